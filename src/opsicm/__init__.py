@@ -1,0 +1,1 @@
+"""opsicm: operando scanning ion conductance microscopy of battery electrodes."""

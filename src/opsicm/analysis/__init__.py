@@ -1,0 +1,1 @@
+"""From arrays to results with uncertainty: pure functions."""

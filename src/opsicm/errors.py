@@ -1,0 +1,59 @@
+"""Errors that name the thing, its value, the limit and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, said so that a person can mend it without reading code."""
+
+    thing: str
+    value: str
+    limit: str
+    remedy: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = ""
+        if self.file is not None:
+            where = f"{self.file}:{self.line}: " if self.line is not None else f"{self.file}: "
+        value = f" is {self.value}" if self.value else ""
+        return f"{where}{self.thing}{value}; {self.limit}; {self.remedy}"
+
+
+class OpsicmError(Exception):
+    """Base of every error this package raises on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class BadInput(OpsicmError):
+    """A file or an argument cannot be used. Nothing has moved and nothing was written."""
+
+    exit_code = 2
+
+
+class OutsideDomain(OpsicmError, ValueError):
+    """A number lies where an equation does not hold."""
+
+    exit_code = 2
+
+
+class LimitCrossed(OpsicmError):
+    """A limit or a fault ended a run. The rig is safe and the file is kept."""
+
+    exit_code = 3
+
+
+class UnreadableRun(OpsicmError):
+    """A run file cannot be read whole; the remedy says what can still be read."""
+
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""Words for what did happen: facts, sample blocks, hop records and channels."""

@@ -1,0 +1,1 @@
+"""Every path from data to picture: view(data) -> View, draw(View) -> Figure."""

@@ -1,0 +1,1 @@
+"""What a run will show, take and cost, before it runs."""

@@ -1,0 +1,1 @@
+"""Words for what should happen: frozen models of an experiment, read from and written to YAML."""

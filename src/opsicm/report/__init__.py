@@ -1,0 +1,1 @@
+"""A self-contained HTML document made from a run file and nothing else."""

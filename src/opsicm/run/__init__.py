@@ -1,0 +1,1 @@
+"""The one loop that turns an experiment into facts."""

@@ -1,0 +1,1 @@
+"""A virtual operando SICM: one world behind thin devices."""

@@ -58,9 +58,7 @@ def _look_up(unit: str) -> tuple[float, str]:
         return _UNITS[unit]
     except KeyError:
         known = ", ".join(_UNITS)
-        raise OutsideDomain(
-            Problem("unit", repr(unit), f"known units are {known}", "write one of these")
-        ) from None
+        raise OutsideDomain(Problem("unit", repr(unit), f"known units are {known}", "write one of these")) from None
 
 
 def suffix_of(key: str) -> str | None:

@@ -1,0 +1,76 @@
+"""A View: what a picture shows, before it is one. Tests compare Views; the console sends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["height", "pipette", "cell", "potential", "lithiation", "delithiation", "model", "limit", "neutral"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A quantity and the unit it is shown in; the numbers of a panel are in that unit."""
+
+    quantity: str
+    unit: str
+
+    @property
+    def label(self) -> str:
+        """`quantity (unit)`, or the quantity alone when it has no unit."""
+        return f"{self.quantity} ({self.unit})" if self.unit else self.quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A curve; `role` decides its colour, so that one thing has one colour in every figure."""
+
+    label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    role: Role = "neutral"
+    style: Literal["line", "points", "dashed"] = "line"
+    band: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """A panel of curves over one x axis. `note` states the sign convention where one matters."""
+
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    note: str = ""
+    y_limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A panel that shows `values` [row, column]; `extent` (left, right, bottom, top) is in the axes' units.
+
+    `diverging` only where zero means something; the colour limits are then symmetric about it.
+    """
+
+    x: Axis
+    y: Axis
+    value: Axis
+    values: NDArray[np.float64]
+    extent: tuple[float, float, float, float]
+    diverging: bool = False
+    limits: tuple[float, float] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A figure to be: panels from top to bottom. Curves with equal x axes share it when `share_x` is set."""
+
+    name: str
+    title: str
+    panels: tuple[Curves | Image, ...]
+    caption: str = ""
+    share_x: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -150,9 +150,7 @@ CellStep = Annotated[
     | Annotated[Rest, OneKey("rest"), Tag("rest")],
     Discriminator(word_of),
 ]
-CELL_STEPS: dict[str, type[Frozen]] = {
-    step.word: step for step in (Sweep, Hold, ConstantCurrent, OpenCircuit, Rest)
-}
+CELL_STEPS: dict[str, type[Frozen]] = {step.word: step for step in (Sweep, Hold, ConstantCurrent, OpenCircuit, Rest)}
 
 
 def cell_step_duration(step: Sweep | Hold | ConstantCurrent | OpenCircuit) -> float | None:
@@ -164,4 +162,3 @@ def cell_step_duration(step: Sweep | Hold | ConstantCurrent | OpenCircuit) -> fl
             return step.until.for_s
         case _:
             return step.for_s
-

@@ -93,7 +93,9 @@ def _amplitudes(probe: Steps, approach_um: float) -> Iterator[Refusal]:
         amplitude = settings.get("amplitude_nm")
         if amplitude is not None and to_si("amplitude_nm", amplitude) > to_si("approach_um", approach_um):
             limit = f"a fall may not be longer than envelope.approach_um, {approach_um:g} µm"
-            yield Refusal((*path, "amplitude_nm"), amplitude, limit, "lower the amplitude, or raise envelope.approach_um")
+            yield Refusal(
+                (*path, "amplitude_nm"), amplitude, limit, "lower the amplitude, or raise envelope.approach_um"
+            )
 
 
 def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:

@@ -110,7 +110,9 @@ class _Composer:
         tag = getattr(event, "tag", None)
         if tag is not None:
             shown = tag.replace("tag:yaml.org,2002:", "!!")
-            raise self.refused(here, thing, shown, "YAML tags are not read here", "write the plain value without the tag")
+            raise self.refused(
+                here, thing, shown, "YAML tags are not read here", "write the plain value without the tag"
+            )
 
     def refused(self, line: int, thing: str, value: str, limit: str, remedy: str) -> BadInput:
         return BadInput(Problem(thing, value, limit, remedy, self.name, line))

@@ -28,6 +28,7 @@ class Document:
     text: str
     data: dict[str, Any]
     lines: Mapping[KeyPath, int] = field(repr=False, compare=False)
+    place: KeyPath = ()
 
     def line(self, path: KeyPath) -> int | None:
         """Line of a key, counted from 1; of the nearest key around it when it is not in the file."""
@@ -36,9 +37,19 @@ class Document:
                 return self.lines[path[:length]]
         return None
 
+    def below(self, path: KeyPath) -> Document:
+        """The part of this document at `path`, a mapping; its problems still name the whole path and line."""
+        data = self.data
+        for part in path:
+            data = data[part]
+        lines = {key[len(path) :]: line for key, line in self.lines.items() if key[: len(path)] == path}
+        return Document(self.name, self.text, data, lines, (*self.place, *path))
+
     def problem(self, path: KeyPath, value: object, limit: str, remedy: str) -> Problem:
         """A problem with the key at `path`, with its file and line."""
-        return Problem(path_text(path) or "the file", shown(value), limit, remedy, self.name, self.line(path))
+        return Problem(
+            path_text((*self.place, *path)) or "the file", shown(value), limit, remedy, self.name, self.line(path)
+        )
 
 
 def shown(value: object) -> str:
@@ -51,7 +62,7 @@ def shown(value: object) -> str:
 
 def read_yaml(path: Path | str) -> Document:
     """Read one file; raises `BadInput` for whatever is not one YAML mapping of plain values."""
-    return yaml_document(_text(Path(path)), str(path))
+    return yaml_document(read_text(Path(path)), str(path))
 
 
 def yaml_document(text: str, name: str = "<text>") -> Document:
@@ -85,7 +96,8 @@ def _refused(name: str, line: int | None, thing: str, value: str, limit: str, re
     return BadInput(Problem(thing, value, limit, remedy, name, line))
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a regular file of moderate size in UTF-8; raises `BadInput` for anything else."""
     name = str(path)
     content = _bytes(path)
     if b"\0" in content:

@@ -29,3 +29,8 @@ for _first in "0123456789+-.":
 def yaml_text(data: Any) -> str:
     """`data` as YAML: order kept, the innermost mappings and lists on one line."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+
+
+def inline(data: Any) -> str:
+    """`data` on one line, for a message: `{for_s: 300}`."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=1000).split("\n", 1)[0]

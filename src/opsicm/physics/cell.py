@@ -1,0 +1,285 @@
+"""The cell under the pipette: a thin shell with state round the compiled steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from opsicm.constants import FARADAY, GAS_CONSTANT
+from opsicm.errors import LimitCrossed, OutsideDomain, Problem
+from opsicm.physics import cell_step as k
+from opsicm.physics.cell_grid import bath_grid, particle_grid, relative_area
+from opsicm.physics.cell_parameters import CellParameters
+from opsicm.physics.cell_solve import CUT_OFF, march
+from opsicm.physics.graphite import stoichiometry_at
+from opsicm.physics.swelling import volume_change_at
+
+Floats = NDArray[np.float64]
+
+_REASONS: Final = {
+    k.DEPLETED_SPECIMEN: ("salt depleted", "at the specimen", "lower the current, stir, or raise the concentration"),
+    k.DEPLETED_COUNTER: ("salt depleted", "at the counter electrode", "lower the current or raise the concentration"),
+    k.STOICHIOMETRY: ("graphite full or empty", "at the particle surface", "stop earlier: set a cut-off potential"),
+    k.UNSTABLE_COMPENSATION: ("iR over-compensated", "in the potentiostat", "compensate a smaller part"),
+    k.SALT_TOO_HIGH: ("salt beyond the table", "in the bath", "lower the current or the concentration"),
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the pipette finds: `ohmic` the potential drop, `salt` the changed concentration; `convection` stirs the bath.
+
+    Ohmic and salt act on the reading alone, so that both parts belong to one and the same cell current.
+    """
+
+    ohmic: bool = True
+    salt: bool = True
+    convection: bool = False
+
+
+class CellStopped(LimitCrossed):
+    """A step that no cell can make; the state is that of the last moment that could be met."""
+
+    def __init__(self, reason: str, time: float, place: str, remedy: str) -> None:
+        self.reason, self.time, self.place = reason, time, place
+        super().__init__(Problem(f"cell at {time:.6g} s", "", f"{reason} {place}", remedy))
+
+
+class Cell:
+    """A half cell with its bath, at rest at `initial_potential` [V vs Li/Li⁺] until told otherwise.
+
+    Lithium in one spherical particle that stands for all, salt along z from the pores to the counter, Butler–Volmer
+    with a double layer, SEI, and a potentiostat. Assumes a uniform reaction through the thin coating (as SPMe does)
+    and one particle size; fails where the coating's own gradients rule: above about 1C here.
+    """
+
+    def __init__(
+        self, parameters: CellParameters, *, initial_potential: float | None = None, terms: Terms | None = None,
+        bath_cells: int = 80, pore_cells: int = 4, shells: int = 24, tolerance: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.parameters = parameters
+        self.terms = terms or Terms()
+        p, e = parameters, parameters.electrolyte
+        grid = bath_grid(p.bath_depth, p.disk_radius, p.thickness, p.porosity, p.bruggeman, bath_cells, pore_cells)
+        particle = particle_grid(shells)
+        self._z, self._faces, self._first = grid.z, grid.faces, grid.n_pores
+        self._grid = np.zeros((6, grid.n + 1))
+        for row, values in enumerate((grid.z, grid.faces, grid.volume, grid.conductance, grid.source)):
+            self._grid[row, : values.size] = values
+        self._grid[5, : grid.n] = relative_area(np.maximum(grid.z, 0.0), p.disk_radius)
+        self._particle = np.zeros((3, shells + 1))
+        self._particle[0, :shells], self._particle[1] = particle.volume, particle.conductance
+        self._particle[2, 0] = particle.surface_half
+        self._rate = np.full(shells + 1, p.particle_diffusivity / p.particle_radius**2)
+        self._numbers = self._parameter_vector(tolerance)
+        self._control = np.zeros(k.CONTROL_SIZE)
+        self._limits = np.array([-np.inf, np.inf])
+        self._convection = np.zeros(8)
+        potential = p.initial_potential if initial_potential is None else initial_potential
+        x0 = stoichiometry_at(potential, p.ocp)
+        self._c, self._x = np.full(grid.n, e.concentration), np.full(shells, x0)
+        self._mixing = np.ones(grid.n + 1)
+        self._spare = (np.zeros(k.STATE_SIZE), np.zeros(grid.n), np.zeros(shells))
+        self._work, self._particle_work = np.zeros((6, grid.n + 1)), np.zeros((5, shells + 1))
+        state = np.zeros(k.STATE_SIZE)
+        state[k.POTENTIAL] = state[k.INTERFACE] = potential
+        state[k.X_SURFACE] = x0
+        state[k.C_SPECIMEN] = state[k.C_REFERENCE] = state[k.C_SURFACE] = e.concentration
+        state[k.NEXT_STEP] = 1e-3
+        self._state = state
+        self._x_start = x0
+        state[k.R_BATH] = self.resistance_between(0.0, p.reference_height)
+        self.uncompensated_resistance = (state[k.R_BATH] + self._numbers[k.P_PORE_R]) / p.area
+        self._reached_cut_off = False
+        self.set_open_circuit()
+
+    def _parameter_vector(self, tolerance: float) -> Floats:
+        p, e = self.parameters, self.parameters.electrolyte
+        v = np.zeros(k.PARAMETERS_SIZE)
+        v[k.P_THERMAL] = GAS_CONSTANT * e.temperature / FARADAY
+        v[k.P_TRANSFERENCE], v[k.P_UD] = e.transference, e.diffusion_potential
+        v[k.P_AREAL] = p.areal_capacity
+        v[k.P_KINETIC] = p.exchange_current_density * p.internal_area
+        v[k.P_C_STANDARD] = 1000.0
+        v[k.P_FILM] = p.film_resistance / p.internal_area
+        v[k.P_CAPACITANCE] = p.double_layer_capacitance * p.internal_area
+        v[k.P_PORE_FACTOR] = p.porosity**p.bruggeman
+        if self._first:
+            v[k.P_PORE_R] = p.thickness / (3.0 * v[k.P_PORE_FACTOR] * float(e.conductivity(e.concentration)))
+        v[k.P_Z_REFERENCE] = p.reference_height
+        v[k.P_SEI_RATE] = p.sei_rate * p.internal_area
+        v[k.P_SEI_POTENTIAL], v[k.P_SEI_THICKNESS] = p.sei_potential, max(p.sei_throttle_thickness, 1e-12)
+        v[k.P_SEI_VOLUME] = p.sei_molar_volume / p.internal_area
+        v[k.P_SEI_RESISTIVITY] = p.sei_resistivity / p.internal_area
+        v[k.P_TOLERANCE] = tolerance
+        return v
+
+    # ---- control ----
+
+    def set_potential(self, potential: float, slope: float = 0.0, ir_compensation: float = 0.0) -> None:
+        """Hold or sweep: E_set(t) = `potential` + `slope`·(t − now) [V, V/s], from now on.
+
+        The potentiostat regulates E = E_set + f·i·R_u with f = `ir_compensation` [1] and R_u the specimen–reference
+        resistance of the fresh cell: it holds the reference at −E. With f > 0 lithiation (i < 0) lowers E below
+        E_set by what the bath drops, so that the interface sees E_set.
+        """
+        if not 0.0 <= ir_compensation <= 1.0:
+            limit = "it lies in 0–1; above 1 the loop runs away"
+            raise OutsideDomain(Problem("iR compensation", f"{ir_compensation:g}", limit, "give the fraction"))
+        before = self.set_point
+        continuous = self._control[k.MODE] == k.POTENTIOSTAT and abs(potential - before) < 1e-9
+        compensation = ir_compensation * self.uncompensated_resistance * self.parameters.area
+        continuous = continuous and self._control[k.COMPENSATION] == compensation
+        self._control[:] = (
+            k.POTENTIOSTAT, self.time, potential, slope, compensation, self.parameters.response_time
+        )  # fmt: skip
+        self._begin(continuous)
+
+    def set_current(self, current: float, *, cut_offs: tuple[float, float] | None = None) -> None:
+        """Drive `current` [A], < 0 lithiates. `cut_offs` (low, high) [V] end `advance` early at the crossing."""
+        density = current / self.parameters.area
+        continuous = self._control[k.MODE] == k.GALVANOSTAT and self._control[k.SET_VALUE] == density
+        self._control[:] = (k.GALVANOSTAT, self.time, density, 0.0, 0.0, 0.0)
+        self._limits[:] = cut_offs if cut_offs is not None else (-np.inf, np.inf)
+        self._begin(continuous)
+
+    def set_open_circuit(self) -> None:
+        """No current: the potential relaxes."""
+        self.set_current(0.0)
+
+    def _begin(self, continuous: bool) -> None:
+        self._reached_cut_off = False
+        if not continuous:
+            self._state[k.HISTORY] = 0.0
+            self._state[k.NEXT_STEP] = min(self._state[k.NEXT_STEP], 1e-3)
+
+    def advance(self, dt: float) -> float:
+        """Move on by `dt` [s], in as many inner steps as the error asks; returns the time moved.
+
+        Less than `dt` only when a cut-off was met (`reached_cut_off`). Raises `CellStopped` where no cell could follow.
+        """
+        if not dt > 0.0:
+            raise OutsideDomain(Problem("time step", f"{dt:g} s", "it is positive", "advance by 1 ms to 10 s"))
+        if self._reached_cut_off:
+            return 0.0
+        start = self.time
+        electrolyte = self.parameters.electrolyte
+        outcome = march(
+            dt, self._state, self._c, self._x, *self._spare, self._control, self._limits, self._numbers, self._grid,
+            self._particle, self._rate, self._mixing, self._convection, electrolyte.diffusivity_table,
+            electrolyte.kappa_table, self.parameters.ocp, self._first, self._work, self._particle_work,
+        )  # fmt: skip
+        if outcome == CUT_OFF:
+            self._reached_cut_off = True
+        elif outcome != k.OK:
+            reason, place, remedy = _REASONS[outcome]
+            raise CellStopped(reason, self.time, place, remedy)
+        return self.time - start
+
+    # ---- what the potentiostat sees ----
+
+    @property
+    def time(self) -> float:
+        """Seconds since the start."""
+        return float(self._state[k.TIME])
+
+    @property
+    def potential(self) -> float:
+        """Actual potential of the specimen against the reference [V]: regulated, or measured. The reference sits at −this."""
+        return float(self._state[k.POTENTIAL])
+
+    @property
+    def set_point(self) -> float:
+        """E_set now [V] under potential control; the measured potential otherwise."""
+        if self._control[k.MODE] != k.POTENTIOSTAT:
+            return self.potential
+        return float(self._control[k.SET_VALUE] + self._control[k.SLOPE] * (self.time - self._control[k.SET_TIME]))
+
+    @property
+    def reached_cut_off(self) -> bool:
+        """Whether the last `set_current` has met one of its cut-offs; the cell then waits for a new order."""
+        return self._reached_cut_off
+
+    @property
+    def current(self) -> float:
+        """Cell current [A], < 0 lithiates."""
+        return self.current_density * self.parameters.area
+
+    @property
+    def current_density(self) -> float:
+        """Cell current per specimen area [A/m²]."""
+        return float(self._state[k.CURRENT])
+
+    @property
+    def charge(self) -> float:
+        """Charge passed since the start [C], signed: intercalation + double layer + SEI."""
+        return float(self._state[k.CHARGE]) * self.parameters.area
+
+    @property
+    def sei_charge(self) -> float:
+        """The part of `charge` that went into SEI [C, ≤ 0]."""
+        return float(self._state[k.CHARGE_SEI]) * self.parameters.area
+
+    @property
+    def double_layer_charge(self) -> float:
+        """The part of `charge` that sits on the double layer [C]."""
+        return self.charge - self.sei_charge - float(self._state[k.CHARGE_F]) * self.parameters.area
+
+    @property
+    def capacity(self) -> float:
+        """Charge between x = 0 and x = 1 [C]."""
+        return self.parameters.areal_capacity * self.parameters.area
+
+    # ---- what the specimen is ----
+
+    @property
+    def stoichiometry(self) -> float:
+        """Mean x in LixC6."""
+        return float(self._particle[0, : self._x.size] @ self._x)
+
+    @property
+    def surface_stoichiometry(self) -> float:
+        """x at the particle surface."""
+        return float(self._state[k.X_SURFACE])
+
+    @property
+    def expansion(self) -> float:
+        """Thickness gained over x = 0 [m]: thickness × swelling factor × mean relative volume change of the particle."""
+        swelling = sum(v * volume_change_at(float(x)) for v, x in zip(self._particle[0], self._x, strict=False))
+        return self.parameters.thickness * self.parameters.swelling_factor * float(swelling)
+
+    # ---- what the pipette finds ----
+
+    def concentration(self, z: ArrayLike) -> Floats:
+        """Salt [mol/m³] at heights `z` [m] ≥ 0 above the specimen; any shape. The rest value when `terms.salt` is off."""
+        heights = np.asarray(z, dtype=np.float64)
+        if not self.terms.salt:
+            return np.full(heights.shape, self.parameters.electrolyte.concentration)
+        at = np.concatenate([[0.0], self._z[self._first :]])
+        values = np.concatenate([[self._state[k.C_SURFACE]], self._c[self._first :]])
+        return np.asarray(np.interp(heights, at, values), dtype=np.float64)
+
+    @property
+    def concentration_at_reference(self) -> float:
+        """Salt at the reference electrode [mol/m³]."""
+        return float(self.concentration(self.parameters.reference_height))
+
+    def resistance_between(self, z_low: float, z_high: float) -> float:
+        """∫ dz/(κ(c) A_rel) between two heights [Ω m²], with the salt as it is now; signed."""
+        kappa = self.parameters.electrolyte.kappa_table
+        return float(k.ohmic_integral(z_low, z_high, self._c, self._faces, self._grid[5], kappa, self._first))
+
+    def ohmic_drop(self, z: ArrayLike) -> Floats:
+        """i ∫_z^z_ref dz'/(κ A_rel) [V]: ohmic potential at `z` [m] less that at the reference; 0 if `terms.ohmic` is off.
+
+        The bath's diffusion potential is not in it, on purpose: for a pipette with a Li wire it cancels exactly.
+        """
+        heights = np.asarray(z, dtype=np.float64)
+        if not self.terms.ohmic:
+            return np.zeros(heights.shape)
+        reference = self.parameters.reference_height
+        drops = [self.resistance_between(float(height), reference) for height in heights.ravel()]
+        return self.current_density * np.array(drops).reshape(heights.shape)

@@ -1,0 +1,52 @@
+"""What no cell may create or lose: lithium, salt, charge; and how a step that cannot be met ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opsicm.physics.cell import Cell, CellStopped, Terms
+from opsicm.physics.parameters import parameter_set
+
+PARAMETERS = parameter_set().values
+
+
+def test_charge_is_lithium_plus_double_layer() -> None:
+    """Through potential jumps, sweeps, currents and rests of unequal steps the books close to 1e-10 of the capacity."""
+    cell = Cell(PARAMETERS)
+    start = cell.stoichiometry
+    for dt in (1e-3, 0.05, 3.0):
+        cell.set_potential(0.2, -1e-4)
+        for _ in range(40):
+            cell.advance(dt)
+        cell.set_current(2e-4)
+        for _ in range(3):
+            cell.advance(dt)
+        cell.set_open_circuit()
+        cell.advance(dt)
+    booked = -(cell.stoichiometry - start) * cell.capacity + cell.double_layer_charge + cell.sei_charge
+    assert abs(cell.charge) > 1e-3 * cell.capacity
+    assert cell.charge == pytest.approx(booked, abs=1e-10 * cell.capacity)
+
+
+def test_a_current_beyond_the_limit_is_named() -> None:
+    """10 mA/cm² empties the bath at the specimen; the error says so, with time and place, and the state stays finite."""
+    cell = Cell(PARAMETERS)
+    cell.set_current(-5e-3)
+    with pytest.raises(CellStopped, match=r"salt depleted at the specimen") as stopped:
+        cell.advance(1000.0)
+    assert stopped.value.time == cell.time > 0.0
+    assert np.isfinite(cell.potential)
+    assert np.all(cell.concentration(np.linspace(0, 5e-3, 50)) >= 0.0)
+
+
+def test_terms_switch_the_reading_only() -> None:
+    """Ohmic and salt parts off: the pipette finds neither; the cell's own current is the same."""
+    cells = [Cell(PARAMETERS), Cell(PARAMETERS, terms=Terms(ohmic=False, salt=False))]
+    for cell in cells:
+        cell.set_potential(0.1)
+        cell.advance(5.0)
+    assert cells[0].current == cells[1].current < 0.0
+    assert cells[0].ohmic_drop(1e-5) < -1e-3
+    assert cells[1].ohmic_drop(1e-5) == 0.0
+    assert cells[1].concentration(1e-5) == PARAMETERS.electrolyte.concentration

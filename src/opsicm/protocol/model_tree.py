@@ -73,10 +73,7 @@ def _remove(data: dict[str, Any], path: KeyPath) -> None:
     holder: Any = data
     holders = []
     for part in path:
-        if isinstance(holder, dict) and part in holder:
-            holders.append(holder)
-            holder = holder[part]
-        elif isinstance(holder, list) and isinstance(part, int) and part < len(holder):
+        if (isinstance(holder, dict) and part in holder) or (isinstance(holder, list) and isinstance(part, int) and part < len(holder)):
             holders.append(holder)
             holder = holder[part]
         else:

@@ -7,10 +7,16 @@ also carries the slope of a compensated i R_u. What is left over is the residual
 
 from __future__ import annotations
 
+from typing import Final
+
 from opsicm.errors import LimitCrossed, Problem
 from opsicm.instruments.cell_control import CellControl, CellReading, PotentialRamp
 from opsicm.instruments.roles import Amplifier
 from opsicm.instruments.wiring import command_for, tip_potential_of
+
+_TOLERANCE: Final = 0.5e-3  # [V] that a ramp may miss by before the next reading: 0.07 % of the paper's 0.7 V
+_SHORTEST_NS: Final = 100_000_000
+_LONGEST_NS: Final = 1_000_000_000
 
 
 class BiasTracker:
@@ -21,10 +27,20 @@ class BiasTracker:
         self.tip_potential = tip_potential
         self._last: CellReading | None = None
         self._slope = 0.0
+        self._trusted_ns = _SHORTEST_NS
+
+    @property
+    def trusted_ns(self) -> int:
+        """How long the present ramp may be left alone: as long as a slope that changes as it last did misses by little.
+
+        Short right after a change of control, when only the program's slope is known; it grows at most twofold a turn.
+        """
+        return self._trusted_ns
 
     def control_changed(self, control: CellControl) -> None:
         """Forget the old slope; begin with the program's."""
         self._last = None
+        self._trusted_ns = _SHORTEST_NS
         self._slope = control.slope if isinstance(control, PotentialRamp) else 0.0
 
     def follow(self, reading: CellReading) -> None:
@@ -34,7 +50,10 @@ class BiasTracker:
         """
         last = self._last
         if last is not None and reading.t_ns > last.t_ns:
-            self._slope = (reading.potential - last.potential) / ((reading.t_ns - last.t_ns) * 1e-9)
+            slope = (reading.potential - last.potential) / ((reading.t_ns - last.t_ns) * 1e-9)
+            allowed = _TOLERANCE / max(abs(slope - self._slope), 1e-12) * 1e9
+            self._trusted_ns = round(min(max(allowed, _SHORTEST_NS), 2 * self._trusted_ns, _LONGEST_NS))
+            self._slope = slope
         self._last = reading
         volts = command_for(self.tip_potential, reading.potential)
         low, high = self._amplifier.command_range

@@ -77,10 +77,10 @@ class ProbeTrack:
             return None
         return self._started_ns + round(step.for_s * 1e9)
 
-    def plan(self, step: Hop | Line, now_ns: int, until_ns: int) -> HopPlan:
-        """The next hops: as many as fit into a second and before `until_ns`; none, to dwell, if not one fits."""
+    def plan(self, step: Hop | Line, now_ns: int, until_ns: int, horizon_ns: int) -> HopPlan:
+        """The next hops: as many as fit into `horizon_ns`, at least one; none, to dwell, if not one ends by `until_ns`."""
         duration_ns = round(self._timing.duration(step.amplitude, step.fall_rate) * _ROOM * 1e9)
-        count = min(_PLAN_NS, until_ns - now_ns) // duration_ns
+        count = min(_PLAN_NS, horizon_ns, until_ns - now_ns) // duration_ns
         if until_ns - now_ns >= duration_ns:
             count = max(1, count)
         if isinstance(step, Hop):
@@ -101,7 +101,7 @@ class ProbeTrack:
 
     def dwell(self, step: Hop | Line, until_ns: int) -> HopPlan:
         """No hops: stay at the top, sampling, until `until_ns`."""
-        return self.plan(step, until_ns, until_ns)
+        return self.plan(step, until_ns, until_ns, 0)
 
     def finished(self, hops: int) -> None:
         """Count hops that a plan has finished."""

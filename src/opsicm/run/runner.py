@@ -15,6 +15,7 @@ from opsicm.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.facts.fact import Fact, Kind, Track
 from opsicm.instruments.cell_control import CellReading, OpenCircuit, PotentialRamp
 from opsicm.instruments.rig import Rig
+from opsicm.instruments.roles import HopPlan
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hop, Line, Park, ProbeStep
 from opsicm.record.recorder import Reading, Recorder
@@ -24,7 +25,7 @@ from opsicm.run.limits import Limits
 from opsicm.run.probe_track import ProbeTrack
 
 _TURN_NS: Final = 1_000_000_000
-_HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its next control: more than one turn
+_HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its next control: more than any turn
 _SETTLED_NS: Final = 2_000_000  # after a change of control the bias waits for the first reading of the new potential
 _FINEST_ROW: Final = 0.1  # [s]
 _ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep, while the pipette is parked
@@ -171,7 +172,7 @@ class Runner:
         """Wait at the top until the new potential can be read; the pipette never falls on a bias that is wrong."""
         step = self._present_step()
         if isinstance(step, Hop | Line):
-            self._run_plan(step, until_ns, dwell=True)
+            self._run_plan(self._probe.dwell(step, until_ns))
         else:
             self._rig.clock.wait_until(until_ns)
 
@@ -192,13 +193,12 @@ class Runner:
     def _probe_turn(self, now: int) -> None:
         step = self._present_step()
         self._bias.follow(self._rig.potentiostat.read())
-        end = self._end_ns() or now + _TURN_NS
-        own_end = self._probe.ends_ns(step) if step is not None else None
-        until = min(now + _TURN_NS, end if end > now else now + _TURN_NS, own_end or now + _TURN_NS)
+        ends = (self._end_ns(), self._probe.ends_ns(step) if step is not None else None)
+        until = min([now + _TURN_NS, *(end for end in ends if end is not None and end > now)])
         if isinstance(step, Hop | Line):
-            self._run_plan(step, until, dwell=False)
+            self._run_plan(self._probe.plan(step, now, until, self._bias.trusted_ns))
         else:
-            self._rig.clock.wait_until(min(until, now + self._row_period_ns()))
+            self._rig.clock.wait_until(min(until, now + min(self._row_period_ns(), self._bias.trusted_ns)))
 
     def _row_period_ns(self) -> int:
         control = self._action.control if self._action is not None else None
@@ -206,9 +206,7 @@ class Runner:
         period = _ROW_STEP / slope if slope > 0.0 else 1.0
         return round(min(max(period, _FINEST_ROW), 1.0) * 1e9)
 
-    def _run_plan(self, step: Hop | Line, until_ns: int, dwell: bool) -> None:
-        now = self._rig.clock.now_ns()
-        plan = self._probe.dwell(step, until_ns) if dwell else self._probe.plan(step, now, until_ns)
+    def _run_plan(self, plan: HopPlan) -> None:
         outcome = self._rig.hop_controller.run(plan, self._stop)
         for block in outcome.blocks:
             self._recorder.block(block)

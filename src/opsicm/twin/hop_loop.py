@@ -17,11 +17,12 @@ from opsicm.instruments.hop import (
     step,
 )
 from opsicm.physics.approach import hyperbola_relative_current
-from opsicm.physics.noise import gaussian
+from opsicm.physics.noise import gaussian_block
 
 CURRENT_NOISE: Final = 0
 HEIGHT_NOISE: Final = 1
 _CHANNELS_PER_SEGMENT: Final = 16
+_DRAWN: Final = 512  # noise numbers drawn at a time: enough for SIMD lanes, few enough to be lost at the end of a plan
 
 
 class Instrument(NamedTuple):
@@ -98,7 +99,12 @@ def run_samples(
     z, filtered, hop = motion
     clipped = 0
     taken = 0
+    current_draw, height_draw = np.empty(_DRAWN, np.float32), np.empty(_DRAWN, np.float32)
+    channel = segment * _CHANNELS_PER_SEGMENT
     for k in range(count):
+        if k % _DRAWN == 0:
+            gaussian_block(seed, channel + CURRENT_NOISE, first_sample + k, current_draw)
+            gaussian_block(seed, channel + HEIGHT_NOISE, first_sample + k, height_draw)
         w = k / count
         bulk = now.bulk_from + w * (now.bulk_to - now.bulk_from)
         swelling = now.swelling_from + w * (now.swelling_to - now.swelling_from)
@@ -106,11 +112,10 @@ def run_samples(
         z += instrument.scanner_gain * (state.z_command - z)
         gap = z - below - swelling
         sample = first_sample + k
-        channel = segment * _CHANNELS_PER_SEGMENT
-        white = instrument.current_noise * gaussian(seed, channel + CURRENT_NOISE, sample)
+        white = instrument.current_noise * current_draw[k % _DRAWN]
         current = bulk * hyperbola_relative_current(gap, instrument.hyperbola_constant) + white
         filtered += instrument.filter_gain * (current - filtered)
-        sensed = z + instrument.height_noise * gaussian(seed, channel + HEIGHT_NOISE, sample)
+        sensed = z + instrument.height_noise * height_draw[k % _DRAWN]
         counts[k, 0] = _to_counts(filtered, instrument.current_scale)
         counts[k, 1] = _to_counts(sensed, instrument.height_scale)
         clipped += abs(counts[k, 0]) >= 32767

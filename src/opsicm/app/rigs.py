@@ -1,0 +1,113 @@
+"""Rigs by name or file: the only place that says real or twin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opsicm.errors import BadInput
+from opsicm.instruments.rig import Rig
+from opsicm.physics.approach import distance_98
+from opsicm.physics.cell import Cell, Terms
+from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set
+from opsicm.physics.pipette import Pipette, geometric_resistance
+from opsicm.protocol.experiment import Experiment
+from opsicm.protocol.experiment_file import LoadedExperiment
+from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
+from opsicm.twin.build import build_rig, initial_potential
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A rig that is ready, and what the run should know of it: capacity [C], stated parameters, seed."""
+
+    rig: Rig
+    capacity: float
+    parameters: Mapping[str, Any]
+    seed: int
+
+
+def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
+    """The rig file that the experiment names, or `override` (a preset or a file, seen from the working directory)."""
+    return read_rig(rig_path(override) if override is not None else experiment.rig_path())
+
+
+def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> int:
+    """The command line's seed, else the experiment's if it names one, else the rig's."""
+    if override is not None:
+        return override
+    if "seed" in experiment.twin.model_fields_set or loaded.rig.world is None:
+        return experiment.twin.seed
+    return loaded.rig.world.seed
+
+
+def specimen_parameters(loaded: LoadedExperiment) -> ParameterSet:
+    """The experiment's parameter set, with what the experiment file itself says of specimen and electrolyte."""
+    experiment = loaded.experiment
+    base = parameter_set(experiment.specimen.parameters)
+    said = experiment.specimen.model_fields_set
+    specimen = experiment.specimen
+    changes = {
+        name: value
+        for key, name, value in (
+            ("area_cm2", "area", specimen.area),
+            ("thickness_um", "thickness", specimen.thickness),
+            ("loading_mg_cm2", "loading", specimen.loading),
+        )
+        if key in said
+    }
+    if "salt_M" in experiment.electrolyte.model_fields_set:
+        changes["concentration"] = experiment.electrolyte.salt
+    return base.with_leaves(changes, source="experiment file")
+
+
+def pipette_of(experiment: Experiment) -> Pipette:
+    """The experiment's pipette in SI."""
+    said = experiment.pipette
+    return Pipette(said.radius, said.wall, said.cone_angle, said.length)
+
+
+def prepare(
+    experiment: LoadedExperiment,
+    loaded: LoadedRig,
+    seed: int,
+    on_advance: Callable[[int], None],
+) -> Prepared:
+    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
+    if not loaded.rig.is_twin:
+        driver = loaded.rig.roles.amplifier.driver
+        limit = "this version drives the digital twin only"
+        raise BadInput(loaded.problem(("roles", "amplifier", "driver"), driver, limit, "run with --rig twin/graphite"))
+    pipette = pipette_of(experiment.experiment)
+    leaves = specimen_parameters(experiment)
+    parameters = leaves.values
+    said = experiment.experiment.twin.terms
+    terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
+    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=terms)
+    rig = build_rig(loaded, cell, pipette, seed, on_advance)
+    kappa = float(parameters.electrolyte.conductivity(parameters.electrolyte.concentration))
+    resistance = geometric_resistance(pipette) / kappa
+    stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
+    facts = {
+        "pipette": {
+            "radius_m": pipette.radius,
+            "wall": pipette.wall,
+            "cone_angle_rad": pipette.cone_angle,
+            "length_m": pipette.length,
+            "bias_V": experiment.experiment.pipette.bias,
+            "distance_98_m": distance_98(pipette),
+            "resistance_Ohm": resistance,
+        },
+        "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": cell.capacity},
+        "set": {"name": leaves.name, "leaves": stated},
+    }
+    return Prepared(rig, cell.capacity, facts, seed)
+
+
+def _stated(leaf: Leaf) -> dict[str, Any]:
+    value = leaf.value if isinstance(leaf.value, float | str) else leaf.value.label
+    if isinstance(value, float) and not math.isfinite(value):
+        value = str(value)
+    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}

@@ -114,6 +114,11 @@ class Run:
         return self._text("experiment")
 
     @property
+    def rig_text(self) -> str:
+        """The rig file as it was run with."""
+        return self._text("rig")
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """What was known of pipette, specimen and electrolyte when the run began."""
         return dict(json.loads(self._text("parameters")))

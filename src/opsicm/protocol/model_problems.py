@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from opsicm.errors import BadInput, Problem
 from opsicm.protocol.frozen import Frozen
 from opsicm.protocol.key_advice import missing_key, unknown_key, unknown_step, unmistaken
-from opsicm.protocol.model_tree import model_at, refusals_within, without
+from opsicm.protocol.model_tree import blanked, model_at, refusals_within
 from opsicm.protocol.refusal import REFUSED, KeyPath, Refusal
 from opsicm.protocol.value_advice import wrong_value
 from opsicm.protocol.yaml_file import Document
@@ -41,7 +41,8 @@ def _problems(
     empty = [path for path in empty if not any(_is_above(loc, path) for loc in wrong)]
     found = [_refusal(model, detail, details) for detail in details]
     found += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty]
-    found += refusals_within(model, without(document.data, [*empty, *wrong]))
+    unknown: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    found += refusals_within(model, blanked(document.data, unknown, [*empty, *wrong]))
     return _in_order(document, [refusal for refusal in found if refusal is not None])
 
 

@@ -12,7 +12,7 @@ from opsicm.protocol.yaml_scalar import FLOAT
 class _Dumper(yaml.SafeDumper):
     """Quotes a text that YAML 1.2 would read as a number; writes a float with all its digits."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 

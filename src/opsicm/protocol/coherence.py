@@ -115,7 +115,7 @@ def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
                 yield Refusal(path, "", limit, "give it during, for_s or a count")
             continue
         index = cell_index(reference)
-        if index is None:
+        if index is None or not cell_steps:  # said of `cell` already
             continue
         if index >= cell_steps:
             names = f"cell[0] to cell[{cell_steps - 1}]" if cell_steps > 1 else "cell[0] only"

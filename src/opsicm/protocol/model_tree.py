@@ -36,7 +36,6 @@ def model_at(root: type[Frozen], path: KeyPath) -> type[Frozen] | None:
 
 def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[Refusal]:
     """What `model` and every model inside it refuse of `given`, the file's form."""
-    yield from model.refusals(given)
     for key, field in model.model_fields.items():
         inner = models_in(field.annotation)
         value = given.get(key)
@@ -44,6 +43,7 @@ def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[R
             yield from below(refusals_within(inner[0], value), key)
         elif isinstance(value, list):
             yield from below(_refusals_of_items(inner, value), key)
+    yield from model.refusals(given)
 
 
 def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator[Refusal]:

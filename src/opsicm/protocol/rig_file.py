@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from opsicm.errors import BadInput, Problem
 from opsicm.protocol.frozen import Frozen, Number, Text, Whole
 from opsicm.protocol.model_problems import made_of
 from opsicm.protocol.pipette import PipetteShape
-from opsicm.protocol.refusal import REFUSED, KeyPath, Refusal
+from opsicm.protocol.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.protocol.yaml_file import Document, read_yaml
 from opsicm.units import to_si
 
@@ -28,16 +28,22 @@ ChannelName = Literal["pipette_current", "z", "z_command", "pipette_bias", "cell
 _FINITE = 1.7e308
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 def _scalar(value: Any) -> Any:
     if isinstance(value, bool | str) or (isinstance(value, int | float) and abs(value) <= _FINITE):
         return value
     context = {"limit": "must be a number, a text, true or false", "remedy": "write one plain value"}
-    raise PydanticCustomError(REFUSED, "{limit}; {remedy}", context)
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 
 Setting = Annotated[
-    float | str | bool, PlainValidator(_scalar, json_schema_input_type=float | str | bool)
-]  # an int stays an int
+    float | str | bool,  # an int stays an int
+    PlainValidator(_scalar, json_schema_input_type=float | str | bool),
+    PlainSerializer(_as_it_is),
+]
 Settings = dict[str, Setting]
 
 
@@ -50,11 +56,13 @@ def _limit(value: Any) -> Any:
         if len(numbers) == 2 and numbers[0] < numbers[1]:
             return (float(numbers[0]), float(numbers[1]))
     context = {"limit": "must be a number, or the lowest and the highest in brackets", "remedy": "write it as [-1, 1]"}
-    raise PydanticCustomError(REFUSED, "{limit}; {remedy}", context)
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 
 Limit = Annotated[
-    float | tuple[float, float], PlainValidator(_limit, json_schema_input_type=float | tuple[float, float])
+    float | tuple[float, float],
+    PlainValidator(_limit, json_schema_input_type=float | tuple[float, float]),
+    PlainSerializer(_as_it_is),
 ]
 
 
@@ -62,10 +70,12 @@ def _verified(value: Any) -> Any:
     if isinstance(value, bool | str) and value != "":
         return value
     context = {"limit": "must be true, false or a text", "remedy": "say who verified it and when, or write false"}
-    raise PydanticCustomError(REFUSED, "{limit}; {remedy}", context)
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 
-Verified = Annotated[bool | str, PlainValidator(_verified, json_schema_input_type=bool | str)]
+Verified = Annotated[
+    bool | str, PlainValidator(_verified, json_schema_input_type=bool | str), PlainSerializer(_as_it_is)
+]
 
 
 class Role(Frozen):

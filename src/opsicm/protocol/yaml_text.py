@@ -17,7 +17,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+    text = repr(value)
+    if "e" in text and "." not in text:  # YAML 1.1 takes 1e-09 for a text
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 _Dumper.add_representer(float, _float)

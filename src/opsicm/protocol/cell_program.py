@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from opsicm.errors import OutsideDomain, Problem
 from opsicm.protocol.frozen import Frozen, Number, Potential, Seconds, Whole
@@ -32,7 +32,7 @@ class Sweep(Frozen):
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A sweep must go somewhere."""
-        if "to_V" in given and given.get("from_V") == given["to_V"]:
+        if given.get("to_V") is not None and given.get("from_V") == given["to_V"]:
             yield Refusal(("to_V",), given["to_V"], "must differ from from_V", "use hold to stay at one potential")
 
     @property
@@ -72,6 +72,7 @@ class Hold(Frozen):
 class Until(Frozen):
     """What ends a constant current: whichever comes first. Charge is a magnitude."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     potential_V: Potential | None = None
     for_s: Seconds | None = None
     charge_mAh: Annotated[Number, Field(gt=0, le=1e6)] | None = None
@@ -93,9 +94,10 @@ class Until(Frozen):
 class ConstantCurrent(Frozen):
     """A constant current, given in one of three ways, until a cut-off. Negative lithiates."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in _CURRENTS]})
     word: ClassVar[Literal["constant_current"]] = "constant_current"
     current_mA: Annotated[Number, Field(ge=-10_000, le=10_000)] | None = None
-    current_mA_cm2: Annotated[Number, Field(ge=-10_000, le=10_000)] | None = None
+    current_mA_cm2: Annotated[Number | None, Field(ge=-10_000, le=10_000, examples=[-0.4])] = None
     c_rate: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
     until: Annotated[Until, Field(examples=[{"potential_V": 0.01}])]
 

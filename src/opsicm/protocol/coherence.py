@@ -1,7 +1,7 @@
 """What must agree between the cell program, the probe program and the envelope.
 
-Works on the file's form of an experiment from which everything wrong in itself has been taken out: a step or a
-key may be missing anywhere, and then the checks that need it say nothing.
+Works on the file's form of an experiment that may be wrong elsewhere: a step or a key that is wrong in itself
+stands there as None, any key may be missing, and then the checks that need it say nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.one_key import word_of
 from opsicm.protocol.probe_program import cell_index
-from opsicm.protocol.refusal import Refusal
+from opsicm.protocol.refusal import KeyPath, Refusal, path_text
 from opsicm.protocol.specimen import Specimen
 from opsicm.units import to_si
 
@@ -23,18 +23,19 @@ _LASTS = ("during", "for_s", "hops", "passes")
 
 def refusals_between(given: Settings) -> Iterator[Refusal]:
     """Every disagreement in `given`, the file's form of an experiment."""
-    envelope = {**Envelope.model_construct().model_dump(), **(given.get("envelope") or {})}
+    envelope = {**Envelope().model_dump(), **_sound(given.get("envelope"))}
+    specimen = {**Specimen().model_dump(), **_sound(given.get("specimen"))}
     cell = list(_steps(given, "cell"))
     probe = list(_steps(given, "probe"))
     yield from _potentials(cell, envelope["cell_V"])
-    yield from _currents(cell, envelope["cell_mA"], (given.get("specimen") or {}).get("area_cm2", _default_area()))
+    yield from _currents(cell, envelope["cell_mA"], specimen["area_cm2"])
     yield from _duration(cell, envelope["run_h"])
     yield from _amplitudes(probe, envelope["approach_um"])
     yield from _order(probe, len(given.get("cell") or ()))
 
 
-def _default_area() -> float:
-    return Specimen.model_construct().area_cm2
+def _sound(settings: Settings | None) -> Settings:
+    return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
 def _steps(given: Settings, program: str) -> Iterator[tuple[tuple[str, int, str], Settings]]:
@@ -49,13 +50,15 @@ Steps = list[tuple[tuple[str, int, str], Settings]]
 
 def _potentials(cell: Steps, limits: tuple[float, float]) -> Iterator[Refusal]:
     low, high = limits
+    if not low < high:  # refused by the envelope itself
+        return
     for path, settings in cell:
         until = settings.get("until")
-        found = [((*path, key), settings[key]) for key in _POTENTIALS if key in settings]
-        if isinstance(until, dict) and "potential_V" in until:
-            found.append(((*path, "until", "potential_V"), until["potential_V"]))
+        found: list[tuple[KeyPath, Any]] = [((*path, key), settings.get(key)) for key in _POTENTIALS]
+        if isinstance(until, dict):
+            found.append(((*path, "until", "potential_V"), until.get("potential_V")))
         for where, potential in found:
-            if not low <= potential <= high:
+            if potential is not None and not low <= potential <= high:
                 limit = f"envelope.cell_V allows {low:g} to {high:g} V"
                 yield Refusal(where, potential, limit, "stay within it, or widen envelope.cell_V if the cell allows it")
 
@@ -82,10 +85,11 @@ def _duration(cell: Steps, longest_h: float) -> Iterator[Refusal]:
 
 
 def _seconds(word: str, settings: Settings) -> float:
+    settings = _sound(settings)
     if word == "sweep" and {"from_V", "to_V", "rate_mV_s"} <= settings.keys():
         span = abs(settings["to_V"] - settings["from_V"])
         return float(2 * span / to_si("rate_mV_s", settings["rate_mV_s"]) * settings.get("cycles", 1))
-    return float(settings.get("for_s", 0) if word != "constant_current" else 0)
+    return float(settings.get("for_s", 0))
 
 
 def _amplitudes(probe: Steps, approach_um: float) -> Iterator[Refusal]:
@@ -103,14 +107,15 @@ def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
     latest = -1
     for position, (path, settings) in enumerate(probe):
         reference = settings.get("during")
-        if reference is None:
+        if reference is None:  # not given, or wrong in itself
             follower = probe[position + 1][0] if position + 1 < len(probe) else None
             if follower is not None and not any(bound in settings for bound in _LASTS):
-                limit = f"has no bound, so it lasts until the cell program ends and {follower[0]}[{follower[1]}] never starts"
+                never = path_text(follower[:2])
+                limit = f"has no bound, so it lasts until the cell program ends and {never} never starts"
                 yield Refusal(path, "", limit, "give it during, for_s or a count")
             continue
         index = cell_index(reference)
-        if index is None:
+        if index is None or not cell_steps:  # said of `cell` already
             continue
         if index >= cell_steps:
             names = f"cell[0] to cell[{cell_steps - 1}]" if cell_steps > 1 else "cell[0] only"

@@ -22,18 +22,18 @@ def read_curve(
         raise BadInput(
             leaf.problem(("table",), path.name, "there is no such file", "check the spelling and the folder")
         )
-    rows = _rows(path, names)
-    columns: dict[str, tuple[float, ...]] = {}
-    units: dict[str, str] = {}
+    units: dict[str, str] = {}  # short name → unit in the file, in the order of the columns
     for index, name in enumerate(names):
         suffix = suffix_of(name)
-        unit = KEY_SUFFIX[suffix] if suffix else "1"
-        short = name.removesuffix(f"_{suffix}") if suffix else name
-        if short in columns:
+        short = name.removesuffix(f"_{suffix}")
+        if short in units:
             raise BadInput(leaf.problem(("columns", index), name, "is given twice", "give each column its own name"))
-        columns[short] = tuple(row[index] * factor(unit) for row in rows)
-        units[short] = si_unit(unit)
-    return columns, units
+        units[short] = KEY_SUFFIX[suffix] if suffix else "1"
+    columns = zip(*_rows(path, names), strict=True)
+    numbers = {
+        short: tuple(x * factor(units[short]) for x in column) for short, column in zip(units, columns, strict=True)
+    }
+    return numbers, {short: si_unit(unit) for short, unit in units.items()}
 
 
 def _rows(path: Path, names: tuple[str, ...]) -> list[tuple[float, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -29,7 +29,7 @@ class Envelope(Frozen):
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """The range of potentials goes upwards."""
-        pair = given.get("cell_V", ())
+        pair: Sequence[float] = given.get("cell_V") or ()
         if len(pair) == _PAIR and not pair[0] < pair[1]:
             remedy = f"write the lower one first, as [{min(pair):g}, {max(pair):g}]"
             yield Refusal(("cell_V",), list(pair), "the first potential must be below the second", remedy)

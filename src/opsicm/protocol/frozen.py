@@ -32,11 +32,11 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:  # noqa: ARG003
         """What is wrong between the keys in `given`, the file's form of this model.
 
-        Keys that are wrong in themselves have been taken out of `given`, so that a file with five mistakes
-        is told of five: nothing here may count on a key being there.
+        A file with five mistakes is told of five, so this is asked of files with other mistakes too: a key
+        that is wrong in itself stands in `given` as None, and one that must be there may be missing.
         """
         yield from ()
 

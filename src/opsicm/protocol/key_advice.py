@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from typing import Any, Final
 
+from opsicm.errors import OutsideDomain
 from opsicm.protocol.frozen import Frozen
 from opsicm.protocol.one_key import word_of
 from opsicm.protocol.refusal import KeyPath, Refusal
-from opsicm.protocol.vocabulary import LATER_KEYS, LATER_STEPS, NOT_YET, STEPS
+from opsicm.protocol.vocabulary import LATER_KEYS, LATER_STEPS, MODELS, NOT_YET, STEPS
 from opsicm.protocol.yaml_text import inline
 from opsicm.units import KEY_SUFFIX, factor, si_unit, suffix_of
 
@@ -30,8 +31,17 @@ def missing_key(owner: type[Frozen], path: KeyPath) -> Refusal:
 
 def example_of(owner: type[Frozen], key: str) -> str:
     """A key with a value that would do: `rate_mV_s: 0.3`."""
-    examples = owner.model_fields[key].examples
-    return f"{key}: {inline(examples[0])}" if examples else f"{key}: …"
+    field = owner.model_fields[key]
+    if field.examples:
+        return f"{key}: {inline(field.examples[0])}"
+    default = field.get_default()
+    return f"{key}: {inline(default)}" if isinstance(default, str | int | float) else f"{key}: …"
+
+
+def _step_example(model: type[Frozen]) -> str:
+    needed = {key: field for key, field in model.model_fields.items() if field.is_required() or field.default is None}
+    settings = {key: field.examples[0] for key, field in needed.items() if field.examples}
+    return f"- {name_of(model)}: {inline(settings)}"
 
 
 def unknown_key(owner: type[Frozen], path: KeyPath, value: Any) -> Refusal:
@@ -51,14 +61,44 @@ def unknown_key(owner: type[Frozen], path: KeyPath, value: Any) -> Refusal:
 
 def meant_key(owner: type[Frozen], key: str) -> str | None:
     """The key that a misspelt one stands for; a wrong unit at its end is the likeliest mistake."""
-    known = list(owner.model_fields)
-    for candidate in known:
-        suffix = suffix_of(candidate)
-        stem = candidate.removesuffix(f"_{suffix}") if suffix else candidate
-        if suffix and (key.lower() == stem.lower() or key.lower().startswith(stem.lower() + "_")):
-            return candidate
-    close = difflib.get_close_matches(key, known, 1, _LIKENESS)
+    same_thing = [known for known in owner.model_fields if suffix_of(known) and _ending(key, known) is not None]
+    if same_thing:
+        return max(same_thing, key=lambda known: (_measures_alike(key, known), _likeness(key, known)))
+    close = difflib.get_close_matches(key, list(owner.model_fields), 1, _LIKENESS)
     return close[0] if close else None
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _ending(key: str, known: str) -> str | None:
+    """What follows in `key` the stem of a known key (`V_s` of `rate_V_s`); None when the stem differs."""
+    stem = known.removesuffix(f"_{suffix_of(known)}").lower()
+    if key.lower() == stem:
+        return ""
+    return key[len(stem) + 1 :] if key.lower().startswith(f"{stem}_") else None
+
+
+def _written_unit(key: str, known: str) -> str | None:
+    """The unit that the end of a misspelt key says, if it says one: V/s for `rate_V_s`."""
+    ending = _ending(key, known) or ""
+    for unit in (KEY_SUFFIX.get(ending, ""), ending, "/".join(ending.rsplit("_", 1)), ending.replace("_per_", "/")):
+        try:
+            factor(unit)
+        except OutsideDomain:
+            continue
+        return unit
+    return None
+
+
+def _measures_alike(key: str, known: str) -> bool:
+    written = _written_unit(key, known)
+    return written is not None and si_unit(written) == si_unit(_unit_of(known))
+
+
+def _unit_of(known: str) -> str:
+    return KEY_SUFFIX[suffix_of(known) or ""]
 
 
 def unmistaken(owner: type[Frozen], missing: str, unknown: list[str]) -> bool:
@@ -67,27 +107,24 @@ def unmistaken(owner: type[Frozen], missing: str, unknown: list[str]) -> bool:
 
 
 def _unit_advice(key: str, meant: str, value: Any) -> str:
-    suffix = suffix_of(meant)
-    if suffix is None or key.endswith(f"_{suffix}"):
+    if suffix_of(meant) is None or _ending(key, meant) is None:
         return ""
-    unit = KEY_SUFFIX[suffix]
-    written = suffix_of(key)
+    unit = _unit_of(meant)
+    written = _written_unit(key, meant)
     if written is None or isinstance(value, bool) or not isinstance(value, int | float):
         return f" the unit expected is {unit}"
-    if si_unit(KEY_SUFFIX[written]) != si_unit(unit):
-        return f" the unit expected is {unit}, and {KEY_SUFFIX[written]} measures something else"
-    converted = value * factor(KEY_SUFFIX[written]) / factor(unit)
-    return f" the unit expected is {unit}, so write {meant}: {converted:.6g}"
+    if not _measures_alike(key, meant):
+        return f" the unit expected is {unit}, and {written} measures something else"
+    return f" the unit expected is {unit}, so write {meant}: {value * factor(written) / factor(unit):.6g}"
 
 
 def unknown_step(path: KeyPath, value: Any) -> Refusal:
     """A step whose word is not known, or that is no mapping with one word."""
     program = str(path[0])
     known = ", ".join(STEPS[program])
-    form = f"write - {STEPS[program][0]}: {{…}}, its settings indented below the word or in braces; steps are {known}"
     word = word_of(value)
     if word is None:
-        return Refusal(path, value, "a step is one word with its settings", form)
+        return Refusal(path, value, "a step is one word with its settings", _step_form(program, value))
     here = (*path, word)
     if word in LATER_STEPS[program]:
         return Refusal(here, "", NOT_YET, f"steps of this version are {known}")
@@ -96,3 +133,12 @@ def unknown_step(path: KeyPath, value: Any) -> Refusal:
     close = difflib.get_close_matches(word, [*STEPS[program], *LATER_STEPS[program]], 1, _LIKENESS)
     remedy = f"did you mean {close[0]}?" if close else f"steps are {known}"
     return Refusal(here, "", f"is no step of the {program} program", remedy)
+
+
+def _step_form(program: str, value: Any) -> str:
+    """The step that was probably meant, as it should be written."""
+    words = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+    meant = next((word for word in words if word in MODELS[program]), STEPS[program][0])
+    form = f"write {_step_example(MODELS[program][meant])}"
+    indent = isinstance(value, dict) and value.get(meant, "") is None
+    return f"{form}, or indent its settings further than the word" if indent else form

@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 from opsicm.errors import BadInput, Problem
 from opsicm.protocol.frozen import Frozen
 from opsicm.protocol.key_advice import missing_key, unknown_key, unknown_step, unmistaken
-from opsicm.protocol.model_tree import model_at, refusals_within, without
-from opsicm.protocol.refusal import REFUSED, KeyPath, Refusal
+from opsicm.protocol.model_tree import blanked, model_at, refusals_within
+from opsicm.protocol.refusal import REFUSED, UNUSABLE, KeyPath, Refusal
 from opsicm.protocol.value_advice import wrong_value
 from opsicm.protocol.yaml_file import Document
 
@@ -41,7 +41,9 @@ def _problems(
     empty = [path for path in empty if not any(_is_above(loc, path) for loc in wrong)]
     found = [_refusal(model, detail, details) for detail in details]
     found += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty]
-    found += refusals_within(model, without(document.data, [*empty, *wrong]))
+    unknown: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    unsound: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] != REFUSED]
+    found += refusals_within(model, blanked(document.data, unknown, [*empty, *unsound]))
     return _in_order(document, [refusal for refusal in found if refusal is not None])
 
 
@@ -58,7 +60,7 @@ def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetail
             return unknown_key(owner, path, value)
         case "union_tag_invalid" | "union_tag_not_found":
             return unknown_step(path, value)
-        case kind if kind == REFUSED:
+        case kind if kind in (REFUSED, UNUSABLE):
             return Refusal(path, value, context["limit"], context["remedy"])
         case _:
             return wrong_value(root, detail)
@@ -89,9 +91,7 @@ def _empty_values(value: Any, path: KeyPath) -> Iterator[KeyPath]:
 
 
 def _in_order(document: Document, refusals: list[Refusal]) -> list[Problem]:
-    problems = []
-    for refusal in refusals:
-        problem = document.problem(refusal.path, refusal.value, refusal.limit, refusal.remedy)
-        if problem not in problems:
-            problems.append(problem)
+    """By line; pydantic and the checks of a broken file may both have found the same."""
+    once = {(refusal.path, refusal.limit): refusal for refusal in refusals}
+    problems = [document.problem(found.path, found.value, found.limit, found.remedy) for found in once.values()]
     return sorted(problems, key=lambda problem: problem.line or 0)

@@ -36,7 +36,6 @@ def model_at(root: type[Frozen], path: KeyPath) -> type[Frozen] | None:
 
 def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[Refusal]:
     """What `model` and every model inside it refuse of `given`, the file's form."""
-    yield from model.refusals(given)
     for key, field in model.model_fields.items():
         inner = models_in(field.annotation)
         value = given.get(key)
@@ -44,6 +43,7 @@ def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[R
             yield from below(refusals_within(inner[0], value), key)
         elif isinstance(value, list):
             yield from below(_refusals_of_items(inner, value), key)
+    yield from model.refusals(given)
 
 
 def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator[Refusal]:
@@ -54,13 +54,16 @@ def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator
                 yield from below(refusals_within(model, item[word]), index, word)
 
 
-def without(data: dict[str, Any], paths: list[KeyPath]) -> dict[str, Any]:
-    """`data` less the values at `paths`. A step becomes None, so that the others keep their numbers."""
-    kept = _copy(data)
-    for path in paths:
-        _remove(kept, path)
-    pruned: dict[str, Any] = kept
-    return pruned
+def blanked(data: dict[str, Any], unknown: list[KeyPath], wrong: list[KeyPath]) -> dict[str, Any]:
+    """`data` less its unknown keys, and with None in place of every value that is wrong in itself."""
+    kept: dict[str, Any] = _copy(data)
+    for path in wrong:
+        _blank(kept, path)
+    for path in unknown:
+        holder = _holder(kept, path)
+        if isinstance(holder, dict):
+            holder.pop(path[-1], None)
+    return kept
 
 
 def _copy(value: Any) -> Any:
@@ -69,23 +72,27 @@ def _copy(value: Any) -> Any:
     return [_copy(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _remove(data: dict[str, Any], path: KeyPath) -> None:
-    holder: Any = data
-    holders = []
-    for part in path:
-        if (isinstance(holder, dict) and part in holder) or (isinstance(holder, list) and isinstance(part, int) and part < len(holder)):
-            holders.append(holder)
-            holder = holder[part]
+def _holder(data: Any, path: KeyPath) -> Any:
+    """The mapping or list that holds the last part of `path`; None when the way there is blank or absent."""
+    for part in path[:-1]:
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
         else:
-            return
-    if not path:
-        data.clear()
-    elif isinstance(holders[-1], dict):
-        del holders[-1][path[-1]]
-    elif len(path) == _STEP_DEPTH:
-        holders[-1][path[-1]] = None
-    else:  # half of a pair is no pair
-        _remove(data, path[:-1])
+            return None
+    return data
+
+
+def _blank(data: dict[str, Any], path: KeyPath) -> None:
+    holder = _holder(data, path)
+    if isinstance(holder, dict):
+        if path[-1] in holder:
+            holder[path[-1]] = None
+    elif isinstance(holder, list) and len(path) == _STEP_DEPTH and isinstance(path[-1], int):
+        holder[path[-1]] = None  # a step: the others keep their numbers
+    elif isinstance(holder, list):
+        _blank(data, path[:-1])  # half of a pair is no pair
 
 
 _STEP_DEPTH = 2  # ("cell", 3)

@@ -1,7 +1,7 @@
 """Parameter sets as data: every number with its unit, its uncertainty, its status and its source.
 
-A set may name `parents` and change a few of their leaves; a later parent goes before an earlier one, the set
-itself before all. Names of leaves are the keys that lead to them, joined by dots. Which names exist is the
+A set may name `parents` and change a few of their leaves; a later parent overrides an earlier one, the
+set itself overrides all. Names of leaves are the keys that lead to them, joined by dots. Which names exist is the
 business of the physics that uses them: each leaf carries its file and line, so that the caller can cite them.
 """
 
@@ -78,11 +78,12 @@ class QuantityLeaf(Frozen):
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """The unit is one that this program knows."""
+        unit = given.get("unit")
         try:
-            factor(given.get("unit", "1"))
+            factor("1" if unit is None else unit)
         except OutsideDomain as error:
             found = error.problems[0]
-            yield Refusal(("unit",), given["unit"], found.limit, found.remedy)
+            yield Refusal(("unit",), unit, found.limit, found.remedy)
 
 
 class CurveLeaf(Frozen):

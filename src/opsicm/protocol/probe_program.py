@@ -6,11 +6,12 @@ it ends), `for_s` a time, or a count of hops or passes. Without a bound it lasts
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from opsicm.protocol.frozen import Frozen, Number, Seconds, Whole
 from opsicm.protocol.one_key import OneKey, word_of
@@ -18,9 +19,7 @@ from opsicm.protocol.refusal import Refusal
 from opsicm.units import to_si
 
 CELL_REFERENCE: Final = re.compile(r"cell\[(0|[1-9][0-9]{0,5})\]")
-During = Annotated[
-    str, StringConstraints(strict=True, pattern=r"^cell\[(0|[1-9][0-9]{0,5})\]$"), Field(examples=["cell[0]"])
-]
+During = Annotated[str, StringConstraints(strict=True, pattern=r"^cell\[(0|[1-9][0-9]{0,5})\]$")]
 Coordinate = Annotated[Number, Field(ge=-1e5, le=1e5)]
 Point = tuple[Coordinate, Coordinate]
 Amplitude = Annotated[Number, Field(gt=0, le=20_000, examples=[2000])]
@@ -28,11 +27,16 @@ FallRate = Annotated[Number, Field(gt=0, le=1000, examples=[30])]
 Setpoint = Annotated[Number, Field(gt=0, le=50, examples=[2.0])]
 Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
 _BOUNDS = ("during", "for_s", "hops", "passes")
+# No two of the bounds, in JSON Schema's words.
+_ONE_BOUND: Final[dict[str, Any]] = {
+    "not": {"anyOf": [{"required": list(pair)} for pair in itertools.combinations(_BOUNDS, 2)]}
+}
 
 
 class BoundedStep(Frozen):
     """What every probe step has: at most one bound."""
 
+    model_config = ConfigDict(json_schema_extra=_ONE_BOUND)
     word: ClassVar[Literal["park", "hop", "line"]]
     during: During | None = None
     for_s: Seconds | None = None
@@ -110,8 +114,9 @@ class Line(_Hopping):
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A line must have a length."""
         yield from super().refusals(given)
-        if "from_um" in given and "to_um" in given and tuple(given["from_um"]) == tuple(given["to_um"]):
-            yield Refusal(("to_um",), given["to_um"], "must differ from from_um", "use hop to stay at one point")
+        start, end = given.get("from_um"), given.get("to_um")
+        if start is not None and end is not None and tuple(start) == tuple(end):
+            yield Refusal(("to_um",), end, "must differ from from_um", "use hop to stay at one point")
 
     @property
     def start(self) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 KeyPath = tuple[str | int, ...]
 REFUSED = "refused"  # the pydantic error type that carries a refusal
+UNUSABLE = "unusable"  # the same of one value, which no other check should look at
 
 
 @dataclass(frozen=True, slots=True)

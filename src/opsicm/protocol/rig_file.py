@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from opsicm.errors import BadInput, Problem
-from opsicm.protocol.frozen import Flag, Frozen, Number, Text, Whole
+from opsicm.protocol.frozen import Frozen, Number, Text, Whole
 from opsicm.protocol.model_problems import made_of
 from opsicm.protocol.pipette import PipetteShape
-from opsicm.protocol.refusal import REFUSED, KeyPath, Refusal
+from opsicm.protocol.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.protocol.yaml_file import Document, read_yaml
 from opsicm.units import to_si
 
@@ -28,16 +28,22 @@ ChannelName = Literal["pipette_current", "z", "z_command", "pipette_bias", "cell
 _FINITE = 1.7e308
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 def _scalar(value: Any) -> Any:
     if isinstance(value, bool | str) or (isinstance(value, int | float) and abs(value) <= _FINITE):
         return value
     context = {"limit": "must be a number, a text, true or false", "remedy": "write one plain value"}
-    raise PydanticCustomError(REFUSED, "{limit}; {remedy}", context)
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 
 Setting = Annotated[
-    float | str | bool, PlainValidator(_scalar, json_schema_input_type=float | str | bool)
-]  # an int stays an int
+    float | str | bool,  # an int stays an int
+    PlainValidator(_scalar, json_schema_input_type=float | str | bool),
+    PlainSerializer(_as_it_is),
+]
 Settings = dict[str, Setting]
 
 
@@ -50,11 +56,25 @@ def _limit(value: Any) -> Any:
         if len(numbers) == 2 and numbers[0] < numbers[1]:
             return (float(numbers[0]), float(numbers[1]))
     context = {"limit": "must be a number, or the lowest and the highest in brackets", "remedy": "write it as [-1, 1]"}
-    raise PydanticCustomError(REFUSED, "{limit}; {remedy}", context)
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 
 Limit = Annotated[
-    float | tuple[float, float], PlainValidator(_limit, json_schema_input_type=float | tuple[float, float])
+    float | tuple[float, float],
+    PlainValidator(_limit, json_schema_input_type=float | tuple[float, float]),
+    PlainSerializer(_as_it_is),
+]
+
+
+def _verified(value: Any) -> Any:
+    if isinstance(value, bool | str) and value != "":
+        return value
+    context = {"limit": "must be true, false or a text", "remedy": "say who verified it and when, or write false"}
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
+
+
+Verified = Annotated[
+    bool | str, PlainValidator(_verified, json_schema_input_type=bool | str), PlainSerializer(_as_it_is)
 ]
 
 
@@ -63,7 +83,7 @@ class Role(Frozen):
 
     driver: Annotated[Text, Field(examples=["twin"])]
     address: Text | None = None
-    settings: Settings = {}
+    settings: Settings = Field(default_factory=dict)
 
 
 class Roles(Frozen):
@@ -119,13 +139,14 @@ class World(Frozen):
 
     parameters: Annotated[Text, Field(examples=["graphite-li-ec-dec"])]
     surface: Annotated[Settings, Field(examples=[{"kind": "flat"}])]
-    noise: Settings = {}
+    noise: Settings = Field(default_factory=dict)
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A surface says of what kind it is."""
-        if "surface" in given and not isinstance(given["surface"].get("kind"), str):
+        surface = given.get("surface")
+        if isinstance(surface, dict) and not isinstance(surface.get("kind"), str):
             yield Refusal(("surface", "kind"), "", "is missing and surface needs it", "add kind: flat")
 
 
@@ -139,15 +160,16 @@ class Rig(Frozen):
     clock: Clock
     channels: tuple[RigChannel, ...] = ()
     wiring: Wiring
-    limits: dict[str, Limit] = {}
+    limits: dict[str, Limit] = Field(default_factory=dict)
     latency_us: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
-    verified: Flag | Text = False
+    verified: Verified = False
     world: World | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A twin has a world and a real rig has none; no channel is given twice."""
-        drivers = {name: role.get("driver") for name, role in (given.get("roles") or {}).items() if role}
+        roles = _mapping(given.get("roles"))
+        drivers = {name: driver for name, role in roles.items() if (driver := _mapping(role).get("driver"))}
         twins = [name for name, driver in drivers.items() if driver == TWIN]
         if twins and "world" not in given:
             yield Refusal(("world",), "", f"is missing and the twin of {twins[0]} needs it", "add world: {…}")
@@ -158,10 +180,12 @@ class Rig(Frozen):
             yield Refusal(("world",), "", "belongs to a twin only", "delete it, or make the drivers twin")
         seen: set[str] = set()
         for index, channel in enumerate(given.get("channels") or ()):
-            name = (channel or {}).get("name")
-            if name in seen:
-                yield Refusal(("channels", index, "name"), name, "stands in the list already", "delete one of the two")
-            seen |= {name} if name else set()
+            repeated = _mapping(channel).get("name")
+            if repeated in seen:
+                yield Refusal(
+                    ("channels", index, "name"), repeated, "stands in the list already", "delete one of the two"
+                )
+            seen |= {repeated} if repeated else set()
 
     @property
     def is_twin(self) -> bool:
@@ -172,6 +196,10 @@ class Rig(Frozen):
     def latency(self) -> float:
         """Time from a sample to the command that follows from it [s]."""
         return to_si("latency_us", self.latency_us)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ def wrong_value(root: type[Frozen], detail: ErrorDetails) -> Refusal:
         bound = context["min_length"] if kind == "too_short" else context["max_length"]
         words = "at least" if kind == "too_short" else "at most"
         return Refusal(path, value, f"must have {words} {bound} entries", f"write {_example(root, path)}")
+    if kind == "missing":  # an entry of a pair
+        return Refusal(path[:-1], value, "has too few entries", f"write {_example(root, path)}")
     limit = _KINDS.get(kind, detail["msg"])
     return Refusal(path, value, limit, _kind_remedy(root, path, kind, value))
 
@@ -92,8 +94,7 @@ def _example(root: type[Frozen], path: KeyPath) -> str:
     key = str(path[-1]) if path else ""
     if owner is None or key not in owner.model_fields:
         return "its settings in braces, as {key: value}" if path else "keys and values"
-    example = example_of(owner, key)
-    return example if not example.endswith("…") else f"{key}: and a value as the documentation gives it"
+    return example_of(owner, key)
 
 
 def _limit_remedy(root: type[Frozen], path: KeyPath, key: str, value: Any) -> str:
@@ -111,13 +112,13 @@ def _limit_remedy(root: type[Frozen], path: KeyPath, key: str, value: Any) -> st
 def _bound_text(constraint: Any) -> str:
     match constraint:
         case annotated_types.Gt():
-            return f"above {constraint.gt:g}"  # type: ignore[str-format]
+            return f"above {constraint.gt:g}"
         case annotated_types.Ge():
-            return f"of at least {constraint.ge:g}"  # type: ignore[str-format]
+            return f"of at least {constraint.ge:g}"
         case annotated_types.Lt():
-            return f"below {constraint.lt:g}"  # type: ignore[str-format]
+            return f"below {constraint.lt:g}"
         case annotated_types.Le():
-            return f"of at most {constraint.le:g}"  # type: ignore[str-format]
+            return f"of at most {constraint.le:g}"
         case _:
             return ""
 

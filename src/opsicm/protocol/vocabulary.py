@@ -10,7 +10,8 @@ from typing import Final
 from opsicm.protocol.cell_program import CELL_STEPS
 from opsicm.protocol.probe_program import PROBE_STEPS
 
-STEPS: Final = {"cell": tuple(CELL_STEPS), "probe": tuple(PROBE_STEPS)}
+MODELS: Final = {"cell": CELL_STEPS, "probe": PROBE_STEPS}
+STEPS: Final = {program: tuple(models) for program, models in MODELS.items()}
 LATER_STEPS: Final = {
     "cell": ("ladder", "gitt", "repeat", "conditioning"),
     "probe": ("raster", "tower", "pipette_sweep", "modulate", "engage", "repeat"),

@@ -30,7 +30,7 @@ class _Loader(yaml.SafeLoader):
     def scan_plain(self) -> Any:
         reference = _STEP_REFERENCE.match(self.buffer, self.pointer) if self.flow_level else None
         if reference is None:
-            return super().scan_plain()  # type: ignore[no-untyped-call]
+            return super().scan_plain()
         start = self.get_mark()
         self.forward(len(reference[0]))
         return yaml.ScalarToken(reference[0], True, start, self.get_mark())
@@ -41,7 +41,7 @@ class _Composer:
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
-        self.loader = _Loader(text)
+        self.loader: Any = _Loader(text)  # its events are not typed
         self.lines: dict[KeyPath, int] = {}
         self.values = 0
 

@@ -16,6 +16,7 @@ import yaml
 from opsicm.errors import BadInput, Problem
 from opsicm.protocol.refusal import KeyPath, path_text
 from opsicm.protocol.yaml_events import compose
+from opsicm.protocol.yaml_text import inline
 
 LARGEST_FILE: Final = 1_000_000
 
@@ -39,7 +40,7 @@ class Document:
 
     def below(self, path: KeyPath) -> Document:
         """The part of this document at `path`, a mapping; its problems still name the whole path and line."""
-        data = self.data
+        data: Any = self.data
         for part in path:
             data = data[part]
         lines = {key[len(path) :]: line for key, line in self.lines.items() if key[: len(path)] == path}
@@ -54,9 +55,12 @@ class Document:
 
 def shown(value: object) -> str:
     """A value as a message prints it: short, texts in quotes, nothing for an empty text."""
-    if value == "" or (isinstance(value, dict | list) and not value):
+    if value is None or value == "" or (isinstance(value, dict | list | tuple) and not value):
         return ""
-    text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else repr(value)
+    if isinstance(value, bool | dict | list | tuple):
+        text = inline(list(value) if isinstance(value, tuple) else value)
+    else:
+        text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

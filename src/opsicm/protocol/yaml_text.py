@@ -12,12 +12,15 @@ from opsicm.protocol.yaml_scalar import FLOAT
 class _Dumper(yaml.SafeDumper):
     """Quotes a text that YAML 1.2 would read as a number; writes a float with all its digits."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 
 def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+    text = repr(value)
+    if "e" in text and "." not in text:  # YAML 1.1 takes 1e-09 for a text
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 _Dumper.add_representer(float, _float)

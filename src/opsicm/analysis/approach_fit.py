@@ -18,7 +18,7 @@ METHOD: Final = (
     "finite-element template comes later"
 )
 FEWEST_POINTS: Final = 8
-# A pulse of contact lasts a point or two in a step-by-step approach; a drift of the bulk current does not matter over so few.
+# A touch lasts a point or two in a step-by-step approach; the bulk current does not drift over so few.
 _LOOK_AHEAD: Final = 10
 # Two points of white noise differ by sqrt(2) sigma; 5 of those happen once in two million pairs.
 _RECOVERY_SIGMAS: Final = 5.0 * 2.0**0.5
@@ -110,7 +110,9 @@ def fit_approach(z: Array, current: Array, threshold: float | None = None) -> Ap
     keep[:stop] = True
     keep &= ~disturbed
     if int(keep.sum()) < FEWEST_POINTS:
-        return NoFit("too few points", f"{int(keep.sum())} points remain before contact; record at least {FEWEST_POINTS}")
+        return NoFit(
+            "too few points", f"{int(keep.sum())} points remain before contact; record at least {FEWEST_POINTS}"
+        )
     # Of five points the mean has sigma/sqrt(5): a flat noisy current passes this once in 30 000 curves.
     drop = bulk - float(np.mean(If[keep][-5:]))
     if drop < 4.0 * sigma / 5.0**0.5:
@@ -134,7 +136,9 @@ def fit_approach(z: Array, current: Array, threshold: float | None = None) -> Ap
 
     after = np.arange(zf.size) >= stop
     return ApproachFit(
-        *(float(p) for p in parameters),
+        I_inf=float(parameters[0]),
+        C=float(parameters[1]),
+        z0=float(parameters[2]),
         covariance=covariance,
         sigma=sigma,
         chi2_per_dof=chi2,
@@ -167,7 +171,10 @@ def _refuse(z: Array, current: Array) -> NoFit | None:
     magnitude = np.abs(If)
     noise = _scatter(zf[:quarter], magnitude[:quarter]) + _scatter(zf[-quarter:], magnitude[-quarter:])
     ends = float(np.mean(magnitude[:3]) - np.mean(magnitude[-3:]))
-    if np.median(np.diff(zf)) > 0.0 and abs(ends) > 3.0 * noise:
+    start, end, low = float(np.mean(zf[:3])), float(np.mean(zf[-3:])), float(np.min(zf))
+    if min(start, end) > low + 0.2 * float(np.ptp(zf)):
+        return NoFit("not one approach", "z turns back on its way; cut the trace into single approaches")
+    if end > start and abs(ends) > 3.0 * noise:
         what = "z rises while the current falls" if ends > 0 else "the rows run away from the sample"
         return NoFit("reversed axis", f"{what}; give z up positive and rows in the order of the approach")
     return None
@@ -212,7 +219,7 @@ def _contact(current: Array, bulk: float, disturbed: NDArray[np.bool_], threshol
 
 
 def _solve(z: Array, current: Array, sigma: float, bulk: float) -> tuple[Array, Array, float] | NoFit:
-    """Scaled least squares: lengths in units of the range of z, currents of the bulk current, so that all are about 1."""
+    """Least squares with lengths in units of the range of z and currents of the bulk current: all are about 1."""
     length, lowest = float(np.ptp(z)), float(np.min(z))
     x, y, noise = (z - lowest) / length, current / bulk, sigma / bulk
 
@@ -228,7 +235,9 @@ def _solve(z: Array, current: Array, sigma: float, bulk: float) -> tuple[Array, 
     bounds = ([0.0, 1e-9, 1e-7], [np.inf, 10.0, 10.0])
     best = None
     for start in _starts(x, y):
-        fit = least_squares(residual, start, jac=jacobian, bounds=bounds, x_scale="jac", xtol=1e-14, ftol=1e-14, gtol=1e-14)
+        fit = least_squares(
+            residual, start, jac=jacobian, bounds=bounds, x_scale="jac", xtol=1e-14, ftol=1e-14, gtol=1e-14
+        )
         if best is None or fit.cost < best.cost:
             best = fit
     if best is None:
@@ -246,12 +255,12 @@ def _solve(z: Array, current: Array, sigma: float, bulk: float) -> tuple[Array, 
     information = information.T @ information
     if np.linalg.cond(information) > 1e14:
         return NoFit("not identifiable", "distance and coefficient cannot be told apart on this curve; approach closer")
-    covariance = np.linalg.inv(information) * max(1.0, chi2)
+    covariance: Array = np.asarray(np.linalg.inv(information) * max(1.0, chi2), dtype=np.float64)
     # From (y_inf, C, d_last) in scaled units to (I_inf, C, z0) in SI: z0 = lowest - d_last*length.
     scale = np.array([bulk, length, -length])
     return (
-        np.array([p[0] * bulk, p[1] * length, lowest - p[2] * length]),
-        covariance * np.outer(scale, scale),
+        np.array([p[0] * bulk, p[1] * length, lowest - p[2] * length], dtype=np.float64),
+        np.asarray(covariance * np.outer(scale, scale), dtype=np.float64),
         chi2,
     )
 

@@ -21,8 +21,8 @@ BULK: Final = "pipette resistance far from the sample"
 STATED: Final = "pipette resistance stated in the file"
 CHI2: Final = "chi-squared per degree of freedom"
 _FAR_METHOD: Final = (
-    "bias over current, mean of the far half of the approach; u from the scatter of the means of 8 blocks, so that slow "
-    "noise counts"
+    "bias over current, mean of the far half of the approach; u from the scatter of the means of 8 blocks, so that "
+    "slow noise counts"
 )
 _BLOCKS: Final = 8
 
@@ -140,6 +140,6 @@ def _trace(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> xr
         "disturbed": (points, fit.disturbed),
         "from_contact_on": (points, fit.beyond),
     }
-    attrs = {"kind": "approach", "I_inf": fit.I_inf, "C": fit.C, "z0": fit.z0, "u_z0": fit.u[2], "z_stop": fit.z_stop,
+    attrs = { "I_inf": fit.I_inf, "C": fit.C, "z0": fit.z0, "u_z0": fit.u[2], "z_stop": fit.z_stop,
              "sigma": fit.sigma, "chi2_per_dof": fit.chi2_per_dof, "current_in_A": bias is not None}  # fmt: skip
     return xr.Dataset(data, attrs=attrs)

@@ -15,8 +15,8 @@ from opsicm.errors import OutsideDomain
 LEVELS: Final = (("raw", None), ("after plane", 1), ("after total degree 2", 2))
 _NM: Final = 1e9
 _SPREAD: Final = (
-    "u: another area of this size on the same surface, from {independent:.0f} effectively independent of {pixels} pixels "
-    "(spatial correlation); scanner calibration and height noise are not included"
+    "u: another area of this size on the same surface, from {independent:.0f} effectively independent of {pixels} "
+    "pixels (spatial correlation); scanner calibration and height noise are not included"
 )
 
 
@@ -29,7 +29,11 @@ def image_results(heights: xr.DataArray) -> list[Result]:
     values = np.asarray(heights.values, dtype=np.float64)
     results: list[Result] = []
     missing = {"missing_pixels": int((~np.isfinite(values)).sum())}
-    level_of = {None: "about the mean, not levelled", 1: "after least-squares plane", 2: "after least-squares total degree 2"}
+    level_of = {
+        None: "about the mean, not levelled",
+        1: "after least-squares plane",
+        2: "after least-squares total degree 2",
+    }
     last: Roughness | None = None
     for level, degree in LEVELS:
         name = f"Sq {level}"
@@ -44,14 +48,19 @@ def image_results(heights: xr.DataArray) -> list[Result]:
             continue
         last = roughness(levelled)
         trace = heights.copy(data=levelled)
-        trace.attrs |= {"level": level, "kind": "image"}
+        trace.attrs["level"] = level
         results.append(_result(name, last.Sq, "nm", method, last, missing, trace))
         if degree != 2:
             last = None
     if last is None:
         return results
     where = level_of[2]
-    for name, parameter, unit in (("Sa", last.Sa, "nm"), ("Sz", last.Sz, "nm"), ("Ssk", last.Ssk, "1"), ("Sku", last.Sku, "1")):
+    for name, parameter, unit in (
+        ("Sa", last.Sa, "nm"),
+        ("Sz", last.Sz, "nm"),
+        ("Ssk", last.Ssk, "1"),
+        ("Sku", last.Sku, "1"),
+    ):
         method = f"ISO 25178-2 {name}, {where}"
         results.append(_result(f"{name} after total degree 2", parameter, unit, method, last, missing, None))
     return results

@@ -35,7 +35,11 @@ def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
     if isinstance(content, ApproachFile):
         return _numbered(_approaches(content))
     if isinstance(content, ScanSettings):
-        raise BadInput(Problem("file", "settings only", "results need measured values", "name an .ac file or its folder", path.name))
+        raise BadInput(
+            Problem(
+                "file", "settings only", "results need measured values", "name an .ac file or its folder", path.name
+            )
+        )
     return _numbered(_table(content))
 
 
@@ -67,14 +71,16 @@ def identification_records(what: Identification) -> list[dict[str, Any]]:
 
 def views_of(results: Sequence[Result]) -> list[View]:
     """The figures of results that carry a trace: approach curves, and the image at its highest level."""
-    views: list[View] = []
-    images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.attrs.get("kind") == "image"]
-    for result in results:
-        if isinstance(result.trace, xr.Dataset) and result.trace.attrs.get("kind") == "approach":
-            views.append(approach_curve.view(result.trace, title=result.name))
-    if images:
-        views.append(image.view(images[-1]))
-    return views
+    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset)]
+    images = [r.trace for r in results if isinstance(r.trace, xr.DataArray)]
+    views = [approach_curve.view(trace, _title(name)) for name, trace in approaches]
+    return [*views, image.view(images[-1])] if images else views
+
+
+def _title(name: str) -> str:
+    """The curve that a result's name begins with: "scan01_07_1: distance ..." is titled "Approach scan01_07_1"."""
+    curve, found, _ = name.rpartition(": ")
+    return f"Approach {curve}" if found else "Approach"
 
 
 def _image(scan: SicmScan) -> xr.DataArray:

@@ -16,8 +16,8 @@ _BEYOND: Final = "from contact on"
 def view(trace: xr.Dataset, title: str = "Approach") -> View:
     """Current against distance from the fitted surface, with the hyperbola; below, the residual in units of sigma.
 
-    `trace` as `analysis.approach_results` leaves it. The current's axis spans the points of the fit: a contact spike far
-    below is outside the frame and counted in the note. Distance grows to the right: the tip comes from there.
+    `trace` as `analysis.approach_results` leaves it. The current's axis spans the points of the fit: a
+    contact spike far below is outside the frame and counted in the note. The tip comes from the right.
     """
     attrs = trace.attrs
     distance = 1e9 * (np.asarray(trace["z"].values) - attrs["z0"])
@@ -34,12 +34,14 @@ def view(trace: xr.Dataset, title: str = "Approach") -> View:
     limits = (low - 3 * margin, high + margin)
     outside = int(np.count_nonzero((disturbed | beyond) & ((current < limits[0]) | (current > limits[1]))))
     note = f"distance at the stop {1e9 * (attrs['z_stop'] - attrs['z0']):.3g} ± {1e9 * attrs['u_z0']:.2g} nm (k = 1)"
-    note += f"; {outside} points left out lie outside the frame" if outside else ""
+    note += f"; outside the frame: {outside} of the points left out" if outside else ""
     points = [Series("measured", distance[used], current[used], "pipette", "points")]
     for label, mask in ((_NEAR, disturbed), (_BEYOND, beyond)):
         shown = mask & (current >= limits[0]) & (current <= limits[1])
         if shown.any():
-            points.append(Series(label, distance[shown], current[shown], "cell" if label == _BEYOND else "limit", "points"))
+            points.append(
+                Series(label, distance[shown], current[shown], "cell" if label == _BEYOND else "limit", "points")
+            )
     x = Axis("distance from the fitted surface", "nm")
     upper = Curves(
         x,

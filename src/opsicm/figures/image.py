@@ -9,7 +9,7 @@ from opsicm.figures.view import Axis, Image, View
 
 
 def view(heights: xr.DataArray, title: str | None = None) -> View:
-    """An image of `heights` [m], dims (y, x), about their mean: µm along the axes when x and y are coordinates, else pixels.
+    """An image of `heights` [m], dims (y, x), about their mean: axes in µm when x, y are coordinates, else pixels.
 
     Heights are in nm below a range of 1 µm, else in µm. attrs read: `level` ("after plane") and `lateral_note`.
     """

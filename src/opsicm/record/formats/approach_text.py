@@ -95,7 +95,9 @@ def parse_approach(text: Text, path: Path, settings: ScanSettings | None) -> App
             )  # fmt: skip
         rows.append([value for value in values if value is not None])
     if not rows:
-        raise bad(path, "rows", "0", "an approach has at least one", "the approach was never recorded: use another file")
+        raise bad(
+            path, "rows", "0", "an approach has at least one", "the approach was never recorded: use another file"
+        )
     columns = np.array(rows, dtype=np.float64) * np.array(units)
     curves = tuple(ApproachCurve(*columns[part].T.copy()) for part in sweeps(columns[:, 0]))
     return ApproachFile(path.name, curves, settings, text.encoding, decimal)
@@ -158,4 +160,6 @@ def _unit(unit: str, path: Path) -> float:
     try:
         return factor(unit.strip().replace("μ", "µ"))
     except OutsideDomain:
-        raise bad(path, "unit", repr(unit), "it is not one this program knows", "write um, nm, MOhm, pA, mV or %") from None
+        raise bad(
+            path, "unit", repr(unit), "it is not one this program knows", "write um, nm, MOhm, pA, mV or %"
+        ) from None

@@ -25,7 +25,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "x": "x", "y": "y", "r": "R", "resistance": "R", "v": "V", "bias": "V", "pipette_bias": "V",
 }  # fmt: skip
 _EXAMPLE: Final = "--columns t=s,I=pA,z=um, one entry for each column from the left, _ for one to skip"
-_LAYOUTS: Final = tuple((sep, dec) for sep in ("\t", ";", None) for dec in (".", ",")) + ((",", "."),)
+_LAYOUTS: Final = (*((sep, dec) for sep in ("\t", ";", None) for dec in (".", ",")), (",", "."))
 _SEPARATOR_NAME: Final = {"\t": "tab", ";": "semicolon", ",": "comma", None: "blank"}
 _TITLE: Final = re.compile(r"\s*(?P<word>[^\[\](/]+?)\s*(?:[\[(]\s*(?P<a>[^\])]+?)\s*[\])]|/\s*(?P<b>\S+))?\s*")
 _LOOK: Final = 200
@@ -72,7 +72,7 @@ def _split(line: str, separator: str | None) -> list[str]:
 
 
 def _layout(text: Text, path: Path) -> tuple[str | None, str, int, int]:
-    """Separator, decimal sign, first line of numbers, and number of columns: the reading under which the lines agree."""
+    """Separator, decimal sign, first line of numbers, and number of columns: the reading in which the lines agree."""
     readings: list[tuple[str | None, str, int, int, list[list[float]]]] = []
     for separator, decimal in _LAYOUTS:
         found = _reading(text, separator, decimal)
@@ -87,12 +87,17 @@ def _layout(text: Text, path: Path) -> tuple[str | None, str, int, int]:
     shortest = min(reading[2] for reading in readings)
     readings = [reading for reading in readings if reading[2] == shortest]
     separator, decimal, first, width, rows = readings[0]
-    if any(other[4] != rows for other in readings[1:]):
+    # As text, because a NaN differs from itself.
+    if any(str(other[4]) != str(rows) for other in readings[1:]):
         raise bad(
             path, "decimal sign", f"ambiguous in {text.lines[first][:40]!r}", "a comma could separate or be decimal",
             "separate the columns with tabs or semicolons", line=first + 1,
         )  # fmt: skip
-    if separator == "," and width == 2 and all(value == int(value) for row in rows for value in row if np.isfinite(value)):
+    if (
+        separator == ","
+        and width == 2
+        and all(value == int(value) for row in rows for value in row if np.isfinite(value))
+    ):
         raise bad(
             path, "decimal sign", f"ambiguous in {text.lines[first][:40]!r}", "one column with decimal comma, or two?",
             "separate the columns with tabs or semicolons", line=first + 1,
@@ -128,7 +133,9 @@ def _reading(text: Text, separator: str | None, decimal: str) -> tuple[int, int,
     return (first, len(rows[0]), rows) if first is not None else None
 
 
-def _numbers(text: Text, first: int, separator: str | None, decimal: str, width: int, path: Path) -> NDArray[np.float64]:
+def _numbers(
+    text: Text, first: int, separator: str | None, decimal: str, width: int, path: Path
+) -> NDArray[np.float64]:
     body = [(k, line) for k, line in enumerate(text.lines[first:], start=first + 1) if line.strip()]
     plain = "\n".join(line.rstrip(" \t;\r") if separator != "," else line.rstrip(", \r") for _, line in body)
     if decimal == ",":
@@ -171,12 +178,12 @@ def _title(title: str) -> tuple[str | None, str | None]:
     return _WORDS.get(word.lower()), unit
 
 
-def _from_header(
-    header: tuple[str, ...], separator: str | None, width: int, path: Path
-) -> list[tuple[int, str, str]]:
+def _from_header(header: tuple[str, ...], separator: str | None, width: int, path: Path) -> list[tuple[int, str, str]]:
     titles = _titles(header, separator, width)
     if titles is None:
-        raise bad(path, "columns", f"{width} without titles", "their quantities and units are not stated", f"give {_EXAMPLE}")
+        raise bad(
+            path, "columns", f"{width} without titles", "their quantities and units are not stated", f"give {_EXAMPLE}"
+        )
     wanted: list[tuple[int, str, str]] = []
     for k, (letter, unit) in enumerate(map(_title, titles)):
         if letter is None:
@@ -186,7 +193,9 @@ def _from_header(
         _check_unit(letter, unit, path.name)
         wanted.append((k, letter, unit))
     if not wanted:
-        raise bad(path, "titles", repr(titles)[:80], f"none names a quantity of {', '.join(QUANTITIES)}", f"give {_EXAMPLE}")
+        raise bad(
+            path, "titles", repr(titles)[:80], f"none names a quantity of {', '.join(QUANTITIES)}", f"give {_EXAMPLE}"
+        )
     return _once(wanted, repr(titles), path.name)
 
 
@@ -201,14 +210,23 @@ def _specified(columns: str, titles: list[str] | None, width: int, path: Path) -
             _check_unit(name, unit, "--columns")
             entries.append((name, unit))
         else:
-            raise BadInput(Problem("--columns", repr(item), f"known letters are {', '.join(QUANTITIES)}", f"write {_EXAMPLE}"))
+            raise BadInput(
+                Problem("--columns", repr(item), f"known letters are {', '.join(QUANTITIES)}", f"write {_EXAMPLE}")
+            )
     letters = [_title(title)[0] for title in titles] if titles else []
     named = [entry[0] for entry in entries if entry is not None]
     if None not in entries and named and all(letters.count(name) == 1 for name in named):
-        return _once([(letters.index(entry[0]), *entry) for entry in entries if entry is not None], columns, "--columns")
+        return _once(
+            [(letters.index(entry[0]), *entry) for entry in entries if entry is not None], columns, "--columns"
+        )
     if len(entries) != width:
         raise BadInput(
-            Problem("--columns", f"{columns!r}, {len(entries)} entries", f"{path.name} has {width} columns", f"write {_EXAMPLE}")
+            Problem(
+                "--columns",
+                f"{columns!r}, {len(entries)} entries",
+                f"{path.name} has {width} columns",
+                f"write {_EXAMPLE}",
+            )
         )
     return _once([(k, *entry) for k, entry in enumerate(entries) if entry is not None], columns, "--columns")
 
@@ -221,7 +239,13 @@ def _check_unit(letter: str, unit: str, where: str) -> None:
         raise BadInput(Problem(f"unit of {letter}", repr(unit), problem.limit, problem.remedy, file=where)) from None
     if actual != QUANTITIES[letter]:
         raise BadInput(
-            Problem(f"unit of {letter}", repr(unit), f"{letter} is measured in {QUANTITIES[letter]}", f"give {_EXAMPLE}", where)
+            Problem(
+                f"unit of {letter}",
+                repr(unit),
+                f"{letter} is measured in {QUANTITIES[letter]}",
+                f"give {_EXAMPLE}",
+                where,
+            )
         )
 
 

@@ -64,7 +64,9 @@ def read(path: Path, columns: str | None = None) -> Content:
     if head.startswith(b"\x1f\x8b"):
         return read_sicm(path, LARGEST_CONTENT)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        raise bad(path, "content", "HDF5", f"known foreign formats are {KNOWN}", "a run of this program is opened as a run")
+        raise bad(
+            path, "content", "HDF5", f"known foreign formats are {KNOWN}", "a run of this program is opened as a run"
+        )
     try:
         text = decode(head, path)
     except BadInput as error:
@@ -148,9 +150,10 @@ def _approach(file: ApproachFile) -> Identification:
         findings.append(Finding(f"z restarts: {len(file.curves)} approaches in one file"))
     count = "one approach curve" if len(file.curves) == 1 else f"{len(file.curves)} approach curves"
     decimal = "comma" if file.decimal == "," else "point"
+    sizes = ", ".join(str(curve.z.size) for curve in file.curves)
     return Identification(
         ".ac",
-        f"{count} of {', '.join(str(curve.z.size) for curve in file.curves)} points (decimal {decimal}, {file.encoding})",
+        f"{count} of {sizes} points (decimal {decimal}, {file.encoding})",
         (_channel("z", "m", z), _channel("resistance", "Ohm", R), _channel("current", "A", current)),
         tuple(settings.stated.items()) if settings is not None else (),
         tuple(findings),
@@ -161,7 +164,9 @@ def _against_settings(settings: ScanSettings, R: float, bias: float, file: Appro
     findings = []
     if settings.pulse_height is not None:
         ok = math.isclose(bias, settings.pulse_height, rel_tol=0.02)
-        findings.append(Finding(f"R·I is {1e3 * bias:.4g} mV, the stated pulse {1e3 * settings.pulse_height:.4g} mV", ok))
+        findings.append(
+            Finding(f"R·I is {1e3 * bias:.4g} mV, the stated pulse {1e3 * settings.pulse_height:.4g} mV", ok)
+        )
     if settings.resistance is not None:
         ok = math.isclose(R, settings.resistance, rel_tol=0.05)
         findings.append(Finding(f"median R {R / 1e6:.4g} MΩ, stated {settings.resistance / 1e6:.4g} MΩ", ok))
@@ -170,7 +175,9 @@ def _against_settings(settings: ScanSettings, R: float, bias: float, file: Appro
         ok = all(math.isclose(step, settings.step, rel_tol=0.05) for step in steps)
         findings.append(Finding(f"z steps of {1e9 * steps[0]:.3g} nm, stated {1e9 * settings.step:.3g} nm", ok))
     if settings.threshold is not None:
-        reached = sum(bool(curve.resistance[-1] >= settings.threshold * np.median(curve.resistance)) for curve in file.curves)
+        reached = sum(
+            bool(curve.resistance[-1] >= settings.threshold * np.median(curve.resistance)) for curve in file.curves
+        )
         text = f"{reached} of {len(file.curves)} curves end above {100 * settings.threshold:.4g} % of their median R"
         findings.append(Finding(text, ok=reached == len(file.curves)))
     return findings
@@ -193,7 +200,8 @@ def _resistance(R: float) -> Finding:
 def _columns(table: Columns) -> Identification:
     rows = next(iter(table.data.values())).size
     channels = tuple(
-        _channel(name, {"t": "s", "I": "A", "R": "Ohm", "V": "V"}.get(name, "m"), values) for name, values in table.data.items()
+        _channel(name, {"t": "s", "I": "A", "R": "Ohm", "V": "V"}.get(name, "m"), values)
+        for name, values in table.data.items()
     )
     findings = []
     for name, values in table.data.items():
@@ -210,9 +218,10 @@ def _columns(table: Columns) -> Identification:
     if "R" in table.data and np.isfinite(table.data["R"]).any():
         findings.append(_resistance(float(np.nanmedian(table.data["R"]))))
     decimal = "comma" if table.decimal == "," else "point"
+    written = f"{table.separator} separated, decimal {decimal}, {table.encoding}"
     return Identification(
         "text table",
-        f"a table of {', '.join(table.data)} with {rows} rows ({table.separator} separated, decimal {decimal}, {table.encoding})",
+        f"a table of {', '.join(table.data)} with {rows} rows ({written})",
         channels,
         tuple((f"header line {k}", line[:120]) for k, line in enumerate(table.header, start=1)),
         tuple(findings),

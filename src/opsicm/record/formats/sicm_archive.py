@@ -1,4 +1,4 @@
-"""pySICM's `.sicm`: a gzipped tar of settings.json, .mode, an .info and one raw block, read in memory and never unpacked.
+"""pySICM's `.sicm`: a gzipped tar of settings.json, .mode, an .info and one raw block, read in memory, never unpacked.
 
 Read from the public reader of the same laboratory (nanoscopy-RUBION/pySICM_Analysis, sicm_analyzer/sicm_data.py and
 gui_main.py, MIT), of which no code is used: the block is unsigned 16-bit little endian, row after row of x; a scan's
@@ -72,7 +72,9 @@ def read_sicm(path: Path, largest_content: int = LARGEST_CONTENT) -> SicmScan | 
             "export it from pySICM in the old format",
         )  # fmt: skip
     mode = _member(members, ".mode", path).decode("latin-1").strip()
-    settings = {key: str(value) for key, value in _json(_member(members, "settings.json", path), path, "settings.json").items()}
+    settings = {
+        key: str(value) for key, value in _json(_member(members, "settings.json", path), path, "settings.json").items()
+    }
     info: Mapping[str, object] = {}
     blocks = []
     for name, data in members.items():
@@ -81,10 +83,14 @@ def read_sicm(path: Path, largest_content: int = LARGEST_CONTENT) -> SicmScan | 
         elif name not in (".mode", "settings.json"):
             blocks.append(name)
     if len(blocks) != 1:
-        raise bad(path, "raw blocks", str(len(blocks)), "an archive has exactly one", "copy it again from the instrument")
+        raise bad(
+            path, "raw blocks", str(len(blocks)), "an archive has exactly one", "copy it again from the instrument"
+        )
     raw = members[blocks[0]]
     if len(raw) % 2 or not raw:
-        raise bad(path, "raw block", f"{len(raw)} bytes", "it is a positive even number of bytes", "copy the file again")
+        raise bad(
+            path, "raw block", f"{len(raw)} bytes", "it is a positive even number of bytes", "copy the file again"
+        )
     counts = np.frombuffer(raw, dtype="<u2").astype(np.uint16)
     milliseconds = info.get("client_duration")
     duration = milliseconds / 1000.0 if isinstance(milliseconds, int | float) else None
@@ -100,7 +106,7 @@ def read_sicm(path: Path, largest_content: int = LARGEST_CONTENT) -> SicmScan | 
             "the scan was stopped early or the file is cut: record or copy it again",
         )  # fmt: skip
     counts = counts.reshape(ny, nx)
-    heights = counts * (NM_PER_COUNT * 1e-9)
+    heights = counts.astype(np.float64) * (NM_PER_COUNT * 1e-9)
     return SicmScan(heights, counts, _size(settings, "x-Size"), _size(settings, "y-Size"), mode, settings, duration)
 
 
@@ -111,7 +117,9 @@ def _inflate(data: bytes, path: Path, largest: int) -> bytes:
     except (EOFError, OSError, zlib.error) as error:
         raise bad(path, "archive", f"damaged ({error})", "it must be a whole gzip stream", "copy it again") from None
     if len(content) > largest:
-        raise bad(path, "content", f"over {largest} bytes when inflated", f"the limit is {largest}", "do not trust this file")
+        raise bad(
+            path, "content", f"over {largest} bytes when inflated", f"the limit is {largest}", "do not trust this file"
+        )
     return content
 
 
@@ -147,7 +155,9 @@ def _members(path: Path, content: bytes, largest: int) -> dict[str, bytes]:
 def _member(members: Mapping[str, bytes], name: str, path: Path) -> bytes:
     if name not in members:
         found = ", ".join(sorted(members))[:120]
-        raise bad(path, "member", f"{name!r}, missing", f"found {found}", "this is no .sicm, or a cut one: copy it again")
+        raise bad(
+            path, "member", f"{name!r}, missing", f"found {found}", "this is no .sicm, or a cut one: copy it again"
+        )
     return members[name]
 
 

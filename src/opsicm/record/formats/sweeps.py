@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -26,4 +27,4 @@ def sweeps(z: NDArray[np.float64]) -> tuple[slice, ...]:
         return (slice(0, z.size),)
     starts = np.flatnonzero(-direction * steps > _RESTART_STEPS * typical) + 1
     edges = [0, *(int(start) for start in starts), z.size]
-    return tuple(slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return tuple(slice(a, b) for a, b in pairwise(edges))

@@ -35,7 +35,9 @@ def read_bytes(path: Path, largest: int = LARGEST_TEXT) -> bytes:
             raise bad(path, "file size", f"{size} bytes", f"the limit is {largest} bytes", "split the file")
         data = path.read_bytes()
     except OSError as error:
-        raise bad(path, "file", f"unreadable ({error.strerror})", "it must exist and be readable", "check the path") from None
+        raise bad(
+            path, "file", f"unreadable ({error.strerror})", "it must exist and be readable", "check the path"
+        ) from None
     if not data:
         raise bad(path, "file", "empty (0 bytes)", "a data file has content", "copy it again from the instrument")
     return data
@@ -55,7 +57,9 @@ def decode(data: bytes, path: Path) -> Text:
         text = data.decode(encoding or "utf-8")
     except UnicodeDecodeError:
         if encoding:
-            raise bad(path, "text", f"not valid {encoding}", "its byte order mark says so", "save it as UTF-8") from None
+            raise bad(
+                path, "text", f"not valid {encoding}", "its byte order mark says so", "save it as UTF-8"
+            ) from None
         encoding, text = "latin-1", data.decode("latin-1")
     line_end = "CRLF" if "\r\n" in text else "LF" if "\n" in text else "CR" if "\r" in text else "none"
     return Text(tuple(text.splitlines()), encoding or "utf-8", line_end)

@@ -13,9 +13,9 @@ Array = NDArray[np.float64]
 
 METHOD: Final = (
     "least squares of I = I_inf/(1 + C/d), d = z - z0, i.e. R = R_inf (1 + C/d), to the points before contact; weights "
-    "from the scatter of the far half; u from the Jacobian, times sqrt(chi2/nu) where that exceeds 1. The hyperbola's "
-    "distance is biased (about 12 nm for a 50 nm pipette against the finite-element curve, not included in u); the "
-    "finite-element template comes later"
+    "from the scatter of the far half, noise taken as white; u from the Jacobian, times sqrt(chi2/nu) where that exceeds "
+    "1. The hyperbola's distance is biased (about 12 nm for a 50 nm pipette against the finite-element curve, not "
+    "included in u); the finite-element template comes later"
 )
 FEWEST_POINTS: Final = 8
 # A touch lasts a point or two in a step-by-step approach; the bulk current does not drift over so few.
@@ -73,7 +73,7 @@ def hyperbola(z: Array, I_inf: float, C: float, z0: float) -> Array:
     Assumes a flat, insulating sample, steady state, and an access resistance that grows as 1/d.
     Fails near the sample and for wide glass rims: the true curve falls faster than 1/d, so the distance from this
     fit is too large or too small by about 12 nm at 2 % for a 50 nm pipette (finite elements), whatever its u says.
-    Source: Nitz, Kamp and Fuchs, Probe Microsc. 1998, 1, 187, eq. (3), for the 1/d term.
+    Source: Nitz, Kamp and Fuchs, Probe Microsc. 1998, 1, 187, for the 1/d term.
     """
     return np.asarray(I_inf / (1.0 + C / (z - z0)), dtype=np.float64)
 

@@ -67,15 +67,12 @@ def total_degree(heights: Array, degree: int, mask: NDArray[np.bool_] | None = N
         limit = f"total degree {degree} has {len(terms)} terms, which they cannot tell apart"
         raise OutsideDomain(Problem("levelling", f"{n} pixels", limit, "use a lower degree or more pixels"))
     offset = float(h[used].mean())
-    residual = np.where(used, h - offset, 0.0)
+    # About the mean, because heights may be 10^4 times their roughness and every digit of the difference counts.
+    deviation = np.where(used, h - offset, 0.0)
     coefficients = np.zeros((degree + 1, degree + 1))
-    # The second pass takes away what rounding left of the first: heights may be 10^4 times their roughness.
-    for _ in range(2):
-        target = np.array([py[:, j] @ residual @ px[:, i] for i, j in terms])
-        step = np.linalg.solve(gram, target)
-        for (i, j), value in zip(terms, step, strict=True):
-            coefficients[i, j] += value
-        residual = np.where(used, h - offset - py @ coefficients.T @ px.T, 0.0)
+    solved = np.linalg.solve(gram, [py[:, j] @ deviation @ px[:, i] for i, j in terms])
+    for (i, j), value in zip(terms, solved, strict=True):
+        coefficients[i, j] = value
     surface = py @ coefficients.T @ px.T + offset
     surface = np.where(finite, surface, np.nan)
     return Levelled(h - surface, surface, degree, n, int((~finite).sum()), int((finite & ~used).sum()))

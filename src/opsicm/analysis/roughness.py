@@ -50,7 +50,7 @@ def roughness(heights: Array) -> Roughness:
     Not included: the calibration of the scanner, tip convolution, height noise. Fails where M is below about 10: then
     u(Sq) is of the size of Sq and says no more than that. Levelling takes away wavelengths longer than the image; the
     bias of Sq that this causes is not in u.
-    Source: variance of a variance, Kendall and Stuart, vol. 1, eq. (10.9); M as Bayley and Hammersley,
+    Source: variance of a variance, Kendall and Stuart, vol. 1, ch. 10; M as Bayley and Hammersley,
     J. R. Stat. Soc. Suppl. 1946, 8, 184, for squares (rho^2).
     """
     finite = np.isfinite(heights)

@@ -1,7 +1,7 @@
 """Approach curves as text (`.ac`) and the settings of their scan beside them (`.inf`), as Matlab-SICM reads them.
 
-Columns z [µm], R [MΩ], I [pA] under a header `Z-Pos[um]|R[MOhm]|I[pA]`; decimal comma, CRLF, latin-1. A file of one
-pixel holds a second curve when the instrument withdrew and approached again. The format has no public description:
+Columns z [µm], R [MΩ], I [pA] under a header `Z-Pos[um]|R[MOhm]|I[pA]`; decimal comma, CRLF, latin-1. Where z jumps
+back, a second approach begins in the same file. The format has no public description:
 this reading follows the files themselves, and R·I equals the stated pulse height, which confirms units and signs.
 """
 

@@ -188,7 +188,7 @@ def _resistance(R: float) -> Finding:
 
     Equation: R = 1/(pi kappa a tan theta) + 1/(4 kappa a), an endless cone and its opening; R [Ohm].
     Assumes a half-cone angle of 3 degrees and kappa = 1.5 S/m (a physiological buffer), so the radius is an order of
-    size; fails for short or bent tips. Source: Del Linz et al., Anal. Chem. 2014, 86, 2353 for this form.
+    size; fails for short or bent tips. Source: Hall, J. Gen. Physiol. 1975, 66, 531, for the opening.
     """
     radius = (1.0 / (math.pi * math.tan(math.radians(3.0))) + 0.25) / (1.5 * R) if R > 0 else math.inf
     ok = 2e-9 <= radius <= 2e-6

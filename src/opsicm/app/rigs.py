@@ -13,10 +13,11 @@ from opsicm.physics.approach import distance_98
 from opsicm.physics.cell import Cell, Terms
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set
 from opsicm.physics.pipette import Pipette, geometric_resistance
+from opsicm.preflight.prediction import RigNumbers
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
-from opsicm.twin.build import build_rig, initial_potential
+from opsicm.twin.build import build_rig, initial_potential, numbers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,26 @@ def pipette_of(experiment: Experiment) -> Pipette:
     return Pipette(said.radius, said.wall, said.cone_angle, said.length)
 
 
+def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
+    """What `check` needs of a rig: of a twin, the numbers it will run with."""
+    _refuse_real(loaded)
+    pipette = pipette_of(experiment.experiment)
+    twin = numbers_of(loaded, specimen_parameters(experiment).values, pipette)
+    return RigNumbers(
+        timing=twin.timing,
+        current_noise=twin.current_noise,
+        height_noise=twin.height_noise,
+        lag=twin.lag,
+        command_range=twin.command_range,
+        z_reach=twin.z_reach,
+        xy_reach=twin.xy_reach,
+        start_height=twin.start_height,
+        resistance=twin.resistance,
+        distance_98=distance_98(pipette),
+        channels=2,
+    )
+
+
 def prepare(
     experiment: LoadedExperiment,
     loaded: LoadedRig,
@@ -76,10 +97,7 @@ def prepare(
     on_advance: Callable[[int], None],
 ) -> Prepared:
     """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
-    if not loaded.rig.is_twin:
-        driver = loaded.rig.roles.amplifier.driver
-        limit = "this version drives the digital twin only"
-        raise BadInput(loaded.problem(("roles", "amplifier", "driver"), driver, limit, "run with --rig twin/graphite"))
+    _refuse_real(loaded)
     pipette = pipette_of(experiment.experiment)
     leaves = specimen_parameters(experiment)
     parameters = leaves.values
@@ -104,6 +122,13 @@ def prepare(
         "set": {"name": leaves.name, "leaves": stated},
     }
     return Prepared(rig, cell.capacity, facts, seed)
+
+
+def _refuse_real(loaded: LoadedRig) -> None:
+    if not loaded.rig.is_twin:
+        driver = loaded.rig.roles.amplifier.driver
+        limit = "this version drives the digital twin only"
+        raise BadInput(loaded.problem(("roles", "amplifier", "driver"), driver, limit, "run with --rig twin/graphite"))
 
 
 def _stated(leaf: Leaf) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from opsicm.analysis.operando import Setting, operando_results
 from opsicm.analysis.result import Result
@@ -34,9 +35,9 @@ def views_of(run: Run, results: list[Result]) -> list[View]:
     good = np.flatnonzero(run.hops["outcome"].values == 0)
     if good.size:
         views.append(figures.potential_view(run.hops, run.cell, setting_of(run).thickness))
-        ten_hop = next((r for r in results if r.name == "ten_hop_bulk_change" and r.trace is not None), None)
-        if ten_hop is not None:
-            views.append(figures.ten_hop_view(ten_hop.trace, float(run.hops["setpoint"].values[good[0]])))
+        traces = {result.name: result.trace for result in results}
+        if isinstance(change := traces.get("ten_hop_bulk_change"), xr.DataArray):
+            views.append(figures.ten_hop_view(change, float(run.hops["setpoint"].values[good[0]])))
         middle = int(good[good.size // 2])
         record = {name: float(run.hops[name].values[middle]) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
         views.append(figures.hop_view(run.trace(middle), {**record, "hop": middle}))

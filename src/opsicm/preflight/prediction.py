@@ -40,7 +40,7 @@ class RigNumbers:
 
 @dataclass(frozen=True, slots=True)
 class HopPrediction:
-    """One hopping step: hops and their period [s], distance at the setpoint and overshoot [m], noise of a height [m]."""
+    """One hopping step: count, period [s], distance at the setpoint [m], overshoot [m], noise of a height [m]."""
 
     step: str
     hops: int | None
@@ -53,7 +53,7 @@ class HopPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Duration [s] (None: only a cut-off knows), samples, file size [bytes], far current [A], command span [V], hops."""
+    """Duration [s] (None: only a cut-off knows), samples, file size [bytes], far current [A], command span [V]."""
 
     duration: float | None
     samples: int | None
@@ -91,13 +91,11 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
 
 def _span(experiment: Experiment) -> tuple[float, float]:
     low, high = experiment.envelope.cell_V
-    if all(isinstance(step, Sweep | Hold) for step in experiment.cell):
-        potentials = [
-            potential for step in experiment.cell if isinstance(step, Sweep | Hold) for leg in step.legs() for potential in leg[:2]
-        ]
-        compensated = any(step.ir_compensation > 0.0 for step in experiment.cell if isinstance(step, Sweep | Hold))
-        if not compensated:
-            low, high = min(potentials), max(potentials)
+    controlled = [step for step in experiment.cell if isinstance(step, Sweep | Hold)]
+    # iR compensation moves the actual potential beyond the program's, by an amount that only the run knows.
+    if len(controlled) == len(experiment.cell) and not any(step.ir_compensation > 0.0 for step in controlled):
+        potentials = [potential for step in controlled for leg in step.legs() for potential in leg[:2]]
+        low, high = min(potentials), max(potentials)
     return command_span(experiment.pipette.bias, low, high)
 
 

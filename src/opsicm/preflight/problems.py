@@ -25,7 +25,7 @@ def _command(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         yield loaded.problem(
             ("pipette", "bias_V"),
             loaded.experiment.pipette.bias_V,
-            f"needs commands V_tip - E from {low:.2f} to {high:.2f} V, and the amplifier reaches {reach[0]:g} … {reach[1]:g} V",
+            f"needs V_tip - E of {low:.2f} … {high:.2f} V and the amplifier reaches {reach[0]:g} … {reach[1]:g} V",
             "use a wider external-bias gain, another bias, or a narrower envelope.cell_V",
         )
 
@@ -46,7 +46,9 @@ def _hops(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> 
             yield loaded.problem((*path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, f"fall at {fastest:.3g} nm/ms")
         if hop.noise_over_setpoint * _FALSE_STOP_SIGMA > 1.0:
             noise = hop.noise_over_setpoint * step.setpoint_pct
-            limit = f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %: false stops"
+            limit = (
+                f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %: false stops"
+            )
             remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
             yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
         if step.amplitude > rig.z_reach:

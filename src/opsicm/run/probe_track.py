@@ -78,7 +78,7 @@ class ProbeTrack:
         return self._started_ns + round(step.for_s * 1e9)
 
     def plan(self, step: Hop | Line, now_ns: int, until_ns: int, horizon_ns: int) -> HopPlan:
-        """The next hops: as many as fit into `horizon_ns`, at least one; none, to dwell, if not one ends by `until_ns`."""
+        """The next hops: as many as fit into `horizon_ns`, one at least; none, to dwell, if none ends in time."""
         duration_ns = round(self._timing.duration(step.amplitude, step.fall_rate) * _ROOM * 1e9)
         count = min(_PLAN_NS, horizon_ns, until_ns - now_ns) // duration_ns
         if until_ns - now_ns >= duration_ns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -47,28 +48,21 @@ def build_rig(
 
     `on_advance` is told of every new present [ns]. Raises `BadInput` for a setting that no twin has.
     """
-    amplifier = twin_settings.settings(loaded, "roles.amplifier.settings")
-    scanner = twin_settings.settings(loaded, "roles.scanner.settings")
-    noise = twin_settings.settings(loaded, "world.noise")
-    parameters = cell.parameters
-    salt = Salt(parameters.electrolyte.conductivity, _INSIDE, parameters.electrolyte.diffusion_potential)
+    numbers = numbers_of(loaded, cell.parameters, pipette)
+    instrument = _instrument(numbers, pipette)
+    electrolyte = cell.parameters.electrolyte
+    salt = Salt(electrolyte.conductivity, _INSIDE, electrolyte.diffusion_potential)
     world = World(cell, _specimen(loaded, seed), salt, geometric_resistance(pipette))
-    dt_ns = round(1e9 / loaded.rig.clock.rate)
-    instrument = _instrument(amplifier, scanner, noise, parameters, pipette, dt_ns * 1e-9)
     probe = Probe(world, instrument, seed)
-    half_z, half_xy = scanner["z_range"] / 2.0, scanner["xy_range"] / 2.0
-    reach = amplifier["output"] * loaded.rig.wiring.external_bias_mV_per_V * 1e-3
-    timing, start_height = hop_timing(loaded)
+    channels = _channels(instrument, numbers.filter_Hz)
     return Rig(
         name=loaded.rig.title,
         clock=TwinClock(world, on_advance),
-        amplifier=TwinAmplifier(probe, (-reach, reach)),
+        amplifier=TwinAmplifier(probe, numbers.command_range),
         potentiostat=TwinPotentiostat(world),
-        scanner=TwinScanner(probe, (-half_z, half_z), (-half_xy, half_xy)),
+        scanner=TwinScanner(probe, (-numbers.z_reach, numbers.z_reach), (-numbers.xy_reach, numbers.xy_reach)),
         coarse_stage=TwinCoarseStage(probe),
-        hop_controller=TwinHopController(
-            probe, timing, _channels(instrument, amplifier["filter"]), start_height, on_advance
-        ),
+        hop_controller=TwinHopController(probe, numbers.timing, channels, numbers.start_height, on_advance),
         description=loaded.text,
     )
 
@@ -102,29 +96,70 @@ def _specimen(loaded: LoadedRig, seed: int) -> Specimen:
     return Specimen(heights, said["size"])
 
 
-def _instrument(
-    amplifier: dict[str, float],
-    scanner: dict[str, float],
-    noise: dict[str, float],
-    parameters: CellParameters,
-    pipette: Pipette,
-    dt: float,
-) -> Instrument:
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A twin's electronics in SI: what the fast loop is built from, and what can be predicted of it.
+
+    `current_noise` [A] rms after the filter, `lag` [s] of filter and scanner together, `command_range` [V], `z_reach`,
+    `xy_reach` and `start_height` [m], `resistance` [Ohm] of the pipette far from the surface.
+    """
+
+    timing: HopTiming
+    current_noise: float
+    height_noise: float
+    filter_Hz: float
+    scanner_lag: float
+    current_range: float
+    command_range: tuple[float, float]
+    z_reach: float
+    xy_reach: float
+    start_height: float
+    resistance: float
+
+    @property
+    def lag(self) -> float:
+        """[s] by which the sampled current lags behind the command: scanner and filter."""
+        return self.scanner_lag + 1.0 / (2.0 * math.pi * self.filter_Hz)
+
+
+def numbers_of(loaded: LoadedRig, parameters: CellParameters, pipette: Pipette) -> Numbers:
+    """The numbers of a twin's rig file; raises `BadInput` for a setting that no twin has."""
+    amplifier = twin_settings.settings(loaded, "roles.amplifier.settings")
+    scanner = twin_settings.settings(loaded, "roles.scanner.settings")
+    noise = twin_settings.settings(loaded, "world.noise")
+    timing, start_height = hop_timing(loaded)
     electrolyte = parameters.electrolyte
     kappa = float(electrolyte.conductivity(electrolyte.concentration))
     resistance = geometric_resistance(pipette) / kappa
     density = math.hypot(thermal_current_density(resistance, electrolyte.temperature), noise["amplifier"])
-    gain = 1.0 - math.exp(-2.0 * math.pi * amplifier["filter"] * dt)
-    rms = density * math.sqrt(_ONE_POLE * amplifier["filter"])
-    # A one-pole low-pass leaves gain/(2 - gain) of the variance of white samples.
+    reach = amplifier["output"] * loaded.rig.wiring.external_bias_mV_per_V * 1e-3
+    return Numbers(
+        timing=timing,
+        current_noise=density * math.sqrt(_ONE_POLE * amplifier["filter"]),
+        height_noise=noise["height"],
+        filter_Hz=amplifier["filter"],
+        scanner_lag=scanner["lag"],
+        current_range=amplifier["range"],
+        command_range=(-reach, reach),
+        z_reach=scanner["z_range"] / 2.0,
+        xy_reach=scanner["xy_range"] / 2.0,
+        start_height=start_height,
+        resistance=resistance,
+    )
+
+
+def _instrument(numbers: Numbers, pipette: Pipette) -> Instrument:
+    dt = numbers.timing.dt_ns * 1e-9
+    gain = 1.0 - math.exp(-2.0 * math.pi * numbers.filter_Hz * dt)
     return Instrument(
         hyperbola_constant(distance_98(pipette)),
-        1.0 - math.exp(-dt / scanner["lag"]) if scanner["lag"] > 0.0 else 1.0,
+        1.0 - math.exp(-dt / numbers.scanner_lag) if numbers.scanner_lag > 0.0 else 1.0,
         gain,
-        rms / math.sqrt(gain / (2.0 - gain)),
-        noise["height"],
-        amplifier["range"] / _FULL_SCALE,
-        scanner["z_range"] / 2.0 / _FULL_SCALE,
+        # A one-pole low-pass leaves gain/(2 - gain) of the variance of white samples.
+        numbers.current_noise / math.sqrt(gain / (2.0 - gain)),
+        numbers.height_noise,
+        numbers.current_range / _FULL_SCALE,
+        numbers.z_reach / _FULL_SCALE,
     )
 
 

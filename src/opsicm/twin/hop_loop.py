@@ -63,7 +63,7 @@ I_REF, I_STOP, Z_STOP, Z_MIN, GAP_MIN = 0, 1, 2, 3, 4
 @compiled
 def _to_counts(value: float, per_unit: float) -> int:
     # Half up, not half to even: floor is one instruction, Python's round is a function.
-    counts = int(math.floor(value * per_unit + 0.5))
+    counts = math.floor(value * per_unit + 0.5)
     return max(-32768, min(32767, counts))
 
 

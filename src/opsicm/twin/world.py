@@ -210,7 +210,7 @@ class World:
             self.geometric_resistance, salt.conductivity, salt.inside, cell.concentration(z)
         )
         junction = salt.junction_coefficient * math.log(salt.inside / cell.concentration_at_reference)
-        return float(conductance), cell.ohmic_drop(z) + junction
+        return float(conductance), float(cell.ohmic_drop(z)) + junction
 
 
 _MIXED = ("potential", "current", "charge", "set_point", "expansion", "conductance", "offset")

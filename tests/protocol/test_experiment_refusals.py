@@ -172,6 +172,17 @@ def test_an_unknown_preset_is_refused_at_its_line() -> None:
         loaded.rig_path()
 
 
+def test_a_policy_of_off_is_a_word() -> None:
+    loaded = experiment_from_text(GOOD + "record: {x: off}\n")
+    assert loaded.experiment.record.x == "off"
+
+
+def test_the_wrong_file_is_not_listed_to_its_end() -> None:
+    found = problems("cell:\n" + "- x\n" * 1000)
+    assert len(found) == 101
+    assert found[-1] == "bad.yaml: the file; has 904 problems more; mend these first"
+
+
 def test_a_missing_file_is_refused(tmp_path: object) -> None:
     with pytest.raises(BadInput, match="it does not exist"):
         read_experiment(f"{tmp_path}/nowhere.yaml")

@@ -107,13 +107,13 @@ def test_rest_is_an_open_circuit_under_its_own_word() -> None:
 
 def test_models_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        SWEEP.rate_mV_s = 1
+        SWEEP.rate_mV_s = 1  # type: ignore[misc]
 
 
 def test_python_is_refused_what_a_file_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"to_V\n.*must differ from from_V; use hold"):
         Sweep(from_V=1, to_V=1, rate_mV_s=1)
     with pytest.raises(ValidationError, match="valid number"):
-        Hold(potential_V="0.1", for_s=1)  # type: ignore[arg-type]
+        Hold(potential_V="0.1", for_s=1)
     with pytest.raises(ValidationError, match=r"probe\.0\.hop\.during"):
         experiment(SWEEP, probe=(HOP.model_copy(update={"during": "cell[1]"}),))

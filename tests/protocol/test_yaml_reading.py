@@ -52,11 +52,11 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
 }
 
 MEANINGS: dict[str, Any] = {
-    "1e-3": 1e-3, "1E5": 1e5, "-1.5e+2": -150.0, ".5": 0.5, "3.": 3.0, "012": 12, "0o17": 15, "0x1F": 31, 
+    "1e-3": 1e-3, "1E5": 1e5, "-1.5e+2": -150.0, ".5": 0.5, "3.": 3.0, "012": 12, "0o17": 15, "0x1F": 31,
     "-7": -7, "+7": 7,
     "true": True, "False": False, "on": "on", "off": "off", "yes": "yes", "No": "No", "y": "y",
     "null": None, "~": None, "1:30": "1:30", "1_000": "1_000", "2026-01-01": "2026-01-01", "1.2.3": "1.2.3",
-    "'1'": "1", '"true"': "true", ".inf": float("inf"), "-.inf": float("-inf"), 
+    "'1'": "1", '"true"': "true", ".inf": float("inf"), "-.inf": float("-inf"),
     "=": "=", "<": "<", "1e400": float("inf"),
 }  # fmt: skip
 

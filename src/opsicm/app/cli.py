@@ -23,6 +23,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+# typer brings its own click or uses the installed one: the class is found from the one it surely has.
+_UsageFault: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _OUTCOMES = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
@@ -207,8 +209,6 @@ def bench(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. No traceback ever reaches the user for an error of theirs."""
-    from click.exceptions import ClickException, Exit
-
     command: Callable[..., Any] = typer.main.get_command(app)
     try:
         code = command(arguments, standalone_mode=False)
@@ -217,11 +217,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         complain(error)
         return error.exit_code
-    except ClickException as error:
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except _UsageFault as error:
         error.show()
-        return error.exit_code
-    except Exit as error:
-        return error.exit_code
+        return int(error.exit_code)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

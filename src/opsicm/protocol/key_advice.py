@@ -63,7 +63,7 @@ def meant_key(owner: type[Frozen], key: str) -> str | None:
     """The key that a misspelt one stands for; a wrong unit at its end is the likeliest mistake."""
     same_thing = [known for known in owner.model_fields if suffix_of(known) and _ending(key, known) is not None]
     if same_thing:
-        return max(same_thing, key=lambda known: (_measures_alike(key, known), _likeness(key, known)))
+        return max(same_thing, key=lambda known: _likeness(key, known))
     close = difflib.get_close_matches(key, list(owner.model_fields), 1, _LIKENESS)
     return close[0] if close else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,6 +16,7 @@ from opsicm.protocol.refusal import REFUSED, UNUSABLE, KeyPath, Refusal
 from opsicm.protocol.value_advice import wrong_value
 from opsicm.protocol.yaml_file import Document
 
+MOST_PROBLEMS: Final = 100  # a file with more is the wrong file
 Model = TypeVar("Model", bound=Frozen)
 
 
@@ -36,15 +37,22 @@ def made_of(document: Document, model: type[Model]) -> Model:
 def _problems(
     document: Document, model: type[Frozen], details: list[ErrorDetails], empty: list[KeyPath]
 ) -> list[Problem]:
-    details = [detail for detail in details if _stands(detail, empty)]
-    wrong: list[KeyPath] = [detail["loc"] for detail in details]
-    empty = [path for path in empty if not any(_is_above(loc, path) for loc in wrong)]
-    found = [_refusal(model, detail, details) for detail in details]
-    found += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty]
+    blank = set(empty)
+    details = [detail for detail in details if _stands(detail, blank)]
+    wrong = {detail["loc"] for detail in details}
+    empty = [path for path in empty if not any(path[:length] in wrong for length in range(len(path)))]
     unknown: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     unsound: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] != REFUSED]
+    total = len(details) + len(empty)
+    details = sorted(details, key=lambda detail: document.line(detail["loc"]) or 0)[:MOST_PROBLEMS]
+    found = [_refusal(model, detail, details) for detail in details]
+    found += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty[:MOST_PROBLEMS]]
     found += refusals_within(model, blanked(document.data, unknown, [*empty, *unsound]))
-    return _in_order(document, [refusal for refusal in found if refusal is not None])
+    problems = _in_order(document, [refusal for refusal in found if refusal is not None])
+    if total <= MOST_PROBLEMS:
+        return problems
+    rest = Problem("the file", "", f"has {total - MOST_PROBLEMS} problems more", "mend these first", document.name)
+    return [*problems[:MOST_PROBLEMS], rest]
 
 
 def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetails]) -> Refusal | None:
@@ -66,17 +74,13 @@ def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetail
             return wrong_value(root, detail)
 
 
-def _stands(detail: ErrorDetails, empty: list[KeyPath]) -> bool:
+def _stands(detail: ErrorDetails, blank: set[KeyPath]) -> bool:
     """Whether an error says something that an empty value or the errors inside do not say better."""
     loc: KeyPath = detail["loc"]
-    if any(loc[: len(path)] == path for path in empty):
+    if any(loc[:length] in blank for length in range(len(loc) + 1)):
         return False
     # pydantic counts only the items that were right
     return not (detail["type"] == "too_short" and len(detail["input"]) >= detail.get("ctx", {})["min_length"])
-
-
-def _is_above(loc: KeyPath, path: KeyPath) -> bool:
-    return len(loc) < len(path) and path[: len(loc)] == loc
 
 
 def _empty_values(value: Any, path: KeyPath) -> Iterator[KeyPath]:

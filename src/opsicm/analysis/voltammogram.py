@@ -32,7 +32,7 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset) -> list[Result]:
     results: list[Result] = []
     pipette = slow["pipette_current"].values
     for name, index in (("lithiation", int(np.argmin(current))), ("delithiation", int(np.argmax(current)))):
-        if (current[index] < 0.0) is not (name == "lithiation"):
+        if bool(current[index] < 0.0) != (name == "lithiation"):
             continue
         at = f"at {cell['potential'].values[index]:.4f} V, {t[index]:.1f} s; {_SIGN}"
         results.append(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from opsicm.errors import BadInput
 from opsicm.instruments.rig import Rig
 from opsicm.physics.approach import distance_98
 from opsicm.physics.cell import Cell, Terms
-from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set
+from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
 from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.preflight.prediction import RigNumbers
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
+from opsicm.protocol.parameter_file import read_parameter_set
+from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
 
@@ -44,10 +47,13 @@ def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> 
     return loaded.rig.world.seed
 
 
-def specimen_parameters(loaded: LoadedExperiment) -> ParameterSet:
-    """The experiment's parameter set, with what the experiment file itself says of specimen and electrolyte."""
+def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSet:
+    """The experiment's parameter set, else the twin's, with what the experiment says of specimen and electrolyte."""
     experiment = loaded.experiment
-    base = parameter_set(experiment.specimen.parameters)
+    if "parameters" in experiment.specimen.model_fields_set or rig.rig.world is None:
+        base = _named_set(loaded, ("specimen", "parameters"), experiment.specimen.parameters)
+    else:
+        base = _named_set(rig, ("world", "parameters"), rig.rig.world.parameters)
     said = experiment.specimen.model_fields_set
     specimen = experiment.specimen
     changes = {
@@ -64,17 +70,33 @@ def specimen_parameters(loaded: LoadedExperiment) -> ParameterSet:
     return base.with_leaves(changes, source="experiment file")
 
 
-def pipette_of(experiment: Experiment) -> Pipette:
-    """The experiment's pipette in SI."""
-    said = experiment.pipette
-    return Pipette(said.radius, said.wall, said.cone_angle, said.length)
+def _named_set(loaded: LoadedExperiment | LoadedRig, where: tuple[str, ...], name: str) -> ParameterSet:
+    if name.endswith((".yaml", ".yml")):
+        return read_parameter_set(Path(loaded.document.name).parent / name)
+    if name not in parameter_set_names():
+        known = ", ".join(parameter_set_names())
+        limit = f"is no parameter set; sets are {known}"
+        raise BadInput(loaded.problem(where, name, limit, "write one of these, or a .yaml file"))
+    return parameter_set(name)
+
+
+def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
+    """The pipette in SI: what the experiment says of its shape, else what the rig file says, else the defaults."""
+    said, on_rig = experiment.pipette, rig.rig.pipette
+
+    def shape(key: str) -> PipetteShape:
+        return on_rig if on_rig is not None and key not in said.model_fields_set else said
+
+    return Pipette(
+        shape("radius_nm").radius, shape("wall").wall, shape("cone_deg").cone_angle, shape("length_um").length
+    )
 
 
 def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
     """What `check` needs of a rig: of a twin, the numbers it will run with."""
     _refuse_real(loaded)
-    pipette = pipette_of(experiment.experiment)
-    twin = numbers_of(loaded, specimen_parameters(experiment).values, pipette)
+    pipette = pipette_of(experiment.experiment, loaded)
+    twin = numbers_of(loaded, specimen_parameters(experiment, loaded).values, pipette)
     return RigNumbers(
         timing=twin.timing,
         current_noise=twin.current_noise,
@@ -98,8 +120,8 @@ def prepare(
 ) -> Prepared:
     """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
     _refuse_real(loaded)
-    pipette = pipette_of(experiment.experiment)
-    leaves = specimen_parameters(experiment)
+    pipette = pipette_of(experiment.experiment, loaded)
+    leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
     said = experiment.experiment.twin.terms
     terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)

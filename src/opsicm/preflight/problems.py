@@ -9,13 +9,23 @@ from opsicm.errors import Problem
 from opsicm.preflight.prediction import Prediction, RigNumbers
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.probe_program import Hop, Line
+from opsicm.protocol.record_policy import Record
 
 _FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per look at 5 sigma
 
 
 def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> list[Problem]:
     """Crashes, false stops and ranges that the run would meet; empty when it may run."""
-    return [*_command(loaded, rig, prediction), *_hops(loaded, rig, prediction)]
+    return [*_command(loaded, rig, prediction), *_hops(loaded, rig, prediction), *_record(loaded)]
+
+
+def _record(loaded: LoadedExperiment) -> Iterator[Problem]:
+    usual = Record()
+    for name in Record.model_fields:
+        said = getattr(loaded.experiment.record, name)
+        if said != getattr(usual, name):
+            limit = f"this version keeps {name} {getattr(usual, name)}, and nothing else of it"
+            yield loaded.problem(("record", name), said, limit, f"write {getattr(usual, name)} or leave it out")
 
 
 def _command(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:

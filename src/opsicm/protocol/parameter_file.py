@@ -8,13 +8,18 @@ business of the physics that uses them: each leaf carries its file and line, so 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import numpy as np
 from pydantic import Field
 
 from opsicm.errors import BadInput, OutsideDomain, Problem
+from opsicm.physics.parameters import DEFAULT_SET, ParameterSet, parameter_set, parameter_set_names
+from opsicm.physics.parameters import Curve as SetCurve
+from opsicm.physics.parameters import Leaf as SetLeaf
 from opsicm.protocol.curve_file import read_curve
 from opsicm.protocol.frozen import Frozen, Number, Text, Whole
 from opsicm.protocol.model_problems import made_of
@@ -105,6 +110,56 @@ def parameters_path(name_or_path: str, relative_to: Path | str = ".") -> Path:
     return named_file(name_or_path, Path(relative_to), PARAMETER_SETS, "parameters")
 
 
+def read_parameter_set(path: Path | str) -> ParameterSet:
+    """The parameter set of a file: a set of this package (its parent, or the default) with the file's leaves in place.
+
+    Raises `BadInput` with the line of every leaf that no set has, or whose unit is of another kind.
+    """
+    leaves = read_parameters(path)
+    base = parameter_set(_package_parent(Path(path)) or DEFAULT_SET)
+    changes: dict[str, SetLeaf] = {}
+    problems: list[Problem] = []
+    for name, leaf in leaves.items():
+        known = base.leaves.get(name)
+        if known is None:
+            near = get_close_matches(name, base.leaves, 1)
+            remedy = f"did you mean {near[0]}?" if near else "opsicm parameters show lists the names"
+            problems.append(Problem(name, "", "is no parameter of this set", remedy, leaf.file, leaf.line))
+        elif isinstance(leaf, Curve):
+            changes[name] = SetLeaf(_set_curve(leaf), "curve", None, leaf.status, leaf.source)
+        elif not isinstance(known.value, float) or known.si_unit != leaf.unit:
+            limit = f"must be in units of {known.si_unit}"
+            problems.append(Problem(name, leaf.unit, limit, f"as {known.value} {known.unit}", leaf.file, leaf.line))
+        else:
+            changes[name] = SetLeaf(leaf.value, leaf.unit, leaf.u, leaf.status, leaf.source)
+    if problems:
+        raise BadInput(problems)
+    try:
+        found = base.with_leaves(changes)
+        found.values  # noqa: B018  refuses numbers that no cell can have
+    except OutsideDomain as error:
+        refused = [replace(problem, file=str(path)) for problem in error.problems]
+        raise BadInput(refused) from None
+    return replace(found, name=str(path))
+
+
+def _set_curve(curve: Curve) -> SetCurve:
+    x, y = (np.asarray(column) for column in list(curve.columns.values())[:2])
+    return SetCurve(curve.name, x, y)
+
+
+def _package_parent(path: Path) -> str | None:
+    """The set of this package that a file, or the file it comes from, names as a parent."""
+    parents = read_yaml(path).data.get("parents", ())
+    for parent in parents:
+        if parent in parameter_set_names():
+            return str(parent)
+        found = _package_parent(parameters_path(parent, path.parent))
+        if found is not None:
+            return found
+    return None
+
+
 def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Leaf]:
     document = read_yaml(path)
     header_keys = {key: value for key, value in document.data.items() if key in _HEADER}
@@ -123,6 +178,8 @@ def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Leaf]:
 
 def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, ...]) -> dict[str, Leaf]:
     where = ("parents", index)
+    if parent in parameter_set_names():
+        return {}
     try:
         path = parameters_path(parent, Path(document.name).parent)
     except BadInput as error:

@@ -18,8 +18,8 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset) -> list[Result]:
     """Extreme cell currents, charge of each branch, charge balance, and the pipette current at those moments.
 
     `cell` and `slow` are the run file's rows (dimension `row`). u of a current is its scatter from row to row; of a
-    charge, that of the integral as the potentiostat reports it, its resolution, here not stated and so 0. Fails with
-    the outcome "no current" when nothing flowed.
+    charge, that scatter integrated over n rows of dt as white noise, sigma dt √n. The potentiostat's own calibration is
+    not included. Fails with the outcome "no current" when nothing flowed.
     """
     current = cell["current"].values
     if current.size < 5 or not np.any(current):
@@ -43,6 +43,8 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset) -> list[Result]:
         u = float(np.sqrt(2.0) * scatter(pipette))
         results.append(Result(f"pipette_change_at_peak_{name}", float(change * 1e12), u * 1e12, "pA", method))
     for branch in branches(t, cell["charge"].values):
-        method = f"charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}"
-        results.append(Result(f"charge_{branch.kind}", branch.charge / 3.6, 0.0, "mAh", method))
+        method = f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; "
+        method += "u: scatter of the current over the rows, integrated as white noise"
+        u = noise * float(np.median(np.diff(t)) * (branch.stop - branch.start)) ** 0.5  # sigma dt √(T/dt)
+        results.append(Result(f"charge_{branch.kind}", branch.charge / 3.6, u / 3.6, "mAh", method))
     return results

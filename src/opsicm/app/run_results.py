@@ -49,7 +49,8 @@ def report_html(run: Run) -> str:
     results = results_of(run)
     parameters = run.parameters
     provenance = run.provenance
-    assumed = [name for name, leaf in parameters["set"]["leaves"].items() if leaf["status"] == "assumed"]
+    leaves = parameters["set"]["leaves"]
+    assumed = [n for n, leaf in leaves.items() if leaf["status"] == "assumed" and leaf["source"] != "experiment file"]
     warnings = [str(fact.data.get("message", "")) for fact in run.facts if fact.kind == "alarm"]
     if run.outcome != "completed":
         warnings.insert(0, f"The run did not complete: {run.outcome}.")

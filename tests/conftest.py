@@ -12,22 +12,22 @@ from opsicm.app.execute import execute
 from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text, read_experiment
 from opsicm.record.reader import Run
 
-# A specimen so thin that 40 mV/s takes it through all its stages: 30 s of experiment, some 370 hops.
+# A specimen so thin that 8 mV/s takes it through its stages: 100 s of experiment, some 1250 hops.
 TEXT = """\
 opsicm: 1
 title: short operando run
 rig: twin/graphite
 pipette: {bias_V: 0.7}
-specimen: {area_cm2: 0.5, thickness_um: 28, loading_mg_cm2: 0.02}
+specimen: {area_cm2: 0.5, thickness_um: 28, loading_mg_cm2: 0.05}
 cell:
-  - sweep: {from_V: 0.6, to_V: 0.0, rate_mV_s: 40, cycles: 1, ir_compensation_pct: 97}
+  - sweep: {from_V: 0.4, to_V: 0.0, rate_mV_s: 8, cycles: 1, ir_compensation_pct: 97}
 probe:
   - hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0}
 envelope: {cell_V: [-0.6, 2.0]}
 """
 RIG = (Path(__file__).parents[1] / "src/opsicm/presets/twin-graphite.yaml").read_text(encoding="utf-8")
 # At rest where the sweep begins, so that nothing happens at its first instant.
-RIG = RIG.replace("initial_V: 1.2", "initial_V: 0.6")
+RIG = RIG.replace("initial_V: 1.2", "initial_V: 0.4")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ from opsicm.run.probe_track import ProbeTrack
 
 _TURN_NS: Final = 1_000_000_000
 _HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its next control: more than any turn
-_SETTLED_NS: Final = 2_000_000  # after a change of control the bias waits for the first reading of the new potential
+# After a change of control the bias needs the new potential, and then its slope: readings at 2, 22 and 32 ms. A current
+# switched on charges the double layer first; a slope taken at once would be that one's.
+_SETTLED_NS: Final = (2_000_000, 22_000_000, 32_000_000)
 _FINEST_ROW: Final = 0.1  # [s]
 _ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep, while the pipette is parked
 
@@ -165,16 +167,18 @@ class Runner:
         self._action, self._next = new, next(self._actions, None)
         self._began_ns, self._began_charge = at_ns, reading.charge
         self._bias.control_changed(new.control)
-        self._settle_bias(at_ns + _SETTLED_NS)
+        self._settle_bias(at_ns)
         return False
 
-    def _settle_bias(self, until_ns: int) -> None:
-        """Wait at the top until the new potential can be read; the pipette never falls on a bias that is wrong."""
+    def _settle_bias(self, at_ns: int) -> None:
+        """Wait at the top until the new potential and its slope are known; the pipette never falls on a wrong bias."""
         step = self._present_step()
-        if isinstance(step, Hop | Line):
-            self._run_plan(self._probe.dwell(step, until_ns))
-        else:
-            self._rig.clock.wait_until(until_ns)
+        for settled_ns in _SETTLED_NS:
+            if isinstance(step, Hop | Line):
+                self._run_plan(self._probe.dwell(step, at_ns + settled_ns))
+            else:
+                self._rig.clock.wait_until(at_ns + settled_ns)
+            self._bias.follow(self._rig.potentiostat.read())
 
     # -- probe ------------------------------------------------------------------------------------------------------
 

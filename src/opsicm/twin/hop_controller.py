@@ -17,6 +17,7 @@ from opsicm.twin import hop_loop
 from opsicm.twin.circuit import nodes
 from opsicm.twin.devices import Probe
 from opsicm.twin.hop_loop import Motion, Slice, run_samples
+from opsicm.twin.world import World
 
 _NEVER: Final = 2**62
 
@@ -42,6 +43,11 @@ class TwinHopController:
         self._state = start(0.0)
         self._filtered = 0.0
         self.closest_gap = np.inf
+
+    @property
+    def world(self) -> World:
+        """The truth behind this controller: for tests that compare with it."""
+        return self._probe.world
 
     @property
     def timing(self) -> HopTiming:

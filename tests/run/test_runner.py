@@ -137,7 +137,7 @@ cell:
 probe:
   - park: {height_um: 10, during: "cell[0]"}
   - hop: {at_um: [1, 2], amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2.0, during: "cell[1]"}
-  - line: {from_um: [0, 0], to_um: [4, 0], pixels: 5, amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2, passes: 2}
+  - line: {from_um: [0, 0], to_um: [4, 0], pixels: 5, amplitude_nm: 999, fall_nm_per_ms: 30, setpoint_pct: 2, passes: 2}
 envelope: {cell_V: [-0.5, 2.0]}
 """
 

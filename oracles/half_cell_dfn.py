@@ -132,7 +132,9 @@ def voltammogram(cell, rate, points=FINE):
     times = np.linspace(0.0, 2 * half, 3401)
     sim.build()
     begin = time.perf_counter()
-    solution = sim.solve(np.array([0.0, half, 2 * half]), t_interp=times)  # the vertex is a kink: the solver restarts there
+    solution = sim.solve(
+        np.array([0.0, half, 2 * half]), t_interp=times
+    )  # the vertex is a kink: the solver restarts there
     wall = time.perf_counter() - begin
     begin = time.perf_counter()
     sim.solve(np.array([0.0, half, 2 * half]), t_interp=times)

@@ -52,7 +52,8 @@ class Cell:
     """A half cell with its bath, at rest at `initial_potential` [V vs Li/Li⁺] until told otherwise.
 
     Lithium in one spherical particle that stands for all, salt along z from the pores to the counter, Butler–Volmer
-    with a double layer, SEI, and a potentiostat. Assumes a uniform reaction through the thin coating (as SPMe does)
+    with a double layer, SEI, and a potentiostat. `tolerance` scales the error allowed per step (inf: one step for each
+    `advance`). Assumes a uniform reaction through the thin coating (as SPMe does)
     and one particle size; fails where the coating's own gradients rule: above about 1C here.
     """
 
@@ -75,6 +76,7 @@ class Cell:
         self._particle[2, 0] = particle.surface_half
         self._rate = np.full(shells + 1, p.particle_diffusivity / p.particle_radius**2)
         self._numbers = self._parameter_vector(tolerance)
+        self._first_step = np.inf if np.isinf(tolerance) else 1e-3
         self._control = np.zeros(k.CONTROL_SIZE)
         self._limits = np.array([-np.inf, np.inf])
         self._convection = np.zeros(8)
@@ -88,7 +90,6 @@ class Cell:
         state[k.POTENTIAL] = state[k.INTERFACE] = potential
         state[k.X_SURFACE] = x0
         state[k.C_SPECIMEN] = state[k.C_REFERENCE] = state[k.C_SURFACE] = e.concentration
-        state[k.NEXT_STEP] = 1e-3
         self._state = state
         self._x_start = x0
         state[k.R_BATH] = self.resistance_between(0.0, p.reference_height)
@@ -154,7 +155,7 @@ class Cell:
         self._reached_cut_off = False
         if not continuous:
             self._state[k.HISTORY] = 0.0
-            self._state[k.NEXT_STEP] = min(self._state[k.NEXT_STEP], 1e-3)
+            self._state[k.NEXT_STEP] = self._first_step
 
     def advance(self, dt: float) -> float:
         """Move on by `dt` [s], in as many inner steps as the error asks; returns the time moved.

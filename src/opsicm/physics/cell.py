@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from opsicm.constants import FARADAY, GAS_CONSTANT
 from opsicm.errors import LimitCrossed, OutsideDomain, Problem
 from opsicm.physics import cell_step as k
+from opsicm.physics.bath_mixing import convection_vector
 from opsicm.physics.cell_grid import bath_grid, particle_grid, relative_area
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.cell_solve import CUT_OFF, march
 from opsicm.physics.graphite import stoichiometry_at
-from opsicm.physics.swelling import volume_change_at
+from opsicm.physics.swelling import mean_volume_change
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ class Cell:
         self._first_step = np.inf if np.isinf(tolerance) else 1e-3
         self._control = np.zeros(k.CONTROL_SIZE)
         self._limits = np.array([-np.inf, np.inf])
-        self._convection = np.zeros(8)
+        self._convection = convection_vector(p, self.terms.convection)
         potential = p.initial_potential if initial_potential is None else initial_potential
         x0 = stoichiometry_at(potential, p.ocp)
         self._c, self._x = np.full(grid.n, e.concentration), np.full(shells, x0)
@@ -112,9 +113,9 @@ class Cell:
             v[k.P_PORE_R] = p.thickness / (3.0 * v[k.P_PORE_FACTOR] * float(e.conductivity(e.concentration)))
         v[k.P_Z_REFERENCE] = p.reference_height
         v[k.P_SEI_RATE] = p.sei_rate * p.internal_area
-        v[k.P_SEI_POTENTIAL], v[k.P_SEI_THICKNESS] = p.sei_potential, max(p.sei_throttle_thickness, 1e-12)
-        v[k.P_SEI_VOLUME] = p.sei_molar_volume / p.internal_area
-        v[k.P_SEI_RESISTIVITY] = p.sei_resistivity / p.internal_area
+        v[k.P_SEI_POTENTIAL], v[k.P_SEI_THICKNESS] = p.sei_potential, p.sei_throttle_thickness
+        v[k.P_SEI_VOLUME] = 1e-9 / p.sei_charge_per_nm / p.internal_area
+        v[k.P_SEI_RESISTIVITY] = p.sei_resistance_per_nm / 1e-9 / p.internal_area
         v[k.P_TOLERANCE] = tolerance
         return v
 
@@ -248,9 +249,19 @@ class Cell:
 
     @property
     def expansion(self) -> float:
-        """Thickness gained over x = 0 [m]: thickness × swelling factor × mean relative volume change of the particle."""
-        swelling = sum(v * volume_change_at(float(x)) for v, x in zip(self._particle[0], self._x, strict=False))
-        return self.parameters.thickness * self.parameters.swelling_factor * float(swelling)
+        """Thickness over that at x = 0 without SEI [m]: thickness × factor × relative volume change, + `irreversible`."""
+        swelling = mean_volume_change(self._x, self._particle[0])
+        return self.parameters.thickness * self.parameters.swelling_factor * swelling + self.irreversible
+
+    @property
+    def sei_thickness(self) -> float:
+        """Thickness of the film on the particles [m]."""
+        return float(self._state[k.SEI])
+
+    @property
+    def irreversible(self) -> float:
+        """The part of `expansion` that stays [m]: the SEI's volume per specimen area × `irreversible_factor`."""
+        return self.sei_thickness * self.parameters.internal_area * self.parameters.irreversible_factor
 
     # ---- what the pipette finds ----
 

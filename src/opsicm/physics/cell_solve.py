@@ -256,7 +256,7 @@ def march(
         remaining = end - state[TIME]
         wished = state[NEXT_STEP]
         h = remaining if wished >= remaining else (0.5 * remaining if 2.0 * wished > remaining else wished)
-        mixing_factors(state[TIME], c, grid, convection, first, mixing)
+        mixing_factors(state[TIME], c, grid[1], convection, first, mixing)
         while True:
             outcome = trial_step(
                 h, state, c, x, spare_state, spare_c, spare_x, control, parameters, grid, particle, rate, mixing,

@@ -18,6 +18,5 @@ LEAVES: Final = {
     "film_resistance": Leaf(0.0, "Ohm cm2", None, "assumed", "per particle surface, of the film at the start"),
     "double_layer_capacitance": Leaf(10.0, "uF/cm2", 5.0, "assumed", "per particle surface; carbons show 5–20"),
     "bruggeman": Leaf(1.5, "1", 0.5, "assumed", "spheres; flakes lying flat have more"),
-    "irreversible_factor": Leaf(0.0, "1", None, "assumed", "thickness that stays over SEI thickness × internal area"),
     "initial_potential": Leaf(1.7, "V", None, "assumed", "the upper end of the paper's sweeps"),
 }  # fmt: skip

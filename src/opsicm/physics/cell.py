@@ -235,6 +235,11 @@ class Cell:
         """Charge between x = 0 and x = 1 [C]."""
         return self.parameters.areal_capacity * self.parameters.area
 
+    @property
+    def interface_potential(self) -> float:
+        """ψ [V]: the particle against a Li electrode in the pores; what E would be without the bath."""
+        return float(self._state[k.INTERFACE])
+
     # ---- what the specimen is ----
 
     @property
@@ -262,6 +267,11 @@ class Cell:
     def irreversible(self) -> float:
         """The part of `expansion` that stays [m]: the SEI's volume per specimen area × `irreversible_factor`."""
         return self.sei_thickness * self.parameters.internal_area * self.parameters.irreversible_factor
+
+    @property
+    def salt_inventory(self) -> float:
+        """Salt in pores and bath per specimen area [mol/m²]; constant."""
+        return float(self._grid[2, : self._c.size] @ self._c)
 
     # ---- what the pipette finds ----
 

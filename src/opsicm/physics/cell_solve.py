@@ -229,12 +229,12 @@ def trial_step(
 def step_error(h: float, state: Floats, new: Floats, tolerance: float) -> float:
     """Backward Euler's local error h²/2·y″ over what is allowed, the worst of i, ψ, x_s and c; y″ from two slopes.
 
-    Allowed at tolerance 1: 0.5 % of i or 0.05 A/m², 1 mV, 0.002 in x_s, 0.25 mol/m³ at the specimen.
+    Allowed at tolerance 1: 0.2 % of i and 0.02 A/m², 0.5 mV, 0.001 in x_s, 0.25 mol/m³ at the specimen.
     """
     scale = h * h / (h + state[LAST_STEP]) / tolerance
-    worst = abs(new[D_CURRENT] - state[D_CURRENT]) / (0.05 + 0.005 * abs(new[CURRENT]))
-    worst = max(worst, abs(new[D_INTERFACE] - state[D_INTERFACE]) / 1e-3)
-    worst = max(worst, abs(new[D_X] - state[D_X]) / 2e-3)
+    worst = abs(new[D_CURRENT] - state[D_CURRENT]) / (0.02 + 0.002 * abs(new[CURRENT]))
+    worst = max(worst, abs(new[D_INTERFACE] - state[D_INTERFACE]) / 5e-4)
+    worst = max(worst, abs(new[D_X] - state[D_X]) / 1e-3)
     worst = max(worst, abs(new[D_C] - state[D_C]) / 0.25)
     return scale * worst
 

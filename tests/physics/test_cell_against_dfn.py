@@ -1,4 +1,4 @@
-"""The lean cell against PyBaMM's half-cell DFN: curves committed by oracles/half_cell_dfn.py, nothing fitted to them."""
+"""The lean cell against PyBaMM's half-cell DFN: curves from oracles/half_cell_dfn.py, nothing fitted to them."""
 
 from __future__ import annotations
 

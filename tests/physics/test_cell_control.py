@@ -119,6 +119,7 @@ def test_any_orders_end_in_numbers_or_in_a_named_outcome(
     """Violent orders: no NaN, the books close, salt is conserved, and what cannot be followed says so."""
     cell = Cell(PARAMETERS)
     start, salt = cell.stoichiometry, cell.salt_inventory
+    endings: list[tuple[str, str]] = []
     for (kind, value, slope, fraction), dt, steps in orders:
         if kind == "potential":
             cell.set_potential(value, slope, fraction)
@@ -128,9 +129,9 @@ def test_any_orders_end_in_numbers_or_in_a_named_outcome(
             for _ in range(steps):
                 cell.advance(dt)
         except CellStopped as stopped:
-            assert stopped.reason
-            assert stopped.place
+            endings.append((stopped.reason, stopped.place))
             break
+    assert all(reason and place for reason, place in endings)
     assert np.isfinite([cell.potential, cell.current, cell.expansion, cell.time]).all()
     assert 0.0 < cell.surface_stoichiometry < 1.0
     assert cell.charge == pytest.approx(booked(cell, start), abs=1e-10 * cell.capacity)
@@ -142,5 +143,25 @@ def test_orders_that_make_no_sense_are_refused() -> None:
     cell = Cell(PARAMETERS)
     with pytest.raises(OutsideDomain, match="time step is -1 s"):
         cell.advance(-1.0)
-    with pytest.raises(OutsideDomain, match="iR compensation is 1.2"):
+    with pytest.raises(OutsideDomain, match=r"iR compensation is 1\.2"):
         cell.set_potential(0.5, ir_compensation=1.2)
+
+
+def test_a_record_is_what_a_loop_sees() -> None:
+    """Every column of `record` equals the properties after each `advance`; a cut-off ends it early."""
+    heights = [0.0, 1e-5, 1e-3]
+    recorded, looped = Cell(PARAMETERS, initial_potential=0.3), Cell(PARAMETERS, initial_potential=0.3)
+    for cell in (recorded, looped):
+        cell.set_current(-4e-4, cut_offs=(0.05, 2.0))
+    trace = recorded.record(2.0, 2000, heights)
+    assert recorded.reached_cut_off
+    for row in range(trace.time.size):
+        looped.advance(2.0)
+        if row % 50 and row != trace.time.size - 1:
+            continue
+        seen = [trace.time, trace.potential, trace.current, trace.charge, trace.stoichiometry, trace.expansion]
+        told = [looped.time, looped.potential, looped.current, looped.charge, looped.stoichiometry, looped.expansion]
+        assert [float(column[row]) for column in seen] == pytest.approx(told, rel=1e-12)
+        assert trace.concentration[row] == pytest.approx(looped.concentration(heights), rel=1e-12)
+        assert trace.ohmic_drop[row] == pytest.approx(looped.ohmic_drop(heights), rel=1e-12)
+    assert recorded.record(2.0, 5).time.size == 0

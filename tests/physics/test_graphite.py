@@ -63,7 +63,7 @@ def test_no_rest_beyond_the_curve() -> None:
     """A potential that no stoichiometry has is refused with the span."""
     with pytest.raises(OutsideDomain, match="rest potential is -3 V; the open-circuit curve spans"):
         stoichiometry_at(-3.0)
-    with pytest.raises(OutsideDomain, match="stoichiometry is 0 … 1"):
+    with pytest.raises(OutsideDomain, match=r"stoichiometry is 0 … 1"):
         open_circuit_potential([0.0, 1.0])
     with pytest.raises(OutsideDomain, match="known: ecker-2015"):
         measured_ocp("nobody")
@@ -86,7 +86,7 @@ def test_stages() -> None:
     assert stage_fractions(0.5)[STAGES.index("2")] == 1.0
     late, early = (stage_fractions(0.5, hysteresis=0.04, lithiating=way)[STAGES.index("2")] for way in (True, False))
     assert late < early
-    with pytest.raises(OutsideDomain, match="staging hysteresis is 0.2"):
+    with pytest.raises(OutsideDomain, match=r"staging hysteresis is 0\.2"):
         stage_fractions(x, hysteresis=0.2)
 
 
@@ -105,7 +105,7 @@ def field(seed: int = 3) -> FlakeField:
 
 
 def test_flakes_share_the_electrode_expansion() -> None:
-    """Once all have caught up, the mean height is thickness × factor × v(x) (1 %: the sampling of areas), each flake its own."""
+    """Caught up, the mean height is thickness × factor × v(x) to 1 % (sampling of areas), and each flake has its own."""
     flakes = field()
     flakes.advance(1e5, 0.5, irreversible=50e-9)
     grid = np.linspace(0.0, 100e-6, 400, endpoint=False)

@@ -29,7 +29,7 @@ def test_every_leaf_is_sourced_and_every_set_runs(name: str) -> None:
 
 
 def test_arithmetic_of_the_paper() -> None:
-    """28 µm × 1.56 g/cm³ × 0.97 × 372 mAh/g = 1.58 mAh/cm²: 0.4 mA/cm² is about C/4; the printed loading is 2.3 times more."""
+    """28 µm × 1.56 g/cm³ × 0.97 × 372 mAh/g = 1.58 mAh/cm², so 0.4 mA/cm² is C/4; the printed loading has 2.3 times."""
     mAh_cm2 = SET.values.areal_capacity / 3.6e4
     assert mAh_cm2 == pytest.approx(1.58, abs=0.01)
     printed = parameter_set("graphite-li-ec-dec-printed-loading").values
@@ -79,7 +79,7 @@ def test_rest_outside_the_curve_is_refused() -> None:
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     """A misspelt leaf or set does not pass in silence."""
-    with pytest.raises(OutsideDomain, match="'transferense'; known names: .*transference"):
+    with pytest.raises(OutsideDomain, match=r"'transferense'; known names: .*transference"):
         SET.with_leaves({"transferense": 0.3})
     with pytest.raises(OutsideDomain, match="known: graphite-li-ec-dec"):
         parameter_set("gold")
@@ -87,9 +87,13 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 def test_a_laboratory_brings_its_own_curves() -> None:
     """Curves as leaves, with the laboratory named as their source; a changed number is in SI."""
-    kappa = Leaf(Curve("bench 7", np.array([200.0, 1000.0, 2000.0]), np.array([0.3, 0.7, 0.5])), "curve", None, "measured", "us")
+    kappa = Leaf(
+        Curve("bench 7", np.array([200.0, 1000.0, 2000.0]), np.array([0.3, 0.7, 0.5])), "curve", None, "measured", "us"
+    )
     ocp = Curve("coin cell", np.array([0.01, 0.1, 0.5, 0.9, 0.98]), np.array([0.9, 0.22, 0.12, 0.085, 0.07]))
-    p = SET.with_leaves({"conductivity_curve": kappa, "open_circuit_potential": ocp, "thickness": 40e-6}, source="us").values
+    p = SET.with_leaves(
+        {"conductivity_curve": kappa, "open_circuit_potential": ocp, "thickness": 40e-6}, source="us"
+    ).values
     assert p.electrolyte.conductivity([0.0, 100.0, 1000.0, 2900.0]) == pytest.approx([0.0, 0.15, 0.7, 0.5])
     assert p.thickness == 40e-6
     cell = Cell(p, initial_potential=0.5)

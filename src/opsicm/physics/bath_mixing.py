@@ -1,9 +1,10 @@
 """Natural convection in the bath, as a multiplier of the salt's diffusivity.
 
 An unstable layer (light liquid under heavy) of depletion Δc and thickness ℓ = ∫(c_mid − c)dz/Δc has the Rayleigh number
-Ra = g (dρ/dc) Δc ℓ³ / (μ D). Below `RA_ONSET` it only diffuses. Above, plumes take over and hold it where Ra = `RA_STEADY`:
-with D·(1 + (z/δ)³) the steady layer has ℓ = δ = (RA_STEADY μ D / (g (dρ/dc) Δc))^(1/3) and Δc = 1.209 δ N/D, so δ ∝ |i|^(−1/4).
-Both constants and the growth time were read off the 2-D Boussinesq runs of oracles/convection_reference.py.
+Ra = g (dρ/dc) Δc ℓ³ / (μ D). Below `RA_ONSET` it only diffuses. Above, plumes take over and hold it where Ra is
+`RA_STEADY`: with D·(1 + (z/δ)³) the steady layer has ℓ = δ = (RA_STEADY μ D / (g (dρ/dc) Δc))^(1/3) and
+Δc = 1.209 δ N/D, so δ ∝ |i|^(−1/4). The three numbers were read off the run at 0.4 mA/cm² of the 2-D Boussinesq solver
+in oracles/convection_reference.py; its other currents were not used.
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ def layer(c: Floats, faces: Floats, first: int, from_top: bool) -> tuple[float, 
 
 @compiled
 def plumes(share: float, elapsed: float, unstable: float, thickness: float, convection: Floats) -> float:
-    """The share of the layer that plumes feed after `elapsed` [s]: grows to 1 past the onset, fades when too thin or stable."""
+    """Share of the layer that plumes feed after `elapsed` [s]: grows past the onset, fades when too thin or stable."""
     rayleigh = convection[BUOYANCY] * max(unstable, 0.0) * thickness**3
     time = max(GROWTH * thickness * thickness / convection[D_REST], 1.0)
     if rayleigh > RA_ONSET or (share > 0.01 and rayleigh > _FADE * RA_STEADY):
-        return 1.0 - (1.0 - share) * np.exp(-elapsed / time)
-    return share * np.exp(-elapsed / time)
+        return 1.0 - (1.0 - share) * float(np.exp(-elapsed / time))
+    return share * float(np.exp(-elapsed / time))
 
 
 @compiled

@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opsicm.constants import FARADAY, GAS_CONSTANT
-from opsicm.errors import LimitCrossed, OutsideDomain, Problem
+from opsicm.errors import OutsideDomain, Problem
 from opsicm.physics import cell_step as k
 from opsicm.physics.bath_mixing import convection_vector
 from opsicm.physics.cell_grid import bath_grid, particle_grid, relative_area
+from opsicm.physics.cell_outcome import CellStopped, Terms
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.cell_solve import CUT_OFF, march
+from opsicm.physics.cell_trace import TRACE_COLUMNS, Trace, march_and_record
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.swelling import mean_volume_change
 
 Floats = NDArray[np.float64]
 
-_REASONS: Final = {
-    k.DEPLETED_SPECIMEN: ("salt depleted", "at the specimen", "lower the current, stir, or raise the concentration"),
-    k.DEPLETED_COUNTER: ("salt depleted", "at the counter electrode", "lower the current or raise the concentration"),
-    k.STOICHIOMETRY: ("graphite full or empty", "at the particle surface", "stop earlier: set a cut-off potential"),
-    k.UNSTABLE_COMPENSATION: ("iR over-compensated", "in the potentiostat", "compensate a smaller part"),
-    k.SALT_TOO_HIGH: ("salt beyond the table", "in the bath", "lower the current or the concentration"),
-}
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the pipette finds: `ohmic` the potential drop, `salt` the changed concentration; `convection` stirs the bath.
-
-    Ohmic and salt act on the reading alone, so that both parts belong to one and the same cell current.
-    """
-
-    ohmic: bool = True
-    salt: bool = True
-    convection: bool = False
-
-
-class CellStopped(LimitCrossed):
-    """A step that no cell can make; the state is that of the last moment that could be met."""
-
-    def __init__(self, reason: str, time: float, place: str, remedy: str) -> None:
-        self.reason, self.time, self.place = reason, time, place
-        super().__init__(Problem(f"cell at {time:.6g} s", "", f"{reason} {place}", remedy))
+__all__ = ["Cell", "CellStopped", "Terms"]
 
 
 class Cell:
@@ -168,18 +143,42 @@ class Cell:
         if self._reached_cut_off:
             return 0.0
         start = self.time
-        electrolyte = self.parameters.electrolyte
-        outcome = march(
-            dt, self._state, self._c, self._x, *self._spare, self._control, self._limits, self._numbers, self._grid,
-            self._particle, self._rate, self._mixing, self._convection, electrolyte.diffusivity_table,
-            electrolyte.kappa_table, self.parameters.ocp, self._first, self._work, self._particle_work,
-        )  # fmt: skip
+        outcome = march(dt, *self._march_arguments())
         if outcome == CUT_OFF:
             self._reached_cut_off = True
         elif outcome != k.OK:
-            reason, place, remedy = _REASONS[outcome]
-            raise CellStopped(reason, self.time, place, remedy)
+            raise CellStopped(outcome, self.time)
         return self.time - start
+
+    def record(self, dt: float, count: int, heights: ArrayLike = ()) -> Trace:
+        """Advance `count` times by `dt` [s] and keep what was seen after each, also at `heights` [m].
+
+        The same as `advance` in a loop, five times faster with heights. Ends early at a cut-off, as `advance` does.
+        """
+        if not (dt > 0.0 and count > 0):
+            raise OutsideDomain(Problem("record", f"{count} steps of {dt:g} s", "both are positive", "correct them"))
+        if self._reached_cut_off:
+            count = 0
+        z = np.atleast_1d(np.asarray(heights, dtype=np.float64))
+        rows = np.empty((count, TRACE_COLUMNS + 2 * z.size))
+        outcome, done = march_and_record(dt, rows, z, self._z, *self._march_arguments())
+        if outcome == CUT_OFF:
+            self._reached_cut_off = True
+        elif outcome != k.OK:
+            raise CellStopped(outcome, self.time)
+        p, e = self.parameters, self.parameters.electrolyte
+        gain = p.thickness * p.swelling_factor, p.internal_area * p.irreversible_factor
+        trace = Trace.from_rows(rows[:done], z, p.area, gain)
+        rest = float(e.concentration)
+        return trace.without(ohmic=not self.terms.ohmic, salt=not self.terms.salt, rest=rest)
+
+    def _march_arguments(self) -> tuple[Any, ...]:
+        p, e = self.parameters, self.parameters.electrolyte
+        return (
+            self._state, self._c, self._x, *self._spare, self._control, self._limits, self._numbers, self._grid,
+            self._particle, self._rate, self._mixing, self._convection, e.diffusivity_table, e.kappa_table, p.ocp,
+            self._first, self._work, self._particle_work,
+        )  # fmt: skip
 
     # ---- what the potentiostat sees ----
 
@@ -190,7 +189,7 @@ class Cell:
 
     @property
     def potential(self) -> float:
-        """Actual potential of the specimen against the reference [V]: regulated, or measured. The reference sits at −this."""
+        """Potential against the reference [V], as regulated or measured: the reference sits at minus this."""
         return float(self._state[k.POTENTIAL])
 
     @property
@@ -254,7 +253,7 @@ class Cell:
 
     @property
     def expansion(self) -> float:
-        """Thickness over that at x = 0 without SEI [m]: thickness × factor × relative volume change, + `irreversible`."""
+        """Thickness over that at x = 0 [m]: thickness × factor × relative volume change, + `irreversible`."""
         swelling = mean_volume_change(self._x, self._particle[0])
         return self.parameters.thickness * self.parameters.swelling_factor * swelling + self.irreversible
 
@@ -276,7 +275,7 @@ class Cell:
     # ---- what the pipette finds ----
 
     def concentration(self, z: ArrayLike) -> Floats:
-        """Salt [mol/m³] at heights `z` [m] ≥ 0 above the specimen; any shape. The rest value when `terms.salt` is off."""
+        """Salt [mol/m³] at heights `z` [m] ≥ 0; any shape. The rest value when `terms.salt` is off."""
         heights = np.asarray(z, dtype=np.float64)
         if not self.terms.salt:
             return np.full(heights.shape, self.parameters.electrolyte.concentration)
@@ -295,7 +294,7 @@ class Cell:
         return float(k.ohmic_integral(z_low, z_high, self._c, self._faces, self._grid[5], kappa, self._first))
 
     def ohmic_drop(self, z: ArrayLike) -> Floats:
-        """i ∫_z^z_ref dz'/(κ A_rel) [V]: ohmic potential at `z` [m] less that at the reference; 0 if `terms.ohmic` is off.
+        """i ∫_z^z_ref dz'/(κ A_rel) [V]: ohmic potential at `z` [m] less the reference's; 0 if `terms.ohmic` is off.
 
         The bath's diffusion potential is not in it, on purpose: for a pipette with a Li wire it cancels exactly.
         """

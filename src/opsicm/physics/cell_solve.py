@@ -236,7 +236,7 @@ def step_error(h: float, state: Floats, new: Floats, tolerance: float) -> float:
     worst = max(worst, abs(new[D_INTERFACE] - state[D_INTERFACE]) / 5e-4)
     worst = max(worst, abs(new[D_X] - state[D_X]) / 1e-3)
     worst = max(worst, abs(new[D_C] - state[D_C]) / 0.25)
-    return scale * worst
+    return float(scale * worst)
 
 
 @compiled

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 class FlakeField:
-    """Flakes tile the plane (nearest seed, periodic in a square tile); each follows the electrode with its own lag and share.
+    """Flakes tile the plane (nearest seed, periodic in a square); each follows the electrode with own lag and share.
 
     A flake's own stoichiometry obeys dx_k/dt = (x − x_k)/τ_k, solved exactly for x held over a step. Its height over
     that at x = 0 is thickness × factor × s_k × v(x_k) plus s'_k × the irreversible part. Shares are lognormal with
@@ -32,7 +32,7 @@ class FlakeField:
         random = np.random.default_rng(seed)
         n = max(1, round((tile / flake_size) ** 2))
         self.tile, self._amplitude = tile, thickness * swelling_factor
-        self._tree = cKDTree(random.uniform(0.0, tile, (n, 2)), boxsize=tile)
+        self._tree = cKDTree(random.uniform(0.0, tile, (n, 2)), boxsize=np.array([tile, tile]))
         probe = (np.arange(512) + 0.5) * tile / 512
         area = np.bincount(self.flake_at(probe[:, None], probe[None, :]).ravel(), minlength=n) / 512**2
         self.share = np.exp(share_spread * random.standard_normal(n))

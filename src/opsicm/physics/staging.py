@@ -20,7 +20,7 @@ def stage_fractions(x: ArrayLike, *, hysteresis: float = 0.0, lithiating: bool =
     `hysteresis` [1] shifts the stages between the two ends to greater x while lithiating and to smaller x while
     delithiating, by half of it each way: the ordered stages 2L and 2 form late and leave late (Dahn, Phys. Rev. B 44
     (1991) 9170). With 0 the lithium content Σ f_k x_k is x; with hysteresis it is not, for x is then the mean of a
-    distribution that this form does not resolve. Fails in the solid-solution range of stage 1L, which it calls a mixture.
+    distribution that this form does not resolve. Fails in the solid solution of stage 1L, which it calls a mixture.
     """
     points = np.asarray(x, dtype=np.float64)
     gap = float(np.diff(VOLUME_STOICHIOMETRY).min())
@@ -36,5 +36,5 @@ def stage_fractions(x: ArrayLike, *, hysteresis: float = 0.0, lithiating: bool =
 
 
 def volume_of_stages(fractions: Floats) -> Floats:
-    """Relative volume change [1] of a mixture of stages: Σ f_k v_k; equals `relative_volume_change` without hysteresis."""
+    """Relative volume change [1] of a mixture of stages: Σ f_k v_k; that of `swelling` without hysteresis."""
     return np.asarray(np.tensordot(VOLUME_CHANGE, fractions, axes=1))

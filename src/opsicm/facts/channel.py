@@ -42,7 +42,7 @@ class Channel:
 
     def si(self, counts: NDArray[np.int16]) -> NDArray[np.float64]:
         """Counts in SI units."""
-        return counts * self.scale + self.offset
+        return counts.astype(np.float64) * self.scale + self.offset
 
 
 # name → (quantity, unit, what positive means)

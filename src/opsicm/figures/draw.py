@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -24,7 +24,7 @@ COLOUR: Final[dict[Role, str]] = {
     "limit": "#999999",
     "neutral": "#222222",
 }
-_STYLE: Final = {
+_STYLE: Final[Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,

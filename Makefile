@@ -1,0 +1,39 @@
+# Every target makes .venv in this folder from the hashed locks and installs into it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+
+.PHONY: demo test check faults bench docs clean lock
+
+$(VENV)/.run: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opsicm needs Python 3.11 or later, this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run requirements-test.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-test.lock
+	touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/opsicm demo --out $(OUT)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.run
+	$(BIN)/opsicm bench --json bench.json
+
+lock:
+	./lock.sh
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,5 @@
+"""`python -m opsicm` is `opsicm`."""
+
+from opsicm.app.cli import entry
+
+entry()

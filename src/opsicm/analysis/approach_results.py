@@ -1,0 +1,145 @@
+"""From an approach curve to its results, and from many curves to their median and spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.approach_fit import METHOD, ApproachFit, NoFit, fit_approach, hyperbola
+from opsicm.analysis.result import Result, failed
+
+Array = NDArray[np.float64]
+DISTANCE: Final = "distance at the stop"
+POSITION: Final = "surface position"
+COEFFICIENT: Final = "hyperbola coefficient C"
+FAR: Final = "pipette resistance"
+BULK: Final = "pipette resistance far from the sample"
+STATED: Final = "pipette resistance stated in the file"
+CHI2: Final = "chi-squared per degree of freedom"
+_FAR_METHOD: Final = (
+    "bias over current, mean of the far half of the approach; u from the scatter of the means of 8 blocks, so that "
+    "slow noise counts"
+)
+_BLOCKS: Final = 8
+
+
+def approach_results(
+    z: Array,
+    current: Array,
+    bias: float | None = None,
+    threshold: float | None = None,
+    stated_resistance: float | None = None,
+) -> list[Result]:
+    """Distance, position, C, resistances and chi-squared of one approach in the order it was measured.
+
+    `z` [m], `current` [A] (without `bias` any multiple of it), `bias` [V], `threshold` the stop criterion as a
+    relative drop, `stated_resistance` [Ohm] as the instrument's file has it (it has no uncertainty: none was stated).
+    """
+    fit = fit_approach(z, current, threshold)
+    results = _fitted(fit, z, current, bias) if isinstance(fit, ApproachFit) else _not_fitted(fit)
+    results.append(_far_resistance(z, current, bias, fit))
+    if stated_resistance is not None:
+        results.append(Result(STATED, stated_resistance / 1e6, None, "MOhm", "as stated by the instrument's own file"))
+    return results
+
+
+def no_axis(what: str) -> list[Result]:
+    """The results of a recording that lacks what a fit needs: named outcomes, never numbers."""
+    reason = f"{what}; export the heights with the current, or name the columns with --columns t=s,I=pA,z=um"
+    return _not_fitted(NoFit("no z axis", reason))
+
+
+def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
+    """Median and spread of the distance and the resistance over the curves of a scan.
+
+    The spread is 1.4826 times the median absolute deviation (a standard deviation for Gaussian scatter that a few
+    failed approaches do not inflate); u of the median is 1.2533 spread/sqrt(n), u of the spread 1.17 spread/sqrt(n)
+    (asymptotic, for Gaussian scatter and independent curves). Curves without a value are counted.
+    """
+    results: list[Result] = []
+    for name, unit in ((DISTANCE, "nm"), (FAR, "MOhm")):
+        values = np.array([r.value for curve in curves for r in curve if r.name == name and r.value is not None])
+        flags = {"curves": len(curves), "without_value": len(curves) - int(values.size)}
+        method = "over the curves of the scan: median; spread 1.4826 MAD; per curve see there"
+        if values.size < 3:
+            reason = f"{values.size} of {len(curves)} curves have a value; a spread needs three"
+            results.append(failed(f"median {name}", unit, method, "too few curves", reason))
+            continue
+        middle = float(np.median(values))
+        spread = 1.4826 * float(np.median(np.abs(values - middle)))
+        root = float(values.size) ** 0.5
+        results.append(Result(f"median {name}", middle, 1.2533 * spread / root, unit, method, flags=flags))
+        results.append(Result(f"spread of {name}", spread, 1.17 * spread / root, unit, method, flags=flags))
+    return results
+
+
+def _fitted(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> list[Result]:
+    u_I, u_C, u_z0 = fit.u
+    flags = {
+        "points_used": int(fit.used.sum()),
+        "disturbed": int(fit.disturbed.sum()),
+        "from_contact_on": int(fit.beyond.sum()),
+        "missing": int((~(np.isfinite(z) & np.isfinite(current))).sum()),
+    }
+    trace = _trace(fit, z, current, bias)
+    distance = f"{METHOD}; distance from the last good point before contact to z0"
+    nu = max(1, flags["points_used"] - 3)
+    results = [
+        Result(DISTANCE, fit.distance * 1e9, u_z0 * 1e9, "nm", distance, flags=flags, trace=trace),
+        Result(POSITION, fit.z0 * 1e9, u_z0 * 1e9, "nm", METHOD, flags=flags),
+        Result(COEFFICIENT, fit.C * 1e9, u_C * 1e9, "nm", METHOD, flags=flags),
+        Result(CHI2, fit.chi2_per_dof, (2.0 / nu) ** 0.5, "1", METHOD, flags=flags),
+    ]
+    if bias is None:
+        reason = "the file states no bias; give it to turn the current into a resistance"
+        results.append(failed(BULK, "MOhm", METHOD, "bias unknown", reason))
+    else:
+        R = bias / fit.I_inf
+        results.append(Result(BULK, R / 1e6, abs(R * u_I / fit.I_inf) / 1e6, "MOhm", METHOD, flags=flags))
+    return results
+
+
+def _not_fitted(why: NoFit) -> list[Result]:
+    names = ((DISTANCE, "nm"), (POSITION, "nm"), (COEFFICIENT, "nm"), (CHI2, "1"), (BULK, "MOhm"))
+    return [failed(name, unit, METHOD, why.outcome, why.reason) for name, unit in names]
+
+
+def _far_resistance(z: Array, current: Array, bias: float | None, fit: ApproachFit | NoFit) -> Result:
+    finite = np.isfinite(z) & np.isfinite(current) & (current != 0.0)
+    if bias is None:
+        reason = "the file states no bias; give it to turn the current into a resistance"
+        return failed(FAR, "MOhm", _FAR_METHOD, "bias unknown", reason)
+    if isinstance(fit, NoFit) and fit.outcome not in ("no approach: current does not fall", "not identifiable"):
+        return failed(FAR, "MOhm", _FAR_METHOD, fit.outcome, fit.reason)
+    far = finite & (z >= 0.5 * (np.nanmax(z[finite]) + np.nanmin(z[finite])))
+    R = bias / current[far]
+    if R.size < 2 * _BLOCKS:
+        reason = f"{R.size} points far from the sample; {2 * _BLOCKS} are needed for an uncertainty"
+        return failed(FAR, "MOhm", _FAR_METHOD, "too few points", reason)
+    means = np.array([np.mean(block) for block in np.array_split(R, _BLOCKS)])
+    u = float(np.std(means, ddof=1)) / _BLOCKS**0.5
+    return Result(FAR, float(np.mean(R)) / 1e6, u / 1e6, "MOhm", _FAR_METHOD)
+
+
+def _trace(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> xr.Dataset:
+    """What a figure needs: the points, which were used, the model and the residual in units of sigma."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        model = hyperbola(z, fit.I_inf, fit.C, fit.z0)
+    model = np.where(z > fit.z0, model, np.nan)
+    points = ("point",)
+    data = {
+        "z": (points, z),
+        "current": (points, current),
+        "model": (points, model),
+        "residual": (points, (current - model) / fit.sigma),
+        "used": (points, fit.used),
+        "disturbed": (points, fit.disturbed),
+        "from_contact_on": (points, fit.beyond),
+    }
+    attrs = { "I_inf": fit.I_inf, "C": fit.C, "z0": fit.z0, "u_z0": fit.u[2], "z_stop": fit.z_stop,
+             "sigma": fit.sigma, "chi2_per_dof": fit.chi2_per_dof, "current_in_A": bias is not None}  # fmt: skip
+    return xr.Dataset(data, attrs=attrs)

@@ -1,0 +1,55 @@
+"""Branches of cycling: stretches over which the specimen takes lithium up, or gives it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+_TURN: Final = 0.1  # of the whole charge swing: a smaller turn is a relaxation, not a branch
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A stretch [start, stop] in s with the charge [C] at its ends; `charge` < 0 is lithium taken up."""
+
+    kind: Literal["lithiation", "delithiation"]
+    start: float
+    stop: float
+    charge: float
+
+
+def branches(t: NDArray[np.float64], charge: NDArray[np.float64]) -> list[Branch]:
+    """Branches of a charge record: `t` [s], `charge` [C] since the start, both (n,), in time order.
+
+    Branches turn where the charge does, not where the potential does: after the vertex of a voltammogram the specimen
+    still takes lithium up for a while. Turns smaller than a tenth of the whole swing are no turns. Fails (empty list)
+    when no charge has passed.
+    """
+    if t.size < 3:
+        return []
+    swing = float(np.ptp(charge))
+    if swing <= 0.0:
+        return []
+    turns = {0, t.size - 1}
+    for sign in (1.0, -1.0):
+        peaks, _ = find_peaks(sign * charge, prominence=_TURN * swing)
+        turns.update(int(p) for p in peaks)
+    edges = sorted(turns)
+    found: list[Branch] = []
+    for a, b in pairwise(edges):
+        passed = float(charge[b] - charge[a])
+        if abs(passed) >= _TURN * swing:
+            found.append(Branch("lithiation" if passed < 0.0 else "delithiation", float(t[a]), float(t[b]), passed))
+    return found
+
+
+def time_at_charge(t: NDArray[np.float64], charge: NDArray[np.float64], branch: Branch, share: float) -> float:
+    """Time [s] within `branch` at which `share` of its charge has passed, by linear interpolation."""
+    inside = (t >= branch.start) & (t <= branch.stop)
+    passed = (charge[inside] - charge[inside][0]) / branch.charge
+    return float(np.interp(share, np.maximum.accumulate(passed), t[inside]))

@@ -1,0 +1,72 @@
+"""Cross-talk: the height error that a moving bulk current causes, and the paper's ten-hop check of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
+
+from opsicm.analysis.hop_series import HopSeries
+from opsicm.analysis.result import Result, failed
+from opsicm.physics.approach import hyperbola_constant, hyperbola_distance, hyperbola_slope
+
+_WINDOW: Final = 10
+_METHOD: Final = (
+    "largest (max - min)/|mean| of the reference current over any ten hops in a row, noise included; "
+    "u from the scatter of a single reference"
+)
+
+
+def ten_hop_change(series: HopSeries, current_scatter: float) -> Result:
+    """Largest relative change of the bulk current over any ten hops in a row, to be held against the setpoint.
+
+    max over k of (max - min)/|mean| of i_ref[k … k+9]. u is the scatter of one reference times √2. Noise adds about
+    3 sigma to the value (the range of ten Gaussian numbers), so it errs on the careful side. Source: the criterion of
+    JACS Au 2023, 3, 1089, at its Figure 5 (0.5 % against a setpoint of 2 %).
+    """
+    if series.size < _WINDOW:
+        reason = f"{series.size} good hops; ten in a row are needed: hop for longer"
+        return failed("ten_hop_bulk_change", "%", _METHOD, "too few hops", reason)
+    windows = sliding_window_view(series.current, _WINDOW)
+    change = 100.0 * np.ptp(windows, axis=1) / np.abs(windows.mean(axis=1))
+    trace = xr.DataArray(change, dims="hop", coords={"t": ("hop", series.t[_WINDOW // 2 : _WINDOW // 2 + change.size])})
+    u = 100.0 * np.sqrt(2.0) * current_scatter / abs(float(np.mean(series.current)))
+    return Result(
+        "ten_hop_bulk_change", float(change.max()), float(u), "%", _METHOD, flags={"bad_hops": series.bad}, trace=trace
+    )
+
+
+def height_per_relative_current(setpoint: float, distance_98: float) -> float:
+    """[m] of height error per relative error of the reference: 1 / (d ln I/dz) on the approach curve at the setpoint.
+
+    dz = ds / (d ln I/dz), hyperbola with the 98 % distance `distance_98` [m]. Assumes that hyperbola; a flatter tip is
+    worse. Source: the project's physics notes, section 4; Korchev et al., Biophys. J. 1997, 73, 653, for the principle.
+    """
+    C = hyperbola_constant(distance_98)
+    d = hyperbola_distance(1.0 - setpoint, C)
+    return float((1.0 - setpoint) / hyperbola_slope(d, C))
+
+
+def height_cross_talk(series: HopSeries, fall_time: float, distance_98: float) -> Result:
+    """Largest height error from the bulk current's drift between reference and stop, over the series.
+
+    |d ln i_ref/dt| · fall_time · dz/d(ln I), with the drift from a running line through 31 hops so that noise does not
+    pose as drift. `fall_time` [s]. Assumes that the drift is straight over one fall.
+    """
+    name, method = "height_cross_talk", "drift of the reference over one fall, through the approach curve's slope"
+    if series.size < 31:
+        return failed(name, "nm", method, "too few hops", f"{series.size} good hops; 31 are needed: hop for longer")
+    t = sliding_window_view(series.t, 31)
+    i = sliding_window_view(series.current, 31)
+    dt = t - t.mean(axis=1, keepdims=True)
+    slope = (dt * i).sum(axis=1) / (dt**2).sum(axis=1)
+    drift = np.abs(slope / i.mean(axis=1)) * fall_time
+    nm = 1e9 * drift * height_per_relative_current(series.setpoint, distance_98)
+    trace = xr.DataArray(nm, dims="hop", coords={"t": ("hop", t.mean(axis=1))})
+    worst = int(np.argmax(nm))
+    residual = i[worst] - i[worst].mean() - slope[worst] * dt[worst]
+    slope_u = np.sqrt((residual**2).sum() / 29.0 / (dt[worst] ** 2).sum())
+    u = float(nm[worst] * slope_u / abs(slope[worst])) if slope[worst] else 0.0
+    return Result(name, float(nm[worst]), u, "nm", method, flags={"bad_hops": series.bad}, trace=trace)

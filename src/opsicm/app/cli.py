@@ -1,0 +1,234 @@
+"""The command line: a shell over the same functions that the Python door offers.
+
+Exit codes: 0 done, 2 bad input, 3 stopped by a limit or a fault (rig safe, file kept), 130 interrupted (the same).
+Heavy imports stand inside the commands, so that `--help` and a refusal answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from opsicm.errors import BadInput, OpsicmError, Problem
+
+app = typer.Typer(
+    name="opsicm",
+    help="Operando scanning ion conductance microscopy of battery electrodes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+# typer brings its own click or uses the installed one: the class is found from the one it surely has.
+_UsageFault: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_OUTCOMES = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records with stable keys on standard output.")]
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.0 < speed < 1e9:
+        raise BadInput(Problem("--speed", repr(text), "is max, or a number above 0", "1 is real time, max the fastest"))
+    return speed
+
+
+def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -> tuple[Path, int]:
+    from opsicm.app.check import refuse
+    from opsicm.app.execute import execute
+    from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
+    from opsicm.protocol.experiment_file import read_experiment
+
+    pace = _speed(speed)
+    experiment = read_experiment(file)
+    refuse(experiment, rig, seed)
+    with stop_on_interrupt() as stop, run_progress() as progress:
+        execution = execute(experiment, out, rig, seed, pace, stop, progress)
+    if execution.ending.error is not None:
+        complain(execution.ending.error)
+    outcome = execution.ending.outcome
+    if outcome != "completed":
+        err.print(f"run ended: {outcome}; rig safe, file kept")
+    return execution.path, _OUTCOMES[outcome]
+
+
+@app.command(epilog="Example: opsicm demo --out out/")
+def demo(
+    out: OutOption = Path("opsicm-demo"),
+    seed: Annotated[int | None, typer.Option(help="Decides every random number.")] = None,
+) -> None:
+    """Run a short operando experiment on the twin; leave a run file and a report; print the headline numbers."""
+    from opsicm.app.demo import headline
+    from opsicm.app.run_results import results_of, write_report
+    from opsicm.app.terminal import out as console
+    from opsicm.app.terminal import print_results
+    from opsicm.protocol.packaged import experiment_path
+    from opsicm.record.reader import Run
+
+    path, code = _run(experiment_path("short/e09_height_during_voltammogram.yaml"), out, None, seed, "max")
+    report = write_report(path, None)
+    with Run(path) as run:
+        print_results(headline(results_of(run)), run.title)
+    console.print(f"run file  {path}")
+    console.print(f"report    {report}")
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Example: opsicm check experiments/e09_height_during_voltammogram.yaml")
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Experiment files.")],
+    rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Say every problem at once, each with its line, and what the run will take and show. Runs nothing."""
+    from opsicm.app.check import checked, prediction_record, prediction_text
+    from opsicm.app.terminal import complain, print_json
+    from opsicm.app.terminal import out as console
+
+    records: list[dict[str, Any]] = []
+    bad = False
+    for file in files:
+        try:
+            prediction = checked(file, rig)
+        except OpsicmError as error:
+            bad = True
+            complain(error)
+            problems = [{"file": p.file, "line": p.line, "problem": str(p)} for p in error.problems]
+            records.append({"file": str(file), "ok": False, "problems": problems})
+            continue
+        records.append({"file": str(file), "ok": True, "problems": [], **prediction_record(prediction)})
+        if not json:
+            console.print(prediction_text(file, prediction), markup=False)
+    if json:
+        print_json(records)
+    raise typer.Exit(2 if bad else 0)
+
+
+@app.command(epilog="Example: opsicm run experiments/e09_height_during_voltammogram.yaml --out out/ --speed max")
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")],
+    rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
+    out: OutOption = Path(),
+    seed: Annotated[int | None, typer.Option(help="Decides every random number of a twin.")] = None,
+    speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",
+) -> None:
+    """Execute an experiment. Ctrl-C stops safely and keeps the file; the last line printed is the run file's path."""
+    from opsicm.app.terminal import out as console
+
+    path, code = _run(file, out, rig, seed, speed)
+    console.print(str(path), markup=False)
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Example: opsicm analyse out/20261123T080000Z_height --json")
+def analyse(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, run files, other people's files.")],
+    json: JsonFlag = False,
+    columns: Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")] = None,
+) -> None:
+    """All results that apply to a run or a file, each with uncertainty, unit and method."""
+    from opsicm.app.sources import results_of_path
+    from opsicm.app.terminal import print_json, print_results
+
+    records: list[dict[str, Any]] = []
+    for path in runs:
+        results = results_of_path(path, columns)
+        records.extend({"run": str(path), **result.record()} for result in results)
+        if not json:
+            print_results(results, str(path))
+    if json:
+        print_json(records)
+
+
+@app.command(epilog="Example: opsicm report out/20261123T080000Z_height -o report.html")
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, run file, or another instrument's file.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to; by default beside the run file.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")] = None,
+) -> None:
+    """Write a self-contained HTML report with the figures; print where it is."""
+    from opsicm.app.sources import report_of_path
+    from opsicm.app.terminal import out as console
+
+    console.print(str(report_of_path(run, output, columns)), markup=False)
+
+
+@app.command(epilog="Example: opsicm identify scan.sicm")
+def identify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Any measured file.")],
+    json: JsonFlag = False,
+    columns: Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")] = None,
+) -> None:
+    """Say what is in a file, and whether it looks plausible."""
+    from opsicm.app.sources import identification
+    from opsicm.app.terminal import out as console
+    from opsicm.app.terminal import print_json
+
+    text, records = identification(file, columns)
+    if json:
+        print_json(records)
+    else:
+        console.print(text, markup=False)
+
+
+@app.command(epilog="Example: opsicm schema > opsicm.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of the experiment file."""
+    import json as json_module
+
+    from opsicm.protocol.experiment_file import json_schema
+
+    print(json_module.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command(epilog="Example: opsicm bench --only hop --json bench.json")
+def bench(
+    json: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as well.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only rows whose file name contains this.")] = None,
+) -> None:
+    """The performance table, against peers and the machine's limit, in one run."""
+    from opsicm.app.bench.table import print_rows, run_rows, write_rows
+
+    rows = run_rows(only)
+    print_rows(rows)
+    if json is not None:
+        write_rows(rows, json)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. No traceback ever reaches the user for an error of theirs."""
+    command: Callable[..., Any] = typer.main.get_command(app)
+    try:
+        code = command(arguments, standalone_mode=False)
+    except OpsicmError as error:
+        from opsicm.app.terminal import complain
+
+        complain(error)
+        return error.exit_code
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except _UsageFault as error:
+        error.show()
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def entry() -> None:
+    """What the console script calls."""
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The Python door: open, run and analyse, as the command line does them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from opsicm.analysis.result import Result
+from opsicm.app.execute import execute
+from opsicm.app.run_results import results_of
+from opsicm.app.sources import results_of_path
+from opsicm.protocol.experiment import Experiment
+from opsicm.protocol.experiment_file import experiment_from_text, read_experiment, to_yaml
+from opsicm.record.reader import Run
+
+
+def open_run(path: Path | str) -> Run:
+    """The run at `path` (folder or file), read lazily."""
+    return Run(path)
+
+
+def run(
+    experiment: Experiment | Path | str, *, rig: str | None = None, out: Path | str = ".", seed: int | None = None
+) -> Run:
+    """Execute an experiment (a model or a file) below `out`; raises the error that stopped it, with the file kept."""
+    loaded = (
+        experiment_from_text(to_yaml(experiment), "<experiment>")
+        if isinstance(experiment, Experiment)
+        else read_experiment(experiment)
+    )
+    execution = execute(loaded, Path(out), rig, seed)
+    if execution.ending.error is not None:
+        raise execution.ending.error
+    return Run(execution.path)
+
+
+def analyse(source: Run | Path | str, columns: str | None = None) -> list[Result]:
+    """All results that apply to a run, or to another instrument's file."""
+    if isinstance(source, Run):
+        return results_of(source)
+    return results_of_path(Path(source), columns)

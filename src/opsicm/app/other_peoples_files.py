@@ -1,0 +1,155 @@
+"""Other people's files: read by `record.formats`, analysed as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from opsicm.analysis.approach_results import approach_results, no_axis, series_results
+from opsicm.analysis.image_results import image_results
+from opsicm.analysis.result import Result
+from opsicm.errors import BadInput, Problem
+from opsicm.figures import approach_curve, image
+from opsicm.figures.view import View
+from opsicm.record.formats.approach_text import ApproachFile, ScanSettings
+from opsicm.record.formats.columns import Columns
+from opsicm.record.formats.recognise import Identification, identify, read
+from opsicm.record.formats.sicm_archive import SicmScan, SicmTrace
+from opsicm.record.formats.sweeps import sweeps
+
+
+def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
+    """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um"."""
+    if path.is_dir():
+        return _folder(path)
+    content = read(path, columns)
+    if isinstance(content, SicmScan):
+        return image_results(_image(content))
+    if isinstance(content, SicmTrace):
+        return no_axis("the trace holds counts without a z axis, a scale or a time step")
+    if isinstance(content, ApproachFile):
+        return _numbered(_approaches(content))
+    if isinstance(content, ScanSettings):
+        raise BadInput(
+            Problem(
+                "file", "settings only", "results need measured values", "name an .ac file or its folder", path.name
+            )
+        )
+    return _numbered(_table(content))
+
+
+def identify_file(path: Path, columns: str | None = None) -> Identification:
+    """What is in a file and whether it looks plausible."""
+    return identify(path, columns)
+
+
+def identification_text(what: Identification) -> str:
+    """An identification as lines for a person."""
+    lines = [f"{what.format}: {what.sentence}"]
+    lines += [f"  {c.name} [{c.unit}]: {c.count} values, {c.low:.6g} to {c.high:.6g}" for c in what.channels]
+    lines += [f"  {'ok' if finding.ok else 'LOOK'}: {finding.text}" for finding in what.findings]
+    lines += [f"  setting {name} = {value}" for name, value in what.settings]
+    return "\n".join(lines)
+
+
+def identification_records(what: Identification) -> list[dict[str, Any]]:
+    """An identification as records with stable keys: kind, name, value, unit, ok."""
+
+    def record(kind: str, name: str, value: Any, unit: str = "", ok: bool = True) -> dict[str, Any]:
+        return {"kind": kind, "name": name, "value": value, "unit": unit, "ok": ok}
+
+    records = [record("format", what.format, what.sentence)]
+    records += [record("channel", c.name, [c.count, c.low, c.high], c.unit) for c in what.channels]
+    records += [record("finding", "plausibility", finding.text, ok=finding.ok) for finding in what.findings]
+    return records + [record("setting", name, value) for name, value in what.settings]
+
+
+def views_of(results: Sequence[Result]) -> list[View]:
+    """The figures of results that carry a trace: approach curves, and the image at its highest level."""
+    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset)]
+    images = [r.trace for r in results if isinstance(r.trace, xr.DataArray)]
+    views = [approach_curve.view(trace, _title(name)) for name, trace in approaches]
+    return [*views, image.view(images[-1])] if images else views
+
+
+def _title(name: str) -> str:
+    """The curve that a result's name begins with: "scan01_07_1: distance ..." is titled "Approach scan01_07_1"."""
+    curve, found, _ = name.rpartition(": ")
+    return f"Approach {curve}" if found else "Approach"
+
+
+def _image(scan: SicmScan) -> xr.DataArray:
+    """Heights with NaN where the converter was at its end, and coordinates only where the file states both sizes."""
+    heights = np.where(scan.saturated, np.nan, scan.heights)
+    rows, columns = heights.shape
+    coords = {}
+    sizes = {"x": scan.x_size, "y": scan.y_size}
+    if scan.x_size is not None and scan.y_size is not None:
+        coords = {
+            "x": ("x", (np.arange(columns) + 0.5) * scan.x_size / columns),
+            "y": ("y", (np.arange(rows) + 0.5) * scan.y_size / rows),
+        }
+    unknown = [axis for axis, size in sizes.items() if size is None]
+    known = [f"{axis} size {1e6 * size:.4g} µm" for axis, size in sizes.items() if size is not None]
+    note = ", ".join([*known, *(f"{axis} size unknown" for axis in unknown)]) if unknown else ""
+    return xr.DataArray(heights, dims=("y", "x"), coords=coords, attrs={"lateral_note": note, "quantity": "height"})
+
+
+def _approaches(file: ApproachFile) -> list[list[Result]]:
+    s = file.settings
+    threshold = 1.0 - 1.0 / s.threshold if s is not None and s.threshold is not None and s.threshold > 1.0 else None
+    stated = s.resistance if s is not None else None
+    curves = []
+    for curve in file.curves:
+        # R has more digits than I in these files, and R·I is the bias: so current = bias/R, the bias from both.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bias = float(np.nanmedian(curve.resistance * curve.current))
+            current = bias / curve.resistance
+        curves.append(approach_results(curve.z, current, bias, threshold, stated))
+    return curves
+
+
+def _table(table: Columns) -> list[list[Result]]:
+    data = table.data
+    if "z" not in data or not ("I" in data or "R" in data):
+        return [no_axis(f"the table holds {', '.join(data)}, and a fit needs z with I or R")]
+    bias: float | None = None
+    if "I" in data:
+        current = data["I"]
+        if "V" in data:
+            bias = float(np.nanmedian(data["V"]))
+        elif "R" in data:
+            bias = float(np.nanmedian(data["R"] * data["I"]))
+    else:
+        # Only the ratio matters to the fit, and a bias of 1 V turns it back into the resistance that was measured.
+        bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
+    return [approach_results(data["z"][part], current[part], bias) for part in sweeps(data["z"])]
+
+
+def _numbered(curves: list[list[Result]]) -> list[Result]:
+    if len(curves) == 1:
+        return curves[0]
+    return [replace(r, name=f"curve {k}: {r.name}") for k, curve in enumerate(curves, start=1) for r in curve]
+
+
+def _folder(path: Path) -> list[Result]:
+    files = sorted(path.glob("*.ac"), key=lambda file: (len(file.name), file.name))
+    if not files:
+        limit = "a folder to analyse holds approach curves (*.ac)"
+        raise BadInput(Problem("folder", "without .ac files", limit, "name a file, or the folder of a run", path.name))
+    curves: list[list[Result]] = []
+    named: list[Result] = []
+    for file in files:
+        content = read(file)
+        if not isinstance(content, ApproachFile):
+            limit, remedy = "it is no approach curve in spite of its name", "move it out of the folder"
+            raise BadInput(Problem("file", "of another format", limit, remedy, file.name))
+        found = _approaches(content)
+        curves += found
+        named += [replace(r, name=f"{file.stem}: {r.name}") for r in _numbered(found)]
+    return [*series_results(curves), *named]

@@ -1,0 +1,160 @@
+"""Rigs by name or file: the only place that says real or twin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opsicm.errors import BadInput
+from opsicm.instruments.rig import Rig
+from opsicm.physics.approach import distance_98
+from opsicm.physics.cell import Cell, Terms
+from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
+from opsicm.physics.pipette import Pipette, geometric_resistance
+from opsicm.preflight.prediction import RigNumbers
+from opsicm.protocol.experiment import Experiment
+from opsicm.protocol.experiment_file import LoadedExperiment
+from opsicm.protocol.parameter_file import read_parameter_set
+from opsicm.protocol.pipette import PipetteShape
+from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
+from opsicm.twin.build import build_rig, initial_potential, numbers_of
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A rig that is ready, and what the run should know of it: capacity [C], stated parameters, seed."""
+
+    rig: Rig
+    capacity: float
+    parameters: Mapping[str, Any]
+    seed: int
+
+
+def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
+    """The rig file that the experiment names, or `override` (a preset or a file, seen from the working directory)."""
+    return read_rig(rig_path(override) if override is not None else experiment.rig_path())
+
+
+def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> int:
+    """The command line's seed, else the experiment's if it names one, else the rig's."""
+    if override is not None:
+        return override
+    if "seed" in experiment.twin.model_fields_set or loaded.rig.world is None:
+        return experiment.twin.seed
+    return loaded.rig.world.seed
+
+
+def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSet:
+    """The experiment's parameter set, else the twin's, with what the experiment says of specimen and electrolyte."""
+    experiment = loaded.experiment
+    if "parameters" in experiment.specimen.model_fields_set or rig.rig.world is None:
+        base = _named_set(loaded, ("specimen", "parameters"), experiment.specimen.parameters)
+    else:
+        base = _named_set(rig, ("world", "parameters"), rig.rig.world.parameters)
+    said = experiment.specimen.model_fields_set
+    specimen = experiment.specimen
+    changes = {
+        name: value
+        for key, name, value in (
+            ("area_cm2", "area", specimen.area),
+            ("thickness_um", "thickness", specimen.thickness),
+            ("loading_mg_cm2", "loading", specimen.loading),
+        )
+        if key in said
+    }
+    if "salt_M" in experiment.electrolyte.model_fields_set:
+        changes["concentration"] = experiment.electrolyte.salt
+    return base.with_leaves(changes, source="experiment file")
+
+
+def _named_set(loaded: LoadedExperiment | LoadedRig, where: tuple[str, ...], name: str) -> ParameterSet:
+    if name.endswith((".yaml", ".yml")):
+        return read_parameter_set(Path(loaded.document.name).parent / name)
+    if name not in parameter_set_names():
+        known = ", ".join(parameter_set_names())
+        limit = f"is no parameter set; sets are {known}"
+        raise BadInput(loaded.problem(where, name, limit, "write one of these, or a .yaml file"))
+    return parameter_set(name)
+
+
+def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
+    """The pipette in SI: what the experiment says of its shape, else what the rig file says, else the defaults."""
+    said, on_rig = experiment.pipette, rig.rig.pipette
+
+    def shape(key: str) -> PipetteShape:
+        return on_rig if on_rig is not None and key not in said.model_fields_set else said
+
+    return Pipette(
+        shape("radius_nm").radius, shape("wall").wall, shape("cone_deg").cone_angle, shape("length_um").length
+    )
+
+
+def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
+    """What `check` needs of a rig: of a twin, the numbers it will run with."""
+    _refuse_real(loaded)
+    pipette = pipette_of(experiment.experiment, loaded)
+    twin = numbers_of(loaded, specimen_parameters(experiment, loaded).values, pipette)
+    return RigNumbers(
+        timing=twin.timing,
+        current_noise=twin.current_noise,
+        height_noise=twin.height_noise,
+        lag=twin.lag,
+        command_range=twin.command_range,
+        z_reach=twin.z_reach,
+        xy_reach=twin.xy_reach,
+        start_height=twin.start_height,
+        resistance=twin.resistance,
+        distance_98=distance_98(pipette),
+        channels=2,
+    )
+
+
+def prepare(
+    experiment: LoadedExperiment,
+    loaded: LoadedRig,
+    seed: int,
+    on_advance: Callable[[int], None],
+) -> Prepared:
+    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
+    _refuse_real(loaded)
+    pipette = pipette_of(experiment.experiment, loaded)
+    leaves = specimen_parameters(experiment, loaded)
+    parameters = leaves.values
+    said = experiment.experiment.twin.terms
+    terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
+    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=terms)
+    rig = build_rig(loaded, cell, pipette, seed, on_advance)
+    kappa = float(parameters.electrolyte.conductivity(parameters.electrolyte.concentration))
+    resistance = geometric_resistance(pipette) / kappa
+    stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
+    facts = {
+        "pipette": {
+            "radius_m": pipette.radius,
+            "wall": pipette.wall,
+            "cone_angle_rad": pipette.cone_angle,
+            "length_m": pipette.length,
+            "bias_V": experiment.experiment.pipette.bias,
+            "distance_98_m": distance_98(pipette),
+            "resistance_Ohm": resistance,
+        },
+        "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": cell.capacity},
+        "set": {"name": leaves.name, "leaves": stated},
+    }
+    return Prepared(rig, cell.capacity, facts, seed)
+
+
+def _refuse_real(loaded: LoadedRig) -> None:
+    if not loaded.rig.is_twin:
+        driver = loaded.rig.roles.amplifier.driver
+        limit = "this version drives the digital twin only"
+        raise BadInput(loaded.problem(("roles", "amplifier", "driver"), driver, limit, "run with --rig twin/graphite"))
+
+
+def _stated(leaf: Leaf) -> dict[str, Any]:
+    value = leaf.value if isinstance(leaf.value, float | str) else leaf.value.label
+    if isinstance(value, float) and not math.isfinite(value):
+        value = str(value)
+    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}

@@ -1,0 +1,77 @@
+"""RUN on the command line: a run folder, a run file, or a file that another instrument wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from opsicm.analysis.result import Result
+from opsicm.app import other_peoples_files as others
+from opsicm.app.run_results import results_of, write_report
+from opsicm.errors import BadInput, Problem
+from opsicm.record.reader import Run
+from opsicm.record.run_folder import JOURNAL, RUN_FILE
+from opsicm.report.document import document
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is meant as a run of ours: a folder with a journal or run file, or an HDF5 file."""
+    if path.is_dir():
+        return (path / JOURNAL).exists() or (path / RUN_FILE).exists()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8) == _HDF5 or path.suffix == ".nxs"
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise BadInput(Problem("path", str(path), "does not exist", "check the spelling", str(path)))
+
+
+def results_of_path(path: Path, columns: str | None) -> list[Result]:
+    """Every result that applies to `path`."""
+    _must_exist(path)
+    if is_run(path):
+        with Run(path) as run:
+            return results_of(run)
+    return others.analyse_file(path, columns)
+
+
+def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:
+    """Write the report of `path`, to `output` or beside the run; another instrument's file gets its report here."""
+    _must_exist(path)
+    target = output
+    if is_run(path):
+        return write_report(path, target)
+    results = others.analyse_file(path, columns)
+    what = (
+        "folder of approach curves"
+        if path.is_dir()
+        else others.identification_text(others.identify_file(path, columns))
+    )
+    target = target or Path(f"{path.stem}.report.html")
+    page = document(
+        path.name, "measured by another instrument", [], results, others.views_of(results), [], [("what it is", what)]
+    )
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def identification(path: Path, columns: str | None) -> tuple[str, list[dict[str, Any]]]:
+    """What `path` is: (text, records)."""
+    _must_exist(path)
+    if not is_run(path):
+        what = others.identify_file(path, columns)
+        return others.identification_text(what), others.identification_records(what)
+    with Run(path) as run:
+        rows: list[dict[str, Any]] = [
+            {"kind": "format", "name": "run file of opsicm", "value": run.title, "unit": "", "ok": True},
+            {"kind": "content", "name": "started", "value": run.started_utc, "unit": "UTC", "ok": True},
+            {"kind": "content", "name": "hops", "value": run.hops.sizes["hop"], "unit": "1", "ok": True},
+            {"kind": "content", "name": "segments", "value": len(run.segments()), "unit": "1", "ok": True},
+            {"kind": "content", "name": "outcome", "value": run.outcome, "unit": "", "ok": run.outcome == "completed"},
+        ]
+    return "\n".join(f"{row['name']:<20} {row['value']} {row['unit']}".rstrip() for row in rows), rows

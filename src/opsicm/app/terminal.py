@@ -1,0 +1,85 @@
+"""What the terminal shows: tables on standard output, progress and problems on standard error."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from opsicm.analysis.result import Result
+from opsicm.errors import OpsicmError
+from opsicm.report.document import number
+from opsicm.run.runner import Progress as RunProgress
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(error: OpsicmError) -> None:
+    """Every problem of an error, one a line, on standard error."""
+    for problem in error.problems:
+        err.print(f"[bold red]error[/] {escape(str(problem))}")
+
+
+def print_json(records: Sequence[dict[str, Any]]) -> None:
+    """Records as JSON on standard output; a number that JSON does not know becomes null."""
+    print(json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_results(results: Iterable[Result], title: str) -> None:
+    """Results as a table: name, value ± u, unit; why not, where there is no value."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column, justify in (("quantity", "left"), ("value ± u (k = 1)", "right"), ("unit", "left"), ("remark", "left")):
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for result in results:
+        bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
+        remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
+        table.add_row(result.name, number(result.value, result.u), result.unit, escape(remark))
+    out.print(table)
+
+
+@contextmanager
+def run_progress() -> Iterator[Callable[[RunProgress], None]]:
+    """A progress bar of a run, on standard error; silent where that is no terminal."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("running", total=None, shown="compiling")
+
+        def update(now: RunProgress) -> None:
+            total = None if now.total_ns is None else now.total_ns * 1e-9
+            shown = f"{now.t_ns * 1e-9:.0f} s, {now.hops} hops"
+            progress.update(task, completed=now.t_ns * 1e-9, total=total, shown=shown)
+
+        yield update
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C was pressed: the run then ends by itself, safely, with its file kept."""
+    pressed = False
+
+    def handler(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        if not pressed:
+            err.print("stopping: pipette up, cell to open circuit, file kept …")
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,52 @@
+"""Time: nanoseconds since the run started, monotonic. The only module of the package that imports `time`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the runner asks of time."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the run started."""
+        ...
+
+    def wait_until(self, t_ns: int) -> None:
+        """Return when `now_ns()` is at least `t_ns`; on a twin this moves the world."""
+        ...
+
+
+class Pacer:
+    """Holds a virtual clock back so that it runs at `speed` times real time.
+
+    `speed` None never waits. Waiting happens in short sleeps and ends early when `interrupted()` says so: a stop must
+    not wait for the virtual second to pass.
+    """
+
+    def __init__(self, speed: float | None, interrupted: Callable[[], bool]) -> None:
+        self._speed = speed
+        self._interrupted = interrupted
+        self._started = time.monotonic_ns()
+
+    def hold(self, t_ns: int) -> None:
+        """Sleep until the wall clock has caught up with virtual time `t_ns`."""
+        if self._speed is None:
+            return
+        due = self._started + t_ns / self._speed
+        while not self._interrupted() and (left := due - time.monotonic_ns()) > 0:
+            time.sleep(min(left * 1e-9, 0.02))
+
+
+def utc_now() -> datetime:
+    """The wall clock's UTC time: for names and headers, never for stamps of data."""
+    return datetime.now(UTC)
+
+
+def stopwatch() -> Callable[[], float]:
+    """A function that returns the seconds of wall time since this call: for progress and benchmarks."""
+    started = time.perf_counter()
+    return lambda: time.perf_counter() - started

@@ -1,0 +1,165 @@
+"""The hop: a pure step (state, sample) -> (state, command), compiled, one sample at a time.
+
+The same function is the twin's controller, a software-timed driver's controller and the reference for a hardware
+one. A hop is: *settle* at the top, average the *reference* current, *fall* until the current has dropped by the
+setpoint (decided `latency` samples later, while the pipette still falls), *rise* by the amplitude.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from opsicm.compiled import compiled
+from opsicm.errors import OutsideDomain, Problem
+from opsicm.facts.hop import Outcome
+
+SETTLE: Final = 0
+REFERENCE: Final = 1
+FALL: Final = 2
+LATENCY: Final = 3
+RISE: Final = 4
+
+NO_EVENT: Final = 0
+FALL_BEGINS: Final = 1
+STOP_DECIDED: Final = 2
+TOP_REACHED: Final = 3
+
+_CONTACT: Final = int(Outcome.CONTACT)
+_NO_CONTACT: Final = int(Outcome.NO_CONTACT)
+_BELOW_AT_START: Final = int(Outcome.BELOW_AT_START)
+_OVERLOAD: Final = int(Outcome.OVERLOAD)
+
+
+class HopSettings(NamedTuple):
+    """What the step needs to know, in samples and metres per sample."""
+
+    setpoint: float  # relative drop that ends the fall, 0.02
+    fall_step: float  # [m/sample]
+    rise_step: float  # [m/sample]
+    amplitude: float  # [m] withdrawal above the stop
+    approach: float  # [m] the farthest a fall may go below its top before it is called no contact
+    settle: int  # samples of waiting at the top, for the scanner's lag
+    reference: int  # samples averaged for the reference current
+    latency: int  # samples from the sample that crosses to the turn of the command
+    overload: float  # [A] magnitude above which the pipette is withdrawn at once
+
+
+class HopState(NamedTuple):
+    """Where a hop stands between two samples. Heights are measured ones unless they say command."""
+
+    phase: int
+    spent: int  # samples spent in this phase
+    z_command: float
+    z_top: float  # command height from which the present fall started
+    z_target: float  # command height at which the present rise ends
+    reference_sum: float
+    i_ref: float
+    i_stop: float
+    z_stop: float
+    z_min: float
+    outcome: int
+
+
+def start(z_command: float) -> HopState:
+    """The state of a controller whose pipette stands at `z_command` [m], about to settle for its first hop."""
+    return HopState(SETTLE, 0, z_command, z_command, z_command, 0.0, 0.0, 0.0, z_command, z_command, _NO_CONTACT)
+
+
+@compiled
+def step(state: HopState, settings: HopSettings, current: float, z: float) -> tuple[HopState, int]:
+    """One sample: pipette current [A] and measured height [m] in; new state and event out.
+
+    The new state's `z_command` is the command for the next sample. Contact is the first sample with
+    current/i_ref <= 1 - setpoint: relative, so that the sign of the bias does not matter. A fall whose first sample
+    is already below the threshold ends as BELOW_AT_START and withdraws by a full amplitude above its top.
+    Assumes that z_command moves the pipette monotonically; fails (as NO_CONTACT) if the pipette is farther from the
+    specimen than `approach`.
+    """
+    phase, count, z_command = state.phase, state.spent + 1, state.z_command
+    z_top, z_target = state.z_top, state.z_target
+    reference_sum, i_ref, i_stop = state.reference_sum, state.i_ref, state.i_stop
+    z_stop, z_min, outcome = state.z_stop, state.z_min, state.outcome
+    event = NO_EVENT
+    z_min = min(z_min, z)
+
+    if phase == SETTLE:
+        if count >= settings.settle:
+            phase, count, reference_sum = REFERENCE, 0, 0.0
+    elif phase == REFERENCE:
+        reference_sum += current
+        if count >= settings.reference:
+            i_ref = reference_sum / count
+            phase, count, z_top, z_min, event = FALL, 0, z_command, z, FALL_BEGINS
+    elif phase == FALL:
+        overload = abs(current) > settings.overload
+        # current * i_ref keeps the comparison right for a negative bias, without a division per sample.
+        below = current * i_ref <= (1.0 - settings.setpoint) * i_ref * i_ref
+        if overload or below:
+            i_stop, z_stop, event = current, z, STOP_DECIDED
+            z_target = z + settings.amplitude
+            if overload:
+                outcome = _OVERLOAD
+            elif count == 1:
+                outcome, z_target = _BELOW_AT_START, z_top + settings.amplitude
+            else:
+                outcome = _CONTACT
+            phase, count = LATENCY, 0
+        elif z_top - z_command >= settings.approach:
+            i_stop, z_stop, event, outcome, z_target = current, z, STOP_DECIDED, _NO_CONTACT, z_top
+            phase, count = LATENCY, 0
+        else:
+            z_command -= settings.fall_step
+    if phase == LATENCY:
+        if count >= settings.latency:
+            phase, count = RISE, 0
+        else:
+            z_command -= settings.fall_step
+    if phase == RISE:
+        z_command = min(z_command + settings.rise_step, z_target)
+        if z_command >= z_target:
+            phase, count, event = SETTLE, 0, TOP_REACHED
+    return (
+        HopState(phase, count, z_command, z_top, z_target, reference_sum, i_ref, i_stop, z_stop, z_min, outcome),
+        event,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HopTiming:
+    """What a hop controller adds to the program: [s], [s], [m/s], [s], [A] and the sample period [ns]."""
+
+    settle: float
+    reference: float
+    withdraw_rate: float
+    latency: float
+    overload: float
+    dt_ns: int
+
+    def settings(self, amplitude: float, fall_rate: float, setpoint: float, approach: float) -> HopSettings:
+        """The step's settings for a hop: `amplitude` [m], `fall_rate` [m/s], `setpoint` (drop), `approach` [m]."""
+        dt = self.dt_ns * 1e-9
+        for name, value in (("amplitude", amplitude), ("fall rate", fall_rate), ("approach", approach)):
+            if not (math.isfinite(value) and value > 0.0):
+                raise OutsideDomain(Problem(f"hop {name}", f"{value:g}", "must be above 0", "give a positive number"))
+        if not 0.0 < setpoint < 0.5:
+            raise OutsideDomain(
+                Problem("setpoint", f"{setpoint:g}", "is the relative drop, between 0 and 0.5", "a 2 % drop is 0.02")
+            )
+        return HopSettings(
+            setpoint,
+            fall_rate * dt,
+            self.withdraw_rate * dt,
+            amplitude,
+            approach,
+            max(1, round(self.settle / dt)),
+            max(1, round(self.reference / dt)),
+            round(self.latency / dt),
+            self.overload,
+        )
+
+    def duration(self, amplitude: float, fall_rate: float) -> float:
+        """[s] that a hop takes whose surface has not moved: settle + reference + fall + latency + rise."""
+        rise = (amplitude + fall_rate * self.latency) / self.withdraw_rate
+        return self.settle + self.reference + amplitude / fall_rate + self.latency + rise

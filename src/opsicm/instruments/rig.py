@@ -1,0 +1,29 @@
+"""A rig: the instruments together, on one clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opsicm.instruments.clock import Clock
+from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Potentiostat, Scanner
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """The roles that an operando experiment needs; `description` is the rig file's text, kept with the run."""
+
+    name: str
+    clock: Clock
+    amplifier: Amplifier
+    potentiostat: Potentiostat
+    scanner: Scanner
+    coarse_stage: CoarseStage
+    hop_controller: HopController
+    description: str
+
+    def safe(self) -> None:
+        """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path."""
+        self.hop_controller.safe()
+        self.scanner.safe()
+        self.potentiostat.safe()
+        self.amplifier.safe()

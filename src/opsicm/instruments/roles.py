@@ -1,0 +1,152 @@
+"""Roles: what an instrument must be able to do, whether real, emulated or a twin.
+
+Each role has `safe()`: the state in which nothing can be harmed, reached without asking anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.facts.channel import Channel
+from opsicm.facts.samples import SampleBlock
+from opsicm.instruments.cell_control import CellControl, CellReading
+from opsicm.instruments.hop import HopTiming
+
+
+@dataclass(frozen=True, slots=True)
+class HopPlan:
+    """Hops that together last at most about a second: the outer action of the probe.
+
+    `x`, `y` [m], `line`, `pixel` one per hop; `until_ns` ends the plan with the hop in flight even if hops are left.
+    A plan without hops dwells at the top, sampling, until `until_ns`. `tip_potential` [V vs Li/Li+] is what the wire
+    should stand at: the controller records by how much it did not.
+    """
+
+    step: str
+    segment: int
+    first_hop: int
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    line: NDArray[np.int32]
+    pixel: NDArray[np.int32]
+    amplitude: float
+    fall_rate: float
+    setpoint: float
+    approach: float
+    tip_potential: float
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """What a plan left: sample blocks in order and one record per hop (dtype HOP_DTYPE)."""
+
+    blocks: Sequence[SampleBlock]
+    hops: NDArray[Any]
+
+
+class Amplifier(Protocol):
+    """Reads the pipette current; adds a command to the pipette wire."""
+
+    @property
+    def command_range(self) -> tuple[float, float]:
+        """(lowest, highest) command [V] that the output and the command input allow together."""
+        ...
+
+    def command(self, volts: float, slope: float = 0.0) -> None:
+        """Apply `volts` [V] now and let it ramp by `slope` [V/s] from now on."""
+        ...
+
+    def read(self) -> tuple[float, float]:
+        """(pipette current [A], command as applied [V]) now, averaged over the amplifier's reading time."""
+        ...
+
+    def safe(self) -> None:
+        """Command to 0 V."""
+        ...
+
+
+class Potentiostat(Protocol):
+    """Controls the cell."""
+
+    def apply(self, control: CellControl, at_ns: int) -> None:
+        """Hold `control` from `at_ns` on, exactly; one control may be waiting at a time."""
+        ...
+
+    def read(self) -> CellReading:
+        """The cell now."""
+        ...
+
+    def safe(self) -> None:
+        """Open circuit."""
+        ...
+
+
+class Scanner(Protocol):
+    """Moves the pipette by micrometres."""
+
+    @property
+    def z_range(self) -> tuple[float, float]:
+        """(lowest, highest) z [m]."""
+        ...
+
+    @property
+    def xy_range(self) -> tuple[float, float]:
+        """(lowest, highest) x or y [m]."""
+        ...
+
+    def move_xy(self, x: float, y: float) -> None:
+        """Move laterally [m]; returns when settled."""
+        ...
+
+    def read_z(self) -> float:
+        """Measured z [m]."""
+        ...
+
+    def safe(self) -> None:
+        """Withdraw to the top of the range."""
+        ...
+
+
+class CoarseStage(Protocol):
+    """Moves the pipette by millimetres."""
+
+    def move_to(self, z: float) -> None:
+        """Move to `z` [m] above the specimen's mean surface as it was found at engagement; returns when there."""
+        ...
+
+    def position(self) -> float:
+        """Coarse height [m] of the scanner's zero."""
+        ...
+
+
+class HopController(Protocol):
+    """Runs hop plans with its own fast loop."""
+
+    @property
+    def timing(self) -> HopTiming:
+        """The times that a hop takes besides its fall."""
+        ...
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels of the sample blocks, in order."""
+        ...
+
+    @property
+    def start_height(self) -> float:
+        """[m] above the mean surface from which the first approach of a step begins."""
+        ...
+
+    def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
+        """Run the plan; `stop()` true ends it with the hop in flight, pipette up."""
+        ...
+
+    def safe(self) -> None:
+        """Pipette up by this controller's own means."""
+        ...

@@ -1,0 +1,97 @@
+"""The pipette's current: conductance between two concentrations, and the potentials that drive it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from opsicm.constants import FARADAY, GAS_CONSTANT
+from opsicm.errors import OutsideDomain, Problem
+
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+_HALF_NODES: Final = 0.5 * (_NODES + 1.0)
+_HALF_WEIGHTS: Final = 0.5 * _WEIGHTS
+
+
+def _positive_concentrations(*values: ArrayLike) -> list[NDArray[np.float64]]:
+    arrays = [np.asarray(value, dtype=np.float64) for value in values]
+    for array in arrays:
+        if not np.all(array > 0.0):
+            raise OutsideDomain(
+                Problem(
+                    "concentration",
+                    f"{float(np.min(array)):g} mol/m³",
+                    "it must be above 0 mol/m³",
+                    "pure solvent has no conductance; use a small positive value",
+                )
+            )
+    return arrays
+
+
+def log_mean(c_in: ArrayLike, c_out: ArrayLike) -> NDArray[np.float64]:
+    """Logarithmic mean (c_in - c_out) / ln(c_in / c_out) [mol/m³], any shapes that broadcast.
+
+    The effective concentration of an uncharged pipette with kappa proportional to c and constant D, for any
+    geometry: every field is a function of one harmonic function. Near equality a series keeps full precision.
+    Fails with charged walls or flow. Derived in docs/explanations/pipette.md, section 5.
+    """
+    a, b = _positive_concentrations(c_in, c_out)
+    q = (a - b) / (a + b)
+    small = np.abs(q) < 1e-3
+    safe = np.where(small, 0.5, q)
+    # ln(a/b) = 2 artanh(q); q / artanh(q) = 1 - q²/3 - 4q⁴/45 - ...
+    ratio = np.where(small, 1.0 - q**2 / 3.0 - 4.0 * q**4 / 45.0, safe / np.arctanh(safe))
+    return np.asarray(0.5 * (a + b) * ratio)
+
+
+def conductance(
+    geometric_resistance: float, kappa: Curve, c_in: ArrayLike, c_out: ArrayLike, diffusivity: Curve | None = None
+) -> NDArray[np.float64]:
+    """G [S] of a pipette filled at `c_in` in a bath of `c_out` at its mouth [mol/m³], any shapes that broadcast.
+
+        1/G = R_geo · (int D/kappa dc) / (int D dc)   over c from c_out to c_in
+
+    with `geometric_resistance` R·kappa [1/m] and the curves `kappa` [S/m] and `diffusivity` [m²/s] of c [mol/m³];
+    without `diffusivity` D is constant and the ratio is the mean of 1/kappa. Assumes electroneutrality, uncharged
+    walls, no flow, constant t+, steady state (the tip takes about 0.1 s). For kappa proportional to c it is the
+    log mean exactly. Fails where kappa is so curved that 12 Gauss nodes are too few (c_in/c_out above about 1e3).
+    Source: div(D grad c) = 0 and div i = 0 share one harmonic
+    function (docs/explanations/pipette.md); Newman & Balsara, Electrochemical Systems, 4th ed., chapter 12.
+    """
+    inner, outer = np.broadcast_arrays(*_positive_concentrations(c_in, c_out))
+    # Nodes in ln c: the integrand of kappa ∝ c is then smooth however far apart the two concentrations are.
+    log_ratio = np.log(inner / outer)
+    c = outer[..., None] * np.exp(log_ratio[..., None] * _HALF_NODES)
+    weight = _HALF_WEIGHTS * c * (1.0 if diffusivity is None else diffusivity(c))
+    mean = np.sum(weight / kappa(c), axis=-1) / np.sum(weight, axis=-1)
+    return np.asarray(1.0 / (geometric_resistance * mean))
+
+
+def junction_coefficient(temperature: float, transference: float, tdf: float) -> float:
+    """U_d [V] = (2 R T / F) (1 - t+) TDF, from `temperature` [K], `transference` t+ [1] and `tdf` [1].
+
+    TDF = 1 + dln f±/dln c, the thermodynamic factor. Assumes a binary 1:1 salt and a Li electrode at both ends;
+    the whole diffusion potential of bath and tip is then U_d ln(c_in/c_ref), whatever lies between.
+    Fails for Ag/AgCl electrodes (see `junction_potential`). Source: Newman & Balsara, chapter 12.
+    """
+    return 2.0 * GAS_CONSTANT * temperature / FARADAY * (1.0 - transference) * tdf
+
+
+def pipette_current(
+    G: ArrayLike, tip_potential: ArrayLike, ohmic_drop: ArrayLike, c_in: ArrayLike, c_ref: ArrayLike, U_d: float
+) -> NDArray[np.float64]:
+    """I [A] = G (V_tip - ohmic_drop - U_d ln(c_in / c_ref)), any shapes that broadcast.
+
+    `G` [S], `tip_potential` [V] of the inner Li wire against the Li reference, `ohmic_drop` [V] =
+    i · int dz' / (kappa A_rel) from the tip to the reference (negative while lithiating, i < 0, so the current
+    rises), `c_in`, `c_ref` [mol/m³] in the pipette and at the reference, `U_d` [V] from `junction_coefficient`.
+    The concentration at the mouth acts through `G` only: its diffusion potential cancels. Adding a junction term
+    to this counts it twice. Derived in docs/explanations/pipette.md, section 5.
+    """
+    inner, reference = _positive_concentrations(c_in, c_ref)
+    drive = np.asarray(tip_potential) - np.asarray(ohmic_drop) - U_d * np.log(inner / reference)
+    return np.asarray(np.asarray(G) * drive)

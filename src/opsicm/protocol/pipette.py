@@ -1,0 +1,45 @@
+"""The pipette of an experiment: its shape and its bias."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from opsicm.protocol.frozen import Frozen, Number
+from opsicm.units import to_si
+
+
+class PipetteShape(Frozen):
+    """Shape of the tip: inner radius, outer over inner radius, inner half-cone angle, length of the cone."""
+
+    radius_nm: Annotated[Number, Field(ge=1, le=50_000)] = 50.0
+    wall: Annotated[Number, Field(gt=1, le=20)] = 1.5
+    cone_deg: Annotated[Number, Field(gt=0, lt=60)] = 3.0
+    length_um: Annotated[Number, Field(gt=0, le=100_000)] = 20.0
+
+    @property
+    def radius(self) -> float:
+        """Inner radius of the aperture [m]."""
+        return to_si("radius_nm", self.radius_nm)
+
+    @property
+    def cone_angle(self) -> float:
+        """Inner half-cone angle [rad]."""
+        return to_si("cone_deg", self.cone_deg)
+
+    @property
+    def length(self) -> float:
+        """Length of the cone [m]."""
+        return to_si("length_um", self.length_um)
+
+
+class Pipette(PipetteShape):
+    """A pipette in use: `bias_V` is V_tip against Li/Li⁺, not the amplifier's command."""
+
+    bias_V: Annotated[Number, Field(ge=-2, le=2, examples=[0.7])]
+
+    @property
+    def bias(self) -> float:
+        """Bias of the pipette against Li/Li⁺ [V]."""
+        return self.bias_V

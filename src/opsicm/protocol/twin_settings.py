@@ -1,0 +1,24 @@
+"""Settings that only a digital twin has; on a real rig they are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from opsicm.protocol.frozen import Flag, Frozen, Whole
+
+
+class Terms(Frozen):
+    """Which terms of the physics above the specimen act on the pipette current."""
+
+    ohmic: Flag = True
+    salt: Flag = True
+    convection: Flag = True
+
+
+class Twin(Frozen):
+    """The seed of every random number and the terms that are switched on."""
+
+    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
+    terms: Terms = Terms()

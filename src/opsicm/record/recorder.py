@@ -1,0 +1,77 @@
+"""The seam between the runner and whatever keeps the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from opsicm.facts.channel import Channel
+from opsicm.facts.fact import Fact
+from opsicm.facts.samples import SampleBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known before anything happens: texts, channels, parameters with their status, who and with what."""
+
+    title: str
+    started_utc: str
+    experiment_text: str
+    rig_text: str
+    channels: tuple[Channel, ...]
+    dt_ns: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A slow row, between plans: the cell, and the pipette where it stands. SI; `set_point` None: not controlled.
+
+    `soc` is None until a delithiated cut-off or the start has given it a zero and the specimen a capacity.
+    """
+
+    t_ns: int
+    potential: float
+    current: float
+    charge: float
+    set_point: float | None
+    control: str
+    soc: float | None
+    pipette_current: float
+    pipette_bias: float
+    bias_residual: float
+    z: float
+    coarse_z: float
+
+
+class Recorder(Protocol):
+    """Keeps everything, in the order in which it comes."""
+
+    def open(self, header: Header) -> None:
+        """Begin; raises before anything moves if the record cannot be kept."""
+        ...
+
+    def block(self, block: SampleBlock) -> None:
+        """Keep raw samples."""
+        ...
+
+    def hops(self, step: str, records: NDArray[Any]) -> None:
+        """Keep hop records (dtype HOP_DTYPE) of the probe step `step`."""
+        ...
+
+    def reading(self, reading: Reading) -> None:
+        """Keep a slow row."""
+        ...
+
+    def fact(self, fact: Fact) -> None:
+        """Keep a fact; an `intent` is on disk when this returns."""
+        ...
+
+    def close(self) -> Path:
+        """Finish; returns the path of the run file."""
+        ...

@@ -1,0 +1,63 @@
+"""The run folder: made within a second of a clean check, before anything compiles or moves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from opsicm.errors import BadInput, Problem
+
+RUN_FILE = "run.nxs"
+LIVE_FILE = "segment-0001.h5"
+JOURNAL = "journal.jsonl"
+EXPERIMENT = "experiment.yaml"
+RIG = "rig.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where one execution lives."""
+
+    path: Path
+
+    @property
+    def run_file(self) -> Path:
+        return self.path / RUN_FILE
+
+    @property
+    def live_file(self) -> Path:
+        return self.path / LIVE_FILE
+
+    @property
+    def journal(self) -> Path:
+        return self.path / JOURNAL
+
+
+def slug(title: str) -> str:
+    """A title as part of a folder's name: lower-case letters, digits and dashes, at most 48."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:48].strip("-") or "run"
+
+
+def create(out: Path, title: str, started: datetime, experiment_text: str, rig_text: str) -> RunFolder:
+    """Make `out/<UTC>_<slug>/` with the experiment, the rig and an empty journal; raises `BadInput` if it cannot."""
+    name = f"{started:%Y%m%dT%H%M%SZ}_{slug(title)}"
+    path = out / name
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for attempt in range(2, 1000):
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:  # a second run within the same second
+                path = out / f"{name}-{attempt}"
+        (path / EXPERIMENT).write_text(experiment_text, encoding="utf-8")
+        (path / RIG).write_text(rig_text, encoding="utf-8")
+        (path / JOURNAL).touch()
+    except OSError as error:
+        problem = Problem(
+            "output folder", str(out), f"cannot be written ({error.strerror})", "choose another with --out", str(out)
+        )
+        raise BadInput(problem) from error
+    return RunFolder(path)

@@ -1,0 +1,60 @@
+"""The cell's track: from steps to controls with a due time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from opsicm.instruments.cell_control import CellControl, OpenCircuit, PotentialRamp
+from opsicm.instruments.cell_control import ConstantCurrent as HeldCurrent
+from opsicm.protocol.cell_program import CellStep, ConstantCurrent, Hold, Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class CellAction:
+    """One control of one step. `duration_ns` None: only a cut-off ends it. `charge` [C] ends it too when given.
+
+    `delithiated_end` marks an action whose end is the delithiated cut-off, from which SOC counts.
+    """
+
+    step: int
+    control: CellControl
+    duration_ns: int | None
+    charge: float | None = None
+    delithiated_end: bool = False
+
+    @property
+    def path(self) -> str:
+        """The step's name in facts."""
+        return f"cell[{self.step}]"
+
+
+def cell_actions(program: Sequence[CellStep], area: float, capacity: float | None) -> Iterator[CellAction]:
+    """The controls of a cell program in order; `area` [m²] and `capacity` [C] turn densities and C-rates to amperes."""
+    for index, step in enumerate(program):
+        match step:
+            case Sweep():
+                for low_to_high, (start, end, duration) in _with_direction(step):
+                    ramp = PotentialRamp(start, (end - start) / duration, step.ir_compensation)
+                    yield CellAction(index, ramp, _ns(duration), delithiated_end=low_to_high)
+            case Hold():
+                yield CellAction(index, PotentialRamp(step.potential_V, 0.0, step.ir_compensation), _ns(step.for_s))
+            case ConstantCurrent():
+                current = step.current(area, capacity)
+                potential = step.until.potential_V
+                lowest, highest = (potential, None) if current < 0.0 else (None, potential)
+                duration_ns = None if step.until.for_s is None else _ns(step.until.for_s)
+                held = HeldCurrent(current, lowest, highest)
+                to_cut_off = current > 0.0 and potential is not None
+                yield CellAction(index, held, duration_ns, step.until.charge, delithiated_end=to_cut_off)
+            case _:
+                yield CellAction(index, OpenCircuit(), _ns(step.for_s))
+
+
+def _with_direction(step: Sweep) -> Iterator[tuple[bool, tuple[float, float, float]]]:
+    for leg in step.legs():
+        yield leg[1] > leg[0], leg
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)

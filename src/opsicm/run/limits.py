@@ -1,0 +1,84 @@
+"""The limits of a run, checked at every reading and every plan of hops."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.errors import LimitCrossed, Problem
+from opsicm.facts.hop import Outcome
+from opsicm.instruments.cell_control import CellReading
+from opsicm.protocol.envelope import Envelope
+
+LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not rough
+
+
+class Limits:
+    """Raises `LimitCrossed` when the cell or the pipette leaves the envelope or the surface is lost."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+        self._missed = 0
+
+    def cell(self, reading: CellReading) -> None:
+        """The cell's potential and current against the envelope."""
+        low, high = self._envelope.cell_V
+        if not low <= reading.potential <= high:
+            raise LimitCrossed(
+                Problem(
+                    "cell potential",
+                    f"{reading.potential:.4f} V at {reading.t_ns * 1e-9:.1f} s",
+                    f"envelope.cell_V is {low:g} … {high:g} V",
+                    "widen the envelope only if the specimen allows it; with iR compensation the actual potential "
+                    "goes beyond the program's by f i R_u",
+                )
+            )
+        if not abs(reading.current) <= self._envelope.cell_current:
+            raise LimitCrossed(
+                Problem(
+                    "cell current",
+                    f"{reading.current * 1e3:.4g} mA at {reading.t_ns * 1e-9:.1f} s",
+                    f"envelope.cell_mA is {self._envelope.cell_mA:g}",
+                    "sweep more slowly, or widen the envelope if the specimen allows it",
+                )
+            )
+
+    def pipette(self, current: float) -> None:
+        """A reading of the pipette current [A] against the envelope."""
+        if not abs(current) <= self._envelope.pipette_current:
+            raise LimitCrossed(
+                Problem(
+                    "pipette current",
+                    f"{current * 1e9:.4g} nA",
+                    f"envelope.pipette_nA is {self._envelope.pipette_nA:g}",
+                    "look at the tip: it may be broken; widen the envelope for a larger aperture",
+                )
+            )
+
+    def hops(self, records: NDArray[Any]) -> None:
+        """Outcomes of hops: an overload stops at once, a lost surface after `LOST_AFTER` misses in a row."""
+        for record in records:
+            if record["outcome"] == Outcome.OVERLOAD:
+                raise LimitCrossed(
+                    Problem(
+                        "hop",
+                        f"{record['hop']} drew {record['i_stop'] * 1e9:.3g} nA",
+                        "the amplifier's overload limit of the rig file was passed",
+                        "look at the tip and the bias before going on",
+                    )
+                )
+            missed = record["outcome"] in (Outcome.NO_CONTACT, Outcome.BELOW_AT_START)
+            self._missed = self._missed + 1 if missed else 0
+            if self._missed >= LOST_AFTER:
+                raise LimitCrossed(
+                    Problem(
+                        "surface",
+                        f"no contact in {self._missed} hops in a row, the last at z {record['z_min'] * 1e6:.3f} µm",
+                        f"envelope.approach_um is {self._envelope.approach_um:g}",
+                        "bring the pipette nearer by hand, allow a longer approach, or clean the tip",
+                    )
+                )
+        if records.size:
+            self.pipette(float(np.max(np.abs(records["i_ref"]))))

@@ -1,0 +1,190 @@
+"""The twin's hop controller: runs plans with the compiled loop, without a gap from plan to plan of one segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.facts.channel import Channel, Quality
+from opsicm.facts.hop import HOP_DTYPE, Outcome
+from opsicm.facts.samples import SampleBlock
+from opsicm.instruments.hop import HopSettings, HopTiming, start
+from opsicm.instruments.roles import HopPlan, PlanOutcome
+from opsicm.twin import hop_loop
+from opsicm.twin.circuit import nodes
+from opsicm.twin.devices import Probe
+from opsicm.twin.hop_loop import Motion, Slice, run_samples
+from opsicm.twin.world import World
+
+_NEVER: Final = 2**62
+
+
+class TwinHopController:
+    """Runs hop plans. `closest_gap` [m] is the smallest true distance so far: for tests of safety, never recorded."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        timing: HopTiming,
+        channels: tuple[Channel, ...],
+        start_height: float,
+        on_advance: Callable[[int], None],
+    ) -> None:
+        self._probe = probe
+        self._timing = timing
+        self._channels = channels
+        self._start_height = start_height
+        self._on_advance = on_advance
+        self._segment = -1
+        self._sample = 0
+        self._state = start(0.0)
+        self._filtered = 0.0
+        self.closest_gap = np.inf
+
+    @property
+    def world(self) -> World:
+        """The truth behind this controller: for tests that compare with it."""
+        return self._probe.world
+
+    @property
+    def timing(self) -> HopTiming:
+        return self._timing
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        return self._channels
+
+    @property
+    def start_height(self) -> float:
+        return self._start_height
+
+    def safe(self) -> None:
+        """Withdraw by the start height, at once."""
+        self._probe.z += self._start_height
+        self._probe.z_command = self._probe.z
+        self._segment = -1
+
+    def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
+        """Run the plan; the world moves with it."""
+        world = self._probe.world
+        settings = self._timing.settings(plan.amplitude, plan.fall_rate, plan.setpoint, plan.approach)
+        if plan.segment != self._segment:
+            self._begin_segment(plan.segment)
+        world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
+        surface = world.surface_height(plan.x, plan.y) - world.coarse_z
+        log = _HopLog(plan, self._sample)
+        blocks: list[SampleBlock] = []
+        last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
+        finished = plan.x.size == 0 and world.now_ns >= plan.until_ns
+        while not finished:
+            if stop():
+                last_start = min(last_start, self._sample)
+            finished = self._run_slice(plan, settings, surface, log, blocks, last_start)
+        if log.finished:
+            self.closest_gap = min(self.closest_gap, float(log.measured[: log.finished, hop_loop.GAP_MIN].min()))
+            world.x, world.y = float(plan.x[log.finished - 1]), float(plan.y[log.finished - 1])
+        self._on_advance(world.now_ns)
+        return PlanOutcome(blocks, log.records(self._timing.dt_ns))
+
+    def _begin_segment(self, segment: int) -> None:
+        self._segment, self._sample = segment, 0
+        self._state = start(self._probe.z_command)
+        world = self._probe.world
+        self._filtered = self._probe.true_current(world.moment(world.now_ns))
+
+    def _run_slice(
+        self,
+        plan: HopPlan,
+        settings: HopSettings,
+        surface: NDArray[np.float64],
+        log: _HopLog,
+        blocks: list[SampleBlock],
+        last_start: int,
+    ) -> bool:
+        """Samples up to the end of the present cell step; True when the plan has ended."""
+        probe, world, dt_ns = self._probe, self._probe.world, self._timing.dt_ns
+        dwelling = plan.x.size == 0
+        end = min(world.step_end(), plan.until_ns) if dwelling else world.step_end()
+        count = max(1, -(-(end - world.now_ns) // dt_ns))
+        t0 = world.now_ns
+        a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
+        now = Slice(world.bulk_current(a), world.bulk_current(b), world.swelling(a), world.swelling(b))
+        counts = np.empty((count, 2), np.int16)
+        self._state, motion, taken, clipped = run_samples(
+            self._state,
+            Motion(probe.z, self._filtered, log.finished),
+            settings,
+            probe.instrument,
+            now,
+            count,
+            self._sample,
+            plan.segment,
+            probe.seed,
+            _NEVER if dwelling else last_start,
+            surface,
+            log.moments,
+            log.measured,
+            counts,
+        )
+        quality = np.array([Quality.SATURATED if clipped else Quality.GOOD, Quality.GOOD], np.uint8)
+        blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
+        log.passed(t0, a.potential, a.current, nodes(a.potential, world.command(t0)).wire_against_reference)
+        t1 = t0 + taken * dt_ns
+        self._sample += taken
+        probe.z, self._filtered, log.finished = motion
+        probe.z_command = self._state.z_command
+        world.now_ns = t1
+        if not dwelling:
+            hop_over = log.finished == plan.x.size or (taken < count)
+        else:
+            hop_over = t1 >= plan.until_ns or last_start <= self._sample
+        if hop_over:
+            c = world.moment(t1)
+            log.passed(t1, c.potential, c.current, nodes(c.potential, world.command(t1)).wire_against_reference)
+        return hop_over
+
+
+class _HopLog:
+    """The events of a plan, and what the cell did meanwhile at the ends of its slices."""
+
+    def __init__(self, plan: HopPlan, first_sample: int) -> None:
+        n = plan.x.size
+        self.plan = plan
+        self.finished = 0
+        self.moments = np.full((n, 5), -1, np.int64)
+        if n:
+            self.moments[0, hop_loop.START] = first_sample
+        self.measured = np.full((n, 5), np.inf)
+        self._first_sample = first_sample
+        self._knots: list[tuple[int, float, float, float]] = []
+
+    def passed(self, t_ns: int, potential: float, current: float, tip_potential: float) -> None:
+        """The cell at the end of a slice."""
+        self._knots.append((t_ns, potential, current, tip_potential - self.plan.tip_potential))
+
+    def records(self, dt_ns: int) -> NDArray[Any]:
+        """One record per finished hop."""
+        n, plan = self.finished, self.plan
+        hops = np.zeros(n, HOP_DTYPE)
+        if not n:
+            return hops
+        moments, measured = self.moments[:n], self.measured[:n]
+        hops["hop"] = plan.first_hop + np.arange(n)
+        for name in ("line", "pixel", "x", "y"):
+            hops[name] = getattr(plan, name)[:n]
+        hops["segment"] = plan.segment
+        for name, column in (("start", 0), ("fall", 1), ("stop", 2), ("top", 3)):
+            hops[f"sample_{name}"] = moments[:, column]
+        hops["outcome"] = moments[:, hop_loop.OUTCOME]
+        for name, column in (("i_ref", 0), ("i_stop", 1), ("z_stop", 2), ("z_min", 3)):
+            hops[name] = measured[:, column]
+        hops["setpoint"] = plan.setpoint
+        knots = np.array(self._knots)
+        hops["t_ns"] = self._knots[0][0] + (moments[:, hop_loop.STOP] - self._first_sample) * dt_ns
+        for column, name in enumerate(("cell_potential", "cell_current", "bias_residual"), start=1):
+            hops[name] = np.interp(hops["t_ns"], knots[:, 0], knots[:, column])
+        assert set(np.unique(hops["outcome"])) <= {int(o) for o in Outcome}
+        return hops

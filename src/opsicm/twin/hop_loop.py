@@ -1,0 +1,150 @@
+"""The twin's fast loop: scanner, pipette and amplifier, sample by sample, round the hop step that every rig uses."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.compiled import compiled
+from opsicm.instruments.hop import (
+    FALL_BEGINS,
+    STOP_DECIDED,
+    TOP_REACHED,
+    HopSettings,
+    HopState,
+    step,
+)
+from opsicm.physics.approach import hyperbola_relative_current
+from opsicm.physics.noise import gaussian_block
+
+CURRENT_NOISE: Final = 0
+HEIGHT_NOISE: Final = 1
+_CHANNELS_PER_SEGMENT: Final = 16
+_DRAWN: Final = 512  # noise numbers drawn at a time: enough for SIMD lanes, few enough to be lost at the end of a plan
+
+
+class Instrument(NamedTuple):
+    """Constants of the fast loop. Times as the fraction by which a first-order lag closes in one sample."""
+
+    hyperbola_constant: float  # [m]
+    scanner_gain: float  # 1 - exp(-dt/tau) of the scanner
+    filter_gain: float  # 1 - exp(-dt/tau) of the amplifier's low-pass
+    current_noise: float  # [A] of a sample before the filter
+    height_noise: float  # [m] of the height sensor
+    current_scale: float  # [A/count]
+    height_scale: float  # [m/count]
+
+
+class Motion(NamedTuple):
+    """What the loop carries from sample to sample besides the hop's own state."""
+
+    z: float  # [m] where the pipette truly is
+    filtered: float  # [A]
+    hop: int  # hops finished in this plan
+
+
+class Slice(NamedTuple):
+    """A stretch of time over which the world is linear: values at its first sample and one sample past its last."""
+
+    bulk_from: float  # [A] pipette current far from the surface
+    bulk_to: float
+    swelling_from: float  # [m]
+    swelling_to: float
+
+
+# Columns of the event log, one row per hop: sample indices and what the step measured.
+START, FALL, STOP, TOP, OUTCOME = 0, 1, 2, 3, 4
+I_REF, I_STOP, Z_STOP, Z_MIN, GAP_MIN = 0, 1, 2, 3, 4
+
+
+@compiled
+def _to_counts(value: float, per_unit: float) -> int:
+    # Half up, not half to even: floor is one instruction, Python's round is a function.
+    counts = math.floor(value * per_unit + 0.5)
+    return max(-32768, min(32767, counts))
+
+
+@compiled
+def run_samples(
+    state: HopState,
+    motion: Motion,
+    settings: HopSettings,
+    instrument: Instrument,
+    now: Slice,
+    count: int,
+    first_sample: int,
+    segment: int,
+    seed: int,
+    last_start: int,
+    surface: NDArray[np.float64],
+    moments: NDArray[np.int64],
+    measured: NDArray[np.float64],
+    counts: NDArray[np.int16],
+) -> tuple[HopState, Motion, int, int]:
+    """Up to `count` samples from `first_sample`; ends early with the plan's last hop, or with the hop in flight at
+    sample `last_start`.
+
+    `surface` [hop] is the height of the surface under each hop of the plan before swelling [m]; an empty one dwells:
+    the command stays where it is and every sample is taken all the same. `moments` [hop, 5] and `measured` [hop, 5]
+    are the event log, `counts` [n, 2] the samples (current, z). Returns (state, motion, samples taken, samples
+    clipped by the converter). The last entry of `measured` is the smallest *true* distance to the surface: the world
+    knows it, the record never does.
+
+    One sample: the scanner follows its command exactly over the sample (first-order lag, held command), the current is
+    the hyperbola's at the true distance, the amplifier's low-pass and the noise follow, and the step sees the
+    filtered current and the noisy height, as converted to counts.
+    """
+    hops = surface.shape[0]
+    z, filtered, hop = motion
+    clipped = 0
+    taken = 0
+    current_draw, height_draw = np.empty(_DRAWN, np.float32), np.empty(_DRAWN, np.float32)
+    channel = segment * _CHANNELS_PER_SEGMENT
+    per_ampere, per_metre = 1.0 / instrument.current_scale, 1.0 / instrument.height_scale
+    for k in range(count):
+        if k % _DRAWN == 0:
+            gaussian_block(seed, channel + CURRENT_NOISE, first_sample + k, current_draw)
+            gaussian_block(seed, channel + HEIGHT_NOISE, first_sample + k, height_draw)
+        w = k / count
+        bulk = now.bulk_from + w * (now.bulk_to - now.bulk_from)
+        swelling = now.swelling_from + w * (now.swelling_to - now.swelling_from)
+        below = surface[min(hop, hops - 1)] if hops > 0 else -1.0
+        z += instrument.scanner_gain * (state.z_command - z)
+        gap = z - below - swelling
+        sample = first_sample + k
+        white = instrument.current_noise * current_draw[k % _DRAWN]
+        current = bulk * hyperbola_relative_current(gap, instrument.hyperbola_constant) + white
+        filtered += instrument.filter_gain * (current - filtered)
+        sensed = z + instrument.height_noise * height_draw[k % _DRAWN]
+        current_counts = _to_counts(filtered, per_ampere)
+        height_counts = _to_counts(sensed, per_metre)
+        counts[k, 0] = current_counts
+        counts[k, 1] = height_counts
+        clipped += abs(current_counts) >= 32767
+        taken = k + 1
+        if hops == 0:
+            continue
+        # The controller reads the converter, not the truth.
+        state, event = step(
+            state, settings, current_counts * instrument.current_scale, height_counts * instrument.height_scale
+        )
+        measured[hop, GAP_MIN] = min(measured[hop, GAP_MIN], gap)
+        if event == FALL_BEGINS:
+            moments[hop, FALL] = sample
+            measured[hop, I_REF] = state.i_ref
+        elif event == STOP_DECIDED:
+            moments[hop, STOP] = sample
+            moments[hop, OUTCOME] = state.outcome
+            measured[hop, I_STOP] = state.i_stop
+            measured[hop, Z_STOP] = state.z_stop
+        elif event == TOP_REACHED:
+            moments[hop, TOP] = sample
+            measured[hop, Z_MIN] = state.z_min
+            hop += 1
+            if hop == hops or sample >= last_start:
+                break
+            moments[hop, START] = sample + 1
+    return state, Motion(z, filtered, hop), taken, clipped

@@ -1,0 +1,81 @@
+"""A twin's settings: what its rig file may say, in which unit, and what holds when it says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from opsicm.errors import BadInput, Problem
+from opsicm.protocol.rig_file import LoadedRig
+from opsicm.units import factor, suffix_of, to_si
+
+DEFAULTS: Final[dict[str, dict[str, float]]] = {
+    "roles.amplifier.settings": {"range_nA": 10.0, "filter_kHz": 5.0, "output_V": 10.0},
+    "roles.potentiostat.settings": {"initial_V": 1.2},
+    "roles.scanner.settings": {"z_range_um": 20.0, "xy_range_um": 80.0, "lag_us": 200.0},
+    "roles.coarse_stage.settings": {},
+    "roles.hop_controller.settings": {
+        "settle_ms": 4.0, "reference_ms": 4.0, "withdraw_nm_per_ms": 400.0, "start_height_um": 3.0,
+    },
+    "world.noise": {"amplifier_fA_rtHz": 15.0, "height_nm": 0.3},
+}  # fmt: skip
+SURFACES: Final[dict[str, dict[str, float]]] = {
+    "flat": {},
+    "rough": {"rq_nm": 300.0, "correlation_nm": 1500.0, "size_um": 20.0, "pixels": 128.0},
+}
+_PER_ROOT_HERTZ: Final = "_fA_rtHz"
+
+
+def settings(rig: LoadedRig, path: str) -> dict[str, float]:
+    """The settings at `path` of a twin's file, in SI, defaults filled in; `BadInput` names an unknown key's line."""
+    found: object = rig.rig
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    given = found if isinstance(found, Mapping) else {}
+    return _checked(rig, path, given, DEFAULTS[path])
+
+
+def surface(rig: LoadedRig) -> tuple[str, dict[str, float]]:
+    """(kind, its settings in SI) of the twin's specimen."""
+    assert rig.rig.world is not None
+    given = dict(rig.rig.world.surface)
+    kind = str(given.pop("kind"))
+    if kind not in SURFACES:
+        kinds = ", ".join(SURFACES)
+        path = ("world", "surface", "kind")
+        raise BadInput(rig.problem(path, kind, f"this version knows {kinds}", "write one of these"))
+    return kind, _checked(rig, "world.surface", given, SURFACES[kind])
+
+
+def _checked(rig: LoadedRig, path: str, given: Mapping[str, object], known: Mapping[str, float]) -> dict[str, float]:
+    problems: list[Problem] = []
+    values = dict(known)
+    for key, value in given.items():
+        where = (*path.split("."), key)
+        if key not in known:
+            names = ", ".join(known) or "nothing"
+            problems.append(
+                rig.problem(where, value, f"is not a setting of a twin; it takes {names}", "correct the key")
+            )
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            problems.append(rig.problem(where, value, "must be a number", f"as {key}: {known[key]:g}"))
+        elif value < 0.0 and key != "initial_V":
+            problems.append(rig.problem(where, value, "must not be negative", f"as {key}: {known[key]:g}"))
+        else:
+            values[key] = float(value)
+    if problems:
+        raise BadInput(problems)
+    return {_name(key): _si(key, value) for key, value in values.items()}
+
+
+def _name(key: str) -> str:
+    if key.endswith(_PER_ROOT_HERTZ):
+        return key.removesuffix(_PER_ROOT_HERTZ)
+    suffix = suffix_of(key)
+    return key.removesuffix(f"_{suffix}") if suffix else key
+
+
+def _si(key: str, value: float) -> float:
+    if key.endswith(_PER_ROOT_HERTZ):
+        return value * factor("fA")
+    return to_si(key, value) if suffix_of(key) else value

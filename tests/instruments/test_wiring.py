@@ -1,0 +1,41 @@
+"""Signs: the table, the relation, and the twin's own circuit, which does not share a line with it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opsicm.errors import OutsideDomain
+from opsicm.facts.channel import MEANING
+from opsicm.instruments.wiring import SIGNS, command_for, command_span, tip_potential_of
+from opsicm.twin.circuit import nodes
+
+VOLTS = st.floats(-5.0, 5.0, allow_nan=False)
+
+
+@given(tip=VOLTS, cell=VOLTS)
+def test_the_command_holds_the_wire_where_the_twins_circuit_says(tip: float, cell: float) -> None:
+    assert nodes(cell, command_for(tip, cell)).wire_against_reference == pytest.approx(tip, abs=1e-12)
+    assert tip_potential_of(command_for(tip, cell), cell) == pytest.approx(tip, abs=1e-12)
+
+
+def test_the_reference_sits_at_minus_the_cell_potential() -> None:
+    assert nodes(1.7, 0.0).reference == -1.7
+    assert nodes(1.7, 0.0).specimen == 0.0
+
+
+def test_the_paper_needs_minus_one_to_plus_point_seven_volts() -> None:
+    # 0.7 V at the pipette with E from 0 to 1.7 V: the arithmetic of the paper's facts page.
+    assert command_span(0.7, 0.0, 1.7) == pytest.approx((-1.0, 0.7))
+
+
+def test_a_descending_range_is_refused() -> None:
+    with pytest.raises(OutsideDomain, match="must ascend"):
+        command_span(0.7, 1.7, 0.0)
+
+
+def test_every_sign_in_the_table_is_the_channels_own() -> None:
+    assert "negative lithiates" in SIGNS["cell_current"]
+    assert MEANING["cell_current"][2] == "negative lithiates"
+    assert set(SIGNS) <= set(MEANING)

@@ -1,0 +1,71 @@
+"""The published JSON Schema says of a file what the program says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawn_experiments import experiments
+from hypothesis import HealthCheck, given, settings
+from schema_check import accepts
+
+from opsicm.protocol import experiment_file
+from opsicm.protocol.experiment import Experiment
+from opsicm.protocol.experiment_file import experiment_from_text, json_schema, to_yaml
+from opsicm.protocol.yaml_file import read_yaml, yaml_document
+
+SCHEMA = json_schema()
+FILES = sorted((Path(experiment_file.__file__).parents[1] / "experiments").rglob("e*.yaml"))
+TEXT = FILES[0].read_text(encoding="utf-8")
+
+SPOILED = {
+    "unknown key": ("title:", "titel:"),
+    "misspelt unit": ("rate_mV_s: 0.3, cycles: 2", "rate_mVs: 0.3, cycles: 2"),
+    "unknown step": ("park:", "stay:"),
+    "text for a number": ("bias_V: 0.7", 'bias_V: "0.7"'),
+    "boolean for a number": ("bias_V: 0.7", "bias_V: true"),
+    "empty bound": ('during: "cell[1]"', "hops: "),
+    "two bounds": ('during: "cell[1]"', 'during: "cell[1]", hops: 3'),
+    "what remains": ("setpoint_pct: 2.0", "setpoint_pct: 98"),
+    "three coordinates": ("at_um: [0, 0]", "at_um: [0, 0, 0]"),
+    "half a point": ("at_um: [0, 0]", "at_um: [0]"),
+    "policy": ("z: full", "z: all"),
+    "not yet": ("record:", "vary: {a: [1]}\nrecord:"),
+    "no current": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "constant_current: {until: {for_s: 1}}",
+    ),
+    "no end": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "constant_current: {c_rate: 1, until: {}}",
+    ),
+}
+
+
+def test_it_names_its_draft() -> None:
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_it_accepts_the_examples(path: Path) -> None:
+    assert accepts(SCHEMA, read_yaml(path).data)
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_it_refuses_what_the_program_refuses(name: str) -> None:
+    old, new = SPOILED[name]
+    assert TEXT.count(old) == 1
+    assert not accepts(SCHEMA, yaml_document(TEXT.replace(old, new)).data)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(experiments())
+def test_it_accepts_whatever_the_program_writes(experiment: Experiment) -> None:
+    data: dict[str, Any] = experiment_from_text(to_yaml(experiment)).document.data
+    assert accepts(SCHEMA, data)
+
+
+def test_the_checker_refuses_keywords_that_it_does_not_know() -> None:
+    with pytest.raises(KeyError):
+        accepts({"multipleOf": 3}, 4)

@@ -1,0 +1,158 @@
+"""The twin passes the rig contract, and is as safe and as noisy as its file says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rig_contract import RigContract, plan
+
+from conftest import RIG, Laboratory
+from opsicm.app.rigs import load_rig, prepare, rig_numbers
+from opsicm.errors import BadInput, OutsideDomain
+from opsicm.instruments.cell_control import ConstantCurrent
+from opsicm.instruments.hop import start, step
+from opsicm.instruments.rig import Rig
+from opsicm.twin.hop_controller import TwinHopController
+
+
+def twin(laboratory: Laboratory, rig: str = RIG, seed: int = 1) -> Rig:
+    experiment = laboratory.experiment(rig=rig)
+    return prepare(experiment, load_rig(experiment, None), seed, lambda _: None).rig
+
+
+class TestTwin(RigContract):
+    @pytest.fixture
+    def rig(self, laboratory: Laboratory) -> Rig:
+        return twin(laboratory)
+
+
+def hopping(rig: Rig, hops: int) -> tuple[TwinHopController, np.ndarray, np.ndarray]:
+    """`hops` hops at rest; the controller, records and counts."""
+    rig.coarse_stage.move_to(rig.hop_controller.start_height)
+    rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
+    outcome = rig.hop_controller.run(plan(hops), lambda: False)
+    controller = rig.hop_controller
+    assert isinstance(controller, TwinHopController)
+    return controller, outcome.hops, np.concatenate([block.counts for block in outcome.blocks])
+
+
+def test_the_records_are_what_the_scalar_step_makes_of_the_samples(laboratory: Laboratory) -> None:
+    rig = twin(laboratory)
+    controller, records, counts = hopping(rig, 4)
+    current, z = (channel.si(counts[:, k]) for k, channel in enumerate(controller.channels))
+    settings = controller.timing.settings(2e-6, 3e-5, 0.02, 5e-6)
+    state, seen = start(0.0), []
+    plain = step.py_func  # type: ignore[attr-defined]
+    for k in range(counts.shape[0]):
+        state, event = plain(state, settings, current[k], z[k])
+        if event == 3:
+            seen.append((k, state.i_ref, state.i_stop, state.z_stop, state.z_min, state.outcome))
+    ours = records[["sample_top", "i_ref", "i_stop", "z_stop", "z_min", "outcome"]].tolist()
+    assert np.allclose(np.array(seen), np.array(ours), rtol=1e-12, atol=0.0)
+
+
+def test_the_pipette_never_goes_below_the_surface_by_more_than_the_latency_allows(laboratory: Laboratory) -> None:
+    rig = twin(laboratory)
+    controller, records, _ = hopping(rig, 60)
+    numbers = rig_numbers(laboratory.experiment(), load_rig(laboratory.experiment(), None))
+    stop, overshoot = 33.6e-9, 30e-6 * (numbers.timing.latency + numbers.lag)
+    noise = 5 * numbers.current_noise / (0.02 * 3.6e-9) * stop  # a threshold crossed early or late by noise
+    assert controller.closest_gap > stop - overshoot - noise > 0.0
+    assert controller.closest_gap < stop - 0.5 * overshoot  # and the overshoot is there: latency is not ignored
+    assert np.all(records["z_stop"] - records["z_min"] < overshoot + 3e-9)
+
+
+def test_the_height_noise_is_that_of_the_current_over_its_slope(laboratory: Laboratory) -> None:
+    rig = twin(laboratory)
+    _, records, _ = hopping(rig, 400)
+    experiment = laboratory.experiment()
+    numbers = rig_numbers(experiment, load_rig(experiment, None))
+    far, C = 0.7 / numbers.resistance, 33.6e-9 / 49
+    slope = far * C / (33.6e-9 + C) ** 2
+    reference = numbers.current_noise / (far * np.sqrt(numbers.timing.reference * 2 * 5e3))
+    expected = np.hypot(numbers.current_noise / slope, numbers.height_noise)
+    # Crossing early on noise narrows the spread, the reference adds a little: 15 % covers both and 400 hops.
+    assert np.std(records["z_stop"]) == pytest.approx(expected, rel=0.15)
+    assert np.std(records["i_ref"]) / far == pytest.approx(reference, rel=0.3)
+
+
+def test_the_noise_of_the_samples_is_the_predicted_one(laboratory: Laboratory) -> None:
+    rig = twin(laboratory)
+    rig.coarse_stage.move_to(rig.hop_controller.start_height)
+    rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
+    outcome = rig.hop_controller.run(plan(0, until_ns=2_000_000_000), lambda: False)
+    counts = np.concatenate([block.counts for block in outcome.blocks])
+    current, z = (channel.si(counts[:, k]) for k, channel in enumerate(rig.hop_controller.channels))
+    experiment = laboratory.experiment()
+    numbers = rig_numbers(experiment, load_rig(experiment, None))
+    assert np.std(current[1000:]) == pytest.approx(numbers.current_noise, rel=0.02)
+    quantum = rig.hop_controller.channels[1].scale / np.sqrt(12)
+    assert np.std(z) == pytest.approx(np.hypot(numbers.height_noise, quantum), rel=0.01)
+
+
+@pytest.mark.parametrize("current_mA", [-0.4, 0.4])
+def test_the_step_of_the_pipette_current_is_ohmic(laboratory: Laboratory, current_mA: float) -> None:
+    # dI = -i L_eff / R_geo for a slab: lithiation raises the pipette current, delithiation lowers it.
+    rig = twin(laboratory)
+    rig.coarse_stage.move_to(10e-6)
+    rig.clock.wait_until(500_000_000)
+
+    def mean() -> float:
+        rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
+        return float(np.mean([rig.amplifier.read()[0] for _ in range(200)]))
+
+    before = mean()
+    rig.potentiostat.apply(ConstantCurrent(current_mA * 1e-3), 500_000_000)
+    rig.clock.wait_until(501_000_000)
+    step_current = mean() - before
+    density = current_mA * 1e-3 / 0.5e-4
+    a, L, theta = 50e-9, 20e-6, np.radians(3.0)
+    r_geo = L / (np.pi * a * (a + L * np.tan(theta))) + 1 / (4 * a)
+    assert step_current == pytest.approx(-density * (4e-3 - 10e-6) / r_geo, rel=0.01)
+
+
+def test_two_twins_with_one_seed_are_bit_identical_and_with_another_not(laboratory: Laboratory) -> None:
+    _, first, counts = hopping(twin(laboratory, seed=7), 20)
+    _, again, counts_again = hopping(twin(laboratory, seed=7), 20)
+    _, other, _ = hopping(twin(laboratory, seed=8), 20)
+    assert first.tobytes() == again.tobytes()
+    assert counts.tobytes() == counts_again.tobytes()
+    assert not np.array_equal(first["i_ref"], other["i_ref"])
+
+
+def test_noise_does_not_depend_on_how_the_plans_are_cut(laboratory: Laboratory) -> None:
+    def cut(*sizes: int) -> np.ndarray:
+        rig = twin(laboratory)
+        rig.coarse_stage.move_to(rig.hop_controller.start_height)
+        rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
+        outcomes = [rig.hop_controller.run(plan(size), lambda: False) for size in sizes]
+        return np.concatenate([block.counts for outcome in outcomes for block in outcome.blocks])
+
+    assert np.array_equal(cut(6), cut(1, 2, 3))
+
+
+def test_a_command_beyond_the_input_is_refused(laboratory: Laboratory) -> None:
+    with pytest.raises(OutsideDomain, match=r"amplifier command is 2\.500 V"):
+        twin(laboratory).amplifier.command(2.5)
+
+
+def test_a_saturated_amplifier_is_marked(laboratory: Laboratory) -> None:
+    rig = twin(laboratory, RIG.replace("range_nA: 10", "range_nA: 2"))
+    rig.coarse_stage.move_to(rig.hop_controller.start_height)
+    rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
+    outcome = rig.hop_controller.run(plan(0, until_ns=100_000_000), lambda: False)
+    assert all(block.quality[0] == 1 and block.quality[1] == 0 for block in outcome.blocks)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("range_nA: 10", "range_mA: 10", "rig.yaml:8: .*range_mA.* is not a setting of a twin"),
+        ("kind: rough", "kind: bumpy", "this version knows flat, rough"),
+        ("rq_nm: 300", "rq_nm: -3", "must not be negative"),
+        ("lag_us: 200", "lag_us: soon", "must be a number"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_line(laboratory: Laboratory, old: str, new: str, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        twin(laboratory, RIG.replace(old, new))

@@ -89,9 +89,8 @@ def test_height_follows_charge_by_the_published_volumes(laboratory: Laboratory) 
 
 def test_the_bias_stays_within_a_few_millivolts_and_the_residual_is_recorded(short_run: Run) -> None:
     residual = np.abs(short_run.hops["bias_residual"].values)
-    # At the vertex the potential bends by twice 8 mV/s and by what 97 % compensation adds: 0.2 s of it, twice over.
-    assert residual.max() < 2 * 2 * 8e-3 * 0.2
-    assert np.median(residual) < 0.5e-3
+    assert residual.max() < 2e-3  # what the tracker allows for a kink of the potential
+    assert np.median(residual) < 0.1e-3
     assert residual.max() > 0.0
 
 
@@ -172,7 +171,10 @@ def test_probe_steps_run_where_and_as_often_as_they_say(laboratory: Laboratory) 
 def test_a_jump_of_the_potential_does_not_reach_the_pipette(laboratory: Laboratory) -> None:
     run = laboratory.run(PROGRAM)
     assert np.all(run.hops["outcome"].values == 0)
-    assert np.max(np.abs(run.hops["bias_residual"].values)) < 5e-3
+    # The current step bends the potential of this thin specimen by 75 mV/s, and the first approach lasts 0.15 s.
+    assert np.max(np.abs(run.hops["bias_residual"].values)) < 10e-3
+    held = run.hops["step"].values == "probe[1]"
+    assert np.max(np.abs(run.hops["bias_residual"].values[held])) < 0.5e-3
 
 
 def execution(laboratory: Laboratory, text: str, stop: Callable[[], bool] = lambda: False, rig: str = RIG) -> Execution:

@@ -14,7 +14,8 @@ from opsicm.instruments.cell_control import CellControl, CellReading, PotentialR
 from opsicm.instruments.roles import Amplifier
 from opsicm.instruments.wiring import command_for, tip_potential_of
 
-_TOLERANCE: Final = 0.5e-3  # [V] that a ramp may miss by before the next reading: 0.07 % of the paper's 0.7 V
+_BEND: Final = 0.5e-3  # [V] that a ramp may miss by when the slope changes as it last did: 0.07 % of the paper's 0.7 V
+_KINK: Final = 2e-3  # [V] that it may miss by when the potential suddenly stands still, as where a stage begins
 _SHORTEST_NS: Final = 100_000_000
 _LONGEST_NS: Final = 1_000_000_000
 
@@ -31,7 +32,7 @@ class BiasTracker:
 
     @property
     def trusted_ns(self) -> int:
-        """How long the present ramp may be left alone: as long as a slope that changes as it last did misses by little.
+        """How long the present ramp may be left alone: as long as a bend or a kink of the potential costs little.
 
         Short right after a change of control, when only the program's slope is known; it grows at most twofold a turn.
         """
@@ -50,9 +51,10 @@ class BiasTracker:
         """
         last = self._last
         if last is not None and reading.t_ns > last.t_ns:
-            slope = (reading.potential - last.potential) / ((reading.t_ns - last.t_ns) * 1e-9)
-            allowed = _TOLERANCE / max(abs(slope - self._slope), 1e-12) * 1e9
-            self._trusted_ns = round(min(max(allowed, _SHORTEST_NS), 2 * self._trusted_ns, _LONGEST_NS))
+            elapsed_ns = reading.t_ns - last.t_ns
+            slope = (reading.potential - last.potential) / (elapsed_ns * 1e-9)
+            bend = max(abs(slope - self._slope) / _BEND, abs(slope) / _KINK, 1e-9)
+            self._trusted_ns = round(max(min(1e9 / bend, 2 * elapsed_ns, _LONGEST_NS), _SHORTEST_NS))
             self._slope = slope
         self._last = reading
         volts = command_for(self.tip_potential, reading.potential)

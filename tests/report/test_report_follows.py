@@ -1,0 +1,127 @@
+"""The report is made of the run file and of nothing else: what changes in the world changes in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import h5py
+import pytest
+
+from conftest import RIG, TEXT, Laboratory
+from opsicm.analysis.result import Result
+from opsicm.app.run_results import report_html, results_of, views_of
+from opsicm.record.reader import Run
+from opsicm.report.document import number
+
+HALF = """\
+opsicm_parameters: 1
+title: half the swelling
+parents: [graphite-li-ec-dec]
+swelling_factor: {value: 0.338, unit: "1", u: 0.03, status: assumed, source: half of the default}
+"""
+
+
+def named(run: Run) -> dict[str, Result]:
+    return {result.name: result for result in results_of(run)}
+
+
+def cell_of(page: str, quantity: str) -> str:
+    """What the report's table prints for a quantity."""
+    found = re.search(rf"<td>{quantity}</td><td class='n'>(.*?)</td>", page)
+    assert found is not None, quantity
+    return found[1]
+
+
+def test_half_the_swelling_halves_the_reported_heights(laboratory: Laboratory, short_run: Run) -> None:
+    (laboratory.folder / "half.yaml").write_text(HALF, encoding="utf-8")
+    run = laboratory.run(TEXT.replace("{area_cm2", "{parameters: half.yaml, area_cm2"))
+    for name in ("expansion_lithiation", "expansion_delithiation"):
+        whole, half = named(short_run)[name], named(run)[name]
+        assert whole.value is not None
+        assert half.value == pytest.approx(whole.value / 2, rel=5e-3)
+        shown = name.replace("_", " ")
+        assert cell_of(report_html(run), shown) == number(half.value, half.u)
+        assert cell_of(report_html(run), shown) != cell_of(report_html(short_run), shown)
+
+
+def test_another_bias_changes_the_currents_and_not_the_heights(laboratory: Laboratory, short_run: Run) -> None:
+    run = laboratory.run(TEXT.replace("bias_V: 0.7", "bias_V: 0.35"))
+    far, half = (r.hops["i_ref"].values[:20].mean() for r in (short_run, run))
+    assert half == pytest.approx(far / 2, rel=1e-2)
+    ours, theirs = named(run)["expansion_lithiation"], named(short_run)["expansion_lithiation"]
+    assert ours.value == pytest.approx(theirs.value, rel=5e-3)
+    # The ohmic step does not know the bias.
+    ours, theirs = (
+        named(run)["pipette_change_at_peak_lithiation"],
+        named(short_run)["pipette_change_at_peak_lithiation"],
+    )
+    assert ours.value == pytest.approx(theirs.value, rel=0.05)
+    assert "bias 0.35 V" in report_html(run)
+
+
+def test_another_seed_changes_the_noise_in_the_report(laboratory: Laboratory, short_run: Run) -> None:
+    run = laboratory.run(seed=2)
+    page, other = report_html(run), report_html(short_run)
+    assert named(run)["height_scatter"].value != named(short_run)["height_scatter"].value
+    shown = [cell_of(page, name) for name in ("height change lithiation", "height cross talk", "ten hop bulk change")]
+    assert shown != [
+        cell_of(other, n) for n in ("height change lithiation", "height cross talk", "ten hop bulk change")
+    ]
+    assert "<th>seed</th><td>2</td>" in page
+    ours, theirs = named(run)["expansion_lithiation"], named(short_run)["expansion_lithiation"]
+    assert ours.value is not None and theirs.value is not None and ours.u is not None
+    assert ours.value == pytest.approx(theirs.value, abs=5 * ours.u)
+
+
+def test_the_numbers_come_from_the_file_alone(short_run: Run, tmp_path: Path) -> None:
+    # Every height in the file lowered to half: nothing else could tell the report.
+    copy = tmp_path / "run.nxs"
+    copy.write_bytes(short_run.path.read_bytes())
+    with h5py.File(copy, "a") as file:
+        file["entry/hops/z_stop"][:] *= 0.5
+    with Run(copy) as run:
+        whole, half = named(short_run)["expansion_lithiation"].value, named(run)["expansion_lithiation"].value
+        assert whole is not None
+        assert half == pytest.approx(whole / 2, rel=1e-9)
+
+
+def test_figures_say_what_they_show(short_run: Run) -> None:
+    views = {view.name: view for view in views_of(short_run, results_of(short_run))}
+    assert set(views) == {"time", "potential", "ten_hop", "hop"}
+    for view in views.values():
+        for panel in view.panels:
+            assert panel.x.unit
+            assert panel.y.unit
+            assert panel.note, f"{view.name}: a panel states its convention"
+    current = views["time"].panels[3]
+    assert "negative cell current lithiates" in current.note
+
+
+def test_an_interrupted_run_says_so_at_the_top(laboratory: Laboratory) -> None:
+    turns = iter(range(10**9))
+    run = laboratory.run(stop=lambda: next(turns) > 100)
+    assert "The run did not complete: interrupted." in report_html(run)
+
+
+def test_a_hostile_title_stays_text(laboratory: Laboratory) -> None:
+    text = TEXT.replace("title: short operando run", "title: <script>alert(1)</script>").replace(
+        "rate_mV_s: 8", "rate_mV_s: 400"
+    )
+    page = report_html(laboratory.run(text, RIG))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "u", "text"),
+    [
+        (1234.5678, 0.123, "1234.57 ± 0.12"),
+        (1e-3, 0.0, "0.001"),
+        (None, None, "–"),
+        (5.0, 30.0, "5 ± 30"),
+        (2.0, float("nan"), "2"),
+    ],
+)
+def test_numbers_show_two_digits_of_their_uncertainty(value: float | None, u: float | None, text: str) -> None:
+    assert number(value, u) == text

@@ -30,7 +30,7 @@ def test_charge_is_lithium_plus_double_layer() -> None:
 
 
 def test_a_current_beyond_the_limit_is_named() -> None:
-    """10 mA/cm² empties the bath at the specimen; the error says so, with time and place, and the state stays finite."""
+    """10 mA/cm² empties the bath at the specimen; the error says when and where, and the state stays finite."""
     cell = Cell(PARAMETERS)
     cell.set_current(-5e-3)
     with pytest.raises(CellStopped, match=r"salt depleted at the specimen") as stopped:

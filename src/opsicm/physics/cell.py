@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opsicm.constants import FARADAY, GAS_CONSTANT
-from opsicm.errors import LimitCrossed, OutsideDomain, Problem
+from opsicm.errors import OutsideDomain, Problem
 from opsicm.physics import cell_step as k
+from opsicm.physics.bath_mixing import convection_vector
 from opsicm.physics.cell_grid import bath_grid, particle_grid, relative_area
+from opsicm.physics.cell_outcome import CellStopped, Terms
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.cell_solve import CUT_OFF, march
+from opsicm.physics.cell_trace import TRACE_COLUMNS, Trace, march_and_record
 from opsicm.physics.graphite import stoichiometry_at
-from opsicm.physics.swelling import volume_change_at
+from opsicm.physics.swelling import mean_volume_change
 
 Floats = NDArray[np.float64]
 
-_REASONS: Final = {
-    k.DEPLETED_SPECIMEN: ("salt depleted", "at the specimen", "lower the current, stir, or raise the concentration"),
-    k.DEPLETED_COUNTER: ("salt depleted", "at the counter electrode", "lower the current or raise the concentration"),
-    k.STOICHIOMETRY: ("graphite full or empty", "at the particle surface", "stop earlier: set a cut-off potential"),
-    k.UNSTABLE_COMPENSATION: ("iR over-compensated", "in the potentiostat", "compensate a smaller part"),
-    k.SALT_TOO_HIGH: ("salt beyond the table", "in the bath", "lower the current or the concentration"),
-}
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the pipette finds: `ohmic` the potential drop, `salt` the changed concentration; `convection` stirs the bath.
-
-    Ohmic and salt act on the reading alone, so that both parts belong to one and the same cell current.
-    """
-
-    ohmic: bool = True
-    salt: bool = True
-    convection: bool = False
-
-
-class CellStopped(LimitCrossed):
-    """A step that no cell can make; the state is that of the last moment that could be met."""
-
-    def __init__(self, reason: str, time: float, place: str, remedy: str) -> None:
-        self.reason, self.time, self.place = reason, time, place
-        super().__init__(Problem(f"cell at {time:.6g} s", "", f"{reason} {place}", remedy))
+__all__ = ["Cell", "CellStopped", "Terms"]
 
 
 class Cell:
     """A half cell with its bath, at rest at `initial_potential` [V vs Li/Li⁺] until told otherwise.
 
     Lithium in one spherical particle that stands for all, salt along z from the pores to the counter, Butler–Volmer
-    with a double layer, SEI, and a potentiostat. Assumes a uniform reaction through the thin coating (as SPMe does)
+    with a double layer, SEI, and a potentiostat. `tolerance` scales the error allowed per step (inf: one step for each
+    `advance`). Assumes a uniform reaction through the thin coating (as SPMe does)
     and one particle size; fails where the coating's own gradients rule: above about 1C here.
     """
 
@@ -75,9 +52,10 @@ class Cell:
         self._particle[2, 0] = particle.surface_half
         self._rate = np.full(shells + 1, p.particle_diffusivity / p.particle_radius**2)
         self._numbers = self._parameter_vector(tolerance)
+        self._first_step = np.inf if np.isinf(tolerance) else 1e-3
         self._control = np.zeros(k.CONTROL_SIZE)
         self._limits = np.array([-np.inf, np.inf])
-        self._convection = np.zeros(8)
+        self._convection = convection_vector(p, self.terms.convection)
         potential = p.initial_potential if initial_potential is None else initial_potential
         x0 = stoichiometry_at(potential, p.ocp)
         self._c, self._x = np.full(grid.n, e.concentration), np.full(shells, x0)
@@ -88,7 +66,6 @@ class Cell:
         state[k.POTENTIAL] = state[k.INTERFACE] = potential
         state[k.X_SURFACE] = x0
         state[k.C_SPECIMEN] = state[k.C_REFERENCE] = state[k.C_SURFACE] = e.concentration
-        state[k.NEXT_STEP] = 1e-3
         self._state = state
         self._x_start = x0
         state[k.R_BATH] = self.resistance_between(0.0, p.reference_height)
@@ -111,9 +88,9 @@ class Cell:
             v[k.P_PORE_R] = p.thickness / (3.0 * v[k.P_PORE_FACTOR] * float(e.conductivity(e.concentration)))
         v[k.P_Z_REFERENCE] = p.reference_height
         v[k.P_SEI_RATE] = p.sei_rate * p.internal_area
-        v[k.P_SEI_POTENTIAL], v[k.P_SEI_THICKNESS] = p.sei_potential, max(p.sei_throttle_thickness, 1e-12)
-        v[k.P_SEI_VOLUME] = p.sei_molar_volume / p.internal_area
-        v[k.P_SEI_RESISTIVITY] = p.sei_resistivity / p.internal_area
+        v[k.P_SEI_POTENTIAL], v[k.P_SEI_THICKNESS] = p.sei_potential, p.sei_throttle_thickness
+        v[k.P_SEI_VOLUME] = 1e-9 / p.sei_charge_per_nm / p.internal_area
+        v[k.P_SEI_RESISTIVITY] = p.sei_resistance_per_nm / 1e-9 / p.internal_area
         v[k.P_TOLERANCE] = tolerance
         return v
 
@@ -154,7 +131,7 @@ class Cell:
         self._reached_cut_off = False
         if not continuous:
             self._state[k.HISTORY] = 0.0
-            self._state[k.NEXT_STEP] = min(self._state[k.NEXT_STEP], 1e-3)
+            self._state[k.NEXT_STEP] = self._first_step
 
     def advance(self, dt: float) -> float:
         """Move on by `dt` [s], in as many inner steps as the error asks; returns the time moved.
@@ -166,18 +143,42 @@ class Cell:
         if self._reached_cut_off:
             return 0.0
         start = self.time
-        electrolyte = self.parameters.electrolyte
-        outcome = march(
-            dt, self._state, self._c, self._x, *self._spare, self._control, self._limits, self._numbers, self._grid,
-            self._particle, self._rate, self._mixing, self._convection, electrolyte.diffusivity_table,
-            electrolyte.kappa_table, self.parameters.ocp, self._first, self._work, self._particle_work,
-        )  # fmt: skip
+        outcome = march(dt, *self._march_arguments())
         if outcome == CUT_OFF:
             self._reached_cut_off = True
         elif outcome != k.OK:
-            reason, place, remedy = _REASONS[outcome]
-            raise CellStopped(reason, self.time, place, remedy)
+            raise CellStopped(outcome, self.time)
         return self.time - start
+
+    def record(self, dt: float, count: int, heights: ArrayLike = ()) -> Trace:
+        """Advance `count` times by `dt` [s] and keep what was seen after each, also at `heights` [m].
+
+        The same as `advance` in a loop, five times faster with heights. Ends early at a cut-off, as `advance` does.
+        """
+        if not (dt > 0.0 and count > 0):
+            raise OutsideDomain(Problem("record", f"{count} steps of {dt:g} s", "both are positive", "correct them"))
+        if self._reached_cut_off:
+            count = 0
+        z = np.atleast_1d(np.asarray(heights, dtype=np.float64))
+        rows = np.empty((count, TRACE_COLUMNS + 2 * z.size))
+        outcome, done = march_and_record(dt, rows, z, self._z, *self._march_arguments())
+        if outcome == CUT_OFF:
+            self._reached_cut_off = True
+        elif outcome != k.OK:
+            raise CellStopped(outcome, self.time)
+        p, e = self.parameters, self.parameters.electrolyte
+        gain = p.thickness * p.swelling_factor, p.internal_area * p.irreversible_factor
+        trace = Trace.from_rows(rows[:done], z, p.area, gain)
+        rest = float(e.concentration)
+        return trace.without(ohmic=not self.terms.ohmic, salt=not self.terms.salt, rest=rest)
+
+    def _march_arguments(self) -> tuple[Any, ...]:
+        p, e = self.parameters, self.parameters.electrolyte
+        return (
+            self._state, self._c, self._x, *self._spare, self._control, self._limits, self._numbers, self._grid,
+            self._particle, self._rate, self._mixing, self._convection, e.diffusivity_table, e.kappa_table, p.ocp,
+            self._first, self._work, self._particle_work,
+        )  # fmt: skip
 
     # ---- what the potentiostat sees ----
 
@@ -188,7 +189,7 @@ class Cell:
 
     @property
     def potential(self) -> float:
-        """Actual potential of the specimen against the reference [V]: regulated, or measured. The reference sits at −this."""
+        """Potential against the reference [V], as regulated or measured: the reference sits at minus this."""
         return float(self._state[k.POTENTIAL])
 
     @property
@@ -233,6 +234,11 @@ class Cell:
         """Charge between x = 0 and x = 1 [C]."""
         return self.parameters.areal_capacity * self.parameters.area
 
+    @property
+    def interface_potential(self) -> float:
+        """ψ [V]: the particle against a Li electrode in the pores; what E would be without the bath."""
+        return float(self._state[k.INTERFACE])
+
     # ---- what the specimen is ----
 
     @property
@@ -247,14 +253,29 @@ class Cell:
 
     @property
     def expansion(self) -> float:
-        """Thickness gained over x = 0 [m]: thickness × swelling factor × mean relative volume change of the particle."""
-        swelling = sum(v * volume_change_at(float(x)) for v, x in zip(self._particle[0], self._x, strict=False))
-        return self.parameters.thickness * self.parameters.swelling_factor * float(swelling)
+        """Thickness over that at x = 0 [m]: thickness × factor × relative volume change, + `irreversible`."""
+        swelling = mean_volume_change(self._x, self._particle[0])
+        return self.parameters.thickness * self.parameters.swelling_factor * swelling + self.irreversible
+
+    @property
+    def sei_thickness(self) -> float:
+        """Thickness of the film on the particles [m]."""
+        return float(self._state[k.SEI])
+
+    @property
+    def irreversible(self) -> float:
+        """The part of `expansion` that stays [m]: the SEI's volume per specimen area × `irreversible_factor`."""
+        return self.sei_thickness * self.parameters.internal_area * self.parameters.irreversible_factor
+
+    @property
+    def salt_inventory(self) -> float:
+        """Salt in pores and bath per specimen area [mol/m²]; constant."""
+        return float(self._grid[2, : self._c.size] @ self._c)
 
     # ---- what the pipette finds ----
 
     def concentration(self, z: ArrayLike) -> Floats:
-        """Salt [mol/m³] at heights `z` [m] ≥ 0 above the specimen; any shape. The rest value when `terms.salt` is off."""
+        """Salt [mol/m³] at heights `z` [m] ≥ 0; any shape. The rest value when `terms.salt` is off."""
         heights = np.asarray(z, dtype=np.float64)
         if not self.terms.salt:
             return np.full(heights.shape, self.parameters.electrolyte.concentration)
@@ -273,7 +294,7 @@ class Cell:
         return float(k.ohmic_integral(z_low, z_high, self._c, self._faces, self._grid[5], kappa, self._first))
 
     def ohmic_drop(self, z: ArrayLike) -> Floats:
-        """i ∫_z^z_ref dz'/(κ A_rel) [V]: ohmic potential at `z` [m] less that at the reference; 0 if `terms.ohmic` is off.
+        """i ∫_z^z_ref dz'/(κ A_rel) [V]: ohmic potential at `z` [m] less the reference's; 0 if `terms.ohmic` is off.
 
         The bath's diffusion potential is not in it, on purpose: for a pipette with a Li wire it cancels exactly.
         """

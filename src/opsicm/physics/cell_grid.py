@@ -1,4 +1,4 @@
-"""Where the cell's unknowns sit: finite volumes from the pores through the bath to the counter, and shells of a particle."""
+"""Where the cell's unknowns sit: finite volumes from pores through bath to counter, and shells of a particle."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def bath_faces(depth: float, cells: int, crowding: float = 0.97) -> Floats:
 def bath_grid(
     depth: float, disk_radius: float, pore_depth: float, porosity: float, bruggeman: float, cells: int, pore_cells: int
 ) -> BathGrid:
-    """The grid of a bath `depth` [m] deep above an electrode `pore_depth` [m] thick; `pore_cells` = 0 leaves pores out."""
+    """A bath `depth` [m] deep above an electrode `pore_depth` [m] thick; `pore_cells` = 0 leaves the pores out."""
     free = bath_faces(depth, cells)
     pores = np.linspace(-pore_depth, 0.0, pore_cells + 1)[:-1] if pore_cells else np.empty(0)
     faces = np.concatenate([pores, free])
@@ -79,7 +79,7 @@ def bath_grid(
 
 @dataclass(frozen=True, eq=False)
 class ParticleGrid:
-    """Shells of a sphere of radius 1: `volume` sums to 1; `conductance` = area / distance between centres, ends zero."""
+    """Shells of a sphere of radius 1: `volume` sums to 1; `conductance` = area / distance of centres, ends zero."""
 
     faces: Floats
     volume: Floats

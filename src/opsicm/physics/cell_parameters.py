@@ -15,12 +15,12 @@ Floats = NDArray[np.float64]
 
 _POSITIVE: Final = (
     "area", "thickness", "loading", "active_fraction", "specific_capacity", "solid_density", "bath_depth",
-    "disk_radius", "particle_diffusivity", "particle_radius", "exchange_current_density", "viscosity", "solvent_density",
-    "initial_potential",
+    "disk_radius", "particle_diffusivity", "particle_radius", "exchange_current_density", "viscosity",
+    "solvent_density", "initial_potential", "sei_throttle_thickness", "sei_charge_per_nm",
 )  # fmt: skip
 _NOT_NEGATIVE: Final = (
     "reference_height", "film_resistance", "double_layer_capacitance", "response_time", "swelling_factor",
-    "irreversible_factor", "density_slope", "bruggeman",
+    "irreversible_factor", "density_slope", "bruggeman", "sei_rate", "sei_resistance_per_nm",
 )  # fmt: skip
 
 
@@ -31,7 +31,9 @@ class CellParameters:
     Lengths [m], `loading` [kg/m²] of coating, `specific_capacity` [C/kg] of graphite, `disk_radius` [m] inf for a
     slab, `film_resistance` and `exchange_current_density` per particle surface, `response_time` [s] of the
     potentiostat, `facing` 1 for a specimen that looks up and −1 for one that looks down, `counter_above` 1 for a
-    counter parallel to it and 0 for one at the side. `ocp` are rows of `graphite.ocp_curve`.
+    counter parallel to it and 0 for one at the side. SEI numbers are per particle surface: `sei_rate` [A/m²] at
+    `sei_potential` [V], `sei_charge_per_nm` [C/m²], `sei_resistance_per_nm` [Ω m²]. `irreversible_factor` [1] is the
+    share of the SEI's volume that shows as thickness. `ocp` are rows of `graphite.ocp_curve`.
     """
 
     electrolyte: Electrolyte
@@ -63,8 +65,8 @@ class CellParameters:
     sei_rate: float
     sei_potential: float
     sei_throttle_thickness: float
-    sei_molar_volume: float
-    sei_resistivity: float
+    sei_charge_per_nm: float
+    sei_resistance_per_nm: float
     initial_potential: float
 
     def __post_init__(self) -> None:
@@ -77,9 +79,8 @@ class CellParameters:
                 problems.append(Problem(field.name, "not a number", "it is a number", "give a value"))
             elif field.name in _POSITIVE and not value > 0.0:
                 problems.append(Problem(field.name, f"{value:g}", "it is positive", "check its sign and its unit"))
-            elif (field.name in _NOT_NEGATIVE or field.name.startswith("sei_")) and value < 0.0:
-                if field.name != "sei_potential":
-                    problems.append(Problem(field.name, f"{value:g}", "it is not negative", "check its sign"))
+            elif field.name in _NOT_NEGATIVE and value < 0.0:
+                problems.append(Problem(field.name, f"{value:g}", "it is not negative", "check its sign"))
         if not 0.0 < self.porosity < 1.0:
             problems.append(Problem("porosity", f"{self.porosity:g}", "it lies between 0 and 1", "check the loading"))
         if not self.reference_height <= self.bath_depth:

@@ -1,6 +1,6 @@
-"""One implicit step of the cell: salt in the bath and lithium in the particle, both linear in the current, and a scalar.
+"""One implicit step of the cell: salt in the bath, lithium in the particle, both linear in the current.
 
-With the step's currents as the only unknown, backward Euler makes every concentration (value without current) + (response)·i.
+With the currents as the only unknown, backward Euler makes every concentration (value at no current) + (response)·i.
 What is left is one monotone equation in the intercalation current i_F; it is solved by Newton's method inside a
 bracket that keeps 0 < x < 1 and c > 0, so it ends in a root or in a named outcome, never in NaN.
 """
@@ -50,7 +50,7 @@ _C_EDGE: Final = 1e-6  # [mol/m³]
 
 @compiled
 def solve_two(lower: Floats, diagonal: Floats, upper: Floats, a: Floats, b: Floats) -> None:
-    """Thomas algorithm for two right-hand sides at once, in place; the matrix is diagonally dominant by construction."""
+    """Thomas algorithm for two right-hand sides at once, in place; stable because the diagonal dominates."""
     n = diagonal.size
     for k in range(1, n):
         w = lower[k] / diagonal[k - 1]
@@ -69,7 +69,7 @@ def bath_response(
     h: float, c: Floats, volume: Floats, conductance: Floats, source: Floats, mixing: Floats, D_table: Floats,
     gain: float, work: Floats,
 ) -> None:  # fmt: skip
-    """Backward Euler for  V dc/dt = ∇·(g D m ∇c) + gain·i·(source − counter): rows 3 and 4 of `work` are value, response.
+    """Backward Euler for V dc/dt = ∇·(g D m ∇c) + gain·i·(source − counter): value and response in rows 3, 4 of `work`.
 
     `gain` = (1 − t⁺)/F [mol/C]; what enters at the specimen leaves at the counter, so ΣVc is conserved exactly.
     D is taken at the old concentration (first order in h); `mixing` [n + 1] multiplies D at faces.
@@ -181,12 +181,12 @@ def ohmic_integral_up(
 
 @compiled
 def value_at(z: float, centres: Floats, values: Floats, surface: float, first: int) -> float:
-    """Linear reading at `z` ≥ 0 between cell centres; `surface` is the value at z = 0; constant beyond the last centre."""
+    """Linear reading at `z` ≥ 0 between centres; `surface` is the value at z = 0; constant beyond the last centre."""
     n = centres.size
     if z <= 0.0:
         return surface
     if z <= centres[first]:
-        return surface + (values[first] - surface) * z / centres[first]
+        return surface + float(values[first] - surface) * z / float(centres[first])
     if z >= centres[n - 1]:
         return float(values[n - 1])
     low, high = first, n - 1

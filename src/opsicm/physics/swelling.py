@@ -27,6 +27,15 @@ def volume_change_at(x: float) -> float:
     return float(VOLUME_CHANGE[-1])
 
 
+@compiled
+def mean_volume_change(x: Floats, shares: Floats) -> float:
+    """Σ share·v(x) over the shells of a particle; `shares` (first x.size entries) sum to 1."""
+    total = 0.0
+    for k in range(x.size):
+        total += shares[k] * volume_change_at(x[k])
+    return total
+
+
 def relative_volume_change(x: ArrayLike, swelling_factor: float = 1.0) -> Floats:
     """Relative volume change [1] at stoichiometry `x` (any shape), times `swelling_factor` [1].
 

@@ -8,7 +8,7 @@ from opsicm.physics.parameters.leaf import Leaf
 
 LEAVES: Final = {
     "conductivity_curve": Leaf(
-        "maximum", "word", None, "assumed", "carbonates show a maximum near 1 M; 'proportional' is what E1's line implies"
+        "maximum", "word", None, "assumed", "carbonates show a maximum near 1 M; E1's line implies 'proportional'"
     ),
     "conductivity_1M": Leaf(0.62, "S/m", 0.1, "assumed", "LiClO4 in mixed carbonates, order of magnitude"),
     "conductivity_maximum_at": Leaf(1.05, "M", 0.2, "assumed", "as LiPF6 and LiClO4 in other carbonate mixtures"),

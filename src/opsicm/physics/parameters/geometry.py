@@ -14,11 +14,3 @@ LEAVES: Final = {
     "counter": Leaf("above", "word", None, "assumed", "'above': parallel to the specimen; 'side': vertical"),
     "response_time": Leaf(0.1, "ms", None, "assumed", "1/(2π bandwidth); TM-3000 not stated"),
 }
-
-SEI_OFF: Final = {
-    "sei_rate": Leaf(0.0, "A/m2", None, "assumed", "no film growth"),
-    "sei_potential": Leaf(0.8, "V", None, "literature", "onset near 0.75–0.8 V in the paper"),
-    "sei_throttle_thickness": Leaf(1.0, "nm", None, "assumed", "film at which transport halves the rate"),
-    "sei_molar_volume": Leaf(0.0, "1", None, "assumed", "thickness per charge; unused without growth"),
-    "sei_resistivity": Leaf(0.0, "1", None, "assumed", "unused without growth"),
-}

@@ -13,13 +13,15 @@ from opsicm.errors import OutsideDomain, Problem
 from opsicm.physics import electrolyte as solution
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.graphite import measured_ocp, ocp_curve
-from opsicm.physics.parameters import electrolyte, geometry, graphite, takahashi_2023
+from opsicm.physics.msmr import graphite_msmr
+from opsicm.physics.parameters import electrolyte, geometry, graphite, sei, takahashi_2023
 from opsicm.physics.parameters.leaf import Curve, Leaf
 from opsicm.units import si_unit
 
 DEFAULT_SET: Final = "graphite-li-ec-dec"
+MSMR: Final = "msmr-verbrugge-2017"
 _BASE: Final = {
-    **graphite.LEAVES, **electrolyte.LEAVES, **geometry.LEAVES, **geometry.SEI_OFF, **takahashi_2023.LEAVES
+    **graphite.LEAVES, **electrolyte.LEAVES, **geometry.LEAVES, **sei.LEAVES, **takahashi_2023.LEAVES
 }  # fmt: skip
 _SETS: Final[dict[str, tuple[str, Mapping[str, Leaf]]]] = {
     DEFAULT_SET: ("graphite on copper against Li, LiClO4 in EC:DEC; κ(c) with a maximum; 28 µm read as right", _BASE),
@@ -31,7 +33,6 @@ _SETS: Final[dict[str, tuple[str, Mapping[str, Leaf]]]] = {
     ),
 }  # fmt: skip
 _WORDS: Final = {"facing": {"up": 1.0, "down": -1.0}, "counter": {"above": 1.0, "side": 0.0}}
-_SI_OF_RATIO: Final = ("active_fraction",)
 
 
 def _problem(thing: str, value: str, limit: str, remedy: str) -> OutsideDomain:
@@ -116,6 +117,8 @@ class ParameterSet:
         value = self.leaves["open_circuit_potential"].value
         if isinstance(value, Curve):
             return ocp_curve(value.x, value.y)
+        if value == MSMR:
+            return graphite_msmr()
         if isinstance(value, str):
             return measured_ocp(value)
         raise _problem("open_circuit_potential", repr(value), "a curve's name or a table", "give one")

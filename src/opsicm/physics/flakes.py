@@ -1,0 +1,62 @@
+"""How the swelling of an electrode is shared among its flakes: a height field over x, y and time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+
+from opsicm.errors import OutsideDomain, Problem
+from opsicm.physics.swelling import relative_volume_change
+
+Floats = NDArray[np.float64]
+
+
+class FlakeField:
+    """Flakes tile the plane (nearest seed, periodic in a square); each follows the electrode with own lag and share.
+
+    A flake's own stoichiometry obeys dx_k/dt = (x − x_k)/τ_k, solved exactly for x held over a step. Its height over
+    that at x = 0 is thickness × factor × s_k × v(x_k) plus s'_k × the irreversible part. Shares are lognormal with
+    area-weighted mean 1, so that the field's mean is the electrode's own expansion once all have caught up. Assumed:
+    the two spreads and the independence of lag and share; a real coating's flakes also tilt and slide.
+    """
+
+    def __init__(
+        self, *, seed: int, thickness: float, swelling_factor: float, stoichiometry: float, flake_size: float = 3.5e-6,
+        tile: float = 100e-6, share_spread: float = 0.4, lag: float = 20.0, lag_spread: float = 1.0,
+    ) -> None:  # fmt: skip
+        """`thickness`, `flake_size`, `tile` [m]; spreads are standard deviations of logarithms; `lag` median [s]."""
+        if not 0.0 < flake_size < tile / 3:
+            limit = f"it is positive and well below the tile of {tile * 1e6:g} µm"
+            raise OutsideDomain(Problem("flake size", f"{flake_size * 1e6:g} µm", limit, "change one of them"))
+        random = np.random.default_rng(seed)
+        n = max(1, round((tile / flake_size) ** 2))
+        self.tile, self._amplitude = tile, thickness * swelling_factor
+        self._tree = cKDTree(random.uniform(0.0, tile, (n, 2)), boxsize=np.array([tile, tile]))
+        probe = (np.arange(512) + 0.5) * tile / 512
+        area = np.bincount(self.flake_at(probe[:, None], probe[None, :]).ravel(), minlength=n) / 512**2
+        self.share = np.exp(share_spread * random.standard_normal(n))
+        self.share /= area @ self.share
+        self.irreversible_share = np.exp(share_spread * random.standard_normal(n))
+        self.irreversible_share /= area @ self.irreversible_share
+        self.area_fraction = area
+        self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
+        self.stoichiometry = np.full(n, stoichiometry)
+        self.irreversible = 0.0
+
+    def advance(self, dt: float, stoichiometry: float, irreversible: float = 0.0) -> None:
+        """Let every flake follow the electrode's mean x for `dt` [s]; `irreversible` [m] is the cell's at the end."""
+        self.stoichiometry += (stoichiometry - self.stoichiometry) * -np.expm1(-dt / self.lag)
+        self.irreversible = irreversible
+
+    def flake_at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.intp]:
+        """Index of the flake at each point [m]; x and y broadcast together."""
+        points = np.stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)), axis=-1) % self.tile
+        points[points >= self.tile] = 0.0  # what the remainder of a tiny negative number rounds to
+        return np.asarray(self._tree.query(points)[1], dtype=np.intp)
+
+    def height(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Height over the bare, empty electrode [m] at points [m] of any shape, now."""
+        rise = self._amplitude * self.share * relative_volume_change(self.stoichiometry)
+        rise = rise + self.irreversible_share * self.irreversible
+        return np.asarray(rise[self.flake_at(x, y)])

@@ -1,0 +1,117 @@
+"""Parameter sets: every number sourced; what is not physical is refused with its name, value and limit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opsicm.constants import FARADAY
+from opsicm.errors import OutsideDomain
+from opsicm.physics.cell import Cell
+from opsicm.physics.parameters import Curve, Leaf, parameter_set, parameter_set_names
+
+SET = parameter_set()
+
+
+@pytest.mark.parametrize("name", parameter_set_names())
+def test_every_leaf_is_sourced_and_every_set_runs(name: str) -> None:
+    """Source, status and a known unit on each leaf; a cell of the set lithiates at 0.1 V."""
+    chosen = parameter_set(name)
+    assert all(leaf.source and leaf.status for leaf in chosen.leaves.values())
+    assert {leaf.si_unit for leaf in chosen.leaves.values()} <= {
+        "1", "m", "m2", "m2/s", "kg/m2", "kg/m3", "kg/mol", "mol/m3", "S/m", "A/m2", "C/kg", "C/m2", "Ohm m2", "F/m2",
+        "Pa s", "K", "V", "s", "word",
+    }  # fmt: skip
+    cell = Cell(chosen.values)
+    cell.set_potential(0.1)
+    cell.advance(10.0)
+    assert cell.current < 0.0
+
+
+def test_arithmetic_of_the_paper() -> None:
+    """28 µm × 1.56 g/cm³ × 0.97 × 372 mAh/g = 1.58 mAh/cm², so 0.4 mA/cm² is C/4; the printed loading has 2.3 times."""
+    mAh_cm2 = SET.values.areal_capacity / 3.6e4
+    assert mAh_cm2 == pytest.approx(1.58, abs=0.01)
+    printed = parameter_set("graphite-li-ec-dec-printed-loading").values
+    assert printed.areal_capacity / SET.values.areal_capacity == pytest.approx(10.2 / 4.37)
+    assert printed.porosity == SET.values.porosity
+
+
+def test_the_two_conductivities_part_only_away_from_one_molar() -> None:
+    """0.62 S/m at 1 M in both; a maximum at 1.05 M in one, proportional in the other."""
+    with_maximum = SET.values.electrolyte
+    proportional = parameter_set("graphite-li-ec-dec-proportional").values.electrolyte
+    c = np.linspace(100.0, 2000.0, 1901)
+    assert with_maximum.conductivity(1000.0) == pytest.approx(0.62)
+    assert c[np.argmax(with_maximum.conductivity(c))] == 1050.0
+    assert proportional.conductivity(c) == pytest.approx(0.62 * c / 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "value", "says"),
+    [
+        ("transference", 1.2, r"transference number is 1.2; it lies in 0 ≤ t\+ < 1"),
+        ("transference", -0.1, "transference number is -0.1"),
+        ("conductivity_1M", -0.6, "conductivity is .* it is positive where there is salt"),
+        ("diffusivity_1M", 0.0, "salt diffusivity is 0 m²/s; it is positive"),
+        ("concentration", 5000.0, "salt concentration is 5000 mol/m³; it lies in 0–3000"),
+        ("porosity", 1.4, "porosity is 1.4; it lies between 0 and 1"),
+        ("loading", -1.0, "loading is -1; it is positive"),
+        ("viscosity", 0.0, "viscosity is 0; it is positive"),
+        ("reference_height", 0.02, "reference_height is 20 mm; the bath is 5 mm deep"),
+        ("facing", "sideways", "facing is 'sideways'; one of up, down"),
+        ("conductivity_curve", "steep", "conductivity_curve is 'steep'"),
+        ("open_circuit_potential", "nobody", "open-circuit curve is 'nobody'"),
+        ("particle_radius", float("nan"), "particle_radius is not a number"),
+    ],
+)
+def test_unphysical_numbers_are_refused(leaf: str, value: float | str, says: str) -> None:
+    """By name, with value, limit and remedy, before anything runs."""
+    with pytest.raises(OutsideDomain, match=says):
+        _ = SET.with_leaves({leaf: value}).values
+
+
+def test_rest_outside_the_curve_is_refused() -> None:
+    """A cell cannot rest where graphite has no equilibrium."""
+    with pytest.raises(OutsideDomain, match="rest potential is -3 V"):
+        Cell(SET.values, initial_potential=-3.0)
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    """A misspelt leaf or set does not pass in silence."""
+    with pytest.raises(OutsideDomain, match=r"'transferense'; known names: .*transference"):
+        SET.with_leaves({"transferense": 0.3})
+    with pytest.raises(OutsideDomain, match="known: graphite-li-ec-dec"):
+        parameter_set("gold")
+
+
+def test_a_laboratory_brings_its_own_curves() -> None:
+    """Curves as leaves, with the laboratory named as their source; a changed number is in SI."""
+    kappa = Leaf(
+        Curve("bench 7", np.array([200.0, 1000.0, 2000.0]), np.array([0.3, 0.7, 0.5])), "curve", None, "measured", "us"
+    )
+    ocp = Curve("coin cell", np.array([0.01, 0.1, 0.5, 0.9, 0.98]), np.array([0.9, 0.22, 0.12, 0.085, 0.07]))
+    p = SET.with_leaves(
+        {"conductivity_curve": kappa, "open_circuit_potential": ocp, "thickness": 40e-6}, source="us"
+    ).values
+    assert p.electrolyte.conductivity([0.0, 100.0, 1000.0, 2900.0]) == pytest.approx([0.0, 0.15, 0.7, 0.5])
+    assert p.thickness == 40e-6
+    cell = Cell(p, initial_potential=0.5)
+    cell.set_current(-1e-4)
+    cell.advance(60.0)
+    assert cell.charge == pytest.approx(-6e-3)
+
+
+def test_a_leaf_says_where_it_comes_from() -> None:
+    """No source, an unknown status or an unknown unit: refused."""
+    with pytest.raises(OutsideDomain, match="source is empty"):
+        Leaf(1.0, "m", None, "assumed", "")
+    with pytest.raises(OutsideDomain, match="unit is 'furlong'"):
+        Leaf(1.0, "furlong", None, "assumed", "us")
+    with pytest.raises(OutsideDomain, match="a number is needed here"):
+        _ = SET.leaves["facing"].si
+
+
+def test_capacity_is_that_of_lithium_in_graphite() -> None:
+    """372 mAh/g is F/(6 × 12.011 g/mol)."""
+    assert SET.leaves["specific_capacity"].si == pytest.approx(FARADAY / (6 * 12.011e-3), rel=1e-3)

@@ -102,7 +102,7 @@ def added_resistance(distance: float, packed: F64) -> float:
     """dR·kappa [1/m] that a flat sample at `distance` [m] adds; infinite at or below contact."""
     if distance <= 0.0:
         return math.inf
-    return _added(distance, packed)[0] / packed[0]
+    return float(_added(distance, packed)[0] / packed[0])
 
 
 @compiled
@@ -113,7 +113,7 @@ def relative_current(distance: float, packed: F64) -> float:
     """
     if distance <= 0.0:
         return 0.0
-    return packed[1] / (packed[1] + _added(distance, packed)[0])
+    return float(packed[1] / (packed[1] + _added(distance, packed)[0]))
 
 
 @compiled
@@ -123,12 +123,12 @@ def slope(distance: float, packed: F64) -> float:
         return 0.0
     value, by_log = _added(distance, packed)
     total = packed[1] + value
-    return -packed[1] * by_log / (total * total * distance)
+    return float(-packed[1] * by_log / (total * total * distance))
 
 
 @compiled
 def distance_at(relative: float, packed: F64) -> float:
-    """The distance [m] at which I/I_far = `relative` [1]; 0 for <= 0, inf for >= 1. Newton in ln d, kept in a bracket."""
+    """The distance [m] where I/I_far = `relative` [1]; 0 for <= 0, inf for >= 1. Newton in ln d within a bracket."""
     if relative <= 0.0:
         return 0.0
     if relative >= 1.0:
@@ -138,9 +138,9 @@ def distance_at(relative: float, packed: F64) -> float:
     at_low, at_high = math.exp(_log_dR_d(low, packed)[0] - low), math.exp(_log_dR_d(high, packed)[0] - high)
     if wanted >= at_low:
         m = at_low - packed[5] / math.exp(low)
-        return packed[0] * packed[5] / (wanted - m)
+        return float(packed[0] * packed[5] / (wanted - m))
     if wanted <= at_high:
-        return packed[0] * at_high * math.exp(high) / wanted
+        return float(packed[0] * at_high * math.exp(high) / wanted)
     goal = math.log(wanted)
     x = low + (high - low) * (math.log(at_low) - goal) / (math.log(at_low) - math.log(at_high))
     for _ in range(60):
@@ -157,7 +157,7 @@ def distance_at(relative: float, packed: F64) -> float:
         if abs(new - x) < 1e-14:
             break
         x = new
-    return packed[0] * math.exp(x)
+    return float(packed[0] * math.exp(x))
 
 
 @compiled

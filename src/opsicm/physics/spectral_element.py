@@ -96,7 +96,7 @@ def stiffness(mesh: Mesh, coefficient: F64 | None = None) -> F64:
     m = metric.reshape(-1, q, 2, 2)
     flux_s = m[..., 0, 0, None] * ds + m[..., 0, 1, None] * dt
     flux_t = m[..., 1, 0, None] * ds + m[..., 1, 1, None] * dt
-    return np.matmul(ds.T, flux_s) + np.matmul(dt.T, flux_t)
+    return np.asarray(np.matmul(ds.T, flux_s) + np.matmul(dt.T, flux_t))
 
 
 def edge_terms(edges: Edges, order: int, origin: tuple[float, float] | None) -> tuple[F64, F64]:
@@ -121,16 +121,6 @@ def edge_terms(edges: Edges, order: int, origin: tuple[float, float] | None) -> 
     return matrices, weight @ basis.value
 
 
-@dataclass(frozen=True, slots=True)
-class System:
-    """Assembled equations with the nodes inside the elements eliminated (Schur complement)."""
-
-    mesh: Mesh
-    factor: linalg.SuperLU
-    matrix: sparse.csc_array
-    kept: Int  # [count] number among the kept nodes, or -1
-
-
 def _split(order: int) -> tuple[Int, Int]:
     grid = np.arange((order + 1) ** 2).reshape(order + 1, order + 1)
     inner = grid[1:-1, 1:-1].ravel()
@@ -145,10 +135,12 @@ def solve(mesh: Mesh, element: F64, edge_dofs: Int, edge_matrices: F64, load: F6
     outer, inner = _split(mesh.order)
     dofs = mesh.dofs.reshape(mesh.dofs.shape[0], -1)
     Koo = element[:, outer[:, None], outer]
-    back = np.empty((element.shape[0], 0, outer.size))
+    back: F64 = np.empty((element.shape[0], 0, outer.size))
     if inner.size:
-        back = np.linalg.solve(element[:, inner[:, None], inner], element[:, inner[:, None], outer])
-        Koo = Koo - np.matmul(element[:, outer[:, None], inner], back)
+        back = np.asarray(
+            np.linalg.solve(element[:, inner[:, None], inner], element[:, inner[:, None], outer]), dtype=np.float64
+        )
+        Koo = np.asarray(Koo - np.matmul(element[:, outer[:, None], inner], back), dtype=np.float64)
     rim = dofs[:, outer]
     keep = np.zeros(mesh.count, dtype=bool)
     keep[rim.ravel()] = True

@@ -55,9 +55,9 @@ def _within_table(wall: float, cone_angle: float) -> None:
 
 
 def tip_access(wall: float, cone_angle: float) -> tuple[float, F64]:
-    """R_ac·kappa·a [1] and ln(dR·kappa·d) at the table's distances [33], splined to (b/a, theta [rad]).
+    """R_ac·kappa·a [1] and ln(dR·kappa·d) at the table's distances [37], splined to (b/a, theta [rad]).
 
-    Cubic not-a-knot splines in ln ln(b/a) and theta. Refuses outside the table.
+    Cubic not-a-knot splines in ln(b/a - 1) and theta. Refuses outside the table.
     """
     _within_table(wall, cone_angle)
     table = _table()

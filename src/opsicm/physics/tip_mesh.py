@@ -15,6 +15,7 @@ pulled capillaries do [assumed].
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from opsicm.physics.spectral_element import Edges, Mesh, line
 
 F64 = NDArray[np.float64]
 Int = NDArray[np.int64]
+Relief = Callable[[F64], F64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,13 @@ def _edges(numbers: Int, positions: F64, order: int) -> Edges:
     return Edges(positions[dofs[:, [0, -1]]], np.ascontiguousarray(dofs))
 
 
-def tip_mesh(wall: float, cone_angle: float, distance: float | None, fineness: Fineness) -> TipMesh:
+def tip_mesh(
+    wall: float, cone_angle: float, distance: float | None, fineness: Fineness, relief: Relief | None = None
+) -> TipMesh:
     """The mesh for b/a = `wall` [1], `cone_angle` theta [rad] and d/a = `distance` [1], or None for no sample.
 
-    `wall` = inf is a tube or cone in an infinite flange (no block D).
+    `wall` = inf is a tube or cone in an infinite flange (no block D). `relief` h(r)/a [1] raises the sample round the
+    axis, straight between the grid's own lines; it must stay below the tip.
     """
     p = fineness.order
     flange = math.isinf(wall)
@@ -120,6 +125,8 @@ def tip_mesh(wall: float, cone_angle: float, distance: float | None, fineness: F
     xB, zB = _fill(x, p), _fill(below, p)
     number_B = np.arange(xB.size * zB.size).reshape(xB.size, zB.size)
     rB, hB = np.broadcast_arrays(xB[:, None], zB[None, :])
+    if relief is not None and distance is not None:
+        hB = zB[None, :] * (1.0 - relief(xB) / distance)[:, None]
     at_one, at_b = (inner.size - 1) * p, int(np.argmin(np.abs(xB - b)))
     zA = _fill(above_in, p)
     xA = xB[: at_one + 1]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.physics.spectral_element import edge_terms, line, solve, stiffness
-from opsicm.physics.tip_mesh import Fineness, TipMesh, tip_mesh
+from opsicm.physics.tip_mesh import Fineness, Relief, TipMesh, tip_mesh
 
 F64 = NDArray[np.float64]
 
@@ -33,7 +33,13 @@ class TipSolution:
         return float(np.sum(self.weight * self.density**2))
 
 
-def solve_tip(wall: float, cone_angle: float, distance: float | None, fineness: Fineness | None = None) -> TipSolution:
+def solve_tip(
+    wall: float,
+    cone_angle: float,
+    distance: float | None,
+    fineness: Fineness | None = None,
+    relief: Relief | None = None,
+) -> TipSolution:
     """Solve Laplace's equation for b/a = `wall`, theta = `cone_angle` [rad] and d/a = `distance` (None: no sample).
 
         div grad u = 0;  du/dn = 0 on glass and sample;  du/dn = k (u_far - u), k = (x - x0)·n / |x - x0|²
@@ -43,7 +49,7 @@ def solve_tip(wall: float, cone_angle: float, distance: float | None, fineness: 
     sample, a uniform electrolyte. Fails when d is so small that roughness or a Debye length (0.3 nm at 1 M) counts.
     Source: Newman, Electrochemical Systems, chapter 18; the corner grading after Schwab, p- and hp-FEM, 1998.
     """
-    tip = tip_mesh(wall, cone_angle, distance, fineness or Fineness())
+    tip = tip_mesh(wall, cone_angle, distance, fineness or Fineness(), relief)
     mesh = tip.mesh
     out_matrix, _ = edge_terms(tip.outside, mesh.order, tip.outside_origin)
     in_matrix, in_load = edge_terms(tip.inside, mesh.order, tip.inside_origin)
@@ -64,9 +70,9 @@ def solve_tip(wall: float, cone_angle: float, distance: float | None, fineness: 
         # I = int k (1 - u): a(u, u) = load·u at the solution, so this is the energy too.
         current = float(np.sum(in_load) - load @ u)
     basis = line(mesh.order)
-    ends = tip.sample.ends[:, :, 0]
-    half = 0.5 * (ends[:, 1] - ends[:, 0])[:, None]
-    radius = ends[:, :1] + half * (1.0 + basis.points)
+    ends = tip.sample.ends
+    half = 0.5 * np.hypot(*(ends[:, 1] - ends[:, 0]).T)[:, None]
+    radius = ends[:, :1, 0] + 0.5 * (ends[:, 1:, 0] - ends[:, :1, 0]) * (1.0 + basis.points)
     slope = u[tip.sample.dofs] @ basis.slope.T / half
     weight = 2.0 * math.pi * half * basis.weights * radius
     total = 2.0 * math.pi * current

@@ -18,7 +18,7 @@ DISTANCE_RANGE: Final = (0.02, 50.0)  # [1] d/a
 WALL_RANGE: Final = (1.1, 3.0)  # [1] b/a
 CONE_RANGE_DEG: Final = (1.0, 20.0)  # [deg]
 # Chosen so that left-out points agree to 5e-4 (tests/physics/test_tip_field.py measures it).
-_DISTANCES, _WALLS, _CONES = 33, 9, 8
+_DISTANCES, _WALLS, _CONES = 37, 14, 10
 # Finer layers cost digits: elements 1e-9 wide and 1e3 long round off at 1e-5 (decision 0011).
 TABLE_FINENESS: Final = Fineness(order=5, layers=5, far=1e3)
 
@@ -26,12 +26,12 @@ Column = tuple[float, F64]
 
 
 def wall_coordinate(wall: float) -> float:
-    """ln ln(b/a): the thin-gap limit dR d -> ln(b/a) / (2 pi) is then a straight line."""
-    return math.log(math.log(wall))
+    """ln(b/a - 1): evenly spaced nodes then resolve thin walls, where the thin-gap limit goes as ln ln(b/a)."""
+    return math.log(wall - 1.0)
 
 
 def axes() -> tuple[F64, F64, F64]:
-    """Nodes: ln(d/a) [33], ln ln(b/a) [9], theta in rad [8], each evenly spaced."""
+    """Nodes: ln(d/a) [37], ln(b/a - 1) [14], theta in rad [10], each evenly spaced."""
     low, high = (math.log(d) for d in DISTANCE_RANGE)
     wall_low, wall_high = (wall_coordinate(w) for w in WALL_RANGE)
     cone_low, cone_high = (math.radians(t) for t in CONE_RANGE_DEG)
@@ -43,7 +43,7 @@ def axes() -> tuple[F64, F64, F64]:
 
 
 def column(geometry: tuple[float, float]) -> Column:
-    """For (b/a, theta): the access resistance R_ac·kappa·a without sample, and ln(dR d kappa) at every distance [33].
+    """For (b/a, theta): the access resistance R_ac·kappa·a without sample, and ln(dR d kappa) at every distance [37].
 
     R_ac is what an endless cone with spherical caps leaves over. dR = R(d) - R(no sample), both on one grid near
     the corners, so that their discretisation errors cancel.
@@ -58,7 +58,7 @@ def column(geometry: tuple[float, float]) -> Column:
 def geometries() -> list[tuple[float, float]]:
     """Every (b/a, theta) of the table, walls outermost."""
     _, walls, cones = axes()
-    return [(math.exp(math.exp(float(w))), float(t)) for w in walls for t in cones]
+    return [(1.0 + math.exp(float(w)), float(t)) for w in walls for t in cones]
 
 
 def build(columns: Iterable[Column], done: Callable[[], None] = lambda: None) -> dict[str, F64]:

@@ -121,7 +121,8 @@ def edge_terms(edges: Edges, order: int, origin: tuple[float, float] | None) -> 
     return matrices, weight @ basis.value
 
 
-def _split(order: int) -> tuple[Int, Int]:
+def node_split(order: int) -> tuple[Int, Int]:
+    """Local numbers of the nodes on the rim of an element, and of those inside it."""
     grid = np.arange((order + 1) ** 2).reshape(order + 1, order + 1)
     inner = grid[1:-1, 1:-1].ravel()
     return np.setdiff1d(grid.ravel(), inner), inner
@@ -132,7 +133,7 @@ def solve(mesh: Mesh, element: F64, edge_dofs: Int, edge_matrices: F64, load: F6
 
     `load` must vanish on nodes inside elements (boundary loads do). Symmetric direct solve.
     """
-    outer, inner = _split(mesh.order)
+    outer, inner = node_split(mesh.order)
     dofs = mesh.dofs.reshape(mesh.dofs.shape[0], -1)
     Koo = element[:, outer[:, None], outer]
     back: F64 = np.empty((element.shape[0], 0, outer.size))

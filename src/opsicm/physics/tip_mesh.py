@@ -38,6 +38,7 @@ class Fineness:
     growth: float = 3.0
     far: float = 1e4  # [1] radius of the outer boundary over (b + d)
     inside: float = 6.0  # [1] height of block A in radii of its own top
+    top: float | None = None  # [1] height of block A outright
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class TipMesh:
     sample: Edges
     outside: Edges
     inside: Edges
+    glass: Edges
     positions: F64  # [count, 2]
     outside_origin: tuple[float, float]
     inside_origin: tuple[float, float] | None
@@ -118,7 +120,9 @@ def tip_mesh(
     else:
         below = -shrinking(distance, finest, fineness.ratio)[::-1]
     slope = math.tan(cone_angle)
-    top = fineness.inside / (1.0 - min(0.8, fineness.inside * slope)) if slope < 0.1 else fineness.inside / 0.4
+    top = fineness.top
+    if top is None:
+        top = fineness.inside / (1.0 - min(0.8, fineness.inside * slope)) if slope < 0.1 else fineness.inside / 0.4
     above_in = _corner_to_far(finest, scale, top, fineness)
     above_out = _corner_to_far(finest, scale, far, fineness)
 
@@ -137,7 +141,9 @@ def tip_mesh(
     parts = [(number_B, rB, hB), (number_A, rA, hA)]
     count = number_B.size + xA.size * (zA.size - 1)
     edge_out: list[Int] = []
+    glass_edges = [number_A[-1]]
     if not flange:
+        glass_edges.append(number_B[at_one : at_b + 1, -1])
         zD, sD = _fill(above_out, p), xB[at_b:]
         number_D = np.concatenate(
             (number_B[at_b:, -1:], count + np.arange(sD.size * (zD.size - 1)).reshape(sD.size, -1)), axis=1
@@ -145,6 +151,7 @@ def tip_mesh(
         count += sD.size * (zD.size - 1)
         parts.append((number_D, sD[:, None] + zD * slope * b, np.broadcast_to(zD, (sD.size, zD.size))))
         edge_out += [number_D[-1], number_D[:, -1]]
+        glass_edges.append(number_D[0])
     edge_out.append(number_B[-1])
     if distance is None:
         edge_out.append(number_B[:, 0])
@@ -155,11 +162,13 @@ def tip_mesh(
     dofs = np.concatenate([_windows(number, p) for number, _, _ in parts])
     corners = positions[dofs[:, [0, 0, -1, -1], [0, -1, 0, -1]]].reshape(-1, 2, 2, 2)
     out = [_edges(numbers, positions, p) for numbers in edge_out]
+    wet = [_edges(numbers, positions, p) for numbers in glass_edges]
     return TipMesh(
         Mesh(corners, dofs, count, p),
         _edges(number_B[:, 0], positions, p),
         Edges(np.concatenate([e.ends for e in out]), np.concatenate([e.dofs for e in out])),
         _edges(number_A[:, -1], positions, p),
+        Edges(np.concatenate([e.ends for e in wet]), np.concatenate([e.dofs for e in wet])),
         positions,
         (0.0, 0.0 if distance is None else -distance),
         None if slope == 0.0 else (0.0, -1.0 / slope),

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +72,16 @@ def fit(z: F64, current: F64, sigma: F64, shape: Shape, starts: tuple[float, ...
     def parts(p: F64) -> F64:
         return np.asarray(p[0] * shape(z - nearest + np.exp(p[1]), float(np.exp(p[2]))))
 
+    def misfit(p: F64) -> F64:
+        return np.asarray((parts(p) - current) / sigma)
+
     best = None
     for start in starts:
         for gap in (5.0, 20.0, 60.0):
             first = np.array([current[: z.size // 2].mean(), np.log(gap), np.log(start)])
             low = [0.5 * first[0], np.log(0.2), np.log(starts[0] / 30.0)]
             high = [1.5 * first[0], np.log(800.0), np.log(starts[-1] * 30.0)]
-            found = least_squares(lambda p: (parts(p) - current) / sigma, first, bounds=(low, high), x_scale="jac")
+            found = least_squares(misfit, first, bounds=(low, high), x_scale="jac")
             if best is None or found.cost < best.cost:
                 best = found
     assert best is not None
@@ -102,7 +106,8 @@ def main() -> int:
     if not paths:
         sys.stderr.write(f"no approach_curves/*.ac below {folder}; give the data folder or set OPSICM_DATA\n")
         return 2
-    rows, tails = [], []
+    rows: list[list[Any]] = []
+    tails = []
     for path in paths:
         z, current, sigma = prepare(path)
         weights = np.full(z.size, sigma)

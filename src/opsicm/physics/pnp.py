@@ -1,4 +1,4 @@
-"""Steady Poisson–Nernst–Planck in a charged tip: an explanation of rectification and an oracle, not for the live loop."""
+"""Steady Poisson–Nernst–Planck in a charged tip: explains rectification and serves as an oracle; not for live use."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Salt:
 @dataclass(frozen=True, slots=True)
 class PnpSolution:
     """`current` [A] into the pipette's wire circuit (positive for positive bias); fields at the nodes [count]:
-    `potential` [V], `cation` and `anion` [mol/m³]; `residuals` [1] of the last continuation step's Newton iterations."""
+    `potential` [V], `cation` and `anion` [mol/m³]; `corrections` [1]: Newton's, in the last step of the bias."""
 
     current: float
     potential: F64
     cation: F64
     anion: F64
-    residuals: tuple[float, ...]
+    corrections: tuple[float, ...]
     tip: TipMesh
 
 
@@ -136,7 +136,7 @@ class _Problem:
         matrix = sparse.csc_array(
             (small.ravel()[both], (self.number[rows[both]], self.number[cols[both]])), shape=(size, size)
         )
-        factor = linalg.splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
+        factor = linalg.splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         correction = np.zeros(self.count * _FIELDS)
         correction[self.free] = -factor.solve(load[self.free])
         inside = mine[:, self.inner].reshape(E, i)
@@ -196,16 +196,16 @@ def solve_pnp(
         problem.charge = share * charge
         inner = c_out * (c_in / c_out) ** share
         _boundary_values(u, top, far, share * bias / thermal, inner / c_ref, c_out / c_ref)
-        residuals = _newton(problem, u)
+        corrections = _newton(problem, u)
     element, _ = problem.element(u)
     reaction = problem.residual(element)[top]
     scale = 2.0 * math.pi * FARADAY * D_ref * c_ref * a
     current = scale * float(np.sum(reaction[:, 1] - reaction[:, 2]))
-    return PnpSolution(current, u[:, 0] * thermal, u[:, 1] * c_ref, u[:, 2] * c_ref, tuple(residuals), tip)
+    return PnpSolution(current, u[:, 0] * thermal, u[:, 1] * c_ref, u[:, 2] * c_ref, tuple(corrections), tip)
 
 
 def _newton(problem: _Problem, u: F64) -> list[float]:
-    """Iterate in place until the correction is below 1e-9; returns the corrections' sizes."""
+    """Iterate in place until the correction is below 1e-7 (kT and c_ref); returns the corrections' sizes."""
     sizes: list[float] = []
     for _ in range(25):
         correction, _ = problem.step(u)
@@ -214,10 +214,10 @@ def _newton(problem: _Problem, u: F64) -> list[float]:
         shrink = float(np.max(-correction[:, 1:] / np.maximum(u[:, 1:], 1e-300)))
         u += correction * min(1.0, 0.9 / max(shrink, 1e-300))
         sizes.append(size)
-        if size < 1e-9:
+        if size < 1e-7:
             return sizes
     raise OutsideDomain(
         Problem(
-            "Newton correction", f"{sizes[-1]:.2g}", "it must fall below 1e-9 in 25 steps", "raise bias and charge less"
+            "Newton correction", f"{sizes[-1]:.2g}", "it must fall below 1e-7 in 25 steps", "raise bias and charge less"
         )
     )

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from opsicm.compiled import compiled
 from opsicm.errors import OutsideDomain, Problem
-from opsicm.physics.pipette import Pipette
 
 F64 = NDArray[np.float64]
 
@@ -33,15 +32,6 @@ def hyperbola_constant(distance_98: float = DISTANCE_98_DEFAULT) -> float:
             Problem("98 % distance", f"{distance_98:g} m", "it must be above 0 m", "33.6e-9 m suits a 50 nm pipette")
         )
     return distance_98 * (1.0 / 0.98 - 1.0)
-
-
-def distance_98(pipette: Pipette) -> float:
-    """The distance [m] at which the relative current is 0.98, for the quick mode: 33.6 nm per 50 nm of radius.
-
-    Assumes the shape the number was computed for (b/a = 1.5, theta = 3°, shank 400 a); other shapes reach 98 % anywhere
-    between 15 and 93 nm at 50 nm. Source: finite elements, see DISTANCE_98_DEFAULT.
-    """
-    return DISTANCE_98_DEFAULT * pipette.radius / 50e-9
 
 
 @compiled

@@ -8,6 +8,7 @@ R_cone is exact for an ideal cone cut by spherical caps; the shank's length ente
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,7 +26,7 @@ F64 = NDArray[np.float64]
 
 
 @cache
-def _table() -> dict[str, F64]:
+def _table() -> Mapping[str, F64]:
     return load_table("tip_field")
 
 
@@ -123,6 +124,14 @@ def approach_curve(pipette: Pipette) -> ApproachCurve:
     thin_gap = math.log(pipette.wall) / (2.0 * math.pi)
     head = np.array([pipette.radius, far * pipette.radius, x[0], x[1] - x[0], x.size - 1.0, thin_gap])
     return ApproachCurve(pipette, far, access / pipette.radius, np.concatenate((head, spline.c[::-1].T.ravel())))
+
+
+def distance_98(pipette: Pipette) -> float:
+    """The distance [m] at which the relative current is 0.98, on the finite-element curve of `pipette`.
+
+    It depends on every one of the four shape parameters, the shank's length included: state the length beside it.
+    """
+    return float(approach_curve(pipette).distance(np.array(0.98)))
 
 
 def hyperbola_bias(curve: ApproachCurve, relative_currents: F64) -> F64:

@@ -50,3 +50,31 @@ def test_terms_switch_the_reading_only() -> None:
     assert cells[0].ohmic_drop(1e-5) < -1e-3
     assert cells[1].ohmic_drop(1e-5) == 0.0
     assert cells[1].concentration(1e-5) == PARAMETERS.electrolyte.concentration
+
+
+def test_sei_grows_as_the_square_root_and_takes_its_charge() -> None:
+    """Held at 0.2 V a fresh film obeys L² = 2 V j L₀ t once transport limits; its charge is its thickness."""
+    p = PARAMETERS
+    cell = Cell(p)
+    cell.set_potential(0.2)
+    thickness = []
+    for time in (1e3, 4e3, 1.6e4):
+        cell.advance(time - cell.time)
+        thickness.append(cell.sei_thickness)
+    per_charge = 1e-9 / p.sei_charge_per_nm
+    assert thickness[-1] == pytest.approx(
+        np.sqrt(2 * per_charge * p.sei_rate * p.sei_throttle_thickness * 1.6e4), rel=0.02
+    )
+    assert thickness[2] / thickness[1] == pytest.approx(2.0, rel=0.02)
+    assert -cell.sei_charge == pytest.approx(cell.sei_thickness / per_charge * p.internal_area * p.area, rel=1e-9)
+    assert cell.irreversible == pytest.approx(0.3 * p.internal_area * cell.sei_thickness)
+
+
+def test_a_cell_that_rests_low_has_its_film_already() -> None:
+    """At 0.4 V a bare electrode cannot rest; a formed one starts a sweep without a spike of current."""
+    cell = Cell(PARAMETERS, initial_potential=0.4)
+    assert cell.sei_thickness == PARAMETERS.sei_formed_thickness
+    cell.set_potential(0.4, -8e-3, 0.97)
+    cell.advance(0.01)
+    assert abs(cell.current_density) < 0.2
+    assert Cell(PARAMETERS, initial_potential=1.7).sei_thickness == 0.0

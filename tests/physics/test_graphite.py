@@ -105,7 +105,7 @@ def field(seed: int = 3) -> FlakeField:
 
 
 def test_flakes_share_the_electrode_expansion() -> None:
-    """Caught up, the mean height is thickness × factor × v(x) to 1 % (sampling of areas); each flake has its own."""
+    """Caught up, the mean height is thickness × factor × v(x) to 1 % (areas are sampled); each flake has its own."""
     flakes = field()
     flakes.advance(1e5, 0.5, irreversible=50e-9)
     grid = np.linspace(0.0, 100e-6, 400, endpoint=False)

@@ -67,7 +67,8 @@ class Cell:
         state[k.X_SURFACE] = x0
         state[k.C_SPECIMEN] = state[k.C_REFERENCE] = state[k.C_SURFACE] = e.concentration
         self._state = state
-        self._x_start = x0
+        formed = potential < p.sei_potential and p.sei_rate > 0.0
+        state[k.SEI] = max(p.sei_initial_thickness, p.sei_formed_thickness if formed else 0.0)
         state[k.R_BATH] = self.resistance_between(0.0, p.reference_height)
         self.uncompensated_resistance = (state[k.R_BATH] + self._numbers[k.P_PORE_R]) / p.area
         self._reached_cut_off = False

@@ -21,6 +21,7 @@ _POSITIVE: Final = (
 _NOT_NEGATIVE: Final = (
     "reference_height", "film_resistance", "double_layer_capacitance", "response_time", "swelling_factor",
     "irreversible_factor", "density_slope", "bruggeman", "sei_rate", "sei_resistance_per_nm",
+    "sei_initial_thickness", "sei_formed_thickness",
 )  # fmt: skip
 
 
@@ -67,6 +68,8 @@ class CellParameters:
     sei_throttle_thickness: float
     sei_charge_per_nm: float
     sei_resistance_per_nm: float
+    sei_initial_thickness: float
+    sei_formed_thickness: float
     initial_potential: float
 
     def __post_init__(self) -> None:

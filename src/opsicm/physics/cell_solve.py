@@ -90,7 +90,7 @@ def residual(
     x = linear[0] + linear[1] * i_f
     film = parameters[P_FILM] + parameters[P_SEI_RESISTIVITY] * state[SEI]
     psi, dpsi = interface_potential(i_f, x, linear[1], state[C_SPECIMEN], parameters, ocp, film)
-    i_sei, dsei = sei_current(psi, state[SEI], parameters)
+    i_sei, dsei = sei_current(psi, h, state[SEI], parameters)
     capacitive = parameters[P_CAPACITANCE] / h
     i = i_f + capacitive * (psi - state[INTERFACE]) + i_sei
     di = 1.0 + (capacitive + dsei) * dpsi

@@ -136,21 +136,28 @@ def interface_potential(
 
 
 @compiled
-def sei_current(psi: float, thickness: float, parameters: Floats) -> tuple[float, float]:
-    """SEI formation current [A/m², ≤ 0] and its slope in ψ: a cathodic Tafel law throttled by the film.
+def sei_current(psi: float, h: float, thickness: float, parameters: Floats) -> tuple[float, float]:
+    """SEI formation current [A/m², ≤ 0] over a step of `h` [s] and its slope in ψ: a Tafel law throttled by the film.
 
-    i = −j e^{−(ψ − U)/(2V_T)} / (1 + e^{−(ψ − U)/(2V_T)} L/L₀): reaction-limited on bare graphite, diffusion-limited
-    (∝ 1/L) under a film, which gives the √t growth of aged cells.
+    i = −j e / (1 + e L/L₀), e = exp(−(ψ − U)/(2V_T)): reaction-limited on bare graphite, and under a film limited by
+    transport through it (∝ 1/L, hence √t growth; Peled, J. Electrochem. Soc. 126 (1979) 2047). L is the film at the
+    end of the step, dL = −V i h, which leaves a quadratic: an explicit L would let bare graphite at 0.1 V draw 1e5 j.
     """
     j = parameters[P_SEI_RATE]
     if j <= 0.0:
         return 0.0, 0.0
-    exponent = -(psi - parameters[P_SEI_POTENTIAL]) / (2.0 * parameters[P_THERMAL])
-    e = np.exp(min(exponent, 60.0))
-    throttle = 1.0 + e * thickness / parameters[P_SEI_THICKNESS]
+    two_thermal = 2.0 * parameters[P_THERMAL]
+    e = np.exp(min(-(psi - parameters[P_SEI_POTENTIAL]) / two_thermal, 40.0))
+    grown = parameters[P_SEI_VOLUME] * h * j * e
+    a = e / parameters[P_SEI_THICKNESS]
+    b = 1.0 - a * thickness
+    root = np.sqrt(b * b + 4.0 * a * (thickness + grown))
+    # Two forms of the same root, each free of cancellation on its side.
+    new = 2.0 * (thickness + grown) / (b + root) if b > 0.0 else (root - b) / (2.0 * a)
+    throttle = 1.0 + a * new
+    slope_of_new = (a * (new * new - thickness * new) - grown) / (2.0 * a * new + b)  # −dL/d ln e
     value = -j * e / throttle
-    slope = j * e / (throttle * throttle) / (2.0 * parameters[P_THERMAL])
-    return value, slope
+    return value, -value * (1.0 - a * (new - slope_of_new) / throttle) / two_thermal
 
 
 @compiled

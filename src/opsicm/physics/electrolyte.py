@@ -100,18 +100,20 @@ class Electrolyte:
         problems = []
         if not 0.0 <= self.transference < 1.0:
             problems.append(
-                Problem("transference number", f"{self.transference:g}", "it lies in 0 ≤ t+ < 1", "give the cation's")
+                Problem("transference", f"{self.transference:g}", "it lies in 0 ≤ t+ < 1", "give the cation's")
             )
         if not self.kappa_table[1:].min() > 0.0 or self.kappa_table[0] < 0.0:
             lowest = f"{self.kappa_table.min():g} S/m"
-            problems.append(Problem("conductivity", lowest, "it is positive where there is salt", "check the curve"))
+            problems.append(
+                Problem("conductivity_curve", lowest, "it is positive where there is salt", "check the curve")
+            )
         if not self.diffusivity_table.min() > 0.0:
             lowest = f"{self.diffusivity_table.min():g} m²/s"
-            problems.append(Problem("salt diffusivity", lowest, "it is positive", "check the curve"))
+            problems.append(Problem("diffusivity_1M", lowest, "it is positive", "check the curve"))
         if not 0.0 < self.concentration <= TABLE_END:
             value = f"{self.concentration:g} mol/m³"
-            problems.append(Problem("salt concentration", value, f"it lies in 0–{TABLE_END:g} mol/m³", "give mol/m³"))
-        for thing, number in (("thermodynamic factor", self.tdf), ("temperature", self.temperature)):
+            problems.append(Problem("concentration", value, f"it lies in 0–{TABLE_END:g} mol/m³", "give mol/m³"))
+        for thing, number in (("tdf", self.tdf), ("temperature", self.temperature)):
             if not number > 0.0:
                 problems.append(Problem(thing, f"{number:g}", "it is positive", "correct it"))
         if problems:

@@ -14,5 +14,9 @@ LEAVES: Final = {
         2.0, "C/m2", 0.5, "literature", "2F/9.59e-5 m³/mol (Li2CO3-like; Safari, J. Electrochem. Soc. 156 (2009) A145)"
     ),
     "sei_resistance_per_nm": Leaf(2.0, "Ohm cm2", 2.0, "literature", "2e5 Ω m (Safari 2009)"),
+    "sei_initial_thickness": Leaf(0.0, "nm", None, "assumed", "a fresh electrode that starts above sei_potential"),
+    "sei_formed_thickness": Leaf(
+        10.0, "nm", 10.0, "assumed", "the film of one that starts below: it cannot rest there bare"
+    ),
     "irreversible_factor": Leaf(0.3, "1", 0.3, "assumed", "share of the film's volume that shows as thickness"),
 }

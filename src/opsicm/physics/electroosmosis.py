@@ -64,7 +64,8 @@ def flow_conductance(
 
     Arguments as `ion_current.conductance`; `peclet` [1] as `electroosmotic_peclet`; shapes broadcast. u is the
     harmonic coordinate of the tip. Assumes constant D, irrotational flow, steady state. Fails beyond |Pe| = 60
-    and a ratio of 100 (refused). Source: steady convection–diffusion in u; derived in docs/explanations/pipette.md, section 6.
+    and a ratio of 100 (refused). Source: steady convection–diffusion in u
+    (docs/explanations/pipette.md, section 6).
     """
     both = positive_concentrations(c_in, c_out)
     ratio = float(np.exp(np.max(np.abs(np.log(both[0] / both[1])))))

@@ -153,5 +153,5 @@ def build(
     with bar, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         task = bar.add_task("solve", total=len(geometries))
         table = tip_table.build(pool.map(tip_table.column, geometries), lambda: bar.advance(task))
-    np.savez_compressed(target, allow_pickle=False, **table)
+    np.savez_compressed(target, **table)
     typer.echo(str(target))

@@ -1,6 +1,7 @@
 """Reference values of dR from NGSolve (hp finite elements), independent of this package.
 
-    python -m venv .venv-oracle && .venv-oracle/bin/pip install ngsolve && .venv-oracle/bin/python oracles/ngsolve_tip_field.py
+    python -m venv .venv-oracle && .venv-oracle/bin/pip install ngsolve
+    .venv-oracle/bin/python oracles/ngsolve_tip_field.py
 
 Own geometry, own mesh generator (Netgen, curved outer boundary), own elements; shares no code with opsicm.
 Writes tests/physics/tables/ngsolve_tip_field.csv: wall, cone_deg, distance, dR (R kappa a), R_ac (no sample).
@@ -51,7 +52,7 @@ def mesh_of(wall, slope, distance):
     def line(a, b, name, h):
         geo.Append(["line", a, b], leftdomain=1, rightdomain=0, bc=name, maxh=h)
 
-    # Anticlockwise: the axis or sample, the far arc from below up to the wall, the wall down, the face, the inner wall up.
+    # Anticlockwise: axis or sample, far arc from below up to the wall, wall down, face, inner wall up.
     if floor is not None:
         bottom, corner = at(0.0, floor), at(far, floor)
         line(axis_top, bottom, "axis", 0.6)

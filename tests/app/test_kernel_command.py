@@ -56,9 +56,9 @@ def test_bad_geometry_exits_2_with_value_and_limit(option: str, value: str, word
 
 
 def test_build_writes_what_the_package_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of the 140 columns, computed anew in processes, equal the shipped ones to rounding (1e-9)."""
+    """One of the 140 columns, computed anew in a process of its own, equals the shipped one to 1e-5 (round-off)."""
     all_of_them = tip_table.geometries()
-    chosen = [all_of_them[3], all_of_them[77]]
+    chosen = [all_of_them[77]]
     monkeypatch.setattr(tip_table, "geometries", lambda: chosen)
     columns: list[tip_table.Column] = []
 
@@ -71,7 +71,7 @@ def test_build_writes_what_the_package_ships(tmp_path: Path, monkeypatch: pytest
     made = RUN.invoke(kernel_command.app, ["build", "--out", str(tmp_path / "t.npz"), "--workers", "1"])
     assert made.exit_code == 0, made.output
     table = load_table("tip_field")
-    for column, index in zip(columns, (3, 77), strict=True):
+    for column, index in zip(columns, (77,), strict=True):
         wall, cone = divmod(index, table["cone_angle"].size)
         assert column[0] == pytest.approx(table["access"][wall, cone], abs=1e-7)
         np.testing.assert_allclose(column[1], table["log_dR_d"][wall, cone], atol=1e-5)

@@ -62,6 +62,9 @@ def test_negative_glass_and_positive_bias_push_liquid_out() -> None:
     peclet = electroosmotic_peclet(np.array([0.7, -0.7]), -0.03, 2.7e-10, 3e-3, 2.6e-10)
     assert peclet[0] == pytest.approx(-7.27, rel=1e-2)
     assert peclet[1] == -peclet[0]
+    assert effective_concentration(1000.0, 10.0, 0.0) == pytest.approx(float(log_mean(1000.0, 10.0)), rel=1e-7)
+    with pytest.raises(OutsideDomain, match="at most 100"):
+        effective_concentration(1000.0, 1.0, 0.0)
     with pytest.raises(OutsideDomain, match="within ±60"):
         effective_concentration(1000.0, 300.0, 100.0)
 

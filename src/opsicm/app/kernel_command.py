@@ -8,7 +8,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -152,6 +152,6 @@ def build(
     )
     with bar, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         task = bar.add_task("solve", total=len(geometries))
-        table = tip_table.build(pool.map(tip_table.column, geometries), lambda: bar.advance(task))
-    np.savez_compressed(target, allow_pickle=False, **table)
+        table: dict[str, Any] = dict(tip_table.build(pool.map(tip_table.column, geometries), lambda: bar.advance(task)))
+    np.savez_compressed(target, **table)
     typer.echo(str(target))

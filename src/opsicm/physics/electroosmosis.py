@@ -13,6 +13,7 @@ from opsicm.physics.ion_current import Curve, positive_concentrations
 F64 = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 _LIMIT: Final = 60.0  # [1] the salt's boundary layer is then 1/60 of the path, still resolved by 48 nodes
+_RATIO: Final = 100.0  # [1] of the two concentrations; 48 nodes then hold 1e-8
 IDENTIFIABLE: Final = 0.05  # [1] |dlnI/dlnc| below which a current says nothing useful about a concentration
 
 
@@ -63,9 +64,16 @@ def flow_conductance(
 
     Arguments as `ion_current.conductance`; `peclet` [1] as `electroosmotic_peclet`; shapes broadcast. u is the
     harmonic coordinate of the tip. Assumes constant D, irrotational flow, steady state. Fails beyond |Pe| = 60
-    (refused). Source: steady convection–diffusion in u; derived in docs/explanations/pipette.md, section 6.
+    and a ratio of 100 (refused). Source: steady convection–diffusion in u
+    (docs/explanations/pipette.md, section 6).
     """
-    inner, outer, Pe = np.broadcast_arrays(*positive_concentrations(c_in, c_out), _peclet_in_range(peclet))
+    both = positive_concentrations(c_in, c_out)
+    ratio = float(np.exp(np.max(np.abs(np.log(both[0] / both[1])))))
+    if ratio > _RATIO * (1.0 + 1e-9):
+        raise OutsideDomain(
+            Problem("ratio of concentrations", f"{ratio:g}", f"it must be at most {_RATIO:g}", "raise the smaller one")
+        )
+    inner, outer, Pe = np.broadcast_arrays(*both, _peclet_in_range(peclet))
     mean = np.sum(0.5 * _WEIGHTS / kappa(_profile(inner, outer, Pe)), axis=-1)
     return np.asarray(1.0 / (geometric_resistance * mean))
 

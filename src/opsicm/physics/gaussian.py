@@ -107,6 +107,7 @@ def gaussian_block(seed: int, channel: int, first_index: int, out: NDArray[np.fl
         low_key, high_key = _U32(key & _U(0xFFFFFFFF)), _U32(key >> _U(32))
         start = index & 0xFFFF
         count = min(n - done, 0x10000 - start)
-        for k in range(count):
-            out[done + k] = _normal(_word(low_key, high_key, _U32(start + k)))
+        part = out[done : done + count]  # an index that cannot be negative vectorises better
+        for k in range(part.shape[0]):
+            part[k] = _normal(_word(low_key, high_key, _U32(start) + _U32(k)))
         done += count

@@ -90,6 +90,56 @@ def _edges(numbers: Int, positions: F64, order: int) -> Edges:
     return Edges(positions[dofs[:, [0, -1]]], np.ascontiguousarray(dofs))
 
 
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Grid lines of the blocks: `across` r at z = 0, its two glass corners by index, and the z of each block."""
+
+    across: F64
+    inner_corner: int
+    outer_corner: int
+    below: F64
+    inside: F64
+    outside: F64
+
+
+def _lines(wall: float, slope: float, distance: float | None, fineness: Fineness) -> _Lines:
+    flange = math.isinf(wall)
+    b, glass = (1.0, 1.0) if flange else (wall, wall - 1.0)
+    gap = 10.0 * b if distance is None else distance
+    finest = min(1.0, glass, gap) * fineness.ratio**fineness.layers
+    far = fineness.far * (b + (0.0 if distance is None else distance))
+    scale = min(1.0, gap)
+    inner = 1.0 - shrinking(1.0, finest, fineness.ratio)[::-1]
+    face = np.empty(0) if flange else 1.0 + _between(glass, finest, fineness.ratio)[1:]
+    outer = b + _corner_to_far(finest, scale, far, fineness)[1:]
+    if distance is not None and distance <= 1.0:
+        below = shrinking(distance, finest, fineness.ratio)
+    else:
+        below = _corner_to_far(finest, 1.0, far if distance is None else distance, fineness)
+    top = fineness.top
+    if top is None:
+        top = fineness.inside / (1.0 - min(0.8, fineness.inside * slope)) if slope < 0.1 else fineness.inside / 0.4
+    return _Lines(
+        np.concatenate((inner, face, outer)),
+        inner.size - 1,
+        inner.size - 1 + face.size,
+        -below[::-1],
+        _corner_to_far(finest, scale, top, fineness),
+        _corner_to_far(finest, scale, far, fineness),
+    )
+
+
+def _on_top(first_row: Int, rows: int, count: int) -> Int:
+    """Node numbers of a block standing on `first_row`, with `rows` rows in all; new nodes from `count` on."""
+    new = count + np.arange(first_row.size * (rows - 1)).reshape(first_row.size, rows - 1)
+    return np.concatenate((first_row[:, None], new), axis=1)
+
+
+def _boundary(numbers: list[Int], positions: F64, order: int) -> Edges:
+    parts = [_edges(one, positions, order) for one in numbers]
+    return Edges(np.concatenate([e.ends for e in parts]), np.concatenate([e.dofs for e in parts]))
+
+
 def tip_mesh(
     wall: float, cone_angle: float, distance: float | None, fineness: Fineness, relief: Relief | None = None
 ) -> TipMesh:
@@ -98,79 +148,45 @@ def tip_mesh(
     `wall` = inf is a tube or cone in an infinite flange (no block D). `relief` h(r)/a [1] raises the sample round the
     axis, straight between the grid's own lines; it must stay below the tip.
     """
-    p = fineness.order
-    flange = math.isinf(wall)
-    glass = 1.0 if flange else wall - 1.0
-    b = 1.0 if flange else wall
-    gap = 10.0 * b if distance is None else distance
-    finest = min(1.0, glass, gap) * fineness.ratio**fineness.layers
-    far = fineness.far * (b + (0.0 if distance is None else distance))
-    scale = min(1.0, gap)
-    inner = 1.0 - shrinking(1.0, finest, fineness.ratio)[::-1]
-    outer = _corner_to_far(finest, scale, far, fineness)
-    x = (
-        np.concatenate((inner, 1.0 + outer[1:]))
-        if flange
-        else np.concatenate((inner, 1.0 + _between(glass, finest, fineness.ratio)[1:], b + outer[1:]))
-    )
-    if distance is None:
-        below = -_corner_to_far(finest, 1.0, far, fineness)[::-1]
-    elif distance > 1.0:
-        below = -_corner_to_far(finest, 1.0, distance, fineness)[::-1]
-    else:
-        below = -shrinking(distance, finest, fineness.ratio)[::-1]
-    slope = math.tan(cone_angle)
-    top = fineness.top
-    if top is None:
-        top = fineness.inside / (1.0 - min(0.8, fineness.inside * slope)) if slope < 0.1 else fineness.inside / 0.4
-    above_in = _corner_to_far(finest, scale, top, fineness)
-    above_out = _corner_to_far(finest, scale, far, fineness)
+    p, slope = fineness.order, math.tan(cone_angle)
+    lines = _lines(wall, slope, distance, fineness)
+    x, zB, zA = _fill(lines.across, p), _fill(lines.below, p), _fill(lines.inside, p)
+    at_one, at_b = lines.inner_corner * p, lines.outer_corner * p
 
-    xB, zB = _fill(x, p), _fill(below, p)
-    number_B = np.arange(xB.size * zB.size).reshape(xB.size, zB.size)
-    rB, hB = np.broadcast_arrays(xB[:, None], zB[None, :])
+    B = np.arange(x.size * zB.size).reshape(x.size, zB.size)
+    zB_bent = np.broadcast_to(zB, B.shape)
     if relief is not None and distance is not None:
-        hB = zB[None, :] * (1.0 - relief(xB) / distance)[:, None]
-    at_one, at_b = (inner.size - 1) * p, int(np.argmin(np.abs(xB - b)))
-    zA = _fill(above_in, p)
-    xA = xB[: at_one + 1]
-    number_A = np.concatenate(
-        (number_B[: at_one + 1, -1:], number_B.size + np.arange(xA.size * (zA.size - 1)).reshape(xA.size, -1)), axis=1
-    )
-    rA, hA = xA[:, None] * (1.0 + zA * slope), np.broadcast_to(zA, (xA.size, zA.size))
-    parts = [(number_B, rB, hB), (number_A, rA, hA)]
-    count = number_B.size + xA.size * (zA.size - 1)
-    edge_out: list[Int] = []
-    glass_edges = [number_A[-1]]
-    if not flange:
-        glass_edges.append(number_B[at_one : at_b + 1, -1])
-        zD, sD = _fill(above_out, p), xB[at_b:]
-        number_D = np.concatenate(
-            (number_B[at_b:, -1:], count + np.arange(sD.size * (zD.size - 1)).reshape(sD.size, -1)), axis=1
-        )
-        count += sD.size * (zD.size - 1)
-        parts.append((number_D, sD[:, None] + zD * slope * b, np.broadcast_to(zD, (sD.size, zD.size))))
-        edge_out += [number_D[-1], number_D[:, -1]]
-        glass_edges.append(number_D[0])
-    edge_out.append(number_B[-1])
+        zB_bent = zB * (1.0 - relief(x) / distance)[:, None]
+    A = _on_top(B[: at_one + 1, -1], zA.size, B.size)
+    blocks = [
+        (B, np.broadcast_to(x[:, None], B.shape), zB_bent),
+        (A, x[: at_one + 1, None] * (1.0 + zA * slope), np.broadcast_to(zA, A.shape)),
+    ]
+    cut, glass = [B[-1]], [A[-1]]
+    count = B.size + A.size - A.shape[0]
     if distance is None:
-        edge_out.append(number_B[:, 0])
+        cut.append(B[:, 0])
+    if not math.isinf(wall):
+        zD = _fill(lines.outside, p)
+        D = _on_top(B[at_b:, -1], zD.size, count)
+        count += D.size - D.shape[0]
+        blocks.append((D, x[at_b:, None] + zD * slope * wall, np.broadcast_to(zD, D.shape)))
+        cut += [D[-1], D[:, -1]]
+        glass += [B[at_one : at_b + 1, -1], D[0]]
 
     positions = np.empty((count, 2))
-    for number, r, h in parts:
-        positions[number.ravel(), 0], positions[number.ravel(), 1] = r.ravel(), h.ravel()
-    dofs = np.concatenate([_windows(number, p) for number, _, _ in parts])
+    for number, r, z in blocks:
+        positions[number.ravel(), 0], positions[number.ravel(), 1] = r.ravel(), z.ravel()
+    dofs = np.concatenate([_windows(number, p) for number, _, _ in blocks])
     corners = positions[dofs[:, [0, 0, -1, -1], [0, -1, 0, -1]]].reshape(-1, 2, 2, 2)
-    out = [_edges(numbers, positions, p) for numbers in edge_out]
-    wet = [_edges(numbers, positions, p) for numbers in glass_edges]
     return TipMesh(
         Mesh(corners, dofs, count, p),
-        _edges(number_B[:, 0], positions, p),
-        Edges(np.concatenate([e.ends for e in out]), np.concatenate([e.dofs for e in out])),
-        _edges(number_A[:, -1], positions, p),
-        Edges(np.concatenate([e.ends for e in wet]), np.concatenate([e.dofs for e in wet])),
+        _edges(B[:, 0], positions, p),
+        _boundary(cut, positions, p),
+        _edges(A[:, -1], positions, p),
+        _boundary(glass, positions, p),
         positions,
         (0.0, 0.0 if distance is None else -distance),
         None if slope == 0.0 else (0.0, -1.0 / slope),
-        top,
+        float(lines.inside[-1]),
     )

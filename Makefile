@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test check faults bench docs clean lock
+.PHONY: demo test check bench realdata long clean lock
 
 $(VENV)/.run: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opsicm needs Python 3.11 or later, this is " + sys.version)'
@@ -31,6 +31,14 @@ test: check
 
 bench: $(VENV)/.run
 	$(BIN)/opsicm bench --json bench.json
+
+# Measured approach curves of others: the finite-element template against the hyperbola. Fails without the data folder.
+realdata: $(VENV)/.run
+	$(BIN)/python scripts/realdata_approach.py
+
+# The long forms of tests that have a short one in `make test`.
+long: $(VENV)/.test
+	OPSICM_LONG=1 $(BIN)/python -m pytest tests/physics
 
 lock:
 	./lock.sh

@@ -18,7 +18,7 @@ from opsicm.instruments.hop import HopTiming, start
 from opsicm.twin.hop_loop import Instrument, Motion, Slice, run_samples
 timing = HopTiming(1e-4, 1e-4, 4e-4, 0.0, 9e-9, 10000)
 settings = timing.settings(5e-7, 3e-5, 0.02, 5e-6)
-instrument = Instrument(0.7e-9, 1.0, 1.0, 0.0, 0.0, 3e-13, 3e-10)
+instrument = Instrument(0.7e-9, 1.0, 1.0, 0.0, 0.0, 1e-5, 3e-13, 3e-10)
 moments, measured = np.zeros((1, 5), np.int64), np.full((1, 5), np.inf)
 counts = np.empty((20000, 2), np.int16)
 run_samples(start(0.0), Motion(0.0, 3e-9, 0), settings, instrument, Slice(3e-9, 3e-9, 0.0, 0.0), 20000, 0, 1, 1, 2**62,

@@ -271,3 +271,25 @@ def test_soc_counts_from_the_last_delithiated_cut_off(laboratory: Laboratory) ->
     assert soc[0] == pytest.approx(0.0, abs=1e-3)
     after = soc[np.searchsorted(t, 4.05)]
     assert abs(after) < 0.02, "at the second cycle's start SOC counts from anew"
+
+
+def test_no_hop_is_made_while_the_cell_moves_the_bulk_current(laboratory: Laboratory) -> None:
+    # A jump of 0.8 V: the transient alone drops the current by 2 % in a few ms, and every fall would stop in mid-air.
+    text = PROGRAM.replace("rest: {for_s: 1.5}", "hold: {potential_V: 1.2, for_s: 1.5}").replace(
+        'during: "cell[0]"', "for_s: 1.4"
+    )
+    run = laboratory.run(text, RIG.replace("initial_V: 0.4", "initial_V: 1.2"))
+    said = [(fact.t_ns, fact.data["message"]) for fact in run.facts if fact.kind == "quality"]
+    assert said[0][1] == "waiting at the top"
+    assert said[1][1] == "hopping again"
+    after = run.hops["t_ns"].values > 1_500_000_000
+    assert run.hops["t_ns"].values[after].min() > said[1][0]
+    # One point: all heights within the noise and a little swelling of each other, none in mid-air.
+    held = after & (run.hops["step"].values == "probe[1]")
+    assert np.ptp(run.hops["z_stop"].values[held]) < 0.3e-6
+
+
+def test_a_surface_at_the_end_of_the_scanner_stops_the_run(laboratory: Laboratory) -> None:
+    done = execution(laboratory, TEXT, rig=RIG.replace("z_range_um: 20", "z_range_um: 5"))
+    assert done.ending.outcome == "fault"
+    assert "the scanner ends at -2.5 and 2.5 µm" in str(done.ending.error)

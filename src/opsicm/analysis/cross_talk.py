@@ -34,7 +34,13 @@ def ten_hop_change(series: HopSeries, current_scatter: float) -> Result:
     trace = xr.DataArray(change, dims="hop", coords={"t": ("hop", series.t[_WINDOW // 2 : _WINDOW // 2 + change.size])})
     u = 100.0 * np.sqrt(2.0) * current_scatter / abs(float(np.mean(series.current)))
     return Result(
-        "ten_hop_bulk_change", float(change.max()), float(u), "%", _METHOD, flags={"bad_hops": series.bad}, trace=trace
+        "ten_hop_bulk_change",
+        float(change.max()),
+        float(u),
+        "%",
+        _METHOD,
+        flags={"bad_hops": series.bad, "restless_hops": series.restless},
+        trace=trace,
     )
 
 
@@ -69,4 +75,12 @@ def height_cross_talk(series: HopSeries, fall_time: float, distance_98: float) -
     residual = i[worst] - i[worst].mean() - slope[worst] * dt[worst]
     slope_u = np.sqrt((residual**2).sum() / 29.0 / (dt[worst] ** 2).sum())
     u = float(nm[worst] * slope_u / abs(slope[worst])) if slope[worst] else 0.0
-    return Result(name, float(nm[worst]), u, "nm", method, flags={"bad_hops": series.bad}, trace=trace)
+    return Result(
+        name,
+        float(nm[worst]),
+        u,
+        "nm",
+        method,
+        flags={"bad_hops": series.bad, "restless_hops": series.restless},
+        trace=trace,
+    )

@@ -63,7 +63,7 @@ def _of_branch(
         series.height[inside], dims="hop", coords={"t": ("hop", series.t[inside])}, attrs={"units": "m"}
     )
     heights = [_height(series, moment, drift_to_height) for moment in moments]
-    flags = {"bad_hops": series.bad}
+    flags = {"bad_hops": series.bad, "restless_hops": series.restless}
     percent = 100.0 / thickness
     (h0, u0), (h1, u1), (h2, u2) = heights
     pairs = {

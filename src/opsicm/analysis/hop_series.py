@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from opsicm.physics.drift import SHARE
+
 _MEDIAN_TO_SIGMA: Final = 1.4826  # of a Gaussian's median absolute deviation
 _JUMP: Final = 6.0
 
@@ -24,6 +26,7 @@ class HopSeries:
     cell_current: NDArray[np.float64]
     setpoint: float
     bad: int
+    restless: int
 
     @property
     def size(self) -> int:
@@ -32,8 +35,14 @@ class HopSeries:
 
 
 def hop_series(hops: xr.Dataset) -> HopSeries:
-    """The hops of `hops` that ended in contact (outcome 0); the others are counted, not averaged."""
-    good = hops["outcome"].values == 0
+    """The hops of `hops` that ended in contact (outcome 0) while the bulk current stood still enough to tell.
+
+    The others are counted, not averaged: `bad` ended otherwise, `restless` had a reference that moved by more than half
+    the setpoint from the hop before or to the hop after (`physics.drift`).
+    """
+    contact = hops["outcome"].values == 0
+    moving = _restless_hops(hops)
+    good = contact & ~moving
     take = {name: hops[name].values[good] for name in ("t_ns", "z_stop", "i_ref", "cell_potential", "cell_current")}
     setpoint = float(np.median(hops["setpoint"].values)) if hops.sizes["hop"] else float("nan")
     return HopSeries(
@@ -43,8 +52,18 @@ def hop_series(hops: xr.Dataset) -> HopSeries:
         take["cell_potential"],
         take["cell_current"],
         setpoint,
-        int(np.count_nonzero(~good)),
+        int(np.count_nonzero(~contact)),
+        int(np.count_nonzero(contact & moving)),
     )
+
+
+def _restless_hops(hops: xr.Dataset) -> NDArray[np.bool_]:
+    i_ref, setpoint = hops["i_ref"].values, hops["setpoint"].values
+    if i_ref.size < 2:
+        return np.zeros(i_ref.size, bool)
+    step = np.abs(np.diff(i_ref)) / np.maximum(np.abs(i_ref[1:]), 1e-30)
+    beside = np.maximum(np.append(step, 0.0), np.insert(step, 0, 0.0))
+    return np.asarray(beside > SHARE * setpoint)
 
 
 def scatter(values: NDArray[np.float64]) -> float:

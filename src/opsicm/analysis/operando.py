@@ -66,7 +66,14 @@ def _sample_period(hops: xr.Dataset) -> float:
 
 def _hop_count(hops: xr.Dataset, series: HopSeries) -> Result:
     method = "hop records; good ones ended in contact"
-    return Result("hops", float(hops.sizes["hop"]), 0.0, "1", method, flags={"bad_hops": series.bad})
+    return Result(
+        "hops",
+        float(hops.sizes["hop"]),
+        0.0,
+        "1",
+        method,
+        flags={"bad_hops": series.bad, "restless_hops": series.restless},
+    )
 
 
 def _height_scatter(series: HopSeries) -> Result:
@@ -75,7 +82,13 @@ def _height_scatter(series: HopSeries) -> Result:
     trace = xr.DataArray(series.height, dims="hop", coords={"t": ("hop", series.t)}, attrs={"units": "m"})
     method = "standard deviation of one height, from second differences of successive hops"
     return Result(
-        "height_scatter", sigma * 1e9, float(u * 1e9), "nm", method, flags={"bad_hops": series.bad}, trace=trace
+        "height_scatter",
+        sigma * 1e9,
+        float(u * 1e9),
+        "nm",
+        method,
+        flags={"bad_hops": series.bad, "restless_hops": series.restless},
+        trace=trace,
     )
 
 

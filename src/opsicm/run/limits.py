@@ -18,8 +18,9 @@ LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, no
 class Limits:
     """Raises `LimitCrossed` when the cell or the pipette leaves the envelope or the surface is lost."""
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(self, envelope: Envelope, z_range: tuple[float, float]) -> None:
         self._envelope = envelope
+        self._z_range = z_range
         self._missed = 0
 
     def cell(self, reading: CellReading) -> None:
@@ -57,6 +58,18 @@ class Limits:
                 )
             )
 
+    def _scanner(self, record: Any) -> None:
+        low, high = self._z_range
+        if not low < record["z_min"] <= record["z_stop"] < high:
+            raise LimitCrossed(
+                Problem(
+                    "pipette height",
+                    f"{record['z_stop'] * 1e6:.3f} µm at hop {record['hop']}",
+                    f"the scanner ends at {low * 1e6:g} and {high * 1e6:g} µm",
+                    "bring the surface to mid-range by the coarse stage",
+                )
+            )
+
     def hops(self, records: NDArray[Any]) -> None:
         """Outcomes of hops: an overload stops at once, a lost surface after `LOST_AFTER` misses in a row."""
         for record in records:
@@ -80,5 +93,6 @@ class Limits:
                         "bring the pipette nearer by hand, allow a longer approach, or clean the tip",
                     )
                 )
+            self._scanner(record)
         if records.size:
             self.pipette(float(np.max(np.abs(records["i_ref"]))))

@@ -16,6 +16,7 @@ from opsicm.facts.fact import Fact, Kind, Track
 from opsicm.instruments.cell_control import CellReading, OpenCircuit, PotentialRamp
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.roles import HopPlan
+from opsicm.physics.drift import drift_per_fall, restless
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hop, Line, Park, ProbeStep
 from opsicm.record.recorder import Reading, Recorder
@@ -29,6 +30,7 @@ _HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its 
 # After a change of control the bias needs the new potential, and then its slope: readings at 2, 22 and 32 ms. A current
 # switched on charges the double layer first; a slope taken at once would be that one's.
 _SETTLED_NS: Final = (2_000_000, 22_000_000, 32_000_000)
+_REST_NS: Final = 50_000_000  # a look at the bulk current while it is too restless to hop
 _FINEST_ROW: Final = 0.1  # [s]
 _ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep, while the pipette is parked
 
@@ -71,7 +73,7 @@ class Runner:
         timing = rig.hop_controller.timing
         bias = experiment.pipette.bias
         self._bias = BiasTracker(rig.amplifier, bias)
-        self._limits = Limits(experiment.envelope)
+        self._limits = Limits(experiment.envelope, rig.scanner.z_range)
         self._probe = ProbeTrack(experiment.probe, timing, experiment.envelope.approach, bias)
         self._actions = cell_actions(experiment.cell, experiment.specimen.area, capacity)
         self._action: CellAction | None = None
@@ -80,6 +82,8 @@ class Runner:
         self._began_charge = 0.0
         self._handed_over: int | None = None
         self._soc_zero = 0.0
+        self._currents: list[tuple[int, float]] = []
+        self._waiting = False
         self._seq = 0
 
     def run(self) -> Ending:
@@ -179,6 +183,7 @@ class Runner:
             else:
                 self._rig.clock.wait_until(at_ns + settled_ns)
             self._bias.follow(self._rig.potentiostat.read())
+            self._notice(self._rig.amplifier.read()[0])
 
     # -- probe ------------------------------------------------------------------------------------------------------
 
@@ -200,9 +205,31 @@ class Runner:
         ends = (self._end_ns(), self._probe.ends_ns(step) if step is not None else None)
         until = min([now + _TURN_NS, *(end for end in ends if end is not None and end > now)])
         if isinstance(step, Hop | Line):
-            self._run_plan(self._probe.plan(step, now, until, self._bias.trusted_ns))
+            self._run_plan(
+                self._probe.dwell(step, min(until, now + _REST_NS))
+                if self._restless(step)
+                else self._probe.plan(step, now, until, self._bias.trusted_ns)
+            )
         else:
             self._rig.clock.wait_until(min(until, now + min(self._row_period_ns(), self._bias.trusted_ns)))
+
+    def _notice(self, current: float) -> None:
+        """Remember the last two bulk currents and when they were read."""
+        self._currents = [*self._currents[-1:], (self._rig.clock.now_ns(), current)]
+
+    def _restless(self, step: Hop | Line) -> bool:
+        """Whether the cell moves the bulk current so fast that a fall would stop for it and not for the surface."""
+        if len(self._currents) < 2 or self._currents[0][0] == self._currents[1][0]:
+            return False
+        (t0, before), (t1, after) = self._currents
+        drift = drift_per_fall(before, after, (t1 - t0) * 1e-9, step.amplitude / step.fall_rate)
+        waits = restless(drift, step.setpoint)
+        if waits != self._waiting:
+            self._waiting = waits
+            what = "waiting at the top" if waits else "hopping again"
+            data = {"message": what, "drift_per_fall": drift, "setpoint": step.setpoint}
+            self._fact("quality", "probe", self._probe.path, data)
+        return waits
 
     def _row_period_ns(self) -> int:
         control = self._action.control if self._action is not None else None
@@ -228,6 +255,7 @@ class Runner:
         cell = self._rig.potentiostat.read()
         current, command = self._rig.amplifier.read()
         self._limits.pipette(current)
+        self._notice(current)
         soc = None
         if self._capacity is not None:
             soc = -(cell.charge - self._soc_zero) / self._capacity

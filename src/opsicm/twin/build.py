@@ -159,6 +159,7 @@ def _instrument(numbers: Numbers, pipette: Pipette) -> Instrument:
         # A one-pole low-pass leaves gain/(2 - gain) of the variance of white samples.
         numbers.current_noise / math.sqrt(gain / (2.0 - gain)),
         numbers.height_noise,
+        numbers.z_reach,
         numbers.current_range / _FULL_SCALE,
         numbers.z_reach / _FULL_SCALE,
     )

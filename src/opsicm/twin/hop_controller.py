@@ -62,8 +62,8 @@ class TwinHopController:
         return self._start_height
 
     def safe(self) -> None:
-        """Withdraw by the start height, at once."""
-        self._probe.z += self._start_height
+        """Withdraw by the start height, at once, as far as the scanner goes."""
+        self._probe.z = min(self._probe.z + self._start_height, self._probe.instrument.z_reach)
         self._probe.z_command = self._probe.z
         self._segment = -1
 

@@ -34,6 +34,7 @@ class Instrument(NamedTuple):
     filter_gain: float  # 1 - exp(-dt/tau) of the amplifier's low-pass
     current_noise: float  # [A] of a sample before the filter
     height_noise: float  # [m] of the height sensor
+    z_reach: float  # [m] where the scanner ends, above and below its zero
     current_scale: float  # [A/count]
     height_scale: float  # [m/count]
 
@@ -112,7 +113,8 @@ def run_samples(
         bulk = now.bulk_from + w * (now.bulk_to - now.bulk_from)
         swelling = now.swelling_from + w * (now.swelling_to - now.swelling_from)
         below = surface[min(hop, hops - 1)] if hops > 0 else -1.0
-        z += instrument.scanner_gain * (state.z_command - z)
+        reachable = max(-instrument.z_reach, min(instrument.z_reach, state.z_command))
+        z += instrument.scanner_gain * (reachable - z)
         gap = z - below - swelling
         sample = first_sample + k
         white = instrument.current_noise * current_draw[k % _DRAWN]

@@ -24,7 +24,9 @@ _SURFACE: Final = -3e-6
 _BULK: Final = 3.6e-9
 _SEED: Final = 1
 _TIMING: Final = HopTiming(4e-3, 4e-3, 4e-4, 3e-4, 9.5e-9, 10_000)
-_INSTRUMENT: Final = Instrument(0.687e-9, 1 - np.exp(-0.05), 1 - np.exp(-0.314), 3.5e-12, 0.3e-9, 3.05e-13, 3.05e-10)
+_INSTRUMENT: Final = Instrument(
+    0.687e-9, 1 - np.exp(-0.05), 1 - np.exp(-0.314), 3.5e-12, 0.3e-9, 1e-5, 3.05e-13, 3.05e-10
+)
 
 Noise = Callable[[int, int, int], NDArray[np.float32]]
 

@@ -1,0 +1,192 @@
+"""Results of a run on arrays made by hand: what they are, what they are worth, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from opsicm.analysis.branches import branches, time_at_charge
+from opsicm.analysis.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
+from opsicm.analysis.expansion import expansion_results
+from opsicm.analysis.hop_series import HopSeries, hop_series, scatter, value_at
+from opsicm.analysis.operando import Setting, operando_results
+from opsicm.analysis.result import Result
+from opsicm.physics.drift import drift_per_fall, restless
+
+Floats = NDArray[np.float64]
+
+
+def series(t: Floats, height: Floats, current: Floats) -> HopSeries:
+    zeros = np.zeros_like(t)
+    return HopSeries(t, height, current, zeros, zeros, 0.02, 0, 0)
+
+
+def test_scatter_is_the_standard_deviation_whatever_the_trend() -> None:
+    random = np.random.default_rng(1)
+    t = np.arange(4000.0)
+    noise = random.normal(0.0, 0.7, t.size)
+    assert scatter(noise + 0.01 * t) == pytest.approx(0.7, rel=0.05)
+    jumped = noise + 50.0 * (t > 2000)
+    assert scatter(jumped) == pytest.approx(0.7, rel=0.05)
+
+
+def test_scatter_of_converter_counts_does_not_sit_on_their_lattice() -> None:
+    random = np.random.default_rng(2)
+    found = {scatter(np.round(random.normal(0.0, 2.0, 500))) for _ in range(20)}
+    assert len(found) == 20
+    assert np.mean(list(found)) == pytest.approx(math.hypot(2.0, 1 / math.sqrt(12)), rel=0.03)
+
+
+def test_scatter_of_too_few_values_is_no_number() -> None:
+    assert math.isnan(scatter(np.zeros(4)))
+    assert scatter(np.zeros(50)) == 0.0
+
+
+def test_value_at_covers_the_truth_as_often_as_it_says() -> None:
+    random = np.random.default_rng(3)
+    t = np.linspace(0.0, 10.0, 200)
+    inside = 0
+    for _ in range(400):
+        value, u, _ = value_at(t, 5.0 + 0.3 * t + random.normal(0.0, 1.0, t.size), 10.0, 15)
+        inside += abs(value - 8.0) < 2.16 * u  # Student's t for 13 degrees of freedom at 95 %
+    assert 0.92 < inside / 400 < 0.98
+
+
+def test_branches_turn_where_the_charge_does() -> None:
+    t = np.linspace(0.0, 300.0, 3001)
+    charge = -np.interp(t, [0, 10, 110, 120, 220, 300], [0, 0, 5, 5, 0.5, 0.5])
+    found = branches(t, charge)
+    assert [branch.kind for branch in found] == ["lithiation", "delithiation"]
+    assert found[0].charge == pytest.approx(-5.0)
+    assert found[1].charge == pytest.approx(4.5)
+    assert time_at_charge(t, charge, found[0], 0.5) == pytest.approx(60.0, abs=0.2)
+    assert time_at_charge(t, charge, found[1], 0.5) == pytest.approx(170.0, abs=0.2)
+
+
+@given(cycles=st.integers(1, 5), noise=st.floats(0.0, 0.01))
+@settings(max_examples=20, deadline=None)
+def test_every_cycle_has_its_two_branches(cycles: int, noise: float) -> None:
+    t = np.arange(0.0, 100.0 * cycles, 0.5)
+    charge = -np.abs(np.sin(np.pi * t / 100.0)) + noise * np.random.default_rng(4).normal(size=t.size)
+    kinds = [branch.kind for branch in branches(t, charge)]
+    assert kinds == ["lithiation", "delithiation"] * cycles
+
+
+@pytest.mark.parametrize("charge", [np.zeros(100), np.zeros(2), np.zeros(0)])
+def test_no_charge_no_branch(charge: Floats) -> None:
+    assert branches(np.arange(float(charge.size)), charge) == []
+
+
+def test_expansion_is_the_height_between_the_turns_over_the_thickness() -> None:
+    random = np.random.default_rng(5)
+    t = np.arange(0.0, 200.0, 0.1)
+    charge = -np.interp(t, [0, 100, 200], [0, 2, 0])
+    height = np.interp(t, [0, 50, 100, 200], [0, 400e-9, 1000e-9, 100e-9]) + random.normal(0.0, 1e-9, t.size)
+    found = {r.name: r for r in expansion_results(series(t, height, np.full(t.size, 3e-9)), t, charge, 20e-6, 0.0)}
+    assert _near(found["expansion_lithiation"], 5.0)
+    assert _near(found["expansion_lithiation_first_half"], 2.0)
+    assert _near(found["expansion_lithiation_second_half"], 3.0)
+    assert _near(found["expansion_delithiation"], -4.5)
+    assert _near(found["height_change_lithiation"], 1000.0)
+    u = found["height_change_lithiation"].u
+    assert u is not None
+    # Two ends of a line through 15 points: sigma √(1/15 + …), a little over half a nanometre together.
+    assert 0.3 < u < 1.2
+
+
+def _near(result: Result, truth: float) -> bool:
+    assert result.value is not None
+    assert result.u is not None
+    # A straight line through 15 hops about a corner is off by the corner: allow it beside 4 u.
+    return abs(result.value - truth) < 4 * result.u + 0.01 * abs(truth)
+
+
+def test_a_branch_that_the_hops_do_not_cover_says_so() -> None:
+    t = np.arange(0.0, 200.0, 0.1)
+    charge = -np.interp(t, [0, 100, 200], [0, 2, 0])
+    early = t < 60
+    found = expansion_results(series(t[early], t[early] * 1e-9, np.full(early.sum(), 3e-9)), t, charge, 20e-6, 0.0)
+    assert {r.outcome for r in found} == {"not covered"}
+    assert all("hop during all of it" in r.reason and r.value is None for r in found)
+
+
+def test_ten_hops_in_a_row() -> None:
+    current = np.full(50, 2e-9)
+    current[30] = 2.02e-9
+    result = ten_hop_change(series(np.arange(50.0), current, current), 0.0)
+    assert result.value == pytest.approx(100 * 0.02 / 2.002, rel=1e-6)
+    assert ten_hop_change(series(np.arange(9.0), current[:9], current[:9]), 0.0).outcome == "too few hops"
+
+
+def test_half_a_percent_of_the_reference_costs_eight_nanometres() -> None:
+    # The project's physics, section 4: "a 0.5 % slip of the reference at a 2 % setpoint costs about 8 nm".
+    assert 0.005 * height_per_relative_current(0.02, 33.6e-9) == pytest.approx(8e-9, rel=0.1)
+
+
+def test_cross_talk_is_drift_times_fall_time_over_the_slope() -> None:
+    t = np.arange(0.0, 40.0, 0.08)
+    current = 3e-9 * (1 + 1e-3 * t)
+    result = height_cross_talk(series(t, t, current), 0.067, 33.6e-9)
+    expected = 1e9 * 1e-3 / 1.001 * 0.067 * height_per_relative_current(0.02, 33.6e-9)
+    assert result.value == pytest.approx(expected, rel=0.01)
+
+
+def test_drift_during_a_fall_against_the_setpoint() -> None:
+    assert drift_per_fall(1.0, 1.1, 1.0, 0.1) == pytest.approx(0.1 / 1.1 * 0.1)
+    assert drift_per_fall(1.0, 0.0, 1.0, 0.1) == math.inf
+    assert restless(0.011, 0.02)
+    assert not restless(0.009, 0.02)
+
+
+def hops_of(i_ref: Floats, outcome: int = 0) -> xr.Dataset:
+    n = i_ref.size
+    columns: dict[str, NDArray[np.generic]] = {
+        "t_ns": np.arange(n, dtype=np.int64) * 80_000_000,
+        "z_stop": np.zeros(n),
+        "i_ref": i_ref,
+        "cell_potential": np.zeros(n),
+        "cell_current": np.zeros(n),
+        "setpoint": np.full(n, 0.02),
+        "outcome": np.full(n, outcome, np.uint8),
+        "pixel": np.zeros(n, np.int32),
+        "segment": np.ones(n, np.int32),
+        "sample_fall": np.arange(n, dtype=np.int64) * 8000,
+        "sample_stop": np.arange(n, dtype=np.int64) * 8000 + 6700,
+        "bias_residual": np.zeros(n),
+        "x": np.zeros(n),
+        "y": np.zeros(n),
+    }
+    return xr.Dataset({name: ("hop", values) for name, values in columns.items()})
+
+
+def test_hops_on_a_moving_reference_are_counted_and_left_out() -> None:
+    i_ref = np.full(20, 3e-9)
+    i_ref[10:] = 3.1e-9
+    found = hop_series(hops_of(i_ref))
+    assert (found.size, found.bad, found.restless) == (18, 0, 2)
+    assert hop_series(hops_of(i_ref, outcome=1)).size == 0
+
+
+def empty_rows(n: int) -> tuple[xr.Dataset, xr.Dataset]:
+    t = np.arange(n, dtype=np.int64) * 10**9
+    cell = {name: ("row", np.zeros(n)) for name in ("potential", "current", "charge")}
+    slow = {name: ("row", np.zeros(n)) for name in ("pipette_current", "bias_residual")}
+    return xr.Dataset({"t_ns": ("row", t), **cell}), xr.Dataset({"t_ns": ("row", t), **slow})
+
+
+@pytest.mark.parametrize("n", [0, 1, 4])
+@pytest.mark.parametrize("rows", [0, 1, 10])
+def test_nothing_much_gives_named_outcomes_never_an_exception(n: int, rows: int) -> None:
+    cell, slow = empty_rows(rows)
+    results = operando_results(hops_of(np.full(n, 3e-9)), cell, slow, Setting(28e-6, 33.6e-9))
+    assert results
+    for result in results:
+        assert (result.value is None) == (result.outcome != "ok")
+        if result.value is None:
+            assert result.reason

@@ -255,8 +255,13 @@ class Cell:
     @property
     def expansion(self) -> float:
         """Thickness over that at x = 0 [m]: thickness × factor × relative volume change, + `irreversible`."""
-        swelling = mean_volume_change(self._x, self._particle[0])
-        return self.parameters.thickness * self.parameters.swelling_factor * swelling + self.irreversible
+        p = self.parameters
+        return p.thickness * p.swelling_factor * self.volume_change + self.irreversible
+
+    @property
+    def volume_change(self) -> float:
+        """Relative volume change of the graphite [1], mean over the particle: more than that of the mean x on a front."""
+        return float(mean_volume_change(self._x, self._particle[0]))
 
     @property
     def sei_thickness(self) -> float:

@@ -49,9 +49,8 @@ def main(target: Path) -> None:
             stages = ", ".join(f"{name} {f:.2f}" for name, f in zip(STAGES, fractions, strict=True) if f > 0.005)
             whole = flakes.height(np.arange(300)[None, :] / 3e6, np.arange(300)[:, None] / 3e6).mean()
             sys.stdout.write(f"at {cell.set_point:.3f} V: x {cell.stoichiometry:.3f}, stages {stages}\n")
-            sys.stdout.write(
-                f"thickness +{cell.expansion * 1e9:.0f} nm, mean of the lagging flakes +{whole * 1e9:.0f} nm (they lag by 33 s on average)\n"
-            )
+            sys.stdout.write(f"thickness +{cell.expansion * 1e9:.0f} nm, ")
+            sys.stdout.write(f"mean of the lagging flakes +{whole * 1e9:.0f} nm (they lag by 33 s on average)\n")
     rest = flakes.height(np.arange(300)[None, :] / 3e6, np.arange(300)[:, None] / 3e6).mean()
     assert abs(rest - cell.expansion) < 0.02 * cell.expansion + 1e-9  # caught up
     sys.stdout.write(

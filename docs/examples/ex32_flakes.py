@@ -54,7 +54,8 @@ def main(target: Path) -> None:
     rest = flakes.height(np.arange(300)[None, :] / 3e6, np.arange(300)[:, None] / 3e6).mean()
     assert abs(rest - cell.expansion) < 0.02 * cell.expansion + 1e-9  # caught up
     sys.stdout.write(
-        f"after the cycle: film {cell.sei_thickness * 1e9:.1f} nm, +{cell.irreversible * 1e9:.0f} nm of thickness stay\n"
+        f"after the cycle: film {cell.sei_thickness * 1e9:.1f} nm, "
+        f"+{cell.irreversible * 1e9:.0f} nm of thickness stay\n"
     )
     curve = Curves(
         Axis("set potential", "V vs Li/Li⁺"), Axis("thickness gained", "nm"), tuple(lines), "97 % iR compensation"

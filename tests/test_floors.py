@@ -29,7 +29,7 @@ TRESPASSES = {
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from importlinter.cli import lint_imports_command; sys.path.insert(0, 'src'); lint_imports_command()"
+    code = "import sys; from importlinter.cli import lint_imports_command as lint; sys.path.insert(0, 'src'); lint()"
     return subprocess.run(
         [sys.executable, "-c", code, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -103,7 +103,7 @@ def test_the_reference_is_the_mean_over_its_samples_alone() -> None:
 
 def test_duration_is_what_a_hop_over_a_surface_at_rest_takes() -> None:
     state, count = start(0.0), 0
-    tops = []
+    tops: list[int] = []
     while len(tops) < 3:
         state, event = step(state, SETTINGS, surface_at(-1e-6)(state.z_command), state.z_command)
         count += 1

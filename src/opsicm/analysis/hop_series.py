@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 _MEDIAN_TO_SIGMA: Final = 1.4826  # of a Gaussian's median absolute deviation
+_JUMP: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,19 @@ def hop_series(hops: xr.Dataset) -> HopSeries:
 def scatter(values: NDArray[np.float64]) -> float:
     """Standard deviation of one value, from what a parabola through its neighbours does not explain.
 
-    Second differences x[k-1] - 2 x[k] + x[k+1] have variance 6 sigma² for white noise on any straight trend; their
-    median absolute deviation is blind to jumps. Assumes noise that is white from value to value. Fails below 5 values
-    (NaN). Source: von Neumann et al., Ann. Math. Stat. 1941, 12, 153, for the first difference.
+    Second differences x[k-1] - 2 x[k] + x[k+1] have variance 6 sigma² for white noise on any straight trend. Those
+    beyond six times their median absolute deviation are jumps and left out; of the rest the root mean square is taken,
+    not the median itself: a median of converter counts sits on the converter's lattice. Assumes noise that is white
+    from value to value. Fails below 5 values (NaN). Source: von Neumann et al., Ann. Math. Stat. 1941, 12, 153, for the
+    first difference.
     """
     if values.size < 5:
         return float("nan")
     second = np.diff(values, 2)
-    return float(_MEDIAN_TO_SIGMA * np.median(np.abs(second - np.median(second))) / np.sqrt(6.0))
+    second = second - np.median(second)
+    usual = np.abs(second) <= _JUMP * _MEDIAN_TO_SIGMA * np.median(np.abs(second))
+    kept = second[usual] if np.any(second[usual]) else second
+    return float(np.sqrt(np.mean(kept**2) / 6.0))
 
 
 def value_at(

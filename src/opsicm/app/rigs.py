@@ -10,10 +10,10 @@ from typing import Any
 
 from opsicm.errors import BadInput
 from opsicm.instruments.rig import Rig
-from opsicm.physics.approach import distance_98
 from opsicm.physics.cell import Cell, Terms
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
 from opsicm.physics.pipette import Pipette, geometric_resistance
+from opsicm.physics.tip_field import distance_98
 from opsicm.preflight.prediction import RigNumbers
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment

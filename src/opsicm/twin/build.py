@@ -12,12 +12,13 @@ import numpy as np
 from opsicm.facts.channel import Channel, channel
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.rig import Rig
-from opsicm.physics.approach import distance_98, hyperbola_constant
+from opsicm.physics.approach import hyperbola_constant
 from opsicm.physics.cell import Cell
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.noise import thermal_current_density
 from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.surface import rough_surface
+from opsicm.physics.tip_field import distance_98
 from opsicm.protocol.rig_file import LoadedRig
 from opsicm.twin import settings as twin_settings
 from opsicm.twin.devices import (

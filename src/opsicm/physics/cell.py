@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from opsicm.constants import FARADAY, GAS_CONSTANT
 from opsicm.errors import OutsideDomain, Problem
 from opsicm.physics import cell_step as k
 from opsicm.physics.bath_mixing import convection_vector
@@ -16,6 +15,7 @@ from opsicm.physics.cell_outcome import CellStopped, Terms
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.cell_solve import CUT_OFF, march
 from opsicm.physics.cell_trace import TRACE_COLUMNS, Trace, march_and_record
+from opsicm.physics.cell_vector import parameter_vector
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.swelling import mean_volume_change
 
@@ -51,7 +51,7 @@ class Cell:
         self._particle[0, :shells], self._particle[1] = particle.volume, particle.conductance
         self._particle[2, 0] = particle.surface_half
         self._rate = np.full(shells + 1, p.particle_diffusivity / p.particle_radius**2)
-        self._numbers = self._parameter_vector(tolerance)
+        self._numbers = parameter_vector(p, grid.n_pores > 0, tolerance)
         self._first_step = np.inf if np.isinf(tolerance) else 1e-3
         self._control = np.zeros(k.CONTROL_SIZE)
         self._limits = np.array([-np.inf, np.inf])
@@ -73,27 +73,6 @@ class Cell:
         self.uncompensated_resistance = (state[k.R_BATH] + self._numbers[k.P_PORE_R]) / p.area
         self._reached_cut_off = False
         self.set_open_circuit()
-
-    def _parameter_vector(self, tolerance: float) -> Floats:
-        p, e = self.parameters, self.parameters.electrolyte
-        v = np.zeros(k.PARAMETERS_SIZE)
-        v[k.P_THERMAL] = GAS_CONSTANT * e.temperature / FARADAY
-        v[k.P_TRANSFERENCE], v[k.P_UD] = e.transference, e.diffusion_potential
-        v[k.P_AREAL] = p.areal_capacity
-        v[k.P_KINETIC] = p.exchange_current_density * p.internal_area
-        v[k.P_C_STANDARD] = 1000.0
-        v[k.P_FILM] = p.film_resistance / p.internal_area
-        v[k.P_CAPACITANCE] = p.double_layer_capacitance * p.internal_area
-        v[k.P_PORE_FACTOR] = p.porosity**p.bruggeman
-        if self._first:
-            v[k.P_PORE_R] = p.thickness / (3.0 * v[k.P_PORE_FACTOR] * float(e.conductivity(e.concentration)))
-        v[k.P_Z_REFERENCE] = p.reference_height
-        v[k.P_SEI_RATE] = p.sei_rate * p.internal_area
-        v[k.P_SEI_POTENTIAL], v[k.P_SEI_THICKNESS] = p.sei_potential, p.sei_throttle_thickness
-        v[k.P_SEI_VOLUME] = 1e-9 / p.sei_charge_per_nm / p.internal_area
-        v[k.P_SEI_RESISTIVITY] = p.sei_resistance_per_nm / 1e-9 / p.internal_area
-        v[k.P_TOLERANCE] = tolerance
-        return v
 
     # ---- control ----
 
@@ -254,9 +233,14 @@ class Cell:
 
     @property
     def expansion(self) -> float:
-        """Thickness over that at x = 0 [m]: thickness × factor × relative volume change, + `irreversible`."""
-        swelling = mean_volume_change(self._x, self._particle[0])
-        return self.parameters.thickness * self.parameters.swelling_factor * swelling + self.irreversible
+        """Thickness gained over x = 0 [m]: thickness × factor × volume change, + `irreversible`."""
+        p = self.parameters
+        return p.thickness * p.swelling_factor * self.volume_change + self.irreversible
+
+    @property
+    def volume_change(self) -> float:
+        """Relative volume change of the graphite [1], mean over the particle; not that of the mean x."""
+        return float(mean_volume_change(self._x, self._particle[0]))
 
     @property
     def sei_thickness(self) -> float:
@@ -265,7 +249,7 @@ class Cell:
 
     @property
     def irreversible(self) -> float:
-        """The part of `expansion` that stays [m]: the SEI's volume per specimen area × `irreversible_factor`."""
+        """The part of `expansion` that stays [m]: SEI volume per specimen area × `irreversible_factor`."""
         return self.sei_thickness * self.parameters.internal_area * self.parameters.irreversible_factor
 
     @property

@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from opsicm.errors import OutsideDomain, Problem
-from opsicm.physics.swelling import relative_volume_change
 
 Floats = NDArray[np.float64]
 
@@ -15,14 +14,14 @@ Floats = NDArray[np.float64]
 class FlakeField:
     """Flakes tile the plane (nearest seed, periodic in a square); each follows the electrode with own lag and share.
 
-    A flake's own stoichiometry obeys dx_k/dt = (x − x_k)/τ_k, solved exactly for x held over a step. Its height over
-    that at x = 0 is thickness × factor × s_k × v(x_k) plus s'_k × the irreversible part. Shares are lognormal with
+    A flake's own volume change obeys dv_k/dt = (v − v_k)/τ_k, solved exactly for v held over a step. Its height over
+    that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal with
     area-weighted mean 1, so that the field's mean is the electrode's own expansion once all have caught up. Assumed:
     the two spreads and the independence of lag and share; a real coating's flakes also tilt and slide.
     """
 
     def __init__(
-        self, *, seed: int, thickness: float, swelling_factor: float, stoichiometry: float, flake_size: float = 3.5e-6,
+        self, *, seed: int, thickness: float, swelling_factor: float, volume_change: float, flake_size: float = 3.5e-6,
         tile: float = 100e-6, share_spread: float = 0.4, lag: float = 20.0, lag_spread: float = 1.0,
     ) -> None:  # fmt: skip
         """`thickness`, `flake_size`, `tile` [m]; spreads are standard deviations of logarithms; `lag` median [s]."""
@@ -41,12 +40,12 @@ class FlakeField:
         self.irreversible_share /= area @ self.irreversible_share
         self.area_fraction = area
         self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
-        self.stoichiometry = np.full(n, stoichiometry)
+        self.volume_change = np.full(n, volume_change)
         self.irreversible = 0.0
 
-    def advance(self, dt: float, stoichiometry: float, irreversible: float = 0.0) -> None:
-        """Let every flake follow the electrode's mean x for `dt` [s]; `irreversible` [m] is the cell's at the end."""
-        self.stoichiometry += (stoichiometry - self.stoichiometry) * -np.expm1(-dt / self.lag)
+    def advance(self, dt: float, volume_change: float, irreversible: float = 0.0) -> None:
+        """Let every flake follow the electrode's `volume_change` [1] for `dt` [s]; `irreversible` [m] at the end."""
+        self.volume_change += (volume_change - self.volume_change) * -np.expm1(-dt / self.lag)
         self.irreversible = irreversible
 
     def flake_at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.intp]:
@@ -57,6 +56,6 @@ class FlakeField:
 
     def height(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Height over the bare, empty electrode [m] at points [m] of any shape, now."""
-        rise = self._amplitude * self.share * relative_volume_change(self.stoichiometry)
+        rise = self._amplitude * self.share * self.volume_change
         rise = rise + self.irreversible_share * self.irreversible
         return np.asarray(rise[self.flake_at(x, y)])

@@ -208,7 +208,7 @@ def bench(
         write_rows(rows, json)
 
 
-_GROUPS = {"kernel": "opsicm.app.kernel_command"}
+_GROUPS = {"kernel": "opsicm.app.kernel_command", "parameters": "opsicm.app.parameters_command"}
 
 
 def _mount(arguments: list[str]) -> None:

@@ -72,12 +72,13 @@ def demo(
     from opsicm.app.demo import headline
     from opsicm.app.run_results import results_of, write_report
     from opsicm.app.terminal import out as console
-    from opsicm.app.terminal import print_results
+    from opsicm.app.terminal import print_results, working
     from opsicm.protocol.packaged import experiment_path
     from opsicm.record.reader import Run
 
     path, code = _run(experiment_path("short/e09_height_during_voltammogram.yaml"), out, None, seed, "max")
-    report = write_report(path, None)
+    with working("drawing the report"):
+        report = write_report(path, None)
     with Run(path) as run:
         print_results(headline(results_of(run)), run.title)
     console.print(f"run file  {path}")
@@ -139,11 +140,12 @@ def analyse(
 ) -> None:
     """All results that apply to a run or a file, each with uncertainty, unit and method."""
     from opsicm.app.sources import results_of_path
-    from opsicm.app.terminal import print_json, print_results
+    from opsicm.app.terminal import print_json, print_results, working
 
     records: list[dict[str, Any]] = []
     for path in runs:
-        results = results_of_path(path, columns)
+        with working(f"analysing {path}"):
+            results = results_of_path(path, columns)
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:
             print_results(results, str(path))
@@ -162,8 +164,11 @@ def report(
     """Write a self-contained HTML report with the figures; print where it is."""
     from opsicm.app.sources import report_of_path
     from opsicm.app.terminal import out as console
+    from opsicm.app.terminal import working
 
-    console.print(str(report_of_path(run, output, columns)), markup=False)
+    with working("drawing the report"):
+        target = report_of_path(run, output, columns)
+    console.print(str(target), markup=False)
 
 
 @app.command(epilog="Example: opsicm identify scan.sicm")

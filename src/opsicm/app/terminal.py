@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -65,6 +65,11 @@ def run_progress() -> Iterator[Callable[[RunProgress], None]]:
             progress.update(task, completed=now.t_ns * 1e-9, total=total, shown=shown)
 
         yield update
+
+
+def working(what: str) -> AbstractContextManager[object]:
+    """A spinner on standard error while something takes its seconds; silent where that is no terminal."""
+    return err.status(what) if err.is_terminal else nullcontext()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class BiasTracker:
     def trusted_ns(self) -> int:
         """How long the present ramp may be left alone: as long as a bend or a kink of the potential costs little.
 
-        Short right after a change of control, when only the program's slope is known; it grows at most twofold a turn.
+        Short right after a change of control, when only the program's slope is known; it grows about twofold a turn.
         """
         return self._trusted_ns
 
@@ -54,7 +54,7 @@ class BiasTracker:
             elapsed_ns = reading.t_ns - last.t_ns
             slope = (reading.potential - last.potential) / (elapsed_ns * 1e-9)
             bend = max(abs(slope - self._slope) / _BEND, abs(slope) / _KINK, 1e-9)
-            self._trusted_ns = round(max(min(1e9 / bend, 2 * elapsed_ns, _LONGEST_NS), _SHORTEST_NS))
+            self._trusted_ns = round(max(min(1e9 / bend, 2 * elapsed_ns + _SHORTEST_NS, _LONGEST_NS), _SHORTEST_NS))
             self._slope = slope
         self._last = reading
         volts = command_for(self.tip_potential, reading.potential)

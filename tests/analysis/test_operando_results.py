@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 def series(t: Floats, height: Floats, current: Floats) -> HopSeries:
     zeros = np.zeros_like(t)
-    return HopSeries(t, height, current, zeros, zeros, 0.02, 0, 0)
+    return HopSeries(t, height, current, zeros, zeros, 0.02, 0, 0, np.ones(t.size, np.int64))
 
 
 def test_scatter_is_the_standard_deviation_whatever_the_trend() -> None:
@@ -112,6 +112,8 @@ def test_a_branch_that_the_hops_do_not_cover_says_so() -> None:
     charge = -np.interp(t, [0, 100, 200], [0, 2, 0])
     early = t < 60
     found = expansion_results(series(t[early], t[early] * 1e-9, np.full(early.sum(), 3e-9)), t, charge, 20e-6, 0.0)
+    # The delithiation had no hops at all: it is not mentioned. The lithiation had some: it says that they end early.
+    assert [r.name for r in found] == ["expansion_lithiation"]
     assert {r.outcome for r in found} == {"not covered"}
     assert all("hop during all of it" in r.reason and r.value is None for r in found)
 
@@ -159,6 +161,7 @@ def hops_of(i_ref: Floats, outcome: int = 0) -> xr.Dataset:
         "sample_fall": np.arange(n, dtype=np.int64) * 8000,
         "sample_stop": np.arange(n, dtype=np.int64) * 8000 + 6700,
         "bias_residual": np.zeros(n),
+        "step": np.full(n, "probe[0]", object),
         "x": np.zeros(n),
         "y": np.zeros(n),
     }
@@ -175,8 +178,11 @@ def test_hops_on_a_moving_reference_are_counted_and_left_out() -> None:
 
 def empty_rows(n: int) -> tuple[xr.Dataset, xr.Dataset]:
     t = np.arange(n, dtype=np.int64) * 10**9
-    cell = {name: ("row", np.zeros(n)) for name in ("potential", "current", "charge")}
-    slow = {name: ("row", np.zeros(n)) for name in ("pipette_current", "bias_residual")}
+    cell: dict[str, tuple[str, NDArray[np.generic]]] = {
+        name: ("row", np.zeros(n)) for name in ("potential", "current", "charge")
+    }
+    cell["control"] = ("row", np.full(n, "open_circuit", object))
+    slow = {name: ("row", np.zeros(n)) for name in ("pipette_current", "bias_residual", "coarse_z")}
     return xr.Dataset({"t_ns": ("row", t), **cell}), xr.Dataset({"t_ns": ("row", t), **slow})
 
 
@@ -184,7 +190,7 @@ def empty_rows(n: int) -> tuple[xr.Dataset, xr.Dataset]:
 @pytest.mark.parametrize("rows", [0, 1, 10])
 def test_nothing_much_gives_named_outcomes_never_an_exception(n: int, rows: int) -> None:
     cell, slow = empty_rows(rows)
-    results = operando_results(hops_of(np.full(n, 3e-9)), cell, slow, Setting(28e-6, 33.6e-9))
+    results = operando_results(hops_of(np.full(n, 3e-9)), cell, slow, Setting(28e-6, 33.6e-9, 100.0, 0.7, 1e-5))
     assert results
     for result in results:
         assert (result.value is None) == (result.outcome != "ok")

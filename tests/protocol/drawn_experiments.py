@@ -16,7 +16,7 @@ from opsicm.protocol.specimen import Electrolyte, Specimen
 from opsicm.protocol.twin_settings import Terms, Twin
 
 # No surrogates: they are no characters. No control characters but these: a title may hold them, in quotes.
-TITLES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40) | st.sampled_from(
+TITLES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40) | st.sampled_from(
     [
         "off",
         "1e-3",

@@ -10,30 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
+_REST: Final = 1e-4  # of a branch's charge: what a rest before or after it may pass
 _TURN: Final = 0.1  # of the whole charge swing: a smaller turn is a relaxation, not a branch
+
+
+Kind = Literal["lithiation", "delithiation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
     """A stretch [start, stop] in s with the charge [C] at its ends; `charge` < 0 is lithium taken up."""
 
-    kind: Literal["lithiation", "delithiation"]
+    kind: Kind
     start: float
     stop: float
     charge: float
 
 
-def branches(t: NDArray[np.float64], charge: NDArray[np.float64]) -> list[Branch]:
+def branches(t: NDArray[np.float64], charge: NDArray[np.float64], floor: float = 0.0) -> list[Branch]:
     """Branches of a charge record: `t` [s], `charge` [C] since the start, both (n,), in time order.
 
     Branches turn where the charge does, not where the potential does: after the vertex of a voltammogram the specimen
     still takes lithium up for a while. Turns smaller than a tenth of the whole swing are no turns. Fails (empty list)
-    when no charge has passed.
+    when no more than `floor` [C] has passed.
     """
     if t.size < 3:
         return []
     swing = float(np.ptp(charge))
-    if swing <= 0.0:
+    if swing <= floor:
         return []
     turns = {0, t.size - 1}
     for sign in (1.0, -1.0):
@@ -44,8 +48,23 @@ def branches(t: NDArray[np.float64], charge: NDArray[np.float64]) -> list[Branch
     for a, b in pairwise(edges):
         passed = float(charge[b] - charge[a])
         if abs(passed) >= _TURN * swing:
-            found.append(Branch("lithiation" if passed < 0.0 else "delithiation", float(t[a]), float(t[b]), passed))
+            # A rest before or after belongs to no branch: it begins and ends where its charge does.
+            share = (charge[a : b + 1] - charge[a]) / passed
+            begin = a + int(np.flatnonzero(share <= _REST)[-1])
+            end = a + int(np.flatnonzero(share >= 1.0 - _REST)[0])
+            kind: Kind = "lithiation" if passed < 0.0 else "delithiation"
+            found.append(Branch(kind, float(t[begin]), float(t[end]), float(charge[end] - charge[begin])))
     return found
+
+
+def branch_names(found: list[Branch]) -> list[str]:
+    """`lithiation`, `delithiation`; numbered from 1 where a kind occurs more than once."""
+    names, seen = [], {"lithiation": 0, "delithiation": 0}
+    for branch in found:
+        seen[branch.kind] += 1
+        repeated = sum(other.kind == branch.kind for other in found) > 1
+        names.append(f"{branch.kind}_{seen[branch.kind]}" if repeated else branch.kind)
+    return names
 
 
 def time_at_charge(t: NDArray[np.float64], charge: NDArray[np.float64], branch: Branch, share: float) -> float:

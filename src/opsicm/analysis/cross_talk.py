@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 
-from opsicm.analysis.hop_series import HopSeries
+from opsicm.analysis.hop_series import HopSeries, unbroken
 from opsicm.analysis.result import Result, failed
 from opsicm.physics.approach import hyperbola_constant, hyperbola_distance, hyperbola_slope
 
@@ -29,9 +29,15 @@ def ten_hop_change(series: HopSeries, current_scatter: float) -> Result:
     if series.size < _WINDOW:
         reason = f"{series.size} good hops; ten in a row are needed: hop for longer"
         return failed("ten_hop_bulk_change", "%", _METHOD, "too few hops", reason)
-    windows = sliding_window_view(series.current, _WINDOW)
+    whole = unbroken(series, _WINDOW)
+    if not whole.any():
+        return failed(
+            "ten_hop_bulk_change", "%", _METHOD, "too few hops", "no ten hops follow each other without a pause"
+        )
+    windows = sliding_window_view(series.current, _WINDOW)[whole]
     change = 100.0 * np.ptp(windows, axis=1) / np.abs(windows.mean(axis=1))
-    trace = xr.DataArray(change, dims="hop", coords={"t": ("hop", series.t[_WINDOW // 2 : _WINDOW // 2 + change.size])})
+    t_middle = series.t[_WINDOW // 2 : _WINDOW // 2 + whole.size][whole]
+    trace = xr.DataArray(change, dims="hop", coords={"t": ("hop", t_middle)})
     u = 100.0 * np.sqrt(2.0) * current_scatter / abs(float(np.mean(series.current)))
     return Result(
         "ten_hop_bulk_change",
@@ -64,8 +70,11 @@ def height_cross_talk(series: HopSeries, fall_time: float, distance_98: float) -
     name, method = "height_cross_talk", "drift of the reference over one fall, through the approach curve's slope"
     if series.size < 31:
         return failed(name, "nm", method, "too few hops", f"{series.size} good hops; 31 are needed: hop for longer")
-    t = sliding_window_view(series.t, 31)
-    i = sliding_window_view(series.current, 31)
+    whole = unbroken(series, 31)
+    if not whole.any():
+        return failed(name, "nm", method, "too few hops", "no 31 hops follow each other without a pause")
+    t = sliding_window_view(series.t, 31)[whole]
+    i = sliding_window_view(series.current, 31)[whole]
     dt = t - t.mean(axis=1, keepdims=True)
     slope = (dt * i).sum(axis=1) / (dt**2).sum(axis=1)
     drift = np.abs(slope / i.mean(axis=1)) * fall_time

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.branches import Branch, branches, time_at_charge
+from opsicm.analysis.branches import Branch, branch_names, branches, time_at_charge
 from opsicm.analysis.hop_series import HopSeries, value_at
 from opsicm.analysis.result import Result, failed
 
@@ -26,25 +26,25 @@ def expansion_results(
     cell_charge: NDArray[np.float64],
     thickness: float,
     drift_to_height: float,
+    charge_floor: float = 0.0,
 ) -> list[Result]:
     """Height and volume change of every branch, and of its halves by charge (SOC 0–50–100 % of the branch).
 
-    `cell_t` [s], `cell_charge` [C] (n,); `thickness` [m]; `drift_to_height` [m·s] turns a relative drift of the
-    reference [1/s] into a height error (fall time × dz/dlnI). dV/V = dh/thickness: assumes that the electrode swells
-    along its normal only. Fails per branch, with a reason, where the hops do not cover it.
+    `cell_t` [s], `cell_charge` [C] (n,) of the whole run; `thickness` [m]; `drift_to_height` [m·s] turns a relative
+    drift of the reference [1/s] into a height error (fall time × dz/dlnI); `charge_floor` [C] is no charge at all.
+    dV/V = dh/thickness: assumes that the electrode swells along its normal only. Branches that no hop accompanies are
+    left out; one that the hops accompany in part fails, with the reason.
     """
-    found = branches(cell_t, cell_charge)
+    found = branches(cell_t, cell_charge, charge_floor)
     if not found or series.size < 3:
         why = "no charge was passed" if not found else f"{series.size} good hops; at least 3 are needed"
         outcome = "no branch" if not found else "no hops"
         return [failed("expansion_lithiation", "%", _METHOD, outcome, f"{why}: sweep or hop for longer")]
     results: list[Result] = []
-    counts = {"lithiation": 0, "delithiation": 0}
-    repeated = {kind: sum(b.kind == kind for b in found) > 1 for kind in counts}
-    for branch in found:
-        counts[branch.kind] += 1
-        name = f"{branch.kind}_{counts[branch.kind]}" if repeated[branch.kind] else branch.kind
-        results.extend(_of_branch(name, branch, series, cell_t, cell_charge, thickness, drift_to_height))
+    for name, branch in zip(branch_names(found), found, strict=True):
+        overlap = min(branch.stop, series.t[-1]) - max(branch.start, series.t[0])
+        if overlap > 0.01 * (branch.stop - branch.start):
+            results.extend(_of_branch(name, branch, series, cell_t, cell_charge, thickness, drift_to_height))
     return results
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from opsicm.physics.drift import SHARE
@@ -27,6 +28,7 @@ class HopSeries:
     setpoint: float
     bad: int
     restless: int
+    segment: NDArray[np.int64]
 
     @property
     def size(self) -> int:
@@ -34,14 +36,17 @@ class HopSeries:
         return self.t.size
 
 
-def hop_series(hops: xr.Dataset) -> HopSeries:
+def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSeries:
     """The hops of `hops` that ended in contact (outcome 0) while the bulk current stood still enough to tell.
 
     The others are counted, not averaged: `bad` ended otherwise, `restless` had a reference that moved by more than half
-    the setpoint from the hop before or to the hop after (`physics.drift`).
+    the setpoint from the hop before or to the hop after (`physics.drift`), or a bias that missed `tip_potential` [V] by
+    more than half the setpoint.
     """
     contact = hops["outcome"].values == 0
     moving = _restless_hops(hops)
+    if tip_potential:
+        moving |= np.abs(hops["bias_residual"].values) > SHARE * hops["setpoint"].values * abs(tip_potential)
     good = contact & ~moving
     take = {name: hops[name].values[good] for name in ("t_ns", "z_stop", "i_ref", "cell_potential", "cell_current")}
     setpoint = float(np.median(hops["setpoint"].values)) if hops.sizes["hop"] else float("nan")
@@ -54,6 +59,7 @@ def hop_series(hops: xr.Dataset) -> HopSeries:
         setpoint,
         int(np.count_nonzero(~contact)),
         int(np.count_nonzero(contact & moving)),
+        hops["segment"].values[good].astype(np.int64),
     )
 
 
@@ -62,8 +68,22 @@ def _restless_hops(hops: xr.Dataset) -> NDArray[np.bool_]:
     if i_ref.size < 2:
         return np.zeros(i_ref.size, bool)
     step = np.abs(np.diff(i_ref)) / np.maximum(np.abs(i_ref[1:]), 1e-30)
+    # A step from one segment to the next says nothing about a fall.
+    step[np.diff(hops["segment"].values) != 0] = 0.0
     beside = np.maximum(np.append(step, 0.0), np.insert(step, 0, 0.0))
     return np.asarray(beside > SHARE * setpoint)
+
+
+def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
+    """Which windows of `window` hops in a row have no gap: one segment, and no pause of more than two periods in them.
+
+    [size - window + 1]; empty when there are fewer hops.
+    """
+    if series.size < window:
+        return np.zeros(0, bool)
+    period = np.median(np.diff(series.t))
+    gap = (np.diff(series.t) > 2.0 * period) | (np.diff(series.segment) != 0)
+    return np.asarray(~np.any(sliding_window_view(gap, window - 1), axis=1))
 
 
 def scatter(values: NDArray[np.float64]) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -13,43 +15,75 @@ from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.voltammogram import cell_results
 
+# Of the capacity: less charge than this has not passed, a smaller current (in capacities per hour) has not flowed.
+_NOTHING: Final = 1e-5
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the results need besides the arrays: `thickness` [m] of the specimen, `distance_98` [m] of the pipette."""
+    """What the results need besides the arrays.
+
+    `thickness` [m] and `capacity` [C] of the specimen, `distance_98` [m] and `tip_potential` [V] of the pipette,
+    `sample_period` [s].
+    """
 
     thickness: float
     distance_98: float
+    capacity: float
+    tip_potential: float
+    sample_period: float
 
 
 def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting: Setting) -> list[Result]:
     """Results of one run: expansion per branch, hopping quality, ten-hop check, cell and pipette currents, bias.
 
-    `hops` [hop], `cell` and `slow` [row] as the run file holds them. A run without hops gives named outcomes.
+    `hops` [hop], `cell` and `slow` [row] as the run file holds them. A run without hops gives named outcomes. Where a
+    run hops in several steps or at several points, each has its own results, named after its step.
     """
-    return [*_probe_results(hops, cell, setting), *cell_results(cell, slow), *_bias_results(hops, slow)]
+    floor = _NOTHING * setting.capacity
+    return [
+        *_probe_results(hops, cell, setting),
+        *cell_results(cell, slow, floor, floor / 3600.0),
+        *_bias_results(hops, slow),
+    ]
 
 
 def _probe_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list[Result]:
     if not hops.sizes["hop"]:
         reason = "the run has no hops: add a hop or line step to the probe program"
         return [failed("hops", "1", "hop records with outcome contact", "no hops", reason)]
-    series = hop_series(hops)
-    lines = np.unique(hops["pixel"].values).size > 1
+    groups = list(_points(hops))
+    results: list[Result] = []
+    for name, group in groups:
+        found = _point_results(group, cell, setting)
+        results.extend(found if len(groups) == 1 else [replace(r, name=f"{r.name} {name}") for r in found])
+    return results
+
+
+def _points(hops: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Hops by segment: a step that hops. Heights of two segments stand on two coarse heights and never mix."""
+    steps, segments = hops["step"].values, hops["segment"].values
+    for segment in np.unique(segments):
+        chosen = np.flatnonzero(segments == segment)
+        yield str(steps[chosen[0]]), hops.isel(hop=chosen)
+
+
+def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list[Result]:
+    series = hop_series(hops, setting.tip_potential)
     results = [_hop_count(hops, series)]
     if series.size < 5:
-        reason = f"{series.size} of {hops.sizes['hop']} hops ended in contact: see their outcomes"
+        reason = f"{series.size} of {hops.sizes['hop']} hops ended in contact on a quiet current: see their outcomes"
         return [*results, failed("height_scatter", "nm", "", "too few hops", reason)]
-    fall_time = float(np.median((hops["sample_stop"] - hops["sample_fall"]).values)) * _sample_period(hops)
-    if lines:
+    fall_time = float(np.median((hops["sample_stop"] - hops["sample_fall"]).values)) * setting.sample_period
+    if np.unique(hops["pixel"].values).size > 1:
         reason = "heights of a line belong to many points; this version analyses hops at one point"
         return [*results, failed("expansion_lithiation", "%", "", "not one point", reason)]
     drift_to_height = fall_time * height_per_relative_current(series.setpoint, setting.distance_98)
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
-    during = (t >= series.t[0] - 1.0) & (t <= series.t[-1] + 1.0)
+    floor = _NOTHING * setting.capacity
     return [
         *results,
-        *expansion_results(series, t[during], charge[during], setting.thickness, drift_to_height),
+        *expansion_results(series, t, charge, setting.thickness, drift_to_height, floor),
         _height_scatter(series),
         _period(series),
         ten_hop_change(series, scatter(series.current)),
@@ -57,51 +91,35 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
     ]
 
 
-def _sample_period(hops: xr.Dataset) -> float:
-    """[s] per sample, from two hops of one segment: the clock is the record's own."""
-    same = hops["segment"].values == hops["segment"].values[0]
-    samples, t_ns = hops["sample_stop"].values[same], hops["t_ns"].values[same]
-    return float((t_ns[-1] - t_ns[0]) * 1e-9 / (samples[-1] - samples[0])) if samples[-1] > samples[0] else float("nan")
+def _flags(series: HopSeries) -> dict[str, int]:
+    return {"bad_hops": series.bad, "restless_hops": series.restless}
 
 
 def _hop_count(hops: xr.Dataset, series: HopSeries) -> Result:
-    method = "hop records; good ones ended in contact"
-    return Result(
-        "hops",
-        float(hops.sizes["hop"]),
-        0.0,
-        "1",
-        method,
-        flags={"bad_hops": series.bad, "restless_hops": series.restless},
-    )
+    method = "hop records; good ones ended in contact while the bulk current stood still"
+    return Result("hops", float(hops.sizes["hop"]), 0.0, "1", method, flags=_flags(series))
 
 
 def _height_scatter(series: HopSeries) -> Result:
     sigma = scatter(series.height)
-    u = sigma / np.sqrt(2.0 * max(series.size - 3, 1))
+    # Second differences of neighbours are correlated: 35/18 times the variance that as many free numbers would have.
+    u = sigma * np.sqrt(35.0 / 18.0 / (2.0 * max(series.size - 3, 1)))
     trace = xr.DataArray(series.height, dims="hop", coords={"t": ("hop", series.t)}, attrs={"units": "m"})
     method = "standard deviation of one height, from second differences of successive hops"
-    return Result(
-        "height_scatter",
-        sigma * 1e9,
-        float(u * 1e9),
-        "nm",
-        method,
-        flags={"bad_hops": series.bad, "restless_hops": series.restless},
-        trace=trace,
-    )
+    return Result("height_scatter", sigma * 1e9, float(u * 1e9), "nm", method, flags=_flags(series), trace=trace)
 
 
 def _period(series: HopSeries) -> Result:
     periods = np.diff(series.t)
-    u = float(np.std(periods) / np.sqrt(periods.size))
+    usual = periods[periods < 2.0 * np.median(periods)]
+    u = float(np.std(usual) / np.sqrt(usual.size))
     return Result("hop_period", float(np.median(periods)) * 1e3, u * 1e3, "ms", "median time from stop to stop")
 
 
 def _bias_results(hops: xr.Dataset, slow: xr.Dataset) -> list[Result]:
     residual = np.concatenate([hops["bias_residual"].values, slow["bias_residual"].values])
-    method = "largest |V_cmd + E - V_tip| over hops and rows; u: its root mean square"
-    if not residual.size:
-        return [failed("bias_residual", "mV", method, "no rows", "the run ended before its first reading")]
-    worst, rms = float(np.max(np.abs(residual))), float(np.sqrt(np.mean(residual**2)))
-    return [Result("bias_residual", worst * 1e3, rms * 1e3, "mV", method)]
+    method = "largest |V_cmd + E - V_tip| over hops and rows; u: scatter of a residual from one to the next"
+    if residual.size < 5:
+        return [failed("bias_residual", "mV", method, "no rows", "the run ended before its first readings")]
+    worst = float(np.max(np.abs(residual)))
+    return [Result("bias_residual", worst * 1e3, scatter(residual) * 1e3, "mV", method)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import xarray as xr
@@ -30,6 +31,9 @@ class Result:
     def __post_init__(self) -> None:
         if (self.value is None) == (self.outcome == "ok"):
             raise ValueError(f"result {self.name}: value is {self.value} but outcome is {self.outcome!r}")
+        numbers = (self.value, self.u) if self.value is not None else ()
+        if any(number is not None and not isfinite(number) for number in numbers):
+            raise ValueError(f"result {self.name}: {self.value} ± {self.u} is no number; say why it failed instead")
 
     def record(self) -> dict[str, Any]:
         """The keys that `--json` prints: everything but the trace."""

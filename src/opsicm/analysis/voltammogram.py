@@ -1,50 +1,82 @@
-"""The cell's side of a run: extreme currents, charge out and back, and the pipette current beside them."""
+"""The cell's side of a run: peak currents of its sweeps, charge of each branch, and the pipette current beside them."""
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from opsicm.analysis.branches import branches
+from opsicm.analysis.branches import branch_names, branches
 from opsicm.analysis.hop_series import scatter
 from opsicm.analysis.result import Result, failed
 
 _SIGN: Final = "negative lithiates"
+_QUIET: Final = 0.01  # of the peak current: rows below it are the rest that a change counts from
 
 
-def cell_results(cell: xr.Dataset, slow: xr.Dataset) -> list[Result]:
-    """Extreme cell currents, charge of each branch, charge balance, and the pipette current at those moments.
+def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, current_floor: float) -> list[Result]:
+    """Peak currents of potential-controlled rows, the pipette's change there, and the charge of each branch.
 
-    `cell` and `slow` are the run file's rows (dimension `row`). u of a current is its scatter from row to row; of a
-    charge, that scatter integrated over n rows of dt as white noise, sigma dt √n. The potentiostat's own calibration is
-    not included. Fails with the outcome "no current" when nothing flowed.
+    `cell` and `slow` are the run file's rows (dimension `row`); less than `charge_floor` [C] or `current_floor` [A] is
+    nothing. A peak is the vertex of the parabola through the largest row and its neighbours; u of it is the rows'
+    scatter and what the parabola moved it. A charge's u is that scatter integrated over n rows of dt as white noise,
+    sigma dt √n. The potentiostat's own calibration is in neither. Fails with the outcome "no current" when nothing
+    flowed; a run without a sweep has no peaks.
     """
-    current = cell["current"].values
-    if current.size < 5 or not np.any(current):
-        return [
-            failed("peak_lithiation_current", "mA", "", "no current", "no current flowed: run a sweep or a current")
-        ]
-    t = cell["t_ns"].values * 1e-9
-    trace = xr.DataArray(current, dims="row", coords={"potential": ("row", cell["potential"].values)})
+    current, t = cell["current"].values, cell["t_ns"].values * 1e-9
+    if current.size < 5 or np.max(np.abs(current)) < current_floor:
+        reason = "no current flowed: run a sweep or a current"
+        return [failed("peak_lithiation_current", "mA", "", "no current", reason)]
     noise = scatter(current)
     results: list[Result] = []
-    pipette = slow["pipette_current"].values
-    for name, index in (("lithiation", int(np.argmin(current))), ("delithiation", int(np.argmax(current)))):
-        if bool(current[index] < 0.0) != (name == "lithiation"):
-            continue
-        at = f"at {cell['potential'].values[index]:.4f} V, {t[index]:.1f} s; {_SIGN}"
-        results.append(
-            Result(f"peak_{name}_current", float(current[index] * 1e3), noise * 1e3, "mA", f"extreme {at}", trace=trace)
-        )
-        change = pipette[index] - pipette[0]
-        method = f"pipette current {at}, less its first reading; far from the surface or at the hop's top"
-        u = float(np.sqrt(2.0) * scatter(pipette))
-        results.append(Result(f"pipette_change_at_peak_{name}", float(change * 1e12), u * 1e12, "pA", method))
-    for branch in branches(t, cell["charge"].values):
+    controlled = cell["control"].values == "potential"
+    for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
+        rows = np.flatnonzero(controlled & (sign * current > current_floor))
+        if rows.size:
+            index = int(rows[np.argmax(sign * current[rows])])
+            results.extend(_peak(name, index, cell, slow, noise))
+    found = branches(t, cell["charge"].values, charge_floor)
+    for name, branch in zip(branch_names(found), found, strict=True):
         method = f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; "
         method += "u: scatter of the current over the rows, integrated as white noise"
         u = noise * float(np.median(np.diff(t)) * (branch.stop - branch.start)) ** 0.5  # sigma dt √(T/dt)
-        results.append(Result(f"charge_{branch.kind}", branch.charge / 3.6, u / 3.6, "mAh", method))
+        results.append(Result(f"charge_{name}", branch.charge / 3.6, u / 3.6, "mAh", method))
     return results
+
+
+def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: float) -> list[Result]:
+    current = cell["current"].values
+    vertex = _vertex(cell["t_ns"].values * 1e-9, current, index)
+    at = f"at {cell['potential'].values[index]:.4f} V, {cell['t_ns'].values[index] * 1e-9:.1f} s; {_SIGN}"
+    trace = xr.DataArray(current, dims="row", coords={"potential": ("row", cell["potential"].values)})
+    u = math.hypot(noise, vertex - current[index])
+    peak = Result(f"peak_{name}_current", vertex * 1e3, u * 1e3, "mA", f"parabola through the rows {at}", trace=trace)
+    return [peak, _pipette_change(name, index, cell, slow, at)]
+
+
+def _pipette_change(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
+    """Pipette current at the peak less its mean over the quiet rows before, at the same coarse height."""
+    method = f"pipette current {at}, less its mean over the quiet rows before it; far from the surface"
+    current, pipette, height = cell["current"].values, slow["pipette_current"].values, slow["coarse_z"].values
+    same = np.abs(height[:index] - height[index]) < 1e-6
+    rest = np.flatnonzero(same & (np.abs(current[:index]) < _QUIET * abs(current[index])))
+    if not rest.size:
+        reason = "no row before the peak has a quiet cell and the pipette at this height: begin with a rest"
+        return failed(f"pipette_change_at_peak_{name}", "pA", method, "no rest", reason)
+    change = float(pipette[index] - np.mean(pipette[rest]))
+    single = scatter(pipette) if pipette.size >= 5 else 0.0
+    spread = float(np.std(pipette[rest]))  # noise and slow drift of the rest itself
+    return Result(f"pipette_change_at_peak_{name}", change * 1e12, math.hypot(single, spread) * 1e12, "pA", method)
+
+
+def _vertex(t: NDArray[np.float64], values: NDArray[np.float64], index: int) -> float:
+    """The extreme of the parabola through `index` and its neighbours; the value itself at an end or a plateau."""
+    if not 0 < index < values.size - 1:
+        return float(values[index])
+    x = t[index - 1 : index + 2] - t[index]
+    a, b, c = np.polyfit(x / x[2], values[index - 1 : index + 2], 2)
+    inside = a != 0.0 and abs(b) <= 2.0 * abs(a)
+    return float(c - b * b / (4.0 * a)) if inside else float(values[index])

@@ -19,8 +19,8 @@ def checked(file: Path, rig: str | None) -> Prediction:
 
 def refuse(experiment: LoadedExperiment, rig: str | None, seed: int | None) -> Prediction:
     """The prediction for an experiment; raises `BadInput` with every problem between it and its rig."""
-    if seed is not None and seed < 0:
-        raise BadInput(Problem("--seed", str(seed), "must be 0 or more", "give a whole number"))
+    if seed is not None and not 0 <= seed < 2**63:
+        raise BadInput(Problem("--seed", str(seed), "must be 0 or more, and below 2^63", "give a whole number"))
     loaded = load_rig(experiment, rig)
     numbers = rig_numbers(experiment, loaded)
     prediction = predict(experiment.experiment, numbers)
@@ -41,9 +41,9 @@ def prediction_text(file: Path, prediction: Prediction) -> str:
     lines.append(f"  far current      {prediction.far_current * 1e9:.3g} nA at rest")
     lines.append(f"  bias command     {low:.2f} … {high:.2f} V")
     for hop in prediction.hops:
-        count = "until a cut-off" if hop.hops is None else f"{hop.hops}"
+        count = "hops until a cut-off," if hop.hops is None else f"{hop.hops} hops of"
         lines.append(
-            f"  {hop.step}         {count} hops of {hop.period * 1e3:.1f} ms; stop {hop.stop_distance * 1e9:.1f} nm "
+            f"  {hop.step}         {count} {hop.period * 1e3:.1f} ms; stop {hop.stop_distance * 1e9:.1f} nm "
             f"from the surface, overshoot {hop.overshoot * 1e9:.1f} nm; height noise {hop.height_noise * 1e9:.2f} nm; "
             f"current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint"
         )

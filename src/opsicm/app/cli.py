@@ -6,6 +6,8 @@ Heavy imports stand inside the commands, so that `--help` and a refusal answer a
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -245,9 +247,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        if "OPSICM_TRACEBACK" in os.environ:
+            raise
+        sys.stderr.write(
+            f"internal error {type(error).__name__}: {error}; please report it (OPSICM_TRACEBACK=1 shows where)\n"
+        )
+        return 1
     return code if isinstance(code, int) else 0
+
+
+def _end_at_once(_signal: int, _frame: object) -> None:
+    os._exit(130)
 
 
 def entry() -> None:
     """What the console script calls."""
+    # Until a run has its own handler nothing has moved and nothing is open: an interrupt during the imports ends the
+    # program there and then, instead of being swallowed by an import lock.
+    signal.signal(signal.SIGINT, _end_at_once)
     sys.exit(main())

@@ -61,7 +61,9 @@ def execute(
             provenance=_provenance(loaded.rig.title, chosen, loaded.rig.is_twin),
         )
     )
-    runner = Runner(experiment.experiment, prepared.rig, recorder, prepared.capacity, stop, progress)
+    runner = Runner(
+        experiment.experiment, prepared.rig, recorder, prepared.capacity, prepared.reversible, stop, progress
+    )
     try:
         ending = runner.run()
     finally:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opsicm.errors import BadInput
+from opsicm.errors import BadInput, OutsideDomain
 from opsicm.instruments.rig import Rig
 from opsicm.physics.cell import Cell, Terms
+from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
 from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.tip_field import distance_98
@@ -20,15 +22,21 @@ from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
 from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
+from opsicm.run.cell_track import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A rig that is ready, and what the run should know of it: capacity [C], stated parameters, seed."""
+    """A rig that is ready, and what the run should know of it.
+
+    `capacity` [C] between x = 0 and 1, `reversible` [C] between the program's cut-offs at rest (None without two),
+    stated parameters, seed.
+    """
 
     rig: Rig
     capacity: float
+    reversible: float | None
     parameters: Mapping[str, Any]
     seed: int
 
@@ -103,6 +111,7 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         height_noise=twin.height_noise,
         lag=twin.lag,
         command_range=twin.command_range,
+        current_range=min(twin.current_range, twin.timing.overload),
         z_reach=twin.z_reach,
         xy_reach=twin.xy_reach,
         start_height=twin.start_height,
@@ -143,7 +152,13 @@ def prepare(
         "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": cell.capacity},
         "set": {"name": leaves.name, "leaves": stated},
     }
-    return Prepared(rig, cell.capacity, facts, seed)
+    turns = cut_offs(experiment.experiment.cell)
+    reversible = None
+    if turns is not None:
+        with suppress(OutsideDomain):  # a cut-off beyond the open-circuit curve is not reached at rest: no SOC
+            low, high = (stoichiometry_at(potential, parameters.ocp) for potential in turns)
+            reversible = cell.capacity * (low - high)
+    return Prepared(rig, cell.capacity, reversible, facts, seed)
 
 
 def _refuse_real(loaded: LoadedRig) -> None:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from opsicm.analysis.operando import Setting, operando_results
 from opsicm.analysis.result import Result
+from opsicm.errors import BadInput, Problem
 from opsicm.figures import operando as figures
 from opsicm.figures.view import View
 from opsicm.record.reader import Run
@@ -21,6 +22,9 @@ def setting_of(run: Run) -> Setting:
     return Setting(
         thickness=float(parameters["specimen"]["thickness_m"]),
         distance_98=float(parameters["pipette"]["distance_98_m"]),
+        capacity=float(parameters["specimen"]["capacity_C"]),
+        tip_potential=float(parameters["pipette"]["bias_V"]),
+        sample_period=run.dt_ns * 1e-9,
     )
 
 
@@ -85,9 +89,18 @@ def report_html(run: Run) -> str:
     )
 
 
+def write_page(target: Path, page: str) -> None:
+    """Write a page; raises `BadInput` where that cannot be."""
+    try:
+        target.write_text(page, encoding="utf-8")
+    except OSError as error:
+        limit = f"cannot be written ({error.strerror})"
+        raise BadInput(Problem("report", str(target), limit, "choose another place with -o", str(target))) from error
+
+
 def write_report(path: Path, target: Path | None) -> Path:
     """Write the report of the run at `path` (folder or file) beside it or to `target`; returns where it is."""
     with Run(path) as run:
         target = target or run.path.parent / "report.html"
-        target.write_text(report_html(run), encoding="utf-8")
+        write_page(target, report_html(run))
     return target

@@ -7,7 +7,7 @@ from typing import Any
 
 from opsicm.analysis.result import Result
 from opsicm.app import other_peoples_files as others
-from opsicm.app.run_results import results_of, write_report
+from opsicm.app.run_results import results_of, write_page, write_report
 from opsicm.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
@@ -29,6 +29,8 @@ def is_run(path: Path) -> bool:
 def _must_exist(path: Path) -> None:
     if not path.exists():
         raise BadInput(Problem("path", str(path), "does not exist", "check the spelling", str(path)))
+    if not (path.is_file() or path.is_dir()):
+        raise BadInput(Problem("path", str(path), "is neither a file nor a folder", "name a measured file", str(path)))
 
 
 def results_of_path(path: Path, columns: str | None) -> list[Result]:
@@ -56,7 +58,7 @@ def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path
     page = document(
         path.name, "measured by another instrument", [], results, others.views_of(results), [], [("what it is", what)]
     )
-    target.write_text(page, encoding="utf-8")
+    write_page(target, page)
     return target
 
 

@@ -74,7 +74,7 @@ def working(what: str) -> AbstractContextManager[object]:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed: the run then ends by itself, safely, with its file kept."""
+    """A function that says whether Ctrl-C was pressed or SIGTERM came: the run then ends by itself, safely."""
     pressed = False
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
@@ -83,8 +83,9 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
             err.print("stopping: pipette up, cell to open circuit, file kept …")
         pressed = True
 
-    before = signal.signal(signal.SIGINT, handler)
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -24,6 +24,8 @@ def _good(hops: xr.Dataset) -> xr.Dataset:
 def program_potential(cell: xr.Dataset, t_ns: NDArray[np.int64]) -> tuple[NDArray[np.float64], str]:
     """The program's potential at `t_ns` where one was controlled throughout, else the measured one; and which it is."""
     set_point = cell["set_point"].values
+    if not set_point.size:
+        return np.full(t_ns.size, np.nan), "potential"
     if set_point.size and np.all(np.isfinite(set_point)):
         return np.interp(t_ns, cell["t_ns"].values, set_point), "set potential"
     return np.interp(t_ns, cell["t_ns"].values, cell["potential"].values), "potential"
@@ -58,13 +60,13 @@ def potential_view(hops: xr.Dataset, cell: xr.Dataset, thickness: float) -> View
     e, which = program_potential(cell, good["t_ns"].values)
     axis = Axis(f"{which} vs Li/Li+", "V")
     percent = (good["z_stop"].values - good["z_stop"].values[0]) / thickness * 100.0
-    down = good["cell_current"].values < 0.0
+    down = good["cell_current"].values <= 0.0
     cell_e, _ = program_potential(cell, cell["t_ns"].values)
-    cell_down = cell["current"].values < 0.0
+    cell_down = cell["current"].values <= 0.0
 
     def split(x: NDArray[np.float64], y: NDArray[np.float64], lithiates: NDArray[np.bool_]) -> tuple[Series, Series]:
         return (
-            Series("lithiation", x[lithiates], y[lithiates], "lithiation", "points"),
+            Series("lithiation or rest", x[lithiates], y[lithiates], "lithiation", "points"),
             Series("delithiation", x[~lithiates], y[~lithiates], "delithiation", "points"),
         )
 

@@ -21,6 +21,7 @@ FALL: Final = 2
 LATENCY: Final = 3
 RISE: Final = 4
 
+COLLAPSE: Final = 5.0  # times the setpoint by which a reference may be lower than the one before it
 NO_EVENT: Final = 0
 FALL_BEGINS: Final = 1
 STOP_DECIDED: Final = 2
@@ -59,12 +60,13 @@ class HopState(NamedTuple):
     i_stop: float
     z_stop: float
     z_min: float
+    i_far: float  # reference current of the hop before, 0 before the first
     outcome: int
 
 
 def start(z_command: float) -> HopState:
     """The state of a controller whose pipette stands at `z_command` [m], about to settle for its first hop."""
-    return HopState(SETTLE, 0, z_command, z_command, z_command, 0.0, 0.0, 0.0, z_command, z_command, _NO_CONTACT)
+    return HopState(SETTLE, 0, z_command, z_command, z_command, 0.0, 0.0, 0.0, z_command, z_command, 0.0, _NO_CONTACT)
 
 
 @compiled
@@ -73,14 +75,15 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
 
     The new state's `z_command` is the command for the next sample. Contact is the first sample with
     current/i_ref <= 1 - setpoint: relative, so that the sign of the bias does not matter. A fall whose first sample
-    is already below the threshold ends as BELOW_AT_START and withdraws by a full amplitude above its top.
+    is already below the threshold ends as BELOW_AT_START and withdraws by a full amplitude above its top; so does a
+    hop whose reference has collapsed against the one before: the pipette then stands in a hollow or beside a slope.
     Assumes that z_command moves the pipette monotonically; fails (as NO_CONTACT) if the pipette is farther from the
     specimen than `approach`.
     """
     phase, count, z_command = state.phase, state.spent + 1, state.z_command
     z_top, z_target = state.z_top, state.z_target
     reference_sum, i_ref, i_stop = state.reference_sum, state.i_ref, state.i_stop
-    z_stop, z_min, outcome = state.z_stop, state.z_min, state.outcome
+    z_stop, z_min, i_far, outcome = state.z_stop, state.z_min, state.i_far, state.outcome
     event = NO_EVENT
     z_min = min(z_min, z)
 
@@ -92,6 +95,12 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
         if count >= settings.reference:
             i_ref = reference_sum / count
             phase, count, z_top, z_min, event = FALL, 0, z_command, z, FALL_BEGINS
+            # A reference that has collapsed since the last hop was taken in a hollow or beside a slope. It is not
+            # believed: the fall is judged by the one before, and so ends at its first sample.
+            if i_ref * i_far < (1.0 - COLLAPSE * settings.setpoint) * i_far * i_far:
+                i_ref, i_far = i_far, i_ref
+            else:
+                i_far = i_ref
     elif phase == FALL:
         overload = abs(current) > settings.overload
         # current * i_ref keeps the comparison right for a negative bias, without a division per sample.
@@ -121,7 +130,7 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
         if z_command >= z_target:
             phase, count, event = SETTLE, 0, TOP_REACHED
     return (
-        HopState(phase, count, z_command, z_top, z_target, reference_sum, i_ref, i_stop, z_stop, z_min, outcome),
+        HopState(phase, count, z_command, z_top, z_target, reference_sum, i_ref, i_stop, z_stop, z_min, i_far, outcome),
         event,
     )
 

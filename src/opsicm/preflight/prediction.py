@@ -21,6 +21,7 @@ class RigNumbers:
     """What the prediction needs of a rig, SI: hop timing, amplifier, scanner and pipette.
 
     `current_noise` [A] rms after the filter, `lag` [s] of filter and scanner together, `command_range` [V],
+    `current_range` [A] at which the amplifier clips or the rig's overload limit stops a hop,
     `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], `start_height` [m], `resistance` [Ohm] of the
     pipette far from the surface, `distance_98` [m], `channels` sampled in full.
     """
@@ -30,6 +31,7 @@ class RigNumbers:
     height_noise: float
     lag: float
     command_range: tuple[float, float]
+    current_range: float
     z_reach: float
     xy_reach: float
     start_height: float
@@ -104,13 +106,15 @@ def _hopping(path: str, step: Hop | Line, experiment: Experiment, rig: RigNumber
     distance = float(hyperbola_distance(1.0 - step.setpoint, C))
     slope = far * float(hyperbola_slope(distance, C))
     period = rig.timing.duration(step.amplitude, step.fall_rate)
-    noise = math.hypot(rig.current_noise / slope, rig.height_noise)
+    noise = math.hypot(rig.current_noise / slope, rig.height_noise) if slope > 0.0 else math.inf
     duration = _duration(step, experiment)
     count = step.hops if isinstance(step, Hop) else None if step.passes is None else step.passes * step.pixels
-    if count is None and duration is not None:
-        count = int(duration / period)
+    if duration is not None:
+        fits = int(duration / period)
+        count = fits if count is None else min(count, fits)
     overshoot = step.fall_rate * (rig.timing.latency + rig.lag)
-    return HopPrediction(path, count, period, distance, overshoot, noise, rig.current_noise / (far * step.setpoint))
+    share = rig.current_noise / (far * step.setpoint) if far > 0.0 else math.inf
+    return HopPrediction(path, count, period, distance, overshoot, noise, share)
 
 
 def _duration(step: Hop | Line, experiment: Experiment) -> float | None:

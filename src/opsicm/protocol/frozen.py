@@ -16,7 +16,7 @@ from opsicm.protocol.refusal import Refusal, raise_refusals
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)]
+Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Scalar = Flag | Whole | Number | Text
 Seconds = Annotated[Number, Field(gt=0, le=1e7)]
 Potential = Annotated[Number, Field(ge=-10, le=10)]

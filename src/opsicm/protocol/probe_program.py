@@ -22,8 +22,8 @@ CELL_REFERENCE: Final = re.compile(r"cell\[(0|[1-9][0-9]{0,5})\]")
 During = Annotated[str, StringConstraints(strict=True, pattern=r"^cell\[(0|[1-9][0-9]{0,5})\]$")]
 Coordinate = Annotated[Number, Field(ge=-1e5, le=1e5)]
 Point = tuple[Coordinate, Coordinate]
-Amplitude = Annotated[Number, Field(gt=0, le=20_000, examples=[2000])]
-FallRate = Annotated[Number, Field(gt=0, le=1000, examples=[30])]
+Amplitude = Annotated[Number, Field(ge=1, le=20_000, examples=[2000])]
+FallRate = Annotated[Number, Field(ge=0.01, le=1000, examples=[30])]
 Setpoint = Annotated[Number, Field(gt=0, le=50, examples=[2.0])]
 Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
 _BOUNDS = ("during", "for_s", "hops", "passes")

@@ -100,7 +100,7 @@ class Clock(Frozen):
     """Who gives the sample clock, and its rate."""
 
     master: Annotated[Text, Field(examples=["amplifier"])]
-    rate_kS_s: Annotated[Number, Field(gt=0, le=10_000, examples=[100])]
+    rate_kS_s: Annotated[Number, Field(ge=1, le=10_000, examples=[100])]
 
     @property
     def rate(self) -> float:

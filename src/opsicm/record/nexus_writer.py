@@ -32,8 +32,8 @@ _HOP_UNITS: Final = {
     "cell_potential": "V", "cell_current": "A", "bias_residual": "V",
 }  # fmt: skip
 SOC_DEFINITION: Final = (
-    "charge since the last delithiated cut-off (or the start) over the nominal reversible capacity of the specimen; "
-    "NaN while unknown; not the stoichiometry"
+    "charge since the last delithiated cut-off over the reversible capacity between the program's cut-offs at rest; "
+    "NaN before the first such cut-off; not the stoichiometry"
 )
 
 

@@ -173,6 +173,13 @@ class Run:
             )  # fmt: skip
         return xr.Dataset(columns)
 
+    @property
+    def dt_ns(self) -> int:
+        """Sample period, the same in every segment; 0 in a run without samples."""
+        for group in self._file["entry/samples"].values():
+            return int(group.attrs["dt_ns"])
+        return 0
+
     def segments(self) -> list[int]:
         """Numbers of the stretches of samples without a gap."""
         return sorted(int(name.rsplit("_", 1)[1]) for name in self._file["entry/samples"])

@@ -32,7 +32,7 @@ class Header:
 class Reading:
     """A slow row, between plans: the cell, and the pipette where it stands. SI; `set_point` None: not controlled.
 
-    `soc` is None until a delithiated cut-off or the start has given it a zero and the specimen a capacity.
+    `soc` is None until a delithiated cut-off has given it a zero, and in a program without two cut-offs.
     """
 
     t_ns: int

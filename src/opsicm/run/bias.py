@@ -29,6 +29,7 @@ class BiasTracker:
         self._last: CellReading | None = None
         self._slope = 0.0
         self._trusted_ns = _SHORTEST_NS
+        self._bend = 0.0
 
     @property
     def trusted_ns(self) -> int:
@@ -37,6 +38,10 @@ class BiasTracker:
         Short right after a change of control, when only the program's slope is known; it grows about twofold a turn.
         """
         return self._trusted_ns
+
+    def bends(self) -> bool:
+        """Whether the slope still changes so fast that the shortest ramp would miss by more than is allowed."""
+        return abs(self._bend) * (_SHORTEST_NS * 1e-9) > _BEND
 
     def control_changed(self, control: CellControl) -> None:
         """Forget the old slope; begin with the program's."""
@@ -53,7 +58,8 @@ class BiasTracker:
         if last is not None and reading.t_ns > last.t_ns:
             elapsed_ns = reading.t_ns - last.t_ns
             slope = (reading.potential - last.potential) / (elapsed_ns * 1e-9)
-            bend = max(abs(slope - self._slope) / _BEND, abs(slope) / _KINK, 1e-9)
+            self._bend = slope - self._slope
+            bend = max(abs(self._bend) / _BEND, abs(slope) / _KINK, 1e-9)
             self._trusted_ns = round(max(min(1e9 / bend, 2 * elapsed_ns + _SHORTEST_NS, _LONGEST_NS), _SHORTEST_NS))
             self._slope = slope
         self._last = reading

@@ -31,12 +31,13 @@ class CellAction:
 
 def cell_actions(program: Sequence[CellStep], area: float, capacity: float | None) -> Iterator[CellAction]:
     """The controls of a cell program in order; `area` [m²] and `capacity` [C] turn densities and C-rates to amperes."""
+    _, highest_cut_off = cut_offs(program) or (0.0, float("inf"))
     for index, step in enumerate(program):
         match step:
             case Sweep():
-                for low_to_high, (start, end, duration) in _with_direction(step):
+                for start, end, duration in step.legs():
                     ramp = PotentialRamp(start, (end - start) / duration, step.ir_compensation)
-                    yield CellAction(index, ramp, _ns(duration), delithiated_end=low_to_high)
+                    yield CellAction(index, ramp, _ns(duration), delithiated_end=end == highest_cut_off)
             case Hold():
                 yield CellAction(index, PotentialRamp(step.potential_V, 0.0, step.ir_compensation), _ns(step.for_s))
             case ConstantCurrent():
@@ -45,15 +46,27 @@ def cell_actions(program: Sequence[CellStep], area: float, capacity: float | Non
                 lowest, highest = (potential, None) if current < 0.0 else (None, potential)
                 duration_ns = None if step.until.for_s is None else _ns(step.until.for_s)
                 held = HeldCurrent(current, lowest, highest)
-                to_cut_off = current > 0.0 and potential is not None
+                to_cut_off = current > 0.0 and potential == highest_cut_off
                 yield CellAction(index, held, duration_ns, step.until.charge, delithiated_end=to_cut_off)
             case _:
                 yield CellAction(index, OpenCircuit(), _ns(step.for_s))
 
 
-def _with_direction(step: Sweep) -> Iterator[tuple[bool, tuple[float, float, float]]]:
-    for leg in step.legs():
-        yield leg[1] > leg[0], leg
+def cut_offs(program: Sequence[CellStep]) -> tuple[float, float] | None:
+    """(lithiated, delithiated) cut-off [V]: the lowest and the highest potential at which a step turns or ends.
+
+    None where a program has no two of them: a state of charge then has no meaning.
+    """
+    potentials: set[float] = set()
+    for step in program:
+        match step:
+            case Sweep() | Hold():
+                potentials.update(potential for leg in step.legs() for potential in leg[:2])
+            case ConstantCurrent() if step.until.potential_V is not None:
+                potentials.add(step.until.potential_V)
+            case _:
+                pass
+    return (min(potentials), max(potentials)) if len(potentials) > 1 else None
 
 
 def _ns(seconds: float) -> int:

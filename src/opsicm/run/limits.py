@@ -12,6 +12,8 @@ from opsicm.facts.hop import Outcome
 from opsicm.instruments.cell_control import CellReading
 from opsicm.protocol.envelope import Envelope
 
+_READABLE: Final = 0.1e-9  # [A] below this a pipette is held near zero bias on purpose
+_COLLAPSED: Final = 0.1
 LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not rough
 
 
@@ -22,6 +24,7 @@ class Limits:
         self._envelope = envelope
         self._z_range = z_range
         self._missed = 0
+        self._usual = 0.0
 
     def cell(self, reading: CellReading) -> None:
         """The cell's potential and current against the envelope."""
@@ -55,6 +58,21 @@ class Limits:
                     f"{current * 1e9:.4g} nA",
                     f"envelope.pipette_nA is {self._envelope.pipette_nA:g}",
                     "look at the tip: it may be broken; widen the envelope for a larger aperture",
+                )
+            )
+
+    def far(self, current: float) -> None:
+        """A reading far from the surface: the first one is what is usual, and a tenth of it is a touch or a clog."""
+        self.pipette(current)
+        self._usual = self._usual or abs(current)
+        if self._usual > _READABLE and abs(current) < _COLLAPSED * self._usual:
+            raise LimitCrossed(
+                Problem(
+                    "pipette current",
+                    f"{current * 1e9:.3g} nA far from the surface",
+                    f"it was {self._usual * 1e9:.3g} nA when the run began: the pipette touches, is clogged, or the "
+                    "cell current cancels its bias",
+                    "withdraw by hand and look at the tip; park higher when the specimen swells meanwhile",
                 )
             )
 

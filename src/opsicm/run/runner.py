@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from opsicm.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.facts.fact import Fact, Kind, Track
+from opsicm.facts.hop import Outcome
 from opsicm.instruments.cell_control import CellReading, OpenCircuit, PotentialRamp
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.roles import HopPlan
@@ -30,6 +31,8 @@ _HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its 
 # After a change of control the bias needs the new potential, and then its slope: readings at 2, 22 and 32 ms. A current
 # switched on charges the double layer first; a slope taken at once would be that one's.
 _SETTLED_NS: Final = (2_000_000, 22_000_000, 32_000_000)
+_BENT_NS: Final = 20_000_000
+_BENT_LOOKS: Final = 100  # 2 s: then hop all the same, with the residual recorded
 _REST_NS: Final = 50_000_000  # a look at the bulk current while it is too restless to hop
 _FINEST_ROW: Final = 0.1  # [s]
 _ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep, while the pipette is parked
@@ -53,7 +56,11 @@ class Ending:
 
 
 class Runner:
-    """Executes one experiment on one rig. `capacity` [C] of the specimen turns C-rates and SOC into charge."""
+    """Executes one experiment on one rig.
+
+    `capacity` [C] of the specimen turns C-rates into currents, `reversible` [C] between the program's cut-offs turns
+    charge into SOC; None where the program has no two cut-offs.
+    """
 
     def __init__(
         self,
@@ -61,13 +68,14 @@ class Runner:
         rig: Rig,
         recorder: Recorder,
         capacity: float | None,
+        reversible: float | None,
         stop: Callable[[], bool],
         progress: Callable[[Progress], None],
     ) -> None:
         self._experiment = experiment
         self._rig = rig
         self._recorder = recorder
-        self._capacity = capacity
+        self._reversible = reversible
         self._stop = stop
         self._progress = progress
         timing = rig.hop_controller.timing
@@ -81,7 +89,8 @@ class Runner:
         self._began_ns = 0
         self._began_charge = 0.0
         self._handed_over: int | None = None
-        self._soc_zero = 0.0
+        self._soc_zero: float | None = None
+        self._surface = 0.0  # [m] height of the last contact; before the first, where the operator has engaged
         self._currents: list[tuple[int, float]] = []
         self._waiting = False
         self._seq = 0
@@ -103,6 +112,9 @@ class Runner:
         return ending
 
     def _loop(self) -> Ending:
+        # At rest, before anything is asked of the cell: what later readings compare with.
+        self._bias.follow(self._rig.potentiostat.read())
+        self._keep_reading()
         total = self._experiment.longest_duration
         total_ns = None if total is None else round(total * 1e9)
         self._next = next(self._actions, None)
@@ -178,12 +190,23 @@ class Runner:
         """Wait at the top until the new potential and its slope are known; the pipette never falls on a wrong bias."""
         step = self._present_step()
         for settled_ns in _SETTLED_NS:
-            if isinstance(step, Hop | Line):
-                self._run_plan(self._probe.dwell(step, at_ns + settled_ns))
-            else:
-                self._rig.clock.wait_until(at_ns + settled_ns)
+            self._pass_time(step, at_ns + settled_ns)
             self._bias.follow(self._rig.potentiostat.read())
             self._notice(self._rig.amplifier.read()[0])
+        # A current that has just been switched on bends the potential for a while; a ramp cannot follow a bend.
+        for _ in range(_BENT_LOOKS):
+            if not self._bias.bends():
+                break
+            self._pass_time(step, self._rig.clock.now_ns() + _BENT_NS)
+            self._bias.follow(self._rig.potentiostat.read())
+            self._notice(self._rig.amplifier.read()[0])
+
+    def _pass_time(self, step: ProbeStep | None, until_ns: int) -> None:
+        """Let time pass with the pipette at the top, sampling if the step samples."""
+        if isinstance(step, Hop | Line):
+            self._run_plan(self._probe.dwell(step, until_ns))
+        else:
+            self._rig.clock.wait_until(until_ns)
 
     # -- probe ------------------------------------------------------------------------------------------------------
 
@@ -194,9 +217,8 @@ class Runner:
         for kind, path in events:
             self._fact("step_started" if kind == "step_started" else "step_ended", "probe", path, {})
         if step is not None and (events or before != self._probe.path):
-            self._rig.coarse_stage.move_to(
-                step.height if isinstance(step, Park) else self._rig.hop_controller.start_height
-            )
+            clearance = step.height if isinstance(step, Park) else self._rig.hop_controller.start_height
+            self._rig.coarse_stage.move_to(self._surface + clearance)
         return step
 
     def _probe_turn(self, now: int) -> None:
@@ -248,17 +270,20 @@ class Runner:
         span = [int(outcome.hops["hop"][0]), int(outcome.hops["hop"][-1])]
         self._fact("hops", "probe", plan.step, {"range": span})
         self._limits.hops(outcome.hops)
+        met = outcome.hops[outcome.hops["outcome"] == Outcome.CONTACT]
+        if met.size:
+            self._surface = self._rig.coarse_stage.position() + float(met["z_stop"][-1])
 
     # -- record -----------------------------------------------------------------------------------------------------
 
     def _keep_reading(self) -> None:
         cell = self._rig.potentiostat.read()
         current, command = self._rig.amplifier.read()
-        self._limits.pipette(current)
+        self._limits.far(current)
         self._notice(current)
         soc = None
-        if self._capacity is not None:
-            soc = -(cell.charge - self._soc_zero) / self._capacity
+        if self._reversible is not None and self._soc_zero is not None:
+            soc = -(cell.charge - self._soc_zero) / self._reversible
         residual = self._bias.residual(command, cell.potential)
         z, coarse_z = self._rig.scanner.read_z(), self._rig.coarse_stage.position()
         self._recorder.reading(

@@ -34,7 +34,6 @@ from opsicm.twin.hop_loop import Instrument
 from opsicm.twin.world import Salt, Specimen, World
 
 _FULL_SCALE: Final = 32767
-_INSIDE: Final = 1000.0  # [mol/m³] the pipette is filled with 1 M salt, as the paper's
 _ONE_POLE: Final = math.pi / 2.0  # noise bandwidth of a one-pole low-pass over its corner frequency
 
 
@@ -52,8 +51,10 @@ def build_rig(
     numbers = numbers_of(loaded, cell.parameters, pipette)
     instrument = _instrument(numbers, pipette)
     electrolyte = cell.parameters.electrolyte
-    salt = Salt(electrolyte.conductivity, _INSIDE, electrolyte.diffusion_potential)
+    # Filled with what the bath holds, as in the paper: E1, which varies the bath alone, brings a key of its own.
+    salt = Salt(electrolyte.conductivity, electrolyte.concentration, electrolyte.diffusion_potential)
     world = World(cell, _specimen(loaded, seed), salt, geometric_resistance(pipette))
+    world.coarse_z = numbers.start_height  # where the operator has left the pipette
     probe = Probe(world, instrument, seed)
     channels = _channels(instrument, numbers.filter_Hz)
     return Rig(
@@ -76,8 +77,10 @@ def initial_potential(loaded: LoadedRig) -> float:
 def hop_timing(loaded: LoadedRig) -> tuple[HopTiming, float]:
     """(times of the twin's hop controller, start height [m]) from its rig file."""
     hop = twin_settings.settings(loaded, "roles.hop_controller.settings")
-    overload = loaded.rig.limits.get("pipette_overload_nA", math.inf)
-    assert isinstance(overload, float)
+    limit = loaded.rig.limits.get("pipette_overload_nA", math.inf)
+    # A clipped current looks like a steady one: the amplifier's own range is an overload too.
+    current_range = twin_settings.settings(loaded, "roles.amplifier.settings")["range"]
+    overload = min(limit if isinstance(limit, float) else max(map(abs, limit)), 0.99 * current_range * 1e9)
     timing = HopTiming(
         hop["settle"],
         hop["reference"],

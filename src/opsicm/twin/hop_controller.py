@@ -113,7 +113,7 @@ class TwinHopController:
         a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
         now = Slice(world.bulk_current(a), world.bulk_current(b), world.swelling(a), world.swelling(b))
         counts = np.empty((count, 2), np.int16)
-        self._state, motion, taken, clipped = run_samples(
+        self._state, motion, taken, *clipped = run_samples(
             self._state,
             Motion(probe.z, self._filtered, log.finished),
             settings,
@@ -129,7 +129,7 @@ class TwinHopController:
             log.measured,
             counts,
         )
-        quality = np.array([Quality.SATURATED if clipped else Quality.GOOD, Quality.GOOD], np.uint8)
+        quality = np.array([Quality.SATURATED if count else Quality.GOOD for count in clipped], np.uint8)
         blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
         log.passed(t0, a.potential, a.current, nodes(a.potential, world.command(t0)).wire_against_reference)
         t1 = t0 + taken * dt_ns

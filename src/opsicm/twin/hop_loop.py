@@ -84,15 +84,15 @@ def run_samples(
     moments: NDArray[np.int64],
     measured: NDArray[np.float64],
     counts: NDArray[np.int16],
-) -> tuple[HopState, Motion, int, int]:
+) -> tuple[HopState, Motion, int, int, int]:
     """Up to `count` samples from `first_sample`; ends early with the plan's last hop, or with the hop in flight at
     sample `last_start`.
 
     `surface` [hop] is the height of the surface under each hop of the plan before swelling [m]; an empty one dwells:
     the command stays where it is and every sample is taken all the same. `moments` [hop, 5] and `measured` [hop, 5]
-    are the event log, `counts` [n, 2] the samples (current, z). Returns (state, motion, samples taken, samples
-    clipped by the converter). The last entry of `measured` is the smallest *true* distance to the surface: the world
-    knows it, the record never does.
+    are the event log, `counts` [n, 2] the samples (current, z). Returns (state, motion, samples taken, currents
+    clipped by the converter, heights clipped). The last entry of `measured` is the smallest *true* distance to the
+    surface: the world knows it, the record never does.
 
     One sample: the scanner follows its command exactly over the sample (first-order lag, held command), the current is
     the hyperbola's at the true distance, the amplifier's low-pass and the noise follow, and the step sees the
@@ -100,7 +100,7 @@ def run_samples(
     """
     hops = surface.shape[0]
     z, filtered, hop = motion
-    clipped = 0
+    current_clipped = height_clipped = 0
     taken = 0
     current_draw, height_draw = np.empty(_DRAWN, np.float32), np.empty(_DRAWN, np.float32)
     channel = segment * _CHANNELS_PER_SEGMENT
@@ -125,7 +125,8 @@ def run_samples(
         height_counts = _to_counts(sensed, per_metre)
         counts[k, 0] = current_counts
         counts[k, 1] = height_counts
-        clipped += abs(current_counts) >= 32767
+        current_clipped += abs(current_counts) >= 32767
+        height_clipped += abs(height_counts) >= 32767
         taken = k + 1
         if hops == 0:
             continue
@@ -149,4 +150,4 @@ def run_samples(
             if hop == hops or sample >= last_start:
                 break
             moments[hop, START] = sample + 1
-    return state, Motion(z, filtered, hop), taken, clipped
+    return state, Motion(z, filtered, hop), taken, current_clipped, height_clipped

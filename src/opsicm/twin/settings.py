@@ -24,6 +24,7 @@ SURFACES: Final[dict[str, dict[str, float]]] = {
     "rough": {"rq_nm": 300.0, "correlation_nm": 1500.0, "size_um": 20.0, "pixels": 128.0},
 }
 _PER_ROOT_HERTZ: Final = "_fA_rtHz"
+_MAY_BE_ZERO: Final = {"lag_us", "rq_nm", "amplifier_fA_rtHz", "height_nm"}
 
 
 def settings(rig: LoadedRig, path: str) -> dict[str, float]:
@@ -59,13 +60,23 @@ def _checked(rig: LoadedRig, path: str, given: Mapping[str, object], known: Mapp
             )
         elif isinstance(value, bool) or not isinstance(value, int | float):
             problems.append(rig.problem(where, value, "must be a number", f"as {key}: {known[key]:g}"))
-        elif value < 0.0 and key != "initial_V":
-            problems.append(rig.problem(where, value, "must not be negative", f"as {key}: {known[key]:g}"))
+        elif not _bounds(key, known[key])[0] <= value <= _bounds(key, known[key])[1]:
+            low, high = _bounds(key, known[key])
+            problems.append(rig.problem(where, value, f"must lie in {low:g} … {high:g}", f"as {key}: {known[key]:g}"))
         else:
             values[key] = float(value)
     if problems:
         raise BadInput(problems)
     return {_name(key): _si(key, value) for key, value in values.items()}
+
+
+def _bounds(key: str, usual: float) -> tuple[float, float]:
+    """What a setting may be: a thousandth to a thousand times the usual, 0 too where nothing is a sensible amount."""
+    if key == "initial_V":
+        return -1.0, 5.0
+    if key == "pixels":
+        return 16.0, 2048.0
+    return (0.0 if key in _MAY_BE_ZERO else 1e-3 * usual), 1e3 * usual
 
 
 def _name(key: str) -> str:

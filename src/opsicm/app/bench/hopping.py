@@ -38,7 +38,7 @@ def loop(hops: int) -> tuple[NDArray[np.int64], int]:
     counts = np.empty((hops * 14_000, 2), np.int16)
     now = Slice(_BULK, _BULK, 0.0, 0.0)
     surface = np.full(hops, _SURFACE)
-    _, _, taken, _ = run_samples(
+    _, _, taken, *_ = run_samples(
         start(0.0), Motion(0.0, _BULK, 0), settings, _INSTRUMENT, now, counts.shape[0], 0, 1, _SEED, 2**62, surface,
         moments, measured, counts,
     )  # fmt: skip

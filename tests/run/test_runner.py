@@ -272,7 +272,7 @@ def test_soc_counts_from_the_last_delithiated_cut_off(laboratory: Laboratory) ->
     second = soc[t > 4.05]
     assert np.all(np.isfinite(second))
     assert abs(second[0]) < 0.02
-    assert 0.05 < second.max() < 1.0
+    assert 0.01 < second.max() < 1.0  # at 200 mV/s little goes in
 
 
 def test_no_hop_is_made_while_the_cell_moves_the_bulk_current(laboratory: Laboratory) -> None:

@@ -9,7 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from opsicm.errors import OutsideDomain
-from opsicm.physics.ion_current import conductance, junction_coefficient, log_mean, pipette_current
+from opsicm.physics.ion_current import (
+    conductance,
+    junction_coefficient,
+    junction_potential,
+    log_mean,
+    pipette_current,
+    reversal_potential,
+)
 
 F64 = NDArray[np.float64]
 
@@ -59,3 +66,20 @@ def test_lithiation_raises_the_current_and_equal_salt_has_no_junction() -> None:
 def test_a_concentration_of_zero_is_refused() -> None:
     with pytest.raises(OutsideDomain, match="above 0 mol"):
         log_mean(1000.0, 0.0)
+
+
+def test_junctions_of_lithium_exceed_those_of_silver_by_the_nernst_potential() -> None:
+    """Ideal salt: the two electrodes differ by (RT/F) ln(c_in/c_out), because only one of them answers to Li+."""
+    li, ag, an = (
+        float(junction_potential(1000.0, 100.0, 298.15, 0.3, 1.0, kind))
+        for kind in ("lithium", "silver_chloride", "anion")
+    )
+    nernst = 0.025692579 * math.log(10.0)
+    assert li - ag == pytest.approx(nernst, rel=1e-6)
+    assert ag - an == pytest.approx(nernst, rel=1e-6)
+    assert ag == pytest.approx(0.4 * nernst, rel=1e-6)
+
+
+def test_the_current_vanishes_at_the_reversal_potential() -> None:
+    reversal = reversal_potential(-0.01, 1000.0, 800.0, 0.04)
+    assert pipette_current(1e-9, reversal, -0.01, 1000.0, 800.0, 0.04) == pytest.approx(0.0, abs=1e-25)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opsicm.errors import OutsideDomain
 from opsicm.physics.approach import (
@@ -14,6 +16,7 @@ from opsicm.physics.approach import (
     hyperbola_slope,
 )
 from opsicm.physics.pipette import Pipette, cone_resistance, geometric_resistance, resistance
+from opsicm.physics.pipette_inverse import cone_angle_from_resistance, radius_band, radius_from_resistance
 
 
 def test_a_default_pipette_has_the_resistance_of_its_integral() -> None:
@@ -63,3 +66,31 @@ def test_the_hyperbola_meets_its_point_its_inverse_and_its_slope() -> None:
         )
         assert hyperbola_slope(distance, C) == pytest.approx(secant, rel=1e-6)
     assert hyperbola_distance(1.0, C) == math.inf
+
+
+@given(radius=st.floats(5e-9, 2e-6), degrees=st.floats(0.2, 25.0), length=st.floats(1e-6, 1e-3))
+def test_resistance_and_geometry_convert_both_ways(radius: float, degrees: float, length: float) -> None:
+    angle = math.radians(degrees)
+    product = geometric_resistance(Pipette(radius=radius, cone_angle=angle, length=length))
+    assert radius_from_resistance(product, angle, length) == pytest.approx(radius, rel=1e-9)
+    assert cone_angle_from_resistance(product, radius, length) == pytest.approx(angle, rel=1e-6, abs=1e-9)
+
+
+def test_one_resistance_fits_many_tips_and_the_band_says_so() -> None:
+    """A wider tip at 2° and a narrower one at 5° have the default tip's resistance; the band must hold both."""
+    product = geometric_resistance(Pipette(radius=50e-9))
+    for degrees in (2.0, 3.0, 5.0):
+        angle = math.radians(degrees)
+        twin = Pipette(radius=radius_from_resistance(product, angle), cone_angle=angle)
+        assert geometric_resistance(twin) == pytest.approx(product, rel=1e-9)
+    band = radius_band(product / 0.62, 0.62, (math.radians(2.0), math.radians(5.0)))
+    assert band.low < 0.75 * 50e-9 < 50e-9 < band.high
+    assert band.high / band.low > 1.7
+    sure = radius_band(product / 0.62, 0.62, (math.radians(3.0), math.radians(3.0)), relative_u=1e-6)
+    assert sure.low == pytest.approx(50e-9, rel=1e-4)
+    assert sure.high == pytest.approx(50e-9, rel=1e-4)
+
+
+def test_a_resistance_no_cone_can_have_is_refused() -> None:
+    with pytest.raises(OutsideDomain, match="between 5e\\+06 \\(access alone\\)"):
+        cone_angle_from_resistance(4e6, 50e-9)

@@ -76,7 +76,8 @@ def _normal(word: Any) -> Any:
     w = -(t - _HALF * t * t + t * t * t * poly + _F(exponent) * _LN2)
     c = w - _W_LOW
     centre = (((((((_A0 * c + _A1) * c + _A2) * c + _A3) * c + _A4) * c + _A5) * c + _A6) * c + _A7) * c + _A8
-    r = _F(np.sqrt(max(w, _F(0.0)))) - _W_HIGH
+    # No max(w, 0) here: it stops vectorisation, and a NaN of the branch not taken is not used.
+    r = _F(np.sqrt(w)) - _W_HIGH
     tail = (((((((_B0 * r + _B1) * r + _B2) * r + _B3) * r + _B4) * r + _B5) * r + _B6) * r + _B7) * r + _B8
     size = _SQRT2 * (_ONE - _TWO * p) * (centre if w < _W_SPLIT else tail)
     return -size if word >> _U32(31) else size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,8 @@ _HALF_NODES: Final = 0.5 * (_NODES + 1.0)
 _HALF_WEIGHTS: Final = 0.5 * _WEIGHTS
 
 
-def _positive_concentrations(*values: ArrayLike) -> list[NDArray[np.float64]]:
+def positive_concentrations(*values: ArrayLike) -> list[NDArray[np.float64]]:
+    """The values as float64 arrays; refuses any that is not above zero [mol/m³]."""
     arrays = [np.asarray(value, dtype=np.float64) for value in values]
     for array in arrays:
         if not np.all(array > 0.0):
@@ -39,7 +40,7 @@ def log_mean(c_in: ArrayLike, c_out: ArrayLike) -> NDArray[np.float64]:
     geometry: every field is a function of one harmonic function. Near equality a series keeps full precision.
     Fails with charged walls or flow. Derived in docs/explanations/pipette.md, section 5.
     """
-    a, b = _positive_concentrations(c_in, c_out)
+    a, b = positive_concentrations(c_in, c_out)
     q = (a - b) / (a + b)
     small = np.abs(q) < 1e-3
     safe = np.where(small, 0.5, q)
@@ -62,7 +63,7 @@ def conductance(
     Source: div(D grad c) = 0 and div i = 0 share one harmonic
     function (docs/explanations/pipette.md); Newman & Balsara, Electrochemical Systems, 4th ed., chapter 12.
     """
-    inner, outer = np.broadcast_arrays(*_positive_concentrations(c_in, c_out))
+    inner, outer = np.broadcast_arrays(*positive_concentrations(c_in, c_out))
     # Nodes in ln c: the integrand of kappa ∝ c is then smooth however far apart the two concentrations are.
     log_ratio = np.log(inner / outer)
     c = outer[..., None] * np.exp(log_ratio[..., None] * _HALF_NODES)
@@ -92,6 +93,39 @@ def pipette_current(
     The concentration at the mouth acts through `G` only: its diffusion potential cancels. Adding a junction term
     to this counts it twice. Derived in docs/explanations/pipette.md, section 5.
     """
-    inner, reference = _positive_concentrations(c_in, c_ref)
+    inner, reference = positive_concentrations(c_in, c_ref)
     drive = np.asarray(tip_potential) - np.asarray(ohmic_drop) - U_d * np.log(inner / reference)
     return np.asarray(np.asarray(G) * drive)
+
+
+Electrode = Literal["lithium", "silver_chloride", "anion"]
+
+
+def junction_potential(
+    c_in: ArrayLike, c_out: ArrayLike, temperature: float, transference: float, tdf: float, electrode: Electrode
+) -> NDArray[np.float64]:
+    """Reversal potential V_rev [V] = U ln(c_in / c_out) of a pipette against its bath, with two equal electrodes.
+
+        lithium (reversible to the cation)         U = (2RT/F) (1 - t+) TDF
+        silver_chloride (its own fixed chloride)   U = (RT/F) (1 - 2 t+) TDF
+        anion (Ag/AgCl in a chloride salt)         U = -(2RT/F) t+ TDF
+
+    `c_in`, `c_out` [mol/m³] at the electrodes, `temperature` [K], `transference` t+ [1], `tdf` [1]. Assumes a 1:1
+    salt with constant t+ and TDF. The middle one divides the activity evenly between the ions, which no measurement
+    can confirm, and takes the junction of a saturated reference as zero [assumed]. Source: Newman & Balsara,
+    Electrochemical Systems, 4th ed., chapter 12; Bard & Faulkner, 2nd ed., equation (2.3.39) for the ideal limit.
+    """
+    thermal = GAS_CONSTANT * temperature / FARADAY * tdf
+    factor = {
+        "lithium": 2.0 * (1.0 - transference),
+        "silver_chloride": 1.0 - 2.0 * transference,
+        "anion": -2.0 * transference,
+    }
+    inner, outer = positive_concentrations(c_in, c_out)
+    return np.asarray(factor[electrode] * thermal * np.log(inner / outer))
+
+
+def reversal_potential(ohmic_drop: ArrayLike, c_in: ArrayLike, c_ref: ArrayLike, U_d: float) -> NDArray[np.float64]:
+    """V_tip [V] at which `pipette_current` is zero: ohmic_drop + U_d ln(c_in / c_ref); arguments as there."""
+    inner, reference = positive_concentrations(c_in, c_ref)
+    return np.asarray(np.asarray(ohmic_drop) + U_d * np.log(inner / reference))

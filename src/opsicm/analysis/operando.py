@@ -10,6 +10,7 @@ import xarray as xr
 from opsicm.analysis.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
 from opsicm.analysis.expansion import expansion_results
 from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
+from opsicm.analysis.kymograph import line_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.voltammogram import cell_results
 
@@ -41,12 +42,17 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
         reason = f"{series.size} of {hops.sizes['hop']} hops ended in contact: see their outcomes"
         return [*results, failed("height_scatter", "nm", "", "too few hops", reason)]
     fall_time = float(np.median((hops["sample_stop"] - hops["sample_fall"]).values)) * _sample_period(hops)
-    if lines:
-        reason = "heights of a line belong to many points; this version analyses hops at one point"
-        return [*results, failed("expansion_lithiation", "%", "", "not one point", reason)]
     drift_to_height = fall_time * height_per_relative_current(series.setpoint, setting.distance_98)
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
     during = (t >= series.t[0] - 1.0) & (t <= series.t[-1] + 1.0)
+    if lines:
+        return [
+            *results,
+            *line_results(hops, t[during], charge[during], setting.thickness, drift_to_height),
+            _period(series),
+            ten_hop_change(series, scatter(series.current)),
+            height_cross_talk(series, fall_time, setting.distance_98),
+        ]
     return [
         *results,
         *expansion_results(series, t[during], charge[during], setting.thickness, drift_to_height),

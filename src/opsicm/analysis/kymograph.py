@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.branches import branches
 from opsicm.analysis.expansion import expansion_results
-from opsicm.analysis.hop_series import HopSeries, scatter, value_at
+from opsicm.analysis.hop_series import HopSeries, value_at
 from opsicm.analysis.result import Result, failed
 
 F64 = NDArray[np.float64]
@@ -103,7 +103,10 @@ def line_results(
     results = [_largest(series, trace, flags, drift_to_height)]
     results += expansion_results(series, cell_t, cell_charge, thickness, drift_to_height, _WINDOW, 2)
     results += _pixel_spread(k, rows, cell_t, cell_charge, flags)
-    noise = np.array([scatter(k.height[rows, p]) for p in range(k.x.size)])
+    # Only lines that follow one another: across a line left out, the swelling itself would count as scatter.
+    together = np.flatnonzero((np.diff(rows)[1:] == 1) & (np.diff(rows)[:-1] == 1))
+    second = np.diff(k.height[rows], 2, axis=0)[together] if together.size else np.diff(k.height[rows], 2, axis=0)
+    noise = 1.4826 * np.median(np.abs(second - np.median(second, axis=0)), axis=0) / 6.0**0.5
     sigma = float(np.median(noise))
     method = "standard deviation of one height, from second differences of successive passes; median over pixels"
     u = sigma / float(np.sqrt(2.0 * max(rows.size - 3, 1) * k.x.size))
@@ -158,20 +161,24 @@ def _pixel_spread(
 
 
 def _differences(k: Kymograph, rows: NDArray[np.intp], start: float, stop: float) -> F64:
-    out = np.empty(k.x.size)
+    """[2, pixel]: the change and its standard uncertainty."""
+    out = np.empty((2, k.x.size))
     for p in range(k.x.size):
         t, h = k.t[rows, p], k.height[rows, p]
-        out[p] = value_at(t, h, stop, _WINDOW, 2)[0] - value_at(t, h, start, _WINDOW, 2)[0]
+        (last, u_last, _), (first, u_first, _) = (value_at(t, h, when, _WINDOW, 2) for when in (stop, start))
+        out[:, p] = last - first, np.hypot(u_last, u_first)
     return out
 
 
-def _over_pixels(name: str, change: F64, flags: dict[str, int]) -> Result:
+def _over_pixels(name: str, found: F64, flags: dict[str, int]) -> Result:
+    change, u_each = found
     middle = float(np.median(change))
     spread = 1.4826 * float(np.median(np.abs(change - middle)))
     method = (
         "median over the pixels of each pixel's own change between the moments, lines through "
-        f"{_WINDOW} passes; u: 1.2533 MAD-sigma/sqrt(pixels); the spread over pixels is {spread * 1e9:.3g} nm"
+        f"{_WINDOW} passes; u: 1.2533/sqrt(pixels) times the larger of MAD-sigma and the pixels' own u; the spread over "
+        f"pixels is {spread * 1e9:.3g} nm"
     )
     trace = xr.DataArray(change, dims="pixel", attrs={"units": "m"})
-    u = 1.2533 * spread / change.size**0.5
+    u = 1.2533 * max(spread, float(np.mean(u_each**2)) ** 0.5) / change.size**0.5
     return Result(name, middle * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

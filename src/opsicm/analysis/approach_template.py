@@ -16,6 +16,8 @@ F64 = NDArray[np.float64]
 # Cubic Hermite pieces of 1 nm: on 1/d curves their error is h^4/(16 d^4) of the drop, 1e-6 of it at 15 nm.
 _STEP: Final = 1e-9
 _LONGEST: Final = 2.5e-6
+# [m] the last step of Gauss-Newton; the next would be a hundredth of it.
+_CONVERGED: Final = 2e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,20 @@ def fit_fall(
 
     `current`, `height` are 1-D arrays (counts or SI with their scales); samples above `highest` [m] are left out.
     Start from `bulk` [A], `z0` [m]. Two passes over every eighth sample, then over all until z0 moves by less than
-    1e-13 m. Returns bulk, z0, inverse information (bulk bulk, bulk z0, z0 z0; to be times sigma²), residual sum of
+    2e-12 m. Returns bulk, z0, inverse information (bulk bulk, bulk z0, z0 z0; to be times sigma²), residual sum of
     squares, samples used, iterations (0: not converged).
     """
     done = 0
     b00 = b01 = b11 = rest = 0.0
     used = 0
+    first = begin
+    while first < end - 1 and height[first] * z_scale + z_offset > highest:
+        first += 1
     for iteration in range(25):
-        stride = 8 if iteration < 2 and end - begin > 1000 else 1
+        stride = 8 if iteration < 2 and end - first > 1000 else 1
         s00 = s01 = s11 = g0 = g1 = rest = 0.0
         used = 0
-        for k in range(begin, end, stride):
+        for k in range(first, end, stride):
             z = height[k] * z_scale + z_offset
             if z > highest:
                 continue
@@ -128,7 +133,7 @@ def fit_fall(
         d_z0 = min(max(d_z0, -nearest), nearest)
         bulk += d_bulk
         z0 += d_z0
-        if stride == 1 and abs(d_z0) < 1e-13:
+        if stride == 1 and abs(d_z0) < _CONVERGED:
             # The sum of squares belongs to the point before the last step; that step changes it by less than 1e-6.
             done = iteration + 1
             break

@@ -90,7 +90,7 @@ def calibrate(c: F64, current: F64, degree: int = 1, pipette: NDArray[np.int64] 
     coefficients: F64 = np.zeros(degree + 1)
     for _ in range(100):
         scaled = basis * factors[number][:, None]
-        coefficients, *_ = np.linalg.lstsq(scaled, current, rcond=None)
+        coefficients = np.asarray(np.linalg.lstsq(scaled, current, rcond=None)[0], dtype=np.float64)
         model = basis @ coefficients
         if count == 1:
             break

@@ -18,6 +18,7 @@ I64 = NDArray[np.int64]
 _SWING: Final = 0.3  # of the whole range: a smaller reversal of z is vibration or a foot of a piezo's creep
 _TURN: Final = 0.02  # of a fall: the plateau ends where z has gone this far down
 _SHORTEST_PLATEAU: Final = 8
+_STEPWISE: Final = 2  # samples of a withdrawal that was not recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     if bottoms.size == 0:
         return NoFit("no hops", "z never falls and rises again: a file without withdrawals is read as approaches")
     tops = _tops_between(smooth, bottoms)
+    if np.median(tops[1:] - bottoms) <= _STEPWISE:
+        return NoFit("no hops", "z comes back up within two samples: stepwise approaches without their withdrawals")
     noise = _scatter(smooth)
     start, fall = _plateaus(smooth, tops[:-1], bottoms, noise)
     reference = _reference(current, start, fall, bottoms)

@@ -176,8 +176,8 @@ def _over_pixels(name: str, found: F64, flags: dict[str, int]) -> Result:
     spread = 1.4826 * float(np.median(np.abs(change - middle)))
     method = (
         "median over the pixels of each pixel's own change between the moments, lines through "
-        f"{_WINDOW} passes; u: 1.2533/sqrt(pixels) times the larger of MAD-sigma and the pixels' own u; the spread over "
-        f"pixels is {spread * 1e9:.3g} nm"
+        f"{_WINDOW} passes; u: 1.2533/sqrt(pixels) times the larger of MAD-sigma and the pixels' own u; the spread "
+        f"over pixels is {spread * 1e9:.3g} nm"
     )
     trace = xr.DataArray(change, dims="pixel", attrs={"units": "m"})
     u = 1.2533 * max(spread, float(np.mean(u_each**2)) ** 0.5) / change.size**0.5

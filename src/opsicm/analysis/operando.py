@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from opsicm.analysis.cell_steps import step_results, transition_results
 from opsicm.analysis.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
 from opsicm.analysis.expansion import expansion_results
 from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
@@ -28,7 +29,12 @@ def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setti
 
     `hops` [hop], `cell` and `slow` [row] as the run file holds them. A run without hops gives named outcomes.
     """
-    return [*_probe_results(hops, cell, setting), *cell_results(cell, slow), *_bias_results(hops, slow)]
+    return [
+        *_probe_results(hops, cell, setting),
+        *cell_results(cell, slow),
+        *step_results(cell, slow),
+        *_bias_results(hops, slow),
+    ]
 
 
 def _probe_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list[Result]:
@@ -56,6 +62,7 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
     return [
         *results,
         *expansion_results(series, t[during], charge[during], setting.thickness, drift_to_height),
+        *transition_results(series, t[during], charge[during], cell["potential"].values[during]),
         _height_scatter(series),
         _period(series),
         ten_hop_change(series, scatter(series.current)),

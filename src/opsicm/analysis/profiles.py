@@ -13,7 +13,7 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Mean current [A] in bins of `height` [m]; `u` of the mean, `number` of rows (0: the current there means nothing)."""
+    """Mean current [A] in bins of `height` [m]; `u` of the mean, `number` of rows (0: nothing measured)."""
 
     height: F64
     current: F64
@@ -23,7 +23,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far a gradient reaches: `length` [m] of exp(-z/length) with u, `amplitude` [A], `far` [A]; `ok` and why not."""
+    """Reach of a gradient: `length` [m] of exp(-z/length) with u, `amplitude` [A], `far` [A]; `ok` or why not."""
 
     length: float
     u: float
@@ -34,7 +34,7 @@ class Extent:
 
 
 def profile(height: F64, current: F64, edges: F64) -> Profile:
-    """Mean and its uncertainty in bins `edges` [m]: `height` [m], `current` [A], (n,); rows without a value are left out."""
+    """Mean and its u in bins `edges` [m]: `height` [m], `current` [A], (n,); rows without a value are left out."""
     good = np.isfinite(height) & np.isfinite(current)
     place = np.digitize(height[good], edges) - 1
     inside = (place >= 0) & (place < edges.size - 1)

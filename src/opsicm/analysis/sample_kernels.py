@@ -100,6 +100,7 @@ def bin_hops(
     cells = np.zeros((2, bins + 2), np.int64)
     even, odd, even_cells, odd_cells = histogram[0], histogram[1], cells[0], cells[1]
     top = bins + 1
+    i_column, z_column = np.uint64(current), np.uint64(height)
     for h in range(begin.size):
         last = end[h]
         first = fall_begins(counts, height, begin[h], last) if last > begin[h] else last
@@ -107,15 +108,26 @@ def bin_hops(
         lowest: Any = 2 * _OFFSET - 1
         highest: Any = 0
         pairs = (last - first) // 2
+        # Run-length: a bin's sum stays in a register until the height leaves it.
+        present = cell[np.uint64(counts[first, height] - base)] if last > first else np.uint16(0)
+        packed: Any = 0
         for pair in range(pairs):
-            k = first + 2 * pair
-            a = np.int64(counts[k, current]) + _OFFSET
-            b = np.int64(counts[k + 1, current]) + _OFFSET
+            # Unsigned indices: a signed one is tested for counting from the end at every access.
+            k, k1 = np.uint64(first + 2 * pair), np.uint64(first + 2 * pair + 1)
+            a, b = np.int64(counts[k, i_column]) + _OFFSET, np.int64(counts[k1, i_column]) + _OFFSET
             even[np.uint64(a)] += 1
             odd[np.uint64(b)] += 1
             lowest, highest = min(lowest, a, b), max(highest, a, b)
-            even_cells[cell[np.uint64(counts[k, height] - base)]] += _ONE + a
-            odd_cells[cell[np.uint64(counts[k + 1, height] - base)]] += _ONE + b
+            here = cell[np.uint64(counts[k, z_column] - base)]
+            there = cell[np.uint64(counts[k1, z_column] - base)]
+            if here == present and there == present:
+                packed += 2 * _ONE + a + b
+            else:
+                even_cells[np.uint64(present)] += packed
+                even_cells[np.uint64(here)] += _ONE + a
+                odd_cells[np.uint64(there)] += _ONE + b
+                present, packed = there, 0
+        even_cells[np.uint64(present)] += packed
         if first + 2 * pairs < last:
             a = np.int64(counts[last - 1, current]) + _OFFSET
             even[np.uint64(a)] += 1

@@ -113,7 +113,7 @@ def scatter_reference(s: RawSamples, falls: Falls, low: NDArray[np.int64], per_c
     for h in range(falls.size):
         i, z = (s.counts[falls.begin[h] : falls.end[h], c].astype(np.int64) for c in (0, 1))
         part = z[: max(1, z.size // 8)]
-        first = part.size - 1 - int(np.argmax(part[::-1]))
+        first = int(np.argmax(part))
         threshold = np.floor((falls.reference[h] * (1 - falls.setpoint[h]) - s.current_offset) / s.current_scale)
         below = np.flatnonzero(i <= threshold)
         crossed.append(int(below[0]) if below.size else -1)

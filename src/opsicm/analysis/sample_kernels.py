@@ -57,16 +57,20 @@ def threshold_samples(counts: I16, column: int, begin: I64, end: I64, threshold:
 
 
 @compiled
-def fall_begins(counts: I16, column: int, begin: int, end: int) -> int:
-    """The sample at which z is highest within the first eighth of a fall: before it the scanner still rises.
+def fall_begins(counts: I16, height_column: int, begin: int, end: int) -> int:
+    """The first sample at which z is highest within the first eighth of a fall: before it the scanner still rises.
 
     A scanner with a lag goes on rising for some samples after its command has turned: those belong to no approach.
     """
-    best, at = counts[begin, column], begin
-    for k in range(begin + 1, begin + max(1, (end - begin) // 8)):
-        if counts[k, column] >= best:
-            best, at = counts[k, column], k
-    return at
+    stop = begin + max(1, (end - begin) // 8)
+    column = np.uint64(height_column)
+    highest = np.int16(-32768)
+    for k in range(begin, stop):
+        highest = max(highest, counts[np.uint64(k), column])
+    for k in range(begin, stop):
+        if counts[np.uint64(k), column] == highest:
+            return k
+    return begin
 
 
 @compiled
@@ -106,8 +110,9 @@ def bin_hops(
         first = fall_begins(counts, height, begin[h], last) if last > begin[h] else last
         base = np.int64(low[h]) - TABLE // 2
         lowest: Any = 2 * _OFFSET - 1
-        highest: Any = 0
         pairs = (last - first) // 2
+        at: Any = first_below(counts, current, begin[h], first, threshold[h])
+        limit = threshold[h] + _OFFSET
         # Run-length: a bin's sum stays in a register until the height leaves it.
         present = cell[np.uint64(counts[first, height] - base)] if last > first else np.uint16(0)
         packed: Any = 0
@@ -117,7 +122,9 @@ def bin_hops(
             a, b = np.int64(counts[k, i_column]) + _OFFSET, np.int64(counts[k1, i_column]) + _OFFSET
             even[np.uint64(a)] += 1
             odd[np.uint64(b)] += 1
-            lowest, highest = min(lowest, a, b), max(highest, a, b)
+            lowest = min(lowest, a, b)
+            if lowest <= limit and at == NOT_CROSSED:
+                at = first + 2 * pair if a <= limit else first + 2 * pair + 1
             here = cell[np.uint64(counts[k, z_column] - base)]
             there = cell[np.uint64(counts[k1, z_column] - base)]
             if here == present and there == present:
@@ -131,7 +138,7 @@ def bin_hops(
         if first + 2 * pairs < last:
             a = np.int64(counts[last - 1, current]) + _OFFSET
             even[np.uint64(a)] += 1
-            lowest, highest = min(lowest, a), max(highest, a)
+            lowest = min(lowest, a)
             even_cells[cell[np.uint64(counts[last - 1, height] - base)]] += _ONE + a
         outside[h] = ((even_cells[0] + odd_cells[0]) >> 40) + ((even_cells[top] + odd_cells[top]) >> 40)
         for j in range(bins):
@@ -140,12 +147,18 @@ def bin_hops(
             sums[h, j] = (packed & _MASK) - (packed >> 40) * _OFFSET
         cells[:] = 0
         best, most = 0, 0
-        for value in range(lowest, highest + 1):
-            number = even[value] + odd[value]
-            even[value] = 0
-            odd[value] = 0
+        # Upwards from the lowest count until every sample has been met: nobody needs to know the highest.
+        left, value = last - first, lowest
+        while left > 0:
+            number = even[np.uint64(value)] + odd[np.uint64(value)]
+            even[np.uint64(value)] = 0
+            odd[np.uint64(value)] = 0
+            left -= number
             if number > most:
                 best, most = value, number
+            value += 1
         mode[h] = best - _OFFSET
         mode_count[h] = most
-        crossed[h] = first_below(counts, current, begin[h], last, threshold[h])
+        if at == NOT_CROSSED and last > first and counts[last - 1, current] <= threshold[h]:
+            at = last - 1
+        crossed[h] = at

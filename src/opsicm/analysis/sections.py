@@ -113,7 +113,8 @@ def mode_normalised(section: Sections, ratio: bool = False) -> F64:
 def drift_free(section: Sections, falls: Falls, noise: float) -> F64:
     """As `mode_normalised` by difference, with the drift during each fall taken away first; [hop, bin] [A].
 
-    The drift of a fall is the line through its own reference and the next one's (the last fall takes the one before),
+    The drift of a fall is the line through its own reference and the next one's (the last takes the one before; median
+    of three neighbours, so that a single step of the bulk is no drift),
     subtracted at the time at which the fall passed each bin; the mode is then that of what is left, folded with
     `noise` [A]. Use it under a transient that moves the current by more than its noise in one fall. Assumes an even
     fall and a drift that is straight from one reference to the next. Fails with fewer than two falls (no drift known).
@@ -122,6 +123,8 @@ def drift_free(section: Sections, falls: Falls, noise: float) -> F64:
         raise OutsideDomain(Problem("falls", "1", "a drift needs two references", "use mode_normalised"))
     rate = np.diff(falls.reference) / np.diff(falls.begin)
     rate = np.append(rate, rate[-1])
+    # A step of the bulk between two falls (the cell switched) is no drift of either: the median of three knows.
+    rate[1:-1] = np.median(np.column_stack((rate[:-2], rate[1:-1], rate[2:])), axis=1)
     # Bins from the top down are passed in proportion to the samples they hold.
     passed = np.cumsum(section.number[:, ::-1], axis=1)[:, ::-1] - 0.5 * section.number
     level = section.current - rate[:, None] * passed

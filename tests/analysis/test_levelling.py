@@ -98,6 +98,8 @@ def test_image_results_name_all_three_levels() -> None:
     expected = {"Sq raw": h, "Sq after plane": lstsq(h, 1), "Sq after total degree 2": lstsq(h, 2)}
     for name, levelled in expected.items():
         assert found[name].value == pytest.approx(float(np.std(levelled)), rel=1e-8)
+        rows = float(np.mean(np.std(levelled, axis=1)))
+        assert found[name.replace("Sq", "Rq")].value == pytest.approx(rows, rel=1e-7)
         assert found[name].unit == "nm"
         assert (found[name].u or 0.0) > 0.0
         assert found[name].trace is not None

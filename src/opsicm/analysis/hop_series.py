@@ -27,8 +27,8 @@ class HopSeries:
     cell_current: NDArray[np.float64]
     setpoint: float
     bad: int
-    restless: int
-    segment: NDArray[np.int64]
+    restless: int = 0
+    segment: NDArray[np.int64] | None = None  # None: all of one stretch
 
     @property
     def size(self) -> int:
@@ -82,7 +82,9 @@ def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
     if series.size < window:
         return np.zeros(0, bool)
     period = np.median(np.diff(series.t))
-    gap = (np.diff(series.t) > 2.0 * period) | (np.diff(series.segment) != 0)
+    gap = np.diff(series.t) > 2.0 * period
+    if series.segment is not None:
+        gap |= np.diff(series.segment) != 0
     return np.asarray(~np.any(sliding_window_view(gap, window - 1), axis=1))
 
 
@@ -105,17 +107,25 @@ def scatter(values: NDArray[np.float64]) -> float:
 
 
 def value_at(
-    t: NDArray[np.float64], values: NDArray[np.float64], when: float, window: int
+    t: NDArray[np.float64], values: NDArray[np.float64], when: float, window: int, degree: int = 1
 ) -> tuple[float, float, float]:
-    """(value, standard uncertainty, slope per second) at time `when`, by a straight line through the `window` nearest.
+    """(value, standard uncertainty, slope per second) at time `when`, by a polynomial through the `window` nearest.
 
     The uncertainty is the regression's, with sigma from its own residuals. Assumes that the quantity is straight over
-    the window. Fails (ValueError) with fewer than 3 points. Source: any text on linear regression, as Draper & Smith,
-    Applied Regression Analysis, 3rd ed., Eq. (3.1.6).
+    the window, or a parabola for `degree` 2: use that where the window is no longer short against a turn of the
+    quantity. Fails (ValueError) with fewer than `degree` + 2 points. Source: any text on linear regression, as Draper &
+    Smith, Applied Regression Analysis, 3rd ed., Eq. (3.1.6).
     """
     near = np.sort(np.argsort(np.abs(t - when), kind="stable")[:window])
-    if near.size < 3:
-        raise ValueError(f"value_at needs 3 points, got {near.size}")
+    if near.size < degree + 2:
+        raise ValueError(f"value_at needs {degree + 2} points, got {near.size}")
+    if degree > 1:
+        span = float(np.ptp(t[near])) or 1.0
+        basis = np.vander((t[near] - when) / span, degree + 1, increasing=True)
+        found, *_ = np.linalg.lstsq(basis, values[near], rcond=None)
+        rest = float(np.sum((values[near] - basis @ found) ** 2)) / (near.size - degree - 1)
+        spread_at = float(np.linalg.inv(basis.T @ basis)[0, 0])
+        return float(found[0]), float(np.sqrt(rest * spread_at)), float(found[1]) / span
     x, y = t[near] - when, values[near]
     centre = float(np.mean(x))
     spread = float(np.sum((x - centre) ** 2))

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from opsicm.analysis.levelling import total_degree
 from opsicm.analysis.result import Result, failed
@@ -21,7 +22,7 @@ _SPREAD: Final = (
 
 
 def image_results(heights: xr.DataArray) -> list[Result]:
-    """Sq at all three levels, then Sa, Sz, Ssk, Sku after total degree 2.
+    """Sq and profile Rq at all three levels, then Sa, Sz, Ssk, Sku after total degree 2.
 
     `heights` [m], dims (y, x), NaN where a pixel has no height (counted in `flags`); coordinates x, y [m] only when
     the lateral scale is known. The trace of each Sq is the image at that level. Sq "raw" is about the mean.
@@ -50,6 +51,7 @@ def image_results(heights: xr.DataArray) -> list[Result]:
         trace = heights.copy(data=levelled)
         trace.attrs["level"] = level
         results.append(_result(name, last.Sq, "nm", method, last, missing, trace))
+        results.append(_profile(f"Rq {level}", levelled, level_of[degree], last, missing))
         if degree != 2:
             last = None
     if last is None:
@@ -64,6 +66,20 @@ def image_results(heights: xr.DataArray) -> list[Result]:
         method = f"ISO 25178-2 {name}, {where}"
         results.append(_result(f"{name} after total degree 2", parameter, unit, method, last, missing, None))
     return results
+
+
+def _profile(name: str, levelled: NDArray[np.float64], where: str, rough: Roughness, missing: dict[str, int]) -> Result:
+    """Rq of the rows (fast axis): root mean square of each about its own mean, averaged over the rows."""
+    method = f"ISO 4287 Rq along the rows, mean over the rows, each about its own mean, {where}"
+    rows = [row[np.isfinite(row)] for row in levelled]
+    each = np.array([float(np.std(row)) for row in rows if row.size > 2])
+    if each.size < 2 or not each.any():
+        return failed(name, "nm", method, "flat", "fewer than two rows have height differences")
+    # Neighbouring rows show the same hills: as many count as the image's correlation leaves along one axis.
+    count = max(1.0, each.size * (rough.independent / rough.pixels) ** 0.5)
+    u = float(np.std(each, ddof=1)) / count**0.5
+    method += f"; u: scatter of the rows, {count:.3g} of them independent"
+    return Result(name, _NM * float(np.mean(each)), _NM * u, "nm", method, flags=missing)
 
 
 def _result(

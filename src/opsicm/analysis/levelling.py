@@ -78,5 +78,11 @@ def total_degree(heights: Array, degree: int, mask: NDArray[np.bool_] | None = N
     return Levelled(h - surface, surface, degree, n, int((~finite).sum()), int((finite & ~used).sum()))
 
 
+def pixel_grid(shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Row and column number of every pixel, both of `shape`."""
+    rows, columns = (np.arange(n, dtype=np.float64) for n in shape)
+    return np.broadcast_to(rows[:, None], shape), np.broadcast_to(columns, shape)
+
+
 def _coordinate(count: int) -> Array:
     return np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1)

@@ -9,9 +9,11 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from opsicm.analysis.cell_steps import step_results, transition_results
 from opsicm.analysis.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
 from opsicm.analysis.expansion import expansion_results
 from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
+from opsicm.analysis.kymograph import line_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.voltammogram import cell_results
 
@@ -44,6 +46,7 @@ def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setti
     return [
         *_probe_results(hops, cell, setting),
         *cell_results(cell, slow, floor, floor / 3600.0),
+        *step_results(cell, slow),
         *_bias_results(hops, slow),
     ]
 
@@ -75,15 +78,23 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
         reason = f"{series.size} of {hops.sizes['hop']} hops ended in contact on a quiet current: see their outcomes"
         return [*results, failed("height_scatter", "nm", "", "too few hops", reason)]
     fall_time = float(np.median((hops["sample_stop"] - hops["sample_fall"]).values)) * setting.sample_period
-    if np.unique(hops["pixel"].values).size > 1:
-        reason = "heights of a line belong to many points; this version analyses hops at one point"
-        return [*results, failed("expansion_lithiation", "%", "", "not one point", reason)]
     drift_to_height = fall_time * height_per_relative_current(series.setpoint, setting.distance_98)
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
-    floor = _NOTHING * setting.capacity
+    during = (t >= series.t[0] - 1.0) & (t <= series.t[-1] + 1.0)
+    if np.unique(hops["pixel"].values).size > 1:
+        return [
+            *results,
+            *line_results(hops, t[during], charge[during], setting.thickness, drift_to_height),
+            _period(series),
+            ten_hop_change(series, scatter(series.current)),
+            height_cross_talk(series, fall_time, setting.distance_98),
+        ]
     return [
         *results,
-        *expansion_results(series, t, charge, setting.thickness, drift_to_height, floor),
+        *expansion_results(
+            series, t, charge, setting.thickness, drift_to_height, charge_floor=_NOTHING * setting.capacity
+        ),
+        *transition_results(series, t[during], charge[during], cell["potential"].values[during]),
         _height_scatter(series),
         _period(series),
         ten_hop_change(series, scatter(series.current)),

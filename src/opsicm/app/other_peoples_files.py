@@ -13,6 +13,7 @@ import xarray as xr
 from opsicm.analysis.approach_results import approach_results, no_axis, series_results
 from opsicm.analysis.image_results import image_results
 from opsicm.analysis.result import Result
+from opsicm.analysis.trace_results import trace_results
 from opsicm.errors import BadInput, Problem
 from opsicm.figures import approach_curve, image
 from opsicm.figures.view import View
@@ -72,7 +73,7 @@ def identification_records(what: Identification) -> list[dict[str, Any]]:
 def views_of(results: Sequence[Result]) -> list[View]:
     """The figures of results that carry a trace: approach curves, and the image at its highest level."""
     approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset)]
-    images = [r.trace for r in results if isinstance(r.trace, xr.DataArray)]
+    images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.ndim == 2]
     views = [approach_curve.view(trace, _title(name)) for name, trace in approaches]
     return [*views, image.view(images[-1])] if images else views
 
@@ -128,6 +129,10 @@ def _table(table: Columns) -> list[list[Result]]:
     else:
         # Only the ratio matters to the fit, and a bias of 1 V turns it back into the resistance that was measured.
         bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
+    # Two hops at least: a single fall and rise is an approach with its withdrawal.
+    hops = trace_results(current, data["z"], data.get("t"))
+    if hops[0].value is not None and hops[0].value >= 2.0:
+        return [hops]
     return [approach_results(data["z"][part], current[part], bias) for part in sweeps(data["z"])]
 
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
+from opsicm.analysis.approach_template import Template, hyperbola_template, template
 from opsicm.analysis.operando import Setting, operando_results
+from opsicm.analysis.raw_samples import Falls, quantised
 from opsicm.analysis.result import Result
-from opsicm.errors import BadInput, Problem
+from opsicm.analysis.section_results import section_results
+from opsicm.errors import BadInput, OutsideDomain, Problem
 from opsicm.figures import operando as figures
+from opsicm.figures import sections as section_figures
 from opsicm.figures.view import View
+from opsicm.physics.approach import hyperbola_constant
+from opsicm.physics.pipette import Pipette
+from opsicm.physics.tip_field import approach_curve
 from opsicm.record.reader import Run
 from opsicm.report.document import document
+
+_SECTION_HOPS: Final = 20
+_MOST_SAMPLES: Final = 20_000_000  # a section of more than 160 MB of floats is another command's work
 
 
 def setting_of(run: Run) -> Setting:
@@ -30,13 +41,60 @@ def setting_of(run: Run) -> Setting:
 
 def results_of(run: Run) -> list[Result]:
     """All results that apply to a run."""
-    return operando_results(run.hops, run.cell, run.slow, setting_of(run))
+    results = operando_results(run.hops, run.cell, run.slow, setting_of(run))
+    return [*results, *_section_of(run)]
+
+
+def _section_of(run: Run) -> list[Result]:
+    """The section of the complete line nearest the largest cell current, or of the hops at that moment at a point."""
+    hops = run.hops
+    good = np.flatnonzero(hops["outcome"].values == 0)
+    if good.size < _SECTION_HOPS:
+        return []
+    worst = good[int(np.argmax(np.abs(hops["cell_current"].values[good])))]
+    line, segment = int(hops["line"].values[worst]), int(hops["segment"].values[worst])
+    chosen = good[hops["segment"].values[good] == segment]
+    if np.unique(hops["pixel"].values[chosen]).size > 1:
+        chosen = chosen[hops["line"].values[chosen] == line]
+    else:
+        chosen = chosen[np.argsort(np.abs(chosen - worst), kind="stable")[:_SECTION_HOPS]]
+        chosen.sort()
+    fall, stop = (hops[name].values[chosen] for name in ("sample_fall", "sample_stop"))
+    first, last = int(fall.min()), int(stop.max()) + 1
+    if chosen.size < 3 or last - first > _MOST_SAMPLES:
+        return []
+    raw = run.samples(segment, first, last)
+    names = ("pipette_current", "z")
+    if any(name not in raw for name in names):
+        return []
+    current, z = (raw[name].values for name in names)
+    reference = hops["i_ref"].values[chosen]
+    # Relative to a positive reference: the sections are about how the current falls, not about its sign.
+    sign = 1.0 if float(np.median(reference)) > 0.0 else -1.0
+    falls = Falls(fall - first, stop - first + 1, sign * reference, hops["setpoint"].values[chosen])
+    x, y = (hops[name].values[chosen] for name in ("x", "y"))
+    return section_results(quantised(sign * current, z), falls, template_of(run), np.hypot(x - x[0], y - y[0]))
+
+
+def template_of(run: Run) -> Template:
+    """The finite-element curve of the run's pipette, or the hyperbola where the table does not cover it."""
+    p = run.parameters["pipette"]
+    pipette = Pipette(float(p["radius_m"]), float(p["wall"]), float(p["cone_angle_rad"]), float(p["length_m"]))
+    try:
+        return template(approach_curve(pipette).relative_current, "finite-element curve")
+    except OutsideDomain:
+        return hyperbola_template(hyperbola_constant(float(p["distance_98_m"])))
 
 
 def views_of(run: Run, results: list[Result]) -> list[View]:
     """The figures that apply to a run."""
     views = [figures.time_view(run.hops, run.cell, run.slow)]
     good = np.flatnonzero(run.hops["outcome"].values == 0)
+    for result in results:
+        if result.name == "kymograph_largest_change" and isinstance(result.trace, xr.DataArray):
+            views.append(section_figures.kymograph_view(result.trace))
+        if result.name == "near_surface_difference" and isinstance(result.trace, xr.Dataset):
+            views.append(section_figures.section_view(result.trace))
     if good.size:
         views.append(figures.potential_view(run.hops, run.cell, setting_of(run).thickness))
         traces = {result.name: result.trace for result in results}

@@ -1,0 +1,150 @@
+"""Calibration of current against concentration: a line with its band, a curve, several pipettes, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from opsicm.errors import OutsideDomain, Problem
+
+F64 = NDArray[np.float64]
+_BLIND: Final = 0.05  # |d ln I / d ln c| below which an inversion is called not identifiable
+_CERTAIN: Final = 3.0  # the slope must stand this many of its own u above nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """I = sum of coefficient·c^k by least squares: `coefficients` [A, A/(mol/m³), …], `covariance`, `sigma` [A].
+
+    `c`, `current`, `residuals` as fitted; `r_squared`; `u_common` the relative spread of the pipettes' factors (0 for
+    one pipette), `factors` those factors (mean 1); `degree` 1 is the line.
+    """
+
+    coefficients: F64
+    covariance: F64
+    sigma: float
+    r_squared: float
+    c: F64
+    current: F64
+    residuals: F64
+    degree: int
+    factors: F64
+    u_common: float
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of `sigma`."""
+        return int(self.c.size - self.degree - 1 - (self.factors.size - 1))
+
+    def at(self, c: F64) -> F64:
+        """Current [A] at `c` [mol/m³]."""
+        return np.asarray(np.polynomial.polynomial.polyval(c, self.coefficients), dtype=np.float64)
+
+    def slope(self, c: F64) -> F64:
+        """dI/dc [A/(mol/m³)]."""
+        derivative = np.polynomial.polynomial.polyder(self.coefficients)
+        return np.asarray(np.polynomial.polynomial.polyval(c, derivative), dtype=np.float64)
+
+    def u_mean(self, c: F64) -> F64:
+        """Standard uncertainty [A] of the fitted current at `c`: of the mean, without the scatter of one reading."""
+        basis = np.vander(np.atleast_1d(np.asarray(c, dtype=np.float64)), self.degree + 1, increasing=True)
+        return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", basis, self.covariance, basis)), dtype=np.float64)
+
+    def band(self, c: F64, confidence: float = 0.95) -> F64:
+        """Half width [A] of the confidence band of the mean at each `c` (Student's t, point by point)."""
+        return self.u_mean(c) * float(student.ppf(0.5 + 0.5 * confidence, self.freedom))
+
+
+@dataclass(frozen=True, slots=True)
+class Concentration:
+    """From current to concentration: `value`, `u` [mol/m³], `sensitivity` d ln I/d ln c, `identifiable` and why not."""
+
+    value: float | None
+    u: float | None
+    sensitivity: float
+    identifiable: bool
+    reason: str
+
+
+def calibrate(c: F64, current: F64, degree: int = 1, pipette: NDArray[np.int64] | None = None) -> Calibration:
+    """Least squares of current on concentration: degree 1 the line of E1, degree 2 a curve.
+
+    `c` [mol/m³], `current` [A], (n,); `pipette` (n,) numbers the pipettes when there are several: each then has a
+    factor on the current (mean 1), found as the ratio of its own to the common fit, because pipettes made alike differ
+    in size. Assumes concentrations known exactly and noise of equal size; R² alone proves no line (a maximum of the
+    conductivity near 1 M passes 0.38): look at `residuals`. Fails (`OutsideDomain`) with too few different
+    concentrations. Source: Draper and Smith, Applied Regression Analysis, 3rd ed., (1.4.10).
+    """
+    number = np.zeros(c.size, dtype=np.int64) if pipette is None else np.unique(pipette, return_inverse=True)[1]
+    count = int(number.max()) + 1 if c.size else 0
+    if np.unique(c).size < degree + 1 or c.size - degree - 1 - (count - 1) < 1:
+        limit = f"degree {degree} with {count} pipettes needs more, and at least {degree + 1} different ones"
+        raise OutsideDomain(Problem("calibration", f"{c.size} points", limit, "measure more concentrations"))
+    scale = float(np.max(np.abs(c))) or 1.0
+    basis = np.vander(c / scale, degree + 1, increasing=True)
+    factors: F64 = np.ones(count)
+    coefficients: F64 = np.zeros(degree + 1)
+    for _ in range(100):
+        scaled = basis * factors[number][:, None]
+        coefficients = np.asarray(np.linalg.lstsq(scaled, current, rcond=None)[0], dtype=np.float64)
+        model = basis @ coefficients
+        if count == 1:
+            break
+        mine = [number == k for k in range(count)]
+        new = np.array([float(current[m] @ model[m]) / float(model[m] @ model[m]) for m in mine])
+        new = new / np.mean(new)
+        if np.max(np.abs(new - factors)) < 1e-12:
+            break
+        factors = new
+    scaled = basis * factors[number][:, None]
+    residuals = current - scaled @ coefficients
+    freedom = c.size - degree - 1 - (count - 1)
+    sigma = float(np.sqrt(np.sum(residuals**2) / freedom))
+    covariance = np.linalg.inv(scaled.T @ scaled) * sigma**2
+    powers = scale ** -np.arange(degree + 1.0)
+    total = float(np.sum((current - current.mean()) ** 2))
+    common = float(np.std(factors, ddof=1)) if count > 1 else 0.0
+    return Calibration(
+        coefficients * powers, covariance * np.outer(powers, powers), sigma,
+        1.0 - float(np.sum(residuals**2)) / total if total > 0.0 else 0.0, c, current, residuals, degree, factors,
+        common,
+    )  # fmt: skip
+
+
+def concentration(calibration: Calibration, current: float, u_current: float = 0.0) -> Concentration:
+    """Concentration [mol/m³] behind a `current` [A], within the calibrated range; u by the slope, with the band.
+
+    u = hypot(u_current, band, u_common·I)/|dI/dc|, first order (compare Fieller's interval when u is a tenth of c).
+    Not identifiable, with the reason, where d ln I/d ln c is below 0.05 in size or the slope not three of its own u
+    from zero, or where several concentrations of the range give this current, or none.
+    """
+    low, high = float(calibration.c.min()), float(calibration.c.max())
+    polynomial = calibration.coefficients.copy()
+    polynomial[0] -= current
+    roots = np.polynomial.polynomial.polyroots(polynomial)
+    margin = 1e-9 * (high - low)
+    inside = [float(r.real) for r in roots if abs(r.imag) < 1e-9 * high and low - margin <= r.real <= high + margin]
+    if len(inside) != 1:
+        middle = 0.5 * (low + high)
+        sensitivity = float(calibration.slope(np.array(middle)) * middle / current) if current else 0.0
+        word = "no concentration" if not inside else f"{len(inside)} concentrations"
+        return Concentration(
+            None, None, sensitivity, False, f"{word} from {low:g} to {high:g} mol/m³ give this current"
+        )
+    c = inside[0]
+    slope = float(calibration.slope(np.array(c)))
+    sensitivity = slope * c / current
+    by = np.arange(calibration.degree + 1) * np.concatenate(([0.0], c ** np.arange(float(calibration.degree))))
+    u_slope = float(np.sqrt(by @ calibration.covariance @ by))
+    if abs(sensitivity) < _BLIND or abs(slope) < _CERTAIN * u_slope:
+        reason = (
+            f"d ln I/d ln c is {sensitivity:.3f} at {c:g} mol/m³, slope {slope:.3g} ± {u_slope:.2g} A/(mol/m³): the "
+            "current hardly knows the concentration; work at 0.3-0.5 M"
+        )
+        return Concentration(None, None, sensitivity, False, reason)
+    u = np.sqrt(u_current**2 + float(calibration.u_mean(np.array(c))[0]) ** 2 + (calibration.u_common * current) ** 2)
+    return Concentration(c, float(u / abs(slope)), sensitivity, True, "")

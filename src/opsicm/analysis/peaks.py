@@ -1,0 +1,92 @@
+"""Peaks of a voltammogram: potential and current of each, sweep by sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks, savgol_filter
+
+from opsicm.analysis.hop_series import scatter
+
+F64 = NDArray[np.float64]
+_LEAST: Final = 0.05  # prominence as a share of the sweep's span of current
+_WINDOW_V: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A peak: `potential` [V], `current` [A] as measured (no baseline taken away), `prominence` [A], u of both.
+
+    `sweep` counts from 0; `anodic` True on the sweep to higher potentials. `row` is where it was found.
+    """
+
+    sweep: int
+    anodic: bool
+    potential: float
+    u_potential: float
+    current: float
+    u_current: float
+    prominence: float
+    row: int
+
+
+def sweeps_of(potential: F64) -> list[slice]:
+    """Rows of each sweep between turns of the potential; turns smaller than a tenth of its range are noise."""
+    reach = 0.1 * float(np.ptp(potential))
+    if potential.size < 10 or reach == 0.0:
+        return []
+    up, _ = find_peaks(potential, prominence=reach)
+    down, _ = find_peaks(-potential, prominence=reach)
+    edges = sorted({0, *up.tolist(), *down.tolist(), potential.size - 1})
+    return [slice(a, b + 1) for a, b in pairwise(edges) if abs(potential[b] - potential[a]) > reach]
+
+
+def peaks(potential: F64, current: F64, least: float = _LEAST) -> list[Peak]:
+    """Peaks of every sweep: maxima on anodic sweeps, minima on cathodic ones.
+
+    `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
+    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its place is the vertex of a parabola
+    through the raw rows within 20 mV. u from that parabola's regression; the baseline is not taken away, so
+    capacitive current and the foot of the next peak are in `current`. Peaks at the ends of a sweep are not peaks.
+    Fails (empty list) where nothing turns.
+    """
+    found: list[Peak] = []
+    for number, rows in enumerate(sweeps_of(potential)):
+        e, i = potential[rows], current[rows]
+        anodic = bool(e[-1] > e[0])
+        y = i if anodic else -i
+        per_row = float(np.ptp(e)) / e.size
+        window = max(5, 2 * round(0.5 * _WINDOW_V / per_row) + 1)
+        if e.size < 2 * window:
+            continue
+        smooth = savgol_filter(y, window, 2)
+        places, how = find_peaks(smooth, prominence=least * float(np.ptp(smooth)))
+        for place, prominence in zip(places, how["prominences"], strict=True):
+            half = max(window // 2, 3)
+            near = slice(max(0, int(place) - half), int(place) + half + 1)
+            at, u_at, top, u_top = _vertex(e[near], i[near], scatter(i))
+            found.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(place)))
+    return found
+
+
+def _vertex(e: F64, i: F64, noise: float) -> tuple[float, float, float, float]:
+    middle = float(np.mean(e))
+    x = e - middle
+    basis = np.vander(x, 3, increasing=True)
+    c, *_ = np.linalg.lstsq(basis, i, rcond=None)
+    rest = float(np.sum((i - basis @ c) ** 2)) / max(x.size - 3, 1)
+    covariance = np.linalg.pinv(basis.T @ basis) * max(rest, noise**2 if np.isfinite(noise) else 0.0)
+    if c[2] == 0.0:
+        return middle, float(np.ptp(e)), float(c[0]), float(covariance[0, 0] ** 0.5)
+    at = -c[1] / (2.0 * c[2])
+    if abs(at) > np.ptp(e):
+        at = x[int(np.argmax(np.abs(i - i.mean())))]
+    by = np.array([0.0, -0.5 / c[2], c[1] / (2.0 * c[2] ** 2)])
+    row = np.array([1.0, at, at**2])
+    return (
+        float(middle + at), float(np.sqrt(by @ covariance @ by)), float(row @ c), float(np.sqrt(row @ covariance @ row))
+    )  # fmt: skip

@@ -18,8 +18,11 @@ from opsicm.analysis.hop_series import HopSeries, hop_series, scatter, value_at
 from opsicm.analysis.operando import Setting, operando_results
 from opsicm.analysis.result import Result
 from opsicm.physics.drift import drift_per_fall, restless
+from opsicm.physics.pipette import Pipette
+from opsicm.physics.tip_field import approach_curve
 
 Floats = NDArray[np.float64]
+CURVE = approach_curve(Pipette())
 
 
 def series(t: Floats, height: Floats, current: Floats) -> HopSeries:
@@ -128,14 +131,14 @@ def test_ten_hops_in_a_row() -> None:
 
 def test_half_a_percent_of_the_reference_costs_eight_nanometres() -> None:
     # The project's physics, section 4: "a 0.5 % slip of the reference at a 2 % setpoint costs about 8 nm".
-    assert 0.005 * height_per_relative_current(0.02, 33.6e-9) == pytest.approx(8e-9, rel=0.1)
+    assert 0.005 * height_per_relative_current(0.02, CURVE) == pytest.approx(8e-9, rel=0.15)
 
 
 def test_cross_talk_is_drift_times_fall_time_over_the_slope() -> None:
     t = np.arange(0.0, 40.0, 0.08)
     current = 3e-9 * (1 + 1e-3 * t)
-    result = height_cross_talk(series(t, t, current), 0.067, 33.6e-9)
-    expected = 1e9 * 1e-3 / 1.001 * 0.067 * height_per_relative_current(0.02, 33.6e-9)
+    result = height_cross_talk(series(t, t, current), 0.067, CURVE)
+    expected = 1e9 * 1e-3 / 1.001 * 0.067 * height_per_relative_current(0.02, CURVE)
     assert result.value == pytest.approx(expected, rel=0.01)
 
 
@@ -190,7 +193,7 @@ def empty_rows(n: int) -> tuple[xr.Dataset, xr.Dataset]:
 @pytest.mark.parametrize("rows", [0, 1, 10])
 def test_nothing_much_gives_named_outcomes_never_an_exception(n: int, rows: int) -> None:
     cell, slow = empty_rows(rows)
-    results = operando_results(hops_of(np.full(n, 3e-9)), cell, slow, Setting(28e-6, 33.6e-9, 100.0, 0.7, 1e-5))
+    results = operando_results(hops_of(np.full(n, 3e-9)), cell, slow, Setting(28e-6, CURVE, 100.0, 0.7, 1e-5))
     assert results
     for result in results:
         assert (result.value is None) == (result.outcome != "ok")

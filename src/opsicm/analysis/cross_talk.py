@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from opsicm.analysis.hop_series import HopSeries, unbroken
 from opsicm.analysis.result import Result, failed
-from opsicm.physics.approach import hyperbola_constant, hyperbola_distance, hyperbola_slope
+from opsicm.physics.tip_field import ApproachCurve
 
 _WINDOW: Final = 10
 _METHOD: Final = (
@@ -50,18 +50,17 @@ def ten_hop_change(series: HopSeries, current_scatter: float) -> Result:
     )
 
 
-def height_per_relative_current(setpoint: float, distance_98: float) -> float:
+def height_per_relative_current(setpoint: float, curve: ApproachCurve) -> float:
     """[m] of height error per relative error of the reference: 1 / (d ln I/dz) on the approach curve at the setpoint.
 
-    dz = ds / (d ln I/dz), hyperbola with the 98 % distance `distance_98` [m]. Assumes that hyperbola; a flatter tip is
-    worse. Source: the project's physics notes, section 4; Korchev et al., Biophys. J. 1997, 73, 653, for the principle.
+    dz = ds / (d ln I/dz) on the finite-element approach curve. Assumes the stated pipette; a flatter tip is worse.
+    Source: the project's physics notes, section 4; Korchev et al., Biophys. J. 1997, 73, 653, for the principle.
     """
-    C = hyperbola_constant(distance_98)
-    d = hyperbola_distance(1.0 - setpoint, C)
-    return float((1.0 - setpoint) / hyperbola_slope(d, C))
+    relative = 1.0 - setpoint
+    return relative / float(curve.slope(curve.distance(np.array(relative))))
 
 
-def height_cross_talk(series: HopSeries, fall_time: float, distance_98: float) -> Result:
+def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve) -> Result:
     """Largest height error from the bulk current's drift between reference and stop, over the series.
 
     |d ln i_ref/dt| · fall_time · dz/d(ln I), with the drift from a running line through 31 hops so that noise does not
@@ -78,7 +77,7 @@ def height_cross_talk(series: HopSeries, fall_time: float, distance_98: float) -
     dt = t - t.mean(axis=1, keepdims=True)
     slope = (dt * i).sum(axis=1) / (dt**2).sum(axis=1)
     drift = np.abs(slope / i.mean(axis=1)) * fall_time
-    nm = 1e9 * drift * height_per_relative_current(series.setpoint, distance_98)
+    nm = 1e9 * drift * height_per_relative_current(series.setpoint, curve)
     trace = xr.DataArray(nm, dims="hop", coords={"t": ("hop", t.mean(axis=1))})
     worst = int(np.argmax(nm))
     residual = i[worst] - i[worst].mean() - slope[worst] * dt[worst]

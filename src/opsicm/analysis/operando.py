@@ -16,7 +16,9 @@ from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
 from opsicm.analysis.kymograph import line_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.voltammogram import cell_results
+from opsicm.physics.tip_field import ApproachCurve
 
+_FEWEST_ROWS: Final = 5
 # Of the capacity: less charge than this has not passed, a smaller current (in capacities per hour) has not flowed.
 _NOTHING: Final = 1e-5
 
@@ -25,12 +27,12 @@ _NOTHING: Final = 1e-5
 class Setting:
     """What the results need besides the arrays.
 
-    `thickness` [m] and `capacity` [C] of the specimen, `distance_98` [m] and `tip_potential` [V] of the pipette,
+    `thickness` [m] and `capacity` [C] of the specimen, approach `curve` and `tip_potential` [V] of the pipette,
     `sample_period` [s].
     """
 
     thickness: float
-    distance_98: float
+    curve: ApproachCurve
     capacity: float
     tip_potential: float
     sample_period: float
@@ -46,7 +48,7 @@ def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setti
     return [
         *_probe_results(hops, cell, setting),
         *cell_results(cell, slow, floor, floor / 3600.0),
-        *step_results(cell, slow),
+        *(step_results(cell, slow) if cell.sizes["row"] >= _FEWEST_ROWS else []),
         *_bias_results(hops, slow),
     ]
 
@@ -78,7 +80,7 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
         reason = f"{series.size} of {hops.sizes['hop']} hops ended in contact on a quiet current: see their outcomes"
         return [*results, failed("height_scatter", "nm", "", "too few hops", reason)]
     fall_time = float(np.median((hops["sample_stop"] - hops["sample_fall"]).values)) * setting.sample_period
-    drift_to_height = fall_time * height_per_relative_current(series.setpoint, setting.distance_98)
+    drift_to_height = fall_time * height_per_relative_current(series.setpoint, setting.curve)
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
     during = (t >= series.t[0] - 1.0) & (t <= series.t[-1] + 1.0)
     if np.unique(hops["pixel"].values).size > 1:
@@ -87,7 +89,7 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
             *line_results(hops, t[during], charge[during], setting.thickness, drift_to_height),
             _period(series),
             ten_hop_change(series, scatter(series.current)),
-            height_cross_talk(series, fall_time, setting.distance_98),
+            height_cross_talk(series, fall_time, setting.curve),
         ]
     return [
         *results,
@@ -98,7 +100,7 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
         _height_scatter(series),
         _period(series),
         ten_hop_change(series, scatter(series.current)),
-        height_cross_talk(series, fall_time, setting.distance_98),
+        height_cross_talk(series, fall_time, setting.curve),
     ]
 
 

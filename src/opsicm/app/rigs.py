@@ -15,7 +15,7 @@ from opsicm.physics.cell import Cell, Terms
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
 from opsicm.physics.pipette import Pipette, geometric_resistance
-from opsicm.physics.tip_field import distance_98
+from opsicm.physics.tip_field import approach_curve, distance_98
 from opsicm.preflight.prediction import RigNumbers
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
@@ -116,7 +116,7 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         xy_reach=twin.xy_reach,
         start_height=twin.start_height,
         resistance=twin.resistance,
-        distance_98=distance_98(pipette),
+        curve=approach_curve(pipette),
         channels=2,
     )
 

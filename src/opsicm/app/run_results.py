@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from opsicm.analysis.approach_template import Template, hyperbola_template, template
+from opsicm.analysis.approach_template import Template, template
 from opsicm.analysis.operando import Setting, operando_results
 from opsicm.analysis.raw_samples import Falls, quantised
 from opsicm.analysis.result import Result
 from opsicm.analysis.section_results import section_results
-from opsicm.errors import BadInput, OutsideDomain, Problem
+from opsicm.errors import BadInput, Problem
 from opsicm.figures import operando as figures
 from opsicm.figures import sections as section_figures
 from opsicm.figures.view import View
-from opsicm.physics.approach import hyperbola_constant
 from opsicm.physics.pipette import Pipette
 from opsicm.physics.tip_field import approach_curve
 from opsicm.record.reader import Run
@@ -32,7 +32,7 @@ def setting_of(run: Run) -> Setting:
     parameters = run.parameters
     return Setting(
         thickness=float(parameters["specimen"]["thickness_m"]),
-        distance_98=float(parameters["pipette"]["distance_98_m"]),
+        curve=approach_curve(_pipette(parameters["pipette"])),
         capacity=float(parameters["specimen"]["capacity_C"]),
         tip_potential=float(parameters["pipette"]["bias_V"]),
         sample_period=run.dt_ns * 1e-9,
@@ -77,13 +77,12 @@ def _section_of(run: Run) -> list[Result]:
 
 
 def template_of(run: Run) -> Template:
-    """The finite-element curve of the run's pipette, or the hyperbola where the table does not cover it."""
-    p = run.parameters["pipette"]
-    pipette = Pipette(float(p["radius_m"]), float(p["wall"]), float(p["cone_angle_rad"]), float(p["length_m"]))
-    try:
-        return template(approach_curve(pipette).relative_current, "finite-element curve")
-    except OutsideDomain:
-        return hyperbola_template(hyperbola_constant(float(p["distance_98_m"])))
+    """The finite-element curve of the run's pipette."""
+    return template(approach_curve(_pipette(run.parameters["pipette"])).relative_current, "finite-element curve")
+
+
+def _pipette(p: Mapping[str, float]) -> Pipette:
+    return Pipette(float(p["radius_m"]), float(p["wall"]), float(p["cone_angle_rad"]), float(p["length_m"]))
 
 
 def views_of(run: Run, results: list[Result]) -> list[View]:
@@ -127,7 +126,7 @@ def report_html(run: Run) -> str:
                     f"{np.degrees(pipette['cone_angle_rad']):.2g}°, shank {pipette['length_m'] * 1e6:g} µm, "
                     f"bias {pipette['bias_V']:g} V vs Li/Li+"),
         ("pipette resistance", f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"),
-        ("98 % distance", f"{pipette['distance_98_m'] * 1e9:.3g} nm (hyperbola; with a shank of "
+        ("98 % distance", f"{pipette['distance_98_m'] * 1e9:.3g} nm (finite elements; with a shank of "
                           f"{pipette['length_m'] * 1e6:g} µm)"),
         ("specimen", f"{parameters['specimen']['thickness_m'] * 1e6:g} µm thick, "
                      f"{parameters['specimen']['area_m2'] * 1e4:g} cm², capacity "

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.wiring import command_span
-from opsicm.physics.approach import hyperbola_constant, hyperbola_distance, hyperbola_slope
+from opsicm.physics.tip_field import ApproachCurve
 from opsicm.protocol.cell_program import Hold, Sweep, cell_step_duration
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hop, Line
@@ -23,7 +25,7 @@ class RigNumbers:
     `current_noise` [A] rms after the filter, `lag` [s] of filter and scanner together, `command_range` [V],
     `current_range` [A] at which the amplifier clips or the rig's overload limit stops a hop,
     `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], `start_height` [m], `resistance` [Ohm] of the
-    pipette far from the surface, `distance_98` [m], `channels` sampled in full.
+    pipette far from the surface, its approach `curve`, `channels` sampled in full.
     """
 
     timing: HopTiming
@@ -36,7 +38,7 @@ class RigNumbers:
     xy_reach: float
     start_height: float
     resistance: float
-    distance_98: float
+    curve: ApproachCurve
     channels: int
 
 
@@ -68,7 +70,7 @@ class Prediction:
 def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
     """Durations from the programs, far current V_tip/R, height noise sigma_I/(dI/dz), overshoot v·(latency + lag).
 
-    Assumes a surface at rest, the hyperbola with the rig's 98 % distance, and no cell current; the span of the command
+    Assumes a surface at rest, the finite-element approach curve, and no cell current; the span of the command
     is that of the program's potentials, or of the envelope where the cell is not potential-controlled throughout.
     """
     far = abs(experiment.pipette.bias) / rig.resistance
@@ -102,9 +104,8 @@ def _span(experiment: Experiment) -> tuple[float, float]:
 
 
 def _hopping(path: str, step: Hop | Line, experiment: Experiment, rig: RigNumbers, far: float) -> HopPrediction:
-    C = hyperbola_constant(rig.distance_98)
-    distance = float(hyperbola_distance(1.0 - step.setpoint, C))
-    slope = far * float(hyperbola_slope(distance, C))
+    at_stop = rig.curve.distance(np.array(1.0 - step.setpoint))
+    distance, slope = float(at_stop), far * float(rig.curve.slope(at_stop))
     period = rig.timing.duration(step.amplitude, step.fall_rate)
     noise = math.hypot(rig.current_noise / slope, rig.height_noise) if slope > 0.0 else math.inf
     duration = _duration(step, experiment)

@@ -12,13 +12,12 @@ import numpy as np
 from opsicm.facts.channel import Channel, channel
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.rig import Rig
-from opsicm.physics.approach import hyperbola_constant
 from opsicm.physics.cell import Cell
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.noise import thermal_current_density
 from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.surface import rough_surface
-from opsicm.physics.tip_field import distance_98
+from opsicm.physics.tip_field import approach_curve
 from opsicm.protocol.rig_file import LoadedRig
 from opsicm.twin import settings as twin_settings
 from opsicm.twin.devices import (
@@ -49,13 +48,13 @@ def build_rig(
     `on_advance` is told of every new present [ns]. Raises `BadInput` for a setting that no twin has.
     """
     numbers = numbers_of(loaded, cell.parameters, pipette)
-    instrument = _instrument(numbers, pipette)
+    instrument = _instrument(numbers)
     electrolyte = cell.parameters.electrolyte
     # Filled with what the bath holds, as in the paper: E1, which varies the bath alone, brings a key of its own.
     salt = Salt(electrolyte.conductivity, electrolyte.concentration, electrolyte.diffusion_potential)
     world = World(cell, _specimen(loaded, seed), salt, geometric_resistance(pipette))
     world.coarse_z = numbers.start_height  # where the operator has left the pipette
-    probe = Probe(world, instrument, seed)
+    probe = Probe(world, instrument, approach_curve(pipette).packed, seed)
     channels = _channels(instrument, numbers.filter_Hz)
     return Rig(
         name=loaded.rig.title,
@@ -152,11 +151,10 @@ def numbers_of(loaded: LoadedRig, parameters: CellParameters, pipette: Pipette) 
     )
 
 
-def _instrument(numbers: Numbers, pipette: Pipette) -> Instrument:
+def _instrument(numbers: Numbers) -> Instrument:
     dt = numbers.timing.dt_ns * 1e-9
     gain = 1.0 - math.exp(-2.0 * math.pi * numbers.filter_Hz * dt)
     return Instrument(
-        hyperbola_constant(distance_98(pipette)),
         1.0 - math.exp(-dt / numbers.scanner_lag) if numbers.scanner_lag > 0.0 else 1.0,
         gain,
         # A one-pole low-pass leaves gain/(2 - gain) of the variance of white samples.

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.errors import OutsideDomain, Problem
 from opsicm.instruments.cell_control import CellControl, CellReading
-from opsicm.physics.approach import hyperbola_relative_current
+from opsicm.physics.approach import relative_current
 from opsicm.physics.noise import gaussian
 from opsicm.twin.hop_loop import Instrument
 from opsicm.twin.world import CellMoment, World
@@ -36,9 +37,10 @@ class TwinClock:
 class Probe:
     """Where the pipette is and what the fast loop remembers: shared by scanner, amplifier and hop controller."""
 
-    def __init__(self, world: World, instrument: Instrument, seed: int) -> None:
+    def __init__(self, world: World, instrument: Instrument, curve: NDArray[np.float64], seed: int) -> None:
         self.world = world
         self.instrument = instrument
+        self.curve = curve
         self.seed = seed
         self.z_command = 0.0
         self.z = 0.0
@@ -53,7 +55,7 @@ class Probe:
     def true_current(self, moment: CellMoment) -> float:
         """Pipette current [A] without noise."""
         bulk = self.world.bulk_current(moment)
-        return bulk * hyperbola_relative_current(self.distance(moment), self.instrument.hyperbola_constant)
+        return bulk * relative_current(self.distance(moment), self.curve)
 
 
 class TwinAmplifier:

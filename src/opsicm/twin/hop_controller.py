@@ -124,6 +124,7 @@ class TwinHopController:
             plan.segment,
             probe.seed,
             _NEVER if dwelling else last_start,
+            probe.curve,
             surface,
             log.moments,
             log.measured,

@@ -17,7 +17,7 @@ from opsicm.instruments.hop import (
     HopState,
     step,
 )
-from opsicm.physics.approach import hyperbola_relative_current
+from opsicm.physics.approach import relative_current
 from opsicm.physics.noise import gaussian_block
 
 CURRENT_NOISE: Final = 0
@@ -29,7 +29,6 @@ _DRAWN: Final = 512  # noise numbers drawn at a time: enough for SIMD lanes, few
 class Instrument(NamedTuple):
     """Constants of the fast loop. Times as the fraction by which a first-order lag closes in one sample."""
 
-    hyperbola_constant: float  # [m]
     scanner_gain: float  # 1 - exp(-dt/tau) of the scanner
     filter_gain: float  # 1 - exp(-dt/tau) of the amplifier's low-pass
     current_noise: float  # [A] of a sample before the filter
@@ -80,6 +79,7 @@ def run_samples(
     segment: int,
     seed: int,
     last_start: int,
+    curve: NDArray[np.float64],
     surface: NDArray[np.float64],
     moments: NDArray[np.int64],
     measured: NDArray[np.float64],
@@ -95,7 +95,8 @@ def run_samples(
     surface: the world knows it, the record never does.
 
     One sample: the scanner follows its command exactly over the sample (first-order lag, held command), the current is
-    the hyperbola's at the true distance, the amplifier's low-pass and the noise follow, and the step sees the
+    the finite-element one at the true distance (`curve`, see `physics.tip_field`), the amplifier's low-pass and the
+    noise follow, and the step sees the
     filtered current and the noisy height, as converted to counts.
     """
     hops = surface.shape[0]
@@ -118,7 +119,7 @@ def run_samples(
         gap = z - below - swelling
         sample = first_sample + k
         white = instrument.current_noise * current_draw[k % _DRAWN]
-        current = bulk * hyperbola_relative_current(gap, instrument.hyperbola_constant) + white
+        current = bulk * relative_current(gap, curve) + white
         filtered += instrument.filter_gain * (current - filtered)
         sensed = z + instrument.height_noise * height_draw[k % _DRAWN]
         current_counts = _to_counts(filtered, per_ampere)

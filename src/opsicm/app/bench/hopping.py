@@ -17,6 +17,8 @@ from opsicm.app.bench.row import BenchRow
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.physics.noise import gaussian_block
+from opsicm.physics.pipette import Pipette
+from opsicm.physics.tip_field import approach_curve
 from opsicm.twin.hop_loop import STOP, Instrument, Motion, Slice, run_samples
 
 _HOPS: Final = 200
@@ -24,9 +26,8 @@ _SURFACE: Final = -3e-6
 _BULK: Final = 3.6e-9
 _SEED: Final = 1
 _TIMING: Final = HopTiming(4e-3, 4e-3, 4e-4, 3e-4, 9.5e-9, 10_000)
-_INSTRUMENT: Final = Instrument(
-    0.687e-9, 1 - np.exp(-0.05), 1 - np.exp(-0.314), 3.5e-12, 0.3e-9, 1e-5, 3.05e-13, 3.05e-10
-)
+_INSTRUMENT: Final = Instrument(1 - np.exp(-0.05), 1 - np.exp(-0.314), 3.5e-12, 0.3e-9, 1e-5, 3.05e-13, 3.05e-10)
+_CURVE: Final = approach_curve(Pipette())
 
 Noise = Callable[[int, int, int], NDArray[np.float32]]
 
@@ -39,8 +40,8 @@ def loop(hops: int) -> tuple[NDArray[np.int64], int]:
     now = Slice(_BULK, _BULK, 0.0, 0.0)
     surface = np.full(hops, _SURFACE)
     _, _, taken, *_ = run_samples(
-        start(0.0), Motion(0.0, _BULK, 0), settings, _INSTRUMENT, now, counts.shape[0], 0, 1, _SEED, 2**62, surface,
-        moments, measured, counts,
+        start(0.0), Motion(0.0, _BULK, 0), settings, _INSTRUMENT, now, counts.shape[0], 0, 1, _SEED, 2**62,
+        _CURVE.packed, surface, moments, measured, counts,
     )  # fmt: skip
     return moments[:, STOP], taken
 
@@ -84,7 +85,7 @@ def _sense(
     i = _INSTRUMENT
     true, _ = lfilter([i.scanner_gain], [1.0, i.scanner_gain - 1.0], commands, zi=[(1 - i.scanner_gain) * z])
     gap = true - _SURFACE
-    raw = _BULK * np.where(gap > 0.0, gap / (gap + i.hyperbola_constant), 0.0)
+    raw = _BULK * _CURVE.relative_current(gap)
     raw = raw + i.current_noise * noise(0, first, commands.size)
     current, _ = lfilter([i.filter_gain], [1.0, i.filter_gain - 1.0], raw, zi=[(1 - i.filter_gain) * filtered])
     return true, current, true + i.height_noise * noise(1, first, commands.size)

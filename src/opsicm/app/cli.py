@@ -68,14 +68,16 @@ def demo(
     seed: Annotated[int | None, typer.Option(help="Decides every random number.")] = None,
 ) -> None:
     """Run a short operando experiment on the twin; leave a run file and a report; print the headline numbers."""
-    from opsicm.app.demo import headline
-    from opsicm.app.run_results import results_of, write_report
     from opsicm.app.terminal import out as console
-    from opsicm.app.terminal import print_results
     from opsicm.protocol.packaged import experiment_path
-    from opsicm.record.reader import Run
 
     path, code = _run(experiment_path("short/e09_height_during_voltammogram.yaml"), out, None, seed, "max")
+    # Not before: whatever reads runs imports HDF5, which has no place beside a live one.
+    from opsicm.app.demo import headline
+    from opsicm.app.run_results import results_of, write_report
+    from opsicm.app.terminal import print_results
+    from opsicm.record.reader import Run
+
     report = write_report(path, None)
     with Run(path) as run:
         print_results(headline(results_of(run)), run.title)

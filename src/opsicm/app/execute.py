@@ -6,7 +6,7 @@ import getpass
 import platform
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from opsicm.app.rigs import load_rig, prepare, seed_of
 from opsicm.instruments.clock import Pacer, utc_now
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.record import run_folder
-from opsicm.record.nexus_writer import NexusWriter
 from opsicm.record.recorder import Header
+from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.run.runner import Ending, Progress, Runner
 
 
@@ -48,14 +48,15 @@ def execute(
     prepared = prepare(experiment, loaded, chosen, pacer.hold)
     title = experiment.experiment.title
     folder = run_folder.create(out, title, started, experiment.text, loaded.text)
-    recorder = NexusWriter(folder)
+    kept = experiment.experiment.record
+    recorder = SharedRecorder(folder)
     recorder.open(
         Header(
             title=title,
             started_utc=started.isoformat(timespec="milliseconds"),
             experiment_text=experiment.text,
             rig_text=loaded.text,
-            channels=prepared.rig.hop_controller.channels,
+            channels=tuple(replace(c, policy=kept.policy(c.name)) for c in prepared.rig.hop_controller.channels),
             dt_ns=prepared.rig.hop_controller.timing.dt_ns,
             parameters=prepared.parameters,
             provenance=_provenance(loaded.rig.title, chosen, loaded.rig.is_twin),

@@ -1,8 +1,8 @@
 """opsicm: operando scanning ion conductance microscopy of battery electrodes.
 
-    import opsicm
-    run = opsicm.run("experiments/short/e09_height_during_voltammogram.yaml", out="out")
-    for result in opsicm.analyse(run): print(result.name, result.value, result.u, result.unit)
+import opsicm
+run = opsicm.run("experiments/short/e09_height_during_voltammogram.yaml", out="out")
+for result in opsicm.analyse(run): print(result.name, result.value, result.u, result.unit)
 """
 
 from __future__ import annotations

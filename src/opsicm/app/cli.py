@@ -31,7 +31,8 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run'
 JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records with stable keys on standard output.")]
 
 
-def _speed(text: str) -> float | None:
+def pace_of(text: str) -> float | None:
+    """What --speed says: None for max, else how many times faster than real time."""
     if text == "max":
         return None
     try:
@@ -49,11 +50,11 @@ def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -
     from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
     from opsicm.protocol.experiment_file import read_experiment
 
-    pace = _speed(speed)
+    pace = pace_of(speed)
     experiment = read_experiment(file)
-    refuse(experiment, rig, seed)
+    estimate = refuse(experiment, rig, seed).file_bytes
     with stop_on_interrupt() as stop, run_progress() as progress:
-        execution = execute(experiment, out, rig, seed, pace, stop, progress)
+        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
@@ -207,6 +208,15 @@ def bench(
     print_rows(rows)
     if json is not None:
         write_rows(rows, json)
+
+
+def _mount() -> None:
+    from opsicm.app.record_command import app as record_commands
+
+    app.registered_commands += record_commands.registered_commands
+
+
+_mount()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from opsicm.app.rigs import load_rig, prepare, seed_of
 from opsicm.instruments.clock import Pacer, utc_now
 from opsicm.protocol.experiment_file import LoadedExperiment
-from opsicm.record import run_folder
+from opsicm.record import disk_space, run_folder
 from opsicm.record.recorder import Header
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.run.runner import Ending, Progress, Runner
@@ -35,12 +35,16 @@ def execute(
     speed: float | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Progress], None] = lambda _: None,
+    estimate: float | None = None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as it goes, 1 is real time.
+
+    `estimate` [bytes] of the run file, where it is known: twice that must be free.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens later is in the file:
     `Execution.ending` says it.
     """
+    disk_space.refuse_if_short(out, estimate)
     loaded = load_rig(experiment, rig)
     chosen = seed_of(experiment.experiment, loaded, seed)
     pacer = Pacer(speed, stop)
@@ -70,18 +74,26 @@ def execute(
     return Execution(path, ending)
 
 
-def _provenance(rig: str, seed: int, twin: bool) -> dict[str, str | int]:
+def who() -> str:
+    """User, host and version: for what is done to a run after it."""
+    return f"{_user()}@{socket.gethostname()}, opsicm {version('opsicm')}, {utc_now().isoformat(timespec='seconds')}"
+
+
+def _user() -> str:
     try:
-        user = getpass.getuser()
-    except OSError:
-        user = "unknown"
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _provenance(rig: str, seed: int, twin: bool) -> dict[str, str | int]:
     return {
         "opsicm": version("opsicm"),
         "python": platform.python_version(),
         "numpy": version("numpy"),
         "numba": version("numba"),
         "host": socket.gethostname(),
-        "user": user,
+        "user": _user(),
         "rig": rig,
         "seed": seed,
         "source": "digital twin" if twin else "instruments",

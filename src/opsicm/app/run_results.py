@@ -18,6 +18,8 @@ from opsicm.report.document import document
 def setting_of(run: Run) -> Setting:
     """What the analysis needs besides arrays, as the run file states it."""
     parameters = run.parameters
+    if not parameters:  # killed before its header was written: there is nothing to be scaled either
+        return Setting(thickness=float("nan"), distance_98=float("nan"))
     return Setting(
         thickness=float(parameters["specimen"]["thickness_m"]),
         distance_98=float(parameters["pipette"]["distance_98_m"]),

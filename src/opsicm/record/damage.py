@@ -31,7 +31,9 @@ def cannot_open(path: Path, error: OSError) -> UnreadableRun | BadInput:
         with path.open("rb") as file:
             is_hdf5 = file.read(8) == _SIGNATURE
     except OSError as denied:
-        return BadInput(Problem("file", path.name, f"cannot be read ({denied.strerror})", "look at its rights", str(path)))
+        return BadInput(
+            Problem("file", path.name, f"cannot be read ({denied.strerror})", "look at its rights", str(path))
+        )
     if not is_hdf5:
         remedy = "opsicm identify says what it is"
         return BadInput(Problem("file", path.name, "is not a run file (no HDF5 signature)", remedy, str(path)))

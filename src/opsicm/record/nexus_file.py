@@ -35,23 +35,21 @@ from opsicm.record.run_layout import (
 FORMAT: Final = ("v110", "v110")
 _CHUNK: Final = 4096
 _SENSORS: Final = {
-    # sensor → (group, column, what it measures, whether it is set rather than read)
-    "pipette_current": ("slow", "pipette_current", "ion current through the pipette", False),
-    "pipette_bias": ("slow", "pipette_bias", "command voltage at the amplifier", True),
-    "height": ("slow", "z", "measured height of the pipette", False),
-    "coarse_height": ("slow", "coarse_z", "coarse height of the scanner's zero", True),
-    "cell_potential": ("cell", "potential", "specimen potential against Li/Li+", False),
-    "cell_current": ("cell", "current", "current through the specimen, negative lithiates", False),
-    "cell_set_point": ("cell", "set_point", "potential that the cell program asks for", True),
+    # sensor → (group, column, NeXus's word for what it measures, in full, whether it is set rather than read)
+    "pipette_current": ("slow", "pipette_current", "current", "ion current through the pipette", False),
+    "pipette_bias": ("slow", "pipette_bias", "voltage", "command voltage at the amplifier", True),
+    "height": ("slow", "z", "height", "measured height of the pipette", False),
+    "coarse_height": ("slow", "coarse_z", "height", "coarse height of the scanner's zero", True),
+    "cell_potential": ("cell", "potential", "voltage", "specimen potential against Li/Li+", False),
+    "cell_current": ("cell", "current", "current", "current through the specimen, negative lithiates", False),
+    "cell_set_point": ("cell", "set_point", "voltage", "potential that the cell program asks for", True),
 }
 
 
 def text(group: h5py.Group, name: str, value: str) -> h5py.Dataset:
-    """A text of fixed length: unlike the variable kind it lies outside the heap, which has no checksum."""
-    data = value.encode("utf-8")
-    item = group.create_dataset(name, (), h5py.string_dtype("utf-8", max(1, len(data))))
-    item[()] = np.bytes_(data)
-    item.attrs["crc32"] = np.uint32(zlib.crc32(data))
+    """A text, with the checksum of its UTF-8 bytes: texts of variable length lie in a heap that has none."""
+    item = group.create_dataset(name, data=value, dtype=h5py.string_dtype("utf-8"))
+    item.attrs["crc32"] = np.uint32(zlib.crc32(value.encode("utf-8")))
     return item
 
 
@@ -67,7 +65,7 @@ def column(group: h5py.Group, name: str, values: NDArray[Any], unit: str | None 
         name, data=values, maxshape=(None,), chunks=(_CHUNK,), compression="gzip", compression_opts=2, fletcher32=True
     )
     if unit is not None:
-        item.attrs["units"] = np.bytes_(unit)
+        item.attrs["units"] = unit
     return item
 
 
@@ -100,6 +98,7 @@ def start(file: h5py.File, header: Header, name: str, provenance: Mapping[str, A
         ("parameters", json.dumps(dict(header.parameters), ensure_ascii=False)),
     ):
         text(entry, field, value)
+    entry["definition"].attrs["version"] = "1.0"
     entry["definition_local"].attrs["version"] = DEFINITION_VERSION
     number(entry, "file_version", FILE_VERSION)
     said = group_of(entry, "provenance", "NXcollection")
@@ -137,17 +136,20 @@ def instrument(entry: h5py.Group, header: Header) -> None:
     """`/entry/instrument`: the slow columns as NXsensor groups, and what each sampled channel means."""
     group = group_of(entry, "instrument", "NXinstrument")
     environment = group_of(group, "operando", "NXenvironment")
-    for name, (place, field, measures, _) in _SENSORS.items():
+    for name, (place, field, measures, words, _) in _SENSORS.items():
         sensor = group_of(environment, name, "NXsensor")
         sensor["value"] = entry[place][field]
-        text(sensor, "measurement", measures)
+        kind = text(sensor, "measurement", measures)
+        if measures == "height":
+            kind.attrs["custom"] = True  # not among the words that NXsensor lists
+        text(sensor, "name", words)
         run_control = text(sensor, "run_control", "opsicm")
         run_control.attrs["description"] = "read between two plans of the probe, at /entry/slow/t_ns"
         data = group_of(sensor, "data", "NXdata")
         data["value"], data["t_ns"] = entry[place][field], entry[place]["t_ns"]
         data.attrs.update(signal="value", axes="t_ns")
     for name, is_set in (("independent_controllers", True), ("measurement_sensors", False)):
-        text(environment, name, " ".join(sensor for sensor, row in _SENSORS.items() if row[3] is is_set))
+        text(environment, name, " ".join(sensor for sensor, row in _SENSORS.items() if row[4] is is_set))
     channels = group_of(group, "channels", "NXcollection")
     for channel in header.channels:
         describe(group_of(channels, channel.name, "NXcollection"), [channel])

@@ -219,7 +219,9 @@ class Run:
             group = self._file["entry/samples"][f"segment_{segment:04d}"]["decimated"]
             channels = channels_of(group["mean"])
             scale, offset = (np.array([getattr(c, key) for c in channels]) for key in ("scale", "offset"))
-            values = {name: (("row", "channel"), group[name][:] * scale + offset) for name in ("minimum", "maximum", "mean")}
+            values = {
+                name: (("row", "channel"), group[name][:] * scale + offset) for name in ("minimum", "maximum", "mean")
+            }
             extent = {name: ("row", group[name][:]) for name in ("first_sample", "samples")}
         return xr.Dataset({**values, **extent}, coords={"channel": [channel.name for channel in channels]})
 
@@ -267,5 +269,7 @@ def channels_of(item: h5py.Dataset) -> tuple[Channel, ...]:
     scales = zip(*(item.attrs[key].tolist() for key in ("scale", "offset", "filter_Hz")), strict=True)
     return tuple(
         Channel(name, quantity, unit, sign, scale, offset, source, None if np.isnan(filter_Hz) else filter_Hz, policy)  # type: ignore[arg-type]
-        for (name, quantity, unit, sign, source, policy), (scale, offset, filter_Hz) in zip(columns, scales, strict=True)
+        for (name, quantity, unit, sign, source, policy), (scale, offset, filter_Hz) in zip(
+            columns, scales, strict=True
+        )
     )

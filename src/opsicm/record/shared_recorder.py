@@ -144,6 +144,16 @@ class SharedRecorder:
         """The process id of the present writer."""
         return self._process.pid
 
+    @property
+    def ready(self) -> bool:
+        """Whether the present writer takes records."""
+        return self._ring.state == ring.READY
+
+    @property
+    def positions(self) -> tuple[int, int]:
+        """(bytes put so far, of them on the disk)."""
+        return self._ring.committed + self._ring.backlog, self._ring.committed
+
     def latencies(self, seen: int) -> tuple[list[int], int]:
         """[ns] from `block` to the file, of those since `seen`."""
         return self._ring.latencies(seen)
@@ -198,7 +208,9 @@ class SharedRecorder:
         try:
             self._journal.write(fact)
         except OSError as error:
-            self._fail("journal", str(error.strerror), "every fact must be kept", "free some space; then opsicm recover")
+            self._fail(
+                "journal", str(error.strerror), "every fact must be kept", "free some space; then opsicm recover"
+            )
 
     def _fail(self, thing: str, value: str, limit: str, remedy: str) -> None:
         self._failure = self._failure or Problem(thing, value, limit, remedy, str(self._folder.path))

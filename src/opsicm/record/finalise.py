@@ -26,6 +26,7 @@ from opsicm.record.run_layout import BLOCK_COLUMNS, MISSING, QUALITIES
 
 _MARGIN: Final = 4e6  # [bytes] of room beyond the live files' size, for the groups and the default plot
 _ROWS: Final = 1 << 16  # rows of the decimated stream copied at a time
+_SAMPLES: Final = 1 << 18  # samples written at a time
 _DECIMATED: Final = ("minimum", "maximum", "mean")
 
 
@@ -68,11 +69,17 @@ def _build(folder: RunFolder, parts: LiveParts, recovered: str | None) -> list[s
     header = parts.header or _header_from(folder)
     with h5py.File(folder.unfinished_file, "w", libver=nexus_file.FORMAT, rdcc_nbytes=8 << 20) as file:
         entry = nexus_file.start(file, header, folder.path.name, {"recovered": recovered} if recovered else {})
+        segments = parts.segments()
         hops, readings = parts.rows("hops"), parts.rows("readings")
+        if hops is not None and Columns.of(header.channels).full:
+            whole = _with_samples(hops, segments)
+            if not whole.all():
+                losses.append(f"{int((~whole).sum())} hops whose samples did not reach the disk")
+                hops = hops[whole]
         nexus_file.hops(entry, np.empty(0, HOP_ROW) if hops is None else hops)
         nexus_file.slow_rows(entry, np.empty(0, READING_ROW) if readings is None else readings)
         samples = nexus_file.group_of(entry, "samples", "NXcollection")
-        for segment, pieces in parts.segments().items():
+        for segment, pieces in segments.items():
             losses += _segment(samples, segment, pieces, header)
         nexus_file.instrument(entry, header)
         nexus_file.journal(entry, lines)
@@ -119,6 +126,14 @@ def _segment(samples: h5py.Group, segment: int, pieces: list[Piece], header: Hea
     return [f"segment {segment}: samples {begin} to {end - 1} are lost" for begin, end in lost]
 
 
+def _with_samples(hops: NDArray[Any], segments: dict[int, list[Piece]]) -> NDArray[np.bool_]:
+    """Which hops have all their samples: rows of the last second may have reached the disk before them."""
+    ends = {n: pieces[-1].first_sample + pieces[-1].samples for n, pieces in segments.items()}
+    last = np.array([ends.get(int(n), 0) for n in np.unique(hops["segment"])] or [0])
+    known = np.unique(hops["segment"])
+    return np.asarray(hops["sample_top"] < last[np.searchsorted(known, hops["segment"])]) if hops.size else np.ones(0, bool)
+
+
 def _holes(blocks: NDArray[Any]) -> NDArray[np.int64]:
     """[k, 2] stretches of samples that no block covers, the beginning of the segment included."""
     begins = blocks["first_sample"]
@@ -138,12 +153,21 @@ def _counts(group: h5py.Group, pieces: list[Piece], header: Header, columns: Col
     )  # fmt: skip
     nexus_file.describe(counts, [header.channels[k] for k in columns.full])
     lost: list[tuple[int, int]] = []
-    for piece in pieces:
-        for first, values, n in read_piece(piece):
-            if values is None:
-                lost.append((first, first + n))
-            else:
-                counts[first : first + n] = values
+    waiting: list[NDArray[np.int16]] = []
+    at = pieces[0].first_sample
+    for first, values, n in (one for piece in pieces for one in read_piece(piece)):
+        together = sum(map(len, waiting))
+        if waiting and (values is None or first != at + together or together >= _SAMPLES):
+            counts[at : at + together] = np.concatenate(waiting)
+            waiting = []
+        if values is None:
+            lost.append((first, first + n))
+            continue
+        if not waiting:
+            at = first
+        waiting.append(values)
+    if waiting:
+        counts[at : at + sum(map(len, waiting))] = np.concatenate(waiting)
     return np.array(lost, np.int64).reshape(-1, 2)
 
 

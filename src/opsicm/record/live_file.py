@@ -20,6 +20,7 @@ from opsicm.record.live_layout import (
     Columns,
     block_row,
     chunk_rows,
+    data_crc,
     header_text,
     seal,
 )
@@ -60,6 +61,7 @@ class LiveFile:
             self._file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(256,))
         self._sets: dict[str, Any] = {name: self._file[name] for name in self._file}
         self._length = dict.fromkeys(self._sets, 0)
+        self._waiting: dict[str, list[NDArray[Any]]] = {"blocks": [], "hops": [], "readings": []}
         self._file.flush()
         self._file.swmr_mode = True
         self._file.flush()
@@ -83,6 +85,7 @@ class LiveFile:
         self.key = (block.segment, block.dt_ns)
         counts, columns = block.counts, self._columns
         width = counts.shape[1]
+        whole = low = high = mean = None
         if columns.full:
             whole = counts if len(columns.full) == width else counts[:, columns.full]
             self._append("counts", whole)
@@ -95,8 +98,8 @@ class LiveFile:
                 self._append(name, values)
         row = np.zeros(1, self._block_row)
         row[0] = (serial, block.segment, block.first_sample, counts.shape[0], block.t0_ns, block.dt_ns,
-                  self._length["row_samples"] - rows, rows, block.quality, 0)  # fmt: skip
-        self._append("blocks", seal(row))
+                  self._length["row_samples"] - rows, rows, block.quality, data_crc(whole, low, high, mean), 0)  # fmt: skip
+        self._waiting["blocks"].append(seal(row))
 
     def hops(self, serial: int, step: bytes, records: NDArray[Any]) -> None:
         """Keep hop records."""
@@ -104,7 +107,7 @@ class LiveFile:
         rows["serial"], rows["step"] = serial, step
         for name in records.dtype.names or ():
             rows[name] = records[name]
-        self._append("hops", seal(rows))
+        self._waiting["hops"].append(seal(rows))
 
     def reading(self, serial: int, reading: NDArray[Any]) -> None:
         """Keep a slow row."""
@@ -112,10 +115,16 @@ class LiveFile:
         rows["serial"] = serial
         for name in reading.dtype.names or ():
             rows[name] = reading[name]
-        self._append("readings", seal(rows))
+        self._waiting["readings"].append(seal(rows))
 
     def flush(self) -> None:
-        """Everything so far is with the operating system, and readers see it."""
+        """Everything so far is with the operating system, and readers see it: first the samples, then the rows that
+        speak of them, so that after a kill no row announces samples that are not there."""
+        self._file.flush()
+        for name, rows in self._waiting.items():
+            if rows:
+                self._append(name, np.concatenate(rows))
+                rows.clear()
         self._file.flush()
 
     def sync(self) -> None:
@@ -124,6 +133,7 @@ class LiveFile:
 
     def close(self) -> None:
         """Close it plainly: any reader opens it now."""
+        self.flush()
         self._sets.clear()
         self._file.close()
         os.fsync(self._descriptor)

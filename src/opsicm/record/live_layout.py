@@ -30,7 +30,11 @@ READING_ROW: Final = np.dtype([("serial", "i8"), *READING_DTYPE.descr, ("crc", "
 
 
 def block_row(channels: int) -> np.dtype[Any]:
-    """One row per block: where its samples and its decimated rows are, and what to think of each channel."""
+    """One row per block: where its samples and its decimated rows are, and what to think of each channel.
+
+    The checksum of the data is there because a crash can leave an old state of a chunk that is valid in itself: its
+    own checksum holds, but the end of it is not yet written and reads as zeros.
+    """
     return np.dtype(
         [
             ("serial", "i8"),
@@ -42,6 +46,7 @@ def block_row(channels: int) -> np.dtype[Any]:
             ("row", "i8"),
             ("rows", "i8"),
             ("quality", "u1", (channels,)),
+            ("data_crc", "u4"),  # of counts, minimum, maximum, mean as they were kept
             ("crc", "u4"),
         ]
     )
@@ -63,6 +68,15 @@ def sealed(rows: NDArray[Any]) -> int:
         if not whole:
             return k
     return int(rows.shape[0])
+
+
+def data_crc(*arrays: NDArray[Any] | None) -> int:
+    """Checksum of what is kept of a block."""
+    value = 0
+    for array in arrays:
+        if array is not None and array.size:
+            value = zlib.crc32(np.ascontiguousarray(array).data.cast("B"), value)
+    return value
 
 
 def chunk_rows(dt_ns: int) -> int:

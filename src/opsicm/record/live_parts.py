@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import Problem, UnreadableRun
-from opsicm.record.live_layout import LIVE_VERSION, header_of, sealed
+from opsicm.record.live_layout import LIVE_VERSION, data_crc, header_of, sealed
 from opsicm.record.recorder import Header
 from opsicm.record.run_folder import RunFolder
 
-_PIECE: Final = 1 << 18  # samples read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,23 @@ class LivePart:
             if name in self._file:
                 self._file[name].id.refresh()
                 blocks = blocks[: int(np.searchsorted(ends[: blocks.size], self._file[name].shape[0], "right"))]
+        while blocks.size and not self._whole_block(blocks, blocks.size - 1):
+            blocks = blocks[:-1]  # what a crash caught on its way to the disk
         return Piece(self, int(blocks["segment"][0]), blocks) if blocks.size else None
+
+    def _whole_block(self, blocks: NDArray[Any], k: int) -> bool:
+        first = int(blocks["first_sample"][k] - blocks["first_sample"][0])
+        try:
+            counts = self.counts(first, first + int(blocks["samples"][k])) if "counts" in self._file else None
+            return self.matches(blocks[k], counts)
+        except OSError:
+            return False
+
+    def matches(self, block: Any, counts: NDArray[np.int16] | None) -> bool:
+        """Whether `counts` and the decimated rows of `block` are what was kept."""
+        first, stop = int(block["row"]), int(block["row"] + block["rows"])
+        names = ("minimum", "maximum", "mean") if "mean" in self._file else ()
+        return data_crc(counts, *(self.decimated(name, first, stop) for name in names)) == int(block["data_crc"])
 
     def counts(self, first: int, stop: int) -> NDArray[np.int16]:
         """Counts [first, stop) of this file; raises `OSError` where a chunk never reached the disk or is damaged."""
@@ -89,13 +104,12 @@ class LivePart:
         counts: NDArray[np.int16] = dataset[first:stop]
         return counts
 
-    def chunk_rows(self) -> int:
-        """Samples that are lost together when a chunk is damaged."""
-        return int(self._file["counts"].chunks[0])
+    def holds(self, name: str) -> bool:
+        """Whether this file keeps `counts`, or the decimated stream."""
+        return name in self._file
 
     def decimated(self, name: str, first: int, stop: int) -> NDArray[Any]:
         """Rows of the decimated stream."""
-        self._file[name].id.refresh()
         values: NDArray[Any] = self._file[name][first:stop]
         return values
 
@@ -156,26 +170,17 @@ class LiveParts:
 
 
 def read_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
-    """(first sample in the segment, counts or None where they are lost, how many) in order, piece by piece."""
+    """(first sample in the segment, counts or None where they are lost, how many), block by block, each one checked."""
     base = piece.first_sample
-    for first in range(0, piece.samples, _PIECE):
-        stop = min(first + _PIECE, piece.samples)
+    has_counts = piece.part.holds("counts")
+    for block in piece.blocks:
+        first, n = int(block["first_sample"]), int(block["samples"])
         try:
-            yield base + first, piece.part.counts(first, stop), stop - first
+            counts = piece.part.counts(first - base, first - base + n) if has_counts else None
+            good = piece.part.matches(block, counts)
         except OSError:
-            yield from _salvage(piece, first, stop)
-
-
-def _salvage(piece: Piece, first: int, stop: int) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
-    rows = piece.part.chunk_rows()
-    while first < stop:
-        end = min(stop, first - first % rows + rows)
-        try:
-            counts: NDArray[np.int16] | None = piece.part.counts(first, end)
-        except OSError:
-            counts = None
-        yield piece.first_sample + first, counts, end - first
-        first = end
+            good = False
+        yield first, counts if good and counts is not None else None, n
 
 
 def _newer(path: Path, version: int) -> Problem:

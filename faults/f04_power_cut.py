@@ -92,5 +92,6 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
             seconds, said = once(moment, Path(where))
         lost = max(lost, seconds)
         wrong += [f"at {moment:.2f} s {text}" for text in said]
-    seen = f"at most {lost:.2f} s lost, {n - len(wrong)} of {n} open and are valid" + "".join(f"; {w}" for w in wrong[:3])
+    seen = f"at most {lost:.2f} s lost, {n - len(wrong)} of {n} open and are valid"
+    seen += "".join(f"; {text}" for text in wrong[:3])
     return [Outcome("F4", "power cut (image of the block device)", n, seen, lost <= 1.0 and not wrong)]

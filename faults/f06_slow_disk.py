@@ -10,7 +10,6 @@ from pathlib import Path
 
 from faults.outcome import Outcome
 from faults.stream import Stream, folder
-from opsicm.facts.fact import Fact
 from opsicm.record.journal import read_lines
 from opsicm.record.shared_recorder import SharedRecorder
 
@@ -30,7 +29,7 @@ def once(sleep: float, seconds: float, depth: float, dt_ns: int, where: Path) ->
         waited = max(waited, time.monotonic() - before)
         recorder.fact(stream.fact(k, k))
         time.sleep(max(0.0, began + (k + 1) * stream.period - time.monotonic()))
-    recorder.fact(Fact(count, count * stream.samples * dt_ns, "run_ended", "run", "run", {"outcome": "completed"}))
+    recorder.fact(stream.end(count, count))
     path = recorder.close()
     said = any("disk is slow" in line or "ring is full" in line for line in read_lines(made.journal)[0])
     return count - len(list(stream.kept(path))), said, waited
@@ -41,5 +40,6 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:  # noqa: ARG001  not
     sleep, seconds, depth = (1.5, 3.0, 1.0) if short else (10.0, 30.0, 22.0)
     with tempfile.TemporaryDirectory() as where:
         lost, said, waited = once(sleep, seconds, depth, 1_000, Path(where))
-    seen = f"{lost} blocks lost; back-pressure {'shown' if said else 'NOT shown'}; acquisition waited {waited:.2f} s at most"
+    shown = "shown" if said else "NOT shown"
+    seen = f"{lost} blocks lost; back-pressure {shown}; acquisition waited {waited:.2f} s at most"
     return [Outcome("F6", f"every fdatasync sleeps {sleep:g} s, 1 MS/s x 8", 1, seen, lost == 0 and said)]

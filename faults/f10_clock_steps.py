@@ -1,7 +1,7 @@
 """F10 (the record's part): the system clock steps by an hour each way, and the whole machine sleeps.
 
 The record takes its times from the samples, never from the wall clock: that is what is shown, with a wall clock that
-jumps at every look and with everybody stopped in the middle. Stepping the machine's own clock would hit its other users.
+jumps at every look and with everybody stopped in the middle. The machine's own clock has other users.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def main() -> None:
         os.write(log, f"{k} {position} {on_disk} {time.monotonic_ns()}\n".encode())
         time.sleep(max(0.0, began + (k + 1) * stream.period - time.monotonic()))
     os.write(log, b"closing\n")
-    recorder.fact(Fact(count + 1, count * stream.samples * dt_ns, "run_ended", "run", "run", {"outcome": "completed"}))
+    recorder.fact(stream.end(count + 1, count))
     recorder.close()
     os.write(log, b"closed\n")
 

@@ -75,6 +75,10 @@ class Stream:
         """A note after block `k`."""
         return Fact(seq, k * self.samples * self.dt_ns, "note", "run", "stream", {"block": k})
 
+    def end(self, seq: int, k: int) -> Fact:
+        """The last fact, before block `k`."""
+        return Fact(seq, k * self.samples * self.dt_ns, "run_ended", "run", "run", {"outcome": "completed"})
+
     def kept(self, path: Path) -> Iterator[int]:
         """Numbers of the blocks that a run file holds, in order; each one compared sample by sample."""
         pool = self.pool()

@@ -21,7 +21,10 @@ from opsicm.record.recover import in_use, is_run_folder
 from opsicm.record.run_folder import RunFolder
 
 FILE: Final = ".opsicm-runs.sqlite"
-_COLUMNS: Final = "folder TEXT PRIMARY KEY, title TEXT, started TEXT, outcome TEXT, duration REAL, hops INTEGER, bytes INTEGER, stamp INTEGER"
+_COLUMNS: Final = (
+    "folder TEXT PRIMARY KEY, title TEXT, started TEXT, outcome TEXT, "
+    "duration REAL, hops INTEGER, bytes INTEGER, stamp INTEGER"
+)
 
 
 @dataclass(frozen=True, slots=True)

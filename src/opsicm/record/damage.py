@@ -19,7 +19,16 @@ def named(path: Path, what: str) -> Iterator[None]:
         yield
     except OpsicmError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+    except (
+        OSError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         problem = Problem(what, "damaged", said, f"the rest can still be read: {what_is_left(path.parent)}", str(path))
         raise UnreadableRun(problem) from error

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 def factor(dt_ns: int) -> int:
     """Samples in a row: the power of two that comes nearest to a thousand rows a second (1 for a slow stream)."""
-    return 2 ** max(0, round(math.log2(1e6 / dt_ns)))
+    return 1 << max(0, round(math.log2(1e6 / dt_ns)))
 
 
 def decimate(

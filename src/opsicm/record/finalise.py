@@ -131,7 +131,11 @@ def _with_samples(hops: NDArray[Any], segments: dict[int, list[Piece]]) -> NDArr
     ends = {n: pieces[-1].first_sample + pieces[-1].samples for n, pieces in segments.items()}
     last = np.array([ends.get(int(n), 0) for n in np.unique(hops["segment"])] or [0])
     known = np.unique(hops["segment"])
-    return np.asarray(hops["sample_top"] < last[np.searchsorted(known, hops["segment"])]) if hops.size else np.ones(0, bool)
+    return (
+        np.asarray(hops["sample_top"] < last[np.searchsorted(known, hops["segment"])])
+        if hops.size
+        else np.ones(0, bool)
+    )
 
 
 def _holes(blocks: NDArray[Any]) -> NDArray[np.int64]:

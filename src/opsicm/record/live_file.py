@@ -26,7 +26,7 @@ from opsicm.record.live_layout import (
 )
 from opsicm.record.recorder import Header
 
-# Low bound 1.10: SWMR needs it, and all metadata then carries checksums. High bound too: older tools than HDF5 2 read it.
+# Low bound 1.10: SWMR needs it, and all metadata then carries checksums. High bound: tools older than HDF5 2 read it.
 _FORMAT: Final = ("v110", "v110")
 _ROW_CHUNK: Final = 1024
 
@@ -97,8 +97,9 @@ class LiveFile:
             for name, values in (("minimum", low), ("maximum", high), ("mean", mean), ("row_samples", samples)):
                 self._append(name, values)
         row = np.zeros(1, self._block_row)
+        check = data_crc(whole, low, high, mean)
         row[0] = (serial, block.segment, block.first_sample, counts.shape[0], block.t0_ns, block.dt_ns,
-                  self._length["row_samples"] - rows, rows, block.quality, data_crc(whole, low, high, mean), 0)  # fmt: skip
+                  self._length["row_samples"] - rows, rows, block.quality, check, 0)  # fmt: skip
         self._waiting["blocks"].append(seal(row))
 
     def hops(self, serial: int, step: bytes, records: NDArray[Any]) -> None:

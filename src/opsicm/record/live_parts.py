@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the filter that the samples are stored with
@@ -19,7 +19,6 @@ from opsicm.errors import Problem, UnreadableRun
 from opsicm.record.live_layout import LIVE_VERSION, data_crc, header_of, sealed
 from opsicm.record.recorder import Header
 from opsicm.record.run_folder import RunFolder
-
 
 
 @dataclass(frozen=True, slots=True)

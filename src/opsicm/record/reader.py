@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = run_file(Path(path))
+        self._found: dict[int, tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
@@ -130,7 +131,8 @@ class Run:
     def provenance(self) -> dict[str, Any]:
         """Versions, seed, rig, and what was lost on the way."""
         with named(self.path, "/entry/provenance"):
-            items = {name: item.dtype.kind for name, item in self._file["entry/provenance"].items()}
+            group = self._file["entry/provenance"]
+            items = {name: group[name].dtype.kind for name in group}
         return {
             name: self._text(f"provenance/{name}") if kind in "SO" else self._number(f"provenance/{name}")
             for name, kind in items.items()
@@ -180,9 +182,21 @@ class Run:
         with named(self.path, "/entry/samples"):
             return sorted(int(name.rsplit("_", 1)[1]) for name in self._file["entry/samples"])
 
+    def _segment(self, segment: int) -> tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]:
+        """(counts or None, channels in their columns, t0_ns, dt_ns, lost stretches) of a segment, kept once found."""
+        if segment not in self._found:
+            with named(self.path, f"segment {segment}"):
+                group = self._file["entry/samples"][f"segment_{segment:04d}"]
+                counts = group.get("counts")
+                lost = group["lost"][:] if "lost" in group else np.empty((0, 2), np.int64)
+                channels = () if counts is None else channels_of(counts)
+                found = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
+                self._found[segment] = found
+        return self._found[segment]
+
     def length(self, segment: int) -> int:
         """Samples in a segment; 0 where no channel was kept in full."""
-        counts = _segment(self, segment)[0]
+        counts = self._segment(segment)[0]
         return 0 if counts is None else int(counts.shape[0])
 
     def samples(self, segment: int, first: int = 0, stop: int | None = None) -> xr.Dataset:
@@ -190,14 +204,14 @@ class Run:
 
         Channels that were not kept in full are absent; samples that a crash has lost are NaN.
         """
-        counts, channels, t0_ns, dt_ns, lost = _segment(self, segment)
+        counts, channels, t0_ns, dt_ns, lost = self._segment(segment)
         with named(self.path, f"samples of segment {segment}"):
             rows = np.empty((0, 0), np.int16) if counts is None else counts[first:stop]
         return views.samples(rows, first, channels, t0_ns, dt_ns, lost)
 
     def stream(self, segment: int) -> xr.Dataset:
         """All samples of a segment, unread: slice it, and only the slice is read. Good while the run is open."""
-        counts, channels, t0_ns, dt_ns, lost = _segment(self, segment)
+        counts, channels, t0_ns, dt_ns, lost = self._segment(segment)
         by_name = {channel.name: k for k, channel in enumerate(channels)}
 
         def read(name: str, first: int, stop: int) -> NDArray[np.float64]:
@@ -246,17 +260,6 @@ class Run:
         falls = [self.samples(int(s), int(a), int(b) + 1) for s, a, b in
                  zip(rows["segment"].values, rows["sample_fall"].values, rows["sample_stop"].values, strict=True)]  # fmt: skip
         return views.section(falls, rows["x"].values, z)
-
-
-@lru_cache(maxsize=64)
-def _segment(run: Run, segment: int) -> tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]:
-    """(counts or None, channels in their columns, t0_ns, dt_ns, lost stretches) of a segment."""
-    with named(run.path, f"segment {segment}"):
-        group = run._file["entry/samples"][f"segment_{segment:04d}"]
-        counts = group.get("counts")
-        lost = group["lost"][:] if "lost" in group else np.empty((0, 2), np.int64)
-        channels = () if counts is None else channels_of(counts)
-        return counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
 
 
 def channels_of(item: h5py.Dataset) -> tuple[Channel, ...]:

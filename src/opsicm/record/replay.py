@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.facts.channel import Channel
 from opsicm.facts.fact import Fact
 from opsicm.facts.hop import HOP_DTYPE
 from opsicm.facts.samples import SampleBlock
@@ -55,7 +56,8 @@ class Replay:
         """What was known before it: of the channels, those kept in full, which alone can be told again."""
         run = self._run
         segments = run.segments()
-        channels, dt_ns = ((), 10_000)
+        channels: tuple[Channel, ...] = ()
+        dt_ns = 10_000
         if segments:
             with h5py.File(run.path, "r") as file:
                 group = file["entry/samples"][f"segment_{segments[0]:04d}"]

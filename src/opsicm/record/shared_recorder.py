@@ -7,6 +7,7 @@ brought to the disk is still in the ring.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -184,10 +185,8 @@ class SharedRecorder:
             self._notes.append(("quality", message))
 
     def _wake_up(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # 64 kB of wake-ups lie there unread: it will look
             os.write(self._wake, b"\1")
-        except BlockingIOError:
-            pass  # 64 kB of wake-ups lie there unread: it will look
 
     def _in_order(self, block: SampleBlock) -> None:
         n, width = block.counts.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def _texts(run: Run) -> Iterator[str]:
 def _journal(run: Run) -> Iterator[str]:
     """Facts are in order, without a gap, and time does not run backwards."""
     facts = run.facts
-    for before, after in zip(facts, facts[1:], strict=False):
+    for before, after in itertools.pairwise(facts):
         if after.seq != before.seq + 1:
             yield f"fact {after.seq} follows {before.seq}"
         if after.t_ns < before.t_ns:

@@ -176,7 +176,7 @@ def serve(folder: RunFolder, shared: Ring, wake: int, slow: Callable[[], None] =
 
 
 def main(arguments: Sequence[str], slow: Callable[[], None] = lambda: None) -> None:
-    """Serve, and say in the ring why not. A process whose disk is full must not try to close its file: HDF5 may crash."""
+    """Serve, and say in the ring why not. With a full disk the file must not be closed: HDF5 may crash over it."""
     folder, shared, wake = RunFolder(Path(arguments[0])), Ring(int(arguments[1])), int(arguments[2])
     try:
         serve(folder, shared, wake, slow)

@@ -49,9 +49,9 @@ class Stream:
     def pool(self) -> NDArray[np.int16]:
         """What the blocks are made of: a slow wave with a few bits of noise, as a filtered converter gives."""
         random = np.random.default_rng(7)
-        wave = 8000 * np.sin(np.arange(self.samples) / 300.0)[None, :, None]
-        counts: NDArray[np.int16] = (wave + random.normal(0, 6, (POOL, self.samples, self.channels))).astype(np.int16)
-        return counts
+        wave: NDArray[np.float64] = 8000 * np.sin(np.arange(self.samples) / 300.0)[None, :, None]
+        noise = random.normal(0, 6, (POOL, self.samples, self.channels))
+        return np.asarray((wave + noise).astype(np.int16), np.int16)
 
     def counts(self, pool: NDArray[np.int16], k: int) -> NDArray[np.int16]:
         """Counts of block `k`: its number is in its first two samples."""

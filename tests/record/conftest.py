@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from tests.record.recorded import record
+from recorded import record
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ import pytest
 )
 def test_short_form(module: str) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
     rows = importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), short=True)
     assert rows
     for row in rows:

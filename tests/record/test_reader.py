@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from recorded import STREAM
 
 from opsicm.errors import BadInput, UnreadableRun
 from opsicm.record.reader import Run
-from tests.record.recorded import STREAM
 
 
 def test_a_trace_is_the_hops_samples(run_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from recorded import BLOCKS, STREAM, feed, record
 
 from faults.stream import Stream, folder
 from opsicm.errors import BadInput, LimitCrossed
@@ -20,7 +21,6 @@ from opsicm.facts.channel import Policy
 from opsicm.record.follow import LiveRun
 from opsicm.record.reader import Run
 from opsicm.record.shared_recorder import SharedRecorder
-from tests.record.recorded import BLOCKS, STREAM, feed, record
 
 
 def test_everything_comes_back(run_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import pytest
+from recorded import BLOCKS, STREAM, record
 
 from faults.stream import folder
 from opsicm.app import cli
@@ -19,7 +20,6 @@ from opsicm.record.reader import Run
 from opsicm.record.replay import Replay
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
-from tests.record.recorded import BLOCKS, STREAM, record
 
 
 def test_a_good_file_is_valid(run_path: Path) -> None:
@@ -81,7 +81,7 @@ def _fact_lost(file: Any) -> None:
 def test_what_is_wrong_is_named(
     run_path: Path, tmp_path: Path, spoil: Callable[[Any], None], check: str, says: str
 ) -> None:
-    bad = shutil.copy(run_path, tmp_path / "run.nxs")
+    bad = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
     with h5py.File(bad, "r+") as file:
         spoil(file)
     wrong = {finding.check: finding.seen for finding in validate(bad) if not finding.ok}

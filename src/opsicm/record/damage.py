@@ -9,6 +9,9 @@ from pathlib import Path
 from opsicm.errors import BadInput, OpsicmError, Problem, UnreadableRun
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL, RunFolder
 
+_DAMAGE = (
+    OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -19,16 +22,7 @@ def named(path: Path, what: str) -> Iterator[None]:
         yield
     except OpsicmError:
         raise
-    except (
-        OSError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _DAMAGE as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         problem = Problem(what, "damaged", said, f"the rest can still be read: {what_is_left(path.parent)}", str(path))
         raise UnreadableRun(problem) from error
@@ -54,7 +48,7 @@ def cannot_open(path: Path, error: OSError) -> UnreadableRun | BadInput:
 def what_is_left(folder: Path) -> str:
     """What stands beside a run file that cannot be read."""
     journal = folder / JOURNAL
-    facts = sum(1 for _ in journal.open("rb")) if journal.is_file() else 0
+    facts = journal.read_bytes().count(b"\n") if journal.is_file() else 0
     texts = [name for name in (EXPERIMENT, "rig.yaml") if (folder / name).is_file()]
     live = [path.name for path in RunFolder(folder).live_files()]
     kept = [*texts, *([f"{JOURNAL} ({facts} facts)"] if facts else [])]

@@ -257,8 +257,8 @@ class Run:
     def section(self, hops: NDArray[np.int64], z: NDArray[np.float64]) -> xr.DataArray:
         """An XZ image of the pipette current from the falls of these hops."""
         rows = self.hops.isel(hop=hops)
-        falls = [self.samples(int(s), int(a), int(b) + 1) for s, a, b in
-                 zip(rows["segment"].values, rows["sample_fall"].values, rows["sample_stop"].values, strict=True)]  # fmt: skip
+        where = np.column_stack([rows[name].values for name in ("segment", "sample_fall", "sample_stop")])
+        falls = [self.samples(segment, first, last + 1) for segment, first, last in where.tolist()]
         return views.section(falls, rows["x"].values, z)
 
 
@@ -271,7 +271,7 @@ def channels_of(item: h5py.Dataset) -> tuple[Channel, ...]:
     columns = zip(*(said(key) for key in ("name", "quantity", "unit", "sign", "source", "policy")), strict=True)
     scales = zip(*(item.attrs[key].tolist() for key in ("scale", "offset", "filter_Hz")), strict=True)
     return tuple(
-        Channel(name, quantity, unit, sign, scale, offset, source, None if np.isnan(filter_Hz) else filter_Hz, policy)  # type: ignore[arg-type]
+        Channel(name, quantity, unit, sign, scale, offset, source, None if np.isnan(filter_Hz) else filter_Hz, policy)
         for (name, quantity, unit, sign, source, policy), (scale, offset, filter_Hz) in zip(
             columns, scales, strict=True
         )

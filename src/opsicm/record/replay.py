@@ -63,7 +63,8 @@ class Replay:
                 group = file["entry/samples"][f"segment_{segments[0]:04d}"]
                 channels = channels_of(group["counts"]) if "counts" in group else ()
                 dt_ns = int(group.attrs["dt_ns"])
-        provenance = {**run.provenance, "replay_of": run.path.parent.name}
+        told = {name: value for name, value in run.provenance.items() if name not in {"losses", "recovered"}}
+        provenance = {**told, "replay_of": run.path.parent.name}
         return Header(run.title, run.started_utc, run.experiment_text, run.rig_text, channels, dt_ns,
                       run.parameters, provenance)  # fmt: skip
 

@@ -57,7 +57,7 @@ def samples(
     return xr.Dataset(variables, coords={"t_ns": ("sample", t_ns)})
 
 
-class _LazyChannel(BackendArray):  # type: ignore[misc]  # xarray's documented way of showing an array it did not read
+class _LazyChannel(BackendArray):  # xarray's documented way of showing an array it did not read
     def __init__(self, read: Callable[[int, int], NDArray[np.float64]], length: int) -> None:
         self._read = read
         self.shape = (length,)

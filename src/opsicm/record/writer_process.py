@@ -171,7 +171,10 @@ def serve(folder: RunFolder, shared: Ring, wake: int, slow: Callable[[], None] =
     if not orphan:
         from opsicm.record.finalise import finalise  # noqa: PLC0415  not needed before, and the start is waited for
 
-        finalise(folder)
+        try:
+            finalise(folder)
+        except Exception as error:  # noqa: BLE001  everything is safe in the live files: trying again would not help
+            shared.message = f"{type(error).__name__}: {error}"
     shared.state = ring.FINISHED
 
 

@@ -43,6 +43,7 @@ class LivePart:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _must_be_whole(path)
         self._file = h5py.File(path, "r", libver="latest", swmr=True)
         self._whole: dict[str, NDArray[Any]] = {}
         try:
@@ -180,6 +181,15 @@ def read_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.int16] | None, in
         except OSError:
             good = False
         yield first, counts if good and counts is not None else None, n
+
+
+def _must_be_whole(path: Path) -> None:
+    """Raise `OSError` for a file shorter than its own superblock says: an SWMR reader would wait for the rest, long."""
+    with path.open("rb") as file:
+        head = file.read(48)
+    end = int.from_bytes(head[28:36], "little")
+    if not head.startswith(b"\x89HDF\r\n\x1a\n") or len(head) < 48 or path.stat().st_size < end:
+        raise OSError(f"truncated: {path.stat().st_size} bytes of {end}")
 
 
 def _newer(path: Path, version: int) -> Problem:

@@ -30,7 +30,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recorder.open(STREAM.header())
     feed(recorder, ended=False)
     while recorder.positions[0] != recorder.positions[1]:
-        recorder._changed.wait(0.02)
+        recorder.wait(0.02)
     copy = made.path.parent / "copy"
     shutil.copytree(made.path, copy)
     recorder.close()

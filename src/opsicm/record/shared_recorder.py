@@ -145,6 +145,10 @@ class SharedRecorder:
         """The process id of the present writer."""
         return self._process.pid
 
+    def wait(self, seconds: float) -> None:
+        """Let that much time pass, or less if the record fails."""
+        self._changed.wait(seconds)
+
     @property
     def ready(self) -> bool:
         """Whether the present writer takes records."""

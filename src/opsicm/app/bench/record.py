@@ -98,7 +98,7 @@ def _unpaced(out: Path, pool: NDArray[np.int16]) -> float:
     for k in range(_UNPACED):
         recorder.block(_block(pool, k))
     while recorder.positions[0] != recorder.positions[1]:
-        pass
+        recorder.wait(0.005)
     speed = _UNPACED * pool[0].nbytes / took()
     recorder.close()
     return speed

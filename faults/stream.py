@@ -51,11 +51,12 @@ class Stream:
         random = np.random.default_rng(7)
         wave: NDArray[np.float64] = 8000 * np.sin(np.arange(self.samples) / 300.0)[None, :, None]
         noise = random.normal(0, 6, (POOL, self.samples, self.channels))
-        return np.asarray((wave + noise).astype(np.int16), np.int16)
+        counts: NDArray[np.int16] = (wave + noise).astype(np.int16)
+        return counts
 
     def counts(self, pool: NDArray[np.int16], k: int) -> NDArray[np.int16]:
         """Counts of block `k`: its number is in its first two samples."""
-        counts = pool[k % POOL].copy()
+        counts: NDArray[np.int16] = pool[k % POOL].copy()
         counts[0], counts[1] = k & 0x7FFF, k >> 15
         return counts
 

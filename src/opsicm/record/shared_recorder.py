@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-import opsicm
 from opsicm.errors import LimitCrossed, Problem
 from opsicm.facts.fact import Fact, Kind
 from opsicm.facts.samples import SampleBlock
@@ -227,7 +226,7 @@ class SharedRecorder:
 
     def _start(self) -> subprocess.Popen[bytes]:
         """A writer, with the signals that end a run blocked from its birth on."""
-        source = str(Path(opsicm.__file__).resolve().parent.parent)
+        source = str(Path(__file__).resolve().parents[2])
         there = os.environ.get("PYTHONPATH")
         environment = {**os.environ, "PYTHONPATH": source if not there else f"{source}{os.pathsep}{there}"}
         passed = (self._ring.descriptor, self._wake_read, self._lock)

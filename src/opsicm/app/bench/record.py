@@ -99,7 +99,7 @@ def _unpaced(out: Path, pool: NDArray[np.int16]) -> float:
         recorder.block(_block(pool, k))
     while recorder.positions[0] != recorder.positions[1]:
         recorder.wait(0.005)
-    speed = _UNPACED * pool[0].nbytes / took()
+    speed = float(_UNPACED * pool[0].nbytes / took())
     recorder.close()
     return speed
 
@@ -113,4 +113,4 @@ def _raw(path: Path, pool: NDArray[np.int16]) -> float:
                 os.fdatasync(file.fileno())
                 since = stopwatch()
         os.fdatasync(file.fileno())
-    return _UNPACED * pool[0].nbytes / took()
+    return float(_UNPACED * pool[0].nbytes / took())

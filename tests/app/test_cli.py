@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import opsicm
-from conftest import RIG, TEXT
+from laboratory import RIG, TEXT
 from opsicm.app.cli import app, main
 from opsicm.record.reader import Run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from conftest import RIG, TEXT, Laboratory
+from laboratory import RIG, TEXT, Laboratory
 from opsicm.analysis.result import Result
 from opsicm.app.run_results import report_html, results_of, views_of
 from opsicm.record.reader import Run

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import RIG, TEXT, Laboratory
+from laboratory import RIG, TEXT, Laboratory
 from opsicm.app.execute import Execution, execute
 from opsicm.app.rigs import load_rig, prepare
 from opsicm.facts.fact import Fact

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rig_contract import RigContract, plan
 
-from conftest import RIG, Laboratory
+from laboratory import RIG, Laboratory
 from opsicm.app.rigs import load_rig, prepare, rig_numbers
 from opsicm.errors import BadInput, OutsideDomain
 from opsicm.instruments.cell_control import ConstantCurrent

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from opsicm.app.record_command import app as record_commands
 from opsicm.errors import BadInput, OpsicmError, Problem
 
 app = typer.Typer(
@@ -34,7 +35,8 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run'
 JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records with stable keys on standard output.")]
 
 
-def _speed(text: str) -> float | None:
+def pace_of(text: str) -> float | None:
+    """What --speed says: None for max, else how many times faster than real time."""
     if text == "max":
         return None
     try:
@@ -52,11 +54,11 @@ def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -
     from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
     from opsicm.protocol.experiment_file import read_experiment
 
-    pace = _speed(speed)
+    pace = pace_of(speed)
     experiment = read_experiment(file)
-    refuse(experiment, rig, seed)
+    estimate = refuse(experiment, rig, seed).file_bytes
     with stop_on_interrupt() as stop, run_progress() as progress:
-        execution = execute(experiment, out, rig, seed, pace, stop, progress)
+        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
@@ -71,14 +73,17 @@ def demo(
     seed: Annotated[int | None, typer.Option(help="Decides every random number.")] = None,
 ) -> None:
     """Run a short operando experiment on the twin; leave a run file and a report; print the headline numbers."""
-    from opsicm.app.demo import headline
-    from opsicm.app.run_results import results_of, write_report
     from opsicm.app.terminal import out as console
-    from opsicm.app.terminal import print_results, working
+    from opsicm.app.terminal import working
     from opsicm.protocol.packaged import experiment_path
-    from opsicm.record.reader import Run
 
     path, code = _run(experiment_path("short/e09_height_during_voltammogram.yaml"), out, None, seed, "max")
+    # Not before: whatever reads runs imports HDF5, which has no place beside a live one.
+    from opsicm.app.demo import headline
+    from opsicm.app.run_results import results_of, write_report
+    from opsicm.app.terminal import print_results
+    from opsicm.record.reader import Run
+
     with working("drawing the report"):
         report = write_report(path, None)
     with Run(path) as run:
@@ -224,6 +229,9 @@ def _mount(arguments: list[str]) -> None:
     for name, module in _GROUPS.items():
         if name not in mounted and (not arguments or arguments[0] in (name, "--help")):
             app.add_typer(import_module(module).app, name=name)
+
+
+app.registered_commands += record_commands.registered_commands
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opsicm.analysis.result import Result
 from opsicm.app.execute import execute
-from opsicm.app.run_results import results_of
-from opsicm.app.sources import results_of_path
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import experiment_from_text, read_experiment, to_yaml
-from opsicm.record.reader import Run
+
+# What reads runs imports HDF5, which has no place in a process beside a live run: imported once that has ended.
+if TYPE_CHECKING:
+    from opsicm.record.reader import Run
 
 
 def open_run(path: Path | str) -> Run:
     """The run at `path` (folder or file), read lazily."""
+    from opsicm.record.reader import Run
+
     return Run(path)
 
 
@@ -30,11 +34,17 @@ def run(
     execution = execute(loaded, Path(out), rig, seed)
     if execution.ending.error is not None:
         raise execution.ending.error
+    from opsicm.record.reader import Run
+
     return Run(execution.path)
 
 
 def analyse(source: Run | Path | str, columns: str | None = None) -> list[Result]:
     """All results that apply to a run, or to another instrument's file."""
+    from opsicm.app.run_results import results_of
+    from opsicm.app.sources import results_of_path
+    from opsicm.record.reader import Run
+
     if isinstance(source, Run):
         return results_of(source)
     return results_of_path(Path(source), columns)

@@ -30,6 +30,8 @@ _MOST_SAMPLES: Final = 20_000_000  # a section of more than 160 MB of floats is 
 def setting_of(run: Run) -> Setting:
     """What the analysis needs besides arrays, as the run file states it."""
     parameters = run.parameters
+    if not parameters:  # killed before its header was written: there is nothing to be scaled either
+        return Setting(thickness=float("nan"), distance_98=float("nan"))
     return Setting(
         thickness=float(parameters["specimen"]["thickness_m"]),
         curve=approach_curve(_pipette(parameters["pipette"])),

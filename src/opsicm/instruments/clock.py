@@ -46,6 +46,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def monotonic_ns() -> int:
+    """The machine's monotonic clock, the same in all its processes: for latencies, never for stamps of data."""
+    return time.monotonic_ns()
+
+
 def stopwatch() -> Callable[[], float]:
     """A function that returns the seconds of wall time since this call: for progress and benchmarks."""
     started = time.perf_counter()

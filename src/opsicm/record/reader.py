@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the filter that the samples are stored with
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from opsicm.errors import BadInput, Problem, UnreadableRun
+from opsicm.facts.channel import Channel
 from opsicm.facts.fact import Fact
-from opsicm.facts.hop import HOP_DTYPE
-from opsicm.record.nexus_writer import FILE_VERSION
-from opsicm.record.run_folder import EXPERIMENT, JOURNAL, RUN_FILE
-
-_GROUPS: Final = ("samples", "hops", "cell", "slow", "journal", "experiment", "rig", "parameters", "provenance")
+from opsicm.record import views
+from opsicm.record.damage import cannot_open, named, what_is_left
+from opsicm.record.run_folder import JOURNAL, RUN_FILE
+from opsicm.record.run_layout import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
 
 
 def run_file(path: Path) -> Path:
@@ -30,13 +32,11 @@ def run_file(path: Path) -> Path:
     if (path / RUN_FILE).is_file():
         return path / RUN_FILE
     if (path / JOURNAL).is_file():
-        problem = Problem(
-            "run", path.name, "has no run.nxs: it was cut off before it was finished", _what_is_left(path), str(path)
-        )
-        raise UnreadableRun(problem)
-    raise BadInput(
-        Problem("folder", str(path), "is not a run folder (no journal.jsonl)", "give a run folder", str(path))
-    )
+        limit = "has no run.nxs: it is still running, or was cut off before it was finished"
+        remedy = f"opsicm recover {path} makes one; {what_is_left(path)}"
+        raise UnreadableRun(Problem("run", path.name, limit, remedy, str(path)))
+    limit = "is not a run folder (no journal.jsonl)"
+    raise BadInput(Problem("folder", str(path), limit, "give a run folder", str(path)))
 
 
 class Run:
@@ -44,12 +44,14 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = run_file(Path(path))
+        self._found: dict[int, tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise cannot_open(self.path, error) from error
         try:
-            self._check()
+            with named(self.path, "run file"):
+                self._check()
         except BaseException:
             self._file.close()
             raise
@@ -61,42 +63,44 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Close the file; datasets already read stay valid."""
+        """Close the file; datasets already read stay valid, the lazy `stream` does not."""
         self._file.close()
 
     def _check(self) -> None:
         entry = self._file.get("entry")
         if not isinstance(entry, h5py.Group) or "definition_local" not in entry:
-            raise BadInput(
-                Problem("file", self.path.name, "is HDF5 but not a run (no /entry/definition_local)",
-                        "give a run.nxs; identify says what other files are", str(self.path))
-            )  # fmt: skip
-        version = int(entry["file_version"][()]) if "file_version" in entry else 0
+            limit = "is HDF5 but not a run (no /entry/definition_local)"
+            remedy = "give a run.nxs; identify says what other files are"
+            raise BadInput(Problem("file", self.path.name, limit, remedy, str(self.path)))
+        version = int(self._number("file_version")) if "file_version" in entry else 0
         if version > FILE_VERSION:
-            raise UnreadableRun(
-                Problem(
-                    "file_version",
-                    str(version),
-                    f"this version reads up to {FILE_VERSION}",
-                    "update opsicm",
-                    str(self.path),
-                )
-            )
-        missing = [name for name in _GROUPS if name not in entry]
+            limit = f"this version reads up to {FILE_VERSION}"
+            raise UnreadableRun(Problem("file_version", str(version), limit, "update opsicm", str(self.path)))
+        missing = [name for name in GROUPS if name not in entry]
         if missing:
-            there = ", ".join(name for name in _GROUPS if name in entry) or "nothing"
-            raise UnreadableRun(
-                Problem(
-                    "run file",
-                    self.path.name,
-                    f"lacks {', '.join(missing)}",
-                    f"what can still be read: {there}",
-                    str(self.path),
-                )
-            )
+            there = ", ".join(name for name in GROUPS if name in entry) or "nothing"
+            limit, remedy = f"lacks {', '.join(missing)}", f"what can still be read: {there}"
+            raise UnreadableRun(Problem("run file", self.path.name, limit, remedy, str(self.path)))
 
     def _text(self, name: str) -> str:
-        return str(self._file["entry"][name].asstr()[()])
+        with named(self.path, f"/entry/{name}"):
+            item = self._file["entry"][name]
+            data = item[()]
+            data = data.encode("utf-8") if isinstance(data, str) else bytes(data)
+            self._must_match(name, item, data)
+            return data.decode("utf-8")
+
+    def _number(self, name: str) -> Any:
+        with named(self.path, f"/entry/{name}"):
+            item = self._file["entry"][name]
+            value = item[()]
+            self._must_match(name, item, np.asarray(value).tobytes())
+            return value.item()
+
+    @staticmethod
+    def _must_match(name: str, item: h5py.Dataset, data: bytes) -> None:
+        if "crc32" in item.attrs and zlib.crc32(data) != int(item.attrs["crc32"]):
+            raise ValueError(f"{name} does not match its checksum")
 
     @property
     def title(self) -> str:
@@ -120,117 +124,161 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What was known of pipette, specimen and electrolyte when the run began."""
+        """What was known of pipette, specimen and electrolyte when the run began; empty if it was cut off before."""
         return dict(json.loads(self._text("parameters")))
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Versions, seed, rig."""
-        group = self._file["entry/provenance"]
-        return {name: item.asstr()[()] if item.dtype.kind == "O" else item[()] for name, item in group.items()}
+        """Versions, seed, rig, and what was lost on the way."""
+        with named(self.path, "/entry/provenance"):
+            group = self._file["entry/provenance"]
+            items = {name: group[name].dtype.kind for name in group}
+        return {
+            name: self._text(f"provenance/{name}") if kind in "SO" else self._number(f"provenance/{name}")
+            for name, kind in items.items()
+        }
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
         """The journal."""
-        return tuple(Fact.from_line(line) for line in self._file["entry/journal"].asstr()[:])
+        with named(self.path, "/entry/journal"):
+            return tuple(Fact.from_line(line) for line in self._file["entry/journal"].asstr()[:])
 
     @property
     def outcome(self) -> str:
         """How the run ended: completed, stopped, interrupted or fault; "cut off" without a last fact."""
-        last = self.facts[-1] if self.facts else None
-        return str(last.data.get("outcome")) if last is not None and last.kind == "run_ended" else "cut off"
+        ends = [fact for fact in self.facts[-8:] if fact.kind == "run_ended"]
+        return str(ends[-1].data.get("outcome")) if ends else "cut off"
 
     @cached_property
     def hops(self) -> xr.Dataset:
         """One row per hop, dimension `hop`, SI units in attributes; `step` is the probe step it belongs to."""
-        return self._columns("hops", [*(HOP_DTYPE.names or ()), "step"], "hop")
+        return views.table(self._columns("hops", views.HOP_COLUMNS), HOP_UNITS, "hop")
 
     @cached_property
     def cell(self) -> xr.Dataset:
         """The cell's slow rows, dimension `row`."""
-        return self._columns("cell", ["t_ns", "potential", "current", "charge", "set_point", "soc", "control"], "row")
+        return views.table(self._columns("cell", views.CELL_COLUMNS), CELL, "row")
 
     @cached_property
     def slow(self) -> xr.Dataset:
         """The probe's slow rows, dimension `row`."""
-        names = ["t_ns", "pipette_current", "pipette_bias", "bias_residual", "z", "coarse_z"]
-        return self._columns("slow", names, "row")
+        return views.table(self._columns("slow", views.SLOW_COLUMNS), SLOW, "row")
 
-    def _columns(self, group: str, names: list[str], dimension: str) -> xr.Dataset:
-        columns: dict[str, Any] = {}
-        for name in names:
-            item = self._file["entry"][group][name]
-            values = item.asstr()[:] if item.dtype.kind == "O" else item[:]
-            attributes = {key: str(value) for key, value in item.attrs.items()}
-            # A column that is also the dimension would become an index; hop numbers are data.
-            columns["number" if name == dimension else name] = (dimension, values, attributes)
-        lengths = {name: column[1].shape[0] for name, column in columns.items()}
+    def _columns(self, group: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        with named(self.path, f"/entry/{group}"):
+            items = {name: self._file["entry"][group][name] for name in names}
+            columns = {n: item.asstr()[:] if item.dtype.kind in "SO" else item[:] for n, item in items.items()}
+        lengths = {name: values.shape[0] for name, values in columns.items()}
         if len(set(lengths.values())) > 1:
-            shortest = min(lengths.values())
+            remedy = f"the first {min(lengths.values())} rows of each can still be read with any HDF5 tool"
             raise UnreadableRun(
-                Problem(f"/entry/{group}", str(lengths), "columns have unequal lengths",
-                        f"the first {shortest} rows of each can still be read with any HDF5 tool", str(self.path))
-            )  # fmt: skip
-        return xr.Dataset(columns)
+                Problem(f"/entry/{group}", str(lengths), "columns have unequal lengths", remedy, str(self.path))
+            )
+        return columns
 
     @property
     def dt_ns(self) -> int:
         """Sample period, the same in every segment; 0 in a run without samples."""
-        for group in self._file["entry/samples"].values():
-            return int(group.attrs["dt_ns"])
-        return 0
+        found = self.segments()
+        return self._segment(found[0])[3] if found else 0
 
     def segments(self) -> list[int]:
         """Numbers of the stretches of samples without a gap."""
-        return sorted(int(name.rsplit("_", 1)[1]) for name in self._file["entry/samples"])
+        with named(self.path, "/entry/samples"):
+            return sorted(int(name.rsplit("_", 1)[1]) for name in self._file["entry/samples"])
+
+    def _segment(self, segment: int) -> tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]:
+        """(counts or None, channels in their columns, t0_ns, dt_ns, lost stretches) of a segment, kept once found."""
+        if segment not in self._found:
+            with named(self.path, f"segment {segment}"):
+                group = self._file["entry/samples"][f"segment_{segment:04d}"]
+                counts = group.get("counts")
+                lost = group["lost"][:] if "lost" in group else np.empty((0, 2), np.int64)
+                channels = () if counts is None else channels_of(counts)
+                found = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
+                self._found[segment] = found
+        return self._found[segment]
+
+    def length(self, segment: int) -> int:
+        """Samples in a segment; 0 where no channel was kept in full."""
+        counts = self._segment(segment)[0]
+        return 0 if counts is None else int(counts.shape[0])
 
     def samples(self, segment: int, first: int = 0, stop: int | None = None) -> xr.Dataset:
-        """Samples [first, stop) of a segment in SI units, one variable per channel, coordinate `t_ns`."""
-        group = self._file["entry/samples"][f"segment_{segment:04d}"]
-        counts = group["counts"]
-        stop = counts.shape[0] if stop is None else min(stop, counts.shape[0])
-        rows = counts[first:stop]
-        index = np.arange(first, first + rows.shape[0], dtype=np.int64)
-        t_ns = int(group.attrs["t0_ns"]) + index * int(group.attrs["dt_ns"])
-        attrs = counts.attrs
-        channels = {
-            str(name): (
-                "sample",
-                rows[:, k] * float(attrs["scale"][k]) + float(attrs["offset"][k]),
-                {"units": str(attrs["unit"][k])},
-            )
-            for k, name in enumerate(attrs["name"])
-        }
-        return xr.Dataset(channels, coords={"t_ns": ("sample", t_ns)})
+        """Samples [first, stop) of a segment in SI units, one variable per channel, coordinate `t_ns`.
+
+        Channels that were not kept in full are absent; samples that a crash has lost are NaN.
+        """
+        counts, channels, t0_ns, dt_ns, lost = self._segment(segment)
+        with named(self.path, f"samples of segment {segment}"):
+            rows = np.empty((0, 0), np.int16) if counts is None else counts[first:stop]
+        return views.samples(rows, first, channels, t0_ns, dt_ns, lost)
+
+    def stream(self, segment: int) -> xr.Dataset:
+        """All samples of a segment, unread: slice it, and only the slice is read. Good while the run is open."""
+        counts, channels, t0_ns, dt_ns, lost = self._segment(segment)
+        by_name = {channel.name: k for k, channel in enumerate(channels)}
+
+        def read(name: str, first: int, stop: int) -> NDArray[np.float64]:
+            if name == "t_ns":
+                return np.asarray(t0_ns + np.arange(first, stop) * dt_ns, np.float64)
+            assert counts is not None
+            k = by_name[name]
+            with named(self.path, f"samples of segment {segment}"):
+                rows = counts[first:stop, k : k + 1]
+            values: NDArray[np.float64] = views.samples(rows, first, channels[k : k + 1], 0, 1, lost)[name].values
+            return values
+
+        length = self.length(segment)
+        return views.lazy([("t_ns", "ns"), *((c.name, c.unit) for c in channels)], length, read)
+
+    def decimated(self, segment: int) -> xr.Dataset:
+        """Smallest, largest and mean value of every so many samples, in SI, dimensions `row` and `channel`."""
+        with named(self.path, f"decimated stream of segment {segment}"):
+            group = self._file["entry/samples"][f"segment_{segment:04d}"]["decimated"]
+            channels = channels_of(group["mean"])
+            scale, offset = (np.array([getattr(c, key) for c in channels]) for key in ("scale", "offset"))
+            values = {
+                name: (("row", "channel"), group[name][:] * scale + offset) for name in ("minimum", "maximum", "mean")
+            }
+            extent = {name: ("row", group[name][:]) for name in ("first_sample", "samples")}
+        return xr.Dataset({**values, **extent}, coords={"channel": [channel.name for channel in channels]})
+
+    @cached_property
+    def _where(self) -> NDArray[np.int64]:
+        with named(self.path, "/entry/hops"):
+            group = self._file["entry/hops"]
+            return np.column_stack([group[name][:] for name in ("segment", "sample_start", "sample_top")])
 
     def trace(self, hop: int) -> xr.Dataset:
         """The samples of one hop, from its start to its top."""
-        row = self.hops.isel(hop=hop)
-        return self.samples(int(row["segment"]), int(row["sample_start"]), int(row["sample_top"]) + 1)
+        segment, start, top = self._where[hop].tolist()
+        return self.samples(segment, start, top + 1)
+
+    def image(self, step: str, field: str = "z_stop") -> xr.DataArray:
+        """A raster as an image [line, pixel]."""
+        return views.image(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)), field)
+
+    def section(self, hops: NDArray[np.int64], z: NDArray[np.float64]) -> xr.DataArray:
+        """An XZ image of the pipette current from the falls of these hops."""
+        rows = self.hops.isel(hop=hops)
+        where = np.column_stack([rows[name].values for name in ("segment", "sample_fall", "sample_stop")])
+        falls = [self.samples(segment, first, last + 1) for segment, first, last in where.tolist()]
+        return views.section(falls, rows["x"].values, z)
 
 
-def _what_is_left(folder: Path) -> str:
-    journal = folder / JOURNAL
-    facts = len(journal.read_bytes().splitlines()) if journal.is_file() else 0
-    texts = [name for name in (EXPERIMENT, "rig.yaml") if (folder / name).is_file()]
-    live = sorted(path.name for path in folder.glob("segment-*.h5"))
-    kept = [*texts, *([f"{JOURNAL} ({facts} facts)"] if facts else [])]
-    return f"what can still be read: {', '.join(kept) or 'nothing'}" + (
-        f"; unfinished data: {', '.join(live)}" if live else ""
-    )
+def channels_of(item: h5py.Dataset) -> tuple[Channel, ...]:
+    """The channels that an array of counts describes in its attributes."""
 
+    def said(key: str) -> list[str]:
+        return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in item.attrs[key]]
 
-def _unreadable(path: Path, error: OSError) -> UnreadableRun | BadInput:
-    with path.open("rb") as file:
-        is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
-    if not is_hdf5:
-        return BadInput(
-            Problem(
-                "file", path.name, "is not a run file (no HDF5 signature)", "opsicm identify says what it is", str(path)
-            )
+    columns = zip(*(said(key) for key in ("name", "quantity", "unit", "sign", "source", "policy")), strict=True)
+    scales = zip(*(item.attrs[key].tolist() for key in ("scale", "offset", "filter_Hz")), strict=True)
+    return tuple(
+        Channel(name, quantity, unit, sign, scale, offset, source, None if np.isnan(filter_Hz) else filter_Hz, policy)
+        for (name, quantity, unit, sign, source, policy), (scale, offset, filter_Hz) in zip(
+            columns, scales, strict=True
         )
-    what = "is truncated" if "truncated" in str(error) else f"is damaged ({str(error).splitlines()[0]})"
-    size = path.stat().st_size
-    return UnreadableRun(
-        Problem("run file", f"{path.name} ({size} bytes)", what, _what_is_left(path.parent), str(path))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,8 @@ from pathlib import Path
 from opsicm.errors import BadInput, Problem
 
 RUN_FILE = "run.nxs"
-LIVE_FILE = "segment-0001.h5"
+LIVE_FILE = "segment-{:04d}.h5"
+HEADER = "header.json"
 JOURNAL = "journal.jsonl"
 EXPERIMENT = "experiment.yaml"
 RIG = "rig.yaml"
@@ -27,8 +29,32 @@ class RunFolder:
         return self.path / RUN_FILE
 
     @property
-    def live_file(self) -> Path:
-        return self.path / LIVE_FILE
+    def unfinished_file(self) -> Path:
+        """The run file while it is being made."""
+        return self.path / f"{RUN_FILE}.part"
+
+    @property
+    def header(self) -> Path:
+        """What is known before anything happens, for the writer and for whoever recovers."""
+        return self.path / HEADER
+
+    def live_files(self) -> list[Path]:
+        """The live files in the order in which they were begun."""
+        found = [path for path in self.path.glob("segment-*.h5") if path.stem[8:].isdigit()]
+        return sorted(found, key=lambda path: int(path.stem[8:]))
+
+    def next_live_file(self) -> Path:
+        """A name that no live file has yet."""
+        files = self.live_files()
+        return self.path / LIVE_FILE.format(int(files[-1].stem[8:]) + 1 if files else 1)
+
+    def sync(self) -> None:
+        """The names in this folder are on the disk."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     @property
     def journal(self) -> Path:

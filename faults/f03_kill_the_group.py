@@ -1,0 +1,72 @@
+"""F2 (the record's part) and F3: kill -9 the controlling process, alone or with its writer, at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from faults.outcome import Outcome, logged
+from faults.stream import Stream
+from opsicm.record.recover import in_use, recover
+from opsicm.record.validate import validate
+
+SECONDS = 2.5
+
+
+def once(alone: bool, moment: float, where: Path, per_segment: int = 15) -> tuple[float, int, list[str]]:
+    """(seconds of data lost, blocks lost that were on the disk, what else was wrong) of one kill at `moment` [s]."""
+    stream = Stream(8, 10_000, 5_000, per_segment)
+    log = where / "log"
+    command = [sys.executable, "-m", "faults.feeder", str(where / "out"), str(log), str(SECONDS), "8", "10000",
+               str(per_segment)]  # fmt: skip
+    feeder = subprocess.Popen(command, start_new_session=True)
+    time.sleep(moment)
+    os.killpg(feeder.pid, signal.SIGKILL) if not alone else feeder.kill()
+    feeder.wait()
+    rows, _, closed = logged(log)
+    folders = list((where / "out").iterdir()) if (where / "out").exists() else []
+    if not folders:
+        return 0.0, 0, []  # killed before there was a folder
+    waited = time.monotonic()
+    while in_use(folders[0]) and time.monotonic() - waited < 20.0:
+        time.sleep(0.02)  # an orphaned writer ends by itself
+    wrong = []
+    (done,) = recover([folders[0]], "faults")
+    if not done.opens:
+        return SECONDS, len(rows), [done.note]
+    wrong += [f"{finding.check}: {finding.seen}" for finding in validate(done.path) if not finding.ok]
+    kept = list(stream.kept(done.path))
+    if kept != list(range(len(kept))):
+        wrong.append("blocks out of order")
+    if closed and done.state != "whole":
+        wrong.append("closed, but no run file")
+    on_disk = max((row[2] for row in rows), default=0)
+    flushed = sum(row[1] <= on_disk for row in rows)
+    return max(0, len(rows) - len(kept)) * stream.period, max(0, flushed - len(kept)), wrong
+
+
+def run(draw: random.Random, short: bool) -> list[Outcome]:
+    """Moments over the whole life: interpreter start, recorder start, running, segment change, finalising, after."""
+    outcomes = []
+    for row, fault, alone, n in (
+        ("F2", "kill -9 the controlling process (the record's part)", True, 2 if short else 50),
+        ("F3", "kill -9 the whole process group", False, 3 if short else 30),
+    ):
+        lost, flushed, wrong = 0.0, 0, []
+        for k in range(n):
+            # Stratified: chance alone would leave start-up or finalising out of a short form.
+            moment = (k + draw.random()) / n * (SECONDS + 2.5)
+            with tempfile.TemporaryDirectory() as where:
+                found = once(alone, moment, Path(where))
+            lost, flushed = max(lost, found[0]), flushed + found[1]
+            wrong += [f"at {moment:.2f} s {text}" for text in found[2]]
+        seen = f"at most {lost:.2f} s lost, {flushed} flushed blocks lost, {n - len(wrong)} of {n} open and are valid"
+        seen += "".join(f"; {text}" for text in wrong[:3])
+        outcomes.append(Outcome(row, fault, n, seen, lost <= 1.0 and flushed == 0 and not wrong))
+    return outcomes

@@ -1,0 +1,97 @@
+"""F4: a power cut. What the disk holds at that instant is the image of a block device while everybody is frozen.
+
+The run's folder lies on a file system of its own in a loop device. At a random moment all processes are stopped and
+the device's backing file is copied: that is what has reached the disk, and nothing of what only the page cache holds.
+The copy is mounted as after a restart, which replays the file system's journal, and recovered.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faults.outcome import Outcome, logged
+from faults.stream import Stream
+from opsicm.record.recover import recover
+from opsicm.record.validate import validate
+
+MEGABYTES = 256
+
+
+def impossible() -> str | None:
+    """Why this machine cannot do it; None if it can."""
+    if os.geteuid() != 0:
+        return "loop devices need root"
+    missing = [tool for tool in ("losetup", "mkfs.ext4", "mount") if shutil.which(tool) is None]
+    if missing:
+        return f"no {', '.join(missing)}"
+    free = subprocess.run(["losetup", "-f"], capture_output=True, check=False)
+    return None if free.returncode == 0 else "no loop device is free"
+
+
+@contextmanager
+def mounted(image: Path, at: Path) -> Iterator[None]:
+    """The image as a file system."""
+    at.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(at)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+def once(moment: float, where: Path) -> tuple[float, list[str]]:
+    """(seconds lost, what was wrong) of a cut `moment` [s] after the first block."""
+    image, cut, disk, log = where / "disk", where / "cut", where / "mnt", where / "log"
+    with image.open("wb") as file:
+        file.truncate(MEGABYTES << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    stream = Stream(8, 10_000, 5_000, 25)
+    with mounted(image, disk):
+        command = [sys.executable, "-m", "faults.feeder", str(disk / "out"), str(log), "60", "8", "10000", "25"]
+        feeder = subprocess.Popen(command, start_new_session=True)
+        while not logged(log)[0]:
+            time.sleep(0.02)
+        time.sleep(moment)
+        os.killpg(feeder.pid, signal.SIGSTOP)
+        shutil.copyfile(image, cut)
+        rows, _, _ = logged(log)
+        os.killpg(feeder.pid, signal.SIGKILL)
+        feeder.wait()
+        time.sleep(0.2)  # the writer's descriptors go with it
+    with mounted(cut, disk):
+        folders = list((disk / "out").iterdir())
+        (done,) = recover(folders[:1], "faults")
+        if not done.opens:
+            return len(rows) * stream.period, [done.note]
+        wrong = [f"{finding.check}: {finding.seen}" for finding in validate(done.path) if not finding.ok]
+        kept = list(stream.kept(done.path))
+        if kept != list(range(len(kept))):
+            wrong.append("blocks out of order")
+    return max(0, len(rows) - len(kept)) * stream.period, wrong
+
+
+def run(draw: random.Random, short: bool) -> list[Outcome]:
+    """Cuts between a quarter of a second and four seconds after the first block."""
+    n = 2 if short else 20
+    if (why := impossible()) is not None:
+        return [Outcome("F4", "power cut", 0, why, None)]
+    lost, wrong = 0.0, []
+    for _ in range(n):
+        moment = 0.25 + 3.75 * draw.random()
+        with tempfile.TemporaryDirectory() as where:
+            seconds, said = once(moment, Path(where))
+        lost = max(lost, seconds)
+        wrong += [f"at {moment:.2f} s {text}" for text in said]
+    seen = f"at most {lost:.2f} s lost, {n - len(wrong)} of {n} open and are valid"
+    seen += "".join(f"; {text}" for text in wrong[:3])
+    return [Outcome("F4", "power cut (image of the block device)", n, seen, lost <= 1.0 and not wrong)]

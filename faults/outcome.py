@@ -1,0 +1,24 @@
+"""What one row of the table found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`held` None: it could not be judged here, `seen` says why."""
+
+    row: str
+    fault: str
+    n: int
+    seen: str
+    held: bool | None
+
+
+def logged(log: Path) -> tuple[list[list[int]], bool, bool]:
+    """(one row per block: number, ring position, position on disk, ns; whether closing began; whether it ended)."""
+    text = log.read_text(encoding="ascii") if log.exists() else ""
+    rows = [[int(word) for word in line.split()] for line in text.splitlines() if len(line.split()) == 4]
+    return rows, "closing" in text, "closed" in text

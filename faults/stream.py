@@ -1,0 +1,103 @@
+"""A stream whose every block says which one it is, and a count of what a run file holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import hdf5plugin  # noqa: F401
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.facts.channel import MEANING, channel
+from opsicm.facts.fact import Fact
+from opsicm.facts.samples import SampleBlock
+from opsicm.record import run_folder
+from opsicm.record.recorder import Header, Reading
+from opsicm.record.run_folder import RunFolder
+
+STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+POOL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Blocks of `samples` x `channels` every `dt_ns`; a new segment after every `per_segment` blocks."""
+
+    channels: int = 8
+    dt_ns: int = 10_000
+    samples: int = 5_000
+    per_segment: int = 10_000
+
+    @property
+    def period(self) -> float:
+        """[s] between two blocks."""
+        return self.samples * self.dt_ns * 1e-9
+
+    def header(self) -> Header:
+        """As a run of the twin announces itself."""
+        names = list(MEANING)[: self.channels]
+        parameters = {"set": {"name": "none", "leaves": {}}}
+        provenance = {"opsicm": "test", "seed": 1, "user": "faults"}
+        channels = tuple(channel(name, 1e-12, "stream") for name in names)
+        return Header("fault", STARTED.isoformat(timespec="milliseconds"), "title: fault\n", "title: rig\n", channels,
+                      self.dt_ns, parameters, provenance)  # fmt: skip
+
+    def pool(self) -> NDArray[np.int16]:
+        """What the blocks are made of: a slow wave with a few bits of noise, as a filtered converter gives."""
+        random = np.random.default_rng(7)
+        wave: NDArray[np.float64] = 8000 * np.sin(np.arange(self.samples) / 300.0)[None, :, None]
+        noise = random.normal(0, 6, (POOL, self.samples, self.channels))
+        counts: NDArray[np.int16] = (wave + noise).astype(np.int16)
+        return counts
+
+    def counts(self, pool: NDArray[np.int16], k: int) -> NDArray[np.int16]:
+        """Counts of block `k`: its number is in its first two samples."""
+        counts: NDArray[np.int16] = pool[k % POOL].copy()
+        counts[0], counts[1] = k & 0x7FFF, k >> 15
+        return counts
+
+    def block(self, pool: NDArray[np.int16], k: int) -> SampleBlock:
+        """Block `k`."""
+        segment, place = divmod(k, self.per_segment)
+        t0_ns = k * self.samples * self.dt_ns
+        quality = np.zeros(self.channels, np.uint8)
+        return SampleBlock(segment + 1, place * self.samples, t0_ns, self.dt_ns, self.counts(pool, k), quality)
+
+    def reading(self, k: int) -> Reading:
+        """A slow row after block `k`; its current says which."""
+        t_ns = (k + 1) * self.samples * self.dt_ns
+        return Reading(t_ns, 1.0, 0.0, 0.0, None, "open", None, k * 1e-12, 0.7, 0.0, 1e-6, 1e-3)
+
+    def fact(self, seq: int, k: int) -> Fact:
+        """A note after block `k`."""
+        return Fact(seq, k * self.samples * self.dt_ns, "note", "run", "stream", {"block": k})
+
+    def end(self, seq: int, k: int) -> Fact:
+        """The last fact, before block `k`."""
+        return Fact(seq, k * self.samples * self.dt_ns, "run_ended", "run", "run", {"outcome": "completed"})
+
+    def kept(self, path: Path) -> Iterator[int]:
+        """Numbers of the blocks that a run file holds, in order; each one compared sample by sample."""
+        pool = self.pool()
+        with h5py.File(path, "r") as file:
+            samples = file["entry/samples"]
+            for name in sorted(samples):
+                group = samples[name]
+                segment = int(name.rsplit("_", 1)[1])
+                lost = {int(a) for a, _ in group["lost"][:]}
+                for first, n, _ in group["blocks"][:, :3].tolist():
+                    k = (segment - 1) * self.per_segment + first // self.samples
+                    if n != self.samples or first in lost:
+                        raise AssertionError(f"block {k}: {n} samples")
+                    if not np.array_equal(group["counts"][first : first + n], self.counts(pool, k)):
+                        raise AssertionError(f"block {k} holds other numbers")
+                    yield k
+
+
+def folder(out: Path) -> RunFolder:
+    """A new run folder."""
+    return run_folder.create(out, "fault", STARTED, "title: fault\n", "title: rig\n")

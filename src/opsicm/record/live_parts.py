@@ -1,0 +1,197 @@
+"""The live files of one folder as one record: what two of them hold counts once, what never reached the disk not.
+
+Opens files that are still being written, and files that a crash has left: SWMR readers may do both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the filter that the samples are stored with
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.errors import Problem, UnreadableRun
+from opsicm.record.live_layout import LIVE_VERSION, data_crc, header_of, sealed
+from opsicm.record.recorder import Header
+from opsicm.record.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Blocks of one segment in one live file, without a gap: `blocks` are its rows there."""
+
+    part: LivePart
+    segment: int
+    blocks: NDArray[Any]
+
+    @property
+    def first_sample(self) -> int:
+        return int(self.blocks["first_sample"][0])
+
+    @property
+    def samples(self) -> int:
+        return int(self.blocks["samples"].sum())
+
+
+class LivePart:
+    """One live file, seen up to serial `before` (None: to its end)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _must_be_whole(path)
+        self._file = h5py.File(path, "r", libver="latest", swmr=True)
+        self._whole: dict[str, NDArray[Any]] = {}
+        try:
+            if int(self._file.attrs["live_version"]) > LIVE_VERSION:
+                raise UnreadableRun(_newer(path, int(self._file.attrs["live_version"])))
+            self.first_serial = int(self._file.attrs["first_serial"])
+            self.factor = int(self._file.attrs["factor"])
+            self.header: Header = header_of(self._file["header"][:].tobytes().decode("utf-8"))
+        except BaseException:
+            self._file.close()
+            raise
+        self.before: int | None = None
+
+    def rows(self, name: str) -> NDArray[Any]:
+        """Whole rows of `blocks`, `hops` or `readings`; reads only what was added since the last call."""
+        dataset = self._file[name]
+        dataset.id.refresh()
+        known = self._whole.get(name)
+        start = 0 if known is None else known.shape[0]
+        fresh = dataset[start:]
+        fresh = fresh[: sealed(fresh)]
+        rows = fresh if known is None else np.concatenate([known, fresh])
+        self._whole[name] = rows
+        return rows if self.before is None else rows[rows["serial"] < self.before]
+
+    def piece(self) -> Piece | None:
+        """Its samples, as far as the file really holds them; None without any."""
+        blocks = self.rows("blocks")
+        for name, ends in (("counts", np.cumsum(blocks["samples"])), ("mean", blocks["row"] + blocks["rows"])):
+            if name in self._file:
+                self._file[name].id.refresh()
+                blocks = blocks[: int(np.searchsorted(ends[: blocks.size], self._file[name].shape[0], "right"))]
+        while blocks.size and not self._whole_block(blocks, blocks.size - 1):
+            blocks = blocks[:-1]  # what a crash caught on its way to the disk
+        return Piece(self, int(blocks["segment"][0]), blocks) if blocks.size else None
+
+    def _whole_block(self, blocks: NDArray[Any], k: int) -> bool:
+        first = int(blocks["first_sample"][k] - blocks["first_sample"][0])
+        try:
+            counts = self.counts(first, first + int(blocks["samples"][k])) if "counts" in self._file else None
+            return self.matches(blocks[k], counts)
+        except OSError:
+            return False
+
+    def matches(self, block: Any, counts: NDArray[np.int16] | None) -> bool:
+        """Whether `counts` and the decimated rows of `block` are what was kept."""
+        first, stop = int(block["row"]), int(block["row"] + block["rows"])
+        names = ("minimum", "maximum", "mean") if "mean" in self._file else ()
+        return data_crc(counts, *(self.decimated(name, first, stop) for name in names)) == int(block["data_crc"])
+
+    def counts(self, first: int, stop: int) -> NDArray[np.int16]:
+        """Counts [first, stop) of this file; raises `OSError` where a chunk never reached the disk or is damaged."""
+        dataset = self._file["counts"]
+        rows = dataset.chunks[0]
+        for at in range(first - first % rows, stop, rows):
+            if dataset.id.get_chunk_info_by_coord((at, 0)).byte_offset is None:
+                raise OSError(f"{self.path.name}: samples from {at} were never written")
+        counts: NDArray[np.int16] = dataset[first:stop]
+        return counts
+
+    def holds(self, name: str) -> bool:
+        """Whether this file keeps `counts`, or the decimated stream."""
+        return name in self._file
+
+    def decimated(self, name: str, first: int, stop: int) -> NDArray[Any]:
+        """Rows of the decimated stream."""
+        values: NDArray[Any] = self._file[name][first:stop]
+        return values
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class LiveParts:
+    """All live files of `folder`, in order. A file whose start-up was cut off is left out and named in `skipped`."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.parts: list[LivePart] = []
+        self.skipped: list[str] = []
+        self._seen: set[Path] = set()
+        self.look()
+
+    def look(self) -> None:
+        """Find live files begun since the last look."""
+        for path in self.folder.live_files():
+            if path in self._seen:
+                continue
+            try:
+                self.parts.append(LivePart(path))
+            except (OSError, KeyError, ValueError) as error:
+                self.skipped.append(f"{path.name}: {str(error).splitlines()[0]}")
+            self._seen.add(path)
+        later: int | None = None
+        for part in reversed(self.parts):
+            part.before = later
+            later = part.first_serial if later is None else min(later, part.first_serial)
+
+    @property
+    def header(self) -> Header | None:
+        """What was known before anything happened."""
+        if self.parts:
+            return self.parts[0].header
+        if self.folder.header.is_file():
+            return header_of(self.folder.header.read_text(encoding="utf-8"))
+        return None
+
+    def rows(self, name: str) -> NDArray[Any] | None:
+        """Rows of `hops` or `readings` from all files; None without any file."""
+        found = [part.rows(name) for part in self.parts]
+        return np.concatenate(found) if found else None
+
+    def segments(self) -> dict[int, list[Piece]]:
+        """Pieces of every segment, in order."""
+        segments: dict[int, list[Piece]] = {}
+        for part in self.parts:
+            if (piece := part.piece()) is not None:
+                segments.setdefault(piece.segment, []).append(piece)
+        return segments
+
+    def close(self) -> None:
+        for part in self.parts:
+            part.close()
+
+
+def read_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
+    """(first sample in the segment, counts or None where they are lost, how many), block by block, each one checked."""
+    base = piece.first_sample
+    has_counts = piece.part.holds("counts")
+    for block in piece.blocks:
+        first, n = int(block["first_sample"]), int(block["samples"])
+        try:
+            counts = piece.part.counts(first - base, first - base + n) if has_counts else None
+            good = piece.part.matches(block, counts)
+        except OSError:
+            good = False
+        yield first, counts if good and counts is not None else None, n
+
+
+def _must_be_whole(path: Path) -> None:
+    """Raise `OSError` for a file shorter than its own superblock says: an SWMR reader would wait for the rest, long."""
+    with path.open("rb") as file:
+        head = file.read(48)
+    end = int.from_bytes(head[28:36], "little")
+    if not head.startswith(b"\x89HDF\r\n\x1a\n") or len(head) < 48 or path.stat().st_size < end:
+        raise OSError(f"truncated: {path.stat().st_size} bytes of {end}")
+
+
+def _newer(path: Path, version: int) -> Problem:
+    limit = f"this version reads up to {LIVE_VERSION}"
+    return Problem("live_version", str(version), limit, "update opsicm", str(path))

@@ -1,0 +1,201 @@
+"""Makes one NeXus file: texts with checksums, columns, and the groups that NXsensor_scan and NXsicm ask for.
+
+Every array lies in checksummed chunks, every text carries the checksum of its bytes in an attribute, and the format's
+low bound is 1.10, whose metadata has checksums throughout: a damaged file is noticed, not misread.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.facts.channel import Channel
+from opsicm.facts.hop import HOP_DTYPE
+from opsicm.record.messages import CONTROL_BYTES, STEP_BYTES
+from opsicm.record.recorder import Header
+from opsicm.record.run_layout import (
+    CELL,
+    DEFINITION_VERSION,
+    FILE_VERSION,
+    HOP_UNITS,
+    OUTCOMES,
+    PROGRAM_URL,
+    SLOW,
+    SOC_DEFINITION,
+    column_dtype,
+)
+
+FORMAT: Final = ("v110", "v110")
+_CHUNK: Final = 4096
+_SENSORS: Final = {
+    # sensor → (group, column, NeXus's word for what it measures, in full, whether it is set rather than read)
+    "pipette_current": ("slow", "pipette_current", "current", "ion current through the pipette", False),
+    "pipette_bias": ("slow", "pipette_bias", "voltage", "command voltage at the amplifier", True),
+    "height": ("slow", "z", "height", "measured height of the pipette", False),
+    "coarse_height": ("slow", "coarse_z", "height", "coarse height of the scanner's zero", True),
+    "cell_potential": ("cell", "potential", "voltage", "specimen potential against Li/Li+", False),
+    "cell_current": ("cell", "current", "current", "current through the specimen, negative lithiates", False),
+    "cell_set_point": ("cell", "set_point", "voltage", "potential that the cell program asks for", True),
+}
+
+
+def text(group: h5py.Group, name: str, value: str) -> h5py.Dataset:
+    """A text, with the checksum of its UTF-8 bytes: texts of variable length lie in a heap that has none."""
+    item = group.create_dataset(name, data=value, dtype=h5py.string_dtype("utf-8"))
+    item.attrs["crc32"] = np.uint32(zlib.crc32(value.encode("utf-8")))
+    return item
+
+
+def number(group: h5py.Group, name: str, value: float | int) -> None:
+    """A number with its checksum."""
+    item = group.create_dataset(name, data=value)
+    item.attrs["crc32"] = np.uint32(zlib.crc32(np.asarray(item[()]).tobytes()))
+
+
+def column(group: h5py.Group, name: str, values: NDArray[Any], unit: str | None = None) -> h5py.Dataset:
+    """A column in gzip chunks with checksums: any HDF5 reader opens it."""
+    item = group.create_dataset(
+        name, data=values, maxshape=(None,), chunks=(_CHUNK,), compression="gzip", compression_opts=2, fletcher32=True
+    )
+    if unit is not None:
+        item.attrs["units"] = unit
+    return item
+
+
+def group_of(parent: h5py.Group, name: str, nexus_class: str) -> h5py.Group:
+    """A group with its NeXus class."""
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = nexus_class
+    return group
+
+
+def texts(values: NDArray[Any], length: int) -> NDArray[Any]:
+    """Bytes as UTF-8 of a fixed length, which readers know from the type."""
+    return values.astype(h5py.string_dtype("utf-8", length))
+
+
+def start(file: h5py.File, header: Header, name: str, provenance: Mapping[str, Any]) -> h5py.Group:
+    """The root, `/entry` and everything that was known before the run."""
+    file.attrs.update(NX_class="NXroot", default="entry", creator="opsicm")
+    entry = group_of(file, "entry", "NXentry")
+    entry.attrs["default"] = "data"
+    for field, value in (
+        ("definition", "NXsensor_scan"),
+        ("definition_local", "NXsicm"),
+        ("title", header.title),
+        ("experiment_description", header.title),
+        ("identifier_experiment", name),
+        ("start_time", header.started_utc),
+        ("experiment", header.experiment_text),
+        ("rig", header.rig_text),
+        ("parameters", json.dumps(dict(header.parameters), ensure_ascii=False)),
+    ):
+        text(entry, field, value)
+    entry["definition"].attrs["version"] = "1.0"
+    entry["definition_local"].attrs["version"] = DEFINITION_VERSION
+    number(entry, "file_version", FILE_VERSION)
+    said = group_of(entry, "provenance", "NXcollection")
+    for field, item in {**header.provenance, **provenance}.items():
+        number(said, field, item) if isinstance(item, int | float) else text(said, field, str(item))
+    program = text(group_of(entry, "process", "NXprocess"), "program", "opsicm")
+    program.attrs.update(version=str(header.provenance.get("opsicm", "unknown")), program_url=PROGRAM_URL)
+    text(group_of(entry, "user", "NXuser"), "name", str(header.provenance.get("user", "unknown")))
+    specimen = header.parameters.get("set", {}).get("name", "unknown")
+    text(group_of(entry, "sample", "NXsample"), "name", str(specimen))
+    return entry
+
+
+def hops(entry: h5py.Group, rows: NDArray[Any]) -> None:
+    """`/entry/hops`: one column per field of the hop record, and the step."""
+    group = group_of(entry, "hops", "NXcollection")
+    for name in HOP_DTYPE.names or ():
+        column(group, name, rows[name], HOP_UNITS.get(name, "1"))
+    column(group, "step", texts(rows["step"], STEP_BYTES))
+    group["outcome"].attrs["meaning"] = OUTCOMES
+
+
+def slow_rows(entry: h5py.Group, rows: NDArray[Any]) -> None:
+    """`/entry/cell` and `/entry/slow`, and the same columns as sensors of the instrument, by link."""
+    for name, columns in (("cell", CELL), ("slow", SLOW)):
+        group = group_of(entry, name, "NXcollection")
+        for field, unit in columns.items():
+            column(group, field, rows[field].astype(column_dtype(field)), unit)
+    column(entry["cell"], "control", texts(rows["control"], CONTROL_BYTES))
+    entry["cell/soc"].attrs["definition"] = SOC_DEFINITION
+    entry["cell/current"].attrs["sign"] = "negative lithiates"
+
+
+def instrument(entry: h5py.Group, header: Header) -> None:
+    """`/entry/instrument`: the slow columns as NXsensor groups, and what each sampled channel means."""
+    group = group_of(entry, "instrument", "NXinstrument")
+    environment = group_of(group, "operando", "NXenvironment")
+    for name, (place, field, measures, words, _) in _SENSORS.items():
+        sensor = group_of(environment, name, "NXsensor")
+        sensor["value"] = entry[place][field]
+        kind = text(sensor, "measurement", measures)
+        if measures == "height":
+            kind.attrs["custom"] = True  # not among the words that NXsensor lists
+        text(sensor, "name", words)
+        run_control = text(sensor, "run_control", "opsicm")
+        run_control.attrs["description"] = "read between two plans of the probe, at /entry/slow/t_ns"
+        data = group_of(sensor, "data", "NXdata")
+        data["value"], data["t_ns"] = entry[place][field], entry[place]["t_ns"]
+        data.attrs.update(signal="value", axes="t_ns")
+    for name, is_set in (("independent_controllers", True), ("measurement_sensors", False)):
+        text(environment, name, " ".join(sensor for sensor, row in _SENSORS.items() if row[4] is is_set))
+    channels = group_of(group, "channels", "NXcollection")
+    for channel in header.channels:
+        describe(group_of(channels, channel.name, "NXcollection"), [channel])
+
+
+def describe(item: h5py.Dataset | h5py.Group, channels: Iterable[Channel]) -> None:
+    """Scales as attributes beside the counts: SI = counts*scale + offset, column by column."""
+    kept = list(channels)
+    for key in ("name", "quantity", "unit", "sign", "source", "policy"):
+        item.attrs[key] = np.array([getattr(channel, key).encode() for channel in kept], "S")
+    for key in ("scale", "offset", "filter_Hz"):
+        item.attrs[key] = [np.nan if (v := getattr(channel, key)) is None else v for channel in kept]
+
+
+def journal(entry: h5py.Group, lines: list[str]) -> None:
+    """`/entry/journal`: one fact a row."""
+    data = [line.encode("utf-8") for line in lines]
+    length = max((len(line) for line in data), default=1)
+    values = np.array(data, f"S{length}") if data else np.empty(0, f"S{length}")
+    entry.create_dataset(
+        "journal",
+        data=texts(values, length),
+        maxshape=(None,),
+        chunks=(max(1, (1 << 18) // length),),
+        compression="gzip",
+        fletcher32=True,
+    )
+
+
+def end_time(entry: h5py.Group, header: Header) -> None:
+    """When the last thing was read."""
+    last = max((int(entry[g]["t_ns"][-1]) for g in ("hops", "slow") if entry[g]["t_ns"].shape[0]), default=0)
+    try:
+        ended = datetime.fromisoformat(header.started_utc) + timedelta(microseconds=last / 1e3)
+    except ValueError:
+        return
+    text(entry, "end_time", ended.isoformat(timespec="milliseconds"))
+
+
+def default_plot(entry: h5py.Group) -> None:
+    """`/entry/data`: height against time where there are hops, else pipette current; opens without a plug-in."""
+    data = group_of(entry, "data", "NXdata")
+    if entry["hops/t_ns"].shape[0]:
+        t, signal, name, unit = entry["hops/t_ns"][:], entry["hops/z_stop"][:], "height", "m"
+    else:
+        t, signal, name, unit = entry["slow/t_ns"][:], entry["slow/pipette_current"][:], "pipette_current", "A"
+    data.attrs.update(signal=name, axes="time")
+    column(data, "time", t * 1e-9, "s")
+    column(data, name, signal, unit)

@@ -1,0 +1,188 @@
+"""A ring of bytes in memory that two processes share: the controlling process puts, the writer takes.
+
+One producer, one consumer, no lock: each side moves its own mark only. A record stays in the ring until the writer has
+it on disk (`committed`), so that a writer that dies loses nothing: the next one begins again at the committed mark.
+The memory is an anonymous file handed over as a descriptor: nothing is left behind in the file system, and it lives as
+long as either process does. Marks are aligned 8-byte stores behind the bytes they announce, which x86-64 keeps in
+order; on a machine that reorders stores the system calls between two records (the wake-up) are the barrier.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+_CONTROL: Final = 4096
+_TEXT_AT: Final = 512
+_MAGIC: Final = 0x4F505349434D5231
+_HEADER: Final = np.dtype([("kind", "i4"), ("length", "u4"), ("put_ns", "i8")])
+_PAD: Final = 0
+_HEAD, _COMMITTED, _CLOSED, _STATE, _TAKEN = 2, 3, 4, 5, 6
+_LATENCIES, _LATENCY_AT, _LATENCY_ROOM = 9, 16, 48  # a count, then the last 48 of them: all 8-byte slots before 512
+
+STARTING: Final = 0
+READY: Final = 1
+FINISHED: Final = 2
+FAILED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as the writer sees it: `payload` looks into the ring and is good until the record is committed.
+
+    `serial` is the position where it ends: it grows from record to record and needs no counter of its own.
+    """
+
+    serial: int
+    kind: int
+    put_ns: int
+    payload: memoryview
+
+
+class Ring:
+    """The shared memory behind one run. `descriptor` goes to the writer process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, 0)
+        self._marks = memoryview(self._map)[:_TEXT_AT].cast("q")
+        if self._marks[0] != _MAGIC:
+            raise ValueError(f"descriptor {descriptor} holds no ring")
+        self.capacity = self._marks[1]
+        self._bytes = memoryview(self._map)[_CONTROL:]
+
+    @staticmethod
+    def create(capacity: int) -> Ring:
+        """A new ring of `capacity` bytes (rounded up to whole pages); pages are only used once written."""
+        capacity = -(-capacity // mmap.PAGESIZE) * mmap.PAGESIZE
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("opsicm-ring")
+        else:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, _CONTROL + capacity)
+        os.pwrite(descriptor, np.array([_MAGIC, capacity], np.int64).tobytes(), 0)
+        return Ring(descriptor)
+
+    def release(self) -> None:
+        """Give the memory back; the ring cannot be used afterwards."""
+        self._marks.release()
+        self._bytes.release()
+        self._map.close()
+        os.close(self.descriptor)
+
+    # -- the controlling process ------------------------------------------------------------------------------------
+
+    def put(self, kind: int, parts: tuple[memoryview | bytes, ...], put_ns: int) -> bool:
+        """Append a record made of `parts`; False, and nothing done, if there is no room now."""
+        length = sum(len(part) for part in parts)
+        size = _HEADER.itemsize + -(-length // 8) * 8
+        if size + _HEADER.itemsize > self.capacity // 2:
+            raise ValueError(f"a record of {length} bytes does not fit a ring of {self.capacity}")
+        head = self._marks[_HEAD]
+        left = self.capacity - head % self.capacity
+        pad = left if left < size + _HEADER.itemsize else 0  # always leave room for the header of a pad
+        if self.capacity - (head - self._marks[_COMMITTED]) < pad + size:
+            return False
+        if pad:
+            self._write_header(head, _PAD, pad - _HEADER.itemsize, 0)
+            head += pad
+        self._write_header(head, kind, length, put_ns)
+        at = head % self.capacity + _HEADER.itemsize
+        for part in parts:
+            self._bytes[at : at + len(part)] = part
+            at += len(part)
+        self._marks[_HEAD] = head + size
+        return True
+
+    def _write_header(self, position: int, kind: int, length: int, put_ns: int) -> None:
+        at = position % self.capacity
+        header = np.array([(kind, length, put_ns)], _HEADER)
+        self._bytes[at : at + _HEADER.itemsize] = header.tobytes()
+
+    def close(self) -> None:
+        """Say that nothing more will come."""
+        self._marks[_CLOSED] = 1
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that are not yet on disk."""
+        return self._marks[_HEAD] - self._marks[_COMMITTED]
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the writer has not yet looked at."""
+        return self._marks[_HEAD] - self._marks[_TAKEN]
+
+    # -- the writer -------------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether the controlling process has said that nothing more will come."""
+        return self._marks[_CLOSED] == 1
+
+    @property
+    def committed(self) -> int:
+        """Position up to which everything is on disk."""
+        return self._marks[_COMMITTED]
+
+    def take(self, position: int) -> Iterator[Record]:
+        """Every record from `position` on that is there now, in order."""
+        head = self._marks[_HEAD]
+        while position < head:
+            at = position % self.capacity
+            kind, length, put_ns = np.frombuffer(self._bytes, _HEADER, 1, at)[0].tolist()
+            size = _HEADER.itemsize + -(-length // 8) * 8
+            begin = at + _HEADER.itemsize
+            position += size
+            if kind != _PAD:
+                yield Record(position, kind, put_ns, self._bytes[begin : begin + length])
+            self._marks[_TAKEN] = position
+
+    def rewind(self) -> int:
+        """Begin again at the committed mark, as a writer does that follows one that died."""
+        self._marks[_TAKEN] = self._marks[_COMMITTED]
+        return self._marks[_COMMITTED]
+
+    def commit(self, position: int) -> None:
+        """Everything before `position` is on disk and may be overwritten."""
+        self._marks[_COMMITTED] = position
+
+    def note_latency(self, nanoseconds: int) -> None:
+        """Remember how long a block took from `put` to the file."""
+        count = self._marks[_LATENCIES]
+        self._marks[_LATENCY_AT + count % _LATENCY_ROOM] = nanoseconds
+        self._marks[_LATENCIES] = count + 1
+
+    def latencies(self, seen: int) -> tuple[list[int], int]:
+        """[ns] of the blocks written since `seen` (the last 48 at most), and how many there were in all."""
+        count = self._marks[_LATENCIES]
+        first = max(seen, count - _LATENCY_ROOM)
+        return [self._marks[_LATENCY_AT + k % _LATENCY_ROOM] for k in range(first, count)], count
+
+    # -- both -------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> int:
+        """What the writer says of itself: STARTING, READY, FINISHED or FAILED."""
+        return self._marks[_STATE]
+
+    @state.setter
+    def state(self, value: int) -> None:
+        self._marks[_STATE] = value
+
+    @property
+    def message(self) -> str:
+        """What the writer had to say last."""
+        return bytes(self._map[_TEXT_AT:_CONTROL]).split(b"\0", 1)[0].decode("utf-8", "replace")
+
+    @message.setter
+    def message(self, text: str) -> None:
+        data = text.encode("utf-8")[: _CONTROL - _TEXT_AT - 1]
+        self._map[_TEXT_AT : _TEXT_AT + len(data) + 1] = data + b"\0"

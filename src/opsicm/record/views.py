@@ -1,0 +1,124 @@
+"""Labelled arrays of a run: the same shapes whether they come from a run file or from a run in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from opsicm.facts.channel import Channel
+from opsicm.facts.hop import HOP_DTYPE
+from opsicm.record.run_layout import CELL, HOP_UNITS, SLOW, SOC_DEFINITION
+
+HOP_COLUMNS: Final = (*(HOP_DTYPE.names or ()), "step")
+CELL_COLUMNS: Final = (*CELL, "control")
+SLOW_COLUMNS: Final = tuple(SLOW)
+
+
+def table(columns: Mapping[str, NDArray[Any]], units: Mapping[str, str], dimension: str) -> xr.Dataset:
+    """Columns of equal length along `dimension`; a column that is also the dimension is called `number`."""
+    variables: dict[str, Any] = {}
+    for name, values in columns.items():
+        attributes = {"units": units.get(name, "1")} if values.dtype.kind != "O" else {}
+        if name == "soc":
+            attributes["definition"] = SOC_DEFINITION
+        # A column that is also the dimension would become an index; hop numbers are data.
+        variables["number" if name == dimension else name] = (dimension, values, attributes)
+    return xr.Dataset(variables)
+
+
+def hops(columns: Mapping[str, NDArray[Any]]) -> xr.Dataset:
+    """One row per hop, dimension `hop`."""
+    return table(columns, HOP_UNITS, "hop")
+
+
+def samples(
+    rows: NDArray[np.int16],
+    first: int,
+    channels: Sequence[Channel],
+    t0_ns: int,
+    dt_ns: int,
+    lost: NDArray[np.int64],
+) -> xr.Dataset:
+    """Counts in SI units, one variable per channel, coordinate `t_ns`; NaN where samples are lost."""
+    n = rows.shape[0]
+    t_ns = t0_ns + np.arange(first, first + n, dtype=np.int64) * dt_ns
+    variables: dict[str, Any] = {}
+    for k, channel in enumerate(channels):
+        values = rows[:, k] * channel.scale + channel.offset
+        for begin, end in lost:
+            values[max(0, begin - first) : max(0, end - first)] = np.nan
+        variables[channel.name] = ("sample", values, {"units": channel.unit})
+    return xr.Dataset(variables, coords={"t_ns": ("sample", t_ns)})
+
+
+class _LazyChannel(BackendArray):  # xarray's documented way of showing an array it did not read
+    def __init__(self, read: Callable[[int, int], NDArray[np.float64]], length: int) -> None:
+        self._read = read
+        self.shape = (length,)
+        self.dtype = np.dtype(np.float64)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._get)
+
+    def _get(self, key: tuple[Any, ...]) -> Any:
+        (wanted,) = key
+        if isinstance(wanted, slice):
+            first, stop, step = wanted.indices(self.shape[0])
+            return self._read(first, stop)[:: step or 1] if step > 0 else self._read(stop + 1, first + 1)[::step]
+        return self._read(int(wanted), int(wanted) + 1)[0]
+
+
+def lazy(
+    names: Sequence[tuple[str, str]], length: int, read: Callable[[str, int, int], NDArray[np.float64]]
+) -> xr.Dataset:
+    """A Dataset of (name, unit) along `sample` that reads what is asked of it, when asked."""
+
+    def variable(name: str, unit: str) -> xr.Variable:
+        def get(first: int, stop: int) -> NDArray[np.float64]:
+            return read(name, first, stop)
+
+        array = indexing.LazilyIndexedArray(_LazyChannel(get, length))
+        return xr.Variable(("sample",), array, {"units": unit})
+
+    return xr.Dataset({name: variable(name, unit) for name, unit in names})
+
+
+def image(rows: xr.Dataset, field: str) -> xr.DataArray:
+    """A field of the hops of a raster as an image [line, pixel], with x and y [m]; NaN where no hop made contact.
+
+    The last hop at a place counts.
+    """
+    good = rows["outcome"].values == 0
+    line, pixel = rows["line"].values[good], rows["pixel"].values[good]
+    shape = (int(line.max(initial=-1)) + 1, int(pixel.max(initial=-1)) + 1)
+
+    def spread(name: str) -> NDArray[np.float64]:
+        out = np.full(shape, np.nan)
+        out[line, pixel] = rows[name].values[good]
+        return out
+
+    coordinates = {name: (("line", "pixel"), spread(name), {"units": "m"}) for name in ("x", "y")}
+    return xr.DataArray(spread(field), dims=("line", "pixel"), coords=coordinates, attrs=dict(rows[field].attrs))
+
+
+def section(traces: Sequence[xr.Dataset], x: NDArray[np.float64], z: NDArray[np.float64]) -> xr.DataArray:
+    """Pipette current over x and z from the falls of a line's hops: the mean of the samples in each z cell.
+
+    `z` [m] are the cells' centres, equally spaced; NaN where a fall did not come.
+    """
+    step = z[1] - z[0]
+    edges = np.append(z - step / 2, z[-1] + step / 2)
+    out = np.full((z.size, len(traces)), np.nan)
+    for k, trace in enumerate(traces):
+        height, current = trace["z"].values, trace["pipette_current"].values
+        count, _ = np.histogram(height, edges)
+        total, _ = np.histogram(height, edges, weights=current)
+        np.divide(total, count, out=out[:, k], where=count > 0)
+    coordinates = {"z": ("z", z, {"units": "m"}), "x": ("x", x, {"units": "m"})}
+    return xr.DataArray(out, dims=("z", "x"), coords=coordinates, attrs={"units": "A"})

@@ -1,0 +1,111 @@
+"""Reading: lazily, quickly, and with a message where something is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from recorded import STREAM
+
+from opsicm.errors import BadInput, UnreadableRun
+from opsicm.record.reader import Run
+
+
+def test_a_trace_is_the_hops_samples(run_path: Path) -> None:
+    with Run(run_path) as run:
+        trace = run.trace(9)
+        counts = STREAM.counts(STREAM.pool(), 9)[10:4001, 1]
+        np.testing.assert_array_equal(trace["z"].values, counts * 1e-12)
+        assert trace["t_ns"].values[0] == (9 * 5000 + 10) * 10_000
+
+
+def test_the_stream_reads_only_what_is_asked(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run(run_path) as run:
+        read: list[int] = []
+        plain = h5py.Dataset.__getitem__
+
+        def counted(self: h5py.Dataset, key: object) -> object:
+            out = plain(self, key)
+            if self.name.endswith("/counts"):
+                read.append(out.shape[0])
+            return out
+
+        monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+        stream = run.stream(1)
+        assert stream.sizes["sample"] == 40_000
+        part = stream["z"].isel(sample=slice(5_000, 5_100))
+        assert read == []
+        np.testing.assert_array_equal(part.values, run.samples(1, 5_000, 5_100)["z"].values)
+        assert read == [100, 100]
+        assert float(stream["z"][5_001]) == part.values[1]
+        np.testing.assert_array_equal(stream["z"][5_099:4_999:-1].values, part.values[::-1])
+        np.testing.assert_array_equal(stream["t_ns"][:3].values, [0, 10_000, 20_000])
+
+
+def test_images_and_sections(run_path: Path) -> None:
+    with Run(run_path) as run:
+        image = run.image("probe[0]")
+        np.testing.assert_allclose(image.values, np.arange(20).reshape(4, 5) * 1e-9)
+        z = np.linspace(-8e-9, 8e-9, 33)
+        section = run.section(np.array([0, 1, 2]), z)
+        assert section.dims == ("z", "x")
+        # In the stream every channel holds the same wave, up to its noise: current follows z.
+        column = section.values[:, 1]
+        good = np.isfinite(column)
+        assert good.sum() > 20
+        np.testing.assert_allclose(column[good], z[good], atol=0.3e-9)
+
+
+def test_a_newer_version_says_so(run_path: Path, tmp_path: Path) -> None:
+    newer = shutil.copy(run_path, tmp_path / "run.nxs")
+    with h5py.File(newer, "r+") as file:
+        del file["entry/file_version"]
+        file["entry/file_version"] = 2
+    with pytest.raises(UnreadableRun, match="file_version is 2; this version reads up to 1; update opsicm"):
+        Run(newer)
+
+
+def test_a_text_that_was_changed_is_not_believed(run_path: Path, tmp_path: Path) -> None:
+    bad = shutil.copy(run_path, tmp_path / "run.nxs")
+    with h5py.File(bad, "r+") as file:
+        file["entry/title"][()] = "another title"
+    with Run(bad) as run, pytest.raises(UnreadableRun, match="title does not match its checksum"):
+        _ = run.title
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="does not exist"):
+        Run(tmp_path / "nothing")
+    with pytest.raises(BadInput, match="not a run folder"):
+        Run(tmp_path)
+    (tmp_path / "run.nxs").write_text("hello")
+    with pytest.raises(BadInput, match="no HDF5 signature"):
+        Run(tmp_path)
+    with h5py.File(tmp_path / "run.nxs", "w") as file:
+        file["x"] = 1
+    with pytest.raises(BadInput, match="not a run"):
+        Run(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_rights(run_path: Path, tmp_path: Path) -> None:
+    locked = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
+    locked.chmod(0)
+    with pytest.raises(BadInput, match="cannot be read"):
+        Run(locked)
+
+
+def test_the_default_plot_needs_no_plugin(run_path: Path) -> None:
+    with h5py.File(run_path) as file:
+        entry = file[file.attrs["default"]]
+        data = entry[entry.attrs["default"]]
+        assert data.attrs["NX_class"] == "NXdata"
+        for name in (data.attrs["signal"], data.attrs["axes"]):
+            assert data[name].compression == "gzip"
+            assert data[name].id.get_create_plist().get_nfilters() == 2  # deflate, fletcher32: both are HDF5's own
+        np.testing.assert_allclose(data["height"][:], np.arange(20) * 1e-9)
+        assert data["height"].attrs["units"] == "m"

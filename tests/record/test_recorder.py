@@ -1,0 +1,187 @@
+"""The recorder through its real writer process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from recorded import BLOCKS, STREAM, feed, record
+
+from faults.stream import Stream, folder
+from opsicm.errors import BadInput, LimitCrossed
+from opsicm.facts.channel import Policy
+from opsicm.record.follow import LiveRun
+from opsicm.record.reader import Run
+from opsicm.record.shared_recorder import SharedRecorder
+
+
+def test_everything_comes_back(run_path: Path) -> None:
+    assert run_path.name == "run.nxs"
+    assert sorted(path.name for path in run_path.parent.iterdir()) == [
+        "experiment.yaml", "journal.jsonl", "rig.yaml", "run.nxs",
+    ]  # fmt: skip
+    assert list(STREAM.kept(run_path)) == list(range(BLOCKS))
+    with Run(run_path) as run:
+        assert run.outcome == "completed"
+        assert run.segments() == [1, 2, 3]
+        assert run.hops["number"].values.tolist() == list(range(BLOCKS))
+        assert run.hops["step"].values.tolist() == ["probe[0]"] * BLOCKS
+        np.testing.assert_array_equal(run.slow["pipette_current"].values, np.arange(BLOCKS) * 1e-12)
+        assert np.isnan(run.cell["soc"].values).all()
+        assert [fact.seq for fact in run.facts] == list(range(BLOCKS + 2))
+        assert run.title == "fault"
+        assert run.provenance["seed"] == 1
+        assert run.provenance["losses"] == "none"
+        assert len((run_path.parent / "journal.jsonl").read_text().splitlines()) == len(run.facts)
+
+
+@pytest.mark.parametrize(
+    ("policies", "in_full", "in_short"),
+    [
+        (("full", "decimated"), ["pipette_current"], ["pipette_current", "z"]),
+        (("decimated", "off"), [], ["pipette_current"]),
+        (("off", "off"), [], []),
+    ],
+)
+def test_each_channel_is_kept_as_asked(
+    tmp_path: Path, policies: tuple[Policy, Policy], in_full: list[str], in_short: list[str]
+) -> None:
+    header = STREAM.header()
+    channels = tuple(replace(c, policy=p) for c, p in zip(header.channels, policies, strict=True))
+    path = record(tmp_path, replace(header, channels=channels), blocks=3)
+    with Run(path) as run:
+        assert list(run.samples(1, 0, 10)) == in_full
+        with h5py.File(path) as file:
+            assert ("decimated" in file["entry/samples/segment_0001"]) == bool(in_short)
+        if in_short:
+            short = run.decimated(1)
+            assert short["channel"].values.tolist() == in_short
+            counts = STREAM.counts(STREAM.pool(), 1)[128:256, 0]
+            row = int(np.flatnonzero(short["first_sample"].values == STREAM.samples + 128)[0])
+            assert short["minimum"].values[row, 0] == pytest.approx(counts.min() * 1e-12, rel=1e-12)
+            assert short["mean"].values[row, 0] == pytest.approx(counts.mean() * 1e-12, rel=1e-6)
+
+
+def test_a_block_out_of_order_is_refused_by_name(tmp_path: Path) -> None:
+    recorder = SharedRecorder(folder(tmp_path))
+    recorder.open(STREAM.header())
+    pool = STREAM.pool()
+    recorder.block(STREAM.block(pool, 0))
+    with pytest.raises(LimitCrossed, match=r"block is sample 10000 of segment 1; sample 5000 of segment 1 comes next"):
+        recorder.block(STREAM.block(pool, 2))
+    with pytest.raises(LimitCrossed, match="8 channels wide; the header announced 2"):
+        recorder.block(Stream(channels=8).block(Stream(channels=8).pool(), 1))
+    recorder.close()
+
+
+def test_a_step_name_too_long_is_refused(tmp_path: Path) -> None:
+    recorder = SharedRecorder(folder(tmp_path))
+    recorder.open(STREAM.header())
+    with pytest.raises(BadInput, match="step path is 200 bytes long"):
+        recorder.hops("p" * 200, np.zeros(1, "i8"))
+    recorder.close()
+
+
+def test_a_writer_that_cannot_start_is_said_before_anything_moves(tmp_path: Path) -> None:
+    recorder = SharedRecorder(folder(tmp_path), [sys.executable, "-c", "raise SystemExit(7)"])
+    with pytest.raises(LimitCrossed, match=r"writer process is ended \(code 7\)"):
+        recorder.open(STREAM.header())
+
+
+def test_a_restarted_writer_is_in_the_journal(tmp_path: Path) -> None:
+    recorder = SharedRecorder(folder(tmp_path))
+    recorder.open(STREAM.header())
+    os.kill(recorder.writer, signal.SIGKILL)
+    waited = time.monotonic()
+    while (recorder.restarts == 0 or not recorder.ready) and time.monotonic() - waited < 20.0:
+        time.sleep(0.01)
+    feed(recorder)
+    with Run(recorder.close()) as run:
+        alarms = [fact for fact in run.facts if fact.kind == "alarm"]
+        assert len(alarms) == 1
+        assert "signal 9" in str(alarms[0].data["message"])
+        assert [fact.seq for fact in run.facts] == list(range(BLOCKS + 3))
+        assert run.outcome == "completed"
+
+
+def test_a_run_in_progress_can_be_followed(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    recorder = SharedRecorder(made)
+    recorder.open(STREAM.header())
+    feed(recorder, ended=False)
+    with LiveRun(made.path) as live:
+        waited = time.monotonic()
+        while live.hops.sizes["hop"] < BLOCKS and time.monotonic() - waited < 20.0:
+            time.sleep(0.02)
+        assert live.live
+        assert live.header is not None
+        assert live.header.title == "fault"
+        assert live.segments() == {1: 8 * 5000, 2: 8 * 5000, 3: 4 * 5000}
+        assert live.hops["number"].values.tolist() == list(range(BLOCKS))
+        assert live.hops["step"].values[0] == "probe[0]"
+        here = live.samples(2, 4_990, 5_010)
+        expected = np.concatenate([STREAM.counts(STREAM.pool(), 8)[-10:], STREAM.counts(STREAM.pool(), 9)[:10]])
+        np.testing.assert_array_equal(here["z"].values, expected[:, 1] * 1e-12)
+        assert here["t_ns"].values[0] == (8 * 5000 + 4990) * 10_000
+        path = recorder.close()
+        # The live files are gone by now, but whoever has them open reads on.
+        assert live.samples(1, 0, 1)["z"].values[0] == 0.0
+    with Run(path) as run, LiveRun(made.path) as after:
+        assert not after.live
+        assert run.samples(2, 4_990, 5_010).identical(here)
+
+
+_LIVE = """
+import sys
+from opsicm.app import cli
+import opsicm.app.execute
+seen = []
+class Watched(opsicm.app.execute.Runner):
+    def _loop(self):
+        ending = super()._loop()
+        seen.append(sorted({"h5py", "hdf5plugin"} & set(sys.modules)))
+        return ending
+opsicm.app.execute.Runner = Watched
+code = cli.main(["run", sys.argv[1], "--out", sys.argv[2], "--speed", "1"])
+assert seen == [[]], seen
+sys.exit(code)
+"""
+_EXPERIMENT = """
+opsicm: 1
+title: an hour
+rig: twin/graphite
+pipette: {bias_V: 0.7}
+cell:
+  - open_circuit: {for_s: 3600}
+probe:
+  - hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0, during: "cell[0]"}
+"""
+
+
+def test_an_interrupt_of_the_whole_group_keeps_the_file_and_hdf5_stays_out_of_a_live_run(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(_EXPERIMENT)
+    command = [sys.executable, "-W", "error", "-c", _LIVE, str(tmp_path / "e.yaml"), str(tmp_path / "out")]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    waited = time.monotonic()
+    while time.monotonic() - waited < 100.0:
+        found = list((tmp_path / "out").glob("*/segment-0001.h5"))
+        if found and '"hops"' in (found[0].parent / "journal.jsonl").read_text():
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    with Run(Path(out.strip().splitlines()[-1])) as run:
+        assert run.outcome == "interrupted"
+        assert run.hops.sizes["hop"] > 0
+        assert run.parameters["specimen"]["capacity_C"] > 0
+        assert not [fact for fact in run.facts if fact.kind == "alarm"]

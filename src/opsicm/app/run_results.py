@@ -12,7 +12,7 @@ import xarray as xr
 from opsicm.analysis.approach_template import Template, template
 from opsicm.analysis.operando import Setting, operando_results
 from opsicm.analysis.raw_samples import Falls, quantised
-from opsicm.analysis.result import Result
+from opsicm.analysis.result import Result, failed
 from opsicm.analysis.section_results import section_results
 from opsicm.errors import BadInput, Problem
 from opsicm.figures import operando as figures
@@ -30,8 +30,6 @@ _MOST_SAMPLES: Final = 20_000_000  # a section of more than 160 MB of floats is 
 def setting_of(run: Run) -> Setting:
     """What the analysis needs besides arrays, as the run file states it."""
     parameters = run.parameters
-    if not parameters:  # killed before its header was written: there is nothing to be scaled either
-        return Setting(thickness=float("nan"), distance_98=float("nan"))
     return Setting(
         thickness=float(parameters["specimen"]["thickness_m"]),
         curve=approach_curve(_pipette(parameters["pipette"])),
@@ -43,6 +41,9 @@ def setting_of(run: Run) -> Setting:
 
 def results_of(run: Run) -> list[Result]:
     """All results that apply to a run."""
+    if not run.parameters:
+        reason = "it was killed before its header was written: nothing was measured"
+        return [failed("run", "1", "", "cut off before it began", reason)]
     results = operando_results(run.hops, run.cell, run.slow, setting_of(run))
     return [*results, *_section_of(run)]
 

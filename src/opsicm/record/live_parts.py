@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the filter that the samples are stored with
@@ -19,6 +19,8 @@ from opsicm.errors import Problem, UnreadableRun
 from opsicm.record.live_layout import LIVE_VERSION, data_crc, header_of, sealed
 from opsicm.record.recorder import Header
 from opsicm.record.run_folder import RunFolder
+
+_STRETCH: Final = 1 << 19  # samples looked up at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class LivePart:
         _must_be_whole(path)
         self._file = h5py.File(path, "r", libver="latest", swmr=True)
         self._whole: dict[str, NDArray[Any]] = {}
+        self._written: set[int] = set()
         try:
             if int(self._file.attrs["live_version"]) > LIVE_VERSION:
                 raise UnreadableRun(_newer(path, int(self._file.attrs["live_version"])))
@@ -98,8 +101,10 @@ class LivePart:
         """Counts [first, stop) of this file; raises `OSError` where a chunk never reached the disk or is damaged."""
         dataset = self._file["counts"]
         rows = dataset.chunks[0]
+        self._written = self._written or _written_chunks(dataset)
         for at in range(first - first % rows, stop, rows):
-            if dataset.id.get_chunk_info_by_coord((at, 0)).byte_offset is None:
+            # A chunk that was not there when the file was looked through may have come since: it is being written.
+            if at not in self._written and dataset.id.get_chunk_info_by_coord((at, 0)).byte_offset is None:
                 raise OSError(f"{self.path.name}: samples from {at} were never written")
         counts: NDArray[np.int16] = dataset[first:stop]
         return counts
@@ -170,17 +175,53 @@ class LiveParts:
 
 
 def read_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
-    """(first sample in the segment, counts or None where they are lost, how many), block by block, each one checked."""
-    base = piece.first_sample
-    has_counts = piece.part.holds("counts")
-    for block in piece.blocks:
-        first, n = int(block["first_sample"]), int(block["samples"])
+    """(first sample in the segment, counts or None where they are lost, how many), block by block, each one checked.
+
+    Read in stretches, since a look-up a block costs more than the block; a stretch that cannot be read is read again
+    block by block, to lose no more than what is lost.
+    """
+    ends = np.cumsum(piece.blocks["samples"])
+    begin = 0
+    while begin < piece.blocks.size:
+        reached = ends[begin - 1] if begin else 0
+        stop = max(begin + 1, int(np.searchsorted(ends, reached + _STRETCH, "right")))
+        blocks = piece.blocks[begin:stop]
         try:
-            counts = piece.part.counts(first - base, first - base + n) if has_counts else None
-            good = piece.part.matches(block, counts)
+            found = list(_stretch(piece, blocks))
         except OSError:
-            good = False
-        yield first, counts if good and counts is not None else None, n
+            found = [one for block in blocks for one in _alone(piece, block)]
+        yield from found
+        begin = stop
+
+
+def _stretch(piece: Piece, blocks: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
+    part, base = piece.part, piece.first_sample
+    first, last = blocks[0], blocks[-1]
+    start = int(first["first_sample"]) - base
+    stop = int(last["first_sample"]) - base + int(last["samples"])
+    counts = part.counts(start, stop) if part.holds("counts") else None
+    row = int(first["row"])
+    names = ("minimum", "maximum", "mean") if part.holds("mean") else ()
+    decimated = [part.decimated(name, row, int(last["row"] + last["rows"])) for name in names]
+    for block in blocks:
+        at, n, k = int(block["first_sample"]) - base - start, int(block["samples"]), int(block["row"]) - row
+        own = None if counts is None else counts[at : at + n]
+        crc = data_crc(own, *(values[k : k + int(block["rows"])] for values in decimated))
+        yield int(block["first_sample"]), own if crc == int(block["data_crc"]) else None, n
+
+
+def _alone(piece: Piece, block: Any) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
+    try:
+        yield from _stretch(piece, np.array([block], piece.blocks.dtype))
+    except OSError:
+        yield int(block["first_sample"]), None, int(block["samples"])
+
+
+def _written_chunks(dataset: h5py.Dataset) -> set[int]:
+    """First rows of the chunks that are in the file: one walk, where a look-up for each would walk every time."""
+    found: set[int] = set()
+    dataset.id.chunk_iter(lambda chunk: found.add(int(chunk.chunk_offset[0])))
+    return found
 
 
 def _must_be_whole(path: Path) -> None:

@@ -13,6 +13,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,7 +75,8 @@ class Ring:
         """Give the memory back; the ring cannot be used afterwards."""
         self._marks.release()
         self._bytes.release()
-        self._map.close()
+        with suppress(BufferError):  # a record still in somebody's hands keeps the memory until it is let go
+            self._map.close()
         os.close(self.descriptor)
 
     # -- the controlling process ------------------------------------------------------------------------------------

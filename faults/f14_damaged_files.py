@@ -15,6 +15,7 @@ from faults.stream import Stream, folder
 from opsicm.facts.fact import Fact
 from opsicm.record.shared_recorder import SharedRecorder
 
+_PATIENCE = 120.0  # [s] for a whole batch: HDF5 can loop for ever over damaged metadata
 _READER = str(Path(__file__).with_name("read_all.py"))
 
 
@@ -66,7 +67,11 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
         while todo:
             files = [f"{Path(where) / str(k)}.nxs" for k in todo]
             command = [sys.executable, "-W", "error", _READER, str(good), *files]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+            except subprocess.TimeoutExpired as hung:
+                text = hung.stdout.decode() if isinstance(hung.stdout, bytes) else hung.stdout or ""
+                done = subprocess.CompletedProcess(command, -1, text, f"hung for {_PATIENCE:g} s")
             answers = [json.loads(line) for line in done.stdout.splitlines()]
             for k, answer in zip(todo, answers, strict=False):
                 if answer in said:

@@ -17,11 +17,10 @@ import pytest
         "f05_disk_full",
         "f06_slow_disk",
         "f10_clock_steps",
-        "f14_damaged_files",
     ],
 )
 def test_short_form(module: str) -> None:
-    seed = random.SystemRandom().randrange(10**6)
+    seed = 7  # `make test` is no lottery; `make faults` draws
     rows = importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), short=True)
     assert rows
     for row in rows:

@@ -97,7 +97,7 @@ def test_a_run_cut_off_says_what_is_left(copy: Path) -> None:
     (copy / "run.nxs").rename(copy / "segment-0001.h5")
     with pytest.raises(
         UnreadableRun,
-        match="has no run.nxs: it is still running, or was cut off before it was",
+        match=r"has no run.nxs: it is still running, or was cut off before it was",
     ):
         Run(copy)
 

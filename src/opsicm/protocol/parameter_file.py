@@ -138,7 +138,8 @@ def read_parameter_set(path: Path | str) -> ParameterSet:
         found = base.with_leaves(changes)
         found.values  # noqa: B018  refuses numbers that no cell can have
     except OutsideDomain as error:
-        refused = [replace(problem, file=str(path)) for problem in error.problems]
+        lines = {name: leaf.line for name, leaf in leaves.items()}
+        refused = [replace(problem, file=str(path), line=lines.get(problem.thing)) for problem in error.problems]
         raise BadInput(refused) from None
     return replace(found, name=str(path))
 

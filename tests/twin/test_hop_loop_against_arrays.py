@@ -17,4 +17,4 @@ def test_both_stop_on_the_same_samples() -> None:
 def test_the_bench_rows_say_what_they_were_measured_against() -> None:
     rows = {r.name: r for r in row()}
     assert rows["samples_over_numpy"].limit == "20 of 20 stops on the same sample"
-    assert rows["samples_over_numpy"].value > 0.5  # 1.7 on two idle cores; a loaded machine moves the ratio
+    assert rows["samples_over_numpy"].value > 0.5  # 1.7 on two idle cores; 0.95 was seen with both taken

@@ -11,6 +11,7 @@ from typing import Any
 
 from opsicm.errors import BadInput, OutsideDomain
 from opsicm.instruments.rig import Rig
+from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
@@ -103,6 +104,7 @@ def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
 def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
     """What `check` needs of a rig: of a twin, the numbers it will run with."""
     _refuse_real(loaded)
+    _refuse_unwired(loaded)
     pipette = pipette_of(experiment.experiment, loaded)
     twin = numbers_of(loaded, specimen_parameters(experiment, loaded).values, pipette)
     return RigNumbers(
@@ -129,6 +131,7 @@ def prepare(
 ) -> Prepared:
     """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
     _refuse_real(loaded)
+    _refuse_unwired(loaded)
     pipette = pipette_of(experiment.experiment, loaded)
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
@@ -159,6 +162,21 @@ def prepare(
             low, high = (stoichiometry_at(potential, parameters.ocp) for potential in turns)
             reversible = cell.capacity * (low - high)
     return Prepared(rig, cell.capacity, reversible, facts, seed)
+
+
+def _refuse_unwired(loaded: LoadedRig) -> None:
+    """What a rig file may say and this version would pass over: refused, for a sign passed over is a wrong number."""
+    problems = []
+    if loaded.rig.wiring.grounding not in GROUNDINGS:
+        limit = f"this version knows {', '.join(GROUNDINGS)} grounds only: the sign of the bias depends on it"
+        problems.append(loaded.problem(("wiring", "grounding"), loaded.rig.wiring.grounding, limit, "write common"))
+    for k, channel in enumerate(loaded.rig.channels):
+        for key, usual in (("gain", 1.0), ("offset", 0.0), ("sign", 1)):
+            if (value := getattr(channel, key)) != usual:
+                limit = f"a twin's channels come in SI as they are; {key} is {usual:g}"
+                problems.append(loaded.problem(("channels", k, key), value, limit, "leave it out"))
+    if problems:
+        raise BadInput(problems)
 
 
 def _refuse_real(loaded: LoadedRig) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,4 +73,3 @@ class View:
     panels: tuple[Curves | Image, ...]
     caption: str = ""
     share_x: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)

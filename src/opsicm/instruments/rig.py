@@ -10,7 +10,7 @@ from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Pote
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The roles that an operando experiment needs; `description` is the rig file's text, kept with the run."""
+    """The roles that an operando experiment needs, by the title of their rig file."""
 
     name: str
     clock: Clock
@@ -19,7 +19,6 @@ class Rig:
     scanner: Scanner
     coarse_stage: CoarseStage
     hop_controller: HopController
-    description: str
 
     def safe(self) -> None:
         """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path."""

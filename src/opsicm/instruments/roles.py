@@ -100,10 +100,6 @@ class Scanner(Protocol):
         """(lowest, highest) x or y [m]."""
         ...
 
-    def move_xy(self, x: float, y: float) -> None:
-        """Move laterally [m]; returns when settled."""
-        ...
-
     def read_z(self) -> float:
         """Measured z [m]."""
         ...

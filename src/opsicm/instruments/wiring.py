@@ -13,11 +13,12 @@ E_set + f i R_u. Source: the circuit described in JACS Au 2023, 3, 1089 (methods
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from opsicm.errors import OutsideDomain, Problem
 
-Grounding = Literal["common"]
+GROUNDINGS: Final = ("common",)
+"""How the grounds may be joined: the relation above holds for these."""
 
 SIGNS: Final[dict[str, str]] = {
     "cell_current": "negative lithiates the specimen",

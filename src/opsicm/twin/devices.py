@@ -128,20 +128,6 @@ class TwinScanner:
     def xy_range(self) -> tuple[float, float]:
         return self._xy_range
 
-    def move_xy(self, x: float, y: float) -> None:
-        low, high = self._xy_range
-        for name, value in (("x", x), ("y", y)):
-            if not low <= value <= high:
-                raise OutsideDomain(
-                    Problem(
-                        f"scanner {name}",
-                        f"{value * 1e6:g} µm",
-                        f"reaches {low * 1e6:g} … {high * 1e6:g} µm",
-                        "move the specimen or shrink the scan",
-                    )
-                )
-        self._probe.world.x, self._probe.world.y = x, y
-
     def read_z(self) -> float:
         return self._probe.z
 

@@ -112,8 +112,11 @@ class Scanner(Protocol):
 class CoarseStage(Protocol):
     """Moves the pipette by millimetres."""
 
-    def move_to(self, z: float) -> None:
-        """Move to `z` [m] above the specimen's mean surface as it was found at engagement; returns when there."""
+    def move_to(self, z: float, speed: float | None = None) -> int:
+        """Begin to move to `z` [m] above the specimen's mean surface as it was found at engagement.
+
+        `speed` [m/s] None is the stage's usual one. Returns when it will be there [ns]; `position()` follows meanwhile.
+        """
         ...
 
     def position(self) -> float:

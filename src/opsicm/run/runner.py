@@ -93,6 +93,7 @@ class Runner:
         self._surface = 0.0  # [m] height of the last contact; before the first, where the operator has engaged
         self._currents: list[tuple[int, float]] = []
         self._waiting = False
+        self._arrives_ns = 0  # when the coarse stage will stand still
         self._seq = 0
 
     def run(self) -> Ending:
@@ -218,7 +219,7 @@ class Runner:
             self._fact("step_started" if kind == "step_started" else "step_ended", "probe", path, {})
         if step is not None and (events or before != self._probe.path):
             clearance = step.height if isinstance(step, Park) else self._rig.hop_controller.start_height
-            self._rig.coarse_stage.move_to(self._surface + clearance)
+            self._arrives_ns = self._rig.coarse_stage.move_to(self._surface + clearance)
         return step
 
     def _probe_turn(self, now: int) -> None:
@@ -226,7 +227,9 @@ class Runner:
         self._bias.follow(self._rig.potentiostat.read())
         ends = (self._end_ns(), self._probe.ends_ns(step) if step is not None else None)
         until = min([now + _TURN_NS, *(end for end in ends if end is not None and end > now)])
-        if isinstance(step, Hop | Line):
+        if now < self._arrives_ns:
+            self._rig.clock.wait_until(min(until, self._arrives_ns))
+        elif isinstance(step, Hop | Line):
             self._run_plan(
                 self._probe.dwell(step, min(until, now + _REST_NS))
                 if self._restless(step)

@@ -141,9 +141,10 @@ class TwinCoarseStage:
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
 
-    def move_to(self, z: float) -> None:
+    def move_to(self, z: float, speed: float | None = None) -> int:  # noqa: ARG002 - at once
         self._probe.world.coarse_z = z
         self._probe.z = self._probe.z_command = 0.0
+        return self._probe.world.now_ns
 
     def position(self) -> float:
         return self._probe.world.coarse_z

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from opsicm.compiled import source_hash
+from opsicm.compiled import kernel_sources, source_hash
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,11 +63,27 @@ def test_an_edit_of_the_hop_step_changes_a_run_although_the_cache_is_warm(tmp_pa
     assert after < before - 20e-9
 
 
-def test_the_hash_sees_every_source(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/one.py").write_text("x = 1\n")
-    first = source_hash(tmp_path)
-    (tmp_path / "a/two.py").write_text("")
-    second = source_hash(tmp_path)
-    (tmp_path / "a/one.py").write_text("x = 2\n")
-    assert len({first, second, source_hash(tmp_path)}) == 3
+def test_the_hash_sees_every_source_that_a_kernel_can_use_and_no_other(tmp_path: Path) -> None:
+    house = tmp_path / "house"
+    for folder in ("physics", "twin", "report"):
+        (house / folder).mkdir(parents=True)
+    (house / "compiled.py").write_text("")
+    (house / "physics/tables.py").write_text("x = 1\n")
+    (house / "physics/approach.py").write_text("from house.physics import tables\n")
+    (house / "twin/loop.py").write_text("from house.compiled import compiled\nimport house.physics.approach\n")
+    (house / "report/page.py").write_text("from house.twin import loop\n")
+    seen = [source_hash(house)]
+    for name in ("physics/tables.py", "physics/approach.py", "twin/loop.py", "compiled.py"):
+        with (house / name).open("a") as file:
+            file.write("y = 2\n")
+        seen.append(source_hash(house))
+    assert len(set(seen)) == 5
+    (house / "report/page.py").write_text("")
+    assert source_hash(house) == seen[-1]
+
+
+def test_the_hash_of_this_package_holds_its_kernels_and_what_they_call() -> None:
+    package = ROOT / "src/opsicm"
+    reached = {path.relative_to(package).as_posix() for path in kernel_sources(package)}
+    assert {"instruments/hop.py", "twin/hop_loop.py", "physics/gaussian.py", "physics/approach.py"} <= reached
+    assert not any(name.startswith(("report/", "record/", "figures/", "run/")) for name in reached)

@@ -2,11 +2,13 @@
 
 Numba keys a cached function by the time stamp of its *own* file. A kernel that calls a function of another
 file keeps running the old one after an edit: stale physics that looks right. So the cache folder is named by
-a hash of every source of this package, and an edit means a new folder.
+a hash of every source that holds a kernel or is imported by one that does, however far: an edit of any of them means
+a new folder, an edit of a report does not.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import shutil
@@ -21,15 +23,50 @@ from numba.core import config
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEPT_FOLDERS = 4
+_OWN = "compiled"
+
+
+def kernel_sources(package: Path) -> list[Path]:
+    """The sources below `package` that its kernels can use, sorted.
+
+    A kernel sees its own file and, at compile time, what that file imports: so the files that import `compiled`, and
+    from there every module of the package that an import names.
+    """
+    texts = {path: path.read_bytes() for path in sorted(package.rglob("*.py"))}
+    waiting = [path for path, text in texts.items() if b"compiled" in text and _imports(package, text) & {_OWN}]
+    reached: set[Path] = {package / "__init__.py"} & texts.keys()
+    while waiting:
+        path = waiting.pop()
+        reached.add(path)
+        for module in _imports(package, texts[path]):
+            place = package.joinpath(*module.split("."))
+            waiting += {place.with_suffix(".py"), place / "__init__.py"} & texts.keys() - reached
+    return sorted(reached)
 
 
 def source_hash(package: Path) -> str:
-    """SHA-256 (16 hex digits) over the relative paths and bytes of every .py file below `package`."""
+    """SHA-256 (16 hex digits) over the relative paths and bytes of the sources that kernels of `package` can use."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(package.rglob("*.py")):
+    for source in kernel_sources(package):
         digest.update(source.relative_to(package).as_posix().encode() + b"\0")
         digest.update(source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _imports(package: Path, source: bytes) -> set[str]:
+    """Modules of the package that a source names in imports, without the package's own name.
+
+    `from package.a import b` names both `a` and `a.b`: `b` may be a module.
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    own = f"{package.name}."
+    return {name.removeprefix(own) for name in found if name.startswith(own)}
 
 
 def _base_folder() -> Path:

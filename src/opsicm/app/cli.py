@@ -100,7 +100,8 @@ def check(
     json: JsonFlag = False,
 ) -> None:
     """Say every problem at once, each with its line, and what the run will take and show. Runs nothing."""
-    from opsicm.app.check import checked, prediction_record, prediction_text
+    from opsicm.app.check import checked
+    from opsicm.app.prediction_text import checked_text, prediction_record
     from opsicm.app.terminal import complain, print_json
     from opsicm.app.terminal import out as console
 
@@ -108,16 +109,18 @@ def check(
     bad = False
     for file in files:
         try:
-            prediction = checked(file, rig)
+            predictions = checked(file, rig)
         except OpsicmError as error:
             bad = True
             complain(error)
             problems = [{"file": p.file, "line": p.line, "problem": str(p)} for p in error.problems]
             records.append({"file": str(file), "ok": False, "problems": problems})
             continue
-        records.append({"file": str(file), "ok": True, "problems": [], **prediction_record(prediction)})
+        for experiment, prediction in predictions:
+            record = prediction_record(experiment, prediction)
+            records.append({"file": str(file), "ok": True, "problems": [], **record})
         if not json:
-            console.print(prediction_text(file, prediction), markup=False)
+            console.print(checked_text(file, predictions), markup=False, soft_wrap=True)
     if json:
         print_json(records)
     raise typer.Exit(2 if bad else 0)

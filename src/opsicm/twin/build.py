@@ -64,6 +64,7 @@ def build_rig(
         scanner=TwinScanner(probe, (-numbers.z_reach, numbers.z_reach), (-numbers.xy_reach, numbers.xy_reach)),
         coarse_stage=TwinCoarseStage(probe),
         hop_controller=TwinHopController(probe, numbers.timing, channels, numbers.start_height, on_advance),
+        grounding=loaded.rig.wiring.grounding,
     )
 
 

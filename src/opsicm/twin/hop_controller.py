@@ -42,6 +42,7 @@ class TwinHopController:
         self._sample = 0
         self._state = start(0.0)
         self._filtered = 0.0
+        self._speed = 0.0
         self.closest_gap = np.inf
 
     @property
@@ -70,7 +71,7 @@ class TwinHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; the world moves with it."""
         world = self._probe.world
-        settings = self._timing.settings(plan.amplitude, plan.fall_rate, plan.setpoint, plan.approach)
+        settings = self._settings(plan)
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
@@ -89,9 +90,16 @@ class TwinHopController:
         self._on_advance(world.now_ns)
         return PlanOutcome(blocks, log.records(self._timing.dt_ns))
 
+    def _settings(self, plan: HopPlan) -> HopSettings:
+        # A dwell does not step: any amplitude does. Both ends are asked, so that a bad one anywhere is refused.
+        amplitudes = plan.amplitude if plan.amplitude.size else np.array([plan.approach])
+        smallest, largest = (float(f(amplitudes)) for f in (np.min, np.max))
+        self._timing.settings(smallest, plan.fall_rate, plan.setpoint, plan.approach)
+        return self._timing.settings(largest, plan.fall_rate, plan.setpoint, plan.approach)
+
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0
-        self._state = start(self._probe.z_command)
+        self._state, self._speed = start(self._probe.z_command), 0.0
         world = self._probe.world
         self._filtered = self._probe.true_current(world.moment(world.now_ns))
 
@@ -112,10 +120,10 @@ class TwinHopController:
         t0 = world.now_ns
         a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
         now = Slice(world.bulk_current(a), world.bulk_current(b), world.swelling(a), world.swelling(b))
-        counts = np.empty((count, 2), np.int16)
+        counts = np.empty((count, len(self._channels)), np.int16)
         self._state, motion, taken, *clipped = run_samples(
             self._state,
-            Motion(probe.z, self._filtered, log.finished),
+            Motion(probe.z, self._speed, self._filtered, log.finished),
             settings,
             probe.instrument,
             now,
@@ -126,16 +134,18 @@ class TwinHopController:
             _NEVER if dwelling else last_start,
             probe.curve,
             surface,
+            plan.amplitude,
             log.moments,
             log.measured,
             counts,
         )
-        quality = np.array([Quality.SATURATED if count else Quality.GOOD for count in clipped], np.uint8)
+        quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
+        quality[: len(clipped)] = [Quality.SATURATED if count else Quality.GOOD for count in clipped]
         blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
         log.passed(t0, a.potential, a.current, nodes(a.potential, world.command(t0)).wire_against_reference)
         t1 = t0 + taken * dt_ns
         self._sample += taken
-        probe.z, self._filtered, log.finished = motion
+        probe.z, self._speed, self._filtered, log.finished = motion
         probe.z_command = self._state.z_command
         world.now_ns = t1
         if not dwelling:

@@ -11,7 +11,9 @@ from opsicm.instruments.cell_control import PotentialRamp
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.roles import HopPlan
 
-KEPT = "record: {pipette_bias: full, cell_potential: decimated, cell_current: full, x: full, y: full}\n"
+KEPT = (
+    "record: {z_command: full, pipette_bias: full, cell_potential: decimated, cell_current: full, x: full, y: full}\n"
+)
 
 
 def twin(laboratory: Laboratory, record: str) -> Rig:
@@ -26,8 +28,8 @@ def sampled(rig: Rig) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     n = 6
     number = np.arange(n, dtype=np.int32)
     plan = HopPlan(
-        "probe[0]", 1, 0, np.linspace(-1e-6, 4e-6, n), np.full(n, 3e-6), 0 * number, number, 2e-6, 3e-5, 0.02, 5e-6,
-        0.7, 2**62,
+        "probe[0]", 1, 0, np.linspace(-1e-6, 4e-6, n), np.full(n, 3e-6), 0 * number, number, np.full(n, 2e-6), 3e-5,
+        0.02, 5e-6, 0.7, 2**62,
     )  # fmt: skip
     outcome = rig.hop_controller.run(plan, lambda: False)
     counts = np.concatenate([block.counts for block in outcome.blocks])
@@ -52,6 +54,10 @@ def test_each_channel_shows_what_its_device_does_at_that_sample(laboratory: Labo
         seen["cell_potential"][late], 0.4 - 0.01 * time[late], rtol=0.0, atol=2 * scale["cell_potential"]
     )
     assert np.all(np.abs(seen["y"] - 3e-6) <= scale["y"])
+    # The piezo follows with a lag of 0.2 ms: 6 nm behind a fall of 30 nm/ms.
+    falling = slice(hops["sample_fall"][0] + 200, hops["sample_stop"][0])
+    lag = np.mean(seen["z"][falling] - seen["z_command"][falling])
+    assert lag == pytest.approx(30e-6 * 0.2e-3, rel=0.1)
     for record in hops:
         inside = slice(record["sample_start"], record["sample_top"] + 1)
         assert np.all(np.abs(seen["x"][inside] - record["x"]) <= scale["x"])

@@ -75,7 +75,7 @@ def build_rig(
         scanner=TwinScanner(probe, (-numbers.z_reach, numbers.z_reach), (-numbers.xy_reach, numbers.xy_reach)),
         coarse_stage=TwinCoarseStage(probe),
         hop_controller=TwinHopController(
-            probe, numbers.timing, _channels(instrument, numbers.filter_Hz), monitors, numbers.start_height, on_advance
+            probe, numbers.timing, _channels(instrument, numbers, channels), monitors, numbers.start_height, on_advance
         ),
     )
 
@@ -97,9 +97,7 @@ def _monitored(loaded: LoadedRig, numbers: Numbers, wanted: Collection[str]) -> 
         "x": (numbers.xy_reach, "scanner"),
         "y": (numbers.xy_reach, "scanner"),
     }
-    return tuple(
-        channel(name, reach / FULL_SCALE, source) for name, (reach, source) in known.items() if name in wanted
-    )
+    return tuple(channel(name, reach / FULL_SCALE, source) for name, (reach, source) in known.items() if name in wanted)
 
 
 def initial_potential(loaded: LoadedRig) -> float:
@@ -200,8 +198,12 @@ def _instrument(numbers: Numbers) -> Instrument:
     )
 
 
-def _channels(instrument: Instrument, filter_Hz: float) -> tuple[Channel, ...]:
-    return (
-        channel("pipette_current", instrument.current_scale, "amplifier", filter_Hz=filter_Hz),
+def _channels(instrument: Instrument, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
+    """The fast loop's own channels."""
+    own = [
+        channel("pipette_current", instrument.current_scale, "amplifier", filter_Hz=numbers.filter_Hz),
         channel("z", instrument.height_scale, "scanner"),
-    )
+    ]
+    if "z_command" in wanted:
+        own.append(channel("z_command", instrument.height_scale, "hop controller"))
+    return tuple(own)

@@ -37,6 +37,7 @@ class TwinHopController:
         self._probe = probe
         self._timing = timing
         self._channels = (*channels, *monitors.channels)
+        self._columns = len(channels)  # of the loop itself
         self._monitors = monitors
         self._start_height = start_height
         self._on_advance = on_advance
@@ -44,6 +45,7 @@ class TwinHopController:
         self._sample = 0
         self._state = start(0.0)
         self._filtered = 0.0
+        self._speed = 0.0
         self.closest_gap = np.inf
 
     @property
@@ -73,7 +75,7 @@ class TwinHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; the world moves with it."""
         world = self._probe.world
-        settings = self._timing.settings(plan.amplitude, plan.fall_rate, plan.setpoint, plan.approach)
+        settings = self._settings(plan)
         self._probe.follow()
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
@@ -95,9 +97,16 @@ class TwinHopController:
         self._on_advance(world.now_ns)
         return PlanOutcome(blocks, log.records(self._timing.dt_ns))
 
+    def _settings(self, plan: HopPlan) -> HopSettings:
+        # A dwell does not step: any amplitude does. Both ends are asked, so that a bad one anywhere is refused.
+        amplitudes = plan.amplitude if plan.amplitude.size else np.array([plan.approach])
+        smallest, largest = (float(f(amplitudes)) for f in (np.min, np.max))
+        self._timing.settings(smallest, plan.fall_rate, plan.setpoint, plan.approach)
+        return self._timing.settings(largest, plan.fall_rate, plan.setpoint, plan.approach)
+
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0
-        self._state = start(self._probe.z_command)
+        self._state, self._speed = start(self._probe.z_command), 0.0
         world = self._probe.world
         self._filtered = self._probe.true_current(world.moment(world.now_ns))
 
@@ -118,10 +127,10 @@ class TwinHopController:
         t0 = world.now_ns
         a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
         now = Slice(world.bulk_current(a), world.bulk_current(b), self._rise(a), self._rise(b))
-        counts = np.empty((count, 2), np.int16)
+        counts = np.empty((count, self._columns), np.int16)
         self._state, motion, taken, *clipped = run_samples(
             self._state,
-            Motion(probe.z, self._filtered, log.finished),
+            Motion(probe.z, self._speed, self._filtered, log.finished),
             settings,
             probe.instrument,
             now,
@@ -132,11 +141,13 @@ class TwinHopController:
             _NEVER if dwelling else last_start,
             probe.curve,
             surface,
+            plan.amplitude,
             log.moments,
             log.measured,
             counts,
         )
-        quality = np.array([Quality.SATURATED if count else Quality.GOOD for count in clipped], np.uint8)
+        quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
+        quality[: len(clipped)] = [Quality.SATURATED if count else Quality.GOOD for count in clipped]
         log.passed(t0, a.potential, a.current, world.wire(a))
         t1 = t0 + taken * dt_ns
         c = world.moment(t1)
@@ -144,7 +155,7 @@ class TwinHopController:
             counts, quality = self._with_monitors(counts[:taken], quality, a, c, log)
         blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
         self._sample += taken
-        probe.z, self._filtered, log.finished = motion
+        probe.z, self._speed, self._filtered, log.finished = motion
         probe.z_command = self._state.z_command
         world.now_ns = t1
         if not dwelling:
@@ -166,7 +177,7 @@ class TwinHopController:
         """The loop's samples between moments `a` and `b`, with the other channels beside them."""
         world, plan, wanted = self._probe.world, log.plan, self._monitors.names
         together = np.empty((counts.shape[0], len(self._channels)), np.int16)
-        together[:, :2] = counts
+        together[:, : self._columns] = counts
         ends = {
             "pipette_bias": (world.command(a.t_ns), world.command(b.t_ns)),
             "cell_potential": (a.potential, b.potential),
@@ -178,7 +189,7 @@ class TwinHopController:
         if plan.x.size and wanted & {"x", "y"}:
             at = log.hop_of(self._sample + np.arange(counts.shape[0]))
             paths = {"x": plan.x[at], "y": plan.y[at]}
-        beside = self._monitors.fill(together[:, 2:], ends, paths, plan.segment, self._sample)
+        beside = self._monitors.fill(together[:, self._columns :], ends, paths, plan.segment, self._sample)
         return together, np.concatenate([quality, beside])
 
 

@@ -31,7 +31,7 @@ class RawSamples:
 
     @property
     def words(self) -> NDArray[np.int32]:
-        """One 32-bit word a sample, current in the low half: `counts` itself where it is [current, height], else a copy.
+        """A 32-bit word a sample, current in the low half: `counts` itself where it is [current, height], else a copy.
 
         Little-endian machines only, as every one that this package is built for.
         """

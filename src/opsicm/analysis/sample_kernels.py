@@ -127,7 +127,7 @@ def bin_hops(
                 histogram[np.uint64(i1)] += 1
                 histogram[np.uint64(i2)] += 1
                 histogram[np.uint64(i3)] += 1
-                lowest = min(lowest, min(i0, i1), min(i2, i3))
+                lowest = min(lowest, i0, i1, i2, i3)
                 c0[np.uint64(cell[np.uint64(((two << 32) >> 48) - base)])] += _ONE + i0
                 c1[np.uint64(cell[np.uint64((two >> 48) - base)])] += _ONE + i1
                 c2[np.uint64(cell[np.uint64(((next_two << 32) >> 48) - base)])] += _ONE + i2
@@ -167,4 +167,6 @@ def bin_hops(
         mode_count[h] = most
         # The stretch in which the current first reached the threshold is known: only there, and before it began.
         at = first_below(words, begin[h], min(even, last), threshold[h])
-        crossed[h] = at if at != NOT_CROSSED else first_below(words, min(crossing, even + 4 * quads), last, threshold[h])
+        crossed[h] = (
+            at if at != NOT_CROSSED else first_below(words, min(crossing, even + 4 * quads), last, threshold[h])
+        )

@@ -34,7 +34,7 @@ class Kept:
     answers: list[tuple[bool, str]] = field(default_factory=list)
     ending: Ending | None = None
 
-    def open(self, header: Header) -> None:
+    def open(self, _header: Header) -> None:
         raise AssertionError("a run in memory has no header")
 
     def block(self, block: SampleBlock) -> None:

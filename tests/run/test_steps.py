@@ -11,6 +11,7 @@ from scripted import Kept, run
 from laboratory import RIG, Laboratory
 from opsicm.instruments.rig import Rig
 from opsicm.twin.hop_controller import TwinHopController
+from opsicm.twin.travel import Travel
 
 S = 1_000_000_000
 HOP = "amplitude_nm: 1000, fall_nm_per_ms: 60, setpoint_pct: 2.0"
@@ -24,6 +25,12 @@ def text(cell: str, probe: str = "", envelope: str = "cell_V: [-0.6, 2.5]") -> s
         programs += "probe:\n" + "".join(f"  - {line}\n" for line in probe.strip().splitlines())
     head = "opsicm: 1\ntitle: steps\nrig: twin/graphite\npipette: {bias_V: 0.7}\nspecimen: {loading_mg_cm2: 0.1}\n"
     return f"{head}{programs}envelope: {{{envelope}}}\n"
+
+
+def stands_at(rig: Rig, height: float) -> None:
+    """Let the operator have left the pipette at `height` [m]."""
+    assert isinstance(rig.hop_controller, TwinHopController)
+    rig.hop_controller.world.coarse = Travel(height, 5e-4)
 
 
 def controls(kept: Kept) -> list[tuple[str, str, float]]:
@@ -40,7 +47,7 @@ def notes(kept: Kept, message: str) -> list[dict[str, float]]:
     return [dict(fact.data) for fact in kept.kinds("note") if fact.data["message"] == message]
 
 
-# -- cell ---------------------------------------------------------------------------------------------------------------
+# -- cell -----------------------------------------------------------------------------------------------------
 
 
 def test_a_ladder_holds_every_level_and_rests_at_each(laboratory: Laboratory) -> None:
@@ -111,7 +118,7 @@ constant_current: {current_mA: -0.3, until: {soc_pct: 20, for_s: 500}}
     end = [value for t, value in soc if t <= kept.facts[-1].t_ns][-1]
     assert end == pytest.approx(0.2, abs=0.02)
     (began,) = [fact.t_ns for fact in kept.kinds("step_started") if fact.track == "probe"]
-    assert np.interp(began, *zip(*soc, strict=True)) == pytest.approx(0.1, abs=0.01)
+    assert np.interp(began, *np.array(soc).T) == pytest.approx(0.1, abs=0.01)
     assert kept.hops_of("probe[0]").size == 2
 
 
@@ -130,7 +137,7 @@ hop: {{at_um: [0, 0], {HOP}, hops: 1, at: {{potential_V: [1.9]}}}}
     assert "never came" in missed.data["message"]
 
 
-# -- probe --------------------------------------------------------------------------------------------------------------
+# -- probe ----------------------------------------------------------------------------------------------------
 
 
 def test_a_raster_goes_there_and_back_turned_and_records_row_and_column(laboratory: Laboratory) -> None:
@@ -147,7 +154,8 @@ def test_a_raster_goes_there_and_back_turned_and_records_row_and_column(laborato
 
 def test_an_amplitude_map_gives_every_pixel_its_own_hop(laboratory: Laboratory) -> None:
     np.save(laboratory.folder / "map.npy", np.array([[500.0, 1500.0], [1000.0, 3000.0]]))
-    raster = f"raster: {{center_um: [0, 0], size_um: [2, 2], pixels: [2, 2], order: forward, {HOP}, amplitude_map: map.npy}}"
+    where = "center_um: [0, 0], size_um: [2, 2], pixels: [2, 2], order: forward"
+    raster = f"raster: {{{where}, {HOP}, amplitude_map: map.npy}}"
     kept = run(laboratory, text("rest: {for_s: 20}", raster), rig=FLAT)
     hops = kept.hops_of("probe[0]")
     fall = (hops["sample_stop"] - hops["sample_fall"])[1:] * 1e-5 * 60e-6
@@ -169,7 +177,8 @@ def test_a_tower_travels_up_and_down_and_is_recorded_on_its_way(laboratory: Labo
 
 
 def test_a_pipette_sweep_ramps_the_wire_and_comes_back_to_the_bias(laboratory: Laboratory) -> None:
-    kept = run(laboratory, text("rest: {for_s: 12}", "pipette_sweep: {from_V: -0.5, to_V: 0.5, rate_mV_s: 200, height_um: 100}"))
+    sweep = "pipette_sweep: {from_V: -0.5, to_V: 0.5, rate_mV_s: 200, height_um: 100}"
+    kept = run(laboratory, text("rest: {for_s: 12}", sweep))
     t, bias, e = kept.column("t_ns") * 1e-9, kept.column("pipette_bias"), kept.column("potential")
     tip, current = bias + e, kept.column("pipette_current")
     inside = (t > 0.7) & (t < 10.2)
@@ -212,14 +221,14 @@ def test_zero_measures_the_offset_and_a_new_tip_is_a_fact(laboratory: Laboratory
 
 
 def test_engage_finds_the_surface_from_far_and_never_steps_into_it(laboratory: Laboratory) -> None:
-    far = FLAT.replace("start_height_um: 3", "start_height_um: 3")
+    seen: list[Rig] = []
 
     def lift(rig: Rig) -> None:
-        rig.coarse_stage.move_to(40e-6)
+        seen.append(rig)
+        stands_at(rig, 40e-6)
 
     probe = f"engage: {{fall_nm_per_ms: 30, setpoint_pct: 2, step_um: 30}}\nhop: {{at_um: [0, 0], {HOP}, hops: 2}}"
-    seen: list[Rig] = []
-    kept = run(laboratory, text("rest: {for_s: 30}", probe), rig=far, change=lambda rig: (lift(rig), seen.append(rig))[0])
+    kept = run(laboratory, text("rest: {for_s: 30}", probe), rig=FLAT, change=lift)
     (engaged,) = notes(kept, "engaged")
     assert engaged["surface_m"] == pytest.approx(0.0, abs=0.1e-6)
     controller = seen[0].hop_controller
@@ -233,10 +242,11 @@ def test_engage_finds_the_surface_from_far_and_never_steps_into_it(laboratory: L
 
 def test_engage_gives_up_where_there_is_nothing(laboratory: Laboratory) -> None:
     def lift(rig: Rig) -> None:
-        rig.coarse_stage.move_to(5e-3)
+        stands_at(rig, 5e-3)
 
     probe = "engage: {fall_nm_per_ms: 1000, setpoint_pct: 8, step_um: 100}"
-    kept = run(laboratory, text("rest: {for_s: 3000}", probe), rig=FLAT.replace("latency_us: 300", "latency_us: 1"), change=lift)
+    quick = FLAT.replace("latency_us: 300", "latency_us: 1")
+    kept = run(laboratory, text("rest: {for_s: 3000}", probe), rig=quick, change=lift)
     assert kept.ending is not None
     assert "surface is not met" in str(kept.ending.error)
 

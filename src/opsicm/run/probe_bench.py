@@ -87,9 +87,10 @@ class ProbeBench:
 
     def plan(self, path: str, points: Points, words: HopWords, until_ns: int) -> HopPlan:
         """A plan of hops at `points`, as the specimen lies now."""
+        amplitude = np.full(points.x.size, words.amplitude) if points.amplitude is None else points.amplitude
         return HopPlan(
             path, self.segment, self.hops, points.x + self.offset[0], points.y + self.offset[1], points.line,
-            points.pixel, words.amplitude, words.fall_rate, words.setpoint, self.approach,
+            points.pixel, amplitude, words.fall_rate, words.setpoint, self.approach,
             self.bias.tip_potential(self.now()), until_ns,
         )  # fmt: skip
 
@@ -116,9 +117,15 @@ class ProbeBench:
     def read_current(self) -> float:
         """The pipette current now [A]; remembered as the bulk's while the wire stands where it should."""
         current, _ = self.rig.amplifier.read()
-        if self.bias.nominal:
-            self._currents = [*self._currents[-1:], (self.now(), current)]
+        self._notice(current)
         return current
+
+    def _notice(self, current: float) -> None:
+        """Remember the bulk current while the wire stands where it should; two looks at one instant tell no drift."""
+        if self.bias.nominal:
+            now = self.now()
+            earlier = [seen for seen in self._currents if seen[0] < now]
+            self._currents = [*earlier[-1:], (now, current)]
 
     def keep_reading(self) -> None:
         """A slow row, judged."""
@@ -126,8 +133,7 @@ class ProbeBench:
         current, command = self.rig.amplifier.read()
         residual = self.bias.residual(command, cell.potential, cell.t_ns)
         self.limits.reading(current, self.bias.nominal)
-        if self.bias.nominal:
-            self._currents = [*self._currents[-1:], (self.now(), current)]
+        self._notice(current)
         self._recorder.reading(
             Reading(
                 t_ns=cell.t_ns,

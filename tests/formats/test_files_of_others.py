@@ -144,7 +144,7 @@ def test_a_neware_file_equals_its_exported_table() -> None:
     np.testing.assert_allclose(record.t[:4], [0.0, 0.1, 0.2, 0.3])
     np.testing.assert_allclose(record.potential[[0, 2, 3, -1]], [-0.0911, -0.0936, -0.0942, -0.0951], atol=1e-12)
     np.testing.assert_allclose(1e3 * record.current[[0, 2, 3, -1]], [0.0, -0.0294, -0.0381, 0.0], atol=1e-12)
-    # Discharge_Capacity(mAh) at row 4: the instrument's own integral of the first 0.3 s, current of a row times its step.
+    # Discharge_Capacity(mAh) at row 4: the instrument's own integral of 0.3 s, current of a row times its step.
     charge = float(np.sum(record.current[1:4] * np.diff(record.t[:4]))) / 3.6
     assert charge == pytest.approx(-1.86111e-6, rel=0.01)
 

@@ -1,0 +1,124 @@
+"""From an experiment of the paper to its runs: the packaged file, what it varies, and the declared variants."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED, FIRST_VALUE_ONLY, REPEATS, VARIANTS
+from opsicm.app.rigs import load_rig
+from opsicm.errors import BadInput, Problem
+from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text
+from opsicm.protocol.packaged import EXPERIMENTS
+from opsicm.protocol.yaml_file import read_yaml
+from opsicm.protocol.yaml_text import yaml_text
+
+_STEP: Final = re.compile(r"([A-Za-z_]\w*)((?:\[\d+\])*)")
+# What cannot change a run: its figures, its analysis, and the application but for what starts a run.
+_LATER: Final = ("figures", "report", "analysis", "console", "preflight", "emulators", "experiments", "app")
+_STARTS: Final = ("app/execute.py", "app/rigs.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run to make: of which experiment and variant, with which of the varied values, and its experiment file.
+
+    `key` names its result by content: experiment text, rig text, seed and every source that a run goes through.
+    """
+
+    experiment: str
+    variant: str
+    values: tuple[tuple[str, Any], ...]
+    seed: int | None
+    loaded: LoadedExperiment
+
+    @property
+    def key(self) -> str:
+        """SHA-256 (16 hex digits) of all that decides this run."""
+        parts = (self.loaded.text, load_rig(self.loaded, None).text, str(self.seed), sources_hash())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """In words, for a progress bar."""
+        said = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
+        said += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
+        return ", ".join(said)
+
+
+def file_of(experiment: str, short: bool) -> Path:
+    """The packaged file of an experiment, as `e05_….yaml`, of its short form if asked; `BadInput` without one."""
+    folder = EXPERIMENTS / "short" if short else EXPERIMENTS
+    found = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
+    if len(found) != 1:
+        limit = f"{len(found)} files named e{int(experiment[1:]):02d}_*.yaml are packaged; one is needed"
+        raise BadInput(Problem(experiment, "short form" if short else "long form", limit, "leave it out with --only"))
+    return found[0]
+
+
+def cases_of(experiment: str, short: bool) -> list[Case]:
+    """Every run that an experiment takes, in order: the declared set first, then its variants."""
+    path = file_of(experiment, short)
+    document = read_yaml(path)
+    cases = []
+    for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
+        data = copy.deepcopy(document.data)
+        varied = data.pop("vary", {})
+        count = 1 if (experiment, variant) in FIRST_VALUE_ONLY else None
+        for values in itertools.islice(combinations(varied), count):
+            changed = with_changes(data, {**CALIBRATED, **changes, **dict(values)})
+            loaded = experiment_from_text(yaml_text(changed), str(path))
+            repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
+            for repeat in range(repeats):
+                seed = None if repeat == 0 else 1 + repeat
+                cases.append(Case(experiment, variant, values, seed, loaded))
+    return cases
+
+
+def combinations(varied: Mapping[str, list[Any]]) -> Iterator[tuple[tuple[str, Any], ...]]:
+    """The product of what `vary` lists: each combination as (path, value) pairs."""
+    for values in itertools.product(*varied.values()):
+        yield tuple(zip(varied, values, strict=True))
+
+
+def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with the values at paths like `cell[0].sweep.rate_mV_s` replaced; missing mappings are made."""
+    changed = copy.deepcopy(dict(data))
+    for path, value in changes.items():
+        place: Any = changed
+        *way, last = _parts(path)
+        for part in way:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
+        place[last] = value
+    return changed
+
+
+def _parts(path: str) -> list[str | int]:
+    parts: list[str | int] = []
+    for step in path.split("."):
+        match = _STEP.fullmatch(step)
+        if match is None:
+            raise BadInput(
+                Problem("path", path, "is no path into an experiment", "write it as cell[0].sweep.rate_mV_s")
+            )
+        parts += [match[1], *(int(index) for index in re.findall(r"\d+", match[2]))]
+    return parts
+
+
+@cache
+def sources_hash() -> str:
+    """SHA-256 over every source and table of the package that a run can go through."""
+    package = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".npz", ".csv", ".yaml")):
+        name = path.relative_to(package).as_posix()
+        if name.partition("/")[0] not in _LATER or name in _STARTS:
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

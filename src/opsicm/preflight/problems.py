@@ -102,7 +102,7 @@ def _hops(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> 
             limit = f"the first approach begins {rig.start_height * 1e6:g} µm above the surface and could not reach it"
             remedy = f"allow at least {rig.start_height * 1.5e6:g} µm"
             yield loaded.problem(("envelope", "approach_um"), loaded.experiment.envelope.approach_um, limit, remedy)
-        points = {"at_um": step.at} if isinstance(step, Hop) else {"from_um": step.start, "to_um": step.end}
+        points = {"at_um": step.place} if isinstance(step, Hop) else {"from_um": step.start, "to_um": step.end}
         for key, point in points.items():
             if max(abs(value) for value in point) > rig.xy_reach:
                 limit = f"the scanner reaches ±{rig.xy_reach * 1e6:g} µm"

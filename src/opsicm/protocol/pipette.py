@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from opsicm.protocol.frozen import Frozen, Number
-from opsicm.units import to_si
+from opsicm.units import factor, to_si
 
 
 class PipetteShape(Frozen):
@@ -35,11 +35,19 @@ class PipetteShape(Frozen):
 
 
 class Pipette(PipetteShape):
-    """A pipette in use: `bias_V` is V_tip against Li/Li⁺, not the amplifier's command."""
+    """A pipette in use: `bias_V` is V_tip against Li/Li⁺, not the amplifier's command.
+
+    `fill_M` is the salt in the pipette; None is the bath's own, as in every experiment but a calibration.
+    """
 
     bias_V: Annotated[Number, Field(ge=-2, le=2, examples=[0.7])]
+    fill_M: Annotated[Number, Field(gt=0, le=10)] | None = None
 
     @property
     def bias(self) -> float:
         """Bias of the pipette against Li/Li⁺ [V]."""
         return self.bias_V
+
+    def fill(self, bath: float) -> float:
+        """Salt concentration in the pipette [mol/m³], that of the `bath` where nothing else is said."""
+        return bath if self.fill_M is None else self.fill_M * factor("M")

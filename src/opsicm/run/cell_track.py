@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from opsicm.errors import OutsideDomain, Problem
 from opsicm.instruments.cell_control import CellControl, OpenCircuit, PotentialRamp
 from opsicm.instruments.cell_control import ConstantCurrent as HeldCurrent
 from opsicm.protocol.cell_program import CellStep, ConstantCurrent, Hold, Sweep
+from opsicm.protocol.cell_program import OpenCircuit as Rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,11 @@ def cell_actions(program: Sequence[CellStep], area: float, capacity: float | Non
                 held = HeldCurrent(current, lowest, highest)
                 to_cut_off = current > 0.0 and potential == highest_cut_off
                 yield CellAction(index, held, duration_ns, step.until.charge, delithiated_end=to_cut_off)
-            case _:
+            case Rest():
                 yield CellAction(index, OpenCircuit(), _ns(step.for_s))
+            case _:
+                limit = "this version does not execute it yet"
+                raise OutsideDomain(Problem(f"cell[{index}].{step.word}", "", limit, "use sweep, hold or rest"))
 
 
 def cut_offs(program: Sequence[CellStep]) -> tuple[float, float] | None:

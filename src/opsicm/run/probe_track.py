@@ -9,7 +9,7 @@ import numpy as np
 
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.roles import HopPlan
-from opsicm.protocol.probe_program import Hop, Line, Park, ProbeStep
+from opsicm.protocol.probe_program import Hop, Line, Park, ProbeAction, ProbeStep, probe_sequence
 
 _PLAN_NS: Final = 1_000_000_000
 _ROOM: Final = 1.05  # a hop may last this much longer than its surface at rest would make it
@@ -19,7 +19,7 @@ class ProbeTrack:
     """Steps in order; one runs at a time, and only while its cell step does, when it is bound to one."""
 
     def __init__(self, program: Sequence[ProbeStep], timing: HopTiming, approach: float, tip_potential: float) -> None:
-        self._program = program
+        self._program = [step for _, step in probe_sequence(program)]
         self._timing = timing
         self._approach = approach
         self._tip_potential = tip_potential
@@ -34,7 +34,7 @@ class ProbeTrack:
         """The present step's name in facts."""
         return f"probe[{self._index}]"
 
-    def due(self, now_ns: int, cell_step: int) -> tuple[ProbeStep | None, list[tuple[str, str]]]:
+    def due(self, now_ns: int, cell_step: int) -> tuple[ProbeAction | None, list[tuple[str, str]]]:
         """The step that should run now, and the starts and ends this decision makes, as (kind, path)."""
         events: list[tuple[str, str]] = []
         while self._index < len(self._program):
@@ -54,28 +54,28 @@ class ProbeTrack:
             self._index, self._started_ns = self._index + 1, None
         return None, events
 
-    def _start(self, step: ProbeStep, now_ns: int) -> None:
+    def _start(self, step: ProbeAction, now_ns: int) -> None:
         self._started_ns, self._done = now_ns, 0
         if not isinstance(step, Park):
             self.segment += 1
 
-    def _over(self, step: ProbeStep, now_ns: int, cell_step: int) -> bool:
+    def _over(self, step: ProbeAction, now_ns: int, cell_step: int) -> bool:
         assert self._started_ns is not None
         if step.during_index is not None:
             return cell_step > step.during_index
-        if step.for_s is not None:
-            return now_ns - self._started_ns >= round(step.for_s * 1e9)
+        if step.time_bound is not None:
+            return now_ns - self._started_ns >= round(step.time_bound * 1e9)
         if isinstance(step, Hop) and step.hops is not None:
             return self._done >= step.hops
         if isinstance(step, Line) and step.passes is not None:
             return self._done >= step.passes * step.pixels
         return False
 
-    def ends_ns(self, step: ProbeStep) -> int | None:
+    def ends_ns(self, step: ProbeAction) -> int | None:
         """When the present step ends by its own time, if it does."""
-        if step.for_s is None or self._started_ns is None:
+        if step.time_bound is None or self._started_ns is None:
             return None
-        return self._started_ns + round(step.for_s * 1e9)
+        return self._started_ns + round(step.time_bound * 1e9)
 
     def plan(self, step: Hop | Line, now_ns: int, until_ns: int, horizon_ns: int) -> HopPlan:
         """The next hops: as many as fit into `horizon_ns`, one at least; none, to dwell, if none ends in time."""
@@ -85,7 +85,7 @@ class ProbeTrack:
             count = max(1, count)
         if isinstance(step, Hop):
             left = count if step.hops is None else min(count, step.hops - self._done)
-            x, y = (np.full(left, value) for value in step.at)
+            x, y = (np.full(left, value) for value in step.place)
             line, pixel = np.zeros(left, np.int32), np.zeros(left, np.int32)
         else:
             left = count if step.passes is None else min(count, step.passes * step.pixels - self._done)

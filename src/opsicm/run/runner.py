@@ -19,7 +19,7 @@ from opsicm.instruments.rig import Rig
 from opsicm.instruments.roles import HopPlan
 from opsicm.physics.drift import drift_per_fall, restless
 from opsicm.protocol.experiment import Experiment
-from opsicm.protocol.probe_program import Hop, Line, Park, ProbeStep
+from opsicm.protocol.probe_program import Hop, Line, Park, ProbeAction
 from opsicm.record.recorder import Reading, Recorder
 from opsicm.run.bias import BiasTracker
 from opsicm.run.cell_track import CellAction, cell_actions
@@ -202,7 +202,7 @@ class Runner:
             self._bias.follow(self._rig.potentiostat.read())
             self._notice(self._rig.amplifier.read()[0])
 
-    def _pass_time(self, step: ProbeStep | None, until_ns: int) -> None:
+    def _pass_time(self, step: ProbeAction | None, until_ns: int) -> None:
         """Let time pass with the pipette at the top, sampling if the step samples."""
         if isinstance(step, Hop | Line):
             self._run_plan(self._probe.dwell(step, until_ns))
@@ -211,7 +211,7 @@ class Runner:
 
     # -- probe ------------------------------------------------------------------------------------------------------
 
-    def _present_step(self) -> ProbeStep | None:
+    def _present_step(self) -> ProbeAction | None:
         cell_step = self._action.step if self._action is not None else -1
         before = self._probe.path
         step, events = self._probe.due(self._rig.clock.now_ns(), cell_step)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,12 +14,14 @@ from typing import Any, Final
 from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED, FIRST_VALUE_ONLY, REPEATS, VARIANTS
 from opsicm.app.rigs import load_rig
 from opsicm.errors import BadInput, Problem
+from opsicm.protocol.expansion import expanded
 from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text
 from opsicm.protocol.packaged import EXPERIMENTS
+from opsicm.protocol.refusal import KeyPath
+from opsicm.protocol.vary import parsed_path
 from opsicm.protocol.yaml_file import read_yaml
 from opsicm.protocol.yaml_text import yaml_text
 
-_STEP: Final = re.compile(r"([A-Za-z_]\w*)((?:\[\d+\])*)")
 # What cannot change a run: its figures, its analysis, and the application but for what starts a run.
 _LATER: Final = ("figures", "report", "analysis", "console", "preflight", "emulators", "experiments", "app")
 _STARTS: Final = ("app/execute.py", "app/rigs.py")
@@ -69,23 +70,16 @@ def cases_of(experiment: str, short: bool) -> list[Case]:
     document = read_yaml(path)
     cases = []
     for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
-        data = copy.deepcopy(document.data)
-        varied = data.pop("vary", {})
+        changed = with_changes(document.data, {**CALIBRATED, **changes})
+        whole = experiment_from_text(yaml_text(changed), str(path))
+        vary = whole.experiment.vary
+        values = (tuple(zip(vary, each, strict=True)) for each in itertools.product(*vary.values()))
         count = 1 if (experiment, variant) in FIRST_VALUE_ONLY else None
-        for values in itertools.islice(combinations(varied), count):
-            changed = with_changes(data, {**CALIBRATED, **changes, **dict(values)})
-            loaded = experiment_from_text(yaml_text(changed), str(path))
-            repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
-            for repeat in range(repeats):
-                seed = None if repeat == 0 else 1 + repeat
-                cases.append(Case(experiment, variant, values, seed, loaded))
+        repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
+        for chosen, loaded in itertools.islice(zip(values, expanded(whole), strict=True), count):
+            seeds = (None, *range(2, repeats + 1))
+            cases += [Case(experiment, variant, chosen, seed, loaded) for seed in seeds]
     return cases
-
-
-def combinations(varied: Mapping[str, list[Any]]) -> Iterator[tuple[tuple[str, Any], ...]]:
-    """The product of what `vary` lists: each combination as (path, value) pairs."""
-    for values in itertools.product(*varied.values()):
-        yield tuple(zip(varied, values, strict=True))
 
 
 def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,23 +87,18 @@ def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     changed = copy.deepcopy(dict(data))
     for path, value in changes.items():
         place: Any = changed
-        *way, last = _parts(path)
+        *way, last = _parsed(path)
         for part in way:
             place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
         place[last] = value
     return changed
 
 
-def _parts(path: str) -> list[str | int]:
-    parts: list[str | int] = []
-    for step in path.split("."):
-        match = _STEP.fullmatch(step)
-        if match is None:
-            raise BadInput(
-                Problem("path", path, "is no path into an experiment", "write it as cell[0].sweep.rate_mV_s")
-            )
-        parts += [match[1], *(int(index) for index in re.findall(r"\d+", match[2]))]
-    return parts
+def _parsed(path: str) -> KeyPath:
+    parsed = parsed_path(path)
+    if parsed is None:
+        raise BadInput(Problem("path", path, "is no path into an experiment", "write it as cell[0].sweep.rate_mV_s"))
+    return parsed
 
 
 @cache

@@ -123,9 +123,11 @@ def one_line(runs: Runs) -> list[Result]:
         return [*rows, *(missing(row, "no section could be made") for row in ("E10.difference", "E10.reach"))]
     trace = section.trace
     distance = trace["distance"].values
-    measured = np.nanmean(trace["difference"].values, axis=0)
+    difference = trace["difference"].values
+    number = np.isfinite(difference).sum(axis=0)
+    measured = np.where(number > 0, np.nansum(difference, axis=0) / np.maximum(number, 1), np.nan)
     near = (distance >= 60e-9) & (distance <= 270e-9)
-    each = np.nanmean(trace["difference"].values[:, near], axis=1)
+    each = np.array([np.nanmean(row) for row in difference[:, near] if np.isfinite(row).any()])
     u = float(np.std(each, ddof=1)) / each.size**0.5
     method = "mean over 60–270 nm of each approach less its drift and its mode; u from the scatter over approaches"
     rows.append(reading("E10.difference", float(np.mean(each)), u, "A", method))

@@ -8,14 +8,14 @@ import pytest
 
 from opsicm.app.cli import main
 from opsicm.app.reproduce import cases as cases_module
-from opsicm.app.reproduce.cases import cases_of, with_changes
+from opsicm.app.reproduce.cases import Case, cases_of, with_changes
 from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED
 from opsicm.app.reproduce.planning import chosen, plan, run_all
 from opsicm.app.reproduce.reading_all import read_all
 from opsicm.app.reproduce.table import Compared
 from opsicm.errors import BadInput
 from opsicm.physics.cell import Cell
-from opsicm.run.runner import Progress
+from opsicm.record.reader import Run
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
 
@@ -50,11 +50,11 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _table(folder: Path) -> dict[str, Compared]:
     planned = plan(("E2",), short=True)
-    made = run_all(planned, folder, lambda: False, lambda _: _nothing)
+    made = run_all(planned, folder, lambda: False, _nothing)
     return {one.row.id: one for one in read_all(("E2",), planned, made, lambda *_: None)}
 
 
-def _nothing(_: Progress) -> None:
+def _nothing(_case: Case, _share: float) -> None:
     pass
 
 
@@ -100,7 +100,7 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
     again: list[str] = []
     cases = plan(("E2",), short=True)
     monkeypatch.setattr("opsicm.app.reproduce.runs.execute", lambda *_: again.append("ran"))
-    made = run_all(cases, packaged / "right", lambda: False, lambda _: _nothing)
+    made = run_all(cases, packaged / "right", lambda: False, _nothing)
     assert not again
     assert all(one.path is not None for one in made["E2"])
     monkeypatch.undo()
@@ -125,6 +125,20 @@ def test_a_circuit_turned_round_is_caught_before_it_gives_a_number(
         assert "not run: E2, height_um 10: pipette current is" in one.outcome
 
 
+def test_runs_in_processes_are_the_runs_of_one(packaged: Path) -> None:
+    planned = plan(("E2",), short=True)
+    told: list[float] = []
+    together = run_all(planned, packaged / "two", lambda: False, lambda _, share: told.append(share), workers=2)
+    alone = run_all(planned, packaged / "one", lambda: False, _nothing)
+    assert told == [1.0, 1.0]
+    for one, other in zip(together["E2"], alone["E2"], strict=True):
+        assert one.case.values == other.case.values
+        assert one.path is not None
+        assert other.path is not None
+        with Run(one.path) as first, Run(other.path) as second:
+            assert first.slow["pipette_current"].equals(second.slow["pipette_current"])
+
+
 def test_an_interrupted_run_is_made_again(packaged: Path) -> None:
     cases = plan(("E2",), short=True)
     asked = iter([False, False, False, True])
@@ -132,7 +146,7 @@ def test_an_interrupted_run_is_made_again(packaged: Path) -> None:
     def stop() -> bool:
         return next(asked, True)
 
-    assert run_all(cases, packaged / "runs", stop, lambda _: _nothing)["E2"] == []
+    assert run_all(cases, packaged / "runs", stop, _nothing)["E2"] == []
     assert not list((packaged / "runs").rglob("done.json"))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,11 +13,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from opsicm.app.reproduce.cases import Case
 from opsicm.app.reproduce.planning import chosen, plan, run_all
+from opsicm.app.reproduce.runs import Told
 from opsicm.app.reproduce.table import NO_NUMBER, Compared, write_json
 from opsicm.app.terminal import err, out, stop_on_interrupt, working
 from opsicm.report.document import number
-from opsicm.run.runner import Progress as RunProgress
 
+_WORKERS: Final = 2  # each may need 1 GB
 CAPTION: Final = (
     "kind: input - the twin was told it, so that finding it again tests the instrument and not nature; calibrated - "
     "one parameter, the pipette's cone angle, was chosen for it; predicted - what physics and measuring chain made of "
@@ -31,8 +33,8 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
     planned = plan(experiments, short)
     for experiment, reason in planned.refused.items():
         err.print(f"{experiment}: not run: {escape(reason)}")
-    with stop_on_interrupt() as stop, _progress(planned.all) as progress:
-        made = run_all(planned, folder / "runs", stop, progress)
+    with stop_on_interrupt() as stop, _progress(planned.all) as told:
+        made = run_all(planned, folder / "runs", stop, told, min(_WORKERS, os.cpu_count() or 1))
         stopped = stop()
     if stopped:
         err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
@@ -75,27 +77,19 @@ def print_table(compared: Sequence[Compared]) -> None:
 
 
 @contextmanager
-def _progress(cases: Sequence[Case]) -> Iterator[Callable[[Case], Callable[[RunProgress], None]]]:
-    """A bar per experiment on standard error: its runs, and the time in the present one."""
+def _progress(cases: Sequence[Case]) -> Iterator[Told]:
+    """A bar per experiment on standard error: how many of its runs are done."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}"))
+    shares: dict[str, dict[str, float]] = {}
+    for case in cases:
+        shares.setdefault(case.experiment, {})[case.key] = 0.0
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-        total: dict[str, int] = {}
-        for case in cases:
-            total[case.experiment] = total.get(case.experiment, 0) + 1
-        tasks = {name: bars.add_task(name, total=count, shown="") for name, count in total.items()}
-        begun: dict[str, int] = {}
+        tasks = {name: bars.add_task(name, total=len(each), shown="") for name, each in shares.items()}
 
-        def begin(case: Case) -> Callable[[RunProgress], None]:
-            before = begun.get(case.experiment, 0)
-            begun[case.experiment] = before + 1
+        def told(case: Case, share: float) -> None:
+            mine = shares[case.experiment]
+            mine[case.key] = share
+            shown = f"{sum(value == 1.0 for value in mine.values())} of {len(mine)} runs; {case.label}"
+            bars.update(tasks[case.experiment], completed=sum(mine.values()), shown=shown)
 
-            def update(now: RunProgress) -> None:
-                share = 0.0 if not now.total_ns else min(1.0, now.t_ns / now.total_ns)
-                shown = f"{case.label}: {now.t_ns * 1e-9:.0f} s"
-                bars.update(tasks[case.experiment], completed=before + share, shown=shown)
-
-            return update
-
-        yield begin
-        for name, task in tasks.items():
-            bars.update(task, completed=total[name], shown="")
+        yield told

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from opsicm.app.reproduce.cases import Case, cases_of
 from opsicm.app.reproduce.paper import IDS
-from opsicm.app.reproduce.runs import Made, make
+from opsicm.app.reproduce.runs import Made, Told, make
 from opsicm.errors import BadInput, OpsicmError, Problem
-from opsicm.run.runner import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,11 @@ def plan(experiments: Sequence[str], short: bool) -> Plan:
 
 
 def run_all(
-    planned: Plan, folder: Path, stop: Callable[[], bool], progress: Callable[[Case], Callable[[Progress], None]]
+    planned: Plan, folder: Path, stop: Callable[[], bool], told: Told, workers: int = 1
 ) -> dict[str, list[Made]]:
-    """Make every run that `folder` does not hold; by experiment. Fewer than planned when `stop` was asked for."""
-    made: dict[str, list[Made]] = {experiment: [] for experiment in planned.cases}
-    for one in make(planned.all, folder, stop, progress):
-        made[one.case.experiment].append(one)
-    return made
+    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for."""
+    made = {one.case.key: one for one in make(planned.all, folder, stop, told, workers)}
+    return {
+        experiment: [made[case.key] for case in cases if case.key in made]
+        for experiment, cases in planned.cases.items()
+    }

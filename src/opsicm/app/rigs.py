@@ -15,7 +15,7 @@ from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
-from opsicm.physics.pipette import Pipette, geometric_resistance
+from opsicm.physics.pipette import Pipette
 from opsicm.physics.tip_field import approach_curve, distance_98
 from opsicm.preflight.prediction import RigNumbers
 from opsicm.protocol.experiment import Experiment
@@ -25,6 +25,7 @@ from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
 from opsicm.run.cell_track import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
+from opsicm.twin.circuit import TWO_ELECTRODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,11 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
     """What `check` needs of a rig: of a twin, the numbers it will run with."""
     _refuse_real(loaded)
     _refuse_unwired(loaded)
+    _refuse_driven(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
-    twin = numbers_of(loaded, specimen_parameters(experiment, loaded).values, pipette)
+    parameters = specimen_parameters(experiment, loaded).values
+    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
+    twin = numbers_of(loaded, parameters, pipette, fill)
     return RigNumbers(
         timing=twin.timing,
         current_noise=twin.current_noise,
@@ -119,7 +123,7 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         start_height=twin.start_height,
         resistance=twin.resistance,
         curve=approach_curve(pipette),
-        channels=2,
+        channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
     )
 
 
@@ -132,15 +136,16 @@ def prepare(
     """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
     _refuse_real(loaded)
     _refuse_unwired(loaded)
+    _refuse_driven(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
     said = experiment.experiment.twin.terms
     terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
     cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=terms)
-    rig = build_rig(loaded, cell, pipette, seed, on_advance)
-    kappa = float(parameters.electrolyte.conductivity(parameters.electrolyte.concentration))
-    resistance = geometric_resistance(pipette) / kappa
+    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
+    kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
+    rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept)
     stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
     facts = {
         "pipette": {
@@ -150,7 +155,8 @@ def prepare(
             "length_m": pipette.length,
             "bias_V": experiment.experiment.pipette.bias,
             "distance_98_m": distance_98(pipette),
-            "resistance_Ohm": resistance,
+            "fill_mol_m3": fill,
+            "resistance_Ohm": numbers_of(loaded, parameters, pipette, fill).resistance,
         },
         "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": cell.capacity},
         "set": {"name": leaves.name, "leaves": stated},
@@ -175,6 +181,20 @@ def _refuse_unwired(loaded: LoadedRig) -> None:
             if (value := getattr(channel, key)) != usual:
                 limit = f"a twin's channels come in SI as they are; {key} is {usual:g}"
                 problems.append(loaded.problem(("channels", k, key), value, limit, "leave it out"))
+    if problems:
+        raise BadInput(problems)
+
+
+def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
+    """With two electrodes nothing drives the specimen: a program that would is a mistake."""
+    if loaded.rig.wiring.grounding != TWO_ELECTRODE:
+        return
+    limit = "the rig's wiring is two_electrode: no specimen is at the potentiostat"
+    problems = [
+        experiment.problem(("cell", k), step.word, limit, "write open_circuit: {for_s: …}, or take a rig of three")
+        for k, step in enumerate(experiment.experiment.cell)
+        if step.word not in ("open_circuit", "rest")
+    ]
     if problems:
         raise BadInput(problems)
 

@@ -10,9 +10,7 @@ from opsicm.errors import Problem
 from opsicm.preflight.prediction import Prediction, RigNumbers
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.probe_program import Hop, Line
-from opsicm.protocol.record_policy import Record
 
-_SAMPLED: Final = {"pipette_current", "z"}
 _FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per look at 5 sigma
 
 
@@ -22,17 +20,7 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         *_command(loaded, rig, prediction),
         *_current(loaded, rig, prediction),
         *_hops(loaded, rig, prediction),
-        *_record(loaded),
     ]
-
-
-def _record(loaded: LoadedExperiment) -> Iterator[Problem]:
-    usual = Record()
-    for name in set(Record.model_fields) - _SAMPLED:
-        said = getattr(loaded.experiment.record, name)
-        if said != getattr(usual, name):
-            limit = f"this version does not sample {name}: it stands in the slow rows and the hop records"
-            yield loaded.problem(("record", name), said, limit, f"write {getattr(usual, name)} or leave it out")
 
 
 def _command(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:

@@ -95,8 +95,8 @@ class ProbeTrack:
             x = step.start[0] + along * (step.end[0] - step.start[0])
             y = step.start[1] + along * (step.end[1] - step.start[1])
         return HopPlan(
-            self.path, self.segment, self.hops, x, y, line, pixel, step.amplitude, step.fall_rate, step.setpoint,
-            self._approach, self._tip_potential, until_ns,
+            self.path, self.segment, self.hops, x, y, line, pixel, np.full(left, step.amplitude), step.fall_rate,
+            step.setpoint, self._approach, self._tip_potential, until_ns,
         )  # fmt: skip
 
     def dwell(self, step: Hop | Line, until_ns: int) -> HopPlan:

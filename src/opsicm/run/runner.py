@@ -240,7 +240,9 @@ class Runner:
 
     def _notice(self, current: float) -> None:
         """Remember the last two bulk currents and when they were read."""
-        self._currents = [*self._currents[-1:], (self._rig.clock.now_ns(), current)]
+        now = self._rig.clock.now_ns()
+        earlier = [seen for seen in self._currents if seen[0] < now]  # two looks at one instant tell no drift
+        self._currents = [*earlier[-1:], (now, current)]
 
     def _restless(self, step: Hop | Line) -> bool:
         """Whether the cell moves the bulk current so fast that a fall would stop for it and not for the surface."""

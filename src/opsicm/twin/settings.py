@@ -11,9 +11,11 @@ from opsicm.units import factor, suffix_of, to_si
 
 DEFAULTS: Final[dict[str, dict[str, float]]] = {
     "roles.amplifier.settings": {"range_nA": 10.0, "filter_kHz": 5.0, "output_V": 10.0},
-    "roles.potentiostat.settings": {"initial_V": 1.2},
+    "roles.potentiostat.settings": {
+        "initial_V": 1.2, "current_range_mA": 100.0, "potential_range_V": 5.0,
+    },
     "roles.scanner.settings": {"z_range_um": 20.0, "xy_range_um": 80.0, "lag_us": 200.0},
-    "roles.coarse_stage.settings": {},
+    "roles.coarse_stage.settings": {"speed_mm_s": 0.5, "backlash_um": 0.0, "step_um": 0.0},
     "roles.hop_controller.settings": {
         "settle_ms": 4.0, "reference_ms": 4.0, "withdraw_nm_per_ms": 400.0, "start_height_um": 3.0,
     },
@@ -25,6 +27,14 @@ SURFACES: Final[dict[str, dict[str, float]]] = {
 }
 _PER_ROOT_HERTZ: Final = "_fA_rtHz"
 _MAY_BE_ZERO: Final = {"lag_us", "rq_nm", "amplifier_fA_rtHz", "height_nm"}
+# Where a thousandth to a thousand times the usual makes no sense.
+_BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "initial_V": (-1.0, 5.0),
+    "pixels": (16.0, 2048.0),
+    "speed_mm_s": (1e-4, 20.0),
+    "backlash_um": (0.0, 100.0),
+    "step_um": (0.0, 10.0),
+}
 
 
 def settings(rig: LoadedRig, path: str) -> dict[str, float]:
@@ -72,11 +82,7 @@ def _checked(rig: LoadedRig, path: str, given: Mapping[str, object], known: Mapp
 
 def _bounds(key: str, usual: float) -> tuple[float, float]:
     """What a setting may be: a thousandth to a thousand times the usual, 0 too where nothing is a sensible amount."""
-    if key == "initial_V":
-        return -1.0, 5.0
-    if key == "pixels":
-        return 16.0, 2048.0
-    return (0.0 if key in _MAY_BE_ZERO else 1e-3 * usual), 1e3 * usual
+    return _BOUNDS.get(key, (0.0 if key in _MAY_BE_ZERO else 1e-3 * usual, 1e3 * usual))
 
 
 def _name(key: str) -> str:

@@ -19,7 +19,7 @@ def _records(**here: float) -> list[dict[str, object]]:
         name: Result(name, value, 0.001, units[name], "read from a run")
         for name, value in ((key.replace("__", "."), value) for key, value in here.items())
     }
-    return [one.record() for one in compare(found, ABSENT, IDS)]
+    return [one.record() for one in compare(found, ABSENT, {}, IDS)]
 
 
 def test_the_page_shows_what_the_table_says() -> None:
@@ -34,6 +34,16 @@ def test_the_page_shows_what_the_table_says() -> None:
     for experiment in IDS:
         assert f"## {experiment}: {TITLES[experiment]}" in text
     assert set(FIGURES) == set(IDS)
+
+
+def test_a_term_switched_off_is_judged_by_the_same_rule() -> None:
+    row = next(row for row in ROWS if row.id == "E2.swing_10")
+    whole, without = (Result(row.id, value, 0.01, "nA", "m") for value in (2.0, -0.05))
+    record = Compared(row, whole, {"ohmic off": without}).record()
+    assert record["without"] == {"ohmic off": {"here": -0.05, "u": 0.01, "verdict": "disagrees"}}
+    text = page([record], {})
+    assert "| row | all terms | ohmic off | unit |" in text
+    assert "| E2.swing_10 | 2.000 ± 0.010, same trend | -0.050 ± 0.010, disagrees | nA |" in text
 
 
 def test_reasons_are_of_rows() -> None:

@@ -48,7 +48,7 @@ def test_every_row_is_whole() -> None:
 
 def test_without_a_run_there_is_no_verdict_but_a_reason(tmp_path: Path) -> None:
     absent = {name: failed(name, "", "", "not run", "no file") for name in IDS}
-    compared = compare({}, absent, IDS)
+    compared = compare({}, absent, {}, IDS)
     write_json(compared, tmp_path / "t.json")
     records = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
     assert {record["id"].partition(".")[0] for record in records} == set(IDS)

@@ -74,7 +74,7 @@ def cases_of(experiment: str, short: bool) -> list[Case]:
         whole = experiment_from_text(yaml_text(changed), str(path))
         vary = whole.experiment.vary
         values = (tuple(zip(vary, each, strict=True)) for each in itertools.product(*vary.values()))
-        count = 1 if (experiment, variant) in FIRST_VALUE_ONLY else None
+        count = 1 if short and (experiment, variant) in FIRST_VALUE_ONLY else None
         repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
         for chosen, loaded in itertools.islice(zip(values, expanded(whole), strict=True), count):
             seeds = (None, *range(2, repeats + 1))

@@ -26,6 +26,6 @@ VARIANTS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "E5": {KAPPA_PROPORTIONAL: PROPORTIONAL, **SWITCHED_OFF},
     "E11": SWITCHED_OFF,
 }
-# These variants are about one signal, not about what the experiment varies: the first of the varied values is enough.
+# In the short form these variants show one signal, not what the experiment varies: the first of its values is enough.
 FIRST_VALUE_ONLY: Final = {("E2", KAPPA_PROPORTIONAL), *((e, term) for e in VARIANTS for term in SWITCHED_OFF)}
 REPEATS: Final = {"E9": 3}  # the paper's n

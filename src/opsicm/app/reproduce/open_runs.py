@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opsicm.analysis.result import Result
@@ -37,6 +37,10 @@ class Runs:
     def of(self, variant: str = AS_DECLARED) -> list[Analysed]:
         """The runs of a variant, in the order in which they were made."""
         return [run for run in self.all if run.case.variant == variant]
+
+    def taking(self, variant: str) -> Runs:
+        """These runs with those of `variant` in the place of the declared set's, and no others."""
+        return Runs(tuple(replace(run, case=replace(run.case, variant=AS_DECLARED)) for run in self.of(variant)))
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
     for experiment in IDS:
         rows = [record for record in records if record["id"].partition(".")[0] == experiment]
         if rows:
-            parts += ["", f"## {experiment}: {TITLES[experiment]}", "", *_rows(rows), *_misses(rows)]
+            parts += ["", f"## {experiment}: {TITLES[experiment]}", "", *_rows(rows), *_misses(rows), *_without(rows)]
             shown = [name for name in FIGURES[experiment] if name in pictures]
             parts += [line for name in shown for line in ("", f"![{experiment}, {name}]({pictures[name]})")]
     return "\n".join(parts) + "\n"
@@ -109,6 +109,24 @@ def _misses(rows: Iterable[Record]) -> list[str]:
         elif row["verdict"] == "disagrees" or (row["verdict"] == "same trend" and row["expected"] == "value"):
             lines.append(f"- **{row['id']}**. {REASONS.get(row['id'], 'Not explained yet.')} Method: {row['method']}.")
     return ["", *lines] if lines else []
+
+
+def _without(rows: Iterable[Record]) -> list[str]:
+    """The same rows with one term of the physics switched off at a time, so that one sees what makes each sign."""
+    known = [row for row in rows if row["without"]]
+    if not known:
+        return []
+    terms = list(known[0]["without"])
+    lines = ["", "With one term of the physics switched off:", ""]
+    lines += ["| row | all terms | " + " | ".join(terms) + " | unit |", "|---|" + "---:|" * (1 + len(terms)) + "---|"]
+    for row in known:
+        cells = [_judged(row), *(_judged(row["without"].get(term)) for term in terms)]
+        lines.append(f"| {row['id']} | " + " | ".join(cells) + f" | {row['unit']} |")
+    return lines
+
+
+def _judged(one: Record | None) -> str:
+    return "–" if one is None or one["here"] is None else f"{number(one['here'], one['u'])}, {one['verdict']}"
 
 
 def drift(now: Sequence[Record], kept: Sequence[Record]) -> list[str]:

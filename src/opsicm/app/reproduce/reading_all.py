@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from opsicm.analysis.result import Result, failed
-from opsicm.app.reproduce.declared import AS_DECLARED
+from opsicm.app.reproduce.declared import AS_DECLARED, SWITCHED_OFF
 from opsicm.app.reproduce.open_runs import Runs, opened
 from opsicm.app.reproduce.planning import Plan
 from opsicm.app.reproduce.readings.index import READERS
@@ -20,6 +20,7 @@ def read_all(
     """Read every experiment's runs and compare; `look` is shown each experiment's runs while they are open."""
     found: dict[str, Result] = {}
     absent: dict[str, Result] = {}
+    without: dict[str, dict[str, Result]] = {}
     for experiment in experiments:
         reason = planned.refused.get(experiment) or _why_not(made.get(experiment, []))
         absent[experiment] = failed(
@@ -29,8 +30,12 @@ def read_all(
             continue
         with opened(made[experiment]) as runs:
             found.update({result.name: result for result in READERS[experiment](runs)})
+            for term in SWITCHED_OFF:
+                if runs.of(term):
+                    for result in READERS[experiment](runs.taking(term)):
+                        without.setdefault(result.name, {})[term] = result
             look(experiment, runs)
-    return compare(found, absent, experiments)
+    return compare(found, absent, without, experiments)
 
 
 def _declared(one: Made) -> bool:

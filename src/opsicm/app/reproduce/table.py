@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,10 +19,14 @@ NO_NUMBER: Final = "no number"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A row of the paper beside ours; `found` has a value, or an outcome with its reason, and then no verdict."""
+    """A row of the paper beside ours; `found` has a value, or an outcome with its reason, and then no verdict.
+
+    `without` has what the same row becomes with a term of the physics switched off ("ohmic off").
+    """
 
     row: Row
     found: Result
+    without: Mapping[str, Result] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -30,6 +34,10 @@ class Compared:
         if self.found.value is None:
             return None
         return verdict(self.row.expected, self.found.value, self.found.u, self.row.paper, self.row.precision)
+
+    def judged(self, found: Result) -> Verdict | None:
+        """The rule's word on another number of this row."""
+        return replace(self, found=found).verdict
 
     @property
     def outcome(self) -> str:
@@ -52,17 +60,30 @@ class Compared:
             "kind": self.row.kind,
             "method": self.found.method or self.outcome,
             "outcome": self.outcome,
+            "without": {
+                term: {"here": other.value, "u": other.u, "verdict": self.judged(other)}
+                for term, other in self.without.items()
+                if other.value is not None
+            },
         }
 
 
-def compare(found: Mapping[str, Result], absent: Mapping[str, Result], wanted: Iterable[str]) -> list[Compared]:
+def compare(
+    found: Mapping[str, Result],
+    absent: Mapping[str, Result],
+    without: Mapping[str, Mapping[str, Result]],
+    wanted: Iterable[str],
+) -> list[Compared]:
     """Every row of the wanted experiments, in the paper's order.
 
-    `found` by row id; `absent` by experiment id, for what no reader gave a number for.
+    `found` by row id; `absent` by experiment id, for what no reader gave a number for; `without` by row id and term.
     """
     chosen = set(wanted)
     rows = [row for row in ROWS if row.experiment in chosen]
-    return [Compared(row, found[row.id] if row.id in found else absent[row.experiment]) for row in rows]
+    return [
+        Compared(row, found[row.id] if row.id in found else absent[row.experiment], without.get(row.id, {}))
+        for row in rows
+    ]
 
 
 def write_json(compared: Iterable[Compared], path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from opsicm.analysis.calibration import calibrate
 from opsicm.analysis.image_series import levelled_series
@@ -81,10 +82,7 @@ def _e1(runs: Runs) -> Named:
     chosen = runs.of()
     first = chosen[0].run.parameters["pipette"]["radius_m"]
     mine = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
-    curves = [
-        (f"{run.value('salt_M'):g} M", run.run.slow["pipette_bias"].values, run.run.slow["pipette_current"].values)
-        for run in mine
-    ]
+    curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in mine]
     salt = np.array([1e3 * float(run.value("salt_M")) for run in chosen])
     current = np.array([pipette_readings.current_at(run, 0.7) for run in chosen])
     try:
@@ -233,19 +231,22 @@ def _e11(runs: Runs) -> Named:
     yield from _made_of(runs, "What the signal is made of: towers (E11)", False)
 
 
+def _thinned(run: Analysed) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(bias, current) of a wire's sweep in about two hundred points."""
+    bias, current = pipette_readings.curve(run)
+    step = max(1, bias.size // 200)
+    return bias[::step], current[::step]
+
+
 def _e12(runs: Runs) -> Named:
-    swept = [run for run in runs.of() if float(np.ptp(run.run.slow["pipette_bias"].values)) > 0.1]
-    rest = [run for run in runs.of() if run not in swept]
-    curves = []
-    for run in swept:
-        radius = 1e9 * float(run.run.parameters["pipette"]["radius_m"])
-        curves.append((f"{radius:.3g} nm", run.run.slow["pipette_bias"].values, run.run.slow["pipette_current"].values))
-    t, i = np.empty(0), np.empty(0)
-    if rest:
-        t, i = rest[0].run.slow["t_ns"].values * 1e-9, rest[0].run.slow["pipette_current"].values
-    resistances = np.array([1.0 / pipette_readings.slope_of(run) for run in swept])
-    if curves:
-        yield "figures_s2_s3", calibration.pipettes_view(curves, resistances, t, i)
+    chosen = runs.of()
+    radius = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
+    order = np.argsort(radius)
+    curves = [(f"{1e9 * radius[k]:.3g} nm", *_thinned(chosen[k])) for k in order]
+    alike = np.flatnonzero(np.abs(radius - np.median(radius)) < 0.1 * np.median(radius))
+    resistances = np.array([1.0 / pipette_readings.slope_of(chosen[k]) for k in alike])
+    middle = chosen[int(np.argmin(np.abs(radius - np.median(radius))))]
+    yield "figures_s2_s3", calibration.pipettes_view(curves, resistances, *pipette_readings.held(middle))
 
 
 _VIEWS: Final[dict[str, Callable[[Runs], Named]]] = {

@@ -31,7 +31,7 @@ def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
             continue
         nx = int(pixel[rows].max()) + 1
         ny = _rows_per_pass(line[rows], hops["y"].values[rows])
-        for k in range(int(line[rows].max()) // ny + 1):
+        for k in np.unique(line[rows] // ny):
             mine = rows[(line[rows] // ny == k) & good[rows]]
             image = np.full((ny, nx), np.nan)
             image[line[mine] % ny, pixel[mine]] = height[mine]

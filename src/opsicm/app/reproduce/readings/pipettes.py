@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from opsicm.analysis.calibration import calibrate
@@ -13,6 +15,8 @@ from opsicm.errors import OutsideDomain
 
 _SALT = "salt_M"
 _AT = 0.7  # [V] where the paper reads the current
+_NEAR = 0.05  # [V]
+_SWEPT = 0.1  # [V] range of a bias that is swept
 
 
 def calibration(runs: Runs) -> list[Result]:
@@ -44,51 +48,68 @@ def calibration(runs: Runs) -> list[Result]:
 
 def pipettes(runs: Runs) -> list[Result]:
     """E12: conductance against aperture, spread of pipettes made alike, drift at constant bias."""
-    swept = [run for run in runs.of() if float(np.ptp(run.run.slow["pipette_bias"].values)) > 0.1]
-    held = [run for run in runs.of() if run not in swept]
+    chosen = runs.of()
+    radius = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
+    conductance = np.array([slope_of(run) for run in chosen])
     rows: list[Result] = []
-    if len(swept) >= 3:
-        radius = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in swept])
-        conductance = np.array([slope_of(run) for run in swept])
-        basis = np.column_stack((np.ones(radius.size), 1e9 * radius))
-        c, *_ = np.linalg.lstsq(basis, 1e9 * conductance, rcond=None)
-        rest = 1e9 * conductance - basis @ c
-        variance = float(rest @ rest) / max(radius.size - 2, 1)
-        u = float((np.linalg.inv(basis.T @ basis)[1, 1] * variance) ** 0.5)
+    if np.unique(radius).size >= 3:
+        slope, u = _line(1e9 * radius, 1e9 * conductance)
         said = f"{1e9 * radius.min():g}–{1e9 * radius.max():g} nm"
-        rows.append(reading("E12.size", float(c[1]), u, "nS/nm", f"line of dI/dV over the radius, {said}"))
-        alike = np.abs(radius - np.median(radius)) < 0.2 * np.median(radius)
-        if alike.sum() >= 3:
-            spread = 100.0 * float(np.std(1 / conductance[alike], ddof=1) / np.mean(1 / conductance[alike]))
-            u = spread / (2.0 * (alike.sum() - 1)) ** 0.5
-            method = f"standard deviation of the resistance, {int(alike.sum())} pipettes within 20 % of one radius"
-            rows.append(reading("E12.spread", spread, u, "%", method))
-    for run in held[:1]:
-        t, i = run.run.slow["t_ns"].values * 1e-9 / 3600.0, run.run.slow["pipette_current"].values
-        x = t - t.mean()
-        slope = float(x @ (i - i.mean()) / (x @ x))
-        rest = i - i.mean() - slope * x
-        u = float((rest @ rest / max(x.size - 2, 1) / (x @ x)) ** 0.5)
-        scale = 100.0 / abs(float(i.mean()))
-        rows.append(
-            reading("E12.drift", scale * slope, scale * u, "%/h", f"line through {x.size} rows, {np.ptp(t):.2g} h")
-        )
+        rows.append(reading("E12.size", slope, u, "nS/nm", f"line of dI/dV over the radius, {said}"))
+    alike = np.abs(radius - np.median(radius)) < 0.1 * np.median(radius)
+    if int(alike.sum()) >= 3:
+        resistance = 1.0 / conductance[alike]
+        spread = 100.0 * float(np.std(resistance, ddof=1) / np.mean(resistance))
+        u = spread / (2.0 * (resistance.size - 1.0)) ** 0.5
+        method = f"standard deviation of the resistance, {resistance.size} pipettes within 10 % of one radius"
+        rows.append(reading("E12.spread", spread, u, "%", method))
+    middle = chosen[int(np.argmin(np.abs(radius - np.median(radius))))]
+    t, i = held(middle)
+    if t.size >= 20:
+        slope, u = _line(t / 3600.0, i / abs(float(i.mean())))
+        method = f"line through {t.size} rows at constant bias, {np.ptp(t) / 60.0:.3g} min"
+        rows.append(reading("E12.drift", 100.0 * slope, 100.0 * u, "%/h", method))
     return rows
 
 
 def current_at(run: Analysed, volts: float) -> float:
-    """Pipette current [A] at a bias [V], by interpolation in the run's rows of the sweep."""
-    bias, current = _curve(run)
-    order = np.argsort(bias, kind="stable")
-    return float(np.interp(volts, bias[order], current[order]))
+    """Pipette current [A] at a bias [V]: a line through the readings of both directions within 50 mV."""
+    bias, current = curve(run)
+    near = np.abs(bias - volts) < _NEAR
+    slope, level = np.polyfit(bias[near], current[near], 1)
+    return float(slope * volts + level)
 
 
 def slope_of(run: Analysed) -> float:
     """dI/dV [S] over the whole sweep of the bias."""
-    bias, current = _curve(run)
+    bias, current = curve(run)
     return float(np.polyfit(bias, current, 1)[0])
 
 
-def _curve(run: Analysed) -> tuple[F64, F64]:
+def curve(run: Analysed) -> tuple[F64, F64]:
+    """(bias [V], current [A]) of the wire's sweep: means of about a millisecond of its samples."""
+    for segment in run.run.segments():
+        mean = run.run.decimated(segment)["mean"]
+        bias = mean.sel(channel="pipette_bias").values
+        if float(np.ptp(bias)) > _SWEPT:
+            return bias, mean.sel(channel="pipette_current").values
     slow = run.run.slow
     return slow["pipette_bias"].values, slow["pipette_current"].values
+
+
+def held(run: Analysed) -> tuple[F64, F64]:
+    """(time [s], current [A]) of the slow rows at the bias in which the run ends."""
+    slow = run.run.slow
+    bias = slow["pipette_bias"].values
+    other = np.flatnonzero(np.abs(bias - bias[-1]) > 1e-3)
+    first = int(other[-1]) + 1 if other.size else 0
+    return slow["t_ns"].values[first:] * 1e-9, slow["pipette_current"].values[first:]
+
+
+def _line(x: F64, y: F64) -> tuple[float, float]:
+    """Slope and its u; the scatter about the line counts as white."""
+    away = x - x.mean()
+    size = float(away @ away)
+    slope = float(away @ y) / size
+    rest = y - y.mean() - slope * away
+    return slope, math.sqrt(float(rest @ rest) / max(x.size - 2, 1) / size)

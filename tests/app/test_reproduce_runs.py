@@ -8,7 +8,7 @@ import pytest
 
 from opsicm.app.cli import main
 from opsicm.app.reproduce import cases as cases_module
-from opsicm.app.reproduce.cases import Case, cases_of, with_changes
+from opsicm.app.reproduce.cases import Case, cases_of, compensated, with_changes
 from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED
 from opsicm.app.reproduce.planning import chosen, plan, run_all
 from opsicm.app.reproduce.reading_all import read_all
@@ -77,6 +77,13 @@ def test_paths_into_an_experiment() -> None:
     assert data == {"cell": [{"sweep": {"rate_mV_s": 1}}]}
     with pytest.raises(BadInput, match=r"write it as cell\[0\]"):
         with_changes(data, {"cell[x]": 1})
+
+
+def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
+    data = {"cell": [{"sweep": {"from_V": 1}}, {"open_circuit": {"for_s": 1}}, {"hold": {"for_s": 1}}]}
+    changed = compensated(data, 97.0)
+    assert [next(iter(step.values())).get("ir_compensation_pct") for step in changed["cell"]] == [97.0, None, 97.0]
+    assert changed["envelope"] == {"cell_V": [-1.0, 2.0]}
 
 
 @pytest.mark.usefixtures("packaged")

@@ -25,8 +25,8 @@ def view(
 ) -> View:
     """I-V curves at several outside concentrations, and the current at one bias against the concentration.
 
-    `curves` (label, bias [V], current [A]) of one pipette; `salt` [mol/m³], `current` [A] (n,) of every pipette at the
-    bias `at` [V]; `lines` (label, salt, current, half width of the 95 % band [A]) as fitted.
+    `curves` (label, bias [V], current [A]) of one pipette; `salt` [mol/m³], `current` [A] (n,) at the bias `at`
+    [V] of every pipette, each over its own factor; `lines` (label, salt, current, half width of the 95 % band [A]) as fitted.
     """
     family = tuple(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
@@ -38,7 +38,12 @@ def view(
     points = Series(f"at {at:+g} V", 1e-3 * salt, 1e9 * current, "pipette", "points")
     panels = (
         Curves(_BIAS, _CURRENT, family, _SIGN),
-        Curves(Axis("salt outside", "M"), _CURRENT, (points, *fits), "line and its 95 % band"),
+        Curves(
+            Axis("salt outside", "M"),
+            _CURRENT,
+            (points, *fits),
+            "each pipette over its own factor; line and its 95 % band",
+        ),
     )
     return View("calibration", "Current against the salt outside", panels)
 

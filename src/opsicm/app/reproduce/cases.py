@@ -11,7 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED, FIRST_VALUE_ONLY, REPEATS, VARIANTS
+from opsicm.app.reproduce.declared import (
+    AS_DECLARED,
+    CALIBRATED,
+    COMPENSATION_PCT,
+    FIRST_VALUE_ONLY,
+    IR_COMPENSATED,
+    LONG_ONLY,
+    REPEATS,
+    VARIANTS,
+)
 from opsicm.app.rigs import load_rig
 from opsicm.errors import BadInput, Problem
 from opsicm.protocol.expansion import expanded
@@ -70,7 +79,11 @@ def cases_of(experiment: str, short: bool) -> list[Case]:
     document = read_yaml(path)
     cases = []
     for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
+        if short and (experiment, variant) in LONG_ONLY:
+            continue
         changed = with_changes(document.data, {**CALIBRATED, **changes})
+        if variant == IR_COMPENSATED:
+            changed = compensated(changed, COMPENSATION_PCT)
         whole = experiment_from_text(yaml_text(changed), str(path))
         vary = whole.experiment.vary
         values = (tuple(zip(vary, each, strict=True)) for each in itertools.product(*vary.values()))
@@ -91,6 +104,21 @@ def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
         for part in way:
             place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
         place[last] = value
+    return changed
+
+
+def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
+    """`data` with iR compensation in every step that controls a potential, and room for it in the envelope.
+
+    The potential held then lies below the program's by what the bath drops.
+    """
+    changed = copy.deepcopy(dict(data))
+    for step in changed["cell"]:
+        for word, said in step.items():
+            if word in ("sweep", "conditioning", "hold", "ladder"):
+                said["ir_compensation_pct"] = percent
+    low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
+    changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
     return changed
 
 

@@ -85,7 +85,10 @@ def _e1(runs: Runs) -> Named:
     curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in mine]
     salt = np.array([1e3 * float(run.value("salt_M")) for run in chosen])
     current = np.array([pipette_readings.current_at(run, 0.7) for run in chosen])
+    radii = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
+    number = np.unique(radii, return_inverse=True)[1].astype(np.int64)
     try:
+        current = current / calibrate(salt, current, pipette=number).factors[number]
         line = calibrate(salt, current)
     except OutsideDomain:
         return

@@ -9,6 +9,7 @@ from opsicm.analysis.branches import branches, time_at_charge
 from opsicm.analysis.hop_series import hop_series
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.transitions import transitions_from_height
+from opsicm.app.reproduce.declared import IR_COMPENSATED
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings.reading import F64, as_row, missing, over_runs, reading
 
@@ -30,6 +31,10 @@ def one_point(runs: Runs) -> list[Result]:
     else:
         rows.append(missing("E9.repeats", "the short form runs once; the long form three times"))
     rows.append(as_row("E9.ten_hops", "ten_hop_bulk_change", run))
+    others = [(one, _last_branch(one, "lithiation")) for one in runs.of(IR_COMPENSATED)]
+    rows += [as_row("E9.total_compensated", f"expansion_{name}", one) for one, name in others if name is not None]
+    if not others:
+        rows.append(missing("E9.total_compensated", "in the short form every E9 is compensated"))
     return rows
 
 

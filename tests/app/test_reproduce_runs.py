@@ -27,7 +27,7 @@ rig: twin/graphite
 pipette: {bias_V: 0.7}
 specimen: {loading_mg_cm2: 0.4}
 cell:
-  - open_circuit: {for_s: 5}
+  - open_circuit: {for_s: 12}
   - sweep: {from_V: 1.2, to_V: 0.0, rate_mV_s: 50}
 probe:
   - park: {height_um: 10}

@@ -26,7 +26,8 @@ def view(
     """I-V curves at several outside concentrations, and the current at one bias against the concentration.
 
     `curves` (label, bias [V], current [A]) of one pipette; `salt` [mol/m³], `current` [A] (n,) at the bias `at`
-    [V] of every pipette, each over its own factor; `lines` (label, salt, current, half width of the 95 % band [A]) as fitted.
+    [V] of every pipette, each over its own factor; `lines` (label, salt, current, half width of the 95 %
+    band [A]) as fitted.
     """
     family = tuple(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)

@@ -126,7 +126,7 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
 def test_a_circuit_turned_round_is_caught_before_it_gives_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world, "nodes", lambda cell, command: Nodes(0.0, -cell, -command))
+    monkeypatch.setattr(world, "nodes", lambda cell, command, *_: Nodes(0.0, -cell, -command))
     for one in _table(tmp_path / "runs").values():
         assert one.verdict is None
         assert "not run: E2, height_um 10: pipette current is" in one.outcome

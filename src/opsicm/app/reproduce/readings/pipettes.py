@@ -23,7 +23,7 @@ def calibration(runs: Runs) -> list[Result]:
     """E1: how straight the current at +0.7 V is in the salt outside, under both conductivities."""
     rows: list[Result] = []
     for variant, suffix in ((AS_DECLARED, ""), (KAPPA_PROPORTIONAL, "_proportional")):
-        chosen = runs.of(variant)
+        chosen = [run for run in runs.of(variant) if float(np.ptp(curve(run)[0])) > _SWEPT]
         c = np.array([1e3 * float(run.value(_SALT)) for run in chosen])
         current = np.array([current_at(run, _AT) for run in chosen])
         radii = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
@@ -49,7 +49,9 @@ def calibration(runs: Runs) -> list[Result]:
 
 def pipettes(runs: Runs) -> list[Result]:
     """E12: conductance against aperture, spread of pipettes made alike, drift at constant bias."""
-    chosen = runs.of()
+    chosen = [run for run in runs.of() if float(np.ptp(curve(run)[0])) > _SWEPT]
+    if not chosen:
+        return [missing("E12.size", "in no run was the wire's potential swept")]
     radius = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
     conductance = np.array([slope_of(run) for run in chosen])
     rows: list[Result] = []

@@ -81,6 +81,8 @@ def tower(runs: Runs) -> list[Result]:
         else:
             rows.append(reading(row, value, u, "A", method))
     rows.append(_reach(t, z, i, when))
+    if not all(np.any(np.abs(z - height) < _BAND) for height in (NEAR, FAR)):
+        return [*rows, missing("E11.traces", "the pipette was not both at 0.1 and at 2.6 mm")]
     swings = [float(np.ptp(i[np.abs(z - height) < _BAND])) for height in (NEAR, FAR)]
     noise = float(np.std(np.diff(i[np.abs(z - FAR) < _BAND]))) / 2.0**0.5
     method = "range of the rows within 0.05 mm of 2.6 mm less that of 0.1 mm, whole run"

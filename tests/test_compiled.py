@@ -23,8 +23,9 @@ settings = timing.settings(5e-7, 3e-5, 0.02, 5e-6)
 instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3e-13, 3e-10)
 moments, measured = np.zeros((1, 5), np.int64), np.full((1, 5), np.inf)
 counts = np.empty((20000, 2), np.int16)
-run_samples(start(0.0), Motion(0.0, 3e-9, 0), settings, instrument, Slice(3e-9, 3e-9, 0.0, 0.0), 20000, 0, 1, 1, 2**62,
-            approach_curve(Pipette()).packed, np.array([-3e-7]), moments, measured, counts)
+run_samples(start(0.0), Motion(0.0, 0.0, 3e-9, 0), settings, instrument, Slice(3e-9, 3e-9, 0.0, 0.0), 20000,
+            0, 1, 1, 2**62, approach_curve(Pipette()).packed, np.array([-3e-7]), np.array([5e-7]),
+            moments, measured, counts)
 print(measured[0, 2], sum(run_samples.stats.cache_hits.values()))
 """
 

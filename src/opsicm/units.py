@@ -27,6 +27,7 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
     "m2": (1.0, "m2"), "cm2": (1e-4, "m2"), "mm2": (1e-6, "m2"),
     "m2/s": (1.0, "m2/s"), "cm2/s": (1e-4, "m2/s"), "m/s": (1.0, "m/s"), "mm/s": (1e-3, "m/s"),
     "nm/ms": (1e-6, "m/s"), "um/s": (1e-6, "m/s"),
+    "nm/min": (1e-9 / 60.0, "m/s"), "ppm": (1e-6, "1"),
     "kg/m2": (1.0, "kg/m2"), "mg/cm2": (1e-2, "kg/m2"), "kg/m3": (1.0, "kg/m3"), "g/cm3": (1e3, "kg/m3"),
     "Pa s": (1.0, "Pa s"), "mPa s": (1e-3, "Pa s"), "K": (1.0, "K"), "F": (1.0, "F"), "pF": (1e-12, "F"),
     "F/m2": (1.0, "F/m2"), "uF/cm2": (1e-2, "F/m2"), "C/m2": (1.0, "C/m2"), "mC/m2": (1e-3, "C/m2"),
@@ -37,6 +38,7 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
 # The unit a key name ends in → the unit above. Longest endings first when read.
 KEY_SUFFIX: Final[dict[str, str]] = {
     "nm_per_ms": "nm/ms", "mA_cm2": "mA/cm2", "mg_cm2": "mg/cm2", "mV_s": "mV/s", "mm_s": "mm/s",
+    "nm_min": "nm/min", "uV": "uV", "pF": "pF", "ppm": "ppm",
     "kS_s": "kS/s", "cm2": "cm2", "pct": "%", "nm": "nm", "um": "um", "mm": "mm", "mV": "mV", "mA": "mA",
     "nA": "nA", "pA": "pA", "mAh": "mAh", "MOhm": "MOhm", "ms": "ms", "us": "us", "Hz": "Hz", "kHz": "kHz",
     "deg": "deg", "min": "min", "V": "V", "M": "M", "s": "s", "h": "h",

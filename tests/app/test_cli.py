@@ -81,7 +81,10 @@ BROKEN = {
     "empty": ("", "is empty"),
     "binary": ("\0\x01\x02", "broken.yaml"),
     "tag": ("title: !!python/object/apply:os.system ['touch hacked']\n", ":1: .*tag"),
-    "unknown_rig": (QUICK.replace("twin/graphite", "twin/gold"), r":3: rig is .*twin/gold.*presets are twin/graphite"),
+    "unknown_rig": (
+        QUICK.replace("twin/graphite", "twin/gold"),
+        r":3: rig is .*twin/gold.*presets are twin/calibration.*twin/graphite",
+    ),
     "crash": (QUICK.replace("fall_nm_per_ms: 30", "fall_nm_per_ms: 300"), r":9: .*fall_nm_per_ms is 300.*would touch"),
     "noise": (QUICK.replace("setpoint_pct: 2.0", "setpoint_pct: 0.05"), r":9: .*setpoint_pct is 0.05.*false stops"),
     "out_of_reach": (QUICK.replace("at_um: [0, 0]", "at_um: [0, 900]"), r":9: .*at_um is .*900.*reaches ±40 µm"),

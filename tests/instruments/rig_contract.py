@@ -15,7 +15,7 @@ def plan(hops: int, until_ns: int = 2**62, segment: int = 1) -> HopPlan:
     """A plan of `hops` hops at the origin."""
     zeros, numbers = np.zeros(hops), np.zeros(hops, np.int32)
     return HopPlan(
-        "probe[0]", segment, 0, zeros, zeros, numbers, numbers, 2e-6, 3e-5, 0.02, 5e-6, 0.7, until_ns
+        "probe[0]", segment, 0, zeros, zeros, numbers, numbers, np.full(hops, 2e-6), 3e-5, 0.02, 5e-6, 0.7, until_ns
     )  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opsicm.errors import BadInput, OutsideDomain
+from opsicm.instruments.cell_control import CellControl
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
@@ -23,8 +24,10 @@ from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
 from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
-from opsicm.run.cell_track import cut_offs
+from opsicm.run.cell_actions import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
+from opsicm.twin.circuit import TWO_ELECTRODE
+from opsicm.twin.history import live_through
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,11 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
     """What `check` needs of a rig: of a twin, the numbers it will run with."""
     _refuse_real(loaded)
     _refuse_unwired(loaded)
+    _refuse_driven(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
     parameters = specimen_parameters(experiment, loaded).values
-    twin = numbers_of(loaded, parameters, pipette)
+    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
+    twin = numbers_of(loaded, parameters, pipette, fill)
     return RigNumbers(
         timing=twin.timing,
         current_noise=twin.current_noise,
@@ -124,7 +129,7 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         resistance=twin.resistance,
         geometric_resistance=geometric_resistance(pipette),
         curve=approach_curve(pipette),
-        channels=2,
+        channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
         grounding=loaded.rig.wiring.grounding,
         cell=CellNumbers(parameters, _terms(experiment.experiment), initial_potential(loaded)),
     )
@@ -140,17 +145,24 @@ def prepare(
     loaded: LoadedRig,
     seed: int,
     on_advance: Callable[[int], None],
+    history: Sequence[Sequence[tuple[int, CellControl]]] = (),
 ) -> Prepared:
-    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
+    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet.
+
+    `history` is what runs before this one did to the specimen, as (nanosecond, control): a twin's lives through it.
+    """
     _refuse_real(loaded)
     _refuse_unwired(loaded)
+    _refuse_driven(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
     cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=_terms(experiment.experiment))
-    rig = build_rig(loaded, cell, pipette, seed, on_advance)
-    kappa = float(parameters.electrolyte.conductivity(parameters.electrolyte.concentration))
-    resistance = geometric_resistance(pipette) / kappa
+    for done in history:
+        live_through(cell, done)
+    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
+    kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
+    rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept)
     stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
     facts = {
         "pipette": {
@@ -160,7 +172,8 @@ def prepare(
             "length_m": pipette.length,
             "bias_V": experiment.experiment.pipette.bias,
             "distance_98_m": distance_98(pipette),
-            "resistance_Ohm": resistance,
+            "fill_mol_m3": fill,
+            "resistance_Ohm": numbers_of(loaded, parameters, pipette, fill).resistance,
         },
         "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": cell.capacity},
         "set": {"name": leaves.name, "leaves": stated},
@@ -185,6 +198,20 @@ def _refuse_unwired(loaded: LoadedRig) -> None:
             if (value := getattr(channel, key)) != usual:
                 limit = f"a twin's channels come in SI as they are; {key} is {usual:g}"
                 problems.append(loaded.problem(("channels", k, key), value, limit, "leave it out"))
+    if problems:
+        raise BadInput(problems)
+
+
+def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
+    """With two electrodes nothing drives the specimen: a program that would is a mistake."""
+    if loaded.rig.wiring.grounding != TWO_ELECTRODE:
+        return
+    limit = "the rig's wiring is two_electrode: no specimen is at the potentiostat"
+    problems = [
+        experiment.problem(("cell", k), step.word, limit, "write open_circuit: {for_s: …}, or take a rig of three")
+        for k, step in enumerate(experiment.experiment.cell)
+        if step.word not in ("open_circuit", "rest")
+    ]
     if problems:
         raise BadInput(problems)
 

@@ -22,7 +22,8 @@ from opsicm.instruments.hop import HopTiming
 class HopPlan:
     """Hops that together last at most about a second: the outer action of the probe.
 
-    `x`, `y` [m], `line`, `pixel` one per hop; `until_ns` ends the plan with the hop in flight even if hops are left.
+    `x`, `y` [m], `line`, `pixel` and `amplitude` [m], the withdrawal above that hop's stop, one per hop; `until_ns`
+    ends the plan with the hop in flight even if hops are left.
     A plan without hops dwells at the top, sampling, until `until_ns`. `tip_potential` [V vs Li/Li+] is what the wire
     should stand at: the controller records by how much it did not.
     """
@@ -34,7 +35,7 @@ class HopPlan:
     y: NDArray[np.float64]
     line: NDArray[np.int32]
     pixel: NDArray[np.int32]
-    amplitude: float
+    amplitude: NDArray[np.float64]
     fall_rate: float
     setpoint: float
     approach: float

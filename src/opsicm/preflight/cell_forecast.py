@@ -37,7 +37,6 @@ _CHUNK: Final = 60
 _MOST_ROWS: Final = 60_000
 _CURRENT_ROW: Final = 1.0 / 600.0  # of the capacity passes between two rows of a constant current
 _NEVER: Final = 1e9
-_NO_CAPACITY = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +102,9 @@ class _Player:
         self._longest = experiment.envelope.duration
         self._heights = np.array(heights)
         self._cell = Cell(numbers.parameters, initial_potential=numbers.initial_potential, terms=numbers.terms)
-        turns = turning_potentials(experiment.cell)
-        self._low, self._high = turns if turns is not None else _NO_CAPACITY
+        turns: tuple[float, float] | tuple[None, None] = turning_potentials(experiment.cell) or (None, None)
+        self._low: float | None = turns[0]
+        self._high: float | None = turns[1]
         self._reversible = self._reversible_capacity()
         self._soc_zero: float | None = None
         self._traces: list[Trace] = []

@@ -106,15 +106,13 @@ def _room(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPredic
     if step.at is None or step.at.after_each is None or step.count is None:
         return
     takes = step.count * hop.period
-    for index, where, rest in numbered(loaded.experiment.cell):
+    for _, where, rest in numbered(loaded.experiment.cell):
         room, key = _room_of(rest)
         if room is not None and takes > room:
-            limit = (
-                f"takes {takes:.0f} s ({step.count} hops of {hop.period * 1e3:.1f} ms) and {where} leaves {room:g} s"
-            )
+            hops = f"{step.count} hops of {hop.period * 1e3:.1f} ms"
+            limit = f"takes {takes:.0f} s at each rest ({hops}) and {where}.{rest.word}.{key} leaves {room:g} s"
             remedy = f"raise {key} to {math.ceil(takes * 1.05)} or more, or take fewer pixels"
-            at = ("cell", index, rest.word, key) if "." not in where else path
-            yield loaded.problem(at, room, limit, remedy)
+            yield loaded.problem(path, "", limit, remedy)
             return
 
 

@@ -74,16 +74,14 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
     )
     sampled = sum(window.end - window.start for window in windows if _samples(window.step))
     samples = round(sampled * 1e9 / rig.timing.dt_ns)
-    known = experiment.longest_duration
-    duration = known if known is not None and not cell.reason else None if cell.reason else cell.end
-    if duration is not None and cell.intervals:
-        duration = cell.end if known is None else min(known, cell.end)
+    # What a cut-off may end lasts as long as the forecast found; what was not forecast to its end, as its bounds say.
+    duration = experiment.longest_duration if cell.reason else cell.end
     return Prediction(
         duration,
         samples,
-        file_bytes(experiment, cell, windows, samples, sum(hop.hops for hop in hops), rig),
+        file_bytes(cell, windows, samples, sum(hop.hops for hop in hops), rig),
         far,
-        span(experiment, cell, rig),
+        span(experiment, cell, rig.grounding),
         hops,
         seen,
         tuple(windows),
@@ -95,7 +93,7 @@ def _samples(step: ProbeAction) -> bool:
     return isinstance(step, Hopping | PipetteSweep)
 
 
-def span(experiment: Experiment, cell: CellForecast, rig: RigNumbers) -> tuple[float, float]:
+def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[float, float]:
     """(lowest, highest) command [V] over the whole program, at every potential that the wire is told to take.
 
     Over the program's potentials and those that the forecast finds (iR compensation moves the actual potential beyond
@@ -108,7 +106,7 @@ def span(experiment: Experiment, cell: CellForecast, rig: RigNumbers) -> tuple[f
         found = [float(cell.potential.min()), float(cell.potential.max())] if cell.potential.size else []
         low, high = min([*potentials, *found]), max([*potentials, *found])
     wire = {experiment.pipette.bias, *_levels(experiment)}
-    spans = [command_span(level, low, high) for level in wire]
+    spans = [command_span(level, low, high, grounding) for level in wire]
     return min(first for first, _ in spans), max(last for _, last in spans)
 
 

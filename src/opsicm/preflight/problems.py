@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from opsicm.errors import BadInput, Problem
 from opsicm.preflight.hop_problems import hop_problems
@@ -12,11 +11,7 @@ from opsicm.preflight.rig_numbers import RigNumbers
 from opsicm.protocol.amplitude_map import amplitude_map
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.probe_program import Hopping, PipetteSweep, ProbeRepeat, Raster
-from opsicm.protocol.record_policy import Record
 from opsicm.protocol.refusal import path_text
-
-_SAMPLED: Final = {"pipette_current", "z"}
-_SHORTEST_SHARE: Final = 0.999  # of a step's time that counts as all of it
 
 
 def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> list[Problem]:
@@ -28,17 +23,7 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         *_wire(loaded, rig),
         *_maps(loaded),
         *_unfinished(loaded, prediction),
-        *_record(loaded),
     ]
-
-
-def _record(loaded: LoadedExperiment) -> Iterator[Problem]:
-    usual = Record()
-    for name in sorted(set(Record.model_fields) - _SAMPLED):
-        said = getattr(loaded.experiment.record, name)
-        if said != getattr(usual, name):
-            limit = f"this version does not sample {name}: it stands in the slow rows and the hop records"
-            yield loaded.problem(("record", name), said, limit, f"write {getattr(usual, name)} or leave it out")
 
 
 def _command(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
@@ -94,10 +79,11 @@ def _wire(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
         if isinstance(step, ProbeRepeat):
             continue
         if isinstance(step, PipetteSweep):
-            levels, key = (step.from_V, step.to_V), ("from_V",)
+            levels: tuple[float, ...] = (step.from_V, step.to_V)
+            key: tuple[str, ...] = ("from_V",)
         elif isinstance(step, Hopping) and step.modulation is not None:
-            levels, key = step.modulation.levels_V, ("levels_V",)
-            key = key if step.word == "modulate" else ("modulate", *key)  # type: ignore[assignment]
+            levels = step.modulation.levels_V
+            key = ("levels_V",) if step.word == "modulate" else ("modulate", "levels_V")
         else:
             continue
         largest = max(levels, key=abs)

@@ -10,16 +10,19 @@ Policy = Literal["full", "decimated", "off"]
 
 
 class Record(Frozen):
-    """One policy a channel. Heights are found again from the current and z alone, so these are kept in full."""
+    """One policy a channel. Heights are found again from the current and z alone, so these are kept in full.
+
+    The others stand in the slow rows and in every hop's record; they are sampled where an experiment asks for it.
+    """
 
     pipette_current: Policy = "full"
     z: Policy = "full"
-    z_command: Policy = "decimated"
-    pipette_bias: Policy = "decimated"
-    cell_potential: Policy = "decimated"
-    cell_current: Policy = "decimated"
-    x: Policy = "decimated"
-    y: Policy = "decimated"
+    z_command: Policy = "off"
+    pipette_bias: Policy = "off"
+    cell_potential: Policy = "off"
+    cell_current: Policy = "off"
+    x: Policy = "off"
+    y: Policy = "off"
 
     def policy(self, channel: str) -> Policy:
         """The policy of a channel by its name; a channel that no experiment can name is kept in full."""

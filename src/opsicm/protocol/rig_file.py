@@ -128,9 +128,13 @@ class RigChannel(Frozen):
 
 
 class Wiring(Frozen):
-    """How the grounds are joined, and the amplifier's external bias input (0: none)."""
+    """How the grounds are joined, what wire and reference are made of, and the amplifier's bias input (0: none).
+
+    Wire and reference are alike: `lithium`, `silver_chloride` with its own chloride, or an `anion` electrode.
+    """
 
     grounding: Annotated[Text, Field(examples=["common"])]
+    electrodes: Literal["lithium", "silver_chloride", "anion"] = "lithium"
     external_bias_mV_per_V: Annotated[Number, Field(ge=0, le=100_000)] = 0.0
 
 

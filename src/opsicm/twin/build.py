@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from opsicm.facts.channel import Channel, channel
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.rig import Rig
 from opsicm.physics.cell import Cell
 from opsicm.physics.cell_parameters import CellParameters
+from opsicm.physics.ion_current import conductance, junction_potential
 from opsicm.physics.noise import thermal_current_density
 from opsicm.physics.pipette import Pipette, geometric_resistance
-from opsicm.physics.surface import rough_surface
 from opsicm.physics.tip_field import approach_curve
 from opsicm.protocol.rig_file import LoadedRig
 from opsicm.twin import settings as twin_settings
@@ -30,9 +28,11 @@ from opsicm.twin.devices import (
 )
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.hop_loop import Instrument
-from opsicm.twin.world import Salt, Specimen, World
+from opsicm.twin.monitors import FULL_SCALE, Monitors
+from opsicm.twin.surfaces import specimen_of
+from opsicm.twin.travel import Travel
+from opsicm.twin.world import Salt, World
 
-_FULL_SCALE: Final = 32767
 _ONE_POLE: Final = math.pi / 2.0  # noise bandwidth of a one-pole low-pass over its corner frequency
 
 
@@ -40,22 +40,31 @@ def build_rig(
     loaded: LoadedRig,
     cell: Cell,
     pipette: Pipette,
+    fill: float,
     seed: int,
     on_advance: Callable[[int], None],
+    channels: Collection[str] = (),
 ) -> Rig:
     """The twin of a rig file round `cell` and `pipette`; `seed` decides every random number.
 
-    `on_advance` is told of every new present [ns]. Raises `BadInput` for a setting that no twin has.
+    `fill` [mol/m³] is the salt in the pipette, `on_advance` is told of every new present [ns], `channels` are those to
+    sample; pipette current and z are sampled whatever it says. Raises `BadInput` for a setting that no twin has.
     """
-    numbers = numbers_of(loaded, cell.parameters, pipette)
+    numbers = numbers_of(loaded, cell.parameters, pipette, fill)
     instrument = _instrument(numbers)
-    electrolyte = cell.parameters.electrolyte
-    # Filled with what the bath holds, as in the paper: E1, which varies the bath alone, brings a key of its own.
-    salt = Salt(electrolyte.conductivity, electrolyte.concentration, electrolyte.diffusion_potential)
-    world = World(cell, _specimen(loaded, seed), salt, geometric_resistance(pipette))
-    world.coarse_z = numbers.start_height  # where the operator has left the pipette
+    coarse = twin_settings.settings(loaded, "roles.coarse_stage.settings")
+    # The start height is where the operator has left the pipette.
+    travel = Travel(numbers.start_height, coarse["speed"], coarse["backlash"], coarse["step"])
+    world = World(
+        cell,
+        specimen_of(loaded, cell, pipette, seed),
+        _salt(loaded, cell.parameters, fill),
+        geometric_resistance(pipette),
+        travel,
+        loaded.rig.wiring.grounding,
+    )
     probe = Probe(world, instrument, approach_curve(pipette).packed, seed)
-    channels = _channels(instrument, numbers.filter_Hz)
+    monitors = Monitors(_monitored(loaded, numbers, channels), {}, seed)
     return Rig(
         name=loaded.rig.title,
         clock=TwinClock(world, on_advance),
@@ -63,8 +72,31 @@ def build_rig(
         potentiostat=TwinPotentiostat(world),
         scanner=TwinScanner(probe, (-numbers.z_reach, numbers.z_reach), (-numbers.xy_reach, numbers.xy_reach)),
         coarse_stage=TwinCoarseStage(probe),
-        hop_controller=TwinHopController(probe, numbers.timing, channels, numbers.start_height, on_advance),
+        hop_controller=TwinHopController(
+            probe, numbers.timing, _channels(instrument, numbers, channels), monitors, numbers.start_height, on_advance
+        ),
+        grounding=loaded.rig.wiring.grounding,
     )
+
+
+def _salt(loaded: LoadedRig, parameters: CellParameters, fill: float) -> Salt:
+    """What the electrodes make of two concentrations: U per unit of ln(c_in/c_ref)."""
+    e, electrodes = parameters.electrolyte, loaded.rig.wiring.electrodes
+    junction = float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, electrodes))
+    return Salt(e.kappa_table, fill, junction)
+
+
+def _monitored(loaded: LoadedRig, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
+    """The wanted channels that are not the fast loop's, each over the range of what it shows."""
+    potentiostat = twin_settings.settings(loaded, "roles.potentiostat.settings")
+    known = {
+        "pipette_bias": (max(map(abs, numbers.command_range)), "amplifier"),
+        "cell_potential": (potentiostat["potential_range"], "potentiostat"),
+        "cell_current": (potentiostat["current_range"], "potentiostat"),
+        "x": (numbers.xy_reach, "scanner"),
+        "y": (numbers.xy_reach, "scanner"),
+    }
+    return tuple(channel(name, reach / FULL_SCALE, source) for name, (reach, source) in known.items() if name in wanted)
 
 
 def initial_potential(loaded: LoadedRig) -> float:
@@ -88,14 +120,6 @@ def hop_timing(loaded: LoadedRig) -> tuple[HopTiming, float]:
         round(1e9 / loaded.rig.clock.rate),
     )
     return timing, hop["start_height"]
-
-
-def _specimen(loaded: LoadedRig, seed: int) -> Specimen:
-    kind, said = twin_settings.surface(loaded)
-    if kind == "flat":
-        return Specimen(np.zeros((2, 2)), 1.0)
-    heights = rough_surface(said["rq"], said["correlation"], said["size"], int(said["pixels"]), seed)
-    return Specimen(heights, said["size"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +148,15 @@ class Numbers:
         return self.scanner_lag + 1.0 / (2.0 * math.pi * self.filter_Hz)
 
 
-def numbers_of(loaded: LoadedRig, parameters: CellParameters, pipette: Pipette) -> Numbers:
+def numbers_of(loaded: LoadedRig, parameters: CellParameters, pipette: Pipette, fill: float) -> Numbers:
     """The numbers of a twin's rig file; raises `BadInput` for a setting that no twin has."""
     amplifier = twin_settings.settings(loaded, "roles.amplifier.settings")
     scanner = twin_settings.settings(loaded, "roles.scanner.settings")
     noise = twin_settings.settings(loaded, "world.noise")
     timing, start_height = hop_timing(loaded)
     electrolyte = parameters.electrolyte
-    kappa = float(electrolyte.conductivity(electrolyte.concentration))
-    resistance = geometric_resistance(pipette) / kappa
+    bath = electrolyte.concentration
+    resistance = 1.0 / float(conductance(geometric_resistance(pipette), electrolyte.conductivity, fill, bath))
     density = math.hypot(thermal_current_density(resistance, electrolyte.temperature), noise["amplifier"])
     reach = amplifier["output"] * loaded.rig.wiring.external_bias_mV_per_V * 1e-3
     return Numbers(
@@ -160,13 +184,17 @@ def _instrument(numbers: Numbers) -> Instrument:
         numbers.current_noise / math.sqrt(gain / (2.0 - gain)),
         numbers.height_noise,
         numbers.z_reach,
-        numbers.current_range / _FULL_SCALE,
-        numbers.z_reach / _FULL_SCALE,
+        numbers.current_range / FULL_SCALE,
+        numbers.z_reach / FULL_SCALE,
     )
 
 
-def _channels(instrument: Instrument, filter_Hz: float) -> tuple[Channel, ...]:
-    return (
-        channel("pipette_current", instrument.current_scale, "amplifier", filter_Hz=filter_Hz),
+def _channels(instrument: Instrument, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
+    """The fast loop's own channels."""
+    own = [
+        channel("pipette_current", instrument.current_scale, "amplifier", filter_Hz=numbers.filter_Hz),
         channel("z", instrument.height_scale, "scanner"),
-    )
+    ]
+    if "z_command" in wanted:
+        own.append(channel("z_command", instrument.height_scale, "hop controller"))
+    return tuple(own)

@@ -7,6 +7,10 @@ same table would agree with it, and the rig would not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+COMMON: Final = "common"
+TWO_ELECTRODE: Final = "two_electrode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +23,19 @@ class Nodes:
 
     @property
     def wire_against_reference(self) -> float:
-        """What drives the pipette current: the wire against the Li reference in the bath [V]."""
+        """What drives the pipette current: the wire against the reference electrode in the bath [V]."""
         return self.pipette_wire - self.reference
 
 
-def nodes(cell_potential: float, amplifier_command: float) -> Nodes:
-    """The nodes when the potentiostat keeps the specimen at ground and `cell_potential` against the reference [V].
+def nodes(cell_potential: float, amplifier_command: float, grounding: str = COMMON) -> Nodes:
+    """The nodes when the amplifier's headstage holds the wire at ground + `amplifier_command` [V].
 
-    The potentiostat's working electrode is its virtual ground: it pushes the solution, and the reference with it,
-    until specimen - reference = cell_potential. The amplifier's headstage holds the wire at ground + command.
-    Assumes common grounds and no current through the reference.
+    `common`: the potentiostat's working electrode is its virtual ground; it pushes the solution, and the reference
+    with it, until specimen - reference = `cell_potential` [V]. `two_electrode`: no potentiostat; the reference itself
+    is clamped to ground and the specimen floats at `cell_potential` above it. Assumes no current through the
+    reference that would polarise it.
     """
+    if grounding == TWO_ELECTRODE:
+        return Nodes(cell_potential, 0.0, amplifier_command)
     specimen = 0.0
     return Nodes(specimen, specimen - cell_potential, amplifier_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import OutsideDomain, Problem
-from opsicm.instruments.cell_control import CellControl, CellReading
+from opsicm.instruments.cell_control import CellControl, CellReading, OpenCircuit
 from opsicm.physics.approach import relative_current
 from opsicm.physics.noise import gaussian
+from opsicm.twin.circuit import TWO_ELECTRODE
 from opsicm.twin.hop_loop import Instrument
+from opsicm.twin.specimen import Footprint
 from opsicm.twin.world import CellMoment, World
 
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
@@ -45,12 +48,35 @@ class Probe:
         self.z_command = 0.0
         self.z = 0.0
         self.reads = 0
+        self._centre_ns: int | None = None
+        self._footprint: tuple[object, Footprint] | None = None
+
+    def lift_until(self, t_ns: int) -> None:
+        """Piezo to mid-range or higher at once, and to mid-range at `t_ns`: so a coarse motion never begins below."""
+        self.z = self.z_command = max(self.z, 0.0)
+        self._centre_ns = t_ns
+        self.follow()
+
+    def follow(self) -> None:
+        """Let the piezo go to mid-range if the coarse motion that it waited for is over."""
+        if self._centre_ns is not None and self.world.now_ns >= self._centre_ns:
+            self.z = self.z_command = 0.0
+            self._centre_ns = None
+
+    def footprint(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Footprint:
+        """What lies under points x, y [m]; the last answer is kept, for most plans hop where the one before did."""
+        specimen = self.world.specimen
+        asked = (specimen.version, x.tobytes(), y.tobytes())
+        if self._footprint is None or self._footprint[0] != asked:
+            self._footprint = (asked, specimen.footprint(x, y))
+        return self._footprint[1]
 
     def distance(self, moment: CellMoment) -> float:
         """True distance [m] from the aperture to the surface below it."""
+        self.follow()
         world = self.world
-        below = float(world.surface_height(np.array([world.x]), np.array([world.y]))[0])
-        return world.coarse_z + self.z - below - world.swelling(moment)
+        below = float(world.surface_now(self.footprint(np.array([world.x]), np.array([world.y])), moment.t_ns)[0])
+        return world.coarse_z(moment.t_ns) + self.z - below
 
     def true_current(self, moment: CellMoment) -> float:
         """Pipette current [A] without noise."""
@@ -103,6 +129,9 @@ class TwinPotentiostat:
         self._world = world
 
     def apply(self, control: CellControl, at_ns: int) -> None:
+        if self._world.grounding == TWO_ELECTRODE and not isinstance(control, OpenCircuit):
+            limit = "two_electrode: no specimen is connected to the potentiostat"
+            raise OutsideDomain(Problem("cell control", type(control).__name__, limit, "leave the cell open"))
         self._world.schedule(control, at_ns)
 
     def read(self) -> CellReading:
@@ -129,6 +158,7 @@ class TwinScanner:
         return self._xy_range
 
     def read_z(self) -> float:
+        self._probe.follow()
         return self._probe.z
 
     def safe(self) -> None:
@@ -136,15 +166,20 @@ class TwinScanner:
 
 
 class TwinCoarseStage:
-    """Stepping motor: at once and exact in this first form."""
+    """Stepping motor: speed, backlash, steps (`Travel`). The piezo is drawn up before the motor turns."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
 
-    def move_to(self, z: float, speed: float | None = None) -> int:  # noqa: ARG002 - at once
-        self._probe.world.coarse_z = z
-        self._probe.z = self._probe.z_command = 0.0
-        return self._probe.world.now_ns
+    def move_to(self, z: float, speed: float | None = None) -> int:
+        if speed is not None and not 0.0 < speed < math.inf:
+            limit = "a speed is above 0"
+            raise OutsideDomain(Problem("coarse speed", f"{speed * 1e3:g} mm/s", limit, "give metres per second"))
+        arrival = self._probe.world.move_coarse(z, speed)
+        self._probe.lift_until(arrival)
+        return arrival
 
     def position(self) -> float:
-        return self._probe.world.coarse_z
+        """What the motor's step counter says."""
+        world = self._probe.world
+        return world.coarse.motor(world.now_ns)

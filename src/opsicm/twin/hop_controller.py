@@ -14,10 +14,10 @@ from opsicm.facts.samples import SampleBlock
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.twin import hop_loop
-from opsicm.twin.circuit import nodes
 from opsicm.twin.devices import Probe
 from opsicm.twin.hop_loop import Motion, Slice, run_samples
-from opsicm.twin.world import World
+from opsicm.twin.monitors import Monitors
+from opsicm.twin.world import CellMoment, World
 
 _NEVER: Final = 2**62
 
@@ -30,18 +30,22 @@ class TwinHopController:
         probe: Probe,
         timing: HopTiming,
         channels: tuple[Channel, ...],
+        monitors: Monitors,
         start_height: float,
         on_advance: Callable[[int], None],
     ) -> None:
         self._probe = probe
         self._timing = timing
-        self._channels = channels
+        self._channels = (*channels, *monitors.channels)
+        self._columns = len(channels)  # of the loop itself
+        self._monitors = monitors
         self._start_height = start_height
         self._on_advance = on_advance
         self._segment = -1
         self._sample = 0
         self._state = start(0.0)
         self._filtered = 0.0
+        self._speed = 0.0
         self.closest_gap = np.inf
 
     @property
@@ -63,6 +67,7 @@ class TwinHopController:
 
     def safe(self) -> None:
         """Withdraw by the start height, at once, as far as the scanner goes."""
+        self._probe.follow()
         self._probe.z = min(self._probe.z + self._start_height, self._probe.instrument.z_reach)
         self._probe.z_command = self._probe.z
         self._segment = -1
@@ -70,11 +75,13 @@ class TwinHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; the world moves with it."""
         world = self._probe.world
-        settings = self._timing.settings(plan.amplitude, plan.fall_rate, plan.setpoint, plan.approach)
+        settings = self._settings(plan)
+        self._probe.follow()
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
+        elif self._state.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
+            self._state = start(self._probe.z_command)
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
-        surface = world.surface_height(plan.x, plan.y) - world.coarse_z
         log = _HopLog(plan, self._sample)
         blocks: list[SampleBlock] = []
         last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
@@ -82,16 +89,23 @@ class TwinHopController:
         while not finished:
             if stop():
                 last_start = min(last_start, self._sample)
-            finished = self._run_slice(plan, settings, surface, log, blocks, last_start)
+            finished = self._run_slice(plan, settings, log, blocks, last_start)
         if log.finished:
             self.closest_gap = min(self.closest_gap, float(log.measured[: log.finished, hop_loop.GAP_MIN].min()))
             world.x, world.y = float(plan.x[log.finished - 1]), float(plan.y[log.finished - 1])
         self._on_advance(world.now_ns)
         return PlanOutcome(blocks, log.records(self._timing.dt_ns))
 
+    def _settings(self, plan: HopPlan) -> HopSettings:
+        # A dwell does not step: any amplitude does. Both ends are asked, so that a bad one anywhere is refused.
+        amplitudes = plan.amplitude if plan.amplitude.size else np.array([plan.approach])
+        smallest, largest = (float(f(amplitudes)) for f in (np.min, np.max))
+        self._timing.settings(smallest, plan.fall_rate, plan.setpoint, plan.approach)
+        return self._timing.settings(largest, plan.fall_rate, plan.setpoint, plan.approach)
+
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0
-        self._state = start(self._probe.z_command)
+        self._state, self._speed = start(self._probe.z_command), 0.0
         world = self._probe.world
         self._filtered = self._probe.true_current(world.moment(world.now_ns))
 
@@ -99,7 +113,6 @@ class TwinHopController:
         self,
         plan: HopPlan,
         settings: HopSettings,
-        surface: NDArray[np.float64],
         log: _HopLog,
         blocks: list[SampleBlock],
         last_start: int,
@@ -111,11 +124,12 @@ class TwinHopController:
         count = max(1, -(-(end - world.now_ns) // dt_ns))
         t0 = world.now_ns
         a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
-        now = Slice(world.bulk_current(a), world.bulk_current(b), world.swelling(a), world.swelling(b))
-        counts = np.empty((count, 2), np.int16)
+        surface, rise, rise_end = self._surface(log, a.t_ns, b.t_ns)
+        now = Slice(world.bulk_current(a), world.bulk_current(b), rise, rise_end)
+        counts = np.empty((count, self._columns), np.int16)
         self._state, motion, taken, *clipped = run_samples(
             self._state,
-            Motion(probe.z, self._filtered, log.finished),
+            Motion(probe.z, self._speed, self._filtered, log.finished),
             settings,
             probe.instrument,
             now,
@@ -126,16 +140,21 @@ class TwinHopController:
             _NEVER if dwelling else last_start,
             probe.curve,
             surface,
+            plan.amplitude,
             log.moments,
             log.measured,
             counts,
         )
-        quality = np.array([Quality.SATURATED if count else Quality.GOOD for count in clipped], np.uint8)
-        blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
-        log.passed(t0, a.potential, a.current, nodes(a.potential, world.command(t0)).wire_against_reference)
+        quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
+        quality[: len(clipped)] = [Quality.SATURATED if count else Quality.GOOD for count in clipped]
+        log.passed(t0, a.potential, a.current, world.wire(a))
         t1 = t0 + taken * dt_ns
+        c = world.moment(t1)
+        if self._monitors.channels:
+            counts, quality = self._with_monitors(counts[:taken], quality, a, c, log)
+        blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
         self._sample += taken
-        probe.z, self._filtered, log.finished = motion
+        probe.z, self._speed, self._filtered, log.finished = motion
         probe.z_command = self._state.z_command
         world.now_ns = t1
         if not dwelling:
@@ -143,9 +162,46 @@ class TwinHopController:
         else:
             hop_over = t1 >= plan.until_ns or last_start <= self._sample
         if hop_over:
-            c = world.moment(t1)
-            log.passed(t1, c.potential, c.current, nodes(c.potential, world.command(t1)).wire_against_reference)
+            log.passed(t1, c.potential, c.current, world.wire(c))
         return hop_over
+
+    def _surface(self, log: _HopLog, begin_ns: int, end_ns: int) -> tuple[NDArray[np.float64], float, float]:
+        """(surface under each hop [m], rise at the slice's two ends [m]) against the scanner's zero.
+
+        The rise is that under the hop in flight, coarse motion included; another hop of the plan may rise otherwise,
+        which within one slice comes to less than its share of a step of the cell (0.1 s or 1 mV).
+        """
+        world, plan = self._probe.world, log.plan
+        coarse = world.coarse_z(begin_ns), world.coarse_z(end_ns)
+        if not plan.x.size:
+            return plan.x, -coarse[0], -coarse[1]
+        one = log.one_place
+        footprint = self._probe.footprint(plan.x[:1], plan.y[:1]) if one else self._probe.footprint(plan.x, plan.y)
+        begin, end = world.surface_now(footprint, begin_ns), world.surface_now(footprint, end_ns)
+        hop = 0 if one else log.finished
+        surface = np.full(plan.x.size, begin[0]) if one else begin
+        return surface, -coarse[0], float(end[hop] - begin[hop]) - coarse[1]
+
+    def _with_monitors(
+        self, counts: NDArray[np.int16], quality: NDArray[np.uint8], a: CellMoment, b: CellMoment, log: _HopLog
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """The loop's samples between moments `a` and `b`, with the other channels beside them."""
+        world, plan, wanted = self._probe.world, log.plan, self._monitors.names
+        together = np.empty((counts.shape[0], len(self._channels)), np.int16)
+        together[:, : self._columns] = counts
+        ends = {
+            "pipette_bias": (world.command(a.t_ns), world.command(b.t_ns)),
+            "cell_potential": (a.potential, b.potential),
+            "cell_current": (a.current, b.current),
+            "x": (world.x, world.x),
+            "y": (world.y, world.y),
+        }
+        paths = {}
+        if plan.x.size and wanted & {"x", "y"}:
+            at = log.hop_of(self._sample + np.arange(counts.shape[0]))
+            paths = {"x": plan.x[at], "y": plan.y[at]}
+        beside = self._monitors.fill(together[:, self._columns :], ends, paths, plan.segment, self._sample)
+        return together, np.concatenate([quality, beside])
 
 
 class _HopLog:
@@ -154,6 +210,7 @@ class _HopLog:
     def __init__(self, plan: HopPlan, first_sample: int) -> None:
         n = plan.x.size
         self.plan = plan
+        self.one_place = bool(n and np.ptp(plan.x) == 0.0 == np.ptp(plan.y))
         self.finished = 0
         self.moments = np.full((n, 5), -1, np.int64)
         if n:
@@ -165,6 +222,11 @@ class _HopLog:
     def passed(self, t_ns: int, potential: float, current: float, tip_potential: float) -> None:
         """The cell at the end of a slice."""
         self._knots.append((t_ns, potential, current, tip_potential - self.plan.tip_potential))
+
+    def hop_of(self, samples: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The hop in the plan to which each sample belongs."""
+        starts = self.moments[:, hop_loop.START]
+        return np.searchsorted(starts[starts >= 0], samples, side="right") - 1
 
     def records(self, dt_ns: int) -> NDArray[Any]:
         """One record per finished hop."""

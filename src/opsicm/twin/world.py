@@ -1,12 +1,14 @@
 """The world: what is true. One cell, one pipette, one surface, one time; the devices only look at it.
 
 The cell is integrated in steps of at most 0.1 s or 1 mV; between two steps everything is read by linear
-interpolation, so that a sample at any nanosecond has one value however the runner asks for it.
+interpolation, so that a sample at any nanosecond has one value however the runner asks for it. What the probe does
+never changes those steps: the height of a moving pipette is resolved between them (`_Way`).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,20 +17,21 @@ from numpy.typing import NDArray
 
 from opsicm.instruments.cell_control import CellControl, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.physics.cell import Cell
-from opsicm.physics.ion_current import Curve
-from opsicm.physics.ion_current import conductance as pipette_conductance
-from opsicm.physics.surface import height_at
-from opsicm.twin.circuit import nodes
+from opsicm.physics.ion_current import conductance_from_table
+from opsicm.twin.circuit import COMMON, nodes
+from opsicm.twin.specimen import Footprint, Specimen
+from opsicm.twin.travel import Travel
 
 _LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
 _LARGEST_STEP: Final = 1e-3  # [V]
 _AFTER_A_CHANGE: Final = 1e-3  # [s] a control that has just changed is resolved this finely once
+_LONGEST_WAY: Final = 25e-6  # [m] that the coarse stage may travel in a step: the bath's layers are some 100 µm thick
 _SETPOINT_WORD: Final = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
 
 
 @dataclass(frozen=True, slots=True)
-class CellMoment:
-    """The cell at one instant, as far as anything outside it can see."""
+class _Seen:
+    """The cell at one instant, wherever the pipette is."""
 
     t_ns: int
     potential: float  # [V] specimen against the reference, actual
@@ -36,40 +39,71 @@ class CellMoment:
     charge: float  # [C] since the start
     set_point: float  # [V] NaN unless a potential is controlled
     expansion: float  # [m] rise of the mean surface since stoichiometry 0
+
+
+@dataclass(frozen=True, slots=True)
+class CellMoment(_Seen):
+    """The cell at one instant, as far as anything outside it can see."""
+
     conductance: float  # [S] of the pipette far from the surface, at its height
     offset: float  # [V] what opposes the wire's potential: ohmic drop from pipette to reference, junction
 
 
 @dataclass(frozen=True, slots=True)
-class Specimen:
-    """The surface before swelling: heights [m] on a periodic square of side `size` [m]."""
+class Salt:
+    """What the pipette's current needs of the salt: kappa(c) [S/m] as a table, c inside [mol/m³], and U [V].
 
-    heights: NDArray[np.float64]
-    size: float
+    Bath and fill make a reversal potential U ln(c_in/c_ref) between two equal electrodes: `junction` is that U, which
+    depends on what the electrodes are (`physics.ion_current.junction_potential`).
+    """
 
-    def height(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Heights [m] at points x, y [m]."""
-        return height_at(self.heights, self.size, x, y)
+    kappa_table: NDArray[np.float64]
+    inside: float
+    junction: float
 
 
 @dataclass(frozen=True, slots=True)
-class Salt:
-    """What the pipette's conductance needs of the electrolyte: kappa(c), the concentration inside, U_d."""
+class _Way:
+    """Conductance [S] and opposing potential [V] of the pipette at instants [ns] of one cell step, straight between."""
 
-    conductivity: Curve
-    inside: float
-    junction_coefficient: float
+    t_ns: tuple[int, ...]
+    conductance: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def at(self, t_ns: int) -> tuple[float, float]:
+        """(conductance, offset) at `t_ns`; the last stretch goes on beyond the step's end."""
+        times = self.t_ns
+        if len(times) == 1:
+            return self.conductance[0], self.offset[0]
+        k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
+        w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
+        g, v = self.conductance, self.offset
+        return g[k - 1] + w * (g[k] - g[k - 1]), v[k - 1] + w * (v[k] - v[k - 1])
+
+    def after(self, t_ns: int) -> int:
+        """The next instant at which a stretch ends."""
+        k = bisect_right(self.t_ns, t_ns)
+        return self.t_ns[min(k, len(self.t_ns) - 1)]
 
 
 class World:
     """Cell, pipette, specimen and time. `geometric_resistance` [1/m] is R·kappa of the pipette far from anything."""
 
-    def __init__(self, cell: Cell, specimen: Specimen, salt: Salt, geometric_resistance: float) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        specimen: Specimen,
+        salt: Salt,
+        geometric_resistance: float,
+        coarse: Travel,
+        grounding: str = COMMON,
+    ) -> None:
         self.cell = cell
         self.salt = salt
         self.specimen = specimen
         self.geometric_resistance = geometric_resistance
-        self.coarse_z = 0.0
+        self.coarse = coarse
+        self.grounding = grounding
         self.x = 0.0
         self.y = 0.0
         self.now_ns = 0
@@ -77,19 +111,21 @@ class World:
         self.cut_off = False
         self._waiting: tuple[CellControl, int] | None = None
         self._command = (0.0, 0.0, 0)
-        self._reference_expansion = cell.expansion
         cell.set_open_circuit()
-        self._before = self._after = self._moment(0)
+        self._before = self._after = self._seen(0)
+        self._rise = (specimen.advance(1e-9, cell),) * 2  # [m] of every patch at both ends of the step
+        self._known: tuple[int, dict[float, tuple[float, float]]] = (-1, {})
+        conductance, offset = self._pipette_at(self.coarse_z(0))
+        self._way = _Way((0,), (conductance,), (offset,))
 
     # -- what devices ask -------------------------------------------------------------------------------------------
 
     def moment(self, t_ns: int) -> CellMoment:
         """The cell at `t_ns`, which must lie in the step just taken."""
         a, b = self._before, self._after
-        if b.t_ns == a.t_ns:
-            return b
-        w = (t_ns - a.t_ns) / (b.t_ns - a.t_ns)
-        mix = (getattr(a, f) + w * (getattr(b, f) - getattr(a, f)) for f in _MIXED)
+        w = (t_ns - a.t_ns) / (b.t_ns - a.t_ns) if b.t_ns > a.t_ns else 1.0
+        mix = [getattr(a, f) + w * (getattr(b, f) - getattr(a, f)) for f in _MIXED]
+        mix += self._way.at(t_ns)
         return CellMoment(t_ns, *mix)
 
     def command(self, t_ns: int) -> float:
@@ -103,16 +139,43 @@ class World:
 
     def bulk_current(self, moment: CellMoment) -> float:
         """Pipette current [A] far from the surface at that moment, with the command of that moment."""
-        wire = nodes(moment.potential, self.command(moment.t_ns)).wire_against_reference
-        return moment.conductance * (wire - moment.offset)
+        return moment.conductance * (self.wire(moment) - moment.offset)
+
+    def wire(self, moment: CellMoment) -> float:
+        """The wire in the pipette against the reference [V] at that moment, with the command of that moment."""
+        return nodes(moment.potential, self.command(moment.t_ns), self.grounding).wire_against_reference
 
     def surface_height(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Heights [m] at x, y [m] as at the first instant; swelling since then comes on top (`swelling`)."""
-        return self.specimen.height(x, y)
+        """Heights [m] at x, y [m] as the tip would have read them at the first instant."""
+        return self.specimen.footprint(x, y).rest
 
-    def swelling(self, moment: CellMoment) -> float:
-        """[m] by which the whole surface has risen since the run started."""
-        return moment.expansion - self._reference_expansion
+    def surface_now(self, footprint: Footprint, t_ns: int) -> NDArray[np.float64]:
+        """Heights [m, n] under a footprint at `t_ns`, which must lie in the step just taken."""
+        a, b = self._before.t_ns, self._after.t_ns
+        w = (t_ns - a) / (b - a) if b > a else 1.0
+        return footprint.height(self._rise[0] + w * (self._rise[1] - self._rise[0]))
+
+    def coarse_z(self, t_ns: int) -> float:
+        """True height [m] of the scanner's zero at `t_ns`: what the coarse stage makes of its motor's position."""
+        return self.coarse.carriage(t_ns)
+
+    def move_coarse(self, target: float, speed: float | None) -> int:
+        """Begin to drive the coarse stage to `target` [m]; returns when it will be there [ns]."""
+        now, end = self.now_ns, self._after.t_ns
+        left = self._way.at(now)
+        arrival = self.coarse.begin(target, speed, now)
+        # The cell's step under way is kept, and only its end is still known at other heights: what was seen at the
+        # height that the pipette leaves fades out until then.
+        times = self._stops(now, end)
+        there = [self._pipette_at(self.coarse_z(t)) for t in times]
+        fade = [(end - t) / (end - now) if end > now else 0.0 for t in times]
+        miss = left[0] - there[0][0], left[1] - there[0][1]
+        self._way = _Way(
+            times,
+            tuple(g + f * miss[0] for (g, _), f in zip(there, fade, strict=True)),
+            tuple(v + f * miss[1] for (_, v), f in zip(there, fade, strict=True)),
+        )
+        return arrival
 
     def schedule(self, control: CellControl, at_ns: int) -> None:
         """Let the cell hold `control` from `at_ns` on."""
@@ -139,10 +202,10 @@ class World:
         self.now_ns = t_ns
 
     def step_end(self) -> int:
-        """Where the step ends that holds the present moment [ns]; takes the next one if none does."""
+        """Until when [ns] everything goes straight on from the present moment; takes the next step if none holds it."""
         if self._after.t_ns <= self.now_ns:
             self.take_step()
-        return self._after.t_ns
+        return self._way.after(self.now_ns)
 
     def take_step(self) -> None:
         """One cell step from where the last one ended, never past a waiting control."""
@@ -155,10 +218,30 @@ class World:
         end = begin + round(length * 1e9)
         if self._waiting is not None:
             end = min(end, max(self._waiting[1], begin + 1))
-        self._before = self._moment(begin)
+        times = self._stops(begin, end)
+        heights = [self.coarse_z(t) for t in times]
+        self._before = self._seen(begin)
+        first = self._pipette_over(heights)
         self.cell.advance((end - begin) * 1e-9)
-        self._after = self._moment(end)
+        self._after = self._seen(end)
+        self._rise = (self._rise[1], self.specimen.advance((end - begin) * 1e-9, self.cell))
+        last = self._pipette_over(heights)
+        share = [(t - begin) / (end - begin) for t in times]
+        mixed = [
+            (a[0] + w * (b[0] - a[0]), a[1] + w * (b[1] - a[1])) for a, b, w in zip(first, last, share, strict=True)
+        ]
+        self._way = _Way(times, tuple(g for g, _ in mixed), tuple(v for _, v in mixed))
         self._watch_cut_off()
+
+    def _stops(self, begin: int, end: int) -> tuple[int, ...]:
+        """Instants from `begin` to `end` between which the pipette's height goes straight, and not far."""
+        stops = [begin]
+        while stops[-1] < end and self.coarse.moving(stops[-1]):
+            leap = round(_LONGEST_WAY / self.coarse.rate() * 1e9) + 1
+            stops.append(min(end, stops[-1] + leap, self.coarse.next_bend(stops[-1])))
+        if stops[-1] < end:
+            stops.append(end)
+        return tuple(stops)
 
     def _step_length(self) -> float:
         slope = abs(self.control.slope) if isinstance(self.control, PotentialRamp) else 0.0
@@ -185,32 +268,31 @@ class World:
             self.cut_off = True
             self.cell.set_open_circuit()
 
-    def _moment(self, t_ns: int) -> CellMoment:
+    def _seen(self, t_ns: int) -> _Seen:
         cell = self.cell
-        conductance, offset = self._pipette_at(self.coarse_z)
-        potential_controlled = isinstance(self.control, PotentialRamp)
-        return CellMoment(
-            t_ns,
-            cell.potential,
-            cell.current,
-            cell.charge,
-            cell.set_point if potential_controlled else math.nan,
-            cell.expansion,
-            conductance,
-            offset,
-        )
+        set_point = cell.set_point if isinstance(self.control, PotentialRamp) else math.nan
+        return _Seen(t_ns, cell.potential, cell.current, cell.charge, set_point, cell.expansion)
+
+    def _pipette_over(self, heights: list[float]) -> list[tuple[float, float]]:
+        """(conductance, opposing potential) at each height now; what is known of this instant is not asked again."""
+        if self._known[0] != self._after.t_ns:
+            self._known = (self._after.t_ns, {})
+        known = self._known[1]
+        for z in heights:
+            if z not in known:
+                known[z] = self._pipette_at(z)
+        return [known[z] for z in heights]
 
     def _pipette_at(self, z: float) -> tuple[float, float]:
         """(conductance [S], opposing potential [V]) of the pipette at height z [m] above the mean surface.
 
         The height is the coarse one: over the few micrometres of a hop the bath changes by less than the noise.
         """
-        cell, salt = self.cell, self.salt
-        conductance = pipette_conductance(
-            self.geometric_resistance, salt.conductivity, salt.inside, cell.concentration(z)
-        )
-        junction = salt.junction_coefficient * math.log(salt.inside / cell.concentration_at_reference)
-        return float(conductance), float(cell.ohmic_drop(z)) + junction
+        cell, salt, z = self.cell, self.salt, max(z, 0.0)
+        outside = float(cell.concentration(z))
+        conductance = conductance_from_table(self.geometric_resistance, salt.kappa_table, salt.inside, outside)
+        junction = salt.junction * math.log(salt.inside / cell.concentration_at_reference)
+        return conductance, float(cell.ohmic_drop(z)) + junction
 
 
-_MIXED = ("potential", "current", "charge", "set_point", "expansion", "conductance", "offset")
+_MIXED = ("potential", "current", "charge", "set_point", "expansion")

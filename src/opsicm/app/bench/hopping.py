@@ -40,8 +40,8 @@ def loop(hops: int) -> tuple[NDArray[np.int64], int]:
     now = Slice(_BULK, _BULK, 0.0, 0.0)
     surface = np.full(hops, _SURFACE)
     _, _, taken, *_ = run_samples(
-        start(0.0), Motion(0.0, _BULK, 0), settings, _INSTRUMENT, now, counts.shape[0], 0, 1, _SEED, 2**62,
-        _CURVE.packed, surface, moments, measured, counts,
+        start(0.0), Motion(0.0, 0.0, _BULK, 0), settings, _INSTRUMENT, now, counts.shape[0], 0, 1, _SEED, 2**62,
+        _CURVE.packed, surface, np.full(hops, 2e-6), moments, measured, counts,
     )  # fmt: skip
     return moments[:, STOP], taken
 

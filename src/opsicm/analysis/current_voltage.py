@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -57,8 +58,8 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
 
 def _line(v: F64, i: F64, at: float) -> tuple[float, float, float, float]:
     """Slope, its u, value at `at`, its u, of the line through the points within 0.1 V."""
-    near = np.abs(v - at) <= _LINEAR
-    if near.sum() < 5 or np.ptp(v[near]) == 0.0:
+    near = np.flatnonzero(np.abs(v - at) <= _LINEAR)
+    if near.size < 5 or np.ptp(v[near]) == 0.0:
         near = np.argsort(np.abs(v - at), kind="stable")[: max(5, v.size // 10)]
     x, y = v[near] - at, i[near]
     centre = float(x.mean())
@@ -100,7 +101,7 @@ def _hysteresis(v: F64, i: F64) -> Result:
     low, high = np.quantile(v, (0.25, 0.75))
     edges = np.linspace(low, high, 11)
     differences = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         inside = (v >= a) & (v < b)
         up, down = i[inside & (direction > 0)], i[inside & (direction < 0)]
         if up.size and down.size:

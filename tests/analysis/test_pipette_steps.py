@@ -24,10 +24,10 @@ def tower(dwell: float = 0.0) -> tuple[F64, F64]:
     """100 to 2600 µm at 0.5 mm/s, 20 trips, a row every 50 ms, with a wait at both ends."""
     way, step = 5.0, 0.05
     period = 2.0 * (way + dwell)
-    t = step * np.arange(int(20 * period / step))
-    phase = np.mod(t, period)
-    z = np.interp(phase, [0, way, way + dwell, 2 * way + dwell, period], [1e-4, 2.6e-3, 2.6e-3, 1e-4, 1e-4])
-    return t, z
+    t = step * np.arange(float(int(20 * period / step)))
+    phase: F64 = np.mod(t, period)
+    z: F64 = np.interp(phase, [0, way, way + dwell, 2 * way + dwell, period], [1e-4, 2.6e-3, 2.6e-3, 1e-4, 1e-4])
+    return np.asarray(t, dtype=np.float64), z
 
 
 @pytest.mark.parametrize("dwell", [0.0, 2.0])

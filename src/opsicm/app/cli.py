@@ -12,12 +12,17 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opsicm.app.command_command import app as steering_commands
 from opsicm.app.record_command import app as record_commands
 from opsicm.errors import BadInput, OpsicmError, Problem
+
+if TYPE_CHECKING:
+    from opsicm.app.resume import Resumed
+    from opsicm.protocol.experiment_file import LoadedExperiment
 
 app = typer.Typer(
     name="opsicm",
@@ -49,22 +54,62 @@ def pace_of(text: str) -> float | None:
 
 
 def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -> tuple[Path, int]:
+    """Every run of a file, one after the other; the last one's path, and the code of the first that did not complete.
+
+    All are checked before the first one moves.
+    """
     from opsicm.app.check import refuse
-    from opsicm.app.execute import execute
-    from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
+    from opsicm.app.series import runs_of
     from opsicm.protocol.experiment_file import read_experiment
 
     pace = pace_of(speed)
-    experiment = read_experiment(file)
-    estimate = refuse(experiment, rig, seed).file_bytes
-    with stop_on_interrupt() as stop, run_progress() as progress:
-        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate)
+    runs = runs_of(read_experiment(file))
+    estimates = [refuse(one, rig, seed).file_bytes for one in runs]
+    for experiment, estimate in zip(runs, estimates, strict=True):
+        path, code = _execute(experiment, out, rig, seed, pace, estimate)
+        if code:
+            break
+    return path, code
+
+
+def _execute(
+    experiment: LoadedExperiment,
+    out: Path,
+    rig: str | None,
+    seed: int | None,
+    pace: float | None,
+    estimate: float | None = None,
+    resumed: Resumed | None = None,
+) -> tuple[Path, int]:
+    from opsicm.app.execute import execute
+    from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
+
+    with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
+        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
         err.print(f"run ended: {outcome}; rig safe, file kept")
     return execution.path, _OUTCOMES[outcome]
+
+
+def _resume(
+    run: Path,
+    file: Path | None,
+    out: Path,
+    speed: str,
+    meanwhile: str | None,
+    lost: str | None,
+    others: tuple[str | None, int | None],
+) -> tuple[Path, int]:
+    from opsicm.app.resume import choice, resumed
+
+    if file is not None or others != (None, None):
+        limit = "a run goes on with its own experiment, rig and seed"
+        raise BadInput(Problem("--resume", str(run), limit, "leave out FILE, --rig and --seed"))
+    found = resumed(run, choice("--cell-meanwhile", meanwhile), choice("--lost-intent", lost))
+    return _execute(found.experiment, out, found.rig, found.seed, pace_of(speed), None, found)
 
 
 @app.command(epilog="Example: opsicm demo --out out/")
@@ -125,16 +170,30 @@ def check(
 
 @app.command(epilog="Example: opsicm run experiments/e09_height_during_voltammogram.yaml --out out/ --speed max")
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")],
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Experiment file.")] = None,
     rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
     out: OutOption = Path(),
     seed: Annotated[int | None, typer.Option(help="Decides every random number of a twin.")] = None,
     speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on where this run was cut off.")] = None,
+    cell_meanwhile: Annotated[
+        str | None, typer.Option(help="What the cell did since: open (circuit), held (its last set-point), unknown.")
+    ] = None,
+    lost_intent: Annotated[
+        str | None, typer.Option(help="Whether a control that was handed over last began: began, never.")
+    ] = None,
 ) -> None:
     """Execute an experiment. Ctrl-C stops safely and keeps the file; the last line printed is the run file's path."""
     from opsicm.app.terminal import out as console
 
-    path, code = _run(file, out, rig, seed, speed)
+    if resume is not None:
+        path, code = _resume(resume, file, out, speed, cell_meanwhile, lost_intent, (rig, seed))
+    elif file is None:
+        raise BadInput(Problem("FILE", "", "is missing", "name an experiment file, or a run with --resume"))
+    elif cell_meanwhile is not None or lost_intent is not None:
+        raise BadInput(Problem("--cell-meanwhile", "", "says how to go on with a run", "name it with --resume"))
+    else:
+        path, code = _run(file, out, rig, seed, speed)
     console.print(str(path), markup=False)
     raise typer.Exit(code)
 
@@ -237,7 +296,7 @@ def _mount(arguments: list[str]) -> None:
             app.add_typer(import_module(module).app, name=name)
 
 
-app.registered_commands += record_commands.registered_commands
+app.registered_commands += record_commands.registered_commands + steering_commands.registered_commands
 
 
 def main(arguments: list[str] | None = None) -> int:

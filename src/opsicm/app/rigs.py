@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opsicm.errors import BadInput, OutsideDomain
+from opsicm.instruments.cell_control import CellControl
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
@@ -23,9 +24,10 @@ from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
 from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
-from opsicm.run.cell_track import cut_offs
+from opsicm.run.cell_actions import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
 from opsicm.twin.circuit import TWO_ELECTRODE
+from opsicm.twin.history import live_through
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,12 @@ def prepare(
     loaded: LoadedRig,
     seed: int,
     on_advance: Callable[[int], None],
+    history: Sequence[Sequence[tuple[int, CellControl]]] = (),
 ) -> Prepared:
-    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
+    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet.
+
+    `history` is what runs before this one did to the specimen, as (nanosecond, control): a twin's lives through it.
+    """
     _refuse_real(loaded)
     _refuse_unwired(loaded)
     _refuse_driven(experiment, loaded)
@@ -143,6 +149,8 @@ def prepare(
     said = experiment.experiment.twin.terms
     terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
     cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=terms)
+    for done in history:
+        live_through(cell, done)
     fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
     kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
     rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept)

@@ -10,7 +10,7 @@ from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Pote
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The roles that an operando experiment needs, by the title of their rig file."""
+    """The roles that an operando experiment needs, by the title of their rig file; `grounding` as in `wiring`."""
 
     name: str
     clock: Clock
@@ -19,6 +19,7 @@ class Rig:
     scanner: Scanner
     coarse_stage: CoarseStage
     hop_controller: HopController
+    grounding: str = "common"
 
     def safe(self) -> None:
         """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path."""

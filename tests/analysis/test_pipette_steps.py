@@ -12,6 +12,7 @@ from opsicm.analysis.current_voltage import iv_results
 from opsicm.analysis.modulation import Modulated, conductance_fit, level_means, modulation_results
 from opsicm.analysis.result import Result
 from opsicm.analysis.tower_results import tower_results, traverses
+from opsicm.app.several_runs import calibration_results
 
 F64 = NDArray[np.float64]
 
@@ -164,3 +165,27 @@ def test_modulation_equals_polyfit_and_names_what_is_missing() -> None:
     assert conductance_fit(level[:1], mean[:1], np.ones(1)) is None
     empty = np.zeros(0)
     assert modulation_results(Modulated(empty, empty, empty, empty, empty), 3)[0].outcome == "no levels"
+
+
+def test_a_calibration_of_three_pipettes() -> None:
+    """I = k c_lm V, c_lm the log-mean of 1 M inside and c outside: the law of an ideal solution, nearly a line."""
+    rng = np.random.default_rng(5)
+    c = np.tile(np.array([500.0, 750.0, 999.0, 1250.0, 1500.0]), 3)
+    pipette = np.repeat(np.arange(3), 5)
+    log_mean = (1000.0 - c) / np.log(1000.0 / c)
+    current = 5e-12 * log_mean * (1.0 + 0.05 * (pipette - 1)) + 2e-12 * rng.standard_normal(15)
+    found = by_name(calibration_results(c, current, pipette))
+    straight = np.polyfit(c[:5], 5e-12 * log_mean[:5], 1)[0]
+    slope = found["calibration_slope"]
+    assert slope.value == pytest.approx(1e12 * straight, rel=0.03)
+    assert "R² 0.99" in slope.method
+    assert found["calibration_curvature_over_u"].value is not None
+    assert found["calibration_curvature_over_u"].value < -3.0
+    middle = found["concentration_in_the_middle"]
+    assert middle.u is not None
+    assert middle.value == pytest.approx(1000.0, abs=1.0)
+    # Pipettes made alike differ by 5 %: that alone is a tenth of the concentration at a sensitivity of one half.
+    assert 50.0 < middle.u < 200.0
+    flat = calibration_results(c, np.full(15, 3e-9) + 1e-12 * rng.standard_normal(15), pipette)
+    assert by_name(flat)["concentration_in_the_middle"].outcome == "not identifiable"
+    assert calibration_results(c[:1], current[:1], pipette[:1])[0].outcome == "too few concentrations"

@@ -15,6 +15,7 @@ F64 = NDArray[np.float64]
 _FEWEST: Final = 20
 _NARROW: Final = 0.02  # [V] of bias: below it nothing was swept
 _LINEAR: Final = 0.1  # [V] about the middle of the sweep: where the resistance is the slope
+_MARGIN: Final = 0.02  # of the span
 _AT_ENDS: Final = 0.05  # of the span: what counts as either end
 
 
@@ -49,7 +50,9 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
         said = "line through the currents within 0.1 V of no bias, at no bias"
         results.append(Result("current_offset", 1e12 * offset, 1e12 * u_offset, "pA", said))
     results.append(_rectification(v, i, offset or 0.0, u_offset or 0.0))
-    if at is not None and v.min() <= at <= v.max():
+    # A sweep that ends at this bias has its last sample just before it.
+    margin = _MARGIN * float(np.ptp(v))
+    if at is not None and v.min() - margin <= at <= v.max() + margin:
         _, _, level, u_level = _line(v, i, at)
         said = f"line through the currents within 0.1 V of {at:g} V, at {at:g} V"
         results.append(Result("current_at_bias", 1e9 * level, 1e9 * u_level, "nA", said))

@@ -20,6 +20,8 @@ from opsicm.record.reader import Run
 F64 = NDArray[np.float64]
 _MOST_SAMPLES: Final = 20_000_000
 _MOST_POINTS: Final = 20_000
+_NOTHING: Final = 0.05  # [V]
+_CALIBRATION: Final = 0.7  # [V]
 _LEVEL: Final = 5e-3  # [V] a plateau this near a level of the step is that level
 
 
@@ -81,7 +83,9 @@ def _samples(run: Run, start_ns: float, stop_ns: float) -> Iterator[tuple[F64, F
 
 
 def _sweep(run: Run, stretch: Stretch) -> list[Result]:
-    at = float(run.parameters["pipette"]["bias_V"])
+    # At a bias of nothing no current says how much salt there is: the paper's calibration was read at +0.7 V.
+    held = float(run.parameters["pipette"]["bias_V"])
+    at = held if abs(held) > _NOTHING else _CALIBRATION
     for _, wire, current, _ in _samples(run, stretch.start_ns, stretch.stop_ns):
         # Means of neighbours: a curve of 20 000 points holds all that a sweep of seconds can say.
         of = max(1, wire.size // _MOST_POINTS)

@@ -23,7 +23,7 @@ probe:
   - hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0}
 envelope: {cell_V: [-0.6, 2.0]}
 """
-RIG = (Path(__file__).parents[1] / "src/opsicm/presets/twin-graphite.yaml").read_text(encoding="utf-8")
+RIG = (Path(__file__).parents[1] / "src/opsicm/presets/twin-demo.yaml").read_text(encoding="utf-8")
 # At rest where the sweep begins, so that nothing happens at its first instant.
 RIG = RIG.replace("initial_V: 1.2", "initial_V: 0.4")
 

@@ -11,6 +11,7 @@ from scripted import Kept, run
 from laboratory import RIG, Laboratory
 from opsicm.instruments.rig import Rig
 from opsicm.twin.hop_controller import TwinHopController
+from opsicm.twin.specimen import Footprint
 from opsicm.twin.travel import Travel
 
 S = 1_000_000_000
@@ -255,9 +256,14 @@ def test_engage_gives_up_where_there_is_nothing(laboratory: Laboratory) -> None:
 def test_a_tilt_survey_fits_the_plane_that_is_there(laboratory: Laboratory) -> None:
     def tilt(rig: Rig) -> None:
         assert isinstance(rig.hop_controller, TwinHopController)
-        world = rig.hop_controller.world
-        plain = world.surface_height
-        world.surface_height = lambda x, y: plain(x, y) + 0.01 * x - 0.02 * y  # type: ignore[method-assign]
+        specimen = rig.hop_controller.world.specimen
+        plain = specimen.footprint
+
+        def tilted(x: np.ndarray, y: np.ndarray) -> Footprint:
+            lies = plain(x, y)
+            return replace(lies, rest=lies.rest + 0.01 * x - 0.02 * y)
+
+        specimen.footprint = tilted  # type: ignore[method-assign]
 
     survey = f"tilt: {{center_um: [0, 0], size_um: [20, 20], points: 4, {HOP}}}"
     kept = run(laboratory, text("rest: {for_s: 10}", survey), rig=FLAT, change=tilt)
@@ -275,13 +281,13 @@ def test_a_return_to_a_landmark_finds_how_far_the_specimen_has_moved(laboratory:
     def drift(rig: Rig) -> None:
         assert isinstance(rig.hop_controller, TwinHopController)
         world = rig.hop_controller.world
-        plain = world.surface_height
+        plain = world.specimen.footprint
 
-        def after(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        def after(x: np.ndarray, y: np.ndarray) -> Footprint:
             late = world.now_ns > 30 * S
             return plain(x - moved[0] * late, y - moved[1] * late)
 
-        world.surface_height = after  # type: ignore[method-assign]
+        world.specimen.footprint = after  # type: ignore[method-assign]
 
     area = "center_um: [0, 0], size_um: [6, 6], pixels: [24, 24]"
     probe = f"""

@@ -24,7 +24,7 @@ def twin(laboratory: Laboratory, rig: str = RIG) -> tuple[Rig, World]:
     return made, made.hop_controller.world
 
 
-heights = st.floats(0.0, 3e-3)
+heights = st.integers(0, 3000).map(lambda um: um * 1e-6)
 
 
 @given(way=st.lists(heights, min_size=1, max_size=6), backlash=st.floats(0.0, 5e-5), early=st.floats(0.2, 1.0))

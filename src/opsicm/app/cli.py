@@ -271,6 +271,19 @@ def schema() -> None:
     print(json_module.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+@app.command(epilog="Example: opsicm reproduce --only E2,E5 --short --json table.json --out reproduced/")
+def reproduce(
+    only: Annotated[str | None, typer.Option(help="Experiments, as E5,E9; by default all twelve.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Full chemistry, fewer hops and pixels.")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the table to this file as well.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("opsicm-reproduced"),
+) -> None:
+    """The paper's twelve experiments on the twin: its numbers beside ours with uncertainty and verdict, its figures."""
+    from opsicm.app.reproduce.command import reproduce as run_reproduce
+
+    raise typer.Exit(run_reproduce(only, short, json, out))
+
+
 @app.command(epilog="Example: opsicm bench --only hop --json bench.json")
 def bench(
     json: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as well.")] = None,

@@ -11,14 +11,53 @@ from opsicm.errors import OutsideDomain, Problem
 Floats = NDArray[np.float64]
 
 
-class FlakeField:
-    """Flakes tile the plane (nearest seed, periodic in a square); each follows the electrode with own lag and share.
+class FlakeSwelling:
+    """What each of some flakes makes of the electrode's swelling.
 
-    A flake's own volume change obeys dv_k/dt = (v − v_k)/τ_k, solved exactly for v held over a step. Its height over
+    A flake's own volume change obeys dv_k/dt = (v − v_k)/τ_k, solved exactly for v held over a step. Its rise over
     that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal with
-    area-weighted mean 1, so that the field's mean is the electrode's own expansion once all have caught up. Assumed:
+    area-weighted mean 1, so that the mean is the electrode's own expansion once all have caught up. Assumed:
     the two spreads and the independence of lag and share; a real coating's flakes also tilt and slide.
     """
+
+    def __init__(
+        self, area: Floats, random: np.random.Generator, *, thickness: float, swelling_factor: float,
+        volume_change: float, share_spread: float = 0.4, lag: float = 20.0, lag_spread: float = 1.0,
+    ) -> None:  # fmt: skip
+        """`area` [n] fractions of the plane; `thickness` [m]; spreads are of logarithms; `lag` median [s]."""
+        n = area.size
+        self.area_fraction = area
+        self._amplitude = thickness * swelling_factor
+        self.share = np.exp(share_spread * random.standard_normal(n))
+        self.share /= area @ self.share
+        self.irreversible_share = np.exp(share_spread * random.standard_normal(n))
+        self.irreversible_share /= area @ self.irreversible_share
+        self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
+        self.volume_change = np.full(n, volume_change)
+        self.irreversible = 0.0
+
+    def make_typical(self, flake: int) -> None:
+        """Let `flake` follow the electrode exactly and at once; the others share what is left."""
+        others = np.arange(self.share.size) != flake
+        for share in (self.share, self.irreversible_share):
+            left = 1.0 - self.area_fraction[flake]
+            share[others] *= left / (self.area_fraction[others] @ share[others])
+            share[flake] = 1.0
+        self.lag[flake] = 1e-6
+
+    def advance(self, dt: float, volume_change: float, irreversible: float = 0.0) -> None:
+        """Let every flake follow the electrode's `volume_change` [1] for `dt` [s]; `irreversible` [m] at the end."""
+        self.volume_change += (volume_change - self.volume_change) * -np.expm1(-dt / self.lag)
+        self.irreversible = irreversible
+
+    def rise(self) -> Floats:
+        """Rise [m, n] of each flake over the bare, empty electrode, now."""
+        rise: Floats = self._amplitude * self.share * self.volume_change
+        return rise + self.irreversible_share * self.irreversible
+
+
+class FlakeField(FlakeSwelling):
+    """Flakes tile the plane (nearest seed, periodic in a square) and swell as `FlakeSwelling` says."""
 
     def __init__(
         self, *, seed: int, thickness: float, swelling_factor: float, volume_change: float, flake_size: float = 3.5e-6,
@@ -30,23 +69,14 @@ class FlakeField:
             raise OutsideDomain(Problem("flake size", f"{flake_size * 1e6:g} µm", limit, "change one of them"))
         random = np.random.default_rng(seed)
         n = max(1, round((tile / flake_size) ** 2))
-        self.tile, self._amplitude = tile, thickness * swelling_factor
+        self.tile = tile
         self._tree = cKDTree(random.uniform(0.0, tile, (n, 2)), boxsize=np.array([tile, tile]))
         probe = (np.arange(512) + 0.5) * tile / 512
         area = np.bincount(self.flake_at(probe[:, None], probe[None, :]).ravel(), minlength=n) / 512**2
-        self.share = np.exp(share_spread * random.standard_normal(n))
-        self.share /= area @ self.share
-        self.irreversible_share = np.exp(share_spread * random.standard_normal(n))
-        self.irreversible_share /= area @ self.irreversible_share
-        self.area_fraction = area
-        self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
-        self.volume_change = np.full(n, volume_change)
-        self.irreversible = 0.0
-
-    def advance(self, dt: float, volume_change: float, irreversible: float = 0.0) -> None:
-        """Let every flake follow the electrode's `volume_change` [1] for `dt` [s]; `irreversible` [m] at the end."""
-        self.volume_change += (volume_change - self.volume_change) * -np.expm1(-dt / self.lag)
-        self.irreversible = irreversible
+        super().__init__(
+            area, random, thickness=thickness, swelling_factor=swelling_factor, volume_change=volume_change,
+            share_spread=share_spread, lag=lag, lag_spread=lag_spread,
+        )  # fmt: skip
 
     def flake_at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.intp]:
         """Index of the flake at each point [m]; x and y broadcast together."""
@@ -56,6 +86,4 @@ class FlakeField:
 
     def height(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Height over the bare, empty electrode [m] at points [m] of any shape, now."""
-        rise = self._amplitude * self.share * self.volume_change
-        rise = rise + self.irreversible_share * self.irreversible
-        return np.asarray(rise[self.flake_at(x, y)])
+        return np.asarray(self.rise()[self.flake_at(x, y)])

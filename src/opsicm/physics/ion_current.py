@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from opsicm.compiled import compiled
 from opsicm.constants import FARADAY, GAS_CONSTANT
 from opsicm.errors import OutsideDomain, Problem
+from opsicm.physics.electrolyte import conductivity as kappa_at
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
@@ -70,6 +73,24 @@ def conductance(
     weight = _HALF_WEIGHTS * c * (1.0 if diffusivity is None else diffusivity(c))
     mean = np.sum(weight / kappa(c), axis=-1) / np.sum(weight, axis=-1)
     return np.asarray(1.0 / (geometric_resistance * mean))
+
+
+@compiled
+def conductance_from_table(
+    geometric_resistance: float, kappa_table: NDArray[np.float64], c_in: float, c_out: float
+) -> float:
+    """`conductance` [S] of one pair of concentrations [mol/m³] and a table of `Electrolyte.kappa_table`, constant D.
+
+    The same twelve nodes; a hundred times quicker, for a twin that asks at every step. Assumes both above zero.
+    """
+    log_ratio = math.log(c_in / c_out)
+    top, bottom = 0.0, 0.0
+    for k in range(_HALF_NODES.size):
+        c = c_out * math.exp(log_ratio * _HALF_NODES[k])
+        weight = _HALF_WEIGHTS[k] * c
+        top += weight / kappa_at(c, kappa_table)
+        bottom += weight
+    return bottom / (geometric_resistance * top)
 
 
 def junction_coefficient(temperature: float, transference: float, tdf: float) -> float:

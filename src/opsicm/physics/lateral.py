@@ -85,6 +85,32 @@ def point_spread(pipette: Pipette, distance: float) -> PointSpread:
     return PointSpread(field.radius * a, response / total, field.density**2 / total / a**2, distance)
 
 
+def apparent_surface(height: F64, pixel: float, pipette: Pipette, distance: float) -> F64:
+    """K_d * h [m, (ny, nx)] of a periodic surface with square pixels of `pixel` [m]: what the tip reads at `distance`.
+
+    One kernel, that of a flat sample at one distance [m], by FFT: the heights that hops with one setpoint give.
+    Assumptions and failures as `view_surface`, which keeps thirteen. Source: linear response, module docstring.
+    """
+    ny, nx = height.shape
+    q = 2.0 * math.pi * np.hypot(np.fft.fftfreq(ny, pixel)[:, None], np.fft.rfftfreq(nx, pixel)[None, :])
+    nodes = np.linspace(0.0, float(q.max()) * (1.0 + 1e-9) + 1e-9, 600)
+    transfer = CubicSpline(nodes, point_spread(pipette, distance).transfer(nodes))(q)
+    return np.asarray(np.fft.irfft2(np.fft.rfft2(height) * transfer, s=height.shape))
+
+
+def ring_points(pipette: Pipette, distance: float, radii: int = 6, angles: int = 12) -> tuple[F64, F64]:
+    """Offsets x, y [m, radii · angles] that stand for K at `distance` [m] with equal weights.
+
+    Radii at the middle of equal shares of the response, each ring turned against the one before. For what is constant
+    over patches: the mean over the points errs by about 1/(radii · angles) of a difference between two patches.
+    """
+    spread = point_spread(pipette, distance)
+    at = (np.arange(radii) + 0.5) / radii
+    radius = np.interp(at, np.cumsum(spread.share), spread.radius)
+    turn = 2.0 * math.pi * (np.arange(angles)[None, :] + at[:, None]) / angles
+    return (radius[:, None] * np.cos(turn)).ravel(), (radius[:, None] * np.sin(turn)).ravel()
+
+
 @dataclass(frozen=True, slots=True)
 class SurfaceView:
     """A surface as one pipette sees it, for compiled loops.

@@ -38,15 +38,39 @@ def rough_surface(rq: float, correlation_length: float, size: float, pixels: int
     return np.asarray(surface * (rq / math.sqrt(float(np.mean(surface**2)))))
 
 
+def stepped_surface(
+    step: float, swollen: float, swollen_width: float, size: float, pixels: int
+) -> NDArray[np.float64]:
+    """Two terraces [m], (pixels, pixels): straight edges along y at a quarter (up) and three quarters (down) of `size`.
+
+    h(x) = step on the upper terrace, plus a ridge swollen·exp(-(u/w)²) that begins at each edge and reaches onto the
+    upper terrace, u being the distance from the edge and w = `swollen_width` [m]: where lithium and solvent enter, the
+    edge of graphite swells. All in metres; the mean is 0. Assumes that both edges swell alike.
+    """
+    if not (size > 0.0 and 0.0 < swollen_width < size / 4):
+        limit = f"must lie above 0 and below a quarter of the size ({size / 4:g} m)"
+        raise OutsideDomain(Problem("swollen width", f"{swollen_width:g} m", limit, "change it or the size"))
+    x = np.arange(pixels) * size / pixels
+    upper = (x >= 0.25 * size) & (x < 0.75 * size)
+    from_edge = np.minimum(x - 0.25 * size, 0.75 * size - x)
+    profile = np.where(upper, step + swollen * np.exp(-((from_edge / swollen_width) ** 2)), 0.0)
+    return np.tile(profile - profile.mean(), (pixels, 1))
+
+
 def height_at(
-    surface: NDArray[np.float64], size: float, x: NDArray[np.float64], y: NDArray[np.float64]
+    surface: NDArray[np.float64],
+    size: float,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    size_y: float | None = None,
 ) -> NDArray[np.float64]:
     """Heights [m] of a periodic `surface` of side `size` [m] at points x, y [m], by bilinear interpolation.
 
-    Row index is y, column index is x; (0, 0) is the surface's first pixel.
+    `size_y` [m] is its side along y where it is no square. Row index is y, column index is x; (0, 0) is the surface's
+    first pixel.
     """
     rows, columns = surface.shape
-    u, v = np.mod(np.asarray(x) / size, 1.0) * columns, np.mod(np.asarray(y) / size, 1.0) * rows
+    u, v = np.mod(np.asarray(x) / size, 1.0) * columns, np.mod(np.asarray(y) / (size_y or size), 1.0) * rows
     j, i = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
     fu, fv = u - j, v - i
     j, i = j % columns, i % rows

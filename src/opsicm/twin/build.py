@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from opsicm.facts.channel import Channel, channel
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.rig import Rig
@@ -17,7 +15,6 @@ from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.ion_current import conductance, junction_potential
 from opsicm.physics.noise import thermal_current_density
 from opsicm.physics.pipette import Pipette, geometric_resistance
-from opsicm.physics.surface import rough_surface
 from opsicm.physics.tip_field import approach_curve
 from opsicm.protocol.rig_file import LoadedRig
 from opsicm.twin import settings as twin_settings
@@ -32,8 +29,9 @@ from opsicm.twin.devices import (
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.hop_loop import Instrument
 from opsicm.twin.monitors import FULL_SCALE, Monitors
+from opsicm.twin.surfaces import specimen_of
 from opsicm.twin.travel import Travel
-from opsicm.twin.world import Salt, Specimen, World
+from opsicm.twin.world import Salt, World
 
 _ONE_POLE: Final = math.pi / 2.0  # noise bandwidth of a one-pole low-pass over its corner frequency
 
@@ -59,7 +57,7 @@ def build_rig(
     travel = Travel(numbers.start_height, coarse["speed"], coarse["backlash"], coarse["step"])
     world = World(
         cell,
-        _specimen(loaded, seed),
+        specimen_of(loaded, cell, pipette, seed),
         _salt(loaded, cell.parameters, fill),
         geometric_resistance(pipette),
         travel,
@@ -85,7 +83,7 @@ def _salt(loaded: LoadedRig, parameters: CellParameters, fill: float) -> Salt:
     """What the electrodes make of two concentrations: U per unit of ln(c_in/c_ref)."""
     e, electrodes = parameters.electrolyte, loaded.rig.wiring.electrodes
     junction = float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, electrodes))
-    return Salt(e.conductivity, fill, junction)
+    return Salt(e.kappa_table, fill, junction)
 
 
 def _monitored(loaded: LoadedRig, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
@@ -122,14 +120,6 @@ def hop_timing(loaded: LoadedRig) -> tuple[HopTiming, float]:
         round(1e9 / loaded.rig.clock.rate),
     )
     return timing, hop["start_height"]
-
-
-def _specimen(loaded: LoadedRig, seed: int) -> Specimen:
-    kind, said = twin_settings.surface(loaded)
-    if kind == "flat":
-        return Specimen(np.zeros((2, 2)), 1.0)
-    heights = rough_surface(said["rq"], said["correlation"], said["size"], int(said["pixels"]), seed)
-    return Specimen(heights, said["size"])
 
 
 @dataclass(frozen=True, slots=True)

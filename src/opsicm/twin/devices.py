@@ -15,6 +15,7 @@ from opsicm.physics.approach import relative_current
 from opsicm.physics.noise import gaussian
 from opsicm.twin.circuit import TWO_ELECTRODE
 from opsicm.twin.hop_loop import Instrument
+from opsicm.twin.specimen import Footprint
 from opsicm.twin.world import CellMoment, World
 
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
@@ -48,6 +49,7 @@ class Probe:
         self.z = 0.0
         self.reads = 0
         self._centre_ns: int | None = None
+        self._footprint: tuple[object, Footprint] | None = None
 
     def lift_until(self, t_ns: int) -> None:
         """Piezo to mid-range or higher at once, and to mid-range at `t_ns`: so a coarse motion never begins below."""
@@ -61,12 +63,20 @@ class Probe:
             self.z = self.z_command = 0.0
             self._centre_ns = None
 
+    def footprint(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Footprint:
+        """What lies under points x, y [m]; the last answer is kept, for most plans hop where the one before did."""
+        specimen = self.world.specimen
+        asked = (specimen.version, x.tobytes(), y.tobytes())
+        if self._footprint is None or self._footprint[0] != asked:
+            self._footprint = (asked, specimen.footprint(x, y))
+        return self._footprint[1]
+
     def distance(self, moment: CellMoment) -> float:
         """True distance [m] from the aperture to the surface below it."""
         self.follow()
         world = self.world
-        below = float(world.surface_height(np.array([world.x]), np.array([world.y]))[0])
-        return world.coarse_z(moment.t_ns) + self.z - below - world.swelling(moment)
+        below = float(world.surface_now(self.footprint(np.array([world.x]), np.array([world.y])), moment.t_ns)[0])
+        return world.coarse_z(moment.t_ns) + self.z - below
 
     def true_current(self, moment: CellMoment) -> float:
         """Pipette current [A] without noise."""

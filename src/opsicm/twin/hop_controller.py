@@ -82,7 +82,6 @@ class TwinHopController:
         elif self._state.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
             self._state = start(self._probe.z_command)
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
-        surface = world.surface_height(plan.x, plan.y)
         log = _HopLog(plan, self._sample)
         blocks: list[SampleBlock] = []
         last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
@@ -90,7 +89,7 @@ class TwinHopController:
         while not finished:
             if stop():
                 last_start = min(last_start, self._sample)
-            finished = self._run_slice(plan, settings, surface, log, blocks, last_start)
+            finished = self._run_slice(plan, settings, log, blocks, last_start)
         if log.finished:
             self.closest_gap = min(self.closest_gap, float(log.measured[: log.finished, hop_loop.GAP_MIN].min()))
             world.x, world.y = float(plan.x[log.finished - 1]), float(plan.y[log.finished - 1])
@@ -114,7 +113,6 @@ class TwinHopController:
         self,
         plan: HopPlan,
         settings: HopSettings,
-        surface: NDArray[np.float64],
         log: _HopLog,
         blocks: list[SampleBlock],
         last_start: int,
@@ -126,7 +124,8 @@ class TwinHopController:
         count = max(1, -(-(end - world.now_ns) // dt_ns))
         t0 = world.now_ns
         a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
-        now = Slice(world.bulk_current(a), world.bulk_current(b), self._rise(a), self._rise(b))
+        surface, rise, rise_end = self._surface(log, a.t_ns, b.t_ns)
+        now = Slice(world.bulk_current(a), world.bulk_current(b), rise, rise_end)
         counts = np.empty((count, self._columns), np.int16)
         self._state, motion, taken, *clipped = run_samples(
             self._state,
@@ -166,10 +165,22 @@ class TwinHopController:
             log.passed(t1, c.potential, c.current, world.wire(c))
         return hop_over
 
-    def _rise(self, moment: CellMoment) -> float:
-        """[m] by which the surface stands nearer to the scanner's zero than its height at rest says."""
-        world = self._probe.world
-        return world.swelling(moment) - world.coarse_z(moment.t_ns)
+    def _surface(self, log: _HopLog, begin_ns: int, end_ns: int) -> tuple[NDArray[np.float64], float, float]:
+        """(surface under each hop [m], rise at the slice's two ends [m]) against the scanner's zero.
+
+        The rise is that under the hop in flight, coarse motion included; another hop of the plan may rise otherwise,
+        which within one slice comes to less than its share of a step of the cell (0.1 s or 1 mV).
+        """
+        world, plan = self._probe.world, log.plan
+        coarse = world.coarse_z(begin_ns), world.coarse_z(end_ns)
+        if not plan.x.size:
+            return plan.x, -coarse[0], -coarse[1]
+        one = log.one_place
+        footprint = self._probe.footprint(plan.x[:1], plan.y[:1]) if one else self._probe.footprint(plan.x, plan.y)
+        begin, end = world.surface_now(footprint, begin_ns), world.surface_now(footprint, end_ns)
+        hop = 0 if one else log.finished
+        surface = np.full(plan.x.size, begin[0]) if one else begin
+        return surface, -coarse[0], float(end[hop] - begin[hop]) - coarse[1]
 
     def _with_monitors(
         self, counts: NDArray[np.int16], quality: NDArray[np.uint8], a: CellMoment, b: CellMoment, log: _HopLog
@@ -199,6 +210,7 @@ class _HopLog:
     def __init__(self, plan: HopPlan, first_sample: int) -> None:
         n = plan.x.size
         self.plan = plan
+        self.one_place = bool(n and np.ptp(plan.x) == 0.0 == np.ptp(plan.y))
         self.finished = 0
         self.moments = np.full((n, 5), -1, np.int64)
         if n:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from opsicm.errors import BadInput, Problem
@@ -24,12 +25,29 @@ DEFAULTS: Final[dict[str, dict[str, float]]] = {
 SURFACES: Final[dict[str, dict[str, float]]] = {
     "flat": {},
     "rough": {"rq_nm": 300.0, "correlation_nm": 1500.0, "size_um": 20.0, "pixels": 128.0},
+    "steps": {"step_nm": 2.0, "swollen_nm": 10.0, "swollen_width_nm": 400.0, "size_um": 20.0, "pixels": 512.0},
+    "flakes": {
+        "rq_nm": 1300.0,
+        "flake_um": 3.5,
+        "size_um": 20.0,
+        "pixels": 512.0,
+        "share_spread": 0.4,
+        "lag_s": 20.0,
+        "slide_nm": 400.0,
+        "detach_below_V": 0.2,
+    },
+    "image": {"size_um": 20.0},
 }
+_IMAGE_FILE: Final = "file"
 _PER_ROOT_HERTZ: Final = "_fA_rtHz"
-_MAY_BE_ZERO: Final = {"lag_us", "rq_nm", "amplifier_fA_rtHz", "height_nm"}
+_MAY_BE_ZERO: Final = {
+    "lag_us", "rq_nm", "amplifier_fA_rtHz", "height_nm", "step_nm", "swollen_nm", "slide_nm", "share_spread",
+}  # fmt: skip
 # Where a thousandth to a thousand times the usual makes no sense.
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "initial_V": (-1.0, 5.0),
+    "detach_below_V": (-1.0, 5.0),
+    "share_spread": (0.0, 2.0),
     "pixels": (16.0, 2048.0),
     "speed_mm_s": (1e-4, 20.0),
     "backlash_um": (0.0, 100.0),
@@ -46,8 +64,8 @@ def settings(rig: LoadedRig, path: str) -> dict[str, float]:
     return _checked(rig, path, given, DEFAULTS[path])
 
 
-def surface(rig: LoadedRig) -> tuple[str, dict[str, float]]:
-    """(kind, its settings in SI) of the twin's specimen."""
+def surface(rig: LoadedRig) -> tuple[str, dict[str, float], Path | None]:
+    """(kind, its settings in SI, the file of an image) of the twin's specimen."""
     assert rig.rig.world is not None
     given = dict(rig.rig.world.surface)
     kind = str(given.pop("kind"))
@@ -55,7 +73,12 @@ def surface(rig: LoadedRig) -> tuple[str, dict[str, float]]:
         kinds = ", ".join(SURFACES)
         path = ("world", "surface", "kind")
         raise BadInput(rig.problem(path, kind, f"this version knows {kinds}", "write one of these"))
-    return kind, _checked(rig, "world.surface", given, SURFACES[kind])
+    file = given.pop(_IMAGE_FILE, None) if kind == "image" else None
+    if kind == "image" and not isinstance(file, str):
+        path = ("world", "surface", "kind")
+        raise BadInput(rig.problem(path, kind, "needs a file of heights", "add file: surface.npy, .gsf or .gwy"))
+    values = _checked(rig, "world.surface", given, SURFACES[kind])
+    return kind, values, rig.path.parent / str(file) if file is not None else None
 
 
 def _checked(rig: LoadedRig, path: str, given: Mapping[str, object], known: Mapping[str, float]) -> dict[str, float]:

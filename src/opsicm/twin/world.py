@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from opsicm.instruments.cell_control import CellControl, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.physics.cell import Cell
-from opsicm.physics.ion_current import Curve
-from opsicm.physics.ion_current import conductance as pipette_conductance
-from opsicm.physics.surface import height_at
+from opsicm.physics.ion_current import conductance_from_table
 from opsicm.twin.circuit import COMMON, nodes
+from opsicm.twin.specimen import Footprint, Specimen
 from opsicm.twin.travel import Travel
 
 _LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
@@ -51,26 +50,14 @@ class CellMoment(_Seen):
 
 
 @dataclass(frozen=True, slots=True)
-class Specimen:
-    """The surface before swelling: heights [m] on a periodic square of side `size` [m]."""
-
-    heights: NDArray[np.float64]
-    size: float
-
-    def height(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Heights [m] at points x, y [m]."""
-        return height_at(self.heights, self.size, x, y)
-
-
-@dataclass(frozen=True, slots=True)
 class Salt:
-    """What the pipette's current needs of the salt: kappa(c) [S/m], the concentration inside [mol/m³], and U [V].
+    """What the pipette's current needs of the salt: kappa(c) [S/m] as a table, c inside [mol/m³], and U [V].
 
     Bath and fill make a reversal potential U ln(c_in/c_ref) between two equal electrodes: `junction` is that U, which
     depends on what the electrodes are (`physics.ion_current.junction_potential`).
     """
 
-    conductivity: Curve
+    kappa_table: NDArray[np.float64]
     inside: float
     junction: float
 
@@ -124,9 +111,10 @@ class World:
         self.cut_off = False
         self._waiting: tuple[CellControl, int] | None = None
         self._command = (0.0, 0.0, 0)
-        self._reference_expansion = cell.expansion
         cell.set_open_circuit()
         self._before = self._after = self._seen(0)
+        self._rise = (specimen.advance(1e-9, cell),) * 2  # [m] of every patch at both ends of the step
+        self._known: tuple[int, dict[float, tuple[float, float]]] = (-1, {})
         conductance, offset = self._pipette_at(self.coarse_z(0))
         self._way = _Way((0,), (conductance,), (offset,))
 
@@ -158,12 +146,14 @@ class World:
         return nodes(moment.potential, self.command(moment.t_ns), self.grounding).wire_against_reference
 
     def surface_height(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Heights [m] at x, y [m] as at the first instant; swelling since then comes on top (`swelling`)."""
-        return self.specimen.height(x, y)
+        """Heights [m] at x, y [m] as the tip would have read them at the first instant."""
+        return self.specimen.footprint(x, y).rest
 
-    def swelling(self, moment: CellMoment) -> float:
-        """[m] by which the whole surface has risen since the run started."""
-        return moment.expansion - self._reference_expansion
+    def surface_now(self, footprint: Footprint, t_ns: int) -> NDArray[np.float64]:
+        """Heights [m, n] under a footprint at `t_ns`, which must lie in the step just taken."""
+        a, b = self._before.t_ns, self._after.t_ns
+        w = (t_ns - a) / (b - a) if b > a else 1.0
+        return footprint.height(self._rise[0] + w * (self._rise[1] - self._rise[0]))
 
     def coarse_z(self, t_ns: int) -> float:
         """True height [m] of the scanner's zero at `t_ns`: what the coarse stage makes of its motor's position."""
@@ -234,6 +224,7 @@ class World:
         first = self._pipette_over(heights)
         self.cell.advance((end - begin) * 1e-9)
         self._after = self._seen(end)
+        self._rise = (self._rise[1], self.specimen.advance((end - begin) * 1e-9, self.cell))
         last = self._pipette_over(heights)
         share = [(t - begin) / (end - begin) for t in times]
         mixed = [
@@ -283,8 +274,14 @@ class World:
         return _Seen(t_ns, cell.potential, cell.current, cell.charge, set_point, cell.expansion)
 
     def _pipette_over(self, heights: list[float]) -> list[tuple[float, float]]:
-        once = {z: self._pipette_at(z) for z in set(heights)}
-        return [once[z] for z in heights]
+        """(conductance, opposing potential) at each height now; what is known of this instant is not asked again."""
+        if self._known[0] != self._after.t_ns:
+            self._known = (self._after.t_ns, {})
+        known = self._known[1]
+        for z in heights:
+            if z not in known:
+                known[z] = self._pipette_at(z)
+        return [known[z] for z in heights]
 
     def _pipette_at(self, z: float) -> tuple[float, float]:
         """(conductance [S], opposing potential [V]) of the pipette at height z [m] above the mean surface.
@@ -292,11 +289,10 @@ class World:
         The height is the coarse one: over the few micrometres of a hop the bath changes by less than the noise.
         """
         cell, salt, z = self.cell, self.salt, max(z, 0.0)
-        conductance = pipette_conductance(
-            self.geometric_resistance, salt.conductivity, salt.inside, cell.concentration(z)
-        )
+        outside = float(cell.concentration(z))
+        conductance = conductance_from_table(self.geometric_resistance, salt.kappa_table, salt.inside, outside)
         junction = salt.junction * math.log(salt.inside / cell.concentration_at_reference)
-        return float(conductance), float(cell.ohmic_drop(z)) + junction
+        return conductance, float(cell.ohmic_drop(z)) + junction
 
 
 _MIXED = ("potential", "current", "charge", "set_point", "expansion")

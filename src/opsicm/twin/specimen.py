@@ -1,0 +1,122 @@
+"""The specimen's surface as the tip sees it: heights at rest, and how far each place has risen since the run began."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.physics.cell import Cell
+from opsicm.physics.flake_stack import FlakeStack
+from opsicm.physics.flakes import FlakeSwelling
+from opsicm.physics.lateral import apparent_surface, ring_points
+from opsicm.physics.pipette import Pipette
+from opsicm.physics.surface import height_at
+
+Floats = NDArray[np.float64]
+_SLID_AT: Final = 0.0558  # volume change at stage 2, by which a flake that slides has gone its whole way
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What lies under some points: `rest` [m, n] heights as the tip reads them, and whose rise each point shares.
+
+    `owners` [n, m] are the patches under the m points of the tip's ring, all of one weight.
+    """
+
+    rest: Floats
+    owners: NDArray[np.intp]
+
+    def height(self, rise: Floats) -> Floats:
+        """Heights [m, n] now, `rise` [m] being that of every patch."""
+        return np.asarray(self.rest + rise[self.owners].mean(axis=1))
+
+
+class Specimen(Protocol):
+    """A surface that rises. `version` counts changes of what lies where: a footprint holds for one version."""
+
+    version: int
+
+    def footprint(self, x: Floats, y: Floats) -> Footprint:
+        """What lies under points x, y [m]."""
+        ...
+
+    def advance(self, dt: float, cell: Cell) -> Floats:
+        """Follow the cell for `dt` [s] to its present state; the rise [m] of every patch since the run began."""
+        ...
+
+
+class RisingSurface:
+    """Heights [m] on a periodic rectangle of `width` × `height` [m], as the tip reads them; all of it rises alike."""
+
+    version = 0
+
+    def __init__(self, heights: Floats, width: float, height: float, cell: Cell) -> None:
+        self._heights, self._width, self._height = heights, width, height
+        self._start = cell.expansion
+
+    def footprint(self, x: Floats, y: Floats) -> Footprint:
+        rest = height_at(self._heights, self._width, x, y, self._height)
+        return Footprint(rest, np.zeros((rest.size, 1), np.intp))
+
+    def advance(self, dt: float, cell: Cell) -> Floats:  # noqa: ARG002 - it follows at once
+        return np.array([cell.expansion - self._start])
+
+
+class FlakeSurface:
+    """Stacked plates: each swells by its own share and lag, one slides, one comes off at a potential.
+
+    `slide` [m] is how far the sliding flake goes while the graphite swells from empty to stage 2; the other flake comes
+    off for good when the specimen's potential first falls to `detach_below` [V]. The plate under the scanner's origin
+    is typical: it follows the electrode's mean, and its top at rest is height 0, where the operator has engaged.
+    """
+
+    def __init__(
+        self, stack: FlakeStack, swelling: FlakeSwelling, cell: Cell, pipette: Pipette, distance: float,
+        slide: float, detach_below: float,
+    ) -> None:  # fmt: skip
+        self._stack, self._swelling, self._pipette, self._distance = stack, swelling, pipette, distance
+        self._slide, self._detach_below = slide, detach_below
+        self._ring = ring_points(pipette, distance)
+        self._slid, self._detached = 0, False
+        self.version = 0
+        self.leaving = self.sliding = -1
+        self._apparent, self._owners = self._drawn()
+        self.leaving, self.sliding = self._largest_but(int(self._owners[0, 0]))
+        self._zero = float(self._apparent[0, 0])
+        swelling.irreversible = cell.irreversible
+        swelling.volume_change[:] = cell.volume_change
+        self._start = swelling.rise()
+
+    def _largest_but(self, typical: int) -> tuple[int, int]:
+        """The two plates that show most, the typical one and the ground excepted."""
+        shown = np.bincount(self._owners.ravel(), minlength=len(self._stack.plates) + 1).astype(float)
+        shown[[typical, -1]] = -1.0
+        order = np.argsort(shown)
+        return int(order[-1]), int(order[-2])
+
+    def _drawn(self) -> tuple[Floats, NDArray[np.int32]]:
+        pixel = self._stack.size / self._stack.pixels
+        moved = {self.sliding: (self._slid * pixel, 0.0)} if self._slid else {}
+        heights, owners = self._stack.drawn(moved, (self.leaving,) if self._detached else ())
+        return apparent_surface(heights, pixel, self._pipette, self._distance), owners
+
+    def footprint(self, x: Floats, y: Floats) -> Footprint:
+        size, pixels = self._stack.size, self._stack.pixels
+        rest = height_at(self._apparent, size, x, y) - self._zero
+        column = np.round((np.asarray(x)[:, None] + self._ring[0]) / size * pixels).astype(np.intp) % pixels
+        row = np.round((np.asarray(y)[:, None] + self._ring[1]) / size * pixels).astype(np.intp) % pixels
+        return Footprint(rest, self._owners[row, column].astype(np.intp))
+
+    def advance(self, dt: float, cell: Cell) -> Floats:
+        self._swelling.advance(dt, cell.volume_change, cell.irreversible)
+        gone = min(max(cell.volume_change / _SLID_AT, 0.0), 1.0) * self._slide
+        slid = int(gone / (self._stack.size / self._stack.pixels))
+        detached = self._detached or cell.potential <= self._detach_below
+        if (slid, detached) != (self._slid, self._detached):
+            self._slid, self._detached = slid, detached
+            self._apparent, self._owners = self._drawn()
+            self.version += 1
+        return np.asarray(self._swelling.rise() - self._start)

@@ -44,7 +44,7 @@ RUNS = {
     "clog": ("at_s: 5, for_s: 3, share: 0.4, rise_s: 0.3", AT_REST, 12, HOP),
     "break": ("at_s: 5, radius_nm: 100", AT_REST, 10, HOP),
     "crash": ("at_s: 5, rise_nm: 3000, radius_nm: 100", AT_REST, 10, HOP),
-    "bubble": ("at_s: 5, for_s: 2, flicker_Hz: 10", AT_REST, 10, HOP),
+    "bubble": ("at_s: 5, for_s: 2, share: 0.5, flicker_Hz: 10", AT_REST, 10, HOP),
     "fouling": ("at_s: 5, share: 0.4, tau_s: 10", AT_REST, 30, HOP),
     "loose_reference": ("at_s: 5, for_s: 5, amplitude_mV: 5, flicker_Hz: 2", SWEEP, 16, HOP),
     "saturated_amplifier": ("at_s: 5", AT_REST, 10, HOP),
@@ -90,6 +90,9 @@ def draw(name: str, run: Run) -> None:
     other = bottom.twinx()
     other.plot(cell["t_ns"].values * 1e-9, cell["current"].values * 1e3, "-", lw=0.8, color="C1")
     other.set_ylabel("cell current (mA), < 0 lithiates", fontsize=7)
+    if np.ptp(cell["potential"].values) < 1e-3:  # at rest: rounding is not to be magnified
+        bottom.set_ylim(1.1, 1.3)
+        other.set_ylim(-0.1, 0.1)
     top.set_ylabel("pipette current (nA)")
     bottom.set_ylabel("E vs Li/Li$^+$ (V)")
     bottom.set_xlabel("time (s)")

@@ -134,8 +134,8 @@ class Clog(Fault):
 class Break(Fault):
     """The end of the tip is lost, and the aperture is `aperture` [m] from then on.
 
-    Looks like: the current up at once and for good, heights lower by the new stopping distance less the old one, a
-    flatter approach curve, a blunter image.
+    Looks like: the current up at once and for good, heights higher by the new stopping distance less the old one (the
+    wider tip sees the surface from farther away), a flatter approach curve, a blunter image.
     """
 
     aperture: float
@@ -148,8 +148,8 @@ class Break(Fault):
 class Crash(Fault):
     """The specimen comes up under the tip by `rise` [m], faster than any hop; if the tip touches, it breaks.
 
-    Looks like: no current at all while the glass is pressed on the surface, hops that end below threshold at their
-    start and climb by an amplitude each, then the current of a tip with an aperture of `aperture` [m].
+    Looks like: no current at all while the glass is pressed on the surface, at which a run stops at its next reading;
+    by hand, hops that end below threshold at their start and climb, then the current of a wider tip: `aperture` [m].
     """
 
     rise: float
@@ -180,8 +180,8 @@ class Bubble(_Slots):
 class Fouling(Fault):
     """A deposit grows in the aperture: the current falls by `share` [1] with a time constant `tau` [s] and stays.
 
-    Looks like: a slow exponential fall that no cell current explains and that does not come back; heights stay right,
-    their noise grows.
+    Looks like: a slow exponential fall that no cell current explains and that does not come back; heights are a
+    nanometre or two too high while it is fast, and their noise grows.
     """
 
     share: float
@@ -233,7 +233,8 @@ class LostPotentiostat(Fault):
 class LateAnswers(Fault):
     """The potentiostat's answers are `delay` [s] old, and say so.
 
-    Looks like: in a sweep the bias lags by rate × delay, and so does the current; at rest nothing.
+    Looks like: in a sweep the bias is wrong by rate × delay, and the pipette current by that over R, with the sign of
+    the sweep; the slow rows' residual, made from the same late answers, does not show it; at rest nothing.
     """
 
     delay: float

@@ -3,17 +3,9 @@ rate x latency + 2 mV of its potential, as the world knows it, and the residual 
 
 from __future__ import annotations
 
-import random
-
-import numpy as np
-
-from faults.outcome import Outcome
-from faults.steered import Kept, steered
 from opsicm.instruments.cell_control import CellControl, CellReading
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.roles import Potentiostat
-from opsicm.protocol.experiment_file import experiment_from_text
-from opsicm.twin.hop_controller import TwinHopController
 
 _RATE = 1.0  # [V/s]
 _MARGIN = 2e-3  # [V]

@@ -19,7 +19,8 @@ cell:
 probe:
   - tower: {low_um: 100, high_um: 600, speed_mm_s: 0.5, record_every_s: 0.02, trips: 2}
   - pipette_sweep: {from_V: -0.6, to_V: 0.7, rate_mV_s: 500, height_um: 100}
-  - raster: {center_um: [0, 0], size_um: [4, 4], pixels: [8, 8], amplitude_nm: 2000, fall_nm_per_ms: 60, setpoint_pct: 2}
+  - raster: {center_um: [0, 0], size_um: [4, 4], pixels: [8, 8], amplitude_nm: 2000, fall_nm_per_ms: 60,
+             setpoint_pct: 2.0}
   - modulate: {at_um: [0, 0], levels_V: [0.6, 0.7], dwell_ms: 5, blanking_ms: 1, amplitude_nm: 1000,
                fall_nm_per_ms: 60, setpoint_pct: 2.0, hops: 20}
 envelope: {cell_V: [-0.05, 1.7], approach_um: 8}

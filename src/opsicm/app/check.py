@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from opsicm.app.rigs import load_rig, rig_numbers
-from opsicm.errors import BadInput, Problem
+from opsicm.errors import BadInput, OutsideDomain, Problem
 from opsicm.preflight.prediction import Prediction, predict
 from opsicm.preflight.problems import problems
 from opsicm.protocol.expansion import expanded
@@ -31,8 +32,12 @@ def refuse(experiment: LoadedExperiment, rig: str | None, seed: int | None) -> P
     if seed is not None and not 0 <= seed < 2**63:
         raise BadInput(Problem("--seed", str(seed), "must be 0 or more, and below 2^63", "give a whole number"))
     loaded = load_rig(experiment, rig)
-    numbers = rig_numbers(experiment, loaded)
-    prediction = predict(experiment.experiment, numbers)
+    try:
+        numbers = rig_numbers(experiment, loaded)
+        prediction = predict(experiment.experiment, numbers)
+    except OutsideDomain as error:  # an equation that does not hold for the file's numbers knows no file
+        document = experiment.document
+        raise BadInput(replace(p, file=document.name, line=document.line(())) for p in error.problems) from error
     found = problems(experiment, numbers, prediction)
     if found:
         raise BadInput(found)

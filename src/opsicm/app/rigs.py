@@ -14,7 +14,9 @@ from opsicm.instruments.cell_control import CellControl
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
+from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.graphite import stoichiometry_at
+from opsicm.physics.ion_current import junction_potential
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
 from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.tip_field import approach_curve, distance_98
@@ -131,8 +133,15 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         curve=approach_curve(pipette),
         channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
         grounding=loaded.rig.wiring.grounding,
+        junction=_junction(parameters, loaded),
         cell=CellNumbers(parameters, _terms(experiment.experiment), initial_potential(loaded)),
     )
+
+
+def _junction(parameters: CellParameters, loaded: LoadedRig) -> float:
+    """U [V] of the reversal potential U ln(c_in/c_ref) between two of the rig's electrodes."""
+    e = parameters.electrolyte
+    return float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, loaded.rig.wiring.electrodes))
 
 
 def _terms(experiment: Experiment) -> Terms:

@@ -18,6 +18,7 @@ from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hopping, Park, PipetteSweep, ProbeAction, Tower, probe_sequence
 
 Floats = NDArray[np.float64]
+_ROUNDING: Final = 1e-9
 TEN_HOPS: Final = 10
 TEN_HOP_CRITERION: Final = 0.005
 """The paper's artefact check: over any ten hops in a row the bulk current changed by at most 0.5 %."""
@@ -48,8 +49,9 @@ class Signal:
 
     @property
     def swing(self) -> float:
-        """Largest less smallest bulk current [A]."""
-        return self.high - self.low
+        """Largest less smallest bulk current [A]; 0 where they differ by rounding only."""
+        difference = self.high - self.low
+        return difference if difference > _ROUNDING * max(abs(self.low), abs(self.high)) else 0.0
 
 
 def heights_of(experiment: Experiment, start_height: float) -> list[float]:
@@ -71,10 +73,13 @@ def step_heights(step: ProbeAction, start_height: float) -> tuple[float, ...]:
             return ()
 
 
-def bulk_current(experiment: Experiment, cell: CellForecast, rig: RigNumbers, height: float) -> Floats:
+def bulk_current(
+    experiment: Experiment, cell: CellForecast, rig: RigNumbers, height: float, wire: float | None = None
+) -> Floats:
     """The pipette current [A] at `height` [m] for every row of the forecast, far from the surface.
 
-    I = G(c_in, c(z)) (V_tip - ohmic drop - U_d ln(c_in/c_ref)), the wire held at the experiment's bias.
+    I = G(c_in, c(z)) (V_tip - ohmic drop - U ln(c_in/c_ref)), V_tip the `wire`'s potential [V], the experiment's bias
+    where none is given.
     """
     column = int(np.argmin(np.abs(cell.heights[:-1] - height)))
     electrolyte = rig.cell.parameters.electrolyte
@@ -82,11 +87,11 @@ def bulk_current(experiment: Experiment, cell: CellForecast, rig: RigNumbers, he
     G = conductance(rig.geometric_resistance, electrolyte.conductivity, inside, cell.concentration[:, column])
     return pipette_current(
         G,
-        experiment.pipette.bias,
+        experiment.pipette.bias if wire is None else wire,
         cell.ohmic_drop[:, column],
         inside,
         cell.concentration[:, -1],
-        electrolyte.diffusion_potential,
+        rig.junction,
     )
 
 
@@ -104,6 +109,9 @@ def signals(
             continue
         seconds = sum(window.end - window.start for window in own)
         for height in step_heights(step, rig.start_height):
+            if isinstance(step, PipetteSweep):
+                found.append(_voltammogram(path, step, experiment, cell, rig, inside, seconds))
+                continue
             current = bulk_current(experiment, cell, rig, height)
             found.append(_signal(path, step, height, seconds, current, inside, cell, rig))
     return tuple(found)
@@ -140,6 +148,21 @@ def _signal(
         float(ten_hops.max()),
         float((ten_hops > TEN_HOP_CRITERION).mean()),
     )
+
+
+def _voltammogram(
+    path: str,
+    step: PipetteSweep,
+    experiment: Experiment,
+    cell: CellForecast,
+    rig: RigNumbers,
+    inside: NDArray[np.bool_],
+    seconds: float,
+) -> Signal:
+    """From one end of the wire's ramp to the other; the noise is that of one sample."""
+    ends = [bulk_current(experiment, cell, rig, step.height, wire)[inside] for wire in (step.from_V, step.to_V)]
+    low, high = min(float(end.min()) for end in ends), max(float(end.max()) for end in ends)
+    return Signal(path, step.word, step.height, seconds, low, high, rig.current_noise)
 
 
 def reference_noise(rig: RigNumbers) -> float:

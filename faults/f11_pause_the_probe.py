@@ -56,6 +56,5 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
         f"{accepted} of {2 * n} commands accepted"
     )
     same = [x[0] for x in a] == [y[0] for y in b]
-    return [
-        Outcome("F11", "pause and resume the probe", n, seen, same and worst <= 1e-3 and not twice and apart < 2e-3)
-    ]
+    held = same and worst <= 1e-3 and not twice and apart < 2e-3
+    return [Outcome("F11", "pause and resume the probe", n, seen, held)]

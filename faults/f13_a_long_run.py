@@ -1,5 +1,5 @@
-"""F13: 24 h of experiment and a million hops, accelerated. Holds when memory grows by less than 50 MB, descriptors stay,
-and facts, rows and hops come in order."""
+"""F13: 24 h of experiment and a million hops, accelerated. Holds when memory grows by less than 50 MB, descriptors
+stay, and facts, rows and hops come in order."""
 
 from __future__ import annotations
 
@@ -82,10 +82,11 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     steered(experiment_from_text(_EXPERIMENT.format(rounds=rounds)), kept=kept)
     settled = len(kept.memory) // 4  # what is loaded and compiled once
     grown = max(kept.memory[settled:]) - kept.memory[settled]
+    descriptors = len(set(kept.descriptors[settled:]))
     seen = (
         f"{rounds * 30 / 3600:.3g} h, {kept.hop_count} hops, {kept.fact_count} facts, memory grew by "
-        f"{grown * 1e-6:.1f} MB, {len(set(kept.descriptors[settled:]))} number of descriptors, {kept.wrong} out of order"
+        f"{grown * 1e-6:.1f} MB, {descriptors} number of descriptors, {kept.wrong} out of order"
     )
     enough = short or kept.hop_count >= 1e6
-    held = grown < _GROWTH and len(set(kept.descriptors[settled:])) == 1 and not kept.wrong and enough
+    held = grown < _GROWTH and descriptors == 1 and not kept.wrong and enough
     return [Outcome("F13", f"a long run (process {os.getpid()})", kept.hop_count, seen, held)]

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test check bench realdata long clean lock
+.PHONY: demo test check bench reproduce reproduce-check realdata long clean lock
 
 $(VENV)/.run: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opsicm needs Python 3.11 or later, this is " + sys.version)'
@@ -35,6 +35,15 @@ faults: $(VENV)/.test
 
 bench: $(VENV)/.run
 	$(BIN)/opsicm bench --json bench.json
+
+# The twelve experiments in full, then the documentation's page of them. The check runs the short forms.
+reproduce: $(VENV)/.run
+	$(BIN)/opsicm reproduce --json $(OUT)/reproduction.json --out $(OUT)/reproduction
+	$(BIN)/python scripts/reproduction_page.py write $(OUT)/reproduction.json $(OUT)/reproduction/figures
+
+reproduce-check: $(VENV)/.run
+	$(BIN)/opsicm reproduce --short --json $(OUT)/reproduction-short.json --out $(OUT)/reproduction-short
+	$(BIN)/python scripts/reproduction_page.py check $(OUT)/reproduction-short.json
 
 # Measured approach curves of others: the finite-element template against the hyperbola. Fails without the data folder.
 realdata: $(VENV)/.run

@@ -25,30 +25,29 @@ def kill(pid: int) -> None:
 
 
 def once(stream: Stream, kills: int, seconds: float, draw: random.Random, where: Path) -> tuple[int, float, list[str]]:
-    """(blocks lost, longest restart [s], what else was wrong) of one run with `kills` kills, the last while closing."""
+    """(blocks lost, longest restart [s], what else was wrong) of one run with `kills` kills: of these an eighth, one at
+    least, while it closes and finalises, and a quarter of the others hit the writer that follows while it starts."""
     recorder = SharedRecorder(folder(where))
     recorder.open(stream.header())
     recorder.fact(Fact(0, 0, "run_started", "run", "run", {"title": "fault"}))
     pool, count = stream.pool(), round(seconds / stream.period)
-    moments = sorted(draw.randrange(count) for _ in range(kills - 1))
+    closing_kills = min(3, max(1, kills // 8))
+    moments = sorted(draw.randrange(count) for _ in range(kills - closing_kills))
     began, slowest, done = time.monotonic(), 0.0, 0
     for k in range(count):
         recorder.block(stream.block(pool, k))
         recorder.reading(stream.reading(k))
         recorder.fact(stream.fact(k + 1, k))
         while done < len(moments) and moments[done] <= k:
-            # Before the next block, anywhere in the period: start-up, flush, segment change as they come.
+            # Before the next block, anywhere in the period: flush and segment change as they come.
             time.sleep(draw.random() * stream.period)
-            before = recorder.restarts
-            kill(recorder.writer)
-            killed = time.monotonic()
-            while recorder.restarts == before or not recorder.ready:
-                time.sleep(0.01)
-            slowest = max(slowest, time.monotonic() - killed)
-            done += 1
+            in_start_up = draw.random() < 0.25 and done + 1 < len(moments)
+            slowest = max(slowest, restarted(recorder, draw.random() * 0.4 if in_start_up else None))
+            done += 2 if in_start_up else 1
         time.sleep(max(0.0, began + (k + 1) * stream.period - time.monotonic()))
     recorder.fact(stream.end(count + 1, count))
-    closing = threading.Thread(target=lambda: kill_later(recorder.writer, draw.random() * 0.6))
+    pauses = [draw.random() * 0.6 for _ in range(closing_kills)]
+    closing = threading.Thread(target=lambda: kill_later(recorder, pauses))
     closing.start()
     path = recorder.close()
     closing.join()
@@ -59,10 +58,27 @@ def once(stream: Stream, kills: int, seconds: float, draw: random.Random, where:
     return count - len(set(kept)), slowest, wrong
 
 
-def kill_later(pid: int, seconds: float) -> None:
-    """Kill after `seconds`, if it is still there."""
-    time.sleep(seconds)
-    kill(pid)
+def restarted(recorder: SharedRecorder, again: float | None) -> float:
+    """[s] until a writer is ready after a kill, and after a second one `again` [s] into the start of the next."""
+    before = recorder.restarts
+    kill(recorder.writer)
+    if again is not None:
+        while recorder.restarts == before:
+            time.sleep(0.001)
+        time.sleep(again)
+        before = recorder.restarts
+        kill(recorder.writer)
+    killed = time.monotonic()
+    while recorder.restarts == before or not recorder.ready:
+        time.sleep(0.01)
+    return time.monotonic() - killed
+
+
+def kill_later(recorder: SharedRecorder, pauses: list[float]) -> None:
+    """Kill after each pause [s] whoever writes then."""
+    for seconds in pauses:
+        time.sleep(seconds)
+        kill(recorder.writer)
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:

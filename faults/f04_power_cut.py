@@ -25,6 +25,7 @@ from opsicm.record.recover import recover
 from opsicm.record.validate import validate
 
 MEGABYTES = 256
+SECONDS = 3.0
 
 
 def impossible() -> str | None:
@@ -50,44 +51,49 @@ def mounted(image: Path, at: Path) -> Iterator[None]:
 
 
 def once(moment: float, where: Path) -> tuple[float, list[str]]:
-    """(seconds lost, what was wrong) of a cut `moment` [s] after the first block."""
+    """(seconds lost, what was wrong) of a cut `moment` [s] after the start of the interpreter."""
     image, cut, disk, log = where / "disk", where / "cut", where / "mnt", where / "log"
     with image.open("wb") as file:
         file.truncate(MEGABYTES << 20)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
     stream = Stream(8, 10_000, 5_000, 25)
     with mounted(image, disk):
-        command = [sys.executable, "-m", "faults.feeder", str(disk / "out"), str(log), "60", "8", "10000", "25"]
+        command = [sys.executable, "-m", "faults.feeder", str(disk / "out"), str(log), str(SECONDS), "8", "10000",
+                   "25"]  # fmt: skip
         feeder = subprocess.Popen(command, start_new_session=True)
-        while not logged(log)[0]:
-            time.sleep(0.02)
         time.sleep(moment)
-        os.killpg(feeder.pid, signal.SIGSTOP)
+        os.killpg(feeder.pid, signal.SIGSTOP)  # not waited for yet: the group is there even if it has ended
         shutil.copyfile(image, cut)
-        rows, _, _ = logged(log)
+        rows, _, closed = logged(log)
         os.killpg(feeder.pid, signal.SIGKILL)
         feeder.wait()
         time.sleep(0.2)  # the writer's descriptors go with it
     with mounted(cut, disk):
-        folders = list((disk / "out").iterdir())
+        folders = list((disk / "out").iterdir()) if (disk / "out").exists() else []
+        if not folders:
+            return len(rows) * stream.period, []  # cut before the folder's name was on the disk
         (done,) = recover(folders[:1], "faults")
+        if done.state == "no run":
+            return len(rows) * stream.period, []  # nor had its journal
         if not done.opens:
             return len(rows) * stream.period, [done.note]
         wrong = [f"{finding.check}: {finding.seen}" for finding in validate(done.path) if not finding.ok]
         kept = list(stream.kept(done.path))
         if kept != list(range(len(kept))):
             wrong.append("blocks out of order")
+        if closed and done.state != "whole":
+            wrong.append("closed, but no run file")
     return max(0, len(rows) - len(kept)) * stream.period, wrong
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:
-    """Cuts between a quarter of a second and four seconds after the first block."""
+    """Moments over the whole life: interpreter start, recorder start, running, segment change, finalising, after."""
     n = 2 if short else 20
     if (why := impossible()) is not None:
         return [Outcome("F4", "power cut", 0, why, None)]
     lost, wrong = 0.0, []
-    for _ in range(n):
-        moment = 0.25 + 3.75 * draw.random()
+    for k in range(n):
+        moment = (k + draw.random()) / n * (SECONDS + 2.5)
         with tempfile.TemporaryDirectory() as where:
             seconds, said = once(moment, Path(where))
         lost = max(lost, seconds)

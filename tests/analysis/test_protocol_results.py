@@ -61,7 +61,8 @@ def test_pulses_give_capacity_relaxation_and_the_split() -> None:
     found = by_name(step_results(cell(t, current, potential), xr.Dataset({"pipette_current": ("row", pipette)})))
     assert found["capacity_lithiation_1"].value == pytest.approx(-4e-4 * 120 / 3.6, rel=2e-3)
     assert found["relaxed_potential_1"].value == pytest.approx(0.49, abs=1e-6)
-    assert "no particle radius" in found["relaxed_potential_1"].method
+    assert found["diffusivity_1"].outcome == "not identifiable"
+    assert "no particle radius" in found["diffusivity_1"].reason
     # 0.35 nA is the paper's step (E5); here it was put in.
     ohmic, rest = found["pipette_step_ohmic"], found["pipette_step_diffusive"]
     assert ohmic.value == pytest.approx(350.0, abs=4 * (ohmic.u or 0.0))

@@ -114,7 +114,7 @@ def test_an_implausible_file_is_said_to_be_one(scan: Path) -> None:
     [
         (b"", "empty"),
         (bytes(range(256)) * 8, "binary"),
-        (b"PK\x03\x04" + bytes(200), "binary"),
+        (b"PK\x03\x04" + bytes(200), "damaged workbook"),
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
         (b"nothing here is a number\n" * 20, "not a table"),
         (b"\x1f\x8b\x08\x00rubbish that is no deflate stream", "damaged"),

@@ -6,11 +6,41 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from opsicm.protocol.cell_program import CellStep, ConstantCurrent, Hold, OpenCircuit, Rest, Sweep, Until
+from opsicm.protocol.cell_program import (
+    CellStep,
+    Conditioning,
+    ConstantCurrent,
+    CutOff,
+    Gitt,
+    Hold,
+    Ladder,
+    OpenCircuit,
+    Repeat,
+    Rest,
+    Sweep,
+    Until,
+)  # fmt: skip
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.pipette import Pipette
-from opsicm.protocol.probe_program import Hop, Line, Park, ProbeStep
+from opsicm.protocol.probe_program import (
+    At,
+    Engage,
+    ExchangeTip,
+    Hop,
+    Landmark,
+    Line,
+    Modulate,
+    Modulation,
+    Park,
+    PipetteSweep,
+    ProbeRepeat,
+    ProbeStep,
+    Raster,
+    Tilt,
+    Tower,
+    Zero,
+)  # fmt: skip
 from opsicm.protocol.record_policy import Record
 from opsicm.protocol.specimen import Electrolyte, Specimen
 from opsicm.protocol.twin_settings import Terms, Twin
@@ -43,13 +73,46 @@ PERCENT = st.floats(0, 99)
 def _sweeps() -> st.SearchStrategy[Sweep]:
     ends = st.tuples(POTENTIALS, POTENTIALS).filter(lambda pair: pair[0] != pair[1])
     return st.builds(
-        lambda pair, rate, cycles, ir: Sweep(
-            from_V=pair[0], to_V=pair[1], rate_mV_s=rate, cycles=cycles, ir_compensation_pct=ir
+        lambda model, pair, rate, cycles, ir, began: model(
+            from_V=pair[0],
+            to_V=pair[1],
+            rate_mV_s=rate,
+            cycles=cycles,
+            ir_compensation_pct=ir,
+            start_V=(pair[0] + pair[1]) / 2 if began else None,
         ),
+        st.sampled_from([Sweep, Conditioning]),
         ends,
         st.floats(1, 1000),
         st.integers(1, 5),
         PERCENT,
+        st.booleans(),
+    )
+
+
+def _ladders() -> st.SearchStrategy[Ladder]:
+    return st.builds(
+        lambda start, steps, step_mV, rest, hold: Ladder(
+            from_V=start, to_V=start - steps * step_mV / 1000, step_mV=step_mV, rest_s=rest, hold_s=hold
+        ),
+        st.floats(0, 4),
+        st.integers(1, 9),
+        st.integers(10, 100),
+        SECONDS,
+        st.floats(0, 1000),
+    )
+
+
+def _titrations() -> st.SearchStrategy[Gitt]:
+    return st.builds(
+        lambda mA, pulse, rest, pulses, until: Gitt(
+            current_mA=mA, pulse_s=pulse, rest_s=rest, pulses=pulses, until=until
+        ),
+        AMPERES,
+        st.floats(1e-3, 300),
+        st.floats(1e-3, 300),
+        st.integers(1, 100),
+        st.none() | st.builds(CutOff, potential_V=POTENTIALS),
     )
 
 
@@ -64,17 +127,41 @@ def _constant_currents() -> st.SearchStrategy[ConstantCurrent]:
     return st.builds(lambda current, until: ConstantCurrent(until=until, **dict([current])), currents, untils)
 
 
-CELL_PROGRAMS: st.SearchStrategy[list[CellStep]] = st.lists(
-    st.one_of(
-        _sweeps(),
-        st.builds(Hold, potential_V=POTENTIALS, for_s=SECONDS, ir_compensation_pct=PERCENT),
-        _constant_currents(),
-        st.builds(OpenCircuit, for_s=SECONDS),
-        st.builds(Rest, for_s=SECONDS),
+PLAIN: st.SearchStrategy[CellStep] = st.one_of(
+    _sweeps(),
+    _ladders(),
+    _titrations(),
+    st.builds(
+        Hold,
+        potential_V=POTENTIALS,
+        for_s=SECONDS,
+        ir_compensation_pct=PERCENT,
+        record_every_s=st.none() | st.floats(1e-3, 10),
     ),
-    min_size=1,
-    max_size=4,
+    _constant_currents(),
+    st.builds(OpenCircuit, for_s=SECONDS),
+    st.builds(Rest, for_s=SECONDS),
 )
+REPEATS: st.SearchStrategy[Repeat] = st.builds(
+    lambda times, steps: Repeat(times=times, steps=tuple(steps)),
+    st.integers(1, 3),
+    st.lists(
+        PLAIN | st.builds(lambda steps: Repeat(times=2, steps=tuple(steps)), st.lists(PLAIN, min_size=1, max_size=2)),
+        min_size=1,
+        max_size=2,
+    ),
+)
+CELL_PROGRAMS: st.SearchStrategy[list[CellStep]] = st.lists(PLAIN | REPEATS, min_size=1, max_size=4)
+MODULATIONS = st.builds(
+    lambda levels, dwell, share: Modulation(levels_V=tuple(levels), dwell_ms=dwell, blanking_ms=share * dwell),
+    st.lists(st.floats(-2, 2), min_size=2, max_size=4, unique=True),
+    st.floats(0.1, 100),
+    st.floats(0, 0.9),
+)
+PAIRS = st.tuples(st.floats(-100, 100), st.floats(-100, 100))
+SIZES = st.tuples(st.floats(0.1, 100), st.floats(0.1, 100))
+NAMES = st.uuids().map(str)
+PIXELS = st.tuples(st.integers(2, 512), st.integers(2, 512))
 
 
 @st.composite
@@ -86,14 +173,58 @@ def _probe_steps(draw: st.DrawFn, during: str | None) -> ProbeStep:
         "fall_nm_per_ms": draw(st.floats(0.1, 1000)),
         "setpoint_pct": draw(st.floats(0.01, 50)),
     }
-    match draw(st.sampled_from(["park", "hop", "line"])):
+    counted = bound if during is not None else {"hops": draw(st.integers(1, 1000))}
+    modulate = draw(st.none() | MODULATIONS)
+    match draw(st.sampled_from(["park", "hop", "line", "modulate", "tower"])):
         case "park":
             return Park(height_um=draw(st.floats(0.1, 3000)), **bound)
         case "hop":
-            counted = bound if during is not None else {"hops": draw(st.integers(1, 1000))}
-            return Hop(at_um=draw(point), **hopping, **counted)
+            return Hop(at_um=draw(point), modulate=modulate, **hopping, **counted)
+        case "modulate":
+            levels = draw(MODULATIONS).model_dump()
+            return Modulate(at_um=draw(point), **levels, **hopping, **counted)
+        case "tower":
+            low = draw(st.floats(1, 100))
+            return Tower(low_um=low, high_um=low + 10, speed_mm_s=draw(st.floats(0.1, 2)), **bound)
         case _:
-            return Line(from_um=draw(point), to_um=(1.0, 1.0), pixels=draw(st.integers(2, 512)), **hopping, **bound)
+            ends = {"from_um": draw(point), "to_um": (1.0, 1.0), "pixels": draw(st.integers(2, 512))}
+            return Line(modulate=modulate, **ends, **hopping, **bound)
+
+
+@st.composite
+def _ending_steps(draw: st.DrawFn, during: str | None, at: At | None) -> ProbeStep:
+    """A step that ends by itself; at an event, beside a cell step, or neither."""
+    when: dict[str, Any] = {"during": during, "at": at}
+    falling: dict[str, Any] = {"fall_nm_per_ms": draw(st.floats(0.1, 1000)), "setpoint_pct": draw(st.floats(0.01, 50))}
+    area = {"center_um": draw(PAIRS), "size_um": draw(SIZES), "amplitude_nm": draw(st.floats(1, 5000)), **falling}
+    match draw(st.sampled_from(["raster", "tilt", "landmark", "engage", "zero", "exchange_tip", "pipette_sweep"])):
+        case "raster":
+            order = draw(st.sampled_from(["serpentine", "forward"]))
+            modulate = draw(st.none() | MODULATIONS)
+            turned = draw(st.floats(-180, 180))
+            return Raster(pixels=draw(PIXELS), order=order, rotation_deg=turned, modulate=modulate, **area, **when)
+        case "tilt":
+            return Tilt(points=draw(st.integers(2, 9)), **area, **when)
+        case "landmark":
+            return Landmark(
+                name=draw(st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)), pixels=(4, 4), **area, **when
+            )
+        case "engage":
+            return Engage(step_um=draw(st.floats(0.1, 100)), **falling, **when)
+        case "zero":
+            return Zero(for_s=draw(SECONDS), **when)
+        case "exchange_tip":
+            return ExchangeTip(note=draw(TITLES), **when)
+        case _:
+            rate = draw(st.floats(1, 1000))
+            return PipetteSweep(
+                from_V=-0.7, to_V=0.7, rate_mV_s=rate, cycles=2, height_um=draw(st.floats(1, 100)), **when
+            )
+
+
+def _repeats() -> st.SearchStrategy[ProbeRepeat]:
+    inner = st.lists(_ending_steps(None, None) | _probe_steps(None), min_size=1, max_size=2)
+    return st.builds(lambda times, steps: ProbeRepeat(times=times, steps=tuple(steps)), st.integers(1, 3), inner)
 
 
 @st.composite
@@ -102,7 +233,9 @@ def experiments(draw: st.DrawFn) -> Experiment:
     cell = draw(CELL_PROGRAMS)
     accompanied = sorted(draw(st.sets(st.integers(0, len(cell) - 1))))
     probe = [draw(_probe_steps(f"cell[{index}]")) for index in accompanied]
-    probe += draw(st.lists(_probe_steps(None), max_size=2))
+    if any(isinstance(step, OpenCircuit) for step in cell) and draw(st.booleans()):
+        probe.append(Zero(for_s=1e-3, at=At(after_each="rest")))
+    probe += draw(st.lists(_probe_steps(None) | _ending_steps(None, None) | _repeats(), max_size=2))
     policies = st.sampled_from(["full", "decimated", "off"])
     return Experiment(
         opsicm=1,
@@ -115,5 +248,6 @@ def experiments(draw: st.DrawFn) -> Experiment:
         probe=tuple(probe),
         envelope=Envelope(cell_V=(-1.5, 4.5), cell_mA=1000, run_h=10_000),
         record=Record(z=draw(policies), x=draw(policies)),
+        vary=draw(st.just({}) | st.builds(lambda radii: {"pipette.radius_nm": radii}, st.tuples(st.floats(10, 500)))),
         twin=Twin(seed=draw(st.integers(0, 2**40)), terms=Terms(salt=draw(st.booleans()))),
     )

@@ -39,8 +39,13 @@ def _holds(root: Mapping[str, Any], value: Any, schema: Mapping[str, Any], keywo
             not isinstance(value, dict) or all(valid(value[key], rule[key]) for key in rule if key in value)
         ),
         "additionalProperties": lambda: (
-            rule is not False or not isinstance(value, dict) or value.keys() <= schema.get("properties", {}).keys()
+            rule is not False or not isinstance(value, dict) or all(_named(schema, key) for key in value)
         ),
+        "patternProperties": lambda: (
+            not isinstance(value, dict)
+            or all(valid(value[key], rule[name]) for name in rule for key in value if re.search(name, key))
+        ),
+        "maxProperties": lambda: not isinstance(value, dict) or len(value) <= rule,
         "minProperties": lambda: not isinstance(value, dict) or len(value) >= rule,
         "items": lambda: not isinstance(value, list) or all(valid(item, rule) for item in value),
         "prefixItems": lambda: (
@@ -57,3 +62,10 @@ def _holds(root: Mapping[str, Any], value: Any, schema: Mapping[str, Any], keywo
         "exclusiveMaximum": lambda: not number or value < rule,
     }
     return checks[keyword]()
+
+
+def _named(schema: Mapping[str, Any], key: str) -> bool:
+    """Whether a schema speaks of this key."""
+    return key in schema.get("properties", {}) or any(
+        re.search(name, key) for name in schema.get("patternProperties", {})
+    )

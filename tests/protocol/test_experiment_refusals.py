@@ -8,7 +8,7 @@ import pytest
 
 from opsicm.errors import BadInput
 from opsicm.protocol.experiment_file import experiment_from_text, read_experiment
-from opsicm.protocol.vocabulary import LATER_STEPS, NOT_YET
+from opsicm.protocol.vocabulary import NOT_YET, STEPS
 
 GOOD = """\
 opsicm: 1
@@ -98,10 +98,70 @@ CASES = [
     Bad("policy", "envelope:", "record: {z: of}\nenvelope:", 13, ("record.z is 'of'", "did you mean off?")),
     Bad("too long a run", "for_s: 300", "for_s: 400000", 9, ("envelope.run_h allows 100 h", "cell[3].rest")),
     Bad("terms", "envelope:", "twin: {terms: {salt: 1}}\nenvelope:", 13, ("twin.terms.salt is 1", "true or false")),
-    Bad("vary", "envelope:", "vary: {pipette.radius_nm: [50, 100]}\nenvelope:", 13, ("vary", NOT_YET)),
-    Bad("at", "during: cell[1]", "at: {after_each: rest}", 12, ("probe[1].hop.at", NOT_YET)),
+    Bad("vary nothing", "envelope:", "vary: {pipette.radius: [50, 100]}\nenvelope:", 13,
+        ("vary.pipette.radius", "pipette has no key radius")),
+    Bad("vary a step that is not there", "envelope:", "vary: {cell[4].rest.for_s: [1, 2]}\nenvelope:", 13,
+        ("the file has no cell[4]", "as pipette.radius_nm")),
+    Bad("vary another step", "envelope:", "vary: {cell[3].sweep.rate_mV_s: [1]}\nenvelope:", 13,
+        ("the file has no cell[3].sweep",)),
+    Bad("vary the title", "envelope:", "vary: {title: [a, b]}\nenvelope:", 13, ("title cannot be varied",)),
+    Bad("vary by no path", "envelope:", 'vary: {"a b": [1]}\nenvelope:', 13, ("vary.a b", "is no path")),
+    Bad("vary by no value", "envelope:", "vary: {pipette.radius_nm: []}\nenvelope:", 13, ("at least 1",)),
+    Bad("too many runs", "envelope:",
+        f"vary: {{pipette.radius_nm: {[*range(40, 80)]}, pipette.wall: {[*range(2, 42)]}}}\nenvelope:", 13,
+        ("makes 1600 runs", "vary less")),
+    Bad("at without an end", "during: cell[1]", "at: {after_each: rest}", 12, ("probe[1].hop.at", "no end", "hops")),
+    Bad("at what", "during: cell[1]", "hops: 3, at: {after_each: pulse}", 12, ("must be rest", "write one of these")),
+    Bad("at nothing", "during: cell[1]", "hops: 3, at: {}", 12, ("names no event", "{after_each: rest}")),
+    Bad("at two things", "during: cell[1]", "hops: 3, at: {after_each: rest, soc_pct: [50]}", 12,
+        ("probe[1].hop.at.soc_pct", "one kind of event")),
+    Bad("at and during", "during: cell[1]", "during: cell[1], at: {after_each: rest}", 12, ("delete during or at",)),
     Bad("faults", "envelope:", "twin: {faults: [drift]}\nenvelope:", 13, ("twin.faults", NOT_YET)),
-    Bad("charge state", "for_s: 20000", "soc_pct: 50", 8, ("until.soc_pct", NOT_YET)),
+    Bad("charge state", "for_s: 20000", "soc_pct: 150", 8, ("until.soc_pct", "at most 100 %")),
+    Bad("start beyond", "rate_mV_s: 0.3}", "rate_mV_s: 0.3, start_V: 1.8}", 7, ("sweep.start_V", "1.7 and 0 V")),
+    Bad("ladder of no whole steps", "rest: {for_s: 300}",
+        "ladder: {from_V: 1.7, to_V: 0.1, step_mV: 300, rest_s: 300, hold_s: 1}", 9,
+        ("cell[3].ladder.step_mV is 300", "does not divide the 1600 mV", "write step_mV: 320")),
+    Bad("ladder to itself", "rest: {for_s: 300}",
+        "ladder: {from_V: 0.1, to_V: 0.1, step_mV: 300, rest_s: 300, hold_s: 1}", 9, ("must differ", "use hold")),
+    Bad("gitt without a current", "rest: {for_s: 300}", "gitt: {pulse_s: 120, rest_s: 300, pulses: 3}", 9,
+        ("cell[3].gitt", "needs one of current_mA")),
+    Bad("gitt without an end", "rest: {for_s: 300}", "gitt: {c_rate: -1, pulse_s: 120, rest_s: 300}", 9,
+        ("needs pulses or until",)),
+    Bad("gitt's cut-off", "rest: {for_s: 300}",
+        "gitt: {c_rate: -1, pulse_s: 120, rest_s: 300, until: {potential: 1}}", 9,
+        ("gitt.until.potential", "did you mean potential_V?")),
+    Bad("repeat of nothing", "rest: {for_s: 300}", "repeat: {times: 2, steps: []}", 9, ("at least 1 entries",)),
+    Bad("inside a repeat", "rest: {for_s: 300}", "repeat: {times: 2, steps: [{rest: {for_s: -1}}]}", 9,
+        ("cell[3].repeat.steps[0].rest.for_s is -1", "above 0 s")),
+    Bad("misspelt in a repeat", "rest: {for_s: 300}", "repeat: {times: 2, steps: [{hodl: {for_s: 1}}]}", 9,
+        ("cell[3].repeat.steps[0].hodl", "did you mean hold?")),
+    Bad("repeats too deep", "rest: {for_s: 300}",
+        "repeat: {times: 1, steps: [{repeat: {times: 1, steps: [{repeat: {times: 1, steps: [{repeat: {times: 1, "
+        "steps: [{rest: {for_s: 1}}]}}]}}]}}]}", 9, ("3 deep at most",)),
+    Bad("endless in a repeat", "hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0, "
+        "during: cell[1]}", "repeat: {times: 2, steps: [{park: {height_um: 3}}]}", 12,
+        ("probe[1].repeat.steps[0].park", "never go on")),
+    Bad("during in a repeat", "hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0, "
+        "during: cell[1]}", "repeat: {times: 2, steps: [{tower: {low_um: 1, high_um: 9, speed_mm_s: 1, trips: 1, "
+        "at: {after_each: rest}}}]}", 12, ("steps[0].tower.at", "runs after the one before it")),
+    Bad("tower upside down", "park: {height_um: 10", "tower: {low_um: 100, high_um: 10, speed_mm_s: 0.5", 11,
+        ("probe[0].tower.high_um is 10", "must be above low_um, 100 µm")),
+    Bad("blanking", "during: cell[1]", "during: cell[1], modulate: {levels_V: [0, 1], dwell_ms: 5, blanking_ms: 5}", 12,
+        ("probe[1].hop.modulate.blanking_ms is 5", "shorter than dwell_ms, 5 ms")),
+    Bad("one level", "during: cell[1]", "during: cell[1], modulate: {levels_V: [1, 1], dwell_ms: 5, blanking_ms: 0}",
+        12, ("all levels are the same",)),
+    Bad("levels", "during: cell[1]", "during: cell[1], modulate: {levels_V: [1], dwell_ms: 5, blanking_ms: 0}",
+        12, ("at least 2 entries", "levels_V: [0.65, 0.75]")),
+    Bad("raster order", "park: {height_um: 10",
+        "raster: {center_um: [0, 0], size_um: [9, 9], pixels: [8, 8], order: serpentin, amplitude_nm: 20, "
+        "fall_nm_per_ms: 30, setpoint_pct: 2.0", 11, ("raster.order is 'serpentin'", "did you mean serpentine?")),
+    Bad("raster pixels", "park: {height_um: 10",
+        "raster: {center_um: [0, 0], size_um: [9, 9], pixels: [8, 1], amplitude_nm: 20, fall_nm_per_ms: 30, "
+        "setpoint_pct: 2.0", 11, ("raster.pixels[1] is 1", "at least 2")),
+    Bad("wire's sweep to itself", "park: {height_um: 10",
+        "pipette_sweep: {from_V: 1, to_V: 1, rate_mV_s: 10, height_um: 5", 11, ("must differ", "use park")),
+    Bad("landmark's name", "park: {height_um: 10", "return_to: {name: the corner", 11, ("return_to.name",)),
 ]  # fmt: skip
 
 
@@ -125,13 +185,10 @@ def test_bad_file(case: Bad) -> None:
         assert word in message
 
 
-@pytest.mark.parametrize(
-    ("program", "word"), [(program, word) for program in LATER_STEPS for word in LATER_STEPS[program]]
-)
-def test_words_of_later_versions_are_no_misspellings(program: str, word: str) -> None:
-    first = {"cell": "  - rest: {for_s: 300}\n", "probe": "  - park: {height_um: 10, during: cell[0]}\n"}[program]
-    (message,) = problems(GOOD.replace(first, f"  - {word}: {{}}\n{first}", 1).replace("cell[1]}", "cell[1]}"))
-    assert f".{word}; {NOT_YET}" in message
+@pytest.mark.parametrize("word", [word for word in STEPS["probe"] if word not in STEPS["cell"]])
+def test_a_probe_step_in_the_cell_program_is_sent_there(word: str) -> None:
+    (message,) = problems(GOOD.replace("rest: {for_s: 300}", f"{word}: {{}}"))
+    assert f"cell[3].{word}; is a step of the probe program; move it below probe:" in message
 
 
 def test_five_mistakes_are_five_problems_in_the_order_of_the_lines() -> None:

@@ -17,7 +17,7 @@ from opsicm.protocol.yaml_file import read_yaml, yaml_document
 
 SCHEMA = json_schema()
 FILES = sorted((Path(experiment_file.__file__).parents[1] / "experiments").rglob("e*.yaml"))
-TEXT = FILES[0].read_text(encoding="utf-8")
+TEXT = next(file for file in FILES if file.name.startswith("e09")).read_text(encoding="utf-8")
 
 SPOILED = {
     "unknown key": ("title:", "titel:"),
@@ -31,7 +31,18 @@ SPOILED = {
     "three coordinates": ("at_um: [0, 0]", "at_um: [0, 0, 0]"),
     "half a point": ("at_um: [0, 0]", "at_um: [0]"),
     "policy": ("z: full", "z: all"),
-    "not yet": ("record:", "vary: {a: [1]}\nrecord:"),
+    "vary by no path": ("record:", "vary: {a b: [1]}\nrecord:"),
+    "vary by no value": ("record:", "vary: {a: []}\nrecord:"),
+    "at two things": ('during: "cell[1]"', "hops: 3, at: {after_each: rest, soc_pct: [50]}"),
+    "at and during": ('during: "cell[1]"', 'during: "cell[1]", at: {after_each: rest}'),
+    "inside a repeat": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "repeat: {times: 2, steps: [{rest: {for_s: -1}}]}",
+    ),
+    "gitt without an end": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "gitt: {c_rate: -1, pulse_s: 120, rest_s: 300}",
+    ),
     "no current": (
         "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
         "constant_current: {until: {for_s: 1}}",

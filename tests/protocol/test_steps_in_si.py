@@ -67,7 +67,7 @@ def test_three_ways_to_give_one_current() -> None:
 
 
 def test_a_hop_in_si() -> None:
-    assert HOP.at == pytest.approx((1e-6, -2e-6))
+    assert HOP.place == pytest.approx((1e-6, -2e-6))
     assert (HOP.amplitude, HOP.fall_rate, HOP.setpoint) == pytest.approx((2e-6, 30e-6, 0.02), rel=1e-12)
     assert HOP.amplitude / HOP.fall_rate * 1000 == pytest.approx(66.67, abs=0.01)  # 67 ms a fall, as the paper implies
     assert HOP.during_index is None

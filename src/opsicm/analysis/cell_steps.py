@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -11,82 +12,92 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.branches import branches
 from opsicm.analysis.current_step import StepSplit, split_steps
-from opsicm.analysis.half_cycles import half_cycles
+from opsicm.analysis.half_cycles import HalfCycle, half_cycles
 from opsicm.analysis.hop_series import HopSeries
-from opsicm.analysis.peaks import peaks
-from opsicm.analysis.result import Result
-from opsicm.analysis.titration import titration
+from opsicm.analysis.record_results import record_results, steady_stretches
+from opsicm.analysis.result import Result, failed
 from opsicm.analysis.transitions import agreements, transitions_from_height, transitions_from_potential
 
 F64 = NDArray[np.float64]
-_STEADY: Final = 0.02  # spread of the current within a stretch, of its mean: below, it was held constant
+_SETTLING: Final = 0.1  # of a stretch: the step of the current and what follows it at once
+_FEWEST_ROWS: Final = 5
 _WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
-_MOST_PEAKS: Final = 12
 
 
-def step_results(cell: xr.Dataset, slow: xr.Dataset) -> list[Result]:
-    """What applies of: constant-current capacities, pulses with rests, ohmic and diffusive parts; or a sweep's peaks.
+def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | None = None) -> list[Result]:
+    """What applies of: constant-current capacities, pulses with rests, or a sweep's peaks; and the pipette beside them.
 
-    `cell`, `slow` [row] as the run file holds them. Nothing that does not apply is listed.
+    `cell`, `slow` [row] as the run file holds them; `particle_radius` [m]. The pipette's part: ohmic and diffusive
+    share of each step of the cell current, its slope at constant current, its change over the rests. Nothing that does
+    not apply is listed.
     """
     t, current, potential = (cell[name].values for name in ("t_ns", "current", "potential"))
     t = t * 1e-9
-    parts = half_cycles(t, current)
-    steady = [
-        p
-        for p in parts
-        if p.kind != "rest" and p.stop - p.first >= 10 and _spread(current[p.first + 1 : p.stop - 1]) < _STEADY
-    ]
-    if not steady:
-        return _peaks(potential, current)
-    results = [
-        Result(f"capacity_{p.kind}_{k}", p.charge / 3.6, p.u_charge / 3.6, "mAh",
-               f"charge of the constant current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; negative "
-               "lithiates; u: half a row at either end", flags={"missing_rows": p.missing})
-        for k, p in enumerate(steady, start=1)
-    ]  # fmt: skip
-    pulses = titration(t, potential, current)
-    for k, pulse in enumerate(pulses, start=1):
-        method = (
-            f"potential at the end of the rest after the pulse of {pulse.start:.1f}–{pulse.end:.1f} s; u: what would "
-            f"still come, relaxing as 1/sqrt(t); slope in the pulse {1e3 * pulse.slope:.3g} mV/sqrt(s); no "
-            f"diffusivity: {pulse.reason}"
-        )
-        results.append(Result(f"relaxed_potential_{k}", pulse.relaxed, pulse.u_relaxed, "V", method))
+    results = record_results(t, potential, current, particle_radius, charges=False)
+    # `cell_results` has said so already, and in this run's own words.
+    results = [r for r in results if r.name != "record"]
     pipette = slow["pipette_current"].values
-    if pipette.size == t.size:
+    steady = steady_stretches(t, current)
+    if pipette.size == t.size and steady:
         results += _splits(split_steps(t, pipette, current))
+        results += [_slope(t, pipette, p, f"pipette_slope_{p.kind}_{k}") for k, p in enumerate(steady, start=1)]
+        results += _rests(t, pipette, half_cycles(t, current))
     return results
 
 
-def _spread(current: F64) -> float:
-    mean = abs(float(np.mean(current)))
-    return float(np.ptp(current)) / mean if mean else float("inf")
+def _slope(t: F64, pipette: F64, p: HalfCycle, name: str) -> Result:
+    """Straight line through the pipette current of a stretch, without its first tenth (the step and what follows)."""
+    rows = np.arange(p.first, p.stop)
+    rows = rows[t[rows] >= t[p.first] + _SETTLING * (t[p.stop - 1] - t[p.first])]
+    rows = rows[np.isfinite(pipette[rows])]
+    method = f"line through the pipette current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, first tenth left out"
+    if rows.size < _FEWEST_ROWS or np.ptp(t[rows]) == 0.0:
+        return failed(name, "pA/s", method, "too few rows", f"{rows.size} rows; {_FEWEST_ROWS} are needed")
+    x, y = t[rows] - np.mean(t[rows]), pipette[rows] - np.mean(pipette[rows])
+    slope = float(x @ y / (x @ x))
+    rest = y - slope * x
+    # Neighbouring residuals of a curved record are alike: as few count as their correlation leaves.
+    r = float(rest[1:] @ rest[:-1] / (rest @ rest)) if rest.any() else 0.0
+    r = min(max(r, 0.0), 0.99)
+    u = float(np.sqrt(rest @ rest / (x.size - 2) / (x @ x) * (1.0 + r) / (1.0 - r)))
+    total = float(y @ y)
+    straight = 1.0 - float(rest @ rest) / total if total > 0.0 else 0.0
+    method += f"; R² {straight:.3f}; u: its residual, neighbours' correlation counted"
+    return Result(name, slope * 1e12, u * 1e12, "pA/s", method)
 
 
-def _peaks(potential: F64, current: F64) -> list[Result]:
-    results = []
-    for k, peak in enumerate(peaks(potential, current)[:_MOST_PEAKS], start=1):
-        way = "delithiation" if peak.anodic else "lithiation"
-        method = (
-            f"vertex of a parabola within 20 mV, sweep {peak.sweep}; {1e3 * peak.current:.4g} mA as measured, no "
-            "baseline taken away; negative lithiates"
-        )
-        results.append(Result(f"peak_{k}_{way}_potential", peak.potential, peak.u_potential, "V", method))
-    return results
+def _rests(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
+    """How flat the pipette current stays over the rests after a current: slope times length, median over the rests."""
+    changes = []
+    for before, rest in pairwise(parts):
+        if rest.kind == "rest" and before.kind != "rest" and rest.stop - rest.first >= 2 * _FEWEST_ROWS:
+            found = _slope(t, pipette, rest, "")
+            if found.value is not None:
+                changes.append(found.value * float(t[rest.stop - 1] - t[rest.first]))
+    if not changes:
+        return []
+    values = np.array(changes)
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle))) * 1.2533
+    method = (
+        f"slope of the pipette current times the rest's length, median over {values.size} rests after a current, the "
+        f"first tenth of each left out; largest {values[np.argmax(np.abs(values))]:.3g} pA"
+    )
+    return [Result("pipette_change_over_rests", middle, spread / values.size**0.5, "pA", method)]
 
 
 def _splits(steps: Sequence[StepSplit]) -> list[Result]:
-    """Median over the steps, ends turned over: so that a drift common to all shows as spread, not as bias."""
+    """Median over the steps, turned to one direction: a drift common to all then shows as spread, not as bias."""
     if not steps:
         return []
-    sign = np.array([1.0 if s.starts else -1.0 for s in steps])
+    # As for a step towards lithiation: an end counts the other way, and so does a delithiating current.
+    sign = np.array([-np.sign(s.cell_step) for s in steps])
 
     def over(name: str, each: Callable[[StepSplit], float], u: Callable[[StepSplit], float], what: str) -> Result:
         values = sign * np.array([each(s) for s in steps])
         spread = 1.4826 * float(np.median(np.abs(values - np.median(values)))) * 1.2533
         own = float(np.sqrt(np.mean([u(s) ** 2 for s in steps])))
-        method = f"median over {len(steps)} starts and ends of the cell current, ends turned over; {what}"
+        method = f"median over {len(steps)} starts and ends of the cell current, each as of a lithiating step; {what}"
         trace = xr.DataArray(values, dims="step", coords={"t": ("step", np.array([s.at for s in steps]))})
         u_all = max(spread, own) / len(steps) ** 0.5
         return Result(name, float(np.median(values)) * 1e12, u_all * 1e12, "pA", method, trace=trace)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from opsicm.analysis import approach_template as kernels
-from opsicm.analysis.approach_template import Template
+from opsicm.analysis.approach_kernels import fit_falls
+from opsicm.analysis.approach_template import Template, template
 from opsicm.analysis.raw_samples import Falls, RawSamples
 from opsicm.errors import OutsideDomain, Problem
 
@@ -62,10 +62,7 @@ def fit_image(
     highest = np.full(falls.size, np.inf) if near is None else lowest + near
     scales = np.array([samples.current_scale, samples.current_offset, samples.height_scale, samples.height_offset])
     out = np.empty((falls.size, 8))
-    kernels.fit_falls(
-        samples.counts, samples.current, samples.height, falls.begin, falls.end, scales, highest, start, shape.table,
-        shape.step, out,
-    )  # fmt: skip
+    fit_falls(samples.words, falls.begin, falls.end, scales, highest, start, shape.table, shape.step, out)
     return _image_fit(out, 1.0, 0.0)
 
 
@@ -84,7 +81,7 @@ def fit_image_shared(
 
     def stretched(log_s: float) -> Template:
         s = float(np.exp(log_s))
-        return kernels.template(curve.over, curve.name, curve.step, scale=s)
+        return template(curve.over, curve.name, curve.step, scale=s)
 
     first = fit_image(samples, few, curve, near)
     sigma2 = float(np.median(first.sigma[first.ok] ** 2)) if first.ok.any() else 1.0

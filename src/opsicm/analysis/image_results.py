@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,85 +15,99 @@ from opsicm.analysis.roughness import Parameter, Roughness, roughness
 from opsicm.errors import OutsideDomain
 
 LEVELS: Final = (("raw", None), ("after plane", 1), ("after total degree 2", 2))
-_NM: Final = 1e9
+_OUTLIER: Final = 6.0
 _SPREAD: Final = (
     "u: another area of this size on the same surface, from {independent:.0f} effectively independent of {pixels} "
     "pixels (spatial correlation); scanner calibration and height noise are not included"
 )
 
 
-def image_results(heights: xr.DataArray) -> list[Result]:
-    """Sq and profile Rq at all three levels, then Sa, Sz, Ssk, Sku after total degree 2.
+_LEVEL_OF: Final = {
+    None: "about the mean, not levelled",
+    1: "after least-squares plane",
+    2: "after least-squares total degree 2",
+}
 
-    `heights` [m], dims (y, x), NaN where a pixel has no height (counted in `flags`); coordinates x, y [m] only when
-    the lateral scale is known. The trace of each Sq is the image at that level. Sq "raw" is about the mean.
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """The unit that results are in, and the factor that takes the image's values to it."""
+
+    unit: str
+    factor: float
+
+
+def image_results(heights: xr.DataArray) -> list[Result]:
+    """Sq, Sa, Sz, Ssk, Sku and profile Rq at all three levels.
+
+    `heights` [m], or in the unit of `attrs["units"]` ("" where a file states none), dims (y, x), NaN where a pixel has
+    no height (counted in `flags`, with those beyond six sigma of the levelled surface); coordinates x, y [m] only when
+    the lateral scale is known. The trace of each Sq is the image at that level. "raw" is about the mean.
     """
     values = np.asarray(heights.values, dtype=np.float64)
+    stated = str(heights.attrs.get("units", "m"))
+    scale = _Scale("nm", 1e9) if stated == "m" else _Scale(stated or "unit not stated", 1.0)
     results: list[Result] = []
-    missing = {"missing_pixels": int((~np.isfinite(values)).sum())}
-    level_of = {
-        None: "about the mean, not levelled",
-        1: "after least-squares plane",
-        2: "after least-squares total degree 2",
-    }
-    last: Roughness | None = None
+    flags = {"missing_pixels": int((~np.isfinite(values)).sum())}
     for level, degree in LEVELS:
-        name = f"Sq {level}"
-        method = f"ISO 25178-2 Sq, {level_of[degree]}"
+        method = f"ISO 25178-2 Sq, {_LEVEL_OF[degree]}"
         if not np.isfinite(values).any():
-            results.append(failed(name, "nm", method, "all NaN", "no pixel has a height; look at the file's channel"))
+            reason = "no pixel has a height; look at the file's channel"
+            results.append(failed(f"Sq {level}", scale.unit, method, "all NaN", reason))
             continue
         try:
             levelled = values - np.nanmean(values) if degree is None else total_degree(values, degree).heights
         except OutsideDomain as error:
-            results.append(failed(name, "nm", method, "too few pixels", str(error)))
+            results.append(failed(f"Sq {level}", scale.unit, method, "too few pixels", str(error)))
             continue
-        last = roughness(levelled)
-        trace = heights.copy(data=levelled)
-        trace.attrs["level"] = level
-        results.append(_result(name, last.Sq, "nm", method, last, missing, trace))
-        results.append(_profile(f"Rq {level}", levelled, level_of[degree], last, missing))
-        if degree != 2:
-            last = None
-    if last is None:
-        return results
-    where = level_of[2]
-    for name, parameter, unit in (
-        ("Sa", last.Sa, "nm"),
-        ("Sz", last.Sz, "nm"),
-        ("Ssk", last.Ssk, "1"),
-        ("Sku", last.Sku, "1"),
-    ):
-        method = f"ISO 25178-2 {name}, {where}"
-        results.append(_result(f"{name} after total degree 2", parameter, unit, method, last, missing, None))
+        results += _level(heights.copy(data=levelled), level, _LEVEL_OF[degree], scale, flags)
     return results
 
 
-def _profile(name: str, levelled: NDArray[np.float64], where: str, rough: Roughness, missing: dict[str, int]) -> Result:
+def _level(levelled: xr.DataArray, level: str, where: str, scale: _Scale, flags: dict[str, int]) -> list[Result]:
+    levelled.attrs["level"] = level
+    rough = roughness(levelled.values)
+    flags = {**flags, "outlier_pixels": _outliers(levelled.values)}
+    results = [_result(f"Sq {level}", rough.Sq, scale, f"ISO 25178-2 Sq, {where}", rough, flags, levelled)]
+    results.append(_profile(f"Rq {level}", levelled.values, where, scale, rough, flags))
+    one = _Scale("1", 1.0)
+    for name, parameter, unit in (
+        ("Sa", rough.Sa, scale), ("Sz", rough.Sz, scale), ("Ssk", rough.Ssk, one), ("Sku", rough.Sku, one),
+    ):  # fmt: skip
+        results.append(_result(f"{name} {level}", parameter, unit, f"ISO 25178-2 {name}, {where}", rough, flags, None))
+    return results
+
+
+def _outliers(heights: NDArray[np.float64]) -> int:
+    """Pixels farther from the median than six times what the median absolute deviation stands for."""
+    known = heights[np.isfinite(heights)]
+    away = np.abs(known - np.median(known))
+    return int(np.count_nonzero(away > _OUTLIER * 1.4826 * float(np.median(away)))) if away.any() else 0
+
+
+def _profile(
+    name: str, levelled: NDArray[np.float64], where: str, scale: _Scale, rough: Roughness, flags: dict[str, int]
+) -> Result:
     """Rq of the rows (fast axis): root mean square of each about its own mean, averaged over the rows."""
     method = f"ISO 4287 Rq along the rows, mean over the rows, each about its own mean, {where}"
     rows = [row[np.isfinite(row)] for row in levelled]
     each = np.array([float(np.std(row)) for row in rows if row.size > 2])
     if each.size < 2 or not each.any():
-        return failed(name, "nm", method, "flat", "fewer than two rows have height differences")
+        return failed(name, scale.unit, method, "flat", "fewer than two rows have height differences")
     # Neighbouring rows show the same hills: as many count as the image's correlation leaves along one axis.
     count = max(1.0, each.size * (rough.independent / rough.pixels) ** 0.5)
     u = float(np.std(each, ddof=1)) / count**0.5
     method += f"; u: scatter of the rows, {count:.3g} of them independent"
-    return Result(name, _NM * float(np.mean(each)), _NM * u, "nm", method, flags=missing)
+    return Result(name, scale.factor * float(np.mean(each)), scale.factor * u, scale.unit, method, flags=flags)
 
 
 def _result(
-    name: str,
-    parameter: Parameter,
-    unit: str,
-    method: str,
-    rough: Roughness,
-    missing: dict[str, int],
+    name: str, parameter: Parameter, scale: _Scale, method: str, rough: Roughness, flags: dict[str, int],
     trace: xr.DataArray | None,
-) -> Result:
+) -> Result:  # fmt: skip
     if not np.isfinite(parameter.value):
-        return failed(name, unit, method, "flat", "the surface has no height differences, so this ratio does not exist")
-    scale = _NM if unit == "nm" else 1.0
+        reason = "the surface has no height differences, so this ratio does not exist"
+        return failed(name, scale.unit, method, "flat", reason)
     method = f"{method}; {_SPREAD.format(independent=rough.independent, pixels=rough.pixels)}"
-    return Result(name, scale * parameter.value, scale * parameter.u, unit, method, flags=missing, trace=trace)
+    value, u = scale.factor * parameter.value, scale.factor * parameter.u
+    return Result(name, value, u, scale.unit, method, flags=flags, trace=trace)

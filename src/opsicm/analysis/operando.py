@@ -8,12 +8,15 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from opsicm.analysis.cell_steps import step_results, transition_results
 from opsicm.analysis.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
 from opsicm.analysis.expansion import expansion_results
 from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
 from opsicm.analysis.kymograph import line_results
+from opsicm.analysis.raster import Frame, frames, is_raster
+from opsicm.analysis.raster_results import raster_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.voltammogram import cell_results
 from opsicm.physics.tip_field import ApproachCurve
@@ -27,8 +30,8 @@ _NOTHING: Final = 1e-5
 class Setting:
     """What the results need besides the arrays.
 
-    `thickness` [m] and `capacity` [C] of the specimen, approach `curve` and `tip_potential` [V] of the pipette,
-    `sample_period` [s].
+    `thickness` [m], `capacity` [C] and `particle_radius` [m] (None: not stated) of the specimen, approach `curve` and
+    `tip_potential` [V] of the pipette, `sample_period` [s].
     """
 
     thickness: float
@@ -36,6 +39,7 @@ class Setting:
     capacity: float
     tip_potential: float
     sample_period: float
+    particle_radius: float | None = None
 
 
 def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting: Setting) -> list[Result]:
@@ -46,23 +50,38 @@ def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setti
     """
     floor = _NOTHING * setting.capacity
     return [
-        *_probe_results(hops, cell, setting),
+        *_probe_results(hops, cell, slow, setting),
         *cell_results(cell, slow, floor, floor / 3600.0),
-        *(step_results(cell, slow) if cell.sizes["row"] >= _FEWEST_ROWS else []),
+        *(step_results(cell, slow, setting.particle_radius) if cell.sizes["row"] >= _FEWEST_ROWS else []),
         *_bias_results(hops, slow),
     ]
 
 
-def _probe_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list[Result]:
+def _probe_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting: Setting) -> list[Result]:
     if not hops.sizes["hop"]:
         reason = "the run has no hops: add a hop or line step to the probe program"
         return [failed("hops", "1", "hop records with outcome contact", "no hops", reason)]
     groups = list(_points(hops))
     results: list[Result] = []
+    images: list[Frame] = []
     for name, group in groups:
         found = _point_results(group, cell, setting)
         results.extend(found if len(groups) == 1 else [replace(r, name=f"{r.name} {name}") for r in found])
+        images += frames(group, _coarse(group, slow))
+    if images:
+        talk = [r.value for r in results if r.name.startswith("height_cross_talk") and r.value is not None]
+        results += raster_results(images, setting.thickness, max(talk, default=0.0) * 1e-9)
     return results
+
+
+def _coarse(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | None:
+    """Coarse height at each hop [m]: images of several segments stand on it; None where no row says it."""
+    t, height = slow["t_ns"].values, slow["coarse_z"].values
+    known = np.isfinite(height)
+    if not known.any():
+        return None
+    row = np.searchsorted(t[known], hops["t_ns"].values, side="right") - 1
+    return np.asarray(height[known][np.maximum(row, 0)], dtype=np.float64)
 
 
 def _points(hops: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
@@ -84,9 +103,12 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
     during = (t >= series.t[0] - 1.0) & (t <= series.t[-1] + 1.0)
     if np.unique(hops["pixel"].values).size > 1:
+        along = (
+            [] if is_raster(hops) else line_results(hops, t[during], charge[during], setting.thickness, drift_to_height)
+        )
         return [
             *results,
-            *line_results(hops, t[during], charge[during], setting.thickness, drift_to_height),
+            *along,
             _period(series),
             ten_hop_change(series, scatter(series.current)),
             height_cross_talk(series, fall_time, setting.curve),

@@ -29,6 +29,17 @@ class RawSamples:
     height_scale: float
     height_offset: float
 
+    @property
+    def words(self) -> NDArray[np.int32]:
+        """A 32-bit word a sample, current in the low half: `counts` itself where it is [current, height], else a copy.
+
+        Little-endian machines only, as every one that this package is built for.
+        """
+        counts = self.counts
+        in_place = counts.shape[1] == 2 and (self.current, self.height) == (0, 1) and counts.flags.c_contiguous
+        pair = counts if in_place else np.ascontiguousarray(counts[:, [self.current, self.height]])
+        return pair.reshape(-1).view(np.int32)
+
     def height_count(self, z: F64) -> NDArray[np.int64]:
         """The height count nearest to `z` [m]."""
         return np.rint((z - self.height_offset) / self.height_scale).astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,6 +13,11 @@ from scipy.ndimage import gaussian_filter, spline_filter, spline_filter1d
 F64 = NDArray[np.float64]
 _SMOOTH: Final = 1.0  # [px] of the Gaussian before the gradient
 _CLIP: Final = 90.0  # [%] of the magnitudes
+_CANDIDATES: Final = 5
+_APART: Final = 1  # [px]
+_FIRST_ROUNDS: Final = 3
+_FLOOR: Final = 1e-3  # of the mean power
+_ROUNDS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ def register(first: F64, second: F64, largest: float | None = None) -> Shift:
     """Shift of `second` against `first` [px], to a few hundredths of a pixel.
 
     Both are turned into gradient magnitudes g, which a uniform swelling scales and a local irreversible change spoils
-    only where it is. Whole pixels from the peak of the windowed cross-correlation (FFT); then Gauss-Newton on
+    only where it is. Whole pixels from the peaks of the windowed cross-correlation (FFT): of the five highest
+    the one after which half of the pixels agree best; then Gauss-Newton on
     sum w (g2(x + s) - c g1(x) - b)^2 over s, the scale c and the offset b, with Tukey weights w from the residual's
     median absolute deviation, so that a patch that changed has no vote; g2 is moved by its cubic spline with
     mirrored edges. `largest` [px] limits the search (default a quarter of the image).
@@ -55,34 +61,66 @@ def register(first: F64, second: F64, largest: float | None = None) -> Shift:
     rows, columns = a.shape
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
     fa, fb = fft.rfft2((ca - ca.mean()) * window), fft.rfft2((cb - cb.mean()) * window)
-    correlation = fft.irfft2(fb * np.conj(fa), a.shape)
+    cross = fb * np.conj(fa)
+    # Half whitened: a few tall features would decide a plain correlation, noise a wholly whitened one.
+    size = np.abs(cross)
+    correlation = fft.irfft2(cross / np.sqrt(size + _FLOOR * float(size.mean())), a.shape)
     reach = int(largest if largest is not None else min(rows, columns) // 4)
     ky, kx = (fft.fftfreq(n, 1.0 / n) for n in a.shape)
     near = (np.abs(ky)[:, None] <= reach) & (np.abs(kx)[None, :] <= reach)
-    at = np.unravel_index(int(np.argmax(np.where(near, correlation, -np.inf))), a.shape)
-    dy, dx = float(ky[at[0]]), float(kx[at[1]])
     norm = float(np.sqrt(np.sum(((ca - ca.mean()) * window) ** 2) * np.sum(((cb - cb.mean()) * window) ** 2)))
-    peak = float(correlation[at]) / norm if norm > 0.0 else 0.0
-    return _refined(a, b, dy, dx, peak, window)
-
-
-def _refined(a: F64, b: F64, dy: float, dx: float, peak: float, window: F64) -> Shift:
+    places = _peaks(np.where(near, correlation, -np.inf))
+    shifts = [(float(ky[i]), float(kx[j])) for i, j in places]
     coefficients = np.asarray(spline_filter(b, order=3), dtype=np.float64)
+
+    def best_of(starts: list[tuple[float, float]]) -> Shift:
+        tried = [_refined(a, coefficients, dy, dx, window, _FIRST_ROUNDS) for dy, dx in starts]
+        return min(tried, key=lambda one: one[1])[0]
+
+    coarse = best_of(shifts)
+    # Lines of the scan make a ladder of lesser minima half a pixel apart: it is left by starting beside it.
+    half = [(coarse.dy + up, coarse.dx + right) for up in (-0.5, 0.5) for right in (-0.5, 0.5)]
+    near_by = best_of([(coarse.dy, coarse.dx), *half])
+    found, _ = _refined(a, coefficients, near_by.dy, near_by.dx, window, _ROUNDS)
+    plain = fft.irfft2(cross, a.shape)
+    peak = float(plain[round(found.dy) % rows, round(found.dx) % columns]) / norm if norm > 0.0 else 0.0
+    return replace(found, peak=peak)
+
+
+def _peaks(correlation: F64) -> list[tuple[int, int]]:
+    """The highest places, no two of them neighbours: a changed patch may outvote the rest in one of them."""
+    left = correlation.copy()
+    rows, columns = left.shape
+    found: list[tuple[int, int]] = []
+    for _ in range(_CANDIDATES):
+        i, j = (int(k) for k in np.unravel_index(int(np.argmax(left)), left.shape))
+        if found and not left[i, j] > 0.0:
+            break
+        found.append((i, j))
+        around = np.arange(-_APART, _APART + 1)
+        left[np.ix_((i + around) % rows, (j + around) % columns)] = -np.inf
+    return found
+
+
+def _refined(a: F64, coefficients: F64, dy: float, dx: float, window: F64, most: int) -> tuple[Shift, float]:
+    """The shift after at most `most` rounds, and how much half of the pixels still disagree, over their mean."""
     margin_y, margin_x = (min(int(abs(s)) + 3, n // 4) for s, n in zip((dy, dx), a.shape, strict=True))
     inner = (slice(margin_y, a.shape[0] - margin_y), slice(margin_x, a.shape[1] - margin_x))
     target, weight = a[inner], window[inner]
     u, rounds = float("inf"), 0
-    for attempt in range(1, 31):
+    disagreement = float("inf")
+    for attempt in range(1, most + 1):
         moved, gy, gx = _moved(coefficients, dy, dx, inner)
         basis = np.stack([gy, gx, -target, -np.ones_like(target)])
         # First the scale and offset for the present shift, robustly; then all four together.
         rest, w = _robust(moved, target, weight)
+        disagreement = float(np.median(np.abs(rest))) / max(float(np.mean(moved)), 1e-300)
         normal = np.einsum("iyx,jyx,yx->ij", basis, basis, w)
         right = -np.einsum("iyx,yx,yx->i", basis, rest, w)
         try:
             inverse = np.linalg.inv(normal)
         except np.linalg.LinAlgError:
-            return Shift(dy, dx, 0.0, u, attempt)
+            return Shift(dy, dx, 0.0, u, attempt), float("inf")
         step = inverse @ right
         dy, dx = dy + float(np.clip(step[0], -1.0, 1.0)), dx + float(np.clip(step[1], -1.0, 1.0))
         rounds = attempt
@@ -91,7 +129,7 @@ def _refined(a: F64, b: F64, dy: float, dx: float, peak: float, window: F64) -> 
         u = float(np.sqrt(max(inverse[0, 0], inverse[1, 1]) * variance * max(float(w.max()), 1e-300)))
         if max(abs(step[0]), abs(step[1])) < 1e-3:
             break
-    return Shift(dy, dx, peak, u, rounds)
+    return Shift(dy, dx, 1.0, u, rounds), disagreement
 
 
 def _robust(moved: F64, target: F64, weight: F64) -> tuple[F64, F64]:

@@ -55,7 +55,7 @@ def heights_at_threshold(samples: RawSamples, falls: Falls) -> tuple[F64, NDArra
     _refuse(samples, falls)
     at = np.empty(falls.size, np.int64)
     threshold = samples.current_count(falls.reference * (1.0 - falls.setpoint))
-    kernels.threshold_samples(samples.counts, samples.current, falls.begin, falls.end, threshold, at)
+    kernels.threshold_samples(samples.words, falls.begin, falls.end, threshold, at)
     return _heights(samples, at)
 
 
@@ -82,9 +82,10 @@ def sections(samples: RawSamples, falls: Falls, bottom: F64, width: float, bins:
     outside, mode, mode_count = np.empty(hops, np.int64), np.empty(hops, np.int32), np.empty(hops, np.int32)
     at = np.empty(hops, np.int64)
     threshold = samples.current_count(falls.reference * (1.0 - falls.setpoint))
+    words = samples.words
     kernels.bin_hops(
-        samples.counts, samples.current, samples.height, falls.begin, falls.end, threshold, low, cell, sums, numbers,
-        outside, mode, mode_count, at,
+        words, words[: words.size // 2 * 2].view(np.int64), falls.begin, falls.end, threshold, low, cell, sums,
+        numbers, outside, mode, mode_count, at,
     )  # fmt: skip
     mean = sums / np.maximum(numbers, 1) * samples.current_scale + samples.current_offset
     height, crossed = _heights(samples, at)

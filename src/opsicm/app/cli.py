@@ -12,12 +12,17 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opsicm.app.command_command import app as steering_commands
 from opsicm.app.record_command import app as record_commands
 from opsicm.errors import BadInput, OpsicmError, Problem
+
+if TYPE_CHECKING:
+    from opsicm.app.resume import Resumed
+    from opsicm.protocol.experiment_file import LoadedExperiment
 
 app = typer.Typer(
     name="opsicm",
@@ -48,23 +53,66 @@ def pace_of(text: str) -> float | None:
     return speed
 
 
-def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -> tuple[Path, int]:
+def _run(
+    file: Path, out: Path, rig: str | None, seed: int | None, speed: str, world: Path | None = None
+) -> tuple[Path, int]:
+    """Every run of a file, one after the other; the last one's path, and the code of the first that did not complete.
+
+    All are checked before the first one moves.
+    """
     from opsicm.app.check import refuse
-    from opsicm.app.execute import execute
-    from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
+    from opsicm.protocol.expansion import expanded
     from opsicm.protocol.experiment_file import read_experiment
 
     pace = pace_of(speed)
-    experiment = read_experiment(file)
-    estimate = refuse(experiment, rig, seed).file_bytes
-    with stop_on_interrupt() as stop, run_progress() as progress:
-        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate)
+    runs = expanded(read_experiment(file))
+    estimates = [refuse(one, rig, seed).file_bytes for one in runs]
+    for experiment, estimate in zip(runs, estimates, strict=True):
+        path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world)
+        if code:
+            break
+    return path, code
+
+
+def _execute(
+    experiment: LoadedExperiment,
+    out: Path,
+    rig: str | None,
+    seed: int | None,
+    pace: float | None,
+    estimate: float | None = None,
+    resumed: Resumed | None = None,
+    world: Path | None = None,
+) -> tuple[Path, int]:
+    from opsicm.app.execute import execute
+    from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
+
+    with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
+        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
         err.print(f"run ended: {outcome}; rig safe, file kept")
     return execution.path, _OUTCOMES[outcome]
+
+
+def _resume(
+    run: Path,
+    file: Path | None,
+    out: Path,
+    speed: str,
+    meanwhile: str | None,
+    lost: str | None,
+    others: tuple[str | None, int | None],
+) -> tuple[Path, int]:
+    from opsicm.app.resume import choice, resumed
+
+    if file is not None or others != (None, None):
+        limit = "a run goes on with its own experiment, rig and seed"
+        raise BadInput(Problem("--resume", str(run), limit, "leave out FILE, --rig and --seed"))
+    found = resumed(run, choice("--cell-meanwhile", meanwhile), choice("--lost-intent", lost))
+    return _execute(found.experiment, out, found.rig, found.seed, pace_of(speed), None, found)
 
 
 @app.command(epilog="Example: opsicm demo --out out/")
@@ -100,7 +148,8 @@ def check(
     json: JsonFlag = False,
 ) -> None:
     """Say every problem at once, each with its line, and what the run will take and show. Runs nothing."""
-    from opsicm.app.check import checked, prediction_record, prediction_text
+    from opsicm.app.check import checked
+    from opsicm.app.prediction_text import checked_text, prediction_record
     from opsicm.app.terminal import complain, print_json
     from opsicm.app.terminal import out as console
 
@@ -108,16 +157,18 @@ def check(
     bad = False
     for file in files:
         try:
-            prediction = checked(file, rig)
+            predictions = checked(file, rig)
         except OpsicmError as error:
             bad = True
             complain(error)
             problems = [{"file": p.file, "line": p.line, "problem": str(p)} for p in error.problems]
             records.append({"file": str(file), "ok": False, "problems": problems})
             continue
-        records.append({"file": str(file), "ok": True, "problems": [], **prediction_record(prediction)})
+        for experiment, prediction in predictions:
+            record = prediction_record(experiment, prediction)
+            records.append({"file": str(file), "ok": True, "problems": [], **record})
         if not json:
-            console.print(prediction_text(file, prediction), markup=False)
+            console.print(checked_text(file, predictions), markup=False, soft_wrap=True)
     if json:
         print_json(records)
     raise typer.Exit(2 if bad else 0)
@@ -125,16 +176,33 @@ def check(
 
 @app.command(epilog="Example: opsicm run experiments/e09_height_during_voltammogram.yaml --out out/ --speed max")
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")],
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Experiment file.")] = None,
     rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
     out: OutOption = Path(),
     seed: Annotated[int | None, typer.Option(help="Decides every random number of a twin.")] = None,
     speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on where this run was cut off.")] = None,
+    cell_meanwhile: Annotated[
+        str | None, typer.Option(help="What the cell did since: open (circuit), held (its last set-point), unknown.")
+    ] = None,
+    lost_intent: Annotated[
+        str | None, typer.Option(help="Whether a control that was handed over last began: began, never.")
+    ] = None,
+    world: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Run on a twin in another process, watched by a watchdog.")
+    ] = None,
 ) -> None:
     """Execute an experiment. Ctrl-C stops safely and keeps the file; the last line printed is the run file's path."""
     from opsicm.app.terminal import out as console
 
-    path, code = _run(file, out, rig, seed, speed)
+    if resume is not None:
+        path, code = _resume(resume, file, out, speed, cell_meanwhile, lost_intent, (rig, seed))
+    elif file is None:
+        raise BadInput(Problem("FILE", "", "is missing", "name an experiment file, or a run with --resume"))
+    elif cell_meanwhile is not None or lost_intent is not None:
+        raise BadInput(Problem("--cell-meanwhile", "", "says how to go on with a run", "name it with --resume"))
+    else:
+        path, code = _run(file, out, rig, seed, speed, world)
     console.print(str(path), markup=False)
     raise typer.Exit(code)
 
@@ -146,16 +214,22 @@ def analyse(
     columns: Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")] = None,
 ) -> None:
     """All results that apply to a run or a file, each with uncertainty, unit and method."""
-    from opsicm.app.sources import results_of_path
+    from opsicm.app.sources import results_of_path, results_of_several
     from opsicm.app.terminal import print_json, print_results, working
 
     records: list[dict[str, Any]] = []
+    each = []
     for path in runs:
         with working(f"analysing {path}"):
             results = results_of_path(path, columns)
+        each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:
             print_results(results, str(path))
+    together = results_of_several(each)
+    records.extend({"run": "all", **result.record()} for result in together)
+    if together and not json:
+        print_results(together, "all runs together")
     if json:
         print_json(records)
 
@@ -206,6 +280,19 @@ def schema() -> None:
     print(json_module.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+@app.command(epilog="Example: opsicm reproduce --only E2,E5 --short --json table.json --out reproduced/")
+def reproduce(
+    only: Annotated[str | None, typer.Option(help="Experiments, as E5,E9; by default all twelve.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Full chemistry, fewer hops and pixels.")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the table to this file as well.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("opsicm-reproduced"),
+) -> None:
+    """The paper's twelve experiments on the twin: its numbers beside ours with uncertainty and verdict, its figures."""
+    from opsicm.app.reproduce.command import reproduce as run_reproduce
+
+    raise typer.Exit(run_reproduce(only, short, json, out))
+
+
 @app.command(epilog="Example: opsicm bench --only hop --json bench.json")
 def bench(
     json: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as well.")] = None,
@@ -231,7 +318,7 @@ def _mount(arguments: list[str]) -> None:
             app.add_typer(import_module(module).app, name=name)
 
 
-app.registered_commands += record_commands.registered_commands
+app.registered_commands += record_commands.registered_commands + steering_commands.registered_commands
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import getpass
 import platform
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from opsicm.app.rigs import load_rig, prepare, seed_of
+from opsicm.app.live_settings import Revisions, amplitude_maps, shift_between
+from opsicm.app.resume import Resumed
+from opsicm.app.rigs import Prepared, load_rig, prepare, seed_of
+from opsicm.emulators.remote_rig import remote_rig
 from opsicm.instruments.clock import Pacer, utc_now
+from opsicm.instruments.rig import Rig
 from opsicm.protocol.experiment_file import LoadedExperiment
+from opsicm.protocol.rig_file import LoadedRig
 from opsicm.record import disk_space, run_folder
 from opsicm.record.recorder import Header
 from opsicm.record.shared_recorder import SharedRecorder
-from opsicm.run.runner import Ending, Progress, Runner
+from opsicm.run.commands import Inbox, StopOnly
+from opsicm.run.continuation import BEGINNING
+from opsicm.run.control_socket import ControlSocket
+from opsicm.run.runner import Ending, Given, Progress, Runner
+from opsicm.run.watchdog import Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +46,13 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Progress], None] = lambda _: None,
     estimate: float | None = None,
+    resumed: Resumed | None = None,
+    world: Path | None = None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as it goes, 1 is real time.
 
-    `estimate` [bytes] of the run file, where it is known: twice that must be free.
+    `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` says where the run that
+    this one goes on from was cut off, `world` is the folder of a world in another process to run on.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens later is in the file:
     `Execution.ending` says it.
@@ -47,33 +60,69 @@ def execute(
     disk_space.refuse_if_short(out, estimate)
     loaded = load_rig(experiment, rig)
     chosen = seed_of(experiment.experiment, loaded, seed)
-    pacer = Pacer(speed, stop)
+    inbox: Inbox = StopOnly(stop)
+
+    def waiting() -> bool:
+        return inbox.waiting()
+
+    pacer = Pacer(speed, waiting)
     started = utc_now()
-    prepared = prepare(experiment, loaded, chosen, pacer.hold)
+    before = () if resumed is None else resumed.history
+    prepared = prepare(experiment, loaded, chosen, pacer.hold, before)
+    if world is not None:
+        there = remote_rig(world, prepared.rig.name, prepared.rig.grounding)
+        prepared = replace(prepared, rig=there)
+    maps = amplitude_maps(experiment)
     title = experiment.experiment.title
     folder = run_folder.create(out, title, started, experiment.text, loaded.text)
-    kept = experiment.experiment.record
-    recorder = SharedRecorder(folder)
-    recorder.open(
-        Header(
-            title=title,
-            started_utc=started.isoformat(timespec="milliseconds"),
-            experiment_text=experiment.text,
-            rig_text=loaded.text,
-            channels=tuple(replace(c, policy=kept.policy(c.name)) for c in prepared.rig.hop_controller.channels),
-            dt_ns=prepared.rig.hop_controller.timing.dt_ns,
-            parameters=prepared.parameters,
-            provenance=_provenance(loaded.rig.title, chosen, loaded.rig.is_twin),
-        )
-    )
-    runner = Runner(
-        experiment.experiment, prepared.rig, recorder, prepared.capacity, prepared.reversible, stop, progress
-    )
+    inbox = control = ControlSocket(folder.path, inbox)
     try:
-        ending = runner.run()
+        recorder = SharedRecorder(folder)
+        recorder.open(_header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds")))
+        given = Given(
+            prepared.capacity,
+            prepared.reversible,
+            shift_between,
+            Revisions(experiment, loaded),
+            maps,
+            BEGINNING if resumed is None else resumed.start,
+        )
+        try:
+            with watched(prepared.rig, folder.path) as beat:
+                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress, beat).run()
+        finally:
+            path = recorder.close()
     finally:
-        path = recorder.close()
+        control.close()
     return Execution(path, ending)
+
+
+@contextmanager
+def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
+    """A watchdog over a rig that has safe channels; what its loop must call every turn."""
+    if not rig.safe_addresses:
+        yield lambda: None
+        return
+    watchdog = Watchdog(rig.safe_addresses, folder)
+    try:
+        yield watchdog.beat
+    finally:
+        watchdog.close()
+
+
+def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> Header:
+    kept = experiment.experiment.record
+    controller = prepared.rig.hop_controller
+    return Header(
+        title=experiment.experiment.title,
+        started_utc=started_utc,
+        experiment_text=experiment.text,
+        rig_text=loaded.text,
+        channels=tuple(replace(c, policy=kept.policy(c.name)) for c in controller.channels),
+        dt_ns=controller.timing.dt_ns,
+        parameters=prepared.parameters,
+        provenance=_provenance(loaded.rig.title, prepared.seed, loaded.rig.is_twin),
+    )
 
 
 def who() -> str:

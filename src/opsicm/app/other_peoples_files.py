@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from opsicm.analysis.approach_results import approach_results, no_axis, series_results
 from opsicm.analysis.image_results import image_results
-from opsicm.analysis.result import Result
+from opsicm.analysis.record_results import open_circuit_results, record_results
+from opsicm.analysis.result import Result, failed
 from opsicm.analysis.trace_results import trace_results
 from opsicm.errors import BadInput, Problem
 from opsicm.figures import approach_curve, image
 from opsicm.figures.view import View
 from opsicm.record.formats.approach_text import ApproachFile, ScanSettings
+from opsicm.record.formats.cell_record import CellFile
 from opsicm.record.formats.columns import Columns
-from opsicm.record.formats.recognise import Identification, identify, read
+from opsicm.record.formats.describe import Identification
+from opsicm.record.formats.image_file import ImageFile
+from opsicm.record.formats.recognise import identify, read
 from opsicm.record.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.record.formats.sweeps import sweeps
 
@@ -30,7 +35,8 @@ def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
         return _folder(path)
     content = read(path, columns)
     if isinstance(content, SicmScan):
-        return image_results(_image(content))
+        heights = np.where(content.saturated, np.nan, content.heights)
+        return image_results(image_array(heights, content.x_size, content.y_size))
     if isinstance(content, SicmTrace):
         return no_axis("the trace holds counts without a z axis, a scale or a time step")
     if isinstance(content, ApproachFile):
@@ -41,7 +47,32 @@ def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
                 "file", "settings only", "results need measured values", "name an .ac file or its folder", path.name
             )
         )
+    if isinstance(content, ImageFile):
+        return _images(content, path)
+    if isinstance(content, CellFile):
+        return _cell(content)
     return _numbered(_table(content))
+
+
+def _images(file: ImageFile, path: Path) -> list[Result]:
+    """Results of the first topography under their plain names, of further height channels under the channel's."""
+    if not file.heights:
+        limit, channels = "results need heights", ", ".join(one.name for one in file.images)
+        raise BadInput(Problem("channels", channels, limit, "export the topography", path.name))
+    results: list[Result] = []
+    for k, one in enumerate(file.heights):
+        found = image_results(image_array(one.values, one.x_size, one.y_size, one.unit))
+        results += found if k == 0 else [replace(r, name=f"{one.name}: {r.name}", trace=None) for r in found]
+    return results
+
+
+def _cell(file: CellFile) -> list[Result]:
+    results: list[Result] = []
+    for record in file.records:
+        found = record_results(record.t, record.potential, record.current, lithium=False)
+        several = len(file.records) > 1
+        results += [replace(r, name=f"{record.name}: {r.name}") for r in found] if several else found
+    return results
 
 
 def identify_file(path: Path, columns: str | None = None) -> Identification:
@@ -84,21 +115,21 @@ def _title(name: str) -> str:
     return f"Approach {curve}" if found else "Approach"
 
 
-def _image(scan: SicmScan) -> xr.DataArray:
-    """Heights with NaN where the converter was at its end, and coordinates only where the file states both sizes."""
-    heights = np.where(scan.saturated, np.nan, scan.heights)
-    rows, columns = heights.shape
+def image_array(values: NDArray[np.float64], x: float | None, y: float | None, unit: str = "m") -> xr.DataArray:
+    """Heights as an array with coordinates only where both sizes `x`, `y` [m] are known, and a note where not."""
+    rows, columns = values.shape
     coords = {}
-    sizes = {"x": scan.x_size, "y": scan.y_size}
-    if scan.x_size is not None and scan.y_size is not None:
+    if x is not None and y is not None:
         coords = {
-            "x": ("x", (np.arange(columns) + 0.5) * scan.x_size / columns),
-            "y": ("y", (np.arange(rows) + 0.5) * scan.y_size / rows),
+            "x": ("x", (np.arange(columns) + 0.5) * x / columns),
+            "y": ("y", (np.arange(rows) + 0.5) * y / rows),
         }
+    sizes = {"x": x, "y": y}
     unknown = [axis for axis, size in sizes.items() if size is None]
     known = [f"{axis} size {1e6 * size:.4g} µm" for axis, size in sizes.items() if size is not None]
     note = ", ".join([*known, *(f"{axis} size unknown" for axis in unknown)]) if unknown else ""
-    return xr.DataArray(heights, dims=("y", "x"), coords=coords, attrs={"lateral_note": note, "quantity": "height"})
+    attrs = {"lateral_note": note, "quantity": "height", "units": unit}
+    return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs)
 
 
 def _approaches(file: ApproachFile) -> list[list[Result]]:
@@ -117,6 +148,8 @@ def _approaches(file: ApproachFile) -> list[list[Result]]:
 
 def _table(table: Columns) -> list[list[Result]]:
     data = table.data
+    if "E" in data and "z" not in data:
+        return [_cell_table(data)]
     if "z" not in data or not ("I" in data or "R" in data):
         return [no_axis(f"the table holds {', '.join(data)}, and a fit needs z with I or R")]
     bias: float | None = None
@@ -134,6 +167,16 @@ def _table(table: Columns) -> list[list[Result]]:
     if hops[0].value is not None and hops[0].value >= 2.0:
         return [hops]
     return [approach_results(data["z"][part], current[part], bias) for part in sweeps(data["z"])]
+
+
+def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
+    """A table of the cell: t, E and I give what a cycler's file gives, stoichiometry and E the ends of stages."""
+    if "t" in data and "I" in data:
+        return record_results(data["t"], data["E"], data["I"], lithium=False)
+    if "sto" in data:
+        return open_circuit_results(data["sto"], data["E"])
+    reason = f"the table holds {', '.join(data)}: a record needs t, E and I, an open-circuit curve sto and E"
+    return [failed("record", "1", "columns of a text table", "no axis", reason)]
 
 
 def _numbered(curves: list[list[Result]]) -> list[Result]:

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opsicm.errors import BadInput, OutsideDomain
+from opsicm.instruments.cell_control import CellControl
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
-from opsicm.physics.pipette import Pipette
+from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.tip_field import approach_curve, distance_98
-from opsicm.preflight.prediction import RigNumbers
+from opsicm.preflight.rig_numbers import CellNumbers, RigNumbers
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
 from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
-from opsicm.run.cell_track import cut_offs
+from opsicm.run.cell_actions import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
 from opsicm.twin.circuit import TWO_ELECTRODE
+from opsicm.twin.history import live_through
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,9 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
     return RigNumbers(
         timing=twin.timing,
         current_noise=twin.current_noise,
+        filter_Hz=twin.filter_Hz,
+        # The twin's amplifier averages a thousand samples, each of which it takes for independent.
+        reading_noise=twin.current_noise / math.sqrt(1000.0),
         height_noise=twin.height_noise,
         lag=twin.lag,
         command_range=twin.command_range,
@@ -122,9 +127,17 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         xy_reach=twin.xy_reach,
         start_height=twin.start_height,
         resistance=twin.resistance,
+        geometric_resistance=geometric_resistance(pipette),
         curve=approach_curve(pipette),
         channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
+        grounding=loaded.rig.wiring.grounding,
+        cell=CellNumbers(parameters, _terms(experiment.experiment), initial_potential(loaded)),
     )
+
+
+def _terms(experiment: Experiment) -> Terms:
+    said = experiment.twin.terms
+    return Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
 
 
 def prepare(
@@ -132,17 +145,21 @@ def prepare(
     loaded: LoadedRig,
     seed: int,
     on_advance: Callable[[int], None],
+    history: Sequence[Sequence[tuple[int, CellControl]]] = (),
 ) -> Prepared:
-    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet."""
+    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet.
+
+    `history` is what runs before this one did to the specimen, as (nanosecond, control): a twin's lives through it.
+    """
     _refuse_real(loaded)
     _refuse_unwired(loaded)
     _refuse_driven(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
-    said = experiment.experiment.twin.terms
-    terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
-    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=terms)
+    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=_terms(experiment.experiment))
+    for done in history:
+        live_through(cell, done)
     fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
     kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
     rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept, experiment.experiment.twin.faults)

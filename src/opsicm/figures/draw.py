@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
 
 from opsicm.figures.view import Curves, Image, Role, View
 
@@ -24,6 +27,7 @@ COLOUR: Final[dict[Role, str]] = {
     "limit": "#999999",
     "neutral": "#222222",
 }
+_FAMILY: Final = mpl.colormaps["viridis"]  # of curves in an order: dark first
 _STYLE: Final[Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -39,7 +43,9 @@ _STYLE: Final[Any] = {
 
 
 def draw(view: View) -> Figure:
-    """The figure of a view: one row per panel, axes labelled with quantity and unit."""
+    """The figure of a view: one row per panel or a grid, axes labelled with quantity and unit."""
+    if view.columns > 1:
+        return _draw_grid(view)
     with mpl.rc_context(_STYLE):
         heights = [4.6 if isinstance(panel, Image) else 2.1 + 0.9 * (len(view.panels) == 1) for panel in view.panels]
         figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
@@ -58,9 +64,37 @@ def draw(view: View) -> Figure:
     return figure
 
 
+def _draw_grid(view: View) -> Figure:
+    rows = -(-len(view.panels) // view.columns)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(0.6 + 2.3 * view.columns, 0.8 + 2.1 * rows), layout="constrained")
+        grid = figure.subplots(rows, view.columns, squeeze=False).ravel()
+        limits = {panel.limits for panel in view.panels if isinstance(panel, Image)}
+        together = len(limits) == 1 and None not in limits and len(view.panels) > 1
+        shown = None
+        for axes, panel in zip(grid, view.panels, strict=False):
+            if isinstance(panel, Image):
+                shown = _draw_image(None if together else figure, axes, panel)
+            else:
+                _draw_curves(axes, panel)
+            if not isinstance(panel, Image) or panel.scale_bar is None:
+                axes.set_xlabel(panel.x.label)
+                axes.set_ylabel(panel.y.label)
+            if panel.note:
+                axes.set_title(panel.note, loc="left", fontsize=8.0, color="#555555")
+        for axes in grid[len(view.panels) :]:
+            axes.set_visible(False)
+        if together and shown is not None:
+            image = next(panel for panel in view.panels if isinstance(panel, Image))
+            used = [a for a, panel in zip(grid, view.panels, strict=False) if isinstance(panel, Image)]
+            figure.colorbar(shown, ax=used, label=image.value.label, shrink=0.8, aspect=30)
+        figure.suptitle(view.title, fontsize=11.0)
+    return figure
+
+
 def _draw_curves(axes: Axes, panel: Curves) -> None:
     for series in panel.series:
-        colour = COLOUR[series.role]
+        colour = COLOUR[series.role] if series.shade is None else _FAMILY(0.08 + 0.82 * series.shade)
         # Thousands of points are one pixel each in print: rasterised they stay a small file.
         raster = series.x.size > 5000
         if series.style == "points":
@@ -76,7 +110,7 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
         axes.legend(loc="best")
 
 
-def _draw_image(figure: Figure, axes: Axes, panel: Image) -> None:
+def _draw_image(figure: Figure | None, axes: Axes, panel: Image) -> AxesImage:
     if panel.limits is not None:
         low, high = panel.limits
     else:
@@ -94,7 +128,32 @@ def _draw_image(figure: Figure, axes: Axes, panel: Image) -> None:
         aspect="equal" if panel.x.unit == panel.y.unit else "auto",
     )
     axes.grid(visible=False)
-    figure.colorbar(shown, ax=axes, label=panel.value.label)
+    if panel.scale_bar is not None:
+        _scale_bar(axes, panel, panel.scale_bar)
+    if figure is not None:
+        figure.colorbar(shown, ax=axes, label=panel.value.label)
+    return shown
+
+
+def _scale_bar(axes: Axes, panel: Image, length: float) -> None:
+    left, right, bottom, top = panel.extent
+    x, y = left + 0.06 * (right - left), bottom + 0.07 * (top - bottom)
+    rim = [withStroke(linewidth=3.0, foreground="black")]
+    axes.plot([x, x + length], [y, y], lw=2.5, color="white", solid_capstyle="butt", path_effects=rim)
+    label = f"{length:g} {panel.x.unit}"
+    axes.text(x, y + 0.03 * (top - bottom), label, fontsize=8.0, va="bottom", color="white", path_effects=rim)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
+    """Write the figure as `stem`.svg (vectors; the text stays text) and `stem`.png; returns both paths."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
+        figure.savefig(paths[0], dpi=dpi, metadata={"Date": None})
+        figure.savefig(paths[1], dpi=dpi, metadata={"Software": None})
+    return paths
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:

@@ -26,7 +26,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A curve; `role` decides its colour, so that one thing has one colour in every figure."""
+    """A curve; `role` decides its colour, so that one thing has one colour in every figure.
+
+    In a family of curves `shade` (0–1, the place of each in its order) decides instead.
+    """
 
     label: str
     x: NDArray[np.float64]
@@ -34,6 +37,7 @@ class Series:
     role: Role = "neutral"
     style: Literal["line", "points", "dashed"] = "line"
     band: NDArray[np.float64] | None = None
+    shade: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Curves:
 class Image:
     """A panel that shows `values` [row, column]; `extent` (left, right, bottom, top) is in the axes' units.
 
-    `diverging` only where zero means something; the colour limits are then symmetric about it.
+    `diverging` only where zero means something; the colour limits are then symmetric about it. `scale_bar` is its
+    length in the unit of x: it then stands in the image instead of the axes' numbers.
     """
 
     x: Axis
@@ -62,14 +67,20 @@ class Image:
     diverging: bool = False
     limits: tuple[float, float] | None = None
     note: str = ""
+    scale_bar: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A figure to be: panels from top to bottom. Curves with equal x axes share it when `share_x` is set."""
+    """A figure to be: panels from top to bottom, or row by row in `columns`.
+
+    Curves with equal x axes share it when `share_x` is set; in a series of images with one set of limits, the colour
+    bar is drawn once.
+    """
 
     name: str
     title: str
     panels: tuple[Curves | Image, ...]
     caption: str = ""
     share_x: bool = False
+    columns: int = 1

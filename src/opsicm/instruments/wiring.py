@@ -8,7 +8,9 @@ V_cmd - (-E) = V_cmd + E against the reference, so to hold it at V_tip
     V_cmd = V_tip - E,
 
 E being the *actual* potential of the specimen against the reference: measured, or, with iR compensation,
-E_set + f i R_u. Source: the circuit described in JACS Au 2023, 3, 1089 (methods); the relation is implied there.
+E_set + f i R_u. With two electrodes there is no potentiostat: the reference itself is grounded, the specimen floats,
+and the command is the wire's potential, V_cmd = V_tip. Source: the circuit described in JACS Au 2023, 3, 1089
+(methods); the relation is implied there.
 """
 
 from __future__ import annotations
@@ -17,7 +19,13 @@ from typing import Final
 
 from opsicm.errors import OutsideDomain, Problem
 
-GROUNDINGS: Final = ("common",)
+REFERENCE_FOLLOWS_CELL: Final[dict[str, float]] = {"common": 1.0, "two_electrode": 0.0}
+"""Grounding → by how much of -E the reference stands below ground, E being the specimen's potential against it.
+
+`common`: the potentiostat keeps the specimen at ground, so the reference stands at -E. `two_electrode`: the reference
+is the ground, as in a voltammogram of the pipette alone.
+"""
+GROUNDINGS: Final = tuple(REFERENCE_FOLLOWS_CELL)
 """How the grounds may be joined: the relation above holds for these."""
 
 SIGNS: Final[dict[str, str]] = {
@@ -30,23 +38,25 @@ SIGNS: Final[dict[str, str]] = {
 """Quantity → what a positive number means. Every channel and every figure takes its convention from here."""
 
 
-def command_for(tip_potential: float, cell_potential: float) -> float:
+def command_for(tip_potential: float, cell_potential: float, grounding: str = "common") -> float:
     """V_cmd [V] that holds the pipette wire at `tip_potential` [V vs Li/Li+], the specimen being at `cell_potential`.
 
-    V_cmd = V_tip - E. For the common grounding; `cell_potential` is the actual potential, not the set one.
+    V_cmd = V_tip - g E, g of `REFERENCE_FOLLOWS_CELL`; `cell_potential` is the actual potential, not the set one.
     """
-    return tip_potential - cell_potential
+    return tip_potential - REFERENCE_FOLLOWS_CELL[grounding] * cell_potential
 
 
-def tip_potential_of(command: float, cell_potential: float) -> float:
+def tip_potential_of(command: float, cell_potential: float, grounding: str = "common") -> float:
     """V_tip [V vs Li/Li+] that a command makes: the inverse of `command_for`, for residuals and read-backs."""
-    return command + cell_potential
+    return command + REFERENCE_FOLLOWS_CELL[grounding] * cell_potential
 
 
-def command_span(tip_potential: float, cell_low: float, cell_high: float) -> tuple[float, float]:
+def command_span(
+    tip_potential: float, cell_low: float, cell_high: float, grounding: str = "common"
+) -> tuple[float, float]:
     """(lowest, highest) V_cmd [V] over a program whose cell potential stays within [cell_low, cell_high]."""
     if cell_low > cell_high:
         raise OutsideDomain(
             Problem("cell potential range", f"{cell_low:g} … {cell_high:g} V", "must ascend", "swap the two numbers")
         )
-    return command_for(tip_potential, cell_high), command_for(tip_potential, cell_low)
+    return command_for(tip_potential, cell_high, grounding), command_for(tip_potential, cell_low, grounding)

@@ -17,7 +17,8 @@ _PAIR = 2
 class Envelope(Frozen):
     """Limits of a run. Currents are magnitudes: 20 allows −20 to +20.
 
-    `approach_um` is how far one fall may go below the height where it began, `run_h` how long the run may last.
+    `approach_um` is how far one fall may go below the height where it began, `run_h` how long the run may last,
+    `bias_mV` by how much the pipette wire may miss its potential against lithium.
     """
 
     cell_V: tuple[Potential, Potential] = (-0.05, 2.0)
@@ -25,6 +26,7 @@ class Envelope(Frozen):
     approach_um: Annotated[Number, Field(gt=0, le=1000)] = 5.0
     pipette_nA: Annotated[Number, Field(gt=0, le=10_000)] = 20.0
     run_h: Annotated[Number, Field(gt=0, le=10_000)] = 100.0
+    bias_mV: Annotated[Number, Field(gt=0, le=10_000)] = 100.0
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -53,3 +55,8 @@ class Envelope(Frozen):
     def duration(self) -> float:
         """Longest run [s]."""
         return to_si("run_h", self.run_h)
+
+    @property
+    def bias_residual(self) -> float:
+        """Largest magnitude by which the pipette wire may miss its potential [V]."""
+        return to_si("bias_mV", self.bias_mV)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from opsicm.protocol.cell_program import CellStep, cell_step_duration
+from opsicm.protocol.cell_program import CellStep, program_duration
 from opsicm.protocol.coherence import refusals_between
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.frozen import Frozen, Text, Whole
@@ -17,6 +17,7 @@ from opsicm.protocol.record_policy import Record
 from opsicm.protocol.refusal import Refusal
 from opsicm.protocol.specimen import Electrolyte, Specimen
 from opsicm.protocol.twin_settings import Twin
+from opsicm.protocol.vary import Vary, vary_refusals
 
 
 class Experiment(Frozen):
@@ -36,15 +37,15 @@ class Experiment(Frozen):
     envelope: Envelope = Envelope()
     record: Record = Record()
     twin: Twin = Twin()
+    vary: Vary = Field(default_factory=dict)
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """What is wrong between the programs and the envelope."""
-        return refusals_between(given)
+        """What is wrong between the programs and the envelope, and what `vary` cannot reach."""
+        yield from refusals_between(given)
+        yield from vary_refusals(cls, given)
 
     @property
     def longest_duration(self) -> float | None:
         """Sum of the longest durations of the cell steps [s]; None when one is bounded by cut-offs only."""
-        durations = [cell_step_duration(step) for step in self.cell]
-        known = [duration for duration in durations if duration is not None]
-        return sum(known) if len(known) == len(durations) else None
+        return program_duration(self.cell)

@@ -61,6 +61,8 @@ def to_yaml(experiment: Experiment) -> str:
     data = experiment.model_dump(mode="json", exclude_none=True)
     if experiment.twin == Twin():
         del data["twin"]
+    if not experiment.vary:
+        del data["vary"]
     return yaml_text(data)
 
 

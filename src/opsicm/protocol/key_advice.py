@@ -9,7 +9,7 @@ from opsicm.errors import OutsideDomain
 from opsicm.protocol.frozen import Frozen
 from opsicm.protocol.one_key import word_of
 from opsicm.protocol.refusal import KeyPath, Refusal
-from opsicm.protocol.vocabulary import LATER_KEYS, LATER_STEPS, MODELS, NOT_YET, STEPS
+from opsicm.protocol.vocabulary import LATER_KEYS, MODELS, NOT_YET, STEPS
 from opsicm.protocol.yaml_text import inline
 from opsicm.units import KEY_SUFFIX, factor, si_unit, suffix_of
 
@@ -126,11 +126,9 @@ def unknown_step(path: KeyPath, value: Any) -> Refusal:
     if word is None:
         return Refusal(path, value, "a step is one word with its settings", _step_form(program, value))
     here = (*path, word)
-    if word in LATER_STEPS[program]:
-        return Refusal(here, "", NOT_YET, f"steps of this version are {known}")
-    if word in STEPS[_OTHER[program]] + LATER_STEPS[_OTHER[program]]:
+    if word in STEPS[_OTHER[program]]:
         return Refusal(here, "", f"is a step of the {_OTHER[program]} program", f"move it below {_OTHER[program]}:")
-    close = difflib.get_close_matches(word, [*STEPS[program], *LATER_STEPS[program]], 1, _LIKENESS)
+    close = difflib.get_close_matches(word, STEPS[program], 1, _LIKENESS)
     remedy = f"did you mean {close[0]}?" if close else f"steps are {known}"
     return Refusal(here, "", f"is no step of the {program} program", remedy)
 

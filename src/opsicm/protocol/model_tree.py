@@ -89,10 +89,10 @@ def _blank(data: dict[str, Any], path: KeyPath) -> None:
     if isinstance(holder, dict):
         if path[-1] in holder:
             holder[path[-1]] = None
-    elif isinstance(holder, list) and len(path) == _STEP_DEPTH and isinstance(path[-1], int):
+    elif isinstance(holder, list) and path[-2] in _STEP_LISTS and isinstance(path[-1], int):
         holder[path[-1]] = None  # a step: the others keep their numbers
     elif isinstance(holder, list):
         _blank(data, path[:-1])  # half of a pair is no pair
 
 
-_STEP_DEPTH = 2  # ("cell", 3)
+_STEP_LISTS = ("cell", "probe", "steps")

@@ -1,148 +1,109 @@
-"""The probe program: what the pipette does while the cell program runs.
-
-Each step lasts as long as one bound says: `during` a cell step (it starts when that step starts and ends when
-it ends), `for_s` a time, or a count of hops or passes. Without a bound it lasts until the cell program ends.
-"""
+"""The probe program: what the pipette does while the cell program runs."""
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import Discriminator, Field, Tag
 
-from opsicm.protocol.frozen import Frozen, Number, Seconds, Whole
+from opsicm.protocol.cell_program import DEEPEST_REPEAT, Times
+from opsicm.protocol.frozen import Frozen
+from opsicm.protocol.hopping_steps import AtPoint, Hop, Hopping, Line, Modulate, Modulation, Raster
 from opsicm.protocol.one_key import OneKey, word_of
+from opsicm.protocol.pipette_steps import Park, PipetteSweep, Tower
+from opsicm.protocol.probe_bounds import At, BoundedStep, ProbeAction, cell_index
 from opsicm.protocol.refusal import Refusal
-from opsicm.units import to_si
+from opsicm.protocol.survey_steps import Engage, ExchangeTip, Landmark, ReturnTo, Tilt, Zero
 
-CELL_REFERENCE: Final = re.compile(r"cell\[(0|[1-9][0-9]{0,5})\]")
-During = Annotated[str, StringConstraints(strict=True, pattern=r"^cell\[(0|[1-9][0-9]{0,5})\]$")]
-Coordinate = Annotated[Number, Field(ge=-1e5, le=1e5)]
-Point = tuple[Coordinate, Coordinate]
-Amplitude = Annotated[Number, Field(ge=1, le=20_000, examples=[2000])]
-FallRate = Annotated[Number, Field(ge=0.01, le=1000, examples=[30])]
-Setpoint = Annotated[Number, Field(gt=0, le=50, examples=[2.0])]
-Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
-_BOUNDS = ("during", "for_s", "hops", "passes")
-# No two of the bounds, in JSON Schema's words.
-_ONE_BOUND: Final[dict[str, Any]] = {
-    "not": {"anyOf": [{"required": list(pair)} for pair in itertools.combinations(_BOUNDS, 2)]}
-}
+__all__ = [
+    "PROBE_STEPS", "At", "AtPoint", "BoundedStep", "Engage", "ExchangeTip", "Hop", "Hopping", "Landmark", "Line",
+    "Modulate", "Modulation", "Park", "PipetteSweep", "ProbeAction", "ProbeRepeat", "ProbeStep", "Raster", "ReturnTo",
+    "Tilt", "Tower", "Zero", "cell_index", "probe_sequence",
+]  # fmt: skip
 
 
-class BoundedStep(Frozen):
-    """What every probe step has: at most one bound."""
+class ProbeRepeat(Frozen):
+    """Its steps, `times` over. Inside it every step has an end of its own, and none waits for the cell."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_BOUND)
-    word: ClassVar[Literal["park", "hop", "line"]]
-    during: During | None = None
-    for_s: Seconds | None = None
+    word: ClassVar[str] = "repeat"
+    times: Times
+    steps: Annotated[tuple[ProbeStep, ...], Field(min_length=1, examples=[[{"park": {"height_um": 10, "for_s": 60}}]])]
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """At most one bound."""
-        bounds = [bound for bound in _BOUNDS if bound in given]
-        for bound in bounds[1:]:
-            limit = f"{bounds[0]} is given too, and a step has one bound at most"
-            yield Refusal((bound,), given[bound], limit, f"delete {bounds[0]} or {bound}")
+        """Every step inside ends by itself and starts by itself; repeats only so deep."""
+        for index, step in enumerate(given.get("steps") or ()):
+            word = word_of(step)
+            if word is None or not isinstance(step[word], dict) or word not in PROBE_STEPS:
+                continue
+            path, settings = ("steps", index, word), step[word]
+            for key in ("during", "at"):
+                if settings.get(key) is not None:
+                    limit = "a step inside a repeat runs after the one before it"
+                    yield Refusal((*path, key), settings[key], limit, f"delete {key}")
+            if not has_end(PROBE_STEPS[word], settings):
+                yield Refusal(path, "", "has no end, so the repeat would never go on", "give it for_s or a count")
+        if _depth(given) > DEEPEST_REPEAT:
+            limit = f"repeats may stand {DEEPEST_REPEAT} deep at most"
+            yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
 
     @property
-    def during_index(self) -> int | None:
-        """Number of the cell step that this step accompanies, counted from 0."""
-        return None if self.during is None else cell_index(self.during)
-
-
-class Park(BoundedStep):
-    """Stay at a height above the specimen."""
-
-    word: ClassVar[Literal["park", "hop", "line"]] = "park"
-    height_um: Annotated[Number, Field(gt=0, le=10_000, examples=[10])]
-
-    @property
-    def height(self) -> float:
-        """Height above the specimen [m]."""
-        return to_si("height_um", self.height_um)
-
-
-class _Hopping(BoundedStep):
-    amplitude_nm: Amplitude
-    fall_nm_per_ms: FallRate
-    setpoint_pct: Setpoint
-
-    @property
-    def amplitude(self) -> float:
-        """Distance withdrawn after a contact [m]."""
-        return to_si("amplitude_nm", self.amplitude_nm)
-
-    @property
-    def fall_rate(self) -> float:
-        """Speed of the approach [m/s]."""
-        return to_si("fall_nm_per_ms", self.fall_nm_per_ms)
-
-    @property
-    def setpoint(self) -> float:
-        """Relative drop of the current that ends a fall: 0.02 for 2 %."""
-        return to_si("setpoint_pct", self.setpoint_pct)
-
-
-class Hop(_Hopping):
-    """Approach and withdraw at one point, over and over."""
-
-    word: ClassVar[Literal["park", "hop", "line"]] = "hop"
-    at_um: Annotated[Point, Field(examples=[[0, 0]])]
-    hops: Count | None = None
-
-    @property
-    def at(self) -> tuple[float, float]:
-        """The point (x, y) [m]."""
-        return _metres("at_um", self.at_um)
-
-
-class Line(_Hopping):
-    """Hop along a straight line of pixels, over and over; one pass is from start to end."""
-
-    word: ClassVar[Literal["park", "hop", "line"]] = "line"
-    from_um: Annotated[Point, Field(examples=[[0, 0]])]
-    to_um: Annotated[Point, Field(examples=[[10, 0]])]
-    pixels: Annotated[Whole, Field(ge=2, le=65_536, examples=[128])]
-    passes: Count | None = None
-
-    @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A line must have a length."""
-        yield from super().refusals(given)
-        start, end = given.get("from_um"), given.get("to_um")
-        if start is not None and end is not None and tuple(start) == tuple(end):
-            yield Refusal(("to_um",), end, "must differ from from_um", "use hop to stay at one point")
-
-    @property
-    def start(self) -> tuple[float, float]:
-        """Where the line begins (x, y) [m]."""
-        return _metres("from_um", self.from_um)
-
-    @property
-    def end(self) -> tuple[float, float]:
-        """Where the line ends (x, y) [m]."""
-        return _metres("to_um", self.to_um)
-
-
-def cell_index(reference: str) -> int | None:
-    """The number in `cell[k]`; None when the text is no such reference."""
-    match = CELL_REFERENCE.fullmatch(reference)
-    return int(match[1]) if match else None
-
-
-def _metres(key: str, point: tuple[float, float]) -> tuple[float, float]:
-    return to_si(key, point[0]), to_si(key, point[1])
+    def during_index(self) -> None:
+        """A repeat runs after the step before it and accompanies none."""
+        return
 
 
 ProbeStep = Annotated[
     Annotated[Park, OneKey("park"), Tag("park")]
     | Annotated[Hop, OneKey("hop"), Tag("hop")]
-    | Annotated[Line, OneKey("line"), Tag("line")],
+    | Annotated[Line, OneKey("line"), Tag("line")]
+    | Annotated[Raster, OneKey("raster"), Tag("raster")]
+    | Annotated[Tower, OneKey("tower"), Tag("tower")]
+    | Annotated[Modulate, OneKey("modulate"), Tag("modulate")]
+    | Annotated[PipetteSweep, OneKey("pipette_sweep"), Tag("pipette_sweep")]
+    | Annotated[Zero, OneKey("zero"), Tag("zero")]
+    | Annotated[Engage, OneKey("engage"), Tag("engage")]
+    | Annotated[Tilt, OneKey("tilt"), Tag("tilt")]
+    | Annotated[Landmark, OneKey("landmark"), Tag("landmark")]
+    | Annotated[ReturnTo, OneKey("return_to"), Tag("return_to")]
+    | Annotated[ExchangeTip, OneKey("exchange_tip"), Tag("exchange_tip")]
+    | Annotated[ProbeRepeat, OneKey("repeat"), Tag("repeat")],
     Discriminator(word_of),
 ]
-PROBE_STEPS: dict[str, type[Frozen]] = {step.word: step for step in (Park, Hop, Line)}
+ProbeRepeat.model_rebuild()
+_ACTIONS: tuple[type[ProbeAction], ...] = (
+    Park, Hop, Line, Raster, Tower, Modulate, PipetteSweep, Zero, Engage, Tilt, Landmark, ReturnTo, ExchangeTip,
+)  # fmt: skip
+PROBE_STEPS: dict[str, type[Frozen]] = {**{step.word: step for step in _ACTIONS}, ProbeRepeat.word: ProbeRepeat}
+
+
+def has_end(model: type[Frozen], settings: Mapping[str, Any]) -> bool:
+    """Whether a step, in the file's form, ends without the cell's help."""
+    if not issubclass(model, ProbeAction):
+        return True
+    return model.ends_by_itself or any(settings.get(key) is not None for key in ("for_s", "hops", "passes", "trips"))
+
+
+def _depth(given: Mapping[str, Any]) -> int:
+    steps = given.get("steps")
+    inner = [step["repeat"] for step in steps or () if word_of(step) == "repeat" and isinstance(step["repeat"], dict)]
+    return 1 + max((_depth(repeat) for repeat in inner), default=0)
+
+
+def probe_sequence(program: Sequence[ProbeStep]) -> Iterator[tuple[str, ProbeAction]]:
+    """Every step that is no repeat, in the order of the file: (its path, the step).
+
+    The path is `probe[2]`, or `probe[2].1` for the second step inside a repeat, in every round alike.
+    """
+    for index, step in enumerate(program):
+        yield from _unrolled(f"probe[{index}]", step)
+
+
+def _unrolled(path: str, step: ProbeStep) -> Iterator[tuple[str, ProbeAction]]:
+    if not isinstance(step, ProbeRepeat):
+        yield path, step
+        return
+    for _ in range(step.times):
+        for position, inner in enumerate(step.steps):
+            yield from _unrolled(f"{path}.{position}", inner)

@@ -13,14 +13,14 @@ from opsicm.protocol.yaml_scalar import plain_scalar
 
 DEEPEST: Final = 50
 MOST_VALUES: Final = 50_000
-_STEP_REFERENCE: Final = re.compile(r"[a-z]+\[[0-9]+\](?=[ \t]*[,}\]\r\n#])")
+_STEP_REFERENCE: Final = re.compile(r"[a-z]+\[[0-9]+\](?:[._a-zA-Z0-9]|\[[0-9]+\])*(?=[ \t]*[,}\]\r\n#:])")
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's scanner and parser; its constructor is never used.
 
-    `{during: cell[1]}` is not YAML by the book, since `[` may not stand in a bare word inside braces. It is
-    what a person writes, and it can mean nothing else, so it is read as one word.
+    `{during: cell[1]}` and `{cell[0].sweep.rate_mV_s: [1, 2]}` are not YAML by the book, since `[` may not stand in
+    a bare word inside braces. They are what a person writes, and can mean nothing else: read as one word.
     """
 
     buffer: str

@@ -24,6 +24,7 @@ from opsicm.record.live_layout import (
     header_text,
     seal,
 )
+from opsicm.record.packed_counts import PackedCounts
 from opsicm.record.recorder import Header
 
 # Low bound 1.10: SWMR needs it, and all metadata then carries checksums. High bound: tools older than HDF5 2 read it.
@@ -61,6 +62,7 @@ class LiveFile:
             self._file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(256,))
         self._sets: dict[str, Any] = {name: self._file[name] for name in self._file}
         self._length = dict.fromkeys(self._sets, 0)
+        self._counts = PackedCounts(self._sets["counts"]) if full else None
         # The decimated stream waits for the flush as well: one write instead of one per block and array.
         self._short: dict[str, list[NDArray[Any]]] = {
             name: [] for name in ("minimum", "maximum", "mean", "row_samples")
@@ -91,14 +93,17 @@ class LiveFile:
         self._length[name] = before + values.shape[0]
 
     def block(self, serial: int, block: SampleBlock) -> None:
-        """Keep a block: what is kept in full, the decimated stream, and the row that says where they are."""
+        """Keep a block: what is kept in full, the decimated stream, and the row that says where they are.
+
+        Its samples must not change before `settle` or `flush` returns.
+        """
         self.key = (block.segment, block.dt_ns)
         counts, columns = block.counts, self._columns
         width = counts.shape[1]
         whole = low = high = mean = None
-        if columns.full:
+        if self._counts is not None:
             whole = counts if len(columns.full) == width else counts[:, columns.full]
-            self._append("counts", whole)
+            self._counts.append(whole)
         rows = 0
         if columns.decimated:
             kept = counts if len(columns.decimated) == width else counts[:, columns.decimated]
@@ -129,9 +134,16 @@ class LiveFile:
             rows[name] = reading[name]
         self._waiting["readings"].append(seal(rows))
 
+    def settle(self) -> None:
+        """The samples of every block so far are in the file, but for less than a chunk."""
+        if self._counts is not None:
+            self._counts.settle()
+
     def flush(self) -> None:
         """Everything so far is with the operating system, and readers see it: first the samples, then the rows that
         speak of them, so that after a kill no row announces samples that are not there."""
+        if self._counts is not None:
+            self._counts.flush()
         self._append_all(self._short)
         self._file.flush()
         self._append_all(self._waiting)
@@ -150,6 +162,9 @@ class LiveFile:
     def close(self) -> None:
         """Close it plainly: any reader opens it now."""
         self.flush()
+        if self._counts is not None:
+            self._counts.close()
+        self._counts = None
         self._sets.clear()
         self._file.close()
         os.fsync(self._descriptor)

@@ -5,6 +5,7 @@ Opens files that are still being written, and files that a crash has left: SWMR 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from opsicm.errors import Problem, UnreadableRun
 from opsicm.record.live_layout import LIVE_VERSION, data_crc, header_of, sealed
 from opsicm.record.recorder import Header
-from opsicm.record.run_folder import RunFolder
+from opsicm.record.run_folder import RunFolder, number_of
 
 _STRETCH: Final = 1 << 19  # samples looked up at a time
 
@@ -41,12 +42,16 @@ class Piece:
 
 
 class LivePart:
-    """One live file, seen up to serial `before` (None: to its end)."""
+    """One live file as it was when it was last looked at, up to serial `before` (None: to its end)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _must_be_whole(path)
-        self._file = h5py.File(path, "r", libver="latest", swmr=True)
+        self._descriptor = os.open(path, os.O_RDONLY)
+        try:
+            self._file = self._open()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
         self._whole: dict[str, NDArray[Any]] = {}
         self._written: set[int] = set()
         try:
@@ -56,14 +61,30 @@ class LivePart:
             self.factor = int(self._file.attrs["factor"])
             self.header: Header = header_of(self._file["header"][:].tobytes().decode("utf-8"))
         except BaseException:
-            self._file.close()
+            self.close()
             raise
         self.before: int | None = None
+
+    def look(self) -> None:
+        """See what was added since. Closed and opened anew rather than by `H5Drefresh`, after which HDF5 2.0 may take
+        every chunk for the first. A file whose name is gone, since its run is finalised, stays open as it was."""
+        if not os.fstat(self._descriptor).st_nlink:
+            return
+        self._file.close()
+        try:
+            self._file = self._open()
+        except OSError as error:
+            limit = f"can no longer be read: {str(error).splitlines()[0]}"
+            raise UnreadableRun(Problem("live file", self.path.name, limit, "look for run.nxs beside it")) from error
+        self._written.clear()
+
+    def _open(self) -> h5py.File:
+        _must_be_whole(self.path)
+        return h5py.File(self.path, "r", libver="latest", swmr=True)
 
     def rows(self, name: str) -> NDArray[Any]:
         """Whole rows of `blocks`, `hops` or `readings`; reads only what was added since the last call."""
         dataset = self._file[name]
-        dataset.id.refresh()
         known = self._whole.get(name)
         start = 0 if known is None else known.shape[0]
         fresh = dataset[start:]
@@ -77,7 +98,6 @@ class LivePart:
         blocks = self.rows("blocks")
         for name, ends in (("counts", np.cumsum(blocks["samples"])), ("mean", blocks["row"] + blocks["rows"])):
             if name in self._file:
-                self._file[name].id.refresh()
                 blocks = blocks[: int(np.searchsorted(ends[: blocks.size], self._file[name].shape[0], "right"))]
         while blocks.size and not self._whole_block(blocks, blocks.size - 1):
             blocks = blocks[:-1]  # what a crash caught on its way to the disk
@@ -120,6 +140,7 @@ class LivePart:
 
     def close(self) -> None:
         self._file.close()
+        os.close(self._descriptor)
 
 
 class LiveParts:
@@ -127,21 +148,27 @@ class LiveParts:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.parts: list[LivePart] = []
-        self.skipped: list[str] = []
-        self._seen: set[Path] = set()
+        self._known: dict[Path, LivePart] = {}
+        self._closed: set[Path] = set()
         self.look()
 
     def look(self) -> None:
-        """Find live files begun since the last look."""
-        for path in self.folder.live_files():
-            if path in self._seen:
+        """See what was added since the last look. Only the newest file grows: those before it are closed."""
+        found = self.folder.live_files()
+        self.skipped: list[str] = []
+        for path, part in self._known.items():
+            if path not in self._closed:
+                part.look()
+            if found and path != found[-1]:
+                self._closed.add(path)
+        for path in found:
+            if path in self._known:
                 continue
             try:
-                self.parts.append(LivePart(path))
+                self._known[path] = LivePart(path)
             except (OSError, KeyError, ValueError) as error:
                 self.skipped.append(f"{path.name}: {str(error).splitlines()[0]}")
-            self._seen.add(path)
+        self.parts = [self._known[path] for path in sorted(self._known, key=number_of)]
         later: int | None = None
         for part in reversed(self.parts):
             part.before = later

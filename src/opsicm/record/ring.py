@@ -60,7 +60,7 @@ class Ring:
 
     @staticmethod
     def create(capacity: int) -> Ring:
-        """A new ring of `capacity` bytes (rounded up to whole pages); pages are only used once written."""
+        """A new ring of `capacity` bytes (rounded up to whole pages)."""
         capacity = -(-capacity // mmap.PAGESIZE) * mmap.PAGESIZE
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("opsicm-ring")
@@ -70,6 +70,11 @@ class Ring:
         os.ftruncate(descriptor, _CONTROL + capacity)
         os.pwrite(descriptor, np.array([_MAGIC, capacity], np.int64).tobytes(), 0)
         return Ring(descriptor)
+
+    def reserve(self) -> None:
+        """Take the memory now; raises `OSError` where the machine has too little. A page that is only asked for by
+        the block that needs it costs several times the copy of that block, and may not be there at all."""
+        os.posix_fallocate(self.descriptor, 0, _CONTROL + self.capacity)
 
     def release(self) -> None:
         """Give the memory back; the ring cannot be used afterwards."""

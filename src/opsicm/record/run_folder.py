@@ -41,12 +41,12 @@ class RunFolder:
     def live_files(self) -> list[Path]:
         """The live files in the order in which they were begun."""
         found = [path for path in self.path.glob("segment-*.h5") if path.stem[8:].isdigit()]
-        return sorted(found, key=lambda path: int(path.stem[8:]))
+        return sorted(found, key=number_of)
 
     def next_live_file(self) -> Path:
         """A name that no live file has yet."""
         files = self.live_files()
-        return self.path / LIVE_FILE.format(int(files[-1].stem[8:]) + 1 if files else 1)
+        return self.path / LIVE_FILE.format(number_of(files[-1]) + 1 if files else 1)
 
     def sync(self) -> None:
         """The names in this folder are on the disk."""
@@ -59,6 +59,11 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         return self.path / JOURNAL
+
+
+def number_of(live_file: Path) -> int:
+    """Which of the live files of its folder it is, from 1."""
+    return int(live_file.stem[8:])
 
 
 def slug(title: str) -> str:

@@ -79,6 +79,11 @@ class SharedRecorder:
         self._wake_read, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._process = self._start()
+        try:
+            self._ring.reserve()  # while the writer starts
+        except OSError as error:
+            size, limit = f"{self._ring.capacity * 1e-6:.0f} MB", f"cannot be had ({error.strerror})"
+            self._fail("memory for the record", size, limit, "end other programs or record fewer channels")
         self._watch = threading.Thread(target=self._supervise, name="record-supervisor", daemon=True)
         self._watch.start()
         waited = stopwatch()

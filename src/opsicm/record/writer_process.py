@@ -88,6 +88,7 @@ class Writer:
         self._disk = DiskThread(shared.commit, slow)
         self._journal = os.open(folder.journal, os.O_RDONLY)
         self._file = self._new_file()
+        self._on_way: list[int] = []  # when the blocks were put whose samples are not in the file yet
         self._since_flush = stopwatch()
         shared.state = ring.READY
 
@@ -106,6 +107,8 @@ class Writer:
             count += 1
             if self.due:
                 self.flush()
+        self._file.settle()
+        self._note_latencies()
         return count
 
     def _keep(self, record: Record) -> None:
@@ -123,13 +126,20 @@ class Writer:
             self._file.close()
             self._file = self._new_file()
         self._file.block(record.serial, block)
-        self._ring.note_latency(monotonic_ns() - record.put_ns)
+        self._on_way.append(record.put_ns)
+
+    def _note_latencies(self) -> None:
+        now = monotonic_ns()
+        for put_ns in self._on_way:
+            self._ring.note_latency(now - put_ns)
+        self._on_way.clear()
 
     def flush(self) -> None:
         """To the system now; to the disk as soon as the disk has done what it was asked before."""
         if self._disk.error is not None:
             raise self._disk.error
         self._file.flush()
+        self._note_latencies()
         self._since_flush = stopwatch()
         if self._disk.idle and self._ring.committed != self._position:
             self._disk.begin([self._file.sync, self._sync_journal], self._position)

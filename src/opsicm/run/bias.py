@@ -1,8 +1,10 @@
 """Bias synchronisation: the pipette's wire stays at V_tip against lithium while the cell's potential moves.
 
-V_cmd = V_tip - E, with E the *actual* potential against the reference. Between two readings the command ramps with
-the slope that E had: from the program right after a change of control, from the last two readings afterwards, which
-also carries the slope of a compensated i R_u. What is left over is the residual, and it is recorded.
+V_cmd = V_tip - E, with E the *actual* potential against the reference (`instruments.wiring`, by the rig's grounding).
+Between two readings the command ramps with the slope that E had: from the program right after a change of control,
+from the last two readings afterwards, which also carries the slope of a compensated i R_u. A potentiostat that answers
+late shows an old E: it is carried on from its own stamp to the present. What is left over is the residual, and it is
+recorded.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Final
 
 from opsicm.errors import LimitCrossed, Problem
 from opsicm.instruments.cell_control import CellControl, CellReading, PotentialRamp
+from opsicm.instruments.clock import Clock
 from opsicm.instruments.roles import Amplifier
 from opsicm.instruments.wiring import command_for, tip_potential_of
 
@@ -21,15 +24,24 @@ _LONGEST_NS: Final = 1_000_000_000
 
 
 class BiasTracker:
-    """Keeps the wire at `tip_potential` [V vs Li/Li+]."""
+    """Keeps the wire at `tip_potential` [V vs Li/Li+], or on a ramp from there."""
 
-    def __init__(self, amplifier: Amplifier, tip_potential: float) -> None:
+    def __init__(self, amplifier: Amplifier, clock: Clock, tip_potential: float, grounding: str, limit: float) -> None:
         self._amplifier = amplifier
-        self.tip_potential = tip_potential
+        self._clock = clock
+        self._nominal = tip_potential
+        self._aim = (tip_potential, 0.0, 0)
+        self._grounding = grounding
+        self._limit = limit
         self._last: CellReading | None = None
         self._slope = 0.0
         self._trusted_ns = _SHORTEST_NS
         self._bend = 0.0
+
+    @property
+    def nominal(self) -> bool:
+        """Whether the wire is meant to stand where the experiment says: what its current then means is known."""
+        return self._aim[:2] == (self._nominal, 0.0)
 
     @property
     def trusted_ns(self) -> int:
@@ -42,6 +54,20 @@ class BiasTracker:
     def bends(self) -> bool:
         """Whether the slope still changes so fast that the shortest ramp would miss by more than is allowed."""
         return abs(self._bend) * (_SHORTEST_NS * 1e-9) > _BEND
+
+    def tip_potential(self, t_ns: int) -> float:
+        """[V vs Li/Li+] at which the wire is meant to stand at `t_ns`."""
+        volts, slope, since = self._aim
+        return volts + slope * (t_ns - since) * 1e-9
+
+    def aim(self, tip_potential: float, slope: float = 0.0) -> None:
+        """Hold the wire at `tip_potential` [V vs Li/Li+] from now on, ramping by `slope` [V/s]."""
+        self._aim = (tip_potential, slope, self._clock.now_ns())
+        self._command()
+
+    def aim_nominal(self) -> None:
+        """Back to the experiment's bias."""
+        self.aim(self._nominal)
 
     def control_changed(self, control: CellControl) -> None:
         """Forget the old slope; begin with the program's."""
@@ -63,7 +89,14 @@ class BiasTracker:
             self._trusted_ns = round(max(min(1e9 / bend, 2 * elapsed_ns + _SHORTEST_NS, _LONGEST_NS), _SHORTEST_NS))
             self._slope = slope
         self._last = reading
-        volts = command_for(self.tip_potential, reading.potential)
+        self._command()
+
+    def _command(self) -> None:
+        if self._last is None:
+            return
+        now = self._clock.now_ns()
+        potential = self._last.potential + self._slope * (now - self._last.t_ns) * 1e-9
+        volts = command_for(self.tip_potential(now), potential, self._grounding)
         low, high = self._amplifier.command_range
         if not low <= volts <= high:
             raise LimitCrossed(
@@ -74,8 +107,21 @@ class BiasTracker:
                     "use a wider external-bias gain, another bias_V, or a smaller potential range",
                 )
             )
-        self._amplifier.command(volts, command_for(0.0, self._slope))
+        self._amplifier.command(volts, command_for(self._aim[1], self._slope, self._grounding))
 
-    def residual(self, command: float, cell_potential: float) -> float:
-        """[V] by which the wire misses `tip_potential` at this command and potential."""
-        return tip_potential_of(command, cell_potential) - self.tip_potential
+    def residual(self, command: float, cell_potential: float, t_ns: int) -> float:
+        """[V] by which the wire misses its aim at this command and potential."""
+        return tip_potential_of(command, cell_potential, self._grounding) - self.tip_potential(t_ns)
+
+    def judge(self, residual: float) -> None:
+        """Raises `LimitCrossed` where the wire missed its aim by more than the envelope allows."""
+        if not abs(residual) <= self._limit:
+            raise LimitCrossed(
+                Problem(
+                    "pipette bias",
+                    f"{residual * 1e3:.1f} mV off its aim",
+                    f"envelope.bias_mV is {self._limit * 1e3:g}",
+                    "sweep more slowly, read the potentiostat faster, or allow more: a hop then takes the cell for "
+                    "the surface",
+                )
+            )

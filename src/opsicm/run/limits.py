@@ -61,6 +61,13 @@ class Limits:
                 )
             )
 
+    def reading(self, current: float, nominal: bool) -> None:
+        """A reading of the pipette current [A]: far from the surface at the bias, or anywhere at another one."""
+        if nominal:
+            self.far(current)
+        else:
+            self.pipette(current)
+
     def far(self, current: float) -> None:
         """A reading far from the surface: the first one is what is usual, and a tenth of it is a touch or a clog."""
         self.pipette(current)
@@ -88,8 +95,15 @@ class Limits:
                 )
             )
 
-    def hops(self, records: NDArray[Any]) -> None:
-        """Outcomes of hops: an overload stops at once, a lost surface after `LOST_AFTER` misses in a row."""
+    def forget_tip(self) -> None:
+        """Another tip: what is usual of it is yet to be seen."""
+        self._usual = 0.0
+
+    def hops(self, records: NDArray[Any], misses_matter: bool = True) -> None:
+        """Outcomes of hops: an overload stops at once, a lost surface after `LOST_AFTER` misses in a row.
+
+        An approach from far misses on purpose: `misses_matter` false.
+        """
         for record in records:
             if record["outcome"] == Outcome.OVERLOAD:
                 raise LimitCrossed(
@@ -100,7 +114,7 @@ class Limits:
                         "look at the tip and the bias before going on",
                     )
                 )
-            missed = record["outcome"] in (Outcome.NO_CONTACT, Outcome.BELOW_AT_START)
+            missed = misses_matter and record["outcome"] in (Outcome.NO_CONTACT, Outcome.BELOW_AT_START)
             self._missed = self._missed + 1 if missed else 0
             if self._missed >= LOST_AFTER:
                 raise LimitCrossed(
@@ -111,6 +125,7 @@ class Limits:
                         "bring the pipette nearer by hand, allow a longer approach, or clean the tip",
                     )
                 )
-            self._scanner(record)
+            if misses_matter:
+                self._scanner(record)
         if records.size:
             self.pipette(float(np.max(np.abs(records["i_ref"]))))

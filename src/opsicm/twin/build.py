@@ -91,6 +91,7 @@ def build_rig(
         hop_controller=TwinHopController(
             probe, numbers.timing, _channels(instrument, numbers, channels), monitors, numbers.start_height, on_advance
         ),
+        grounding=loaded.rig.wiring.grounding,
     )
 
 

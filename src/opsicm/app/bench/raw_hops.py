@@ -79,7 +79,7 @@ def row() -> list[BenchRow]:
     at = np.empty(HOPS, np.int64)
 
     def heights() -> None:
-        kernels.threshold_samples(counts, 0, every.begin, every.end, threshold, at)
+        kernels.threshold_samples(samples.words, every.begin, every.end, threshold, at)
 
     def whole() -> None:
         sections(samples, every, np.array([-20_000.0]), 200.0, BINS)

@@ -46,6 +46,14 @@ def row() -> list[BenchRow]:
 
     t_peer = best(peer, 3) / _PEER_HOPS
     difference = float(np.max(np.abs(found - 1e9 * ours.z0[chosen])))
+    # Fisher information of one fall by central differences of the model: shares nothing with the fit but the model.
+    heights = samples.si_height(samples.counts[:SAMPLES, 1])
+    by_z0 = 3e-9 * (shape.over(heights - 1e-11) - shape.over(heights + 1e-11)) / 2e-11
+    by_bulk = shape.over(heights)
+    information = np.array([[by_bulk @ by_bulk, by_bulk @ by_z0], [by_bulk @ by_z0, by_z0 @ by_z0]]) / 2e-12**2
+    bound = float(np.linalg.inv(information)[1, 1] ** 0.5)
+    over_bound = float(np.std(ours.z0[ours.ok])) / bound
+    bound_goal = "within 10 % of the Cramér–Rao bound"
     goal = "≥ 7× scipy.optimize.curve_fit on the same model and samples, ≥ 22× using z < 500 nm, equal within 0.01 nm"
     against = f"curve_fit {t_peer * 1e3:.2f} ms per hop"
     return [
@@ -53,5 +61,7 @@ def row() -> list[BenchRow]:
                  t_peer / t_all >= 7.0),
         BenchRow("template fit, z < 500 nm", t_peer / t_near, "times", against, f"{t_near * 1e6:.0f} µs here", goal,
                  t_peer / t_near >= 22.0),
+        BenchRow("template fit over Cramér–Rao bound", over_bound, "times", f"bound {bound * 1e9:.4f} nm for one fall",
+                 f"{_HOPS} falls: known to {100 / (2 * _HOPS) ** 0.5:.0f} %", bound_goal, abs(over_bound - 1.0) <= 0.1),
         BenchRow("template fit against curve_fit", difference, "nm", "curve_fit", "", goal, difference <= 0.01),
     ]  # fmt: skip

@@ -17,12 +17,17 @@ from opsicm.record.formats.text import Text, bad, decode, number, read_bytes
 from opsicm.units import factor, si_unit
 
 # The letter of a column → its SI unit. `I` pipette current, `R` resistance, `V` pipette bias.
-QUANTITIES: Final[Mapping[str, str]] = {"t": "s", "I": "A", "z": "m", "x": "m", "y": "m", "R": "Ohm", "V": "V"}
+# `E` the cell's potential: beside it, I is the cell's current. `sto` the stoichiometry of an open-circuit curve.
+QUANTITIES: Final[Mapping[str, str]] = {
+    "t": "s", "I": "A", "z": "m", "x": "m", "y": "m", "R": "Ohm", "V": "V", "E": "V", "sto": "1",
+}  # fmt: skip
 _WORDS: Final[Mapping[str, str]] = {
     "t": "t", "time": "t", "zeit": "t",
     "i": "I", "current": "I", "strom": "I", "pipette current": "I", "pipette_current": "I", "ion current": "I",
     "z": "z", "z-pos": "z", "height": "z", "z position": "z", "höhe": "z",
     "x": "x", "y": "y", "r": "R", "resistance": "R", "v": "V", "bias": "V", "pipette_bias": "V",
+    "e": "E", "ewe": "E", "potential": "E", "voltage": "E", "cell potential": "E", "cell_potential": "E", "ocp": "E",
+    "<i>": "I", "test_time": "t", "sto": "sto", "stoichiometry": "sto",
 }  # fmt: skip
 _EXAMPLE: Final = "--columns t=s,I=pA,z=um, one entry for each column from the left, _ for one to skip"
 _LAYOUTS: Final = (*((sep, dec) for sep in ("\t", ";", None) for dec in (".", ",")), (",", "."))
@@ -42,6 +47,32 @@ class Columns:
     separator: str
     decimal: str
     encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Untitled:
+    """A table whose columns are not named, or whose titles state no unit: `values` [row, column] as written."""
+
+    values: NDArray[np.float64]
+    titles: tuple[str, ...]
+    header: tuple[str, ...]
+    written: str
+
+    @property
+    def example(self) -> str:
+        """What --columns could say of it."""
+        first = {2: "sto=1,E=V", 3: "t=s,I=pA,z=um"}.get(len(self.titles), "t=s,I=pA,z=um")
+        return first + ",_" * max(0, len(self.titles) - 1 - first.count(","))
+
+
+def parse_untitled(text: Text, path: Path) -> Untitled:
+    """As `parse_columns` for a table that does not say what its columns are."""
+    separator, decimal, first, width = _layout(text, path)
+    header = tuple(line for line in text.lines[:first] if line.strip())
+    titles = _titles(header, separator, width) or [f"column {k}" for k in range(1, width + 1)]
+    values = _numbers(text, first, separator, decimal, width, path)
+    word = "comma" if decimal == "," else "point"
+    return Untitled(values, tuple(titles), header, f"{_SEPARATOR_NAME[separator]} separated, decimal {word}")
 
 
 def read_columns(path: Path, columns: str | None = None) -> Columns:
@@ -111,7 +142,7 @@ def _reading(text: Text, separator: str | None, decimal: str) -> tuple[int, int,
     for k, line in enumerate(text.lines):
         if len(rows) >= _LOOK or (first is None and k > _LONGEST_HEADER):
             break
-        if not line.strip():
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         values = [number(part, decimal) for part in _split(line, separator)]
         numeric = [value for value in values if value is not None]
@@ -136,7 +167,8 @@ def _reading(text: Text, separator: str | None, decimal: str) -> tuple[int, int,
 def _numbers(
     text: Text, first: int, separator: str | None, decimal: str, width: int, path: Path
 ) -> NDArray[np.float64]:
-    body = [(k, line) for k, line in enumerate(text.lines[first:], start=first + 1) if line.strip()]
+    lines = enumerate(text.lines[first:], start=first + 1)
+    body = [(k, line) for k, line in lines if line.strip() and not line.lstrip().startswith("#")]
     plain = "\n".join(line.rstrip(" \t;\r") if separator != "," else line.rstrip(", \r") for _, line in body)
     if decimal == ",":
         plain = plain.replace(",", ".")
@@ -185,9 +217,10 @@ def _from_header(header: tuple[str, ...], separator: str | None, width: int, pat
             path, "columns", f"{width} without titles", "their quantities and units are not stated", f"give {_EXAMPLE}"
         )
     wanted: list[tuple[int, str, str]] = []
-    for k, (letter, unit) in enumerate(map(_title, titles)):
+    for k, (letter, stated) in enumerate(map(_title, titles)):
         if letter is None:
             continue
+        unit = "1" if stated is None and QUANTITIES[letter] == "1" else stated
         if unit is None:
             raise bad(path, "column", repr(titles[k]), "its title states no unit", f"give {_EXAMPLE}")
         _check_unit(letter, unit, path.name)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from opsicm.errors import BadInput, Problem
+from opsicm.record.formats import (
+    biologic_text,
+    feather,
+    gamry_text,
+    gwyddion_native,
+    gwyddion_text,
+    nanosurf,
+    neware,
+    workbook,
+    wsxm,
+)
 from opsicm.record.formats.approach_text import (
     ApproachFile,
     ScanSettings,
@@ -20,42 +30,39 @@ from opsicm.record.formats.approach_text import (
     parse_settings,
     settings_beside,
 )
-from opsicm.record.formats.columns import Columns, parse_columns
+from opsicm.record.formats.cell_record import CellFile
+from opsicm.record.formats.columns import QUANTITIES, Columns, Untitled, parse_columns, parse_untitled
+from opsicm.record.formats.describe import (
+    Finding,
+    Identification,
+    channel,
+    describe_cell,
+    describe_images,
+    describe_untitled,
+)
+from opsicm.record.formats.image_file import ImageFile
 from opsicm.record.formats.sicm_archive import LARGEST_CONTENT, NM_PER_COUNT, SicmScan, SicmTrace, read_sicm
-from opsicm.record.formats.text import LARGEST_TEXT, bad, decode, read_bytes
+from opsicm.record.formats.text import LARGEST_TEXT, Text, bad, decode, read_bytes
 
-Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | Columns
-KNOWN: Final = ".sicm archives, .ac approach curves, .inf settings, text tables"
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One quantity of a file: how many values, in which unit, between which."""
-
-    name: str
-    unit: str
-    count: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One look at plausibility; `ok` is False where a person should look again."""
-
-    text: str
-    ok: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Identification:
-    """What a file is: the format's name, a sentence, its channels and settings, and what was found plausible or not."""
-
-    format: str
-    sentence: str
-    channels: tuple[Channel, ...]
-    settings: tuple[tuple[str, str], ...]
-    findings: tuple[Finding, ...]
+Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | Columns | ImageFile | CellFile
+KNOWN: Final = (
+    ".sicm, .ac and .inf of SICM; .gwy, .nid, .stp and Gwyddion's text of microscopes; .mpt, .dta, .nda, .xlsx and "
+    "Feather of cells; text tables"
+)
+_TEXTS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
+    (gwyddion_text.looks_like_export, gwyddion_text.parse_export),
+    (biologic_text.looks_like_mpt, biologic_text.parse_mpt),
+    (gamry_text.looks_like_dta, gamry_text.parse_dta),
+)
+# How a binary file begins → who reads it.
+_BINARY: Final[tuple[tuple[bytes, Callable[[bytes, Path], ImageFile | CellFile]], ...]] = (
+    (gwyddion_native.MAGIC, gwyddion_native.read_gwy),
+    (nanosurf.MAGIC, nanosurf.read_nid),
+    (wsxm.MAGIC, wsxm.read_stp),
+    (neware.MAGIC, neware.read_nda),
+    (workbook.MAGIC, workbook.read_workbook),
+    (feather.MAGIC, feather.read_feather),
+)
 
 
 def read(path: Path, columns: str | None = None) -> Content:
@@ -67,6 +74,9 @@ def read(path: Path, columns: str | None = None) -> Content:
         raise bad(
             path, "content", "HDF5", f"known foreign formats are {KNOWN}", "a run of this program is opened as a run"
         )
+    for magic, reader in _BINARY:
+        if head.startswith(magic):
+            return reader(head, path)
     try:
         text = decode(head, path)
     except BadInput as error:
@@ -76,12 +86,33 @@ def read(path: Path, columns: str | None = None) -> Content:
         return parse_approach(text, path, settings_beside(path))
     if looks_like_settings(text):
         return parse_settings(text, path)
+    return parse_text(text, path, columns)
+
+
+def parse_text(text: Text, path: Path, columns: str | None) -> Content:
+    """The content of a text that is no approach curve: an instrument's own layout, else a table."""
+    for looks_like, parse in _TEXTS:
+        if looks_like(text):
+            return parse(text, path)
     return parse_columns(text, path, columns)
 
 
 def identify(path: Path, columns: str | None = None) -> Identification:
     """What is in a file; `BadInput` naming what is wrong for an empty, cut, binary or unknown one."""
-    content = read(path, columns)
+    if not feather.readable() and read_bytes(path, LARGEST_TEXT).startswith(feather.MAGIC):
+        look = Finding(f"{feather.NEEDED}: {feather.REMEDY}", ok=False)
+        return Identification("Feather", "a Feather (Arrow) table, not looked into", (), (), (look,))
+    try:
+        content = read(path, columns)
+    except BadInput:
+        untitled = _untitled(path) if columns is None else None
+        if untitled is None:
+            raise
+        return describe_untitled(untitled)
+    if isinstance(content, ImageFile):
+        return describe_images(content)
+    if isinstance(content, CellFile):
+        return describe_cell(content)
     if isinstance(content, SicmScan):
         return _scan(content)
     if isinstance(content, SicmTrace):
@@ -92,6 +123,14 @@ def identify(path: Path, columns: str | None = None) -> Identification:
         stated = tuple(content.stated.items())
         return Identification(".inf", f"settings of the scan {content.name or 'without a name'}", (), stated, ())
     return _columns(content)
+
+
+def _untitled(path: Path) -> Untitled | None:
+    """The table of a text whose columns are not named; None where it is not even a table."""
+    try:
+        return parse_untitled(decode(read_bytes(path, LARGEST_TEXT), path), path)
+    except BadInput:
+        return None
 
 
 def _scan(scan: SicmScan) -> Identification:
@@ -115,7 +154,7 @@ def _scan(scan: SicmScan) -> Identification:
     return Identification(
         ".sicm",
         f"a hopping image ({scan.mode}) of {nx} x {ny} pixels by pySICM; x size {sizes[0]}, y size {sizes[1]}",
-        (_channel("height", "m", scan.heights.ravel()),),
+        (channel("height", "m", scan.heights.ravel()),),
         tuple(scan.settings.items()),
         tuple(findings),
     )
@@ -131,8 +170,8 @@ def _trace(trace: SicmTrace) -> Identification:
         Finding("no z axis: a distance cannot be fitted", ok=False),
     )
     sentence = f"a recorded approach of {trace.counts.size} samples by pySICM, in raw counts"
-    channel = _channel("signal", "count", trace.counts.astype(np.float64))
-    return Identification(".sicm", sentence, (channel,), tuple(trace.settings.items()), findings)
+    signal = channel("signal", "count", trace.counts.astype(np.float64))
+    return Identification(".sicm", sentence, (signal,), tuple(trace.settings.items()), findings)
 
 
 def _approach(file: ApproachFile) -> Identification:
@@ -154,7 +193,7 @@ def _approach(file: ApproachFile) -> Identification:
     return Identification(
         ".ac",
         f"{count} of {sizes} points (decimal {decimal}, {file.encoding})",
-        (_channel("z", "m", z), _channel("resistance", "Ohm", R), _channel("current", "A", current)),
+        (channel("z", "m", z), channel("resistance", "Ohm", R), channel("current", "A", current)),
         tuple(settings.stated.items()) if settings is not None else (),
         tuple(findings),
     )
@@ -199,10 +238,7 @@ def _resistance(R: float) -> Finding:
 
 def _columns(table: Columns) -> Identification:
     rows = next(iter(table.data.values())).size
-    channels = tuple(
-        _channel(name, {"t": "s", "I": "A", "R": "Ohm", "V": "V"}.get(name, "m"), values)
-        for name, values in table.data.items()
-    )
+    channels = tuple(channel(name, QUANTITIES[name], values) for name, values in table.data.items())
     findings = []
     for name, values in table.data.items():
         missing = int(np.count_nonzero(~np.isfinite(values)))
@@ -226,9 +262,3 @@ def _columns(table: Columns) -> Identification:
         tuple((f"header line {k}", line[:120]) for k, line in enumerate(table.header, start=1)),
         tuple(findings),
     )
-
-
-def _channel(name: str, unit: str, values: NDArray[np.float64]) -> Channel:
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
-    return Channel(name, unit, int(values.size), low, high)

@@ -1,0 +1,183 @@
+"""Results of rasters: each frame's roughness, and over a series heights on one plane, registered, flake by flake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.flakes import flake_swelling, segment_flakes
+from opsicm.analysis.image_results import image_results
+from opsicm.analysis.image_series import height_change, irreversible_change, levelled_series, swelling_percent
+from opsicm.analysis.levelling import total_degree
+from opsicm.analysis.raster import Frame
+from opsicm.analysis.registration import Shift, register, shifted
+from opsicm.analysis.result import Result, failed
+from opsicm.analysis.step_height import find_terraces, fit_terraces
+from opsicm.errors import OutsideDomain
+
+F64 = NDArray[np.float64]
+_SMALLEST: Final = 16  # pixels along an edge: below it nothing is registered or cut into flakes
+# Residual with two terraces over that of a plane: below it there is a step. Two levels leave 0.60 of Gaussian heights
+# and 0.50 of evenly spread ones, which have no step.
+_CLEAR: Final = 0.4
+_LOST: Final = 0.1  # peak of the correlation below which two frames show nothing in common
+
+
+def raster_results(found: Sequence[Frame], thickness: float, cross_talk: float = 0.0) -> list[Result]:
+    """Roughness of every frame at all levels, a step where there is one, and for a series its changes.
+
+    `thickness` [m] of the specimen for swelling in per cent; `cross_talk` [m] of a frame's heights as a whole. Frames
+    of a series are compared on the plane of the first and registered to it by their gradients. Names end in the
+    frame's number where there are several.
+    """
+    results: list[Result] = []
+    for k, frame in enumerate(found, start=1):
+        own = [*image_results(frame.array()), step_result(frame.heights)]
+        own = [replace(r, flags={**r.flags, "bad_hops": frame.bad}) for r in own]
+        if len(found) > 1:
+            where = f"image {k}, {frame.time:.0f} s, {frame.potential:.3f} V"
+            own = [replace(r, name=f"{r.name} image_{k}", method=f"{r.method}; {where}") for r in own]
+        results += own
+    if len(found) > 1:
+        results += series_of_images(found, thickness, cross_talk)
+    return results
+
+
+def step_result(heights: F64) -> Result:
+    """Height of a step between two terraces by a joint fit of tilt and step; "no step" where a plane does as well."""
+    name = "step_height"
+    method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area); rims left out"
+    if np.isfinite(heights).mean() < 0.5:
+        return failed(name, "nm", method, "no step", "fewer than half of the pixels have a height")
+    try:
+        labels = find_terraces(heights)
+        fit = fit_terraces(heights, labels)
+        flat = float(np.nanstd(total_degree(heights, 1).heights))
+    except (OutsideDomain, ValueError) as error:
+        return failed(name, "nm", method, "no step", f"no two terraces can be told apart: {error}")
+    if fit.sigma > _CLEAR * flat:
+        reason = f"two terraces leave {1e9 * fit.sigma:.3g} nm, a plane {1e9 * flat:.3g} nm: there is no single step"
+        return failed(name, "nm", method, "no step", reason)
+    method += f"; residual {1e9 * fit.sigma:.3g} nm"
+    return Result(name, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
+
+
+def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:
+    """Shift and height change of each frame against the first, swelling, what did not come back, flakes."""
+    shape = found[0].heights.shape
+    if any(frame.heights.shape != shape for frame in found) or min(shape) < _SMALLEST:
+        reason = f"images of {_SMALLEST} pixels and more, all of one size, are needed"
+        return [failed("height_change", "nm", "", "not comparable", reason)]
+    stack = levelled_series(np.stack([frame.heights for frame in found]))
+    pitch = float(found[0].x[1] - found[0].x[0])
+    results: list[Result] = []
+    noise = _noise(stack)
+    aligned, changes = [stack[0]], [0.0]
+    for k, frame in enumerate(stack[1:], start=2):
+        shift = register(stack[0], frame)
+        if shift.peak < _LOST:
+            reason = f"correlation {shift.peak:.2f}: the images show nothing in common"
+            results.append(failed(f"height_change image_{k}", "nm", "", "not registered", reason))
+            aligned.append(np.full(shape, np.nan))
+            changes.append(0.0)
+            continue
+        aligned.append(_moved_back(frame, shift))
+        results += _shift_results(shift, pitch, k)
+        change = height_change(stack[0], aligned[-1], noise, cross_talk)
+        changes.append(change.mean)
+        results += _change_results(stack[0], aligned[-1], change.mean, change.u, thickness, k)
+    extreme = int(np.argmax(np.abs(changes)))
+    if 0 < extreme < len(aligned) - 1:
+        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, extreme + 1)
+    if extreme > 0:
+        results += flake_results(aligned[0], aligned[extreme], extreme + 1)
+    return results
+
+
+def _noise(stack: F64) -> float:
+    """[m] of one pixel, from second differences along the rows: an upper bound, it holds the surface's roughness."""
+    second = np.diff(stack[0], 2, axis=1)
+    second = second[np.isfinite(second)]
+    return float(1.4826 * np.median(np.abs(second - np.median(second))) / 6.0**0.5) if second.size else 0.0
+
+
+def _moved_back(frame: F64, shift: Shift) -> F64:
+    known = np.isfinite(frame)
+    moved = shifted(np.where(known, frame, np.nanmedian(frame)), shift.dy, shift.dx)
+    # A pixel that leaned on a missing one is missing too.
+    return np.where(shifted(known.astype(np.float64), shift.dy, shift.dx) > 0.99, moved, np.nan)
+
+
+def _shift_results(shift: Shift, pitch: float, k: int) -> list[Result]:
+    method = "registration of gradient magnitudes against the first image (swelling and changed patches have no vote)"
+    nm = 1e9 * pitch
+    return [
+        Result(f"shift_{axis} image_{k}", value * nm, shift.u * nm, "nm", f"{method}; {value:.3f} pixels")
+        for axis, value in (("x", shift.dx), ("y", shift.dy))
+    ]
+
+
+def _change_results(before: F64, after: F64, mean: float, u: float, thickness: float, k: int) -> list[Result]:
+    method = "mean over the pixels of image less first image, registered, on the first image's plane"
+    change = xr.DataArray(after - before, dims=("y", "x"), attrs={"units": "m", "quantity": "height change"})
+    flags = {"missing_pixels": int((~np.isfinite(change.values)).sum())}
+    percent = swelling_percent(before, after, thickness)
+    known = percent[np.isfinite(percent)]
+    return [
+        Result(f"height_change image_{k}", 1e9 * mean, 1e9 * u, "nm",
+               f"{method}; u: height noise of a pixel averaged, cross-talk not", flags=flags, trace=change),
+        Result(f"swelling image_{k}", float(np.mean(known)), 100.0 * u / thickness, "%",
+               f"{method}, of the local thickness ({1e6 * thickness:.3g} µm at the mean height); thickness as stated",
+               flags=flags),
+    ]  # fmt: skip
+
+
+def _irreversible(initial: F64, extreme: F64, final: F64, noise: float, k: int) -> list[Result]:
+    found = irreversible_change(initial, extreme, final, noise)
+    if not np.isfinite(found.area_fraction):
+        return [failed("irreversible_area", "%", "", "no pixels", "no pixel is in the first and the last image")]
+    method = (
+        f"share of the pixels whose last height differs from the first by more than {1e9 * found.threshold:.3g} nm "
+        f"(4 sqrt(2) times the height noise); u: its pixels as independent"
+    )
+    n = int(np.isfinite(found.map).sum())
+    u = 100.0 * float(np.sqrt(found.area_fraction * (1.0 - found.area_fraction) / n))
+    trace = xr.DataArray(found.map, dims=("y", "x"), attrs={"units": "m", "quantity": "height change left"})
+    results = [Result("irreversible_area", 100.0 * found.area_fraction, u, "%", method, trace=trace)]
+    share = found.fraction_of_change[np.isfinite(found.fraction_of_change)]
+    name, method = "irreversible_share", f"median of (last - first)/(image {k} - first) where the change is above noise"
+    if share.size < 10:
+        reason = f"{share.size} pixels changed by more than the noise"
+        return [*results, failed(name, "%", method, "no change", reason)]
+    spread = 1.4826 * float(np.median(np.abs(share - np.median(share))))
+    u = 100.0 * 1.2533 * spread / share.size**0.5
+    return [*results, Result(name, 100.0 * float(np.median(share)), u, "%", method)]
+
+
+def flake_results(first: F64, other: F64, k: int) -> list[Result]:
+    """Flakes of the first image by watershed, and how much each rose: their number, median and spread."""
+    labels = segment_flakes(np.where(np.isfinite(first), first, np.nanmedian(first)))
+    table = flake_swelling(labels, other - first)
+    name, method = "flakes", "watershed of the first image's gradient, plates of 30 pixels and more"
+    if table.label.size < 3:
+        reason = f"{table.label.size} plates found; three are needed"
+        return [failed(name, "1", method, "no flakes", reason)]
+    middle = float(np.median(table.change))
+    spread = 1.4826 * float(np.median(np.abs(table.change - middle)))
+    trace = xr.Dataset(
+        {"change": ("flake", table.change), "u": ("flake", table.u), "pixels": ("flake", table.pixels)},
+        coords={"label": ("flake", table.label)}, attrs={"units": "m"},
+    )  # fmt: skip
+    n = table.label.size
+    of = f"median of each plate's own median change, image {k} less the first, rims left out"
+    return [
+        Result(name, float(n), 0.0, "1", method, trace=trace),
+        Result("flake_height_change", 1e9 * middle, 1e9 * 1.2533 * spread / n**0.5, "nm", of),
+        Result("flake_height_change_spread", 1e9 * spread, 1e9 * spread / (2.0 * n) ** 0.5, "nm",
+               f"MAD-sigma over {n} plates, {of}"),
+    ]  # fmt: skip

@@ -1,0 +1,198 @@
+"""What a record of potential and current holds, whoever measured it: capacities, derivatives, pulses, or peaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.half_cycles import HalfCycle, differential_voltage, half_cycles, incremental_capacity
+from opsicm.analysis.peaks import peaks, sweeps_of
+from opsicm.analysis.result import Result, failed
+from opsicm.analysis.titration import titration
+from opsicm.analysis.transitions import transitions_from_potential
+from opsicm.errors import OutsideDomain
+
+F64 = NDArray[np.float64]
+STEADY: Final = 0.05  # spread of the middle nine tenths of the current within a stretch, of its median
+_WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
+_WIDTH_V: Final = 5e-3  # [V] the declared smoothing of dQ/dV
+_MOST: Final = 12
+_ROWS: Final = 10
+_SIGN: Final = "negative is cathodic (lithiates)"
+_MAH: Final = 3.6
+
+
+def steady_stretches(t: F64, current: F64) -> list[HalfCycle]:
+    """Stretches of at least ten rows over which the current was held constant."""
+    return [
+        p for p in half_cycles(t, current)
+        if p.kind != "rest" and p.stop - p.first >= _ROWS and _spread(current[p.first + 1 : p.stop - 1]) < STEADY
+    ]  # fmt: skip
+
+
+def record_results(
+    t: F64,
+    potential: F64,
+    current: F64,
+    particle_radius: float | None = None,
+    charges: bool = True,
+    lithium: bool = True,
+) -> list[Result]:
+    """Results of `t` [s], `potential` [V], `current` [A] (positive anodic), (n,); `particle_radius` [m] of spheres.
+
+    Where current was held: capacity, the highest dQ/dV and the ends of stages of each stretch, relaxed potentials and
+    diffusivity of pulses between rests. Else: cycles, scan rate and peaks of a voltammogram, and with `charges` the
+    charge of each sweep. Without `lithium` the directions are called cathodic and anodic: nobody said what the
+    electrode is. Rows without a value are left out and counted. Fails with a named outcome for a record
+    without current, with fewer than ten rows, or whose time does not run.
+    """
+    good = np.isfinite(t) & np.isfinite(potential) & np.isfinite(current)
+    missing = int(t.size - good.sum())
+    t, potential, current = t[good], potential[good], current[good]
+    name, method = "record", "rows of time, potential and current"
+    if t.size < _ROWS:
+        outcome = "all NaN" if missing and not t.size else "too few rows"
+        return [failed(name, "1", method, outcome, f"{t.size} rows with all three values; {_ROWS} are needed")]
+    if np.any(np.diff(t) < 0.0):
+        reason = "time runs backwards: stretches of several files, or a clock that restarts with each step"
+        return [failed(name, "1", method, "reversed axis", reason)]
+    if not np.any(current):
+        return [failed(name, "1", method, "no current", "no current flowed in this record")]
+    steady = steady_stretches(t, current)
+    if steady:
+        results = _constant(t, potential, current, steady, particle_radius, missing)
+    else:
+        results = _sweeps(t, potential, current, charges, missing)
+    return results if lithium else [replace(r, name=_in_general(r.name)) for r in results]
+
+
+def _in_general(name: str) -> str:
+    return name.replace("delithiation", "anodic").replace("lithiation", "cathodic")
+
+
+def _constant(
+    t: F64, potential: F64, current: F64, steady: list[HalfCycle], radius: float | None, missing: int
+) -> list[Result]:
+    results = []
+    for k, p in enumerate(steady, start=1):
+        method = (
+            f"charge of the constant current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; "
+            "u: half a row at either end"
+        )
+        flags = {"missing_rows": p.missing + missing}
+        results.append(Result(f"capacity_{p.kind}_{k}", p.charge / _MAH, p.u_charge / _MAH, "mAh", method, flags=flags))
+    pulses = titration(t, potential, current, radius)
+    # A pulse is not a half-cycle: its derivative is the relaxation's, not the specimen's.
+    brief = {pulse.end for pulse in pulses} if len(pulses) > 2 else set()
+    for k, p in enumerate(steady[:_MOST], start=1):
+        if float(t[p.stop - 1]) not in brief:
+            results += _derivatives(t, potential, current, p, k)
+    for k, pulse in enumerate(pulses, start=1):
+        of = f"the pulse of {pulse.start:.1f}–{pulse.end:.1f} s"
+        method = (
+            f"potential at the end of the rest after {of}; u: what would still come, relaxing as 1/sqrt(t); slope in "
+            f"the pulse {1e3 * pulse.slope:.3g} mV/sqrt(s)"
+        )
+        results.append(Result(f"relaxed_potential_{k}", pulse.relaxed, pulse.u_relaxed, "V", method))
+        method = f"Weppner and Huggins' formula for spheres over {of}; reads 10–28 % high against a solved sphere"
+        if pulse.diffusivity is None or pulse.u_diffusivity is None:
+            results.append(failed(f"diffusivity_{k}", "m²/s", method, "not identifiable", pulse.reason))
+        else:
+            results.append(Result(f"diffusivity_{k}", pulse.diffusivity, pulse.u_diffusivity, "m²/s", method))
+    return results
+
+
+def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> list[Result]:
+    """The highest |dQ/dV| and the ends of stages (peaks of |dV/dQ|) of one stretch; nothing where it is too short."""
+    rows = slice(p.first, p.stop)
+    steps = 0.5 * (current[rows][1:] + current[rows][:-1]) * np.diff(t[rows])
+    charge = np.append(0.0, np.cumsum(steps))
+    e = potential[rows]
+    if np.ptp(e) <= 0.0 or not charge[-1] or e.size < 4 * _ROWS:
+        return []
+    results: list[Result] = []
+    try:
+        capacity = incremental_capacity(e, charge, _WIDTH_V)
+        stages = transitions_from_potential(charge / charge[-1] * 100.0, e, 100.0 * _WIDTH)
+        by_charge = differential_voltage(charge / charge[-1], e, _WIDTH)
+    except OutsideDomain:
+        return results
+    # The ends of the window belong to the step of the current, not to the specimen.
+    edge = max(2, capacity.at.size // 50)
+    inner = np.abs(capacity.value[edge:-edge])
+    if inner.size > 2:
+        at = edge + int(np.argmax(inner))
+        method = (
+            f"potential of the highest |dQ/dV|, {abs(capacity.value[at]) / _MAH:.4g} mAh/V; {capacity.smoothing}; "
+            "u: half the smoothing's width, even over it"
+        )
+        trace = xr.DataArray(
+            np.abs(capacity.value) / _MAH, dims="potential", coords={"potential": capacity.at},
+            attrs={"units": "mAh/V", "smoothing": capacity.smoothing},
+        )  # fmt: skip
+        u = 0.5 * capacity.width / 3.0**0.5
+        results.append(Result(f"dq_dv_highest_{p.kind}_{k}", float(capacity.at[at]), u, "V", method, trace=trace))
+    for j, stage in enumerate(stages[:_MOST], start=1):
+        method = f"peak of |dV/dQ|, in % of the stretch's charge; {by_charge.smoothing.replace(' C', '')} of it"
+        results.append(Result(f"stage_end_{p.kind}_{k}_{j}", stage.charge, stage.u, "%", method))
+    return results
+
+
+def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -> list[Result]:
+    sweeps = sweeps_of(potential)
+    results: list[Result] = []
+    flags = {"missing_rows": missing}
+    if charges and not sweeps:
+        charge = float(np.trapezoid(current, t))
+        u = 0.5 * float(np.median(np.diff(t))) * float(np.hypot(current[0], current[-1]))
+        method = f"charge of the whole record, trapezoids; {_SIGN}; u: half a row at either end"
+        return [Result("charge", charge / _MAH, u / _MAH, "mAh", method, flags=flags)]
+    if charges:
+        method = "turns of the potential, two to a cycle; turns below a tenth of its range are none"
+        results.append(Result("cycles", 0.5 * len(sweeps), 0.0, "1", method, flags=flags))
+        rates = np.array([abs(np.ptp(potential[s])) / np.ptp(t[s]) for s in sweeps if np.ptp(t[s]) > 0.0])
+        if rates.size:
+            u = float(np.std(rates)) / rates.size**0.5
+            said = "span of a sweep over its time, median over the sweeps"
+            results.append(Result("scan_rate", 1e3 * float(np.median(rates)), 1e3 * u, "mV/s", said, flags=flags))
+    for k, peak in enumerate(peaks(potential, current)[:_MOST], start=1):
+        way = "delithiation" if peak.anodic else "lithiation"
+        method = (
+            f"vertex of a parabola within 20 mV, sweep {peak.sweep}; {1e3 * peak.current:.4g} ± "
+            f"{1e3 * peak.u_current:.1g} mA as measured, no baseline taken away; {_SIGN}"
+        )
+        results.append(Result(f"peak_{k}_{way}_potential", peak.potential, peak.u_potential, "V", method))
+    for k, s in enumerate(sweeps[:_MOST] if charges else [], start=1):
+        way = "anodic" if potential[s][-1] > potential[s][0] else "cathodic"
+        charge = float(np.trapezoid(current[s], t[s]))
+        u = 0.5 * float(np.median(np.diff(t[s]))) * float(np.hypot(current[s][0], current[s][-1]))
+        said = f"{potential[s][0]:.3f} to {potential[s][-1]:.3f} V, trapezoids, both signs of the current counted"
+        results.append(Result(f"charge_sweep_{k}_{way}", charge / _MAH, u / _MAH, "mAh", f"{said}; {_SIGN}"))
+    return results
+
+
+def open_circuit_results(stoichiometry: F64, potential: F64) -> list[Result]:
+    """Ends of stages of an open-circuit curve: `stoichiometry` [1], `potential` [V], (n,), as peaks of |dV/dx|.
+
+    Fails with a named outcome below 40 points or half a unit of stoichiometry.
+    """
+    method = f"peak of |dV/dx| of the open-circuit potential, smoothed over {_WIDTH:g} of stoichiometry"
+    good = np.isfinite(stoichiometry) & np.isfinite(potential)
+    x, e = stoichiometry[good], potential[good]
+    if x.size < 4 * _ROWS or np.ptp(x) < 0.5:
+        reason = f"{x.size} points over {float(np.ptp(x)) if x.size else 0.0:.2g}; 40 over 0.5 are needed"
+        return [failed("stage_end_1", "1", method, "too few points", reason)]
+    order = np.argsort(x, kind="stable")
+    stages = transitions_from_potential(x[order], e[order], _WIDTH)
+    if not stages:
+        return [failed("stage_end_1", "1", method, "no peak", "no peak of |dV/dx| stands out by 15 % of its span")]
+    return [Result(f"stage_end_{k}", stage.charge, stage.u, "1", method) for k, stage in enumerate(stages, start=1)]
+
+
+def _spread(current: F64) -> float:
+    low, middle, high = np.percentile(current, (5.0, 50.0, 95.0))
+    return float((high - low) / abs(middle)) if middle else float("inf")

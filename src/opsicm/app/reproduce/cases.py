@@ -1,0 +1,141 @@
+"""From an experiment of the paper to its runs: the packaged file, what it varies, and the declared variants."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from opsicm.app.reproduce.declared import (
+    AS_DECLARED,
+    CALIBRATED,
+    COMPENSATION_PCT,
+    FIRST_VALUE_ONLY,
+    IR_COMPENSATED,
+    LONG_ONLY,
+    REPEATS,
+    VARIANTS,
+)
+from opsicm.app.rigs import load_rig
+from opsicm.errors import BadInput, Problem
+from opsicm.protocol.expansion import expanded
+from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text
+from opsicm.protocol.packaged import EXPERIMENTS
+from opsicm.protocol.refusal import KeyPath
+from opsicm.protocol.vary import parsed_path
+from opsicm.protocol.yaml_file import read_yaml
+from opsicm.protocol.yaml_text import yaml_text
+
+# What cannot change a run: its figures, its analysis, and the application but for what starts a run.
+_LATER: Final = ("figures", "report", "analysis", "console", "preflight", "emulators", "experiments", "app")
+_STARTS: Final = ("app/execute.py", "app/rigs.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run to make: of which experiment and variant, with which of the varied values, and its experiment file.
+
+    `key` names its result by content: experiment text, rig text, seed and every source that a run goes through.
+    """
+
+    experiment: str
+    variant: str
+    values: tuple[tuple[str, Any], ...]
+    seed: int | None
+    loaded: LoadedExperiment
+
+    @property
+    def key(self) -> str:
+        """SHA-256 (16 hex digits) of all that decides this run."""
+        parts = (self.loaded.text, load_rig(self.loaded, None).text, str(self.seed), sources_hash())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """In words, for a progress bar."""
+        said = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
+        said += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
+        return ", ".join(said)
+
+
+def file_of(experiment: str, short: bool) -> Path:
+    """The packaged file of an experiment, as `e05_….yaml`, of its short form if asked; `BadInput` without one."""
+    folder = EXPERIMENTS / "short" if short else EXPERIMENTS
+    found = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
+    if len(found) != 1:
+        limit = f"{len(found)} files named e{int(experiment[1:]):02d}_*.yaml are packaged; one is needed"
+        raise BadInput(Problem(experiment, "short form" if short else "long form", limit, "leave it out with --only"))
+    return found[0]
+
+
+def cases_of(experiment: str, short: bool) -> list[Case]:
+    """Every run that an experiment takes, in order: the declared set first, then its variants."""
+    path = file_of(experiment, short)
+    document = read_yaml(path)
+    cases = []
+    for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
+        if short and (experiment, variant) in LONG_ONLY:
+            continue
+        changed = with_changes(document.data, {**CALIBRATED, **changes})
+        if variant == IR_COMPENSATED:
+            changed = compensated(changed, COMPENSATION_PCT)
+        whole = experiment_from_text(yaml_text(changed), str(path))
+        vary = whole.experiment.vary
+        values = (tuple(zip(vary, each, strict=True)) for each in itertools.product(*vary.values()))
+        count = 1 if short and (experiment, variant) in FIRST_VALUE_ONLY else None
+        repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
+        for chosen, loaded in itertools.islice(zip(values, expanded(whole), strict=True), count):
+            seeds = (None, *range(2, repeats + 1))
+            cases += [Case(experiment, variant, chosen, seed, loaded) for seed in seeds]
+    return cases
+
+
+def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with the values at paths like `cell[0].sweep.rate_mV_s` replaced; missing mappings are made."""
+    changed = copy.deepcopy(dict(data))
+    for path, value in changes.items():
+        place: Any = changed
+        *way, last = _parsed(path)
+        for part in way:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
+        place[last] = value
+    return changed
+
+
+def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
+    """`data` with iR compensation in every step that controls a potential, and room for it in the envelope.
+
+    The potential held then lies below the program's by what the bath drops.
+    """
+    changed = copy.deepcopy(dict(data))
+    for step in changed["cell"]:
+        for word, said in step.items():
+            if word in ("sweep", "conditioning", "hold", "ladder"):
+                said["ir_compensation_pct"] = percent
+    low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
+    changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
+    return changed
+
+
+def _parsed(path: str) -> KeyPath:
+    parsed = parsed_path(path)
+    if parsed is None:
+        raise BadInput(Problem("path", path, "is no path into an experiment", "write it as cell[0].sweep.rate_mV_s"))
+    return parsed
+
+
+@cache
+def sources_hash() -> str:
+    """SHA-256 over every source and table of the package that a run can go through."""
+    package = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".npz", ".csv", ".yaml")):
+        name = path.relative_to(package).as_posix()
+        if name.partition("/")[0] not in _LATER or name in _STARTS:
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

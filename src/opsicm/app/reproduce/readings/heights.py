@@ -1,0 +1,146 @@
+"""E9 and E10: hopping at one point and along one line during a voltammogram."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from opsicm.analysis.branches import branches, time_at_charge
+from opsicm.analysis.hop_series import hop_series
+from opsicm.analysis.result import Result, failed
+from opsicm.analysis.transitions import transitions_from_height
+from opsicm.app.reproduce.declared import IR_COMPENSATED
+from opsicm.app.reproduce.open_runs import Analysed, Runs
+from opsicm.app.reproduce.readings.reading import F64, as_row, missing, over_runs, reading
+
+_ONSET_SHARE = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
+_BINS = 120  # of a branch, in potential
+_LOWER = 1e-3  # of the current: what "the current is lower" means for E10
+
+
+def one_point(runs: Runs) -> list[Result]:
+    """E9: where the height begins to rise and to rise steeply, by how much, its mirror image and the ten-hop check."""
+    run = runs.of()[0]
+    rows = _expansion(run)
+    knees = [_potentials(one) for one in runs.of()]
+    rows += knees[0]
+    if len(knees) > 1:
+        method = f"largest less smallest of {len(knees)} runs that differ in their seed alone"
+        each = [knee[1] for knee in knees]
+        rows.append(over_runs("E9.repeats", each, lambda v: 1e3 * float(np.ptp(v)), method))
+    else:
+        rows.append(missing("E9.repeats", "the short form runs once; the long form three times"))
+    rows.append(as_row("E9.ten_hops", "ten_hop_bulk_change", run))
+    others = [(one, _last_branch(one, "lithiation")) for one in runs.of(IR_COMPENSATED)]
+    rows += [as_row("E9.total_compensated", f"expansion_{name}", one) for one, name in others if name is not None]
+    if not others:
+        rows.append(missing("E9.total_compensated", "in the short form every E9 is compensated"))
+    return rows
+
+
+def _last_branch(run: Analysed, way: str) -> str | None:
+    """The name that the analysis gives the last branch of this direction: with cycles, `lithiation_3`."""
+    names = [name for name in run.results if name.startswith(f"expansion_{way}") and "half" not in name]
+    return names[-1].removeprefix("expansion_") if names else None
+
+
+def _expansion(run: Analysed) -> list[Result]:
+    down, up = _last_branch(run, "lithiation"), _last_branch(run, "delithiation")
+    if down is None:
+        return [missing("E9.total", "no branch of lithiation was accompanied by hops")]
+    rows = [
+        as_row("E9.stage_2", f"expansion_{down}_first_half", run),
+        as_row("E9.stage_1", f"expansion_{down}_second_half", run),
+        as_row("E9.total", f"expansion_{down}", run),
+    ]
+    thickness = float(run.run.parameters["specimen"]["thickness_m"])
+    for source, row in ((rows[0], "E9.stage_2_height"), (rows[1], "E9.stage_1_height")):
+        if source.value is not None:
+            to_um = 1e4 * thickness
+            u = None if source.u is None else to_um * source.u
+            method = f"the row above times the thickness of {1e6 * thickness:g} µm"
+            rows.append(reading(row, to_um * source.value, u, "µm", method))
+        else:
+            rows.append(failed(row, "µm", source.method, source.outcome, source.reason))
+    if up is None:
+        rows.append(missing("E9.mirror", "no branch of delithiation was accompanied by hops"))
+    else:
+        pair = (run.results[f"height_change_{down}"], run.results[f"height_change_{up}"])
+        rows.append(over_runs("E9.mirror", pair, lambda h: -h[1] / h[0], "-(change back)/(change on lithiation)"))
+    return rows
+
+
+def _potentials(run: Analysed) -> list[Result]:
+    """Onset and knee of the last lithiation: on potential bins, so that a hop's noise is not read as a slope."""
+    cell = run.run.cell
+    series = hop_series(run.run.hops, float(run.run.parameters["pipette"]["bias_V"]))
+    t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
+    down = [b for b in branches(t, charge) if b.kind == "lithiation" and b.stop > series.t[0]]
+    rows = ("E9.onset", "E9.knee")
+    if not down:
+        return [missing(row, "no lithiation was accompanied by hops") for row in rows]
+    swept = np.where(np.isfinite(cell["set_point"].values), cell["set_point"].values, cell["potential"].values)
+    # Heights count from the top of the sweep, where no charge flows yet, to its turn.
+    before = (t >= series.t[0] - 1.0) & (t <= down[-1].stop)
+    top = float(t[before][np.argmax(swept[before])])
+    turn = float(t[before][np.argmin(swept[before])])
+    inside = (series.t >= top) & (series.t <= turn)
+    e, h, step = _binned(np.interp(series.t[inside], t, swept), series.height[inside])
+    rise = h - np.median(h[:3])
+    begun = np.flatnonzero(rise > _ONSET_SHARE * rise[-1])
+    onset = float(e[begun[0]]) if begun.size else float("nan")
+    method = f"first bin whose height has risen by {100 * _ONSET_SHARE:g} % of the whole change; {_how(e.size, step)}"
+    found = [reading(rows[0], onset, step / 12.0**0.5, "V", method)]
+    half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
+    between = (e <= onset) & (e >= half)
+    kinks = transitions_from_height(-e[between], h[between])
+    if not kinks:
+        return [*found, missing(rows[1], "too few bins between the onset and SOC 50 %")]
+    method = f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_how(int(between.sum()), step)}"
+    u = float(np.hypot(kinks[0].u, step / 12.0**0.5))
+    return [*found, reading(rows[1], -kinks[0].charge, u, "V", method)]
+
+
+def _how(bins: int, step: float) -> str:
+    return f"program's potential, {bins} bins of {1e3 * step:.0f} mV; u: a bin as a rectangle"
+
+
+def _binned(potential: F64, height: F64) -> tuple[F64, F64, float]:
+    """Mean potential and height of bins of equal width, falling; those without a hop are left out."""
+    edges = np.linspace(potential.max(), potential.min(), _BINS + 1)
+    place = np.clip(np.digitize(potential, edges) - 1, 0, _BINS - 1)
+    number = np.bincount(place, minlength=_BINS)
+    kept = number > 0
+    e, h = (np.bincount(place, v, minlength=_BINS)[kept] / number[kept] for v in (potential, height))
+    return e, h, float(abs(edges[1] - edges[0]))
+
+
+def one_line(runs: Runs) -> list[Result]:
+    """E10: the line's height over time, and the current above it against what geometry alone shows."""
+    run = runs.of()[0]
+    rows = [
+        as_row("E10.kymograph", "kymograph_largest_change", run),
+        as_row("E10.net", "near_surface_difference", run),
+        as_row("E10.null", "near_surface_geometry_alone", run),
+    ]
+    section = run.results.get("near_surface_difference")
+    if section is None or not isinstance(section.trace, xr.Dataset):
+        return [*rows, *(missing(row, "no section could be made") for row in ("E10.difference", "E10.reach"))]
+    trace = section.trace
+    distance = trace["distance"].values
+    difference = trace["difference"].values
+    number = np.isfinite(difference).sum(axis=0)
+    measured = np.where(number > 0, np.nansum(difference, axis=0) / np.maximum(number, 1), np.nan)
+    near = (distance >= 60e-9) & (distance <= 270e-9)
+    each = np.array([np.nanmean(row) for row in difference[:, near] if np.isfinite(row).any()])
+    u = float(np.std(each, ddof=1)) / each.size**0.5
+    method = "mean over 60–270 nm of each approach less its drift and its mode; u from the scatter over approaches"
+    rows.append(reading("E10.difference", float(np.mean(each)), u, "A", method))
+    bulk = float(np.median(np.abs(run.run.hops["i_ref"].values)))
+    lower = np.flatnonzero(measured > -_LOWER * bulk)
+    first = lower[distance[lower] > 30e-9]
+    width = float(distance[1] - distance[0])
+    reach = float(distance[first[0]]) if first.size else float(distance[-1])
+    method = f"first height above 30 nm where the mean section is less than {100 * _LOWER:g} % below its mode"
+    rows.append(reading("E10.reach", reach, width / 12.0**0.5, "m", method))
+    return rows

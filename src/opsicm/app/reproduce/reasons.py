@@ -1,0 +1,52 @@
+"""Why a number of ours misses the paper's: shown beside a row only where its verdict is no agreement."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REASONS: Final[dict[str, str]] = {
+    "E1.linearity": (
+        "The default conductivity has its maximum near 1 M, where the current hardly knows the salt: with it the "
+        "paper's line cannot be. Either this electrolyte's conductivity is steeper, or electro-osmosis carries "
+        "outside liquid into the tip. A laboratory decides it with the calibration itself, over 0.3 to 2 M, at both "
+        "signs of the bias (electro-osmosis follows the bias, conductivity does not) and with a conductivity cell "
+        "beside it."
+    ),
+    "E1.slope": "See E1.linearity: near the maximum of the conductivity the current does not follow the salt.",
+    "E4.slope_lithiation": (
+        "At constant current the ohmic part is constant, so that only salt and convection can drift. Near the "
+        "maximum of the conductivity a change of salt hardly shows, and natural convection ends the depletion within "
+        "minutes. A steady rise through the whole charge needs a steeper conductivity or a drift of the pipette "
+        "itself, which a rest of the same length would show."
+    ),
+    "E4.slope_delithiation": "As E4.slope_lithiation; delithiation does not convect, so that diffusion goes on longer.",
+    "E4.constancy": "As E4.slope_lithiation: what drifts follows the square root of time, and then convection ends it.",
+    "E9.stage_1": (
+        "How far the second half goes depends on how far the electrode is lithiated when the sweep turns round. The "
+        "paper's total fits an electrode that stops near two thirds. A fully compensated thin electrode (short form) "
+        "goes to the end; one that keeps the whole ohmic drop of 4 mm of electrolyte (long form) turns round early. "
+        "The text states neither the compensation nor the place of the reference."
+    ),
+    "E9.stage_1_height": "See E9.stage_1.",
+    "E9.stage_2": "See E9.stage_1: halves are halves of the charge that was passed.",
+    "E9.stage_2_height": "See E9.stage_1.",
+    "E9.total": "See E9.stage_1.",
+    "E9.ten_hops": (
+        "The bulk current follows the cell current through the ohmic drop; at a faster sweep (short form) it moves "
+        "faster. The number is the worst ten hops of the whole sweep, the paper's procedure is not stated."
+    ),
+    "E9.knee": "The broken line of the height between its onset and half the charge; the paper reads it by eye.",
+    "E10.net": (
+        "What geometry alone does to the current near the surface explains what is seen; after it is taken away "
+        "nothing of that sign and size remains. The paper does not compare with geometry."
+    ),
+    "E10.reach": (
+        "How far above the surface the current is visibly lower depends on what counts as visible (here 0.1 % of the "
+        "current) and on the cone; geometry alone reaches this far."
+    ),
+    "E11.C": "The reach follows from diffusion since the current turned, and from where convection ends the layer.",
+    "E11.D": (
+        "During delithiation the ohmic part lowers the current near the sample, the salt is enriched there: both are "
+        "in this number, and the moment at which they are read is not stated to better than the figure shows."
+    ),
+}

@@ -1,0 +1,73 @@
+"""Current over millimetres and time: image, traces at three heights, approach curves at moments (Figure 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.figures.view import Axis, Curves, Image, Series, View
+
+F64 = NDArray[np.float64]
+_MINUTES: Final = Axis("time", "min")
+_CURRENT: Final = Axis("pipette current", "nA")
+_SIGN: Final = "positive pipette current flows out of the pipette"
+
+
+def time_view(
+    t: F64, height: F64, current: F64, cell_t: F64, potential: F64, cell: F64, at: Sequence[float],
+    moments: Mapping[str, float], traverse: float,
+) -> View:  # fmt: skip
+    """Potential, cell current, traces at the heights `at`, and the current as an image of height and time.
+
+    Pipette: `t` [s], `height` [m], `current` [A], (n,); cell: `cell_t` [s], `potential` [V], `cell` [A], (m,);
+    `at` [m]; `moments` name → time [s]; `traverse` [s] is one way between the ends, the width of a column of the image.
+    """
+    tc = cell_t / 60.0
+    marks = tuple(
+        Series(name, np.array([when / 60.0]), np.interp([when], cell_t, potential), "cell", "points")
+        for name, when in moments.items()
+    )
+    band = 0.02 * float(np.ptp(height))
+    traces = []
+    for k, where in enumerate(at):
+        near = np.abs(height - where) <= band
+        traces.append(
+            Series(f"{1e3 * where:g} mm", t[near] / 60.0, 1e9 * current[near], style="points",
+                   shade=k / max(len(at) - 1, 1))
+        )  # fmt: skip
+    image, extent = _image(t, height, current, traverse)
+    words = ", ".join(f"{name} {when / 60.0:.0f} min" for name, when in moments.items())
+    panels = (
+        Curves(_MINUTES, Axis("potential vs Li/Li+", "V"),
+               (Series("program", tc, potential, "potential"), *marks), words),
+        Curves(_MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),),
+               "negative cell current lithiates"),
+        Curves(_MINUTES, _CURRENT, tuple(traces), _SIGN),
+        Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="each column one traverse; blank: no row"),
+    )  # fmt: skip
+    return View("towers", "Current over millimetres and time", panels)
+
+
+def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tuple[float, float, float, float]]:
+    columns = max(1, int(np.ptp(t) / traverse))
+    edges_t = np.linspace(t[0], t[-1], columns + 1)
+    edges_z = np.linspace(height.min(), height.max(), 51)
+    total, _, _ = np.histogram2d(height, t, (edges_z, edges_t), weights=1e9 * current)
+    number, _, _ = np.histogram2d(height, t, (edges_z, edges_t))
+    image = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    return image, (edges_t[0] / 60.0, edges_t[-1] / 60.0, 1e3 * edges_z[0], 1e3 * edges_z[-1])
+
+
+def approach_view(profiles: Mapping[str, tuple[F64, F64]]) -> View:
+    """Approach curves at moments: current over that far away, against height; `profiles` name → (height [m], I [A])."""
+    series = []
+    for k, (name, (z, i)) in enumerate(profiles.items()):
+        far = float(i[int(np.argmax(z))])
+        series.append(Series(name, 1e3 * z, 1e12 * (i - far), shade=k / max(len(profiles) - 1, 1)))
+    panel = Curves(
+        Axis("height", "mm"), Axis("current less that far away", "pA"), tuple(series), f"one traverse each; {_SIGN}"
+    )
+    return View("approach_at_moments", "Approach curves at five moments", (panel,))

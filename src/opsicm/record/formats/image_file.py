@@ -1,0 +1,42 @@
+"""Images that other microscopes wrote: what every reader of this folder hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+_HEIGHT_WORDS = ("z-axis", "topography", "height", "höhe", "z")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One channel: `values` [row, column] in `unit` (SI; "" where the file states none), sizes [m], None if unknown."""
+
+    name: str
+    values: F64
+    unit: str
+    x_size: float | None
+    y_size: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """All channels of a file, its format's name and what else it states; `notes` say what a reader had to assume."""
+
+    format: str
+    images: tuple[Image, ...]
+    settings: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def heights(self) -> tuple[Image, ...]:
+        """The channels that are heights: those in metres; of a file that states no units, all."""
+        metres = tuple(image for image in self.images if image.unit == "m")
+        named = [i for i in metres if i.name.lower().rpartition(" ")[2] in _HEIGHT_WORDS]
+        # The topography first, other lengths (a sensor, an error signal) after it.
+        ordered = (*named, *(i for i in metres if i not in named))
+        return ordered or tuple(image for image in self.images if image.unit == "")

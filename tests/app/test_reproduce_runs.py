@@ -1,0 +1,169 @@
+"""The runs behind the table: made once, resumable, and what a turned sign in the twin does to the verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from opsicm.app.cli import main
+from opsicm.app.reproduce import cases as cases_module
+from opsicm.app.reproduce.cases import Case, cases_of, compensated, with_changes
+from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED
+from opsicm.app.reproduce.planning import chosen, plan, run_all
+from opsicm.app.reproduce.reading_all import read_all
+from opsicm.app.reproduce.table import Compared
+from opsicm.errors import BadInput
+from opsicm.physics.cell import Cell
+from opsicm.record.reader import Run
+from opsicm.twin import world
+from opsicm.twin.circuit import Nodes
+
+# A tenth of the mass, so that a fast sweep and short pulses do what the long ones do.
+SWEEP = """\
+opsicm: 1
+title: two distances
+rig: twin/graphite
+pipette: {bias_V: 0.7}
+specimen: {loading_mg_cm2: 0.4}
+cell:
+  - open_circuit: {for_s: 12}
+  - sweep: {from_V: 1.2, to_V: 0.0, rate_mV_s: 50}
+probe:
+  - park: {height_um: 10}
+vary:
+  probe[0].park.height_um: [10, 3000]
+envelope: {cell_V: [-3.0, 5.0], cell_mA: 50, pipette_nA: 100}
+"""
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of experiments with a quick E2 only, and no variants."""
+    folder = tmp_path / "experiments"
+    (folder / "short").mkdir(parents=True)
+    (folder / "short/e02_quick.yaml").write_text(SWEEP, encoding="utf-8")
+    monkeypatch.setattr(cases_module, "EXPERIMENTS", folder)
+    monkeypatch.setattr(cases_module, "VARIANTS", {})
+    return tmp_path
+
+
+def _table(folder: Path) -> dict[str, Compared]:
+    planned = plan(("E2",), short=True)
+    made = run_all(planned, folder, lambda: False, _nothing)
+    return {one.row.id: one for one in read_all(("E2",), planned, made, lambda *_: None)}
+
+
+def _nothing(_case: Case, _share: float) -> None:
+    pass
+
+
+@pytest.mark.usefixtures("packaged")
+def test_the_declared_calibration_is_in_every_case() -> None:
+    cases = cases_of("E2", short=True)
+    assert [case.values for case in cases] == [(("probe[0].park.height_um", h),) for h in (10, 3000)]
+    for case in cases:
+        assert case.variant == AS_DECLARED
+        assert case.loaded.experiment.pipette.cone_deg == CALIBRATED["pipette.cone_deg"]
+    assert len({case.key for case in cases}) == 2
+
+
+def test_paths_into_an_experiment() -> None:
+    data = {"cell": [{"sweep": {"rate_mV_s": 1}}]}
+    assert with_changes(data, {"cell[0].sweep.rate_mV_s": 5, "twin.terms.salt": False}) == {
+        "cell": [{"sweep": {"rate_mV_s": 5}}],
+        "twin": {"terms": {"salt": False}},
+    }
+    assert data == {"cell": [{"sweep": {"rate_mV_s": 1}}]}
+    with pytest.raises(BadInput, match=r"write it as cell\[0\]"):
+        with_changes(data, {"cell[x]": 1})
+
+
+def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
+    data = {"cell": [{"sweep": {"from_V": 1}}, {"open_circuit": {"for_s": 1}}, {"hold": {"for_s": 1}}]}
+    changed = compensated(data, 97.0)
+    assert [next(iter(step.values())).get("ir_compensation_pct") for step in changed["cell"]] == [97.0, None, 97.0]
+    assert changed["envelope"] == {"cell_V": [-1.0, 2.0]}
+
+
+@pytest.mark.usefixtures("packaged")
+def test_unknown_experiments_are_refused_and_missing_ones_said() -> None:
+    assert chosen("E9, E2") == ("E2", "E9")
+    with pytest.raises(BadInput, match=r"--only.*E13.*experiments are E1"):
+        chosen("E13")
+    assert "0 files named e05_" in plan(("E5",), short=True).refused["E5"]
+
+
+def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = _table(packaged / "right")
+    assert right["E2.swing_10"].verdict == "same trend"
+    assert right["E2.contrast"].verdict == "same trend"
+    assert right["E2.far_over_near"].verdict == "same trend"
+    assert right["E2.swing_100"].verdict is None
+    assert "no run at 100 µm" in right["E2.swing_100"].outcome
+
+    again: list[str] = []
+    cases = plan(("E2",), short=True)
+    monkeypatch.setattr("opsicm.app.reproduce.runs.execute", lambda *_: again.append("ran"))
+    made = run_all(cases, packaged / "right", lambda: False, _nothing)
+    assert not again
+    assert all(one.path is not None for one in made["E2"])
+    monkeypatch.undo()
+    monkeypatch.setattr(cases_module, "EXPERIMENTS", packaged / "experiments")
+    monkeypatch.setattr(cases_module, "VARIANTS", {})
+
+    straight = Cell.ohmic_drop
+    monkeypatch.setattr(Cell, "ohmic_drop", lambda cell, z: -straight(cell, z))
+    wrong = _table(packaged / "wrong")
+    for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
+        assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name
+    assert right["E2.cell_current"].verdict == wrong["E2.cell_current"].verdict == "same trend"
+
+
+@pytest.mark.usefixtures("packaged")
+def test_a_circuit_turned_round_is_caught_before_it_gives_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "nodes", lambda cell, command, *_: Nodes(0.0, -cell, -command))
+    for one in _table(tmp_path / "runs").values():
+        assert one.verdict is None
+        assert "not run: E2, height_um 10: pipette current is" in one.outcome
+
+
+def test_runs_in_processes_are_the_runs_of_one(packaged: Path) -> None:
+    planned = plan(("E2",), short=True)
+    told: list[float] = []
+    together = run_all(planned, packaged / "two", lambda: False, lambda _, share: told.append(share), workers=2)
+    alone = run_all(planned, packaged / "one", lambda: False, _nothing)
+    assert told == [1.0, 1.0]
+    for one, other in zip(together["E2"], alone["E2"], strict=True):
+        assert one.case.values == other.case.values
+        assert one.path is not None
+        assert other.path is not None
+        with Run(one.path) as first, Run(other.path) as second:
+            assert first.slow["pipette_current"].equals(second.slow["pipette_current"])
+
+
+def test_an_interrupted_run_is_made_again(packaged: Path) -> None:
+    cases = plan(("E2",), short=True)
+    asked = iter([False, False, False, True])
+
+    def stop() -> bool:
+        return next(asked, True)
+
+    assert run_all(cases, packaged / "runs", stop, _nothing)["E2"] == []
+    assert not list((packaged / "runs").rglob("done.json"))
+
+
+def test_the_command_says_what_it_could_not_run(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = packaged / "t.json"
+    out = ["--short", "--json", str(table), "--out", str(packaged / "out")]
+    assert main(["reproduce", "--only", "E7", *out]) == 3
+    said = capsys.readouterr()
+    assert "0 files named e07_" in said.err
+    assert "E7.Rq_charged" in said.out
+    assert '"verdict": null' in table.read_text(encoding="utf-8")
+    assert main(["reproduce", "--only", "E0", *out]) == 2
+    assert "experiments are E1" in capsys.readouterr().err

@@ -29,7 +29,7 @@ from opsicm.twin.devices import (
     TwinScanner,
 )
 from opsicm.twin.hop_controller import TwinHopController
-from opsicm.twin.hop_loop import Instrument
+from opsicm.twin.hop_sense import Instrument
 from opsicm.twin.world import Salt, Specimen, World
 
 _FULL_SCALE: Final = 32767

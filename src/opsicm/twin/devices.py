@@ -12,7 +12,7 @@ from opsicm.errors import OutsideDomain, Problem
 from opsicm.instruments.cell_control import CellControl, CellReading
 from opsicm.physics.approach import relative_current
 from opsicm.physics.noise import gaussian
-from opsicm.twin.hop_loop import Instrument
+from opsicm.twin.hop_sense import Instrument
 from opsicm.twin.world import CellMoment, World
 
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own

@@ -16,7 +16,9 @@ from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.twin import hop_loop
 from opsicm.twin.circuit import nodes
 from opsicm.twin.devices import Probe
-from opsicm.twin.hop_loop import Motion, Slice, run_samples
+from opsicm.twin.hop_lanes import run_lanes
+from opsicm.twin.hop_sense import Motion, Slice
+from opsicm.twin.loop_curve import loop_curve
 from opsicm.twin.world import World
 
 _NEVER: Final = 2**62
@@ -41,8 +43,9 @@ class TwinHopController:
         self._segment = -1
         self._sample = 0
         self._state = start(0.0)
-        self._filtered = 0.0
-        self._speed = 0.0
+        self._motion = Motion(0.0, 0.0, 0.0, 0)
+        self._drawn_from = probe.curve
+        self._curve = loop_curve(probe.curve)
         self.closest_gap = np.inf
 
     @property
@@ -99,9 +102,15 @@ class TwinHopController:
 
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0
-        self._state, self._speed = start(self._probe.z_command), 0.0
+        self._state = start(self._probe.z_command)
         world = self._probe.world
-        self._filtered = self._probe.true_current(world.moment(world.now_ns))
+        filtered = self._probe.true_current(world.moment(world.now_ns))
+        self._motion = Motion(self._probe.z, 0.0, filtered, 0)
+
+    def _loop_curve(self) -> NDArray[np.float32]:
+        if self._probe.curve is not self._drawn_from:  # another tip
+            self._drawn_from, self._curve = self._probe.curve, loop_curve(self._probe.curve)
+        return self._curve
 
     def _run_slice(
         self,
@@ -121,9 +130,9 @@ class TwinHopController:
         a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
         now = Slice(world.bulk_current(a), world.bulk_current(b), world.swelling(a), world.swelling(b))
         counts = np.empty((count, len(self._channels)), np.int16)
-        self._state, motion, taken, *clipped = run_samples(
+        self._state, self._motion, taken, *clipped = run_lanes(
             self._state,
-            Motion(probe.z, self._speed, self._filtered, log.finished),
+            self._motion._replace(z=probe.z, hop=log.finished),
             settings,
             probe.instrument,
             now,
@@ -132,7 +141,7 @@ class TwinHopController:
             plan.segment,
             probe.seed,
             _NEVER if dwelling else last_start,
-            probe.curve,
+            self._loop_curve(),
             surface,
             plan.amplitude,
             log.moments,
@@ -145,7 +154,7 @@ class TwinHopController:
         log.passed(t0, a.potential, a.current, nodes(a.potential, world.command(t0)).wire_against_reference)
         t1 = t0 + taken * dt_ns
         self._sample += taken
-        probe.z, self._speed, self._filtered, log.finished = motion
+        probe.z, log.finished = self._motion.z, self._motion.hop
         probe.z_command = self._state.z_command
         world.now_ns = t1
         if not dwelling:

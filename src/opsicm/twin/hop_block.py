@@ -23,6 +23,7 @@ _F = np.float32
 _U32: Any = np.uint32
 
 F64 = NDArray[np.float64]
+F32 = NDArray[np.float32]
 
 
 @compiled
@@ -33,13 +34,13 @@ def place(k: int) -> int:
 
 @compiled
 def block_workspace(powers: F64) -> tuple[F64, NDArray[np.float32], NDArray[np.int32]]:
-    """(rows of a block, its noise, its counts), with what never changes filled in."""
+    """(rows of a block, its noise and two rows of room, its counts), with what never changes filled in."""
     work = np.zeros((_POWERS + 5, BLOCK))
     for m in range(BLOCK):
         work[OFFSET, m] = place(m)
         for row in range(5):
             work[_POWERS + row, m] = powers[row, (m >> 4) + 1]
-    return work, np.empty((2, BLOCK), np.float32), np.empty((2, BLOCK), np.int32)
+    return work, np.empty((4, BLOCK), np.float32), np.empty((2, BLOCK), np.int32)
 
 
 @compiled
@@ -116,30 +117,34 @@ def move_block(law: Law, powers: F64, motion: Motion, work: F64) -> None:
 
 
 @compiled
-def _sense(
+def _gaps(below: float, step: float, begin: float, offset: F64, z: F64, gap: F64, short: F32) -> None:
+    for m in range(BLOCK):
+        gap[m] = z[m] - (below + (begin + offset[m]) * step)
+        short[m] = _F(gap[m])
+
+
+@compiled
+def _relative(gap: F32, curve: F32, out: F32) -> None:
+    for m in range(BLOCK):
+        out[m] = loop_relative_current(gap[m], curve)
+
+
+@compiled
+def _currents(
     law: Law,
     bulk: float,
     bulk_step: float,
     leak: float,
     leak_step: float,
-    below: float,
-    rise_step: float,
     begin: float,
-    curve: NDArray[np.float32],
     offset: F64,
-    z: F64,
-    gap: F64,
-    white: NDArray[np.float32],
+    relative: F32,
+    white: F32,
     out: F64,
 ) -> None:
     for m in range(BLOCK):
-        k = begin + offset[m]
-        d = z[m] - (below + k * rise_step)
-        gap[m] = d
-        relative = loop_relative_current(_F(d), curve)
-        out[m] = law.gain * unfiltered(
-            bulk + k * bulk_step, leak + k * leak_step, relative, white[m], law.current_noise
-        )
+        far, aside = bulk + (begin + offset[m]) * bulk_step, leak + (begin + offset[m]) * leak_step
+        out[m] = law.gain * unfiltered(far, aside, relative[m], white[m], law.current_noise)
 
 
 @compiled
@@ -155,28 +160,21 @@ def sense_block(
     begin: int,
     count: int,
     below: float,
-    curve: NDArray[np.float32],
+    curve: F32,
     work: F64,
-    drawn: NDArray[np.float32],
+    drawn: F32,
     lanes: NDArray[np.int32],
 ) -> None:
     """Gap, current in front of the filter (times its gain) and height counts of the block."""
-    _sense(
-        law,
-        now.bulk_from,
-        (now.bulk_to - now.bulk_from) / count,
-        now.leak_from,
-        (now.leak_to - now.leak_from) / count,
-        below + now.swelling_from,
-        (now.swelling_to - now.swelling_from) / count,
-        float(begin),
-        curve,
-        work[OFFSET],
-        work[Z],
-        work[GAP],
-        drawn[0],
+    gap, relative = drawn[2], drawn[3]
+    swelling_step = (now.swelling_to - now.swelling_from) / count
+    _gaps(below + now.swelling_from, swelling_step, float(begin), work[OFFSET], work[Z], work[GAP], gap)
+    _relative(gap, curve, relative)
+    bulk_step, leak_step = (now.bulk_to - now.bulk_from) / count, (now.leak_to - now.leak_from) / count
+    _currents(
+        law, now.bulk_from, bulk_step, now.leak_from, leak_step, float(begin), work[OFFSET], relative, drawn[0],
         work[CURRENT_PART],
-    )
+    )  # fmt: skip
     _sense_height(law, work[Z], drawn[1], lanes[1])
 
 

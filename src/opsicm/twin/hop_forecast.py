@@ -128,7 +128,6 @@ def next_decision(
 @compiled
 def wait(
     state: HopState,
-    settings: HopSettings,
     begin: int,
     end: int,
     after: float,

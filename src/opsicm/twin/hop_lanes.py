@@ -89,7 +89,7 @@ def run_lanes(
                 low, high = quiet_counts(settings, state.i_ref, instrument.current_scale)
                 judged = state.i_ref
             decision = min(length, next_decision(state, settings, i, length, low, high, lanes, counts, k))
-            state = wait(state, settings, i, decision, after, instrument, work, counts, k)
+            state = wait(state, i, decision, after, instrument, work, counts, k)
             i = decision
             if i < length:
                 amperes, metres = (
@@ -109,8 +109,8 @@ def run_lanes(
         if hops > 0:
             measured[motion.hop, GAP_MIN] = min(measured[motion.hop, GAP_MIN], closest(length, work))
         for j in range(k, k + length):
-            clipped += abs(np.int32(counts[j, 0])) >= 32767
-            too_high += abs(np.int32(counts[j, 1])) >= 32767
+            clipped += int(abs(np.int32(counts[j, 0])) >= 32767)
+            too_high += int(abs(np.int32(counts[j, 1])) >= 32767)
         motion = edges(length, hop, law.second_order, powers, work)
         k += length
     return state, motion, k, clipped, too_high

@@ -43,8 +43,8 @@ def loop_curve(packed: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.concatenate((head, np.hstack((before, cells, after)).ravel())).astype(np.float32)
 
 
-def _g(u: NDArray[np.float64], packed: NDArray[np.float64]) -> NDArray[np.float64]:
-    return approach.over(approach.added_resistance, u * packed[0], packed) * packed[0] * u
+def _g(u: NDArray[Any], packed: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(approach.over(approach.added_resistance, u * packed[0], packed) * packed[0] * u)
 
 
 @inlined

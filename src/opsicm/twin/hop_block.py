@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from opsicm.compiled import compiled
 from opsicm.physics.gaussian import normal_pair
 from opsicm.twin.hop_sense import LANE, Law, Motion, Slice, current_counts, height_counts, unfiltered
-from opsicm.twin.loop_curve import loop_relative_current
+from opsicm.twin.loop_curve import cell_of, cell_row, in_cell, loop_relative_current, scaled
 
 BLOCK: Final = LANE * LANE
 LAST: Final = BLOCK - LANE
@@ -125,8 +125,23 @@ def _gaps(below: float, step: float, begin: float, offset: F64, z: F64, gap: F64
 
 @compiled
 def _relative(gap: F32, curve: F32, out: F32) -> None:
+    first = cell_of(scaled(gap[0], curve))
+    other = np.int32(0)
     for m in range(BLOCK):
-        out[m] = loop_relative_current(gap[m], curve)
+        other |= np.int32(cell_of(scaled(gap[m], curve)) ^ first)
+    if other:
+        for m in range(BLOCK):
+            out[m] = loop_relative_current(gap[m], curve)
+    else:
+        _relative_in_cell(gap, curve, first, out)
+
+
+@compiled
+def _relative_in_cell(gap: F32, curve: F32, cell: int, out: F32) -> None:
+    c0, c1, c2, c3, c4 = cell_row(cell, curve)
+    a, F = curve[:1], curve[1]
+    for m in range(BLOCK):
+        out[m] = in_cell(scaled(gap[m], a), F, c0, c1, c2, c3, c4)
 
 
 @compiled

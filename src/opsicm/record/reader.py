@@ -264,6 +264,10 @@ class Run:
         """A raster as an image [line, pixel]."""
         return views.image(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)), field)
 
+    def images(self, step: str) -> xr.Dataset:
+        """Every pass of a raster as [pass, y, x]: heights and currents, from the hop records alone."""
+        return views.passes(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)))
+
     def section(self, hops: NDArray[np.int64], z: NDArray[np.float64]) -> xr.DataArray:
         """An XZ image of the pipette current from the falls of these hops."""
         rows = self.hops.isel(hop=hops)

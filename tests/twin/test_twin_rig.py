@@ -149,7 +149,7 @@ def test_a_saturated_amplifier_is_marked(laboratory: Laboratory) -> None:
     [
         ("range_nA: 10", "range_mA: 10", "rig.yaml:8: .*range_mA.* is not a setting of a twin"),
         ("kind: rough", "kind: bumpy", "this version knows flat, rough"),
-        ("grounding: common", "grounding: floating", "rig.yaml:28: .*grounding.*knows common grounds only"),
+        ("grounding: common", "grounding: floating", "rig.yaml:28: .*knows common, two_electrode grounds only"),
         ("name: z, role: scanner", "name: z, role: scanner, sign: -1", "channels come in SI as they are; sign is 1"),
         ("rq_nm: 300", "rq_nm: -3", "must lie in 0 … 300000"),
         ("lag_us: 200", "lag_us: soon", "must be a number"),

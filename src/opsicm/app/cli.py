@@ -59,11 +59,11 @@ def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -
     All are checked before the first one moves.
     """
     from opsicm.app.check import refuse
-    from opsicm.app.series import runs_of
+    from opsicm.protocol.expansion import expanded
     from opsicm.protocol.experiment_file import read_experiment
 
     pace = pace_of(speed)
-    runs = runs_of(read_experiment(file))
+    runs = expanded(read_experiment(file))
     estimates = [refuse(one, rig, seed).file_bytes for one in runs]
     for experiment, estimate in zip(runs, estimates, strict=True):
         path, code = _execute(experiment, out, rig, seed, pace, estimate)
@@ -145,7 +145,8 @@ def check(
     json: JsonFlag = False,
 ) -> None:
     """Say every problem at once, each with its line, and what the run will take and show. Runs nothing."""
-    from opsicm.app.check import checked, prediction_record, prediction_text
+    from opsicm.app.check import checked
+    from opsicm.app.prediction_text import checked_text, prediction_record
     from opsicm.app.terminal import complain, print_json
     from opsicm.app.terminal import out as console
 
@@ -153,16 +154,18 @@ def check(
     bad = False
     for file in files:
         try:
-            prediction = checked(file, rig)
+            predictions = checked(file, rig)
         except OpsicmError as error:
             bad = True
             complain(error)
             problems = [{"file": p.file, "line": p.line, "problem": str(p)} for p in error.problems]
             records.append({"file": str(file), "ok": False, "problems": problems})
             continue
-        records.append({"file": str(file), "ok": True, "problems": [], **prediction_record(prediction)})
+        for experiment, prediction in predictions:
+            record = prediction_record(experiment, prediction)
+            records.append({"file": str(file), "ok": True, "problems": [], **record})
         if not json:
-            console.print(prediction_text(file, prediction), markup=False)
+            console.print(checked_text(file, predictions), markup=False, soft_wrap=True)
     if json:
         print_json(records)
     raise typer.Exit(2 if bad else 0)

@@ -16,9 +16,9 @@ from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
-from opsicm.physics.pipette import Pipette
+from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.tip_field import approach_curve, distance_98
-from opsicm.preflight.prediction import RigNumbers
+from opsicm.preflight.rig_numbers import CellNumbers, RigNumbers
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
@@ -116,6 +116,9 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
     return RigNumbers(
         timing=twin.timing,
         current_noise=twin.current_noise,
+        filter_Hz=twin.filter_Hz,
+        # The twin's amplifier averages a thousand samples, each of which it takes for independent.
+        reading_noise=twin.current_noise / math.sqrt(1000.0),
         height_noise=twin.height_noise,
         lag=twin.lag,
         command_range=twin.command_range,
@@ -124,9 +127,17 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         xy_reach=twin.xy_reach,
         start_height=twin.start_height,
         resistance=twin.resistance,
+        geometric_resistance=geometric_resistance(pipette),
         curve=approach_curve(pipette),
         channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
+        grounding=loaded.rig.wiring.grounding,
+        cell=CellNumbers(parameters, _terms(experiment.experiment), initial_potential(loaded)),
     )
+
+
+def _terms(experiment: Experiment) -> Terms:
+    said = experiment.twin.terms
+    return Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
 
 
 def prepare(
@@ -146,9 +157,7 @@ def prepare(
     pipette = pipette_of(experiment.experiment, loaded)
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
-    said = experiment.experiment.twin.terms
-    terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
-    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=terms)
+    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=_terms(experiment.experiment))
     for done in history:
         live_through(cell, done)
     fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)

@@ -206,8 +206,9 @@ class Runner:
         now = self._rig.clock.now_ns()
         ends = (self._cell.changes_ns, self._probe.ends_ns() if performance is not None else None)
         hops = performance is not None and performance.words is not None
-        turn_ns = _TURN_NS if hops and not self._asked_row_ns() else min(_TURN_NS, self._row_period_ns())
-        until = min([now + turn_ns, *(end for end in ends if end is not None and end > now)])
+        turn_ns = _TURN_NS if hops and self._asked_row_ns() is None else min(_TURN_NS, self._row_period_ns())
+        due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
+        until = min([due, *(end for end in ends if end is not None and end > now)])
         if performance is not None:
             performance.turn(until)
         elif not self._bench.travels(until):
@@ -229,9 +230,9 @@ class Runner:
     # -- record -----------------------------------------------------------------------------------------------------
 
     def _keep_row(self) -> None:
-        """A slow row after every turn; where the step asks for fewer, no more than that."""
+        """A slow row after every turn; where the step asks for a period, when that has passed."""
         now, asked = self._rig.clock.now_ns(), self._asked_row_ns()
-        if asked is not None and asked > _TURN_NS and now - self._row_ns < asked:
+        if asked is not None and now - self._row_ns < asked:
             self._limits.reading(self._bench.read_current(), self._bias.nominal)
             return
         self._row_ns = now

@@ -8,8 +8,9 @@ import numpy as np
 
 from opsicm.instruments.cell_control import CellControl
 from opsicm.physics.cell import Cell
+from opsicm.twin.specimen import RisingSurface
 from opsicm.twin.travel import Travel
-from opsicm.twin.world import Salt, Specimen, World
+from opsicm.twin.world import Salt, World
 
 _BEGUN_NS = 1_000_000
 
@@ -21,8 +22,8 @@ def live_through(cell: Cell, history: Sequence[tuple[int, CellControl]]) -> None
     ended early: the journal knows that to the turn of the loop, up to 0.1 s late.
     """
     electrolyte = cell.parameters.electrolyte
-    salt = Salt(electrolyte.conductivity, electrolyte.concentration, electrolyte.diffusion_potential)
-    world = World(cell, Specimen(np.zeros((2, 2)), 1.0), salt, 1.0, Travel(0.0, 1.0))
+    salt = Salt(electrolyte.kappa_table, electrolyte.concentration, 0.0)
+    world = World(cell, RisingSurface(np.zeros((2, 2)), 1.0, 1.0, cell), salt, 1.0, Travel(0.0, 1.0))
     for at_ns, control in history:
         world.schedule(control, at_ns)
         world.advance_to(max(at_ns, world.now_ns) + _BEGUN_NS)

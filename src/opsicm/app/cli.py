@@ -214,16 +214,22 @@ def analyse(
     columns: Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")] = None,
 ) -> None:
     """All results that apply to a run or a file, each with uncertainty, unit and method."""
-    from opsicm.app.sources import results_of_path
+    from opsicm.app.sources import results_of_path, results_of_several
     from opsicm.app.terminal import print_json, print_results, working
 
     records: list[dict[str, Any]] = []
+    each = []
     for path in runs:
         with working(f"analysing {path}"):
             results = results_of_path(path, columns)
+        each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:
             print_results(results, str(path))
+    together = results_of_several(each)
+    records.extend({"run": "all", **result.record()} for result in together)
+    if together and not json:
+        print_results(together, "all runs together")
     if json:
         print_json(records)
 

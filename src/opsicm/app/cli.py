@@ -148,7 +148,8 @@ def check(
     json: JsonFlag = False,
 ) -> None:
     """Say every problem at once, each with its line, and what the run will take and show. Runs nothing."""
-    from opsicm.app.check import checked, prediction_record, prediction_text
+    from opsicm.app.check import checked
+    from opsicm.app.prediction_text import checked_text, prediction_record
     from opsicm.app.terminal import complain, print_json
     from opsicm.app.terminal import out as console
 
@@ -156,16 +157,18 @@ def check(
     bad = False
     for file in files:
         try:
-            prediction = checked(file, rig)
+            predictions = checked(file, rig)
         except OpsicmError as error:
             bad = True
             complain(error)
             problems = [{"file": p.file, "line": p.line, "problem": str(p)} for p in error.problems]
             records.append({"file": str(file), "ok": False, "problems": problems})
             continue
-        records.append({"file": str(file), "ok": True, "problems": [], **prediction_record(prediction)})
+        for experiment, prediction in predictions:
+            record = prediction_record(experiment, prediction)
+            records.append({"file": str(file), "ok": True, "problems": [], **record})
         if not json:
-            console.print(prediction_text(file, prediction), markup=False)
+            console.print(checked_text(file, predictions), markup=False, soft_wrap=True)
     if json:
         print_json(records)
     raise typer.Exit(2 if bad else 0)
@@ -211,16 +214,22 @@ def analyse(
     columns: Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")] = None,
 ) -> None:
     """All results that apply to a run or a file, each with uncertainty, unit and method."""
-    from opsicm.app.sources import results_of_path
+    from opsicm.app.sources import results_of_path, results_of_several
     from opsicm.app.terminal import print_json, print_results, working
 
     records: list[dict[str, Any]] = []
+    each = []
     for path in runs:
         with working(f"analysing {path}"):
             results = results_of_path(path, columns)
+        each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:
             print_results(results, str(path))
+    together = results_of_several(each)
+    records.extend({"run": "all", **result.record()} for result in together)
+    if together and not json:
+        print_results(together, "all runs together")
     if json:
         print_json(records)
 

@@ -14,11 +14,13 @@ from opsicm.instruments.cell_control import CellControl
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell import Cell, Terms
+from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.graphite import stoichiometry_at
+from opsicm.physics.ion_current import junction_potential
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
-from opsicm.physics.pipette import Pipette
+from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.tip_field import approach_curve, distance_98
-from opsicm.preflight.prediction import RigNumbers
+from opsicm.preflight.rig_numbers import CellNumbers, RigNumbers
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
@@ -116,6 +118,9 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
     return RigNumbers(
         timing=twin.timing,
         current_noise=twin.current_noise,
+        filter_Hz=twin.filter_Hz,
+        # The twin's amplifier averages a thousand samples, each of which it takes for independent.
+        reading_noise=twin.current_noise / math.sqrt(1000.0),
         height_noise=twin.height_noise,
         lag=twin.lag,
         command_range=twin.command_range,
@@ -124,9 +129,24 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         xy_reach=twin.xy_reach,
         start_height=twin.start_height,
         resistance=twin.resistance,
+        geometric_resistance=geometric_resistance(pipette),
         curve=approach_curve(pipette),
         channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
+        grounding=loaded.rig.wiring.grounding,
+        junction=_junction(parameters, loaded),
+        cell=CellNumbers(parameters, _terms(experiment.experiment), initial_potential(loaded)),
     )
+
+
+def _junction(parameters: CellParameters, loaded: LoadedRig) -> float:
+    """U [V] of the reversal potential U ln(c_in/c_ref) between two of the rig's electrodes."""
+    e = parameters.electrolyte
+    return float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, loaded.rig.wiring.electrodes))
+
+
+def _terms(experiment: Experiment) -> Terms:
+    said = experiment.twin.terms
+    return Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
 
 
 def prepare(
@@ -146,14 +166,12 @@ def prepare(
     pipette = pipette_of(experiment.experiment, loaded)
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
-    said = experiment.experiment.twin.terms
-    terms = Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
-    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=terms)
+    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=_terms(experiment.experiment))
     for done in history:
         live_through(cell, done)
     fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
     kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
-    rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept)
+    rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept, experiment.experiment.twin.faults)
     stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
     facts = {
         "pipette": {

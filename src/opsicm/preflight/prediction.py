@@ -1,126 +1,162 @@
-"""What a run will take and how well it will see, from the file alone: nothing is run."""
+"""What a run will take and what it will show, from the file alone: nothing is run."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.wiring import command_span
-from opsicm.physics.tip_field import ApproachCurve
-from opsicm.protocol.cell_program import Hold, Sweep, cell_step_duration
+from opsicm.preflight.cell_forecast import CellForecast, forecast
+from opsicm.preflight.false_stops import false_stop_probability, independent_looks
+from opsicm.preflight.file_size import file_bytes
+from opsicm.preflight.rig_numbers import RigNumbers
+from opsicm.preflight.schedule import Window, hop_period, schedule
+from opsicm.preflight.signals import Signal, height_noise, heights_of, signals
+from opsicm.protocol.cell_program import Hold, Ladder, Sweep, numbered
 from opsicm.protocol.experiment import Experiment
-from opsicm.protocol.probe_program import Hop, Line
-
-_KEPT: Final = 0.55  # of int16 samples after bitshuffle-lz4: measured on the twin, 16 bit over ±10 nA and ±10 µm
-
-
-@dataclass(frozen=True, slots=True)
-class RigNumbers:
-    """What the prediction needs of a rig, SI: hop timing, amplifier, scanner and pipette.
-
-    `current_noise` [A] rms after the filter, `lag` [s] of filter and scanner together, `command_range` [V],
-    `current_range` [A] at which the amplifier clips or the rig's overload limit stops a hop,
-    `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], `start_height` [m], `resistance` [Ohm] of the
-    pipette far from the surface, its approach `curve`, `channels` sampled in full.
-    """
-
-    timing: HopTiming
-    current_noise: float
-    height_noise: float
-    lag: float
-    command_range: tuple[float, float]
-    current_range: float
-    z_reach: float
-    xy_reach: float
-    start_height: float
-    resistance: float
-    curve: ApproachCurve
-    channels: int
+from opsicm.protocol.probe_program import Hopping, PipetteSweep, ProbeAction, probe_sequence
 
 
 @dataclass(frozen=True, slots=True)
 class HopPrediction:
-    """One hopping step: count, period [s], distance at the setpoint [m], overshoot [m], noise of a height [m]."""
+    """One hopping step: hops in all and in one image or pass, period [s], distance at the setpoint [m], overshoot [m].
+
+    `height_noise` [m] of one hop; `noise_over_setpoint` [1]; `false_stop` [1] the probability that one fall ends by
+    noise, drift included; `seconds` [s] of its time, `occasions` how often it is started.
+    """
 
     step: str
-    hops: int | None
+    hops: int
+    per_image: int | None
     period: float
     stop_distance: float
     overshoot: float
     height_noise: float
     noise_over_setpoint: float
+    false_stop: float
+    seconds: float
+    occasions: int
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Duration [s] (None: only a cut-off knows), samples, file size [bytes], far current [A], command span [V]."""
+    """Duration [s] (None: only a cut-off that the forecast does not reach), samples, file size [bytes], far current
+    [A], command span [V], what each hopping step does and what each step sees; `note` says what was not forecast.
+    """
 
     duration: float | None
-    samples: int | None
-    file_bytes: float | None
+    samples: int
+    file_bytes: float
     far_current: float
     command_span: tuple[float, float]
     hops: tuple[HopPrediction, ...]
+    signals: tuple[Signal, ...]
+    windows: tuple[Window, ...]
+    note: str
 
 
 def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
-    """Durations from the programs, far current V_tip/R, height noise sigma_I/(dI/dz), overshoot v·(latency + lag).
+    """Play the cell program through with the cell's physics, lay the probe program over it, and look.
 
-    Assumes a surface at rest, the finite-element approach curve, and no cell current; the span of the command
-    is that of the program's potentials, or of the envelope where the cell is not potential-controlled throughout.
+    Far current V_tip/R, height noise sigma_I/(dI/dz), overshoot v·(latency + lag). Assumes a surface that moves little
+    during one hop and the finite-element approach curve.
     """
     far = abs(experiment.pipette.bias) / rig.resistance
+    cell = forecast(experiment, rig.cell, heights_of(experiment, rig.start_height))
+    windows = schedule(experiment, cell, rig.timing, rig.start_height)
+    seen = signals(experiment, cell, rig, windows)
+    steps = dict(probe_sequence(experiment.probe))
     hops = tuple(
-        _hopping(f"probe[{k}]", step, experiment, rig, far)
-        for k, step in enumerate(experiment.probe)
-        if isinstance(step, Hop | Line)
+        _hopping(path, step, windows, seen, rig, far) for path, step in steps.items() if isinstance(step, Hopping)
     )
-    rate = 1e9 / rig.timing.dt_ns
-    seconds = [None if h.hops is None else h.hops * h.period for h in hops]
-    known = [s for s in seconds if s is not None]
-    samples = round(sum(known) * rate) if len(known) == len(seconds) else None
+    sampled = sum(window.end - window.start for window in windows if _samples(window.step))
+    samples = round(sampled * 1e9 / rig.timing.dt_ns)
+    # What a cut-off may end lasts as long as the forecast found; what was not forecast to its end, as its bounds say.
+    duration = experiment.longest_duration if cell.reason else cell.end
     return Prediction(
-        experiment.longest_duration,
+        duration,
         samples,
-        None if samples is None else samples * rig.channels * 2 * _KEPT,
+        file_bytes(cell, windows, samples, sum(hop.hops for hop in hops), rig),
         far,
-        _span(experiment),
+        span(experiment, cell, rig.grounding),
         hops,
+        seen,
+        tuple(windows),
+        cell.reason,
     )
 
 
-def _span(experiment: Experiment) -> tuple[float, float]:
+def _samples(step: ProbeAction) -> bool:
+    return isinstance(step, Hopping | PipetteSweep)
+
+
+def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[float, float]:
+    """(lowest, highest) command [V] over the whole program, at every potential that the wire is told to take.
+
+    Over the program's potentials and those that the forecast finds (iR compensation moves the actual potential beyond
+    the program's); over the whole envelope where a current decides where the potential goes.
+    """
     low, high = experiment.envelope.cell_V
-    controlled = [step for step in experiment.cell if isinstance(step, Sweep | Hold)]
-    # iR compensation moves the actual potential beyond the program's, by an amount that only the run knows.
-    if len(controlled) == len(experiment.cell) and not any(step.ir_compensation > 0.0 for step in controlled):
+    controlled = [step for _, _, step in numbered(experiment.cell) if isinstance(step, Sweep | Hold | Ladder)]
+    if all(isinstance(step, Sweep | Hold | Ladder) for _, _, step in numbered(experiment.cell)) and not cell.reason:
         potentials = [potential for step in controlled for leg in step.legs() for potential in leg[:2]]
-        low, high = min(potentials), max(potentials)
-    return command_span(experiment.pipette.bias, low, high)
+        found = [float(cell.potential.min()), float(cell.potential.max())] if cell.potential.size else []
+        low, high = min([*potentials, *found]), max([*potentials, *found])
+    wire = {experiment.pipette.bias, *_levels(experiment)}
+    spans = [command_span(level, low, high, grounding) for level in wire]
+    return min(first for first, _ in spans), max(last for _, last in spans)
 
 
-def _hopping(path: str, step: Hop | Line, experiment: Experiment, rig: RigNumbers, far: float) -> HopPrediction:
-    at_stop = rig.curve.distance(np.array(1.0 - step.setpoint))
-    distance, slope = float(at_stop), far * float(rig.curve.slope(at_stop))
-    period = rig.timing.duration(step.amplitude, step.fall_rate)
-    noise = math.hypot(rig.current_noise / slope, rig.height_noise) if slope > 0.0 else math.inf
-    duration = _duration(step, experiment)
-    count = step.hops if isinstance(step, Hop) else None if step.passes is None else step.passes * step.pixels
-    if duration is not None:
-        fits = int(duration / period)
-        count = fits if count is None else min(count, fits)
-    overshoot = step.fall_rate * (rig.timing.latency + rig.lag)
+def _levels(experiment: Experiment) -> set[float]:
+    """Potentials of the wire [V] beside the experiment's bias."""
+    found: set[float] = set()
+    for _, step in probe_sequence(experiment.probe):
+        if isinstance(step, Hopping) and step.modulation is not None:
+            found.update(step.modulation.levels_V)
+        if isinstance(step, PipetteSweep):
+            found.update((step.from_V, step.to_V))
+    return found
+
+
+def _hopping(
+    path: str, step: Hopping, windows: Sequence[Window], seen: Sequence[Signal], rig: RigNumbers, far: float
+) -> HopPrediction:
+    own = [window for window in windows if window.path == path]
+    period, seconds = hop_period(step, rig.timing), sum(window.end - window.start for window in own)
+    count = sum(int((window.end - window.start) / period + 1e-6) for window in own)
+    if step.count is not None:
+        count = min(count, step.count * max(1, len(own)))
+    signal = next((signal for signal in seen if signal.step == path), None)
+    drift = signal.drift_per_fall if signal is not None and signal.drift_per_fall is not None else 0.0
     share = rig.current_noise / (far * step.setpoint) if far > 0.0 else math.inf
-    return HopPrediction(path, count, period, distance, overshoot, noise, share)
+    dt, fall = rig.timing.dt_ns * 1e-9, step.amplitude / step.fall_rate
+    false_stop = false_stop_probability(
+        step.setpoint,
+        share * step.setpoint,
+        independent_looks(fall, rig.filter_Hz, dt),
+        independent_looks(rig.timing.reference, rig.filter_Hz, dt),
+        min(drift, step.setpoint),
+    )
+    return HopPrediction(
+        path,
+        count,
+        _per_image(step),
+        period,
+        float(rig.curve.distance(np.array(1.0 - step.setpoint))),
+        step.fall_rate * (rig.timing.latency + rig.lag),
+        height_noise(step, far, rig),
+        share,
+        false_stop,
+        seconds,
+        len(own),
+    )
 
 
-def _duration(step: Hop | Line, experiment: Experiment) -> float | None:
-    if step.for_s is not None:
-        return step.for_s
-    if step.during_index is not None:
-        return cell_step_duration(experiment.cell[step.during_index])
-    return experiment.longest_duration
+def _per_image(step: Hopping) -> int | None:
+    pixels = getattr(step, "pixels", None)
+    if isinstance(pixels, tuple):
+        return int(pixels[0] * pixels[1])
+    return pixels if isinstance(pixels, int) else None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Final
 
-from opsicm.errors import Problem
-from opsicm.preflight.prediction import Prediction, RigNumbers
+from opsicm.errors import BadInput, Problem
+from opsicm.preflight.hop_problems import hop_problems
+from opsicm.preflight.prediction import Prediction
+from opsicm.preflight.rig_numbers import RigNumbers
+from opsicm.protocol.amplitude_map import amplitude_map
 from opsicm.protocol.experiment_file import LoadedExperiment
-from opsicm.protocol.probe_program import Hop, Line
-
-_FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per look at 5 sigma
+from opsicm.protocol.probe_program import Hopping, PipetteSweep, ProbeRepeat, Raster
+from opsicm.protocol.refusal import path_text
 
 
 def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> list[Problem]:
@@ -19,7 +19,10 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
     return [
         *_command(loaded, rig, prediction),
         *_current(loaded, rig, prediction),
-        *_hops(loaded, rig, prediction),
+        *hop_problems(loaded, rig, prediction),
+        *_wire(loaded, rig),
+        *_maps(loaded),
+        *_unfinished(loaded, prediction),
     ]
 
 
@@ -51,47 +54,70 @@ def _current(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
     if not prediction.far_current and prediction.hops:
         limit = "drives no current, and a hop needs one to see the surface"
         yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, "hop at 0.1 V or more")
+    yield from _swings(loaded, rig, prediction)
 
 
-def _hops(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
-    by_step = {hop.step: hop for hop in prediction.hops}
+def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
+    """The cell's own current moves the pipette's: the range must hold both."""
+    if prediction.far_current >= rig.current_range:  # said above
+        return
+    allowed = min(rig.current_range, loaded.experiment.envelope.pipette_current)
+    worst = max(prediction.signals, key=lambda s: max(abs(s.low), abs(s.high)), default=None)
+    if worst is not None and max(abs(worst.low), abs(worst.high)) >= allowed:
+        ends = "the amplifier ends" if allowed == rig.current_range else "envelope.pipette_nA ends"
+        limit = (
+            f"is expected to draw {worst.low * 1e9:.3g} … {worst.high * 1e9:.3g} nA at {worst.height * 1e6:g} µm in "
+            f"{worst.step}, because the cell's current shifts the potential there, and {ends} at {allowed * 1e9:.3g} nA"
+        )
+        remedy = "sweep more slowly, compensate less, stay higher, or use a larger range"
+        yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, remedy)
+
+
+def _wire(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
+    """Potentials that the wire is told to take beside its bias."""
     for k, step in enumerate(loaded.experiment.probe):
-        if not isinstance(step, Hop | Line):
+        if isinstance(step, ProbeRepeat):
             continue
-        hop = by_step[f"probe[{k}]"]
+        if isinstance(step, PipetteSweep):
+            levels: tuple[float, ...] = (step.from_V, step.to_V)
+            key: tuple[str, ...] = ("from_V",)
+        elif isinstance(step, Hopping) and step.modulation is not None:
+            levels = step.modulation.levels_V
+            key = ("levels_V",) if step.word == "modulate" else ("modulate", "levels_V")
+        else:
+            continue
+        largest = max(levels, key=abs)
+        drawn = abs(largest) / rig.resistance
+        if drawn >= rig.current_range:
+            limit = f"drives {drawn * 1e9:.3g} nA, and the amplifier ends at {rig.current_range * 1e9:.3g} nA"
+            remedy = f"stay within ±{0.9 * rig.current_range * rig.resistance:.2g} V, or use a larger range"
+            yield loaded.problem(("probe", k, step.word, *key), largest, limit, remedy)
+
+
+def _maps(loaded: LoadedExperiment) -> Iterator[Problem]:
+    for k, step in enumerate(loaded.experiment.probe):
+        if isinstance(step, Raster):
+            try:
+                amplitude_map(loaded, k, step)
+            except BadInput as error:
+                yield from error.problems
+
+
+def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """A step that waits for events must have the time that it takes before the next event, or the end."""
+    for k, step in enumerate(loaded.experiment.probe):
+        if isinstance(step, ProbeRepeat) or step.at is None:
+            continue
+        own = [window for window in prediction.windows if window.path == f"probe[{k}]"]
         path = ("probe", k, step.word)
-        if hop.overshoot >= hop.stop_distance:
-            limit = (
-                f"falls {hop.overshoot * 1e9:.0f} nm between the crossing and the turn, and the surface is "
-                f"{hop.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
+        if not own and not prediction.note:
+            limit = "its event does not come in the forecast of this cell program"
+            yield loaded.problem(
+                (*path, "at"), step.at.model_dump(exclude_none=True), limit, "change at, or the cell's steps"
             )
-            fastest = step.fall_nm_per_ms * 0.5 * hop.stop_distance / hop.overshoot
-            yield loaded.problem((*path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, f"fall at {fastest:.3g} nm/ms")
-        if 1.0 < hop.noise_over_setpoint * _FALSE_STOP_SIGMA < math.inf:
-            noise = hop.noise_over_setpoint * step.setpoint_pct
-            limit = (
-                f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %: false stops"
-            )
-            remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
-            yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
-        if hop.hops == 0:
-            limit = f"one hop lasts {hop.period:.3g} s and the step does not: nothing would be measured"
-            yield loaded.problem(path, step.word, limit, "fall faster, or let the step last longer")
-        if step.amplitude > rig.z_reach:
-            limit = f"the scanner reaches {rig.z_reach * 1e9:.0f} nm above its zero"
-            yield loaded.problem((*path, "amplitude_nm"), step.amplitude_nm, limit, "use a smaller amplitude")
-        if rig.start_height >= rig.z_reach:
-            limit = (
-                f"the first approach begins {rig.start_height * 1e6:g} µm above the surface and the scanner reaches "
-                f"{rig.z_reach * 1e6:g} µm down"
-            )
-            yield loaded.problem(path, step.word, limit, "lower start_height_um of the rig file")
-        if loaded.experiment.envelope.approach <= rig.start_height:
-            limit = f"the first approach begins {rig.start_height * 1e6:g} µm above the surface and could not reach it"
-            remedy = f"allow at least {rig.start_height * 1.5e6:g} µm"
-            yield loaded.problem(("envelope", "approach_um"), loaded.experiment.envelope.approach_um, limit, remedy)
-        points = {"at_um": step.place} if isinstance(step, Hop) else {"from_um": step.start, "to_um": step.end}
-        for key, point in points.items():
-            if max(abs(value) for value in point) > rig.xy_reach:
-                limit = f"the scanner reaches ±{rig.xy_reach * 1e6:g} µm"
-                yield loaded.problem((*path, key), getattr(step, key), limit, "move the specimen instead")
+        cut = [window for window in own if not window.whole]
+        if cut and not prediction.note:
+            needs = max(window.end - window.start for window in own)
+            limit = f"the cell program ends {cut[-1].end - cut[-1].start:.0f} s after its last event"
+            remedy = f"let the last step last longer; earlier ones took {needs:.0f} s"
+            yield loaded.problem(path, path_text(path), limit, remedy)

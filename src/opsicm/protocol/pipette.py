@@ -15,8 +15,8 @@ class PipetteShape(Frozen):
 
     radius_nm: Annotated[Number, Field(ge=1, le=50_000)] = 50.0
     wall: Annotated[Number, Field(gt=1, le=20)] = 1.5
-    cone_deg: Annotated[Number, Field(gt=0, lt=60)] = 3.0
-    length_um: Annotated[Number, Field(gt=0, le=100_000)] = 20.0
+    cone_deg: Annotated[Number, Field(ge=0.01, lt=60)] = 3.0
+    length_um: Annotated[Number, Field(ge=0.01, le=100_000)] = 20.0
 
     @property
     def radius(self) -> float:
@@ -41,7 +41,7 @@ class Pipette(PipetteShape):
     """
 
     bias_V: Annotated[Number, Field(ge=-2, le=2, examples=[0.7])]
-    fill_M: Annotated[Number, Field(gt=0, le=10)] | None = None
+    fill_M: Annotated[Number, Field(ge=1e-6, le=10)] | None = None
 
     @property
     def bias(self) -> float:

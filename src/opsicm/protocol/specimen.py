@@ -13,9 +13,9 @@ from opsicm.units import factor, to_si
 class Specimen(Frozen):
     """The electrode under the probe; `parameters` names a parameter set or a file of one."""
 
-    area_cm2: Annotated[Number, Field(gt=0, le=1000)] = 0.5
-    thickness_um: Annotated[Number, Field(gt=0, le=10_000)] = 28.0
-    loading_mg_cm2: Annotated[Number, Field(gt=0, le=1000)] = 4.4
+    area_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 0.5
+    thickness_um: Annotated[Number, Field(ge=1e-3, le=10_000)] = 28.0
+    loading_mg_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 4.4
     parameters: Text = "graphite-li-ec-dec"
 
     @property
@@ -37,7 +37,7 @@ class Specimen(Frozen):
 class Electrolyte(Frozen):
     """The bath."""
 
-    salt_M: Annotated[Number, Field(gt=0, le=10)] = 1.0
+    salt_M: Annotated[Number, Field(ge=1e-6, le=10)] = 1.0
 
     @property
     def salt(self) -> float:

@@ -1,0 +1,118 @@
+"""docs/reference/experiment-file.md from the models: every key with its unit, default and range.
+
+python scripts/experiment_reference.py writes it; tests/docs/test_experiment_reference.py says when it is out of date.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import annotated_types
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from opsicm.protocol.cell_program import CELL_STEPS, CutOff, Until
+from opsicm.protocol.envelope import Envelope
+from opsicm.protocol.experiment import Experiment
+from opsicm.protocol.frozen import Frozen
+from opsicm.protocol.pipette import Pipette
+from opsicm.protocol.probe_program import PROBE_STEPS, At, Modulation
+from opsicm.protocol.record_policy import Record
+from opsicm.protocol.specimen import Electrolyte, Specimen
+from opsicm.protocol.twin_settings import Terms, Twin
+from opsicm.protocol.yaml_text import inline
+from opsicm.units import KEY_SUFFIX, suffix_of
+
+PAGE: Final = Path(__file__).parents[1] / "docs/reference/experiment-file.md"
+_SIGNS: Final = {
+    annotated_types.Gt: ("gt", "> "), annotated_types.Ge: ("ge", "≥ "),
+    annotated_types.Lt: ("lt", "< "), annotated_types.Le: ("le", "≤ "),
+}  # fmt: skip
+_INTRODUCTION: Final = """\
+# The experiment file
+
+Every key with its unit, default and range; made from the models by `scripts/experiment_reference.py`, so it is what the
+program reads. `opsicm schema` prints the same as JSON Schema. A unit stands at the end of a key's name. Negative current
+lithiates; potentials are against Li/Li⁺; z is up. A key without a default must be given; `none` may be left out.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_INTRODUCTION, _section("The file", Experiment, "##")]
+    groups = [("pipette", Pipette), ("specimen", Specimen), ("electrolyte", Electrolyte), ("envelope", Envelope)]
+    groups += [("record", Record), ("twin", Twin), ("twin.terms", Terms)]
+    parts += [_section(f"`{name}`", model, "##") for name, model in groups]
+    parts.append("## Cell steps\n")
+    parts += [_section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]
+    parts += [_section("`until` of `constant_current`", Until, "###"), _section("`until` of `gitt`", CutOff, "###")]
+    parts.append("## Probe steps\n")
+    parts += [_section(f"`{word}`", model, "###") for word, model in PROBE_STEPS.items()]
+    parts += [_section("`at`", At, "###"), _section("`modulate` of a hopping step", Modulation, "###")]
+    return "\n".join(parts)
+
+
+def _section(title: str, model: type[Frozen], level: str) -> str:
+    said = " ".join((model.__doc__ or "").split())
+    rows = [
+        f"| `{key}` | {_unit(key)} | {_default(field)} | {_range(field)} |" for key, field in model.model_fields.items()
+    ]
+    return "\n".join(
+        [f"{level} {title}\n", f"{said}\n", "| key | unit | default | range |", "|---|---|---|---|", *rows, ""]
+    )
+
+
+def _unit(key: str) -> str:
+    suffix = suffix_of(key)
+    return KEY_SUFFIX[suffix] if suffix else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None:
+        return "none"
+    if isinstance(value, Frozen):
+        return "its own"
+    if value is PydanticUndefined or value in ((), {}):
+        return "empty"
+    return f"`{inline(list(value) if isinstance(value, tuple) else value)}`"
+
+
+def _range(field: FieldInfo) -> str:
+    bounds = " and ".join(dict.fromkeys(_bounds([*field.metadata, field.annotation])))
+    return bounds or _choices(field.annotation)
+
+
+def _bounds(parts: list[Any]) -> Iterator[str]:
+    for part in parts:
+        for kind, (name, sign) in _SIGNS.items():
+            if isinstance(part, kind):
+                yield f"{sign}{getattr(part, name):g}"
+        if isinstance(part, FieldInfo):
+            yield from _bounds(list(part.metadata))
+        arguments = typing.get_args(part)
+        origin = typing.get_origin(part)
+        if origin is typing.Annotated or origin in (tuple, typing.Union, types.UnionType):
+            plain = [argument for argument in arguments if not _is_model(argument)]
+            yield from _bounds(plain)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Frozen)
+
+
+def _choices(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Literal:
+        return ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
+    inner = [_choices(argument) for argument in typing.get_args(annotation) if argument is not type(None)]
+    return next((text for text in inner if text), "")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

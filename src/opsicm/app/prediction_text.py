@@ -1,0 +1,129 @@
+"""A prediction in words and figures, and as a record with stable keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from opsicm.preflight.prediction import HopPrediction, Prediction
+from opsicm.preflight.signals import TEN_HOP_CRITERION, Signal
+from opsicm.protocol.experiment_file import LoadedExperiment
+
+
+def checked_text(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> str:
+    """What `opsicm check` says of a file without problems: one paragraph for each run that it stands for."""
+    lines = [f"{file}: no problems"]
+    for experiment, prediction in predictions:
+        if len(predictions) > 1:
+            lines.append(f"  {experiment.experiment.title}")
+        lines += [f"  {line}" for line in prediction_lines(prediction)]
+    return "\n".join(lines)
+
+
+def prediction_lines(prediction: Prediction) -> Iterator[str]:
+    """A prediction, a line for each figure."""
+    low, high = prediction.command_span
+    yield f"duration         {_duration(prediction.duration)}"
+    size = _size(prediction.file_bytes)
+    yield f"samples          {prediction.samples:.3g} per channel in full, run file about {size}"
+    yield f"far current      {prediction.far_current * 1e9:.3g} nA at rest"
+    yield f"bias command     {low:.2f} … {high:.2f} V"
+    for hop in prediction.hops:
+        yield from _hop_lines(hop)
+    for signal in prediction.signals:
+        yield from _signal_lines(signal)
+    if prediction.note:
+        yield f"not forecast     {prediction.note}"
+
+
+def _hop_lines(hop: HopPrediction) -> Iterator[str]:
+    times = f" on {hop.occasions} occasions" if hop.occasions > 1 else ""
+    image = hop.per_image if hop.per_image is not None else 1000
+    yield f"{hop.step:<16} {hop.hops} hops of {hop.period * 1e3:.1f} ms{times}, {hop.seconds:.0f} s"
+    yield (
+        f"                 stop {hop.stop_distance * 1e9:.1f} nm from the surface, overshoot "
+        f"{hop.overshoot * 1e9:.1f} nm; height noise {hop.height_noise * 1e9:.2f} nm"
+    )
+    yield (
+        f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: "
+        f"{hop.false_stop * image:.2g} false stops in {image} hops"
+    )
+
+
+def _signal_lines(signal: Signal) -> Iterator[str]:
+    ratio = signal.swing / signal.noise if signal.noise > 0.0 else float("inf")
+    yield (
+        f"{signal.step:<16} at {signal.height * 1e6:g} µm the current goes {signal.low * 1e9:.3f} … "
+        f"{signal.high * 1e9:.3f} nA: swing {signal.swing * 1e12:.3g} pA, noise {signal.noise * 1e12:.2g} pA, "
+        f"signal/noise {ratio:.2g}"
+    )
+    if signal.height_change is not None and signal.height_noise is not None:
+        yield (
+            f"                 height changes by {signal.height_change * 1e9:.0f} nm, noise of one hop "
+            f"{signal.height_noise * 1e9:.2f} nm, signal/noise {signal.height_change / signal.height_noise:.2g}"
+        )
+    if signal.ten_hops is not None and signal.restless is not None and signal.drift_per_fall is not None:
+        yield (
+            f"                 bulk current drifts by {signal.drift_per_fall * 100:.2g} % in a fall and "
+            f"{signal.ten_hops * 100:.2g} % in ten hops at most; above {TEN_HOP_CRITERION * 100:g} % for "
+            f"{signal.restless * signal.seconds:.0f} s of {signal.seconds:.0f} s"
+        )
+
+
+def prediction_record(experiment: LoadedExperiment, prediction: Prediction) -> dict[str, Any]:
+    """A prediction with stable keys, SI."""
+    return {
+        "title": experiment.experiment.title,
+        "duration_s": prediction.duration,
+        "samples": prediction.samples,
+        "file_bytes": prediction.file_bytes,
+        "far_current_A": prediction.far_current,
+        "command_V": list(prediction.command_span),
+        "note": prediction.note,
+        "hops": [_hop_record(hop) for hop in prediction.hops],
+        "signals": [_signal_record(signal) for signal in prediction.signals],
+    }
+
+
+def _hop_record(hop: HopPrediction) -> dict[str, Any]:
+    return {
+        "step": hop.step,
+        "hops": hop.hops,
+        "period_s": hop.period,
+        "stop_distance_m": hop.stop_distance,
+        "overshoot_m": hop.overshoot,
+        "height_noise_m": hop.height_noise,
+        "noise_over_setpoint": hop.noise_over_setpoint,
+        "false_stop_probability": hop.false_stop,
+        "seconds_s": hop.seconds,
+        "occasions": hop.occasions,
+    }
+
+
+def _signal_record(signal: Signal) -> dict[str, Any]:
+    return {
+        "step": signal.step,
+        "height_m": signal.height,
+        "seconds_s": signal.seconds,
+        "current_low_A": signal.low,
+        "current_high_A": signal.high,
+        "swing_A": signal.swing,
+        "noise_A": signal.noise,
+        "height_change_m": signal.height_change,
+        "height_noise_m": signal.height_noise,
+        "drift_per_fall": signal.drift_per_fall,
+        "ten_hops": signal.ten_hops,
+        "restless": signal.restless,
+    }
+
+
+def _size(size: float) -> str:
+    return f"{size * 1e-9:.3g} GB" if size >= 1e9 else f"{size * 1e-6:.3g} MB"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "until a cut-off"
+    hours = f" ({seconds / 3600:.2f} h)" if seconds >= 3600 else ""
+    return f"{seconds:.0f} s{hours}"

@@ -1,0 +1,162 @@
+"""When each probe step runs: the probe program laid over the times of the cell program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from opsicm.instruments.hop import HopTiming
+from opsicm.preflight.cell_forecast import CellForecast
+from opsicm.protocol.experiment import Experiment
+from opsicm.protocol.probe_program import (
+    At,
+    Engage,
+    Hopping,
+    Landmark,
+    PipetteSweep,
+    ProbeAction,
+    ReturnTo,
+    Tower,
+    probe_sequence,
+)
+
+_MOST_WINDOWS: Final = 20_000
+Stretch = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of one probe step [s]; `whole` when the step has all the time that it asks for."""
+
+    path: str
+    step: ProbeAction
+    start: float
+    end: float
+    whole: bool = True
+
+
+def hop_period(step: Hopping, timing: HopTiming) -> float:
+    """[s] of one hop whose surface has not moved, bias levels at the top included."""
+    levels = step.modulation.duration if step.modulation is not None else 0.0
+    return timing.duration(step.amplitude, step.fall_rate) + levels
+
+
+def natural_duration(step: ProbeAction, experiment: Experiment, timing: HopTiming, start_height: float) -> float | None:
+    """[s] to the step's own end; None where a bound or the cell's end ends it.
+
+    An engagement is taken to begin where the operator has left the pipette: one fall from there.
+    """
+    if step.time_bound is not None:
+        return step.time_bound
+    match step:
+        case Hopping():
+            return None if step.count is None else step.count * hop_period(step, timing)
+        case Tower():
+            return None if step.trips is None else step.trips * step.trip_duration
+        case PipetteSweep():
+            return sum(duration for _, _, duration in step.legs())
+        case Engage():
+            return start_height / step.fall_rate
+        case ReturnTo():
+            marks = [found for _, found in probe_sequence(experiment.probe) if isinstance(found, Landmark)]
+            named = next((mark for mark in marks if mark.name == step.name), None)
+            return 0.0 if named is None else named.count * hop_period(named, timing)
+        case _:
+            return 0.0 if step.ends_by_itself else None
+
+
+def schedule(experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float) -> list[Window]:
+    """Every stretch of every probe step in the order of time.
+
+    Steps without `at` follow one another; at each event the step that is running gives way for as long as the steps
+    that wait for it take. Assumes that moves between heights take no time.
+    """
+    waiting: list[Window] = []
+    for path, step in probe_sequence(experiment.probe):
+        if step.at is not None:
+            length = natural_duration(step, experiment, timing, start_height) or 0.0
+            waiting += [Window(path, step, t, t + length) for t in events(step.at, cell)]
+    taken = _one_after_another(sorted(waiting, key=lambda window: window.start), cell.end)
+    return sorted([*taken, *_sequence(experiment, cell, timing, start_height, taken)], key=lambda w: w.start)
+
+
+def events(at: At, cell: CellForecast) -> list[float]:
+    """Times [s] at which the cell makes the events that a step waits for."""
+    if at.after_each is not None:
+        return sorted(cell.rests)
+    if at.soc_pct is not None:
+        return sorted(t for value in at.soc for t in _crossings(cell, cell.soc, value))
+    held = [t for t, level in cell.levels if level in (at.potential_V or ())]
+    on_ladder = [(i.start, i.end) for i in cell.intervals if i.step.word == "ladder"]
+    passed = [
+        t
+        for value in at.potential_V or ()
+        for t in _crossings(cell, cell.potential, value)
+        if not any(start < t <= end for start, end in on_ladder)
+    ]
+    return sorted([*held, *passed])
+
+
+def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[float]:
+    if values.size < 2:
+        return []
+    above = np.where(np.isnan(values), -1, values >= level).astype(int)
+    at = np.flatnonzero((above[1:] != above[:-1]) & (above[1:] >= 0) & (above[:-1] >= 0)) + 1
+    return [float(t) for t in cell.time[at]]
+
+
+def _one_after_another(wanted: list[Window], end: float) -> list[Window]:
+    """Windows that would overlap wait for each other; the end of the cell program ends all."""
+    found: list[Window] = []
+    free = 0.0
+    for window in wanted[:_MOST_WINDOWS]:
+        start = max(window.start, free)
+        stop = start + window.end - window.start
+        if start < end:
+            found.append(Window(window.path, window.step, start, min(stop, end), stop <= end * (1.0 + 1e-9)))
+        free = stop
+    return found
+
+
+def _sequence(
+    experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float, taken: list[Window]
+) -> Iterator[Window]:
+    now = 0.0
+    for path, step in probe_sequence(experiment.probe):
+        if step.at is not None or now >= cell.end:
+            continue
+        limit = cell.end
+        if step.during_index is not None:
+            span = cell.span_of(step.during_index)
+            if span is None or span[1] <= now:
+                continue
+            now, limit = max(now, span[0]), span[1]
+        length = natural_duration(step, experiment, timing, start_height)
+        start, now = now, limit
+        for first, last in _free(start, limit, taken):
+            if length is None:
+                yield Window(path, step, first, last)
+                continue
+            lasts = min(last - first, length)
+            length -= lasts
+            yield Window(path, step, first, first + lasts, length <= 1e-9)
+            if length <= 1e-9:
+                now = first + lasts
+                break
+        if step.during_index is not None and not step.ends_by_itself:
+            now = limit
+
+
+def _free(start: float, end: float, taken: list[Window]) -> Iterator[Stretch]:
+    """The stretches between `start` and `end` that no window in `taken` (in order) claims."""
+    for window in taken:
+        if window.end <= start or window.start >= end:
+            continue
+        if window.start > start:
+            yield start, window.start
+        start = window.end
+    if start < end:
+        yield start, end

@@ -1,0 +1,144 @@
+"""What check predicts: against the run that follows, against arithmetic, and against the project's own table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from laboratory import RIG, TEXT, Laboratory
+from opsicm.app.check import refuse
+from opsicm.app.rigs import load_rig, rig_numbers
+from opsicm.errors import BadInput
+from opsicm.preflight.cell_forecast import forecast
+from opsicm.preflight.false_stops import false_stop_probability
+from opsicm.preflight.prediction import Prediction
+from opsicm.preflight.schedule import events
+from opsicm.protocol.probe_program import At
+from opsicm.record.reader import Run
+
+HEAD = TEXT[: TEXT.index("cell:")]
+RASTER = (
+    "  - raster: {center_um: [0, 0], size_um: [4, 4], pixels: [8, 8], amplitude_nm: 500, fall_nm_per_ms: 30, "
+    "setpoint_pct: 2, at: {after_each: rest}}\n"
+)
+ENVELOPE = "envelope: {cell_V: [-0.6, 2.0]}\n"
+
+
+def predicted(folder: Path, text: str, rig: str = RIG) -> Prediction:
+    """The prediction for an experiment."""
+    return refuse(Laboratory(folder).experiment(text, rig), None, None)
+
+
+def refused(folder: Path, text: str, rig: str = RIG) -> str:
+    """What an experiment is refused for."""
+    with pytest.raises(BadInput) as found:
+        predicted(folder, text, rig)
+    return str(found.value)
+
+
+def test_signal_duration_and_size_are_those_of_the_run(tmp_path: Path, short_run: Run) -> None:
+    """Goals: the signal within 20 %, the duration within 2 %, the file's size within 10 % of what happens."""
+    said = predicted(tmp_path, TEXT)
+    assert said.duration == pytest.approx(float(short_run.cell["t_ns"][-1]) * 1e-9, rel=0.02)
+    (signal,) = said.signals
+    met = short_run.hops.isel(hop=(short_run.hops["outcome"] == 0).values)
+    swing = float(met["i_ref"].max() - met["i_ref"].min())
+    assert signal.swing == pytest.approx(swing, rel=0.2)
+    heights = np.convolve(met["z_stop"].values, np.ones(10) / 10, "valid")  # ten hops: the noise of one is not a swing
+    assert signal.height_change == pytest.approx(float(np.ptp(heights)), rel=0.2)
+    assert said.file_bytes == pytest.approx(short_run.path.stat().st_size, rel=0.10)
+
+
+def test_images_at_levels_take_what_they_are_said_to_take(tmp_path: Path) -> None:
+    text = HEAD + (
+        "cell:\n  - ladder: {from_V: 0.4, to_V: 0.2, step_mV: 100, rest_s: 20, hold_s: 4}\nprobe:\n" + RASTER + ENVELOPE
+    )
+    said = predicted(tmp_path, text)
+    (hop,) = said.hops
+    assert said.duration == pytest.approx(72.0)
+    assert (hop.hops, hop.occasions, hop.per_image) == (3 * 64, 3, 64)
+    laboratory = Laboratory(tmp_path)
+    with laboratory.run(text) as run:
+        assert run.hops.sizes["hop"] == hop.hops
+        assert float(run.cell["t_ns"][-1]) * 1e-9 == pytest.approx(72.0, rel=0.02)
+        lasts = [
+            float(np.ptp(run.hops["t_ns"][run.hops["line"].values >= 0].values[k * 64 : k * 64 + 64])) for k in range(3)
+        ]
+        assert np.mean(lasts) * 1e-9 == pytest.approx(hop.seconds / 3 * 63 / 64, rel=0.1)
+
+
+def test_an_image_that_a_rest_cannot_hold_is_refused_with_both_times(tmp_path: Path) -> None:
+    text = HEAD + (
+        "cell:\n  - ladder: {from_V: 0.4, to_V: 0.2, step_mV: 100, rest_s: 20, hold_s: 1.2}\nprobe:\n"
+        + RASTER
+        + ENVELOPE
+    )
+    said = refused(tmp_path, text)
+    assert "experiment.yaml:9: probe[0].raster; takes 2 s at each rest (64 hops of" in said
+    assert "leaves 1.2 s" in said
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(200, True), (100, True), (99, False), (20, False)])
+def test_the_command_range_is_that_of_the_whole_sweep(gain: int, holds: bool, tmp_path: Path) -> None:
+    """0.7 V with E from 0 to 1.7 V needs -1.0 … +0.7 V: ±10 V into 100 mV/V just reaches it, into 20 mV/V cannot."""
+    text = (
+        HEAD
+        + "cell:\n  - sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 10}\nprobe:\n  - park: {height_um: 1000}\n"
+        + ENVELOPE
+    )
+    rig = RIG.replace("external_bias_mV_per_V: 200", f"external_bias_mV_per_V: {gain}")
+    if holds:
+        assert predicted(tmp_path, text, rig).command_span == pytest.approx((-1.0, 0.7), abs=1e-6)
+    else:
+        assert "needs V_tip - E of -1.00 … 0.70 V and the amplifier reaches" in refused(tmp_path, text, rig)
+
+
+def test_events_of_the_cell(tmp_path: Path) -> None:
+    text = HEAD + (
+        "cell:\n  - sweep: {from_V: 0.4, to_V: 0.1, rate_mV_s: 10}\n  - rest: {for_s: 30}\n"
+        "  - repeat: {times: 2, steps: [{hold: {potential_V: 0.3, for_s: 5}}, {rest: {for_s: 7}}]}\n" + ENVELOPE
+    )
+    loaded = Laboratory(tmp_path).experiment(text)
+    cell = forecast(loaded.experiment, rig_numbers(loaded, load_rig(loaded, None)).cell, [1e-5])
+    assert cell.end == pytest.approx(60 + 30 + 24)
+    assert events(At(after_each="rest"), cell) == pytest.approx([60.0, 95.0, 107.0])
+    crossed = events(At(potential_V=(0.2,)), cell)
+    assert crossed[:2] == pytest.approx([20.0, 40.0], abs=0.3)
+    assert cell.span_of(2) == pytest.approx((90.0, 114.0))
+
+
+def test_a_cut_off_is_forecast(tmp_path: Path) -> None:
+    """At rest until the charge is passed: t = Q/I whatever the electrode does."""
+    text = HEAD + "cell:\n  - constant_current: {current_mA: -0.01, until: {charge_mAh: 0.0005}}\n" + ENVELOPE
+    assert predicted(tmp_path, text).duration == pytest.approx(180.0, rel=1e-6)
+
+
+def test_false_stops_are_those_of_the_project_s_table() -> None:
+    """0.16 % noise, 300 looks, a 0.5 % threshold: 23 % with a noiseless reference, 39 % with an 8-sample one."""
+    assert false_stop_probability(0.005, 0.0016, 300, math.inf) == pytest.approx(0.23, abs=0.005)
+    assert false_stop_probability(0.005, 0.0016, 300, 8) == pytest.approx(0.39, abs=0.01)
+    assert false_stop_probability(0.01, 0.0016, 300, math.inf) == pytest.approx(6e-8, rel=0.1)
+    assert false_stop_probability(0.01, 0.0016, 300, 8) == pytest.approx(6e-7, rel=0.25)
+    assert false_stop_probability(0.02, 0.0016, 300, 8, drift=0.02) == 1.0
+
+
+def test_the_ten_hop_criterion_tells_a_fast_sweep_from_a_slow_one(tmp_path: Path) -> None:
+    def ten_hops(rate: float) -> float:
+        text = TEXT.replace("rate_mV_s: 8", f"rate_mV_s: {rate}")
+        (signal,) = predicted(tmp_path, text).signals
+        assert signal.ten_hops is not None
+        return signal.ten_hops
+
+    assert ten_hops(0.3) < 0.005 < ten_hops(8)
+
+
+def test_the_wires_own_range_is_checked(tmp_path: Path) -> None:
+    text = HEAD + (
+        "cell:\n  - open_circuit: {for_s: 60}\nprobe:\n  - pipette_sweep: {from_V: -1.9, to_V: 1.9, rate_mV_s: 100, "
+        "height_um: 50}\n" + ENVELOPE
+    )
+    said = refused(tmp_path, text)
+    assert "experiment.yaml:9: probe[0].pipette_sweep.from_V is -1.9; drives 9.74 nA, and the amplifier ends at" in said

@@ -36,8 +36,9 @@ _INTRODUCTION: Final = """\
 # The experiment file
 
 Every key with its unit, default and range; made from the models by `scripts/experiment_reference.py`, so it is what the
-program reads. `opsicm schema` prints the same as JSON Schema. A unit stands at the end of a key's name. Negative current
-lithiates; potentials are against Li/Li⁺; z is up. A key without a default must be given; `none` may be left out.
+program reads. `opsicm schema` prints the same as JSON Schema. A unit stands at the end of a key's name. Negative
+current lithiates; potentials are against Li/Li⁺; z is up. A key without a default must be given; one with `none` may
+be left out.
 """
 
 

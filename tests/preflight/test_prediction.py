@@ -142,3 +142,14 @@ def test_the_wires_own_range_is_checked(tmp_path: Path) -> None:
     )
     said = refused(tmp_path, text)
     assert "experiment.yaml:9: probe[0].pipette_sweep.from_V is -1.9; drives 9.74 nA, and the amplifier ends at" in said
+
+
+def test_a_tip_left_over_a_rising_surface_is_refused(tmp_path: Path) -> None:
+    """Found by running E7: between two images the surface came up by 2.6 µm under a tip that stood 2 µm above it."""
+    cell = "cell:\n  - rest: {for_s: 20}\n  - sweep: {from_V: 0.4, to_V: 0.0, rate_mV_s: 1, ir_compensation_pct: 97}\n"
+    alone = HEAD + cell + "probe:\n" + RASTER + ENVELOPE
+    said = refused(tmp_path, alone)
+    assert "probe[0].raster; ends at 2 s with the tip 500 nm above the surface, which then rises by" in said
+    assert "put a park" in said
+    parked = HEAD + cell + "probe:\n  - park: {height_um: 10}\n" + RASTER + ENVELOPE
+    assert predicted(tmp_path, parked).hops[0].hops == 64

@@ -14,6 +14,7 @@ from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.hopping_steps import Area, AtPoint, Hopping, Line
 from opsicm.protocol.refusal import KeyPath
 
+_CLEARANCE: Final = 0.5  # of the amplitude that a rise may take before the tip counts as in danger
 _FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per look at 5 sigma
 
 
@@ -27,6 +28,7 @@ def hop_problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Predicti
         yield from _noise(loaded, path, step, hop)
         yield from _reach(loaded, path, step, rig)
         yield from _room(loaded, path, step, hop)
+        yield from _crushed(loaded, path, name, step, prediction)
         if hop.hops == 0 and hop.occasions > 0:
             limit = f"one hop lasts {hop.period:.3g} s and the step does not: nothing would be measured"
             yield loaded.problem(path, step.word, limit, "fall faster, or let the step last longer")
@@ -114,6 +116,19 @@ def _room(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPredic
             remedy = f"raise {key} to {math.ceil(takes * 1.05)} or more, or take fewer pixels"
             yield loaded.problem(path, "", limit, remedy)
             return
+
+
+def _crushed(
+    loaded: LoadedExperiment, path: KeyPath, name: str, step: Hopping, prediction: Prediction
+) -> Iterator[Problem]:
+    """After its last hop the tip stands an amplitude above the surface; nothing moves it when that comes up."""
+    worst = max((r for r in prediction.rises if r.path == name), key=lambda r: r.height, default=None)
+    if worst is not None and worst.height >= _CLEARANCE * step.amplitude:
+        limit = (
+            f"ends at {worst.start:.0f} s with the tip {step.amplitude_nm:g} nm above the surface, which then rises by "
+            f"{worst.height * 1e9:.0f} nm until {worst.end:.0f} s while no step moves the pipette: it would touch"
+        )
+        yield loaded.problem(path, "", limit, "put a park: {height_um: 10} before it, or after it")
 
 
 def _room_of(rest: object) -> tuple[float | None, str]:

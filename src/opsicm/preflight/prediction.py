@@ -13,7 +13,7 @@ from opsicm.preflight.cell_forecast import CellForecast, forecast
 from opsicm.preflight.false_stops import false_stop_probability, independent_looks
 from opsicm.preflight.file_size import file_bytes
 from opsicm.preflight.rig_numbers import RigNumbers
-from opsicm.preflight.schedule import Window, hop_period, schedule
+from opsicm.preflight.schedule import Rise, Window, hop_period, schedule, unwatched_rises
 from opsicm.preflight.signals import Signal, height_noise, heights_of, signals
 from opsicm.protocol.cell_program import Hold, Ladder, Sweep, numbered
 from opsicm.protocol.experiment import Experiment
@@ -44,7 +44,8 @@ class HopPrediction:
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Duration [s] (None: only a cut-off that the forecast does not reach), samples, file size [bytes], far current
-    [A], command span [V], what each hopping step does and what each step sees; `note` says what was not forecast.
+    [A], command span [V], what each hopping step does and what each step sees, how far the surface rises under a tip
+    that nothing moves; `note` says what was not forecast.
     """
 
     duration: float | None
@@ -55,6 +56,7 @@ class Prediction:
     hops: tuple[HopPrediction, ...]
     signals: tuple[Signal, ...]
     windows: tuple[Window, ...]
+    rises: tuple[Rise, ...]
     note: str
 
 
@@ -85,6 +87,7 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
         hops,
         seen,
         tuple(windows),
+        unwatched_rises(cell, windows),
         cell.reason,
     )
 

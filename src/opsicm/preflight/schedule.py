@@ -38,6 +38,16 @@ class Window:
     whole: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """By how much [m] the surface comes up between `start` and `end` [s], after the step at `path` and before any."""
+
+    path: str
+    start: float
+    end: float
+    height: float
+
+
 def hop_period(step: Hopping, timing: HopTiming) -> float:
     """[s] of one hop whose surface has not moved, bias levels at the top included."""
     levels = step.modulation.duration if step.modulation is not None else 0.0
@@ -106,6 +116,18 @@ def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[flo
     above = np.where(np.isnan(values), -1, values >= level).astype(int)
     at = np.flatnonzero((above[1:] != above[:-1]) & (above[1:] >= 0) & (above[:-1] >= 0)) + 1
     return [float(t) for t in cell.time[at]]
+
+
+def unwatched_rises(cell: CellForecast, windows: list[Window]) -> tuple[Rise, ...]:
+    """How far the surface rises after a hopping step while no step runs: the tip then stands where its hop ended."""
+    found: list[Rise] = []
+    for window, following in zip(windows, [*windows[1:], None], strict=False):
+        until = cell.end if following is None else following.start
+        gap = (cell.time >= window.end) & (cell.time <= until)
+        if isinstance(window.step, Hopping) and gap.any():
+            expansion = cell.expansion[gap]
+            found.append(Rise(window.path, window.end, until, float(expansion.max() - expansion[0])))
+    return tuple(found)
 
 
 def _one_after_another(wanted: list[Window], end: float) -> list[Window]:

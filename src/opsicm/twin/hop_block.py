@@ -33,23 +33,23 @@ def place(k: int) -> int:
 
 
 @compiled
-def block_workspace(powers: F64) -> tuple[F64, NDArray[np.float32], NDArray[np.int32]]:
-    """(rows of a block, its noise and two rows of room, its counts), with what never changes filled in."""
-    work = np.zeros((_POWERS + 5, BLOCK))
+def block_workspace(powers: F64) -> tuple[F64, F32, NDArray[np.int32], NDArray[np.uint32]]:
+    """(rows of a block, its noise and two rows of room, its counts, its places), with what never changes filled in."""
+    work, places = np.zeros((_POWERS + 5, BLOCK)), np.empty(BLOCK, np.uint32)
     for m in range(BLOCK):
+        places[m] = place(m)
         work[OFFSET, m] = place(m)
         for row in range(5):
             work[_POWERS + row, m] = powers[row, (m >> 4) + 1]
-    return work, np.empty((4, BLOCK), np.float32), np.empty((2, BLOCK), np.int32)
+    return work, np.empty((4, BLOCK), np.float32), np.empty((2, BLOCK), np.int32), places
 
 
 @compiled
-def draw(low_key: Any, high_key: Any, start: Any, drawn: NDArray[np.float32]) -> None:
-    """The block's noise; `start` as uint32, for the reason in `gaussian._fill`."""
+def draw(low_key: Any, high_key: Any, start: Any, places: NDArray[np.uint32], drawn: F32) -> None:
+    """The block's noise; `start` and `places` as uint32, for the reason in `gaussian._fill`."""
     current, height = drawn[0], drawn[1]
     for m in range(BLOCK):
-        k = _U32(_U32(_U32(m) & _U32(LANE - 1)) << _U32(4)) | _U32(_U32(m) >> _U32(4))
-        a, b = normal_pair(low_key, high_key, _U32(start) + _U32(k))
+        a, b = normal_pair(low_key, high_key, _U32(start + places[m]))
         current[m] = a
         height[m] = b
 
@@ -227,6 +227,20 @@ def store(length: int, begin: int, law: Law, work: F64, lanes: NDArray[np.int32]
         for k in range(length):
             command = max(-law.z_reach, min(law.z_reach, work[COMMAND, place(k)]))
             counts[begin + k, 2] = height_counts(command, _F(0.0), law.per_metre, _F(0.0))
+
+
+@compiled
+def clipped_in(row: NDArray[np.int32], length: int) -> int:
+    """How many of the block's first `length` samples the converter has clipped, from a row of counts."""
+    hit = np.int32(0)
+    for m in range(BLOCK):
+        hit |= np.int32(abs(row[m]) >= 32767)
+    if not hit:
+        return 0
+    clipped = 0
+    for k in range(length):
+        clipped += abs(row[place(k)]) >= 32767
+    return clipped
 
 
 @compiled

@@ -133,6 +133,7 @@ def wait(
     after: float,
     instrument: Instrument,
     work: NDArray[np.float64],
+    lanes: NDArray[np.int32],
     counts: NDArray[np.int16],
     first: int,
 ) -> HopState:
@@ -140,8 +141,12 @@ def wait(
     if end <= begin:
         return state
     least = np.int32(_MOST)
-    for k in range(first + begin, first + end):
-        least = min(least, np.int32(counts[k, 1]))
+    if end - begin == BLOCK:
+        for m in range(BLOCK):
+            least = min(least, lanes[1, m])
+    else:
+        for k in range(first + begin, first + end):
+            least = min(least, np.int32(counts[k, 1]))
     total = state.reference_sum
     if state.phase == REFERENCE:
         for k in range(first + begin, first + end):

@@ -18,6 +18,7 @@ from opsicm.physics.gaussian import pair_keys
 from opsicm.twin.hop_block import (
     BLOCK,
     block_workspace,
+    clipped_in,
     closest,
     draw,
     edges,
@@ -56,7 +57,7 @@ def run_lanes(
     law = law_of(instrument)
     powers = lane_powers(law)
     motion = resumed(motion, powers, first_sample)
-    work, drawn, lanes = block_workspace(powers)
+    work, drawn, lanes, places = block_workspace(powers)
     hops = surface.shape[0]
     low, high, judged = 0, 0, np.nan
     clipped, too_high, k, over = 0, 0, 0, False
@@ -78,7 +79,7 @@ def run_lanes(
         length, after = forecast(state, settings, hops == 0, work)
         length = min(length, count - k)
         low_key, high_key = pair_keys(seed, segment * PAIRS_PER_SEGMENT, sample >> 16)
-        draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), drawn)
+        draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), places, drawn)
         move_block(law, powers, motion, work)
         sense_block(law, now, k, count, surface[hop] if hops > 0 else -1.0, curve, work, drawn, lanes)
         filter_block(law, powers, motion, work, lanes)
@@ -89,7 +90,7 @@ def run_lanes(
                 low, high = quiet_counts(settings, state.i_ref, instrument.current_scale)
                 judged = state.i_ref
             decision = min(length, next_decision(state, settings, i, length, low, high, lanes, counts, k))
-            state = wait(state, i, decision, after, instrument, work, counts, k)
+            state = wait(state, i, decision, after, instrument, work, lanes, counts, k)
             i = decision
             if i < length:
                 amperes, metres = (
@@ -108,9 +109,8 @@ def run_lanes(
                             moments[hop, START] = sample + i
         if hops > 0:
             measured[motion.hop, GAP_MIN] = min(measured[motion.hop, GAP_MIN], closest(length, work))
-        for j in range(k, k + length):
-            clipped += int(abs(np.int32(counts[j, 0])) >= 32767)
-            too_high += int(abs(np.int32(counts[j, 1])) >= 32767)
+        clipped += clipped_in(lanes[0], length)
+        too_high += clipped_in(lanes[1], length)
         motion = edges(length, hop, law.second_order, powers, work)
         k += length
     return state, motion, k, clipped, too_high

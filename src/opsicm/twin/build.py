@@ -27,7 +27,7 @@ from opsicm.twin.devices import (
 )
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
-from opsicm.twin.hop_loop import Instrument
+from opsicm.twin.hop_sense import Instrument
 from opsicm.twin.monitors import FULL_SCALE, Monitors
 from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.potentiostat import Readout, TwinPotentiostat

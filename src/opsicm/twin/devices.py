@@ -15,7 +15,7 @@ from opsicm.physics.approach import relative_current
 from opsicm.physics.noise import gaussian
 from opsicm.physics.pipette import Pipette
 from opsicm.physics.tip_field import approach_curve
-from opsicm.twin.hop_loop import Instrument
+from opsicm.twin.hop_sense import Instrument
 from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.specimen import Footprint
 from opsicm.twin.world import CellMoment, World

@@ -15,7 +15,9 @@ from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.twin import hop_loop
 from opsicm.twin.devices import Probe
-from opsicm.twin.hop_loop import Motion, Slice, run_samples
+from opsicm.twin.hop_lanes import run_lanes
+from opsicm.twin.hop_sense import Motion, Slice
+from opsicm.twin.loop_curve import loop_curve
 from opsicm.twin.monitors import Monitors
 from opsicm.twin.world import CellMoment, World
 
@@ -44,8 +46,9 @@ class TwinHopController:
         self._segment = -1
         self._sample = 0
         self._state = start(0.0)
-        self._filtered = 0.0
-        self._speed = 0.0
+        self._motion = Motion(0.0, 0.0, 0.0, 0)
+        self._drawn_from = probe.curve(0)
+        self._curve = loop_curve(self._drawn_from)
         self._spark_seen = (0.0, 0)
         self.closest_gap = np.inf
 
@@ -82,7 +85,7 @@ class TwinHopController:
             self._begin_segment(plan.segment)
         elif self._state.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
             self._state = start(self._probe.z_command)
-        self._filtered += self._sparked()
+        self._motion = self._motion._replace(filtered=self._motion.filtered + self._sparked())
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
         log = _HopLog(plan, self._sample, *self._true_places(plan))
         blocks: list[SampleBlock] = []
@@ -122,9 +125,16 @@ class TwinHopController:
 
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0
-        self._state, self._speed = start(self._probe.z_command), 0.0
+        self._state = start(self._probe.z_command)
         world = self._probe.world
-        self._filtered = self._probe.true_current(world.moment(world.now_ns))
+        filtered = self._probe.true_current(world.moment(world.now_ns))
+        self._motion = Motion(self._probe.z, 0.0, filtered, 0)
+
+    def _loop_curve(self, t_ns: int) -> NDArray[np.float32]:
+        curve = self._probe.curve(t_ns)
+        if curve is not self._drawn_from:  # another tip
+            self._drawn_from, self._curve = curve, loop_curve(curve)
+        return self._curve
 
     def _run_slice(
         self,
@@ -147,9 +157,10 @@ class TwinHopController:
             probe.far_current(a, t0), probe.far_current(b, last), rise, rise_end, probe.leak(t0), probe.leak(last)
         )
         counts = np.empty((count, self._columns), np.int16)
-        self._state, motion, taken, *clipped = run_samples(
+        before = log.finished
+        self._state, self._motion, taken, *clipped = run_lanes(
             self._state,
-            Motion(probe.z, self._speed, self._filtered, log.finished),
+            self._motion._replace(z=probe.z, hop=log.finished),
             settings,
             probe.instrument,
             now,
@@ -158,7 +169,7 @@ class TwinHopController:
             plan.segment,
             probe.seed,
             _NEVER if dwelling else last_start,
-            probe.curve(t0),
+            self._loop_curve(t0),
             surface,
             plan.amplitude,
             log.moments,
@@ -174,10 +185,10 @@ class TwinHopController:
             counts, quality = self._with_monitors(counts[:taken], quality, a, c, log)
         blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
         if plan.x.size:
-            touched = log.measured[log.finished : motion.hop + 1, hop_loop.GAP_MIN]
+            touched = log.measured[before : self._motion.hop + 1, hop_loop.GAP_MIN]
             probe.felt(float(touched.min(initial=np.inf)), t0)
         self._sample += taken
-        probe.z, self._speed, self._filtered, log.finished = motion
+        probe.z, log.finished = self._motion.z, self._motion.hop
         probe.z_command = self._state.z_command
         world.now_ns = t1
         if not dwelling:

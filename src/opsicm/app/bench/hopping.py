@@ -19,7 +19,10 @@ from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.physics.noise import gaussian_block
 from opsicm.physics.pipette import Pipette
 from opsicm.physics.tip_field import approach_curve
-from opsicm.twin.hop_loop import STOP, Instrument, Motion, Slice, run_samples
+from opsicm.twin.hop_lanes import run_lanes
+from opsicm.twin.hop_loop import STOP
+from opsicm.twin.hop_sense import Instrument, Motion, Slice
+from opsicm.twin.loop_curve import loop_curve
 
 _HOPS: Final = 200
 _SURFACE: Final = -3e-6
@@ -28,6 +31,7 @@ _SEED: Final = 1
 _TIMING: Final = HopTiming(4e-3, 4e-3, 4e-4, 3e-4, 9.5e-9, 10_000)
 _INSTRUMENT: Final = Instrument(1 - np.exp(-0.05), 1 - np.exp(-0.314), 3.5e-12, 0.3e-9, 1e-5, 3.05e-13, 3.05e-10)
 _CURVE: Final = approach_curve(Pipette())
+_LOOP_CURVE: Final = loop_curve(_CURVE.packed)
 
 Noise = Callable[[int, int, int], NDArray[np.float32]]
 
@@ -39,9 +43,9 @@ def loop(hops: int) -> tuple[NDArray[np.int64], int]:
     counts = np.empty((hops * 14_000, 2), np.int16)
     now = Slice(_BULK, _BULK, 0.0, 0.0)
     surface = np.full(hops, _SURFACE)
-    _, _, taken, *_ = run_samples(
+    _, _, taken, *_ = run_lanes(
         start(0.0), Motion(0.0, 0.0, _BULK, 0), settings, _INSTRUMENT, now, counts.shape[0], 0, 1, _SEED, 2**62,
-        _CURVE.packed, surface, np.full(hops, 2e-6), moments, measured, counts,
+        _LOOP_CURVE, surface, np.full(hops, 2e-6), moments, measured, counts,
     )  # fmt: skip
     return moments[:, STOP], taken
 

@@ -49,6 +49,7 @@ def test_an_offset_is_there_at_zero_bias(laboratory: Laboratory) -> None:
     rig.amplifier.command(-world.moment(0).potential)
     seen = dwell(rig, 200_000_000)
     assert np.mean(seen) == pytest.approx(3e-12, abs=0.2e-12)
+    rig.amplifier.command(-world.moment(world.now_ns).potential)  # the specimen has relaxed by some µV
     assert np.mean([rig.amplifier.read()[0] for _ in range(100)]) == pytest.approx(3e-12, abs=0.1e-12)
 
 
@@ -123,15 +124,14 @@ def test_a_current_beyond_the_range_reads_as_the_range(laboratory: Laboratory) -
 
 
 @pytest.mark.parametrize("latency_ms", [0, 100])
-def test_the_bias_error_of_late_answers_is_rate_times_latency(laboratory: Laboratory, latency_ms: int) -> None:
+def test_the_bias_error_of_late_answers_is_at_most_rate_times_latency(laboratory: Laboratory, latency_ms: int) -> None:
     text = TEXT.replace("rate_mV_s: 8", "rate_mV_s: 100").replace("from_V: 0.4, to_V: 0.0", "from_V: 0.4, to_V: 0.1")
     rig_text = RIG.replace(POTENTIOSTAT, f"{POTENTIOSTAT}, latency_ms: {latency_ms}")
     run = laboratory.run(text, rig_text)
     residual = run.hops["bias_residual"].values
     assert residual.size > 20
-    # The command follows what was: down at 0.1 V/s it is too low for E by 10 mV; the ramp's bend costs some mV more.
-    middle = (run.hops["t_ns"].values > SECOND // 2) & (run.hops["t_ns"].values < 5 * SECOND // 2)
-    assert np.median(residual[middle]) == pytest.approx(-0.1 * latency_ms * 1e-3, abs=2e-3)
+    # The tracker carries an old answer on by its slope; where the sweep begins it has none, and the delay shows.
+    assert np.max(np.abs(residual)) <= 0.1 * latency_ms * 1e-3 + 2e-3
 
 
 # -- bias tracking ----------------------------------------------------------------------------------------------------

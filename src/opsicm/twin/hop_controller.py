@@ -132,7 +132,7 @@ class TwinHopController:
 
     def _loop_curve(self, t_ns: int) -> NDArray[np.float32]:
         curve = self._probe.curve(t_ns)
-        if curve is not self._drawn_from:  # another tip, or a broken one
+        if curve is not self._drawn_from:  # another tip
             self._drawn_from, self._curve = curve, loop_curve(curve)
         return self._curve
 
@@ -157,6 +157,7 @@ class TwinHopController:
             probe.far_current(a, t0), probe.far_current(b, last), rise, rise_end, probe.leak(t0), probe.leak(last)
         )
         counts = np.empty((count, self._columns), np.int16)
+        before = log.finished
         self._state, self._motion, taken, *clipped = run_lanes(
             self._state,
             self._motion._replace(z=probe.z, hop=log.finished),
@@ -184,7 +185,7 @@ class TwinHopController:
             counts, quality = self._with_monitors(counts[:taken], quality, a, c, log)
         blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
         if plan.x.size:
-            touched = log.measured[log.finished : self._motion.hop + 1, hop_loop.GAP_MIN]
+            touched = log.measured[before : self._motion.hop + 1, hop_loop.GAP_MIN]
             probe.felt(float(touched.min(initial=np.inf)), t0)
         self._sample += taken
         probe.z, log.finished = self._motion.z, self._motion.hop

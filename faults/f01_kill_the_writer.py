@@ -69,8 +69,8 @@ def restarted(recorder: SharedRecorder, again: float | None) -> float:
         before = recorder.restarts
         kill(recorder.writer)
     killed = time.monotonic()
-    while recorder.restarts == before or not recorder.ready:
-        time.sleep(0.01)
+    while (recorder.restarts == before or not recorder.ready) and time.monotonic() - killed < 30.0:
+        time.sleep(0.01)  # a recorder that has given up says so at the next block
     return time.monotonic() - killed
 
 

@@ -17,16 +17,18 @@ import numpy as np
 from opsicm.instruments.hop import HopTiming, start
 from opsicm.physics.pipette import Pipette
 from opsicm.physics.tip_field import approach_curve
-from opsicm.twin.hop_loop import Instrument, Motion, Slice, run_samples
+from opsicm.twin.hop_lanes import run_lanes
+from opsicm.twin.hop_sense import Instrument, Motion, Slice
+from opsicm.twin.loop_curve import loop_curve
 timing = HopTiming(1e-4, 1e-4, 4e-4, 0.0, 9e-9, 10000)
 settings = timing.settings(5e-7, 3e-5, 0.02, 5e-6)
 instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3e-13, 3e-10)
 moments, measured = np.zeros((1, 5), np.int64), np.full((1, 5), np.inf)
 counts = np.empty((20000, 2), np.int16)
-run_samples(start(0.0), Motion(0.0, 0.0, 3e-9, 0), settings, instrument, Slice(3e-9, 3e-9, 0.0, 0.0), 20000,
-            0, 1, 1, 2**62, approach_curve(Pipette()).packed, np.array([-3e-7]), np.array([5e-7]),
+run_lanes(start(0.0), Motion(0.0, 0.0, 3e-9, 0), settings, instrument, Slice(3e-9, 3e-9, 0.0, 0.0), 20000,
+            0, 1, 1, 2**62, loop_curve(approach_curve(Pipette()).packed), np.array([-3e-7]), np.array([5e-7]),
             moments, measured, counts)
-print(measured[0, 2], sum(run_samples.stats.cache_hits.values()))
+print(measured[0, 2], sum(run_lanes.stats.cache_hits.values()))
 """
 
 

@@ -102,8 +102,11 @@ def test_a_flat_profile_has_no_reach_and_says_so() -> None:
     assert "noise" in found["E11.C"].reason
 
 
+STILL = _rows(t_ns=np.array([0, 10**12]), coarse_z=np.zeros(2))
+
+
 def _hops(frames: list[F64], potential: list[float], one_segment: bool) -> xr.Dataset:
-    names = ("outcome", "step", "segment", "line", "pixel", "z_stop", "x", "y", "cell_potential", "i_ref")
+    names = ("outcome", "step", "segment", "line", "pixel", "z_stop", "x", "y", "cell_potential", "i_ref", "t_ns")
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for k, frame in enumerate(frames):
         ny, nx = frame.shape
@@ -114,6 +117,7 @@ def _hops(frames: list[F64], potential: list[float], one_segment: bool) -> xr.Da
                     ("outcome", 1 if missed else 0), ("step", "probe[0]"), ("segment", 1 if one_segment else k + 1),
                     ("line", k * ny + row), ("pixel", column), ("z_stop", 0.0 if missed else frame[row, column]),
                     ("x", column * 1e-7), ("y", row * 1e-7), ("cell_potential", potential[k]), ("i_ref", 5e-9),
+                    ("t_ns", 10**8 * len(columns["t_ns"])),
                 ):  # fmt: skip
                     columns[name].append(value)
     return xr.Dataset({name: ("hop", np.array(values)) for name, values in columns.items()})
@@ -124,9 +128,15 @@ def test_images_come_back_whether_their_passes_share_a_segment_or_not(one_segmen
     rng = np.random.default_rng(5)
     frames = [rng.normal(0.0, 1e-6, (6, 5)) for _ in range(3)]
     frames[1][2, 3] = np.nan
-    run = _analysed(hops=_hops(frames, [1.7, 0.1, 1.7], one_segment))
-    found, potential = images.frames_of(run)
-    np.testing.assert_array_equal([frame.values for frame in found], frames)
+    hops = _hops(frames, [1.7, 0.1, 1.7], one_segment)
+    between = np.array([0, 29 * 10**8, 30 * 10**8, 10**12])
+    travelled = _rows(t_ns=between, coarse_z=np.array([0.0, 0.0, 2e-6, 2e-6]))
+    found, potential = images.frames_of(_analysed(hops=hops, slow=STILL))
+    np.testing.assert_allclose([frame.values for frame in found], frames, rtol=1e-9)
+    # The coarse stage moves 2 µm up after the first image, and so begins a segment.
+    moved, _ = images.frames_of(_analysed(hops=hops, slow=travelled))
+    rise = np.nanmean(moved[-1].values - frames[-1]) - np.nanmean(moved[0].values - frames[0])
+    assert rise == pytest.approx(0.0 if one_segment else 2e-6)
     np.testing.assert_array_equal(potential, [1.7, 0.1, 1.7])
 
 
@@ -142,7 +152,7 @@ def test_a_series_knows_quiet_swelling_shrinking_and_where_a_plate_goes() -> Non
         if k >= down.index(0.1) + 1:
             frame[8:14, 8:14] -= 1e-6  # detached at 0.2 V on the way back
         frames.append(frame)
-    run = _analysed(hops=_hops(frames, down + up, one_segment=False))
+    run = _analysed(hops=_hops(frames, down + up, one_segment=False), slow=STILL)
     found = _by_id(images.held_potentials(Runs((run,))))
     assert abs(found["E6.no_change"].value or 9.0) < 0.1
     assert found["E6.expansion"].value == pytest.approx(1000.0, rel=1e-3)
@@ -157,7 +167,7 @@ def test_three_images_give_what_came_back_and_what_did_not() -> None:
     surface = rng.normal(0.0, 1e-6, (20, 20))
     back = surface.copy()
     back[:5] += 2e-7
-    run = _analysed(hops=_hops([surface, surface + 1e-6, back], [1.7, 0.0, 1.7], one_segment=False))
+    run = _analysed(hops=_hops([surface, surface + 1e-6, back], [1.7, 0.0, 1.7], one_segment=False), slow=STILL)
     found = _by_id(images.charged_and_discharged(Runs((run,))))
     assert found["E7.expansion"].value == pytest.approx(1000.0)
     assert found["E7.reversible"].value == pytest.approx(-950.0)
@@ -165,12 +175,16 @@ def test_three_images_give_what_came_back_and_what_did_not() -> None:
     assert found["E7.section"].value is None
 
 
-def test_a_step_edge_under_a_tilt() -> None:
-    rows, columns = np.mgrid[0:32, 0:32]
-    frame = 1e-8 * (columns > 15) + 3e-10 * rows + np.random.default_rng(8).normal(0.0, 3e-10, (32, 32))
-    found = images.step_edge(Runs((_analysed(hops=_hops([frame], [1.0], one_segment=True)),)))[0]
-    assert found.value == pytest.approx(10.0, abs=0.3)
-    assert found.u is not None
+def test_a_swollen_edge_between_terraces_under_a_tilt() -> None:
+    rows, columns = np.mgrid[0:24, 0:64]
+    x = columns * 1e-7
+    rim = np.where(columns >= 20, 1e-8 * np.exp(-np.maximum(x - 2e-6, 0.0) / 3e-7), 0.0)
+    frame = rim - 2e-9 * (columns >= 20) + 3e-10 * rows + 1e-10 * columns
+    frame = frame + np.random.default_rng(8).normal(0.0, 3e-10, frame.shape)
+    found = images.step_edge(Runs((_analysed(hops=_hops([frame], [1.0], one_segment=True), slow=STILL),)))[0]
+    # The rim stands on the lower of its terraces: 10 nm above that one, 9 nm above the mean of both.
+    assert found.value == pytest.approx(9.0, abs=0.3)
+    assert 0.0 < (found.u or 0.0) < 0.2
 
 
 def test_a_constant_current_that_drifts_evenly_is_even() -> None:

@@ -118,7 +118,10 @@ def _every_view() -> list[View]:
         held_pipette.time_view(_held("", 2e-6), "E4"),
         held_pipette.made_of_view([_held("all terms", 2e-6), _held("salt off", 1.9e-6)], "E5", against_potential=False),
         calibration.view(
-            [("1 M", bias, 5e-9 * bias)], salt, 3e-12 * salt, [("line", salt, 3e-12 * salt, 1e-11 * salt / 1e3)], 0.7
+            [("1 M", bias, 5e-9 * bias)],
+            [("κ ∝ c", salt, 3e-12 * salt)],
+            [("line", salt, 3e-12 * salt, 1e-14 * salt)],
+            0.7,
         ),
         calibration.pipettes_view([("50 nm", bias, 5e-9 * bias)], np.array([2e8, 2.1e8]), T, 4e-9 + 0.0 * T),
         image_series.view([("1.7 V", image), ("0.1 V", image)], (20e-6, 20e-6), "E6"),

@@ -181,6 +181,7 @@ def test_feather_names_its_package_or_is_read() -> None:
     if find_spec("pyarrow") is None:
         with pytest.raises(BadInput, match=r"pip install opsicm\[formats\]"):
             read(path)
+        assert identify(path).format == "Feather"
         return
     content, other = read(path), read(external("electrochemistry", "new_nda_file.nda"))
     assert isinstance(content, CellFile)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from opsicm.errors import OutsideDomain
 from opsicm.facts.channel import MEANING
-from opsicm.instruments.wiring import SIGNS, command_for, command_span, tip_potential_of
+from opsicm.instruments.wiring import GROUNDINGS, SIGNS, command_for, command_span, tip_potential_of
 from opsicm.twin.circuit import nodes
 
 VOLTS = st.floats(-5.0, 5.0, allow_nan=False)
@@ -18,6 +18,19 @@ VOLTS = st.floats(-5.0, 5.0, allow_nan=False)
 def test_the_command_holds_the_wire_where_the_twins_circuit_says(tip: float, cell: float) -> None:
     assert nodes(cell, command_for(tip, cell)).wire_against_reference == pytest.approx(tip, abs=1e-12)
     assert tip_potential_of(command_for(tip, cell), cell) == pytest.approx(tip, abs=1e-12)
+
+
+@pytest.mark.parametrize("grounding", GROUNDINGS)
+@given(tip=VOLTS, cell=VOLTS)
+def test_every_grounding_of_the_table_is_the_circuits(grounding: str, tip: float, cell: float) -> None:
+    command = command_for(tip, cell, grounding)
+    assert nodes(cell, command, grounding).wire_against_reference == pytest.approx(tip, abs=1e-12)
+    assert tip_potential_of(command, cell, grounding) == pytest.approx(tip, abs=1e-12)
+
+
+def test_with_two_electrodes_the_command_is_the_wires_potential() -> None:
+    assert command_for(0.7, 1.7, "two_electrode") == 0.7
+    assert command_span(0.7, 0.0, 1.7, "two_electrode") == (0.7, 0.7)
 
 
 def test_the_reference_sits_at_minus_the_cell_potential() -> None:

@@ -17,6 +17,7 @@ import pytest
         "f05_disk_full",
         "f06_slow_disk",
         "f10_clock_steps",
+        "f14_damaged_files",
     ],
 )
 def test_short_form(module: str) -> None:

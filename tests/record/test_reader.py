@@ -12,6 +12,8 @@ import pytest
 from recorded import STREAM
 
 from opsicm.errors import BadInput, UnreadableRun
+from opsicm.facts.hop import HOP_DTYPE
+from opsicm.record import views
 from opsicm.record.reader import Run
 
 
@@ -58,6 +60,29 @@ def test_images_and_sections(run_path: Path) -> None:
         good = np.isfinite(column)
         assert good.sum() > 20
         np.testing.assert_allclose(column[good], z[good], atol=0.3e-9)
+
+
+def test_passes_of_a_raster() -> None:
+    hops = {name: np.zeros(14, HOP_DTYPE[name]) for name in HOP_DTYPE.names or ()}
+    hops["line"][:13], hops["pixel"][:13] = np.divmod(np.arange(13) % 6, 3)  # two passes of 2 x 3, one hop of a third
+    hops["line"][13] = hops["pixel"][13] = -1
+    hops["z_stop"], hops["t_ns"] = np.arange(14) * 1e-9, np.arange(14)
+    hops["outcome"][4] = 1
+    rows = views.hops({**hops, "step": np.array(["probe[0]"] * 14, object)})
+    images = views.passes(rows)
+    assert dict(images.sizes) == {"pass": 3, "y": 2, "x": 3}
+    np.testing.assert_array_equal(images["z_stop"].values[1], np.arange(6, 12).reshape(2, 3) * 1e-9)
+    assert np.isnan(images["z_stop"].values[0, 1, 1])
+    assert images["t_ns"].values[0, 1, 1] == 4
+    assert images["t_ns"].values[2].tolist() == [[12, -1, -1], [-1, -1, -1]]
+    assert views.passes(rows.isel(hop=[13])).sizes["pass"] == 0
+
+
+def test_images_of_a_run(run_path: Path) -> None:
+    with Run(run_path) as run:
+        images = run.images("probe[0]")
+        np.testing.assert_array_equal(images["z_stop"].values[0], run.image("probe[0]").values)
+        assert run.images("probe[9]").sizes["pass"] == 0
 
 
 def test_a_newer_version_says_so(run_path: Path, tmp_path: Path) -> None:

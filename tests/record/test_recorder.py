@@ -21,6 +21,7 @@ from opsicm.facts.channel import Policy
 from opsicm.record.follow import LiveRun
 from opsicm.record.reader import Run
 from opsicm.record.shared_recorder import SharedRecorder
+from opsicm.record.validate import validate
 
 
 def test_everything_comes_back(run_path: Path) -> None:
@@ -68,6 +69,39 @@ def test_each_channel_is_kept_as_asked(
             row = int(np.flatnonzero(short["first_sample"].values == STREAM.samples + 128)[0])
             assert short["minimum"].values[row, 0] == pytest.approx(counts.min() * 1e-12, rel=1e-12)
             assert short["mean"].values[row, 0] == pytest.approx(counts.mean() * 1e-12, rel=1e-6)
+
+
+@pytest.mark.parametrize(("steps", "axis"), [(0.0, "time"), (1e-5, "coarse_z")])
+def test_a_tower_is_drawn_against_its_height(tmp_path: Path, steps: float, axis: str) -> None:
+    recorder = SharedRecorder(folder(tmp_path))
+    recorder.open(STREAM.header())
+    for k in range(4):
+        recorder.reading(replace(STREAM.reading(k), coarse_z=1e-3 - k * steps))
+    path = recorder.close()
+    with h5py.File(path) as file:
+        data = file["entry/data"]
+        assert (data.attrs["signal"], data.attrs["axes"]) == ("pipette_current", axis)
+        np.testing.assert_array_equal(data["pipette_current"][:], np.arange(4) * 1e-12)
+        assert data[axis].shape == (4,)
+    assert all(finding.ok for finding in validate(path))
+
+
+def test_every_channel_of_the_contract_by_its_own_policy(tmp_path: Path) -> None:
+    stream = Stream(channels=8, per_segment=8)
+    header = stream.header()
+    policies: list[Policy] = ["full", "off", "decimated", "full", "decimated", "off", "full", "decimated"]
+    channels = tuple(replace(c, policy=p) for c, p in zip(header.channels, policies, strict=True))
+    path = record(tmp_path, replace(header, channels=channels), stream, blocks=3)
+    with Run(path) as run:
+        full = [c.name for c in channels if c.policy == "full"]
+        assert list(run.samples(1, 0, 10)) == full
+        assert run.decimated(1)["channel"].values.tolist() == [c.name for c in channels if c.policy != "off"]
+        counts = stream.counts(stream.pool(), 1)
+        there = run.samples(1, stream.samples, 2 * stream.samples)
+        for k, channel in enumerate(channels):
+            if channel.policy == "full":
+                np.testing.assert_array_equal(there[channel.name].values, counts[:, k] * channel.scale)
+    assert all(finding.ok for finding in validate(path))
 
 
 def test_a_block_out_of_order_is_refused_by_name(tmp_path: Path) -> None:

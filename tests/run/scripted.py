@@ -1,87 +1,16 @@
-"""A run in memory, steered by a script: (ns at which a command comes, the command)."""
+"""A run in memory on a laboratory's rig file, steered by a script: (ns at which a command comes, the command)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from faults.steered import Kept, steered
 from laboratory import RIG, TEXT, Laboratory
-from opsicm.app.live_settings import Revisions, amplitude_maps, shift_between
-from opsicm.app.rigs import load_rig, prepare
-from opsicm.facts.fact import Fact
-from opsicm.facts.hop import HOP_DTYPE
-from opsicm.facts.samples import SampleBlock
 from opsicm.instruments.rig import Rig
-from opsicm.record.recorder import Header, Reading
-from opsicm.run.commands import Command, Request
+from opsicm.run.commands import Command
 from opsicm.run.continuation import BEGINNING, Continuation
-from opsicm.run.runner import Ending, Given, Runner
 
-
-@dataclass
-class Kept:
-    """A recorder that keeps everything in lists."""
-
-    blocks: list[SampleBlock] = field(default_factory=list)
-    parts: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
-    rows: list[Reading] = field(default_factory=list)
-    facts: list[Fact] = field(default_factory=list)
-    answers: list[tuple[bool, str]] = field(default_factory=list)
-    ending: Ending | None = None
-
-    def open(self, _header: Header) -> None:
-        raise AssertionError("a run in memory has no header")
-
-    def block(self, block: SampleBlock) -> None:
-        self.blocks.append(block)
-
-    def hops(self, step: str, records: NDArray[Any]) -> None:
-        self.parts.append((step, records))
-
-    def reading(self, reading: Reading) -> None:
-        self.rows.append(reading)
-
-    def fact(self, fact: Fact) -> None:
-        self.facts.append(fact)
-
-    def close(self) -> Path:
-        raise AssertionError("a run in memory has no file")
-
-    def hops_of(self, step: str) -> NDArray[Any]:
-        """All hop records of a probe step."""
-        return np.concatenate([np.zeros(0, HOP_DTYPE), *(records for path, records in self.parts if path == step)])
-
-    def kinds(self, *kinds: str) -> list[Fact]:
-        """Facts of these kinds in order."""
-        return [fact for fact in self.facts if fact.kind in kinds]
-
-    def column(self, name: str) -> NDArray[np.float64]:
-        """A field of the slow rows."""
-        return np.array([getattr(row, name) for row in self.rows], dtype=np.float64)
-
-
-class Script:
-    """An inbox whose commands come at moments of the virtual clock."""
-
-    def __init__(self, rig: Rig, commands: Sequence[tuple[int, Command]], kept: Kept) -> None:
-        self._rig = rig
-        self._left = list(commands)
-        self._kept = kept
-
-    def waiting(self) -> bool:
-        return bool(self._left) and self._rig.clock.now_ns() >= self._left[0][0]
-
-    def take(self) -> Sequence[Request]:
-        taken = []
-        while self.waiting():
-            command = self._left.pop(0)[1]
-            taken.append(Request(command, {"from": "test"}, lambda *answer: self._kept.answers.append(answer)))
-        return taken
+__all__ = ["Kept", "run"]
 
 
 def run(
@@ -93,15 +22,4 @@ def run(
     change: Callable[[Rig], None] = lambda _: None,
 ) -> Kept:
     """Run an experiment in memory; `change` may tamper with the rig before it begins."""
-    experiment = laboratory.experiment(text, rig)
-    loaded = load_rig(experiment, None)
-    prepared = prepare(experiment, loaded, 1, lambda _: None)
-    change(prepared.rig)
-    kept = Kept()
-    given = Given(
-        prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded),
-        amplitude_maps(experiment), start,
-    )  # fmt: skip
-    inbox = Script(prepared.rig, commands, kept)
-    kept.ending = Runner(experiment.experiment, prepared.rig, kept, inbox, given).run()
-    return kept
+    return steered(laboratory.experiment(text, rig), commands, start, change)

@@ -80,9 +80,7 @@ def test_a_command_arrives_with_its_sender_and_is_answered(control: ControlSocke
         (b"\xff\xfe", "one JSON object a line"),
     ],
 )
-def test_what_is_no_command_is_refused_at_once(
-    control: ControlSocket, tmp_path: Path, line: bytes, words: str
-) -> None:
+def test_what_is_no_command_is_refused_at_once(control: ControlSocket, tmp_path: Path, line: bytes, words: str) -> None:
     client = socket.socket(socket.AF_UNIX)
     descriptor = os.open(folder_of(tmp_path), os.O_RDONLY)
     client.connect(f"/proc/self/fd/{descriptor}/{NAME}")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scripted import Kept, run
 
 from laboratory import RIG, Laboratory
 from opsicm.instruments.rig import Rig
+from opsicm.physics.cell import Cell
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import Footprint
 from opsicm.twin.travel import Travel
+
+F64 = NDArray[np.float64]
 
 S = 1_000_000_000
 HOP = "amplitude_nm: 1000, fall_nm_per_ms: 60, setpoint_pct: 2.0"
@@ -253,17 +258,31 @@ def test_engage_gives_up_where_there_is_nothing(laboratory: Laboratory) -> None:
     assert "surface is not met" in str(kept.ending.error)
 
 
+class Shifted:
+    """A specimen that lies otherwise under the scanner than the one it stands for: `where` moves x, y; `rise` adds."""
+
+    def __init__(self, rig: Rig, where: Callable[[F64, F64, bool], tuple[F64, F64]], rise: Callable[[F64, F64], F64],
+                 from_ns: int) -> None:  # fmt: skip
+        assert isinstance(rig.hop_controller, TwinHopController)
+        self._world = rig.hop_controller.world
+        self._plain, self._where, self._rise, self._from_ns = self._world.specimen, where, rise, from_ns
+        self._world.specimen = self  # type: ignore[assignment]
+
+    @property
+    def version(self) -> int:
+        return int(self._world.now_ns > self._from_ns)
+
+    def footprint(self, x: F64, y: F64) -> Footprint:
+        found = self._plain.footprint(*self._where(x, y, self._world.now_ns > self._from_ns))
+        return replace(found, rest=found.rest + self._rise(x, y))
+
+    def advance(self, dt: float, cell: Cell) -> F64:
+        return self._plain.advance(dt, cell)
+
+
 def test_a_tilt_survey_fits_the_plane_that_is_there(laboratory: Laboratory) -> None:
     def tilt(rig: Rig) -> None:
-        assert isinstance(rig.hop_controller, TwinHopController)
-        specimen = rig.hop_controller.world.specimen
-        plain = specimen.footprint
-
-        def tilted(x: np.ndarray, y: np.ndarray) -> Footprint:
-            lies = plain(x, y)
-            return replace(lies, rest=lies.rest + 0.01 * x - 0.02 * y)
-
-        specimen.footprint = tilted  # type: ignore[method-assign]
+        Shifted(rig, lambda x, y, _: (x, y), lambda x, y: 0.01 * x - 0.02 * y, 0)
 
     survey = f"tilt: {{center_um: [0, 0], size_um: [20, 20], points: 4, {HOP}}}"
     kept = run(laboratory, text("rest: {for_s: 10}", survey), rig=FLAT, change=tilt)
@@ -279,15 +298,9 @@ def test_a_return_to_a_landmark_finds_how_far_the_specimen_has_moved(laboratory:
     moved = (0.6e-6, -0.4e-6)
 
     def drift(rig: Rig) -> None:
-        assert isinstance(rig.hop_controller, TwinHopController)
-        world = rig.hop_controller.world
-        plain = world.specimen.footprint
-
-        def after(x: np.ndarray, y: np.ndarray) -> Footprint:
-            late = world.now_ns > 30 * S
-            return plain(x - moved[0] * late, y - moved[1] * late)
-
-        world.specimen.footprint = after  # type: ignore[method-assign]
+        Shifted(
+            rig, lambda x, y, late: (x - moved[0] * late, y - moved[1] * late), lambda x, _: np.zeros_like(x), 30 * S
+        )
 
     area = "center_um: [0, 0], size_um: [6, 6], pixels: [24, 24]"
     probe = f"""

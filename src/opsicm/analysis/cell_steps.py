@@ -87,16 +87,17 @@ def _rests(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
 
 
 def _splits(steps: Sequence[StepSplit]) -> list[Result]:
-    """Median over the steps, ends turned over: so that a drift common to all shows as spread, not as bias."""
+    """Median over the steps, turned to one direction: a drift common to all then shows as spread, not as bias."""
     if not steps:
         return []
-    sign = np.array([1.0 if s.starts else -1.0 for s in steps])
+    # As for a step towards lithiation: an end counts the other way, and so does a delithiating current.
+    sign = np.array([-np.sign(s.cell_step) for s in steps])
 
     def over(name: str, each: Callable[[StepSplit], float], u: Callable[[StepSplit], float], what: str) -> Result:
         values = sign * np.array([each(s) for s in steps])
         spread = 1.4826 * float(np.median(np.abs(values - np.median(values)))) * 1.2533
         own = float(np.sqrt(np.mean([u(s) ** 2 for s in steps])))
-        method = f"median over {len(steps)} starts and ends of the cell current, ends turned over; {what}"
+        method = f"median over {len(steps)} starts and ends of the cell current, each as of a lithiating step; {what}"
         trace = xr.DataArray(values, dims="step", coords={"t": ("step", np.array([s.at for s in steps]))})
         u_all = max(spread, own) / len(steps) ** 0.5
         return Result(name, float(np.median(values)) * 1e12, u_all * 1e12, "pA", method, trace=trace)

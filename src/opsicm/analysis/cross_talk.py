@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 
-from opsicm.analysis.hop_series import HopSeries, unbroken
+from opsicm.analysis.hop_series import HopSeries, scatter, unbroken
 from opsicm.analysis.result import Result, failed
 from opsicm.physics.tip_field import ApproachCurve
 
@@ -64,7 +64,8 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
     """Largest height error from the bulk current's drift between reference and stop, over the series.
 
     |d ln i_ref/dt| · fall_time · dz/d(ln I), with the drift from a running line through 31 hops so that noise does not
-    pose as drift. `fall_time` [s]. Assumes that the drift is straight over one fall.
+    pose as drift; u is what the hops' scatter leaves of its slope. `fall_time` [s]. Assumes that the drift is straight
+    over one fall. Without drift the value is the largest of many noisy slopes, about three of its u.
     """
     name, method = "height_cross_talk", "drift of the reference over one fall, through the approach curve's slope"
     if series.size < 31:
@@ -80,8 +81,9 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
     nm = 1e9 * drift * height_per_relative_current(series.setpoint, curve)
     trace = xr.DataArray(nm, dims="hop", coords={"t": ("hop", t.mean(axis=1))})
     worst = int(np.argmax(nm))
-    residual = i[worst] - i[worst].mean() - slope[worst] * dt[worst]
-    slope_u = np.sqrt((residual**2).sum() / 29.0 / (dt[worst] ** 2).sum())
+    # The line's own residual holds the bend of the drift, which does not move the slope at the window's middle: only
+    # the scatter from hop to hop does.
+    slope_u = scatter(series.current) / np.sqrt((dt[worst] ** 2).sum())
     u = float(nm[worst] * slope_u / abs(slope[worst])) if slope[worst] else 0.0
     return Result(
         name,

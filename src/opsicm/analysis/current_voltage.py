@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ F64 = NDArray[np.float64]
 _FEWEST: Final = 20
 _NARROW: Final = 0.02  # [V] of bias: below it nothing was swept
 _LINEAR: Final = 0.1  # [V] about the middle of the sweep: where the resistance is the slope
+_MARGIN: Final = 0.02  # of the span
 _AT_ENDS: Final = 0.05  # of the span: what counts as either end
 
 
@@ -48,7 +50,9 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
         said = "line through the currents within 0.1 V of no bias, at no bias"
         results.append(Result("current_offset", 1e12 * offset, 1e12 * u_offset, "pA", said))
     results.append(_rectification(v, i, offset or 0.0, u_offset or 0.0))
-    if at is not None and v.min() <= at <= v.max():
+    # A sweep that ends at this bias has its last sample just before it.
+    margin = _MARGIN * float(np.ptp(v))
+    if at is not None and v.min() - margin <= at <= v.max() + margin:
         _, _, level, u_level = _line(v, i, at)
         said = f"line through the currents within 0.1 V of {at:g} V, at {at:g} V"
         results.append(Result("current_at_bias", 1e9 * level, 1e9 * u_level, "nA", said))
@@ -57,8 +61,8 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
 
 def _line(v: F64, i: F64, at: float) -> tuple[float, float, float, float]:
     """Slope, its u, value at `at`, its u, of the line through the points within 0.1 V."""
-    near = np.abs(v - at) <= _LINEAR
-    if near.sum() < 5 or np.ptp(v[near]) == 0.0:
+    near = np.flatnonzero(np.abs(v - at) <= _LINEAR)
+    if near.size < 5 or np.ptp(v[near]) == 0.0:
         near = np.argsort(np.abs(v - at), kind="stable")[: max(5, v.size // 10)]
     x, y = v[near] - at, i[near]
     centre = float(x.mean())
@@ -100,7 +104,7 @@ def _hysteresis(v: F64, i: F64) -> Result:
     low, high = np.quantile(v, (0.25, 0.75))
     edges = np.linspace(low, high, 11)
     differences = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         inside = (v >= a) & (v < b)
         up, down = i[inside & (direction > 0)], i[inside & (direction < 0)]
         if up.size and down.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ _SAME: Final = 2e-3  # [V] two samples of one level differ by less
 
 @dataclass(frozen=True, slots=True)
 class Modulated:
-    """`conductance` [S] and `intercept` V0 [V] with their u, `time` [s] of each; `curvature` chi² where levels > 2."""
+    """`conductance` [S] and `intercept` V0 [V] with their u, `time` [s] of each."""
 
     conductance: F64
     u_conductance: F64
@@ -35,16 +36,12 @@ class Modulated:
 def level_means(bias: F64, current: F64, blanking: int) -> tuple[F64, F64, F64]:
     """(level [V], mean current [A], its u [A]) of every plateau of `bias` [V], without its first `blanking` samples.
 
-    `current` [A], both (n,), of one place. A plateau is a run of samples within 2 mV of its first; those shorter than
-    the blanking and eight samples are left out. u counts neighbours' correlation, as a filter leaves it.
+    `current` [A], both (n,), of one place. A plateau is a run of samples that follow each other within 2 mV; those
+    shorter than the blanking and eight samples are left out. u counts neighbours' correlation, as a filter leaves it.
     """
-    edges = [0]
-    for k in range(1, bias.size):
-        if abs(bias[k] - bias[edges[-1]]) > _SAME:
-            edges.append(k)
-    edges.append(bias.size)
+    edges = [0, *(np.flatnonzero(np.abs(np.diff(bias)) > _SAME) + 1).tolist(), bias.size]
     levels, means, us = [], [], []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         first = a + blanking
         if b - first < _FEWEST:
             continue

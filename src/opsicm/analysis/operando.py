@@ -30,8 +30,8 @@ _NOTHING: Final = 1e-5
 class Setting:
     """What the results need besides the arrays.
 
-    `thickness` [m] and `capacity` [C] of the specimen, approach `curve` and `tip_potential` [V] of the pipette,
-    `sample_period` [s].
+    `thickness` [m], `capacity` [C] and `particle_radius` [m] (None: not stated) of the specimen, approach `curve` and
+    `tip_potential` [V] of the pipette, `sample_period` [s].
     """
 
     thickness: float
@@ -39,6 +39,7 @@ class Setting:
     capacity: float
     tip_potential: float
     sample_period: float
+    particle_radius: float | None = None
 
 
 def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting: Setting) -> list[Result]:
@@ -51,7 +52,7 @@ def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setti
     return [
         *_probe_results(hops, cell, slow, setting),
         *cell_results(cell, slow, floor, floor / 3600.0),
-        *(step_results(cell, slow) if cell.sizes["row"] >= _FEWEST_ROWS else []),
+        *(step_results(cell, slow, setting.particle_radius) if cell.sizes["row"] >= _FEWEST_ROWS else []),
         *_bias_results(hops, slow),
     ]
 

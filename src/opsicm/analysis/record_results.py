@@ -85,9 +85,13 @@ def _constant(
         )
         flags = {"missing_rows": p.missing + missing}
         results.append(Result(f"capacity_{p.kind}_{k}", p.charge / _MAH, p.u_charge / _MAH, "mAh", method, flags=flags))
+    pulses = titration(t, potential, current, radius)
+    # A pulse is not a half-cycle: its derivative is the relaxation's, not the specimen's.
+    brief = {pulse.end for pulse in pulses} if len(pulses) > 2 else set()
     for k, p in enumerate(steady[:_MOST], start=1):
-        results += _derivatives(t, potential, current, p, k)
-    for k, pulse in enumerate(titration(t, potential, current, radius), start=1):
+        if float(t[p.stop - 1]) not in brief:
+            results += _derivatives(t, potential, current, p, k)
+    for k, pulse in enumerate(pulses, start=1):
         of = f"the pulse of {pulse.start:.1f}–{pulse.end:.1f} s"
         method = (
             f"potential at the end of the rest after {of}; u: what would still come, relaxing as 1/sqrt(t); slope in "

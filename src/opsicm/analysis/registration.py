@@ -91,7 +91,7 @@ def _peaks(correlation: F64) -> list[tuple[int, int]]:
     """The highest places, no two of them neighbours: a changed patch may outvote the rest in one of them."""
     left = correlation.copy()
     rows, columns = left.shape
-    found = []
+    found: list[tuple[int, int]] = []
     for _ in range(_CANDIDATES):
         i, j = (int(k) for k in np.unravel_index(int(np.argmax(left)), left.shape))
         if found and not left[i, j] > 0.0:

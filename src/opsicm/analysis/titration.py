@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ F64 = NDArray[np.float64]
 _STRAIGHT: Final = 0.99  # R² of E against sqrt(t)
 _SKIP: Final = 0.05  # of a pulse: double layer and ohmic step
 _FLATTEST: Final = 2e-3  # [V] the relaxed potential must move in a step, or a plateau hides the diffusion
+_UNEVEN: Final = 0.3  # of a step, by which its neighbours' may differ
 _SETTLED: Final = 0.2  # share of the relaxed change that may still be to come
 # What is still to come over the change in the last half, relaxing as 1/sqrt(t).
 _LEFT: Final = 1.0 / (2.0**0.5 - 1.0)
@@ -55,7 +56,8 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
     Assumes: one size of spheres, a short pulse (tau well below R²/D), dE/dx constant over the step, no potential drop
     that follows sqrt(t) elsewhere (the salt in the bath does, and is read as solid diffusion). Identifiable only if E
     is straight in sqrt(t) (R² > 0.99), the relaxed potential moved by at least 2 mV (not on a plateau), the rest had
-    settled, and tau < R²/(4 D) by the D found; otherwise `reason` says which failed. u from slope and rests alone.
+    settled, the steps of the neighbouring pulses are alike within 30 %, and tau < R²/(4 D) by the D found;
+    otherwise `reason` says which failed. u from slope and rests alone.
     Bias, against a solved sphere with linear dE/dx: +10 % at tau D/R² = 0.01 and +12 % at 0.05, most of it because the
     pulse's begin is known to half a row (1/50 of the pulse there); +28 % where a row is 1/15 of the pulse.
     Source: Weppner and Huggins, J. Electrochem. Soc. 1977, 124, 1569, equation (18), with V_m/S = R/3 for spheres.
@@ -68,7 +70,25 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
             e1, u1 = _relaxed(t, potential, after.first, after.stop)
             found.append(_pulse(t, potential, slice(pulse.first, pulse.stop), pulse.charge, (e0, e1, u1),
                                 particle_radius, pulse.missing))  # fmt: skip
-    return found
+    return _uneven_left_out(found)
+
+
+def _uneven_left_out(found: list[Pulse]) -> list[Pulse]:
+    """No diffusivity where the relaxed potential's step is not like its neighbours': dE/dx then changes within it."""
+    steps = [pulse.relaxed - pulse.before for pulse in found]
+    out = []
+    for k, pulse in enumerate(found):
+        beside = [steps[j] for j in (k - 1, k + 1) if 0 <= j < len(steps)]
+        change = max((abs(step - steps[k]) for step in beside), default=0.0)
+        if pulse.diffusivity is not None and change > _UNEVEN * abs(steps[k]):
+            reason = (
+                f"the relaxed potential's step is {1e3 * steps[k]:.2g} mV and a neighbour's differs by "
+                f"{1e3 * change:.2g} mV: dE/dx is not constant over the pulse"
+            )
+            out.append(replace(pulse, diffusivity=None, u_diffusivity=None, reason=reason))
+        else:
+            out.append(pulse)
+    return out
 
 
 def _relaxed(t: F64, potential: F64, first: int, stop: int) -> tuple[float, float]:

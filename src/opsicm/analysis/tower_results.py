@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from opsicm.analysis.result import Result, failed
 F64 = NDArray[np.float64]
 SHORTEST: Final = 50e-6  # [m] of travel: less is no tower
 _BINS: Final = 50
+_BEYOND: Final = 1.0  # [m] beyond any travel: the ends of the record are ends of a way
 _FEWEST_ROWS: Final = 10
 _NEAR: Final = 0.1  # of the travel, at either end: what "near" and "far" mean
 
@@ -37,14 +39,12 @@ def traverses(t: F64, height: F64) -> list[Traverse]:
     # A wait at an end is a plateau: its edges are where a way ends and the next begins.
     ends: set[int] = {0, t.size - 1}
     for sign in (1.0, -1.0):
-        padded = np.concatenate(
-            ([sign * height.min() - 1.0 if sign > 0 else -height.max() - 1.0], sign * height, [-1e9])
-        )
+        padded = np.concatenate(([-_BEYOND], sign * height, [-_BEYOND]))
         _, how = find_peaks(padded, prominence=reach, plateau_size=1)
         ends |= {int(k) - 1 for k in how["left_edges"]} | {int(k) - 1 for k in how["right_edges"]}
     marks = sorted(k for k in ends if 0 <= k < t.size)
     found = []
-    for a, b in zip(marks, marks[1:], strict=False):
+    for a, b in pairwise(marks):
         if abs(height[b] - height[a]) >= reach and b - a + 1 >= _FEWEST_ROWS:
             found.append(Traverse(a, b + 1, 0.5 * float(t[a] + t[b])))
     return found

@@ -53,7 +53,9 @@ def pace_of(text: str) -> float | None:
     return speed
 
 
-def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -> tuple[Path, int]:
+def _run(
+    file: Path, out: Path, rig: str | None, seed: int | None, speed: str, world: Path | None = None
+) -> tuple[Path, int]:
     """Every run of a file, one after the other; the last one's path, and the code of the first that did not complete.
 
     All are checked before the first one moves.
@@ -66,7 +68,7 @@ def _run(file: Path, out: Path, rig: str | None, seed: int | None, speed: str) -
     runs = expanded(read_experiment(file))
     estimates = [refuse(one, rig, seed).file_bytes for one in runs]
     for experiment, estimate in zip(runs, estimates, strict=True):
-        path, code = _execute(experiment, out, rig, seed, pace, estimate)
+        path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world)
         if code:
             break
     return path, code
@@ -80,12 +82,13 @@ def _execute(
     pace: float | None,
     estimate: float | None = None,
     resumed: Resumed | None = None,
+    world: Path | None = None,
 ) -> tuple[Path, int]:
     from opsicm.app.execute import execute
     from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
 
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
-        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed)
+        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
@@ -185,6 +188,9 @@ def run(
     lost_intent: Annotated[
         str | None, typer.Option(help="Whether a control that was handed over last began: began, never.")
     ] = None,
+    world: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Run on a twin in another process, watched by a watchdog.")
+    ] = None,
 ) -> None:
     """Execute an experiment. Ctrl-C stops safely and keeps the file; the last line printed is the run file's path."""
     from opsicm.app.terminal import out as console
@@ -196,7 +202,7 @@ def run(
     elif cell_meanwhile is not None or lost_intent is not None:
         raise BadInput(Problem("--cell-meanwhile", "", "says how to go on with a run", "name it with --resume"))
     else:
-        path, code = _run(file, out, rig, seed, speed)
+        path, code = _run(file, out, rig, seed, speed, world)
     console.print(str(path), markup=False)
     raise typer.Exit(code)
 
@@ -208,16 +214,22 @@ def analyse(
     columns: Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")] = None,
 ) -> None:
     """All results that apply to a run or a file, each with uncertainty, unit and method."""
-    from opsicm.app.sources import results_of_path
+    from opsicm.app.sources import results_of_path, results_of_several
     from opsicm.app.terminal import print_json, print_results, working
 
     records: list[dict[str, Any]] = []
+    each = []
     for path in runs:
         with working(f"analysing {path}"):
             results = results_of_path(path, columns)
+        each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:
             print_results(results, str(path))
+    together = results_of_several(each)
+    records.extend({"run": "all", **result.record()} for result in together)
+    if together and not json:
+        print_results(together, "all runs together")
     if json:
         print_json(records)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import platform
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,9 @@ from pathlib import Path
 from opsicm.app.live_settings import Revisions, amplitude_maps, shift_between
 from opsicm.app.resume import Resumed
 from opsicm.app.rigs import Prepared, load_rig, prepare, seed_of
+from opsicm.emulators.remote_rig import remote_rig
 from opsicm.instruments.clock import Pacer, utc_now
+from opsicm.instruments.rig import Rig
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.rig_file import LoadedRig
 from opsicm.record import disk_space, run_folder
@@ -23,6 +26,7 @@ from opsicm.run.commands import Inbox, StopOnly
 from opsicm.run.continuation import BEGINNING
 from opsicm.run.control_socket import ControlSocket
 from opsicm.run.runner import Ending, Given, Progress, Runner
+from opsicm.run.watchdog import Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,12 @@ def execute(
     progress: Callable[[Progress], None] = lambda _: None,
     estimate: float | None = None,
     resumed: Resumed | None = None,
+    world: Path | None = None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as it goes, 1 is real time.
 
     `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` says where the run that
-    this one goes on from was cut off.
+    this one goes on from was cut off, `world` is the folder of a world in another process to run on.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens later is in the file:
     `Execution.ending` says it.
@@ -64,6 +69,9 @@ def execute(
     started = utc_now()
     before = () if resumed is None else resumed.history
     prepared = prepare(experiment, loaded, chosen, pacer.hold, before)
+    if world is not None:
+        there = remote_rig(world, prepared.rig.name, prepared.rig.grounding)
+        prepared = replace(prepared, rig=there)
     maps = amplitude_maps(experiment)
     title = experiment.experiment.title
     folder = run_folder.create(out, title, started, experiment.text, loaded.text)
@@ -80,12 +88,26 @@ def execute(
             BEGINNING if resumed is None else resumed.start,
         )
         try:
-            ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress).run()
+            with watched(prepared.rig, folder.path) as beat:
+                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress, beat).run()
         finally:
             path = recorder.close()
     finally:
         control.close()
     return Execution(path, ending)
+
+
+@contextmanager
+def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
+    """A watchdog over a rig that has safe channels; what its loop must call every turn."""
+    if not rig.safe_addresses:
+        yield lambda: None
+        return
+    watchdog = Watchdog(rig.safe_addresses, folder)
+    try:
+        yield watchdog.beat
+    finally:
+        watchdog.close()
 
 
 def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> Header:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,13 @@ from opsicm.app.rigs import rig_numbers
 from opsicm.errors import BadInput, Problem
 from opsicm.preflight.prediction import predict
 from opsicm.preflight.problems import problems
+from opsicm.protocol.amplitude_map import amplitude_map
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.probe_program import Raster, probe_sequence
 from opsicm.protocol.rig_file import LoadedRig
 from opsicm.run.hop_words import HopWords
 from opsicm.run.stage import words_of
-from opsicm.units import factor
 
 
 class Revisions:
@@ -71,25 +70,7 @@ def shift_between(first: NDArray[np.float64], second: NDArray[np.float64]) -> tu
 def amplitude_maps(loaded: LoadedExperiment) -> dict[str, NDArray[np.float64]]:
     """The amplitude maps [m] of an experiment's rasters by the path of their step; `BadInput` names a bad file."""
     maps: dict[str, NDArray[np.float64]] = {}
-    for path, step in probe_sequence(loaded.experiment.probe):
-        if isinstance(step, Raster) and step.amplitude_map is not None:
-            maps[path] = _map(Path(loaded.document.name).parent / step.amplitude_map, step)
+    for index, step in enumerate(loaded.experiment.probe):
+        if isinstance(step, Raster) and (found := amplitude_map(loaded, index, step)) is not None:
+            maps[f"probe[{index}]"] = found
     return maps
-
-
-def _map(file: Path, step: Raster) -> NDArray[np.float64]:
-    columns, rows = step.pixels
-    try:
-        if file.suffix == ".npy":
-            heights = np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
-        else:
-            heights = np.loadtxt(file, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        limit = f"cannot be read as numbers ({error})"
-        raise BadInput(Problem("amplitude_map", file.name, limit, "write a .npy or .csv of nm", str(file))) from None
-    if heights.shape != (rows, columns):
-        limit = f"has the shape {heights.shape}, and the raster is {rows} rows by {columns} columns"
-        raise BadInput(Problem("amplitude_map", file.name, limit, "make one number for each pixel", str(file)))
-    if not (np.all(np.isfinite(heights)) and np.all(heights > 0.0)):
-        raise BadInput(Problem("amplitude_map", file.name, "must hold numbers above 0", "mend the file", str(file)))
-    return heights * factor("nm")

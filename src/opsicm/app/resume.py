@@ -42,7 +42,7 @@ def resumed(run: Path, meanwhile: Meanwhile, lost: LostIntent | None) -> Resumed
     Raises `BadInput` where nothing is left or where it must be asked.
     """
     folder = run if run.is_dir() else run.parent
-    if not (folder / EXPERIMENT).is_file():
+    if not ((folder / EXPERIMENT).is_file() and (folder / JOURNAL).is_file()):
         raise BadInput(Problem("--resume", str(run), "is no run folder", "name the folder of a run that was cut off"))
     text = (folder / EXPERIMENT).read_text(encoding="utf-8")
     experiment = experiment_from_text(text, str(folder / EXPERIMENT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ from opsicm.analysis.operando import Setting, operando_results
 from opsicm.analysis.raw_samples import Falls, quantised
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.section_results import section_results
+from opsicm.app.pipette_results import pipette_results
 from opsicm.errors import BadInput, Problem
 from opsicm.figures import operando as figures
 from opsicm.figures import sections as section_figures
@@ -22,6 +23,7 @@ from opsicm.physics.pipette import Pipette
 from opsicm.physics.tip_field import approach_curve
 from opsicm.record.reader import Run
 from opsicm.report.document import document
+from opsicm.units import factor
 
 _SECTION_HOPS: Final = 20
 _MOST_SAMPLES: Final = 20_000_000  # a section of more than 160 MB of floats is another command's work
@@ -36,7 +38,14 @@ def setting_of(run: Run) -> Setting:
         capacity=float(parameters["specimen"]["capacity_C"]),
         tip_potential=float(parameters["pipette"]["bias_V"]),
         sample_period=run.dt_ns * 1e-9,
+        particle_radius=_leaf(parameters, "particle_radius"),
     )
+
+
+def _leaf(parameters: Mapping[str, Any], name: str) -> float | None:
+    """A leaf of the parameter set in SI, None where it is not stated."""
+    leaf = parameters.get("set", {}).get("leaves", {}).get(name)
+    return float(leaf["value"]) * factor(str(leaf["unit"])) if leaf else None
 
 
 def results_of(run: Run) -> list[Result]:
@@ -45,7 +54,7 @@ def results_of(run: Run) -> list[Result]:
         reason = "it was killed before its header was written: nothing was measured"
         return [failed("run", "1", "", "cut off before it began", reason)]
     results = operando_results(run.hops, run.cell, run.slow, setting_of(run))
-    return [*results, *_section_of(run)]
+    return [*results, *pipette_results(run), *_section_of(run)]
 
 
 def _section_of(run: Run) -> list[Result]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from opsicm.analysis.result import Result
 from opsicm.app import other_peoples_files as others
 from opsicm.app.run_results import results_of, write_page, write_report
+from opsicm.app.several_runs import calibration_of
 from opsicm.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
@@ -40,6 +42,11 @@ def results_of_path(path: Path, columns: str | None) -> list[Result]:
         with Run(path) as run:
             return results_of(run)
     return others.analyse_file(path, columns)
+
+
+def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:
+    """What only several runs together show: a calibration where their concentrations differ."""
+    return calibration_of([(path, results) for path, results in each if is_run(path)])
 
 
 def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:

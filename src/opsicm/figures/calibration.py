@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, Curves, Series, View
+from opsicm.figures.view import Axis, Curves, Role, Series, View
 
 F64 = NDArray[np.float64]
 _BIAS: Final = Axis("bias", "V")
@@ -18,33 +18,31 @@ _SIGN: Final = "positive current flows out of the pipette"
 
 def view(
     curves: Sequence[tuple[str, F64, F64]],
-    salt: F64,
-    current: F64,
+    points: Sequence[tuple[str, F64, F64]],
     lines: Sequence[tuple[str, F64, F64, F64]],
     at: float,
 ) -> View:
     """I-V curves at several outside concentrations, and the current at one bias against the concentration.
 
-    `curves` (label, bias [V], current [A]) of one pipette; `salt` [mol/m³], `current` [A] (n,) at the bias `at`
-    [V] of every pipette, each over its own factor; `lines` (label, salt, current, half width of the 95 %
-    band [A]) as fitted.
+    `curves` (label, bias [V], current [A]) of one pipette; `points` (label, salt [mol/m³], current [A]) of a set at the
+    bias `at` [V], every pipette over its own factor; `lines` (label, salt, current, half width of the 95 % band [A]) as
+    fitted, one a set.
     """
     family = tuple(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
     )
-    fits = [
-        Series(label, 1e-3 * c, 1e9 * i, "model" if k == 0 else "limit", band=1e9 * band)
-        for k, (label, c, i, band) in enumerate(lines)
+    roles: tuple[Role, ...] = ("pipette", "delithiation")
+    dots = [
+        Series(f"{label}, at {at:+g} V", 1e-3 * c, 1e9 * i, roles[k % 2], "points")
+        for k, (label, c, i) in enumerate(points)
     ]
-    points = Series(f"at {at:+g} V", 1e-3 * salt, 1e9 * current, "pipette", "points")
+    fits = [
+        Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], band=1e9 * band) for k, (label, c, i, band) in enumerate(lines)
+    ]
+    note = "each pipette over its own factor; line and its 95 % band"
     panels = (
         Curves(_BIAS, _CURRENT, family, _SIGN),
-        Curves(
-            Axis("salt outside", "M"),
-            _CURRENT,
-            (points, *fits),
-            "each pipette over its own factor; line and its 95 % band",
-        ),
+        Curves(Axis("salt outside", "M"), _CURRENT, (*dots, *fits), note),
     )
     return View("calibration", "Current against the salt outside", panels)
 

@@ -54,7 +54,9 @@ def time_view(
 def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tuple[float, float, float, float]]:
     columns = max(1, int(np.ptp(t) / traverse))
     edges_t = np.linspace(t[0], t[-1], columns + 1)
-    edges_z = np.linspace(height.min(), height.max(), 51)
+    # No finer than the rows lie, or every second bin is blank.
+    pitch = 1.3 * float(np.median(np.abs(np.diff(height)))) or float(np.ptp(height))
+    edges_z = np.linspace(height.min(), height.max(), 1 + int(np.clip(np.ptp(height) / pitch, 4, 50)))
     total, _, _ = np.histogram2d(height, t, (edges_z, edges_t), weights=1e9 * current)
     number, _, _ = np.histogram2d(height, t, (edges_z, edges_t))
     image = np.where(number > 0, total / np.maximum(number, 1), np.nan)

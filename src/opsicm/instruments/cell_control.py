@@ -35,6 +35,7 @@ CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
 class CellReading:
     """What the potentiostat reports: actual potential [V vs Li/Li+], current [A], charge since the start [C].
 
+    `t_ns` is when this was true, not when it arrived: who answers late says so here, and the bias carries it on.
     `set_point` [V] is the program's potential (None unless a potential is controlled), `control` the word for what is
     held, `cut_off` whether a cut-off has ended it and the cell has gone to open circuit by itself.
     """

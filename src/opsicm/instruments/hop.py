@@ -119,7 +119,8 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
             i_stop, z_stop, event, outcome, z_target = current, z, STOP_DECIDED, _NO_CONTACT, z_top
             phase, count = LATENCY, 0
         else:
-            z_command -= settings.fall_step
+            # From the top, not from the last command: a long fall then adds up no rounding and is known in advance.
+            z_command = z_top - count * settings.fall_step
     if phase == LATENCY:
         if count >= settings.latency:
             phase, count = RISE, 0

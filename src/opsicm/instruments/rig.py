@@ -10,7 +10,11 @@ from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Pote
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The roles that an operando experiment needs, by the title of their rig file; `grounding` as in `wiring`."""
+    """The roles that an operando experiment needs, by the title of their rig file; `grounding` as in `wiring`.
+
+    `safe_addresses` are `socket#role` of the safe channels, in the order in which a watchdog must use them; a rig in
+    the controlling process has none.
+    """
 
     name: str
     clock: Clock
@@ -20,6 +24,7 @@ class Rig:
     coarse_stage: CoarseStage
     hop_controller: HopController
     grounding: str = "common"
+    safe_addresses: tuple[str, ...] = ()
 
     def safe(self) -> None:
         """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path."""

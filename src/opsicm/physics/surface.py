@@ -38,9 +38,7 @@ def rough_surface(rq: float, correlation_length: float, size: float, pixels: int
     return np.asarray(surface * (rq / math.sqrt(float(np.mean(surface**2)))))
 
 
-def stepped_surface(
-    step: float, swollen: float, swollen_width: float, size: float, pixels: int
-) -> NDArray[np.float64]:
+def stepped_surface(step: float, swollen: float, swollen_width: float, size: float, pixels: int) -> NDArray[np.float64]:
     """Two terraces [m], (pixels, pixels): straight edges along y at a quarter (up) and three quarters (down) of `size`.
 
     h(x) = step on the upper terrace, plus a ridge swollen·exp(-(u/w)²) that begins at each edge and reaches onto the

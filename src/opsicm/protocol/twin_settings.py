@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from opsicm.protocol.frozen import Flag, Frozen, Whole
+from opsicm.protocol.twin_faults import Fault
 
 
 class Terms(Frozen):
@@ -18,7 +19,8 @@ class Terms(Frozen):
 
 
 class Twin(Frozen):
-    """The seed of every random number and the terms that are switched on."""
+    """The seed of every random number, the terms that are switched on, and what goes wrong when."""
 
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
     terms: Terms = Terms()
+    faults: tuple[Fault, ...] = ()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import Problem, UnreadableRun
-from opsicm.record import disk_space, nexus_file
+from opsicm.record import disk_space, nexus_file, text_seal
 from opsicm.record.journal import read_lines
 from opsicm.record.live_layout import HOP_ROW, READING_ROW, Columns, chunk_rows
 from opsicm.record.live_parts import LiveParts, Piece, read_piece
@@ -49,6 +49,9 @@ def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, lis
         losses = _build(folder, parts, recovered)
     finally:
         parts.close()
+    with h5py.File(folder.unfinished_file, "r") as file:
+        places = text_seal.references(file)
+    text_seal.seal(folder.unfinished_file, places)
     descriptor = os.open(folder.unfinished_file, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
@@ -121,7 +124,8 @@ def _segment(samples: h5py.Group, segment: int, pieces: list[Piece], header: Hea
         "blocks", data=table, chunks=(4096, table.shape[1]), maxshape=(None, table.shape[1]),
         compression="gzip", fletcher32=True,
     )  # fmt: skip
-    item.attrs["columns"] = [*BLOCK_COLUMNS, *(f"quality_{channel.name}" for channel in header.channels)]
+    names = [*BLOCK_COLUMNS, *(f"quality_{channel.name}" for channel in header.channels)]
+    item.attrs["columns"] = np.array([name.encode() for name in names], "S")
     item.attrs["quality"] = QUALITIES
     return [f"segment {segment}: samples {begin} to {end - 1} are lost" for begin, end in lost]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from opsicm.errors import BadInput, Problem, UnreadableRun
 from opsicm.facts.channel import Channel
 from opsicm.facts.fact import Fact
-from opsicm.record import views
+from opsicm.record import text_seal, views
 from opsicm.record.damage import cannot_open, named, what_is_left
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 from opsicm.record.run_layout import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
@@ -46,6 +46,8 @@ class Run:
         self.path = run_file(Path(path))
         self._found: dict[int, tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
         try:
+            if (wrong := text_seal.damage(self.path)) is not None:
+                raise OSError(wrong)
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise cannot_open(self.path, error) from error
@@ -193,8 +195,10 @@ class Run:
         if segment not in self._found:
             with named(self.path, f"segment {segment}"):
                 group = self._file["entry/samples"][f"segment_{segment:04d}"]
-                counts = group.get("counts")
-                lost = group["lost"][:] if "lost" in group else np.empty((0, 2), np.int64)
+                # By name: `get` and `in` take what is damaged for what is not there.
+                names = set(group)
+                counts = group["counts"] if "counts" in names else None
+                lost = group["lost"][:] if "lost" in names else np.empty((0, 2), np.int64)
                 channels = () if counts is None else channels_of(counts)
                 found = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
                 self._found[segment] = found
@@ -260,6 +264,10 @@ class Run:
         """A raster as an image [line, pixel]."""
         return views.image(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)), field)
 
+    def images(self, step: str) -> xr.Dataset:
+        """Every pass of a raster as [pass, y, x]: heights and currents, from the hop records alone."""
+        return views.passes(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)))
+
     def section(self, hops: NDArray[np.int64], z: NDArray[np.float64]) -> xr.DataArray:
         """An XZ image of the pipette current from the falls of these hops."""
         rows = self.hops.isel(hop=hops)
@@ -268,13 +276,19 @@ class Run:
         return views.section(falls, rows["x"].values, z)
 
 
+def said(item: h5py.Group | h5py.Dataset, name: str, default: str = "") -> str:
+    """An attribute that is a text, of fixed or variable length; `default` where it is not there."""
+    value = item.attrs.get(name, default)
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
 def channels_of(item: h5py.Dataset) -> tuple[Channel, ...]:
     """The channels that an array of counts describes in its attributes."""
 
-    def said(key: str) -> list[str]:
+    def texts(key: str) -> list[str]:
         return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in item.attrs[key]]
 
-    columns = zip(*(said(key) for key in ("name", "quantity", "unit", "sign", "source", "policy")), strict=True)
+    columns = zip(*(texts(key) for key in ("name", "quantity", "unit", "sign", "source", "policy")), strict=True)
     scales = zip(*(item.attrs[key].tolist() for key in ("scale", "offset", "filter_Hz")), strict=True)
     return tuple(
         Channel(name, quantity, unit, sign, scale, offset, source, None if np.isnan(filter_Hz) else filter_Hz, policy)

@@ -61,7 +61,7 @@ class Replay:
         if segments:
             with h5py.File(run.path, "r") as file:
                 group = file["entry/samples"][f"segment_{segments[0]:04d}"]
-                channels = channels_of(group["counts"]) if "counts" in group else ()
+                channels = channels_of(group["counts"]) if "counts" in set(group) else ()
                 dt_ns = int(group.attrs["dt_ns"])
         told = {name: value for name, value in run.provenance.items() if name not in {"losses", "recovered"}}
         provenance = {**told, "replay_of": run.path.parent.name}
@@ -98,10 +98,11 @@ class Replay:
         with h5py.File(self._run.path, "r") as file:
             for segment in self._run.segments():
                 group = file["entry/samples"][f"segment_{segment:04d}"]
-                if "counts" not in group:
+                if "counts" not in set(group):
                     continue
                 dt_ns = int(group.attrs["dt_ns"])
-                names = [str(name).removeprefix("quality_") for name in group["blocks"].attrs["columns"]]
+                columns = group["blocks"].attrs["columns"].astype("S").astype("U")
+                names = [str(name).removeprefix("quality_") for name in columns]
                 kept = [names.index(channel.name) for channel in channels_of(group["counts"])]
                 for row in group["blocks"][:]:
                     first, n, t0_ns = row[:3].tolist()

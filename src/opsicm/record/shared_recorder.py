@@ -36,7 +36,8 @@ DEPTH: Final = 22.0  # [s] of samples that the ring holds
 _LEAST: Final = 32 << 20  # [bytes]
 _START_WITHIN: Final = 20.0  # [s] on a machine whose cores are all busy
 _STUCK_AFTER: Final = 60.0  # [s] without a byte taken while the ring is full
-_DEATHS: Final = 5  # in a row, without anything committed between them
+_DEATHS: Final = 5  # of its own accord, in a row, without anything committed between them
+_KILLED_FOR: Final = 20.0  # [s] without anything committed while somebody kills each writer: the ring holds no more
 WRITER: Final = (sys.executable, "-P", "-m", "opsicm.record.writer_process")
 _BLOCKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -246,15 +247,17 @@ class SharedRecorder:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _supervise(self) -> None:
-        deaths, committed = 0, self._ring.committed
+        deaths, committed, since = 0, self._ring.committed, stopwatch()
         while True:
             code = self._process.wait()
             if self._ring.state == ring.FINISHED:
                 return
-            deaths = 1 if self._ring.committed != committed else deaths + 1
-            committed = self._ring.committed
+            if self._ring.committed != committed:
+                deaths, committed, since = 0, self._ring.committed, stopwatch()
+            deaths += 1
+            hopeless = deaths >= _DEATHS and (code >= 0 or since() > _KILLED_FOR)
             said = self._ring.message or (f"signal {-code}" if code < 0 else f"code {code}")
-            if deaths >= _DEATHS or self._disk_is_full():
+            if hopeless or self._disk_is_full():
                 self._fail("writer process", f"ended ({said})", "the record cannot be kept",
                            "free some space or mend the disk; then opsicm recover")  # fmt: skip
                 return

@@ -13,7 +13,7 @@ import numpy as np
 
 from opsicm.errors import OpsicmError
 from opsicm.record.nxsicm import REQUIRED, Item
-from opsicm.record.reader import Run
+from opsicm.record.reader import Run, said
 from opsicm.record.run_layout import MISSING
 
 _ROWS: Final = 1 << 18
@@ -63,9 +63,9 @@ def _matching(file: h5py.File, path: str) -> list[Any]:
 
 def _item(found: Any, item: Item) -> Iterator[str]:
     if item.kind == "group":
-        said = found.attrs.get("NX_class", "none")
-        if said != item.type:
-            yield f"{found.name} is {said}, not {item.type}"
+        nexus_class = said(found, "NX_class", "none")
+        if nexus_class != item.type:
+            yield f"{found.name} is {nexus_class}, not {item.type}"
         return
     if not isinstance(found, h5py.Dataset):
         yield f"{found.name} is not a dataset"
@@ -75,8 +75,8 @@ def _item(found: Any, item: Item) -> Iterator[str]:
         yield f"{found.name} is {found.dtype}, not {item.type}"
     if found.ndim != item.rank:
         yield f"{found.name} has rank {found.ndim}, not {item.rank}"
-    if item.unit is not None and found.attrs.get("units") != item.unit:
-        yield f"{found.name} is in {found.attrs.get('units')}, not {item.unit}"
+    if item.unit is not None and said(found, "units", "none") != item.unit:
+        yield f"{found.name} is in {said(found, 'units', 'none')}, not {item.unit}"
     if item.rank and not found.fletcher32:
         yield f"{found.name} has no checksums"
 
@@ -84,9 +84,9 @@ def _item(found: Any, item: Item) -> Iterator[str]:
 def _default_plot(run: Run) -> Iterator[str]:
     """The default plot is found by its attributes and opens without a plug-in."""
     with h5py.File(run.path, "r") as file:
-        entry = file[file.attrs.get("default", "entry")]
-        data = entry[entry.attrs.get("default", "data")]
-        signal, axes = data.attrs.get("signal"), data.attrs.get("axes")
+        entry = file[said(file, "default", "entry")]
+        data = entry[said(entry, "default", "data")]
+        signal, axes = said(data, "signal"), said(data, "axes")
         if signal not in data or axes not in data:
             yield f"signal {signal} or axes {axes} not in {data.name}"
             return
@@ -157,8 +157,9 @@ def _samples(run: Run) -> Iterator[str]:
                 for item in group.values():
                     if isinstance(item, h5py.Dataset):
                         _read_all(item)
-                for item in group.get("decimated", {}).values():
-                    _read_all(item)
+                if "decimated" in set(group):
+                    for item in group["decimated"].values():
+                        _read_all(item)
             except (OSError, RuntimeError, KeyError) as error:
                 yield f"segment {segment}: {str(error).splitlines()[0]}"
 

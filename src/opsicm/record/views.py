@@ -107,6 +107,33 @@ def image(rows: xr.Dataset, field: str) -> xr.DataArray:
     return xr.DataArray(spread(field), dims=("line", "pixel"), coords=coordinates, attrs=dict(rows[field].attrs))
 
 
+def passes(rows: xr.Dataset) -> xr.Dataset:
+    """Hops of a raster that is run through again and again, as [pass, y, x] (y the line, x the pixel).
+
+    Fields `z_stop`, `i_ref`, `i_stop` and `t_ns` (ns, -1 where no hop was); NaN where a pass made no contact there. The
+    pass of a hop is how many of the step's hops were at its place before it. Hops without a line are left out.
+    """
+    there = (rows["line"].values >= 0) & (rows["pixel"].values >= 0)
+    line, pixel = rows["line"].values[there], rows["pixel"].values[there]
+    height, width = int(line.max(initial=-1)) + 1, int(pixel.max(initial=-1)) + 1
+    place = line.astype(np.int64) * max(1, width) + pixel
+    order = np.argsort(place, kind="stable")
+    first = np.searchsorted(place[order], place[order], "left")
+    turn = np.empty(place.size, np.int64)
+    turn[order] = np.arange(place.size) - first
+    shape = (int(turn.max(initial=-1)) + 1, height, width)
+    good = rows["outcome"].values[there] == 0
+    variables: dict[str, Any] = {}
+    for name in ("z_stop", "i_ref", "i_stop"):
+        out = np.full(shape, np.nan)
+        out[turn[good], line[good], pixel[good]] = rows[name].values[there][good]
+        variables[name] = (("pass", "y", "x"), out, dict(rows[name].attrs))
+    t_ns = np.full(shape, -1, np.int64)
+    t_ns[turn, line, pixel] = rows["t_ns"].values[there]
+    variables["t_ns"] = (("pass", "y", "x"), t_ns, {"units": "ns"})
+    return xr.Dataset(variables)
+
+
 def section(traces: Sequence[xr.Dataset], x: NDArray[np.float64], z: NDArray[np.float64]) -> xr.DataArray:
     """Pipette current over x and z from the falls of a line's hops: the mean of the samples in each z cell.
 

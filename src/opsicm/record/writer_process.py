@@ -90,6 +90,7 @@ class Writer:
         self._file = self._new_file()
         self._on_way: list[int] = []  # when the blocks were put whose samples are not in the file yet
         self._since_flush = stopwatch()
+        self._flushed = False
         shared.state = ring.READY
 
     def _new_file(self) -> LiveFile:
@@ -141,13 +142,15 @@ class Writer:
         self._file.flush()
         self._note_latencies()
         self._since_flush = stopwatch()
+        self._flushed = True
         if self._disk.idle and self._ring.committed != self._position:
             self._disk.begin([self._file.sync, self._sync_journal], self._position)
 
     @property
     def due(self) -> bool:
-        """Whether the last flush is long enough ago."""
-        return self._since_flush() >= FLUSH_EVERY
+        """Whether the last flush is long enough ago. The first is due at once: one writer after another may be killed,
+        and each must bring something to the disk."""
+        return not self._flushed or self._since_flush() >= FLUSH_EVERY
 
     def _sync_journal(self) -> None:
         os.fdatasync(self._journal)

@@ -9,6 +9,7 @@ recorded.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from opsicm.errors import LimitCrossed, Problem
@@ -21,6 +22,7 @@ _BEND: Final = 0.5e-3  # [V] that a ramp may miss by when the slope changes as i
 _KINK: Final = 2e-3  # [V] that it may miss by when the potential suddenly stands still, as where a stage begins
 _SHORTEST_NS: Final = 100_000_000
 _LONGEST_NS: Final = 1_000_000_000
+_SETTLED_NS: Final = 20_000_000  # after a change of control, by when the double layer no longer makes the slope
 
 
 class BiasTracker:
@@ -37,6 +39,9 @@ class BiasTracker:
         self._slope = 0.0
         self._trusted_ns = _SHORTEST_NS
         self._bend = 0.0
+        self._commands: deque[tuple[int, float, float]] = deque(maxlen=64)  # (ns, V, V/s) as given
+        self._changed_ns = 0  # when the present control began
+        self._slope_before = 0.0
 
     @property
     def nominal(self) -> bool:
@@ -69,10 +74,15 @@ class BiasTracker:
         """Back to the experiment's bias."""
         self.aim(self._nominal)
 
-    def control_changed(self, control: CellControl) -> None:
-        """Forget the old slope; begin with the program's."""
+    def behind(self) -> bool:
+        """Whether nothing has been read yet that was measured after the last change of control had settled."""
+        return self._last is None or self._last.t_ns < self._changed_ns + _SETTLED_NS
+
+    def control_changed(self, control: CellControl, at_ns: int) -> None:
+        """Forget the old slope; begin with the program's, from `at_ns` on."""
         self._last = None
         self._trusted_ns = _SHORTEST_NS
+        self._changed_ns, self._slope_before = at_ns, self._slope
         self._slope = control.slope if isinstance(control, PotentialRamp) else 0.0
 
     def follow(self, reading: CellReading) -> None:
@@ -81,7 +91,8 @@ class BiasTracker:
         Raises `LimitCrossed` when the amplifier's command range does not reach.
         """
         last = self._last
-        if last is not None and reading.t_ns > last.t_ns:
+        # Two readings from either side of a change of control, or from before it, know nothing of the new slope.
+        if last is not None and reading.t_ns > last.t_ns >= self._changed_ns:
             elapsed_ns = reading.t_ns - last.t_ns
             slope = (reading.potential - last.potential) / (elapsed_ns * 1e-9)
             self._bend = slope - self._slope
@@ -95,7 +106,11 @@ class BiasTracker:
         if self._last is None:
             return
         now = self._clock.now_ns()
-        potential = self._last.potential + self._slope * (now - self._last.t_ns) * 1e-9
+        # A reading is as old as its stamp: what it has missed is carried on, on either side of a change of control.
+        since = self._last.t_ns
+        knee = min(max(since, self._changed_ns), now)
+        potential = self._last.potential
+        potential += (self._slope_before * (knee - since) + self._slope * (now - knee)) * 1e-9
         volts = command_for(self.tip_potential(now), potential, self._grounding)
         low, high = self._amplifier.command_range
         if not low <= volts <= high:
@@ -107,11 +122,20 @@ class BiasTracker:
                     "use a wider external-bias gain, another bias_V, or a smaller potential range",
                 )
             )
-        self._amplifier.command(volts, command_for(self._aim[1], self._slope, self._grounding))
+        slope = command_for(self._aim[1], self._slope, self._grounding)
+        self._amplifier.command(volts, slope)
+        self._commands.append((now, volts, slope))
 
-    def residual(self, command: float, cell_potential: float, t_ns: int) -> float:
-        """[V] by which the wire misses its aim at this command and potential."""
-        return tip_potential_of(command, cell_potential, self._grounding) - self.tip_potential(t_ns)
+    def residual(self, command: float, reading: CellReading) -> float:
+        """[V] by which the wire misses its aim, `command` being read now: the newest that can be known.
+
+        That of the moment which the reading is of: a late one meets the command of its own time.
+        """
+        t_ns = reading.t_ns
+        if t_ns < self._clock.now_ns() and self._commands and t_ns < self._commands[-1][0]:
+            known = next((one for one in reversed(self._commands) if one[0] <= t_ns), self._commands[0])
+            command = known[1] + known[2] * (t_ns - known[0]) * 1e-9
+        return tip_potential_of(command, reading.potential, self._grounding) - self.tip_potential(t_ns)
 
     def judge(self, residual: float) -> None:
         """Raises `LimitCrossed` where the wire missed its aim by more than the envelope allows."""

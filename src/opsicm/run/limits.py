@@ -14,6 +14,7 @@ from opsicm.protocol.envelope import Envelope
 
 _READABLE: Final = 0.1e-9  # [A] below this a pipette is held near zero bias on purpose
 _COLLAPSED: Final = 0.1
+_CONTACT: Final = int(Outcome.CONTACT)
 LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not rough
 
 
@@ -104,6 +105,15 @@ class Limits:
 
         An approach from far misses on purpose: `misses_matter` false.
         """
+        if not records.size:
+            return
+        if self._as_usual(records):
+            self._missed = 0
+        else:
+            self._one_by_one(records, misses_matter)
+        self.pipette(float(np.max(np.abs(records["i_ref"]))))
+
+    def _one_by_one(self, records: NDArray[Any], misses_matter: bool) -> None:
         for record in records:
             if record["outcome"] == Outcome.OVERLOAD:
                 raise LimitCrossed(
@@ -127,5 +137,9 @@ class Limits:
                 )
             if misses_matter:
                 self._scanner(record)
-        if records.size:
-            self.pipette(float(np.max(np.abs(records["i_ref"]))))
+
+    def _as_usual(self, records: NDArray[Any]) -> bool:
+        """Whether every hop met the surface within the scanner's range: nearly always, and nothing is to be said."""
+        low, high = self._z_range
+        inside = (records["z_min"] > low) & (records["z_min"] <= records["z_stop"]) & (records["z_stop"] < high)
+        return bool(np.all(inside & (records["outcome"] == _CONTACT)))

@@ -131,7 +131,7 @@ class ProbeBench:
         """A slow row, judged."""
         cell = self.rig.potentiostat.read()
         current, command = self.rig.amplifier.read()
-        residual = self.bias.residual(command, cell.potential, cell.t_ns)
+        residual = self.bias.residual(command, cell)
         self.limits.reading(current, self.bias.nominal)
         self._notice(current)
         self._recorder.reading(

@@ -177,13 +177,14 @@ class Runner:
 
     def _settle_bias(self) -> None:
         """Wait at the top until the new potential and its slope are known; the pipette never falls on a wrong bias."""
-        self._bias.control_changed(self._cell.control)
+        self._bias.control_changed(self._cell.control, self._cell.began_ns)
         performance = self._present()
         for settled_ns in _SETTLED_NS:
             self._look(performance, self._cell.began_ns + settled_ns)
-        # A current that has just been switched on bends the potential for a while; a ramp cannot follow a bend.
+        # A current that has just been switched on bends the potential for a while; a ramp cannot follow a bend. A late
+        # potentiostat has not shown the new control yet.
         for _ in range(_BENT_LOOKS):
-            if not self._bias.bends():
+            if not self._bias.bends() and not self._bias.behind():
                 break
             self._look(performance, self._rig.clock.now_ns() + _BENT_NS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,20 +15,22 @@ from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.ion_current import conductance, junction_potential
 from opsicm.physics.noise import thermal_current_density
 from opsicm.physics.pipette import Pipette, geometric_resistance
-from opsicm.physics.tip_field import approach_curve
 from opsicm.protocol.rig_file import LoadedRig
+from opsicm.protocol.twin_faults import Fault
 from opsicm.twin import settings as twin_settings
 from opsicm.twin.devices import (
     Probe,
     TwinAmplifier,
     TwinClock,
     TwinCoarseStage,
-    TwinPotentiostat,
     TwinScanner,
 )
+from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
-from opsicm.twin.hop_loop import Instrument
+from opsicm.twin.hop_sense import Instrument
 from opsicm.twin.monitors import FULL_SCALE, Monitors
+from opsicm.twin.open_loop import OpenLoopAxis
+from opsicm.twin.potentiostat import Readout, TwinPotentiostat
 from opsicm.twin.surfaces import specimen_of
 from opsicm.twin.travel import Travel
 from opsicm.twin.world import Salt, World
@@ -44,15 +46,21 @@ def build_rig(
     seed: int,
     on_advance: Callable[[int], None],
     channels: Collection[str] = (),
+    faults: Sequence[Fault] = (),
 ) -> Rig:
     """The twin of a rig file round `cell` and `pipette`; `seed` decides every random number.
 
     `fill` [mol/m³] is the salt in the pipette, `on_advance` is told of every new present [ns], `channels` are those to
-    sample; pipette current and z are sampled whatever it says. Raises `BadInput` for a setting that no twin has.
+    sample (pipette current and z are sampled whatever it says), `faults` what goes wrong when. Raises `BadInput` for a
+    setting that no twin has.
     """
     numbers = numbers_of(loaded, cell.parameters, pipette, fill)
     instrument = _instrument(numbers)
     coarse = twin_settings.settings(loaded, "roles.coarse_stage.settings")
+    scanner = twin_settings.settings(loaded, "roles.scanner.settings")
+    amplifier = twin_settings.settings(loaded, "roles.amplifier.settings")
+    potentiostat = twin_settings.settings(loaded, "roles.potentiostat.settings")
+    readout = Readout(**{name: value for name, value in potentiostat.items() if name != "initial"})
     # The start height is where the operator has left the pipette.
     travel = Travel(numbers.start_height, coarse["speed"], coarse["backlash"], coarse["step"])
     world = World(
@@ -62,14 +70,22 @@ def build_rig(
         geometric_resistance(pipette),
         travel,
         loaded.rig.wiring.grounding,
+        scripted(faults, seed),
+        scanner["drift_z"],
     )
-    probe = Probe(world, instrument, approach_curve(pipette).packed, seed)
-    monitors = Monitors(_monitored(loaded, numbers, channels), {}, seed)
+    axes = tuple(
+        OpenLoopAxis(2.0 * numbers.xy_reach, scanner["hysteresis"], scanner["creep"], scanner[f"drift_{axis}"])
+        for axis in "xy"
+    )
+    dt = numbers.timing.dt_ns * 1e-9
+    probe = Probe(world, instrument, pipette, seed, (axes[0], axes[1]), dt, amplifier["offset"], amplifier["stray"])
+    noise = {"cell_potential": readout.potential_noise, "cell_current": readout.current_noise}
+    monitors = Monitors(_monitored(readout, numbers, channels), noise, seed)
     return Rig(
         name=loaded.rig.title,
         clock=TwinClock(world, on_advance),
-        amplifier=TwinAmplifier(probe, numbers.command_range),
-        potentiostat=TwinPotentiostat(world),
+        amplifier=TwinAmplifier(probe, numbers.command_range, numbers.current_range, amplifier["command_step"]),
+        potentiostat=TwinPotentiostat(world, readout, seed),
         scanner=TwinScanner(probe, (-numbers.z_reach, numbers.z_reach), (-numbers.xy_reach, numbers.xy_reach)),
         coarse_stage=TwinCoarseStage(probe),
         hop_controller=TwinHopController(
@@ -79,6 +95,12 @@ def build_rig(
     )
 
 
+def _current_range(amplifier: dict[str, float]) -> float:
+    """[A] at which the amplifier saturates: its range, or its output over the headstage's feedback resistor."""
+    headstage = amplifier["headstage"]
+    return min(amplifier["range"], amplifier["output"] / headstage) if headstage > 0.0 else amplifier["range"]
+
+
 def _salt(loaded: LoadedRig, parameters: CellParameters, fill: float) -> Salt:
     """What the electrodes make of two concentrations: U per unit of ln(c_in/c_ref)."""
     e, electrodes = parameters.electrolyte, loaded.rig.wiring.electrodes
@@ -86,13 +108,12 @@ def _salt(loaded: LoadedRig, parameters: CellParameters, fill: float) -> Salt:
     return Salt(e.kappa_table, fill, junction)
 
 
-def _monitored(loaded: LoadedRig, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
+def _monitored(readout: Readout, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
     """The wanted channels that are not the fast loop's, each over the range of what it shows."""
-    potentiostat = twin_settings.settings(loaded, "roles.potentiostat.settings")
     known = {
         "pipette_bias": (max(map(abs, numbers.command_range)), "amplifier"),
-        "cell_potential": (potentiostat["potential_range"], "potentiostat"),
-        "cell_current": (potentiostat["current_range"], "potentiostat"),
+        "cell_potential": (readout.potential_range, "potentiostat"),
+        "cell_current": (readout.current_range, "potentiostat"),
         "x": (numbers.xy_reach, "scanner"),
         "y": (numbers.xy_reach, "scanner"),
     }
@@ -109,7 +130,7 @@ def hop_timing(loaded: LoadedRig) -> tuple[HopTiming, float]:
     hop = twin_settings.settings(loaded, "roles.hop_controller.settings")
     limit = loaded.rig.limits.get("pipette_overload_nA", math.inf)
     # A clipped current looks like a steady one: the amplifier's own range is an overload too.
-    current_range = twin_settings.settings(loaded, "roles.amplifier.settings")["range"]
+    current_range = _current_range(twin_settings.settings(loaded, "roles.amplifier.settings"))
     overload = min(limit if isinstance(limit, float) else max(map(abs, limit)), 0.99 * current_range * 1e9)
     timing = HopTiming(
         hop["settle"],
@@ -135,6 +156,8 @@ class Numbers:
     height_noise: float
     filter_Hz: float
     scanner_lag: float
+    resonance: float
+    damping: float
     current_range: float
     command_range: tuple[float, float]
     z_reach: float
@@ -157,15 +180,22 @@ def numbers_of(loaded: LoadedRig, parameters: CellParameters, pipette: Pipette, 
     electrolyte = parameters.electrolyte
     bath = electrolyte.concentration
     resistance = 1.0 / float(conductance(geometric_resistance(pipette), electrolyte.conductivity, fill, bath))
-    density = math.hypot(thermal_current_density(resistance, electrolyte.temperature), noise["amplifier"])
+    own, headstage = noise["amplifier"], amplifier["headstage"]
+    if headstage > 0.0:
+        own = math.hypot(own, thermal_current_density(headstage, electrolyte.temperature))
+    density = math.hypot(thermal_current_density(resistance, electrolyte.temperature), own)
+    # A scanner with a resonance follows a ramp 2D/w late.
+    resonance = 2.0 * math.pi * scanner["resonance"]
     reach = amplifier["output"] * loaded.rig.wiring.external_bias_mV_per_V * 1e-3
     return Numbers(
         timing=timing,
         current_noise=density * math.sqrt(_ONE_POLE * amplifier["filter"]),
         height_noise=noise["height"],
         filter_Hz=amplifier["filter"],
-        scanner_lag=scanner["lag"],
-        current_range=amplifier["range"],
+        scanner_lag=2.0 * scanner["damping"] / resonance if resonance > 0.0 else scanner["lag"],
+        resonance=resonance,
+        damping=scanner["damping"],
+        current_range=_current_range(amplifier),
         command_range=(-reach, reach),
         z_reach=scanner["z_range"] / 2.0,
         xy_reach=scanner["xy_range"] / 2.0,
@@ -186,6 +216,8 @@ def _instrument(numbers: Numbers) -> Instrument:
         numbers.z_reach,
         numbers.current_range / FULL_SCALE,
         numbers.z_reach / FULL_SCALE,
+        numbers.resonance * dt,
+        numbers.damping,
     )
 
 

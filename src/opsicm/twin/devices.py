@@ -1,20 +1,22 @@
-"""Thin devices: each looks at the one world and adds what its own electronics would add."""
+"""Thin devices on the probe's side: each looks at the one world and adds what its own electronics would add."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import OutsideDomain, Problem
-from opsicm.instruments.cell_control import CellControl, CellReading, OpenCircuit
 from opsicm.physics.approach import relative_current
 from opsicm.physics.noise import gaussian
-from opsicm.twin.circuit import TWO_ELECTRODE
-from opsicm.twin.hop_loop import Instrument
+from opsicm.physics.pipette import Pipette
+from opsicm.physics.tip_field import approach_curve
+from opsicm.twin.hop_sense import Instrument
+from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.specimen import Footprint
 from opsicm.twin.world import CellMoment, World
 
@@ -40,10 +42,27 @@ class TwinClock:
 class Probe:
     """Where the pipette is and what the fast loop remembers: shared by scanner, amplifier and hop controller."""
 
-    def __init__(self, world: World, instrument: Instrument, curve: NDArray[np.float64], seed: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        instrument: Instrument,
+        pipette: Pipette,
+        seed: int,
+        axes: tuple[OpenLoopAxis, OpenLoopAxis],
+        dt: float,
+        offset: float = 0.0,
+        stray: float = 0.0,
+    ) -> None:
         self.world = world
         self.instrument = instrument
-        self.curve = curve
+        self.pipette = pipette
+        self.axes = axes
+        self.dt = dt  # [s] of a sample
+        self.offset = offset  # [A] of the amplifier
+        self.stray = stray  # [F] at the amplifier's input, against ground
+        self._unbroken = approach_curve(pipette)
+        self._curve = self._unbroken
+        self._touched: float | None = None  # [m] aperture that a crash has left
         self.seed = seed
         self.z_command = 0.0
         self.z = 0.0
@@ -71,27 +90,61 @@ class Probe:
             self._footprint = (asked, specimen.footprint(x, y))
         return self._footprint[1]
 
+    def curve(self, t_ns: int) -> NDArray[np.float64]:
+        """The approach curve of the tip as it is, for the fast loop."""
+        radius = self._touched or self.world.faults.radius(t_ns)
+        if radius is not None and radius != self._curve.pipette.radius:
+            self._curve = approach_curve(replace(self.pipette, radius=max(radius, self.pipette.radius)))
+        return self._curve.packed
+
+    def felt(self, gap: float, t_ns: int) -> None:
+        """The smallest gap [m] of a stretch of time that ends at `t_ns`: a touch may break the tip."""
+        if gap <= 0.0 and (radius := self.world.faults.breaks_at_touch(t_ns)) is not None:
+            self._touched = max(radius, self._touched or 0.0)
+
+    def far_current(self, moment: CellMoment, t_ns: int) -> float:
+        """Pipette current [A] far from the surface at `moment`, of the tip as it is at `t_ns`, faults and all."""
+        self.curve(t_ns)
+        return self.world.bulk_current(moment) * self.world.faults.gain(t_ns) * self._unbroken.far / self._curve.far
+
+    def leak(self, t_ns: int) -> float:
+        """Current [A] that never passed the tip: offset, stray capacitance under a ramp, a stuck output."""
+        return self.offset + self.stray * self.world.command_slope + self.world.faults.leak(t_ns)
+
+    def spark(self, now_ns: int) -> float:
+        """What is left [A], behind the amplifier's low-pass, of the charge of the command's last jump."""
+        height, since_ns = self.world.last_jump
+        gain, dt = self.instrument.filter_gain, self.dt
+        if not (self.stray and height) or gain >= 1.0:
+            return 0.0
+        rate = -math.log1p(-gain) / dt
+        return self.stray * height * rate * math.exp(-rate * (now_ns - since_ns) * 1e-9)
+
     def distance(self, moment: CellMoment) -> float:
         """True distance [m] from the aperture to the surface below it."""
         self.follow()
         world = self.world
         below = float(world.surface_now(self.footprint(np.array([world.x]), np.array([world.y])), moment.t_ns)[0])
-        return world.coarse_z(moment.t_ns) + self.z - below
+        return world.coarse_z(moment.t_ns) + self.z - below - world.faults.lurch(moment.t_ns)
 
     def true_current(self, moment: CellMoment) -> float:
         """Pipette current [A] without noise."""
-        bulk = self.world.bulk_current(moment)
-        return bulk * relative_current(self.distance(moment), self.curve)
+        through = self.far_current(moment, moment.t_ns) * relative_current(
+            self.distance(moment), self.curve(moment.t_ns)
+        )
+        return through + self.leak(moment.t_ns)
 
 
 class TwinAmplifier:
-    """Reads the current averaged over 10 ms of samples; adds its command."""
+    """Reads the current averaged over 10 ms of samples; adds its command, in steps of its converter (0: none)."""
 
     _AVERAGED: Final = 1000
 
-    def __init__(self, probe: Probe, command_range: tuple[float, float]) -> None:
+    def __init__(self, probe: Probe, command_range: tuple[float, float], current_range: float, step: float) -> None:
         self._probe = probe
         self._range = command_range
+        self._current_range = current_range
+        self._step = step
 
     @property
     def command_range(self) -> tuple[float, float]:
@@ -108,6 +161,8 @@ class TwinAmplifier:
                     "use a wider external-bias gain or a smaller potential range",
                 )
             )
+        if self._step > 0.0:
+            volts = round(volts / self._step) * self._step
         self._probe.world.set_command(volts, slope)
 
     def read(self) -> tuple[float, float]:
@@ -116,29 +171,10 @@ class TwinAmplifier:
         noise = probe.instrument.current_noise / np.sqrt(self._AVERAGED)
         noise *= gaussian(probe.seed, _READING_CHANNEL, probe.reads)
         current = probe.true_current(world.moment(world.now_ns)) + noise
-        return float(current), world.command(world.now_ns)
+        return float(np.clip(current, -self._current_range, self._current_range)), world.command(world.now_ns)
 
     def safe(self) -> None:
         self._probe.world.set_command(0.0, 0.0)
-
-
-class TwinPotentiostat:
-    """The world's cell, as a potentiostat without noise shows it."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def apply(self, control: CellControl, at_ns: int) -> None:
-        if self._world.grounding == TWO_ELECTRODE and not isinstance(control, OpenCircuit):
-            limit = "two_electrode: no specimen is connected to the potentiostat"
-            raise OutsideDomain(Problem("cell control", type(control).__name__, limit, "leave the cell open"))
-        self._world.schedule(control, at_ns)
-
-    def read(self) -> CellReading:
-        return self._world.reading()
-
-    def safe(self) -> None:
-        self._world.open_now()
 
 
 class TwinScanner:

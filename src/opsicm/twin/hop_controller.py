@@ -15,7 +15,9 @@ from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.twin import hop_loop
 from opsicm.twin.devices import Probe
-from opsicm.twin.hop_loop import Motion, Slice, run_samples
+from opsicm.twin.hop_lanes import run_lanes
+from opsicm.twin.hop_sense import Motion, Slice
+from opsicm.twin.loop_curve import loop_curve
 from opsicm.twin.monitors import Monitors
 from opsicm.twin.world import CellMoment, World
 
@@ -44,8 +46,10 @@ class TwinHopController:
         self._segment = -1
         self._sample = 0
         self._state = start(0.0)
-        self._filtered = 0.0
-        self._speed = 0.0
+        self._motion = Motion(0.0, 0.0, 0.0, 0)
+        self._drawn_from = probe.curve(0)
+        self._curve = loop_curve(self._drawn_from)
+        self._spark_seen = (0.0, 0)
         self.closest_gap = np.inf
 
     @property
@@ -81,8 +85,9 @@ class TwinHopController:
             self._begin_segment(plan.segment)
         elif self._state.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
             self._state = start(self._probe.z_command)
+        self._motion = self._motion._replace(filtered=self._motion.filtered + self._sparked())
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
-        log = _HopLog(plan, self._sample)
+        log = _HopLog(plan, self._sample, *self._true_places(plan))
         blocks: list[SampleBlock] = []
         last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
         finished = plan.x.size == 0 and world.now_ns >= plan.until_ns
@@ -96,6 +101,14 @@ class TwinHopController:
         self._on_advance(world.now_ns)
         return PlanOutcome(blocks, log.records(self._timing.dt_ns))
 
+    def _sparked(self) -> float:
+        """The stray capacitance's answer [A] to a jump of the command since the last plan, once."""
+        jump = self._probe.world.last_jump
+        if jump == self._spark_seen:
+            return 0.0
+        self._spark_seen = jump
+        return self._probe.spark(self._probe.world.now_ns)
+
     def _settings(self, plan: HopPlan) -> HopSettings:
         # A dwell does not step: any amplitude does. Both ends are asked, so that a bad one anywhere is refused.
         amplitudes = plan.amplitude if plan.amplitude.size else np.array([plan.approach])
@@ -103,11 +116,25 @@ class TwinHopController:
         self._timing.settings(smallest, plan.fall_rate, plan.setpoint, plan.approach)
         return self._timing.settings(largest, plan.fall_rate, plan.setpoint, plan.approach)
 
+    def _true_places(self, plan: HopPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the lateral piezos truly stand during each hop of the plan."""
+        each = self._timing.duration(1e-6, plan.fall_rate)
+        ahead = self._probe.world.now_ns * 1e-9 + each * np.arange(plan.x.size, dtype=np.float64)
+        x, y = self._probe.axes
+        return x.follow(plan.x, ahead), y.follow(plan.y, ahead)
+
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0
-        self._state, self._speed = start(self._probe.z_command), 0.0
+        self._state = start(self._probe.z_command)
         world = self._probe.world
-        self._filtered = self._probe.true_current(world.moment(world.now_ns))
+        filtered = self._probe.true_current(world.moment(world.now_ns))
+        self._motion = Motion(self._probe.z, 0.0, filtered, 0)
+
+    def _loop_curve(self, t_ns: int) -> NDArray[np.float32]:
+        curve = self._probe.curve(t_ns)
+        if curve is not self._drawn_from:  # another tip, or a broken one
+            self._drawn_from, self._curve = curve, loop_curve(curve)
+        return self._curve
 
     def _run_slice(
         self,
@@ -125,11 +152,14 @@ class TwinHopController:
         t0 = world.now_ns
         a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
         surface, rise, rise_end = self._surface(log, a.t_ns, b.t_ns)
-        now = Slice(world.bulk_current(a), world.bulk_current(b), rise, rise_end)
+        last = max(t0, end - 1)  # a fault that begins with the next slice is not in this one
+        now = Slice(
+            probe.far_current(a, t0), probe.far_current(b, last), rise, rise_end, probe.leak(t0), probe.leak(last)
+        )
         counts = np.empty((count, self._columns), np.int16)
-        self._state, motion, taken, *clipped = run_samples(
+        self._state, self._motion, taken, *clipped = run_lanes(
             self._state,
-            Motion(probe.z, self._speed, self._filtered, log.finished),
+            self._motion._replace(z=probe.z, hop=log.finished),
             settings,
             probe.instrument,
             now,
@@ -138,7 +168,7 @@ class TwinHopController:
             plan.segment,
             probe.seed,
             _NEVER if dwelling else last_start,
-            probe.curve,
+            self._loop_curve(t0),
             surface,
             plan.amplitude,
             log.moments,
@@ -147,14 +177,17 @@ class TwinHopController:
         )
         quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
         quality[: len(clipped)] = [Quality.SATURATED if count else Quality.GOOD for count in clipped]
-        log.passed(t0, a.potential, a.current, world.wire(a))
+        log.passed(t0, a.potential, a.current, world.shown_wire(a))
         t1 = t0 + taken * dt_ns
         c = world.moment(t1)
         if self._monitors.channels:
             counts, quality = self._with_monitors(counts[:taken], quality, a, c, log)
         blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
+        if plan.x.size:
+            touched = log.measured[log.finished : self._motion.hop + 1, hop_loop.GAP_MIN]
+            probe.felt(float(touched.min(initial=np.inf)), t0)
         self._sample += taken
-        probe.z, self._speed, self._filtered, log.finished = motion
+        probe.z, log.finished = self._motion.z, self._motion.hop
         probe.z_command = self._state.z_command
         world.now_ns = t1
         if not dwelling:
@@ -162,7 +195,7 @@ class TwinHopController:
         else:
             hop_over = t1 >= plan.until_ns or last_start <= self._sample
         if hop_over:
-            log.passed(t1, c.potential, c.current, world.wire(c))
+            log.passed(t1, c.potential, c.current, world.shown_wire(c))
         return hop_over
 
     def _surface(self, log: _HopLog, begin_ns: int, end_ns: int) -> tuple[NDArray[np.float64], float, float]:
@@ -176,10 +209,13 @@ class TwinHopController:
         if not plan.x.size:
             return plan.x, -coarse[0], -coarse[1]
         one = log.one_place
-        footprint = self._probe.footprint(plan.x[:1], plan.y[:1]) if one else self._probe.footprint(plan.x, plan.y)
+        many = slice(1) if one else slice(None)
+        footprint = self._probe.footprint(log.true_x[many], log.true_y[many])
         begin, end = world.surface_now(footprint, begin_ns), world.surface_now(footprint, end_ns)
         hop = 0 if one else log.finished
         surface = np.full(plan.x.size, begin[0]) if one else begin
+        if lurch := world.faults.lurch(begin_ns):
+            surface = surface + lurch
         return surface, -coarse[0], float(end[hop] - begin[hop]) - coarse[1]
 
     def _with_monitors(
@@ -207,10 +243,13 @@ class TwinHopController:
 class _HopLog:
     """The events of a plan, and what the cell did meanwhile at the ends of its slices."""
 
-    def __init__(self, plan: HopPlan, first_sample: int) -> None:
+    def __init__(
+        self, plan: HopPlan, first_sample: int, true_x: NDArray[np.float64], true_y: NDArray[np.float64]
+    ) -> None:
         n = plan.x.size
+        self.true_x, self.true_y = true_x, true_y
         self.plan = plan
-        self.one_place = bool(n and np.ptp(plan.x) == 0.0 == np.ptp(plan.y))
+        self.one_place = bool(n and np.ptp(true_x) == 0.0 == np.ptp(true_y))
         self.finished = 0
         self.moments = np.full((n, 5), -1, np.int64)
         if n:

@@ -1,9 +1,11 @@
-"""The twin's fast loop: scanner, pipette and amplifier, sample by sample, round the hop step that every rig uses."""
+"""The twin's hop loop, sample by sample, round the hop step that every rig uses: the definition.
+
+`hop_lanes.run_lanes` gives the same samples and the same records, in SIMD lanes; it is what runs.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,92 +19,31 @@ from opsicm.instruments.hop import (
     HopState,
     step,
 )
-from opsicm.physics.approach import relative_current
-from opsicm.physics.noise import gaussian_block
+from opsicm.physics.gaussian import gaussian_pairs
+from opsicm.twin.hop_sense import (
+    LANE,
+    Instrument,
+    Law,
+    Motion,
+    Slice,
+    current_counts,
+    height_counts,
+    lane_powers,
+    law_of,
+    resumed,
+    unfiltered,
+)
+from opsicm.twin.loop_curve import loop_relative_current
 
 CURRENT_NOISE: Final = 0
 HEIGHT_NOISE: Final = 1
-_CHANNELS_PER_SEGMENT: Final = 16
-_DRAWN: Final = 512  # noise numbers drawn at a time: enough for SIMD lanes, few enough to be lost at the end of a plan
-
-
-class Instrument(NamedTuple):
-    """Constants of the fast loop. Times as the fraction by which a first-order lag closes in one sample."""
-
-    scanner_gain: float  # 1 - exp(-dt/tau) of the scanner
-    filter_gain: float  # 1 - exp(-dt/tau) of the amplifier's low-pass
-    current_noise: float  # [A] of a sample before the filter
-    height_noise: float  # [m] of the height sensor
-    z_reach: float  # [m] where the scanner ends, above and below its zero
-    current_scale: float  # [A/count]
-    height_scale: float  # [m/count]
-    resonance: float = 0.0  # [rad/sample] undamped natural frequency times dt; 0: first order, by `scanner_gain`
-    damping: float = 0.7  # [1] of the critical one, of a scanner with a resonance
-
-
-class Motion(NamedTuple):
-    """What the loop carries from sample to sample besides the hop's own state."""
-
-    z: float  # [m] where the pipette truly is
-    speed: float  # [m/sample]; a scanner of first order has none
-    filtered: float  # [A]
-    hop: int  # hops finished in this plan
-
-
-class Slice(NamedTuple):
-    """A stretch of time over which the world is linear: values at its first sample and one sample past its last."""
-
-    bulk_from: float  # [A] pipette current far from the surface
-    bulk_to: float
-    swelling_from: float  # [m]
-    swelling_to: float
-    leak_from: float = 0.0  # [A] current that does not pass the tip: drift of the offset, capacitive current
-    leak_to: float = 0.0
-
-
-class Held(NamedTuple):
-    """How (z - command, speed) turn over one sample with the command held: a matrix."""
-
-    zz: float
-    zv: float
-    vz: float
-    vv: float
-
+PAIRS_PER_SEGMENT: Final = 8  # channels 16 n and 16 n + 1 of segment n: pair 8 n
+_DRAWN: Final = 32  # noise numbers drawn at a time
+_F = np.float32
 
 # Columns of the event log, one row per hop: sample indices and what the step measured.
 START, FALL, STOP, TOP, OUTCOME = 0, 1, 2, 3, 4
 I_REF, I_STOP, Z_STOP, Z_MIN, GAP_MIN = 0, 1, 2, 3, 4
-
-
-@compiled
-def _to_counts(value: float, per_unit: float) -> int:
-    # Half up, not half to even: floor is one instruction, Python's round is a function.
-    counts = math.floor(value * per_unit + 0.5)
-    return max(-32768, min(32767, counts))
-
-
-@compiled
-def held_command(instrument: Instrument) -> Held:
-    """The scanner's exact response over one sample to a command that is held, as a converter holds it.
-
-    First order: z - c shrinks by 1 - scanner_gain. With a resonance w [rad/sample] and damping D: the exponential of
-    [[0, 1], [-w², -2 D w]], below, at and above critical damping. Assumes that the load does not change w or D.
-    """
-    w, D = instrument.resonance, instrument.damping
-    if w <= 0.0:
-        return Held(1.0 - instrument.scanner_gain, 0.0, 0.0, 0.0)
-    decay = D * w
-    square = w * w * (1.0 - D * D)
-    if square > 0.0:
-        beat = math.sqrt(square)
-        even, odd = math.cos(beat), math.sin(beat) / beat
-    elif square < 0.0:
-        beat = math.sqrt(-square)
-        even, odd = math.cosh(beat), math.sinh(beat) / beat
-    else:
-        even, odd = 1.0, 1.0
-    even, odd = math.exp(-decay) * even, math.exp(-decay) * odd
-    return Held(even + decay * odd, odd, -w * w * odd, even - decay * odd)
 
 
 @compiled
@@ -122,6 +63,130 @@ def with_amplitude(settings: HopSettings, amplitude: float) -> HopSettings:
 
 
 @compiled
+def log_event(
+    event: int,
+    state: HopState,
+    hop: int,
+    sample: int,
+    moments: NDArray[np.int64],
+    measured: NDArray[np.float64],
+) -> None:
+    """Write what the step decided at `sample` into the event log of its hop."""
+    if event == FALL_BEGINS:
+        moments[hop, FALL] = sample
+        measured[hop, I_REF] = state.i_ref
+    elif event == STOP_DECIDED:
+        moments[hop, STOP] = sample
+        moments[hop, OUTCOME] = state.outcome
+        measured[hop, I_STOP] = state.i_stop
+        measured[hop, Z_STOP] = state.z_stop
+    elif event == TOP_REACHED:
+        moments[hop, TOP] = sample
+        measured[hop, Z_MIN] = state.z_min
+
+
+@compiled
+def walk(
+    state: HopState,
+    motion: Motion,
+    settings: HopSettings,
+    instrument: Instrument,
+    law: Law,
+    powers: NDArray[np.float64],
+    now: Slice,
+    count: int,
+    begin: int,
+    end: int,
+    first_sample: int,
+    segment: int,
+    seed: int,
+    last_start: int,
+    curve: NDArray[np.float32],
+    surface: NDArray[np.float64],
+    amplitude: NDArray[np.float64],
+    moments: NDArray[np.int64],
+    measured: NDArray[np.float64],
+    counts: NDArray[np.int16],
+) -> tuple[HopState, Motion, int, bool, int, int]:
+    """Samples `begin` to `end` of a slice of `count`, one by one: see `run_samples`; True when the plan has ended."""
+    hops = surface.shape[0]
+    z, speed, filtered, hop = motion.z, motion.speed, motion.filtered, motion.hop
+    z_part, speed_part, filtered_part = motion.z_part, motion.speed_part, motion.filtered_part
+    z_edge, speed_edge, filtered_edge = motion.z_edge, motion.speed_edge, motion.filtered_edge
+    held = law.held
+    with_command = counts.shape[1] > 2
+    current_clipped = height_clipped = 0
+    bulk_step, leak_step = (now.bulk_to - now.bulk_from) / count, (now.leak_to - now.leak_from) / count
+    swelling_step = (now.swelling_to - now.swelling_from) / count
+    current_draw, height_draw = np.empty(_DRAWN, np.float32), np.empty(_DRAWN, np.float32)
+    if hops > 0:
+        settings = with_amplitude(settings, amplitude[min(hop, hops - 1)])
+    over, k = False, begin
+    while k < end and not over:
+        sample = first_sample + k
+        drawn = (k - begin) % _DRAWN
+        if drawn == 0:
+            gaussian_pairs(seed, segment * PAIRS_PER_SEGMENT, sample, current_draw, height_draw)
+        lane = sample & (LANE - 1)
+        if lane == 0:
+            z_part, speed_part, filtered_part = 0.0, 0.0, 0.0
+            z_edge, speed_edge, filtered_edge = z, speed, filtered
+        command = max(-law.z_reach, min(law.z_reach, state.z_command))
+        if law.second_order:
+            z_part, speed_part = (
+                held.zz * z_part + (held.zv * speed_part + law.from_command * command),
+                held.vz * z_part + (held.vv * speed_part + law.speed_from_command * command),
+            )
+            z = z_part + (powers[0, lane + 1] * z_edge + powers[1, lane + 1] * speed_edge)
+            speed = speed_part + (powers[2, lane + 1] * z_edge + powers[3, lane + 1] * speed_edge)
+        else:
+            z_part = held.zz * z_part + law.from_command * command
+            z = z_part + powers[0, lane + 1] * z_edge
+        below = surface[min(hop, hops - 1)] if hops > 0 else -1.0
+        gap = z - ((below + now.swelling_from) + k * swelling_step)
+        relative = loop_relative_current(_F(gap), curve)
+        current = unfiltered(
+            now.bulk_from + k * bulk_step,
+            now.leak_from + k * leak_step,
+            relative,
+            current_draw[drawn],
+            law.current_noise,
+        )
+        filtered_part = law.keep * filtered_part + law.gain * current
+        filtered = filtered_part + powers[4, lane + 1] * filtered_edge
+        amperes = current_counts(filtered, law.per_ampere)
+        metres = height_counts(z, height_draw[drawn], law.per_metre, law.height_noise)
+        counts[k, 0] = amperes
+        counts[k, 1] = metres
+        if with_command:
+            counts[k, 2] = height_counts(command, _F(0.0), law.per_metre, _F(0.0))
+        current_clipped += abs(amperes) >= 32767
+        height_clipped += abs(metres) >= 32767
+        k += 1
+        if hops == 0:
+            continue
+        # The controller reads the converter, not the truth.
+        state, event = step(state, settings, amperes * instrument.current_scale, metres * instrument.height_scale)
+        measured[hop, GAP_MIN] = min(measured[hop, GAP_MIN], gap)
+        log_event(event, state, hop, sample, moments, measured)
+        if event == TOP_REACHED:
+            hop += 1
+            if hop == hops or sample >= last_start:
+                over = True
+            else:
+                moments[hop, START] = sample + 1
+                settings = with_amplitude(settings, amplitude[hop])
+    return (
+        state,
+        Motion(z, speed, filtered, hop, z_part, speed_part, filtered_part, z_edge, speed_edge, filtered_edge),
+        k,
+        over,
+        current_clipped,
+        height_clipped,
+    )
+
+
+@compiled
 def run_samples(
     state: HopState,
     motion: Motion,
@@ -133,7 +198,7 @@ def run_samples(
     segment: int,
     seed: int,
     last_start: int,
-    curve: NDArray[np.float64],
+    curve: NDArray[np.float32],
     surface: NDArray[np.float64],
     amplitude: NDArray[np.float64],
     moments: NDArray[np.int64],
@@ -151,68 +216,13 @@ def run_samples(
     world knows it, the record never does.
 
     One sample: the scanner follows its command exactly over the sample (`held_command`), the current is the
-    finite-element one at the true distance (`curve`, see `physics.tip_field`) and the leak, the amplifier's low-pass
+    finite-element one at the true distance (`curve`, see `loop_curve`) and the leak, the amplifier's low-pass
     and the noise follow, and the step sees the filtered current and the noisy height, as converted to counts.
     """
-    hops = surface.shape[0]
-    z, speed, filtered, hop = motion
-    held = held_command(instrument)
-    with_command = counts.shape[1] > 2
-    current_clipped = height_clipped = 0
-    taken = 0
-    current_draw, height_draw = np.empty(_DRAWN, np.float32), np.empty(_DRAWN, np.float32)
-    channel = segment * _CHANNELS_PER_SEGMENT
-    per_ampere, per_metre = 1.0 / instrument.current_scale, 1.0 / instrument.height_scale
-    if hops > 0:
-        settings = with_amplitude(settings, amplitude[min(hop, hops - 1)])
-    for k in range(count):
-        if k % _DRAWN == 0:
-            gaussian_block(seed, channel + CURRENT_NOISE, first_sample + k, current_draw)
-            gaussian_block(seed, channel + HEIGHT_NOISE, first_sample + k, height_draw)
-        w = k / count
-        bulk = now.bulk_from + w * (now.bulk_to - now.bulk_from)
-        swelling = now.swelling_from + w * (now.swelling_to - now.swelling_from)
-        below = surface[min(hop, hops - 1)] if hops > 0 else -1.0
-        reachable = max(-instrument.z_reach, min(instrument.z_reach, state.z_command))
-        behind = z - reachable
-        z, speed = reachable + held.zz * behind + held.zv * speed, held.vz * behind + held.vv * speed
-        gap = z - below - swelling
-        sample = first_sample + k
-        white = instrument.current_noise * current_draw[k % _DRAWN]
-        leak = now.leak_from + w * (now.leak_to - now.leak_from)
-        current = bulk * relative_current(gap, curve) + leak + white
-        filtered += instrument.filter_gain * (current - filtered)
-        sensed = z + instrument.height_noise * height_draw[k % _DRAWN]
-        current_counts = _to_counts(filtered, per_ampere)
-        height_counts = _to_counts(sensed, per_metre)
-        counts[k, 0] = current_counts
-        counts[k, 1] = height_counts
-        if with_command:
-            counts[k, 2] = _to_counts(reachable, per_metre)
-        current_clipped += abs(current_counts) >= 32767
-        height_clipped += abs(height_counts) >= 32767
-        taken = k + 1
-        if hops == 0:
-            continue
-        # The controller reads the converter, not the truth.
-        state, event = step(
-            state, settings, current_counts * instrument.current_scale, height_counts * instrument.height_scale
-        )
-        measured[hop, GAP_MIN] = min(measured[hop, GAP_MIN], gap)
-        if event == FALL_BEGINS:
-            moments[hop, FALL] = sample
-            measured[hop, I_REF] = state.i_ref
-        elif event == STOP_DECIDED:
-            moments[hop, STOP] = sample
-            moments[hop, OUTCOME] = state.outcome
-            measured[hop, I_STOP] = state.i_stop
-            measured[hop, Z_STOP] = state.z_stop
-        elif event == TOP_REACHED:
-            moments[hop, TOP] = sample
-            measured[hop, Z_MIN] = state.z_min
-            hop += 1
-            if hop == hops or sample >= last_start:
-                break
-            moments[hop, START] = sample + 1
-            settings = with_amplitude(settings, amplitude[hop])
-    return state, Motion(z, speed, filtered, hop), taken, current_clipped, height_clipped
+    law = law_of(instrument)
+    powers = lane_powers(law)
+    state, motion, taken, _, current_clipped, height_clipped = walk(
+        state, resumed(motion, powers, first_sample), settings, instrument, law, powers, now, count, 0, count,
+        first_sample, segment, seed, last_start, curve, surface, amplitude, moments, measured, counts,
+    )  # fmt: skip
+    return state, motion, taken, current_clipped, height_clipped

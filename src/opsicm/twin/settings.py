@@ -11,11 +11,18 @@ from opsicm.protocol.rig_file import LoadedRig
 from opsicm.units import factor, suffix_of, to_si
 
 DEFAULTS: Final[dict[str, dict[str, float]]] = {
-    "roles.amplifier.settings": {"range_nA": 10.0, "filter_kHz": 5.0, "output_V": 10.0},
-    "roles.potentiostat.settings": {
-        "initial_V": 1.2, "current_range_mA": 100.0, "potential_range_V": 5.0,
+    "roles.amplifier.settings": {
+        "range_nA": 10.0, "filter_kHz": 5.0, "output_V": 10.0, "command_step_uV": 0.0, "headstage_MOhm": 0.0,
+        "offset_pA": 0.0, "stray_pF": 0.0,
     },
-    "roles.scanner.settings": {"z_range_um": 20.0, "xy_range_um": 80.0, "lag_us": 200.0},
+    "roles.potentiostat.settings": {
+        "initial_V": 1.2, "current_range_mA": 100.0, "potential_range_V": 5.0, "potential_noise_uV": 0.0,
+        "current_noise_nA": 0.0, "potential_step_uV": 0.0, "current_step_nA": 0.0, "latency_ms": 0.0,
+    },
+    "roles.scanner.settings": {
+        "z_range_um": 20.0, "xy_range_um": 80.0, "lag_us": 200.0, "resonance_kHz": 0.0, "damping": 0.7,
+        "hysteresis_pct": 0.0, "creep_pct": 0.0, "drift_x_nm_min": 0.0, "drift_y_nm_min": 0.0, "drift_z_nm_min": 0.0,
+    },
     "roles.coarse_stage.settings": {"speed_mm_s": 0.5, "backlash_um": 0.0, "step_um": 0.0},
     "roles.hop_controller.settings": {
         "settle_ms": 4.0, "reference_ms": 4.0, "withdraw_nm_per_ms": 400.0, "start_height_um": 3.0,
@@ -48,6 +55,22 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "initial_V": (-1.0, 5.0),
     "detach_below_V": (-1.0, 5.0),
     "share_spread": (0.0, 2.0),
+    "command_step_uV": (0.0, 1e5),
+    "headstage_MOhm": (0.0, 1e6),
+    "offset_pA": (-1e4, 1e4),
+    "stray_pF": (0.0, 100.0),
+    "potential_noise_uV": (0.0, 1e5),
+    "current_noise_nA": (0.0, 1e6),
+    "potential_step_uV": (0.0, 1e5),
+    "current_step_nA": (0.0, 1e6),
+    "latency_ms": (0.0, 1000.0),
+    "resonance_kHz": (0.0, 40.0),
+    "damping": (0.01, 10.0),
+    "hysteresis_pct": (0.0, 30.0),
+    "creep_pct": (0.0, 10.0),
+    "drift_x_nm_min": (-1000.0, 1000.0),
+    "drift_y_nm_min": (-1000.0, 1000.0),
+    "drift_z_nm_min": (-1000.0, 1000.0),
     "pixels": (16.0, 2048.0),
     "speed_mm_s": (1e-4, 20.0),
     "backlash_um": (0.0, 100.0),

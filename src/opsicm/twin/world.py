@@ -19,6 +19,7 @@ from opsicm.instruments.cell_control import CellControl, CellReading, ConstantCu
 from opsicm.physics.cell import Cell
 from opsicm.physics.ion_current import conductance_from_table
 from opsicm.twin.circuit import COMMON, nodes
+from opsicm.twin.faults import Faults
 from opsicm.twin.specimen import Footprint, Specimen
 from opsicm.twin.travel import Travel
 
@@ -26,6 +27,8 @@ _LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
 _LARGEST_STEP: Final = 1e-3  # [V]
 _AFTER_A_CHANGE: Final = 1e-3  # [s] a control that has just changed is resolved this finely once
 _LONGEST_WAY: Final = 25e-6  # [m] that the coarse stage may travel in a step: the bath's layers are some 100 µm thick
+_OLDEST_NS: Final = 3_000_000_000  # of an answer: a setting and a fault may add up to 2 s
+_KEPT: Final = 256
 _SETPOINT_WORD: Final = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
 
 
@@ -34,11 +37,12 @@ class _Seen:
     """The cell at one instant, wherever the pipette is."""
 
     t_ns: int
-    potential: float  # [V] specimen against the reference, actual
+    potential: float  # [V] specimen against the reference, as the potentiostat reads it
     current: float  # [A] negative lithiates
     charge: float  # [C] since the start
     set_point: float  # [V] NaN unless a potential is controlled
     expansion: float  # [m] rise of the mean surface since stoichiometry 0
+    reference_error: float  # [V] by which `potential` is too high
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,11 @@ class _Way:
 
 
 class World:
-    """Cell, pipette, specimen and time. `geometric_resistance` [1/m] is R·kappa of the pipette far from anything."""
+    """Cell, pipette, specimen and time.
+
+    `geometric_resistance` [1/m] is R·kappa of the pipette far from anything, `drift` [m/s] by which everything that
+    holds the pipette creeps up.
+    """
 
     def __init__(
         self,
@@ -97,6 +105,8 @@ class World:
         geometric_resistance: float,
         coarse: Travel,
         grounding: str = COMMON,
+        faults: Faults | None = None,
+        drift: float = 0.0,
     ) -> None:
         self.cell = cell
         self.salt = salt
@@ -104,18 +114,24 @@ class World:
         self.geometric_resistance = geometric_resistance
         self.coarse = coarse
         self.grounding = grounding
+        self.faults = faults or Faults()
+        self.drift = drift
+        self._reference_error = self.faults.reference_error(0)
         self.x = 0.0
         self.y = 0.0
         self.now_ns = 0
         self.control: CellControl = OpenCircuit()
+        self._skew = 0.0  # by which the present control runs fast
         self.cut_off = False
         self._waiting: tuple[CellControl, int] | None = None
         self._command = (0.0, 0.0, 0)
+        self._commanded_step = (0.0, 0)  # [V] and [ns] of the command's last jump
+        self._past: list[tuple[_Seen, str, bool]] = []  # what the potentiostat has shown at the ends of steps
         cell.set_open_circuit()
         self._before = self._after = self._seen(0)
         self._rise = (specimen.advance(1e-9, cell),) * 2  # [m] of every patch at both ends of the step
         self._known: tuple[int, dict[float, tuple[float, float]]] = (-1, {})
-        conductance, offset = self._pipette_at(self.coarse_z(0))
+        conductance, offset = self._pipette_at(self.coarse.carriage(0))
         self._way = _Way((0,), (conductance,), (offset,))
 
     # -- what devices ask -------------------------------------------------------------------------------------------
@@ -135,14 +151,30 @@ class World:
 
     def set_command(self, volts: float, slope: float) -> None:
         """Command `volts` [V] now, ramping by `slope` [V/s]."""
+        self._commanded_step = (volts - self.command(self.now_ns), self.now_ns)
         self._command = (volts, slope, self.now_ns)
 
+    @property
+    def command_slope(self) -> float:
+        """[V/s] of the command."""
+        return self._command[1]
+
+    @property
+    def last_jump(self) -> tuple[float, int]:
+        """(height [V], instant [ns]) of the command's last jump."""
+        return self._commanded_step
+
     def bulk_current(self, moment: CellMoment) -> float:
-        """Pipette current [A] far from the surface at that moment, with the command of that moment."""
+        """Current [A] of a sound pipette far from the surface at that moment, with the command of that moment."""
         return moment.conductance * (self.wire(moment) - moment.offset)
 
     def wire(self, moment: CellMoment) -> float:
-        """The wire in the pipette against the reference [V] at that moment, with the command of that moment."""
+        """The wire in the pipette against lithium at the reference [V], truly, with the command of that moment."""
+        true = moment.potential - moment.reference_error
+        return nodes(true, self.command(moment.t_ns), self.grounding).wire_against_reference
+
+    def shown_wire(self, moment: CellMoment) -> float:
+        """The same as far as the instruments can tell."""
         return nodes(moment.potential, self.command(moment.t_ns), self.grounding).wire_against_reference
 
     def surface_height(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,8 +188,8 @@ class World:
         return footprint.height(self._rise[0] + w * (self._rise[1] - self._rise[0]))
 
     def coarse_z(self, t_ns: int) -> float:
-        """True height [m] of the scanner's zero at `t_ns`: what the coarse stage makes of its motor's position."""
-        return self.coarse.carriage(t_ns)
+        """True height [m] of the scanner's zero at `t_ns`: the carriage of the coarse stage, and thermal drift."""
+        return self.coarse.carriage(t_ns) + self.drift * t_ns * 1e-9
 
     def move_coarse(self, target: float, speed: float | None) -> int:
         """Begin to drive the coarse stage to `target` [m]; returns when it will be there [ns]."""
@@ -167,7 +199,7 @@ class World:
         # The cell's step under way is kept, and only its end is still known at other heights: what was seen at the
         # height that the pipette leaves fades out until then.
         times = self._stops(now, end)
-        there = [self._pipette_at(self.coarse_z(t)) for t in times]
+        there = [self._pipette_at(self.coarse.carriage(t)) for t in times]
         fade = [(end - t) / (end - now) if end > now else 0.0 for t in times]
         miss = left[0] - there[0][0], left[1] - there[0][1]
         self._way = _Way(
@@ -182,12 +214,26 @@ class World:
         # The step under way cannot be taken back: a control that comes too late for it begins at its end.
         self._waiting = (control, max(at_ns, self._after.t_ns))
 
-    def reading(self) -> CellReading:
-        """What a perfect potentiostat shows now."""
-        now = self.moment(self.now_ns)
+    def reading(self, age: float = 0.0) -> CellReading:
+        """What a perfect potentiostat shows now, or showed `age` [s] ago."""
+        t_ns = max(0, self.now_ns - round(age * 1e9))
+        seen, word, cut_off = self._shown(t_ns)
+        set_point = None if math.isnan(seen.set_point) else seen.set_point
+        stamp = self.faults.stamp(seen.t_ns)
+        return CellReading(stamp, seen.potential, seen.current, seen.charge, set_point, word, cut_off)
+
+    def _shown(self, t_ns: int) -> tuple[_Seen, str, bool]:
         word = "open_circuit" if self.cut_off else _SETPOINT_WORD[type(self.control)]
-        set_point = None if math.isnan(now.set_point) else now.set_point
-        return CellReading(now.t_ns, now.potential, now.current, now.charge, set_point, word, self.cut_off)
+        if t_ns >= self._before.t_ns:
+            return self.moment(t_ns), word, self.cut_off
+        later: _Seen = self._before
+        for seen, was, cut in reversed(self._past):
+            if seen.t_ns <= t_ns:
+                w = (t_ns - seen.t_ns) / (later.t_ns - seen.t_ns)
+                mix = [getattr(seen, f) + w * (getattr(later, f) - getattr(seen, f)) for f in _MIXED]
+                return _Seen(t_ns, *mix), was, cut
+            later = seen
+        return later, word, self.cut_off
 
     def open_now(self) -> None:
         """Open circuit at once, whatever waits: the safe state of a cell."""
@@ -202,10 +248,10 @@ class World:
         self.now_ns = t_ns
 
     def step_end(self) -> int:
-        """Until when [ns] everything goes straight on from the present moment; takes the next step if none holds it."""
+        """Until when [ns] all goes straight on from the present moment; takes the next step if none holds it."""
         if self._after.t_ns <= self.now_ns:
             self.take_step()
-        return self._way.after(self.now_ns)
+        return min(self._way.after(self.now_ns), self.faults.next_edge(self.now_ns))
 
     def take_step(self) -> None:
         """One cell step from where the last one ended, never past a waiting control."""
@@ -218,8 +264,13 @@ class World:
         end = begin + round(length * 1e9)
         if self._waiting is not None:
             end = min(end, max(self._waiting[1], begin + 1))
+        if (error := self.faults.reference_error(begin)) != self._reference_error:
+            self._reference_moved(error)
+        if self.faults.reference_error(end - 1) != error:
+            end = min(end, self.faults.next_edge(begin))
         times = self._stops(begin, end)
-        heights = [self.coarse_z(t) for t in times]
+        heights = [self.coarse.carriage(t) for t in times]
+        self._remember()
         self._before = self._seen(begin)
         first = self._pipette_over(heights)
         self.cell.advance((end - begin) * 1e-9)
@@ -243,6 +294,21 @@ class World:
             stops.append(end)
         return tuple(stops)
 
+    def _reference_moved(self, error: float) -> None:
+        """The reference's contact has jumped: a potentiostat that controls a potential holds the wrong one now."""
+        program = self.cell.set_point + self._reference_error
+        self._reference_error = error
+        if isinstance(self.control, PotentialRamp):
+            slope = self.control.slope * (1.0 + self._skew)
+            self.cell.set_potential(program - error, slope, self.control.ir_compensation)
+
+    def _remember(self) -> None:
+        """Keep what was shown for as long as a late answer may ask for it."""
+        word = "open_circuit" if self.cut_off else _SETPOINT_WORD[type(self.control)]
+        self._past.append((self._before, word, self.cut_off))
+        if len(self._past) > 2 * _KEPT and self._past[_KEPT][0].t_ns < self._after.t_ns - _OLDEST_NS:
+            del self._past[:_KEPT]
+
     def _step_length(self) -> float:
         slope = abs(self.control.slope) if isinstance(self.control, PotentialRamp) else 0.0
         return _LONGEST_STEP if slope * _LONGEST_STEP <= _LARGEST_STEP else _LARGEST_STEP / slope
@@ -252,7 +318,9 @@ class World:
         self.control, self._waiting = self._waiting[0], None
         self.cut_off = False
         if isinstance(self.control, PotentialRamp):
-            self.cell.set_potential(self.control.start, self.control.slope, self.control.ir_compensation)
+            self._skew = self.faults.skew(self._after.t_ns)
+            start, slope = self.control.start - self._reference_error, self.control.slope * (1.0 + self._skew)
+            self.cell.set_potential(start, slope, self.control.ir_compensation)
         elif isinstance(self.control, ConstantCurrent):
             self.cell.set_current(self.control.current)
         else:
@@ -270,8 +338,9 @@ class World:
 
     def _seen(self, t_ns: int) -> _Seen:
         cell = self.cell
-        set_point = cell.set_point if isinstance(self.control, PotentialRamp) else math.nan
-        return _Seen(t_ns, cell.potential, cell.current, cell.charge, set_point, cell.expansion)
+        error = self._reference_error
+        set_point = cell.set_point + error if isinstance(self.control, PotentialRamp) else math.nan
+        return _Seen(t_ns, cell.potential + error, cell.current, cell.charge, set_point, cell.expansion, error)
 
     def _pipette_over(self, heights: list[float]) -> list[tuple[float, float]]:
         """(conductance, opposing potential) at each height now; what is known of this instant is not asked again."""
@@ -295,4 +364,4 @@ class World:
         return conductance, float(cell.ohmic_drop(z)) + junction
 
 
-_MIXED = ("potential", "current", "charge", "set_point", "expansion")
+_MIXED = ("potential", "current", "charge", "set_point", "expansion", "reference_error")

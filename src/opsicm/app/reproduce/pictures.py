@@ -10,13 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.calibration import calibrate
 from opsicm.analysis.image_series import levelled_series
 from opsicm.analysis.kymograph import kymograph
-from opsicm.analysis.levelling import plane
 from opsicm.analysis.profiles import profile_at
-from opsicm.analysis.step_height import find_terraces, fit_terraces, step_aware_plane
-from opsicm.app.reproduce.declared import AS_DECLARED, SWITCHED_OFF
+from opsicm.app.reproduce.declared import AS_DECLARED, KAPPA_PROPORTIONAL, SWITCHED_OFF
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings import images as image_readings
 from opsicm.app.reproduce.readings import pipettes as pipette_readings
@@ -83,18 +80,14 @@ def _e1(runs: Runs) -> Named:
     first = chosen[0].run.parameters["pipette"]["radius_m"]
     mine = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
     curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in mine]
-    salt = np.array([1e3 * float(run.value("salt_M")) for run in chosen])
-    current = np.array([pipette_readings.current_at(run, 0.7) for run in chosen])
-    radii = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
-    number = np.unique(radii, return_inverse=True)[1].astype(np.int64)
-    try:
-        current = current / calibrate(salt, current, pipette=number).factors[number]
-        line = calibrate(salt, current)
-    except OutsideDomain:
-        return
-    c = np.linspace(salt.min(), salt.max(), 60)
-    fit = (f"line, R² {line.r_squared:.3f}", c, line.at(c), line.band(c))
-    yield "figure_2", calibration.view(curves, salt, current, [fit], 0.7)
+    points, lines = [], []
+    for variant, name in ((AS_DECLARED, "κ with a maximum"), (KAPPA_PROPORTIONAL, "κ ∝ c")):
+        if runs.of(variant):
+            line = pipette_readings.line_of(runs.of(variant))
+            c = np.linspace(line.c.min(), line.c.max(), 60)
+            points.append((name, line.c, line.current))
+            lines.append((f"line, R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
+    yield "figure_2", calibration.view(curves, points, lines, pipette_readings.AT)
 
 
 def _e2(runs: Runs) -> Named:
@@ -150,15 +143,12 @@ def _e8(runs: Runs) -> Named:
         return
     frame = frames[-1]
     try:
-        fit = fit_terraces(frame.values, find_terraces(frame.values))
-        image = step_aware_plane(frame.values).heights
+        edge = image_readings.edge_of(frame)
     except OutsideDomain:
-        image, levels = frame.values - plane(frame.values).surface, (0.0, 0.0)
-    else:
-        levels = (0.0, fit.height)
+        return
     x = frame["x"].values - frame["x"].values[0]
     size = float(x[-1]), float(np.ptp(frame["y"].values))
-    yield "figure_s6", image_series.step_view(image, size, x, np.nanmean(image, axis=0), levels)
+    yield "figure_s6", image_series.step_view(edge.levelled, size, x, edge.profile, edge.levels)
 
 
 def _e9(runs: Runs) -> Named:

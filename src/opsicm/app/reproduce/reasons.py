@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+_RQ: Final = (
+    "The twin was told 1.3 µm for its whole square of 20 µm; along single rows, each about its own mean, less is "
+    "left. The paper does not say how its images were levelled, nor whether its Rq is of rows or of the area. The "
+    "same plates stand for E6 and E7, whereas the paper's images are of two places."
+)
+
 REASONS: Final[dict[str, str]] = {
     "E1.linearity": (
         "The default conductivity has its maximum near 1 M, where the current hardly knows the salt: with it the "
@@ -21,6 +27,19 @@ REASONS: Final[dict[str, str]] = {
     ),
     "E4.slope_delithiation": "As E4.slope_lithiation; delithiation does not convect, so that diffusion goes on longer.",
     "E4.constancy": "As E4.slope_lithiation: what drifts follows the square root of time, and then convection ends it.",
+    "E6.Rq_first": _RQ,
+    "E6.Rq_0.5": _RQ,
+    "E6.Rq_0.3": _RQ,
+    "E6.Rq_0.1": _RQ,
+    "E6.Rq_back_0.2": _RQ,
+    "E6.Rq_back_0.4": _RQ,
+    "E7.Rq_before": _RQ,
+    "E7.Rq_charged": _RQ,
+    "E7.Rq_after": _RQ,
+    "E6.event": (
+        "The twin's plate comes off below the potential it was told, so that the first image without it is the next "
+        "lower one of the ladder."
+    ),
     "E9.stage_1": (
         "How far the second half goes depends on how far the electrode is lithiated when the sweep turns round. The "
         "paper's total fits an electrode that stops near two thirds. A fully compensated thin electrode (short form) "

@@ -13,13 +13,19 @@ from opsicm.record.formats.cell_record import CellFile, CellRecord, cell_columns
 from opsicm.record.formats.text import bad
 
 MAGIC: Final = b"ARROW1"
+NEEDED: Final = "reading it needs pyarrow, which is not installed"
+REMEDY: Final = "pip install opsicm[formats], or export it as .csv"
+
+
+def readable() -> bool:
+    """Whether pyarrow is installed."""
+    return find_spec("pyarrow") is not None
 
 
 def read_feather(data: bytes, path: Path) -> CellFile:
     """t, E and I of a Feather table; `BadInput` without pyarrow, for a damaged file, or where one is missing."""
-    if find_spec("pyarrow") is None:
-        limit = "reading it needs pyarrow, which is not installed"
-        raise bad(path, "content", "a Feather table", limit, "pip install opsicm[formats], or export it as .csv")
+    if not readable():
+        raise bad(path, "content", "a Feather table", NEEDED, REMEDY)
     import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore] # noqa: PLC0415
     from pyarrow import feather  # type: ignore[import-untyped,import-not-found,unused-ignore] # noqa: PLC0415
 

@@ -99,6 +99,9 @@ def parse_text(text: Text, path: Path, columns: str | None) -> Content:
 
 def identify(path: Path, columns: str | None = None) -> Identification:
     """What is in a file; `BadInput` naming what is wrong for an empty, cut, binary or unknown one."""
+    if not feather.readable() and read_bytes(path, LARGEST_TEXT).startswith(feather.MAGIC):
+        look = Finding(f"{feather.NEEDED}: {feather.REMEDY}", ok=False)
+        return Identification("Feather", "a Feather (Arrow) table, not looked into", (), (), (look,))
     try:
         content = read(path, columns)
     except BadInput:

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 
 from opsicm.analysis.image_results import image_results
 from opsicm.analysis.image_series import height_change, irreversible_change, levelled_series
+from opsicm.analysis.levelling import pixel_grid, plane
 from opsicm.analysis.result import Result
-from opsicm.analysis.step_height import find_terraces, fit_terraces
+from opsicm.analysis.step_height import fit_terraces
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings.reading import F64, as_row, missing, reading
 from opsicm.errors import OutsideDomain
 from opsicm.facts.hop import Outcome
 
+_CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim: what is left of it there is below a tenth
 _NOISE = 1e-9  # [m] of one height, where a run has no repeat to tell
 
 
 def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
-    """The images of a run in order of time, heights [m], NaN where no contact was; and the potential of each [V]."""
+    """The images of a run in order of time, heights [m], NaN where no contact was; and the potential of each [V].
+
+    Heights are the scanner's plus the coarse stage's, which stands still within a segment and moves between two.
+    """
     hops = run.run.hops
     good = hops["outcome"].values == Outcome.CONTACT
     steps, segments = hops["step"].values, hops["segment"].values
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
-    height = hops["z_stop"].values
+    slow_t, coarse = run.run.slow["t_ns"].values, run.run.slow["coarse_z"].values
+    height = hops["z_stop"].values.copy()
     frames, potentials = [], []
     for segment in np.unique(segments):
         rows = np.flatnonzero(segments == segment)
         if np.unique(line[rows]).size < 3:
             continue
+        t_ns = hops["t_ns"].values[rows]
+        # The median, because the stage may still travel when the first row of a segment is read.
+        during = (slow_t >= t_ns[0]) & (slow_t <= t_ns[-1])
+        height[rows] += np.median(coarse[during] if during.any() else coarse[np.argmin(np.abs(slow_t - t_ns[-1]))])
         nx = int(pixel[rows].max()) + 1
         ny = _rows_per_pass(line[rows], hops["y"].values[rows])
         for k in np.unique(line[rows] // ny):
@@ -137,18 +149,50 @@ def charged_and_discharged(runs: Runs) -> list[Result]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A swollen edge that runs along y: `rise` [m] with `u`, the `levelled` image [m], its `profile` [m] over columns,
+    and the `levels` [m] of the terraces either side.
+    """
+
+    rise: float
+    u: float
+    levelled: F64
+    profile: F64
+    levels: tuple[float, float]
+
+
+def edge_of(frame: xr.DataArray) -> Edge:
+    """The rim of a step: how far it stands above the mean of its two terraces, averaged along it.
+
+    One tilt and one offset a terrace are fitted to the columns clear of the rim; the rim is the largest column of the
+    mean over the rows. u from the scatter over the rows there. Fails (`OutsideDomain`) where a terrace is not in view.
+    """
+    z, x = frame.values, frame["x"].values
+    flat = z - plane(z).surface
+    k = int(np.nanargmax(np.nanmean(flat, axis=0)))
+    labels = np.full(z.shape, -1, dtype=np.int64)
+    labels[:, x < x[k] - _CLEAR[0]] = 0
+    labels[:, x > x[k] + _CLEAR[1]] = 1
+    fit = fit_terraces(z, labels)
+    rows, columns = pixel_grid(z.shape)
+    level = z - fit.tilt[0] * rows - fit.tilt[1] * columns
+    level = level - np.nanmean(level[labels == 0])
+    middle = 0.5 * fit.height
+    u = float(np.nanstd(level[:, k], ddof=1)) / z.shape[0] ** 0.5
+    profile = np.nanmean(level, axis=0)
+    return Edge(float(profile[k]) - middle, float(np.hypot(u, 0.5 * fit.u_height)), level, profile, (0.0, fit.height))
+
+
 def step_edge(runs: Runs) -> list[Result]:
-    """E8: the step edge, one tilt and one offset a terrace."""
+    """E8: the step edge, averaged along it."""
     frames, _ = frames_of(runs.of()[0])
     if not frames:
         return [missing("E8.step", "no image in the run")]
-    return [_step(frames[-1])]
-
-
-def _step(frame: xr.DataArray) -> Result:
     try:
-        found = fit_terraces(frame.values, find_terraces(frame.values))
+        found = edge_of(frames[-1])
     except OutsideDomain as error:
-        return missing("E8.step", str(error))
-    method = "two terraces with one tilt, fitted together (ISO 5436-1 for an area); u: residual over independent pixels"
-    return reading("E8.step", found.height, found.u_height, "m", method)
+        return [missing("E8.step", str(error))]
+    rows = frames[-1].sizes["y"]
+    method = f"largest column of the mean over {rows} rows above the mean of both terraces, which share one tilt"
+    return [reading("E8.step", found.rise, found.u, "m", f"{method}; u: scatter over the rows")]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from opsicm.analysis.calibration import calibrate
+from opsicm.analysis.calibration import Calibration, calibrate
 from opsicm.analysis.result import Result
 from opsicm.app.reproduce.declared import AS_DECLARED, KAPPA_PROPORTIONAL
 from opsicm.app.reproduce.open_runs import Analysed, Runs
@@ -14,9 +15,22 @@ from opsicm.app.reproduce.readings.reading import F64, missing, reading
 from opsicm.errors import OutsideDomain
 
 _SALT = "salt_M"
-_AT = 0.7  # [V] where the paper reads the current
+AT = 0.7  # [V] where the paper reads the current
 _NEAR = 0.05  # [V]
 _SWEPT = 0.1  # [V] range of a bias that is swept
+
+
+def line_of(chosen: Sequence[Analysed]) -> Calibration:
+    """The line through the currents at `AT` of several pipettes, each over its own factor.
+
+    R² of currents that still differ by their pipettes would be that of the sizes. Fails (`OutsideDomain`) with too few
+    concentrations.
+    """
+    c = np.array([1e3 * float(run.value(_SALT)) for run in chosen])
+    current = np.array([current_at(run, AT) for run in chosen])
+    radii = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
+    pipette = np.unique(radii, return_inverse=True)[1].astype(np.int64)
+    return calibrate(c, current / calibrate(c, current, pipette=pipette).factors[pipette])
 
 
 def calibration(runs: Runs) -> list[Result]:
@@ -24,21 +38,16 @@ def calibration(runs: Runs) -> list[Result]:
     rows: list[Result] = []
     for variant, suffix in ((AS_DECLARED, ""), (KAPPA_PROPORTIONAL, "_proportional")):
         chosen = [run for run in runs.of(variant) if float(np.ptp(curve(run)[0])) > _SWEPT]
-        c = np.array([1e3 * float(run.value(_SALT)) for run in chosen])
-        current = np.array([current_at(run, _AT) for run in chosen])
-        radii = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
-        pipette = np.unique(radii, return_inverse=True)[1].astype(np.int64)
         names = (f"E1.linearity{suffix}", f"E1.slope{suffix}")
         try:
-            # R² of currents that still differ by their pipettes would be that of the sizes.
-            line = calibrate(c, current / calibrate(c, current, pipette=pipette).factors[pipette])
+            line = line_of(chosen)
         except OutsideDomain as error:
             rows += [missing(name, str(error)) for name in names]
             continue
-        count = int(pipette.max()) + 1
-        how = f"line through {c.size} currents at +{_AT:g} V, {count} pipettes, each over its own factor"
+        count = len({run.run.parameters["pipette"]["radius_m"] for run in chosen})
+        how = f"line through {line.c.size} currents at +{AT:g} V, {count} pipettes, each over its own factor"
         rows.append(reading(names[0], line.r_squared, None, "1", f"R² of the {how}"))
-        low, high = float(c.min()), float(c.max())
+        low, high = float(line.c.min()), float(line.c.max())
         mean = float(line.at(np.array(0.5 * (low + high))))
         slope = float(line.slope(np.array(low)))
         u = float(line.covariance[1, 1] ** 0.5) * (high - low) / abs(mean)

@@ -1,0 +1,92 @@
+"""F13: 24 h of experiment and a million hops, accelerated. Holds when memory grows by less than 50 MB, descriptors
+stay, and facts, rows and hops come in order."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faults.outcome import Outcome
+from faults.steered import Kept, steered
+from opsicm.facts.fact import Fact
+from opsicm.facts.samples import SampleBlock
+from opsicm.protocol.experiment_file import experiment_from_text
+from opsicm.record.recorder import Reading
+
+_GROWTH = 50e6  # [bytes]
+_EXPERIMENT = """\
+opsicm: 1
+title: long
+rig: twin/graphite
+pipette: {{bias_V: 0.7}}
+specimen: {{loading_mg_cm2: 0.1}}
+cell:
+  - repeat: {{times: {rounds}, steps: [{{hold: {{potential_V: 0.3, for_s: 20}}}}, {{rest: {{for_s: 10}}}}]}}
+probe:
+  - hop: {{at_um: [0, 0], amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2.0}}
+envelope: {{cell_V: [-0.5, 2.0]}}
+"""
+
+
+class Counted(Kept):
+    """Keeps nothing but whether everything came in order, and what the process holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hop_count = self.fact_count = 0
+        self.wrong = 0
+        self._t_ns = -1
+        self._sample = (0, 0)
+        self.memory: list[float] = []
+        self.descriptors: list[int] = []
+
+    def block(self, block: SampleBlock) -> None:
+        here = (block.segment, block.first_sample)
+        self.wrong += here[0] == self._sample[0] and here != self._sample
+        self._sample = (block.segment, block.first_sample + block.counts.shape[0])
+
+    def hops(self, step: str, records: NDArray[Any]) -> None:
+        del step
+        self.wrong += not np.array_equal(records["hop"], self.hop_count + np.arange(records.size))
+        self.hop_count += records.size
+
+    def reading(self, reading: Reading) -> None:
+        self.wrong += reading.t_ns < self._t_ns
+        self._t_ns = reading.t_ns
+
+    def fact(self, fact: Fact) -> None:
+        self.wrong += fact.seq != self.fact_count
+        self.fact_count += 1
+        if fact.kind == "step_started" and fact.track == "cell":
+            self.memory.append(resident())
+            self.descriptors.append(len(list(Path("/proc/self/fd").iterdir())))
+
+
+def resident() -> float:
+    """[bytes] of this process that are in memory now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return float(pages * resource.getpagesize())
+
+
+def run(draw: random.Random, short: bool) -> list[Outcome]:
+    """3 minutes of experiment in short; in full 24 h of it."""
+    del draw
+    rounds = 6 if short else 24 * 120
+    kept = Counted()
+    steered(experiment_from_text(_EXPERIMENT.format(rounds=rounds)), kept=kept)
+    settled = len(kept.memory) // 4  # what is loaded and compiled once
+    grown = max(kept.memory[settled:]) - kept.memory[settled]
+    descriptors = len(set(kept.descriptors[settled:]))
+    seen = (
+        f"{rounds * 30 / 3600:.3g} h, {kept.hop_count} hops, {kept.fact_count} facts, memory grew by "
+        f"{grown * 1e-6:.1f} MB, {descriptors} number of descriptors, {kept.wrong} out of order"
+    )
+    enough = short or kept.hop_count >= 1e6
+    held = grown < _GROWTH and descriptors == 1 and not kept.wrong and enough
+    return [Outcome("F13", f"a long run (process {os.getpid()})", kept.hop_count, seen, held)]

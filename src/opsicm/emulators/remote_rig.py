@@ -1,0 +1,169 @@
+"""The roles of a world in another process, called over its socket."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from opsicm.emulators import plain
+from opsicm.emulators.safe_world import CALLS, SAFE, short
+from opsicm.errors import BadInput, LimitCrossed, Problem
+from opsicm.facts.channel import Channel
+from opsicm.instruments.cell_control import CellControl, CellReading
+from opsicm.instruments.hop import HopTiming
+from opsicm.instruments.rig import Rig
+from opsicm.instruments.roles import HopPlan, PlanOutcome
+
+_LOOK: Final = 0.02  # [s] between two looks at whether a plan is to be ended
+_PATIENCE: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile
+_SAFE_ORDER: Final = ("hop_controller", "scanner", "potentiostat", "amplifier")
+
+
+class _Line:
+    def __init__(self, folder: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with short(folder) as path:
+                self._socket.connect(f"{path}/{CALLS}")
+        except OSError as error:
+            limit = f"no world answers there ({error.strerror})"
+            raise BadInput(Problem("--world", str(folder), limit, "start one, and name its folder")) from error
+        self._heard = bytearray()
+
+    def call(self, role: str, name: str, *arguments: Any, stop: Callable[[], bool] | None = None) -> Any:
+        self._socket.sendall(plain.line((role, name, arguments)))
+        interrupted, waited = False, 0.0
+        while (end := self._heard.find(b"\n")) < 0:
+            ready, _, _ = select.select([self._socket], [], [], _LOOK)
+            if ready:
+                data = self._socket.recv(1 << 20)
+                if not data:
+                    raise LimitCrossed(Problem("rig", "gone", "the world's process has ended", "look at it"))
+                self._heard += data
+                continue
+            waited += _LOOK
+            if waited > _PATIENCE:
+                raise LimitCrossed(Problem(f"{role}.{name}", "unanswered", f"{_PATIENCE:g} s", "look at the rig"))
+            if stop is not None and not interrupted and stop():
+                interrupted = True
+                self._socket.sendall(plain.line(("interrupt", "", ())))
+        what, answer = plain.value(bytes(self._heard[:end]))
+        del self._heard[: end + 1]
+        if interrupted:
+            self.call_back()
+        if what == "error":
+            raise LimitCrossed(Problem(f"{role}.{name}", "refused", "; ".join(answer), "look at the rig"))
+        return answer
+
+    def call_back(self) -> None:
+        """The answer to an interrupt."""
+        while (end := self._heard.find(b"\n")) < 0:
+            self._heard += self._socket.recv(1 << 20)
+        del self._heard[: end + 1]
+
+
+class _Role:
+    def __init__(self, line: _Line, name: str) -> None:
+        self._line = line
+        self._name = name
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        return self._line.call(self._name, name, *arguments)
+
+    def safe(self) -> None:
+        self._ask("safe")
+
+
+class _Clock(_Role):
+    def now_ns(self) -> int:
+        return int(self._ask("now_ns"))
+
+    def wait_until(self, t_ns: int) -> None:
+        self._ask("wait_until", t_ns)
+
+
+class _Amplifier(_Role):
+    @property
+    def command_range(self) -> tuple[float, float]:
+        low, high = self._ask("command_range")
+        return low, high
+
+    def command(self, volts: float, slope: float = 0.0) -> None:
+        self._ask("command", volts, slope)
+
+    def read(self) -> tuple[float, float]:
+        current, command = self._ask("read")
+        return current, command
+
+
+class _Potentiostat(_Role):
+    def apply(self, control: CellControl, at_ns: int) -> None:
+        self._ask("apply", control, at_ns)
+
+    def read(self) -> CellReading:
+        reading = self._ask("read")
+        assert isinstance(reading, CellReading)
+        return reading
+
+
+class _Scanner(_Role):
+    @property
+    def z_range(self) -> tuple[float, float]:
+        low, high = self._ask("z_range")
+        return low, high
+
+    @property
+    def xy_range(self) -> tuple[float, float]:
+        low, high = self._ask("xy_range")
+        return low, high
+
+    def read_z(self) -> float:
+        return float(self._ask("read_z"))
+
+
+class _CoarseStage(_Role):
+    def move_to(self, z: float, speed: float | None = None) -> int:
+        return int(self._ask("move_to", z, speed))
+
+    def position(self) -> float:
+        return float(self._ask("position"))
+
+
+class _HopController(_Role):
+    @property
+    def timing(self) -> HopTiming:
+        timing = self._ask("timing")
+        assert isinstance(timing, HopTiming)
+        return timing
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        return tuple(self._ask("channels"))
+
+    @property
+    def start_height(self) -> float:
+        return float(self._ask("start_height"))
+
+    def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
+        outcome = self._line.call(self._name, "run", plan, stop=stop)
+        assert isinstance(outcome, PlanOutcome)
+        return outcome
+
+
+def remote_rig(folder: Path, name: str, grounding: str) -> Rig:
+    """The rig whose world serves in `folder`; its safe channels are known to whoever watches it."""
+    line = _Line(folder)
+    return Rig(
+        name=name,
+        clock=_Clock(line, "clock"),
+        amplifier=_Amplifier(line, "amplifier"),
+        potentiostat=_Potentiostat(line, "potentiostat"),
+        scanner=_Scanner(line, "scanner"),
+        coarse_stage=_CoarseStage(line, "coarse_stage"),
+        hop_controller=_HopController(line, "hop_controller"),
+        grounding=grounding,
+        safe_addresses=tuple(f"{folder.resolve() / SAFE}#{role}" for role in _SAFE_ORDER),
+    )

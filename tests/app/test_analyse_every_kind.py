@@ -1,0 +1,46 @@
+"""One short run on the twin with a tower, a pipette sweep, a raster and a modulated place: `analyse` knows each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from opsicm.app.cli import main
+
+TEXT = """
+opsicm: 1
+title: one of each
+rig: twin/graphite
+pipette: {bias_V: 0.7}
+cell:
+  - hold: {potential_V: 0.2, for_s: 45}
+probe:
+  - tower: {low_um: 100, high_um: 600, speed_mm_s: 0.5, record_every_s: 0.02, trips: 2}
+  - pipette_sweep: {from_V: -0.6, to_V: 0.7, rate_mV_s: 500, height_um: 100}
+  - raster: {center_um: [0, 0], size_um: [4, 4], pixels: [8, 8], amplitude_nm: 2000, fall_nm_per_ms: 60,
+             setpoint_pct: 2.0}
+  - modulate: {at_um: [0, 0], levels_V: [0.6, 0.7], dwell_ms: 5, blanking_ms: 1, amplitude_nm: 1000,
+               fall_nm_per_ms: 60, setpoint_pct: 2.0, hops: 20}
+envelope: {cell_V: [-0.05, 1.7], approach_um: 8}
+record: {pipette_bias: full}
+"""
+
+
+def test_every_kind_of_step_has_its_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = tmp_path / "each.yaml"
+    experiment.write_text(TEXT)
+    assert main(["run", str(experiment), "--out", str(tmp_path)]) == 0
+    path = capsys.readouterr().out.strip().splitlines()[-1]
+    assert main(["analyse", path, "--json"]) == 0
+    records = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
+    assert records["tower_ways"]["value"] == 4.0
+    assert records["near_less_far_current_first"]["unit"] == "pA"
+    # 150 MΩ from geometry and conductivity; the sweep is not told so.
+    assert 50.0 < records["pipette_resistance"]["value"] < 500.0
+    assert records["Sq after plane"]["value"] > 0.0
+    assert records["conductance"]["value"] > 0.0
+    for record in records.values():
+        assert (record["value"] is None) == (record["outcome"] != "ok")
+        assert record["value"] is not None or record["reason"]

@@ -1,0 +1,62 @@
+"""Damage where HDF5 has no checksums is said before HDF5 sees it: over some of it HDF5 never returns."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import h5py
+import pytest
+
+from opsicm.errors import UnreadableRun
+from opsicm.record import text_seal
+from opsicm.record.reader import Run
+
+
+def _damaged(run_path: Path, tmp_path: Path, at: int, data: bytes) -> Path:
+    copy = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
+    with copy.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+    return copy
+
+
+def test_a_heap_whose_lengths_are_zero(run_path: Path, tmp_path: Path) -> None:
+    heap = run_path.read_bytes().index(b"GCOL")
+    bad = _damaged(run_path, tmp_path, heap + 156, bytes(512))  # HDF5 2.0 does not come back from this
+    with pytest.raises(UnreadableRun, match=f"texts at byte {heap} do not match their checksum"):
+        Run(bad)
+
+
+def test_a_reference_into_nowhere(run_path: Path, tmp_path: Path) -> None:
+    with h5py.File(run_path) as file:
+        places = text_seal.references(file)
+        title = file["entry/title"].id.get_offset()
+    assert title in dict(places)
+    with pytest.raises(UnreadableRun, match=f"texts at byte {title} do not match"):
+        Run(_damaged(run_path, tmp_path, title + 4, b"\x11\x22\x33"))
+
+
+def test_a_damaged_seal_is_no_seal_or_says_so(run_path: Path, tmp_path: Path) -> None:
+    size = run_path.stat().st_size
+    with pytest.raises(UnreadableRun, match="the seal of its texts is damaged"):
+        Run(_damaged(run_path, tmp_path, size - 20, b"\xff\xfe"))
+    with Run(_damaged(run_path, tmp_path, size - 2, b"\0")) as run:
+        assert run.title == "fault"
+
+
+def test_hdf5_takes_no_notice(run_path: Path, tmp_path: Path) -> None:
+    assert text_seal.damage(run_path) is None
+    copy = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
+    with h5py.File(copy, "r+") as file:  # whoever adds to the file drops the seal, and the file stays readable
+        file["entry"].attrs["note"] = "added later"
+    with Run(copy) as run:
+        assert run.outcome == "completed"
+
+
+def test_what_cannot_be_opened_is_not_taken_for_absent(run_path: Path, tmp_path: Path) -> None:
+    with h5py.File(run_path) as file:
+        header = h5py.h5o.get_info(file["entry/samples/segment_0001/counts"].id).addr
+    bad = _damaged(run_path, tmp_path, header + 40, b"\xaa\x55")
+    with Run(bad) as run, pytest.raises(UnreadableRun, match="segment 1"):
+        run.samples(1, 0, 10)

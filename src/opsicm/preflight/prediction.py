@@ -134,11 +134,12 @@ def _hopping(
         count = min(count, step.count * max(1, len(own)))
     signal = next((signal for signal in seen if signal.step == path), None)
     drift = signal.drift_per_fall if signal is not None and signal.drift_per_fall is not None else 0.0
-    share = rig.current_noise / (far * step.setpoint) if far > 0.0 else math.inf
+    drop = far * step.setpoint  # [A]; 0 too where the product of two tiny numbers is
+    share = rig.current_noise / drop if drop > 0.0 else math.inf
     dt, fall = rig.timing.dt_ns * 1e-9, step.amplitude / step.fall_rate
     false_stop = false_stop_probability(
         step.setpoint,
-        share * step.setpoint,
+        rig.current_noise / far if far > 0.0 else math.inf,
         independent_looks(fall, rig.filter_Hz, dt),
         independent_looks(rig.timing.reference, rig.filter_Hz, dt),
         min(drift, step.setpoint),

@@ -39,7 +39,7 @@ bench: $(VENV)/.run
 # The twelve experiments in full, then the documentation's page of them. The check runs the short forms.
 reproduce: $(VENV)/.run
 	$(BIN)/opsicm reproduce --json $(OUT)/reproduction.json --out $(OUT)/reproduction
-	$(BIN)/python scripts/reproduction_page.py write $(OUT)/reproduction.json $(OUT)/reproduction/figures
+	$(BIN)/python scripts/reproduction_page.py write $(OUT)/reproduction.json $(OUT)/reproduction/figures long
 
 reproduce-check: $(VENV)/.run
 	$(BIN)/opsicm reproduce --short --json $(OUT)/reproduction-short.json --out $(OUT)/reproduction-short

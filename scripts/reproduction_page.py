@@ -1,6 +1,6 @@
 """The documentation's page of the reproduction, and its check for drift.
 
-python scripts/reproduction_page.py write TABLE.json FIGURES    writes docs/reproduction.md and its pictures
+python scripts/reproduction_page.py write TABLE.json FIGURES long|short    writes docs/reproduction.md and its pictures
 python scripts/reproduction_page.py keep TABLE.json             keeps a short table as what the check compares with
 python scripts/reproduction_page.py check TABLE.json            fails where structure or verdicts differ from it
 """
@@ -20,7 +20,7 @@ PICTURES = DOCS / "images" / "reproduction"
 KEPT = DOCS / "reproduction-short.json"
 
 
-def write(table: Path, figures: Path) -> None:
+def write(table: Path, figures: Path, form: str) -> None:
     """The page from a table and the figures that were drawn with it; pictures of an earlier one go."""
     shutil.rmtree(PICTURES, ignore_errors=True)
     PICTURES.mkdir(parents=True)
@@ -30,14 +30,14 @@ def write(table: Path, figures: Path) -> None:
             if file.is_file():
                 shutil.copyfile(file, PICTURES / file.name)
                 shown[name] = f"images/reproduction/{file.name}"
-    PAGE.write_text(page(json.loads(table.read_text(encoding="utf-8")), shown), encoding="utf-8")
+    PAGE.write_text(page(json.loads(table.read_text(encoding="utf-8")), shown, form), encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:
     """What the module's docstring says; the exit code."""
     match arguments:
-        case ["write", table, figures]:
-            write(Path(table), Path(figures))
+        case ["write", table, figures, "long" | "short" as form]:
+            write(Path(table), Path(figures), form)
         case ["keep", table]:
             shutil.copyfile(table, KEPT)
         case ["check", table]:

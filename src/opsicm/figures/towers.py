@@ -23,7 +23,7 @@ def time_view(
     """Potential, cell current, traces at the heights `at`, and the current as an image of height and time.
 
     Pipette: `t` [s], `height` [m], `current` [A], (n,); cell: `cell_t` [s], `potential` [V], `cell` [A], (m,);
-    `at` [m]; `moments` name → time [s]; `traverse` [s] is one way between the ends, the width of a column of the image.
+    `at` [m]; `moments` name → time [s]; `traverse` [s] is the width of a column of the image, a way or a trip.
     """
     tc = cell_t / 60.0
     marks = tuple(
@@ -46,7 +46,7 @@ def time_view(
         Curves(_MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),),
                "negative cell current lithiates"),
         Curves(_MINUTES, _CURRENT, tuple(traces), _SIGN),
-        Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="each column one traverse; blank: no row"),
+        Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="mean over each column and row; blank: no row"),
     )  # fmt: skip
     return View("towers", "Current over millimetres and time", panels)
 

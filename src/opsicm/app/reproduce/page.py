@@ -43,12 +43,13 @@ FIGURES: Final = {
 _MADE_BY: Final = "<!-- Made by scripts/reproduction_page.py from the table of `opsicm reproduce`. Do not edit. -->"
 
 
-def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
+def page(records: Sequence[Record], pictures: Mapping[str, str], form: str = "long") -> str:
     """The page in Markdown: how to read it, counts, and per experiment its rows, its misses explained, its figures.
 
-    `records` as `reproduce --json` writes them; `pictures` figure name → path as the page should cite it.
+    `records` as `reproduce --json` writes them; `pictures` figure name → path as the page should cite it;
+    `form` of the experiments, long or short.
     """
-    parts = [_MADE_BY, "", "# The paper's experiments on the twin", "", *_preface(records)]
+    parts = [_MADE_BY, "", "# The paper's experiments on the twin", "", *_preface(records, form)]
     for experiment in IDS:
         rows = [record for record in records if record["id"].partition(".")[0] == experiment]
         if rows:
@@ -58,7 +59,7 @@ def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _preface(records: Sequence[Record]) -> list[str]:
+def _preface(records: Sequence[Record], form: str) -> list[str]:
     judged = [record["verdict"] for record in records if record["verdict"] is not None]
     counts = ", ".join(
         f"{judged.count(word)} {word}" for word in ("agrees", "same trend", "disagrees", "not stated") if word in judged
@@ -67,7 +68,8 @@ def _preface(records: Sequence[Record]) -> list[str]:
     cone = CALIBRATED["pipette.cone_deg"]
     return [
         "Takahashi, Takamatsu, Korchev, Fukuma, JACS Au 2023, 3, 1089, doi 10.1021/jacsau.2c00677, run on the digital "
-        "twin and analysed by the code that analyses a laboratory's run.",
+        "twin and analysed by the code that analyses a laboratory's run. "
+        f"This page shows the **{form} forms** of the experiments (each file says what a short form leaves out).",
         "",
         f"Of {len(records)} rows: {counts}"
         + (f"; {without} without a number, each with its reason." if without else "."),

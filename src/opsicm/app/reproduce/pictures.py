@@ -25,6 +25,7 @@ from opsicm.figures.operando import ten_hop_view
 from opsicm.figures.sections import section_view
 from opsicm.figures.view import View
 
+_TRIP_s: Final = 11.0  # up and down 2.5 mm at 0.5 mm/s, and the turns: no column without a row
 Named = Iterator[tuple[str, View]]
 
 
@@ -211,7 +212,7 @@ def _e11(runs: Runs) -> Named:
     t, z, i = t[travels], z[travels], i[travels]
     heights = (0.1e-3, 1.35e-3, 2.6e-3)
     cell = run.cell["current"].values
-    yield "figure_6ab", towers.time_view(t, z, i, cell_t, potential, cell, heights, when, 5.0)
+    yield "figure_6ab", towers.time_view(t, z, i, cell_t, potential, cell, heights, when, _TRIP_s)
     edges = np.linspace(0.05e-3, 2.65e-3, 27)
     profiles = {}
     for name, moment in when.items():

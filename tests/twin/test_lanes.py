@@ -130,3 +130,18 @@ def test_the_scanner_of_second_order_rings_as_the_closed_form_says(damping: floa
         a, b = poles
         exact = np.real((b * np.exp(a * t) - a * np.exp(b * t)) / (a - b))
     np.testing.assert_allclose(seen, exact, atol=1e-12)
+
+
+@pytest.mark.parametrize(("speed", "latency"), [(3e-5, 3e-4), (6e-5, 6e-4), (1e-4, 2e-4)])
+def test_overshoot_is_speed_times_latency(speed: float, latency: float) -> None:
+    """Without lags and noise: from the sample that crosses to the lowest one, within 5 % (the issue's figure)."""
+    instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3.05e-13, 1e-11)
+    hop = HopTiming(1e-4, 1e-4, 4e-4, latency, 9e-9, 10_000).settings(2e-7, speed, 0.02, 5e-6)
+    moments, measured = np.zeros((3, 5), np.int64), np.full((3, 5), np.inf)
+    counts = np.zeros((40_000, 2), np.int16)
+    run_lanes(
+        start(0.0), Motion(0.0, 0.0, BULK, 0), hop, instrument, Slice(BULK, BULK, 0.0, 0.0), 40_000, 0, 1, 1, 2**62,
+        CURVE, np.full(3, -2e-7), np.full(3, 2e-7), moments, measured, counts,
+    )  # fmt: skip
+    assert np.all(moments[:, 4] == 0)
+    np.testing.assert_allclose(measured[:, 2] - measured[:, 3], speed * latency, rtol=0.05)

@@ -81,6 +81,7 @@ class FlakeSurface:
         self._slide, self._detach_below = slide, detach_below
         self._ring = ring_points(pipette, distance)
         self._slid, self._detached = 0, False
+        self._outdated = False
         self.version = 0
         self.leaving = self.sliding = -1
         self._apparent, self._owners = self._drawn()
@@ -104,6 +105,9 @@ class FlakeSurface:
         return apparent_surface(heights, pixel, self._pipette, self._distance), owners
 
     def footprint(self, x: Floats, y: Floats) -> Footprint:
+        if self._outdated:  # drawn where somebody looks: a parked pipette does not
+            self._apparent, self._owners = self._drawn()
+            self._outdated = False
         size, pixels = self._stack.size, self._stack.pixels
         rest = height_at(self._apparent, size, x, y) - self._zero
         column = np.round((np.asarray(x)[:, None] + self._ring[0]) / size * pixels).astype(np.intp) % pixels
@@ -117,6 +121,6 @@ class FlakeSurface:
         detached = self._detached or cell.potential <= self._detach_below
         if (slid, detached) != (self._slid, self._detached):
             self._slid, self._detached = slid, detached
-            self._apparent, self._owners = self._drawn()
+            self._outdated = True
             self.version += 1
         return np.asarray(self._swelling.rise() - self._start)

@@ -125,6 +125,7 @@ class World:
         self.cut_off = False
         self._waiting: tuple[CellControl, int] | None = None
         self._command = (0.0, 0.0, 0)
+        self._told = True  # the cell has been told something since it was last looked at
         self._commanded_step = (0.0, 0)  # [V] and [ns] of the command's last jump
         self._past: list[tuple[_Seen, str, bool]] = []  # what the potentiostat has shown at the ends of steps
         cell.set_open_circuit()
@@ -271,7 +272,8 @@ class World:
         times = self._stops(begin, end)
         heights = [self.coarse.carriage(t) for t in times]
         self._remember()
-        self._before = self._seen(begin)
+        self._before = self._seen(begin) if self._told else self._after
+        self._told = False
         first = self._pipette_over(heights)
         self.cell.advance((end - begin) * 1e-9)
         self._after = self._seen(end)
@@ -298,6 +300,7 @@ class World:
         """The reference's contact has jumped: a potentiostat that controls a potential holds the wrong one now."""
         program = self.cell.set_point + self._reference_error
         self._reference_error = error
+        self._told = True
         if isinstance(self.control, PotentialRamp):
             slope = self.control.slope * (1.0 + self._skew)
             self.cell.set_potential(program - error, slope, self.control.ir_compensation)
@@ -317,6 +320,7 @@ class World:
         assert self._waiting is not None
         self.control, self._waiting = self._waiting[0], None
         self.cut_off = False
+        self._told = True
         if isinstance(self.control, PotentialRamp):
             self._skew = self.faults.skew(self._after.t_ns)
             start, slope = self.control.start - self._reference_error, self.control.slope * (1.0 + self._skew)
@@ -333,7 +337,7 @@ class World:
         if (low is not None and self.control.current < 0.0 and now <= low) or (
             high is not None and self.control.current > 0.0 and now >= high
         ):
-            self.cut_off = True
+            self.cut_off = self._told = True
             self.cell.set_open_circuit()
 
     def _seen(self, t_ns: int) -> _Seen:
@@ -358,9 +362,9 @@ class World:
         The height is the coarse one: over the few micrometres of a hop the bath changes by less than the noise.
         """
         cell, salt, z = self.cell, self.salt, max(z, 0.0)
-        outside = float(cell.concentration(z))
+        outside, at_reference = cell.concentration((z, cell.parameters.reference_height)).tolist()
         conductance = conductance_from_table(self.geometric_resistance, salt.kappa_table, salt.inside, outside)
-        junction = salt.junction * math.log(salt.inside / cell.concentration_at_reference)
+        junction = salt.junction * math.log(salt.inside / at_reference)
         return conductance, float(cell.ohmic_drop(z)) + junction
 
 

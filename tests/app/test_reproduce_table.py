@@ -26,6 +26,9 @@ CHANCE = {
     ("physics/parameters/electrolyte.py", 0.35): "slope of ln D over concentration",
     ("physics/parameters/electrolyte.py", 1.15): "density of the solvent",
     ("physics/parameters/electrolyte.py", 1.3): "thermodynamic factor",
+    ("physics/flake_stack.py", 1.15): "spread of the plates' sizes",
+    ("twin/settings.py", 1300.0): "input: the roughness that a twin of flakes is told by default, in nm",
+    ("app/reproduce/readings/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
     ("figures/operando.py", 1.15): "head room of a frame",
     ("figures/height_in_time.py", 1.4): "width of a line",
 }

@@ -46,7 +46,7 @@ def time_view(
         Curves(_MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),),
                "negative cell current lithiates"),
         Curves(_MINUTES, _CURRENT, tuple(traces), _SIGN),
-        Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="mean over each column and row; blank: no row"),
+        Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="mean of each cell's rows; blank: none"),
     )  # fmt: skip
     return View("towers", "Current over millimetres and time", panels)
 
@@ -55,7 +55,7 @@ def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tup
     columns = max(1, int(np.ptp(t) / traverse))
     edges_t = np.linspace(t[0], t[-1], columns + 1)
     # No finer than the rows lie, or every second bin is blank.
-    pitch = 1.3 * float(np.median(np.abs(np.diff(height)))) or float(np.ptp(height))
+    pitch = 1.25 * float(np.median(np.abs(np.diff(height)))) or float(np.ptp(height))
     edges_z = np.linspace(height.min(), height.max(), 1 + int(np.clip(np.ptp(height) / pitch, 4, 50)))
     total, _, _ = np.histogram2d(height, t, (edges_z, edges_t), weights=1e9 * current)
     number, _, _ = np.histogram2d(height, t, (edges_z, edges_t))

@@ -8,7 +8,7 @@ import pytest
 
 from opsicm.errors import BadInput
 from opsicm.protocol.experiment_file import experiment_from_text, read_experiment
-from opsicm.protocol.vocabulary import NOT_YET, STEPS
+from opsicm.protocol.vocabulary import STEPS
 
 GOOD = """\
 opsicm: 1
@@ -116,7 +116,8 @@ CASES = [
     Bad("at two things", "during: cell[1]", "hops: 3, at: {after_each: rest, soc_pct: [50]}", 12,
         ("probe[1].hop.at.soc_pct", "one kind of event")),
     Bad("at and during", "during: cell[1]", "during: cell[1], at: {after_each: rest}", 12, ("delete during or at",)),
-    Bad("faults", "envelope:", "twin: {faults: [drift]}\nenvelope:", 13, ("twin.faults[0] is 'drift'", "must be a mapping of keys")),
+    Bad("faults", "envelope:", "twin: {faults: [drift]}\nenvelope:", 13,
+        ("twin.faults[0] is 'drift'", "must be a mapping of keys")),
     Bad("charge state", "for_s: 20000", "soc_pct: 150", 8, ("until.soc_pct", "at most 100 %")),
     Bad("start beyond", "rate_mV_s: 0.3}", "rate_mV_s: 0.3, start_V: 1.8}", 7, ("sweep.start_V", "1.7 and 0 V")),
     Bad("ladder of no whole steps", "rest: {for_s: 300}",

@@ -23,6 +23,7 @@ from opsicm.protocol.pipette import Pipette
 from opsicm.protocol.probe_program import PROBE_STEPS, At, Modulation
 from opsicm.protocol.record_policy import Record
 from opsicm.protocol.specimen import Electrolyte, Specimen
+from opsicm.protocol.twin_faults import Fault
 from opsicm.protocol.twin_settings import Terms, Twin
 from opsicm.protocol.yaml_text import inline
 from opsicm.units import KEY_SUFFIX, suffix_of
@@ -46,7 +47,7 @@ def page() -> str:
     """The whole page."""
     parts = [_INTRODUCTION, _section("The file", Experiment, "##")]
     groups = [("pipette", Pipette), ("specimen", Specimen), ("electrolyte", Electrolyte), ("envelope", Envelope)]
-    groups += [("record", Record), ("twin", Twin), ("twin.terms", Terms)]
+    groups += [("record", Record), ("twin", Twin), ("twin.terms", Terms), ("twin.faults", Fault)]
     parts += [_section(f"`{name}`", model, "##") for name, model in groups]
     parts.append("## Cell steps\n")
     parts += [_section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]

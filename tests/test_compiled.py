@@ -90,3 +90,20 @@ def test_the_hash_of_this_package_holds_its_kernels_and_what_they_call() -> None
     reached = {path.relative_to(package).as_posix() for path in kernel_sources(package)}
     assert {"instruments/hop.py", "twin/hop_loop.py", "physics/gaussian.py", "physics/approach.py"} <= reached
     assert not any(name.startswith(("report/", "record/", "figures/", "run/")) for name in reached)
+
+
+ONE_FUNCTION = """
+import sys
+import numpy as np
+from opsicm.physics.pipette import Pipette
+from opsicm.physics.tip_field import approach_curve
+print(getattr(approach_curve(Pipette()), sys.argv[1])(np.array([0.98])))
+"""
+
+
+def test_a_second_process_adds_to_the_cache_of_the_first(tmp_path: Path) -> None:
+    # Numba cannot keep a function that takes functions: the second process, which asks for another one, then fails.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NUMBA_CACHE_DIR": str(tmp_path)}
+    for name in ("relative_current", "distance"):
+        command = [sys.executable, "-c", ONE_FUNCTION, name]
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -160,15 +160,45 @@ def distance_at(relative: float, packed: F64) -> float:
     return float(packed[0] * math.exp(x))
 
 
+# One loop a function: a compiled function that takes another as its argument cannot be kept on disk. Numba's index of
+# it refers to functions of the process that wrote it, and the next process fails to add to that index.
+
+
 @compiled
-def _fill(function: Any, values: F64, packed: F64, out: F64) -> None:
+def _fill_relative_current(values: F64, packed: F64, out: F64) -> None:
     for k in range(values.size):
-        out[k] = function(values[k], packed)
+        out[k] = relative_current(values[k], packed)
+
+
+@compiled
+def _fill_added_resistance(values: F64, packed: F64, out: F64) -> None:
+    for k in range(values.size):
+        out[k] = added_resistance(values[k], packed)
+
+
+@compiled
+def _fill_slope(values: F64, packed: F64, out: F64) -> None:
+    for k in range(values.size):
+        out[k] = slope(values[k], packed)
+
+
+@compiled
+def _fill_distance_at(values: F64, packed: F64, out: F64) -> None:
+    for k in range(values.size):
+        out[k] = distance_at(values[k], packed)
+
+
+_FILL: Final[dict[Any, Any]] = {
+    relative_current: _fill_relative_current,
+    added_resistance: _fill_added_resistance,
+    slope: _fill_slope,
+    distance_at: _fill_distance_at,
+}
 
 
 def over(function: Any, values: F64, packed: F64) -> F64:
     """`function(value, packed)`, one of the compiled functions above, over an array of any shape."""
     flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
     out = np.empty_like(flat)
-    _fill(function, flat, packed, out)
+    _FILL[function](flat, packed, out)
     return out.reshape(np.shape(values))

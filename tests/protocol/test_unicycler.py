@@ -11,7 +11,7 @@ from drawn_experiments import AMPERES, POTENTIALS, SECONDS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsicm.errors import BadInput
+from opsicm.errors import BadInput, Problem
 from opsicm.instruments.cell_control import ConstantCurrent as HeldCurrent
 from opsicm.instruments.cell_control import PotentialRamp
 from opsicm.protocol.cell_program import (
@@ -29,7 +29,8 @@ from opsicm.protocol.cell_program import (
 )
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.experiment import Experiment
-from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text, to_yaml
+from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text, read_experiment, to_yaml
+from opsicm.protocol.packaged import experiment_path
 from opsicm.protocol.pipette import Pipette
 from opsicm.protocol.unicycler_export import to_unicycler
 from opsicm.protocol.unicycler_import import from_unicycler
@@ -57,6 +58,10 @@ DOCUMENTED = """{
         {"step": "loop", "loop_to": 7, "cycle_count": 4}
     ]
 }"""
+
+
+REST = {"step": "open_circuit_voltage", "until_time_s": 60}
+HOLD = {"step": "constant_voltage", "voltage_V": 0.1, "until_time_s": 60}
 
 
 def _loaded(steps: Sequence[CellStep], **more: Any) -> LoadedExperiment:
@@ -139,13 +144,20 @@ def test_loops_in_one_another() -> None:
     assert from_unicycler(text).steps == (open_circuit, Repeat(times=3, steps=(inner, open_circuit)))
 
 
+def test_an_outer_loop_to_the_first_step_of_an_inner_one() -> None:
+    loops = [{"step": "loop", "loop_to": "x", "cycle_count": 2}, {"step": "loop", "loop_to": 2, "cycle_count": 3}]
+    steps = from_unicycler(_method({"step": "tag", "tag": "x"}, REST, loops[0], HOLD, loops[1])).steps
+    assert [type(step) for step in steps] == [Repeat]
+    assert len(_deeds(steps)) == 3 * (2 + 1)
+
+
 def test_a_sweep_that_begins_between_its_vertices() -> None:
     sweep = Sweep(from_V=0.05, to_V=1.5, start_V=0.7, rate_mV_s=1, cycles=2, record_every_s=5)
     assert from_unicycler(to_unicycler(_loaded([sweep]))).steps == (sweep,)
 
 
 def test_other_words_for_the_same_deeds() -> None:
-    steps = [
+    steps: list[CellStep] = [
         Rest(for_s=5),
         Conditioning(from_V=1.5, to_V=0.1, rate_mV_s=1, cycles=2),
         Ladder(from_V=1.7, to_V=0.1, step_mV=200, rest_s=300, hold_s=1500),
@@ -197,8 +209,6 @@ def _method(*steps: dict[str, Any], **more: Any) -> str:
     return json.dumps({"record": {"time_s": 10}, "method": steps, **more}, indent=1)
 
 
-REST = {"step": "open_circuit_voltage", "until_time_s": 60}
-HOLD = {"step": "constant_voltage", "voltage_V": 0.1, "until_time_s": 60}
 SCAN = {"step": "voltage_scan", "start_voltage_V": 1.5, "end_voltage_V": 0.1, "scan_rate_mV_per_s": 1}
 NOT_READ = {
     "an end by current": (_method({**HOLD, "until_rate_C": 0.05}),
@@ -218,6 +228,12 @@ NOT_READ = {
     "no tag": (_method(REST, {"step": "loop", "loop_to": "x", "cycle_count": 2}),
         "method[1].loop.loop_to is 'x'; no step has this tag"),
     "a loop onwards": (_method(REST, {"step": "loop", "loop_to": 2, "cycle_count": 2}), "a loop goes back, not on"),
+    "a loop to nothing": (_method(REST, {"step": "loop", "loop_to": "", "cycle_count": 2}),
+        "method[1].loop.loop_to; must be a tag, or a step's number from 1; write the tag before the first step"),
+    "a loop to zero": (_method(REST, {"step": "loop", "loop_to": 0, "cycle_count": 2}), "loop.loop_to is 0; must be a"),
+    "half a character": (_method(REST, sample={"name": "\ud800"}), "is no text"),
+    "a huge current": (_method({"step": "constant_current", "rate_C": 500, "until_time_s": 3},
+        sample={"capacity_mAh": 1000}), "constant_current current_mA: Input should be less than"),
     "an empty loop": (_method({"step": "tag", "tag": "x"}, {"step": "loop", "loop_to": "x", "cycle_count": 2}),
         "there is nothing to repeat"),
     "only tags": (_method({"step": "tag", "tag": "x"}), "does nothing to the cell"),
@@ -283,9 +299,32 @@ def test_what_is_not_written_is_named(steps: list[CellStep], words: str) -> None
     assert all(problem.line is not None for problem in caught.value.problems)
 
 
-def test_a_series_is_not_one_protocol() -> None:
-    with pytest.raises(BadInput, match="one run, not a series"):
-        to_unicycler(_loaded([Rest(for_s=1)], vary={"pipette.radius_nm": (20.0, 50.0)}))
+def test_a_series_of_cells_is_not_one_protocol() -> None:
+    with pytest.raises(BadInput, match=r"vary\.cell\[0\]\.rest\.for_s.*one run, not a series"):
+        to_unicycler(_loaded([Rest(for_s=1)], vary={"cell[0].rest.for_s": (20.0, 50.0)}))
+    assert "method" in to_unicycler(_loaded([Rest(for_s=1)], vary={"pipette.radius_nm": (20.0, 50.0)}))
+
+
+SCRAPS = st.sampled_from(
+    ["", "{", "}", "]", ",", "null", '"', "1e999", "-", "0", "\\ud800", "NaN", "true", "[]", "9" * 400]
+)
+
+
+@given(st.integers(0, len(DOCUMENTED) - 1), st.integers(0, 40), SCRAPS | st.text(max_size=3))
+def test_a_mangled_protocol_is_read_or_refused(start: int, length: int, scrap: str) -> None:
+    mangled = DOCUMENTED[:start] + scrap + DOCUMENTED[start + length :]
+    problems: tuple[Problem, ...] = ()
+    try:
+        assert from_unicycler(mangled).steps
+    except BadInput as refused:
+        problems = refused.problems
+    assert all(problem.limit and problem.remedy and str(problem).encode() for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["e05_titration", "e06_images_at_held_potentials", "e09_height_during_voltammogram"])
+def test_experiments_of_the_paper(name: str) -> None:
+    loaded = read_experiment(experiment_path(f"{name}.yaml"))
+    _same(_deeds(loaded.experiment.cell), _deeds(from_unicycler(to_unicycler(loaded, CAPACITY_MAH)).steps))
 
 
 def test_a_ramp_keeps_its_direction() -> None:

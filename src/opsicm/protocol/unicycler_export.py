@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from opsicm.errors import BadInput, Problem
-from opsicm.protocol import unicycler_file as theirs
+from opsicm.protocol import unicycler_vocabulary as theirs
 from opsicm.protocol.cell_program import CellStep, ConstantCurrent, Gitt, Hold, Ladder, OpenCircuit, Repeat, Sweep
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.given_current import GivenCurrent
 from opsicm.protocol.potential_steps import PotentialStep
 from opsicm.protocol.refusal import KeyPath
+from opsicm.protocol.unicycler_json import protocol_text
 from opsicm.units import factor
 
 __all__ = ["to_unicycler"]
@@ -29,7 +30,7 @@ def to_unicycler(loaded: LoadedExperiment, capacity_mAh: float | None = None) ->
     `capacity_mAh` [mAh] of the sample is needed for a `c_rate`. The probe program has no place there and is left out.
     Raises `BadInput` with everything that cannot be said there.
     """
-    return theirs.protocol_text(_Writing(loaded, capacity_mAh).protocol())
+    return protocol_text(_Writing(loaded, capacity_mAh).protocol())
 
 
 class _Writing:
@@ -47,8 +48,10 @@ class _Writing:
     def protocol(self) -> theirs.Protocol:
         """The file; raises `BadInput` with every problem."""
         method = tuple(self._all(self._experiment.cell, ("cell",)))
-        if self._experiment.vary:
-            self._cannot(("vary",), "a cycling protocol is one run, not a series", "delete vary, or convert each run")
+        for varied in self._experiment.vary:
+            if varied.startswith(("cell", "specimen", "envelope")):
+                limit = "a cycling protocol is one run, not a series"
+                self._cannot(("vary", varied), limit, "delete it, or write one value into each of several files")
         if len(self._every) > 1:
             path = list(self._every.values())[1]
             limit = "a cycling protocol has one period for all steps"

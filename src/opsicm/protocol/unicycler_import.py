@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from opsicm.errors import BadInput
-from opsicm.protocol import unicycler_file as theirs
+from opsicm.protocol import unicycler_vocabulary as theirs
 from opsicm.protocol.cell_program import CellStep, ConstantCurrent, Hold, OpenCircuit, Repeat, Sweep, Until
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.frozen import Frozen
+from opsicm.protocol.key_advice import name_of
 from opsicm.protocol.refusal import KeyPath
+from opsicm.protocol.unicycler_json import read_protocol
 from opsicm.protocol.yaml_file import Document
 
 __all__ = ["CyclerProgram", "from_unicycler"]
@@ -44,7 +46,7 @@ def from_unicycler(text: str, name: str = "<text>") -> CyclerProgram:
     the one or two that bring it back to its start, as a sweep. Raises `BadInput` with what cannot be read; `name`
     stands in it as the file.
     """
-    document, protocol = theirs.read_protocol(text, name)
+    document, protocol = read_protocol(text, name)
     sample = protocol.sample.name
     steps = _Folding(document, protocol).steps()
     return CyclerProgram(None if sample == theirs.NO_NAME else sample, steps, _envelope(document, protocol.safety))
@@ -126,7 +128,7 @@ class _Folding:
             step = only.model_copy(update={"cycles": loop.cycle_count})
         else:
             step = self._made(index, Repeat, times=loop.cycle_count, steps=body)
-        placed.append(_Placed(target, index, step))
+        placed.append(_Placed(again[0].first, index, step))
 
     def _plain(self, index: int, step: theirs.Plain) -> CellStep | theirs.VoltageScan:
         match step:
@@ -179,7 +181,7 @@ class _Folding:
         except ValidationError as error:
             found = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in found["loc"])
-            limit = f"{model.__name__.lower()} {key}: {found['msg']}"
+            limit = f"{name_of(model)} {key}: {found['msg']}"
             raise self._refused(("method", index), "", limit, "change this step") from None
 
     def _refused(self, path: KeyPath, value: object, limit: str, remedy: str) -> BadInput:

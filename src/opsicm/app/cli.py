@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opsicm.app.command_command import app as steering_commands
+from opsicm.app.convert_command import app as convert_commands
 from opsicm.app.record_command import app as record_commands
 from opsicm.errors import BadInput, OpsicmError, Problem
 
@@ -318,7 +319,8 @@ def _mount(arguments: list[str]) -> None:
             app.add_typer(import_module(module).app, name=name)
 
 
-app.registered_commands += record_commands.registered_commands + steering_commands.registered_commands
+for _more in (record_commands, steering_commands, convert_commands):
+    app.registered_commands += _more.registered_commands
 
 
 def main(arguments: list[str] | None = None) -> int:

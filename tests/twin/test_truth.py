@@ -160,26 +160,27 @@ def test_during_a_fall_the_current_is_the_curve_behind_scanner_and_filter(labora
 
 
 def test_the_spectrum_of_the_current_is_the_predicted_one_within_5_percent_per_decade(laboratory: Laboratory) -> None:
-    """S = density²/(1 + (f/f_c)²), folded at the sampling rate, and the converter's LSB²/12 over the whole band."""
+    """S = (4 k T/R + amplifier²)/(1 + (f/f_c)²), folded at the sampling rate, and the converter's LSB²/12."""
     b = bench(laboratory)
     b.lift(3e-6)
     end = b.rig.clock.now_ns() + 100_000_000_000
     outcome = b.rig.hop_controller.run(plan(0, 1, 1e-6, 0.02, 1e-6, until_ns=end), lambda: False)
-    counts = np.concatenate([block.counts[:, 0] for block in outcome.blocks]).astype(np.float32)
-    f, seen = welch(counts * np.float32(COUNT / 1e-12), 1.0 / DT, nperseg=2**16, detrend="linear")
+    counts = np.concatenate([block.counts[:, 0] for block in outcome.blocks])
+    current = counts.astype(np.float64) * COUNT
+    f, seen = welch(current, 1.0 / DT, nperseg=2**16)
     n = b.numbers
-    density = n.current_noise**2 / (np.pi / 2.0 * n.filter_Hz)
+    density = 4.0 * 1.380649e-23 * 298.15 / n.resistance + 15e-15**2
     some = slice(None, None, 8)  # of a smooth curve
     folds = f[some, None] + np.arange(-60, 61) / DT
     predicted = (density / (1.0 + (folds / n.filter_Hz) ** 2)).sum(axis=1) + COUNT**2 / 12.0 * 2.0 * DT
     decades = [10.0, 100.0, 1e3, 1e4, 0.5 / DT]
     for low, high in pairwise(decades):
         band = (f >= low) & (f < high)
-        assert seen[band].mean() * 1e-24 == pytest.approx(predicted[band[some]].mean(), rel=0.05), (low, high)
+        assert seen[band].mean() == pytest.approx(predicted[band[some]].mean(), rel=0.05), (low, high)
 
 
 def drawn_heights(rng: np.random.Generator, n: RigNumbers, amplitude: float, rate: float) -> F64:
-    """[m] heights that a chain of hops records: each top is `amplitude` above the stop before it, as the sensor saw it."""
+    """[m] heights that a chain of hops records: each top is `amplitude` above the stop before, as the sensor saw it."""
     approach = amplitude + 50e-9
     at = drawn_stops(rng, n, np.full(1000, amplitude + 30e-9), 0.02, approach, rate)
     for hops in (1000, 6000):

@@ -143,6 +143,18 @@ def test_far_away_the_current_is_the_voltage_over_the_resistance(laboratory: Lab
     assert abs(ends[1] - ends[0]) + error < 2e-5 * current.mean()
 
 
+@pytest.mark.parametrize("height", [50e-9, 300e-9, 2e-6])
+def test_a_pipette_that_dwells_near_the_specimen_feels_it(laboratory: Laboratory, height: float) -> None:
+    b = bench(laboratory)
+    b.lift(height)
+    end = b.rig.clock.now_ns() + 500_000_000
+    outcome = b.rig.hop_controller.run(plan(0, 1, 1e-6, 0.02, 1e-6, until_ns=end), lambda: False)
+    current = b.rig.hop_controller.channels[0].si(np.concatenate([block.counts[:, 0] for block in outcome.blocks]))
+    theory = 0.7 / b.numbers.resistance * b.numbers.curve.relative_current(np.array(height))
+    # The wire's potential has moved by some microvolts; the mean of half a second is known to 5e-6.
+    assert current.mean() == pytest.approx(float(theory), rel=3e-5)
+
+
 def test_during_a_fall_the_current_is_the_curve_behind_scanner_and_filter(laboratory: Laboratory) -> None:
     b, height = bench(laboratory), 600e-9
     records, falls = single_hops(b, 200, height, 0.1, height)

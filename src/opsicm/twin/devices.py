@@ -20,6 +20,7 @@ from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.specimen import Footprint
 from opsicm.twin.world import CellMoment, World
 
+_OUT_OF_SIGHT: Final = 400.0  # radii; there a surface takes 3e-5 of the current, and need not be drawn
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
 
 
@@ -120,12 +121,20 @@ class Probe:
         rate = -math.log1p(-gain) / dt
         return self.stray * height * rate * math.exp(-rate * (now_ns - since_ns) * 1e-9)
 
+    def below(self, t_ns: int) -> float:
+        """Height [m] of the surface under the aperture, a lurch of the holder counted as the surface's."""
+        world = self.world
+        place = self.footprint(np.array([world.x]), np.array([world.y]))
+        return float(world.surface_now(place, t_ns)[0]) + world.faults.lurch(t_ns)
+
+    def out_of_sight(self, coarse: float) -> bool:
+        """Whether a surface near height 0 is too far, with the coarse stage at `coarse` [m], to look for."""
+        return coarse + self.z > _OUT_OF_SIGHT * self.pipette.radius
+
     def distance(self, moment: CellMoment) -> float:
         """True distance [m] from the aperture to the surface below it."""
         self.follow()
-        world = self.world
-        below = float(world.surface_now(self.footprint(np.array([world.x]), np.array([world.y])), moment.t_ns)[0])
-        return world.coarse_z(moment.t_ns) + self.z - below - world.faults.lurch(moment.t_ns)
+        return self.world.coarse_z(moment.t_ns) + self.z - self.below(moment.t_ns)
 
     def true_current(self, moment: CellMoment) -> float:
         """Pipette current [A] without noise."""

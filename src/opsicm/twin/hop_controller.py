@@ -208,7 +208,10 @@ class TwinHopController:
         world, plan = self._probe.world, log.plan
         coarse = world.coarse_z(begin_ns), world.coarse_z(end_ns)
         if not plan.x.size:
-            return plan.x, -coarse[0], -coarse[1]
+            if self._probe.out_of_sight(min(coarse)):
+                return plan.x, -coarse[0], -coarse[1]
+            begins, ends = (self._probe.below(t_ns) - hop_loop.DWELL_SURFACE for t_ns in (begin_ns, end_ns))
+            return plan.x, begins - coarse[0], ends - coarse[1]
         one = log.one_place
         many = slice(1) if one else slice(None)
         footprint = self._probe.footprint(log.true_x[many], log.true_y[many])

@@ -28,7 +28,7 @@ from opsicm.twin.hop_block import (
     store,
 )
 from opsicm.twin.hop_forecast import forecast, next_decision, quiet_counts, wait
-from opsicm.twin.hop_loop import GAP_MIN, PAIRS_PER_SEGMENT, START, log_event, walk, with_amplitude
+from opsicm.twin.hop_loop import DWELL_SURFACE, GAP_MIN, PAIRS_PER_SEGMENT, START, log_event, walk, with_amplitude
 from opsicm.twin.hop_sense import LANE, Instrument, Motion, Slice, lane_powers, law_of, resumed
 
 _NOISE_BLOCK: Final = 0x10000
@@ -81,7 +81,7 @@ def run_lanes(
         low_key, high_key = pair_keys(seed, segment * PAIRS_PER_SEGMENT, sample >> 16)
         draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), places, drawn)
         move_block(law, powers, motion, work)
-        sense_block(law, now, k, count, surface[hop] if hops > 0 else -1.0, curve, work, drawn, lanes)
+        sense_block(law, now, k, count, surface[hop] if hops > 0 else DWELL_SURFACE, curve, work, drawn, lanes)
         filter_block(law, powers, motion, work, lanes)
         store(length, k, law, work, lanes, counts)
         i = length if hops == 0 else 0

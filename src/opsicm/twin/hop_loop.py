@@ -38,6 +38,7 @@ from opsicm.twin.loop_curve import loop_relative_current
 CURRENT_NOISE: Final = 0
 HEIGHT_NOISE: Final = 1
 PAIRS_PER_SEGMENT: Final = 8  # channels 16 n and 16 n + 1 of segment n: pair 8 n
+DWELL_SURFACE: Final = -1.0  # [m] where a plan without hops has its surface, before the slice's rise
 _DRAWN: Final = 32  # noise numbers drawn at a time
 _F = np.float32
 
@@ -142,7 +143,7 @@ def walk(
         else:
             z_part = held.zz * z_part + law.from_command * command
             z = z_part + powers[0, lane + 1] * z_edge
-        below = surface[min(hop, hops - 1)] if hops > 0 else -1.0
+        below = surface[min(hop, hops - 1)] if hops > 0 else DWELL_SURFACE
         gap = z - ((below + now.swelling_from) + k * swelling_step)
         relative = loop_relative_current(_F(gap), curve)
         current = unfiltered(

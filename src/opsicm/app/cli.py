@@ -88,7 +88,12 @@ def _execute(
     from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
 
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
-        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
+        if rig is not None and resumed is None and Path(rig).is_dir():
+            from opsicm.app.replaying import execute_on_run
+
+            execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
+        else:
+            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
@@ -177,7 +182,9 @@ def check(
 @app.command(epilog="Example: opsicm run experiments/e09_height_during_voltammogram.yaml --out out/ --speed max")
 def run(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Experiment file.")] = None,
-    rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
+    rig: Annotated[
+        str | None, typer.Option(help="Rig file, preset, or a stored run to be replayed, instead of the experiment's.")
+    ] = None,
     out: OutOption = Path(),
     seed: Annotated[int | None, typer.Option(help="Decides every random number of a twin.")] = None,
     speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",

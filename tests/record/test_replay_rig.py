@@ -26,7 +26,7 @@ from opsicm.record.recorded import NotAsRecorded
 from opsicm.record.replay import Replay
 from opsicm.record.replay_rig import replay_rig
 
-# Currents, a cut-off, rests, a raster, a pause of the probe at a height and a tower: what the short run has not.
+# A current, a rest, two ramps; a raster and a parked pipette: what the short run has not.
 PROGRAM = """\
 opsicm: 1
 title: many steps
@@ -60,15 +60,22 @@ class TestReplay(RigContract):
             yield replay_rig(replay, twin(laboratory))
 
 
-@pytest.fixture
-def hopped(laboratory: Laboratory) -> Iterator[tuple[Rig, Rig]]:
-    """(a replay of a current and three hops after it, the twin it is like)."""
+@pytest.fixture(scope="module")
+def hopped_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A current, and three hops after a second of it. Read only."""
+    laboratory = Laboratory(tmp_path_factory.mktemp("hopped"))
     tape = Tape(twin(laboratory), laboratory.folder)
     tape.rig.potentiostat.apply(ConstantCurrent(-1e-4), 0)
     tape.rig.clock.wait_until(1_000_000_000)
     tape.rig.amplifier.command(0.3)
     tape.rig.hop_controller.run(plan(3), lambda: False)
-    with Replay(tape.close()) as replay:
+    return tape.close()
+
+
+@pytest.fixture
+def hopped(hopped_path: Path, laboratory: Laboratory) -> Iterator[tuple[Rig, Rig]]:
+    """(a replay of it, a twin like the one it was)."""
+    with Replay(hopped_path) as replay:
         like = twin(laboratory)
         yield replay_rig(replay, like), like
 
@@ -207,3 +214,5 @@ def test_from_the_command_line_another_experiment_ends_with_what_differs(
     assert cli.main(command) == 3
     said = " ".join(capsys.readouterr().err.split())
     assert "a replay answers only what was recorded" in said
+    assert cli.main([*command, "--seed", "2"]) == 2
+    assert "leave out --seed and --world" in " ".join(capsys.readouterr().err.split())

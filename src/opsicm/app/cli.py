@@ -65,6 +65,9 @@ def _run(
     from opsicm.protocol.experiment_file import read_experiment
 
     pace = pace_of(speed)
+    if rig is not None and Path(rig).is_dir() and (seed is not None or world is not None):
+        limit = "is a stored run: its noise and its world are what was recorded"
+        raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
     runs = expanded(read_experiment(file))
     estimates = [refuse(one, rig, seed).file_bytes for one in runs]
     for experiment, estimate in zip(runs, estimates, strict=True):

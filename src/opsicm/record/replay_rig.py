@@ -17,7 +17,7 @@ from opsicm.facts.samples import SampleBlock
 from opsicm.instruments.cell_control import CellControl, CellReading
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.rig import Rig
-from opsicm.instruments.roles import HopPlan, PlanOutcome
+from opsicm.instruments.roles import HopController, HopPlan, PlanOutcome
 from opsicm.record.recorded import Recorded
 from opsicm.record.replay import Replay
 
@@ -39,7 +39,7 @@ def replay_rig(replay: Replay, like: Rig, on_advance: Callable[[int], None] = la
         potentiostat=_Potentiostat(run),
         scanner=_Scanner(run, like.scanner.z_range, like.scanner.xy_range),
         coarse_stage=_CoarseStage(run),
-        hop_controller=_HopController(run, like.hop_controller.timing, like.hop_controller.start_height),
+        hop_controller=_HopController(run, like.hop_controller),
         grounding=like.grounding,
     )
 
@@ -150,10 +150,13 @@ class _CoarseStage:
 class _HopController(_Role):
     """Returns what was recorded, turn by turn: a plan is what may be told at most, never what is made."""
 
-    def __init__(self, run: Recorded, timing: HopTiming, start_height: float) -> None:
+    def __init__(self, run: Recorded, like: HopController) -> None:
         super().__init__(run)
-        self._timing = replace(timing, dt_ns=run.header.dt_ns)
-        self._start_height = start_height
+        # A run that never sampled names no channels and no period.
+        kept = run.header.channels
+        self._channels = kept or like.channels
+        self._timing = replace(like.timing, dt_ns=run.header.dt_ns) if kept else like.timing
+        self._start_height = like.start_height
 
     @property
     def timing(self) -> HopTiming:
@@ -161,7 +164,7 @@ class _HopController(_Role):
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return self._run.header.channels
+        return self._channels
 
     @property
     def start_height(self) -> float:

@@ -66,6 +66,9 @@ def _run(
     from opsicm.protocol.experiment_file import read_experiment
 
     pace = pace_of(speed)
+    if rig is not None and Path(rig).is_dir() and (seed is not None or world is not None):
+        limit = "is a stored run: its noise and its world are what was recorded"
+        raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
     runs = expanded(read_experiment(file))
     estimates = [refuse(one, rig, seed).file_bytes for one in runs]
     for experiment, estimate in zip(runs, estimates, strict=True):
@@ -89,7 +92,12 @@ def _execute(
     from opsicm.app.terminal import complain, err, run_progress, stop_on_interrupt
 
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
-        execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
+        if rig is not None and resumed is None and Path(rig).is_dir():
+            from opsicm.app.replaying import execute_on_run
+
+            execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
+        else:
+            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
@@ -178,7 +186,9 @@ def check(
 @app.command(epilog="Example: opsicm run experiments/e09_height_during_voltammogram.yaml --out out/ --speed max")
 def run(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Experiment file.")] = None,
-    rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
+    rig: Annotated[
+        str | None, typer.Option(help="Rig file, preset, or a stored run to be replayed, instead of the experiment's.")
+    ] = None,
     out: OutOption = Path(),
     seed: Annotated[int | None, typer.Option(help="Decides every random number of a twin.")] = None,
     speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",

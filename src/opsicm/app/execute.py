@@ -48,11 +48,13 @@ def execute(
     estimate: float | None = None,
     resumed: Resumed | None = None,
     world: Path | None = None,
+    stand_in: Callable[[Prepared, Callable[[int], None]], Prepared] | None = None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as it goes, 1 is real time.
 
     `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` says where the run that
-    this one goes on from was cut off, `world` is the folder of a world in another process to run on.
+    this one goes on from was cut off, `world` is the folder of a world in another process to run on, `stand_in` makes
+    another rig of the prepared one and of what paces its clock.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens later is in the file:
     `Execution.ending` says it.
@@ -72,6 +74,8 @@ def execute(
     if world is not None:
         there = remote_rig(world, prepared.rig.name, prepared.rig.grounding)
         prepared = replace(prepared, rig=there)
+    if stand_in is not None:
+        prepared = stand_in(prepared, pacer.hold)
     maps = amplitude_maps(experiment)
     title = experiment.experiment.title
     folder = run_folder.create(out, title, started, experiment.text, loaded.text)
@@ -121,7 +125,7 @@ def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared,
         channels=tuple(replace(c, policy=kept.policy(c.name)) for c in controller.channels),
         dt_ns=controller.timing.dt_ns,
         parameters=prepared.parameters,
-        provenance=_provenance(loaded.rig.title, prepared.seed, loaded.rig.is_twin),
+        provenance={**_provenance(loaded.rig.title, prepared.seed, loaded.rig.is_twin), **prepared.provenance},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
 from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
+from opsicm.record.run_folder import RIG
 from opsicm.run.cell_actions import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
 from opsicm.twin.circuit import TWO_ELECTRODE
@@ -37,7 +38,7 @@ class Prepared:
     """A rig that is ready, and what the run should know of it.
 
     `capacity` [C] between x = 0 and 1, `reversible` [C] between the program's cut-offs at rest (None without two),
-    stated parameters, seed.
+    stated parameters, seed; `provenance` is what the header says of a rig that is a stored run.
     """
 
     rig: Rig
@@ -45,10 +46,13 @@ class Prepared:
     reversible: float | None
     parameters: Mapping[str, Any]
     seed: int
+    provenance: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
-    """The rig file that the experiment names, or `override` (a preset or a file, seen from the working directory)."""
+    """The rig file that the experiment names, or `override`: a preset, a file, or a run folder, which holds its own."""
+    if override is not None and Path(override).is_dir():
+        return read_rig(Path(override) / RIG)
     return read_rig(rig_path(override) if override is not None else experiment.rig_path())
 
 

@@ -7,7 +7,6 @@ records and rows are passed on as they are, never converted to SI and back.
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +69,8 @@ class Replay:
 
     def events(self) -> Iterator[Event]:
         """(t_ns, what happened) in order of time; at one instant samples come before hops, rows and facts."""
-        streams = (self._blocks(), self._hops(), self._readings(), ((fact.t_ns, fact) for fact in self._run.facts))
+        rows = ((reading.t_ns, reading) for reading in self.readings())
+        streams = (self.blocks(), self._hops(), rows, ((fact.t_ns, fact) for fact in self._run.facts))
         keyed = [((t, rank, k, item) for k, (t, item) in enumerate(stream)) for rank, stream in enumerate(streams)]
         for t, _, _, item in heapq.merge(*keyed, key=lambda event: event[:3]):
             yield t, item
@@ -93,7 +93,7 @@ class Replay:
             path = recorder.close()
         return path
 
-    def _blocks(self) -> Iterator[Event]:
+    def blocks(self) -> Iterator[tuple[int, SampleBlock]]:
         """Blocks at the time of their last sample. One that has lost samples ends the segment it is in."""
         with h5py.File(self._run.path, "r") as file:
             for segment in self._run.segments():
@@ -112,18 +112,16 @@ class Replay:
                     counts = group["counts"][first : first + n]
                     yield t0_ns + n * dt_ns, SampleBlock(segment, first, t0_ns, dt_ns, counts, quality)
 
-    def _hops(self) -> Iterator[Event]:
+    def hop_rows(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(step of each hop, its record), in order."""
         table = self._run.hops
         rows = np.zeros(table.sizes["hop"], HOP_DTYPE)
         for name in HOP_DTYPE.names or ():
             rows[name] = table["number" if name == "hop" else name].values
-        at = 0
-        for step, same in itertools.groupby(table["step"].values):
-            for _ in same:
-                yield int(rows["t_ns"][at]), Hops(str(step), rows[at : at + 1])
-                at += 1
+        return table["step"].values, rows
 
-    def _readings(self) -> Iterator[Event]:
+    def readings(self) -> Iterator[Reading]:
+        """The slow rows, in order."""
         cell, slow = self._run.cell, self._run.slow
         columns = {str(name): cell[name].values for name in cell} | {str(name): slow[name].values for name in slow}
         for k in range(cell.sizes["row"]):
@@ -131,4 +129,14 @@ class Replay:
                 name: values[k] if isinstance(values[k], str) else values[k].item() for name, values in columns.items()
             }
             row |= {name: None for name in _OPTIONAL if np.isnan(row[name])}
-            yield row["t_ns"], Reading(**row)
+            yield Reading(**row)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The journal."""
+        return self._run.facts
+
+    def _hops(self) -> Iterator[Event]:
+        steps, rows = self.hop_rows()
+        for at, step in enumerate(steps):
+            yield int(rows["t_ns"][at]), Hops(str(step), rows[at : at + 1])

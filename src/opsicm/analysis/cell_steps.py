@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from opsicm.analysis.branches import branches
 from opsicm.analysis.current_step import StepSplit, split_steps
 from opsicm.analysis.half_cycles import HalfCycle, half_cycles
-from opsicm.analysis.hop_series import HopSeries
+from opsicm.analysis.hop_series import HopSeries, scatter
 from opsicm.analysis.record_results import record_results, steady_stretches
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.transitions import agreements, transitions_from_height, transitions_from_potential
@@ -21,6 +21,8 @@ from opsicm.analysis.transitions import agreements, transitions_from_height, tra
 F64 = NDArray[np.float64]
 _SETTLING: Final = 0.1  # of a stretch: the step of the current and what follows it at once
 _FEWEST_ROWS: Final = 5
+_GAP: Final = 0.05  # of a branch that may pass without a hop
+_CLEAR: Final = 20.0  # times the scatter of a height: below it a kink has no place
 _WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
 
 
@@ -110,16 +112,25 @@ def _splits(steps: Sequence[StepSplit]) -> list[Result]:
     ]  # fmt: skip
 
 
-def transition_results(series: HopSeries, t: F64, charge: F64, potential: F64) -> list[Result]:
+def transition_results(
+    series: HopSeries, t: F64, charge: F64, potential: F64, charge_floor: float = 0.0
+) -> list[Result]:
     """Per branch: where the height's slope changes most, and the nearest end of a stage in the potential, in % of it.
 
     `series` of heights; `t` [s], `charge` [C], `potential` [V] of the cell (n,). Independent of each other: one knows
     no potential, the other no height. Under a sweep the potential is imposed, and dV/dQ is where the current is small,
-    so the agreement means most at constant current. u of the agreement in `method`.
+    so the agreement means most at constant current. u of the agreement in `method`. Branches of less than
+    `charge_floor` [C], branches that the hops do not cover, and branches over which the height moves by less than
+    `_CLEAR` times its scatter have none: a broken line fits noise too, with a small u.
     """
     results: list[Result] = []
-    for k, branch in enumerate(branches(t, charge), start=1):
+    for k, branch in enumerate(branches(t, charge, charge_floor), start=1):
         inside = (series.t >= branch.start) & (series.t <= branch.stop)
+        stops = np.concatenate([[branch.start], series.t[inside], [branch.stop]])
+        if np.max(np.diff(stops)) > _GAP * (branch.stop - branch.start):
+            continue
+        if np.ptp(series.height[inside]) < _CLEAR * scatter(series.height[inside]):
+            continue
         rows = (t >= branch.start) & (t <= branch.stop)
         if int(inside.sum()) < 40 or int(rows.sum()) < 40:
             continue

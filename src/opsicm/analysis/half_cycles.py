@@ -13,6 +13,7 @@ from scipy.signal import savgol_filter
 from opsicm.errors import OutsideDomain, Problem
 
 F64 = NDArray[np.float64]
+_NOTHING: Final = 1e-13  # [A] round-off at open circuit: a potentiostat of mA sees a million times more
 _REST: Final = 1e-3  # of the largest current: below it nothing is meant to flow
 
 
@@ -40,7 +41,7 @@ def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
     current. Assumes that the record has a row near each change; u_charge says what one row may hide.
     """
     good = np.isfinite(t) & np.isfinite(current)
-    if not good.any() or np.max(np.abs(current[good])) == 0.0:
+    if not good.any() or np.max(np.abs(current[good])) < _NOTHING:
         return []
     index = np.flatnonzero(good)
     tg, ig = t[index], current[index]

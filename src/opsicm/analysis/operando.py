@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.cell_steps import step_results, transition_results
+from opsicm.analysis.coarse_height import coarse_of_hops
 from opsicm.analysis.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
 from opsicm.analysis.expansion import expansion_results
 from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
@@ -67,21 +68,11 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting
     for name, group in groups:
         found = _point_results(group, cell, setting)
         results.extend(found if len(groups) == 1 else [replace(r, name=f"{r.name} {name}") for r in found])
-        images += frames(group, _coarse(group, slow))
+        images += frames(group, coarse_of_hops(group, slow))
     if images:
         talk = [r.value for r in results if r.name.startswith("height_cross_talk") and r.value is not None]
         results += raster_results(images, setting.thickness, max(talk, default=0.0) * 1e-9)
     return results
-
-
-def _coarse(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | None:
-    """Coarse height at each hop [m]: images of several segments stand on it; None where no row says it."""
-    t, height = slow["t_ns"].values, slow["coarse_z"].values
-    known = np.isfinite(height)
-    if not known.any():
-        return None
-    row = np.searchsorted(t[known], hops["t_ns"].values, side="right") - 1
-    return np.asarray(height[known][np.maximum(row, 0)], dtype=np.float64)
 
 
 def _points(hops: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
@@ -118,7 +109,9 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
         *expansion_results(
             series, t, charge, setting.thickness, drift_to_height, charge_floor=_NOTHING * setting.capacity
         ),
-        *transition_results(series, t[during], charge[during], cell["potential"].values[during]),
+        *transition_results(
+            series, t[during], charge[during], cell["potential"].values[during], _NOTHING * setting.capacity
+        ),
         _height_scatter(series),
         _period(series),
         ten_hop_change(series, scatter(series.current)),

@@ -14,6 +14,7 @@ from opsicm.analysis.hop_series import scatter
 from opsicm.analysis.result import Result, failed
 
 _SIGN: Final = "negative lithiates"
+_JUMP: Final = 0.02  # [V] between two rows of a sweep there are 1 to 10 mV
 _QUIET: Final = 0.01  # of the peak current: rows below it are the rest that a change counts from
 
 
@@ -21,7 +22,8 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
     """Peak currents of potential-controlled rows, the pipette's change there, and the charge of each branch.
 
     `cell` and `slow` are the run file's rows (dimension `row`); less than `charge_floor` [C] or `current_floor` [A] is
-    nothing. A peak is the vertex of the parabola through the largest row and its neighbours; u of it is the rows'
+    nothing. A peak is the largest current of its sign, at a vertex of the sweep too, but neither the charging current
+    after a jump of the potential nor the last row. It is the vertex of the parabola through the largest row and its neighbours; u of it is the rows'
     scatter and what the parabola moved it. A charge's u is that scatter integrated over n rows of dt as white noise,
     sigma dt √n. The potentiostat's own calibration is in neither. Fails with the outcome "no current" when nothing
     flowed; a run without a sweep has no peaks.
@@ -32,9 +34,10 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
         return [failed("peak_lithiation_current", "mA", "", "no current", reason)]
     noise = scatter(current)
     results: list[Result] = []
-    controlled = cell["control"].values == "potential"
+    turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current)
+    turning[-1] = False  # nobody knows what the current would have done after the last row
     for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
-        rows = np.flatnonzero(controlled & (sign * current > current_floor))
+        rows = np.flatnonzero(turning & (sign * current > current_floor))
         if rows.size:
             index = int(rows[np.argmax(sign * current[rows])])
             results.extend(_peak(name, index, cell, slow, noise))
@@ -45,6 +48,19 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
         u = noise * float(np.median(np.diff(t)) * (branch.stop - branch.start)) ** 0.5  # sigma dt √(T/dt)
         results.append(Result(f"charge_{name}", branch.charge / 3.6, u / 3.6, "mAh", method))
     return results
+
+
+def _settling(potential: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows after a jump of the potential, for as long as the magnitude of the current does nothing but fall."""
+    found = np.zeros(current.size, dtype=bool)
+    size = np.abs(current)
+    for jump in np.flatnonzero(np.abs(np.diff(potential)) > _JUMP) + 1:
+        k = int(jump)
+        found[k] = True
+        while k + 1 < size.size and size[k + 1] <= size[k]:
+            k += 1
+            found[k] = True
+    return found
 
 
 def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: float) -> list[Result]:

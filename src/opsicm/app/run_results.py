@@ -106,8 +106,9 @@ def views_of(run: Run, results: list[Result]) -> list[View]:
             views.append(section_figures.kymograph_view(result.trace))
         if result.name == "near_surface_difference" and isinstance(result.trace, xr.Dataset):
             views.append(section_figures.section_view(result.trace))
-    if good.size:
+    if good.size and not is_raster(run.hops):  # over an image the height is topography, not the specimen's change
         views.append(figures.potential_view(run.hops, run.cell, setting_of(run).thickness))
+    if good.size:
         traces = {result.name: result.trace for result in results}
         if isinstance(change := traces.get("ten_hop_bulk_change"), xr.DataArray):
             views.append(figures.ten_hop_view(change, float(run.hops["setpoint"].values[good[0]])))

@@ -175,7 +175,8 @@ class CellTrack:
         action = self.action
         if action is None:
             return False
-        if reading.cut_off:
+        fresh = reading.t_ns >= self.began_ns + _STALE_NS and isinstance(action.control, ConstantCurrent)
+        if reading.cut_off and fresh:
             if action.cut_off_ends_step:
                 self._leave_step()
             return True

@@ -12,6 +12,7 @@ from opsicm.analysis.image_series import height_change, irreversible_change, lev
 from opsicm.analysis.levelling import pixel_grid, plane
 from opsicm.analysis.result import Result
 from opsicm.analysis.step_height import fit_terraces
+from opsicm.analysis.coarse_height import coarse_of_hops
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings.reading import F64, as_row, missing, reading
 from opsicm.errors import OutsideDomain
@@ -30,17 +31,14 @@ def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
     good = hops["outcome"].values == Outcome.CONTACT
     steps, segments = hops["step"].values, hops["segment"].values
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
-    slow_t, coarse = run.run.slow["t_ns"].values, run.run.slow["coarse_z"].values
-    height = hops["z_stop"].values.copy()
+    coarse = coarse_of_hops(hops, run.run.slow)
+    assert coarse is not None, "every run of the twin says where its coarse stage stands"
+    height = hops["z_stop"].values + coarse
     frames, potentials = [], []
     for segment in np.unique(segments):
         rows = np.flatnonzero(segments == segment)
         if np.unique(line[rows]).size < 3:
             continue
-        t_ns = hops["t_ns"].values[rows]
-        # The median, because the stage may still travel when the first row of a segment is read.
-        during = (slow_t >= t_ns[0]) & (slow_t <= t_ns[-1])
-        height[rows] += np.median(coarse[during] if during.any() else coarse[np.argmin(np.abs(slow_t - t_ns[-1]))])
         nx = int(pixel[rows].max()) + 1
         ny = _rows_per_pass(line[rows], hops["y"].values[rows])
         for k in np.unique(line[rows] // ny):

@@ -145,6 +145,21 @@ def test_the_commands(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "truncated" in said.err
 
 
+def test_a_run_that_never_sampled_can_be_told_again(tmp_path: Path) -> None:
+    recorder = SharedRecorder(folder(tmp_path / "parked"))
+    recorder.open(STREAM.header())
+    for k in range(3):
+        recorder.reading(STREAM.reading(k))
+    path = recorder.close()
+    with Replay(path) as replay:
+        again = replay.into(SharedRecorder(folder(tmp_path / "again")))
+    assert [finding for finding in validate(again) if not finding.ok] == []
+    with Run(path) as one, Run(again) as other:
+        assert one.slow.sizes["row"] == 3
+        assert one.slow.identical(other.slow)
+        assert one.cell.identical(other.cell)
+
+
 def test_a_record_of_nothing_is_valid(tmp_path: Path) -> None:
     path = record(tmp_path, blocks=0)
     assert [finding for finding in validate(path) if not finding.ok] == []

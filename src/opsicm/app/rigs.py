@@ -52,7 +52,10 @@ class Prepared:
 def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
     """The rig file that the experiment names, or `override`: a preset, a file, or a run folder, which holds its own."""
     if override is not None and Path(override).is_dir():
-        return read_rig(Path(override) / RIG)
+        stored, own = Path(override) / RIG, experiment.rig_path()
+        # The same text in its own place: there it finds the files that it names.
+        same = stored.is_file() and own.is_file() and stored.read_bytes() == own.read_bytes()
+        return read_rig(own if same else stored)
     return read_rig(rig_path(override) if override is not None else experiment.rig_path())
 
 

@@ -40,7 +40,7 @@ class LiveFile:
         self.key: tuple[int, int] | None = None  # (segment, dt_ns) of the samples in this file
         self._columns = Columns.of(header.channels)
         self._factor = decimate.factor(header.dt_ns)
-        self._block_row = block_row(len(header.channels))
+        self._block_row = block_row(max(1, len(header.channels)))  # HDF5 has no column of width 0
         self._file = h5py.File(path, "w", libver=_FORMAT, rdcc_nbytes=8 << 20)
         self._file.attrs["live_version"] = LIVE_VERSION
         self._file.attrs["first_serial"] = first_serial

@@ -17,6 +17,7 @@ from opsicm.analysis.expansion import expansion_results
 from opsicm.analysis.hop_series import HopSeries, hop_series, scatter, value_at
 from opsicm.analysis.operando import Setting, operando_results
 from opsicm.analysis.result import Result
+from opsicm.analysis.voltammogram import cell_results
 from opsicm.physics.drift import drift_per_fall, restless
 from opsicm.physics.pipette import Pipette
 from opsicm.physics.tip_field import approach_curve
@@ -217,3 +218,21 @@ def test_nothing_much_gives_named_outcomes_never_an_exception(n: int, rows: int)
         assert (result.value is None) == (result.outcome != "ok")
         if result.value is None:
             assert result.reason
+
+
+def test_the_charging_current_after_a_jump_and_the_last_row_are_no_peaks() -> None:
+    potential = np.concatenate([[1.2], np.linspace(1.7, 0.2, 301), np.linspace(0.2, 1.2, 201)])
+    current = np.concatenate([[0.0], 2.5e-3 * np.exp(-np.arange(301) / 3.0), np.full(201, 1e-5)])
+    current[150:302] -= 1e-3 * np.exp(-(((np.arange(152) - 76) / 20.0) ** 2))
+    current[302:] += 1.5e-3 * np.exp(-(((np.arange(201) - 100) / 20.0) ** 2))
+    current[-1] = 5e-3  # cut off on the way up
+    rows = potential.size
+    t_ns = np.arange(rows) * 1_000_000_000
+    cell = xr.Dataset(
+        {"t_ns": ("row", t_ns), "current": ("row", current), "potential": ("row", potential),
+         "charge": ("row", np.cumsum(current)), "control": ("row", np.full(rows, "potential"))}
+    )  # fmt: skip
+    slow = xr.Dataset({"pipette_current": ("row", np.full(rows, 3e-9)), "coarse_z": ("row", np.full(rows, 1e-5))})
+    found = {result.name: result.value for result in cell_results(cell, slow, 1e-6, 1e-9)}
+    assert found["peak_delithiation_current"] == pytest.approx(1.51, abs=0.01)
+    assert found["peak_lithiation_current"] == pytest.approx(-1.0, abs=0.02)

@@ -349,3 +349,16 @@ def test_the_runs_numbers_are_the_same_however_often_a_row_is_kept(laboratory: L
     then = np.interp(sparse.rows[-1].t_ns, dense.column("t_ns"), dense.column("charge"))
     assert sparse.rows[-1].charge == pytest.approx(then, rel=1e-3)
     assert replace(sparse.rows[0]) == replace(dense.rows[0])
+
+
+def test_a_rest_after_a_cut_off_lasts_as_long_as_it_says(laboratory: Laboratory) -> None:
+    # The potentiostat still shows the cut-off of the current before when the rest begins.
+    cell = """
+constant_current: {current_mA: -0.5, until: {potential_V: 0.3, for_s: 500}}
+rest: {for_s: 20}
+constant_current: {current_mA: 0.5, until: {potential_V: 0.6, for_s: 500}}
+"""
+    kept = run(laboratory, text(cell))
+    (_, _, first), (_, _, rest), (_, _, second), *_ = controls(kept)
+    assert 0.5 < rest - first < 500.0
+    assert second - rest == pytest.approx(20.0, abs=1e-6)

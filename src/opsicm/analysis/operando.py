@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from opsicm.analysis.cell_steps import step_results, transition_results
 from opsicm.analysis.coarse_height import coarse_of_hops
@@ -64,15 +63,18 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting
         return [failed("hops", "1", "hop records with outcome contact", "no hops", reason)]
     groups = list(_points(hops))
     results: list[Result] = []
-    images: list[Frame] = []
     for name, group in groups:
         found = _point_results(group, cell, setting)
         results.extend(found if len(groups) == 1 else [replace(r, name=f"{r.name} {name}") for r in found])
-        images += frames(group, coarse_of_hops(group, slow))
-    if images:
+    if images := images_of(hops, slow):
         talk = [r.value for r in results if r.name.startswith("height_cross_talk") and r.value is not None]
         results += raster_results(images, setting.thickness, max(talk, default=0.0) * 1e-9)
     return results
+
+
+def images_of(hops: xr.Dataset, slow: xr.Dataset) -> list[Frame]:
+    """The images of every raster of a run, in order of time, all on one scale of height."""
+    return [frame for _, group in _points(hops) for frame in frames(group, coarse_of_hops(group, slow))]
 
 
 def _points(hops: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:

@@ -23,10 +23,10 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
 
     `cell` and `slow` are the run file's rows (dimension `row`); less than `charge_floor` [C] or `current_floor` [A] is
     nothing. A peak is the largest current of its sign, at a vertex of the sweep too, but neither the charging current
-    after a jump of the potential nor the last row. It is the vertex of the parabola through the largest row and its neighbours; u of it is the rows'
-    scatter and what the parabola moved it. A charge's u is that scatter integrated over n rows of dt as white noise,
-    sigma dt √n. The potentiostat's own calibration is in neither. Fails with the outcome "no current" when nothing
-    flowed; a run without a sweep has no peaks.
+    after a jump of the potential nor the last row; it is the vertex of the parabola through that row and its
+    neighbours, and u of it is the rows' scatter and what the parabola moved it. A charge's u is that scatter integrated
+    over n rows of dt as white noise, sigma dt √n. The potentiostat's own calibration is in neither. Fails with the
+    outcome "no current" when nothing flowed; a run without a sweep has no peaks.
     """
     current, t = cell["current"].values, cell["t_ns"].values * 1e-9
     if current.size < 5 or np.max(np.abs(current)) < current_floor:

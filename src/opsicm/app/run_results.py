@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.approach_template import Template, template
-from opsicm.analysis.operando import Setting, operando_results
+from opsicm.analysis.operando import Setting, images_of, operando_results
 from opsicm.analysis.raw_samples import Falls, quantised
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.section_results import section_results
 from opsicm.app.pipette_results import pipette_results
 from opsicm.errors import BadInput, Problem
+from opsicm.figures import image as image_figure
 from opsicm.figures import operando as figures
 from opsicm.figures import sections as section_figures
 from opsicm.figures.view import View
@@ -106,7 +107,11 @@ def views_of(run: Run, results: list[Result]) -> list[View]:
             views.append(section_figures.kymograph_view(result.trace))
         if result.name == "near_surface_difference" and isinstance(result.trace, xr.Dataset):
             views.append(section_figures.section_view(result.trace))
-    if good.size and not is_raster(run.hops):  # over an image the height is topography, not the specimen's change
+    images = images_of(run.hops, run.slow) if good.size else []
+    for frame in images[:1] + images[1:][-1:]:
+        heights = frame.array()
+        views.append(image_figure.view(heights, f"Image at {frame.potential:.2f} V, {frame.time:.0f} s"))
+    if good.size and not images:  # over an image the height is topography, not the specimen's change
         views.append(figures.potential_view(run.hops, run.cell, setting_of(run).thickness))
     if good.size:
         traces = {result.name: result.trace for result in results}

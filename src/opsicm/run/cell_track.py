@@ -16,6 +16,7 @@ from opsicm.run.cell_actions import CellAction
 from opsicm.run.fact_log import FactLog
 
 _HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its next control: more than any turn
+_STALE_NS: Final = 200_000_000  # a potentiostat may still show the cut-off of the control before
 _LEAD_NS: Final = 200_000_000  # for what is asked meanwhile: more than a potentiostat needs to take a control
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from opsicm.analysis.coarse_height import coarse_of_hops
 from opsicm.analysis.image_results import image_results
 from opsicm.analysis.image_series import height_change, irreversible_change, levelled_series
 from opsicm.analysis.levelling import pixel_grid, plane
 from opsicm.analysis.result import Result
 from opsicm.analysis.step_height import fit_terraces
-from opsicm.analysis.coarse_height import coarse_of_hops
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings.reading import F64, as_row, missing, reading
 from opsicm.errors import OutsideDomain

@@ -152,7 +152,7 @@ def test_a_pipette_that_dwells_near_the_specimen_feels_it(laboratory: Laboratory
     current = b.rig.hop_controller.channels[0].si(np.concatenate([block.counts[:, 0] for block in outcome.blocks]))
     theory = 0.7 / b.numbers.resistance * b.numbers.curve.relative_current(np.array(height))
     # The wire's potential has moved by some microvolts; the mean of half a second is known to 5e-6.
-    assert current.mean() == pytest.approx(float(theory), rel=3e-5)
+    assert current.mean() / theory == pytest.approx(1.0, abs=3e-5)
 
 
 def test_during_a_fall_the_current_is_the_curve_behind_scanner_and_filter(laboratory: Laboratory) -> None:
@@ -168,7 +168,7 @@ def test_during_a_fall_the_current_is_the_curve_behind_scanner_and_filter(labora
     assert theory[sound][-1] < 0.96 * theory[0]  # the steep part is in it
     spread = np.hypot(b.numbers.current_noise, COUNT / np.sqrt(12.0))
     assert np.abs(each.mean(axis=0)).max() < 5.0 * spread / np.sqrt(len(falls))
-    assert np.std(each) == pytest.approx(spread, rel=0.01)
+    assert np.std(each) / spread == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_spectrum_of_the_current_is_the_predicted_one_within_5_percent_per_decade(laboratory: Laboratory) -> None:
@@ -188,7 +188,7 @@ def test_the_spectrum_of_the_current_is_the_predicted_one_within_5_percent_per_d
     decades = [10.0, 100.0, 1e3, 1e4, 0.5 / DT]
     for low, high in pairwise(decades):
         band = (f >= low) & (f < high)
-        assert seen[band].mean() == pytest.approx(predicted[band[some]].mean(), rel=0.05), (low, high)
+        assert seen[band].mean() / predicted[band[some]].mean() == pytest.approx(1.0, abs=0.05), (low, high)
 
 
 def drawn_heights(rng: np.random.Generator, n: RigNumbers, amplitude: float, rate: float) -> F64:
@@ -223,10 +223,11 @@ def test_the_spread_of_heights_is_that_of_first_crossings(laboratory: Laboratory
     assert np.all(records["outcome"] == Outcome.CONTACT)
     seen = records["z_stop"] + amplitude  # against the specimen
     drawn = drawn_heights(np.random.default_rng(5), b.numbers, amplitude, rate)
-    assert np.std(seen) == pytest.approx(np.std(drawn), rel=0.05)
-    assert seen.mean() == pytest.approx(drawn.mean(), abs=0.06e-9)  # 4 standard deviations of the two means
+    assert np.std(seen) / np.std(drawn) == pytest.approx(1.0, abs=0.05)
+    assert abs(seen.mean() - drawn.mean()) < 0.06e-9  # 4 standard deviations of the two means
     if rate == RATE:
-        assert np.std(seen) == pytest.approx(naive_height_noise(b.numbers, float(seen.mean()) + amplitude), rel=0.05)
+        naive = naive_height_noise(b.numbers, float(seen.mean()) + amplitude)
+        assert np.std(seen) / naive == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize(("amplifier_fA", "seed"), [(60.0, 1), (75.0, 2), (90.0, 3)])

@@ -354,9 +354,9 @@ def test_the_runs_numbers_are_the_same_however_often_a_row_is_kept(laboratory: L
 def test_a_rest_after_a_cut_off_lasts_as_long_as_it_says(laboratory: Laboratory) -> None:
     # The potentiostat still shows the cut-off of the current before when the rest begins.
     cell = """
-constant_current: {current_mA: -0.5, until: {potential_V: 0.3, for_s: 500}}
+constant_current: {current_mA: -0.05, until: {potential_V: 0.15, for_s: 500}}
 rest: {for_s: 20}
-constant_current: {current_mA: 0.5, until: {potential_V: 0.6, for_s: 500}}
+constant_current: {current_mA: 0.05, until: {potential_V: 0.6, for_s: 500}}
 """
     kept = run(laboratory, text(cell))
     (_, _, first), (_, _, rest), (_, _, second), *_ = controls(kept)

@@ -171,9 +171,11 @@ def the_same(one: Run, other: Run) -> None:
     assert one.segments() == other.segments()
     for segment in one.segments():
         assert one.samples(segment).identical(other.samples(segment))
-    assert [(f.t_ns, f.kind, f.step, f.data) for f in one.facts] == [
-        (f.t_ns, f.kind, f.step, f.data) for f in other.facts
-    ]
+    # What the recorder says of the disk tells nothing of the run, and depends on what else the machine does.
+    first, second = (
+        [(f.t_ns, f.kind, f.step, f.data) for f in run.facts if f.step != "record"] for run in (one, other)
+    )
+    assert first == second
     results = [result.record() for result in results_of(one)]
     assert results
     np.testing.assert_equal([result.record() for result in results_of(other)], results)

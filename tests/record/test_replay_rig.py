@@ -165,17 +165,18 @@ def test_made_safe_it_neither_moves_nor_says_that_a_driven_cell_is_open(hopped: 
         rig.potentiostat.read()
 
 
+def of_the_run(run: Run) -> list[tuple[int, str, str, object]]:
+    """Facts without what the recorder says of the disk, which depends on what else the machine does."""
+    return [(fact.t_ns, fact.kind, fact.step, fact.data) for fact in run.facts if fact.step != "record"]
+
+
 def the_same(one: Run, other: Run) -> None:
     for name in ("hops", "cell", "slow"):
         assert getattr(one, name).identical(getattr(other, name)), name
     assert one.segments() == other.segments()
     for segment in one.segments():
         assert one.samples(segment).identical(other.samples(segment))
-    # What the recorder says of the disk tells nothing of the run, and depends on what else the machine does.
-    first, second = (
-        [(f.t_ns, f.kind, f.step, f.data) for f in run.facts if f.step != "record"] for run in (one, other)
-    )
-    assert first == second
+    assert of_the_run(one) == of_the_run(other)
     results = [result.record() for result in results_of(one)]
     assert results
     np.testing.assert_equal([result.record() for result in results_of(other)], results)

@@ -23,6 +23,7 @@ from opsicm.twin.stretch import CellMoment
 from opsicm.twin.world import World
 
 _NEVER: Final = 2**62
+_AHEAD_NS: Final = 4_000_000_000
 _SLICES_PER_LOOK: Final = 2  # of at most 0.1 s each, between two looks whether the plan is to be stopped
 
 
@@ -224,11 +225,15 @@ class TwinHopController:
         depend on what the probe did just before.
         """
         world, dt_ns = self._probe.world, self._timing.dt_ns
-        ends = world.bends(plan.until_ns if not plan.x.size else log.likely_end_ns)
-        if self._probe.world.faults.each:
+        until_ns = log.likely_end_ns if plan.x.size else plan.until_ns
+        # Known farther than this plan goes: the next one need not begin where a stretch is about to end.
+        ends = world.bends(until_ns + _AHEAD_NS)
+        if world.faults.each:
             ends = ends[:1]
+        beyond = next((k for k, end in enumerate(ends) if end >= until_ns), len(ends) - 1)
+        ends = ends[: beyond + 1]
         if not plan.x.size:
-            ends = [end for end in ends if end < plan.until_ns] + ([plan.until_ns] if plan.until_ns <= ends[-1] else [])
+            ends[-1] = min(ends[-1], plan.until_ns)
         samples = [max(1, -(-(end - world.now_ns) // dt_ns)) for end in ends]
         return [0, *sorted(set(samples))]
 

@@ -23,14 +23,13 @@ CONTROLS: tuple[CellControl, ...] = (
 
 
 def state(world: World) -> tuple[bytes, ...]:
-    """All that the cell, the flakes and the potentiostat can show."""
+    """All that the cell, the flakes and the potentiostat show now."""
     at = np.linspace(0.0, 20e-6, 40)
     heights = world.surface_now(world.specimen.footprint(at, at[::-1]), world.now_ns)
     moment = world.moment(world.now_ns)
     return (
         np.array(moment).tobytes(),
         heights.tobytes(),
-        world.specimen.rise.tobytes(),
         repr(world.reading()).encode(),
     )
 

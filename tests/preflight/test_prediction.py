@@ -116,6 +116,19 @@ def test_a_cut_off_is_forecast(tmp_path: Path) -> None:
     assert predicted(tmp_path, text).duration == pytest.approx(180.0, rel=1e-6)
 
 
+def test_a_hold_that_a_current_ends_is_forecast(tmp_path: Path) -> None:
+    """The run ends it within a look of the crossing; the goal is the duration within 2 %."""
+    text = HEAD + (
+        "cell:\n  - constant_current: {current_mA: -0.05, until: {potential_V: 0.1}}\n"
+        "  - hold: {potential_V: 0.1, for_s: 5000, until: {c_rate: 0.2}}\n"
+    )
+    said = predicted(tmp_path, text + ENVELOPE)
+    with Laboratory(tmp_path).run(text + ENVELOPE) as run:
+        lasted = float(run.cell["t_ns"][-1]) * 1e-9
+    assert lasted < 4000.0
+    assert said.duration == pytest.approx(lasted, rel=0.02, abs=2.0)
+
+
 def test_false_stops_are_those_of_the_project_s_table() -> None:
     """0.16 % noise, 300 looks, a 0.5 % threshold: 23 % with a noiseless reference, 39 % with an 8-sample one."""
     assert false_stop_probability(0.005, 0.0016, 300, math.inf) == pytest.approx(0.23, abs=0.005)

@@ -21,13 +21,13 @@ from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, paramet
 from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.tip_field import approach_curve, distance_98
 from opsicm.preflight.rig_numbers import CellNumbers, RigNumbers
+from opsicm.protocol.cut_offs import cut_offs
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
 from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
 from opsicm.record.run_folder import RIG
-from opsicm.run.cell_actions import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
 from opsicm.twin.circuit import TWO_ELECTRODE
 from opsicm.twin.history import live_through

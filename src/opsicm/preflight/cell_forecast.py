@@ -28,6 +28,7 @@ from opsicm.protocol.cell_program import (
     Sweep,
     numbered,
 )
+from opsicm.protocol.cut_offs import cut_offs
 from opsicm.protocol.experiment import Experiment
 
 Floats = NDArray[np.float64]
@@ -36,6 +37,8 @@ _SHORT_ROWS: Final = 40  # in one pulse, rest or level
 _CHUNK: Final = 60
 _MOST_ROWS: Final = 60_000
 _CURRENT_ROW: Final = 1.0 / 600.0  # of the capacity passes between two rows of a constant current
+_FALL_ROW: Final = 0.01  # of the age of a hold that a current ends: its duration is known as well
+_FALL_SETTLED: Final = 0.2  # [s] in which the double layer is charged, as the runner waits
 _NEVER: Final = 1e9
 
 
@@ -102,7 +105,7 @@ class _Player:
         self._longest = experiment.envelope.duration
         self._heights = np.array(heights)
         self._cell = Cell(numbers.parameters, initial_potential=numbers.initial_potential, terms=numbers.terms)
-        turns: tuple[float, float] | tuple[None, None] = turning_potentials(experiment.cell) or (None, None)
+        turns: tuple[float, float] | tuple[None, None] = cut_offs(experiment.cell) or (None, None)
         self._low: float | None = turns[0]
         self._high: float | None = turns[1]
         self._reversible = self._reversible_capacity()
@@ -139,7 +142,9 @@ class _Player:
                     self._levels.append((self._cell.time + step.rest_s, level))
                     self._rests.append(self._cell.time + step.rest_s)
                     self._ramp(level, level, step.rest_s + step.hold_s, step.ir_compensation, _SHORT_ROWS)
-            case Sweep() | Hold():
+            case Hold():
+                self._hold(step)
+            case Sweep():
                 for start, end, duration in step.legs():
                     self._ramp(start, end, duration, step.ir_compensation, _ROWS)
             case ConstantCurrent():
@@ -155,6 +160,23 @@ class _Player:
         self._cell.set_potential(start, (end - start) / duration, compensation)
         self._record(duration / rows, rows)
         if end == self._high:
+            self._soc_zero = self._cell.charge
+
+    def _hold(self, step: Hold) -> None:
+        """For its time; where a current ends it, in rows that grow with its age: its end is then known to a row."""
+        level = step.potential_V
+        if step.until is None:
+            assert step.for_s is not None
+            self._ramp(level, level, step.for_s, step.ir_compensation, _ROWS)
+            return
+        fallen = step.until.current(self._area, self._cell.capacity)
+        self._cell.set_potential(level, 0.0, step.ir_compensation)
+        began, left = self._cell.time, self._longest - self._cell.time
+        left = left if step.for_s is None else min(left, step.for_s)
+        self._record(min(_FALL_SETTLED, left), 1)
+        while abs(self._cell.current) >= fallen and (passed := self._cell.time - began) < left * (1.0 - 1e-9):
+            self._record(min(max(_FALL_ROW * passed, _FALL_SETTLED), left - passed), 1)
+        if level == self._high:
             self._soc_zero = self._cell.charge
 
     def _rest(self, duration: float) -> None:
@@ -237,19 +259,3 @@ class _Player:
             levels=tuple(self._levels),
             reason=reason,
         )
-
-
-def turning_potentials(program: Sequence[CellStep]) -> tuple[float, float] | None:
-    """(lithiated, delithiated) cut-off [V]: the lowest and the highest potential at which a step turns or ends."""
-    found: set[float] = set()
-    for _, _, step in numbered(program):
-        match step:
-            case Sweep() | Hold() | Ladder():
-                found.update(potential for leg in step.legs() for potential in leg[:2])
-            case ConstantCurrent() if step.until.potential_V is not None:
-                found.add(step.until.potential_V)
-            case Gitt() if step.until is not None:
-                found.add(step.until.potential_V)
-            case _:
-                pass
-    return (min(found), max(found)) if len(found) > 1 else None

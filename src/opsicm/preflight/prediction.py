@@ -15,7 +15,7 @@ from opsicm.preflight.file_size import file_bytes
 from opsicm.preflight.rig_numbers import RigNumbers
 from opsicm.preflight.schedule import Rise, Window, hop_period, schedule, unwatched_rises
 from opsicm.preflight.signals import Signal, height_noise, heights_of, signals
-from opsicm.protocol.cell_program import Hold, Ladder, Sweep, numbered
+from opsicm.protocol.cut_offs import turns_of
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hopping, PipetteSweep, ProbeAction, probe_sequence
 
@@ -99,15 +99,13 @@ def _samples(step: ProbeAction) -> bool:
 def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[float, float]:
     """(lowest, highest) command [V] over the whole program, at every potential that the wire is told to take.
 
-    Over the program's potentials and those that the forecast finds (iR compensation moves the actual potential beyond
-    the program's); over the whole envelope where a current decides where the potential goes.
+    Over the program's potentials and those that the forecast finds: iR compensation moves the actual potential beyond
+    the program's, and a current decides where its own goes. Over the whole envelope where the forecast ends early.
     """
     low, high = experiment.envelope.cell_V
-    controlled = [step for _, _, step in numbered(experiment.cell) if isinstance(step, Sweep | Hold | Ladder)]
-    if all(isinstance(step, Sweep | Hold | Ladder) for _, _, step in numbered(experiment.cell)) and not cell.reason:
-        potentials = [potential for step in controlled for leg in step.legs() for potential in leg[:2]]
-        found = [float(cell.potential.min()), float(cell.potential.max())] if cell.potential.size else []
-        low, high = min([*potentials, *found]), max([*potentials, *found])
+    if not cell.reason and cell.potential.size:
+        told = {potential for step in experiment.cell for potential in turns_of(step)}
+        low, high = (float(end({*told, float(end(cell.potential))})) for end in (min, max))
     wire = {experiment.pipette.bias, *_levels(experiment)}
     spans = [command_span(level, low, high, grounding) for level in wire]
     return min(first for first, _ in spans), max(last for _, last in spans)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from opsicm.app.amounts import amount, expected, percent
 from opsicm.preflight.prediction import HopPrediction, Prediction
 from opsicm.preflight.signals import TEN_HOP_CRITERION, Signal
 from opsicm.protocol.experiment_file import LoadedExperiment
@@ -25,9 +26,12 @@ def prediction_lines(prediction: Prediction) -> Iterator[str]:
     """A prediction, a line for each figure."""
     low, high = prediction.command_span
     yield f"duration         {_duration(prediction.duration)}"
-    size = _size(prediction.file_bytes)
-    yield f"samples          {prediction.samples:.3g} per channel in full, run file about {size}"
-    yield f"far current      {prediction.far_current * 1e9:.3g} nA at rest"
+    sampled = f"{amount(prediction.samples, '').strip()} per channel" if prediction.samples else "none: nothing hops"
+    yield f"samples          {sampled}"
+    yield f"run file         about {_size(prediction.file_bytes)}"
+    far = prediction.far_current
+    said = f"{amount(far, 'A')} at rest" if far else "none at rest: the bias is 0 V"
+    yield f"far current      {said}"
     yield f"bias command     {low:.2f} … {high:.2f} V"
     for hop in prediction.hops:
         yield from _hop_lines(hop)
@@ -42,33 +46,57 @@ def _hop_lines(hop: HopPrediction) -> Iterator[str]:
     image = hop.per_image if hop.per_image is not None else 1000
     yield f"{hop.step:<16} {hop.hops} hops of {hop.period * 1e3:.1f} ms{times}, {hop.seconds:.0f} s"
     yield (
-        f"                 stop {hop.stop_distance * 1e9:.1f} nm from the surface, overshoot "
-        f"{hop.overshoot * 1e9:.1f} nm; height noise {hop.height_noise * 1e9:.2f} nm"
+        f"                 stops {hop.stop_distance * 1e9:.1f} nm from the surface, then falls "
+        f"{hop.overshoot * 1e9:.1f} nm on; noise of one height {hop.height_noise * 1e9:.2f} nm"
     )
     yield (
-        f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: "
-        f"{hop.false_stop * image:.2g} false stops in {image} hops"
+        f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: false stops in "
+        f"{image} hops: {expected(hop.false_stop * image)}"
     )
 
 
 def _signal_lines(signal: Signal) -> Iterator[str]:
-    ratio = signal.swing / signal.noise if signal.noise > 0.0 else float("inf")
-    yield (
-        f"{signal.step:<16} at {signal.height * 1e6:g} µm the current goes {signal.low * 1e9:.3f} … "
-        f"{signal.high * 1e9:.3f} nA: swing {signal.swing * 1e12:.3g} pA, noise {signal.noise * 1e12:.2g} pA, "
-        f"signal/noise {ratio:.2g}"
-    )
+    yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}"
     if signal.height_change is not None and signal.height_noise is not None:
-        yield (
-            f"                 height changes by {signal.height_change * 1e9:.0f} nm, noise of one hop "
-            f"{signal.height_noise * 1e9:.2f} nm, signal/noise {signal.height_change / signal.height_noise:.2g}"
-        )
+        yield f"                 {_height_text(signal.height_change, signal.height_noise)}"
     if signal.ten_hops is not None and signal.restless is not None and signal.drift_per_fall is not None:
         yield (
-            f"                 bulk current drifts by {signal.drift_per_fall * 100:.2g} % in a fall and "
-            f"{signal.ten_hops * 100:.2g} % in ten hops at most; above {TEN_HOP_CRITERION * 100:g} % for "
-            f"{signal.restless * signal.seconds:.0f} s of {signal.seconds:.0f} s"
+            f"                 bulk current drifts by {percent(signal.drift_per_fall)} in a fall and "
+            f"{percent(signal.ten_hops)} in ten hops at most, bias lag counted (noise alone: "
+            f"{percent(signal.ten_hops_of_noise or 0.0)})"
         )
+        if signal.restless > 0.0:
+            yield (
+                f"                 above the paper's {TEN_HOP_CRITERION * 100:g} % in ten hops for "
+                f"{signal.restless * signal.seconds:.0f} s of {signal.seconds:.0f} s"
+            )
+
+
+def _current_text(signal: Signal) -> str:
+    noise = amount(signal.noise, "A", 2)
+    if signal.swing < signal.noise:
+        return f"the current stays at {amount(signal.high, 'A', 4)}: it changes by less than the noise, {noise}"
+    ratio = signal.swing / signal.noise if signal.noise > 0.0 else float("inf")
+    return (
+        f"the current goes {signal.low * 1e9:.3f} … {signal.high * 1e9:.3f} nA: swing {amount(signal.swing, 'A')}, "
+        f"noise {noise}, signal/noise {_ratio(ratio)}"
+    )
+
+
+def _height_text(change: float, noise: float) -> str:
+    if change < noise:
+        return f"swelling stays below the noise of one height, {noise * 1e9:.2f} nm"
+    return (
+        f"swelling changes the height by {amount(change, 'm')}, noise of one {noise * 1e9:.2f} nm, signal/noise "
+        f"{_ratio(change / noise)}"
+    )
+
+
+def _ratio(value: float) -> str:
+    """Two figures, without a power of ten."""
+    if value < 10.0 or value == float("inf"):
+        return f"{value:.2g}"
+    return f"{float(f'{value:.1e}'):.0f}"
 
 
 def prediction_record(experiment: LoadedExperiment, prediction: Prediction) -> dict[str, Any]:
@@ -115,6 +143,7 @@ def _signal_record(signal: Signal) -> dict[str, Any]:
         "drift_per_fall": signal.drift_per_fall,
         "ten_hops": signal.ten_hops,
         "restless": signal.restless,
+        "ten_hops_of_noise": signal.ten_hops_of_noise,
     }
 
 

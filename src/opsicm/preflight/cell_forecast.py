@@ -37,6 +37,7 @@ _SHORT_ROWS: Final = 40  # in one pulse, rest or level
 _CHUNK: Final = 60
 _MOST_ROWS: Final = 60_000
 _CURRENT_ROW: Final = 1.0 / 600.0  # of the capacity passes between two rows of a constant current
+_FIRST_ROW: Final = 0.05  # [s]: a hop or two
 _FALL_ROW: Final = 0.01  # of the age of a hold that a current ends: its duration is known as well
 _FALL_SETTLED: Final = 0.2  # [s] in which the double layer is charged, as the runner waits
 _NEVER: Final = 1e9
@@ -74,6 +75,8 @@ class CellForecast:
     rests: tuple[float, ...]
     levels: tuple[tuple[float, float], ...]
     reason: str
+    part: Floats
+    """[s] when the control began under which a row stands: rows of two controls do not belong together."""
 
     @property
     def end(self) -> float:
@@ -112,6 +115,8 @@ class _Player:
         self._soc_zero: float | None = None
         self._traces: list[Trace] = []
         self._socs: list[Floats] = []
+        self._parts: list[Floats] = []
+        self._part = 0.0
         self._rows = 0
         self._intervals: list[Interval] = []
         self._rests: list[float] = []
@@ -158,7 +163,7 @@ class _Player:
 
     def _ramp(self, start: float, end: float, duration: float, compensation: float, rows: int) -> None:
         self._cell.set_potential(start, (end - start) / duration, compensation)
-        self._record(duration / rows, rows)
+        self._record(duration / rows, rows, self._settle(duration / rows))
         if end == self._high:
             self._soc_zero = self._cell.charge
 
@@ -171,6 +176,7 @@ class _Player:
             return
         fallen = step.until.current(self._area, self._cell.capacity)
         self._cell.set_potential(level, 0.0, step.ir_compensation)
+        self._part = self._cell.time
         began, left = self._cell.time, self._longest - self._cell.time
         left = left if step.for_s is None else min(left, step.for_s)
         self._record(min(_FALL_SETTLED, left), 1)
@@ -182,7 +188,7 @@ class _Player:
     def _rest(self, duration: float) -> None:
         self._rests.append(self._cell.time)
         self._cell.set_open_circuit()
-        self._record(duration / _SHORT_ROWS, _SHORT_ROWS)
+        self._record(duration / _SHORT_ROWS, _SHORT_ROWS, self._settle(duration / _SHORT_ROWS))
 
     def _constant_current(self, step: ConstantCurrent) -> None:
         current = step.current(self._area, self._cell.capacity)
@@ -203,12 +209,20 @@ class _Player:
             bounds = (potential, np.inf) if current < 0.0 else (-np.inf, potential)
         already = potential is not None and (self._cell.potential - potential) * current >= 0.0
         self._cell.set_current(current, cut_offs=bounds)
+        self._part = self._cell.time
         dt = min(_CURRENT_ROW * self._cell.capacity / abs(current), duration / _SHORT_ROWS)
         until = self._cell.time + duration
+        end = min(until * (1.0 - 1e-12), self._longest)
         # The step over the bath's resistance may carry the potential across at once: the cell then ends by itself.
-        while not self._cell.reached_cut_off and not already and self._cell.time < min(until, self._longest):
-            rows = min(_CHUNK, max(1, round((until - self._cell.time) / dt)))
-            self._record(dt, rows)
+        while not self._cell.reached_cut_off and not already and self._cell.time < end:
+            age, left = self._cell.time - self._part, until - self._cell.time
+            if age < dt:
+                self._record(min(max(age, _FIRST_ROW), dt, left), 1)
+            elif left > _CHUNK * dt:
+                self._record(dt, _CHUNK)
+            else:
+                rows = max(1, round(left / dt))
+                self._record(left / rows, rows)
 
     def _titrate(self, step: Gitt) -> None:
         current = step.current(self._area, self._cell.capacity)
@@ -223,14 +237,28 @@ class _Player:
             if self._rows > _MOST_ROWS:
                 return
 
-    def _record(self, dt: float, count: int) -> None:
-        trace = self._cell.record(dt, count, self._heights)
+    def _settle(self, dt: float) -> int:
+        """Rows that double in length, from the first moment of a control on, in the place of the first ones of `dt`.
+
+        The potential bends most just after a change of control, and the pipette's bias lags where it bends. Returns how
+        many rows of `dt` they stand for.
+        """
+        self._part = self._cell.time
+        while (age := self._cell.time - self._part) < dt * (1.0 - 1e-9):
+            self._record(min(max(age, _FIRST_ROW), dt - age), 1)
+        return 1
+
+    def _record(self, dt: float, count: int, done: int = 0) -> None:
+        if count <= done:
+            return
+        trace = self._cell.record(dt, count - done, self._heights)
         self._traces.append(trace)
         self._rows += trace.time.size
         soc = np.full(trace.time.size, np.nan)
         if self._soc_zero is not None and self._reversible is not None:
             soc = -(trace.charge - self._soc_zero) / self._reversible
         self._socs.append(soc)
+        self._parts.append(np.full(trace.time.size, self._part))
 
     def result(self, reason: str) -> CellForecast:
         joined: dict[str, Any] = {
@@ -258,4 +286,5 @@ class _Player:
             rests=tuple(self._rests),
             levels=tuple(self._levels),
             reason=reason,
+            part=np.concatenate(self._parts) if self._parts else np.zeros(0),
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from opsicm.instruments.wiring import command_span
 from opsicm.preflight.cell_forecast import CellForecast, forecast
-from opsicm.preflight.false_stops import false_stop_probability, independent_looks
+from opsicm.preflight.false_stops import Noise, false_stop_probability
 from opsicm.preflight.file_size import file_bytes
 from opsicm.preflight.rig_numbers import RigNumbers
 from opsicm.preflight.schedule import Rise, Window, hop_period, schedule, unwatched_rises
@@ -18,6 +19,8 @@ from opsicm.preflight.signals import Signal, height_noise, heights_of, signals
 from opsicm.protocol.cut_offs import turns_of
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hopping, PipetteSweep, ProbeAction, probe_sequence
+
+_LOOKED_AT: Final = 400  # heights of a fall
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +137,6 @@ def _hopping(
     drift = signal.drift_per_fall if signal is not None and signal.drift_per_fall is not None else 0.0
     drop = far * step.setpoint  # [A]; 0 too where the product of two tiny numbers is
     share = rig.current_noise / drop if drop > 0.0 else math.inf
-    dt, fall = rig.timing.dt_ns * 1e-9, step.amplitude / step.fall_rate
-    false_stop = false_stop_probability(
-        step.setpoint,
-        rig.current_noise / far if far > 0.0 else math.inf,
-        independent_looks(fall, rig.filter_Hz, dt),
-        independent_looks(rig.timing.reference, rig.filter_Hz, dt),
-        min(drift, step.setpoint),
-    )
     return HopPrediction(
         path,
         count,
@@ -151,9 +146,27 @@ def _hopping(
         step.fall_rate * (rig.timing.latency + rig.lag),
         height_noise(step, far, rig),
         share,
-        false_stop,
+        _false_stop(step, rig, far, min(drift, step.setpoint)),
         seconds,
         len(own),
+    )
+
+
+def _false_stop(step: Hopping, rig: RigNumbers, far: float, drift: float) -> float:
+    """P [1] that a fall stops where the surface has taken less than half of the setpoint."""
+    if not far > 0.0:
+        return 1.0
+    dt = rig.timing.dt_ns * 1e-9
+    stop, half = (float(rig.curve.distance(np.array(1.0 - part * step.setpoint))) for part in (1.0, 0.5))
+    way = max(step.amplitude + stop - half, step.fall_rate * dt)
+    heights = half + way * (1.0 - (np.arange(_LOOKED_AT) + 0.5) / _LOOKED_AT)
+    return false_stop_probability(
+        step.setpoint,
+        Noise.filtered(rig.current_noise / far, rig.filter_Hz, dt),
+        1.0 - rig.curve.relative_current(heights),
+        way / step.fall_rate / dt,
+        rig.timing.reference / dt,
+        drift,
     )
 
 

@@ -84,7 +84,7 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
     return Prediction(
         duration,
         samples,
-        file_bytes(cell, windows, samples, sum(hop.hops for hop in hops), rig),
+        file_bytes(cell, windows, sum(hop.hops for hop in hops), rig),
         far,
         span(experiment, cell, rig.grounding),
         hops,

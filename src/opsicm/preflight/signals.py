@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from opsicm.instruments.bias_ramp import BEND, LOOK, SHORTEST, lag
 from opsicm.physics.ion_current import conductance, pipette_current
 from opsicm.preflight.cell_forecast import CellForecast
+from opsicm.preflight.false_stops import Noise
 from opsicm.preflight.rig_numbers import RigNumbers
 from opsicm.preflight.schedule import Window, hop_period
+from opsicm.preflight.slow_rows import row_period
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hopping, Park, PipetteSweep, ProbeAction, Tower, probe_sequence
 
@@ -136,6 +138,10 @@ def _signal(
     cell: CellForecast,
     rig: RigNumbers,
 ) -> Signal:
+    if not isinstance(step, Hopping):
+        # What comes and goes before the first slow row under a control is not seen.
+        shown = inside & (cell.time - cell.part >= _row_periods(cell) * (1.0 - 1e-9))
+        inside = shown if shown.any() else inside
     low, high = float(current[inside].min()), float(current[inside].max())
     if not isinstance(step, Hopping):
         return Signal(path, step.word, height, seconds, low, high, rig.reading_noise)
@@ -144,7 +150,7 @@ def _signal(
     rate = _relative_rate(current, cell)[hopping]
     period, fall = hop_period(step, rig.timing), step.amplitude / step.fall_rate
     lag = bias_lag(cell)[hopping] / max(abs(experiment.pipette.bias), _NO_BIAS)
-    ten_hops = TEN_HOPS * period * rate + lag
+    ten_hops = _change_within(current, cell, TEN_HOPS * period)[hopping] + lag
     rise = cell.expansion[inside]
     noise = reference_noise(rig)
     level = max(float(np.median(np.abs(current[inside]))), _NO_CURRENT)
@@ -182,8 +188,8 @@ def _voltammogram(
 
 def reference_noise(rig: RigNumbers) -> float:
     """Noise [A] of a hop's reference current: filtered samples averaged for the reference time."""
-    correlation = 2.0 / (2.0 * math.pi * rig.filter_Hz)
-    return rig.current_noise * math.sqrt(min(1.0, correlation / rig.timing.reference))
+    dt = rig.timing.dt_ns * 1e-9
+    return Noise.filtered(rig.current_noise, rig.filter_Hz, dt).of_mean(rig.timing.reference / dt)
 
 
 def height_noise(step: Hopping, current: float, rig: RigNumbers) -> float:
@@ -202,6 +208,11 @@ def may_hop(cell: CellForecast) -> NDArray[np.bool_]:
 def bias_lag(cell: CellForecast) -> Floats:
     """[V] by which the wire misses its aim at the end of a ramp, at every row: the potential bends under the ramp."""
     slope, curvature = _curvature(cell)
+    most = BEND / (LOOK * SHORTEST)
+    # Between two rows the curvature falls through what the runner hops at: it begins with just that.
+    bends = np.abs(curvature) > most
+    begins = np.concatenate([[False], bends[:-1] & ~bends[1:] & (np.diff(cell.part) == 0.0)]) if bends.size else bends
+    curvature = np.where(begins, most, curvature)
     return np.array([lag(bend, steep) for bend, steep in zip(curvature, slope, strict=True)])
 
 
@@ -235,6 +246,24 @@ def _relative_rate(current: Floats, cell: CellForecast) -> Floats:
         change /= np.maximum(np.abs(current[first + 1 : last]), _NO_CURRENT)
         rate[first:last] = np.concatenate([change[:1], change])
     return rate
+
+
+def _change_within(current: Floats, cell: CellForecast, seconds: float) -> Floats:
+    """|I(t + `seconds`) - I(t)|/|I(t)| [1] at every row, within the rows of its own control."""
+    change = np.zeros(current.size)
+    for first, last in _parts(cell):
+        time, own = cell.time[first:last], current[first:last]
+        later = np.interp(np.minimum(time + seconds, time[-1]), time, own) if time.size else own
+        change[first:last] = np.abs(later - own) / np.maximum(np.abs(own), _NO_CURRENT)
+    return change
+
+
+def _row_periods(cell: CellForecast) -> Floats:
+    """[s] between the slow rows of the step that every row of the forecast belongs to."""
+    periods = np.zeros(cell.time.size)
+    for interval in cell.intervals:
+        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = row_period(interval.step)
+    return periods
 
 
 def _shares(cell: CellForecast, rows: NDArray[np.bool_]) -> Floats:

@@ -128,10 +128,14 @@ class BiasTracker:
 
         That of the moment which the reading is of: a late one meets the command of its own time.
         """
-        t_ns = reading.t_ns
-        if t_ns < self._clock.now_ns() and self._commands and t_ns < self._commands[-1][0]:
-            known = next((one for one in reversed(self._commands) if one[0] <= t_ns), self._commands[0])
-            command = known[1] + known[2] * (t_ns - known[0]) * 1e-9
+        t_ns, now = reading.t_ns, self._clock.now_ns()
+        if t_ns < now and self._commands:
+            since, _, slope = self._commands[-1]
+            if t_ns >= since:
+                command -= slope * (now - t_ns) * 1e-9
+            else:
+                known = next((one for one in reversed(self._commands) if one[0] <= t_ns), self._commands[0])
+                command = known[1] + known[2] * (t_ns - known[0]) * 1e-9
         return tip_potential_of(command, reading.potential, self._grounding) - self.tip_potential(t_ns)
 
     def judge(self, residual: float) -> None:

@@ -219,6 +219,16 @@ def test_five_mistakes_are_five_problems_in_the_order_of_the_lines() -> None:
     ]
 
 
+def test_a_rig_that_is_not_there_is_said_beside_other_mistakes() -> None:
+    text = GOOD.replace("rig: twin/graphite", "rig: twin/grafite").replace("bias_V: 0.7", "bias_V: 7")
+    assert [message.split("; ")[0] for message in problems(text)] == [
+        "bad.yaml:3: rig is 'twin/grafite'",
+        "bad.yaml:4: pipette.bias_V is 7",
+    ]
+    (first, _) = problems(text.replace("twin/grafite", "rigs/ours.yaml"))
+    assert first.startswith("bad.yaml:3: rig is 'rigs/ours.yaml'; there is no such file")
+
+
 def test_a_wrong_value_does_not_hide_what_is_wrong_between_keys() -> None:
     text = GOOD.replace("{from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3}", "{from_V: 2.5, to_V: 2.5, rate_mV_s: -1}")
     assert [message.split(": ", 1)[1].split(";")[0] for message in problems(text)] == [

@@ -17,7 +17,7 @@ def amount(value: float, unit: str, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits - 1}e}")
     power = min(max(3 * math.floor(math.log10(abs(rounded)) / 3.0), min(_PREFIXES)), max(_PREFIXES))
     figure = rounded / 10.0**power
-    decimals = max(0, digits - 1 - max(0, math.floor(math.log10(abs(figure)))))
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(figure))))
     return f"{figure:.{decimals}f} {_PREFIXES[power]}{unit}"
 
 

@@ -13,12 +13,15 @@ from opsicm.protocol.experiment_file import LoadedExperiment
 
 
 def checked_text(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> str:
-    """What `opsicm check` says of a file without problems: one paragraph for each run that it stands for."""
+    """What `opsicm check` says of a file without problems; of a series first what holds for every run of it."""
+    said = [list(prediction_lines(prediction)) for _, prediction in predictions]
     lines = [f"{file}: no problems"]
-    for experiment, prediction in predictions:
-        if len(predictions) > 1:
-            lines.append(f"  {experiment.experiment.title}")
-        lines += [f"  {line}" for line in prediction_lines(prediction)]
+    if len(said) == 1:
+        return "\n".join([*lines, *(f"  {line}" for line in said[0])])
+    alike = [line for line in said[0] if all(line in other for other in said)]
+    lines += [f"  {len(said)} runs, one after the other; in every one", *(f"  {line}" for line in alike)]
+    for (experiment, _), own in zip(predictions, said, strict=True):
+        lines += [f"  {experiment.experiment.title}", *(f"  {line}" for line in own if line not in alike)]
     return "\n".join(lines)
 
 
@@ -26,9 +29,8 @@ def prediction_lines(prediction: Prediction) -> Iterator[str]:
     """A prediction, a line for each figure."""
     low, high = prediction.command_span
     yield f"duration         {_duration(prediction.duration)}"
-    sampled = f"{amount(prediction.samples, '').strip()} per channel" if prediction.samples else "none: nothing hops"
-    yield f"samples          {sampled}"
-    yield f"run file         about {_size(prediction.file_bytes)}"
+    yield f"samples          {_samples(prediction)}"
+    yield f"run file         about {amount(prediction.file_bytes, 'B')}"
     far = prediction.far_current
     said = f"{amount(far, 'A')} at rest" if far else "none at rest: the bias is 0 V"
     yield f"far current      {said}"
@@ -36,9 +38,17 @@ def prediction_lines(prediction: Prediction) -> Iterator[str]:
     for hop in prediction.hops:
         yield from _hop_lines(hop)
     for signal in prediction.signals:
-        yield from _signal_lines(signal)
+        yield from _signal_lines(signal, prediction.far_current)
     if prediction.note:
         yield f"not forecast     {prediction.note}"
+
+
+def _samples(prediction: Prediction) -> str:
+    if not prediction.samples:
+        return "none: nothing hops"
+    kept = {0: "none kept in full", 1: "one channel kept in full"}
+    full = kept.get(prediction.channels_in_full, f"{prediction.channels_in_full} channels kept in full")
+    return f"{amount(prediction.samples, '').strip()} per channel, {full}"
 
 
 def _hop_lines(hop: HopPrediction) -> Iterator[str]:
@@ -50,13 +60,13 @@ def _hop_lines(hop: HopPrediction) -> Iterator[str]:
         f"{hop.overshoot * 1e9:.1f} nm on; noise of one height {hop.height_noise * 1e9:.2f} nm"
     )
     yield (
-        f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: false stops in "
-        f"{image} hops: {expected(hop.false_stop * image)}"
+        f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: false stops to be "
+        f"expected in {image} hops: {expected(hop.false_stop * image)}"
     )
 
 
-def _signal_lines(signal: Signal) -> Iterator[str]:
-    yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}"
+def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
+    yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}{_shift(signal, at_rest)}"
     if signal.height_change is not None and signal.height_noise is not None:
         yield f"                 {_height_text(signal.height_change, signal.height_noise)}"
     if signal.ten_hops is not None and signal.restless is not None and signal.drift_per_fall is not None:
@@ -83,11 +93,20 @@ def _current_text(signal: Signal) -> str:
     )
 
 
+def _shift(signal: Signal, at_rest: float) -> str:
+    """How far a current that hardly changes lies from its value at rest: of a constant current that is the signal."""
+    middle = 0.5 * (signal.low + signal.high)
+    away = abs(middle) - at_rest
+    if not at_rest or signal.word == "pipette_sweep" or abs(away) < max(signal.swing, 10.0 * signal.noise):
+        return ""
+    return f"; {amount(abs(away), 'A')} {'above' if away > 0.0 else 'below'} its value at rest"
+
+
 def _height_text(change: float, noise: float) -> str:
     if change < noise:
         return f"swelling stays below the noise of one height, {noise * 1e9:.2f} nm"
     return (
-        f"swelling changes the height by {amount(change, 'm')}, noise of one {noise * 1e9:.2f} nm, signal/noise "
+        f"swelling changes the height by {amount(change, 'm')}, noise of one height {noise * 1e9:.2f} nm, signal/noise "
         f"{_ratio(change / noise)}"
     )
 
@@ -145,10 +164,6 @@ def _signal_record(signal: Signal) -> dict[str, Any]:
         "restless": signal.restless,
         "ten_hops_of_noise": signal.ten_hops_of_noise,
     }
-
-
-def _size(size: float) -> str:
-    return f"{size * 1e-9:.3g} GB" if size >= 1e9 else f"{size * 1e-6:.3g} MB"
 
 
 def _duration(seconds: float | None) -> str:

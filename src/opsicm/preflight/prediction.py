@@ -46,13 +46,15 @@ class HopPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Duration [s] (None: only a cut-off that the forecast does not reach), samples, file size [bytes], far current
+    """Duration [s] (None: only a cut-off that the forecast does not reach), samples of a channel and how many channels
+    are kept in full, file size [bytes], far current
     [A], command span [V], what each hopping step does and what each step sees, how far the surface rises under a tip
     that nothing moves; `note` says what was not forecast.
     """
 
     duration: float | None
     samples: int
+    channels_in_full: int
     file_bytes: float
     far_current: float
     command_span: tuple[float, float]
@@ -84,6 +86,7 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
     return Prediction(
         duration,
         samples,
+        rig.channels,
         file_bytes(cell, windows, sum(hop.hops for hop in hops), rig),
         far,
         span(experiment, cell, rig.grounding),

@@ -1,22 +1,25 @@
 """F15: the bias at 1 V/s with a potentiostat that answers 0 to 100 ms late. Holds when the wire stays within
-rate x latency + 2 mV of its potential, as the world knows it, and the residual of each sample and hop can be read."""
+rate x latency + 2 mV of its potential, as the world knows it, and no row says more than 2 mV of it: a late reading is
+compared with the command of its own moment."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 from faults.outcome import Outcome
 from faults.steered import Kept, steered
-from opsicm.instruments.cell_control import CellReading
 from opsicm.instruments.rig import Rig
 from opsicm.protocol.experiment_file import experiment_from_text
+from opsicm.protocol.rig_file import rig_path
 from opsicm.twin.hop_controller import TwinHopController
 
 _RATE = 1.0  # [V/s]
 _MARGIN = 2e-3  # [V]
+_PRESET = "twin/graphite"
 _EXPERIMENT = """\
 opsicm: 1
 title: late
@@ -32,21 +35,17 @@ envelope: {cell_V: [-0.5, 2.0], cell_mA: 100, bias_mV: 1000}
 """
 
 
-class Late:
-    """Lets the potentiostat of a twin answer with what was true `late_ns` ago, and notes where the wire truly stood."""
+class Wire:
+    """Notes where the wire of a twin truly stands: the potential is known to the world, late or not."""
 
-    def __init__(self, rig: Rig, late_ns: int) -> None:
+    def __init__(self, rig: Rig) -> None:
         assert isinstance(rig.hop_controller, TwinHopController)
         self._world = rig.hop_controller.world
-        self._rig, self._late_ns = rig, late_ns
-        self._t, self._potential = [0], [rig.potentiostat.read().potential]
+        self._t, self._potential = [0], [self._world.reading().potential]
         self.off: list[float] = []
-        self._plain_step, self._plain_wait, self._plain_read = (
-            self._world.take_step, rig.clock.wait_until, rig.potentiostat.read
-        )  # fmt: skip
+        self._plain_step, self._plain_wait = self._world.take_step, rig.clock.wait_until
         self._world.take_step = self.take_step  # type: ignore[method-assign]
         rig.clock.wait_until = self.wait_until  # type: ignore[method-assign]
-        rig.potentiostat.read = self.read  # type: ignore[method-assign]
 
     def take_step(self) -> None:
         """The world's step; its end is remembered."""
@@ -66,18 +65,18 @@ class Late:
                 # The twin's own circuit: the reference stands at -E, the wire at the command.
                 self.off.append(self._world.command(t) + potential - 0.7)
 
-    def read(self) -> CellReading:
-        """What was true then, and says so."""
-        then = max(0, self._rig.clock.now_ns() - self._late_ns)
-        potential = float(np.interp(then, self._t, self._potential))
-        return replace(self._plain_read(), t_ns=then, potential=potential)
-
 
 def once(late_s: float) -> tuple[float, Kept]:
-    """(largest distance [V] of the wire from its potential, the run)."""
-    seen: list[Late] = []
-    experiment = experiment_from_text(_EXPERIMENT)
-    kept = steered(experiment, change=lambda rig: seen.append(Late(rig, round(late_s * 1e9))))
+    """(largest distance [V] of the wire from its potential, the run) on a rig whose potentiostat is that late."""
+    plain = rig_path(_PRESET).read_text(encoding="utf-8")
+    late = plain.replace("initial_V: 1.2", f"initial_V: 1.2, latency_ms: {late_s * 1e3:.9g}")
+    assert late != plain, "the preset has changed"
+    seen: list[Wire] = []
+    with tempfile.TemporaryDirectory() as where:
+        (Path(where) / "rig.yaml").write_text(late, encoding="utf-8")
+        text = _EXPERIMENT.replace(_PRESET, "rig.yaml")
+        experiment = experiment_from_text(text, str(Path(where) / "experiment.yaml"))
+        kept = steered(experiment, change=lambda rig: seen.append(Wire(rig)))
     return float(np.max(np.abs(seen[0].off))), kept
 
 
@@ -91,6 +90,6 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
         completed = kept.ending is not None and kept.ending.outcome == "completed"
         # The first rows have nothing to compare with: nobody has commanded anything yet.
         told = float(recorded[2:].max())
-        held = held and completed and off <= _RATE * late + _MARGIN and told <= _RATE * late + _MARGIN
+        held = held and completed and off <= _RATE * late + _MARGIN and told <= _MARGIN
         seen.append(f"{late * 1e3:.0f} ms late: {off * 1e3:.1f} mV off at most, recorded {told * 1e3:.1f} mV")
     return [Outcome("F15", "bias at 1 V/s, late potentiostat", len(latencies), "; ".join(seen[:5]), held)]

@@ -19,6 +19,7 @@ from opsicm.protocol.cell_program import CELL_STEPS, CutOff, Until
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.frozen import Frozen
+from opsicm.protocol.given_current import FallenCurrent
 from opsicm.protocol.pipette import Pipette
 from opsicm.protocol.probe_program import PROBE_STEPS, At, Modulation
 from opsicm.protocol.record_policy import Record
@@ -52,6 +53,7 @@ def page() -> str:
     parts.append("## Cell steps\n")
     parts += [_section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]
     parts += [_section("`until` of `constant_current`", Until, "###"), _section("`until` of `gitt`", CutOff, "###")]
+    parts.append(_section("`until` of `hold`", FallenCurrent, "###"))
     parts.append("## Probe steps\n")
     parts += [_section(f"`{word}`", model, "###") for word, model in PROBE_STEPS.items()]
     parts += [_section("`at`", At, "###"), _section("`modulate` of a hopping step", Modulation, "###")]

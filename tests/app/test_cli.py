@@ -39,6 +39,34 @@ def test_run_prints_the_run_file_last_and_leaves_the_folder(folder: Path, capsys
         assert run.provenance["seed"] == 3
 
 
+def test_a_series_prints_every_run_file_and_its_folders_say_the_value(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (folder / "quick.yaml").read_text(encoding="utf-8")
+    text = text.replace("short operando run", "a title that is so long that no folder could ever hold all of it")
+    text += "vary: {probe[0].hop.amplitude_nm: [500, 1500], pipette.radius_nm: [47.5]}\n"
+    (folder / "series.yaml").write_text(text, encoding="utf-8")
+    assert main(["run", "series.yaml", "--out", "out"]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    values = [path.parent.name.partition("_")[2] for path in paths]
+    assert values == [
+        "a-title-that-is-amplitude-nm-500-radius-nm-47-5",
+        "a-title-that-is-amplitude-nm-1500-radius-nm-47-5",
+    ]
+    assert all(path.is_file() for path in paths)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", bytes(range(256))])
+def test_a_file_that_only_bears_the_name_of_a_run_file_is_not_sent_round_in_a_circle(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (folder / "scan.nxs").write_bytes(content)
+    assert main(["identify", "scan.nxs"]) == 2
+    said = capsys.readouterr().err
+    assert f"which is HDF5; it has {len(content)} bytes; copy it again" in said
+    assert "identify" not in said
+
+
 def test_report_of_a_run_is_self_contained(folder: Path, short_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(short_run.path.parent), "-o", "r.html"]) == 0
     assert capsys.readouterr().out.strip() == "r.html"

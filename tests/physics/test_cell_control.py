@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,20 @@ def test_cut_off_is_met_to_ten_microvolts() -> None:
         assert cell.advance(1.0) == pytest.approx(1.0)
         assert cell.potential > 0.15
     assert times[0] == pytest.approx(times[1], rel=2e-3)
+
+
+@pytest.mark.parametrize("step", [0.1, 1.0])
+def test_a_nearly_full_specimen_takes_the_current_that_it_can(step: float) -> None:
+    """Near x = 1 the first guess lies where the kinetics saturate; a charge that fits must pass all the same.
+
+    Found by the forecast of E7: the cell was called full at the first step of a delithiation.
+    """
+    cell = Cell(replace(PARAMETERS, loading=0.44e-2), initial_potential=0.03)
+    start = cell.stoichiometry
+    cell.set_current(-8e-5, cut_offs=(-5.0, 5.0))
+    assert cell.advance(step) == pytest.approx(step)
+    assert cell.charge == pytest.approx(-8e-5 * step, rel=1e-9)
+    assert cell.charge == pytest.approx(booked(cell, start), abs=1e-9 * cell.capacity)
 
 
 def test_switching_keeps_the_potential_of_the_interface() -> None:

@@ -11,6 +11,7 @@ from opsicm.protocol.cell_program import (
     Conditioning,
     ConstantCurrent,
     CutOff,
+    FallenCurrent,
     Gitt,
     Hold,
     Ladder,
@@ -99,7 +100,7 @@ def _ladders() -> st.SearchStrategy[Ladder]:
         st.integers(1, 9),
         st.integers(10, 100),
         SECONDS,
-        st.floats(0, 1000),
+        st.floats(1e-3, 1000),
     )
 
 
@@ -135,6 +136,7 @@ PLAIN: st.SearchStrategy[CellStep] = st.one_of(
         Hold,
         potential_V=POTENTIALS,
         for_s=SECONDS,
+        until=st.none() | st.builds(FallenCurrent, current_mA_cm2=st.floats(1e-3, 10)),
         ir_compensation_pct=PERCENT,
         record_every_s=st.none() | st.floats(1e-3, 10),
     ),
@@ -206,9 +208,7 @@ def _ending_steps(draw: st.DrawFn, during: str | None, at: At | None) -> ProbeSt
         case "tilt":
             return Tilt(points=draw(st.integers(2, 9)), **area, **when)
         case "landmark":
-            return Landmark(
-                name=draw(st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)), pixels=(4, 4), **area, **when
-            )
+            return Landmark(name=draw(NAMES), pixels=(4, 4), **area, **when)
         case "engage":
             return Engage(step_um=draw(st.floats(0.1, 100)), **falling, **when)
         case "zero":

@@ -73,6 +73,16 @@ CASES = [
     Bad("two currents", "current_mA_cm2: -0.4", "current_mA_cm2: -0.4, c_rate: -0.1", 8,
         ("c_rate is -0.1", "current_mA_cm2 is given too", "delete current_mA_cm2 or c_rate")),
     Bad("zero current", "current_mA_cm2: -0.4", "current_mA_cm2: 0", 8, ("passes no charge", "negative lithiates")),
+    Bad("hold without an end", "rest: {for_s: 300}", "hold: {potential_V: 0.01}", 9,
+        ("cell[3].hold", "needs for_s or until", "until: {current_mA_cm2: 0.02}")),
+    Bad("hold until nothing", "rest: {for_s: 300}", "hold: {potential_V: 0.01, until: {}}", 9,
+        ("cell[3].hold.until", "needs one of current_mA, current_mA_cm2 and c_rate", "as current_mA_cm2: 0.02")),
+    Bad("hold until a direction", "rest: {for_s: 300}", "hold: {potential_V: 0.01, until: {c_rate: -0.05}}", 9,
+        ("until.c_rate is -0.05", "must be above 0")),
+    Bad("hold until two", "rest: {for_s: 300}", "hold: {potential_V: 0, until: {c_rate: 0.05, current_mA: 1}}", 9,
+        ("current_mA is given too", "delete current_mA or c_rate")),
+    Bad("hold until a time", "rest: {for_s: 300}", "hold: {potential_V: 0, until: {c_rate: 0.05, for_s: 9}}", 9,
+        ("until.for_s is 9", "until has no such key", "its keys are current_mA, current_mA_cm2, c_rate")),
     Bad("what remains", "setpoint_pct: 2.0", "setpoint_pct: 98", 12,
         ("probe[1].hop.setpoint_pct is 98", "must be at most 50 %", "did you mean a drop of 2?")),
     Bad("all of it", "setpoint_pct: 2.0", "setpoint_pct: 100", 12, ("setpoint_pct is 100", "must be at most 50 %")),
@@ -207,6 +217,16 @@ def test_five_mistakes_are_five_problems_in_the_order_of_the_lines() -> None:
         "bad.yaml:12: probe[1].hop.setpoint_pct is 98",
         "bad.yaml:12: probe[1].hop.during is 'cell[7]'",
     ]
+
+
+def test_a_rig_that_is_not_there_is_said_beside_other_mistakes() -> None:
+    text = GOOD.replace("rig: twin/graphite", "rig: twin/grafite").replace("bias_V: 0.7", "bias_V: 7")
+    assert [message.split("; ")[0] for message in problems(text)] == [
+        "bad.yaml:3: rig is 'twin/grafite'",
+        "bad.yaml:4: pipette.bias_V is 7",
+    ]
+    (first, _) = problems(text.replace("twin/grafite", "rigs/ours.yaml"))
+    assert first.startswith("bad.yaml:3: rig is 'rigs/ours.yaml'; there is no such file")
 
 
 def test_a_wrong_value_does_not_hide_what_is_wrong_between_keys() -> None:

@@ -8,7 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from opsicm.errors import OutsideDomain
-from opsicm.protocol.cell_program import ConstantCurrent, Hold, OpenCircuit, Rest, Sweep, Until, cell_step_duration
+from opsicm.protocol.cell_program import (
+    ConstantCurrent,
+    FallenCurrent,
+    Hold,
+    OpenCircuit,
+    Rest,
+    Sweep,
+    Until,
+    cell_step_duration,
+)
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.pipette import Pipette
@@ -40,15 +49,15 @@ def test_a_cycle_goes_there_and_back_and_ends_where_it_began() -> None:
 def test_durations() -> None:
     assert cell_step_duration(SWEEP) == pytest.approx(4 * 1.7 / 3e-4, rel=1e-12)
     assert cell_step_duration(Hold(potential_V=0.1, for_s=300)) == 300
+    until = FallenCurrent(c_rate=0.05)
+    assert cell_step_duration(Hold(potential_V=0.1, until=until)) is None
+    assert cell_step_duration(Hold(potential_V=0.1, for_s=300, until=until)) == 300
+    assert until.current(5e-5, 3.6) == pytest.approx(0.05e-3, rel=1e-12)
     assert cell_step_duration(OpenCircuit(for_s=5)) == 5
     assert cell_step_duration(Rest(for_s=6)) == 6
     assert cell_step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0))) is None
     assert cell_step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0, for_s=9))) == 9
     assert experiment(SWEEP, Hold(potential_V=0.1, for_s=300)).longest_duration == pytest.approx(22_966.67, abs=0.01)
-
-
-def test_a_hold_is_one_level_leg() -> None:
-    assert Hold(potential_V=0.1, for_s=300).legs() == ((0.1, 0.1, 300),)
 
 
 def test_three_ways_to_give_one_current() -> None:

@@ -18,6 +18,7 @@ from opsicm.protocol.cell_program import (
     CellStep,
     Conditioning,
     ConstantCurrent,
+    FallenCurrent,
     Gitt,
     Hold,
     Ladder,
@@ -40,7 +41,7 @@ from opsicm.units import to_si
 CAPACITY_MAH = 1.6
 AREA = 0.5e-4
 
-# After the example in the package's documentation, by hand; its hold ends by time here.
+# After the example in the package's documentation, by hand; its hold ends by time here, by current further down.
 DOCUMENTED = """{
     "unicycler": {"version": "0.4.6"},
     "sample": {"name": "half cell 7", "capacity_mAh": 2.0},
@@ -77,13 +78,16 @@ def _deeds(steps: Sequence[CellStep]) -> list[tuple[Any, ...]]:
     """What the potentiostat is told, in order: independent of both vocabularies."""
     capacity = to_si("capacity_mAh", CAPACITY_MAH)
     actions = cell_actions(steps, AREA, capacity)
-    return [(action.control, action.duration_ns, action.charge) for action in actions]
+    return [(action.control, action.duration_ns, action.charge, action.fallen) for action in actions]
 
 
 def _same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> None:
     assert len(one) == len(other)
-    for (control, duration, charge), (again, duration_again, charge_again) in zip(one, other, strict=True):
+    for (control, duration, charge, fallen), (again, duration_again, charge_again, fallen_again) in zip(
+        one, other, strict=True
+    ):
         assert (duration, charge, type(control)) == (duration_again, charge_again, type(again))
+        assert fallen_again == (None if fallen is None else pytest.approx(fallen, rel=1e-12))
         if isinstance(control, HeldCurrent):
             assert again.current == pytest.approx(control.current, rel=1e-12)
             assert (again.lowest, again.highest) == (control.lowest, control.highest)
@@ -108,10 +112,27 @@ def test_a_protocol_written_by_hand() -> None:
 def test_discharge_of_a_half_cell_lithiates() -> None:
     """There a negative current has a lower cut-off; here it lithiates, and its cut-off is the lower one too."""
     text = _method({"step": "constant_current", "current_mA": -0.2, "until_voltage_V": 0.01})
-    control, _, _ = _deeds(from_unicycler(text).steps)[0]
+    control, *_ = _deeds(from_unicycler(text).steps)[0]
     assert control == HeldCurrent(-0.2e-3, 0.01, None)
-    control, _, _ = _deeds(from_unicycler(text.replace("-0.2", "0.2")).steps)[0]
+    control, *_ = _deeds(from_unicycler(text.replace("-0.2", "0.2")).steps)[0]
     assert control == HeldCurrent(0.2e-3, None, 0.01)
+
+
+def test_a_hold_that_a_current_ends() -> None:
+    """CC-CV as the package's own example writes it; a discharge has its minus there, a magnitude is kept here."""
+    charge = {"step": "constant_current", "current_mA": 0.8, "until_voltage_V": 1.5}
+    held = {"step": "constant_voltage", "voltage_V": 1.5, "until_rate_C": 0.05, "until_time_s": 3600}
+    down = {"step": "constant_current", "rate_C": "D/2", "until_voltage_V": 0.01}
+    low = {"step": "constant_voltage", "voltage_V": 0.01, "until_current_mA": -0.02}
+    text = _method(charge, held, down, low, sample={"capacity_mAh": CAPACITY_MAH})
+    steps = from_unicycler(text).steps
+    every = {"record_every_s": 10}
+    assert steps[1] == Hold(potential_V=1.5, for_s=3600, until=FallenCurrent(current_mA=0.05 * CAPACITY_MAH), **every)
+    assert steps[3] == Hold(potential_V=0.01, until=FallenCurrent(current_mA=0.02), **every)
+    (_, _, _, fallen), *_ = _deeds(steps[3:])
+    assert fallen == pytest.approx(20e-6)
+    out = json.loads(to_unicycler(_loaded(steps), CAPACITY_MAH))["method"]
+    assert [step.get("until_current_mA") for step in out] == [None, pytest.approx(0.08), None, -0.02]
 
 
 def test_a_rate_without_capacity_is_of_the_specimen() -> None:
@@ -173,6 +194,13 @@ UNTIL = st.builds(Until, potential_V=st.none() | POTENTIALS.filter(bool), for_s=
 SAYABLE: st.SearchStrategy[CellStep] = st.one_of(
     st.builds(OpenCircuit, for_s=SECONDS),
     st.builds(Hold, potential_V=POTENTIALS, for_s=SECONDS),
+    st.builds(
+        lambda current, potential, longest: Hold(
+            potential_V=potential, for_s=longest, until=FallenCurrent(**dict([current]))
+        ),
+        st.tuples(st.sampled_from(["current_mA", "current_mA_cm2", "c_rate"]), st.floats(1e-3, 10)),
+        POTENTIALS, st.none() | SECONDS,
+    ),
     st.builds(lambda current, until: ConstantCurrent(until=until, **dict([current])), CURRENTS, UNTIL),
     st.builds(
         lambda ends, rate, cycles, share: Sweep(
@@ -211,8 +239,8 @@ def _method(*steps: dict[str, Any], **more: Any) -> str:
 
 SCAN = {"step": "voltage_scan", "start_voltage_V": 1.5, "end_voltage_V": 0.1, "scan_rate_mV_per_s": 1}
 NOT_READ = {
-    "an end by current": (_method({**HOLD, "until_rate_C": 0.05}),
-        "method[0].constant_voltage.until_rate_C is 0.05; a hold of opsicm ends by time, not by current;"),
+    "a hold without end": (_method({**HOLD, "until_time_s": 0, "until_rate_C": 0}),
+        "needs until_time_s, until_rate_C or until_current_mA, other than 0; add one, as until_current_mA: 0.01"),
     "impedance": (_method({"step": "impedance_spectroscopy", "amplitude_V": 0.01}),
         "method[0] is 'impedance_spectroscopy'; opsicm has no impedance step; delete it"),
     "another step": (_method({"step": "sprint"}), "is no step of aurora-unicycler; steps that can be read are open_"),
@@ -265,9 +293,7 @@ def test_what_is_not_read_is_named(text: str, words: str) -> None:
 
 
 def test_problems_cite_their_lines_all_at_once() -> None:
-    text = DOCUMENTED.replace('"until_rate_C": ""', '"until_rate_C": 0.1').replace(
-        '"voltage_V": null', '"voltage_V": 1'
-    )
+    text = DOCUMENTED.replace('"until_rate_C": ""', '"until_rate": 0.1').replace('"voltage_V": null', '"voltage_V": 1')
     with pytest.raises(BadInput) as caught:
         from_unicycler(text, "p.json")
     assert [problem.line for problem in caught.value.problems] == [4, 10]
@@ -329,4 +355,4 @@ def test_experiments_of_the_paper(name: str) -> None:
 
 def test_a_ramp_keeps_its_direction() -> None:
     down = _deeds(from_unicycler(_method(SCAN, {**SCAN, "start_voltage_V": 0.1, "end_voltage_V": 1.5})).steps)
-    assert [control for control, _, _ in down] == [PotentialRamp(1.5, -1e-3, 0.0), PotentialRamp(0.1, 1e-3, 0.0)]
+    assert [control for control, *_ in down] == [PotentialRamp(1.5, -1e-3, 0.0), PotentialRamp(0.1, 1e-3, 0.0)]

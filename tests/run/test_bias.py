@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scripted import Kept, run
 
-from laboratory import TEXT, Laboratory
+from laboratory import RIG, TEXT, Laboratory
 from opsicm.facts.channel import MEANING
 from opsicm.instruments.cell_control import CellReading, PotentialRamp
 from opsicm.instruments.rig import Rig
@@ -91,3 +91,14 @@ def test_a_ramp_that_bends_is_trusted_for_less_long(laboratory: Laboratory) -> N
     tracker.control_changed(PotentialRamp(reading.potential), rig.clock.now_ns())
     assert tracker.trusted_ns == 100_000_000
     assert tracker.behind()
+
+
+def test_the_residual_of_a_late_reading_is_that_of_its_own_moment(laboratory: Laboratory) -> None:
+    """At 400 mV/s and 80 ms the command of now and the potential of then are 32 mV apart; the wire is not."""
+    text = PARKED.replace("rate_mV_s: 8", "rate_mV_s: 400").replace("ir_compensation_pct: 97", "ir_compensation_pct: 0")
+    kept = run(laboratory, text, rig=RIG.replace("initial_V: 0.4", "initial_V: 0.4, latency_ms: 80"))
+    assert kept.ending is not None
+    assert kept.ending.outcome == "completed"
+    residual = np.abs(kept.column("bias_residual"))[2:]
+    assert residual.size > 10
+    assert residual.max() < 2e-3

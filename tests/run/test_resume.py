@@ -53,6 +53,9 @@ HELD = [
 ]
 
 
+OPENED = fact(6, 20, "applied", "cell", "end", control="OpenCircuit()")
+
+
 def left(facts: list[Fact], last: float = 10.0, meanwhile: str = "open", lost: str | None = None, gap: float = 0.0):  # type: ignore[no-untyped-def]
     return continuation(facts, round(last * S), lambda t: -1e-3 * t / S, meanwhile, round(gap * S), lost, "run")  # type: ignore[arg-type]
 
@@ -96,7 +99,13 @@ def test_a_run_that_was_completed_has_nothing_left() -> None:
     with pytest.raises(BadInput, match="was completed"):
         left([*HELD, fact(6, 20, "run_ended", "run", "run", outcome="completed")])
     with pytest.raises(BadInput, match="journal says that the cell went to open circuit"):
-        left([*HELD, fact(6, 20, "run_ended", "run", "run", outcome="interrupted")], meanwhile="held")
+        left([*HELD, OPENED, fact(7, 20, "run_ended", "run", "run", outcome="interrupted")], meanwhile="held")
+
+
+def test_a_cell_that_did_not_open_at_the_end_may_have_been_held() -> None:
+    ended = [*HELD, fact(6, 20, "alarm", "run", "run"), fact(7, 20, "run_ended", "run", "run", outcome="fault")]
+    assert left(ended, meanwhile="held", gap=7).spent_ns == 17 * S
+    assert left([*HELD, OPENED, ended[-1]], meanwhile="open").spent_ns == 10 * S
 
 
 def cut(laboratory: Laboratory, at: float) -> Path:

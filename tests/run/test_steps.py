@@ -14,6 +14,7 @@ from scripted import Kept, run
 from laboratory import RIG, Laboratory
 from opsicm.instruments.rig import Rig
 from opsicm.physics.cell_trace import Trace
+from opsicm.run.commands import Command
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import Footprint
 from opsicm.twin.travel import Travel
@@ -373,3 +374,35 @@ constant_current: {current_mA: 0.05, until: {potential_V: 0.6, for_s: 500}}
     (_, _, first), (_, _, rest), (_, _, second), *_ = controls(kept)
     assert 0.5 < rest - first < 500.0
     assert second - rest == pytest.approx(20.0, abs=1e-6)
+
+
+CC_CV = """
+constant_current: {current_mA: -0.05, until: {potential_V: 0.15, for_s: 500}}
+hold: {potential_V: 0.15, until: {current_mA: 0.01}}
+rest: {for_s: 5}
+"""
+
+
+@pytest.mark.parametrize("latency_ms", [0, 150])
+def test_a_hold_ends_when_its_current_has_fallen(laboratory: Laboratory, latency_ms: int) -> None:
+    """CC-CV. Right after the cut-off the cell is open and passes nothing: that is no current that has fallen, and a
+    potentiostat that answers late shows it for longer."""
+    kept = run(laboratory, text(CC_CV), rig=RIG.replace("initial_V: 0.4", f"initial_V: 0.4, latency_ms: {latency_ms}"))
+    _, (path, held, began), (_, _, ended), *_ = controls(kept)
+    assert (path, held) == ("cell[1]", "PotentialRamp(start=0.15, slope=0.0, ir_compensation=0.0)")
+    assert ended - began > 5.0
+    t, current = kept.column("t_ns") * 1e-9, kept.column("current")
+    lasted = (t > began + 0.5) & (t < ended)
+    above = current[lasted] < -0.01e-3  # lithiates
+    assert np.all(above[:-2])
+    assert not above[-1] or ended - t[lasted][-1] <= 1.1 + latency_ms * 1e-3
+
+
+def test_a_pause_of_the_cell_does_not_end_a_hold_by_its_current(laboratory: Laboratory) -> None:
+    began = controls(run(laboratory, text(CC_CV)))[1][2]
+    at = round((began + 2.0) * S)
+    kept = run(laboratory, text(CC_CV), [(at, Command("pause-cell")), (at + 5 * S, Command("resume-cell"))])
+    again = [one for one in controls(kept) if one[0] == "cell[1]"]
+    assert [control[:4] for _, control, _ in again] == ["Pote", "Open", "Pote"]
+    rests = next(since for step, _, since in controls(kept) if step == "cell[2]")
+    assert rests - again[2][2] > 1.0

@@ -42,8 +42,9 @@ def through(
     for t_ns, control in [*changes, (changes[-1][0] + 3 * SECOND, None)]:
         while world.now_ns < t_ns:
             world.advance_to(min(t_ns, world.now_ns + pieces[turn % len(pieces)]))
-            world.bends(world.now_ns + ahead)
             turn += 1
+            if world.now_ns < t_ns:  # a step that begins now is under way as soon as somebody has looked into it
+                world.bends(world.now_ns + ahead)
         world.advance_to(t_ns)
         seen.append(state(world))
         if control is not None:

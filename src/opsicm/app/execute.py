@@ -78,7 +78,7 @@ def execute(
         prepared = stand_in(prepared, pacer.hold)
     maps = amplitude_maps(experiment)
     title = experiment.experiment.title
-    folder = run_folder.create(out, title, started, experiment.text, loaded.text)
+    folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
     inbox = control = ControlSocket(folder.path, inbox)
     try:
         recorder = SharedRecorder(folder)
@@ -99,6 +99,16 @@ def execute(
     finally:
         control.close()
     return Execution(path, ending)
+
+
+def _folder_title(title: str) -> str:
+    """A title whose last words, the values of one run of a series, stand in the folder's name however long it is."""
+    head, opens, values = title.rpartition(" (")
+    if not (opens and values.endswith(")")):
+        return title
+    last = run_folder.slug(values)
+    room = run_folder.LONGEST_SLUG - len(last) - 1
+    return f"{run_folder.slug(head)[:room].rstrip('-')} {last}" if room > 0 else values
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def leaf_record(name: str, leaf: Leaf) -> dict[str, Any]:
 def named_or_read(name_or_file: str) -> ParameterSet:
     """The set of this name, or of this YAML file; raises with what is wrong in it."""
     if name_or_file.endswith((".yaml", ".yml")):
-        from opsicm.protocol.parameter_file import read_parameter_set  # noqa: PLC0415  pydantic, only for a file
+        from opsicm.protocol.parameter_file import read_parameter_set
 
         return read_parameter_set(Path(name_or_file))
     return parameter_set(name_or_file)

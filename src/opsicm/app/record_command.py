@@ -103,7 +103,7 @@ def replay(
     speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",
 ) -> None:
     """Tell a stored run again as the stream it was, into a new run; prints the new run file's path."""
-    from opsicm.app.cli import pace_of
+    from opsicm.app.options import pace_of
     from opsicm.app.replaying import replay_run
     from opsicm.app.terminal import out as console
     from opsicm.app.terminal import stop_on_interrupt

@@ -16,7 +16,7 @@ from opsicm.facts.fact import Fact
 from opsicm.instruments.cell_control import CellControl, OpenCircuit
 from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text
 from opsicm.record.journal import read_lines
-from opsicm.record.run_folder import EXPERIMENT, JOURNAL, RIG
+from opsicm.record.run_folder import EXPERIMENT, JOURNAL
 from opsicm.run.cell_actions import CellAction, cell_actions
 from opsicm.run.continuation import Continuation, LostIntent, Meanwhile, applied_controls, continuation
 
@@ -60,7 +60,7 @@ def resumed(run: Path, meanwhile: Meanwhile, lost: LostIntent | None) -> Resumed
         raise BadInput(Problem("--resume", folder.name, "has nothing left of its cell program", "run it anew"))
     _refuse_unknown(actions[start.action], meanwhile)
     history = (*_earlier(folder, facts), _history(facts, actions, lost, last_ns))
-    return Resumed(experiment, str(folder / RIG), start, history, seed)
+    return Resumed(experiment, str(folder), start, history, seed)
 
 
 @overload

@@ -20,14 +20,15 @@ from opsicm.physics.ion_current import junction_potential
 from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
 from opsicm.physics.pipette import Pipette, geometric_resistance
 from opsicm.physics.tip_field import approach_curve, distance_98
+from opsicm.preflight.false_stops import Noise
 from opsicm.preflight.rig_numbers import CellNumbers, RigNumbers
+from opsicm.protocol.cut_offs import cut_offs
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.parameter_file import read_parameter_set
 from opsicm.protocol.pipette import PipetteShape
 from opsicm.protocol.rig_file import LoadedRig, read_rig, rig_path
 from opsicm.record.run_folder import RIG
-from opsicm.run.cell_actions import cut_offs
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
 from opsicm.twin.circuit import TWO_ELECTRODE
 from opsicm.twin.history import live_through
@@ -126,8 +127,8 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         timing=twin.timing,
         current_noise=twin.current_noise,
         filter_Hz=twin.filter_Hz,
-        # The twin's amplifier averages a thousand samples, each of which it takes for independent.
-        reading_noise=twin.current_noise / math.sqrt(1000.0),
+        # The twin's amplifier averages a thousand samples; its low-pass makes neighbours alike.
+        reading_noise=Noise.filtered(twin.current_noise, twin.filter_Hz, twin.timing.dt_ns * 1e-9).of_mean(1000.0),
         height_noise=twin.height_noise,
         lag=twin.lag,
         command_range=twin.command_range,
@@ -139,6 +140,7 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
         geometric_resistance=geometric_resistance(pipette),
         curve=approach_curve(pipette),
         channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
+        channels_kept=sum(policy != "off" for policy in experiment.experiment.record.model_dump().values()),
         grounding=loaded.rig.wiring.grounding,
         junction=_junction(parameters, loaded),
         cell=CellNumbers(parameters, _terms(experiment.experiment), initial_potential(loaded)),

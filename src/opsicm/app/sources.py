@@ -24,8 +24,24 @@ def is_run(path: Path) -> bool:
         return (path / JOURNAL).exists() or (path / RUN_FILE).exists()
     if not path.is_file():
         return False
+    return _is_hdf5(path) or path.suffix == ".nxs"
+
+
+def _is_hdf5(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(8) == _HDF5 or path.suffix == ".nxs"
+        return file.read(8) == _HDF5
+
+
+def _refuse_damaged(path: Path) -> None:
+    """A file that is named as a run file and is none: another reader would only say that it knows no such format."""
+    if path.suffix != ".nxs":
+        return
+    size = path.stat().st_size
+    limit = f"does not begin as a run file does, which is HDF5; it has {size} bytes"
+    remedy = "opsicm recover FOLDER makes it again from the live files beside it, if there are any; else it is damaged"
+    if not (path.parent / JOURNAL).exists():
+        remedy = "copy it again from where it was recorded; if it never was a run, name it by its own format"
+    raise BadInput(Problem("file", path.name, limit, remedy, str(path)))
 
 
 def _must_exist(path: Path) -> None:
@@ -72,6 +88,8 @@ def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path
 def identification(path: Path, columns: str | None) -> tuple[str, list[dict[str, Any]]]:
     """What `path` is: (text, records)."""
     _must_exist(path)
+    if path.is_file() and not _is_hdf5(path):
+        _refuse_damaged(path)
     if not is_run(path):
         what = others.identify_file(path, columns)
         return others.identification_text(what), others.identification_records(what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from opsicm.instruments.clock import Clock
@@ -27,8 +28,10 @@ class Rig:
     safe_addresses: tuple[str, ...] = ()
 
     def safe(self) -> None:
-        """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path."""
-        self.hop_controller.safe()
-        self.scanner.safe()
-        self.potentiostat.safe()
-        self.amplifier.safe()
+        """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path.
+
+        Each is told whatever the one before answers; what one of them raises is raised when all have been told.
+        """
+        with ExitStack() as last_first:
+            for role in (self.amplifier, self.potentiostat, self.scanner, self.hop_controller):
+                last_first.callback(role.safe)

@@ -72,6 +72,7 @@ Floats = NDArray[np.float64]
 
 CUT_OFF: Final = 10
 _X_EDGE: Final = 1e-10
+_PATIENCE: Final = 20  # steps by Newton before every other one halves the bracket instead
 _C_EDGE: Final = 1e-6
 _SMALLEST_STEP: Final = 1e-6  # [s]
 _FIRST_STEP: Final = 1e-3  # [s] after a jump of the set point
@@ -126,14 +127,16 @@ def solve_current(
     slope = 1.0
     i, psi, E, i_sei = 0.0, 0.0, 0.0, 0.0
     settled = False
-    for _ in range(200):
+    for attempt in range(200):
         value, slope, i, psi, E, i_sei = residual(guess, h, linear, state, control, parameters, ocp)
         if value > 0.0:
             high = guess
         else:
             low = guess
         new = guess - value / slope if slope > 0.0 else high + 1.0
-        if not low <= new <= high:  # equality is convergence: the bound is the guess itself
+        # Far out on both sides of a steep root Newton goes to and fro without end: asinh is nearly flat there.
+        lost = attempt > _PATIENCE and attempt % 2 == 1
+        if lost or not low <= new <= high:  # equality is convergence: the bound is the guess itself
             new = 0.5 * (low + high)
         change = abs(new - guess)
         guess = new

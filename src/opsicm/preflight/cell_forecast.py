@@ -28,6 +28,7 @@ from opsicm.protocol.cell_program import (
     Sweep,
     numbered,
 )
+from opsicm.protocol.cut_offs import cut_offs
 from opsicm.protocol.experiment import Experiment
 
 Floats = NDArray[np.float64]
@@ -36,6 +37,9 @@ _SHORT_ROWS: Final = 40  # in one pulse, rest or level
 _CHUNK: Final = 60
 _MOST_ROWS: Final = 60_000
 _CURRENT_ROW: Final = 1.0 / 600.0  # of the capacity passes between two rows of a constant current
+_FIRST_ROW: Final = 0.05  # [s]: a hop or two
+_FALL_ROW: Final = 0.01  # of the age of a hold that a current ends: its duration is known as well
+_FALL_SETTLED: Final = 0.2  # [s] in which the double layer is charged, as the runner waits
 _NEVER: Final = 1e9
 
 
@@ -71,6 +75,8 @@ class CellForecast:
     rests: tuple[float, ...]
     levels: tuple[tuple[float, float], ...]
     reason: str
+    part: Floats
+    """[s] when the control began under which a row stands: rows of two controls do not belong together."""
 
     @property
     def end(self) -> float:
@@ -102,13 +108,15 @@ class _Player:
         self._longest = experiment.envelope.duration
         self._heights = np.array(heights)
         self._cell = Cell(numbers.parameters, initial_potential=numbers.initial_potential, terms=numbers.terms)
-        turns: tuple[float, float] | tuple[None, None] = turning_potentials(experiment.cell) or (None, None)
+        turns: tuple[float, float] | tuple[None, None] = cut_offs(experiment.cell) or (None, None)
         self._low: float | None = turns[0]
         self._high: float | None = turns[1]
         self._reversible = self._reversible_capacity()
         self._soc_zero: float | None = None
         self._traces: list[Trace] = []
         self._socs: list[Floats] = []
+        self._parts: list[Floats] = []
+        self._part = 0.0
         self._rows = 0
         self._intervals: list[Interval] = []
         self._rests: list[float] = []
@@ -139,7 +147,9 @@ class _Player:
                     self._levels.append((self._cell.time + step.rest_s, level))
                     self._rests.append(self._cell.time + step.rest_s)
                     self._ramp(level, level, step.rest_s + step.hold_s, step.ir_compensation, _SHORT_ROWS)
-            case Sweep() | Hold():
+            case Hold():
+                self._hold(step)
+            case Sweep():
                 for start, end, duration in step.legs():
                     self._ramp(start, end, duration, step.ir_compensation, _ROWS)
             case ConstantCurrent():
@@ -153,14 +163,32 @@ class _Player:
 
     def _ramp(self, start: float, end: float, duration: float, compensation: float, rows: int) -> None:
         self._cell.set_potential(start, (end - start) / duration, compensation)
-        self._record(duration / rows, rows)
+        self._record(duration / rows, rows, self._settle(duration / rows))
         if end == self._high:
+            self._soc_zero = self._cell.charge
+
+    def _hold(self, step: Hold) -> None:
+        """For its time; where a current ends it, in rows that grow with its age: its end is then known to a row."""
+        level = step.potential_V
+        if step.until is None:
+            assert step.for_s is not None
+            self._ramp(level, level, step.for_s, step.ir_compensation, _ROWS)
+            return
+        fallen = step.until.current(self._area, self._cell.capacity)
+        self._cell.set_potential(level, 0.0, step.ir_compensation)
+        self._part = self._cell.time
+        began, left = self._cell.time, self._longest - self._cell.time
+        left = left if step.for_s is None else min(left, step.for_s)
+        self._record(min(_FALL_SETTLED, left), 1)
+        while abs(self._cell.current) >= fallen and (passed := self._cell.time - began) < left * (1.0 - 1e-9):
+            self._record(min(max(_FALL_ROW * passed, _FALL_SETTLED), left - passed), 1)
+        if level == self._high:
             self._soc_zero = self._cell.charge
 
     def _rest(self, duration: float) -> None:
         self._rests.append(self._cell.time)
         self._cell.set_open_circuit()
-        self._record(duration / _SHORT_ROWS, _SHORT_ROWS)
+        self._record(duration / _SHORT_ROWS, _SHORT_ROWS, self._settle(duration / _SHORT_ROWS))
 
     def _constant_current(self, step: ConstantCurrent) -> None:
         current = step.current(self._area, self._cell.capacity)
@@ -181,12 +209,20 @@ class _Player:
             bounds = (potential, np.inf) if current < 0.0 else (-np.inf, potential)
         already = potential is not None and (self._cell.potential - potential) * current >= 0.0
         self._cell.set_current(current, cut_offs=bounds)
+        self._part = self._cell.time
         dt = min(_CURRENT_ROW * self._cell.capacity / abs(current), duration / _SHORT_ROWS)
         until = self._cell.time + duration
+        end = min(until * (1.0 - 1e-12), self._longest)
         # The step over the bath's resistance may carry the potential across at once: the cell then ends by itself.
-        while not self._cell.reached_cut_off and not already and self._cell.time < min(until, self._longest):
-            rows = min(_CHUNK, max(1, round((until - self._cell.time) / dt)))
-            self._record(dt, rows)
+        while not self._cell.reached_cut_off and not already and self._cell.time < end:
+            age, left = self._cell.time - self._part, until - self._cell.time
+            if age < dt:
+                self._record(min(max(age, _FIRST_ROW), dt, left), 1)
+            elif left > _CHUNK * dt:
+                self._record(dt, _CHUNK)
+            else:
+                rows = max(1, round(left / dt))
+                self._record(left / rows, rows)
 
     def _titrate(self, step: Gitt) -> None:
         current = step.current(self._area, self._cell.capacity)
@@ -201,14 +237,28 @@ class _Player:
             if self._rows > _MOST_ROWS:
                 return
 
-    def _record(self, dt: float, count: int) -> None:
-        trace = self._cell.record(dt, count, self._heights)
+    def _settle(self, dt: float) -> int:
+        """Rows that double in length, from the first moment of a control on, in the place of the first ones of `dt`.
+
+        The potential bends most just after a change of control, and the pipette's bias lags where it bends. Returns how
+        many rows of `dt` they stand for.
+        """
+        self._part = self._cell.time
+        while (age := self._cell.time - self._part) < dt * (1.0 - 1e-9):
+            self._record(min(max(age, _FIRST_ROW), dt - age), 1)
+        return 1
+
+    def _record(self, dt: float, count: int, done: int = 0) -> None:
+        if count <= done:
+            return
+        trace = self._cell.record(dt, count - done, self._heights)
         self._traces.append(trace)
         self._rows += trace.time.size
         soc = np.full(trace.time.size, np.nan)
         if self._soc_zero is not None and self._reversible is not None:
             soc = -(trace.charge - self._soc_zero) / self._reversible
         self._socs.append(soc)
+        self._parts.append(np.full(trace.time.size, self._part))
 
     def result(self, reason: str) -> CellForecast:
         joined: dict[str, Any] = {
@@ -236,20 +286,5 @@ class _Player:
             rests=tuple(self._rests),
             levels=tuple(self._levels),
             reason=reason,
+            part=np.concatenate(self._parts) if self._parts else np.zeros(0),
         )
-
-
-def turning_potentials(program: Sequence[CellStep]) -> tuple[float, float] | None:
-    """(lithiated, delithiated) cut-off [V]: the lowest and the highest potential at which a step turns or ends."""
-    found: set[float] = set()
-    for _, _, step in numbered(program):
-        match step:
-            case Sweep() | Hold() | Ladder():
-                found.update(potential for leg in step.legs() for potential in leg[:2])
-            case ConstantCurrent() if step.until.potential_V is not None:
-                found.add(step.until.potential_V)
-            case Gitt() if step.until is not None:
-                found.add(step.until.potential_V)
-            case _:
-                pass
-    return (min(found), max(found)) if len(found) > 1 else None

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from opsicm.instruments.wiring import command_span
 from opsicm.preflight.cell_forecast import CellForecast, forecast
-from opsicm.preflight.false_stops import false_stop_probability, independent_looks
+from opsicm.preflight.false_stops import Noise, false_stop_probability
 from opsicm.preflight.file_size import file_bytes
 from opsicm.preflight.rig_numbers import RigNumbers
 from opsicm.preflight.schedule import Rise, Window, hop_period, schedule, unwatched_rises
 from opsicm.preflight.signals import Signal, height_noise, heights_of, signals
-from opsicm.protocol.cell_program import Hold, Ladder, Sweep, numbered
+from opsicm.protocol.cut_offs import turns_of
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hopping, PipetteSweep, ProbeAction, probe_sequence
+
+_LOOKED_AT: Final = 400  # heights of a fall
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,15 @@ class HopPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Duration [s] (None: only a cut-off that the forecast does not reach), samples, file size [bytes], far current
+    """Duration [s] (None: only a cut-off that the forecast does not reach), samples of a channel and how many channels
+    are kept in full, file size [bytes], far current
     [A], command span [V], what each hopping step does and what each step sees, how far the surface rises under a tip
     that nothing moves; `note` says what was not forecast.
     """
 
     duration: float | None
     samples: int
+    channels_in_full: int
     file_bytes: float
     far_current: float
     command_span: tuple[float, float]
@@ -81,7 +86,8 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
     return Prediction(
         duration,
         samples,
-        file_bytes(cell, windows, samples, sum(hop.hops for hop in hops), rig),
+        rig.channels,
+        file_bytes(cell, windows, sum(hop.hops for hop in hops), rig),
         far,
         span(experiment, cell, rig.grounding),
         hops,
@@ -99,15 +105,13 @@ def _samples(step: ProbeAction) -> bool:
 def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[float, float]:
     """(lowest, highest) command [V] over the whole program, at every potential that the wire is told to take.
 
-    Over the program's potentials and those that the forecast finds (iR compensation moves the actual potential beyond
-    the program's); over the whole envelope where a current decides where the potential goes.
+    Over the program's potentials and those that the forecast finds: iR compensation moves the actual potential beyond
+    the program's, and a current decides where its own goes. Over the whole envelope where the forecast ends early.
     """
     low, high = experiment.envelope.cell_V
-    controlled = [step for _, _, step in numbered(experiment.cell) if isinstance(step, Sweep | Hold | Ladder)]
-    if all(isinstance(step, Sweep | Hold | Ladder) for _, _, step in numbered(experiment.cell)) and not cell.reason:
-        potentials = [potential for step in controlled for leg in step.legs() for potential in leg[:2]]
-        found = [float(cell.potential.min()), float(cell.potential.max())] if cell.potential.size else []
-        low, high = min([*potentials, *found]), max([*potentials, *found])
+    if not cell.reason and cell.potential.size:
+        told = {potential for step in experiment.cell for potential in turns_of(step)}
+        low, high = (float(end({*told, float(end(cell.potential))})) for end in (min, max))
     wire = {experiment.pipette.bias, *_levels(experiment)}
     spans = [command_span(level, low, high, grounding) for level in wire]
     return min(first for first, _ in spans), max(last for _, last in spans)
@@ -136,14 +140,6 @@ def _hopping(
     drift = signal.drift_per_fall if signal is not None and signal.drift_per_fall is not None else 0.0
     drop = far * step.setpoint  # [A]; 0 too where the product of two tiny numbers is
     share = rig.current_noise / drop if drop > 0.0 else math.inf
-    dt, fall = rig.timing.dt_ns * 1e-9, step.amplitude / step.fall_rate
-    false_stop = false_stop_probability(
-        step.setpoint,
-        rig.current_noise / far if far > 0.0 else math.inf,
-        independent_looks(fall, rig.filter_Hz, dt),
-        independent_looks(rig.timing.reference, rig.filter_Hz, dt),
-        min(drift, step.setpoint),
-    )
     return HopPrediction(
         path,
         count,
@@ -153,9 +149,27 @@ def _hopping(
         step.fall_rate * (rig.timing.latency + rig.lag),
         height_noise(step, far, rig),
         share,
-        false_stop,
+        _false_stop(step, rig, far, min(drift, step.setpoint)),
         seconds,
         len(own),
+    )
+
+
+def _false_stop(step: Hopping, rig: RigNumbers, far: float, drift: float) -> float:
+    """P [1] that a fall stops where the surface has taken less than half of the setpoint."""
+    if not far > 0.0:
+        return 1.0
+    dt = rig.timing.dt_ns * 1e-9
+    stop, half = (float(rig.curve.distance(np.array(1.0 - part * step.setpoint))) for part in (1.0, 0.5))
+    way = max(step.amplitude + stop - half, step.fall_rate * dt)
+    heights = half + way * (1.0 - (np.arange(_LOOKED_AT) + 0.5) / _LOOKED_AT)
+    return false_stop_probability(
+        step.setpoint,
+        Noise.filtered(rig.current_noise / far, rig.filter_Hz, dt),
+        1.0 - rig.curve.relative_current(heights),
+        way / step.fall_rate / dt,
+        rig.timing.reference / dt,
+        drift,
     )
 
 

@@ -27,8 +27,8 @@ class RigNumbers:
     filter and scanner together, `command_range` [V], `current_range` [A] at which the amplifier clips or the rig's
     overload limit stops a hop, `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], `start_height`
     [m], `resistance` [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its
-    approach `curve`, `channels` sampled in full, `grounding` of the rig's wiring, `junction` U [V] of its electrodes in
-    the reversal potential U ln(c_in/c_ref).
+    approach `curve`, `channels` sampled in full and `channels_kept` in full or decimated, `grounding` of the rig's
+    wiring, `junction` U [V] of its electrodes in the reversal potential U ln(c_in/c_ref).
     """
 
     timing: HopTiming
@@ -46,6 +46,7 @@ class RigNumbers:
     geometric_resistance: float
     curve: ApproachCurve
     channels: int
+    channels_kept: int
     grounding: str
     junction: float
     cell: CellNumbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +11,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.instruments.bias_ramp import BEND, LOOK, SHORTEST, lag
 from opsicm.physics.ion_current import conductance, pipette_current
 from opsicm.preflight.cell_forecast import CellForecast
+from opsicm.preflight.false_stops import Noise
 from opsicm.preflight.rig_numbers import RigNumbers
 from opsicm.preflight.schedule import Window, hop_period
+from opsicm.preflight.slow_rows import row_period
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import Hopping, Park, PipetteSweep, ProbeAction, Tower, probe_sequence
 
 Floats = NDArray[np.float64]
 _ROUNDING: Final = 1e-9
+_NO_BIAS: Final = 1e-3  # [V]
+_NO_CURRENT: Final = 1e-15  # [A]
+_WAITS_AT_MOST: Final = 2.0  # [s] for a potential that bends; then the runner hops all the same
 TEN_HOPS: Final = 10
 TEN_HOP_CRITERION: Final = 0.005
 """The paper's artefact check: over any ten hops in a row the bulk current changed by at most 0.5 %."""
@@ -30,8 +37,9 @@ class Signal:
 
     `low`, `high` [A] of the bulk pipette current and its `noise` [A] in one reading; `height_change` [m] of the
     surface and the `height_noise` [m] of one hop (None where nothing hops); `drift_per_fall` and `ten_hops` [1] are the
-    largest relative changes of the bulk current in one fall and in ten hops, `restless` the share of the time in which
-    ten hops change it by more than the paper's 0.5 %.
+    largest relative changes of the bulk current in one fall and in ten hops, the lag of the bias counted in the latter,
+    `restless` the share of the time in which ten hops change it by more than the paper's 0.5 %, `ten_hops_of_noise` [1]
+    what the noise of the references alone makes of ten hops at worst.
     """
 
     step: str
@@ -46,6 +54,7 @@ class Signal:
     drift_per_fall: float | None = None
     ten_hops: float | None = None
     restless: float | None = None
+    ten_hops_of_noise: float | None = None
 
     @property
     def swing(self) -> float:
@@ -104,7 +113,8 @@ def signals(
         own = [window for window in windows if window.path == path]
         inside = np.zeros(cell.time.size, bool)
         for window in own:
-            inside |= (cell.time >= window.start) & (cell.time <= window.end)
+            # A row at the very beginning is the last one of the control before.
+            inside |= (cell.time > window.start) & (cell.time <= window.end)
         if not inside.any():
             continue
         seconds = sum(window.end - window.start for window in own)
@@ -113,7 +123,7 @@ def signals(
                 found.append(_voltammogram(path, step, experiment, cell, rig, inside, seconds))
                 continue
             current = bulk_current(experiment, cell, rig, height)
-            found.append(_signal(path, step, height, seconds, current, inside, cell, rig))
+            found.append(_signal(path, step, height, seconds, current, inside, experiment, cell, rig))
     return tuple(found)
 
 
@@ -124,16 +134,26 @@ def _signal(
     seconds: float,
     current: Floats,
     inside: NDArray[np.bool_],
+    experiment: Experiment,
     cell: CellForecast,
     rig: RigNumbers,
 ) -> Signal:
+    if not isinstance(step, Hopping):
+        # What comes and goes before the first slow row under a control is not seen.
+        shown = inside & (cell.time - cell.part >= _row_periods(cell) * (1.0 - 1e-9))
+        inside = shown if shown.any() else inside
     low, high = float(current[inside].min()), float(current[inside].max())
     if not isinstance(step, Hopping):
         return Signal(path, step.word, height, seconds, low, high, rig.reading_noise)
-    rate = _relative_rate(current, cell.time)[inside]
+    hopping = inside & may_hop(cell)
+    hopping = hopping if hopping.any() else inside
+    rate = _relative_rate(current, cell)[hopping]
     period, fall = hop_period(step, rig.timing), step.amplitude / step.fall_rate
-    ten_hops = TEN_HOPS * period * rate
+    lag = bias_lag(cell)[hopping] / max(abs(experiment.pipette.bias), _NO_BIAS)
+    ten_hops = _change_within(current, cell, TEN_HOPS * period)[hopping] + lag
     rise = cell.expansion[inside]
+    noise = reference_noise(rig)
+    level = max(float(np.median(np.abs(current[inside]))), _NO_CURRENT)
     return Signal(
         path,
         step.word,
@@ -141,12 +161,13 @@ def _signal(
         seconds,
         low,
         high,
-        reference_noise(rig),
+        noise,
         float(rise.max() - rise.min()),
-        height_noise(step, float(np.median(np.abs(current[inside]))), rig),
+        height_noise(step, level, rig),
         float(rate.max()) * fall,
         float(ten_hops.max()),
-        float((ten_hops > TEN_HOP_CRITERION).mean()),
+        float(_shares(cell, hopping)[ten_hops > TEN_HOP_CRITERION].sum()),
+        _ten_hops_of_noise(noise / level, seconds / period),
     )
 
 
@@ -167,8 +188,8 @@ def _voltammogram(
 
 def reference_noise(rig: RigNumbers) -> float:
     """Noise [A] of a hop's reference current: filtered samples averaged for the reference time."""
-    correlation = 2.0 / (2.0 * math.pi * rig.filter_Hz)
-    return rig.current_noise * math.sqrt(min(1.0, correlation / rig.timing.reference))
+    dt = rig.timing.dt_ns * 1e-9
+    return Noise.filtered(rig.current_noise, rig.filter_Hz, dt).of_mean(rig.timing.reference / dt)
 
 
 def height_noise(step: Hopping, current: float, rig: RigNumbers) -> float:
@@ -178,9 +199,79 @@ def height_noise(step: Hopping, current: float, rig: RigNumbers) -> float:
     return math.hypot(rig.current_noise / slope, rig.height_noise) if slope > 0.0 else math.inf
 
 
-def _relative_rate(current: Floats, time: Floats) -> Floats:
-    """|dI/dt|/|I| [1/s] between rows; a step at a change of control is spread over the row in which it falls."""
-    if current.size < 2:
-        return np.zeros(current.size)
-    rate = np.abs(np.diff(current)) / np.maximum(np.diff(time), 1e-9) / np.maximum(np.abs(current[1:]), 1e-15)
-    return np.concatenate([rate[:1], rate])
+def may_hop(cell: CellForecast) -> NDArray[np.bool_]:
+    """Rows at which the runner hops: after a change of control it waits at the top while the potential bends."""
+    bends = np.abs(_curvature(cell)[1]) * LOOK * SHORTEST > BEND
+    return ~bends | (cell.time - cell.part > _WAITS_AT_MOST)
+
+
+def bias_lag(cell: CellForecast) -> Floats:
+    """[V] by which the wire misses its aim at the end of a ramp, at every row: the potential bends under the ramp."""
+    slope, curvature = _curvature(cell)
+    most = BEND / (LOOK * SHORTEST)
+    # Between two rows the curvature falls through what the runner hops at: it begins with just that.
+    bends = np.abs(curvature) > most
+    begins = np.concatenate([[False], bends[:-1] & ~bends[1:] & (np.diff(cell.part) == 0.0)]) if bends.size else bends
+    curvature = np.where(begins, most, curvature)
+    return np.array([lag(bend, steep) for bend, steep in zip(curvature, slope, strict=True)])
+
+
+def _curvature(cell: CellForecast) -> tuple[Floats, Floats]:
+    """Slope [V/s] and curvature [V/s²] of the potential at every row, within the rows of its own control."""
+    slope, curvature = np.zeros(cell.time.size), np.zeros(cell.time.size)
+    for first, last in _parts(cell):
+        if last - first < 3:
+            continue
+        time, potential = cell.time[first:last], cell.potential[first:last]
+        steep = np.diff(potential) / np.diff(time)
+        bend = np.diff(steep) / (0.5 * (time[2:] - time[:-2]))
+        slope[first:last] = np.concatenate([steep[:1], steep])
+        curvature[first:last] = np.concatenate([bend[:1], bend[:1], bend])
+    return slope, curvature
+
+
+def _parts(cell: CellForecast) -> list[tuple[int, int]]:
+    """(first, one past the last) row of every control."""
+    edges = [0, *(np.flatnonzero(np.diff(cell.part)) + 1).tolist(), cell.part.size]
+    return list(itertools.pairwise(edges))
+
+
+def _relative_rate(current: Floats, cell: CellForecast) -> Floats:
+    """|dI/dt|/|I| [1/s] between rows of one control: the runner does not hop across a change of control."""
+    rate = np.zeros(current.size)
+    for first, last in _parts(cell):
+        if last - first < 2:
+            continue
+        change = np.abs(np.diff(current[first:last])) / np.diff(cell.time[first:last])
+        change /= np.maximum(np.abs(current[first + 1 : last]), _NO_CURRENT)
+        rate[first:last] = np.concatenate([change[:1], change])
+    return rate
+
+
+def _change_within(current: Floats, cell: CellForecast, seconds: float) -> Floats:
+    """|I(t + `seconds`) - I(t)|/|I(t)| [1] at every row, within the rows of its own control."""
+    change = np.zeros(current.size)
+    for first, last in _parts(cell):
+        time, own = cell.time[first:last], current[first:last]
+        later = np.interp(np.minimum(time + seconds, time[-1]), time, own) if time.size else own
+        change[first:last] = np.abs(later - own) / np.maximum(np.abs(own), _NO_CURRENT)
+    return change
+
+
+def _row_periods(cell: CellForecast) -> Floats:
+    """[s] between the slow rows of the step that every row of the forecast belongs to."""
+    periods = np.zeros(cell.time.size)
+    for interval in cell.intervals:
+        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = row_period(interval.step)
+    return periods
+
+
+def _shares(cell: CellForecast, rows: NDArray[np.bool_]) -> Floats:
+    """The share [1] of the time of `rows` that each of them stands for: rows are not equally long."""
+    lasts = np.diff(cell.time, prepend=0.0)[rows]
+    return np.asarray(lasts / max(float(lasts.sum()), 1e-9))
+
+
+def _ten_hops_of_noise(noise: float, hops: float) -> float:
+    """Largest difference [1] within ten references of `noise` [1] each, over `hops` of them: √2 σ √(2 ln n)."""
+    return math.sqrt(2.0) * noise * math.sqrt(2.0 * math.log(max(hops, TEN_HOPS)))

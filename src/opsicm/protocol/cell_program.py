@@ -9,13 +9,14 @@ from pydantic import Discriminator, Field, Tag
 
 from opsicm.protocol.current_steps import ConstantCurrent, CutOff, Gitt, OpenCircuit, Rest, Until
 from opsicm.protocol.frozen import Frozen, Whole
+from opsicm.protocol.given_current import FallenCurrent
 from opsicm.protocol.one_key import OneKey, word_of
 from opsicm.protocol.potential_steps import Conditioning, Hold, Ladder, Sweep
 from opsicm.protocol.refusal import Refusal
 
 __all__ = [
-    "CELL_STEPS", "CellStep", "Conditioning", "ConstantCurrent", "CutOff", "Gitt", "Hold", "Ladder", "OpenCircuit",
-    "Repeat", "Rest", "Sweep", "Until", "cell_step_duration", "numbered",
+    "CELL_STEPS", "CellStep", "Conditioning", "ConstantCurrent", "CutOff", "FallenCurrent", "Gitt", "Hold",
+    "Ladder", "OpenCircuit", "Repeat", "Rest", "Sweep", "Until", "cell_step_duration", "numbered",
 ]  # fmt: skip
 
 DEEPEST_REPEAT: Final = 3
@@ -67,7 +68,7 @@ def _depth(given: Mapping[str, Any]) -> int:
 def cell_step_duration(step: CellStep) -> float | None:
     """The longest that a step can last [s]; None when only its cut-offs bound it."""
     match step:
-        case Sweep() | Hold() | Ladder():
+        case Sweep() | Ladder():
             return sum(duration for _, _, duration in step.legs())
         case ConstantCurrent():
             return step.until.for_s

@@ -55,6 +55,7 @@ class ConstantCurrent(GivenCurrent):
 class CutOff(Frozen):
     """A potential that ends a pulse train."""
 
+    called: ClassVar[str] = "until"
     potential_V: Annotated[Potential, Field(examples=[0.01])]
 
 

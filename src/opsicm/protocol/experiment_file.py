@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,4 +68,22 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def _loaded(document: Document) -> LoadedExperiment:
-    return LoadedExperiment(made_of(document, Experiment), document)
+    try:
+        return LoadedExperiment(made_of(document, Experiment), document)
+    except BadInput as error:
+        found = [*error.problems, *_rig_problems(document)]
+        raise BadInput(sorted(found, key=lambda problem: math.inf if problem.line is None else problem.line)) from None
+
+
+def _rig_problems(document: Document) -> list[Problem]:
+    """What is wrong with the rig that a file names which is wrong elsewhere: all is said at once."""
+    named = document.data.get("rig")
+    if not isinstance(named, str) or not named:
+        return []
+    try:
+        path = rig_path(named, Path(document.name).parent)
+    except BadInput as error:
+        return [document.problem(("rig",), named, p.limit, p.remedy) for p in error.problems]
+    if path.is_file():
+        return []
+    return [document.problem(("rig",), named, "there is no such file", "check the spelling and the folder")]

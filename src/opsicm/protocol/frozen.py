@@ -7,7 +7,7 @@ infinity, because a limit compared with NaN never trips.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -30,6 +30,8 @@ class Frozen(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    called: ClassVar[str] = ""
+    """By which a person knows the model where that is not its class's name."""
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:  # noqa: ARG003

@@ -19,8 +19,8 @@ _OTHER: Final = {"cell": "probe", "probe": "cell"}
 
 def name_of(model: type[Frozen]) -> str:
     """What a person calls a model: a step by its word, others by their key."""
-    word = getattr(model, "word", None)
-    return word if isinstance(word, str) else model.__name__.lower()
+    word = getattr(model, "word", model.called)
+    return word or model.__name__.lower()
 
 
 def missing_key(owner: type[Frozen], path: KeyPath) -> Refusal:

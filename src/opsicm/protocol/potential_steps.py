@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from opsicm.protocol.frozen import Number, Potential, Seconds, Whole
+from opsicm.protocol.given_current import FallenCurrent
 from opsicm.protocol.refusal import Refusal
 from opsicm.protocol.timed_step import Leg, TimedStep
 from opsicm.units import to_si
@@ -76,15 +77,23 @@ class Conditioning(Sweep):
 
 
 class Hold(PotentialStep):
-    """One potential for a time."""
+    """One potential for a time, or `until` the current has fallen below a magnitude; with both, whichever comes first.
 
+    After a `constant_current` to the same potential it is the second half of CC-CV.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["for_s"]}, {"required": ["until"]}]})
     word: ClassVar[str] = "hold"
     potential_V: Annotated[Potential, Field(examples=[0.1])]
-    for_s: Annotated[Seconds, Field(examples=[300])]
+    for_s: Annotated[Seconds | None, Field(examples=[300])] = None
+    until: FallenCurrent | None = None
 
-    def legs(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]): one level piece."""
-        return ((self.potential_V, self.potential_V, self.for_s),)
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A hold must have an end."""
+        if "for_s" not in given and "until" not in given:
+            remedy = "add one, as for_s: 300 or until: {current_mA_cm2: 0.02}"
+            yield Refusal((), "", "needs for_s or until", remedy)
 
 
 class Ladder(PotentialStep):

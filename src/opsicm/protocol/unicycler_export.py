@@ -13,7 +13,7 @@ from opsicm.protocol import unicycler_vocabulary as theirs
 from opsicm.protocol.cell_program import CellStep, ConstantCurrent, Gitt, Hold, Ladder, OpenCircuit, Repeat, Sweep
 from opsicm.protocol.envelope import Envelope
 from opsicm.protocol.experiment_file import LoadedExperiment
-from opsicm.protocol.given_current import GivenCurrent
+from opsicm.protocol.given_current import GivenCurrent, OneCurrent
 from opsicm.protocol.potential_steps import PotentialStep
 from opsicm.protocol.refusal import KeyPath
 from opsicm.protocol.unicycler_json import protocol_text
@@ -44,6 +44,7 @@ class _Writing:
         self._problems: list[Problem] = []
         self._every: dict[float, KeyPath] = {}
         self._tags = 0
+        self._way = 1.0  # of the current, as the last step that says so leaves it: −1 lithiates
 
     def protocol(self) -> theirs.Protocol:
         """The file; raises `BadInput` with every problem."""
@@ -81,7 +82,7 @@ class _Writing:
             case Sweep():
                 yield from self._sweep(step)
             case Hold():
-                yield theirs.ConstantVoltage(voltage_V=step.potential_V, until_time_s=step.for_s)
+                yield from self._hold(step, path)
             case Ladder():
                 for level, _, duration in step.legs():
                     yield theirs.ConstantVoltage(voltage_V=level, until_time_s=duration)
@@ -103,6 +104,8 @@ class _Writing:
 
     def _sweep(self, step: Sweep) -> Iterator[theirs.MethodStep]:
         rate = step.rate_mV_s
+        end = step.legs()[-1]
+        self._way = -1.0 if end[1] < end[0] else 1.0
         once = step.model_copy(update={"cycles": 1}).legs()
         scans: list[theirs.MethodStep] = [
             theirs.VoltageScan(start_voltage_V=start, end_voltage_V=end, scan_rate_mV_per_s=rate)
@@ -113,7 +116,7 @@ class _Writing:
     def _constant_current(self, step: ConstantCurrent, path: KeyPath) -> Iterator[theirs.MethodStep]:
         until = step.until
         known = len(self._problems)
-        current = self._current(step, path)
+        current = self._driven(step, path)
         if until.potential_V == 0:
             limit = "aurora-unicycler takes 0 for not given, so the cut-off would be lost"
             self._cannot((*path, "until", "potential_V"), limit, "write 0.001", 0)
@@ -129,9 +132,20 @@ class _Writing:
             ends = {"until_time_s": until.for_s, "until_voltage_V": until.potential_V}
             yield current.model_copy(update=ends)
 
+    def _hold(self, step: Hold, path: KeyPath) -> Iterator[theirs.MethodStep]:
+        known = len(self._problems)
+        fallen: dict[str, float | None] = {}
+        if step.until is not None:
+            current = self._current(step.until, (*path, "until"))
+            # There the sign says which way the current flows, as a Neware must know: as in the step before.
+            signed = {"until_rate_C": current.rate_C, "until_current_mA": current.current_mA}
+            fallen = {key: None if size is None else self._way * size for key, size in signed.items()}
+        if known == len(self._problems):
+            yield theirs.ConstantVoltage(voltage_V=step.potential_V, until_time_s=step.for_s, **fallen)
+
     def _titration(self, step: Gitt, path: KeyPath) -> Iterator[theirs.MethodStep]:
         known = len(self._problems)
-        current = self._current(step, path)
+        current = self._driven(step, path)
         if step.until is not None:
             limit = "a loop of aurora-unicycler ends by its count alone"
             self._cannot((*path, "until"), limit, "delete it and give pulses")
@@ -139,7 +153,12 @@ class _Writing:
             pulse = current.model_copy(update={"until_time_s": step.pulse_s})
             yield from self._looped([pulse, theirs.OpenCircuitVoltage(until_time_s=step.rest_s)], step.pulses)
 
-    def _current(self, step: GivenCurrent, path: KeyPath) -> theirs.ConstantCurrent:
+    def _driven(self, step: GivenCurrent, path: KeyPath) -> theirs.ConstantCurrent:
+        given = next(value for value in (step.current_mA, step.current_mA_cm2, step.c_rate) if value is not None)
+        self._way = -1.0 if given < 0 else 1.0
+        return self._current(step, path)
+
+    def _current(self, step: OneCurrent, path: KeyPath) -> theirs.ConstantCurrent:
         """A constant current without its end yet; its sign is kept."""
         if step.c_rate is not None:
             if self._capacity is None:

@@ -138,8 +138,9 @@ class _Folding:
                 return OpenCircuit(for_s=step.until_time_s, record_every_s=self._every)
             case theirs.ConstantVoltage():
                 return self._made(
-                    index, Hold, potential_V=step.voltage_V, for_s=step.until_time_s, record_every_s=self._every
-                )
+                    index, Hold, potential_V=step.voltage_V, for_s=step.until_time_s,
+                    until=self._fallen(step), record_every_s=self._every,
+                )  # fmt: skip
             case theirs.ConstantCurrent():
                 until = Until(potential_V=step.until_voltage_V, for_s=step.until_time_s)
                 current = self._current(step)
@@ -152,6 +153,14 @@ class _Folding:
         if self._capacity is None:
             return {"c_rate": step.rate_C}
         return {"current_mA": step.rate_C * self._capacity}
+
+    def _fallen(self, step: theirs.ConstantVoltage) -> dict[str, float | None] | None:
+        """The current that ends a hold, under our key: a magnitude, whichever way it flows."""
+        if step.until_rate_C is None:
+            return None if step.until_current_mA is None else {"current_mA": abs(step.until_current_mA)}
+        if self._capacity is None:
+            return {"c_rate": abs(step.until_rate_C)}
+        return {"current_mA": abs(step.until_rate_C) * self._capacity}
 
     def _with_sweeps(self, placed: list[_Placed]) -> tuple[CellStep, ...]:
         """The steps of a list, its scans joined to sweeps that end where they began."""

@@ -67,23 +67,23 @@ class ConstantCurrent(_Step):
 
 
 class ConstantVoltage(_Step):
-    """A potential for a time."""
+    """A potential for a time, or until the current has fallen, whichever comes first.
+
+    The sign of the current that ends it says on which side of the cell it flows; its magnitude is what is compared.
+    """
 
     word: ClassVar[str] = "constant_voltage"
     voltage_V: Annotated[Potential, Field(examples=[0.1])]
     until_time_s: Seconds | None = None
-    until_rate_C: Number | None = None
-    until_current_mA: Number | None = None
+    until_rate_C: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
+    until_current_mA: MilliAmpere | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """An end by time, and none by current."""
-        for key in ("until_rate_C", "until_current_mA"):
-            if key in given:
-                limit = "a hold of opsicm ends by time, not by current"
-                yield Refusal((key,), given[key], limit, f"delete {key} and give until_time_s")
+        """An end."""
         if not any(key in given for key in ("until_time_s", "until_rate_C", "until_current_mA")):
-            yield Refusal((), "", "needs until_time_s", "add it, as until_time_s: 300")
+            needs = "needs until_time_s, until_rate_C or until_current_mA, other than 0"
+            yield Refusal((), "", needs, "add one, as until_current_mA: 0.01")
 
 
 class VoltageScan(_Step):

@@ -16,6 +16,7 @@ HEADER = "header.json"
 JOURNAL = "journal.jsonl"
 EXPERIMENT = "experiment.yaml"
 RIG = "rig.yaml"
+LONGEST_SLUG = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def number_of(live_file: Path) -> int:
 
 
 def slug(title: str) -> str:
-    """A title as part of a folder's name: lower-case letters, digits and dashes, at most 48."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:48].strip("-") or "run"
+    """A title as part of a folder's name: lower-case letters, digits and dashes, at most `LONGEST_SLUG`."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:LONGEST_SLUG].strip("-") or "run"
 
 
 def create(out: Path, title: str, started: datetime, experiment_text: str, rig_text: str) -> RunFolder:

@@ -13,15 +13,13 @@ from collections import deque
 from typing import Final
 
 from opsicm.errors import LimitCrossed, Problem
+from opsicm.instruments.bias_ramp import SHORTEST, bends_too_much, trusted
 from opsicm.instruments.cell_control import CellControl, CellReading, PotentialRamp
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.roles import Amplifier
 from opsicm.instruments.wiring import command_for, tip_potential_of
 
-_BEND: Final = 0.5e-3  # [V] that a ramp may miss by when the slope changes as it last did: 0.07 % of the paper's 0.7 V
-_KINK: Final = 2e-3  # [V] that it may miss by when the potential suddenly stands still, as where a stage begins
-_SHORTEST_NS: Final = 100_000_000
-_LONGEST_NS: Final = 1_000_000_000
+_SHORTEST_NS: Final = round(SHORTEST * 1e9)
 _SETTLED_NS: Final = 20_000_000  # after a change of control, by when the double layer no longer makes the slope
 
 
@@ -58,7 +56,7 @@ class BiasTracker:
 
     def bends(self) -> bool:
         """Whether the slope still changes so fast that the shortest ramp would miss by more than is allowed."""
-        return abs(self._bend) * (_SHORTEST_NS * 1e-9) > _BEND
+        return bends_too_much(self._bend)
 
     def tip_potential(self, t_ns: int) -> float:
         """[V vs Li/Li+] at which the wire is meant to stand at `t_ns`."""
@@ -96,8 +94,7 @@ class BiasTracker:
             elapsed_ns = reading.t_ns - last.t_ns
             slope = (reading.potential - last.potential) / (elapsed_ns * 1e-9)
             self._bend = slope - self._slope
-            bend = max(abs(self._bend) / _BEND, abs(slope) / _KINK, 1e-9)
-            self._trusted_ns = round(max(min(1e9 / bend, 2 * elapsed_ns + _SHORTEST_NS, _LONGEST_NS), _SHORTEST_NS))
+            self._trusted_ns = round(trusted(self._bend, slope, elapsed_ns * 1e-9) * 1e9)
             self._slope = slope
         self._last = reading
         self._command()
@@ -131,10 +128,14 @@ class BiasTracker:
 
         That of the moment which the reading is of: a late one meets the command of its own time.
         """
-        t_ns = reading.t_ns
-        if t_ns < self._clock.now_ns() and self._commands and t_ns < self._commands[-1][0]:
-            known = next((one for one in reversed(self._commands) if one[0] <= t_ns), self._commands[0])
-            command = known[1] + known[2] * (t_ns - known[0]) * 1e-9
+        t_ns, now = reading.t_ns, self._clock.now_ns()
+        if t_ns < now and self._commands:
+            since, _, slope = self._commands[-1]
+            if t_ns >= since:
+                command -= slope * (now - t_ns) * 1e-9
+            else:
+                known = next((one for one in reversed(self._commands) if one[0] <= t_ns), self._commands[0])
+                command = known[1] + known[2] * (t_ns - known[0]) * 1e-9
         return tip_potential_of(command, reading.potential, self._grounding) - self.tip_potential(t_ns)
 
     def judge(self, residual: float) -> None:

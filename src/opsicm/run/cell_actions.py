@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from opsicm.instruments.cell_control import CellControl, OpenCircuit, PotentialRamp
+from opsicm.instruments.cell_control import CellControl, CellReading, OpenCircuit, PotentialRamp
 from opsicm.instruments.cell_control import ConstantCurrent as HeldCurrent
 from opsicm.protocol.cell_program import (
     CellStep,
@@ -20,16 +20,19 @@ from opsicm.protocol.cell_program import (
     numbered,
 )
 from opsicm.protocol.cell_program import OpenCircuit as Rest
+from opsicm.protocol.cut_offs import cut_offs
 
 PlainStep = Sweep | Hold | Ladder | ConstantCurrent | Gitt | Rest
 
 
+_SETTLED_NS: Final = 200_000_000  # after a change of potential, before its current is believed to have fallen
 _MOST_PULSES: Final = 10_000  # with the paper's 420 s each, 49 days
 
 
 @dataclass(frozen=True, slots=True)
 class CellAction:
-    """One control of one step. `duration_ns` None: only a cut-off ends it; `charge` [C] and `soc` may too.
+    """One control of one step. `duration_ns` None: only a cut-off ends it; `charge` [C] and `soc` may too, and a
+    current whose magnitude has fallen below `fallen` [A].
 
     `visit` counts how often the program has come to this step before. `delithiated_end` marks an action whose end is
     the delithiated cut-off, from which SOC counts. `rested_ns` is how long after its beginning the specimen has rested
@@ -48,7 +51,17 @@ class CellAction:
     level: float | None = None
     record_every_ns: int | None = None
     cut_off_ends_step: bool = False
+    fallen: float | None = None
     visit: int = 0
+
+    def has_fallen(self, reading: CellReading, began_ns: int) -> bool:
+        """Whether the current that was to fall has: by a reading of this control, after its double layer is charged.
+
+        A potentiostat that answers late still shows the open circuit, or the current, of the control before; and one
+        that has just closed its loop shows none.
+        """
+        fresh = reading.t_ns >= began_ns + _SETTLED_NS
+        return self.fallen is not None and fresh and abs(reading.current) < self.fallen
 
     def from_then_on(self, elapsed_ns: int, passed: float) -> CellAction:
         """What is left of it after `elapsed_ns` with `passed` [C]: a ramp goes on from where it was left."""
@@ -84,13 +97,20 @@ def _actions_of(step: PlainStep, area: float, capacity: float | None, highest: f
         case Ladder():
             for level, _, duration in step.legs():
                 held = PotentialRamp(level, 0.0, step.ir_compensation)
-                yield CellAction(-1, "", held, _ns(duration), rested_ns=_ns(step.rest_s), level=level)
+                yield CellAction(
+                    -1, "", held, _ns(duration), delithiated_end=level == highest, rested_ns=_ns(step.rest_s),
+                    level=level,
+                )  # fmt: skip
         case Sweep():
             for start, end, duration in step.legs():
                 ramp = PotentialRamp(start, (end - start) / duration, step.ir_compensation)
                 yield CellAction(-1, "", ramp, _ns(duration), delithiated_end=end == highest)
         case Hold():
-            yield CellAction(-1, "", PotentialRamp(step.potential_V, 0.0, step.ir_compensation), _ns(step.for_s))
+            held = PotentialRamp(step.potential_V, 0.0, step.ir_compensation)
+            duration_ns = None if step.for_s is None else _ns(step.for_s)
+            fallen = None if step.until is None else step.until.current(area, capacity)
+            at_top = step.potential_V == highest
+            yield CellAction(-1, "", held, duration_ns, delithiated_end=at_top, fallen=fallen)
         case ConstantCurrent():
             until = step.until
             duration_ns = None if until.for_s is None else _ns(until.for_s)
@@ -112,29 +132,6 @@ def _current(current: float, potential: float | None, highest: float) -> tuple[H
     """(the control, whether its cut-off is the delithiated one)."""
     lowest, upper = (potential, None) if current < 0.0 else (None, potential)
     return HeldCurrent(current, lowest, upper), current > 0.0 and potential == highest
-
-
-def cut_offs(program: Sequence[CellStep]) -> tuple[float, float] | None:
-    """(lithiated, delithiated) cut-off [V]: the lowest and the highest potential at which a step turns or ends.
-
-    None where a program has no two of them: a state of charge then has no meaning.
-    """
-    potentials: set[float] = set()
-    _collect(program, potentials)
-    return (min(potentials), max(potentials)) if len(potentials) > 1 else None
-
-
-def _collect(program: Sequence[CellStep], potentials: set[float]) -> None:
-    for step in program:
-        match step:
-            case Sweep() | Hold() | Ladder():
-                potentials.update(potential for leg in step.legs() for potential in leg[:2])
-            case ConstantCurrent() | Gitt() if step.until is not None and step.until.potential_V is not None:
-                potentials.add(step.until.potential_V)
-            case Repeat():
-                _collect(step.steps, potentials)
-            case _:
-                pass
 
 
 def _ns(seconds: float) -> int:

@@ -181,6 +181,8 @@ class CellTrack:
             if action.cut_off_ends_step:
                 self._leave_step()
             return True
+        if action.has_fallen(reading, self.began_ns):
+            return True
         if action.charge is not None and abs(reading.charge - self._began_charge) >= action.charge:
             return True
         soc = self.soc(reading.charge)

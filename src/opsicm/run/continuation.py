@@ -110,11 +110,12 @@ def _refuse(facts: Sequence[Fact], meanwhile: Meanwhile, lost: LostIntent | None
     ended = next((fact for fact in reversed(facts) if fact.kind == "run_ended"), None)
     if ended is not None and ended.data.get("outcome") == "completed":
         raise BadInput(Problem("run", name, "was completed", "nothing is left of it: run the experiment anew"))
-    if ended is not None and meanwhile != "open":
+    opened = any(fact.kind == "applied" and fact.step == "end" for fact in facts)
+    if ended is not None and opened and meanwhile != "open":
         limit = "the run ended by itself and its journal says that the cell went to open circuit"
         raise BadInput(Problem("--cell-meanwhile", meanwhile, limit, "say open"))
     intent = lost_intent(facts)
-    if intent is None or ended is not None:
+    if intent is None or opened:
         return
     if lost is None:
         control, at = intent.data["control"], intent.data["at_ns"] * 1e-9

@@ -127,8 +127,18 @@ class Runner:
             ending = Ending("fault", error)
             self._facts.write("alarm", "run", self._probe.path, {"message": str(error)})
         finally:
+            ending = self._end(ending)
+        return ending
+
+    def _end(self, ending: Ending) -> Ending:
+        """Probe up, cell open, end recorded; where an instrument does not obey, the end is recorded all the same."""
+        try:
             self._rig.safe()
             self._facts.write("applied", "cell", "end", {"control": repr(OpenCircuit())})
+        except OpsicmError as error:
+            self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
+            ending = Ending("fault", ending.error or error)
+        finally:
             data = {"outcome": ending.outcome, "hops": self._bench.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending

@@ -1,0 +1,57 @@
+"""Writes docs/reference/check-against-runs.md: what `check` says beside what runs showed.
+
+Usage: python scripts/check_against_runs.py FOLDER, with the runs of every short experiment somewhere below it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from opsicm.app.amounts import amount
+from opsicm.app.check_against_run import Compared, compared
+from opsicm.record.reader import Run
+
+PAGE: Final = Path(__file__).parents[1] / "docs/reference/check-against-runs.md"
+HEAD: Final = """# What `check` says, and what the run then showed
+
+Every short experiment on the twin, its usual seed. Goals: signal within 20 %, duration within 2 %, file within 10 %.
+Where a swing is no larger than its noise, ten times the noise counts, and what 0.5 mV of bias make of the current; only
+currents are taken at which the wire stood that near its potential. Of ten hops the most is said. Where the last column
+says no, [decision 0107](../explanations/decisions/0107-the-bias-lag-is-forecast.md) says why. Written by
+`scripts/check_against_runs.py`.
+
+"""
+
+
+def row(title: str, one: Compared) -> str:
+    """A row of the table."""
+    unit = "%" if one.unit == "1" and one.quantity == "ten hops" else one.unit
+    said, found = (
+        f"{100 * value:.2g} %" if unit == "%" else f"{value:.0f}" if unit == "1" else amount(value, unit)
+        for value in (one.said, one.found)
+    )
+    off = f"{100 * (one.said / one.found - 1):+.1f} %" if one.found else ""
+    return f"| {title} | {one.step} | {one.quantity} | {said} | {found} | {off} | {'yes' if one.holds else 'no'} |"
+
+
+def main(folder: Path) -> None:
+    """Write the page from every run below `folder`."""
+    rows: list[str] = []
+    missed = total = 0
+    for path in sorted(folder.rglob("run.nxs")):
+        with Run(path) as run:
+            for one in compared(run):
+                rows.append(row(run.title, one))
+                total, missed = total + 1, missed + (not one.holds)
+    table = [
+        "| experiment | step | quantity | said | found | off by | within |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+    PAGE.write_text(f"{HEAD}{total - missed} of {total} hold.\n\n" + "\n".join(table) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

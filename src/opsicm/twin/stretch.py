@@ -43,8 +43,8 @@ class Way:
     def at(self, t_ns: int) -> tuple[float, float]:
         """(conductance, offset) at `t_ns`; the last piece goes on beyond the end."""
         times = self.t_ns
-        if len(times) == 1:
-            return self.conductance[0], self.offset[0]
+        if t_ns == times[-1] or len(times) == 1:
+            return self.conductance[-1], self.offset[-1]
         k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
         w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
         g, v = self.conductance, self.offset
@@ -80,8 +80,8 @@ class Stretch:
     def moment(self, t_ns: int) -> CellMoment:
         """The cell and the pipette far from the surface at `t_ns`; the outer steps go on beyond the stretch."""
         times = self.t_ns
-        if len(times) == 1:
-            return CellMoment._make((t_ns, *self.seen[0], *self.way.at(t_ns)))
+        if t_ns == times[-1] or len(times) == 1:  # to the last bit what the next step begins with
+            return CellMoment._make((t_ns, *self.seen[-1], *self.way.at(t_ns)))
         k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
         w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
         mixed = [a + w * (b - a) for a, b in zip(self.seen[k - 1], self.seen[k], strict=True)]
@@ -95,7 +95,7 @@ class Stretch:
         times, wanted = np.array(self.t_ns), np.array(t_ns)
         k = np.clip(np.searchsorted(times, wanted, side="right"), 1, times.size - 1)
         w = ((wanted - times[k - 1]) / (times[k] - times[k - 1]))[:, None]
-        return np.asarray(known[k - 1] + w * (known[k] - known[k - 1]))
+        return np.where(w == 1.0, known[k], known[k - 1] + w * (known[k] - known[k - 1]))
 
     def first(self, steps: int) -> Stretch:
         """The first of its steps."""

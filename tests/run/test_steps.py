@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scripted import Kept, run
 
 from laboratory import RIG, Laboratory
 from opsicm.instruments.rig import Rig
-from opsicm.physics.cell import Cell
+from opsicm.physics.cell_trace import Trace
 from opsicm.run.commands import Command
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import Footprint
@@ -277,8 +278,18 @@ class Shifted:
         found = self._plain.footprint(*self._where(x, y, self._world.now_ns > self._from_ns))
         return replace(found, rest=found.rest + self._rise(x, y))
 
-    def advance(self, dt: float, cell: Cell) -> F64:
-        return self._plain.advance(dt, cell)
+    @property
+    def rise(self) -> F64:
+        return self._plain.rise
+
+    def course(self, dt: float, trace: Trace) -> F64:
+        return self._plain.course(dt, trace)
+
+    def keep(self) -> Any:
+        return self._plain.keep()
+
+    def go_back(self, kept: Any) -> None:
+        self._plain.go_back(kept)
 
 
 def test_a_tilt_survey_fits_the_plane_that_is_there(laboratory: Laboratory) -> None:

@@ -14,7 +14,7 @@ from opsicm.physics.cell_grid import bath_grid, particle_grid, relative_area
 from opsicm.physics.cell_outcome import CellStopped, Terms
 from opsicm.physics.cell_parameters import CellParameters
 from opsicm.physics.cell_solve import CUT_OFF, march
-from opsicm.physics.cell_trace import TRACE_COLUMNS, Trace, march_and_record
+from opsicm.physics.cell_trace import TRACE_COLUMNS, Trace, look, march_and_record
 from opsicm.physics.cell_vector import parameter_vector
 from opsicm.physics.graphite import stoichiometry_at
 from opsicm.physics.swelling import mean_volume_change
@@ -152,6 +152,19 @@ class Cell:
         rest = float(e.concentration)
         return trace.without(ohmic=not self.terms.ohmic, salt=not self.terms.salt, rest=rest)
 
+    def keep(self) -> tuple[Floats, ...]:
+        """Everything about the present moment that `advance` and `record` change; for `go_back`."""
+        return tuple(array.copy() for array in self._changing())
+
+    def go_back(self, kept: tuple[Floats, ...]) -> None:
+        """Be again what `keep` has seen."""
+        for array, old in zip(self._changing(), kept, strict=True):
+            array[:] = old
+        self._reached_cut_off = False
+
+    def _changing(self) -> tuple[Floats, ...]:
+        return self._state, self._c, self._x, self._convection, self._control, self._limits
+
     def _march_arguments(self) -> tuple[Any, ...]:
         p, e = self.parameters, self.parameters.electrolyte
         return (
@@ -177,7 +190,12 @@ class Cell:
         """E_set now [V] under potential control; the measured potential otherwise."""
         if self._control[k.MODE] != k.POTENTIOSTAT:
             return self.potential
-        return float(self._control[k.SET_VALUE] + self._control[k.SLOPE] * (self.time - self._control[k.SET_TIME]))
+        return float(self.set_point_at(self.time))
+
+    def set_point_at(self, time: ArrayLike) -> Floats:
+        """What the potential control in force orders, or ordered, at `time` [s, any shape] since the start [V]."""
+        elapsed = np.asarray(time, dtype=np.float64) - self._control[k.SET_TIME]
+        return np.asarray(self._control[k.SET_VALUE] + self._control[k.SLOPE] * elapsed)
 
     @property
     def reached_cut_off(self) -> bool:
@@ -267,6 +285,17 @@ class Cell:
         at = np.concatenate([[0.0], self._z[self._first :]])
         values = np.concatenate([[self._state[k.C_SURFACE]], self._c[self._first :]])
         return np.asarray(np.interp(heights, at, values), dtype=np.float64)
+
+    def bath_at(self, z: ArrayLike) -> tuple[Floats, Floats]:
+        """(salt [mol/m³], ohmic potential less the reference's [V]) at heights `z` [m, n] ≥ 0, as `record` has them."""
+        heights = np.asarray(z, dtype=np.float64)
+        found = np.empty(2 * heights.size)
+        kappa = self.parameters.electrolyte.kappa_table
+        look(heights, self._z, self._state, self._c, self._numbers, self._grid, kappa, self._first, found)
+        salt, drop = found[: heights.size], self.current_density * found[heights.size :]
+        if not self.terms.salt:
+            salt[:] = self.parameters.electrolyte.concentration
+        return salt, drop if self.terms.ohmic else np.zeros(heights.size)
 
     @property
     def concentration_at_reference(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -39,6 +39,8 @@ class Trace:
     charge: Floats
     stoichiometry: Floats
     surface_stoichiometry: Floats
+    volume_change: Floats
+    irreversible: Floats
     expansion: Floats
     heights: Floats
     concentration: Floats
@@ -48,11 +50,18 @@ class Trace:
     def from_rows(cls, rows: Floats, heights: Floats, area: float, gain: tuple[float, float]) -> Trace:
         """Name the columns of `march_and_record`; `gain` [m, 1] turns volume change and film into thickness."""
         n = heights.size
-        expansion = gain[0] * rows[:, 6] + gain[1] * rows[:, 7]
+        irreversible = gain[1] * rows[:, 7]
+        expansion = gain[0] * rows[:, 6] + irreversible
         return cls(
-            rows[:, 0], rows[:, 1], area * rows[:, 2], area * rows[:, 3], rows[:, 4], rows[:, 5], expansion, heights,
+            rows[:, 0], rows[:, 1], area * rows[:, 2], area * rows[:, 3], rows[:, 4], rows[:, 5], rows[:, 6],
+            irreversible, expansion, heights,
             rows[:, TRACE_COLUMNS : TRACE_COLUMNS + n], rows[:, 2:3] * rows[:, TRACE_COLUMNS + n :],
         )  # fmt: skip
+
+    def first(self, count: int) -> Trace:
+        """Its first `count` rows."""
+        rows = {f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name != "heights"}
+        return replace(self, **rows)
 
     def without(self, *, ohmic: bool, salt: bool, rest: float) -> Trace:
         """The trace with its ohmic part and/or its changed salt left out; `rest` [mol/m³]."""
@@ -64,6 +73,18 @@ class Trace:
 
 
 @compiled
+def look(
+    heights: Floats, centres: Floats, state: Floats, c: Floats, parameters: Floats, grid: Floats, kappa_table: Floats,
+    first: int, found: Floats,
+) -> None:  # fmt: skip
+    """Into `found` [2 n]: salt [mol/m³] at the `heights` [m, n], then ∫ dz/(κ A_rel) from there to the reference."""
+    n = heights.size
+    for j in range(n):
+        found[j] = value_at(heights[j], centres, c, state[C_SURFACE], first)
+        found[n + j] = ohmic_integral(heights[j], parameters[P_Z_REFERENCE], c, grid[1], grid[5], kappa_table, first)
+
+
+@compiled
 def march_and_record(
     dt: float, rows: Floats, heights: Floats, centres: Floats, state: Floats, c: Floats, x: Floats, spare_state: Floats,
     spare_c: Floats, spare_x: Floats, control: Floats, limits: Floats, parameters: Floats, grid: Floats,
@@ -71,7 +92,6 @@ def march_and_record(
     ocp: Floats, first: int, work: Floats, particle_work: Floats,
 ) -> tuple[int, int]:  # fmt: skip
     """`march` by `dt` for every row, which is then filled; (outcome, rows filled). A cut-off may end the last row."""
-    n = heights.size
     for row in range(rows.shape[0]):
         outcome = march(
             dt, state, c, x, spare_state, spare_c, spare_x, control, limits, parameters, grid, particle, rate, mixing,
@@ -84,11 +104,7 @@ def march_and_record(
             total += particle[0, m] * x[m]
         out[4], out[5] = total, state[X_SURFACE]
         out[6], out[7] = mean_volume_change(x, particle[0]), state[SEI]
-        for j in range(n):
-            out[8 + j] = value_at(heights[j], centres, c, state[C_SURFACE], first)
-            out[8 + n + j] = ohmic_integral(
-                heights[j], parameters[P_Z_REFERENCE], c, grid[1], grid[5], kappa_table, first
-            )
+        look(heights, centres, state, c, parameters, grid, kappa_table, first, out[TRACE_COLUMNS:])
         if outcome != OK:
             return outcome, row + 1
     return OK, rows.shape[0]

@@ -6,9 +6,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from opsicm.compiled import compiled
 from opsicm.errors import OutsideDomain, Problem
 
 Floats = NDArray[np.float64]
+
+
+@compiled
+def _follow(
+    own: Floats, closing: Floats, volume_change: Floats, irreversible: Floats, gain: Floats, share: Floats,
+    rises: Floats,
+) -> None:  # fmt: skip
+    # Row by row: each flake closes its share of what it lags behind, and rises by its gain of the whole.
+    for row in range(volume_change.size):
+        for k in range(own.size):
+            own[k] += (volume_change[row] - own[k]) * closing[k]
+            rises[row, k] = gain[k] * own[k] + share[k] * irreversible[row]
 
 
 class FlakeSwelling:
@@ -35,6 +48,7 @@ class FlakeSwelling:
         self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
         self.volume_change = np.full(n, volume_change)
         self.irreversible = 0.0
+        self._closing = (0.0, np.zeros(n))  # share of its lag that each flake makes up in a step, and which step
 
     def make_typical(self, flake: int) -> None:
         """Let `flake` follow the electrode exactly and at once; the others share what is left."""
@@ -44,11 +58,21 @@ class FlakeSwelling:
             share[others] *= left / (self.area_fraction[others] @ share[others])
             share[flake] = 1.0
         self.lag[flake] = 1e-6
+        self._closing = (0.0, self._closing[1])
 
     def advance(self, dt: float, volume_change: float, irreversible: float = 0.0) -> None:
         """Let every flake follow the electrode's `volume_change` [1] for `dt` [s]; `irreversible` [m] at the end."""
-        self.volume_change += (volume_change - self.volume_change) * -np.expm1(-dt / self.lag)
-        self.irreversible = irreversible
+        self.course(dt, np.array([volume_change]), np.array([irreversible]))
+
+    def course(self, dt: float, volume_change: Floats, irreversible: Floats) -> Floats:
+        """`advance` by `dt` [s] for every entry of both; the `rise` [m, steps × n] after each."""
+        if dt != self._closing[0]:
+            self._closing = (dt, -np.expm1(-dt / self.lag))
+        rises = np.empty((volume_change.size, self.share.size))
+        gain = self._amplitude * self.share
+        _follow(self.volume_change, self._closing[1], volume_change, irreversible, gain, self.irreversible_share, rises)
+        self.irreversible = float(irreversible[-1])
+        return rises
 
     def rise(self) -> Floats:
         """Rise [m, n] of each flake over the bare, empty electrode, now."""

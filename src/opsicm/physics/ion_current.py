@@ -93,6 +93,17 @@ def conductance_from_table(
     return bottom / (geometric_resistance * top)
 
 
+@compiled
+def conductances_from_table(
+    geometric_resistance: float, kappa_table: NDArray[np.float64], c_in: float, c_out: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`conductance_from_table` [S, n] for every entry of `c_out` [mol/m³, n]."""
+    out = np.empty(c_out.size)
+    for k in range(c_out.size):
+        out[k] = conductance_from_table(geometric_resistance, kappa_table, c_in, c_out[k])
+    return out
+
+
 def junction_coefficient(temperature: float, transference: float, tdf: float) -> float:
     """U_d [V] = (2 R T / F) (1 - t+) TDF, from `temperature` [K], `transference` t+ [1] and `tdf` [1].
 

@@ -18,7 +18,8 @@ from opsicm.physics.tip_field import approach_curve
 from opsicm.twin.hop_sense import Instrument
 from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.world import CellMoment, World
+from opsicm.twin.stretch import CellMoment
+from opsicm.twin.world import World
 
 _OUT_OF_SIGHT: Final = 400.0  # radii; there a surface takes 3e-5 of the current, and need not be drawn
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own

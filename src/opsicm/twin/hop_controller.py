@@ -15,13 +15,16 @@ from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.twin import hop_loop
 from opsicm.twin.devices import Probe
-from opsicm.twin.hop_lanes import run_lanes
-from opsicm.twin.hop_sense import Motion, Slice
+from opsicm.twin.hop_lanes import BULK, COARSE, FIRST, LEAK, LURCH, run_stretch
+from opsicm.twin.hop_sense import Motion
 from opsicm.twin.loop_curve import loop_curve
 from opsicm.twin.monitors import Monitors
-from opsicm.twin.world import CellMoment, World
+from opsicm.twin.stretch import CellMoment
+from opsicm.twin.world import World
 
 _NEVER: Final = 2**62
+_AHEAD_NS: Final = 4_000_000_000
+_SLICES_PER_LOOK: Final = 2  # of at most 0.1 s each, between two looks whether the plan is to be stopped
 
 
 class TwinHopController:
@@ -87,14 +90,14 @@ class TwinHopController:
             self._state = start(self._probe.z_command)
         self._motion = self._motion._replace(filtered=self._motion.filtered + self._sparked())
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
+        each = self._timing.duration(float(plan.amplitude.max(initial=0.0)), plan.fall_rate)
         log = _HopLog(plan, self._sample, *self._true_places(plan))
+        log.likely_end_ns = world.now_ns + round(plan.x.size * each * 1e9)
+        log.last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
         blocks: list[SampleBlock] = []
-        last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
         finished = plan.x.size == 0 and world.now_ns >= plan.until_ns
         while not finished:
-            if stop():
-                last_start = min(last_start, self._sample)
-            finished = self._run_slice(plan, settings, log, blocks, last_start)
+            finished = self._run_stretch(plan, settings, log, blocks, stop)
         if log.finished:
             self.closest_gap = min(self.closest_gap, float(log.measured[: log.finished, hop_loop.GAP_MIN].min()))
             world.x, world.y = float(plan.x[log.finished - 1]), float(plan.y[log.finished - 1])
@@ -136,111 +139,155 @@ class TwinHopController:
             self._drawn_from, self._curve = curve, loop_curve(curve)
         return self._curve
 
-    def _run_slice(
+    def _run_stretch(
         self,
         plan: HopPlan,
         settings: HopSettings,
         log: _HopLog,
         blocks: list[SampleBlock],
-        last_start: int,
+        stop: Callable[[], bool],
     ) -> bool:
-        """Samples up to the end of the present cell step; True when the plan has ended."""
+        """Samples as far as the cell is known, in one block; True when the plan has ended."""
         probe, world, dt_ns = self._probe, self._probe.world, self._timing.dt_ns
-        dwelling = plan.x.size == 0
-        end = min(world.step_end(), plan.until_ns) if dwelling else world.step_end()
-        count = max(1, -(-(end - world.now_ns) // dt_ns))
-        t0 = world.now_ns
-        a, b = world.moment(t0), world.moment(t0 + count * dt_ns)
-        surface, rise, rise_end = self._surface(log, a.t_ns, b.t_ns)
-        last = max(t0, end - 1)  # a fault that begins with the next slice is not in this one
-        now = Slice(
-            probe.far_current(a, t0), probe.far_current(b, last), rise, rise_end, probe.leak(t0), probe.leak(last)
-        )
-        counts = np.empty((count, self._columns), np.int16)
-        before = log.finished
-        self._state, self._motion, taken, *clipped = run_lanes(
+        t0, begin = world.now_ns, self._sample
+        first = self._slices(plan, log)
+        moments = [world.moment(t0 + n * dt_ns) for n in first]
+        knots, heights = self._knots(first, moments), self._heights(log, moments)
+        counts = np.empty((first[-1], self._columns), np.int16)
+        before, clipped = log.finished, np.zeros(2, np.int64)
+        over = False
+        for k in range(0, len(first) - 1, _SLICES_PER_LOOK):
+            if stop():
+                log.last_start = min(log.last_start, self._sample)
+            some = slice(k, k + _SLICES_PER_LOOK + 1)
+            clipped += self._run_slices(plan, settings, log, knots[some], heights[some], counts)
+            over = self._over(plan, log, self._sample < begin + first[some][-1])
+            if over:
+                break
+        taken = self._sample - begin
+        moments = [a for a, n in zip(moments, first, strict=True) if n < taken] + [world.moment(world.now_ns)]
+        quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
+        quality[: clipped.size][clipped > 0] = Quality.SATURATED
+        if self._monitors.channels:
+            counts, quality = self._with_monitors(counts[:taken], quality, moments, log, begin)
+        blocks.append(SampleBlock(plan.segment, begin, t0, dt_ns, counts[:taken], quality))
+        if plan.x.size:
+            touched = log.measured[before : self._motion.hop + 1, hop_loop.GAP_MIN]
+            probe.felt(float(touched.min(initial=np.inf)), t0)
+        for a in moments if over else moments[:-1]:
+            log.passed(a.t_ns, a.potential, a.current, world.shown_wire(a))
+        return over
+
+    def _run_slices(
+        self,
+        plan: HopPlan,
+        settings: HopSettings,
+        log: _HopLog,
+        knots: NDArray[np.float64],
+        heights: NDArray[np.float64],
+        counts: NDArray[np.int16],
+    ) -> NDArray[np.int64]:
+        """Run these slices and move on in time; how many samples of each channel the converter has clipped."""
+        probe, world, dwelling = self._probe, self._probe.world, plan.x.size == 0
+        self._state, self._motion, taken, *clipped = run_stretch(
             self._state,
             self._motion._replace(z=probe.z, hop=log.finished),
             settings,
             probe.instrument,
-            now,
-            count,
+            knots,
+            heights,
             self._sample,
             plan.segment,
             probe.seed,
-            _NEVER if dwelling else last_start,
-            self._loop_curve(t0),
-            surface,
+            _NEVER if dwelling else log.last_start,
+            self._loop_curve(world.now_ns),
+            dwelling,
             plan.amplitude,
             log.moments,
             log.measured,
             counts,
         )
-        quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
-        quality[: len(clipped)] = [Quality.SATURATED if count else Quality.GOOD for count in clipped]
-        log.passed(t0, a.potential, a.current, world.shown_wire(a))
-        t1 = t0 + taken * dt_ns
-        c = world.moment(t1)
-        if self._monitors.channels:
-            counts, quality = self._with_monitors(counts[:taken], quality, a, c, log)
-        blocks.append(SampleBlock(plan.segment, self._sample, t0, dt_ns, counts[:taken], quality))
-        if plan.x.size:
-            touched = log.measured[before : self._motion.hop + 1, hop_loop.GAP_MIN]
-            probe.felt(float(touched.min(initial=np.inf)), t0)
         self._sample += taken
         probe.z, log.finished = self._motion.z, self._motion.hop
         probe.z_command = self._state.z_command
-        world.now_ns = t1
-        if not dwelling:
-            hop_over = log.finished == plan.x.size or (taken < count)
-        else:
-            hop_over = t1 >= plan.until_ns or last_start <= self._sample
-        if hop_over:
-            log.passed(t1, c.potential, c.current, world.shown_wire(c))
-        return hop_over
+        world.now_ns += taken * self._timing.dt_ns
+        return np.array(clipped)
 
-    def _surface(self, log: _HopLog, begin_ns: int, end_ns: int) -> tuple[NDArray[np.float64], float, float]:
-        """(surface under each hop [m], rise at the slice's two ends [m]) against the scanner's zero.
+    def _over(self, plan: HopPlan, log: _HopLog, ended_early: bool) -> bool:
+        if plan.x.size == 0:
+            return self._probe.world.now_ns >= plan.until_ns or log.last_start <= self._sample
+        return log.finished == plan.x.size or ended_early
 
-        The rise is that under the hop in flight, coarse motion included; another hop of the plan may rise otherwise,
-        which within one slice comes to less than its share of a step of the cell (0.1 s or 1 mV).
+    def _slices(self, plan: HopPlan, log: _HopLog) -> list[int]:
+        """The first sample of every slice in which the world goes straight, from now on, and the one past the last.
+
+        As many as the plan is likely to need and the world knows; one where a fault is scripted, for what it does may
+        depend on what the probe did just before.
         """
-        world, plan = self._probe.world, log.plan
-        coarse = world.coarse_z(begin_ns), world.coarse_z(end_ns)
+        world, dt_ns = self._probe.world, self._timing.dt_ns
+        until_ns = log.likely_end_ns if plan.x.size else plan.until_ns
+        # Known farther than this plan goes: the next one need not begin where a stretch is about to end.
+        ends = world.bends(until_ns + _AHEAD_NS)
+        if world.faults.each:
+            ends = ends[:1]
+        beyond = next((k for k, end in enumerate(ends) if end >= until_ns), len(ends) - 1)
+        ends = ends[: beyond + 1]
         if not plan.x.size:
-            if self._probe.out_of_sight(min(coarse)):
-                return plan.x, -coarse[0], -coarse[1]
-            begins, ends = (self._probe.below(t_ns) - hop_loop.DWELL_SURFACE for t_ns in (begin_ns, end_ns))
-            return plan.x, begins - coarse[0], ends - coarse[1]
-        one = log.one_place
-        many = slice(1) if one else slice(None)
-        footprint = self._probe.footprint(log.true_x[many], log.true_y[many])
-        begin, end = world.surface_now(footprint, begin_ns), world.surface_now(footprint, end_ns)
-        hop = 0 if one else log.finished
-        surface = np.full(plan.x.size, begin[0]) if one else begin
-        if lurch := world.faults.lurch(begin_ns):
-            surface = surface + lurch
-        return surface, -coarse[0], float(end[hop] - begin[hop]) - coarse[1]
+            ends[-1] = min(ends[-1], plan.until_ns)
+        samples = [max(1, -(-(end - world.now_ns) // dt_ns)) for end in ends]
+        return [0, *sorted(set(samples))]
+
+    def _knots(self, first: list[int], moments: list[CellMoment]) -> NDArray[np.float64]:
+        """What the fast loop wants to know of the world at the slices' edges: see `run_stretch`."""
+        probe, dt_ns, faults = self._probe, self._timing.dt_ns, self._probe.world.faults
+        knots = np.empty((len(first), 5))
+        knots[:, FIRST] = first
+        times = [a.t_ns for a in moments]
+        knots[:, COARSE] = [probe.world.coarse_z(t_ns) for t_ns in times]
+        knots[:, LURCH] = faults.lurch(times[0])
+        if faults.each:  # one that begins with the next slice is not in this one
+            times[-1] = max(times[0], times[-1] - dt_ns)
+        knots[:, BULK] = [probe.far_current(a, t_ns) for a, t_ns in zip(moments, times, strict=True)]
+        knots[:, LEAK] = [probe.leak(t_ns) for t_ns in times]
+        return knots
+
+    def _heights(self, log: _HopLog, moments: list[CellMoment]) -> NDArray[np.float64]:
+        """Surface [m, moments × hops] under each hop; under the pipette, and any lurch with it, where it dwells."""
+        probe, times, hops = self._probe, [a.t_ns for a in moments], log.plan.x.size
+        if not hops:
+            if probe.out_of_sight(min(probe.world.coarse_z(t_ns) for t_ns in (times[0], times[-1]))):
+                return np.full((len(times), 1), hop_loop.DWELL_SURFACE)
+            return np.array([[probe.below(t_ns)] for t_ns in times])
+        many = slice(1) if log.one_place else slice(None)
+        footprint = probe.footprint(log.true_x[many], log.true_y[many])
+        heights = probe.world.surfaces(footprint, times)
+        return np.ascontiguousarray(np.broadcast_to(heights, (len(times), hops)))
 
     def _with_monitors(
-        self, counts: NDArray[np.int16], quality: NDArray[np.uint8], a: CellMoment, b: CellMoment, log: _HopLog
+        self,
+        counts: NDArray[np.int16],
+        quality: NDArray[np.uint8],
+        moments: list[CellMoment],
+        log: _HopLog,
+        first_sample: int,
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """The loop's samples between moments `a` and `b`, with the other channels beside them."""
+        """The loop's samples, from `first_sample` and the first of `moments` on, with the other channels beside."""
         world, plan, wanted = self._probe.world, log.plan, self._monitors.names
         together = np.empty((counts.shape[0], len(self._channels)), np.int16)
         together[:, : self._columns] = counts
-        ends = {
-            "pipette_bias": (world.command(a.t_ns), world.command(b.t_ns)),
-            "cell_potential": (a.potential, b.potential),
-            "cell_current": (a.current, b.current),
-            "x": (world.x, world.x),
-            "y": (world.y, world.y),
+        knots = {
+            "pipette_bias": [world.command(a.t_ns) for a in moments],
+            "cell_potential": [a.potential for a in moments],
+            "cell_current": [a.current for a in moments],
+            "x": [world.x] * len(moments),
+            "y": [world.y] * len(moments),
         }
+        at = [(a.t_ns - moments[0].t_ns) / self._timing.dt_ns for a in moments]
         paths = {}
         if plan.x.size and wanted & {"x", "y"}:
-            at = log.hop_of(self._sample + np.arange(counts.shape[0]))
-            paths = {"x": plan.x[at], "y": plan.y[at]}
-        beside = self._monitors.fill(together[:, self._columns :], ends, paths, plan.segment, self._sample)
+            hop = log.hop_of(first_sample + np.arange(counts.shape[0]))
+            paths = {"x": plan.x[hop], "y": plan.y[hop]}
+        beside = self._monitors.fill(together[:, self._columns :], at, knots, paths, plan.segment, first_sample)
         return together, np.concatenate([quality, beside])
 
 
@@ -251,6 +298,8 @@ class _HopLog:
         self, plan: HopPlan, first_sample: int, true_x: NDArray[np.float64], true_y: NDArray[np.float64]
     ) -> None:
         n = plan.x.size
+        self.likely_end_ns = 0
+        self.last_start = _NEVER  # sample from which on no hop begins
         self.true_x, self.true_y = true_x, true_y
         self.plan = plan
         self.one_place = bool(n and np.ptp(true_x) == 0.0 == np.ptp(true_y))

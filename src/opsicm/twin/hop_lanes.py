@@ -32,6 +32,7 @@ from opsicm.twin.hop_loop import DWELL_SURFACE, GAP_MIN, PAIRS_PER_SEGMENT, STAR
 from opsicm.twin.hop_sense import LANE, Instrument, Motion, Slice, lane_powers, law_of, resumed
 
 _NOISE_BLOCK: Final = 0x10000
+FIRST, BULK, LEAK, COARSE, LURCH = range(5)
 
 
 @compiled
@@ -114,3 +115,50 @@ def run_lanes(
         motion = edges(length, hop, law.second_order, powers, work)
         k += length
     return state, motion, k, clipped, too_high
+
+
+@compiled
+def run_stretch(
+    state: HopState,
+    motion: Motion,
+    settings: HopSettings,
+    instrument: Instrument,
+    knots: NDArray[np.float64],
+    heights: NDArray[np.float64],
+    first_sample: int,
+    segment: int,
+    seed: int,
+    last_start: int,
+    curve: NDArray[np.float32],
+    dwells: bool,
+    amplitude: NDArray[np.float64],
+    moments: NDArray[np.int64],
+    measured: NDArray[np.float64],
+    counts: NDArray[np.int16],
+) -> tuple[HopState, Motion, int, int, int]:
+    """`run_lanes` over slices in a row, each with a world of its own, as if they were one.
+
+    `knots` [slices + 1, 5]: the slice's first sample as a row of `counts`, and what holds there (columns above);
+    `heights` [slices + 1, hops] of the surface under each hop [m], under the pipette if it `dwells`.
+    """
+    taken, clipped, too_high, hops = 0, 0, 0, 0 if dwells else heights.shape[1]
+    surface = np.empty(hops)
+    for k in range(knots.shape[0] - 1):
+        here, there = knots[k], knots[k + 1]
+        # The rise is that under the hop in flight; another hop of the plan may rise otherwise, which within one slice
+        # comes to less than its share of a step of the cell (0.1 s or 1 mV).
+        under = 0 if dwells else motion.hop
+        base = heights[k, under] - DWELL_SURFACE if dwells else 0.0
+        grown = heights[k + 1, under] - heights[k, under]
+        for hop in range(hops):
+            surface[hop] = heights[k, hop] + here[LURCH]
+        now = Slice(here[BULK], there[BULK], base - here[COARSE], base + grown - there[COARSE], here[LEAK], there[LEAK])
+        begin, end = int(here[FIRST]), int(there[FIRST])
+        state, motion, count, c, h = run_lanes(
+            state, motion, settings, instrument, now, end - begin, first_sample + taken, segment, seed, last_start,
+            curve, surface, amplitude, moments, measured, counts[begin:end],
+        )  # fmt: skip
+        taken, clipped, too_high = taken + count, clipped + c, too_high + h
+        if count < end - begin or (not dwells and motion.hop == hops):
+            break
+    return state, motion, taken, clipped, too_high

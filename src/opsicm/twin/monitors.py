@@ -1,12 +1,12 @@
 """Channels beside the fast loop's own: what the other devices' outputs show on the same converter clock.
 
-They change little within a slice, so they are drawn as straight lines through it; only channels that the experiment
+They change little within a slice, so they are straight lines through each; only channels that the experiment
 keeps are made at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,26 +36,24 @@ class Monitors:
     def fill(
         self,
         counts: NDArray[np.int16],
-        ends: Mapping[str, tuple[float, float]],
+        at: Sequence[float],
+        knots: Mapping[str, Sequence[float]],
         paths: Mapping[str, NDArray[np.float64]],
         segment: int,
         first_sample: int,
     ) -> NDArray[np.uint8]:
         """Fill `counts` [n, channel]; returns the quality of each.
 
-        `ends` gives a channel at its first sample and one sample past the last [SI], `paths` [n] every sample.
+        `knots` gives a channel [SI] `at` samples from the first one, straight between; `paths` [n] at every sample.
         """
         n = counts.shape[0]
         quality = np.zeros(len(self.channels), np.uint8)
         for column, channel in enumerate(self.channels):
-            if channel.name in paths:
-                values = paths[channel.name]
-            else:
-                first, past = ends[channel.name]
-                values = np.linspace(first, past, n, endpoint=False)
-            if noise := self.noise.get(channel.name, 0.0):
+            name = channel.name
+            values = paths[name] if name in paths else np.interp(np.arange(n), at, knots[name])
+            if noise := self.noise.get(name, 0.0):
                 drawn = np.empty(n, np.float32)
-                gaussian_block(self.seed, 16 * segment + _NOISE_CHANNEL[channel.name], first_sample, drawn)
+                gaussian_block(self.seed, 16 * segment + _NOISE_CHANNEL[name], first_sample, drawn)
                 values = values + noise * drawn
             scaled = np.floor((values - channel.offset) / channel.scale + 0.5)
             if scaled.size and max(scaled.max(), -scaled.min()) >= FULL_SCALE:

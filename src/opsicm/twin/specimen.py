@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.physics.cell import Cell
+from opsicm.physics.cell_trace import Trace
 from opsicm.physics.flake_stack import FlakeStack
 from opsicm.physics.flakes import FlakeSwelling
 from opsicm.physics.lateral import apparent_surface, ring_points
@@ -30,8 +31,8 @@ class Footprint:
     owners: NDArray[np.intp]
 
     def height(self, rise: Floats) -> Floats:
-        """Heights [m, n] now, `rise` [m] being that of every patch."""
-        return np.asarray(self.rest + rise[self.owners].mean(axis=1))
+        """Heights [m, … × n], `rise` [m, … × patches] being that of every patch."""
+        return np.asarray(self.rest + rise[..., self.owners].mean(axis=-1))
 
 
 class Specimen(Protocol):
@@ -43,8 +44,25 @@ class Specimen(Protocol):
         """What lies under points x, y [m]."""
         ...
 
-    def advance(self, dt: float, cell: Cell) -> Floats:
-        """Follow the cell for `dt` [s] to its present state; the rise [m] of every patch since the run began."""
+    @property
+    def rise(self) -> Floats:
+        """Rise [m] of every patch since the run began."""
+        ...
+
+    def course(self, dt: float, trace: Trace) -> Floats:
+        """Follow the cell through steps of `dt` [s]; `rise` [m, steps × patches] at their ends.
+
+        Fewer steps than the cell's where something else than the rise would change in one: it is only gone through
+        when it is the first.
+        """
+        ...
+
+    def keep(self) -> Any:
+        """What `course` changes; for `go_back`."""
+        ...
+
+    def go_back(self, kept: Any) -> None:
+        """Be again what `keep` has seen."""
         ...
 
 
@@ -56,13 +74,22 @@ class RisingSurface:
     def __init__(self, heights: Floats, width: float, height: float, cell: Cell) -> None:
         self._heights, self._width, self._height = heights, width, height
         self._start = cell.expansion
+        self.rise = np.zeros(1)
 
     def footprint(self, x: Floats, y: Floats) -> Footprint:
         rest = height_at(self._heights, self._width, x, y, self._height)
         return Footprint(rest, np.zeros((rest.size, 1), np.intp))
 
-    def advance(self, dt: float, cell: Cell) -> Floats:  # noqa: ARG002 - it follows at once
-        return np.array([cell.expansion - self._start])
+    def course(self, dt: float, trace: Trace) -> Floats:  # noqa: ARG002 - it follows at once
+        rises = (trace.expansion - self._start)[:, None]
+        self.rise = rises[-1]
+        return np.asarray(rises)
+
+    def keep(self) -> Floats:
+        return self.rise
+
+    def go_back(self, kept: Floats) -> None:
+        self.rise = kept
 
 
 class FlakeSurface:
@@ -90,6 +117,12 @@ class FlakeSurface:
         swelling.irreversible = cell.irreversible
         swelling.volume_change[:] = cell.volume_change
         self._start = swelling.rise()
+        self._become(int(self._slides(np.array(cell.volume_change))), cell.potential <= detach_below)
+
+    def _slides(self, volume_change: Floats) -> NDArray[np.int_]:
+        """Pixels by which the sliding flake has gone."""
+        gone = np.clip(volume_change / _SLID_AT, 0.0, 1.0) * self._slide
+        return np.asarray((gone / (self._stack.size / self._stack.pixels)).astype(int))
 
     def _largest_but(self, typical: int) -> tuple[int, int]:
         """The two plates that show most, the typical one and the ground excepted."""
@@ -114,13 +147,29 @@ class FlakeSurface:
         row = np.round((np.asarray(y)[:, None] + self._ring[1]) / size * pixels).astype(np.intp) % pixels
         return Footprint(rest, self._owners[row, column].astype(np.intp))
 
-    def advance(self, dt: float, cell: Cell) -> Floats:
-        self._swelling.advance(dt, cell.volume_change, cell.irreversible)
-        gone = min(max(cell.volume_change / _SLID_AT, 0.0), 1.0) * self._slide
-        slid = int(gone / (self._stack.size / self._stack.pixels))
-        detached = self._detached or cell.potential <= self._detach_below
+    @property
+    def rise(self) -> Floats:
+        return np.asarray(self._swelling.rise() - self._start)
+
+    def course(self, dt: float, trace: Trace) -> Floats:
+        slid = self._slides(trace.volume_change)
+        detached = self._detached | (trace.potential <= self._detach_below)
+        changed = np.flatnonzero((slid != self._slid) | (detached != self._detached))
+        steps = max(1, int(changed[0])) if changed.size else slid.size
+        rises = self._swelling.course(dt, trace.volume_change[:steps], trace.irreversible[:steps])
+        self._become(int(slid[steps - 1]), bool(detached[steps - 1]))
+        return np.asarray(rises - self._start)
+
+    def _become(self, slid: int, detached: bool) -> None:
         if (slid, detached) != (self._slid, self._detached):
             self._slid, self._detached = slid, detached
             self._outdated = True
             self.version += 1
-        return np.asarray(self._swelling.rise() - self._start)
+
+    def keep(self) -> tuple[Floats, float, int, bool]:
+        swelling = self._swelling
+        return swelling.volume_change.copy(), swelling.irreversible, self._slid, self._detached
+
+    def go_back(self, kept: tuple[Floats, float, int, bool]) -> None:
+        self._swelling.volume_change[:], self._swelling.irreversible = kept[:2]
+        self._become(*kept[2:])

@@ -2,55 +2,40 @@
 
 The cell is integrated in steps of at most 0.1 s or 1 mV; between two steps everything is read by linear
 interpolation, so that a sample at any nanosecond has one value however the runner asks for it. What the probe does
-never changes those steps: the height of a moving pipette is resolved between them (`_Way`).
+never changes those steps: the height of a moving pipette is resolved between them (`Way`).
+
+As long as nobody tells the cell anything it can be known ahead: many steps are taken at once (`Stretch`), and those
+that have not begun are taken back when it is told something after all.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from dataclasses import dataclass
-from typing import Final
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.instruments.cell_control import CellControl, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
-from opsicm.physics.cell import Cell
-from opsicm.physics.ion_current import conductance_from_table
+from opsicm.physics.cell import Cell, CellStopped
+from opsicm.physics.cell_trace import Trace
+from opsicm.physics.ion_current import conductances_from_table
 from opsicm.twin.circuit import COMMON, nodes
 from opsicm.twin.faults import Faults
 from opsicm.twin.specimen import Footprint, Specimen
-from opsicm.twin.travel import Travel
+from opsicm.twin.stretch import CellMoment, Stretch, Way
+from opsicm.twin.travel import NEVER, Travel
 
 _LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
 _LARGEST_STEP: Final = 1e-3  # [V]
 _AFTER_A_CHANGE: Final = 1e-3  # [s] a control that has just changed is resolved this finely once
 _LONGEST_WAY: Final = 25e-6  # [m] that the coarse stage may travel in a step: the bath's layers are some 100 µm thick
 _OLDEST_NS: Final = 3_000_000_000  # of an answer: a setting and a fault may add up to 2 s
-_KEPT: Final = 256
+_MOST_STEPS: Final = 64  # taken at once
 _SETPOINT_WORD: Final = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The cell at one instant, wherever the pipette is."""
-
-    t_ns: int
-    potential: float  # [V] specimen against the reference, as the potentiostat reads it
-    current: float  # [A] negative lithiates
-    charge: float  # [C] since the start
-    set_point: float  # [V] NaN unless a potential is controlled
-    expansion: float  # [m] rise of the mean surface since stoichiometry 0
-    reference_error: float  # [V] by which `potential` is too high
-
-
-@dataclass(frozen=True, slots=True)
-class CellMoment(_Seen):
-    """The cell at one instant, as far as anything outside it can see."""
-
-    conductance: float  # [S] of the pipette far from the surface, at its height
-    offset: float  # [V] what opposes the wire's potential: ohmic drop from pipette to reference, junction
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +49,6 @@ class Salt:
     kappa_table: NDArray[np.float64]
     inside: float
     junction: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """Conductance [S] and opposing potential [V] of the pipette at instants [ns] of one cell step, straight between."""
-
-    t_ns: tuple[int, ...]
-    conductance: tuple[float, ...]
-    offset: tuple[float, ...]
-
-    def at(self, t_ns: int) -> tuple[float, float]:
-        """(conductance, offset) at `t_ns`; the last stretch goes on beyond the step's end."""
-        times = self.t_ns
-        if len(times) == 1:
-            return self.conductance[0], self.offset[0]
-        k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
-        w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
-        g, v = self.conductance, self.offset
-        return g[k - 1] + w * (g[k] - g[k - 1]), v[k - 1] + w * (v[k] - v[k - 1])
-
-    def after(self, t_ns: int) -> int:
-        """The next instant at which a stretch ends."""
-        k = bisect_right(self.t_ns, t_ns)
-        return self.t_ns[min(k, len(self.t_ns) - 1)]
 
 
 class World:
@@ -127,23 +88,18 @@ class World:
         self._command = (0.0, 0.0, 0)
         self._told = True  # the cell has been told something since it was last looked at
         self._commanded_step = (0.0, 0)  # [V] and [ns] of the command's last jump
-        self._past: list[tuple[_Seen, str, bool]] = []  # what the potentiostat has shown at the ends of steps
+        self._past: deque[tuple[Stretch, str, bool]] = deque()  # what the potentiostat has shown before the present one
         cell.set_open_circuit()
-        self._before = self._after = self._seen(0)
-        self._rise = (specimen.advance(1e-9, cell),) * 2  # [m] of every patch at both ends of the step
-        self._known: tuple[int, dict[float, tuple[float, float]]] = (-1, {})
-        conductance, offset = self._pipette_at(self.coarse.carriage(0))
-        self._way = _Way((0,), (conductance,), (offset,))
+        conductance, offset = self._pipette_at([self.coarse.carriage(0)])
+        self._stretch = Stretch((0,), (self._seen(),), specimen.rise[None], Way((0,), conductance, offset))
+        self._shown = self._word()
+        self._kept = self._keep()
 
     # -- what devices ask -------------------------------------------------------------------------------------------
 
     def moment(self, t_ns: int) -> CellMoment:
-        """The cell at `t_ns`, which must lie in the step just taken."""
-        a, b = self._before, self._after
-        w = (t_ns - a.t_ns) / (b.t_ns - a.t_ns) if b.t_ns > a.t_ns else 1.0
-        mix = [getattr(a, f) + w * (getattr(b, f) - getattr(a, f)) for f in _MIXED]
-        mix += self._way.at(t_ns)
-        return CellMoment(t_ns, *mix)
+        """The cell at `t_ns`, which must lie in the stretch just taken."""
+        return self._stretch.moment(t_ns)
 
     def command(self, t_ns: int) -> float:
         """The amplifier's command [V] at `t_ns`."""
@@ -183,10 +139,12 @@ class World:
         return self.specimen.footprint(x, y).rest
 
     def surface_now(self, footprint: Footprint, t_ns: int) -> NDArray[np.float64]:
-        """Heights [m, n] under a footprint at `t_ns`, which must lie in the step just taken."""
-        a, b = self._before.t_ns, self._after.t_ns
-        w = (t_ns - a) / (b - a) if b > a else 1.0
-        return footprint.height(self._rise[0] + w * (self._rise[1] - self._rise[0]))
+        """Heights [m, n] under a footprint at `t_ns`, which must lie in the stretch just taken."""
+        return np.asarray(self.surfaces(footprint, [t_ns])[0])
+
+    def surfaces(self, footprint: Footprint, t_ns: Sequence[int]) -> NDArray[np.float64]:
+        """`surface_now` [m, times × n] at many instants."""
+        return self._stretch.heights(footprint, t_ns)
 
     def coarse_z(self, t_ns: int) -> float:
         """True height [m] of the scanner's zero at `t_ns`: the carriage of the coarse stage, and thermal drift."""
@@ -194,97 +152,173 @@ class World:
 
     def move_coarse(self, target: float, speed: float | None) -> int:
         """Begin to drive the coarse stage to `target` [m]; returns when it will be there [ns]."""
-        now, end = self.now_ns, self._after.t_ns
-        left = self._way.at(now)
+        self._take_back()
+        now, end = self.now_ns, self._stretch.end
+        left = self._stretch.way.at(now)
         arrival = self.coarse.begin(target, speed, now)
         # The cell's step under way is kept, and only its end is still known at other heights: what was seen at the
         # height that the pipette leaves fades out until then.
         times = self._stops(now, end)
-        there = [self._pipette_at(self.coarse.carriage(t)) for t in times]
+        conductance, offset = self._pipette_at([self.coarse.carriage(t) for t in times])
         fade = [(end - t) / (end - now) if end > now else 0.0 for t in times]
-        miss = left[0] - there[0][0], left[1] - there[0][1]
-        self._way = _Way(
+        miss = left[0] - conductance[0], left[1] - offset[0]
+        way = Way(
             times,
-            tuple(g + f * miss[0] for (g, _), f in zip(there, fade, strict=True)),
-            tuple(v + f * miss[1] for (_, v), f in zip(there, fade, strict=True)),
+            tuple(g + f * miss[0] for g, f in zip(conductance, fade, strict=True)),
+            tuple(v + f * miss[1] for v, f in zip(offset, fade, strict=True)),
         )
+        self._stretch = replace(self._stretch, way=way)
         return arrival
 
     def schedule(self, control: CellControl, at_ns: int) -> None:
         """Let the cell hold `control` from `at_ns` on."""
+        self._take_back()
         # The step under way cannot be taken back: a control that comes too late for it begins at its end.
-        self._waiting = (control, max(at_ns, self._after.t_ns))
+        self._waiting = (control, max(at_ns, self._stretch.end))
+
+    def open_now(self) -> None:
+        """Open circuit at once, whatever waits: the safe state of a cell."""
+        self.schedule(OpenCircuit(), self.now_ns)
 
     def reading(self, age: float = 0.0) -> CellReading:
         """What a perfect potentiostat shows now, or showed `age` [s] ago."""
         t_ns = max(0, self.now_ns - round(age * 1e9))
-        seen, word, cut_off = self._shown(t_ns)
+        stretch, word, cut_off = self._stretch, *self._shown
+        if t_ns < stretch.begin:
+            stretch, word, cut_off = next(
+                (past for past in reversed(self._past) if past[0].begin <= t_ns), self._past[0]
+            )
+        elif t_ns >= stretch.end:
+            word, cut_off = self._word()
+        seen = stretch.moment(max(t_ns, stretch.begin))
         set_point = None if math.isnan(seen.set_point) else seen.set_point
         stamp = self.faults.stamp(seen.t_ns)
         return CellReading(stamp, seen.potential, seen.current, seen.charge, set_point, word, cut_off)
 
-    def _shown(self, t_ns: int) -> tuple[_Seen, str, bool]:
-        word = "open_circuit" if self.cut_off else _SETPOINT_WORD[type(self.control)]
-        if t_ns >= self._before.t_ns:
-            return self.moment(t_ns), word, self.cut_off
-        later: _Seen = self._before
-        for seen, was, cut in reversed(self._past):
-            if seen.t_ns <= t_ns:
-                w = (t_ns - seen.t_ns) / (later.t_ns - seen.t_ns)
-                mix = [getattr(seen, f) + w * (getattr(later, f) - getattr(seen, f)) for f in _MIXED]
-                return _Seen(t_ns, *mix), was, cut
-            later = seen
-        return later, word, self.cut_off
-
-    def open_now(self) -> None:
-        """Open circuit at once, whatever waits: the safe state of a cell."""
-        self._waiting = (OpenCircuit(), self._after.t_ns)
+    def _word(self) -> tuple[str, bool]:
+        return "open_circuit" if self.cut_off else _SETPOINT_WORD[type(self.control)], self.cut_off
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     def advance_to(self, t_ns: int) -> None:
         """Move time to `t_ns`; the cell goes along in its own steps."""
-        while self._after.t_ns < t_ns:
-            self.take_step()
+        while self._stretch.end < t_ns:
+            self._go_on(t_ns)
         self.now_ns = t_ns
 
     def step_end(self) -> int:
         """Until when [ns] all goes straight on from the present moment; takes the next step if none holds it."""
-        if self._after.t_ns <= self.now_ns:
-            self.take_step()
-        return min(self._way.after(self.now_ns), self.faults.next_edge(self.now_ns))
+        return self.bends(self.now_ns)[0]
 
-    def take_step(self) -> None:
-        """One cell step from where the last one ended, never past a waiting control."""
-        begin = self._after.t_ns
+    def bends(self, until_ns: int) -> list[int]:
+        """The instants [ns] after the present one between which all goes straight, as far as that is known.
+
+        At least one. Where no step holds the present moment, steps are taken up to about `until_ns`. A fault's edge is
+        the last: what comes after it may depend on what the probe does until then.
+        """
+        if self._stretch.end <= self.now_ns:
+            self._go_on(until_ns)
+        edge = self.faults.next_edge(self.now_ns)
+        ahead = [t for t in self._stretch.way.t_ns if self.now_ns < t < edge]
+        return [*ahead, edge] if edge <= self._stretch.end else ahead
+
+    def _go_on(self, until_ns: int) -> None:
+        """The next stretch: steps from where the last one ended up to `until_ns`, never past a waiting control."""
+        begin = self._stretch.end
+        self._remember()
         if self._waiting is not None and self._waiting[1] <= begin:
             self._change_control()
-            length = _AFTER_A_CHANGE
+            step_ns, steps = round(_AFTER_A_CHANGE * 1e9), 1
         else:
-            length = self._step_length()
-        end = begin + round(length * 1e9)
-        if self._waiting is not None:
-            end = min(end, max(self._waiting[1], begin + 1))
+            step_ns = round(self._step_length() * 1e9)
+            steps = min(-((begin - until_ns) // step_ns), _MOST_STEPS)
         if (error := self.faults.reference_error(begin)) != self._reference_error:
             self._reference_moved(error)
+        last = NEVER if self._waiting is None else max(self._waiting[1], begin + 1)
+        edge = self.faults.next_edge(begin)
+        steps = min(steps, (min(last, edge) - begin) // step_ns)
+        self._shown = self._word()
+        before = self._seen() if self._told else self._stretch.seen[-1]
+        self._told = False
+        if steps > 1 and not self.coarse.moving(begin) and self._steps(step_ns, steps, before):
+            return
+        end = min(begin + step_ns, last)
         if self.faults.reference_error(end - 1) != error:
-            end = min(end, self.faults.next_edge(begin))
+            end = min(end, edge)
+        self._step(end, before)
+
+    def _step(self, end: int, before: tuple[float, ...]) -> None:
+        """One step, in which the pipette may travel."""
+        begin = self._stretch.end
         times = self._stops(begin, end)
         heights = [self.coarse.carriage(t) for t in times]
-        self._remember()
-        self._before = self._seen(begin) if self._told else self._after
-        self._told = False
-        first = self._pipette_over(heights)
-        self.cell.advance((end - begin) * 1e-9)
-        self._after = self._seen(end)
-        self._rise = (self._rise[1], self.specimen.advance((end - begin) * 1e-9, self.cell))
-        last = self._pipette_over(heights)
+        first = self._pipette_at(heights)
+        trace = self._record(end - begin, 1, heights)
+        rise = self.specimen.course((end - begin) * 1e-9, trace)
+        last = self._pipette_of(trace.concentration[0], trace.ohmic_drop[0])
         share = [(t - begin) / (end - begin) for t in times]
-        mixed = [
-            (a[0] + w * (b[0] - a[0]), a[1] + w * (b[1] - a[1])) for a, b, w in zip(first, last, share, strict=True)
-        ]
-        self._way = _Way(times, tuple(g for g, _ in mixed), tuple(v for _, v in mixed))
+        conductance, offset = (
+            tuple(a + w * (b - a) for a, b, w in zip(*ends, share, strict=True))
+            for ends in zip(first, last, strict=True)
+        )
+        self._take((begin, end), before, trace, rise, Way(times, conductance, offset))
         self._watch_cut_off()
+
+    def _steps(self, step_ns: int, steps: int, before: tuple[float, ...]) -> bool:
+        """Steps at one height of the pipette, as many as nothing happens in; False, and none, if that is none."""
+        begin = self._stretch.end
+        height = [self.coarse.carriage(begin)]
+        first = self._pipette_at(height)
+        self._kept = self._keep()
+        try:
+            trace = self._record(step_ns, steps, height)
+            quiet = self._quiet_steps(trace)
+        except CellStopped:
+            quiet = 0
+        if not quiet:
+            self.cell.go_back(self._kept[0])
+            return False
+        rise = self.specimen.course(step_ns * 1e-9, trace if quiet == steps else trace.first(quiet))
+        if len(rise) < steps:
+            self.cell.go_back(self._kept[0])
+            trace = self._record(step_ns, len(rise), height)
+        times = tuple(begin + k * step_ns for k in range(len(rise) + 1))
+        conductance, offset = self._pipette_of(trace.concentration.T, trace.ohmic_drop.T)
+        self._take(times, before, trace, rise, Way(times, (*first[0], *conductance), (*first[1], *offset)))
+        return True
+
+    def _record(self, step_ns: int, steps: int, heights: list[float]) -> Trace:
+        return self.cell.record(step_ns * 1e-9, steps, [*heights, self.cell.parameters.reference_height])
+
+    def _take(
+        self, times: tuple[int, ...], before: tuple[float, ...], trace: Trace, rise: NDArray[np.float64], way: Way
+    ) -> None:
+        error = self._reference_error
+        controlled = isinstance(self.control, PotentialRamp)
+        set_points = self.cell.set_point_at(trace.time) + error if controlled else np.full(trace.time.size, math.nan)
+        columns = (trace.potential + error, trace.current, trace.charge, set_points, trace.expansion)
+        seen = [(*row, error) for row in np.array(columns).T.tolist()]
+        self._stretch = Stretch(times, (before, *seen), np.concatenate((self._stretch.rise[-1:], rise)), way)
+
+    def _keep(self) -> tuple[Any, Any]:
+        return self.cell.keep(), self.specimen.keep()
+
+    def _take_back(self) -> None:
+        """Forget the steps that have not begun: the cell is about to be told something."""
+        stretch = self._stretch
+        steps = stretch.step_of(self.now_ns) + 1
+        if steps >= len(stretch.t_ns) - 1:
+            return
+        self.cell.go_back(self._kept[0])
+        self.specimen.go_back(self._kept[1])
+        step_ns = stretch.t_ns[1] - stretch.t_ns[0]
+        self.specimen.course(step_ns * 1e-9, self._record(step_ns, steps, []))
+        self._stretch = stretch.first(steps)
+
+    def _quiet_steps(self, trace: Trace) -> int:
+        """Steps before the one at whose end a cut-off is met; all if none is."""
+        met = np.flatnonzero(self._beyond_cut_off(trace.potential + self._reference_error))
+        return int(met[0]) if met.size else trace.time.size
 
     def _stops(self, begin: int, end: int) -> tuple[int, ...]:
         """Instants from `begin` to `end` between which the pipette's height goes straight, and not far."""
@@ -307,10 +341,9 @@ class World:
 
     def _remember(self) -> None:
         """Keep what was shown for as long as a late answer may ask for it."""
-        word = "open_circuit" if self.cut_off else _SETPOINT_WORD[type(self.control)]
-        self._past.append((self._before, word, self.cut_off))
-        if len(self._past) > 2 * _KEPT and self._past[_KEPT][0].t_ns < self._after.t_ns - _OLDEST_NS:
-            del self._past[:_KEPT]
+        self._past.append((self._stretch, *self._shown))
+        while self._past[0][0].end < self._stretch.end - _OLDEST_NS:
+            self._past.popleft()
 
     def _step_length(self) -> float:
         slope = abs(self.control.slope) if isinstance(self.control, PotentialRamp) else 0.0
@@ -322,7 +355,7 @@ class World:
         self.cut_off = False
         self._told = True
         if isinstance(self.control, PotentialRamp):
-            self._skew = self.faults.skew(self._after.t_ns)
+            self._skew = self.faults.skew(self._stretch.end)
             start, slope = self.control.start - self._reference_error, self.control.slope * (1.0 + self._skew)
             self.cell.set_potential(start, slope, self.control.ir_compensation)
         elif isinstance(self.control, ConstantCurrent):
@@ -331,41 +364,41 @@ class World:
             self.cell.set_open_circuit()
 
     def _watch_cut_off(self) -> None:
-        if not isinstance(self.control, ConstantCurrent) or self.cut_off:
-            return
-        low, high, now = self.control.lowest, self.control.highest, self._after.potential
-        if (low is not None and self.control.current < 0.0 and now <= low) or (
-            high is not None and self.control.current > 0.0 and now >= high
-        ):
+        if self._beyond_cut_off(np.array(self._stretch.seen[-1][:1]))[0]:
             self.cut_off = self._told = True
             self.cell.set_open_circuit()
 
-    def _seen(self, t_ns: int) -> _Seen:
+    def _beyond_cut_off(self, potential: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each shown potential [V, n] ends the present current."""
+        control = self.control
+        if not isinstance(control, ConstantCurrent) or self.cut_off:
+            return np.zeros(potential.size, bool)
+        if control.current < 0.0:
+            return potential <= (-math.inf if control.lowest is None else control.lowest)
+        if control.current > 0.0:
+            return potential >= (math.inf if control.highest is None else control.highest)
+        return np.zeros(potential.size, bool)
+
+    def _seen(self) -> tuple[float, ...]:
         cell = self.cell
         error = self._reference_error
         set_point = cell.set_point + error if isinstance(self.control, PotentialRamp) else math.nan
-        return _Seen(t_ns, cell.potential + error, cell.current, cell.charge, set_point, cell.expansion, error)
+        return cell.potential + error, cell.current, cell.charge, set_point, cell.expansion, error
 
-    def _pipette_over(self, heights: list[float]) -> list[tuple[float, float]]:
-        """(conductance, opposing potential) at each height now; what is known of this instant is not asked again."""
-        if self._known[0] != self._after.t_ns:
-            self._known = (self._after.t_ns, {})
-        known = self._known[1]
-        for z in heights:
-            if z not in known:
-                known[z] = self._pipette_at(z)
-        return [known[z] for z in heights]
-
-    def _pipette_at(self, z: float) -> tuple[float, float]:
-        """(conductance [S], opposing potential [V]) of the pipette at height z [m] above the mean surface.
+    def _pipette_at(self, heights: list[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """(conductances [S], opposing potentials [V]) of the pipette now, at heights [m] above the mean surface.
 
         The height is the coarse one: over the few micrometres of a hop the bath changes by less than the noise.
         """
-        cell, salt, z = self.cell, self.salt, max(z, 0.0)
-        outside, at_reference = cell.concentration((z, cell.parameters.reference_height)).tolist()
-        conductance = conductance_from_table(self.geometric_resistance, salt.kappa_table, salt.inside, outside)
-        junction = salt.junction * math.log(salt.inside / at_reference)
-        return conductance, float(cell.ohmic_drop(z)) + junction
+        return self._pipette_of(*self.cell.bath_at([*heights, self.cell.parameters.reference_height]))
 
-
-_MIXED = ("potential", "current", "charge", "set_point", "expansion", "reference_error")
+    def _pipette_of(
+        self, concentration: NDArray[np.float64], ohmic_drop: NDArray[np.float64]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        # The last entry is the reference's.
+        salt = self.salt
+        conductance = conductances_from_table(
+            self.geometric_resistance, salt.kappa_table, salt.inside, concentration[:-1].ravel()
+        )
+        junction = salt.junction * np.log(salt.inside / concentration[-1])
+        return tuple(conductance.tolist()), tuple((ohmic_drop[:-1].ravel() + junction).tolist())

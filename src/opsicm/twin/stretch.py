@@ -1,0 +1,104 @@
+"""A stretch of the cell's life that is known: steps in a row, straight between their ends."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.twin.specimen import Footprint
+
+Floats = NDArray[np.float64]
+
+
+class CellMoment(NamedTuple):
+    """The cell at one instant, as far as anything outside it can see."""
+
+    t_ns: int
+    potential: float  # [V] specimen against the reference, as the potentiostat reads it
+    current: float  # [A] negative lithiates
+    charge: float  # [C] since the start
+    set_point: float  # [V] NaN unless a potential is controlled
+    expansion: float  # [m] rise of the mean surface since stoichiometry 0
+    reference_error: float  # [V] by which `potential` is too high
+    conductance: float  # [S] of the pipette far from the surface, at its height
+    offset: float  # [V] what opposes the wire's potential: ohmic drop from pipette to reference, junction
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Conductance [S] and opposing potential [V] of the pipette at instants [ns], straight between.
+
+    Finer than the cell's steps where the pipette travels.
+    """
+
+    t_ns: tuple[int, ...]
+    conductance: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def at(self, t_ns: int) -> tuple[float, float]:
+        """(conductance, offset) at `t_ns`; the last piece goes on beyond the end."""
+        times = self.t_ns
+        if len(times) == 1:
+            return self.conductance[0], self.offset[0]
+        k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
+        w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
+        g, v = self.conductance, self.offset
+        return g[k - 1] + w * (g[k] - g[k - 1]), v[k - 1] + w * (v[k] - v[k - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Steps that end at `t_ns` [n + 1, the first of them the beginning]; `seen` and `rise` [m, n + 1 × patches] there.
+
+    `seen` has the fields of `CellMoment` in their order, from the potential to the reference's error.
+    """
+
+    t_ns: tuple[int, ...]
+    seen: tuple[tuple[float, ...], ...]
+    rise: Floats
+    way: Way
+
+    @property
+    def begin(self) -> int:
+        """[ns]"""
+        return self.t_ns[0]
+
+    @property
+    def end(self) -> int:
+        """[ns]"""
+        return self.t_ns[-1]
+
+    def step_of(self, t_ns: int) -> int:
+        """The step that holds `t_ns`; an end belongs to the step that ends there."""
+        return min(max(bisect_left(self.t_ns, t_ns) - 1, 0), len(self.t_ns) - 2)
+
+    def moment(self, t_ns: int) -> CellMoment:
+        """The cell and the pipette far from the surface at `t_ns`; the outer steps go on beyond the stretch."""
+        times = self.t_ns
+        if len(times) == 1:
+            return CellMoment._make((t_ns, *self.seen[0], *self.way.at(t_ns)))
+        k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
+        w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
+        mixed = [a + w * (b - a) for a, b in zip(self.seen[k - 1], self.seen[k], strict=True)]
+        return CellMoment._make((t_ns, *mixed, *self.way.at(t_ns)))
+
+    def heights(self, footprint: Footprint, t_ns: Sequence[int]) -> Floats:
+        """Heights [m, times × n] under a footprint at `t_ns`."""
+        known = footprint.height(self.rise)
+        if len(self.t_ns) == 1:
+            return np.repeat(known, len(t_ns), axis=0)
+        times, wanted = np.array(self.t_ns), np.array(t_ns)
+        k = np.clip(np.searchsorted(times, wanted, side="right"), 1, times.size - 1)
+        w = ((wanted - times[k - 1]) / (times[k] - times[k - 1]))[:, None]
+        return np.asarray(known[k - 1] + w * (known[k] - known[k - 1]))
+
+    def first(self, steps: int) -> Stretch:
+        """The first of its steps."""
+        n = steps + 1
+        way = Way(self.way.t_ns[:n], self.way.conductance[:n], self.way.offset[:n])
+        return Stretch(self.t_ns[:n], self.seen[:n], self.rise[:n], way)

@@ -19,6 +19,7 @@ from opsicm.twin.hop_controller import TwinHopController
 
 _RATE = 1.0  # [V/s]
 _MARGIN = 2e-3  # [V]
+_LOOK_NS = 1_000_000
 _PRESET = "twin/graphite"
 _EXPERIMENT = """\
 opsicm: 1
@@ -36,34 +37,21 @@ envelope: {cell_V: [-0.5, 2.0], cell_mA: 100, bias_mV: 1000}
 
 
 class Wire:
-    """Notes where the wire of a twin truly stands: the potential is known to the world, late or not."""
+    """Looks every millisecond at where the wire of a twin truly stands: the world knows the potential, late or not."""
 
     def __init__(self, rig: Rig) -> None:
         assert isinstance(rig.hop_controller, TwinHopController)
         self._world = rig.hop_controller.world
-        self._t, self._potential = [0], [self._world.reading().potential]
         self.off: list[float] = []
-        self._plain_step, self._plain_wait = self._world.take_step, rig.clock.wait_until
-        self._world.take_step = self.take_step  # type: ignore[method-assign]
+        self._plain_wait = rig.clock.wait_until
         rig.clock.wait_until = self.wait_until  # type: ignore[method-assign]
 
-    def take_step(self) -> None:
-        """The world's step; its end is remembered."""
-        self._plain_step()
-        end = self._world.step_end()
-        self._t.append(end)
-        self._potential.append(self._world.moment(end).potential)
-
     def wait_until(self, t_ns: int) -> None:
-        """The clock's wait; the wire is looked at wherever the potential has moved meanwhile."""
-        began = self._world.now_ns
-        self._plain_wait(t_ns)
-        for t, potential in zip(reversed(self._t), reversed(self._potential), strict=True):
-            if t <= began:
-                break
-            if t <= t_ns:
-                # The twin's own circuit: the reference stands at -E, the wire at the command.
-                self.off.append(self._world.command(t) + potential - 0.7)
+        """The clock's wait, in small pieces."""
+        while self._world.now_ns < t_ns:
+            self._plain_wait(min(t_ns, self._world.now_ns + _LOOK_NS))
+            # The twin's own circuit: the reference stands at -E, the wire at the command.
+            self.off.append(self._world.command(self._world.now_ns) + self._world.reading().potential - 0.7)
 
 
 def once(late_s: float) -> tuple[float, Kept]:

@@ -37,7 +37,7 @@ envelope: {cell_V: [-0.5, 2.0], cell_mA: 100, bias_mV: 1000}
 
 
 class Wire:
-    """Notes where the wire of a twin truly stands: the potential is known to the world, late or not."""
+    """Looks every millisecond at where the wire of a twin truly stands: the world knows the potential, late or not."""
 
     def __init__(self, rig: Rig) -> None:
         assert isinstance(rig.hop_controller, TwinHopController)
@@ -47,12 +47,11 @@ class Wire:
         rig.clock.wait_until = self.wait_until  # type: ignore[method-assign]
 
     def wait_until(self, t_ns: int) -> None:
-        """The clock's wait, with a look at the wire every millisecond of it."""
-        world = self._world
-        for t in [*range(world.now_ns + _LOOK_NS, t_ns, _LOOK_NS), t_ns]:
-            self._plain_wait(t)
+        """The clock's wait, in small pieces."""
+        while self._world.now_ns < t_ns:
+            self._plain_wait(min(t_ns, self._world.now_ns + _LOOK_NS))
             # The twin's own circuit: the reference stands at -E, the wire at the command.
-            self.off.append(world.command(t) + world.moment(t).potential - 0.7)
+            self.off.append(self._world.command(self._world.now_ns) + self._world.reading().potential - 0.7)
 
 
 def once(late_s: float) -> tuple[float, Kept]:

@@ -205,3 +205,18 @@ def test_a_tip_left_over_a_rising_surface_is_refused(tmp_path: Path) -> None:
     assert "put a park" in said
     parked = HEAD + cell + "probe:\n  - park: {height_um: 10}\n" + RASTER + ENVELOPE
     assert predicted(tmp_path, parked).hops[0].hops == 64
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "open_circuit: {for_s: 1e-320}", "hold: {potential_V: 0.3, for_s: 1e-320}",
+        "hold: {potential_V: 0.3, for_s: 1e-12, until: {current_mA: 1e-9}}",
+        "constant_current: {current_mA: -0.1, until: {for_s: 1e-320}}",
+        "gitt: {current_mA: -0.1, pulse_s: 1e-320, rest_s: 1e-12, pulses: 3}",
+    ],
+)  # fmt: skip
+def test_a_step_shorter_than_the_clock_can_tell_is_forecast_in_no_time(tmp_path: Path, step: str) -> None:
+    """Found by F14: a rest of 1e-320 s was waited for without end, since it adds nothing to the time."""
+    text = HEAD + f"cell:\n  - rest: {{for_s: 5}}\n  - {step}\n  - rest: {{for_s: 5}}\n" + ENVELOPE
+    assert predicted(tmp_path, text).duration == pytest.approx(10.0, abs=1e-6)

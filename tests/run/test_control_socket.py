@@ -100,6 +100,19 @@ def test_what_is_no_command_is_refused_at_once(control: ControlSocket, tmp_path:
     client.close()
 
 
+def test_who_asks_as_the_run_ends_is_told_at_once(control: ControlSocket, tmp_path: Path) -> None:
+    """Nobody has looked at the socket since: the run was busy with its last plan."""
+    before = len(os.listdir("/proc/self/fd"))
+    thread, got = asking(lambda: send(folder_of(tmp_path), Command("stop"), "test"))
+    while len(os.listdir("/proc/self/fd")) == before:  # the client has not opened its end yet
+        pass
+    thread.join(0.2)
+    control.close()
+    thread.join(5.0)
+    assert got in ([(False, "the run has ended")], [(False, "the run ended before it answered")])
+    control.close()
+
+
 def test_a_line_without_end_is_cut_off(control: ControlSocket, tmp_path: Path) -> None:
     client = socket.socket(socket.AF_UNIX)
     descriptor = os.open(folder_of(tmp_path), os.O_RDONLY)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from opsicm.app.resume import resumed
 from opsicm.errors import BadInput
 from opsicm.facts.fact import Fact
 from opsicm.record.reader import Run
+from opsicm.record.recover import in_use
 from opsicm.run.continuation import continuation
 
 S = 1_000_000_000
@@ -160,3 +163,26 @@ def test_what_cannot_be_resumed_is_refused(laboratory: Laboratory, capsys: pytes
     with pytest.raises(BadInput, match="is no run folder"):
         resumed(laboratory.folder, "open", None)
     shutil.rmtree(folder)
+
+
+def test_a_killed_run_is_resumed_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """kill -9: no run file yet; and the rig's parameters lie beside the preset, not beside the run."""
+    file, out = tmp_path / "killed.yaml", tmp_path / "out"
+    file.write_text(TEXT.replace("twin/graphite", "twin/hopg"), encoding="utf-8")
+    command = [sys.executable, "-m", "opsicm", "run", str(file), "--out", str(out), "--speed", "5"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not any('"hops"' in path.read_text(encoding="utf-8") for path in out.glob("*/journal.jsonl")):
+                assert process.poll() is None, "it ended by itself"
+        finally:
+            process.kill()
+    (folder,) = out.iterdir()
+    assert not (folder / "run.nxs").exists()
+    while in_use(folder):  # its writer brings to the disk what it has
+        pass
+    assert main(["run", "--resume", str(folder), "--cell-meanwhile", "open", "--out", str(out)]) == 0
+    with Run(folder) as before, Run(Path(capsys.readouterr().out.splitlines()[-1])) as after:
+        assert before.outcome == "cut off"
+        assert after.outcome == "completed"
+        assert after.facts[0].data["resumes"] == folder.name
+        assert before.hops.sizes["hop"] + after.hops.sizes["hop"] <= 200

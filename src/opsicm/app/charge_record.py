@@ -1,5 +1,7 @@
 """The charge that a run's record holds, as JSON on standard output: python -m opsicm.app.charge_record RUN.
 
+A run that a crash cut off gets its run file first.
+
 A process of its own: whatever reads runs imports HDF5, which has no place in the process that will move a pipette.
 """
 
@@ -20,8 +22,9 @@ def charge_of(folder: Path) -> tuple[list[int], list[float], float, int]:
     command = [sys.executable, "-P", "-m", __spec__.name, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
     if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
-        raise BadInput(Problem("--resume", str(folder), f"cannot be read: {said[0]}", "opsicm recover it first"))
+        said = done.stderr.strip().splitlines()[-1:] or ["its reader ended without a word"]
+        remedy = f"opsicm recover {folder} says more"
+        raise BadInput(Problem("--resume", str(folder), f"cannot be read: {said[0]}", remedy))
     read = json.loads(done.stdout)
     return read["t_ns"], read["charge_C"], read["capacity_C"], read["seed"]
 
@@ -29,8 +32,13 @@ def charge_of(folder: Path) -> tuple[list[int], list[float], float, int]:
 def main() -> None:
     """Print what `charge_of` returns."""
     from opsicm.record.reader import Run  # noqa: PLC0415 - see above
+    from opsicm.record.recover import recover  # noqa: PLC0415
 
-    with Run(sys.argv[1]) as run:
+    folder = Path(sys.argv[1])
+    for recovery in recover([folder], "opsicm run --resume"):
+        if recovery.state in ("running", "failed"):
+            sys.exit(recovery.note)
+    with Run(folder) as run:
         json.dump(
             {
                 "t_ns": run.cell["t_ns"].values.tolist(),

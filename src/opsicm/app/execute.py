@@ -95,6 +95,8 @@ def execute(
             with watched(prepared.rig, folder.path) as beat:
                 ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress, beat).run()
         finally:
+            # Making the run file takes a while, in which nobody would be answered.
+            control.close()
             path = recorder.close()
     finally:
         control.close()

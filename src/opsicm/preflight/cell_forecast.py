@@ -40,6 +40,7 @@ _CURRENT_ROW: Final = 1.0 / 600.0  # of the capacity passes between two rows of 
 _FIRST_ROW: Final = 0.05  # [s]: a hop or two
 _FALL_ROW: Final = 0.01  # of the age of a hold that a current ends: its duration is known as well
 _FALL_SETTLED: Final = 0.2  # [s] in which the double layer is charged, as the runner waits
+_INSTANT: Final = 1e-7  # [s] that the sum of 10 000 h and a row may swallow
 _NEVER: Final = 1e9
 
 
@@ -180,8 +181,8 @@ class _Player:
         began, left = self._cell.time, self._longest - self._cell.time
         left = left if step.for_s is None else min(left, step.for_s)
         self._record(min(_FALL_SETTLED, left), 1)
-        while abs(self._cell.current) >= fallen and (passed := self._cell.time - began) < left * (1.0 - 1e-9):
-            self._record(min(max(_FALL_ROW * passed, _FALL_SETTLED), left - passed), 1)
+        while abs(self._cell.current) >= fallen and (more := left - (passed := self._cell.time - began)) > _INSTANT:
+            self._record(min(max(_FALL_ROW * passed, _FALL_SETTLED), more), 1)
         if level == self._high:
             self._soc_zero = self._cell.charge
 
@@ -244,8 +245,8 @@ class _Player:
         many rows of `dt` they stand for.
         """
         self._part = self._cell.time
-        while (age := self._cell.time - self._part) < dt * (1.0 - 1e-9):
-            self._record(min(max(age, _FIRST_ROW), dt - age), 1)
+        while (left := dt - (age := self._cell.time - self._part)) > max(1e-9 * dt, _INSTANT):
+            self._record(min(max(age, _FIRST_ROW), left), 1)
         return 1
 
     def _record(self, dt: float, count: int, done: int = 0) -> None:

@@ -77,11 +77,12 @@ class BiasTracker:
         return self._last is None or self._last.t_ns < self._changed_ns + _SETTLED_NS
 
     def control_changed(self, control: CellControl, at_ns: int) -> None:
-        """Forget the old slope; begin with the program's, from `at_ns` on."""
-        self._last = None
+        """Forget the old slope; begin with the program's, from `at_ns` on and at once: a vertex turns the wire too."""
         self._trusted_ns = _SHORTEST_NS
         self._changed_ns, self._slope_before = at_ns, self._slope
         self._slope = control.slope if isinstance(control, PotentialRamp) else 0.0
+        self._command()
+        self._last = None
 
     def follow(self, reading: CellReading) -> None:
         """Set the command for the potential just read, and its ramp until the next reading.

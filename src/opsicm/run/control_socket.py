@@ -63,9 +63,12 @@ class ControlSocket:
         return taken
 
     def close(self) -> None:
-        """Nobody is heard any more; who still waits is told."""
+        """Nobody is heard any more; who still waits is told, who has only just asked too. Twice is as good as once."""
+        if self._server.fileno() >= 0:
+            self._look()
         for request in self._requests:
             request.answer(False, "the run has ended")
+        self._requests = []
         for client in list(self._clients):
             self._drop(client)
         self._server.close()
@@ -133,14 +136,16 @@ def send(folder: Path, command: Command, name: str, patience: float = 10.0) -> t
         except OSError as error:
             limit = f"no run in progress answers there ({error.strerror})"
             raise BadInput(Problem("run", str(folder), limit, "name the folder of a run that goes on")) from error
-        client.sendall(json.dumps({**command.data(), "from": name}).encode() + b"\n")
         heard = b""
         try:
+            client.sendall(json.dumps({**command.data(), "from": name}).encode() + b"\n")
             while b"\n" not in heard and (data := client.recv(_LONGEST_LINE)):
                 heard += data
-        except OSError as error:
+        except TimeoutError as error:
             limit = f"did not answer within {patience:g} s"
             raise OpsicmError(Problem("run", str(folder), limit, "look whether it still goes on")) from error
+        except OSError:
+            heard = b""
     try:
         answer: dict[str, Any] = json.loads(heard)
         return bool(answer["accepted"]), str(answer["message"])

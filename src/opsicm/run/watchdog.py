@@ -73,8 +73,15 @@ class Watchdog:
         self._process.wait()
 
 
+def _before_all_others() -> None:
+    """Ask to run as soon as there is something to do, however busy the machine; without the right, go on as it is."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
+
+
 def watch(hears: int, says: int, silence: float, folder: Path, addresses: Sequence[str]) -> None:
     """What the process does."""
+    _before_all_others()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     lines = [(address, _connect(address)) for address in addresses]

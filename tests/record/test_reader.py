@@ -9,11 +9,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from recorded import STREAM
 
 from opsicm.errors import BadInput, UnreadableRun
 from opsicm.facts.hop import HOP_DTYPE
 from opsicm.record import views
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.reader import Run
 
 
@@ -28,15 +30,13 @@ def test_a_trace_is_the_hops_samples(run_path: Path) -> None:
 def test_the_stream_reads_only_what_is_asked(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Run(run_path) as run:
         read: list[int] = []
-        plain = h5py.Dataset.__getitem__
+        plain = CountsReader.read_into
 
-        def counted(self: h5py.Dataset, key: object) -> object:
-            out = plain(self, key)
-            if self.name.endswith("/counts"):
-                read.append(out.shape[0])
-            return out
+        def counted(self: CountsReader, counts: NDArray[np.int16], first: int) -> None:
+            read.append(counts.shape[0])
+            plain(self, counts, first)
 
-        monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+        monkeypatch.setattr(CountsReader, "read_into", counted)
         stream = run.stream(1)
         assert stream.sizes["sample"] == 40_000
         part = stream["z"].isel(sample=slice(5_000, 5_100))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import Problem, UnreadableRun
-from opsicm.record import disk_space, nexus_file, text_seal
+from opsicm.record import default_plot, disk_space, nexus_file, text_seal
 from opsicm.record.journal import read_lines
 from opsicm.record.live_layout import HOP_ROW, READING_ROW, Columns, chunk_rows
 from opsicm.record.live_parts import LiveParts, Piece, read_piece
@@ -79,15 +79,17 @@ def _build(folder: RunFolder, parts: LiveParts, recovered: str | None) -> list[s
             if not whole.all():
                 losses.append(f"{int((~whole).sum())} hops whose samples did not reach the disk")
                 hops = hops[whole]
-        nexus_file.hops(entry, np.empty(0, HOP_ROW) if hops is None else hops)
-        nexus_file.slow_rows(entry, np.empty(0, READING_ROW) if readings is None else readings)
+        hops = np.empty(0, HOP_ROW) if hops is None else hops
+        readings = np.empty(0, READING_ROW) if readings is None else readings
+        nexus_file.hops(entry, hops)
+        nexus_file.slow_rows(entry, readings)
         samples = nexus_file.group_of(entry, "samples", "NXcollection")
         for segment, pieces in segments.items():
             losses += _segment(samples, segment, pieces, header)
         nexus_file.instrument(entry, header)
         nexus_file.journal(entry, lines)
         nexus_file.end_time(entry, header)
-        nexus_file.default_plot(entry)
+        default_plot.write(entry, hops, readings)
         nexus_file.text(entry["provenance"], "losses", "; ".join(losses) or "none")
     return losses
 

@@ -21,7 +21,7 @@ from opsicm.app.bench.record import pool
 from opsicm.app.bench.row import BenchRow
 from opsicm.facts.channel import MEANING, channel
 from opsicm.instruments.clock import stopwatch
-from opsicm.record import nexus_file, text_seal
+from opsicm.record import default_plot, nexus_file, text_seal
 from opsicm.record.chunk_press import ChunkPress
 from opsicm.record.counts_reader import CountsReader
 from opsicm.record.live_layout import HOP_ROW, READING_ROW, chunk_rows
@@ -94,8 +94,9 @@ def build(path: Path, size: Size, counts: NDArray[np.int16]) -> None:
     )
     with h5py.File(path, "w", libver=nexus_file.FORMAT, rdcc_nbytes=0) as file:
         entry = nexus_file.start(file, header, "bench", {"losses": "none"})
-        nexus_file.hops(entry, _hops(size))
-        nexus_file.slow_rows(entry, _readings(size))
+        hops, readings = _hops(size), _readings(size)
+        nexus_file.hops(entry, hops)
+        nexus_file.slow_rows(entry, readings)
         segment = nexus_file.group_of(
             nexus_file.group_of(entry, "samples", "NXcollection"), "segment_0001", "NXcollection"
         )
@@ -116,7 +117,7 @@ def build(path: Path, size: Size, counts: NDArray[np.int16]) -> None:
         nexus_file.instrument(entry, header)
         nexus_file.journal(entry, _facts(size))
         nexus_file.end_time(entry, header)
-        nexus_file.default_plot(entry)
+        default_plot.write(entry, hops, readings)
         places = text_seal.references(file)
     text_seal.seal(path, places)
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.record.nexus_file import column, group_of, text
+from opsicm.record.passes import apart, passes
 
 Floats = NDArray[np.float64]
 
 _HEIGHT: Final = "measured height of the pipette at the stop (m)"
-_STRAIGHT: Final = 1e-3  # of a side: below it rows lie on one another, or a raster along x and y
+_STRAIGHT: Final = 1e-3  # of a row: a raster that is turned by less lies along x and y
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,10 @@ def plot(hops: NDArray[Any], rows: NDArray[Any]) -> Plot:
     height = mine["z_stop"] + _coarse(mine, rows)
     height[mine["outcome"] != 0] = np.nan
     name = step.decode("utf-8", "replace") if isinstance(step, bytes) else str(step)
-    pixels = int(mine["pixel"].max()) + 1
-    placed = mine["pixel"].min() >= 0 and np.isfinite(mine["x"] + mine["y"]).all() and _apart(mine)
-    if pixels < 2 or not placed:
+    if not apart(mine["x"], mine["y"], mine["pixel"]):
         time = Axis("time", mine["t_ns"] * 1e-9, "s", "time since the start of the run (s)")
         return Plot(Axis("height", height, "m", _HEIGHT), (time,), f"height over time, {name}")
     return _pattern(mine, height, name)
-
-
-def _apart(hops: NDArray[Any]) -> bool:
-    return bool(np.ptp(hops["x"]) > 0.0 or np.ptp(hops["y"]) > 0.0)
 
 
 def _current(rows: NDArray[Any]) -> Plot:
@@ -98,22 +93,10 @@ def _current(rows: NDArray[Any]) -> Plot:
 
 def _pattern(hops: NDArray[Any], height: Floats, name: str) -> Plot:
     """The first pass over a line or a rectangle."""
-    begins = np.flatnonzero(np.diff(hops["line"], prepend=hops["line"][0] - 1))
-    middles = np.column_stack([np.add.reduceat(hops[c], begins) / np.diff([*begins, hops.size]) for c in ("x", "y")])
-    first = hops[: begins[1] if begins.size > 1 else hops.size]
-    ends = first[np.argmin(first["pixel"])], first[np.argmax(first["pixel"])]
-    side = np.array([ends[1]["x"] - ends[0]["x"], ends[1]["y"] - ends[0]["y"]])
-    length = float(np.hypot(*side))
-    along = side / length if length > 0.0 else np.array([1.0, 0.0])
-    across = (middles - middles[0]) @ np.array([-along[1], along[0]])
-    pitch = abs(float(across[1])) if begins.size > 1 else 0.0
-    raster = pitch > _STRAIGHT * length
-    back = np.flatnonzero(np.abs(across[1:]) < pitch / 2) if raster else np.arange(begins.size - 1)
-    lines = int(back[0]) + 1 if back.size else begins.size
-    stop = begins[lines] if lines < begins.size else hops.size
-    passed = hops[:stop]
-    row = np.repeat(np.arange(begins.size), np.diff([*begins, hops.size]))[:stop]
-    shape = (lines, int(passed["pixel"].max()) + 1)
+    found = passes(hops["x"], hops["y"], hops["line"], hops["pixel"])
+    stop = int(found.begins[1]) if found.begins.size > 1 else hops.size
+    passed, row = hops[:stop], found.row[:stop]
+    shape = (int(row.max()) + 1, int(passed["pixel"].max()) + 1)
 
     def spread(values: NDArray[Any]) -> Floats:
         out = np.full(shape, np.nan)
@@ -121,19 +104,19 @@ def _pattern(hops: NDArray[Any], height: Floats, name: str) -> Plot:
         return out
 
     image, x, y = spread(height[:stop]), spread(passed["x"]), spread(passed["y"])
-    signal = Axis("height", image if raster else image[0], "m", _HEIGHT)
-    if not raster:
-        distance = (x[0] - ends[0]["x"]) * along[0] + (y[0] - ends[0]["y"]) * along[1]
-        return Plot(signal, (_axis("distance", distance, "distance along the line (m)"),), f"height along {name}")
+    signal = Axis("height", image if found.raster else image[0], "m", _HEIGHT)
+    left = passed[row == 0][np.argmin(passed["pixel"][row == 0])]
+    u, v = x - left["x"], y - left["y"]
+    fast, slow = u * found.along[0] + v * found.along[1], v * found.along[0] - u * found.along[1]
+    if not found.raster:
+        return Plot(signal, (_axis("distance", fast[0], "distance along the line (m)"),), f"height along {name}")
     columns, rows = _mean(x, 0), _mean(y, 1)
-    if max(np.nanmax(np.abs(x - columns)), np.nanmax(np.abs(y - rows[:, None]))) <= _STRAIGHT * length:
+    if max(np.nanmax(np.abs(x - columns)), np.nanmax(np.abs(y - rows[:, None]))) <= _STRAIGHT * found.length:
         axes = (_axis("y", rows, "y (m)"), _axis("x", columns, "x (m)"))
     else:
-        u, v = x - ends[0]["x"], y - ends[0]["y"]
-        fast, slow = u * along[0] + v * along[1], v * along[0] - u * along[1]
         axes = (_axis("across", _mean(slow, 1), "along the slow axis (m)"),
                 _axis("along", _mean(fast, 0), "along the fast axis (m)"))  # fmt: skip
-    return Plot(signal, axes, f"height of {name}" + (", first pass" if lines < begins.size else ""))
+    return Plot(signal, axes, f"height of {name}" + (", first pass" if found.begins.size > 1 else ""))
 
 
 def _mean(values: Floats, axis: int) -> Floats:

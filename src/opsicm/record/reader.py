@@ -267,8 +267,17 @@ class Run:
         return views.image(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)), field)
 
     def images(self, step: str) -> xr.Dataset:
-        """Every pass of a raster as [pass, y, x]: heights and currents, from the hop records alone."""
-        return views.passes(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)))
+        """Every pass of a raster as [pass, y, x]: heights and currents, from the hop records alone.
+
+        What is read at once is where the hops were; a field is read when it is asked for. Good while the run is open.
+        """
+        where = self._columns("hops", (*views.PLACE, "outcome", "step"))
+        mine = np.flatnonzero(where.pop("step") == step)
+
+        def read(name: str) -> NDArray[Any]:
+            return self._columns("hops", (name,))[name][mine]
+
+        return views.images({name: values[mine] for name, values in where.items()}, read)
 
     def section(self, hops: NDArray[np.int64], z: NDArray[np.float64]) -> xr.DataArray:
         """An XZ image of the pipette current from the falls of these hops."""

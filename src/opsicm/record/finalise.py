@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from opsicm.errors import Problem, UnreadableRun
 from opsicm.facts.fact import Fact
 from opsicm.record import default_plot, disk_space, nexus_file, text_seal
+from opsicm.record.damage import named
 from opsicm.record.journal import read_lines
 from opsicm.record.live_layout import HOP_ROW, READING_ROW, Columns, chunk_rows
 from opsicm.record.live_parts import LiveParts, Piece, read_piece
@@ -50,7 +51,8 @@ def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, lis
         raise UnreadableRun(Problem("free space", f"{there * 1e-6:.0f} MB", limit, remedy, str(folder.path)))
     parts = LiveParts(folder)
     try:
-        losses = _build(folder, parts, recovered)
+        with named(folder.journal, "a live file"):
+            losses = _build(folder, parts, recovered)
     finally:
         parts.close()
     with h5py.File(folder.unfinished_file, "r") as file:
@@ -101,7 +103,7 @@ def _tidy(folder: RunFolder) -> None:
 
 def _build(folder: RunFolder, parts: LiveParts, recovered: str | None) -> list[str]:
     lines, torn = read_lines(folder.journal)
-    losses = [*parts.skipped, *([f"journal: {torn} torn lines"] if torn else [])]
+    losses = [f"journal: {torn} torn lines"] if torn else []
     header, unsure = (parts.header, []) if parts.header else _header_from(folder)
     losses += unsure
     with h5py.File(folder.unfinished_file, "w", libver=nexus_file.FORMAT, rdcc_nbytes=8 << 20) as file:
@@ -116,7 +118,7 @@ def _build(folder: RunFolder, parts: LiveParts, recovered: str | None) -> list[s
                 hops = hops[whole]
         hops = np.empty(0, HOP_ROW) if hops is None else hops
         readings = np.empty(0, READING_ROW) if readings is None else readings
-        losses += missing
+        losses += [*parts.left_out(), *missing]
         nexus_file.hops(entry, hops)
         nexus_file.slow_rows(entry, readings)
         samples = nexus_file.group_of(entry, "samples", "NXcollection")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from opsicm.errors import BadInput, Problem, UnreadableRun
 from opsicm.facts.channel import Channel
 from opsicm.facts.fact import Fact
-from opsicm.record import text_seal, views
+from opsicm.record import text_seal, trial_reading, views
 from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damage import cannot_open, named, what_is_left
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
@@ -47,7 +47,9 @@ class Run:
         self.path = run_file(Path(path))
         self._found: dict[int, tuple[CountsReader | None, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
         try:
-            if (wrong := text_seal.damage(self.path)) is not None:
+            sealed = text_seal.is_sealed(self.path)
+            wrong = text_seal.damage(self.path) if sealed else trial_reading.verdict(self.path)
+            if wrong is not None:
                 raise OSError(wrong)
             self._file = h5py.File(self.path, "r")
         except OSError as error:

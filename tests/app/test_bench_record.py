@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from opsicm.app.bench import record, record_reading
+from opsicm.app.bench import record, record_memory, record_reading
 from opsicm.record.reader import Run
 from opsicm.record.validate import validate
 
@@ -35,3 +35,13 @@ def test_the_file_that_is_opened_is_a_valid_run_in_many_chunks(tmp_path: Path) -
         assert run.hops.sizes["hop"] == 76 * 16384 // 10_000
     assert 0.0 < record_reading.opening(path, cold=True) < 30.0
     assert record_reading.read_back(path, 2) > 0.0
+
+
+def test_memory_does_not_grow_with_the_turns(tmp_path: Path) -> None:
+    grown = record_memory.feed(tmp_path, 400)
+    # A turn brings 4 kB of samples and 18 kB of hops: all of them together would be 8 MB.
+    assert grown.controller < 4e6
+    (path,) = tmp_path.glob("*/run.nxs")
+    with Run(path) as run:
+        assert run.hops.sizes["hop"] == 40_000
+        assert run.length(1) == 400_000

@@ -1,13 +1,16 @@
-"""F14 (run files): damaged and truncated run files. Holds when reading one gives a message or the true numbers, never
-a crash, never another number."""
+"""F14 (run files): damaged and truncated run files, sealed and without their seal, and live files that a crash left.
+Holds when reading one gives a message or the true numbers, never a crash, never a hang, never another number, and when
+recovering live files keeps true numbers and names what it does not keep."""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from faults.outcome import Outcome
@@ -15,8 +18,9 @@ from faults.stream import Stream, folder
 from opsicm.facts.fact import Fact
 from opsicm.record.shared_recorder import SharedRecorder
 
-_PATIENCE = 120.0  # [s] for a whole batch: HDF5 can loop for ever over damaged metadata
+_PATIENCE = 60.0  # [s] for one file: HDF5 can loop for ever over damaged metadata
 _READER = str(Path(__file__).with_name("read_all.py"))
+_RECOVERER = str(Path(__file__).with_name("recover_all.py"))
 
 
 def whole(where: Path) -> Path:
@@ -52,36 +56,128 @@ def damage(data: bytes, draw: random.Random) -> tuple[bytes, str]:
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:
-    """100 in short, 1 000 in full; read in another process, so that a crash of the library would be seen."""
-    n = 100 if short else 1000
+    """Read in another process, so that a crash of the library would be seen."""
     with tempfile.TemporaryDirectory() as where:
         good = whole(Path(where))
-        data = good.read_bytes()
-        names = []
-        for k in range(n):
-            bad, what = damage(data, draw)
-            (Path(where) / f"{k}.nxs").write_bytes(bad)
-            names.append(what)
-        todo, crashes, said = list(range(n)), [], {"message": 0, "same": 0}
-        wrong: list[str] = []
-        while todo:
-            files = [f"{Path(where) / str(k)}.nxs" for k in todo]
-            command = [sys.executable, "-W", "error", _READER, str(good), *files]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
-            except subprocess.TimeoutExpired as hung:
-                text = hung.stdout.decode() if isinstance(hung.stdout, bytes) else hung.stdout or ""
-                done = subprocess.CompletedProcess(command, -1, text, f"hung for {_PATIENCE:g} s")
-            answers = [json.loads(line) for line in done.stdout.splitlines()]
-            for k, answer in zip(todo, answers, strict=False):
-                if answer in said:
-                    said[answer] += 1
-                else:
-                    wrong.append(f"{names[k]}: {answer}")
-            if len(answers) == len(todo):
-                break
-            crashes.append(f"{names[todo[len(answers)]]}: ended with {done.returncode} {done.stderr[-200:]}")
-            todo = todo[len(answers) + 1 :]
-    seen = f"{said['message']} a message, {said['same']} read true, {len(wrong)} another number, {len(crashes)} crashes"
+        sealed = good.read_bytes()
+        plain = unsealed(sealed)
+        bare = Path(where) / "bare.nxs"
+        bare.write_bytes(plain)
+        many = 100 if short else 1000
+        some = 8 if short else 1000
+        bad = [damage(sealed, draw) for _ in range(many)]
+        # A file without a seal costs a process, and one over which HDF5 loops the time that it is given.
+        loops = [endless(plain, draw) for _ in range(1 if short else 10)]
+        without = [*loops, *(damage(plain, draw) for _ in range(some))]
+        live = live_folders(Path(where) / "live", draw, 10 if short else 300)
+        return [
+            _files("damaged or truncated run files", good, bad, Path(where)),
+            _files(f"the same without a seal, {len(loops)} of them endless to HDF5", bare, without, Path(where)),
+            _folders("damaged or truncated live files, recovered", live),
+        ]
+
+
+def unsealed(data: bytes) -> bytes:
+    """A run file as a program leaves it that knows no seal."""
+    places = int.from_bytes(data[-16:-12], "little")
+    return data[: len(data) - 16 - 20 * places]
+
+
+def endless(data: bytes, draw: random.Random) -> tuple[bytes, str]:
+    """A text's length in a heap such that HDF5 comes back to that text for ever."""
+    heap = data.find(b"GCOL\x01\0\0\0")
+    at, ends = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
+    texts = []
+    while at + 16 < ends and int.from_bytes(data[at : at + 2], "little"):
+        texts.append(at)
+        at += 16 + -(-int.from_bytes(data[at + 8 : at + 16], "little") // 8) * 8
+    at = draw.choice(texts)
+    return data[: at + 8] + (2**64 - 16).to_bytes(8, "little") + data[at + 16 :], f"endless text at {at}"
+
+
+def live_folders(where: Path, draw: random.Random, n: int) -> dict[Path, str]:
+    """Folders as a kill of everybody leaves them, one live file of each damaged; and what is wrong with it."""
+    stream = Stream(channels=2, samples=2_000, per_segment=4)
+    pool = stream.pool()
+    made = folder(where / "run")
+    recorder = SharedRecorder(made)
+    recorder.open(stream.header())
+    for k in range(6):
+        recorder.block(stream.block(pool, k))
+        recorder.reading(stream.reading(k))
+        recorder.fact(stream.fact(k, k))
+    while recorder.positions[0] != recorder.positions[1]:
+        recorder.wait(0.02)
+    left = shutil.copytree(made.path, where / "left")
+    recorder.close()
+    folders = {}
+    for k in range(n):
+        copy = shutil.copytree(left, where / str(k))
+        file = draw.choice(sorted(copy.glob("*.h5")))
+        bad, what = damage(file.read_bytes(), draw)
+        file.write_bytes(bad)
+        folders[copy] = f"{file.name}: {what}"
+    return folders
+
+
+def _files(fault: str, good: Path, bad: list[tuple[bytes, str]], where: Path) -> Outcome:
+    names = {}
+    for k, (data, what) in enumerate(bad):
+        path = where / f"{k}.nxs"
+        path.write_bytes(data)
+        names[path] = what
+    return _answers(fault, [_READER, str(good)], names, ("message", "same"))
+
+
+def _folders(fault: str, folders: dict[Path, str]) -> Outcome:
+    return _answers(fault, [_RECOVERER], folders, ("message", "same", "less"))
+
+
+def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple[str, ...]) -> Outcome:
+    """What the child says of each path; one that it does not answer for was a crash or a hang."""
+    todo, crashes, said = list(names), [], dict.fromkeys(fair, 0)
+    wrong: list[str] = []
+    while todo:
+        child = subprocess.Popen(
+            [sys.executable, "-W", "error", *command, *map(str, todo)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        answers, end = _listened(child, len(todo))
+        for path, answer in zip(todo, answers, strict=False):
+            if answer in said:
+                said[answer] += 1
+            else:
+                wrong.append(f"{names[path]}: {answer}")
+        if len(answers) == len(todo):
+            break
+        crashes.append(f"{names[todo[len(answers)]]}: {end}")
+        todo = todo[len(answers) + 1 :]
+    words = {"message": "a message", "same": "read true", "less": "with a named loss"}
+    seen = ", ".join(f"{count} {words[answer]}" for answer, count in said.items())
+    seen += f", {len(wrong)} another number, {len(crashes)} crashes or hangs"
     seen += "".join(f"; {text}" for text in [*wrong, *crashes][:3])
-    return [Outcome("F14", "damaged or truncated run files", n, seen, not wrong and not crashes)]
+    return Outcome("F14", fault, len(names), seen, not wrong and not crashes)
+
+
+def _listened(child: subprocess.Popen[str], count: int) -> tuple[list[str], str]:
+    """(an answer a line, how it ended); a child that is silent for too long is killed."""
+    answers: list[str] = []
+    silent = threading.Event()
+
+    def end() -> None:
+        silent.set()
+        child.kill()
+
+    assert child.stdout is not None
+    assert child.stderr is not None
+    for _ in range(count):
+        alarm = threading.Timer(_PATIENCE, end)
+        alarm.start()
+        line = child.stdout.readline()
+        alarm.cancel()
+        if not line:
+            break
+        answers.append(json.loads(line))
+    error = child.stderr.read()
+    code = child.wait()
+    return answers, f"hung for {_PATIENCE:g} s" if silent.is_set() else f"ended with {code} {error[-200:]}"

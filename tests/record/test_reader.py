@@ -9,12 +9,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from recorded import STREAM
 
 from opsicm.errors import BadInput, UnreadableRun
 from opsicm.facts.hop import HOP_DTYPE
 from opsicm.record import views
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.reader import Run
+from opsicm.run.patterns import along_a_line
 
 
 def test_a_trace_is_the_hops_samples(run_path: Path) -> None:
@@ -28,15 +31,13 @@ def test_a_trace_is_the_hops_samples(run_path: Path) -> None:
 def test_the_stream_reads_only_what_is_asked(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Run(run_path) as run:
         read: list[int] = []
-        plain = h5py.Dataset.__getitem__
+        plain = CountsReader.read_into
 
-        def counted(self: h5py.Dataset, key: object) -> object:
-            out = plain(self, key)
-            if self.name.endswith("/counts"):
-                read.append(out.shape[0])
-            return out
+        def counted(self: CountsReader, counts: NDArray[np.int16], first: int) -> None:
+            read.append(counts.shape[0])
+            plain(self, counts, first)
 
-        monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+        monkeypatch.setattr(CountsReader, "read_into", counted)
         stream = run.stream(1)
         assert stream.sizes["sample"] == 40_000
         part = stream["z"].isel(sample=slice(5_000, 5_100))
@@ -62,27 +63,59 @@ def test_images_and_sections(run_path: Path) -> None:
         np.testing.assert_allclose(column[good], z[good], atol=0.3e-9)
 
 
-def test_passes_of_a_raster() -> None:
+@pytest.mark.parametrize("counts_on", [True, False])
+def test_passes_of_a_raster(counts_on: bool) -> None:
+    """Two passes of 2 x 3, one hop of a third, one hop elsewhere; `line` counts on, or begins anew at each event."""
+    at = np.arange(13)
+    row, pixel = np.divmod(at % 6, 3)
     hops = {name: np.zeros(14, HOP_DTYPE[name]) for name in HOP_DTYPE.names or ()}
-    hops["line"][:13], hops["pixel"][:13] = np.divmod(np.arange(13) % 6, 3)  # two passes of 2 x 3, one hop of a third
+    hops["line"][:13], hops["pixel"][:13] = row + (at // 6 * 2 if counts_on else 0), pixel
+    hops["x"][:13], hops["y"][:13] = pixel * 1e-6, row * 2e-6
     hops["line"][13] = hops["pixel"][13] = -1
     hops["z_stop"], hops["t_ns"] = np.arange(14) * 1e-9, np.arange(14)
     hops["outcome"][4] = 1
-    rows = views.hops({**hops, "step": np.array(["probe[0]"] * 14, object)})
-    images = views.passes(rows)
+    images = views.images(hops, hops.__getitem__)
     assert dict(images.sizes) == {"pass": 3, "y": 2, "x": 3}
     np.testing.assert_array_equal(images["z_stop"].values[1], np.arange(6, 12).reshape(2, 3) * 1e-9)
     assert np.isnan(images["z_stop"].values[0, 1, 1])
     assert images["t_ns"].values[0, 1, 1] == 4
     assert images["t_ns"].values[2].tolist() == [[12, -1, -1], [-1, -1, -1]]
-    assert views.passes(rows.isel(hop=[13])).sizes["pass"] == 0
+    assert views.images({name: values[13:] for name, values in hops.items()}, hops.__getitem__).sizes["pass"] == 0
+    rows = views.hops({**hops, "step": np.array(["probe[0]"] * 14, object)})
+    last = views.image(rows, "z_stop")
+    assert dict(last.sizes) == {"line": 2, "pixel": 3}
+    np.testing.assert_array_equal(last.values, np.array([[12, 7, 8], [9, 10, 11]]) * 1e-9)
 
 
-def test_images_of_a_run(run_path: Path) -> None:
+def test_a_line_that_is_repeated_has_one_row_and_many_passes() -> None:
+    points = along_a_line((0.0, 0.0), (3e-6, 0.0), 4, None).some(0, 10)
+    hops = {name: np.zeros(10, HOP_DTYPE[name]) for name in HOP_DTYPE.names or ()}
+    hops["x"], hops["y"], hops["line"], hops["pixel"] = points.x, points.y, points.line, points.pixel
+    images = views.images(hops, hops.__getitem__)
+    assert dict(images.sizes) == {"pass": 3, "y": 1, "x": 4}
+
+
+def test_images_of_a_run_are_read_when_asked_for(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Run(run_path) as run:
-        images = run.images("probe[0]")
-        np.testing.assert_array_equal(images["z_stop"].values[0], run.image("probe[0]").values)
         assert run.images("probe[9]").sizes["pass"] == 0
+        read: list[str] = []
+        plain = h5py.Dataset.__getitem__
+
+        def counted(self: h5py.Dataset, key: object) -> object:
+            read.append(self.name.rsplit("/", 1)[1])
+            return plain(self, key)
+
+        monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+        images = run.images("probe[0]")
+        assert set(read) == {"x", "y", "line", "pixel", "outcome", "step"}
+        read.clear()
+        part = images["z_stop"].isel({"pass": 0, "y": 1})
+        assert read == []
+        first = part.values
+        assert read == ["z_stop"]
+        monkeypatch.undo()
+        np.testing.assert_array_equal(first, run.image("probe[0]").values[1])
+        assert images["z_stop"].attrs["units"] == "m"
 
 
 def test_a_newer_version_says_so(run_path: Path, tmp_path: Path) -> None:

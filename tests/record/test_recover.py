@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,9 @@ import pytest
 from recorded import BLOCKS, STREAM, feed
 
 from faults.stream import folder
+from opsicm.app.cli import main
 from opsicm.errors import UnreadableRun
+from opsicm.facts.fact import Fact
 from opsicm.record import disk_space
 from opsicm.record import finalise as finalising
 from opsicm.record.live_file import LiveFile
@@ -143,3 +146,55 @@ def test_a_torn_journal_keeps_its_whole_lines(killed: Path, tmp_path: Path) -> N
     assert "journal: 1 torn lines" in done.note
     with Run(done.path) as run:
         assert len(run.facts) == BLOCKS
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_run_whose_file_was_taken_away_is_not_made_up(killed: Path, tmp_path: Path, renamed: bool) -> None:
+    run_folder = shutil.copytree(killed, tmp_path / "20260102T030405Z_fault")
+    tell_hops(run_folder, 0, BLOCKS - 1)
+    list(recover([run_folder], "me"))
+    (run_folder / "run.nxs").unlink()
+    if renamed:
+        run_folder = run_folder.rename(tmp_path / "my best run")
+    before = sorted(path.name for path in run_folder.iterdir())
+    (done,) = recover([run_folder], "me")
+    assert done.state == "failed"
+    assert not done.opens
+    assert f"{BLOCKS} hops that the journal names are in no file here" in done.note
+    assert "put it back from a copy" in done.note
+    assert "experiment.yaml, rig.yaml, journal.jsonl" in done.note
+    assert sorted(path.name for path in run_folder.iterdir()) == before
+    assert main(["recover", str(run_folder)]) != 0
+
+
+def test_a_live_file_that_was_taken_away_is_a_named_loss(killed: Path, tmp_path: Path) -> None:
+    run_folder = shutil.copytree(killed, tmp_path / "run")
+    tell_hops(run_folder, 0, BLOCKS - 1)
+    (run_folder / "segment-0002.h5").unlink()
+    (done,) = recover([run_folder], "me")
+    assert done.state == "recovered"
+    with Run(done.path) as run:
+        kept = run.hops.sizes["hop"]
+        assert 0 < kept < BLOCKS
+        losses = run.provenance["losses"]
+    assert "segment-0002.h5 missing" in losses
+    assert f"{BLOCKS - kept} hops that the journal names are in no live file" in losses
+    assert losses in done.note
+
+
+def test_killed_before_its_header_in_a_folder_that_was_renamed(tmp_path: Path) -> None:
+    made = folder(tmp_path).path.rename(tmp_path / "renamed")
+    (done,) = recover([made], "me")
+    assert done.state == "recovered"
+    assert "start_time: the folder was renamed, so it is when experiment.yaml was written" in done.note
+    with Run(done.path) as run:
+        written = (made / "experiment.yaml").stat().st_mtime
+        assert abs(datetime.fromisoformat(run.started_utc).timestamp() - written) < 1e-3
+    assert all(finding.ok for finding in validate(done.path)), validate(done.path)
+
+
+def tell_hops(run_folder: Path, first: int, last: int) -> None:
+    """As the runner journals hops."""
+    fact = Fact(99, 10**9, "hops", "probe", "probe[0]", {"range": [first, last]})
+    with (run_folder / "journal.jsonl").open("a", encoding="utf-8") as file:
+        file.write(fact.line() + "\n")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import mmap
+import platform
+import resource
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -71,3 +75,19 @@ def test_what_a_writer_says_is_heard() -> None:
     ring.message = ""
     assert ring.message == ""
     ring.release()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its count of page faults")
+def test_a_reserved_ring_asks_for_no_page_while_blocks_come() -> None:
+    ring = Ring.create(64 << 20)
+    block = memoryview(bytes(1 << 20))
+    try:
+        ring.reserve()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        assert all(ring.put(1, (block,), k) for k in range(60))
+        asked = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    finally:
+        ring.release()
+    if tuple(map(int, platform.release().split(".")[:2])) < (5, 14):
+        pytest.skip("this kernel cannot be asked for all pages at once")
+    assert asked < (60 << 20) // mmap.PAGESIZE // 10  # without it: one fault a page

@@ -18,7 +18,7 @@ from opsicm.record.journal import read_lines
 from opsicm.record.live_layout import header_of
 from opsicm.record.reader import Run
 from opsicm.record.recover import in_use, is_run_folder
-from opsicm.record.run_folder import RunFolder
+from opsicm.record.run_folder import RunFolder, started
 
 FILE: Final = ".opsicm-runs.sqlite"
 _COLUMNS: Final = (
@@ -80,7 +80,7 @@ def _read(path: Path, stamp: int) -> Entry:
     if not folder.run_file.is_file():
         title = header_of(folder.header.read_text(encoding="utf-8")).title if folder.header.is_file() else path.name
         lines, _ = read_lines(folder.journal)
-        return Entry(path.name, title, _started(path.name), "running" if in_use(path) else "cut off", 0.0,
+        return Entry(path.name, title, started(path.name) or "", "running" if in_use(path) else "cut off", 0.0,
                      sum('"kind": "hops"' in line for line in lines), size, stamp)  # fmt: skip
     try:
         with Run(path) as run:
@@ -88,9 +88,6 @@ def _read(path: Path, stamp: int) -> Entry:
             return Entry(path.name, run.title, run.started_utc, run.outcome, last * 1e-9, int(run.hops.sizes["hop"]),
                          size, stamp)  # fmt: skip
     except OpsicmError as error:
-        return Entry(path.name, str(error.problems[0].limit), _started(path.name), "unreadable", 0.0, 0, size, stamp)
-
-
-def _started(name: str) -> str:
-    stamp = name.partition("_")[0]
-    return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.000+00:00"
+        return Entry(
+            path.name, str(error.problems[0].limit), started(path.name) or "", "unreadable", 0.0, 0, size, stamp
+        )

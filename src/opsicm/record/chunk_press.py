@@ -1,4 +1,5 @@
-"""Packs a chunk as the file's filters would, bitshuffle-LZ4 and then Fletcher-32, but outside the HDF5 library.
+"""Packs a chunk as the file's filters would, bitshuffle-LZ4 and then Fletcher-32, but outside the HDF5 library, and
+unpacks it straight into its place.
 
 Given to HDF5 whole, a block is copied into the chunk cache, packed under the library's one lock and copied again;
 packed here it is read once, out of the ring, in a thread that holds no lock of Python's or of HDF5's. The C code is
@@ -22,7 +23,7 @@ _SIZE: Final = np.dtype(np.int16).itemsize
 
 
 class ChunkPress:
-    """Packs chunks of `elements` int16. Raises `OSError` or `AttributeError` where the libraries do not offer it."""
+    """Packs and unpacks chunks of `elements` int16; raises `OSError` or `AttributeError` where no library offers it."""
 
     def __init__(self, elements: int) -> None:
         shuffle = ctypes.CDLL(str(next(Path(hdf5plugin.PLUGINS_PATH).glob("libh5bshuf.*"), "libh5bshuf.so")))
@@ -32,6 +33,8 @@ class ChunkPress:
             ctypes.c_int64,
             [ctypes.c_void_p, ctypes.c_void_p, size, size, size],
         )
+        self._decompress = shuffle.bshuf_decompress_lz4
+        self._decompress.restype, self._decompress.argtypes = self._compress.restype, self._compress.argtypes
         bound = shuffle.bshuf_compress_lz4_bound
         bound.restype, bound.argtypes = size, [size, size, size]
         default = shuffle.bshuf_default_block_size
@@ -57,3 +60,17 @@ class ChunkPress:
         data[:_HEAD] = self._head
         data[end : end + _SUM] = self._checksum(to, end).to_bytes(_SUM, "little")
         return int(end) + _SUM
+
+    def unpack(self, packed: NDArray[np.uint8], into: NDArray[np.int16]) -> None:
+        """The chunk in `packed` into `into`, which must be contiguous; raises `OSError` if it is damaged."""
+        if into.size != self._elements or not into.flags.c_contiguous:
+            raise ValueError(f"{self._elements} elements into {into.size}")
+        end = packed.size - _SUM
+        at, data = packed.ctypes.data, packed.data
+        if end < _HEAD or data[:_HEAD] != self._head:
+            raise OSError("a chunk does not begin as bitshuffle-LZ4 of its size does")
+        if self._checksum(at, end) != int.from_bytes(data[end:], "little"):
+            raise OSError("a chunk does not match its checksum")
+        read = self._decompress(at + _HEAD, into.ctypes.data, into.size, _SIZE, 0)
+        if read != end - _HEAD:
+            raise OSError(f"bitshuffle says {read}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from opsicm.errors import BadInput, OpsicmError, Problem, UnreadableRun
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL, RunFolder
 
-_DAMAGE = (
+DAMAGE = (
     OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -22,7 +22,7 @@ def named(path: Path, what: str) -> Iterator[None]:
         yield
     except OpsicmError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         problem = Problem(what, "damaged", said, f"the rest can still be read: {what_is_left(path.parent)}", str(path))
         raise UnreadableRun(problem) from error

@@ -7,6 +7,7 @@ moment leaves either the live files or the whole run file, or both; doing it aga
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import Problem, UnreadableRun
-from opsicm.record import disk_space, nexus_file, text_seal
+from opsicm.facts.fact import Fact
+from opsicm.record import default_plot, disk_space, nexus_file, text_seal
+from opsicm.record.damage import named
 from opsicm.record.journal import read_lines
 from opsicm.record.live_layout import HOP_ROW, READING_ROW, Columns, chunk_rows
 from opsicm.record.live_parts import LiveParts, Piece, read_piece
 from opsicm.record.recorder import Header
-from opsicm.record.run_folder import EXPERIMENT, RIG, RunFolder
+from opsicm.record.run_folder import EXPERIMENT, JOURNAL, LIVE_FILE, RIG, RUN_FILE, RunFolder, number_of, started
 from opsicm.record.run_layout import BLOCK_COLUMNS, MISSING, QUALITIES
 
 _MARGIN: Final = 4e6  # [bytes] of room beyond the live files' size, for the groups and the default plot
@@ -33,11 +36,13 @@ _DECIMATED: Final = ("minimum", "maximum", "mean")
 def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, list[str]]:
     """(`run.nxs`, what was lost in words). `recovered` says who did it after a crash, for the provenance.
 
-    Raises `UnreadableRun` without room for the copy: nothing is touched then.
+    Raises `UnreadableRun` without room for the copy, and where a run file was there and somebody has taken it away:
+    nothing is touched then.
     """
     if folder.run_file.is_file():
         _tidy(folder)
         return folder.run_file, []
+    _refuse_if_gone(folder)
     size = sum(path.stat().st_size for path in folder.live_files())
     there, _ = disk_space.free(folder.path)
     if there < size + _MARGIN:
@@ -46,7 +51,8 @@ def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, lis
         raise UnreadableRun(Problem("free space", f"{there * 1e-6:.0f} MB", limit, remedy, str(folder.path)))
     parts = LiveParts(folder)
     try:
-        losses = _build(folder, parts, recovered)
+        with named(folder.journal, "a live file"):
+            losses = _build(folder, parts, recovered)
     finally:
         parts.close()
     with h5py.File(folder.unfinished_file, "r") as file:
@@ -61,6 +67,35 @@ def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, lis
     return folder.run_file, losses
 
 
+def _refuse_if_gone(folder: RunFolder) -> None:
+    """A journal with facts and neither a header nor a live file beside it: only making `run.nxs` takes both away. What
+    could be made of that would say that nothing was measured."""
+    lines, _ = read_lines(folder.journal)
+    if not lines or folder.header.is_file() or folder.live_files():
+        return
+    limit = f"is gone, and so are its live files: {told_hops(lines)} hops that the journal names are in no file here"
+    left = ", ".join(name for name in (EXPERIMENT, RIG, JOURNAL) if (folder.path / name).is_file())
+    remedy = f"put it back from a copy; what can still be read: {left} ({len(lines)} facts)"
+    raise UnreadableRun(Problem("run file", RUN_FILE, limit, remedy, str(folder.path)))
+
+
+def told_hops(lines: list[str]) -> int:
+    """How many hops the facts of a journal name."""
+    ranges = [fact.data["range"] for fact in map(Fact.from_line, lines) if fact.kind == "hops" and "range" in fact.data]
+    return sum(int(last) - int(first) + 1 for first, last in ranges)
+
+
+def _missing(folder: RunFolder, lines: list[str], hops: int) -> list[str]:
+    """What others say was there: live files by their numbers, hops by the journal."""
+    numbers = {number_of(path) for path in folder.live_files()}
+    gone = [LIVE_FILE.format(n) for n in range(1, max(numbers, default=0)) if n not in numbers]
+    lost = told_hops(lines) - hops
+    return [
+        *([f"{', '.join(gone)} missing"] if gone else []),
+        *([f"{lost} hops that the journal names are in no live file"] if lost > 0 else []),
+    ]
+
+
 def _tidy(folder: RunFolder) -> None:
     for path in (*folder.live_files(), folder.header, folder.unfinished_file):
         path.unlink(missing_ok=True)
@@ -68,40 +103,49 @@ def _tidy(folder: RunFolder) -> None:
 
 def _build(folder: RunFolder, parts: LiveParts, recovered: str | None) -> list[str]:
     lines, torn = read_lines(folder.journal)
-    losses = [*parts.skipped, *([f"journal: {torn} torn lines"] if torn else [])]
-    header = parts.header or _header_from(folder)
+    losses = [f"journal: {torn} torn lines"] if torn else []
+    header, unsure = (parts.header, []) if parts.header else _header_from(folder)
+    losses += unsure
     with h5py.File(folder.unfinished_file, "w", libver=nexus_file.FORMAT, rdcc_nbytes=8 << 20) as file:
         entry = nexus_file.start(file, header, folder.path.name, {"recovered": recovered} if recovered else {})
         segments = parts.segments()
         hops, readings = parts.rows("hops"), parts.rows("readings")
+        missing = _missing(folder, lines, 0 if hops is None else hops.size)
         if hops is not None and Columns.of(header.channels).full:
             whole = _with_samples(hops, segments)
             if not whole.all():
                 losses.append(f"{int((~whole).sum())} hops whose samples did not reach the disk")
                 hops = hops[whole]
-        nexus_file.hops(entry, np.empty(0, HOP_ROW) if hops is None else hops)
-        nexus_file.slow_rows(entry, np.empty(0, READING_ROW) if readings is None else readings)
+        hops = np.empty(0, HOP_ROW) if hops is None else hops
+        readings = np.empty(0, READING_ROW) if readings is None else readings
+        losses += [*parts.left_out(), *missing]
+        nexus_file.hops(entry, hops)
+        nexus_file.slow_rows(entry, readings)
         samples = nexus_file.group_of(entry, "samples", "NXcollection")
         for segment, pieces in segments.items():
             losses += _segment(samples, segment, pieces, header)
         nexus_file.instrument(entry, header)
         nexus_file.journal(entry, lines)
         nexus_file.end_time(entry, header)
-        nexus_file.default_plot(entry)
+        default_plot.write(entry, hops, readings)
         nexus_file.text(entry["provenance"], "losses", "; ".join(losses) or "none")
     return losses
 
 
-def _header_from(folder: RunFolder) -> Header:
-    """What the folder alone still says of a run that was killed before its header was written."""
+def _header_from(folder: RunFolder) -> tuple[Header, list[str]]:
+    """What the folder alone still says of a run that was killed before its header was written; what is not sure."""
 
     def said(name: str) -> str:
         path = folder.path / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    stamp = folder.path.name.partition("_")[0]
-    started = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.000+00:00"
-    return Header(folder.path.name, started, said(EXPERIMENT), said(RIG), (), 10_000)
+    unsure = []
+    began = started(folder.path.name)
+    if began is None:
+        file = next((path for path in (folder.path / EXPERIMENT, folder.journal) if path.is_file()), folder.path)
+        began = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
+        unsure = [f"start_time: the folder was renamed, so it is when {file.name} was written"]
+    return Header(folder.path.name, began, said(EXPERIMENT), said(RIG), (), 10_000), unsure
 
 
 def _segment(samples: h5py.Group, segment: int, pieces: list[Piece], header: Header) -> list[str]:

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import Problem, UnreadableRun
-from opsicm.record.live_layout import LIVE_VERSION, data_crc, header_of, sealed
+from opsicm.record.damage import DAMAGE
+from opsicm.record.live_layout import HOP_ROW, LIVE_VERSION, READING_ROW, block_row, data_crc, header_of, sealed
+from opsicm.record.patient_open import open_live
 from opsicm.record.recorder import Header
 from opsicm.record.run_folder import RunFolder, number_of
 
@@ -54,12 +56,20 @@ class LivePart:
             raise
         self._whole: dict[str, NDArray[Any]] = {}
         self._written: set[int] = set()
+        self._wrong: dict[str, str] = {}
+        self._not_whole = 0
         try:
             if int(self._file.attrs["live_version"]) > LIVE_VERSION:
                 raise UnreadableRun(_newer(path, int(self._file.attrs["live_version"])))
+            self._names = frozenset(self._file)
             self.first_serial = int(self._file.attrs["first_serial"])
             self.factor = int(self._file.attrs["factor"])
             self.header: Header = header_of(self._file["header"][:].tobytes().decode("utf-8"))
+            self._dtypes = {
+                "blocks": block_row(max(1, len(self.header.channels))),
+                "hops": HOP_ROW,
+                "readings": READING_ROW,
+            }
         except BaseException:
             self.close()
             raise
@@ -80,33 +90,59 @@ class LivePart:
 
     def _open(self) -> h5py.File:
         _must_be_whole(self.path)
-        return h5py.File(self.path, "r", libver="latest", swmr=True)
+        return open_live(self.path)
 
     def rows(self, name: str) -> NDArray[Any]:
         """Whole rows of `blocks`, `hops` or `readings`; reads only what was added since the last call."""
-        dataset = self._file[name]
         known = self._whole.get(name)
         start = 0 if known is None else known.shape[0]
-        fresh = dataset[start:]
+        try:
+            fresh = self._file[name][start:]
+        except DAMAGE as error:  # what the other tables hold is not lost with it
+            self._wrong[name] = str(error).splitlines()[0]
+            fresh = np.empty(0, self._dtypes[name])
         fresh = fresh[: sealed(fresh)]
         rows = fresh if known is None else np.concatenate([known, fresh])
         self._whole[name] = rows
         return rows if self.before is None else rows[rows["serial"] < self.before]
 
+    def left_out(self) -> Iterator[str]:
+        """In words, rows that are not whole, and all behind them: what did not reach the disk, or is damaged."""
+        for name in ("blocks", "hops", "readings"):
+            known = self._whole.get(name)
+            if name in self._wrong:
+                yield f"{self.path.name}: its {name} cannot be read ({self._wrong[name]})"
+                continue
+            missing = self._file[name].shape[0] - (0 if known is None else known.shape[0])
+            if missing:
+                yield f"{self.path.name}: {missing} of its {name} are not whole"
+        if self._not_whole:
+            yield f"{self.path.name}: the samples of {self._not_whole} blocks are not whole"
+
     def piece(self) -> Piece | None:
         """Its samples, as far as the file really holds them; None without any."""
         blocks = self.rows("blocks")
+        announced = blocks.size
+        try:
+            blocks = self._reached(blocks)
+        except DAMAGE:
+            blocks = blocks[:0]
+        self._not_whole = announced - blocks.size
+        return Piece(self, int(blocks["segment"][0]), blocks) if blocks.size else None
+
+    def _reached(self, blocks: NDArray[Any]) -> NDArray[Any]:
+        """The blocks whose samples are here, but for holes between them."""
         for name, ends in (("counts", np.cumsum(blocks["samples"])), ("mean", blocks["row"] + blocks["rows"])):
-            if name in self._file:
+            if self.holds(name):
                 blocks = blocks[: int(np.searchsorted(ends[: blocks.size], self._file[name].shape[0], "right"))]
         while blocks.size and not self._whole_block(blocks, blocks.size - 1):
             blocks = blocks[:-1]  # what a crash caught on its way to the disk
-        return Piece(self, int(blocks["segment"][0]), blocks) if blocks.size else None
+        return blocks
 
     def _whole_block(self, blocks: NDArray[Any], k: int) -> bool:
         first = int(blocks["first_sample"][k] - blocks["first_sample"][0])
         try:
-            counts = self.counts(first, first + int(blocks["samples"][k])) if "counts" in self._file else None
+            counts = self.counts(first, first + int(blocks["samples"][k])) if self.holds("counts") else None
             return self.matches(blocks[k], counts)
         except OSError:
             return False
@@ -114,7 +150,7 @@ class LivePart:
     def matches(self, block: Any, counts: NDArray[np.int16] | None) -> bool:
         """Whether `counts` and the decimated rows of `block` are what was kept."""
         first, stop = int(block["row"]), int(block["row"] + block["rows"])
-        names = ("minimum", "maximum", "mean") if "mean" in self._file else ()
+        names = ("minimum", "maximum", "mean") if self.holds("mean") else ()
         return data_crc(counts, *(self.decimated(name, first, stop) for name in names)) == int(block["data_crc"])
 
     def counts(self, first: int, stop: int) -> NDArray[np.int16]:
@@ -130,8 +166,9 @@ class LivePart:
         return counts
 
     def holds(self, name: str) -> bool:
-        """Whether this file keeps `counts`, or the decimated stream."""
-        return name in self._file
+        """Whether this file keeps `counts`, or the decimated stream; by the list of links, since `in` takes what is
+        damaged for what is not there."""
+        return name in self._names
 
     def decimated(self, name: str, first: int, stop: int) -> NDArray[Any]:
         """Rows of the decimated stream."""
@@ -166,7 +203,7 @@ class LiveParts:
                 continue
             try:
                 self._known[path] = LivePart(path)
-            except (OSError, KeyError, ValueError) as error:
+            except DAMAGE as error:
                 self.skipped.append(f"{path.name}: {str(error).splitlines()[0]}")
         self.parts = [self._known[path] for path in sorted(self._known, key=number_of)]
         later: int | None = None
@@ -182,6 +219,10 @@ class LiveParts:
         if self.folder.header.is_file():
             return header_of(self.folder.header.read_text(encoding="utf-8"))
         return None
+
+    def left_out(self) -> list[str]:
+        """What the files announce and do not hold whole, in words; known once rows and segments were asked for."""
+        return [*self.skipped, *(text for part in self.parts for text in part.left_out())]
 
     def rows(self, name: str) -> NDArray[Any] | None:
         """Rows of `hops` or `readings` from all files; None without any file."""

@@ -187,21 +187,3 @@ def end_time(entry: h5py.Group, header: Header) -> None:
     except ValueError:
         return
     text(entry, "end_time", ended.isoformat(timespec="milliseconds"))
-
-
-def default_plot(entry: h5py.Group) -> None:
-    """`/entry/data`: height against time where there are hops, else pipette current, against the coarse height where
-    that moved (a tower) or against time; opens without a plug-in."""
-    data = group_of(entry, "data", "NXdata")
-    if entry["hops/t_ns"].shape[0]:
-        t, signal, name, unit = entry["hops/t_ns"][:], entry["hops/z_stop"][:], "height", "m"
-    else:
-        t, signal, name, unit = entry["slow/t_ns"][:], entry["slow/pipette_current"][:], "pipette_current", "A"
-    coarse = entry["slow/coarse_z"][:]
-    if name == "pipette_current" and coarse.size and np.ptp(coarse) > 0.0:
-        data.attrs.update(signal=name, axes="coarse_z")
-        column(data, "coarse_z", coarse, "m")
-    else:
-        data.attrs.update(signal=name, axes="time")
-        column(data, "time", t * 1e-9, "s")
-    column(data, name, signal, unit)

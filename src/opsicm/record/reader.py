@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from opsicm.errors import BadInput, Problem, UnreadableRun
 from opsicm.facts.channel import Channel
 from opsicm.facts.fact import Fact
-from opsicm.record import text_seal, views
+from opsicm.record import text_seal, trial_reading, views
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damage import cannot_open, named, what_is_left
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 from opsicm.record.run_layout import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
@@ -44,9 +45,11 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = run_file(Path(path))
-        self._found: dict[int, tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
+        self._found: dict[int, tuple[CountsReader | None, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
         try:
-            if (wrong := text_seal.damage(self.path)) is not None:
+            sealed = text_seal.is_sealed(self.path)
+            wrong = text_seal.damage(self.path) if sealed else trial_reading.verdict(self.path)
+            if wrong is not None:
                 raise OSError(wrong)
             self._file = h5py.File(self.path, "r")
         except OSError as error:
@@ -190,16 +193,16 @@ class Run:
         with named(self.path, "/entry/samples"):
             return sorted(int(name.rsplit("_", 1)[1]) for name in self._file["entry/samples"])
 
-    def _segment(self, segment: int) -> tuple[Any, tuple[Channel, ...], int, int, NDArray[np.int64]]:
+    def _segment(self, segment: int) -> tuple[CountsReader | None, tuple[Channel, ...], int, int, NDArray[np.int64]]:
         """(counts or None, channels in their columns, t0_ns, dt_ns, lost stretches) of a segment, kept once found."""
         if segment not in self._found:
             with named(self.path, f"segment {segment}"):
                 group = self._file["entry/samples"][f"segment_{segment:04d}"]
                 # By name: `get` and `in` take what is damaged for what is not there.
                 names = set(group)
-                counts = group["counts"] if "counts" in names else None
+                counts = CountsReader(group["counts"]) if "counts" in names else None
                 lost = group["lost"][:] if "lost" in names else np.empty((0, 2), np.int64)
-                channels = () if counts is None else channels_of(counts)
+                channels = () if counts is None else channels_of(counts.dataset)
                 found = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
                 self._found[segment] = found
         return self._found[segment]
@@ -207,7 +210,7 @@ class Run:
     def length(self, segment: int) -> int:
         """Samples in a segment; 0 where no channel was kept in full."""
         counts = self._segment(segment)[0]
-        return 0 if counts is None else int(counts.shape[0])
+        return 0 if counts is None else int(counts.dataset.shape[0])
 
     def samples(self, segment: int, first: int = 0, stop: int | None = None) -> xr.Dataset:
         """Samples [first, stop) of a segment in SI units, one variable per channel, coordinate `t_ns`.
@@ -215,8 +218,9 @@ class Run:
         Channels that were not kept in full are absent; samples that a crash has lost are NaN.
         """
         counts, channels, t0_ns, dt_ns, lost = self._segment(segment)
+        first, stop, _ = slice(first, stop).indices(self.length(segment))
         with named(self.path, f"samples of segment {segment}"):
-            rows = np.empty((0, 0), np.int16) if counts is None else counts[first:stop]
+            rows = np.empty((0, 0), np.int16) if counts is None else counts.read(first, stop)
         return views.samples(rows, first, channels, t0_ns, dt_ns, lost)
 
     def stream(self, segment: int) -> xr.Dataset:
@@ -230,7 +234,7 @@ class Run:
             assert counts is not None
             k = by_name[name]
             with named(self.path, f"samples of segment {segment}"):
-                rows = counts[first:stop, k : k + 1]
+                rows = counts.read(first, stop)[:, k : k + 1]
             values: NDArray[np.float64] = views.samples(rows, first, channels[k : k + 1], 0, 1, lost)[name].values
             return values
 
@@ -265,8 +269,17 @@ class Run:
         return views.image(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)), field)
 
     def images(self, step: str) -> xr.Dataset:
-        """Every pass of a raster as [pass, y, x]: heights and currents, from the hop records alone."""
-        return views.passes(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)))
+        """Every pass of a raster as [pass, y, x]: heights and currents, from the hop records alone.
+
+        What is read at once is where the hops were; a field is read when it is asked for. Good while the run is open.
+        """
+        where = self._columns("hops", (*views.PLACE, "outcome", "step"))
+        mine = np.flatnonzero(where.pop("step") == step)
+
+        def read(name: str) -> NDArray[Any]:
+            return self._columns("hops", (name,))[name][mine]
+
+        return views.images({name: values[mine] for name, values in where.items()}, read)
 
     def section(self, hops: NDArray[np.int64], z: NDArray[np.float64]) -> xr.DataArray:
         """An XZ image of the pipette current from the falls of these hops."""

@@ -24,6 +24,7 @@ _TEXT_AT: Final = 512
 _MAGIC: Final = 0x4F505349434D5231
 _HEADER: Final = np.dtype([("kind", "i4"), ("length", "u4"), ("put_ns", "i8")])
 _PAD: Final = 0
+_POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE, which Python's mmap has no name for
 _HEAD, _COMMITTED, _CLOSED, _STATE, _TAKEN = 2, 3, 4, 5, 6
 _LATENCIES, _LATENCY_AT, _LATENCY_ROOM = 9, 16, 48  # a count, then the last 48 of them: all 8-byte slots before 512
 
@@ -73,8 +74,11 @@ class Ring:
 
     def reserve(self) -> None:
         """Take the memory now; raises `OSError` where the machine has too little. A page that is only asked for by
-        the block that needs it costs several times the copy of that block, and may not be there at all."""
+        the block that needs it costs several times the copy of that block, and may not be there at all. Being there is
+        half of it: this process's own table must know each page as well, which Linux fills in one call since 5.14."""
         os.posix_fallocate(self.descriptor, 0, _CONTROL + self.capacity)
+        with suppress(OSError):  # an older kernel, or none of Linux: the first lap then asks page by page
+            self._map.madvise(_POPULATE_WRITE)
 
     def release(self) -> None:
         """Give the memory back; the ring cannot be used afterwards."""

@@ -67,6 +67,12 @@ def number_of(live_file: Path) -> int:
     return int(live_file.stem[8:])
 
 
+def started(folder_name: str) -> str | None:
+    """When a run began, from the name that `create` gave its folder; None where somebody has given it another."""
+    stamp = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z_", folder_name)
+    return stamp and "{}-{}-{}T{}:{}:{}.000+00:00".format(*stamp.groups())
+
+
 def slug(title: str) -> str:
     """A title as part of a folder's name: lower-case letters, digits and dashes, at most `LONGEST_SLUG`."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:LONGEST_SLUG].strip("-") or "run"

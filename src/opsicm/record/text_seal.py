@@ -44,6 +44,14 @@ def seal(path: Path, references: list[tuple[int, int]]) -> None:
         file.write(entries + _END.pack(len(entries) // _ENTRY.size, zlib.crc32(entries), _WORD))
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether the file ends in a seal, whole or damaged."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - len(_WORD)))
+        return file.read() == _WORD
+
+
 def damage(path: Path) -> str | None:
     """What is wrong with the texts of a sealed file; None where nothing is, or the file has no seal."""
     with path.open("rb") as file:

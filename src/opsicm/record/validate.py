@@ -86,13 +86,17 @@ def _default_plot(run: Run) -> Iterator[str]:
     with h5py.File(run.path, "r") as file:
         entry = file[said(file, "default", "entry")]
         data = entry[said(entry, "default", "data")]
-        signal, axes = said(data, "signal"), said(data, "axes")
-        if signal not in data or axes not in data:
-            yield f"signal {signal} or axes {axes} not in {data.name}"
+        signal = said(data, "signal")
+        axes = [word.decode("utf-8") if isinstance(word, bytes) else str(word)
+                for word in np.atleast_1d(data.attrs.get("axes", ""))]  # fmt: skip
+        missing = [name for name in (signal, *axes) if name not in data]
+        if missing:
+            yield f"signal {signal} or axes {', '.join(axes)} not in {data.name}"
             return
-        if data[signal].shape != data[axes].shape:
-            yield f"{signal} has {data[signal].shape}, {axes} {data[axes].shape}"
-        for name in (signal, axes):
+        sides = tuple(data[name].size for name in axes)
+        if data[signal].shape != sides:
+            yield f"{signal} has {data[signal].shape}, {', '.join(axes)} {sides}"
+        for name in (signal, *axes):
             if data[name].compression not in {None, "gzip"}:
                 yield f"{name} needs a plug-in"
             data[name][:]

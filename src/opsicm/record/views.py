@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -13,11 +14,13 @@ from xarray.core import indexing
 
 from opsicm.facts.channel import Channel
 from opsicm.facts.hop import HOP_DTYPE
+from opsicm.record.passes import apart, passes
 from opsicm.record.run_layout import CELL, HOP_UNITS, SLOW, SOC_DEFINITION
 
 HOP_COLUMNS: Final = (*(HOP_DTYPE.names or ()), "step")
 CELL_COLUMNS: Final = (*CELL, "control")
 SLOW_COLUMNS: Final = tuple(SLOW)
+PLACE: Final = ("x", "y", "line", "pixel")
 
 
 def table(columns: Mapping[str, NDArray[Any]], units: Mapping[str, str], dimension: str) -> xr.Dataset:
@@ -74,6 +77,20 @@ class _LazyChannel(BackendArray):  # xarray's documented way of showing an array
         return self._read(int(wanted), int(wanted) + 1)[0]
 
 
+class _LazyWhole(BackendArray):
+    """An array that is made whole when the first part of it is asked for."""
+
+    def __init__(self, make: Callable[[], NDArray[Any]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._make = cache(make)
+        self.shape = shape
+        self.dtype = dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, lambda place: self._make()[place]
+        )
+
+
 def lazy(
     names: Sequence[tuple[str, str]], length: int, read: Callable[[str, int, int], NDArray[np.float64]]
 ) -> xr.Dataset:
@@ -94,8 +111,10 @@ def image(rows: xr.Dataset, field: str) -> xr.DataArray:
 
     The last hop at a place counts.
     """
+    rows = rows.isel(hop=np.flatnonzero((rows["line"].values >= 0) & (rows["pixel"].values >= 0)))
     good = rows["outcome"].values == 0
-    line, pixel = rows["line"].values[good], rows["pixel"].values[good]
+    line = _rows({name: rows[name].values for name in PLACE})[good]
+    pixel = rows["pixel"].values[good]
     shape = (int(line.max(initial=-1)) + 1, int(pixel.max(initial=-1)) + 1)
 
     def spread(name: str) -> NDArray[np.float64]:
@@ -107,31 +126,43 @@ def image(rows: xr.Dataset, field: str) -> xr.DataArray:
     return xr.DataArray(spread(field), dims=("line", "pixel"), coords=coordinates, attrs=dict(rows[field].attrs))
 
 
-def passes(rows: xr.Dataset) -> xr.Dataset:
-    """Hops of a raster that is run through again and again, as [pass, y, x] (y the line, x the pixel).
+def images(place: Mapping[str, NDArray[Any]], read: Callable[[str], NDArray[Any]]) -> xr.Dataset:
+    """Hops of a raster that is run through again and again, as [pass, y, x] (y the row, x the pixel).
 
-    Fields `z_stop`, `i_ref`, `i_stop` and `t_ns` (ns, -1 where no hop was); NaN where a pass made no contact there. The
-    pass of a hop is how many of the step's hops were at its place before it. Hops without a line are left out.
+    `place` are the columns PLACE and `outcome`; `read` gives another column of the same hops, when a field is asked for
+    that needs it. Fields `z_stop`, `i_ref`, `i_stop` and `t_ns` (ns, -1 where no hop was); NaN where a pass made no
+    contact there. The pass of a hop is how many of the step's hops were at its place before it. Hops without a line are
+    left out.
     """
-    there = (rows["line"].values >= 0) & (rows["pixel"].values >= 0)
-    line, pixel = rows["line"].values[there], rows["pixel"].values[there]
-    height, width = int(line.max(initial=-1)) + 1, int(pixel.max(initial=-1)) + 1
-    place = line.astype(np.int64) * max(1, width) + pixel
-    order = np.argsort(place, kind="stable")
-    first = np.searchsorted(place[order], place[order], "left")
-    turn = np.empty(place.size, np.int64)
-    turn[order] = np.arange(place.size) - first
+    there = (place["line"] >= 0) & (place["pixel"] >= 0)
+    row = _rows({name: place[name][there] for name in PLACE})
+    pixel = place["pixel"][there].astype(np.int64)
+    height, width = int(row.max(initial=-1)) + 1, int(pixel.max(initial=-1)) + 1
+    at = row * max(1, width) + pixel
+    order = np.argsort(at, kind="stable")
+    turn = np.empty(at.size, np.int64)
+    turn[order] = np.arange(at.size) - np.searchsorted(at[order], at[order], "left")
     shape = (int(turn.max(initial=-1)) + 1, height, width)
-    good = rows["outcome"].values[there] == 0
-    variables: dict[str, Any] = {}
-    for name in ("z_stop", "i_ref", "i_stop"):
-        out = np.full(shape, np.nan)
-        out[turn[good], line[good], pixel[good]] = rows[name].values[there][good]
-        variables[name] = (("pass", "y", "x"), out, dict(rows[name].attrs))
-    t_ns = np.full(shape, -1, np.int64)
-    t_ns[turn, line, pixel] = rows["t_ns"].values[there]
-    variables["t_ns"] = (("pass", "y", "x"), t_ns, {"units": "ns"})
-    return xr.Dataset(variables)
+    good = place["outcome"][there] == 0
+
+    def spread(name: str) -> NDArray[Any]:
+        kept = good if name != "t_ns" else np.ones(good.size, bool)
+        out = np.full(shape, np.nan) if name != "t_ns" else np.full(shape, -1, np.int64)
+        out[turn[kept], row[kept], pixel[kept]] = read(name)[there][kept]
+        return out
+
+    def variable(name: str) -> xr.Variable:
+        dtype = np.dtype(np.int64 if name == "t_ns" else np.float64)
+        array = indexing.LazilyIndexedArray(_LazyWhole(lambda: spread(name), shape, dtype))
+        return xr.Variable(("pass", "y", "x"), array, {"units": HOP_UNITS[name]})
+
+    return xr.Dataset({name: variable(name) for name in ("z_stop", "i_ref", "i_stop", "t_ns")})
+
+
+def _rows(place: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """The row of each hop in its pass."""
+    x, y, line, pixel = (place[name] for name in PLACE)
+    return passes(x, y, line, pixel).row if apart(x, y, pixel) else line.astype(np.int64)
 
 
 def section(traces: Sequence[xr.Dataset], x: NDArray[np.float64], z: NDArray[np.float64]) -> xr.DataArray:

@@ -1,0 +1,81 @@
+"""Files without a seal: what HDF5 never comes back from, or dies over, is a message."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+
+from faults.f14_damaged_files import endless, unsealed
+from opsicm.errors import UnreadableRun
+from opsicm.record import text_seal, trial_reading
+from opsicm.record.reader import Run
+from opsicm.record.trial_reading import verdict
+
+_READS_TEXTS = """
+import h5py, sys
+entry = h5py.File(sys.argv[1])["entry"]
+for name in ("title", "start_time", "experiment", "rig"):
+    entry[name][()]
+"""
+
+
+def _bare(run_path: Path, where: Path) -> Path:
+    path = where / "run.nxs"
+    path.write_bytes(unsealed(run_path.read_bytes()))
+    return path
+
+
+def test_an_endless_file_is_a_message(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.nxs"
+    path.write_bytes(endless(unsealed(run_path.read_bytes()), random.Random(1))[0])
+    # HDF5 itself does not come back from it.
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run([sys.executable, "-c", _READS_TEXTS, str(path)], timeout=5.0, check=False)
+    monkeypatch.setattr(trial_reading, "_PATIENCE", 4.0)
+    with pytest.raises(UnreadableRun, match="HDF5 did not come back from it within 4 s"):
+        Run(path)
+
+
+def test_a_process_that_ends_over_a_file_is_a_message(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _bare(run_path, tmp_path)
+    dying = tmp_path / "dying"
+    dying.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(dying))
+    with pytest.raises(UnreadableRun, match=r"HDF5 ended its process over it \(signal 11\)"):
+        Run(path)
+
+
+def test_a_file_that_somebody_has_added_to_is_read(run_path: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
+    with h5py.File(path, "r+") as file:
+        file["entry/remark"] = "added by another program"
+    assert not text_seal.is_sealed(path)
+    with Run(path) as run, Run(run_path) as whole:
+        assert run.hops.identical(whole.hops)
+        assert run.outcome == "completed"
+
+
+def test_a_file_is_tried_once(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _bare(run_path, tmp_path)
+    asked: list[object] = []
+    plain = subprocess.run
+
+    def counted(*arguments: object, **named: object) -> object:
+        asked.append(arguments)
+        return plain(*arguments, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    assert verdict(path) is None
+    assert verdict(path) is None
+    assert len(asked) == 1
+    with Run(run_path):
+        assert len(asked) == 1  # a sealed file is not tried at all

@@ -91,6 +91,19 @@ def test_an_image_that_was_cut_off_is_drawn_as_far_as_it_came() -> None:
     np.testing.assert_allclose(drawn.axes[1].values, np.linspace(-4e-6, 4e-6, 9), atol=1e-18)
 
 
+@pytest.mark.parametrize("begins", [20, 27])
+def test_a_raster_that_another_run_began_is_drawn_from_where_it_goes_on(begins: int) -> None:
+    points = over_a_rectangle((0.0, 0.0), (8e-6, 4e-6), (9, 5)).points
+    drawn = default_plot.plot(_hops(points, 3)[begins:], _NO_ROWS)
+    y, x = (axis.values for axis in drawn.axes)
+    first = begins // 9
+    np.testing.assert_allclose(y, np.linspace(-2e-6, 2e-6, 5)[first:], atol=1e-18)
+    known = np.isfinite(drawn.signal.values)
+    assert known.sum() == 45 - begins
+    there = _terrain(x[None, :], y[:, None])[known]
+    np.testing.assert_allclose(drawn.signal.values[known], there, atol=1e-18)
+
+
 def test_a_hop_without_contact_has_no_height() -> None:
     rows = _hops(over_a_rectangle((0.0, 0.0), (8e-6, 4e-6), (9, 5)).points, 1)
     rows["outcome"][4] = 1

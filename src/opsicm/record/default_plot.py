@@ -95,7 +95,7 @@ def _pattern(hops: NDArray[Any], height: Floats, name: str) -> Plot:
     """The first pass over a line or a rectangle."""
     found = passes(hops["x"], hops["y"], hops["line"], hops["pixel"])
     stop = int(found.begins[1]) if found.begins.size > 1 else hops.size
-    passed, row = hops[:stop], found.row[:stop]
+    passed, row = hops[:stop], found.row[:stop] - found.row[:stop].min()  # a run that goes on with another's raster
     shape = (int(row.max()) + 1, int(passed["pixel"].max()) + 1)
 
     def spread(values: NDArray[Any]) -> Floats:

@@ -28,7 +28,11 @@ class Passes:
 
 
 def passes(x: Floats, y: Floats, line: NDArray[np.int32], pixel: NDArray[np.int32]) -> Passes:
-    """The passes of a pattern of at least two places [m]; a pass begins where hops return to its first row."""
+    """The passes of a pattern of at least two places [m].
+
+    By how much `line` has grown when hops are back in the first row tells how many rows there are; where it has not
+    grown, or they never came back, `line` is the row. A pass begins where the row does not grow.
+    """
     starts = np.flatnonzero(np.diff(line, prepend=line[0] - 1))
     counts = np.diff([*starts, line.size])
     stop = counts[0]
@@ -40,11 +44,12 @@ def passes(x: Floats, y: Floats, line: NDArray[np.int32], pixel: NDArray[np.int3
     across = (middles - middles[0]) @ np.array([-along[1], along[0]])
     pitch = abs(float(across[1])) if starts.size > 1 else 0.0
     raster = pitch > _STRAIGHT * length
-    returns = np.abs(across) < pitch / 2 if raster else np.ones(starts.size, bool)
-    returns[0] = True
-    base = line[starts[np.maximum.accumulate(np.where(returns, np.arange(starts.size), 0))]]
-    row = line - np.repeat(base, counts)
-    return Passes(row.astype(np.int64), starts[returns].astype(np.int64), along, length, raster)
+    returns = np.flatnonzero(np.abs(across) < pitch / 2) if raster else np.arange(starts.size)
+    further = line[starts[returns]] - line[0]
+    period = int(further[further > 0].min()) if (further > 0).any() else 0
+    row = line.astype(np.int64) % period if period else line.astype(np.int64)
+    begins = starts[np.diff(row[starts], prepend=row[0]) <= 0] if starts.size > 1 else starts
+    return Passes(row, begins.astype(np.int64), along, length, raster)
 
 
 def apart(x: Floats, y: Floats, pixel: NDArray[np.int32]) -> bool:

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from opsicm.analysis.levelling import plane
 from opsicm.analysis.raster import frames, is_raster
-from opsicm.analysis.raster_results import raster_results, step_result
+from opsicm.analysis.raster_results import raster_results, step_results
 from opsicm.analysis.registration import register
 from opsicm.analysis.result import Result
 from opsicm.record.formats.sicm_archive import SicmScan, read_sicm
@@ -110,16 +110,20 @@ def test_a_series_gives_its_swelling_shift_what_stayed_and_its_flakes() -> None:
             assert found[f"{name} {level} image_3"].value is not None
 
 
+def _step(heights: F64) -> Result:
+    return step_results(heights)[0]
+
+
 def test_a_step_is_found_where_there_is_one() -> None:
     rng = np.random.default_rng(3)
     y, x = np.mgrid[0:64, 0:64].astype(float)
     step = 2e-9 * x - 1e-9 * y + np.where(x > 30, 10e-9, 0.0) + 0.5e-9 * rng.standard_normal((64, 64))
-    found = step_result(step)
+    found = _step(step)
     assert found.u is not None
     assert found.value == pytest.approx(10.0, abs=3.0 * found.u)
     assert found.u < 0.05
-    assert step_result(1e-9 * rng.standard_normal((64, 64)) + 2e-9 * x).outcome == "no step"
-    assert step_result(np.full((64, 64), np.nan)).outcome == "no step"
+    assert _step(1e-9 * rng.standard_normal((64, 64)) + 2e-9 * x).outcome == "no step"
+    assert _step(np.full((64, 64), np.nan)).outcome == "no step"
 
 
 def zelle() -> F64:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.approach_results import approach_results, no_axis, series_results
 from opsicm.analysis.image_results import image_results
+from opsicm.analysis.raster_results import step_results
 from opsicm.analysis.record_results import open_circuit_results, record_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.trace_results import trace_results
@@ -36,7 +37,7 @@ def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
     content = read(path, columns)
     if isinstance(content, SicmScan):
         heights = np.where(content.saturated, np.nan, content.heights)
-        return image_results(image_array(heights, content.x_size, content.y_size))
+        return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
     if isinstance(content, SicmTrace):
         return no_axis("the trace holds counts without a z axis, a scale or a time step")
     if isinstance(content, ApproachFile):
@@ -62,6 +63,8 @@ def _images(file: ImageFile, path: Path) -> list[Result]:
     results: list[Result] = []
     for k, one in enumerate(file.heights):
         found = image_results(image_array(one.values, one.x_size, one.y_size, one.unit))
+        if one.unit == "m":
+            found += step_results(one.values)
         results += found if k == 0 else [replace(r, name=f"{one.name}: {r.name}", trace=None) for r in found]
     return results
 

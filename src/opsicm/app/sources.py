@@ -9,7 +9,7 @@ from typing import Any
 from opsicm.analysis.result import Result
 from opsicm.app import other_peoples_files as others
 from opsicm.app.run_results import results_of, write_page, write_report
-from opsicm.app.several_runs import calibration_of
+from opsicm.app.several_runs import calibration_of, modulated_concentrations
 from opsicm.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
@@ -45,8 +45,9 @@ def results_of_path(path: Path, columns: str | None) -> list[Result]:
 
 
 def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:
-    """What only several runs together show: a calibration where their concentrations differ."""
-    return calibration_of([(path, results) for path, results in each if is_run(path)])
+    """What only several runs together show: a calibration where their baths differ, and modulated runs read by it."""
+    runs = [(path, results) for path, results in each if is_run(path)]
+    return [*calibration_of(runs), *modulated_concentrations(runs)]
 
 
 def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:

@@ -51,7 +51,8 @@ def print_results(results: Iterable[Result], title: str) -> None:
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
         table.add_row(result.name, number(result.value, result.u), result.unit, escape(remark))
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
-    out.print(table, width=max(out.width, narrow + _REMARK + _GAPS))
+    # A console prints no wider than itself: one of its own for a table that must be.
+    Console(highlight=False, soft_wrap=True, width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
 
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from foreign_cells import ARBIN, ECKER, MPT, arbin, ecker, platinum
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_banded
 
 from opsicm.analysis.half_cycles import differential_voltage, half_cycles, incremental_capacity
-from opsicm.analysis.peaks import peaks, sweeps_of
+from opsicm.analysis.peaks import linear_sweeps, peaks, sweeps_of
+from opsicm.analysis.record_results import record_results
 from opsicm.analysis.titration import titration
 from opsicm.analysis.transitions import agreements, transitions_from_height, transitions_from_potential
 from opsicm.errors import OutsideDomain
@@ -62,12 +65,12 @@ def test_charge_and_peaks_of_platinum() -> None:
     theirs = p["Q"] - p["Q"][0]
     # EC-Lab integrates between our rows; 1 % of the span is what 20 ms rows of averaged current hide.
     assert float(np.max(np.abs(ours - theirs))) < 0.01 * float(np.ptp(theirs))
-    found = peaks(p["E"], p["I"])
+    found = peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
     reductions = [k.potential for k in found if not k.anodic][1:]
     assert len(reductions) == 4
     # The sweep's own largest current, read off by hand, is the same place.
     for k in found:
-        rows = sweeps_of(p["E"])[k.sweep]
+        rows = linear_sweeps(p["t"], p["E"])[k.sweep]
         e, i = p["E"][rows], p["I"][rows]
         inner = np.abs(e - k.potential) < 0.05
         by_hand = e[inner][int(np.argmax(i[inner] if k.anodic else -i[inner]))]
@@ -77,7 +80,7 @@ def test_charge_and_peaks_of_platinum() -> None:
 
 def test_peaks_of_a_flat_record_are_none() -> None:
     e = np.concatenate((np.linspace(0, 1, 400), np.linspace(1, 0, 400)))
-    assert peaks(e, np.zeros(800)) == []
+    assert peaks(e, np.zeros(800), sweeps_of(e)) == []
     assert sweeps_of(np.ones(50)) == []
     assert half_cycles(np.arange(5.0), np.zeros(5)) == []
 
@@ -175,3 +178,61 @@ def test_kinks_have_intervals_that_cover() -> None:
     # 150 draws know 95 % to 1.8 %.
     assert 0.90 <= float(np.mean(inside)) <= 0.99
     assert transitions_from_height(q[:5], q[:5]) == []
+
+
+def test_a_hold_has_no_voltammogram() -> None:
+    """Cottrell's current at a held potential (closed form): a charge, and a named outcome in the place of peaks."""
+    rng = np.random.default_rng(2)
+    t = np.linspace(0.1, 100.0, 2000)
+    current = 1e-3 / np.sqrt(t)
+    potential = 0.2 + 1e-4 * rng.standard_normal(t.size)
+    found = {r.name: r for r in record_results(t, potential, current, lithium=False)}
+    assert found["voltammogram"].outcome == "no sweep"
+    assert found["charge_hold_anodic_1"].value == pytest.approx(2e-3 * (10.0 - 0.1**0.5) / 3.6, rel=5e-3)
+    assert not any(name.startswith("peak") for name in found)
+
+
+@pytest.mark.skipif(not MPT.is_file(), reason="the shared data are not here")
+def test_holds_between_measured_sweeps_add_no_peak() -> None:
+    """Somebody's voltammogram of platinum, with a minute's hold put in at each turn."""
+    p = platinum()
+    plain = peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
+    parts, at = {"t": [p["t"][:1]], "E": [p["E"][:1]], "I": [p["I"][:1]]}, 0.0
+    cuts = [1, *(s.start + 1 for s in sweeps_of(p["E"])[1:]), p["t"].size]
+    rng = np.random.default_rng(1)
+    for a, b in pairwise(cuts):
+        since = np.linspace(0.1, 60.0, 300)
+        hold = p["I"][a - 1] * (0.05 + 0.95 * np.exp(-since / 3.0))
+        parts["t"] += [parts["t"][-1][-1] + since]
+        parts["E"] += [p["E"][a - 1] + 1e-4 * rng.standard_normal(since.size)]
+        parts["I"] += [hold]
+        at = parts["t"][-1][-1] - p["t"][a - 1]
+        parts["t"] += [p["t"][a:b] + at]
+        parts["E"] += [p["E"][a:b]]
+        parts["I"] += [p["I"][a:b]]
+    t, e, i = (np.concatenate(parts[key]) for key in ("t", "E", "I"))
+    rows = linear_sweeps(t, e)
+    # Nothing of a hold is in a sweep.
+    rates = [abs(np.polyfit(t[s], e[s], 1)[0]) for s in rows]
+    assert rates == pytest.approx([0.1] * len(rates), rel=0.02)
+    found = peaks(e, i, rows)
+    assert [peak.potential for peak in found] == pytest.approx([peak.potential for peak in plain], abs=0.002)
+
+
+@pytest.mark.skipif(not ARBIN.is_file(), reason="the shared data are not here")
+def test_a_hold_after_a_measured_constant_current_keeps_its_capacity() -> None:
+    """The Arbin file's first half-cycle with a hold after it (CC-CV): 5.798 mAh still, and the hold's own."""
+    a = arbin()
+    t, e, i = a["Test_Time(s)"], a["Voltage(V)"], a["Current(A)"]
+    first = half_cycles(t, i, 600.0)[0]
+    rows = slice(first.first, first.stop)
+    since = np.linspace(60.0, 36_000.0, 600)
+    level = float(i[first.stop - 1])
+    t = np.append(t[rows], t[first.stop - 1] + since)
+    e = np.append(e[rows], np.full(since.size, e[first.stop - 1]))
+    i = np.append(i[rows], level * np.exp(-since / 6000.0))
+    found = {r.name: r for r in record_results(t, e, i)}
+    assert found["capacity_lithiation_1"].value == pytest.approx(-5.798, abs=0.006)
+    # Until it has fallen by 2.5 % the current counts as constant; from e^-6 on it is cut off.
+    assert found["charge_hold_lithiation_1"].value == pytest.approx(level * 6000.0 * (0.975 - 0.0025) / 3.6, rel=0.01)
+    assert "voltammogram" not in found

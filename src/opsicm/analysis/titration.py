@@ -26,7 +26,7 @@ class Pulse:
 
     `u_relaxed` [V] is what would still come, relaxing as 1/sqrt(t), from its change in the last half. `ohmic_step` [V]
     at the start, `slope` [V/sqrt(s)] against sqrt(t) with `u_slope` and R² `straight`. `diffusivity` [m²/s] and
-    `u_diffusivity`, or None with the `reason`. `missing` rows.
+    `u_diffusivity`, or None with the `reason`. `missing` rows; the rest after it ended at `rested` [s].
     """
 
     start: float
@@ -43,6 +43,7 @@ class Pulse:
     u_diffusivity: float | None
     reason: str
     missing: int
+    rested: float
 
 
 def titration(t: F64, potential: F64, current: F64, particle_radius: float | None = None) -> list[Pulse]:
@@ -69,7 +70,7 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
             e0, _ = _relaxed(t, potential, before.first, before.stop)
             e1, u1 = _relaxed(t, potential, after.first, after.stop)
             found.append(_pulse(t, potential, slice(pulse.first, pulse.stop), pulse.charge, (e0, e1, u1),
-                                particle_radius, pulse.missing))  # fmt: skip
+                                particle_radius, pulse.missing, float(t[after.stop - 1])))  # fmt: skip
     return _uneven_left_out(found)
 
 
@@ -102,7 +103,7 @@ def _relaxed(t: F64, potential: F64, first: int, stop: int) -> tuple[float, floa
 
 def _pulse(
     t: F64, potential: F64, rows: slice, charge: float, rests: tuple[float, float, float], radius: float | None,
-    missing: int,
+    missing: int, rested: float,
 ) -> Pulse:  # fmt: skip
     e0, e1, u1 = rests
     tp, e = t[rows], potential[rows]
@@ -139,4 +140,4 @@ def _pulse(
         else:
             D, u_D = float(value), float(2.0 * value * np.hypot(u_slope / slope, u1 / step))
     return Pulse(begins, float(tp[-1]), charge, e0, e1, u1, float(c[0]) - e0, slope, u_slope, straight, D, u_D, reason,
-                 missing)  # fmt: skip
+                 missing, rested)  # fmt: skip

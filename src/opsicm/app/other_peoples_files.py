@@ -17,6 +17,7 @@ from opsicm.analysis.raster_results import step_results
 from opsicm.analysis.record_results import open_circuit_results, record_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.trace_results import trace_results
+from opsicm.app.result_views import views_of_traces
 from opsicm.errors import BadInput, Problem
 from opsicm.figures import approach_curve, image
 from opsicm.figures.view import View
@@ -105,11 +106,12 @@ def identification_records(what: Identification) -> list[dict[str, Any]]:
 
 
 def views_of(results: Sequence[Result]) -> list[View]:
-    """The figures of results that carry a trace: approach curves, and the image at its highest level."""
-    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset)]
+    """The figures of results that carry a trace: approach curves, the image at its highest level, the cell's record."""
+    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset) and "z0" in r.trace.attrs]
     images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.ndim == 2]
     views = [approach_curve.view(trace, _title(name)) for name, trace in approaches]
-    return [*views, image.view(images[-1])] if images else views
+    views += [image.view(images[-1])] if images else []
+    return views + views_of_traces(results)
 
 
 def _title(name: str) -> str:

@@ -138,33 +138,36 @@ def halved(h: F64, y: int, x: int) -> F64:
     return np.asarray(part.reshape(100, 2, 100, 2).mean(axis=(1, 3)))
 
 
-def errors(heights: F64) -> list[float]:
-    """Errors of ten registrations: the second cut-out is 6 % swollen, and a ninth of it is other structure."""
+def errors(heights: F64, lift: float) -> list[float]:
+    """Errors of ten registrations: the second cut-out is 6 % swollen, and a ninth of it is other structure.
+
+    That patch is lifted by `lift` times the image's rms.
+    """
     h = plane(heights).heights[6:, 6:]
     found = []
     for seed in range(10):
         first, second = halved(h, 20, 20), 1.06 * halved(h, 15, 23)
         y, x = (int(v) for v in np.random.default_rng(seed).integers(10, 56, 2))
-        second[y : y + 33, x : x + 33] = halved(h, 45, 0)[33:66, 33:66]
+        second[y : y + 33, x : x + 33] = halved(h, 45, 0)[33:66, 33:66] + lift * float(np.std(h))
         shift = register(first, second)
         found.append(max(abs(shift.dy - 2.5), abs(shift.dx + 1.5)))
     return found
 
 
 @measured
-def test_registration_of_real_flakes_with_a_changed_patch() -> None:
+@pytest.mark.parametrize("lift", [0.0, 1.0, -2.0])
+def test_registration_of_real_flakes_with_a_changed_patch(lift: float) -> None:
     """Flakes of graphene oxide (stp-1): every one of ten within 0.05 pixels."""
     path = NID.parent / "stp-1.stp"
     (image,) = read_stp(path.read_bytes(), path).images
-    assert max(errors(1e9 * image.values)) <= 0.05
+    assert max(errors(1e9 * image.values, lift)) <= 0.05
 
 
 @measured
-def test_registration_of_a_nearly_flat_scan_with_a_changed_patch() -> None:
-    """nid-1, 7 nm rms in a few pits: the patch may hold most of them. The worst of ten misses 0.05 by a little."""
-    found = errors(nid())
-    assert float(np.median(found)) <= 0.03
-    assert max(found) <= 0.08
+@pytest.mark.parametrize("lift", [0.0, 1.0, -2.0])
+def test_registration_of_a_nearly_flat_scan_with_a_changed_patch(lift: float) -> None:
+    """nid-1, 7 nm rms in a few pits and steps: the patch may hold most of them."""
+    assert max(errors(nid(), lift)) <= 0.05
 
 
 def test_records_of_a_measured_scan_give_what_its_file_gives() -> None:

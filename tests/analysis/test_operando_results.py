@@ -188,7 +188,7 @@ def test_intervals_of_the_cross_talk_cover(
         found = height_cross_talk(series(t, t, current + rng.normal(0.0, noise, t.size)), 0.067, CURVE)
         assert found.value is not None
         assert found.u is not None
-        assert found.trace is not None
+        assert isinstance(found.trace, xr.DataArray)
         inside.append(abs(found.value - largest) <= 1.96 * found.u)
         of_all.append(np.mean(np.abs(found.trace.values - every) <= 1.96 * found.trace["u"].values))
     assert 0.92 <= float(np.mean(inside)) <= most

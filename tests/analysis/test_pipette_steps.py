@@ -164,7 +164,7 @@ def test_modulation_equals_polyfit_and_names_what_is_missing() -> None:
     assert fit[2] == pytest.approx(-intercept / slope, rel=1e-12)
     assert conductance_fit(level[:1], mean[:1], np.ones(1)) is None
     empty = np.zeros(0)
-    assert modulation_results(Modulated(empty, empty, empty, empty, empty), 3)[0].outcome == "no levels"
+    assert modulation_results(Modulated(empty, empty, empty, empty, empty), [0.6, 0.7], 3)[0].outcome == "no levels"
 
 
 def test_a_calibration_of_three_pipettes() -> None:

@@ -14,7 +14,7 @@ from opsicm.analysis.branches import branches
 from opsicm.analysis.current_step import StepSplit, split_steps
 from opsicm.analysis.half_cycles import HalfCycle, half_cycles
 from opsicm.analysis.hop_series import HopSeries, scatter
-from opsicm.analysis.record_results import record_results, steady_stretches
+from opsicm.analysis.record_results import VOLTAMMOGRAM, record_results, steady_stretches
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.transitions import agreements, transitions_from_height, transitions_from_potential
 
@@ -23,6 +23,7 @@ _SETTLING: Final = 0.1  # of a stretch: the step of the current and what follows
 _FEWEST_ROWS: Final = 5
 _GAP: Final = 0.05  # of a branch that may pass without a hop
 _CLEAR: Final = 20.0  # times the scatter of a height: below it a kink has no place
+_HELD: Final = 0.01  # [V]
 _WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
 
 
@@ -37,9 +38,9 @@ def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | No
     t = t * 1e-9
     results = record_results(t, potential, current, particle_radius, charges=False)
     # `cell_results` has said so already, and in this run's own words.
-    results = [r for r in results if r.name != "record"]
+    results = [r for r in results if r.name not in ("record", VOLTAMMOGRAM)]
     pipette = slow["pipette_current"].values
-    steady = steady_stretches(t, current)
+    steady = steady_stretches(t, current, potential)
     if pipette.size == t.size and steady:
         results += _splits(split_steps(t, pipette, current))
         results += [_slope(t, pipette, p, f"pipette_slope_{p.kind}_{k}") for k, p in enumerate(steady, start=1)]
@@ -139,7 +140,10 @@ def transition_results(
         # A few hundred points say where the kink is; the search costs their number.
         thin = max(1, int(inside.sum()) // 400)
         kinks = transitions_from_height(at[::thin], series.height[inside][::thin])
-        stages = transitions_from_potential(passed, potential[rows], 100.0 * _WIDTH)
+        # A held potential says nothing of stages: what is left of it are its jump and its noise.
+        low, high = np.quantile(potential[rows], (0.05, 0.95))
+        held = high - low < _HELD
+        stages = [] if held else transitions_from_potential(passed, potential[rows], 100.0 * _WIDTH)
         for kink in kinks:
             name = f"transition_{branch.kind}_{k}_from_height"
             method = "kink of a broken line of height against charge passed in the branch"

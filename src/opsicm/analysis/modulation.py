@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -79,10 +80,11 @@ def conductance_fit(level: F64, mean: F64, u: F64) -> tuple[float, float, float,
     return slope, u_slope, v0, u_v0
 
 
-def modulation_results(found: Modulated, bad: int = 0) -> list[Result]:
+def modulation_results(found: Modulated, levels: Sequence[float], bad: int = 0) -> list[Result]:
     """Median conductance and intercept over the places, their changes from first to last, and what one of them knows.
 
-    Fails with a named outcome where no place had two levels. `bad` places without a fit are counted.
+    `levels` [V] that every place was stepped through; `bad` places without a fit are counted. Fails with a named
+    outcome where no place had two levels.
     """
     method = "I = G (V - V0) through the mean currents at the levels of each place, blanked"
     flags = {"without_fit": bad}
@@ -90,8 +92,11 @@ def modulation_results(found: Modulated, bad: int = 0) -> list[Result]:
         reason = "no place has plateaus of two levels longer than the blanking: dwell longer"
         return [failed("conductance", "nS", method, "no levels", reason)]
     trace = xr.Dataset(
-        {"conductance": ("place", found.conductance), "intercept": ("place", found.intercept)},
-        coords={"t": ("place", found.time)}, attrs={"units": "S, V"},
+        {
+            "conductance": ("place", found.conductance), "u_conductance": ("place", found.u_conductance),
+            "intercept": ("place", found.intercept), "u_intercept": ("place", found.u_intercept),
+        },
+        coords={"t": ("place", found.time)}, attrs={"units": "S, V", "levels": list(levels)},
     )  # fmt: skip
     results = []
     for name, values, us, unit, scale in (

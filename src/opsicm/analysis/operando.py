@@ -17,6 +17,7 @@ from opsicm.analysis.hop_series import HopSeries, hop_series, scatter
 from opsicm.analysis.kymograph import line_results
 from opsicm.analysis.raster import Frame, frames, is_raster
 from opsicm.analysis.raster_results import raster_results
+from opsicm.analysis.resolution import count_of, known_u
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.voltammogram import cell_results
 from opsicm.physics.tip_field import ApproachCurve
@@ -148,8 +149,9 @@ def _period(series: HopSeries) -> Result:
 
 def _bias_results(hops: xr.Dataset, slow: xr.Dataset) -> list[Result]:
     residual = np.concatenate([hops["bias_residual"].values, slow["bias_residual"].values])
-    method = "largest |V_cmd + E - V_tip| over hops and rows; u: scatter of a residual from one to the next"
+    method = "largest |V_cmd + E - V_tip| over hops and rows; u: scatter from one to the next, none where they do not"
     if residual.size < 5:
         return [failed("bias_residual", "mV", method, "no rows", "the run ended before its first readings")]
     worst = float(np.max(np.abs(residual)))
-    return [Result("bias_residual", worst * 1e3, scatter(residual) * 1e3, "mV", method)]
+    u = float(np.hypot(scatter(residual), count_of(residual) / 12.0**0.5))
+    return [Result("bias_residual", worst * 1e3, known_u(worst * 1e3, u * 1e3), "mV", method)]

@@ -15,6 +15,10 @@ from opsicm.analysis.hop_series import scatter
 F64 = NDArray[np.float64]
 _LEAST: Final = 0.05  # prominence as a share of the sweep's span of current
 _WINDOW_V: Final = 0.02
+_STANDS: Final = 3e-3  # [V] a potential that moves by less stands
+_EVEN: Final = 0.15  # of its rate by which a sweep may differ from it
+_PART: Final = 0.1  # of the record's range
+_ROWS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,8 @@ class Peak:
 
 def sweeps_of(potential: F64) -> list[slice]:
     """Rows of each sweep between turns of the potential; turns smaller than a tenth of its range are noise."""
-    reach = 0.1 * float(np.ptp(potential))
-    if potential.size < 10 or reach == 0.0:
+    reach = _PART * float(np.ptp(potential))
+    if potential.size < _ROWS or reach == 0.0:
         return []
     up, _ = find_peaks(potential, prominence=reach)
     down, _ = find_peaks(-potential, prominence=reach)
@@ -45,8 +49,38 @@ def sweeps_of(potential: F64) -> list[slice]:
     return [slice(a, b + 1) for a, b in pairwise(edges) if abs(potential[b] - potential[a]) > reach]
 
 
-def peaks(potential: F64, current: F64, least: float = _LEAST) -> list[Peak]:
-    """Peaks of every sweep: maxima on anodic sweeps, minima on cathodic ones.
+def linear_sweeps(t: F64, potential: F64) -> list[slice]:
+    """Rows of each stretch over which the potential moved at one rate: `t` [s], `potential` [V], (n,), in order.
+
+    Within each of `sweeps_of`, the rate over a fiftieth of its rows must be within 15 % of its median (by the potential
+    passed, so that a hold has no weight). Holds, jumps and the bent potential of a constant current are none. Stretches
+    below a tenth of the record's range or ten rows are left out. Fails (empty list) where the record moved by less than
+    3 mV. Assumes that a fiftieth of a sweep is many counts of the converter: coarser ones scatter the rate.
+    """
+    span = float(np.ptp(potential)) if potential.size else 0.0
+    if span < _STANDS:
+        return []
+    found = []
+    for rows in sweeps_of(potential):
+        e, s = potential[rows], t[rows]
+        lag = max(1, e.size // 50)
+        moved, took = e[lag:] - e[:-lag], s[lag:] - s[:-lag]
+        rate = np.divide(moved, took, out=np.zeros_like(moved), where=took > 0.0)
+        order = np.argsort(rate)
+        weight = np.cumsum(np.abs(moved)[order])
+        usual = float(rate[order][int(np.searchsorted(weight, 0.5 * weight[-1]))])
+        even = np.abs(rate - usual) <= _EVEN * abs(usual)
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], even.astype(np.int8), [0]))))
+        for a, b in edges.reshape(-1, 2):
+            part = slice(rows.start + int(a), rows.start + int(b) + lag)
+            passed = abs(float(potential[part.stop - 1] - potential[part.start]))
+            if part.stop - part.start >= _ROWS and passed >= _PART * span:
+                found.append(part)
+    return found
+
+
+def peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEAST) -> list[Peak]:
+    """Peaks of every one of `sweeps` (see `linear_sweeps`): maxima on anodic sweeps, minima on cathodic ones.
 
     `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
     sweep's span of current after a Savitzky-Golay parabola over 20 mV; its place is the vertex of a parabola
@@ -55,7 +89,7 @@ def peaks(potential: F64, current: F64, least: float = _LEAST) -> list[Peak]:
     Fails (empty list) where nothing turns.
     """
     found: list[Peak] = []
-    for number, rows in enumerate(sweeps_of(potential)):
+    for number, rows in enumerate(sweeps):
         e, i = potential[rows], current[rows]
         anodic = bool(e[-1] > e[0])
         y = i if anodic else -i
@@ -67,6 +101,9 @@ def peaks(potential: F64, current: F64, least: float = _LEAST) -> list[Peak]:
         places, how = find_peaks(smooth, prominence=least * float(np.ptp(smooth)))
         for place, prominence in zip(places, how["prominences"], strict=True):
             half = max(window // 2, 3)
+            # Nearer to an end it is the turn's: the charging current changes sign there.
+            if not window <= place < e.size - window:
+                continue
             near = slice(max(0, int(place) - half), int(place) + half + 1)
             at, u_at, top, u_top = _vertex(e[near], i[near], scatter(i))
             found.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(place)))

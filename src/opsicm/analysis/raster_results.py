@@ -17,6 +17,7 @@ from opsicm.analysis.levelling import total_degree
 from opsicm.analysis.raster import Frame
 from opsicm.analysis.registration import Shift, register, shifted
 from opsicm.analysis.result import Result, failed
+from opsicm.analysis.step_edge import find_step_edge
 from opsicm.analysis.step_height import find_terraces, fit_terraces
 from opsicm.errors import OutsideDomain
 
@@ -25,6 +26,8 @@ _SMALLEST: Final = 16  # pixels along an edge: below it nothing is registered or
 # Residual with two terraces over that of a plane: below it there is a step. Two levels leave 0.60 of Gaussian heights
 # and 0.50 of evenly spread ones, which have no step.
 _CLEAR: Final = 0.4
+_STEP: Final = "step_height"
+_CERTAIN: Final = 6.0  # times its u that a rim must leave its terraces
 _LOST: Final = 0.1  # peak of the correlation below which two frames show nothing in common
 
 
@@ -37,7 +40,7 @@ def raster_results(found: Sequence[Frame], thickness: float, cross_talk: float =
     """
     results: list[Result] = []
     for k, frame in enumerate(found, start=1):
-        own = [*image_results(frame.array()), step_result(frame.heights)]
+        own = [*image_results(frame.array()), *step_results(frame.heights)]
         own = [replace(r, flags={**r.flags, "bad_hops": frame.bad}) for r in own]
         if len(found) > 1:
             where = f"image {k}, {frame.time:.0f} s, {frame.potential:.3f} V"
@@ -48,23 +51,50 @@ def raster_results(found: Sequence[Frame], thickness: float, cross_talk: float =
     return results
 
 
-def step_result(heights: F64) -> Result:
-    """Height of a step between two terraces by a joint fit of tilt and step; "no step" where a plane does as well."""
-    name = "step_height"
-    method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area); rims left out"
+def step_results(heights: F64) -> list[Result]:
+    """A step in `heights` [m], (rows, columns): between two terraces, and the rim of its edge where one stands above.
+
+    A straight edge first, wherever in the image; else two terraces of any outline. "no step" where neither follows the
+    image much better than a smooth surface does.
+    """
+    method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
-        return failed(name, "nm", method, "no step", "fewer than half of the pixels have a height")
+        return [failed(_STEP, "nm", method, "no step", "fewer than half of the pixels have a height")]
+    try:
+        edge = find_step_edge(heights)
+    except OutsideDomain as error:
+        return [_terrace_result(heights, method, str(error))]
+    where = (
+        f"straight edge at {np.degrees(edge.angle):.1f}° to the columns, {edge.rim} pixels wide; u: scatter of "
+        f"{edge.strips} strips along it"
+    )
+    said = f"{method}; {where}; terrace towards larger columns (rows) less the other"
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", said)]
+    beyond = abs(edge.rise) - 0.5 * abs(edge.height)
+    # The rim of a bare step lies between its terraces: only what leaves them is a rise.
+    if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
+        said = f"farthest line of the rim less the mean of both terraces there; {where}"
+        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", said))
+    return results
+
+
+def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
+    """Two terraces whose border is not straight; "no step" with both reasons where a plane does as well."""
     try:
         labels = find_terraces(heights)
         fit = fit_terraces(heights, labels)
         flat = float(np.nanstd(total_degree(heights, 1).heights))
     except (OutsideDomain, ValueError) as error:
-        return failed(name, "nm", method, "no step", f"no two terraces can be told apart: {error}")
+        reason = f"no straight edge ({no_edge}); no two terraces can be told apart: {error}"
+        return failed(_STEP, "nm", method, "no step", reason)
     if fit.sigma > _CLEAR * flat:
-        reason = f"two terraces leave {1e9 * fit.sigma:.3g} nm, a plane {1e9 * flat:.3g} nm: there is no single step"
-        return failed(name, "nm", method, "no step", reason)
-    method += f"; residual {1e9 * fit.sigma:.3g} nm"
-    return Result(name, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
+        reason = (
+            f"two terraces leave {1e9 * fit.sigma:.3g} nm, a plane {1e9 * flat:.3g} nm: there is no single step, nor a "
+            f"straight edge ({no_edge})"
+        )
+        return failed(_STEP, "nm", method, "no step", reason)
+    method += f"; rims left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm"
+    return Result(_STEP, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
 
 
 def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:

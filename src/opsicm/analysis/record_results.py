@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.half_cycles import HalfCycle, differential_voltage, half_cycles, incremental_capacity
-from opsicm.analysis.peaks import peaks, sweeps_of
+from opsicm.analysis.peaks import linear_sweeps, peaks
 from opsicm.analysis.result import Result, failed
-from opsicm.analysis.titration import titration
+from opsicm.analysis.titration import Pulse, titration
 from opsicm.analysis.transitions import transitions_from_potential
 from opsicm.errors import OutsideDomain
 
@@ -24,14 +24,54 @@ _MOST: Final = 12
 _ROWS: Final = 10
 _SIGN: Final = "negative is cathodic (lithiates)"
 _MAH: Final = 3.6
+_HELD: Final = 3e-3  # [V]
+VOLTAMMOGRAM: Final = "voltammogram"
 
 
-def steady_stretches(t: F64, current: F64) -> list[HalfCycle]:
-    """Stretches of at least ten rows over which the current was held constant."""
-    return [
-        p for p in half_cycles(t, current)
-        if p.kind != "rest" and p.stop - p.first >= _ROWS and _spread(current[p.first + 1 : p.stop - 1]) < STEADY
-    ]  # fmt: skip
+def steady_stretches(t: F64, current: F64, potential: F64 | None = None) -> list[HalfCycle]:
+    """Stretches of at least ten rows over which the current was held constant.
+
+    With the `potential` [V], the constant part before a hold at its end (CC-CV) is one too.
+    """
+    found = []
+    for p in half_cycles(t, current):
+        if p.kind == "rest" or p.stop - p.first < _ROWS:
+            continue
+        if _spread(current[p.first + 1 : p.stop - 1]) < STEADY:
+            found.append(p)
+        elif potential is not None:
+            a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
+            if a - p.first >= _ROWS and _spread(current[p.first + 1 : a - 1]) < STEADY:
+                found += [replace(q, first=q.first + p.first, stop=q.stop + p.first)
+                          for q in half_cycles(t[p.first : a], current[p.first : a])]  # fmt: skip
+    return found
+
+
+def held_stretches(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
+    """Stretches that end with the potential held (within 3 mV, ten rows and more) while the current was not."""
+    found = []
+    for p in half_cycles(t, current):
+        if p.kind == "rest" or p.stop - p.first < _ROWS:
+            continue
+        a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
+        if p.stop - a >= _ROWS and not _spread(current[a : p.stop]) < STEADY:
+            found += [replace(q, first=q.first + a, stop=q.stop + a)
+                      for q in half_cycles(t[a : p.stop], current[a : p.stop]) if q.kind == p.kind]  # fmt: skip
+    return found
+
+
+def _hold_begins(potential: F64, current: F64) -> int:
+    """The first row from which the potential stays within 3 mV of the median of the last ten.
+
+    Rows of the constant current before it that are as near already (a plateau) do not belong to the hold.
+    """
+    away = np.abs(potential - float(np.median(potential[-_ROWS:]))) > _HELD
+    begins = int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0
+    if begins < _ROWS:
+        return begins
+    level = float(np.median(current[:begins]))
+    left = np.flatnonzero(np.abs(current[begins:] - level) > 0.5 * STEADY * abs(level))
+    return begins + int(left[0]) if left.size else potential.size
 
 
 def record_results(
@@ -62,11 +102,12 @@ def record_results(
         return [failed(name, "1", method, "reversed axis", reason)]
     if not np.any(current):
         return [failed(name, "1", method, "no current", "no current flowed in this record")]
-    steady = steady_stretches(t, current)
+    steady = steady_stretches(t, current, potential)
     if steady:
         results = _constant(t, potential, current, steady, particle_radius, missing)
     else:
         results = _sweeps(t, potential, current, charges, missing)
+    results += _holds(t, held_stretches(t, potential, current)) if charges else []
     return results if lithium else [replace(r, name=_in_general(r.name)) for r in results]
 
 
@@ -84,7 +125,13 @@ def _constant(
             "u: half a row at either end"
         )
         flags = {"missing_rows": p.missing + missing}
-        results.append(Result(f"capacity_{p.kind}_{k}", p.charge / _MAH, p.u_charge / _MAH, "mAh", method, flags=flags))
+        rows = slice(p.first, p.stop)
+        trace = xr.Dataset(
+            {"charge": ("row", np.abs(_charge(t[rows], current[rows])) / _MAH), "potential": ("row", potential[rows])},
+            attrs={"units": "mAh, V", "kind": p.kind},
+        )  # fmt: skip
+        value, u = p.charge / _MAH, p.u_charge / _MAH
+        results.append(Result(f"capacity_{p.kind}_{k}", value, u, "mAh", method, flags=flags, trace=trace))
     pulses = titration(t, potential, current, radius)
     # A pulse is not a half-cycle: its derivative is the relaxation's, not the specimen's.
     brief = {pulse.end for pulse in pulses} if len(pulses) > 2 else set()
@@ -97,7 +144,8 @@ def _constant(
             f"potential at the end of the rest after {of}; u: what would still come, relaxing as 1/sqrt(t); slope in "
             f"the pulse {1e3 * pulse.slope:.3g} mV/sqrt(s)"
         )
-        results.append(Result(f"relaxed_potential_{k}", pulse.relaxed, pulse.u_relaxed, "V", method))
+        drawn = _titrated(t, potential, pulses) if k == 1 else None
+        results.append(Result(f"relaxed_potential_{k}", pulse.relaxed, pulse.u_relaxed, "V", method, trace=drawn))
         method = f"Weppner and Huggins' formula for spheres over {of}; reads 10–28 % high against a solved sphere"
         if pulse.diffusivity is None or pulse.u_diffusivity is None:
             results.append(failed(f"diffusivity_{k}", "m²/s", method, "not identifiable", pulse.reason))
@@ -106,11 +154,28 @@ def _constant(
     return results
 
 
+def _titrated(t: F64, potential: F64, pulses: list[Pulse]) -> xr.Dataset:
+    """The record and, for each pulse, its end, the relaxed potential and the charge passed until then."""
+    return xr.Dataset(
+        {
+            "potential": ("row", potential), "relaxed": ("pulse", np.array([pulse.relaxed for pulse in pulses])),
+            "u_relaxed": ("pulse", np.array([pulse.u_relaxed for pulse in pulses])),
+            "passed": ("pulse", np.cumsum([pulse.charge for pulse in pulses]) / _MAH),
+            "settled": ("pulse", np.array([pulse.rested for pulse in pulses])),
+        },
+        coords={"t": ("row", t)}, attrs={"units": "V, V, V, mAh, s"},
+    )  # fmt: skip
+
+
+def _charge(t: F64, current: F64) -> F64:
+    """[C] passed since the first row, trapezoids."""
+    return np.append(0.0, np.cumsum(0.5 * (current[1:] + current[:-1]) * np.diff(t)))
+
+
 def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> list[Result]:
     """The highest |dQ/dV| and the ends of stages (peaks of |dV/dQ|) of one stretch; nothing where it is too short."""
     rows = slice(p.first, p.stop)
-    steps = 0.5 * (current[rows][1:] + current[rows][:-1]) * np.diff(t[rows])
-    charge = np.append(0.0, np.cumsum(steps))
+    charge = _charge(t[rows], current[rows])
     e = potential[rows]
     if np.ptp(e) <= 0.0 or not charge[-1] or e.size < 4 * _ROWS:
         return []
@@ -142,30 +207,50 @@ def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> 
     return results
 
 
+def _holds(t: F64, held: list[HalfCycle]) -> list[Result]:
+    results = []
+    for k, p in enumerate(held[:_MOST], start=1):
+        method = (
+            f"charge while the potential was held from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; "
+            "u: half a row at either end"
+        )
+        results.append(Result(f"charge_hold_{p.kind}_{k}", p.charge / _MAH, p.u_charge / _MAH, "mAh", method))
+    return results
+
+
 def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -> list[Result]:
-    sweeps = sweeps_of(potential)
+    sweeps = linear_sweeps(t, potential)
     results: list[Result] = []
     flags = {"missing_rows": missing}
-    if charges and not sweeps:
-        charge = float(np.trapezoid(current, t))
-        u = 0.5 * float(np.median(np.diff(t))) * float(np.hypot(current[0], current[-1]))
-        method = f"charge of the whole record, trapezoids; {_SIGN}; u: half a row at either end"
-        return [Result("charge", charge / _MAH, u / _MAH, "mAh", method, flags=flags)]
+    if not sweeps:
+        if charges:
+            charge = float(np.trapezoid(current, t))
+            u = 0.5 * float(np.median(np.diff(t))) * float(np.hypot(current[0], current[-1]))
+            method = f"charge of the whole record, trapezoids; {_SIGN}; u: half a row at either end"
+            results.append(Result("charge", charge / _MAH, u / _MAH, "mAh", method, flags=flags))
+        moved = 1e3 * float(np.ptp(potential))
+        reason = (
+            f"the potential moved by {moved:.3g} mV in all, and nowhere by 3 mV and ten rows at one rate: a hold, a "
+            "jump or a bent record has no voltammogram"
+        )
+        return [*results, failed(VOLTAMMOGRAM, "V", "peaks of sweeps at one rate", "no sweep", reason)]
+    trace = _voltammogram(potential, current, sweeps)
     if charges:
-        method = "turns of the potential, two to a cycle; turns below a tenth of its range are none"
-        results.append(Result("cycles", 0.5 * len(sweeps), 0.0, "1", method, flags=flags))
+        method = "sweeps at one rate, two to a cycle; stretches below a tenth of the potential's range are none"
+        results.append(Result("cycles", 0.5 * len(sweeps), 0.0, "1", method, flags=flags, trace=trace))
         rates = np.array([abs(np.ptp(potential[s])) / np.ptp(t[s]) for s in sweeps if np.ptp(t[s]) > 0.0])
         if rates.size:
             u = float(np.std(rates)) / rates.size**0.5
             said = "span of a sweep over its time, median over the sweeps"
             results.append(Result("scan_rate", 1e3 * float(np.median(rates)), 1e3 * u, "mV/s", said, flags=flags))
-    for k, peak in enumerate(peaks(potential, current)[:_MOST], start=1):
+    for k, peak in enumerate(peaks(potential, current, sweeps)[:_MOST], start=1):
         way = "delithiation" if peak.anodic else "lithiation"
         method = (
             f"vertex of a parabola within 20 mV, sweep {peak.sweep}; {1e3 * peak.current:.4g} ± "
             f"{1e3 * peak.u_current:.1g} mA as measured, no baseline taken away; {_SIGN}"
         )
-        results.append(Result(f"peak_{k}_{way}_potential", peak.potential, peak.u_potential, "V", method))
+        marked = trace.assign_attrs(peak_potential=peak.potential, peak_current=peak.current)
+        results.append(Result(f"peak_{k}_{way}_potential", peak.potential, peak.u_potential, "V", method, trace=marked))
     for k, s in enumerate(sweeps[:_MOST] if charges else [], start=1):
         way = "anodic" if potential[s][-1] > potential[s][0] else "cathodic"
         charge = float(np.trapezoid(current[s], t[s]))
@@ -173,6 +258,16 @@ def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -
         said = f"{potential[s][0]:.3f} to {potential[s][-1]:.3f} V, trapezoids, both signs of the current counted"
         results.append(Result(f"charge_sweep_{k}_{way}", charge / _MAH, u / _MAH, "mAh", f"{said}; {_SIGN}"))
     return results
+
+
+def _voltammogram(potential: F64, current: F64, sweeps: list[slice]) -> xr.Dataset:
+    """Rows of all sweeps and which of them each belongs to."""
+    rows = np.concatenate([np.arange(s.start, s.stop) for s in sweeps])
+    number = np.concatenate([np.full(s.stop - s.start, k) for k, s in enumerate(sweeps)])
+    return xr.Dataset(
+        {"potential": ("row", potential[rows]), "current": ("row", current[rows]), "sweep": ("row", number)},
+        attrs={"units": "V, A"},
+    )
 
 
 def open_circuit_results(stoichiometry: F64, potential: F64) -> list[Result]:

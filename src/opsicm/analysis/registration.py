@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.ndimage import gaussian_filter, spline_filter, spline_filter1d
+from scipy.ndimage import binary_dilation, gaussian_filter, spline_filter, spline_filter1d, uniform_filter
+
+from opsicm.analysis.spline_kernels import (
+    biweight,
+    bounded_loss,
+    line_residual,
+    normal_equations,
+    scale_of,
+    spline_and_slopes,
+)
 
 F64 = NDArray[np.float64]
 _SMOOTH: Final = 1.0  # [px] of the Gaussian before the gradient
 _CLIP: Final = 90.0  # [%] of the magnitudes
-_CANDIDATES: Final = 5
+_CANDIDATES: Final = 12
+_LIKELY: Final = 3  # of them, refined
 _APART: Final = 1  # [px]
-_FIRST_ROUNDS: Final = 3
+_FIRST_ROUNDS: Final = 2
 _FLOOR: Final = 1e-3  # of the mean power
 _ROUNDS: Final = 30
+_SETTLE: Final = 3  # rounds of weights before the first step
+_TUKEY: Final = 4.685
+_PATCH: Final = 9  # [px] over which disagreement is called dense
+_DENSE: Final = 4.0  # times the spread of the density
+_SQUARE: Final = 16  # [px]
+_MOST_CHANGED: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
     """`dy`, `dx` [px]: where the second image's pattern lies relative to the first's; `peak` correlation [1].
 
-    `u` [px] from the curvature of the peak and what is left of the correlation; `rounds` of refinement.
+    `u` [px] from what squares of 16² pixels disagree by, inf where nothing could be refined; `rounds` of refinement.
     """
 
     dy: float
@@ -46,11 +62,12 @@ def register(first: F64, second: F64, largest: float | None = None) -> Shift:
     """Shift of `second` against `first` [px], to a few hundredths of a pixel.
 
     Both are turned into gradient magnitudes g, which a uniform swelling scales and a local irreversible change spoils
-    only where it is. Whole pixels from the peaks of the windowed cross-correlation (FFT): of the five highest
-    the one after which half of the pixels agree best; then Gauss-Newton on
+    only where it is. Whole pixels from the peaks of the windowed cross-correlation (FFT): of the highest the one after
+    which most of the pixels agree, each counting no more than an outlier; then Gauss-Newton on
     sum w (g2(x + s) - c g1(x) - b)^2 over s, the scale c and the offset b, with Tukey weights w from the residual's
-    median absolute deviation, so that a patch that changed has no vote; g2 is moved by its cubic spline with
-    mirrored edges. `largest` [px] limits the search (default a quarter of the image).
+    median absolute deviation. Where it is found, patches in which the disagreement is dense lose their vote altogether
+    (single pixels of a changed patch agree by chance and pull), and the shift is refined once more. g2 is moved by its
+    cubic spline with mirrored edges. `largest` [px] limits the search (default a quarter of the image).
     Assumes a shift without rotation or stretch. Fails (peak near 0) on images without structure. Correlating heights
     instead takes swelling of a slope for shift. Source: Guizar-Sicairos et al., Opt. Lett. 2008, 33, 156, for the
     two-stage search; Beaton and Tukey, Technometrics 1974, 16, 147, for the weights.
@@ -71,20 +88,22 @@ def register(first: F64, second: F64, largest: float | None = None) -> Shift:
     norm = float(np.sqrt(np.sum(((ca - ca.mean()) * window) ** 2) * np.sum(((cb - cb.mean()) * window) ** 2)))
     places = _peaks(np.where(near, correlation, -np.inf))
     shifts = [(float(ky[i]), float(kx[j])) for i, j in places]
-    coefficients = np.asarray(spline_filter(b, order=3), dtype=np.float64)
-
-    def best_of(starts: list[tuple[float, float]]) -> Shift:
-        tried = [_refined(a, coefficients, dy, dx, window, _FIRST_ROUNDS) for dy, dx in starts]
-        return min(tried, key=lambda one: one[1])[0]
-
-    coarse = best_of(shifts)
+    # The whole image has a say in the rest: the correlation's window gives its middle, patch or not, most of it.
+    level = np.ones(a.shape)
+    pair = _Pair(a, np.asarray(spline_filter(b, order=3), dtype=np.float64), level)
+    likely = _most_alike(a, b, level, shifts)
+    coarse = _best([_refined(pair, _Fit(dy, dx), _FIRST_ROUNDS) for dy, dx in likely])
     # Lines of the scan make a ladder of lesser minima half a pixel apart: it is left by starting beside it.
-    half = [(coarse.dy + up, coarse.dx + right) for up in (-0.5, 0.5) for right in (-0.5, 0.5)]
-    near_by = best_of([(coarse.dy, coarse.dx), *half])
-    found, _ = _refined(a, coefficients, near_by.dy, near_by.dx, window, _ROUNDS)
+    half = [_Fit(coarse.dy + up, coarse.dx + right) for up in (-0.5, 0.5) for right in (-0.5, 0.5)]
+    near_by = _best([coarse, *(_refined(pair, one, _FIRST_ROUNDS) for one in half)])
+    found = _refined(pair, near_by, _ROUNDS)
+    changed = _changed(found, a.shape)
+    if changed.any():
+        pair = _Pair(a, pair.coefficients, np.where(changed, 0.0, level))
+        found = _refined(pair, _Fit(found.dy, found.dx), _ROUNDS)
     plain = fft.irfft2(cross, a.shape)
     peak = float(plain[round(found.dy) % rows, round(found.dx) % columns]) / norm if norm > 0.0 else 0.0
-    return replace(found, peak=peak)
+    return Shift(found.dy, found.dx, peak, _u(pair, found), found.rounds)
 
 
 def _peaks(correlation: F64) -> list[tuple[int, int]]:
@@ -102,76 +121,163 @@ def _peaks(correlation: F64) -> list[tuple[int, int]]:
     return found
 
 
-def _refined(a: F64, coefficients: F64, dy: float, dx: float, window: F64, most: int) -> tuple[Shift, float]:
-    """The shift after at most `most` rounds, and how much half of the pixels still disagree, over their mean."""
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Gradient magnitude of the first image, spline coefficients of the second's, and each pixel's say."""
+
+    a: F64
+    coefficients: F64
+    window: F64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A shift, what is left of the residual there in the pixels `inner`, and the residual's scale."""
+
+    dy: float
+    dx: float
+    rounds: int = 0
+    rest: F64 | None = None
+    moved: F64 | None = None
+    weight: F64 | None = None
+    sigma: float = float("inf")
+    inner: tuple[slice, slice] = (slice(0), slice(0))
+
+
+def _most_alike(a: F64, b: F64, window: F64, shifts: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The whole-pixel `shifts` after which most pixels agree, the best first: as `_best`, without a refinement."""
+    tried = []
+    for dy, dx in shifts:
+        rows, columns = (
+            (slice(max(-s, 0), n - max(s, 0), 2), slice(max(s, 0), n + min(s, 0), 2))
+            for s, n in zip((int(dy), int(dx)), a.shape, strict=True)
+        )
+        target, weight = (np.ascontiguousarray(one[rows[0], columns[0]]) for one in (a, window))
+        moved = np.ascontiguousarray(b[rows[1], columns[1]])
+        rest, _, sigma = _robust(moved, target, weight, weight, _SETTLE)
+        tried.append(_Fit(dy, dx, rest=rest, moved=moved, weight=weight, sigma=sigma))
+    return [(fit.dy, fit.dx) for fit in _ranked(tried)[:_LIKELY]]
+
+
+def _best(fits: list[_Fit]) -> _Fit:
+    """The first of `_ranked`."""
+    return _ranked(fits)[0]
+
+
+def _ranked(fits: list[_Fit]) -> list[_Fit]:
+    """The fits in order, first what explains the second image best: Tukey's loss of the rest over the image's."""
+    sigma = min(fit.sigma for fit in fits)
+    if not 0.0 < sigma < float("inf"):
+        return sorted(fits, key=lambda fit: fit.sigma)
+
+    def unexplained(fit: _Fit) -> float:
+        if fit.rest is None or fit.moved is None or fit.weight is None:
+            return float("inf")
+        rest, moved, weight = fit.rest[::2, ::2], fit.moved[::2, ::2], fit.weight[::2, ::2]
+        limit = _TUKEY * sigma
+        # Against the image's own structure there: two flat parts agree whatever the shift.
+        alone = bounded_loss(moved - float(np.median(moved)), weight, limit)
+        return bounded_loss(rest, weight, limit) / max(alone, 1e-300)
+
+    return sorted(fits, key=unexplained)
+
+
+def _refined(pair: _Pair, start: _Fit, most: int) -> _Fit:
+    """The fit after at most `most` rounds of Gauss-Newton from `start`."""
+    a = pair.a
+    dy, dx = start.dy, start.dx
     margin_y, margin_x = (min(int(abs(s)) + 3, n // 4) for s, n in zip((dy, dx), a.shape, strict=True))
     inner = (slice(margin_y, a.shape[0] - margin_y), slice(margin_x, a.shape[1] - margin_x))
-    target, weight = a[inner], window[inner]
-    u, rounds = float("inf"), 0
-    disagreement = float("inf")
+    target, weight = (np.ascontiguousarray(all_[inner]) for all_ in (a, pair.window))
+    fit = start
+    w = weight
     for attempt in range(1, most + 1):
-        moved, gy, gx = _moved(coefficients, dy, dx, inner)
-        basis = np.stack([gy, gx, -target, -np.ones_like(target)])
+        moved, gy, gx = _moved(pair.coefficients, dy, dx, inner)
         # First the scale and offset for the present shift, robustly; then all four together.
-        rest, w = _robust(moved, target, weight)
-        disagreement = float(np.median(np.abs(rest))) / max(float(np.mean(moved)), 1e-300)
-        normal = np.einsum("iyx,jyx,yx->ij", basis, basis, w)
-        right = -np.einsum("iyx,yx,yx->i", basis, rest, w)
+        rest, w, sigma = _robust(moved, target, weight, w, _SETTLE if attempt == 1 else 1)
+        normal, right = normal_equations(gy, gx, target, rest, w)
         try:
             inverse = np.linalg.inv(normal)
         except np.linalg.LinAlgError:
-            return Shift(dy, dx, 0.0, u, attempt), float("inf")
+            return _Fit(dy, dx, attempt)
         step = inverse @ right
         dy, dx = dy + float(np.clip(step[0], -1.0, 1.0)), dx + float(np.clip(step[1], -1.0, 1.0))
-        rounds = attempt
-        freedom = max(float(w.sum()) / max(float(w.max()), 1e-300) - 4.0, 1.0)
-        variance = float(np.sum(w * rest**2)) / freedom / max(float(w.max()), 1e-300)
-        u = float(np.sqrt(max(inverse[0, 0], inverse[1, 1]) * variance * max(float(w.max()), 1e-300)))
+        fit = _Fit(dy, dx, attempt, rest, moved, weight, sigma, inner)
         if max(abs(step[0]), abs(step[1])) < 1e-3:
             break
-    return Shift(dy, dx, 1.0, u, rounds), disagreement
+    return fit
 
 
-def _robust(moved: F64, target: F64, weight: F64) -> tuple[F64, F64]:
-    """Residual of moved = c·target + b and the weights, three rounds of Tukey's biweight."""
-    w = weight
-    rest = moved
-    for _ in range(3):
-        total = float(w.sum())
-        mt, mm = float((w * target).sum()) / total, float((w * moved).sum()) / total
-        spread = float((w * (target - mt) ** 2).sum())
-        c = float((w * (target - mt) * (moved - mm)).sum()) / spread if spread > 0.0 else 1.0
-        rest = moved - c * target - (mm - c * mt)
-        sigma = 1.4826 * float(np.median(np.abs(rest)))
+def _u(pair: _Pair, fit: _Fit) -> float:
+    """The larger u [px] of the two shifts, from what squares of 16² pixels pull, each as a whole.
+
+    Neighbours share the smoothing's noise, and what the model does not follow (aliasing, a moved edge) is alike over
+    more than a pixel: so the pulls are summed over a square before they are squared (a clustered sandwich).
+    """
+    if fit.rest is None or fit.weight is None or not fit.sigma > 0.0:
+        return float("inf")
+    moved, gy, gx = _moved(pair.coefficients, fit.dy, fit.dx, fit.inner)
+    target = np.ascontiguousarray(pair.a[fit.inner])
+    rest, w, sigma = _robust(moved, target, fit.weight, fit.weight, _SETTLE)
+    # The pull of a pixel grows with its residual by less than its weight: (1 - v²)(1 - 5 v²), v its share of the limit.
+    v2 = np.minimum((rest / (_TUKEY * sigma)) ** 2, 1.0)
+    normal, _ = normal_equations(gy, gx, target, rest, fit.weight * (1.0 - v2) * (1.0 - 5.0 * v2))
+    pull = w * rest * np.stack((gy, gx, -target, np.full(target.shape, -1.0)))
+    edges = (np.arange(0, n, _SQUARE) for n in target.shape)
+    pulls = np.add.reduceat(np.add.reduceat(pull, next(edges), axis=1), next(edges), axis=2).reshape(4, -1)
+    try:
+        inverse = np.linalg.inv(normal)
+    except np.linalg.LinAlgError:
+        return float("inf")
+    covariance = inverse @ (pulls @ pulls.T) @ inverse
+    return float(np.sqrt(max(covariance[0, 0], covariance[1, 1])))
+
+
+def _robust(moved: F64, target: F64, weight: F64, w: F64, rounds: int) -> tuple[F64, F64, float]:
+    """Residual of moved = c·target + b, the weights and the residual's scale after `rounds` of Tukey's biweight."""
+    rest, sigma = moved, 0.0
+    for _ in range(rounds):
+        rest = line_residual(moved, target, w)
+        sigma = scale_of(rest, weight)
         if sigma <= 0.0:
             break
-        w = weight * np.maximum(0.0, 1.0 - (rest / (4.685 * sigma)) ** 2) ** 2
-    return rest, w
+        w = biweight(rest, weight, _TUKEY * sigma)
+    return rest, w, sigma
+
+
+def _changed(fit: _Fit, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels of patches in which the disagreement is dense, with a rim; none where half of the image would be."""
+    none = np.zeros(shape, dtype=bool)
+    if fit.rest is None or not fit.sigma > 0.0:
+        return none
+    bounded = np.minimum((fit.rest / (_TUKEY * fit.sigma)) ** 2, 1.0)
+    dense = uniform_filter(bounded, _PATCH, mode="nearest")
+    usual = float(np.median(dense))
+    spread = 1.4826 * float(np.median(np.abs(dense - usual)))
+    found = none.copy()
+    found[fit.inner] = binary_dilation(dense > usual + _DENSE * spread, iterations=_PATCH // 2)
+    return found if found.mean() < _MOST_CHANGED else none
 
 
 def _moved(coefficients: F64, dy: float, dx: float, inner: tuple[slice, slice]) -> tuple[F64, F64, F64]:
     """The cubic spline of `coefficients` at (row + dy, column + dx) over `inner`, and its slopes."""
-    ry, wy, sy = _taps(inner[0], dy, coefficients.shape[0])
-    rx, wx, sx = _taps(inner[1], dx, coefficients.shape[1])
-    along = sum(wx[k] * coefficients[:, rx[k]] for k in range(4))
-    sloped = sum(sx[k] * coefficients[:, rx[k]] for k in range(4))
-    value = sum(wy[k] * along[ry[k]] for k in range(4))
-    down = sum(sy[k] * along[ry[k]] for k in range(4))
-    across = sum(wy[k] * sloped[ry[k]] for k in range(4))
+    rows, by_row = _taps(inner[0], dy, coefficients.shape[0])
+    columns, by_column = _taps(inner[1], dx, coefficients.shape[1])
+    value, down, across = spline_and_slopes(coefficients, rows, by_row, columns, by_column)
     return value, down, across
 
 
-def _taps(inner: slice, shift: float, size: int) -> tuple[list[NDArray[np.int64]], F64, F64]:
-    """Rows of the four B-spline coefficients, their weights and the weights of the slope, for one fractional shift."""
+def _taps(inner: slice, shift: float, size: int) -> tuple[NDArray[np.int64], F64]:
+    """(4, n) coefficients under each pixel and (2, 4) weights of value and slope, for one fractional shift."""
     whole = int(np.floor(shift))
     t = shift - whole
     base = np.arange(inner.start, inner.stop) + whole
     # Mirrored about the end pixels, as spline_filter assumes.
-    rows = [np.abs((base + k) % (2 * size - 2)) for k in (-1, 0, 1, 2)]
-    rows = [np.where(r >= size, 2 * size - 2 - r, r) for r in rows]
+    at = np.abs((base + np.arange(-1, 3)[:, None]) % (2 * size - 2))
+    at = np.where(at >= size, 2 * size - 2 - at, at)
     weights = np.array([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6.0
     slopes = np.array([-((1 - t) ** 2), 3 * t**2 - 4 * t, -3 * t**2 + 2 * t + 1, t**2]) / 2.0
-    return rows, weights, slopes
+    return at, np.stack((weights, slopes))
 
 
 def shifted(heights: F64, dy: float, dx: float) -> F64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,7 +27,7 @@ class Pulse:
 
     `u_relaxed` [V] is what would still come, relaxing as 1/sqrt(t), from its change in the last half. `ohmic_step` [V]
     at the start, `slope` [V/sqrt(s)] against sqrt(t) with `u_slope` and R² `straight`. `diffusivity` [m²/s] and
-    `u_diffusivity`, or None with the `reason`. `missing` rows.
+    `u_diffusivity`, or None with the `reason`. `missing` rows; the rest after it ended at `rested` [s].
     """
 
     start: float
@@ -43,6 +44,7 @@ class Pulse:
     u_diffusivity: float | None
     reason: str
     missing: int
+    rested: float
 
 
 def titration(t: F64, potential: F64, current: F64, particle_radius: float | None = None) -> list[Pulse]:
@@ -56,8 +58,9 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
     Assumes: one size of spheres, a short pulse (tau well below R²/D), dE/dx constant over the step, no potential drop
     that follows sqrt(t) elsewhere (the salt in the bath does, and is read as solid diffusion). Identifiable only if E
     is straight in sqrt(t) (R² > 0.99), the relaxed potential moved by at least 2 mV (not on a plateau), the rest had
-    settled, the steps of the neighbouring pulses are alike within 30 %, and tau < R²/(4 D) by the D found;
-    otherwise `reason` says which failed. u from slope and rests alone.
+    settled, the steps of the pulses that the surface runs ahead to, (2/3) R/sqrt(pi D tau) of them, and of the one
+    before are alike within 30 %, and tau < R²/(4 D) by the D found; otherwise `reason` says which failed. u from slope,
+    rests and how those steps differ.
     Bias, against a solved sphere with linear dE/dx: +10 % at tau D/R² = 0.01 and +12 % at 0.05, most of it because the
     pulse's begin is known to half a row (1/50 of the pulse there); +28 % where a row is 1/15 of the pulse.
     Source: Weppner and Huggins, J. Electrochem. Soc. 1977, 124, 1569, equation (18), with V_m/S = R/3 for spheres.
@@ -69,25 +72,37 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
             e0, _ = _relaxed(t, potential, before.first, before.stop)
             e1, u1 = _relaxed(t, potential, after.first, after.stop)
             found.append(_pulse(t, potential, slice(pulse.first, pulse.stop), pulse.charge, (e0, e1, u1),
-                                particle_radius, pulse.missing))  # fmt: skip
-    return _uneven_left_out(found)
+                                particle_radius, pulse.missing, float(t[after.stop - 1])))  # fmt: skip
+    return _uneven_left_out(found, particle_radius)
 
 
-def _uneven_left_out(found: list[Pulse]) -> list[Pulse]:
-    """No diffusivity where the relaxed potential's step is not like its neighbours': dE/dx then changes within it."""
+def _uneven_left_out(found: list[Pulse], radius: float | None) -> list[Pulse]:
+    """No diffusivity where the relaxed potential's steps are not alike as far as the surface of the sphere goes.
+
+    During the pulse the surface runs ahead of the mean by (2/3) R/sqrt(pi D tau) steps, so dE/dx must be constant over
+    that many of the steps that follow, not over one.
+    """
     steps = [pulse.relaxed - pulse.before for pulse in found]
     out = []
     for k, pulse in enumerate(found):
-        beside = [steps[j] for j in (k - 1, k + 1) if 0 <= j < len(steps)]
-        change = max((abs(step - steps[k]) for step in beside), default=0.0)
-        if pulse.diffusivity is not None and change > _UNEVEN * abs(steps[k]):
+        if pulse.diffusivity is None or radius is None:
+            out.append(pulse)
+            continue
+        ahead = math.ceil(2.0 / 3.0 * radius / math.sqrt(math.pi * pulse.diffusivity * (pulse.end - pulse.start)))
+        beside = [steps[j] for j in range(k - 1, k + ahead + 1) if 0 <= j < len(steps) and j != k]
+        away = [abs(step - steps[k]) for step in beside]
+        change = max(away, default=0.0)
+        if change > _UNEVEN * abs(steps[k]):
             reason = (
-                f"the relaxed potential's step is {1e3 * steps[k]:.2g} mV and a neighbour's differs by "
-                f"{1e3 * change:.2g} mV: dE/dx is not constant over the pulse"
+                f"the relaxed potential's step is {1e3 * steps[k]:.2g} mV and one of its neighbours' differs by "
+                f"{1e3 * change:.2g} mV, with {ahead} steps ahead that the surface reaches: dE/dx is not constant"
             )
             out.append(replace(pulse, diffusivity=None, u_diffusivity=None, reason=reason))
-        else:
-            out.append(pulse)
+            continue
+        # D goes with the square of dE/dx, which is known to what the steps differ by.
+        uneven = 2.0 * (sum(a**2 for a in away) / max(len(away), 1)) ** 0.5 / abs(steps[k])
+        u = math.hypot(pulse.u_diffusivity or 0.0, pulse.diffusivity * uneven)
+        out.append(replace(pulse, u_diffusivity=u))
     return out
 
 
@@ -102,7 +117,7 @@ def _relaxed(t: F64, potential: F64, first: int, stop: int) -> tuple[float, floa
 
 def _pulse(
     t: F64, potential: F64, rows: slice, charge: float, rests: tuple[float, float, float], radius: float | None,
-    missing: int,
+    missing: int, rested: float,
 ) -> Pulse:  # fmt: skip
     e0, e1, u1 = rests
     tp, e = t[rows], potential[rows]
@@ -139,4 +154,4 @@ def _pulse(
         else:
             D, u_D = float(value), float(2.0 * value * np.hypot(u_slope / slope, u1 / step))
     return Pulse(begins, float(tp[-1]), charge, e0, e1, u1, float(c[0]) - e0, slope, u_slope, straight, D, u_D, reason,
-                 missing)  # fmt: skip
+                 missing, rested)  # fmt: skip

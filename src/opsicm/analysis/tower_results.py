@@ -103,11 +103,6 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
     near, far = (z <= z.min() + _NEAR * span), (z >= z.max() - _NEAR * span)
     method = f"mean pipette current of the lowest tenth of the travel less the highest's, {where}"
     title = f"near_less_far_current_{name}"
-    if near.sum() < 3 or far.sum() < 3:
-        results = [failed(title, "pA", method, "too few rows", "fewer than three rows at an end: record more often")]
-    else:
-        u = float(np.hypot(np.std(i[near], ddof=1) / near.sum() ** 0.5, np.std(i[far], ddof=1) / far.sum() ** 0.5))
-        results = [Result(title, 1e12 * float(i[near].mean() - i[far].mean()), 1e12 * u, "pA", method)]
     bins = max(6, min(_BINS, z.size // 4))
     seen = profile(z - z.min(), i, np.linspace(0.0, span, bins + 1))
     extent = gradient_extent(seen)
@@ -115,6 +110,12 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
         np.where(seen.number > 0, seen.current, np.nan), dims="height", coords={"height": seen.height + z.min()},
         attrs={"units": "A", "quantity": "pipette current"},
     )  # fmt: skip
+    if near.sum() < 3 or far.sum() < 3:
+        results = [failed(title, "pA", method, "too few rows", "fewer than three rows at an end: record more often")]
+    else:
+        u = float(np.hypot(np.std(i[near], ddof=1) / near.sum() ** 0.5, np.std(i[far], ddof=1) / far.sum() ** 0.5))
+        difference = 1e12 * float(i[near].mean() - i[far].mean())
+        results = [Result(title, difference, 1e12 * u, "pA", method, trace=trace)]
     title, method = f"gradient_extent_{name}", f"length of an exponential through the profile of {where}"
     if not extent.ok:
         return [*results, failed(title, "µm", method, "no gradient", extent.reason)]

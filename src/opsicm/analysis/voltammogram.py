@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.branches import branch_names, branches
 from opsicm.analysis.hop_series import scatter
+from opsicm.analysis.resolution import count_of, known_u
 from opsicm.analysis.result import Result, failed
 
 _SIGN: Final = "negative lithiates"
 _JUMP: Final = 0.02  # [V] between two rows of a sweep there are 1 to 10 mV
+_FEWEST: Final = 5
 _QUIET: Final = 0.01  # of the peak current: rows below it are the rest that a change counts from
 
 
@@ -25,8 +27,10 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
     nothing. A peak is the largest current of its sign, at a vertex of the sweep too, but neither the charging current
     after a jump of the potential nor the last row; it is the vertex of the parabola through that row and its
     neighbours, and u of it is the rows' scatter and what the parabola moved it. A charge's u is that scatter integrated
-    over n rows of dt as white noise, sigma dt √n. The potentiostat's own calibration is in neither. Fails with the
-    outcome "no current" when nothing flowed; a run without a sweep has no peaks.
+    over n rows of dt as white noise, sigma dt √n, half a count, and the difference from the rows' own integral. The
+    potentiostat's own calibration is in neither; u is None where the rows say nothing of it. The state of charge at the
+    end, or why it is not known. Fails with the outcome "no current" when nothing flowed; a run without a sweep has no
+    peaks.
     """
     current, t = cell["current"].values, cell["t_ns"].values * 1e-9
     if current.size < 5 or np.max(np.abs(current)) < current_floor:
@@ -42,12 +46,40 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
             index = int(rows[np.argmax(sign * current[rows])])
             results.extend(_peak(name, index, cell, slow, noise))
     found = branches(t, cell["charge"].values, charge_floor)
+    count = count_of(current)
     for name, branch in zip(branch_names(found), found, strict=True):
-        method = f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; "
-        method += "u: scatter of the current over the rows, integrated as white noise"
-        u = noise * float(np.median(np.diff(t)) * (branch.stop - branch.start)) ** 0.5  # sigma dt √(T/dt)
-        results.append(Result(f"charge_{name}", branch.charge / 3.6, u / 3.6, "mAh", method))
-    return results
+        method = (
+            f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
+            "of the current over the rows as white noise, half a count throughout, and what the rows' own integral "
+            "differs by; the calibration of the current is not in it"
+        )
+        inside = (t >= branch.start) & (t <= branch.stop)
+        length = branch.stop - branch.start
+        white = noise * float(np.median(np.diff(t)) * length) ** 0.5  # sigma dt √(T/dt)
+        other = branch.charge - float(np.trapezoid(current[inside], t[inside]))
+        u = math.hypot(white, count / 12.0**0.5 * length, other)
+        u_mah = known_u(branch.charge / 3.6, u / 3.6)
+        results.append(Result(f"charge_{name}", branch.charge / 3.6, u_mah, "mAh", method))
+    return [*results, _soc(cell)]
+
+
+def _soc(cell: xr.Dataset) -> Result:
+    """State of charge at the end of the run, as the run's own definition has it."""
+    name = "soc_at_end"
+    method = "charge since the last delithiated cut-off over the reversible capacity between the cut-offs; run file"
+    soc = cell["soc"].values if "soc" in cell else np.empty(0)
+    known = np.flatnonzero(np.isfinite(soc))
+    if not known.size:
+        reason = (
+            "the run never went from one cut-off to the other, so neither zero nor capacity is known: begin with "
+            "conditioning between the cut-offs"
+        )
+        return failed(name, "%", method, "no cut-offs", reason)
+    last = 100.0 * float(soc[known[-1]]) + 0.0  # never -0
+    u = 100.0 * scatter(soc[known]) if known.size >= _FEWEST else 0.0
+    flags = {"rows_without_soc": int(soc.size - known.size)}
+    method += "; u: scatter of the rows, the capacity's own not in it"
+    return Result(name, last, known_u(last, u), "%", method, flags=flags)
 
 
 def _settling(potential: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -68,8 +100,9 @@ def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: floa
     vertex = _vertex(cell["t_ns"].values * 1e-9, current, index)
     at = f"at {cell['potential'].values[index]:.4f} V, {cell['t_ns'].values[index] * 1e-9:.1f} s; {_SIGN}"
     trace = xr.DataArray(current, dims="row", coords={"potential": ("row", cell["potential"].values)})
-    u = math.hypot(noise, vertex - current[index])
-    peak = Result(f"peak_{name}_current", vertex * 1e3, u * 1e3, "mA", f"parabola through the rows {at}", trace=trace)
+    u = known_u(vertex, math.hypot(noise, vertex - current[index], count_of(current) / 12.0**0.5))
+    u_mA = None if u is None else u * 1e3
+    peak = Result(f"peak_{name}_current", vertex * 1e3, u_mA, "mA", f"parabola through the rows {at}", trace=trace)
     return [peak, _pipette_change(name, index, cell, slow, at)]
 
 

@@ -17,24 +17,33 @@ def analyse(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, run files, other people's files.")],
     json: JsonFlag = False,
     columns: ColumnsOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Write the figures there, as .svg and .png.")
+    ] = None,
 ) -> None:
     """All results that apply to a run or a file, each with uncertainty, unit and method."""
-    from opsicm.app.sources import results_of_path, results_of_several
-    from opsicm.app.terminal import print_json, print_results, working
+    from opsicm.app.sources import figures_of_path, figures_of_several, results_of_path, results_of_several
+    from opsicm.app.terminal import err, print_json, print_results, working
 
     records: list[dict[str, Any]] = []
     each = []
     for path in runs:
         with working(f"analysing {path}"):
             results = results_of_path(path, columns)
+            pictures = [] if out is None else figures_of_path(path, results, out)
         each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:
             print_results(results, str(path))
+        # On standard error: what is on standard output is the results and nothing else.
+        if pictures:
+            err.print("\n".join(map(str, pictures)), markup=False)
     together = results_of_several(each)
     records.extend({"run": "all", **result.record()} for result in together)
     if together and not json:
         print_results(together, "all runs together")
+    if together and out is not None:
+        err.print("\n".join(map(str, figures_of_several(together, out))), markup=False)
     if json:
         print_json(records)
 

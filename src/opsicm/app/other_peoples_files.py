@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.approach_results import approach_results, no_axis, series_results
 from opsicm.analysis.image_results import image_results
+from opsicm.analysis.raster_results import step_results
 from opsicm.analysis.record_results import open_circuit_results, record_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.trace_results import trace_results
+from opsicm.app.result_views import views_of_traces
 from opsicm.errors import BadInput, Problem
 from opsicm.figures import approach_curve, image
 from opsicm.figures.view import View
@@ -36,7 +38,7 @@ def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
     content = read(path, columns)
     if isinstance(content, SicmScan):
         heights = np.where(content.saturated, np.nan, content.heights)
-        return image_results(image_array(heights, content.x_size, content.y_size))
+        return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
     if isinstance(content, SicmTrace):
         return no_axis("the trace holds counts without a z axis, a scale or a time step")
     if isinstance(content, ApproachFile):
@@ -62,6 +64,8 @@ def _images(file: ImageFile, path: Path) -> list[Result]:
     results: list[Result] = []
     for k, one in enumerate(file.heights):
         found = image_results(image_array(one.values, one.x_size, one.y_size, one.unit))
+        if one.unit == "m":
+            found += step_results(one.values)
         results += found if k == 0 else [replace(r, name=f"{one.name}: {r.name}", trace=None) for r in found]
     return results
 
@@ -102,11 +106,12 @@ def identification_records(what: Identification) -> list[dict[str, Any]]:
 
 
 def views_of(results: Sequence[Result]) -> list[View]:
-    """The figures of results that carry a trace: approach curves, and the image at its highest level."""
-    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset)]
+    """The figures of results that carry a trace: approach curves, the image at its highest level, the cell's record."""
+    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset) and "z0" in r.trace.attrs]
     images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.ndim == 2]
     views = [approach_curve.view(trace, _title(name)) for name, trace in approaches]
-    return [*views, image.view(images[-1])] if images else views
+    views += [image.view(images[-1])] if images else []
+    return views + views_of_traces(results)
 
 
 def _title(name: str) -> str:

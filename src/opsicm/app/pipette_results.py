@@ -10,15 +10,16 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from opsicm.analysis.concentration_results import no_calibration
 from opsicm.analysis.current_voltage import iv_results
 from opsicm.analysis.modulation import Modulated, conductance_fit, level_means, modulation_results
 from opsicm.analysis.result import Result
 from opsicm.analysis.tower_results import tower_results
+from opsicm.app.modulated_hops import MOST_SAMPLES, Place, levels_of_hops, modulated_steps
 from opsicm.app.probe_stretches import Stretch, stretches
 from opsicm.record.reader import Run
 
 F64 = NDArray[np.float64]
-_MOST_SAMPLES: Final = 20_000_000
 _MOST_POINTS: Final = 20_000
 _NOTHING: Final = 0.05  # [V]
 _CALIBRATION: Final = 0.7  # [V]
@@ -26,15 +27,15 @@ _LEVEL: Final = 5e-3  # [V] a plateau this near a level of the step is that leve
 
 
 def pipette_results(run: Run) -> list[Result]:
-    """Results of every tower, pipette_sweep and modulate of a run; named after their step where one word came twice."""
+    """Results of every tower, pipette_sweep and modulation of a run; named after their step where a word came twice."""
     found = stretches(run)
     results: list[Result] = []
-    for word, of in (("tower", _tower), ("pipette_sweep", _sweep), ("modulate", _modulated_place)):
+    for word, of in (("tower", _tower), ("pipette_sweep", _sweep)):
         mine = [stretch for stretch in found if stretch.word == word]
         for k, stretch in enumerate(mine, start=1):
             own = of(run, stretch)
             results += [replace(r, name=f"{r.name} {stretch.step}#{k}") for r in own] if len(mine) > 1 else own
-    return results + _modulated_hops(run, found)
+    return results + _modulated(run, found)
 
 
 def two_electrode(run: Run) -> bool:
@@ -70,7 +71,7 @@ def _samples(run: Run, start_ns: float, stop_ns: float) -> Iterator[tuple[F64, F
         begin = float(run.samples(segment, 0, 1)["t_ns"].values[0])
         first = max(0, int(np.ceil((start_ns - begin) / run.dt_ns)))
         last = min(length, int(np.floor((stop_ns - begin) / run.dt_ns)) + 1)
-        if last - first < 2 or last - first > _MOST_SAMPLES:
+        if last - first < 2 or last - first > MOST_SAMPLES:
             continue
         part = run.samples(segment, first, last)
         if "pipette_current" not in part or "pipette_bias" not in part:
@@ -94,49 +95,39 @@ def _sweep(run: Run, stretch: Stretch) -> list[Result]:
     slow = run.slow
     t = slow["t_ns"].values
     rows = (t >= stretch.start_ns) & (t <= stretch.stop_ns)
-    wire = slow["pipette_bias"].values[rows]
-    if not two_electrode(run) and run.cell.sizes["row"]:
+    wire, current = slow["pipette_bias"].values[rows], slow["pipette_current"].values[rows]
+    kept = _decimated(run, stretch)
+    if kept is not None and kept[0].size > wire.size:
+        wire, current = kept
+    elif not two_electrode(run) and run.cell.sizes["row"]:
         wire = wire + np.interp(t[rows], run.cell["t_ns"].values, run.cell["potential"].values)
-    return iv_results(wire, slow["pipette_current"].values[rows], at)
+    return iv_results(wire, current, at)
 
 
-def _modulated_place(run: Run, stretch: Stretch) -> list[Result]:
-    places = []
-    for t, wire, current, period in _samples(run, stretch.start_ns, stretch.stop_ns):
-        levels = np.asarray(stretch.keys["levels_V"], dtype=np.float64)
-        # One round of the levels is one place: cut where the first level begins again.
-        first = np.abs(wire - levels[0]) < _LEVEL
-        starts = np.flatnonzero(first & ~np.append(False, first[:-1]))
-        for a, b in zip(starts, np.append(starts[1:], wire.size), strict=True):
-            places.append(_fit(t[a:b], wire[a:b], current[a:b], period, stretch.keys))
-    return _collected(places)
+def _decimated(run: Run, stretch: Stretch) -> tuple[F64, F64] | None:
+    """(wire's potential [V], current [A]) of the means that were kept of a sweep whose samples were not.
+
+    The means carry no time of their own: the k-th sweep of the run is the k-th segment over which the bias moved. None
+    where these do not tally, or where the specimen has a potential, which would have to be added at the same time.
+    """
+    if not two_electrode(run):
+        return None
+    swept = []
+    for segment in run.segments():
+        kept = run.decimated(segment)["mean"]
+        if not {"pipette_bias", "pipette_current"} <= set(kept["channel"].values.tolist()):
+            continue
+        wire = kept.sel(channel="pipette_bias").values
+        if wire.size and np.ptp(wire) > _NOTHING:
+            swept.append((wire, kept.sel(channel="pipette_current").values))
+    order = [one.start_ns for one in stretches(run) if one.word == "pipette_sweep"]
+    return swept[order.index(stretch.start_ns)] if len(swept) == len(order) else None
 
 
-def _modulated_hops(run: Run, found: list[Stretch]) -> list[Result]:
-    """The tops of all hops of steps with `modulate`, from the top of one hop to the fall of the next."""
-    keys = {s.step: s.keys["modulate"] for s in found if isinstance(s.keys.get("modulate"), dict)}
-    hops = run.hops
-    places = []
-    names = [name for name in keys if (hops["step"].values == name).any()]
-    for name in names:
-        of = np.flatnonzero(hops["step"].values == name)
-        segment, start, fall = (hops[key].values[of] for key in ("segment", "sample_start", "sample_fall"))
-        for number in np.unique(segment):
-            mine = np.flatnonzero(segment == number)
-            channels = run.samples(int(number), 0, 1)
-            if "pipette_bias" not in channels or "pipette_current" not in channels:
-                continue
-            origin = float(channels["t_ns"].values[0])
-            for k in mine:
-                begin, stop = (origin + float(s) * run.dt_ns for s in (start[k], fall[k]))
-                for t, wire, current, period in _samples(run, begin, stop):
-                    places.append(_fit(t, wire, current, period, keys[name]))
-    return _collected(places) if names else []
-
-
-def _fit(
-    t: F64, wire: F64, current: F64, period: float, keys: Mapping[str, Any]
-) -> tuple[float, float, float, float, float] | None:
+def _fit(place: Place | None, keys: Mapping[str, Any]) -> tuple[float, float, float, float, float] | None:
+    if place is None:
+        return None
+    t, wire, current, period = place
     blanking = round(1e-3 * float(keys.get("blanking_ms", 0.0)) / period)
     level, mean, u = level_means(wire, current, blanking)
     wanted = np.asarray(keys["levels_V"], dtype=np.float64)
@@ -145,6 +136,16 @@ def _fit(
     return None if fit is None else (*fit, float(t.mean()))
 
 
-def _collected(places: list[tuple[float, float, float, float, float] | None]) -> list[Result]:
-    good = np.array([place for place in places if place is not None], dtype=np.float64).reshape(-1, 5)
-    return modulation_results(Modulated(*good.T), sum(place is None for place in places))
+def _modulated(run: Run, found: list[Stretch]) -> list[Result]:
+    """Conductance and intercept of every hop of every step that steps the wire; named after the step if several do."""
+    steps = modulated_steps(run, found)
+    results: list[Result] = []
+    for step, keys in steps.items():
+        places = [_fit(place, keys) for place in levels_of_hops(run, step, keys, two_electrode(run))]
+        good = np.array([place for place in places if place is not None], dtype=np.float64).reshape(-1, 5)
+        levels = [float(level) for level in keys["levels_V"]]
+        own = modulation_results(Modulated(*good.T), levels, sum(place is None for place in places))
+        if good.size:
+            own.append(no_calibration())
+        results += [replace(r, name=f"{r.name} {step}") for r in own] if len(steps) > 1 else own
+    return results

@@ -15,6 +15,7 @@ from opsicm.analysis.raw_samples import Falls, quantised
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.section_results import section_results
 from opsicm.app.pipette_results import pipette_results
+from opsicm.app.result_views import views_of_traces
 from opsicm.errors import BadInput, Problem
 from opsicm.figures import image as image_figure
 from opsicm.figures import operando as figures
@@ -120,7 +121,7 @@ def views_of(run: Run, results: list[Result]) -> list[View]:
         middle = int(good[good.size // 2])
         record = {name: float(run.hops[name].values[middle]) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
         views.append(figures.hop_view(run.trace(middle), {**record, "hop": middle}))
-    return views
+    return views + views_of_traces(results)
 
 
 def report_html(run: Run) -> str:

@@ -1,20 +1,29 @@
-"""Several runs together: the calibration of pipette current against concentration."""
+"""Several runs together: the calibration of pipette current against concentration, and modulated runs read by it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.calibration import calibrate, concentration
+from opsicm.analysis.concentration_results import (
+    NAME,
+    concentration_results,
+    conductance_at_levels,
+    conductance_calibration,
+)
 from opsicm.analysis.result import Result, failed
 from opsicm.errors import OutsideDomain
 from opsicm.record.reader import Run
 
-_NAME = "calibration_slope"
+_NAME: Final = "calibration_slope"
+_FEWEST_BATHS: Final = 3
 
 
 def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result]:
@@ -28,20 +37,76 @@ def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result
         level = next((r for r in results if r.name.startswith("current_at_bias") and r.value is not None), None)
         if level is None or level.value is None:
             continue
-        with Run(path) as run:
-            leaves = run.parameters["set"]["leaves"]
-            p = run.parameters["pipette"]
-            salt = concentration_of(leaves)
-            pipette = tuple(float(p.get(key, 0.0)) for key in ("radius_m", "cone_angle_rad", "length_m", "fill_mol_m3"))
-        if salt is not None:
-            points.append((salt, 1e-9 * level.value, pipette))
-    if len(points) < 3:
+        if (bath := _bath(path)) is not None:
+            points.append((bath.salt, 1e-9 * level.value, bath.pipette))
+    if len(points) < _FEWEST_BATHS:
         return []
     return calibration_results(
         np.array([c for c, _, _ in points]),
         np.array([i for _, i, _ in points]),
         np.array([sorted({q for _, _, q in points}).index(p) for _, _, p in points]),
     )
+
+
+def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result]:
+    """Concentration behind the conductance of every modulated run, calibrated at its levels by the runs with a sweep.
+
+    [] without modulated runs or with fewer than three baths. Only pipettes of the run's own filling count: another one
+    has another conductance in the same bath. Names carry the run's where several were modulated.
+    """
+    modulated = [
+        (path, r.trace) for path, results in runs for r in results
+        if r.name.startswith("conductance") and isinstance(r.trace, xr.Dataset) and "change" not in r.name
+    ]  # fmt: skip
+    sweeps = [
+        (bath, r.trace) for path, results in runs for r in results
+        if r.name.startswith("pipette_resistance") and isinstance(r.trace, xr.DataArray) and (bath := _bath(path))
+    ]  # fmt: skip
+    results: list[Result] = []
+    for path, places in modulated:
+        levels = np.asarray(places.attrs["levels"], dtype=np.float64)
+        points = [
+            (bath.salt, g, bath.pipette) for bath, trace in sweeps
+            if (g := conductance_at_levels(trace["bias"].values, trace.values, levels)) is not None
+        ]  # fmt: skip
+        if len({c for c, _, _ in points}) < _FEWEST_BATHS:
+            continue
+        own = _bath(path)
+        points = [point for point in points if own is not None and point[2][-1] == own.pipette[-1]]
+        if len({c for c, _, _ in points}) < _FEWEST_BATHS:
+            filling = "an unknown salt" if own is None else f"{own.pipette[-1]:g} mM"
+            reason = f"the pipette holds {filling}, and fewer than three of the baths were measured with that filling"
+            results.append(failed(NAME, "mM", "", "another filling", reason))
+            continue
+        pipettes = sorted({pipette for _, _, pipette in points})
+        try:
+            calibration = conductance_calibration(
+                np.array([c for c, _, _ in points]), np.array([g for _, g, _ in points]),
+                np.array([pipettes.index(pipette) for _, _, pipette in points]),
+            )  # fmt: skip
+        except OutsideDomain as error:
+            results.append(failed(NAME, "mM", "", "too few concentrations", str(error)))
+            continue
+        found = concentration_results(calibration, places)
+        results += [replace(r, name=f"{r.name} {path.name}") for r in found] if len(modulated) > 1 else found
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Bath:
+    """Salt [mol/m³] outside, and what makes the pipette: radius [m], half-cone angle, length [m], filling [mol/m³]."""
+
+    salt: float
+    pipette: tuple[float, ...]
+
+
+def _bath(path: Path) -> _Bath | None:
+    """What a run was measured in, and with; None where no concentration is stated."""
+    with Run(path) as run:
+        p = run.parameters["pipette"]
+        salt = concentration_of(run.parameters["set"]["leaves"])
+    pipette = tuple(float(p.get(key, 0.0)) for key in ("radius_m", "cone_angle_rad", "length_m", "fill_mol_m3"))
+    return None if salt is None else _Bath(salt, pipette)
 
 
 def concentration_of(leaves: dict[str, dict[str, object]]) -> float | None:

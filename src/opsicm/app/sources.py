@@ -8,8 +8,9 @@ from typing import Any
 
 from opsicm.analysis.result import Result
 from opsicm.app import other_peoples_files as others
-from opsicm.app.run_results import results_of, write_page, write_report
-from opsicm.app.several_runs import calibration_of
+from opsicm.app.result_views import save_views, views_of_traces
+from opsicm.app.run_results import results_of, views_of, write_page, write_report
+from opsicm.app.several_runs import calibration_of, modulated_concentrations
 from opsicm.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
@@ -61,8 +62,23 @@ def results_of_path(path: Path, columns: str | None) -> list[Result]:
 
 
 def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:
-    """What only several runs together show: a calibration where their concentrations differ."""
-    return calibration_of([(path, results) for path, results in each if is_run(path)])
+    """What only several runs together show: a calibration where their baths differ, and modulated runs read by it."""
+    runs = [(path, results) for path, results in each if is_run(path)]
+    return [*calibration_of(runs), *modulated_concentrations(runs)]
+
+
+def figures_of_path(path: Path, results: list[Result], folder: Path) -> list[Path]:
+    """Every figure that applies to `path` and its `results`, into `folder`; returns the pictures."""
+    stem = path.resolve().name if path.is_dir() or not is_run(path) else path.resolve().parent.name
+    if is_run(path):
+        with Run(path) as run:
+            return save_views(views_of(run, results) if run.parameters else [], folder, stem)
+    return save_views(others.views_of(results), folder, stem)
+
+
+def figures_of_several(results: list[Result], folder: Path) -> list[Path]:
+    """The figures of what several runs together show."""
+    return save_views(views_of_traces(results), folder, "all_runs")
 
 
 def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:

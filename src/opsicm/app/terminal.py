@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,9 @@ from opsicm.analysis.result import Result
 from opsicm.errors import OpsicmError
 from opsicm.report.document import number
 from opsicm.run.runner import Progress as RunProgress
+
+_REMARK: Final = 40
+_GAPS: Final = 6  # between four columns
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -37,13 +40,27 @@ def print_json(records: Sequence[dict[str, Any]]) -> None:
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column, justify in (("quantity", "left"), ("value ± u (k = 1)", "right"), ("unit", "left"), ("remark", "left")):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for result in results:
+    # A name that breaks cannot be searched for; the remark takes what width is left, and never less than a sentence's.
+    table.add_column("quantity", no_wrap=True)
+    table.add_column("value ± u (k = 1)", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("remark", min_width=_REMARK)
+    shown = list(results)
+    for result in shown:
         bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
         table.add_row(result.name, number(result.value, result.u), result.unit, escape(remark))
-    out.print(table)
+    narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
+    # A console prints no wider than itself: one of its own for a table that must be.
+    Console(highlight=False, soft_wrap=True, width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
+
+
+def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
+    """What the three columns that may not break hold, headings included."""
+    return [
+        ("quantity", "value ± u (k = 1)", "unit"),
+        *((r.name, number(r.value, r.u), r.unit) for r in results),
+    ]
 
 
 @contextmanager

@@ -28,6 +28,7 @@ COLOUR: Final[dict[Role, str]] = {
     "neutral": "#222222",
 }
 _FAMILY: Final = mpl.colormaps["viridis"]  # of curves in an order: dark first
+_MOST_NAMED: Final = 8
 _STYLE: Final[Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -99,14 +100,23 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
         raster = series.x.size > 5000
         if series.style == "points":
             axes.plot(series.x, series.y, ".", ms=2.5, color=colour, label=series.label, rasterized=raster)
+        elif series.style == "marks":
+            axes.errorbar(series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.4, color=colour,
+                          label=series.label)  # fmt: skip
         else:
             dash = "--" if series.style == "dashed" else "-"
             axes.plot(series.x, series.y, dash, lw=1.2, color=colour, label=series.label, rasterized=raster)
-        if series.band is not None:
+        if series.band is not None and series.style != "marks":
             axes.fill_between(series.x, series.y - series.band, series.y + series.band, color=colour, alpha=0.2, lw=0)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
-    if len(panel.series) > 1:
+    if len(panel.series) > _MOST_NAMED:
+        # A legend of a dozen hides the curves: the first and the last of a family say which way the shades go.
+        shaded = [series.label for series in panel.series if series.shade is not None]
+        named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        shown = [name for name in named if name not in shaded[1:-1]]
+        axes.legend([named[name] for name in shown], shown, loc="best")
+    elif len(panel.series) > 1:
         axes.legend(loc="best")
 
 

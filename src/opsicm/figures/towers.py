@@ -12,6 +12,7 @@ from opsicm.figures.view import Axis, Curves, Image, Series, View
 
 F64 = NDArray[np.float64]
 _MINUTES: Final = Axis("time", "min")
+_LONG: Final = 300.0  # [s] from here on minutes read better
 _CURRENT: Final = Axis("pipette current", "nA")
 _SIGN: Final = "positive pipette current flows out of the pipette"
 
@@ -63,13 +64,32 @@ def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tup
     return image, (edges_t[0] / 60.0, edges_t[-1] / 60.0, 1e3 * edges_z[0], 1e3 * edges_z[-1])
 
 
-def approach_view(profiles: Mapping[str, tuple[F64, F64]]) -> View:
-    """Approach curves at moments: current over that far away, against height; `profiles` name → (height [m], I [A])."""
+def ways_view(image: NDArray[np.float64], time: F64, height: F64) -> View:
+    """Pipette current over height and time, one column a way of the coarse stage.
+
+    `image` [A], (way, height), NaN where nothing was measured; `time` [s] of each way, `height` [m] of each bin.
+    """
+    half = 0.5 * float(height[1] - height[0])
+    step = float(np.median(np.diff(time))) if time.size > 1 else 1.0
+    scale, axis = (60.0, _MINUTES) if float(np.ptp(time)) > _LONG else (1.0, Axis("time", "s"))
+    left, right = (time[0] - 0.5 * step) / scale, (time[-1] + 0.5 * step) / scale
+    extent = (left, right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half))
+    panel = Image(axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, note=f"blank: no row; {_SIGN}")
+    return View("tower", "Current over millimetres and time", (panel,), "One column a way of the coarse stage.")
+
+
+def approach_view(profiles: Mapping[str, tuple[F64, F64]], title: str = "Approach curves at five moments") -> View:
+    """Approach curves at moments: current over that far away, against height.
+
+    `profiles` name → (height [m], current [A]); bins without a current (NaN) are left out.
+    """
     series = []
-    for k, (name, (z, i)) in enumerate(profiles.items()):
+    for k, (name, (heights, currents)) in enumerate(profiles.items()):
+        seen = np.isfinite(currents)
+        z, i = heights[seen], currents[seen]
         far = float(i[int(np.argmax(z))])
         series.append(Series(name, 1e3 * z, 1e12 * (i - far), shade=k / max(len(profiles) - 1, 1)))
     panel = Curves(
         Axis("height", "mm"), Axis("current less that far away", "pA"), tuple(series), f"one traverse each; {_SIGN}"
     )
-    return View("approach_at_moments", "Approach curves at five moments", (panel,))
+    return View("approach_at_moments", title, (panel,))

@@ -35,7 +35,7 @@ class Series:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     role: Role = "neutral"
-    style: Literal["line", "points", "dashed"] = "line"
+    style: Literal["line", "points", "dashed", "marks"] = "line"
     band: NDArray[np.float64] | None = None
     shade: float | None = None
 

@@ -1,0 +1,58 @@
+"""What a record says of its own resolution; charges whose u is knowledge and not round-off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from opsicm.analysis.resolution import count_of, known_u
+from opsicm.analysis.voltammogram import cell_results
+
+
+def test_a_converter_s_count_is_seen_and_arithmetic_is_not() -> None:
+    rng = np.random.default_rng(0)
+    assert count_of(np.round(rng.standard_normal(500) / 0.01) * 0.01) == pytest.approx(0.01)
+    assert count_of(np.full(9, 0.4)) == 0.0
+    assert count_of(np.array([0.4, 0.4 + 1e-17, 0.4 - 6e-17])) == 0.0
+    assert count_of(np.array([0.3, 0.1 + 0.2, 0.7, 0.9, 1.1])) == 0.0
+    assert count_of(np.repeat([0.0, -0.4e-3], 50)) == 0.0
+    assert known_u(0.08, 1e-20) is None
+    assert known_u(0.08, 1e-6) == 1e-6
+
+
+def pulse(current: float, noise: float, count: float, rows: int = 201) -> xr.Dataset:
+    t = np.arange(rows, dtype=np.int64) * 10**9
+    i = np.where((np.arange(rows) > 50) & (np.arange(rows) <= 150), current, 0.0)
+    i = i + noise * np.random.default_rng(1).standard_normal(rows)
+    seen = np.round(i / count) * count if count else i
+    # The potentiostat counts what flowed; the rows hold what it printed.
+    charge = np.append(0.0, np.cumsum(i[1:]))
+    data = {
+        "t_ns": t, "current": seen, "charge": charge, "potential": np.full(rows, 0.3),
+        "control": np.full(rows, "current", object), "soc": np.full(rows, np.nan),
+    }  # fmt: skip
+    return xr.Dataset({name: ("row", values) for name, values in data.items()})
+
+
+def charge_of(cell: xr.Dataset) -> tuple[float, float]:
+    slow = xr.Dataset({name: ("row", np.zeros(cell.sizes["row"])) for name in ("pipette_current", "coarse_z")})
+    found = {r.name: r for r in cell_results(cell, slow, 1e-6, 1e-9)}
+    one = found["charge_lithiation"]
+    assert one.value is not None
+    assert one.u is not None
+    assert found["soc_at_end"].outcome == "no cut-offs"
+    assert "conditioning" in found["soc_at_end"].reason
+    return one.value, one.u
+
+
+def test_u_of_a_charge_is_more_than_round_off() -> None:
+    value, u = charge_of(pulse(-0.4e-3, 0.0, 0.0))
+    assert value == pytest.approx(-0.4e-3 * 100 / 3.6, rel=1e-12)
+    # Where in a row the current began: half a row at its ends.
+    assert 1e-4 < u / abs(value) < 0.02
+    coarse = charge_of(pulse(-0.4e-3, 0.0, 0.03e-3))
+    # Printed to 0.03 mA, 0.4 becomes 0.39: u must hold the 2.5 % between them.
+    assert coarse[1] > 0.02 * abs(coarse[0])
+    noisy = charge_of(pulse(-0.4e-3, 1e-5, 0.0))
+    assert noisy[1] >= 1e-5 * 100**0.5 / 3.6 * 0.8

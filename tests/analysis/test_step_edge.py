@@ -1,0 +1,104 @@
+"""Straight step edges: found anywhere in an image, with a rim, on a bow; and nothing found where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from foreign_images import NID, nid
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from opsicm.analysis.levelling import plane
+from opsicm.analysis.raster_results import step_results
+from opsicm.analysis.step_edge import find_step_edge
+from opsicm.analysis.step_height import fit_terraces
+from opsicm.errors import OutsideDomain
+
+F64 = NDArray[np.float64]
+measured = pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")
+
+
+def edge_image(seed: int, size: int, degrees: float, step: float, rim: float, noise: float) -> F64:
+    """nm: an edge through (0.45, 0.55) of the image whose far side is `step` higher and begins with a rim."""
+    y, x = np.mgrid[0:size, 0:size].astype(float)
+    a = np.radians(degrees)
+    u = (x - 0.55 * size) * np.cos(a) + (y - 0.45 * size) * np.sin(a)
+    h = 0.2 * x - 0.1 * y + np.where(u > 0.0, step + rim * np.exp(-((u / (0.08 * size)) ** 2)), 0.0)
+    return np.asarray(h + noise * np.random.default_rng(seed).standard_normal(h.shape))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 33.0, 90.0, 127.0, 171.0])
+def test_step_and_rim_come_back_at_any_angle(degrees: float) -> None:
+    found = find_step_edge(edge_image(1, 96, degrees, 2.0, 10.0, 0.5))
+    assert np.degrees(found.angle) % 180.0 == pytest.approx(degrees % 180.0, abs=1.0)
+    assert found.height * np.sign(np.cos(found.angle - np.radians(degrees))) == pytest.approx(
+        2.0, abs=3.0 * found.u_height
+    )
+    # The rim's highest pixel line is within one pixel of its vertex, where it has fallen by up to 2 %; the mean of
+    # both terraces there is 1 nm above the lower one.
+    assert found.rise == pytest.approx(11.0, abs=0.35 + 3.0 * found.u_rise)
+
+
+def test_the_edge_s_intervals_cover() -> None:
+    """95 % of 200 images: eight strips have seven degrees of freedom, of which Student's t is 2.365."""
+    inside = []
+    for seed in range(200):
+        found = find_step_edge(edge_image(seed, 48, 20.0, 3.0, 0.0, 0.5))
+        inside.append(abs(found.height - 3.0) <= 2.365 * found.u_height)
+    # u is the larger of two estimates: it covers a little more than it says, never less.
+    assert float(np.mean(inside)) >= 0.93
+
+
+def test_rough_surfaces_bows_and_noise_have_no_edge() -> None:
+    y, x = np.mgrid[0:96, 0:96].astype(float)
+    rng = np.random.default_rng(0)
+    images = [gaussian_filter(np.random.default_rng(s).standard_normal((96, 96)), 1 + s % 8) for s in range(40)]
+    bow = 0.01 * (x - 50) ** 2 + 0.003 * (y - 30) ** 2
+    images += [bow + rng.standard_normal(x.shape), rng.standard_normal(x.shape)]
+    for image in images:
+        with pytest.raises(OutsideDomain, match=r"six u|no line"):
+            find_step_edge(image)
+
+
+def test_few_pixels_are_refused_in_words() -> None:
+    with pytest.raises(OutsideDomain, match="20 pixels along each side"):
+        find_step_edge(np.zeros((10, 30)))
+
+
+@measured
+def test_a_step_of_measured_graphite() -> None:
+    """nid-1 is somebody's scan of a cleaved surface: its steps, in regions of 64², against plain means of lines.
+
+    The reference knows the edge only from looking: the means of 64 x 12 pixels along it, 5 pixels away on both sides,
+    corrected by the mean slope of the two sides.
+    """
+    h = plane(nid()[112:176, 80:144]).heights
+    found = find_step_edge(1e-9 * h)
+    assert np.degrees(found.angle) == pytest.approx(129.0, abs=2.0)
+    y, x = np.mgrid[0:64, 0:64] - 31.5
+    a = np.radians(129.0)
+    u = x * np.cos(a) + y * np.sin(a) + 6.0
+    low, high = ((np.abs(u - at) < 6.0) for at in (-11.0, 11.0))
+    slopes = [np.polyfit(u[side], h[side], 1)[0] for side in (low, high)]
+    plain = h[high].mean() - h[low].mean() - 22.0 * float(np.mean(slopes))
+    assert 1e9 * found.height == pytest.approx(plain, abs=2.0 * 1e9 * found.u_height)
+
+
+@measured
+def test_an_edge_with_a_rim_drawn_into_a_measured_surface() -> None:
+    h = nid()[180:244, 20:84]
+    y, x = np.mgrid[0:64, 0:64] - 30.0
+    u = x * np.cos(0.4) + y * np.sin(0.4)
+    drawn = h + np.where(u > 0.0, 8.0 + 20.0 * np.exp(-((u / 4.0) ** 2)), 0.0)
+    results = {r.name: r for r in step_results(1e-9 * drawn)}
+    step, rise = results["step_height"], results["step_edge_rise"]
+    assert step.value is not None
+    assert step.u is not None
+    assert rise.value is not None
+    assert rise.u is not None
+    # The measured surface has steps of its own across the line: what the same terraces say without the drawing.
+    own = fit_terraces(h, find_step_edge(drawn).labels)
+    assert step.value - own.height == pytest.approx(8.0, abs=0.3)
+    # The vertex lies on a line that pixels straddle: the farthest whole line is that from 0.5 to 1.5 pixels beyond.
+    first_line = float(np.mean(np.exp(-((np.linspace(0.5, 1.5, 101) / 4.0) ** 2))))
+    assert rise.value == pytest.approx(4.0 + 20.0 * first_line, abs=0.5 + 3.0 * rise.u)

@@ -138,11 +138,11 @@ def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple
     todo, crashes, said = list(names), [], dict.fromkeys(fair, 0)
     wrong: list[str] = []
     while todo:
-        child = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-W", "error", *command, *map(str, todo)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
-        answers, end = _listened(child, len(todo))
+        ) as child:  # fmt: skip
+            answers, end = _listened(child, len(todo))
         for path, answer in zip(todo, answers, strict=False):
             if answer in said:
                 said[answer] += 1

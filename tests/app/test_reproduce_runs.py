@@ -14,7 +14,6 @@ from opsicm.app.reproduce.planning import chosen, plan, run_all
 from opsicm.app.reproduce.reading_all import read_all
 from opsicm.app.reproduce.table import Compared
 from opsicm.errors import BadInput
-from opsicm.physics.cell import Cell
 from opsicm.record.reader import Run
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
@@ -114,8 +113,8 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
     monkeypatch.setattr(cases_module, "EXPERIMENTS", packaged / "experiments")
     monkeypatch.setattr(cases_module, "VARIANTS", {})
 
-    straight = Cell.ohmic_drop
-    monkeypatch.setattr(Cell, "ohmic_drop", lambda cell, z: -straight(cell, z))
+    straight = world.World._pipette_of
+    monkeypatch.setattr(world.World, "_pipette_of", lambda twin, salt, ohmic: straight(twin, salt, -ohmic))
     wrong = _table(packaged / "wrong")
     for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
         assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name

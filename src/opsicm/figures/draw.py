@@ -101,7 +101,7 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
         if series.style == "points":
             axes.plot(series.x, series.y, ".", ms=2.5, color=colour, label=series.label, rasterized=raster)
         elif series.style == "marks":
-            axes.errorbar(series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.4, color=colour,
+            axes.errorbar(series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.5, color=colour,
                           label=series.label)  # fmt: skip
         else:
             dash = "--" if series.style == "dashed" else "-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from opsicm.errors import OutsideDomain, Problem
@@ -63,6 +64,7 @@ def _look_up(unit: str) -> tuple[float, str]:
         raise OutsideDomain(Problem("unit", repr(unit), f"known units are {known}", "write one of these")) from None
 
 
+@lru_cache(maxsize=1024)
 def suffix_of(key: str) -> str | None:
     """The unit ending of a key (`rate_mV_s` → `mV_s`), or None when it has none."""
     endings = [ending for ending in KEY_SUFFIX if key.endswith("_" + ending)]

@@ -93,6 +93,17 @@ def test_flakes_have_the_roughness_they_were_told_and_the_seed_decides_them() ->
     assert 40 < np.unique(owners).size < 140
 
 
+def test_a_plate_laid_on_the_rest_is_the_whole_drawn_anew() -> None:
+    stack = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 128, 5)
+    last = len(stack.plates) - 1
+    for number in (0, 50, last):
+        whole = stack.drawn({number: (3e-7, 0.0)}, (7,))
+        laid = stack.laid_on(stack.drawn(without=(7, number)), number, (3e-7, 0.0))
+        assert np.array_equal(whole[0], laid[0])
+        assert np.array_equal(whole[1], laid[1])
+        assert np.any(whole[0] != stack.drawn(without=(7,))[0])
+
+
 FLAKES = "{kind: flakes, rq_nm: 1300, flake_um: 3.5, size_um: 20, pixels: 256}"
 
 

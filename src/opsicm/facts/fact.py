@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Track = Literal["cell", "probe", "run"]
@@ -27,7 +27,11 @@ class Fact:
 
     def line(self) -> str:
         """This fact as a line of JSON, without the line end."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
+        fields = {
+            "seq": self.seq, "t_ns": self.t_ns, "kind": self.kind, "track": self.track, "step": self.step,
+            "data": dict(self.data),
+        }  # fmt: skip
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
     @staticmethod
     def from_line(line: str) -> Fact:

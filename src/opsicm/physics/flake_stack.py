@@ -51,16 +51,27 @@ class FlakeStack:
         """
         heights = np.full((self.pixels, self.pixels), self.ground)
         owners = np.full(heights.shape, len(self.plates), np.int32)
-        for number, plate in enumerate(self.plates):
+        for number in range(len(self.plates)):
             if number in without:
                 continue
-            dx, dy = moved.get(number, (0.0, 0.0))
-            rows, columns, face = _face(replace(plate, x=plate.x + dx, y=plate.y + dy), self.size, self.pixels)
-            part = heights[np.ix_(rows, columns)]
-            higher = face > part
-            heights[np.ix_(rows, columns)] = np.where(higher, face, part)
-            owners[np.ix_(rows, columns)] = np.where(higher, number, owners[np.ix_(rows, columns)])
+            self._lay(heights, owners, number, moved.get(number, (0.0, 0.0)))
         return heights, owners
+
+    def laid_on(
+        self, drawn: tuple[Floats, NDArray[np.int32]], number: int, moved: tuple[float, float]
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """What `drawn` would be with the plate `number`, slid sideways by `moved` [m], from what it is without it."""
+        heights, owners = drawn[0].copy(), drawn[1].copy()
+        self._lay(heights, owners, number, moved)
+        return heights, owners
+
+    def _lay(self, heights: Floats, owners: NDArray[np.int32], number: int, moved: tuple[float, float]) -> None:
+        plate = self.plates[number]
+        rows, columns, face = _face(replace(plate, x=plate.x + moved[0], y=plate.y + moved[1]), self.size, self.pixels)
+        here = np.ix_(rows, columns)
+        higher = face > heights[here]
+        heights[here] = np.where(higher, face, heights[here])
+        owners[here] = np.where(higher, number, owners[here])
 
 
 def _face(plate: Plate, size: float, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -91,11 +92,15 @@ def apparent_surface(height: F64, pixel: float, pipette: Pipette, distance: floa
     One kernel, that of a flat sample at one distance [m], by FFT: the heights that hops with one setpoint give.
     Assumptions and failures as `view_surface`, which keeps thirteen. Source: linear response, module docstring.
     """
-    ny, nx = height.shape
+    transfer = _transfer(height.shape[0], height.shape[1], pixel, pipette, distance)
+    return np.asarray(np.fft.irfft2(np.fft.rfft2(height) * transfer, s=height.shape))
+
+
+@lru_cache(maxsize=2)  # a surface that changes is seen again and again by one tip
+def _transfer(ny: int, nx: int, pixel: float, pipette: Pipette, distance: float) -> F64:
     q = 2.0 * math.pi * np.hypot(np.fft.fftfreq(ny, pixel)[:, None], np.fft.rfftfreq(nx, pixel)[None, :])
     nodes = np.linspace(0.0, float(q.max()) * (1.0 + 1e-9) + 1e-9, 600)
-    transfer = CubicSpline(nodes, point_spread(pipette, distance).transfer(nodes))(q)
-    return np.asarray(np.fft.irfft2(np.fft.rfft2(height) * transfer, s=height.shape))
+    return np.asarray(CubicSpline(nodes, point_spread(pipette, distance).transfer(nodes))(q))
 
 
 def ring_points(pipette: Pipette, distance: float, radii: int = 6, angles: int = 12) -> tuple[F64, F64]:

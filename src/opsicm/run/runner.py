@@ -94,6 +94,9 @@ class Runner:
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._experiment = experiment
+        longest = experiment.longest_duration
+        self._total = None if longest is None else round(longest * 1e9)
+        self._longest_ns = round(experiment.envelope.duration * 1e9)
         self._rig = rig
         self._progress = progress
         self._beat = beat
@@ -253,15 +256,15 @@ class Runner:
         self._facts.write(kind, "probe", path, data)
 
     def _total_ns(self) -> int | None:
-        total = self._experiment.longest_duration
-        return None if total is None else round(total * 1e9) - self._start.gone_ns + self._cell.paused_ns
+        total = self._total
+        return None if total is None else total - self._start.gone_ns + self._cell.paused_ns
 
     def _where(self) -> str:
         paused = [name for name, track in (("cell", self._cell), ("probe", self._probe)) if track.paused]
         return f"{self._cell.path} {self._probe.path}" + (f" ({' and '.join(paused)} paused)" if paused else "")
 
     def _refuse_if_too_long(self, now: int) -> None:
-        if now >= round(self._experiment.envelope.duration * 1e9):
+        if now >= self._longest_ns:
             hours = f"{self._experiment.envelope.run_h:g}"
             limit, remedy = f"envelope.run_h is {hours}", "bound the cell's steps or allow more"
             raise LimitCrossed(Problem("run", f"{hours} h long", limit, remedy))

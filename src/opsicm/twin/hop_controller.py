@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.facts.channel import Channel, Quality
-from opsicm.facts.hop import HOP_DTYPE, Outcome
+from opsicm.facts.hop import HOP_DTYPE
 from opsicm.facts.samples import SampleBlock
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
@@ -341,5 +341,4 @@ class _HopLog:
         hops["t_ns"] = self._knots[0][0] + (moments[:, hop_loop.STOP] - self._first_sample) * dt_ns
         for column, name in enumerate(("cell_potential", "cell_current", "bias_residual"), start=1):
             hops[name] = np.interp(hops["t_ns"], knots[:, 0], knots[:, column])
-        assert set(np.unique(hops["outcome"])) <= {int(o) for o in Outcome}
         return hops

@@ -32,7 +32,7 @@ class Footprint:
 
     def height(self, rise: Floats) -> Floats:
         """Heights [m, … × n], `rise` [m, … × patches] being that of every patch."""
-        return np.asarray(self.rest + rise[..., self.owners].mean(axis=-1))
+        return np.asarray(self.rest + rise[..., self.owners].sum(axis=-1) / self.owners.shape[-1])
 
 
 class Specimen(Protocol):
@@ -109,6 +109,7 @@ class FlakeSurface:
         self._ring = ring_points(pipette, distance)
         self._slid, self._detached = 0, False
         self._outdated = False
+        self._others: tuple[tuple[int, ...], tuple[Floats, NDArray[np.int32]]] | None = None
         self.version = 0
         self.leaving = self.sliding = -1
         self._apparent, self._owners = self._drawn()
@@ -133,8 +134,13 @@ class FlakeSurface:
 
     def _drawn(self) -> tuple[Floats, NDArray[np.int32]]:
         pixel = self._stack.size / self._stack.pixels
-        moved = {self.sliding: (self._slid * pixel, 0.0)} if self._slid else {}
-        heights, owners = self._stack.drawn(moved, (self.leaving,) if self._detached else ())
+        gone = (self.leaving,) if self._detached else ()
+        if self.sliding < 0:
+            heights, owners = self._stack.drawn()
+        else:
+            if self._others is None or self._others[0] != gone:  # all that lies still
+                self._others = (gone, self._stack.drawn(without=(*gone, self.sliding)))
+            heights, owners = self._stack.laid_on(self._others[1], self.sliding, (self._slid * pixel, 0.0))
         return apparent_surface(heights, pixel, self._pipette, self._distance), owners
 
     def footprint(self, x: Floats, y: Floats) -> Footprint:

@@ -7,6 +7,9 @@ moment leaves either the live files or the whole run file, or both; doing it aga
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from opsicm.errors import Problem, UnreadableRun
 from opsicm.facts.fact import Fact
 from opsicm.record import default_plot, disk_space, nexus_file, text_seal
+from opsicm.record.counts_copy import CountsCopy
 from opsicm.record.damage import named
 from opsicm.record.journal import read_lines
 from opsicm.record.live_layout import HOP_ROW, READING_ROW, Columns, chunk_rows
@@ -29,7 +33,7 @@ from opsicm.record.run_layout import BLOCK_COLUMNS, MISSING, QUALITIES
 
 _MARGIN: Final = 4e6  # [bytes] of room beyond the live files' size, for the groups and the default plot
 _ROWS: Final = 1 << 16  # rows of the decimated stream copied at a time
-_SAMPLES: Final = 1 << 18  # samples written at a time
+_WRITE_BACK: Final = 0.5  # [s] between two times that what is there of the run file is brought to the disk
 _DECIMATED: Final = ("minimum", "maximum", "mean")
 
 
@@ -51,13 +55,13 @@ def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, lis
         raise UnreadableRun(Problem("free space", f"{there * 1e-6:.0f} MB", limit, remedy, str(folder.path)))
     parts = LiveParts(folder)
     try:
-        with named(folder.journal, "a live file"):
+        with named(folder.journal, "a live file"), _written_back(folder.unfinished_file):
             losses = _build(folder, parts, recovered)
     finally:
         parts.close()
     with h5py.File(folder.unfinished_file, "r") as file:
-        places = text_seal.references(file)
-    text_seal.seal(folder.unfinished_file, places)
+        places, data = text_seal.references(file), text_seal.data_of(file)
+    text_seal.seal(folder.unfinished_file, places, data)
     descriptor = os.open(folder.unfinished_file, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
@@ -65,6 +69,28 @@ def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, lis
     folder.sync()
     _tidy(folder)
     return folder.run_file, losses
+
+
+@contextmanager
+def _written_back(path: Path) -> Iterator[None]:
+    """Bring the growing file to the disk meanwhile: else the last `fsync` finds all of it still to be done."""
+    path.touch()
+    descriptor = os.open(path, os.O_RDONLY)
+    done = threading.Event()
+
+    def follow() -> None:
+        while not done.wait(_WRITE_BACK):
+            with suppress(OSError):  # the last fsync will say it again
+                os.fdatasync(descriptor)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.close(descriptor)
 
 
 def _refuse_if_gone(folder: RunFolder) -> None:
@@ -205,21 +231,14 @@ def _counts(group: h5py.Group, pieces: list[Piece], header: Header, columns: Col
     )  # fmt: skip
     nexus_file.describe(counts, [header.channels[k] for k in columns.full])
     lost: list[tuple[int, int]] = []
-    waiting: list[NDArray[np.int16]] = []
-    at = pieces[0].first_sample
-    for first, values, n in (one for piece in pieces for one in read_piece(piece)):
-        together = sum(map(len, waiting))
-        if waiting and (values is None or first != at + together or together >= _SAMPLES):
-            counts[at : at + together] = np.concatenate(waiting)
-            waiting = []
-        if values is None:
-            lost.append((first, first + n))
-            continue
-        if not waiting:
-            at = first
-        waiting.append(values)
-    if waiting:
-        counts[at : at + sum(map(len, waiting))] = np.concatenate(waiting)
+    copy = CountsCopy(counts)
+    for piece in pieces:
+        for first, values, n in read_piece(piece):
+            if values is None:
+                lost.append((first, first + n))
+            else:
+                copy.put(piece, first, values)
+    copy.flush()
     return np.array(lost, np.int64).reshape(-1, 2)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.errors import Problem, UnreadableRun
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damage import DAMAGE
 from opsicm.record.live_layout import HOP_ROW, LIVE_VERSION, READING_ROW, block_row, data_crc, header_of, sealed
 from opsicm.record.patient_open import open_live
@@ -56,6 +57,8 @@ class LivePart:
             raise
         self._whole: dict[str, NDArray[Any]] = {}
         self._written: set[int] = set()
+        self._sets: dict[str, h5py.Dataset] = {}
+        self._reader: CountsReader | None = None
         self._wrong: dict[str, str] = {}
         self._not_whole = 0
         try:
@@ -80,13 +83,15 @@ class LivePart:
         every chunk for the first. A file whose name is gone, since its run is finalised, stays open as it was."""
         if not os.fstat(self._descriptor).st_nlink:
             return
+        self._written.clear()
+        self._sets.clear()
+        self._reader = None
         self._file.close()
         try:
             self._file = self._open()
         except OSError as error:
             limit = f"can no longer be read: {str(error).splitlines()[0]}"
             raise UnreadableRun(Problem("live file", self.path.name, limit, "look for run.nxs beside it")) from error
-        self._written.clear()
 
     def _open(self) -> h5py.File:
         _must_be_whole(self.path)
@@ -155,15 +160,21 @@ class LivePart:
 
     def counts(self, first: int, stop: int) -> NDArray[np.int16]:
         """Counts [first, stop) of this file; raises `OSError` where a chunk never reached the disk or is damaged."""
-        dataset = self._file["counts"]
+        dataset = self.dataset("counts")
         rows = dataset.chunks[0]
         self._written = self._written or _written_chunks(dataset)
         for at in range(first - first % rows, stop, rows):
             # A chunk that was not there when the file was looked through may have come since: it is being written.
             if at not in self._written and dataset.id.get_chunk_info_by_coord((at, 0)).byte_offset is None:
                 raise OSError(f"{self.path.name}: samples from {at} were never written")
-        counts: NDArray[np.int16] = dataset[first:stop]
-        return counts
+        self._reader = self._reader or CountsReader(dataset)
+        return self._reader.read(first, stop)
+
+    def dataset(self, name: str) -> h5py.Dataset:
+        """The dataset itself, looked up once: h5py takes longer for that than for a small read."""
+        if name not in self._sets:
+            self._sets[name] = self._file[name]
+        return self._sets[name]
 
     def holds(self, name: str) -> bool:
         """Whether this file keeps `counts`, or the decimated stream; by the list of links, since `in` takes what is
@@ -172,10 +183,12 @@ class LivePart:
 
     def decimated(self, name: str, first: int, stop: int) -> NDArray[Any]:
         """Rows of the decimated stream."""
-        values: NDArray[Any] = self._file[name][first:stop]
+        values: NDArray[Any] = self.dataset(name)[first:stop]
         return values
 
     def close(self) -> None:
+        self._sets.clear()
+        self._reader = None
         self._file.close()
         os.close(self._descriptor)
 

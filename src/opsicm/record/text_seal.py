@@ -8,12 +8,11 @@ reader compares before HDF5 looks.
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import h5py
 
@@ -35,11 +34,27 @@ def references(file: h5py.File) -> list[tuple[int, int]]:
     return found
 
 
-def seal(path: Path, references: list[tuple[int, int]]) -> None:
-    """Append the checksums. The file must be closed, and not be written by HDF5 again: that drops the seal."""
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        places = [*_heaps(data), *references]
-        entries = b"".join(_ENTRY.pack(at, n, zlib.crc32(data[at : at + n])) for at, n in places)
+def data_of(file: h5py.File) -> list[tuple[int, int]]:
+    """(where, bytes) of every chunk of the datasets: no heap lies there."""
+    found: list[tuple[int, int]] = []
+
+    def look(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and item.chunks is not None:
+            item.id.chunk_iter(lambda chunk: found.append((chunk.byte_offset, chunk.size)))
+
+    file.visititems(look)
+    return found
+
+
+def seal(path: Path, references: list[tuple[int, int]], data: list[tuple[int, int]]) -> None:
+    """Append the checksums of `references` and of the heaps outside `data`, both (where, bytes).
+
+    The file must be closed, and not be written by HDF5 again: that drops the seal.
+    """
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        places = [*_heaps(file, size, data), *references]
+        entries = b"".join(_ENTRY.pack(at, n, zlib.crc32(_read(file, at, n))) for at, n in places)
         file.seek(0, os.SEEK_END)
         file.write(entries + _END.pack(len(entries) // _ENTRY.size, zlib.crc32(entries), _WORD))
 
@@ -76,11 +91,20 @@ def damage(path: Path) -> str | None:
     return None
 
 
-def _heaps(data: mmap.mmap) -> list[tuple[int, int]]:
-    """(where, bytes) of everything that begins like a heap; one that is none does no harm."""
-    found = []
-    at = data.find(_HEAP)
-    while at >= 0:
-        found.append((at, min(int.from_bytes(data[at + 8 : at + 16], "little"), len(data) - at)))
-        at = data.find(_HEAP, at + 8)
+def _heaps(file: BinaryIO, size: int, data: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(where, bytes) of everything outside `data` that begins like a heap; one that is none does no harm."""
+    found, begin = [], 0
+    for end, length in [*sorted(data), (size, 0)]:
+        between = _read(file, begin, end - begin) if end > begin else b""
+        at = between.find(_HEAP)
+        while at >= 0:
+            length_of = int.from_bytes(between[at + 8 : at + 16], "little")
+            found.append((begin + at, min(length_of, size - begin - at)))
+            at = between.find(_HEAP, at + 8)
+        begin = max(begin, end + length)
     return found
+
+
+def _read(file: BinaryIO, at: int, n: int) -> bytes:
+    file.seek(at)
+    return file.read(n)

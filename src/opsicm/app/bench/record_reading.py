@@ -118,8 +118,8 @@ def build(path: Path, size: Size, counts: NDArray[np.int16]) -> None:
         nexus_file.journal(entry, _facts(size))
         nexus_file.end_time(entry, header)
         default_plot.write(entry, hops, readings)
-        places = text_seal.references(file)
-    text_seal.seal(path, places)
+        places, data = text_seal.references(file), text_seal.data_of(file)
+    text_seal.seal(path, places, data)
 
 
 def _packed(counts: NDArray[np.int16], rows: int) -> list[bytes]:

@@ -100,7 +100,9 @@ def apparent_surface(height: F64, pixel: float, pipette: Pipette, distance: floa
 def _transfer(ny: int, nx: int, pixel: float, pipette: Pipette, distance: float) -> F64:
     q = 2.0 * math.pi * np.hypot(np.fft.fftfreq(ny, pixel)[:, None], np.fft.rfftfreq(nx, pixel)[None, :])
     nodes = np.linspace(0.0, float(q.max()) * (1.0 + 1e-9) + 1e-9, 600)
-    return np.asarray(CubicSpline(nodes, point_spread(pipette, distance).transfer(nodes))(q))
+    transfer = np.asarray(CubicSpline(nodes, point_spread(pipette, distance).transfer(nodes))(q))
+    transfer.flags.writeable = False
+    return transfer
 
 
 def ring_points(pipette: Pipette, distance: float, radii: int = 6, angles: int = 12) -> tuple[F64, F64]:

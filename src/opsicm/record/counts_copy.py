@@ -1,7 +1,7 @@
 """Puts samples that were read and found good into a run file: packed chunks as they are, where both files cut alike.
 
-To pack a sample again costs ten times what it costs to check it. A chunk is copied when all its samples are good and
-it holds the same rows in the live file as in the run file; the rest goes through HDF5's filters.
+To pack a chunk again costs as much as to unpack and check it. A chunk is copied when all its samples are good and it
+holds the same rows in the live file as in the run file; the rest goes through HDF5's filters (decision 0110).
 """
 
 from __future__ import annotations

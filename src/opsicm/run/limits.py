@@ -23,7 +23,6 @@ class Limits:
 
     def __init__(self, envelope: Envelope, z_range: tuple[float, float]) -> None:
         self._envelope = envelope
-        self._cell_current, self._pipette_current = envelope.cell_current, envelope.pipette_current
         self._z_range = z_range
         self._missed = 0
         self._usual = 0.0
@@ -41,7 +40,7 @@ class Limits:
                     "goes beyond the program's by f i R_u",
                 )
             )
-        if not abs(reading.current) <= self._cell_current:
+        if not abs(reading.current) <= self._envelope.cell_current:
             raise LimitCrossed(
                 Problem(
                     "cell current",
@@ -53,7 +52,7 @@ class Limits:
 
     def pipette(self, current: float) -> None:
         """A reading of the pipette current [A] against the envelope."""
-        if not abs(current) <= self._pipette_current:
+        if not abs(current) <= self._envelope.pipette_current:
             raise LimitCrossed(
                 Problem(
                     "pipette current",

@@ -96,7 +96,6 @@ class Runner:
         self._experiment = experiment
         longest = experiment.longest_duration
         self._total = None if longest is None else round(longest * 1e9)
-        self._longest_ns = round(experiment.envelope.duration * 1e9)
         self._rig = rig
         self._progress = progress
         self._beat = beat
@@ -264,7 +263,7 @@ class Runner:
         return f"{self._cell.path} {self._probe.path}" + (f" ({' and '.join(paused)} paused)" if paused else "")
 
     def _refuse_if_too_long(self, now: int) -> None:
-        if now >= self._longest_ns:
+        if now >= round(self._experiment.envelope.duration * 1e9):
             hours = f"{self._experiment.envelope.run_h:g}"
             limit, remedy = f"envelope.run_h is {hours}", "bound the cell's steps or allow more"
             raise LimitCrossed(Problem("run", f"{hours} h long", limit, remedy))

@@ -32,7 +32,7 @@ class Footprint:
 
     def height(self, rise: Floats) -> Floats:
         """Heights [m, … × n], `rise` [m, … × patches] being that of every patch."""
-        return np.asarray(self.rest + rise[..., self.owners].sum(axis=-1) / self.owners.shape[-1])
+        return np.asarray(self.rest + rise[..., self.owners].mean(axis=-1))
 
 
 class Specimen(Protocol):

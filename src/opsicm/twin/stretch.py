@@ -88,17 +88,16 @@ class Stretch:
         return CellMoment._make((t_ns, *mixed, *self.way.at(t_ns)))
 
     def heights(self, footprint: Footprint, t_ns: Sequence[int]) -> Floats:
-        """Heights [m, times × n] under a footprint at `t_ns`, in order."""
+        """Heights [m, times × n] under a footprint at `t_ns`."""
         if len(self.t_ns) == 1:
             return np.repeat(footprint.height(self.rise), len(t_ns), axis=0)
         times, wanted = np.array(self.t_ns), np.array(t_ns)
-        k = np.searchsorted(times, wanted, side="right")
-        np.minimum(np.maximum(k, 1, out=k), times.size - 1, out=k)
+        k = np.clip(np.searchsorted(times, wanted, side="right"), 1, times.size - 1)
         w = ((wanted - times[k - 1]) / (times[k] - times[k - 1]))[:, None]
-        begin = k[0] - 1
-        known = footprint.height(self.rise[begin : k[-1] + 1])
-        k -= begin
-        return np.where(w == 1.0, known[k], known[k - 1] + w * (known[k] - known[k - 1]))
+        begin = k.min() - 1
+        known = footprint.height(self.rise[begin : k.max() + 1])  # a reading asks for one instant of many steps
+        k = k - begin
+        return np.asarray(np.where(w == 1.0, known[k], known[k - 1] + w * (known[k] - known[k - 1])))
 
     def first(self, steps: int) -> Stretch:
         """The first of its steps."""

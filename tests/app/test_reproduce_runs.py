@@ -13,7 +13,7 @@ from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED
 from opsicm.app.reproduce.planning import chosen, plan, run_all
 from opsicm.app.reproduce.reading_all import read_all
 from opsicm.app.reproduce.table import Compared
-from opsicm.errors import BadInput
+from opsicm.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
@@ -166,3 +166,17 @@ def test_the_command_says_what_it_could_not_run(packaged: Path, capsys: pytest.C
     assert '"verdict": null' in table.read_text(encoding="utf-8")
     assert main(["reproduce", "--only", "E0", *out]) == 2
     assert "experiments are E1" in capsys.readouterr().err
+
+
+def test_the_command_says_why_a_run_failed(
+    packaged: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BadInput(Problem("disk", "full", "a run needs room", "free some"))
+
+    monkeypatch.setattr("opsicm.app.reproduce.runs.execute", refused)
+    monkeypatch.setattr("opsicm.app.reproduce.command._WORKERS", 1)
+    assert main(["reproduce", "--only", "E2", "--short", "--out", str(packaged / "failed")]) == 3
+    said = capsys.readouterr()
+    assert "E2, height_um 10: no run: disk is full; a run needs room; free some" in " ".join(said.err.split())
+    assert "disk is full" in " ".join(said.out.split())

@@ -41,7 +41,9 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
     results.append(_height(found, flags))
     if t is not None and found.size > 2:
         period = np.diff(t[found.turn])
-        u = float(np.std(period)) / period.size**0.5
+        # Turns fall on samples: a period that repeats to the sample is not known better than the sample interval.
+        sample = float(np.median(np.diff(t)))
+        u = max(float(np.std(period)), sample / 12**0.5) / period.size**0.5
         results.append(Result("hop_period", float(np.median(period)) * 1e3, u * 1e3, "ms", "from turn to turn of z"))
     nothing = np.zeros(n)
     when = found.turn[good].astype(np.float64) if t is None else t[found.turn[good]]

@@ -39,6 +39,8 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
     if stopped:
         err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
         return 130
+    for one in (one for ones in made.values() for one in ones if one.path is None):
+        err.print(f"{escape(one.case.label)}: no run: {escape(one.reason)}")
     # Not before: whatever reads runs imports HDF5, which has no place beside a live one.
     from opsicm.app.reproduce.pictures import Pictures
     from opsicm.app.reproduce.reading_all import read_all

@@ -24,7 +24,7 @@ def read_all(
     for experiment in experiments:
         reason = planned.refused.get(experiment) or _why_not(made.get(experiment, []))
         absent[experiment] = failed(
-            experiment, "", "", NOT_RUN, reason or "no reader gives this number from these runs"
+            experiment, "", "", NOT_RUN, reason or "none of these runs gives it; the short form leaves some out"
         )
         if experiment in planned.refused or not any(_declared(one) for one in made.get(experiment, [])):
             continue

@@ -79,9 +79,12 @@ def test_paths_into_an_experiment() -> None:
 
 
 def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
-    data = {"cell": [{"sweep": {"from_V": 1}}, {"open_circuit": {"for_s": 1}}, {"hold": {"for_s": 1}}]}
-    changed = compensated(data, 97.0)
-    assert [next(iter(step.values())).get("ir_compensation_pct") for step in changed["cell"]] == [97.0, None, 97.0]
+    cell = [{"sweep": {"from_V": 1}}, {"open_circuit": {"for_s": 1}}, {"hold": {"for_s": 1}}]
+    changed = compensated({"cell": cell, "probe": [{"park": {"height_um": 1, "during": "cell[1]"}}]}, 97.0)
+    said = [next(iter(step.values())) for step in changed["cell"]]
+    assert [one.get("ir_compensation_pct") for one in said] == [None, 97.0, None, 97.0]
+    assert changed["cell"][0] == {"hold": {"potential_V": 1, "for_s": 60}}
+    assert changed["probe"][0]["park"]["during"] == "cell[2]"
     assert changed["envelope"] == {"cell_V": [-1.0, 2.0]}
 
 

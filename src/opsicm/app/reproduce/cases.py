@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +35,7 @@ from opsicm.protocol.yaml_text import yaml_text
 # What cannot change a run: its figures, its analysis, and the application but for what starts a run.
 _LATER: Final = ("figures", "report", "analysis", "console", "preflight", "emulators", "experiments", "app")
 _STARTS: Final = ("app/execute.py", "app/rigs.py")
+_BEFORE_COMPENSATION_s: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,20 @@ def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
 def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
     """`data` with iR compensation in every step that controls a potential, and room for it in the envelope.
 
-    The potential held then lies below the program's by what the bath drops.
+    The potential held then lies below the program's by what the bath drops. The first sweep's start is held without
+    compensation before it: a jump onto it with hardly any resistance left sends the potentiostat to its limit.
     """
     changed = copy.deepcopy(dict(data))
     for step in changed["cell"]:
         for word, said in step.items():
             if word in ("sweep", "conditioning", "hold", "ladder"):
                 said["ir_compensation_pct"] = percent
+    if "sweep" in changed["cell"][0]:
+        start = changed["cell"][0]["sweep"]["from_V"]
+        changed["cell"].insert(0, {"hold": {"potential_V": start, "for_s": _BEFORE_COMPENSATION_s}})
+        for step in changed.get("probe", []):
+            for said in (one for one in step.values() if isinstance(one, dict) and "during" in one):
+                said["during"] = re.sub(r"cell\[(\d+)\]", lambda m: f"cell[{int(m[1]) + 1}]", said["during"])
     low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
     changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
     return changed

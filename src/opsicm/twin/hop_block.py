@@ -11,19 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.compiled import compiled
+from opsicm.physics.fused import fma
 from opsicm.physics.gaussian import normal_pair
-from opsicm.twin.hop_sense import LANE, Law, Motion, Slice, current_counts, height_counts, unfiltered
+from opsicm.twin.hop_sense import (
+    LANE,
+    Law,
+    Motion,
+    Slice,
+    added,
+    current_counts,
+    height_counts,
+    next_edges,
+    over_lane,
+    together,
+    unfiltered,
+)
 from opsicm.twin.loop_curve import cell_of, cell_row, in_cell, loop_relative_current, scaled
 
 BLOCK: Final = LANE * LANE
 LAST: Final = BLOCK - LANE
-COMMAND, OFFSET, Z_PART, SPEED_PART, CURRENT_PART, Z_EDGE, SPEED_EDGE, CURRENT_EDGE, GAP, Z = range(10)
-_POWERS: Final = 10  # five rows from here: `lane_powers`, spread over the block
+COMMAND, OFFSET = range(2)  # rows in double precision
+(
+    CURRENT_DRAW, HEIGHT_DRAW, NTH, Z_PART, SPEED_PART, CURRENT_PART, Z_EDGE, SPEED_EDGE, CURRENT_EDGE,
+    SURFACE, BULK, LEAK, Z, GAP, RELATIVE, LEAST,
+) = range(16)  # fmt: skip
+ZZ_POWER, ZV_POWER, KEEP_POWER = 16, 17, 20  # of five rows: `lane_powers`, spread over the block
+AMPERES, METRES, CELL = range(3)
+_FEW_CELLS: Final = 5
 _F = np.float32
+_D: Any = np.float64
+_I = np.int32
 _U32: Any = np.uint32
+_ZERO = _F(0.0)
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
 
 
 @compiled
@@ -33,242 +56,258 @@ def place(k: int) -> int:
 
 
 @compiled
-def block_workspace(powers: F64) -> tuple[F64, F32, NDArray[np.int32], NDArray[np.uint32]]:
-    """(rows of a block, its noise and two rows of room, its counts, its places), with what never changes filled in."""
-    work, places = np.zeros((_POWERS + 5, BLOCK)), np.empty(BLOCK, np.uint32)
+def new_block(powers: F64) -> tuple[F64, F32, I32, NDArray[np.uint32], F64]:
+    """(plan, work, lanes, places, edges): the arrays of a block, with what never changes filled in.
+
+    `plan` has the commands and each sample's number in the block, `lanes` the counts and the curve's cell, `edges` each
+    lane's (z, speed, filtered current). Functions take the arrays they use whole and index rows: a view of a row, as
+    a tuple of arrays does, counts references, and these counts alone took a third of the loop's time.
+    """
+    plan, work = np.zeros((2, BLOCK)), np.zeros((KEEP_POWER + 1, BLOCK), np.float32)
+    places = np.empty(BLOCK, np.uint32)
     for m in range(BLOCK):
         places[m] = place(m)
-        work[OFFSET, m] = place(m)
+        plan[OFFSET, m] = place(m)
+        work[NTH, m] = m >> 4
         for row in range(5):
-            work[_POWERS + row, m] = powers[row, (m >> 4) + 1]
-    return work, np.empty((4, BLOCK), np.float32), np.empty((2, BLOCK), np.int32), places
+            work[ZZ_POWER + row, m] = powers[row, (m >> 4) + 1]
+    return plan, work, np.empty((3, BLOCK), np.int32), places, np.empty((3, LANE))
 
 
 @compiled
-def draw(low_key: Any, high_key: Any, start: Any, places: NDArray[np.uint32], drawn: F32) -> None:
-    """The block's noise; `start` and `places` as uint32, for the reason in `gaussian._fill`."""
-    current, height = drawn[0], drawn[1]
+def draw(low_key: Any, high_key: Any, start: Any, places: NDArray[np.uint32], work: F32) -> None:
+    """The block's noise; `start` as uint32, for the reason in `gaussian._fill`."""
     for m in range(BLOCK):
         a, b = normal_pair(low_key, high_key, _U32(start + places[m]))
-        current[m] = a
-        height[m] = b
+        work[CURRENT_DRAW, m] = a
+        work[HEIGHT_DRAW, m] = b
 
 
 @compiled
-def _spread(row: F64) -> None:
-    # The first 16 values, one per lane, to every sample of their lane.
-    for m in range(LANE, BLOCK):
-        row[m] = row[m - LANE]
-
-
-@compiled
-def _first_order(zz: float, share: float, reach: float, command: F64, part: F64) -> None:
+def _first_order(law: Law, plan: F64, work: F32) -> None:
+    zz, share, reach = law.zz, law.from_command, law.z_reach
     for m in range(LANE):
-        part[m] = zz * 0.0 + share * max(-reach, min(reach, command[m]))
+        work[Z_PART, m] = fma(zz, _ZERO, _F(share * _F(max(-reach, min(reach, plan[COMMAND, m])))))
     for m in range(LANE, BLOCK):
-        part[m] = zz * part[m - LANE] + share * max(-reach, min(reach, command[m]))
+        command = _F(max(-reach, min(reach, plan[COMMAND, m])))
+        work[Z_PART, m] = fma(zz, work[Z_PART, m - LANE], _F(share * command))
 
 
 @compiled
-def _second_order(law: Law, command: F64, part: F64, speed: F64) -> None:
-    held = law.held
+def _second_order(law: Law, plan: F64, work: F32) -> None:
     for m in range(BLOCK):
-        c = max(-law.z_reach, min(law.z_reach, command[m]))
-        z0 = part[m - LANE] if m >= LANE else 0.0
-        v0 = speed[m - LANE] if m >= LANE else 0.0
-        part[m] = held.zz * z0 + (held.zv * v0 + law.from_command * c)
-        speed[m] = held.vz * z0 + (held.vv * v0 + law.speed_from_command * c)
+        c = _F(max(-law.z_reach, min(law.z_reach, plan[COMMAND, m])))
+        z0 = work[Z_PART, m - LANE] if m >= LANE else _ZERO
+        v0 = work[SPEED_PART, m - LANE] if m >= LANE else _ZERO
+        work[Z_PART, m] = fma(law.zz, z0, fma(law.zv, v0, _F(law.from_command * c)))
+        work[SPEED_PART, m] = fma(law.vz, z0, fma(law.vv, v0, _F(law.speed_from_command * c)))
 
 
 @compiled
-def _place_z(part: F64, edge: F64, power: F64, z: F64) -> None:
-    for m in range(BLOCK):
-        z[m] = part[m] + power[m] * edge[m]
+def _scanner_edges(motion: Motion, powers: F64, work: F32, edges: F64) -> None:
+    # Sixteen values along the lanes, then copied row by row to every sample.
+    z, speed, _ = next_edges(motion.z_part, motion.speed_part, 0.0, motion.z_edge, motion.speed_edge, 0.0, powers)
+    for j in range(LANE):
+        edges[0, j], edges[1, j] = z, speed
+        work[Z_EDGE, j], work[SPEED_EDGE, j] = z, speed
+        z, speed, _ = next_edges(work[Z_PART, LAST + j], work[SPEED_PART, LAST + j], 0.0, z, speed, 0.0, powers)
+    for m in range(LANE, BLOCK):
+        work[Z_EDGE, m] = work[Z_EDGE, m - LANE]
+        work[SPEED_EDGE, m] = work[SPEED_EDGE, m - LANE]
 
 
 @compiled
-def _place_z_second(part: F64, edge: F64, speed_edge: F64, zz: F64, zv: F64, z: F64) -> None:
-    for m in range(BLOCK):
-        z[m] = part[m] + (zz[m] * edge[m] + zv[m] * speed_edge[m])
-
-
-@compiled
-def move_block(law: Law, powers: F64, motion: Motion, work: F64) -> None:
+def move_block(law: Law, powers: F64, motion: Motion, plan: F64, work: F32, edges: F64) -> None:
     """The scanner's answer to the block's commands."""
-    part, edge, z = work[Z_PART], work[Z_EDGE], work[Z]
-    edge[0] = motion.z
     if law.second_order:
-        speed, speed_edge = work[SPEED_PART], work[SPEED_EDGE]
-        speed_edge[0] = motion.speed
-        _second_order(law, work[COMMAND], part, speed)
-        for j in range(LANE - 1):
-            a, b = edge[j], speed_edge[j]
-            edge[j + 1] = part[LAST + j] + (powers[0, LANE] * a + powers[1, LANE] * b)
-            speed_edge[j + 1] = speed[LAST + j] + (powers[2, LANE] * a + powers[3, LANE] * b)
-        _spread(edge)
-        _spread(speed_edge)
-        _place_z_second(part, edge, speed_edge, work[_POWERS], work[_POWERS + 1], z)
-        return
-    _first_order(law.held.zz, law.from_command, law.z_reach, work[COMMAND], part)
-    for j in range(LANE - 1):
-        edge[j + 1] = part[LAST + j] + powers[0, LANE] * edge[j]
-    _spread(edge)
-    _place_z(part, edge, work[_POWERS], z)
-
-
-@compiled
-def _gaps(below: float, step: float, begin: float, offset: F64, z: F64, gap: F64, short: F32) -> None:
-    for m in range(BLOCK):
-        gap[m] = z[m] - (below + (begin + offset[m]) * step)
-        short[m] = _F(gap[m])
-
-
-@compiled
-def _relative(gap: F32, curve: F32, out: F32) -> None:
-    first = cell_of(scaled(gap[0], curve))
-    other = np.int32(0)
-    for m in range(BLOCK):
-        other |= np.int32(cell_of(scaled(gap[m], curve)) ^ first)
-    if other:
+        _second_order(law, plan, work)
+        _scanner_edges(motion, powers, work, edges)
         for m in range(BLOCK):
-            out[m] = loop_relative_current(gap[m], curve)
-    else:
-        _relative_in_cell(gap, curve, first, out)
+            work[Z, m] = together(
+                work[Z_PART, m], work[ZZ_POWER, m], work[Z_EDGE, m], work[ZV_POWER, m], work[SPEED_EDGE, m]
+            )
+        return
+    _first_order(law, plan, work)
+    _scanner_edges(motion, powers, work, edges)
+    for m in range(BLOCK):
+        work[Z, m] = added(work[Z_PART, m], work[ZZ_POWER, m], work[Z_EDGE, m])
 
 
 @compiled
-def _relative_in_cell(gap: F32, curve: F32, cell: int, out: F32) -> None:
+def _world(now: Slice, begin: int, count: int, below: float, work: F32) -> None:
+    # What holds at the first sample of every lane, then copied row by row.
+    swelling_step = (now.swelling_to - now.swelling_from) / count
+    bulk_step, leak_step = (now.bulk_to - now.bulk_from) / count, (now.leak_to - now.leak_from) / count
+    for j in range(LANE):
+        since = begin + LANE * j
+        work[SURFACE, j] = (below + now.swelling_from) + since * swelling_step
+        work[BULK, j] = now.bulk_from + since * bulk_step
+        work[LEAK, j] = now.leak_from + since * leak_step
+    for m in range(LANE, BLOCK):
+        work[SURFACE, m] = work[SURFACE, m - LANE]
+        work[BULK, m] = work[BULK, m - LANE]
+        work[LEAK, m] = work[LEAK, m - LANE]
+
+
+@compiled
+def _gaps(step: Any, curve: F32, work: F32, lanes: I32) -> tuple[int, int]:
+    # The distances, and the first and last cell of the curve among them.
+    per_radius = curve[0]
+    first, last = _I(2**30), _I(0)
+    for m in range(BLOCK):
+        gap = _F(work[Z, m] - over_lane(work[SURFACE, m], step, work[NTH, m]))
+        work[GAP, m] = gap
+        c = cell_of(scaled(gap, per_radius))
+        lanes[CELL, m] = c
+        first = c if c < first else first
+        last = c if c > last else last
+    return first, last
+
+
+@compiled
+def _relative_in_cell(curve: F32, cell: int, work: F32) -> None:
     c0, c1, c2, c3, c4 = cell_row(cell, curve)
-    a, F = curve[:1], curve[1]
+    per_radius, F = curve[0], curve[1]
     for m in range(BLOCK):
-        out[m] = in_cell(scaled(gap[m], a), F, c0, c1, c2, c3, c4)
+        work[RELATIVE, m] = in_cell(scaled(work[GAP, m], per_radius), F, c0, c1, c2, c3, c4)
 
 
 @compiled
-def _currents(
-    law: Law,
-    bulk: float,
-    bulk_step: float,
-    leak: float,
-    leak_step: float,
-    begin: float,
-    offset: F64,
-    relative: F32,
-    white: F32,
-    out: F64,
-) -> None:
+def _relative_where(curve: F32, cell: int, work: F32, lanes: I32) -> None:
+    c0, c1, c2, c3, c4 = cell_row(cell, curve)
+    per_radius, F, this = curve[0], curve[1], _I(cell)
     for m in range(BLOCK):
-        far, aside = bulk + (begin + offset[m]) * bulk_step, leak + (begin + offset[m]) * leak_step
-        out[m] = law.gain * unfiltered(far, aside, relative[m], white[m], law.current_noise)
+        here = in_cell(scaled(work[GAP, m], per_radius), F, c0, c1, c2, c3, c4)
+        work[RELATIVE, m] = here if lanes[CELL, m] == this else work[RELATIVE, m]
 
 
 @compiled
-def _sense_height(law: Law, z: F64, white: NDArray[np.float32], out: NDArray[np.int32]) -> None:
+def _relative(first: int, last: int, curve: F32, work: F32, lanes: I32) -> None:
+    if last - first >= _FEW_CELLS:
+        for m in range(BLOCK):
+            work[RELATIVE, m] = loop_relative_current(work[GAP, m], curve)
+        return
+    _relative_in_cell(curve, first, work)
+    for cell in range(first + 1, last + 1):
+        _relative_where(curve, cell, work, lanes)
+
+
+@compiled
+def _currents(law: Law, bulk_step: Any, leak_step: Any, work: F32) -> None:
+    keep, gain, noise = law.keep, law.gain, law.current_noise
     for m in range(BLOCK):
-        out[m] = height_counts(z[m], white[m], law.per_metre, law.height_noise)
+        far, aside = (
+            over_lane(work[BULK, m], bulk_step, work[NTH, m]),
+            over_lane(work[LEAK, m], leak_step, work[NTH, m]),
+        )
+        work[CURRENT_PART, m] = _F(gain * unfiltered(far, aside, work[RELATIVE, m], work[CURRENT_DRAW, m], noise))
+    for m in range(LANE):
+        work[CURRENT_PART, m] = fma(keep, _ZERO, work[CURRENT_PART, m])
+    for m in range(LANE, BLOCK):
+        work[CURRENT_PART, m] = fma(keep, work[CURRENT_PART, m - LANE], work[CURRENT_PART, m])
+
+
+@compiled
+def _filter_edges(motion: Motion, powers: F64, work: F32, edges: F64) -> None:
+    _, _, filtered = next_edges(0.0, 0.0, motion.filtered_part, 0.0, 0.0, motion.filtered_edge, powers)
+    for j in range(LANE):
+        edges[2, j] = filtered
+        work[CURRENT_EDGE, j] = filtered
+        _, _, filtered = next_edges(0.0, 0.0, work[CURRENT_PART, LAST + j], 0.0, 0.0, filtered, powers)
+    for m in range(LANE, BLOCK):
+        work[CURRENT_EDGE, m] = work[CURRENT_EDGE, m - LANE]
+
+
+@compiled
+def _counts(law: Law, work: F32, lanes: I32) -> None:
+    per_ampere, per_metre, noise = law.per_ampere, law.per_metre, law.height_noise
+    for m in range(BLOCK):
+        filtered = added(work[CURRENT_PART, m], work[KEEP_POWER, m], work[CURRENT_EDGE, m])
+        lanes[AMPERES, m] = current_counts(filtered, per_ampere)
+        lanes[METRES, m] = height_counts(work[Z, m], work[HEIGHT_DRAW, m], per_metre, noise)
 
 
 @compiled
 def sense_block(
     law: Law,
+    powers: F64,
+    motion: Motion,
     now: Slice,
     begin: int,
     count: int,
     below: float,
     curve: F32,
-    work: F64,
-    drawn: F32,
-    lanes: NDArray[np.int32],
+    work: F32,
+    lanes: I32,
+    edges: F64,
 ) -> None:
-    """Gap, current in front of the filter (times its gain) and height counts of the block."""
-    gap, relative = drawn[2], drawn[3]
-    swelling_step = (now.swelling_to - now.swelling_from) / count
-    _gaps(below + now.swelling_from, swelling_step, float(begin), work[OFFSET], work[Z], work[GAP], gap)
-    _relative(gap, curve, relative)
+    """Distance, current in front of the amplifier's low-pass and behind it, and the counts of the block."""
+    _world(now, begin, count, below, work)
+    first, last = _gaps(_F((now.swelling_to - now.swelling_from) / count), curve, work, lanes)
+    _relative(first, last, curve, work, lanes)
     bulk_step, leak_step = (now.bulk_to - now.bulk_from) / count, (now.leak_to - now.leak_from) / count
-    _currents(
-        law, now.bulk_from, bulk_step, now.leak_from, leak_step, float(begin), work[OFFSET], relative, drawn[0],
-        work[CURRENT_PART],
-    )  # fmt: skip
-    _sense_height(law, work[Z], drawn[1], lanes[1])
+    _currents(law, _F(bulk_step), _F(leak_step), work)
+    _filter_edges(motion, powers, work, edges)
+    _counts(law, work, lanes)
 
 
 @compiled
-def _filter(keep: float, part: F64) -> None:
-    for m in range(LANE, BLOCK):
-        part[m] = keep * part[m - LANE] + part[m]
-
-
-@compiled
-def _current(per_ampere: float, part: F64, edge: F64, power: F64, out: NDArray[np.int32]) -> None:
-    for m in range(BLOCK):
-        out[m] = current_counts(part[m] + power[m] * edge[m], per_ampere)
-
-
-@compiled
-def filter_block(law: Law, powers: F64, motion: Motion, work: F64, lanes: NDArray[np.int32]) -> None:
-    """The amplifier's low-pass and its counts."""
-    part, edge = work[CURRENT_PART], work[CURRENT_EDGE]
-    _filter(law.keep, part)
-    edge[0] = motion.filtered
-    for j in range(LANE - 1):
-        edge[j + 1] = part[LAST + j] + powers[4, LANE] * edge[j]
-    _spread(edge)
-    _current(law.per_ampere, part, edge, work[_POWERS + 4], lanes[0])
-
-
-@compiled
-def store(length: int, begin: int, law: Law, work: F64, lanes: NDArray[np.int32], counts: NDArray[np.int16]) -> None:
+def store(length: int, begin: int, law: Law, plan: F64, lanes: I32, counts: NDArray[np.int16]) -> None:
     """The block's first `length` samples, in the order of time."""
     for k in range(length):
-        counts[begin + k, 0] = lanes[0, place(k)]
-        counts[begin + k, 1] = lanes[1, place(k)]
+        m = place(k)
+        counts[begin + k, 0] = lanes[AMPERES, m]
+        counts[begin + k, 1] = lanes[METRES, m]
     if counts.shape[1] > 2:
         for k in range(length):
-            command = max(-law.z_reach, min(law.z_reach, work[COMMAND, place(k)]))
-            counts[begin + k, 2] = height_counts(command, _F(0.0), law.per_metre, _F(0.0))
+            command = _F(max(-law.z_reach, min(law.z_reach, plan[COMMAND, place(k)])))
+            counts[begin + k, 2] = height_counts(command, _ZERO, law.per_metre, _ZERO)
 
 
 @compiled
-def clipped_in(row: NDArray[np.int32], length: int) -> int:
-    """How many of the block's first `length` samples the converter has clipped, from a row of counts."""
-    hit = np.int32(0)
+def clipped_in(channel: int, lanes: I32, length: int) -> int:
+    """How many of the block's first `length` samples the converter has clipped in a row of `lanes`."""
+    hit = _I(0)
     for m in range(BLOCK):
-        hit |= np.int32(abs(row[m]) >= 32767)
+        hit |= _I(abs(lanes[channel, m]) >= 32767)
     if not hit:
         return 0
     clipped = 0
     for k in range(length):
-        clipped += abs(row[place(k)]) >= 32767
+        clipped += abs(lanes[channel, place(k)]) >= 32767
     return clipped
 
 
 @compiled
-def closest(length: int, work: F64) -> float:
+def closest(length: int, work: F32) -> float:
     """The smallest gap [m] among the block's first `length` samples."""
-    gap = work[GAP]
+    nearest = np.inf
     if length < BLOCK:
-        least = np.inf
         for k in range(length):
-            least = min(least, gap[place(k)])
-        return float(least)
+            nearest = min(nearest, _D(work[GAP, place(k)]))
+        return nearest
+    for m in range(LANE):
+        work[LEAST, m] = work[GAP, m]
     for m in range(LANE, BLOCK):  # lane by lane in place: a single running minimum cannot fill lanes
-        gap[m] = gap[m] if gap[m] < gap[m - LANE] else gap[m - LANE]
-    return float(gap[LAST:].min())
+        gap, least = work[GAP, m], work[LEAST, m - LANE]
+        work[LEAST, m] = gap if gap < least else least
+    for m in range(LAST, BLOCK):
+        nearest = min(nearest, _D(work[LEAST, m]))
+    return nearest
 
 
 @compiled
-def edges(length: int, hop: int, second_order: bool, powers: F64, work: F64) -> Motion:
+def motion_after(length: int, hop: int, law: Law, powers: F64, work: F32, edges: F64) -> Motion:
     """The motion after the block's first `length` samples."""
-    m = place(length - 1)
+    m, lane = place(length - 1), (length - 1) >> 4
     n = ((length - 1) & (LANE - 1)) + 1
-    speed = 0.0
-    speed_part = speed_edge = 0.0
-    if second_order:
-        speed_part, speed_edge = work[SPEED_PART, m], work[SPEED_EDGE, m]
-        speed = speed_part + (powers[2, n] * work[Z_EDGE, m] + powers[3, n] * speed_edge)
-    filtered = work[CURRENT_PART, m] + powers[4, n] * work[CURRENT_EDGE, m]
+    speed = speed_part = _ZERO
+    if law.second_order:
+        speed_part = work[SPEED_PART, m]
+        speed = together(speed_part, powers[2, n], edges[0, lane], powers[3, n], edges[1, lane])
+    filtered = added(work[CURRENT_PART, m], powers[4, n], edges[2, lane])
     return Motion(
-        work[Z, m], speed, filtered, hop, work[Z_PART, m], speed_part, work[CURRENT_PART, m],
-        work[Z_EDGE, m], speed_edge, work[CURRENT_EDGE, m],
+        _D(work[Z, m]), _D(speed), _D(filtered), hop,
+        _D(work[Z_PART, m]), _D(speed_part), _D(work[CURRENT_PART, m]),
+        edges[0, lane], edges[1, lane], edges[2, lane],
     )  # fmt: skip

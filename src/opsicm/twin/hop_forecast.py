@@ -7,21 +7,21 @@ from numpy.typing import NDArray
 
 from opsicm.compiled import compiled
 from opsicm.instruments.hop import FALL, LATENCY, REFERENCE, RISE, SETTLE, HopSettings, HopState
-from opsicm.twin.hop_block import BLOCK, COMMAND, OFFSET, place
+from opsicm.twin.hop_block import AMPERES, BLOCK, COMMAND, METRES, OFFSET, place
 from opsicm.twin.hop_sense import Instrument
 
 _LEAST, _MOST = -32768, 32767
 
 
 @compiled
-def forecast(state: HopState, settings: HopSettings, dwells: bool, work: NDArray[np.float64]) -> tuple[int, float]:
+def forecast(state: HopState, settings: HopSettings, dwells: bool, plan: NDArray[np.float64]) -> tuple[int, float]:
     """Commands of a block if no current ends the fall; (samples that they hold for, command of the one past the block).
 
     The arithmetic is the step's: a fall is a straight line from its top, latency and rise go from command to command.
     """
-    command, offset = work[COMMAND], work[OFFSET]
     if dwells:
-        command[:] = state.z_command
+        for m in range(BLOCK):
+            plan[COMMAND, m] = state.z_command
         return BLOCK, state.z_command
     if state.phase <= FALL:
         top, still = state.z_command, settings.reference - state.spent
@@ -31,15 +31,15 @@ def forecast(state: HopState, settings: HopSettings, dwells: bool, work: NDArray
             top, still = state.z_top, -state.spent
         start = float(still)
         for m in range(BLOCK):
-            fallen = offset[m] - start
-            command[m] = top - (fallen if fallen > 0.0 else 0.0) * settings.fall_step
+            fallen = plan[OFFSET, m] - start
+            plan[COMMAND, m] = top - (fallen if fallen > 0.0 else 0.0) * settings.fall_step
         last = max(0, int(settings.approach / settings.fall_step) - 2)
         while top - (top - last * settings.fall_step) < settings.approach:
             last += 1
         return min(BLOCK, still + last + 1), top - max(0, BLOCK - still) * settings.fall_step
     z, spent, rising = state.z_command, state.spent, state.phase == RISE
     for k in range(BLOCK):
-        command[place(k)] = z
+        plan[COMMAND, place(k)] = z
         spent += 1
         if not rising:
             rising = spent >= settings.latency
@@ -49,7 +49,7 @@ def forecast(state: HopState, settings: HopSettings, dwells: bool, work: NDArray
             z = min(z + settings.rise_step, state.z_target)
             if z >= state.z_target:
                 for rest in range(k + 1, BLOCK):
-                    command[place(rest)] = z
+                    plan[COMMAND, place(rest)] = z
                 return k + 1, z
     return BLOCK, z
 
@@ -117,7 +117,7 @@ def next_decision(
     if state.phase == FALL:
         loud = 0
         for m in range(BLOCK):
-            loud += (lanes[0, m] < low) | (lanes[0, m] > high)
+            loud += (lanes[AMPERES, m] < low) | (lanes[AMPERES, m] > high)
         if loud:
             for k in range(begin, length):
                 if counts[first + k, 0] < low or counts[first + k, 0] > high:
@@ -132,7 +132,7 @@ def wait(
     end: int,
     after: float,
     instrument: Instrument,
-    work: NDArray[np.float64],
+    plan: NDArray[np.float64],
     lanes: NDArray[np.int32],
     counts: NDArray[np.int16],
     first: int,
@@ -143,7 +143,7 @@ def wait(
     least = np.int32(_MOST)
     if end - begin == BLOCK:
         for m in range(BLOCK):
-            least = min(least, lanes[1, m])
+            least = min(least, lanes[METRES, m])
     else:
         for k in range(first + begin, first + end):
             least = min(least, np.int32(counts[k, 1]))
@@ -153,7 +153,7 @@ def wait(
             total += counts[k, 0] * instrument.current_scale
     z_command = state.z_command
     if state.phase >= FALL:
-        z_command = work[COMMAND, place(end)] if end < BLOCK else after
+        z_command = plan[COMMAND, place(end)] if end < BLOCK else after
     return HopState(
         state.phase, state.spent + end - begin, z_command, state.z_top, state.z_target, total, state.i_ref,
         state.i_stop, state.z_stop, min(state.z_min, least * instrument.height_scale), state.i_far, state.outcome,

@@ -16,14 +16,15 @@ from opsicm.compiled import compiled
 from opsicm.instruments.hop import STOP_DECIDED, TOP_REACHED, HopSettings, HopState, step
 from opsicm.physics.gaussian import pair_keys
 from opsicm.twin.hop_block import (
+    AMPERES,
     BLOCK,
-    block_workspace,
+    METRES,
     clipped_in,
     closest,
     draw,
-    edges,
-    filter_block,
+    motion_after,
     move_block,
+    new_block,
     sense_block,
     store,
 )
@@ -58,7 +59,7 @@ def run_lanes(
     law = law_of(instrument)
     powers = lane_powers(law)
     motion = resumed(motion, powers, first_sample)
-    work, drawn, lanes, places = block_workspace(powers)
+    plan, work, lanes, places, edges = new_block(powers)
     hops = surface.shape[0]
     low, high, judged = 0, 0, np.nan
     clipped, too_high, k, over = 0, 0, 0, False
@@ -77,21 +78,21 @@ def run_lanes(
         hop = motion.hop
         if hops > 0:
             settings = with_amplitude(settings, amplitude[hop])
-        length, after = forecast(state, settings, hops == 0, work)
+        length, after = forecast(state, settings, hops == 0, plan)
         length = min(length, count - k)
         low_key, high_key = pair_keys(seed, segment * PAIRS_PER_SEGMENT, sample >> 16)
-        draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), places, drawn)
-        move_block(law, powers, motion, work)
-        sense_block(law, now, k, count, surface[hop] if hops > 0 else DWELL_SURFACE, curve, work, drawn, lanes)
-        filter_block(law, powers, motion, work, lanes)
-        store(length, k, law, work, lanes, counts)
+        draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), places, work)
+        move_block(law, powers, motion, plan, work, edges)
+        below = surface[hop] if hops > 0 else DWELL_SURFACE
+        sense_block(law, powers, motion, now, k, count, below, curve, work, lanes, edges)
+        store(length, k, law, plan, lanes, counts)
         i = length if hops == 0 else 0
         while i < length:
             if state.i_ref != judged:
                 low, high = quiet_counts(settings, state.i_ref, instrument.current_scale)
                 judged = state.i_ref
             decision = min(length, next_decision(state, settings, i, length, low, high, lanes, counts, k))
-            state = wait(state, i, decision, after, instrument, work, lanes, counts, k)
+            state = wait(state, i, decision, after, instrument, plan, lanes, counts, k)
             i = decision
             if i < length:
                 amperes, metres = (
@@ -110,9 +111,9 @@ def run_lanes(
                             moments[hop, START] = sample + i
         if hops > 0:
             measured[motion.hop, GAP_MIN] = min(measured[motion.hop, GAP_MIN], closest(length, work))
-        clipped += clipped_in(lanes[0], length)
-        too_high += clipped_in(lanes[1], length)
-        motion = edges(length, hop, law.second_order, powers, work)
+        clipped += clipped_in(AMPERES, lanes, length)
+        too_high += clipped_in(METRES, lanes, length)
+        motion = motion_after(length, hop, law, powers, work, edges)
         k += length
     return state, motion, k, clipped, too_high
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from opsicm.instruments.hop import (
     HopState,
     step,
 )
+from opsicm.physics.fused import fma
 from opsicm.physics.gaussian import gaussian_pairs
 from opsicm.twin.hop_sense import (
     LANE,
@@ -26,11 +27,15 @@ from opsicm.twin.hop_sense import (
     Law,
     Motion,
     Slice,
+    added,
     current_counts,
     height_counts,
     lane_powers,
     law_of,
+    next_edges,
+    over_lane,
     resumed,
+    together,
     unfiltered,
 )
 from opsicm.twin.loop_curve import loop_relative_current
@@ -41,6 +46,8 @@ PAIRS_PER_SEGMENT: Final = 8  # channels 16 n and 16 n + 1 of segment n: pair 8 
 DWELL_SURFACE: Final = -1.0  # [m] where a plan without hops has its surface, before the slice's rise
 _DRAWN: Final = 32  # noise numbers drawn at a time
 _F = np.float32
+_D: Any = np.float64
+_ZERO = _F(0.0)
 
 # Columns of the event log, one row per hop: sample indices and what the step measured.
 START, FALL, STOP, TOP, OUTCOME = 0, 1, 2, 3, 4
@@ -111,10 +118,9 @@ def walk(
 ) -> tuple[HopState, Motion, int, bool, int, int]:
     """Samples `begin` to `end` of a slice of `count`, one by one: see `run_samples`; True when the plan has ended."""
     hops = surface.shape[0]
-    z, speed, filtered, hop = motion.z, motion.speed, motion.filtered, motion.hop
-    z_part, speed_part, filtered_part = motion.z_part, motion.speed_part, motion.filtered_part
+    z, speed, filtered, hop = _F(motion.z), _F(motion.speed), _F(motion.filtered), motion.hop
+    z_part, speed_part, filtered_part = _F(motion.z_part), _F(motion.speed_part), _F(motion.filtered_part)
     z_edge, speed_edge, filtered_edge = motion.z_edge, motion.speed_edge, motion.filtered_edge
-    held = law.held
     with_command = counts.shape[1] > 2
     current_clipped = height_clipped = 0
     bulk_step, leak_step = (now.bulk_to - now.bulk_from) / count, (now.leak_to - now.leak_from) / count
@@ -130,37 +136,41 @@ def walk(
             gaussian_pairs(seed, segment * PAIRS_PER_SEGMENT, sample, current_draw, height_draw)
         lane = sample & (LANE - 1)
         if lane == 0:
-            z_part, speed_part, filtered_part = 0.0, 0.0, 0.0
-            z_edge, speed_edge, filtered_edge = z, speed, filtered
-        command = max(-law.z_reach, min(law.z_reach, state.z_command))
+            z_edge, speed_edge, filtered_edge = next_edges(
+                z_part, speed_part, filtered_part, z_edge, speed_edge, filtered_edge, powers
+            )
+            z_part, speed_part, filtered_part = _ZERO, _ZERO, _ZERO
+        command = _F(max(-law.z_reach, min(law.z_reach, state.z_command)))
         if law.second_order:
             z_part, speed_part = (
-                held.zz * z_part + (held.zv * speed_part + law.from_command * command),
-                held.vz * z_part + (held.vv * speed_part + law.speed_from_command * command),
+                fma(law.zz, z_part, fma(law.zv, speed_part, _F(law.from_command * command))),
+                fma(law.vz, z_part, fma(law.vv, speed_part, _F(law.speed_from_command * command))),
             )
-            z = z_part + (powers[0, lane + 1] * z_edge + powers[1, lane + 1] * speed_edge)
-            speed = speed_part + (powers[2, lane + 1] * z_edge + powers[3, lane + 1] * speed_edge)
+            z = together(z_part, powers[0, lane + 1], z_edge, powers[1, lane + 1], speed_edge)
+            speed = together(speed_part, powers[2, lane + 1], z_edge, powers[3, lane + 1], speed_edge)
         else:
-            z_part = held.zz * z_part + law.from_command * command
-            z = z_part + powers[0, lane + 1] * z_edge
+            z_part = fma(law.zz, z_part, _F(law.from_command * command))
+            z = added(z_part, powers[0, lane + 1], z_edge)
         below = surface[min(hop, hops - 1)] if hops > 0 else DWELL_SURFACE
-        gap = z - ((below + now.swelling_from) + k * swelling_step)
-        relative = loop_relative_current(_F(gap), curve)
+        since, nth = k - lane, _F(lane)
+        under = over_lane(_F((below + now.swelling_from) + since * swelling_step), _F(swelling_step), nth)
+        gap = _F(z - under)
+        relative = loop_relative_current(gap, curve)
         current = unfiltered(
-            now.bulk_from + k * bulk_step,
-            now.leak_from + k * leak_step,
+            over_lane(_F(now.bulk_from + since * bulk_step), _F(bulk_step), nth),
+            over_lane(_F(now.leak_from + since * leak_step), _F(leak_step), nth),
             relative,
             current_draw[drawn],
             law.current_noise,
         )
-        filtered_part = law.keep * filtered_part + law.gain * current
-        filtered = filtered_part + powers[4, lane + 1] * filtered_edge
+        filtered_part = fma(law.keep, filtered_part, _F(law.gain * current))
+        filtered = added(filtered_part, powers[4, lane + 1], filtered_edge)
         amperes = current_counts(filtered, law.per_ampere)
         metres = height_counts(z, height_draw[drawn], law.per_metre, law.height_noise)
         counts[k, 0] = amperes
         counts[k, 1] = metres
         if with_command:
-            counts[k, 2] = height_counts(command, _F(0.0), law.per_metre, _F(0.0))
+            counts[k, 2] = height_counts(command, _ZERO, law.per_metre, _ZERO)
         current_clipped += abs(amperes) >= 32767
         height_clipped += abs(metres) >= 32767
         k += 1
@@ -168,7 +178,7 @@ def walk(
             continue
         # The controller reads the converter, not the truth.
         state, event = step(state, settings, amperes * instrument.current_scale, metres * instrument.height_scale)
-        measured[hop, GAP_MIN] = min(measured[hop, GAP_MIN], gap)
+        measured[hop, GAP_MIN] = min(measured[hop, GAP_MIN], _D(gap))
         log_event(event, state, hop, sample, moments, measured)
         if event == TOP_REACHED:
             hop += 1
@@ -179,12 +189,15 @@ def walk(
                 settings = with_amplitude(settings, amplitude[hop])
     return (
         state,
-        Motion(z, speed, filtered, hop, z_part, speed_part, filtered_part, z_edge, speed_edge, filtered_edge),
+        Motion(
+            _D(z), _D(speed), _D(filtered), hop,
+            _D(z_part), _D(speed_part), _D(filtered_part), z_edge, speed_edge, filtered_edge,
+        ),
         k,
         over,
         current_clipped,
         height_clipped,
-    )
+    )  # fmt: skip
 
 
 @compiled

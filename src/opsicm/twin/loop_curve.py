@@ -49,9 +49,9 @@ def _g(u: NDArray[Any], packed: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @inlined
-def scaled(distance: Any, curve: NDArray[np.float32]) -> Any:
+def scaled(distance: Any, per_radius: Any) -> Any:
     """u = d/a [1, float32], 0 at or below contact."""
-    u = _F(distance * curve[0])
+    u = _F(distance * per_radius)
     return u if u > _ZERO else _ZERO
 
 
@@ -87,6 +87,6 @@ def loop_relative_current(distance: Any, curve: NDArray[np.float32]) -> Any:
     How near it stays to `approach.relative_current` is in its test: 1e-5, an eighth of a count of a 16-bit converter,
     from a tenth of the radius on; worst where the thin gap's law begins, at a fiftieth of it.
     """
-    u = scaled(distance, curve)
+    u = scaled(distance, curve[0])
     c0, c1, c2, c3, c4 = cell_row(cell_of(u), curve)
     return in_cell(u, curve[1], c0, c1, c2, c3, c4)

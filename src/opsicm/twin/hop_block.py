@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.compiled import compiled
+from opsicm.compiled import compiled, inlined
 from opsicm.physics.fused import fma
 from opsicm.physics.gaussian import normal_pair
 from opsicm.twin.hop_sense import (
@@ -21,6 +21,7 @@ from opsicm.twin.hop_sense import (
     added,
     current_counts,
     height_counts,
+    next_edge,
     next_edges,
     over_lane,
     together,
@@ -33,14 +34,16 @@ LAST: Final = BLOCK - LANE
 COMMAND, OFFSET = range(2)  # rows in double precision
 (
     CURRENT_DRAW, HEIGHT_DRAW, NTH, Z_PART, SPEED_PART, CURRENT_PART, Z_EDGE, SPEED_EDGE, CURRENT_EDGE,
-    SURFACE, BULK, LEAK, Z, GAP, RELATIVE, LEAST,
-) = range(16)  # fmt: skip
-ZZ_POWER, ZV_POWER, KEEP_POWER = 16, 17, 20  # of five rows: `lane_powers`, spread over the block
-AMPERES, METRES, CELL = range(3)
+    SURFACE, BULK, LEAK, Z, GAP, RELATIVE,
+) = range(15)  # fmt: skip
+ZZ_POWER, ZV_POWER, KEEP_POWER = 15, 16, 19  # of five rows: `lane_powers`, spread over the block
+AMPERES, METRES, CELL, PAIR = range(4)
 _FEW_CELLS: Final = 5
+_MOST: Final = 2**31 - 1
 _F = np.float32
 _D: Any = np.float64
 _I = np.int32
+_U: Any = np.uint64
 _U32: Any = np.uint32
 _ZERO = _F(0.0)
 
@@ -71,7 +74,7 @@ def new_block(powers: F64) -> tuple[F64, F32, I32, NDArray[np.uint32], F64]:
         work[NTH, m] = m >> 4
         for row in range(5):
             work[ZZ_POWER + row, m] = powers[row, (m >> 4) + 1]
-    return plan, work, np.empty((3, BLOCK), np.int32), places, np.empty((3, LANE))
+    return plan, work, np.empty((4, BLOCK), np.int32), places, np.empty((3, LANE))
 
 
 @compiled
@@ -104,12 +107,20 @@ def _second_order(law: Law, plan: F64, work: F32) -> None:
 
 
 @compiled
-def _scanner_edges(motion: Motion, powers: F64, work: F32, edges: F64) -> None:
+def _edge_of_lanes(row: int, part: int, edge_row: int, edge: float, power: float, work: F32, edges: F64) -> None:
     # Sixteen values along the lanes, then copied row by row to every sample.
-    z, speed, _ = next_edges(motion.z_part, motion.speed_part, 0.0, motion.z_edge, motion.speed_edge, 0.0, powers)
     for j in range(LANE):
-        edges[0, j], edges[1, j] = z, speed
-        work[Z_EDGE, j], work[SPEED_EDGE, j] = z, speed
+        edges[row, j] = work[edge_row, j] = edge
+        edge = next_edge(work[part, LAST + j], edge, power)
+    for m in range(LANE, BLOCK):
+        work[edge_row, m] = work[edge_row, m - LANE]
+
+
+@compiled
+def _edges_of_second_order(z: float, speed: float, powers: F64, work: F32, edges: F64) -> None:
+    for j in range(LANE):
+        edges[0, j] = work[Z_EDGE, j] = z
+        edges[1, j] = work[SPEED_EDGE, j] = speed
         z, speed, _ = next_edges(work[Z_PART, LAST + j], work[SPEED_PART, LAST + j], 0.0, z, speed, 0.0, powers)
     for m in range(LANE, BLOCK):
         work[Z_EDGE, m] = work[Z_EDGE, m - LANE]
@@ -119,16 +130,19 @@ def _scanner_edges(motion: Motion, powers: F64, work: F32, edges: F64) -> None:
 @compiled
 def move_block(law: Law, powers: F64, motion: Motion, plan: F64, work: F32, edges: F64) -> None:
     """The scanner's answer to the block's commands."""
+    z, speed, _ = next_edges(motion.z_part, motion.speed_part, 0.0, motion.z_edge, motion.speed_edge, 0.0, powers)
     if law.second_order:
         _second_order(law, plan, work)
-        _scanner_edges(motion, powers, work, edges)
+        _edges_of_second_order(z, speed, powers, work, edges)
         for m in range(BLOCK):
             work[Z, m] = together(
                 work[Z_PART, m], work[ZZ_POWER, m], work[Z_EDGE, m], work[ZV_POWER, m], work[SPEED_EDGE, m]
             )
         return
     _first_order(law, plan, work)
-    _scanner_edges(motion, powers, work, edges)
+    _edge_of_lanes(0, Z_PART, Z_EDGE, z, powers[0, LANE], work, edges)
+    for m in range(LANE):
+        edges[1, m] = 0.0
     for m in range(BLOCK):
         work[Z, m] = added(work[Z_PART, m], work[ZZ_POWER, m], work[Z_EDGE, m])
 
@@ -150,10 +164,10 @@ def _world(now: Slice, begin: int, count: int, below: float, work: F32) -> None:
 
 
 @compiled
-def _gaps(step: Any, curve: F32, work: F32, lanes: I32) -> tuple[int, int]:
-    # The distances, and the first and last cell of the curve among them.
+def _gaps(step: Any, curve: F32, work: F32, lanes: I32) -> tuple[int, int, Any]:
+    # The distances, the first and last cell of the curve among them, and the smallest by its `_rank`.
     per_radius = curve[0]
-    first, last = _I(2**30), _I(0)
+    first, last, nearest = _I(_MOST), _I(0), _I(_MOST)
     for m in range(BLOCK):
         gap = _F(work[Z, m] - over_lane(work[SURFACE, m], step, work[NTH, m]))
         work[GAP, m] = gap
@@ -161,7 +175,15 @@ def _gaps(step: Any, curve: F32, work: F32, lanes: I32) -> tuple[int, int]:
         lanes[CELL, m] = c
         first = c if c < first else first
         last = c if c > last else last
-    return first, last
+        rank = _rank(np.float32(gap).view(np.int32))
+        nearest = rank if rank < nearest else nearest
+    return first, last, nearest
+
+
+@inlined
+def _rank(bits: Any) -> Any:
+    # Integers in the order of the numbers whose bits these are (a minimum of integers fills lanes); its own inverse.
+    return _I(bits ^ _I(_I(bits >> _I(31)) & _I(_MOST)))
 
 
 @compiled
@@ -208,23 +230,15 @@ def _currents(law: Law, bulk_step: Any, leak_step: Any, work: F32) -> None:
 
 
 @compiled
-def _filter_edges(motion: Motion, powers: F64, work: F32, edges: F64) -> None:
-    _, _, filtered = next_edges(0.0, 0.0, motion.filtered_part, 0.0, 0.0, motion.filtered_edge, powers)
-    for j in range(LANE):
-        edges[2, j] = filtered
-        work[CURRENT_EDGE, j] = filtered
-        _, _, filtered = next_edges(0.0, 0.0, work[CURRENT_PART, LAST + j], 0.0, 0.0, filtered, powers)
-    for m in range(LANE, BLOCK):
-        work[CURRENT_EDGE, m] = work[CURRENT_EDGE, m - LANE]
-
-
-@compiled
 def _counts(law: Law, work: F32, lanes: I32) -> None:
     per_ampere, per_metre, noise = law.per_ampere, law.per_metre, law.height_noise
     for m in range(BLOCK):
         filtered = added(work[CURRENT_PART, m], work[KEEP_POWER, m], work[CURRENT_EDGE, m])
-        lanes[AMPERES, m] = current_counts(filtered, per_ampere)
-        lanes[METRES, m] = height_counts(work[Z, m], work[HEIGHT_DRAW, m], per_metre, noise)
+        amperes = current_counts(filtered, per_ampere)
+        metres = height_counts(work[Z, m], work[HEIGHT_DRAW, m], per_metre, noise)
+        lanes[AMPERES, m] = amperes
+        lanes[METRES, m] = metres
+        lanes[PAIR, m] = _I(_I(metres << _I(16)) | _I(amperes & _I(0xFFFF)))
 
 
 @compiled
@@ -240,28 +254,44 @@ def sense_block(
     work: F32,
     lanes: I32,
     edges: F64,
-) -> None:
-    """Distance, current in front of the amplifier's low-pass and behind it, and the counts of the block."""
+) -> float:
+    """Distance, current in front of the amplifier's low-pass and behind it, and the counts of the block.
+
+    Returns the smallest distance [m].
+    """
     _world(now, begin, count, below, work)
-    first, last = _gaps(_F((now.swelling_to - now.swelling_from) / count), curve, work, lanes)
+    first, last, nearest = _gaps(_F((now.swelling_to - now.swelling_from) / count), curve, work, lanes)
     _relative(first, last, curve, work, lanes)
     bulk_step, leak_step = (now.bulk_to - now.bulk_from) / count, (now.leak_to - now.leak_from) / count
     _currents(law, _F(bulk_step), _F(leak_step), work)
-    _filter_edges(motion, powers, work, edges)
+    filtered = next_edge(motion.filtered_part, motion.filtered_edge, powers[4, LANE])
+    _edge_of_lanes(2, CURRENT_PART, CURRENT_EDGE, filtered, powers[4, LANE], work, edges)
     _counts(law, work, lanes)
+    return _D(np.int32(_rank(nearest)).view(np.float32))
 
 
 @compiled
-def store(length: int, begin: int, law: Law, plan: F64, lanes: I32, counts: NDArray[np.int16]) -> None:
-    """The block's first `length` samples, in the order of time."""
+def as_pairs(counts: NDArray[np.int16]) -> I32:
+    """Two channels of counts as one 32-bit word a sample, the same memory; nothing if there are three."""
+    # The current stands first, so in the lower half: every processor that Numba compiles for is little-endian.
+    return counts.view(np.int32).reshape(-1) if counts.shape[1] == 2 else np.empty(0, np.int32)
+
+
+@compiled
+def store(
+    length: int, begin: int, law: Law, plan: F64, lanes: I32, counts: NDArray[np.int16], pairs: NDArray[np.int32]
+) -> None:
+    """The block's first `length` samples, in the order of time; `pairs` from `as_pairs`."""
+    if counts.shape[1] == 2:
+        for k in range(length):
+            pairs[_U(begin + k)] = lanes[_U(PAIR), _U(place(k))]  # unsigned: no question whether to count from the end
+        return
     for k in range(length):
         m = place(k)
         counts[begin + k, 0] = lanes[AMPERES, m]
         counts[begin + k, 1] = lanes[METRES, m]
-    if counts.shape[1] > 2:
-        for k in range(length):
-            command = _F(max(-law.z_reach, min(law.z_reach, plan[COMMAND, place(k)])))
-            counts[begin + k, 2] = height_counts(command, _ZERO, law.per_metre, _ZERO)
+        command = _F(max(-law.z_reach, min(law.z_reach, plan[COMMAND, m])))
+        counts[begin + k, 2] = height_counts(command, _ZERO, law.per_metre, _ZERO)
 
 
 @compiled
@@ -282,17 +312,8 @@ def clipped_in(channel: int, lanes: I32, length: int) -> int:
 def closest(length: int, work: F32) -> float:
     """The smallest gap [m] among the block's first `length` samples."""
     nearest = np.inf
-    if length < BLOCK:
-        for k in range(length):
-            nearest = min(nearest, _D(work[GAP, place(k)]))
-        return nearest
-    for m in range(LANE):
-        work[LEAST, m] = work[GAP, m]
-    for m in range(LANE, BLOCK):  # lane by lane in place: a single running minimum cannot fill lanes
-        gap, least = work[GAP, m], work[LEAST, m - LANE]
-        work[LEAST, m] = gap if gap < least else least
-    for m in range(LAST, BLOCK):
-        nearest = min(nearest, _D(work[LEAST, m]))
+    for k in range(length):
+        nearest = min(nearest, _D(work[GAP, place(k)]))
     return nearest
 
 

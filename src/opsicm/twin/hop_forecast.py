@@ -11,18 +11,21 @@ from opsicm.twin.hop_block import AMPERES, BLOCK, COMMAND, METRES, OFFSET, place
 from opsicm.twin.hop_sense import Instrument
 
 _LEAST, _MOST = -32768, 32767
+_I = np.int32
 
 
 @compiled
 def forecast(state: HopState, settings: HopSettings, dwells: bool, plan: NDArray[np.float64]) -> tuple[int, float]:
-    """Commands of a block if no current ends the fall; (samples that they hold for, command of the one past the block).
+    """Commands of a block if no current ends the fall; (how many hold, command of the one past the block).
+
+    At the last of the samples that hold the approach is used up or the top reached; more than a block: not in this one.
 
     The arithmetic is the step's: a fall is a straight line from its top, latency and rise go from command to command.
     """
     if dwells:
         for m in range(BLOCK):
             plan[COMMAND, m] = state.z_command
-        return BLOCK, state.z_command
+        return BLOCK + 1, state.z_command
     if state.phase <= FALL:
         top, still = state.z_command, settings.reference - state.spent
         if state.phase == SETTLE:
@@ -36,7 +39,7 @@ def forecast(state: HopState, settings: HopSettings, dwells: bool, plan: NDArray
         last = max(0, int(settings.approach / settings.fall_step) - 2)
         while top - (top - last * settings.fall_step) < settings.approach:
             last += 1
-        return min(BLOCK, still + last + 1), top - max(0, BLOCK - still) * settings.fall_step
+        return min(BLOCK + 1, still + last + 1), top - max(0, BLOCK - still) * settings.fall_step
     z, spent, rising = state.z_command, state.spent, state.phase == RISE
     for k in range(BLOCK):
         plan[COMMAND, place(k)] = z
@@ -51,7 +54,7 @@ def forecast(state: HopState, settings: HopSettings, dwells: bool, plan: NDArray
                 for rest in range(k + 1, BLOCK):
                     plan[COMMAND, place(rest)] = z
                 return k + 1, z
-    return BLOCK, z
+    return BLOCK + 1, z
 
 
 @compiled
@@ -98,6 +101,7 @@ def next_decision(
     settings: HopSettings,
     begin: int,
     length: int,
+    ends: int,
     low: int,
     high: int,
     lanes: NDArray[np.int32],
@@ -106,7 +110,7 @@ def next_decision(
 ) -> int:
     """The first sample of the block, from `begin` on, at which the step does more than wait; `length` or more if none.
 
-    The last sample that a forecast of a fall or of a rise holds for is one: approach used up, top reached.
+    `ends` is the sample at which a fall has used up its approach or a rise has reached its top.
     """
     if state.phase == SETTLE:
         return begin + settings.settle - state.spent - 1
@@ -115,14 +119,14 @@ def next_decision(
     if state.phase == LATENCY:
         return begin + settings.latency - state.spent - 1
     if state.phase == FALL:
-        loud = 0
+        loud, least, most = _I(0), _I(low), _I(high)
         for m in range(BLOCK):
-            loud += (lanes[AMPERES, m] < low) | (lanes[AMPERES, m] > high)
+            loud |= _I((lanes[AMPERES, m] < least) | (lanes[AMPERES, m] > most))
         if loud:
             for k in range(begin, length):
                 if counts[first + k, 0] < low or counts[first + k, 0] > high:
                     return k
-    return length - 1
+    return ends
 
 
 @compiled
@@ -140,10 +144,10 @@ def wait(
     """The state after samples `begin` to `end` of the block, at none of which the step decides anything."""
     if end <= begin:
         return state
-    least = np.int32(_MOST)
+    least = _I(_MOST)
     if end - begin == BLOCK:
         for m in range(BLOCK):
-            least = min(least, lanes[METRES, m])
+            least = lanes[METRES, m] if lanes[METRES, m] < least else least
     else:
         for k in range(first + begin, first + end):
             least = min(least, np.int32(counts[k, 1]))

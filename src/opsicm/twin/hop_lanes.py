@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.borrowed import borrowed, held
 from opsicm.compiled import compiled
 from opsicm.instruments.hop import STOP_DECIDED, TOP_REACHED, HopSettings, HopState, step
 from opsicm.physics.gaussian import pair_keys
@@ -19,6 +20,7 @@ from opsicm.twin.hop_block import (
     AMPERES,
     BLOCK,
     METRES,
+    as_pairs,
     clipped_in,
     closest,
     draw,
@@ -30,7 +32,7 @@ from opsicm.twin.hop_block import (
 )
 from opsicm.twin.hop_forecast import forecast, next_decision, quiet_counts, wait
 from opsicm.twin.hop_loop import DWELL_SURFACE, GAP_MIN, PAIRS_PER_SEGMENT, START, log_event, walk, with_amplitude
-from opsicm.twin.hop_sense import LANE, Instrument, Motion, Slice, lane_powers, law_of, resumed
+from opsicm.twin.hop_sense import LANE, Instrument, Law, Motion, Slice, lane_powers, law_of, resumed
 
 _NOISE_BLOCK: Final = 0x10000
 FIRST, BULK, LEAK, COARSE, LURCH = range(5)
@@ -58,8 +60,45 @@ def run_lanes(
     """As `hop_loop.run_samples`, argument for argument and bit for bit, several times as fast."""
     law = law_of(instrument)
     powers = lane_powers(law)
-    motion = resumed(motion, powers, first_sample)
     plan, work, lanes, places, edges = new_block(powers)
+    pairs = as_pairs(counts)
+    result = _run_blocks(
+        state, resumed(motion, powers, first_sample), settings, instrument, law, borrowed(powers), now, count,
+        first_sample, segment, seed, last_start, borrowed(curve), borrowed(surface), borrowed(amplitude),
+        borrowed(moments), borrowed(measured), borrowed(counts), borrowed(pairs), borrowed(plan), borrowed(work),
+        borrowed(lanes), borrowed(places), borrowed(edges),
+    )  # fmt: skip
+    held(powers), held(pairs), held(plan), held(work), held(lanes), held(places), held(edges)
+    return result
+
+
+@compiled
+def _run_blocks(
+    state: HopState,
+    motion: Motion,
+    settings: HopSettings,
+    instrument: Instrument,
+    law: Law,
+    powers: NDArray[np.float64],
+    now: Slice,
+    count: int,
+    first_sample: int,
+    segment: int,
+    seed: int,
+    last_start: int,
+    curve: NDArray[np.float32],
+    surface: NDArray[np.float64],
+    amplitude: NDArray[np.float64],
+    moments: NDArray[np.int64],
+    measured: NDArray[np.float64],
+    counts: NDArray[np.int16],
+    pairs: NDArray[np.int32],
+    plan: NDArray[np.float64],
+    work: NDArray[np.float32],
+    lanes: NDArray[np.int32],
+    places: NDArray[np.uint32],
+    edges: NDArray[np.float64],
+) -> tuple[HopState, Motion, int, int, int]:
     hops = surface.shape[0]
     low, high, judged = 0, 0, np.nan
     clipped, too_high, k, over = 0, 0, 0, False
@@ -78,20 +117,20 @@ def run_lanes(
         hop = motion.hop
         if hops > 0:
             settings = with_amplitude(settings, amplitude[hop])
-        length, after = forecast(state, settings, hops == 0, plan)
-        length = min(length, count - k)
+        holds, after = forecast(state, settings, hops == 0, plan)
+        length = min(holds, BLOCK, count - k)
         low_key, high_key = pair_keys(seed, segment * PAIRS_PER_SEGMENT, sample >> 16)
         draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), places, work)
         move_block(law, powers, motion, plan, work, edges)
         below = surface[hop] if hops > 0 else DWELL_SURFACE
-        sense_block(law, powers, motion, now, k, count, below, curve, work, lanes, edges)
-        store(length, k, law, plan, lanes, counts)
+        nearest = sense_block(law, powers, motion, now, k, count, below, curve, work, lanes, edges)
+        store(length, k, law, plan, lanes, counts, pairs)
         i = length if hops == 0 else 0
         while i < length:
             if state.i_ref != judged:
                 low, high = quiet_counts(settings, state.i_ref, instrument.current_scale)
                 judged = state.i_ref
-            decision = min(length, next_decision(state, settings, i, length, low, high, lanes, counts, k))
+            decision = min(length, next_decision(state, settings, i, length, holds - 1, low, high, lanes, counts, k))
             state = wait(state, i, decision, after, instrument, plan, lanes, counts, k)
             i = decision
             if i < length:
@@ -110,7 +149,9 @@ def run_lanes(
                         if not over:
                             moments[hop, START] = sample + i
         if hops > 0:
-            measured[motion.hop, GAP_MIN] = min(measured[motion.hop, GAP_MIN], closest(length, work))
+            if length < BLOCK:
+                nearest = closest(length, work)
+            measured[motion.hop, GAP_MIN] = min(measured[motion.hop, GAP_MIN], nearest)
         clipped += clipped_in(AMPERES, lanes, length)
         too_high += clipped_in(METRES, lanes, length)
         motion = motion_after(length, hop, law, powers, work, edges)

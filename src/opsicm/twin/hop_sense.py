@@ -209,10 +209,16 @@ def next_edges(
 ) -> tuple[float, float, float]:
     """Edges (z, speed, filtered current) of the lane after the one that these parts and edges end."""
     return (
-        _D(z_part) + (powers[0, LANE] * z_edge + powers[1, LANE] * speed_edge),
-        _D(speed_part) + (powers[2, LANE] * z_edge + powers[3, LANE] * speed_edge),
-        _D(filtered_part) + powers[4, LANE] * filtered_edge,
+        fma(powers[0, LANE], z_edge, fma(powers[1, LANE], speed_edge, _D(z_part))),
+        fma(powers[2, LANE], z_edge, fma(powers[3, LANE], speed_edge, _D(speed_part))),
+        next_edge(filtered_part, filtered_edge, powers[4, LANE]),
     )  # fmt: skip
+
+
+@inlined
+def next_edge(part: Any, edge: float, power: float) -> Any:
+    """Edge of the lane after the one that `part` and `edge` end, of a lag of first order."""
+    return fma(power, edge, _D(part))
 
 
 @inlined

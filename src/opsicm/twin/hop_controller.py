@@ -24,7 +24,7 @@ from opsicm.twin.world import World
 
 _NEVER: Final = 2**62
 _AHEAD_NS: Final = 4_000_000_000
-_SLICES_PER_LOOK: Final = 2  # of at most 0.1 s each, between two looks whether the plan is to be stopped
+_SLICES_PER_LOOK: Final = 32  # of at most 0.1 s each, between two looks whether the plan is to be stopped
 
 
 class TwinHopController:

@@ -175,10 +175,10 @@ def resumed(motion: Motion, powers: NDArray[np.float64], first_sample: int) -> M
     moved = z != _F(motion.z) or speed != _F(motion.speed)
     z_part, speed_part, z_edge, speed_edge = motion.z_part, motion.speed_part, motion.z_edge, motion.speed_edge
     if moved:
-        z_part, speed_part, z_edge, speed_edge = motion.z, motion.speed, 0.0, 0.0
+        z_part, speed_part, z_edge, speed_edge = _D(_F(motion.z)), _D(_F(motion.speed)), 0.0, 0.0
     filtered_part, filtered_edge = motion.filtered_part, motion.filtered_edge
     if filtered != _F(motion.filtered):
-        filtered_part, filtered_edge = motion.filtered, 0.0
+        filtered_part, filtered_edge = _D(_F(motion.filtered)), 0.0
     return Motion(
         motion.z, motion.speed, motion.filtered, motion.hop,
         z_part, speed_part, filtered_part, z_edge, speed_edge, filtered_edge,

@@ -7,27 +7,36 @@ same table would agree with it, and the rig would not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 COMMON: Final = "common"
 TWO_ELECTRODE: Final = "two_electrode"
 
 
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """Potentials [V] against system ground of the specimen, the reference electrode and the wire in the pipette."""
+Potential = TypeVar("Potential", float, NDArray[np.float64])
 
-    specimen: float
-    reference: float
-    pipette_wire: float
+
+@dataclass(frozen=True, slots=True)
+class Nodes(Generic[Potential]):
+    """Potentials [V] against system ground of the specimen, the reference electrode and the wire in the pipette.
+
+    At one instant, or at many.
+    """
+
+    specimen: Potential
+    reference: Potential
+    pipette_wire: Potential
 
     @property
-    def wire_against_reference(self) -> float:
+    def wire_against_reference(self) -> Potential:
         """What drives the pipette current: the wire against the reference electrode in the bath [V]."""
         return self.pipette_wire - self.reference
 
 
-def nodes(cell_potential: float, amplifier_command: float, grounding: str = COMMON) -> Nodes:
+def nodes(cell_potential: Potential, amplifier_command: Potential, grounding: str = COMMON) -> Nodes[Potential]:
     """The nodes when the amplifier's headstage holds the wire at ground + `amplifier_command` [V].
 
     `common`: the potentiostat's working electrode is its virtual ground; it pushes the solution, and the reference
@@ -36,6 +45,6 @@ def nodes(cell_potential: float, amplifier_command: float, grounding: str = COMM
     reference that would polarise it.
     """
     if grounding == TWO_ELECTRODE:
-        return Nodes(cell_potential, 0.0, amplifier_command)
-    specimen = 0.0
+        return Nodes(cell_potential, 0.0 * cell_potential, amplifier_command)
+    specimen = 0.0 * cell_potential
     return Nodes(specimen, specimen - cell_potential, amplifier_command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,9 +18,10 @@ from opsicm.physics.tip_field import approach_curve
 from opsicm.twin.hop_sense import Instrument
 from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.stretch import CellMoment
+from opsicm.twin.stretch import CellCourse, CellMoment
 from opsicm.twin.world import World
 
+Floats = NDArray[np.float64]
 _OUT_OF_SIGHT: Final = 400.0  # radii; there a surface takes 3e-5 of the current, and need not be drawn
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
 
@@ -108,6 +109,16 @@ class Probe:
         """Pipette current [A] far from the surface at `moment`, of the tip as it is at `t_ns`, faults and all."""
         self.curve(t_ns)
         return self.world.bulk_current(moment) * self.world.faults.gain(t_ns) * self._unbroken.far / self._curve.far
+
+    def far_currents(self, course: CellCourse, t_ns: Sequence[int]) -> Floats:
+        """`far_current` at many moments; faults as at `t_ns`, all of one tip."""
+        self.curve(t_ns[0])
+        gain = [self.world.faults.gain(t) for t in t_ns] if self.world.faults.each else 1.0
+        return np.asarray(self.world.bulk_currents(course) * gain * self._unbroken.far / self._curve.far)
+
+    def leaks(self, t_ns: Sequence[int]) -> list[float]:
+        """`leak` at many instants."""
+        return [self.leak(t) for t in t_ns] if self.world.faults.each else [self.leak(t_ns[0])] * len(t_ns)
 
     def leak(self, t_ns: int) -> float:
         """Current [A] that never passed the tip: offset, stray capacitance under a ramp, a stuck output."""

@@ -164,7 +164,7 @@ def _world(now: Slice, begin: int, count: int, below: float, work: F32) -> None:
 
 
 @compiled
-def _gaps(step: Any, curve: F32, work: F32, lanes: I32) -> tuple[int, int, Any]:
+def _gaps(step: Any, curve: F32, work: F32, lanes: I32) -> tuple[Any, Any, Any]:
     # The distances, the first and last cell of the curve among them, and the smallest by its `_rank`.
     per_radius = curve[0]
     first, last, nearest = _I(_MOST), _I(0), _I(_MOST)
@@ -267,7 +267,7 @@ def sense_block(
     filtered = next_edge(motion.filtered_part, motion.filtered_edge, powers[4, LANE])
     _edge_of_lanes(2, CURRENT_PART, CURRENT_EDGE, filtered, powers[4, LANE], work, edges)
     _counts(law, work, lanes)
-    return _D(np.int32(_rank(nearest)).view(np.float32))
+    return float(_D(np.int32(_rank(nearest)).view(np.float32)))
 
 
 @compiled

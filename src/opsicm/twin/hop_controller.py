@@ -19,12 +19,12 @@ from opsicm.twin.hop_lanes import BULK, COARSE, FIRST, LEAK, LURCH, run_stretch
 from opsicm.twin.hop_sense import Motion
 from opsicm.twin.loop_curve import loop_curve
 from opsicm.twin.monitors import Monitors
-from opsicm.twin.stretch import CellMoment
+from opsicm.twin.stretch import CellCourse
 from opsicm.twin.world import World
 
 _NEVER: Final = 2**62
 _AHEAD_NS: Final = 4_000_000_000
-_SLICES_PER_LOOK: Final = 32  # of at most 0.1 s each, between two looks whether the plan is to be stopped
+_SLICES_PER_LOOK: Final = 5  # of at most 0.1 s each, between two looks whether the plan is to be stopped
 
 
 class TwinHopController:
@@ -91,7 +91,7 @@ class TwinHopController:
         self._motion = self._motion._replace(filtered=self._motion.filtered + self._sparked())
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
         each = self._timing.duration(float(plan.amplitude.max(initial=0.0)), plan.fall_rate)
-        log = _HopLog(plan, self._sample, *self._true_places(plan))
+        log = _HopLog(plan, self._sample, world.now_ns, *self._true_places(plan))
         log.likely_end_ns = world.now_ns + round(plan.x.size * each * 1e9)
         log.last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
         blocks: list[SampleBlock] = []
@@ -151,8 +151,8 @@ class TwinHopController:
         probe, world, dt_ns = self._probe, self._probe.world, self._timing.dt_ns
         t0, begin = world.now_ns, self._sample
         first = self._slices(plan, log)
-        moments = [world.moment(t0 + n * dt_ns) for n in first]
-        knots, heights = self._knots(first, moments), self._heights(log, moments)
+        course = world.course(t0 + dt_ns * np.array(first))
+        knots, heights = self._knots(first, course), self._heights(log, course.t_ns.tolist())
         counts = np.empty((first[-1], self._columns), np.int16)
         before, clipped = log.finished, np.zeros(2, np.int64)
         over = False
@@ -165,17 +165,17 @@ class TwinHopController:
             if over:
                 break
         taken = self._sample - begin
-        moments = [a for a, n in zip(moments, first, strict=True) if n < taken] + [world.moment(world.now_ns)]
+        lasted = sum(n < taken for n in first)
+        course = world.course(np.append(course.t_ns[:lasted], world.now_ns))
         quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
         quality[: clipped.size][clipped > 0] = Quality.SATURATED
         if self._monitors.channels:
-            counts, quality = self._with_monitors(counts[:taken], quality, moments, log, begin)
+            counts, quality = self._with_monitors(counts[:taken], quality, course, log, begin)
         blocks.append(SampleBlock(plan.segment, begin, t0, dt_ns, counts[:taken], quality))
         if plan.x.size:
             touched = log.measured[before : self._motion.hop + 1, hop_loop.GAP_MIN]
             probe.felt(float(touched.min(initial=np.inf)), t0)
-        for a in moments if over else moments[:-1]:
-            log.passed(a.t_ns, a.potential, a.current, world.shown_wire(a))
+        log.passed(course, world.shown_wires(course), course.t_ns.size - (not over))
         return over
 
     def _run_slices(
@@ -237,23 +237,23 @@ class TwinHopController:
         samples = [max(1, -(-(end - world.now_ns) // dt_ns)) for end in ends]
         return [0, *sorted(set(samples))]
 
-    def _knots(self, first: list[int], moments: list[CellMoment]) -> NDArray[np.float64]:
+    def _knots(self, first: list[int], course: CellCourse) -> NDArray[np.float64]:
         """What the fast loop wants to know of the world at the slices' edges: see `run_stretch`."""
         probe, dt_ns, faults = self._probe, self._timing.dt_ns, self._probe.world.faults
         knots = np.empty((len(first), 5))
         knots[:, FIRST] = first
-        times = [a.t_ns for a in moments]
+        times = course.t_ns.tolist()
         knots[:, COARSE] = [probe.world.coarse_z(t_ns) for t_ns in times]
         knots[:, LURCH] = faults.lurch(times[0])
         if faults.each:  # one that begins with the next slice is not in this one
             times[-1] = max(times[0], times[-1] - dt_ns)
-        knots[:, BULK] = [probe.far_current(a, t_ns) for a, t_ns in zip(moments, times, strict=True)]
-        knots[:, LEAK] = [probe.leak(t_ns) for t_ns in times]
+        knots[:, BULK] = probe.far_currents(course, times)
+        knots[:, LEAK] = probe.leaks(times)
         return knots
 
-    def _heights(self, log: _HopLog, moments: list[CellMoment]) -> NDArray[np.float64]:
-        """Surface [m, moments × hops] under each hop; under the pipette, and any lurch with it, where it dwells."""
-        probe, times, hops = self._probe, [a.t_ns for a in moments], log.plan.x.size
+    def _heights(self, log: _HopLog, times: list[int]) -> NDArray[np.float64]:
+        """Surface [m, times × hops] under each hop; under the pipette, and any lurch with it, where it dwells."""
+        probe, hops = self._probe, log.plan.x.size
         if not hops:
             if probe.out_of_sight(min(probe.world.coarse_z(t_ns) for t_ns in (times[0], times[-1]))):
                 return np.full((len(times), 1), hop_loop.DWELL_SURFACE)
@@ -267,22 +267,22 @@ class TwinHopController:
         self,
         counts: NDArray[np.int16],
         quality: NDArray[np.uint8],
-        moments: list[CellMoment],
+        course: CellCourse,
         log: _HopLog,
         first_sample: int,
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """The loop's samples, from `first_sample` and the first of `moments` on, with the other channels beside."""
+        """The loop's samples, from `first_sample` and the first of `course` on, with the other channels beside."""
         world, plan, wanted = self._probe.world, log.plan, self._monitors.names
         together = np.empty((counts.shape[0], len(self._channels)), np.int16)
         together[:, : self._columns] = counts
         knots = {
-            "pipette_bias": [world.command(a.t_ns) for a in moments],
-            "cell_potential": [a.potential for a in moments],
-            "cell_current": [a.current for a in moments],
-            "x": [world.x] * len(moments),
-            "y": [world.y] * len(moments),
+            "pipette_bias": world.commands(course.t_ns),
+            "cell_potential": course.potential,
+            "cell_current": course.current,
+            "x": np.full(course.t_ns.size, world.x),
+            "y": np.full(course.t_ns.size, world.y),
         }
-        at = [(a.t_ns - moments[0].t_ns) / self._timing.dt_ns for a in moments]
+        at = (course.t_ns - course.t_ns[0]) / self._timing.dt_ns
         paths = {}
         if plan.x.size and wanted & {"x", "y"}:
             hop = log.hop_of(first_sample + np.arange(counts.shape[0]))
@@ -295,7 +295,12 @@ class _HopLog:
     """The events of a plan, and what the cell did meanwhile at the ends of its slices."""
 
     def __init__(
-        self, plan: HopPlan, first_sample: int, true_x: NDArray[np.float64], true_y: NDArray[np.float64]
+        self,
+        plan: HopPlan,
+        first_sample: int,
+        begin_ns: int,
+        true_x: NDArray[np.float64],
+        true_y: NDArray[np.float64],
     ) -> None:
         n = plan.x.size
         self.likely_end_ns = 0
@@ -308,12 +313,13 @@ class _HopLog:
         if n:
             self.moments[0, hop_loop.START] = first_sample
         self.measured = np.full((n, 5), np.inf)
-        self._first_sample = first_sample
-        self._knots: list[tuple[int, float, float, float]] = []
+        self._first_sample, self._begin_ns = first_sample, begin_ns
+        self._knots: list[NDArray[Any]] = []
 
-    def passed(self, t_ns: int, potential: float, current: float, tip_potential: float) -> None:
-        """The cell at the end of a slice."""
-        self._knots.append((t_ns, potential, current, tip_potential - self.plan.tip_potential))
+    def passed(self, course: CellCourse, tip_potential: NDArray[np.float64], count: int) -> None:
+        """The cell at the first `count` ends of slices."""
+        residual = tip_potential - self.plan.tip_potential
+        self._knots.append(np.array((course.t_ns, course.potential, course.current, residual))[:, :count])
 
     def hop_of(self, samples: NDArray[np.int64]) -> NDArray[np.intp]:
         """The hop in the plan to which each sample belongs."""
@@ -337,8 +343,8 @@ class _HopLog:
         for name, column in (("i_ref", 0), ("i_stop", 1), ("z_stop", 2), ("z_min", 3)):
             hops[name] = measured[:, column]
         hops["setpoint"] = plan.setpoint
-        knots = np.array(self._knots)
-        hops["t_ns"] = self._knots[0][0] + (moments[:, hop_loop.STOP] - self._first_sample) * dt_ns
+        knots = np.concatenate(self._knots, axis=1)
+        hops["t_ns"] = self._begin_ns + (moments[:, hop_loop.STOP] - self._first_sample) * dt_ns
         for column, name in enumerate(("cell_potential", "cell_current", "bias_residual"), start=1):
-            hops[name] = np.interp(hops["t_ns"], knots[:, 0], knots[:, column])
+            hops[name] = np.interp(hops["t_ns"], knots[0], knots[column])
         return hops

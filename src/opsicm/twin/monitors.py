@@ -6,7 +6,7 @@ keeps are made at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,8 +36,8 @@ class Monitors:
     def fill(
         self,
         counts: NDArray[np.int16],
-        at: Sequence[float],
-        knots: Mapping[str, Sequence[float]],
+        at: NDArray[np.float64],
+        knots: Mapping[str, NDArray[np.float64]],
         paths: Mapping[str, NDArray[np.float64]],
         segment: int,
         first_sample: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from opsicm.errors import LimitCrossed, OutsideDomain, Problem
@@ -51,10 +51,14 @@ class TwinPotentiostat:
         true = world.reading(r.latency + world.faults.latency(world.now_ns))
         potential = true.potential + r.potential_noise * gaussian(self._seed, _POTENTIAL_NOISE, self._reads)
         current = true.current + r.current_noise * gaussian(self._seed, _CURRENT_NOISE, self._reads)
-        return replace(
-            true,
-            potential=_converted(potential, r.potential_step, r.potential_range),
-            current=_converted(current, r.current_step, r.current_range),
+        return CellReading(
+            true.t_ns,
+            _converted(potential, r.potential_step, r.potential_range),
+            _converted(current, r.current_step, r.current_range),
+            true.charge,
+            true.set_point,
+            true.control,
+            true.cut_off,
         )
 
     def safe(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from opsicm.twin.specimen import Footprint
 
 Floats = NDArray[np.float64]
+Table = tuple[NDArray[np.int64], Floats]
 
 
 class CellMoment(NamedTuple):
@@ -29,7 +31,21 @@ class CellMoment(NamedTuple):
     offset: float  # [V] what opposes the wire's potential: ohmic drop from pipette to reference, junction
 
 
-@dataclass(frozen=True, slots=True)
+class CellCourse(NamedTuple):
+    """`CellMoment` at many instants, every field an array [n]."""
+
+    t_ns: NDArray[np.int64]
+    potential: Floats
+    current: Floats
+    charge: Floats
+    set_point: Floats
+    expansion: Floats
+    reference_error: Floats
+    conductance: Floats
+    offset: Floats
+
+
+@dataclass(frozen=True)
 class Way:
     """Conductance [S] and opposing potential [V] of the pipette at instants [ns], straight between.
 
@@ -39,6 +55,11 @@ class Way:
     t_ns: tuple[int, ...]
     conductance: tuple[float, ...]
     offset: tuple[float, ...]
+
+    @cached_property
+    def table(self) -> Table:
+        """The same as arrays: instants [n], (conductance, offset) [2, n]."""
+        return np.array(self.t_ns), np.array((self.conductance, self.offset))
 
     def at(self, t_ns: int) -> tuple[float, float]:
         """(conductance, offset) at `t_ns`; the last piece goes on beyond the end."""
@@ -51,7 +72,7 @@ class Way:
         return g[k - 1] + w * (g[k] - g[k - 1]), v[k - 1] + w * (v[k] - v[k - 1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stretch:
     """Steps that end at `t_ns` [n + 1, the first of them the beginning]; `seen` and `rise` [m, n + 1 × patches] there.
 
@@ -87,6 +108,25 @@ class Stretch:
         mixed = [a + w * (b - a) for a, b in zip(self.seen[k - 1], self.seen[k], strict=True)]
         return CellMoment._make((t_ns, *mixed, *self.way.at(t_ns)))
 
+    def course(self, t_ns: NDArray[np.int64]) -> CellCourse:
+        """`moment` at every one of `t_ns`: the same numbers."""
+        seen = _between(*self._table, t_ns)
+        return CellCourse(t_ns, *seen, *_between(*self.way.table, t_ns))
+
+    @cached_property
+    def _table(self) -> Table:
+        return np.array(self.t_ns), np.array(self.seen).T
+
+    def height(self, footprint: Footprint, t_ns: int) -> Floats:
+        """`heights` [m, n] at one instant."""
+        times = self.t_ns
+        if len(times) == 1:
+            return footprint.height(self.rise[0])
+        k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
+        w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
+        before, after = footprint.height(self.rise[k - 1 : k + 1])
+        return np.asarray(after if w == 1.0 else before + w * (after - before))
+
     def heights(self, footprint: Footprint, t_ns: Sequence[int]) -> Floats:
         """Heights [m, times × n] under a footprint at `t_ns`."""
         if len(self.t_ns) == 1:
@@ -104,3 +144,13 @@ class Stretch:
         n = steps + 1
         way = Way(self.way.t_ns[:n], self.way.conductance[:n], self.way.offset[:n])
         return Stretch(self.t_ns[:n], self.seen[:n], self.rise[:n], way)
+
+
+def _between(known: NDArray[np.int64], values: Floats, wanted: NDArray[np.int64]) -> Floats:
+    """`values` [rows, n] at `known` [ns], straight between and beyond, at `wanted`: as `Stretch.moment` does it."""
+    if known.size == 1:
+        return np.repeat(values, wanted.size, axis=1)
+    k = np.minimum(np.maximum(known.searchsorted(wanted, side="right"), 1), known.size - 1)
+    w = (wanted - known[k - 1]) / (known[k] - known[k - 1])
+    before, after = values[:, k - 1], values[:, k]
+    return np.asarray(np.where(wanted == known[-1], values[:, -1:], before + w * (after - before)))

@@ -26,7 +26,7 @@ from opsicm.physics.ion_current import conductances_from_table
 from opsicm.twin.circuit import COMMON, nodes
 from opsicm.twin.faults import Faults
 from opsicm.twin.specimen import Footprint, Specimen
-from opsicm.twin.stretch import CellMoment, Stretch, Way
+from opsicm.twin.stretch import CellCourse, CellMoment, Stretch, Way
 from opsicm.twin.travel import NEVER, Travel
 
 _LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
@@ -101,6 +101,10 @@ class World:
         """The cell at `t_ns`, which must lie in the stretch just taken."""
         return self._stretch.moment(t_ns)
 
+    def course(self, t_ns: NDArray[np.int64]) -> CellCourse:
+        """The cell at many instants, which must lie in the stretch just taken."""
+        return self._stretch.course(t_ns)
+
     def command(self, t_ns: int) -> float:
         """The amplifier's command [V] at `t_ns`."""
         volts, slope, since = self._command
@@ -134,13 +138,27 @@ class World:
         """The same as far as the instruments can tell."""
         return nodes(moment.potential, self.command(moment.t_ns), self.grounding).wire_against_reference
 
+    def commands(self, t_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`command` at many instants."""
+        volts, slope, since = self._command
+        return np.asarray(volts + slope * (t_ns - since) * 1e-9)
+
+    def bulk_currents(self, course: CellCourse) -> NDArray[np.float64]:
+        """`bulk_current` at many moments."""
+        wire = nodes(course.potential - course.reference_error, self.commands(course.t_ns), self.grounding)
+        return course.conductance * (wire.wire_against_reference - course.offset)
+
+    def shown_wires(self, course: CellCourse) -> NDArray[np.float64]:
+        """`shown_wire` at many moments."""
+        return nodes(course.potential, self.commands(course.t_ns), self.grounding).wire_against_reference
+
     def surface_height(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Heights [m] at x, y [m] as the tip would have read them at the first instant."""
         return self.specimen.footprint(x, y).rest
 
     def surface_now(self, footprint: Footprint, t_ns: int) -> NDArray[np.float64]:
         """Heights [m, n] under a footprint at `t_ns`, which must lie in the stretch just taken."""
-        return np.asarray(self.surfaces(footprint, [t_ns])[0])
+        return self._stretch.height(footprint, t_ns)
 
     def surfaces(self, footprint: Footprint, t_ns: Sequence[int]) -> NDArray[np.float64]:
         """`surface_now` [m, times × n] at many instants."""

@@ -28,6 +28,7 @@ from opsicm.record.ring import Record, Ring
 from opsicm.record.run_folder import RunFolder
 
 FLUSH_EVERY: Final = 0.5  # [s]: with the disk's own time, at most a second is lost to a power cut
+_GATHER: Final = 1e-3  # [s] what comes in this time is taken at once: a woken process costs more than a short record
 _PARENT_EVERY: Final = 0.25  # [s] between two looks at whether the parent lives
 
 
@@ -176,6 +177,7 @@ def serve(folder: RunFolder, shared: Ring, wake: int, slow: Callable[[], None] =
         ready, _, _ = select.select([wake], [], [], _PARENT_EVERY)
         if ready and not os.read(wake, 65536):
             orphan = True  # the other end is closed
+        select.select([], [], [], _GATHER)
         orphan = orphan or os.getppid() != parent
         writer.take()
         if writer.due:

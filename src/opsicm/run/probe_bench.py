@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opsicm.facts.fact import Kind
 from opsicm.facts.hop import Outcome
+from opsicm.instruments.cell_control import CellReading
 from opsicm.instruments.rig import Rig
 from opsicm.instruments.roles import HopPlan
 from opsicm.physics.drift import drift_per_fall, restless
@@ -127,9 +128,8 @@ class ProbeBench:
             earlier = [seen for seen in self._currents if seen[0] < now]
             self._currents = [*earlier[-1:], (now, current)]
 
-    def keep_reading(self) -> None:
-        """A slow row, judged."""
-        cell = self.rig.potentiostat.read()
+    def keep_reading(self, cell: CellReading) -> None:
+        """A slow row, judged; `cell` is what the potentiostat says now."""
         current, command = self.rig.amplifier.read()
         residual = self.bias.residual(command, cell)
         self.limits.reading(current, self.bias.nominal)

@@ -14,7 +14,7 @@ from typing import Final
 
 from opsicm.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.facts.fact import Kind
-from opsicm.instruments.cell_control import OpenCircuit, PotentialRamp
+from opsicm.instruments.cell_control import CellReading, OpenCircuit, PotentialRamp
 from opsicm.instruments.rig import Rig
 from opsicm.protocol.experiment import Experiment
 from opsicm.protocol.probe_program import probe_sequence
@@ -118,6 +118,7 @@ class Runner:
         self._events = CellEvents(experiment.probe)
         self._steering = Steering(inbox, self._cell, self._probe, self._bench, self._facts, given.revision)
         self._row_ns = 0
+        self._read: tuple[int, CellReading] | None = None  # the last reading, and when it was asked for
 
     def run(self) -> Ending:
         """Run to the end, to a stop or to a fault; the rig is safe and the record complete when this returns."""
@@ -147,12 +148,13 @@ class Runner:
 
     def _loop(self) -> Ending:
         # At rest, before anything is asked of the cell: what later readings compare with.
-        self._bias.follow(self._rig.potentiostat.read())
-        self._bench.keep_reading()
+        reading = self._cell_reading()
+        self._bias.follow(reading)
+        self._bench.keep_reading(reading)
         while True:
             self._beat()
             now = self._rig.clock.now_ns()
-            reading = self._rig.potentiostat.read()
+            reading = self._cell_reading()
             self._limits.cell(reading)
             changed = self._cell.turn(now, reading)
             if self._cell.over:
@@ -160,6 +162,7 @@ class Runner:
             for path, step, why in self._events.come(now, reading, self._cell):
                 self._probe.fire(path, step, why)
             if changed:
+                self._read = None
                 self._settle_bias()
             self._refuse_if_too_long(now)
             self._steering.turn()
@@ -173,6 +176,13 @@ class Runner:
         for path in self._events.missed():
             self._facts.write("note", "probe", path, {"message": "the event that this step waits for never came"})
         return Ending("completed")
+
+    def _cell_reading(self) -> CellReading:
+        """What the potentiostat says, asked once at one instant."""
+        now = self._rig.clock.now_ns()
+        if self._read is None or self._read[0] != now:
+            self._read = (now, self._rig.potentiostat.read())
+        return self._read[1]
 
     # -- cell -------------------------------------------------------------------------------------------------------
 
@@ -215,7 +225,7 @@ class Runner:
 
     def _probe_turn(self) -> None:
         performance = self._present()
-        self._bias.follow(self._rig.potentiostat.read())
+        self._bias.follow(self._cell_reading())
         now = self._rig.clock.now_ns()
         ends = (self._cell.changes_ns, self._probe.ends_ns() if performance is not None else None)
         hops = performance is not None and performance.words is not None
@@ -249,7 +259,7 @@ class Runner:
             self._limits.reading(self._bench.read_current(), self._bias.nominal)
             return
         self._row_ns = now
-        self._bench.keep_reading()
+        self._bench.keep_reading(self._cell_reading())
 
     def _fact_of_probe(self, kind: Kind, path: str, data: Mapping[str, object]) -> None:
         self._facts.write(kind, "probe", path, data)

@@ -189,10 +189,10 @@ class TwinAmplifier:
     def read(self) -> tuple[float, float]:
         probe, world = self._probe, self._probe.world
         probe.reads += 1
-        noise = probe.instrument.current_noise / np.sqrt(self._AVERAGED)
+        noise = probe.instrument.current_noise / math.sqrt(self._AVERAGED)
         noise *= gaussian(probe.seed, _READING_CHANNEL, probe.reads)
         current = probe.true_current(world.moment(world.now_ns)) + noise
-        return float(np.clip(current, -self._current_range, self._current_range)), world.command(world.now_ns)
+        return max(-self._current_range, min(self._current_range, float(current))), world.command(world.now_ns)
 
     def safe(self) -> None:
         self._probe.world.set_command(0.0, 0.0)

@@ -20,10 +20,9 @@ from opsicm.twin.hop_sense import Motion
 from opsicm.twin.loop_curve import loop_curve
 from opsicm.twin.monitors import Monitors
 from opsicm.twin.stretch import CellCourse
-from opsicm.twin.world import World
+from opsicm.twin.world import AHEAD_NS, World
 
 _NEVER: Final = 2**62
-_AHEAD_NS: Final = 4_000_000_000
 _SLICES_PER_LOOK: Final = 5  # of at most 0.1 s each, between two looks whether the plan is to be stopped
 
 
@@ -226,8 +225,7 @@ class TwinHopController:
         """
         world, dt_ns = self._probe.world, self._timing.dt_ns
         until_ns = log.likely_end_ns if plan.x.size else plan.until_ns
-        # Known farther than this plan goes: the next one need not begin where a stretch is about to end.
-        ends = world.bends(until_ns + _AHEAD_NS)
+        ends = world.bends(until_ns + AHEAD_NS)
         if world.faults.each:
             ends = ends[:1]
         beyond = next((k for k, end in enumerate(ends) if end >= until_ns), len(ends) - 1)

@@ -102,3 +102,14 @@ def test_the_residual_of_a_late_reading_is_that_of_its_own_moment(laboratory: La
     residual = np.abs(kept.column("bias_residual"))[2:]
     assert residual.size > 10
     assert residual.max() < 2e-3
+
+
+def test_a_clock_that_runs_fast_does_not_move_the_wire(laboratory: Laboratory) -> None:
+    """2 % fast, the stamps are 0.1 s ahead after 5 s: at 400 mV/s what they would carry the wire by is 40 mV."""
+    text = PARKED.replace("rate_mV_s: 8", "rate_mV_s: 400").replace("ir_compensation_pct: 97", "ir_compensation_pct: 0")
+    text += "twin: {faults: [{fault: clock_skew, at_s: 0, skew_ppm: 20000}]}\n"
+    kept = run(laboratory, text)
+    residual = np.abs(kept.column("bias_residual"))[2:]
+    said = [fact for fact in kept.facts if fact.kind == "quality" and "runs fast" in str(fact.data)]
+    assert len(said) == 1
+    assert residual.max() < 2e-3

@@ -104,8 +104,9 @@ class BiasTracker:
         if self._last is None:
             return
         now = self._clock.now_ns()
-        # A reading is as old as its stamp: what it has missed is carried on, on either side of a change of control.
-        since = self._last.t_ns
+        # A reading is as old as its stamp: what it has missed is carried on, on either side of a change of control. One
+        # from the future tells of a clock that runs fast, and of the present.
+        since = min(self._last.t_ns, now)
         knee = min(max(since, self._changed_ns), now)
         potential = self._last.potential
         potential += (self._slope_before * (knee - since) + self._slope * (now - knee)) * 1e-9

@@ -41,6 +41,7 @@ _TURN_NS: Final = 1_000_000_000
 _SETTLED_NS: Final = (2_000_000, 22_000_000, 32_000_000)
 _BENT_NS: Final = 20_000_000
 _BENT_LOOKS: Final = 100  # 2 s: then hop all the same, with the residual recorded
+_AHEAD_NS: Final = 1_000_000  # by which an answer may be stamped later than it came
 _FINEST_ROW: Final = 0.1  # [s]
 _ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep, while the pipette does not hop
 
@@ -119,6 +120,7 @@ class Runner:
         self._steering = Steering(inbox, self._cell, self._probe, self._bench, self._facts, given.revision)
         self._row_ns = 0
         self._read: tuple[int, CellReading] | None = None  # the last reading, and when it was asked for
+        self._ahead = False  # the potentiostat's clock has been seen ahead
 
     def run(self) -> Ending:
         """Run to the end, to a stop or to a fault; the rig is safe and the record complete when this returns."""
@@ -182,7 +184,14 @@ class Runner:
         now = self._rig.clock.now_ns()
         if self._read is None or self._read[0] != now:
             self._read = (now, self._rig.potentiostat.read())
+            self._judge_stamp(now, self._read[1].t_ns)
         return self._read[1]
+
+    def _judge_stamp(self, now: int, stamp: int) -> None:
+        if stamp - now > _AHEAD_NS and not self._ahead:
+            self._ahead = True
+            message = "the potentiostat stamps its answers ahead of the run's clock: its clock runs fast"
+            self._facts.write("quality", "cell", self._cell.path, {"message": message, "ahead_s": (stamp - now) * 1e-9})
 
     # -- cell -------------------------------------------------------------------------------------------------------
 

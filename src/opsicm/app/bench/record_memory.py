@@ -79,10 +79,10 @@ def _held(recorder: SharedRecorder) -> Grown:
     """What both hold now, with nothing left to take."""
     while recorder.positions[0] != recorder.positions[1]:
         recorder.wait(0.02)
-    return Grown(_own_bytes(os.getpid()), _own_bytes(recorder.writer))
+    return Grown(own_bytes(os.getpid()), own_bytes(recorder.writer))
 
 
-def _own_bytes(pid: int) -> int:
+def own_bytes(pid: int) -> int:
     """[bytes] of resident memory that is neither a file's nor shared."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon:"):

@@ -17,6 +17,7 @@ from opsicm.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
+from opsicm.twin.far_pipette import FarPipette
 
 # A tenth of the mass, so that a fast sweep and short pulses do what the long ones do.
 SWEEP = """\
@@ -116,8 +117,8 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
     monkeypatch.setattr(cases_module, "EXPERIMENTS", packaged / "experiments")
     monkeypatch.setattr(cases_module, "VARIANTS", {})
 
-    straight = world.World._pipette_of
-    monkeypatch.setattr(world.World, "_pipette_of", lambda twin, salt, ohmic: straight(twin, salt, -ohmic))
+    straight = FarPipette.seen
+    monkeypatch.setattr(FarPipette, "seen", lambda pipette, salt, ohmic: straight(pipette, salt, -ohmic))
     wrong = _table(packaged / "wrong")
     for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
         assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name

@@ -78,7 +78,7 @@ def test_a_control_that_comes_while_much_is_known_begins_at_the_end_of_the_step_
     world.advance_to(1_234_000_000)
     world.schedule(PotentialRamp(0.05), 0)
     world.advance_to(2 * SECOND)
-    begin = next(past.begin for past, word, _ in world._past if word == "potential")
+    begin = next(past.begin for past, word, _ in world._past._past if word == "potential")
     assert 1_234_000_000 <= begin <= 1_334_000_000
     assert world.reading().potential == pytest.approx(0.05, abs=1e-3)
     assert world.reading(age=0.9).set_point is None  # nobody knew of it then
@@ -94,7 +94,7 @@ def test_the_pipette_may_leave_while_much_is_known(laboratory: Laboratory) -> No
     world.advance_to(20 * SECOND)
     rig.coarse_stage.move_to(1e-3)  # it is there; but the cell itself now stands at the present, not ahead of it
     assert world.cell.ohmic_drop(1e-3) == pytest.approx(
-        world.moment(world.now_ns).offset - world.salt.junction * np.log(1.0), abs=2e-3
+        world.moment(world.now_ns).offset - world.pipette.junction * np.log(1.0), abs=2e-3
     )
     assert world.moment(world.now_ns).offset != low
 

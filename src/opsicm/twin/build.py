@@ -25,6 +25,7 @@ from opsicm.twin.devices import (
     TwinCoarseStage,
     TwinScanner,
 )
+from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.hop_sense import Instrument
@@ -33,7 +34,7 @@ from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.potentiostat import Readout, TwinPotentiostat
 from opsicm.twin.surfaces import specimen_of
 from opsicm.twin.travel import Travel
-from opsicm.twin.world import Salt, World
+from opsicm.twin.world import World
 
 _ONE_POLE: Final = math.pi / 2.0  # noise bandwidth of a one-pole low-pass over its corner frequency
 
@@ -66,8 +67,7 @@ def build_rig(
     world = World(
         cell,
         specimen_of(loaded, cell, pipette, seed),
-        _salt(loaded, cell.parameters, fill),
-        geometric_resistance(pipette),
+        _far(pipette, loaded, cell.parameters, fill),
         travel,
         loaded.rig.wiring.grounding,
         scripted(faults, seed),
@@ -101,11 +101,10 @@ def _current_range(amplifier: dict[str, float]) -> float:
     return min(amplifier["range"], amplifier["output"] / headstage) if headstage > 0.0 else amplifier["range"]
 
 
-def _salt(loaded: LoadedRig, parameters: CellParameters, fill: float) -> Salt:
-    """What the electrodes make of two concentrations: U per unit of ln(c_in/c_ref)."""
+def _far(pipette: Pipette, loaded: LoadedRig, parameters: CellParameters, fill: float) -> FarPipette:
     e, electrodes = parameters.electrolyte, loaded.rig.wiring.electrodes
     junction = float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, electrodes))
-    return Salt(e.kappa_table, fill, junction)
+    return FarPipette(geometric_resistance(pipette), e.kappa_table, fill, junction)
 
 
 def _monitored(readout: Readout, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from opsicm.instruments.cell_control import CellControl
 from opsicm.physics.cell import Cell
+from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.specimen import RisingSurface
 from opsicm.twin.travel import Travel
-from opsicm.twin.world import Salt, World
+from opsicm.twin.world import World
 
 _BEGUN_NS = 1_000_000
 
@@ -22,8 +23,8 @@ def live_through(cell: Cell, history: Sequence[tuple[int, CellControl]]) -> None
     ended early: the journal knows that to the turn of the loop, up to 0.1 s late.
     """
     electrolyte = cell.parameters.electrolyte
-    salt = Salt(electrolyte.kappa_table, electrolyte.concentration, 0.0)
-    world = World(cell, RisingSurface(np.zeros((2, 2)), 1.0, 1.0, cell), salt, 1.0, Travel(0.0, 1.0))
+    pipette = FarPipette(1.0, electrolyte.kappa_table, electrolyte.concentration, 0.0)
+    world = World(cell, RisingSurface(np.zeros((2, 2)), 1.0, 1.0, cell), pipette, Travel(0.0, 1.0))
     for at_ns, control in history:
         world.schedule(control, at_ns)
         world.advance_to(max(at_ns, world.now_ns) + _BEGUN_NS)

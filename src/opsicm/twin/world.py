@@ -11,9 +11,8 @@ that have not begun are taken back when it is told something after all.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,9 +21,10 @@ from numpy.typing import NDArray
 from opsicm.instruments.cell_control import CellControl, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.physics.cell import Cell, CellStopped
 from opsicm.physics.cell_trace import Trace
-from opsicm.physics.ion_current import conductances_from_table
 from opsicm.twin.circuit import COMMON, nodes
+from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.faults import Faults
+from opsicm.twin.shown_past import Shown, ShownPast
 from opsicm.twin.specimen import Footprint, Specimen
 from opsicm.twin.stretch import CellCourse, CellMoment, Stretch, Way
 from opsicm.twin.travel import NEVER, Travel
@@ -33,47 +33,30 @@ _LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
 _LARGEST_STEP: Final = 1e-3  # [V]
 _AFTER_A_CHANGE: Final = 1e-3  # [s] a control that has just changed is resolved this finely once
 _LONGEST_WAY: Final = 25e-6  # [m] that the coarse stage may travel in a step: the bath's layers are some 100 µm thick
-_OLDEST_NS: Final = 3_000_000_000  # of an answer: a setting and a fault may add up to 2 s
 _MOST_STEPS: Final = 64  # taken at once
 AHEAD_NS: Final = 4_000_000_000  # taken beyond what is asked for: steps at once cost less, and can be taken back
 _SETPOINT_WORD: Final = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
 
 
-@dataclass(frozen=True, slots=True)
-class Salt:
-    """What the pipette's current needs of the salt: kappa(c) [S/m] as a table, c inside [mol/m³], and U [V].
-
-    Bath and fill make a reversal potential U ln(c_in/c_ref) between two equal electrodes: `junction` is that U, which
-    depends on what the electrodes are (`physics.ion_current.junction_potential`).
-    """
-
-    kappa_table: NDArray[np.float64]
-    inside: float
-    junction: float
-
-
 class World:
     """Cell, pipette, specimen and time.
 
-    `geometric_resistance` [1/m] is R·kappa of the pipette far from anything, `drift` [m/s] by which everything that
-    holds the pipette creeps up.
+    `drift` [m/s] is by what everything that holds the pipette creeps up.
     """
 
     def __init__(
         self,
         cell: Cell,
         specimen: Specimen,
-        salt: Salt,
-        geometric_resistance: float,
+        pipette: FarPipette,
         coarse: Travel,
         grounding: str = COMMON,
         faults: Faults | None = None,
         drift: float = 0.0,
     ) -> None:
         self.cell = cell
-        self.salt = salt
+        self.pipette = pipette
         self.specimen = specimen
-        self.geometric_resistance = geometric_resistance
         self.coarse = coarse
         self.grounding = grounding
         self.faults = faults or Faults()
@@ -89,7 +72,7 @@ class World:
         self._command = (0.0, 0.0, 0)
         self._told = True  # the cell has been told something since it was last looked at
         self._commanded_step = (0.0, 0)  # [V] and [ns] of the command's last jump
-        self._past: deque[tuple[Stretch, str, bool]] = deque()  # what the potentiostat has shown before the present one
+        self._past = ShownPast()
         cell.set_open_circuit()
         conductance, offset = self._pipette_at([self.coarse.carriage(0)])
         self._stretch = Stretch((0,), (self._seen(),), specimen.rise[None], Way((0,), conductance, offset))
@@ -204,9 +187,7 @@ class World:
         t_ns = max(0, self.now_ns - round(age * 1e9))
         stretch, word, cut_off = self._stretch, *self._shown
         if t_ns < stretch.begin:
-            stretch, word, cut_off = next(
-                (past for past in reversed(self._past) if past[0].begin <= t_ns), self._past[0]
-            )
+            stretch, word, cut_off = self._past.at(t_ns)
         elif t_ns >= stretch.end:
             word, cut_off = self._word()
         seen = stretch.moment(max(t_ns, stretch.begin))
@@ -244,7 +225,7 @@ class World:
     def _go_on(self, until_ns: int) -> None:
         """The next stretch: steps from where the last one ended up to `until_ns`, never past a waiting control."""
         begin = self._stretch.end
-        self._remember()
+        self._past.keep(Shown(self._stretch, *self._shown))
         if self._waiting is not None and self._waiting[1] <= begin:
             self._change_control()
             step_ns, steps = round(_AFTER_A_CHANGE * 1e9), 1
@@ -274,7 +255,7 @@ class World:
         first = self._pipette_at(heights)
         trace = self._record(end - begin, 1, heights)
         rise = self.specimen.course((end - begin) * 1e-9, trace)
-        last = self._pipette_of(trace.concentration[0], trace.ohmic_drop[0])
+        last = self.pipette.seen(trace.concentration[0], trace.ohmic_drop[0])
         share = [(t - begin) / (end - begin) for t in times]
         conductance, offset = (
             tuple(a + w * (b - a) for a, b, w in zip(*ends, share, strict=True))
@@ -302,7 +283,7 @@ class World:
             self.cell.go_back(self._kept[0])
             trace = self._record(step_ns, len(rise), height)
         times = tuple(begin + k * step_ns for k in range(len(rise) + 1))
-        conductance, offset = self._pipette_of(trace.concentration.T, trace.ohmic_drop.T)
+        conductance, offset = self.pipette.seen(trace.concentration.T, trace.ohmic_drop.T)
         self._take(times, before, trace, rise, Way(times, (*first[0], *conductance), (*first[1], *offset)))
         return True
 
@@ -358,12 +339,6 @@ class World:
             slope = self.control.slope * (1.0 + self._skew)
             self.cell.set_potential(program - error, slope, self.control.ir_compensation)
 
-    def _remember(self) -> None:
-        """Keep what was shown for as long as a late answer may ask for it."""
-        self._past.append((self._stretch, *self._shown))
-        while self._past[0][0].end < self._stretch.end - _OLDEST_NS:
-            self._past.popleft()
-
     def _step_length(self) -> float:
         slope = abs(self.control.slope) if isinstance(self.control, PotentialRamp) else 0.0
         return _LONGEST_STEP if slope * _LONGEST_STEP <= _LARGEST_STEP else _LARGEST_STEP / slope
@@ -409,15 +384,4 @@ class World:
 
         The height is the coarse one: over the few micrometres of a hop the bath changes by less than the noise.
         """
-        return self._pipette_of(*self.cell.bath_at([*heights, self.cell.parameters.reference_height]))
-
-    def _pipette_of(
-        self, concentration: NDArray[np.float64], ohmic_drop: NDArray[np.float64]
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        # The last entry is the reference's.
-        salt = self.salt
-        conductance = conductances_from_table(
-            self.geometric_resistance, salt.kappa_table, salt.inside, concentration[:-1].ravel()
-        )
-        junction = salt.junction * np.log(salt.inside / concentration[-1])
-        return tuple(conductance.tolist()), tuple((ohmic_drop[:-1].ravel() + junction).tolist())
+        return self.pipette.seen(*self.cell.bath_at([*heights, self.cell.parameters.reference_height]))

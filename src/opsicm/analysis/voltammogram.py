@@ -16,7 +16,7 @@ from opsicm.analysis.result import Result, failed
 
 _SIGN: Final = "negative lithiates"
 _JUMP: Final = 0.02  # [V] between two rows of a sweep there are 1 to 10 mV
-_FEWEST: Final = 5
+_EMPTY: Final = 1e-3  # of the capacity: a state of charge that counts as the zero it is counted from
 _QUIET: Final = 0.01  # of the peak current: rows below it are the rest that a change counts from
 
 
@@ -45,26 +45,37 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
         if rows.size:
             index = int(rows[np.argmax(sign * current[rows])])
             results.extend(_peak(name, index, cell, slow, noise))
-    found = branches(t, cell["charge"].values, charge_floor)
-    count = count_of(current)
+    charge = cell["charge"].values
+    found = branches(t, charge, charge_floor)
     for name, branch in zip(branch_names(found), found, strict=True):
         method = (
             f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
             "of the current over the rows as white noise, half a count throughout, and what the rows' own integral "
             "differs by; the calibration of the current is not in it"
         )
-        inside = (t >= branch.start) & (t <= branch.stop)
-        length = branch.stop - branch.start
-        white = noise * float(np.median(np.diff(t)) * length) ** 0.5  # sigma dt √(T/dt)
-        other = branch.charge - float(np.trapezoid(current[inside], t[inside]))
-        u = math.hypot(white, count / 12.0**0.5 * length, other)
+        u = _u_of_charge(t, current, charge, branch.start, branch.stop, noise)
         u_mah = known_u(branch.charge / 3.6, u / 3.6)
         results.append(Result(f"charge_{name}", branch.charge / 3.6, u_mah, "mAh", method))
-    return [*results, _soc(cell)]
+    return [*results, _soc(cell, noise)]
 
 
-def _soc(cell: xr.Dataset) -> Result:
-    """State of charge at the end of the run, as the run's own definition has it."""
+def _u_of_charge(
+    t: NDArray[np.float64], current: NDArray[np.float64], charge: NDArray[np.float64], start: float, stop: float,
+    noise: float,
+) -> float:  # fmt: skip
+    """u [C] of the counter's charge from `start` to `stop` [s]: noise, half a count, and the rows' own integral."""
+    inside = (t >= start) & (t <= stop)
+    white = noise * float(np.median(np.diff(t)) * (stop - start)) ** 0.5  # sigma dt √(T/dt)
+    counted = float(np.interp(stop, t, charge) - np.interp(start, t, charge))
+    other = counted - float(np.trapezoid(current[inside], t[inside]))
+    return math.hypot(white, count_of(current) / 12.0**0.5 * (stop - start), other)
+
+
+def _soc(cell: xr.Dataset, noise: float) -> Result:
+    """State of charge at the end of the run, as the run's own definition has it.
+
+    Its u is that of the charge since the state of charge was last 0, or known, over the capacity that the rows use.
+    """
     name = "soc_at_end"
     method = "charge since the last delithiated cut-off over the reversible capacity between the cut-offs; run file"
     soc = cell["soc"].values if "soc" in cell else np.empty(0)
@@ -76,10 +87,18 @@ def _soc(cell: xr.Dataset) -> Result:
         )
         return failed(name, "%", method, "no cut-offs", reason)
     last = 100.0 * float(soc[known[-1]]) + 0.0  # never -0
-    u = 100.0 * scatter(soc[known]) if known.size >= _FEWEST else 0.0
     flags = {"rows_without_soc": int(soc.size - known.size)}
-    method += "; u: scatter of the rows, the capacity's own not in it"
-    return Result(name, last, known_u(last, u), "%", method, flags=flags)
+    t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
+    empty = known[np.abs(soc[known]) < _EMPTY]
+    begin = int(empty[-1]) if empty.size else int(known[0])
+    moved = float(np.ptp(soc[known]))
+    u = None
+    if moved > 0.0 and t[known[-1]] > t[begin]:
+        capacity = float(np.ptp(charge[known])) / moved
+        u_charge = _u_of_charge(t, cell["current"].values, charge, float(t[begin]), float(t[known[-1]]), noise)
+        u = known_u(last, 100.0 * u_charge / capacity)
+    method += f"; u: that of the charge since {t[begin]:.0f} s, the capacity's own not in it"
+    return Result(name, last, u, "%", method, flags=flags)
 
 
 def _settling(potential: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -60,6 +60,7 @@ def test_a_line_gets_its_results() -> None:
     assert isinstance(pixels.trace, xr.DataArray)
     np.testing.assert_allclose(np.asarray(pixels.trace.values)[[0, 15]], [900e-9, 1100e-9], atol=4e-9)
     assert found["height_scatter"].value == pytest.approx(1.0, rel=0.1)
+    assert found["line_period"].value == pytest.approx(PIXELS * PERIOD, rel=0.01)
     assert found["height_scatter"].flags["bad_hops"] == int((hops["outcome"] == 1).sum())
     view = kymograph_view(found["kymograph_largest_change"].trace)  # type: ignore[arg-type]
     panel = view.panels[0]

@@ -20,6 +20,7 @@ F64 = NDArray[np.float64]
 STEADY: Final = 0.05  # spread of the middle nine tenths of the current within a stretch, of its median
 _WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
 _WIDTH_V: Final = 5e-3  # [V] the declared smoothing of dQ/dV
+_EDGE: Final = 5  # bins of `incremental_capacity`: its width
 _MOST: Final = 12
 _ROWS: Final = 10
 _SIGN: Final = "negative is cathodic (lithiates)"
@@ -186,11 +187,10 @@ def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> 
         by_charge = differential_voltage(charge / charge[-1], e, _WIDTH)
     except OutsideDomain:
         return results
-    # The ends of the window belong to the step of the current, not to the specimen.
-    edge = max(2, capacity.at.size // 50)
-    inner = np.abs(capacity.value[edge:-edge])
+    # Within one width of the ends the smoothing has only one side to go by.
+    inner = np.abs(capacity.value[_EDGE:-_EDGE])
     if inner.size > 2:
-        at = edge + int(np.argmax(inner))
+        at = _EDGE + int(np.argmax(inner))
         method = (
             f"potential of the highest |dQ/dV|, {abs(capacity.value[at]) / _MAH:.4g} mAh/V; {capacity.smoothing}; "
             "u: half the smoothing's width, even over it"

@@ -21,7 +21,7 @@ _RATE = 1.0  # [V/s]
 _MARGIN = 2e-3  # [V]
 _LOOK_NS = 1_000_000
 _PRESET = "twin/graphite"
-_EXPERIMENT = """\
+EXPERIMENT = """\
 opsicm: 1
 title: late
 rig: twin/graphite
@@ -62,7 +62,7 @@ def once(late_s: float) -> tuple[float, Kept]:
     seen: list[Wire] = []
     with tempfile.TemporaryDirectory() as where:
         (Path(where) / "rig.yaml").write_text(late, encoding="utf-8")
-        text = _EXPERIMENT.replace(_PRESET, "rig.yaml")
+        text = EXPERIMENT.replace(_PRESET, "rig.yaml")
         experiment = experiment_from_text(text, str(Path(where) / "experiment.yaml"))
         kept = steered(experiment, change=lambda rig: seen.append(Wire(rig)))
     return float(np.max(np.abs(seen[0].off))), kept

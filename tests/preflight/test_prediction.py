@@ -17,6 +17,7 @@ from opsicm.preflight.cell_forecast import forecast
 from opsicm.preflight.false_stops import Noise, false_stop_probability
 from opsicm.preflight.prediction import Prediction, predict
 from opsicm.preflight.schedule import events
+from opsicm.protocol.experiment_file import read_experiment
 from opsicm.protocol.probe_program import At
 from opsicm.record.reader import Run
 
@@ -220,3 +221,51 @@ def test_a_step_shorter_than_the_clock_can_tell_is_forecast_in_no_time(tmp_path:
     """Found by F14: a rest of 1e-320 s was waited for without end, since it adds nothing to the time."""
     text = HEAD + f"cell:\n  - rest: {{for_s: 5}}\n  - {step}\n  - rest: {{for_s: 5}}\n" + ENVELOPE
     assert predicted(tmp_path, text).duration == pytest.approx(10.0, abs=1e-6)
+
+
+COMPENSATED = """\
+opsicm: 1
+title: compensated
+rig: twin/graphite
+pipette: {{bias_V: {bias}}}
+specimen: {{loading_mg_cm2: 10.2}}
+cell:
+  - hold: {{potential_V: 1.7, for_s: 20{hold}}}
+  - sweep: {{from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 1, ir_compensation_pct: {percent}}}
+probe:
+  - park: {{height_um: 10}}
+envelope: {{cell_V: [{low}, 2.0]}}
+"""
+
+
+def test_a_cell_current_that_cancels_the_bias_is_foreseen(tmp_path: Path) -> None:
+    """The runner takes a tenth of the usual current for a touch; of 0.4 V, 80 % of i R at the full loading leave less."""
+    path = tmp_path / "much.yaml"
+    path.write_text(COMPENSATED.format(bias=0.4, percent=80, hold="", low=-1.0))
+    with pytest.raises(BadInput) as found:
+        refuse(read_experiment(path), None, None)
+    said = str(found.value)
+    assert "because the cell's current cancels it there; below a tenth" in said
+    assert "at 10 µm in probe[0]" in said
+    assert "compensate less, sweep more slowly, stay higher" in said
+    path.write_text(COMPENSATED.format(bias=0.7, percent=80, hold="", low=-1.0))
+    assert refuse(read_experiment(path), None, None).signals
+
+
+def test_a_compensated_jump_beyond_the_envelope_is_foreseen(tmp_path: Path) -> None:
+    """From the specimen's 1.2 V to 1.7 V at 95 %: the actual potential goes beyond by f i R_u, as the run would see."""
+    path = tmp_path / "jump.yaml"
+    path.write_text(COMPENSATED.format(bias=0.7, percent=50, hold=", ir_compensation_pct: 95", low=-1.0))
+    with pytest.raises(BadInput) as found:
+        refuse(read_experiment(path), None, None)
+    said = str(found.value)
+    assert "envelope.cell_V" in said
+    assert "the cell's actual potential is expected from" in said
+    assert "begin a compensated step from a hold without compensation" in said
+
+
+def test_a_cell_current_beyond_the_envelope_is_foreseen(tmp_path: Path) -> None:
+    text = TEXT.replace("envelope: {", "envelope: {cell_mA: 0.001, ") if "envelope: {" in TEXT else TEXT
+    said = refused(tmp_path, text if "cell_mA" in text else TEXT + "envelope: {cell_mA: 0.001}\n")
+    assert "envelope.cell_mA is 0.001" in said
+    assert "the cell's current is expected to reach" in said

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from opsicm.instruments.wiring import command_span
-from opsicm.preflight.cell_forecast import CellForecast, forecast
+from opsicm.preflight.cell_forecast import CellForecast, Floats, forecast
 from opsicm.preflight.false_stops import Noise, false_stop_probability
 from opsicm.preflight.file_size import file_bytes
 from opsicm.preflight.rig_numbers import RigNumbers
@@ -58,6 +58,8 @@ class Prediction:
     file_bytes: float
     far_current: float
     command_span: tuple[float, float]
+    cell_potential: tuple[float, float]
+    cell_current: tuple[float, float]
     hops: tuple[HopPrediction, ...]
     signals: tuple[Signal, ...]
     windows: tuple[Window, ...]
@@ -90,12 +92,19 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
         file_bytes(cell, windows, sum(hop.hops for hop in hops), rig),
         far,
         span(experiment, cell, rig.grounding),
+        _range(cell.potential),
+        _range(cell.current),
         hops,
         seen,
         tuple(windows),
         unwatched_rises(cell, windows),
         cell.reason,
     )
+
+
+def _range(values: Floats) -> tuple[float, float]:
+    """Smallest and largest; zeros where nothing was forecast."""
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
 def _samples(step: ProbeAction) -> bool:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from opsicm.errors import BadInput, Problem
 from opsicm.preflight.hop_problems import hop_problems
 from opsicm.preflight.prediction import Prediction
 from opsicm.preflight.rig_numbers import RigNumbers
+from opsicm.preflight.signals import Signal
 from opsicm.protocol.amplitude_map import amplitude_map
+from opsicm.protocol.envelope import COLLAPSED, READABLE
 from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.protocol.probe_program import Hopping, PipetteSweep, ProbeRepeat, Raster
 from opsicm.protocol.refusal import path_text
+
+_POTENTIAL: Final = 1e-3  # [V] that a forecast may miss by without a word
 
 
 def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> list[Problem]:
@@ -19,6 +24,8 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
     return [
         *_command(loaded, rig, prediction),
         *_current(loaded, rig, prediction),
+        *_cancelled(loaded, prediction),
+        *_envelope(loaded, prediction),
         *hop_problems(loaded, rig, prediction),
         *_wire(loaded, rig),
         *_maps(loaded),
@@ -71,6 +78,46 @@ def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -
         )
         remedy = "sweep more slowly, compensate less, stay higher, or use a larger range"
         yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, remedy)
+
+
+def _cancelled(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """The cell's own current may take away the pipette's; the run would stop, for so does a touch."""
+    far = prediction.far_current
+    seen = [signal for signal in prediction.signals if signal.word != PipetteSweep.word]
+    least = min(seen, key=_least, default=None)
+    if least is not None and far > READABLE and _least(least) < COLLAPSED * far:
+        limit = (
+            f"is expected to leave {_least(least) * 1e9:.3g} of {far * 1e9:.3g} nA at {least.height * 1e6:g} µm in "
+            f"{least.step}, because the cell's current cancels it there; below a tenth the run takes the pipette for "
+            "touching or clogged and stops"
+        )
+        remedy = "compensate less, sweep more slowly, stay higher, or use a larger bias"
+        yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, remedy)
+
+
+def _least(signal: Signal) -> float:
+    return 0.0 if signal.low <= 0.0 <= signal.high else min(abs(signal.low), abs(signal.high))
+
+
+def _envelope(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """What the forecast finds beyond the program's own words: a jump under iR compensation, above all."""
+    envelope = loaded.experiment.envelope
+    low, high = prediction.cell_potential
+    if low < envelope.cell_V[0] - _POTENTIAL or high > envelope.cell_V[1] + _POTENTIAL:
+        limit = (
+            f"the cell's actual potential is expected from {low:.3f} to {high:.3f} V, and the run would stop; under iR "
+            "compensation it goes beyond the program's by f i R_u"
+        )
+        remedy = (
+            "begin a compensated step from a hold without compensation at its own potential, compensate less, or widen "
+            "the envelope if the specimen allows it"
+        )
+        yield loaded.problem(("envelope", "cell_V"), list(envelope.cell_V), limit, remedy)
+    largest = max(map(abs, prediction.cell_current))
+    if largest > envelope.cell_current:
+        limit = f"the cell's current is expected to reach {largest * 1e3:.3g} mA, and the run would stop"
+        remedy = "sweep more slowly, compensate less, or allow more if the specimen does"
+        yield loaded.problem(("envelope", "cell_mA"), envelope.cell_mA, limit, remedy)
 
 
 def _wire(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:

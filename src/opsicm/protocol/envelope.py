@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from opsicm.protocol.refusal import Refusal
 from opsicm.units import to_si
 
 _PAIR = 2
+
+READABLE: Final = 0.1e-9  # [A] below this a pipette is held near zero bias on purpose
+COLLAPSED: Final = 0.1  # of the usual far current: less is a touch or a clog, and a run stops
 
 
 class Envelope(Frozen):

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from opsicm.errors import LimitCrossed, Problem
 from opsicm.facts.hop import Outcome
 from opsicm.instruments.cell_control import CellReading
-from opsicm.protocol.envelope import Envelope
+from opsicm.protocol.envelope import COLLAPSED, READABLE, Envelope
 
-_READABLE: Final = 0.1e-9  # [A] below this a pipette is held near zero bias on purpose
-_COLLAPSED: Final = 0.1
 _CONTACT: Final = int(Outcome.CONTACT)
 LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not rough
 
@@ -73,7 +71,7 @@ class Limits:
         """A reading far from the surface: the first one is what is usual, and a tenth of it is a touch or a clog."""
         self.pipette(current)
         self._usual = self._usual or abs(current)
-        if self._usual > _READABLE and abs(current) < _COLLAPSED * self._usual:
+        if self._usual > READABLE and abs(current) < COLLAPSED * self._usual:
             raise LimitCrossed(
                 Problem(
                     "pipette current",

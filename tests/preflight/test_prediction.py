@@ -239,7 +239,7 @@ envelope: {{cell_V: [{low}, 2.0]}}
 
 
 def test_a_cell_current_that_cancels_the_bias_is_foreseen(tmp_path: Path) -> None:
-    """The runner takes a tenth of the usual current for a touch; of 0.4 V, 80 % of i R at the full loading leave less."""
+    """A tenth of the usual current counts as a touch. 80 % of i R at the full loading leave less at 0.4 V."""
     path = tmp_path / "much.yaml"
     path.write_text(COMPENSATED.format(bias=0.4, percent=80, hold="", low=-1.0))
     with pytest.raises(BadInput) as found:

@@ -40,6 +40,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "a list": (b"- a\n- b\n", 1, "must be a mapping"),
     "a word": (b"hello\n", 1, "must be a mapping"),
     "number as key": (b"a: 1\n1: 2\n", 2, "a key must be a word"),
+    "decimal comma": (b"a: 1\nb: {c: 1,5}\n", 2, "b.c is 1,5; a comma begins another key; write c: 1.5"),
     "list as key": (b"? [a, b]\n: 2\n", 1, "a key must be a word"),
     "open bracket": (b"a: [1, 2\nb: 3\n", 2, "is not YAML"),
     "no space": (b"a: 1\nb:2\nc: 3\n", 3, "is not YAML"),

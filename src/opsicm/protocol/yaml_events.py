@@ -81,6 +81,10 @@ class _Composer:
                 raise self.refused(here, "a key", "", "a key must be a word", "write it as word: value")
             key = event.value
             if event.implicit[0] and not isinstance(plain_scalar(key), str):
+                name, before = next(reversed(found.items()), ("", None))
+                if isinstance(before, int) and key.isdigit() and self.lines[(*path, name)] == here:  # {salt_M: 1,0}
+                    value, limit = f"{before},{key}", "a comma begins another key"
+                    raise self.refused(here, path_text((*path, name)), value, limit, f"write {name}: {before}.{key}")
                 raise self.refused(here, "the key", repr(key), "a key must be a word", "write it as word: value")
             if key in found:
                 first = self.lines[(*path, key)]

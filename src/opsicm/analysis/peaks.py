@@ -15,6 +15,9 @@ from opsicm.analysis.hop_series import scatter
 F64 = NDArray[np.float64]
 _LEAST: Final = 0.05  # prominence as a share of the sweep's span of current
 _WINDOW_V: Final = 0.02
+_WIDEST: Final = 2  # windows either way that the parabola of a noisy peak may take
+_MISFIT: Final = 2.0  # of the noise's variance, beyond which a wider stretch is no parabola
+_BENT: Final = 0.1  # of itself to which the parabola's bend must be known
 _STANDS: Final = 3e-3  # [V] a potential that moves by less stands
 _EVEN: Final = 0.15  # of its rate by which a sweep may differ from it
 _PART: Final = 0.1  # of the record's range
@@ -84,8 +87,10 @@ def peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEA
 
     `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
     sweep's span of current after a Savitzky-Golay parabola over 20 mV; its place is the vertex of a parabola
-    through the raw rows within 20 mV. u from that parabola's regression; the baseline is not taken away, so
-    capacitive current and the foot of the next peak are in `current`. Peaks at the ends of a sweep are not peaks.
+    through the raw rows within 20 mV, or within up to 80 mV where noise hides how far the smaller stretch bends: the
+    vertex of a parabola known to less than a tenth of its bend lies farther off than its regression says. u from that
+    regression; the baseline is not taken away, so capacitive current and the foot of the next peak are in `current`.
+    Peaks at the ends of a sweep are not peaks.
     Fails (empty list) where nothing turns.
     """
     found: list[Peak] = []
@@ -104,26 +109,53 @@ def peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEA
             # Nearer to an end it is the turn's: the charging current changes sign there.
             if not window <= place < e.size - window:
                 continue
-            near = slice(max(0, int(place) - half), int(place) + half + 1)
-            at, u_at, top, u_top = _vertex(e[near], i[near], scatter(i))
+            noise = scatter(i)
+            fit = near = _parabola(e, i, int(place), half, noise)
+            room = min(int(place), e.size - 1 - int(place), _WIDEST * window)
+            while not fit.bent and (half := 3 * half // 2) <= room:
+                wider = _parabola(e, i, int(place), half, noise)
+                if wider.rest > _MISFIT * noise**2 or abs(wider.at - near.middle) > _WINDOW_V:
+                    break  # another shape than a parabola, or the next peak
+                fit = wider
+            at, u_at, (top, u_top) = fit.at, fit.u_at, near.value(fit.at)
             found.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(place)))
     return found
 
 
-def _vertex(e: F64, i: F64, noise: float) -> tuple[float, float, float, float]:
+@dataclass(frozen=True, slots=True)
+class _Parabola:
+    """Least squares through rows: vertex `at` [V], `rest` [A²] of a row, and whether its bend is known to a tenth."""
+
+    middle: float
+    coefficients: F64
+    covariance: F64
+    rest: float
+    at: float
+    u_at: float
+    bent: bool
+
+    def value(self, at: float) -> tuple[float, float]:
+        """(current, u) [A] at `at` [V]."""
+        row = np.array([1.0, at - self.middle, (at - self.middle) ** 2])
+        return float(row @ self.coefficients), float(np.sqrt(row @ self.covariance @ row))
+
+
+def _parabola(potential: F64, current: F64, place: int, half: int, noise: float) -> _Parabola:
+    near = slice(max(0, place - half), place + half + 1)
+    e, i = potential[near], current[near]
     middle = float(np.mean(e))
     x = e - middle
     basis = np.vander(x, 3, increasing=True)
-    c, *_ = np.linalg.lstsq(basis, i, rcond=None)
+    c = np.asarray(np.linalg.lstsq(basis, i, rcond=None)[0], dtype=np.float64)
     rest = float(np.sum((i - basis @ c) ** 2)) / max(x.size - 3, 1)
-    covariance = np.linalg.pinv(basis.T @ basis) * max(rest, noise**2 if np.isfinite(noise) else 0.0)
+    covariance = np.asarray(np.linalg.pinv(basis.T @ basis) * max(rest, noise**2 if np.isfinite(noise) else 0.0))
     if c[2] == 0.0:
-        return middle, float(np.ptp(e)), float(c[0]), float(covariance[0, 0] ** 0.5)
+        return _Parabola(middle, c, covariance, rest, middle, float(np.ptp(e)), False)
     at = -c[1] / (2.0 * c[2])
     if abs(at) > np.ptp(e):
         at = x[int(np.argmax(np.abs(i - i.mean())))]
     by = np.array([0.0, -0.5 / c[2], c[1] / (2.0 * c[2] ** 2)])
-    row = np.array([1.0, at, at**2])
-    return (
-        float(middle + at), float(np.sqrt(by @ covariance @ by)), float(row @ c), float(np.sqrt(row @ covariance @ row))
-    )  # fmt: skip
+    unsure = float(covariance[2, 2] ** 0.5 / abs(c[2]))
+    # To second order in how little the bend is known.
+    u_at = float(np.sqrt(by @ covariance @ by)) * (1.0 + 3.0 * unsure**2) ** 0.5
+    return _Parabola(middle, c, covariance, rest, float(middle + at), u_at, unsure <= _BENT)

@@ -75,15 +75,16 @@ def _tower(near_less_far: dict[str, float], reach: float) -> Runs:
     t = np.arange(0.0, 6800.0, 0.2)
     swept = np.abs(1.7 - t * 0.5e-3)
     height = 0.1e-3 + 2.5e-3 * np.abs((t / 5.0) % 2.0 - 1.0)
-    times = [0.0, 1400.0, 3300.0, 4400.0, 3900.0, 6794.0]
+    times = [0.0, 1400.0, 3300.0, 4400.0, 5000.0, 6794.0]
     order = np.argsort(times)
     gains = np.array([0.0, *(near_less_far[name] for name in "ABCDE")])
     gain = np.interp(t, np.array(times)[order], gains[order])
     shape = (np.exp(-height / reach) - np.exp(-2.6e-3 / reach)) / (np.exp(-0.1e-3 / reach) - np.exp(-2.6e-3 / reach))
     current = 4.7e-9 + gain * shape + np.random.default_rng(3).normal(0.0, 1e-13, t.size)
+    cell = 1e-3 * np.exp(-(((t - 5000.0) / 400.0) ** 2))  # largest at D
     t_ns = np.round(t * 1e9).astype(np.int64)
     slow = _rows(t_ns=t_ns, coarse_z=height, pipette_current=current)
-    return Runs((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept)),))
+    return Runs((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept, current=cell)),))
 
 
 def test_the_tower_reads_near_less_far_at_its_moments() -> None:

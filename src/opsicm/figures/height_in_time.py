@@ -72,7 +72,7 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
         Curves(_MINUTES, Axis("pipette current", "nA"),
                (Series("reference", minutes, 1e9 * reference, "pipette"),), _SIGN),
     )  # fmt: skip
-    return View("line_in_time", title, panels, share_x=False)
+    return View("line_in_time", title, panels, share_x=True)
 
 
 def write_movie(

@@ -134,7 +134,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("E9.stage_1", "expansion from SOC 50 to 100 %", "%", _I, "value", "1.78 % from stage 2 to 1", 1.78, 0.005),
     Row("E9.stage_1_height", "height change from SOC 50 to 100 %", "µm", _I, "value", "0.50 µm", 0.50, 0.005),
     Row("E9.total", "expansion, SOC 0 to 100 %", "%", _P, "value", "5.89 %", 5.89, 0.005),
-    Row("E9.total_compensated", "the same with 95 % iR compensation, which the text does not state", "%", _P, "value",
+    Row("E9.total_compensated", "the same with iR compensation (85 %), which the text does not state", "%", _P, "value",
         "5.89 %", 5.89, 0.005),
     Row("E9.mirror", "height lost on delithiation over height gained on lithiation", "1", _P, "one",
         "shrinkage mirrors expansion"),

@@ -87,7 +87,7 @@ def _e1(runs: Runs) -> Named:
             line = pipette_readings.line_of(runs.of(variant))
             c = np.linspace(line.c.min(), line.c.max(), 60)
             points.append((name, line.c, line.current))
-            lines.append((f"line, R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
+            lines.append((f"R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
     yield "figure_2", calibration.view(curves, points, lines, pipette_readings.AT)
 
 
@@ -207,11 +207,11 @@ def _e11(runs: Runs) -> Named:
     t, z, i = run.slow["t_ns"].values * 1e-9, run.slow["coarse_z"].values, run.slow["pipette_current"].values
     cell_t = run.cell["t_ns"].values * 1e-9
     potential = tower_readings.program(run.cell["set_point"].values)
-    when = tower_readings.moments(t, np.interp(t, cell_t, potential)).times
+    cell = run.cell["current"].values
+    when = tower_readings.moments(t, np.interp(t, cell_t, potential), np.interp(t, cell_t, cell)).times
     travels = np.flatnonzero(z > tower_readings.NEAR - 0.02e-3)
     t, z, i = t[travels], z[travels], i[travels]
     heights = (0.1e-3, 1.35e-3, 2.6e-3)
-    cell = run.cell["current"].values
     yield "figure_6ab", towers.time_view(t, z, i, cell_t, potential, cell, heights, when, _TRIP_s)
     edges = np.linspace(0.05e-3, 2.65e-3, 27)
     profiles = {}

@@ -25,8 +25,12 @@ class Moments:
     words: dict[str, str]
 
 
-def moments(t: F64, swept: F64) -> Moments:
-    """A–E in the last cycle of a sweep: `t` [s], `swept` [V] the program's potential, (n,)."""
+def moments(t: F64, swept: F64, cell: F64) -> Moments:
+    """A–E in the last cycle of a sweep: `t` [s], `swept` [V] the program's potential, `cell` [A] its current, (n,).
+
+    A, B, C and E are where the text has them. Of D it says only that it comes after C in reverse: here it is where the
+    current that empties the specimen is largest from C on.
+    """
     bottom = int(np.nanargmin(np.where(t >= _last_cycle(t, swept), swept, np.inf)))
     forward, reverse = np.arange(t.size) < bottom, np.arange(t.size) > bottom
     forward &= t >= _last_cycle(t, swept)
@@ -34,14 +38,21 @@ def moments(t: F64, swept: F64) -> Moments:
     def nearest(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], volts: float) -> float:
         return float(t[int(np.argmin(np.where(mask, np.abs(swept - volts), np.inf)))])
 
+    turned = nearest(reverse, 0.5)
     times = {
         "A": nearest(forward, 1.0),
         "B": nearest(forward, 0.05),
-        "C": nearest(reverse, 0.5),
-        "D": nearest(reverse, 0.25),
+        "C": turned,
+        "D": float(t[int(np.argmax(np.where(t > turned + 2.0 * _WITHIN, cell, -np.inf)))]),
         "E": float(t[-1]) - _WITHIN,
     }
-    words = {"A": "forward, 1.0 V", "B": "forward, 0.05 V", "C": "reverse, 0.5 V", "D": "reverse, 0.25 V", "E": "end"}
+    words = {
+        "A": "forward, 1.0 V",
+        "B": "forward, 0.05 V",
+        "C": "reverse, 0.5 V",
+        "D": "reverse, largest current after C",
+        "E": "end",
+    }
     return Moments(times, words)
 
 
@@ -57,8 +68,9 @@ def tower(runs: Runs) -> list[Result]:
     """E11: near less far at A–E, the reach of the gradient at C, and how the swing shrinks with height."""
     run = runs.of()[0].run
     t, z, i = run.slow["t_ns"].values * 1e-9, run.slow["coarse_z"].values, run.slow["pipette_current"].values
-    swept = np.interp(t, run.cell["t_ns"].values * 1e-9, program(run.cell["set_point"].values))
-    when = moments(t, swept)
+    cell_t = run.cell["t_ns"].values * 1e-9
+    swept = np.interp(t, cell_t, program(run.cell["set_point"].values))
+    when = moments(t, swept, np.interp(t, cell_t, run.cell["current"].values))
     differences: dict[str, tuple[float, float]] = {}
     for name, moment in when.times.items():
         close = np.abs(t - moment) <= _WITHIN

@@ -36,7 +36,9 @@ def time_view(
     traces = []
     for k, where in enumerate(at):
         close = np.abs(height - where) <= band
-        role, shade = (_HEIGHTS[k], None) if len(at) == len(_HEIGHTS) else ("neutral", k / max(len(at) - 1, 1))
+        as_printed = len(at) == len(_HEIGHTS)
+        role: Role = _HEIGHTS[k] if as_printed else "neutral"
+        shade = None if as_printed else k / max(len(at) - 1, 1)
         label = f"{1e3 * where:g} mm"
         traces.append(Series(label, t[close] / 60.0, 1e9 * current[close], role, "points", shade=shade))
     image, extent = _image(t, height, current, traverse)

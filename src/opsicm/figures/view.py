@@ -78,8 +78,8 @@ class Image:
 class View:
     """A figure to be: panels from top to bottom, or row by row in `columns`.
 
-    Panels with equal x axes share it when `share_x` is set, and with it the image's extent if there is one; in a series of images with one set of limits, the colour
-    bar is drawn once.
+    Panels with equal x axes share it when `share_x` is set, and with it the image's extent if there is one; in a series
+    of images with one set of limits, the colour bar is drawn once.
     """
 
     name: str

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from PIL import Image as Picture
 
 from opsicm.figures import calibration, height_in_time, held_pipette, image_series, towers
-from opsicm.figures.draw import COLOUR, draw, save
+from opsicm.figures.draw import COLOUR, draw, png, save
 from opsicm.figures.held_pipette import Held
 from opsicm.figures.view import Curves, Image, View
 
@@ -108,7 +107,7 @@ def test_three_heights_have_the_papers_colours_and_moments_their_letters() -> No
 def test_a_long_legend_stands_beside_its_panel_and_is_said_once() -> None:
     runs = [_held(f"{rate} mV/s", 1e-6 * rate) for rate in range(1, 8)]
     figure = draw(held_pipette.voltammogram_view(runs, "E3"))
-    FigureCanvasAgg(figure).draw()
+    png(figure)  # lays it out
     above, below = figure.axes
     legend = above.get_legend()
     assert legend is not None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from matplotlib.animation import FuncAnimation, PillowWriter
-from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 from opsicm.figures.draw import COLOUR
 from opsicm.figures.view import Axis, Curves, Image, Series, View
@@ -100,12 +100,25 @@ def write_movie(
         mark = below.axvline(0.0, color=COLOUR["cell"], lw=1.2)
         below.set(xlabel="time (min)", ylabel="potential vs Li/Li+ (V)")
 
-        def show(k: int) -> tuple[Artist, ...]:
+        clock = above.text(0.0, 1.02, "", transform=above.transAxes)
+        moving = (first, profile, clock, mark)
+        for artist in moving:
+            artist.set_animated(True)
+        # Axes and all that stands still are drawn once, and what moves onto a copy of them.
+        canvas: Any = FigureCanvasAgg(figure)  # its methods are untyped
+        canvas.draw()
+        still = canvas.copy_from_bbox(figure.bbox)
+
+        def frame(k: int) -> Picture.Image:
+            canvas.restore_region(still)
             profile.set_ydata(z[k])
             mark.set_xdata([(t[k] - start) / 60.0] * 2)
-            above.set_title(f"{(t[k] - start) / 60.0:.1f} min", loc="left", fontsize=9.0)
-            return first, profile, mark
+            clock.set_text(f"{(t[k] - start) / 60.0:.1f} min")
+            for artist in moving:
+                figure.draw_artist(artist)
+            return Picture.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        FuncAnimation(figure, show, frames=list(shown)).save(path, writer=PillowWriter(fps=round(per_second)))
+        opening, *rest = (frame(int(k)) for k in shown)
+        opening.save(path, save_all=True, append_images=rest, duration=round(1000.0 / per_second), loop=0)
     return path

@@ -111,17 +111,23 @@ def _in_processes(
 
 
 _ASKED: Final[list[Event]] = []
+_PARENT: Final[list[int]] = []
 
 
 def _begin(asked: Event) -> None:
     """In a worker: a stop comes from the parent, not from the terminal, which sends its signal to all."""
-    _ASKED[:] = [asked]
+    _ASKED[:], _PARENT[:] = [asked], [os.getppid()]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _work(text: str, name: str, seed: int | None, place: Path) -> tuple[Path | None, str]:
-    return _make_one(experiment_from_text(text, name), seed, place, _ASKED[0].is_set, lambda _: None)
+    return _make_one(experiment_from_text(text, name), seed, place, _stopped, lambda _: None)
+
+
+def _stopped() -> bool:
+    """A stop was asked for, or the parent was killed: the run that follows may already begin where this one writes."""
+    return _ASKED[0].is_set() or os.getppid() != _PARENT[0]
 
 
 def finished(place: Path) -> Path | None:

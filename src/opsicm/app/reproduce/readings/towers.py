@@ -13,6 +13,7 @@ from opsicm.app.reproduce.readings.reading import F64, missing, reading
 
 NEAR, FAR = 0.1e-3, 2.6e-3  # [m]
 _BAND = 0.05e-3
+_FEW = 4
 _WITHIN = 6.0  # [s] about a moment: one traverse of 2.5 mm at 0.5 mm/s, and a little
 _EDGES = np.linspace(NEAR - _BAND, FAR + _BAND, 26)
 
@@ -71,12 +72,14 @@ def tower(runs: Runs) -> list[Result]:
     cell_t = run.cell["t_ns"].values * 1e-9
     swept = np.interp(t, cell_t, program(run.cell["set_point"].values))
     when = moments(t, swept, np.interp(t, cell_t, run.cell["current"].values))
+    # Between two rows at one height lie seconds: their change is in here, and so it is rather too large.
+    noise = float(np.std(np.diff(i[np.abs(z - FAR) < _BAND]))) / 2.0**0.5
     differences: dict[str, tuple[float, float]] = {}
     for name, moment in when.times.items():
         close = np.abs(t - moment) <= _WITHIN
         near, far = i[close & (np.abs(z - NEAR) < _BAND)], i[close & (np.abs(z - FAR) < _BAND)]
         if near.size and far.size:
-            u = float(np.hypot(np.std(near) / near.size**0.5, np.std(far) / far.size**0.5))
+            u = float(np.hypot(_u_mean(near, noise), _u_mean(far, noise)))
             differences[name] = float(near.mean() - far.mean()), u
     rows: list[Result] = []
     largest = max((abs(d) for d, _ in differences.values()), default=0.0)
@@ -96,10 +99,15 @@ def tower(runs: Runs) -> list[Result]:
     if not all(np.any(np.abs(z - height) < _BAND) for height in (NEAR, FAR)):
         return [*rows, missing("E11.traces", "the pipette was not both at 0.1 and at 2.6 mm")]
     swings = [float(np.ptp(i[np.abs(z - height) < _BAND])) for height in (NEAR, FAR)]
-    noise = float(np.std(np.diff(i[np.abs(z - FAR) < _BAND]))) / 2.0**0.5
     method = "range of the rows within 0.05 mm of 2.6 mm less that of 0.1 mm, whole run"
     rows.append(reading("E11.traces", swings[1] - swings[0], 2.0 * noise, "A", method))
     return rows
+
+
+def _u_mean(rows: F64, noise: float) -> float:
+    """Of a mean over few rows: the scatter of two says nothing of their noise."""
+    scatter = float(np.std(rows))
+    return (max(scatter, noise) if rows.size < _FEW else scatter) / float(rows.size) ** 0.5
 
 
 def program(set_point: F64) -> F64:

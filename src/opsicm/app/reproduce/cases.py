@@ -21,6 +21,7 @@ from opsicm.app.reproduce.declared import (
     LONG_ONLY,
     REPEATS,
     VARIANTS,
+    WITHOUT_RAW,
 )
 from opsicm.app.rigs import load_rig
 from opsicm.errors import BadInput, Problem
@@ -83,7 +84,7 @@ def cases_of(experiment: str, short: bool) -> list[Case]:
     for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
         if short and (experiment, variant) in LONG_ONLY:
             continue
-        changed = with_changes(document.data, {**CALIBRATED, **changes})
+        changed = with_changes(document.data, {**CALIBRATED, **WITHOUT_RAW.get(experiment, {}), **changes})
         if variant == IR_COMPENSATED:
             changed = compensated(changed, COMPENSATION_PCT)
         whole = experiment_from_text(yaml_text(changed), str(path))

@@ -24,6 +24,18 @@ SWITCHED_OFF: Final[dict[str, dict[str, Any]]] = {
 COMPENSATION_PCT: Final = 85.0
 IR_COMPENSATED: Final = "iR compensated"
 
+# Raw samples are kept where a row or a figure is read from them. E9's are not; all of E6's would be 15 GB: its section
+# comes from a strip of four lines at every potential.
+WITHOUT_RAW: Final[dict[str, dict[str, Any]]] = {"E9": {"record.pipette_current": "decimated", "record.z": "decimated"}}
+STRIP: Final = "strip with raw samples"
+_STRIP: Final[dict[str, Any]] = {
+    "probe[0].raster.pixels": [128, 4],
+    "probe[0].raster.size_um": [20, 0.625],
+    **{f"cell[{k}].ladder.hold_s": 120 for k in (0, 1)},
+    "record.pipette_current": "full",
+    "record.z": "full",
+}
+
 AS_DECLARED: Final = "as declared"
 KAPPA_PROPORTIONAL: Final = "kappa proportional"
 VARIANTS: Final[dict[str, dict[str, dict[str, Any]]]] = {
@@ -31,10 +43,11 @@ VARIANTS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "E2": {KAPPA_PROPORTIONAL: PROPORTIONAL, **SWITCHED_OFF},
     "E4": SWITCHED_OFF,
     "E5": {KAPPA_PROPORTIONAL: PROPORTIONAL, **SWITCHED_OFF},
+    "E6": {STRIP: _STRIP},
     "E9": {IR_COMPENSATED: {}},
     "E11": SWITCHED_OFF,
 }
-LONG_ONLY: Final = {("E9", IR_COMPENSATED)}
+LONG_ONLY: Final = {("E6", STRIP), ("E9", IR_COMPENSATED)}
 # In the short form these variants show one signal, not what the experiment varies: the first of its values is enough.
 FIRST_VALUE_ONLY: Final = {("E2", KAPPA_PROPORTIONAL), *((e, term) for e in VARIANTS for term in SWITCHED_OFF)}
 LONGEST: Final = ("E9", "E6", "E7", "E11", "E10")  # whose runs take longest, in this order

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from opsicm.analysis.image_series import levelled_series
 from opsicm.analysis.kymograph import kymograph
 from opsicm.analysis.profiles import profile_at
-from opsicm.app.reproduce.declared import AS_DECLARED, KAPPA_PROPORTIONAL, SWITCHED_OFF
+from opsicm.app.reproduce.declared import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings import images as image_readings
 from opsicm.app.reproduce.readings import pipettes as pipette_readings
@@ -127,7 +127,7 @@ def _e6(runs: Runs) -> Named:
     view = _series(runs, "Images at held potentials (E6)", lambda _, e: f"{e:.1f} V", 5)
     if view is not None:
         yield "figure_4a", view
-    yield from _sections(runs, "figure_4b", "Current above the surface at a held potential (E6)")
+    yield from _sections(runs.taking(STRIP), "figure_4b", "Current above the surface at a held potential (E6)")
 
 
 def _e7(runs: Runs) -> Named:
@@ -186,7 +186,7 @@ def _e10(runs: Runs) -> Named:
 
 
 def _sections(runs: Runs, name: str, title: str) -> Named:
-    section = runs.of()[0].results.get("near_surface_difference")
+    section = runs.of()[0].results.get("near_surface_difference") if runs.of() else None
     if section is not None and isinstance(section.trace, xr.Dataset):
         yield name, section_view(section.trace, title)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,7 +108,7 @@ def tower(runs: Runs) -> list[Result]:
 def _u_mean(rows: F64, noise: float) -> float:
     """Of a mean over few rows: the scatter of two says nothing of their noise."""
     scatter = float(np.std(rows))
-    return (max(scatter, noise) if rows.size < _FEW else scatter) / float(rows.size) ** 0.5
+    return (max(scatter, noise) if rows.size < _FEW else scatter) / math.sqrt(rows.size)
 
 
 def program(set_point: F64) -> F64:

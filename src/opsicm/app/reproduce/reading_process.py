@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
@@ -12,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 
 from opsicm.analysis.result import Result, failed
+from opsicm.app.reproduce import child_process
 from opsicm.app.reproduce.declared import AS_DECLARED
 from opsicm.app.reproduce.planning import Plan
-from opsicm.app.reproduce.readings.reading import NOT_RUN
 from opsicm.app.reproduce.runs import Made
-from opsicm.app.reproduce.table import Compared, compare
+from opsicm.app.reproduce.table import NOT_RUN, Compared, compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Reader(AbstractContextManager["Reader"]):
 
     def __init__(self, figures: Path) -> None:
         self._figures = figures
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), child_process.begin)
         self._jobs: dict[str, Future[Read]] = {}
 
     def begin(self, experiment: str, made: Sequence[Made]) -> None:
@@ -80,12 +79,6 @@ def is_declared(one: Made) -> bool:
 def _why_not(made: Sequence[Made]) -> str:
     reasons = [f"{one.case.label}: {one.reason}" for one in made if one.path is None]
     return reasons[0] if reasons else ("" if made else "it was interrupted before its first run")
-
-
-def _begin() -> None:
-    """In the process: a stop comes from the parent, not from the terminal, which sends its signal to all."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _read(experiment: str, made: Sequence[Made], figures: Path) -> Read:

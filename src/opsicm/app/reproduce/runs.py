@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from opsicm.app.execute import execute
+from opsicm.app.reproduce import child_process
 from opsicm.app.reproduce.cases import Case
 from opsicm.errors import OpsicmError
 from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text
@@ -111,23 +111,15 @@ def _in_processes(
 
 
 _ASKED: Final[list[Event]] = []
-_PARENT: Final[list[int]] = []
 
 
 def _begin(asked: Event) -> None:
-    """In a worker: a stop comes from the parent, not from the terminal, which sends its signal to all."""
-    _ASKED[:], _PARENT[:] = [asked], [os.getppid()]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    _ASKED[:] = [asked]
+    child_process.begin()
 
 
 def _work(text: str, name: str, seed: int | None, place: Path) -> tuple[Path | None, str]:
-    return _make_one(experiment_from_text(text, name), seed, place, _stopped, lambda _: None)
-
-
-def _stopped() -> bool:
-    """A stop was asked for, or the parent was killed: the run that follows may already begin where this one writes."""
-    return _ASKED[0].is_set() or os.getppid() != _PARENT[0]
+    return _make_one(experiment_from_text(text, name), seed, place, _ASKED[0].is_set, lambda _: None)
 
 
 def finished(place: Path) -> Path | None:

@@ -98,16 +98,20 @@ def _in_processes(
             for case in waiting
         }
         left: set[Future[tuple[Path | None, str]]] = set(jobs)
-        while left:
-            ended, left = wait(left, _LOOK_s, FIRST_COMPLETED)
-            if stop() and not asked.is_set():
-                asked.set()
-                left = {job for job in left if not job.cancel()}
-            for job in ended:
-                path, reason = job.result()
-                if reason != _INTERRUPTED:
-                    told(jobs[job], 1.0)
-                    yield Made(jobs[job], path, reason)
+        try:
+            while left:
+                ended, left = wait(left, _LOOK_s, FIRST_COMPLETED)
+                if stop() and not asked.is_set():
+                    asked.set()
+                    left = {job for job in left if not job.cancel()}
+                for job in ended:
+                    path, reason = job.result()
+                    if reason != _INTERRUPTED:
+                        told(jobs[job], 1.0)
+                        yield Made(jobs[job], path, reason)
+        finally:  # whoever asked for runs has failed: nobody will take the rest
+            asked.set()
+            pool.shutdown(cancel_futures=True)
 
 
 _ASKED: Final[list[Event]] = []

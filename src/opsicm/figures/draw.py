@@ -117,8 +117,10 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
             axes.plot(series.x, series.y, ".", ms=2.5, color=colour, label=series.label, rasterized=raster)
         elif series.style == "named":
             axes.plot(series.x, series.y, "o", ms=4.0, color=colour)
+            # One above and one below in turn: two moments may lie close to each other.
+            aside = 7.0 if len(axes.texts) % 2 else -7.0
             for x, y in zip(series.x, series.y, strict=True):
-                axes.annotate(series.label, (x, y), (5.0, 0.0), textcoords="offset points", va="center")
+                axes.annotate(series.label, (x, y), (5.0, aside), textcoords="offset points", va="center")
         elif series.style == "marks":
             axes.errorbar(series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.5, color=colour,
                           label=series.label)  # fmt: skip

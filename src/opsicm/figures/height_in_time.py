@@ -88,7 +88,7 @@ def write_movie(
     start = float(t[0])
     shown = np.unique(np.linspace(0, t.size - 1, min(frames, t.size)).round().astype(int))
     with mpl.rc_context({"font.size": 9.0}):
-        figure = Figure(figsize=(6.0, 4.2), layout="constrained", dpi=90)
+        figure = Figure(figsize=(6.0, 5.0), layout="constrained", dpi=90)
         above, below = figure.subplots(2, 1, height_ratios=(2.0, 1.0))
         above.set(xlabel="position along the line (µm)", ylabel="height (nm)", xlim=(x[0], x[-1]),
                   ylim=(0.0, 1.05 * float(np.nanmax(z))))  # fmt: skip
@@ -100,7 +100,7 @@ def write_movie(
         mark = below.axvline(0.0, color=COLOUR["cell"], lw=1.2)
         below.set(xlabel="time (min)", ylabel="potential vs Li/Li+ (V)")
 
-        clock = above.text(0.0, 1.02, "", transform=above.transAxes)
+        clock = above.set_title("0.0 min", loc="left", fontsize=9.0)
         moving = (first, profile, clock, mark)
         for artist in moving:
             artist.set_animated(True)

@@ -107,7 +107,8 @@ def _misses(rows: Iterable[Record]) -> list[str]:
     lines = []
     for row in rows:
         if row["verdict"] is None:
-            lines.append(f"- **{row['id']}** has no number. {row['outcome'][0].upper()}{row['outcome'][1:]}.")
+            why = f"{row['outcome'][0].upper()}{row['outcome'][1:]}."
+            lines.append(f"- **{row['id']}** has no number. {why} {REASONS.get(row['id'], '')}".rstrip())
         elif row["verdict"] == "disagrees" or (row["verdict"] == "same trend" and row["expected"] == "value"):
             lines.append(f"- **{row['id']}**. {REASONS.get(row['id'], 'Not explained yet.')} Method: {row['method']}.")
     return ["", *lines] if lines else []

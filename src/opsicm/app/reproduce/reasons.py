@@ -71,7 +71,11 @@ REASONS: Final[dict[str, str]] = {
         "How far above the surface the current is visibly lower depends on what counts as visible (here 0.1 % of the "
         "current) and on the cone; geometry alone reaches this far."
     ),
-    "E11.C": "The reach follows from diffusion since the current turned, and from where convection ends the layer.",
+    "E11.C": (
+        "The paper sees a change within 0.4 mm. The ohmic part changes the current over all 2.5 mm, and no length fits "
+        "that; with it switched off the table below has one. It follows from diffusion since the current turned, and "
+        "from where convection ends the layer."
+    ),
     "E11.D": (
         "During delithiation the ohmic part lowers the current near the sample, the salt is enriched there: both are "
         "in this number. The text puts D between C and the end; here it is read at the largest cell current after C."

@@ -124,6 +124,11 @@ def test_a_profile_and_its_reach() -> None:
     assert not flat.ok
     later = profile_at(np.linspace(0, 10, 4000), z, current, 5.0, 1.0, np.linspace(0, 2.6e-3, 27))
     assert int(later.number.sum()) == 800
+    straight = gradient_extent(
+        profile(z, 3e-9 - 1e-7 * z + 2e-12 * rng.standard_normal(z.size), np.linspace(0, 2.6e-3, 53))
+    )
+    assert not straight.ok
+    assert "beyond the heights measured" in straight.reason
     assert not gradient_extent(profile(z[:5], current[:5], np.linspace(0, 2.6e-3, 53))).ok
 
 

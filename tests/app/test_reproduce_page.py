@@ -28,7 +28,7 @@ def test_the_page_shows_what_the_table_says() -> None:
     assert "0.3440 ± 0.0010 | nA | calibrated | agrees |" in text
     assert "![E5, figure_3e](images/figure_3e.png)" in text
     assert f"- **E9.total**. {REASONS['E9.total']} Method: read from a run." in text
-    assert "**E6.Rq_0.1** has no number. Not run: no file." in text
+    assert "**E6.expansion** has no number. Not run: no file." in text
     assert "1 agrees, 1 same trend; " in text
     assert f"{len(ROWS) - 2} without a number" in text
     for experiment in IDS:

@@ -75,15 +75,16 @@ def _tower(near_less_far: dict[str, float], reach: float) -> Runs:
     t = np.arange(0.0, 6800.0, 0.2)
     swept = np.abs(1.7 - t * 0.5e-3)
     height = 0.1e-3 + 2.5e-3 * np.abs((t / 5.0) % 2.0 - 1.0)
-    times = [0.0, 1400.0, 3300.0, 4400.0, 3900.0, 6794.0]
+    times = [0.0, 1400.0, 3300.0, 4400.0, 5000.0, 6794.0]
     order = np.argsort(times)
     gains = np.array([0.0, *(near_less_far[name] for name in "ABCDE")])
     gain = np.interp(t, np.array(times)[order], gains[order])
     shape = (np.exp(-height / reach) - np.exp(-2.6e-3 / reach)) / (np.exp(-0.1e-3 / reach) - np.exp(-2.6e-3 / reach))
     current = 4.7e-9 + gain * shape + np.random.default_rng(3).normal(0.0, 1e-13, t.size)
+    cell = 1e-3 * np.exp(-(((t - 5000.0) / 400.0) ** 2))  # largest at D
     t_ns = np.round(t * 1e9).astype(np.int64)
     slow = _rows(t_ns=t_ns, coarse_z=height, pipette_current=current)
-    return Runs((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept)),))
+    return Runs((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept, current=cell)),))
 
 
 def test_the_tower_reads_near_less_far_at_its_moments() -> None:
@@ -160,6 +161,20 @@ def test_a_series_knows_quiet_swelling_shrinking_and_where_a_plate_goes() -> Non
     assert found["E6.event"].value == pytest.approx(0.2)
     assert found["E6.Rq_first"].value == pytest.approx(1.27, rel=0.1)
     assert found["E6.Rq_first"].unit == "µm"
+    levelled = [found[f"E6.Rq_first{level}"].value or 0.0 for level in ("", "_plane", "_degree_2")]
+    assert levelled[0] > levelled[1] > levelled[2] > 1.0
+
+
+def test_flakes_are_measured_where_the_pixels_are_fine_enough() -> None:
+    rows, columns = np.mgrid[0:90, 0:90]
+    # Plates 30 pixels wide, each at a height of its own.
+    heights = 1e-6 * np.random.default_rng(4).permutation(9).reshape(3, 3)[rows // 30, columns // 30]
+    heights = heights + np.random.default_rng(5).normal(0.0, 1e-9, heights.shape)
+    fine = images.frames_of(_analysed(hops=_hops([heights], [1.7], one_segment=True), slow=STILL))[0][0]
+    found = images._flakes(fine)
+    assert found.value == pytest.approx(2.0 * 3.0 / np.pi**0.5, rel=0.05)  # of 3 µm squares, pixels of 0.1 µm
+    coarse = fine[::5, ::5]
+    assert "take more pixels" in images._flakes(coarse).reason
 
 
 def test_three_images_give_what_came_back_and_what_did_not() -> None:

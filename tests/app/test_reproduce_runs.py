@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from opsicm.app.cli import main
+from opsicm.app.execute import execute
 from opsicm.app.reproduce import cases as cases_module
 from opsicm.app.reproduce.cases import Case, cases_of, compensated, with_changes
-from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED
-from opsicm.app.reproduce.planning import chosen, plan, run_all
+from opsicm.app.reproduce.declared import AS_DECLARED, CALIBRATED, STRIP
+from opsicm.app.reproduce.planning import chosen, longest_first, plan, run_all
 from opsicm.app.reproduce.reading_all import read_all
 from opsicm.app.reproduce.table import Compared
 from opsicm.errors import BadInput, Problem
+from opsicm.protocol.experiment_file import LoadedExperiment
 from opsicm.record.reader import Run
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
@@ -66,6 +72,26 @@ def test_the_declared_calibration_is_in_every_case() -> None:
         assert case.variant == AS_DECLARED
         assert case.loaded.experiment.pipette.cone_deg == CALIBRATED["pipette.cone_deg"]
     assert len({case.key for case in cases}) == 2
+
+
+def test_the_command_does_not_import_hdf5_beside_its_runs() -> None:
+    code = "import sys, opsicm.app.reproduce.command; sys.exit('h5py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_declared_of_raw_samples_is_in_the_cases() -> None:
+    by_variant = {case.variant: case.loaded.experiment.record for case in cases_of("E6", short=False)}
+    assert by_variant[AS_DECLARED].z == "decimated"
+    assert by_variant[STRIP].z == by_variant[STRIP].pipette_current == "full"
+    assert {case.loaded.experiment.record.z for case in cases_of("E9", short=False)} == {"decimated"}
+    assert STRIP not in {case.variant for case in cases_of("E6", short=True)}
+
+
+def test_several_at_a_time_the_longest_begin_first() -> None:
+    cases = longest_first(plan(chosen(None), short=True))
+    order = list(dict.fromkeys(case.experiment for case in cases))
+    assert order == ["E9", "E6", "E7", "E11", "E10", "E1", "E2", "E3", "E4", "E5", "E8", "E12"]
+    assert len(cases) == len(plan(chosen(None), short=True).all)
 
 
 def test_paths_into_an_experiment() -> None:
@@ -158,6 +184,52 @@ def test_an_interrupted_run_is_made_again(packaged: Path) -> None:
 
     assert run_all(cases, packaged / "runs", stop, _nothing)["E2"] == []
     assert not list((packaged / "runs").rglob("done.json"))
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from opsicm.app.cli import main
+from opsicm.app.execute import execute
+from opsicm.app.reproduce import cases
+cases.EXPERIMENTS, cases.VARIANTS = Path(sys.argv[1]), {}
+sys.exit(main(["reproduce", "--only", "E2", "--short", "--out", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+def test_what_was_finished_before_a_stop_is_not_made_again(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    file = packaged / "experiments/short/e02_quick.yaml"
+    text = SWEEP.replace("[10, 3000]", "[10, 100, 1000, 3000]").replace("V_s: 50", "V_s: 50, record_every_s: 0.1")
+    file.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-c", ALONE, str(packaged / "experiments"), str(packaged / "cut")]
+    runs = packaged / "cut/runs"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not list(runs.glob("*/done.json")):
+                assert process.poll() is None, "it ended by itself"
+            process.send_signal(how)
+            assert process.wait() == (130 if how == signal.SIGINT else -how)
+        finally:
+            process.kill()
+    kept = {path.parent.name for path in runs.glob("*/done.json")}
+    assert 0 < len(kept) < 4
+
+    planned = plan(("E2",), short=True)
+    whole = run_all(planned, packaged / "whole", lambda: False, _nothing)
+    made: list[str] = []
+
+    def counted(loaded: LoadedExperiment, place: Path, *rest: Any) -> Any:
+        made.append(place.name)
+        return execute(loaded, place, *rest)
+
+    monkeypatch.setattr("opsicm.app.reproduce.runs.execute", counted)
+    again = run_all(planned, runs, lambda: False, _nothing)
+    assert set(made) == {case.key for case in planned.all} - kept
+    tables = [read_all(("E2",), planned, each, lambda *_: None) for each in (whole, again)]
+    assert [one.record() for one in tables[0]] == [one.record() for one in tables[1]]
 
 
 def test_the_command_says_what_it_could_not_run(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:

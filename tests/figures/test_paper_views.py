@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.colors import rgb_to_hsv, to_rgb
 from PIL import Image as Picture
 
 from opsicm.figures import calibration, height_in_time, held_pipette, image_series, towers
-from opsicm.figures.draw import draw, save
+from opsicm.figures.draw import COLOUR, draw, png, save
 from opsicm.figures.held_pipette import Held
 from opsicm.figures.view import Curves, Image, View
 
@@ -88,6 +89,32 @@ def test_a_tower_image_puts_every_row_where_it_was_read() -> None:
     half = 0.5 * float(centres[1] - centres[0])
     np.testing.assert_allclose(image.values[seen], expected[seen], rtol=0.0, atol=half + 1e-9)
     assert [s.label for s in _curves(view, 2).series] == ["0.1 mm", "2.6 mm"]
+
+
+def test_three_heights_have_the_papers_colours_and_moments_their_letters() -> None:
+    t = np.arange(0.0, 60.0, 0.5)
+    height = 0.1e-3 + 2.5e-3 * np.abs((t / 5.0) % 2.0 - 1.0)
+    at = (0.1e-3, 1.35e-3, 2.6e-3)
+    view = towers.time_view(t, height, 1e-6 * height, T, E, CELL, at, {"A": 20.0, "B": 40.0}, 5.0)
+    hues = [rgb_to_hsv(to_rgb(COLOUR[s.role]))[0] * 360.0 for s in _curves(view, 2).series]
+    assert hues == pytest.approx([200.0, 25.0, 165.0], abs=25.0)  # blue, red, green
+    figure = draw(view)
+    assert {note.get_text() for note in figure.axes[0].texts} == {"A", "B"}
+    assert figure.axes[0].get_legend() is None
+    assert len({axes.get_xlim() for axes in figure.axes[:4]}) == 1
+
+
+def test_a_long_legend_stands_beside_its_panel_and_is_said_once() -> None:
+    runs = [_held(f"{rate} mV/s", 1e-6 * rate) for rate in range(1, 8)]
+    figure = draw(held_pipette.voltammogram_view(runs, "E3"))
+    png(figure)  # lays it out
+    above, below = figure.axes
+    legend = above.get_legend()
+    assert legend is not None
+    assert below.get_legend() is None
+    assert [text.get_text() for text in legend.get_texts()] == [run.label for run in runs]
+    assert legend.get_window_extent().x0 >= above.get_window_extent().x1
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_approach_curves_are_differences_from_far_away() -> None:

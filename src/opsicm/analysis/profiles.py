@@ -61,8 +61,8 @@ def gradient_extent(found: Profile) -> Extent:
     """Length over which the current falls back to its far value: fit of far + amplitude·exp(-z/length).
 
     Bins count by 1/u². Assumes one exponential; a diffusion layer is erfc-like and its fitted length is about 0.9 of
-    sqrt(D t). Not ok, with the reason, when fewer than five bins hold data, the amplitude is within three of its u, or
-    the length is beyond the heights measured.
+    sqrt(D t). Not ok, with the reason, when fewer than five bins hold data, the nearest and the farthest differ by
+    less than three of their u, or the length is beyond the heights measured or not told from a straight line.
     """
     seen = found.number > 1
     z, i, u = found.height[seen], found.current[seen], found.u[seen]
@@ -86,8 +86,10 @@ def gradient_extent(found: Profile) -> Extent:
     errors = np.sqrt(np.diag(covariance))
     length, u_length = float(p[1]) * span, float(errors[1]) * span
     amplitude, level = float(p[0]) * scale, float(p[2]) * scale + far
-    if abs(p[0]) < 3.0 * errors[0]:
+    near, away = int(np.argmin(z)), int(np.argmax(z))
+    if abs(i[near] - i[away]) < 3.0 * float(np.hypot(u[near], u[away])):
         return Extent(length, u_length, amplitude, level, False, "the change near the surface is within its noise")
-    if length > span:
+    # Of a straight profile the fit knows neither: a larger amplitude over a longer length is the same line.
+    if length > span or abs(p[0]) < 3.0 * errors[0]:
         return Extent(length, u_length, amplitude, level, False, "the gradient reaches beyond the heights measured")
     return Extent(length, u_length, amplitude, level, True, "")

@@ -32,14 +32,11 @@ def view(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
     )
     roles: tuple[Role, ...] = ("pipette", "delithiation")
-    dots = [
-        Series(f"{label}, at {at:+g} V", 1e-3 * c, 1e9 * i, roles[k % 2], "points")
-        for k, (label, c, i) in enumerate(points)
-    ]
+    dots = [Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], "marks") for k, (label, c, i) in enumerate(points)]
     fits = [
         Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], band=1e9 * band) for k, (label, c, i, band) in enumerate(lines)
     ]
-    note = "each pipette over its own factor; line and its 95 % band"
+    note = f"at {at:+g} V, each pipette over its own factor; line and its 95 % band"
     panels = (
         Curves(_BIAS, _CURRENT, family, _SIGN),
         Curves(Axis("salt outside", "M"), _CURRENT, (*dots, *fits), note),
@@ -62,11 +59,12 @@ def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F
         mean = np.full(resistances.size, 1e-6 * resistances.mean())
         panels.append(
             Curves(Axis("pipette", ""), Axis("resistance", "MΩ"),
-                   (Series("each", number, 1e-6 * resistances, "pipette", "points"),
+                   (Series("each", number, 1e-6 * resistances, "pipette", "marks"),
                     Series("mean", number, mean, "limit", "dashed")))
         )  # fmt: skip
     if t.size:
+        unit, scale = ("h", 3600.0) if float(np.ptp(t)) > 7200.0 else ("min", 60.0)
         panels.append(
-            Curves(Axis("time", "h"), _CURRENT, (Series("at constant bias", t / 3600.0, 1e9 * held, "pipette"),), _SIGN)
+            Curves(Axis("time", unit), _CURRENT, (Series("at constant bias", t / scale, 1e9 * held, "pipette"),), _SIGN)
         )
     return View("pipettes", "Pipettes: aperture, reproducibility, drift", tuple(panels))

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
-from opsicm.figures.view import Curves, Image, Role, View
+from opsicm.figures.view import Curves, Image, Role, Series, View
 
 # Okabe and Ito's palette: told apart by readers with any colour vision.
 COLOUR: Final[dict[Role, str]] = {
@@ -26,9 +27,14 @@ COLOUR: Final[dict[Role, str]] = {
     "model": "#CC79A7",
     "limit": "#999999",
     "neutral": "#222222",
+    # Heights of the pipette: blue, red and green, as the paper's Figure 6a has them.
+    "near": "#0072B2",
+    "between": "#D55E00",
+    "far": "#009E73",
 }
 _FAMILY: Final = mpl.colormaps["viridis"]  # of curves in an order: dark first
 _MOST_NAMED: Final = 8
+_MOST_INSIDE: Final = 3  # a longer legend would cover curves: it stands beside the panel
 _STYLE: Final[Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -53,16 +59,22 @@ def draw(view: View) -> Figure:
         heights = [4.6 if isinstance(panel, Image) else 2.1 + 0.9 * (len(view.panels) == 1) for panel in view.panels]
         figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
         rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
+        explained: Legend = ()
         for axes, panel in zip(rows[:, 0], view.panels, strict=True):
             if isinstance(panel, Image):
                 _draw_image(figure, axes, panel)
             else:
                 _draw_curves(axes, panel)
+                if explained != (explained := _legend_of(panel)):
+                    _draw_legend(axes, explained)
             if not view.share_x or panel is view.panels[-1]:
                 axes.set_xlabel(panel.x.label)
             axes.set_ylabel(panel.y.label)
             if panel.note:
                 axes.set_title(panel.note, loc="left", fontsize=8.0, color="#555555")
+        extents = [panel.extent for panel in view.panels if isinstance(panel, Image)]
+        if view.share_x and extents:
+            rows[-1, 0].set_xlim(extents[0][:2])
         figure.suptitle(view.title, fontsize=11.0)
     return figure
 
@@ -80,6 +92,7 @@ def _draw_grid(view: View) -> Figure:
                 shown = _draw_image(None if together else figure, axes, panel)
             else:
                 _draw_curves(axes, panel)
+                _draw_legend(axes, _legend_of(panel))
             if not isinstance(panel, Image) or panel.scale_bar is None:
                 axes.set_xlabel(panel.x.label)
                 axes.set_ylabel(panel.y.label)
@@ -97,11 +110,17 @@ def _draw_grid(view: View) -> Figure:
 
 def _draw_curves(axes: Axes, panel: Curves) -> None:
     for series in panel.series:
-        colour = COLOUR[series.role] if series.shade is None else _FAMILY(0.08 + 0.82 * series.shade)
+        colour = _colour(series)
         # Thousands of points are one pixel each in print: rasterised they stay a small file.
         raster = series.x.size > 5000
         if series.style == "points":
             axes.plot(series.x, series.y, ".", ms=2.5, color=colour, label=series.label, rasterized=raster)
+        elif series.style == "named":
+            axes.plot(series.x, series.y, "o", ms=4.0, color=colour)
+            # One above and one below in turn: two moments may lie close to each other.
+            aside = 7.0 if len(axes.texts) % 2 else -7.0
+            for x, y in zip(series.x, series.y, strict=True):
+                axes.annotate(series.label, (x, y), (5.0, aside), textcoords="offset points", va="center")
         elif series.style == "marks":
             axes.errorbar(series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.5, color=colour,
                           label=series.label)  # fmt: skip
@@ -112,14 +131,37 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
             axes.fill_between(series.x, series.y - series.band, series.y + series.band, color=colour, alpha=0.2, lw=0)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
-    if len(panel.series) > _MOST_NAMED:
-        # A legend of a dozen hides the curves: the first and the last of a family say which way the shades go.
-        shaded = [series.label for series in panel.series if series.shade is not None]
-        named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        shown = [name for name in named if name not in shaded[1:-1]]
-        axes.legend([named[name] for name in shown], shown, loc="best")
-    elif len(panel.series) > 1:
-        axes.legend(loc="best")
+    if not panel.x.unit and all(np.all(series.x == np.round(series.x)) for series in panel.series):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # a number of something
+
+
+def _colour(series: Series) -> Any:
+    return COLOUR[series.role] if series.shade is None else _FAMILY(0.08 + 0.82 * series.shade)
+
+
+Legend = tuple[tuple[str, Any], ...]
+
+
+def _legend_of(panel: Curves) -> Legend:
+    """(label, colour) of what a panel's legend has to tell, nothing where there is one curve.
+
+    Of more than `_MOST_NAMED` the first and the last of a family are named: they say which way the shades go.
+    """
+    told = [series for series in panel.series if series.style != "named"]
+    if len(told) > _MOST_NAMED:
+        family = [series.label for series in told if series.shade is not None]
+        told = [series for series in told if series.label not in family[1:-1]]
+    return tuple((series.label, _colour(series)) for series in told) if len(told) > 1 else ()
+
+
+def _draw_legend(axes: Axes, legend: Legend) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    shown = [label for label, _ in legend]
+    if len(shown) > _MOST_INSIDE:
+        axes.legend([named[label] for label in shown], shown, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    elif shown:
+        axes.legend([named[label] for label in shown], shown, loc="best")
 
 
 def _draw_image(figure: Figure | None, axes: Axes, panel: Image) -> AxesImage:
@@ -164,6 +206,7 @@ def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
     paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
         figure.savefig(paths[0], dpi=dpi, metadata={"Date": None})
+        figure.set_layout_engine("none")  # as laid out for the vectors: it takes as long as the drawing
         figure.savefig(paths[1], dpi=dpi, metadata={"Software": None})
     return paths
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from matplotlib.animation import FuncAnimation, PillowWriter
-from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 from opsicm.figures.draw import COLOUR
 from opsicm.figures.view import Axis, Curves, Image, Series, View
@@ -72,7 +72,7 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
         Curves(_MINUTES, Axis("pipette current", "nA"),
                (Series("reference", minutes, 1e9 * reference, "pipette"),), _SIGN),
     )  # fmt: skip
-    return View("line_in_time", title, panels, share_x=False)
+    return View("line_in_time", title, panels, share_x=True)
 
 
 def write_movie(
@@ -88,7 +88,7 @@ def write_movie(
     start = float(t[0])
     shown = np.unique(np.linspace(0, t.size - 1, min(frames, t.size)).round().astype(int))
     with mpl.rc_context({"font.size": 9.0}):
-        figure = Figure(figsize=(6.0, 4.2), layout="constrained", dpi=90)
+        figure = Figure(figsize=(6.0, 5.0), layout="constrained", dpi=90)
         above, below = figure.subplots(2, 1, height_ratios=(2.0, 1.0))
         above.set(xlabel="position along the line (µm)", ylabel="height (nm)", xlim=(x[0], x[-1]),
                   ylim=(0.0, 1.05 * float(np.nanmax(z))))  # fmt: skip
@@ -100,12 +100,25 @@ def write_movie(
         mark = below.axvline(0.0, color=COLOUR["cell"], lw=1.2)
         below.set(xlabel="time (min)", ylabel="potential vs Li/Li+ (V)")
 
-        def show(k: int) -> tuple[Artist, ...]:
+        clock = above.set_title("0.0 min", loc="left", fontsize=9.0)
+        moving = (first, profile, clock, mark)
+        for artist in moving:
+            artist.set_animated(True)
+        # Axes and all that stands still are drawn once, and what moves onto a copy of them.
+        canvas: Any = FigureCanvasAgg(figure)  # its methods are untyped
+        canvas.draw()
+        still = canvas.copy_from_bbox(figure.bbox)
+
+        def frame(k: int) -> Picture.Image:
+            canvas.restore_region(still)
             profile.set_ydata(z[k])
             mark.set_xdata([(t[k] - start) / 60.0] * 2)
-            above.set_title(f"{(t[k] - start) / 60.0:.1f} min", loc="left", fontsize=9.0)
-            return first, profile, mark
+            clock.set_text(f"{(t[k] - start) / 60.0:.1f} min")
+            for artist in moving:
+                figure.draw_artist(artist)
+            return Picture.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        FuncAnimation(figure, show, frames=list(shown)).save(path, writer=PillowWriter(fps=round(per_second)))
+        opening, *rest = (frame(int(k)) for k in shown)
+        opening.save(path, save_all=True, append_images=rest, duration=round(1000.0 / per_second), loop=0)
     return path

@@ -78,7 +78,7 @@ def made_of_view(runs: Sequence[Held], title: str, against_potential: bool) -> V
         if shown:
             scaled = [replace(part, y=scale * part.y) for part in shown]
             named = "what " + " and ".join(part.label for part in scaled) + " add" + ("s" if len(scaled) == 1 else "")
-            panels.append(Curves(axis, Axis("of the current", unit), tuple(scaled), named, _frame(scaled)))
+            panels.append(Curves(axis, Axis("contribution", unit), tuple(scaled), named, _frame(scaled)))
     return View("made_of", title, tuple(panels), share_x=True)
 
 

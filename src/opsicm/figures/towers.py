@@ -8,12 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, Curves, Image, Series, View
+from opsicm.figures.view import Axis, Curves, Image, Role, Series, View
 
 F64 = NDArray[np.float64]
 _MINUTES: Final = Axis("time", "min")
 _LONG: Final = 300.0  # [s] from here on minutes read better
 _CURRENT: Final = Axis("pipette current", "nA")
+_HEIGHTS: Final[tuple[Role, ...]] = ("near", "between", "far")
 _SIGN: Final = "positive pipette current flows out of the pipette"
 
 
@@ -28,17 +29,18 @@ def time_view(
     """
     tc = cell_t / 60.0
     marks = tuple(
-        Series(name, np.array([when / 60.0]), np.interp([when], cell_t, potential), "cell", "points")
+        Series(name, np.array([when / 60.0]), np.interp([when], cell_t, potential), "limit", "named")
         for name, when in moments.items()
     )
     band = 0.02 * float(np.ptp(height))
     traces = []
     for k, where in enumerate(at):
-        near = np.abs(height - where) <= band
-        traces.append(
-            Series(f"{1e3 * where:g} mm", t[near] / 60.0, 1e9 * current[near], style="points",
-                   shade=k / max(len(at) - 1, 1))
-        )  # fmt: skip
+        close = np.abs(height - where) <= band
+        as_printed = len(at) == len(_HEIGHTS)
+        role: Role = _HEIGHTS[k] if as_printed else "neutral"
+        shade = None if as_printed else k / max(len(at) - 1, 1)
+        label = f"{1e3 * where:g} mm"
+        traces.append(Series(label, t[close] / 60.0, 1e9 * current[close], role, "points", shade=shade))
     image, extent = _image(t, height, current, traverse)
     words = ", ".join(f"{name} {when / 60.0:.0f} min" for name, when in moments.items())
     panels = (
@@ -49,7 +51,7 @@ def time_view(
         Curves(_MINUTES, _CURRENT, tuple(traces), _SIGN),
         Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="mean of each cell's rows; blank: none"),
     )  # fmt: skip
-    return View("towers", "Current over millimetres and time", panels)
+    return View("towers", "Current over millimetres and time", panels, share_x=True)
 
 
 def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tuple[float, float, float, float]]:

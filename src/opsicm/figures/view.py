@@ -8,7 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["height", "pipette", "cell", "potential", "lithiation", "delithiation", "model", "limit", "neutral"]
+Role = Literal[
+    "height", "pipette", "cell", "potential", "lithiation", "delithiation", "model", "limit", "neutral",
+    "near", "between", "far",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,15 @@ class Axis:
 class Series:
     """A curve; `role` decides its colour, so that one thing has one colour in every figure.
 
-    In a family of curves `shade` (0–1, the place of each in its order) decides instead.
+    In a family of curves `shade` (0–1, the place of each in its order) decides instead. `named` points carry their
+    label beside them.
     """
 
     label: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     role: Role = "neutral"
-    style: Literal["line", "points", "dashed", "marks"] = "line"
+    style: Literal["line", "points", "dashed", "marks", "named"] = "line"
     band: NDArray[np.float64] | None = None
     shade: float | None = None
 
@@ -74,8 +78,8 @@ class Image:
 class View:
     """A figure to be: panels from top to bottom, or row by row in `columns`.
 
-    Curves with equal x axes share it when `share_x` is set; in a series of images with one set of limits, the colour
-    bar is drawn once.
+    Panels with equal x axes share it when `share_x` is set, and with it the image's extent if there is one; in a series
+    of images with one set of limits, the colour bar is drawn once.
     """
 
     name: str

@@ -96,13 +96,14 @@ class FlakeSurface:
     """Stacked plates: each swells by its own share and lag, one slides, one comes off at a potential.
 
     `slide` [m] is how far the sliding flake goes while the graphite swells from empty to stage 2; the other flake comes
-    off for good when the specimen's potential first falls to `detach_below` [V]. The plate under the scanner's origin
-    is typical: it follows the electrode's mean, and its top at rest is height 0, where the operator has engaged.
+    off for good when the specimen's potential first falls to `detach_below` [V]; `drawn` is the stack before that. The
+    plate under the scanner's origin is typical: it follows the electrode's mean, and its top at rest is height 0, where
+    the operator has engaged.
     """
 
     def __init__(
-        self, stack: FlakeStack, swelling: FlakeSwelling, cell: Cell, pipette: Pipette, distance: float,
-        slide: float, detach_below: float,
+        self, stack: FlakeStack, drawn: tuple[Floats, NDArray[np.int32]], swelling: FlakeSwelling, cell: Cell,
+        pipette: Pipette, distance: float, slide: float, detach_below: float,
     ) -> None:  # fmt: skip
         self._stack, self._swelling, self._pipette, self._distance = stack, swelling, pipette, distance
         self._slide, self._detach_below = slide, detach_below
@@ -112,7 +113,7 @@ class FlakeSurface:
         self._others: tuple[tuple[int, ...], tuple[Floats, NDArray[np.int32]]] | None = None
         self.version = 0
         self.leaving = self.sliding = -1
-        self._apparent, self._owners = self._drawn()
+        self._apparent, self._owners = self._seen(drawn)
         self.leaving, self.sliding = self._largest_but(int(self._owners[0, 0]))
         self._zero = float(self._apparent[0, 0])
         swelling.irreversible = cell.irreversible
@@ -135,12 +136,13 @@ class FlakeSurface:
     def _drawn(self) -> tuple[Floats, NDArray[np.int32]]:
         pixel = self._stack.size / self._stack.pixels
         gone = (self.leaving,) if self._detached else ()
-        if self.sliding < 0:
-            heights, owners = self._stack.drawn()
-        else:
-            if self._others is None or self._others[0] != gone:  # all that lies still
-                self._others = (gone, self._stack.drawn(without=(*gone, self.sliding)))
-            heights, owners = self._stack.laid_on(self._others[1], self.sliding, (self._slid * pixel, 0.0))
+        if self._others is None or self._others[0] != gone:  # all that lies still
+            self._others = (gone, self._stack.drawn(without=(*gone, self.sliding)))
+        return self._seen(self._stack.laid_on(self._others[1], self.sliding, (self._slid * pixel, 0.0)))
+
+    def _seen(self, drawn: tuple[Floats, NDArray[np.int32]]) -> tuple[Floats, NDArray[np.int32]]:
+        heights, owners = drawn
+        pixel = self._stack.size / self._stack.pixels
         return apparent_surface(heights, pixel, self._pipette, self._distance), owners
 
     def footprint(self, x: Floats, y: Floats) -> Footprint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from opsicm.errors import BadInput
 from opsicm.physics.cell import Cell
-from opsicm.physics.flake_stack import stacked_flakes
+from opsicm.physics.flake_stack import FlakeStack, stacked_flakes
 from opsicm.physics.flakes import FlakeSwelling
 from opsicm.physics.lateral import apparent_surface
 from opsicm.physics.pipette import Pipette
@@ -47,8 +48,8 @@ def _seen(heights: NDArray[np.float64], pixel: float, pipette: Pipette) -> NDArr
 
 
 def _flakes(said: dict[str, float], cell: Cell, pipette: Pipette, seed: int) -> Specimen:
-    stack = stacked_flakes(said["rq"], said["flake"], said["size"], int(said["pixels"]), seed)
-    _, owners = stack.drawn()
+    stack, drawn = _fresh(said["rq"], said["flake"], said["size"], int(said["pixels"]), seed)
+    owners = drawn[1]
     shown = np.bincount(owners.ravel(), minlength=len(stack.plates) + 1) / owners.size
     p = cell.parameters
     swelling = FlakeSwelling(
@@ -56,7 +57,21 @@ def _flakes(said: dict[str, float], cell: Cell, pipette: Pipette, seed: int) -> 
         volume_change=cell.volume_change, share_spread=said["share_spread"], lag=said["lag"],
     )  # fmt: skip
     swelling.make_typical(int(owners[0, 0]))
-    return FlakeSurface(stack, swelling, cell, pipette, distance_98(pipette), said["slide"], said["detach_below"])
+    return FlakeSurface(
+        stack, drawn, swelling, cell, pipette, distance_98(pipette), said["slide"], said["detach_below"]
+    )
+
+
+@lru_cache(maxsize=2)  # runs of a series stand on one specimen
+def _fresh(
+    rq: float, flake: float, size: float, pixels: int, seed: int
+) -> tuple[FlakeStack, tuple[NDArray[np.float64], NDArray[np.int32]]]:
+    """The stack of this seed, and drawn before anything has moved."""
+    stack = stacked_flakes(rq, flake, size, pixels, seed)
+    drawn = stack.drawn()
+    for array in drawn:
+        array.flags.writeable = False
+    return stack, drawn
 
 
 def _image(loaded: LoadedRig, file: Path, size: float, cell: Cell, pipette: Pipette) -> Specimen:

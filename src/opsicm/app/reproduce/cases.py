@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from opsicm.app.reproduce.declared import (
     LONG_ONLY,
     REPEATS,
     VARIANTS,
+    WITHOUT_RAW,
 )
 from opsicm.app.rigs import load_rig
 from opsicm.errors import BadInput, Problem
@@ -42,7 +43,8 @@ _BEFORE_COMPENSATION_s: Final = 60
 class Case:
     """One run to make: of which experiment and variant, with which of the varied values, and its experiment file.
 
-    `key` names its result by content: experiment text, rig text, seed and every source that a run goes through.
+    `key` (SHA-256, 16 hex digits) names its result by content: experiment text, rig text, seed and every source that a
+    run goes through.
     """
 
     experiment: str
@@ -50,12 +52,11 @@ class Case:
     values: tuple[tuple[str, Any], ...]
     seed: int | None
     loaded: LoadedExperiment
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        """SHA-256 (16 hex digits) of all that decides this run."""
+    def __post_init__(self) -> None:
         parts = (self.loaded.text, load_rig(self.loaded, None).text, str(self.seed), sources_hash())
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        object.__setattr__(self, "key", hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16])
 
     @property
     def label(self) -> str:
@@ -83,7 +84,7 @@ def cases_of(experiment: str, short: bool) -> list[Case]:
     for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
         if short and (experiment, variant) in LONG_ONLY:
             continue
-        changed = with_changes(document.data, {**CALIBRATED, **changes})
+        changed = with_changes(document.data, {**CALIBRATED, **WITHOUT_RAW.get(experiment, {}), **changes})
         if variant == IR_COMPENSATED:
             changed = compensated(changed, COMPENSATION_PCT)
         whole = experiment_from_text(yaml_text(changed), str(path))

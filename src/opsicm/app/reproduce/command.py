@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from opsicm.app.reproduce.cases import Case
 from opsicm.app.reproduce.planning import chosen, plan, run_all
+from opsicm.app.reproduce.reading_process import Reader, table
 from opsicm.app.reproduce.runs import Told
 from opsicm.app.reproduce.table import NO_NUMBER, Compared, write_json
 from opsicm.app.terminal import err, out, stop_on_interrupt, working
@@ -33,25 +34,22 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
     planned = plan(experiments, short)
     for experiment, reason in planned.refused.items():
         err.print(f"{experiment}: not run: {escape(reason)}")
-    with stop_on_interrupt() as stop, _progress(planned.all) as told:
-        made = run_all(planned, folder / "runs", stop, told, min(_WORKERS, os.cpu_count() or 1))
-        stopped = stop()
-    if stopped:
-        err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
-        return 130
-    for one in (one for ones in made.values() for one in ones if one.path is None):
-        err.print(f"{escape(one.case.label)}: no run: {escape(one.reason)}")
-    # Not before: whatever reads runs imports HDF5, which has no place beside a live one.
-    from opsicm.app.reproduce.pictures import Pictures
-    from opsicm.app.reproduce.reading_all import read_all
-
-    pictures = Pictures(folder / "figures")
-    with working("reading the runs and drawing the figures"):
-        compared = read_all(experiments, planned, made, pictures.draw)
+    with Reader(folder / "figures") as reader, stop_on_interrupt() as stop:
+        with _progress(planned.all) as told:
+            workers = min(_WORKERS, os.cpu_count() or 1)
+            made = run_all(planned, folder / "runs", stop, told, workers, reader.begin)
+        if stop():
+            err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
+            return 130
+        for one in (one for ones in made.values() for one in ones if one.path is None):
+            err.print(f"{escape(one.case.label)}: no run: {escape(one.reason)}")
+        with working("reading the runs and drawing the figures"):
+            reads = reader.read()
+    compared = table(experiments, planned, made, reads)
     print_table(compared)
     if json is not None:
         write_json(compared, json)
-    for path in pictures.drawn:
+    for path in (path for experiment in experiments if experiment in reads for path in reads[experiment].drawn):
         out.print(f"figure  {path}", markup=False)
     complete = not planned.refused and all(one.path is not None for ones in made.values() for one in ones)
     return 0 if complete else 3

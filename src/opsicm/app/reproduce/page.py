@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from opsicm.app.reproduce.declared import CALIBRATED, PROPORTIONAL, REPEATS
+from opsicm.app.reproduce.declared import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS
 from opsicm.app.reproduce.paper import IDS
 from opsicm.app.reproduce.reasons import REASONS
 from opsicm.physics.parameters import DEFAULT_SET
@@ -85,6 +85,8 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "- **Twin and analysis share the pipette's approach curve**: their agreement proves consistency, not truth.",
         "- **Verdicts**. *agrees*: within the paper's printed precision or 15 %. *same trend*: the sign, or a "
         "statement in words, holds. *disagrees*. *not stated*: the paper says nothing to compare with.",
+        f"- **iR compensation** of {COMPENSATION_PCT:g} % in E9.total_compensated is a choice which the total follows: "
+        "80 and 90 % are in [decision 0109](explanations/decisions/0109-compensate-85-percent.md).",
         f"- E9 is run {REPEATS['E9']} times in the long form; u is a standard uncertainty, k = 1, of the measurement, "
         "without what is assumed of the twin.",
     ]
@@ -107,7 +109,8 @@ def _misses(rows: Iterable[Record]) -> list[str]:
     lines = []
     for row in rows:
         if row["verdict"] is None:
-            lines.append(f"- **{row['id']}** has no number. {row['outcome'][0].upper()}{row['outcome'][1:]}.")
+            why = f"{row['outcome'][0].upper()}{row['outcome'][1:]}."
+            lines.append(f"- **{row['id']}** has no number. {why} {REASONS.get(row['id'], '')}".rstrip())
         elif row["verdict"] == "disagrees" or (row["verdict"] == "same trend" and row["expected"] == "value"):
             lines.append(f"- **{row['id']}**. {REASONS.get(row['id'], 'Not explained yet.')} Method: {row['method']}.")
     return ["", *lines] if lines else []

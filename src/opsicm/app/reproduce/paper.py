@@ -42,6 +42,22 @@ class Row:
 _P: Final = "predicted"
 _I: Final = "input"
 _NO: Final = "the text prints no number"
+LEVELS: Final = {"plane": "after plane", "degree_2": "after total degree 2"}  # as the analysis names them
+
+
+def _levelled(*rows: Row) -> tuple[Row, ...]:
+    """Each row of a raw Rq, and the same after a plane and after total degree 2: the text does not say which it is."""
+    said = "levelling is not stated"
+    return tuple(
+        one
+        for row in rows
+        for one in (
+            row,
+            *(Row(f"{row.id}_{level}", f"the same, {words}", row.unit, row.kind, "nothing", said)
+              for level, words in LEVELS.items()),
+        )
+    )  # fmt: skip
+
 
 ROWS: Final[tuple[Row, ...]] = (
     # Figures 2c, d: current against the salt outside.
@@ -95,16 +111,16 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("E5.relaxation", "change of the electrode potential within a rest (median size)", "mV", _P, "positive",
         "'a change in graphite potential was observed'"),
     # Figures 4a, b: images at held potentials.
-    Row("E6.Rq_first", "Rq at +0.7 V on the way down, raw", "µm", _I, "value", "1.27 µm", 1.27, 0.005),
-    Row("E6.Rq_0.5", "Rq at +0.5 V on the way down, raw", "µm", _P, "value", "1.30 µm", 1.30, 0.005),
-    Row("E6.Rq_0.3", "Rq at +0.3 V on the way down, raw", "µm", _P, "value", "1.32 µm", 1.32, 0.005),
-    Row("E6.Rq_0.1", "Rq at +0.1 V on the way down, raw", "µm", _P, "value", "1.31 µm", 1.31, 0.005),
-    Row("E6.Rq_back_0.2", "Rq at +0.2 V on the way back, raw", "µm", _P, "value", "1.32 µm", 1.32, 0.005),
-    Row("E6.Rq_back_0.4", "Rq at +0.4 V on the way back, raw (printed for +0.3 V, which the ladder has not)", "µm", _P,
-        "value", "1.09 µm", 1.09, 0.005),
-    Row("E6.Rq_plane", "Rq of the first image after a plane", "µm", _I, "nothing", "levelling is not stated"),
-    Row("E6.Rq_degree_2", "Rq of the first image after total degree 2", "µm", _I, "nothing",
-        "levelling is not stated"),
+    *_levelled(
+        Row("E6.Rq_first", "Rq at +0.7 V on the way down, raw", "µm", _I, "value", "1.27 µm", 1.27, 0.005),
+        Row("E6.Rq_0.5", "Rq at +0.5 V on the way down, raw", "µm", _P, "value", "1.30 µm", 1.30, 0.005),
+        Row("E6.Rq_0.3", "Rq at +0.3 V on the way down, raw", "µm", _P, "value", "1.32 µm", 1.32, 0.005),
+        Row("E6.Rq_0.1", "Rq at +0.1 V on the way down, raw", "µm", _P, "value", "1.31 µm", 1.31, 0.005),
+        Row("E6.Rq_back_0.2", "Rq at +0.2 V on the way back, raw", "µm", _P, "value", "1.32 µm", 1.32, 0.005),
+        Row("E6.Rq_back_0.4", "Rq at +0.4 V on the way back, raw (printed for +0.3 V, which the ladder has not)", "µm",
+            _P, "value", "1.09 µm", 1.09, 0.005),
+    ),
+    Row("E6.flakes", "size of the flakes, diameter of equal area, median", "µm", _I, "value", "3–4 µm", 3.5, 0.5),
     Row("E6.no_change", "mean height change from 1.7 to 0.9 V, of that from 0.9 to 0.1 V", "%", _P, "unchanged",
         "'could not observe clear topographic changes'"),
     Row("E6.expansion", "mean height change from 0.9 to 0.1 V", "nm", _P, "positive", "volume expansion; " + _NO),
@@ -113,9 +129,11 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("E6.event", "potential at which the structure changes most beyond even swelling", "V", _I, "value",
         "structural change in the image of 0.2 V", 0.2, 0.1),
     # Figures 4c, d: images at open circuit.
-    Row("E7.Rq_before", "Rq at SOC 0 %, raw", "µm", _I, "value", "1.40 µm", 1.40, 0.005),
-    Row("E7.Rq_charged", "Rq at SOC 100 %, raw", "µm", _P, "value", "1.55 µm", 1.55, 0.005),
-    Row("E7.Rq_after", "Rq at SOC 0 % again, raw", "µm", _P, "value", "1.12 µm", 1.12, 0.005),
+    *_levelled(
+        Row("E7.Rq_before", "Rq at SOC 0 %, raw", "µm", _I, "value", "1.40 µm", 1.40, 0.005),
+        Row("E7.Rq_charged", "Rq at SOC 100 %, raw", "µm", _P, "value", "1.55 µm", 1.55, 0.005),
+        Row("E7.Rq_after", "Rq at SOC 0 % again, raw", "µm", _P, "value", "1.12 µm", 1.12, 0.005),
+    ),
     Row("E7.expansion", "mean height change on charge (lithiation)", "nm", _P, "positive", "expansion; " + _NO),
     Row("E7.reversible", "mean height change on discharge (delithiation)", "nm", _P, "negative",
         "'some structural changes returned'; " + _NO),
@@ -134,7 +152,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("E9.stage_1", "expansion from SOC 50 to 100 %", "%", _I, "value", "1.78 % from stage 2 to 1", 1.78, 0.005),
     Row("E9.stage_1_height", "height change from SOC 50 to 100 %", "µm", _I, "value", "0.50 µm", 0.50, 0.005),
     Row("E9.total", "expansion, SOC 0 to 100 %", "%", _P, "value", "5.89 %", 5.89, 0.005),
-    Row("E9.total_compensated", "the same with 95 % iR compensation, which the text does not state", "%", _P, "value",
+    Row("E9.total_compensated", "the same with iR compensation (85 %), which the text does not state", "%", _P, "value",
         "5.89 %", 5.89, 0.005),
     Row("E9.mirror", "height lost on delithiation over height gained on lithiation", "1", _P, "one",
         "shrinkage mirrors expansion"),

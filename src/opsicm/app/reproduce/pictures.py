@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from opsicm.analysis.image_series import levelled_series
 from opsicm.analysis.kymograph import kymograph
 from opsicm.analysis.profiles import profile_at
-from opsicm.app.reproduce.declared import AS_DECLARED, KAPPA_PROPORTIONAL, SWITCHED_OFF
+from opsicm.app.reproduce.declared import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings import images as image_readings
 from opsicm.app.reproduce.readings import pipettes as pipette_readings
@@ -65,14 +65,13 @@ def _swept(run: Analysed, label: str) -> held_pipette.Held:
     return _while_controlled(held(run, label), run)
 
 
-def _made_of(runs: Runs, title: str, against_potential: bool) -> Named:
+def _made_of(runs: Runs, title: str, make: Callable[[Analysed, str], held_pipette.Held]) -> Named:
     parts = [(AS_DECLARED, runs.of()[:1]), *((term, runs.of(term)[:1]) for term in SWITCHED_OFF)]
-    make = _swept if against_potential else held
     chosen = [make(run, "all terms" if name == AS_DECLARED else name) for name, found in parts for run in found]
     if len(chosen) > 1:
         yield (
             f"made_of_{title.rpartition('(')[2].rstrip(')')}",
-            held_pipette.made_of_view(chosen, title, against_potential),
+            held_pipette.made_of_view(chosen, title, against_potential=make is _swept),
         )
 
 
@@ -87,14 +86,14 @@ def _e1(runs: Runs) -> Named:
             line = pipette_readings.line_of(runs.of(variant))
             c = np.linspace(line.c.min(), line.c.max(), 60)
             points.append((name, line.c, line.current))
-            lines.append((f"line, R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
+            lines.append((f"R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
     yield "figure_2", calibration.view(curves, points, lines, pipette_readings.AT)
 
 
 def _e2(runs: Runs) -> Named:
     chosen = [_swept(run, f"{float(run.value('height_um')):g} µm") for run in runs.of()]
     yield "figure_3ab", held_pipette.voltammogram_view(chosen, "Voltammograms with the pipette at four distances (E2)")
-    yield from _made_of(runs, "What the signal is made of: voltammogram (E2)", True)
+    yield from _made_of(runs, "What the signal is made of: voltammogram (E2)", _swept)
 
 
 def _e3(runs: Runs) -> Named:
@@ -104,12 +103,12 @@ def _e3(runs: Runs) -> Named:
 
 def _e4(runs: Runs) -> Named:
     yield "figure_3cd", held_pipette.time_view(held(runs.of()[0], ""), "Constant current (E4)")
-    yield from _made_of(runs, "What the signal is made of: constant current (E4)", False)
+    yield from _made_of(runs, "What the signal is made of: constant current (E4)", held)
 
 
 def _e5(runs: Runs) -> Named:
     yield "figure_3e", held_pipette.time_view(held(runs.of()[0], ""), "Pulses and rests (E5)")
-    yield from _made_of(runs, "What the signal is made of: pulses (E5)", False)
+    yield from _made_of(runs, "What the signal is made of: pulses (E5)", held)
 
 
 def _series(runs: Runs, title: str, labels: Callable[[int, float], str], columns: int) -> View | None:
@@ -127,7 +126,7 @@ def _e6(runs: Runs) -> Named:
     view = _series(runs, "Images at held potentials (E6)", lambda _, e: f"{e:.1f} V", 5)
     if view is not None:
         yield "figure_4a", view
-    yield from _sections(runs, "figure_4b", "Current above the surface at a held potential (E6)")
+    yield from _sections(runs.taking(STRIP), "figure_4b", "Current above the surface at a held potential (E6)")
 
 
 def _e7(runs: Runs) -> Named:
@@ -186,7 +185,7 @@ def _e10(runs: Runs) -> Named:
 
 
 def _sections(runs: Runs, name: str, title: str) -> Named:
-    section = runs.of()[0].results.get("near_surface_difference")
+    section = runs.of()[0].results.get("near_surface_difference") if runs.of() else None
     if section is not None and isinstance(section.trace, xr.Dataset):
         yield name, section_view(section.trace, title)
 
@@ -204,15 +203,17 @@ def _movie(found: Analysed, path: Path) -> Path:
 
 def _e11(runs: Runs) -> Named:
     run = runs.of()[0].run
-    t, z, i = run.slow["t_ns"].values * 1e-9, run.slow["coarse_z"].values, run.slow["pipette_current"].values
-    cell_t = run.cell["t_ns"].values * 1e-9
+    begin = _travels_from(runs.of()[0])
+    t, z, i = run.slow["t_ns"].values * 1e-9 - begin, run.slow["coarse_z"].values, run.slow["pipette_current"].values
+    cell_t = run.cell["t_ns"].values * 1e-9 - begin
     potential = tower_readings.program(run.cell["set_point"].values)
-    when = tower_readings.moments(t, np.interp(t, cell_t, potential)).times
-    travels = np.flatnonzero(z > tower_readings.NEAR - 0.02e-3)
+    cell = run.cell["current"].values
+    when = tower_readings.moments(t, np.interp(t, cell_t, potential), np.interp(t, cell_t, cell)).times
+    travels, during = np.flatnonzero(t >= 0.0), cell_t >= 0.0
     t, z, i = t[travels], z[travels], i[travels]
     heights = (0.1e-3, 1.35e-3, 2.6e-3)
-    cell = run.cell["current"].values
-    yield "figure_6ab", towers.time_view(t, z, i, cell_t, potential, cell, heights, when, _TRIP_s)
+    shown = cell_t[during], potential[during], cell[during]
+    yield "figure_6ab", towers.time_view(t, z, i, *shown, heights, when, _TRIP_s)
     edges = np.linspace(0.05e-3, 2.65e-3, 27)
     profiles = {}
     for name, moment in when.items():
@@ -222,7 +223,23 @@ def _e11(runs: Runs) -> Named:
             profiles[name] = found.height[seen], found.current[seen]
     if profiles:
         yield "figure_6c", towers.approach_view(profiles)
-    yield from _made_of(runs, "What the signal is made of: towers (E11)", False)
+    yield from _made_of(runs, "What the signal is made of: 0.1 mm above the specimen (E11)", _near)
+
+
+def _travels_from(run: Analysed) -> float:
+    """When the stage's first way begins [s], a trip before it is seen on its way."""
+    t, z = run.run.slow["t_ns"].values * 1e-9, run.run.slow["coarse_z"].values
+    away = np.flatnonzero(z > tower_readings.NEAR + 0.05e-3)
+    return max(float(t[0]), float(t[away[0]]) - _TRIP_s) if away.size else float(t[0])
+
+
+def _near(run: Analysed, label: str) -> held_pipette.Held:
+    """The rows in which the travelling pipette was near the specimen, from its first way on."""
+    one = held(run, label)
+    begin = _travels_from(run)
+    kept = (one.t >= begin) & (np.abs(run.run.slow["coarse_z"].values - tower_readings.NEAR) < 0.05e-3)
+    rows = (one.t[kept] - begin, one.potential[kept], one.pipette[kept], one.cell[kept])
+    return held_pipette.Held(label, *rows, one.rest)
 
 
 def _thinned(run: Analysed) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

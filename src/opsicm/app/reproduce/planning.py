@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opsicm.app.reproduce.cases import Case, cases_of
+from opsicm.app.reproduce.declared import LONGEST
 from opsicm.app.reproduce.paper import IDS
 from opsicm.app.reproduce.runs import Made, Told, make
 from opsicm.errors import BadInput, OpsicmError, Problem
@@ -50,11 +51,32 @@ def plan(experiments: Sequence[str], short: bool) -> Plan:
 
 
 def run_all(
-    planned: Plan, folder: Path, stop: Callable[[], bool], told: Told, workers: int = 1
+    planned: Plan,
+    folder: Path,
+    stop: Callable[[], bool],
+    told: Told,
+    workers: int = 1,
+    whole: Callable[[str, list[Made]], None] = lambda *_: None,
 ) -> dict[str, list[Made]]:
-    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for."""
-    made = {one.case.key: one for one in make(planned.all, folder, stop, told, workers)}
-    return {
-        experiment: [made[case.key] for case in cases if case.key in made]
-        for experiment, cases in planned.cases.items()
-    }
+    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for.
+
+    `whole` is told of an experiment and its runs, in the plan's order, once the last of them is made.
+    """
+    made: dict[str, Made] = {}
+    left = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
+
+    def of(experiment: str) -> list[Made]:
+        return [made[case.key] for case in planned.cases[experiment] if case.key in made]
+
+    for one in make(longest_first(planned) if workers > 1 else planned.all, folder, stop, told, workers):
+        made[one.case.key] = one
+        left[one.case.experiment].discard(one.case.key)
+        if not left[one.case.experiment]:
+            whole(one.case.experiment, of(one.case.experiment))
+    return {experiment: of(experiment) for experiment in planned.cases}
+
+
+def longest_first(planned: Plan) -> list[Case]:
+    """Every run to make, those that take longest first: several at a time then end together."""
+    order = {name: k for k, name in enumerate((*LONGEST, *IDS)[::-1])}
+    return sorted(planned.all, key=lambda case: -order[case.experiment])

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from opsicm.app.execute import execute
+from opsicm.app.reproduce import child_process
 from opsicm.app.reproduce.cases import Case
 from opsicm.errors import OpsicmError
 from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text
@@ -98,26 +98,28 @@ def _in_processes(
             for case in waiting
         }
         left: set[Future[tuple[Path | None, str]]] = set(jobs)
-        while left:
-            ended, left = wait(left, _LOOK_s, FIRST_COMPLETED)
-            if stop() and not asked.is_set():
-                asked.set()
-                left = {job for job in left if not job.cancel()}
-            for job in ended:
-                path, reason = job.result()
-                if reason != _INTERRUPTED:
-                    told(jobs[job], 1.0)
-                    yield Made(jobs[job], path, reason)
+        try:
+            while left:
+                ended, left = wait(left, _LOOK_s, FIRST_COMPLETED)
+                if stop() and not asked.is_set():
+                    asked.set()
+                    left = {job for job in left if not job.cancel()}
+                for job in ended:
+                    path, reason = job.result()
+                    if reason != _INTERRUPTED:
+                        told(jobs[job], 1.0)
+                        yield Made(jobs[job], path, reason)
+        finally:  # whoever asked for runs has failed: nobody will take the rest
+            asked.set()
+            pool.shutdown(cancel_futures=True)
 
 
 _ASKED: Final[list[Event]] = []
 
 
 def _begin(asked: Event) -> None:
-    """In a worker: a stop comes from the parent, not from the terminal, which sends its signal to all."""
     _ASKED[:] = [asked]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    child_process.begin()
 
 
 def _work(text: str, name: str, seed: int | None, place: Path) -> tuple[Path | None, str]:

@@ -15,6 +15,7 @@ from opsicm.errors import BadInput, Problem
 
 NOT_STATED: Final = "not stated"
 NO_NUMBER: Final = "no number"
+NOT_RUN: Final = "not run"
 
 
 @dataclass(frozen=True, slots=True)

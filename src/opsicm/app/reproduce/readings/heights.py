@@ -11,7 +11,7 @@ from opsicm.analysis.result import Result, failed
 from opsicm.analysis.transitions import transitions_from_height
 from opsicm.app.reproduce.declared import IR_COMPENSATED
 from opsicm.app.reproduce.open_runs import Analysed, Runs
-from opsicm.app.reproduce.readings.reading import F64, as_row, missing, over_runs, reading
+from opsicm.app.reproduce.readings.reading import F64, as_row, missing, over_runs, reading, result_of
 
 _ONSET_SHARE = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
 _BINS = 120  # of a branch, in potential
@@ -63,7 +63,7 @@ def _expansion(run: Analysed) -> list[Result]:
     if up is None:
         rows.append(missing("E9.mirror", "no branch of delithiation was accompanied by hops"))
     else:
-        pair = (run.results[f"height_change_{down}"], run.results[f"height_change_{up}"])
+        pair = (result_of(run, f"height_change_{down}"), result_of(run, f"height_change_{up}"))
         rows.append(over_runs("E9.mirror", pair, lambda h: -h[1] / h[0], "-(change back)/(change on lithiation)"))
     return rows
 

@@ -8,17 +8,20 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.coarse_height import coarse_of_hops
+from opsicm.analysis.flakes import segment_flakes
 from opsicm.analysis.image_results import image_results
 from opsicm.analysis.image_series import height_change, irreversible_change, levelled_series
 from opsicm.analysis.levelling import pixel_grid, plane
 from opsicm.analysis.result import Result
 from opsicm.analysis.step_height import fit_terraces
 from opsicm.app.reproduce.open_runs import Analysed, Runs
+from opsicm.app.reproduce.paper import LEVELS
 from opsicm.app.reproduce.readings.reading import F64, as_row, missing, reading
 from opsicm.errors import OutsideDomain
 from opsicm.facts.hop import Outcome
 
 _CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim: what is left of it there is below a tenth
+_SMALLEST, _FLAKES = 30, 5  # pixels of the smallest flake, and how many make a median
 _NOISE = 1e-9  # [m] of one height, where a run has no repeat to tell
 
 
@@ -60,11 +63,32 @@ def _rows_per_pass(line: F64, y: F64) -> int:
     return int(again[0] - line.min()) if again else int(line.max() - line.min()) + 1
 
 
-def _Rq(row: str, frame: xr.DataArray, level: str = "raw") -> Result:
-    found = next(r for r in image_results(frame) if r.name == f"Rq {level}")
-    if found.value is None:
-        return missing(row, found.reason)
-    return reading(row, found.value, found.u, found.unit, f"{found.name}: {found.method}")
+def _Rq(row: str, frame: xr.DataArray) -> list[Result]:
+    """Rq as it stands and after each levelling."""
+    found = {result.name: result for result in image_results(frame)}
+    rows = []
+    levels = {row: "raw", **{f"{row}_{key}": words for key, words in LEVELS.items()}}
+    for name, level in levels.items():
+        one = found[f"Rq {level}"]
+        if one.value is None:
+            rows.append(missing(name, one.reason))
+        else:
+            rows.append(reading(name, one.value, one.u, one.unit, f"{one.name}: {one.method}"))
+    return rows
+
+
+def _flakes(frame: xr.DataArray) -> Result:
+    """The size of what stands between steep rims."""
+    pixel = float(np.ptp(frame["x"].values)) / max(frame.sizes["x"] - 1, 1)
+    number = np.bincount(segment_flakes(frame.values, _SMALLEST).ravel())[1:]
+    across = 2.0 * pixel * np.sqrt(number / np.pi)
+    least = 2.0 * pixel * float(np.sqrt(_SMALLEST / np.pi))
+    if across.size < _FLAKES or float(np.median(across)) < 1.5 * least:
+        found = f"{across.size} flakes, and none below {1e6 * least:.2g} µm can be told: pixels of {1e6 * pixel:.2g} µm"
+        return missing("E6.flakes", f"{found}; take more pixels")
+    u = 1.2533 * float(np.std(across)) / across.size**0.5
+    method = f"watershed of the gradient over {across.size} flakes of {_SMALLEST} pixels and more; u: of a median"
+    return reading("E6.flakes", float(np.median(across)), u, "m", method)
 
 
 def held_potentials(runs: Runs) -> list[Result]:
@@ -85,11 +109,8 @@ def held_potentials(runs: Runs) -> list[Result]:
         ("E6.Rq_back_0.2", 0.2, back), ("E6.Rq_back_0.4", 0.4, back),
     ):  # fmt: skip
         k = frame_at(volts, mask)
-        rows.append(missing(row, f"no image at {volts:g} V") if k is None else _Rq(row, frames[k]))
-    first = frame_at(0.7, down)
-    if first is not None:
-        rows.append(_Rq("E6.Rq_plane", frames[first], "after plane"))
-        rows.append(_Rq("E6.Rq_degree_2", frames[first], "after total degree 2"))
+        rows += [missing(row, f"no image at {volts:g} V")] if k is None else _Rq(row, frames[k])
+    rows.append(_flakes(frames[0]))
     stack = levelled_series(np.array([frame.values for frame in frames]))
     ends = [frame_at(1.7, down), frame_at(0.9, down), frame_at(0.1, down), frame_at(0.2, back), frame_at(1.6, back)]
     if any(k is None for k in ends):
@@ -124,7 +145,7 @@ def charged_and_discharged(runs: Runs) -> list[Result]:
     if len(frames) < 3:
         return [missing("E7.Rq_before", f"{len(frames)} images in the run; three are needed")]
     names = ("E7.Rq_before", "E7.Rq_charged", "E7.Rq_after")
-    rows = [_Rq(name, frame) for name, frame in zip(names, frames, strict=False)]
+    rows = [row for name, frame in zip(names, frames, strict=False) for row in _Rq(name, frame)]
     stack = levelled_series(np.array([frame.values for frame in frames[:3]]))
     for name, p, q in (("E7.expansion", 0, 1), ("E7.reversible", 1, 2)):
         found = height_change(stack[p], stack[q], _NOISE)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from opsicm.analysis.result import Result, failed
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.paper import ROWS
+from opsicm.app.reproduce.table import NOT_RUN
 from opsicm.units import factor
 
 F64 = NDArray[np.float64]
 Reader = Callable[[Runs], list[Result]]
 _UNITS = {row.id: row.unit for row in ROWS}
-NOT_RUN = "not run"
 
 
 def reading(row: str, value: float, u: float | None, unit: str, method: str) -> Result:
@@ -30,12 +30,16 @@ def reading(row: str, value: float, u: float | None, unit: str, method: str) -> 
 
 def as_row(row: str, name: str, run: Analysed) -> Result:
     """The result `name` of a run as the number of a row; where the analysis has none, with its reason."""
-    found = run.results.get(name)
-    if found is None:
-        return missing(row, f"the analysis of this run lists no {name}")
+    found = result_of(run, name)
     if found.value is None:
         return failed(row, _UNITS[row], found.method, found.outcome, found.reason)
     return reading(row, found.value, found.u, found.unit, f"{name}: {found.method}")
+
+
+def result_of(run: Analysed, name: str) -> Result:
+    """The result `name` of a run, or that there is none."""
+    found = run.results.get(name)
+    return found if found is not None else failed(name, "", "", NOT_RUN, f"the analysis of this run lists no {name}")
 
 
 def missing(row: str, reason: str) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from opsicm.app.reproduce.readings.reading import F64, missing, reading
 
 NEAR, FAR = 0.1e-3, 2.6e-3  # [m]
 _BAND = 0.05e-3
+_FEW = 4
 _WITHIN = 6.0  # [s] about a moment: one traverse of 2.5 mm at 0.5 mm/s, and a little
 _EDGES = np.linspace(NEAR - _BAND, FAR + _BAND, 26)
 
@@ -25,8 +27,12 @@ class Moments:
     words: dict[str, str]
 
 
-def moments(t: F64, swept: F64) -> Moments:
-    """A–E in the last cycle of a sweep: `t` [s], `swept` [V] the program's potential, (n,)."""
+def moments(t: F64, swept: F64, cell: F64) -> Moments:
+    """A–E in the last cycle of a sweep: `t` [s], `swept` [V] the program's potential, `cell` [A] its current, (n,).
+
+    A, B, C and E are where the text has them. Of D it says only that it comes after C in reverse: here it is where the
+    current that empties the specimen is largest from C on.
+    """
     bottom = int(np.nanargmin(np.where(t >= _last_cycle(t, swept), swept, np.inf)))
     forward, reverse = np.arange(t.size) < bottom, np.arange(t.size) > bottom
     forward &= t >= _last_cycle(t, swept)
@@ -34,14 +40,21 @@ def moments(t: F64, swept: F64) -> Moments:
     def nearest(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], volts: float) -> float:
         return float(t[int(np.argmin(np.where(mask, np.abs(swept - volts), np.inf)))])
 
+    turned = nearest(reverse, 0.5)
     times = {
         "A": nearest(forward, 1.0),
         "B": nearest(forward, 0.05),
-        "C": nearest(reverse, 0.5),
-        "D": nearest(reverse, 0.25),
+        "C": turned,
+        "D": float(t[int(np.argmax(np.where(t > turned + 2.0 * _WITHIN, cell, -np.inf)))]),
         "E": float(t[-1]) - _WITHIN,
     }
-    words = {"A": "forward, 1.0 V", "B": "forward, 0.05 V", "C": "reverse, 0.5 V", "D": "reverse, 0.25 V", "E": "end"}
+    words = {
+        "A": "forward, 1.0 V",
+        "B": "forward, 0.05 V",
+        "C": "reverse, 0.5 V",
+        "D": "reverse, largest current after C",
+        "E": "end",
+    }
     return Moments(times, words)
 
 
@@ -57,14 +70,17 @@ def tower(runs: Runs) -> list[Result]:
     """E11: near less far at A–E, the reach of the gradient at C, and how the swing shrinks with height."""
     run = runs.of()[0].run
     t, z, i = run.slow["t_ns"].values * 1e-9, run.slow["coarse_z"].values, run.slow["pipette_current"].values
-    swept = np.interp(t, run.cell["t_ns"].values * 1e-9, program(run.cell["set_point"].values))
-    when = moments(t, swept)
+    cell_t = run.cell["t_ns"].values * 1e-9
+    swept = np.interp(t, cell_t, program(run.cell["set_point"].values))
+    when = moments(t, swept, np.interp(t, cell_t, run.cell["current"].values))
+    # Between two rows at one height lie seconds: their change is in here, and so it is rather too large.
+    noise = float(np.std(np.diff(i[np.abs(z - FAR) < _BAND]))) / 2.0**0.5
     differences: dict[str, tuple[float, float]] = {}
     for name, moment in when.times.items():
         close = np.abs(t - moment) <= _WITHIN
         near, far = i[close & (np.abs(z - NEAR) < _BAND)], i[close & (np.abs(z - FAR) < _BAND)]
         if near.size and far.size:
-            u = float(np.hypot(np.std(near) / near.size**0.5, np.std(far) / far.size**0.5))
+            u = float(np.hypot(_u_mean(near, noise), _u_mean(far, noise)))
             differences[name] = float(near.mean() - far.mean()), u
     rows: list[Result] = []
     largest = max((abs(d) for d, _ in differences.values()), default=0.0)
@@ -84,10 +100,15 @@ def tower(runs: Runs) -> list[Result]:
     if not all(np.any(np.abs(z - height) < _BAND) for height in (NEAR, FAR)):
         return [*rows, missing("E11.traces", "the pipette was not both at 0.1 and at 2.6 mm")]
     swings = [float(np.ptp(i[np.abs(z - height) < _BAND])) for height in (NEAR, FAR)]
-    noise = float(np.std(np.diff(i[np.abs(z - FAR) < _BAND]))) / 2.0**0.5
     method = "range of the rows within 0.05 mm of 2.6 mm less that of 0.1 mm, whole run"
     rows.append(reading("E11.traces", swings[1] - swings[0], 2.0 * noise, "A", method))
     return rows
+
+
+def _u_mean(rows: F64, noise: float) -> float:
+    """Of a mean over few rows: the scatter of two says nothing of their noise."""
+    scatter = float(np.std(rows))
+    return (max(scatter, noise) if rows.size < _FEW else scatter) / math.sqrt(rows.size)
 
 
 def program(set_point: F64) -> F64:

@@ -7,7 +7,7 @@ import numpy as np
 from opsicm.analysis.result import Result
 from opsicm.app.reproduce.declared import KAPPA_PROPORTIONAL
 from opsicm.app.reproduce.open_runs import Analysed, Runs
-from opsicm.app.reproduce.readings.reading import as_row, missing, over_runs, reading
+from opsicm.app.reproduce.readings.reading import as_row, missing, over_runs, reading, result_of
 
 _SWING = "pipette_change_at_peak_lithiation"
 _HEIGHT = "park.height_um"
@@ -28,7 +28,7 @@ def distances(runs: Runs) -> list[Result]:
     if 10 in by_height:
         rows.append(as_row("E2.swing_delithiation", "pipette_change_at_peak_delithiation", by_height[10]))
         rows.append(_contrast("E2.contrast", by_height[10]))
-    peaks = [run.results["peak_lithiation_current"] for run in runs.of()]
+    peaks = [result_of(run, "peak_lithiation_current") for run in runs.of()]
     method = "100 (largest - smallest)/mean of the peak lithiation current of the runs at four distances"
     rows.append(over_runs("E2.cell_current", peaks, lambda p: 100.0 * float(np.ptp(p) / abs(p.mean())), method))
     others = [run for run in runs.of(KAPPA_PROPORTIONAL) if round(float(run.value(_HEIGHT))) == 10]

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from opsicm.compiled import kernel_sources, source_hash
+import pytest
+
+from opsicm.compiled import kernel_sources, remembered_hash, source_hash
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,6 +85,31 @@ def test_the_hash_sees_every_source_that_a_kernel_can_use_and_no_other(tmp_path:
     assert len(set(seen)) == 5
     (house / "report/page.py").write_text("")
     assert source_hash(house) == seen[-1]
+
+
+def test_the_hash_is_remembered_by_the_bytes_of_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house, memory = tmp_path / "house", tmp_path / "memory"
+    house.mkdir()
+    loop = house / "loop.py"
+    loop.write_text("from house.compiled import compiled\nx = 1\n")
+    asked: list[Path] = []
+
+    def plain(package: Path) -> str:
+        asked.append(package)
+        return source_hash(package)
+
+    monkeypatch.setattr("opsicm.compiled.source_hash", plain)
+    first = remembered_hash(house, memory)
+    assert remembered_hash(house, memory) == first == source_hash(house)
+    assert len(asked) == 1
+    stamp = loop.stat()
+    loop.write_text("from house.compiled import compiled\nx = 2\n")
+    os.utime(loop, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert remembered_hash(house, memory) == source_hash(house) != first
+    (note,) = [one for one in memory.iterdir() if one.read_text() == first]
+    note.write_text(first[:5])  # a crash while it was written
+    loop.write_text("from house.compiled import compiled\nx = 1\n")
+    assert remembered_hash(house, memory) == first
 
 
 def test_the_hash_of_this_package_holds_its_kernels_and_what_they_call() -> None:

@@ -9,6 +9,7 @@ a new folder, an edit of a report does not.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import os
 import shutil
@@ -23,6 +24,9 @@ from numba.core import config
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEPT_FOLDERS = 4
+_KEPT_NOTES = 16
+_MEMORY = "sources"
+_DIGITS = 16
 _OWN = "compiled"
 
 
@@ -50,7 +54,30 @@ def source_hash(package: Path) -> str:
     for source in kernel_sources(package):
         digest.update(source.relative_to(package).as_posix().encode() + b"\0")
         digest.update(source.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:_DIGITS]
+
+
+def remembered_hash(package: Path, memory: Path) -> str:
+    """`source_hash`, looked up by the bytes of every source of `package` in the folder `memory` where they are known.
+
+    Which sources a kernel can use takes a third of a second to parse, and every process that opens a record would.
+    """
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode() + b"\0")
+        digest.update(source.read_bytes() + b"\0")
+    note = memory / digest.hexdigest()[:32]
+    with contextlib.suppress(OSError):
+        known = note.read_text(encoding="ascii")
+        if len(known) == _DIGITS:  # not one that a crash has cut
+            return known
+    name = source_hash(package)
+    with contextlib.suppress(OSError):
+        memory.mkdir(parents=True, exist_ok=True)
+        note.write_text(name, encoding="ascii")
+        for old in sorted(memory.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT_NOTES]:
+            old.unlink(missing_ok=True)
+    return name
 
 
 def _imports(package: Path, source: bytes) -> set[str]:
@@ -78,8 +105,8 @@ def _base_folder() -> Path:
 @cache
 def cache_folder() -> Path:
     """The folder for this version of the sources: made if need be, older ones beyond the last few removed."""
-    name = source_hash(Path(__file__).parent)
     base = _base_folder()
+    name = remembered_hash(Path(__file__).parent, base / _MEMORY)
     try:
         (base / name).mkdir(parents=True, exist_ok=True)
         os.utime(base / name)
@@ -87,7 +114,8 @@ def cache_folder() -> Path:
             raise PermissionError(base)
     except OSError:  # a read-only home, as in a container: compile once per session
         return Path(tempfile.mkdtemp(prefix="opsicm-numba-"))
-    for old in sorted(base.iterdir(), key=lambda folder: folder.stat().st_mtime)[:-_KEPT_FOLDERS]:
+    folders = [folder for folder in base.iterdir() if folder.name != _MEMORY]
+    for old in sorted(folders, key=lambda folder: folder.stat().st_mtime)[:-_KEPT_FOLDERS]:
         shutil.rmtree(old, ignore_errors=True)
     return base / name
 

@@ -29,6 +29,7 @@ from opsicm.record.run_folder import RunFolder
 
 FLUSH_EVERY: Final = 0.5  # [s]: with the disk's own time, at most a second is lost to a power cut
 _GATHER: Final = 1e-3  # [s] what comes in this time is taken at once: a woken process costs more than a short record
+_PART: Final = 8  # of the ring, that may be taken before it must be on the disk
 _PARENT_EVERY: Final = 0.25  # [s] between two looks at whether the parent lives
 
 
@@ -150,8 +151,14 @@ class Writer:
     @property
     def due(self) -> bool:
         """Whether the last flush is long enough ago. The first is due at once: one writer after another may be killed,
-        and each must bring something to the disk."""
-        return not self._flushed or self._since_flush() >= FLUSH_EVERY
+        and each must bring something to the disk. So is one that the ring needs: what has been taken is not forgotten
+        before it is on the disk, and who records faster than life would wait for the next half second."""
+        return not self._flushed or self._since_flush() >= FLUSH_EVERY or (self._filling and self._disk.idle)
+
+    @property
+    def _filling(self) -> bool:
+        """Whether what was taken and is not on the disk holds a good part of the ring."""
+        return self._position - self._ring.committed > self._ring.capacity // _PART
 
     def _sync_journal(self) -> None:
         os.fdatasync(self._journal)

@@ -10,6 +10,7 @@ from test_surfaces import FLAKES, twin
 
 from laboratory import Laboratory
 from opsicm.instruments.cell_control import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.twin.specimen import Footprint
 from opsicm.twin.stretch import Stretch, Way
 from opsicm.twin.world import World
 
@@ -114,3 +115,31 @@ def test_a_stretch_is_straight_between_the_ends_of_its_steps() -> None:
     assert stretch.moment(15).offset == 0.5
     assert [stretch.step_of(t) for t in (0, 1, 10, 11, 20)] == [0, 0, 0, 1, 1]
     assert stretch.first(1).t_ns == (0, 10)
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=0, max_size=6),
+    st.lists(st.integers(-5, 320), min_size=1, max_size=9),
+    st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None)
+def test_many_instants_are_what_each_is_alone(lengths: list[int], wanted: list[int], seed: int) -> None:
+    """The compiled ways against plain ones: a moment for each instant, and NumPy for the heights."""
+    random = np.random.default_rng(seed)
+    times = tuple(np.cumsum([0, *lengths]).tolist())
+    seen = tuple(tuple(row) for row in random.normal(size=(len(times), 6)).tolist())
+    way = Way(times, tuple(random.normal(size=len(times)).tolist()), tuple(random.normal(size=len(times)).tolist()))
+    rise = random.normal(size=(len(times), 5))
+    footprint = Footprint(random.normal(size=4), random.integers(0, 5, (4, 3)))
+    stretch, instants = Stretch(times, seen, rise, way), np.array(wanted)
+    course, heights = stretch.course(instants), stretch.heights(footprint, instants)
+    known = footprint.rest + rise[:, footprint.owners].mean(axis=-1)
+    for k, t_ns in enumerate(wanted):
+        np.testing.assert_array_equal([column[k] for column in course], stretch.moment(t_ns))
+        if len(times) == 1:
+            expected = known[0]
+        else:
+            j = min(max(int(np.searchsorted(times, t_ns, side="right")), 1), len(times) - 1)
+            w = (t_ns - times[j - 1]) / (times[j] - times[j - 1])
+            expected = known[j - 1] + w * (known[j] - known[j - 1])
+        np.testing.assert_allclose(heights[k], expected, rtol=1e-12, atol=1e-12)

@@ -151,7 +151,7 @@ class TwinHopController:
         t0, begin = world.now_ns, self._sample
         first = self._slices(plan, log)
         course = world.course(t0 + dt_ns * np.array(first))
-        knots, heights = self._knots(first, course), self._heights(log, course.t_ns.tolist())
+        knots, heights = self._knots(first, course), self._heights(log, course.t_ns)
         counts = np.empty((first[-1], self._columns), np.int16)
         before, clipped = log.finished, np.zeros(2, np.int64)
         over = False
@@ -249,17 +249,17 @@ class TwinHopController:
         knots[:, LEAK] = probe.leaks(times)
         return knots
 
-    def _heights(self, log: _HopLog, times: list[int]) -> NDArray[np.float64]:
+    def _heights(self, log: _HopLog, times: NDArray[np.int64]) -> NDArray[np.float64]:
         """Surface [m, times × hops] under each hop; under the pipette, and any lurch with it, where it dwells."""
         probe, hops = self._probe, log.plan.x.size
         if not hops:
-            if probe.out_of_sight(min(probe.world.coarse_z(t_ns) for t_ns in (times[0], times[-1]))):
-                return np.full((len(times), 1), hop_loop.DWELL_SURFACE)
-            return np.array([[probe.below(t_ns)] for t_ns in times])
+            if probe.out_of_sight(min(probe.world.coarse_z(t_ns) for t_ns in (int(times[0]), int(times[-1])))):
+                return np.full((times.size, 1), hop_loop.DWELL_SURFACE)
+            return np.array([[probe.below(t_ns)] for t_ns in times.tolist()])
         many = slice(1) if log.one_place else slice(None)
         footprint = probe.footprint(log.true_x[many], log.true_y[many])
         heights = probe.world.surfaces(footprint, times)
-        return np.ascontiguousarray(np.broadcast_to(heights, (len(times), hops)))
+        return heights if heights.shape[1] == hops else np.repeat(heights, hops, axis=1)
 
     def _with_monitors(
         self,

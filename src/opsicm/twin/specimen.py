@@ -30,10 +30,6 @@ class Footprint:
     rest: Floats
     owners: NDArray[np.intp]
 
-    def height(self, rise: Floats) -> Floats:
-        """Heights [m, … × n], `rise` [m, … × patches] being that of every patch."""
-        return np.asarray(self.rest + rise[..., self.owners].mean(axis=-1))
-
 
 class Specimen(Protocol):
     """A surface that rises. `version` counts changes of what lies where: a footprint holds for one version."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.twin.specimen import Footprint
+from opsicm.twin.straight import heights_at, values_at
 
 Floats = NDArray[np.float64]
 Table = tuple[NDArray[np.int64], Floats]
@@ -110,47 +110,18 @@ class Stretch:
 
     def course(self, t_ns: NDArray[np.int64]) -> CellCourse:
         """`moment` at every one of `t_ns`: the same numbers."""
-        seen = _between(*self._table, t_ns)
-        return CellCourse(t_ns, *seen, *_between(*self.way.table, t_ns))
+        return CellCourse(t_ns, *values_at(*self._table, t_ns), *values_at(*self.way.table, t_ns))
 
     @cached_property
     def _table(self) -> Table:
-        return np.array(self.t_ns), np.array(self.seen).T
+        return np.array(self.t_ns), np.array(self.seen).T.copy()
 
-    def height(self, footprint: Footprint, t_ns: int) -> Floats:
-        """`heights` [m, n] at one instant."""
-        times = self.t_ns
-        if len(times) == 1:
-            return footprint.height(self.rise[0])
-        k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
-        w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
-        before, after = footprint.height(self.rise[k - 1 : k + 1])
-        return np.asarray(after if w == 1.0 else before + w * (after - before))
-
-    def heights(self, footprint: Footprint, t_ns: Sequence[int]) -> Floats:
+    def heights(self, footprint: Footprint, t_ns: NDArray[np.int64]) -> Floats:
         """Heights [m, times × n] under a footprint at `t_ns`."""
-        if len(self.t_ns) == 1:
-            return np.repeat(footprint.height(self.rise), len(t_ns), axis=0)
-        times, wanted = np.array(self.t_ns), np.array(t_ns)
-        k = np.clip(np.searchsorted(times, wanted, side="right"), 1, times.size - 1)
-        w = ((wanted - times[k - 1]) / (times[k] - times[k - 1]))[:, None]
-        begin = k.min() - 1
-        known = footprint.height(self.rise[begin : k.max() + 1])  # a reading asks for one instant of many steps
-        k = k - begin
-        return np.asarray(np.where(w == 1.0, known[k], known[k - 1] + w * (known[k] - known[k - 1])))
+        return heights_at(self._table[0], self.rise, footprint.owners, footprint.rest, t_ns)
 
     def first(self, steps: int) -> Stretch:
         """The first of its steps."""
         n = steps + 1
         way = Way(self.way.t_ns[:n], self.way.conductance[:n], self.way.offset[:n])
         return Stretch(self.t_ns[:n], self.seen[:n], self.rise[:n], way)
-
-
-def _between(known: NDArray[np.int64], values: Floats, wanted: NDArray[np.int64]) -> Floats:
-    """`values` [rows, n] at `known` [ns], straight between and beyond, at `wanted`: as `Stretch.moment` does it."""
-    if known.size == 1:
-        return np.repeat(values, wanted.size, axis=1)
-    k = np.minimum(np.maximum(known.searchsorted(wanted, side="right"), 1), known.size - 1)
-    w = (wanted - known[k - 1]) / (known[k] - known[k - 1])
-    before, after = values[:, k - 1], values[:, k]
-    return np.asarray(np.where(wanted == known[-1], values[:, -1:], before + w * (after - before)))

@@ -11,7 +11,6 @@ that have not begun are taken back when it is told something after all.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -141,11 +140,11 @@ class World:
         return self.specimen.footprint(x, y).rest
 
     def surface_now(self, footprint: Footprint, t_ns: int) -> NDArray[np.float64]:
-        """Heights [m, n] under a footprint at `t_ns`, which must lie in the stretch just taken."""
-        return self._stretch.height(footprint, t_ns)
+        """`surfaces` [m, n] at one instant."""
+        return np.asarray(self.surfaces(footprint, np.array([t_ns]))[0])
 
-    def surfaces(self, footprint: Footprint, t_ns: Sequence[int]) -> NDArray[np.float64]:
-        """`surface_now` [m, times × n] at many instants."""
+    def surfaces(self, footprint: Footprint, t_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Heights [m, times × n] under a footprint at instants that must lie in the stretch just taken."""
         return self._stretch.heights(footprint, t_ns)
 
     def coarse_z(self, t_ns: int) -> float:

@@ -14,7 +14,7 @@ from opsicm.analysis.result import Result
 from opsicm.app.reproduce.cases import Case
 from opsicm.app.reproduce.declared import AS_DECLARED, KAPPA_PROPORTIONAL
 from opsicm.app.reproduce.open_runs import Analysed, Runs
-from opsicm.app.reproduce.readings import currents, images, pipettes, towers
+from opsicm.app.reproduce.readings import currents, heights, images, pipettes, towers
 from opsicm.protocol.experiment_file import experiment_from_text
 
 F64 = NDArray[np.float64]
@@ -101,6 +101,21 @@ def test_a_flat_profile_has_no_reach_and_says_so() -> None:
     found = _by_id(towers.tower(_tower({"A": 0.0, "B": 1e-9, "C": 0.0, "D": 0.0, "E": 0.0}, 0.4e-3)))
     assert found["E11.C"].value is None
     assert "noise" in found["E11.C"].reason
+
+
+def test_a_hollow_with_less_current_above_it_is_found_and_a_wide_bend_is_none() -> None:
+    random = np.random.default_rng(9)
+    x = np.linspace(0.0, 8e-6, 64)
+    bend = 1e-6 * np.cos(x / 8e-6 * np.pi)  # lower at one end: the line's, not a hollow's
+    depth = 300e-9 * (np.exp(-(((x - 2e-6) / 3e-7) ** 2)) + np.exp(-(((x - 6e-6) / 3e-7) ** 2)))
+    difference = -14e-12 + random.normal(0.0, 0.1e-12, 64)
+    none = heights.hollows("E10.hollows", x, difference, x, bend - depth)
+    assert abs(none.value or 0.0) < 3.0 * (none.u or 0.0) < 0.3
+    seen = heights.hollows("E10.hollows", x, difference - 0.5e-12 * (depth > 20e-9), x, bend - depth)
+    assert seen.value == pytest.approx(-0.45, abs=0.1)  # some of a dip is not deep enough to be a hollow
+    few = heights.hollows("E10.hollows", x[:5], difference[:5], x, bend - depth)
+    assert few.value is None
+    assert "fewer than three approaches" in few.reason
 
 
 STILL = _rows(t_ns=np.array([0, 10**12]), coarse_z=np.zeros(2))

@@ -51,4 +51,4 @@ LONG_ONLY: Final = {("E6", STRIP), ("E9", IR_COMPENSATED)}
 # In the short form these variants show one signal, not what the experiment varies: the first of its values is enough.
 FIRST_VALUE_ONLY: Final = {("E2", KAPPA_PROPORTIONAL), *((e, term) for e in VARIANTS for term in SWITCHED_OFF)}
 LONGEST: Final = ("E9", "E6", "E7", "E11", "E10")  # whose runs take longest, in this order
-REPEATS: Final = {"E9": 3}  # the paper's n
+REPEATS: Final = {"E9": 3, "E10": 3}  # the paper's n

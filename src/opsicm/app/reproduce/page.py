@@ -87,8 +87,8 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "statement in words, holds. *disagrees*. *not stated*: the paper says nothing to compare with.",
         f"- **iR compensation** of {COMPENSATION_PCT:g} % in E9.total_compensated is a choice which the total follows: "
         "80 and 90 % are in [decision 0109](explanations/decisions/0109-compensate-85-percent.md).",
-        f"- E9 is run {REPEATS['E9']} times in the long form; u is a standard uncertainty, k = 1, of the measurement, "
-        "without what is assumed of the twin.",
+        f"- E9 is run {REPEATS['E9']} times in the long form, and E10 {REPEATS['E10']} times; u is a standard "
+        "uncertainty, k = 1, of the measurement, without what is assumed of the twin.",
     ]
 
 

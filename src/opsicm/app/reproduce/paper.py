@@ -168,6 +168,13 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("E10.null", "the same of geometry alone", "pA", _P, "nothing", "not considered in the text"),
     Row("E10.net", "the difference less geometry alone", "pA", _P, "negative",
         "read as an electrolyte profile; " + _NO),
+    Row("E10.hollows", "current at 60–270 nm less the mode, in the line's hollows less elsewhere", "pA", _P, "negative",
+        "low current around a depressed structure; " + _NO),
+    Row("E10.hollows_null", "the same of geometry alone", "pA", _P, "nothing", "not considered in the text"),
+    Row("E10.repeats", "range of the largest change over three repeats, of its mean", "%", _P, "unchanged",
+        "'similar results' in n = 3"),
+    Row("E10.repeats_difference", "the same of the current at 60–270 nm", "%", _P, "unchanged",
+        "'similar results' in n = 3"),
     # Figure 6: millimetres.
     Row("E11.A", "current at 0.1 less 2.6 mm, forward before 0.8 V, of the largest", "%", _P, "unchanged", "flat"),
     Row("E11.B", "current at 0.1 less 2.6 mm, forward below 0.8 V", "nA", _P, "positive",

@@ -67,6 +67,12 @@ REASONS: Final[dict[str, str]] = {
         "What geometry alone does to the current near the surface explains what is seen; after it is taken away "
         "nothing of that sign and size remains. The paper does not compare with geometry."
     ),
+    "E10.hollows": (
+        "The twin's pipette meets every place with the approach curve of a flat surface: what the walls beside a "
+        "hollow take of the current is in the apparent height, not in the shape of the curve. And no salt is kept "
+        "apart in a hollow, the bath being one layer over the whole specimen. So nothing can be seen here; a "
+        "finite-element field over a real hollow would have to say how much of the paper's contrast is geometry."
+    ),
     "E10.reach": (
         "How far above the surface the current is visibly lower depends on what counts as visible (here 0.1 % of the "
         "current) and on the cone; geometry alone reaches this far."

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import xarray as xr
 
 from opsicm.analysis.branches import branches, time_at_charge
 from opsicm.analysis.hop_series import hop_series
+from opsicm.analysis.kymograph import kymograph
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.transitions import transitions_from_height
 from opsicm.app.reproduce.declared import IR_COMPENSATED
 from opsicm.app.reproduce.open_runs import Analysed, Runs
 from opsicm.app.reproduce.readings.reading import F64, as_row, missing, over_runs, reading, result_of
 
-_ONSET_SHARE = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
-_BINS = 120  # of a branch, in potential
-_LOWER = 1e-3  # of the current: what "the current is lower" means for E10
+_ONSET_SHARE: Final = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
+_BINS: Final = 120  # of a branch, in potential
+_NEAR: Final = (60e-9, 270e-9)  # [m] above the surface: as the analysis has it
+_AROUND: Final = 1e-6  # [m] to either side, against which a place of the line is a hollow
+_NO_SECTION: Final = "no section could be made"
+_LOWER: Final = 1e-3  # of the current: what "the current is lower" means for E10
 
 
 def one_point(runs: Runs) -> list[Result]:
@@ -120,20 +126,20 @@ def one_line(runs: Runs) -> list[Result]:
         as_row("E10.kymograph", "kymograph_largest_change", run),
         as_row("E10.net", "near_surface_difference", run),
         as_row("E10.null", "near_surface_geometry_alone", run),
+        _repeated("E10.repeats", [result_of(one, "kymograph_largest_change") for one in runs.of()]),
+        _repeated("E10.repeats_difference", [_difference(one) for one in runs.of()]),
+        _difference(run),
     ]
-    section = run.results.get("near_surface_difference")
-    if section is None or not isinstance(section.trace, xr.Dataset):
-        return [*rows, *(missing(row, "no section could be made") for row in ("E10.difference", "E10.reach"))]
-    trace = section.trace
-    distance = trace["distance"].values
-    difference = trace["difference"].values
+    trace = _section(run)
+    if trace is None:
+        return [*rows, *(missing(row, _NO_SECTION) for row in ("E10.hollows", "E10.hollows_null", "E10.reach"))]
+    line = kymograph(run.run.hops)
+    heights = np.nanmean(line.masked(line.height)[line.complete], axis=0)
+    for row, name in (("E10.hollows", "difference"), ("E10.hollows_null", "null")):
+        rows.append(hollows(row, trace["x"].values, _near(trace, name), line.x, heights))
+    distance, difference = trace["distance"].values, trace["difference"].values
     number = np.isfinite(difference).sum(axis=0)
     measured = np.where(number > 0, np.nansum(difference, axis=0) / np.maximum(number, 1), np.nan)
-    near = (distance >= 60e-9) & (distance <= 270e-9)
-    each = np.array([np.nanmean(row) for row in difference[:, near] if np.isfinite(row).any()])
-    u = float(np.std(each, ddof=1)) / each.size**0.5
-    method = "mean over 60–270 nm of each approach less its drift and its mode; u from the scatter over approaches"
-    rows.append(reading("E10.difference", float(np.mean(each)), u, "A", method))
     bulk = float(np.median(np.abs(run.run.hops["i_ref"].values)))
     lower = np.flatnonzero(measured > -_LOWER * bulk)
     first = lower[distance[lower] > 30e-9]
@@ -142,3 +148,54 @@ def one_line(runs: Runs) -> list[Result]:
     method = f"first height above 30 nm where the mean section is less than {100 * _LOWER:g} % below its mode"
     rows.append(reading("E10.reach", reach, width / 12.0**0.5, "m", method))
     return rows
+
+
+def _section(run: Analysed) -> xr.Dataset | None:
+    found = run.results.get("near_surface_difference")
+    return found.trace if found is not None and isinstance(found.trace, xr.Dataset) else None
+
+
+def _near(section: xr.Dataset, name: str) -> F64:
+    """Mean of `name` [A, approach] near the surface; NaN where an approach has no samples there."""
+    distance = section["distance"].values
+    near = section[name].values[:, (distance >= _NEAR[0]) & (distance <= _NEAR[1])]
+    number = np.isfinite(near).sum(axis=1)
+    return np.where(number > 0, np.nansum(near, axis=1) / np.maximum(number, 1), np.nan)
+
+
+def _difference(run: Analysed) -> Result:
+    section = _section(run)
+    if section is None:
+        return missing("E10.difference", _NO_SECTION)
+    each = _near(section, "difference")
+    each = each[np.isfinite(each)]
+    u = float(np.std(each, ddof=1)) / each.size**0.5
+    method = "mean over 60–270 nm of each approach less its drift and its mode; u from the scatter over approaches"
+    return reading("E10.difference", float(np.mean(each)), u, "A", method)
+
+
+def _repeated(row: str, each: list[Result]) -> Result:
+    """The range of one result of several runs, of its mean."""
+    if len(each) < 2:
+        return missing(row, "the short form runs once; the long form three times")
+    method = f"largest less smallest of {len(each)} runs that differ in their seed alone, of their mean"
+    return over_runs(row, each, lambda v: 100.0 * float(np.ptp(v) / abs(v.mean())), method)
+
+
+def hollows(row: str, x: F64, difference: F64, line_x: F64, height: F64) -> Result:
+    """Mean `difference` [A] of the approaches at `x` [m] in hollows of the line less that of the others.
+
+    A hollow is a pixel that lies lower than the mean `height` [m, line_x] within 1 µm of it by more than what the line
+    departs from that mean (its standard deviation).
+    """
+    around = np.array([height[np.abs(line_x - at) <= _AROUND].mean() for at in line_x])
+    hollow = np.interp(x, line_x, height - around) < -np.std(height - around)
+    inside, outside = (difference[chosen & np.isfinite(difference)] for chosen in (hollow, ~hollow))
+    if min(inside.size, outside.size) < 3:
+        return missing(row, "fewer than three approaches in hollows or beside them")
+    u = float(np.hypot(*(np.std(part, ddof=1) / part.size**0.5 for part in (inside, outside))))
+    method = (
+        f"{inside.size} approaches at pixels lower than the mean within {1e6 * _AROUND:g} µm by more than its standard "
+        f"deviation, less the {outside.size} others; u from the scatter over approaches"
+    )
+    return reading(row, float(inside.mean() - outside.mean()), u, "A", method)

@@ -180,7 +180,8 @@ def prepare(
         live_through(cell, done)
     fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
     kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
-    rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept, experiment.experiment.twin.faults)
+    twin = experiment.experiment.twin
+    rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept, twin.faults, twin.specimen_seed)
     stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
     facts = {
         "pipette": {

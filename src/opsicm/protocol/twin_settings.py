@@ -19,8 +19,12 @@ class Terms(Frozen):
 
 
 class Twin(Frozen):
-    """The seed of every random number, the terms that are switched on, and what goes wrong when."""
+    """The seed of every random number, the terms that are switched on, and what goes wrong when.
+
+    With a seed of its own the specimen stays the same one from seed to seed: a repeat on it differs in its noise.
+    """
 
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
+    specimen_seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | None = None
     terms: Terms = Terms()
     faults: tuple[Fault, ...] = ()

@@ -48,8 +48,10 @@ def build_rig(
     on_advance: Callable[[int], None],
     channels: Collection[str] = (),
     faults: Sequence[Fault] = (),
+    specimen_seed: int | None = None,
 ) -> Rig:
-    """The twin of a rig file round `cell` and `pipette`; `seed` decides every random number.
+    """The twin of a rig file round `cell` and `pipette`; `seed` decides every random number, `specimen_seed` those of
+    the specimen where there is one.
 
     `fill` [mol/m³] is the salt in the pipette, `on_advance` is told of every new present [ns], `channels` are those to
     sample (pipette current and z are sampled whatever it says), `faults` what goes wrong when. Raises `BadInput` for a
@@ -66,7 +68,7 @@ def build_rig(
     travel = Travel(numbers.start_height, coarse["speed"], coarse["backlash"], coarse["step"])
     world = World(
         cell,
-        specimen_of(loaded, cell, pipette, seed),
+        specimen_of(loaded, cell, pipette, seed if specimen_seed is None else specimen_seed),
         _far(pipette, loaded, cell.parameters, fill),
         travel,
         loaded.rig.wiring.grounding,

@@ -19,6 +19,7 @@ from opsicm.app.reproduce.declared import (
     FIRST_VALUE_ONLY,
     IR_COMPENSATED,
     LONG_ONLY,
+    ONE_SPECIMEN,
     REPEATS,
     VARIANTS,
     WITHOUT_RAW,
@@ -84,7 +85,7 @@ def cases_of(experiment: str, short: bool) -> list[Case]:
     for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
         if short and (experiment, variant) in LONG_ONLY:
             continue
-        changed = with_changes(document.data, {**CALIBRATED, **WITHOUT_RAW.get(experiment, {}), **changes})
+        changed = with_changes(document.data, {**CALIBRATED, **_always(experiment), **changes})
         if variant == IR_COMPENSATED:
             changed = compensated(changed, COMPENSATION_PCT)
         whole = experiment_from_text(yaml_text(changed), str(path))
@@ -96,6 +97,10 @@ def cases_of(experiment: str, short: bool) -> list[Case]:
             seeds = (None, *range(2, repeats + 1))
             cases += [Case(experiment, variant, chosen, seed, loaded) for seed in seeds]
     return cases
+
+
+def _always(experiment: str) -> dict[str, Any]:
+    return {**WITHOUT_RAW.get(experiment, {}), **ONE_SPECIMEN.get(experiment, {})}
 
 
 def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

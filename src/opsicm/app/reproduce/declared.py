@@ -27,6 +27,9 @@ IR_COMPENSATED: Final = "iR compensated"
 # Raw samples are kept where a row or a figure is read from them. E9's are not; all of E6's would be 15 GB: its section
 # comes from a strip of four lines at every potential.
 WITHOUT_RAW: Final[dict[str, dict[str, Any]]] = {"E9": {"record.pipette_current": "decimated", "record.z": "decimated"}}
+# Repeats of E10 hop over the same line of the same specimen: of another one the line, chosen on this, may meet a
+# plate's wall. E9 hops over another typical plate each time.
+ONE_SPECIMEN: Final[dict[str, dict[str, Any]]] = {"E10": {"twin.specimen_seed": 1}}
 STRIP: Final = "strip with raw samples"
 _STRIP: Final[dict[str, Any]] = {
     "probe[0].raster.pixels": [128, 4],

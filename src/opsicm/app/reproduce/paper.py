@@ -171,8 +171,8 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("E10.hollows", "current at 60–270 nm less the mode, in the line's hollows less elsewhere", "pA", _P, "negative",
         "low current around a depressed structure; " + _NO),
     Row("E10.hollows_null", "the same of geometry alone", "pA", _P, "nothing", "not considered in the text"),
-    Row("E10.repeats", "range of the largest change over three repeats, of its mean", "%", _P, "unchanged",
-        "'similar results' in n = 3"),
+    Row("E10.repeats", "range of the largest change over three repeats on one specimen, of its mean", "%", _P,
+        "unchanged", "'similar results' in n = 3"),
     Row("E10.repeats_difference", "the same of the current at 60–270 nm", "%", _P, "unchanged",
         "'similar results' in n = 3"),
     # Figure 6: millimetres.

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.linalg import solve_banded
 
-from opsicm.analysis.half_cycles import differential_voltage, half_cycles, incremental_capacity
+from opsicm.analysis.half_cycles import charge_passed, differential_voltage, half_cycles, incremental_capacity
 from opsicm.analysis.peaks import linear_sweeps, peaks, sweeps_of
 from opsicm.analysis.record_results import record_results
+from opsicm.analysis.result import Result
 from opsicm.analysis.titration import titration
 from opsicm.analysis.transitions import agreements, transitions_from_height, transitions_from_potential
 from opsicm.errors import OutsideDomain
@@ -298,3 +299,79 @@ def test_intervals_of_a_peak_cover() -> None:
     assert len(places) == 1000
     assert 0.93 <= np.mean(places) <= 0.97
     assert 0.93 <= np.mean(tops) <= 0.985  # the parabola's own u also holds what the bell differs from it
+
+
+def triangle(rows: int, step: float) -> tuple[F64, F64, F64]:
+    """One cycle 0 → 1 → 0 V with a peak each way; known in closed form."""
+    e = np.concatenate([np.linspace(0.0, 1.0, rows), np.linspace(1.0, 0.0, rows)])
+    up = np.arange(2 * rows) < rows
+    i = np.where(up, 1.0, -1.0) * 1e-3 * np.exp(-0.5 * ((e - np.where(up, 0.55, 0.45)) / 0.06) ** 2)
+    return step * np.arange(2.0 * rows), np.asarray(e, dtype=np.float64), np.asarray(i, dtype=np.float64)
+
+
+def named(results: list[Result]) -> dict[str, Result]:
+    return {result.name: result for result in results}
+
+
+def test_u_of_a_sweep_s_charge_covers_its_noise() -> None:
+    t, e, i = triangle(2000, 0.5)
+    truth = named(record_results(t, e, i, lithium=False))["charge_sweep_1_anodic"].value or 0.0
+    random = np.random.default_rng(4)
+    inside = []
+    for _ in range(200):
+        noisy = i + 2e-5 * random.standard_normal(i.size)
+        found = named(record_results(t, e, noisy, lithium=False))["charge_sweep_1_anodic"]
+        inside.append(abs((found.value or 0.0) - truth) <= 1.96 * (found.u or 0.0))
+    assert 0.9 < np.mean(inside) < 0.99
+
+
+def test_a_slow_sweep_is_no_hold() -> None:
+    t, e, i = triangle(2000, 0.5)
+    assert not [name for name in named(record_results(t, e, i, lithium=False)) if "hold" in name]
+
+
+@pytest.mark.parametrize("second", [0.5, 0.8, 0.94])
+def test_two_constant_currents_of_one_sign_are_two_capacities(second: float) -> None:
+    t = np.arange(0.0, 7200.0, 2.0)
+    current = np.where(t < 3600.0, -1e-3, -second * 1e-3)
+    passed = np.cumsum(-current) / np.sum(-current)
+    found = named(record_results(t, 0.25 - 0.15 * passed**0.7 - 0.03 * (t < 3600.0), current, lithium=False))
+    assert found["capacity_cathodic_1"].value == pytest.approx(-1.0, rel=2e-3)
+    assert found["capacity_cathodic_2"].value == pytest.approx(-second, rel=2e-3)
+    assert "cycles" not in found
+
+
+def test_noise_in_a_rest_makes_no_current_of_it() -> None:
+    random = np.random.default_rng(1)
+    t = np.arange(0.0, 14400.0, 10.0)
+    on = (t - 1800.0) % 3600.0 < 600.0
+    for noise in (2e-3, 5e-3):
+        current = -1e-3 * on + noise * 1e-3 * random.standard_normal(t.size)
+        kinds = [p.kind for p in half_cycles(t, current)]
+        assert kinds == ["rest", "lithiation"] * 4 + ["rest"], noise
+
+
+def test_a_gap_in_the_rows_is_in_u_and_counted() -> None:
+    t = np.arange(0.0, 3601.0, 1.0)
+    known = (t < 900.0) | (t > 2700.0)
+    potential = 0.5 - 1e-4 * t
+    whole = named(record_results(t, potential, np.full(t.size, -1e-3), lithium=False))["capacity_cathodic_1"]
+    holed = named(record_results(t[known], potential[known], np.full(int(known.sum()), -1e-3), lithium=False))
+    found = holed["capacity_cathodic_1"]
+    assert whole.flags["gaps"] == 0
+    assert found.flags["gaps"] == 1
+    # Nothing says that current flowed over half of the hour.
+    assert found.u == pytest.approx(0.5 / 3.0**0.5, rel=0.01)
+    doubled = charge_passed(np.repeat(t, 2), np.full(2 * t.size, -1e-3))
+    assert doubled[1] > 0.0
+
+
+def test_a_pulse_that_is_not_short_has_no_diffusivity_and_a_short_one_covers_the_truth() -> None:
+    D, radius = 4e-14, 5e-6
+    whole = radius**2 / D
+    for share, given in ((0.01, True), (0.05, True), (0.12, False), (0.16, False)):
+        for p in titration(*solved_titration(D, radius, share * whole, 1.5 * whole, 3), radius):
+            assert (p.diffusivity is not None) == given, p.reason
+            if p.diffusivity is not None:
+                assert p.u_diffusivity is not None
+                assert abs(p.diffusivity - D) < 1.5 * p.u_diffusivity

@@ -30,7 +30,7 @@ def test_the_line_equals_nist_s_certified_values() -> None:
     assert line.sigma == pytest.approx(0.884796396144373, rel=1e-11)
     assert line.r_squared == pytest.approx(0.999993745883712, rel=1e-12)
     peer = linregress(table[:, 1], table[:, 0])
-    assert line.u_mean(np.array([0.0]))[0] == pytest.approx(peer.intercept_stderr, rel=1e-10)
+    assert line.u_fit(np.array([0.0]))[0] == pytest.approx(peer.intercept_stderr, rel=1e-10)
 
 
 def test_band_and_way_back_cover() -> None:
@@ -138,3 +138,25 @@ def test_the_reach_of_a_diffusion_layer_is_what_the_docstring_says() -> None:
     current = 3e-9 - 40e-12 * erfc(z / (2 * 0.4e-3)) + 1e-13 * np.random.default_rng(5).standard_normal(3000)
     reach = gradient_extent(profile(z, current, np.linspace(0, 3e-3, 61)))
     assert reach.length / 0.4e-3 == pytest.approx(0.9, abs=0.1)
+
+
+@pytest.mark.parametrize(("pipettes", "noise"), [(1, 2e-11), (3, 5e-12), (5, 5e-12), (10, 2e-11)])
+def test_a_calibration_covers_another_pipette_made_alike(pipettes: int, noise: float) -> None:
+    """Pipettes that differ by 3 %: the next one's concentration, and the line of all of them, 95 times of 100."""
+    random = np.random.default_rng(pipettes)
+    baths = np.array([500.0, 700.0, 900.0, 1100.0, 1300.0, 1500.0])
+    spread = 0.03 if pipettes > 1 else 0.0
+    number, c = np.repeat(np.arange(pipettes), baths.size), np.tile(baths, pipettes)
+    inside, band = [], []
+    for _ in range(400):
+        sizes = 1.0 + spread * random.standard_normal(pipettes)
+        current = sizes[number] * (0.2e-9 + 0.8e-12 * c) + noise * random.standard_normal(c.size)
+        line = calibrate(c, current, 1, number if pipettes > 1 else None)
+        one = (1.0 + spread * random.standard_normal()) * 1e-9 + noise * random.standard_normal()
+        found = concentration(line, one, noise)
+        assert found.value is not None
+        assert found.u is not None
+        inside.append(abs(found.value - 1000.0) < 1.96 * found.u)
+        band.append(abs(float(line.at(np.array(1000.0))) - 1e-9) < line.band(np.array(1000.0))[0])
+    assert 0.915 < np.mean(inside) < 0.985
+    assert 0.915 < np.mean(band) < 0.985

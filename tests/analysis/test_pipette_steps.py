@@ -184,8 +184,28 @@ def test_a_calibration_of_three_pipettes() -> None:
     middle = found["concentration_in_the_middle"]
     assert middle.u is not None
     assert middle.value == pytest.approx(1000.0, abs=1.0)
-    # Pipettes made alike differ by 5 %: that alone is a tenth of the concentration at a sensitivity of one half.
-    assert 50.0 < middle.u < 200.0
+    # Pipettes made alike differ by 5 %: that alone is a tenth of the concentration at a sensitivity of one half, and
+    # three of them know the spread to two degrees of freedom (2.2 times as much at 95 %).
+    assert 150.0 < middle.u < 350.0
     flat = calibration_results(c, np.full(15, 3e-9) + 1e-12 * rng.standard_normal(15), pipette)
     assert by_name(flat)["concentration_in_the_middle"].outcome == "not identifiable"
     assert calibration_results(c[:1], current[:1], pipette[:1])[0].outcome == "too few concentrations"
+
+
+def test_a_rectifier_s_numbers_scatter_by_their_u() -> None:
+    """Resistance, offset, rectification and current of a bent curve: unbiased, and as uncertain as they say."""
+    v = np.concatenate([np.linspace(-0.7, 0.7, 1500), np.linspace(0.7, -0.7, 1500)])
+    bent = (v / 100e6) * (1.0 + 0.04 * v / 0.7 / 2.0) + 5e-12
+    random = np.random.default_rng(8)
+    found = [by_name(iv_results(v, bent + 1e-12 * random.standard_normal(v.size), 0.5)) for _ in range(150)]
+    for name, truth in (
+        ("pipette_resistance", 100.0),
+        ("current_offset", 5.0),
+        ("current_at_bias", 1e9 * (5e-9 * (1 + 0.01 / 0.7) + 5e-12)),
+    ):
+        values = np.array([one[name].value for one in found])
+        u = float(np.median([one[name].u for one in found]))
+        assert 0.8 < values.std() / u < 1.25, name
+        assert abs(values.mean() - truth) < 0.5 * u, name
+    ratio = np.array([one["rectification"].value for one in found])
+    assert 0.7 < ratio.std() / np.median([one["rectification"].u for one in found]) < 1.4

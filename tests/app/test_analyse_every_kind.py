@@ -95,5 +95,6 @@ def test_modulated_hops_are_read_by_the_sweeps_of_other_runs(
     found = together["concentration"]
     # A cell at rest: the bath as it was filled. The twin's pipette is the one that was calibrated.
     assert abs(found["value"] - 400.0) < 2.0 * found["u"]
-    assert found["u"] < 60.0
+    # Three baths leave the line one degree of freedom, by which its scatter counts 6.5 times (Student's t).
+    assert found["u"] < 200.0
     assert together["concentration_sensitivity"]["value"] > 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,7 @@ from opsicm.errors import OutsideDomain, Problem
 
 F64 = NDArray[np.float64]
 _BLIND: Final = 0.05  # |d ln I / d ln c| below which an inversion is called not identifiable
+_NORMAL: Final = 1.959964  # half of a normal distribution's 95 %, in standard deviations
 _CERTAIN: Final = 3.0  # the slope must stand this many of its own u above nothing
 
 
@@ -49,14 +51,36 @@ class Calibration:
         derivative = np.polynomial.polynomial.polyder(self.coefficients)
         return np.asarray(np.polynomial.polynomial.polyval(c, derivative), dtype=np.float64)
 
-    def u_mean(self, c: F64) -> F64:
-        """Standard uncertainty [A] of the fitted current at `c`: of the mean, without the scatter of one reading."""
+    def u_fit(self, c: F64) -> F64:
+        """Standard uncertainty [A] of the fitted current at `c` for *these* pipettes: of the mean, not of a reading."""
         basis = np.vander(np.atleast_1d(np.asarray(c, dtype=np.float64)), self.degree + 1, increasing=True)
         return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", basis, self.covariance, basis)), dtype=np.float64)
 
+    def u_pipettes(self, c: F64, new: float = 0.0) -> F64:
+        """[A] that the spread of the pipettes adds at `c`: their mean is that of all pipettes made alike to 1/sqrt(n);
+        one of them that was not calibrated differs from it by the spread itself (`new` = 1)."""
+        share = self.u_common * (1.0 / self.factors.size + new) ** 0.5
+        return np.atleast_1d(np.abs(self.at(c)) * share)
+
     def band(self, c: F64, confidence: float = 0.95) -> F64:
-        """Half width [A] of the confidence band of the mean at each `c` (Student's t, point by point)."""
-        return self.u_mean(c) * float(student.ppf(0.5 + 0.5 * confidence, self.freedom))
+        """Half width [A] of the confidence band of the mean of all pipettes made alike, at each `c` (point by point).
+
+        Student's t with the degrees of freedom by Welch and Satterthwaite: few pipettes say little of their spread.
+        """
+        fit, pipettes = self.u_fit(c), self.u_pipettes(c)
+        freedom = effective_freedom([(fit, self.freedom), (pipettes, self.factors.size - 1)])
+        return np.asarray(np.hypot(fit, pipettes) * student.ppf(0.5 + 0.5 * confidence, freedom))
+
+
+def effective_freedom(parts: Sequence[tuple[F64, float]]) -> F64:
+    """Degrees of freedom of a sum of independent parts, each (u, its degrees of freedom), by Welch and Satterthwaite.
+
+    A part known for sure has infinitely many. Source: JCGM 100:2008 (GUM), (G.2b).
+    """
+    total = np.sum([u**2 for u, _ in parts], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lost = np.sum([np.where(u > 0.0, u**4 / freedom, 0.0) for u, freedom in parts], axis=0)
+        return np.where(lost > 0.0, total**2 / lost, np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +142,9 @@ def calibrate(c: F64, current: F64, degree: int = 1, pipette: NDArray[np.int64] 
 def concentration(calibration: Calibration, current: float, u_current: float = 0.0) -> Concentration:
     """Concentration [mol/m³] behind a `current` [A], within the calibrated range; u by the slope, with the band.
 
-    u = hypot(u_current, band, u_common·I)/|dI/dc|, first order (compare Fieller's interval when u is a tenth of c).
+    The current is that of another pipette made alike (or of the only one): u = hypot(u_current, u of the fit, spread of
+    the pipettes · I · sqrt(1 + 1/n))/|dI/dc|, first order (compare Fieller's interval when u is a tenth of c). u is
+    enlarged by t(0.975)/1.96 of its effective degrees of freedom, so that two u are 95 % with few pipettes as well.
     Not identifiable, with the reason, where d ln I/d ln c is below 0.05 in size or the slope not three of its own u
     from zero, or where several concentrations of the range give this current, or none.
     """
@@ -146,5 +172,7 @@ def concentration(calibration: Calibration, current: float, u_current: float = 0
             "current hardly knows the concentration; work at 0.3-0.5 M"
         )
         return Concentration(None, None, sensitivity, False, reason)
-    u = np.sqrt(u_current**2 + float(calibration.u_mean(np.array(c))[0]) ** 2 + (calibration.u_common * current) ** 2)
-    return Concentration(c, float(u / abs(slope)), sensitivity, True, "")
+    fit, pipettes = calibration.u_fit(np.array(c)), calibration.u_pipettes(np.array(c), new=1.0)
+    parts = [(np.array([u_current]), np.inf), (fit, calibration.freedom), (pipettes, calibration.factors.size - 1)]
+    u = np.sqrt(sum(part**2 for part, _ in parts)) * student.ppf(0.975, effective_freedom(parts)) / _NORMAL
+    return Concentration(c, float(u[0] / abs(slope)), sensitivity, True, "")

@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from opsicm.analysis.line_scatter import scatter_about_line
 from opsicm.analysis.result import Result, failed
 
 F64 = NDArray[np.float64]
 _FEWEST: Final = 20
 _NARROW: Final = 0.02  # [V] of bias: below it nothing was swept
 _LINEAR: Final = 0.1  # [V] about the middle of the sweep: where the resistance is the slope
+_BENT: Final = 8  # different biases, from which on a parabola is fitted
 _MARGIN: Final = 0.02  # of the span
 _AT_ENDS: Final = 0.05  # of the span: what counts as either end
 
@@ -24,7 +26,7 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
 
     `bias` [V] of the wire against the reference, `current` [A], (n,), in order of time. R = 1/slope within 0.1 V about
     the sweep's middle; rectification = |I(+V)/I(-V)| at the largest bias that both signs reach, offset taken away
-    first; `at`: a line through the nearest tenth of a volt. u from the residuals of the lines, white. Fails with a
+    first; `at`: a parabola through the nearest tenth of a volt. u from the residuals, white. Fails with a
     named outcome where nothing was swept, or the current does not follow.
     """
     name, method = "pipette_resistance", "slope of current on bias within 0.1 V of the sweep's middle"
@@ -47,35 +49,38 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
     offset, u_offset = None, None
     if v.min() <= 0.0 <= v.max():
         _, _, offset, u_offset = _line(v, i, 0.0)
-        said = "line through the currents within 0.1 V of no bias, at no bias"
+        said = "parabola through the currents within 0.1 V of no bias, at no bias"
         results.append(Result("current_offset", 1e12 * offset, 1e12 * u_offset, "pA", said))
     results.append(_rectification(v, i, offset or 0.0, u_offset or 0.0))
     # A sweep that ends at this bias has its last sample just before it.
     margin = _MARGIN * float(np.ptp(v))
     if at is not None and v.min() - margin <= at <= v.max() + margin:
         _, _, level, u_level = _line(v, i, at)
-        said = f"line through the currents within 0.1 V of {at:g} V, at {at:g} V"
+        said = f"parabola through the currents within 0.1 V of {at:g} V, at {at:g} V"
         results.append(Result("current_at_bias", 1e9 * level, 1e9 * u_level, "nA", said))
     return [*results, _hysteresis(v, i)]
 
 
 def _line(v: F64, i: F64, at: float) -> tuple[float, float, float, float]:
-    """Slope, its u, value at `at`, its u, of the line through the points within 0.1 V."""
+    """Slope at `at`, its u, value at `at`, its u, of the parabola through the points within 0.1 V (a line for few).
+
+    A pipette rectifies: a line through its bend would read the bend as an offset, and as noise.
+    """
     near = np.flatnonzero(np.abs(v - at) <= _LINEAR)
     if near.size < 5 or np.ptp(v[near]) == 0.0:
         near = np.argsort(np.abs(v - at), kind="stable")[: max(5, v.size // 10)]
     x, y = v[near] - at, i[near]
-    centre = float(x.mean())
-    spread = float(np.sum((x - centre) ** 2))
-    if spread == 0.0:
+    if np.ptp(x) == 0.0:
         return 0.0, float("inf"), float(y.mean()), float(np.std(y))
-    slope = float(np.sum((x - centre) * y)) / spread
-    rest = y - y.mean() - slope * (x - centre)
-    sigma2 = float(rest @ rest) / max(x.size - 2, 1)
-    return (
-        slope, (sigma2 / spread) ** 0.5, float(y.mean()) - slope * centre,
-        (sigma2 * (1.0 / x.size + centre**2 / spread)) ** 0.5,
-    )  # fmt: skip
+    scale = float(np.max(np.abs(x)))
+    terms = 3 if np.unique(x).size >= _BENT else 2
+    basis = np.vander(x / scale, terms, increasing=True)
+    inverse = np.linalg.inv(basis.T @ basis)
+    c = inverse @ (basis.T @ y)
+    rest = y - basis @ c
+    sigma2 = float(rest @ rest) / max(x.size - terms, 1)
+    u = np.sqrt(sigma2 * np.diag(inverse))
+    return float(c[1]) / scale, float(u[1]) / scale, float(c[0]), float(u[0])
 
 
 def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
@@ -89,7 +94,8 @@ def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
     if min(int(e.sum()) for e in ends) < 3:
         return failed(name, "1", method, "too few points", "fewer than three points near either end")
     levels = [float(i[e].mean()) - offset for e in ends]
-    us = [float(np.hypot(np.std(i[e] - levels[k], ddof=1) / e.sum() ** 0.5, u_offset)) for k, e in enumerate(ends)]
+    # About a line: the slope across an end is the pipette's, not its scatter.
+    us = [float(np.hypot(scatter_about_line(v[e], i[e]) / e.sum() ** 0.5, u_offset)) for e in ends]
     if levels[1] == 0.0:
         return failed(name, "1", method, "no current", "no current flows at the negative end")
     ratio = abs(levels[0] / levels[1])

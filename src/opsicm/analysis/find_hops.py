@@ -100,6 +100,18 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     )  # fmt: skip
 
 
+def turns(z: F64) -> int:
+    """How often z, gaps bridged, falls and rises again by 30 % of its range, with its withdrawals recorded."""
+    known = np.isfinite(z)
+    if known.sum() < 3:
+        return 0
+    bridged = np.interp(np.arange(z.size), np.flatnonzero(known), z[known])
+    bottoms, _ = find_peaks(-bridged, prominence=_SWING * float(np.ptp(bridged)))
+    if bottoms.size == 0 or np.median(_tops_between(bridged, bottoms)[1:] - bottoms) <= _STEPWISE:
+        return 0
+    return int(bottoms.size)
+
+
 def _refuse(current: F64, z: F64) -> NoFit | None:
     if current.size != z.size or z.size < 50:
         return NoFit("too few points", f"{z.size} samples; hops need at least 50 with a current and a height each")

@@ -15,14 +15,16 @@ from opsicm.errors import OutsideDomain, Problem
 F64 = NDArray[np.float64]
 _NOTHING: Final = 1e-13  # [A] round-off at open circuit: a potentiostat of mA sees a million times more
 _REST: Final = 1e-3  # of the largest current: below it nothing is meant to flow
+_QUIET: Final = 0.05  # of the largest current: rows below it show the noise of a rest
+_NOISY: Final = 5.0  # times that noise a row at rest may lie from zero
+_GAP: Final = 3.0  # times the median step: rows farther apart have a gap between them
 
 
 @dataclass(frozen=True, slots=True)
 class HalfCycle:
     """Rows [first, stop) with one sign of the current; `charge` [C], negative is lithium taken up; u from the ends.
 
-    `u_charge` [C] is the current times half a sampling step at either end (where in it the current changed is not
-    known) and the current's scatter; the current's calibration is not in it. `missing` rows had no value.
+    `u_charge` [C] as `charge_passed` has it; the current's calibration is not in it. `missing` rows had no value.
     """
 
     kind: Literal["lithiation", "delithiation", "rest"]
@@ -36,16 +38,17 @@ class HalfCycle:
 def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
     """Cut `t` [s], `current` [A] (negative lithiates), both (n,), where the current changes direction, starts or ends.
 
-    A current below 1e-3 of the largest is a rest. Stretches shorter than `shortest` [s] are joined to nothing and left
-    out. Charge by the trapezoidal rule. Rows without a value are left out and counted. Fails (empty list) without
-    current. Assumes that the record has a row near each change; u_charge says what one row may hide.
+    A current below 1e-3 of the largest, or below five times the noise of the rows under 5 % of it, is a rest. Stretches
+    shorter than `shortest` [s] are joined to nothing and left out. Charge by the trapezoidal rule. Rows without a value
+    are left out and counted. Fails (empty list) without current. Assumes that the record has a row near each change;
+    u_charge says what one row may hide.
     """
     good = np.isfinite(t) & np.isfinite(current)
     if not good.any() or np.max(np.abs(current[good])) < _NOTHING:
         return []
     index = np.flatnonzero(good)
     tg, ig = t[index], current[index]
-    state = np.where(np.abs(ig) < _REST * float(np.max(np.abs(ig))), 0, np.sign(ig)).astype(int)
+    state = np.where(np.abs(ig) < _rest_below(ig), 0, np.sign(ig)).astype(int)
     edges = [0, *(np.flatnonzero(np.diff(state)) + 1).tolist(), int(state.size)]
     found = []
     for a, b in pairwise(edges):
@@ -54,14 +57,49 @@ def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
         kind: Literal["lithiation", "delithiation", "rest"] = (
             "rest" if state[a] == 0 else "lithiation" if state[a] < 0 else "delithiation"
         )
-        charge = float(np.trapezoid(ig[a:b], tg[a:b]))
-        step = float(np.median(np.diff(tg[a:b])))
-        ends = 0.5 * step * float(np.hypot(ig[a], ig[b - 1]))
-        noise = float(np.std(np.diff(ig[a:b]))) / 2.0**0.5 * step * (b - a) ** 0.5
+        charge, u = charge_passed(tg[a:b], ig[a:b])
         missing = int(index[b - 1] - index[a] + 1 - (b - a))
-        u = float(np.hypot(ends, noise))
         found.append(HalfCycle(kind, int(index[a]), int(index[b - 1]) + 1, charge, u, missing))
     return found
+
+
+def _rest_below(current: F64) -> float:
+    """[A] below which nothing is meant to flow."""
+    largest = float(np.max(np.abs(current)))
+    quiet = np.abs(current) < _QUIET * largest
+    # Rows beside one another, all of them quiet: their second differences know the noise and no slope.
+    together = quiet[:-2] & quiet[1:-1] & quiet[2:]
+    if together.sum() < 10:
+        return _REST * largest
+    second = np.diff(current, 2)[together]
+    noise = 1.4826 * float(np.median(np.abs(second))) / 6.0**0.5
+    return float(min(max(_REST * largest, _NOISY * noise), _QUIET * largest))
+
+
+def charge_passed(t: F64, current: F64) -> tuple[float, float]:
+    """Charge [C] by trapezoids over rows `t` [s], `current` [A], and its standard uncertainty.
+
+    u holds half a step at either end, where the current is not known to have begun or ended; the noise of the current,
+    from its second differences; and every gap (three median steps and more), over which the current may have been
+    anything from what it was beside it to nothing.
+    """
+    charge = float(np.trapezoid(current, t))
+    steps = np.diff(t)
+    running = steps[steps > 0.0]
+    step = float(np.median(running)) if running.size else 0.0
+    ends = 0.5 * step * float(np.hypot(current[0], current[-1]))
+    second = np.diff(current, 2)
+    noise = float(np.sqrt(np.mean(second**2) / 6.0)) * step * float(t.size) ** 0.5 if second.size else 0.0
+    beside = np.maximum(np.abs(current[1:]), np.abs(current[:-1]))
+    lost = np.where(steps > _GAP * step, steps * beside, 0.0) / 3.0**0.5
+    return charge, float(np.sqrt(ends**2 + noise**2 + np.sum(lost**2)))
+
+
+def gaps(t: F64) -> int:
+    """Number of gaps between rows `t` [s]: three median steps and more."""
+    steps = np.diff(t)
+    running = steps[steps > 0.0]
+    return int((steps > _GAP * float(np.median(running))).sum()) if running.size else 0
 
 
 @dataclass(frozen=True, slots=True)

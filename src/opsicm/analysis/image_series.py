@@ -20,14 +20,24 @@ def levelled_series(frames: F64, mask: NDArray[np.bool_] | None = None) -> F64:
     both. Assumes that the specimen did not tilt as a whole during the series (what tilts as a whole shows as tilt).
     `mask` as in `levelling.plane`. Refuses fewer than two dimensions and unequal shapes as NumPy does.
     """
-    reference = plane(frames[0], mask)
-    # The surface where the first frame lacks a pixel is still the plane: fitted once more to itself, without gaps.
     rows, columns = pixel_grid(frames.shape[1:])
+    offset, down, along = reference_plane(frames[0], mask)
+    return np.asarray(frames - (offset + down * rows + along * columns), dtype=np.float64)
+
+
+def reference_plane(frame: F64, mask: NDArray[np.bool_] | None = None) -> tuple[float, float, float]:
+    """The least-squares plane of `frame` [row, column]: its height at the first pixel, its slope a row and a column.
+
+    A frame that is moved back by (dy, dx) after this plane was taken from it in its own place lacks the plane's rise
+    over the shift, slope a row · dy + slope a column · dx: a specimen's tilt moves with it.
+    """
+    reference = plane(frame, mask)
+    # The surface where the frame lacks a pixel is still the plane: fitted once more to itself, without gaps.
+    rows, columns = pixel_grid(frame.shape)
     known = np.isfinite(reference.surface)
     basis = np.column_stack((np.ones(int(known.sum())), rows[known], columns[known]))
     c, *_ = np.linalg.lstsq(basis, reference.surface[known], rcond=None)
-    surface: F64 = c[0] + c[1] * rows + c[2] * columns
-    return np.asarray(frames - surface, dtype=np.float64)
+    return float(c[0]), float(c[1]), float(c[2])
 
 
 @dataclass(frozen=True, slots=True)

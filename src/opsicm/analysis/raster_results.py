@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.flakes import flake_swelling, segment_flakes
 from opsicm.analysis.image_results import image_results
-from opsicm.analysis.image_series import height_change, irreversible_change, levelled_series, swelling_percent
+from opsicm.analysis.image_series import (
+    height_change,
+    irreversible_change,
+    levelled_series,
+    reference_plane,
+    swelling_percent,
+)
 from opsicm.analysis.levelling import total_degree
 from opsicm.analysis.raster import Frame
 from opsicm.analysis.registration import Shift, register, shifted
@@ -104,7 +110,8 @@ def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float
         reason = f"images of {_SMALLEST} pixels and more, all of one size, are needed"
         return [failed("height_change", "nm", "", "not comparable", reason)]
     stack = levelled_series(np.stack([frame.heights for frame in found]))
-    pitch = float(found[0].x[1] - found[0].x[0])
+    _, down, along = reference_plane(found[0].heights)
+    pitch = (float(found[0].y[1] - found[0].y[0]), float(found[0].x[1] - found[0].x[0]))
     results: list[Result] = []
     noise = _noise(stack)
     aligned, changes = [stack[0]], [0.0]
@@ -116,11 +123,12 @@ def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float
             aligned.append(np.full(shape, np.nan))
             changes.append(0.0)
             continue
-        aligned.append(_moved_back(frame, shift))
+        aligned.append(_moved_back(frame, shift) + down * shift.dy + along * shift.dx)
         results += _shift_results(shift, pitch, k)
         change = height_change(stack[0], aligned[-1], noise, cross_talk)
         changes.append(change.mean)
-        results += _change_results(stack[0], aligned[-1], change.mean, change.u, thickness, k)
+        u = float(np.hypot(change.u, np.hypot(down, along) * shift.u))
+        results += _change_results(stack[0], aligned[-1], change.mean, u, thickness, k)
     extreme = int(np.argmax(np.abs(changes)))
     if 0 < extreme < len(aligned) - 1:
         results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, extreme + 1)
@@ -143,24 +151,27 @@ def _moved_back(frame: F64, shift: Shift) -> F64:
     return np.where(shifted(known.astype(np.float64), shift.dy, shift.dx) > 0.99, moved, np.nan)
 
 
-def _shift_results(shift: Shift, pitch: float, k: int) -> list[Result]:
+def _shift_results(shift: Shift, pitch: tuple[float, float], k: int) -> list[Result]:
     method = "registration of gradient magnitudes against the first image (swelling and changed patches have no vote)"
-    nm = 1e9 * pitch
     return [
-        Result(f"shift_{axis} image_{k}", value * nm, shift.u * nm, "nm", f"{method}; {value:.3f} pixels")
-        for axis, value in (("x", shift.dx), ("y", shift.dy))
+        Result(f"shift_{axis} image_{k}", value * 1e9 * one, shift.u * 1e9 * one, "nm", f"{method}; {value:.3f} pixels")
+        for axis, value, one in (("x", shift.dx, pitch[1]), ("y", shift.dy, pitch[0]))
     ]
 
 
 def _change_results(before: F64, after: F64, mean: float, u: float, thickness: float, k: int) -> list[Result]:
-    method = "mean over the pixels of image less first image, registered, on the first image's plane"
+    method = (
+        "mean over the pixels of image less first image, registered, on the first image's plane, which moves with the "
+        "specimen"
+    )
     change = xr.DataArray(after - before, dims=("y", "x"), attrs={"units": "m", "quantity": "height change"})
     flags = {"missing_pixels": int((~np.isfinite(change.values)).sum())}
     percent = swelling_percent(before, after, thickness)
     known = percent[np.isfinite(percent)]
     return [
         Result(f"height_change image_{k}", 1e9 * mean, 1e9 * u, "nm",
-               f"{method}; u: height noise of a pixel averaged, cross-talk not", flags=flags, trace=change),
+               f"{method}; u: height noise of a pixel averaged; cross-talk, tilt times the shift's u", flags=flags,
+               trace=change),
         Result(f"swelling image_{k}", float(np.mean(known)), 100.0 * u / thickness, "%",
                f"{method}, of the local thickness ({1e6 * thickness:.3g} µm at the mean height); thickness as stated",
                flags=flags),

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.half_cycles import HalfCycle, differential_voltage, half_cycles, incremental_capacity
+from opsicm.analysis.half_cycles import (
+    HalfCycle,
+    charge_passed,
+    differential_voltage,
+    gaps,
+    half_cycles,
+    incremental_capacity,
+)
 from opsicm.analysis.peaks import linear_sweeps, peaks
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.titration import Pulse, titration
@@ -24,8 +32,10 @@ _EDGE: Final = 5  # bins of `incremental_capacity`: its width
 _MOST: Final = 12
 _ROWS: Final = 10
 _SIGN: Final = "negative is cathodic (lithiates)"
+_U: Final = "u: half a row at either end, noise, gaps"
 _MAH: Final = 3.6
 _HELD: Final = 3e-3  # [V]
+_MOVED: Final = 1e-3  # [V] that a held potential may go in all
 VOLTAMMOGRAM: Final = "voltammogram"
 
 
@@ -40,12 +50,34 @@ def steady_stretches(t: F64, current: F64, potential: F64 | None = None) -> list
             continue
         if _spread(current[p.first + 1 : p.stop - 1]) < STEADY:
             found.append(p)
+        elif levels := _levels(t, current, p):
+            found += levels
         elif potential is not None:
             a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
             if a - p.first >= _ROWS and _spread(current[p.first + 1 : a - 1]) < STEADY:
                 found += [replace(q, first=q.first + p.first, stop=q.stop + p.first)
                           for q in half_cycles(t[p.first : a], current[p.first : a])]  # fmt: skip
     return found
+
+
+def _levels(t: F64, current: F64, p: HalfCycle) -> list[HalfCycle]:
+    """Stretches of constant currents of one sign that follow one another without a rest; none where that is no steps.
+
+    Cut where the current jumps from row to row; nine tenths of the rows must then lie in steady pieces.
+    """
+    i = current[p.first : p.stop]
+    jumps = np.flatnonzero(np.abs(np.diff(i)) > 0.5 * STEADY * float(np.max(np.abs(i)))) + 1
+    edges = [0, *jumps.tolist(), i.size]
+    pieces = [
+        (p.first + a, p.first + b) for a, b in pairwise(edges) if b - a >= _ROWS and _spread(i[a + 1 : b - 1]) < STEADY
+    ]
+    if len(pieces) < 2 or sum(b - a for a, b in pieces) < 0.9 * i.size:
+        return []
+    return [
+        replace(p, first=a, stop=b, charge=charge, u_charge=u)
+        for a, b in pieces
+        for charge, u in [charge_passed(t[a:b], current[a:b])]
+    ]
 
 
 def held_stretches(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
@@ -55,10 +87,17 @@ def held_stretches(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
         if p.kind == "rest" or p.stop - p.first < _ROWS:
             continue
         a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
-        if p.stop - a >= _ROWS and not _spread(current[a : p.stop]) < STEADY:
+        if p.stop - a >= _ROWS and not _spread(current[a : p.stop]) < STEADY and _stands(t, potential, a, p):
             found += [replace(q, first=q.first + a, stop=q.stop + a)
                       for q in half_cycles(t[a : p.stop], current[a : p.stop]) if q.kind == p.kind]  # fmt: skip
     return found
+
+
+def _stands(t: F64, potential: F64, a: int, p: HalfCycle) -> bool:
+    """Whether the potential stands from row `a` on: the last rows of a slow sweep lie as near to one another."""
+    rows = slice(a, p.stop)
+    moved = abs(float(np.polyfit(t[rows] - t[a], potential[rows], 1)[0])) * float(t[p.stop - 1] - t[a])
+    return moved < _MOVED
 
 
 def _hold_begins(potential: F64, current: F64) -> int:
@@ -122,10 +161,9 @@ def _constant(
     results = []
     for k, p in enumerate(steady, start=1):
         method = (
-            f"charge of the constant current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; "
-            "u: half a row at either end"
+            f"charge of the constant current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; {_U}"
         )
-        flags = {"missing_rows": p.missing + missing}
+        flags = {"missing_rows": p.missing + missing, "gaps": gaps(t[p.first : p.stop])}
         rows = slice(p.first, p.stop)
         trace = xr.Dataset(
             {"charge": ("row", np.abs(_charge(t[rows], current[rows])) / _MAH), "potential": ("row", potential[rows])},
@@ -147,7 +185,7 @@ def _constant(
         )
         drawn = _titrated(t, potential, pulses) if k == 1 else None
         results.append(Result(f"relaxed_potential_{k}", pulse.relaxed, pulse.u_relaxed, "V", method, trace=drawn))
-        method = f"Weppner and Huggins' formula for spheres over {of}; reads 10–28 % high against a solved sphere"
+        method = f"Weppner and Huggins' formula for spheres over {of}; reads some 10 % high (solved sphere): in u"
         if pulse.diffusivity is None or pulse.u_diffusivity is None:
             results.append(failed(f"diffusivity_{k}", "m²/s", method, "not identifiable", pulse.reason))
         else:
@@ -212,7 +250,7 @@ def _holds(t: F64, held: list[HalfCycle]) -> list[Result]:
     for k, p in enumerate(held[:_MOST], start=1):
         method = (
             f"charge while the potential was held from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; "
-            "u: half a row at either end"
+            f"{_U}"
         )
         results.append(Result(f"charge_hold_{p.kind}_{k}", p.charge / _MAH, p.u_charge / _MAH, "mAh", method))
     return results
@@ -221,12 +259,11 @@ def _holds(t: F64, held: list[HalfCycle]) -> list[Result]:
 def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -> list[Result]:
     sweeps = linear_sweeps(t, potential)
     results: list[Result] = []
-    flags = {"missing_rows": missing}
+    flags = {"missing_rows": missing, "gaps": gaps(t)}
     if not sweeps:
         if charges:
-            charge = float(np.trapezoid(current, t))
-            u = 0.5 * float(np.median(np.diff(t))) * float(np.hypot(current[0], current[-1]))
-            method = f"charge of the whole record, trapezoids; {_SIGN}; u: half a row at either end"
+            charge, u = charge_passed(t, current)
+            method = f"charge of the whole record, trapezoids; {_SIGN}; {_U}"
             results.append(Result("charge", charge / _MAH, u / _MAH, "mAh", method, flags=flags))
         moved = 1e3 * float(np.ptp(potential))
         reason = (
@@ -253,10 +290,11 @@ def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -
         results.append(Result(f"peak_{k}_{way}_potential", peak.potential, peak.u_potential, "V", method, trace=marked))
     for k, s in enumerate(sweeps[:_MOST] if charges else [], start=1):
         way = "anodic" if potential[s][-1] > potential[s][0] else "cathodic"
-        charge = float(np.trapezoid(current[s], t[s]))
-        u = 0.5 * float(np.median(np.diff(t[s]))) * float(np.hypot(current[s][0], current[s][-1]))
+        charge, u = charge_passed(t[s], current[s])
         said = f"{potential[s][0]:.3f} to {potential[s][-1]:.3f} V, trapezoids, both signs of the current counted"
-        results.append(Result(f"charge_sweep_{k}_{way}", charge / _MAH, u / _MAH, "mAh", f"{said}; {_SIGN}"))
+        method = f"{said}; {_SIGN}; {_U}"
+        one = {"gaps": gaps(t[s])}
+        results.append(Result(f"charge_sweep_{k}_{way}", charge / _MAH, u / _MAH, "mAh", method, flags=one))
     return results
 
 

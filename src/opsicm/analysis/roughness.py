@@ -73,16 +73,16 @@ def roughness(heights: Array) -> Roughness:
         Sq=Parameter(Sq, Sq * math.sqrt(max(Sku - 1.0, 0.0) / (4.0 * M))),
         Sa=Parameter(Sa, math.sqrt(max(variance - Sa**2, 0.0) / M)),
         Sz=Parameter(Sz, Sq * math.pi / math.sqrt(6.0 * math.log(max(M, 2.0)))),
-        Ssk=Parameter(Ssk, math.sqrt(6.0 / M)),
-        Sku=Parameter(Sku, math.sqrt(24.0 / M)),
+        Ssk=Parameter(Ssk, math.sqrt(6.0 / independent_pixels(h, finite, 3))),
+        Sku=Parameter(Sku, math.sqrt(24.0 / independent_pixels(h, finite, 4))),
         pixels=n,
         missing=int(heights.size) - n,
         independent=M,
     )
 
 
-def independent_pixels(h: Array, finite: NDArray[np.bool_]) -> float:
-    """Effective number of independent squares in an image: M = N / sum over lags of rho^2.
+def independent_pixels(h: Array, finite: NDArray[np.bool_], power: int = 2) -> float:
+    """Effective number of independent squares (cubes, …) in an image: M = N / sum over lags of rho^power.
 
     `h` has mean zero and is 0 where `finite` is False. rho is the autocorrelation by FFT with zero padding, divided by
     the overlap; the sum runs over the box of lags that ends where rho first falls to zero along each axis (at most half
@@ -104,7 +104,7 @@ def independent_pixels(h: Array, finite: NDArray[np.bool_]) -> float:
     # Lags of either sign: the FFT keeps the negative ones at the far end.
     box = rho[np.ix_(range(-down + 1, down), range(-along + 1, along))]
     n = float(finite.sum())
-    return float(np.clip(n / float(np.sum(box**2)), 1.0, n))
+    return float(np.clip(n / float(np.sum(box**power)), 1.0, n))
 
 
 def _first_zero(rho: Array) -> int:

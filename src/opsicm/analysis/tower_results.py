@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
+from opsicm.analysis.line_scatter import scatter_about_line
 from opsicm.analysis.profiles import gradient_extent, profile
 from opsicm.analysis.result import Result, failed
 
@@ -113,7 +114,8 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
     if near.sum() < 3 or far.sum() < 3:
         results = [failed(title, "pA", method, "too few rows", "fewer than three rows at an end: record more often")]
     else:
-        u = float(np.hypot(np.std(i[near], ddof=1) / near.sum() ** 0.5, np.std(i[far], ddof=1) / far.sum() ** 0.5))
+        # About a line on height: the gradient within a tenth of the travel is no scatter.
+        u = float(np.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far))))
         difference = 1e12 * float(i[near].mean() - i[far].mean())
         results = [Result(title, difference, 1e12 * u, "pA", method, trace=trace)]
     title, method = f"gradient_extent_{name}", f"length of an exponential through the profile of {where}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -36,15 +37,16 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
     if good.sum() < 3:
         reason = f"{int(good.sum())} hops with contact; three are needed"
         return [*results, failed("height_scatter", "nm", _FOUND, "too few hops", reason)]
-    results.append(_middle("overshoot", found.overshoot[good] * 1e9, "nm", "stop to lowest z", flags))
+    if found.setpoint_found:
+        # The stop would be the first sample at the turn's own drop: how far noise reaches, not how far the tip went.
+        reason = "the setpoint is not stated, and the drop at the turn holds the overshoot: give --setpoint"
+        results.append(failed("overshoot", "nm", "stop to lowest z", "not identifiable", reason))
+    else:
+        results.append(_overshoot(z, found, good, flags))
     results.append(_middle("reference_current", found.reference[good] * 1e12, "pA", "mean over the plateau", flags))
     results.append(_height(found, flags))
     if t is not None and found.size > 2:
-        period = np.diff(t[found.turn])
-        # Turns fall on samples: a period that repeats to the sample is not known better than the sample interval.
-        sample = float(np.median(np.diff(t)))
-        u = max(float(np.std(period)), sample / 12**0.5) / period.size**0.5
-        results.append(Result("hop_period", float(np.median(period)) * 1e3, u * 1e3, "ms", "from turn to turn of z"))
+        results.append(_period(t, found))
     nothing = np.zeros(n)
     when = found.turn[good].astype(np.float64) if t is None else t[found.turn[good]]
     series = HopSeries(
@@ -60,10 +62,32 @@ def _middle(name: str, values: F64, unit: str, what: str, flags: dict[str, int])
     return Result(name, middle, 1.2533 * spread / values.size**0.5, unit, method, flags=flags)
 
 
+def _overshoot(z: F64, found: FoundHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
+    result = _middle("overshoot", found.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
+    # The crossing lies anywhere within the sample before the stop, the same way at every hop.
+    steps = [abs(float(z[s] - z[s - 1])) for s in found.stop[good] if s > 0]
+    u = float(np.hypot(result.u or 0.0, 1e9 * float(np.median(steps)) / 12**0.5)) if steps else result.u
+    return replace(result, u=u, method=f"{result.method}, and a sample of the fall, even over it")
+
+
+def _period(t: F64, found: FoundHops) -> Result:
+    name, method = "hop_period", "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), at least a sample's"
+    if np.any(np.diff(t) <= 0.0):
+        return failed(name, "ms", method, "reversed axis", "time stands still or runs backwards: look at its column")
+    period = np.diff(t[found.turn])
+    middle = float(np.median(period))
+    # Turns fall on samples: a period that repeats to the sample is not known better than the sample interval.
+    sample = float(np.median(np.diff(t)))
+    spread = max(1.4826 * float(np.median(np.abs(period - middle))), sample / 12**0.5)
+    flags = {"gaps": int((period > 3.0 * middle).sum())}
+    return Result(name, 1e3 * middle, 1e3 * 1.2533 * spread / period.size**0.5, "ms", method, flags=flags)
+
+
 def _height(found: FoundHops, flags: dict[str, int]) -> Result:
     heights = found.z_stop[found.contact]
     trace = xr.DataArray(heights, dims="hop", attrs={"units": "m", "quantity": "height at the stop"})
     sigma = scatter(heights) if heights.size >= 5 else float(np.std(heights))
     method = "standard deviation of one height at the stop, from second differences of successive hops"
-    u = sigma / float(np.sqrt(2.0 * max(heights.size - 3, 1)))
+    # Second differences of neighbours are correlated: 35/18 times the variance that as many free numbers would have.
+    u = sigma * float(np.sqrt(35.0 / 18.0 / (2.0 * max(heights.size - 3, 1))))
     return Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from opsicm.app.options import ColumnsOption, JsonFlag
+from opsicm.app.options import ColumnsOption, JsonFlag, SetpointOption
 
 app = typer.Typer(add_completion=False)
 
@@ -17,6 +17,7 @@ def analyse(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, run files, other people's files.")],
     json: JsonFlag = False,
     columns: ColumnsOption = None,
+    setpoint: SetpointOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Write the figures there, as .svg and .png.")
     ] = None,
@@ -29,7 +30,7 @@ def analyse(
     each = []
     for path in runs:
         with working(f"analysing {path}"):
-            results = results_of_path(path, columns)
+            results = results_of_path(path, columns, None if setpoint is None else 0.01 * setpoint)
             pictures = [] if out is None else figures_of_path(path, results, out)
         each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)

@@ -39,12 +39,13 @@ def run(
     return Run(execution.path)
 
 
-def analyse(source: Run | Path | str, columns: str | None = None) -> list[Result]:
-    """All results that apply to a run, or to another instrument's file."""
+def analyse(source: Run | Path | str, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
+    """All results that apply to a run, or to another instrument's file: `columns` as "t=s,I=pA,z=um", `setpoint` [1]
+    of a trace of hops that does not say it."""
     from opsicm.app.run_results import results_of
     from opsicm.app.sources import results_of_path
     from opsicm.record.reader import Run
 
     if isinstance(source, Run):
         return results_of(source)
-    return results_of_path(Path(source), columns)
+    return results_of_path(Path(source), columns, setpoint)

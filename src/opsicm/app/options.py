@@ -11,6 +11,12 @@ from opsicm.errors import BadInput, Problem
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records with stable keys on standard output.")]
+SetpointOption = Annotated[
+    float | None,
+    typer.Option(
+        "--setpoint", metavar="PCT", help="Drop [%] that ended the falls of a trace of hops.", min=0.01, max=99
+    ),
+]
 ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")]
 
 

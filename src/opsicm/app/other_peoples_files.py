@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.approach_results import approach_results, no_axis, series_results
+from opsicm.analysis.find_hops import turns
 from opsicm.analysis.image_results import image_results
 from opsicm.analysis.raster_results import step_results
 from opsicm.analysis.record_results import open_circuit_results, record_results
@@ -31,8 +32,11 @@ from opsicm.record.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.record.formats.sweeps import sweeps
 
 
-def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
-    """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um"."""
+def analyse_file(path: Path, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
+    """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
+
+    `setpoint` is the relative drop that ended the falls of a trace of hops, where it is known.
+    """
     if path.is_dir():
         return _folder(path)
     content = read(path, columns)
@@ -53,7 +57,7 @@ def analyse_file(path: Path, columns: str | None = None) -> list[Result]:
         return _images(content, path)
     if isinstance(content, CellFile):
         return _cell(content)
-    return _numbered(_table(content))
+    return _numbered(_table(content, setpoint))
 
 
 def _images(file: ImageFile, path: Path) -> list[Result]:
@@ -151,7 +155,7 @@ def _approaches(file: ApproachFile) -> list[list[Result]]:
     return curves
 
 
-def _table(table: Columns) -> list[list[Result]]:
+def _table(table: Columns, setpoint: float | None) -> list[list[Result]]:
     data = table.data
     if "E" in data and "z" not in data:
         return [_cell_table(data)]
@@ -168,8 +172,9 @@ def _table(table: Columns) -> list[list[Result]]:
         # Only the ratio matters to the fit, and a bias of 1 V turns it back into the resistance that was measured.
         bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
     # Two hops at least: a single fall and rise is an approach with its withdrawal.
-    hops = trace_results(current, data["z"], data.get("t"))
-    if hops[0].value is not None and hops[0].value >= 2.0:
+    hops = trace_results(current, data["z"], data.get("t"), setpoint)
+    several = turns(data["z"]) >= 2
+    if several and (hops[0].value is None or hops[0].value >= 2.0):
         return [hops]
     return [approach_results(data["z"][part], current[part], bias) for part in sweeps(data["z"])]
 

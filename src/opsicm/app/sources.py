@@ -52,13 +52,13 @@ def _must_exist(path: Path) -> None:
         raise BadInput(Problem("path", str(path), "is neither a file nor a folder", "name a measured file", str(path)))
 
 
-def results_of_path(path: Path, columns: str | None) -> list[Result]:
-    """Every result that applies to `path`."""
+def results_of_path(path: Path, columns: str | None, setpoint: float | None = None) -> list[Result]:
+    """Every result that applies to `path`; `setpoint` [1] of a trace of hops that does not say it."""
     _must_exist(path)
     if is_run(path):
         with Run(path) as run:
             return results_of(run)
-    return others.analyse_file(path, columns)
+    return others.analyse_file(path, columns, setpoint)
 
 
 def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:

@@ -249,9 +249,7 @@ def _specified(columns: str, titles: list[str] | None, width: int, path: Path) -
     letters = [_title(title)[0] for title in titles] if titles else []
     named = [entry[0] for entry in entries if entry is not None]
     if None not in entries and named and all(letters.count(name) == 1 for name in named):
-        return _once(
-            [(letters.index(entry[0]), *entry) for entry in entries if entry is not None], columns, "--columns"
-        )
+        return _agreeing([(letters.index(entry[0]), *entry) for entry in entries if entry is not None], titles, columns)
     if len(entries) != width:
         raise BadInput(
             Problem(
@@ -261,7 +259,24 @@ def _specified(columns: str, titles: list[str] | None, width: int, path: Path) -
                 f"write {_EXAMPLE}",
             )
         )
-    return _once([(k, *entry) for k, entry in enumerate(entries) if entry is not None], columns, "--columns")
+    return _agreeing([(k, *entry) for k, entry in enumerate(entries) if entry is not None], titles, columns)
+
+
+def _agreeing(wanted: list[tuple[int, str, str]], titles: list[str] | None, columns: str) -> list[tuple[int, str, str]]:
+    """`wanted`, unless a title states another unit: one of the two is wrong by a power of ten, and who knows which."""
+    for k, letter, unit in wanted:
+        named, stated = _title(titles[k]) if titles else (None, None)
+        if named != letter or stated is None:
+            continue
+        try:
+            same = factor(stated) == factor(unit)
+        except OutsideDomain:
+            continue
+        if not same:
+            limit = f"the title of column {k + 1} is {titles[k]!r}" if titles else ""
+            remedy = f"write {letter}={stated}, or correct the title in a copy of the file"
+            raise BadInput(Problem("--columns", f"{letter}={unit}", limit, remedy))
+    return _once(wanted, columns, "--columns")
 
 
 def _check_unit(letter: str, unit: str, where: str) -> None:

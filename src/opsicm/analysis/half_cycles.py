@@ -39,7 +39,7 @@ def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
     """Cut `t` [s], `current` [A] (negative lithiates), both (n,), where the current changes direction, starts or ends.
 
     A current below 1e-3 of the largest, or below five times the noise of the rows under 5 % of it, is a rest. Stretches
-    shorter than `shortest` [s] are joined to nothing and left out. Charge by the trapezoidal rule. Rows without a value
+    shorter than `shortest` [s] are joined to nothing and left out. Charge by trapezoids and the half rows beside. Rows without a value
     are left out and counted. Fails (empty list) without current. Assumes that the record has a row near each change;
     u_charge says what one row may hide.
     """
@@ -58,9 +58,18 @@ def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
             "rest" if state[a] == 0 else "lithiation" if state[a] < 0 else "delithiation"
         )
         charge, u = charge_passed(tg[a:b], ig[a:b])
+        charge += _between_rows(tg, ig, a, b)
         missing = int(index[b - 1] - index[a] + 1 - (b - a))
         found.append(HalfCycle(kind, int(index[a]), int(index[b - 1]) + 1, charge, u, missing))
     return found
+
+
+def _between_rows(t: F64, current: F64, a: int, b: int) -> float:
+    """[C] that the half rows before row a and behind row b - 1 hold, where the record goes on beyond them."""
+    step = float(np.median(np.diff(t[a:b])))
+    before = min(float(t[a] - t[a - 1]), _GAP * step) if a > 0 else 0.0
+    behind = min(float(t[b] - t[b - 1]), _GAP * step) if b < t.size else 0.0
+    return 0.5 * float(before * current[a] + behind * current[b - 1])
 
 
 def _rest_below(current: F64) -> float:

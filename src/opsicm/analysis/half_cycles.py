@@ -39,9 +39,9 @@ def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
     """Cut `t` [s], `current` [A] (negative lithiates), both (n,), where the current changes direction, starts or ends.
 
     A current below 1e-3 of the largest, or below five times the noise of the rows under 5 % of it, is a rest. Stretches
-    shorter than `shortest` [s] are joined to nothing and left out. Charge by trapezoids and the half rows beside. Rows without a value
-    are left out and counted. Fails (empty list) without current. Assumes that the record has a row near each change;
-    u_charge says what one row may hide.
+    shorter than `shortest` [s] are joined to nothing and left out. Charge by trapezoids and the half rows beside. Rows
+    without a value are left out and counted. Fails (empty list) without current. Assumes that the record has a row near
+    each change; u_charge says what one row may hide.
     """
     good = np.isfinite(t) & np.isfinite(current)
     if not good.any() or np.max(np.abs(current[good])) < _NOTHING:

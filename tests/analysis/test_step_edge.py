@@ -102,3 +102,19 @@ def test_an_edge_with_a_rim_drawn_into_a_measured_surface() -> None:
     # The vertex lies on a line that pixels straddle: the farthest whole line is that from 0.5 to 1.5 pixels beyond.
     first_line = float(np.mean(np.exp(-((np.linspace(0.5, 1.5, 101) / 4.0) ** 2))))
     assert rise.value == pytest.approx(4.0 + 20.0 * first_line, abs=0.5 + 3.0 * rise.u)
+
+
+@pytest.mark.parametrize("outline", [False, True])
+def test_offsets_of_whole_lines_shift_both_terraces_alike(outline: bool) -> None:
+    """The usual drift of a slow scan, 2 nm from line to line: a step across lines does not know it, nor does its u."""
+    y, x = np.mgrid[0:128, 0:128].astype(np.float64)
+    edge = (x - 64.0) ** 2 + (y - 64.0) ** 2 < 35.0**2 if outline else x > 60.5
+    random = np.random.default_rng(12)
+    heights, us = [], []
+    for _ in range(40):
+        noise = 0.3e-9 * random.standard_normal((128, 128)) + 2e-9 * random.standard_normal((128, 1))
+        fit = fit_terraces(10e-9 * edge + 0.7e-9 * x - 0.2e-9 * y + noise, edge.astype(np.int64))
+        heights.append(fit.height)
+        us.append(fit.u_height)
+    assert np.mean(heights) == pytest.approx(10e-9, abs=0.1e-9)
+    assert 0.6 < np.std(heights) / np.median(us) < 1.4

@@ -12,6 +12,7 @@ from opsicm.analysis.levelling import Levelled, pixel_grid
 from opsicm.errors import OutsideDomain, Problem
 
 F64 = NDArray[np.float64]
+_CROSSING: Final = 20  # pixels of terraces in a line, from which on its offset is known well enough
 _ROUNDS: Final = 50
 
 
@@ -48,8 +49,9 @@ def fit_terraces(heights: F64, labels: NDArray[np.int64]) -> StepFit:
     shape (rows, columns), NaN for missing; `labels` int of the same shape, 0 … n-1, -1 for pixels to leave out (the
     step's own slope, about three tip radii wide). u from the inverse information times the residual variance over the
     share of independent pixels, (1 - r)/(1 + r) with r the correlation of neighbours in a row, so that a drift along
-    the fast axis counts. Levelling first and subtracting afterwards is biased: the plane takes part of the step (a
-    10 nm step in the middle of an image comes out as 2.5 nm).
+    the fast axis counts; offsets of whole lines count as far as a line has more of one terrace than of the other.
+    Levelling first and subtracting afterwards is biased: the plane takes part of the step (a 10 nm step in the middle
+    of an image comes out as 2.5 nm).
     Assumes parallel terraces and one tilt. Fails (`OutsideDomain`) when a terrace has no pixels or they cannot tell
     tilt from step, as when each terrace is a single line of pixels.
     Source: ISO 5436-1:2000, 4.1, fits two lines of one slope; this is its form for an area.
@@ -77,9 +79,13 @@ def fit_terraces(heights: F64, labels: NDArray[np.int64]) -> StepFit:
     residual = np.full(heights.shape, np.nan)
     residual[finite] = h - middle - basis @ found
     sigma = float(np.sqrt(np.sum(residual[finite] ** 2) / max(h.size - count - 2, 1)))
-    share = _independent_share(residual)
+    taking_part = np.where(finite, labels, -1)
+    own, offsets = _without_offsets(residual, taking_part)
+    share = _independent_share(own)
+    # The degrees of freedom of the offsets are lost to the residual, not to the step.
+    scatter = float(np.sqrt(np.mean(own[finite] ** 2) * h.size / max(h.size - count - 2, 1)))
     difference = inverse[:count, :count].diagonal() + inverse[0, 0] - 2.0 * inverse[0, :count]
-    u = sigma * np.sqrt(np.maximum(difference, 0.0) / share)
+    u = np.hypot(scatter * np.sqrt(np.maximum(difference, 0.0) / share), _by_offsets(offsets, taking_part, members))
     tilt = (float(found[count]) / spans[0], float(found[count + 1]) / spans[1])
     return StepFit(found[:count] - found[0], u, tilt, np.where(finite, labels, -1), sigma, share)
 
@@ -155,6 +161,24 @@ def _guarded(labels: NDArray[np.int64], guard: int) -> NDArray[np.int64]:
         wider[:, :-1] |= edge[:, 1:]
         edge = wider
     return np.where(edge, -1, labels) if guard > 0 else labels
+
+
+def _without_offsets(residual: F64, labels: NDArray[np.int64]) -> tuple[F64, F64]:
+    """`residual` less each line's own mean where the line crosses from terrace to terrace, and those means [line].
+
+    What shifts a whole line, as drift does from line to line, shifts both terraces alike: it is no scatter of a pixel.
+    """
+    first = np.where(labels >= 0, labels, labels.max())
+    crosses = (first.min(axis=1) < labels.max(axis=1)) & (np.isfinite(residual).sum(axis=1) >= _CROSSING)
+    offsets = np.zeros(residual.shape[0])
+    offsets[crosses] = np.nanmean(residual[crosses], axis=1)
+    return residual - offsets[:, None], offsets
+
+
+def _by_offsets(offsets: F64, labels: NDArray[np.int64], members: NDArray[np.intp]) -> F64:
+    """[terrace] what the lines' offsets do to its step above the first: nothing where a line has its share of both."""
+    shares = np.array([(labels == k).sum(axis=1) / members[k] for k in range(members.size)])
+    return np.asarray(np.sqrt(((shares - shares[0]) ** 2 * np.mean(offsets**2)).sum(axis=1)))
 
 
 def _independent_share(residual: F64) -> float:

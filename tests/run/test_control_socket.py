@@ -141,6 +141,8 @@ def test_nobody_lives_there(tmp_path: Path) -> None:
     ("words", "command"),
     [
         ("pause-probe", Command("pause-probe")),
+        ("pause probe", Command("pause-probe")),
+        ("resume cell", Command("resume-cell")),
         ("skip", Command("skip")),
         ("skip cell", Command("skip", track="cell")),
         ("note electrolyte looks cloudy", Command("note", text="electrolyte looks cloudy")),
@@ -156,6 +158,7 @@ def test_the_words_of_the_command_line_go_over_the_wire_unchanged(words: str, co
     ("words", "said"),
     [
         ("stop now", "stop takes nothing more"),
+        ("pause", "pause is for one track; pause probe, or pause cell"),
         ("set probe.setpoint_pct", "set takes KEY=VALUE"),
         ("set probe.setpoint_pct=much", "must be a number"),
         ("note", "a note has a text"),

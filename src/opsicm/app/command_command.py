@@ -17,7 +17,7 @@ def command(
         list[str],
         typer.Argument(
             metavar="COMMAND",
-            help="pause-probe, resume-probe, pause-cell, resume-cell, skip, skip cell, stop, note TEXT, set KEY=VALUE.",
+            help="pause probe, resume probe, pause cell, resume cell, skip, skip cell, stop, note TEXT, set KEY=VALUE.",
         ),
     ],
 ) -> None:

@@ -93,6 +93,10 @@ def from_words(words: Sequence[str]) -> Command:
         return _command({"command": word, "key": key, "value": number})
     if word == "skip" and len(rest) == 1:
         return _command({"command": word, "track": rest[0]})
+    if word in ("pause", "resume"):
+        if len(rest) != 1 or rest[0] not in _TRACKS:
+            raise _refusal(" ".join(words), f"{word} is for one track", f"{word} probe, or {word} cell")
+        return _command({"command": f"{word}-{rest[0]}"})
     if rest:
         raise _refusal(" ".join(words), f"{word} takes nothing more", f"leave out {' '.join(rest)}")
     return _command({"command": word})

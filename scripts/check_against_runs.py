@@ -23,7 +23,7 @@ says no, [decision 0107](../explanations/decisions/0107-the-bias-lag-is-forecast
 `scripts/check_against_runs.py`.
 
 The long E6 besides (17 images of 128², 27 November 2026): said 40 800 s, 278 528 hops and 321 MB, found 40 800 s,
-278 528 hops and 320.6 MB, in 320 s of wall time and 191 s of processor on two cores that other work shared.
+278 528 hops and 320.6 MB, in 104 s of wall time and 154 s of processor.
 
 """
 

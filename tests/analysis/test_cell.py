@@ -375,3 +375,12 @@ def test_a_pulse_that_is_not_short_has_no_diffusivity_and_a_short_one_covers_the
             if p.diffusivity is not None:
                 assert p.u_diffusivity is not None
                 assert abs(p.diffusivity - D) < 1.5 * p.u_diffusivity
+
+
+def test_what_flows_in_a_sweep_between_rests_is_no_pulse() -> None:
+    t = np.arange(0.0, 300.0, 1.0)
+    current = np.where((t > 100.0) & (t < 200.0), -1e-3 * np.sin(np.pi * (t - 100.0) / 100.0), 0.0)
+    assert [p.kind for p in half_cycles(t, current)] == ["rest", "lithiation", "rest"]
+    assert titration(t, 0.5 - 1e-3 * np.cumsum(current), current, 5e-6) == []
+    held = np.where((t > 100.0) & (t < 200.0), -1e-3, 0.0)
+    assert len(titration(t, 0.5 - 1e-3 * np.cumsum(held), held, 5e-6)) == 1

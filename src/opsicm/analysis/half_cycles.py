@@ -14,6 +14,7 @@ from opsicm.errors import OutsideDomain, Problem
 
 F64 = NDArray[np.float64]
 _NOTHING: Final = 1e-13  # [A] round-off at open circuit: a potentiostat of mA sees a million times more
+STEADY: Final = 0.05  # `current_spread` of a stretch below which its current was held constant
 _REST: Final = 1e-3  # of the largest current: below it nothing is meant to flow
 _QUIET: Final = 0.05  # of the largest current: rows below it show the noise of a rest
 _NOISY: Final = 5.0  # times that noise a row at rest may lie from zero
@@ -83,6 +84,12 @@ def _rest_below(current: F64) -> float:
     second = np.diff(current, 2)[together]
     noise = 1.4826 * float(np.median(np.abs(second))) / 6.0**0.5
     return float(min(max(_REST * largest, _NOISY * noise), _QUIET * largest))
+
+
+def current_spread(current: F64) -> float:
+    """What the middle nine tenths of a current span, of its median: how far from constant it is."""
+    low, middle, high = np.percentile(current, (5.0, 50.0, 95.0))
+    return float((high - low) / abs(middle)) if middle else float("inf")
 
 
 def charge_passed(t: F64, current: F64) -> tuple[float, float]:

@@ -11,8 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.half_cycles import (
+    STEADY,
     HalfCycle,
     charge_passed,
+    current_spread,
     differential_voltage,
     gaps,
     half_cycles,
@@ -25,7 +27,6 @@ from opsicm.analysis.transitions import transitions_from_potential
 from opsicm.errors import OutsideDomain
 
 F64 = NDArray[np.float64]
-STEADY: Final = 0.05  # spread of the middle nine tenths of the current within a stretch, of its median
 _WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
 _WIDTH_V: Final = 5e-3  # [V] the declared smoothing of dQ/dV
 _EDGE: Final = 5  # bins of `incremental_capacity`: its width
@@ -48,13 +49,13 @@ def steady_stretches(t: F64, current: F64, potential: F64 | None = None) -> list
     for p in half_cycles(t, current):
         if p.kind == "rest" or p.stop - p.first < _ROWS:
             continue
-        if _spread(current[p.first + 1 : p.stop - 1]) < STEADY:
+        if current_spread(current[p.first + 1 : p.stop - 1]) < STEADY:
             found.append(p)
         elif levels := _levels(t, current, p):
             found += levels
         elif potential is not None:
             a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
-            if a - p.first >= _ROWS and _spread(current[p.first + 1 : a - 1]) < STEADY:
+            if a - p.first >= _ROWS and current_spread(current[p.first + 1 : a - 1]) < STEADY:
                 found += [replace(q, first=q.first + p.first, stop=q.stop + p.first)
                           for q in half_cycles(t[p.first : a], current[p.first : a])]  # fmt: skip
     return found
@@ -69,7 +70,9 @@ def _levels(t: F64, current: F64, p: HalfCycle) -> list[HalfCycle]:
     jumps = np.flatnonzero(np.abs(np.diff(i)) > 0.5 * STEADY * float(np.max(np.abs(i)))) + 1
     edges = [0, *jumps.tolist(), i.size]
     pieces = [
-        (p.first + a, p.first + b) for a, b in pairwise(edges) if b - a >= _ROWS and _spread(i[a + 1 : b - 1]) < STEADY
+        (p.first + a, p.first + b)
+        for a, b in pairwise(edges)
+        if b - a >= _ROWS and current_spread(i[a + 1 : b - 1]) < STEADY
     ]
     if len(pieces) < 2 or sum(b - a for a, b in pieces) < 0.9 * i.size:
         return []
@@ -87,7 +90,7 @@ def held_stretches(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
         if p.kind == "rest" or p.stop - p.first < _ROWS:
             continue
         a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
-        if p.stop - a >= _ROWS and not _spread(current[a : p.stop]) < STEADY and _stands(t, potential, a, p):
+        if p.stop - a >= _ROWS and not current_spread(current[a : p.stop]) < STEADY and _stands(t, potential, a, p):
             found += [replace(q, first=q.first + a, stop=q.stop + a)
                       for q in half_cycles(t[a : p.stop], current[a : p.stop]) if q.kind == p.kind]  # fmt: skip
     return found
@@ -324,8 +327,3 @@ def open_circuit_results(stoichiometry: F64, potential: F64) -> list[Result]:
     if not stages:
         return [failed("stage_end_1", "1", method, "no peak", "no peak of |dV/dx| stands out by 15 % of its span")]
     return [Result(f"stage_end_{k}", stage.charge, stage.u, "1", method) for k, stage in enumerate(stages, start=1)]
-
-
-def _spread(current: F64) -> float:
-    low, middle, high = np.percentile(current, (5.0, 50.0, 95.0))
-    return float((high - low) / abs(middle)) if middle else float("inf")

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.analysis.half_cycles import half_cycles
+from opsicm.analysis.half_cycles import STEADY, current_spread, half_cycles
 
 F64 = NDArray[np.float64]
 _STRAIGHT: Final = 0.99  # R² of E against sqrt(t)
@@ -50,7 +50,7 @@ class Pulse:
 
 
 def titration(t: F64, potential: F64, current: F64, particle_radius: float | None = None) -> list[Pulse]:
-    """Pulses of constant current between rests, each with the rest before and after it.
+    """Pulses of constant current between rests, each with the rest before and after it; sweeps and holds are none.
 
     D = (4/pi) (R/3)² (dE_s / (tau dE_t/d sqrt(t) · ...))², written with the slope b = dE/d sqrt(t) of E = a + b sqrt(t)
     + c t:
@@ -70,7 +70,9 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
     parts = half_cycles(t, current)
     found = []
     for before, pulse, after in zip(parts, parts[1:], parts[2:], strict=False):
-        if before.kind == "rest" and after.kind == "rest" and pulse.kind != "rest":
+        inner = current[pulse.first + 1 : pulse.stop - 1]
+        held = inner.size > 2 and current_spread(inner[np.isfinite(inner)]) < STEADY
+        if before.kind == "rest" and after.kind == "rest" and pulse.kind != "rest" and held:
             e0, _ = _relaxed(t, potential, before.first, before.stop)
             e1, u1 = _relaxed(t, potential, after.first, after.stop)
             found.append(_pulse(t, potential, slice(pulse.first, pulse.stop), pulse.charge, (e0, e1, u1),

@@ -15,10 +15,15 @@ title: one of each
 rig: twin/graphite
 pipette: {bias_V: 0.7}
 cell:
-  - hold: {potential_V: 0.2, for_s: 45}
+  - hold: {potential_V: 0.2, for_s: 60}
 probe:
   - tower: {low_um: 100, high_um: 600, speed_mm_s: 0.5, record_every_s: 0.02, trips: 2}
   - pipette_sweep: {from_V: -0.6, to_V: 0.7, rate_mV_s: 500, height_um: 100}
+  - engage: {fall_nm_per_ms: 60, setpoint_pct: 2.0, step_um: 5}
+  - repeat:
+      times: 2
+      steps:
+        - hop: {at_um: [1, 1], amplitude_nm: 1000, fall_nm_per_ms: 60, setpoint_pct: 2.0, hops: 8}
   - raster: {center_um: [0, 0], size_um: [4, 4], pixels: [8, 8], amplitude_nm: 2000, fall_nm_per_ms: 60,
              setpoint_pct: 2.0}
   - modulate: {at_um: [0, 0], levels_V: [0.6, 0.7], dwell_ms: 5, blanking_ms: 1, amplitude_nm: 1000,
@@ -34,7 +39,12 @@ def test_every_kind_of_step_has_its_results(tmp_path: Path, capsys: pytest.Captu
     assert main(["run", str(experiment), "--out", str(tmp_path)]) == 0
     path = capsys.readouterr().out.strip().splitlines()[-1]
     assert main(["analyse", path, "--json"]) == 0
-    records = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
+    told = json.loads(capsys.readouterr().out)
+    records = {record["name"]: record for record in told}
+    assert len(records) == len(told)  # one name, one number: also of a step that hops in several segments
+    # An engagement is a hop and a coarse step, again and again: counted, and no series.
+    assert records["hops probe[2]"]["value"] > 3
+    assert "height_scatter probe[2]" not in records
     assert records["tower_ways"]["value"] == 4.0
     assert records["near_less_far_current_first"]["unit"] == "pA"
     # 150 MΩ from geometry and conductivity; the sweep is not told so.

@@ -23,6 +23,7 @@ from opsicm.analysis.voltammogram import cell_results
 from opsicm.physics.tip_field import ApproachCurve
 
 _FEWEST_ROWS: Final = 5
+_SERIES: Final = 5  # hops from which on they are a series
 # Of the capacity: less charge than this has not passed, a smaller current (in capacities per hour) has not flowed.
 _NOTHING: Final = 1e-5
 
@@ -47,7 +48,8 @@ def operando_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setti
     """Results of one run: expansion per branch, hopping quality, ten-hop check, cell and pipette currents, bias.
 
     `hops` [hop], `cell` and `slow` [row] as the run file holds them. A run without hops gives named outcomes. Where a
-    run hops in several steps or at several points, each has its own results, named after its step.
+    run hops in several steps or at several points, each has its own results, named after its step, and after its place
+    among the step's segments where a step has several (once at each event, say).
     """
     floor = _NOTHING * setting.capacity
     return [
@@ -64,9 +66,16 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting
         return [failed("hops", "1", "hop records with outcome contact", "no hops", reason)]
     groups = list(_points(hops))
     results: list[Result] = []
-    for name, group in groups:
-        found = _point_results(group, cell, setting)
-        results.extend(found if len(groups) == 1 else [replace(r, name=f"{r.name} {name}") for r in found])
+    for step in dict.fromkeys(name for name, _ in groups):
+        own = [group for name, group in groups if name == step]
+        if len(own) > 1 and max(group.sizes["hop"] for group in own) < _SERIES:  # an engagement: a hop, a coarse step
+            whole = hops.isel(hop=np.flatnonzero(hops["step"].values == step))
+            count = _hop_count(whole, hop_series(whole, setting.tip_potential))
+            results.append(replace(count, name=f"{count.name} {step}"))
+            continue
+        for k, group in enumerate(own, start=1):
+            named = f" {step}" + (f" segment_{k}" if len(own) > 1 else "") if len(groups) > 1 else ""
+            results += [replace(r, name=f"{r.name}{named}") for r in _point_results(group, cell, setting)]
     if images := images_of(hops, slow):
         talk = [r.value for r in results if r.name.startswith("height_cross_talk") and r.value is not None]
         results += raster_results(images, setting.thickness, max(talk, default=0.0) * 1e-9)
@@ -89,7 +98,7 @@ def _points(hops: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
 def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list[Result]:
     series = hop_series(hops, setting.tip_potential)
     results = [_hop_count(hops, series)]
-    if series.size < 5:
+    if series.size < _SERIES:
         reason = f"{series.size} of {hops.sizes['hop']} hops ended in contact on a quiet current: see their outcomes"
         return [*results, failed("height_scatter", "nm", "", "too few hops", reason)]
     fall_time = float(np.median((hops["sample_stop"] - hops["sample_fall"]).values)) * setting.sample_period

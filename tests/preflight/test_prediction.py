@@ -269,3 +269,20 @@ def test_a_cell_current_beyond_the_envelope_is_foreseen(tmp_path: Path) -> None:
     said = refused(tmp_path, text if "cell_mA" in text else TEXT + "envelope: {cell_mA: 0.001}\n")
     assert "envelope.cell_mA is 0.001" in said
     assert "the cell's current is expected to reach" in said
+
+
+def test_an_event_that_does_not_come_is_refused_and_a_state_of_charge_says_from_when_it_counts(tmp_path: Path) -> None:
+    cell = (
+        "cell:\n  - constant_current: {current_mA: -0.2, until: {potential_V: 0.05}}\n"
+        "  - constant_current: {current_mA: 0.2, until: {potential_V: 1.0}}\n"
+    )
+    again = "  - constant_current: {current_mA: -0.2, until: {potential_V: 0.05}}\n  - rest: {for_s: 60}\n"
+    hop = "probe:\n  - hop: {at_um: [0, 0], amplitude_nm: 500, fall_nm_per_ms: 30, setpoint_pct: 2, hops: 5, at: "
+    said = refused(tmp_path, HEAD + cell + hop + "{soc_pct: [20]}}\n" + ENVELOPE)
+    assert "its event does not come in the forecast" in said
+    assert "SOC is counted once the program's highest potential has been reached" in said
+    said = refused(tmp_path, HEAD + cell + hop + "{potential_V: [1.8]}}\n" + ENVELOPE)
+    assert "its event does not come" in said
+    assert "SOC" not in said
+    (window,) = predicted(tmp_path, HEAD + cell + again + hop + "{soc_pct: [20]}}\n" + ENVELOPE).windows
+    assert window.whole

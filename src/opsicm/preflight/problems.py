@@ -159,6 +159,8 @@ def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Pr
         path = ("probe", k, step.word)
         if not own and not prediction.note:
             limit = "its event does not come in the forecast of this cell program"
+            if step.at.soc_pct is not None:
+                limit += "; SOC is counted once the program's highest potential has been reached, and is 0 there"
             yield loaded.problem(
                 (*path, "at"), step.at.model_dump(exclude_none=True), limit, "change at, or the cell's steps"
             )

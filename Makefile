@@ -21,8 +21,8 @@ demo: $(VENV)/.run
 	$(BIN)/opsicm demo --out $(OUT)
 
 check: $(VENV)/.test
-	$(BIN)/ruff check src tests faults
-	$(BIN)/ruff format --check src tests faults
+	$(BIN)/ruff check src tests faults benchmarks
+	$(BIN)/ruff format --check src tests faults benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

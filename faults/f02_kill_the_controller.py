@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from faults.outcome import Outcome
+from opsicm.core.facts import Fact
 from opsicm.emulators.safe_world import CALLS
-from opsicm.facts.fact import Fact
 from opsicm.record.journal import read_lines
 from opsicm.record.reader import Run
 from opsicm.record.recover import recover
@@ -68,7 +68,7 @@ def once(draw: random.Random, where: Path) -> tuple[float, float, float, list[st
         journals = list(out.glob("*/journal.jsonl"))
         return [Fact.from_line(line).kind for line in read_lines(journals[0])[0]] if journals else []
 
-    with _process("-m", "opsicm.app.world_process", file, str(where)):
+    with _process("-m", "opsicm.cli.world_process", file, str(where)):
         _until("world", _PATIENCE, (where / CALLS).exists)
         with _process("-m", "opsicm", "run", file, "--world", str(where), "--out", str(out)) as controller:
             # From the first thing that is applied on: before it nothing was set in motion.

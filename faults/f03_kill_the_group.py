@@ -23,8 +23,17 @@ def once(alone: bool, moment: float, where: Path, per_segment: int = 15) -> tupl
     """(seconds of data lost, blocks lost that were on the disk, what else was wrong) of one kill at `moment` [s]."""
     stream = Stream(8, 10_000, 5_000, per_segment)
     log = where / "log"
-    command = [sys.executable, "-m", "faults.feeder", str(where / "out"), str(log), str(SECONDS), "8", "10000",
-               str(per_segment)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "faults.feeder",
+        str(where / "out"),
+        str(log),
+        str(SECONDS),
+        "8",
+        "10000",
+        str(per_segment),
+    ]
     feeder = subprocess.Popen(command, start_new_session=True)
     time.sleep(moment)
     os.killpg(feeder.pid, signal.SIGKILL) if not alone else feeder.kill()

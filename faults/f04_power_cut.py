@@ -58,8 +58,7 @@ def once(moment: float, where: Path) -> tuple[float, list[str]]:
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
     stream = Stream(8, 10_000, 5_000, 25)
     with mounted(image, disk):
-        command = [sys.executable, "-m", "faults.feeder", str(disk / "out"), str(log), str(SECONDS), "8", "10000",
-                   "25"]  # fmt: skip
+        command = [sys.executable, "-m", "faults.feeder", str(disk / "out"), str(log), str(SECONDS), "8", "10000", "25"]
         feeder = subprocess.Popen(command, start_new_session=True)
         time.sleep(moment)
         os.killpg(feeder.pid, signal.SIGSTOP)  # not waited for yet: the group is there even if it has ended

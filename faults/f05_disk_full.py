@@ -16,8 +16,8 @@ from pathlib import Path
 
 from faults.outcome import Outcome
 from faults.stream import Stream, folder
-from opsicm.errors import BadInput, LimitCrossed
-from opsicm.record import disk_space
+from opsicm.core.errors import BadInput, LimitCrossed
+from opsicm.record import run_folder as disk_space
 from opsicm.record.recover import recover
 from opsicm.record.shared_recorder import SharedRecorder
 

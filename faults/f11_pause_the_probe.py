@@ -9,8 +9,8 @@ import numpy as np
 
 from faults.outcome import Outcome
 from faults.steered import Kept, steered
-from opsicm.protocol.experiment_file import experiment_from_text
-from opsicm.run.commands import Command
+from opsicm.experiment.file import experiment_from_text
+from opsicm.runner.commands import Command
 
 _EXPERIMENT = """\
 opsicm: 1

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from faults.outcome import Outcome
 from faults.steered import Kept, steered
-from opsicm.facts.fact import Fact
-from opsicm.facts.samples import SampleBlock
-from opsicm.protocol.experiment_file import experiment_from_text
+from opsicm.core.facts import Fact, SampleBlock
+from opsicm.experiment.file import experiment_from_text
 from opsicm.record.recorder import Reading
 
 _GROWTH = 50e6  # [bytes]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from faults.outcome import Outcome
 from faults.stream import Stream, folder
-from opsicm.facts.fact import Fact
+from opsicm.core.facts import Fact
 from opsicm.record.shared_recorder import SharedRecorder
 
 _PATIENCE = 60.0  # [s] for one file: HDF5 can loop for ever over damaged metadata
@@ -139,9 +139,11 @@ def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple
     wrong: list[str] = []
     while todo:
         with subprocess.Popen(
-            [sys.executable, "-W", "error", *command, *map(str, todo)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-W", "error", *command, *map(str, todo)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-        ) as child:  # fmt: skip
+        ) as child:
             answers, end = _listened(child, len(todo))
         for path, answer in zip(todo, answers, strict=False):
             if answer in said:

@@ -12,9 +12,9 @@ import numpy as np
 
 from faults.outcome import Outcome
 from faults.steered import Kept, steered
-from opsicm.instruments.rig import Rig
-from opsicm.protocol.experiment_file import experiment_from_text
-from opsicm.protocol.rig_file import rig_path
+from opsicm.experiment.file import experiment_from_text
+from opsicm.experiment.rig_file import rig_path
+from opsicm.instruments.roles import Rig
 from opsicm.twin.hop_controller import TwinHopController
 
 _RATE = 1.0  # [V/s]

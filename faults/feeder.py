@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from faults.stream import Stream, folder
-from opsicm.facts.fact import Fact
+from opsicm.core.facts import Fact
 from opsicm.record.shared_recorder import SharedRecorder
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from opsicm.errors import OpsicmError
+from opsicm.core.errors import OpsicmError
 from opsicm.record.reader import Run
 
 

@@ -7,8 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from opsicm.app.check import checked
-from opsicm.errors import BadInput, OpsicmError, Problem
+from opsicm.cli.check import checked
+from opsicm.core.errors import BadInput, OpsicmError, Problem
 
 
 def answer(path: str) -> str:

@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.app.live_settings import Revisions, amplitude_maps, shift_between
-from opsicm.app.rigs import load_rig, prepare
-from opsicm.facts.fact import Fact
-from opsicm.facts.hop import HOP_DTYPE
-from opsicm.facts.samples import SampleBlock
-from opsicm.instruments.rig import Rig
-from opsicm.protocol.experiment_file import LoadedExperiment
+from opsicm.cli.live_settings import Revisions, amplitude_maps, shift_between
+from opsicm.cli.rigs import load_rig, prepare
+from opsicm.core.facts import HOP_DTYPE, Fact, SampleBlock
+from opsicm.experiment.file import LoadedExperiment
+from opsicm.instruments.roles import Rig
 from opsicm.record.recorder import Header, Reading
-from opsicm.run.commands import Command, Request
-from opsicm.run.continuation import BEGINNING, Continuation
-from opsicm.run.runner import Ending, Given, Runner
+from opsicm.runner.commands import Command, Request
+from opsicm.runner.resume import BEGINNING, Continuation
+from opsicm.runner.runner import Ending, Given, Runner
 
 
 @dataclass
@@ -97,9 +95,13 @@ def steered(
     change(prepared.rig)
     kept = Kept() if kept is None else kept
     given = Given(
-        prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded),
-        amplitude_maps(experiment), start,
-    )  # fmt: skip
+        prepared.capacity,
+        prepared.reversible,
+        shift_between,
+        Revisions(experiment, loaded),
+        amplitude_maps(experiment),
+        start,
+    )
     inbox = Script(prepared.rig, commands, kept)
     kept.ending = Runner(experiment.experiment, prepared.rig, kept, inbox, given).run()
     return kept

@@ -12,9 +12,7 @@ import hdf5plugin  # noqa: F401
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.facts.channel import MEANING, channel
-from opsicm.facts.fact import Fact
-from opsicm.facts.samples import SampleBlock
+from opsicm.core.facts import MEANING, Fact, SampleBlock, channel
 from opsicm.record import run_folder
 from opsicm.record.recorder import Header, Reading
 from opsicm.record.run_folder import RunFolder
@@ -43,8 +41,16 @@ class Stream:
         parameters = {"set": {"name": "none", "leaves": {}}}
         provenance = {"opsicm": "test", "seed": 1, "user": "faults"}
         channels = tuple(channel(name, 1e-12, "stream") for name in names)
-        return Header("fault", STARTED.isoformat(timespec="milliseconds"), "title: fault\n", "title: rig\n", channels,
-                      self.dt_ns, parameters, provenance)  # fmt: skip
+        return Header(
+            "fault",
+            STARTED.isoformat(timespec="milliseconds"),
+            "title: fault\n",
+            "title: rig\n",
+            channels,
+            self.dt_ns,
+            parameters,
+            provenance,
+        )
 
     def pool(self) -> NDArray[np.int16]:
         """What the blocks are made of: a slow wave with a few bits of noise, as a filtered converter gives."""

@@ -26,8 +26,8 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from opsicm.constants import FARADAY, STANDARD_GRAVITY
-from opsicm.physics.cell_grid import bath_faces
+from opsicm.core.constants import FARADAY, STANDARD_GRAVITY
+from opsicm.physics.cell.grid import bath_faces
 from opsicm.physics.parameters import parameter_set
 
 

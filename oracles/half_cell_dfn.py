@@ -21,18 +21,7 @@ from pathlib import Path
 import numpy as np
 import pybamm
 
-from opsicm.app.dfn_peer import (
-    BATH,
-    COARSE,
-    FINE,
-    FOIL,
-    RATES,
-    cell_parameters,
-    dfn_parameters,
-    interactive_step,
-    simulation,
-    voltammogram,
-)  # fmt: skip
+from benchmarks.dfn_peer import (BATH, COARSE, FINE, FOIL, RATES, cell_parameters, dfn_parameters, interactive_step, simulation, voltammogram)  # fmt: skip
 
 
 def profile(cell):

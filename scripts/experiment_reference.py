@@ -1,6 +1,6 @@
 """docs/reference/experiment-file.md from the models: every key with its unit, default and range.
 
-python scripts/experiment_reference.py writes it; tests/docs/test_experiment_reference.py says when it is out of date.
+python scripts/experiment_reference.py writes it; tests/house/test_experiment_reference.py says when it is out of date.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import annotated_types
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from opsicm.protocol.cell_program import CELL_STEPS, CutOff, Until
-from opsicm.protocol.envelope import Envelope
-from opsicm.protocol.experiment import Experiment
-from opsicm.protocol.frozen import Frozen
-from opsicm.protocol.given_current import FallenCurrent
-from opsicm.protocol.pipette import Pipette
-from opsicm.protocol.probe_program import PROBE_STEPS, At, Modulation
-from opsicm.protocol.record_policy import Record
-from opsicm.protocol.specimen import Electrolyte, Specimen
-from opsicm.protocol.twin_faults import Fault
-from opsicm.protocol.twin_settings import Terms, Twin
-from opsicm.protocol.yaml_text import inline
-from opsicm.units import KEY_SUFFIX, suffix_of
+from opsicm.experiment.cell_steps import CELL_STEPS, CutOff, Until
+from opsicm.experiment.setup import Envelope
+from opsicm.experiment.model import Experiment
+from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.cell_steps import FallenCurrent
+from opsicm.experiment.setup import Pipette
+from opsicm.experiment.probe_steps import PROBE_STEPS, At, Modulation
+from opsicm.experiment.setup import Record
+from opsicm.experiment.setup import Electrolyte, Specimen
+from opsicm.experiment.twin_settings import Fault
+from opsicm.experiment.twin_settings import Terms, Twin
+from opsicm.experiment.yaml_file import inline
+from opsicm.core.units import KEY_SUFFIX, suffix_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/experiment-file.md"
 _SIGNS: Final = {

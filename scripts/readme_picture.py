@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from opsicm.app.run_results import results_of, views_of
+from opsicm.results.run_results import results_of, views_of
 from opsicm.figures.draw import draw, png
 from opsicm.record.reader import Run
 

@@ -27,8 +27,8 @@ from scipy.optimize import least_squares
 
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
 
 F64 = NDArray[np.float64]
 ROOT = Path(__file__).parents[1]

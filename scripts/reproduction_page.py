@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from opsicm.app.reproduce.page import FIGURES, drift, page
+from opsicm.reproduction.page import FIGURES, drift, page
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "reproduction.md"

@@ -12,8 +12,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from opsicm.app.execute import execute
-from opsicm.protocol.experiment_file import read_experiment
+from opsicm.cli.execute import execute
+from opsicm.experiment.file import read_experiment
 from opsicm.record.reader import Run
 
 matplotlib.use("Agg")

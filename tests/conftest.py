@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from recorded import record
 
-from laboratory import TEXT, Laboratory
-from opsicm.protocol.experiment_file import LoadedExperiment, experiment_from_text
+from opsicm.experiment.file import LoadedExperiment, experiment_from_text
 from opsicm.record.reader import Run
+from tests.fixtures.laboratory import TEXT, Laboratory
+from tests.fixtures.recorded import record
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ A 50 nm tip (b/a 1.5, 3°, shank 20 µm) in 0.62 S/m. The same resistance belong
 
 import math
 
-from opsicm.physics.pipette import Pipette, resistance
-from opsicm.physics.pipette_inverse import radius_band, radius_from_resistance
-from opsicm.physics.tip_field import approach_curve
+from opsicm.physics.pipette.geometry import Pipette, resistance
+from opsicm.physics.pipette.geometry import radius_band, radius_from_resistance
+from opsicm.physics.pipette.tip_field import approach_curve
 
 KAPPA = 0.62  # S/m
 

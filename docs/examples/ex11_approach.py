@@ -4,8 +4,8 @@
 
 import numpy as np
 
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve, hyperbola_bias
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve, hyperbola_bias
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
 
 import math
 
-from opsicm.physics.tip_mesh import Fineness
-from opsicm.physics.tip_solve import solve_tip
+from opsicm.physics.pipette.tip_mesh import Fineness
+from opsicm.physics.pipette.tip_mesh import solve_tip
 
 
 def main() -> None:

@@ -4,9 +4,9 @@
 
 import numpy as np
 
-from opsicm.physics.lateral import apparent_distance, point_spread, view_surface
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
+from opsicm.physics.pipette.lateral import apparent_distance, point_spread, view_surface
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
 
 
 def main() -> None:

@@ -5,8 +5,8 @@
 import numpy as np
 
 from opsicm.physics.noise import AmplifierNoise, gaussian, gaussian_block, predicted_rms, thermal_current_density
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
 
 
 def main() -> None:

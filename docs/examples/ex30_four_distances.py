@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Role, Series, View
-from opsicm.physics.cell import Cell, Terms
-from opsicm.physics.ion_current import conductance, pipette_current
+from opsicm.physics.cell.cell import Cell, Terms
+from opsicm.physics.pipette.ion_current import conductance, pipette_current
 from opsicm.physics.parameters import parameter_set
 
 Floats = NDArray[np.float64]

@@ -16,12 +16,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from opsicm.app.execute import execute
+from opsicm.cli.execute import execute
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
-from opsicm.protocol.experiment_file import read_experiment
-from opsicm.protocol.rig_file import read_rig
+from opsicm.experiment.file import read_experiment
+from opsicm.experiment.rig_file import read_rig
 from opsicm.record.reader import Run
 from opsicm.twin.build import hop_timing
 

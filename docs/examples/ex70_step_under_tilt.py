@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from opsicm.analysis.levelling import plane
-from opsicm.analysis.step_height import find_terraces, fit_terraces
+from opsicm.analysis.topography.levelling import plane
+from opsicm.analysis.topography.steps import find_terraces, fit_terraces
 
 rng = np.random.default_rng(70)
 row, column = np.mgrid[0:128, 0:128].astype(float)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from opsicm.analysis.current_step import split_steps
+from opsicm.analysis.cell.steps import split_steps
 
 t = 0.1 + 0.2 * np.arange(2600.0)
 cell = np.where((t > 100) & (t < 220), -4e-4, 0.0)

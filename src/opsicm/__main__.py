@@ -1,5 +1,5 @@
 """`python -m opsicm` is `opsicm`."""
 
-from opsicm.app.cli import entry
+from opsicm.cli.main import entry
 
 entry()

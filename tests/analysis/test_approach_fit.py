@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
-from opsicm.analysis.approach_fit import ApproachFit, NoFit, fit_approach, hyperbola
-from opsicm.analysis.approach_results import BULK, DISTANCE, FAR, approach_results, series_results
+from opsicm.analysis.approach.fit import ApproachFit, NoFit, fit_approach, hyperbola
+from opsicm.analysis.approach.results import BULK, DISTANCE, FAR, approach_results, series_results
 
 Array = NDArray[np.float64]
 BULK_CURRENT, C, Z0 = 1.41e-9, 0.8e-9, 57.03e-6

@@ -7,18 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from foreign_cells import ARBIN, ECKER, MPT, arbin, ecker, platinum
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.linalg import solve_banded
 
-from opsicm.analysis.half_cycles import charge_passed, differential_voltage, half_cycles, incremental_capacity
-from opsicm.analysis.peaks import linear_sweeps, peaks, sweeps_of
-from opsicm.analysis.record_results import record_results
+from opsicm.analysis.cell.half_cycles import charge_passed, differential_voltage, half_cycles, incremental_capacity
+from opsicm.analysis.cell.record_results import record_results
+from opsicm.analysis.cell.titration import titration
+from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
+from opsicm.analysis.cell.voltammogram import linear_sweeps, peaks, sweeps_of
 from opsicm.analysis.result import Result
-from opsicm.analysis.titration import titration
-from opsicm.analysis.transitions import agreements, transitions_from_height, transitions_from_potential
-from opsicm.errors import OutsideDomain
+from opsicm.core.errors import OutsideDomain
+from tests.fixtures.foreign_cells import ARBIN, ECKER, MPT, arbin, ecker, platinum
 
 F64 = NDArray[np.float64]
 Curve = Callable[[F64], F64]
@@ -90,9 +90,17 @@ def test_peaks_of_a_flat_record_are_none() -> None:
 
 
 def solved_titration(
-    D: float, radius: float, pulse: float, rest: float, seed: int, curve: Curve | None = None,
-    step: float = 0.02, pulses: int = 3, x0: float = 0.2, rows: int = 0,
-) -> tuple[F64, F64, F64]:  # fmt: skip
+    D: float,
+    radius: float,
+    pulse: float,
+    rest: float,
+    seed: int,
+    curve: Curve | None = None,
+    step: float = 0.02,
+    pulses: int = 3,
+    x0: float = 0.2,
+    rows: int = 0,
+) -> tuple[F64, F64, F64]:
     """Pulses into a sphere by finite volumes and backward Euler: E = U(x at the surface) + ohmic + noise.
 
     U is 0.5 V - 0.4 V·x where no `curve` is given; half a second to a row, or `rows` to each pulse and each rest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from opsicm.analysis.coarse_height import coarse_of_hops
+from opsicm.analysis.hops.series import coarse_of_hops
 
 S = 1_000_000_000
 

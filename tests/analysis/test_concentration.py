@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy.special import erfc
 from scipy.stats import linregress
 
-from opsicm.analysis.calibration import calibrate, concentration
-from opsicm.analysis.current_step import split_steps
-from opsicm.analysis.profiles import gradient_extent, profile, profile_at
-from opsicm.errors import OutsideDomain
+from opsicm.analysis.cell.steps import split_steps
+from opsicm.analysis.pipette.calibration import calibrate, concentration
+from opsicm.analysis.pipette.towers import gradient_extent, profile, profile_at
+from opsicm.core.errors import OutsideDomain
 
 F64 = NDArray[np.float64]
 # NIST StRD, data set Norris (y, x): calibration of ozone monitors; certified values below.

@@ -7,17 +7,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import xarray as xr
-from foreign_cells import ARBIN, MPT, arbin, platinum
-from foreign_images import NID, nid
 from numpy.typing import NDArray
 from scipy.stats import linregress
 
-from opsicm.analysis.cell_steps import step_results
-from opsicm.analysis.image_series import irreversible_change
+from opsicm.analysis.cell.steps import step_results
+from opsicm.analysis.cell.voltammogram import cell_results
 from opsicm.analysis.result import Result
-from opsicm.analysis.voltammogram import cell_results
-from opsicm.app.other_peoples_files import analyse_file
-from opsicm.app.several_runs import calibration_results
+from opsicm.analysis.topography.image_series import irreversible_change
+from opsicm.results.several_runs import calibration_results
+from opsicm.results.third_party import analyse_file
+from tests.fixtures.foreign_cells import ARBIN, MPT, arbin, platinum
+from tests.fixtures.foreign_images import NID, nid
 
 F64 = NDArray[np.float64]
 
@@ -102,10 +102,13 @@ def test_the_pipette_s_change_at_a_peak_is_the_one_put_in() -> None:
     pipette = 3e-9 + 40e-9 * current / 1e-3 * 1e-3 + 0.1e-12 * rng.standard_normal(t.size)
     cell = xr.Dataset(
         {
-            "t_ns": ("row", np.rint(t * 1e9)), "current": ("row", current), "charge": ("row", np.cumsum(current)),
-            "potential": ("row", 1.2 - 1e-3 * t), "control": ("row", np.full(t.size, "potential", object)),
+            "t_ns": ("row", np.rint(t * 1e9)),
+            "current": ("row", current),
+            "charge": ("row", np.cumsum(current)),
+            "potential": ("row", 1.2 - 1e-3 * t),
+            "control": ("row", np.full(t.size, "potential", object)),
         }
-    )  # fmt: skip
+    )
     slow = xr.Dataset({"pipette_current": ("row", pipette), "coarse_z": ("row", np.zeros(t.size))})
     found = by_name(cell_results(cell, slow, 1e-6, 1e-6))["pipette_change_at_peak_lithiation"]
     assert found.u is not None

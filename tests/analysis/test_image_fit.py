@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analytic_hops import C
-from foreign_data import DATA
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
-from opsicm.analysis.approach_template import Template, hyperbola_template, template
-from opsicm.analysis.image_fit import fit_image, fit_image_shared
-from opsicm.analysis.raw_samples import Falls, RawSamples, quantised
-from opsicm.errors import OutsideDomain
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
+from opsicm.analysis.approach.template import Template, hyperbola_template, template
+from opsicm.analysis.sections.raw_samples import Falls, RawSamples, quantised
+from opsicm.analysis.sections.results import fit_image, fit_image_shared
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
+from tests.fixtures.analytic_hops import C
+from tests.fixtures.foreign_data import DATA
 
 F64 = NDArray[np.float64]
 BULK, NOISE, Z0 = 3e-9, 3e-12, 12.3e-9

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from analytic_hops import C, made
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach_template import hyperbola_template
-from opsicm.analysis.find_hops import FoundHops, find_hops
-from opsicm.analysis.kymograph import kymograph, line_results
-from opsicm.analysis.raw_samples import Falls, quantised
-from opsicm.analysis.section_results import section_results
+from opsicm.analysis.approach.results import FoundHops, find_hops
+from opsicm.analysis.approach.template import hyperbola_template
+from opsicm.analysis.hops.expansion import kymograph, line_results
+from opsicm.analysis.sections.raw_samples import Falls, quantised
+from opsicm.analysis.sections.results import section_results
 from opsicm.figures.draw import draw, png
-from opsicm.figures.sections import kymograph_view, section_view
+from opsicm.figures.images import kymograph_view, section_view
 from opsicm.figures.view import Image
+from tests.fixtures.analytic_hops import C, made
 
 F64 = NDArray[np.float64]
 LINES, PIXELS, PERIOD = 400, 16, 0.1
@@ -33,12 +33,19 @@ def records(seed: int) -> xr.Dataset:
     outcome = np.where((k % 200 == 57), 1, 0)
     return xr.Dataset(
         {
-            "line": ("hop", line), "pixel": ("hop", pixel), "outcome": ("hop", outcome), "z_stop": ("hop", h),
-            "t_ns": ("hop", np.rint(t * 1e9)), "i_ref": ("hop", np.full(n, 3e-9)), "x": ("hop", 1e-6 * pixel),
-            "y": ("hop", np.zeros(n)), "setpoint": ("hop", np.full(n, 0.02)), "cell_potential": ("hop", np.zeros(n)),
+            "line": ("hop", line),
+            "pixel": ("hop", pixel),
+            "outcome": ("hop", outcome),
+            "z_stop": ("hop", h),
+            "t_ns": ("hop", np.rint(t * 1e9)),
+            "i_ref": ("hop", np.full(n, 3e-9)),
+            "x": ("hop", 1e-6 * pixel),
+            "y": ("hop", np.zeros(n)),
+            "setpoint": ("hop", np.full(n, 0.02)),
+            "cell_potential": ("hop", np.zeros(n)),
             "cell_current": ("hop", np.zeros(n)),
         }
-    )  # fmt: skip
+    )
 
 
 def test_a_line_gets_its_results() -> None:

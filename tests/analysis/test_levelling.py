@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.image_results import image_results
-from opsicm.analysis.levelling import plane, total_degree
-from opsicm.errors import OutsideDomain
+from opsicm.analysis.topography.levelling import plane, total_degree
+from opsicm.analysis.topography.results import image_results
+from opsicm.core.errors import OutsideDomain
 
 Array = NDArray[np.float64]
 

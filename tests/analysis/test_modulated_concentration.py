@@ -7,13 +7,13 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.concentration_results import (
+from opsicm.analysis.pipette.calibration import (
     concentration_results,
     conductance_at_levels,
     conductance_calibration,
     no_calibration,
 )
-from opsicm.analysis.modulation import Modulated, conductance_fit, level_means, modulation_results
+from opsicm.analysis.pipette.modulation import Modulated, conductance_fit, level_means, modulation_results
 
 F64 = NDArray[np.float64]
 LEVELS = np.array([0.6, 0.7])

@@ -12,17 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from opsicm.analysis.branches import branches, time_at_charge
-from opsicm.analysis.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
-from opsicm.analysis.drift_spline import smooth_slope
-from opsicm.analysis.expansion import expansion_results
-from opsicm.analysis.hop_series import HopSeries, hop_series, scatter, value_at
-from opsicm.analysis.operando import Setting, operando_results
+from opsicm.analysis.cell.branches import branches, time_at_charge
+from opsicm.analysis.cell.voltammogram import cell_results
+from opsicm.analysis.hops.cross_talk import height_cross_talk, height_per_relative_current, smooth_slope, ten_hop_change
+from opsicm.analysis.hops.expansion import expansion_results
+from opsicm.analysis.hops.operando import Setting, operando_results
+from opsicm.analysis.hops.series import HopSeries, hop_series, scatter, value_at
 from opsicm.analysis.result import Result
-from opsicm.analysis.voltammogram import cell_results
-from opsicm.physics.drift import drift_per_fall, restless
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
+from opsicm.physics.specimen.drift import drift_per_fall, restless
 
 Floats = NDArray[np.float64]
 CURVE = approach_curve(Pipette())
@@ -280,9 +279,14 @@ def test_the_charging_current_after_a_jump_and_the_last_row_are_no_peaks() -> No
     rows = potential.size
     t_ns = np.arange(rows) * 1_000_000_000
     cell = xr.Dataset(
-        {"t_ns": ("row", t_ns), "current": ("row", current), "potential": ("row", potential),
-         "charge": ("row", np.cumsum(current)), "control": ("row", np.full(rows, "potential"))}
-    )  # fmt: skip
+        {
+            "t_ns": ("row", t_ns),
+            "current": ("row", current),
+            "potential": ("row", potential),
+            "charge": ("row", np.cumsum(current)),
+            "control": ("row", np.full(rows, "potential")),
+        }
+    )
     slow = xr.Dataset({"pipette_current": ("row", np.full(rows, 3e-9)), "coarse_z": ("row", np.full(rows, 1e-5))})
     found = {result.name: result.value for result in cell_results(cell, slow, 1e-6, 1e-9)}
     assert found["peak_delithiation_current"] == pytest.approx(1.51, abs=0.01)

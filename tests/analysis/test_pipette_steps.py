@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from opsicm.analysis.current_voltage import iv_results
-from opsicm.analysis.modulation import Modulated, conductance_fit, level_means, modulation_results
+from opsicm.analysis.pipette.current_voltage import iv_results
+from opsicm.analysis.pipette.modulation import Modulated, conductance_fit, level_means, modulation_results
+from opsicm.analysis.pipette.towers import tower_results, traverses
 from opsicm.analysis.result import Result
-from opsicm.analysis.tower_results import tower_results, traverses
-from opsicm.app.several_runs import calibration_results
+from opsicm.results.several_runs import calibration_results
 
 F64 = NDArray[np.float64]
 

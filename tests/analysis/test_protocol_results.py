@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from analytic_hops import made
-from foreign_cells import MPT, platinum
 from numpy.typing import NDArray
 
-from opsicm.analysis.cell_steps import step_results, transition_results
-from opsicm.analysis.hop_series import HopSeries
+from opsicm.analysis.approach.results import trace_results
+from opsicm.analysis.cell.steps import step_results, transition_results
+from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.result import Result
-from opsicm.analysis.trace_results import trace_results
-from opsicm.app.other_peoples_files import analyse_file
+from opsicm.results.third_party import analyse_file
+from tests.fixtures.analytic_hops import made
+from tests.fixtures.foreign_cells import MPT, platinum
 
 F64 = NDArray[np.float64]
 

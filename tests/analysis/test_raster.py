@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from foreign_images import NID, nid
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from opsicm.analysis.levelling import plane
-from opsicm.analysis.raster import Frame, frames, is_raster
-from opsicm.analysis.raster_results import raster_results, step_results
-from opsicm.analysis.registration import register
 from opsicm.analysis.result import Result
-from opsicm.record.formats.sicm_archive import SicmScan, read_sicm
-from opsicm.record.formats.wsxm import read_stp
+from opsicm.analysis.topography.levelling import plane
+from opsicm.analysis.topography.raster import Frame, frames, is_raster
+from opsicm.analysis.topography.registration import register
+from opsicm.analysis.topography.results import raster_results, step_results
+from opsicm.formats.sicm_archive import SicmScan, read_sicm
+from opsicm.formats.wsxm import read_stp
+from tests.fixtures.foreign_images import NID, nid
 
 F64 = NDArray[np.float64]
 PITCH = 150e-9
@@ -40,12 +40,17 @@ def records(surfaces: list[F64], serpentine: bool = True, angle: float = 0.0) ->
     outcome = (np.arange(n) % 997 == 500).astype(int)
     return xr.Dataset(
         {
-            "line": ("hop", table[:, 0].astype(int)), "pixel": ("hop", table[:, 1].astype(int)),
-            "x": ("hop", px), "y": ("hop", py), "z_stop": ("hop", table[:, 4]), "outcome": ("hop", outcome),
-            "t_ns": ("hop", (1e8 * np.arange(n)).astype(np.int64)), "cell_potential": ("hop", np.full(n, 0.5)),
+            "line": ("hop", table[:, 0].astype(int)),
+            "pixel": ("hop", table[:, 1].astype(int)),
+            "x": ("hop", px),
+            "y": ("hop", py),
+            "z_stop": ("hop", table[:, 4]),
+            "outcome": ("hop", outcome),
+            "t_ns": ("hop", (1e8 * np.arange(n)).astype(np.int64)),
+            "cell_potential": ("hop", np.full(n, 0.5)),
             "cell_current": ("hop", np.zeros(n)),
         }
-    )  # fmt: skip
+    )
 
 
 def by_name(results: list[Result]) -> dict[str, Result]:
@@ -189,10 +194,16 @@ def test_the_tilt_of_a_specimen_that_drifts_is_no_height_change(degrees: float) 
     frames_of = [
         Frame(
             base[32 - dy : 128 - dy, 32 - dx : 128 - dx] + 1e-10 * random.standard_normal((n, n)),
-            pitch_x * np.arange(float(n)), pitch_y * np.arange(float(n)), 100.0 * k, 0.5, 0.0, 0, n * n,
+            pitch_x * np.arange(float(n)),
+            pitch_y * np.arange(float(n)),
+            100.0 * k,
+            0.5,
+            0.0,
+            0,
+            n * n,
         )
         for k, (dy, dx) in enumerate(((0, 0), (2, 3)))
-    ]  # fmt: skip
+    ]
     found = by_name(raster_results(frames_of, 50e-6))
     change = found["height_change image_2"]
     assert change.value is not None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from opsicm.analysis.resolution import count_of, known_u
-from opsicm.analysis.voltammogram import cell_results
+from opsicm.analysis.cell.voltammogram import cell_results
+from opsicm.core.statistics import count_of, known_u
 
 
 def test_a_converter_s_count_is_seen_and_arithmetic_is_not() -> None:
@@ -29,9 +29,13 @@ def pulse(current: float, noise: float, count: float, rows: int = 201) -> xr.Dat
     # The potentiostat counts what flowed; the rows hold what it printed.
     charge = np.append(0.0, np.cumsum(i[1:]))
     data = {
-        "t_ns": t, "current": seen, "charge": charge, "potential": np.full(rows, 0.3),
-        "control": np.full(rows, "current", object), "soc": np.full(rows, np.nan),
-    }  # fmt: skip
+        "t_ns": t,
+        "current": seen,
+        "charge": charge,
+        "potential": np.full(rows, 0.3),
+        "control": np.full(rows, "current", object),
+        "soc": np.full(rows, np.nan),
+    }
     return xr.Dataset({name: ("row", values) for name, values in data.items()})
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from opsicm.analysis.roughness import independent_pixels, roughness
+from opsicm.analysis.topography.levelling import independent_pixels, roughness
 
 Array = NDArray[np.float64]
 

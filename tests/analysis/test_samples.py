@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analytic_hops import C, made
-from foreign_data import DATA
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
-from opsicm.analysis.approach_fit import NoFit
-from opsicm.analysis.approach_template import hyperbola_template
-from opsicm.analysis.find_hops import FoundHops, find_hops
-from opsicm.analysis.raw_samples import Falls, RawSamples, quantised
-from opsicm.analysis.sections import drift_free, heights_at_threshold, mode_normalised, null_section, sections
-from opsicm.errors import OutsideDomain
+from opsicm.analysis.approach.fit import NoFit
+from opsicm.analysis.approach.results import FoundHops, find_hops
+from opsicm.analysis.approach.template import hyperbola_template
+from opsicm.analysis.sections.raw_samples import Falls, RawSamples, quantised
+from opsicm.analysis.sections.sections import drift_free, heights_at_threshold, mode_normalised, null_section, sections
+from opsicm.core.errors import OutsideDomain
+from tests.fixtures.analytic_hops import C, made
+from tests.fixtures.foreign_data import DATA
 
 F64 = NDArray[np.float64]
 CURVES = DATA / "approach_curves"
@@ -104,9 +104,9 @@ def test_real_approaches_in_one_trace_are_found_again() -> None:
     assert np.median(found.turn - found.stop) <= 3
 
 
-def scatter_reference(s: RawSamples, falls: Falls, low: NDArray[np.int64], per_count: float, bins: int) -> tuple[
-    NDArray[np.int64], NDArray[np.int64], list[int], list[int]
-]:  # fmt: skip
+def scatter_reference(
+    s: RawSamples, falls: Falls, low: NDArray[np.int64], per_count: float, bins: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int], list[int]]:
     """Plain NumPy: bincount of floor((count - low)·per_count), unique for the mode, argmax for the threshold."""
     sums, numbers = np.zeros((falls.size, bins), np.int64), np.zeros((falls.size, bins), np.int64)
     modes, crossed = [], []

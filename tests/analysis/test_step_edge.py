@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from foreign_images import NID, nid
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from opsicm.analysis.levelling import plane
-from opsicm.analysis.raster_results import step_results
-from opsicm.analysis.step_edge import find_step_edge
-from opsicm.analysis.step_height import fit_terraces
-from opsicm.errors import OutsideDomain
+from opsicm.analysis.topography.levelling import plane
+from opsicm.analysis.topography.results import step_results
+from opsicm.analysis.topography.steps import find_step_edge, fit_terraces
+from opsicm.core.errors import OutsideDomain
+from tests.fixtures.foreign_images import NID, nid
 
 F64 = NDArray[np.float64]
 measured = pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from foreign_images import NID, nid
 from numpy.typing import NDArray
 from scipy.ndimage import fourier_shift, gaussian_filter
 
-from opsicm.analysis.flakes import flake_swelling, segment_flakes
-from opsicm.analysis.image_series import (
+from opsicm.analysis.topography.flakes import flake_swelling, segment_flakes
+from opsicm.analysis.topography.image_series import (
     height_change,
     irreversible_change,
     levelled_series,
     swelling_percent,
 )
-from opsicm.analysis.levelling import plane
-from opsicm.analysis.registration import register, shifted
-from opsicm.analysis.roughness import roughness
-from opsicm.analysis.step_height import find_terraces, fit_terraces, step_aware_plane
-from opsicm.errors import OutsideDomain
+from opsicm.analysis.topography.levelling import plane, roughness
+from opsicm.analysis.topography.registration import register, shifted
+from opsicm.analysis.topography.steps import find_terraces, fit_terraces, step_aware_plane
+from opsicm.core.errors import OutsideDomain
+from tests.fixtures.foreign_images import NID, nid
 
 F64 = NDArray[np.float64]
 measured = pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")

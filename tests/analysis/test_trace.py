@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from opsicm.analysis.approach.results import trace_results
 from opsicm.analysis.result import Result
-from opsicm.analysis.trace_results import trace_results
-from opsicm.app.other_peoples_files import analyse_file
-from opsicm.errors import BadInput
+from opsicm.core.errors import BadInput
+from opsicm.results.third_party import analyse_file
 
 F64 = NDArray[np.float64]
 RATE, FALL, LATENCY, SETPOINT, AMPLITUDE = 20_000.0, 30e-6, 0.6e-3, 0.02, 1e-6

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.figures.kernel import kernel_view
+from opsicm.figures.pipette import kernel_view
 from opsicm.figures.view import Curves
-from opsicm.physics.lateral import point_spread
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.lateral import point_spread
+from opsicm.physics.pipette.tip_field import approach_curve
 
 
 def test_both_curves_pass_through_98_percent_and_the_note_states_the_shank() -> None:

@@ -11,9 +11,13 @@ import xarray as xr
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from PIL import Image as Picture
 
-from opsicm.figures import calibration, height_in_time, held_pipette, image_series, towers
+from opsicm.figures import hops as height_in_time
+from opsicm.figures import images as image_series
+from opsicm.figures import pipette as calibration
+from opsicm.figures import pipette as held_pipette
+from opsicm.figures import towers
 from opsicm.figures.draw import COLOUR, draw, png, save
-from opsicm.figures.held_pipette import Held
+from opsicm.figures.pipette import Held
 from opsicm.figures.view import Curves, Image, View
 
 T = np.linspace(0.0, 600.0, 301)
@@ -58,7 +62,7 @@ def test_a_series_of_images_has_one_scale_and_a_bar_of_fixed_length() -> None:
     rng = np.random.default_rng(1)
     first = rng.normal(0.0, 1e-6, (16, 16))
     first[3, 4] = np.nan
-    view = image_series.view([("1.7 V", first), ("0.1 V", 2.0 * first)], (20e-6, 20e-6), "E6")
+    view = image_series.image_series_view([("1.7 V", first), ("0.1 V", 2.0 * first)], (20e-6, 20e-6), "E6")
     images = [panel for panel in view.panels if isinstance(panel, Image)]
     assert len({panel.limits for panel in images}) == 1
     assert [panel.scale_bar for panel in images] == [5.0, 5.0]
@@ -137,23 +141,24 @@ def _every_view() -> list[View]:
     rng = np.random.default_rng(2)
     image = rng.normal(0.0, 1e-6, (12, 12))
     line = xr.DataArray(
-        rng.normal(0.0, 1e-8, (20, 8)), dims=("line", "pixel"),
+        rng.normal(0.0, 1e-8, (20, 8)),
+        dims=("line", "pixel"),
         coords={"t": ("line", np.linspace(0.0, 600.0, 20)), "x": ("pixel", np.linspace(0.0, 1e-5, 8))},
-    )  # fmt: skip
+    )
     salt = np.linspace(500.0, 1500.0, 5)
     bias = np.linspace(-0.7, 0.7, 21)
     return [
         held_pipette.voltammogram_view([_held("10 µm", 2e-6)], "E2"),
         held_pipette.time_view(_held("", 2e-6), "E4"),
         held_pipette.made_of_view([_held("all terms", 2e-6), _held("salt off", 1.9e-6)], "E5", against_potential=False),
-        calibration.view(
+        calibration.calibration_view(
             [("1 M", bias, 5e-9 * bias)],
             [("κ ∝ c", salt, 3e-12 * salt)],
             [("line", salt, 3e-12 * salt, 1e-14 * salt)],
             0.7,
         ),
         calibration.pipettes_view([("50 nm", bias, 5e-9 * bias)], np.array([2e8, 2.1e8]), T, 4e-9 + 0.0 * T),
-        image_series.view([("1.7 V", image), ("0.1 V", image)], (20e-6, 20e-6), "E6"),
+        image_series.image_series_view([("1.7 V", image), ("0.1 V", image)], (20e-6, 20e-6), "E6"),
         image_series.step_view(image, (1e-6, 1e-6), np.linspace(0, 1e-6, 12), image.mean(axis=0), (0.0, 1e-8)),
         height_in_time.line_view(line, T, CELL, np.full(20, 4e-9), "E10"),
         towers.approach_view({"A": (np.linspace(1e-4, 2.6e-3, 9), np.linspace(4e-9, 5e-9, 9))}),
@@ -175,9 +180,10 @@ def test_every_figure_is_drawn_and_saved_as_vectors_and_pixels(view: View, tmp_p
 def test_the_movie_moves(tmp_path: Path) -> None:
     x, t = np.linspace(0.0, 1e-5, 8), np.linspace(0.0, 600.0, 12)
     heights = xr.DataArray(
-        1e-6 + 1e-8 * np.outer(t / 600.0, np.sin(x / 1e-6)), dims=("line", "pixel"),
+        1e-6 + 1e-8 * np.outer(t / 600.0, np.sin(x / 1e-6)),
+        dims=("line", "pixel"),
         coords={"t": ("line", t), "x": ("pixel", x)},
-    )  # fmt: skip
+    )
     path = height_in_time.write_movie(heights, T, E, tmp_path / "m" / "movie.gif", frames=5)
     with Picture.open(path) as movie:
         assert getattr(movie, "n_frames") == 5  # noqa: B009  the stub knows it for some formats only

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opsicm.errors import BadInput
-from opsicm.record.formats.approach_text import read_approach, read_settings
-from opsicm.record.formats.recognise import identify, read
-from opsicm.record.formats.sweeps import sweeps
+from opsicm.core.errors import BadInput
+from opsicm.formats.approach_text import read_approach, read_settings, sweeps
+from opsicm.formats.identify import identify, read
 
 INF = (
     "This is a 3D SICM Scan\r\r\n[Scan Info]\r\r\nName=made here\r\r\nResistance=106,49 ; MOhm \r\r\n \r\r\n"

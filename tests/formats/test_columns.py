@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opsicm.errors import BadInput
-from opsicm.record.formats.columns import read_columns
-from opsicm.record.formats.recognise import identify
+from opsicm.core.errors import BadInput
+from opsicm.formats.columns import read_columns
+from opsicm.formats.identify import identify
 
 T = np.arange(12) * 0.01
 CURRENT_PA = 1400.0 - 0.125 * np.arange(12) ** 2

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.analysis.levelling import total_degree
 from opsicm.analysis.result import Result
-from opsicm.analysis.roughness import roughness
-from opsicm.app.other_peoples_files import analyse_file
-from opsicm.errors import BadInput
-from opsicm.record.formats.cell_record import CellFile
-from opsicm.record.formats.recognise import identify, read
+from opsicm.analysis.topography.levelling import roughness, total_degree
+from opsicm.core.errors import BadInput
+from opsicm.formats.cell_record import CellFile
+from opsicm.formats.identify import identify, read
+from opsicm.results.third_party import analyse_file
 
 Array = NDArray[np.float64]
 
@@ -192,10 +191,16 @@ def test_feather_names_its_package_or_is_read() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["topography/nid-1.nid", "topography/stp-1.stp", "topography/gwyfile_test.gwy", "electrochemistry/Pt_poly_cv.mpt",
-     "electrochemistry/cv_data.dta", "electrochemistry/new_nda_file.nda",
-     "electrochemistry/bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx"],
-)  # fmt: skip
+    [
+        "topography/nid-1.nid",
+        "topography/stp-1.stp",
+        "topography/gwyfile_test.gwy",
+        "electrochemistry/Pt_poly_cv.mpt",
+        "electrochemistry/cv_data.dta",
+        "electrochemistry/new_nda_file.nda",
+        "electrochemistry/bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx",
+    ],
+)
 def test_a_cut_or_changed_file_is_refused_or_read_never_a_traceback(name: str, tmp_path: Path) -> None:
     data = external(*name.split("/")).read_bytes()
     rng = np.random.default_rng(1)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opsicm.errors import BadInput
-from opsicm.record.formats.recognise import identify
-from opsicm.record.formats.sicm_archive import SicmScan, SicmTrace, read_sicm
+from opsicm.core.errors import BadInput
+from opsicm.formats.identify import identify
+from opsicm.formats.sicm_archive import SicmScan, SicmTrace, read_sicm
 
 DATA = Path(__file__).parents[1] / "data"
 SETTINGS = {"x-px": "3", "y-px": "2", "x-Size": "6", "y-Size": "4"}

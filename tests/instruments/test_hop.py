@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opsicm.errors import OutsideDomain
-from opsicm.facts.hop import Outcome
+from opsicm.core.errors import OutsideDomain
+from opsicm.core.facts import Outcome
 from opsicm.instruments.hop import (
     FALL_BEGINS,
     NO_EVENT,

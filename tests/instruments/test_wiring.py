@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsicm.errors import OutsideDomain
-from opsicm.facts.channel import MEANING
+from opsicm.core.errors import OutsideDomain
+from opsicm.core.facts import MEANING
 from opsicm.instruments.wiring import GROUNDINGS, SIGNS, command_for, command_span, tip_potential_of
-from opsicm.twin.circuit import nodes
+from opsicm.twin.potentiostat import nodes
 
 VOLTS = st.floats(-5.0, 5.0, allow_nan=False)
 

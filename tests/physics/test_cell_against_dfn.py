@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.physics.cell import Cell
+from opsicm.physics.cell.cell import Cell
 from opsicm.physics.parameters import parameter_set
 
 DFN = np.load(Path(__file__).parent / "data" / "half_cell_dfn.npz")

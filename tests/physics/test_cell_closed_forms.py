@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.constants import FARADAY
-from opsicm.physics.cell import Cell, CellStopped
-from opsicm.physics.cell_parameters import CellParameters
+from opsicm.core.constants import FARADAY
+from opsicm.physics.cell.cell import Cell, CellStopped
+from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.parameters import parameter_set
 
 # A bath with constant D over a bottomless electrode: what the closed forms assume.
 IDEAL: dict[str, float | str] = {
-    "diffusivity_slope": 0.0, "loading": 10.0, "double_layer_capacitance": 0.0, "response_time": 0.0, "sei_rate": 0.0,
-}  # fmt: skip
+    "diffusivity_slope": 0.0,
+    "loading": 10.0,
+    "double_layer_capacitance": 0.0,
+    "response_time": 0.0,
+    "sei_rate": 0.0,
+}
 
 
 def parameters(**changes: float | str) -> CellParameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.physics.cell import Cell, CellStopped, Terms
+from opsicm.physics.cell.cell import Cell, CellStopped, Terms
 from opsicm.physics.parameters import parameter_set
 
 PARAMETERS = parameter_set().values

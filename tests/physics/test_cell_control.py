@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.cell import Cell, CellStopped
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.cell.cell import Cell, CellStopped
 from opsicm.physics.parameters import parameter_set
 
 SET = parameter_set()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.constants import FARADAY
-from opsicm.physics.cell import Cell, Terms
+from opsicm.core.constants import FARADAY
+from opsicm.physics.cell.cell import Cell, Terms
 from opsicm.physics.parameters import parameter_set
 
 Floats = NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from opsicm.physics.cell import Cell
+from opsicm.physics.cell.cell import Cell
 from opsicm.physics.parameters import parameter_set
 
 PARAMETERS = parameter_set().values

@@ -9,17 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import solve_banded
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.electroosmosis import (
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.pipette.electroosmosis import (
     IDENTIFIABLE,
     effective_concentration,
     electroosmotic_peclet,
     flow_conductance,
     sensitivity,
 )
-from opsicm.physics.ion_current import conductance, log_mean
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_response import response_length, response_time, tip_response
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.ion_current import conductance, log_mean, response_length, response_time, tip_response
 
 F64 = NDArray[np.float64]
 

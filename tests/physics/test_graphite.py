@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.flakes import FlakeField
-from opsicm.physics.graphite import OCP_TABLES, measured_ocp, ocp_and_slope, open_circuit_potential, stoichiometry_at
-from opsicm.physics.msmr import graphite_msmr, msmr_stoichiometry
-from opsicm.physics.staging import STAGES, stage_fractions, volume_of_stages
-from opsicm.physics.swelling import mean_volume_change, relative_volume_change, volume_change_at
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.materials.graphite import (
+    OCP_TABLES,
+    STAGES,
+    measured_ocp,
+    ocp_and_slope,
+    open_circuit_potential,
+    stage_fractions,
+    stoichiometry_at,
+    volume_of_stages,
+)
+from opsicm.physics.materials.msmr import graphite_msmr, msmr_stoichiometry
+from opsicm.physics.materials.swelling import mean_volume_change, relative_volume_change, volume_change_at
+from opsicm.physics.specimen.flakes import FlakeField
 from opsicm.physics.tables import load_table
 
 CURVES = {**{name: measured_ocp(name) for name in OCP_TABLES}, "msmr": graphite_msmr()}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.ion_current import (
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.pipette.ion_current import (
     conductance,
     junction_coefficient,
     junction_potential,

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.lateral import VALID_SPREAD, apparent_distance, point_spread, view_surface
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
-from opsicm.physics.tip_mesh import Fineness
-from opsicm.physics.tip_solve import solve_tip
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.lateral import VALID_SPREAD, apparent_distance, point_spread, view_surface
+from opsicm.physics.pipette.tip_field import approach_curve
+from opsicm.physics.pipette.tip_mesh import Fineness, solve_tip
 
 F64 = NDArray[np.float64]
 # Lines every factor of 1.5 round the tip: a bump is straight between them.

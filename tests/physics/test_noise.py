@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal, stats
 
-from opsicm.errors import OutsideDomain
+from opsicm.core.errors import OutsideDomain
 from opsicm.physics.noise import (
     AmplifierNoise,
     adc_noise,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.constants import FARADAY
-from opsicm.errors import OutsideDomain
-from opsicm.physics.cell import Cell
+from opsicm.core.constants import FARADAY
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.cell.cell import Cell
 from opsicm.physics.parameters import Curve, Leaf, parameter_set, parameter_set_names
 
 SET = parameter_set()
@@ -19,9 +19,26 @@ def test_every_leaf_is_sourced_and_every_set_runs(name: str) -> None:
     chosen = parameter_set(name)
     assert all(leaf.source and leaf.status for leaf in chosen.leaves.values())
     assert {leaf.si_unit for leaf in chosen.leaves.values()} <= {
-        "1", "m", "m2", "m2/s", "kg/m2", "kg/m3", "kg/mol", "mol/m3", "S/m", "A/m2", "C/kg", "C/m2", "Ohm m2", "F/m2",
-        "Pa s", "K", "V", "s", "word",
-    }  # fmt: skip
+        "1",
+        "m",
+        "m2",
+        "m2/s",
+        "kg/m2",
+        "kg/m3",
+        "kg/mol",
+        "mol/m3",
+        "S/m",
+        "A/m2",
+        "C/kg",
+        "C/m2",
+        "Ohm m2",
+        "F/m2",
+        "Pa s",
+        "K",
+        "V",
+        "s",
+        "word",
+    }
     cell = Cell(chosen.values)
     cell.set_potential(0.1)
     cell.advance(10.0)

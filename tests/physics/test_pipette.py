@@ -8,15 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.approach import (
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.pipette.approach import (
     hyperbola_constant,
     hyperbola_distance,
     hyperbola_relative_current,
     hyperbola_slope,
 )
-from opsicm.physics.pipette import Pipette, cone_resistance, geometric_resistance, resistance
-from opsicm.physics.pipette_inverse import cone_angle_from_resistance, radius_band, radius_from_resistance
+from opsicm.physics.pipette.geometry import (
+    Pipette,
+    cone_angle_from_resistance,
+    cone_resistance,
+    geometric_resistance,
+    radius_band,
+    radius_from_resistance,
+    resistance,
+)
 
 
 def test_a_default_pipette_has_the_resistance_of_its_integral() -> None:

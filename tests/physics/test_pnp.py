@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.constants import FARADAY, GAS_CONSTANT
-from opsicm.physics.ion_current import conductance, log_mean
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.pnp import FINENESS, PnpSolution, Salt, solve_pnp
-from opsicm.physics.spectral_element import line, solve, stiffness
-from opsicm.physics.tip_mesh import Fineness, TipMesh, tip_mesh
+from opsicm.core.constants import FARADAY, GAS_CONSTANT
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.ion_current import conductance, log_mean
+from opsicm.physics.pipette.pnp import FINENESS, PnpSolution, Salt, solve_pnp
+from opsicm.physics.pipette.spectral_element import line, solve, stiffness
+from opsicm.physics.pipette.tip_mesh import Fineness, TipMesh, tip_mesh
 
 F64 = NDArray[np.float64]
 SALT = Salt()
@@ -32,9 +32,14 @@ def _laplace(tip: TipMesh, coefficient: F64 | None = None) -> tuple[F64, float]:
     element = stiffness(mesh, coefficient)
     none = np.empty((0, mesh.order + 1), dtype=np.int64)
     u = solve(
-        mesh, element, none, np.empty((0, mesh.order + 1, mesh.order + 1)), np.zeros(mesh.count),
-        np.concatenate((top, far)), np.concatenate((np.ones(top.size), np.zeros(far.size))),
-    )  # fmt: skip
+        mesh,
+        element,
+        none,
+        np.empty((0, mesh.order + 1, mesh.order + 1)),
+        np.zeros(mesh.count),
+        np.concatenate((top, far)),
+        np.concatenate((np.ones(top.size), np.zeros(far.size))),
+    )
     local = u[mesh.dofs.reshape(len(mesh.dofs), -1)]
     return u, float(np.einsum("ei,eij,ej->", local, element, local, optimize=True))
 

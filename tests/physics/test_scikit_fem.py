@@ -6,9 +6,8 @@ import math
 
 import pytest
 
-from opsicm.app.bench.tip_solve import scikit_fem_resistance
-from opsicm.physics.tip_mesh import Fineness
-from opsicm.physics.tip_solve import solve_tip
+from benchmarks.tip_solve import scikit_fem_resistance
+from opsicm.physics.pipette.tip_mesh import Fineness, solve_tip
 
 LINES = Fineness(order=3, layers=10, ratio=0.5, growth=1.25, far=200.0)
 

@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.approach import relative_current as compiled_relative_current
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.spectral_element import geometry
-from opsicm.physics.tip_field import approach_curve, hyperbola_bias, tip_access
-from opsicm.physics.tip_mesh import Fineness, tip_mesh
-from opsicm.physics.tip_solve import solve_tip
-from opsicm.physics.tip_table import CONE_RANGE_DEG, DISTANCE_RANGE, WALL_RANGE
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.pipette.approach import relative_current as compiled_relative_current
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.spectral_element import geometry
+from opsicm.physics.pipette.tip_field import (
+    CONE_RANGE_DEG,
+    DISTANCE_RANGE,
+    WALL_RANGE,
+    approach_curve,
+    hyperbola_bias,
+    tip_access,
+)
+from opsicm.physics.pipette.tip_mesh import Fineness, solve_tip, tip_mesh
 
 REFERENCE = Path(__file__).parent / "tables" / "ngsolve_tip_field.csv"
 FINE = Fineness(order=5, layers=5, far=1e3)

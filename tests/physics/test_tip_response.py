@@ -9,11 +9,11 @@ import pytest
 from scipy import sparse
 from scipy.sparse import linalg
 
-from opsicm.errors import OutsideDomain
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.spectral_element import geometry, line, solve, stiffness
-from opsicm.physics.tip_mesh import Fineness, tip_mesh
-from opsicm.physics.tip_response import tip_response
+from opsicm.core.errors import OutsideDomain
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.ion_current import tip_response
+from opsicm.physics.pipette.spectral_element import geometry, line, solve, stiffness
+from opsicm.physics.pipette.tip_mesh import Fineness, tip_mesh
 
 
 def test_the_closed_form_is_what_diffusion_in_the_real_tip_does() -> None:

@@ -12,7 +12,7 @@ from faults.stream import Stream, folder
 from opsicm.record import finalise as finalising
 from opsicm.record.counts_copy import CountsCopy
 from opsicm.record.live_file import LiveFile
-from opsicm.record.live_layout import chunk_rows, header_text
+from opsicm.record.live_files import chunk_rows, header_text
 from opsicm.record.run_folder import RunFolder
 from opsicm.record.validate import validate
 
@@ -78,9 +78,7 @@ def test_a_damaged_chunk_is_left_out_and_its_blocks_are_named(
     data[chunk.byte_offset + (chunk.size // 2 if where == "payload" else chunk.size - 1)] ^= 0x55
     file.write_bytes(bytes(data))
     path, losses = finalising.finalise(made)
-    touched = [
-        k for k in range(200) if k * STREAM.samples < 6 * ROWS and (k + 1) * STREAM.samples > 5 * ROWS
-    ]  # fmt: skip
+    touched = [k for k in range(200) if k * STREAM.samples < 6 * ROWS and (k + 1) * STREAM.samples > 5 * ROWS]
     kept = [k for k in range(200) if k not in touched]
     first, stop = touched[0] * STREAM.samples, (touched[-1] + 1) * STREAM.samples
     said = [f"segment 1: samples {k * STREAM.samples} to {(k + 1) * STREAM.samples - 1} are lost" for k in touched]

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from opsicm.record.chunk_press import ChunkPress
-from opsicm.record.counts_reader import CountsReader
+from opsicm.record.packed_counts import ChunkPress, CountsReader
 
 _ROWS = 1024
 

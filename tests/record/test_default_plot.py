@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from recorded import STREAM
 
 from faults.stream import folder
-from opsicm.facts.hop import HOP_DTYPE
+from opsicm.core.facts import HOP_DTYPE
 from opsicm.record import default_plot
-from opsicm.record.live_layout import HOP_ROW, READING_ROW
+from opsicm.record.live_files import HOP_ROW, READING_ROW
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
-from opsicm.run.patterns import Points, along_a_line, over_a_rectangle
+from opsicm.runner.patterns import Points, along_a_line, over_a_rectangle
+from tests.fixtures.recorded import STREAM
 
 _NO_ROWS = np.empty(0, READING_ROW)
 _VIEWER = """

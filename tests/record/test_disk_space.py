@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from opsicm.errors import BadInput, LimitCrossed
-from opsicm.record import disk_space
+from opsicm.core.errors import BadInput, LimitCrossed
+from opsicm.record import run_folder as disk_space
 
 
 def _disk(monkeypatch: pytest.MonkeyPatch, there: float, total: float) -> None:

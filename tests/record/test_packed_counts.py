@@ -13,15 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsicm.record import packed_counts
-from opsicm.record.chunk_press import ChunkPress
-from opsicm.record.packed_counts import PackedCounts
+from opsicm.record.packed_counts import ChunkPress, PackedCounts
 
 
 def _dataset(file: h5py.File, rows: int, width: int) -> Any:
     return file.create_dataset(
-        "counts", (0, width), np.int16, maxshape=(None, width), chunks=(rows, width), fletcher32=True,
+        "counts",
+        (0, width),
+        np.int16,
+        maxshape=(None, width),
+        chunks=(rows, width),
+        fletcher32=True,
         **hdf5plugin.Bitshuffle(cname="lz4"),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("noise", [0.0, 3.0, 20_000.0])
@@ -53,10 +57,7 @@ def _no_press(_: int) -> ChunkPress:
 @given(st.lists(st.tuples(st.integers(0, 3000), st.booleans()), min_size=1, max_size=8))
 @settings(max_examples=25, deadline=None)
 def test_whatever_comes_in_pieces_is_there(offered: bool, pieces: list[tuple[int, bool]]) -> None:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        h5py.File("pieces", "w", driver="core", backing_store=False) as file,
-    ):
+    with pytest.MonkeyPatch.context() as patch, h5py.File("pieces", "w", driver="core", backing_store=False) as file:
         if not offered:
             patch.setattr(packed_counts, "ChunkPress", _no_press)
         dataset = _dataset(file, 1024, 3)

@@ -10,14 +10,14 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from recorded import STREAM
 
-from opsicm.errors import BadInput, UnreadableRun
-from opsicm.facts.hop import HOP_DTYPE
+from opsicm.core.errors import BadInput, UnreadableRun
+from opsicm.core.facts import HOP_DTYPE
 from opsicm.record import views
-from opsicm.record.counts_reader import CountsReader
+from opsicm.record.packed_counts import CountsReader
 from opsicm.record.reader import Run
-from opsicm.run.patterns import along_a_line
+from opsicm.runner.patterns import along_a_line
+from tests.fixtures.recorded import STREAM
 
 
 def test_a_trace_is_the_hops_samples(run_path: Path) -> None:

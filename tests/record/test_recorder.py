@@ -13,22 +13,25 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from recorded import BLOCKS, STREAM, feed, record
 
 from faults.stream import Stream, folder
-from opsicm.errors import BadInput, LimitCrossed
-from opsicm.facts.channel import Policy
+from opsicm.core.errors import BadInput, LimitCrossed
+from opsicm.core.facts import Policy
 from opsicm.record.follow import LiveRun
 from opsicm.record.reader import Run
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
+from tests.fixtures.recorded import BLOCKS, STREAM, feed, record
 
 
 def test_everything_comes_back(run_path: Path) -> None:
     assert run_path.name == "run.nxs"
     assert sorted(path.name for path in run_path.parent.iterdir()) == [
-        "experiment.yaml", "journal.jsonl", "rig.yaml", "run.nxs",
-    ]  # fmt: skip
+        "experiment.yaml",
+        "journal.jsonl",
+        "rig.yaml",
+        "run.nxs",
+    ]
     assert list(STREAM.kept(run_path)) == list(range(BLOCKS))
     with Run(run_path) as run:
         assert run.outcome == "completed"
@@ -178,15 +181,15 @@ def test_a_run_in_progress_can_be_followed(tmp_path: Path) -> None:
 
 _LIVE = """
 import sys
-from opsicm.app import cli
-import opsicm.app.execute
+from opsicm.cli import main as cli
+import opsicm.cli.execute
 seen = []
-class Watched(opsicm.app.execute.Runner):
+class Watched(opsicm.cli.execute.Runner):
     def _loop(self):
         ending = super()._loop()
         seen.append(sorted({"h5py", "hdf5plugin"} & set(sys.modules)))
         return ending
-opsicm.app.execute.Runner = Watched
+opsicm.cli.execute.Runner = Watched
 code = cli.main(["run", sys.argv[1], "--out", sys.argv[2], "--speed", "1"])
 assert seen == [[]], seen
 sys.exit(code)

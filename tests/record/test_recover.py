@@ -9,20 +9,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from recorded import BLOCKS, STREAM, feed
 
 from faults.stream import folder
-from opsicm.app.cli import main
-from opsicm.errors import UnreadableRun
-from opsicm.facts.fact import Fact
-from opsicm.record import disk_space
+from opsicm.cli.main import main
+from opsicm.core.errors import UnreadableRun
+from opsicm.core.facts import Fact
 from opsicm.record import finalise as finalising
+from opsicm.record import run_folder as disk_space
 from opsicm.record.live_file import LiveFile
 from opsicm.record.reader import Run
 from opsicm.record.recover import recover
 from opsicm.record.run_folder import RunFolder
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
+from tests.fixtures.recorded import BLOCKS, STREAM, feed
 
 
 @pytest.fixture(scope="module")

@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rig_contract import RigContract, plan
-from taped import Tape
 
-from laboratory import RIG, TEXT, Laboratory
-from opsicm.app import cli
-from opsicm.app.execute import execute
-from opsicm.app.replaying import execute_on_run
-from opsicm.app.rigs import load_rig, prepare
-from opsicm.app.run_results import results_of
-from opsicm.instruments.cell_control import ConstantCurrent, OpenCircuit
-from opsicm.instruments.rig import Rig
-from opsicm.protocol.experiment_file import experiment_from_text
+from opsicm.cli import main as cli
+from opsicm.cli.execute import execute
+from opsicm.cli.replaying import execute_on_run
+from opsicm.cli.rigs import load_rig, prepare
+from opsicm.experiment.file import experiment_from_text
+from opsicm.instruments.roles import ConstantCurrent, OpenCircuit, Rig
 from opsicm.record.reader import Run
-from opsicm.record.recorded import NotAsRecorded
-from opsicm.record.replay import Replay
+from opsicm.record.replay import NotAsRecorded, Replay
 from opsicm.record.replay_rig import replay_rig
+from opsicm.results.run_results import results_of
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
+from tests.fixtures.rig_contract import RigContract, plan
+from tests.fixtures.taped import Tape
 
 # A current, a rest, two ramps; a raster and a parked pipette: what the short run has not.
 PROGRAM = """\

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opsicm.record.nxsicm import REQUIRED
+from opsicm.record.validate import REQUIRED
 
 _REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from opsicm.errors import UnreadableRun
+from opsicm.core.errors import UnreadableRun
 from opsicm.record import text_seal
 from opsicm.record.reader import Run
 

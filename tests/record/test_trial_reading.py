@@ -12,7 +12,7 @@ import h5py
 import pytest
 
 from faults.f14_damaged_files import endless, unsealed
-from opsicm.errors import UnreadableRun
+from opsicm.core.errors import UnreadableRun
 from opsicm.record import text_seal, trial_reading
 from opsicm.record.reader import Run
 from opsicm.record.trial_reading import verdict

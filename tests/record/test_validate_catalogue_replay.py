@@ -10,16 +10,16 @@ from typing import Any
 
 import h5py
 import pytest
-from recorded import BLOCKS, STREAM, record
 
 from faults.stream import folder
-from opsicm.app import cli
-from opsicm.errors import BadInput
-from opsicm.record import catalogue
+from opsicm.cli import main as cli
+from opsicm.core.errors import BadInput
+from opsicm.record import recover as catalogue
 from opsicm.record.reader import Run
 from opsicm.record.replay import Replay
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
+from tests.fixtures.recorded import BLOCKS, STREAM, record
 
 
 def test_a_good_file_is_valid(run_path: Path) -> None:

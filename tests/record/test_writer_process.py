@@ -6,13 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from recorded import STREAM
 
 from faults.stream import folder
-from opsicm.record import messages, writer_process
-from opsicm.record.live_layout import header_text
+from opsicm.record import ring as messages
+from opsicm.record import writer_process
+from opsicm.record.live_files import header_text
 from opsicm.record.ring import Ring
 from opsicm.record.writer_process import Writer
+from tests.fixtures.recorded import STREAM
 
 
 def test_a_ring_that_fills_up_is_emptied_without_waiting_for_the_next_flush(

@@ -8,11 +8,12 @@ from pathlib import Path
 import h5py
 import pytest
 
-from laboratory import RIG, TEXT, Laboratory
 from opsicm.analysis.result import Result
-from opsicm.app.run_results import report_html, results_of, views_of
 from opsicm.record.reader import Run
 from opsicm.report.document import number
+from opsicm.report.reports import report_html
+from opsicm.results.run_results import results_of, views_of
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
 HALF = """\
 opsicm_parameters: 1

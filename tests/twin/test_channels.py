@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laboratory import TEXT, Laboratory
-from opsicm.app.rigs import load_rig, prepare
-from opsicm.instruments.cell_control import PotentialRamp
-from opsicm.instruments.rig import Rig
-from opsicm.instruments.roles import HopPlan
+from opsicm.cli.rigs import load_rig, prepare
+from opsicm.instruments.roles import HopPlan, PotentialRamp, Rig
+from tests.fixtures.laboratory import TEXT, Laboratory
 
 KEPT = (
     "record: {z_command: full, pipette_bias: full, cell_potential: decimated, cell_current: full, x: full, y: full}\n"
@@ -28,9 +26,20 @@ def sampled(rig: Rig) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     n = 6
     number = np.arange(n, dtype=np.int32)
     plan = HopPlan(
-        "probe[0]", 1, 0, np.linspace(-1e-6, 4e-6, n), np.full(n, 3e-6), 0 * number, number, np.full(n, 2e-6), 3e-5,
-        0.02, 5e-6, 0.7, 2**62,
-    )  # fmt: skip
+        "probe[0]",
+        1,
+        0,
+        np.linspace(-1e-6, 4e-6, n),
+        np.full(n, 3e-6),
+        0 * number,
+        number,
+        np.full(n, 2e-6),
+        3e-5,
+        0.02,
+        5e-6,
+        0.7,
+        2**62,
+    )
     outcome = rig.hop_controller.run(plan, lambda: False)
     counts = np.concatenate([block.counts for block in outcome.blocks])
     channels = rig.hop_controller.channels

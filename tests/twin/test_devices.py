@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laboratory import RIG, TEXT, Laboratory
-from opsicm.app.rigs import load_rig, prepare, rig_numbers
-from opsicm.errors import BadInput
-from opsicm.instruments.cell_control import ConstantCurrent, PotentialRamp
-from opsicm.instruments.rig import Rig
-from opsicm.instruments.roles import HopPlan
+from opsicm.cli.rigs import load_rig, prepare, rig_numbers
+from opsicm.core.errors import BadInput
+from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.twin.devices import OpenLoopAxis
 from opsicm.twin.hop_controller import TwinHopController
-from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.world import World
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
 SECOND = 1_000_000_000
 AMPLIFIER, POTENTIOSTAT, SCANNER = "range_nA: 10,", "initial_V: 0.4", "z_range_um: 20,"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from opsicm.app.bench.hopping import loop, numpy_hops, row, same_noise
+from benchmarks.hopping import loop, numpy_hops, row, same_noise
 
 
 def test_both_stop_on_the_same_samples() -> None:

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsicm.instruments.hop import HopTiming, start
-from opsicm.physics.approach import over, relative_current
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
-from opsicm.twin.hop_lanes import run_lanes
-from opsicm.twin.hop_loop import run_samples
-from opsicm.twin.hop_sense import Instrument, Motion, Slice, held_command
-from opsicm.twin.loop_curve import loop_curve
+from opsicm.physics.pipette.approach import over, relative_current
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
+from opsicm.twin.fast_loop.curve import loop_curve
+from opsicm.twin.fast_loop.lanes import run_lanes
+from opsicm.twin.fast_loop.loop import run_samples
+from opsicm.twin.fast_loop.sense import Instrument, Motion, Slice, held_command
 
 PACKED = approach_curve(Pipette()).packed
 CURVE = loop_curve(PACKED)
@@ -36,9 +36,23 @@ def slices(run: object, case: dict[str, object]) -> list[object]:
         counts = np.zeros((count, columns), np.int16)
         now = Slice(bulk[k], bulk[k + 1], 1e-9 * k, 1e-9 * (k + 1), 1e-12 * k, 1e-12 * (k + 1))
         state, motion, taken, *clipped = run(
-            state, motion, case["hop"], case["instrument"], now, count, sample, 3, 11, limit, CURVE,
-            surface, amplitude, moments, measured, counts,
-        )  # fmt: skip
+            state,
+            motion,
+            case["hop"],
+            case["instrument"],
+            now,
+            count,
+            sample,
+            3,
+            11,
+            limit,
+            CURVE,
+            surface,
+            amplitude,
+            moments,
+            measured,
+            counts,
+        )
         left += [counts[:taken], np.array(state), np.array(motion), np.array([taken, *clipped])]
         sample += taken
         if taken < count or motion.hop == hops:
@@ -51,15 +65,24 @@ def cases(draw: st.DrawFn) -> dict[str, object]:
     """Settings, electronics and worlds, sensible and absurd: drops of the current collapse a reference or overload."""
     numbers = st.floats(0.02, 1.0)
     timing = HopTiming(
-        draw(numbers) * 4e-3, draw(numbers) * 4e-3, draw(numbers) * 1e-3, draw(st.integers(0, 60)) * 1e-5,
-        draw(st.sampled_from([3.7e-9, 9.5e-9])), 10_000,
-    )  # fmt: skip
+        draw(numbers) * 4e-3,
+        draw(numbers) * 4e-3,
+        draw(numbers) * 1e-3,
+        draw(st.integers(0, 60)) * 1e-5,
+        draw(st.sampled_from([3.7e-9, 9.5e-9])),
+        10_000,
+    )
     instrument = Instrument(
-        draw(st.sampled_from([0.05, 1.0])), draw(st.sampled_from([0.01, 0.27, 1.0])),
-        draw(st.sampled_from([0.0, 3.5e-12, 4e-11])), draw(st.sampled_from([0.0, 3e-10])),
-        draw(st.sampled_from([1e-5, 2e-7])), 3.05e-13 * draw(st.sampled_from([1.0, 0.3])), 3.05e-10,
-        draw(st.sampled_from([0.0, 0.05, 0.6])), draw(st.sampled_from([0.05, 1.0, 1.5])),
-    )  # fmt: skip
+        draw(st.sampled_from([0.05, 1.0])),
+        draw(st.sampled_from([0.01, 0.27, 1.0])),
+        draw(st.sampled_from([0.0, 3.5e-12, 4e-11])),
+        draw(st.sampled_from([0.0, 3e-10])),
+        draw(st.sampled_from([1e-5, 2e-7])),
+        3.05e-13 * draw(st.sampled_from([1.0, 0.3])),
+        3.05e-10,
+        draw(st.sampled_from([0.0, 0.05, 0.6])),
+        draw(st.sampled_from([0.05, 1.0, 1.5])),
+    )
     sign = draw(st.sampled_from([1.0, -1.0]))
     level = st.sampled_from([1.0, 1.0, 1.0, 1.02, 0.85, 1.2])
     return {
@@ -72,7 +95,7 @@ def cases(draw: st.DrawFn) -> dict[str, object]:
         "first": draw(st.sampled_from([0, 5, 16, 65_530 - 300])),
         "limit": draw(st.sampled_from([2**62, 3000])),
         "columns": draw(st.sampled_from([2, 3])),
-    }  # fmt: skip
+    }
 
 
 @settings(max_examples=120, deadline=None)
@@ -89,9 +112,23 @@ def test_a_dwell_is_the_same_in_lanes() -> None:
         instrument = Instrument(0.05, 0.27, 3.5e-12, 3e-10, 1e-5, 3.05e-13, 3.05e-10)
         hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(1e-6, 3e-5, 0.02, 5e-6)
         end = run(
-            start(0.0), Motion(0.0, 0.0, BULK, 0), hop, instrument, Slice(BULK, BULK, 0.0, 1e-9), 5000, 3, 1, 1, 2**62,
-            CURVE, none, none, np.zeros((0, 5), np.int64), np.zeros((0, 5)), counts,
-        )  # fmt: skip
+            start(0.0),
+            Motion(0.0, 0.0, BULK, 0),
+            hop,
+            instrument,
+            Slice(BULK, BULK, 0.0, 1e-9),
+            5000,
+            3,
+            1,
+            1,
+            2**62,
+            CURVE,
+            none,
+            none,
+            np.zeros((0, 5), np.int64),
+            np.zeros((0, 5)),
+            counts,
+        )
         left.append((end, counts.tobytes()))
     assert left[0] == left[1]
 
@@ -104,9 +141,23 @@ def test_the_curve_of_the_loop_is_the_finite_element_one() -> None:
     for d in distance:
         counts = np.zeros((1, 2), np.int16)
         run_samples(
-            start(d), Motion(d, 0.0, 0.0, 0), hop, instrument, Slice(bulk, bulk, 1.0, 1.0), 1, 0, 1, 1, 2**62,
-            CURVE, np.zeros(0), np.zeros(0), np.zeros((0, 5), np.int64), np.zeros((0, 5)), counts,
-        )  # fmt: skip
+            start(d),
+            Motion(d, 0.0, 0.0, 0),
+            hop,
+            instrument,
+            Slice(bulk, bulk, 1.0, 1.0),
+            1,
+            0,
+            1,
+            1,
+            2**62,
+            CURVE,
+            np.zeros(0),
+            np.zeros(0),
+            np.zeros((0, 5), np.int64),
+            np.zeros((0, 5)),
+            counts,
+        )
         seen.append(counts[0, 0])
     expected = np.floor(over(relative_current, distance, PACKED) * bulk / 1e-14 + 0.5)
     # Single precision moves a value across the edge between two counts now and then.
@@ -140,8 +191,22 @@ def test_overshoot_is_speed_times_latency(speed: float, latency: float) -> None:
     moments, measured = np.zeros((3, 5), np.int64), np.full((3, 5), np.inf)
     counts = np.zeros((40_000, 2), np.int16)
     run_lanes(
-        start(0.0), Motion(0.0, 0.0, BULK, 0), hop, instrument, Slice(BULK, BULK, 0.0, 0.0), 40_000, 0, 1, 1, 2**62,
-        CURVE, np.full(3, -2e-7), np.full(3, 2e-7), moments, measured, counts,
-    )  # fmt: skip
+        start(0.0),
+        Motion(0.0, 0.0, BULK, 0),
+        hop,
+        instrument,
+        Slice(BULK, BULK, 0.0, 0.0),
+        40_000,
+        0,
+        1,
+        1,
+        2**62,
+        CURVE,
+        np.full(3, -2e-7),
+        np.full(3, 2e-7),
+        moments,
+        measured,
+        counts,
+    )
     assert np.all(moments[:, 4] == 0)
     np.testing.assert_allclose(measured[:, 2] - measured[:, 3], speed * latency, rtol=0.05)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from opsicm.app.execute import execute
-from opsicm.protocol.experiment_file import read_experiment
+from opsicm.cli.execute import execute
+from opsicm.experiment.file import read_experiment
 from opsicm.record.reader import Run
 
 TEXT = """\

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_surfaces import FLAKES, twin
 
-from laboratory import Laboratory
-from opsicm.instruments.cell_control import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.instruments.roles import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.stretch import Stretch, Way
+from opsicm.twin.trajectory import Stretch, Way
 from opsicm.twin.world import World
+from tests.fixtures.laboratory import Laboratory
+from tests.twin.test_surfaces import FLAKES, twin
 
 SECOND = 1_000_000_000
 CONTROLS: tuple[CellControl, ...] = (
@@ -28,11 +28,7 @@ def state(world: World) -> tuple[bytes, ...]:
     at = np.linspace(0.0, 20e-6, 40)
     heights = world.surface_now(world.specimen.footprint(at, at[::-1]), world.now_ns)
     moment = world.moment(world.now_ns)
-    return (
-        np.array(moment).tobytes(),
-        heights.tobytes(),
-        repr(world.reading()).encode(),
-    )
+    return (np.array(moment).tobytes(), heights.tobytes(), repr(world.reading()).encode())
 
 
 def through(

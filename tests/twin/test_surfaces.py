@@ -8,19 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laboratory import RIG, TEXT, Laboratory
-from opsicm.app.rigs import load_rig, prepare
-from opsicm.errors import BadInput
-from opsicm.instruments.cell_control import ConstantCurrent, PotentialRamp
-from opsicm.instruments.rig import Rig
-from opsicm.instruments.roles import HopPlan
-from opsicm.physics.flake_stack import stacked_flakes
-from opsicm.physics.lateral import point_spread
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import distance_98
+from opsicm.cli.rigs import load_rig, prepare
+from opsicm.core.errors import BadInput
+from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.lateral import point_spread
+from opsicm.physics.pipette.tip_field import distance_98
+from opsicm.physics.specimen.flakes import stacked_flakes
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import FlakeSurface
 from opsicm.twin.world import World
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
 ROUGH = "{kind: rough, rq_nm: 300, correlation_nm: 1500, size_um: 20, pixels: 128}"
 
@@ -169,11 +167,20 @@ def gwy(heights: np.ndarray, width: float) -> bytes:
     ny, nx = heights.shape
     unit = b"GwySIUnit\0" + struct.pack("<I", 11) + b"unitstr\0sm\0"
     parts = (
-        b"xres\0i" + struct.pack("<i", nx) + b"yres\0i" + struct.pack("<i", ny)
-        + b"xreal\0d" + struct.pack("<d", width) + b"yreal\0d" + struct.pack("<d", width * ny / nx)
-        + b"si_unit_z\0o" + unit
-        + b"data\0D" + struct.pack("<I", nx * ny) + heights[::-1].astype("<f8").tobytes()
-    )  # fmt: skip
+        b"xres\0i"
+        + struct.pack("<i", nx)
+        + b"yres\0i"
+        + struct.pack("<i", ny)
+        + b"xreal\0d"
+        + struct.pack("<d", width)
+        + b"yreal\0d"
+        + struct.pack("<d", width * ny / nx)
+        + b"si_unit_z\0o"
+        + unit
+        + b"data\0D"
+        + struct.pack("<I", nx * ny)
+        + heights[::-1].astype("<f8").tobytes()
+    )
     field = b"/0/data\0oGwyDataField\0" + struct.pack("<I", len(parts)) + parts
     return b"GWYPGwyContainer\0" + struct.pack("<I", len(field)) + field
 

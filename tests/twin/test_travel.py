@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laboratory import RIG, TEXT, Laboratory
-from opsicm.app.rigs import load_rig, prepare
-from opsicm.errors import OutsideDomain
-from opsicm.instruments.cell_control import ConstantCurrent
-from opsicm.instruments.rig import Rig
+from opsicm.cli.rigs import load_rig, prepare
+from opsicm.core.errors import OutsideDomain
+from opsicm.instruments.roles import ConstantCurrent, Rig
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.travel import NEVER, Travel
 from opsicm.twin.world import World
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
 
 def twin(laboratory: Laboratory, rig: str = RIG) -> tuple[Rig, World]:

@@ -15,13 +15,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter, welch
 
-from laboratory import RIG, Laboratory
-from opsicm.app.rigs import load_rig, prepare, rig_numbers
-from opsicm.facts.hop import Outcome
-from opsicm.instruments.rig import Rig
-from opsicm.instruments.roles import HopPlan
-from opsicm.physics.tip_field import ApproachCurve
-from opsicm.preflight.rig_numbers import RigNumbers
+from opsicm.cli.rigs import load_rig, prepare, rig_numbers
+from opsicm.core.facts import Outcome
+from opsicm.forecast.rig_numbers import RigNumbers
+from opsicm.instruments.roles import HopPlan, Rig
+from opsicm.physics.pipette.tip_field import ApproachCurve
+from tests.fixtures.laboratory import RIG, Laboratory
 
 F64 = NDArray[np.float64]
 DT = 1e-5
@@ -64,9 +63,20 @@ def plan(
 ) -> HopPlan:
     place, number = np.zeros(hops), np.zeros(hops, np.int32)
     return HopPlan(
-        "probe[0]", segment, 0, place, place, number, number, np.full(hops, amplitude), rate, setpoint, approach, 0.7,
+        "probe[0]",
+        segment,
+        0,
+        place,
+        place,
+        number,
+        number,
+        np.full(hops, amplitude),
+        rate,
+        setpoint,
+        approach,
+        0.7,
         until_ns,
-    )  # fmt: skip
+    )
 
 
 def single_hops(b: Bench, hops: int, height: float, setpoint: float, approach: float) -> tuple[np.ndarray, list[F64]]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laboratory import TEXT, Laboratory
-from opsicm.app.rigs import load_rig, prepare
-from opsicm.errors import BadInput, LimitCrossed
-from opsicm.facts.channel import Quality
-from opsicm.instruments.cell_control import ConstantCurrent, PotentialRamp
-from opsicm.instruments.rig import Rig
-from opsicm.instruments.roles import HopPlan
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
-from opsicm.protocol.experiment_file import experiment_from_text
-from opsicm.protocol.twin_faults import AMOUNTS
+from opsicm.cli.rigs import load_rig, prepare
+from opsicm.core.errors import BadInput, LimitCrossed
+from opsicm.core.facts import Quality
+from opsicm.experiment.file import experiment_from_text
+from opsicm.experiment.twin_settings import AMOUNTS
+from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.world import World
+from tests.fixtures.laboratory import TEXT, Laboratory
 
 SECOND = 1_000_000_000
 
@@ -171,10 +169,21 @@ def test_a_stuck_amplifier_is_marked_and_stops_the_hop(laboratory: Laboratory) -
     assert 3 in records["outcome"]
     assert counts[-1, 0] == 32767
     outcome = rig.hop_controller.run(
-        HopPlan("probe[0]", 1, 0, *(np.zeros(0),) * 2, *(np.zeros(0, np.int32),) * 2, np.zeros(0), 3e-5, 0.02, 5e-6,
-                0.7, rig.clock.now_ns() + 100_000_000),
+        HopPlan(
+            "probe[0]",
+            1,
+            0,
+            *(np.zeros(0),) * 2,
+            *(np.zeros(0, np.int32),) * 2,
+            np.zeros(0),
+            3e-5,
+            0.02,
+            5e-6,
+            0.7,
+            rig.clock.now_ns() + 100_000_000,
+        ),
         lambda: False,
-    )  # fmt: skip
+    )
     assert all(block.quality[0] == Quality.SATURATED for block in outcome.blocks)
     assert rig.amplifier.read()[0] == pytest.approx(10e-9)
 
@@ -255,10 +264,7 @@ def test_every_fault_can_be_scripted_with_its_name_alone(kind: str) -> None:
         ("{fault: clgo, at_s: 1}", r"12: twin.faults\[0\].fault is 'clgo'.*did you mean clog"),
         ("{fault: clog}", r"12: twin.faults\[0\].at_s.*is missing"),
         ("{fault: clog, at_s: -1}", r"12: twin.faults\[0\].at_s is -1.*at least 0"),
-        (
-            "{fault: clog, at_s: 1, radius_nm: 100}",
-            r"12: .*radius_nm is 100; clog has no such amount; it takes share",
-        ),
+        ("{fault: clog, at_s: 1, radius_nm: 100}", r"12: .*radius_nm is 100; clog has no such amount; it takes share"),
         ("{fault: break, at_s: 1, for_s: 3}", r"12: .*for_s is 3; a broken tip does not heal"),
         ("{fault: clog, at_s: 1, share: 1.5}", r"12: .*share is 1.5.*at most 1"),
         ("{fault: clog, at_s: 1, when: now}", r"12: .*when.*no such key"),

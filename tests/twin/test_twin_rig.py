@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rig_contract import RigContract, plan
 
-from laboratory import RIG, Laboratory
-from opsicm.app.rigs import load_rig, prepare, rig_numbers
-from opsicm.errors import BadInput, OutsideDomain
-from opsicm.instruments.cell_control import ConstantCurrent
+from opsicm.cli.rigs import load_rig, prepare, rig_numbers
+from opsicm.core.errors import BadInput, OutsideDomain
 from opsicm.instruments.hop import start, step
-from opsicm.instruments.rig import Rig
+from opsicm.instruments.roles import ConstantCurrent, Rig
 from opsicm.twin.hop_controller import TwinHopController
+from tests.fixtures.laboratory import RIG, Laboratory
+from tests.fixtures.rig_contract import RigContract, plan
 
 
 def twin(laboratory: Laboratory, rig: str = RIG, seed: int = 1) -> Rig:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laboratory import Laboratory
-from opsicm.app.rigs import load_rig, pipette_of, specimen_parameters
-from opsicm.errors import OutsideDomain
-from opsicm.instruments.cell_control import ConstantCurrent
-from opsicm.instruments.rig import Rig
-from opsicm.physics.cell import Cell
-from opsicm.protocol.rig_file import PRESETS
+from opsicm.cli.rigs import load_rig, pipette_of, specimen_parameters
+from opsicm.core.errors import OutsideDomain
+from opsicm.experiment.rig_file import PRESETS
+from opsicm.instruments.roles import ConstantCurrent, Rig
+from opsicm.physics.cell.cell import Cell
 from opsicm.twin.build import build_rig
-from opsicm.twin.circuit import nodes
+from opsicm.twin.potentiostat import nodes
+from tests.fixtures.laboratory import Laboratory
 
 TEXT = """\
 opsicm: 1

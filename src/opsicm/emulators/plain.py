@@ -9,18 +9,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from opsicm.facts.channel import Channel
-from opsicm.facts.samples import SampleBlock
-from opsicm.instruments.cell_control import CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.core.facts import Channel, SampleBlock
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import HopPlan, PlanOutcome
+from opsicm.instruments.roles import CellReading, ConstantCurrent, HopPlan, OpenCircuit, PlanOutcome, PotentialRamp
 
 _KNOWN: Final[dict[str, type[Any]]] = {
     kind.__name__: kind
     for kind in (
-        Channel, SampleBlock, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp, HopTiming, HopPlan, PlanOutcome,
+        Channel,
+        SampleBlock,
+        CellReading,
+        ConstantCurrent,
+        OpenCircuit,
+        PotentialRamp,
+        HopTiming,
+        HopPlan,
+        PlanOutcome,
     )
-}  # fmt: skip
+}
 
 
 def line(value: Any) -> bytes:

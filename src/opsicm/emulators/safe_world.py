@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from opsicm.core.errors import OpsicmError, Problem
 from opsicm.emulators import plain
-from opsicm.errors import OpsicmError, Problem
 from opsicm.instruments.clock import monotonic_ns
-from opsicm.instruments.rig import Rig
+from opsicm.instruments.roles import Rig
 
 CALLS: Final = "world.sock"
 SAFE: Final = "safe.sock"

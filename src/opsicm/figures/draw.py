@@ -122,8 +122,9 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
             for x, y in zip(series.x, series.y, strict=True):
                 axes.annotate(series.label, (x, y), (5.0, aside), textcoords="offset points", va="center")
         elif series.style == "marks":
-            axes.errorbar(series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.5, color=colour,
-                          label=series.label)  # fmt: skip
+            axes.errorbar(
+                series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.5, color=colour, label=series.label
+            )
         else:
             dash = "--" if series.style == "dashed" else "-"
             axes.plot(series.x, series.y, dash, lw=1.2, color=colour, label=series.label, rasterized=raster)

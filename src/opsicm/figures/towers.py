@@ -19,9 +19,16 @@ _SIGN: Final = "positive pipette current flows out of the pipette"
 
 
 def time_view(
-    t: F64, height: F64, current: F64, cell_t: F64, potential: F64, cell: F64, at: Sequence[float],
-    moments: Mapping[str, float], traverse: float,
-) -> View:  # fmt: skip
+    t: F64,
+    height: F64,
+    current: F64,
+    cell_t: F64,
+    potential: F64,
+    cell: F64,
+    at: Sequence[float],
+    moments: Mapping[str, float],
+    traverse: float,
+) -> View:
     """Potential, cell current, traces at the heights `at`, and the current as an image of height and time.
 
     Pipette: `t` [s], `height` [m], `current` [A], (n,); cell: `cell_t` [s], `potential` [V], `cell` [A], (m,);
@@ -44,13 +51,18 @@ def time_view(
     image, extent = _image(t, height, current, traverse)
     words = ", ".join(f"{name} {when / 60.0:.0f} min" for name, when in moments.items())
     panels = (
-        Curves(_MINUTES, Axis("potential vs Li/Li+", "V"),
-               (Series("program", tc, potential, "potential"), *marks), words),
-        Curves(_MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),),
-               "negative cell current lithiates"),
+        Curves(
+            _MINUTES, Axis("potential vs Li/Li+", "V"), (Series("program", tc, potential, "potential"), *marks), words
+        ),
+        Curves(
+            _MINUTES,
+            Axis("cell current", "mA"),
+            (Series("cell", tc, 1e3 * cell, "cell"),),
+            "negative cell current lithiates",
+        ),
         Curves(_MINUTES, _CURRENT, tuple(traces), _SIGN),
         Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="mean of each cell's rows; blank: none"),
-    )  # fmt: skip
+    )
     return View("towers", "Current over millimetres and time", panels, share_x=True)
 
 

@@ -9,9 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Role = Literal[
-    "height", "pipette", "cell", "potential", "lithiation", "delithiation", "model", "limit", "neutral",
-    "near", "between", "far",
-]  # fmt: skip
+    "height",
+    "pipette",
+    "cell",
+    "potential",
+    "lithiation",
+    "delithiation",
+    "model",
+    "limit",
+    "neutral",
+    "near",
+    "between",
+    "far",
+]
 
 
 @dataclass(frozen=True, slots=True)

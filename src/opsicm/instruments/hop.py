@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from opsicm.compiled import compiled
-from opsicm.errors import OutsideDomain, Problem
-from opsicm.facts.hop import Outcome
+from opsicm.core.compiled import compiled
+from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.facts import Outcome
 
 SETTLE: Final = 0
 REFERENCE: Final = 1

@@ -6,16 +6,62 @@ Each role has `safe()`: the state in which nothing can be harmed, reached withou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.facts.channel import Channel
-from opsicm.facts.samples import SampleBlock
-from opsicm.instruments.cell_control import CellControl, CellReading
+from opsicm.core.facts import Channel, SampleBlock
+from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
+
+# -- What a potentiostat can be told to hold: a potential that may ramp, a current, or nothing.
+
+
+@dataclass(frozen=True, slots=True)
+class PotentialRamp:
+    """E_set(t) = start + slope (t - t_applied) [V], with a fraction of i R_u compensated. slope 0 is a hold."""
+
+    start: float
+    slope: float = 0.0
+    ir_compensation: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantCurrent:
+    """A current [A], negative lithiates; goes to open circuit by itself at a cut-off potential [V]."""
+
+    current: float
+    lowest: float | None = None
+    highest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCircuit:
+    """No current."""
+
+
+CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
+
+
+@dataclass(frozen=True, slots=True)
+class CellReading:
+    """What the potentiostat reports: actual potential [V vs Li/Li+], current [A], charge since the start [C].
+
+    `t_ns` is when this was true, not when it arrived: who answers late says so here, and the bias carries it on.
+    `set_point` [V] is the program's potential (None unless a potential is controlled), `control` the word for what is
+    held, `cut_off` whether a cut-off has ended it and the cell has gone to open circuit by itself.
+    """
+
+    t_ns: int
+    potential: float
+    current: float
+    charge: float
+    set_point: float | None
+    control: str
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +196,34 @@ class HopController(Protocol):
     def safe(self) -> None:
         """Pipette up by this controller's own means."""
         ...
+
+
+# -- A rig: the instruments together, on one clock.
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """The roles that an operando experiment needs, by the title of their rig file; `grounding` as in `wiring`.
+
+    `safe_addresses` are `socket#role` of the safe channels, in the order in which a watchdog must use them; a rig in
+    the controlling process has none.
+    """
+
+    name: str
+    clock: Clock
+    amplifier: Amplifier
+    potentiostat: Potentiostat
+    scanner: Scanner
+    coarse_stage: CoarseStage
+    hop_controller: HopController
+    grounding: str = "common"
+    safe_addresses: tuple[str, ...] = ()
+
+    def safe(self) -> None:
+        """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path.
+
+        Each is told whatever the one before answers; what one of them raises is raised when all have been told.
+        """
+        with ExitStack() as last_first:
+            for role in (self.amplifier, self.potentiostat, self.scanner, self.hop_controller):
+                last_first.callback(role.safe)

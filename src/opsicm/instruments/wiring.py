@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from opsicm.errors import OutsideDomain, Problem
+from opsicm.core.errors import OutsideDomain, Problem
 
 REFERENCE_FOLLOWS_CELL: Final[dict[str, float]] = {"common": 1.0, "two_electrode": 0.0}
 """Grounding → by how much of -E the reference stands below ground, E being the specimen's potential against it.

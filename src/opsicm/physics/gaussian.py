@@ -9,13 +9,30 @@ versions do the same arithmetic and give the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from opsicm.compiled import compiled, inlined
-from opsicm.physics.fused import fma
+from opsicm.core.compiled import compiled, inlined
+
+# -- a·b + c with one rounding, the same bits on every machine.
+#
+# Plain Numba never fuses, nor may it: a fused and an unfused version of a formula differ in the last bit. Asked for by
+# name it is one instruction where the processor has it, half of a polynomial's cost, and a library call elsewhere.
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(_typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[..., Any]]:
+    """a·b + c for three numbers of one floating type, inside compiled functions only (IEEE 754-2008, 5.4.1)."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, b, c), generate
+
 
 _F = np.float32
 _I = np.int32

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
-from opsicm.constants import BOLTZMANN, ELEMENTARY_CHARGE
-from opsicm.errors import OutsideDomain, Problem
+from opsicm.core.constants import BOLTZMANN, ELEMENTARY_CHARGE
+from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.physics.gaussian import gaussian, gaussian_block
 
 __all__ = [

@@ -1,1 +1,1 @@
-"""The run file: written append-only, read lazily; other people's formats."""
+"""The run file: written append-only, read lazily."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.record.live_parts import Piece
+from opsicm.record.live_files import Piece
 
 _SAMPLES: Final = 1 << 18  # samples that wait at most
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from opsicm.errors import BadInput, OpsicmError, Problem, UnreadableRun
+from opsicm.core.errors import BadInput, OpsicmError, Problem, UnreadableRun
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL, RunFolder
 
-DAMAGE = (
-    OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
+DAMAGE = (OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.record.nexus_file import column, group_of, text
-from opsicm.record.passes import apart, passes
+from opsicm.record.views import apart, passes
 
 Floats = NDArray[np.float64]
 
@@ -56,9 +56,13 @@ def write(entry: h5py.Group, hops: NDArray[Any], rows: NDArray[Any]) -> None:
             item = column(data, axis.name, axis.values, axis.unit)
         else:
             item = data.create_dataset(
-                axis.name, data=axis.values, chunks=tuple(min(256, n) for n in axis.values.shape), compression="gzip",
-                compression_opts=2, fletcher32=True,
-            )  # fmt: skip
+                axis.name,
+                data=axis.values,
+                chunks=tuple(min(256, n) for n in axis.values.shape),
+                compression="gzip",
+                compression_opts=2,
+                fletcher32=True,
+            )
             item.attrs["units"] = axis.unit
         item.attrs["long_name"] = axis.words
 
@@ -114,8 +118,10 @@ def _pattern(hops: NDArray[Any], height: Floats, name: str) -> Plot:
     if max(np.nanmax(np.abs(x - columns)), np.nanmax(np.abs(y - rows[:, None]))) <= _STRAIGHT * found.length:
         axes = (_axis("y", rows, "y (m)"), _axis("x", columns, "x (m)"))
     else:
-        axes = (_axis("across", _mean(slow, 1), "along the slow axis (m)"),
-                _axis("along", _mean(fast, 0), "along the fast axis (m)"))  # fmt: skip
+        axes = (
+            _axis("across", _mean(slow, 1), "along the slow axis (m)"),
+            _axis("along", _mean(fast, 0), "along the fast axis (m)"),
+        )
     return Plot(signal, axes, f"height of {name}" + (", first pass" if found.begins.size > 1 else ""))
 
 

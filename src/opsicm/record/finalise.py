@@ -19,17 +19,17 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.errors import Problem, UnreadableRun
-from opsicm.facts.fact import Fact
-from opsicm.record import default_plot, disk_space, nexus_file, text_seal
+from opsicm.core.errors import Problem, UnreadableRun
+from opsicm.core.facts import Fact
+from opsicm.record import default_plot, nexus_file, text_seal
+from opsicm.record import run_folder as disk_space
 from opsicm.record.counts_copy import CountsCopy
 from opsicm.record.damage import named
 from opsicm.record.journal import read_lines
-from opsicm.record.live_layout import HOP_ROW, READING_ROW, Columns, chunk_rows
-from opsicm.record.live_parts import LiveParts, Piece, read_piece
+from opsicm.record.live_files import HOP_ROW, READING_ROW, Columns, LiveParts, Piece, chunk_rows, read_piece
+from opsicm.record.nexus_file import BLOCK_COLUMNS, MISSING, QUALITIES
 from opsicm.record.recorder import Header
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL, LIVE_FILE, RIG, RUN_FILE, RunFolder, number_of, started
-from opsicm.record.run_layout import BLOCK_COLUMNS, MISSING, QUALITIES
 
 _MARGIN: Final = 4e6  # [bytes] of room beyond the live files' size, for the groups and the default plot
 _ROWS: Final = 1 << 16  # rows of the decimated stream copied at a time
@@ -191,9 +191,13 @@ def _segment(samples: h5py.Group, segment: int, pieces: list[Piece], header: Hea
         quality[(blocks["first_sample"] < end) & (ends > begin)] = MISSING
     table = np.column_stack([*(blocks[name] for name in BLOCK_COLUMNS), quality.astype(np.int64)])
     item = group.create_dataset(
-        "blocks", data=table, chunks=(4096, table.shape[1]), maxshape=(None, table.shape[1]),
-        compression="gzip", fletcher32=True,
-    )  # fmt: skip
+        "blocks",
+        data=table,
+        chunks=(4096, table.shape[1]),
+        maxshape=(None, table.shape[1]),
+        compression="gzip",
+        fletcher32=True,
+    )
     names = [*BLOCK_COLUMNS, *(f"quality_{channel.name}" for channel in header.channels)]
     item.attrs["columns"] = np.array([name.encode() for name in names], "S")
     item.attrs["quality"] = QUALITIES
@@ -226,9 +230,14 @@ def _counts(group: h5py.Group, pieces: list[Piece], header: Header, columns: Col
     total = pieces[-1].first_sample + pieces[-1].samples
     rows = chunk_rows(header.dt_ns)
     counts = group.create_dataset(
-        "counts", (total, width), np.int16, maxshape=(None, width), chunks=(rows, width), fletcher32=True,
+        "counts",
+        (total, width),
+        np.int16,
+        maxshape=(None, width),
+        chunks=(rows, width),
+        fletcher32=True,
         **hdf5plugin.Bitshuffle(cname="lz4"),
-    )  # fmt: skip
+    )
     nexus_file.describe(counts, [header.channels[k] for k in columns.full])
     lost: list[tuple[int, int]] = []
     copy = CountsCopy(counts)
@@ -247,8 +256,9 @@ def _decimated(group: h5py.Group, pieces: list[Piece], header: Header, columns: 
         return
     stream = nexus_file.group_of(group, "decimated", "NXcollection")
     stream.attrs["samples_a_row"] = pieces[0].part.factor
-    spans = [(piece, int(piece.blocks["row"][0]), int((piece.blocks["row"] + piece.blocks["rows"])[-1]))
-             for piece in pieces]  # fmt: skip
+    spans = [
+        (piece, int(piece.blocks["row"][0]), int((piece.blocks["row"] + piece.blocks["rows"])[-1])) for piece in pieces
+    ]
     total = sum(b - a for _, a, b in spans)
     sizes = np.concatenate([piece.part.decimated("row_samples", a, b) for piece, a, b in spans])
     firsts = [piece.first_sample + _starts(piece.part.decimated("row_samples", a, b)) for piece, a, b in spans]
@@ -257,9 +267,16 @@ def _decimated(group: h5py.Group, pieces: list[Piece], header: Header, columns: 
     for name in _DECIMATED:
         width = len(columns.decimated)
         item = stream.create_dataset(
-            name, (total, width), np.float32 if name == "mean" else np.int16, chunks=(1024, width),
-            maxshape=(None, width), compression="gzip", compression_opts=1, shuffle=True, fletcher32=True,
-        )  # fmt: skip
+            name,
+            (total, width),
+            np.float32 if name == "mean" else np.int16,
+            chunks=(1024, width),
+            maxshape=(None, width),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+            fletcher32=True,
+        )
         nexus_file.describe(item, [header.channels[k] for k in columns.decimated])
         at = 0
         for piece, first, stop in spans:

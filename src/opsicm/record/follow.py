@@ -12,16 +12,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.errors import BadInput, Problem
-from opsicm.facts.fact import Fact
+from opsicm.core.errors import BadInput, Problem
+from opsicm.core.facts import Fact
 from opsicm.record import views
 from opsicm.record.journal import read_lines
-from opsicm.record.live_layout import HOP_ROW, READING_ROW, Columns
-from opsicm.record.live_parts import LiveParts, Piece
+from opsicm.record.live_files import HOP_ROW, READING_ROW, Columns, LiveParts, Piece
+from opsicm.record.nexus_file import CELL, SLOW
 from opsicm.record.recorder import Header
 from opsicm.record.recover import in_use
 from opsicm.record.run_folder import JOURNAL, RunFolder
-from opsicm.record.run_layout import CELL, SLOW
 
 
 class LiveRun:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from opsicm.facts.fact import Fact
+from opsicm.core.facts import Fact
 
 _ON_DISK: Final = frozenset({"intent", "run_ended"})
 

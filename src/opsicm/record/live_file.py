@@ -11,9 +11,9 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.facts.samples import SampleBlock
+from opsicm.core.facts import SampleBlock
 from opsicm.record import decimate
-from opsicm.record.live_layout import (
+from opsicm.record.live_files import (
     HOP_ROW,
     LIVE_VERSION,
     READING_ROW,
@@ -114,8 +114,19 @@ class LiveFile:
             self._rows += rows
         row = np.zeros(1, self._block_row)
         check = data_crc(whole, low, high, mean)
-        row[0] = (serial, block.segment, block.first_sample, counts.shape[0], block.t0_ns, block.dt_ns,
-                  self._rows - rows, rows, block.quality, check, 0)  # fmt: skip
+        row[0] = (
+            serial,
+            block.segment,
+            block.first_sample,
+            counts.shape[0],
+            block.t0_ns,
+            block.dt_ns,
+            self._rows - rows,
+            rows,
+            block.quality,
+            check,
+            0,
+        )
         self._waiting["blocks"].append(seal(row))
 
     def hops(self, serial: int, step: bytes, records: NDArray[Any]) -> None:

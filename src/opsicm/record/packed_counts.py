@@ -6,15 +6,85 @@ written as a chunk that ends in zeros when the file is flushed.
 
 from __future__ import annotations
 
+import ctypes
 import threading
+from functools import cached_property
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
 import h5py
+import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.record.chunk_press import ChunkPress
+# -- Packs a chunk as the file's filters would, bitshuffle-LZ4 and then Fletcher-32, but outside the HDF5 library, and
+# unpacks it straight into its place.
+#
+# Given to HDF5 whole, a block is copied into the chunk cache, packed under the library's one lock and copied again;
+# packed here it is read once, out of the ring, in a thread that holds no lock of Python's or of HDF5's. The C code is
+# the same: it comes with hdf5plugin and h5py, and what HDF5's own filters then make of a chunk is what every test
+# reads.
+
+
+_HEAD: Final = 12  # bytes: unpacked bytes (8) and bytes in a block (4), big-endian, as filter 32008 begins a chunk
+_SUM: Final = 4
+_SIZE: Final = np.dtype(np.int16).itemsize
+
+
+class ChunkPress:
+    """Packs and unpacks chunks of `elements` int16; raises `OSError` or `AttributeError` where no library offers it."""
+
+    def __init__(self, elements: int) -> None:
+        shuffle = ctypes.CDLL(str(next(Path(hdf5plugin.PLUGINS_PATH).glob("libh5bshuf.*"), "libh5bshuf.so")))
+        size = ctypes.c_size_t
+        self._compress = shuffle.bshuf_compress_lz4
+        self._compress.restype, self._compress.argtypes = (
+            ctypes.c_int64,
+            [ctypes.c_void_p, ctypes.c_void_p, size, size, size],
+        )
+        self._decompress = shuffle.bshuf_decompress_lz4
+        self._decompress.restype, self._decompress.argtypes = self._compress.restype, self._compress.argtypes
+        bound = shuffle.bshuf_compress_lz4_bound
+        bound.restype, bound.argtypes = size, [size, size, size]
+        default = shuffle.bshuf_default_block_size
+        default.restype, default.argtypes = size, [size]
+        # HDF5 exports its checksum for its own parts; a build that hides it raises AttributeError here.
+        self._checksum = ctypes.CDLL(h5py.h5d.__file__).H5_checksum_fletcher32
+        self._checksum.restype, self._checksum.argtypes = ctypes.c_uint32, [ctypes.c_void_p, size]
+        self._elements = elements
+        self.room = int(bound(elements, _SIZE, 0)) + _HEAD + _SUM
+        block = int(default(_SIZE)) * _SIZE
+        self._head = (elements * _SIZE).to_bytes(8, "big") + block.to_bytes(4, "big")
+
+    def pack(self, counts: NDArray[np.int16], into: NDArray[np.uint8]) -> int:
+        """Bytes that the packed chunk takes in `into`, which must have `room`; `counts` must be contiguous."""
+        if counts.size != self._elements or into.size < self.room or not counts.flags.c_contiguous:
+            raise ValueError(f"{counts.size} elements into {into.size} bytes")
+        to = into.ctypes.data
+        packed = self._compress(counts.ctypes.data, to + _HEAD, counts.size, _SIZE, 0)
+        if packed < 0:
+            raise OSError(f"bitshuffle says {packed}")
+        end = _HEAD + packed
+        data = into.data
+        data[:_HEAD] = self._head
+        data[end : end + _SUM] = self._checksum(to, end).to_bytes(_SUM, "little")
+        return int(end) + _SUM
+
+    def unpack(self, packed: NDArray[np.uint8], into: NDArray[np.int16]) -> None:
+        """The chunk in `packed` into `into`, which must be contiguous; raises `OSError` if it is damaged."""
+        if into.size != self._elements or not into.flags.c_contiguous:
+            raise ValueError(f"{self._elements} elements into {into.size}")
+        end = packed.size - _SUM
+        at, data = packed.ctypes.data, packed.data
+        if end < _HEAD or data[:_HEAD] != self._head:
+            raise OSError("a chunk does not begin as bitshuffle-LZ4 of its size does")
+        if self._checksum(at, end) != int.from_bytes(data[end:], "little"):
+            raise OSError("a chunk does not match its checksum")
+        read = self._decompress(at + _HEAD, into.ctypes.data, into.size, _SIZE, 0)
+        if read != end - _HEAD:
+            raise OSError(f"bitshuffle says {read}")
+
 
 _AHEAD: Final = 12  # chunks on their way at most: what they look into must stay in the ring
 
@@ -118,3 +188,76 @@ class PackedCounts:
                 self._done.put((row, counts, into, press.pack(counts, into)))
             except (OSError, ValueError) as error:
                 self._done.put((row, counts, into, error))
+
+
+# -- Reads the samples of a run file chunk by chunk into their place, past HDF5's filters.
+#
+# HDF5 unpacks a chunk into memory of its own and then copies what was asked for; here a chunk that is asked for whole
+# is unpacked where it belongs. What is not packed as this program packs goes through HDF5.
+
+
+_FLETCHER: Final = 3  # HDF5's number of the filter
+_LZ4: Final = 2  # among bitshuffle's own parameters
+
+
+class CountsReader:
+    """Rows of `dataset`, int16 [sample, channel], read with every checksum looked at."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    @cached_property
+    def _press(self) -> ChunkPress | None:
+        """What unpacks its chunks; None where HDF5 has to."""
+        dataset = self.dataset
+        properties = dataset.id.get_create_plist()
+        filters = [properties.get_filter(k) for k in range(properties.get_nfilters())]
+        ours = (
+            [one[0] for one in filters] == [hdf5plugin.BSHUF_ID, _FLETCHER]
+            and filters[0][2][2:] == (dataset.dtype.itemsize, 0, _LZ4)
+            and dataset.dtype == np.dtype("<i2")
+            and dataset.ndim == 2
+            and dataset.chunks[1] == dataset.shape[1]
+        )
+        try:
+            return ChunkPress(int(np.prod(dataset.chunks))) if ours else None
+        except (OSError, AttributeError):  # a build that does not offer it
+            return None
+
+    def read(self, first: int, stop: int) -> NDArray[np.int16]:
+        """Rows [first, stop); raises `OSError` where a chunk is damaged."""
+        counts: NDArray[np.int16] = np.empty((max(0, stop - first), self.dataset.shape[1]), np.int16)
+        self.read_into(counts, first)
+        return counts
+
+    def read_into(self, counts: NDArray[np.int16], first: int) -> None:
+        """As many rows from `first` on as `counts`, which must be contiguous, has room for."""
+        stop = first + counts.shape[0]
+        if counts.size and not 0 <= first <= stop <= self.dataset.shape[0]:
+            raise IndexError(f"rows {first} to {stop} of {self.dataset.shape[0]}")
+        press, rows = self._press, self.dataset.chunks[0]
+        if press is None:
+            if counts.size:
+                self.dataset.read_direct(counts, np.s_[first:stop])
+            return
+        packed = np.empty(press.room, np.uint8)
+        for at in range(first - first % rows, stop, rows):
+            a, b = max(at, first), min(at + rows, stop)
+            here = counts[a - first : b - first]
+            chunk = self._chunk(at, packed)
+            if chunk is None:
+                self.dataset.read_direct(here, np.s_[a:b])
+            elif b - a == rows:
+                press.unpack(chunk, here)
+            else:
+                whole = np.empty((rows, counts.shape[1]), np.int16)
+                press.unpack(chunk, whole)
+                here[:] = whole[a - at : b - at]
+
+    def _chunk(self, at: int, into: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """The packed chunk that begins at row `at`; None where there is none or not as it should be: HDF5 judges."""
+        try:
+            mask, chunk = self.dataset.id.read_direct_chunk((at, 0), out=into.data)
+        except (MemoryError, RuntimeError, ValueError):  # not there; or larger than any can be
+            return None
+        return None if mask else into[: len(chunk)]

@@ -14,14 +14,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.errors import BadInput, Problem, UnreadableRun
-from opsicm.facts.channel import Channel
-from opsicm.facts.fact import Fact
+from opsicm.core.errors import BadInput, Problem, UnreadableRun
+from opsicm.core.facts import Channel, Fact
 from opsicm.record import text_seal, trial_reading, views
-from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damage import cannot_open, named, what_is_left
+from opsicm.record.nexus_file import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
+from opsicm.record.packed_counts import CountsReader
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
-from opsicm.record.run_layout import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
 
 
 def run_file(path: Path) -> Path:

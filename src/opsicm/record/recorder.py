@@ -9,9 +9,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from opsicm.facts.channel import Channel
-from opsicm.facts.fact import Fact
-from opsicm.facts.samples import SampleBlock
+from opsicm.core.facts import Channel, Fact, SampleBlock
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from opsicm.errors import OpsicmError
+from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.record.finalise import finalise
+from opsicm.record.journal import read_lines
+from opsicm.record.live_files import header_of
 from opsicm.record.reader import Run
-from opsicm.record.run_folder import JOURNAL, RUN_FILE, RunFolder
+from opsicm.record.run_folder import JOURNAL, RUN_FILE, RunFolder, started
 
 State = Literal["recovered", "whole", "no run", "running", "failed"]
 
@@ -90,3 +94,91 @@ def _recover(path: Path, who: str) -> Recovery:
         return Recovery(path, "failed", str(error))
     finally:
         os.close(lock)
+
+
+# -- The catalogue of a folder of runs: a table beside them, always rebuildable from them.
+#
+# SQLite in WAL mode, so that a console may read while a run is added. What a row says comes from the run's own files; a
+# row whose files have changed since is read anew.
+
+
+FILE: Final = ".opsicm-runs.sqlite"
+_COLUMNS: Final = (
+    "folder TEXT PRIMARY KEY, title TEXT, started TEXT, outcome TEXT, "
+    "duration REAL, hops INTEGER, bytes INTEGER, stamp INTEGER"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run: `outcome` is running, cut off, unreadable, or how it ended; `duration` [s]; `stamp` of its files."""
+
+    folder: str
+    title: str
+    started: str
+    outcome: str
+    duration: float
+    hops: int
+    bytes: int
+    stamp: int
+
+
+def entries(out: Path, rebuild: bool = False) -> list[Entry]:
+    """Every run in `out`, oldest first. The table is kept in `out` where that can be written, else only for now."""
+    if not out.is_dir():
+        raise BadInput(Problem("folder", str(out), "is not a folder", "give the folder that --out named", str(out)))
+    found = {path.name: path for path in sorted(out.iterdir()) if is_run_folder(path)}
+    try:
+        return _entries(out / FILE, found, rebuild)
+    except sqlite3.OperationalError:  # no right to write there
+        return _entries(Path(":memory:"), found, rebuild)
+    except sqlite3.DatabaseError:  # not a database any more: the runs themselves are what counts
+        for suffix in ("", "-wal", "-shm"):
+            (out / f"{FILE}{suffix}").unlink(missing_ok=True)
+        return _entries(out / FILE, found, rebuild)
+
+
+def _entries(table: Path, found: dict[str, Path], rebuild: bool) -> list[Entry]:
+    with closing(sqlite3.connect(table, timeout=10.0)) as base, base:
+        base.execute("PRAGMA journal_mode=WAL")
+        base.execute(f"CREATE TABLE IF NOT EXISTS runs ({_COLUMNS})")
+        known = {} if rebuild else {row[0]: Entry(*row) for row in base.execute("SELECT * FROM runs")}
+        now = list(_now(found, known))
+        base.execute("DELETE FROM runs")
+        base.executemany(f"INSERT INTO runs VALUES ({','.join('?' * len(fields(Entry)))})", map(astuple, now))
+    return sorted(now, key=lambda entry: (entry.started, entry.folder))
+
+
+def _now(found: dict[str, Path], known: dict[str, Entry]) -> Iterator[Entry]:
+    for name, path in found.items():
+        stamp = max((file.stat().st_mtime_ns for file in path.iterdir() if file.is_file()), default=0)
+        entry = known.get(name)
+        yield entry if entry is not None and entry.stamp == stamp and entry.outcome != "running" else _read(path, stamp)
+
+
+def _read(path: Path, stamp: int) -> Entry:
+    folder = RunFolder(path)
+    size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    if not folder.run_file.is_file():
+        title = header_of(folder.header.read_text(encoding="utf-8")).title if folder.header.is_file() else path.name
+        lines, _ = read_lines(folder.journal)
+        return Entry(
+            path.name,
+            title,
+            started(path.name) or "",
+            "running" if in_use(path) else "cut off",
+            0.0,
+            sum('"kind": "hops"' in line for line in lines),
+            size,
+            stamp,
+        )
+    try:
+        with Run(path) as run:
+            last = run.facts[-1].t_ns if run.facts else 0
+            return Entry(
+                path.name, run.title, run.started_utc, run.outcome, last * 1e-9, int(run.hops.sizes["hop"]), size, stamp
+            )
+    except OpsicmError as error:
+        return Entry(
+            path.name, str(error.problems[0].limit), started(path.name) or "", "unreadable", 0.0, 0, size, stamp
+        )

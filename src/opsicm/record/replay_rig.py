@@ -11,15 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.errors import OutsideDomain, Problem
-from opsicm.facts.channel import Channel
-from opsicm.facts.samples import SampleBlock
-from opsicm.instruments.cell_control import CellControl, CellReading
+from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.facts import Channel, SampleBlock
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.rig import Rig
-from opsicm.instruments.roles import HopController, HopPlan, PlanOutcome
-from opsicm.record.recorded import Recorded
-from opsicm.record.replay import Replay
+from opsicm.instruments.roles import CellControl, CellReading, HopController, HopPlan, PlanOutcome, Rig
+from opsicm.record.replay import Recorded, Replay
 
 _THERE: Final = 1e-6  # [m] within which the coarse stage has arrived: more than a step of its motor
 _PLACE: Final = ("x", "y", "line", "pixel")
@@ -98,7 +94,7 @@ class _Potentiostat(_Role):
             run.refuse("cell", "meant to be open", f"control {row.control}: it was not made safe here")
         return CellReading(
             row.t_ns, row.potential, row.current, row.charge, row.set_point, row.control, run.cut_off(row)
-        )  # fmt: skip
+        )
 
 
 class _Scanner(_Role):

@@ -21,13 +21,14 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from opsicm.errors import LimitCrossed, Problem
-from opsicm.facts.fact import Fact, Kind
-from opsicm.facts.samples import SampleBlock
+from opsicm.core.errors import LimitCrossed, Problem
+from opsicm.core.facts import Fact, Kind, SampleBlock
 from opsicm.instruments.clock import monotonic_ns, stopwatch
-from opsicm.record import disk_space, messages, ring
+from opsicm.record import ring
+from opsicm.record import ring as messages
+from opsicm.record import run_folder as disk_space
 from opsicm.record.journal import Journal
-from opsicm.record.live_layout import header_text
+from opsicm.record.live_files import header_text
 from opsicm.record.recorder import Header, Reading
 from opsicm.record.ring import Ring
 from opsicm.record.run_folder import RunFolder
@@ -240,9 +241,13 @@ class SharedRecorder:
         try:
             return subprocess.Popen(
                 [*self._command, str(self._folder.path), str(self._ring.descriptor), str(self._wake_read)],
-                pass_fds=passed, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, close_fds=True,
-            )  # fmt: skip
+                pass_fds=passed,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                close_fds=True,
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -258,8 +263,12 @@ class SharedRecorder:
             hopeless = deaths >= _DEATHS and (code >= 0 or since() > _KILLED_FOR)
             said = self._ring.message or (f"signal {-code}" if code < 0 else f"code {code}")
             if hopeless or self._disk_is_full():
-                self._fail("writer process", f"ended ({said})", "the record cannot be kept",
-                           "free some space or mend the disk; then opsicm recover")  # fmt: skip
+                self._fail(
+                    "writer process",
+                    f"ended ({said})",
+                    "the record cannot be kept",
+                    "free some space or mend the disk; then opsicm recover",
+                )
                 return
             self.restarts += 1
             self._notes.append(("alarm", f"the writer process ended ({said}) and was started again: nothing is lost"))

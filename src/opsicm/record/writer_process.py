@@ -19,11 +19,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from opsicm.facts.samples import SampleBlock
+from opsicm.core.facts import SampleBlock
 from opsicm.instruments.clock import monotonic_ns, stopwatch
-from opsicm.record import messages, ring
+from opsicm.record import ring
+from opsicm.record import ring as messages
 from opsicm.record.live_file import LiveFile
-from opsicm.record.live_layout import header_of
+from opsicm.record.live_files import header_of
 from opsicm.record.ring import Record, Ring
 from opsicm.record.run_folder import RunFolder
 

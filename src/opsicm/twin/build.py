@@ -7,18 +7,21 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opsicm.facts.channel import Channel, channel
+from opsicm.core.facts import Channel, channel
+from opsicm.experiment.rig_file import LoadedRig
+from opsicm.experiment.twin_settings import Fault
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.rig import Rig
-from opsicm.physics.cell import Cell
-from opsicm.physics.cell_parameters import CellParameters
-from opsicm.physics.ion_current import conductance, junction_potential
+from opsicm.instruments.roles import Rig
+from opsicm.physics.cell.cell import Cell
+from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.noise import thermal_current_density
-from opsicm.physics.pipette import Pipette, geometric_resistance
-from opsicm.protocol.rig_file import LoadedRig
-from opsicm.protocol.twin_faults import Fault
+from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
+from opsicm.physics.pipette.ion_current import conductance, junction_potential
 from opsicm.twin import settings as twin_settings
 from opsicm.twin.devices import (
+    FULL_SCALE,
+    Monitors,
+    OpenLoopAxis,
     Probe,
     TwinAmplifier,
     TwinClock,
@@ -26,13 +29,11 @@ from opsicm.twin.devices import (
     TwinScanner,
 )
 from opsicm.twin.far_pipette import FarPipette
+from opsicm.twin.fast_loop.sense import Instrument
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
-from opsicm.twin.hop_sense import Instrument
-from opsicm.twin.monitors import FULL_SCALE, Monitors
-from opsicm.twin.open_loop import OpenLoopAxis
 from opsicm.twin.potentiostat import Readout, TwinPotentiostat
-from opsicm.twin.surfaces import specimen_of
+from opsicm.twin.specimen import specimen_of
 from opsicm.twin.travel import Travel
 from opsicm.twin.world import World
 

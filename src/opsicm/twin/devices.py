@@ -3,25 +3,75 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.errors import OutsideDomain, Problem
-from opsicm.physics.approach import relative_current
-from opsicm.physics.noise import gaussian
-from opsicm.physics.pipette import Pipette
-from opsicm.physics.tip_field import approach_curve
-from opsicm.twin.hop_sense import Instrument
-from opsicm.twin.open_loop import OpenLoopAxis
+from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.facts import Channel, Quality
+from opsicm.physics.noise import gaussian, gaussian_block
+from opsicm.physics.pipette.approach import relative_current
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
+from opsicm.twin.fast_loop.sense import Instrument
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.stretch import CellCourse, CellMoment
+from opsicm.twin.trajectory import CellCourse, CellMoment
 from opsicm.twin.world import World
 
+# -- Lateral piezos without a sensor: where they truly are when told to go somewhere.
+
+
 Floats = NDArray[np.float64]
+_PLAYS: Final = 8
+_DECADES: Final = (0.1, 1.0, 10.0, 100.0)  # [s]
+
+
+@dataclass(slots=True)
+class OpenLoopAxis:
+    """One axis: hysteresis, creep and thermal drift on top of the command.
+
+    `hysteresis` [1] is the share of the motion that goes through plays of up to half the `span` [m] and lags at a turn,
+    `creep` [1] the share that comes in each decade of time from 0.1 to 100 s, `drift` [m/s]. The true position is
+    command - hysteresis · (command - mean of the plays) + creep · (late part) + drift · t. Assumes that the axis
+    rested at its zero. Sources: Prandtl–Ishlinskii operator (Kuhnen, Eur. J. Control 2003, 9, 407); logarithmic creep.
+    """
+
+    span: float
+    hysteresis: float
+    creep: float
+    drift: float
+    _plays: Floats = field(init=False)
+    _late: Floats = field(init=False)
+    _last: tuple[float, float] = field(init=False, default=(0.0, 0.0))  # command [m], time [s]
+
+    def __post_init__(self) -> None:
+        self._plays = np.zeros(_PLAYS)
+        self._late = np.zeros(len(_DECADES))
+
+    @property
+    def ideal(self) -> bool:
+        """Whether the axis goes where it is told."""
+        return self.hysteresis == 0.0 and self.creep == 0.0 and self.drift == 0.0
+
+    def follow(self, commands: Floats, times: Floats) -> Floats:
+        """True positions [m, n] at `commands` [m, n] given one after another at `times` [s, n]."""
+        if self.ideal:
+            return commands
+        reach = 0.5 * self.span * (np.arange(_PLAYS) + 1.0) / _PLAYS
+        true = np.empty(commands.size)
+        for k, (command, time) in enumerate(zip(commands, times, strict=True)):
+            before, since = self._last
+            self._late += (before - self._late) * -np.expm1(-(time - since) / np.array(_DECADES))
+            self._plays = np.clip(self._plays, command - reach, command + reach)
+            self._last = (float(command), float(time))
+            lag, late = self.hysteresis * (command - self._plays.mean()), (self._late - command).sum()
+            true[k] = command - lag + self.creep * late + self.drift * time
+        return true
+
+
 _OUT_OF_SIGHT: Final = 400.0  # radii; there a surface takes 3e-5 of the current, and need not be drawn
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
 
@@ -240,3 +290,56 @@ class TwinCoarseStage:
         """What the motor's step counter says."""
         world = self._probe.world
         return world.coarse.motor(world.now_ns)
+
+
+# -- Channels beside the fast loop's own: what the other devices' outputs show on the same converter clock.
+#
+# They change little within a slice, so they are straight lines through each; only channels that the experiment
+# keeps are made at all.
+
+
+FULL_SCALE: Final = 32767
+_NOISE_CHANNEL: Final[Mapping[str, int]] = {"cell_potential": 8, "cell_current": 9}  # of a segment's 16; see hop_loop
+
+
+@dataclass(frozen=True, slots=True)
+class Monitors:
+    """`channels` in the order of their columns; `noise` [SI rms] by name."""
+
+    channels: tuple[Channel, ...]
+    noise: Mapping[str, float]
+    seed: int
+
+    @property
+    def names(self) -> set[str]:
+        """The channels that are wanted."""
+        return {channel.name for channel in self.channels}
+
+    def fill(
+        self,
+        counts: NDArray[np.int16],
+        at: NDArray[np.float64],
+        knots: Mapping[str, NDArray[np.float64]],
+        paths: Mapping[str, NDArray[np.float64]],
+        segment: int,
+        first_sample: int,
+    ) -> NDArray[np.uint8]:
+        """Fill `counts` [n, channel]; returns the quality of each.
+
+        `knots` gives a channel [SI] `at` samples from the first one, straight between; `paths` [n] at every sample.
+        """
+        n = counts.shape[0]
+        quality = np.zeros(len(self.channels), np.uint8)
+        for column, channel in enumerate(self.channels):
+            name = channel.name
+            values = paths[name] if name in paths else np.interp(np.arange(n), at, knots[name])
+            if noise := self.noise.get(name, 0.0):
+                drawn = np.empty(n, np.float32)
+                gaussian_block(self.seed, 16 * segment + _NOISE_CHANNEL[name], first_sample, drawn)
+                values = values + noise * drawn
+            scaled = np.floor((values - channel.offset) / channel.scale + 0.5)
+            if scaled.size and max(scaled.max(), -scaled.min()) >= FULL_SCALE:
+                quality[column] = Quality.SATURATED
+                scaled = np.clip(scaled, -FULL_SCALE - 1, FULL_SCALE)
+            counts[:, column] = scaled
+        return quality

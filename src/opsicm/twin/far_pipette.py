@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.physics.ion_current import conductances_from_table
+from opsicm.physics.pipette.ion_current import conductances_from_table
 
 
 @dataclass(frozen=True, slots=True)

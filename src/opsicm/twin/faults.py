@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from opsicm.experiment.twin_settings import Fault as Script
 from opsicm.physics.gaussian import gaussian
-from opsicm.protocol.twin_faults import Fault as Script
 from opsicm.twin.travel import NEVER
 
 RAIL: Final = 1e-6  # [A] far beyond any range: what a stuck output is worth

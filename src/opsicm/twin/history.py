@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from opsicm.instruments.cell_control import CellControl
-from opsicm.physics.cell import Cell
+from opsicm.instruments.roles import CellControl
+from opsicm.physics.cell.cell import Cell
 from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.specimen import RisingSurface
 from opsicm.twin.travel import Travel

@@ -8,18 +8,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.facts.channel import Channel, Quality
-from opsicm.facts.hop import HOP_DTYPE
-from opsicm.facts.samples import SampleBlock
+from opsicm.core.facts import HOP_DTYPE, Channel, Quality, SampleBlock
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
-from opsicm.twin import hop_loop
-from opsicm.twin.devices import Probe
-from opsicm.twin.hop_lanes import BULK, COARSE, FIRST, LEAK, LURCH, run_stretch
-from opsicm.twin.hop_sense import Motion
-from opsicm.twin.loop_curve import loop_curve
-from opsicm.twin.monitors import Monitors
-from opsicm.twin.stretch import CellCourse
+from opsicm.twin.devices import Monitors, Probe
+from opsicm.twin.fast_loop import loop as hop_loop
+from opsicm.twin.fast_loop.curve import loop_curve
+from opsicm.twin.fast_loop.lanes import BULK, COARSE, FIRST, LEAK, LURCH, run_stretch
+from opsicm.twin.fast_loop.sense import Motion
+from opsicm.twin.trajectory import CellCourse
 from opsicm.twin.world import AHEAD_NS, World
 
 _NEVER: Final = 2**62
@@ -139,12 +136,7 @@ class TwinHopController:
         return self._curve
 
     def _run_stretch(
-        self,
-        plan: HopPlan,
-        settings: HopSettings,
-        log: _HopLog,
-        blocks: list[SampleBlock],
-        stop: Callable[[], bool],
+        self, plan: HopPlan, settings: HopSettings, log: _HopLog, blocks: list[SampleBlock], stop: Callable[[], bool]
     ) -> bool:
         """Samples as far as the cell is known, in one block; True when the plan has ended."""
         probe, world, dt_ns = self._probe, self._probe.world, self._timing.dt_ns
@@ -262,12 +254,7 @@ class TwinHopController:
         return heights if heights.shape[1] == hops else np.repeat(heights, hops, axis=1)
 
     def _with_monitors(
-        self,
-        counts: NDArray[np.int16],
-        quality: NDArray[np.uint8],
-        course: CellCourse,
-        log: _HopLog,
-        first_sample: int,
+        self, counts: NDArray[np.int16], quality: NDArray[np.uint8], course: CellCourse, log: _HopLog, first_sample: int
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """The loop's samples, from `first_sample` and the first of `course` on, with the other channels beside."""
         world, plan, wanted = self._probe.world, log.plan, self._monitors.names
@@ -293,12 +280,7 @@ class _HopLog:
     """The events of a plan, and what the cell did meanwhile at the ends of its slices."""
 
     def __init__(
-        self,
-        plan: HopPlan,
-        first_sample: int,
-        begin_ns: int,
-        true_x: NDArray[np.float64],
-        true_y: NDArray[np.float64],
+        self, plan: HopPlan, first_sample: int, begin_ns: int, true_x: NDArray[np.float64], true_y: NDArray[np.float64]
     ) -> None:
         n = plan.x.size
         self.likely_end_ns = 0

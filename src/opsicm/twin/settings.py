@@ -6,29 +6,51 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from opsicm.errors import BadInput, Problem
-from opsicm.protocol.rig_file import LoadedRig
-from opsicm.units import factor, suffix_of, to_si
+from opsicm.core.errors import BadInput, Problem
+from opsicm.core.units import factor, suffix_of, to_si
+from opsicm.experiment.rig_file import LoadedRig
 
 DEFAULTS: Final[dict[str, dict[str, float]]] = {
     "roles.amplifier.settings": {
-        "range_nA": 10.0, "filter_kHz": 5.0, "output_V": 10.0, "command_step_uV": 0.0, "headstage_MOhm": 0.0,
-        "offset_pA": 0.0, "stray_pF": 0.0,
+        "range_nA": 10.0,
+        "filter_kHz": 5.0,
+        "output_V": 10.0,
+        "command_step_uV": 0.0,
+        "headstage_MOhm": 0.0,
+        "offset_pA": 0.0,
+        "stray_pF": 0.0,
     },
     "roles.potentiostat.settings": {
-        "initial_V": 1.2, "current_range_mA": 100.0, "potential_range_V": 5.0, "potential_noise_uV": 0.0,
-        "current_noise_nA": 0.0, "potential_step_uV": 0.0, "current_step_nA": 0.0, "latency_ms": 0.0,
+        "initial_V": 1.2,
+        "current_range_mA": 100.0,
+        "potential_range_V": 5.0,
+        "potential_noise_uV": 0.0,
+        "current_noise_nA": 0.0,
+        "potential_step_uV": 0.0,
+        "current_step_nA": 0.0,
+        "latency_ms": 0.0,
     },
     "roles.scanner.settings": {
-        "z_range_um": 20.0, "xy_range_um": 80.0, "lag_us": 200.0, "resonance_kHz": 0.0, "damping": 0.7,
-        "hysteresis_pct": 0.0, "creep_pct": 0.0, "drift_x_nm_min": 0.0, "drift_y_nm_min": 0.0, "drift_z_nm_min": 0.0,
+        "z_range_um": 20.0,
+        "xy_range_um": 80.0,
+        "lag_us": 200.0,
+        "resonance_kHz": 0.0,
+        "damping": 0.7,
+        "hysteresis_pct": 0.0,
+        "creep_pct": 0.0,
+        "drift_x_nm_min": 0.0,
+        "drift_y_nm_min": 0.0,
+        "drift_z_nm_min": 0.0,
     },
     "roles.coarse_stage.settings": {"speed_mm_s": 0.5, "backlash_um": 0.0, "step_um": 0.0},
     "roles.hop_controller.settings": {
-        "settle_ms": 4.0, "reference_ms": 4.0, "withdraw_nm_per_ms": 400.0, "start_height_um": 3.0,
+        "settle_ms": 4.0,
+        "reference_ms": 4.0,
+        "withdraw_nm_per_ms": 400.0,
+        "start_height_um": 3.0,
     },
     "world.noise": {"amplifier_fA_rtHz": 15.0, "height_nm": 0.3},
-}  # fmt: skip
+}
 SURFACES: Final[dict[str, dict[str, float]]] = {
     "flat": {},
     "rough": {"rq_nm": 300.0, "correlation_nm": 1500.0, "size_um": 20.0, "pixels": 128.0},
@@ -48,8 +70,15 @@ SURFACES: Final[dict[str, dict[str, float]]] = {
 _IMAGE_FILE: Final = "file"
 _PER_ROOT_HERTZ: Final = "_fA_rtHz"
 _MAY_BE_ZERO: Final = {
-    "lag_us", "rq_nm", "amplifier_fA_rtHz", "height_nm", "step_nm", "swollen_nm", "slide_nm", "share_spread",
-}  # fmt: skip
+    "lag_us",
+    "rq_nm",
+    "amplifier_fA_rtHz",
+    "height_nm",
+    "step_nm",
+    "swollen_nm",
+    "slide_nm",
+    "share_spread",
+}
 # Where a thousandth to a thousand times the usual makes no sense.
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "initial_V": (-1.0, 5.0),

@@ -17,15 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.instruments.cell_control import CellControl, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
-from opsicm.physics.cell import Cell, CellStopped
-from opsicm.physics.cell_trace import Trace
-from opsicm.twin.circuit import COMMON, nodes
+from opsicm.instruments.roles import CellControl, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.physics.cell.cell import Cell, CellStopped
+from opsicm.physics.cell.trace import Trace
 from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.faults import Faults
-from opsicm.twin.shown_past import Shown, ShownPast
+from opsicm.twin.potentiostat import COMMON, nodes
 from opsicm.twin.specimen import Footprint, Specimen
-from opsicm.twin.stretch import CellCourse, CellMoment, Stretch, Way
+from opsicm.twin.trajectory import CellCourse, CellMoment, Shown, ShownPast, Stretch, Way
 from opsicm.twin.travel import NEVER, Travel
 
 _LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping

@@ -8,8 +8,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.errors import OutsideDomain, Problem
-from opsicm.units import factor, si_unit
+from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.units import factor, si_unit
 
 Status = Literal["measured", "literature", "derived", "assumed"]
 STATUSES: Final = ("measured", "literature", "derived", "assumed")

@@ -9,29 +9,29 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.errors import OutsideDomain, Problem
-from opsicm.physics import electrolyte as solution
-from opsicm.physics.cell_parameters import CellParameters
-from opsicm.physics.graphite import measured_ocp, ocp_curve
-from opsicm.physics.msmr import graphite_msmr
-from opsicm.physics.parameters import electrolyte, geometry, graphite, sei, takahashi_2023
+from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.units import si_unit
+from opsicm.physics.cell import electrolyte as solution
+from opsicm.physics.cell.parameters import CellParameters
+from opsicm.physics.materials.graphite import measured_ocp, ocp_curve
+from opsicm.physics.materials.msmr import graphite_msmr
+from opsicm.physics.parameters import values
 from opsicm.physics.parameters.leaf import Curve, Leaf
-from opsicm.units import si_unit
 
 DEFAULT_SET: Final = "graphite-li-ec-dec"
 MSMR: Final = "msmr-verbrugge-2017"
-_BASE: Final = {
-    **graphite.LEAVES, **electrolyte.LEAVES, **geometry.LEAVES, **sei.LEAVES, **takahashi_2023.LEAVES
-}  # fmt: skip
+_BASE: Final = {**values.GRAPHITE, **values.ELECTROLYTE, **values.VESSEL, **values.FILM, **values.TAKAHASHI_2023}
 _SETS: Final[dict[str, tuple[str, Mapping[str, Leaf]]]] = {
     DEFAULT_SET: ("graphite on copper against Li, LiClO4 in EC:DEC; κ(c) with a maximum; 28 µm read as right", _BASE),
     "graphite-li-ec-dec-proportional": (
-        "the same with κ ∝ c, as the paper's linear calibration implies", {**_BASE, **electrolyte.PROPORTIONAL}
+        "the same with κ ∝ c, as the paper's linear calibration implies",
+        {**_BASE, **values.PROPORTIONAL_CONDUCTIVITY},
     ),
     "graphite-li-ec-dec-printed-loading": (
-        "the same with the printed 10.2 mg/cm²", {**_BASE, **takahashi_2023.PRINTED_LOADING}
+        "the same with the printed 10.2 mg/cm²",
+        {**_BASE, **values.PRINTED_LOADING},
     ),
-}  # fmt: skip
+}
 _WORDS: Final = {"facing": {"up": 1.0, "down": -1.0}, "counter": {"above": 1.0, "side": 0.0}}
 
 
@@ -83,9 +83,7 @@ class ParameterSet:
         scalars["counter_above"] = scalars.pop("counter")
         wanted = {field.name for field in fields(CellParameters)} - {"electrolyte", "ocp"}
         return CellParameters(
-            electrolyte=self._electrolyte(scalars),
-            ocp=self._ocp(),
-            **{name: scalars[name] for name in wanted},
+            electrolyte=self._electrolyte(scalars), ocp=self._ocp(), **{name: scalars[name] for name in wanted}
         )
 
     def _word(self, name: str, words: Mapping[str, float]) -> float:

@@ -1,0 +1,36 @@
+"""One interactive step of the cell, against PyBaMM's."""
+
+from __future__ import annotations
+
+from timeit import default_timer
+
+import numpy as np
+
+from benchmarks.dfn_peer import cell_parameters, interactive_step, peer
+from benchmarks.row import BenchRow
+from opsicm.physics.cell.cell import Cell
+
+_STEPS = 20_000
+
+
+def row() -> list[BenchRow]:
+    """`advance(0.1)` as a live run calls it, Python's part included; median of ten batches."""
+    numbers = cell_parameters()
+    cell = Cell(numbers[0], initial_potential=0.2)
+    cell.set_current(-1e-6)
+    cell.advance(1.0)
+    batches = []
+    for _ in range(10):
+        start = default_timer()
+        for _ in range(_STEPS // 10):
+            cell.advance(0.1)
+        batches.append((default_timer() - start) / (_STEPS // 10))
+    step = float(np.median(batches))
+    goal = ">= 200 times faster than PyBaMM's step (prototype: 6.7 µs)"
+    limit = f"{step * 1e6:.2f} µs per step"
+    if peer() is None:
+        reason = "PyBaMM is not installed (extra: oracle)"
+        return [BenchRow("cell step", step * 1e6, "µs", "PyBaMM DFN step", limit, goal, None, reason)]
+    theirs = interactive_step(numbers)
+    against = f"PyBaMM DFN {theirs * 1e3:.3g} ms"
+    return [BenchRow("cell step", theirs / step, "times", against, limit, goal, theirs / step >= 200.0)]

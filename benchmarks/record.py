@@ -1,0 +1,138 @@
+"""The record: what the writer costs, how long a block takes to its file, and how fast it is with no pace to keep."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.row import BenchRow
+from opsicm.core.facts import MEANING, SampleBlock, channel
+from opsicm.instruments.clock import Pacer, stopwatch
+from opsicm.record import run_folder
+from opsicm.record.recorder import Header
+from opsicm.record.shared_recorder import SharedRecorder
+from opsicm.record.writer_process import FLUSH_EVERY
+
+_CHANNELS: Final = 8
+_DT_NS: Final = 1_000
+_BLOCK: Final = 50_000  # samples: 50 ms, 0.8 MB
+_PACED: Final = 10.0  # [s]
+_UNPACED: Final = 1200  # blocks: 960 MB, thrice what the ring holds; the last flush may come half a second late
+_TURNS: Final = 2
+
+
+def pool(samples: int = _BLOCK) -> NDArray[np.int16]:
+    """Currents as a filtered converter gives them: 10 kHz wide at 1 MS/s, 11 bits of noise over a slow wave."""
+    random = np.random.default_rng(1)
+    white = random.normal(0, 300, (4, samples, _CHANNELS))
+    smooth = np.empty_like(white)
+    smooth[:, 0], keep = white[:, 0], np.exp(-2 * np.pi * 1e4 * _DT_NS * 1e-9)
+    for k in range(1, samples):
+        smooth[:, k] = keep * smooth[:, k - 1] + (1 - keep) * white[:, k]
+    wave = 8000 * np.sin(np.arange(samples) / 7000.0)
+    counts: NDArray[np.int16] = (smooth * 8 + wave[None, :, None]).astype(np.int16)
+    return counts
+
+
+def _recorder(out: Path) -> SharedRecorder:
+    channels = tuple(channel(name, 1e-12, "bench") for name in list(MEANING)[:_CHANNELS])
+    folder = run_folder.create(out, "bench", datetime(2026, 1, 1, tzinfo=UTC), "", "")
+    recorder = SharedRecorder(folder)
+    recorder.open(Header("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
+    return recorder
+
+
+def _block(counts: NDArray[np.int16], k: int) -> SampleBlock:
+    n = counts.shape[1]
+    return SampleBlock(1, k * n, k * n * _DT_NS, _DT_NS, counts[k % 4], np.zeros(_CHANNELS, np.uint8))
+
+
+def _cpu(pid: int) -> float:
+    """[s] of processor time that a process has had."""
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def row() -> list[BenchRow]:
+    """Three rows: paced, and with no pace to keep."""
+    counts = pool()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as where:
+        share, latency = _paced(Path(where), counts)
+        unpaced = against_raw(Path(where), counts, _UNPACED, _TURNS)
+    paced = f"1 MS/s x 8 channels, paced, {_PACED:g} s, load {os.getloadavg()[0]:.1f}"
+    return [
+        BenchRow("record: writer's share of a core", share * 100, "%", "", paced, "≤ 6 %", share <= 0.06),
+        BenchRow("record: block to file, p99", latency * 1e3, "ms", "", paced, "≤ 20 ms", latency <= 0.02),
+        unpaced,
+    ]
+
+
+def against_raw(where: Path, counts: NDArray[np.int16], blocks: int, turns: int) -> BenchRow:
+    """The row of both speeds over all turns: in turns, since the disk and the machine's other work change within
+    seconds, and what was written is cleared away at once."""
+    ours = raw = 0.0
+    for turn in range(turns):
+        out = where / str(turn)
+        ours += _unpaced(out, counts, blocks)
+        shutil.rmtree(out)
+        raw += _raw(where / "raw", counts, blocks)
+        (where / "raw").unlink()
+    size = blocks * counts[0].nbytes / 1e6
+    peer = (
+        f"plain writes of the same blocks, unpacked, with fdatasync every {FLUSH_EVERY:g} s and at the end: "
+        f"{turns * size / raw:.0f} MB/s"
+    )
+    limit = (
+        f"{turns} x {size:.0f} MB of 8 channels, packed, summed and decimated, from the first block until all is "
+        f"on the disk: {turns * size / ours:.0f} MB/s of counts; load {os.getloadavg()[0]:.1f}"
+    )
+    return BenchRow("record: unpaced against a raw write", raw / ours, "1", peer, limit, "≥ 0.6", raw / ours >= 0.6)
+
+
+def _paced(out: Path, counts: NDArray[np.int16]) -> tuple[float, float]:
+    recorder = _recorder(out)
+    pacer = Pacer(1.0, lambda: False)
+    before, took = _cpu(recorder.writer), stopwatch()
+    latencies: list[int] = []
+    seen = 0
+    for k in range(round(_PACED / (_BLOCK * _DT_NS * 1e-9))):
+        recorder.block(_block(counts, k))
+        pacer.hold((k + 1) * _BLOCK * _DT_NS)
+        fresh, seen = recorder.latencies(seen)
+        latencies += fresh
+    share = (_cpu(recorder.writer) - before) / took()
+    recorder.close()
+    return share, float(np.percentile(latencies, 99)) * 1e-9
+
+
+def _unpaced(out: Path, counts: NDArray[np.int16], blocks: int) -> float:
+    """[s] until all of it is on the disk; making the run file comes after that."""
+    recorder = _recorder(out)
+    took = stopwatch()
+    for k in range(blocks):
+        recorder.block(_block(counts, k))
+    while recorder.positions[0] != recorder.positions[1]:
+        recorder.wait(0.005)
+    seconds = took()
+    recorder.close()
+    return seconds
+
+
+def _raw(path: Path, counts: NDArray[np.int16], blocks: int) -> float:
+    """[s] until all of it is on the disk."""
+    took, since = stopwatch(), stopwatch()
+    with path.open("wb", buffering=0) as file:
+        for k in range(blocks):
+            file.write(counts[k % 4].data)
+            if since() >= FLUSH_EVERY:
+                os.fdatasync(file.fileno())
+                since = stopwatch()
+        os.fdatasync(file.fileno())
+    return took()

@@ -1,0 +1,96 @@
+"""The record's memory: what the controlling process and the writer hold more of after a million hops."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks.row import BenchRow
+from opsicm.core.facts import HOP_DTYPE, Fact, SampleBlock, channel
+from opsicm.record import run_folder
+from opsicm.record.recorder import Header, Reading
+from opsicm.record.shared_recorder import SharedRecorder
+
+_TURNS: Final = 10_000
+_HOPS: Final = 100  # a turn
+_SAMPLES: Final = 1_000  # a turn and channel
+_DT_NS: Final = 10_000
+_AFTER: Final = 0.1  # of the turns: what is set up once is set up by then
+_LIMIT: Final = 50e6  # [bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """[bytes] of memory of its own that a process has more at the end than after a tenth of the turns."""
+
+    controller: int
+    writer: int
+
+
+def row() -> list[BenchRow]:
+    """One row; the ring, which both processes share, does not count: its size is set at the start."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as where:
+        grown = feed(Path(where), _TURNS)
+    limit = (
+        f"{_TURNS * _HOPS:.0e} hops, {_TURNS} blocks, slow rows and facts each, as fast as they are taken; the "
+        f"writer grew by {grown.writer * 1e-6:.1f} MB"
+    )
+    return [
+        BenchRow(
+            "record: memory of the controlling process",
+            grown.controller * 1e-6,
+            "MB",
+            "",
+            limit,
+            "24 h, 1e6 hops: grows < 50 MB",
+            grown.controller < _LIMIT and grown.writer < _LIMIT,
+        )
+    ]
+
+
+def feed(out: Path, turns: int) -> Grown:
+    """A run of `turns`, each a block, `_HOPS` hops, a slow row and a fact."""
+    folder = run_folder.create(out, "bench", datetime(2026, 1, 1, tzinfo=UTC), "", "")
+    recorder = SharedRecorder(folder)
+    channels = tuple(channel(name, 1e-12, "bench") for name in ("pipette_current", "z"))
+    recorder.open(Header("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
+    counts = np.random.default_rng(1).normal(0.0, 30.0, (_SAMPLES, 2)).astype(np.int16)
+    hops = np.zeros(_HOPS, HOP_DTYPE)
+    hops["segment"] = 1
+    begin = Grown(0, 0)
+    for k in range(turns):
+        if k == round(_AFTER * turns):
+            begin = _held(recorder)
+        t_ns = (k + 1) * _SAMPLES * _DT_NS
+        first = k * _SAMPLES
+        recorder.block(SampleBlock(1, first, first * _DT_NS, _DT_NS, counts, np.zeros(2, np.uint8)))
+        hops["hop"], hops["t_ns"] = np.arange(k * _HOPS, (k + 1) * _HOPS), t_ns
+        for name in ("start", "fall", "stop", "top"):
+            hops[f"sample_{name}"] = first
+        recorder.hops("probe[0]", hops)
+        recorder.reading(Reading(t_ns, 1.0, 0.0, 0.0, None, "open", None, 0.0, 0.7, 0.0, 1e-6, 1e-3))
+        recorder.fact(Fact(k, t_ns, "hops", "probe", "probe[0]", {"range": [k * _HOPS, (k + 1) * _HOPS - 1]}))
+    end = _held(recorder)
+    recorder.close()
+    return Grown(end.controller - begin.controller, end.writer - begin.writer)
+
+
+def _held(recorder: SharedRecorder) -> Grown:
+    """What both hold now, with nothing left to take."""
+    while recorder.positions[0] != recorder.positions[1]:
+        recorder.wait(0.02)
+    return Grown(own_bytes(os.getpid()), own_bytes(recorder.writer))
+
+
+def own_bytes(pid: int) -> int:
+    """[bytes] of resident memory that is neither a file's nor shared."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(f"/proc/{pid}/status has no RssAnon")

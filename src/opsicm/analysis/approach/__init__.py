@@ -1,0 +1,1 @@
+"""Approach curves: fit, finite-element template, traces with hops found in them."""

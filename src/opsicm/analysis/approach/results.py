@@ -1,0 +1,415 @@
+"""From an approach curve to its results, and from many curves to their median and spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import find_peaks
+
+from opsicm.analysis.approach.fit import METHOD, ApproachFit, NoFit, fit_approach, hyperbola
+from opsicm.analysis.hops.cross_talk import ten_hop_change
+from opsicm.analysis.hops.series import HopSeries, scatter
+from opsicm.analysis.result import Result, failed
+
+# -- Hops in a raw trace of current and height: tops, falls, stops, withdrawals, references and overshoot.
+
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+_SWING: Final = 0.3  # of the whole range: a smaller reversal of z is vibration or a foot of a piezo's creep
+_TURN: Final = 0.02  # of a fall: the plateau ends where z has gone this far down
+_SHORTEST_PLATEAU: Final = 8
+_STEPWISE: Final = 2  # samples of a withdrawal that was not recorded
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHops:
+    """Hops of a trace, as sample indices and SI values; one entry per hop.
+
+    `start`, `fall`, `stop`, `turn`, `top`: the plateau begins, z begins to fall, the current crosses the threshold,
+    z is lowest, z has come back up. `reference`, `i_stop` [A]; `z_stop`, `z_turn` [m]; `overshoot` [m] = z_stop -
+    z_turn, how far the tip went on. `contact` False where the current never crossed. `setpoint` [1] as given or found.
+    """
+
+    start: I64
+    fall: I64
+    stop: I64
+    turn: I64
+    top: I64
+    reference: F64
+    i_stop: F64
+    z_stop: F64
+    z_turn: F64
+    contact: NDArray[np.bool_]
+    setpoint: float
+    setpoint_found: bool
+
+    @property
+    def size(self) -> int:
+        """Number of hops."""
+        return int(self.start.size)
+
+    @property
+    def overshoot(self) -> F64:
+        """[m] below the stop."""
+        return self.z_stop - self.z_turn
+
+
+def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops | NoFit:
+    """Find the hops in `current` [A] and `z` [m] (up positive), sampled evenly, withdrawals included.
+
+    Turns of z are peaks of a prominence of 30 % of its range (so one trace holds hops of like amplitude; the slope of
+    a sample over an amplitude is allowed). The plateau of a top ends where z has fallen by 2 % of the fall, or by 4
+    times its own scatter. The reference is the mean current over the plateau, or over the first tenth of the fall
+    where no plateau was recorded. The stop is the first sample of the fall at which |current| is below
+    (1 - setpoint)·|reference|. Without `setpoint` the drop is taken as the median over hops of the largest drop
+    before z turns, which contains the overshoot: `setpoint_found` says so.
+    Fails as a value with a named outcome: no current or height, no withdrawal (stepwise files), reversed axis.
+    """
+    bad = _refuse(current, z)
+    if bad is not None:
+        return bad
+    width = max(1, z.size // 200_000)
+    smooth = uniform_filter1d(z, width) if width > 1 else z
+    reach = _SWING * float(np.ptp(smooth))
+    bottoms, _ = find_peaks(-smooth, prominence=reach)
+    if bottoms.size == 0:
+        return NoFit("no hops", "z never falls and rises again: a file without withdrawals is read as approaches")
+    tops = _tops_between(smooth, bottoms)
+    if np.median(tops[1:] - bottoms) <= _STEPWISE:
+        return NoFit("no hops", "z comes back up within two samples: stepwise approaches without their withdrawals")
+    noise = _scatter(smooth)
+    start, fall = _plateaus(smooth, tops[:-1], bottoms, noise)
+    reference = _reference(current, start, fall, bottoms)
+    if np.median(np.abs(current[bottoms])) > np.median(np.abs(reference)) * (1.0 + 1e-9):
+        return NoFit("reversed axis", "the current is larger at the lowest z: give z up positive")
+    drop = 1.0 - np.array(
+        [_lowest(current, r, f, b) for r, f, b in zip(reference, fall.tolist(), bottoms.tolist(), strict=True)]
+    )
+    level = setpoint if setpoint is not None else float(np.median(drop))
+    stop = np.array(
+        [
+            _first_below(current, r, level, f, b)
+            for r, f, b in zip(reference, fall.tolist(), bottoms.tolist(), strict=True)
+        ]
+    )
+    contact = stop >= 0
+    stop = np.where(contact, stop, bottoms)
+    return FoundHops(
+        start,
+        fall,
+        stop,
+        bottoms.astype(np.int64),
+        tops[1:],
+        reference,
+        current[stop],
+        z[stop],
+        z[bottoms],
+        contact,
+        level,
+        setpoint is None,
+    )
+
+
+def turns(z: F64) -> int:
+    """How often z, gaps bridged, falls and rises again by 30 % of its range, with its withdrawals recorded."""
+    known = np.isfinite(z)
+    if known.sum() < 3:
+        return 0
+    bridged = np.interp(np.arange(z.size), np.flatnonzero(known), z[known])
+    bottoms, _ = find_peaks(-bridged, prominence=_SWING * float(np.ptp(bridged)))
+    if bottoms.size == 0 or np.median(_tops_between(bridged, bottoms)[1:] - bottoms) <= _STEPWISE:
+        return 0
+    return int(bottoms.size)
+
+
+def _refuse(current: F64, z: F64) -> NoFit | None:
+    if current.size != z.size or z.size < 50:
+        return NoFit("too few points", f"{z.size} samples; hops need at least 50 with a current and a height each")
+    finite = np.isfinite(current) & np.isfinite(z)
+    if not finite.any():
+        return NoFit("all NaN", "no sample has both a current and a height; read other columns")
+    if not finite.all():
+        return NoFit("gaps", f"{int((~finite).sum())} samples have no value; cut the trace there")
+    if np.ptp(current) <= 1e-12 * np.max(np.abs(current)):
+        return NoFit("constant current", "every current is the same; look at the channel and its wiring")
+    if np.ptp(z) == 0.0:
+        return NoFit("constant height", "z does not move; look at the z channel")
+    extreme = np.abs(current) >= np.max(np.abs(current)) * (1.0 - 1e-12)
+    if int(extreme.sum()) > z.size // 2:
+        return NoFit("saturated", f"{int(extreme.sum())} of {z.size} samples sit at the largest; lower the gain")
+    return None
+
+
+def _scatter(z: F64) -> float:
+    second = np.diff(z, 2)
+    return float(1.4826 * np.median(np.abs(second - np.median(second))) / 6.0**0.5)
+
+
+def _tops_between(z: F64, bottoms: I64) -> I64:
+    """The highest sample before, between and after the bottoms: always one more than bottoms."""
+    edges = np.concatenate(([0], bottoms, [z.size]))
+    return np.array([a + int(np.argmax(z[a:b])) for a, b in pairwise(edges)], dtype=np.int64)
+
+
+def _plateaus(z: F64, tops: I64, bottoms: I64, noise: float) -> tuple[I64, I64]:
+    start, fall = np.empty_like(tops), np.empty_like(tops)
+    previous = 0
+    for k, (top, bottom) in enumerate(zip(tops, bottoms, strict=True)):
+        margin = max(_TURN * (z[top] - z[bottom]), 4.0 * noise)
+        high = z[previous:bottom] >= z[top] - margin
+        inside = np.flatnonzero(high)
+        first, last = previous + int(inside[0]), previous + int(inside[-1])
+        start[k], fall[k] = first, last
+        previous = int(bottom)
+    return start, fall
+
+
+def _reference(current: F64, start: I64, fall: I64, bottoms: I64) -> F64:
+    found = np.empty(start.size)
+    for k, (a, f, b) in enumerate(zip(start, fall, bottoms, strict=True)):
+        # The plateau's first half still rings after the withdrawal.
+        first, last = (a + f) // 2, f + 1
+        if last - first < _SHORTEST_PLATEAU:
+            first, last = f, f + max(1, (b - f) // 10)
+        found[k] = float(np.mean(current[first:last]))
+    return found
+
+
+def _lowest(current: F64, reference: float, fall: int, bottom: int) -> float:
+    tail = current[max(fall, bottom - max(3, (bottom - fall) // 200)) : bottom + 1]
+    return float(np.mean(tail) / reference) if reference else 1.0
+
+
+def _first_below(current: F64, reference: float, setpoint: float, fall: int, bottom: int) -> int:
+    part = current[fall : bottom + 1]
+    below = np.flatnonzero(part * reference <= (1.0 - setpoint) * reference * reference)
+    return fall + int(below[0]) if below.size else -1
+
+
+Array = NDArray[np.float64]
+DISTANCE: Final = "distance at the stop"
+POSITION: Final = "surface position"
+COEFFICIENT: Final = "hyperbola coefficient C"
+FAR: Final = "pipette resistance"
+BULK: Final = "pipette resistance far from the sample"
+STATED: Final = "pipette resistance stated in the file"
+CHI2: Final = "chi-squared per degree of freedom"
+_FAR_METHOD: Final = (
+    "bias over current, mean of the far half of the approach; u from the scatter of the means of 8 blocks, so that "
+    "slow noise counts"
+)
+_BLOCKS: Final = 8
+
+
+def approach_results(
+    z: Array,
+    current: Array,
+    bias: float | None = None,
+    threshold: float | None = None,
+    stated_resistance: float | None = None,
+) -> list[Result]:
+    """Distance, position, C, resistances and chi-squared of one approach in the order it was measured.
+
+    `z` [m], `current` [A] (without `bias` any multiple of it), `bias` [V], `threshold` the stop criterion as a
+    relative drop, `stated_resistance` [Ohm] as the instrument's file has it (it has no uncertainty: none was stated).
+    """
+    fit = fit_approach(z, current, threshold)
+    results = _fitted(fit, z, current, bias) if isinstance(fit, ApproachFit) else _not_fitted(fit)
+    results.append(_far_resistance(z, current, bias, fit))
+    if stated_resistance is not None:
+        results.append(Result(STATED, stated_resistance / 1e6, None, "MOhm", "as stated by the instrument's own file"))
+    return results
+
+
+def no_axis(what: str) -> list[Result]:
+    """The results of a recording that lacks what a fit needs: named outcomes, never numbers."""
+    reason = f"{what}; export the heights with the current, or name the columns with --columns t=s,I=pA,z=um"
+    return _not_fitted(NoFit("no z axis", reason))
+
+
+def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
+    """Median and spread of the distance and the resistance over the curves of a scan.
+
+    The spread is 1.4826 times the median absolute deviation (a standard deviation for Gaussian scatter that a few
+    failed approaches do not inflate); u of the median is 1.2533 spread/sqrt(n), u of the spread 1.17 spread/sqrt(n)
+    (asymptotic, for Gaussian scatter and independent curves). Curves without a value are counted.
+    """
+    results: list[Result] = []
+    for name, unit in ((DISTANCE, "nm"), (FAR, "MOhm")):
+        values = np.array([r.value for curve in curves for r in curve if r.name == name and r.value is not None])
+        flags = {"curves": len(curves), "without_value": len(curves) - int(values.size)}
+        method = "over the curves of the scan: median; spread 1.4826 MAD; per curve see there"
+        if values.size < 3:
+            reason = f"{values.size} of {len(curves)} curves have a value; a spread needs three"
+            results.append(failed(f"median {name}", unit, method, "too few curves", reason))
+            continue
+        middle = float(np.median(values))
+        spread = 1.4826 * float(np.median(np.abs(values - middle)))
+        root = float(values.size) ** 0.5
+        results.append(Result(f"median {name}", middle, 1.2533 * spread / root, unit, method, flags=flags))
+        results.append(Result(f"spread of {name}", spread, 1.17 * spread / root, unit, method, flags=flags))
+    return results
+
+
+def _fitted(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> list[Result]:
+    u_I, u_C, u_z0 = fit.u
+    flags = {
+        "points_used": int(fit.used.sum()),
+        "disturbed": int(fit.disturbed.sum()),
+        "from_contact_on": int(fit.beyond.sum()),
+        "missing": int((~(np.isfinite(z) & np.isfinite(current))).sum()),
+    }
+    trace = _trace(fit, z, current, bias)
+    distance = f"{METHOD}; distance from the last good point before contact to z0"
+    nu = max(1, flags["points_used"] - 3)
+    results = [
+        Result(DISTANCE, fit.distance * 1e9, u_z0 * 1e9, "nm", distance, flags=flags, trace=trace),
+        Result(POSITION, fit.z0 * 1e9, u_z0 * 1e9, "nm", METHOD, flags=flags),
+        Result(COEFFICIENT, fit.C * 1e9, u_C * 1e9, "nm", METHOD, flags=flags),
+        Result(CHI2, fit.chi2_per_dof, (2.0 / nu) ** 0.5, "1", METHOD, flags=flags),
+    ]
+    if bias is None:
+        reason = "the file states no bias; give it to turn the current into a resistance"
+        results.append(failed(BULK, "MOhm", METHOD, "bias unknown", reason))
+    else:
+        R = bias / fit.I_inf
+        results.append(Result(BULK, R / 1e6, abs(R * u_I / fit.I_inf) / 1e6, "MOhm", METHOD, flags=flags))
+    return results
+
+
+def _not_fitted(why: NoFit) -> list[Result]:
+    names = ((DISTANCE, "nm"), (POSITION, "nm"), (COEFFICIENT, "nm"), (CHI2, "1"), (BULK, "MOhm"))
+    return [failed(name, unit, METHOD, why.outcome, why.reason) for name, unit in names]
+
+
+def _far_resistance(z: Array, current: Array, bias: float | None, fit: ApproachFit | NoFit) -> Result:
+    finite = np.isfinite(z) & np.isfinite(current) & (current != 0.0)
+    if bias is None:
+        reason = "the file states no bias; give it to turn the current into a resistance"
+        return failed(FAR, "MOhm", _FAR_METHOD, "bias unknown", reason)
+    if isinstance(fit, NoFit) and fit.outcome not in ("no approach: current does not fall", "not identifiable"):
+        return failed(FAR, "MOhm", _FAR_METHOD, fit.outcome, fit.reason)
+    far = finite & (z >= 0.5 * (np.nanmax(z[finite]) + np.nanmin(z[finite])))
+    R = bias / current[far]
+    if R.size < 2 * _BLOCKS:
+        reason = f"{R.size} points far from the sample; {2 * _BLOCKS} are needed for an uncertainty"
+        return failed(FAR, "MOhm", _FAR_METHOD, "too few points", reason)
+    means = np.array([np.mean(block) for block in np.array_split(R, _BLOCKS)])
+    u = float(np.std(means, ddof=1)) / _BLOCKS**0.5
+    return Result(FAR, float(np.mean(R)) / 1e6, u / 1e6, "MOhm", _FAR_METHOD)
+
+
+def _trace(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> xr.Dataset:
+    """What a figure needs: the points, which were used, the model and the residual in units of sigma."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        model = hyperbola(z, fit.I_inf, fit.C, fit.z0)
+    model = np.where(z > fit.z0, model, np.nan)
+    points = ("point",)
+    data = {
+        "z": (points, z),
+        "current": (points, current),
+        "model": (points, model),
+        "residual": (points, (current - model) / fit.sigma),
+        "used": (points, fit.used),
+        "disturbed": (points, fit.disturbed),
+        "from_contact_on": (points, fit.beyond),
+    }
+    attrs = {
+        "I_inf": fit.I_inf,
+        "C": fit.C,
+        "z0": fit.z0,
+        "u_z0": fit.u[2],
+        "z_stop": fit.z_stop,
+        "sigma": fit.sigma,
+        "chi2_per_dof": fit.chi2_per_dof,
+        "current_in_A": bias is not None,
+    }
+    return xr.Dataset(data, attrs=attrs)
+
+
+# -- From a raw trace of current and height to its hops' results: for any file that recorded the withdrawals too.
+
+
+_FOUND: Final = "hops found in the raw trace as turns of z"
+
+
+def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | None = None) -> list[Result]:
+    """Number of hops, heights, setpoint, overshoot, reference and period of a raw trace.
+
+    `current` [A], `z` [m] up positive, `t` [s] (None: no period), (n,); `setpoint` the relative drop when it is known.
+    Fails with the named outcomes of `find_hops`.
+    """
+    found = find_hops(current, z, setpoint)
+    if isinstance(found, NoFit):
+        return [failed("hops", "1", _FOUND, found.outcome, found.reason)]
+    good = found.contact
+    flags = {"without_contact": int((~good).sum())}
+    results = [Result("hops", float(found.size), 0.0, "1", _FOUND, flags=flags)]
+    how = "largest drop before z turns (holds the overshoot)" if found.setpoint_found else "as given"
+    n = max(int(good.sum()), 1)
+    results.append(Result("setpoint", 100.0 * found.setpoint, None, "%", f"relative drop that ends a fall: {how}"))
+    if good.sum() < 3:
+        reason = f"{int(good.sum())} hops with contact; three are needed"
+        return [*results, failed("height_scatter", "nm", _FOUND, "too few hops", reason)]
+    if found.setpoint_found:
+        # The stop would be the first sample at the turn's own drop: how far noise reaches, not how far the tip went.
+        reason = "the setpoint is not stated, and the drop at the turn holds the overshoot: give --setpoint"
+        results.append(failed("overshoot", "nm", "stop to lowest z", "not identifiable", reason))
+    else:
+        results.append(_overshoot(z, found, good, flags))
+    results.append(_middle("reference_current", found.reference[good] * 1e12, "pA", "mean over the plateau", flags))
+    results.append(_height(found, flags))
+    if t is not None and found.size > 2:
+        results.append(_period(t, found))
+    nothing = np.zeros(n)
+    when = found.turn[good].astype(np.float64) if t is None else t[found.turn[good]]
+    series = HopSeries(
+        when, found.z_stop[good], found.reference[good], nothing, nothing, found.setpoint, flags["without_contact"]
+    )
+    return [*results, ten_hop_change(series, scatter(series.current))]
+
+
+def _middle(name: str, values: F64, unit: str, what: str, flags: dict[str, int]) -> Result:
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    method = f"median over the hops, {what}; u: 1.2533 MAD-sigma/sqrt(n)"
+    return Result(name, middle, 1.2533 * spread / values.size**0.5, unit, method, flags=flags)
+
+
+def _overshoot(z: F64, found: FoundHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
+    result = _middle("overshoot", found.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
+    # The crossing lies anywhere within the sample before the stop, the same way at every hop.
+    steps = [abs(float(z[s] - z[s - 1])) for s in found.stop[good] if s > 0]
+    u = float(np.hypot(result.u or 0.0, 1e9 * float(np.median(steps)) / 12**0.5)) if steps else result.u
+    return replace(result, u=u, method=f"{result.method}, and a sample of the fall, even over it")
+
+
+def _period(t: F64, found: FoundHops) -> Result:
+    name, method = "hop_period", "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), at least a sample's"
+    if np.any(np.diff(t) <= 0.0):
+        return failed(name, "ms", method, "reversed axis", "time stands still or runs backwards: look at its column")
+    period = np.diff(t[found.turn])
+    middle = float(np.median(period))
+    # Turns fall on samples: a period that repeats to the sample is not known better than the sample interval.
+    sample = float(np.median(np.diff(t)))
+    spread = max(1.4826 * float(np.median(np.abs(period - middle))), sample / 12**0.5)
+    flags = {"gaps": int((period > 3.0 * middle).sum())}
+    return Result(name, 1e3 * middle, 1e3 * 1.2533 * spread / period.size**0.5, "ms", method, flags=flags)
+
+
+def _height(found: FoundHops, flags: dict[str, int]) -> Result:
+    heights = found.z_stop[found.contact]
+    trace = xr.DataArray(heights, dims="hop", attrs={"units": "m", "quantity": "height at the stop"})
+    sigma = scatter(heights) if heights.size >= 5 else float(np.std(heights))
+    method = "standard deviation of one height at the stop, from second differences of successive hops"
+    # Second differences of neighbours are correlated: 35/18 times the variance that as many free numbers would have.
+    u = sigma * float(np.sqrt(35.0 / 18.0 / (2.0 * max(heights.size - 3, 1))))
+    return Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

@@ -1,0 +1,1 @@
+"""The cell's record: voltammograms, half-cycles, titration, transitions."""

@@ -1,0 +1,253 @@
+"""Results of what the cell program did: peaks of sweeps, capacities, pulses, and the pipette's part in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.cell.branches import branches
+from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
+from opsicm.analysis.cell.record_results import VOLTAMMOGRAM, record_results, steady_stretches
+from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
+from opsicm.analysis.hops.series import HopSeries, scatter
+from opsicm.analysis.result import Result, failed
+
+# -- What the pipette current owes to the cell current: an instantaneous ohmic part and a part that grows as sqrt(t).
+
+
+F64 = NDArray[np.float64]
+_FEWEST: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StepSplit:
+    """One step of the cell current at `at` [s]: `ohmic` [A] at once, `diffusive` [A/sqrt(s)] after it, with u.
+
+    `share_ohmic` of the pipette current's whole change at the end of the stretch; `cell_step` [A]; `starts` True where
+    a current begins; `end_change` [A] is diffusive·sqrt(duration); `straight` R² of the part after the step.
+    """
+
+    at: float
+    starts: bool
+    cell_step: float
+    ohmic: float
+    u_ohmic: float
+    diffusive: float
+    u_diffusive: float
+    end_change: float
+    share_ohmic: float
+    straight: float
+
+
+def split_steps(t: F64, pipette: F64, cell: F64, window: float | None = None) -> list[StepSplit]:
+    """Split the pipette current's response to every start and end of a constant cell current.
+
+    Equation, from a step at t0 on: I(t) = I_before(t) + J + k sqrt(t - t0), I_before the line through the stretch
+    before (at most as long as `window`, default a quarter of the stretch after). `t` [s], `pipette` [A] (far from
+    contact, or its reference), `cell` [A] (negative lithiates), (n,). J is the ohmic part, -i L_eff/R_geo: it does not
+    depend on bias or concentration; k sqrt(t) is the salt's diffusion while the layer is thin against the bath.
+    Assumes a current that steps within one row and then holds. Rows of the step itself are left out; the moment of the
+    step is half a row uncertain, which goes into u. Fails (empty list) without steps. Mixing by convection bends
+    sqrt(t): look at `straight`. A drift of G poses as k: rest before and after.
+    """
+    parts = half_cycles(t, cell)
+    found = []
+    for before, after in pairwise(parts):
+        if (before.kind == "rest") == (after.kind == "rest"):
+            continue
+        at = 0.5 * (t[before.stop - 1] + t[after.first])
+        length = float(t[after.stop - 1] - at)
+        span = 0.25 * length if window is None else window
+        earlier = np.arange(before.first, before.stop)
+        earlier = earlier[t[earlier] >= at - span]
+        later = np.arange(after.first + 1, after.stop)
+        if earlier.size < 3 or later.size < _FEWEST:
+            continue
+        found.append(_split(t, pipette, cell, at, earlier, later, after.kind != "rest"))
+    return found
+
+
+def _split(
+    t: F64, pipette: F64, cell: F64, at: float, earlier: NDArray[np.intp], later: NDArray[np.intp], starts: bool
+) -> StepSplit:
+    rows = np.concatenate((earlier, later))
+    since = t[rows] - at
+    after = since > 0.0
+    root = np.sqrt(np.maximum(since, 0.0))
+    # Before a pulse the line is level: its slope, carried through the pulse, would take sqrt(t) with it.
+    basis = np.column_stack((np.ones(rows.size), after.astype(np.float64), root))
+    y = pipette[rows]
+    c, *_ = np.linalg.lstsq(basis, y, rcond=None)
+    rest = y - basis @ c
+    variance = float(np.sum(rest**2)) / max(rows.size - 3, 1)
+    covariance = np.linalg.inv(basis.T @ basis) * variance
+    half_row = 0.5 * float(t[later[0]] - t[earlier[-1]])
+    first = float(np.sqrt(max(half_row, 1e-300)))
+    # Half a row of not knowing when it began is sqrt(half a row) of diffusion taken for ohmic, at most.
+    u_ohmic = float(np.hypot(covariance[1, 1] ** 0.5, abs(c[2]) * first / 3.0**0.5))
+    tail = y[after]
+    total = float(np.sum((tail - tail.mean()) ** 2))
+    straight = 1.0 - float(np.sum(rest[after] ** 2)) / total if total > 0.0 else 0.0
+    end = float(c[2] * root[-1])
+    whole = float(c[1]) + end
+    step = float(np.median(cell[later]) - np.median(cell[earlier]))
+    return StepSplit(
+        at,
+        starts,
+        step,
+        float(c[1]),
+        u_ohmic,
+        float(c[2]),
+        float(covariance[2, 2] ** 0.5),
+        end,
+        float(c[1]) / whole if whole else float("nan"),
+        straight,
+    )
+
+
+_SETTLING: Final = 0.1  # of a stretch: the step of the current and what follows it at once
+_FEWEST_ROWS: Final = 5
+_GAP: Final = 0.05  # of a branch that may pass without a hop
+_CLEAR: Final = 20.0  # times the scatter of a height: below it a kink has no place
+_HELD: Final = 0.01  # [V]
+_WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
+
+
+def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | None = None) -> list[Result]:
+    """What applies of: constant-current capacities, pulses with rests, or a sweep's peaks; and the pipette beside them.
+
+    `cell`, `slow` [row] as the run file holds them; `particle_radius` [m]. The pipette's part: ohmic and diffusive
+    share of each step of the cell current, its slope at constant current, its change over the rests. Nothing that does
+    not apply is listed.
+    """
+    t, current, potential = (cell[name].values for name in ("t_ns", "current", "potential"))
+    t = t * 1e-9
+    results = record_results(t, potential, current, particle_radius, charges=False)
+    # `cell_results` has said so already, and in this run's own words.
+    results = [r for r in results if r.name not in ("record", VOLTAMMOGRAM)]
+    pipette = slow["pipette_current"].values
+    steady = steady_stretches(t, current, potential)
+    if pipette.size == t.size and steady:
+        results += _splits(split_steps(t, pipette, current))
+        results += [_slope(t, pipette, p, f"pipette_slope_{p.kind}_{k}") for k, p in enumerate(steady, start=1)]
+        results += _rests(t, pipette, half_cycles(t, current))
+    return results
+
+
+def _slope(t: F64, pipette: F64, p: HalfCycle, name: str) -> Result:
+    """Straight line through the pipette current of a stretch, without its first tenth (the step and what follows)."""
+    rows = np.arange(p.first, p.stop)
+    rows = rows[t[rows] >= t[p.first] + _SETTLING * (t[p.stop - 1] - t[p.first])]
+    rows = rows[np.isfinite(pipette[rows])]
+    method = f"line through the pipette current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, first tenth left out"
+    if rows.size < _FEWEST_ROWS or np.ptp(t[rows]) == 0.0:
+        return failed(name, "pA/s", method, "too few rows", f"{rows.size} rows; {_FEWEST_ROWS} are needed")
+    x, y = t[rows] - np.mean(t[rows]), pipette[rows] - np.mean(pipette[rows])
+    slope = float(x @ y / (x @ x))
+    rest = y - slope * x
+    # Neighbouring residuals of a curved record are alike: as few count as their correlation leaves.
+    r = float(rest[1:] @ rest[:-1] / (rest @ rest)) if rest.any() else 0.0
+    r = min(max(r, 0.0), 0.99)
+    u = float(np.sqrt(rest @ rest / (x.size - 2) / (x @ x) * (1.0 + r) / (1.0 - r)))
+    total = float(y @ y)
+    straight = 1.0 - float(rest @ rest) / total if total > 0.0 else 0.0
+    method += f"; R² {straight:.3f}; u: its residual, neighbours' correlation counted"
+    return Result(name, slope * 1e12, u * 1e12, "pA/s", method)
+
+
+def _rests(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
+    """How flat the pipette current stays over the rests after a current: slope times length, median over the rests."""
+    changes = []
+    for before, rest in pairwise(parts):
+        if rest.kind == "rest" and before.kind != "rest" and rest.stop - rest.first >= 2 * _FEWEST_ROWS:
+            found = _slope(t, pipette, rest, "")
+            if found.value is not None:
+                changes.append(found.value * float(t[rest.stop - 1] - t[rest.first]))
+    if not changes:
+        return []
+    values = np.array(changes)
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle))) * 1.2533
+    method = (
+        f"slope of the pipette current times the rest's length, median over {values.size} rests after a current, the "
+        f"first tenth of each left out; largest {values[np.argmax(np.abs(values))]:.3g} pA"
+    )
+    return [Result("pipette_change_over_rests", middle, spread / values.size**0.5, "pA", method)]
+
+
+def _splits(steps: Sequence[StepSplit]) -> list[Result]:
+    """Median over the steps, turned to one direction: a drift common to all then shows as spread, not as bias."""
+    if not steps:
+        return []
+    # As for a step towards lithiation: an end counts the other way, and so does a delithiating current.
+    sign = np.array([-np.sign(s.cell_step) for s in steps])
+
+    def over(name: str, each: Callable[[StepSplit], float], u: Callable[[StepSplit], float], what: str) -> Result:
+        values = sign * np.array([each(s) for s in steps])
+        spread = 1.4826 * float(np.median(np.abs(values - np.median(values)))) * 1.2533
+        own = float(np.sqrt(np.mean([u(s) ** 2 for s in steps])))
+        method = f"median over {len(steps)} starts and ends of the cell current, each as of a lithiating step; {what}"
+        trace = xr.DataArray(values, dims="step", coords={"t": ("step", np.array([s.at for s in steps]))})
+        u_all = max(spread, own) / len(steps) ** 0.5
+        return Result(name, float(np.median(values)) * 1e12, u_all * 1e12, "pA", method, trace=trace)
+
+    return [
+        over("pipette_step_ohmic", lambda s: s.ohmic, lambda s: s.u_ohmic, "the part that comes within a row"),
+        over(
+            "pipette_step_diffusive",
+            lambda s: s.end_change,
+            lambda s: abs(s.end_change * s.u_diffusive / s.diffusive) if s.diffusive else 0.0,
+            "the part that grows as sqrt(t), at the end of the stretch",
+        ),
+    ]
+
+
+def transition_results(
+    series: HopSeries, t: F64, charge: F64, potential: F64, charge_floor: float = 0.0
+) -> list[Result]:
+    """Per branch: where the height's slope changes most, and the nearest end of a stage in the potential, in % of it.
+
+    `series` of heights; `t` [s], `charge` [C], `potential` [V] of the cell (n,). Independent of each other: one knows
+    no potential, the other no height. Under a sweep the potential is imposed, and dV/dQ is where the current is small,
+    so the agreement means most at constant current. u of the agreement in `method`. Branches of less than
+    `charge_floor` [C], branches that the hops do not cover, and branches over which the height moves by less than
+    `_CLEAR` times its scatter have none: a broken line fits noise too, with a small u.
+    """
+    results: list[Result] = []
+    for k, branch in enumerate(branches(t, charge, charge_floor), start=1):
+        inside = (series.t >= branch.start) & (series.t <= branch.stop)
+        stops = np.concatenate([[branch.start], series.t[inside], [branch.stop]])
+        if np.max(np.diff(stops)) > _GAP * (branch.stop - branch.start):
+            continue
+        if np.ptp(series.height[inside]) < _CLEAR * scatter(series.height[inside]):
+            continue
+        rows = (t >= branch.start) & (t <= branch.stop)
+        if int(inside.sum()) < 40 or int(rows.sum()) < 40:
+            continue
+        passed = (charge[rows] - charge[rows][0]) / branch.charge * 100.0
+        at = np.interp(series.t[inside], t[rows], passed)
+        # A few hundred points say where the kink is; the search costs their number.
+        thin = max(1, int(inside.sum()) // 400)
+        kinks = transitions_from_height(at[::thin], series.height[inside][::thin])
+        # A held potential says nothing of stages: what is left of it are its jump and its noise.
+        low, high = np.quantile(potential[rows], (0.05, 0.95))
+        held = high - low < _HELD
+        stages = [] if held else transitions_from_potential(passed, potential[rows], 100.0 * _WIDTH)
+        for kink in kinks:
+            name = f"transition_{branch.kind}_{k}_from_height"
+            method = "kink of a broken line of height against charge passed in the branch"
+            results.append(Result(name, kink.charge, kink.u, "%", method))
+        for both in agreements(kinks, stages):
+            method = (
+                f"nearest peak of |dV/dQ| (smoothed over {100 * _WIDTH:.0f} % of the branch); height less potential is "
+                f"{both.difference:.2g} ± {both.u:.2g} %, {both.z:.2g} times its u"
+            )
+            name = f"transition_{branch.kind}_{k}_from_potential"
+            results.append(Result(name, both.potential.charge, both.potential.u, "%", method))
+    return results

@@ -1,0 +1,309 @@
+"""The cell's side of a run: peak currents of its sweeps, charge of each branch, and the pipette current beside them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.signal import find_peaks, savgol_filter
+
+from opsicm.analysis.cell.branches import branch_names, branches
+from opsicm.analysis.hops.series import scatter
+from opsicm.analysis.result import Result, failed
+from opsicm.core.statistics import count_of, known_u
+
+_SIGN: Final = "negative lithiates"
+_JUMP: Final = 0.02  # [V] between two rows of a sweep there are 1 to 10 mV
+_EMPTY: Final = 1e-3  # of the capacity: a state of charge that counts as the zero it is counted from
+_QUIET: Final = 0.01  # of the peak current: rows below it are the rest that a change counts from
+
+
+def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, current_floor: float) -> list[Result]:
+    """Peak currents of potential-controlled rows, the pipette's change there, and the charge of each branch.
+
+    `cell` and `slow` are the run file's rows (dimension `row`); less than `charge_floor` [C] or `current_floor` [A] is
+    nothing. A peak is the largest current of its sign, at a vertex of the sweep too, but neither the charging current
+    after a jump of the potential nor the last row; it is the vertex of the parabola through that row and its
+    neighbours, and u of it is the rows' scatter and what the parabola moved it. A charge's u is that scatter integrated
+    over n rows of dt as white noise, sigma dt √n, half a count, and the difference from the rows' own integral. The
+    potentiostat's own calibration is in neither; u is None where the rows say nothing of it. The state of charge at the
+    end, or why it is not known. Fails with the outcome "no current" when nothing flowed; a run without a sweep has no
+    peaks.
+    """
+    current, t = cell["current"].values, cell["t_ns"].values * 1e-9
+    if current.size < 5 or np.max(np.abs(current)) < current_floor:
+        reason = "no current flowed: run a sweep or a current"
+        return [failed("peak_lithiation_current", "mA", "", "no current", reason)]
+    noise = scatter(current)
+    results: list[Result] = []
+    turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current)
+    turning[-1] = False  # nobody knows what the current would have done after the last row
+    for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
+        rows = np.flatnonzero(turning & (sign * current > current_floor))
+        if rows.size:
+            index = int(rows[np.argmax(sign * current[rows])])
+            results.extend(_peak(name, index, cell, slow, noise))
+    charge = cell["charge"].values
+    found = branches(t, charge, charge_floor)
+    for name, branch in zip(branch_names(found), found, strict=True):
+        method = (
+            f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
+            "of the current over the rows as white noise, half a count throughout, and what the rows' own integral "
+            "differs by; the calibration of the current is not in it"
+        )
+        u = _u_of_charge(t, current, charge, branch.start, branch.stop, noise)
+        u_mah = known_u(branch.charge / 3.6, u / 3.6)
+        results.append(Result(f"charge_{name}", branch.charge / 3.6, u_mah, "mAh", method))
+    return [*results, _soc(cell, noise)]
+
+
+def _u_of_charge(
+    t: NDArray[np.float64],
+    current: NDArray[np.float64],
+    charge: NDArray[np.float64],
+    start: float,
+    stop: float,
+    noise: float,
+) -> float:
+    """u [C] of the counter's charge from `start` to `stop` [s]: noise, half a count, and the rows' own integral."""
+    inside = (t >= start) & (t <= stop)
+    white = noise * float(np.median(np.diff(t)) * (stop - start)) ** 0.5  # sigma dt √(T/dt)
+    counted = float(np.interp(stop, t, charge) - np.interp(start, t, charge))
+    other = counted - float(np.trapezoid(current[inside], t[inside]))
+    return math.hypot(white, count_of(current) / 12.0**0.5 * (stop - start), other)
+
+
+def _soc(cell: xr.Dataset, noise: float) -> Result:
+    """State of charge at the end of the run, as the run's own definition has it.
+
+    Its u is that of the charge since the state of charge was last 0, or known, over the capacity that the rows use.
+    """
+    name = "soc_at_end"
+    method = "charge since the last delithiated cut-off over the reversible capacity between the cut-offs; run file"
+    soc = cell["soc"].values if "soc" in cell else np.empty(0)
+    known = np.flatnonzero(np.isfinite(soc))
+    if not known.size:
+        reason = (
+            "the run never went from one cut-off to the other, so neither zero nor capacity is known: begin with "
+            "conditioning between the cut-offs"
+        )
+        return failed(name, "%", method, "no cut-offs", reason)
+    last = 100.0 * float(soc[known[-1]]) + 0.0  # never -0
+    flags = {"rows_without_soc": int(soc.size - known.size)}
+    t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
+    empty = known[np.abs(soc[known]) < _EMPTY]
+    begin = int(empty[-1]) if empty.size else int(known[0])
+    moved = float(np.ptp(soc[known]))
+    u = None
+    if moved > 0.0 and t[known[-1]] > t[begin]:
+        capacity = float(np.ptp(charge[known])) / moved
+        u_charge = _u_of_charge(t, cell["current"].values, charge, float(t[begin]), float(t[known[-1]]), noise)
+        u = known_u(last, 100.0 * u_charge / capacity)
+    method += f"; u: that of the charge since {t[begin]:.0f} s, the capacity's own not in it"
+    return Result(name, last, u, "%", method, flags=flags)
+
+
+def _settling(potential: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows after a jump of the potential, for as long as the magnitude of the current does nothing but fall."""
+    found = np.zeros(current.size, dtype=bool)
+    size = np.abs(current)
+    for jump in np.flatnonzero(np.abs(np.diff(potential)) > _JUMP) + 1:
+        k = int(jump)
+        found[k] = True
+        while k + 1 < size.size and size[k + 1] <= size[k]:
+            k += 1
+            found[k] = True
+    return found
+
+
+def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: float) -> list[Result]:
+    current = cell["current"].values
+    vertex = _vertex(cell["t_ns"].values * 1e-9, current, index)
+    at = f"at {cell['potential'].values[index]:.4f} V, {cell['t_ns'].values[index] * 1e-9:.1f} s; {_SIGN}"
+    trace = xr.DataArray(current, dims="row", coords={"potential": ("row", cell["potential"].values)})
+    u = known_u(vertex, math.hypot(noise, vertex - current[index], count_of(current) / 12.0**0.5))
+    u_mA = None if u is None else u * 1e3
+    peak = Result(f"peak_{name}_current", vertex * 1e3, u_mA, "mA", f"parabola through the rows {at}", trace=trace)
+    return [peak, _pipette_change(name, index, cell, slow, at)]
+
+
+def _pipette_change(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
+    """Pipette current at the peak less its mean over the quiet rows before, at the same coarse height."""
+    method = f"pipette current {at}, less its mean over the quiet rows before it; far from the surface"
+    current, pipette, height = cell["current"].values, slow["pipette_current"].values, slow["coarse_z"].values
+    same = np.abs(height[:index] - height[index]) < 1e-6
+    rest = np.flatnonzero(same & (np.abs(current[:index]) < _QUIET * abs(current[index])))
+    if not rest.size:
+        reason = "no row before the peak has a quiet cell and the pipette at this height: begin with a rest"
+        return failed(f"pipette_change_at_peak_{name}", "pA", method, "no rest", reason)
+    change = float(pipette[index] - np.mean(pipette[rest]))
+    single = scatter(pipette) if pipette.size >= 5 else 0.0
+    spread = float(np.std(pipette[rest]))  # noise and slow drift of the rest itself
+    return Result(f"pipette_change_at_peak_{name}", change * 1e12, math.hypot(single, spread) * 1e12, "pA", method)
+
+
+def _vertex(t: NDArray[np.float64], values: NDArray[np.float64], index: int) -> float:
+    """The extreme of the parabola through `index` and its neighbours; the value itself at an end or a plateau."""
+    if not 0 < index < values.size - 1:
+        return float(values[index])
+    x = t[index - 1 : index + 2] - t[index]
+    a, b, c = np.polyfit(x / x[2], values[index - 1 : index + 2], 2)
+    inside = a != 0.0 and abs(b) <= 2.0 * abs(a)
+    return float(c - b * b / (4.0 * a)) if inside else float(values[index])
+
+
+# -- Peaks of a voltammogram: potential and current of each, sweep by sweep.
+
+
+F64 = NDArray[np.float64]
+_LEAST: Final = 0.05  # prominence as a share of the sweep's span of current
+_WINDOW_V: Final = 0.02
+_WIDEST: Final = 2  # windows either way that the parabola of a noisy peak may take
+_MISFIT: Final = 2.0  # of the noise's variance, beyond which a wider stretch is no parabola
+_BENT: Final = 0.1  # of itself to which the parabola's bend must be known
+_STANDS: Final = 3e-3  # [V] a potential that moves by less stands
+_EVEN: Final = 0.15  # of its rate by which a sweep may differ from it
+_PART: Final = 0.1  # of the record's range
+_ROWS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A peak: `potential` [V], `current` [A] as measured (no baseline taken away), `prominence` [A], u of both.
+
+    `sweep` counts from 0; `anodic` True on the sweep to higher potentials. `row` is where it was found.
+    """
+
+    sweep: int
+    anodic: bool
+    potential: float
+    u_potential: float
+    current: float
+    u_current: float
+    prominence: float
+    row: int
+
+
+def sweeps_of(potential: F64) -> list[slice]:
+    """Rows of each sweep between turns of the potential; turns smaller than a tenth of its range are noise."""
+    reach = _PART * float(np.ptp(potential))
+    if potential.size < _ROWS or reach == 0.0:
+        return []
+    up, _ = find_peaks(potential, prominence=reach)
+    down, _ = find_peaks(-potential, prominence=reach)
+    edges = sorted({0, *up.tolist(), *down.tolist(), potential.size - 1})
+    return [slice(a, b + 1) for a, b in pairwise(edges) if abs(potential[b] - potential[a]) > reach]
+
+
+def linear_sweeps(t: F64, potential: F64) -> list[slice]:
+    """Rows of each stretch over which the potential moved at one rate: `t` [s], `potential` [V], (n,), in order.
+
+    Within each of `sweeps_of`, the rate over a fiftieth of its rows must be within 15 % of its median (by the potential
+    passed, so that a hold has no weight). Holds, jumps and the bent potential of a constant current are none. Stretches
+    below a tenth of the record's range or ten rows are left out. Fails (empty list) where the record moved by less than
+    3 mV. Assumes that a fiftieth of a sweep is many counts of the converter: coarser ones scatter the rate.
+    """
+    span = float(np.ptp(potential)) if potential.size else 0.0
+    if span < _STANDS:
+        return []
+    found = []
+    for rows in sweeps_of(potential):
+        e, s = potential[rows], t[rows]
+        lag = max(1, e.size // 50)
+        moved, took = e[lag:] - e[:-lag], s[lag:] - s[:-lag]
+        rate = np.divide(moved, took, out=np.zeros_like(moved), where=took > 0.0)
+        order = np.argsort(rate)
+        weight = np.cumsum(np.abs(moved)[order])
+        usual = float(rate[order][int(np.searchsorted(weight, 0.5 * weight[-1]))])
+        even = np.abs(rate - usual) <= _EVEN * abs(usual)
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], even.astype(np.int8), [0]))))
+        for a, b in edges.reshape(-1, 2):
+            part = slice(rows.start + int(a), rows.start + int(b) + lag)
+            passed = abs(float(potential[part.stop - 1] - potential[part.start]))
+            if part.stop - part.start >= _ROWS and passed >= _PART * span:
+                found.append(part)
+    return found
+
+
+def peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEAST) -> list[Peak]:
+    """Peaks of every one of `sweeps` (see `linear_sweeps`): maxima on anodic sweeps, minima on cathodic ones.
+
+    `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
+    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its place is the vertex of a parabola
+    through the raw rows within 20 mV, or within up to 80 mV where noise hides how far the smaller stretch bends: the
+    vertex of a parabola known to less than a tenth of its bend lies farther off than its regression says. u from that
+    regression; the baseline is not taken away, so capacitive current and the foot of the next peak are in `current`.
+    Peaks at the ends of a sweep are not peaks.
+    Fails (empty list) where nothing turns.
+    """
+    found: list[Peak] = []
+    for number, rows in enumerate(sweeps):
+        e, i = potential[rows], current[rows]
+        anodic = bool(e[-1] > e[0])
+        y = i if anodic else -i
+        per_row = float(np.ptp(e)) / e.size
+        window = max(5, 2 * round(0.5 * _WINDOW_V / per_row) + 1)
+        if e.size < 2 * window:
+            continue
+        smooth = savgol_filter(y, window, 2)
+        places, how = find_peaks(smooth, prominence=least * float(np.ptp(smooth)))
+        for place, prominence in zip(places, how["prominences"], strict=True):
+            half = max(window // 2, 3)
+            # Nearer to an end it is the turn's: the charging current changes sign there.
+            if not window <= place < e.size - window:
+                continue
+            noise = scatter(i)
+            fit = near = _parabola(e, i, int(place), half, noise)
+            room = min(int(place), e.size - 1 - int(place), _WIDEST * window)
+            while not fit.bent and (half := 3 * half // 2) <= room:
+                wider = _parabola(e, i, int(place), half, noise)
+                if wider.rest > _MISFIT * noise**2 or abs(wider.at - near.middle) > _WINDOW_V:
+                    break  # another shape than a parabola, or the next peak
+                fit = wider
+            at, u_at, (top, u_top) = fit.at, fit.u_at, near.value(fit.at)
+            found.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(place)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Parabola:
+    """Least squares through rows: vertex `at` [V], `rest` [A²] of a row, and whether its bend is known to a tenth."""
+
+    middle: float
+    coefficients: F64
+    covariance: F64
+    rest: float
+    at: float
+    u_at: float
+    bent: bool
+
+    def value(self, at: float) -> tuple[float, float]:
+        """(current, u) [A] at `at` [V]."""
+        row = np.array([1.0, at - self.middle, (at - self.middle) ** 2])
+        return float(row @ self.coefficients), float(np.sqrt(row @ self.covariance @ row))
+
+
+def _parabola(potential: F64, current: F64, place: int, half: int, noise: float) -> _Parabola:
+    near = slice(max(0, place - half), place + half + 1)
+    e, i = potential[near], current[near]
+    middle = float(np.mean(e))
+    x = e - middle
+    basis = np.vander(x, 3, increasing=True)
+    c = np.asarray(np.linalg.lstsq(basis, i, rcond=None)[0], dtype=np.float64)
+    rest = float(np.sum((i - basis @ c) ** 2)) / max(x.size - 3, 1)
+    covariance = np.asarray(np.linalg.pinv(basis.T @ basis) * max(rest, noise**2 if np.isfinite(noise) else 0.0))
+    if c[2] == 0.0:
+        return _Parabola(middle, c, covariance, rest, middle, float(np.ptp(e)), False)
+    at = -c[1] / (2.0 * c[2])
+    if abs(at) > np.ptp(e):
+        at = x[int(np.argmax(np.abs(i - i.mean())))]
+    by = np.array([0.0, -0.5 / c[2], c[1] / (2.0 * c[2] ** 2)])
+    unsure = float(covariance[2, 2] ** 0.5 / abs(c[2]))
+    # To second order in how little the bend is known.
+    u_at = float(np.sqrt(by @ covariance @ by)) * (1.0 + 3.0 * unsure**2) ** 0.5
+    return _Parabola(middle, c, covariance, rest, float(middle + at), u_at, unsure <= _BENT)

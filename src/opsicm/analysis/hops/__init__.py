@@ -1,0 +1,1 @@
+"""Hops in time: height, expansion, cross-talk, drift."""

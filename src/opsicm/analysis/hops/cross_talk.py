@@ -1,0 +1,168 @@
+"""Cross-talk: the height error that a moving bulk current causes, and the paper's ten-hop check of it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+
+from opsicm.analysis.hops.series import HopSeries, scatter, unbroken
+from opsicm.analysis.result import Result, failed
+from opsicm.physics.pipette.tip_field import ApproachCurve
+
+# -- The slope of a noisy series at each of its points, as smooth as the noise demands, with an interval that covers.
+
+
+F64 = NDArray[np.float64]
+_PER_KNOT: Final = 15
+_FEWEST_POINTS: Final = 30
+_FEWEST_KNOTS: Final = 8
+_MOST_POINTS: Final = 6000
+_DEGREE: Final = 3
+_ORDER: Final = 2  # of the differences that are penalised: a straight drift is free
+_PENALTIES: Final = 10.0 ** np.arange(-2.0, 12.1, 0.25)
+
+
+def smooth_slope(t: F64, values: F64, sigma: float) -> tuple[F64, F64]:
+    """(d values/dt, its standard uncertainty) at each `t`, (n,); `sigma` of one value, white.
+
+    A cubic B-spline with a knot for fifteen points and a penalty on the second differences of its coefficients; the
+    penalty is the one of largest marginal likelihood, so that a steady drift becomes one slope and a bent one bends. u
+    is that of the posterior, whose intervals cover the truth on average over the points. From 6000 points on means of
+    neighbours take their place. Assumes one smoothness for the whole series: beside a quick event the quiet rest is
+    rougher than it need be, and u larger. Fails (ValueError) below 30 points.
+    Source: Eilers and Marx, Statist. Sci. 1996, 11, 89; Wahba, J. R. Statist. Soc. B 1983, 45, 133, for the interval.
+    """
+    if t.size < _FEWEST_POINTS:
+        raise ValueError(f"smooth_slope needs {_FEWEST_POINTS} points, got {t.size}")
+    of = -(-t.size // _MOST_POINTS)
+    whole = t.size // of * of
+    at, y = (v[:whole].reshape(-1, of).mean(axis=1) for v in (t, values))
+    middle, span = float(y.mean()), float(at[-1] - at[0])
+    # Without noise a spline through the points: one part in 10^9 of them stands for it.
+    noise = max(sigma / of**0.5, 1e-9 * float(np.max(np.abs(y))), 1e-300)
+    pieces = max(at.size // _PER_KNOT, _FEWEST_KNOTS)
+    knots = np.arange(-_DEGREE, pieces + _DEGREE + 1) / pieces
+    x = np.clip((at - at[0]) / span, 0.0, 1.0 - 1e-12)
+    basis = BSpline.design_matrix(x, knots, _DEGREE)
+    gram = (basis.T @ basis).toarray()
+    size = gram.shape[0]
+    differences = np.diff(np.eye(size), _ORDER, axis=0)
+    lower = np.linalg.cholesky(gram + 1e-9 * float(np.trace(gram)) / size * np.eye(size))
+    inverse = np.linalg.inv(lower)
+    rough, turn = np.linalg.eigh(inverse @ differences.T @ differences @ inverse.T)
+    rough = np.maximum(rough, 0.0)
+    rough[:_ORDER] = 0.0
+    seen = turn.T @ (inverse @ (basis.T @ ((y - middle) / noise)))
+    kept = max((1.0 / (1.0 + penalty * rough) for penalty in _PENALTIES), key=lambda share: _likelihood(share, seen))
+    turned = inverse.T @ turn
+    slope_basis = BSpline(knots, turned, _DEGREE).derivative()
+    place = np.clip((t - at[0]) / span, 0.0, 1.0)
+    rows = np.asarray(slope_basis(place), dtype=np.float64) / span
+    return noise * rows @ (kept * seen), noise * np.sqrt((rows**2) @ kept)
+
+
+def _likelihood(kept: F64, seen: F64) -> float:
+    """Twice the log of the marginal likelihood, less what no penalty changes; `kept` of each component."""
+    lost = 1.0 - kept[_ORDER:]
+    if np.any(lost <= 0.0):
+        return -np.inf
+    return float(np.sum(kept * seen**2) + np.sum(np.log(lost)))
+
+
+_WINDOW: Final = 10
+_FEWEST: Final = 31
+_METHOD: Final = (
+    "largest (max - min)/|mean| of the reference current over any ten hops in a row, noise included; "
+    "u from the scatter of a single reference"
+)
+
+
+def ten_hop_change(series: HopSeries, current_scatter: float) -> Result:
+    """Largest relative change of the bulk current over any ten hops in a row, to be held against the setpoint.
+
+    max over k of (max - min)/|mean| of i_ref[k … k+9]. u is the scatter of one reference times √2. Noise adds about
+    3 sigma to the value (the range of ten Gaussian numbers), so it errs on the careful side. Source: the criterion of
+    JACS Au 2023, 3, 1089, at its Figure 5 (0.5 % against a setpoint of 2 %).
+    """
+    if series.size < _WINDOW:
+        reason = f"{series.size} good hops; ten in a row are needed: hop for longer"
+        return failed("ten_hop_bulk_change", "%", _METHOD, "too few hops", reason)
+    whole = unbroken(series, _WINDOW)
+    if not whole.any():
+        return failed(
+            "ten_hop_bulk_change", "%", _METHOD, "too few hops", "no ten hops follow each other without a pause"
+        )
+    windows = sliding_window_view(series.current, _WINDOW)[whole]
+    change = 100.0 * np.ptp(windows, axis=1) / np.abs(windows.mean(axis=1))
+    t_middle = series.t[_WINDOW // 2 : _WINDOW // 2 + whole.size][whole]
+    trace = xr.DataArray(change, dims="hop", coords={"t": ("hop", t_middle)})
+    u = 100.0 * np.sqrt(2.0) * current_scatter / abs(float(np.mean(series.current)))
+    return Result(
+        "ten_hop_bulk_change",
+        float(change.max()),
+        float(u),
+        "%",
+        _METHOD,
+        flags={"bad_hops": series.bad, "restless_hops": series.restless},
+        trace=trace,
+    )
+
+
+def height_per_relative_current(setpoint: float, curve: ApproachCurve) -> float:
+    """[m] of height error per relative error of the reference: 1 / (d ln I/dz) on the approach curve at the setpoint.
+
+    dz = ds / (d ln I/dz) on the finite-element approach curve. Assumes the stated pipette; a flatter tip is worse.
+    Source: the project's physics notes, section 4; Korchev et al., Biophys. J. 1997, 73, 653, for the principle.
+    """
+    relative = 1.0 - setpoint
+    return relative / float(curve.slope(curve.distance(np.array(relative))))
+
+
+def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve) -> Result:
+    """Largest height error from the bulk current's drift between reference and stop, over the series.
+
+    |d ln i_ref/dt| · fall_time · dz/d(ln I), with the drift from a spline through the references that is as smooth as
+    their scatter demands (`smooth_slope`), so that noise does not pose as drift. Every hop's value and u are in the
+    trace (`u`, nm). `fall_time` [s]. Assumes that the drift is straight over one fall. 95 % intervals of
+    the largest cover 95 to 97 % of steady and absent drifts, up to 100 % of bent ones; without drift it is about one u.
+    """
+    name, method = "height_cross_talk", "drift of the reference over one fall, through the approach curve's slope"
+    if series.size < _FEWEST:
+        reason = f"{series.size} good hops; {_FEWEST} are needed: hop for longer"
+        return failed(name, "nm", method, "too few hops", reason)
+    noise = scatter(series.current)
+    scale = 1e9 * fall_time * height_per_relative_current(series.setpoint, curve)
+    t, nm, u = [], [], []
+    for part in _stretches(series):
+        slope, u_slope = smooth_slope(series.t[part], series.current[part], noise)
+        per = scale / np.abs(series.current[part])
+        t.append(series.t[part])
+        nm.append(np.abs(slope) * per)
+        u.append(u_slope * per)
+    if not t:
+        return failed(name, "nm", method, "too few hops", f"no {_FEWEST} hops follow each other without a pause")
+    values, us = np.concatenate(nm), np.concatenate(u)
+    trace = xr.DataArray(values, dims="hop", coords={"t": ("hop", np.concatenate(t)), "u": ("hop", us)})
+    worst = int(np.argmax(values))
+    return Result(
+        name,
+        float(values[worst]),
+        float(us[worst]),
+        "nm",
+        method,
+        flags={"bad_hops": series.bad, "restless_hops": series.restless},
+        trace=trace,
+    )
+
+
+def _stretches(series: HopSeries) -> list[slice]:
+    """Hops in a row without a gap, as `unbroken` has it, of at least the number that is needed."""
+    whole = unbroken(series, 2)
+    edges = [0, *(np.flatnonzero(~whole) + 1).tolist(), series.size]
+    return [slice(a, b) for a, b in pairwise(edges) if b - a >= _FEWEST]

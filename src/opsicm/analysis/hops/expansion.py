@@ -1,0 +1,303 @@
+"""Expansion of the specimen: height change per branch, in nm and in % of its thickness."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.cell.branches import Branch, branch_names, branches, time_at_charge
+from opsicm.analysis.hops.series import HopSeries, value_at
+from opsicm.analysis.result import Result, failed
+
+_WINDOW: Final = 15
+_METHOD: Final = (
+    "height at the ends of the branch (where the charge turns), each a polynomial through {window} hops or passes; "
+    "over the thickness of the experiment file, whose own uncertainty is not included; u: scatter and cross-talk of "
+    "both ends"
+)
+
+
+def expansion_results(
+    series: HopSeries,
+    cell_t: NDArray[np.float64],
+    cell_charge: NDArray[np.float64],
+    thickness: float,
+    drift_to_height: float,
+    charge_floor: float = 0.0,
+    window: int = _WINDOW,
+    degree: int = 1,
+) -> list[Result]:
+    """Height and volume change of every branch, and of its halves by charge (SOC 0–50–100 % of the branch).
+
+    `cell_t` [s], `cell_charge` [C] (n,) of the whole run; `thickness` [m]; `drift_to_height` [m·s] turns a relative
+    drift of the reference [1/s] into a height error (fall time × dz/dlnI); `charge_floor` [C] is no charge at all. A
+    height is a polynomial of `degree` through `window` hops. dV/V = dh/thickness: assumes that the electrode swells
+    along its normal only. Branches that no hop accompanies are left out; one that the hops accompany in part fails,
+    with the reason.
+    """
+    found = branches(cell_t, cell_charge, charge_floor)
+    if not found or series.size < 3:
+        why = "no charge was passed" if not found else f"{series.size} good hops; at least 3 are needed"
+        outcome = "no branch" if not found else "no hops"
+        return [
+            failed(
+                "expansion_lithiation", "%", _METHOD.format(window=window), outcome, f"{why}: sweep or hop for longer"
+            )
+        ]
+    results: list[Result] = []
+    for name, branch in zip(branch_names(found), found, strict=True):
+        overlap = min(branch.stop, series.t[-1]) - max(branch.start, series.t[0])
+        if overlap > 0.01 * (branch.stop - branch.start):
+            results.extend(
+                _of_branch(name, branch, series, cell_t, cell_charge, thickness, drift_to_height, window, degree)
+            )
+    return results
+
+
+def _of_branch(
+    name: str,
+    branch: Branch,
+    series: HopSeries,
+    t: NDArray[np.float64],
+    charge: NDArray[np.float64],
+    thickness: float,
+    drift_to_height: float,
+    window: int,
+    degree: int,
+) -> list[Result]:
+    middle = time_at_charge(t, charge, branch, 0.5)
+    moments = (branch.start, middle, branch.stop)
+    gap = max(float(np.min(np.abs(series.t - moment))) for moment in moments)
+    if gap > 0.05 * (branch.stop - branch.start):
+        reason = f"the nearest hop is {gap:.1f} s from an end of the branch: hop during all of it"
+        return [failed(f"expansion_{name}", "%", _METHOD.format(window=window), "not covered", reason)]
+    inside = (series.t >= branch.start) & (series.t <= branch.stop)
+    trace = xr.DataArray(
+        series.height[inside], dims="hop", coords={"t": ("hop", series.t[inside])}, attrs={"units": "m"}
+    )
+    heights = [_height(series, moment, drift_to_height, window, degree) for moment in moments]
+    flags = {"bad_hops": series.bad, "restless_hops": series.restless}
+    percent = 100.0 / thickness
+    method = _METHOD.format(window=window)
+    (h0, u0), (h1, u1), (h2, u2) = heights
+    pairs = {
+        f"height_change_{name}": (h2 - h0, math.hypot(u0, u2), 1e9, "nm"),
+        f"expansion_{name}": (h2 - h0, math.hypot(u0, u2), percent, "%"),
+        f"expansion_{name}_first_half": (h1 - h0, math.hypot(u0, u1), percent, "%"),
+        f"expansion_{name}_second_half": (h2 - h1, math.hypot(u1, u2), percent, "%"),
+    }
+    halves = "; halves are halves of the branch's charge"
+    return [
+        Result(
+            key,
+            float(dh * scale),
+            float(u * scale),
+            unit,
+            method + (halves if "half" in key else ""),
+            flags=flags,
+            trace=trace,
+        )
+        for key, (dh, u, scale, unit) in pairs.items()
+    ]
+
+
+def _height(series: HopSeries, when: float, drift_to_height: float, window: int, degree: int) -> tuple[float, float]:
+    """Height [m] at `when` [s] with its uncertainty, scatter and cross-talk in quadrature."""
+    height, u, _ = value_at(series.t, series.height, when, window, degree)
+    current, _, slope = value_at(series.t, series.current, when, window, degree)
+    return height, math.hypot(u, drift_to_height * slope / current)
+
+
+# -- Lines hopped over and over: heights over position and time, the line's mean as a series, pixels each by their own.
+
+
+F64 = NDArray[np.float64]
+_FEWEST: Final = 7
+_PIXEL_WINDOW: Final = 7  # passes; with a parabola, because seven passes may be long against a turn of the height
+
+
+@dataclass(frozen=True, slots=True)
+class Kymograph:
+    """Good hops of a line by pass and pixel: `height` [m], `t` [s], `current` [A], `potential` [V], all [line, pixel].
+
+    `good` says which were measured; elsewhere the arrays hold 0. `x` [pixel] [m] is the distance along the line.
+    """
+
+    height: F64
+    t: F64
+    current: F64
+    potential: F64
+    cell_current: F64
+    good: NDArray[np.bool_]
+    x: F64
+    setpoint: float
+    bad: int
+
+    def masked(self, values: F64) -> F64:
+        """`values` with NaN where no good hop was measured."""
+        return np.where(self.good, values, np.nan)
+
+    @property
+    def complete(self) -> NDArray[np.intp]:
+        """Numbers of the lines on which every pixel was measured."""
+        return np.flatnonzero(self.good.all(axis=1))
+
+
+def kymograph(hops: xr.Dataset) -> Kymograph:
+    """The hop records of a line, `hops` [hop] with `line` and `pixel`, as [line, pixel]; the last of equals counts."""
+    line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
+    shape = int(line.max()) + 1, int(pixel.max()) + 1
+    good = np.zeros(shape, dtype=bool)
+    contact = hops["outcome"].values == 0
+    good[line[contact], pixel[contact]] = True
+
+    def spread(name: str) -> F64:
+        out = np.zeros(shape)
+        out[line[contact], pixel[contact]] = hops[name].values[contact]
+        return out
+
+    x, y = np.zeros(shape[1]), np.zeros(shape[1])
+    x[pixel], y[pixel] = hops["x"].values, hops["y"].values
+    return Kymograph(
+        spread("z_stop"),
+        spread("t_ns") * 1e-9,
+        spread("i_ref"),
+        spread("cell_potential"),
+        spread("cell_current"),
+        good,
+        np.hypot(x - x[0], y - y[0]),
+        float(np.median(hops["setpoint"].values)),
+        int((~contact).sum()),
+    )
+
+
+def line_series(k: Kymograph) -> HopSeries:
+    """The mean of every complete line as a series at the line's mean time; incomplete lines are left out."""
+    rows = k.complete
+
+    def mean(values: F64) -> F64:
+        return np.asarray(values[rows].mean(axis=1), dtype=np.float64)
+
+    return HopSeries(
+        mean(k.t), mean(k.height), mean(k.current), mean(k.potential), mean(k.cell_current), k.setpoint, k.bad
+    )
+
+
+def line_results(
+    hops: xr.Dataset, cell_t: F64, cell_charge: F64, thickness: float, drift_to_height: float
+) -> list[Result]:
+    """Expansion of the line's mean per branch, its spread over the pixels, what is left at the end, height scatter.
+
+    `hops` [hop] of one line step; `cell_t` [s], `cell_charge` [C]; `thickness` [m]; `drift_to_height` [m·s] as in
+    `expansion_results`. The trace of `kymograph` is the height change over (line, pixel).
+    """
+    k = kymograph(hops)
+    rows = k.complete
+    flags = {"bad_hops": k.bad, "incomplete_lines": int(k.good.shape[0] - rows.size)}
+    if rows.size < _FEWEST:
+        reason = f"{rows.size} lines have every pixel; {_FEWEST} are needed: go over the line more often"
+        return [failed("kymograph", "nm", "", "too few lines", reason)]
+    series = line_series(k)
+    first = k.height[rows[0]]
+    change = k.masked(k.height - first)
+    trace = xr.DataArray(
+        change,
+        dims=("line", "pixel"),
+        coords={"x": ("pixel", k.x), "t": ("line", _line_times(k))},
+        attrs={"units": "m", "quantity": "height change"},
+    )
+    results = [_largest(series, trace, flags, drift_to_height)]
+    results += expansion_results(
+        series, cell_t, cell_charge, thickness, drift_to_height, window=_PIXEL_WINDOW, degree=2
+    )
+    results += _pixel_spread(k, rows, cell_t, cell_charge, flags)
+    # Only lines that follow one another: across a line left out, the swelling itself would count as scatter.
+    together = np.flatnonzero((np.diff(rows)[1:] == 1) & (np.diff(rows)[:-1] == 1))
+    second = np.diff(k.height[rows], 2, axis=0)[together] if together.size else np.diff(k.height[rows], 2, axis=0)
+    noise = 1.4826 * np.median(np.abs(second - np.median(second, axis=0)), axis=0) / 6.0**0.5
+    sigma = float(np.median(noise))
+    method = "standard deviation of one height, from second differences of successive passes; median over pixels"
+    u = sigma / float(np.sqrt(2.0 * max(rows.size - 3, 1) * k.x.size))
+    results.append(Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags))
+    period = np.diff(series.t)
+    results.append(
+        Result(
+            "line_period",
+            float(np.median(period)),
+            float(np.std(period) / period.size**0.5),
+            "s",
+            "median time from line to line",
+            flags=flags,
+        )
+    )
+    return results
+
+
+def _line_times(k: Kymograph) -> F64:
+    number = np.maximum(k.good.sum(axis=1), 1)
+    return np.asarray((k.t * k.good).sum(axis=1) / number, dtype=np.float64)
+
+
+def _largest(series: HopSeries, trace: xr.DataArray, flags: dict[str, int], drift_to_height: float) -> Result:
+    height = series.height - series.height[0]
+    at = int(np.argmax(np.abs(height)))
+    value, u, _ = value_at(series.t, series.height, float(series.t[at]), _PIXEL_WINDOW, 2)
+    start, u_start, _ = value_at(series.t, series.height, float(series.t[0]), _PIXEL_WINDOW, 2)
+    current, _, slope = value_at(series.t, series.current, float(series.t[at]), _PIXEL_WINDOW, 2)
+    total = float(np.sqrt(u**2 + u_start**2 + (drift_to_height * slope / current) ** 2))
+    method = (
+        f"largest change of the line's mean height, at {series.t[at]:.1f} s, parabolas through {_PIXEL_WINDOW} passes; "
+        "u: their scatter and the cross-talk at that time"
+    )
+    return Result(
+        "kymograph_largest_change", (value - start) * 1e9, total * 1e9, "nm", method, flags=flags, trace=trace
+    )
+
+
+def _pixel_spread(
+    k: Kymograph, rows: NDArray[np.intp], cell_t: F64, cell_charge: F64, flags: dict[str, int]
+) -> list[Result]:
+    """Median over the pixels of each one's own height change per branch, and of what is left at the end."""
+    pairs = [(b.kind, b.start, b.stop) for b in branches(cell_t, cell_charge)]
+    t = k.t[rows]
+    results: list[Result] = []
+    seen: dict[str, int] = {}
+    for kind, start, stop in pairs:
+        if start < float(t[0].min()) - 0.05 * (stop - start) or stop > float(t[-1].max()) + 0.05 * (stop - start):
+            continue
+        seen[kind] = seen.get(kind, 0) + 1
+        name = f"height_change_{kind}_{seen[kind]}_over_pixels"
+        results.append(_over_pixels(name, _differences(k, rows, start, stop), flags))
+    if float(np.ptp(t)) > 0.0:
+        name = "height_left_over_pixels"
+        results.append(_over_pixels(name, _differences(k, rows, float(t[0].mean()), float(t[-1].mean())), flags))
+    return results
+
+
+def _differences(k: Kymograph, rows: NDArray[np.intp], start: float, stop: float) -> F64:
+    """[2, pixel]: the change and its standard uncertainty."""
+    out = np.empty((2, k.x.size))
+    for p in range(k.x.size):
+        t, h = k.t[rows, p], k.height[rows, p]
+        (last, u_last, _), (first, u_first, _) = (value_at(t, h, when, _PIXEL_WINDOW, 2) for when in (stop, start))
+        out[:, p] = last - first, np.hypot(u_last, u_first)
+    return out
+
+
+def _over_pixels(name: str, found: F64, flags: dict[str, int]) -> Result:
+    change, u_each = found
+    middle = float(np.median(change))
+    spread = 1.4826 * float(np.median(np.abs(change - middle)))
+    method = (
+        "median over the pixels of each pixel's own change between the moments, lines through "
+        f"{_PIXEL_WINDOW} passes; u: 1.2533/sqrt(pixels) times the larger of MAD-sigma and the pixels' own u; the "
+        f"spread over pixels is {spread * 1e9:.3g} nm"
+    )
+    trace = xr.DataArray(change, dims="pixel", attrs={"units": "m"})
+    u = 1.2533 * max(spread, float(np.mean(u_each**2)) ** 0.5) / change.size**0.5
+    return Result(name, middle * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

@@ -1,0 +1,162 @@
+"""Heights and reference currents of a series of hops at one point: which hops count, and how much they scatter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from opsicm.physics.specimen.drift import SHARE
+
+_MEDIAN_TO_SIGMA: Final = 1.4826  # of a Gaussian's median absolute deviation
+_JUMP: Final = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class HopSeries:
+    """Good hops in order of time: `t` [s], `height` [m], `current` (reference, far) [A]; `bad` hops were left out."""
+
+    t: NDArray[np.float64]
+    height: NDArray[np.float64]
+    current: NDArray[np.float64]
+    potential: NDArray[np.float64]
+    cell_current: NDArray[np.float64]
+    setpoint: float
+    bad: int
+    restless: int = 0
+    segment: NDArray[np.int64] | None = None  # None: all of one stretch
+
+    @property
+    def size(self) -> int:
+        """Number of good hops."""
+        return self.t.size
+
+
+def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSeries:
+    """The hops of `hops` that ended in contact (outcome 0) while the bulk current stood still enough to tell.
+
+    The others are counted, not averaged: `bad` ended otherwise, `restless` had a reference that moved by more than half
+    the setpoint from the hop before or to the hop after (`physics.drift`), or a bias that missed `tip_potential` [V] by
+    more than half the setpoint.
+    """
+    contact = hops["outcome"].values == 0
+    moving = _restless_hops(hops)
+    if tip_potential:
+        moving |= np.abs(hops["bias_residual"].values) > SHARE * hops["setpoint"].values * abs(tip_potential)
+    good = contact & ~moving
+    take = {name: hops[name].values[good] for name in ("t_ns", "z_stop", "i_ref", "cell_potential", "cell_current")}
+    setpoint = float(np.median(hops["setpoint"].values)) if hops.sizes["hop"] else float("nan")
+    return HopSeries(
+        take["t_ns"] * 1e-9,
+        take["z_stop"],
+        take["i_ref"],
+        take["cell_potential"],
+        take["cell_current"],
+        setpoint,
+        int(np.count_nonzero(~contact)),
+        int(np.count_nonzero(contact & moving)),
+        hops["segment"].values[good].astype(np.int64),
+    )
+
+
+def _restless_hops(hops: xr.Dataset) -> NDArray[np.bool_]:
+    i_ref, setpoint = hops["i_ref"].values, hops["setpoint"].values
+    if i_ref.size < 2:
+        return np.zeros(i_ref.size, bool)
+    step = np.abs(np.diff(i_ref)) / np.maximum(np.abs(i_ref[1:]), 1e-30)
+    # A step from one segment to the next says nothing about a fall.
+    step[np.diff(hops["segment"].values) != 0] = 0.0
+    beside = np.maximum(np.append(step, 0.0), np.insert(step, 0, 0.0))
+    return np.asarray(beside > SHARE * setpoint)
+
+
+def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
+    """Which windows of `window` hops in a row have no gap: one segment, and no pause of more than two periods in them.
+
+    [size - window + 1]; empty when there are fewer hops.
+    """
+    if series.size < window:
+        return np.zeros(0, bool)
+    period = np.median(np.diff(series.t))
+    gap = np.diff(series.t) > 2.0 * period
+    if series.segment is not None:
+        gap |= np.diff(series.segment) != 0
+    return np.asarray(~np.any(sliding_window_view(gap, window - 1), axis=1))
+
+
+def scatter(values: NDArray[np.float64]) -> float:
+    """Standard deviation of one value, from what a parabola through its neighbours does not explain.
+
+    Second differences x[k-1] - 2 x[k] + x[k+1] have variance 6 sigma² for white noise on any straight trend. Those
+    beyond six times their median absolute deviation are jumps and left out; of the rest the root mean square is taken,
+    not the median itself: a median of converter counts sits on the converter's lattice. Assumes noise that is white
+    from value to value. Fails below 5 values (NaN). Source: von Neumann et al., Ann. Math. Stat. 1941, 12, 153, for the
+    first difference.
+    """
+    if values.size < 5:
+        return float("nan")
+    second = np.diff(values, 2)
+    second = second - np.median(second)
+    usual = np.abs(second) <= _JUMP * _MEDIAN_TO_SIGMA * np.median(np.abs(second))
+    kept = second[usual] if np.any(second[usual]) else second
+    return float(np.sqrt(np.mean(kept**2) / 6.0))
+
+
+def value_at(
+    t: NDArray[np.float64], values: NDArray[np.float64], when: float, window: int, degree: int = 1
+) -> tuple[float, float, float]:
+    """(value, standard uncertainty, slope per second) at time `when`, by a polynomial through the `window` nearest.
+
+    The uncertainty is the regression's, with sigma from its own residuals. Assumes that the quantity is straight over
+    the window, or a parabola for `degree` 2: use that where the window is no longer short against a turn of the
+    quantity. Fails (ValueError) with fewer than `degree` + 2 points. Source: any text on linear regression, as Draper &
+    Smith, Applied Regression Analysis, 3rd ed., Eq. (3.1.6).
+    """
+    near = np.sort(np.argsort(np.abs(t - when), kind="stable")[:window])
+    if near.size < degree + 2:
+        raise ValueError(f"value_at needs {degree + 2} points, got {near.size}")
+    if degree > 1:
+        span = float(np.ptp(t[near])) or 1.0
+        basis = np.vander((t[near] - when) / span, degree + 1, increasing=True)
+        found, *_ = np.linalg.lstsq(basis, values[near], rcond=None)
+        rest = float(np.sum((values[near] - basis @ found) ** 2)) / (near.size - degree - 1)
+        spread_at = float(np.linalg.inv(basis.T @ basis)[0, 0])
+        return float(found[0]), float(np.sqrt(rest * spread_at)), float(found[1]) / span
+    x, y = t[near] - when, values[near]
+    centre = float(np.mean(x))
+    spread = float(np.sum((x - centre) ** 2))
+    slope = float(np.sum((x - centre) * y)) / spread
+    at = float(np.mean(y)) - slope * centre
+    residual = y - (at + slope * x)
+    sigma2 = float(np.sum(residual**2)) / (near.size - 2)
+    return at, float(np.sqrt(sigma2 * (1.0 / near.size + centre**2 / spread))), slope
+
+
+# -- The coarse stage's height under hops: it stands still within a segment and moves only between two.
+
+
+def coarse_of_hops(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | None:
+    """Coarse height at each hop [m]; None where no slow row says it.
+
+    The median of the rows between the first and the last hop of a segment, so that a row read while the stage still
+    travelled does not count; where a segment is too short to hold a row, the next one after it. The last row *before*
+    a hop would be wrong: after a park it says where the pipette came from.
+    """
+    t, height = slow["t_ns"].values, slow["coarse_z"].values
+    known = np.isfinite(height)
+    if not known.any():
+        return None
+    t, height = t[known], height[known]
+    at, segments = hops["t_ns"].values, hops["segment"].values
+    found = np.empty(at.size)
+    for segment in np.unique(segments):
+        mine = segments == segment
+        first, last = at[mine].min(), at[mine].max()
+        during = (t >= first) & (t <= last)
+        after = min(int(np.searchsorted(t, last)), t.size - 1)
+        found[mine] = np.median(height[during]) if during.any() else height[after]
+    return found

@@ -1,0 +1,1 @@
+"""The pipette's own steps: calibration, current-voltage curves, modulation, towers."""

@@ -1,0 +1,290 @@
+"""Calibration of current against concentration: a line with its band, a curve, several pipettes, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from opsicm.analysis.pipette.modulation import conductance_fit
+from opsicm.analysis.result import Result, failed
+from opsicm.core.errors import OutsideDomain, Problem
+
+F64 = NDArray[np.float64]
+_BLIND: Final = 0.05  # |d ln I / d ln c| below which an inversion is called not identifiable
+_NORMAL: Final = 1.959964  # half of a normal distribution's 95 %, in standard deviations
+_CERTAIN: Final = 3.0  # the slope must stand this many of its own u above nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """I = sum of coefficient·c^k by least squares: `coefficients` [A, A/(mol/m³), …], `covariance`, `sigma` [A].
+
+    `c`, `current`, `residuals` as fitted; `r_squared`; `u_common` the relative spread of the pipettes' factors (0 for
+    one pipette), `factors` those factors (mean 1); `degree` 1 is the line.
+    """
+
+    coefficients: F64
+    covariance: F64
+    sigma: float
+    r_squared: float
+    c: F64
+    current: F64
+    residuals: F64
+    degree: int
+    factors: F64
+    u_common: float
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of `sigma`."""
+        return int(self.c.size - self.degree - 1 - (self.factors.size - 1))
+
+    def at(self, c: F64) -> F64:
+        """Current [A] at `c` [mol/m³]."""
+        return np.asarray(np.polynomial.polynomial.polyval(c, self.coefficients), dtype=np.float64)
+
+    def slope(self, c: F64) -> F64:
+        """dI/dc [A/(mol/m³)]."""
+        derivative = np.polynomial.polynomial.polyder(self.coefficients)
+        return np.asarray(np.polynomial.polynomial.polyval(c, derivative), dtype=np.float64)
+
+    def u_fit(self, c: F64) -> F64:
+        """Standard uncertainty [A] of the fitted current at `c` for *these* pipettes: of the mean, not of a reading."""
+        basis = np.vander(np.atleast_1d(np.asarray(c, dtype=np.float64)), self.degree + 1, increasing=True)
+        return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", basis, self.covariance, basis)), dtype=np.float64)
+
+    def u_pipettes(self, c: F64, new: float = 0.0) -> F64:
+        """[A] that the spread of the pipettes adds at `c`: their mean is that of all pipettes made alike to 1/sqrt(n);
+        one of them that was not calibrated differs from it by the spread itself (`new` = 1)."""
+        share = self.u_common * (1.0 / self.factors.size + new) ** 0.5
+        return np.atleast_1d(np.abs(self.at(c)) * share)
+
+    def band(self, c: F64, confidence: float = 0.95) -> F64:
+        """Half width [A] of the confidence band of the mean of all pipettes made alike, at each `c` (point by point).
+
+        Student's t with the degrees of freedom by Welch and Satterthwaite: few pipettes say little of their spread.
+        """
+        fit, pipettes = self.u_fit(c), self.u_pipettes(c)
+        freedom = effective_freedom([(fit, self.freedom), (pipettes, self.factors.size - 1)])
+        return np.asarray(np.hypot(fit, pipettes) * student.ppf(0.5 + 0.5 * confidence, freedom))
+
+
+def effective_freedom(parts: Sequence[tuple[F64, float]]) -> F64:
+    """Degrees of freedom of a sum of independent parts, each (u, its degrees of freedom), by Welch and Satterthwaite.
+
+    A part known for sure has infinitely many. Source: JCGM 100:2008 (GUM), (G.2b).
+    """
+    total = np.sum([u**2 for u, _ in parts], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lost = np.sum([np.where(u > 0.0, u**4 / freedom, 0.0) for u, freedom in parts], axis=0)
+        return np.where(lost > 0.0, total**2 / lost, np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Concentration:
+    """From current to concentration: `value`, `u` [mol/m³], `sensitivity` d ln I/d ln c, `identifiable` and why not."""
+
+    value: float | None
+    u: float | None
+    sensitivity: float
+    identifiable: bool
+    reason: str
+
+
+def calibrate(c: F64, current: F64, degree: int = 1, pipette: NDArray[np.int64] | None = None) -> Calibration:
+    """Least squares of current on concentration: degree 1 the line of E1, degree 2 a curve.
+
+    `c` [mol/m³], `current` [A], (n,); `pipette` (n,) numbers the pipettes when there are several: each then has a
+    factor on the current (mean 1), found as the ratio of its own to the common fit, because pipettes made alike differ
+    in size. Assumes concentrations known exactly and noise of equal size; R² alone proves no line (a maximum of the
+    conductivity near 1 M passes 0.38): look at `residuals`. Fails (`OutsideDomain`) with too few different
+    concentrations. Source: Draper and Smith, Applied Regression Analysis, 3rd ed., (1.4.10).
+    """
+    number = np.zeros(c.size, dtype=np.int64) if pipette is None else np.unique(pipette, return_inverse=True)[1]
+    count = int(number.max()) + 1 if c.size else 0
+    if np.unique(c).size < degree + 1 or c.size - degree - 1 - (count - 1) < 1:
+        limit = f"degree {degree} with {count} pipettes needs more, and at least {degree + 1} different ones"
+        raise OutsideDomain(Problem("calibration", f"{c.size} points", limit, "measure more concentrations"))
+    scale = float(np.max(np.abs(c))) or 1.0
+    basis = np.vander(c / scale, degree + 1, increasing=True)
+    factors: F64 = np.ones(count)
+    coefficients: F64 = np.zeros(degree + 1)
+    for _ in range(100):
+        scaled = basis * factors[number][:, None]
+        coefficients = np.asarray(np.linalg.lstsq(scaled, current, rcond=None)[0], dtype=np.float64)
+        model = basis @ coefficients
+        if count == 1:
+            break
+        mine = [number == k for k in range(count)]
+        new = np.array([float(current[m] @ model[m]) / float(model[m] @ model[m]) for m in mine])
+        new = new / np.mean(new)
+        if np.max(np.abs(new - factors)) < 1e-12:
+            break
+        factors = new
+    scaled = basis * factors[number][:, None]
+    residuals = current - scaled @ coefficients
+    freedom = c.size - degree - 1 - (count - 1)
+    sigma = float(np.sqrt(np.sum(residuals**2) / freedom))
+    covariance = np.linalg.inv(scaled.T @ scaled) * sigma**2
+    powers = scale ** -np.arange(degree + 1.0)
+    total = float(np.sum((current - current.mean()) ** 2))
+    common = float(np.std(factors, ddof=1)) if count > 1 else 0.0
+    return Calibration(
+        coefficients * powers,
+        covariance * np.outer(powers, powers),
+        sigma,
+        1.0 - float(np.sum(residuals**2)) / total if total > 0.0 else 0.0,
+        c,
+        current,
+        residuals,
+        degree,
+        factors,
+        common,
+    )
+
+
+def concentration(calibration: Calibration, current: float, u_current: float = 0.0) -> Concentration:
+    """Concentration [mol/m³] behind a `current` [A], within the calibrated range; u by the slope, with the band.
+
+    The current is that of another pipette made alike (or of the only one): u = hypot(u_current, u of the fit, spread of
+    the pipettes · I · sqrt(1 + 1/n))/|dI/dc|, first order (compare Fieller's interval when u is a tenth of c). u is
+    enlarged by t(0.975)/1.96 of its effective degrees of freedom, so that two u are 95 % with few pipettes as well.
+    Not identifiable, with the reason, where d ln I/d ln c is below 0.05 in size or the slope not three of its own u
+    from zero, or where several concentrations of the range give this current, or none.
+    """
+    low, high = float(calibration.c.min()), float(calibration.c.max())
+    polynomial = calibration.coefficients.copy()
+    polynomial[0] -= current
+    roots = np.polynomial.polynomial.polyroots(polynomial)
+    margin = 1e-9 * (high - low)
+    inside = [float(r.real) for r in roots if abs(r.imag) < 1e-9 * high and low - margin <= r.real <= high + margin]
+    if len(inside) != 1:
+        middle = 0.5 * (low + high)
+        sensitivity = float(calibration.slope(np.array(middle)) * middle / current) if current else 0.0
+        word = "no concentration" if not inside else f"{len(inside)} concentrations"
+        return Concentration(
+            None, None, sensitivity, False, f"{word} from {low:g} to {high:g} mol/m³ give this current"
+        )
+    c = inside[0]
+    slope = float(calibration.slope(np.array(c)))
+    sensitivity = slope * c / current
+    by = np.arange(calibration.degree + 1) * np.concatenate(([0.0], c ** np.arange(float(calibration.degree))))
+    u_slope = float(np.sqrt(by @ calibration.covariance @ by))
+    if abs(sensitivity) < _BLIND or abs(slope) < _CERTAIN * u_slope:
+        reason = (
+            f"d ln I/d ln c is {sensitivity:.3f} at {c:g} mol/m³, slope {slope:.3g} ± {u_slope:.2g} A/(mol/m³): the "
+            "current hardly knows the concentration; work at 0.3-0.5 M"
+        )
+        return Concentration(None, None, sensitivity, False, reason)
+    fit, pipettes = calibration.u_fit(np.array(c)), calibration.u_pipettes(np.array(c), new=1.0)
+    parts = [(np.array([u_current]), np.inf), (fit, calibration.freedom), (pipettes, calibration.factors.size - 1)]
+    u = np.sqrt(sum(part**2 for part, _ in parts)) * student.ppf(0.975, effective_freedom(parts)) / _NORMAL
+    return Concentration(c, float(u[0] / abs(slope)), sensitivity, True, "")
+
+
+# -- From the conductance of modulated places to the salt's concentration, by a calibration of the same levels.
+
+
+NAME: Final = "concentration"
+_NEAR: Final = 0.01  # [V] of a sweep either side of a level
+_FEWEST: Final = 5
+_BENT: Final = 3.0  # the second coefficient over its u, from which on a parabola is used
+_METHOD: Final = "conductance at the levels, read backwards through the calibration of conductance against salt"
+
+
+def no_calibration() -> Result:
+    """What a modulated run says of the concentration alone."""
+    reason = (
+        "conductance alone knows no concentration: name runs of pipette_sweep in three or more baths, which reach the "
+        "same levels, beside this run"
+    )
+    return failed(NAME, "mM", _METHOD, "no calibration", reason)
+
+
+def conductance_at_levels(bias: F64, current: F64, levels: F64) -> float | None:
+    """Conductance [S] that a current-voltage curve, `bias` [V] and `current` [A] (n,), has between the `levels` [V].
+
+    The straight line through the mean currents within 10 mV of each level, as `conductance_fit` draws it through the
+    levels of a modulation: the same few per cent of rectification are in both. None where a level was not swept.
+    """
+    means, us = [], []
+    for level in levels:
+        near = current[np.abs(bias - level) <= _NEAR]
+        if near.size < _FEWEST:
+            return None
+        means.append(float(near.mean()))
+        us.append(float(near.std(ddof=1)) / near.size**0.5)
+    # One weight for all: the scatter about a level is mostly the slope itself.
+    fit = conductance_fit(levels, np.array(means), np.full(len(means), max(us)))
+    return None if fit is None else fit[0]
+
+
+def conductance_calibration(c: F64, conductance: F64, pipette: NDArray[np.int64]) -> Calibration:
+    """Line of `conductance` [S] on `c` [mol/m³], (n,), of numbered pipettes; a parabola where it is clearly bent.
+
+    Fails (`OutsideDomain`) as `calibrate` does.
+    """
+    line = calibrate(c, conductance, 1, pipette)
+    try:
+        curve = calibrate(c, conductance, 2, pipette)
+    except OutsideDomain:
+        return line
+    bent = abs(float(curve.coefficients[2])) > _BENT * float(curve.covariance[2, 2]) ** 0.5
+    return curve if bent else line
+
+
+def concentration_results(calibration: Calibration, places: xr.Dataset) -> list[Result]:
+    """Median concentration over modulated places, its change from first to last, and the sensitivity that u hangs on.
+
+    `places`: `conductance`, `u_conductance` [S] over `place` with `t` [s], as the trace of `modulation_results` has
+    them. u of the median: the calibration's band and the pipettes' spread, common to all places, and the places' own
+    scatter over sqrt(n). In a change the common part cancels to first order and is left out. A place where
+    d ln G/d ln c is too small, or whose conductance lies outside the calibrated range, is counted and left out; fewer
+    than half of them left gives "not identifiable". Assumes the same kind of pipette as in the calibration.
+    """
+    g, u_g = places["conductance"].values, places["u_conductance"].values
+    found = [concentration(calibration, float(a), float(b)) for a, b in zip(g, u_g, strict=True)]
+    good = np.array([one.value is not None for one in found], dtype=bool)
+    flags = {"places_not_identifiable": int((~good).sum())}
+    sensitivity = np.array([one.sensitivity for one in found])
+    middle = float(np.median(sensitivity))
+    said = "d ln G/d ln c of the calibration, median over the places; u: their scatter. Below 0.05 nothing is inverted"
+    results = [
+        Result("concentration_sensitivity", middle, 1.4826 * float(np.median(np.abs(sensitivity - middle))), "1", said)
+    ]
+    kind = f"{_METHOD}, of degree {calibration.degree} through {calibration.c.size} points"
+    if 2 * int(good.sum()) < good.size:
+        reason = next(one.reason for one in found if one.value is None)
+        reason = f"{int((~good).sum())} of {good.size} places: {reason}"
+        return [failed(NAME, "mM", kind, "not identifiable", reason), *results]
+    c = np.array([np.nan if one.value is None else one.value for one in found])
+    # What a single place adds of its own, without what all of them share.
+    slope = np.abs(np.asarray(calibration.slope(c)))
+    own = u_g / slope
+    level = float(np.nanmedian(c))
+    common = concentration(calibration, float(np.median(g[good])))
+    shared = common.u if common.u is not None else 0.0
+    spread = 1.2533 * 1.4826 * float(np.nanmedian(np.abs(c - level)))
+    n = int(good.sum())
+    u = float(np.hypot(shared, max(spread, float(np.nanmedian(own))) / n**0.5))
+    trace = xr.Dataset(
+        {"concentration": ("place", c), "u": ("place", own), "sensitivity": ("place", sensitivity)},
+        coords={"t": ("place", places["t"].values)},
+        attrs={"units": "mol/m3", "u_common": shared},
+    )
+    method = f"{kind}; median over {n} places, one of them {float(np.nanmedian(own)):.3g} mM of its own"
+    first = [Result(NAME, level, u, "mM", method, flags=flags, trace=trace)]
+    known = c[good]
+    if n >= 2 * _FEWEST:
+        m = max(n // 10, 3)
+        change = float(known[-m:].mean() - known[:m].mean())
+        u = float(np.hypot(known[-m:].std(ddof=1), known[:m].std(ddof=1))) / m**0.5
+        said = f"mean of the last {m} places less mean of the first {m}; the calibration's own u left out"
+        first.append(Result("concentration_change", change, u, "mM", said, flags=flags))
+    return [*first, *results]

@@ -1,0 +1,222 @@
+"""Towers: pipette current against height in mm while the coarse stage goes up and down, at chosen moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.optimize import curve_fit
+from scipy.signal import find_peaks
+
+from opsicm.analysis.result import Result, failed
+from opsicm.core.statistics import scatter_about_line
+
+# -- Current against height in mm: profiles from towers, how far the gradient reaches, curves at chosen times.
+
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Mean current [A] in bins of `height` [m]; `u` of the mean, `number` of rows (0: nothing measured)."""
+
+    height: F64
+    current: F64
+    u: F64
+    number: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Reach of a gradient: `length` [m] of exp(-z/length) with u, `amplitude` [A], `far` [A]; `ok` or why not."""
+
+    length: float
+    u: float
+    amplitude: float
+    far: float
+    ok: bool
+    reason: str
+
+
+def profile(height: F64, current: F64, edges: F64) -> Profile:
+    """Mean and its u in bins `edges` [m]: `height` [m], `current` [A], (n,); rows without a value are left out."""
+    good = np.isfinite(height) & np.isfinite(current)
+    place = np.digitize(height[good], edges) - 1
+    inside = (place >= 0) & (place < edges.size - 1)
+    place, values = place[inside], current[good][inside]
+    number = np.bincount(place, minlength=edges.size - 1)
+    middle = float(values.mean()) if values.size else 0.0
+    total = np.bincount(place, values - middle, minlength=edges.size - 1)
+    squares = np.bincount(place, (values - middle) ** 2, minlength=edges.size - 1)
+    n = np.maximum(number, 1)
+    mean = total / n
+    variance = np.maximum(squares / n - mean**2, 0.0) * n / np.maximum(n - 1, 1)
+    return Profile(
+        0.5 * (edges[1:] + edges[:-1]), np.where(number > 0, mean + middle, 0.0), np.sqrt(variance / n), number
+    )
+
+
+def profile_at(t: F64, height: F64, current: F64, when: float, within: float, edges: F64) -> Profile:
+    """The profile of the rows within `within` [s] of the moment `when` [s]: one traverse of a tower, as a rule."""
+    near = np.abs(t - when) <= within
+    return profile(height[near], current[near], edges)
+
+
+def gradient_extent(found: Profile) -> Extent:
+    """Length over which the current falls back to its far value: fit of far + amplitude·exp(-z/length).
+
+    Bins count by 1/u². Assumes one exponential; a diffusion layer is erfc-like and its fitted length is about 0.9 of
+    sqrt(D t). Not ok, with the reason, when fewer than five bins hold data, the nearest and the farthest differ by
+    less than three of their u, or the length is beyond the heights measured or not told from a straight line.
+    """
+    seen = found.number > 1
+    z, i, u = found.height[seen], found.current[seen], found.u[seen]
+    nothing = Extent(0.0, 0.0, 0.0, float(i.mean()) if i.size else 0.0, False, "")
+    if z.size < 5:
+        return Extent(0.0, 0.0, 0.0, nothing.far, False, f"{z.size} bins hold data; five are needed")
+    span, scale = float(np.ptp(z)), float(np.ptp(i)) or 1.0
+    far = float(i[np.argmax(z)])
+
+    def model(x: F64, amplitude: float, length: float, level: float) -> F64:
+        return np.asarray(level + amplitude * np.exp(-x / length))
+
+    weights = np.maximum(u, 0.1 * float(np.median(u)) + 1e-30) / scale
+    try:
+        p, covariance = curve_fit(
+            model,
+            z / span,
+            (i - far) / scale,
+            (float((i[np.argmin(z)] - far) / scale), 0.2, 0.0),
+            weights,
+            absolute_sigma=True,
+            bounds=([-50.0, 1e-3, -50.0], [50.0, 20.0, 50.0]),
+        )
+    except RuntimeError:
+        return Extent(0.0, 0.0, 0.0, far, False, "no exponential follows this profile")
+    errors = np.sqrt(np.diag(covariance))
+    length, u_length = float(p[1]) * span, float(errors[1]) * span
+    amplitude, level = float(p[0]) * scale, float(p[2]) * scale + far
+    near, away = int(np.argmin(z)), int(np.argmax(z))
+    if abs(i[near] - i[away]) < 3.0 * float(np.hypot(u[near], u[away])):
+        return Extent(length, u_length, amplitude, level, False, "the change near the surface is within its noise")
+    # Of a straight profile the fit knows neither: a larger amplitude over a longer length is the same line.
+    if length > span or abs(p[0]) < 3.0 * errors[0]:
+        return Extent(length, u_length, amplitude, level, False, "the gradient reaches beyond the heights measured")
+    return Extent(length, u_length, amplitude, level, True, "")
+
+
+SHORTEST: Final = 50e-6  # [m] of travel: less is no tower
+_BINS: Final = 50
+_BEYOND: Final = 1.0  # [m] beyond any travel: the ends of the record are ends of a way
+_FEWEST_ROWS: Final = 10
+_NEAR: Final = 0.1  # of the travel, at either end: what "near" and "far" mean
+
+
+@dataclass(frozen=True, slots=True)
+class Traverse:
+    """Rows [first, stop) of one way up or down, `time` [s] in its middle."""
+
+    first: int
+    stop: int
+    time: float
+
+
+def traverses(t: F64, height: F64) -> list[Traverse]:
+    """Ways of a tower between its turns: `t` [s], `height` [m], (n,); waits at the ends belong to none of them."""
+    if t.size < _FEWEST_ROWS or np.ptp(height) < SHORTEST:
+        return []
+    reach = 0.5 * float(np.ptp(height))
+    # A wait at an end is a plateau: its edges are where a way ends and the next begins.
+    ends: set[int] = {0, t.size - 1}
+    for sign in (1.0, -1.0):
+        padded = np.concatenate(([-_BEYOND], sign * height, [-_BEYOND]))
+        _, how = find_peaks(padded, prominence=reach, plateau_size=1)
+        ends |= {int(k) - 1 for k in how["left_edges"]} | {int(k) - 1 for k in how["right_edges"]}
+    marks = sorted(k for k in ends if 0 <= k < t.size)
+    found = []
+    for a, b in pairwise(marks):
+        if abs(height[b] - height[a]) >= reach and b - a + 1 >= _FEWEST_ROWS:
+            found.append(Traverse(a, b + 1, 0.5 * float(t[a] + t[b])))
+    return found
+
+
+def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potential: F64) -> list[Result]:
+    """Near less far current and reach of the gradient at chosen moments, and the image of current over height and time.
+
+    Rows of a tower: `t` [s], `height` [m] of the coarse stage, `pipette` [A], `cell_current` [A] (negative lithiates),
+    `potential` [V], (n,). Moments: the first and last way, the largest cell current of either sign, the lowest
+    potential. A way takes seconds, in which the cell moves on: its profile is sheared by that much. Nothing where the
+    stage did not travel. Assumes that the pipette's own drift is slow against one way.
+    """
+    ways = traverses(t, height)
+    if not ways:
+        return []
+    low, high = float(height.min()), float(height.max())
+    edges = np.linspace(low, high, _BINS + 1)
+    image = np.full((len(ways), _BINS), np.nan)
+    results: list[Result] = []
+    for k, way in enumerate(ways):
+        rows = slice(way.first, way.stop)
+        seen = profile(height[rows], pipette[rows], edges)
+        image[k] = np.where(seen.number > 0, seen.current, np.nan)
+    for name, k in _moments(ways, cell_current, potential).items():
+        results += _at_moment(name, ways[k], height, pipette, potential, cell_current)
+    trace = xr.DataArray(
+        image,
+        dims=("time", "height"),
+        attrs={"units": "A", "quantity": "pipette current"},
+        coords={"time": [way.time for way in ways], "height": 0.5 * (edges[1:] + edges[:-1])},
+    )
+    method = f"ways of the coarse stage between {1e6 * low:.4g} and {1e6 * high:.4g} µm"
+    return [Result("tower_ways", float(len(ways)), 0.0, "1", method, trace=trace), *results]
+
+
+def _moments(ways: list[Traverse], cell_current: F64, potential: F64) -> dict[str, int]:
+    current = np.array([np.nanmean(cell_current[w.first : w.stop]) for w in ways])
+    level = np.array([np.nanmean(potential[w.first : w.stop]) for w in ways])
+    chosen = {"first": 0}
+    if current.min() < 0.0:
+        chosen["lithiation_peak"] = int(np.argmin(current))
+    chosen["lowest_potential"] = int(np.argmin(level))
+    if current.max() > 0.0:
+        chosen["delithiation_peak"] = int(np.argmax(current))
+    chosen["last"] = len(ways) - 1
+    return chosen
+
+
+def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F64, cell_current: F64) -> list[Result]:
+    rows = slice(way.first, way.stop)
+    z, i = height[rows], pipette[rows]
+    where = (
+        f"the way at {way.time:.1f} s, {float(np.mean(potential[rows])):.3f} V, "
+        f"{1e3 * float(np.mean(cell_current[rows])):.3g} mA"
+    )
+    span = float(np.ptp(z))
+    near, far = (z <= z.min() + _NEAR * span), (z >= z.max() - _NEAR * span)
+    method = f"mean pipette current of the lowest tenth of the travel less the highest's, {where}"
+    title = f"near_less_far_current_{name}"
+    bins = max(6, min(_BINS, z.size // 4))
+    seen = profile(z - z.min(), i, np.linspace(0.0, span, bins + 1))
+    extent = gradient_extent(seen)
+    trace = xr.DataArray(
+        np.where(seen.number > 0, seen.current, np.nan),
+        dims="height",
+        coords={"height": seen.height + z.min()},
+        attrs={"units": "A", "quantity": "pipette current"},
+    )
+    if near.sum() < 3 or far.sum() < 3:
+        results = [failed(title, "pA", method, "too few rows", "fewer than three rows at an end: record more often")]
+    else:
+        # About a line on height: the gradient within a tenth of the travel is no scatter.
+        u = float(np.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far))))
+        difference = 1e12 * float(i[near].mean() - i[far].mean())
+        results = [Result(title, difference, 1e12 * u, "pA", method, trace=trace)]
+    title, method = f"gradient_extent_{name}", f"length of an exponential through the profile of {where}"
+    if not extent.ok:
+        return [*results, failed(title, "µm", method, "no gradient", extent.reason)]
+    return [*results, Result(title, 1e6 * extent.length, 1e6 * extent.u, "µm", method, trace=trace)]

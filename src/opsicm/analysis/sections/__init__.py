@@ -1,0 +1,1 @@
+"""XZ sections and images from the raw samples of hops."""

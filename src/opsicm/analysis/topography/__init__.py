@@ -1,0 +1,1 @@
+"""Images of height: levelling, roughness, steps, registration, flakes."""

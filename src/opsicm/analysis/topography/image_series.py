@@ -1,0 +1,103 @@
+"""A series of images: the reference frame's plane for all, swelling, height change, what did not come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.analysis.topography.levelling import pixel_grid, plane
+from opsicm.core.errors import OutsideDomain, Problem
+
+F64 = NDArray[np.float64]
+
+
+def levelled_series(frames: F64, mask: NDArray[np.bool_] | None = None) -> F64:
+    """`frames` [frame, row, column] less the *first* frame's least-squares plane, all of them the same plane.
+
+    A plane of its own for each frame would take away a tilted swelling, and its mean; the reference frame's keeps
+    both. Assumes that the specimen did not tilt as a whole during the series (what tilts as a whole shows as tilt).
+    `mask` as in `levelling.plane`. Refuses fewer than two dimensions and unequal shapes as NumPy does.
+    """
+    rows, columns = pixel_grid(frames.shape[1:])
+    offset, down, along = reference_plane(frames[0], mask)
+    return np.asarray(frames - (offset + down * rows + along * columns), dtype=np.float64)
+
+
+def reference_plane(frame: F64, mask: NDArray[np.bool_] | None = None) -> tuple[float, float, float]:
+    """The least-squares plane of `frame` [row, column]: its height at the first pixel, its slope a row and a column.
+
+    A frame that is moved back by (dy, dx) after this plane was taken from it in its own place lacks the plane's rise
+    over the shift, slope a row · dy + slope a column · dx: a specimen's tilt moves with it.
+    """
+    reference = plane(frame, mask)
+    # The surface where the frame lacks a pixel is still the plane: fitted once more to itself, without gaps.
+    rows, columns = pixel_grid(frame.shape)
+    known = np.isfinite(reference.surface)
+    basis = np.column_stack((np.ones(int(known.sum())), rows[known], columns[known]))
+    c, *_ = np.linalg.lstsq(basis, reference.surface[known], rcond=None)
+    return float(c[0]), float(c[1]), float(c[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Mean of a map and its standard uncertainty; `pixels` that had both heights, `missing` that had not."""
+
+    map: F64
+    mean: float
+    u: float
+    median: float
+    pixels: int
+    missing: int
+
+
+def height_change(before: F64, after: F64, height_noise: float, cross_talk: float = 0.0) -> Change:
+    """after - before per pixel (registered first), its mean over the area with u.
+
+    u = hypot(height_noise·sqrt(2/pixels), cross_talk·sqrt(2)): white `height_noise` of one pixel averages out, the
+    `cross_talk` of a frame (see `cross_talk`) does not. All in the unit of the heights. This is how well *this* area's
+    mean is known, not how other areas differ. Fails (`OutsideDomain`) when no pixel has both heights.
+    """
+    difference = after - before
+    both = np.isfinite(difference)
+    n = int(both.sum())
+    if n == 0:
+        raise OutsideDomain(Problem("height change", "0 pixels", "no pixel has both heights", "check the shift"))
+    u = float(np.hypot(height_noise * (2.0 / n) ** 0.5, cross_talk * 2.0**0.5))
+    values = difference[both]
+    return Change(difference, float(np.mean(values)), u, float(np.median(values)), n, int(difference.size) - n)
+
+
+def swelling_percent(before: F64, after: F64, thickness: float) -> F64:
+    """Height change in % of the local thickness, thickness + height above its mean; [any one length] in all three."""
+    return 100.0 * (after - before) / (thickness + before - np.nanmean(before))
+
+
+@dataclass(frozen=True, slots=True)
+class Irreversible:
+    """The map final - initial and its share of the largest change; pixels beyond `threshold` and their fraction."""
+
+    map: F64
+    fraction_of_change: F64
+    beyond: NDArray[np.bool_]
+    area_fraction: float
+    threshold: float
+
+
+def irreversible_change(
+    initial: F64, extreme: F64, final: F64, height_noise: float, sigmas: float = 4.0
+) -> Irreversible:
+    """What did not come back after a cycle: final - initial, where it exceeds `sigmas`·sqrt(2)·`height_noise`.
+
+    `extreme` is the frame at the other end of the cycle; `fraction_of_change` = (final - initial)/(extreme - initial),
+    NaN where that change is below the same threshold (a ratio of noise). At 4 sigma 6 pixels in 100 000 are false.
+    """
+    threshold = sigmas * 2.0**0.5 * height_noise
+    left, change = final - initial, extreme - initial
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fraction = np.where(np.abs(change) > threshold, left / change, np.nan)
+    beyond = np.abs(left) > threshold
+    known = np.isfinite(left)
+    share = float(beyond[known].mean()) if known.any() else float("nan")
+    return Irreversible(left, fraction, beyond, share, threshold)

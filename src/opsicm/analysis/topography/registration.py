@@ -1,0 +1,409 @@
+"""Registration of two images by their gradients' magnitude: swelling changes heights, edges stay where they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.ndimage import binary_dilation, gaussian_filter, spline_filter, spline_filter1d, uniform_filter
+
+from opsicm.core.compiled import compiled
+
+# -- Compiled evaluation of a bicubic spline at a whole image's pixels, all moved by one fraction of a pixel.
+
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+
+@compiled
+def spline_and_slopes(coefficients: F64, rows: I64, by_row: F64, columns: I64, by_column: F64) -> tuple[F64, F64, F64]:
+    """Value and slopes along rows and columns, (ny, nx), of the B-spline `coefficients` (any unit).
+
+    `rows` (4, ny), `columns` (4, nx) are the coefficients under each pixel; `by_row`, `by_column` (2, 4) their weights
+    for value and slope. One pass along the columns, one along the rows, instead of sixteen products a pixel.
+    """
+    ny, nx = rows.shape[1], columns.shape[1]
+    high = coefficients.shape[0]
+    along, sloped = np.empty((high, nx)), np.empty((high, nx))
+    for i in range(high):
+        for j in range(nx):
+            value, slope = 0.0, 0.0
+            for k in range(4):
+                c = coefficients[i, columns[k, j]]
+                value += by_column[0, k] * c
+                slope += by_column[1, k] * c
+            along[i, j] = value
+            sloped[i, j] = slope
+    value_of, down, across = np.empty((ny, nx)), np.empty((ny, nx)), np.empty((ny, nx))
+    for i in range(ny):
+        r0, r1, r2, r3 = rows[0, i], rows[1, i], rows[2, i], rows[3, i]
+        for j in range(nx):
+            a0, a1, a2, a3 = along[r0, j], along[r1, j], along[r2, j], along[r3, j]
+            value_of[i, j] = by_row[0, 0] * a0 + by_row[0, 1] * a1 + by_row[0, 2] * a2 + by_row[0, 3] * a3
+            down[i, j] = by_row[1, 0] * a0 + by_row[1, 1] * a1 + by_row[1, 2] * a2 + by_row[1, 3] * a3
+            across[i, j] = (
+                by_row[0, 0] * sloped[r0, j]
+                + by_row[0, 1] * sloped[r1, j]
+                + by_row[0, 2] * sloped[r2, j]
+                + by_row[0, 3] * sloped[r3, j]
+            )
+    return value_of, down, across
+
+
+@compiled
+def line_residual(moved: F64, target: F64, w: F64) -> F64:
+    """moved - c·target - b for the c, b of least squares with weights `w`, all (ny, nx)."""
+    total, sum_t, sum_m = 1e-300, 0.0, 0.0
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            total += w[i, j]
+            sum_t += w[i, j] * target[i, j]
+            sum_m += w[i, j] * moved[i, j]
+    mean_t, mean_m = sum_t / total, sum_m / total
+    spread, both = 0.0, 0.0
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            away = target[i, j] - mean_t
+            spread += w[i, j] * away * away
+            both += w[i, j] * away * (moved[i, j] - mean_m)
+    c = both / spread if spread > 0.0 else 1.0
+    rest = np.empty(moved.shape)
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            rest[i, j] = moved[i, j] - mean_m - c * (target[i, j] - mean_t)
+    return rest
+
+
+@compiled
+def scale_of(rest: F64, weight: F64) -> float:
+    """1.4826 times the median of |rest| over every second pixel each way that has a weight; 0 without any.
+
+    A quarter of the pixels knows the median as well: the smoothing has made neighbours alike.
+    """
+    values = np.empty(((rest.shape[0] + 1) // 2) * ((rest.shape[1] + 1) // 2))
+    n = 0
+    for i in range(0, rest.shape[0], 2):
+        for j in range(0, rest.shape[1], 2):
+            if weight[i, j] > 0.0:
+                values[n] = abs(rest[i, j])
+                n += 1
+    return 1.4826 * np.partition(values[:n], n // 2)[n // 2] if n > 0 else 0.0
+
+
+@compiled
+def biweight(rest: F64, weight: F64, limit: float) -> F64:
+    """`weight`·(1 - (rest/limit)²)², 0 beyond `limit`: Tukey's weights, (ny, nx)."""
+    w = np.empty(rest.shape)
+    for i in range(rest.shape[0]):
+        for j in range(rest.shape[1]):
+            inside = 1.0 - (rest[i, j] / limit) ** 2
+            w[i, j] = weight[i, j] * inside * inside if inside > 0.0 else 0.0
+    return w
+
+
+@compiled
+def bounded_loss(rest: F64, weight: F64, limit: float) -> float:
+    """Sum of weight·(1 - (1 - (rest/limit)²)³), 1 beyond `limit`: Tukey's loss."""
+    total = 0.0
+    for i in range(rest.shape[0]):
+        for j in range(rest.shape[1]):
+            inside = 1.0 - (rest[i, j] / limit) ** 2
+            total += weight[i, j] * (1.0 - inside**3) if inside > 0.0 else weight[i, j]
+    return total
+
+
+@compiled
+def normal_equations(down: F64, across: F64, target: F64, rest: F64, w: F64) -> tuple[F64, F64]:
+    """Normal matrix (4, 4) and right side (4,) of a step in (dy, dx, c, b)."""
+    normal, right = np.zeros((4, 4)), np.zeros(4)
+    row = np.empty(4)
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            one = w[i, j]
+            if one == 0.0:
+                continue
+            row[0], row[1], row[2], row[3] = down[i, j], across[i, j], -target[i, j], -1.0
+            for p in range(4):
+                right[p] -= one * row[p] * rest[i, j]
+                for q in range(p + 1):
+                    normal[p, q] += one * row[p] * row[q]
+    for p in range(4):
+        for q in range(p):
+            normal[q, p] = normal[p, q]
+    return normal, right
+
+
+_SMOOTH: Final = 1.0  # [px] of the Gaussian before the gradient
+_CLIP: Final = 90.0  # [%] of the magnitudes
+_CANDIDATES: Final = 12
+_LIKELY: Final = 3  # of them, refined
+_APART: Final = 1  # [px]
+_FIRST_ROUNDS: Final = 2
+_FLOOR: Final = 1e-3  # of the mean power
+_ROUNDS: Final = 30
+_SETTLE: Final = 3  # rounds of weights before the first step
+_TUKEY: Final = 4.685
+_PATCH: Final = 9  # [px] over which disagreement is called dense
+_DENSE: Final = 4.0  # times the spread of the density
+_SQUARE: Final = 16  # [px]
+_MOST_CHANGED: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """`dy`, `dx` [px]: where the second image's pattern lies relative to the first's; `peak` correlation [1].
+
+    `u` [px] from what squares of 16² pixels disagree by, inf where nothing could be refined; `rounds` of refinement.
+    """
+
+    dy: float
+    dx: float
+    peak: float
+    u: float
+    rounds: int
+
+
+def gradient_magnitude(heights: F64) -> F64:
+    """|grad h| after a Gaussian of one pixel, per pixel; missing pixels take their image's median first."""
+    filled = np.where(np.isfinite(heights), heights, np.nanmedian(heights))
+    smooth = gaussian_filter(filled, _SMOOTH, mode="nearest")
+    down, along = np.gradient(smooth)
+    return np.asarray(np.hypot(down, along), dtype=np.float64)
+
+
+def register(first: F64, second: F64, largest: float | None = None) -> Shift:
+    """Shift of `second` against `first` [px], to a few hundredths of a pixel.
+
+    Both are turned into gradient magnitudes g, which a uniform swelling scales and a local irreversible change spoils
+    only where it is. Whole pixels from the peaks of the windowed cross-correlation (FFT): of the highest the one after
+    which most of the pixels agree, each counting no more than an outlier; then Gauss-Newton on
+    sum w (g2(x + s) - c g1(x) - b)^2 over s, the scale c and the offset b, with Tukey weights w from the residual's
+    median absolute deviation. Where it is found, patches in which the disagreement is dense lose their vote altogether
+    (single pixels of a changed patch agree by chance and pull), and the shift is refined once more. g2 is moved by its
+    cubic spline with mirrored edges. `largest` [px] limits the search (default a quarter of the image).
+    Assumes a shift without rotation or stretch. Fails (peak near 0) on images without structure. Correlating heights
+    instead takes swelling of a slope for shift. Source: Guizar-Sicairos et al., Opt. Lett. 2008, 33, 156, for the
+    two-stage search; Beaton and Tukey, Technometrics 1974, 16, 147, for the weights.
+    """
+    a, b = gradient_magnitude(first), gradient_magnitude(second)
+    # The whole-pixel search: no single particle or changed patch may outvote the rest.
+    ca, cb = (np.minimum(g, np.percentile(g, _CLIP)) for g in (a, b))
+    rows, columns = a.shape
+    window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
+    fa, fb = fft.rfft2((ca - ca.mean()) * window), fft.rfft2((cb - cb.mean()) * window)
+    cross = fb * np.conj(fa)
+    # Half whitened: a few tall features would decide a plain correlation, noise a wholly whitened one.
+    size = np.abs(cross)
+    correlation = fft.irfft2(cross / np.sqrt(size + _FLOOR * float(size.mean())), a.shape)
+    reach = int(largest if largest is not None else min(rows, columns) // 4)
+    ky, kx = (fft.fftfreq(n, 1.0 / n) for n in a.shape)
+    near = (np.abs(ky)[:, None] <= reach) & (np.abs(kx)[None, :] <= reach)
+    norm = float(np.sqrt(np.sum(((ca - ca.mean()) * window) ** 2) * np.sum(((cb - cb.mean()) * window) ** 2)))
+    places = _peaks(np.where(near, correlation, -np.inf))
+    shifts = [(float(ky[i]), float(kx[j])) for i, j in places]
+    # The whole image has a say in the rest: the correlation's window gives its middle, patch or not, most of it.
+    level = np.ones(a.shape)
+    pair = _Pair(a, np.asarray(spline_filter(b, order=3), dtype=np.float64), level)
+    likely = _most_alike(a, b, level, shifts)
+    coarse = _best([_refined(pair, _Fit(dy, dx), _FIRST_ROUNDS) for dy, dx in likely])
+    # Lines of the scan make a ladder of lesser minima half a pixel apart: it is left by starting beside it.
+    half = [_Fit(coarse.dy + up, coarse.dx + right) for up in (-0.5, 0.5) for right in (-0.5, 0.5)]
+    near_by = _best([coarse, *(_refined(pair, one, _FIRST_ROUNDS) for one in half)])
+    found = _refined(pair, near_by, _ROUNDS)
+    changed = _changed(found, a.shape)
+    if changed.any():
+        pair = _Pair(a, pair.coefficients, np.where(changed, 0.0, level))
+        found = _refined(pair, _Fit(found.dy, found.dx), _ROUNDS)
+    plain = fft.irfft2(cross, a.shape)
+    peak = float(plain[round(found.dy) % rows, round(found.dx) % columns]) / norm if norm > 0.0 else 0.0
+    return Shift(found.dy, found.dx, peak, _u(pair, found), found.rounds)
+
+
+def _peaks(correlation: F64) -> list[tuple[int, int]]:
+    """The highest places, no two of them neighbours: a changed patch may outvote the rest in one of them."""
+    left = correlation.copy()
+    rows, columns = left.shape
+    found: list[tuple[int, int]] = []
+    for _ in range(_CANDIDATES):
+        i, j = (int(k) for k in np.unravel_index(int(np.argmax(left)), left.shape))
+        if found and not left[i, j] > 0.0:
+            break
+        found.append((i, j))
+        around = np.arange(-_APART, _APART + 1)
+        left[np.ix_((i + around) % rows, (j + around) % columns)] = -np.inf
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Gradient magnitude of the first image, spline coefficients of the second's, and each pixel's say."""
+
+    a: F64
+    coefficients: F64
+    window: F64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A shift, what is left of the residual there in the pixels `inner`, and the residual's scale."""
+
+    dy: float
+    dx: float
+    rounds: int = 0
+    rest: F64 | None = None
+    moved: F64 | None = None
+    weight: F64 | None = None
+    sigma: float = float("inf")
+    inner: tuple[slice, slice] = (slice(0), slice(0))
+
+
+def _most_alike(a: F64, b: F64, window: F64, shifts: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The whole-pixel `shifts` after which most pixels agree, the best first: as `_best`, without a refinement."""
+    tried = []
+    for dy, dx in shifts:
+        rows, columns = (
+            (slice(max(-s, 0), n - max(s, 0), 2), slice(max(s, 0), n + min(s, 0), 2))
+            for s, n in zip((int(dy), int(dx)), a.shape, strict=True)
+        )
+        target, weight = (np.ascontiguousarray(one[rows[0], columns[0]]) for one in (a, window))
+        moved = np.ascontiguousarray(b[rows[1], columns[1]])
+        rest, _, sigma = _robust(moved, target, weight, weight, _SETTLE)
+        tried.append(_Fit(dy, dx, rest=rest, moved=moved, weight=weight, sigma=sigma))
+    return [(fit.dy, fit.dx) for fit in _ranked(tried)[:_LIKELY]]
+
+
+def _best(fits: list[_Fit]) -> _Fit:
+    """The first of `_ranked`."""
+    return _ranked(fits)[0]
+
+
+def _ranked(fits: list[_Fit]) -> list[_Fit]:
+    """The fits in order, first what explains the second image best: Tukey's loss of the rest over the image's."""
+    sigma = min(fit.sigma for fit in fits)
+    if not 0.0 < sigma < float("inf"):
+        return sorted(fits, key=lambda fit: fit.sigma)
+
+    def unexplained(fit: _Fit) -> float:
+        if fit.rest is None or fit.moved is None or fit.weight is None:
+            return float("inf")
+        rest, moved, weight = fit.rest[::2, ::2], fit.moved[::2, ::2], fit.weight[::2, ::2]
+        limit = _TUKEY * sigma
+        # Against the image's own structure there: two flat parts agree whatever the shift.
+        alone = bounded_loss(moved - float(np.median(moved)), weight, limit)
+        return bounded_loss(rest, weight, limit) / max(alone, 1e-300)
+
+    return sorted(fits, key=unexplained)
+
+
+def _refined(pair: _Pair, start: _Fit, most: int) -> _Fit:
+    """The fit after at most `most` rounds of Gauss-Newton from `start`."""
+    a = pair.a
+    dy, dx = start.dy, start.dx
+    margin_y, margin_x = (min(int(abs(s)) + 3, n // 4) for s, n in zip((dy, dx), a.shape, strict=True))
+    inner = (slice(margin_y, a.shape[0] - margin_y), slice(margin_x, a.shape[1] - margin_x))
+    target, weight = (np.ascontiguousarray(all_[inner]) for all_ in (a, pair.window))
+    fit = start
+    w = weight
+    for attempt in range(1, most + 1):
+        moved, gy, gx = _moved(pair.coefficients, dy, dx, inner)
+        # First the scale and offset for the present shift, robustly; then all four together.
+        rest, w, sigma = _robust(moved, target, weight, w, _SETTLE if attempt == 1 else 1)
+        normal, right = normal_equations(gy, gx, target, rest, w)
+        try:
+            inverse = np.linalg.inv(normal)
+        except np.linalg.LinAlgError:
+            return _Fit(dy, dx, attempt)
+        step = inverse @ right
+        dy, dx = dy + float(np.clip(step[0], -1.0, 1.0)), dx + float(np.clip(step[1], -1.0, 1.0))
+        fit = _Fit(dy, dx, attempt, rest, moved, weight, sigma, inner)
+        if max(abs(step[0]), abs(step[1])) < 1e-3:
+            break
+    return fit
+
+
+def _u(pair: _Pair, fit: _Fit) -> float:
+    """The larger u [px] of the two shifts, from what squares of 16² pixels pull, each as a whole.
+
+    Neighbours share the smoothing's noise, and what the model does not follow (aliasing, a moved edge) is alike over
+    more than a pixel: so the pulls are summed over a square before they are squared (a clustered sandwich).
+    """
+    if fit.rest is None or fit.weight is None or not fit.sigma > 0.0:
+        return float("inf")
+    moved, gy, gx = _moved(pair.coefficients, fit.dy, fit.dx, fit.inner)
+    target = np.ascontiguousarray(pair.a[fit.inner])
+    rest, w, sigma = _robust(moved, target, fit.weight, fit.weight, _SETTLE)
+    # The pull of a pixel grows with its residual by less than its weight: (1 - v²)(1 - 5 v²), v its share of the limit.
+    v2 = np.minimum((rest / (_TUKEY * sigma)) ** 2, 1.0)
+    normal, _ = normal_equations(gy, gx, target, rest, fit.weight * (1.0 - v2) * (1.0 - 5.0 * v2))
+    pull = w * rest * np.stack((gy, gx, -target, np.full(target.shape, -1.0)))
+    edges = (np.arange(0, n, _SQUARE) for n in target.shape)
+    pulls = np.add.reduceat(np.add.reduceat(pull, next(edges), axis=1), next(edges), axis=2).reshape(4, -1)
+    try:
+        inverse = np.linalg.inv(normal)
+    except np.linalg.LinAlgError:
+        return float("inf")
+    covariance = inverse @ (pulls @ pulls.T) @ inverse
+    return float(np.sqrt(max(covariance[0, 0], covariance[1, 1])))
+
+
+def _robust(moved: F64, target: F64, weight: F64, w: F64, rounds: int) -> tuple[F64, F64, float]:
+    """Residual of moved = c·target + b, the weights and the residual's scale after `rounds` of Tukey's biweight."""
+    rest, sigma = moved, 0.0
+    for _ in range(rounds):
+        rest = line_residual(moved, target, w)
+        sigma = scale_of(rest, weight)
+        if sigma <= 0.0:
+            break
+        w = biweight(rest, weight, _TUKEY * sigma)
+    return rest, w, sigma
+
+
+def _changed(fit: _Fit, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels of patches in which the disagreement is dense, with a rim; none where half of the image would be."""
+    none = np.zeros(shape, dtype=bool)
+    if fit.rest is None or not fit.sigma > 0.0:
+        return none
+    bounded = np.minimum((fit.rest / (_TUKEY * fit.sigma)) ** 2, 1.0)
+    dense = uniform_filter(bounded, _PATCH, mode="nearest")
+    usual = float(np.median(dense))
+    spread = 1.4826 * float(np.median(np.abs(dense - usual)))
+    found = none.copy()
+    found[fit.inner] = binary_dilation(dense > usual + _DENSE * spread, iterations=_PATCH // 2)
+    return found if found.mean() < _MOST_CHANGED else none
+
+
+def _moved(coefficients: F64, dy: float, dx: float, inner: tuple[slice, slice]) -> tuple[F64, F64, F64]:
+    """The cubic spline of `coefficients` at (row + dy, column + dx) over `inner`, and its slopes."""
+    rows, by_row = _taps(inner[0], dy, coefficients.shape[0])
+    columns, by_column = _taps(inner[1], dx, coefficients.shape[1])
+    value, down, across = spline_and_slopes(coefficients, rows, by_row, columns, by_column)
+    return value, down, across
+
+
+def _taps(inner: slice, shift: float, size: int) -> tuple[NDArray[np.int64], F64]:
+    """(4, n) coefficients under each pixel and (2, 4) weights of value and slope, for one fractional shift."""
+    whole = int(np.floor(shift))
+    t = shift - whole
+    base = np.arange(inner.start, inner.stop) + whole
+    # Mirrored about the end pixels, as spline_filter assumes.
+    at = np.abs((base + np.arange(-1, 3)[:, None]) % (2 * size - 2))
+    at = np.where(at >= size, 2 * size - 2 - at, at)
+    weights = np.array([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6.0
+    slopes = np.array([-((1 - t) ** 2), 3 * t**2 - 4 * t, -3 * t**2 + 2 * t + 1, t**2]) / 2.0
+    return at, np.stack((weights, slopes))
+
+
+def shifted(heights: F64, dy: float, dx: float) -> F64:
+    """`heights` moved back by (dy, dx) [px] so that it lies on the first image; NaN where it has no pixel.
+
+    Cubic splines with mirrored ends. NaN in the input spreads over its row and column: fill or mask first.
+    """
+    coefficients = spline_filter1d(spline_filter1d(heights, 3, axis=0), 3, axis=1)
+    rows, columns = heights.shape
+    value, _, _ = _moved(np.asarray(coefficients, dtype=np.float64), dy, dx, (slice(0, rows), slice(0, columns)))
+    y, x = np.arange(rows)[:, None] + dy, np.arange(columns)[None, :] + dx
+    return np.where((y >= 0) & (y <= rows - 1) & (x >= 0) & (x <= columns - 1), value, np.nan)

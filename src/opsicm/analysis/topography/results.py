@@ -1,0 +1,349 @@
+"""Results of rasters: each frame's roughness, and over a series heights on one plane, registered, flake by flake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.result import Result, failed
+from opsicm.analysis.topography.flakes import flake_swelling, segment_flakes
+from opsicm.analysis.topography.image_series import (
+    height_change,
+    irreversible_change,
+    levelled_series,
+    reference_plane,
+    swelling_percent,
+)
+from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
+from opsicm.analysis.topography.raster import Frame
+from opsicm.analysis.topography.registration import Shift, register, shifted
+from opsicm.analysis.topography.steps import find_step_edge, find_terraces, fit_terraces
+from opsicm.core.errors import OutsideDomain
+
+# -- From an image of heights to its results: Sq raw, after a plane, after total degree 2, always together.
+
+
+LEVELS: Final = (("raw", None), ("after plane", 1), ("after total degree 2", 2))
+_OUTLIER: Final = 6.0
+_SPREAD: Final = (
+    "u: another area of this size on the same surface, from {independent:.0f} effectively independent of {pixels} "
+    "pixels (spatial correlation); scanner calibration and height noise are not included"
+)
+
+
+_LEVEL_OF: Final = {
+    None: "about the mean, not levelled",
+    1: "after least-squares plane",
+    2: "after least-squares total degree 2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """The unit that results are in, and the factor that takes the image's values to it."""
+
+    unit: str
+    factor: float
+
+
+def image_results(heights: xr.DataArray) -> list[Result]:
+    """Sq, Sa, Sz, Ssk, Sku and profile Rq at all three levels.
+
+    `heights` [m], or in the unit of `attrs["units"]` ("" where a file states none), dims (y, x), NaN where a pixel has
+    no height (counted in `flags`, with those beyond six sigma of the levelled surface); coordinates x, y [m] only when
+    the lateral scale is known. The trace of each Sq is the image at that level. "raw" is about the mean.
+    """
+    values = np.asarray(heights.values, dtype=np.float64)
+    stated = str(heights.attrs.get("units", "m"))
+    scale = _Scale("nm", 1e9) if stated == "m" else _Scale(stated or "unit not stated", 1.0)
+    results: list[Result] = []
+    flags = {"missing_pixels": int((~np.isfinite(values)).sum())}
+    for level, degree in LEVELS:
+        method = f"ISO 25178-2 Sq, {_LEVEL_OF[degree]}"
+        if not np.isfinite(values).any():
+            reason = "no pixel has a height; look at the file's channel"
+            results.append(failed(f"Sq {level}", scale.unit, method, "all NaN", reason))
+            continue
+        try:
+            levelled = values - np.nanmean(values) if degree is None else total_degree(values, degree).heights
+        except OutsideDomain as error:
+            results.append(failed(f"Sq {level}", scale.unit, method, "too few pixels", str(error)))
+            continue
+        results += _level(heights.copy(data=levelled), level, _LEVEL_OF[degree], scale, flags)
+    return results
+
+
+def _level(levelled: xr.DataArray, level: str, where: str, scale: _Scale, flags: dict[str, int]) -> list[Result]:
+    levelled.attrs["level"] = level
+    rough = roughness(levelled.values)
+    flags = {**flags, "outlier_pixels": _outliers(levelled.values)}
+    results = [_result(f"Sq {level}", rough.Sq, scale, f"ISO 25178-2 Sq, {where}", rough, flags, levelled)]
+    results.append(_profile(f"Rq {level}", levelled.values, where, scale, rough, flags))
+    one = _Scale("1", 1.0)
+    for name, parameter, unit in (
+        ("Sa", rough.Sa, scale),
+        ("Sz", rough.Sz, scale),
+        ("Ssk", rough.Ssk, one),
+        ("Sku", rough.Sku, one),
+    ):
+        results.append(_result(f"{name} {level}", parameter, unit, f"ISO 25178-2 {name}, {where}", rough, flags, None))
+    return results
+
+
+def _outliers(heights: NDArray[np.float64]) -> int:
+    """Pixels farther from the median than six times what the median absolute deviation stands for."""
+    known = heights[np.isfinite(heights)]
+    away = np.abs(known - np.median(known))
+    return int(np.count_nonzero(away > _OUTLIER * 1.4826 * float(np.median(away)))) if away.any() else 0
+
+
+def _profile(
+    name: str, levelled: NDArray[np.float64], where: str, scale: _Scale, rough: Roughness, flags: dict[str, int]
+) -> Result:
+    """Rq of the rows (fast axis): root mean square of each about its own mean, averaged over the rows."""
+    method = f"ISO 4287 Rq along the rows, mean over the rows, each about its own mean, {where}"
+    rows = [row[np.isfinite(row)] for row in levelled]
+    each = np.array([float(np.std(row)) for row in rows if row.size > 2])
+    if each.size < 2 or not each.any():
+        return failed(name, scale.unit, method, "flat", "fewer than two rows have height differences")
+    # Neighbouring rows show the same hills: as many count as the image's correlation leaves along one axis.
+    count = max(1.0, each.size * (rough.independent / rough.pixels) ** 0.5)
+    u = float(np.std(each, ddof=1)) / count**0.5
+    method += f"; u: scatter of the rows, {count:.3g} of them independent"
+    return Result(name, scale.factor * float(np.mean(each)), scale.factor * u, scale.unit, method, flags=flags)
+
+
+def _result(
+    name: str,
+    parameter: Parameter,
+    scale: _Scale,
+    method: str,
+    rough: Roughness,
+    flags: dict[str, int],
+    trace: xr.DataArray | None,
+) -> Result:
+    if not np.isfinite(parameter.value):
+        reason = "the surface has no height differences, so this ratio does not exist"
+        return failed(name, scale.unit, method, "flat", reason)
+    method = f"{method}; {_SPREAD.format(independent=rough.independent, pixels=rough.pixels)}"
+    value, u = scale.factor * parameter.value, scale.factor * parameter.u
+    return Result(name, value, u, scale.unit, method, flags=flags, trace=trace)
+
+
+F64 = NDArray[np.float64]
+_SMALLEST: Final = 16  # pixels along an edge: below it nothing is registered or cut into flakes
+# Residual with two terraces over that of a plane: below it there is a step. Two levels leave 0.60 of Gaussian heights
+# and 0.50 of evenly spread ones, which have no step.
+_CLEAR: Final = 0.4
+_STEP: Final = "step_height"
+_CERTAIN: Final = 6.0  # times its u that a rim must leave its terraces
+_LOST: Final = 0.1  # peak of the correlation below which two frames show nothing in common
+
+
+def raster_results(found: Sequence[Frame], thickness: float, cross_talk: float = 0.0) -> list[Result]:
+    """Roughness of every frame at all levels, a step where there is one, and for a series its changes.
+
+    `thickness` [m] of the specimen for swelling in per cent; `cross_talk` [m] of a frame's heights as a whole. Frames
+    of a series are compared on the plane of the first and registered to it by their gradients. Names end in the
+    frame's number where there are several.
+    """
+    results: list[Result] = []
+    for k, frame in enumerate(found, start=1):
+        own = [*image_results(frame.array()), *step_results(frame.heights)]
+        own = [replace(r, flags={**r.flags, "bad_hops": frame.bad}) for r in own]
+        if len(found) > 1:
+            where = f"image {k}, {frame.time:.0f} s, {frame.potential:.3f} V"
+            own = [replace(r, name=f"{r.name} image_{k}", method=f"{r.method}; {where}") for r in own]
+        results += own
+    if len(found) > 1:
+        results += series_of_images(found, thickness, cross_talk)
+    return results
+
+
+def step_results(heights: F64) -> list[Result]:
+    """A step in `heights` [m], (rows, columns): between two terraces, and the rim of its edge where one stands above.
+
+    A straight edge first, wherever in the image; else two terraces of any outline. "no step" where neither follows the
+    image much better than a smooth surface does.
+    """
+    method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
+    if np.isfinite(heights).mean() < 0.5:
+        return [failed(_STEP, "nm", method, "no step", "fewer than half of the pixels have a height")]
+    try:
+        edge = find_step_edge(heights)
+    except OutsideDomain as error:
+        return [_terrace_result(heights, method, str(error))]
+    where = (
+        f"straight edge at {np.degrees(edge.angle):.1f}° to the columns, {edge.rim} pixels wide; u: scatter of "
+        f"{edge.strips} strips along it"
+    )
+    said = f"{method}; {where}; terrace towards larger columns (rows) less the other"
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", said)]
+    beyond = abs(edge.rise) - 0.5 * abs(edge.height)
+    # The rim of a bare step lies between its terraces: only what leaves them is a rise.
+    if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
+        said = f"farthest line of the rim less the mean of both terraces there; {where}"
+        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", said))
+    return results
+
+
+def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
+    """Two terraces whose border is not straight; "no step" with both reasons where a plane does as well."""
+    try:
+        labels = find_terraces(heights)
+        fit = fit_terraces(heights, labels)
+        flat = float(np.nanstd(total_degree(heights, 1).heights))
+    except (OutsideDomain, ValueError) as error:
+        reason = f"no straight edge ({no_edge}); no two terraces can be told apart: {error}"
+        return failed(_STEP, "nm", method, "no step", reason)
+    if fit.sigma > _CLEAR * flat:
+        reason = (
+            f"two terraces leave {1e9 * fit.sigma:.3g} nm, a plane {1e9 * flat:.3g} nm: there is no single step, nor a "
+            f"straight edge ({no_edge})"
+        )
+        return failed(_STEP, "nm", method, "no step", reason)
+    method += f"; rims left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm"
+    return Result(_STEP, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
+
+
+def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:
+    """Shift and height change of each frame against the first, swelling, what did not come back, flakes."""
+    shape = found[0].heights.shape
+    if any(frame.heights.shape != shape for frame in found) or min(shape) < _SMALLEST:
+        reason = f"images of {_SMALLEST} pixels and more, all of one size, are needed"
+        return [failed("height_change", "nm", "", "not comparable", reason)]
+    stack = levelled_series(np.stack([frame.heights for frame in found]))
+    _, down, along = reference_plane(found[0].heights)
+    pitch = (float(found[0].y[1] - found[0].y[0]), float(found[0].x[1] - found[0].x[0]))
+    results: list[Result] = []
+    noise = _noise(stack)
+    aligned, changes = [stack[0]], [0.0]
+    for k, frame in enumerate(stack[1:], start=2):
+        shift = register(stack[0], frame)
+        if shift.peak < _LOST:
+            reason = f"correlation {shift.peak:.2f}: the images show nothing in common"
+            results.append(failed(f"height_change image_{k}", "nm", "", "not registered", reason))
+            aligned.append(np.full(shape, np.nan))
+            changes.append(0.0)
+            continue
+        aligned.append(_moved_back(frame, shift) + down * shift.dy + along * shift.dx)
+        results += _shift_results(shift, pitch, k)
+        change = height_change(stack[0], aligned[-1], noise, cross_talk)
+        changes.append(change.mean)
+        u = float(np.hypot(change.u, np.hypot(down, along) * shift.u))
+        results += _change_results(stack[0], aligned[-1], change.mean, u, thickness, k)
+    extreme = int(np.argmax(np.abs(changes)))
+    if 0 < extreme < len(aligned) - 1:
+        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, extreme + 1)
+    if extreme > 0:
+        results += flake_results(aligned[0], aligned[extreme], extreme + 1)
+    return results
+
+
+def _noise(stack: F64) -> float:
+    """[m] of one pixel, from second differences along the rows: an upper bound, it holds the surface's roughness."""
+    second = np.diff(stack[0], 2, axis=1)
+    second = second[np.isfinite(second)]
+    return float(1.4826 * np.median(np.abs(second - np.median(second))) / 6.0**0.5) if second.size else 0.0
+
+
+def _moved_back(frame: F64, shift: Shift) -> F64:
+    known = np.isfinite(frame)
+    moved = shifted(np.where(known, frame, np.nanmedian(frame)), shift.dy, shift.dx)
+    # A pixel that leaned on a missing one is missing too.
+    return np.where(shifted(known.astype(np.float64), shift.dy, shift.dx) > 0.99, moved, np.nan)
+
+
+def _shift_results(shift: Shift, pitch: tuple[float, float], k: int) -> list[Result]:
+    method = "registration of gradient magnitudes against the first image (swelling and changed patches have no vote)"
+    return [
+        Result(f"shift_{axis} image_{k}", value * 1e9 * one, shift.u * 1e9 * one, "nm", f"{method}; {value:.3f} pixels")
+        for axis, value, one in (("x", shift.dx, pitch[1]), ("y", shift.dy, pitch[0]))
+    ]
+
+
+def _change_results(before: F64, after: F64, mean: float, u: float, thickness: float, k: int) -> list[Result]:
+    method = (
+        "mean over the pixels of image less first image, registered, on the first image's plane, which moves with the "
+        "specimen"
+    )
+    change = xr.DataArray(after - before, dims=("y", "x"), attrs={"units": "m", "quantity": "height change"})
+    flags = {"missing_pixels": int((~np.isfinite(change.values)).sum())}
+    percent = swelling_percent(before, after, thickness)
+    known = percent[np.isfinite(percent)]
+    return [
+        Result(
+            f"height_change image_{k}",
+            1e9 * mean,
+            1e9 * u,
+            "nm",
+            f"{method}; u: height noise of a pixel averaged; cross-talk, tilt times the shift's u",
+            flags=flags,
+            trace=change,
+        ),
+        Result(
+            f"swelling image_{k}",
+            float(np.mean(known)),
+            100.0 * u / thickness,
+            "%",
+            f"{method}, of the local thickness ({1e6 * thickness:.3g} µm at the mean height); thickness as stated",
+            flags=flags,
+        ),
+    ]
+
+
+def _irreversible(initial: F64, extreme: F64, final: F64, noise: float, k: int) -> list[Result]:
+    found = irreversible_change(initial, extreme, final, noise)
+    if not np.isfinite(found.area_fraction):
+        return [failed("irreversible_area", "%", "", "no pixels", "no pixel is in the first and the last image")]
+    method = (
+        f"share of the pixels whose last height differs from the first by more than {1e9 * found.threshold:.3g} nm "
+        f"(4 sqrt(2) times the height noise); u: its pixels as independent"
+    )
+    n = int(np.isfinite(found.map).sum())
+    u = 100.0 * float(np.sqrt(found.area_fraction * (1.0 - found.area_fraction) / n))
+    trace = xr.DataArray(found.map, dims=("y", "x"), attrs={"units": "m", "quantity": "height change left"})
+    results = [Result("irreversible_area", 100.0 * found.area_fraction, u, "%", method, trace=trace)]
+    share = found.fraction_of_change[np.isfinite(found.fraction_of_change)]
+    name, method = "irreversible_share", f"median of (last - first)/(image {k} - first) where the change is above noise"
+    if share.size < 10:
+        reason = f"{share.size} pixels changed by more than the noise"
+        return [*results, failed(name, "%", method, "no change", reason)]
+    spread = 1.4826 * float(np.median(np.abs(share - np.median(share))))
+    u = 100.0 * 1.2533 * spread / share.size**0.5
+    return [*results, Result(name, 100.0 * float(np.median(share)), u, "%", method)]
+
+
+def flake_results(first: F64, other: F64, k: int) -> list[Result]:
+    """Flakes of the first image by watershed, and how much each rose: their number, median and spread."""
+    labels = segment_flakes(np.where(np.isfinite(first), first, np.nanmedian(first)))
+    table = flake_swelling(labels, other - first)
+    name, method = "flakes", "watershed of the first image's gradient, plates of 30 pixels and more"
+    if table.label.size < 3:
+        reason = f"{table.label.size} plates found; three are needed"
+        return [failed(name, "1", method, "no flakes", reason)]
+    middle = float(np.median(table.change))
+    spread = 1.4826 * float(np.median(np.abs(table.change - middle)))
+    trace = xr.Dataset(
+        {"change": ("flake", table.change), "u": ("flake", table.u), "pixels": ("flake", table.pixels)},
+        coords={"label": ("flake", table.label)},
+        attrs={"units": "m"},
+    )
+    n = table.label.size
+    of = f"median of each plate's own median change, image {k} less the first, rims left out"
+    return [
+        Result(name, float(n), 0.0, "1", method, trace=trace),
+        Result("flake_height_change", 1e9 * middle, 1e9 * 1.2533 * spread / n**0.5, "nm", of),
+        Result(
+            "flake_height_change_spread",
+            1e9 * spread,
+            1e9 * spread / (2.0 * n) ** 0.5,
+            "nm",
+            f"MAD-sigma over {n} plates, {of}",
+        ),
+    ]

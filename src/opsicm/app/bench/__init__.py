@@ -1,1 +1,0 @@
-"""One file per row of the performance table."""

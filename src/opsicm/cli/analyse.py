@@ -1,0 +1,85 @@
+"""`opsicm analyse`, `report` and `identify`: what a run or another instrument's file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from opsicm.cli.terminal import ColumnsOption, JsonFlag, SetpointOption
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: opsicm analyse out/20261123T080000Z_height --json")
+def analyse(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, run files, other people's files.")],
+    json: JsonFlag = False,
+    columns: ColumnsOption = None,
+    setpoint: SetpointOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Write the figures there, as .svg and .png.")
+    ] = None,
+) -> None:
+    """All results that apply to a run or a file, each with uncertainty, unit and method."""
+    from opsicm.cli.terminal import err, print_json, print_results, working
+    from opsicm.results.sources import figures_of_path, figures_of_several, results_of_path, results_of_several
+
+    records: list[dict[str, Any]] = []
+    each = []
+    for path in runs:
+        with working(f"analysing {path}"):
+            results = results_of_path(path, columns, None if setpoint is None else 0.01 * setpoint)
+            pictures = [] if out is None else figures_of_path(path, results, out)
+        each.append((path, results))
+        records.extend({"run": str(path), **result.record()} for result in results)
+        if not json:
+            print_results(results, str(path))
+        # On standard error: what is on standard output is the results and nothing else.
+        if pictures:
+            err.print("\n".join(map(str, pictures)), markup=False)
+    together = results_of_several(each)
+    records.extend({"run": "all", **result.record()} for result in together)
+    if together and not json:
+        print_results(together, "all runs together")
+    if together and out is not None:
+        err.print("\n".join(map(str, figures_of_several(together, out))), markup=False)
+    if json:
+        print_json(records)
+
+
+@app.command(epilog="Example: opsicm report out/20261123T080000Z_height -o report.html")
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, run file, or another instrument's file.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to; by default beside the run file.")
+    ] = None,
+    columns: ColumnsOption = None,
+) -> None:
+    """Write a self-contained HTML report with the figures; print where it is."""
+    from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import working
+    from opsicm.report.reports import report_of_path
+
+    with working("drawing the report"):
+        target = report_of_path(run, output, columns)
+    console.print(str(target), markup=False)
+
+
+@app.command(epilog="Example: opsicm identify scan.sicm")
+def identify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Any measured file.")],
+    json: JsonFlag = False,
+    columns: ColumnsOption = None,
+) -> None:
+    """Say what is in a file, and whether it looks plausible."""
+    from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import print_json
+    from opsicm.results.sources import identification
+
+    text, records = identification(file, columns)
+    if json:
+        print_json(records)
+    else:
+        console.print(text, markup=False)

@@ -1,0 +1,34 @@
+"""`opsicm command`: one command to a run in progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: opsicm command out/20261123T080000Z_height set probe.setpoint_pct=2.5")
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run in progress.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="COMMAND",
+            help="pause probe, resume probe, pause cell, resume cell, skip, skip cell, stop, note TEXT, set KEY=VALUE.",
+        ),
+    ],
+) -> None:
+    """Steer a run in progress; say what it answers. Every command becomes a fact of the run."""
+    from opsicm.cli.terminal import err
+    from opsicm.cli.terminal import out as console
+    from opsicm.runner.commands import from_words
+    from opsicm.runner.control_socket import send
+
+    asked = from_words(words)
+    accepted, message = send(run if run.is_dir() else run.parent, asked, "command line")
+    stream = console if accepted else err
+    stream.print(message if accepted else f"refused: {message}", markup=False)
+    raise typer.Exit(0 if accepted else 2)

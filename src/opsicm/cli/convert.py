@@ -1,0 +1,132 @@
+"""`opsicm convert`: cell programs to and from aurora-unicycler's JSON. Mounted beside the other commands."""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from opsicm.core.errors import BadInput, Problem
+
+if TYPE_CHECKING:
+    from opsicm.formats.unicycler.reading import CyclerProgram
+
+app = typer.Typer(add_completion=False)
+
+KNOWN: Final = "known are .json (aurora-unicycler) to .yaml (experiment), and .yaml to .json"
+_MARGIN: Final = 1.1  # of the longest duration, for the limit of a program that outlasts the usual one
+
+
+@app.command(epilog="Example: opsicm convert cycling.json cycling.yaml --title 'three cycles'")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A cycling protocol (.json) or an experiment (.yaml).")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A new file: .yaml or .json.")],
+    title: Annotated[
+        str | None, typer.Option(help="Of the experiment; by default the sample's name, or that of the file.")
+    ] = None,
+    rig: Annotated[
+        str | None, typer.Option(help="Of the experiment: a preset or a rig file; twin/graphite by default.")
+    ] = None,
+    capacity_mah: Annotated[
+        float | None, typer.Option(help="Capacity of the sample in mAh: a .json with C-rates needs it.")
+    ] = None,
+) -> None:
+    """Turn a cycler's protocol (aurora-unicycler) into an experiment, or an experiment's cell steps into one."""
+    from opsicm.cli.terminal import err
+    from opsicm.cli.terminal import out as console
+
+    kinds = (_kind(source), _kind(target))
+    if kinds not in ((".json", ".yaml"), (".yaml", ".json")):
+        remedy = "give IN and OUT such names"
+        raise BadInput(Problem("the conversion", f"{source} to {target}", KNOWN, remedy))
+    if target.exists():
+        raise BadInput(Problem("OUT", str(target), "there is such a file", "name a new one, or move it away"))
+    if kinds[0] == ".json":
+        _foreign("--capacity-mah", capacity_mah, "is for an experiment's C-rates", "write it as sample.capacity_mAh")
+        text = _experiment(source, title, rig)
+    else:
+        _foreign("--title", title, "is for a new experiment", "leave it out")
+        _foreign("--rig", rig, "is for a new experiment", "leave it out")
+        text = _protocol(source, capacity_mah)
+    _write(target, text)
+    err.print("positive current raises the potential: it delithiates the specimen, in a half cell against lithium")
+    console.print(str(target), markup=False)
+
+
+def _kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return ".yaml" if suffix == ".yml" else suffix
+
+
+def _foreign(option: str, value: object, limit: str, remedy: str) -> None:
+    if value is not None:
+        raise BadInput(Problem(option, str(value), limit, remedy))
+
+
+def _experiment(source: Path, title: str | None, rig: str | None) -> str:
+    """A complete experiment without a probe program, checked as a file of its own would be."""
+    from opsicm.experiment.file import experiment_from_text
+    from opsicm.experiment.yaml_file import read_text, yaml_text
+    from opsicm.formats.unicycler.reading import from_unicycler
+
+    program = from_unicycler(read_text(source), str(source))
+    data = {
+        "opsicm": 1,
+        "title": title or program.name or source.stem,
+        "rig": rig or "twin/graphite",
+        "pipette": {"bias_V": 0.7},
+        "cell": [{step.word: step.model_dump(mode="json", exclude_defaults=True)} for step in program.steps],
+        "envelope": _envelope(program),
+    }
+    text = yaml_text(data)
+    try:
+        experiment_from_text(text, str(source))
+    except BadInput as error:
+        raise BadInput(_of_the_protocol(problem) for problem in error.problems) from None
+    return f"# From {source.name} by opsicm convert. Add a probe program, your pipette and your specimen.\n{text}"
+
+
+def _envelope(program: CyclerProgram) -> dict[str, object]:
+    """Limits as the protocol gives them; the time that it may take, where that is more than usual."""
+    from opsicm.core.units import to_si
+    from opsicm.experiment.cell_steps import program_duration
+
+    envelope = program.envelope
+    limits: dict[str, object] = {"cell_V": list(envelope.cell_V), "cell_mA": envelope.cell_mA}
+    longest = program_duration(program.steps)
+    if longest is not None and longest > envelope.duration:
+        limits["run_h"] = min(float(ceil(_MARGIN * longest / to_si("run_h", 1))), 10_000.0)
+    return limits
+
+
+def _of_the_protocol(problem: Problem) -> Problem:
+    """A problem of the experiment that is not written, without its line; limits stand under `safety` in a protocol."""
+    remedy = problem.remedy
+    if "envelope.cell" in problem.limit:
+        remedy = "stay within it, or widen safety in the protocol if the cell allows it"
+    return Problem(problem.thing, problem.value, problem.limit, remedy, problem.file)
+
+
+def _protocol(source: Path, capacity_mah: float | None) -> str:
+    from opsicm.cli.terminal import err
+    from opsicm.experiment.file import read_experiment
+    from opsicm.formats.unicycler.writing import to_unicycler
+
+    if capacity_mah is not None and not 0.0 < capacity_mah <= 1e6:
+        raise BadInput(Problem("--capacity-mah", f"{capacity_mah:g}", "must be above 0 mAh", "give the sample's"))
+    loaded = read_experiment(source)
+    text = to_unicycler(loaded, capacity_mah)
+    if loaded.experiment.probe:
+        err.print("the probe program has no place in a cycling protocol and is left out")
+    return text
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        limit = f"cannot be written: {error.strerror}"
+        raise BadInput(Problem("OUT", str(target), limit, "name a file in a folder that you may write to")) from None

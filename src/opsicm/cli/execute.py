@@ -1,0 +1,168 @@
+"""From an experiment file to a finished run file: what `opsicm run` and `opsicm demo` do."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from opsicm.cli.live_settings import Revisions, amplitude_maps, shift_between
+from opsicm.cli.resume import Resumed
+from opsicm.cli.rigs import Prepared, load_rig, prepare, seed_of
+from opsicm.emulators.remote_rig import remote_rig
+from opsicm.experiment.file import LoadedExperiment
+from opsicm.experiment.rig_file import LoadedRig
+from opsicm.instruments.clock import Pacer, utc_now
+from opsicm.instruments.roles import Rig
+from opsicm.record import run_folder
+from opsicm.record import run_folder as disk_space
+from opsicm.record.recorder import Header
+from opsicm.record.shared_recorder import SharedRecorder
+from opsicm.runner.commands import Inbox, StopOnly
+from opsicm.runner.control_socket import ControlSocket
+from opsicm.runner.resume import BEGINNING
+from opsicm.runner.runner import Ending, Given, Progress, Runner
+from opsicm.runner.watchdog import Watchdog
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A run that has ended: its file and how it ended."""
+
+    path: Path
+    ending: Ending
+
+
+def execute(
+    experiment: LoadedExperiment,
+    out: Path,
+    rig: str | None = None,
+    seed: int | None = None,
+    speed: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[Progress], None] = lambda _: None,
+    estimate: float | None = None,
+    resumed: Resumed | None = None,
+    world: Path | None = None,
+    stand_in: Callable[[Prepared, Callable[[int], None]], Prepared] | None = None,
+) -> Execution:
+    """Run `experiment`, recording below `out`. `speed` None is as fast as it goes, 1 is real time.
+
+    `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` says where the run that
+    this one goes on from was cut off, `world` is the folder of a world in another process to run on, `stand_in` makes
+    another rig of the prepared one and of what paces its clock.
+
+    Raises `BadInput` before anything is written when the input cannot be used. Whatever happens later is in the file:
+    `Execution.ending` says it.
+    """
+    disk_space.refuse_if_short(out, estimate)
+    loaded = load_rig(experiment, rig)
+    chosen = seed_of(experiment.experiment, loaded, seed)
+    inbox: Inbox = StopOnly(stop)
+
+    def waiting() -> bool:
+        return inbox.waiting()
+
+    pacer = Pacer(speed, waiting)
+    started = utc_now()
+    before = () if resumed is None else resumed.history
+    prepared = prepare(experiment, loaded, chosen, pacer.hold, before)
+    if world is not None:
+        there = remote_rig(world, prepared.rig.name, prepared.rig.grounding)
+        prepared = replace(prepared, rig=there)
+    if stand_in is not None:
+        prepared = stand_in(prepared, pacer.hold)
+    maps = amplitude_maps(experiment)
+    title = experiment.experiment.title
+    folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
+    inbox = control = ControlSocket(folder.path, inbox)
+    try:
+        recorder = SharedRecorder(folder)
+        recorder.open(_header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds")))
+        given = Given(
+            prepared.capacity,
+            prepared.reversible,
+            shift_between,
+            Revisions(experiment, loaded),
+            maps,
+            BEGINNING if resumed is None else resumed.start,
+        )
+        try:
+            with watched(prepared.rig, folder.path) as beat:
+                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress, beat).run()
+        finally:
+            # Making the run file takes a while, in which nobody would be answered.
+            control.close()
+            path = recorder.close()
+    finally:
+        control.close()
+    return Execution(path, ending)
+
+
+def _folder_title(title: str) -> str:
+    """A title whose last words, the values of one run of a series, stand in the folder's name however long it is."""
+    head, opens, values = title.rpartition(" (")
+    if not (opens and values.endswith(")")):
+        return title
+    last = run_folder.slug(values)
+    room = run_folder.LONGEST_SLUG - len(last) - 1
+    return f"{run_folder.slug(head)[:room].rstrip('-')} {last}" if room > 0 else values
+
+
+@contextmanager
+def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
+    """A watchdog over a rig that has safe channels; what its loop must call every turn."""
+    if not rig.safe_addresses:
+        yield lambda: None
+        return
+    watchdog = Watchdog(rig.safe_addresses, folder)
+    try:
+        yield watchdog.beat
+    finally:
+        watchdog.close()
+
+
+def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> Header:
+    kept = experiment.experiment.record
+    controller = prepared.rig.hop_controller
+    return Header(
+        title=experiment.experiment.title,
+        started_utc=started_utc,
+        experiment_text=experiment.text,
+        rig_text=loaded.text,
+        channels=tuple(replace(c, policy=kept.policy(c.name)) for c in controller.channels),
+        dt_ns=controller.timing.dt_ns,
+        parameters=prepared.parameters,
+        provenance={**_provenance(loaded.rig.title, prepared.seed, loaded.rig.is_twin), **prepared.provenance},
+    )
+
+
+def who() -> str:
+    """User, host and version: for what is done to a run after it."""
+    return f"{_user()}@{socket.gethostname()}, opsicm {version('opsicm')}, {utc_now().isoformat(timespec='seconds')}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _provenance(rig: str, seed: int, twin: bool) -> dict[str, str | int]:
+    return {
+        "opsicm": version("opsicm"),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "numba": version("numba"),
+        "host": socket.gethostname(),
+        "user": _user(),
+        "rig": rig,
+        "seed": seed,
+        "source": "digital twin" if twin else "instruments",
+    }

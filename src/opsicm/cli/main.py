@@ -1,0 +1,124 @@
+"""The command line: a shell over the same functions that the Python door offers.
+
+Exit codes: 0 done, 2 bad input, 3 stopped by a limit or a fault (rig safe, file kept), 130 interrupted (the same).
+Heavy imports stand inside the commands, so that `--help` and a refusal answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from opsicm.cli.analyse import app as analyse_commands
+from opsicm.cli.check import app as check_commands
+from opsicm.cli.command import app as steering_commands
+from opsicm.cli.convert import app as convert_commands
+from opsicm.cli.record import app as record_commands
+from opsicm.cli.run import app as run_commands
+from opsicm.core.errors import BadInput, OpsicmError, Problem
+
+app = typer.Typer(
+    name="opsicm",
+    help="Operando scanning ion conductance microscopy of battery electrodes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+# typer brings its own click or uses the installed one: the class is found from the one it surely has.
+_UsageFault: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+for _more in (run_commands, check_commands, analyse_commands, record_commands, steering_commands, convert_commands):
+    app.registered_commands += _more.registered_commands
+
+
+@app.command(epilog="Example: opsicm reproduce --only E2,E5 --short --json table.json --out reproduced/")
+def reproduce(
+    only: Annotated[str | None, typer.Option(help="Experiments, as E5,E9; by default all twelve.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Full chemistry, fewer hops and pixels.")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the table to this file as well.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("opsicm-reproduced"),
+) -> None:
+    """The paper's twelve experiments on the twin: its numbers beside ours with uncertainty and verdict, its figures."""
+    from opsicm.reproduction.command import reproduce as run_reproduce
+
+    raise typer.Exit(run_reproduce(only, short, json, out))
+
+
+@app.command(epilog="Example: opsicm bench --only hop --json bench.json")
+def bench(
+    json: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as well.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only rows whose file name contains this.")] = None,
+) -> None:
+    """Measure the performance table against peers and the machine's limit, in one run (needs a source checkout)."""
+    raise typer.Exit(_benchmarks().main(only, json))
+
+
+def _benchmarks() -> Any:
+    """The module `benchmarks.table`, from the checkout that this package is installed from or from where one stands."""
+    for root in (Path(__file__).resolve().parents[3], Path.cwd()):
+        if (root / "benchmarks/table.py").is_file():
+            sys.path.insert(0, str(root))
+            return import_module("benchmarks.table")
+    limit = "stand beside the package in a source checkout, and neither this installation nor this folder is one"
+    raise BadInput(Problem("benchmarks", "", limit, "clone the repository and run `make bench` there"))
+
+
+_GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters"}
+
+
+def _mount(arguments: list[str]) -> None:
+    """Add the command groups that this call can mean: importing all of them would cost every other command a second."""
+    mounted = {group.name for group in app.registered_groups}
+    for name, module in _GROUPS.items():
+        if name not in mounted and (not arguments or arguments[0] in (name, "--help")):
+            app.add_typer(import_module(module).app, name=name)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. No traceback ever reaches the user for an error of theirs."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    _mount(arguments)
+    command: Callable[..., Any] = typer.main.get_command(app)
+    try:
+        code = command(arguments, standalone_mode=False)
+    except OpsicmError as error:
+        from opsicm.cli.terminal import complain
+
+        complain(error)
+        return error.exit_code
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except _UsageFault as error:
+        error.show()
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if "OPSICM_TRACEBACK" in os.environ:
+            raise
+        sys.stderr.write(
+            f"internal error {type(error).__name__}: {error}; please report it (OPSICM_TRACEBACK=1 shows where)\n"
+        )
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _end_at_once(_signal: int, _frame: object) -> None:
+    os._exit(130)
+
+
+def entry() -> None:
+    """What the console script calls."""
+    # Until a run has its own handler nothing has moved and nothing is open: an interrupt during the imports ends the
+    # program there and then, instead of being swallowed by an import lock.
+    signal.signal(signal.SIGINT, _end_at_once)
+    sys.exit(main())

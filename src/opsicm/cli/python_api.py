@@ -1,0 +1,51 @@
+"""The Python door: open, run and analyse, as the command line does them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opsicm.analysis.result import Result
+from opsicm.cli.execute import execute
+from opsicm.experiment.file import experiment_from_text, read_experiment, to_yaml
+from opsicm.experiment.model import Experiment
+
+# What reads runs imports HDF5, which has no place in a process beside a live run: imported once that has ended.
+if TYPE_CHECKING:
+    from opsicm.record.reader import Run
+
+
+def open_run(path: Path | str) -> Run:
+    """The run at `path` (folder or file), read lazily."""
+    from opsicm.record.reader import Run
+
+    return Run(path)
+
+
+def run(
+    experiment: Experiment | Path | str, *, rig: str | None = None, out: Path | str = ".", seed: int | None = None
+) -> Run:
+    """Execute an experiment (a model or a file) below `out`; raises the error that stopped it, with the file kept."""
+    loaded = (
+        experiment_from_text(to_yaml(experiment), "<experiment>")
+        if isinstance(experiment, Experiment)
+        else read_experiment(experiment)
+    )
+    execution = execute(loaded, Path(out), rig, seed)
+    if execution.ending.error is not None:
+        raise execution.ending.error
+    from opsicm.record.reader import Run
+
+    return Run(execution.path)
+
+
+def analyse(source: Run | Path | str, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
+    """All results that apply to a run, or to another instrument's file: `columns` as "t=s,I=pA,z=um", `setpoint` [1]
+    of a trace of hops that does not say it."""
+    from opsicm.record.reader import Run
+    from opsicm.results.run_results import results_of
+    from opsicm.results.sources import results_of_path
+
+    if isinstance(source, Run):
+        return results_of(source)
+    return results_of_path(Path(source), columns, setpoint)

@@ -1,0 +1,172 @@
+"""`opsicm run` and `opsicm demo`: an experiment from its file to its run file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from opsicm.analysis.result import Result
+from opsicm.cli.terminal import OutOption, pace_of
+from opsicm.core.errors import BadInput, Problem
+
+if TYPE_CHECKING:
+    from opsicm.cli.resume import Resumed
+    from opsicm.experiment.file import LoadedExperiment
+
+# -- The demo's headline: the few results that a newcomer should see first.
+
+
+_HEADLINE = (
+    "hops",
+    "expansion_lithiation",
+    "expansion_delithiation",
+    "height_scatter",
+    "ten_hop_bulk_change",
+    "hop_period",
+    "pipette_change_at_peak_lithiation",
+    "peak_lithiation_current",
+)
+
+
+def headline(results: Iterable[Result]) -> list[Result]:
+    """The headline results in a fixed order; one that failed stays, with its reason."""
+    by_name = {result.name: result for result in results}
+    return [by_name[name] for name in _HEADLINE if name in by_name]
+
+
+app = typer.Typer(add_completion=False)
+_OUTCOMES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
+
+
+def _runs(
+    file: Path, out: Path, rig: str | None, seed: int | None, speed: str, world: Path | None = None
+) -> Iterator[tuple[Path, int]]:
+    """(its file, exit code) of every run of an experiment file, one after the other; none after one that did not
+    complete. All are checked before the first one moves.
+    """
+    from opsicm.cli.check import refuse
+    from opsicm.experiment.expansion import expanded
+    from opsicm.experiment.file import read_experiment
+
+    pace = pace_of(speed)
+    if rig is not None and Path(rig).is_dir() and (seed is not None or world is not None):
+        limit = "is a stored run: its noise and its world are what was recorded"
+        raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
+    runs = expanded(read_experiment(file))
+    estimates = [refuse(one, rig, seed).file_bytes for one in runs]
+    for experiment, estimate in zip(runs, estimates, strict=True):
+        path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world)
+        yield path, code
+        if code:
+            return
+
+
+def _execute(
+    experiment: LoadedExperiment,
+    out: Path,
+    rig: str | None,
+    seed: int | None,
+    pace: float | None,
+    estimate: float | None = None,
+    resumed: Resumed | None = None,
+    world: Path | None = None,
+) -> tuple[Path, int]:
+    from opsicm.cli.execute import execute
+    from opsicm.cli.terminal import complain, err, run_progress, stop_on_interrupt
+
+    with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
+        if rig is not None and resumed is None and Path(rig).is_dir():
+            from opsicm.cli.replaying import execute_on_run
+
+            execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
+        else:
+            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
+    if execution.ending.error is not None:
+        complain(execution.ending.error)
+    outcome = execution.ending.outcome
+    if outcome != "completed":
+        err.print(f"run ended: {outcome}; rig safe, file kept")
+    return execution.path, _OUTCOMES[outcome]
+
+
+def _resume(
+    run: Path,
+    file: Path | None,
+    out: Path,
+    speed: str,
+    meanwhile: str | None,
+    lost: str | None,
+    others: tuple[str | None, int | None],
+) -> tuple[Path, int]:
+    from opsicm.cli.resume import choice, resumed
+
+    if file is not None or others != (None, None):
+        limit = "a run goes on with its own experiment, rig and seed"
+        raise BadInput(Problem("--resume", str(run), limit, "leave out FILE, --rig and --seed"))
+    found = resumed(run, choice("--cell-meanwhile", meanwhile), choice("--lost-intent", lost))
+    return _execute(found.experiment, out, found.rig, found.seed, pace_of(speed), None, found)
+
+
+@app.command(epilog="Example: opsicm demo --out out/")
+def demo(
+    out: OutOption = Path("opsicm-demo"),
+    seed: Annotated[int | None, typer.Option(help="Decides every random number.")] = None,
+) -> None:
+    """Run a short operando experiment on the twin; leave a run file and a report; print the headline numbers."""
+    from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import working
+    from opsicm.experiment.file import experiment_path
+
+    ((path, code),) = _runs(experiment_path("short/e09_height_during_voltammogram.yaml"), out, None, seed, "max")
+    # Not before: whatever reads runs imports HDF5, which has no place beside a live one.
+    from opsicm.cli.terminal import print_results
+    from opsicm.record.reader import Run
+    from opsicm.report.reports import write_report
+    from opsicm.results.run_results import results_of
+
+    with working("drawing the report"):
+        report = write_report(path, None)
+    with Run(path) as run:
+        print_results(headline(results_of(run)), run.title)
+    console.print(f"run file  {path}")
+    console.print(f"report    {report}")
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Example: opsicm run experiments/e09_height_during_voltammogram.yaml --out out/ --speed max")
+def run(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Experiment file.")] = None,
+    rig: Annotated[
+        str | None, typer.Option(help="Rig file, preset, or a stored run to be replayed, instead of the experiment's.")
+    ] = None,
+    out: OutOption = Path(),
+    seed: Annotated[int | None, typer.Option(help="Decides every random number of a twin.")] = None,
+    speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on where this run was cut off.")] = None,
+    cell_meanwhile: Annotated[
+        str | None, typer.Option(help="What the cell did since: open (circuit), held (its last set-point), unknown.")
+    ] = None,
+    lost_intent: Annotated[
+        str | None, typer.Option(help="Whether a control that was handed over last began: began, never.")
+    ] = None,
+    world: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Run on a twin in another process, watched by a watchdog.")
+    ] = None,
+) -> None:
+    """Execute an experiment. Ctrl-C stops safely and keeps the file; prints the path of every run file."""
+    from opsicm.cli.terminal import out as console
+
+    if resume is not None:
+        path, code = _resume(resume, file, out, speed, cell_meanwhile, lost_intent, (rig, seed))
+        console.print(str(path), markup=False)
+    elif file is None:
+        raise BadInput(Problem("FILE", "", "is missing", "name an experiment file, or a run with --resume"))
+    elif cell_meanwhile is not None or lost_intent is not None:
+        raise BadInput(Problem("--cell-meanwhile", "", "says how to go on with a run", "name it with --resume"))
+    else:
+        for path, code in _runs(file, out, rig, seed, speed, world):  # noqa: B007 - the last code is the whole's
+            console.print(str(path), markup=False)
+    raise typer.Exit(code)

@@ -1,0 +1,138 @@
+"""What the terminal shows: tables on standard output, progress and problems on standard error."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from opsicm.analysis.result import Result
+from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.report.document import number
+from opsicm.runner.runner import Progress as RunProgress
+
+_REMARK: Final = 40
+_GAPS: Final = 6  # between four columns
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(error: OpsicmError) -> None:
+    """Every problem of an error, one a line, on standard error."""
+    for problem in error.problems:
+        err.print(f"[bold red]error[/] {escape(str(problem))}")
+
+
+def print_json(records: Sequence[dict[str, Any]]) -> None:
+    """Records as JSON on standard output; a number that JSON does not know becomes null."""
+    print(json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_results(results: Iterable[Result], title: str) -> None:
+    """Results as a table: name, value ± u, unit; why not, where there is no value."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    # A name that breaks cannot be searched for; the remark takes what width is left, and never less than a sentence's.
+    table.add_column("quantity", no_wrap=True)
+    table.add_column("value ± u (k = 1)", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("remark", min_width=_REMARK)
+    shown = list(results)
+    for result in shown:
+        bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
+        remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
+        table.add_row(result.name, number(result.value, result.u), result.unit, escape(remark))
+    narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
+    # A console prints no wider than itself: one of its own for a table that must be.
+    Console(highlight=False, soft_wrap=True, width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
+
+
+def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
+    """What the three columns that may not break hold, headings included."""
+    return [("quantity", "value ± u (k = 1)", "unit"), *((r.name, number(r.value, r.u), r.unit) for r in results)]
+
+
+@contextmanager
+def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], None]]:
+    """A progress bar of a run with the time left, on standard error; silent where that is no terminal.
+
+    The time left is wall time, from how fast the last stretch went: a twin hops slower than it parks.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(escape(title), total=None, shown="compiling")
+
+        def update(now: RunProgress) -> None:
+            total = None if now.total_ns is None else now.total_ns * 1e-9
+            left = "" if total is None else f" of {total:.0f}"
+            shown = escape(f"{now.t_ns * 1e-9:.0f}{left} s, {now.hops} hops, {now.where}")
+            progress.update(task, completed=now.t_ns * 1e-9, total=total, shown=shown)
+
+        yield update
+
+
+def working(what: str) -> AbstractContextManager[object]:
+    """A spinner on standard error while something takes its seconds; silent where that is no terminal."""
+    return err.status(what) if err.is_terminal else nullcontext()
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C was pressed or SIGTERM came: the run then ends by itself, safely."""
+    pressed = False
+
+    def handler(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        if not pressed:
+            err.print("stopping: pipette up, cell to open circuit, file kept …")
+        pressed = True
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: pressed
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+# -- Options that several commands share, and what they say.
+
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records with stable keys on standard output.")]
+SetpointOption = Annotated[
+    float | None,
+    typer.Option(
+        "--setpoint", metavar="PCT", help="Drop [%] that ended the falls of a trace of hops.", min=0.01, max=99
+    ),
+]
+ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")]
+
+
+def pace_of(text: str) -> float | None:
+    """What --speed says: None for max, else how many times faster than real time."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.0 < speed < 1e9:
+        raise BadInput(Problem("--speed", repr(text), "is max, or a number above 0", "1 is real time, max the fastest"))
+    return speed

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, units, constants, statistics, compiled kernels, facts."""

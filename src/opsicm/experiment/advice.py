@@ -1,0 +1,379 @@
+"""What to say about a key that is not known, a key that is missing, and a step that is none."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, get_args
+
+import annotated_types
+from pydantic_core import ErrorDetails
+
+from opsicm.core.errors import OutsideDomain
+from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
+from opsicm.experiment.cell_steps import CELL_STEPS
+from opsicm.experiment.probe_steps import PROBE_STEPS
+from opsicm.experiment.refusal import KeyPath, Refusal, below
+from opsicm.experiment.step_model import Frozen, word_of
+from opsicm.experiment.yaml_file import FLOAT, inline
+
+# -- The words of the steps, and keys that are fixed already and that this version does not execute yet.
+#
+# Such a key is no misspelling: a person who writes one is told so, and what can be used instead.
+
+
+MODELS: Final = {"cell": CELL_STEPS, "probe": PROBE_STEPS}
+STEPS: Final = {program: tuple(models) for program, models in MODELS.items()}
+NOT_YET: Final = "this version does not execute it yet"
+
+# The model that the key would belong to → key → what to do instead. A step is meant by its word.
+LATER_KEYS: Final[dict[str, dict[str, str]]] = {"twin": {"faults": "delete it"}}
+
+
+_LIKENESS: Final = 0.6  # of two spellings, by difflib's ratio
+_OTHER: Final = {"cell": "probe", "probe": "cell"}
+
+
+def name_of(model: type[Frozen]) -> str:
+    """What a person calls a model: a step by its word, others by their key."""
+    word = getattr(model, "word", model.called)
+    return word or model.__name__.lower()
+
+
+def missing_key(owner: type[Frozen], path: KeyPath) -> Refusal:
+    """A key that must be given is not."""
+    key = str(path[-1])
+    return Refusal(path, "", f"is missing and {name_of(owner)} needs it", f"add {example_of(owner, key)}")
+
+
+def example_of(owner: type[Frozen], key: str) -> str:
+    """A key with a value that would do: `rate_mV_s: 0.3`."""
+    field = owner.model_fields[key]
+    if field.examples:
+        return f"{key}: {inline(field.examples[0])}"
+    default = field.get_default()
+    return f"{key}: {inline(default)}" if isinstance(default, str | int | float) else f"{key}: …"
+
+
+def _step_example(model: type[Frozen]) -> str:
+    needed = {key: field for key, field in model.model_fields.items() if field.is_required() or field.default is None}
+    settings = {key: field.examples[0] for key, field in needed.items() if field.examples}
+    return f"- {name_of(model)}: {inline(settings)}"
+
+
+def unknown_key(owner: type[Frozen], path: KeyPath, value: Any) -> Refusal:
+    """A key that the model does not have: not executed yet, misspelt, or foreign."""
+    key = str(path[-1])
+    later = LATER_KEYS.get(name_of(owner), {}).get(key)
+    if later is not None:
+        return Refusal(path, value, NOT_YET, later)
+    meant = meant_key(owner, key)
+    if meant is None:
+        known = ", ".join(owner.model_fields)
+        return Refusal(path, value, f"{name_of(owner)} has no such key", f"its keys are {known}")
+    return Refusal(
+        path, value, f"{name_of(owner)} has no such key", f"did you mean {meant}?{_unit_advice(key, meant, value)}"
+    )
+
+
+def meant_key(owner: type[Frozen], key: str) -> str | None:
+    """The key that a misspelt one stands for; a wrong unit at its end is the likeliest mistake."""
+    same_thing = [known for known in owner.model_fields if suffix_of(known) and _ending(key, known) is not None]
+    if same_thing:
+        return max(same_thing, key=lambda known: _likeness(key, known))
+    close = difflib.get_close_matches(key, list(owner.model_fields), 1, _LIKENESS)
+    return close[0] if close else None
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _ending(key: str, known: str) -> str | None:
+    """What follows in `key` the stem of a known key (`V_s` of `rate_V_s`); None when the stem differs."""
+    stem = known.removesuffix(f"_{suffix_of(known)}").lower()
+    if key.lower() == stem:
+        return ""
+    return key[len(stem) + 1 :] if key.lower().startswith(f"{stem}_") else None
+
+
+def _written_unit(key: str, known: str) -> str | None:
+    """The unit that the end of a misspelt key says, if it says one: V/s for `rate_V_s`."""
+    ending = _ending(key, known) or ""
+    for unit in (KEY_SUFFIX.get(ending, ""), ending, "/".join(ending.rsplit("_", 1)), ending.replace("_per_", "/")):
+        try:
+            factor(unit)
+        except OutsideDomain:
+            continue
+        return unit
+    return None
+
+
+def _measures_alike(key: str, known: str) -> bool:
+    written = _written_unit(key, known)
+    return written is not None and si_unit(written) == si_unit(_unit_of(known))
+
+
+def _unit_of(known: str) -> str:
+    return KEY_SUFFIX[suffix_of(known) or ""]
+
+
+def unmistaken(owner: type[Frozen], missing: str, unknown: list[str]) -> bool:
+    """Whether a missing key is not one of the unknown ones in a wrong spelling, which is reported already."""
+    return not any(meant_key(owner, key) == missing for key in unknown)
+
+
+def _unit_advice(key: str, meant: str, value: Any) -> str:
+    if suffix_of(meant) is None or _ending(key, meant) is None:
+        return ""
+    unit = _unit_of(meant)
+    written = _written_unit(key, meant)
+    if written is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return f" the unit expected is {unit}"
+    if not _measures_alike(key, meant):
+        return f" the unit expected is {unit}, and {written} measures something else"
+    return f" the unit expected is {unit}, so write {meant}: {value * factor(written) / factor(unit):.6g}"
+
+
+def unknown_step(path: KeyPath, value: Any) -> Refusal:
+    """A step whose word is not known, or that is no mapping with one word."""
+    program = str(path[0])
+    known = ", ".join(STEPS[program])
+    word = word_of(value)
+    if word is None:
+        return Refusal(path, value, "a step is one word with its settings", _step_form(program, value))
+    here = (*path, word)
+    if word in STEPS[_OTHER[program]]:
+        return Refusal(here, "", f"is a step of the {_OTHER[program]} program", f"move it below {_OTHER[program]}:")
+    close = difflib.get_close_matches(word, STEPS[program], 1, _LIKENESS)
+    remedy = f"did you mean {close[0]}?" if close else f"steps are {known}"
+    return Refusal(here, "", f"is no step of the {program} program", remedy)
+
+
+def _step_form(program: str, value: Any) -> str:
+    """The step that was probably meant, as it should be written."""
+    words = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+    meant = next((word for word in words if word in MODELS[program]), STEPS[program][0])
+    form = f"write {_step_example(MODELS[program][meant])}"
+    indent = isinstance(value, dict) and value.get(meant, "") is None
+    return f"{form}, or indent its settings further than the word" if indent else form
+
+
+# -- Finding one's way in nested models: which model a path ends in, and what every model in a file refuses.
+
+
+def models_in(annotation: Any) -> list[type[Frozen]]:
+    """Every model that an annotation mentions, in order."""
+    if isinstance(annotation, type) and issubclass(annotation, Frozen):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+def model_at(root: type[Frozen], path: KeyPath) -> type[Frozen] | None:
+    """The model that the value at `path` is made with; None where there is none, as at a number."""
+    current: list[type[Frozen]] = [root]
+    word_is_next = False
+    for part in path:
+        if isinstance(part, int):
+            continue
+        if word_is_next:
+            current = [model for model in current if getattr(model, "word", None) == part]
+            word_is_next = False
+        else:
+            field = current[0].model_fields.get(part) if current else None
+            current = [] if field is None else models_in(field.annotation)
+            word_is_next = any(hasattr(model, "word") for model in current)
+    return current[0] if len(current) == 1 and not word_is_next else None
+
+
+def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[Refusal]:
+    """What `model` and every model inside it refuse of `given`, the file's form."""
+    for key, field in model.model_fields.items():
+        inner = models_in(field.annotation)
+        value = given.get(key)
+        if len(inner) == 1 and isinstance(value, dict):
+            yield from below(refusals_within(inner[0], value), key)
+        elif isinstance(value, list):
+            yield from below(_refusals_of_items(inner, value), key)
+    yield from model.refusals(given)
+
+
+def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator[Refusal]:
+    for index, item in enumerate(items):
+        word = word_of(item)
+        for model in models:
+            if word is not None and getattr(model, "word", None) == word and isinstance(item[word], dict):
+                yield from below(refusals_within(model, item[word]), index, word)
+
+
+def blanked(data: dict[str, Any], unknown: list[KeyPath], wrong: list[KeyPath]) -> dict[str, Any]:
+    """`data` less its unknown keys, and with None in place of every value that is wrong in itself."""
+    kept: dict[str, Any] = _copy(data)
+    for path in wrong:
+        _blank(kept, path)
+    for path in unknown:
+        holder = _holder(kept, path)
+        if isinstance(holder, dict):
+            holder.pop(path[-1], None)
+    return kept
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(inner) for key, inner in value.items()}
+    return [_copy(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _holder(data: Any, path: KeyPath) -> Any:
+    """The mapping or list that holds the last part of `path`; None when the way there is blank or absent."""
+    for part in path[:-1]:
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
+def _blank(data: dict[str, Any], path: KeyPath) -> None:
+    holder = _holder(data, path)
+    if isinstance(holder, dict):
+        if path[-1] in holder:
+            holder[path[-1]] = None
+    elif isinstance(holder, list) and path[-2] in _STEP_LISTS and isinstance(path[-1], int):
+        holder[path[-1]] = None  # a step: the others keep their numbers
+    elif isinstance(holder, list):
+        _blank(data, path[:-1])  # half of a pair is no pair
+
+
+_STEP_LISTS = ("cell", "probe", "steps")
+
+
+# -- What to say about a value of the wrong kind or beyond a limit.
+
+
+_LIMITS: Final = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+_KINDS: Final = {
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "may have 500 characters at most",
+    "tuple_type": "must be a list in brackets",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+}
+
+
+def wrong_value(root: type[Frozen], detail: ErrorDetails) -> Refusal:
+    """The refusal for one error of pydantic's about a value."""
+    path, value, kind = detail["loc"], detail["input"], detail["type"]
+    context: dict[str, Any] = detail.get("ctx", {})
+    key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if kind in _LIMITS:
+        bound, words = _LIMITS[kind]
+        limit = f"must be {words} {context[bound]:g}{_unit(key)}"
+        return Refusal(path, value, limit, _limit_remedy(root, path, key, value))
+    if kind == "literal_error":
+        return Refusal(path, value, f"must be {_or(context['expected'])}", _literal_remedy(context["expected"], value))
+    if kind == "string_pattern_mismatch" and key == "during":
+        return Refusal(path, value, "must name a cell step", "write during: cell[0], counted from 0")
+    if kind in ("too_short", "too_long"):
+        bound = context["min_length"] if kind == "too_short" else context["max_length"]
+        words = "at least" if kind == "too_short" else "at most"
+        return Refusal(path, value, f"must have {words} {bound} entries", f"write {_example(root, path)}")
+    if kind == "missing":  # an entry of a pair
+        return Refusal(path[:-1], value, "has too few entries", f"write {_example(root, path)}")
+    limit = _KINDS.get(kind, detail["msg"])
+    return Refusal(path, value, limit, _kind_remedy(root, path, kind, value))
+
+
+def _unit(key: str) -> str:
+    suffix = suffix_of(key)
+    return f" {KEY_SUFFIX[suffix]}" if suffix else ""
+
+
+def _or(expected: str) -> str:
+    return expected.replace("'", "")
+
+
+def _literal_remedy(expected: str, value: Any) -> str:
+    close = difflib.get_close_matches(str(value), re.findall(r"'([^']*)'", expected), 1)
+    return f"did you mean {close[0]}?" if close else "write one of these"
+
+
+def _kind_remedy(root: type[Frozen], path: KeyPath, kind: str, value: Any) -> str:
+    if kind == "string_type":
+        return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write it as a text"
+    if kind in ("float_type", "int_type") and isinstance(value, str):
+        if FLOAT.fullmatch(value.strip().replace(",", ".")) and "," in value:
+            return f"write a decimal point: {value.strip().replace(',', '.')}"
+        number = FLOAT.match(value.strip())
+        if number:
+            return f"write {number[0]} alone, without quotes or a unit: the unit is in the name of the key"
+    return f"write {_example(root, path)}"
+
+
+def _example(root: type[Frozen], path: KeyPath) -> str:
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    owner = model_at(root, path[:-1]) if path else None
+    key = str(path[-1]) if path else ""
+    if owner is None or key not in owner.model_fields:
+        return "its settings in braces, as {key: value}" if path else "keys and values"
+    return example_of(owner, key)
+
+
+def _limit_remedy(root: type[Frozen], path: KeyPath, key: str, value: Any) -> str:
+    special = _REMEDIES.get(key)
+    advice = special(value) if special is not None else None
+    if advice is not None:
+        return advice
+    owner = model_at(root, path[:-1])
+    field = owner.model_fields.get(key) if owner is not None else None
+    bounds = [_bound_text(constraint) for constraint in field.metadata] if field is not None else []
+    span = " and ".join(text for text in bounds if text)
+    return f"give a value {span}{_unit(key)}" if span else "give a value within the limit"
+
+
+def _bound_text(constraint: Any) -> str:
+    match constraint:
+        case annotated_types.Gt():
+            return f"above {constraint.gt:g}"
+        case annotated_types.Ge():
+            return f"of at least {constraint.ge:g}"
+        case annotated_types.Lt():
+            return f"below {constraint.lt:g}"
+        case annotated_types.Le():
+            return f"of at most {constraint.le:g}"
+        case _:
+            return ""
+
+
+def _setpoint(value: float) -> str:
+    remaining = 50 < value < 100
+    meant = f": did you mean a drop of {100 - value:.6g}?" if remaining else ", as 2.0"
+    return "setpoint_pct is the drop of the current that ends a fall, not what is left of it" + meant
+
+
+_REMEDIES: Final[dict[str, Callable[[Any], str | None]]] = {
+    "setpoint_pct": lambda value: _setpoint(value) if value > 0 else "give the drop that ends a fall, as 2.0",
+    "rate_mV_s": lambda value: "a rate has no sign: the direction is from from_V to to_V" if value <= 0 else None,
+    "cycles": lambda value: "leave the sweep out, or give 1 or more" if value < 1 else None,
+    "ir_compensation_pct": lambda value: (
+        "full compensation makes a potentiostat oscillate: use 97 or less" if value >= 100 else None
+    ),
+    "opsicm": lambda _: "this program reads version 1: write opsicm: 1",
+    "opsicm_rig": lambda _: "this program reads version 1: write opsicm_rig: 1",
+    "bias_V": lambda _: "give V_tip against Li/Li⁺, as 0.7",
+}

@@ -1,0 +1,370 @@
+"""The cell program: what the potentiostat does to the specimen. Negative current lithiates."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import ConfigDict, Discriminator, Field, Tag
+
+from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.units import to_si
+from opsicm.experiment.refusal import Refusal
+from opsicm.experiment.step_model import Frozen, Leg, Number, OneKey, Potential, Seconds, TimedStep, Whole, word_of
+
+# -- A cell current as a laboratory gives it: in mA, per area, or as a C-rate. Negative lithiates.
+
+
+_COULOMB_PER_HOUR_AMPERE: Final = 3600.0
+CURRENTS: Final = ("current_mA", "current_mA_cm2", "c_rate")
+
+
+class OneCurrent(Frozen):
+    """A current given in exactly one of three ways."""
+
+    example: ClassVar[str] = "current_mA_cm2: -0.4 (negative lithiates)"
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in CURRENTS]})
+    current_mA: Annotated[Number, Field(ge=-10_000, le=10_000)] | None = None
+    current_mA_cm2: Annotated[Number | None, Field(ge=-10_000, le=10_000, examples=[-0.4])] = None
+    c_rate: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """Exactly one current, and not zero."""
+        currents = [key for key in CURRENTS if key in given]
+        ways = "current_mA, current_mA_cm2 and c_rate"
+        if not currents:
+            yield Refusal((), "", f"needs one of {ways}", f"add one, as {cls.example}")
+        for key in currents[1:]:
+            limit = f"{currents[0]} is given too, and there is only one of {ways}"
+            yield Refusal((key,), given[key], limit, f"delete {currents[0]} or {key}")
+        if len(currents) == 1 and given[currents[0]] == 0:
+            remedy = "give a current other than zero (negative lithiates), or use open_circuit"
+            yield Refusal((currents[0],), given[currents[0]], "passes no charge", remedy)
+
+    def current(self, area_m2: float, capacity_C: float | None = None) -> float:
+        """Cell current [A], negative lithiates; `capacity_C` [C] of the specimen is needed for a C-rate."""
+        if self.current_mA is not None:
+            return to_si("current_mA", self.current_mA)
+        if self.current_mA_cm2 is not None:
+            return to_si("current_mA_cm2", self.current_mA_cm2) * area_m2
+        if capacity_C is None or self.c_rate is None:
+            problem = Problem("c_rate", str(self.c_rate), "a C-rate needs the capacity of the specimen", "pass it")
+            raise OutsideDomain(problem)
+        return self.c_rate * capacity_C / _COULOMB_PER_HOUR_AMPERE
+
+    def current_density(self, area_m2: float, capacity_C: float | None = None) -> float:
+        """Cell current per geometric area [A/m²], negative lithiates."""
+        return self.current(area_m2, capacity_C) / area_m2
+
+
+class GivenCurrent(OneCurrent, TimedStep):
+    """A step that drives a current."""
+
+
+class FallenCurrent(OneCurrent):
+    """The current, as a magnitude, that ends a hold: it has fallen below it."""
+
+    called: ClassVar[str] = "until"
+    example: ClassVar[str] = "current_mA_cm2: 0.02"
+    current_mA: Annotated[Number, Field(gt=0, le=10_000)] | None = None
+    current_mA_cm2: Annotated[Number | None, Field(gt=0, le=10_000, examples=[0.02])] = None
+    c_rate: Annotated[Number, Field(gt=0, le=1000)] | None = None
+
+
+# -- Cell steps that control the current: constant current, pulse train (GITT), open circuit.
+
+
+class Until(Frozen):
+    """What ends a constant current: whichever comes first. Charge is a magnitude.
+
+    `soc_pct` counts from the last delithiated cut-off of the program; before the first there is no state of charge, and
+    it ends nothing.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    potential_V: Potential | None = None
+    for_s: Seconds | None = None
+    charge_mAh: Annotated[Number, Field(gt=0, le=1e6)] | None = None
+    soc_pct: Annotated[Number, Field(ge=0, le=100)] | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A constant current must have an end."""
+        if not given:
+            remedy = "give at least one, as until: {potential_V: 0.01}"
+            yield Refusal((), given, "needs potential_V, for_s, charge_mAh or soc_pct", remedy)
+
+    @property
+    def charge(self) -> float | None:
+        """Charge passed at the end, as a magnitude [C]; None when charge does not end the step."""
+        return None if self.charge_mAh is None else to_si("charge_mAh", self.charge_mAh)
+
+    @property
+    def soc(self) -> float | None:
+        """State of charge at the end, 0 … 1; None when it does not end the step."""
+        return None if self.soc_pct is None else to_si("soc_pct", self.soc_pct)
+
+
+class ConstantCurrent(GivenCurrent):
+    """A constant current, given in one of three ways, until a cut-off. Negative lithiates."""
+
+    word: ClassVar[str] = "constant_current"
+    until: Annotated[Until, Field(examples=[{"potential_V": 0.01}])]
+
+
+class CutOff(Frozen):
+    """A potential that ends a pulse train."""
+
+    called: ClassVar[str] = "until"
+    potential_V: Annotated[Potential, Field(examples=[0.01])]
+
+
+class Gitt(GivenCurrent):
+    """Galvanostatic intermittent titration: a pulse, a rest at open circuit, and again. Negative current lithiates.
+
+    It ends after `pulses` pulses with their rests, or with the pulse that reaches `until`, whichever comes first.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [key]} for key in ("current_mA", "current_mA_cm2", "c_rate")],
+            "anyOf": [{"required": ["pulses"]}, {"required": ["until"]}],
+        }
+    )
+    word: ClassVar[str] = "gitt"
+    pulse_s: Annotated[Seconds, Field(examples=[120])]
+    rest_s: Annotated[Seconds, Field(examples=[300])]
+    pulses: Annotated[Whole | None, Field(ge=1, le=100_000, examples=[10])] = None
+    until: CutOff | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """One current, and an end."""
+        yield from super().refusals(given)
+        if "pulses" not in given and "until" not in given:
+            yield Refusal((), "", "needs pulses or until", "add one, as pulses: 10 or until: {potential_V: 0.01}")
+
+
+class OpenCircuit(TimedStep):
+    """No current for a time; the potential is only measured."""
+
+    word: ClassVar[str] = "open_circuit"
+    for_s: Annotated[Seconds, Field(examples=[300])]
+
+
+class Rest(OpenCircuit):
+    """Another word for open circuit, as cyclers use it."""
+
+    word: ClassVar[str] = "rest"
+
+
+# -- Cell steps that control the potential: sweep, conditioning, hold and the ladder of held levels.
+
+
+IrCompensation = Annotated[Number, Field(ge=0, lt=100, examples=[97])]
+_WHOLE_STEPS: Final = 1e-6  # of a step: 1.7 - 0.1 is not eight times 0.2 in binary
+
+
+def _found(given: Mapping[str, Any], *keys: str) -> list[Any]:
+    return [given.get(key) for key in keys]
+
+
+class PotentialStep(TimedStep):
+    """A step that controls the potential; the potentiostat takes out part of the ohmic drop if told so."""
+
+    ir_compensation_pct: IrCompensation = 0
+
+    @property
+    def ir_compensation(self) -> float:
+        """Fraction of the uncompensated resistance that the potentiostat takes out."""
+        return to_si("ir_compensation_pct", self.ir_compensation_pct)
+
+
+class Sweep(PotentialStep):
+    """A linear sweep there and back: one cycle is `from_V` → `to_V` → `from_V`.
+
+    With `start_V` a cycle begins between the two: `start_V` → `to_V` → `from_V` → `start_V`.
+    """
+
+    word: ClassVar[str] = "sweep"
+    from_V: Annotated[Potential, Field(examples=[1.7])]
+    to_V: Annotated[Potential, Field(examples=[0.0])]
+    rate_mV_s: Annotated[Number, Field(gt=0, le=10_000, examples=[0.3])]
+    cycles: Annotated[Whole, Field(ge=1, le=10_000)] = 1
+    start_V: Potential | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A sweep must go somewhere, and begin on its way."""
+        start, end, begin = _found(given, "from_V", "to_V", "start_V")
+        if end is not None and start == end:
+            yield Refusal(("to_V",), end, "must differ from from_V", "use hold to stay at one potential")
+        if None not in (start, end, begin) and not min(start, end) <= begin <= max(start, end):
+            limit = f"must lie between from_V and to_V, {start:g} and {end:g} V"
+            yield Refusal(("start_V",), begin, limit, "begin between the two vertices, or leave it out")
+
+    @property
+    def rate(self) -> float:
+        """Magnitude of the sweep rate [V/s]."""
+        return to_si("rate_mV_s", self.rate_mV_s)
+
+    def legs(self) -> tuple[Leg, ...]:
+        """(from [V], to [V], duration [s]) of every straight piece, in order; pieces without a length left out."""
+        corners: tuple[float, ...] = (self.from_V, self.to_V, self.from_V)
+        if self.start_V is not None:
+            corners = (self.start_V, self.to_V, self.from_V, self.start_V)
+        pairs = [(a, b) for a, b in itertools.pairwise(corners) if a != b]
+        return tuple((a, b, abs(b - a) / self.rate) for a, b in pairs) * self.cycles
+
+
+class Conditioning(Sweep):
+    """Sweeps that form the film before the ones that are watched; the probe waits meanwhile, if it is told to."""
+
+    word: ClassVar[str] = "conditioning"
+
+
+class Hold(PotentialStep):
+    """One potential for a time, or `until` the current has fallen below a magnitude; with both, whichever comes first.
+
+    After a `constant_current` to the same potential it is the second half of CC-CV.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["for_s"]}, {"required": ["until"]}]})
+    word: ClassVar[str] = "hold"
+    potential_V: Annotated[Potential, Field(examples=[0.1])]
+    for_s: Annotated[Seconds | None, Field(examples=[300])] = None
+    until: FallenCurrent | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A hold must have an end."""
+        if "for_s" not in given and "until" not in given:
+            remedy = "add one, as for_s: 300 or until: {current_mA_cm2: 0.02}"
+            yield Refusal((), "", "needs for_s or until", remedy)
+
+
+class Ladder(PotentialStep):
+    """Levels from `from_V` to `to_V`, both included, `step_mV` apart.
+
+    Each is held for `rest_s + hold_s`. The events `rest` and `potential_V` come at each level when `rest_s` has passed,
+    so that what the probe does then has `hold_s` to do it in.
+    """
+
+    word: ClassVar[str] = "ladder"
+    from_V: Annotated[Potential, Field(examples=[1.7])]
+    to_V: Annotated[Potential, Field(examples=[0.1])]
+    step_mV: Annotated[Number, Field(ge=0.1, le=10_000, examples=[200])]
+    rest_s: Annotated[Seconds, Field(examples=[300])]
+    hold_s: Annotated[Number, Field(ge=0, le=1e7, examples=[1500])]
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A whole number of steps, one at least."""
+        start, end, step = _found(given, "from_V", "to_V", "step_mV")
+        if end is not None and start == end:
+            yield Refusal(("to_V",), end, "must differ from from_V", "use hold to stay at one potential")
+        elif None not in (start, end, step):
+            count = abs(end - start) / to_si("step_mV", step)
+            if abs(count - round(count)) > _WHOLE_STEPS or round(count) < 1:
+                span_mV = abs(end - start) * 1e3
+                limit = f"does not divide the {span_mV:g} mV from {start:g} to {end:g} V into whole steps"
+                nearest = span_mV / max(1, round(count))
+                yield Refusal(("step_mV",), step, limit, f"write step_mV: {nearest:.6g}, or move an end")
+
+    def levels(self) -> tuple[float, ...]:
+        """The held potentials [V] in order; exact at both ends."""
+        count = round(abs(self.to_V - self.from_V) / to_si("step_mV", self.step_mV))
+        return tuple(round(self.from_V + (self.to_V - self.from_V) * k / count, 9) for k in range(count + 1))
+
+    def legs(self) -> tuple[Leg, ...]:
+        """(from [V], to [V], duration [s]): one level piece for each level."""
+        return tuple((level, level, self.rest_s + self.hold_s) for level in self.levels())
+
+
+DEEPEST_REPEAT: Final = 3
+Times = Annotated[Whole, Field(ge=1, le=10_000, examples=[3])]
+
+
+class Repeat(Frozen):
+    """Its steps, `times` over. `during: cell[k]` counts a repeat as one step."""
+
+    word: ClassVar[str] = "repeat"
+    times: Times
+    steps: Annotated[
+        tuple[CellStep, ...], Field(min_length=1, examples=[[{"hold": {"potential_V": 0.1, "for_s": 300}}]])
+    ]
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """Repeats within repeats only so deep."""
+        if _depth(given) > DEEPEST_REPEAT:
+            limit = f"repeats may stand {DEEPEST_REPEAT} deep at most"
+            yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
+
+
+CellStep = Annotated[
+    Annotated[Sweep, OneKey("sweep"), Tag("sweep")]
+    | Annotated[Conditioning, OneKey("conditioning"), Tag("conditioning")]
+    | Annotated[Hold, OneKey("hold"), Tag("hold")]
+    | Annotated[Ladder, OneKey("ladder"), Tag("ladder")]
+    | Annotated[ConstantCurrent, OneKey("constant_current"), Tag("constant_current")]
+    | Annotated[Gitt, OneKey("gitt"), Tag("gitt")]
+    | Annotated[OpenCircuit, OneKey("open_circuit"), Tag("open_circuit")]
+    | Annotated[Rest, OneKey("rest"), Tag("rest")]
+    | Annotated[Repeat, OneKey("repeat"), Tag("repeat")],
+    Discriminator(word_of),
+]
+Repeat.model_rebuild()
+CELL_STEPS: dict[str, type[Frozen]] = {
+    step.word: step for step in (Sweep, Conditioning, Hold, Ladder, ConstantCurrent, Gitt, OpenCircuit, Rest, Repeat)
+}
+
+
+def _depth(given: Mapping[str, Any]) -> int:
+    """How many repeats stand in one another, the one in `given` included."""
+    steps = given.get("steps")
+    inner = [step["repeat"] for step in steps or () if word_of(step) == "repeat" and isinstance(step["repeat"], dict)]
+    return 1 + max((_depth(repeat) for repeat in inner), default=0)
+
+
+def cell_step_duration(step: CellStep) -> float | None:
+    """The longest that a step can last [s]; None when only its cut-offs bound it."""
+    match step:
+        case Sweep() | Ladder():
+            return sum(duration for _, _, duration in step.legs())
+        case ConstantCurrent():
+            return step.until.for_s
+        case Gitt():
+            return None if step.pulses is None else step.pulses * (step.pulse_s + step.rest_s)
+        case Repeat():
+            return program_duration(step.steps, step.times)
+        case _:
+            return step.for_s
+
+
+def program_duration(steps: Sequence[CellStep], times: int = 1) -> float | None:
+    """The longest that steps can last one after the other [s], `times` over; None when one has no bound."""
+    durations = [cell_step_duration(step) for step in steps]
+    known = [duration for duration in durations if duration is not None]
+    return times * sum(known) if len(known) == len(durations) else None
+
+
+def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, CellStep]]:
+    """Every step that is no repeat, in the order in which it runs: (its number in the program, its path, the step).
+
+    The path is `cell[2]`, or `cell[2].1` for the second step inside a repeat, in every round alike.
+    """
+    for index, step in enumerate(program):
+        for path, inner in _unrolled(f"cell[{index}]", step):
+            yield index, path, inner
+
+
+def _unrolled(path: str, step: CellStep) -> Iterator[tuple[str, CellStep]]:
+    if not isinstance(step, Repeat):
+        yield path, step
+        return
+    for _ in range(step.times):
+        for position, inner in enumerate(step.steps):
+            yield from _unrolled(f"{path}.{position}", inner)

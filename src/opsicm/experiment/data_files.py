@@ -1,0 +1,229 @@
+"""Heights from a file for a twin's specimen: `.npy`, Gwyddion's `.gsf` and `.gwy`. Read as data, never run."""
+
+from __future__ import annotations
+
+import csv
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
+from opsicm.experiment.file import LoadedExperiment
+from opsicm.experiment.probe_steps import Raster
+from opsicm.experiment.yaml_file import Document, read_text
+
+_GSF: Final = b"Gwyddion Simple Field 1.0\n"
+_GWY: Final = b"GWYP"
+_LARGEST: Final = 512 * 2**20  # [bytes]
+_POINTS: Final = (4, 4096)  # along a side
+_SIZES: Final = {"b": 1, "c": 1, "i": 4, "q": 8, "d": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceFile:
+    """`heights` [m] (ny, nx), lowest y first; `width` [m] along x if the file says it (a `.npy` does not)."""
+
+    heights: NDArray[np.float64]
+    width: float | None
+    height: float | None
+
+
+def read_surface(path: Path) -> SurfaceFile:
+    """The heights in a file; raises `BadInput` when it is none of the three, or not a map of finite numbers."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise _refused(
+                path, f"has {path.stat().st_size / 2**20:.0f} MB, more than {_LARGEST / 2**20:.0f}", "crop it"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise _refused(path, f"cannot be read: {error.strerror}", "check the path, seen from the rig file") from None
+    try:
+        if data.startswith(_GSF):
+            read = _gsf(data)
+        elif data.startswith(_GWY):
+            read = _gwy(data)
+        else:
+            read = SurfaceFile(np.load(path, allow_pickle=False), None, None)
+    except (ValueError, KeyError, struct.error, EOFError) as error:
+        reason = f"is no .npy, .gsf or .gwy that can be read ({error})"
+        raise _refused(path, reason, "save the field again") from None
+    shape = np.shape(read.heights)
+    if len(shape) != 2 or not all(_POINTS[0] <= n <= _POINTS[1] for n in shape):
+        raise _refused(path, f"has the shape {shape}; a map has two sides of 4 … 4096", "save one field of heights")
+    heights = np.asarray(read.heights, np.float64)
+    if not np.all(np.isfinite(heights)):
+        raise _refused(path, "has values that are no numbers", "fill the holes first")
+    return SurfaceFile(heights, read.width, read.height)
+
+
+def _refused(path: Path, limit: str, remedy: str) -> BadInput:
+    return BadInput(Problem("surface file", path.name, limit, remedy))
+
+
+def _gsf(data: bytes) -> SurfaceFile:
+    """Text lines `Key = value`, padded with zero bytes to a multiple of four, then float32 rows from the top."""
+    end = data.index(b"\0")
+    lines = data[len(_GSF) : end].decode("utf-8").splitlines()
+    said = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+    nx, ny = int(said["XRes"]), int(said["YRes"])
+    values = np.frombuffer(data, "<f4", nx * ny, (end // 4 + 1) * 4)
+    unit = said.get("ZUnits", "m")
+    if unit not in ("m", ""):
+        raise ValueError(f"ZUnits is {unit}, and heights are in m")
+    return _map(values, nx, ny, float(said.get("XReal", 1.0)), float(said.get("YReal", 1.0)))
+
+
+def _gwy(data: bytes) -> SurfaceFile:
+    """The first `GwyDataField` of a serialised object: name, size, then components of name, type letter, value."""
+    place = data.index(b"GwyDataField\0") + len(b"GwyDataField\0")
+    (size,) = struct.unpack_from("<I", data, place)
+    place, end = place + 4, place + 4 + size
+    found: dict[str, object] = {}
+    while place < end:
+        stop = data.index(b"\0", place)
+        name, kind, place = data[place:stop].decode("utf-8"), chr(data[stop + 1]), stop + 2
+        if kind == "D":
+            (count,) = struct.unpack_from("<I", data, place)
+            found[name] = np.frombuffer(data, "<f8", count, place + 4)
+            place += 4 + 8 * count
+        elif kind == "s":
+            place = data.index(b"\0", place) + 1
+        elif kind == "o":
+            stop = data.index(b"\0", place)
+            place = stop + 5 + struct.unpack_from("<I", data, stop + 1)[0]
+        elif kind in _SIZES:
+            if kind in "id":
+                (found[name],) = struct.unpack_from(f"<{kind}", data, place)
+            place += _SIZES[kind]
+        else:
+            raise ValueError(f"a component of type {kind!r}")
+    nx, ny = int(str(found["xres"])), int(str(found["yres"]))
+    return _map(np.asarray(found["data"]), nx, ny, float(str(found["xreal"])), float(str(found["yreal"])))
+
+
+def _map(values: NDArray[np.floating], nx: int, ny: int, width: float, height: float) -> SurfaceFile:
+    if not (width > 0.0 and height > 0.0):
+        raise ValueError("a side is not above 0 m")
+    # Gwyddion counts rows from the top.
+    return SurfaceFile(np.asarray(values, np.float64).reshape(ny, nx)[::-1], width, height)
+
+
+# -- The table of a curve: a text file of numbers, one column a name with its unit, read into SI.
+
+
+def read_curve(
+    path: Path, names: tuple[str, ...], leaf: Document
+) -> tuple[dict[str, tuple[float, ...]], dict[str, str]]:
+    """(columns, units) of the table at `path`: the names less their units lead to numbers in SI.
+
+    A first line that is no numbers is a heading and must name the same columns; `#` begins a comment.
+    """
+    if not path.is_file():
+        raise BadInput(
+            leaf.problem(("table",), path.name, "there is no such file", "check the spelling and the folder")
+        )
+    units: dict[str, str] = {}  # short name → unit in the file, in the order of the columns
+    for index, name in enumerate(names):
+        suffix = suffix_of(name)
+        short = name.removesuffix(f"_{suffix}")
+        if short in units:
+            raise BadInput(leaf.problem(("columns", index), name, "is given twice", "give each column its own name"))
+        units[short] = KEY_SUFFIX[suffix] if suffix else "1"
+    columns = zip(*_rows(path, names), strict=True)
+    numbers = {
+        short: tuple(x * factor(units[short]) for x in column) for short, column in zip(units, columns, strict=True)
+    }
+    return numbers, {short: si_unit(unit) for short, unit in units.items()}
+
+
+def _rows(path: Path, names: tuple[str, ...]) -> list[tuple[float, ...]]:
+    rows: list[tuple[float, ...]] = []
+    heading_allowed = True
+    for line, cells in enumerate(csv.reader(read_text(path).splitlines()), start=1):
+        words = [cell.strip() for cell in cells]
+        if not any(words) or words[0].startswith("#"):
+            continue
+        numbers = [_number(word) for word in words]
+        if heading_allowed and tuple(words) == names:
+            heading_allowed = False
+            continue
+        heading_allowed = False
+        good = tuple(number for number in numbers if number is not None)
+        if len(good) != len(names) or len(words) != len(names):
+            limit = f"must hold {len(names)} finite numbers, {', '.join(names)}"
+            problem = Problem("the row", ", ".join(words)[:60], limit, "correct the row", str(path), line)
+            raise BadInput(problem)
+        rows.append(good)
+    if len(rows) < 2:
+        problem = Problem("the table", f"{len(rows)} rows", "a curve needs two at least", "add rows", str(path))
+        raise BadInput(problem)
+    return rows
+
+
+def _number(word: str) -> float | None:
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+# -- An amplitude for every pixel of a raster, from a file beside the experiment.
+
+
+_SUFFIXES: Final = (".npy", ".csv")
+_SMALLEST_AMPLITUDE, _LARGEST_AMPLITUDE = 1.0, 20_000.0  # [nm] the limits of amplitude_nm
+
+
+def amplitude_map(loaded: LoadedExperiment, index: int, raster: Raster) -> NDArray[np.float64] | None:
+    """Amplitudes [m], shape (ny, nx), of the raster `probe[index]`; None where it names no file.
+
+    Raises `BadInput` with the line of `amplitude_map` for a file that cannot be used. A .npy file is read without
+    pickle: it is data.
+    """
+    if raster.amplitude_map is None:
+        return None
+    path = Path(loaded.document.name).parent / raster.amplitude_map
+    found = _read(loaded, index, path, raster.amplitude_map)
+    nx, ny = raster.pixels
+    if found.shape != (ny, nx):
+        shape = " × ".join(str(length) for length in found.shape)
+        limit = f"holds {shape} values, and the raster has {ny} rows of {nx}"
+        raise _map_refused(loaded, index, raster.amplitude_map, limit, "write one row a line, one value a pixel")
+    if not np.all((found >= _SMALLEST_AMPLITUDE) & (found <= _LARGEST_AMPLITUDE)):
+        limit = f"holds values outside {_SMALLEST_AMPLITUDE:g} … {_LARGEST_AMPLITUDE:g} nm"
+        raise _map_refused(loaded, index, raster.amplitude_map, limit, "write amplitudes in nm")
+    allowed = loaded.experiment.envelope.approach_um
+    if float(found.max()) > allowed * 1e3:
+        limit = f"holds {found.max():g} nm, and a fall may not be longer than envelope.approach_um, {allowed:g} µm"
+        raise _map_refused(loaded, index, raster.amplitude_map, limit, "lower it, or raise envelope.approach_um")
+    return found * factor("nm")
+
+
+def _read(loaded: LoadedExperiment, index: int, path: Path, name: str) -> NDArray[np.float64]:
+    if path.suffix not in _SUFFIXES:
+        raise _map_refused(
+            loaded, index, name, f"is none of {', '.join(_SUFFIXES)}", "save the map in one of these forms"
+        )
+    if not path.is_file():
+        raise _map_refused(loaded, index, name, "is no file beside the experiment", "check the spelling and the folder")
+    try:
+        if path.suffix == ".npy":
+            values: NDArray[Any] = np.load(path, allow_pickle=False)
+        else:
+            values = np.loadtxt(path, delimiter=",", ndmin=2)
+        return np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        said = str(error).split("\n", 1)[0]
+        raise _map_refused(loaded, index, name, f"cannot be read: {said}", "write plain numbers") from None
+
+
+def _map_refused(loaded: LoadedExperiment, index: int, name: str, limit: str, remedy: str) -> BadInput:
+    return BadInput(loaded.problem(("probe", index, "raster", "amplitude_map"), name, limit, remedy))

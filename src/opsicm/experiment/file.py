@@ -1,0 +1,125 @@
+"""The experiment file: YAML in and out, every problem at once and with its line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.model import Experiment
+from opsicm.experiment.model_problems import made_of
+from opsicm.experiment.refusal import KeyPath
+from opsicm.experiment.rig_file import rig_path
+from opsicm.experiment.twin_settings import Twin
+from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document, yaml_text
+
+# -- The JSON Schema of an experiment file, so that an editor can complete and check one while it is written.
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema, draft 2020-12, of the YAML form: each step a mapping with one key, its word."""
+    schema = Experiment.model_json_schema(mode="validation")
+    plain: dict[str, Any] = _for_a_file(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain, "title": "opsicm experiment file"}
+
+
+def _for_a_file(node: Any) -> Any:
+    """A key that may be left out may not be left empty, so `null` is no choice; titles made of keys say nothing."""
+    if isinstance(node, list):
+        return [_for_a_file(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _for_a_file(value) for key, value in node.items() if not _is_noise(key, value)}
+    choices = kept.get("anyOf")
+    if isinstance(choices, list) and {"type": "null"} in choices:
+        rest = [choice for choice in choices if choice != {"type": "null"}]
+        del kept["anyOf"]
+        kept = {**rest[0], **kept} if len(rest) == 1 else {**kept, "anyOf": rest}
+    return kept
+
+
+def _is_noise(key: str, value: Any) -> bool:
+    return (key == "default" and value is None) or (key == "title" and isinstance(value, str))
+
+
+@dataclass(frozen=True)
+class LoadedExperiment:
+    """An experiment and the file that it came from, so that a later check can still cite a line."""
+
+    experiment: Experiment
+    document: Document = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The file as it was written, comments and all."""
+        return self.document.text
+
+    def problem(self, path: KeyPath, value: object, limit: str, remedy: str) -> Problem:
+        """A problem with the key at `path`, as `("cell", 0, "sweep", "rate_mV_s")`."""
+        return self.document.problem(path, value, limit, remedy)
+
+    def rig_path(self) -> Path:
+        """The rig file that the experiment names; `BadInput` with its line when there is none."""
+        try:
+            return rig_path(self.experiment.rig, Path(self.document.name).parent)
+        except BadInput as error:
+            found = error.problems[0]
+            raise BadInput(self.problem(("rig",), self.experiment.rig, found.limit, found.remedy)) from None
+
+
+def read_experiment(path: Path | str) -> LoadedExperiment:
+    """Read an experiment file; raises `BadInput` with every problem in it."""
+    return _loaded(read_yaml(path))
+
+
+def experiment_from_text(text: str, name: str = "<text>") -> LoadedExperiment:
+    """Read an experiment from text that no file holds."""
+    return _loaded(yaml_document(text, name))
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The experiment as a file, defaults written out: what was meant stays so when a default changes.
+
+    `twin` is left out when it says nothing, since a real rig refuses the key.
+    """
+    data = experiment.model_dump(mode="json", exclude_none=True)
+    if experiment.twin == Twin():
+        del data["twin"]
+    if not experiment.vary:
+        del data["vary"]
+    return yaml_text(data)
+
+
+def _loaded(document: Document) -> LoadedExperiment:
+    try:
+        return LoadedExperiment(made_of(document, Experiment), document)
+    except BadInput as error:
+        found = [*error.problems, *_rig_problems(document)]
+        raise BadInput(sorted(found, key=lambda problem: math.inf if problem.line is None else problem.line)) from None
+
+
+def _rig_problems(document: Document) -> list[Problem]:
+    """What is wrong with the rig that a file names which is wrong elsewhere: all is said at once."""
+    named = document.data.get("rig")
+    if not isinstance(named, str) or not named:
+        return []
+    try:
+        path = rig_path(named, Path(document.name).parent)
+    except BadInput as error:
+        return [document.problem(("rig",), named, p.limit, p.remedy) for p in error.problems]
+    if path.is_file():
+        return []
+    return [document.problem(("rig",), named, "there is no such file", "check the spelling and the folder")]
+
+
+# -- Experiment files that come with the package.
+
+
+EXPERIMENTS: Final = Path(__file__).parent.parent / "experiments"
+
+
+def experiment_path(name: str) -> Path:
+    """The file of a packaged experiment, as `short/e09_height_during_voltammogram.yaml`."""
+    return EXPERIMENTS / name

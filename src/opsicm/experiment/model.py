@@ -1,0 +1,299 @@
+"""The experiment: two programs on one clock, and what they may not leave. Intent, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from opsicm.core.units import to_si
+from opsicm.experiment.cell_steps import CellStep, program_duration
+from opsicm.experiment.hop_parameters import COUNTS, cell_index
+from opsicm.experiment.probe_steps import PROBE_STEPS, ProbeStep, has_end
+from opsicm.experiment.refusal import KeyPath, Refusal, path_text
+from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
+from opsicm.experiment.step_model import Frozen, Text, Whole, word_of
+from opsicm.experiment.twin_settings import Twin
+from opsicm.experiment.vary import Vary, vary_refusals
+
+# -- Steps in the file's form: walked through, repeats included, and how long they last.
+#
+# A step that is wrong in itself is passed over, and so is a key that is wrong: it stands there as None.
+
+
+Settings = Mapping[str, Any]
+Steps = list[tuple[KeyPath, Settings]]
+
+
+def sound(settings: Settings | None) -> Settings:
+    """The keys that are right in themselves."""
+    return {key: value for key, value in (settings or {}).items() if value is not None}
+
+
+def steps_in(given: Settings, key: str) -> Iterator[tuple[KeyPath, Settings]]:
+    """The steps listed under `key`: (path from `given` with the word at its end, settings)."""
+    for index, step in enumerate(given.get(key) or ()):
+        word = word_of(step)
+        if word is not None and isinstance(step[word], dict):
+            yield (key, index, word), step[word]
+
+
+def steps_within(given: Settings, key: str) -> Iterator[tuple[KeyPath, Settings]]:
+    """The same, with the steps inside repeats in the place of each repeat."""
+    for path, settings in steps_in(given, key):
+        if path[-1] == "repeat":
+            for inner, inner_settings in steps_within(settings, "steps"):
+                yield (*path, *inner), inner_settings
+        else:
+            yield path, settings
+
+
+def seconds(word: str, settings: Settings) -> float | None:
+    """The longest that a cell step can last [s]; None where a key is missing or only a cut-off knows."""
+    settings = sound(settings)
+    if word in ("sweep", "conditioning"):
+        return _sweep_seconds(settings)
+    if word == "ladder" and {"from_V", "to_V", "step_mV", "rest_s", "hold_s"} <= settings.keys():
+        levels = 1 + round(abs(settings["to_V"] - settings["from_V"]) / to_si("step_mV", settings["step_mV"]))
+        return float(levels * (settings["rest_s"] + settings["hold_s"]))
+    if word == "gitt" and {"pulses", "pulse_s", "rest_s"} <= settings.keys():
+        return float(settings["pulses"] * (settings["pulse_s"] + settings["rest_s"]))
+    if word == "repeat":
+        inner = [seconds(str(path[-1]), step) for path, step in steps_in(settings, "steps")]
+        return float(settings.get("times", 1) * sum(part for part in inner if part is not None))
+    return settings.get("for_s")
+
+
+def _sweep_seconds(settings: Settings) -> float | None:
+    if not {"from_V", "to_V", "rate_mV_s"} <= settings.keys():
+        return None
+    start, end = settings["from_V"], settings["to_V"]
+    begin = settings.get("start_V", start)
+    span = abs(end - begin) + abs(end - start) + abs(start - begin)
+    return float(span / to_si("rate_mV_s", settings["rate_mV_s"]) * settings.get("cycles", 1))
+
+
+# -- What must agree within the probe program, and between it and the cell program.
+#
+# Each `during` names a cell step that exists and has not gone by; nothing follows a step without an end; events come at
+# all, and leave time for what is to be done; a landmark is imaged before one returns to it.
+
+
+_LASTS = ("during", "for_s", *COUNTS)
+_EQUAL = 1.0 + 1e-12  # 5000 nm are not more than 5 µm
+_RESTS = ("open_circuit", "rest", "ladder", "gitt")
+_LEVELS = ("hold", "ladder", "sweep", "conditioning")
+
+
+def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
+    """Every disagreement of the probe program in `given`, the file's form of an experiment."""
+    everything = list(steps_within(given, "probe"))
+    cell = list(steps_within(given, "cell"))
+    yield from _amplitudes(everything, approach_um)
+    yield from _order([step for step in steps_in(given, "probe") if "at" not in step[1]], len(given.get("cell") or ()))
+    yield from _landmarks(everything)
+    for path, settings in everything:
+        at = settings.get("at")
+        if isinstance(at, Mapping) and cell:
+            yield from _events(path, at, cell)
+            yield from _fits(path, settings, at, cell)
+
+
+def _amplitudes(probe: Steps, approach_um: float) -> Iterator[Refusal]:
+    for path, settings in probe:
+        amplitude = settings.get("amplitude_nm")
+        if amplitude is not None and to_si("amplitude_nm", amplitude) > to_si("approach_um", approach_um) * _EQUAL:
+            limit = f"a fall may not be longer than envelope.approach_um, {approach_um:g} µm"
+            yield Refusal(
+                (*path, "amplitude_nm"), amplitude, limit, "lower the amplitude, or raise envelope.approach_um"
+            )
+
+
+def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
+    """`probe` without the steps that wait for events: those run whenever theirs comes."""
+    latest, free = -1, False  # the cell step last accompanied, and whether its companion ends before it
+    for position, (path, settings) in enumerate(probe):
+        model = PROBE_STEPS.get(str(path[-1]))
+        ends = model is not None and has_end(model, settings)
+        reference = settings.get("during")
+        if reference is None:  # not given, or wrong in itself
+            follower = probe[position + 1][0] if position + 1 < len(probe) else None
+            if follower is not None and not ends and not any(bound in settings for bound in _LASTS):
+                never = path_text(follower[:2])
+                limit = f"has no bound, so it lasts until the cell program ends and {never} never starts"
+                yield Refusal(path, "", limit, "give it during, for_s or a count")
+            continue
+        index = cell_index(reference)
+        if index is None or not cell_steps:  # said of `cell` already
+            continue
+        if index >= cell_steps:
+            names = f"cell[0] to cell[{cell_steps - 1}]" if cell_steps > 1 else "cell[0] only"
+            yield Refusal((*path, "during"), reference, f"the cell program has {names}", "steps are counted from 0")
+        elif index < latest or (index == latest and not free):
+            limit = f"an earlier probe step already accompanies cell[{latest}]"
+            yield Refusal((*path, "during"), reference, limit, "put the probe steps in the order of the cell steps")
+        else:
+            latest, free = index, _ends_before_its_cell_step(str(path[-1]), ends)
+
+
+def _ends_before_its_cell_step(word: str, ends: bool) -> bool:
+    # A raster beside a cell step goes on for as long as it: its single pass is what it does without a bound.
+    return ends and word != "raster"
+
+
+def _landmarks(probe: Steps) -> Iterator[Refusal]:
+    known: list[str] = []
+    for path, settings in probe:
+        name = settings.get("name")
+        if name is None:
+            continue
+        if path[-1] == "landmark" and name in known:
+            yield Refusal((*path, "name"), name, "a landmark has this name already", "give it another name")
+        elif path[-1] == "landmark":
+            known.append(name)
+        elif path[-1] == "return_to" and name not in known:
+            names = ", ".join(known) or "none"
+            limit = f"no landmark of this name was imaged before; there is {names}"
+            yield Refusal((*path, "name"), name, limit, "image it first with landmark: {name: …}")
+
+
+def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
+    """An event that the cell program never makes is waited for in vain."""
+    if at.get("after_each") is not None and not any(step[-1] in _RESTS for step, _ in cell):
+        limit = "the cell program has no rest"
+        yield Refusal((*path, "at"), dict(at), limit, "add an open_circuit, rest, ladder or gitt to cell")
+    spans = [_span(str(step[-1]), settings) for step, settings in cell]
+    if any(span is None for span in spans):  # a current decides where the potential goes
+        return
+    for index, value in enumerate(at.get("potential_V") or ()):
+        if not any(span is not None and span[0] <= value <= span[1] for span in spans):
+            limit = "the cell program never comes there"
+            yield Refusal((*path, "at", "potential_V", index), value, limit, "name a potential that it passes or holds")
+
+
+def _span(word: str, settings: Settings) -> tuple[float, float] | None:
+    if word not in _LEVELS:
+        return None
+    found = [value for key in ("from_V", "to_V", "potential_V") if (value := settings.get(key)) is not None]
+    return (min(found), max(found)) if found else None
+
+
+def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Iterator[Refusal]:
+    """What is done at a rest must end within it; the falls alone are a lower bound of how long it takes."""
+    least = _falls(str(path[-1]), settings)
+    if least is None or at.get("after_each") is None:
+        return
+    for step, rest in cell:
+        key = {"ladder": "hold_s", "gitt": "rest_s", "open_circuit": "for_s", "rest": "for_s"}.get(str(step[-1]))
+        room = rest.get(key) if key is not None else None
+        if room is not None and least > room:
+            where = path_text((*step, str(key)))
+            limit = f"its falls alone take {least:.4g} s and {where} leaves {room:g} s"
+            remedy = f"raise {where} to {least * 1.5:.3g} or more, or take fewer pixels"
+            yield Refusal(path, "", limit, remedy)
+            return
+
+
+def _falls(word: str, settings: Settings) -> float | None:
+    """The shortest that a step with its own end can last [s]."""
+    amplitude, rate = settings.get("amplitude_nm"), settings.get("fall_nm_per_ms")
+    pixels = settings.get("pixels")
+    if word in ("raster", "landmark") and isinstance(pixels, list | tuple) and len(pixels) == 2:
+        hops = float(pixels[0] * pixels[1] * (settings.get("passes") or 1))
+    elif word == "line" and pixels is not None:
+        hops = float(pixels * (settings.get("passes") or 1))
+    elif word in ("hop", "modulate"):
+        hops = float(settings.get("hops") or 0)
+    else:
+        return settings.get("for_s")
+    if amplitude is None or rate is None:
+        return None
+    return hops * to_si("amplitude_nm", amplitude) / to_si("fall_nm_per_ms", rate)
+
+
+# -- What must agree between the cell program, the probe program and the envelope.
+#
+# Works on the file's form of an experiment that may be wrong elsewhere: a step or a key that is wrong in itself
+# stands there as None, any key may be missing, and then the checks that need it say nothing.
+
+
+_POTENTIALS = ("from_V", "to_V", "start_V", "potential_V")
+
+
+def refusals_between(given: Mapping[str, Any]) -> Iterator[Refusal]:
+    """Every disagreement in `given`, the file's form of an experiment."""
+    envelope = {**Envelope().model_dump(), **sound(given.get("envelope"))}
+    specimen = {**Specimen().model_dump(), **sound(given.get("specimen"))}
+    cell = list(steps_within(given, "cell"))
+    yield from _potentials(cell, envelope["cell_V"])
+    yield from _currents(cell, envelope["cell_mA"], specimen["area_cm2"])
+    yield from _duration(given, envelope["run_h"])
+    yield from probe_refusals(given, envelope["approach_um"])
+
+
+def _potentials(cell: Steps, limits: tuple[float, float]) -> Iterator[Refusal]:
+    low, high = limits
+    if not low < high:  # refused by the envelope itself
+        return
+    for path, settings in cell:
+        until = settings.get("until")
+        found: list[tuple[KeyPath, Any]] = [((*path, key), settings.get(key)) for key in _POTENTIALS]
+        if isinstance(until, dict):
+            found.append(((*path, "until", "potential_V"), until.get("potential_V")))
+        for where, potential in found:
+            if potential is not None and not low <= potential <= high:
+                limit = f"envelope.cell_V allows {low:g} to {high:g} V"
+                yield Refusal(where, potential, limit, "stay within it, or widen envelope.cell_V if the cell allows it")
+
+
+def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal]:
+    for path, settings in cell:
+        for key, area in (("current_mA", 1.0), ("current_mA_cm2", area_cm2)):
+            current = settings.get(key)
+            if current is not None and abs(current * area) > limit_mA:
+                total = f" ({current * area:g} mA on {area:g} cm²)" if key == "current_mA_cm2" else ""
+                limit = f"envelope.cell_mA allows −{limit_mA:g} to {limit_mA:g} mA{total}"
+                yield Refusal((*path, key), current, limit, "lower the current, or widen envelope.cell_mA")
+
+
+def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
+    elapsed = 0.0
+    for path, settings in steps_in(given, "cell"):
+        elapsed += seconds(str(path[-1]), settings) or 0.0
+        if elapsed > to_si("run_h", longest_h):
+            hours = elapsed / to_si("run_h", 1)
+            limit = f"the cell program reaches {hours:.4g} h here and envelope.run_h allows {longest_h:g} h"
+            yield Refusal(path, "", limit, "shorten the program, or raise envelope.run_h")
+            return
+
+
+class Experiment(Frozen):
+    """What a laboratory wants done: a cell program, while a probe program, within an envelope.
+
+    `rig` names a twin (`twin/graphite`) or a rig file; `opsicm` is the version of this vocabulary.
+    """
+
+    opsicm: Annotated[Whole, Field(ge=1, le=1, examples=[1])]
+    title: Annotated[Text, Field(examples=["height during a voltammogram"])]
+    rig: Annotated[Text, Field(examples=["twin/graphite"])]
+    pipette: Annotated[Pipette, Field(examples=[{"bias_V": 0.7}])]
+    specimen: Specimen = Specimen()
+    electrolyte: Electrolyte = Electrolyte()
+    cell: Annotated[tuple[CellStep, ...], Field(min_length=1, examples=[[{"open_circuit": {"for_s": 300}}]])]
+    probe: tuple[ProbeStep, ...] = ()
+    envelope: Envelope = Envelope()
+    record: Record = Record()
+    twin: Twin = Twin()
+    vary: Vary = Field(default_factory=dict)
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """What is wrong between the programs and the envelope, and what `vary` cannot reach."""
+        yield from refusals_between(given)
+        yield from vary_refusals(cls, given)
+
+    @property
+    def longest_duration(self) -> float | None:
+        """Sum of the longest durations of the cell steps [s]; None when one is bounded by cut-offs only."""
+        return program_duration(self.cell)

@@ -1,0 +1,108 @@
+"""From what pydantic finds to what an electrochemist reads: thing, value, limit, remedy, file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.advice import (
+    blanked,
+    missing_key,
+    model_at,
+    refusals_within,
+    unknown_key,
+    unknown_step,
+    unmistaken,
+    wrong_value,
+)
+from opsicm.experiment.refusal import REFUSED, UNUSABLE, KeyPath, Refusal
+from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.yaml_file import Document
+
+MOST_PROBLEMS: Final = 100  # a file with more is the wrong file
+Model = TypeVar("Model", bound=Frozen)
+
+
+def made_of(document: Document, model: type[Model]) -> Model:
+    """The `model` that `document` describes; raises `BadInput` with everything that is wrong, each thing once."""
+    details: list[ErrorDetails] = []
+    made: Model | None = None
+    try:
+        made = model.model_validate(document.data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    empty = list(_empty_values(document.data, ()))
+    if made is None or empty:
+        raise BadInput(_problems(document, model, details, empty))
+    return made
+
+
+def _problems(
+    document: Document, model: type[Frozen], details: list[ErrorDetails], empty: list[KeyPath]
+) -> list[Problem]:
+    blank = set(empty)
+    details = [detail for detail in details if _stands(detail, blank)]
+    wrong = {detail["loc"] for detail in details}
+    empty = [path for path in empty if not any(path[:length] in wrong for length in range(len(path)))]
+    unknown: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    unsound: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] != REFUSED]
+    total = len(details) + len(empty)
+    details = sorted(details, key=lambda detail: document.line(detail["loc"]) or 0)[:MOST_PROBLEMS]
+    found = [_refusal(model, detail, details) for detail in details]
+    found += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty[:MOST_PROBLEMS]]
+    found += refusals_within(model, blanked(document.data, unknown, [*empty, *unsound]))
+    problems = _in_order(document, [refusal for refusal in found if refusal is not None])
+    if total <= MOST_PROBLEMS:
+        return problems
+    rest = Problem("the file", "", f"has {total - MOST_PROBLEMS} problems more", "mend these first", document.name)
+    return [*problems[:MOST_PROBLEMS], rest]
+
+
+def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetails]) -> Refusal | None:
+    path, value = detail["loc"], detail["input"]
+    context: dict[str, Any] = detail.get("ctx", {})
+    owner = model_at(root, path[:-1]) if path else None
+    match detail["type"]:
+        case "missing" if owner is not None:
+            siblings = [other["loc"] for other in details if other["type"] == "extra_forbidden"]
+            given = [str(loc[-1]) for loc in siblings if loc[:-1] == path[:-1]]
+            return missing_key(owner, path) if unmistaken(owner, str(path[-1]), given) else None
+        case "extra_forbidden" if owner is not None:
+            return unknown_key(owner, path, value)
+        case "union_tag_invalid" | "union_tag_not_found":
+            return unknown_step(path, value)
+        case kind if kind in (REFUSED, UNUSABLE):
+            return Refusal(path, value, context["limit"], context["remedy"])
+        case _:
+            return wrong_value(root, detail)
+
+
+def _stands(detail: ErrorDetails, blank: set[KeyPath]) -> bool:
+    """Whether an error says something that an empty value or the errors inside do not say better."""
+    loc: KeyPath = detail["loc"]
+    if any(loc[:length] in blank for length in range(len(loc) + 1)):
+        return False
+    # pydantic counts only the items that were right
+    return not (detail["type"] == "too_short" and len(detail["input"]) >= detail.get("ctx", {})["min_length"])
+
+
+def _empty_values(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    if value is None:
+        yield path
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _empty_values(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _empty_values(inner, (*path, index))
+
+
+def _in_order(document: Document, refusals: list[Refusal]) -> list[Problem]:
+    """By line; pydantic and the checks of a broken file may both have found the same."""
+    once = {(refusal.path, refusal.limit): refusal for refusal in refusals}
+    problems = [document.problem(found.path, found.value, found.limit, found.remedy) for found in once.values()]
+    return sorted(problems, key=lambda problem: problem.line or 0)

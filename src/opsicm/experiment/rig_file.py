@@ -1,0 +1,247 @@
+"""The rig file: which device plays which role, what its channels mean, and what it may not exceed.
+
+A twin's file is a rig file whose drivers are `twin`, with a `world`: what is true behind the devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.core.units import to_si
+from opsicm.experiment.model_problems import made_of
+from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
+from opsicm.experiment.setup import PipetteShape
+from opsicm.experiment.step_model import Frozen, Number, Text, Whole
+from opsicm.experiment.yaml_file import Document, read_yaml
+
+PRESETS: Final = Path(__file__).parent.parent / "presets"
+TWIN: Final = "twin"
+RoleName = Literal["amplifier", "potentiostat", "scanner", "coarse_stage", "hop_controller"]
+ChannelName = Literal["pipette_current", "z", "z_command", "pipette_bias", "cell_potential", "cell_current", "x", "y"]
+_FINITE = 1.7e308
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, bool | str) or (isinstance(value, int | float) and abs(value) <= _FINITE):
+        return value
+    context = {"limit": "must be a number, a text, true or false", "remedy": "write one plain value"}
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
+
+
+Setting = Annotated[
+    float | str | bool,  # an int stays an int
+    PlainValidator(_scalar, json_schema_input_type=float | str | bool),
+    PlainSerializer(_as_it_is),
+]
+Settings = dict[str, Setting]
+
+
+def _limit(value: Any) -> Any:
+    numbers = value if isinstance(value, list | tuple) else [value]
+    plain = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+    if plain and all(abs(number) <= _FINITE for number in numbers):
+        if not isinstance(value, list | tuple):
+            return float(value)
+        if len(numbers) == 2 and numbers[0] < numbers[1]:
+            return (float(numbers[0]), float(numbers[1]))
+    context = {"limit": "must be a number, or the lowest and the highest in brackets", "remedy": "write it as [-1, 1]"}
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
+
+
+Limit = Annotated[
+    float | tuple[float, float],
+    PlainValidator(_limit, json_schema_input_type=float | tuple[float, float]),
+    PlainSerializer(_as_it_is),
+]
+
+
+def _verified(value: Any) -> Any:
+    if isinstance(value, bool | str) and value != "":
+        return value
+    context = {"limit": "must be true, false or a text", "remedy": "say who verified it and when, or write false"}
+    raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
+
+
+Verified = Annotated[
+    bool | str, PlainValidator(_verified, json_schema_input_type=bool | str), PlainSerializer(_as_it_is)
+]
+
+
+class Role(Frozen):
+    """One device: its driver, where it answers, and the driver's own settings."""
+
+    driver: Annotated[Text, Field(examples=["twin"])]
+    address: Text | None = None
+    settings: Settings = Field(default_factory=dict)
+
+
+class Roles(Frozen):
+    """The instruments of a rig."""
+
+    amplifier: Role
+    potentiostat: Role
+    scanner: Role
+    hop_controller: Role
+    coarse_stage: Role | None = None
+
+
+class Clock(Frozen):
+    """Who gives the sample clock, and its rate."""
+
+    master: Annotated[Text, Field(examples=["amplifier"])]
+    rate_kS_s: Annotated[Number, Field(ge=1, le=10_000, examples=[100])]
+
+    @property
+    def rate(self) -> float:
+        """Samples per second [Hz]."""
+        return to_si("rate_kS_s", self.rate_kS_s)
+
+
+class RigChannel(Frozen):
+    """One sampled quantity: SI value = sign · gain · reading + offset."""
+
+    name: ChannelName
+    role: RoleName
+    input: Text | None = None
+    gain: Number = 1.0
+    offset: Number = 0.0
+    sign: Annotated[Whole, Field(ge=-1, le=1)] = 1
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A sign is one of two, and a gain of zero measures nothing."""
+        if given.get("sign") == 0:
+            yield Refusal(("sign",), 0, "must be 1 or -1", "write 1, or -1 where the wire inverts")
+        if given.get("gain") == 0:
+            yield Refusal(("gain",), 0, "must not be zero", "give the SI value of one unit of the reading")
+
+
+class Wiring(Frozen):
+    """How the grounds are joined, what wire and reference are made of, and the amplifier's bias input (0: none).
+
+    Wire and reference are alike: `lithium`, `silver_chloride` with its own chloride, or an `anion` electrode.
+    """
+
+    grounding: Annotated[Text, Field(examples=["common"])]
+    electrodes: Literal["lithium", "silver_chloride", "anion"] = "lithium"
+    external_bias_mV_per_V: Annotated[Number, Field(ge=0, le=100_000)] = 0.0
+
+
+class World(Frozen):
+    """The truth behind a twin: a parameter set, the specimen's surface, the noise and a seed."""
+
+    parameters: Annotated[Text, Field(examples=["graphite-li-ec-dec"])]
+    surface: Annotated[Settings, Field(examples=[{"kind": "flat"}])]
+    noise: Settings = Field(default_factory=dict)
+    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A surface says of what kind it is."""
+        surface = given.get("surface")
+        if isinstance(surface, dict) and not isinstance(surface.get("kind"), str):
+            yield Refusal(("surface", "kind"), "", "is missing and surface needs it", "add kind: flat")
+
+
+class Rig(Frozen):
+    """The instruments together."""
+
+    opsicm_rig: Annotated[Whole, Field(ge=1, le=1, examples=[1])]
+    title: Annotated[Text, Field(examples=["the glovebox rig"])]
+    pipette: PipetteShape | None = None
+    roles: Roles
+    clock: Clock
+    channels: tuple[RigChannel, ...] = ()
+    wiring: Wiring
+    limits: dict[str, Limit] = Field(default_factory=dict)
+    latency_us: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
+    verified: Verified = False
+    world: World | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A twin has a world and a real rig has none; no channel is given twice."""
+        roles = _mapping(given.get("roles"))
+        drivers = {name: driver for name, role in roles.items() if (driver := _mapping(role).get("driver"))}
+        twins = [name for name, driver in drivers.items() if driver == TWIN]
+        if twins and "world" not in given:
+            yield Refusal(("world",), "", f"is missing and the twin of {twins[0]} needs it", "add world: {…}")
+        for name in [name for name in drivers if twins and name not in twins]:
+            limit = "a rig is a twin in all of its roles or in none"
+            yield Refusal(("roles", name, "driver"), drivers[name], limit, "write driver: twin")
+        if drivers and not twins and "world" in given:
+            yield Refusal(("world",), "", "belongs to a twin only", "delete it, or make the drivers twin")
+        seen: set[str] = set()
+        for index, channel in enumerate(given.get("channels") or ()):
+            repeated = _mapping(channel).get("name")
+            if repeated in seen:
+                yield Refusal(
+                    ("channels", index, "name"), repeated, "stands in the list already", "delete one of the two"
+                )
+            seen |= {repeated} if repeated else set()
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether this rig is a digital twin."""
+        return self.world is not None
+
+    @property
+    def latency(self) -> float:
+        """Time from a sample to the command that follows from it [s]."""
+        return to_si("latency_us", self.latency_us)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True)
+class LoadedRig:
+    """A rig and the file that it came from."""
+
+    rig: Rig
+    path: Path
+    document: Document = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The file as it was written."""
+        return self.document.text
+
+    def problem(self, path: KeyPath, value: object, limit: str, remedy: str) -> Problem:
+        """A problem with the key at `path`, with its line."""
+        return self.document.problem(path, value, limit, remedy)
+
+
+def read_rig(path: Path | str) -> LoadedRig:
+    """Read a rig file; raises `BadInput` with every problem in it."""
+    document = read_yaml(path)
+    return LoadedRig(made_of(document, Rig), Path(path), document)
+
+
+def rig_path(name_or_path: str, relative_to: Path | str = ".") -> Path:
+    """The file of a rig: a preset by its name (`twin/graphite`), or a path seen from the folder `relative_to`."""
+    return named_file(name_or_path, Path(relative_to), PRESETS, "rig")
+
+
+def named_file(name_or_path: str, relative_to: Path, presets: Path, thing: str) -> Path:
+    """A preset of the folder `presets` by its name, or a YAML file by its path."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        return relative_to / Path(name_or_path).expanduser()
+    known = sorted(file.stem for file in presets.glob("*.yaml"))
+    if name_or_path.replace("/", "-") in known:
+        return presets / f"{name_or_path.replace('/', '-')}.yaml"
+    names = ", ".join(name.replace("twin-", "twin/", 1) for name in known) or "none"
+    limit = f"is no preset; presets are {names}"
+    raise BadInput(Problem(thing, repr(name_or_path), limit, "write one of these, or the path of a .yaml file"))

@@ -1,0 +1,120 @@
+"""The kind of model that everything in a file is: frozen, strict about keys and about numbers.
+
+A number in a file is a number: `"0.3"` and `true` are refused where a number belongs, and so are NaN and
+infinity, because a limit compared with NaN never trips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from opsicm.experiment.refusal import Refusal, raise_refusals
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Scalar = Flag | Whole | Number | Text
+Seconds = Annotated[Number, Field(gt=0, le=1e7)]
+Potential = Annotated[Number, Field(ge=-10, le=10)]
+
+
+class Frozen(BaseModel):
+    """A frozen model that refuses unknown keys.
+
+    A subclass says in `refusals` what its keys must satisfy *together*; what each must satisfy alone stands
+    in its annotation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    called: ClassVar[str] = ""
+    """By which a person knows the model where that is not its class's name."""
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:  # noqa: ARG003
+        """What is wrong between the keys in `given`, the file's form of this model.
+
+        A file with five mistakes is told of five, so this is asked of files with other mistakes too: a key
+        that is wrong in itself stands in `given` as None, and one that must be there may be missing.
+        """
+        yield from ()
+
+    @model_validator(mode="after")
+    def _refuse(self) -> Self:
+        raise_refusals(type(self).__name__, self.refusals(self.model_dump(exclude_none=True)))
+        return self
+
+
+# -- A step stands in a file as a mapping with one key, its word: `- sweep: {from_V: 1.7, …}`.
+#
+# In Python the step is the object itself. This annotation is the only place that knows both forms, so the step
+# classes stay plain models and an error's path is the path in the file, word included.
+
+
+_WORD_AND_SETTINGS = 1  # a step's mapping has this many keys
+
+
+class OneKey:
+    """Wraps and unwraps a step in its word; used as `Annotated[Sweep, OneKey("sweep"), Tag("sweep")]`."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The model's own schema between an unwrapping before and a wrapping after."""
+
+        def unwrap(value: Any) -> Any:
+            return value[self.word] if isinstance(value, dict) else value
+
+        def wrap(step: Any, inner: core_schema.SerializerFunctionWrapHandler) -> dict[str, Any]:
+            return {self.word: inner(step)}
+
+        inner = handler(source)
+        return core_schema.no_info_before_validator_function(
+            unwrap, inner, serialization=core_schema.wrap_serializer_function_ser_schema(wrap, schema=inner)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A mapping with exactly this one key."""
+        return {
+            "type": "object",
+            "properties": {self.word: handler(schema)},
+            "required": [self.word],
+            "additionalProperties": False,
+        }
+
+
+def word_of(step: Any) -> str | None:
+    """The word of a step in either form; None when it has none."""
+    if isinstance(step, dict):
+        only = next(iter(step)) if len(step) == _WORD_AND_SETTINGS else None
+        return only if isinstance(only, str) else None
+    word = getattr(step, "word", None)
+    return word if isinstance(word, str) else None
+
+
+# -- What every cell step has: its word, and how often its slow rows are kept.
+
+
+Leg = tuple[float, float, float]
+"""(from [V], to [V], duration [s]) of one straight piece of a potential-controlled step."""
+
+
+class TimedStep(Frozen):
+    """A step of the cell; `record_every_s` is the period of its slow rows, None where the runner chooses."""
+
+    word: ClassVar[str]
+    record_every_s: Annotated[Number, Field(ge=1e-3, le=3600)] | None = None

@@ -1,0 +1,100 @@
+"""Settings that only a digital twin has; on a real rig they are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from opsicm.experiment.refusal import Refusal
+from opsicm.experiment.step_model import Flag, Frozen, Number, Seconds, Whole
+
+# -- Faults that an experiment scripts on a twin: what may be said of each, and what holds when it is not said.
+
+
+Kind = Literal[
+    "drift",
+    "clog",
+    "break",
+    "crash",
+    "bubble",
+    "fouling",
+    "loose_reference",
+    "saturated_amplifier",
+    "lost_potentiostat",
+    "late_answers",
+    "clock_skew",
+]
+Share = Annotated[Number, Field(gt=0, le=1)]
+AMOUNTS: Final[dict[str, dict[str, float]]] = {
+    "drift": {"pct_per_min": 5.0},
+    "clog": {"share": 0.6, "rise_s": 0.05},
+    "break": {"radius_nm": 100.0},
+    "crash": {"rise_nm": 3000.0, "radius_nm": 100.0},
+    "bubble": {"share": 0.95, "flicker_Hz": 20.0},
+    "fouling": {"share": 0.3, "tau_s": 60.0},
+    "loose_reference": {"amplitude_mV": 20.0, "flicker_Hz": 5.0},
+    "saturated_amplifier": {},
+    "lost_potentiostat": {},
+    "late_answers": {"latency_ms": 100.0},
+    "clock_skew": {"skew_ppm": 1000.0},
+}
+"""Fault → its amounts, with what holds when a file does not say them."""
+
+
+class Fault(Frozen):
+    """One fault: from `at_s` on, for `for_s` or for good, with the amounts of its kind."""
+
+    fault: Annotated[Kind, Field(examples=["clog"])]
+    at_s: Annotated[Number, Field(ge=0, le=1e7, examples=[100])]
+    for_s: Seconds | None = None
+    pct_per_min: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
+    share: Share | None = None
+    rise_s: Annotated[Number, Field(ge=1e-4, le=1e4)] | None = None
+    rise_nm: Annotated[Number, Field(gt=0, le=1e5)] | None = None
+    radius_nm: Annotated[Number, Field(ge=1, le=5000)] | None = None
+    flicker_Hz: Annotated[Number, Field(ge=0.01, le=1000)] | None = None
+    tau_s: Annotated[Number, Field(gt=0, le=1e6)] | None = None
+    amplitude_mV: Annotated[Number, Field(gt=0, le=1000)] | None = None
+    latency_ms: Annotated[Number, Field(gt=0, le=1000)] | None = None
+    skew_ppm: Annotated[Number, Field(ge=-1e5, le=1e5)] | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """An amount must be one of its fault's; a break is for good."""
+        kind = given.get("fault")
+        if not isinstance(kind, str) or kind not in AMOUNTS:
+            return
+        for key in given:
+            if key not in ("fault", "at_s", *AMOUNTS[kind], *(() if kind == "break" else ("for_s",))):
+                takes = ", ".join(AMOUNTS[kind]) or "none"
+                limit = f"{kind} has no such amount; it takes {takes}"
+                if key == "for_s":
+                    limit = "a broken tip does not heal"
+                yield Refusal((key,), given[key], limit, "delete it")
+
+    def amounts(self) -> dict[str, float]:
+        """Every amount of this fault, in the unit of its name."""
+        usual = AMOUNTS[self.fault]
+        return {key: value if (said := getattr(self, key)) is None else said for key, value in usual.items()}
+
+
+class Terms(Frozen):
+    """Which terms of the physics above the specimen act on the pipette current."""
+
+    ohmic: Flag = True
+    salt: Flag = True
+    convection: Flag = True
+
+
+class Twin(Frozen):
+    """The seed of every random number, the terms that are switched on, and what goes wrong when.
+
+    With a seed of its own the specimen stays the same one from seed to seed: a repeat on it differs in its noise.
+    """
+
+    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
+    specimen_seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | None = None
+    terms: Terms = Terms()
+    faults: tuple[Fault, ...] = ()

@@ -1,1 +1,0 @@
-"""Words for what did happen: facts, sample blocks, hop records and channels."""

@@ -1,0 +1,363 @@
+"""The view of an approach curve with its fit and the residual."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.figures.view import Axis, Curves, Role, Series, View
+from opsicm.physics.pipette.approach import hyperbola_constant, hyperbola_relative_current
+from opsicm.physics.pipette.lateral import PointSpread
+from opsicm.physics.pipette.tip_field import ApproachCurve
+
+_NEAR: Final = "disturbed (current recovered)"
+_BEYOND: Final = "from contact on"
+
+
+def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
+    """Current against distance from the fitted surface, with the hyperbola; below, the residual in units of sigma.
+
+    `trace` as `analysis.approach_results` leaves it. The current's axis spans the points of the fit: a
+    contact spike far below is outside the frame and counted in the note. The tip comes from the right.
+    """
+    attrs = trace.attrs
+    distance = 1e9 * (np.asarray(trace["z"].values) - attrs["z0"])
+    in_amperes = bool(attrs["current_in_A"])
+    scale = 1e9 if in_amperes else 1.0 / attrs["I_inf"]
+    current = scale * np.asarray(trace["current"].values)
+    used = np.asarray(trace["used"].values, dtype=bool)
+    disturbed = np.asarray(trace["disturbed"].values, dtype=bool)
+    beyond = np.asarray(trace["from_contact_on"].values, dtype=bool)
+    fine = np.geomspace(max(float(distance[used].min()) * 0.6, 1e-3), float(distance[used].max()), 400)
+    model = scale * attrs["I_inf"] / (1.0 + 1e9 * attrs["C"] / fine)
+    low, high = float(current[used].min()), float(current[used].max())
+    margin = 0.08 * (high - low)
+    limits = (low - 3 * margin, high + margin)
+    outside = int(np.count_nonzero((disturbed | beyond) & ((current < limits[0]) | (current > limits[1]))))
+    note = f"distance at the stop {1e9 * (attrs['z_stop'] - attrs['z0']):.3g} ± {1e9 * attrs['u_z0']:.2g} nm (k = 1)"
+    note += f"; outside the frame: {outside} of the points left out" if outside else ""
+    points = [Series("measured", distance[used], current[used], "pipette", "points")]
+    for label, mask in ((_NEAR, disturbed), (_BEYOND, beyond)):
+        shown = mask & (current >= limits[0]) & (current <= limits[1])
+        if shown.any():
+            points.append(
+                Series(label, distance[shown], current[shown], "cell" if label == _BEYOND else "limit", "points")
+            )
+    x = Axis("distance from the fitted surface", "nm")
+    upper = Curves(
+        x,
+        Axis("pipette current", "nA") if in_amperes else Axis("pipette current / bulk current", ""),
+        (*points, Series("hyperbola", fine, model, "model")),
+        note,
+        limits,
+    )
+    residual = np.asarray(trace["residual"].values)
+    ends = np.array([distance[used].min(), distance[used].max()])
+    lower = Curves(
+        x,
+        Axis("residual / sigma", ""),
+        (
+            Series("measured - hyperbola", distance[used], residual[used], "pipette", "points"),
+            Series("zero", ends, np.zeros(2), "limit", "dashed"),
+        ),
+        f"sigma is the scatter of the far half; chi-squared per degree of freedom {attrs['chi2_per_dof']:.3g}",
+    )
+    caption = "Hyperbola I = I_inf/(1 + C/d); its distance is biased by about 12 nm for a 50 nm pipette."
+    return View("approach_curve", title, (upper, lower), caption, share_x=True)
+
+
+# -- Pipettes alone: current against salt outside (Figures 2c, d), aperture and time (Figures S2, S3).
+
+
+F64 = NDArray[np.float64]
+_BIAS: Final = Axis("bias", "V")
+_CURRENT: Final = Axis("pipette current", "nA")
+_SIGN: Final = "positive current flows out of the pipette"
+
+
+def calibration_view(
+    curves: Sequence[tuple[str, F64, F64]],
+    points: Sequence[tuple[str, F64, F64]],
+    lines: Sequence[tuple[str, F64, F64, F64]],
+    at: float,
+) -> View:
+    """I-V curves at several outside concentrations, and the current at one bias against the concentration.
+
+    `curves` (label, bias [V], current [A]) of one pipette; `points` (label, salt [mol/m³], current [A]) of a set at the
+    bias `at` [V], every pipette over its own factor; `lines` (label, salt, current, half width of the 95 % band [A]) as
+    fitted, one a set.
+    """
+    family = tuple(
+        Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
+    )
+    roles: tuple[Role, ...] = ("pipette", "delithiation")
+    dots = [Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], "marks") for k, (label, c, i) in enumerate(points)]
+    fits = [
+        Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], band=1e9 * band) for k, (label, c, i, band) in enumerate(lines)
+    ]
+    note = f"at {at:+g} V, each pipette over its own factor; line and its 95 % band"
+    panels = (Curves(_BIAS, _CURRENT, family, _SIGN), Curves(Axis("salt outside", "M"), _CURRENT, (*dots, *fits), note))
+    return View("calibration", "Current against the salt outside", panels)
+
+
+def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F64, held: F64) -> View:
+    """I-V by aperture, the resistance of pipettes made alike, and the current at constant bias over hours.
+
+    `curves` (label, bias [V], current [A]); `resistances` [Ohm] (n,), may be empty; `t` [s], `held` [A] (m,), may be
+    empty: a panel without data is left out.
+    """
+    family = tuple(
+        Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
+    )
+    panels = [Curves(_BIAS, _CURRENT, family, _SIGN)]
+    if resistances.size:
+        number = np.arange(1.0, resistances.size + 1.0)
+        mean = np.full(resistances.size, 1e-6 * resistances.mean())
+        panels.append(
+            Curves(
+                Axis("pipette", ""),
+                Axis("resistance", "MΩ"),
+                (
+                    Series("each", number, 1e-6 * resistances, "pipette", "marks"),
+                    Series("mean", number, mean, "limit", "dashed"),
+                ),
+            )
+        )
+    if t.size:
+        unit, scale = ("h", 3600.0) if float(np.ptp(t)) > 7200.0 else ("min", 60.0)
+        panels.append(
+            Curves(Axis("time", unit), _CURRENT, (Series("at constant bias", t / scale, 1e9 * held, "pipette"),), _SIGN)
+        )
+    return View("pipettes", "Pipettes: aperture, reproducibility, drift", tuple(panels))
+
+
+# -- The figure of a pipette's current-voltage curve.
+
+
+def current_voltage_view(trace: xr.DataArray, resistance: float, title: str = "Current-voltage curve") -> View:
+    """Current against bias as measured, and the line of `resistance` [Ohm] through the middle of the sweep.
+
+    `trace` [A] over `bias` [V], as `iv_results` leaves it.
+    """
+    v, i = trace["bias"].values, trace.values
+    middle = 0.5 * float(v.max() + v.min())
+    near = np.abs(v - middle) <= 0.25 * float(np.ptp(v))
+    through = float(np.mean(i[near])) - float(np.mean(v[near]) - middle) / resistance
+    ends = np.array([v.min(), v.max()])
+    panel = Curves(
+        Axis("bias", "V"),
+        Axis("pipette current", "nA"),
+        (
+            Series("measured", v, 1e9 * i, "pipette", "points"),
+            Series(f"{1e-6 * resistance:.4g} MΩ", ends, 1e9 * (through + (ends - middle) / resistance), "model"),
+        ),
+        "positive current flows out of the pipette",
+    )
+    return View("current_voltage", title, (panel,))
+
+
+# -- Figures of modulated hops: conductance and reversal potential of each, and the concentration read from them.
+
+
+_TIME = Axis("time", "s")
+
+
+def conductance_view(places: xr.Dataset) -> View:
+    """Conductance and potential without current of every place against time, bands of one u.
+
+    `places` as the trace of `modulation_results`: `conductance`, `u_conductance` [S], `intercept`, `u_intercept` [V].
+    """
+    t = places["t"].values
+    levels = ", ".join(f"{level:g}" for level in places.attrs["levels"])
+    panels = (
+        Curves(
+            _TIME,
+            Axis("conductance", "nS"),
+            (
+                Series(
+                    "slope of I on V",
+                    t,
+                    1e9 * places["conductance"].values,
+                    "pipette",
+                    band=1e9 * places["u_conductance"].values,
+                ),
+            ),
+            f"wire at {levels} V against the reference; band: u of one hop (k = 1)",
+        ),
+        Curves(
+            _TIME,
+            Axis("potential without current", "mV"),
+            (
+                Series(
+                    "intercept",
+                    t,
+                    1e3 * places["intercept"].values,
+                    "potential",
+                    band=1e3 * places["u_intercept"].values,
+                ),
+            ),
+            "where the line through the levels meets zero current; against the reference",
+        ),
+    )
+    return View("modulation", "Conductance from the wire's levels", panels, share_x=True)
+
+
+def concentration_view(places: xr.Dataset, title: str = "Salt at the pipette") -> View:
+    """Concentration of every place, with its own u as a band; the calibration's, common to all, stands in the note.
+
+    `places` as the trace of `concentration_results`: `concentration`, `u` [mol/m³], NaN where not identifiable.
+    """
+    t, c = places["t"].values, places["concentration"].values
+    blank = int((~np.isfinite(c)).sum())
+    note = f"the calibration adds ±{places.attrs['u_common']:.3g} mM to all alike (k = 1)"
+    note += f"; {blank} places not identifiable are blank" if blank else ""
+    series = Series("from conductance", t, c, "pipette", band=places["u"].values)
+    return View("concentration", title, (Curves(_TIME, Axis("concentration", "mM"), (series,), note),))
+
+
+# -- What one pipette does: approach curve, point-spread function and edge response, in one figure.
+
+
+_DISTANCE = Axis("distance from a flat sample", "nm")
+
+
+def kernel_view(curve: ApproachCurve, spread: PointSpread) -> View:
+    """The figure of `curve` and of `spread`, which was taken at the 98 % distance."""
+    tip = curve.pipette
+    at_98 = spread.distance
+    d = np.linspace(0.0, 12.0 * at_98, 600)
+    C = hyperbola_constant(at_98)
+    quick = np.array([hyperbola_relative_current(float(value), C) for value in d])
+    fem = Series("finite elements", d * 1e9, 100.0 * curve.relative_current(d), "pipette")
+    hyperbola = Series("hyperbola through 98 %", d * 1e9, 100.0 * quick, "model", "dashed")
+    setpoint = Series("98 %", np.array([0.0, d[-1] * 1e9]), np.array([98.0, 98.0]), "limit", "dashed")
+    r = np.linspace(0.0, 6.0 * tip.radius, 500)
+    density = np.interp(r, spread.radius, spread.density)
+    x = np.linspace(-5.0 * tip.radius, 5.0 * tip.radius, 500)
+    half = 0.5 * spread.edge_width()
+    return View(
+        name="kernel",
+        title=f"Pipette of {tip.radius * 1e9:g} nm, b/a {tip.wall:g}, {math.degrees(tip.cone_angle):g}°, "
+        f"shank {tip.length * 1e6:g} µm",
+        panels=(
+            Curves(
+                _DISTANCE,
+                Axis("I over I far away", "%"),
+                (fem, hyperbola, setpoint),
+                note=f"98 % at {at_98 * 1e9:.1f} nm for a shank of {tip.length * 1e6:g} µm",
+                y_limits=(90.0, 100.2),
+            ),
+            Curves(
+                Axis("radius on the sample", "nm"),
+                Axis("response", "1/µm²"),
+                (Series("point-spread function", r * 1e9, density * 1e-12, "height"),),
+                note=f"a ring with its peak at {spread.peak_radius / tip.radius:.2f} a; tip at the 98 % distance",
+            ),
+            Curves(
+                Axis("position across a low step", "nm"),
+                Axis("apparent height", "% of step"),
+                (
+                    Series("edge response", x * 1e9, 100.0 * spread.edge_response(x), "height"),
+                    Series("10 % and 90 %", np.array([-half, half]) * 1e9, np.array([10.0, 90.0]), "limit", "points"),
+                ),
+                note=f"10–90 % over {2e9 * half:.0f} nm = {2.0 * half / tip.radius:.1f} inner radii",
+            ),
+        ),
+        caption="Flat insulating sample, uncharged glass, uniform electrolyte; the shank enters the first panel only.",
+    )
+
+
+# -- The pipette held above the specimen: voltammograms (Figures 3a, b, S4), constant current (3c, d), pulses (3e).
+
+
+_POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
+_PIPETTE: Final = Axis("pipette current", "nA")
+_CELL: Final = Axis("cell current", "mA")
+_MINUTES: Final = Axis("time", "min")
+_SIGN_CELL: Final = "negative cell current lithiates"
+_SIGN_PIPETTE: Final = "positive pipette current flows out of the pipette"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one run with the pipette held at a place gives, all (n,): `t` [s], `potential` [V], currents [A].
+
+    `label` says what sets it apart from its neighbours in a figure ("10 µm", "ohmic off"); `rest` [A] is the pipette
+    current before the cell did anything.
+    """
+
+    label: str
+    t: F64
+    potential: F64
+    pipette: F64
+    cell: F64
+    rest: float
+
+
+def voltammogram_view(runs: Sequence[Held], title: str) -> View:
+    """Pipette current and cell current against potential, a curve a run, in the order given (Figures 3a, b, S4)."""
+    pipette = _family(runs, lambda run: (run.potential, 1e9 * run.pipette))
+    cell = _family(runs, lambda run: (run.potential, 1e3 * run.cell))
+    panels = (Curves(_POTENTIAL, _PIPETTE, pipette, _SIGN_PIPETTE), Curves(_POTENTIAL, _CELL, cell, _SIGN_CELL))
+    return View("voltammograms", title, panels, share_x=True)
+
+
+def time_view(run: Held, title: str) -> View:
+    """Pipette current, potential and cell current against time (Figures 3c, d and e)."""
+    t = run.t / 60.0
+    panels = (
+        Curves(_MINUTES, _PIPETTE, (Series("pipette current", t, 1e9 * run.pipette, "pipette"),), _SIGN_PIPETTE),
+        Curves(_MINUTES, _POTENTIAL, (Series("potential", t, run.potential, "potential"),)),
+        Curves(_MINUTES, _CELL, (Series("cell current", t, 1e3 * run.cell, "cell"),), _SIGN_CELL),
+    )
+    return View("against_time", title, panels, share_x=True)
+
+
+def made_of_view(runs: Sequence[Held], title: str, against_potential: bool) -> View:
+    """What the pipette's signal is made of: the whole, and what it loses when each term of the physics is switched off.
+
+    `runs`: first the whole, then the same with one term off each. Above, the change since rest; below, the whole less
+    the run without the term (its rows interpolated in time), the largest term apart from the others so that both can be
+    read. Frames hold 98 % of the rows: a switch that comes at another row shows as a spike beyond them.
+    """
+    whole, *without = runs
+    axis = _POTENTIAL if against_potential else _MINUTES
+    x = whole.potential if against_potential else whole.t / 60.0
+    change = 1e9 * (whole.pipette - whole.rest)
+    upper = [Series(whole.label, x, change)]
+    parts = []
+    for k, run in enumerate(without):
+        alone = np.interp(whole.t, run.t, 1e9 * (run.pipette - run.rest))
+        upper.append(Series(run.label, x, alone, style="dashed", shade=_place(k, len(without))))
+        parts.append(Series(run.label.removesuffix(" off"), x, change - alone, shade=_place(k, len(without))))
+    parts.sort(key=lambda part: float(np.ptp(np.percentile(part.y, (1.0, 99.0)))))
+    panels = [Curves(axis, Axis("change since rest", "nA"), tuple(upper), _SIGN_PIPETTE, _frame(upper))]
+    for shown, unit, scale in ((parts[-1:], "nA", 1.0), (parts[:-1], "pA", 1e3)):
+        if shown:
+            scaled = [replace(part, y=scale * part.y) for part in shown]
+            named = "what " + " and ".join(part.label for part in scaled) + " add" + ("s" if len(scaled) == 1 else "")
+            panels.append(Curves(axis, Axis("contribution", unit), tuple(scaled), named, _frame(scaled)))
+    return View("made_of", title, tuple(panels), share_x=True)
+
+
+def _frame(series: Sequence[Series]) -> tuple[float, float] | None:
+    low = min(float(np.percentile(one.y, 1.0)) for one in series)
+    high = max(float(np.percentile(one.y, 99.0)) for one in series)
+    margin = 0.15 * (high - low)
+    return (low - margin, high + margin) if margin > 0.0 else None
+
+
+def _family(runs: Sequence[Held], xy: Callable[[Held], tuple[F64, F64]]) -> tuple[Series, ...]:
+    return tuple(
+        Series(run.label, *xy(run), shade=_place(k, len(runs)) if len(runs) > 1 else 0.5) for k, run in enumerate(runs)
+    )
+
+
+def _place(k: int, count: int) -> float:
+    return k / max(count - 1, 1)

@@ -1,0 +1,305 @@
+"""What is wrong between an experiment and a rig, every problem at once, each with its line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.cell_steps import Gitt, Ladder, OpenCircuit, numbered
+from opsicm.experiment.data_files import amplitude_map
+from opsicm.experiment.file import LoadedExperiment
+from opsicm.experiment.probe_steps import Area, AtPoint, Hopping, Line, PipetteSweep, ProbeRepeat, Raster
+from opsicm.experiment.refusal import KeyPath, path_text
+from opsicm.experiment.setup import COLLAPSED, READABLE
+from opsicm.forecast.prediction import HopPrediction, Prediction
+from opsicm.forecast.rig_numbers import RigNumbers
+from opsicm.forecast.signals import Signal
+
+# -- What is wrong with hopping steps on a rig: crashes, false stops, places out of reach, rests that are too short.
+
+
+_CLEARANCE: Final = 0.5  # of the amplitude that a rise may take before the tip counts as in danger
+_FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per look at 5 sigma
+
+
+def hop_problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
+    """Every problem of every hopping step of the program; those inside a repeat are judged in its place."""
+    by_step = {hop.step: hop for hop in prediction.hops}
+    hopping = list(_hopping(loaded))
+    for path, name, step in hopping:
+        hop = by_step[name]
+        yield from _speed(loaded, path, step, hop)
+        yield from _noise(loaded, path, step, hop)
+        yield from _reach(loaded, path, step, rig)
+        yield from _room(loaded, path, step, hop)
+        yield from _crushed(loaded, path, name, step, prediction)
+        if hop.hops == 0 and hop.occasions > 0:
+            limit = f"one hop lasts {hop.period:.3g} s and the step does not: nothing would be measured"
+            yield loaded.problem(path, step.word, limit, "fall faster, or let the step last longer")
+    if hopping:
+        yield from _start(loaded, hopping[0][0], hopping[0][2], rig)
+
+
+def _hopping(loaded: LoadedExperiment) -> Iterator[tuple[KeyPath, str, Hopping]]:
+    for k, step in enumerate(loaded.experiment.probe):
+        if isinstance(step, Hopping):
+            yield ("probe", k, step.word), f"probe[{k}]", step
+        elif step.word == "repeat":
+            for m, inner in enumerate(getattr(step, "steps", ())):
+                if isinstance(inner, Hopping):
+                    yield ("probe", k, "repeat", "steps", m, inner.word), f"probe[{k}].{m}", inner
+
+
+def _speed(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
+    if hop.overshoot >= hop.stop_distance:
+        limit = (
+            f"falls {hop.overshoot * 1e9:.0f} nm between the crossing and the turn, and the surface is "
+            f"{hop.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
+        )
+        fastest = step.fall_nm_per_ms * 0.5 * hop.stop_distance / hop.overshoot
+        yield loaded.problem((*path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, f"fall at {fastest:.3g} nm/ms")
+
+
+def _noise(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
+    if 1.0 < hop.noise_over_setpoint * _FALSE_STOP_SIGMA < math.inf:
+        noise = hop.noise_over_setpoint * step.setpoint_pct
+        count = hop.per_image or 1
+        limit = (
+            f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %: "
+            f"{hop.false_stop * count:.3g} false stops in {count} hops"
+        )
+        remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
+        yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
+
+
+def _reach(loaded: LoadedExperiment, path: KeyPath, step: Hopping, rig: RigNumbers) -> Iterator[Problem]:
+    if step.amplitude > rig.z_reach:
+        limit = f"the scanner reaches {rig.z_reach * 1e9:.0f} nm above its zero"
+        yield loaded.problem((*path, "amplitude_nm"), step.amplitude_nm, limit, "use a smaller amplitude")
+    for key, points in _places(step).items():
+        if max(abs(value) for point in points for value in point) > rig.xy_reach * (1.0 + 1e-9):
+            limit = f"the scanner reaches ±{rig.xy_reach * 1e6:g} µm"
+            yield loaded.problem((*path, key), getattr(step, key), limit, "move the specimen instead")
+
+
+def _places(step: Hopping) -> dict[str, tuple[tuple[float, float], ...]]:
+    match step:
+        case AtPoint():
+            return {"at_um": (step.place,)}
+        case Line():
+            return {"from_um": (step.start,), "to_um": (step.end,)}
+        case Area():
+            return {"size_um": step.corners()}
+        case _:
+            return {}
+
+
+def _start(loaded: LoadedExperiment, path: KeyPath, step: Hopping, rig: RigNumbers) -> Iterator[Problem]:
+    if rig.start_height >= rig.z_reach:
+        limit = (
+            f"the first approach begins {rig.start_height * 1e6:g} µm above the surface and the scanner reaches "
+            f"{rig.z_reach * 1e6:g} µm down"
+        )
+        yield loaded.problem(path, step.word, limit, "lower start_height_um of the rig file")
+    if loaded.experiment.envelope.approach <= rig.start_height:
+        limit = f"the first approach begins {rig.start_height * 1e6:g} µm above the surface and could not reach it"
+        remedy = f"allow at least {rig.start_height * 1.5e6:g} µm"
+        yield loaded.problem(("envelope", "approach_um"), loaded.experiment.envelope.approach_um, limit, remedy)
+
+
+def _room(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
+    """What is done at each rest must end within it, the time between the falls counted too."""
+    if step.at is None or step.at.after_each is None or step.count is None:
+        return
+    takes = step.count * hop.period
+    for _, where, rest in numbered(loaded.experiment.cell):
+        room, key = _room_of(rest)
+        if room is not None and takes > room:
+            hops = f"{step.count} hops of {hop.period * 1e3:.1f} ms"
+            limit = f"takes {takes:.0f} s at each rest ({hops}) and {where}.{rest.word}.{key} leaves {room:g} s"
+            remedy = f"raise {key} to {math.ceil(takes * 1.05)} or more, or take fewer pixels"
+            yield loaded.problem(path, "", limit, remedy)
+            return
+
+
+def _crushed(
+    loaded: LoadedExperiment, path: KeyPath, name: str, step: Hopping, prediction: Prediction
+) -> Iterator[Problem]:
+    """After its last hop the tip stands an amplitude above the surface; nothing moves it when that comes up."""
+    worst = max((r for r in prediction.rises if r.path == name), key=lambda r: r.height, default=None)
+    if worst is not None and worst.height >= _CLEARANCE * step.amplitude:
+        limit = (
+            f"ends at {worst.start:.0f} s with the tip {step.amplitude_nm:g} nm above the surface, which then rises by "
+            f"{worst.height * 1e9:.0f} nm until {worst.end:.0f} s while no step moves the pipette: it would touch"
+        )
+        yield loaded.problem(path, "", limit, "put a park: {height_um: 10} before it, or after it")
+
+
+def _room_of(rest: object) -> tuple[float | None, str]:
+    match rest:
+        case Ladder():
+            return rest.hold_s, "hold_s"
+        case Gitt():
+            return rest.rest_s, "rest_s"
+        case OpenCircuit():
+            return rest.for_s, "for_s"
+        case _:
+            return None, ""
+
+
+_POTENTIAL: Final = 1e-3  # [V] that a forecast may miss by without a word
+
+
+def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> list[Problem]:
+    """Crashes, false stops and ranges that the run would meet; empty when it may run."""
+    return [
+        *_command(loaded, rig, prediction),
+        *_current(loaded, rig, prediction),
+        *_cancelled(loaded, prediction),
+        *_envelope(loaded, prediction),
+        *hop_problems(loaded, rig, prediction),
+        *_wire(loaded, rig),
+        *_maps(loaded),
+        *_unfinished(loaded, prediction),
+    ]
+
+
+def _command(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
+    low, high = prediction.command_span
+    reach = rig.command_range
+    if low < reach[0] or high > reach[1]:
+        yield loaded.problem(
+            ("pipette", "bias_V"),
+            loaded.experiment.pipette.bias_V,
+            f"needs V_tip - E of {low:.2f} … {high:.2f} V and the amplifier reaches {reach[0]:g} … {reach[1]:g} V",
+            "use a wider external-bias gain, another bias, or a narrower envelope.cell_V",
+        )
+
+
+def _current(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
+    if prediction.far_current >= rig.current_range:
+        limit = (
+            f"drives {prediction.far_current * 1e9:.3g} nA through {rig.resistance * 1e-6:.3g} MΩ, and the amplifier "
+            f"ends at {rig.current_range * 1e9:.3g} nA"
+        )
+        smaller = 0.7 * loaded.experiment.pipette.bias_V * rig.current_range / prediction.far_current
+        remedy = f"use a bias of at most {smaller:.2g} V, a smaller aperture, or a larger range"
+        yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, remedy)
+    if prediction.far_current >= loaded.experiment.envelope.pipette_current:
+        limit = f"the far current is {prediction.far_current * 1e9:.3g} nA, so the run would stop at once"
+        remedy = "allow more, or use a smaller bias"
+        yield loaded.problem(("envelope", "pipette_nA"), loaded.experiment.envelope.pipette_nA, limit, remedy)
+    if not prediction.far_current and prediction.hops:
+        limit = "drives no current, and a hop needs one to see the surface"
+        yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, "hop at 0.1 V or more")
+    yield from _swings(loaded, rig, prediction)
+
+
+def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
+    """The cell's own current moves the pipette's: the range must hold both."""
+    if prediction.far_current >= rig.current_range:  # said above
+        return
+    allowed = min(rig.current_range, loaded.experiment.envelope.pipette_current)
+    worst = max(prediction.signals, key=lambda s: max(abs(s.low), abs(s.high)), default=None)
+    if worst is not None and max(abs(worst.low), abs(worst.high)) >= allowed:
+        ends = "the amplifier ends" if allowed == rig.current_range else "envelope.pipette_nA ends"
+        limit = (
+            f"is expected to draw {worst.low * 1e9:.3g} … {worst.high * 1e9:.3g} nA at {worst.height * 1e6:g} µm in "
+            f"{worst.step}, because the cell's current shifts the potential there, and {ends} at {allowed * 1e9:.3g} nA"
+        )
+        remedy = "sweep more slowly, compensate less, stay higher, or use a larger range"
+        yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, remedy)
+
+
+def _cancelled(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """The cell's own current may take away the pipette's; the run would stop, for so does a touch."""
+    far = prediction.far_current
+    seen = [signal for signal in prediction.signals if signal.word != PipetteSweep.word]
+    least = min(seen, key=_least, default=None)
+    if least is not None and far > READABLE and _least(least) < COLLAPSED * far:
+        limit = (
+            f"is expected to leave {_least(least) * 1e9:.3g} of {far * 1e9:.3g} nA at {least.height * 1e6:g} µm in "
+            f"{least.step}, because the cell's current cancels it there; below a tenth the run takes the pipette for "
+            "touching or clogged and stops"
+        )
+        remedy = "compensate less, sweep more slowly, stay higher, or use a larger bias"
+        yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, remedy)
+
+
+def _least(signal: Signal) -> float:
+    return 0.0 if signal.low <= 0.0 <= signal.high else min(abs(signal.low), abs(signal.high))
+
+
+def _envelope(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """What the forecast finds beyond the program's own words: a jump under iR compensation, above all."""
+    envelope = loaded.experiment.envelope
+    low, high = prediction.cell_potential
+    if low < envelope.cell_V[0] - _POTENTIAL or high > envelope.cell_V[1] + _POTENTIAL:
+        limit = (
+            f"the cell's actual potential is expected from {low:.3f} to {high:.3f} V, and the run would stop; under iR "
+            "compensation it goes beyond the program's by f i R_u"
+        )
+        remedy = (
+            "begin a compensated step from a hold without compensation at its own potential, compensate less, or widen "
+            "the envelope if the specimen allows it"
+        )
+        yield loaded.problem(("envelope", "cell_V"), list(envelope.cell_V), limit, remedy)
+    largest = max(map(abs, prediction.cell_current))
+    if largest > envelope.cell_current:
+        limit = f"the cell's current is expected to reach {largest * 1e3:.3g} mA, and the run would stop"
+        remedy = "sweep more slowly, compensate less, or allow more if the specimen does"
+        yield loaded.problem(("envelope", "cell_mA"), envelope.cell_mA, limit, remedy)
+
+
+def _wire(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
+    """Potentials that the wire is told to take beside its bias."""
+    for k, step in enumerate(loaded.experiment.probe):
+        if isinstance(step, ProbeRepeat):
+            continue
+        if isinstance(step, PipetteSweep):
+            levels: tuple[float, ...] = (step.from_V, step.to_V)
+            key: tuple[str, ...] = ("from_V",)
+        elif isinstance(step, Hopping) and step.modulation is not None:
+            levels = step.modulation.levels_V
+            key = ("levels_V",) if step.word == "modulate" else ("modulate", "levels_V")
+        else:
+            continue
+        largest = max(levels, key=abs)
+        drawn = abs(largest) / rig.resistance
+        if drawn >= rig.current_range:
+            limit = f"drives {drawn * 1e9:.3g} nA, and the amplifier ends at {rig.current_range * 1e9:.3g} nA"
+            remedy = f"stay within ±{0.9 * rig.current_range * rig.resistance:.2g} V, or use a larger range"
+            yield loaded.problem(("probe", k, step.word, *key), largest, limit, remedy)
+
+
+def _maps(loaded: LoadedExperiment) -> Iterator[Problem]:
+    for k, step in enumerate(loaded.experiment.probe):
+        if isinstance(step, Raster):
+            try:
+                amplitude_map(loaded, k, step)
+            except BadInput as error:
+                yield from error.problems
+
+
+def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """A step that waits for events must have the time that it takes before the next event, or the end."""
+    for k, step in enumerate(loaded.experiment.probe):
+        if isinstance(step, ProbeRepeat) or step.at is None:
+            continue
+        own = [window for window in prediction.windows if window.path == f"probe[{k}]"]
+        path = ("probe", k, step.word)
+        if not own and not prediction.note:
+            limit = "its event does not come in the forecast of this cell program"
+            if step.at.soc_pct is not None:
+                limit += "; SOC is counted once the program's highest potential has been reached, and is 0 there"
+            yield loaded.problem(
+                (*path, "at"), step.at.model_dump(exclude_none=True), limit, "change at, or the cell's steps"
+            )
+        cut = [window for window in own if not window.whole]
+        if cut and not prediction.note:
+            needs = max(window.end - window.start for window in own)
+            limit = f"the cell program ends {cut[-1].end - cut[-1].start:.0f} s after its last event"
+            remedy = f"let the last step last longer; earlier ones took {needs:.0f} s"
+            yield loaded.problem(path, path_text(path), limit, remedy)

@@ -1,0 +1,251 @@
+"""When each probe step runs: the probe program laid over the times of the cell program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from opsicm.experiment.cell_steps import CellStep, Repeat, Sweep
+from opsicm.experiment.hop_parameters import At, ProbeAction
+from opsicm.experiment.model import Experiment
+from opsicm.experiment.probe_steps import Engage, Hopping, Landmark, PipetteSweep, ReturnTo, Tower, probe_sequence
+from opsicm.forecast.cell import CellForecast
+from opsicm.forecast.rig_numbers import RigNumbers
+from opsicm.instruments.hop import HopTiming
+
+_MOST_WINDOWS: Final = 20_000
+Stretch = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of one probe step [s]; `whole` when the step has all the time that it asks for."""
+
+    path: str
+    step: ProbeAction
+    start: float
+    end: float
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """By how much [m] the surface comes up between `start` and `end` [s], after the step at `path` and before any."""
+
+    path: str
+    start: float
+    end: float
+    height: float
+
+
+def hop_period(step: Hopping, timing: HopTiming) -> float:
+    """[s] of one hop whose surface has not moved, bias levels at the top included."""
+    levels = step.modulation.duration if step.modulation is not None else 0.0
+    return timing.duration(step.amplitude, step.fall_rate) + levels
+
+
+def natural_duration(step: ProbeAction, experiment: Experiment, timing: HopTiming, start_height: float) -> float | None:
+    """[s] to the step's own end; None where a bound or the cell's end ends it.
+
+    An engagement is taken to begin where the operator has left the pipette: one fall from there.
+    """
+    if step.time_bound is not None:
+        return step.time_bound
+    match step:
+        case Hopping():
+            return None if step.count is None else step.count * hop_period(step, timing)
+        case Tower():
+            return None if step.trips is None else step.trips * step.trip_duration
+        case PipetteSweep():
+            return sum(duration for _, _, duration in step.legs())
+        case Engage():
+            return start_height / step.fall_rate
+        case ReturnTo():
+            marks = [found for _, found in probe_sequence(experiment.probe) if isinstance(found, Landmark)]
+            named = next((mark for mark in marks if mark.name == step.name), None)
+            return 0.0 if named is None else named.count * hop_period(named, timing)
+        case _:
+            return 0.0 if step.ends_by_itself else None
+
+
+def schedule(experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float) -> list[Window]:
+    """Every stretch of every probe step in the order of time.
+
+    Steps without `at` follow one another; at each event the step that is running gives way for as long as the steps
+    that wait for it take. Assumes that moves between heights take no time.
+    """
+    waiting: list[Window] = []
+    for path, step in probe_sequence(experiment.probe):
+        if step.at is not None:
+            length = natural_duration(step, experiment, timing, start_height) or 0.0
+            waiting += [Window(path, step, t, t + length) for t in events(step.at, cell)]
+    taken = _one_after_another(sorted(waiting, key=lambda window: window.start), cell.end)
+    return sorted([*taken, *_sequence(experiment, cell, timing, start_height, taken)], key=lambda w: w.start)
+
+
+def events(at: At, cell: CellForecast) -> list[float]:
+    """Times [s] at which the cell makes the events that a step waits for."""
+    if at.after_each is not None:
+        return sorted(cell.rests)
+    if at.soc_pct is not None:
+        return sorted(t for value in at.soc for t in _crossings(cell, cell.soc, value))
+    held = [t for t, level in cell.levels if level in (at.potential_V or ())]
+    on_ladder = [(i.start, i.end) for i in cell.intervals if i.step.word == "ladder"]
+    passed = [
+        t
+        for value in at.potential_V or ()
+        for t in _crossings(cell, cell.potential, value)
+        if not any(start < t <= end for start, end in on_ladder)
+    ]
+    return sorted([*held, *passed])
+
+
+def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[float]:
+    if values.size < 2:
+        return []
+    above = np.where(np.isnan(values), -1, values >= level).astype(int)
+    at = np.flatnonzero((above[1:] != above[:-1]) & (above[1:] >= 0) & (above[:-1] >= 0)) + 1
+    return [float(t) for t in cell.time[at]]
+
+
+def unwatched_rises(cell: CellForecast, windows: list[Window]) -> tuple[Rise, ...]:
+    """How far the surface rises after a hopping step while no step runs: the tip then stands where its hop ended."""
+    found: list[Rise] = []
+    for window, following in zip(windows, [*windows[1:], None], strict=False):
+        until = cell.end if following is None else following.start
+        gap = (cell.time >= window.end) & (cell.time <= until)
+        if isinstance(window.step, Hopping) and gap.any():
+            expansion = cell.expansion[gap]
+            found.append(Rise(window.path, window.end, until, float(expansion.max() - expansion[0])))
+    return tuple(found)
+
+
+def _one_after_another(wanted: list[Window], end: float) -> list[Window]:
+    """Windows that would overlap wait for each other; the end of the cell program ends all."""
+    found: list[Window] = []
+    free = 0.0
+    for window in wanted[:_MOST_WINDOWS]:
+        start = max(window.start, free)
+        stop = start + window.end - window.start
+        if start < end:
+            found.append(Window(window.path, window.step, start, min(stop, end), stop <= end * (1.0 + 1e-9)))
+        free = stop
+    return found
+
+
+def _sequence(
+    experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float, taken: list[Window]
+) -> Iterator[Window]:
+    now = 0.0
+    for path, step in probe_sequence(experiment.probe):
+        if step.at is not None or now >= cell.end:
+            continue
+        limit = cell.end
+        if step.during_index is not None:
+            span = cell.span_of(step.during_index)
+            if span is None or span[1] <= now:
+                continue
+            now, limit = max(now, span[0]), span[1]
+        length = natural_duration(step, experiment, timing, start_height)
+        start, now = now, limit
+        for first, last in _free(start, limit, taken):
+            if length is None:
+                yield Window(path, step, first, last)
+                continue
+            lasts = min(last - first, length)
+            length -= lasts
+            yield Window(path, step, first, first + lasts, length <= 1e-9)
+            if length <= 1e-9:
+                now = first + lasts
+                break
+        if step.during_index is not None and not step.ends_by_itself:
+            now = limit
+
+
+def _free(start: float, end: float, taken: list[Window]) -> Iterator[Stretch]:
+    """The stretches between `start` and `end` that no window in `taken` (in order) claims."""
+    for window in taken:
+        if window.end <= start or window.start >= end:
+            continue
+        if window.start > start:
+            yield start, window.start
+        start = window.end
+    if start < end:
+        yield start, end
+
+
+# -- How often the runner keeps a slow row: what a parked pipette can be seen by.
+
+
+_ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep
+_FINEST, _COARSEST = 0.1, 1.0  # [s]
+
+
+def row_period(step: CellStep) -> float:
+    """[s] between two slow rows of a cell step while nothing hops: what the step asks for, else a millivolt."""
+    if not isinstance(step, Repeat) and step.record_every_s is not None:
+        return step.record_every_s
+    if isinstance(step, Sweep):
+        return min(max(_ROW_STEP / step.rate, _FINEST), _COARSEST)
+    return _COARSEST
+
+
+# -- How large the run file will be.
+
+
+# Bytes in finished files of the short experiments on the twin, found by listing what each of their parts takes.
+_KEPT: Final = 0.424  # of int16 samples after bitshuffle-lz4 at 30 nm/ms and at 4.4 converter steps of noise
+_KEPT_PER_OCTAVE: Final = 0.081  # more for a fall twice as fast: another bit of the height changes from block to block
+_USUAL_FALL: Final = 30e-6  # [m/s]
+_DECIMATED: Final = 5.6  # of a row of the decimated stream, a channel: smallest, largest and mean
+_DECIMATED_ROWS: Final = 781.0  # a second at 100 kS/s
+_STREAM: Final = 140.0  # a second of sampling: the list of blocks, the journal's plans of hops
+_HOP: Final = 68.0  # a hop's record and its place in the default plot
+_ROW: Final = 49.0  # a slow row, all its columns
+_ROW_TRAVELLING: Final = 58.0  # the same with a coarse stage under way
+_ROW_HOPPING: Final = 69.0  # the same with a height that never stands still
+_HEAD: Final = 65e3  # a file without samples: groups, attributes, texts
+_SEGMENT: Final = 16e3  # a stretch of samples: its groups and attributes
+_INDEX: Final = 1e-3  # of the samples: where their pieces lie
+
+
+def file_bytes(cell: CellForecast, windows: Sequence[Window], hops: int, rig: RigNumbers) -> float:
+    """Bytes of the finished run file: samples in full and decimated, hop records, slow rows, heads.
+
+    The share that compression leaves was measured on the twin's noise; a noisier amplifier compresses less.
+    """
+    total = _HEAD + hops * _HOP + _rows(cell, windows)
+    for window in windows:
+        if not isinstance(window.step, Hopping | PipetteSweep):
+            continue
+        seconds = window.end - window.start
+        fall = window.step.fall_rate if isinstance(window.step, Hopping) else _USUAL_FALL
+        kept = min(1.0, max(0.1, _KEPT + _KEPT_PER_OCTAVE * math.log2(fall / _USUAL_FALL)))
+        full = seconds * 1e9 / rig.timing.dt_ns * rig.channels * 2.0 * kept
+        decimated = seconds * _DECIMATED_ROWS * rig.channels_kept * _DECIMATED
+        total += full * (1.0 + _INDEX) + decimated + seconds * _STREAM + _SEGMENT
+    return total
+
+
+def _rows(cell: CellForecast, windows: Sequence[Window]) -> float:
+    """Bytes of the slow rows of the whole run."""
+    rows = 0.0
+    for interval in cell.intervals:
+        # While hopping a row is kept after every plan, which lasts a second at most; a tower keeps its own.
+        hopping = _shared(interval.start, interval.end, windows, Hopping)
+        towers = _shared(interval.start, interval.end, windows, Tower)
+        rows += (interval.end - interval.start - hopping - towers) / row_period(interval.step) * _ROW
+        rows += hopping * _ROW_HOPPING
+        periods = [window.step.record_every_s for window in windows if isinstance(window.step, Tower)]
+        rows += towers / min([row_period(interval.step), *periods]) * _ROW_TRAVELLING
+    return rows
+
+
+def _shared(start: float, end: float, windows: Sequence[Window], kind: type) -> float:
+    """[s] between `start` and `end` in which a step of a `kind` runs."""
+    spans = (min(end, window.end) - max(start, window.start) for window in windows if isinstance(window.step, kind))
+    return sum(span for span in spans if span > 0.0)

@@ -1,0 +1,1 @@
+"""Third-party files, in and out: one module a format; identify.py chooses the reader."""

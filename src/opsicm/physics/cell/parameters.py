@@ -1,0 +1,129 @@
+"""What a cell is made of, in SI: the frozen input of `Cell`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.physics.cell.electrolyte import Electrolyte
+
+Floats = NDArray[np.float64]
+
+_POSITIVE: Final = (
+    "area",
+    "thickness",
+    "loading",
+    "active_fraction",
+    "specific_capacity",
+    "solid_density",
+    "bath_depth",
+    "disk_radius",
+    "particle_diffusivity",
+    "particle_radius",
+    "exchange_current_density",
+    "viscosity",
+    "solvent_density",
+    "initial_potential",
+    "sei_throttle_thickness",
+    "sei_charge_per_nm",
+)
+_NOT_NEGATIVE: Final = (
+    "reference_height",
+    "film_resistance",
+    "double_layer_capacitance",
+    "response_time",
+    "swelling_factor",
+    "irreversible_factor",
+    "density_slope",
+    "bruggeman",
+    "sei_rate",
+    "sei_resistance_per_nm",
+    "sei_initial_thickness",
+    "sei_formed_thickness",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CellParameters:
+    """Half cell: a porous graphite specimen at z < 0, a bath of `bath_depth`, a Li counter, a Li reference.
+
+    Lengths [m], `loading` [kg/m²] of coating, `specific_capacity` [C/kg] of graphite, `disk_radius` [m] inf for a
+    slab, `film_resistance` and `exchange_current_density` per particle surface, `response_time` [s] of the
+    potentiostat, `facing` 1 for a specimen that looks up and −1 for one that looks down, `counter_above` 1 for a
+    counter parallel to it and 0 for one at the side. SEI numbers are per particle surface: `sei_rate` [A/m²] at
+    `sei_potential` [V], `sei_charge_per_nm` [C/m²], `sei_resistance_per_nm` [Ω m²]. `irreversible_factor` [1] is the
+    share of the SEI's volume that shows as thickness. `ocp` are rows of `graphite.ocp_curve`.
+    """
+
+    electrolyte: Electrolyte
+    ocp: Floats
+    area: float
+    thickness: float
+    loading: float
+    active_fraction: float
+    specific_capacity: float
+    solid_density: float
+    porosity: float
+    bruggeman: float
+    bath_depth: float
+    reference_height: float
+    disk_radius: float
+    particle_diffusivity: float
+    particle_radius: float
+    exchange_current_density: float
+    film_resistance: float
+    double_layer_capacitance: float
+    swelling_factor: float
+    irreversible_factor: float
+    response_time: float
+    viscosity: float
+    solvent_density: float
+    density_slope: float
+    facing: float
+    counter_above: float
+    sei_rate: float
+    sei_potential: float
+    sei_throttle_thickness: float
+    sei_charge_per_nm: float
+    sei_resistance_per_nm: float
+    sei_initial_thickness: float
+    sei_formed_thickness: float
+    initial_potential: float
+
+    def __post_init__(self) -> None:
+        problems = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, float):
+                continue
+            if np.isnan(value):
+                problems.append(Problem(field.name, "not a number", "it is a number", "give a value"))
+            elif field.name in _POSITIVE and not value > 0.0:
+                problems.append(Problem(field.name, f"{value:g}", "it is positive", "check its sign and its unit"))
+            elif field.name in _NOT_NEGATIVE and value < 0.0:
+                problems.append(Problem(field.name, f"{value:g}", "it is not negative", "check its sign"))
+        if not 0.0 < self.porosity < 1.0:
+            problems.append(Problem("porosity", f"{self.porosity:g}", "it lies between 0 and 1", "check the loading"))
+        if not self.reference_height <= self.bath_depth:
+            limit = f"the bath is {self.bath_depth * 1e3:g} mm deep"
+            height = f"{self.reference_height * 1e3:g} mm"
+            problems.append(Problem("reference_height", height, limit, "place it at or below the counter"))
+        if self.facing not in (-1.0, 1.0) or self.counter_above not in (0.0, 1.0):
+            value = f"{self.facing:g}, {self.counter_above:g}"
+            problems.append(Problem("facing, counter_above", value, "±1 and 0 or 1", "choose one of them"))
+        if problems:
+            raise OutsideDomain(problems)
+
+    @property
+    def areal_capacity(self) -> float:
+        """Charge [C/m²] between x = 0 and 1."""
+        return self.loading * self.active_fraction * self.specific_capacity
+
+    @property
+    def internal_area(self) -> float:
+        """Particle surface per specimen area [1]: 3 V/R with V = graphite volume per area."""
+        return 3.0 * self.loading * self.active_fraction / self.solid_density / self.particle_radius

@@ -1,0 +1,349 @@
+"""The scalar equation of a step, and the adaptive march from one time to another."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.core.compiled import compiled
+from opsicm.core.constants import FARADAY
+from opsicm.physics.cell.bath_mixing import mixing_factors
+from opsicm.physics.cell.electrolyte import TABLE_END, table_value
+from opsicm.physics.cell.kernel import (
+    C_REFERENCE,
+    C_SPECIMEN,
+    C_SURFACE,
+    CHARGE,
+    CHARGE_F,
+    CHARGE_SEI,
+    COMPENSATION,
+    CURRENT,
+    D_C,
+    D_CURRENT,
+    D_INTERFACE,
+    D_X,
+    DEPLETED_COUNTER,
+    DEPLETED_SPECIMEN,
+    FARADAIC,
+    HISTORY,
+    INTERFACE,
+    LAST_STEP,
+    MODE,
+    NEXT_STEP,
+    OK,
+    P_AREAL,
+    P_CAPACITANCE,
+    P_FILM,
+    P_PORE_FACTOR,
+    P_PORE_R,
+    P_SEI_RESISTIVITY,
+    P_SEI_VOLUME,
+    P_TOLERANCE,
+    P_TRANSFERENCE,
+    P_UD,
+    P_Z_REFERENCE,
+    POTENTIAL,
+    POTENTIOSTAT,
+    R_BATH,
+    RESPONSE_TIME,
+    SALT_TOO_HIGH,
+    SEI,
+    SEI_CURRENT,
+    SET_TIME,
+    SET_VALUE,
+    SLOPE,
+    STEPS,
+    STOICHIOMETRY,
+    TIME,
+    UNSTABLE_COMPENSATION,
+    X_SURFACE,
+    bath_response,
+    interface_potential,
+    ohmic_integral,
+    particle_response,
+    sei_current,
+    surface_value,
+    value_at,
+)
+
+Floats = NDArray[np.float64]
+
+CUT_OFF: Final = 10
+_X_EDGE: Final = 1e-10
+_PATIENCE: Final = 20  # steps by Newton before every other one halves the bracket instead
+_C_EDGE: Final = 1e-6
+_SMALLEST_STEP: Final = 1e-6  # [s]
+_FIRST_STEP: Final = 1e-3  # [s] after a jump of the set point
+_SALT_LIMIT: Final = TABLE_END
+
+
+@compiled
+def residual(
+    i_f: float, h: float, linear: Floats, state: Floats, control: Floats, parameters: Floats, ocp: Floats
+) -> tuple[float, float, float, float, float, float]:
+    """What the control law is off by at intercalation current `i_f` [A/m²]: (residual, slope, i, ψ, E, i_SEI).
+
+    `linear` holds value and response of x_s, c at the specimen and c at the reference, then the bath's ohmic integral.
+    Potentiostat:  ψ + i R − U_d ln(c_ref/c_el) − E_applied [V]; galvanostat:  i − i_set [A/m²].
+    """
+    x = linear[0] + linear[1] * i_f
+    film = parameters[P_FILM] + parameters[P_SEI_RESISTIVITY] * state[SEI]
+    psi, dpsi = interface_potential(i_f, x, linear[1], state[C_SPECIMEN], parameters, ocp, film)
+    i_sei, dsei = sei_current(psi, h, state[SEI], parameters)
+    capacitive = parameters[P_CAPACITANCE] / h
+    i = i_f + capacitive * (psi - state[INTERFACE]) + i_sei
+    di = 1.0 + (capacitive + dsei) * dpsi
+    c_el = linear[2] + linear[3] * i
+    c_ref = linear[4] + linear[5] * i
+    R = linear[6] + parameters[P_PORE_R]
+    if control[MODE] != POTENTIOSTAT:
+        E = psi + i * R - parameters[P_UD] * np.log(max(c_ref, _C_EDGE) / max(c_el, _C_EDGE))
+        return i - control[SET_VALUE], di, i, psi, E, i_sei
+    if c_el <= _C_EDGE:
+        return -1e3, 0.0, i, psi, 0.0, i_sei
+    if c_ref <= _C_EDGE:
+        return 1e3, 0.0, i, psi, 0.0, i_sei
+    E = psi + i * R - parameters[P_UD] * np.log(c_ref / c_el)
+    set_point = control[SET_VALUE] + control[SLOPE] * (state[TIME] + h - control[SET_TIME])
+    weight = 1.0
+    if control[RESPONSE_TIME] > 0.0:
+        weight = 1.0 - np.exp(-h / control[RESPONSE_TIME])
+    applied = state[POTENTIAL] + weight * (set_point + control[COMPENSATION] * i - state[POTENTIAL])
+    dE = dpsi + di * (R - parameters[P_UD] * (linear[5] / c_ref - linear[3] / c_el))
+    return E - applied, dE - weight * control[COMPENSATION] * di, i, psi, applied, i_sei
+
+
+@compiled
+def solve_current(
+    h: float, linear: Floats, state: Floats, control: Floats, parameters: Floats, ocp: Floats
+) -> tuple[int, float, float, float, float, float]:
+    """(outcome, i_F, i, ψ, E, i_SEI): Newton inside the bracket 0 < x < 1, halving it whenever Newton leaves it."""
+    low = (1.0 - _X_EDGE - linear[0]) / linear[1]
+    high = (_X_EDGE - linear[0]) / linear[1]
+    guess = min(max(state[FARADAIC], low + 0.01 * (high - low)), high - 0.01 * (high - low))
+    width = high - low
+    slope = 1.0
+    i, psi, E, i_sei = 0.0, 0.0, 0.0, 0.0
+    settled = False
+    for attempt in range(200):
+        value, slope, i, psi, E, i_sei = residual(guess, h, linear, state, control, parameters, ocp)
+        if value > 0.0:
+            high = guess
+        else:
+            low = guess
+        new = guess - value / slope if slope > 0.0 else high + 1.0
+        # Far out on both sides of a steep root Newton goes to and fro without end: asinh is nearly flat there.
+        lost = attempt > _PATIENCE and attempt % 2 == 1
+        if lost or not low <= new <= high:  # equality is convergence: the bound is the guess itself
+            new = 0.5 * (low + high)
+        change = abs(new - guess)
+        guess = new
+        if change <= 1e-10 * abs(guess) + 1e-9 or high - low <= 1e-13 * width:
+            settled = True
+            break
+    value, slope, i, psi, E, i_sei = residual(guess, h, linear, state, control, parameters, ocp)
+    if not settled or abs(value) > 1e-4:
+        # The bracket closed on one of its ends: there is no root with 0 < x < 1 and salt left.
+        if linear[2] + linear[3] * i <= 2.0 * _C_EDGE:
+            return DEPLETED_SPECIMEN, guess, i, psi, E, i_sei
+        if linear[4] + linear[5] * i <= 2.0 * _C_EDGE:
+            return DEPLETED_COUNTER, guess, i, psi, E, i_sei
+        if slope <= 0.0:
+            return UNSTABLE_COMPENSATION, guess, i, psi, E, i_sei
+        return STOICHIOMETRY, guess, i, psi, E, i_sei
+    if slope <= 0.0:
+        return UNSTABLE_COMPENSATION, guess, i, psi, E, i_sei
+    return OK, guess, i, psi, E, i_sei
+
+
+@compiled
+def trial_step(
+    h: float,
+    state: Floats,
+    c: Floats,
+    x: Floats,
+    new_state: Floats,
+    new_c: Floats,
+    new_x: Floats,
+    control: Floats,
+    parameters: Floats,
+    grid: Floats,
+    particle: Floats,
+    rate: Floats,
+    mixing: Floats,
+    D_table: Floats,
+    kappa_table: Floats,
+    ocp: Floats,
+    first: int,
+    work: Floats,
+    particle_work: Floats,
+) -> int:
+    """One backward-Euler step of `h` [s] from (state, c, x) into (new_state, new_c, new_x); an outcome.
+
+    `grid` rows: centres, faces, volume, conductance, source, area ([·, n + 1]); `particle` rows: volume, conductance.
+    `first` is the first cell of the free bath: cells below it are pores.
+    """
+    n, m = c.size, x.size
+    centres, volume, source, area = grid[0, :n], grid[2, :n], grid[4, :n], grid[5, :n]
+    faces, conductance = grid[1], grid[3]
+    gain = (1.0 - parameters[P_TRANSFERENCE]) / FARADAY
+    bath_response(h, c, volume, conductance, source, mixing, D_table, gain, work)
+    particle_response(h, x, particle[0, :m], particle[1], rate, parameters[P_AREAL], particle_work)
+    value, response = work[3, :n], work[4, :n]
+    linear = work[5]
+    linear[0] = particle_work[3, m - 1]
+    linear[1] = particle_work[4, m - 1] - particle[2, 0] / (3.0 * parameters[P_AREAL] * rate[m])
+    if first == 0:
+        linear[2] = value[0]
+        linear[3] = response[0] + gain * (centres[0] - faces[0]) / (table_value(c[0], D_table) * mixing[0])
+    else:
+        linear[2], linear[3] = 0.0, 0.0
+        for k in range(first):
+            linear[2] += source[k] * value[k]
+            linear[3] += source[k] * response[k]
+    linear[4] = value_at(parameters[P_Z_REFERENCE], centres, value, value[first], first)
+    linear[5] = value_at(parameters[P_Z_REFERENCE], centres, response, response[first], first)
+    linear[6] = ohmic_integral(0.0, parameters[P_Z_REFERENCE], c, faces, area, kappa_table, first)
+    outcome, i_f, i, psi, E, i_sei = solve_current(h, linear, state, control, parameters, ocp)
+    if outcome != OK:
+        return outcome
+    lowest, lowest_at, highest = 1e30, 0, 0.0
+    for k in range(n):
+        new_c[k] = value[k] + i * response[k]
+        if new_c[k] < lowest:
+            lowest, lowest_at = new_c[k], k
+        highest = max(highest, new_c[k])
+    if lowest <= _C_EDGE or linear[2] + linear[3] * i <= _C_EDGE:
+        return DEPLETED_SPECIMEN if lowest_at < n // 2 else DEPLETED_COUNTER
+    if highest > _SALT_LIMIT:
+        return SALT_TOO_HIGH
+    for k in range(m):
+        new_x[k] = particle_work[3, k] + i_f * particle_work[4, k]
+    new_state[:] = state
+    new_state[TIME] = state[TIME] + h
+    new_state[POTENTIAL], new_state[CURRENT], new_state[FARADAIC], new_state[INTERFACE] = E, i, i_f, psi
+    new_state[CHARGE] = state[CHARGE] + h * i
+    new_state[CHARGE_F] = state[CHARGE_F] + h * i_f
+    new_state[CHARGE_SEI] = state[CHARGE_SEI] + h * i_sei
+    new_state[SEI_CURRENT] = i_sei
+    new_state[SEI] = state[SEI] - parameters[P_SEI_VOLUME] * h * i_sei
+    new_state[X_SURFACE] = linear[0] + linear[1] * i_f
+    new_state[C_SPECIMEN] = linear[2] + linear[3] * i
+    new_state[C_SURFACE] = new_state[C_SPECIMEN]
+    if first > 0:
+        new_state[C_SURFACE] = surface_value(new_c, centres, faces, first, parameters[P_PORE_FACTOR])
+    new_state[C_REFERENCE] = linear[4] + linear[5] * i
+    new_state[R_BATH] = linear[6]
+    new_state[D_CURRENT] = (i - state[CURRENT]) / h
+    new_state[D_INTERFACE] = (psi - state[INTERFACE]) / h
+    new_state[D_X] = (new_state[X_SURFACE] - state[X_SURFACE]) / h
+    new_state[D_C] = (new_state[C_SPECIMEN] - state[C_SPECIMEN]) / h
+    new_state[STEPS] = state[STEPS] + 1.0
+    return OK
+
+
+@compiled
+def step_error(h: float, state: Floats, new: Floats, tolerance: float) -> float:
+    """Backward Euler's local error h²/2·y″ over what is allowed, the worst of i, ψ, x_s and c; y″ from two slopes.
+
+    Allowed at tolerance 1: 0.2 % of i and 0.02 A/m², 0.5 mV, 0.001 in x_s, 0.25 mol/m³ at the specimen.
+    """
+    scale = h * h / (h + state[LAST_STEP]) / tolerance
+    worst = abs(new[D_CURRENT] - state[D_CURRENT]) / (0.02 + 0.002 * abs(new[CURRENT]))
+    worst = max(worst, abs(new[D_INTERFACE] - state[D_INTERFACE]) / 5e-4)
+    worst = max(worst, abs(new[D_X] - state[D_X]) / 1e-3)
+    worst = max(worst, abs(new[D_C] - state[D_C]) / 0.25)
+    return float(scale * worst)
+
+
+@compiled
+def march(
+    duration: float,
+    state: Floats,
+    c: Floats,
+    x: Floats,
+    spare_state: Floats,
+    spare_c: Floats,
+    spare_x: Floats,
+    control: Floats,
+    limits: Floats,
+    parameters: Floats,
+    grid: Floats,
+    particle: Floats,
+    rate: Floats,
+    mixing: Floats,
+    convection: Floats,
+    D_table: Floats,
+    kappa_table: Floats,
+    ocp: Floats,
+    first: int,
+    work: Floats,
+    particle_work: Floats,
+) -> int:
+    """Advance (state, c, x) in place by `duration` [s] with as many steps as the error asks; an outcome.
+
+    On any outcome but OK the arrays hold the last moment that could be met. `limits` (low, high) [V] end a
+    galvanostatic march at the crossing, found by shortening the last step.
+    """
+    end = state[TIME] + duration
+    while end - state[TIME] > 1e-9 * duration:
+        remaining = end - state[TIME]
+        wished = state[NEXT_STEP]
+        h = remaining if wished >= remaining else (0.5 * remaining if 2.0 * wished > remaining else wished)
+        mixing_factors(state[TIME], c, grid[1], convection, first, mixing)
+        while True:
+            outcome = trial_step(
+                h,
+                state,
+                c,
+                x,
+                spare_state,
+                spare_c,
+                spare_x,
+                control,
+                parameters,
+                grid,
+                particle,
+                rate,
+                mixing,
+                D_table,
+                kappa_table,
+                ocp,
+                first,
+                work,
+                particle_work,
+            )
+            if outcome != OK:
+                if h > 2.0 * _SMALLEST_STEP and h > 1e-3 * duration:
+                    h *= 0.25
+                    continue
+                return outcome
+            error = 0.5
+            if state[HISTORY] > 0.0:
+                error = step_error(h, state, spare_state, parameters[P_TOLERANCE])
+            if error > 1.0 and h > _SMALLEST_STEP:
+                h *= min(0.5, max(0.1, 0.8 / np.sqrt(error)))
+                continue
+            break
+        cut = False
+        if control[MODE] != POTENTIOSTAT:
+            E, before = spare_state[POTENTIAL], state[POTENTIAL]
+            limit = limits[0] if limits[0] > E else limits[1]
+            if limits[0] > E or limits[1] < E:
+                inside = limits[0] <= before <= limits[1]
+                if inside and abs(E - limit) > 1e-5 and h > _SMALLEST_STEP:
+                    state[NEXT_STEP] = max(_SMALLEST_STEP, h * min(0.95, max(0.05, (before - limit) / (before - E))))
+                    continue
+                cut = True
+        growth = min(3.0, 0.9 / np.sqrt(error + 1e-12))
+        next_step = h * growth
+        state[:] = spare_state
+        state[LAST_STEP], state[HISTORY] = h, 1.0
+        state[NEXT_STEP] = max(next_step, wished) if h < wished and growth >= 1.0 else next_step
+        c[:] = spare_c
+        x[:] = spare_x
+        if cut:
+            return CUT_OFF
+    return OK

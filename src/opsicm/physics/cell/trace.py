@@ -1,0 +1,165 @@
+"""A stretch of a cell's life as arrays, made in one compiled call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.core.compiled import compiled
+from opsicm.physics.cell.kernel import (
+    C_SURFACE,
+    CHARGE,
+    CURRENT,
+    OK,
+    P_Z_REFERENCE,
+    POTENTIAL,
+    SEI,
+    TIME,
+    X_SURFACE,
+    ohmic_integral,
+    value_at,
+)
+from opsicm.physics.cell.solve import march
+from opsicm.physics.materials.swelling import mean_volume_change
+
+Floats = NDArray[np.float64]
+TRACE_COLUMNS: Final = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Rows in time; shapes [n] or [n, heights]. Signs as everywhere: current < 0 lithiates."""
+
+    time: Floats
+    potential: Floats
+    current: Floats
+    charge: Floats
+    stoichiometry: Floats
+    surface_stoichiometry: Floats
+    volume_change: Floats
+    irreversible: Floats
+    expansion: Floats
+    heights: Floats
+    concentration: Floats
+    ohmic_drop: Floats
+
+    @classmethod
+    def from_rows(cls, rows: Floats, heights: Floats, area: float, gain: tuple[float, float]) -> Trace:
+        """Name the columns of `march_and_record`; `gain` [m, 1] turns volume change and film into thickness."""
+        n = heights.size
+        irreversible = gain[1] * rows[:, 7]
+        expansion = gain[0] * rows[:, 6] + irreversible
+        return cls(
+            rows[:, 0],
+            rows[:, 1],
+            area * rows[:, 2],
+            area * rows[:, 3],
+            rows[:, 4],
+            rows[:, 5],
+            rows[:, 6],
+            irreversible,
+            expansion,
+            heights,
+            rows[:, TRACE_COLUMNS : TRACE_COLUMNS + n],
+            rows[:, 2:3] * rows[:, TRACE_COLUMNS + n :],
+        )
+
+    def first(self, count: int) -> Trace:
+        """Its first `count` rows."""
+        rows = {f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name != "heights"}
+        return replace(self, **rows)
+
+    def without(self, *, ohmic: bool, salt: bool, rest: float) -> Trace:
+        """The trace with its ohmic part and/or its changed salt left out; `rest` [mol/m³]."""
+        return replace(
+            self,
+            ohmic_drop=np.zeros_like(self.ohmic_drop) if ohmic else self.ohmic_drop,
+            concentration=np.full_like(self.concentration, rest) if salt else self.concentration,
+        )
+
+
+@compiled
+def look(
+    heights: Floats,
+    centres: Floats,
+    state: Floats,
+    c: Floats,
+    parameters: Floats,
+    grid: Floats,
+    kappa_table: Floats,
+    first: int,
+    found: Floats,
+) -> None:
+    """Into `found` [2 n]: salt [mol/m³] at the `heights` [m, n], then ∫ dz/(κ A_rel) from there to the reference."""
+    n = heights.size
+    for j in range(n):
+        found[j] = value_at(heights[j], centres, c, state[C_SURFACE], first)
+        found[n + j] = ohmic_integral(heights[j], parameters[P_Z_REFERENCE], c, grid[1], grid[5], kappa_table, first)
+
+
+@compiled
+def march_and_record(
+    dt: float,
+    rows: Floats,
+    heights: Floats,
+    centres: Floats,
+    state: Floats,
+    c: Floats,
+    x: Floats,
+    spare_state: Floats,
+    spare_c: Floats,
+    spare_x: Floats,
+    control: Floats,
+    limits: Floats,
+    parameters: Floats,
+    grid: Floats,
+    particle: Floats,
+    rate: Floats,
+    mixing: Floats,
+    convection: Floats,
+    D_table: Floats,
+    kappa_table: Floats,
+    ocp: Floats,
+    first: int,
+    work: Floats,
+    particle_work: Floats,
+) -> tuple[int, int]:
+    """`march` by `dt` for every row, which is then filled; (outcome, rows filled). A cut-off may end the last row."""
+    for row in range(rows.shape[0]):
+        outcome = march(
+            dt,
+            state,
+            c,
+            x,
+            spare_state,
+            spare_c,
+            spare_x,
+            control,
+            limits,
+            parameters,
+            grid,
+            particle,
+            rate,
+            mixing,
+            convection,
+            D_table,
+            kappa_table,
+            ocp,
+            first,
+            work,
+            particle_work,
+        )
+        out = rows[row]
+        out[0], out[1], out[2], out[3] = state[TIME], state[POTENTIAL], state[CURRENT], state[CHARGE]
+        total = 0.0
+        for m in range(x.size):
+            total += particle[0, m] * x[m]
+        out[4], out[5] = total, state[X_SURFACE]
+        out[6], out[7] = mean_volume_change(x, particle[0]), state[SEI]
+        look(heights, centres, state, c, parameters, grid, kappa_table, first, out[TRACE_COLUMNS:])
+        if outcome != OK:
+            return outcome, row + 1
+    return OK, rows.shape[0]

@@ -1,0 +1,1 @@
+"""Electrode materials: open-circuit curves, stages, swelling."""

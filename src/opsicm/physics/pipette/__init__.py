@@ -1,0 +1,1 @@
+"""The nanopipette: geometry, approach curves from finite elements, ion current."""

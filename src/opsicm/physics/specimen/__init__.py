@@ -1,0 +1,1 @@
+"""What the pipette scans: surfaces, flakes, drift."""

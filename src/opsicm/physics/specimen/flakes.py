@@ -1,0 +1,258 @@
+"""How the swelling of an electrode is shared among its flakes: a height field over x, y and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+
+from opsicm.core.compiled import compiled
+from opsicm.core.errors import OutsideDomain, Problem
+
+Floats = NDArray[np.float64]
+
+
+@compiled
+def _follow(
+    own: Floats,
+    closing: Floats,
+    volume_change: Floats,
+    irreversible: Floats,
+    gain: Floats,
+    share: Floats,
+    rises: Floats,
+) -> None:
+    # Row by row: each flake closes its share of what it lags behind, and rises by its gain of the whole.
+    for row in range(volume_change.size):
+        for k in range(own.size):
+            own[k] += (volume_change[row] - own[k]) * closing[k]
+            rises[row, k] = gain[k] * own[k] + share[k] * irreversible[row]
+
+
+class FlakeSwelling:
+    """What each of some flakes makes of the electrode's swelling.
+
+    A flake's own volume change obeys dv_k/dt = (v − v_k)/τ_k, solved exactly for v held over a step. Its rise over
+    that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal with
+    area-weighted mean 1, so that the mean is the electrode's own expansion once all have caught up. Assumed:
+    the two spreads and the independence of lag and share; a real coating's flakes also tilt and slide.
+    """
+
+    def __init__(
+        self,
+        area: Floats,
+        random: np.random.Generator,
+        *,
+        thickness: float,
+        swelling_factor: float,
+        volume_change: float,
+        share_spread: float = 0.4,
+        lag: float = 20.0,
+        lag_spread: float = 1.0,
+    ) -> None:
+        """`area` [n] fractions of the plane; `thickness` [m]; spreads are of logarithms; `lag` median [s]."""
+        n = area.size
+        self.area_fraction = area
+        self._amplitude = thickness * swelling_factor
+        self.share = np.exp(share_spread * random.standard_normal(n))
+        self.share /= area @ self.share
+        self.irreversible_share = np.exp(share_spread * random.standard_normal(n))
+        self.irreversible_share /= area @ self.irreversible_share
+        self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
+        self.volume_change = np.full(n, volume_change)
+        self.irreversible = 0.0
+        self._closing = (0.0, np.zeros(n))  # share of its lag that each flake makes up in a step, and which step
+
+    def make_typical(self, flake: int) -> None:
+        """Let `flake` follow the electrode exactly and at once; the others share what is left."""
+        others = np.arange(self.share.size) != flake
+        for share in (self.share, self.irreversible_share):
+            left = 1.0 - self.area_fraction[flake]
+            share[others] *= left / (self.area_fraction[others] @ share[others])
+            share[flake] = 1.0
+        self.lag[flake] = 1e-6
+        self._closing = (0.0, self._closing[1])
+
+    def advance(self, dt: float, volume_change: float, irreversible: float = 0.0) -> None:
+        """Let every flake follow the electrode's `volume_change` [1] for `dt` [s]; `irreversible` [m] at the end."""
+        self.course(dt, np.array([volume_change]), np.array([irreversible]))
+
+    def course(self, dt: float, volume_change: Floats, irreversible: Floats) -> Floats:
+        """`advance` by `dt` [s] for every entry of both; the `rise` [m, steps × n] after each."""
+        if dt != self._closing[0]:
+            self._closing = (dt, -np.expm1(-dt / self.lag))
+        rises = np.empty((volume_change.size, self.share.size))
+        gain = self._amplitude * self.share
+        _follow(self.volume_change, self._closing[1], volume_change, irreversible, gain, self.irreversible_share, rises)
+        self.irreversible = float(irreversible[-1])
+        return rises
+
+    def rise(self) -> Floats:
+        """Rise [m, n] of each flake over the bare, empty electrode, now."""
+        rise: Floats = self._amplitude * self.share * self.volume_change
+        return rise + self.irreversible_share * self.irreversible
+
+
+class FlakeField(FlakeSwelling):
+    """Flakes tile the plane (nearest seed, periodic in a square) and swell as `FlakeSwelling` says."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        thickness: float,
+        swelling_factor: float,
+        volume_change: float,
+        flake_size: float = 3.5e-6,
+        tile: float = 100e-6,
+        share_spread: float = 0.4,
+        lag: float = 20.0,
+        lag_spread: float = 1.0,
+    ) -> None:
+        """`thickness`, `flake_size`, `tile` [m]; spreads are standard deviations of logarithms; `lag` median [s]."""
+        if not 0.0 < flake_size < tile / 3:
+            limit = f"it is positive and well below the tile of {tile * 1e6:g} µm"
+            raise OutsideDomain(Problem("flake size", f"{flake_size * 1e6:g} µm", limit, "change one of them"))
+        random = np.random.default_rng(seed)
+        n = max(1, round((tile / flake_size) ** 2))
+        self.tile = tile
+        self._tree = cKDTree(random.uniform(0.0, tile, (n, 2)), boxsize=np.array([tile, tile]))
+        probe = (np.arange(512) + 0.5) * tile / 512
+        area = np.bincount(self.flake_at(probe[:, None], probe[None, :]).ravel(), minlength=n) / 512**2
+        super().__init__(
+            area,
+            random,
+            thickness=thickness,
+            swelling_factor=swelling_factor,
+            volume_change=volume_change,
+            share_spread=share_spread,
+            lag=lag,
+            lag_spread=lag_spread,
+        )
+
+    def flake_at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.intp]:
+        """Index of the flake at each point [m]; x and y broadcast together."""
+        points = np.stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)), axis=-1) % self.tile
+        points[points >= self.tile] = 0.0  # what the remainder of a tiny negative number rounds to
+        return np.asarray(self._tree.query(points)[1], dtype=np.intp)
+
+    def height(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Height over the bare, empty electrode [m] at points [m] of any shape, now."""
+        return np.asarray(self.rise()[self.flake_at(x, y)])
+
+
+# -- Graphite as stacked polyhedral plates: heights and which plate is on top, anywhere on a periodic square.
+
+
+_COVERAGE: Final = 4.0  # plate areas per area: 2 % of the ground shows
+_NOWHERE: Final[Mapping[int, tuple[float, float]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """A convex polygon whose upper face is a plane.
+
+    `x`, `y` [m] its centre, `directions` [n] of its sides' normals [rad], `reach` [m, n] of each side from the centre,
+    `z` [m] of the face at the centre, `slope` [1] of the face along x and y.
+    """
+
+    x: float
+    y: float
+    directions: Floats
+    reach: Floats
+    z: float
+    slope: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FlakeStack:
+    """Plates on a ground at `ground` [m], on a periodic square of side `size` [m] drawn with `pixels`."""
+
+    plates: tuple[Plate, ...]
+    ground: float
+    size: float
+    pixels: int
+
+    def drawn(
+        self, moved: Mapping[int, tuple[float, float]] = _NOWHERE, without: Collection[int] = ()
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """(heights [m], number of the plate on top), both [y, x]; the ground's number is the number of plates.
+
+        `moved` [m] slides plates sideways, `without` takes plates away: what they covered shows.
+        """
+        heights = np.full((self.pixels, self.pixels), self.ground)
+        owners = np.full(heights.shape, len(self.plates), np.int32)
+        for number in range(len(self.plates)):
+            if number in without:
+                continue
+            self._lay(heights, owners, number, moved.get(number, (0.0, 0.0)))
+        return heights, owners
+
+    def laid_on(
+        self, drawn: tuple[Floats, NDArray[np.int32]], number: int, moved: tuple[float, float]
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """What `drawn` would be with the plate `number`, slid sideways by `moved` [m], from what it is without it."""
+        heights, owners = drawn[0].copy(), drawn[1].copy()
+        self._lay(heights, owners, number, moved)
+        return heights, owners
+
+    def _lay(self, heights: Floats, owners: NDArray[np.int32], number: int, moved: tuple[float, float]) -> None:
+        plate = self.plates[number]
+        rows, columns, face = _face(replace(plate, x=plate.x + moved[0], y=plate.y + moved[1]), self.size, self.pixels)
+        here = np.ix_(rows, columns)
+        higher = face > heights[here]
+        heights[here] = np.where(higher, face, heights[here])
+        owners[here] = np.where(higher, number, owners[here])
+
+
+def _face(plate: Plate, size: float, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """(rows, columns, height of the face there [m]; -inf outside the polygon)."""
+    pixel = size / pixels
+    span = math.ceil(float(plate.reach.max()) * 1.6 / pixel)
+    around = np.arange(-span, span + 1)
+    column, row = round(plate.x / pixel), round(plate.y / pixel)
+    x, y = (column + around) * pixel - plate.x, (row + around) * pixel - plate.y
+    inside = np.ones((y.size, x.size), bool)
+    for direction, reach in zip(plate.directions, plate.reach, strict=True):
+        inside &= math.cos(direction) * x[None, :] + math.sin(direction) * y[:, None] <= reach
+    face = plate.z + plate.slope[0] * x[None, :] + plate.slope[1] * y[:, None]
+    return (row + around) % pixels, (column + around) % pixels, np.where(inside, face, -np.inf)
+
+
+def stacked_flakes(rq: float, flake: float, size: float, pixels: int, seed: int) -> FlakeStack:
+    """A stack of plates `flake` [m] across with root mean square height exactly `rq` [m] on a square of `size` [m].
+
+    Plates fall one after another, each on what lies under it: its face stands a thickness of 0.1–0.3 of the flake over
+    the mean height there, tilted by 4° (standard deviation) before all heights are scaled to `rq`. Assumed: number of
+    sides (5–7), thickness, tilt; the look of a coating, not its packing. Fails for flakes not well below the size.
+    Shape and size as described with the images of JACS Au 2023, 3, 1089 (Fig. 4): stacked polyhedral plates, 3–4 µm.
+    """
+    if not 4.0 * size / pixels < flake < size / 3.0:
+        limit = f"must lie between 4 pixels ({4e9 * size / pixels:g} nm) and a third of the size ({size / 3e-9:g} nm)"
+        raise OutsideDomain(Problem("flake size", f"{flake * 1e9:g} nm", limit, "change it, the size or the pixels"))
+    random = np.random.default_rng(seed)
+    heights = np.zeros((pixels, pixels))
+    plates: list[Plate] = []
+    for _ in range(round(_COVERAGE * (size / flake) ** 2)):
+        sides = int(random.integers(5, 8))
+        turn = random.uniform(0.0, 2.0 * np.pi) + (np.arange(sides) + random.uniform(-0.25, 0.25, sides)) * (
+            2.0 * np.pi / sides
+        )
+        across = flake * random.uniform(0.85, 1.15)
+        x, y = random.uniform(0.0, size, 2)
+        slope = random.normal(0.0, math.radians(4.0), 2)
+        flat = Plate(x, y, turn, 0.5 * across * random.uniform(0.85, 1.1, sides), 0.0, (slope[0], slope[1]))
+        rows, columns, face = _face(flat, size, pixels)
+        part = heights[np.ix_(rows, columns)]
+        inside = np.isfinite(face)
+        rest = float(part[inside].mean()) + flake * random.uniform(0.1, 0.3)
+        heights[np.ix_(rows, columns)] = np.where(inside, np.maximum(part, rest + np.where(inside, face, 0.0)), part)
+        plates.append(replace(flat, z=rest))
+    mean, scale = float(heights.mean()), rq / float(heights.std())
+    scaled = [replace(p, z=(p.z - mean) * scale, slope=(p.slope[0] * scale, p.slope[1] * scale)) for p in plates]
+    return FlakeStack(tuple(scaled), -mean * scale, size, pixels)

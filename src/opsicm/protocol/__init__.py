@@ -1,1 +1,0 @@
-"""Words for what should happen: frozen models of an experiment, read from and written to YAML."""

@@ -1,1 +1,0 @@
-"""Readers of files that other people's instruments wrote."""

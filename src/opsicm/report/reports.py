@@ -1,0 +1,101 @@
+"""The report of a run, or of a third-party file: what stands in it, and where it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.record.reader import Run
+from opsicm.report.document import document
+from opsicm.results import third_party as others
+from opsicm.results.run_results import results_of, views_of
+from opsicm.results.sources import is_run, must_exist
+
+
+def report_html(run: Run) -> str:
+    """The report of a run; every number in it is read or computed from the run file."""
+    results = results_of(run)
+    parameters = run.parameters
+    provenance = run.provenance
+    leaves = parameters["set"]["leaves"]
+    assumed = [n for n, leaf in leaves.items() if leaf["status"] == "assumed" and leaf["source"] != "experiment file"]
+    warnings = [str(fact.data.get("message", "")) for fact in run.facts if fact.kind == "alarm"]
+    if run.outcome != "completed":
+        warnings.insert(0, f"The run did not complete: {run.outcome}.")
+    if provenance.get("source") == "digital twin":
+        warnings.append(
+            "Measured on a digital twin. Twin and analysis share the approach curve, so their agreement proves "
+            f"consistency, not truth. {len(assumed)} of the twin's parameters are assumed (listed below)."
+        )
+    pipette = parameters["pipette"]
+    setup = [
+        (
+            "pipette",
+            f"radius {pipette['radius_m'] * 1e9:g} nm, wall {pipette['wall']:g}, half-cone angle "
+            f"{np.degrees(pipette['cone_angle_rad']):.2g}°, shank {pipette['length_m'] * 1e6:g} µm, "
+            f"bias {pipette['bias_V']:g} V vs Li/Li+",
+        ),
+        ("pipette resistance", f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"),
+        (
+            "98 % distance",
+            f"{pipette['distance_98_m'] * 1e9:.3g} nm (finite elements; with a shank of "
+            f"{pipette['length_m'] * 1e6:g} µm)",
+        ),
+        (
+            "specimen",
+            f"{parameters['specimen']['thickness_m'] * 1e6:g} µm thick, "
+            f"{parameters['specimen']['area_m2'] * 1e4:g} cm², capacity "
+            f"{parameters['specimen']['capacity_C'] / 3.6:.4g} mAh between x = 0 and 1",
+        ),
+        ("parameter set", str(parameters["set"]["name"])),
+        ("assumed parameters", ", ".join(assumed)),
+    ]
+    origin = [(name, str(value)) for name, value in provenance.items()]
+    return document(
+        run.title,
+        f"{run.started_utc} · {run.outcome} · {run.hops.sizes['hop']} hops · {run.path.parent.name}/{run.path.name}",
+        warnings,
+        results,
+        views_of(run, results),
+        [("Setting", setup), ("Provenance", origin)],
+        [("experiment.yaml", run.experiment_text), ("rig.yaml", run.rig_text)],
+    )
+
+
+def write_page(target: Path, page: str) -> None:
+    """Write a page; raises `BadInput` where that cannot be."""
+    try:
+        target.write_text(page, encoding="utf-8")
+    except OSError as error:
+        limit = f"cannot be written ({error.strerror})"
+        raise BadInput(Problem("report", str(target), limit, "choose another place with -o", str(target))) from error
+
+
+def write_report(path: Path, target: Path | None) -> Path:
+    """Write the report of the run at `path` (folder or file) beside it or to `target`; returns where it is."""
+    with Run(path) as run:
+        target = target or run.path.parent / "report.html"
+        write_page(target, report_html(run))
+    return target
+
+
+def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:
+    """Write the report of `path`, to `output` or beside the run; another instrument's file gets its report here."""
+    must_exist(path)
+    target = output
+    if is_run(path):
+        return write_report(path, target)
+    results = others.analyse_file(path, columns)
+    what = (
+        "folder of approach curves"
+        if path.is_dir()
+        else others.identification_text(others.identify_file(path, columns))
+    )
+    target = target or Path(f"{path.stem}.report.html")
+    page = document(
+        path.name, "measured by another instrument", [], results, others.views_of(results), [], [("what it is", what)]
+    )
+    write_page(target, page)
+    return target

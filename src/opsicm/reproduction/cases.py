@@ -1,0 +1,241 @@
+"""From an experiment of the paper to its runs: the packaged file, what it varies, and the declared variants."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from opsicm.cli.rigs import load_rig
+from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.experiment.expansion import expanded
+from opsicm.experiment.file import EXPERIMENTS, LoadedExperiment, experiment_from_text
+from opsicm.experiment.refusal import KeyPath
+from opsicm.experiment.vary import parsed_path
+from opsicm.experiment.yaml_file import read_yaml, yaml_text
+from opsicm.reproduction.declared import (
+    AS_DECLARED,
+    CALIBRATED,
+    COMPENSATION_PCT,
+    FIRST_VALUE_ONLY,
+    IR_COMPENSATED,
+    LONG_ONLY,
+    LONGEST,
+    ONE_SPECIMEN,
+    REPEATS,
+    VARIANTS,
+    WITHOUT_RAW,
+)
+from opsicm.reproduction.paper import IDS
+from opsicm.reproduction.runs import Made, Told, make
+
+# What cannot change a run: its figures, its analysis, and the application but for what starts a run.
+_LATER: Final = (
+    "figures",
+    "report",
+    "results",
+    "analysis",
+    "console",
+    "forecast",
+    "formats",
+    "emulators",
+    "experiments",
+    "reproduction",
+    "cli",
+)
+_STARTS: Final = ("cli/execute.py", "cli/rigs.py")
+_BEFORE_COMPENSATION_s: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run to make: of which experiment and variant, with which of the varied values, and its experiment file.
+
+    `key` (SHA-256, 16 hex digits) names its result by content: experiment text, rig text, seed and every source that a
+    run goes through.
+    """
+
+    experiment: str
+    variant: str
+    values: tuple[tuple[str, Any], ...]
+    seed: int | None
+    loaded: LoadedExperiment
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = (self.loaded.text, load_rig(self.loaded, None).text, str(self.seed), sources_hash())
+        object.__setattr__(self, "key", hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16])
+
+    @property
+    def label(self) -> str:
+        """In words, for a progress bar."""
+        said = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
+        said += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
+        return ", ".join(said)
+
+
+def file_of(experiment: str, short: bool) -> Path:
+    """The packaged file of an experiment, as `e05_….yaml`, of its short form if asked; `BadInput` without one."""
+    folder = EXPERIMENTS / "short" if short else EXPERIMENTS
+    found = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
+    if len(found) != 1:
+        limit = f"{len(found)} files named e{int(experiment[1:]):02d}_*.yaml are packaged; one is needed"
+        raise BadInput(Problem(experiment, "short form" if short else "long form", limit, "leave it out with --only"))
+    return found[0]
+
+
+def cases_of(experiment: str, short: bool) -> list[Case]:
+    """Every run that an experiment takes, in order: the declared set first, then its variants."""
+    path = file_of(experiment, short)
+    document = read_yaml(path)
+    cases = []
+    for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
+        if short and (experiment, variant) in LONG_ONLY:
+            continue
+        changed = with_changes(document.data, {**CALIBRATED, **_always(experiment), **changes})
+        if variant == IR_COMPENSATED:
+            changed = compensated(changed, COMPENSATION_PCT)
+        whole = experiment_from_text(yaml_text(changed), str(path))
+        vary = whole.experiment.vary
+        values = (tuple(zip(vary, each, strict=True)) for each in itertools.product(*vary.values()))
+        count = 1 if short and (experiment, variant) in FIRST_VALUE_ONLY else None
+        repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
+        for chosen, loaded in itertools.islice(zip(values, expanded(whole), strict=True), count):
+            seeds = (None, *range(2, repeats + 1))
+            cases += [Case(experiment, variant, chosen, seed, loaded) for seed in seeds]
+    return cases
+
+
+def _always(experiment: str) -> dict[str, Any]:
+    return {**WITHOUT_RAW.get(experiment, {}), **ONE_SPECIMEN.get(experiment, {})}
+
+
+def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with the values at paths like `cell[0].sweep.rate_mV_s` replaced; missing mappings are made."""
+    changed = copy.deepcopy(dict(data))
+    for path, value in changes.items():
+        place: Any = changed
+        *way, last = _parsed(path)
+        for part in way:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
+        place[last] = value
+    return changed
+
+
+def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
+    """`data` with iR compensation in every step that controls a potential, and room for it in the envelope.
+
+    The potential held then lies below the program's by what the bath drops. The first sweep's start is held without
+    compensation before it: a jump onto it with hardly any resistance left sends the potentiostat to its limit.
+    """
+    changed = copy.deepcopy(dict(data))
+    for step in changed["cell"]:
+        for word, said in step.items():
+            if word in ("sweep", "conditioning", "hold", "ladder"):
+                said["ir_compensation_pct"] = percent
+    if "sweep" in changed["cell"][0]:
+        start = changed["cell"][0]["sweep"]["from_V"]
+        changed["cell"].insert(0, {"hold": {"potential_V": start, "for_s": _BEFORE_COMPENSATION_s}})
+        for step in changed.get("probe", []):
+            for said in (one for one in step.values() if isinstance(one, dict) and "during" in one):
+                said["during"] = re.sub(r"cell\[(\d+)\]", lambda m: f"cell[{int(m[1]) + 1}]", said["during"])
+    low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
+    changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
+    return changed
+
+
+def _parsed(path: str) -> KeyPath:
+    parsed = parsed_path(path)
+    if parsed is None:
+        raise BadInput(Problem("path", path, "is no path into an experiment", "write it as cell[0].sweep.rate_mV_s"))
+    return parsed
+
+
+@cache
+def sources_hash() -> str:
+    """SHA-256 over every source and table of the package that a run can go through."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".npz", ".csv", ".yaml")):
+        name = path.relative_to(package).as_posix()
+        if name.partition("/")[0] not in _LATER or name in _STARTS:
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+# -- From a list of experiments to their runs.
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs of the chosen experiments; `refused` says why an experiment has none."""
+
+    cases: dict[str, list[Case]]
+    refused: dict[str, str]
+
+    @property
+    def all(self) -> list[Case]:
+        """Every run to make, in the paper's order."""
+        return [case for cases in self.cases.values() for case in cases]
+
+
+def chosen(only: str | None) -> tuple[str, ...]:
+    """The experiments that `--only E5,E9` names, in the paper's order; all without it."""
+    if only is None:
+        return IDS
+    named = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = [name for name in named if name not in IDS]
+    if unknown or not named:
+        limit = f"experiments are {', '.join(IDS)}"
+        raise BadInput(Problem("--only", ", ".join(unknown) or repr(only), limit, "write, for example, E5,E9"))
+    return tuple(name for name in IDS if name in named)
+
+
+def plan(experiments: Sequence[str], short: bool) -> Plan:
+    """The runs of `experiments`; one whose file is missing or refused by this version is kept with the reason."""
+    cases: dict[str, list[Case]] = {}
+    refused: dict[str, str] = {}
+    for experiment in experiments:
+        try:
+            cases[experiment] = cases_of(experiment, short)
+        except OpsicmError as error:
+            refused[experiment] = str(error)
+    return Plan(cases, refused)
+
+
+def run_all(
+    planned: Plan,
+    folder: Path,
+    stop: Callable[[], bool],
+    told: Told,
+    workers: int = 1,
+    whole: Callable[[str, list[Made]], None] = lambda *_: None,
+) -> dict[str, list[Made]]:
+    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for.
+
+    `whole` is told of an experiment and its runs, in the plan's order, once the last of them is made.
+    """
+    made: dict[str, Made] = {}
+    left = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
+
+    def of(experiment: str) -> list[Made]:
+        return [made[case.key] for case in planned.cases[experiment] if case.key in made]
+
+    for one in make(longest_first(planned) if workers > 1 else planned.all, folder, stop, told, workers):
+        made[one.case.key] = one
+        left[one.case.experiment].discard(one.case.key)
+        if not left[one.case.experiment]:
+            whole(one.case.experiment, of(one.case.experiment))
+    return {experiment: of(experiment) for experiment in planned.cases}
+
+
+def longest_first(planned: Plan) -> list[Case]:
+    """Every run to make, those that take longest first: several at a time then end together."""
+    order = {name: k for k, name in enumerate((*LONGEST, *IDS)[::-1])}
+    return sorted(planned.all, key=lambda case: -order[case.experiment])

@@ -1,0 +1,95 @@
+"""`opsicm reproduce`: the paper's experiments on the twin, analysed, beside what the paper prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from opsicm.cli.terminal import err, out, stop_on_interrupt, working
+from opsicm.report.document import number
+from opsicm.reproduction.cases import Case, chosen, plan, run_all
+from opsicm.reproduction.reading_process import Reader
+from opsicm.reproduction.rows import table
+from opsicm.reproduction.runs import Told
+from opsicm.reproduction.table import NO_NUMBER, Compared, write_json
+
+_WORKERS: Final = 2  # each may need 1 GB
+CAPTION: Final = (
+    "kind: input - the twin was told it, so that finding it again tests the instrument and not nature; calibrated - "
+    "one parameter, the pipette's cone angle, was chosen for it; predicted - what physics and measuring chain made of "
+    "it. Twin and analysis share the approach curve. Verdicts: agrees - within the paper's precision or 15 %; a "
+    "statement in words can reach 'same trend' at best."
+)
+
+
+def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) -> int:
+    """Make the runs, draw the figures, print the table; the exit code: 0 if all ran, 130 if interrupted, else 3."""
+    experiments = chosen(only)
+    planned = plan(experiments, short)
+    for experiment, reason in planned.refused.items():
+        err.print(f"{experiment}: not run: {escape(reason)}")
+    with Reader(folder / "figures") as reader, stop_on_interrupt() as stop:
+        with _progress(planned.all) as told:
+            workers = min(_WORKERS, os.cpu_count() or 1)
+            made = run_all(planned, folder / "runs", stop, told, workers, reader.begin)
+        if stop():
+            err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
+            return 130
+        for one in (one for ones in made.values() for one in ones if one.path is None):
+            err.print(f"{escape(one.case.label)}: no run: {escape(one.reason)}")
+        with working("reading the runs and drawing the figures"):
+            reads = reader.read()
+    compared = table(experiments, planned, made, reads)
+    print_table(compared)
+    if json is not None:
+        write_json(compared, json)
+    for path in (path for experiment in experiments if experiment in reads for path in reads[experiment].drawn):
+        out.print(f"figure  {path}", markup=False)
+    complete = not planned.refused and all(one.path is not None for ones in made.values() for one in ones)
+    return 0 if complete else 3
+
+
+def print_table(compared: Sequence[Compared]) -> None:
+    """The table on standard output, a line a row; what is measured stands last, for it is long."""
+    lines = [("id", "paper", "here ± u (k = 1)", "unit", "kind", "verdict", "quantity")]
+    for one in compared:
+        row = one.row
+        said = f"{row.paper:g}" if row.paper is not None else "–"
+        here = number(one.found.value, one.found.u)
+        lines.append((row.id, said, here, row.unit, row.kind, one.verdict or NO_NUMBER, row.quantity))
+    widths = [max(len(line[k]) for line in lines) for k in range(6)]
+    for line in lines:
+        cells = [
+            text.rjust(w) if k in (1, 2) else text.ljust(w)
+            for k, (text, w) in enumerate(zip(line, widths, strict=False))
+        ]
+        out.print("  ".join((*cells, line[6])), markup=False)
+    for one in compared:
+        if one.verdict is None:
+            out.print(f"{one.row.id}: {one.outcome}", markup=False)
+    out.print(CAPTION)
+
+
+@contextmanager
+def _progress(cases: Sequence[Case]) -> Iterator[Told]:
+    """A bar per experiment on standard error: how many of its runs are done."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}"))
+    shares: dict[str, dict[str, float]] = {}
+    for case in cases:
+        shares.setdefault(case.experiment, {})[case.key] = 0.0
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+        tasks = {name: bars.add_task(name, total=len(each), shown="") for name, each in shares.items()}
+
+        def told(case: Case, share: float) -> None:
+            mine = shares[case.experiment]
+            mine[case.key] = share
+            shown = f"{sum(value == 1.0 for value in mine.values())} of {len(mine)} runs; {case.label}"
+            bars.update(tasks[case.experiment], completed=sum(mine.values()), shown=shown)
+
+        yield told

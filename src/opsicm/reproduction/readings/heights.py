@@ -1,0 +1,201 @@
+"""E9 and E10: hopping at one point and along one line during a voltammogram."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from opsicm.analysis.cell.branches import branches, time_at_charge
+from opsicm.analysis.cell.transitions import transitions_from_height
+from opsicm.analysis.hops.expansion import kymograph
+from opsicm.analysis.hops.series import hop_series
+from opsicm.analysis.result import Result, failed
+from opsicm.reproduction.declared import IR_COMPENSATED
+from opsicm.reproduction.open_runs import Analysed, Runs
+from opsicm.reproduction.readings.reading import F64, as_row, missing, over_runs, reading, result_of
+
+_ONSET_SHARE: Final = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
+_BINS: Final = 120  # of a branch, in potential
+_NEAR: Final = (60e-9, 270e-9)  # [m] above the surface: as the analysis has it
+_AROUND: Final = 1e-6  # [m] to either side, against which a place of the line is a hollow
+_NO_SECTION: Final = "no section could be made"
+_LOWER: Final = 1e-3  # of the current: what "the current is lower" means for E10
+
+
+def one_point(runs: Runs) -> list[Result]:
+    """E9: where the height begins to rise and to rise steeply, by how much, its mirror image and the ten-hop check."""
+    run = runs.of()[0]
+    rows = _expansion(run)
+    knees = [_potentials(one) for one in runs.of()]
+    rows += knees[0]
+    if len(knees) > 1:
+        method = f"largest less smallest of {len(knees)} runs that differ in their seed alone"
+        each = [knee[1] for knee in knees]
+        rows.append(over_runs("E9.repeats", each, lambda v: 1e3 * float(np.ptp(v)), method))
+    else:
+        rows.append(missing("E9.repeats", "the short form runs once; the long form three times"))
+    rows.append(as_row("E9.ten_hops", "ten_hop_bulk_change", run))
+    others = [(one, _last_branch(one, "lithiation")) for one in runs.of(IR_COMPENSATED)]
+    rows += [as_row("E9.total_compensated", f"expansion_{name}", one) for one, name in others if name is not None]
+    return rows
+
+
+def _last_branch(run: Analysed, way: str) -> str | None:
+    """The name that the analysis gives the last branch of this direction: with cycles, `lithiation_3`."""
+    names = [name for name in run.results if name.startswith(f"expansion_{way}") and "half" not in name]
+    return names[-1].removeprefix("expansion_") if names else None
+
+
+def _expansion(run: Analysed) -> list[Result]:
+    down, up = _last_branch(run, "lithiation"), _last_branch(run, "delithiation")
+    if down is None:
+        return [missing("E9.total", "no branch of lithiation was accompanied by hops")]
+    rows = [
+        as_row("E9.stage_2", f"expansion_{down}_first_half", run),
+        as_row("E9.stage_1", f"expansion_{down}_second_half", run),
+        as_row("E9.total", f"expansion_{down}", run),
+    ]
+    thickness = float(run.run.parameters["specimen"]["thickness_m"])
+    for source, row in ((rows[0], "E9.stage_2_height"), (rows[1], "E9.stage_1_height")):
+        if source.value is not None:
+            to_um = 1e4 * thickness
+            u = None if source.u is None else to_um * source.u
+            method = f"the row above times the thickness of {1e6 * thickness:g} µm"
+            rows.append(reading(row, to_um * source.value, u, "µm", method))
+        else:
+            rows.append(failed(row, "µm", source.method, source.outcome, source.reason))
+    if up is None:
+        rows.append(missing("E9.mirror", "no branch of delithiation was accompanied by hops"))
+    else:
+        pair = (result_of(run, f"height_change_{down}"), result_of(run, f"height_change_{up}"))
+        rows.append(over_runs("E9.mirror", pair, lambda h: -h[1] / h[0], "-(change back)/(change on lithiation)"))
+    return rows
+
+
+def _potentials(run: Analysed) -> list[Result]:
+    """Onset and knee of the last lithiation: on potential bins, so that a hop's noise is not read as a slope."""
+    cell = run.run.cell
+    series = hop_series(run.run.hops, float(run.run.parameters["pipette"]["bias_V"]))
+    t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
+    down = [b for b in branches(t, charge) if b.kind == "lithiation" and b.stop > series.t[0]]
+    rows = ("E9.onset", "E9.knee")
+    if not down:
+        return [missing(row, "no lithiation was accompanied by hops") for row in rows]
+    swept = np.where(np.isfinite(cell["set_point"].values), cell["set_point"].values, cell["potential"].values)
+    # Heights count from the top of the sweep, where no charge flows yet, to its turn.
+    before = (t >= series.t[0] - 1.0) & (t <= down[-1].stop)
+    top = float(t[before][np.argmax(swept[before])])
+    turn = float(t[before][np.argmin(swept[before])])
+    inside = (series.t >= top) & (series.t <= turn)
+    e, h, step = _binned(np.interp(series.t[inside], t, swept), series.height[inside])
+    rise = h - np.median(h[:3])
+    begun = np.flatnonzero(rise > _ONSET_SHARE * rise[-1])
+    onset = float(e[begun[0]]) if begun.size else float("nan")
+    method = f"first bin whose height has risen by {100 * _ONSET_SHARE:g} % of the whole change; {_how(e.size, step)}"
+    found = [reading(rows[0], onset, step / 12.0**0.5, "V", method)]
+    half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
+    between = (e <= onset) & (e >= half)
+    kinks = transitions_from_height(-e[between], h[between])
+    if not kinks:
+        return [*found, missing(rows[1], "too few bins between the onset and SOC 50 %")]
+    method = f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_how(int(between.sum()), step)}"
+    u = float(np.hypot(kinks[0].u, step / 12.0**0.5))
+    return [*found, reading(rows[1], -kinks[0].charge, u, "V", method)]
+
+
+def _how(bins: int, step: float) -> str:
+    return f"program's potential, {bins} bins of {1e3 * step:.0f} mV; u: a bin as a rectangle"
+
+
+def _binned(potential: F64, height: F64) -> tuple[F64, F64, float]:
+    """Mean potential and height of bins of equal width, falling; those without a hop are left out."""
+    edges = np.linspace(potential.max(), potential.min(), _BINS + 1)
+    place = np.clip(np.digitize(potential, edges) - 1, 0, _BINS - 1)
+    number = np.bincount(place, minlength=_BINS)
+    kept = number > 0
+    e, h = (np.bincount(place, v, minlength=_BINS)[kept] / number[kept] for v in (potential, height))
+    return e, h, float(abs(edges[1] - edges[0]))
+
+
+def one_line(runs: Runs) -> list[Result]:
+    """E10: the line's height over time, and the current above it against what geometry alone shows."""
+    run = runs.of()[0]
+    rows = [
+        as_row("E10.kymograph", "kymograph_largest_change", run),
+        as_row("E10.net", "near_surface_difference", run),
+        as_row("E10.null", "near_surface_geometry_alone", run),
+        _repeated("E10.repeats", [result_of(one, "kymograph_largest_change") for one in runs.of()]),
+        _repeated("E10.repeats_difference", [_difference(one) for one in runs.of()]),
+        _difference(run),
+    ]
+    trace = _section(run)
+    if trace is None:
+        return [*rows, *(missing(row, _NO_SECTION) for row in ("E10.hollows", "E10.hollows_null", "E10.reach"))]
+    line = kymograph(run.run.hops)
+    heights = np.nanmean(line.masked(line.height)[line.complete], axis=0)
+    for row, name in (("E10.hollows", "difference"), ("E10.hollows_null", "null")):
+        rows.append(hollows(row, trace["x"].values, _near(trace, name), line.x, heights))
+    distance, difference = trace["distance"].values, trace["difference"].values
+    number = np.isfinite(difference).sum(axis=0)
+    measured = np.where(number > 0, np.nansum(difference, axis=0) / np.maximum(number, 1), np.nan)
+    bulk = float(np.median(np.abs(run.run.hops["i_ref"].values)))
+    lower = np.flatnonzero(measured > -_LOWER * bulk)
+    first = lower[distance[lower] > 30e-9]
+    width = float(distance[1] - distance[0])
+    reach = float(distance[first[0]]) if first.size else float(distance[-1])
+    method = f"first height above 30 nm where the mean section is less than {100 * _LOWER:g} % below its mode"
+    rows.append(reading("E10.reach", reach, width / 12.0**0.5, "m", method))
+    return rows
+
+
+def _section(run: Analysed) -> xr.Dataset | None:
+    found = run.results.get("near_surface_difference")
+    return found.trace if found is not None and isinstance(found.trace, xr.Dataset) else None
+
+
+def _near(section: xr.Dataset, name: str) -> F64:
+    """Mean of `name` [A, approach] near the surface; NaN where an approach has no samples there."""
+    distance = section["distance"].values
+    near = section[name].values[:, (distance >= _NEAR[0]) & (distance <= _NEAR[1])]
+    number = np.isfinite(near).sum(axis=1)
+    return np.where(number > 0, np.nansum(near, axis=1) / np.maximum(number, 1), np.nan)
+
+
+def _difference(run: Analysed) -> Result:
+    section = _section(run)
+    if section is None:
+        return missing("E10.difference", _NO_SECTION)
+    each = _near(section, "difference")
+    each = each[np.isfinite(each)]
+    u = float(np.std(each, ddof=1)) / each.size**0.5
+    method = "mean over 60–270 nm of each approach less its drift and its mode; u from the scatter over approaches"
+    return reading("E10.difference", float(np.mean(each)), u, "A", method)
+
+
+def _repeated(row: str, each: list[Result]) -> Result:
+    """The range of one result of several runs, of its mean."""
+    if len(each) < 2:
+        return missing(row, "the short form runs once; the long form three times")
+    method = f"largest less smallest of {len(each)} runs that differ in their seed alone, of their mean"
+    return over_runs(row, each, lambda v: 100.0 * float(np.ptp(v) / abs(v.mean())), method)
+
+
+def hollows(row: str, x: F64, difference: F64, line_x: F64, height: F64) -> Result:
+    """Mean `difference` [A] of the approaches at `x` [m] in hollows of the line less that of the others.
+
+    A hollow is a pixel that lies lower than the mean `height` [m, line_x] within 1 µm of it by more than what the line
+    departs from that mean (its standard deviation).
+    """
+    around = np.array([height[np.abs(line_x - at) <= _AROUND].mean() for at in line_x])
+    hollow = np.interp(x, line_x, height - around) < -np.std(height - around)
+    inside, outside = (difference[chosen & np.isfinite(difference)] for chosen in (hollow, ~hollow))
+    if min(inside.size, outside.size) < 3:
+        return missing(row, "fewer than three approaches in hollows or beside them")
+    u = float(np.hypot(*(np.std(part, ddof=1) / part.size**0.5 for part in (inside, outside))))
+    method = (
+        f"{inside.size} approaches at pixels lower than the mean within {1e6 * _AROUND:g} µm by more than its standard "
+        f"deviation, less the {outside.size} others; u from the scatter over approaches"
+    )
+    return reading(row, float(inside.mean() - outside.mean()), u, "A", method)

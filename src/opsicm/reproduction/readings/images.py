@@ -1,0 +1,221 @@
+"""E6, E7 and E8: images of heights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from opsicm.analysis.hops.series import coarse_of_hops
+from opsicm.analysis.result import Result
+from opsicm.analysis.topography.flakes import segment_flakes
+from opsicm.analysis.topography.image_series import height_change, irreversible_change, levelled_series
+from opsicm.analysis.topography.levelling import pixel_grid, plane
+from opsicm.analysis.topography.results import image_results
+from opsicm.analysis.topography.steps import fit_terraces
+from opsicm.core.errors import OutsideDomain
+from opsicm.core.facts import Outcome
+from opsicm.reproduction.open_runs import Analysed, Runs
+from opsicm.reproduction.paper import LEVELS
+from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
+
+_CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim: what is left of it there is below a tenth
+_SMALLEST, _FLAKES = 30, 5  # pixels of the smallest flake, and how many make a median
+_NOISE = 1e-9  # [m] of one height, where a run has no repeat to tell
+
+
+def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
+    """The images of a run in order of time, heights [m], NaN where no contact was; and the potential of each [V].
+
+    Heights are the scanner's plus the coarse stage's, which stands still within a segment and moves between two.
+    """
+    hops = run.run.hops
+    good = hops["outcome"].values == Outcome.CONTACT
+    steps, segments = hops["step"].values, hops["segment"].values
+    line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
+    coarse = coarse_of_hops(hops, run.run.slow)
+    assert coarse is not None, "every run of the twin says where its coarse stage stands"
+    height = hops["z_stop"].values + coarse
+    frames, potentials = [], []
+    for segment in np.unique(segments):
+        rows = np.flatnonzero(segments == segment)
+        if np.unique(line[rows]).size < 3:
+            continue
+        nx = int(pixel[rows].max()) + 1
+        ny = _rows_per_pass(line[rows], hops["y"].values[rows])
+        for k in np.unique(line[rows] // ny):
+            mine = rows[(line[rows] // ny == k) & good[rows]]
+            image = np.full((ny, nx), np.nan)
+            image[line[mine] % ny, pixel[mine]] = height[mine]
+            x, y = np.zeros(nx), np.zeros(ny)
+            x[pixel[mine]], y[line[mine] % ny] = hops["x"].values[mine], hops["y"].values[mine]
+            attrs = {"units": "m", "step": str(steps[rows[0]])}
+            frames.append(xr.DataArray(image, dims=("y", "x"), coords={"x": x, "y": y}, attrs=attrs))
+            potentials.append(float(np.median(hops["cell_potential"].values[mine])))
+    return frames, np.array(potentials)
+
+
+def _rows_per_pass(line: F64, y: F64) -> int:
+    """Rows of one pass: where the same y comes back."""
+    first = float(y[line == line.min()].mean())
+    again = [k for k in np.unique(line)[1:] if abs(float(y[line == k].mean()) - first) < 1e-12]
+    return int(again[0] - line.min()) if again else int(line.max() - line.min()) + 1
+
+
+def _Rq(row: str, frame: xr.DataArray) -> list[Result]:
+    """Rq as it stands and after each levelling."""
+    found = {result.name: result for result in image_results(frame)}
+    rows = []
+    levels = {row: "raw", **{f"{row}_{key}": words for key, words in LEVELS.items()}}
+    for name, level in levels.items():
+        one = found[f"Rq {level}"]
+        if one.value is None:
+            rows.append(missing(name, one.reason))
+        else:
+            rows.append(reading(name, one.value, one.u, one.unit, f"{one.name}: {one.method}"))
+    return rows
+
+
+def _flakes(frame: xr.DataArray) -> Result:
+    """The size of what stands between steep rims."""
+    pixel = float(np.ptp(frame["x"].values)) / max(frame.sizes["x"] - 1, 1)
+    number = np.bincount(segment_flakes(frame.values, _SMALLEST).ravel())[1:]
+    across = 2.0 * pixel * np.sqrt(number / np.pi)
+    least = 2.0 * pixel * float(np.sqrt(_SMALLEST / np.pi))
+    if across.size < _FLAKES or float(np.median(across)) < 1.5 * least:
+        found = f"{across.size} flakes, and none below {1e6 * least:.2g} µm can be told: pixels of {1e6 * pixel:.2g} µm"
+        return missing("E6.flakes", f"{found}; take more pixels")
+    u = 1.2533 * float(np.std(across)) / across.size**0.5
+    method = f"watershed of the gradient over {across.size} flakes of {_SMALLEST} pixels and more; u: of a median"
+    return reading("E6.flakes", float(np.median(across)), u, "m", method)
+
+
+def held_potentials(runs: Runs) -> list[Result]:
+    """E6: Rq of the printed potentials, mean heights between the stated ones, and where the structure changes."""
+    frames, potential = frames_of(runs.of()[0])
+    if len(frames) < 3:
+        return [missing("E6.Rq_first", f"{len(frames)} images in the run")]
+    bottom = int(np.argmin(potential))
+    down, back = np.arange(len(frames)) <= bottom, np.arange(len(frames)) > bottom
+    rows: list[Result] = []
+
+    def frame_at(volts: float, mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int | None:
+        k = int(np.argmin(np.where(mask, np.abs(potential - volts), np.inf)))
+        return k if mask[k] and abs(potential[k] - volts) < 0.1 else None
+
+    for row, volts, mask in (
+        ("E6.Rq_first", 0.7, down),
+        ("E6.Rq_0.5", 0.5, down),
+        ("E6.Rq_0.3", 0.3, down),
+        ("E6.Rq_0.1", 0.1, down),
+        ("E6.Rq_back_0.2", 0.2, back),
+        ("E6.Rq_back_0.4", 0.4, back),
+    ):
+        k = frame_at(volts, mask)
+        rows += [missing(row, f"no image at {volts:g} V")] if k is None else _Rq(row, frames[k])
+    rows.append(_flakes(frames[0]))
+    stack = levelled_series(np.array([frame.values for frame in frames]))
+    ends = [frame_at(1.7, down), frame_at(0.9, down), frame_at(0.1, down), frame_at(0.2, back), frame_at(1.6, back)]
+    if any(k is None for k in ends):
+        return rows
+    a, b, c, d, e = (int(k) for k in ends if k is not None)
+    quiet, swell, back_change = (height_change(stack[p], stack[q], _NOISE) for p, q in ((a, b), (b, c), (d, e)))
+    how = f"mean over {swell.pixels} pixels after the first image's plane"
+    rows.append(reading("E6.no_change", 100.0 * quiet.mean / swell.mean, 100.0 * quiet.u / abs(swell.mean), "%", how))
+    rows.append(reading("E6.expansion", swell.mean, swell.u, "m", how))
+    rows.append(reading("E6.shrinkage", back_change.mean, back_change.u, "m", how))
+    rows.append(_event(stack, potential))
+    return rows
+
+
+def _event(stack: F64, potential: F64) -> Result:
+    """Potential of the image whose change from the one before is the least even: spread over pixels beyond its mean."""
+    change = np.diff(stack, axis=0)
+    uneven = np.nanstd(change, axis=(1, 2))
+    k = int(np.argmax(uneven))
+    step = abs(potential[k + 1] - potential[k])
+    method = (
+        f"image with the largest spread over pixels of its change from the image before ({1e9 * uneven[k]:.3g} nm; the "
+        f"median of the others {1e9 * float(np.median(np.delete(uneven, k))):.3g} nm); u: half a step as a rectangle"
+    )
+    return reading("E6.event", float(potential[k + 1]), step / 12.0**0.5, "V", method)
+
+
+def charged_and_discharged(runs: Runs) -> list[Result]:
+    """E7: Rq of three images at open circuit, what changed and what did not come back."""
+    run = runs.of()[0]
+    frames, _ = frames_of(run)
+    if len(frames) < 3:
+        return [missing("E7.Rq_before", f"{len(frames)} images in the run; three are needed")]
+    names = ("E7.Rq_before", "E7.Rq_charged", "E7.Rq_after")
+    rows = [row for name, frame in zip(names, frames, strict=False) for row in _Rq(name, frame)]
+    stack = levelled_series(np.array([frame.values for frame in frames[:3]]))
+    for name, p, q in (("E7.expansion", 0, 1), ("E7.reversible", 1, 2)):
+        found = height_change(stack[p], stack[q], _NOISE)
+        how = f"mean over {found.pixels} pixels, all after the first image's plane"
+        rows.append(reading(name, found.mean, found.u, "m", how))
+    left = irreversible_change(stack[0], stack[1], stack[2], _NOISE)
+    share = left.area_fraction
+    u = float((share * (1.0 - share) / max(np.isfinite(left.map).sum(), 1)) ** 0.5)
+    method = f"share of pixels that end more than {1e9 * left.threshold:.2g} nm from where they began; u: binomial"
+    rows.append(reading("E7.irreversible", 100.0 * share, 100.0 * u, "%", method))
+    section = run.results.get("near_surface_difference")
+    if section is None or section.value is None:
+        rows.append(as_row("E7.section", "near_surface_difference", run))
+    else:
+        bulk = 1e12 * float(np.median(np.abs(run.run.hops["i_ref"].values)))
+        u = 100.0 * (section.u or 0.0) / bulk
+        rows.append(
+            reading("E7.section", 100.0 * section.value / bulk, u, "%", f"over the far current; {section.method}")
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A swollen edge that runs along y: `rise` [m] with `u`, the `levelled` image [m], its `profile` [m] over columns,
+    and the `levels` [m] of the terraces either side.
+    """
+
+    rise: float
+    u: float
+    levelled: F64
+    profile: F64
+    levels: tuple[float, float]
+
+
+def edge_of(frame: xr.DataArray) -> Edge:
+    """The rim of a step: how far it stands above the mean of its two terraces, averaged along it.
+
+    One tilt and one offset a terrace are fitted to the columns clear of the rim; the rim is the largest column of the
+    mean over the rows. u from the scatter over the rows there. Fails (`OutsideDomain`) where a terrace is not in view.
+    """
+    z, x = frame.values, frame["x"].values
+    flat = z - plane(z).surface
+    k = int(np.nanargmax(np.nanmean(flat, axis=0)))
+    labels = np.full(z.shape, -1, dtype=np.int64)
+    labels[:, x < x[k] - _CLEAR[0]] = 0
+    labels[:, x > x[k] + _CLEAR[1]] = 1
+    fit = fit_terraces(z, labels)
+    rows, columns = pixel_grid(z.shape)
+    level = z - fit.tilt[0] * rows - fit.tilt[1] * columns
+    level = level - np.nanmean(level[labels == 0])
+    middle = 0.5 * fit.height
+    u = float(np.nanstd(level[:, k], ddof=1)) / z.shape[0] ** 0.5
+    profile = np.nanmean(level, axis=0)
+    return Edge(float(profile[k]) - middle, float(np.hypot(u, 0.5 * fit.u_height)), level, profile, (0.0, fit.height))
+
+
+def step_edge(runs: Runs) -> list[Result]:
+    """E8: the step edge, averaged along it."""
+    frames, _ = frames_of(runs.of()[0])
+    if not frames:
+        return [missing("E8.step", "no image in the run")]
+    try:
+        found = edge_of(frames[-1])
+    except OutsideDomain as error:
+        return [missing("E8.step", str(error))]
+    rows = frames[-1].sizes["y"]
+    method = f"largest column of the mean over {rows} rows above the mean of both terraces, which share one tilt"
+    return [reading("E8.step", found.rise, found.u, "m", f"{method}; u: scatter over the rows")]

@@ -1,0 +1,127 @@
+"""E1 and E12: pipettes alone, in baths of known salt and over hours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from opsicm.analysis.pipette.calibration import Calibration, calibrate
+from opsicm.analysis.result import Result
+from opsicm.core.errors import OutsideDomain
+from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL
+from opsicm.reproduction.open_runs import Analysed, Runs
+from opsicm.reproduction.readings.reading import F64, missing, reading
+
+_SALT = "salt_M"
+AT = 0.7  # [V] where the paper reads the current
+_NEAR = 0.05  # [V]
+_SWEPT = 0.1  # [V] range of a bias that is swept
+
+
+def line_of(chosen: Sequence[Analysed]) -> Calibration:
+    """The line through the currents at `AT` of several pipettes, each over its own factor.
+
+    R² of currents that still differ by their pipettes would be that of the sizes. Fails (`OutsideDomain`) with too few
+    concentrations.
+    """
+    c = np.array([1e3 * float(run.value(_SALT)) for run in chosen])
+    current = np.array([current_at(run, AT) for run in chosen])
+    radii = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
+    pipette = np.unique(radii, return_inverse=True)[1].astype(np.int64)
+    return calibrate(c, current / calibrate(c, current, pipette=pipette).factors[pipette])
+
+
+def calibration(runs: Runs) -> list[Result]:
+    """E1: how straight the current at +0.7 V is in the salt outside, under both conductivities."""
+    rows: list[Result] = []
+    for variant, suffix in ((AS_DECLARED, ""), (KAPPA_PROPORTIONAL, "_proportional")):
+        chosen = [run for run in runs.of(variant) if float(np.ptp(curve(run)[0])) > _SWEPT]
+        names = (f"E1.linearity{suffix}", f"E1.slope{suffix}")
+        try:
+            line = line_of(chosen)
+        except OutsideDomain as error:
+            rows += [missing(name, str(error)) for name in names]
+            continue
+        count = len({run.run.parameters["pipette"]["radius_m"] for run in chosen})
+        how = f"line through {line.c.size} currents at +{AT:g} V, {count} pipettes, each over its own factor"
+        rows.append(reading(names[0], line.r_squared, None, "1", f"R² of the {how}"))
+        low, high = float(line.c.min()), float(line.c.max())
+        mean = float(line.at(np.array(0.5 * (low + high))))
+        slope = float(line.slope(np.array(low)))
+        u = float(line.covariance[1, 1] ** 0.5) * (high - low) / abs(mean)
+        method = f"slope times {low:g}–{high:g} mol/m³ over the current at the middle; {how}"
+        rows.append(reading(names[1], 100.0 * slope * (high - low) / mean, 100.0 * u, "%", method))
+    return rows
+
+
+def pipettes(runs: Runs) -> list[Result]:
+    """E12: conductance against aperture, spread of pipettes made alike, drift at constant bias."""
+    chosen = [run for run in runs.of() if float(np.ptp(curve(run)[0])) > _SWEPT]
+    if not chosen:
+        return [missing("E12.size", "in no run was the wire's potential swept")]
+    radius = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
+    conductance = np.array([slope_of(run) for run in chosen])
+    rows: list[Result] = []
+    if np.unique(radius).size >= 3:
+        slope, u = _line(1e9 * radius, 1e9 * conductance)
+        said = f"{1e9 * radius.min():g}–{1e9 * radius.max():g} nm"
+        rows.append(reading("E12.size", slope, u, "nS/nm", f"line of dI/dV over the radius, {said}"))
+    alike = np.abs(radius - np.median(radius)) < 0.1 * np.median(radius)
+    if int(alike.sum()) >= 3:
+        resistance = 1.0 / conductance[alike]
+        spread = 100.0 * float(np.std(resistance, ddof=1) / np.mean(resistance))
+        u = spread / (2.0 * (resistance.size - 1.0)) ** 0.5
+        method = f"standard deviation of the resistance, {resistance.size} pipettes within 10 % of one radius"
+        rows.append(reading("E12.spread", spread, u, "%", method))
+    middle = chosen[int(np.argmin(np.abs(radius - np.median(radius))))]
+    t, i = held(middle)
+    if t.size >= 20:
+        slope, u = _line(t / 3600.0, i / abs(float(i.mean())))
+        method = f"line through {t.size} rows at constant bias, {np.ptp(t) / 60.0:.3g} min"
+        rows.append(reading("E12.drift", 100.0 * slope, 100.0 * u, "%/h", method))
+    return rows
+
+
+def current_at(run: Analysed, volts: float) -> float:
+    """Pipette current [A] at a bias [V]: a line through the readings of both directions within 50 mV."""
+    bias, current = curve(run)
+    near = np.abs(bias - volts) < _NEAR
+    slope, level = np.polyfit(bias[near], current[near], 1)
+    return float(slope * volts + level)
+
+
+def slope_of(run: Analysed) -> float:
+    """dI/dV [S] over the whole sweep of the bias."""
+    bias, current = curve(run)
+    return float(np.polyfit(bias, current, 1)[0])
+
+
+def curve(run: Analysed) -> tuple[F64, F64]:
+    """(bias [V], current [A]) of the wire's sweep: means of about a millisecond of its samples."""
+    for segment in run.run.segments():
+        mean = run.run.decimated(segment)["mean"]
+        bias = mean.sel(channel="pipette_bias").values
+        if float(np.ptp(bias)) > _SWEPT:
+            return bias, mean.sel(channel="pipette_current").values
+    slow = run.run.slow
+    return slow["pipette_bias"].values, slow["pipette_current"].values
+
+
+def held(run: Analysed) -> tuple[F64, F64]:
+    """(time [s], current [A]) of the slow rows at the bias in which the run ends."""
+    slow = run.run.slow
+    bias = slow["pipette_bias"].values
+    other = np.flatnonzero(np.abs(bias - bias[-1]) > 1e-3)
+    first = int(other[-1]) + 1 if other.size else 0
+    return slow["t_ns"].values[first:] * 1e-9, slow["pipette_current"].values[first:]
+
+
+def _line(x: F64, y: F64) -> tuple[float, float]:
+    """Slope and its u; the scatter about the line counts as white."""
+    away = x - x.mean()
+    size = float(away @ away)
+    slope = float(away @ y) / size
+    rest = y - y.mean() - slope * away
+    return slope, math.sqrt(float(rest @ rest) / max(x.size - 2, 1) / size)

@@ -1,0 +1,96 @@
+"""The table: every row of the paper with the number found here, or why there is none, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from opsicm.analysis.result import Result
+from opsicm.core.errors import BadInput, Problem
+from opsicm.reproduction.paper import ROWS, Row, Verdict, verdict
+
+NOT_STATED: Final = "not stated"
+NO_NUMBER: Final = "no number"
+NOT_RUN: Final = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A row of the paper beside ours; `found` has a value, or an outcome with its reason, and then no verdict.
+
+    `without` has what the same row becomes with a term of the physics switched off ("ohmic off").
+    """
+
+    row: Row
+    found: Result
+    without: Mapping[str, Result] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The rule's word, or None where there is nothing to judge."""
+        if self.found.value is None:
+            return None
+        return verdict(self.row.expected, self.found.value, self.found.u, self.row.paper, self.row.precision)
+
+    def judged(self, found: Result) -> Verdict | None:
+        """The rule's word on another number of this row."""
+        return replace(self, found=found).verdict
+
+    @property
+    def outcome(self) -> str:
+        """`ok`, or in words why there is no number."""
+        return "ok" if self.found.value is not None else f"{self.found.outcome}: {self.found.reason}"
+
+    def record(self) -> dict[str, Any]:
+        """The keys that `--json` prints."""
+        return {
+            "id": self.row.id,
+            "quantity": self.row.quantity,
+            "paper": NOT_STATED if self.row.paper is None else self.row.paper,
+            "precision": self.row.precision or None,
+            "said": self.row.said,
+            "expected": self.row.expected,
+            "here": self.found.value,
+            "u": self.found.u,
+            "unit": self.row.unit,
+            "verdict": self.verdict,
+            "kind": self.row.kind,
+            "method": self.found.method or self.outcome,
+            "outcome": self.outcome,
+            "without": {
+                term: {"here": other.value, "u": other.u, "verdict": self.judged(other)}
+                for term, other in self.without.items()
+                if other.value is not None
+            },
+        }
+
+
+def compare(
+    found: Mapping[str, Result],
+    absent: Mapping[str, Result],
+    without: Mapping[str, Mapping[str, Result]],
+    wanted: Iterable[str],
+) -> list[Compared]:
+    """Every row of the wanted experiments, in the paper's order.
+
+    `found` by row id; `absent` by experiment id, for what no reader gave a number for; `without` by row id and term.
+    """
+    chosen = set(wanted)
+    rows = [row for row in ROWS if row.experiment in chosen]
+    return [
+        Compared(row, found[row.id] if row.id in found else absent[row.experiment], without.get(row.id, {}))
+        for row in rows
+    ]
+
+
+def write_json(compared: Iterable[Compared], path: Path) -> None:
+    """The table as a list of records; `BadInput` where it cannot be written."""
+    text = json.dumps([one.record() for one in compared], indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        limit = f"cannot be written ({error.strerror})"
+        raise BadInput(Problem("--json", str(path), limit, "choose another place", str(path))) from error

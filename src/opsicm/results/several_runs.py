@@ -1,0 +1,174 @@
+"""Several runs together: the calibration of pipette current against concentration, and modulated runs read by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.pipette.calibration import (
+    NAME,
+    calibrate,
+    concentration,
+    concentration_results,
+    conductance_at_levels,
+    conductance_calibration,
+)
+from opsicm.analysis.result import Result, failed
+from opsicm.core.errors import OutsideDomain
+from opsicm.record.reader import Run
+
+_NAME: Final = "calibration_slope"
+_FEWEST_BATHS: Final = 3
+
+
+def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result]:
+    """Line and curve of the current at the pipette's bias against the bath's concentration; [] below three runs.
+
+    `runs`: each with its own results, of which `current_at_bias` is used; pipettes of different size or filling have
+    their own factor. A run without a current-voltage curve takes no part.
+    """
+    points: list[tuple[float, float, tuple[float, ...]]] = []
+    for path, results in runs:
+        level = next((r for r in results if r.name.startswith("current_at_bias") and r.value is not None), None)
+        if level is None or level.value is None:
+            continue
+        if (bath := _bath(path)) is not None:
+            points.append((bath.salt, 1e-9 * level.value, bath.pipette))
+    if len(points) < _FEWEST_BATHS:
+        return []
+    return calibration_results(
+        np.array([c for c, _, _ in points]),
+        np.array([i for _, i, _ in points]),
+        np.array([sorted({q for _, _, q in points}).index(p) for _, _, p in points]),
+    )
+
+
+def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result]:
+    """Concentration behind the conductance of every modulated run, calibrated at its levels by the runs with a sweep.
+
+    [] without modulated runs or with fewer than three baths. Only pipettes of the run's own filling count: another one
+    has another conductance in the same bath. Names carry the run's where several were modulated.
+    """
+    modulated = [
+        (path, r.trace)
+        for path, results in runs
+        for r in results
+        if r.name.startswith("conductance") and isinstance(r.trace, xr.Dataset) and "change" not in r.name
+    ]
+    sweeps = [
+        (bath, r.trace)
+        for path, results in runs
+        for r in results
+        if r.name.startswith("pipette_resistance") and isinstance(r.trace, xr.DataArray) and (bath := _bath(path))
+    ]
+    results: list[Result] = []
+    for path, places in modulated:
+        levels = np.asarray(places.attrs["levels"], dtype=np.float64)
+        points = [
+            (bath.salt, g, bath.pipette)
+            for bath, trace in sweeps
+            if (g := conductance_at_levels(trace["bias"].values, trace.values, levels)) is not None
+        ]
+        if len({c for c, _, _ in points}) < _FEWEST_BATHS:
+            continue
+        own = _bath(path)
+        points = [point for point in points if own is not None and point[2][-1] == own.pipette[-1]]
+        if len({c for c, _, _ in points}) < _FEWEST_BATHS:
+            filling = "an unknown salt" if own is None else f"{own.pipette[-1]:g} mM"
+            reason = f"the pipette holds {filling}, and fewer than three of the baths were measured with that filling"
+            results.append(failed(NAME, "mM", "", "another filling", reason))
+            continue
+        pipettes = sorted({pipette for _, _, pipette in points})
+        try:
+            calibration = conductance_calibration(
+                np.array([c for c, _, _ in points]),
+                np.array([g for _, g, _ in points]),
+                np.array([pipettes.index(pipette) for _, _, pipette in points]),
+            )
+        except OutsideDomain as error:
+            results.append(failed(NAME, "mM", "", "too few concentrations", str(error)))
+            continue
+        found = concentration_results(calibration, places)
+        results += [replace(r, name=f"{r.name} {path.name}") for r in found] if len(modulated) > 1 else found
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Bath:
+    """Salt [mol/m³] outside, and what makes the pipette: radius [m], half-cone angle, length [m], filling [mol/m³]."""
+
+    salt: float
+    pipette: tuple[float, ...]
+
+
+def _bath(path: Path) -> _Bath | None:
+    """What a run was measured in, and with; None where no concentration is stated."""
+    with Run(path) as run:
+        p = run.parameters["pipette"]
+        salt = concentration_of(run.parameters["set"]["leaves"])
+    pipette = tuple(float(p.get(key, 0.0)) for key in ("radius_m", "cone_angle_rad", "length_m", "fill_mol_m3"))
+    return None if salt is None else _Bath(salt, pipette)
+
+
+def concentration_of(leaves: dict[str, dict[str, object]]) -> float | None:
+    """The bath's concentration [mol/m³] as the run's parameters state it."""
+    value = leaves.get("concentration", {}).get("value")
+    unit = leaves.get("concentration", {}).get("unit")
+    if not isinstance(value, int | float):
+        return None
+    return float(value) * (1e3 if unit == "M" else 1.0)
+
+
+def calibration_results(
+    c: NDArray[np.float64], current: NDArray[np.float64], pipette: NDArray[np.int64]
+) -> list[Result]:
+    """Slope, R² and greatest residual of the line; whether a curve is needed; how well a concentration is known.
+
+    `c` [mol/m³], `current` [A], `pipette` number, (n,). The trace holds line, 95 % band, curve and residuals.
+    """
+    method = "least squares of the current at the pipette's bias on the bath's concentration"
+    try:
+        line = calibrate(c, current, 1, pipette)
+    except OutsideDomain as error:
+        return [failed(_NAME, "pA/mM", method, "too few concentrations", str(error))]
+    grid = np.linspace(float(c.min()), float(c.max()), 60)
+    trace = xr.Dataset(
+        {
+            "line": ("grid", line.at(grid)),
+            "band": ("grid", line.band(grid)),
+            "current": ("point", current),
+            "residual": ("point", line.residuals),
+            "pipette": ("point", pipette),
+        },
+        coords={"c": ("grid", grid), "c_point": ("point", c)},
+        attrs={"units": "A, mol/m3"},
+    )
+    said = f"{method}; {c.size} currents, {line.factors.size} pipettes; R² {line.r_squared:.4f}"
+    u = float(line.covariance[1, 1] ** 0.5)
+    results = [Result(_NAME, 1e12 * float(line.coefficients[1]), 1e12 * u, "pA/mM", said, trace=trace)]
+    worst = float(np.max(np.abs(line.residuals)))
+    results.append(
+        Result("calibration_largest_residual", 1e12 * worst, 1e12 * line.sigma, "pA", "of the line; u: its residual")
+    )
+    middle = 0.5 * float(c.min() + c.max())
+    back = concentration(line, float(line.at(np.array(middle))))
+    said = "the line read backwards in the middle of its range, 95 % band and pipettes' spread in u"
+    if back.value is None or back.u is None:
+        results.append(failed("concentration_in_the_middle", "mM", said, "not identifiable", back.reason))
+    else:
+        said += f"; d ln I/d ln c {back.sensitivity:.3f}"
+        results.append(Result("concentration_in_the_middle", back.value, back.u, "mM", said))
+    try:
+        curve = calibrate(c, current, 2, pipette)
+    except OutsideDomain:
+        return results
+    bend, u_bend = float(curve.coefficients[2]), float(curve.covariance[2, 2] ** 0.5)
+    said = "second coefficient of a parabola through the same points, over its u: beyond 3 a line is wrong"
+    results.append(Result("calibration_curvature_over_u", bend / u_bend if u_bend else 0.0, 1.0, "1", said))
+    return results

@@ -1,0 +1,100 @@
+"""RUN on the command line: a run folder, a run file, or a file that another instrument wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from opsicm.analysis.result import Result
+from opsicm.core.errors import BadInput, Problem
+from opsicm.record.reader import Run
+from opsicm.record.run_folder import JOURNAL, RUN_FILE
+from opsicm.results import third_party as others
+from opsicm.results.figures_of_results import save_views, views_of_traces
+from opsicm.results.run_results import results_of, views_of
+from opsicm.results.several_runs import calibration_of, modulated_concentrations
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is meant as a run of ours: a folder with a journal or run file, or an HDF5 file."""
+    if path.is_dir():
+        return (path / JOURNAL).exists() or (path / RUN_FILE).exists()
+    if not path.is_file():
+        return False
+    return _is_hdf5(path) or path.suffix == ".nxs"
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8) == _HDF5
+
+
+def _refuse_damaged(path: Path) -> None:
+    """A file that is named as a run file and is none: another reader would only say that it knows no such format."""
+    if path.suffix != ".nxs":
+        return
+    size = path.stat().st_size
+    limit = f"does not begin as a run file does, which is HDF5; it has {size} bytes"
+    remedy = "opsicm recover FOLDER makes it again from the live files beside it, if there are any; else it is damaged"
+    if not (path.parent / JOURNAL).exists():
+        remedy = "copy it again from where it was recorded; if it never was a run, name it by its own format"
+    raise BadInput(Problem("file", path.name, limit, remedy, str(path)))
+
+
+def must_exist(path: Path) -> None:
+    """Raises `BadInput` where `path` is neither a file nor a folder."""
+    if not path.exists():
+        raise BadInput(Problem("path", str(path), "does not exist", "check the spelling", str(path)))
+    if not (path.is_file() or path.is_dir()):
+        raise BadInput(Problem("path", str(path), "is neither a file nor a folder", "name a measured file", str(path)))
+
+
+def results_of_path(path: Path, columns: str | None, setpoint: float | None = None) -> list[Result]:
+    """Every result that applies to `path`; `setpoint` [1] of a trace of hops that does not say it."""
+    must_exist(path)
+    if is_run(path):
+        with Run(path) as run:
+            return results_of(run)
+    return others.analyse_file(path, columns, setpoint)
+
+
+def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:
+    """What only several runs together show: a calibration where their baths differ, and modulated runs read by it."""
+    runs = [(path, results) for path, results in each if is_run(path)]
+    return [*calibration_of(runs), *modulated_concentrations(runs)]
+
+
+def figures_of_path(path: Path, results: list[Result], folder: Path) -> list[Path]:
+    """Every figure that applies to `path` and its `results`, into `folder`; returns the pictures."""
+    stem = path.resolve().name if path.is_dir() or not is_run(path) else path.resolve().parent.name
+    if is_run(path):
+        with Run(path) as run:
+            return save_views(views_of(run, results) if run.parameters else [], folder, stem)
+    return save_views(others.views_of(results), folder, stem)
+
+
+def figures_of_several(results: list[Result], folder: Path) -> list[Path]:
+    """The figures of what several runs together show."""
+    return save_views(views_of_traces(results), folder, "all_runs")
+
+
+def identification(path: Path, columns: str | None) -> tuple[str, list[dict[str, Any]]]:
+    """What `path` is: (text, records)."""
+    must_exist(path)
+    if path.is_file() and not _is_hdf5(path):
+        _refuse_damaged(path)
+    if not is_run(path):
+        what = others.identify_file(path, columns)
+        return others.identification_text(what), others.identification_records(what)
+    with Run(path) as run:
+        rows: list[dict[str, Any]] = [
+            {"kind": "format", "name": "run file of opsicm", "value": run.title, "unit": "", "ok": True},
+            {"kind": "content", "name": "started", "value": run.started_utc, "unit": "UTC", "ok": True},
+            {"kind": "content", "name": "hops", "value": run.hops.sizes["hop"], "unit": "1", "ok": True},
+            {"kind": "content", "name": "segments", "value": len(run.segments()), "unit": "1", "ok": True},
+            {"kind": "content", "name": "outcome", "value": run.outcome, "unit": "", "ok": run.outcome == "completed"},
+        ]
+    return "\n".join(f"{row['name']:<20} {row['value']} {row['unit']}".rstrip() for row in rows), rows

@@ -1,0 +1,206 @@
+"""Other people's files: read by `record.formats`, analysed as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.approach.results import approach_results, no_axis, series_results, trace_results, turns
+from opsicm.analysis.cell.record_results import open_circuit_results, record_results
+from opsicm.analysis.result import Result, failed
+from opsicm.analysis.topography.results import image_results, step_results
+from opsicm.core.errors import BadInput, Problem
+from opsicm.figures import images as image
+from opsicm.figures import pipette as approach_curve
+from opsicm.figures.view import View
+from opsicm.formats.approach_text import ApproachFile, ScanSettings, sweeps
+from opsicm.formats.cell_record import CellFile
+from opsicm.formats.columns import Columns
+from opsicm.formats.identify import Identification, identify, read
+from opsicm.formats.image_file import ImageFile
+from opsicm.formats.sicm_archive import SicmScan, SicmTrace
+from opsicm.results.figures_of_results import views_of_traces
+
+
+def analyse_file(path: Path, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
+    """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
+
+    `setpoint` is the relative drop that ended the falls of a trace of hops, where it is known.
+    """
+    if path.is_dir():
+        return _folder(path)
+    content = read(path, columns)
+    if isinstance(content, SicmScan):
+        heights = np.where(content.saturated, np.nan, content.heights)
+        return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
+    if isinstance(content, SicmTrace):
+        return no_axis("the trace holds counts without a z axis, a scale or a time step")
+    if isinstance(content, ApproachFile):
+        return _numbered(_approaches(content))
+    if isinstance(content, ScanSettings):
+        raise BadInput(
+            Problem(
+                "file", "settings only", "results need measured values", "name an .ac file or its folder", path.name
+            )
+        )
+    if isinstance(content, ImageFile):
+        return _images(content, path)
+    if isinstance(content, CellFile):
+        return _cell(content)
+    return _numbered(_table(content, setpoint))
+
+
+def _images(file: ImageFile, path: Path) -> list[Result]:
+    """Results of the first topography under their plain names, of further height channels under the channel's."""
+    if not file.heights:
+        limit, channels = "results need heights", ", ".join(one.name for one in file.images)
+        raise BadInput(Problem("channels", channels, limit, "export the topography", path.name))
+    results: list[Result] = []
+    for k, one in enumerate(file.heights):
+        found = image_results(image_array(one.values, one.x_size, one.y_size, one.unit))
+        if one.unit == "m":
+            found += step_results(one.values)
+        results += found if k == 0 else [replace(r, name=f"{one.name}: {r.name}", trace=None) for r in found]
+    return results
+
+
+def _cell(file: CellFile) -> list[Result]:
+    results: list[Result] = []
+    for record in file.records:
+        found = record_results(record.t, record.potential, record.current, lithium=False)
+        several = len(file.records) > 1
+        results += [replace(r, name=f"{record.name}: {r.name}") for r in found] if several else found
+    return results
+
+
+def identify_file(path: Path, columns: str | None = None) -> Identification:
+    """What is in a file and whether it looks plausible."""
+    return identify(path, columns)
+
+
+def identification_text(what: Identification) -> str:
+    """An identification as lines for a person."""
+    lines = [f"{what.format}: {what.sentence}"]
+    lines += [f"  {c.name} [{c.unit}]: {c.count} values, {c.low:.6g} to {c.high:.6g}" for c in what.channels]
+    lines += [f"  {'ok' if finding.ok else 'LOOK'}: {finding.text}" for finding in what.findings]
+    lines += [f"  setting {name} = {value}" for name, value in what.settings]
+    return "\n".join(lines)
+
+
+def identification_records(what: Identification) -> list[dict[str, Any]]:
+    """An identification as records with stable keys: kind, name, value, unit, ok."""
+
+    def record(kind: str, name: str, value: Any, unit: str = "", ok: bool = True) -> dict[str, Any]:
+        return {"kind": kind, "name": name, "value": value, "unit": unit, "ok": ok}
+
+    records = [record("format", what.format, what.sentence)]
+    records += [record("channel", c.name, [c.count, c.low, c.high], c.unit) for c in what.channels]
+    records += [record("finding", "plausibility", finding.text, ok=finding.ok) for finding in what.findings]
+    return records + [record("setting", name, value) for name, value in what.settings]
+
+
+def views_of(results: Sequence[Result]) -> list[View]:
+    """The figures of results that carry a trace: approach curves, the image at its highest level, the cell's record."""
+    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset) and "z0" in r.trace.attrs]
+    images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.ndim == 2]
+    views = [approach_curve.approach_curve_view(trace, _title(name)) for name, trace in approaches]
+    views += [image.image_view(images[-1])] if images else []
+    return views + views_of_traces(results)
+
+
+def _title(name: str) -> str:
+    """The curve that a result's name begins with: "scan01_07_1: distance ..." is titled "Approach scan01_07_1"."""
+    curve, found, _ = name.rpartition(": ")
+    return f"Approach {curve}" if found else "Approach"
+
+
+def image_array(values: NDArray[np.float64], x: float | None, y: float | None, unit: str = "m") -> xr.DataArray:
+    """Heights as an array with coordinates only where both sizes `x`, `y` [m] are known, and a note where not."""
+    rows, columns = values.shape
+    coords = {}
+    if x is not None and y is not None:
+        coords = {"x": ("x", (np.arange(columns) + 0.5) * x / columns), "y": ("y", (np.arange(rows) + 0.5) * y / rows)}
+    sizes = {"x": x, "y": y}
+    unknown = [axis for axis, size in sizes.items() if size is None]
+    known = [f"{axis} size {1e6 * size:.4g} µm" for axis, size in sizes.items() if size is not None]
+    note = ", ".join([*known, *(f"{axis} size unknown" for axis in unknown)]) if unknown else ""
+    attrs = {"lateral_note": note, "quantity": "height", "units": unit}
+    return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs)
+
+
+def _approaches(file: ApproachFile) -> list[list[Result]]:
+    s = file.settings
+    threshold = 1.0 - 1.0 / s.threshold if s is not None and s.threshold is not None and s.threshold > 1.0 else None
+    stated = s.resistance if s is not None else None
+    curves = []
+    for curve in file.curves:
+        # R has more digits than I in these files, and R·I is the bias: so current = bias/R, the bias from both.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bias = float(np.nanmedian(curve.resistance * curve.current))
+            current = bias / curve.resistance
+        curves.append(approach_results(curve.z, current, bias, threshold, stated))
+    return curves
+
+
+def _table(table: Columns, setpoint: float | None) -> list[list[Result]]:
+    data = table.data
+    if "E" in data and "z" not in data:
+        return [_cell_table(data)]
+    if "z" not in data or not ("I" in data or "R" in data):
+        return [no_axis(f"the table holds {', '.join(data)}, and a fit needs z with I or R")]
+    bias: float | None = None
+    if "I" in data:
+        current = data["I"]
+        if "V" in data:
+            bias = float(np.nanmedian(data["V"]))
+        elif "R" in data:
+            bias = float(np.nanmedian(data["R"] * data["I"]))
+    else:
+        # Only the ratio matters to the fit, and a bias of 1 V turns it back into the resistance that was measured.
+        bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
+    # Two hops at least: a single fall and rise is an approach with its withdrawal.
+    hops = trace_results(current, data["z"], data.get("t"), setpoint)
+    several = turns(data["z"]) >= 2
+    if several and (hops[0].value is None or hops[0].value >= 2.0):
+        return [hops]
+    return [approach_results(data["z"][part], current[part], bias) for part in sweeps(data["z"])]
+
+
+def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
+    """A table of the cell: t, E and I give what a cycler's file gives, stoichiometry and E the ends of stages."""
+    if "t" in data and "I" in data:
+        return record_results(data["t"], data["E"], data["I"], lithium=False)
+    if "sto" in data:
+        return open_circuit_results(data["sto"], data["E"])
+    reason = f"the table holds {', '.join(data)}: a record needs t, E and I, an open-circuit curve sto and E"
+    return [failed("record", "1", "columns of a text table", "no axis", reason)]
+
+
+def _numbered(curves: list[list[Result]]) -> list[Result]:
+    if len(curves) == 1:
+        return curves[0]
+    return [replace(r, name=f"curve {k}: {r.name}") for k, curve in enumerate(curves, start=1) for r in curve]
+
+
+def _folder(path: Path) -> list[Result]:
+    files = sorted(path.glob("*.ac"), key=lambda file: (len(file.name), file.name))
+    if not files:
+        limit = "a folder to analyse holds approach curves (*.ac)"
+        raise BadInput(Problem("folder", "without .ac files", limit, "name a file, or the folder of a run", path.name))
+    curves: list[list[Result]] = []
+    named: list[Result] = []
+    for file in files:
+        content = read(file)
+        if not isinstance(content, ApproachFile):
+            limit, remedy = "it is no approach curve in spite of its name", "move it out of the folder"
+            raise BadInput(Problem("file", "of another format", limit, remedy, file.name))
+        found = _approaches(content)
+        curves += found
+        named += [replace(r, name=f"{file.stem}: {r.name}") for r in _numbered(found)]
+    return [*series_results(curves), *named]

@@ -1,0 +1,141 @@
+"""Commands to a run in progress: their words, their form on the wire, and where they wait until the loop takes them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from opsicm.core.errors import BadInput, Problem
+
+WORDS: Final = ("pause-probe", "resume-probe", "pause-cell", "resume-cell", "skip", "stop", "note", "set")
+SETTABLE: Final = ("probe.setpoint_pct", "probe.fall_nm_per_ms", "probe.amplitude_nm")
+_TRACKS: Final = ("probe", "cell")
+_LONGEST_NOTE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is asked: a word, and what it needs. `track` of a skip, `text` of a note, `key` and `value` of a set."""
+
+    word: str
+    track: str = "probe"
+    text: str = ""
+    key: str = ""
+    value: float = 0.0
+
+    def data(self) -> dict[str, Any]:
+        """As it stands in a fact and on the wire."""
+        said: dict[str, Any] = {"command": self.word}
+        if self.word == "skip":
+            said["track"] = self.track
+        elif self.word == "note":
+            said["text"] = self.text
+        elif self.word == "set":
+            said |= {"key": self.key, "value": self.value}
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command that waits, who sent it, and how to answer: (accepted, why or what happens now)."""
+
+    command: Command
+    sender: Mapping[str, Any]
+    answer: Callable[[bool, str], None]
+
+
+class Inbox(Protocol):
+    """Where commands wait. Looked into between the samples of a hop plan, so looking must cost microseconds."""
+
+    def waiting(self) -> bool:
+        """Whether a request waits: the hop in flight is then the plan's last."""
+        ...
+
+    def take(self) -> Sequence[Request]:
+        """What waits, in order; they wait no longer."""
+        ...
+
+
+class StopOnly:
+    """An inbox that knows one command, from a function that says whether a stop was asked for: Ctrl-C, SIGTERM."""
+
+    def __init__(self, asked: Callable[[], bool], name: str = "signal") -> None:
+        self._asked = asked
+        self._name = name
+
+    def waiting(self) -> bool:
+        return self._asked()
+
+    def take(self) -> Sequence[Request]:
+        if not self._asked():
+            return ()
+        return (Request(Command("stop"), {"from": self._name}, lambda _accepted, _message: None),)
+
+
+def from_words(words: Sequence[str]) -> Command:
+    """The command that a command line spells; raises `BadInput` with what it should have been."""
+    word, rest = (words[0], list(words[1:])) if words else ("", [])
+    if word == "note":
+        return _command({"command": word, "text": " ".join(rest)})
+    if word == "set":
+        key, equals, value = (rest[0] if len(rest) == 1 else "").partition("=")
+        if not equals:
+            raise _refusal(" ".join(words), "set takes KEY=VALUE", f"as set {SETTABLE[0]}=2.5")
+        try:
+            number: Any = float(value)
+        except ValueError:
+            number = value
+        return _command({"command": word, "key": key, "value": number})
+    if word == "skip" and len(rest) == 1:
+        return _command({"command": word, "track": rest[0]})
+    if word in ("pause", "resume"):
+        if len(rest) != 1 or rest[0] not in _TRACKS:
+            raise _refusal(" ".join(words), f"{word} is for one track", f"{word} probe, or {word} cell")
+        return _command({"command": f"{word}-{rest[0]}"})
+    if rest:
+        raise _refusal(" ".join(words), f"{word} takes nothing more", f"leave out {' '.join(rest)}")
+    return _command({"command": word})
+
+
+def from_line(line: bytes) -> tuple[Command, str]:
+    """(command, what the sender calls itself) of a line of JSON; raises `BadInput`."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise _refusal(repr(line[:60]), "a command is one JSON object a line", 'as {"command": "pause-probe"}')
+    sender = said.pop("from", "")
+    return _command(said), sender[:64] if isinstance(sender, str) else ""
+
+
+def _command(said: Mapping[str, Any]) -> Command:
+    word = said.get("command")
+    if word not in WORDS:
+        raise _refusal(repr(word), f"the words are {', '.join(WORDS)}", "use one of them")
+    if word == "skip":
+        track = said.get("track", "probe")
+        if track not in _TRACKS:
+            raise _refusal(f"skip {track!r}", "skips a step of the probe or of the cell", "skip, or skip cell")
+        return Command(word, track=track)
+    if word == "note":
+        text = said.get("text")
+        if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST_NOTE:
+            limit = f"a note has a text of at most {_LONGEST_NOTE} characters"
+            raise _refusal("note", limit, "as note electrolyte looks cloudy")
+        return Command(word, text=text)
+    if word == "set":
+        key, value = said.get("key"), said.get("value")
+        if key not in SETTABLE:
+            raise _refusal(f"set {key}", f"what can be set is {', '.join(SETTABLE)}", "set one of these")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise _refusal(f"set {key}={value}", "the value must be a number", f"as set {key}=2.5")
+        return Command(word, key=key, value=float(value))
+    return Command(word)
+
+
+def _refusal(value: str, limit: str, remedy: str) -> BadInput:
+    return BadInput(Problem("command", value, limit, remedy))

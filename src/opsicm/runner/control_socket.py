@@ -1,0 +1,181 @@
+"""control.sock: where a run in progress hears commands. JSON lines over a Unix socket that only its owner may open.
+
+Never blocks and needs no thread: the loop looks in between plans, and the fast loop asks `waiting()` between slices.
+The kernel says which user and process sent a command; what it calls itself stands beside that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.instruments.clock import monotonic_ns
+from opsicm.runner.commands import Command, Inbox, Request, from_line
+
+NAME: Final = "control.sock"
+_LOOK_NS: Final = 5_000_000  # how often the system is asked at most: a slice of hops may last microseconds
+_LONGEST_LINE: Final = 1 << 16
+_CLIENTS: Final = 16
+_PEER: Final = struct.Struct("3i")
+
+
+class ControlSocket:
+    """An `Inbox`: requests from the socket, and those of `also` (Ctrl-C)."""
+
+    def __init__(self, folder: Path, also: Inbox) -> None:
+        self._also = also
+        self._path = folder / NAME
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        before = os.umask(0o177)
+        try:
+            with _short(folder) as short:
+                self._server.bind(short)
+        finally:
+            os.umask(before)
+        self._server.listen(_CLIENTS)
+        self._clients: dict[socket.socket, bytearray] = {}
+        self._requests: list[Request] = []
+        self._looked = 0
+
+    def waiting(self) -> bool:
+        if self._requests or self._also.waiting():
+            return True
+        now = monotonic_ns()
+        if now - self._looked < _LOOK_NS:
+            return False
+        self._look()
+        # After the look: a slow answer must not make the next look follow at once.
+        self._looked = monotonic_ns()
+        return bool(self._requests)
+
+    def take(self) -> Sequence[Request]:
+        self._look()
+        taken, self._requests = [*self._also.take(), *self._requests], []
+        return taken
+
+    def close(self) -> None:
+        """Nobody is heard any more; who still waits is told, who has only just asked too. Twice is as good as once."""
+        if self._server.fileno() >= 0:
+            self._look()
+        for request in self._requests:
+            request.answer(False, "the run has ended")
+        self._requests = []
+        for client in list(self._clients):
+            self._drop(client)
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client, _ = self._server.accept()
+                client.setblocking(False)
+                if len(self._clients) >= _CLIENTS:
+                    _send(client, False, f"{_CLIENTS} others are connected: try again")
+                    client.close()
+                    continue
+                self._clients[client] = bytearray()
+        for client in list(self._clients):
+            self._read(client)
+
+    def _read(self, client: socket.socket) -> None:
+        heard = self._clients[client]
+        try:
+            data = client.recv(_LONGEST_LINE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(client)
+            return
+        heard += data
+        while (end := heard.find(b"\n")) >= 0:
+            line = bytes(heard[:end])
+            del heard[: end + 1]
+            self._hear(client, line)
+        if len(heard) >= _LONGEST_LINE:
+            _send(client, False, f"a command is one line of at most {_LONGEST_LINE} bytes")
+            self._drop(client)
+
+    def _hear(self, client: socket.socket, line: bytes) -> None:
+        try:
+            command, name = from_line(line)
+        except BadInput as error:
+            _send(client, False, str(error))
+            return
+        self._requests.append(
+            Request(command, _sender(client, name), lambda accepted, message: _send(client, accepted, message))
+        )
+
+    def _drop(self, client: socket.socket) -> None:
+        del self._clients[client]
+        client.close()
+
+
+def send(folder: Path, command: Command, name: str, patience: float = 10.0) -> tuple[bool, str]:
+    """(accepted, what the run says to it): one command to the run living in `folder`.
+
+    Raises `BadInput` where no run lives there, `OpsicmError` where it does not answer within `patience` [s].
+    """
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(patience)
+    with client:
+        try:
+            with _short(folder) as short:
+                client.connect(short)
+        except OSError as error:
+            limit = f"no run in progress answers there ({error.strerror})"
+            raise BadInput(Problem("run", str(folder), limit, "name the folder of a run that goes on")) from error
+        heard = b""
+        try:
+            client.sendall(json.dumps({**command.data(), "from": name}).encode() + b"\n")
+            while b"\n" not in heard and (data := client.recv(_LONGEST_LINE)):
+                heard += data
+        except TimeoutError as error:
+            limit = f"did not answer within {patience:g} s"
+            raise OpsicmError(Problem("run", str(folder), limit, "look whether it still goes on")) from error
+        except OSError:
+            heard = b""
+    try:
+        answer: dict[str, Any] = json.loads(heard)
+        return bool(answer["accepted"]), str(answer["message"])
+    except (ValueError, TypeError, KeyError):
+        return False, "the run ended before it answered"
+
+
+@contextmanager
+def _short(folder: Path) -> Iterator[str]:
+    # A socket's name holds 107 bytes, a run folder's path may be longer: it is reached through a descriptor.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise BadInput(Problem("run", str(folder), "is no run folder", "name the folder of a run")) from error
+    try:
+        yield f"/proc/self/fd/{descriptor}/{NAME}"
+    finally:
+        os.close(descriptor)
+
+
+def _sender(client: socket.socket, name: str) -> dict[str, Any]:
+    pid, uid, _ = _PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    return {"from": name or "socket", "user": user, "pid": pid}
+
+
+def _send(client: socket.socket, accepted: bool, message: str) -> None:
+    answer = json.dumps({"accepted": accepted, "message": message}, ensure_ascii=False).encode() + b"\n"
+    with contextlib.suppress(OSError):  # who asks and does not listen is no reason to stop a run
+        client.send(answer)

@@ -1,0 +1,58 @@
+"""What `check` says, read as a person reads it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from opsicm.cli.check import amount, checked, checked_text, expected, percent
+from opsicm.experiment.file import experiment_path
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (3.19e-9, "A", "3.19 nA"),
+        (999.6e-12, "A", "1.00 nA"),
+        (47.2e-15, "A", "47.2 fA"),
+        (-0.8, "V", "-800 mV"),
+        (0.0, "A", "0 A"),
+        (233e3, "B", "233 kB"),
+        (2.04e9, "B", "2.04 GB"),
+        (1e-18, "A", "0.00100 fA"),
+    ],
+)
+def test_an_amount_has_one_to_three_figures_before_the_point(value: float, unit: str, said: str) -> None:
+    assert amount(value, unit) == said
+
+
+def test_what_is_next_to_nothing_is_called_so() -> None:
+    assert expected(2.4e-160) == "none"
+    assert expected(0.34) == "0.34"
+    assert percent(2.3e-9) == "less than 0.01 %"
+    assert percent(0.0031) == "0.31 %"
+
+
+def said_of(name: str) -> list[str]:
+    """The lines of `opsicm check` for a packaged experiment."""
+    file = experiment_path(f"short/{name}.yaml")
+    return checked_text(file, checked(file, None)).splitlines()[1:]
+
+
+def test_a_series_says_once_what_holds_for_every_run() -> None:
+    lines = said_of("e02_current_at_four_distances")
+    assert lines[0] == "  4 runs, one after the other; in every one"
+    assert sum(line.startswith("  duration") for line in lines) == 1
+    assert sum("goes" in line for line in lines) == 4
+    assert "  samples          none: nothing hops" in lines
+    assert any("at 10 µm the current goes" in line and "swing 3.19 nA" in line for line in lines)
+
+
+def test_a_constant_current_shows_in_the_level_of_the_pipette_s() -> None:
+    text = "\n".join(said_of("e07_images_at_open_circuit"))
+    assert "until a cut-off" not in text  # the forecast runs to its end
+    assert "not forecast" not in text
+    assert "52.0 pA above its value at rest" in text
+    assert "false stops to be expected in 576 hops: none" in text
+    assert not re.search(r"\de[-+]?\d", text), "no powers of ten"

@@ -1,0 +1,68 @@
+"""The documentation's page: made from the records alone, misses explained, drift told."""
+
+from __future__ import annotations
+
+import copy
+
+from opsicm.analysis.result import Result, failed
+from opsicm.reproduction.page import FIGURES, REASONS, TITLES, drift, page
+from opsicm.reproduction.paper import IDS, ROWS
+from opsicm.reproduction.table import Compared, compare
+
+ABSENT = {name: failed(name, "", "", "not run", "no file") for name in IDS}
+
+
+def _records(**here: float) -> list[dict[str, object]]:
+    units = {row.id: row.unit for row in ROWS}
+    found = {
+        name: Result(name, value, 0.001, units[name], "read from a run")
+        for name, value in ((key.replace("__", "."), value) for key, value in here.items())
+    }
+    return [one.record() for one in compare(found, ABSENT, {}, IDS)]
+
+
+def test_the_page_shows_what_the_table_says() -> None:
+    text = page(_records(E5__step=0.344, E9__total=8.0), {"figure_3e": "images/figure_3e.png"})
+    assert "| E5.step | step of the pipette current" in text
+    assert "0.3440 ± 0.0010 | nA | calibrated | agrees |" in text
+    assert "![E5, figure_3e](images/figure_3e.png)" in text
+    assert f"- **E9.total**. {REASONS['E9.total']} Method: read from a run." in text
+    assert "**E6.expansion** has no number. Not run: no file." in text
+    assert "1 agrees, 1 same trend; " in text
+    assert f"{len(ROWS) - 2} without a number" in text
+    for experiment in IDS:
+        assert f"## {experiment}: {TITLES[experiment]}" in text
+    assert set(FIGURES) == set(IDS)
+
+
+def test_a_term_switched_off_is_judged_by_the_same_rule() -> None:
+    row = next(row for row in ROWS if row.id == "E2.swing_10")
+    whole, without = (Result(row.id, value, 0.01, "nA", "m") for value in (2.0, -0.05))
+    record = Compared(row, whole, {"ohmic off": without}).record()
+    assert record["without"] == {"ohmic off": {"here": -0.05, "u": 0.01, "verdict": "disagrees"}}
+    text = page([record], {})
+    assert "| row | all terms | ohmic off | unit |" in text
+    assert "| E2.swing_10 | 2.000 ± 0.010, same trend | -0.050 ± 0.010, disagrees | nA |" in text
+
+
+def test_reasons_are_of_rows() -> None:
+    assert set(REASONS) <= {row.id for row in ROWS}
+
+
+def test_last_digits_are_no_drift_and_a_verdict_is() -> None:
+    kept = _records(E5__step=0.344)
+    assert drift(_records(E5__step=0.3441), kept) == []
+    assert drift(_records(E5__step=0.2), kept) == ["E5.step: verdict was 'agrees' and is 'same trend'"]
+    assert drift(_records(), kept) == ["E5.step: verdict was 'agrees' and is None"]
+    fewer = copy.deepcopy(kept)
+    gone = fewer.pop(0)
+    assert drift(fewer, kept) == [f"{gone['id']}: gone"]
+    assert drift(kept, fewer) == [f"{gone['id']}: new"]
+
+
+def test_verdicts_of_the_page_are_the_rules() -> None:
+    for record in _records(E2__swing_10=-1.0, E2__swing_100=1.0):
+        row = next(row for row in ROWS if row.id == record["id"])
+        if record["here"] is not None:
+            found = Result(row.id, float(str(record["here"])), 0.001, row.unit, "m")
+            assert record["verdict"] == Compared(row, found).verdict

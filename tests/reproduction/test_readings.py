@@ -1,0 +1,240 @@
+"""What the rows read from runs, against arrays whose answer is known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import xarray as xr
+from numpy.typing import NDArray
+
+from opsicm.analysis.result import Result
+from opsicm.experiment.file import experiment_from_text
+from opsicm.reproduction.cases import Case
+from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL
+from opsicm.reproduction.open_runs import Analysed, Runs
+from opsicm.reproduction.readings import currents, heights, images, pipettes, towers
+
+F64 = NDArray[np.float64]
+LOADED = experiment_from_text(
+    "opsicm: 1\ntitle: t\nrig: twin/graphite\npipette: {bias_V: 0.7}\ncell: [{open_circuit: {for_s: 1}}]\n"
+)
+
+
+def _analysed(variant: str = AS_DECLARED, values: tuple[tuple[str, Any], ...] = (), **arrays: Any) -> Analysed:
+    run = SimpleNamespace(segments=list, **arrays)
+    return Analysed(Case("E1", variant, values, None, LOADED), cast(Any, run), arrays.get("results", {}))
+
+
+def _by_id(results: list[Result]) -> dict[str, Result]:
+    return {result.name: result for result in results}
+
+
+def _rows(**columns: Any) -> xr.Dataset:
+    return xr.Dataset({name: ("row", values) for name, values in columns.items()})
+
+
+def _wire(radius: float, salt: float, factor: float, variant: str) -> Analysed:
+    bias = np.linspace(-0.8, 0.8, 41)
+    slow = _rows(t_ns=np.arange(41) * 10**9, pipette_bias=bias, pipette_current=factor * bias)
+    values = (("pipette.radius_nm", radius * 1e9), ("electrolyte.salt_M", salt))
+    return _analysed(variant, values, slow=slow, parameters={"pipette": {"radius_m": radius}})
+
+
+def test_the_calibration_knows_a_line_from_a_flat_curve() -> None:
+    runs = []
+    for radius in (47e-9, 50e-9, 53e-9):
+        for salt in (0.5, 0.75, 1.0, 1.25, 1.5):
+            runs.append(_wire(radius, salt, radius * 0.1 * (1.0 + 0.5 * (salt - 1.0)), KAPPA_PROPORTIONAL))
+            runs.append(_wire(radius, salt, radius * 0.1 * (1.0 - 0.07 * (salt - 1.05) ** 2), AS_DECLARED))
+    found = _by_id(pipettes.calibration(Runs(tuple(runs))))
+    assert found["E1.linearity_proportional"].value == pytest.approx(1.0, abs=1e-9)
+    assert found["E1.slope_proportional"].value == pytest.approx(50.0, rel=1e-6)
+    assert (found["E1.linearity"].value or 0.0) < 0.85
+    assert abs(found["E1.slope"].value or 0.0) < 3.0
+
+
+def test_pipettes_of_several_sizes_alike_and_drifting() -> None:
+    t = np.arange(0, 3600 * 10**9, 10 * 10**9)
+    runs = []
+    for radius in (30e-9, 49e-9, 50e-9, 51e-9, 75e-9):
+        bias = np.where(np.arange(t.size) < 41, np.linspace(-0.7, 0.7, 41)[np.minimum(np.arange(t.size), 40)], 0.7)
+        current = 0.13 * radius * bias * (1.0 + 0.02 * t * 1e-9 / 3600.0)
+        slow = _rows(t_ns=t, pipette_bias=bias, pipette_current=current)
+        runs.append(_analysed(slow=slow, parameters={"pipette": {"radius_m": radius}}))
+    found = _by_id(pipettes.pipettes(Runs(tuple(runs))))
+    assert found["E12.size"].value == pytest.approx(0.13, rel=0.05)
+    assert found["E12.spread"].value == pytest.approx(2.0, rel=0.05)
+    assert found["E12.drift"].value == pytest.approx(2.0, rel=0.05)
+
+
+def _tower(near_less_far: dict[str, float], reach: float) -> Runs:
+    """One cycle 1.7 → 0 → 1.7 V at 0.5 mV/s; a gradient that changes at the moments, exp(-z/reach) above the sample."""
+    t = np.arange(0.0, 6800.0, 0.2)
+    swept = np.abs(1.7 - t * 0.5e-3)
+    height = 0.1e-3 + 2.5e-3 * np.abs((t / 5.0) % 2.0 - 1.0)
+    times = [0.0, 1400.0, 3300.0, 4400.0, 5000.0, 6794.0]
+    order = np.argsort(times)
+    gains = np.array([0.0, *(near_less_far[name] for name in "ABCDE")])
+    gain = np.interp(t, np.array(times)[order], gains[order])
+    shape = (np.exp(-height / reach) - np.exp(-2.6e-3 / reach)) / (np.exp(-0.1e-3 / reach) - np.exp(-2.6e-3 / reach))
+    current = 4.7e-9 + gain * shape + np.random.default_rng(3).normal(0.0, 1e-13, t.size)
+    cell = 1e-3 * np.exp(-(((t - 5000.0) / 400.0) ** 2))  # largest at D
+    t_ns = np.round(t * 1e9).astype(np.int64)
+    slow = _rows(t_ns=t_ns, coarse_z=height, pipette_current=current)
+    return Runs((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept, current=cell)),))
+
+
+def test_the_tower_reads_near_less_far_at_its_moments() -> None:
+    given = {"A": 0.0, "B": 1e-9, "C": -0.4e-9, "D": -0.8e-9, "E": 0.0}
+    found = _by_id(towers.tower(_tower(given, 0.4e-3)))
+    assert found["E11.B"].value == pytest.approx(1.0, rel=0.08)
+    assert found["E11.D"].value == pytest.approx(-0.8, rel=0.08)
+    assert abs(found["E11.E"].value or 0.0) < 2.0
+    assert found["E11.C"].value == pytest.approx(0.4, rel=0.1)
+    assert (found["E11.traces"].value or 0.0) < -1.0
+
+
+def test_a_flat_profile_has_no_reach_and_says_so() -> None:
+    found = _by_id(towers.tower(_tower({"A": 0.0, "B": 1e-9, "C": 0.0, "D": 0.0, "E": 0.0}, 0.4e-3)))
+    assert found["E11.C"].value is None
+    assert "noise" in found["E11.C"].reason
+
+
+def test_a_hollow_with_less_current_above_it_is_found_and_a_wide_bend_is_none() -> None:
+    random = np.random.default_rng(9)
+    x = np.linspace(0.0, 8e-6, 64)
+    bend = 1e-6 * np.cos(x / 8e-6 * np.pi)  # lower at one end: the line's, not a hollow's
+    depth = 300e-9 * (np.exp(-(((x - 2e-6) / 3e-7) ** 2)) + np.exp(-(((x - 6e-6) / 3e-7) ** 2)))
+    difference = -14e-12 + random.normal(0.0, 0.1e-12, 64)
+    none = heights.hollows("E10.hollows", x, difference, x, bend - depth)
+    assert abs(none.value or 0.0) < 3.0 * (none.u or 0.0) < 0.3
+    seen = heights.hollows("E10.hollows", x, difference - 0.5e-12 * (depth > 20e-9), x, bend - depth)
+    assert seen.value == pytest.approx(-0.45, abs=0.1)  # some of a dip is not deep enough to be a hollow
+    few = heights.hollows("E10.hollows", x[:5], difference[:5], x, bend - depth)
+    assert few.value is None
+    assert "fewer than three approaches" in few.reason
+
+
+STILL = _rows(t_ns=np.array([0, 10**12]), coarse_z=np.zeros(2))
+
+
+def _hops(frames: list[F64], potential: list[float], one_segment: bool) -> xr.Dataset:
+    names = ("outcome", "step", "segment", "line", "pixel", "z_stop", "x", "y", "cell_potential", "i_ref", "t_ns")
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for k, frame in enumerate(frames):
+        ny, nx = frame.shape
+        for row in range(ny):
+            for column in range(nx) if row % 2 == 0 else range(nx - 1, -1, -1):
+                missed = np.isnan(frame[row, column])
+                for name, value in (
+                    ("outcome", 1 if missed else 0),
+                    ("step", "probe[0]"),
+                    ("segment", 1 if one_segment else k + 1),
+                    ("line", k * ny + row),
+                    ("pixel", column),
+                    ("z_stop", 0.0 if missed else frame[row, column]),
+                    ("x", column * 1e-7),
+                    ("y", row * 1e-7),
+                    ("cell_potential", potential[k]),
+                    ("i_ref", 5e-9),
+                    ("t_ns", 10**8 * len(columns["t_ns"])),
+                ):
+                    columns[name].append(value)
+    return xr.Dataset({name: ("hop", np.array(values)) for name, values in columns.items()})
+
+
+@pytest.mark.parametrize("one_segment", [True, False])
+def test_images_come_back_whether_their_passes_share_a_segment_or_not(one_segment: bool) -> None:
+    rng = np.random.default_rng(5)
+    frames = [rng.normal(0.0, 1e-6, (6, 5)) for _ in range(3)]
+    frames[1][2, 3] = np.nan
+    hops = _hops(frames, [1.7, 0.1, 1.7], one_segment)
+    between = np.array([0, 29 * 10**8, 30 * 10**8, 10**12])
+    travelled = _rows(t_ns=between, coarse_z=np.array([0.0, 0.0, 2e-6, 2e-6]))
+    found, potential = images.frames_of(_analysed(hops=hops, slow=STILL))
+    np.testing.assert_allclose([frame.values for frame in found], frames, rtol=1e-9)
+    # The coarse stage moves 2 µm up after the first image, and so begins a segment.
+    moved, _ = images.frames_of(_analysed(hops=hops, slow=travelled))
+    rise = np.nanmean(moved[-1].values - frames[-1]) - np.nanmean(moved[0].values - frames[0])
+    assert rise == pytest.approx(0.0 if one_segment else 2e-6)
+    np.testing.assert_array_equal(potential, [1.7, 0.1, 1.7])
+
+
+def test_a_series_knows_quiet_swelling_shrinking_and_where_a_plate_goes() -> None:
+    rng = np.random.default_rng(6)
+    surface = rng.normal(0.0, 1.27e-6, (24, 24))
+    down = [1.7, 1.5, 1.3, 1.1, 0.9, 0.7, 0.5, 0.3, 0.1]
+    up = [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6]
+    rise = [0.0] * 5 + [1e-7, 2e-7, 4e-7, 1e-6] + [8e-7, 4e-7, 2e-7, 1e-7, 0.0, 0.0, 0.0, 0.0]
+    frames = []
+    for k, height in enumerate(rise):
+        frame = surface + height + rng.normal(0.0, 1e-9, surface.shape)
+        if k >= down.index(0.1) + 1:
+            frame[8:14, 8:14] -= 1e-6  # detached at 0.2 V on the way back
+        frames.append(frame)
+    run = _analysed(hops=_hops(frames, down + up, one_segment=False), slow=STILL)
+    found = _by_id(images.held_potentials(Runs((run,))))
+    assert abs(found["E6.no_change"].value or 9.0) < 0.1
+    assert found["E6.expansion"].value == pytest.approx(1000.0, rel=1e-3)
+    assert found["E6.shrinkage"].value == pytest.approx(-800.0, rel=1e-3)
+    assert found["E6.event"].value == pytest.approx(0.2)
+    assert found["E6.Rq_first"].value == pytest.approx(1.27, rel=0.1)
+    assert found["E6.Rq_first"].unit == "µm"
+    levelled = [found[f"E6.Rq_first{level}"].value or 0.0 for level in ("", "_plane", "_degree_2")]
+    assert levelled[0] > levelled[1] > levelled[2] > 1.0
+
+
+def test_flakes_are_measured_where_the_pixels_are_fine_enough() -> None:
+    rows, columns = np.mgrid[0:90, 0:90]
+    # Plates 30 pixels wide, each at a height of its own.
+    heights = 1e-6 * np.random.default_rng(4).permutation(9).reshape(3, 3)[rows // 30, columns // 30]
+    heights = heights + np.random.default_rng(5).normal(0.0, 1e-9, heights.shape)
+    fine = images.frames_of(_analysed(hops=_hops([heights], [1.7], one_segment=True), slow=STILL))[0][0]
+    found = images._flakes(fine)
+    assert found.value == pytest.approx(2.0 * 3.0 / np.pi**0.5, rel=0.05)  # of 3 µm squares, pixels of 0.1 µm
+    coarse = fine[::5, ::5]
+    assert "take more pixels" in images._flakes(coarse).reason
+
+
+def test_three_images_give_what_came_back_and_what_did_not() -> None:
+    rng = np.random.default_rng(7)
+    surface = rng.normal(0.0, 1e-6, (20, 20))
+    back = surface.copy()
+    back[:5] += 2e-7
+    run = _analysed(hops=_hops([surface, surface + 1e-6, back], [1.7, 0.0, 1.7], one_segment=False), slow=STILL)
+    found = _by_id(images.charged_and_discharged(Runs((run,))))
+    assert found["E7.expansion"].value == pytest.approx(1000.0)
+    assert found["E7.reversible"].value == pytest.approx(-950.0)
+    assert found["E7.irreversible"].value == pytest.approx(25.0)
+    assert found["E7.section"].value is None
+
+
+def test_a_swollen_edge_between_terraces_under_a_tilt() -> None:
+    rows, columns = np.mgrid[0:24, 0:64]
+    x = columns * 1e-7
+    rim = np.where(columns >= 20, 1e-8 * np.exp(-np.maximum(x - 2e-6, 0.0) / 3e-7), 0.0)
+    frame = rim - 2e-9 * (columns >= 20) + 3e-10 * rows + 1e-10 * columns
+    frame = frame + np.random.default_rng(8).normal(0.0, 3e-10, frame.shape)
+    found = images.step_edge(Runs((_analysed(hops=_hops([frame], [1.0], one_segment=True), slow=STILL),)))[0]
+    # The rim stands on the lower of its terraces: 10 nm above that one, 9 nm above the mean of both.
+    assert found.value == pytest.approx(9.0, abs=0.3)
+    assert 0.0 < (found.u or 0.0) < 0.2
+
+
+def test_a_constant_current_that_drifts_evenly_is_even() -> None:
+    t = np.arange(0.0, 4000.0, 1.0)
+    cell = np.where((t > 100) & (t < 1900), -2e-4, np.where((t > 2100) & (t < 3900), 2e-4, 0.0))
+    pipette = 4.7e-9 - 1e-6 * cell
+    pipette = pipette + np.where(cell < 0, 1e-13 * (t - 100), 0.0) - np.where(cell > 0, 1e-13 * (t - 2100), 0.0)
+    pipette = pipette + np.random.default_rng(9).normal(0.0, 1e-13, t.size)
+    run = _analysed(
+        cell=_rows(t_ns=np.round(t * 1e9).astype(np.int64), current=cell), slow=_rows(pipette_current=pipette)
+    )
+    found = _by_id(currents.constant_current(Runs((run,))))
+    assert found["E4.slope_lithiation"].value == pytest.approx(6.0, rel=0.01)
+    assert found["E4.slope_delithiation"].value == pytest.approx(-6.0, rel=0.01)
+    assert found["E4.constancy"].value == pytest.approx(1.0, abs=0.01)
+    assert found["E4.change_lithiation"].value == pytest.approx(0.38, rel=0.01)

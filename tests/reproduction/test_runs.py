@@ -1,0 +1,257 @@
+"""The runs behind the table: made once, resumable, and what a turned sign in the twin does to the verdicts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsicm.cli.execute import execute
+from opsicm.cli.main import main
+from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.file import LoadedExperiment
+from opsicm.record.reader import Run
+from opsicm.reproduction import cases as cases_module
+from opsicm.reproduction.cases import Case, cases_of, chosen, compensated, longest_first, plan, run_all, with_changes
+from opsicm.reproduction.declared import AS_DECLARED, CALIBRATED, STRIP
+from opsicm.reproduction.open_runs import read_all
+from opsicm.reproduction.table import Compared
+from opsicm.twin import world
+from opsicm.twin.far_pipette import FarPipette
+from opsicm.twin.potentiostat import Nodes
+
+# A tenth of the mass, so that a fast sweep and short pulses do what the long ones do.
+SWEEP = """\
+opsicm: 1
+title: two distances
+rig: twin/graphite
+pipette: {bias_V: 0.7}
+specimen: {loading_mg_cm2: 0.4}
+cell:
+  - open_circuit: {for_s: 12}
+  - sweep: {from_V: 1.2, to_V: 0.0, rate_mV_s: 50}
+probe:
+  - park: {height_um: 10}
+vary:
+  probe[0].park.height_um: [10, 3000]
+envelope: {cell_V: [-3.0, 5.0], cell_mA: 50, pipette_nA: 100}
+"""
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of experiments with a quick E2 only, and no variants."""
+    folder = tmp_path / "experiments"
+    (folder / "short").mkdir(parents=True)
+    (folder / "short/e02_quick.yaml").write_text(SWEEP, encoding="utf-8")
+    monkeypatch.setattr(cases_module, "EXPERIMENTS", folder)
+    monkeypatch.setattr(cases_module, "VARIANTS", {})
+    return tmp_path
+
+
+def _table(folder: Path) -> dict[str, Compared]:
+    planned = plan(("E2",), short=True)
+    made = run_all(planned, folder, lambda: False, _nothing)
+    return {one.row.id: one for one in read_all(("E2",), planned, made, lambda *_: None)}
+
+
+def _nothing(_case: Case, _share: float) -> None:
+    pass
+
+
+@pytest.mark.usefixtures("packaged")
+def test_the_declared_calibration_is_in_every_case() -> None:
+    cases = cases_of("E2", short=True)
+    assert [case.values for case in cases] == [(("probe[0].park.height_um", h),) for h in (10, 3000)]
+    for case in cases:
+        assert case.variant == AS_DECLARED
+        assert case.loaded.experiment.pipette.cone_deg == CALIBRATED["pipette.cone_deg"]
+    assert len({case.key for case in cases}) == 2
+
+
+def test_the_command_does_not_import_hdf5_beside_its_runs() -> None:
+    code = "import sys, opsicm.reproduction.command; sys.exit('h5py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_declared_of_raw_samples_is_in_the_cases() -> None:
+    by_variant = {case.variant: case.loaded.experiment.record for case in cases_of("E6", short=False)}
+    assert by_variant[AS_DECLARED].z == "decimated"
+    assert by_variant[STRIP].z == by_variant[STRIP].pipette_current == "full"
+    assert {case.loaded.experiment.record.z for case in cases_of("E9", short=False)} == {"decimated"}
+    assert STRIP not in {case.variant for case in cases_of("E6", short=True)}
+
+
+def test_several_at_a_time_the_longest_begin_first() -> None:
+    cases = longest_first(plan(chosen(None), short=True))
+    order = list(dict.fromkeys(case.experiment for case in cases))
+    assert order == ["E9", "E6", "E7", "E11", "E10", "E1", "E2", "E3", "E4", "E5", "E8", "E12"]
+    assert len(cases) == len(plan(chosen(None), short=True).all)
+
+
+def test_paths_into_an_experiment() -> None:
+    data = {"cell": [{"sweep": {"rate_mV_s": 1}}]}
+    assert with_changes(data, {"cell[0].sweep.rate_mV_s": 5, "twin.terms.salt": False}) == {
+        "cell": [{"sweep": {"rate_mV_s": 5}}],
+        "twin": {"terms": {"salt": False}},
+    }
+    assert data == {"cell": [{"sweep": {"rate_mV_s": 1}}]}
+    with pytest.raises(BadInput, match=r"write it as cell\[0\]"):
+        with_changes(data, {"cell[x]": 1})
+
+
+def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
+    cell = [{"sweep": {"from_V": 1}}, {"open_circuit": {"for_s": 1}}, {"hold": {"for_s": 1}}]
+    changed = compensated({"cell": cell, "probe": [{"park": {"height_um": 1, "during": "cell[1]"}}]}, 97.0)
+    said = [next(iter(step.values())) for step in changed["cell"]]
+    assert [one.get("ir_compensation_pct") for one in said] == [None, 97.0, None, 97.0]
+    assert changed["cell"][0] == {"hold": {"potential_V": 1, "for_s": 60}}
+    assert changed["probe"][0]["park"]["during"] == "cell[2]"
+    assert changed["envelope"] == {"cell_V": [-1.0, 2.0]}
+
+
+@pytest.mark.usefixtures("packaged")
+def test_unknown_experiments_are_refused_and_missing_ones_said() -> None:
+    assert chosen("E9, E2") == ("E2", "E9")
+    with pytest.raises(BadInput, match=r"--only.*E13.*experiments are E1"):
+        chosen("E13")
+    assert "0 files named e05_" in plan(("E5",), short=True).refused["E5"]
+
+
+def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = _table(packaged / "right")
+    assert right["E2.swing_10"].verdict == "same trend"
+    assert right["E2.contrast"].verdict == "same trend"
+    assert right["E2.far_over_near"].verdict == "same trend"
+    assert right["E2.swing_100"].verdict is None
+    assert "no run at 100 µm" in right["E2.swing_100"].outcome
+
+    again: list[str] = []
+    cases = plan(("E2",), short=True)
+    monkeypatch.setattr("opsicm.reproduction.runs.execute", lambda *_: again.append("ran"))
+    made = run_all(cases, packaged / "right", lambda: False, _nothing)
+    assert not again
+    assert all(one.path is not None for one in made["E2"])
+    monkeypatch.undo()
+    monkeypatch.setattr(cases_module, "EXPERIMENTS", packaged / "experiments")
+    monkeypatch.setattr(cases_module, "VARIANTS", {})
+
+    straight = FarPipette.seen
+    monkeypatch.setattr(FarPipette, "seen", lambda pipette, salt, ohmic: straight(pipette, salt, -ohmic))
+    wrong = _table(packaged / "wrong")
+    for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
+        assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name
+    assert right["E2.cell_current"].verdict == wrong["E2.cell_current"].verdict == "same trend"
+
+
+@pytest.mark.usefixtures("packaged")
+def test_a_circuit_turned_round_is_caught_before_it_gives_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "nodes", lambda cell, command, *_: Nodes(0.0, -cell, -command))
+    for one in _table(tmp_path / "runs").values():
+        assert one.verdict is None
+        assert "not run: E2, height_um 10: pipette current is" in one.outcome
+
+
+def test_runs_in_processes_are_the_runs_of_one(packaged: Path) -> None:
+    planned = plan(("E2",), short=True)
+    told: list[float] = []
+    together = run_all(planned, packaged / "two", lambda: False, lambda _, share: told.append(share), workers=2)
+    alone = run_all(planned, packaged / "one", lambda: False, _nothing)
+    assert told == [1.0, 1.0]
+    for one, other in zip(together["E2"], alone["E2"], strict=True):
+        assert one.case.values == other.case.values
+        assert one.path is not None
+        assert other.path is not None
+        with Run(one.path) as first, Run(other.path) as second:
+            assert first.slow["pipette_current"].equals(second.slow["pipette_current"])
+
+
+def test_an_interrupted_run_is_made_again(packaged: Path) -> None:
+    cases = plan(("E2",), short=True)
+    asked = iter([False, False, False, True])
+
+    def stop() -> bool:
+        return next(asked, True)
+
+    assert run_all(cases, packaged / "runs", stop, _nothing)["E2"] == []
+    assert not list((packaged / "runs").rglob("done.json"))
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from opsicm.cli.main import main
+from opsicm.cli.execute import execute
+from opsicm.reproduction import cases
+cases.EXPERIMENTS, cases.VARIANTS = Path(sys.argv[1]), {}
+sys.exit(main(["reproduce", "--only", "E2", "--short", "--out", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+def test_what_was_finished_before_a_stop_is_not_made_again(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    file = packaged / "experiments/short/e02_quick.yaml"
+    text = SWEEP.replace("[10, 3000]", "[10, 100, 1000, 3000]").replace("V_s: 50", "V_s: 50, record_every_s: 0.1")
+    file.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-c", ALONE, str(packaged / "experiments"), str(packaged / "cut")]
+    runs = packaged / "cut/runs"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not list(runs.glob("*/done.json")):
+                assert process.poll() is None, "it ended by itself"
+            process.send_signal(how)
+            assert process.wait() == (130 if how == signal.SIGINT else -how)
+        finally:
+            process.kill()
+    kept = {path.parent.name for path in runs.glob("*/done.json")}
+    assert 0 < len(kept) < 4
+
+    planned = plan(("E2",), short=True)
+    whole = run_all(planned, packaged / "whole", lambda: False, _nothing)
+    made: list[str] = []
+
+    def counted(loaded: LoadedExperiment, place: Path, *rest: Any) -> Any:
+        made.append(place.name)
+        return execute(loaded, place, *rest)
+
+    monkeypatch.setattr("opsicm.reproduction.runs.execute", counted)
+    again = run_all(planned, runs, lambda: False, _nothing)
+    assert set(made) == {case.key for case in planned.all} - kept
+    tables = [read_all(("E2",), planned, each, lambda *_: None) for each in (whole, again)]
+    assert [one.record() for one in tables[0]] == [one.record() for one in tables[1]]
+
+
+def test_the_command_says_what_it_could_not_run(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = packaged / "t.json"
+    out = ["--short", "--json", str(table), "--out", str(packaged / "out")]
+    assert main(["reproduce", "--only", "E7", *out]) == 3
+    said = capsys.readouterr()
+    assert "0 files named e07_" in said.err
+    assert "E7.Rq_charged" in said.out
+    assert '"verdict": null' in table.read_text(encoding="utf-8")
+    assert main(["reproduce", "--only", "E0", *out]) == 2
+    assert "experiments are E1" in capsys.readouterr().err
+
+
+def test_the_command_says_why_a_run_failed(
+    packaged: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BadInput(Problem("disk", "full", "a run needs room", "free some"))
+
+    monkeypatch.setattr("opsicm.reproduction.runs.execute", refused)
+    monkeypatch.setattr("opsicm.reproduction.command._WORKERS", 1)
+    assert main(["reproduce", "--only", "E2", "--short", "--out", str(packaged / "failed")]) == 3
+    said = capsys.readouterr()
+    assert "E2, height_um 10: no run: disk is full; a run needs room; free some" in " ".join(said.err.split())
+    assert "disk is full" in " ".join(said.out.split())

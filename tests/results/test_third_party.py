@@ -1,0 +1,150 @@
+"""From a file of other people to results: units, pairing of R and I, several curves, folders, figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from opsicm.analysis.result import Result
+from opsicm.core.errors import BadInput
+from opsicm.figures.draw import draw, png
+from opsicm.figures.view import Curves, Image
+from opsicm.results.third_party import (
+    analyse_file,
+    identification_records,
+    identification_text,
+    identify_file,
+    views_of,
+)
+
+DATA = Path(__file__).parents[1] / "data"
+Z_UM = 57.030 + 0.010 * np.arange(200)[::-1]
+
+
+def write_ac(path: Path, z: np.ndarray, seed: int) -> Path:
+    """Hyperbola with C = 0.8 nm, 30 nm above the sample at 57 µm, 106 MΩ, 150 mV, and a contact spike at the end."""
+    rng = np.random.default_rng(seed)
+    R = 106.0 * (1 + 0.0008 / (z - 57.0)) + 0.17 * rng.standard_normal(z.size)
+    R[-1] = 496.585
+    rows = [f"{a:.3f}\t{b:.3f}\t{150e3 / b:.0f}".replace(".", ",") for a, b in zip(z, R, strict=True)]
+    path.write_bytes(("Z-Pos[um]|R[MOhm]|I[pA]\r\n" + "\r\n".join(rows) + "\r\n").encode("latin-1"))
+    return path
+
+
+def by_name(results: list[Result]) -> dict[str, Result]:
+    return {r.name: r for r in results}
+
+
+def check_distance(result: Result) -> None:
+    # The last good point is 40 nm above the sample; rounding of z to nm and of R to kΩ is far below u.
+    assert result.unit == "nm"
+    assert result.value == pytest.approx(40.0, abs=4 * (result.u or 0.0))
+    assert 2.0 < (result.u or 0.0) < 15.0
+
+
+def test_an_approach_file_gives_distance_and_resistance(tmp_path: Path) -> None:
+    (tmp_path / "s.inf").write_bytes(
+        b"[Scan Info]\r\nResistance=106,49 ; MOhm\r\n[Scan Settings]\r\nThreshold=102,5 ; %"
+    )
+    found = by_name(analyse_file(write_ac(tmp_path / "s_1.ac", Z_UM, 1)))
+    check_distance(found["distance at the stop"])
+    far = found["pipette resistance"]
+    assert far.value == pytest.approx(106.06, abs=5 * (far.u or 0.0))
+    assert found["pipette resistance stated in the file"].value == pytest.approx(106.49)
+    assert found["distance at the stop"].flags["from_contact_on"] == 1
+
+
+def test_two_approaches_in_one_file_are_numbered(tmp_path: Path) -> None:
+    found = by_name(analyse_file(write_ac(tmp_path / "s_1.ac", np.concatenate((Z_UM, Z_UM)), 2)))
+    assert {name.split(":")[0] for name in found} == {"curve 1", "curve 2"}
+
+
+def test_a_folder_gives_every_curve_and_the_median(tmp_path: Path) -> None:
+    for k in range(1, 11):
+        write_ac(tmp_path / f"scan_{k}.ac", Z_UM, k)
+    results = analyse_file(tmp_path)
+    found = by_name(results)
+    assert len(found) == len(results)
+    check_distance(found["scan_10: distance at the stop"])
+    assert found["median distance at the stop"].value == pytest.approx(40.0, abs=6.0)
+    assert found["median pipette resistance"].flags == {"curves": 10, "without_value": 0}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match=r"without \.ac files"):
+        analyse_file(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_the_same_curve_as_a_table_gives_the_same_distance(tmp_path: Path, decimal: str) -> None:
+    reference = by_name(analyse_file(write_ac(tmp_path / "s_1.ac", Z_UM, 3)))
+    lines = (tmp_path / "s_1.ac").read_text().splitlines()[1:]
+    table = tmp_path / "anything.csv"
+    table.write_text("\n".join(lines).replace(",", decimal))
+    found = by_name(analyse_file(table, "z=um,R=MOhm,_"))
+    name = "distance at the stop"
+    assert found[name].value == pytest.approx(reference[name].value or 0.0, rel=1e-6)
+    assert found["pipette resistance"].value == pytest.approx(reference["pipette resistance"].value or 0.0, rel=1e-4)
+
+
+def test_a_table_without_height_has_a_named_outcome(tmp_path: Path) -> None:
+    table = tmp_path / "t.txt"
+    table.write_text("t_s\tI_pA\n" + "".join(f"{k}\t{1400 + k % 3}\n" for k in range(50)))
+    assert {r.outcome for r in analyse_file(table)} == {"no z axis"}
+
+
+def test_the_real_trace_has_a_named_outcome_and_no_number() -> None:
+    results = analyse_file(DATA / "AC1.sicm")
+    assert {r.outcome for r in results} == {"no z axis"}
+    assert {r.value for r in results} == {None}
+
+
+def test_the_real_scan_keeps_its_unknown_scale() -> None:
+    results = analyse_file(DATA / "Zelle1.sicm")
+    found = by_name(results)
+    # NumPy's lstsq on the same counts, outside this package: 2963.936573, 2763.961501, 2574.459522 nm.
+    assert found["Sq raw"].value == pytest.approx(2963.936573, abs=1e-6)
+    assert found["Sq after plane"].value == pytest.approx(2763.961501, abs=1e-6)
+    assert found["Sq after total degree 2"].value == pytest.approx(2574.459522, abs=1e-6)
+    (view,) = views_of(results)
+    panel = view.panels[0]
+    assert isinstance(panel, Image)
+    assert (panel.x.label, panel.y.label, panel.value.label) == ("x (pixel)", "y (pixel)", "height (µm)")
+    assert panel.extent == (0.0, 10.0, 0.0, 10.0)
+    assert panel.note == "y size 50 µm, x size unknown"
+    assert panel.values.std() == pytest.approx(2.574459522, abs=1e-9)
+    assert png(draw(view)).startswith(b"\x89PNG")
+
+
+def test_the_view_of_an_approach_states_the_fit_and_hides_nothing_silently(tmp_path: Path) -> None:
+    results = analyse_file(write_ac(tmp_path / "s_1.ac", Z_UM, 4))
+    (view,) = views_of(results)
+    upper, lower = view.panels
+    assert isinstance(upper, Curves)
+    assert isinstance(lower, Curves)
+    assert (upper.x.label, upper.y.label) == ("distance from the fitted surface (nm)", "pipette current (nA)")
+    distance = by_name(results)["distance at the stop"].value
+    assert upper.series[0].x.min() == pytest.approx(distance)
+    assert upper.series[0].y.max() == pytest.approx(1.42, abs=0.01)
+    assert "outside the frame: 1 of the points left out" in upper.note
+    assert lower.series[0].y.std() == pytest.approx(1.0, abs=0.2)
+    assert png(draw(view)).startswith(b"\x89PNG")
+
+
+def test_identification_is_text_and_records() -> None:
+    what = identify_file(DATA / "Zelle1.sicm")
+    text = identification_text(what)
+    assert text.startswith(".sicm: a hopping image (backstepScan) of 10 x 10 pixels by pySICM; x size unknown")
+    assert "LOOK: x size is not stated" in text
+    records = identification_records(what)
+    assert {tuple(record) for record in records} == {("kind", "name", "value", "unit", "ok")}
+    assert json.loads(json.dumps(records)) == records
+
+
+def test_settings_alone_are_no_measurement(tmp_path: Path) -> None:
+    path = tmp_path / "s.inf"
+    path.write_text("[Scan Info]\nName=x\n")
+    assert identify_file(path).format == ".inf"
+    with pytest.raises(BadInput, match="settings only"):
+        analyse_file(path)

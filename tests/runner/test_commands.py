@@ -1,0 +1,144 @@
+"""Commands: what each does to the two tracks, what it leaves alone, and what is answered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opsicm.runner.commands import Command
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
+from tests.fixtures.scripted import Kept, run
+
+S = 1_000_000_000
+PAUSE, RESUME = Command("pause-probe"), Command("resume-probe")
+
+
+def applied(kept: Kept) -> list[tuple[str, int]]:
+    """(control, ns) of everything that the cell was held at, the end left out."""
+    return [(fact.data["control"], fact.data["at_ns"]) for fact in kept.kinds("applied") if "at_ns" in fact.data]
+
+
+def test_a_pause_of_the_probe_withdraws_it_and_leaves_the_cell_alone(laboratory: Laboratory) -> None:
+    plain = run(laboratory)
+    kept = run(laboratory, TEXT, [(20 * S, PAUSE), (35 * S, RESUME)])
+    assert kept.answers == [(True, "probe[0] is paused, pipette up"), (True, "probe[0] goes on")]
+    assert applied(kept) == applied(plain)
+    t = kept.hops_of("probe[0]")["t_ns"]
+    paused = next(fact.t_ns for fact in kept.kinds("command"))
+    assert paused - 20 * S < 0.2 * S, "within the hop in flight"
+    assert not np.any((t > paused) & (t < 35 * S))
+    assert np.any(t > 36 * S)
+    inside = [row for row in kept.rows if 21 * S < row.t_ns < 34 * S]
+    assert len(inside) > 10, "slow rows go on"
+    before = [row.z for row in kept.rows if row.t_ns < 20 * S][-1]
+    assert min(row.z for row in inside) > before + 2.9e-6
+    at = np.linspace(1 * S, 99 * S, 500)
+    potentials = [np.interp(at, k.column("t_ns"), k.column("potential")) for k in (plain, kept)]
+    assert np.max(np.abs(potentials[0] - potentials[1])) < 1e-3
+    assert kept.ending is not None
+    assert kept.ending.outcome == "completed"
+
+
+def test_a_pause_of_the_cell_is_open_circuit_and_what_is_left_follows(laboratory: Laboratory) -> None:
+    kept = run(laboratory, TEXT, [(20 * S, Command("pause-cell")), (30 * S, Command("resume-cell"))])
+    controls = applied(kept)
+    assert [control.split("(")[0] for control, _ in controls] == [
+        "PotentialRamp",
+        "OpenCircuit",
+        "PotentialRamp",
+        "PotentialRamp",
+    ]
+    (_, began), (_, paused), (left, resumed), (_, turned) = controls
+    assert 20 * S < paused < 20.5 * S
+    assert 30 * S < resumed < 31.5 * S
+    # The ramp goes on from where it was left, for what was left of it: 0.4 V at 8 mV/s are 50 s.
+    start = 0.4 - 8e-3 * (paused - began) * 1e-9
+    assert left.startswith(f"PotentialRamp(start={start:.4f}"[:25])
+    assert (paused - began) + (turned - resumed) == 50 * S
+    inside = [row for row in kept.rows if paused + S / 10 < row.t_ns < resumed]
+    assert len(inside) > 5
+    assert all(abs(row.current) < 1e-12 and row.control == "open_circuit" for row in inside)
+    assert [fact.data["what"] for fact in kept.kinds("intent")] == ["next", "pause", "resume", "next", "next"]
+
+
+def test_a_charge_counts_through_a_pause_of_the_cell(laboratory: Laboratory) -> None:
+    text = TEXT[: TEXT.index("cell:")] + (
+        "cell:\n  - constant_current: {current_mA: -0.1, until: {charge_mAh: 0.001}}\n  - rest: {for_s: 1}\n"
+        "envelope: {cell_V: [-0.6, 2.0]}\n"
+    )  # 36 s of 0.1 mA
+    kept = run(laboratory, text, [(10 * S, Command("pause-cell")), (60 * S, Command("resume-cell"))])
+    charge = kept.column("charge")
+    assert charge[-1] - charge[0] == pytest.approx(-3.6e-3, rel=0.03)  # the loop sees it up to a second late
+    times = [at for _, at in applied(kept)]
+    assert times[3] - times[2] + times[1] - times[0] == pytest.approx(36 * S, abs=1.1 * S)
+
+
+def test_skip_ends_a_step_of_either_track(laboratory: Laboratory) -> None:
+    text = TEXT.replace("probe:\n", "probe:\n  - park: {height_um: 10, for_s: 1000}\n")
+    kept = run(laboratory, text, [(5 * S, Command("skip")), (20 * S, Command("skip", track="cell"))])
+    assert kept.answers == [(True, "probe[0] has ended"), (True, "cell[0] ends within 0.2 s")]
+    assert kept.hops_of("probe[1]")["t_ns"].min() < 6 * S
+    end = kept.facts[-1].t_ns
+    assert 20 * S < end < 20.5 * S
+    assert [fact.step for fact in kept.kinds("step_ended")] == ["probe[0]", "cell[0]"]
+
+
+def test_set_changes_how_the_present_step_hops(laboratory: Laboratory) -> None:
+    asked = [
+        (10 * S, Command("set", key="probe.setpoint_pct", value=4.0)),
+        (20 * S, Command("set", key="probe.fall_nm_per_ms", value=900.0)),
+        (25 * S, Command("set", key="probe.amplitude_nm", value=1000.0)),
+    ]
+    kept = run(laboratory, TEXT, asked)
+    assert [accepted for accepted, _ in kept.answers] == [True, False, True]
+    assert "the tip would touch" in kept.answers[1][1], "a crash is refused as check refuses it"
+    hops = kept.hops_of("probe[0]")
+    assert set(hops["setpoint"][hops["t_ns"] < 10 * S]) == {0.02}
+    assert set(hops["setpoint"][hops["t_ns"] > 10.5 * S]) == {0.04}
+    period = np.diff(hops["t_ns"])
+    assert np.median(period[hops["t_ns"][1:] > 26 * S]) < 0.6 * np.median(period[hops["t_ns"][1:] < 10 * S])
+    facts = kept.kinds("command")
+    assert [fact.data["accepted"] for fact in facts] == [True, False, True]
+    assert all(fact.data["sender"] == {"from": "test"} and fact.track == "probe" for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (RESUME, "the probe is not paused"),
+        (Command("resume-cell"), "the cell is not paused"),
+        (Command("set", key="probe.setpoint_pct", value=80.0), "setpoint"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(laboratory: Laboratory, command: Command, words: str) -> None:
+    kept = run(laboratory, TEXT.replace("rate_mV_s: 8", "rate_mV_s: 200"), [(S, command)])
+    accepted, message = kept.answers[0]
+    assert not accepted
+    assert words in message
+    assert kept.ending is not None
+    assert kept.ending.outcome == "completed"
+
+
+def test_a_note_is_a_fact_and_a_stop_ends_the_run_safely(laboratory: Laboratory) -> None:
+    kept = run(laboratory, TEXT, [(3 * S, Command("note", text="cloudy")), (5 * S, Command("stop")), (5 * S, PAUSE)])
+    (note,) = kept.kinds("note")
+    assert note.data["text"] == "cloudy"
+    assert kept.answers[-1] == (False, "the run is stopping")
+    assert kept.ending is not None
+    assert kept.ending.outcome == "interrupted"
+    assert [fact.kind for fact in kept.facts[-3:]] == ["command", "applied", "run_ended"]
+
+
+@pytest.mark.parametrize("paused", [PAUSE, Command("pause-cell")])
+def test_a_stop_during_a_pause_ends_the_run_the_same_way(laboratory: Laboratory, paused: Command) -> None:
+    kept = run(laboratory, TEXT, [(3 * S, paused), (9 * S, Command("stop"))])
+    assert [fact.kind for fact in kept.facts[-3:]] == ["command", "applied", "run_ended"]
+    assert kept.facts[-1].t_ns < 10.2 * S
+
+
+def test_a_limit_crossed_during_a_pause_ends_the_run_the_same_way(laboratory: Laboratory) -> None:
+    text = TEXT.replace("cell_V: [-0.6, 2.0]", "cell_V: [-0.6, 2.0], cell_mA: 0.2")
+    kept = run(laboratory, text, [(3 * S, PAUSE)], RIG)
+    assert kept.ending is not None
+    assert "envelope.cell_mA" in str(kept.ending.error)
+    assert [fact.kind for fact in kept.facts[-3:]] == ["alarm", "applied", "run_ended"]

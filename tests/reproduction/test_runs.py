@@ -16,10 +16,11 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.record.reader import Run
 from opsicm.reproduction import cases as cases_module
-from opsicm.reproduction.cases import Case, cases_of, chosen, compensated, longest_first, plan, run_all, with_changes
-from opsicm.reproduction.declared import AS_DECLARED, CALIBRATED, STRIP
-from opsicm.reproduction.open_runs import read_all
+from opsicm.reproduction.cases import Case, cases_of, chosen, compensated, plan, with_changes
+from opsicm.reproduction.readings.experiments import read_all
+from opsicm.reproduction.runs import longest_first, run_all
 from opsicm.reproduction.table import Compared
+from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, STRIP
 from opsicm.twin import world
 from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.potentiostat import Nodes

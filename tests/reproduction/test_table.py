@@ -13,8 +13,8 @@ import opsicm
 from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import BadInput
 from opsicm.core.units import factor
-from opsicm.reproduction.open_runs import READERS
 from opsicm.reproduction.paper import IDS, ROWS, Row
+from opsicm.reproduction.readings.experiments import READERS
 from opsicm.reproduction.readings.reading import over_runs, reading
 from opsicm.reproduction.table import Compared, compare, write_json
 

@@ -21,11 +21,10 @@ from opsicm.record.live_files import (
     block_row,
     chunk_rows,
     data_crc,
-    header_text,
     seal,
 )
 from opsicm.record.packed_counts import PackedCounts
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import Header, header_text
 
 # Low bound 1.10: SWMR needs it, and all metadata then carries checksums. High bound: tools older than HDF5 2 read it.
 _FORMAT: Final = ("v110", "v110")

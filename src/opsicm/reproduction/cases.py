@@ -6,7 +6,7 @@ import copy
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,21 +19,19 @@ from opsicm.experiment.file import EXPERIMENTS, LoadedExperiment, experiment_fro
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.vary import parsed_path
 from opsicm.experiment.yaml_file import read_yaml, yaml_text
-from opsicm.reproduction.declared import (
+from opsicm.reproduction.paper import IDS
+from opsicm.reproduction.variants import (
     AS_DECLARED,
     CALIBRATED,
     COMPENSATION_PCT,
     FIRST_VALUE_ONLY,
     IR_COMPENSATED,
     LONG_ONLY,
-    LONGEST,
     ONE_SPECIMEN,
     REPEATS,
     VARIANTS,
     WITHOUT_RAW,
 )
-from opsicm.reproduction.paper import IDS
-from opsicm.reproduction.runs import Made, Told, make
 
 # What cannot change a run: its figures, its analysis, and the application but for what starts a run.
 _LATER: Final = (
@@ -207,35 +205,3 @@ def plan(experiments: Sequence[str], short: bool) -> Plan:
         except OpsicmError as error:
             refused[experiment] = str(error)
     return Plan(cases, refused)
-
-
-def run_all(
-    planned: Plan,
-    folder: Path,
-    stop: Callable[[], bool],
-    told: Told,
-    workers: int = 1,
-    whole: Callable[[str, list[Made]], None] = lambda *_: None,
-) -> dict[str, list[Made]]:
-    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for.
-
-    `whole` is told of an experiment and its runs, in the plan's order, once the last of them is made.
-    """
-    made: dict[str, Made] = {}
-    left = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
-
-    def of(experiment: str) -> list[Made]:
-        return [made[case.key] for case in planned.cases[experiment] if case.key in made]
-
-    for one in make(longest_first(planned) if workers > 1 else planned.all, folder, stop, told, workers):
-        made[one.case.key] = one
-        left[one.case.experiment].discard(one.case.key)
-        if not left[one.case.experiment]:
-            whole(one.case.experiment, of(one.case.experiment))
-    return {experiment: of(experiment) for experiment in planned.cases}
-
-
-def longest_first(planned: Plan) -> list[Case]:
-    """Every run to make, those that take longest first: several at a time then end together."""
-    order = {name: k for k, name in enumerate((*LONGEST, *IDS)[::-1])}
-    return sorted(planned.all, key=lambda case: -order[case.experiment])

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.report.document import number
-from opsicm.reproduction.cases import Case, chosen, plan, run_all
-from opsicm.reproduction.reading_process import Reader
-from opsicm.reproduction.rows import table
-from opsicm.reproduction.runs import Told
-from opsicm.reproduction.table import NO_NUMBER, Compared, write_json
+from opsicm.reproduction.cases import Case, chosen, plan
+from opsicm.reproduction.runs import Made, Told, begin_child, run_all
+from opsicm.reproduction.table import NO_NUMBER, Compared, Read, is_declared, table, write_json
 
 _WORKERS: Final = 2  # each may need 1 GB
 CAPTION: Final = (
@@ -93,3 +96,43 @@ def _progress(cases: Sequence[Case]) -> Iterator[Told]:
             bars.update(tasks[case.experiment], completed=sum(mine.values()), shown=shown)
 
         yield told
+
+
+class Reader(AbstractContextManager["Reader"]):
+    """A process that reads experiments and draws them into `figures`, one after another, in the order given.
+
+    Not in the processes that make runs: whatever reads runs imports HDF5, which has no place beside a live one.
+    """
+
+    def __init__(self, figures: Path) -> None:
+        self._figures = figures
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_child)
+        self._jobs: dict[str, Future[Read]] = {}
+
+    def begin(self, experiment: str, made: Sequence[Made]) -> None:
+        """Read this experiment, of which all runs are made, as soon as the process is free."""
+        if any(is_declared(one) for one in made):
+            self._jobs[experiment] = self._pool.submit(_read, experiment, tuple(made), self._figures)
+
+    def read(self) -> dict[str, Read]:
+        """What was read, by experiment; waits for it, and raises what the process raised."""
+        return {experiment: job.result() for experiment, job in self._jobs.items()}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _read(experiment: str, made: Sequence[Made], figures: Path) -> Read:
+    from opsicm.reproduction.pictures import Pictures
+    from opsicm.reproduction.readings.experiments import read
+
+    pictures = Pictures(figures)
+    found = read(experiment, made, pictures.draw)
+    return Read(_bare(found.found), {n: _bare(each) for n, each in found.without.items()}, tuple(pictures.drawn))
+
+
+def _bare(results: Mapping[str, Result]) -> dict[str, Result]:
+    """The same without what they were read from: traces are drawn already, and would have to be sent."""
+    return {name: replace(result, trace=None) for name, result in results.items()}

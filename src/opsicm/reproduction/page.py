@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from opsicm.physics.parameters import DEFAULT_SET
 from opsicm.report.document import number
-from opsicm.reproduction.declared import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS
 from opsicm.reproduction.paper import IDS
+from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS
 
 # -- Why a number of ours misses the paper's: shown beside a row only where its verdict is no agreement.
 

@@ -23,11 +23,11 @@ from opsicm.figures.draw import draw, save
 from opsicm.figures.hops import ten_hop_view
 from opsicm.figures.images import section_view
 from opsicm.figures.view import View
-from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings import images as image_readings
 from opsicm.reproduction.readings import pipettes as pipette_readings
 from opsicm.reproduction.readings import towers as tower_readings
+from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
 
 _TRIP_s: Final = 11.0  # up and down 2.5 mm at 0.5 mm/s, and the turns: no column without a row
 Named = Iterator[tuple[str, View]]

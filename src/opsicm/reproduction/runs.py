@@ -6,10 +6,13 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
@@ -17,8 +20,9 @@ from typing import Final
 from opsicm.cli.execute import execute
 from opsicm.core.errors import OpsicmError
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text
-from opsicm.reproduction import child_process
-from opsicm.reproduction.cases import Case
+from opsicm.reproduction.cases import Case, Plan
+from opsicm.reproduction.paper import IDS
+from opsicm.reproduction.variants import LONGEST
 from opsicm.runner.runner import Progress
 
 _DONE: Final = "done.json"
@@ -36,6 +40,38 @@ class Made:
     case: Case
     path: Path | None
     reason: str = ""
+
+
+def run_all(
+    planned: Plan,
+    folder: Path,
+    stop: Callable[[], bool],
+    told: Told,
+    workers: int = 1,
+    whole: Callable[[str, list[Made]], None] = lambda *_: None,
+) -> dict[str, list[Made]]:
+    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for.
+
+    `whole` is told of an experiment and its runs, in the plan's order, once the last of them is made.
+    """
+    made: dict[str, Made] = {}
+    left = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
+
+    def of(experiment: str) -> list[Made]:
+        return [made[case.key] for case in planned.cases[experiment] if case.key in made]
+
+    for one in make(longest_first(planned) if workers > 1 else planned.all, folder, stop, told, workers):
+        made[one.case.key] = one
+        left[one.case.experiment].discard(one.case.key)
+        if not left[one.case.experiment]:
+            whole(one.case.experiment, of(one.case.experiment))
+    return {experiment: of(experiment) for experiment in planned.cases}
+
+
+def longest_first(planned: Plan) -> list[Case]:
+    """Every run to make, those that take longest first: several at a time then end together."""
+    order = {name: k for k, name in enumerate((*LONGEST, *IDS)[::-1])}
+    return sorted(planned.all, key=lambda case: -order[case.experiment])
 
 
 def make(cases: Iterable[Case], folder: Path, stop: Callable[[], bool], told: Told, workers: int = 1) -> Iterator[Made]:
@@ -119,7 +155,7 @@ _ASKED: Final[list[Event]] = []
 
 def _begin(asked: Event) -> None:
     _ASKED[:] = [asked]
-    child_process.begin()
+    begin_child()
 
 
 def _work(text: str, name: str, seed: int | None, place: Path) -> tuple[Path | None, str]:
@@ -141,3 +177,21 @@ def _keep(place: Path, path: Path) -> None:
     new = place / (_DONE + ".new")
     new.write_text(json.dumps({"run": path.relative_to(place).as_posix()}), encoding="utf-8")
     os.replace(new, place / _DONE)
+
+
+def begin_child() -> None:
+    """A stop comes from the parent, not from the terminal, which sends its signal to all; and it ends with its parent.
+
+    One that outlived a killed parent would go on with what is waiting, in folders where the command, given again, may
+    be writing already.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -21,7 +21,18 @@ from pathlib import Path
 import numpy as np
 import pybamm
 
-from benchmarks.dfn_peer import (BATH, COARSE, FINE, FOIL, RATES, cell_parameters, dfn_parameters, interactive_step, simulation, voltammogram)  # fmt: skip
+from benchmarks.dfn_peer import (  # fmt: skip
+    BATH,
+    COARSE,
+    FINE,
+    FOIL,
+    RATES,
+    cell_parameters,
+    dfn_parameters,
+    interactive_step,
+    simulation,
+    voltammogram,
+)
 
 
 def profile(cell):

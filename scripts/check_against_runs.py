@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from opsicm.cli.check import amount
 from benchmarks.check_against_run import Compared, compared
+from opsicm.cli.check import amount
 from opsicm.record.reader import Run
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/check-against-runs.md"

@@ -4,8 +4,7 @@
 
 import math
 
-from opsicm.physics.pipette.tip_mesh import Fineness
-from opsicm.physics.pipette.tip_mesh import solve_tip
+from opsicm.physics.pipette.tip_mesh import Fineness, solve_tip
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
 
 import numpy as np
 
-from opsicm.physics.pipette.lateral import apparent_distance, point_spread, view_surface
 from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.lateral import apparent_distance, point_spread, view_surface
 from opsicm.physics.pipette.tip_field import approach_curve
 
 

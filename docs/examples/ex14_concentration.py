@@ -5,9 +5,8 @@
 import numpy as np
 
 from opsicm.physics.pipette.electroosmosis import effective_concentration, sensitivity
-from opsicm.physics.pipette.ion_current import log_mean
 from opsicm.physics.pipette.geometry import Pipette
-from opsicm.physics.pipette.ion_current import response_time
+from opsicm.physics.pipette.ion_current import log_mean, response_time
 
 
 def proportional(c):

@@ -17,11 +17,11 @@ import matplotlib
 import numpy as np
 
 from opsicm.cli.execute import execute
+from opsicm.experiment.file import read_experiment
+from opsicm.experiment.rig_file import read_rig
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
-from opsicm.experiment.file import read_experiment
-from opsicm.experiment.rig_file import read_rig
 from opsicm.record.reader import Run
 from opsicm.twin.build import hop_timing
 

@@ -75,7 +75,9 @@ def test_the_hash_sees_every_source_that_a_kernel_can_use_and_no_other(tmp_path:
     (house / "core/compiled.py").write_text("")
     (house / "physics/tables.py").write_text("x = 1\n")
     (house / "physics/pipette/approach.py").write_text("from house.physics import tables\n")
-    (house / "twin/loop.py").write_text("from house.core.compiled import compiled\nimport house.physics.pipette.approach\n")
+    (house / "twin/loop.py").write_text(
+        "from house.core.compiled import compiled\nimport house.physics.pipette.approach\n"
+    )
     (house / "report/page.py").write_text("from house.twin import loop\n")
     seen = [source_hash(house)]
     for name in ("physics/tables.py", "physics/pipette/approach.py", "twin/loop.py", "core/compiled.py"):

@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.facts import SampleBlock
 from opsicm.record import decimate
-from opsicm.record.live_files import (
-    HOP_ROW,
-    LIVE_VERSION,
-    READING_ROW,
-    Columns,
-    block_row,
-    chunk_rows,
-    data_crc,
-    seal,
-)
+from opsicm.record.live_files import HOP_ROW, LIVE_VERSION, READING_ROW, Columns, block_row, chunk_rows, data_crc, seal
 from opsicm.record.packed_counts import PackedCounts
 from opsicm.record.recorder import Header, header_text
 

@@ -196,7 +196,7 @@ def chosen(only: str | None) -> tuple[str, ...]:
 
 
 def plan(experiments: Sequence[str], short: bool) -> Plan:
-    """The runs of `experiments`; one whose file is missing or refused by this version is kept with the reason."""
+    """The runs of `experiments`; one whose file is missing or refused is kept with the reason."""
     cases: dict[str, list[Case]] = {}
     refused: dict[str, str] = {}
     for experiment in experiments:

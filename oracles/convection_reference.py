@@ -15,7 +15,6 @@ How far to trust it, at 0.8 mA/cm² (plateau, onset): 35.6 mM, 175 s as run (4 m
 0.1 s. In three dimensions plumes are not sheets, which no 2-D run can tell.
 """
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 import json

@@ -10,7 +10,6 @@ fast kinetics) is the reference, no convection, no double layer, no SEI. PyBaMM 
 "positive" electrode as positive current and x from the Li foil; both are turned round here.
 """
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 import json

@@ -1,6 +1,6 @@
 """Writes docs/reference/check-against-runs.md: what `check` says beside what runs showed.
 
-Usage: python scripts/check_against_runs.py FOLDER, with the runs of every short experiment somewhere below it.
+Usage: python -m scripts.check_against_runs FOLDER, with the runs of every short experiment somewhere below it.
 """
 
 from __future__ import annotations

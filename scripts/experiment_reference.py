@@ -1,6 +1,6 @@
 """docs/reference/experiment-file.md from the models: every key with its unit, default and range.
 
-python scripts/experiment_reference.py writes it; tests/house/test_experiment_reference.py says when it is out of date.
+python -m scripts.experiment_reference writes it; tests/house/test_experiment_reference.py says when it is out of date.
 """
 
 from __future__ import annotations
@@ -45,9 +45,17 @@ be left out.
 def page() -> str:
     """The whole page."""
     parts = [_INTRODUCTION, _section("The file", Experiment, "##")]
-    groups = [("pipette", Pipette), ("specimen", Specimen), ("electrolyte", Electrolyte), ("envelope", Envelope)]
-    groups += [("record", Record), ("twin", Twin), ("twin.terms", Terms), ("twin.faults", Fault)]
-    parts += [_section(f"`{name}`", model, "##") for name, model in groups]
+    blocks: dict[str, type[Frozen]] = {
+        "pipette": Pipette,
+        "specimen": Specimen,
+        "electrolyte": Electrolyte,
+        "envelope": Envelope,
+        "record": Record,
+        "twin": Twin,
+        "twin.terms": Terms,
+        "twin.faults": Fault,
+    }
+    parts += [_section(f"`{name}`", model, "##") for name, model in blocks.items()]
     parts.append("## Cell steps\n")
     parts += [_section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]
     parts += [_section("`until` of `constant_current`", Until, "###"), _section("`until` of `gitt`", CutOff, "###")]

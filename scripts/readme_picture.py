@@ -1,6 +1,6 @@
 """Draw the README's picture from a run of the demo.
 
-python scripts/readme_picture.py RUN        writes docs/images/height_during_voltammogram.png
+python -m scripts.readme_picture RUN        writes docs/images/height_during_voltammogram.png
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Example 12. A number that has been known since 1936: the end correction of a tube in an infinite flange."""
 
-# ruff: noqa: T201
-
 import math
 
 from opsicm.physics.pipette.tip_mesh import Fineness, solve_tip

@@ -1,7 +1,5 @@
 """Example 13. How sharp is the image? The ring, the edge, and a step as the pipette sees it."""
 
-# ruff: noqa: T201
-
 import numpy as np
 
 from opsicm.physics.pipette.geometry import Pipette

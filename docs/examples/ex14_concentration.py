@@ -1,7 +1,5 @@
 """Example 14. What the current says about the concentration outside, with and without flow in the tip."""
 
-# ruff: noqa: T201
-
 import numpy as np
 
 from opsicm.physics.pipette.electroosmosis import effective_concentration, sensitivity

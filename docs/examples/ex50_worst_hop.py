@@ -5,8 +5,6 @@
 Without a RUN it makes one: six seconds of hops during which a clog comes and goes.
 """
 
-# ruff: noqa: T201
-
 from __future__ import annotations
 
 import sys

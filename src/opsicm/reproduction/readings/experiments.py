@@ -1,17 +1,16 @@
-"""Which reader reads which experiment, and an experiment's runs opened and read by it."""
+"""Which reader reads which experiment; opens an experiment's runs and reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from opsicm.analysis.result import Result
-from opsicm.reproduction.cases import Plan
 from opsicm.reproduction.open_runs import Runs, opened
 from opsicm.reproduction.readings import currents, heights, images, pipettes, towers, voltammograms
 from opsicm.reproduction.readings.reading import Reader
 from opsicm.reproduction.runs import Made
-from opsicm.reproduction.table import Compared, Read, is_declared, table
+from opsicm.reproduction.table import Read
 from opsicm.reproduction.variants import SWITCHED_OFF
 
 READERS: Final[dict[str, Reader]] = {
@@ -41,11 +40,3 @@ def read(experiment: str, made: Sequence[Made], look: Callable[[str, Runs], None
                     without.setdefault(result.name, {})[term] = result
         look(experiment, runs)
     return Read(found, without)
-
-
-def read_all(
-    experiments: Sequence[str], planned: Plan, made: Mapping[str, Sequence[Made]], look: Callable[[str, Runs], None]
-) -> list[Compared]:
-    """Read every experiment's runs, one after another in this process, and compare."""
-    there = [name for name in experiments if any(is_declared(one) for one in made.get(name, []))]
-    return table(experiments, planned, made, {name: read(name, made[name], look) for name in there})

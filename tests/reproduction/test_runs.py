@@ -18,7 +18,7 @@ from opsicm.record.reader import Run
 from opsicm.reproduction import cases as cases_module
 from opsicm.reproduction.cases import Case, Plan, cases_of, chosen, compensated, plan, with_changes
 from opsicm.reproduction.readings.experiments import read
-from opsicm.reproduction.runs import Made, longest_first, run_all
+from opsicm.reproduction.runs import CaseRun, longest_first, run_all
 from opsicm.reproduction.table import Compared, table
 from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, STRIP
 from opsicm.twin import world
@@ -59,7 +59,7 @@ def _table(folder: Path) -> dict[str, Compared]:
     return {one.row.id: one for one in _read(planned, run_all(planned, folder, lambda: False, _nothing))}
 
 
-def _read(planned: Plan, made: dict[str, list[Made]]) -> list[Compared]:
+def _read(planned: Plan, made: dict[str, list[CaseRun]]) -> list[Compared]:
     reads = {"E2": read("E2", made["E2"], lambda *_: None)} if any(one.path for one in made["E2"]) else {}
     return table(("E2",), planned, made, reads)
 

@@ -43,7 +43,7 @@ def test_every_row_is_whole() -> None:
     for row in ROWS:
         factor(row.unit.replace("/min", "").replace("/h", "").replace("nS/nm", "1"))
         assert row.quantity
-        assert row.said
+        assert row.statement
         assert (row.paper is not None) == (row.expected in ("value", "at most")), row.id
         assert (row.precision > 0.0) == (row.paper is not None), row.id
     assert [row.id for row in ROWS if row.kind == "calibrated"] == ["E5.step", "E5.step_proportional"]

@@ -33,8 +33,8 @@ from opsicm.reproduction.variants import (
     WITHOUT_RAW,
 )
 
-# What cannot change a run: its figures, its analysis, and the application but for what starts a run.
-_LATER: Final = (
+# Rooms that cannot change a run, but for the modules below: what starts it and what moves its later hops.
+_AFTER_A_RUN: Final = (
     "figures",
     "report",
     "results",
@@ -47,7 +47,7 @@ _LATER: Final = (
     "reproduction",
     "cli",
 )
-_STARTS: Final = ("cli/execute.py", "cli/rigs.py")
+_DURING_A_RUN: Final = ("cli/execute.py", "cli/live_settings.py", "cli/rigs.py", "analysis/topography/registration.py")
 _BEFORE_COMPENSATION_s: Final = 60
 
 
@@ -73,19 +73,19 @@ class Case:
     @property
     def label(self) -> str:
         """In words, for a progress bar."""
-        said = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
-        said += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
-        return ", ".join(said)
+        words = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
+        words += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
+        return ", ".join(words)
 
 
 def file_of(experiment: str, short: bool) -> Path:
     """The packaged file of an experiment, as `e05_….yaml`, of its short form if asked; `BadInput` without one."""
     folder = EXPERIMENTS / "short" if short else EXPERIMENTS
-    found = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
-    if len(found) != 1:
-        limit = f"{len(found)} files named e{int(experiment[1:]):02d}_*.yaml are packaged; one is needed"
+    files = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
+    if len(files) != 1:
+        limit = f"{len(files)} files named e{int(experiment[1:]):02d}_*.yaml are packaged; one is needed"
         raise BadInput(Problem(experiment, "short form" if short else "long form", limit, "leave it out with --only"))
-    return found[0]
+    return files[0]
 
 
 def cases_of(experiment: str, short: bool) -> list[Case]:
@@ -134,15 +134,15 @@ def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
     """
     changed = copy.deepcopy(dict(data))
     for step in changed["cell"]:
-        for word, said in step.items():
+        for word, values in step.items():
             if word in ("sweep", "conditioning", "hold", "ladder"):
-                said["ir_compensation_pct"] = percent
+                values["ir_compensation_pct"] = percent
     if "sweep" in changed["cell"][0]:
         start = changed["cell"][0]["sweep"]["from_V"]
         changed["cell"].insert(0, {"hold": {"potential_V": start, "for_s": _BEFORE_COMPENSATION_s}})
         for step in changed.get("probe", []):
-            for said in (one for one in step.values() if isinstance(one, dict) and "during" in one):
-                said["during"] = re.sub(r"cell\[(\d+)\]", lambda m: f"cell[{int(m[1]) + 1}]", said["during"])
+            for values in (one for one in step.values() if isinstance(one, dict) and "during" in one):
+                values["during"] = re.sub(r"cell\[(\d+)\]", lambda m: f"cell[{int(m[1]) + 1}]", values["during"])
     low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
     changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
     return changed
@@ -162,12 +162,9 @@ def sources_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".npz", ".csv", ".yaml")):
         name = path.relative_to(package).as_posix()
-        if name.partition("/")[0] not in _LATER or name in _STARTS:
+        if name.partition("/")[0] not in _AFTER_A_RUN or name in _DURING_A_RUN:
             digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-# -- From a list of experiments to their runs.
 
 
 @dataclass(frozen=True, slots=True)

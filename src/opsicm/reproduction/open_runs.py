@@ -10,7 +10,7 @@ from typing import Any
 from opsicm.analysis.result import Result
 from opsicm.record.reader import Run
 from opsicm.reproduction.cases import Case
-from opsicm.reproduction.runs import Made
+from opsicm.reproduction.runs import CaseRun
 from opsicm.reproduction.variants import AS_DECLARED
 from opsicm.results.run_results import results_of
 
@@ -44,11 +44,11 @@ class Runs:
 
 
 @contextmanager
-def opened(made: Iterable[Made]) -> Iterator[Runs]:
+def opened(case_runs: Iterable[CaseRun]) -> Iterator[Runs]:
     """The runs of one experiment, opened and analysed; closed at the end."""
     runs: list[Analysed] = []
     try:
-        for one in made:
+        for one in case_runs:
             if one.path is not None:
                 run = Run(one.path)
                 runs.append(Analysed(one.case, run, {}))

@@ -9,8 +9,8 @@ from opsicm.analysis.result import Result
 from opsicm.reproduction.open_runs import Runs, opened
 from opsicm.reproduction.readings import currents, heights, images, pipettes, towers, voltammograms
 from opsicm.reproduction.readings.reading import Reader
-from opsicm.reproduction.runs import Made
-from opsicm.reproduction.table import Read
+from opsicm.reproduction.runs import CaseRun
+from opsicm.reproduction.table import ExperimentResults
 from opsicm.reproduction.variants import SWITCHED_OFF
 
 READERS: Final[dict[str, Reader]] = {
@@ -29,14 +29,14 @@ READERS: Final[dict[str, Reader]] = {
 }
 
 
-def read(experiment: str, made: Sequence[Made], look: Callable[[str, Runs], None]) -> Read:
-    """Read one experiment's runs; `look` is shown them while they are open."""
+def read(experiment: str, case_runs: Sequence[CaseRun], look: Callable[[str, Runs], None]) -> ExperimentResults:
+    """ExperimentResults one experiment's runs; `look` is shown them while they are open."""
     without: dict[str, dict[str, Result]] = {}
-    with opened(made) as runs:
+    with opened(case_runs) as runs:
         found = {result.name: result for result in READERS[experiment](runs)}
         for term in SWITCHED_OFF:
             if runs.of(term):
                 for result in READERS[experiment](runs.taking(term)):
                     without.setdefault(result.name, {})[term] = result
         look(experiment, runs)
-    return Read(found, without)
+    return ExperimentResults(found, without)

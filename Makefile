@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 SOURCES := src tests faults benchmarks scripts docs oracles
 
-.PHONY: demo test check faults bench reproduce reproduce-check realdata long clean lock
+.PHONY: demo test test-python check faults bench reproduce reproduce-check realdata long clean lock
 
 $(VENV)/.run: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opsicm needs Python 3.11 or later, this is " + sys.version)'
@@ -29,6 +29,10 @@ check: $(VENV)/.test
 
 test: check
 	$(BIN)/python -m pytest
+
+# The same with another Python, in an environment of its own: make test-python PYTHON=python3.13
+test-python:
+	$(MAKE) test VENV=.venv-$(notdir $(PYTHON))
 
 # The loop device and the small tmpfs of F4 and F5 need root; without it these two rows say so.
 faults: $(VENV)/.test
@@ -58,4 +62,4 @@ lock:
 	./lock.sh
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

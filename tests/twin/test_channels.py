@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from opsicm.cli.rigs import load_rig, prepare
-from opsicm.instruments.roles import HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import PotentialRamp
+from opsicm.instruments.roles import HopPlan, Rig
 from tests.fixtures.laboratory import TEXT, Laboratory
 
 KEPT = (

@@ -7,7 +7,8 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.twin.devices import OpenLoopAxis
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.world import World

@@ -10,7 +10,8 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import BadInput
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.lateral import point_spread
 from opsicm.physics.pipette.tip_field import distance_98

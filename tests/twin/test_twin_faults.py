@@ -8,9 +8,10 @@ import pytest
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import BadInput, LimitCrossed
 from opsicm.core.facts import Quality
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.twin_settings import AMOUNTS
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.twin.faults import scripted

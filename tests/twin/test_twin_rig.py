@@ -7,8 +7,9 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput, OutsideDomain
+from opsicm.experiment.controls import ConstantCurrent
 from opsicm.instruments.hop import start, step
-from opsicm.instruments.roles import ConstantCurrent, Rig
+from opsicm.instruments.roles import Rig
 from opsicm.twin.hop_controller import TwinHopController
 from tests.fixtures.laboratory import RIG, Laboratory
 from tests.fixtures.rig_contract import RigContract, plan

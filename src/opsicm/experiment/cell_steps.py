@@ -210,13 +210,13 @@ class Sweep(PotentialStep):
         """Magnitude of the sweep rate [V/s]."""
         return to_si("rate_mV_s", self.rate_mV_s)
 
-    def legs(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]) of every straight piece, in order; pieces without a length left out."""
+    def one_cycle(self) -> tuple[Leg, ...]:
+        """(from [V], to [V], duration [s]) of each ramp of a cycle, in order; ramps without a length left out."""
         corners: tuple[float, ...] = (self.from_V, self.to_V, self.from_V)
         if self.start_V is not None:
             corners = (self.start_V, self.to_V, self.from_V, self.start_V)
         pairs = [(a, b) for a, b in itertools.pairwise(corners) if a != b]
-        return tuple((a, b, abs(b - a) / self.rate) for a, b in pairs) * self.cycles
+        return tuple((a, b, abs(b - a) / self.rate) for a, b in pairs)
 
 
 class Conditioning(Sweep):
@@ -278,10 +278,6 @@ class Ladder(PotentialStep):
         count = round(abs(self.to_V - self.from_V) / to_si("step_mV", self.step_mV))
         return tuple(round(self.from_V + (self.to_V - self.from_V) * k / count, 9) for k in range(count + 1))
 
-    def legs(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]): one level piece for each level."""
-        return tuple((level, level, self.rest_s + self.hold_s) for level in self.levels())
-
 
 DEEPEST_REPEAT: Final = 3
 Times = Annotated[Whole, Field(ge=1, le=10_000, examples=[3])]
@@ -304,6 +300,8 @@ class Repeat(Frozen):
             yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
 
 
+OneCellStep = Sweep | Hold | Ladder | ConstantCurrent | Gitt | OpenCircuit
+"""A step that is no repeat: conditioning is a sweep, rest is open circuit."""
 CellStep = Annotated[
     Annotated[Sweep, OneKey("sweep"), Tag("sweep")]
     | Annotated[Conditioning, OneKey("conditioning"), Tag("conditioning")]
@@ -329,29 +327,7 @@ def _depth(given: Mapping[str, Any]) -> int:
     return 1 + max((_depth(repeat) for repeat in inner), default=0)
 
 
-def cell_step_duration(step: CellStep) -> float | None:
-    """The longest that a step can last [s]; None when only its cut-offs bound it."""
-    match step:
-        case Sweep() | Ladder():
-            return sum(duration for _, _, duration in step.legs())
-        case ConstantCurrent():
-            return step.until.for_s
-        case Gitt():
-            return None if step.pulses is None else step.pulses * (step.pulse_s + step.rest_s)
-        case Repeat():
-            return program_duration(step.steps, step.times)
-        case _:
-            return step.for_s
-
-
-def program_duration(steps: Sequence[CellStep], times: int = 1) -> float | None:
-    """The longest that steps can last one after the other [s], `times` over; None when one has no bound."""
-    durations = [cell_step_duration(step) for step in steps]
-    known = [duration for duration in durations if duration is not None]
-    return times * sum(known) if len(known) == len(durations) else None
-
-
-def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, CellStep]]:
+def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, OneCellStep]]:
     """Every step that is no repeat, in the order in which it runs: (its number in the program, its path, the step).
 
     The path is `cell[2]`, or `cell[2].1` for the second step inside a repeat, in every round alike.
@@ -361,7 +337,7 @@ def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, CellStep]]
             yield index, path, inner
 
 
-def _unrolled(path: str, step: CellStep) -> Iterator[tuple[str, CellStep]]:
+def _unrolled(path: str, step: CellStep) -> Iterator[tuple[str, OneCellStep]]:
     if not isinstance(step, Repeat):
         yield path, step
         return

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from opsicm.core.units import to_si
-from opsicm.experiment.cell_steps import CellStep, program_duration
+from opsicm.experiment.cell_steps import CellStep
+from opsicm.experiment.controls import program_duration
 from opsicm.experiment.hop_parameters import COUNTS, cell_index
 from opsicm.experiment.probe_steps import PROBE_STEPS, ProbeStep, has_end
 from opsicm.experiment.refusal import KeyPath, Refusal, path_text

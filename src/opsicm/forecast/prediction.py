@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.experiment.controls import turns_of
+from opsicm.experiment.controls import turning_potentials
 from opsicm.experiment.hop_parameters import ProbeAction
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import Hopping, PipetteSweep, probe_sequence
@@ -118,7 +118,7 @@ def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[fl
     """
     low, high = experiment.envelope.cell_V
     if not cell.reason and cell.potential.size:
-        told = {potential for step in experiment.cell for potential in turns_of(step)}
+        told = turning_potentials(experiment.cell)
         low, high = (float(end({*told, float(end(cell.potential))})) for end in (min, max))
     wire = {experiment.pipette.bias, *_levels(experiment)}
     spans = [command_span(level, low, high, grounding) for level in wire]

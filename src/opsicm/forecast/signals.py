@@ -17,7 +17,7 @@ from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import Hopping, Park, PipetteSweep, Tower, probe_sequence
 from opsicm.forecast.cell import CellForecast
 from opsicm.forecast.rig_numbers import RigNumbers
-from opsicm.forecast.schedule import Window, hop_period, row_period
+from opsicm.forecast.schedule import Window, hop_period
 from opsicm.instruments.bias_ramp import BEND, LOOK, SHORTEST, lag
 from opsicm.physics.pipette.ion_current import conductance, pipette_current
 
@@ -336,7 +336,7 @@ def _row_periods(cell: CellForecast) -> Floats:
     """[s] between the slow rows of the step that every row of the forecast belongs to."""
     periods = np.zeros(cell.time.size)
     for interval in cell.intervals:
-        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = row_period(interval.step)
+        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = interval.row_period
     return periods
 
 

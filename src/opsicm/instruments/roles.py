@@ -14,36 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import CellControl
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
-
-# -- What a potentiostat can be told to hold: a potential that may ramp, a current, or nothing.
-
-
-@dataclass(frozen=True, slots=True)
-class PotentialRamp:
-    """E_set(t) = start + slope (t - t_applied) [V], with a fraction of i R_u compensated. slope 0 is a hold."""
-
-    start: float
-    slope: float = 0.0
-    ir_compensation: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantCurrent:
-    """A current [A], negative lithiates; goes to open circuit by itself at a cut-off potential [V]."""
-
-    current: float
-    lowest: float | None = None
-    highest: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCircuit:
-    """No current."""
-
-
-CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import CellControl
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellControl, CellReading, HopController, HopPlan, PlanOutcome, Rig
+from opsicm.instruments.roles import CellReading, HopController, HopPlan, PlanOutcome, Rig
 from opsicm.record.replay import Recorded, Replay
 
 _THERE: Final = 1e-6  # [m] within which the coarse stage has arrived: more than a step of its motor

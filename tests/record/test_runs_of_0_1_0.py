@@ -65,13 +65,17 @@ def test_a_finished_run_is_replayed_as_a_rig(
 def test_an_interrupted_run_is_recovered(interrupted: Path) -> None:
     assert main(["recover", str(interrupted)]) == 0
     with Run(interrupted) as run:
-        assert run.hops.sizes["hop"] >= 62
+        # The journal, written ahead, names 63; the records of the last second went with the processes.
+        assert 50 < run.hops.sizes["hop"] <= 63
     assert all(finding.ok for finding in validate(interrupted / "run.nxs"))
 
 
 def test_an_interrupted_run_is_resumed(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out")
-    assert main(["run", "--resume", str(interrupted), "--cell-meanwhile", "open", "--out", out]) == 0
+    command = ["run", "--resume", str(interrupted), "--cell-meanwhile", "open", "--out", out]
+    assert main(command) == 2
+    assert "intent of cell[1] is ramp from 0.6 V at 100 mV/s" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "--lost-intent", "never"]) == 0
     with Run(Path(capsys.readouterr().out.strip().splitlines()[-1])) as run:
         assert run.outcome == "completed"
         assert run.facts[0].data["resumes"] == "interrupted"

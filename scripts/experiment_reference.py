@@ -21,7 +21,8 @@ from opsicm.experiment.model import Experiment
 from opsicm.experiment.step_model import Frozen
 from opsicm.experiment.cell_steps import FallenCurrent
 from opsicm.experiment.setup import Pipette
-from opsicm.experiment.probe_steps import PROBE_STEPS, At, Modulation
+from opsicm.experiment.probe_bounds import At
+from opsicm.experiment.probe_steps import PROBE_STEPS, Modulation
 from opsicm.experiment.setup import Record
 from opsicm.experiment.setup import Electrolyte, Specimen
 from opsicm.experiment.twin_settings import Fault

@@ -13,7 +13,7 @@ from opsicm.cli.check import refuse
 from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.core.errors import BadInput
 from opsicm.experiment.file import read_experiment
-from opsicm.experiment.hop_parameters import At
+from opsicm.experiment.probe_bounds import At
 from opsicm.forecast.cell import forecast
 from opsicm.forecast.prediction import Prediction, predict
 from opsicm.forecast.schedule import events

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import to_si
+from opsicm.experiment.program import RepeatStep, executed
 from opsicm.experiment.refusal import Refusal
 from opsicm.experiment.step_model import Frozen, Leg, Number, OneKey, Potential, Seconds, TimedStep, Whole, word_of
 
@@ -283,25 +284,12 @@ class Ladder(PotentialStep):
         return tuple((level, level, self.rest_s + self.hold_s) for level in self.levels())
 
 
-DEEPEST_REPEAT: Final = 3
-Times = Annotated[Whole, Field(ge=1, le=10_000, examples=[3])]
-
-
-class Repeat(Frozen):
+class Repeat(RepeatStep):
     """Its steps, `times` over. `during: cell[k]` counts a repeat as one step."""
 
-    word: ClassVar[str] = "repeat"
-    times: Times
     steps: Annotated[
         tuple[CellStep, ...], Field(min_length=1, examples=[[{"hold": {"potential_V": 0.1, "for_s": 300}}]])
     ]
-
-    @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """Repeats within repeats only so deep."""
-        if _depth(given) > DEEPEST_REPEAT:
-            limit = f"repeats may stand {DEEPEST_REPEAT} deep at most"
-            yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
 
 
 CellStep = Annotated[
@@ -320,13 +308,6 @@ Repeat.model_rebuild()
 CELL_STEPS: dict[str, type[Frozen]] = {
     step.word: step for step in (Sweep, Conditioning, Hold, Ladder, ConstantCurrent, Gitt, OpenCircuit, Rest, Repeat)
 }
-
-
-def _depth(given: Mapping[str, Any]) -> int:
-    """How many repeats stand in one another, the one in `given` included."""
-    steps = given.get("steps")
-    inner = [step["repeat"] for step in steps or () if word_of(step) == "repeat" and isinstance(step["repeat"], dict)]
-    return 1 + max((_depth(repeat) for repeat in inner), default=0)
 
 
 def cell_step_duration(step: CellStep) -> float | None:
@@ -356,15 +337,4 @@ def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, CellStep]]
 
     The path is `cell[2]`, or `cell[2].1` for the second step inside a repeat, in every round alike.
     """
-    for index, step in enumerate(program):
-        for path, inner in _unrolled(f"cell[{index}]", step):
-            yield index, path, inner
-
-
-def _unrolled(path: str, step: CellStep) -> Iterator[tuple[str, CellStep]]:
-    if not isinstance(step, Repeat):
-        yield path, step
-        return
-    for _ in range(step.times):
-        for position, inner in enumerate(step.steps):
-            yield from _unrolled(f"{path}.{position}", inner)
+    return ((placed.number, placed.path, placed.step) for placed in executed("cell", program))

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from opsicm.core.units import to_si
 from opsicm.experiment.cell_steps import CellStep, program_duration
-from opsicm.experiment.hop_parameters import COUNTS, cell_index
-from opsicm.experiment.probe_steps import PROBE_STEPS, ProbeStep, has_end
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.probe_bounds import COUNTS, ProbeAction, cell_index
+from opsicm.experiment.probe_steps import PROBE_STEPS, Approaching, Hopping, ProbeStep, has_end
+from opsicm.experiment.program import Settings, Track, outermost, steps_inside, written
 from opsicm.experiment.refusal import KeyPath, Refusal, path_text
 from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
-from opsicm.experiment.step_model import Frozen, Text, Whole, word_of
+from opsicm.experiment.step_model import Frozen, Text, Whole
 from opsicm.experiment.twin_settings import Twin
 from opsicm.experiment.vary import Vary, vary_refusals
 
-# -- Steps in the file's form: walked through, repeats included, and how long they last.
+# -- Steps in the file's form, repeats included, and how long they last.
 #
 # A step that is wrong in itself is passed over, and so is a key that is wrong: it stands there as None.
 
 
-Settings = Mapping[str, Any]
 Steps = list[tuple[KeyPath, Settings]]
 
 
@@ -31,22 +32,17 @@ def sound(settings: Settings | None) -> Settings:
     return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
-def steps_in(given: Settings, key: str) -> Iterator[tuple[KeyPath, Settings]]:
-    """The steps listed under `key`: (path from `given` with the word at its end, settings)."""
-    for index, step in enumerate(given.get(key) or ()):
-        word = word_of(step)
-        if word is not None and isinstance(step[word], dict):
-            yield (key, index, word), step[word]
+def steps_within(given: Settings, track: Track) -> Steps:
+    """(path in the file with the word at its end, settings) of every step that is no repeat."""
+    return [(placed.key_path, placed.step) for placed in written(track, given.get(track))]
 
 
-def steps_within(given: Settings, key: str) -> Iterator[tuple[KeyPath, Settings]]:
-    """The same, with the steps inside repeats in the place of each repeat."""
-    for path, settings in steps_in(given, key):
-        if path[-1] == "repeat":
-            for inner, inner_settings in steps_within(settings, "steps"):
-                yield (*path, *inner), inner_settings
-        else:
-            yield path, settings
+def built(model: type[Frozen], settings: Settings) -> Frozen | None:
+    """The step with these settings; None where they are wrong in themselves, which is said at their own place."""
+    try:
+        return model.model_validate(sound(settings))
+    except ValidationError:
+        return None
 
 
 def seconds(word: str, settings: Settings) -> float | None:
@@ -60,7 +56,7 @@ def seconds(word: str, settings: Settings) -> float | None:
     if word == "gitt" and {"pulses", "pulse_s", "rest_s"} <= settings.keys():
         return float(settings["pulses"] * (settings["pulse_s"] + settings["rest_s"]))
     if word == "repeat":
-        inner = [seconds(str(path[-1]), step) for path, step in steps_in(settings, "steps")]
+        inner = [seconds(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings)]
         return float(settings.get("times", 1) * sum(part for part in inner if part is not None))
     return settings.get("for_s")
 
@@ -88,10 +84,10 @@ _LEVELS = ("hold", "ladder", "sweep", "conditioning")
 
 def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
     """Every disagreement of the probe program in `given`, the file's form of an experiment."""
-    everything = list(steps_within(given, "probe"))
-    cell = list(steps_within(given, "cell"))
+    everything, cell = steps_within(given, "probe"), steps_within(given, "cell")
+    entries = [(entry.key_path, entry.step) for entry in outermost("probe", given.get("probe"))]
     yield from _amplitudes(everything, approach_um)
-    yield from _order([step for step in steps_in(given, "probe") if "at" not in step[1]], len(given.get("cell") or ()))
+    yield from _order([entry for entry in entries if "at" not in entry[1]], len(given.get("cell") or ()))
     yield from _landmarks(everything)
     for path, settings in everything:
         at = settings.get("at")
@@ -197,19 +193,10 @@ def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Itera
 
 def _falls(word: str, settings: Settings) -> float | None:
     """The shortest that a step with its own end can last [s]."""
-    amplitude, rate = settings.get("amplitude_nm"), settings.get("fall_nm_per_ms")
-    pixels = settings.get("pixels")
-    if word in ("raster", "landmark") and isinstance(pixels, list | tuple) and len(pixels) == 2:
-        hops = float(pixels[0] * pixels[1] * (settings.get("passes") or 1))
-    elif word == "line" and pixels is not None:
-        hops = float(pixels * (settings.get("passes") or 1))
-    elif word in ("hop", "modulate"):
-        hops = float(settings.get("hops") or 0)
-    else:
-        return settings.get("for_s")
-    if amplitude is None or rate is None:
-        return None
-    return hops * to_si("amplitude_nm", amplitude) / to_si("fall_nm_per_ms", rate)
+    step = built(PROBE_STEPS[word], settings) if word in PROBE_STEPS else None
+    if isinstance(step, Hopping) and step.count is not None:
+        return step.count * step.amplitude / step.fall_rate
+    return step.time_bound if isinstance(step, ProbeAction) else None
 
 
 # -- What must agree between the cell program, the probe program and the envelope.
@@ -225,7 +212,7 @@ def refusals_between(given: Mapping[str, Any]) -> Iterator[Refusal]:
     """Every disagreement in `given`, the file's form of an experiment."""
     envelope = {**Envelope().model_dump(), **sound(given.get("envelope"))}
     specimen = {**Specimen().model_dump(), **sound(given.get("specimen"))}
-    cell = list(steps_within(given, "cell"))
+    cell = steps_within(given, "cell")
     yield from _potentials(cell, envelope["cell_V"])
     yield from _currents(cell, envelope["cell_mA"], specimen["area_cm2"])
     yield from _duration(given, envelope["run_h"])
@@ -259,12 +246,12 @@ def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal
 
 def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
     elapsed = 0.0
-    for path, settings in steps_in(given, "cell"):
-        elapsed += seconds(str(path[-1]), settings) or 0.0
+    for entry in outermost("cell", given.get("cell")):
+        elapsed += seconds(str(entry.key_path[-1]), entry.step) or 0.0
         if elapsed > to_si("run_h", longest_h):
             hours = elapsed / to_si("run_h", 1)
             limit = f"the cell program reaches {hours:.4g} h here and envelope.run_h allows {longest_h:g} h"
-            yield Refusal(path, "", limit, "shorten the program, or raise envelope.run_h")
+            yield Refusal(entry.key_path, "", limit, "shorten the program, or raise envelope.run_h")
             return
 
 
@@ -292,6 +279,10 @@ class Experiment(Frozen):
         """What is wrong between the programs and the envelope, and what `vary` cannot reach."""
         yield from refusals_between(given)
         yield from vary_refusals(cls, given)
+
+    def hop_parameters(self, step: Approaching) -> HopParameters:
+        """How a step of this experiment hops."""
+        return step.hop_parameters(self.envelope.approach)
 
     @property
     def longest_duration(self) -> float | None:

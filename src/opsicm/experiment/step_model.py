@@ -7,7 +7,7 @@ infinity, because a limit compared with NaN never trips.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -95,6 +95,15 @@ class OneKey:
             "required": [self.word],
             "additionalProperties": False,
         }
+
+
+class ByWord:
+    """`Annotated[Park | Hop, ByWord()]`: any of these steps, each wrapped in its own word."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """One schema for each step, chosen by the word."""
+        choices = {step.word: handler.generate_schema(Annotated[step, OneKey(step.word)]) for step in get_args(source)}
+        return core_schema.tagged_union_schema(choices, discriminator=word_of)
 
 
 def word_of(step: Any) -> str | None:

@@ -47,7 +47,7 @@ def hop_problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Predicti
 def _speed(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
     if hop.overshoot >= hop.stop_distance:
         limit = (
-            f"falls {hop.overshoot * 1e9:.0f} nm between the crossing and the turn, and the surface is "
+            f"overshoots by {hop.overshoot * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
             f"{hop.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
         )
         fastest = step.fall_nm_per_ms * 0.5 * hop.stop_distance / hop.overshoot

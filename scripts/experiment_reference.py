@@ -15,9 +15,26 @@ import annotated_types
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from opsicm.experiment.cell_steps import CELL_STEPS
+from opsicm.experiment.cell_steps import CutOff
+from opsicm.experiment.cell_steps import Until
+from opsicm.experiment.setup import Envelope
+from opsicm.experiment.model import Experiment
+from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.cell_steps import FallenCurrent
+from opsicm.experiment.setup import Pipette
+from opsicm.experiment.probe_bounds import At
+from opsicm.experiment.probe_steps import PROBE_STEPS
+from opsicm.experiment.probe_steps import Modulation
+from opsicm.experiment.setup import Record
+from opsicm.experiment.setup import Electrolyte
+from opsicm.experiment.setup import Specimen
+from opsicm.experiment.twin_settings import Fault
+from opsicm.experiment.twin_settings import Terms
+from opsicm.experiment.twin_settings import Twin
+from opsicm.experiment.yaml_file import inline
 from opsicm.core.units import KEY_SUFFIX, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS, CutOff, FallenCurrent, Until
-from opsicm.experiment.hop_parameters import At
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import PROBE_STEPS, Modulation
 from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen

@@ -182,6 +182,17 @@ def test_an_amplitude_map_gives_every_pixel_its_own_hop(laboratory: Laboratory) 
     assert np.allclose(fall, [0.5e-6, 1.5e-6, 1e-6], rtol=0.05)
 
 
+def test_an_amplitude_map_inside_a_repeat_is_used_in_every_round(laboratory: Laboratory) -> None:
+    np.save(laboratory.folder / "map.npy", np.array([[500.0, 1500.0], [1000.0, 3000.0]]))
+    where = "center_um: [0, 0], size_um: [2, 2], pixels: [2, 2], order: forward"
+    raster = f"raster: {{{where}, {HOP}, amplitude_map: map.npy}}"
+    nested = f"repeat: {{times: 2, steps: [{{repeat: {{times: 1, steps: [{{{raster}}}]}}}}]}}"
+    kept = run(laboratory, text("rest: {for_s: 20}", nested), rig=FLAT)
+    hops = kept.hops_of("probe[0].0.0")
+    fall = (hops["sample_stop"] - hops["sample_fall"]) * 1e-5 * 60e-6
+    assert np.allclose(fall[[1, 2, 3, 5, 6, 7]], [0.5e-6, 1.5e-6, 1e-6] * 2, rtol=0.05)
+
+
 def test_a_tower_travels_up_and_down_and_is_recorded_on_its_way(laboratory: Laboratory) -> None:
     tower = "tower: {low_um: 100, high_um: 600, speed_mm_s: 0.5, dwell_s: 0.2, record_every_s: 0.05, trips: 2}"
     kept = run(laboratory, text("rest: {for_s: 8}", tower))

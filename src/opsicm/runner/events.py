@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from opsicm.experiment.controls import SAME_LEVEL
-from opsicm.experiment.hop_parameters import ProbeAction
-from opsicm.experiment.probe_steps import ProbeStep, probe_sequence
+from opsicm.experiment.probe_steps import ProbeStep, SingleProbeStep
+from opsicm.experiment.program import written
 from opsicm.instruments.roles import CellReading
 from opsicm.runner.cell_track import CellTrack
 
@@ -18,7 +18,7 @@ _AT_ONCE: Final = 2e-3  # [1] of SOC, [V]: what is met already when it is first 
 @dataclass(slots=True)
 class _Waiting:
     path: str
-    step: ProbeAction
+    step: SingleProbeStep
     came: int = field(default=0)
 
 
@@ -31,12 +31,13 @@ class CellEvents:
     """
 
     def __init__(self, program: Sequence[ProbeStep]) -> None:
-        self._waiting = [_Waiting(path, step) for path, step in probe_sequence(program) if step.at is not None]
+        steps = written("probe", program)
+        self._waiting = [_Waiting(placed.path, placed.step) for placed in steps if placed.step.at is not None]
         self._rested: tuple[int, int] | None = None  # (number of the control, when it began) that was counted
         self._soc: float | None = None
         self._potential: float | None = None
 
-    def come(self, now_ns: int, reading: CellReading, cell: CellTrack) -> Iterator[tuple[str, ProbeAction, str]]:
+    def come(self, now_ns: int, reading: CellReading, cell: CellTrack) -> Iterator[tuple[str, SingleProbeStep, str]]:
         """(path, step, what has come) of every step whose event came with this reading."""
         if not self._waiting:
             return

@@ -19,6 +19,7 @@ from benchmarks.record_memory import own_bytes
 from benchmarks.row import BenchRow
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.experiment.file import experiment_path, read_experiment
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan
@@ -41,6 +42,7 @@ _POINT_GOAL: Final = "one point hopped for an hour, or a second-order scanner: â
 _SURFACE: Final = -3e-6
 _BULK: Final = 3.6e-9
 _SEED: Final = 1
+_HOP: Final = HopParameters(amplitude=2e-6, fall_rate=30e-6, setpoint=0.02, approach=5e-6)
 _TIMING: Final = HopTiming(4e-3, 4e-3, 4e-4, 3e-4, 9.5e-9, 10_000)
 _INSTRUMENT: Final = Instrument(1 - np.exp(-0.05), 1 - np.exp(-0.314), 3.5e-12, 0.3e-9, 1e-5, 3.05e-13, 3.05e-10)
 _CURVE: Final = approach_curve(Pipette())
@@ -60,7 +62,7 @@ class Looped(NamedTuple):
 
 def loop(hops: int, run: Any = run_lanes, resonance: float = 0.0) -> Looped:
     """`hops` hops by a compiled loop: `run_lanes`, or the definition."""
-    settings = _TIMING.settings(2e-6, 30e-6, 0.02, 5e-6)
+    settings = _TIMING.settings(_HOP)
     moments, measured = np.zeros((hops, 5), np.int64), np.full((hops, 5), np.inf)
     counts = np.empty((hops * 8_400 + 4_000, 2), np.int16)
     now = Slice(_BULK, _BULK, 0.0, 0.0)
@@ -91,7 +93,7 @@ def loop(hops: int, run: Any = run_lanes, resonance: float = 0.0) -> Looped:
 
 def python_hops(hops: int) -> tuple[list[int], int]:
     """(sample index of each stop, samples) sample by sample in plain Python, with the loop's own noise."""
-    s, i, curve = _TIMING.settings(2e-6, 30e-6, 0.02, 5e-6), _INSTRUMENT, [float(v) for v in _CURVE.packed]
+    s, i, curve = _TIMING.settings(_HOP), _INSTRUMENT, [float(v) for v in _CURVE.packed]
     first, second = ([float(v) for v in same_noise(channel, 0, hops * 8_400 + 4_000)] for channel in (0, 1))
     z, filtered, command, k = 0.0, _BULK, 0.0, 0
     stops: list[int] = []
@@ -134,8 +136,8 @@ def _plain_relative_current(distance: float, packed: list[float]) -> float:
 
 def _plan(first: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> HopPlan:
     numbers = np.zeros(x.size, np.int32)
-    amplitude = np.full(x.size, 2e-6)
-    return HopPlan("probe[0]", 1, first, x, y, numbers, numbers, amplitude, 30e-6, 0.02, 5e-6, 0.7, 2**62)
+    amplitude = np.full(x.size, _HOP.amplitude)
+    return HopPlan("probe[0]", 1, first, x, y, numbers, numbers, amplitude, _HOP, 0.7, 2**62)
 
 
 def memory_growth(hops: int) -> int:
@@ -184,7 +186,7 @@ def same_noise(channel: int, first: int, count: int) -> NDArray[np.float32]:
 
 def numpy_hops(hops: int, noise: Noise) -> tuple[NDArray[np.int64], int]:
     """(sample index of each stop, samples) by arrays, hop after hop."""
-    s: HopSettings = _TIMING.settings(2e-6, 30e-6, 0.02, 5e-6)
+    s: HopSettings = _TIMING.settings(_HOP)
     i = _INSTRUMENT
     z, filtered, command, first = 0.0, _BULK, 0.0, 0
     stops = np.empty(hops, np.int64)

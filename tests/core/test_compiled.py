@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 PROBE = """
 import numpy as np
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import HopTiming, start
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
@@ -23,7 +24,7 @@ from opsicm.twin.fast_loop.lanes import run_lanes
 from opsicm.twin.fast_loop.sense import Instrument, Motion, Slice
 from opsicm.twin.fast_loop.curve import loop_curve
 timing = HopTiming(1e-4, 1e-4, 4e-4, 0.0, 9e-9, 10000)
-settings = timing.settings(5e-7, 3e-5, 0.02, 5e-6)
+settings = timing.settings(HopParameters(5e-7, 3e-5, 0.02, 5e-6))
 instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3e-13, 3e-10)
 moments, measured = np.zeros((1, 5), np.int64), np.full((1, 5), np.inf)
 counts = np.empty((20000, 2), np.int16)

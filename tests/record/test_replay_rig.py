@@ -14,8 +14,9 @@ from opsicm.cli import main as cli
 from opsicm.cli.execute import execute
 from opsicm.cli.replaying import execute_on_run
 from opsicm.cli.rigs import load_rig, prepare
+from opsicm.experiment.controls import ConstantCurrent, OpenCircuit
 from opsicm.experiment.file import experiment_from_text
-from opsicm.instruments.roles import ConstantCurrent, OpenCircuit, Rig
+from opsicm.instruments.roles import Rig
 from opsicm.record.reader import Run
 from opsicm.record.replay import NotAsRecorded, Replay
 from opsicm.record.replay_rig import replay_rig

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from opsicm.experiment.controls import control_from
 from opsicm.instruments.roles import Rig
 from opsicm.physics.cell.trace import Trace
 from opsicm.runner.commands import Command
@@ -44,7 +45,7 @@ def stands_at(rig: Rig, height: float) -> None:
 def controls(kept: Kept) -> list[tuple[str, str, float]]:
     """(step, control, s) of everything applied."""
     return [
-        (fact.step, fact.data["control"], fact.data["at_ns"] * 1e-9)
+        (fact.step, repr(control_from(fact.data["control"])), fact.data["at_ns"] * 1e-9)
         for fact in kept.kinds("applied")
         if "at_ns" in fact.data
     ]
@@ -179,6 +180,17 @@ def test_an_amplitude_map_gives_every_pixel_its_own_hop(laboratory: Laboratory) 
     fall = (hops["sample_stop"] - hops["sample_fall"])[1:] * 1e-5 * 60e-6
     # Each falls from the withdrawal of the one before it.
     assert np.allclose(fall, [0.5e-6, 1.5e-6, 1e-6], rtol=0.05)
+
+
+def test_an_amplitude_map_inside_a_repeat_is_used_in_every_round(laboratory: Laboratory) -> None:
+    np.save(laboratory.folder / "map.npy", np.array([[500.0, 1500.0], [1000.0, 3000.0]]))
+    where = "center_um: [0, 0], size_um: [2, 2], pixels: [2, 2], order: forward"
+    raster = f"raster: {{{where}, {HOP}, amplitude_map: map.npy}}"
+    nested = f"repeat: {{times: 2, steps: [{{repeat: {{times: 1, steps: [{{{raster}}}]}}}}]}}"
+    kept = run(laboratory, text("rest: {for_s: 20}", nested), rig=FLAT)
+    hops = kept.hops_of("probe[0].0.0")
+    fall = (hops["sample_stop"] - hops["sample_fall"]) * 1e-5 * 60e-6
+    assert np.allclose(fall[[1, 2, 3, 5, 6, 7]], [0.5e-6, 1.5e-6, 1e-6] * 2, rtol=0.05)
 
 
 def test_a_tower_travels_up_and_down_and_is_recorded_on_its_way(laboratory: Laboratory) -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.twin.devices import OpenLoopAxis
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.world import World
@@ -29,7 +31,17 @@ def plan(hops: int, until_ns: int = 2**62, x: np.ndarray | None = None) -> HopPl
     number = np.arange(hops, dtype=np.int32)
     x = np.zeros(hops) if x is None else x
     return HopPlan(
-        "probe[0]", 1, 0, x, 0.0 * x, 0 * number, number, np.full(hops, 1e-6), 3e-5, 0.02, 5e-6, 0.7, until_ns
+        "probe[0]",
+        1,
+        0,
+        x,
+        0.0 * x,
+        0 * number,
+        number,
+        np.full(hops, 1e-6),
+        HopParameters(1e-6, 3e-5, 0.02, 5e-6),
+        0.7,
+        until_ns,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import HopTiming, start
 from opsicm.physics.pipette.approach import over, relative_current
 from opsicm.physics.pipette.geometry import Pipette
@@ -87,7 +88,7 @@ def cases(draw: st.DrawFn) -> dict[str, object]:
     level = st.sampled_from([1.0, 1.0, 1.0, 1.02, 0.85, 1.2])
     return {
         "hop": timing.settings(
-            5e-7, draw(numbers) * 1e-4, draw(st.floats(0.003, 0.1)), draw(st.sampled_from([2e-7, 2e-6]))
+            HopParameters(5e-7, draw(numbers) * 1e-4, draw(st.floats(0.003, 0.1)), draw(st.sampled_from([2e-7, 2e-6])))
         ),
         "instrument": instrument,
         "bulk": [sign * v for v in draw(st.lists(level, min_size=6, max_size=9))],
@@ -110,7 +111,7 @@ def test_a_dwell_is_the_same_in_lanes() -> None:
     for run in (run_lanes, run_samples):
         counts, none = np.zeros((5000, 3), np.int16), np.zeros(0)
         instrument = Instrument(0.05, 0.27, 3.5e-12, 3e-10, 1e-5, 3.05e-13, 3.05e-10)
-        hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(1e-6, 3e-5, 0.02, 5e-6)
+        hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(HopParameters(1e-6, 3e-5, 0.02, 5e-6))
         end = run(
             start(0.0),
             Motion(0.0, 0.0, BULK, 0),
@@ -136,7 +137,7 @@ def test_a_dwell_is_the_same_in_lanes() -> None:
 def test_the_curve_of_the_loop_is_the_finite_element_one() -> None:
     distance = np.concatenate(([-1e-9, 0.0], np.geomspace(1.2e-9, 1e-4, 4000)))
     instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-3, 1e-14, 1e-9)
-    hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(1e-6, 3e-5, 0.02, 5e-6)
+    hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(HopParameters(1e-6, 3e-5, 0.02, 5e-6))
     bulk, seen = 3e-10, []
     for d in distance:
         counts = np.zeros((1, 2), np.int16)
@@ -187,7 +188,7 @@ def test_the_scanner_of_second_order_rings_as_the_closed_form_says(damping: floa
 def test_overshoot_is_speed_times_latency(speed: float, latency: float) -> None:
     """Without lags and noise: from the sample that crosses to the lowest one, within 5 %, the goal."""
     instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3.05e-13, 1e-11)
-    hop = HopTiming(1e-4, 1e-4, 4e-4, latency, 9e-9, 10_000).settings(2e-7, speed, 0.02, 5e-6)
+    hop = HopTiming(1e-4, 1e-4, 4e-4, latency, 9e-9, 10_000).settings(HopParameters(2e-7, speed, 0.02, 5e-6))
     moments, measured = np.zeros((3, 5), np.int64), np.full((3, 5), np.inf)
     counts = np.zeros((40_000, 2), np.int16)
     run_lanes(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opsicm.instruments.roles import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.experiment.controls import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.twin.specimen import Footprint
 from opsicm.twin.trajectory import Stretch, Way
 from opsicm.twin.world import World

@@ -10,7 +10,9 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import BadInput
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.lateral import point_spread
 from opsicm.physics.pipette.tip_field import distance_98
@@ -36,7 +38,9 @@ def stops(rig: Rig, x: np.ndarray, y: np.ndarray, each: int) -> np.ndarray:
     rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
     x, y = np.repeat(x, each), np.repeat(y, each)
     number = np.arange(x.size, dtype=np.int32)
-    plan = HopPlan("probe[0]", 1, 0, x, y, number, number, np.full(x.size, 5e-7), 3e-5, 0.02, 5e-6, 0.7, 2**62)
+    plan = HopPlan(
+        "probe[0]", 1, 0, x, y, number, number, np.full(x.size, 5e-7), HopParameters(5e-7, 3e-5, 0.02, 5e-6), 0.7, 2**62
+    )
     hops = rig.hop_controller.run(plan, lambda: False).hops
     assert np.all(hops["outcome"] == 0)
     return np.asarray(hops["z_stop"].reshape(-1, each).mean(axis=1))

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import OutsideDomain
-from opsicm.instruments.roles import ConstantCurrent, Rig
+from opsicm.experiment.controls import ConstantCurrent
+from opsicm.instruments.roles import Rig
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.travel import NEVER, Travel
 from opsicm.twin.world import World

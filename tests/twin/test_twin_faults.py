@@ -8,9 +8,11 @@ import pytest
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import BadInput, LimitCrossed
 from opsicm.core.facts import Quality
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
 from opsicm.experiment.file import experiment_from_text
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.twin_settings import AMOUNTS
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.twin.faults import scripted
@@ -34,7 +36,17 @@ def hop(rig: Rig, hops: int, until_ns: int = 2**62) -> tuple[np.ndarray, np.ndar
     """Records and counts of `hops` hops at the origin."""
     zeros, numbers = np.zeros(hops), np.zeros(hops, np.int32)
     plan = HopPlan(
-        "probe[0]", 1, 0, zeros, zeros, numbers, numbers, np.full(hops, 1e-6), 3e-5, 0.02, 2e-5, 0.7, until_ns
+        "probe[0]",
+        1,
+        0,
+        zeros,
+        zeros,
+        numbers,
+        numbers,
+        np.full(hops, 1e-6),
+        HopParameters(1e-6, 3e-5, 0.02, 2e-5),
+        0.7,
+        until_ns,
     )
     outcome = rig.hop_controller.run(plan, lambda: False)
     return outcome.hops, np.concatenate([block.counts for block in outcome.blocks])
@@ -176,9 +188,7 @@ def test_a_stuck_amplifier_is_marked_and_stops_the_hop(laboratory: Laboratory) -
             *(np.zeros(0),) * 2,
             *(np.zeros(0, np.int32),) * 2,
             np.zeros(0),
-            3e-5,
-            0.02,
-            5e-6,
+            HopParameters(1e-6, 3e-5, 0.02, 5e-6),
             0.7,
             rig.clock.now_ns() + 100_000_000,
         ),

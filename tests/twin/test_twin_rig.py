@@ -7,8 +7,10 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput, OutsideDomain
+from opsicm.experiment.controls import ConstantCurrent
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import start, step
-from opsicm.instruments.roles import ConstantCurrent, Rig
+from opsicm.instruments.roles import Rig
 from opsicm.twin.hop_controller import TwinHopController
 from tests.fixtures.laboratory import RIG, Laboratory
 from tests.fixtures.rig_contract import RigContract, plan
@@ -39,7 +41,7 @@ def test_the_records_are_what_the_scalar_step_makes_of_the_samples(laboratory: L
     rig = twin(laboratory)
     controller, records, counts = hopping(rig, 4)
     current, z = (channel.si(counts[:, k]) for k, channel in enumerate(controller.channels))
-    settings = controller.timing.settings(2e-6, 3e-5, 0.02, 5e-6)
+    settings = controller.timing.settings(HopParameters(2e-6, 3e-5, 0.02, 5e-6))
     state, seen = start(0.0), []
     plain = step.py_func  # type: ignore[attr-defined]
     for k in range(counts.shape[0]):

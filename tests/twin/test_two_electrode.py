@@ -7,8 +7,9 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, pipette_of, specimen_parameters
 from opsicm.core.errors import OutsideDomain
+from opsicm.experiment.controls import ConstantCurrent
 from opsicm.experiment.rig_file import PRESETS
-from opsicm.instruments.roles import ConstantCurrent, Rig
+from opsicm.instruments.roles import Rig
 from opsicm.physics.cell.cell import Cell
 from opsicm.twin.build import build_rig
 from opsicm.twin.potentiostat import nodes

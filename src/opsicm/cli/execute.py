@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from opsicm.cli.live_settings import Revisions, amplitude_maps, shift_between
+from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.resume import Resumed
 from opsicm.cli.rigs import Prepared, load_rig, prepare, seed_of
 from opsicm.emulators.remote_rig import remote_rig
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig
 from opsicm.instruments.clock import Pacer, utc_now
@@ -25,7 +26,7 @@ from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.commands import Inbox, StopOnly
 from opsicm.runner.control_socket import ControlSocket
 from opsicm.runner.resume import BEGINNING
-from opsicm.runner.runner import Ending, Given, Progress, Runner
+from opsicm.runner.runner import Ending, Progress, RunContext, Runner
 from opsicm.runner.watchdog import Watchdog
 
 
@@ -82,7 +83,7 @@ def execute(
     try:
         recorder = SharedRecorder(folder)
         recorder.open(_header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds")))
-        given = Given(
+        run_context = RunContext(
             prepared.capacity,
             prepared.reversible,
             shift_between,
@@ -92,7 +93,7 @@ def execute(
         )
         try:
             with watched(prepared.rig, folder.path) as beat:
-                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress, beat).run()
+                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, progress, beat).run()
         finally:
             # Closed before the run file is made: that takes a while, in which no command would be answered.
             control.close()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from opsicm.core.errors import BadInput, OutsideDomain
-from opsicm.experiment.controls import cut_offs
+from opsicm.experiment.cell_steps import numbered
+from opsicm.experiment.controls import CellControl, cut_offs, shape_of
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.parameter_file import read_parameter_set
@@ -18,7 +19,7 @@ from opsicm.experiment.rig_file import LoadedRig, read_rig, rig_path
 from opsicm.experiment.setup import PipetteShape
 from opsicm.forecast.rig_numbers import CellNumbers, RigNumbers
 from opsicm.forecast.signals import Noise
-from opsicm.instruments.roles import CellControl, Rig
+from opsicm.instruments.roles import Rig
 from opsicm.instruments.wiring import GROUNDINGS
 from opsicm.physics.cell.cell import Cell, Terms
 from opsicm.physics.cell.parameters import CellParameters
@@ -228,7 +229,7 @@ def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
     problems = [
         experiment.problem(("cell", k), step.word, limit, "write open_circuit: {for_s: …}, or take a rig of three")
         for k, step in enumerate(experiment.experiment.cell)
-        if step.word not in ("open_circuit", "rest")
+        if any(shape_of(inner).drives for _, _, inner in numbered([step]))
     ]
     if problems:
         raise BadInput(problems)

@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellReading, ConstantCurrent, HopPlan, OpenCircuit, PlanOutcome, PotentialRamp
+from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
 
 _KNOWN: Final[dict[str, type[Any]]] = {
     kind.__name__: kind

@@ -12,8 +12,9 @@ from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.facts import Channel
 from opsicm.emulators import plain
 from opsicm.emulators.safe_world import CALLS, SAFE, short
+from opsicm.experiment.controls import CellControl
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellControl, CellReading, HopPlan, PlanOutcome, Rig
+from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome, Rig
 
 _LOOK: Final = 0.02  # [s] between two looks at whether a plan is to be ended
 _PATIENCE: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile

@@ -19,7 +19,7 @@ from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.experiment.setup import PipetteShape
 from opsicm.experiment.step_model import Frozen, Number, Text, Whole
-from opsicm.experiment.yaml_file import Document, read_yaml
+from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document
 
 PRESETS: Final = Path(__file__).parent.parent / "presets"
 TWIN: Final = "twin"
@@ -226,8 +226,16 @@ class LoadedRig:
 
 def read_rig(path: Path | str) -> LoadedRig:
     """Read a rig file; raises `BadInput` with every problem in it."""
-    document = read_yaml(path)
-    return LoadedRig(made_of(document, Rig), Path(path), document)
+    return _loaded(read_yaml(path))
+
+
+def rig_from_text(text: str, name: str = "<text>") -> LoadedRig:
+    """Read a rig from text that no file holds, as a run's."""
+    return _loaded(yaml_document(text, name))
+
+
+def _loaded(document: Document) -> LoadedRig:
+    return LoadedRig(made_of(document, Rig), Path(document.name), document)
 
 
 def rig_path(name_or_path: str, relative_to: Path | str = ".") -> Path:

@@ -7,43 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import CellControl
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
-
-# -- What a potentiostat can be told to hold: a potential that may ramp, a current, or nothing.
-
-
-@dataclass(frozen=True, slots=True)
-class PotentialRamp:
-    """E_set(t) = start + slope (t - t_applied) [V], with a fraction of i R_u compensated. slope 0 is a hold."""
-
-    start: float
-    slope: float = 0.0
-    ir_compensation: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantCurrent:
-    """A current [A], negative lithiates; goes to open circuit by itself at a cut-off potential [V]."""
-
-    current: float
-    lowest: float | None = None
-    highest: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCircuit:
-    """No current."""
-
-
-CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +42,8 @@ class CellReading:
 class HopPlan:
     """Hops that together last at most about a second: the outer action of the probe.
 
-    `x`, `y` [m], `line`, `pixel` and `amplitude` [m], the withdrawal above that hop's stop, one per hop; `until_ns`
-    ends the plan with the hop in flight even if hops are left.
+    `x`, `y` [m], `line`, `pixel` and `amplitude` [m], the withdrawal above that hop's stop, one per hop; the other
+    `parameters` are those of all. `until_ns` ends the plan with the hop in flight even if hops are left.
     A plan without hops dwells at the top, sampling, until `until_ns`. `tip_potential` [V vs Li/Li+] is what the wire
     should stand at: the controller records by how much it did not.
     """
@@ -82,11 +56,19 @@ class HopPlan:
     line: NDArray[np.int32]
     pixel: NDArray[np.int32]
     amplitude: NDArray[np.float64]
-    fall_rate: float
-    setpoint: float
-    approach: float
+    parameters: HopParameters
     tip_potential: float
     until_ns: int
+
+    def __post_init__(self) -> None:
+        if self.amplitude.size:  # a bad one anywhere is refused
+            replace(self.parameters, amplitude=float(self.amplitude.min()))
+            replace(self.parameters, amplitude=float(self.amplitude.max()))
+
+    @property
+    def longest(self) -> HopParameters:
+        """Those of the hop that is withdrawn farthest."""
+        return replace(self.parameters, amplitude=float(self.amplitude.max())) if self.x.size else self.parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import CellControl
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellControl, CellReading, HopController, HopPlan, PlanOutcome, Rig
+from opsicm.instruments.roles import CellReading, HopController, HopPlan, PlanOutcome, Rig
 from opsicm.record.replay import Recorded, Replay
 
 _THERE: Final = 1e-6  # [m] within which the coarse stage has arrived: more than a step of its motor
@@ -173,8 +174,6 @@ class _HopController(_Role):
         """
         run = self._run
         run.must_go_on("hop plan")
-        amplitude = float(plan.amplitude.max()) if plan.amplitude.size else plan.approach
-        self._timing.settings(amplitude, plan.fall_rate, plan.setpoint, plan.approach)
         if plan.x.size == 0 and run.now_ns >= plan.until_ns:
             return PlanOutcome([], run.hops[:0])
         began, first = run.now_ns, run.hops_told
@@ -236,7 +235,7 @@ class _HopController(_Role):
             return
         same = [bool(np.array_equal(hops[name], getattr(plan, name)[:done])) for name in _PLACE]
         same += [bool(np.all(run.steps[first : first + done] == plan.step))]
-        same += [bool(np.all(hops["setpoint"] == plan.setpoint))]
+        same += [bool(np.all(hops["setpoint"] == plan.parameters.setpoint))]
         same += [bool(np.array_equal(hops["hop"], plan.first_hop + np.arange(done)))]
         if not all(same):
             names = (*_PLACE, "step", "setpoint", "number")

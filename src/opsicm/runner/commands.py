@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment import hop_parameters
 
 WORDS: Final = ("pause-probe", "resume-probe", "pause-cell", "resume-cell", "skip", "stop", "note", "set")
-SETTABLE: Final = ("probe.setpoint_pct", "probe.fall_nm_per_ms", "probe.amplitude_nm")
+SETTABLE: Final = tuple(f"probe.{key}" for key in hop_parameters.SETTABLE)
 _TRACKS: Final = ("probe", "cell")
 _LONGEST_NOTE: Final = 4096
 

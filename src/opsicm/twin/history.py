@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from opsicm.instruments.roles import CellControl
+from opsicm.experiment.controls import CellControl
 from opsicm.physics.cell.cell import Cell
 from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.specimen import RisingSurface

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -78,7 +79,7 @@ class TwinHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; the world moves with it."""
         world = self._probe.world
-        settings = self._settings(plan)
+        settings = self._timing.settings(plan.longest)
         self._probe.follow()
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
@@ -86,7 +87,7 @@ class TwinHopController:
             self._state = start(self._probe.z_command)
         self._motion = self._motion._replace(filtered=self._motion.filtered + self._sparked())
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
-        each = self._timing.duration(float(plan.amplitude.max(initial=0.0)), plan.fall_rate)
+        each = self._timing.duration(plan.longest)
         log = _HopLog(plan, self._sample, world.now_ns, *self._true_places(plan))
         log.likely_end_ns = world.now_ns + round(plan.x.size * each * 1e9)
         log.last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
@@ -108,16 +109,9 @@ class TwinHopController:
         self._spark_seen = jump
         return self._probe.spark(self._probe.world.now_ns)
 
-    def _settings(self, plan: HopPlan) -> HopSettings:
-        # A dwell does not step: any amplitude does. Both ends are asked, so that a bad one anywhere is refused.
-        amplitudes = plan.amplitude if plan.amplitude.size else np.array([plan.approach])
-        smallest, largest = (float(f(amplitudes)) for f in (np.min, np.max))
-        self._timing.settings(smallest, plan.fall_rate, plan.setpoint, plan.approach)
-        return self._timing.settings(largest, plan.fall_rate, plan.setpoint, plan.approach)
-
     def _true_places(self, plan: HopPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where the lateral piezos truly stand during each hop of the plan."""
-        each = self._timing.duration(1e-6, plan.fall_rate)
+        each = self._timing.duration(replace(plan.parameters, amplitude=1e-6))
         ahead = self._probe.world.now_ns * 1e-9 + each * np.arange(plan.x.size, dtype=np.float64)
         x, y = self._probe.axes
         return x.follow(plan.x, ahead), y.follow(plan.y, ahead)
@@ -322,7 +316,7 @@ class _HopLog:
         hops["outcome"] = moments[:, hop_loop.OUTCOME]
         for name, column in (("i_ref", 0), ("i_stop", 1), ("z_stop", 2), ("z_min", 3)):
             hops[name] = measured[:, column]
-        hops["setpoint"] = plan.setpoint
+        hops["setpoint"] = plan.parameters.setpoint
         knots = np.concatenate(self._knots, axis=1)
         hops["t_ns"] = self._begin_ns + (moments[:, hop_loop.STOP] - self._first_sample) * dt_ns
         for column, name in enumerate(("cell_potential", "cell_current", "bias_residual"), start=1):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.errors import LimitCrossed, OutsideDomain, Problem
-from opsicm.instruments.roles import CellControl, CellReading, OpenCircuit
+from opsicm.experiment.controls import CellControl, OpenCircuit
+from opsicm.instruments.roles import CellReading
 from opsicm.physics.gaussian import gaussian
 
 if TYPE_CHECKING:  # the world asks this module for its nodes

@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.instruments.roles import CellControl, CellReading, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.experiment.controls import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.instruments.roles import CellReading
 from opsicm.physics.cell.cell import Cell, CellStopped
 from opsicm.physics.cell.trace import Trace
 from opsicm.twin.far_pipette import FarPipette

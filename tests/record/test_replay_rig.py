@@ -16,6 +16,7 @@ from opsicm.cli.replaying import execute_on_run
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit
 from opsicm.experiment.file import experiment_from_text
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.roles import Rig
 from opsicm.record.reader import Run
 from opsicm.record.replay import NotAsRecorded, Replay
@@ -104,7 +105,7 @@ def test_the_end_of_the_record_is_the_end_of_its_time(hopped: tuple[Rig, Rig]) -
     [
         ({"x": np.full(3, 1e-6)}, "another x"),
         ({"step": "probe[1]"}, "another step"),
-        ({"setpoint": 0.03}, "another setpoint"),
+        ({"parameters": HopParameters(2e-6, 3e-5, 0.03, 5e-6)}, "another setpoint"),
         ({"first_hop": 7}, "another number"),
         ({"segment": 2}, "samples of segment 1"),
     ],

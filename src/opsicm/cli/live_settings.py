@@ -41,9 +41,9 @@ class Revisions:
             limit = "; ".join(str(detail["msg"]) for detail in error.errors())
             raise BadInput(Problem(f"probe.{key}", f"{value:g}", limit, "set another value")) from None
         numbers = rig_numbers(changed, self._rig)
-        found = problems(changed, numbers, predict(changed.experiment, numbers))
-        if found:
-            raise BadInput([replace(problem, file=None, line=None) for problem in found])
+        refused = problems(changed, numbers, predict(changed.experiment, numbers))
+        if refused:
+            raise BadInput([replace(problem, file=None, line=None) for problem in refused])
         self._loaded = changed
         step = next(placed.step for placed in written("probe", changed.experiment.probe) if placed.path == path)
         assert isinstance(step, Approaching), "it has a key of how it hops"

@@ -149,7 +149,7 @@ def _step_form(program: str, value: Any) -> str:
     return f"{form}, or indent its settings further than the word" if indent else form
 
 
-# -- Finding one's way in nested models: which model a path ends in, and what every model in a file refuses.
+# -- Nested models: which model a path ends in, and what every model in a file refuses.
 
 
 def models_in(annotation: Any) -> list[type[Frozen]]:

@@ -1,4 +1,8 @@
-"""Heights from a file for a twin's specimen: `.npy`, Gwyddion's `.gsf` and `.gwy`. Read as data, never run."""
+"""Data that an experiment, a rig or a parameter set names in files beside it: heights, curves, amplitude maps.
+
+All of it is read as data, never run: heights of a twin's specimen from `.npy` and Gwyddion's `.gsf` and `.gwy`, curves
+from tables of numbers, an amplitude for every pixel of a raster.
+"""
 
 from __future__ import annotations
 
@@ -89,13 +93,13 @@ def _gwy(data: bytes) -> SurfaceFile:
     place = data.index(b"GwyDataField\0") + len(b"GwyDataField\0")
     (size,) = struct.unpack_from("<I", data, place)
     place, end = place + 4, place + 4 + size
-    found: dict[str, object] = {}
+    components: dict[str, object] = {}
     while place < end:
         stop = data.index(b"\0", place)
         name, kind, place = data[place:stop].decode("utf-8"), chr(data[stop + 1]), stop + 2
         if kind == "D":
             (count,) = struct.unpack_from("<I", data, place)
-            found[name] = np.frombuffer(data, "<f8", count, place + 4)
+            components[name] = np.frombuffer(data, "<f8", count, place + 4)
             place += 4 + 8 * count
         elif kind == "s":
             place = data.index(b"\0", place) + 1
@@ -104,12 +108,14 @@ def _gwy(data: bytes) -> SurfaceFile:
             place = stop + 5 + struct.unpack_from("<I", data, stop + 1)[0]
         elif kind in _SIZES:
             if kind in "id":
-                (found[name],) = struct.unpack_from(f"<{kind}", data, place)
+                (components[name],) = struct.unpack_from(f"<{kind}", data, place)
             place += _SIZES[kind]
         else:
             raise ValueError(f"a component of type {kind!r}")
-    nx, ny = int(str(found["xres"])), int(str(found["yres"]))
-    return _map(np.asarray(found["data"]), nx, ny, float(str(found["xreal"])), float(str(found["yreal"])))
+    nx, ny = int(str(components["xres"])), int(str(components["yres"]))
+    return _map(
+        np.asarray(components["data"]), nx, ny, float(str(components["xreal"])), float(str(components["yreal"]))
+    )
 
 
 def _map(values: NDArray[np.floating], nx: int, ny: int, width: float, height: float) -> SurfaceFile:

@@ -101,9 +101,8 @@ def _entries(steps: Iterable[Any] | None, name: str, keys: KeyPath, number: int 
     for index, entry in enumerate(steps or ()):
         word = word_of(entry)
         step = entry[word] if isinstance(entry, dict) and word is not None else entry
-        if word is not None and (
-            isinstance(step, dict) or step is entry
-        ):  # else wrong in itself, and said so elsewhere
+        # A step that is wrong in itself has no settings here: it is passed over, and refused at its own place.
+        if word is not None and (isinstance(step, dict) or step is entry):
             yield Placed(index if number is None else number, name.format(index), (*keys, index, word), step)
 
 

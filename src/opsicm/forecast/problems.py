@@ -168,7 +168,7 @@ def _current(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
 
 def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
     """The cell's own current moves the pipette's: the range must hold both."""
-    if prediction.far_current >= rig.current_range:  # said above
+    if prediction.far_current >= rig.current_range:  # reported above
         return
     allowed = min(rig.current_range, loaded.experiment.envelope.pipette_current)
     worst = max(prediction.signals, key=lambda s: max(abs(s.low), abs(s.high)), default=None)
@@ -247,17 +247,17 @@ def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Pr
         path, step = placed.key_path, placed.step
         if step.at is None:
             continue
-        own = [window for window in prediction.windows if window.path == placed.path]
-        if not own and not prediction.note:
+        windows = [window for window in prediction.windows if window.path == placed.path]
+        if not windows and not prediction.note:
             limit = "its event does not come in the forecast of this cell program"
             if step.at.soc_pct is not None:
                 limit += "; SOC is counted once the program's highest potential has been reached, and is 0 there"
             yield loaded.problem(
                 (*path, "at"), step.at.model_dump(exclude_none=True), limit, "change at, or the cell's steps"
             )
-        cut = [window for window in own if not window.whole]
+        cut = [window for window in windows if not window.whole]
         if cut and not prediction.note:
-            needs = max(window.end - window.start for window in own)
+            needs = max(window.end - window.start for window in windows)
             limit = f"the cell program ends {cut[-1].end - cut[-1].start:.0f} s after its last event"
             remedy = f"let the last step last longer; earlier ones took {needs:.0f} s"
             yield loaded.problem(path, path_text(path), limit, remedy)

@@ -51,18 +51,18 @@ def levels_of_hops(run: Run, step: str, bias: BiasLevels, grounding: str) -> Ite
     levels = np.asarray(bias.levels, dtype=np.float64)
     whole = dwell * levels.size
     for number in np.unique(segment):
-        mine = np.flatnonzero(segment == number)
-        before = np.append(0, top[mine][:-1])
-        first = np.maximum(np.maximum(start[mine] - whole - dwell, before), 0)
-        for block in _blocks(first, start[mine]):
+        members = np.flatnonzero(segment == number)
+        before = np.append(0, top[members][:-1])
+        first = np.maximum(np.maximum(start[members] - whole - dwell, before), 0)
+        for block in _blocks(first, start[members]):
             low = int(first[block[0]])
-            part = run.samples(int(number), low, int(start[mine][block[-1]]))
+            part = run.samples(int(number), low, int(start[members][block[-1]]))
             if "pipette_current" not in part:
                 continue
             wire = _electrode_potential(run, part, grounding)
             t, current = part["t_ns"].values * 1e-9, part["pipette_current"].values
             for k in block:
-                stop = int(start[mine][k])
+                stop = int(start[members][k])
                 if wire is not None:
                     rows = slice(int(first[k]) - low, stop - low)
                     yield (t[rows], wire[rows], current[rows], run.dt_ns * 1e-9)

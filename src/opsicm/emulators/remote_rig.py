@@ -12,16 +12,18 @@ from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.facts import Channel
 from opsicm.emulators import plain
 from opsicm.emulators.safe_world import CALLS, SAFE, short
+from opsicm.experiment.rig_file import RoleName
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellControl, CellReading, HopPlan, PlanOutcome, Rig
+from opsicm.instruments.registry import Driver, RoleSetup
+from opsicm.instruments.roles import CellControl, CellReading, HopPlan, PlanOutcome
 
 _LOOK: Final = 0.02  # [s] between two looks at whether a plan is to be ended
 _PATIENCE: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile
-_SAFE_ORDER: Final = ("hop_controller", "scanner", "potentiostat", "amplifier")
 
 
 class _Line:
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with short(folder) as path:
@@ -70,6 +72,10 @@ class _Role:
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         return self._line.call(self._name, name, *arguments)
+
+    @property
+    def safe_address(self) -> str:
+        return f"{self._line.folder.resolve() / SAFE}#{self._name}"
 
     def safe(self) -> None:
         self._ask("safe")
@@ -151,17 +157,26 @@ class _HopController(_Role):
         return outcome
 
 
-def remote_rig(folder: Path, name: str, grounding: str) -> Rig:
-    """The rig whose world serves in `folder`; its safe channels are known to whoever watches it."""
-    line = _Line(folder)
-    return Rig(
-        name=name,
-        clock=_Clock(line, "clock"),
-        amplifier=_Amplifier(line, "amplifier"),
-        potentiostat=_Potentiostat(line, "potentiostat"),
-        scanner=_Scanner(line, "scanner"),
-        coarse_stage=_CoarseStage(line, "coarse_stage"),
-        hop_controller=_HopController(line, "hop_controller"),
-        grounding=grounding,
-        safe_addresses=tuple(f"{folder.resolve() / SAFE}#{role}" for role in _SAFE_ORDER),
+def _connected(setup: RoleSetup) -> _Line:
+    folder = setup.address or ""
+    return setup.rig.shared(("world_process", folder), lambda: _Line(Path(folder)))
+
+
+def _driver(role: RoleName, device: type[_Role]) -> Driver:
+    return Driver(
+        "world_process",
+        role,
+        "a twin in another process, with run --world FOLDER",
+        lambda setup, _, __: device(_connected(setup), role),
+        clock=lambda setup, _: _Clock(_connected(setup), "clock"),
+        real_time=False,
     )
+
+
+DRIVERS: Final = (
+    _driver("amplifier", _Amplifier),
+    _driver("potentiostat", _Potentiostat),
+    _driver("scanner", _Scanner),
+    _driver("coarse_stage", _CoarseStage),
+    _driver("hop_controller", _HopController),
+)

@@ -143,14 +143,17 @@ class Registration:
 
 
 class Registry:
-    """The drivers of `built_in`, name → `module:attribute`, and those of installed packages."""
+    """The drivers of `built_in`, name → `module:attribute`, and those of installed packages, which cannot replace one
+    that is built in.
+    """
 
     def __init__(self, built_in: Mapping[str, str]) -> None:
-        self._built_in = [EntryPoint(name, place, GROUP) for name, place in built_in.items()]
+        self._built_in = {name: EntryPoint(name, place, GROUP) for name, place in built_in.items()}
 
     def registrations(self) -> Iterator[Registration]:
         """Every registered name with its drivers."""
-        for entry in self._entries():
+        others = [entry for entry in entry_points(group=GROUP) if entry.name not in self._built_in]
+        for entry in (*self._built_in.values(), *others):
             try:
                 yield Registration(entry.name, _package(entry), _loaded(entry))
             except OpsicmError as error:
@@ -159,9 +162,11 @@ class Registry:
     def find(self, loaded: LoadedRig, role: RoleName, name: str) -> Driver:
         """The driver of this name for a role; `BadInput` names the ones that are registered."""
         where = ("roles", role, "driver")
-        entries = [entry for entry in self._entries() if entry.name == name]
+        # Built-in ones first: reading the metadata of all packages takes longer than a turn of a run's loop may.
+        own = self._built_in.get(name)
+        entries = [own] if own is not None else list(entry_points(group=GROUP, name=name))
         if not entries:
-            known = ", ".join(sorted({entry.name for entry in self._entries()}))
+            known = ", ".join(sorted({*self._built_in, *entry_points(group=GROUP).names}))
             limit = f"no driver of this name is registered; registered are {known}"
             remedy = f"write one of these, or install a package that offers it in its entry points {GROUP}"
             raise BadInput(loaded.problem(where, name, limit, remedy))
@@ -173,9 +178,6 @@ class Registry:
             raise BadInput(loaded.problem(where, name, f"plays {', '.join(drivers)} only", "name another driver"))
         return drivers[role]
 
-    def _entries(self) -> list[EntryPoint]:
-        return [*self._built_in, *entry_points(group=GROUP)]
-
     def specification(self, setup: RigSetup) -> RigSpecification:
         """What the rig file's drivers state of themselves; `BadInput` with every problem of their settings."""
         stated: dict[str, Any] = {}
@@ -184,7 +186,7 @@ class Registry:
             try:
                 stated[role] = self._specified(setup, role)
             except BadInput as error:
-                problems += error.problems
+                problems += [problem for problem in error.problems if problem not in problems]
         if problems:
             raise BadInput(problems)
         rig = RigSpecification(**stated)

@@ -98,24 +98,20 @@ def _hop_controller(setup: RoleSetup) -> HopControllerSpecification:
     return HopControllerSpecification(timing, hop["start_height"])
 
 
-def _unscaled(specify: Callable[[RoleSetup], RoleSpecification]) -> Callable[[RoleSetup], RoleSpecification]:
-    """`specify` for a role whose channels the rig file does not scale: a factor passed over is a wrong number."""
+def _in_its_world(specify: Callable[[RoleSetup], RoleSpecification]) -> Callable[[RoleSetup], RoleSpecification]:
+    """`specify` once the world that the role shares is known to be sound, and its channels to be in SI."""
 
     def specified(setup: RoleSetup) -> RoleSpecification:
-        rig = setup.rig.rig
-        problems = [
-            rig.problem(
-                ("channels", k, key),
-                value,
-                f"a twin's channels come in SI as they are; {key} is {usual:g}",
-                "leave it out",
-            )
-            for k, one in enumerate(rig.rig.channels)
-            for key, usual in (("gain", 1.0), ("offset", 0.0), ("sign", 1))
-            if one.role == setup.role and (value := getattr(one, key)) != usual
-        ]
+        rig, problems = setup.rig.rig, []
+        for k, one in enumerate(rig.rig.channels):
+            for key, usual in (("gain", 1.0), ("offset", 0.0), ("sign", 1)):
+                if one.role == setup.role and (value := getattr(one, key)) != usual:
+                    # Refused, for a factor passed over is a wrong number.
+                    limit = f"a twin's channels come in SI as they are; {key} is {usual:g}"
+                    problems.append(rig.problem(("channels", k, key), value, limit, "leave it out"))
         if problems:
             raise BadInput(problems)
+        twin_settings.surface(rig)
         return specify(setup)
 
     return specified
@@ -328,7 +324,7 @@ def _driver(role: RoleName, specify: Callable[[RoleSetup], RoleSpecification]) -
         role,
         "the digital twin, in the world of the rig file",
         connect,
-        _unscaled(specify),
+        _in_its_world(specify),
         _SETTINGS[role],
         clock=clock,
         real_time=False,

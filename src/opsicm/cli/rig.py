@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Rigs: the drivers of instruments.")
+app = typer.Typer(no_args_is_help=True, help="List the drivers that a rig file may name.")
 
 LIST_HELP = """List the registered drivers: name, role, package, the client to install.
 

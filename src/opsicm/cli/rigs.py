@@ -75,10 +75,10 @@ def played_by(loaded: LoadedRig) -> str:
 def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
     """The rig file that the experiment names, or `override`: a preset, a file, or a run folder, which holds its own."""
     if override is not None and Path(override).is_dir():
-        stored, own = Path(override) / RIG, experiment.rig_path()
-        # The same text in its own place: there it finds the files that it names.
-        same = stored.is_file() and own.is_file() and stored.read_bytes() == own.read_bytes()
-        return read_rig(own if same else stored)
+        stored, original = Path(override) / RIG, experiment.rig_path()
+        # The same text in its original place: there it finds the files that it names.
+        same = stored.is_file() and original.is_file() and stored.read_bytes() == original.read_bytes()
+        return read_rig(original if same else stored)
     return read_rig(rig_path(override) if override is not None else experiment.rig_path())
 
 
@@ -126,10 +126,10 @@ def _named_set(loaded: LoadedExperiment | LoadedRig, where: tuple[str, ...], nam
 
 def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
     """The pipette in SI: what the experiment says of its shape, else what the rig file says, else the defaults."""
-    said, on_rig = experiment.pipette, rig.rig.pipette
+    pipette, on_rig = experiment.pipette, rig.rig.pipette
 
     def shape(key: str) -> PipetteShape:
-        return on_rig if on_rig is not None and key not in said.model_fields_set else said
+        return on_rig if on_rig is not None and key not in pipette.model_fields_set else pipette
 
     return Pipette(
         shape("radius_nm").radius, shape("wall").wall, shape("cone_deg").cone_angle, shape("length_um").length

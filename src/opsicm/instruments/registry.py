@@ -44,12 +44,19 @@ from opsicm.physics.pipette.geometry import Pipette
 
 GROUP: Final = "opsicm.drivers"
 ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
-_KINDS: Final[Mapping[str, tuple[type[Any], type[Any]]]] = {
-    "amplifier": (AmplifierSpecification, Amplifier),
-    "potentiostat": (PotentiostatSpecification, Potentiostat),
-    "scanner": (ScannerSpecification, Scanner),
-    "coarse_stage": (CoarseStageSpecification, CoarseStage),
-    "hop_controller": (HopControllerSpecification, HopController),
+_SPECIFICATIONS: Final[Mapping[RoleName, type[RoleSpecification]]] = {
+    "amplifier": AmplifierSpecification,
+    "potentiostat": PotentiostatSpecification,
+    "scanner": ScannerSpecification,
+    "coarse_stage": CoarseStageSpecification,
+    "hop_controller": HopControllerSpecification,
+}
+_DEVICES: Final[Mapping[RoleName, type[Any]]] = {
+    "amplifier": Amplifier,
+    "potentiostat": Potentiostat,
+    "scanner": Scanner,
+    "coarse_stage": CoarseStage,
+    "hop_controller": HopController,
 }
 _SAFE_ORDER: Final[tuple[RoleName, ...]] = ("hop_controller", "scanner", "potentiostat", "amplifier")
 # A clipped current looks like a steady one: near its end the amplifier's own range is an overload too.
@@ -90,8 +97,8 @@ class RigSetup:
         """What several roles of one rig use together, as a card or a controller: connected for the first that asks."""
         if key not in self._shared:
             self._shared[key] = connect()
-        found: Shared = self._shared[key]
-        return found
+        connection: Shared = self._shared[key]
+        return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,8 @@ class Registry:
         if driver.specify is None:
             limit = "stands in for the instruments of a rig file and states no ranges of its own"
             raise BadInput(setup.rig.problem(("roles", role, "driver"), driver.name, limit, driver.summary))
-        stated: RoleSpecification = _checked(driver, driver.specify(_role_setup(setup, driver, played)), 0)
+        stated = driver.specify(_role_setup(setup, driver, played))
+        _refuse_other(driver, stated, _SPECIFICATIONS[role])
         return stated
 
     def connect(self, setup: RigSetup, specification: RigSpecification, stand_in: Role | None = None) -> Rig:
@@ -209,10 +217,10 @@ class Registry:
         drivers = {role: self.find(setup.rig, role, played.driver) for role, played in roles.items()}
         setups = {role: _role_setup(setup, drivers[role], roles[role]) for role in ROLES}
         clock = _clock(setup, specification, drivers, setups)
-        devices: dict[str, Any] = {
-            role: _checked(driver, driver.connect(setups[role], specification, clock), 1)
-            for role, driver in drivers.items()
-        }
+        devices: dict[str, Any] = {}
+        for role, driver in drivers.items():
+            devices[role] = driver.connect(setups[role], specification, clock)
+            _refuse_other(driver, devices[role], _DEVICES[role])
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
         return Rig(clock=clock, grounding=setup.rig.rig.wiring.grounding, safe_addresses=addresses, **devices)
@@ -224,11 +232,11 @@ class Registry:
 
 def _loaded(entry: EntryPoint) -> tuple[Driver, ...]:
     try:
-        found = entry.load()
+        offered = entry.load()
     except (ImportError, AttributeError) as error:
         limit = f"the driver cannot be loaded from {entry.value} ({error})"
         raise BadInput(Problem("driver", entry.name, limit, f"update or uninstall {_package(entry)}")) from error
-    drivers = (found,) if isinstance(found, Driver) else tuple(found)
+    drivers = (offered,) if isinstance(offered, Driver) else tuple(offered)
     if not all(isinstance(driver, Driver) for driver in drivers):
         limit = f"{entry.value} is neither an opsicm Driver nor a sequence of them"
         raise BadInput(Problem("driver", entry.name, limit, f"update or uninstall {_package(entry)}"))
@@ -270,9 +278,7 @@ def _clock(
     return WallClock()
 
 
-def _checked(driver: Driver, found: Any, kind: int) -> Any:
-    wanted = _KINDS[driver.role][kind]
-    if isinstance(found, wanted):
-        return found
-    limit = f"its driver gives {type(found).__name__}, which is no {wanted.__name__}"
-    raise BadInput(Problem(driver.role, driver.name, limit, "report it to the authors of the driver"))
+def _refuse_other(driver: Driver, given: object, wanted: type[Any]) -> None:
+    if not isinstance(given, wanted):
+        limit = f"its driver gives {type(given).__name__}, which is no {wanted.__name__}"
+        raise BadInput(Problem(driver.role, driver.name, limit, "report it to the authors of the driver"))

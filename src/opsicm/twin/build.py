@@ -127,14 +127,14 @@ def twin_of(setup: RigSetup, specification: RigSpecification) -> Rig:
 
 def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
     amplifier, scanner, hop = specification.amplifier, specification.scanner, specification.hop_controller
-    own = {role: _settings(setup, role, model) for role, model in _SETTINGS.items()}
+    settings = {role: _settings(setup, role, model) for role, model in _SETTINGS.items()}
     seed, faults, specimen_seed = setup.seed, setup.experiment.twin.faults, setup.experiment.twin.specimen_seed
     terms = Terms(**setup.experiment.twin.terms.model_dump())
     cell = Cell(setup.specimen, initial_potential=specification.potentiostat.rest_potential, terms=terms)
     for controls in setup.history:
         live_through(cell, controls)
-    readout = Readout(**{name: value for name, value in own["potentiostat"].items() if name != "initial"})
-    stage = own["coarse_stage"]
+    readout = Readout(**{name: value for name, value in settings["potentiostat"].items() if name != "initial"})
+    stage = settings["coarse_stage"]
     world = World(
         cell,
         specimen_of(setup.rig, cell, setup.pipette, seed if specimen_seed is None else specimen_seed),
@@ -143,27 +143,34 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
         Travel(hop.start_height, specification.coarse_stage.speed, stage["backlash"], stage["step"]),
         setup.rig.rig.wiring.grounding,
         scripted(faults, seed),
-        own["scanner"]["drift_z"],
+        settings["scanner"]["drift_z"],
     )
     x, y = (
         OpenLoopAxis(
             2.0 * scanner.xy_reach,
-            own["scanner"]["hysteresis"],
-            own["scanner"]["creep"],
-            own["scanner"][f"drift_{axis}"],
+            settings["scanner"]["hysteresis"],
+            settings["scanner"]["creep"],
+            settings["scanner"][f"drift_{axis}"],
         )
         for axis in "xy"
     )
-    instrument = _instrument(setup, specification, own["scanner"])
+    instrument = _instrument(setup, specification, settings["scanner"])
     dt = hop.timing.dt_ns * 1e-9
     probe = Probe(
-        world, instrument, setup.pipette, seed, (x, y), dt, own["amplifier"]["offset"], own["amplifier"]["stray"]
+        world,
+        instrument,
+        setup.pipette,
+        seed,
+        (x, y),
+        dt,
+        settings["amplifier"]["offset"],
+        settings["amplifier"]["stray"],
     )
     kept = {name for name, policy in setup.experiment.record.model_dump().items() if policy != "off"}
     noise = {"cell_potential": readout.potential_noise, "cell_current": readout.current_noise}
     monitors = Monitors(_monitored(readout, specification, kept), noise, seed)
     channels = _channels(instrument, amplifier.filter_Hz, kept)
-    step = own["amplifier"]["command_step"]
+    step = settings["amplifier"]["command_step"]
     return Rig(
         clock=TwinClock(world, setup.on_advance),
         amplifier=TwinAmplifier(probe, amplifier.command_range, amplifier.current_range, step),
@@ -187,8 +194,8 @@ def _far(setup: RigSetup) -> FarPipette:
     return FarPipette(geometric_resistance(setup.pipette), e.kappa_table, setup.fill, junction)
 
 
-def _instrument(setup: RigSetup, specification: RigSpecification, own: dict[str, float]) -> Instrument:
-    """The fast loop's electronics; `own` are the twin scanner's settings."""
+def _instrument(setup: RigSetup, specification: RigSpecification, settings: dict[str, float]) -> Instrument:
+    """The fast loop's electronics; `settings` are the twin scanner's."""
     amplifier, scanner, dt = (
         specification.amplifier,
         specification.scanner,
@@ -207,20 +214,20 @@ def _instrument(setup: RigSetup, specification: RigSpecification, own: dict[str,
         scanner.z_reach,
         amplifier.current_range / FULL_SCALE,
         scanner.z_reach / FULL_SCALE,
-        2.0 * math.pi * own["resonance"] * dt,
-        own["damping"],
+        2.0 * math.pi * settings["resonance"] * dt,
+        settings["damping"],
     )
 
 
 def _channels(instrument: Instrument, filter_Hz: float, wanted: Collection[str]) -> tuple[Channel, ...]:
     """The fast loop's own channels: current and z always, the command where it is wanted."""
-    own = [
+    channels = [
         channel("pipette_current", instrument.current_scale, "amplifier", filter_Hz=filter_Hz),
         channel("z", instrument.height_scale, "scanner"),
     ]
     if "z_command" in wanted:
-        own.append(channel("z_command", instrument.height_scale, "hop controller"))
-    return tuple(own)
+        channels.append(channel("z_command", instrument.height_scale, "hop controller"))
+    return tuple(channels)
 
 
 def _monitored(readout: Readout, specification: RigSpecification, wanted: Collection[str]) -> tuple[Channel, ...]:

@@ -161,3 +161,9 @@ def test_a_saturated_amplifier_is_marked(laboratory: Laboratory) -> None:
 def test_a_wrong_setting_is_refused_with_its_line(laboratory: Laboratory, old: str, new: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         twin(laboratory, RIG.replace(old, new))
+
+
+def test_check_too_refuses_a_surface_that_is_none(laboratory: Laboratory) -> None:
+    experiment = laboratory.experiment(rig=RIG.replace("kind: rough", "kind: bumpy"))
+    with pytest.raises(BadInput, match="must be one of flat, rough"):
+        rig_numbers(experiment, load_rig(experiment, None))

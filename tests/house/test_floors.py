@@ -25,6 +25,8 @@ TRESPASSES = {
     ),
     "Only instruments/clock.py imports time (direct imports)": ("runner/trespass.py", "import time"),
     "Only cli says real or twin": ("record/trespass.py", "from opsicm.twin import world"),
+    "Drivers compute no physics (direct imports)": ("drivers/trespass.py", "from opsicm.physics import noise"),
+    "Emulators and drivers have no common author": ("emulators/trespass.py", "from opsicm import drivers"),
 }
 
 

@@ -230,9 +230,17 @@ def test_lateral_drift_takes_the_pipette_over_other_ground(laboratory: Laborator
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (POTENTIOSTAT, "initial_V: 0.4, latency_ms: 2000", "latency_ms.*must lie in 0 … 1000"),
-        (SCANNER, "z_range_um: 20, creep_pct: -1,", "creep_pct.*must lie in 0 … 10"),
-        (AMPLIFIER, "range_nA: 10, stray_nF: 1,", "stray_nF.*is not a setting of a twin"),
+        (
+            POTENTIOSTAT,
+            "initial_V: 0.4, latency_ms: 2000",
+            "latency_ms is 2000; must be at most 1000 ms; give a value of at least 0",
+        ),
+        (SCANNER, "z_range_um: 20, creep_pct: -1,", "creep_pct is -1; must be at least 0 %.* of at most 10 %"),
+        (
+            AMPLIFIER,
+            "range_nA: 10, stray_nF: 1,",
+            "stray_nF is 1; the amplifier of a twin has no such key; did you mean stray_pF",
+        ),
     ],
 )
 def test_a_setting_out_of_reason_is_refused(laboratory: Laboratory, old: str, new: str, words: str) -> None:

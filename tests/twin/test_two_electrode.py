@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.cli.rigs import load_rig, pipette_of, specimen_parameters
+from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import OutsideDomain
 from opsicm.experiment.controls import ConstantCurrent
 from opsicm.experiment.rig_file import PRESETS
 from opsicm.instruments.roles import Rig
-from opsicm.physics.cell.cell import Cell
-from opsicm.twin.build import build_rig
 from opsicm.twin.potentiostat import nodes
 from tests.fixtures.laboratory import Laboratory
 
@@ -30,11 +28,7 @@ RIG = (PRESETS / "twin-calibration.yaml").read_text(encoding="utf-8")
 
 def twin(laboratory: Laboratory, text: str = TEXT, rig: str = RIG) -> Rig:
     experiment = laboratory.experiment(text, rig)
-    loaded = load_rig(experiment, None)
-    parameters = specimen_parameters(experiment, loaded).values
-    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
-    cell = Cell(parameters, initial_potential=3.0)
-    return build_rig(loaded, cell, pipette_of(experiment.experiment, loaded), fill, 1, lambda _: None)
+    return prepare(experiment, load_rig(experiment, None), 1, lambda _: None).rig
 
 
 def current_at(rig: Rig, volts: float) -> float:

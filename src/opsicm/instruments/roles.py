@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ class PlanOutcome:
     hops: NDArray[Any]
 
 
+@runtime_checkable
 class Amplifier(Protocol):
     """Reads the pipette current; adds a command to the pipette wire."""
 
@@ -100,6 +101,7 @@ class Amplifier(Protocol):
         ...
 
 
+@runtime_checkable
 class Potentiostat(Protocol):
     """Controls the cell."""
 
@@ -116,6 +118,7 @@ class Potentiostat(Protocol):
         ...
 
 
+@runtime_checkable
 class Scanner(Protocol):
     """Moves the pipette by micrometres."""
 
@@ -138,6 +141,7 @@ class Scanner(Protocol):
         ...
 
 
+@runtime_checkable
 class CoarseStage(Protocol):
     """Moves the pipette by millimetres."""
 
@@ -153,6 +157,7 @@ class CoarseStage(Protocol):
         ...
 
 
+@runtime_checkable
 class HopController(Protocol):
     """Runs hop plans with its own fast loop."""
 
@@ -180,18 +185,24 @@ class HopController(Protocol):
         ...
 
 
-# -- A rig: the instruments together, on one clock.
+@runtime_checkable
+class SafeChannel(Protocol):
+    """A device that a process other than the controlling one can make safe."""
+
+    @property
+    def safe_address(self) -> str:
+        """`socket#role` of the channel."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The roles that an operando experiment needs, by the title of their rig file; `grounding` as in `wiring`.
+    """The instruments that an operando experiment needs, on one clock; `grounding` as in `wiring`.
 
-    `safe_addresses` are `socket#role` of the safe channels, in the order in which a watchdog must use them; a rig in
-    the controlling process has none.
+    `safe_addresses` are those of the safe channels, in the order in which a watchdog must use them; a rig in the
+    controlling process has none.
     """
 
-    name: str
     clock: Clock
     amplifier: Amplifier
     potentiostat: Potentiostat

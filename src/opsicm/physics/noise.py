@@ -21,6 +21,7 @@ __all__ = [
     "gaussian",
     "gaussian_block",
     "noise_bandwidth",
+    "pipette_current_noise",
     "predicted_rms",
     "thermal_current_density",
 ]
@@ -39,6 +40,17 @@ def thermal_current_density(R: float, T: float) -> float:
             Problem("resistance and temperature", f"{R:g} Ohm, {T:g} K", "both must be above 0", "use Ohm and kelvin")
         )
     return math.sqrt(4.0 * BOLTZMANN * T / R)
+
+
+def pipette_current_noise(density: float, R: float, T: float, filter_Hz: float) -> float:
+    """rms current noise [A] of a pipette of `R` [Ohm] at `T` [K] behind a one-pole low-pass of `filter_Hz`.
+
+        rms² = (density² + 4 k T / R) · (pi/2) filter_Hz
+
+    `density` [A/√Hz] is that of the amplifier without a pipette. Assumes white, independent sources. Fails where 1/f
+    noise or the f² noise of the input capacitance counts.
+    """
+    return math.hypot(thermal_current_density(R, T), density) * math.sqrt(math.pi / 2.0 * filter_Hz)
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ class Probe:
 class TwinAmplifier:
     """Reads the current averaged over 10 ms of samples; adds its command, in steps of its converter (0: none)."""
 
-    _AVERAGED: Final = 1000
+    AVERAGED: Final = 1000
 
     def __init__(self, probe: Probe, command_range: tuple[float, float], current_range: float, step: float) -> None:
         self._probe = probe
@@ -239,7 +239,7 @@ class TwinAmplifier:
     def read(self) -> tuple[float, float]:
         probe, world = self._probe, self._probe.world
         probe.reads += 1
-        noise = probe.instrument.current_noise / math.sqrt(self._AVERAGED)
+        noise = probe.instrument.current_noise / math.sqrt(self.AVERAGED)
         noise *= gaussian(probe.seed, _READING_CHANNEL, probe.reads)
         current = probe.true_current(world.moment(world.now_ns)) + noise
         return max(-self._current_range, min(self._current_range, float(current))), world.command(world.now_ns)

@@ -2,9 +2,11 @@
 
 # ruff: noqa: T201
 
+import math
+
 import numpy as np
 
-from opsicm.physics.noise import AmplifierNoise, gaussian, gaussian_block, predicted_rms, thermal_current_density
+from opsicm.physics.noise import gaussian, gaussian_block, thermal_current_density
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 
@@ -15,7 +17,8 @@ def main() -> None:
     tip, bias, kappa = Pipette(), 0.7, 0.62
     curve = approach_curve(tip)
     R = curve.far / kappa
-    rms = predicted_rms(AmplifierNoise(), R, bias / R, 5e3)
+    # A one-pole low-pass of 5 kHz passes as much white noise as an ideal filter of pi/2 times 5 kHz.
+    rms = math.hypot(thermal_current_density(R, 298.15), 15e-15) * math.sqrt(0.5 * math.pi * 5e3)
     slope = float(curve.slope(curve.distance(np.array(0.98))))
     height = rms * R / bias / slope
     print(

@@ -29,8 +29,8 @@ from opsicm.physics.pipette.ion_current import junction_potential
 from opsicm.physics.pipette.tip_field import approach_curve, distance_98
 from opsicm.record.run_folder import RIG
 from opsicm.twin.build import build_rig, initial_potential, numbers_of
-from opsicm.twin.history import live_through
-from opsicm.twin.potentiostat import TWO_ELECTRODE
+from opsicm.twin.world import replay_controls
+from opsicm.twin.circuit import TWO_ELECTRODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def prepare(
     parameters = leaves.values
     cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=_terms(experiment.experiment))
     for done in history:
-        live_through(cell, done)
+        replay_controls(cell, done)
     fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
     kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
     twin = experiment.experiment.twin

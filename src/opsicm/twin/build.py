@@ -18,6 +18,7 @@ from opsicm.physics.noise import thermal_current_density
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import conductance, junction_potential
 from opsicm.twin import settings as twin_settings
+from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.devices import (
     FULL_SCALE,
     Monitors,
@@ -29,12 +30,11 @@ from opsicm.twin.devices import (
     TwinScanner,
 )
 from opsicm.twin.far_pipette import FarPipette
-from opsicm.twin.fast_loop.sense import Instrument
+from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.potentiostat import Readout, TwinPotentiostat
 from opsicm.twin.specimen import specimen_of
-from opsicm.twin.travel import Travel
 from opsicm.twin.world import World
 
 _ONE_POLE: Final = math.pi / 2.0  # noise bandwidth of a one-pole low-pass over its corner frequency
@@ -66,7 +66,7 @@ def build_rig(
     potentiostat = twin_settings.settings(loaded, "roles.potentiostat.settings")
     readout = Readout(**{name: value for name, value in potentiostat.items() if name != "initial"})
     # The start height is where the operator has left the pipette.
-    travel = Travel(numbers.start_height, coarse["speed"], coarse["backlash"], coarse["step"])
+    travel = CoarseMotion(numbers.start_height, coarse["speed"], coarse["backlash"], coarse["step"])
     world = World(
         cell,
         specimen_of(loaded, cell, pipette, seed if specimen_seed is None else specimen_seed),

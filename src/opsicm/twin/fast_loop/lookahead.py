@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 from opsicm.core.compiled import compiled
 from opsicm.instruments.hop import FALL, LATENCY, REFERENCE, RISE, SETTLE, HopSettings, HopState
 from opsicm.twin.fast_loop.block import AMPERES, BLOCK, COMMAND, METRES, OFFSET, place
-from opsicm.twin.fast_loop.sense import Instrument
+from opsicm.twin.fast_loop.sample import Instrument
 
 _LEAST, _MOST = -32768, 32767
 _I = np.int32
 
 
 @compiled
-def forecast(state: HopState, settings: HopSettings, dwells: bool, plan: NDArray[np.float64]) -> tuple[int, float]:
+def planned_commands(
+    state: HopState, settings: HopSettings, dwells: bool, plan: NDArray[np.float64]
+) -> tuple[int, float]:
     """Commands of a block if no current ends the fall; (how many hold, command of the one past the block).
 
     At the last of the samples that hold the approach is used up or the top reached; more than a block: not in this one.
@@ -65,7 +67,7 @@ def _ends_fall(counts: int, settings: HopSettings, i_ref: float, scale: float) -
 
 
 @compiled
-def quiet_counts(settings: HopSettings, i_ref: float, scale: float) -> tuple[int, int]:
+def quiet_range(settings: HopSettings, i_ref: float, scale: float) -> tuple[int, int]:
     """(least, most) counts of the current that leave a fall going; by bisection of the step's own comparisons.
 
     Both comparisons are monotone in the counts, rounding included; an empty range means that every sample ends it.
@@ -130,7 +132,7 @@ def next_decision(
 
 
 @compiled
-def wait(
+def advance_waiting(
     state: HopState,
     begin: int,
     end: int,

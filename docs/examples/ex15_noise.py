@@ -17,7 +17,7 @@ def main() -> None:
     tip, bias, kappa = Pipette(), 0.7, 0.62
     curve = approach_curve(tip)
     R = curve.far / kappa
-    # A one-pole low-pass of 5 kHz passes as much white noise as an ideal filter of pi/2 times 5 kHz.
+    # With the twin's headstage, 15 fA/√Hz. A one-pole low-pass passes as much white noise as an ideal one pi/2 wider.
     rms = math.hypot(thermal_current_density(R, 298.15), 15e-15) * math.sqrt(0.5 * math.pi * 5e3)
     slope = float(curve.slope(curve.distance(np.array(0.98))))
     height = rms * R / bias / slope

@@ -1,4 +1,4 @@
-"""Steps of the cell taken ahead of time may not show: neither in how they are asked for, nor when they are discarded."""
+"""Steps of the cell taken ahead of time may not show: not in how they are asked for, nor when they are discarded."""
 
 from __future__ import annotations
 

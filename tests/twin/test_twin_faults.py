@@ -264,7 +264,10 @@ def test_every_fault_can_be_scripted_with_its_name_alone(kind: str) -> None:
         ("{fault: clgo, at_s: 1}", r"12: twin.faults\[0\].fault is 'clgo'.*did you mean clog"),
         ("{fault: clog}", r"12: twin.faults\[0\].at_s.*is missing"),
         ("{fault: clog, at_s: -1}", r"12: twin.faults\[0\].at_s is -1.*at least 0"),
-        ("{fault: clog, at_s: 1, radius_nm: 100}", r"12: .*radius_nm is 100; clog has no such parameter; it takes share"),
+        (
+            "{fault: clog, at_s: 1, radius_nm: 100}",
+            r"12: .*radius_nm is 100; clog has no such parameter; it takes share",
+        ),
         ("{fault: break, at_s: 1, for_s: 3}", r"12: .*for_s is 3; a broken tip does not heal"),
         ("{fault: clog, at_s: 1, share: 1.5}", r"12: .*share is 1.5.*at most 1"),
         ("{fault: clog, at_s: 1, when: now}", r"12: .*when.*no such key"),

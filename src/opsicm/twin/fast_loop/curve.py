@@ -1,10 +1,11 @@
-"""The finite-element approach curve in the form in which the fast loop reads it: no logarithm, no branch.
+"""The finite-element approach curve (`physics.pipette.approach`) as the fast loop reads it: no logarithm, no branch.
 
     I/I_far = F u / (F u + g(u)),   u = d/a,   g = u · dR·kappa·a
 
 g moves slowly between its two ends (thin gap, image of a point source), so a polynomial of degree 4 in each half octave
 of u holds it; exponent and leading bit of u *are* the number of the cell. A block whose samples share a cell, as nearly
-all of a fall's do, reads no table.
+all of an approach's do, reads no table. The spline in ln d from which it is made stays what everything else uses: it
+has an inverse and a slope, but a logarithm for every sample.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from opsicm.core.compiled import inlined
 from opsicm.physics.noise import fma
 from opsicm.physics.pipette import approach
 
-_LOWEST: Final = -14  # octaves of u: below, the thin gap's filters is constant to 1e-6, above the far one exactly
+_LOWEST: Final = -14  # octaves of u: below, the thin gap's law is constant to 1e-6, above the far one exactly
 _HIGHEST: Final = 6
 _CELLS: Final = 2 * (_HIGHEST - _LOWEST) + 2
 _ORDER: Final = 5

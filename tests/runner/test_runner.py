@@ -238,7 +238,7 @@ def test_a_lost_surface_stops_the_run(laboratory: Laboratory) -> None:
     def height(seed: int) -> float:
         rig = prepare(experiment, load_rig(experiment, None), seed, lambda _: None).rig
         assert isinstance(rig.hop_controller, TwinHopController)
-        return float(rig.hop_controller.world.surface_height(origin, origin)[0])
+        return float(rig.hop_controller.world.specimen.footprint(origin, origin).height[0])
 
     seed = next(seed for seed in range(1, 50) if height(seed) < -1e-6)
     done = execute(experiment, laboratory.folder / "out", seed=seed)

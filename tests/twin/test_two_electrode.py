@@ -10,7 +10,7 @@ from opsicm.core.errors import OutsideDomain
 from opsicm.experiment.controls import ConstantCurrent
 from opsicm.experiment.rig_file import PRESETS
 from opsicm.instruments.roles import Rig
-from opsicm.twin.potentiostat import nodes
+from opsicm.twin.circuit import nodes
 from tests.fixtures.laboratory import Laboratory
 
 TEXT = """\
@@ -37,9 +37,9 @@ def current_at(rig: Rig, volts: float) -> float:
 
 
 def test_the_wire_stands_at_the_command_and_the_specimen_floats() -> None:
-    assert nodes(3.0, 0.7, "two_electrode").wire_against_reference == 0.7
+    assert nodes(3.0, 0.7, "two_electrode").electrode_against_reference == 0.7
     assert nodes(3.0, 0.7, "two_electrode").specimen == 3.0
-    assert nodes(3.0, 0.7, "common").wire_against_reference == pytest.approx(3.7)
+    assert nodes(3.0, 0.7, "common").electrode_against_reference == pytest.approx(3.7)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from opsicm.physics.noise import pipette_current_noise, thermal_current_density
 from opsicm.physics.pipette.geometry import geometric_resistance
 from opsicm.physics.pipette.ion_current import junction_potential, resistance
 from opsicm.twin import settings as twin_settings
+from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.devices import (
     FULL_SCALE,
     Monitors,
@@ -45,14 +46,12 @@ from opsicm.twin.devices import (
     TwinScanner,
 )
 from opsicm.twin.far_pipette import FarPipette
-from opsicm.twin.fast_loop.sense import Instrument
+from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.faults import scripted
-from opsicm.twin.history import live_through
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.potentiostat import Readout, TwinPotentiostat
 from opsicm.twin.specimen import specimen_of
-from opsicm.twin.travel import Travel
-from opsicm.twin.world import World
+from opsicm.twin.world import World, replay_controls
 
 # -- Specifications, from the rig file.
 
@@ -133,7 +132,7 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
     terms = Terms(**setup.experiment.twin.terms.model_dump())
     cell = Cell(setup.specimen, initial_potential=specification.potentiostat.rest_potential, terms=terms)
     for controls in setup.history:
-        live_through(cell, controls)
+        replay_controls(cell, controls)
     readout = Readout(**{name: value for name, value in settings["potentiostat"].items() if name != "initial"})
     stage = settings["coarse_stage"]
     world = World(
@@ -141,7 +140,7 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
         specimen_of(setup.rig, cell, setup.pipette, seed if specimen_seed is None else specimen_seed),
         _far(setup),
         # The start height is where the operator has left the pipette.
-        Travel(hop.start_height, specification.coarse_stage.speed, stage["backlash"], stage["step"]),
+        CoarseMotion(hop.start_height, specification.coarse_stage.speed, stage["backlash"], stage["step"]),
         setup.rig.rig.wiring.grounding,
         scripted(faults, seed),
         settings["scanner"]["drift_z"],

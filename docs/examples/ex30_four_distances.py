@@ -19,7 +19,7 @@ from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Role, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
 from opsicm.physics.pipette.ion_current import conductance, pipette_current
-from opsicm.physics.parameters import parameter_set
+from opsicm.experiment.parameter_file import parameter_set
 
 Floats = NDArray[np.float64]
 HEIGHTS = np.array([10e-6, 100e-6, 1000e-6, 3000e-6])

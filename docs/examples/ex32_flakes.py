@@ -16,8 +16,7 @@ from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Image, Role, Series, View
 from opsicm.physics.cell.cell import Cell
 from opsicm.physics.specimen.flakes import FlakeField
-from opsicm.physics.parameters import parameter_set
-from opsicm.physics.materials.graphite import STAGES, stage_fractions
+from opsicm.experiment.parameter_file import parameter_set
 
 RATE = 0.3e-3
 
@@ -45,8 +44,8 @@ def main(target: Path) -> None:
         lines.append(Series(word, np.array(E_set), np.array(thickness), word))
         if down:
             image = flakes.height(grid[None, :], grid[:, None]) * 1e9
-            fractions = stage_fractions(cell.stoichiometry)
-            stages = ", ".join(f"{name} {f:.2f}" for name, f in zip(STAGES, fractions, strict=True) if f > 0.005)
+            fractions = p.material.stage_fractions(cell.stoichiometry)
+            stages = ", ".join(f"{name} {f:.2f}" for (name, _), f in zip(p.material.stages, fractions, strict=True) if f > 0.005)
             whole = flakes.height(np.arange(300)[None, :] / 3e6, np.arange(300)[:, None] / 3e6).mean()
             sys.stdout.write(f"at {cell.set_point:.3f} V: x {cell.stoichiometry:.3f}, stages {stages}\n")
             sys.stdout.write(f"thickness +{cell.expansion * 1e9:.0f} nm, ")

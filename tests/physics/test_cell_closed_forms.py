@@ -8,7 +8,7 @@ import pytest
 from opsicm.core.constants import FARADAY
 from opsicm.physics.cell.cell import Cell, CellStopped
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.parameters import parameter_set
+from opsicm.experiment.parameter_file import parameter_set
 
 # A bath with constant D over a bottomless electrode: what the closed forms assume.
 IDEAL: dict[str, float | str] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opsicm.physics.cell.cell import Cell, CellStopped, Terms
-from opsicm.physics.parameters import parameter_set
+from opsicm.experiment.parameter_file import parameter_set
 
 PARAMETERS = parameter_set().values
 

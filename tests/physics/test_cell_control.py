@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.physics.cell.cell import Cell, CellStopped
-from opsicm.physics.parameters import parameter_set
+from opsicm.experiment.parameter_file import parameter_set
 
 SET = parameter_set()
 PARAMETERS = SET.values

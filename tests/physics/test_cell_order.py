@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from opsicm.physics.cell.cell import Cell
-from opsicm.physics.parameters import parameter_set
+from opsicm.experiment.parameter_file import parameter_set
 
 PARAMETERS = parameter_set().values
 

@@ -101,6 +101,8 @@ KEY_SUFFIX: Final[dict[str, str]] = {
     "pF": "pF",
     "ppm": "ppm",
     "kS_s": "kS/s",
+    "mS_cm": "mS/cm",
+    "S_m": "S/m",
     "cm2": "cm2",
     "pct": "%",
     "nm": "nm",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from opsicm.physics.parameters import DEFAULT_SET
+from opsicm.experiment.parameter_file import DEFAULT_SET
 from opsicm.report.document import number
 from opsicm.reproduction.declared import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS
 from opsicm.reproduction.paper import IDS

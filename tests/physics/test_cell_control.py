@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsicm.core.errors import OutsideDomain
-from opsicm.physics.cell.cell import Cell, CellStopped
 from opsicm.experiment.parameter_file import parameter_set
+from opsicm.physics.cell.cell import Cell, CellStopped
 
 SET = parameter_set()
 PARAMETERS = SET.values

@@ -101,7 +101,7 @@ def test_galleries_sum_to_the_curve() -> None:
     U = np.linspace(0.07, 0.5, 50)
     x = [stoichiometry_at(float(u), CURVES["galleries"]) for u in U]
     assert x == pytest.approx(gallery_stoichiometry(U, GALLERIES), abs=1e-5)
-    high = GALLERIES + [3.8, 0.0, 0.0]
+    high = GALLERIES + np.array([3.8, 0.0, 0.0])
     x = [stoichiometry_at(float(u), gallery_curve(high)) for u in U + 3.8]
     assert x == pytest.approx(gallery_stoichiometry(U + 3.8, high), abs=1e-5)
     with pytest.raises(OutsideDomain, match="share X > 0"):

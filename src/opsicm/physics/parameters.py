@@ -259,7 +259,7 @@ class ParameterSet:
             formula=str(optional.get("formula", "")),
             ocp=ocp_curve(*potential.columns)
             if len(potential.columns) == 2
-            else gallery_curve(np.transpose(potential.columns)),
+            else gallery_curve(np.column_stack(potential.columns)),
             swelling=np.column_stack(swelling.columns) if isinstance(swelling, Curve) else None,
             stages=stages,
             density=scalars["solid_density"],

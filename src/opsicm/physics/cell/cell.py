@@ -205,14 +205,14 @@ class Cell:
             raise OutsideDomain(Problem("record", f"{count} steps of {dt:g} s", "both are positive", "correct them"))
         if self._reached_cut_off:
             count = 0
+        p, e = self.parameters, self.parameters.electrolyte
         z = np.atleast_1d(np.asarray(heights, dtype=np.float64))
         rows = np.empty((count, TRACE_COLUMNS + 2 * z.size))
-        outcome, done = march_and_record(dt, rows, z, self._z, *self._march_arguments(), self.parameters.swelling)
+        outcome, done = march_and_record(dt, rows, z, self._z, p.swelling, *self._march_arguments())
         if outcome == CUT_OFF:
             self._reached_cut_off = True
         elif outcome != k.OK:
             raise CellStopped(outcome, self.time, self.parameters.material)
-        p, e = self.parameters, self.parameters.electrolyte
         gain = p.thickness * p.swelling_factor, p.internal_area * p.irreversible_factor
         trace = Trace.from_rows(rows[:done], z, p.area, gain)
         rest = float(e.concentration)
@@ -338,7 +338,7 @@ class Cell:
 
     @property
     def volume_change(self) -> float:
-        """Mean of (V − V₀)/V₀ [1] over the particle, which is not that of the mean x; NaN where nobody has stated it."""
+        """Mean of (V − V₀)/V₀ [1] over the particle, not that of the mean x; NaN where nobody has stated it."""
         return float(mean_volume_change(self._x, self._particle[0], self.parameters.swelling))
 
     @property

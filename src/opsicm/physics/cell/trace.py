@@ -106,6 +106,7 @@ def march_and_record(
     rows: Floats,
     heights: Floats,
     centres: Floats,
+    swelling: Floats,
     state: Floats,
     c: Floats,
     x: Floats,
@@ -126,7 +127,6 @@ def march_and_record(
     first: int,
     work: Floats,
     particle_work: Floats,
-    swelling: Floats,
 ) -> tuple[int, int]:
     """`march` by `dt` for every row, which is then filled; (outcome, rows filled). A cut-off may end the last row."""
     for row in range(rows.shape[0]):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from opsicm.physics.materials.open_circuit import gallery_curve, ocp_curve
 
 Floats = NDArray[np.float64]
 Status = Literal["measured", "literature", "derived", "assumed"]
-STATUSES: Final = ("measured", "literature", "derived", "assumed")
+STATUSES: Final = get_args(Status)
 
 _IN_UNIT: Final = {
     "1": (
@@ -66,17 +66,10 @@ _CURVES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 }
 """Columns of each curve, or others of the same kind; an open-circuit potential is a measured curve or galleries."""
 _TEXTS: Final = ("material", "formula", "conductivity_curve")
-_OPTIONAL: Final = ("formula", "swelling", "stages", "lowest_stoichiometry", "highest_stoichiometry")
+_RANGE: Final = ("lowest_stoichiometry", "highest_stoichiometry")
 _OF_ITS_CURVE: Final = ("swelling", "stages")
-_OF_THE_MATERIAL: Final = (
-    *_OF_ITS_CURVE,
-    "formula",
-    "open_circuit_potential",
-    "solid_density",
-    "specific_capacity",
-    "lowest_stoichiometry",
-    "highest_stoichiometry",
-)
+_OPTIONAL: Final = ("formula", *_OF_ITS_CURVE, *_RANGE)
+_OF_THE_MATERIAL: Final = (*_OPTIONAL, "open_circuit_potential", "solid_density", "specific_capacity")
 NAMES: Final = frozenset({*UNITS, *_WORDS, *_CURVES, *_TEXTS, "stages"})
 
 

@@ -11,11 +11,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from opsicm.experiment.controls import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.experiment.step_model import Frozen, Number
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.registry import Driver, RoleSetup
-from opsicm.experiment.controls import (CellControl, ConstantCurrent, OpenCircuit, PotentialRamp)
-from opsicm.instruments.roles import (CellReading)
+from opsicm.instruments.roles import CellReading
 from opsicm.instruments.specification import PotentiostatSpecification, RigSpecification
 
 _WORDS = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}

@@ -12,14 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Image, Role, Series, View
 from opsicm.physics.cell.cell import Cell
-from opsicm.physics.materials.graphite import STAGES, stage_fractions
-from opsicm.physics.parameters import parameter_set
-from opsicm.physics.specimen.flakes import FlakeField
-from opsicm.physics.specimen.flakes import FlakeSwelling
-from opsicm.physics.specimen.flakes import stacked_flakes
+from opsicm.physics.specimen.flakes import FlakeSwelling, stacked_flakes
 
 RATE = 0.3e-3
 
@@ -54,8 +51,9 @@ def main(target: Path) -> None:
         lines.append(Series(word, np.array(E_set), np.array(thickness), word))
         if down:
             image = displacement[plate_map] * 1e9
-            fractions = stage_fractions(cell.stoichiometry)
-            stages = ", ".join(f"{name} {f:.2f}" for name, f in zip(STAGES, fractions, strict=True) if f > 0.005)
+            fractions = p.material.stage_fractions(cell.stoichiometry)
+            shares = zip(p.material.stages, fractions, strict=True)
+            stages = ", ".join(f"{name} {f:.2f}" for (name, _), f in shares if f > 0.005)
             sys.stdout.write(f"at {cell.set_point:.3f} V: x {cell.stoichiometry:.3f}, stages {stages}\n")
             sys.stdout.write(f"thickness +{cell.expansion * 1e9:.0f} nm, ")
             sys.stdout.write(

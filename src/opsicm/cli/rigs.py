@@ -14,7 +14,9 @@ from opsicm.experiment.cell_steps import numbered
 from opsicm.experiment.controls import CellControl, cut_offs, shape_of
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.parameter_file import read_parameter_set
+from opsicm.experiment.parameter_file import parameter_set
+from opsicm.experiment.probe_steps import Approaching
+from opsicm.experiment.program import written
 from opsicm.experiment.rig_file import TWIN, LoadedRig, Role, read_rig, rig_path
 from opsicm.experiment.setup import PipetteShape
 from opsicm.forecast.rig_numbers import RigNumbers
@@ -23,8 +25,7 @@ from opsicm.instruments.registry import ROLES, Registry, RigSetup
 from opsicm.instruments.roles import Rig
 from opsicm.instruments.wiring import GROUNDINGS, REFERENCE_FOLLOWS_CELL
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.materials.graphite import stoichiometry_at
-from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
+from opsicm.physics.parameters import Curve, Leaf, ParameterSet
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import resistance
 from opsicm.physics.pipette.tip_field import distance_98
@@ -95,10 +96,12 @@ def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> 
 def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSet:
     """The experiment's parameter set, else the twin's, with what the experiment says of specimen and electrolyte."""
     experiment = loaded.experiment
+    file: LoadedExperiment | LoadedRig = rig
     if "parameters" in experiment.specimen.model_fields_set or rig.rig.world is None:
-        base = _named_set(loaded, ("specimen", "parameters"), experiment.specimen.parameters)
+        file, where, name = loaded, ("specimen", "parameters"), experiment.specimen.parameters
     else:
-        base = _named_set(rig, ("world", "parameters"), rig.rig.world.parameters)
+        where, name = ("world", "parameters"), rig.rig.world.parameters
+    base = _named_set(file, where, name)
     said = experiment.specimen.model_fields_set
     specimen = experiment.specimen
     changes = {
@@ -112,17 +115,28 @@ def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSe
     }
     if "salt_M" in experiment.electrolyte.model_fields_set:
         changes["concentration"] = experiment.electrolyte.salt
-    return base.with_leaves(changes, source="experiment file")
+    chosen = base.with_leaves(changes, source="experiment file")
+    p = chosen.values
+    if p.material.swelling is not None or p.swelling_factor == 0.0:
+        return chosen
+    for placed in written("probe", experiment.probe):
+        if isinstance(placed.step, Approaching):
+            limit = f"does not state how {p.material.name} swells, and {placed.path} finds the height of its surface"
+            remedy = (
+                "add swelling: {table: FILE.csv, columns: [stoichiometry, volume_change], …} to the set, or leave "
+                "swelling out of the run with swelling_factor: {value: 0, …}"
+            )
+            raise BadInput(file.problem(where, name, limit, remedy))
+    return chosen.with_leaves({"swelling_factor": 0.0}, source="no swelling curve, and no step finds a height")
 
 
 def _named_set(loaded: LoadedExperiment | LoadedRig, where: tuple[str, ...], name: str) -> ParameterSet:
-    if name.endswith((".yaml", ".yml")):
-        return read_parameter_set(Path(loaded.document.name).parent / name)
-    if name not in parameter_set_names():
-        known = ", ".join(parameter_set_names())
-        limit = f"is no parameter set; sets are {known}"
-        raise BadInput(loaded.problem(where, name, limit, "write one of these, or a .yaml file"))
-    return parameter_set(name)
+    try:
+        return parameter_set(name, Path(loaded.document.name).parent)
+    except BadInput as error:
+        if error.problems[0].file is not None:  # what is wrong stands in the set's own file
+            raise
+        raise BadInput(loaded.problem(where, name, p.limit, p.remedy) for p in error.problems) from None
 
 
 def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
@@ -202,7 +216,7 @@ def prepare(
     reversible = None
     if turns is not None:
         with suppress(OutsideDomain):  # a cut-off beyond the open-circuit curve is not reached at rest: no SOC
-            low, high = (stoichiometry_at(potential, parameters.ocp) for potential in turns)
+            low, high = map(parameters.material.stoichiometry_at, turns)
             reversible = capacity * (low - high)
     return Prepared(rig, capacity, reversible, facts, seed)
 
@@ -235,7 +249,13 @@ def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
 
 
 def _stated(leaf: Leaf) -> dict[str, Any]:
-    value = leaf.value if isinstance(leaf.value, float | str) else leaf.value.label
-    if isinstance(value, float) and not math.isfinite(value):
-        value = str(value)
+    match leaf.value:
+        case Curve():
+            value: Any = leaf.value.label
+        case tuple():
+            value = dict(leaf.value)
+        case float() if not math.isfinite(leaf.value):
+            value = str(leaf.value)
+        case _:
+            value = leaf.value
     return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}

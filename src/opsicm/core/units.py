@@ -103,6 +103,8 @@ KEY_SUFFIX: Final[dict[str, str]] = {
     "fA_rtHz": "fA/rtHz",
     "ppm": "ppm",
     "kS_s": "kS/s",
+    "mS_cm": "mS/cm",
+    "S_m": "S/m",
     "cm2": "cm2",
     "pct": "%",
     "nm": "nm",

@@ -19,7 +19,6 @@ from opsicm.experiment.model import Experiment
 from opsicm.forecast.rig_numbers import CellNumbers
 from opsicm.physics.cell.cell import Cell
 from opsicm.physics.cell.trace import Trace
-from opsicm.physics.materials.graphite import stoichiometry_at
 
 Floats = NDArray[np.float64]
 _ROWS: Final = 240  # in one straight piece: 0.4 % of a sweep
@@ -121,8 +120,8 @@ class _Player:
         if self._low is None or self._high is None:
             return None
         try:
-            ocp = self._cell.parameters.ocp
-            span = stoichiometry_at(self._low, ocp) - stoichiometry_at(self._high, ocp)
+            material = self._cell.parameters.material
+            span = material.stoichiometry_at(self._low) - material.stoichiometry_at(self._high)
         except OutsideDomain:  # a cut-off beyond the open-circuit curve: no state of charge
             return None
         return float(self._cell.capacity * span)

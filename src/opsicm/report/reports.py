@@ -50,6 +50,7 @@ def report_html(run: Run) -> str:
             f"{parameters['specimen']['capacity_C'] / 3.6:.4g} mAh between x = 0 and 1",
         ),
         ("parameter set", str(parameters["set"]["name"])),
+        *([("material", str(leaves["material"]["value"]))] if "material" in leaves else []),
         ("assumed parameters", ", ".join(assumed)),
     ]
     origin = [(name, str(value)) for name, value in provenance.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from opsicm.physics.specimen.surface import height_at, rough_surface, stepped_su
 from opsicm.twin import settings as twin_settings
 
 Floats = NDArray[np.float64]
-_SLID_AT: Final = 0.0558  # volume change at stage 2, by which a flake that slides has gone its whole way
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +97,10 @@ class RisingSurface:
 class FlakeSurface:
     """Stacked plates: each swells by its own share and lag, one slides, one comes off at a potential.
 
-    `slide` [m] is how far the sliding flake goes while the graphite swells from empty to stage 2; the other flake comes
-    off for good when the specimen's potential first falls to `detach_below` [V]; `rendered` is the stack before that.
-    The plate under the scanner's origin is typical: it follows the electrode's mean, and its top at rest is height 0,
-    where the operator has engaged.
+    `slide` [m] is how far the sliding flake goes while the material's volume change passes through `slides_over` [1];
+    the other flake comes off for good when the specimen's potential first falls to `detach_below` [V]; `rendered` is
+    the stack before that. The plate under the scanner's origin is typical: it follows the electrode's mean, and its top
+    at rest is height 0, where the operator has engaged.
     """
 
     def __init__(
@@ -113,10 +112,11 @@ class FlakeSurface:
         pipette: Pipette,
         distance: float,
         slide: float,
+        slides_over: tuple[float, float],
         detach_below: float,
     ) -> None:
         self._stack, self._swelling, self._pipette, self._distance = stack, swelling, pipette, distance
-        self._slide, self._detach_below = slide, detach_below
+        self._slide, self._slides_over, self._detach_below = slide, slides_over, detach_below
         self._ring = ring_points(pipette, distance)
         self._slid, self._detached = 0, False
         self._outdated = False
@@ -133,7 +133,10 @@ class FlakeSurface:
 
     def _slides(self, volume_change: Floats) -> NDArray[np.int_]:
         """Pixels by which the sliding flake has gone."""
-        gone = np.clip(volume_change / _SLID_AT, 0.0, 1.0) * self._slide
+        begins, ends = self._slides_over
+        if ends == begins:  # an electrode that does not swell pushes nothing
+            return np.zeros(np.shape(volume_change), int)
+        gone = np.clip((volume_change - begins) / (ends - begins), 0.0, 1.0) * self._slide
         return np.asarray((gone / (self._stack.size / self._stack.pixels)).astype(int))
 
     def _largest_but(self, typical: int) -> tuple[int, int]:
@@ -233,8 +236,21 @@ def _flakes(settings: dict[str, float], cell: Cell, pipette: Pipette, seed: int)
         lag=settings["lag"],
     )
     swelling.make_typical(int(plate_map[0, 0]))
+    # A flake that slides has gone its whole way at the last stage before the full one; without stages, at the full one.
+    material, rows = p.material, p.swelling
+    empty, full = material.stoichiometry_range
+    ends = material.stages[-2][1] if len(material.stages) > 1 else full
+    slides_over = float(np.interp(empty, *rows.T)), float(np.interp(ends, *rows.T))
     return FlakeSurface(
-        stack, rendered, swelling, cell, pipette, distance_98(pipette), settings["slide"], settings["detach_below"]
+        stack,
+        rendered,
+        swelling,
+        cell,
+        pipette,
+        distance_98(pipette),
+        settings["slide"],
+        slides_over,
+        settings["detach_below"],
     )
 
 

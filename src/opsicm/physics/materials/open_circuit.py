@@ -1,4 +1,4 @@
-"""Graphite's open-circuit potential against stoichiometry x in LixC6, from measured tables.
+"""Open-circuit potential against stoichiometry x, from a measured table or from galleries.
 
 A measured curve is digitised: it has noise, and a rise in it would make an equilibrium unstable. So points that rise
 are pooled (isotonic regression, which changes nothing where the data already fall), a monotone cubic (PCHIP) joins
@@ -7,7 +7,6 @@ the nodes, and both ends continue as an equilibrium must: to +∞ as x → 0 and
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Final
 
 import numpy as np
@@ -17,13 +16,10 @@ from scipy.optimize import brentq, isotonic_regression
 
 from opsicm.core.compiled import compiled
 from opsicm.core.errors import OutsideDomain, Problem
-from opsicm.physics.materials.swelling import VOLUME_CHANGE, VOLUME_STOICHIOMETRY
-from opsicm.physics.tables import load_table
 
 Floats = NDArray[np.float64]
-OCP_TABLES: Final = ("ecker-2015", "chen-2020", "ai-2020")
 UPPER_JOIN: Final = 0.995  # [1] stoichiometry where the site-exhaustion tail begins
-TAIL_VOLTAGE: Final = 0.0256926  # [V] RT/F at 298.15 K: entropy of the last sites
+THERMAL_VOLTAGE: Final = 0.0256926  # [V] RT/F at 298.15 K: entropy of the last sites, width of a gallery
 
 
 def ocp_curve(stoichiometry: ArrayLike, potential: ArrayLike) -> Floats:
@@ -35,7 +31,7 @@ def ocp_curve(stoichiometry: ArrayLike, potential: ArrayLike) -> Floats:
     x, u = np.asarray(stoichiometry, dtype=np.float64), np.asarray(potential, dtype=np.float64)
     if x.ndim != 1 or x.shape != u.shape or not np.all(np.diff(x) > 0.0) or x[0] < 0.0 or x[-1] > 1.0:
         limit = "stoichiometry rises strictly within 0–1, one potential for each"
-        raise OutsideDomain(Problem("open-circuit curve", f"{x.size} rows", limit, "sort and clean the table"))
+        raise OutsideDomain(Problem("open_circuit_potential", f"{x.size} rows", limit, "sort and clean the table"))
     keep = (x > 0.0) & (x < 1.0)
     x, u = x[keep], u[keep]
     pooled = isotonic_regression(u, increasing=False)
@@ -43,7 +39,7 @@ def ocp_curve(stoichiometry: ArrayLike, potential: ArrayLike) -> Floats:
     nodes = np.array([x[a:b].mean() for a, b in zip(starts, pooled.blocks[1:], strict=True)])
     values = np.asarray(pooled.x)[starts]
     if nodes.size < 4:
-        raise OutsideDomain(Problem("open-circuit curve", f"{nodes.size} falling points", "at least 4", "add points"))
+        raise OutsideDomain(Problem("open_circuit_potential", f"{nodes.size} falling points", "at least 4", "add some"))
     cubic = PchipInterpolator(nodes, values)
     inside = np.append(nodes[nodes < UPPER_JOIN], min(UPPER_JOIN, nodes[-1]))
     inside = np.unique(inside)
@@ -66,8 +62,8 @@ def ocp_and_slope(x: float, curve: Floats) -> tuple[float, float]:
         return curve[0, 1] + log_slope * np.log(x / curve[0, 0]), log_slope / x
     if x >= curve[last, 0]:
         free, d = 1.0 - curve[last, 0], x - curve[last, 0]
-        value = curve[last, 1] + curve[last, 2] * d + TAIL_VOLTAGE * (np.log((1.0 - x) / free) + d / free)
-        return value, curve[last, 2] + TAIL_VOLTAGE * (1.0 / free - 1.0 / (1.0 - x))
+        value = curve[last, 1] + curve[last, 2] * d + THERMAL_VOLTAGE * (np.log((1.0 - x) / free) + d / free)
+        return value, curve[last, 2] + THERMAL_VOLTAGE * (1.0 / free - 1.0 / (1.0 - x))
     low, high = 0, last
     while high - low > 1:
         middle = (low + high) // 2
@@ -85,75 +81,49 @@ def ocp_and_slope(x: float, curve: Floats) -> tuple[float, float]:
     return value, slope
 
 
-@cache
-def measured_ocp(name: str = "ecker-2015") -> Floats:
-    """The rows of a measured curve by name: `ecker-2015`, `chen-2020` or `ai-2020`."""
-    if name not in OCP_TABLES:
-        known = ", ".join(OCP_TABLES)
-        raise OutsideDomain(Problem("open-circuit curve", repr(name), f"known: {known}", "name one or give a table"))
-    table = load_table("graphite_ocp_" + name.replace("-", "_"))
-    x, u = table["stoichiometry"], table["ocp_V"]
-    if name == "ai-2020":  # its first two rows, 3.5 and 3 V, are PyBaMM's guard against extrapolation, not data
-        x, u = x[2:], u[2:]
-    if name == "chen-2020":
-        x, u = x[1:], u[1:]
-    rows = ocp_curve(x, u)
-    rows.setflags(write=False)
-    return rows
-
-
-def open_circuit_potential(x: ArrayLike, curve: Floats | str = "ecker-2015") -> Floats:
-    """U [V vs Li/Li⁺] at stoichiometry `x` in (0, 1), any shape; `curve` a name or rows of `ocp_curve`."""
-    rows = measured_ocp(curve) if isinstance(curve, str) else curve
+def open_circuit_potential(x: ArrayLike, curve: Floats) -> Floats:
+    """U [V vs Li/Li⁺] at stoichiometry `x` in (0, 1), any shape, on the rows of `ocp_curve`."""
     points = np.asarray(x, dtype=np.float64)
     if points.size and not (points.min() > 0.0 and points.max() < 1.0):
         value = f"{points.min():g} … {points.max():g}"
         raise OutsideDomain(Problem("stoichiometry", value, "it lies in 0 < x < 1", "clip the grid"))
-    return np.array([ocp_and_slope(float(p), rows)[0] for p in points.ravel()]).reshape(points.shape)
+    return np.array([ocp_and_slope(float(p), curve)[0] for p in points.ravel()]).reshape(points.shape)
 
 
-def stoichiometry_at(potential: float, curve: Floats | str = "ecker-2015") -> float:
+def stoichiometry_at(potential: float, curve: Floats) -> float:
     """x at rest at `potential` [V vs Li/Li⁺]; raises where even the extrapolated curve does not reach."""
-    rows = measured_ocp(curve) if isinstance(curve, str) else curve
     low, high = 1e-12, 1.0 - 1e-12
-    top, bottom = ocp_and_slope(low, rows)[0], ocp_and_slope(high, rows)[0]
+    top, bottom = ocp_and_slope(low, curve)[0], ocp_and_slope(high, curve)[0]
     if not bottom <= potential <= top:
         limit = f"the open-circuit curve spans {bottom:.3f} to {top:.3f} V"
         raise OutsideDomain(Problem("rest potential", f"{potential:g} V", limit, "choose a potential inside"))
-    # Solved in ln(x/(1−x)): near 1.7 V x is 1e-3 and below, where a bisection in x would lose digits.
+    # Solved in ln(x/(1−x)): near 1.7 V x of graphite is 1e-3 and below, where a bisection in x would lose digits.
     logit = brentq(
-        lambda q: ocp_and_slope(1.0 / (1.0 + np.exp(-q)), rows)[0] - potential, np.log(low), -np.log(low), xtol=1e-13
+        lambda q: ocp_and_slope(1.0 / (1.0 + np.exp(-q)), curve)[0] - potential, np.log(low), -np.log(low), xtol=1e-13
     )
     return float(1.0 / (1.0 + np.exp(-logit)))
 
 
-# -- Which stages graphite is made of at a stoichiometry.
+def gallery_stoichiometry(potential: ArrayLike, galleries: ArrayLike) -> Floats:
+    """x = Σ_j x_j / Σ_j X_j at `potential` [V], x_j = X_j / (1 + exp((U − U⁰_j)/(ω_j V_T))): the MSMR form.
 
-
-STAGES: Final = ("1L", "4L", "3L", "2L", "2", "1")  # pure at x = 0, 0.12, 0.18, 0.24, 0.5, 1
-
-
-def stage_fractions(x: ArrayLike, *, hysteresis: float = 0.0, lithiating: bool = True) -> Floats:
-    """Fraction of each of `STAGES` [6, *x.shape] by the lever rule between neighbouring stages; they sum to 1.
-
-    `hysteresis` [1] shifts the stages between the two ends to greater x while lithiating and to smaller x while
-    delithiating, by half of it each way: the ordered stages 2L and 2 form late and leave late (Dahn, Phys. Rev. B 44
-    (1991) 9170). With 0 the lithium content Σ f_k x_k is x; with hysteresis it is not, for x is then the mean of a
-    distribution that this form does not resolve. Fails in the solid solution of stage 1L, which it calls a mixture.
+    `galleries` [n, 3] are rows U⁰ [V], share X [1], width ω [1]. Assumes independent galleries that exchange lithium
+    freely; ω < 1 is a phase transition, ω > 1 a solid solution. Fails where staging has hysteresis. Source: Verbrugge
+    et al., J. Electrochem. Soc. 164 (2017) E3243, equation 5.
     """
-    points = np.asarray(x, dtype=np.float64)
-    gap = float(np.diff(VOLUME_STOICHIOMETRY).min())
-    if not 0.0 <= hysteresis < 2.0 * gap:
-        limit = f"0 ≤ hysteresis < {2 * gap:g}, or stages change order with the ends"
-        raise OutsideDomain(Problem("staging hysteresis", f"{hysteresis:g}", limit, "choose a smaller one"))
-    if points.size and not (points.min() >= 0.0 and points.max() <= 1.0):
-        value = f"{points.min():g} … {points.max():g}"
-        raise OutsideDomain(Problem("stoichiometry", value, "it lies in 0–1", "clip it"))
-    nodes = VOLUME_STOICHIOMETRY.copy()
-    nodes[1:-1] += 0.5 * hysteresis if lithiating else -0.5 * hysteresis
-    return np.stack([np.interp(points, nodes, row) for row in np.eye(nodes.size)])
+    U, (standard, share, width) = np.atleast_1d(np.asarray(potential, dtype=np.float64)), np.asarray(galleries).T
+    exponent = (U[None, :] - standard[:, None]) / (width[:, None] * THERMAL_VOLTAGE)
+    occupied = share[:, None] / (1.0 + np.exp(np.clip(exponent, -500.0, 500.0)))
+    return np.asarray(occupied.sum(axis=0) / share.sum())
 
 
-def volume_of_stages(fractions: Floats) -> Floats:
-    """Relative volume change [1] of a mixture of stages: Σ f_k v_k; that of `swelling` without hysteresis."""
-    return np.asarray(np.tensordot(VOLUME_CHANGE, fractions, axes=1))
+def gallery_curve(galleries: ArrayLike) -> Floats:
+    """The rows of `ocp_curve` for `galleries`, sampled every 0.5 mV from 1.7 V above the highest to 0.3 V below all."""
+    rows = np.asarray(galleries, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != 3 or not (rows[:, 1:] > 0.0).all():
+        limit = "galleries are rows of U⁰, share X > 0, width ω > 0"
+        raise OutsideDomain(Problem("open_circuit_potential", str(rows.shape), limit, "give one row for each gallery"))
+    U = np.arange(rows[:, 0].max() + 1.7, rows[:, 0].min() - 0.3, -5e-4)
+    x = gallery_stoichiometry(U, rows)
+    keep = np.concatenate([[True], np.diff(np.maximum.accumulate(x)) > 0.0]) & (x < 0.99999)
+    return ocp_curve(x[keep], U[keep])

@@ -23,7 +23,6 @@ _MEDIAN_OVER_MEAN: Final = 1.2533  # sqrt(pi/2): u of a Gaussian sample's median
 _MAD_SPREAD: Final = 1.17  # u of a robust sigma is this times sigma/sqrt(n)
 _JUMP: Final = 6.0  # robust sigmas beyond which a difference is a jump: 2 of 10^9 differences of white noise
 _FEWEST: Final = 5  # values, whose second differences still have a median
-_PAIRED: Final = 35.0 / 18.0  # see `u_of_noise`
 _MOST_CORRELATED: Final = 0.99
 _ROUND_OFF: Final = 1e-9  # of a value: no instrument here resolves it, arithmetic does
 _LEVELS: Final = 5
@@ -138,31 +137,32 @@ def noise_from_differences(
     return spread(differences[known if keep is None else known & keep]) / math.sqrt(math.comb(2 * order, order))
 
 
-def u_of_noise(sigma: float, n: int, series: int = 1) -> float:
-    """u of a noise from second differences of `n` values, or of the root mean square of `series` such noises.
+def u_of_noise(sigma: float, differences: int, order: int = 2) -> float:
+    """u of a noise from so many `differences` of `order` m: sigma sqrt(C(4m, 2m)/C(2m, m)² / (2 (differences - 1))).
 
-    sigma sqrt(35/18 / (2 (n - 3) series)): neighbouring differences are correlated by -2/3 and 1/6, so their mean square
-    scatters by 1 + 2 (4/9 + 1/36) = 35/18 times the variance that as many independent ones would have; the median
-    takes one of the n - 2. Assumes white Gaussian noise of one size. Fails below four values (as of four).
+    Neighbouring differences are correlated, by -2/3 and 1/6 where m = 2, so that their mean square scatters by
+    1 + 2 sum rho² = C(4m, 2m)/C(2m, m)² times the variance that as many independent ones would have: 35/18 for m = 2,
+    2.31 for m = 3. The median takes one of them. Assumes white Gaussian noise of one size and many differences: of four
+    in a row u is 8 % too large, for want of neighbours. Fails below two (as of two).
     """
-    return sigma * math.sqrt(_PAIRED / (2.0 * max(n - 3, 1) * series))
+    paired = math.comb(4 * order, 2 * order) / math.comb(2 * order, order) ** 2
+    return sigma * math.sqrt(paired / (2.0 * max(differences - 1, 1)))
 
 
-def scatter_with_u(values: F64, keep: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-    """Standard deviation of one value under any trend, and its u: of `values` (n,), or of (series, n) series alike.
+def scatter_with_u(values: F64, order: int = 2, keep: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    """Standard deviation of one value under a trend, and its u: of `values` (n,), or of all series of (series, n).
 
-    The noise from second differences; of several series (places measured again and again) its root mean square, which
-    has no bias where each is short (a median over them has: 15 % of seven values each). `keep` (n - 2,) says which
-    differences to use. Of three or four values, whose second differences say nothing, the plain standard deviation.
-    Assumes noise that is white along each series. Fails below three values (NaN).
+    The noise from differences of `order`, as `noise_from_differences` has it with `keep`: 2 where three values in a row
+    are short against a turn of the trend, 3 where only a parabola follows it. Of three or four values, whose second
+    differences say nothing, the plain standard deviation. Assumes noise that is white along each series. Fails below
+    three values (NaN).
     """
-    series = np.atleast_2d(values)
-    count, n = series.shape
-    if n < _FEWEST:
-        sigma = rms(np.std(series, axis=1, ddof=1))
-        return sigma, sigma / math.sqrt(2.0 * (n - 1) * count)
-    sigma = rms(np.array([noise_from_differences(one, keep=keep) for one in series]))
-    return sigma, u_of_noise(sigma, n if keep is None else int(keep.sum()) + 2, count)
+    if values.size < _FEWEST:
+        sigma = float(np.std(values, ddof=1))
+        return sigma, sigma / math.sqrt(2.0 * (values.size - 1))
+    sigma = noise_from_differences(values, order, keep=keep)
+    each = values.shape[-1] - order if keep is None else int(keep.sum())
+    return sigma, u_of_noise(sigma, each * (values.size // values.shape[-1]), order)
 
 
 # -- Lines and other models that are linear in their parameters

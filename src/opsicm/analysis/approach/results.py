@@ -15,8 +15,17 @@ from scipy.signal import find_peaks
 
 from opsicm.analysis.approach.fit import METHOD, ApproachFit, NoFit, fit_approach, hyperbola
 from opsicm.analysis.hops.cross_talk import ten_hop_change
-from opsicm.analysis.hops.series import HopSeries, scatter
+from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.result import Result, failed
+from opsicm.core.statistics import (
+    mean_with_u,
+    median_with_u,
+    noise_from_differences,
+    robust_sigma,
+    scatter_with_u,
+    u_of_rectangle,
+    u_of_robust_sigma,
+)
 
 # -- Hops in a raw trace of current and height: tops, falls, stops, withdrawals, references and overshoot.
 
@@ -85,7 +94,7 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     tops = _tops_between(smooth, bottoms)
     if np.median(tops[1:] - bottoms) <= _STEPWISE:
         return NoFit("no hops", "z comes back up within two samples: stepwise approaches without their withdrawals")
-    noise = _scatter(smooth)
+    noise = noise_from_differences(smooth, spread=robust_sigma)
     start, fall = _plateaus(smooth, tops[:-1], bottoms, noise)
     reference = _reference(current, start, fall, bottoms)
     if np.median(np.abs(current[bottoms])) > np.median(np.abs(reference)) * (1.0 + 1e-9):
@@ -146,11 +155,6 @@ def _refuse(current: F64, z: F64) -> NoFit | None:
     if int(extreme.sum()) > z.size // 2:
         return NoFit("saturated", f"{int(extreme.sum())} of {z.size} samples sit at the largest; lower the gain")
     return None
-
-
-def _scatter(z: F64) -> float:
-    second = np.diff(z, 2)
-    return float(1.4826 * np.median(np.abs(second - np.median(second))) / 6.0**0.5)
 
 
 def _tops_between(z: F64, bottoms: I64) -> I64:
@@ -238,9 +242,8 @@ def no_axis(what: str) -> list[Result]:
 def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
     """Median and spread of the distance and the resistance over the curves of a scan.
 
-    The spread is 1.4826 times the median absolute deviation (a standard deviation for Gaussian scatter that a few
-    failed approaches do not inflate); u of the median is 1.2533 spread/sqrt(n), u of the spread 1.17 spread/sqrt(n)
-    (asymptotic, for Gaussian scatter and independent curves). Curves without a value are counted.
+    The spread is a robust sigma, which a few failed approaches do not inflate; u as of independent curves. Curves
+    without a value are counted.
     """
     results: list[Result] = []
     for name, unit in ((DISTANCE, "nm"), (FAR, "MOhm")):
@@ -251,11 +254,10 @@ def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
             reason = f"{values.size} of {len(curves)} curves have a value; a spread needs three"
             results.append(failed(f"median {name}", unit, method, "too few curves", reason))
             continue
-        middle = float(np.median(values))
-        spread = 1.4826 * float(np.median(np.abs(values - middle)))
-        root = float(values.size) ** 0.5
-        results.append(Result(f"median {name}", middle, 1.2533 * spread / root, unit, method, flags=flags))
-        results.append(Result(f"spread of {name}", spread, 1.17 * spread / root, unit, method, flags=flags))
+        (middle, u), spread = median_with_u(values), robust_sigma(values)
+        u_spread = u_of_robust_sigma(spread, values.size)
+        results.append(Result(f"median {name}", middle, u, unit, method, flags=flags))
+        results.append(Result(f"spread of {name}", spread, u_spread, unit, method, flags=flags))
     return results
 
 
@@ -303,7 +305,7 @@ def _far_resistance(z: Array, current: Array, bias: float | None, fit: ApproachF
         reason = f"{R.size} points far from the sample; {2 * _BLOCKS} are needed for an uncertainty"
         return failed(FAR, "MOhm", _FAR_METHOD, "too few points", reason)
     means = np.array([np.mean(block) for block in np.array_split(R, _BLOCKS)])
-    u = float(np.std(means, ddof=1)) / _BLOCKS**0.5
+    _, u = mean_with_u(means)
     return Result(FAR, float(np.mean(R)) / 1e6, u / 1e6, "MOhm", _FAR_METHOD)
 
 
@@ -374,42 +376,38 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
     series = HopSeries(
         when, found.z_stop[good], found.reference[good], nothing, nothing, found.setpoint, flags["without_contact"]
     )
-    return [*results, ten_hop_change(series, scatter(series.current))]
+    return [*results, ten_hop_change(series, noise_from_differences(series.current))]
 
 
 def _middle(name: str, values: F64, unit: str, what: str, flags: dict[str, int]) -> Result:
-    middle = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    middle, u = median_with_u(values)
     method = f"median over the hops, {what}; u: 1.2533 MAD-sigma/sqrt(n)"
-    return Result(name, middle, 1.2533 * spread / values.size**0.5, unit, method, flags=flags)
+    return Result(name, middle, u, unit, method, flags=flags)
 
 
 def _overshoot(z: F64, found: FoundHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
     result = _middle("overshoot", found.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
     # The crossing lies anywhere within the sample before the stop, the same way at every hop.
     steps = [abs(float(z[s] - z[s - 1])) for s in found.stop[good] if s > 0]
-    u = float(np.hypot(result.u or 0.0, 1e9 * float(np.median(steps)) / 12**0.5)) if steps else result.u
+    u = float(np.hypot(result.u or 0.0, u_of_rectangle(1e9 * float(np.median(steps))))) if steps else result.u
     return replace(result, u=u, method=f"{result.method}, and a sample of the fall, even over it")
 
 
 def _period(t: F64, found: FoundHops) -> Result:
-    name, method = "hop_period", "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), at least a sample's"
+    name = "hop_period"
+    method = "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), and a sample, even over it"
     if np.any(np.diff(t) <= 0.0):
         return failed(name, "ms", method, "reversed axis", "time stands still or runs backwards: look at its column")
     period = np.diff(t[found.turn])
-    middle = float(np.median(period))
-    # Turns fall on samples: a period that repeats to the sample is not known better than the sample interval.
-    sample = float(np.median(np.diff(t)))
-    spread = max(1.4826 * float(np.median(np.abs(period - middle))), sample / 12**0.5)
+    # Turns fall on samples, and so does the median of their distances.
+    middle, u = median_with_u(period, resolution=float(np.median(np.diff(t))))
     flags = {"gaps": int((period > 3.0 * middle).sum())}
-    return Result(name, 1e3 * middle, 1e3 * 1.2533 * spread / period.size**0.5, "ms", method, flags=flags)
+    return Result(name, 1e3 * middle, 1e3 * u, "ms", method, flags=flags)
 
 
 def _height(found: FoundHops, flags: dict[str, int]) -> Result:
     heights = found.z_stop[found.contact]
     trace = xr.DataArray(heights, dims="hop", attrs={"units": "m", "quantity": "height at the stop"})
-    sigma = scatter(heights) if heights.size >= 5 else float(np.std(heights))
+    sigma, u = scatter_with_u(heights)
     method = "standard deviation of one height at the stop, from second differences of successive hops"
-    # Second differences of neighbours are correlated: 35/18 times the variance that as many free numbers would have.
-    u = sigma * float(np.sqrt(35.0 / 18.0 / (2.0 * max(heights.size - 3, 1))))
     return Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

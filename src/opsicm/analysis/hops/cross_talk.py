@@ -11,8 +11,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
-from opsicm.analysis.hops.series import HopSeries, scatter, unbroken
+from opsicm.analysis.hops.series import HopSeries, unbroken
 from opsicm.analysis.result import Result, failed
+from opsicm.core.statistics import noise_from_differences
 from opsicm.physics.pipette.tip_field import ApproachCurve
 
 # -- The slope of a noisy series at each of its points, as smooth as the noise demands, with an interval that covers.
@@ -136,7 +137,7 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
     if series.size < _FEWEST:
         reason = f"{series.size} good hops; {_FEWEST} are needed: hop for longer"
         return failed(name, "nm", method, "too few hops", reason)
-    noise = scatter(series.current)
+    noise = noise_from_differences(series.current)
     scale = 1e9 * fall_time * height_per_relative_current(series.setpoint, curve)
     t, nm, u = [], [], []
     for part in _stretches(series):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from opsicm.core.statistics import linear_fit
 from opsicm.physics.specimen.drift import SHARE
-
-_MEDIAN_TO_SIGMA: Final = 1.4826  # of a Gaussian's median absolute deviation
-_JUMP: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +85,6 @@ def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
     return np.asarray(~np.any(sliding_window_view(gap, window - 1), axis=1))
 
 
-def scatter(values: NDArray[np.float64]) -> float:
-    """Standard deviation of one value, from what a parabola through its neighbours does not explain.
-
-    Second differences x[k-1] - 2 x[k] + x[k+1] have variance 6 sigma² for white noise on any straight trend. Those
-    beyond six times their median absolute deviation are jumps and left out; of the rest the root mean square is taken,
-    not the median itself: a median of converter counts sits on the converter's lattice. Assumes noise that is white
-    from value to value. Fails below 5 values (NaN). Source: von Neumann et al., Ann. Math. Stat. 1941, 12, 153, for the
-    first difference.
-    """
-    if values.size < 5:
-        return float("nan")
-    second = np.diff(values, 2)
-    second = second - np.median(second)
-    usual = np.abs(second) <= _JUMP * _MEDIAN_TO_SIGMA * np.median(np.abs(second))
-    kept = second[usual] if np.any(second[usual]) else second
-    return float(np.sqrt(np.mean(kept**2) / 6.0))
-
-
 def value_at(
     t: NDArray[np.float64], values: NDArray[np.float64], when: float, window: int, degree: int = 1
 ) -> tuple[float, float, float]:
@@ -113,27 +92,14 @@ def value_at(
 
     The uncertainty is the regression's, with sigma from its own residuals. Assumes that the quantity is straight over
     the window, or a parabola for `degree` 2: use that where the window is no longer short against a turn of the
-    quantity. Fails (ValueError) with fewer than `degree` + 2 points. Source: any text on linear regression, as Draper &
-    Smith, Applied Regression Analysis, 3rd ed., Eq. (3.1.6).
+    quantity. Fails (ValueError) with fewer than `degree` + 2 points.
     """
     near = np.sort(np.argsort(np.abs(t - when), kind="stable")[:window])
     if near.size < degree + 2:
         raise ValueError(f"value_at needs {degree + 2} points, got {near.size}")
-    if degree > 1:
-        span = float(np.ptp(t[near])) or 1.0
-        basis = np.vander((t[near] - when) / span, degree + 1, increasing=True)
-        found, *_ = np.linalg.lstsq(basis, values[near], rcond=None)
-        rest = float(np.sum((values[near] - basis @ found) ** 2)) / (near.size - degree - 1)
-        spread_at = float(np.linalg.inv(basis.T @ basis)[0, 0])
-        return float(found[0]), float(np.sqrt(rest * spread_at)), float(found[1]) / span
-    x, y = t[near] - when, values[near]
-    centre = float(np.mean(x))
-    spread = float(np.sum((x - centre) ** 2))
-    slope = float(np.sum((x - centre) * y)) / spread
-    at = float(np.mean(y)) - slope * centre
-    residual = y - (at + slope * x)
-    sigma2 = float(np.sum(residual**2)) / (near.size - 2)
-    return at, float(np.sqrt(sigma2 * (1.0 / near.size + centre**2 / spread))), slope
+    span = float(np.ptp(t[near])) or 1.0
+    fit = linear_fit(np.vander((t[near] - when) / span, degree + 1, increasing=True), values[near])
+    return float(fit.coefficients[0]), float(fit.u[0]), float(fit.coefficients[1]) / span
 
 
 # -- The coarse stage's height under hops: it stands still within a segment and moves only between two.

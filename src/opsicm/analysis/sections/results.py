@@ -15,6 +15,7 @@ from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.sections import drift_free, null_section, sections
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.statistics import mean_with_u
 
 # -- Template fits of many approaches: per hop, and jointly with a shared shape.
 
@@ -190,13 +191,13 @@ def section_results(samples: RawSamples, falls: Falls, shape: Template, x: F64) 
     each, geometry = each[np.isfinite(each)], geometry[np.isfinite(geometry)]
     if each.size < 3:
         return [failed(name, "pA", method, "no samples", "no samples near the surface: approach closer")]
-    u = float(np.std(each, ddof=1)) / each.size**0.5
+    (mean, u), (alone, u_alone) = mean_with_u(each), mean_with_u(geometry)
     return [
-        Result(name, float(np.mean(each)) * 1e12, u * 1e12, "pA", method, flags=flags, trace=trace),
+        Result(name, mean * 1e12, u * 1e12, "pA", method, flags=flags, trace=trace),
         Result(
             "near_surface_geometry_alone",
-            float(np.mean(geometry)) * 1e12,
-            float(np.std(geometry, ddof=1)) / geometry.size**0.5 * 1e12,
+            alone * 1e12,
+            u_alone * 1e12,
             "pA",
             f"the same band of the {shape.name}: seen without any change of concentration",
             flags=flags,

@@ -37,8 +37,8 @@ def robust_sigma(values: F64, about: float | None = None) -> float:
 
     `values` [any unit], any shape, finite, at least one; `about` [the same] instead of the median where the middle is
     known (0 for residuals). Assumes a Gaussian core; nearly half of the values may be anything. Fails as 0 where more
-    than half are equal (converter counts coarser than the noise), and reads low of few: by 20 % of five values.
-    Source: Rousseeuw and Croux, J. Am. Stat. Assoc. 1993, 88, 1273, (1.1) and (1.2).
+    than half are equal (converter counts coarser than the noise), and reads low of few: by 17 % of five values.
+    Source: Rousseeuw and Croux, J. Am. Stat. Assoc. 1993, 88, 1273, section 1.
     """
     middle = float(np.median(values)) if about is None else about
     return MAD_TO_SIGMA * float(np.median(np.abs(values - middle)))
@@ -59,7 +59,7 @@ def u_of_median(sigma: float, n: int) -> float:
 
     Assumes independent Gaussian values and many: of one or two, where the median is the mean, it is 25 % too large.
     Fails on a lattice that is coarse against sigma: then `median_with_u` with its `resolution`.
-    Source: Kendall and Stuart, The Advanced Theory of Statistics, vol. 1, (10.29).
+    Source: Cramér, Mathematical Methods of Statistics, 28.5: 1/(2 f sqrt(n)), with the density f at the median.
     """
     return _MEDIAN_OVER_MEAN * sigma / math.sqrt(n)
 
@@ -194,11 +194,13 @@ def linear_fit(basis: F64, y: F64) -> LinearFit:
     too small. Without spare points sigma is 0. Source: Draper and Smith, Applied Regression Analysis, 3rd ed., ch. 5.
     """
     # By singular values, not by normal equations, whose condition is the square of the basis'.
-    solve = np.linalg.pinv(basis, rcond=max(basis.shape) * _EPSILON)
-    coefficients = solve @ y
+    left, singular, right = np.linalg.svd(basis, full_matrices=False)
+    smallest = singular[0] * max(basis.shape) * _EPSILON
+    root = right.T * np.array([1.0 / s if s > smallest else 0.0 for s in singular])
+    coefficients = root @ (y @ left)
     residual = y - basis @ coefficients
     freedom = max(y.size - basis.shape[1], 1)
-    return LinearFit(coefficients, solve @ solve.T, residual, math.sqrt(residual @ residual / freedom))
+    return LinearFit(coefficients, root @ root.T, residual, math.sqrt(residual @ residual / freedom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +236,8 @@ def straight_line(x: F64, y: F64, u: F64 | None = None) -> Line:
     w = 1, and the scatter about the line, sigma² = sum residual²/(n - 2), is that of each y. With `u` (n,) of each y
     w = 1/u², taken at its word. u of level and slope: sigma (sum w)^(-1/2) and sigma (sum w (x - X)²)^(-1/2), with
     sigma = 1 where u is given. Assumes white noise in y and none in x. Fails as slope 0 of infinite u where all x are
-    alike; with two points sigma is 0. Source: Draper and Smith, Applied Regression Analysis, 3rd ed., (1.2.9) to
-    (1.4.7), and section 9.2 for weights.
+    alike; with two points sigma is 0. Source: Draper and Smith, Applied Regression Analysis, 3rd ed., chapter 1, and
+    section 9.2 for weights.
     """
     each = np.ones(y.size) if u is None else u
     (centre, u_level), (level, _) = weighted_mean(x, each), weighted_mean(y, each)
@@ -274,7 +276,7 @@ def student_factor(freedom: F64 | float, confidence: float = 0.95) -> F64:
     """Half-width of the interval of `confidence` in units of u: Student's t of `freedom` degrees, the normal of inf.
 
     `freedom` of any shape, above 0. Assumes a Gaussian estimate whose u has that many degrees of freedom.
-    Source: GUM, (G.1d) and table G.2.
+    Source: GUM, G.3 and table G.2.
     """
     known = np.asarray(freedom, dtype=np.float64)
     finite, share = np.isfinite(known), 0.5 + 0.5 * confidence

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from opsicm.core.statistics import linear_fit
+from opsicm.core.statistics import linear_fit, straight_line
 from opsicm.physics.specimen.drift import SHARE
 
 
@@ -97,6 +97,9 @@ def value_at(
     near = np.sort(np.argsort(np.abs(t - when), kind="stable")[:window])
     if near.size < degree + 2:
         raise ValueError(f"value_at needs {degree + 2} points, got {near.size}")
+    if degree == 1:
+        line = straight_line(t[near], values[near])
+        return *line.at(when), line.slope
     span = float(np.ptp(t[near])) or 1.0
     fit = linear_fit(np.vander((t[near] - when) / span, degree + 1, increasing=True), values[near])
     return float(fit.coefficients[0]), float(fit.u[0]), float(fit.coefficients[1]) / span

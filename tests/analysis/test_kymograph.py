@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach.results import FoundHops, find_hops
+from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
 from opsicm.analysis.hops.expansion import kymograph, line_results
 from opsicm.analysis.sections.raw_samples import Falls, quantised
@@ -104,7 +104,7 @@ def test_a_section_tells_depletion_from_geometry() -> None:
     def near(depletion: float) -> tuple[float, float, float]:
         truth = made(20, noise=3e-12, depletion=depletion)
         found = find_hops(truth.current, truth.z, 0.02)
-        assert isinstance(found, FoundHops)
+        assert isinstance(found, TraceHops)
         falls = Falls(found.fall, found.stop + 1, found.reference, np.full(found.size, 0.02))
         results = section_results(
             quantised(truth.current, truth.z), falls, hyperbola_template(C), 1e-6 * np.arange(20.0)

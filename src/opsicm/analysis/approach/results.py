@@ -1,4 +1,8 @@
-"""From an approach curve to its results, and from many curves to their median and spread."""
+"""Results of approach curves, of the curves of a scan together, and of a raw trace with many hops in it.
+
+A file of single approaches goes through `approach_results` and `series_results`. A trace that recorded the withdrawals
+as well is cut into hops first (`find_hops`): plateau, fall, stop, turn and withdrawal of each; `trace_results` follows.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +31,6 @@ from opsicm.core.statistics import (
     u_of_robust_sigma,
 )
 
-# -- Hops in a raw trace of current and height: tops, falls, stops, withdrawals, references and overshoot.
-
-
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 _SWING: Final = 0.3  # of the whole range: a smaller reversal of z is vibration or a foot of a piezo's creep
@@ -39,12 +40,12 @@ _STEPWISE: Final = 2  # samples of a withdrawal that was not recorded
 
 
 @dataclass(frozen=True, slots=True)
-class FoundHops:
+class TraceHops:
     """Hops of a trace, as sample indices and SI values; one entry per hop.
 
     `start`, `fall`, `stop`, `turn`, `top`: the plateau begins, z begins to fall, the current crosses the threshold,
     z is lowest, z has come back up. `reference`, `i_stop` [A]; `z_stop`, `z_turn` [m]; `overshoot` [m] = z_stop -
-    z_turn, how far the tip went on. `contact` False where the current never crossed. `setpoint` [1] as given or found.
+    z_turn. `contact` False where the current never crossed. `setpoint` [1] as given, or estimated from the trace.
     """
 
     start: I64
@@ -58,7 +59,7 @@ class FoundHops:
     z_turn: F64
     contact: NDArray[np.bool_]
     setpoint: float
-    setpoint_found: bool
+    setpoint_estimated: bool
 
     @property
     def size(self) -> int:
@@ -71,7 +72,7 @@ class FoundHops:
         return self.z_stop - self.z_turn
 
 
-def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops | NoFit:
+def find_hops(current: F64, z: F64, setpoint: float | None = None) -> TraceHops | NoFit:
     """Find the hops in `current` [A] and `z` [m] (up positive), sampled evenly, withdrawals included.
 
     Turns of z are peaks of a prominence of 30 % of its range (so one trace holds hops of like amplitude; the slope of
@@ -79,7 +80,7 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     times its own scatter. The reference is the mean current over the plateau, or over the first tenth of the fall
     where no plateau was recorded. The stop is the first sample of the fall at which |current| is below
     (1 - setpoint)·|reference|. Without `setpoint` the drop is taken as the median over hops of the largest drop
-    before z turns, which contains the overshoot: `setpoint_found` says so.
+    before z turns, which contains the overshoot: `setpoint_estimated` says so.
     Fails as a value with a named outcome: no current or height, no withdrawal (stepwise files), reversed axis.
     """
     bad = _refuse(current, z)
@@ -111,7 +112,7 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     )
     contact = stop >= 0
     stop = np.where(contact, stop, bottoms)
-    return FoundHops(
+    return TraceHops(
         start,
         fall,
         stop,
@@ -177,14 +178,14 @@ def _plateaus(z: F64, tops: I64, bottoms: I64, noise: float) -> tuple[I64, I64]:
 
 
 def _reference(current: F64, start: I64, fall: I64, bottoms: I64) -> F64:
-    found = np.empty(start.size)
+    reference = np.empty(start.size)
     for k, (a, f, b) in enumerate(zip(start, fall, bottoms, strict=True)):
         # The plateau's first half still rings after the withdrawal.
         first, last = (a + f) // 2, f + 1
         if last - first < _SHORTEST_PLATEAU:
             first, last = f, f + max(1, (b - f) // 10)
-        found[k] = float(np.mean(current[first:last]))
-    return found
+        reference[k] = float(np.mean(current[first:last]))
+    return reference
 
 
 def _lowest(current: F64, reference: float, fall: int, bottom: int) -> float:
@@ -198,7 +199,6 @@ def _first_below(current: F64, reference: float, setpoint: float, fall: int, bot
     return fall + int(below[0]) if below.size else -1
 
 
-Array = NDArray[np.float64]
 DISTANCE: Final = "distance at the stop"
 POSITION: Final = "surface position"
 COEFFICIENT: Final = "hyperbola coefficient C"
@@ -214,8 +214,8 @@ _BLOCKS: Final = 8
 
 
 def approach_results(
-    z: Array,
-    current: Array,
+    z: F64,
+    current: F64,
     bias: float | None = None,
     threshold: float | None = None,
     stated_resistance: float | None = None,
@@ -261,7 +261,7 @@ def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
     return results
 
 
-def _fitted(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> list[Result]:
+def _fitted(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> list[Result]:
     u_I, u_C, u_z0 = fit.u
     flags = {
         "points_used": int(fit.used.sum()),
@@ -292,7 +292,7 @@ def _not_fitted(why: NoFit) -> list[Result]:
     return [failed(name, unit, METHOD, why.outcome, why.reason) for name, unit in names]
 
 
-def _far_resistance(z: Array, current: Array, bias: float | None, fit: ApproachFit | NoFit) -> Result:
+def _far_resistance(z: F64, current: F64, bias: float | None, fit: ApproachFit | NoFit) -> Result:
     finite = np.isfinite(z) & np.isfinite(current) & (current != 0.0)
     if bias is None:
         reason = "the file states no bias; give it to turn the current into a resistance"
@@ -309,7 +309,7 @@ def _far_resistance(z: Array, current: Array, bias: float | None, fit: ApproachF
     return Result(FAR, float(np.mean(R)) / 1e6, u / 1e6, "MOhm", _FAR_METHOD)
 
 
-def _trace(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> xr.Dataset:
+def _trace(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> xr.Dataset:
     """What a figure needs: the points, which were used, the model and the residual in units of sigma."""
     with np.errstate(divide="ignore", invalid="ignore"):
         model = hyperbola(z, fit.I_inf, fit.C, fit.z0)
@@ -337,10 +337,7 @@ def _trace(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> xr
     return xr.Dataset(data, attrs=attrs)
 
 
-# -- From a raw trace of current and height to its hops' results: for any file that recorded the withdrawals too.
-
-
-_FOUND: Final = "hops found in the raw trace as turns of z"
+_TRACE_METHOD: Final = "hops found in the raw trace as turns of z"
 
 
 def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | None = None) -> list[Result]:
@@ -349,32 +346,32 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
     `current` [A], `z` [m] up positive, `t` [s] (None: no period), (n,); `setpoint` the relative drop when it is known.
     Fails with the named outcomes of `find_hops`.
     """
-    found = find_hops(current, z, setpoint)
-    if isinstance(found, NoFit):
-        return [failed("hops", "1", _FOUND, found.outcome, found.reason)]
-    good = found.contact
+    hops = find_hops(current, z, setpoint)
+    if isinstance(hops, NoFit):
+        return [failed("hops", "1", _TRACE_METHOD, hops.outcome, hops.reason)]
+    good = hops.contact
     flags = {"without_contact": int((~good).sum())}
-    results = [Result("hops", float(found.size), 0.0, "1", _FOUND, flags=flags)]
-    how = "largest drop before z turns (holds the overshoot)" if found.setpoint_found else "as given"
+    results = [Result("hops", float(hops.size), 0.0, "1", _TRACE_METHOD, flags=flags)]
+    how = "largest drop before z turns (holds the overshoot)" if hops.setpoint_estimated else "as given"
     n = max(int(good.sum()), 1)
-    results.append(Result("setpoint", 100.0 * found.setpoint, None, "%", f"relative drop that ends a fall: {how}"))
+    results.append(Result("setpoint", 100.0 * hops.setpoint, None, "%", f"relative drop that ends a fall: {how}"))
     if good.sum() < 3:
         reason = f"{int(good.sum())} hops with contact; three are needed"
-        return [*results, failed("height_scatter", "nm", _FOUND, "too few hops", reason)]
-    if found.setpoint_found:
-        # The stop would be the first sample at the turn's own drop: how far noise reaches, not how far the tip went.
+        return [*results, failed("height_scatter", "nm", _TRACE_METHOD, "too few hops", reason)]
+    if hops.setpoint_estimated:
+        # The stop would be the first sample at the turn's own drop: a measure of the noise, not of the overshoot.
         reason = "the setpoint is not stated, and the drop at the turn holds the overshoot: give --setpoint"
         results.append(failed("overshoot", "nm", "stop to lowest z", "not identifiable", reason))
     else:
-        results.append(_overshoot(z, found, good, flags))
-    results.append(_middle("reference_current", found.reference[good] * 1e12, "pA", "mean over the plateau", flags))
-    results.append(_height(found, flags))
-    if t is not None and found.size > 2:
-        results.append(_period(t, found))
+        results.append(_overshoot(z, hops, good, flags))
+    results.append(_middle("reference_current", hops.reference[good] * 1e12, "pA", "mean over the plateau", flags))
+    results.append(_height(hops, flags))
+    if t is not None and hops.size > 2:
+        results.append(_period(t, hops))
     nothing = np.zeros(n)
-    when = found.turn[good].astype(np.float64) if t is None else t[found.turn[good]]
+    when = hops.turn[good].astype(np.float64) if t is None else t[hops.turn[good]]
     series = HopSeries(
-        when, found.z_stop[good], found.reference[good], nothing, nothing, found.setpoint, flags["without_contact"]
+        when, hops.z_stop[good], hops.reference[good], nothing, nothing, hops.setpoint, flags["without_contact"]
     )
     return [*results, ten_hop_change(series, noise_from_differences(series.current))]
 
@@ -385,29 +382,31 @@ def _middle(name: str, values: F64, unit: str, what: str, flags: dict[str, int])
     return Result(name, middle, u, unit, method, flags=flags)
 
 
-def _overshoot(z: F64, found: FoundHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
-    result = _middle("overshoot", found.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
+def _overshoot(z: F64, hops: TraceHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
+    result = _middle("overshoot", hops.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
     # The crossing lies anywhere within the sample before the stop, the same way at every hop.
-    steps = [abs(float(z[s] - z[s - 1])) for s in found.stop[good] if s > 0]
+    steps = [abs(float(z[s] - z[s - 1])) for s in hops.stop[good] if s > 0]
     u = float(np.hypot(result.u or 0.0, u_of_rectangle(1e9 * float(np.median(steps))))) if steps else result.u
     return replace(result, u=u, method=f"{result.method}, and a sample of the fall, even over it")
 
 
-def _period(t: F64, found: FoundHops) -> Result:
+def _period(t: F64, hops: TraceHops) -> Result:
     name = "hop_period"
     method = "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), and a sample, even over it"
     if np.any(np.diff(t) <= 0.0):
         return failed(name, "ms", method, "reversed axis", "time stands still or runs backwards: look at its column")
-    period = np.diff(t[found.turn])
+    period = np.diff(t[hops.turn])
     # Turns fall on samples, and so does the median of their distances.
     middle, u = median_with_u(period, resolution=float(np.median(np.diff(t))))
     flags = {"gaps": int((period > 3.0 * middle).sum())}
     return Result(name, 1e3 * middle, 1e3 * u, "ms", method, flags=flags)
 
 
-def _height(found: FoundHops, flags: dict[str, int]) -> Result:
-    heights = found.z_stop[found.contact]
+def _height(hops: TraceHops, flags: dict[str, int]) -> Result:
+    heights = hops.z_stop[hops.contact]
     trace = xr.DataArray(heights, dims="hop", attrs={"units": "m", "quantity": "height at the stop"})
     sigma, u = scatter_with_u(heights)
-    method = "standard deviation of one height at the stop, from second differences of successive hops"
+    method = (
+        "standard deviation of one height at the stop, from second differences of successive hops (below five: plain)"
+    )
     return Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

@@ -1,4 +1,8 @@
-"""Expansion of the specimen: height change per branch, in nm and in % of its thickness."""
+"""Expansion of the specimen: height change per branch, in nm and in % of its thickness; at a point or along a line.
+
+A line hopped again and again is a kymograph: heights over position and time. Its mean is a series like that of a point,
+and each pixel has its own change.
+"""
 
 from __future__ import annotations
 
@@ -112,9 +116,6 @@ def _height(series: HopSeries, when: float, drift_to_height: float, window: int,
     height, u, _ = value_at(series.t, series.height, when, window, degree)
     current, _, slope = value_at(series.t, series.current, when, window, degree)
     return height, math.hypot(u, drift_to_height * slope / current)
-
-
-# -- Lines hopped over and over: heights over position and time, the line's mean as a series, pixels each by their own.
 
 
 F64 = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Heights and reference currents of a series of hops at one point: which hops count, and how much they scatter."""
+"""Heights and reference currents of a series of hops at one point: which hops count, and the coarse height under them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class HopSeries:
     setpoint: float
     bad: int
     restless: int = 0
-    segment: NDArray[np.int64] | None = None  # None: all of one stretch
+    segment: NDArray[np.int64] | None = None  # None: all hops are of one segment
 
     @property
     def size(self) -> int:
@@ -34,7 +34,7 @@ class HopSeries:
 
 
 def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSeries:
-    """The hops of `hops` that ended in contact (outcome 0) while the bulk current stood still enough to tell.
+    """The hops of `hops` that ended in contact (outcome 0) on a stable baseline, the reference current.
 
     The others are counted, not averaged: `bad` ended otherwise, `restless` had a reference that moved by more than half
     the setpoint from the hop before or to the hop after (`physics.drift`), or a bias that missed `tip_potential` [V] by
@@ -72,7 +72,7 @@ def _restless_hops(hops: xr.Dataset) -> NDArray[np.bool_]:
 
 
 def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
-    """Which windows of `window` hops in a row have no gap: one segment, and no pause of more than two periods in them.
+    """Which windows of `window` hops in a row have no gap: one segment, and no pause of more than two periods.
 
     [size - window + 1]; empty when there are fewer hops.
     """
@@ -105,15 +105,12 @@ def value_at(
     return float(fit.coefficients[0]), float(fit.u[0]), float(fit.coefficients[1]) / span
 
 
-# -- The coarse stage's height under hops: it stands still within a segment and moves only between two.
-
-
 def coarse_of_hops(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | None:
-    """Coarse height at each hop [m]; None where no slow row says it.
+    """Coarse height at each hop [m]; None where no slow row has one. The stage moves between segments only.
 
     The median of the rows between the first and the last hop of a segment, so that a row read while the stage still
     travelled does not count; where a segment is too short to hold a row, the next one after it. The last row *before*
-    a hop would be wrong: after a park it says where the pipette came from.
+    a hop would be wrong: after a park it has the height that the pipette came from.
     """
     t, height = slow["t_ns"].values, slow["coarse_z"].values
     known = np.isfinite(height)
@@ -121,11 +118,11 @@ def coarse_of_hops(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | 
         return None
     t, height = t[known], height[known]
     at, segments = hops["t_ns"].values, hops["segment"].values
-    found = np.empty(at.size)
+    coarse = np.empty(at.size)
     for segment in np.unique(segments):
-        mine = segments == segment
-        first, last = at[mine].min(), at[mine].max()
+        inside = segments == segment
+        first, last = at[inside].min(), at[inside].max()
         during = (t >= first) & (t <= last)
         after = min(int(np.searchsorted(t, last)), t.size - 1)
-        found[mine] = np.median(height[during]) if during.any() else height[after]
-    return found
+        coarse[inside] = np.median(height[during]) if during.any() else height[after]
+    return coarse

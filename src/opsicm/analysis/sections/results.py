@@ -1,4 +1,8 @@
-"""From samples of a line or a point to its section: depletion near the surface, against geometry alone."""
+"""From samples of a line or a point to its section: depletion near the surface, against geometry alone.
+
+Each approach is first fitted with the pipette's template (`fit_image`; `fit_image_shared` with a common stretch of the
+shape), so that heights count from its own surface.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,6 @@ from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.sections import drift_free, null_section, sections
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.statistics import mean_with_u
-
-# -- Template fits of many approaches: per hop, and jointly with a shared shape.
-
 
 F64 = NDArray[np.float64]
 _GOOD_CHI2: Final = 1.5  # the model explains the curve to half its noise variance more than noise alone

@@ -1,4 +1,4 @@
-"""Heights and reference currents of a series of hops at one point: which hops count, and the coarse height under them."""
+"""Heights and reference currents of a series of hops at one point: which hops count, and the coarse height there."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
 from opsicm.analysis.cell.steps import split_steps
 from opsicm.analysis.result import Result
 from opsicm.core.statistics import median_with_u, noise_from_differences, straight_line
-from opsicm.reproduction.declared import KAPPA_PROPORTIONAL
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
+from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 
 
 def constant_current(runs: Runs) -> list[Result]:

@@ -14,7 +14,7 @@ from scipy.optimize import curve_fit
 from scipy.signal import find_peaks
 
 from opsicm.analysis.result import Result, failed
-from opsicm.core.statistics import scatter_about_line
+from opsicm.core.statistics import straight_line
 
 # -- Current against height in mm: profiles from towers, how far the gradient reaches, curves at chosen times.
 
@@ -214,7 +214,7 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
         results = [failed(title, "pA", method, "too few rows", "fewer than three rows at an end: record more often")]
     else:
         # About a line on height: the gradient within a tenth of the travel is no scatter.
-        u = math.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far)))
+        u = math.hypot(*(straight_line(z[end], i[end]).u_level for end in (near, far)))
         difference = 1e12 * float(i[near].mean() - i[far].mean())
         results = [Result(title, difference, 1e12 * u, "pA", method, trace=trace)]
     title, method = f"gradient_extent_{name}", f"length of an exponential through the profile of {where}"

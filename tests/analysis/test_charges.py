@@ -1,4 +1,4 @@
-"""What a record says of its own resolution; charges whose u is knowledge and not round-off."""
+"""Charges whose u is knowledge and not round-off."""
 
 from __future__ import annotations
 
@@ -7,18 +7,6 @@ import pytest
 import xarray as xr
 
 from opsicm.analysis.cell.voltammogram import cell_results
-from opsicm.core.statistics import count_of, known_u
-
-
-def test_a_converter_s_count_is_seen_and_arithmetic_is_not() -> None:
-    rng = np.random.default_rng(0)
-    assert count_of(np.round(rng.standard_normal(500) / 0.01) * 0.01) == pytest.approx(0.01)
-    assert count_of(np.full(9, 0.4)) == 0.0
-    assert count_of(np.array([0.4, 0.4 + 1e-17, 0.4 - 6e-17])) == 0.0
-    assert count_of(np.array([0.3, 0.1 + 0.2, 0.7, 0.9, 1.1])) == 0.0
-    assert count_of(np.repeat([0.0, -0.4e-3], 50)) == 0.0
-    assert known_u(0.08, 1e-20) is None
-    assert known_u(0.08, 1e-6) == 1e-6
 
 
 def pulse(current: float, noise: float, count: float, rows: int = 201) -> xr.Dataset:

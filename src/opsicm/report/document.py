@@ -41,7 +41,7 @@ def results_table(results: Sequence[Result]) -> str:
         said = result.method if result.outcome == "ok" else f"<b>{escape(result.outcome)}</b>: {escape(result.reason)}"
         method = escape(said) if result.outcome == "ok" else said
         rows.append(
-            f"<tr><td>{escape(result.name.replace('_', ' '))}</td>"
+            f"<tr><td>{escape(result.label.replace('_', ' '))}</td>"
             f"<td class='n'>{number(result.value, result.u)}</td><td class='n'>{escape(result.unit)}</td>"
             f"<td>{method}{f' <i>({escape(bad)})</i>' if bad else ''}</td></tr>"
         )

@@ -24,10 +24,10 @@ from opsicm.figures.hops import ten_hop_view
 from opsicm.figures.images import section_view
 from opsicm.figures.view import View
 from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
-from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings import images as image_readings
 from opsicm.reproduction.readings import pipettes as pipette_readings
 from opsicm.reproduction.readings import towers as tower_readings
+from opsicm.reproduction.readings.reading import Analysed, Runs
 
 _TRIP_s: Final = 11.0  # up and down 2.5 mm at 0.5 mm/s, and the turns: no column without a row
 Named = Iterator[tuple[str, View]]
@@ -172,15 +172,15 @@ def _e9(runs: Runs) -> Named:
             "One point during a voltammogram (E9)",
         ),
     )
-    change = runs.of()[0].results.get("ten_hop_bulk_change")
-    if change is not None and isinstance(change.trace, xr.DataArray):
+    change = runs.of()[0].result("ten_hop_bulk_change")
+    if isinstance(change.trace, xr.DataArray):
         yield "figure_5b_ten_hops", ten_hop_view(change.trace, float(good["setpoint"].values[0]))
 
 
 def _e10(runs: Runs) -> Named:
     found = runs.of()[0]
-    change = found.results.get("kymograph_largest_change")
-    if change is not None and isinstance(change.trace, xr.DataArray):
+    change = found.result("kymograph_largest_change")
+    if isinstance(change.trace, xr.DataArray):
         cell = found.run.cell
         lines = kymograph(found.run.hops)
         reference = np.nanmean(lines.masked(lines.current), axis=1)[: change.trace.sizes["line"]]
@@ -198,7 +198,7 @@ def _e10(runs: Runs) -> Named:
 
 
 def _sections(runs: Runs, name: str, title: str) -> Named:
-    section = runs.of()[0].results.get("near_surface_difference") if runs.of() else None
+    section = runs.of()[0].result("near_surface_difference") if runs.of() else None
     if section is not None and isinstance(section.trace, xr.Dataset):
         yield name, section_view(section.trace, title)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -105,7 +104,7 @@ def pipette_results(run: Run) -> list[Result]:
         mine = [stretch for stretch in found if stretch.word == word]
         for k, stretch in enumerate(mine, start=1):
             own = of(run, stretch)
-            results += [replace(r, name=f"{r.name} {stretch.step}#{k}") for r in own] if len(mine) > 1 else own
+            results += [r.within(step=stretch.step, occurrence=k) for r in own] if len(mine) > 1 else own
     return results + _modulated(run, found)
 
 
@@ -218,5 +217,5 @@ def _modulated(run: Run, found: list[Stretch]) -> list[Result]:
         own = modulation_results(Modulated(*good.T), levels, sum(place is None for place in places))
         if good.size:
             own.append(no_calibration())
-        results += [replace(r, name=f"{r.name} {step}") for r in own] if len(steps) > 1 else own
+        results += [r.within(step=step) for r in own] if len(steps) > 1 else own
     return results

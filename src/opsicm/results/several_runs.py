@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,7 @@ def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result
     """
     points: list[tuple[float, float, tuple[float, ...]]] = []
     for path, results in runs:
-        level = next((r for r in results if r.name.startswith("current_at_bias") and r.value is not None), None)
+        level = next((r for r in results if r.name == "current_at_bias" and r.value is not None), None)
         if level is None or level.value is None:
             continue
         if (bath := _bath(path)) is not None:
@@ -59,13 +59,13 @@ def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> l
         (path, r.trace)
         for path, results in runs
         for r in results
-        if r.name.startswith("conductance") and isinstance(r.trace, xr.Dataset) and "change" not in r.name
+        if r.name == "conductance" and isinstance(r.trace, xr.Dataset)
     ]
     sweeps = [
         (bath, r.trace)
         for path, results in runs
         for r in results
-        if r.name.startswith("pipette_resistance") and isinstance(r.trace, xr.DataArray) and (bath := _bath(path))
+        if r.name == "pipette_resistance" and isinstance(r.trace, xr.DataArray) and (bath := _bath(path))
     ]
     results: list[Result] = []
     for path, places in modulated:
@@ -95,7 +95,7 @@ def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> l
             results.append(failed(NAME, "mM", "", "too few concentrations", str(error)))
             continue
         found = concentration_results(calibration, places)
-        results += [replace(r, name=f"{r.name} {path.name}") for r in found] if len(modulated) > 1 else found
+        results += [r.within(run=path.name) for r in found] if len(modulated) > 1 else found
     return results
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -39,6 +39,23 @@ class RawSamples:
         in_place = counts.shape[1] == 2 and (self.current, self.height) == (0, 1) and counts.flags.c_contiguous
         pair = counts if in_place else np.ascontiguousarray(counts[:, [self.current, self.height]])
         return pair.reshape(-1).view(np.int32)
+
+    def rising(self, sign: float = 1.0) -> RawSamples:
+        """The same samples with the current times `sign` (±1), and counts that rise with both values.
+
+        So the kernels need them: they search for the first current count below a threshold. Nothing is copied unless a
+        count falls with its value, as at a negative bias.
+        """
+        columns = [self.counts[:, self.current], self.counts[:, self.height]]
+        scales = [sign * self.current_scale, self.height_scale]
+        offsets = [sign * self.current_offset, self.height_offset]
+        if min(scales) > 0.0:
+            return replace(self, current_scale=scales[0], current_offset=offsets[0])
+        for k in range(2):
+            if scales[k] < 0.0:
+                # ~n is -n - 1: unlike -n, 16 bits hold it for every n. So n·scale = ~n·(-scale) - scale.
+                columns[k], offsets[k], scales[k] = ~columns[k], offsets[k] - scales[k], -scales[k]
+        return RawSamples(np.column_stack(columns), 0, 1, scales[0], offsets[0], scales[1], offsets[1])
 
     def height_count(self, z: F64) -> NDArray[np.int64]:
         """The height count nearest to `z` [m]."""

@@ -16,9 +16,8 @@ from opsicm.analysis.topography.results import image_results
 from opsicm.analysis.topography.steps import fit_terraces
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import Outcome
-from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.paper import LEVELS
-from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
+from opsicm.reproduction.readings.reading import F64, Analysed, Runs, as_row, missing, reading
 
 _CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim: what is left of it there is below a tenth
 _SMALLEST, _FLAKES = 30, 5  # pixels of the smallest flake, and how many make a median
@@ -65,15 +64,15 @@ def _rows_per_pass(line: F64, y: F64) -> int:
 
 def _Rq(row: str, frame: xr.DataArray) -> list[Result]:
     """Rq as it stands and after each levelling."""
-    found = {result.name: result for result in image_results(frame)}
+    at_level = {result.of.part: result for result in image_results(frame) if result.name == "Rq"}
     rows = []
     levels = {row: "raw", **{f"{row}_{key}": words for key, words in LEVELS.items()}}
     for name, level in levels.items():
-        one = found[f"Rq {level}"]
+        one = at_level[level]
         if one.value is None:
             rows.append(missing(name, one.reason))
         else:
-            rows.append(reading(name, one.value, one.u, one.unit, f"{one.name}: {one.method}"))
+            rows.append(reading(name, one.value, one.u, one.unit, f"{one.label}: {one.method}"))
     return rows
 
 
@@ -160,9 +159,9 @@ def charged_and_discharged(runs: Runs) -> list[Result]:
     u = float((share * (1.0 - share) / max(np.isfinite(left.map).sum(), 1)) ** 0.5)
     method = f"share of pixels that end more than {1e9 * left.threshold:.2g} nm from where they began; u: binomial"
     rows.append(reading("E7.irreversible", 100.0 * share, 100.0 * u, "%", method))
-    section = run.results.get("near_surface_difference")
-    if section is None or section.value is None:
-        rows.append(as_row("E7.section", "near_surface_difference", run))
+    section = run.result("near_surface_difference")
+    if section.value is None:
+        rows.append(as_row("E7.section", section))
     else:
         bulk = 1e12 * float(np.median(np.abs(run.run.hops["i_ref"].values)))
         u = 100.0 * (section.u or 0.0) / bulk

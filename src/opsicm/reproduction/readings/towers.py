@@ -9,8 +9,7 @@ import numpy as np
 
 from opsicm.analysis.pipette.towers import gradient_extent, profile_at
 from opsicm.analysis.result import Result, failed
-from opsicm.reproduction.open_runs import Runs
-from opsicm.reproduction.readings.reading import F64, missing, reading
+from opsicm.reproduction.readings.reading import F64, Runs, missing, reading
 
 NEAR, FAR = 0.1e-3, 2.6e-3  # [m]
 _BAND = 0.05e-3

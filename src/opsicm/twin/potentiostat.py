@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from opsicm.core.errors import LimitCrossed, OutsideDomain, Problem
 from opsicm.instruments.roles import CellControl, CellReading, OpenCircuit
 from opsicm.physics.gaussian import gaussian
-from opsicm.twin.world import World
+
+if TYPE_CHECKING:  # the world asks this module for its nodes
+    from opsicm.twin.world import World
 
 # -- The twin's own circuit: where each node stands against ground, from what the two instruments do.
 #

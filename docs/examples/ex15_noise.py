@@ -1,7 +1,5 @@
 """Example 15. Noise: from kT and the headstage to picoamperes, and from those to nanometres."""
 
-# ruff: noqa: T201
-
 import numpy as np
 
 from opsicm.physics.noise import AmplifierNoise, gaussian, gaussian_block, predicted_rms, thermal_current_density

@@ -15,9 +15,9 @@ import numpy as np
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Image, Role, Series, View
 from opsicm.physics.cell.cell import Cell
-from opsicm.physics.specimen.flakes import FlakeField
-from opsicm.physics.parameters import parameter_set
 from opsicm.physics.materials.graphite import STAGES, stage_fractions
+from opsicm.physics.parameters import parameter_set
+from opsicm.physics.specimen.flakes import FlakeField
 
 RATE = 0.3e-3
 

@@ -53,7 +53,7 @@ def test_a_line_gets_its_results() -> None:
     end = PERIOD * (LINES * PIXELS - 1)
     t = np.linspace(0, end, 2000)
     charge = -0.1 * (1 - np.cos(2 * np.pi * t / end))
-    found = {r.name: r for r in line_results(hops, t, charge, 28e-6, 0.0)}
+    found = {r.label: r for r in line_results(hops, t, charge, 28e-6, 0.0)}
     # Seven passes of 400 under a parabola: what it misses at the turn is far below the noise.
     for name, sign in (("height_change_lithiation", 1), ("height_change_delithiation", -1)):
         result = found[name]

@@ -70,15 +70,17 @@ def test_an_edit_of_the_hop_step_changes_a_run_although_the_cache_is_warm(tmp_pa
 
 def test_the_hash_sees_every_source_that_a_kernel_can_use_and_no_other(tmp_path: Path) -> None:
     house = tmp_path / "house"
-    for folder in ("physics", "twin", "report"):
+    for folder in ("core", "physics/pipette", "twin", "report"):
         (house / folder).mkdir(parents=True)
-    (house / "compiled.py").write_text("")
+    (house / "core/compiled.py").write_text("")
     (house / "physics/tables.py").write_text("x = 1\n")
     (house / "physics/pipette/approach.py").write_text("from house.physics import tables\n")
-    (house / "twin/loop.py").write_text("from house.compiled import compiled\nimport house.physics.approach\n")
+    (house / "twin/loop.py").write_text(
+        "from house.core.compiled import compiled\nimport house.physics.pipette.approach\n"
+    )
     (house / "report/page.py").write_text("from house.twin import loop\n")
     seen = [source_hash(house)]
-    for name in ("physics/tables.py", "physics/pipette/approach.py", "twin/loop.py", "compiled.py"):
+    for name in ("physics/tables.py", "physics/pipette/approach.py", "twin/loop.py", "core/compiled.py"):
         with (house / name).open("a") as file:
             file.write("y = 2\n")
         seen.append(source_hash(house))
@@ -91,7 +93,7 @@ def test_the_hash_is_remembered_by_the_bytes_of_the_sources(tmp_path: Path, monk
     house, memory = tmp_path / "house", tmp_path / "memory"
     house.mkdir()
     loop = house / "loop.py"
-    loop.write_text("from house.compiled import compiled\nx = 1\n")
+    loop.write_text("from house.core.compiled import compiled\nx = 1\n")
     asked: list[Path] = []
 
     def plain(package: Path) -> str:
@@ -103,12 +105,12 @@ def test_the_hash_is_remembered_by_the_bytes_of_the_sources(tmp_path: Path, monk
     assert remembered_hash(house, memory) == first == source_hash(house)
     assert len(asked) == 1
     stamp = loop.stat()
-    loop.write_text("from house.compiled import compiled\nx = 2\n")
+    loop.write_text("from house.core.compiled import compiled\nx = 2\n")
     os.utime(loop, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert remembered_hash(house, memory) == source_hash(house) != first
     (note,) = [one for one in memory.iterdir() if one.read_text() == first]
     note.write_text(first[:5])  # a crash while it was written
-    loop.write_text("from house.compiled import compiled\nx = 1\n")
+    loop.write_text("from house.core.compiled import compiled\nx = 1\n")
     assert remembered_hash(house, memory) == first
 
 

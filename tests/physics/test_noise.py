@@ -36,7 +36,7 @@ def test_moments_and_tails_are_normal() -> None:
     assert abs(stats.kurtosis(x)) < 4.0 * np.sqrt(24.0 / n)
     for z in (3.0, 4.0):
         expected = 2.0 * stats.norm.sf(z) * n
-        # 5 % is the figure; at 4 sigma 507 counts have a standard deviation of 4.4 %, so both are asked.
+        # 5 % is the goal; at 4 sigma 507 counts have a standard deviation of 4.4 %, so both are asked.
         assert abs(np.count_nonzero(np.abs(x) > z) - expected) < max(0.05 * expected, 3.0 * np.sqrt(expected))
     assert stats.kstest(x[::80], "norm").pvalue > 1e-3
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from opsicm.analysis.result import Result
 from opsicm.experiment.file import experiment_from_text
 from opsicm.reproduction.cases import Case
-from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings import currents, heights, images, pipettes, towers
+from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
 
 F64 = NDArray[np.float64]
 LOADED = experiment_from_text(
@@ -25,7 +25,7 @@ LOADED = experiment_from_text(
 
 def _analysed(variant: str = AS_DECLARED, values: tuple[tuple[str, Any], ...] = (), **arrays: Any) -> Analysed:
     run = SimpleNamespace(segments=list, **arrays)
-    return Analysed(Case("E1", variant, values, None, LOADED), cast(Any, run), arrays.get("results", {}))
+    return Analysed(Case("E1", variant, values, None, LOADED), cast(Any, run), arrays.get("results", ()))
 
 
 def _by_id(results: list[Result]) -> dict[str, Result]:

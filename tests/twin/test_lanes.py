@@ -185,7 +185,7 @@ def test_the_scanner_of_second_order_rings_as_the_closed_form_says(damping: floa
 
 @pytest.mark.parametrize(("speed", "latency"), [(3e-5, 3e-4), (6e-5, 6e-4), (1e-4, 2e-4)])
 def test_overshoot_is_speed_times_latency(speed: float, latency: float) -> None:
-    """Without lags and noise: from the sample that crosses to the lowest one, within 5 % (the issue's figure)."""
+    """Without lags and noise: from the sample that crosses to the lowest one, within 5 %, the goal."""
     instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3.05e-13, 1e-11)
     hop = HopTiming(1e-4, 1e-4, 4e-4, latency, 9e-9, 10_000).settings(2e-7, speed, 0.02, 5e-6)
     moments, measured = np.zeros((3, 5), np.int64), np.full((3, 5), np.inf)

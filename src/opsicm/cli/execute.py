@@ -1,4 +1,4 @@
-"""From an experiment file to a finished run file: what `opsicm run` and `opsicm demo` do."""
+"""From an experiment file to a finished run file: the work of `opsicm run`, `demo` and `reproduce`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from opsicm.experiment.rig_file import LoadedRig
 from opsicm.instruments.clock import Pacer, utc_now
 from opsicm.instruments.roles import Rig
 from opsicm.record import run_folder
-from opsicm.record import run_folder as disk_space
 from opsicm.record.recorder import Header
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.commands import Inbox, StopOnly
@@ -51,16 +50,16 @@ def execute(
     world: Path | None = None,
     stand_in: Callable[[Prepared, Callable[[int], None]], Prepared] | None = None,
 ) -> Execution:
-    """Run `experiment`, recording below `out`. `speed` None is as fast as it goes, 1 is real time.
+    """Run `experiment`, recording below `out`. `speed` None is as fast as possible, 1 is real time.
 
-    `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` says where the run that
-    this one goes on from was cut off, `world` is the folder of a world in another process to run on, `stand_in` makes
+    `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` is the state of the
+    interrupted run that this one continues, `world` the folder of a twin in another process to run on, `stand_in` makes
     another rig of the prepared one and of what paces its clock.
 
-    Raises `BadInput` before anything is written when the input cannot be used. Whatever happens later is in the file:
-    `Execution.ending` says it.
+    Raises `BadInput` before anything is written when the input cannot be used. Whatever happens after that is recorded
+    in the file and returned as `Execution.ending`.
     """
-    disk_space.refuse_if_short(out, estimate)
+    run_folder.refuse_if_short(out, estimate)
     loaded = load_rig(experiment, rig)
     chosen = seed_of(experiment.experiment, loaded, seed)
     inbox: Inbox = StopOnly(stop)
@@ -73,8 +72,7 @@ def execute(
     before = () if resumed is None else resumed.history
     prepared = prepare(experiment, loaded, chosen, pacer.hold, before)
     if world is not None:
-        there = remote_rig(world, prepared.rig.name, prepared.rig.grounding)
-        prepared = replace(prepared, rig=there)
+        prepared = replace(prepared, rig=remote_rig(world, prepared.rig.name, prepared.rig.grounding))
     if stand_in is not None:
         prepared = stand_in(prepared, pacer.hold)
     maps = amplitude_maps(experiment)
@@ -96,7 +94,7 @@ def execute(
             with watched(prepared.rig, folder.path) as beat:
                 ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress, beat).run()
         finally:
-            # Making the run file takes a while, in which nobody would be answered.
+            # Closed before the run file is made: that takes a while, in which no command would be answered.
             control.close()
             path = recorder.close()
     finally:
@@ -105,7 +103,7 @@ def execute(
 
 
 def _folder_title(title: str) -> str:
-    """A title whose last words, the values of one run of a series, stand in the folder's name however long it is."""
+    """The title shortened so that the values of one run of a series, its last words, still fit the folder's name."""
     head, opens, values = title.rpartition(" (")
     if not (opens and values.endswith(")")):
         return title
@@ -116,7 +114,7 @@ def _folder_title(title: str) -> str:
 
 @contextmanager
 def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
-    """A watchdog over a rig that has safe channels; what its loop must call every turn."""
+    """A watchdog over a rig that has safe channels; yields what the run's loop must call every turn."""
     if not rig.safe_addresses:
         yield lambda: None
         return
@@ -128,14 +126,14 @@ def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> Header:
-    kept = experiment.experiment.record
+    policies = experiment.experiment.record
     controller = prepared.rig.hop_controller
     return Header(
         title=experiment.experiment.title,
         started_utc=started_utc,
         experiment_text=experiment.text,
         rig_text=loaded.text,
-        channels=tuple(replace(c, policy=kept.policy(c.name)) for c in controller.channels),
+        channels=tuple(replace(c, policy=policies.policy(c.name)) for c in controller.channels),
         dt_ns=controller.timing.dt_ns,
         parameters=prepared.parameters,
         provenance={**_provenance(loaded.rig.title, prepared.seed, loaded.rig.is_twin), **prepared.provenance},
@@ -143,7 +141,7 @@ def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared,
 
 
 def who() -> str:
-    """User, host and version: for what is done to a run after it."""
+    """User, host, version and time: the signature of what is done to a run after it has ended."""
     return f"{_user()}@{socket.gethostname()}, opsicm {version('opsicm')}, {utc_now().isoformat(timespec='seconds')}"
 
 

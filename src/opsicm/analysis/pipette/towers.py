@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -214,7 +215,7 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
         results = [failed("near_less_far_current", "pA", method, "too few rows", reason, of)]
     else:
         # About a line on height: the gradient within a tenth of the travel is no scatter.
-        u = float(np.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far))))
+        u = math.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far)))
         difference = 1e12 * float(i[near].mean() - i[far].mean())
         results = [Result("near_less_far_current", difference, 1e12 * u, "pA", method, trace=trace, of=of)]
     method = f"length of an exponential through the profile of {where}"

@@ -16,8 +16,9 @@ from opsicm.analysis.topography.results import image_results
 from opsicm.analysis.topography.steps import fit_terraces
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import Outcome
+from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.paper import LEVELS
-from opsicm.reproduction.readings.reading import F64, Analysed, Runs, as_row, missing, reading
+from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
 
 _CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim: what is left of it there is below a tenth
 _SMALLEST, _FLAKES = 30, 5  # pixels of the smallest flake, and how many make a median

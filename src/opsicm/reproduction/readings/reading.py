@@ -1,64 +1,22 @@
-"""The runs of an experiment as its reader gets them, and from a result of their analysis to the number of a row."""
+"""From a result of the analysis to the number of a row."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.analysis.result import WHOLE, Of, Result, failed
+from opsicm.analysis.result import Result, failed
 from opsicm.core.units import factor
-from opsicm.record.reader import Run
-from opsicm.reproduction.cases import Case
-from opsicm.reproduction.declared import AS_DECLARED
+from opsicm.reproduction.open_runs import Runs
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.table import NOT_RUN
 
 F64 = NDArray[np.float64]
-_UNITS = {row.id: row.unit for row in ROWS}
-
-
-@dataclass(frozen=True, slots=True)
-class Analysed:
-    """One finished run, open, with the values that were varied and all results that a user would get."""
-
-    case: Case
-    run: Run
-    results: tuple[Result, ...]
-
-    def value(self, path: str) -> Any:
-        """The varied value whose path ends in `path`, as `park.height_um`."""
-        return next(value for name, value in self.case.values if name.endswith(path))
-
-    def result(self, name: str, of: Of = WHOLE) -> Result:
-        """The result `name` of the whole run or of a part of it; or that there is none."""
-        for result in self.results:
-            if (result.name, result.of) == (name, of):
-                return result
-        label = f"{name} of {of.part}" if of.part else name
-        return failed(name, "", "", NOT_RUN, f"the analysis of this run lists no {label}", of)
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """The finished runs of one experiment, by variant."""
-
-    all: tuple[Analysed, ...]
-
-    def of(self, variant: str = AS_DECLARED) -> list[Analysed]:
-        """The runs of a variant, in the order in which they were made."""
-        return [run for run in self.all if run.case.variant == variant]
-
-    def taking(self, variant: str) -> Runs:
-        """These runs with those of `variant` in the place of the declared set's, and no others."""
-        return Runs(tuple(replace(run, case=replace(run.case, variant=AS_DECLARED)) for run in self.of(variant)))
-
-
 Reader = Callable[[Runs], list[Result]]
+_UNITS = {row.id: row.unit for row in ROWS}
 
 
 def reading(row: str, value: float, u: float | None, unit: str, method: str) -> Result:

@@ -9,7 +9,8 @@ import numpy as np
 
 from opsicm.analysis.pipette.towers import gradient_extent, profile_at
 from opsicm.analysis.result import Result, failed
-from opsicm.reproduction.readings.reading import F64, Runs, missing, reading
+from opsicm.reproduction.open_runs import Runs
+from opsicm.reproduction.readings.reading import F64, missing, reading
 
 NEAR, FAR = 0.1e-3, 2.6e-3  # [m]
 _BAND = 0.05e-3

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from opsicm.analysis.result import Of, Result
-from opsicm.reproduction.declared import KAPPA_PROPORTIONAL
-from opsicm.reproduction.readings.reading import Analysed, Runs, as_row, missing, over_runs, reading
+from opsicm.reproduction.open_runs import Analysed, Runs
+from opsicm.reproduction.readings.reading import as_row, missing, over_runs, reading
+from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 
 _SWING = "pipette_change_at_peak"
 _LITHIATION, _DELITHIATION = Of(part="lithiation"), Of(part="delithiation")

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from opsicm.analysis.approach.results import FoundHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
 from opsicm.analysis.hops.expansion import kymograph, line_results
-from opsicm.analysis.sections.raw_samples import Falls, quantised
+from opsicm.analysis.sections.raw_samples import Falls
 from opsicm.analysis.sections.results import section_results
 from opsicm.figures.draw import draw, png
 from opsicm.figures.images import kymograph_view, section_view
 from opsicm.figures.view import Image
 from tests.fixtures.analytic_hops import C, made
+from tests.fixtures.raw_samples import digitised
 
 F64 = NDArray[np.float64]
 LINES, PIXELS, PERIOD = 400, 16, 0.1
@@ -91,7 +92,7 @@ def test_a_section_tells_depletion_from_geometry() -> None:
         assert isinstance(found, FoundHops)
         falls = Falls(found.fall, found.stop + 1, found.reference, np.full(found.size, 0.02))
         results = section_results(
-            quantised(truth.current, truth.z), falls, hyperbola_template(C), 1e-6 * np.arange(20.0)
+            digitised(truth.current, truth.z), falls, hyperbola_template(C), 1e-6 * np.arange(20.0)
         )
         assert results[0].trace is not None
         if depletion:

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from opsicm.figures.draw import COLOUR
-from opsicm.figures.view import Axis, Curves, Image, Series, View
+from opsicm.figures.view import COLOUR, Axis, Curves, Image, Series, View
 
 _TIME: Final = Axis("time", "s")
 _POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
@@ -197,7 +196,7 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
             Axis("height change", "nm"),
             1e9 * change.values.T,
             (0.0, float(minutes[-1]), float(x[0]) - half, float(x[-1]) + half),
-            True,
+            "change",
             note="since the first complete pass; up is positive; blank: no contact",
         ),
         Curves(

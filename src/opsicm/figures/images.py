@@ -131,7 +131,7 @@ def kymograph_view(change: xr.DataArray) -> View:
         Axis("height change", "nm"),
         change.values * 1e9,
         (float(x[0]) - half, float(x[-1]) + half, float(t[0]), float(t[-1])),
-        diverging=True,
+        shows="change",
         note="since the first complete pass; up is positive; blank: no contact",
     )
     return View("kymograph", "Height along the line", (panel,))
@@ -156,7 +156,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
             current,
             trace["difference"].values.T * 1e12,
             extent,
-            True,
+            "difference",
             (-limit, limit),
             "as measured, drift and mode of each approach taken away",
         ),
@@ -166,7 +166,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
             current,
             net,
             extent,
-            True,
+            "difference",
             (-limit, limit),
             f"less geometry alone ({trace.attrs['template']})",
         ),

@@ -132,11 +132,11 @@ def _legend_of(panel: Curves) -> Legend:
 
     Of more than `_MOST_NAMED` the first and the last of a family are named: they say which way the shades go.
     """
-    told = [series for series in panel.series if series.style != "named"]
-    if len(told) > _MOST_NAMED:
-        family = [series.label for series in told if series.shade is not None]
-        told = [series for series in told if series.label not in family[1:-1]]
-    return tuple((series.label, _colour(series)) for series in told) if len(told) > 1 else ()
+    shown = [series for series in panel.series if series.style != "named"]
+    if len(shown) > _MOST_NAMED:
+        family = [series.label for series in shown if series.shade is not None]
+        shown = [series for series in shown if series.label not in family[1:-1]]
+    return tuple((series.label, _colour(series)) for series in shown) if len(shown) > 1 else ()
 
 
 def _draw_legend(axes: Axes, legend: Legend) -> None:

@@ -94,15 +94,15 @@ def _potentials(run: Analysed) -> list[Result]:
     begun = np.flatnonzero(rise > _ONSET_SHARE * rise[-1])
     onset = float(e[begun[0]]) if begun.size else float("nan")
     method = f"first bin whose height has risen by {100 * _ONSET_SHARE:g} % of the whole change; {_how(e.size, step)}"
-    found = [reading(rows[0], onset, step / 12.0**0.5, "V", method)]
+    first = reading(rows[0], onset, step / 12.0**0.5, "V", method)
     half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
     between = (e <= onset) & (e >= half)
     kinks = transitions_from_height(-e[between], h[between])
     if not kinks:
-        return [*found, missing(rows[1], "too few bins between the onset and SOC 50 %")]
+        return [first, missing(rows[1], "too few bins between the onset and SOC 50 %")]
     method = f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_how(int(between.sum()), step)}"
     u = float(np.hypot(kinks[0].u, step / 12.0**0.5))
-    return [*found, reading(rows[1], -kinks[0].charge, u, "V", method)]
+    return [first, reading(rows[1], -kinks[0].charge, u, "V", method)]
 
 
 def _how(bins: int, step: float) -> str:

@@ -42,8 +42,8 @@ def rates(runs: Runs) -> list[Result]:
     """E3: the contrast at every rate, the swing at the slowest and the fastest."""
     by_rate = sorted(runs.of(), key=lambda run: float(run.value(_RATE)))
     each = [_contrast("E3.contrast", run) for run in by_rate]
-    said = ", ".join(f"{float(run.value(_RATE)):g}" for run in by_rate)
-    method = f"the least negative of the correlations at {said} mV/s; {each[0].method}"
+    listed = ", ".join(f"{float(run.value(_RATE)):g}" for run in by_rate)
+    method = f"the least negative of the correlations at {listed} mV/s; {each[0].method}"
     worst = max(each, key=lambda r: r.value if r.value is not None else np.inf)
     contrast = worst if worst.value is None else reading("E3.contrast", worst.value, worst.u, "1", method)
     slow, fast = (run.result(_SWING, _LITHIATION) for run in (by_rate[0], by_rate[-1]))

@@ -9,7 +9,7 @@ from scipy.optimize import curve_fit
 from benchmarks.raw_hops import SAMPLES, best
 from benchmarks.row import BenchRow
 from opsicm.analysis.approach.template import template
-from opsicm.analysis.sections.raw_samples import Falls, quantised
+from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.results import fit_image
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
@@ -24,7 +24,10 @@ def row() -> list[BenchRow]:
     shape = template(fem.relative_current, "finite elements")
     rng = np.random.default_rng(1)
     z = np.tile(np.linspace(2034e-9, 34e-9, SAMPLES), _HOPS)
-    samples = quantised(3e-9 * shape.over(z) + 2e-12 * rng.standard_normal(z.size), z)
+    current = 3e-9 * shape.over(z) + 2e-12 * rng.standard_normal(z.size)
+    scales = 1e-13, 40e-12  # [A], [m] a count: ±3.3 nA and ±1.3 µm about 1 µm
+    counts = np.column_stack((np.rint(current / scales[0]), np.rint((z - 1e-6) / scales[1]))).astype(np.int16)
+    samples = RawSamples(counts, 0, 1, scales[0], 0.0, scales[1], 1e-6)
     begin = SAMPLES * np.arange(_HOPS, dtype=np.int64)
     falls = Falls(begin, begin + SAMPLES, np.full(_HOPS, 3e-9), np.full(_HOPS, 0.02))
     ours = fit_image(samples, falls, shape)

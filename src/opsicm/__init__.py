@@ -2,7 +2,7 @@
 
 import opsicm
 run = opsicm.run("experiments/short/e09_height_during_voltammogram.yaml", out="out")
-for result in opsicm.analyse(run): print(result.name, result.value, result.u, result.unit)
+for result in opsicm.analyse(run): print(result.label, result.value, result.u, result.unit)
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def test_flat_noise_is_hardly_ever_an_approach() -> None:
 
 
 def test_results_carry_units_and_say_that_the_distance_is_biased() -> None:
-    results = {r.name: r for r in approach_results(Z, noisy(6), 0.150, 0.0244, 106.49e6)}
+    results = {r.label: r for r in approach_results(Z, noisy(6), 0.150, 0.0244, 106.49e6)}
     distance, far, bulk = results[DISTANCE], results[FAR], results[BULK]
     assert (distance.unit, far.unit) == ("nm", "MOhm")
     assert distance.value == pytest.approx(30.0, abs=4 * (distance.u or 0))
@@ -174,7 +174,7 @@ def test_results_carry_units_and_say_that_the_distance_is_biased() -> None:
 
 
 def test_without_a_bias_there_is_a_distance_but_no_resistance() -> None:
-    results = {r.name: r for r in approach_results(Z, noisy(6) * 1e9)}
+    results = {r.label: r for r in approach_results(Z, noisy(6) * 1e9)}
     assert results[DISTANCE].outcome == "ok"
     assert results[FAR].outcome == results[BULK].outcome == "bias unknown"
 
@@ -196,7 +196,7 @@ def test_a_series_has_a_median_a_spread_and_a_count_of_failures() -> None:
     rng = np.random.default_rng(13)
     curves = [approach_results(Z + 1e-9 * rng.standard_normal(), noisy(seed), 0.150) for seed in range(40)]
     curves.append(approach_results(Z[:2], clean()[:2], 0.150))
-    results = {r.name: r for r in series_results(curves)}
+    results = {r.label: r for r in series_results(curves)}
     middle, spread = results[f"median {DISTANCE}"], results[f"spread of {DISTANCE}"]
     assert middle.flags == {"curves": 41, "without_value": 1}
     assert middle.value == pytest.approx(30.0, abs=4 * (middle.u or 0))

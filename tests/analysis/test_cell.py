@@ -238,7 +238,7 @@ def test_a_hold_has_no_voltammogram() -> None:
     t = np.linspace(0.1, 100.0, 2000)
     current = 1e-3 / np.sqrt(t)
     potential = 0.2 + 1e-4 * rng.standard_normal(t.size)
-    found = {r.name: r for r in record_results(t, potential, current, lithium=False)}
+    found = {r.label: r for r in record_results(t, potential, current, lithium=False)}
     assert found["voltammogram"].outcome == "no sweep"
     assert found["charge_hold_anodic_1"].value == pytest.approx(2e-3 * (10.0 - 0.1**0.5) / 3.6, rel=5e-3)
     assert not any(name.startswith("peak") for name in found)
@@ -283,7 +283,7 @@ def test_a_hold_after_a_measured_constant_current_keeps_its_capacity() -> None:
     t = np.append(t[rows], t[first.stop - 1] + since)
     e = np.append(e[rows], np.full(since.size, e[first.stop - 1]))
     i = np.append(i[rows], level * np.exp(-since / 6000.0))
-    found = {r.name: r for r in record_results(t, e, i)}
+    found = {r.label: r for r in record_results(t, e, i)}
     assert found["capacity_lithiation_1"].value == pytest.approx(-5.798, abs=0.006)
     # Until it has fallen by 2.5 % the current counts as constant; from e^-6 on it is cut off.
     assert found["charge_hold_lithiation_1"].value == pytest.approx(level * 6000.0 * (0.975 - 0.0025) / 3.6, rel=0.01)
@@ -318,7 +318,7 @@ def triangle(rows: int, step: float) -> tuple[F64, F64, F64]:
 
 
 def named(results: list[Result]) -> dict[str, Result]:
-    return {result.name: result for result in results}
+    return {result.label: result for result in results}
 
 
 def test_u_of_a_sweep_s_charge_covers_its_noise() -> None:

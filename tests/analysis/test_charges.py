@@ -29,7 +29,7 @@ def pulse(current: float, noise: float, count: float, rows: int = 201) -> xr.Dat
 
 def charge_of(cell: xr.Dataset) -> tuple[float, float]:
     slow = xr.Dataset({name: ("row", np.zeros(cell.sizes["row"])) for name in ("pipette_current", "coarse_z")})
-    found = {r.name: r for r in cell_results(cell, slow, 1e-6, 1e-9)}
+    found = {r.label: r for r in cell_results(cell, slow, 1e-6, 1e-9)}
     one = found["charge_lithiation"]
     assert one.value is not None
     assert one.u is not None
@@ -62,7 +62,7 @@ def test_u_of_a_state_of_charge_is_that_of_the_charge_behind_it() -> None:
         seen = true + noise * rng.standard_normal(rows)
         cell = cell.assign(current=("row", seen), charge=("row", counted), soc=("row", -counted / capacity))
         slow = xr.Dataset({name: ("row", np.zeros(rows)) for name in ("pipette_current", "coarse_z")})
-        soc = {r.name: r for r in cell_results(cell, slow, 1e-6, 1e-9)}["soc_at_end"]
+        soc = {r.label: r for r in cell_results(cell, slow, 1e-6, 1e-9)}["soc_at_end"]
         assert soc.value is not None
         assert soc.u is not None
         inside += abs(soc.value - 100.0 * 0.04 / capacity) <= 1.96 * soc.u

@@ -23,7 +23,7 @@ F64 = NDArray[np.float64]
 
 
 def by_name(results: list[Result]) -> dict[str, Result]:
-    return {r.name: r for r in results}
+    return {r.label: r for r in results}
 
 
 @pytest.mark.skipif(not ARBIN.is_file(), reason="the shared data are not here")

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from opsicm.analysis.approach.template import Template, hyperbola_template, template
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples, quantised
+from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.results import fit_image, fit_image_shared
 from opsicm.core.errors import OutsideDomain
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 from tests.fixtures.analytic_hops import C
 from tests.fixtures.foreign_data import DATA
+from tests.fixtures.raw_samples import digitised
 
 F64 = NDArray[np.float64]
 BULK, NOISE, Z0 = 3e-9, 3e-12, 12.3e-9
@@ -26,7 +27,7 @@ def simulated(hops: int, shape: Template, seed: int, n: int = 1500) -> tuple[Raw
     z = np.tile(Z0 + np.linspace(600e-9, 30e-9, n), hops)
     current = BULK * shape.over(z - Z0) + NOISE * rng.standard_normal(z.size)
     begin = n * np.arange(hops, dtype=np.int64)
-    return quantised(current, z), Falls(begin, begin + n, np.full(hops, BULK), np.full(hops, 0.022))
+    return digitised(current, z), Falls(begin, begin + n, np.full(hops, BULK), np.full(hops, 0.022))
 
 
 def test_the_template_is_its_curve() -> None:
@@ -96,7 +97,7 @@ def test_a_flat_or_dead_fall_is_flagged() -> None:
     rng = np.random.default_rng(4)
     z = np.linspace(600e-9, 30e-9, 1500)
     current = np.concatenate((BULK * z / (z + C), BULK + NOISE * rng.standard_normal(1500)))
-    samples = quantised(current, np.tile(z, 2))
+    samples = digitised(current, np.tile(z, 2))
     begin = np.array([0, 1500], dtype=np.int64)
     fit = fit_image(samples, Falls(begin, begin + 1500, np.full(2, BULK), np.full(2, 0.022)), hyperbola_template(C))
     assert fit.rating[0] >= 1
@@ -120,7 +121,7 @@ def test_measured_approaches_prefer_the_finite_elements() -> None:
         end.append(n)
         z.append(rows[:, 0] * 1e-6)
         current.append(0.15 / (rows[:, 1] * 1e6))
-    samples = quantised(np.concatenate(current), np.concatenate(z))
+    samples = digitised(np.concatenate(current), np.concatenate(z))
     bulk = np.array([float(np.median(i[:50])) for i in current])
     falls = Falls(np.array(begin), np.array(end), bulk, np.full(bulk.size, 0.01))
     fem = fit_image_shared(samples, falls, template(approach_curve(Pipette()).relative_current, "finite elements"))

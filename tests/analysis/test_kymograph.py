@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
 from opsicm.analysis.hops.expansion import kymograph, line_results
-from opsicm.analysis.sections.raw_samples import Falls, quantised
+from opsicm.analysis.sections.raw_samples import Falls
 from opsicm.analysis.sections.results import section_results
 from opsicm.figures.draw import draw, png
 from opsicm.figures.images import kymograph_view, section_view
 from opsicm.figures.view import Image
 from tests.fixtures.analytic_hops import C, made
+from tests.fixtures.raw_samples import digitised
 
 F64 = NDArray[np.float64]
 LINES, PIXELS, PERIOD = 400, 16, 0.1
@@ -53,7 +54,7 @@ def test_a_line_gets_its_results() -> None:
     end = PERIOD * (LINES * PIXELS - 1)
     t = np.linspace(0, end, 2000)
     charge = -0.1 * (1 - np.cos(2 * np.pi * t / end))
-    found = {r.name: r for r in line_results(hops, t, charge, 28e-6, 0.0)}
+    found = {r.label: r for r in line_results(hops, t, charge, 28e-6, 0.0)}
     # Seven passes of 400 under a parabola: what it misses at the turn is far below the noise.
     for name, sign in (("height_change_lithiation", 1), ("height_change_delithiation", -1)):
         result = found[name]
@@ -107,7 +108,7 @@ def test_a_section_tells_depletion_from_geometry() -> None:
         assert isinstance(found, TraceHops)
         falls = Falls(found.fall, found.stop + 1, found.reference, np.full(found.size, 0.02))
         results = section_results(
-            quantised(truth.current, truth.z), falls, hyperbola_template(C), 1e-6 * np.arange(20.0)
+            digitised(truth.current, truth.z), falls, hyperbola_template(C), 1e-6 * np.arange(20.0)
         )
         assert results[0].trace is not None
         if depletion:

@@ -94,7 +94,7 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
 
 def test_image_results_name_all_three_levels() -> None:
     h = real_scan()
-    found = {r.name: r for r in image_results(xr.DataArray(1e-9 * h, dims=("y", "x")))}
+    found = {r.label: r for r in image_results(xr.DataArray(1e-9 * h, dims=("y", "x")))}
     expected = {"Sq raw": h, "Sq after plane": lstsq(h, 1), "Sq after total degree 2": lstsq(h, 2)}
     for name, levelled in expected.items():
         assert found[name].value == pytest.approx(float(np.std(levelled)), rel=1e-8)

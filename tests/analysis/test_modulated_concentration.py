@@ -58,7 +58,7 @@ def test_a_modulated_hop_is_the_concentration_outside() -> None:
     conductance = modulation_results(found, LEVELS.tolist())[0]
     assert conductance.value == pytest.approx(1e9 * float(np.median(ideal(truth))), rel=1e-3)
     assert isinstance(conductance.trace, xr.Dataset)
-    by_name = {r.name: r for r in concentration_results(calibration, conductance.trace)}
+    by_name = {r.label: r for r in concentration_results(calibration, conductance.trace)}
     one, change = by_name["concentration"], by_name["concentration_change"]
     assert one.value is not None
     assert one.u is not None

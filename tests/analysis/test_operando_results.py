@@ -72,7 +72,7 @@ def test_expansion_is_the_height_between_the_turns_over_the_thickness() -> None:
     t = np.arange(0.0, 200.0, 0.1)
     charge = -np.interp(t, [0, 100, 200], [0, 2, 0])
     height = np.interp(t, [0, 50, 100, 200], [0, 400e-9, 1000e-9, 100e-9]) + random.normal(0.0, 1e-9, t.size)
-    found = {r.name: r for r in expansion_results(series(t, height, np.full(t.size, 3e-9)), t, charge, 20e-6, 0.0)}
+    found = {r.label: r for r in expansion_results(series(t, height, np.full(t.size, 3e-9)), t, charge, 20e-6, 0.0)}
     assert _near(found["expansion_lithiation"], 5.0)
     assert _near(found["expansion_lithiation_first_half"], 2.0)
     assert _near(found["expansion_lithiation_second_half"], 3.0)
@@ -97,7 +97,7 @@ def test_a_branch_that_the_hops_do_not_cover_says_so() -> None:
     early = t < 60
     found = expansion_results(series(t[early], t[early] * 1e-9, np.full(early.sum(), 3e-9)), t, charge, 20e-6, 0.0)
     # The delithiation had no hops at all: it is not mentioned. The lithiation had some: it says that they end early.
-    assert [r.name for r in found] == ["expansion_lithiation"]
+    assert [r.label for r in found] == ["expansion_lithiation"]
     assert {r.outcome for r in found} == {"not covered"}
     assert all("hop during all of it" in r.reason and r.value is None for r in found)
 
@@ -285,6 +285,6 @@ def test_the_charging_current_after_a_jump_and_the_last_row_are_no_peaks() -> No
         }
     )
     slow = xr.Dataset({"pipette_current": ("row", np.full(rows, 3e-9)), "coarse_z": ("row", np.full(rows, 1e-5))})
-    found = {result.name: result.value for result in cell_results(cell, slow, 1e-6, 1e-9)}
+    found = {result.label: result.value for result in cell_results(cell, slow, 1e-6, 1e-9)}
     assert found["peak_delithiation_current"] == pytest.approx(1.51, abs=0.01)
     assert found["peak_lithiation_current"] == pytest.approx(-1.0, abs=0.02)

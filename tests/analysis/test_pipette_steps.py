@@ -18,7 +18,7 @@ F64 = NDArray[np.float64]
 
 
 def by_name(results: list[Result]) -> dict[str, Result]:
-    return {r.name: r for r in results}
+    return {r.label: r for r in results}
 
 
 def tower(dwell: float = 0.0) -> tuple[F64, F64]:

@@ -21,7 +21,7 @@ F64 = NDArray[np.float64]
 
 
 def by_name(results: list[Result]) -> dict[str, Result]:
-    return {r.name: r for r in results}
+    return {r.label: r for r in results}
 
 
 def test_a_csv_of_hops_is_analysed_as_hops(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_measured_voltammogram_gives_its_peaks() -> None:
     p = platinum()
     slow = xr.Dataset({"pipette_current": ("row", np.zeros(p["t"].size))})
     found = step_results(cell(p["t"], p["I"], p["E"]), slow)
-    names = [r.name for r in found]
+    names = [r.label for r in found]
     assert "peak_1_lithiation_potential" in names
     assert len(found) >= 8
     assert all(r.outcome == "ok" and r.unit == "V" for r in found)

@@ -54,7 +54,7 @@ def records(surfaces: list[F64], serpentine: bool = True, angle: float = 0.0) ->
 
 
 def by_name(results: list[Result]) -> dict[str, Result]:
-    return {r.name: r for r in results}
+    return {r.label: r for r in results}
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.7])

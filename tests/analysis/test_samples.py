@@ -10,11 +10,12 @@ from scipy.optimize import curve_fit
 from opsicm.analysis.approach.fit import NoFit
 from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples, quantised
+from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.sections import drift_free, heights_at_threshold, null_section, sections
 from opsicm.core.errors import OutsideDomain
 from tests.fixtures.analytic_hops import C, made
 from tests.fixtures.foreign_data import DATA
+from tests.fixtures.raw_samples import digitised
 
 F64 = NDArray[np.float64]
 CURVES = DATA / "approach_curves"
@@ -130,7 +131,7 @@ def scatter_reference(
 @pytest.mark.parametrize("setpoint", [0.02, 0.9])
 def test_sections_modes_and_heights_equal_a_plain_scatter(setpoint: float) -> None:
     truth = made(9, surface=3e-7 * np.cos(np.arange(9.0)))
-    s = quantised(truth.current, truth.z)
+    s = digitised(truth.current, truth.z)
     falls = Falls(truth.fall - 5, truth.turn + 1, np.full(9, 3e-9), np.full(9, setpoint))
     width, bins = 7.3e-9, 200
     section = sections(s, falls, truth.surface + 0.1e-6, width, bins)
@@ -152,7 +153,7 @@ def test_sections_modes_and_heights_equal_a_plain_scatter(setpoint: float) -> No
 
 def test_what_a_section_refuses() -> None:
     truth = made(2)
-    s = quantised(truth.current, truth.z)
+    s = digitised(truth.current, truth.z)
     falls = Falls(truth.fall, truth.stop, np.full(2, 3e-9), np.full(2, 0.02))
     with pytest.raises(OutsideDomain, match="wider bins"):
         sections(s, falls, np.zeros(1), 1e-12, 10)
@@ -161,14 +162,43 @@ def test_what_a_section_refuses() -> None:
     none = Falls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
     with pytest.raises(OutsideDomain, match="find the hops"):
         sections(s, none, np.zeros(1), 1e-8, 10)
-    with pytest.raises(OutsideDomain, match="finite"):
-        quantised(np.array([1.0, np.nan]), np.array([1.0, 2.0]))
+
+
+def test_a_negative_bias_gives_the_section_of_the_positive_one() -> None:
+    truth = made(6)
+    s = digitised(truth.current, truth.z)
+    falls = Falls(truth.fall, truth.turn + 1, np.full(6, 3e-9), np.full(6, 0.02))
+    # The other bias, and a converter that counts down: the same currents, from the other end of the range.
+    for counts, scale in ((-s.counts[:, 0] - 1, s.current_scale), (s.counts[:, 0], -s.current_scale)):
+        offset = -s.current_offset if scale < 0.0 else s.current_scale - s.current_offset
+        turned = RawSamples(
+            np.column_stack((counts.astype(np.int16), s.counts[:, 1])),
+            0,
+            1,
+            scale,
+            offset,
+            s.height_scale,
+            s.height_offset,
+        ).rising(-1.0)
+        assert turned.current_scale > 0.0
+        ours, theirs = (sections(one, falls, truth.surface, 1e-8, 150) for one in (turned, s))
+        np.testing.assert_array_equal(ours.number, theirs.number)
+        np.testing.assert_allclose(ours.current, theirs.current, atol=1e-6 * s.current_scale)
+        np.testing.assert_allclose(ours.mode, theirs.mode, atol=1e-6 * s.current_scale)
+        np.testing.assert_array_equal(ours.height, theirs.height)
+
+
+def test_counts_that_rise_already_are_not_copied() -> None:
+    s = digitised(np.array([1.0, 2.0]), np.array([0.0, 1.0]))
+    assert np.shares_memory(s.rising().words, s.counts)
+    lowest = RawSamples(np.array([[-32768, 0], [32767, 1]], np.int16), 0, 1, 1.0, 0.0, 1.0, 0.0).rising(-1.0)
+    np.testing.assert_array_equal(lowest.si_current(lowest.counts[:, 0]), [32768.0, -32767.0])
 
 
 def test_a_depletion_is_recovered_under_a_common_transient() -> None:
     """20 pA over 270 nm below a transient of 0.35 nA in 128 hops: amplitude within 5 % after mode and null."""
     truth = made(128, noise=3e-12, transient=0.35e-9, depletion=20e-12)
-    s = quantised(truth.current, truth.z)
+    s = digitised(truth.current, truth.z)
     falls = falls_of(found_in(truth.current, truth.z))
     section = sections(s, falls, np.array([50e-9]), 10e-9, 190)
     null = null_section(section, hyperbola_template(C), section.mode, truth.surface, 3e-12)
@@ -190,7 +220,7 @@ def test_a_depletion_is_recovered_under_a_common_transient() -> None:
 
 def test_geometry_alone_is_not_called_depletion() -> None:
     truth = made(64, noise=3e-12)
-    s = quantised(truth.current, truth.z)
+    s = digitised(truth.current, truth.z)
     falls = Falls(truth.fall, truth.stop, np.full(64, 3e-9), np.full(64, 0.02))
     section = sections(s, falls, np.array([50e-9]), 10e-9, 190)
     null = null_section(section, hyperbola_template(C), np.full(64, 3e-9), truth.surface, 3e-12)

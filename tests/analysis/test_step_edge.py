@@ -89,7 +89,7 @@ def test_an_edge_with_a_rim_drawn_into_a_measured_surface() -> None:
     y, x = np.mgrid[0:64, 0:64] - 30.0
     u = x * np.cos(0.4) + y * np.sin(0.4)
     drawn = h + np.where(u > 0.0, 8.0 + 20.0 * np.exp(-((u / 4.0) ** 2)), 0.0)
-    results = {r.name: r for r in step_results(1e-9 * drawn)}
+    results = {r.label: r for r in step_results(1e-9 * drawn)}
     step, rise = results["step_height"], results["step_edge_rise"]
     assert step.value is not None
     assert step.u is not None

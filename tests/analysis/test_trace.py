@@ -29,7 +29,7 @@ def trace(hops: int = 40, noise: float = 0.0) -> tuple[F64, F64, F64]:
 
 
 def named(results: list[Result]) -> dict[str, Result]:
-    return {result.name: result for result in results}
+    return {result.label: result for result in results}
 
 
 def test_an_overshoot_needs_the_setpoint() -> None:

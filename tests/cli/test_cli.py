@@ -260,7 +260,7 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_python_api_gives_what_the_command_line_gives(folder: Path) -> None:
     with opsicm.run(folder / "quick.yaml", out=folder / "door", seed=3) as run:
-        results = {result.name: result for result in opsicm.analyse(run)}
+        results = {result.label: result for result in opsicm.analyse(run)}
         assert results["hops"].value == run.hops.sizes["hop"]
         with opsicm.open(run.path.parent) as again:
             assert again.title == run.title

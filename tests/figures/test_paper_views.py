@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from opsicm.figures import images as image_series
 from opsicm.figures import pipette as calibration
 from opsicm.figures import pipette as held_pipette
 from opsicm.figures import towers
-from opsicm.figures.draw import COLOUR, draw, png, save
+from opsicm.figures.draw import draw, png, save
 from opsicm.figures.pipette import Held
-from opsicm.figures.view import Curves, Image, View
+from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, Curves, Image, Shows, View
 
 T = np.linspace(0.0, 600.0, 301)
 E = np.abs(1.7 - T / 176.0)
@@ -106,6 +107,20 @@ def test_three_heights_have_the_papers_colours_and_moments_their_letters() -> No
     assert {note.get_text() for note in figure.axes[0].texts} == {"A", "B"}
     assert figure.axes[0].get_legend() is None
     assert len({axes.get_xlim() for axes in figure.axes[:4]}) == 1
+
+
+def test_what_an_image_shows_has_one_colour_map() -> None:
+    assert set(COLOUR_MAP) == {*get_args(Shows), "family"}
+    assert all(COLOUR_MAP[shows].startswith("RdBu") == (shows in DIVERGING) for shows in get_args(Shows))
+    change = xr.DataArray(
+        np.array([[-1e-9, 3e-9], [0.0, 2e-9]]),
+        dims=("line", "pixel"),
+        coords={"x": ("pixel", [0.0, 1e-6]), "t": ("line", [0.0, 1.0])},
+    )
+    view = image_series.kymograph_view(change)
+    shown = draw(view).axes[0].images[0]
+    assert shown.get_cmap().name == COLOUR_MAP["change"]
+    assert shown.get_clim()[0] == -shown.get_clim()[1]
 
 
 def test_a_long_legend_stands_beside_its_panel_and_is_said_once() -> None:

@@ -33,7 +33,7 @@ def external(*parts: str) -> Path:
 
 
 def test_thirty_real_approach_curves() -> None:
-    results = {r.name: r for r in analyse_file(external("approach_curves"))}
+    results = {r.label: r for r in analyse_file(external("approach_curves"))}
     assert results["median distance at the stop"].flags == {"curves": 30, "without_value": 0}
     # A hyperbola of C = 0.6 nm falls by the threshold of 2.5 % at 24 nm; the last point before is up to 10 nm higher.
     assert 20.0 < (results["median distance at the stop"].value or 0.0) < 60.0
@@ -44,7 +44,7 @@ def test_thirty_real_approach_curves() -> None:
 
 
 def test_the_contact_spike_of_a_real_curve_is_left_out() -> None:
-    results = {r.name: r for r in analyse_file(external("approach_curves", "scan01_07_1.ac"))}
+    results = {r.label: r for r in analyse_file(external("approach_curves", "scan01_07_1.ac"))}
     distance = results["distance at the stop"]
     assert distance.flags["from_contact_on"] == 1
     trace = distance.trace
@@ -87,7 +87,7 @@ def test_consensus_on_a_gwyddion_file() -> None:
 
 
 def by_name(path: Path, columns: str | None = None) -> dict[str, Result]:
-    return {r.name: r for r in analyse_file(path, columns)}
+    return {r.label: r for r in analyse_file(path, columns)}
 
 
 @pytest.mark.parametrize(

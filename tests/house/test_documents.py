@@ -35,7 +35,7 @@ def test_the_tutorial_does_what_it_says(
         assert main(["run", name, "--out", "runs"]) == 0
         path = capsys.readouterr().out.splitlines()[-1]
         with Run(path) as run:
-            expansions.append(next(r.value for r in results_of(run) if r.name == "expansion_lithiation"))
+            expansions.append(next(r.value for r in results_of(run) if r.label == "expansion_lithiation"))
         assert main(["report", path]) == 0
         assert Path(path).with_name("report.html").is_file()
     whole, halved = expansions

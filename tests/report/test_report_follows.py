@@ -24,7 +24,7 @@ swelling_factor: {value: 0.338, unit: "1", u: 0.03, status: assumed, source: hal
 
 
 def named(run: Run) -> dict[str, Result]:
-    return {result.name: result for result in results_of(run)}
+    return {result.label: result for result in results_of(run)}
 
 
 def cell_of(page: str, quantity: str) -> str:

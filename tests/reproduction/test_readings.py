@@ -25,7 +25,7 @@ LOADED = experiment_from_text(
 
 def _analysed(variant: str = AS_DECLARED, values: tuple[tuple[str, Any], ...] = (), **arrays: Any) -> Analysed:
     run = SimpleNamespace(segments=list, **arrays)
-    return Analysed(Case("E1", variant, values, None, LOADED), cast(Any, run), arrays.get("results", {}))
+    return Analysed(Case("E1", variant, values, None, LOADED), cast(Any, run), arrays.get("results", ()))
 
 
 def _by_id(results: list[Result]) -> dict[str, Result]:

@@ -42,6 +42,8 @@ def test_every_kind_of_step_has_its_results(tmp_path: Path, capsys: pytest.Captu
     told = json.loads(capsys.readouterr().out)
     records = {record["name"]: record for record in told}
     assert len(records) == len(told)  # one name, one number: also of a step that hops in several segments
+    assert len({(r["quantity"], str(r["of"]), r["index"]) for r in told}) == len(told)
+    assert records["hops probe[2]"]["of"] == {"step": "probe[2]"}
     # An engagement is a hop and a coarse step, again and again: counted, and no series.
     assert records["hops probe[2]"]["value"] > 3
     assert "height_scatter probe[2]" not in records

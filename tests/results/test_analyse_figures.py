@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +90,19 @@ def test_towers_sweeps_and_levels_are_drawn(tmp_path: Path) -> None:
 
 def test_records_of_one_file_have_figures_of_their_own() -> None:
     t, e, i = pulses()
-    results = [replace(r, name=f"{name}: {r.name}") for name in ("A", "B") for r in record_results(t, e, i)]
+    results = [r.within(source=name) for name in ("A", "B") for r in record_results(t, e, i)]
     views = views_of_traces(results)
     titles = [view.title for view in views]
     assert titles == ["Capacity, A", "Titration (GITT), A", "Capacity, B", "Titration (GITT), B"]
+
+
+def test_steps_of_one_kind_have_figures_of_their_own() -> None:
+    bias = np.linspace(-0.5, 0.5, 200)
+    rng = np.random.default_rng(0)
+    results = [
+        r.within(step=step, occurrence=k)
+        for k, step in enumerate(("probe[1]", "probe[3]"), start=1)
+        for r in iv_results(bias, bias / 200e6 + 1e-13 * rng.standard_normal(200))
+    ]
+    titles = [view.title for view in views_of_traces(results)]
+    assert titles == ["Current-voltage curve, probe[1]#1", "Current-voltage curve, probe[3]#2"]

@@ -12,13 +12,8 @@ from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Curves, Image
-from opsicm.results.third_party import (
-    analyse_file,
-    identification_records,
-    identification_text,
-    identify_file,
-    views_of,
-)
+from opsicm.formats.identify import identify
+from opsicm.results.third_party import analyse_file, identification_records, identification_text, views_of
 
 DATA = Path(__file__).parents[1] / "data"
 Z_UM = 57.030 + 0.010 * np.arange(200)[::-1]
@@ -35,7 +30,7 @@ def write_ac(path: Path, z: np.ndarray, seed: int) -> Path:
 
 
 def by_name(results: list[Result]) -> dict[str, Result]:
-    return {r.name: r for r in results}
+    return {r.label: r for r in results}
 
 
 def check_distance(result: Result) -> None:
@@ -133,7 +128,7 @@ def test_the_view_of_an_approach_states_the_fit_and_hides_nothing_silently(tmp_p
 
 
 def test_identification_is_text_and_records() -> None:
-    what = identify_file(DATA / "Zelle1.sicm")
+    what = identify(DATA / "Zelle1.sicm")
     text = identification_text(what)
     assert text.startswith(".sicm: a hopping image (backstepScan) of 10 x 10 pixels by pySICM; x size unknown")
     assert "LOOK: x size is not stated" in text
@@ -145,6 +140,6 @@ def test_identification_is_text_and_records() -> None:
 def test_settings_alone_are_no_measurement(tmp_path: Path) -> None:
     path = tmp_path / "s.inf"
     path.write_text("[Scan Info]\nName=x\n")
-    assert identify_file(path).format == ".inf"
+    assert identify(path).format == ".inf"
     with pytest.raises(BadInput, match="settings only"):
         analyse_file(path)

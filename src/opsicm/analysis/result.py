@@ -1,19 +1,77 @@
-"""A result is never a bare float."""
+"""A result is never a bare float, and it knows what it is of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import xarray as xr
+
+# How `label` writes the quantities that do not read name, part, number, index, one after the other. Scripts search for
+# these texts: they are what `analyse --json` has called these results since version 0.1.0.
+_LABELS: Final = {
+    "peak_current": "peak{_part}_current",
+    "peak_potential": "peak{_index}{_part}_potential",
+    "sweep_charge": "charge_sweep{_index}{_part}",
+    "expansion_first_half": "expansion{_part}{_number}_first_half",
+    "expansion_second_half": "expansion{_part}{_number}_second_half",
+    "height_change_over_pixels": "height_change{_part}{_number}_over_pixels",
+    "transition_from_height": "transition{_part}{_number}_from_height",
+    "transition_from_potential": "transition{_part}{_number}_from_potential",
+    **{roughness: "{name} {part}" for roughness in ("Sq", "Rq", "Sa", "Sz", "Ssk", "Sku")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """What a result belongs to. What is left out does not apply, or there is only one of it in the run or file.
+
+    Where it was measured: `source`, a curve, record or channel of a file, and `curve`, its number there; `run`, one of
+    several; `step`, the path of a probe step, with its `occurrence` (which of the run's towers or pipette sweeps) or
+    its `segment` (which of the step's); `image`, which of a series. What of that: `part`, as a branch ("lithiation"), a
+    direction ("cathodic"), a moment ("lowest_potential") or a levelling ("after plane"), and `number`, which of several
+    such parts. All count from 1.
+    """
+
+    source: str = ""
+    curve: int | None = None
+    run: str = ""
+    step: str = ""
+    occurrence: int | None = None
+    segment: int | None = None
+    image: int | None = None
+    part: str = ""
+    number: int | None = None
+
+    @property
+    def recording(self) -> str:
+        """The curve, record or channel of a file; "" where the file holds one."""
+        return ": ".join(filter(None, [self.source, "" if self.curve is None else f"curve {self.curve}"]))
+
+    @property
+    def place(self) -> str:
+        """The probe step, its segment, the image and the run; "" where the run has one of each."""
+        step = self.step if self.occurrence is None else f"{self.step}#{self.occurrence}"
+        segment = "" if self.segment is None else f"segment_{self.segment}"
+        image = "" if self.image is None else f"image_{self.image}"
+        return " ".join(filter(None, [step, segment, image, self.run]))
+
+    def stated(self) -> dict[str, str | int]:
+        """What applies, by name: {} for what belongs to the run or file as a whole."""
+        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+
+
+WHOLE: Final = Of()
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A measured quantity: value, standard uncertainty (k = 1), unit, method, and the trace that shows why.
+    """A measured quantity: value, standard uncertainties (k = 1), unit, method, and the trace that shows why.
 
+    `name` is the quantity alone; `of` says what it belongs to, `index` which of several of one quantity there (peaks,
+    stages), from 1. `u` is the repeatability, `u_calibration` the instrument's, None where it is not known.
     `outcome` is "ok" or a named reason ("no hops", "constant current"); `value` is None unless it is "ok".
     `reason` says in a sentence what happened and what to do. `flags` are counts, as {"bad_hops": 3}.
     """
@@ -27,20 +85,41 @@ class Result:
     reason: str = ""
     flags: Mapping[str, int] = field(default_factory=dict)
     trace: xr.DataArray | xr.Dataset | None = field(default=None, compare=False, repr=False)
+    of: Of = WHOLE
+    index: int | None = None
+    u_calibration: float | None = None
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.outcome == "ok"):
-            raise ValueError(f"result {self.name}: value is {self.value} but outcome is {self.outcome!r}")
-        numbers = (self.value, self.u) if self.value is not None else ()
+            raise ValueError(f"result {self.label}: value is {self.value} but outcome is {self.outcome!r}")
+        numbers = (self.value, self.u, self.u_calibration) if self.value is not None else ()
         if any(number is not None and not isfinite(number) for number in numbers):
-            raise ValueError(f"result {self.name}: {self.value} ± {self.u} is no number; say why it failed instead")
+            raise ValueError(f"result {self.label}: {self.value} ± {self.u} is no number; say why it failed instead")
+
+    @property
+    def label(self) -> str:
+        """The result as one text, for tables and people; select by `name`, `of` and `index` instead."""
+        of = self.of
+        words = {"part": of.part, "number": of.number, "index": self.index}
+        joined = {f"_{key}": "" if value in ("", None) else f"_{value}" for key, value in words.items()}
+        pattern = _LABELS.get(self.name, "{name}{_part}{_number}{_index}")
+        text = pattern.format(name=self.name, part=of.part, **joined)
+        return ": ".join(filter(None, [of.recording, " ".join(filter(None, [text, of.place]))]))
+
+    def within(self, **place: Any) -> Result:
+        """The same result with these fields of `of` set, as `within(step="probe[1]", segment=2)`."""
+        return replace(self, of=replace(self.of, **place))
 
     def record(self) -> dict[str, Any]:
-        """The keys that `--json` prints: everything but the trace."""
+        """The keys that `--json` prints: everything but the trace; "name" is the label."""
         return {
-            "name": self.name,
+            "name": self.label,
+            "quantity": self.name,
+            "of": self.of.stated(),
+            "index": self.index,
             "value": self.value,
             "u": self.u,
+            "u_calibration": self.u_calibration,
             "unit": self.unit,
             "method": self.method,
             "outcome": self.outcome,
@@ -49,6 +128,8 @@ class Result:
         }
 
 
-def failed(name: str, unit: str, method: str, outcome: str, reason: str) -> Result:
+def failed(
+    name: str, unit: str, method: str, outcome: str, reason: str, of: Of = WHOLE, index: int | None = None
+) -> Result:
     """A result without a value: `outcome` names why, `reason` says it in a sentence with the remedy."""
-    return Result(name, None, None, unit, method, outcome, reason)
+    return Result(name, None, None, unit, method, outcome, reason, of=of, index=index)

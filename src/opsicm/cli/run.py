@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from opsicm.analysis.result import Result
+from opsicm.analysis.result import WHOLE, Of, Result
 from opsicm.cli.terminal import OutOption, pace_of
 from opsicm.core.errors import BadInput, Problem
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 _EXIT_CODES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
 _HEADLINE: Final = (  # of the demo: what a newcomer should see first
-    "hops",
-    "expansion_lithiation",
-    "expansion_delithiation",
-    "height_scatter",
-    "ten_hop_bulk_change",
-    "hop_period",
-    "pipette_change_at_peak_lithiation",
-    "peak_lithiation_current",
+    ("hops", WHOLE),
+    ("expansion", Of(part="lithiation")),
+    ("expansion", Of(part="delithiation")),
+    ("height_scatter", WHOLE),
+    ("ten_hop_bulk_change", WHOLE),
+    ("hop_period", WHOLE),
+    ("pipette_change_at_peak", Of(part="lithiation")),
+    ("peak_current", Of(part="lithiation")),
 )
 
 
 def headline(results: Iterable[Result]) -> list[Result]:
     """The headline results in a fixed order; one that failed stays, with its reason."""
-    by_name = {result.name: result for result in results}
-    return [by_name[name] for name in _HEADLINE if name in by_name]
+    found = {(result.name, result.of): result for result in results}
+    return [found[key] for key in _HEADLINE if key in found]
 
 
 def _runs(

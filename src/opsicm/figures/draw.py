@@ -14,25 +14,9 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from opsicm.figures.view import Curves, Image, Role, Series, View
+from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, Curves, Image, Series, View
 
-# Okabe and Ito's palette: told apart by readers with any colour vision.
-COLOUR: Final[dict[Role, str]] = {
-    "height": "#0072B2",
-    "pipette": "#009E73",
-    "cell": "#D55E00",
-    "potential": "#444444",
-    "lithiation": "#0072B2",
-    "delithiation": "#E69F00",
-    "model": "#CC79A7",
-    "limit": "#999999",
-    "neutral": "#222222",
-    # Heights of the pipette: blue, red and green, as the paper's Figure 6a has them.
-    "near": "#0072B2",
-    "between": "#D55E00",
-    "far": "#009E73",
-}
-_FAMILY: Final = mpl.colormaps["viridis"]  # of curves in an order: dark first
+_FAMILY: Final = mpl.colormaps[COLOUR_MAP["family"]]
 _MOST_NAMED: Final = 8
 _MOST_INSIDE: Final = 3  # a longer legend would cover curves: it stands beside the panel
 _STYLE: Final[Any] = {
@@ -148,11 +132,11 @@ def _legend_of(panel: Curves) -> Legend:
 
     Of more than `_MOST_NAMED` the first and the last of a family are named: they say which way the shades go.
     """
-    told = [series for series in panel.series if series.style != "named"]
-    if len(told) > _MOST_NAMED:
-        family = [series.label for series in told if series.shade is not None]
-        told = [series for series in told if series.label not in family[1:-1]]
-    return tuple((series.label, _colour(series)) for series in told) if len(told) > 1 else ()
+    shown = [series for series in panel.series if series.style != "named"]
+    if len(shown) > _MOST_NAMED:
+        family = [series.label for series in shown if series.shade is not None]
+        shown = [series for series in shown if series.label not in family[1:-1]]
+    return tuple((series.label, _colour(series)) for series in shown) if len(shown) > 1 else ()
 
 
 def _draw_legend(axes: Axes, legend: Legend) -> None:
@@ -170,13 +154,13 @@ def _draw_image(figure: Figure | None, axes: Axes, panel: Image) -> AxesImage:
         low, high = panel.limits
     else:
         low, high = np.nanpercentile(panel.values, [1.0, 99.0])
-        if panel.diverging:
+        if panel.shows in DIVERGING:
             low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
     shown = axes.imshow(
         panel.values,
         extent=panel.extent,
         origin="lower",
-        cmap="RdBu_r" if panel.diverging else "viridis",
+        cmap=COLOUR_MAP[panel.shows],
         vmin=low,
         vmax=high,
         interpolation="nearest",

@@ -1,4 +1,4 @@
-"""Figures of an operando run at one point: against time, against potential, the ten-hop check, and one hop."""
+"""Figures of hops during an experiment: against time and potential, the ten-hop check, one hop, a line, its movie."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from opsicm.figures.draw import COLOUR
-from opsicm.figures.view import Axis, Curves, Image, Series, View
+from opsicm.figures.view import COLOUR, Axis, Curves, Image, Series, View
 
+F64 = NDArray[np.float64]
 _TIME: Final = Axis("time", "s")
+_MINUTES: Final = Axis("time", "min")
 _POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
 _LITHIATES: Final = "negative cell current lithiates"
 _SIGN_I: Final = "positive pipette current flows out of the pipette"
+_SIGN: Final = f"{_SIGN_I}; far from the surface"
 
 
 def _good(hops: xr.Dataset) -> xr.Dataset:
     return hops.isel(hop=np.flatnonzero(hops["outcome"].values == 0))
 
 
-def program_potential(cell: xr.Dataset, t_ns: NDArray[np.int64]) -> tuple[NDArray[np.float64], str]:
+def program_potential(cell: xr.Dataset, t_ns: NDArray[np.int64]) -> tuple[F64, str]:
     """The program's potential at `t_ns` where one was controlled throughout, else the measured one; and which it is."""
     set_point = cell["set_point"].values
     if not set_point.size:
@@ -70,7 +72,7 @@ def potential_view(hops: xr.Dataset, cell: xr.Dataset, thickness: float) -> View
     cell_e, _ = program_potential(cell, cell["t_ns"].values)
     cell_down = cell["current"].values <= 0.0
 
-    def split(x: NDArray[np.float64], y: NDArray[np.float64], lithiates: NDArray[np.bool_]) -> tuple[Series, Series]:
+    def split(x: F64, y: F64, lithiates: NDArray[np.bool_]) -> tuple[Series, Series]:
         return (
             Series("lithiation or rest", x[lithiates], y[lithiates], "lithiation", "points"),
             Series("delithiation", x[~lithiates], y[~lithiates], "delithiation", "points"),
@@ -128,14 +130,6 @@ def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
         "up is positive",
     )
     return View("hop", f"Hop {int(record['hop'])} as sampled", (current, height), share_x=True)
-
-
-# -- Height during a voltammogram: one point (Figure 5b), one line (5d), and the movie.
-
-
-F64 = NDArray[np.float64]
-_MINUTES: Final = Axis("time", "min")
-_SIGN: Final = "positive pipette current flows out of the pipette; far from the surface"
 
 
 def point_view(
@@ -197,7 +191,7 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
             Axis("height change", "nm"),
             1e9 * change.values.T,
             (0.0, float(minutes[-1]), float(x[0]) - half, float(x[-1]) + half),
-            True,
+            "change",
             note="since the first complete pass; up is positive; blank: no contact",
         ),
         Curves(

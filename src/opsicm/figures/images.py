@@ -1,4 +1,4 @@
-"""The view of an image of heights."""
+"""Figures of images: heights, series of them, a step edge; a line over time (kymograph); a section (XZ)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.figures.view import Axis, Curves, Image, Series, View
+
+F64 = NDArray[np.float64]
 
 
 def image_view(heights: xr.DataArray, title: str | None = None) -> View:
@@ -39,15 +41,9 @@ def image_view(heights: xr.DataArray, title: str | None = None) -> View:
     return View("image", title or f"Heights {level}", (panel,), caption)
 
 
-def _edges(centres: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:
+def _edges(centres: F64) -> tuple[float, float]:
     pitch = float(centres[1] - centres[0]) if centres.size > 1 else 2.0 * float(centres[0])
     return float(centres[0]) - 0.5 * pitch, float(centres[-1]) + 0.5 * pitch
-
-
-# -- A series of height images with one colour scale and one scale bar (Figures 4a, 4c), and a step edge (S6).
-
-
-F64 = NDArray[np.float64]
 
 
 def image_series_view(
@@ -118,9 +114,6 @@ def _round(length: float) -> float:
     return float(max(m for m in (1.0, 2.0, 5.0) if m * power <= length) * power)
 
 
-# -- Views of lines over time and of sections: kymograph, XZ difference, what geometry alone shows.
-
-
 def kymograph_view(change: xr.DataArray) -> View:
     """Height change over position and time: `change` [m], dims (line, pixel), coordinates `x` [m], `t` [s]."""
     x, t = change["x"].values * 1e6, change["t"].values
@@ -131,7 +124,7 @@ def kymograph_view(change: xr.DataArray) -> View:
         Axis("height change", "nm"),
         change.values * 1e9,
         (float(x[0]) - half, float(x[-1]) + half, float(t[0]), float(t[-1])),
-        diverging=True,
+        shows="change",
         note="since the first complete pass; up is positive; blank: no contact",
     )
     return View("kymograph", "Height along the line", (panel,))
@@ -156,7 +149,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
             current,
             trace["difference"].values.T * 1e12,
             extent,
-            True,
+            "difference",
             (-limit, limit),
             "as measured, drift and mode of each approach taken away",
         ),
@@ -166,7 +159,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
             current,
             net,
             extent,
-            True,
+            "difference",
             (-limit, limit),
             f"less geometry alone ({trace.attrs['template']})",
         ),
@@ -185,9 +178,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
     return View("section", title, panels)
 
 
-def _mean(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _mean(values: F64) -> F64:
     finite = np.isfinite(values)
     number = finite.sum(axis=0)
     total = np.where(finite, values, 0.0).sum(axis=0)

@@ -1,4 +1,4 @@
-"""The view of an approach curve with its fit and the residual."""
+"""Figures of the pipette: approach curves, alone in baths, modulated, its tip's response, held above the specimen."""
 
 from __future__ import annotations
 
@@ -16,8 +16,19 @@ from opsicm.physics.pipette.approach import hyperbola_constant, hyperbola_relati
 from opsicm.physics.pipette.lateral import PointSpread
 from opsicm.physics.pipette.tip_field import ApproachCurve
 
+F64 = NDArray[np.float64]
 _NEAR: Final = "disturbed (current recovered)"
 _BEYOND: Final = "from contact on"
+_BIAS: Final = Axis("bias", "V")
+_POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
+_PIPETTE: Final = Axis("pipette current", "nA")
+_CELL: Final = Axis("cell current", "mA")
+_TIME: Final = Axis("time", "s")
+_MINUTES: Final = Axis("time", "min")
+_DISTANCE: Final = Axis("distance from a flat sample", "nm")
+_SIGN: Final = "positive current flows out of the pipette"
+_SIGN_CELL: Final = "negative cell current lithiates"
+_SIGN_PIPETTE: Final = "positive pipette current flows out of the pipette"
 
 
 def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
@@ -72,15 +83,6 @@ def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
     return View("approach_curve", title, (upper, lower), caption, share_x=True)
 
 
-# -- Pipettes alone: current against salt outside (Figures 2c, d), aperture and time (Figures S2, S3).
-
-
-F64 = NDArray[np.float64]
-_BIAS: Final = Axis("bias", "V")
-_CURRENT: Final = Axis("pipette current", "nA")
-_SIGN: Final = "positive current flows out of the pipette"
-
-
 def calibration_view(
     curves: Sequence[tuple[str, F64, F64]],
     points: Sequence[tuple[str, F64, F64]],
@@ -102,7 +104,7 @@ def calibration_view(
         Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], band=1e9 * band) for k, (label, c, i, band) in enumerate(lines)
     ]
     note = f"at {at:+g} V, each pipette over its own factor; line and its 95 % band"
-    panels = (Curves(_BIAS, _CURRENT, family, _SIGN), Curves(Axis("salt outside", "M"), _CURRENT, (*dots, *fits), note))
+    panels = (Curves(_BIAS, _PIPETTE, family, _SIGN), Curves(Axis("salt outside", "M"), _PIPETTE, (*dots, *fits), note))
     return View("calibration", "Current against the salt outside", panels)
 
 
@@ -115,7 +117,7 @@ def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F
     family = tuple(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
     )
-    panels = [Curves(_BIAS, _CURRENT, family, _SIGN)]
+    panels = [Curves(_BIAS, _PIPETTE, family, _SIGN)]
     if resistances.size:
         number = np.arange(1.0, resistances.size + 1.0)
         mean = np.full(resistances.size, 1e-6 * resistances.mean())
@@ -132,12 +134,9 @@ def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F
     if t.size:
         unit, scale = ("h", 3600.0) if float(np.ptp(t)) > 7200.0 else ("min", 60.0)
         panels.append(
-            Curves(Axis("time", unit), _CURRENT, (Series("at constant bias", t / scale, 1e9 * held, "pipette"),), _SIGN)
+            Curves(Axis("time", unit), _PIPETTE, (Series("at constant bias", t / scale, 1e9 * held, "pipette"),), _SIGN)
         )
     return View("pipettes", "Pipettes: aperture, reproducibility, drift", tuple(panels))
-
-
-# -- The figure of a pipette's current-voltage curve.
 
 
 def current_voltage_view(trace: xr.DataArray, resistance: float, title: str = "Current-voltage curve") -> View:
@@ -160,12 +159,6 @@ def current_voltage_view(trace: xr.DataArray, resistance: float, title: str = "C
         "positive current flows out of the pipette",
     )
     return View("current_voltage", title, (panel,))
-
-
-# -- Figures of modulated hops: conductance and reversal potential of each, and the concentration read from them.
-
-
-_TIME = Axis("time", "s")
 
 
 def conductance_view(places: xr.Dataset) -> View:
@@ -221,12 +214,6 @@ def concentration_view(places: xr.Dataset, title: str = "Salt at the pipette") -
     return View("concentration", title, (Curves(_TIME, Axis("concentration", "mM"), (series,), note),))
 
 
-# -- What one pipette does: approach curve, point-spread function and edge response, in one figure.
-
-
-_DISTANCE = Axis("distance from a flat sample", "nm")
-
-
 def kernel_view(curve: ApproachCurve, spread: PointSpread) -> View:
     """The figure of `curve` and of `spread`, which was taken at the 98 % distance."""
     tip = curve.pipette
@@ -271,17 +258,6 @@ def kernel_view(curve: ApproachCurve, spread: PointSpread) -> View:
         ),
         caption="Flat insulating sample, uncharged glass, uniform electrolyte; the shank enters the first panel only.",
     )
-
-
-# -- The pipette held above the specimen: voltammograms (Figures 3a, b, S4), constant current (3c, d), pulses (3e).
-
-
-_POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
-_PIPETTE: Final = Axis("pipette current", "nA")
-_CELL: Final = Axis("cell current", "mA")
-_MINUTES: Final = Axis("time", "min")
-_SIGN_CELL: Final = "negative cell current lithiates"
-_SIGN_PIPETTE: Final = "positive pipette current flows out of the pipette"
 
 
 @dataclass(frozen=True, slots=True)

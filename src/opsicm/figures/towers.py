@@ -61,7 +61,15 @@ def time_view(
             "negative cell current lithiates",
         ),
         Curves(_MINUTES, _CURRENT, tuple(traces), _SIGN),
-        Image(_MINUTES, Axis("height", "mm"), _CURRENT, image, extent, note="mean of each cell's rows; blank: none"),
+        Image(
+            _MINUTES,
+            Axis("height", "mm"),
+            _CURRENT,
+            image,
+            extent,
+            "current",
+            note="mean of each cell's rows; blank: none",
+        ),
     )
     return View("towers", "Current over millimetres and time", panels, share_x=True)
 
@@ -88,7 +96,9 @@ def ways_view(image: NDArray[np.float64], time: F64, height: F64) -> View:
     scale, axis = (60.0, _MINUTES) if float(np.ptp(time)) > _LONG else (1.0, Axis("time", "s"))
     left, right = (time[0] - 0.5 * step) / scale, (time[-1] + 0.5 * step) / scale
     extent = (left, right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half))
-    panel = Image(axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, note=f"blank: no row; {_SIGN}")
+    panel = Image(
+        axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, "current", note=f"blank: no row; {_SIGN}"
+    )
     return View("tower", "Current over millimetres and time", (panel,), "One column a way of the coarse stage.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,35 @@ Role = Literal[
     "between",
     "far",
 ]
+
+# Okabe and Ito's palette: told apart by readers with any colour vision.
+COLOUR: Final[dict[Role, str]] = {
+    "height": "#0072B2",
+    "pipette": "#009E73",
+    "cell": "#D55E00",
+    "potential": "#444444",
+    "lithiation": "#0072B2",
+    "delithiation": "#E69F00",
+    "model": "#CC79A7",
+    "limit": "#999999",
+    "neutral": "#222222",
+    # Heights of the pipette: blue, red and green, as the paper's Figure 6a has them.
+    "near": "#0072B2",
+    "between": "#D55E00",
+    "far": "#009E73",
+}
+
+# What an image shows, and the colour map of each; `family` is that of curves in an order, dark first. Perceptual, and
+# diverging only where zero means something: its middle, which is white, must be that zero.
+Shows = Literal["height", "current", "change", "difference"]
+COLOUR_MAP: Final[dict[Shows | Literal["family"], str]] = {
+    "height": "viridis",
+    "current": "viridis",
+    "change": "RdBu_r",  # of a height: red has risen
+    "difference": "RdBu_r",  # of a current: red is above its mode
+    "family": "viridis",
+}
+DIVERGING: Final[frozenset[Shows]] = frozenset({"change", "difference"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +98,8 @@ class Curves:
 class Image:
     """A panel that shows `values` [row, column]; `extent` (left, right, bottom, top) is in the axes' units.
 
-    `diverging` only where zero means something; the colour limits are then symmetric about it. `scale_bar` is its
-    length in the unit of x: it then stands in the image instead of the axes' numbers.
+    What it `shows` decides its colour map; the colour limits of a diverging one are symmetric about zero. `scale_bar`
+    is its length in the unit of x: it then stands in the image instead of the axes' numbers.
     """
 
     x: Axis
@@ -78,7 +107,7 @@ class Image:
     value: Axis
     values: NDArray[np.float64]
     extent: tuple[float, float, float, float]
-    diverging: bool = False
+    shows: Shows = "height"
     limits: tuple[float, float] | None = None
     note: str = ""
     scale_bar: float | None = None

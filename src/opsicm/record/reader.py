@@ -222,6 +222,24 @@ class Run:
             rows = np.empty((0, 0), np.int16) if counts is None else counts.read(first, stop)
         return views.samples(rows, first, channels, t0_ns, dt_ns, lost)
 
+    def counts(
+        self, segment: int, names: tuple[str, ...], first: int = 0, stop: int | None = None
+    ) -> tuple[NDArray[np.int16], tuple[Channel, ...], NDArray[np.int64]] | None:
+        """Samples [first, stop) of a segment as the file holds them; None where a channel was not kept in full.
+
+        Counts [sample, channel] of the channels `names`, in C order, those channels (SI = counts·scale + offset), and
+        the stretches [begin, end) of the segment that a crash has lost: the counts there mean nothing.
+        """
+        reader, channels, _, _, lost = self._segment(segment)
+        columns = [k for name in names for k, channel in enumerate(channels) if channel.name == name]
+        if reader is None or len(columns) < len(names):
+            return None
+        first, stop, _ = slice(first, stop).indices(self.length(segment))
+        with named(self.path, f"samples of segment {segment}"):
+            counts = reader.read(first, stop)
+        chosen = counts if columns == list(range(len(channels))) else np.ascontiguousarray(counts[:, columns])
+        return chosen, tuple(channels[k] for k in columns), lost
+
     def stream(self, segment: int) -> xr.Dataset:
         """All samples of a segment, unread: slice it, and only the slice is read. Good while the run is open."""
         counts, channels, t0_ns, dt_ns, lost = self._segment(segment)

@@ -37,13 +37,14 @@ def results_table(results: Sequence[Result]) -> str:
     """The table of results: name, value ± u, unit, method; a failed one says why."""
     rows = []
     for result in results:
-        bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
-        said = result.method if result.outcome == "ok" else f"<b>{escape(result.outcome)}</b>: {escape(result.reason)}"
-        method = escape(said) if result.outcome == "ok" else said
+        flags = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
+        method = escape(result.method)
+        if result.outcome != "ok":
+            method = f"<b>{escape(result.outcome)}</b>: {escape(result.reason)}"
         rows.append(
-            f"<tr><td>{escape(result.name.replace('_', ' '))}</td>"
+            f"<tr><td>{escape(result.label.replace('_', ' '))}</td>"
             f"<td class='n'>{number(result.value, result.u)}</td><td class='n'>{escape(result.unit)}</td>"
-            f"<td>{method}{f' <i>({escape(bad)})</i>' if bad else ''}</td></tr>"
+            f"<td>{method}{f' <i>({escape(flags)})</i>' if flags else ''}</td></tr>"
         )
     head = "<tr><th>quantity</th><th>value ± u (k = 1)</th><th>unit</th><th>how, or why not</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"

@@ -9,9 +9,8 @@ import numpy as np
 from opsicm.core.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.report.document import document
-from opsicm.results import third_party as others
 from opsicm.results.run_results import results_of, views_of
-from opsicm.results.sources import is_run, must_exist
+from opsicm.results.sources import identification, is_run, must_exist, results_of_path, views_of_path
 
 
 def report_html(run: Run) -> str:
@@ -83,20 +82,14 @@ def write_report(path: Path, target: Path | None) -> Path:
 
 
 def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:
-    """Write the report of `path`, to `output` or beside the run; another instrument's file gets its report here."""
+    """Write the report of `path`, to `output` or beside the run; that of a third-party file goes to this folder."""
     must_exist(path)
-    target = output
     if is_run(path):
-        return write_report(path, target)
-    results = others.analyse_file(path, columns)
-    what = (
-        "folder of approach curves"
-        if path.is_dir()
-        else others.identification_text(others.identify_file(path, columns))
-    )
-    target = target or Path(f"{path.stem}.report.html")
-    page = document(
-        path.name, "measured by another instrument", [], results, others.views_of(results), [], [("what it is", what)]
-    )
+        return write_report(path, output)
+    results = results_of_path(path, columns)
+    views = views_of_path(path, results)
+    what = "folder of approach curves" if path.is_dir() else identification(path, columns)[0]
+    target = output or Path(f"{path.stem}.report.html")
+    page = document(path.name, "measured by another instrument", [], results, views, [], [("what it is", what)])
     write_page(target, page)
     return target

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opsicm.analysis.result import Result
+from opsicm.analysis.result import WHOLE, Of, Result, failed
 from opsicm.record.reader import Run
 from opsicm.reproduction.cases import Case
 from opsicm.reproduction.runs import CaseRun
+from opsicm.reproduction.table import NOT_RUN
 from opsicm.reproduction.variants import AS_DECLARED
 from opsicm.results.run_results import results_of
 
@@ -21,11 +22,19 @@ class Analysed:
 
     case: Case
     run: Run
-    results: Mapping[str, Result]
+    results: tuple[Result, ...]
 
     def value(self, path: str) -> Any:
         """The varied value whose path ends in `path`, as `park.height_um`."""
         return next(value for name, value in self.case.values if name.endswith(path))
+
+    def result(self, name: str, of: Of = WHOLE) -> Result:
+        """The result `name` of the whole run or of a part of it; where there is none, one that says so."""
+        for result in self.results:
+            if (result.name, result.of) == (name, of):
+                return result
+        what = f"{name} of {of.part}" if of.part else name
+        return failed(name, "", "", NOT_RUN, f"the analysis of this run lists no {what}", of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +55,10 @@ class Runs:
 @contextmanager
 def opened(case_runs: Iterable[CaseRun]) -> Iterator[Runs]:
     """The runs of one experiment, opened and analysed; closed at the end."""
-    runs: list[Analysed] = []
-    try:
+    with ExitStack() as open_files:
+        runs: list[Analysed] = []
         for one in case_runs:
             if one.path is not None:
-                run = Run(one.path)
-                runs.append(Analysed(one.case, run, {}))
-                runs[-1] = Analysed(one.case, run, {result.name: result for result in results_of(run)})
+                run = open_files.enter_context(Run(one.path))
+                runs.append(Analysed(one.case, run, tuple(results_of(run))))
         yield Runs(tuple(runs))
-    finally:
-        for analysed in runs:
-            analysed.run.close()

@@ -172,15 +172,15 @@ def _e9(runs: Runs) -> Named:
             "One point during a voltammogram (E9)",
         ),
     )
-    change = runs.of()[0].results.get("ten_hop_bulk_change")
-    if change is not None and isinstance(change.trace, xr.DataArray):
+    change = runs.of()[0].result("ten_hop_bulk_change")
+    if isinstance(change.trace, xr.DataArray):
         yield "figure_5b_ten_hops", hop_figures.ten_hop_view(change.trace, float(good["setpoint"].values[0]))
 
 
 def _e10(runs: Runs) -> Named:
     first = runs.of()[0]
-    change = first.results.get("kymograph_largest_change")
-    if change is not None and isinstance(change.trace, xr.DataArray):
+    change = first.result("kymograph_largest_change")
+    if isinstance(change.trace, xr.DataArray):
         cell = first.run.cell
         lines = kymograph(first.run.hops)
         reference = np.nanmean(lines.masked(lines.current), axis=1)[: change.trace.sizes["line"]]
@@ -198,7 +198,7 @@ def _e10(runs: Runs) -> Named:
 
 
 def _sections(runs: Runs, name: str, title: str) -> Named:
-    section = runs.of()[0].results.get("near_surface_difference") if runs.of() else None
+    section = runs.of()[0].result("near_surface_difference") if runs.of() else None
     if section is not None and isinstance(section.trace, xr.Dataset):
         yield name, image_figures.section_view(section.trace, title)
 

@@ -9,28 +9,25 @@ from typing import Final
 
 import xarray as xr
 
-from opsicm.analysis.result import Result
-from opsicm.figures import cell as cell_record
-from opsicm.figures import pipette as current_voltage
-from opsicm.figures import pipette as modulation
-from opsicm.figures import towers
+from opsicm.analysis.result import Of, Result
+from opsicm.figures import cell, images, pipette, towers
 from opsicm.figures.draw import draw, save
 from opsicm.figures.view import View
 
-_Group = Sequence[tuple[str, Result]]
+Results = Sequence[Result]
 
 
-def views_of_traces(results: Sequence[Result]) -> list[View]:
-    """Figures of towers, current-voltage curves, modulation and the cell's records among `results`.
-
-    Results of several records, steps or curves ("CURVE2: scan_rate", "tower_ways probe[1]#2") have figures of their
-    own.
-    """
+def views_of_traces(results: Results) -> list[View]:
+    """The figures of all traces among `results`; those of one curve, record, step or run have figures of their own."""
+    places: dict[Of, list[Result]] = {}
+    for result in results:
+        if result.trace is not None:
+            places.setdefault(replace(result.of, image=None, part="", number=None), []).append(result)
     views: list[View] = []
-    for record in dict.fromkeys(_record(r.name) for r in results):
-        mine = [(_own(r.name), r) for r in results if _record(r.name) == record]
-        for make in _MAKERS:
-            views += [replace(v, title=f"{v.title}, {record}") if record else v for v in make(mine)]
+    for of, measured in places.items():
+        title = of.recording or of.place
+        for views_of in FIGURES:
+            views += [replace(v, title=f"{v.title}, {title}") if title else v for v in views_of(measured)]
     return views
 
 
@@ -46,72 +43,75 @@ def save_views(views: Sequence[View], folder: Path, stem: str) -> list[Path]:
     return paths
 
 
-def _record(name: str) -> str:
-    """What a result's name says of where it belongs: before a colon, or after a space."""
-    before, colon, _ = name.rpartition(": ")
-    if colon:
-        return before
-    _, space, step = name.partition(" ")
-    return step if space and "[" in step else ""
+def _datasets(results: Results, name: str) -> list[tuple[Result, xr.Dataset]]:
+    return [(r, r.trace) for r in results if r.name == name and isinstance(r.trace, xr.Dataset)]
 
 
-def _own(name: str) -> str:
-    return name.rpartition(": ")[2].partition(" ")[0]
+def _arrays(results: Results, name: str) -> list[tuple[Result, xr.DataArray]]:
+    return [(r, r.trace) for r in results if r.name == name and isinstance(r.trace, xr.DataArray)]
 
 
-def _datasets(mine: _Group, start: str, end: str = "") -> dict[str, xr.Dataset]:
-    return {n: r.trace for n, r in mine if n.startswith(start) and n.endswith(end) and isinstance(r.trace, xr.Dataset)}
+def _part(result: Result) -> str:
+    """What a curve of several is called in a legend: "lithiation 1"."""
+    of = result.of
+    return of.part.replace("_", " ") + ("" if of.number is None else f" {of.number}")
 
 
-def _arrays(mine: _Group, start: str) -> dict[str, xr.DataArray]:
-    return {n: r.trace for n, r in mine if n.startswith(start) and isinstance(r.trace, xr.DataArray)}
+def _kymograph(results: Results) -> list[View]:
+    return [images.kymograph_view(trace) for _, trace in _arrays(results, "kymograph_largest_change")]
 
 
-def _towers(mine: _Group) -> list[View]:
+def _section(results: Results) -> list[View]:
+    return [images.section_view(trace) for _, trace in _datasets(results, "near_surface_difference")]
+
+
+def _tower(results: Results) -> list[View]:
     views = [
         towers.ways_view(trace.values, trace["time"].values, trace["height"].values)
-        for trace in _arrays(mine, "tower_ways").values()
+        for _, trace in _arrays(results, "tower_ways")
     ]
     profiles = {
-        name.removeprefix("near_less_far_current_").replace("_", " "): (trace["height"].values, trace.values)
-        for name, trace in _arrays(mine, "near_less_far_current_").items()
+        _part(r): (trace["height"].values, trace.values) for r, trace in _arrays(results, "near_less_far_current")
     }
     return [*views, towers.approach_view(profiles, "Approach curves at chosen moments")] if profiles else views
 
 
-def _sweeps(mine: _Group) -> list[View]:
+def _pipette_sweep(results: Results) -> list[View]:
     return [
-        current_voltage.current_voltage_view(r.trace, 1e6 * r.value)
-        for n, r in mine
-        if n == "pipette_resistance" and isinstance(r.trace, xr.DataArray) and r.value is not None
+        pipette.current_voltage_view(trace, 1e6 * r.value)
+        for r, trace in _arrays(results, "pipette_resistance")
+        if r.value is not None
     ]
 
 
-def _modulated(mine: _Group) -> list[View]:
-    places = _datasets(mine, "conductance")
-    views = [modulation.conductance_view(places["conductance"])] if "conductance" in places else []
-    return views + [modulation.concentration_view(trace) for trace in _datasets(mine, "concentration").values()]
+def _modulation(results: Results) -> list[View]:
+    views = [pipette.conductance_view(trace) for _, trace in _datasets(results, "conductance")]
+    return views + [pipette.concentration_view(trace) for _, trace in _datasets(results, "concentration")]
 
 
-def _voltammograms(mine: _Group) -> list[View]:
-    rows = {name: trace for name, trace in _datasets(mine, "").items() if "sweep" in trace}
-    peaks = {
-        name: (float(trace.attrs["peak_potential"]), float(trace.attrs["peak_current"]))
-        for name, trace in _datasets(mine, "peak_").items()
-    }
-    return [cell_record.voltammogram_view(next(iter(rows.values())), peaks)] if rows else []
+def _voltammogram(results: Results) -> list[View]:
+    peaks = _datasets(results, "peak_potential")
+    marks = {r.label: (float(t.attrs["peak_potential"]), float(t.attrs["peak_current"])) for r, t in peaks}
+    sweeps = [trace for _, trace in (*_datasets(results, "cycles"), *peaks)]
+    return [cell.voltammogram_view(sweeps[0], marks)] if sweeps else []
 
 
-def _cells(mine: _Group) -> list[View]:
+def _constant_current(results: Results) -> list[View]:
     views: list[View] = []
-    if capacities := _datasets(mine, "capacity_"):
-        names = {name.removeprefix("capacity_").replace("_", " "): trace for name, trace in capacities.items()}
-        views.append(cell_record.capacity_view(names))
-    if derivatives := _arrays(mine, "dq_dv_highest_"):
-        names_of = {name.removeprefix("dq_dv_highest_").replace("_", " "): trace for name, trace in derivatives.items()}
-        views.append(cell_record.incremental_view(names_of))
-    views += [cell_record.titration_view(trace) for trace in _datasets(mine, "relaxed_potential_1").values()]
-    return views
+    if stretches := {_part(r): trace for r, trace in _datasets(results, "capacity")}:
+        views.append(cell.capacity_view(stretches))
+    if derivatives := {_part(r): trace for r, trace in _arrays(results, "dq_dv_highest")}:
+        views.append(cell.incremental_view(derivatives))
+    return views + [cell.titration_view(trace) for r, trace in _datasets(results, "relaxed_potential") if r.index == 1]
 
 
-_MAKERS: Final[tuple[Callable[[_Group], list[View]], ...]] = (_towers, _sweeps, _modulated, _voltammograms, _cells)
+# What is drawn of the results of one place, in this order. A result with a new kind of figure: a line here.
+FIGURES: Final[tuple[Callable[[Results], list[View]], ...]] = (
+    _kymograph,
+    _section,
+    _tower,
+    _pipette_sweep,
+    _modulation,
+    _voltammogram,
+    _constant_current,
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -120,7 +119,7 @@ def pipette_results(run: Run) -> list[Result]:
         executions = [interval for interval in intervals if isinstance(interval.step, kind)]
         for k, interval in enumerate(executions, start=1):
             own = evaluate(interval)
-            results += [replace(r, name=f"{r.name} {interval.path}#{k}") for r in own] if len(executions) > 1 else own
+            results += [r.within(step=interval.path, occurrence=k) for r in own] if len(executions) > 1 else own
     return results + _modulated(run, intervals, grounding)
 
 
@@ -227,5 +226,5 @@ def _modulated(run: Run, intervals: list[ProbeInterval], grounding: str) -> list
         own = modulation_results(Modulated(*good.T), list(bias.levels), sum(place is None for place in places))
         if good.size:
             own.append(no_calibration())
-        results += [replace(r, name=f"{r.name} {step}") for r in own] if len(steps) > 1 else own
+        results += [r.within(step=step) for r in own] if len(steps) > 1 else own
     return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,12 +11,11 @@ import xarray as xr
 from opsicm.analysis.approach.template import Template, template
 from opsicm.analysis.hops.operando import Setting, images_of, operando_results
 from opsicm.analysis.result import Result, failed
-from opsicm.analysis.sections.raw_samples import Falls, quantised
+from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.results import section_results
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
-from opsicm.figures import images as image_figure
-from opsicm.figures import images as section_figures
+from opsicm.figures.images import image_view
 from opsicm.figures.view import View
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
@@ -25,7 +24,7 @@ from opsicm.results.figures_of_results import views_of_traces
 from opsicm.results.pipette_steps import pipette_results
 
 _SECTION_HOPS: Final = 20
-_MOST_SAMPLES: Final = 20_000_000  # a section of more than 160 MB of floats is another command's work
+_MOST_SAMPLES: Final = 20_000_000  # of a section, 80 MB of counts: more is another command's work
 
 
 def setting_of(run: Run) -> Setting:
@@ -52,8 +51,11 @@ def results_of(run: Run) -> list[Result]:
     if not run.parameters:
         reason = "it was killed before its header was written: nothing was measured"
         return [failed("run", "1", "", "cut off before it began", reason)]
-    results = operando_results(run.hops, run.cell, run.slow, setting_of(run))
-    return [*results, *pipette_results(run), *_section_of(run)]
+    return [result for family in FAMILIES for result in family(run)]
+
+
+def _operando_results(run: Run) -> list[Result]:
+    return operando_results(run.hops, run.cell, run.slow, setting_of(run))
 
 
 def _section_of(run: Run) -> list[Result]:
@@ -74,17 +76,23 @@ def _section_of(run: Run) -> list[Result]:
     first, last = int(fall.min()), int(stop.max()) + 1
     if chosen.size < 3 or last - first > _MOST_SAMPLES:
         return []
-    raw = run.samples(segment, first, last)
-    names = ("pipette_current", "z")
-    if any(name not in raw for name in names):
+    kept = run.counts(segment, ("pipette_current", "z"), first, last)
+    if kept is None:
         return []
-    current, z = (raw[name].values for name in names)
-    reference = hops["i_ref"].values[chosen]
+    counts, (current, z), lost = kept
+    intact = np.array([not np.any((lost[:, 0] <= b) & (lost[:, 1] > a)) for a, b in zip(fall, stop, strict=True)])
+    chosen, fall, stop = chosen[intact], fall[intact], stop[intact]
     # Relative to a positive reference: the sections are about how the current falls, not about its sign.
-    sign = 1.0 if float(np.median(reference)) > 0.0 else -1.0
-    falls = Falls(fall - first, stop - first + 1, sign * reference, hops["setpoint"].values[chosen])
+    sign = -1.0 if float(np.median(hops["i_ref"].values[chosen])) < 0.0 else 1.0
+    reference, setpoint = sign * hops["i_ref"].values[chosen], hops["setpoint"].values[chosen]
+    samples = RawSamples(counts, 0, 1, current.scale, current.offset, z.scale, z.offset).rising(sign)
+    falls = Falls(fall - first, stop - first + 1, reference, setpoint)
     x, y = (hops[name].values[chosen] for name in ("x", "y"))
-    return section_results(quantised(sign * current, z), falls, template_of(run), np.hypot(x - x[0], y - y[0]))
+    return section_results(samples, falls, template_of(run), np.hypot(x - x[:1], y - y[:1]))
+
+
+# What a run is asked for, in the order in which it is listed. A new kind of result: a line here.
+FAMILIES: Final[tuple[Callable[[Run], list[Result]], ...]] = (_operando_results, pipette_results, _section_of)
 
 
 def template_of(run: Run) -> Template:
@@ -98,24 +106,24 @@ def _pipette(p: Mapping[str, float]) -> Pipette:
 
 def views_of(run: Run, results: list[Result]) -> list[View]:
     """The figures that apply to a run."""
-    views = [figures.time_view(run.hops, run.cell, run.slow)]
-    good = np.flatnonzero(run.hops["outcome"].values == 0)
-    for result in results:
-        if result.name == "kymograph_largest_change" and isinstance(result.trace, xr.DataArray):
-            views.append(section_figures.kymograph_view(result.trace))
-        if result.name == "near_surface_difference" and isinstance(result.trace, xr.Dataset):
-            views.append(section_figures.section_view(result.trace))
-    images = images_of(run.hops, run.slow) if good.size else []
-    for frame in images[:1] + images[1:][-1:]:
-        heights = frame.array()
-        views.append(image_figure.image_view(heights, f"Image at {frame.potential:.2f} V, {frame.time:.0f} s"))
+    hops = run.hops
+    views = [figures.time_view(hops, run.cell, run.slow)]
+    good = np.flatnonzero(hops["outcome"].values == 0)
+    images = images_of(hops, run.slow) if good.size else []
+    views += [
+        image_view(frame.array(), f"Image at {frame.potential:.2f} V, {frame.time:.0f} s")
+        for frame in images[:1] + images[1:][-1:]
+    ]
     if good.size and not images:  # over an image the height is topography, not the specimen's change
-        views.append(figures.potential_view(run.hops, run.cell, setting_of(run).thickness))
+        views.append(figures.potential_view(hops, run.cell, setting_of(run).thickness))
     if good.size:
-        traces = {result.name: result.trace for result in results}
-        if isinstance(change := traces.get("ten_hop_bulk_change"), xr.DataArray):
-            views.append(figures.ten_hop_view(change, float(run.hops["setpoint"].values[good[0]])))
+        # Of a run that hops in one step: one of many segments would have as many of these figures.
+        checks = [r.trace for r in results if r.name == "ten_hop_bulk_change" and not r.of.step]
+        setpoint = float(hops["setpoint"].values[good[0]])
+        views += [figures.ten_hop_view(trace, setpoint) for trace in checks if isinstance(trace, xr.DataArray)]
         middle = int(good[good.size // 2])
-        record = {name: float(run.hops[name].values[middle]) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
-        views.append(figures.hop_view(run.trace(middle), {**record, "hop": middle}))
+        samples = run.trace(middle)
+        if {"pipette_current", "z"} <= set(samples):  # kept in full
+            record = {name: float(hops[name].values[middle]) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
+            views.append(figures.hop_view(samples, {**record, "hop": middle}))
     return views + views_of_traces(results)

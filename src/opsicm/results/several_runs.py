@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,7 @@ def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result
     """
     points: list[tuple[float, float, tuple[float, ...]]] = []
     for path, results in runs:
-        level = next((r for r in results if r.name.startswith("current_at_bias") and r.value is not None), None)
+        level = next((r for r in results if r.name == "current_at_bias" and r.value is not None), None)
         if level is None or level.value is None:
             continue
         if (bath := _bath(path)) is not None:
@@ -53,19 +53,19 @@ def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> l
     """Concentration behind the conductance of every modulated run, calibrated at its levels by the runs with a sweep.
 
     [] without modulated runs or with fewer than three baths. Only pipettes of the run's own filling count: another one
-    has another conductance in the same bath. Names carry the run's where several were modulated.
+    has another conductance in the same bath. `of.run` says which run where several were modulated.
     """
     modulated = [
         (path, r.trace)
         for path, results in runs
         for r in results
-        if r.name.startswith("conductance") and isinstance(r.trace, xr.Dataset) and "change" not in r.name
+        if r.name == "conductance" and isinstance(r.trace, xr.Dataset)
     ]
     sweeps = [
         (bath, r.trace)
         for path, results in runs
         for r in results
-        if r.name.startswith("pipette_resistance") and isinstance(r.trace, xr.DataArray) and (bath := _bath(path))
+        if r.name == "pipette_resistance" and isinstance(r.trace, xr.DataArray) and (bath := _bath(path))
     ]
     results: list[Result] = []
     for path, places in modulated:
@@ -77,10 +77,10 @@ def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> l
         ]
         if len({c for c, _, _ in points}) < _FEWEST_BATHS:
             continue
-        own = _bath(path)
-        points = [point for point in points if own is not None and point[2][-1] == own.pipette[-1]]
+        bath = _bath(path)
+        points = [point for point in points if bath is not None and point[2][-1] == bath.pipette[-1]]
         if len({c for c, _, _ in points}) < _FEWEST_BATHS:
-            filling = "an unknown salt" if own is None else f"{own.pipette[-1]:g} mM"
+            filling = "an unknown salt" if bath is None else f"{bath.pipette[-1]:g} mM"
             reason = f"the pipette holds {filling}, and fewer than three of the baths were measured with that filling"
             results.append(failed(NAME, "mM", "", "another filling", reason))
             continue
@@ -94,8 +94,8 @@ def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> l
         except OutsideDomain as error:
             results.append(failed(NAME, "mM", "", "too few concentrations", str(error)))
             continue
-        found = concentration_results(calibration, places)
-        results += [replace(r, name=f"{r.name} {path.name}") for r in found] if len(modulated) > 1 else found
+        run = path.name if len(modulated) > 1 else ""
+        results += [r.within(run=run) for r in concentration_results(calibration, places)]
     return results
 
 
@@ -149,27 +149,27 @@ def calibration_results(
         coords={"c": ("grid", grid), "c_point": ("point", c)},
         attrs={"units": "A, mol/m3"},
     )
-    said = f"{method}; {c.size} currents, {line.factors.size} pipettes; R² {line.r_squared:.4f}"
+    how = f"{method}; {c.size} currents, {line.factors.size} pipettes; R² {line.r_squared:.4f}"
     u = float(line.covariance[1, 1] ** 0.5)
-    results = [Result(_NAME, 1e12 * float(line.coefficients[1]), 1e12 * u, "pA/mM", said, trace=trace)]
+    results = [Result(_NAME, 1e12 * float(line.coefficients[1]), 1e12 * u, "pA/mM", how, trace=trace)]
     worst = float(np.max(np.abs(line.residuals)))
     results.append(
         Result("calibration_largest_residual", 1e12 * worst, 1e12 * line.sigma, "pA", "of the line; u: its residual")
     )
     middle = 0.5 * float(c.min() + c.max())
     back = concentration(line, float(line.at(np.array(middle))))
-    said = "the line read backwards in the middle of its range, 95 % band and pipettes' spread in u"
+    how = "the line read backwards in the middle of its range, 95 % band and pipettes' spread in u"
     if back.value is None or back.u is None:
-        results.append(failed("concentration_in_the_middle", "mM", said, "not identifiable", back.reason))
+        results.append(failed("concentration_in_the_middle", "mM", how, "not identifiable", back.reason))
     else:
-        said += f"; d ln I/d ln c {back.sensitivity:.3f}"
-        results.append(Result("concentration_in_the_middle", back.value, back.u, "mM", said))
+        how += f"; d ln I/d ln c {back.sensitivity:.3f}"
+        results.append(Result("concentration_in_the_middle", back.value, back.u, "mM", how))
     try:
         curve = calibrate(c, current, 2, pipette)
     except OutsideDomain as error:
         reason = str(error)
         return [*results, failed("calibration_curvature_over_u", "1", method, "too few concentrations", reason)]
     bend, u_bend = float(curve.coefficients[2]), float(curve.covariance[2, 2] ** 0.5)
-    said = "second coefficient of a parabola through the same points, over its u: beyond 3 a line is wrong"
-    results.append(Result("calibration_curvature_over_u", bend / u_bend if u_bend else 0.0, 1.0, "1", said))
+    how = "second coefficient of a parabola through the same points, over its u: beyond 3 a line is wrong"
+    results.append(Result("calibration_curvature_over_u", bend / u_bend if u_bend else 0.0, 1.0, "1", how))
     return results

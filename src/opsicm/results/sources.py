@@ -1,4 +1,4 @@
-"""RUN on the command line: a run folder, a run file, or a file that another instrument wrote."""
+"""What the commands are given as RUN: a run folder, a run file, or a third-party file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, Problem
+from opsicm.figures.view import View
+from opsicm.formats.identify import identify
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
-from opsicm.results import third_party as others
+from opsicm.results import third_party
 from opsicm.results.figures_of_results import save_views, views_of_traces
 from opsicm.results.run_results import results_of, views_of
 from opsicm.results.several_runs import calibration_of, modulated_concentrations
@@ -19,7 +21,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def is_run(path: Path) -> bool:
-    """Whether `path` is meant as a run of ours: a folder with a journal or run file, or an HDF5 file."""
+    """Whether `path` is meant as a run: a folder with a journal or run file, or an HDF5 file."""
     if path.is_dir():
         return (path / JOURNAL).exists() or (path / RUN_FILE).exists()
     if not path.is_file():
@@ -58,7 +60,7 @@ def results_of_path(path: Path, columns: str | None, setpoint: float | None = No
     if is_run(path):
         with Run(path) as run:
             return results_of(run)
-    return others.analyse_file(path, columns, setpoint)
+    return third_party.analyse_file(path, columns, setpoint)
 
 
 def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:
@@ -67,13 +69,18 @@ def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result
     return [*calibration_of(runs), *modulated_concentrations(runs)]
 
 
+def views_of_path(path: Path, results: list[Result]) -> list[View]:
+    """The figures that apply to `path` and its `results`."""
+    if not is_run(path):
+        return third_party.views_of(results)
+    with Run(path) as run:
+        return views_of(run, results) if run.parameters else []
+
+
 def figures_of_path(path: Path, results: list[Result], folder: Path) -> list[Path]:
     """Every figure that applies to `path` and its `results`, into `folder`; returns the pictures."""
     stem = path.resolve().name if path.is_dir() or not is_run(path) else path.resolve().parent.name
-    if is_run(path):
-        with Run(path) as run:
-            return save_views(views_of(run, results) if run.parameters else [], folder, stem)
-    return save_views(others.views_of(results), folder, stem)
+    return save_views(views_of_path(path, results), folder, stem)
 
 
 def figures_of_several(results: list[Result], folder: Path) -> list[Path]:
@@ -87,8 +94,8 @@ def identification(path: Path, columns: str | None) -> tuple[str, list[dict[str,
     if path.is_file() and not _is_hdf5(path):
         _refuse_damaged(path)
     if not is_run(path):
-        what = others.identify_file(path, columns)
-        return others.identification_text(what), others.identification_records(what)
+        what = identify(path, columns)
+        return third_party.identification_text(what), third_party.identification_records(what)
     with Run(path) as run:
         rows: list[dict[str, Any]] = [
             {"kind": "format", "name": "run file of opsicm", "value": run.title, "unit": "", "ok": True},

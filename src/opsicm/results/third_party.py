@@ -1,28 +1,28 @@
-"""Other people's files: read by `record.formats`, analysed as arrays."""
+"""Third-party files: read by `opsicm.formats`, analysed as arrays, identified and drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach.results import approach_results, no_axis, series_results, trace_results, turns
+from opsicm.analysis.approach.results import DISTANCE, approach_results, no_axis, series_results, trace_results, turns
 from opsicm.analysis.cell.record_results import open_circuit_results, record_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.topography.results import image_results, step_results
 from opsicm.core.errors import BadInput, Problem
-from opsicm.figures import images as image
-from opsicm.figures import pipette as approach_curve
+from opsicm.figures.images import image_view
+from opsicm.figures.pipette import approach_curve_view
 from opsicm.figures.view import View
 from opsicm.formats.approach_text import ApproachFile, ScanSettings, sweeps
 from opsicm.formats.cell_record import CellFile
 from opsicm.formats.columns import Columns
-from opsicm.formats.identify import Identification, identify, read
+from opsicm.formats.identify import Identification, read
 from opsicm.formats.image_file import ImageFile
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.figures_of_results import views_of_traces
@@ -36,52 +36,48 @@ def analyse_file(path: Path, columns: str | None = None, setpoint: float | None 
     if path.is_dir():
         return _folder(path)
     content = read(path, columns)
-    if isinstance(content, SicmScan):
-        heights = np.where(content.saturated, np.nan, content.heights)
-        return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
-    if isinstance(content, SicmTrace):
-        return no_axis("the trace holds counts without a z axis, a scale or a time step")
-    if isinstance(content, ApproachFile):
-        return _numbered(_approaches(content))
-    if isinstance(content, ScanSettings):
-        raise BadInput(
-            Problem(
-                "file", "settings only", "results need measured values", "name an .ac file or its folder", path.name
-            )
-        )
-    if isinstance(content, ImageFile):
-        return _images(content, path)
-    if isinstance(content, CellFile):
-        return _cell(content)
-    return _numbered(_table(content, setpoint))
+    match content:
+        case SicmScan():
+            heights = np.where(content.saturated, np.nan, content.heights)
+            return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
+        case SicmTrace():
+            return no_axis("the trace holds counts without a z axis, a scale or a time step")
+        case ApproachFile():
+            return _numbered(_approaches(content))
+        case ScanSettings():
+            limit, remedy = "results need measured values", "name an .ac file or its folder"
+            raise BadInput(Problem("file", "settings only", limit, remedy, path.name))
+        case ImageFile():
+            return _images(content, path)
+        case CellFile():
+            return _cell(content)
+        case Columns():
+            return _numbered(_table(content, setpoint))
+        case _:
+            assert_never(content)
 
 
 def _images(file: ImageFile, path: Path) -> list[Result]:
-    """Results of the first topography under their plain names, of further height channels under the channel's."""
+    """Results of the first topography, and of further height channels, which are named as their source."""
     if not file.heights:
         limit, channels = "results need heights", ", ".join(one.name for one in file.images)
         raise BadInput(Problem("channels", channels, limit, "export the topography", path.name))
     results: list[Result] = []
     for k, one in enumerate(file.heights):
-        found = image_results(image_array(one.values, one.x_size, one.y_size, one.unit))
+        of_channel = image_results(image_array(one.values, one.x_size, one.y_size, one.unit))
         if one.unit == "m":
-            found += step_results(one.values)
-        results += found if k == 0 else [replace(r, name=f"{one.name}: {r.name}", trace=None) for r in found]
+            of_channel += step_results(one.values)
+        results += of_channel if k == 0 else [replace(r.within(source=one.name), trace=None) for r in of_channel]
     return results
 
 
 def _cell(file: CellFile) -> list[Result]:
     results: list[Result] = []
     for record in file.records:
-        found = record_results(record.t, record.potential, record.current, lithium=False)
-        several = len(file.records) > 1
-        results += [replace(r, name=f"{record.name}: {r.name}") for r in found] if several else found
+        source = record.name if len(file.records) > 1 else ""
+        of_record = record_results(record.t, record.potential, record.current, lithium=False)
+        results += [r.within(source=source) for r in of_record]
     return results
-
-
-def identify_file(path: Path, columns: str | None = None) -> Identification:
-    """What is in a file and whether it looks plausible."""
-    return identify(path, columns)
 
 
 def identification_text(what: Identification) -> str:
@@ -107,17 +103,14 @@ def identification_records(what: Identification) -> list[dict[str, Any]]:
 
 def views_of(results: Sequence[Result]) -> list[View]:
     """The figures of results that carry a trace: approach curves, the image at its highest level, the cell's record."""
-    approaches = [(r.name, r.trace) for r in results if isinstance(r.trace, xr.Dataset) and "z0" in r.trace.attrs]
+    views = [
+        approach_curve_view(r.trace, f"Approach {r.of.recording}".strip())
+        for r in results
+        if r.name == DISTANCE and isinstance(r.trace, xr.Dataset)
+    ]
     images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.ndim == 2]
-    views = [approach_curve.approach_curve_view(trace, _title(name)) for name, trace in approaches]
-    views += [image.image_view(images[-1])] if images else []
+    views += [image_view(images[-1])] if images else []
     return views + views_of_traces(results)
-
-
-def _title(name: str) -> str:
-    """The curve that a result's name begins with: "scan01_07_1: distance ..." is titled "Approach scan01_07_1"."""
-    curve, found, _ = name.rpartition(": ")
-    return f"Approach {curve}" if found else "Approach"
 
 
 def image_array(values: NDArray[np.float64], x: float | None, y: float | None, unit: str = "m") -> xr.DataArray:
@@ -185,7 +178,7 @@ def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
 def _numbered(curves: list[list[Result]]) -> list[Result]:
     if len(curves) == 1:
         return curves[0]
-    return [replace(r, name=f"curve {k}: {r.name}") for k, curve in enumerate(curves, start=1) for r in curve]
+    return [r.within(curve=k) for k, curve in enumerate(curves, start=1) for r in curve]
 
 
 def _folder(path: Path) -> list[Result]:
@@ -194,13 +187,13 @@ def _folder(path: Path) -> list[Result]:
         limit = "a folder to analyse holds approach curves (*.ac)"
         raise BadInput(Problem("folder", "without .ac files", limit, "name a file, or the folder of a run", path.name))
     curves: list[list[Result]] = []
-    named: list[Result] = []
+    each: list[Result] = []
     for file in files:
         content = read(file)
         if not isinstance(content, ApproachFile):
             limit, remedy = "it is no approach curve in spite of its name", "move it out of the folder"
             raise BadInput(Problem("file", "of another format", limit, remedy, file.name))
-        found = _approaches(content)
-        curves += found
-        named += [replace(r, name=f"{file.stem}: {r.name}") for r in _numbered(found)]
-    return [*series_results(curves), *named]
+        of_file = _approaches(content)
+        curves += of_file
+        each += [r.within(source=file.stem) for r in _numbered(of_file)]
+    return [*series_results(curves), *each]

@@ -57,14 +57,13 @@ def branches(t: NDArray[np.float64], charge: NDArray[np.float64], floor: float =
     return found
 
 
-def branch_names(found: list[Branch]) -> list[str]:
-    """`lithiation`, `delithiation`; numbered from 1 where a kind occurs more than once."""
-    names, seen = [], {"lithiation": 0, "delithiation": 0}
-    for branch in found:
-        seen[branch.kind] += 1
-        repeated = sum(other.kind == branch.kind for other in found) > 1
-        names.append(f"{branch.kind}_{seen[branch.kind]}" if repeated else branch.kind)
-    return names
+def numbered(found: list[Branch]) -> list[tuple[int | None, Branch]]:
+    """Each branch with its number among those of its kind, from 1; None where it is the only one of its kind."""
+    kinds = [branch.kind for branch in found]
+    return [
+        (kinds[: k + 1].count(kind) if kinds.count(kind) > 1 else None, branch)
+        for k, (kind, branch) in enumerate(zip(kinds, found, strict=True))
+    ]
 
 
 def time_at_charge(t: NDArray[np.float64], charge: NDArray[np.float64], branch: Branch, share: float) -> float:

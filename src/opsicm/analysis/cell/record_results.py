@@ -23,7 +23,7 @@ from opsicm.analysis.cell.half_cycles import (
 from opsicm.analysis.cell.titration import Pulse, titration
 from opsicm.analysis.cell.transitions import transitions_from_potential
 from opsicm.analysis.cell.voltammogram import linear_sweeps, peaks
-from opsicm.analysis.result import Result, failed
+from opsicm.analysis.result import Of, Result, failed
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, resolved_u, straight_line, u_of_rectangle
 
@@ -39,6 +39,7 @@ _MAH: Final = 3.6
 _HELD: Final = 3e-3  # [V]
 _MOVED: Final = 1e-3  # [V] that a held potential may go in all
 VOLTAMMOGRAM: Final = "voltammogram"
+_DIRECTION: Final = {"lithiation": "cathodic", "delithiation": "anodic"}
 
 
 def steady_stretches(t: F64, current: F64, potential: F64 | None = None) -> list[HalfCycle]:
@@ -157,11 +158,7 @@ def record_results(
     else:
         results = _sweeps(t, potential, current, charges, missing)
     results += _holds(t, held_stretches(t, potential, current)) if charges else []
-    return results if lithium else [replace(r, name=_in_general(r.name)) for r in results]
-
-
-def _in_general(name: str) -> str:
-    return name.replace("delithiation", "anodic").replace("lithiation", "cathodic")
+    return results if lithium else [r.within(part=_DIRECTION.get(r.of.part, r.of.part)) for r in results]
 
 
 def _constant(
@@ -179,7 +176,9 @@ def _constant(
             attrs={"units": "mAh, V", "kind": p.kind},
         )
         value, u = p.charge / _MAH, p.u_charge / _MAH
-        results.append(Result(f"capacity_{p.kind}_{k}", value, u, "mAh", method, flags=flags, trace=trace))
+        results.append(
+            Result("capacity", value, u, "mAh", method, flags=flags, trace=trace, of=Of(part=p.kind, number=k))
+        )
     pulses = titration(t, potential, current, radius)
     # A pulse is not a half-cycle: its derivative is the relaxation's, not the specimen's.
     brief = {pulse.end for pulse in pulses} if len(pulses) > 2 else set()
@@ -193,12 +192,13 @@ def _constant(
             f"the pulse {1e3 * pulse.slope:.3g} mV/sqrt(s)"
         )
         drawn = _titrated(t, potential, pulses) if k == 1 else None
-        results.append(Result(f"relaxed_potential_{k}", pulse.relaxed, pulse.u_relaxed, "V", method, trace=drawn))
+        relaxed, u_relaxed = pulse.relaxed, pulse.u_relaxed
+        results.append(Result("relaxed_potential", relaxed, u_relaxed, "V", method, trace=drawn, index=k))
         method = f"Weppner and Huggins' formula for spheres over {of}; reads some 10 % high (solved sphere): in u"
         if pulse.diffusivity is None or pulse.u_diffusivity is None:
-            results.append(failed(f"diffusivity_{k}", "m²/s", method, "not identifiable", pulse.reason))
+            results.append(failed("diffusivity", "m²/s", method, "not identifiable", pulse.reason, index=k))
         else:
-            results.append(Result(f"diffusivity_{k}", pulse.diffusivity, pulse.u_diffusivity, "m²/s", method))
+            results.append(Result("diffusivity", pulse.diffusivity, pulse.u_diffusivity, "m²/s", method, index=k))
     return results
 
 
@@ -224,7 +224,7 @@ def _charge(t: F64, current: F64) -> F64:
 
 def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> list[Result]:
     """The highest |dQ/dV| and the ends of stages (peaks of |dV/dQ|) of one stretch; nothing where it is too short."""
-    rows = slice(p.first, p.stop)
+    rows, of = slice(p.first, p.stop), Of(part=p.kind, number=k)
     charge = _charge(t[rows], current[rows])
     e = potential[rows]
     if np.ptp(e) <= 0.0 or not charge[-1] or e.size < 4 * _ROWS:
@@ -251,10 +251,10 @@ def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> 
             attrs={"units": "mAh/V", "smoothing": capacity.smoothing},
         )
         u = u_of_rectangle(capacity.width)
-        results.append(Result(f"dq_dv_highest_{p.kind}_{k}", float(capacity.at[at]), u, "V", method, trace=trace))
+        results.append(Result("dq_dv_highest", float(capacity.at[at]), u, "V", method, trace=trace, of=of))
     for j, stage in enumerate(stages[:_MOST], start=1):
         method = f"peak of |dV/dQ|, in % of the stretch's charge; {by_charge.smoothing.replace(' C', '')} of it"
-        results.append(Result(f"stage_end_{p.kind}_{k}_{j}", stage.charge, stage.u, "%", method))
+        results.append(Result("stage_end", stage.charge, stage.u, "%", method, of=of, index=j))
     return results
 
 
@@ -265,7 +265,8 @@ def _holds(t: F64, held: list[HalfCycle]) -> list[Result]:
             f"charge while the potential was held from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; "
             f"{_U}"
         )
-        results.append(Result(f"charge_hold_{p.kind}_{k}", p.charge / _MAH, p.u_charge / _MAH, "mAh", method))
+        of = Of(part=p.kind, number=k)
+        results.append(Result("charge_hold", p.charge / _MAH, p.u_charge / _MAH, "mAh", method, of=of))
     return results
 
 
@@ -294,20 +295,21 @@ def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -
             said = "span of a sweep over its time, median over the sweeps; u: 1.2533 MAD-sigma/sqrt(n), none of one"
             results.append(Result("scan_rate", rate, resolved_u(rate, u), "mV/s", said, flags=flags))
     for k, peak in enumerate(peaks(potential, current, sweeps)[:_MOST], start=1):
-        way = "delithiation" if peak.anodic else "lithiation"
+        of = Of(part="delithiation" if peak.anodic else "lithiation")
         method = (
             f"vertex of a parabola within 20 mV, sweep {peak.sweep}; {1e3 * peak.current:.4g} ± "
             f"{1e3 * peak.u_current:.1g} mA as measured, no baseline taken away; {_SIGN}"
         )
         marked = trace.assign_attrs(peak_potential=peak.potential, peak_current=peak.current)
-        results.append(Result(f"peak_{k}_{way}_potential", peak.potential, peak.u_potential, "V", method, trace=marked))
+        at, u = peak.potential, peak.u_potential
+        results.append(Result("peak_potential", at, u, "V", method, trace=marked, of=of, index=k))
     for k, s in enumerate(sweeps[:_MOST] if charges else [], start=1):
-        way = "anodic" if potential[s][-1] > potential[s][0] else "cathodic"
+        of = Of(part="anodic" if potential[s][-1] > potential[s][0] else "cathodic")
         charge, u = charge_passed(t[s], current[s])
         said = f"{potential[s][0]:.3f} to {potential[s][-1]:.3f} V, trapezoids, both signs of the current counted"
         method = f"{said}; {_SIGN}; {_U}"
         one = {"gaps": gaps(t[s])}
-        results.append(Result(f"charge_sweep_{k}_{way}", charge / _MAH, u / _MAH, "mAh", method, flags=one))
+        results.append(Result("sweep_charge", charge / _MAH, u / _MAH, "mAh", method, flags=one, of=of, index=k))
     return results
 
 
@@ -331,9 +333,10 @@ def open_circuit_results(stoichiometry: F64, potential: F64) -> list[Result]:
     x, e = stoichiometry[good], potential[good]
     if x.size < 4 * _ROWS or np.ptp(x) < 0.5:
         reason = f"{x.size} points over {float(np.ptp(x)) if x.size else 0.0:.2g}; 40 over 0.5 are needed"
-        return [failed("stage_end_1", "1", method, "too few points", reason)]
+        return [failed("stage_end", "1", method, "too few points", reason, index=1)]
     order = np.argsort(x, kind="stable")
     stages = transitions_from_potential(x[order], e[order], _WIDTH)
     if not stages:
-        return [failed("stage_end_1", "1", method, "no peak", "no peak of |dV/dx| stands out by 15 % of its span")]
-    return [Result(f"stage_end_{k}", stage.charge, stage.u, "1", method) for k, stage in enumerate(stages, start=1)]
+        reason = "no peak of |dV/dx| stands out by 15 % of its span"
+        return [failed("stage_end", "1", method, "no peak", reason, index=1)]
+    return [Result("stage_end", stage.charge, stage.u, "1", method, index=k) for k, stage in enumerate(stages, start=1)]

@@ -16,7 +16,7 @@ from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
 from opsicm.analysis.cell.record_results import VOLTAMMOGRAM, record_results, steady_stretches
 from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
 from opsicm.analysis.hops.series import HopSeries
-from opsicm.analysis.result import Result, failed
+from opsicm.analysis.result import Of, Result, failed
 from opsicm.core.statistics import (
     independent_share,
     linear_fit,
@@ -141,26 +141,27 @@ def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | No
     steady = steady_stretches(t, current, potential)
     if pipette.size == t.size and steady:
         results += _splits(split_steps(t, pipette, current))
-        results += [_slope(t, pipette, p, f"pipette_slope_{p.kind}_{k}") for k, p in enumerate(steady, start=1)]
+        results += [_slope(t, pipette, p, Of(part=p.kind, number=k)) for k, p in enumerate(steady, start=1)]
         results += _rests(t, pipette, half_cycles(t, current))
     return results
 
 
-def _slope(t: F64, pipette: F64, p: HalfCycle, name: str) -> Result:
+def _slope(t: F64, pipette: F64, p: HalfCycle, of: Of) -> Result:
     """Straight line through the pipette current of a stretch, without its first tenth (the step and what follows)."""
     rows = np.arange(p.first, p.stop)
     rows = rows[t[rows] >= t[p.first] + _SETTLING * (t[p.stop - 1] - t[p.first])]
     rows = rows[np.isfinite(pipette[rows])]
     method = f"line through the pipette current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, first tenth left out"
     if rows.size < _FEWEST_ROWS or np.ptp(t[rows]) == 0.0:
-        return failed(name, "pA/s", method, "too few rows", f"{rows.size} rows; {_FEWEST_ROWS} are needed")
+        reason = f"{rows.size} rows; {_FEWEST_ROWS} are needed"
+        return failed("pipette_slope", "pA/s", method, "too few rows", reason, of)
     line = straight_line(t[rows], pipette[rows])
     # Neighbouring residuals of a curved record are alike.
     u = line.u_slope * independent_share(line.residual) ** -0.5
     total = float(np.sum((pipette[rows] - line.level) ** 2))
     straight = 1.0 - float(line.residual @ line.residual) / total if total > 0.0 else 0.0
     method += f"; R² {straight:.3f}; u: its residual, neighbours' correlation counted"
-    return Result(name, line.slope * 1e12, u * 1e12, "pA/s", method)
+    return Result("pipette_slope", line.slope * 1e12, u * 1e12, "pA/s", method, of=of)
 
 
 def _rests(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
@@ -168,7 +169,7 @@ def _rests(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
     changes = []
     for before, rest in pairwise(parts):
         if rest.kind == "rest" and before.kind != "rest" and rest.stop - rest.first >= 2 * _FEWEST_ROWS:
-            found = _slope(t, pipette, rest, "")
+            found = _slope(t, pipette, rest, Of())
             if found.value is not None:
                 changes.append(found.value * float(t[rest.stop - 1] - t[rest.first]))
     if not changes:
@@ -238,15 +239,15 @@ def transition_results(
         low, high = np.quantile(potential[rows], (0.05, 0.95))
         held = high - low < _HELD
         stages = [] if held else transitions_from_potential(passed, potential[rows], 100.0 * _WIDTH)
+        of = Of(part=branch.kind, number=k)
         for kink in kinks:
-            name = f"transition_{branch.kind}_{k}_from_height"
             method = "kink of a broken line of height against charge passed in the branch"
-            results.append(Result(name, kink.charge, kink.u, "%", method))
+            results.append(Result("transition_from_height", kink.charge, kink.u, "%", method, of=of))
         for both in agreements(kinks, stages):
             method = (
                 f"nearest peak of |dV/dQ| (smoothed over {100 * _WIDTH:.0f} % of the branch); height less potential is "
                 f"{both.difference:.2g} ± {both.u:.2g} %, {both.z:.2g} times its u"
             )
-            name = f"transition_{branch.kind}_{k}_from_potential"
-            results.append(Result(name, both.potential.charge, both.potential.u, "%", method))
+            stage = both.potential
+            results.append(Result("transition_from_potential", stage.charge, stage.u, "%", method, of=of))
     return results

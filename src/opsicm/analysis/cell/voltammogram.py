@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.signal import find_peaks, savgol_filter
 
-from opsicm.analysis.cell.branches import branch_names, branches
-from opsicm.analysis.result import Result, failed
+from opsicm.analysis.cell.branches import branches, numbered
+from opsicm.analysis.result import Of, Result, failed
 from opsicm.core.statistics import linear_fit, noise_from_differences, resolution_of, resolved_u, u_of_rectangle
 
 _SIGN: Final = "negative lithiates"
@@ -37,7 +37,7 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
     current, t = cell["current"].values, cell["t_ns"].values * 1e-9
     if current.size < 5 or np.max(np.abs(current)) < current_floor:
         reason = "no current flowed: run a sweep or a current"
-        return [failed("peak_lithiation_current", "mA", "", "no current", reason)]
+        return [failed("peak_current", "mA", "", "no current", reason, Of(part="lithiation"))]
     noise = noise_from_differences(current)
     results: list[Result] = []
     turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current)
@@ -49,7 +49,7 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
             results.extend(_peak(name, index, cell, slow, noise))
     charge = cell["charge"].values
     found = branches(t, charge, charge_floor)
-    for name, branch in zip(branch_names(found), found, strict=True):
+    for number, branch in numbered(found):
         method = (
             f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
             "of the current over the rows as white noise, half a count throughout, and what the rows' own integral "
@@ -57,7 +57,8 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
         )
         u = _u_of_charge(t, current, charge, branch.start, branch.stop, noise)
         u_mah = resolved_u(branch.charge / 3.6, u / 3.6)
-        results.append(Result(f"charge_{name}", branch.charge / 3.6, u_mah, "mAh", method))
+        of = Of(part=branch.kind, number=number)
+        results.append(Result("charge", branch.charge / 3.6, u_mah, "mAh", method, of=of))
     return [*results, _soc(cell, noise)]
 
 
@@ -128,11 +129,12 @@ def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: floa
     half_count = u_of_rectangle(resolution_of(current))
     u = resolved_u(vertex, math.hypot(noise, vertex - current[index], half_count))
     u_mA = None if u is None else u * 1e3
-    peak = Result(f"peak_{name}_current", vertex * 1e3, u_mA, "mA", f"parabola through the rows {at}", trace=trace)
-    return [peak, _pipette_change(name, index, cell, slow, at)]
+    method, of = f"parabola through the rows {at}", Of(part=name)
+    peak = Result("peak_current", vertex * 1e3, u_mA, "mA", method, trace=trace, of=of)
+    return [peak, _pipette_change(of, index, cell, slow, at)]
 
 
-def _pipette_change(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
+def _pipette_change(of: Of, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
     """Pipette current at the peak less its mean over the quiet rows before, at the same coarse height."""
     method = f"pipette current {at}, less its mean over the quiet rows before it; far from the surface"
     current, pipette, height = cell["current"].values, slow["pipette_current"].values, slow["coarse_z"].values
@@ -140,11 +142,12 @@ def _pipette_change(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, a
     rest = np.flatnonzero(same & (np.abs(current[:index]) < _QUIET * abs(current[index])))
     if not rest.size:
         reason = "no row before the peak has a quiet cell and the pipette at this height: begin with a rest"
-        return failed(f"pipette_change_at_peak_{name}", "pA", method, "no rest", reason)
+        return failed("pipette_change_at_peak", "pA", method, "no rest", reason, of)
     change = float(pipette[index] - np.mean(pipette[rest]))
     single = noise_from_differences(pipette) if pipette.size >= 5 else 0.0
     spread = float(np.std(pipette[rest]))  # noise and slow drift of the rest itself
-    return Result(f"pipette_change_at_peak_{name}", change * 1e12, math.hypot(single, spread) * 1e12, "pA", method)
+    u = math.hypot(single, spread)
+    return Result("pipette_change_at_peak", change * 1e12, u * 1e12, "pA", method, of=of)
 
 
 def _vertex(t: NDArray[np.float64], values: NDArray[np.float64], index: int) -> float:

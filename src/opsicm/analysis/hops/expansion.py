@@ -14,9 +14,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.cell.branches import Branch, branch_names, branches, time_at_charge
+from opsicm.analysis.cell.branches import Branch, branches, numbered, time_at_charge
 from opsicm.analysis.hops.series import HopSeries, value_at
-from opsicm.analysis.result import Result, failed
+from opsicm.analysis.result import Of, Result, failed
 from opsicm.core.statistics import median_with_u, robust_sigma, scatter_with_u
 
 _WINDOW: Final = 15
@@ -51,21 +51,26 @@ def expansion_results(
         outcome = "no branch" if not found else "no hops"
         return [
             failed(
-                "expansion_lithiation", "%", _METHOD.format(window=window), outcome, f"{why}: sweep or hop for longer"
+                "expansion",
+                "%",
+                _METHOD.format(window=window),
+                outcome,
+                f"{why}: sweep or hop for longer",
+                Of(part="lithiation"),
             )
         ]
     results: list[Result] = []
-    for name, branch in zip(branch_names(found), found, strict=True):
+    for number, branch in numbered(found):
         overlap = min(branch.stop, series.t[-1]) - max(branch.start, series.t[0])
         if overlap > 0.01 * (branch.stop - branch.start):
             results.extend(
-                _of_branch(name, branch, series, cell_t, cell_charge, thickness, drift_to_height, window, degree)
+                _of_branch(number, branch, series, cell_t, cell_charge, thickness, drift_to_height, window, degree)
             )
     return results
 
 
 def _of_branch(
-    name: str,
+    number: int | None,
     branch: Branch,
     series: HopSeries,
     t: NDArray[np.float64],
@@ -75,12 +80,13 @@ def _of_branch(
     window: int,
     degree: int,
 ) -> list[Result]:
+    of = Of(part=branch.kind, number=number)
     middle = time_at_charge(t, charge, branch, 0.5)
     moments = (branch.start, middle, branch.stop)
     gap = max(float(np.min(np.abs(series.t - moment))) for moment in moments)
     if gap > 0.05 * (branch.stop - branch.start):
         reason = f"the nearest hop is {gap:.1f} s from an end of the branch: hop during all of it"
-        return [failed(f"expansion_{name}", "%", _METHOD.format(window=window), "not covered", reason)]
+        return [failed("expansion", "%", _METHOD.format(window=window), "not covered", reason, of)]
     inside = (series.t >= branch.start) & (series.t <= branch.stop)
     trace = xr.DataArray(
         series.height[inside], dims="hop", coords={"t": ("hop", series.t[inside])}, attrs={"units": "m"}
@@ -91,10 +97,10 @@ def _of_branch(
     method = _METHOD.format(window=window)
     (h0, u0), (h1, u1), (h2, u2) = heights
     pairs = {
-        f"height_change_{name}": (h2 - h0, math.hypot(u0, u2), 1e9, "nm"),
-        f"expansion_{name}": (h2 - h0, math.hypot(u0, u2), percent, "%"),
-        f"expansion_{name}_first_half": (h1 - h0, math.hypot(u0, u1), percent, "%"),
-        f"expansion_{name}_second_half": (h2 - h1, math.hypot(u1, u2), percent, "%"),
+        "height_change": (h2 - h0, math.hypot(u0, u2), 1e9, "nm"),
+        "expansion": (h2 - h0, math.hypot(u0, u2), percent, "%"),
+        "expansion_first_half": (h1 - h0, math.hypot(u0, u1), percent, "%"),
+        "expansion_second_half": (h2 - h1, math.hypot(u1, u2), percent, "%"),
     }
     halves = "; halves are halves of the branch's charge"
     return [
@@ -106,6 +112,7 @@ def _of_branch(
             method + (halves if "half" in key else ""),
             flags=flags,
             trace=trace,
+            of=of,
         )
         for key, (dh, u, scale, unit) in pairs.items()
     ]
@@ -271,8 +278,8 @@ def _pixel_spread(
         if start < float(t[0].min()) - 0.05 * (stop - start) or stop > float(t[-1].max()) + 0.05 * (stop - start):
             continue
         seen[kind] = seen.get(kind, 0) + 1
-        name = f"height_change_{kind}_{seen[kind]}_over_pixels"
-        results.append(_over_pixels(name, _differences(k, rows, start, stop), flags))
+        change = _over_pixels("height_change_over_pixels", _differences(k, rows, start, stop), flags)
+        results.append(change.within(part=kind, number=seen[kind]))
     if float(np.ptp(t)) > 0.0:
         name = "height_left_over_pixels"
         results.append(_over_pixels(name, _differences(k, rows, float(t[0].mean()), float(t[-1].mean())), flags))

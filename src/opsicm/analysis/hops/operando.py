@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -76,13 +76,13 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, setting
         if len(own) > 1 and max(group.sizes["hop"] for group in own) < _SERIES:  # an engagement: a hop, a coarse step
             whole = hops.isel(hop=np.flatnonzero(hops["step"].values == step))
             count = _hop_count(whole, hop_series(whole, setting.tip_potential))
-            results.append(replace(count, name=f"{count.name} {step}"))
+            results.append(count.within(step=step))
             continue
         for k, group in enumerate(own, start=1):
-            named = f" {step}" + (f" segment_{k}" if len(own) > 1 else "") if len(groups) > 1 else ""
-            results += [replace(r, name=f"{r.name}{named}") for r in _point_results(group, cell, setting)]
+            place = {"step": step, "segment": k if len(own) > 1 else None} if len(groups) > 1 else {}
+            results += [r.within(**place) for r in _point_results(group, cell, setting)]
     if images := images_of(hops, slow):
-        talk = [r.value for r in results if r.name.startswith("height_cross_talk") and r.value is not None]
+        talk = [r.value for r in results if r.name == "height_cross_talk" and r.value is not None]
         results += raster_results(images, setting.thickness, max(talk, default=0.0) * 1e-9)
     return results
 

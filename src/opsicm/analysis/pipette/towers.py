@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 from scipy.signal import find_peaks
 
-from opsicm.analysis.result import Result, failed
+from opsicm.analysis.result import Of, Result, failed
 from opsicm.core.statistics import straight_line
 
 # -- Current against height in mm: profiles from towers, how far the gradient reaches, curves at chosen times.
@@ -200,7 +200,7 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
     span = float(np.ptp(z))
     near, far = (z <= z.min() + _NEAR * span), (z >= z.max() - _NEAR * span)
     method = f"mean pipette current of the lowest tenth of the travel less the highest's, {where}"
-    title = f"near_less_far_current_{name}"
+    of = Of(part=name)
     bins = max(6, min(_BINS, z.size // 4))
     seen = profile(z - z.min(), i, np.linspace(0.0, span, bins + 1))
     extent = gradient_extent(seen)
@@ -211,13 +211,15 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
         attrs={"units": "A", "quantity": "pipette current"},
     )
     if near.sum() < 3 or far.sum() < 3:
-        results = [failed(title, "pA", method, "too few rows", "fewer than three rows at an end: record more often")]
+        reason = "fewer than three rows at an end: record more often"
+        results = [failed("near_less_far_current", "pA", method, "too few rows", reason, of)]
     else:
         # About a line on height: the gradient within a tenth of the travel is no scatter.
         u = math.hypot(*(straight_line(z[end], i[end]).u_level for end in (near, far)))
         difference = 1e12 * float(i[near].mean() - i[far].mean())
-        results = [Result(title, difference, 1e12 * u, "pA", method, trace=trace)]
-    title, method = f"gradient_extent_{name}", f"length of an exponential through the profile of {where}"
+        results = [Result("near_less_far_current", difference, 1e12 * u, "pA", method, trace=trace, of=of)]
+    method = f"length of an exponential through the profile of {where}"
     if not extent.ok:
-        return [*results, failed(title, "µm", method, "no gradient", extent.reason)]
-    return [*results, Result(title, 1e6 * extent.length, 1e6 * extent.u, "µm", method, trace=trace)]
+        return [*results, failed("gradient_extent", "µm", method, "no gradient", extent.reason, of)]
+    length, u = 1e6 * extent.length, 1e6 * extent.u
+    return [*results, Result("gradient_extent", length, u, "µm", method, trace=trace, of=of)]

@@ -1,17 +1,13 @@
-"""Raw samples of a run or of a foreign file as counts, and where the falls are in them."""
+"""Raw samples as counts, and where the falls are in them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.core.errors import OutsideDomain, Problem
-
 F64 = NDArray[np.float64]
-_STEPS: Final = 60_000  # of the 65 536 that 16 bits have: room for what a second look finds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,23 @@ class RawSamples:
         pair = counts if in_place else np.ascontiguousarray(counts[:, [self.current, self.height]])
         return pair.reshape(-1).view(np.int32)
 
+    def rising(self, sign: float = 1.0) -> RawSamples:
+        """The same samples with the current times `sign` (±1), and counts that rise with both values.
+
+        So the kernels need them: they search for the first current count below a threshold. Nothing is copied unless a
+        count falls with its value, as at a negative bias.
+        """
+        columns = [self.counts[:, self.current], self.counts[:, self.height]]
+        scales = [sign * self.current_scale, self.height_scale]
+        offsets = [sign * self.current_offset, self.height_offset]
+        if min(scales) > 0.0:
+            return replace(self, current_scale=scales[0], current_offset=offsets[0])
+        for k in range(2):
+            if scales[k] < 0.0:
+                # ~n is -n - 1: unlike -n, 16 bits hold it for every n. So n·scale = ~n·(-scale) - scale.
+                columns[k], offsets[k], scales[k] = ~columns[k], offsets[k] - scales[k], -scales[k]
+        return RawSamples(np.column_stack(columns), 0, 1, scales[0], offsets[0], scales[1], offsets[1])
+
     def height_count(self, z: F64) -> NDArray[np.int64]:
         """The height count nearest to `z` [m]."""
         return np.rint((z - self.height_offset) / self.height_scale).astype(np.int64)
@@ -48,7 +61,7 @@ class RawSamples:
         """The largest current count that is not above `current` [A]."""
         return np.floor((current - self.current_offset) / self.current_scale).astype(np.int64)
 
-    def si_current(self, counts: NDArray[np.int64] | NDArray[np.int32]) -> F64:
+    def si_current(self, counts: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.int16]) -> F64:
         """[A] of current counts."""
         return np.asarray(counts * self.current_scale + self.current_offset, dtype=np.float64)
 
@@ -70,22 +83,3 @@ class Falls:
     def size(self) -> int:
         """Number of falls."""
         return int(self.begin.size)
-
-
-def quantised(current: F64, z: F64) -> RawSamples:
-    """Floats of a foreign file as counts: 60 000 steps over the range of each, 2e-5 of it per step.
-
-    `current` [A], `z` [m], shape (n,), all finite. The step is far below any converter's noise; it is in the scales.
-    Fails (`OutsideDomain`) with values that are not finite or do not change.
-    """
-    columns, scales, offsets = [], [], []
-    for name, values in (("current", current), ("height", z)):
-        if values.size < 2 or not np.isfinite(values).all() or np.ptp(values) == 0.0:
-            limit = "every sample must be finite, and they must differ"
-            raise OutsideDomain(Problem(name, f"{values.size} samples", limit, "cut the bad rows out of the file"))
-        scale = float(np.ptp(values)) / _STEPS
-        offset = 0.5 * float(np.max(values) + np.min(values))
-        columns.append(np.rint((values - offset) / scale).astype(np.int16))
-        scales.append(scale)
-        offsets.append(offset)
-    return RawSamples(np.column_stack(columns), 0, 1, scales[0], offsets[0], scales[1], offsets[1])

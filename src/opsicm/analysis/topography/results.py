@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.result import Result, failed
+from opsicm.analysis.result import Of, Result, failed
 from opsicm.analysis.topography.flakes import flake_swelling, segment_flakes
 from opsicm.analysis.topography.image_series import (
     height_change,
@@ -68,12 +68,12 @@ def image_results(heights: xr.DataArray) -> list[Result]:
         method = f"ISO 25178-2 Sq, {_LEVEL_OF[degree]}"
         if not np.isfinite(values).any():
             reason = "no pixel has a height; look at the file's channel"
-            results.append(failed(f"Sq {level}", scale.unit, method, "all NaN", reason))
+            results.append(failed("Sq", scale.unit, method, "all NaN", reason, Of(part=level)))
             continue
         try:
             levelled = values - np.nanmean(values) if degree is None else total_degree(values, degree).heights
         except OutsideDomain as error:
-            results.append(failed(f"Sq {level}", scale.unit, method, "too few pixels", str(error)))
+            results.append(failed("Sq", scale.unit, method, "too few pixels", str(error), Of(part=level)))
             continue
         results += _level(heights.copy(data=levelled), level, _LEVEL_OF[degree], scale, flags)
     return results
@@ -83,8 +83,8 @@ def _level(levelled: xr.DataArray, level: str, where: str, scale: _Scale, flags:
     levelled.attrs["level"] = level
     rough = roughness(levelled.values)
     flags = {**flags, "outlier_pixels": _outliers(levelled.values)}
-    results = [_result(f"Sq {level}", rough.Sq, scale, f"ISO 25178-2 Sq, {where}", rough, flags, levelled)]
-    results.append(_profile(f"Rq {level}", levelled.values, where, scale, rough, flags))
+    results = [_result("Sq", rough.Sq, scale, f"ISO 25178-2 Sq, {where}", rough, flags, levelled)]
+    results.append(_profile("Rq", levelled.values, where, scale, rough, flags))
     one = _Scale("1", 1.0)
     for name, parameter, unit in (
         ("Sa", rough.Sa, scale),
@@ -92,8 +92,8 @@ def _level(levelled: xr.DataArray, level: str, where: str, scale: _Scale, flags:
         ("Ssk", rough.Ssk, one),
         ("Sku", rough.Sku, one),
     ):
-        results.append(_result(f"{name} {level}", parameter, unit, f"ISO 25178-2 {name}, {where}", rough, flags, None))
-    return results
+        results.append(_result(name, parameter, unit, f"ISO 25178-2 {name}, {where}", rough, flags, None))
+    return [result.within(part=level) for result in results]
 
 
 def _outliers(heights: NDArray[np.float64]) -> int:
@@ -159,7 +159,7 @@ def raster_results(found: Sequence[Frame], thickness: float, cross_talk: float =
         own = [replace(r, flags={**r.flags, "bad_hops": frame.bad}) for r in own]
         if len(found) > 1:
             where = f"image {k}, {frame.time:.0f} s, {frame.potential:.3f} V"
-            own = [replace(r, name=f"{r.name} image_{k}", method=f"{r.method}; {where}") for r in own]
+            own = [replace(r.within(image=k), method=f"{r.method}; {where}") for r in own]
         results += own
     if len(found) > 1:
         results += series_of_images(found, thickness, cross_talk)
@@ -228,7 +228,7 @@ def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float
         shift = register(stack[0], frame)
         if shift.peak < _LOST:
             reason = f"correlation {shift.peak:.2f}: the images show nothing in common"
-            results.append(failed(f"height_change image_{k}", "nm", "", "not registered", reason))
+            results.append(failed("height_change", "nm", "", "not registered", reason, Of(image=k)))
             aligned.append(np.full(shape, np.nan))
             changes.append(0.0)
             continue
@@ -262,8 +262,8 @@ def _moved_back(frame: F64, shift: Shift) -> F64:
 def _shift_results(shift: Shift, pitch: tuple[float, float], k: int) -> list[Result]:
     method = "registration of gradient magnitudes against the first image (swelling and changed patches have no vote)"
     return [
-        Result(f"shift_{axis} image_{k}", value * 1e9 * one, shift.u * 1e9 * one, "nm", f"{method}; {value:.3f} pixels")
-        for axis, value, one in (("x", shift.dx, pitch[1]), ("y", shift.dy, pitch[0]))
+        Result(name, value * 1e9 * one, shift.u * 1e9 * one, "nm", f"{method}; {value:.3f} pixels", of=Of(image=k))
+        for name, value, one in (("shift_x", shift.dx, pitch[1]), ("shift_y", shift.dy, pitch[0]))
     ]
 
 
@@ -278,21 +278,23 @@ def _change_results(before: F64, after: F64, mean: float, u: float, thickness: f
     known = percent[np.isfinite(percent)]
     return [
         Result(
-            f"height_change image_{k}",
+            "height_change",
             1e9 * mean,
             1e9 * u,
             "nm",
             f"{method}; u: height noise of a pixel averaged; cross-talk, tilt times the shift's u",
             flags=flags,
             trace=change,
+            of=Of(image=k),
         ),
         Result(
-            f"swelling image_{k}",
+            "swelling",
             float(np.mean(known)),
             100.0 * u / thickness,
             "%",
             f"{method}, of the local thickness ({1e6 * thickness:.3g} µm at the mean height); thickness as stated",
             flags=flags,
+            of=Of(image=k),
         ),
     ]
 

@@ -27,11 +27,11 @@ def constant_current(runs: Runs) -> list[Result]:
         if part is None or part.stop - part.first < 20:
             rows += [missing(f"E4.{what}_{kind}", f"no {kind} at constant current") for what in ("change", "slope")]
             continue
-        rows += _stretch(kind, part, t, pipette)
+        rows += _one_direction(kind, part, t, pipette)
     return rows
 
 
-def _stretch(kind: str, part: HalfCycle, t: F64, pipette: F64) -> list[Result]:
+def _one_direction(kind: str, part: HalfCycle, t: F64, pipette: F64) -> list[Result]:
     before = pipette[max(0, part.first - 20) : part.first]
     inside = slice(part.first + 1, part.stop)
     ts, i = t[inside] - t[part.first], pipette[inside]
@@ -66,14 +66,14 @@ def _stretch(kind: str, part: HalfCycle, t: F64, pipette: F64) -> list[Result]:
 def titration(runs: Runs) -> list[Result]:
     """E5: the step, its spread over the pulses, and what moves at rest."""
     run = runs.of()[0]
-    rows = [as_row("E5.step", "pipette_step_ohmic", run)]
+    rows = [as_row("E5.step", run.result("pipette_step_ohmic"))]
     others = runs.of(KAPPA_PROPORTIONAL)
-    rows += [as_row("E5.step_proportional", "pipette_step_ohmic", other) for other in others]
+    rows += [as_row("E5.step_proportional", other.result("pipette_step_ohmic")) for other in others]
     t, cell, pipette = _rows(run)
-    found = run.results.get("pipette_step_ohmic")
-    if found is None or found.value is None or not isinstance(found.trace, xr.DataArray):
+    ohmic = run.result("pipette_step_ohmic")
+    if not isinstance(ohmic.trace, xr.DataArray):
         return rows
-    steps = np.abs(found.trace.values)
+    steps = np.abs(ohmic.trace.values)
     middle = float(np.median(steps))
     u = max(step.u_ohmic for step in split_steps(t, pipette, cell)) / middle
     method = f"100 (largest - smallest)/median over {steps.size} steps; u: the worst step's own"

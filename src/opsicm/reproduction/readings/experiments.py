@@ -30,13 +30,13 @@ READERS: Final[dict[str, Reader]] = {
 
 
 def read(experiment: str, case_runs: Sequence[CaseRun], look: Callable[[str, Runs], None]) -> ExperimentResults:
-    """ExperimentResults one experiment's runs; `look` is shown them while they are open."""
+    """Read one experiment's runs; `look` is shown them while they are open."""
     without: dict[str, dict[str, Result]] = {}
     with opened(case_runs) as runs:
-        found = {result.name: result for result in READERS[experiment](runs)}
+        rows = {result.name: result for result in READERS[experiment](runs)}
         for term in SWITCHED_OFF:
             if runs.of(term):
                 for result in READERS[experiment](runs.taking(term)):
                     without.setdefault(result.name, {})[term] = result
         look(experiment, runs)
-    return ExperimentResults(found, without)
+    return ExperimentResults(rows, without)

@@ -11,10 +11,10 @@ from opsicm.analysis.cell.branches import branches, time_at_charge
 from opsicm.analysis.cell.transitions import transitions_from_height
 from opsicm.analysis.hops.expansion import kymograph
 from opsicm.analysis.hops.series import hop_series
-from opsicm.analysis.result import Result, failed
+from opsicm.analysis.result import Of, Result, failed
 from opsicm.core.statistics import mean_with_u, u_of_rectangle
 from opsicm.reproduction.open_runs import Analysed, Runs
-from opsicm.reproduction.readings.reading import F64, as_row, missing, over_runs, reading, result_of
+from opsicm.reproduction.readings.reading import F64, as_row, missing, over_runs, reading
 from opsicm.reproduction.variants import IR_COMPENSATED
 
 _ONSET_SHARE: Final = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
@@ -37,16 +37,16 @@ def one_point(runs: Runs) -> list[Result]:
         rows.append(over_runs("E9.repeats", each, lambda v: 1e3 * float(np.ptp(v)), method))
     else:
         rows.append(missing("E9.repeats", "the short form runs once; the long form three times"))
-    rows.append(as_row("E9.ten_hops", "ten_hop_bulk_change", run))
-    others = [(one, _last_branch(one, "lithiation")) for one in runs.of(IR_COMPENSATED)]
-    rows += [as_row("E9.total_compensated", f"expansion_{name}", one) for one, name in others if name is not None]
+    rows.append(as_row("E9.ten_hops", run.result("ten_hop_bulk_change")))
+    compensated = [(one, _last_branch(one, "lithiation")) for one in runs.of(IR_COMPENSATED)]
+    rows += [as_row("E9.total_compensated", one.result("expansion", of)) for one, of in compensated if of is not None]
     return rows
 
 
-def _last_branch(run: Analysed, way: str) -> str | None:
-    """The name that the analysis gives the last branch of this direction: with cycles, `lithiation_3`."""
-    names = [name for name in run.results if name.startswith(f"expansion_{way}") and "half" not in name]
-    return names[-1].removeprefix("expansion_") if names else None
+def _last_branch(run: Analysed, direction: str) -> Of | None:
+    """The last branch of this direction that hops accompanied."""
+    measured = [result.of for result in run.results if result.name == "expansion" and result.of.part == direction]
+    return measured[-1] if measured else None
 
 
 def _expansion(run: Analysed) -> list[Result]:
@@ -54,9 +54,9 @@ def _expansion(run: Analysed) -> list[Result]:
     if down is None:
         return [missing("E9.total", "no branch of lithiation was accompanied by hops")]
     rows = [
-        as_row("E9.stage_2", f"expansion_{down}_first_half", run),
-        as_row("E9.stage_1", f"expansion_{down}_second_half", run),
-        as_row("E9.total", f"expansion_{down}", run),
+        as_row("E9.stage_2", run.result("expansion_first_half", down)),
+        as_row("E9.stage_1", run.result("expansion_second_half", down)),
+        as_row("E9.total", run.result("expansion", down)),
     ]
     thickness = float(run.run.parameters["specimen"]["thickness_m"])
     for source, row in ((rows[0], "E9.stage_2_height"), (rows[1], "E9.stage_1_height")):
@@ -70,7 +70,7 @@ def _expansion(run: Analysed) -> list[Result]:
     if up is None:
         rows.append(missing("E9.mirror", "no branch of delithiation was accompanied by hops"))
     else:
-        pair = (result_of(run, f"height_change_{down}"), result_of(run, f"height_change_{up}"))
+        pair = (run.result("height_change", down), run.result("height_change", up))
         rows.append(over_runs("E9.mirror", pair, lambda h: -h[1] / h[0], "-(change back)/(change on lithiation)"))
     return rows
 
@@ -95,15 +95,15 @@ def _potentials(run: Analysed) -> list[Result]:
     begun = np.flatnonzero(rise > _ONSET_SHARE * rise[-1])
     onset = float(e[begun[0]]) if begun.size else float("nan")
     method = f"first bin whose height has risen by {100 * _ONSET_SHARE:g} % of the whole change; {_how(e.size, step)}"
-    found = [reading(rows[0], onset, u_of_rectangle(step), "V", method)]
+    first = reading(rows[0], onset, u_of_rectangle(step), "V", method)
     half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
     between = (e <= onset) & (e >= half)
     kinks = transitions_from_height(-e[between], h[between])
     if not kinks:
-        return [*found, missing(rows[1], "too few bins between the onset and SOC 50 %")]
+        return [first, missing(rows[1], "too few bins between the onset and SOC 50 %")]
     method = f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_how(int(between.sum()), step)}"
     u = float(np.hypot(kinks[0].u, u_of_rectangle(step)))
-    return [*found, reading(rows[1], -kinks[0].charge, u, "V", method)]
+    return [first, reading(rows[1], -kinks[0].charge, u, "V", method)]
 
 
 def _how(bins: int, step: float) -> str:
@@ -124,10 +124,10 @@ def one_line(runs: Runs) -> list[Result]:
     """E10: the line's height over time, and the current above it against what geometry alone shows."""
     run = runs.of()[0]
     rows = [
-        as_row("E10.kymograph", "kymograph_largest_change", run),
-        as_row("E10.net", "near_surface_difference", run),
-        as_row("E10.null", "near_surface_geometry_alone", run),
-        _repeated("E10.repeats", [result_of(one, "kymograph_largest_change") for one in runs.of()]),
+        as_row("E10.kymograph", run.result("kymograph_largest_change")),
+        as_row("E10.net", run.result("near_surface_difference")),
+        as_row("E10.null", run.result("near_surface_geometry_alone")),
+        _repeated("E10.repeats", [one.result("kymograph_largest_change") for one in runs.of()]),
         _repeated("E10.repeats_difference", [_difference(one) for one in runs.of()]),
         _difference(run),
     ]
@@ -152,8 +152,8 @@ def one_line(runs: Runs) -> list[Result]:
 
 
 def _section(run: Analysed) -> xr.Dataset | None:
-    found = run.results.get("near_surface_difference")
-    return found.trace if found is not None and isinstance(found.trace, xr.Dataset) else None
+    trace = run.result("near_surface_difference").trace
+    return trace if isinstance(trace, xr.Dataset) else None
 
 
 def _near(section: xr.Dataset, name: str) -> F64:

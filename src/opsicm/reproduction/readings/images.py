@@ -46,14 +46,14 @@ def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
         nx = int(pixel[rows].max()) + 1
         ny = _rows_per_pass(line[rows], hops["y"].values[rows])
         for k in np.unique(line[rows] // ny):
-            mine = rows[(line[rows] // ny == k) & good[rows]]
+            hopped = rows[(line[rows] // ny == k) & good[rows]]
             image = np.full((ny, nx), np.nan)
-            image[line[mine] % ny, pixel[mine]] = height[mine]
+            image[line[hopped] % ny, pixel[hopped]] = height[hopped]
             x, y = np.zeros(nx), np.zeros(ny)
-            x[pixel[mine]], y[line[mine] % ny] = hops["x"].values[mine], hops["y"].values[mine]
+            x[pixel[hopped]], y[line[hopped] % ny] = hops["x"].values[hopped], hops["y"].values[hopped]
             attrs = {"units": "m", "step": str(steps[rows[0]])}
             frames.append(xr.DataArray(image, dims=("y", "x"), coords={"x": x, "y": y}, attrs=attrs))
-            potentials.append(float(np.median(hops["cell_potential"].values[mine])))
+            potentials.append(float(np.median(hops["cell_potential"].values[hopped])))
     return frames, np.array(potentials)
 
 
@@ -66,15 +66,15 @@ def _rows_per_pass(line: F64, y: F64) -> int:
 
 def _Rq(row: str, frame: xr.DataArray) -> list[Result]:
     """Rq as it stands and after each levelling."""
-    found = {result.name: result for result in image_results(frame)}
+    at_level = {result.of.part: result for result in image_results(frame) if result.name == "Rq"}
     rows = []
     levels = {row: "raw", **{f"{row}_{key}": words for key, words in LEVELS.items()}}
     for name, level in levels.items():
-        one = found[f"Rq {level}"]
+        one = at_level[level]
         if one.value is None:
             rows.append(missing(name, one.reason))
         else:
-            rows.append(reading(name, one.value, one.u, one.unit, f"{one.name}: {one.method}"))
+            rows.append(reading(name, one.value, one.u, one.unit, f"{one.label}: {one.method}"))
     return rows
 
 
@@ -85,8 +85,10 @@ def _flakes(frame: xr.DataArray) -> Result:
     across = 2.0 * pixel * np.sqrt(number / np.pi)
     least = 2.0 * pixel * float(np.sqrt(_SMALLEST / np.pi))
     if across.size < _FLAKES or float(np.median(across)) < 1.5 * least:
-        found = f"{across.size} flakes, and none below {1e6 * least:.2g} µm can be told: pixels of {1e6 * pixel:.2g} µm"
-        return missing("E6.flakes", f"{found}; take more pixels")
+        reason = (
+            f"{across.size} flakes, and none below {1e6 * least:.2g} µm can be told: pixels of {1e6 * pixel:.2g} µm"
+        )
+        return missing("E6.flakes", f"{reason}; take more pixels")
     u = u_of_median(float(np.std(across)), across.size)
     method = f"watershed of the gradient over {across.size} flakes of {_SMALLEST} pixels and more; u: of a median"
     return reading("E6.flakes", float(np.median(across)), u, "m", method)
@@ -153,17 +155,17 @@ def charged_and_discharged(runs: Runs) -> list[Result]:
     rows = [row for name, frame in zip(names, frames, strict=False) for row in _Rq(name, frame)]
     stack = levelled_series(np.array([frame.values for frame in frames[:3]]))
     for name, p, q in (("E7.expansion", 0, 1), ("E7.reversible", 1, 2)):
-        found = height_change(stack[p], stack[q], _NOISE)
-        how = f"mean over {found.pixels} pixels, all after the first image's plane"
-        rows.append(reading(name, found.mean, found.u, "m", how))
+        change = height_change(stack[p], stack[q], _NOISE)
+        how = f"mean over {change.pixels} pixels, all after the first image's plane"
+        rows.append(reading(name, change.mean, change.u, "m", how))
     left = irreversible_change(stack[0], stack[1], stack[2], _NOISE)
     share = left.area_fraction
     u = float((share * (1.0 - share) / max(np.isfinite(left.map).sum(), 1)) ** 0.5)
     method = f"share of pixels that end more than {1e9 * left.threshold:.2g} nm from where they began; u: binomial"
     rows.append(reading("E7.irreversible", 100.0 * share, 100.0 * u, "%", method))
-    section = run.results.get("near_surface_difference")
-    if section is None or section.value is None:
-        rows.append(as_row("E7.section", "near_surface_difference", run))
+    section = run.result("near_surface_difference")
+    if section.value is None:
+        rows.append(as_row("E7.section", section))
     else:
         bulk = 1e12 * float(np.median(np.abs(run.run.hops["i_ref"].values)))
         u = 100.0 * (section.u or 0.0) / bulk
@@ -214,9 +216,9 @@ def step_edge(runs: Runs) -> list[Result]:
     if not frames:
         return [missing("E8.step", "no image in the run")]
     try:
-        found = edge_of(frames[-1])
+        edge = edge_of(frames[-1])
     except OutsideDomain as error:
         return [missing("E8.step", str(error))]
     rows = frames[-1].sizes["y"]
     method = f"largest column of the mean over {rows} rows above the mean of both terraces, which share one tilt"
-    return [reading("E8.step", found.rise, found.u, "m", f"{method}; u: scatter over the rows")]
+    return [reading("E8.step", edge.rise, edge.u, "m", f"{method}; u: scatter over the rows")]

@@ -66,8 +66,8 @@ def pipettes(runs: Runs) -> list[Result]:
     rows: list[Result] = []
     if np.unique(radius).size >= 3:
         line = straight_line(1e9 * radius, 1e9 * conductance)
-        said = f"{1e9 * radius.min():g}–{1e9 * radius.max():g} nm"
-        rows.append(reading("E12.size", line.slope, line.u_slope, "nS/nm", f"line of dI/dV over the radius, {said}"))
+        sizes = f"{1e9 * radius.min():g}–{1e9 * radius.max():g} nm"
+        rows.append(reading("E12.size", line.slope, line.u_slope, "nS/nm", f"line of dI/dV over the radius, {sizes}"))
     alike = np.abs(radius - np.median(radius)) < 0.1 * np.median(radius)
     if int(alike.sum()) >= 3:
         resistance = 1.0 / conductance[alike]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result, failed
 from opsicm.core.units import factor
-from opsicm.reproduction.open_runs import Analysed, Runs
+from opsicm.reproduction.open_runs import Runs
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.table import NOT_RUN
 
@@ -28,18 +28,11 @@ def reading(row: str, value: float, u: float | None, unit: str, method: str) -> 
     return Result(row, scale * value, None if u is None else scale * u, wanted, method)
 
 
-def as_row(row: str, name: str, run: Analysed) -> Result:
-    """The result `name` of a run as the number of a row; where the analysis has none, with its reason."""
-    found = result_of(run, name)
-    if found.value is None:
-        return failed(row, _UNITS[row], found.method, found.outcome, found.reason)
-    return reading(row, found.value, found.u, found.unit, f"{name}: {found.method}")
-
-
-def result_of(run: Analysed, name: str) -> Result:
-    """The result `name` of a run, or that there is none."""
-    found = run.results.get(name)
-    return found if found is not None else failed(name, "", "", NOT_RUN, f"the analysis of this run lists no {name}")
+def as_row(row: str, result: Result) -> Result:
+    """A result of a run as the number of a row; where the analysis has none, with its reason."""
+    if result.value is None:
+        return failed(row, _UNITS[row], result.method, result.outcome, result.reason)
+    return reading(row, result.value, result.u, result.unit, f"{result.label}: {result.method}")
 
 
 def missing(row: str, reason: str) -> Result:

@@ -120,8 +120,8 @@ def program(set_point: F64) -> F64:
 
 
 def _reach(t: F64, z: F64, i: F64, when: Moments) -> Result:
-    found = gradient_extent(profile_at(t, z, i, when.times["C"], _WITHIN, _EDGES))
+    extent = gradient_extent(profile_at(t, z, i, when.times["C"], _WITHIN, _EDGES))
     method = f"length of an exponential through the profile at C ({when.words['C']}), 25 bins of 0.1 mm"
-    if not found.ok:
-        return failed("E11.C", "mm", method, "no extent", found.reason)
-    return reading("E11.C", found.length, found.u, "m", method)
+    if not extent.ok:
+        return failed("E11.C", "mm", method, "no extent", extent.reason)
+    return reading("E11.C", extent.length, extent.u, "m", method)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from opsicm.cli.terminal import JsonFlag
+
 app = typer.Typer(no_args_is_help=True, help="List the drivers that a rig file may name.")
-
-LIST_HELP = """List the registered drivers: name, role, package, the client to install.
-
-Example: opsicm rig list
-"""
 
 
 def driver_records() -> list[dict[str, Any]]:
@@ -34,11 +31,9 @@ def driver_records() -> list[dict[str, Any]]:
     ]
 
 
-@app.command("list", help=LIST_HELP)
-def list_drivers(
-    as_json: Annotated[bool, typer.Option("--json", help="A list of records instead of text.")] = False,
-) -> None:
-    """See LIST_HELP."""
+@app.command("list", epilog="Example: opsicm rig list")
+def list_drivers(as_json: JsonFlag = False) -> None:
+    """List the registered drivers: name, role, package and client."""
     from opsicm.cli.terminal import print_json
 
     records = driver_records()

@@ -79,7 +79,8 @@ class TwinHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; the world moves with it."""
         world = self._probe.world
-        settings = self._timing.settings(plan.longest)
+        longest = plan.longest()
+        settings = self._timing.settings(longest)
         self._probe.follow()
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
@@ -87,7 +88,7 @@ class TwinHopController:
             self._state = start(self._probe.z_command)
         self._motion = self._motion._replace(filtered=self._motion.filtered + self._sparked())
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
-        each = self._timing.duration(plan.longest)
+        each = self._timing.duration(longest)
         log = _HopLog(plan, self._sample, world.now_ns, *self._true_places(plan))
         log.likely_end_ns = world.now_ns + round(plan.x.size * each * 1e9)
         log.last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns

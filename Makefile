@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
+SOURCES := src tests faults benchmarks scripts docs oracles
 
-.PHONY: demo test check bench reproduce reproduce-check realdata long clean lock
+.PHONY: demo test test-python check faults bench reproduce reproduce-check realdata long clean lock
 
 $(VENV)/.run: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opsicm needs Python 3.11 or later, this is " + sys.version)'
@@ -21,13 +22,17 @@ demo: $(VENV)/.run
 	$(BIN)/opsicm demo --out $(OUT)
 
 check: $(VENV)/.test
-	$(BIN)/ruff check src tests faults benchmarks
-	$(BIN)/ruff format --check src tests faults benchmarks
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 test: check
 	$(BIN)/python -m pytest
+
+# The same with another Python, in an environment of its own: make test-python PYTHON=python3.13
+test-python:
+	$(MAKE) test VENV=.venv-$(notdir $(PYTHON))
 
 # The loop device and the small tmpfs of F4 and F5 need root; without it these two rows say so.
 faults: $(VENV)/.test
@@ -39,15 +44,15 @@ bench: $(VENV)/.run
 # The twelve experiments in full, then the documentation's page of them. The check runs the short forms.
 reproduce: $(VENV)/.run
 	$(BIN)/opsicm reproduce --json $(OUT)/reproduction.json --out $(OUT)/reproduction
-	$(BIN)/python scripts/reproduction_page.py write $(OUT)/reproduction.json $(OUT)/reproduction/figures long
+	$(BIN)/python -m scripts.reproduction_page write $(OUT)/reproduction.json $(OUT)/reproduction/figures long
 
 reproduce-check: $(VENV)/.run
 	$(BIN)/opsicm reproduce --short --json $(OUT)/reproduction-short.json --out $(OUT)/reproduction-short
-	$(BIN)/python scripts/reproduction_page.py check $(OUT)/reproduction-short.json
+	$(BIN)/python -m scripts.reproduction_page check $(OUT)/reproduction-short.json
 
 # Measured approach curves of others: the finite-element template against the hyperbola. Fails without the data folder.
 realdata: $(VENV)/.run
-	$(BIN)/python scripts/realdata_approach.py
+	$(BIN)/python -m scripts.realdata_approach
 
 # The long forms of tests that have a short one in `make test`.
 long: $(VENV)/.test
@@ -57,4 +62,4 @@ lock:
 	./lock.sh
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

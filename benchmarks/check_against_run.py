@@ -22,7 +22,7 @@ from opsicm.results.probe_intervals import ProbeInterval, probe_intervals
 
 Floats = NDArray[np.float64]
 SIGNAL: Final = 0.20
-"""Share by which a signal may differ: the goal of the issue, as are the next two."""
+"""Share by which a signal may differ: a goal, never edited, as are the next two."""
 DURATION: Final = 0.02
 FILE_SIZE: Final = 0.10
 _NOISE: Final = 10.0  # of the noise: where a swing is smaller than its noise there is nothing to agree about

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class BenchRow:
     """`value` in `unit`; `peer` and `limit` say in words what it was measured against in the same run.
 
-    `goal` is copied from the issue that set it and never edited; `met` is None, with a `reason`, where it cannot
+    `goal` was set before the first measurement and is never edited; `met` is None, with a `reason`, where it cannot
     be judged on this machine.
     """
 

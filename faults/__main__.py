@@ -1,4 +1,4 @@
-"""All rows, or some, as a table: python -m faults [--only f03] [--seed N] [--short]."""
+"""Injects the faults and prints a table, all rows or some: python -m faults [--only f03] [--seed N] [--short]."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def main() -> int:
     """Print the table; 1 if a row does not hold."""
     reader = argparse.ArgumentParser(prog="python -m faults")
     reader.add_argument("--only", default="", help="part of a file's name, as f03")
-    reader.add_argument("--seed", type=int, default=None, help="decides the moments")
-    reader.add_argument("--short", action="store_true", help="as in the tests")
-    asked = reader.parse_args()
-    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
+    reader.add_argument("--seed", type=int, default=None, help="seed of the random moments")
+    reader.add_argument("--short", action="store_true", help="the short forms, as in the tests")
+    arguments = reader.parse_args()
+    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}\n\n| row | fault | n | seen | holds | s |\n|---|---|---|---|---|---|", flush=True)
     bad = False
     for module in sorted(m.name for m in pkgutil.iter_modules(faults.__path__) if m.name[1:3].isdigit()):
-        if asked.only not in module:
+        if arguments.only not in module:
             continue
         began = time.monotonic()
-        for row in importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), asked.short):
+        for row in importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), arguments.short):
             holds = "not judged" if row.held is None else "yes" if row.held else "NO"
             spent = time.monotonic() - began
             print(f"| {row.row} | {row.fault} | {row.n} | {row.seen} | {holds} | {spent:.0f} |", flush=True)

@@ -96,9 +96,9 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     """2 kills in short, 50 in full."""
     n = 2 if short else 50
     with tempfile.TemporaryDirectory() as where:
-        found = [once(draw, Path(where) / str(k)) for k in range(n)]
-    up, opened, lost = (max(times) for times in zip(*(one[:3] for one in found), strict=True))
-    wrong = [text for one in found for text in one[3]]
+        kills = [once(draw, Path(where) / str(k)) for k in range(n)]
+    up, opened, lost = (max(times) for times in zip(*(one[:3] for one in kills), strict=True))
+    wrong = [text for one in kills for text in one[3]]
     seen = f"probe up in {up * 1e3:.0f} ms, cell open in {opened * 1e3:.0f} ms, {lost:.2f} s lost, all at most"
     held = up <= _UP and opened <= _OPEN and lost <= _LOST and not wrong
     return [Outcome("F2", "kill -9 the controlling process (watchdog)", n, "; ".join([seen, *wrong[:3]]), held)]

@@ -72,9 +72,9 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
             # Stratified: chance alone would leave start-up or finalising out of a short form.
             moment = (k + draw.random()) / n * (SECONDS + 2.5)
             with tempfile.TemporaryDirectory() as where:
-                found = once(alone, moment, Path(where))
-            lost, flushed = max(lost, found[0]), flushed + found[1]
-            wrong += [f"at {moment:.2f} s {text}" for text in found[2]]
+                seconds, blocks, messages = once(alone, moment, Path(where))
+            lost, flushed = max(lost, seconds), flushed + blocks
+            wrong += [f"at {moment:.2f} s {text}" for text in messages]
         seen = f"at most {lost:.2f} s lost, {flushed} flushed blocks lost, {n - len(wrong)} of {n} open and are valid"
         seen += "".join(f"; {text}" for text in wrong[:3])
         outcomes.append(Outcome(row, fault, n, seen, lost <= 1.0 and flushed == 0 and not wrong))

@@ -94,9 +94,9 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     for k in range(n):
         moment = (k + draw.random()) / n * (SECONDS + 2.5)
         with tempfile.TemporaryDirectory() as where:
-            seconds, said = once(moment, Path(where))
+            seconds, messages = once(moment, Path(where))
         lost = max(lost, seconds)
-        wrong += [f"at {moment:.2f} s {text}" for text in said]
+        wrong += [f"at {moment:.2f} s {text}" for text in messages]
     seen = f"at most {lost:.2f} s lost, {n - len(wrong)} of {n} open and are valid"
     seen += "".join(f"; {text}" for text in wrong[:3])
     return [Outcome("F4", "power cut (image of the block device)", n, seen, lost <= 1.0 and not wrong)]

@@ -19,8 +19,8 @@ def once(sleep: float, seconds: float, depth: float, dt_ns: int, where: Path) ->
     stream = Stream(8, dt_ns, round(5e7 / dt_ns), 10_000)
     pool, count = stream.pool(), round(seconds / stream.period)
     command = [sys.executable, str(Path(__file__).with_name("slow_writer.py")), str(sleep)]
-    made = folder(where)
-    recorder = SharedRecorder(made, command, depth)
+    run = folder(where)
+    recorder = SharedRecorder(run, command, depth)
     recorder.open(stream.header())
     began, waited = time.monotonic(), 0.0
     for k in range(count):
@@ -31,15 +31,15 @@ def once(sleep: float, seconds: float, depth: float, dt_ns: int, where: Path) ->
         time.sleep(max(0.0, began + (k + 1) * stream.period - time.monotonic()))
     recorder.fact(stream.end(count, count))
     path = recorder.close()
-    said = any("disk is slow" in line or "ring is full" in line for line in read_lines(made.journal)[0])
-    return count - len(list(stream.kept(path))), said, waited
+    reported = any("disk is slow" in line or "ring is full" in line for line in read_lines(run.journal)[0])
+    return count - len(list(stream.kept(path))), reported, waited
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:  # noqa: ARG001  nothing is drawn
     """In short 1.5 s of sleep over a ring of 32 MB at 1 MS/s x 8 (2 s); in full 10 s over the ring of a real run."""
     sleep, seconds, depth = (1.5, 3.0, 1.0) if short else (10.0, 30.0, 22.0)
     with tempfile.TemporaryDirectory() as where:
-        lost, said, waited = once(sleep, seconds, depth, 1_000, Path(where))
-    shown = "shown" if said else "NOT shown"
+        lost, reported, waited = once(sleep, seconds, depth, 1_000, Path(where))
+    shown = "shown" if reported else "NOT shown"
     seen = f"{lost} blocks lost; back-pressure {shown}; acquisition waited {waited:.2f} s at most"
-    return [Outcome("F6", f"every fdatasync sleeps {sleep:g} s, 1 MS/s x 8", 1, seen, lost == 0 and said)]
+    return [Outcome("F6", f"every fdatasync sleeps {sleep:g} s, 1 MS/s x 8", 1, seen, lost == 0 and reported)]

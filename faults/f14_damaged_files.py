@@ -99,8 +99,8 @@ def live_folders(where: Path, draw: random.Random, n: int) -> dict[Path, str]:
     """Folders as a kill of everybody leaves them, one live file of each damaged; and what is wrong with it."""
     stream = Stream(channels=2, samples=2_000, per_segment=4)
     pool = stream.pool()
-    made = folder(where / "run")
-    recorder = SharedRecorder(made)
+    run = folder(where / "run")
+    recorder = SharedRecorder(run)
     recorder.open(stream.header())
     for k in range(6):
         recorder.block(stream.block(pool, k))
@@ -108,7 +108,7 @@ def live_folders(where: Path, draw: random.Random, n: int) -> dict[Path, str]:
         recorder.fact(stream.fact(k, k))
     while recorder.positions[0] != recorder.positions[1]:
         recorder.wait(0.02)
-    left = shutil.copytree(made.path, where / "left")
+    left = shutil.copytree(run.path, where / "left")
     recorder.close()
     folders = {}
     for k in range(n):
@@ -135,7 +135,7 @@ def _folders(fault: str, folders: dict[Path, str]) -> Outcome:
 
 def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple[str, ...]) -> Outcome:
     """What the child says of each path; one that it does not answer for was a crash or a hang."""
-    todo, crashes, said = list(names), [], dict.fromkeys(fair, 0)
+    todo, crashes, counts = list(names), [], dict.fromkeys(fair, 0)
     wrong: list[str] = []
     while todo:
         with subprocess.Popen(
@@ -146,8 +146,8 @@ def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple
         ) as child:
             answers, end = _listened(child, len(todo))
         for path, answer in zip(todo, answers, strict=False):
-            if answer in said:
-                said[answer] += 1
+            if answer in counts:
+                counts[answer] += 1
             else:
                 wrong.append(f"{names[path]}: {answer}")
         if len(answers) == len(todo):
@@ -155,7 +155,7 @@ def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple
         crashes.append(f"{names[todo[len(answers)]]}: {end}")
         todo = todo[len(answers) + 1 :]
     words = {"message": "a message", "same": "read true", "less": "with a named loss"}
-    seen = ", ".join(f"{count} {words[answer]}" for answer, count in said.items())
+    seen = ", ".join(f"{count} {words[answer]}" for answer, count in counts.items())
     seen += f", {len(wrong)} another number, {len(crashes)} crashes or hangs"
     seen += "".join(f"; {text}" for text in [*wrong, *crashes][:3])
     return Outcome("F14", fault, len(names), seen, not wrong and not crashes)

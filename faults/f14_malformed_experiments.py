@@ -96,8 +96,8 @@ def mutated(text: str, draw: random.Random) -> str:
         elif kind == 5 and draw.random() < 0.2:
             text = text[:at]
         elif numbers:
-            found = draw.choice(numbers)
-            text = text[: found.start()] + draw.choice(_VALUES) + text[found.end() :]
+            match = draw.choice(numbers)
+            text = text[: match.start()] + draw.choice(_VALUES) + text[match.end() :]
         text = text or "\n"
     return text
 
@@ -107,7 +107,7 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     n = 200 if short else 10_000
     sources = [path.read_text(encoding="utf-8") for path in sorted(_EXPERIMENTS.rglob("e*.yaml"))]
     bare = ["\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#")) for text in sources]
-    said: dict[str, int] = {"read": 0, "refused": 0}
+    counts: dict[str, int] = {"read": 0, "refused": 0}
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as where:
         canary = Path(where) / "executed"
@@ -119,16 +119,16 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
             path.write_text(text, encoding="utf-8")
             files.append(str(path))
         for first in range(0, n, _BATCH):
-            _read(files[first : first + _BATCH], said, wrong)
+            _read(files[first : first + _BATCH], counts, wrong)
         executed = canary.exists()
-    seen = f"{said['refused']} refused, {said['read']} read, {len(wrong)} otherwise" + (
+    seen = f"{counts['refused']} refused, {counts['read']} read, {len(wrong)} otherwise" + (
         "; EXECUTED" if executed else ""
     )
     seen += "".join(f"; {text}" for text in wrong[:3])
     return [Outcome("F14", "malformed and hostile experiment files", n, seen, not wrong and not executed)]
 
 
-def _read(files: list[str], said: dict[str, int], wrong: list[str]) -> None:
+def _read(files: list[str], counts: dict[str, int], wrong: list[str]) -> None:
     command = [sys.executable, "-W", "error", _READER]
     names = "\n".join(files)
     try:
@@ -139,8 +139,8 @@ def _read(files: list[str], said: dict[str, int], wrong: list[str]) -> None:
         ended = f"hung for {_PATIENCE:g} s"
     answers = [json.loads(line) for line in text.splitlines()]
     for name, answer in zip(files, answers, strict=False):
-        if answer in said:
-            said[answer] += 1
+        if answer in counts:
+            counts[answer] += 1
         else:
             wrong.append(f"{Path(name).name}: {answer}")
     if len(answers) < len(files):

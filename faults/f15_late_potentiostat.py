@@ -50,7 +50,7 @@ class Wire:
         """The clock's wait, in small pieces."""
         while self._world.now_ns < t_ns:
             self._plain_wait(min(t_ns, self._world.now_ns + _LOOK_NS))
-            # The twin's own circuit: the reference stands at -E, the wire at the command.
+            # The twin's circuit: the reference is at -E, the pipette electrode at the command.
             self.off.append(self._world.command(self._world.now_ns) + self._world.reading().potential - 0.7)
 
 
@@ -77,7 +77,7 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
         recorded = np.abs(kept.column("bias_residual"))
         completed = kept.ending is not None and kept.ending.outcome == "completed"
         # The first rows have nothing to compare with: nobody has commanded anything yet.
-        told = float(recorded[2:].max())
-        held = held and completed and off <= _RATE * late + _MARGIN and told <= _MARGIN
-        seen.append(f"{late * 1e3:.0f} ms late: {off * 1e3:.1f} mV off at most, recorded {told * 1e3:.1f} mV")
+        residual = float(recorded[2:].max())
+        held = held and completed and off <= _RATE * late + _MARGIN and residual <= _MARGIN
+        seen.append(f"{late * 1e3:.0f} ms late: {off * 1e3:.1f} mV off at most, recorded {residual * 1e3:.1f} mV")
     return [Outcome("F15", "bias at 1 V/s, late potentiostat", len(latencies), "; ".join(seen[:5]), held)]

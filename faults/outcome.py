@@ -1,4 +1,4 @@
-"""What one row of the table found."""
+"""One row of the table of faults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`held` None: it could not be judged here, `seen` says why."""
+    """`held` is None where it cannot be judged on this machine; `seen` then gives the reason."""
 
     row: str
     fault: str

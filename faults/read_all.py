@@ -41,8 +41,8 @@ def main() -> None:
     good = content(sys.argv[1])
     for path in sys.argv[2:]:
         try:
-            found = differs(good, content(path))
-            answer = "same" if found is None else f"another {found}"
+            difference = differs(good, content(path))
+            answer = "same" if difference is None else f"another {difference}"
         except OpsicmError as error:
             answer = "message" if str(error) and Path(path).name in str(error) else f"says nothing of use: {error}"
         print(json.dumps(answer), flush=True)

@@ -12,10 +12,9 @@ D is constant here (its value at rest), as are viscosity and density slope: Bous
 
 How far to trust it, at 0.8 mA/cm² (plateau, onset): 35.6 mM, 175 s as run (4 mm, 128 × 90); 35.3, 170 with 224 × 140;
 35.2 and 170 with 3 mm, 96 × 64; 33.6 and 175 with 2 mm; 35.5 and 165 with another seed; 35.3 and 175 with steps of
-0.1 s. In three dimensions plumes are no longer sheets, which no 2-D run can tell.
+0.1 s. In three dimensions plumes are not sheets, which no 2-D run can tell.
 """
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 import json

@@ -10,7 +10,6 @@ fast kinetics) is the reference, no convection, no double layer, no SEI. PyBaMM 
 "positive" electrode as positive current and x from the Li foil; both are turned round here.
 """
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 import json
@@ -21,7 +20,18 @@ from pathlib import Path
 import numpy as np
 import pybamm
 
-from benchmarks.dfn_peer import (BATH, COARSE, FINE, FOIL, RATES, cell_parameters, dfn_parameters, interactive_step, simulation, voltammogram)  # fmt: skip
+from benchmarks.dfn_peer import (  # fmt: skip
+    BATH,
+    COARSE,
+    FINE,
+    FOIL,
+    RATES,
+    cell_parameters,
+    dfn_parameters,
+    interactive_step,
+    simulation,
+    voltammogram,
+)
 
 
 def profile(cell):

@@ -1,6 +1,6 @@
 """Writes docs/reference/check-against-runs.md: what `check` says beside what runs showed.
 
-Usage: python scripts/check_against_runs.py FOLDER, with the runs of every short experiment somewhere below it.
+Usage: python -m scripts.check_against_runs FOLDER, with the runs of every short experiment somewhere below it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from opsicm.cli.check import amount
 from benchmarks.check_against_run import Compared, compared
+from opsicm.cli.check import amount
 from opsicm.record.reader import Run
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/check-against-runs.md"

@@ -1,6 +1,6 @@
 """docs/reference/experiment-file.md from the models: every key with its unit, default and range.
 
-python scripts/experiment_reference.py writes it; tests/house/test_experiment_reference.py says when it is out of date.
+python -m scripts.experiment_reference writes it; tests/house/test_experiment_reference.py says when it is out of date.
 """
 
 from __future__ import annotations
@@ -15,26 +15,23 @@ import annotated_types
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from opsicm.experiment.cell_steps import CELL_STEPS, CutOff, Until
-from opsicm.experiment.setup import Envelope
+from opsicm.core.units import KEY_SUFFIX, suffix_of
+from opsicm.experiment.cell_steps import CELL_STEPS, CutOff, FallenCurrent, Until
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.step_model import Frozen
-from opsicm.experiment.cell_steps import FallenCurrent
-from opsicm.experiment.setup import Pipette
 from opsicm.experiment.probe_bounds import At
 from opsicm.experiment.probe_steps import PROBE_STEPS, Modulation
-from opsicm.experiment.setup import Record
-from opsicm.experiment.setup import Electrolyte, Specimen
-from opsicm.experiment.twin_settings import Fault
-from opsicm.experiment.twin_settings import Terms, Twin
+from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
+from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.twin_settings import Fault, Terms, Twin
 from opsicm.experiment.yaml_file import inline
-from opsicm.core.units import KEY_SUFFIX, suffix_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/experiment-file.md"
 _SIGNS: Final = {
-    annotated_types.Gt: ("gt", "> "), annotated_types.Ge: ("ge", "≥ "),
-    annotated_types.Lt: ("lt", "< "), annotated_types.Le: ("le", "≤ "),
-}  # fmt: skip
+    annotated_types.Gt: ("gt", "> "),
+    annotated_types.Ge: ("ge", "≥ "),
+    annotated_types.Lt: ("lt", "< "),
+    annotated_types.Le: ("le", "≤ "),
+}
 _INTRODUCTION: Final = """\
 # The experiment file
 
@@ -48,9 +45,17 @@ be left out.
 def page() -> str:
     """The whole page."""
     parts = [_INTRODUCTION, _section("The file", Experiment, "##")]
-    groups = [("pipette", Pipette), ("specimen", Specimen), ("electrolyte", Electrolyte), ("envelope", Envelope)]
-    groups += [("record", Record), ("twin", Twin), ("twin.terms", Terms), ("twin.faults", Fault)]
-    parts += [_section(f"`{name}`", model, "##") for name, model in groups]
+    blocks: dict[str, type[Frozen]] = {
+        "pipette": Pipette,
+        "specimen": Specimen,
+        "electrolyte": Electrolyte,
+        "envelope": Envelope,
+        "record": Record,
+        "twin": Twin,
+        "twin.terms": Terms,
+        "twin.faults": Fault,
+    }
+    parts += [_section(f"`{name}`", model, "##") for name, model in blocks.items()]
     parts.append("## Cell steps\n")
     parts += [_section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]
     parts += [_section("`until` of `constant_current`", Until, "###"), _section("`until` of `gitt`", CutOff, "###")]

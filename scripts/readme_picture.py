@@ -1,6 +1,6 @@
 """Draw the README's picture from a run of the demo.
 
-python scripts/readme_picture.py RUN        writes docs/images/height_during_voltammogram.png
+python -m scripts.readme_picture RUN        writes docs/images/height_during_voltammogram.png
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from opsicm.results.run_results import results_of, views_of
 from opsicm.figures.draw import draw, png
 from opsicm.record.reader import Run
+from opsicm.results.run_results import results_of, views_of
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "height_during_voltammogram.png"
 

@@ -1,6 +1,6 @@
 """Measured approach curves: finite-element template against hyperbola, with the same number of free parameters.
 
-    python scripts/realdata_approach.py [FOLDER]        (or OPSICM_DATA; default ../shared/data beside the repository)
+    python -m scripts.realdata_approach [FOLDER]        (or OPSICM_DATA; default ../shared/data beside the repository)
 
 FOLDER holds approach_curves/*.ac: z [µm], R [MOhm], I [pA], decimal comma, latin-1 (RUBION, Matlab-SICM, GPL-3: the
 curves are not part of this repository). Fails without them. Writes docs/realdata/approach_curves.{csv,png}.

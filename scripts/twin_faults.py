@@ -1,6 +1,6 @@
 """Draws every fault of the twin once, each from a run of its own: docs/images/faults/*.png.
 
-python scripts/twin_faults.py [NAME …]
+python -m scripts.twin_faults [NAME …]
 """
 
 from __future__ import annotations

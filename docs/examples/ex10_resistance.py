@@ -3,12 +3,9 @@
 A 50 nm tip (b/a 1.5, 3°, shank 20 µm) in 0.62 S/m. The same resistance belongs to a wider tip with a smaller angle.
 """
 
-# ruff: noqa: T201
-
 import math
 
-from opsicm.physics.pipette.geometry import Pipette, resistance
-from opsicm.physics.pipette.geometry import radius_band, radius_from_resistance
+from opsicm.physics.pipette.geometry import Pipette, radius_band, radius_from_resistance, resistance
 from opsicm.physics.pipette.tip_field import approach_curve
 
 KAPPA = 0.62  # S/m

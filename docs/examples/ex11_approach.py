@@ -1,7 +1,5 @@
 """Example 11. Where is 98 %? The finite-element curve, and how far the hyperbola misses it."""
 
-# ruff: noqa: T201
-
 import numpy as np
 
 from opsicm.physics.pipette.geometry import Pipette

@@ -1,11 +1,8 @@
 """Example 12. A number that has been known since 1936: the end correction of a tube in an infinite flange."""
 
-# ruff: noqa: T201
-
 import math
 
-from opsicm.physics.pipette.tip_mesh import Fineness
-from opsicm.physics.pipette.tip_mesh import solve_tip
+from opsicm.physics.pipette.tip_mesh import Fineness, solve_tip
 
 
 def main() -> None:

@@ -1,11 +1,9 @@
 """Example 13. How sharp is the image? The ring, the edge, and a step as the pipette sees it."""
 
-# ruff: noqa: T201
-
 import numpy as np
 
-from opsicm.physics.pipette.lateral import apparent_distance, point_spread, view_surface
 from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.lateral import apparent_distance, point_spread, view_surface
 from opsicm.physics.pipette.tip_field import approach_curve
 
 

@@ -1,13 +1,10 @@
 """Example 14. What the current says about the concentration outside, with and without flow in the tip."""
 
-# ruff: noqa: T201
-
 import numpy as np
 
 from opsicm.physics.pipette.electroosmosis import effective_concentration, sensitivity
-from opsicm.physics.pipette.ion_current import log_mean
 from opsicm.physics.pipette.geometry import Pipette
-from opsicm.physics.pipette.ion_current import response_time
+from opsicm.physics.pipette.ion_current import log_mean, response_time
 
 
 def proportional(c):

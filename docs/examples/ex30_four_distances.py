@@ -18,18 +18,14 @@ from numpy.typing import NDArray
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Role, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
-from opsicm.physics.pipette.ion_current import conductance, pipette_current
 from opsicm.physics.parameters import parameter_set
+from opsicm.physics.pipette.ion_current import conductance, pipette_current
 
 Floats = NDArray[np.float64]
 HEIGHTS = np.array([10e-6, 100e-6, 1000e-6, 3000e-6])
 RATE, BIAS = 10e-3, 0.7
 R_GEO = 1.0 / (np.pi * 50e-9 * np.tan(np.radians(3.0))) + 1.0 / (4.0 * 50e-9)  # [1/m] long cone and access
-PARTS: Final[dict[str, Terms]] = {
-    "both": Terms(),
-    "ohmic alone": Terms(salt=False),
-    "salt alone": Terms(ohmic=False),
-}
+PARTS: Final[dict[str, Terms]] = {"both": Terms(), "ohmic alone": Terms(salt=False), "salt alone": Terms(ohmic=False)}
 
 
 def changes(set_name: str, terms: Terms) -> tuple[Floats, Floats, Floats]:

@@ -5,8 +5,6 @@
 Without a RUN it makes one: six seconds of hops during which a clog comes and goes.
 """
 
-# ruff: noqa: T201
-
 from __future__ import annotations
 
 import sys
@@ -17,12 +15,12 @@ import matplotlib
 import numpy as np
 
 from opsicm.cli.execute import execute
-from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, Curves, Series, View
 from opsicm.experiment.file import read_experiment
 from opsicm.experiment.probe_steps import Approaching
 from opsicm.experiment.program import written
 from opsicm.experiment.rig_file import read_rig
+from opsicm.figures.draw import draw, png
+from opsicm.figures.view import Axis, Curves, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
 from opsicm.record.reader import Run
 from opsicm.twin.build import hop_timing

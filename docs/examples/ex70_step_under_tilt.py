@@ -17,6 +17,6 @@ heights = 0.31 * row - 0.17 * column + 10.0 * (column >= 64) + rng.standard_norm
 levelled = plane(heights).heights
 naive = float(levelled[:, 64:].mean() - levelled[:, :64].mean())
 fit = fit_terraces(heights, find_terraces(heights))
-print(f"naive levelling   computed {naive:.2f} nm, expected 2.50 nm: the plane takes three quarters of the step")  # noqa: T201
-print(f"joint fit         computed {abs(fit.height):.3f} ± {fit.u_height:.3f} nm, expected 10.000 nm")  # noqa: T201
+print(f"naive levelling   computed {naive:.2f} nm, expected 2.50 nm: the plane takes three quarters of the step")
+print(f"joint fit         computed {abs(fit.height):.3f} ± {fit.u_height:.3f} nm, expected 10.000 nm")
 assert abs(abs(fit.height) - 10.0) < 3 * fit.u_height

@@ -16,8 +16,8 @@ noise = 2e-12 * np.random.default_rng(71).standard_normal(t.size)
 pipette = 3e-9 + np.where(cell < 0.0, 0.35e-9, 0.0) + salt + noise
 
 start, end = split_steps(t, pipette, cell)
-print(f"at once           computed {1e12 * start.ohmic:.1f} ± {1e12 * start.u_ohmic:.1f} pA, expected 350 pA")  # noqa: T201
-print(f"after 120 s       computed {1e12 * start.end_change:.1f} pA, expected -21.9 pA")  # noqa: T201
-print(f"at the end        computed {1e12 * end.ohmic:.1f} ± {1e12 * end.u_ohmic:.1f} pA, expected -350 pA")  # noqa: T201
+print(f"at once           computed {1e12 * start.ohmic:.1f} ± {1e12 * start.u_ohmic:.1f} pA, expected 350 pA")
+print(f"after 120 s       computed {1e12 * start.end_change:.1f} pA, expected -21.9 pA")
+print(f"at the end        computed {1e12 * end.ohmic:.1f} ± {1e12 * end.u_ohmic:.1f} pA, expected -350 pA")
 assert abs(start.ohmic - 350e-12) < 4 * start.u_ohmic
 assert abs(end.ohmic + 350e-12) < 4 * end.u_ohmic

@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import opsicm
 from opsicm.analysis.hops.series import scatter
-from opsicm.cli.main import app, main
+from opsicm.cli.main import main
 from opsicm.record.reader import Run
 from tests.fixtures.laboratory import RIG, TEXT
 
@@ -168,13 +169,34 @@ def test_check_predicts_what_the_run_then_does(
     assert said["hops"][0]["height_noise_m"] == pytest.approx(scatter(hops["z_stop"].values), rel=0.15)
 
 
-def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
-    assert {"demo", "check", "run", "analyse", "report", "identify", "schema", "bench"} <= set(names)
-    for name in names:
-        assert main([name, "--help"]) == 0
-        said = capsys.readouterr().out
-        assert f"Example: opsicm {name}" in " ".join(said.split())
+VERBS = re.compile(
+    "Advise|Analyse|Check|Compute|Convert|Emulate|Identify|Join|List|Measure|Open|Print|Recover|Replay|Report|Reproduce|"
+    "Run|Send|Show|Validate|Vary|Write"
+)
+
+
+def commands_below(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(words of the command, its help) of every command and group, read from the help as a user would."""
+    assert main([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    yield words, text
+    for line in text.partition("\nCommands:\n")[2].splitlines():
+        yield from commands_below((*words, line.split()[0]), capsys)
+
+
+def test_every_help_begins_with_a_verb_that_users_know_and_ends_with_an_example(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    helps = dict(commands_below((), capsys))
+    leaves = {words: text for words, text in helps.items() if words and "\nCommands:\n" not in text}
+    assert {("demo",), ("check",), ("bench",), ("kernel", "show"), ("parameters", "list")} <= leaves.keys()
+    for words, text in leaves.items():
+        assert f"Example: opsicm {' '.join(words)}" in " ".join(text.rpartition("\n\n")[2].split()), words
+    for words, text in helps.items():
+        for line in text.partition("\nCommands:\n")[2].splitlines():
+            name, summary = line.split(maxsplit=1)
+            assert VERBS.fullmatch(summary.split()[0]), (*words, name)
+            assert not summary.endswith("..."), f"the first sentence of {name} is too long for the list of commands"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +258,7 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "probe" in schema["properties"]
 
 
-def test_the_python_door_is_the_same_house(folder: Path) -> None:
+def test_the_python_api_gives_what_the_command_line_gives(folder: Path) -> None:
     with opsicm.run(folder / "quick.yaml", out=folder / "door", seed=3) as run:
         results = {result.name: result for result in opsicm.analyse(run)}
         assert results["hops"].value == run.hops.sizes["hop"]

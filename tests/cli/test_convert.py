@@ -87,7 +87,7 @@ def test_a_full_cell_is_refused_by_the_envelope(elsewhere: Path, capsys: pytest.
         (["a.mps", "b.yaml"], "known are .json"),
         (["nowhere.json", "b.yaml"], "it does not exist"),
         (["../data/cycles.json", "../data/cycles.json"], "known are .json"),
-        (["../data/cycles.json", "there.yaml"], "there is such a file"),
+        (["../data/cycles.json", "there.yaml"], "a file of this name exists"),
         (["../data/cycles.json", "no/such/folder.yaml"], "cannot be written"),
         (["../data/cycles.json", "b.yaml", "--capacity-mah", "2"], "write it as sample.capacity_mAh"),
         (["there.yaml", "b.json", "--title", "x"], "is for a new experiment"),

@@ -75,8 +75,3 @@ def test_build_writes_what_the_package_ships(tmp_path: Path, monkeypatch: pytest
         wall, cone = divmod(index, table["cone_angle"].size)
         assert column[0] == pytest.approx(table["access"][wall, cone], abs=1e-7)
         np.testing.assert_allclose(column[1], table["log_dR_d"][wall, cone], atol=1e-5)
-
-
-@pytest.mark.parametrize("command", ["show", "build"])
-def test_help_has_an_example(command: str) -> None:
-    assert "Example: opsicm kernel" in RUN.invoke(kernel_command.app, [command, "--help"]).output

@@ -54,5 +54,5 @@ def test_a_constant_current_shows_in_the_level_of_the_pipette_s() -> None:
     assert "until a cut-off" not in text  # the forecast runs to its end
     assert "not forecast" not in text
     assert "52.0 pA above its value at rest" in text
-    assert "false stops to be expected in 576 hops: none" in text
+    assert "false stops expected in 576 hops: none" in text
     assert not re.search(r"\de[-+]?\d", text), "no powers of ten"

@@ -20,18 +20,17 @@ from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import HopTiming, start
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
-from opsicm.twin.fast_loop.lanes import run_lanes
-from opsicm.twin.fast_loop.sense import Instrument, Motion, Slice
-from opsicm.twin.fast_loop.curve import loop_curve
+from opsicm.twin.fast_loop import (
+    FilterState, Hops, Instrument, LoopState, Slice, Stream, Z_STOP, approach_table, run_slice
+)
 timing = HopTiming(1e-4, 1e-4, 4e-4, 0.0, 9e-9, 10000)
 settings = timing.settings(HopParameters(5e-7, 3e-5, 0.02, 5e-6))
 instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3e-13, 3e-10)
-moments, measured = np.zeros((1, 5), np.int64), np.full((1, 5), np.inf)
-counts = np.empty((20000, 2), np.int16)
-run_lanes(start(0.0), Motion(0.0, 0.0, 3e-9, 0), settings, instrument, Slice(3e-9, 3e-9, 0.0, 0.0), 20000,
-            0, 1, 1, 2**62, loop_curve(approach_curve(Pipette()).packed), np.array([-3e-7]), np.array([5e-7]),
-            moments, measured, counts)
-print(measured[0, 2], sum(run_lanes.stats.cache_hits.values()))
+hops = Hops(np.array([-3e-7]), np.array([5e-7]), np.zeros((1, 5), np.int64), np.full((1, 5), np.inf))
+state = LoopState(start(0.0), FilterState(0.0, 0.0, 3e-9), 0)
+run_slice(state, settings, instrument, Slice(20000, 3e-9, 3e-9), Stream(0, 1, 1), hops,
+          approach_table(approach_curve(Pipette()).packed), np.empty((20000, 2), np.int16))
+print(hops.measured[0, Z_STOP], sum(run_slice.stats.cache_hits.values()))
 """
 
 
@@ -60,9 +59,9 @@ def test_an_edit_of_the_hop_step_changes_a_run_although_the_cache_is_warm(tmp_pa
     )
     assert edited != text
     # The same size and time of change as before: the worst case for a cache that looks at time stamps only.
-    stamp = (house / "opsicm/twin/fast_loop/loop.py").stat()
+    stamp = (house / "opsicm/twin/fast_loop/definition.py").stat()
     hop.write_text(edited, encoding="utf-8")
-    os.utime(house / "opsicm/twin/fast_loop/loop.py", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    os.utime(house / "opsicm/twin/fast_loop/definition.py", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     after, hits = stop_height(house, cache)
     assert hits == 0
     # A 10 % drop is reached much nearer to the surface than the 34 nm of a 2 % one.
@@ -71,15 +70,17 @@ def test_an_edit_of_the_hop_step_changes_a_run_although_the_cache_is_warm(tmp_pa
 
 def test_the_hash_sees_every_source_that_a_kernel_can_use_and_no_other(tmp_path: Path) -> None:
     house = tmp_path / "house"
-    for folder in ("physics", "twin", "report"):
+    for folder in ("core", "physics/pipette", "twin", "report"):
         (house / folder).mkdir(parents=True)
-    (house / "compiled.py").write_text("")
+    (house / "core/compiled.py").write_text("")
     (house / "physics/tables.py").write_text("x = 1\n")
     (house / "physics/pipette/approach.py").write_text("from house.physics import tables\n")
-    (house / "twin/loop.py").write_text("from house.compiled import compiled\nimport house.physics.approach\n")
+    (house / "twin/loop.py").write_text(
+        "from house.core.compiled import compiled\nimport house.physics.pipette.approach\n"
+    )
     (house / "report/page.py").write_text("from house.twin import loop\n")
     seen = [source_hash(house)]
-    for name in ("physics/tables.py", "physics/pipette/approach.py", "twin/loop.py", "compiled.py"):
+    for name in ("physics/tables.py", "physics/pipette/approach.py", "twin/loop.py", "core/compiled.py"):
         with (house / name).open("a") as file:
             file.write("y = 2\n")
         seen.append(source_hash(house))
@@ -92,7 +93,7 @@ def test_the_hash_is_remembered_by_the_bytes_of_the_sources(tmp_path: Path, monk
     house, memory = tmp_path / "house", tmp_path / "memory"
     house.mkdir()
     loop = house / "loop.py"
-    loop.write_text("from house.compiled import compiled\nx = 1\n")
+    loop.write_text("from house.core.compiled import compiled\nx = 1\n")
     asked: list[Path] = []
 
     def plain(package: Path) -> str:
@@ -104,12 +105,12 @@ def test_the_hash_is_remembered_by_the_bytes_of_the_sources(tmp_path: Path, monk
     assert remembered_hash(house, memory) == first == source_hash(house)
     assert len(asked) == 1
     stamp = loop.stat()
-    loop.write_text("from house.compiled import compiled\nx = 2\n")
+    loop.write_text("from house.core.compiled import compiled\nx = 2\n")
     os.utime(loop, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert remembered_hash(house, memory) == source_hash(house) != first
     (note,) = [one for one in memory.iterdir() if one.read_text() == first]
     note.write_text(first[:5])  # a crash while it was written
-    loop.write_text("from house.compiled import compiled\nx = 1\n")
+    loop.write_text("from house.core.compiled import compiled\nx = 1\n")
     assert remembered_hash(house, memory) == first
 
 
@@ -118,8 +119,8 @@ def test_the_hash_of_this_package_holds_its_kernels_and_what_they_call() -> None
     reached = {path.relative_to(package).as_posix() for path in kernel_sources(package)}
     assert {
         "instruments/hop.py",
-        "twin/fast_loop/loop.py",
-        "physics/gaussian.py",
+        "twin/fast_loop/definition.py",
+        "physics/noise.py",
         "physics/pipette/approach.py",
     } <= reached
     assert not any(name.startswith(("report/", "record/", "figures/", "run/")) for name in reached)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from opsicm.core.errors import BadInput
-from opsicm.formats.approach_text import read_approach, read_settings, sweeps
+from opsicm.formats.approach_text import ApproachFile, parse_approach, read_settings, settings_beside, sweeps
 from opsicm.formats.identify import identify, read
+from opsicm.formats.text import decode, read_bytes
 
 INF = (
     "This is a 3D SICM Scan\r\r\n[Scan Info]\r\r\nName=made here\r\r\nResistance=106,49 ; MOhm \r\r\n \r\r\n"
@@ -23,6 +24,10 @@ def write_ac(path: Path, z_um: np.ndarray, R_MOhm: np.ndarray) -> Path:
     rows = [f"{z:.3f}\t{R:.3f}\t{150e3 / R:.0f}".replace(".", ",") for z, R in zip(z_um, R_MOhm, strict=True)]
     path.write_bytes(("Z-Pos[um]|R[MOhm]|I[pA]\r\n" + "\r\n".join(rows) + "\r\n").encode("latin-1"))
     return path
+
+
+def read_approach(path: Path) -> ApproachFile:
+    return parse_approach(decode(read_bytes(path), path), path, settings_beside(path))
 
 
 @pytest.fixture

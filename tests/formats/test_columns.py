@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from opsicm.core.errors import BadInput
-from opsicm.formats.columns import read_columns
+from opsicm.formats.columns import Columns, parse_columns
 from opsicm.formats.identify import identify
+from opsicm.formats.text import decode, read_bytes
 
 T = np.arange(12) * 0.01
 CURRENT_PA = 1400.0 - 0.125 * np.arange(12) ** 2
@@ -22,6 +23,10 @@ def table(separator: str, decimal: str, header: str = "", end: str = "\n") -> st
         separator.join(f"{v:.6f}".replace(".", decimal) for v in row) for row in zip(T, CURRENT_PA, Z_UM, strict=True)
     )
     return header + end.join(rows) + end
+
+
+def read_columns(path: Path, columns: str | None = None) -> Columns:
+    return parse_columns(decode(read_bytes(path), path), path, columns)
 
 
 def put(tmp_path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:

@@ -36,7 +36,7 @@ def voltammogram(rate: float, steps: int = 3400) -> tuple[NDArray[np.float64], N
 
 @pytest.mark.parametrize("millivolts_per_second", [10, 0.5, 0.3])
 def test_voltammogram(millivolts_per_second: float) -> None:
-    """0.025 mA/cm² rms and 3 % at the peaks: the goal of the issue; 0.005 mA/cm² and 1.2 % when written."""
+    """0.025 mA/cm² rms and 3 % at the peaks: the goal; 0.005 mA/cm² and 1.2 % were measured."""
     key = f"cv_{millivolts_per_second:g}mV_s"
     truth = DFN[key + "_density_A_m2"]
     time, density = voltammogram(millivolts_per_second * 1e-3)

@@ -18,7 +18,6 @@ from opsicm.physics.materials.graphite import (
 )
 from opsicm.physics.materials.msmr import graphite_msmr, msmr_stoichiometry
 from opsicm.physics.materials.swelling import mean_volume_change, relative_volume_change, volume_change_at
-from opsicm.physics.specimen.flakes import FlakeField
 from opsicm.physics.tables import load_table
 
 CURVES = {**{name: measured_ocp(name) for name in OCP_TABLES}, "msmr": graphite_msmr()}
@@ -105,32 +104,3 @@ def test_published_volumes() -> None:
     assert 100 * relative_volume_change(x) == pytest.approx(percent)
     assert [100 * volume_change_at(float(value)) for value in x] == pytest.approx(percent)
     assert 100 * mean_volume_change(x, np.full(7, 1 / 7)) == pytest.approx(percent.mean())
-
-
-def field(seed: int = 3) -> FlakeField:
-    """A field over a 28 µm coating, empty."""
-    return FlakeField(seed=seed, thickness=28e-6, swelling_factor=0.676, volume_change=0.001)
-
-
-def test_flakes_share_the_electrode_expansion() -> None:
-    """Caught up, the mean height is thickness × factor × v(x) to 1 % (areas are sampled); each flake has its own."""
-    flakes = field()
-    flakes.advance(1e5, 0.0558, irreversible=50e-9)
-    grid = np.linspace(0.0, 100e-6, 400, endpoint=False)
-    height = flakes.height(grid[:, None], grid[None, :])
-    expected = 28e-6 * 0.676 * 0.0558 + 50e-9
-    assert height.mean() == pytest.approx(expected, rel=0.01)
-    assert height.std() > 0.2 * expected
-
-
-def test_flakes_lag_and_repeat() -> None:
-    """A step is followed as 1 − e^(−t/τ) by each flake, in one stride or many; the same seed is the same field."""
-    one, many = field(), field()
-    one.advance(30.0, 0.04)
-    for _ in range(30):
-        many.advance(1.0, 0.04)
-    assert one.volume_change == pytest.approx(many.volume_change, abs=1e-12)
-    assert one.volume_change == pytest.approx(0.04 + (0.001 - 0.04) * np.exp(-30.0 / one.lag))
-    assert one.height(1e-5, 2e-5) == pytest.approx(many.height(1e-5 + 100e-6, 2e-5 - 100e-6), rel=1e-9)
-    with pytest.raises(OutsideDomain, match="flake size"):
-        FlakeField(seed=1, thickness=1e-6, swelling_factor=1, volume_change=0.1, flake_size=1.0)

@@ -98,7 +98,7 @@ def test_a_low_step_is_smeared_as_the_edge_response_says() -> None:
     height = np.zeros((64, 128))
     height[:, 64:] = step
     seen = (z - _distances(height, pixel, z)[32]) / step
-    x = (np.arange(128) - 63.5) * pixel
+    x = np.linspace(-63.5, 63.5, 128) * pixel
     inside = np.abs(x) < 300e-9
     np.testing.assert_allclose(seen[inside], point_spread(Pipette(), z).edge_response(x[inside]), atol=0.02)
 

@@ -50,7 +50,7 @@ def _kappa_per_c() -> float:
 
 @pytest.mark.parametrize("distance", [None, 0.5])
 def test_an_electroneutral_solve_gives_the_closed_form(distance: float | None) -> None:
-    """c is harmonic; then div(kappa(c) grad phi) = 0 is solved with that c. Issue: 1e-6 of the closed form."""
+    """c is harmonic; then div(kappa(c) grad phi) = 0 is solved with that c. Goal: 1e-6 of the closed form."""
     tip = tip_mesh(
         1.5, math.radians(3.0), distance, Fineness(order=6, layers=5, ratio=0.2, growth=1.8, far=30.0, top=30.0)
     )
@@ -78,7 +78,7 @@ def _electroneutral_current(solution: PnpSolution, pipette: Pipette, bias: float
 
 @pytest.mark.parametrize(("bias", "c_in", "c_out"), [(0.1, 1000.0, 1000.0), (0.15, 1000.0, 400.0)])
 def test_without_charge_it_is_the_electroneutral_current(bias: float, c_in: float, c_out: float) -> None:
-    """Issue: 1e-4. What is left is the space charge of the junction, of order (Debye length / a)²."""
+    """Goal: 1e-4. What is left is the space charge of the junction, of order (Debye length / a)²."""
     pipette = Pipette()
     solution = solve_pnp(pipette, bias, c_in, c_out, 0.0, fineness=COARSE)
     assert solution.current == pytest.approx(_electroneutral_current(solution, pipette, bias, c_in, c_out), rel=1e-4)

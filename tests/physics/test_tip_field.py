@@ -34,7 +34,7 @@ def _reference() -> list[dict[str, float]]:
 
 
 def test_the_flanged_tube_has_kings_end_correction() -> None:
-    """King 1936 / Karal 1953: an open tube in an infinite flange is longer by 0.8216 radii (issue: ± 0.001)."""
+    """King 1936 / Karal 1953: an open tube in an infinite flange is longer by 0.8216 radii (goal: ± 0.001)."""
     flanged = solve_tip(math.inf, 0.0, None, FINE)
     assert flanged.resistance * math.pi - flanged.tip.top == pytest.approx(0.82168, abs=2e-4)
 
@@ -42,7 +42,7 @@ def test_the_flanged_tube_has_kings_end_correction() -> None:
 @pytest.mark.parametrize("distance", [0.05, 0.3, 0.7, 2.0])
 @pytest.mark.parametrize(("wall", "degrees"), [(1.5, 3.0), (1.1, 1.0), (3.0, 20.0)])
 def test_the_shape_derivative_is_the_slope(wall: float, degrees: float, distance: float) -> None:
-    """int |J|² dA / I² = -dR/dd (derived; issue: 1e-4 for d <= 2a). The secant is of fourth order, step 1 %."""
+    """int |J|² dA / I² = -dR/dd (derived; goal: 1e-4 for d <= 2a). The secant is of fourth order, step 1 %."""
     angle, h = math.radians(degrees), 0.01 * distance
     at = [solve_tip(wall, angle, distance + k * h, FINE) for k in (-2, -1, 0, 1, 2)]
     R = [s.resistance for s in at]
@@ -63,7 +63,7 @@ def test_dR_does_not_see_the_shank_or_the_domain(distance: float) -> None:
 
 @pytest.mark.parametrize("row", _reference(), ids=lambda row: f"{row['wall']}-{row['cone_deg']}-{row['distance']}")
 def test_solver_and_table_agree_with_ngsolve(row: dict[str, float]) -> None:
-    """Issue: dR within 5e-4 of NGSolve hp. The default (quick) fineness and the spline are held to it as well."""
+    """Goal: dR within 5e-4 of NGSolve hp. The default (quick) fineness and the spline are held to it as well."""
     angle = math.radians(row["cone_deg"])
     for fineness in (FINE, Fineness()):
         free = solve_tip(row["wall"], angle, None, fineness).resistance
@@ -76,7 +76,7 @@ def test_solver_and_table_agree_with_ngsolve(row: dict[str, float]) -> None:
 
 
 def test_left_out_points_of_the_table() -> None:
-    """200 points random in all three coordinates, solved anew: the spline is within 5e-4 (issue)."""
+    """200 points random in all three coordinates, solved anew: the spline is within 5e-4, the goal."""
     rng = np.random.default_rng(20230406)
     fineness, worst = Fineness(order=4, layers=3, far=300.0, growth=2.5), 0.0
     for _ in range(200):

@@ -12,7 +12,8 @@ from faults.stream import Stream, folder
 from opsicm.record import finalise as finalising
 from opsicm.record.counts_copy import CountsCopy
 from opsicm.record.live_file import LiveFile
-from opsicm.record.live_files import chunk_rows, header_text
+from opsicm.record.live_files import chunk_rows
+from opsicm.record.recorder import header_text
 from opsicm.record.run_folder import RunFolder
 from opsicm.record.validate import validate
 

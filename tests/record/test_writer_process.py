@@ -10,7 +10,7 @@ import pytest
 from faults.stream import folder
 from opsicm.record import ring as messages
 from opsicm.record import writer_process
-from opsicm.record.live_files import header_text
+from opsicm.record.recorder import header_text
 from opsicm.record.ring import Ring
 from opsicm.record.writer_process import Writer
 from tests.fixtures.recorded import STREAM

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 
 from opsicm.analysis.result import Result, failed
-from opsicm.reproduction.page import FIGURES, REASONS, TITLES, drift, page
 from opsicm.reproduction.paper import IDS, ROWS
 from opsicm.reproduction.table import Compared, compare
+from scripts.reproduction_page import FIGURES, REASONS, TITLES, drift, page
 
 ABSENT = {name: failed(name, "", "", "not run", "no file") for name in IDS}
 

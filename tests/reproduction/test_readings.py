@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from opsicm.analysis.result import Result
 from opsicm.experiment.file import experiment_from_text
 from opsicm.reproduction.cases import Case
-from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings import currents, heights, images, pipettes, towers
+from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
 
 F64 = NDArray[np.float64]
 LOADED = experiment_from_text(

@@ -16,13 +16,14 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.record.reader import Run
 from opsicm.reproduction import cases as cases_module
-from opsicm.reproduction.cases import Case, cases_of, chosen, compensated, longest_first, plan, run_all, with_changes
-from opsicm.reproduction.declared import AS_DECLARED, CALIBRATED, STRIP
-from opsicm.reproduction.open_runs import read_all
-from opsicm.reproduction.table import Compared
+from opsicm.reproduction.cases import Case, Plan, cases_of, chosen, compensated, plan, with_changes
+from opsicm.reproduction.readings.experiments import read
+from opsicm.reproduction.runs import CaseRun, longest_first, run_all
+from opsicm.reproduction.table import Compared, table
+from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, STRIP
 from opsicm.twin import world
+from opsicm.twin.circuit import Nodes
 from opsicm.twin.far_pipette import FarPipette
-from opsicm.twin.potentiostat import Nodes
 
 # A tenth of the mass, so that a fast sweep and short pulses do what the long ones do.
 SWEEP = """\
@@ -55,8 +56,12 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _table(folder: Path) -> dict[str, Compared]:
     planned = plan(("E2",), short=True)
-    made = run_all(planned, folder, lambda: False, _nothing)
-    return {one.row.id: one for one in read_all(("E2",), planned, made, lambda *_: None)}
+    return {one.row.id: one for one in _read(planned, run_all(planned, folder, lambda: False, _nothing))}
+
+
+def _read(planned: Plan, made: dict[str, list[CaseRun]]) -> list[Compared]:
+    reads = {"E2": read("E2", made["E2"], lambda *_: None)} if any(one.path for one in made["E2"]) else {}
+    return table(("E2",), planned, made, reads)
 
 
 def _nothing(_case: Case, _share: float) -> None:
@@ -142,8 +147,10 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
     monkeypatch.setattr(cases_module, "EXPERIMENTS", packaged / "experiments")
     monkeypatch.setattr(cases_module, "VARIANTS", {})
 
-    straight = FarPipette.seen
-    monkeypatch.setattr(FarPipette, "seen", lambda pipette, salt, ohmic: straight(pipette, salt, -ohmic))
+    right_way = FarPipette.conductance_and_offset
+    monkeypatch.setattr(
+        FarPipette, "conductance_and_offset", lambda pipette, salt, ohmic: right_way(pipette, salt, -ohmic)
+    )
     wrong = _table(packaged / "wrong")
     for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
         assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name
@@ -227,7 +234,7 @@ def test_what_was_finished_before_a_stop_is_not_made_again(
     monkeypatch.setattr("opsicm.reproduction.runs.execute", counted)
     again = run_all(planned, runs, lambda: False, _nothing)
     assert set(made) == {case.key for case in planned.all} - kept
-    tables = [read_all(("E2",), planned, each, lambda *_: None) for each in (whole, again)]
+    tables = [_read(planned, each) for each in (whole, again)]
     assert [one.record() for one in tables[0]] == [one.record() for one in tables[1]]
 
 

@@ -13,8 +13,8 @@ import opsicm
 from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import BadInput
 from opsicm.core.units import factor
-from opsicm.reproduction.open_runs import READERS
 from opsicm.reproduction.paper import IDS, ROWS, Row
+from opsicm.reproduction.readings.experiments import READERS
 from opsicm.reproduction.readings.reading import over_runs, reading
 from opsicm.reproduction.table import Compared, compare, write_json
 
@@ -43,7 +43,7 @@ def test_every_row_is_whole() -> None:
     for row in ROWS:
         factor(row.unit.replace("/min", "").replace("/h", "").replace("nS/nm", "1"))
         assert row.quantity
-        assert row.said
+        assert row.statement
         assert (row.paper is not None) == (row.expected in ("value", "at most")), row.id
         assert (row.precision > 0.0) == (row.paper is not None), row.id
     assert [row.id for row in ROWS if row.kind == "calibrated"] == ["E5.step", "E5.step_proportional"]

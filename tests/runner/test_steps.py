@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from opsicm.experiment.controls import control_from
 from opsicm.instruments.roles import Rig
 from opsicm.physics.cell.trace import Trace
 from opsicm.runner.commands import Command
+from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.travel import Travel
 from tests.fixtures.laboratory import RIG, Laboratory
 from tests.fixtures.scripted import Kept, run
 
@@ -38,13 +39,13 @@ def text(cell: str, probe: str = "", envelope: str = "cell_V: [-0.6, 2.5]") -> s
 def stands_at(rig: Rig, height: float) -> None:
     """Let the operator have left the pipette at `height` [m]."""
     assert isinstance(rig.hop_controller, TwinHopController)
-    rig.hop_controller.world.coarse = Travel(height, 5e-4)
+    rig.hop_controller.world.coarse = CoarseMotion(height, 5e-4)
 
 
 def controls(kept: Kept) -> list[tuple[str, str, float]]:
     """(step, control, s) of everything applied."""
     return [
-        (fact.step, fact.data["control"], fact.data["at_ns"] * 1e-9)
+        (fact.step, repr(control_from(fact.data["control"])), fact.data["at_ns"] * 1e-9)
         for fact in kept.kinds("applied")
         if "at_ns" in fact.data
     ]
@@ -300,15 +301,15 @@ class Shifted:
         return int(self._world.now_ns > self._from_ns)
 
     def footprint(self, x: F64, y: F64) -> Footprint:
-        found = self._plain.footprint(*self._where(x, y, self._world.now_ns > self._from_ns))
-        return replace(found, rest=found.rest + self._rise(x, y))
+        plain = self._plain.footprint(*self._where(x, y, self._world.now_ns > self._from_ns))
+        return replace(plain, height=plain.height + self._rise(x, y))
 
     @property
-    def rise(self) -> F64:
-        return self._plain.rise
+    def displacement(self) -> F64:
+        return self._plain.displacement
 
-    def course(self, dt: float, trace: Trace) -> F64:
-        return self._plain.course(dt, trace)
+    def advance(self, dt: float, trace: Trace) -> F64:
+        return self._plain.advance(dt, trace)
 
     def keep(self) -> Any:
         return self._plain.keep()

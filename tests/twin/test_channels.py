@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from opsicm.cli.rigs import load_rig, prepare
+from opsicm.experiment.controls import PotentialRamp
 from opsicm.experiment.hop_parameters import HopParameters
-from opsicm.instruments.roles import HopPlan, PotentialRamp, Rig
+from opsicm.instruments.roles import HopPlan, Rig
 from tests.fixtures.laboratory import TEXT, Laboratory
 
 KEPT = (

@@ -1,4 +1,4 @@
-"""`opsicm analyse`, `report` and `identify`: what a run or another instrument's file holds."""
+"""`opsicm analyse`, `report` and `identify`: the results, the report and the content of a run or a third-party file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: opsicm analyse out/20261123T080000Z_height --json")
 def analyse(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, run files, other people's files.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, run files or third-party files.")],
     json: JsonFlag = False,
     columns: ColumnsOption = None,
     setpoint: SetpointOption = None,
@@ -22,7 +22,10 @@ def analyse(
         Path | None, typer.Option("--out", metavar="FOLDER", help="Write the figures there, as .svg and .png.")
     ] = None,
 ) -> None:
-    """All results that apply to a run or a file, each with uncertainty, unit and method."""
+    """Analyse runs or third-party files.
+
+    Prints every result that applies, each with uncertainty, unit and method.
+    """
     from opsicm.cli.terminal import err, print_json, print_results, working
     from opsicm.results.sources import figures_of_path, figures_of_several, results_of_path, results_of_several
 
@@ -51,13 +54,16 @@ def analyse(
 
 @app.command(epilog="Example: opsicm report out/20261123T080000Z_height -o report.html")
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, run file, or another instrument's file.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, run file or third-party file.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to; by default beside the run file.")
+        Path | None, typer.Option("-o", "--output", help="File to write; by default beside the run file.")
     ] = None,
     columns: ColumnsOption = None,
 ) -> None:
-    """Write a self-contained HTML report with the figures; print where it is."""
+    """Write a self-contained HTML report with figures.
+
+    Prints the path of the report.
+    """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
     from opsicm.report.reports import report_of_path
@@ -73,7 +79,7 @@ def identify(
     json: JsonFlag = False,
     columns: ColumnsOption = None,
 ) -> None:
-    """Say what is in a file, and whether it looks plausible."""
+    """Identify a measured file and check that it is plausible."""
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json
     from opsicm.results.sources import identification

@@ -1,4 +1,4 @@
-"""`opsicm check` and `opsicm schema`: what an experiment file may say, and what one says."""
+"""`opsicm check` and `opsicm schema`: an experiment against its rig before anything moves; the schema of its file."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from opsicm.forecast.prediction import HopPrediction, Prediction, predict
 from opsicm.forecast.problems import problems
 from opsicm.forecast.signals import TEN_HOP_CRITERION, Signal
 
-# -- Check: an experiment against its rig, before anything moves.
-
 
 def checked(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Prediction]]:
     """Each run that an experiment file stands for with its prediction; raises `BadInput` with every problem found."""
-    found: list[Problem] = []
+    all_problems: list[Problem] = []
     predictions: list[tuple[LoadedExperiment, Prediction]] = []
     for experiment in expanded(read_experiment(file)):
         try:
             predictions.append((experiment, refuse(experiment, rig, None)))
         except BadInput as error:
-            found += [problem for problem in error.problems if problem not in found]
-    if found:
-        raise BadInput(found)
+            all_problems += [problem for problem in error.problems if problem not in all_problems]
+    if all_problems:
+        raise BadInput(all_problems)
     return predictions
 
 
@@ -47,13 +45,9 @@ def refuse(experiment: LoadedExperiment, rig: str | None, seed: int | None) -> P
     except OutsideDomain as error:  # an equation that does not hold for the file's numbers knows no file
         document = experiment.document
         raise BadInput(replace(p, file=document.name, line=document.line(())) for p in error.problems) from error
-    found = problems(experiment, numbers, prediction)
-    if found:
-        raise BadInput(found)
+    if refusals := problems(experiment, numbers, prediction):
+        raise BadInput(refusals)
     return prediction
-
-
-# -- Figures as a person reads them: 3.19 nA, not 3190 pA; below 0.01 %, not 2.3e-07 %.
 
 
 _PREFIXES: Final = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
@@ -73,28 +67,25 @@ def amount(value: float, unit: str, digits: int = 3) -> str:
 
 
 def percent(share: float) -> str:
-    """A share [1] in percent, two figures; what is below a hundredth of a percent is called that."""
+    """A share [1] in percent with two figures, or `less than 0.01 %`."""
     return f"{share * 100:.2g} %" if share >= _LEAST_SHARE else "less than 0.01 %"
 
 
 def expected(count: float) -> str:
-    """How many events are to be expected: `none` where there would be one in a thousand runs."""
+    """The expected number of events: `none` where it is below one in a thousand runs."""
     return "none" if count < _LEAST_COUNT else f"{count:.2g}"
-
-
-# -- A prediction in words and figures, and as a record with stable keys.
 
 
 def checked_text(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> str:
     """What `opsicm check` says of a file without problems; of a series first what holds for every run of it."""
-    said = [list(prediction_lines(prediction)) for _, prediction in predictions]
+    blocks = [list(prediction_lines(prediction)) for _, prediction in predictions]
     lines = [f"{file}: no problems"]
-    if len(said) == 1:
-        return "\n".join([*lines, *(f"  {line}" for line in said[0])])
-    alike = [line for line in said[0] if all(line in other for other in said)]
-    lines += [f"  {len(said)} runs, one after the other; in every one", *(f"  {line}" for line in alike)]
-    for (experiment, _), own in zip(predictions, said, strict=True):
-        lines += [f"  {experiment.experiment.title}", *(f"  {line}" for line in own if line not in alike)]
+    if len(blocks) == 1:
+        return "\n".join([*lines, *(f"  {line}" for line in blocks[0])])
+    common = [line for line in blocks[0] if all(line in block for block in blocks)]
+    lines += [f"  {len(blocks)} runs, one after the other; in every one", *(f"  {line}" for line in common)]
+    for (experiment, _), block in zip(predictions, blocks, strict=True):
+        lines += [f"  {experiment.experiment.title}", *(f"  {line}" for line in block if line not in common)]
     return "\n".join(lines)
 
 
@@ -105,8 +96,7 @@ def prediction_lines(prediction: Prediction) -> Iterator[str]:
     yield f"samples          {_samples(prediction)}"
     yield f"run file         about {amount(prediction.file_bytes, 'B')}"
     far = prediction.far_current
-    said = f"{amount(far, 'A')} at rest" if far else "none at rest: the bias is 0 V"
-    yield f"far current      {said}"
+    yield f"far current      {amount(far, 'A')} at rest" if far else "far current      none at rest: the bias is 0 V"
     yield f"bias command     {low:.2f} … {high:.2f} V"
     for hop in prediction.hops:
         yield from _hop_lines(hop)
@@ -129,11 +119,11 @@ def _hop_lines(hop: HopPrediction) -> Iterator[str]:
     image = hop.per_image if hop.per_image is not None else 1000
     yield f"{hop.step:<16} {hop.hops} hops of {hop.period * 1e3:.1f} ms{times}, {hop.seconds:.0f} s"
     yield (
-        f"                 stops {hop.stop_distance * 1e9:.1f} nm from the surface, then falls "
-        f"{hop.overshoot * 1e9:.1f} nm on; noise of one height {hop.height_noise * 1e9:.2f} nm"
+        f"                 stops {hop.stop_distance * 1e9:.1f} nm from the surface, overshoots by "
+        f"{hop.overshoot * 1e9:.1f} nm; noise of one height {hop.height_noise * 1e9:.2f} nm"
     )
     yield (
-        f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: false stops to be "
+        f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: false stops "
         f"expected in {image} hops: {expected(hop.false_stop * image)}"
     )
 
@@ -144,8 +134,8 @@ def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
         yield f"                 {_height_text(signal.height_change, signal.height_noise)}"
     if signal.ten_hops is not None and signal.restless is not None and signal.drift_per_fall is not None:
         yield (
-            f"                 bulk current drifts by {percent(signal.drift_per_fall)} in a fall and "
-            f"{percent(signal.ten_hops)} in ten hops at most, bias lag counted (noise alone: "
+            f"                 bulk current drifts by {percent(signal.drift_per_fall)} in an approach and "
+            f"{percent(signal.ten_hops)} in ten hops at most, bias lag included (noise alone: "
             f"{percent(signal.ten_hops_of_noise or 0.0)})"
         )
         if signal.restless > 0.0:
@@ -167,7 +157,7 @@ def _current_text(signal: Signal) -> str:
 
 
 def _shift(signal: Signal, at_rest: float) -> str:
-    """How far a current that hardly changes lies from its value at rest: of a constant current that is the signal."""
+    """How far a current that hardly changes lies from its value at rest: at constant current this is the signal."""
     middle = 0.5 * (signal.low + signal.high)
     away = abs(middle) - at_rest
     if not at_rest or signal.word == "pipette_sweep" or abs(away) < max(signal.swing, 10.0 * signal.noise):
@@ -255,7 +245,11 @@ def check(
     rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Say every problem at once, each with its line, and what the run will take and show. Runs nothing."""
+    """Check an experiment file and forecast the run.
+
+    Lists every problem at once, each with its line, the limit and a remedy; without problems, the duration, the file
+    size and the signals against their noise. Runs nothing.
+    """
     from opsicm.cli.terminal import complain, print_json
     from opsicm.cli.terminal import out as console
 

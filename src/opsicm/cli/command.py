@@ -1,4 +1,4 @@
-"""`opsicm command`: one command to a run in progress."""
+"""`opsicm command`: steers a run in progress."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def command(
         ),
     ],
 ) -> None:
-    """Steer a run in progress; say what it answers. Every command becomes a fact of the run."""
+    """Send a command to a run in progress and print its answer.
+
+    Every command is recorded in the run's journal with who sent it.
+    """
     from opsicm.cli.terminal import err
     from opsicm.cli.terminal import out as console
     from opsicm.runner.commands import from_words
     from opsicm.runner.control_socket import send
 
-    asked = from_words(words)
-    accepted, message = send(run if run.is_dir() else run.parent, asked, "command line")
+    accepted, message = send(run if run.is_dir() else run.parent, from_words(words), "command line")
     stream = console if accepted else err
     stream.print(message if accepted else f"refused: {message}", markup=False)
     raise typer.Exit(0 if accepted else 2)

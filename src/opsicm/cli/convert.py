@@ -1,4 +1,4 @@
-"""`opsicm convert`: cell programs to and from aurora-unicycler's JSON. Mounted beside the other commands."""
+"""`opsicm convert`: cell programs to and from aurora-unicycler's JSON."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A cycling protocol (.json) or an experiment (.yaml).")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A new file: .yaml or .json.")],
     title: Annotated[
-        str | None, typer.Option(help="Of the experiment; by default the sample's name, or that of the file.")
+        str | None, typer.Option(help="Title of the experiment; by default the sample's name, or that of the file.")
     ] = None,
     rig: Annotated[
-        str | None, typer.Option(help="Of the experiment: a preset or a rig file; twin/graphite by default.")
+        str | None, typer.Option(help="Rig of the experiment, a preset or a rig file; twin/graphite by default.")
     ] = None,
     capacity_mah: Annotated[
         float | None, typer.Option(help="Capacity of the sample in mAh: a .json with C-rates needs it.")
     ] = None,
 ) -> None:
-    """Turn a cycler's protocol (aurora-unicycler) into an experiment, or an experiment's cell steps into one."""
+    """Convert a cycling protocol to an experiment, or back.
+
+    Protocols are aurora-unicycler's .json files. An experiment made of one has no probe program; a protocol made of an
+    experiment has its cell steps only.
+    """
     from opsicm.cli.terminal import err
     from opsicm.cli.terminal import out as console
 
@@ -42,13 +46,15 @@ def convert(
         remedy = "give IN and OUT such names"
         raise BadInput(Problem("the conversion", f"{source} to {target}", KNOWN, remedy))
     if target.exists():
-        raise BadInput(Problem("OUT", str(target), "there is such a file", "name a new one, or move it away"))
+        raise BadInput(Problem("OUT", str(target), "a file of this name exists", "name a new file, or move it away"))
     if kinds[0] == ".json":
-        _foreign("--capacity-mah", capacity_mah, "is for an experiment's C-rates", "write it as sample.capacity_mAh")
+        _refuse_option(
+            "--capacity-mah", capacity_mah, "is for an experiment's C-rates", "write it as sample.capacity_mAh"
+        )
         text = _experiment(source, title, rig)
     else:
-        _foreign("--title", title, "is for a new experiment", "leave it out")
-        _foreign("--rig", rig, "is for a new experiment", "leave it out")
+        _refuse_option("--title", title, "is for a new experiment", "leave it out")
+        _refuse_option("--rig", rig, "is for a new experiment", "leave it out")
         text = _protocol(source, capacity_mah)
     _write(target, text)
     err.print("positive current raises the potential: it delithiates the specimen, in a half cell against lithium")
@@ -60,7 +66,7 @@ def _kind(path: Path) -> str:
     return ".yaml" if suffix == ".yml" else suffix
 
 
-def _foreign(option: str, value: object, limit: str, remedy: str) -> None:
+def _refuse_option(option: str, value: object, limit: str, remedy: str) -> None:
     if value is not None:
         raise BadInput(Problem(option, str(value), limit, remedy))
 
@@ -91,7 +97,7 @@ def _experiment(source: Path, title: str | None, rig: str | None) -> str:
 def _envelope(program: CyclerProgram) -> dict[str, object]:
     """Limits as the protocol gives them; the time that it may take, where that is more than usual."""
     from opsicm.core.units import to_si
-    from opsicm.experiment.cell_steps import program_duration
+    from opsicm.experiment.controls import program_duration
 
     envelope = program.envelope
     limits: dict[str, object] = {"cell_V": list(envelope.cell_V), "cell_mA": envelope.cell_mA}
@@ -102,7 +108,7 @@ def _envelope(program: CyclerProgram) -> dict[str, object]:
 
 
 def _of_the_protocol(problem: Problem) -> Problem:
-    """A problem of the experiment that is not written, without its line; limits stand under `safety` in a protocol."""
+    """The problem without its line, which is in a text that is not written; a protocol's limits are its `safety`."""
     remedy = problem.remedy
     if "envelope.cell" in problem.limit:
         remedy = "stay within it, or widen safety in the protocol if the cell allows it"

@@ -1,4 +1,4 @@
-"""`opsicm kernel show | build`: the pipette's tables, looked at and made anew."""
+"""`opsicm kernel show | build`: the pipette's tables, shown for one pipette and computed again."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import OpsicmError
 from opsicm.figures.draw import draw, png
 from opsicm.figures.pipette import kernel_view
@@ -25,18 +26,7 @@ from opsicm.physics.pipette.lateral import point_spread
 from opsicm.physics.pipette.tip_field import approach_curve, hyperbola_bias
 from opsicm.physics.tables import path_of
 
-app = typer.Typer(no_args_is_help=True, help="The pipette's tables: how current, distance and sharpness hang together.")
-
-SHOW_HELP = """Numbers and figure of one pipette.
-
-Example: opsicm kernel show --radius-nm 50 --wall 1.5 --cone-deg 3
-
-Example: opsicm kernel show --radius-nm 25 --cone-deg 5 --json
-"""
-BUILD_HELP = """Compute the shipped table again by finite elements (some minutes on 2 cores).
-
-Example: opsicm kernel build --out /somewhere/tip_field.npz --workers 2
-"""
+app = typer.Typer(no_args_is_help=True, help="Show or compute the pipette's tables (current over distance).")
 
 Record = dict[str, float]
 
@@ -72,7 +62,7 @@ def kernel_numbers(pipette: Pipette, kappa: float) -> Record:
         "response_50_ms": response_time(pipette, 2.6e-10, 0.5) * 1e3,
         "response_90_ms": response_time(pipette, 2.6e-10, 0.9) * 1e3,
     }
-    # 50e-9 * 1e9 is 50.00000000000001; nobody wants to read that.
+    # 50e-9 * 1e9 is 50.00000000000001.
     return {key: float(f"{value:.9g}") for key, value in numbers.items()}
 
 
@@ -89,24 +79,25 @@ _LABELS = {
     "hyperbola_bias_nm_at_99.5": "hyperbola reads too far at 99.5 %, nm",
     "radius_band_low_nm": "radius from this resistance, angle unknown by 1.5: from, nm",
     "radius_band_high_nm": "  to, nm",
-    "response_50_ms": "answers a step of concentration: 50 % after, ms (D 2.6e-10 m2/s)",
+    "response_50_ms": "responds to a step of concentration: 50 % after, ms (D 2.6e-10 m2/s)",
     "response_90_ms": "  90 % after, ms",
 }
 
 
-@app.command(help=SHOW_HELP)
+@app.command(epilog="Example: opsicm kernel show --radius-nm 50 --wall 1.5 --cone-deg 3")
 def show(
     radius_nm: Annotated[float, typer.Option(help="Inner radius of the aperture, nm.")] = 50.0,
     wall: Annotated[float, typer.Option(help="Outer over inner radius at the aperture.")] = 1.5,
     cone_deg: Annotated[float, typer.Option(help="Inner half-cone angle, degrees.")] = 3.0,
     length_um: Annotated[float, typer.Option(help="Length of shank that counts as resistance, µm.")] = 20.0,
     kappa: Annotated[float, typer.Option(help="Conductivity of the electrolyte, S/m.")] = 0.62,
-    figure: Annotated[
-        Path | None, typer.Option(help="Where to put the figure (PNG); kernel.png unless --json.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A list with one record instead of text.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="PNG file for the figure; kernel.png unless --json.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """See SHOW_HELP."""
+    """Show one pipette: approach curve, resolution, noise.
+
+    Prints the numbers and draws the figure.
+    """
     try:
         pipette = Pipette(radius_nm * 1e-9, wall, math.radians(cone_deg), length_um * 1e-6)
         numbers = kernel_numbers(pipette, kappa)
@@ -133,12 +124,15 @@ def _single_thread() -> None:
         os.environ[name] = "1"
 
 
-@app.command(help=BUILD_HELP)
+@app.command(epilog="Example: opsicm kernel build --out tip_field.npz --workers 2")
 def build(
     out: Annotated[Path | None, typer.Option(help="File to write; the package's own table by default.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
 ) -> None:
-    """See BUILD_HELP."""
+    """Compute the shipped table again by finite elements.
+
+    Takes some minutes on 2 cores.
+    """
     target = out or path_of("tip_field")
     geometries = tip_table.geometries()
     _single_thread()

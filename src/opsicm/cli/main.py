@@ -1,4 +1,4 @@
-"""The command line: a shell over the same functions that the Python door offers.
+"""The command line: a shell over the functions that the Python API offers.
 
 Exit codes: 0 done, 2 bad input, 3 stopped by a limit or a fault (rig safe, file kept), 130 interrupted (the same).
 Heavy imports stand inside the commands, so that `--help` and a refusal answer at once.
@@ -32,20 +32,26 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-# typer brings its own click or uses the installed one: the class is found from the one it surely has.
-_UsageFault: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+# typer brings its own click or uses the installed one: the class is looked up from one that is sure to be there.
+_UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 for _more in (run_commands, check_commands, analyse_commands, record_commands, steering_commands, convert_commands):
     app.registered_commands += _more.registered_commands
 
 
 @app.command(epilog="Example: opsicm reproduce --only E2,E5 --short --json table.json --out reproduced/")
 def reproduce(
-    only: Annotated[str | None, typer.Option(help="Experiments, as E5,E9; by default all twelve.")] = None,
-    short: Annotated[bool, typer.Option("--short", help="Full chemistry, fewer hops and pixels.")] = False,
+    only: Annotated[str | None, typer.Option(help="Only these experiments, as E5,E9; by default all twelve.")] = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="The short forms: full chemistry, fewer hops and pixels.")
+    ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the table to this file as well.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("opsicm-reproduced"),
 ) -> None:
-    """The paper's twelve experiments on the twin: its numbers beside ours with uncertainty and verdict, its figures."""
+    """Reproduce the paper's twelve experiments on the digital twin.
+
+    Prints the paper's numbers beside those found here, with uncertainty and verdict, and draws its figures. Runs that
+    are finished are kept: given again, the command continues where it was interrupted.
+    """
     from opsicm.reproduction.command import reproduce as run_reproduce
 
     raise typer.Exit(run_reproduce(only, short, json, out))
@@ -56,25 +62,28 @@ def bench(
     json: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as well.")] = None,
     only: Annotated[str | None, typer.Option(help="Only rows whose file name contains this.")] = None,
 ) -> None:
-    """Measure the performance table against peers and the machine's limit, in one run (needs a source checkout)."""
+    """Measure the performance of this machine and of peer software.
+
+    Prints the table with the limit of the machine and the goal of every row. Needs a source checkout.
+    """
     raise typer.Exit(_benchmarks().main(only, json))
 
 
 def _benchmarks() -> Any:
-    """The module `benchmarks.table`, from the checkout that this package is installed from or from where one stands."""
+    """The module `benchmarks.table` of the checkout that this package is installed from, or of the current folder."""
     for root in (Path(__file__).resolve().parents[3], Path.cwd()):
         if (root / "benchmarks/table.py").is_file():
             sys.path.insert(0, str(root))
             return import_module("benchmarks.table")
-    limit = "stand beside the package in a source checkout, and neither this installation nor this folder is one"
+    limit = "come with a source checkout, and neither this installation nor the current folder is one"
     raise BadInput(Problem("benchmarks", "", limit, "clone the repository and run `make bench` there"))
 
 
-_GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters"}
+_GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters", "rig": "opsicm.cli.rig"}
 
 
 def _mount(arguments: list[str]) -> None:
-    """Add the command groups that this call can mean: importing all of them would cost every other command a second."""
+    """Add the command groups that this call may need: importing all of them would cost every other command a second."""
     mounted = {group.name for group in app.registered_groups}
     for name, module in _GROUPS.items():
         if name not in mounted and (not arguments or arguments[0] in (name, "--help")):
@@ -95,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except typer.Exit as error:
         return int(error.exit_code)
-    except _UsageFault as error:
+    except _UsageError as error:
         error.show()
         return int(error.exit_code)
     except KeyboardInterrupt:

@@ -8,22 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import OpsicmError
 from opsicm.physics.parameters import DEFAULT_SET, Curve, Leaf, ParameterSet, parameter_set, parameter_set_names
 
-app = typer.Typer(no_args_is_help=True, help="Parameter sets: every number with unit, status and source.")
-
-LIST_HELP = """The sets that come with the program.
-
-Example: opsicm parameters list
-"""
-SHOW_HELP = """One set, leaf by leaf: a name from `list`, or a file of your own.
-
-Example: opsicm parameters show graphite-li-ec-dec
-
-Example: opsicm parameters show my-electrode.yaml --json
-"""
-JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records instead of text.")]
+app = typer.Typer(no_args_is_help=True, help="List and show parameter sets, with units and sources.")
 
 
 def leaf_record(name: str, leaf: Leaf) -> dict[str, Any]:
@@ -66,9 +55,9 @@ def set_text(chosen: ParameterSet) -> str:
     return "\n".join(lines)
 
 
-@app.command("list", help=LIST_HELP)
+@app.command("list", epilog="Example: opsicm parameters list")
 def list_sets(as_json: JsonFlag = False) -> None:
-    """See LIST_HELP."""
+    """List the parameter sets that come with the program."""
     sets = [parameter_set(name) for name in parameter_set_names()]
     if as_json:
         records = [{"name": each.name, "title": each.title, "default": each.name == DEFAULT_SET} for each in sets]
@@ -78,11 +67,11 @@ def list_sets(as_json: JsonFlag = False) -> None:
         typer.echo(f"{each.name:<38} {each.title}{' (default)' if each.name == DEFAULT_SET else ''}")
 
 
-@app.command(help=SHOW_HELP)
+@app.command(epilog="Example: opsicm parameters show my-electrode.yaml --json")
 def show(
     name: Annotated[str, typer.Argument(help="A set's name, or a YAML file.")] = DEFAULT_SET, as_json: JsonFlag = False
 ) -> None:
-    """See SHOW_HELP."""
+    """Show every number of a set with unit, status and source."""
     try:
         chosen = named_or_read(name)
         text = set_text(chosen)

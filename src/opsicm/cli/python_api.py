@@ -1,4 +1,4 @@
-"""The Python door: open, run and analyse, as the command line does them."""
+"""The Python API: open, run and analyse, as the command line does them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opsicm.cli.execute import execute
 from opsicm.experiment.file import experiment_from_text, read_experiment, to_yaml
 from opsicm.experiment.model import Experiment
 
-# What reads runs imports HDF5, which has no place in a process beside a live run: imported once that has ended.
+# What reads runs imports HDF5, which has no place beside a live run: imported after the run has ended.
 if TYPE_CHECKING:
     from opsicm.record.reader import Run
 
@@ -40,8 +40,9 @@ def run(
 
 
 def analyse(source: Run | Path | str, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
-    """All results that apply to a run, or to another instrument's file: `columns` as "t=s,I=pA,z=um", `setpoint` [1]
-    of a trace of hops that does not say it."""
+    """All results of a run or a third-party file; `columns` as "t=s,I=pA,z=um" of a text file, `setpoint` [1] of a
+    trace of hops that does not state it.
+    """
     from opsicm.record.reader import Run
     from opsicm.results.run_results import results_of
     from opsicm.results.sources import results_of_path

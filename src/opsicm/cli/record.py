@@ -1,4 +1,4 @@
-"""Commands about the record: recover, validate, runs, replay. Mounted beside the others."""
+"""Commands about stored runs: recover, validate, runs, replay."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False)
+from opsicm.cli.terminal import JsonFlag, OutOption
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records with stable keys on standard output.")]
+app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog="Example: opsicm recover out/20261123T080000Z_height")
@@ -18,22 +18,25 @@ def recover(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Run folders, or folders of run folders.")],
     json: JsonFlag = False,
 ) -> None:
-    """Make the run file of runs that a crash cut off. What is no run is named and left alone."""
+    """Recover runs that were interrupted by a crash.
+
+    Makes their run files from the live records. A folder that is not a run is named and left alone.
+    """
     from opsicm.cli.execute import who
     from opsicm.cli.terminal import err, print_json
     from opsicm.cli.terminal import out as console
     from opsicm.record.recover import recover as recover_runs
 
-    done = []
-    for one in recover_runs(paths, who()):
-        done.append(one)
-        stream = console if one.opens and one.state != "no run" else err
+    recoveries = []
+    for recovery in recover_runs(paths, who()):
+        recoveries.append(recovery)
+        stream = console if recovery.opens and recovery.state != "no run" else err
         if not json or stream is err:
-            stream.print(f"{one.state:<10} {one.path}  {one.note}", markup=False)
+            stream.print(f"{recovery.state:<10} {recovery.path}  {recovery.note}", markup=False)
     if json:
-        print_json([{**asdict(one), "path": str(one.path)} for one in done])
+        print_json([{**asdict(recovery), "path": str(recovery.path)} for recovery in recoveries])
     missing = any(not path.exists() for path in paths)
-    raise typer.Exit(0 if all(one.opens for one in done) and not missing else 2)
+    raise typer.Exit(0 if all(recovery.opens for recovery in recoveries) and not missing else 2)
 
 
 @app.command(epilog="Example: opsicm validate out/20261123T080000Z_height")
@@ -41,7 +44,10 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Run folders or run files.")],
     json: JsonFlag = False,
 ) -> None:
-    """Check run files against the standard (NXsicm): names, types, units, order, gaps and every checksum."""
+    """Validate run files against the standard (NXsicm).
+
+    Checks names, types, units, order, gaps and every checksum.
+    """
     from opsicm.cli.terminal import complain, print_json
     from opsicm.cli.terminal import out as console
     from opsicm.core.errors import OpsicmError
@@ -70,25 +76,27 @@ def validate(
 
 @app.command(epilog="Example: opsicm runs out/")
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that --out named.")] = Path(),
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Read every run anew.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that was given as --out.")] = Path(),
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Read every run again instead of the folder's table.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """List the runs in a folder: what, when, how it ended."""
+    """List the runs in a folder: what, when, how they ended."""
     from rich.table import Table
 
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json
     from opsicm.record.recover import entries
 
-    found = entries(folder, rebuild)
+    catalogue = entries(folder, rebuild)
     if json:
-        print_json([asdict(entry) for entry in found])
+        print_json([asdict(entry) for entry in catalogue])
         return
     table = Table(box=None, pad_edge=False)
     for column in ("run", "title", "started (UTC)", "outcome", "duration", "hops", "size"):
         table.add_column(column, overflow="fold")
-    for entry in found:
+    for entry in catalogue:
         table.add_row(
             entry.folder,
             entry.title,
@@ -104,12 +112,14 @@ def runs(
 @app.command(epilog="Example: opsicm replay out/20261123T080000Z_height --speed 10 --out again/")
 def replay(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or run file.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder in which the new run's folder is made.")] = Path(
-        "replayed"
-    ),
-    speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",
+    out: OutOption = Path("replayed"),
+    speed: Annotated[str, typer.Option(help="max, or a factor: 1 is real time, 10 ten times as fast.")] = "max",
 ) -> None:
-    """Tell a stored run again as the stream it was, into a new run; prints the new run file's path."""
+    """Replay a stored run into a new run.
+
+    The stored samples, hops and readings pass through the recorder again at the given speed. Prints the new run file's
+    path.
+    """
     from opsicm.cli.replaying import replay_run
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import pace_of, stop_on_interrupt

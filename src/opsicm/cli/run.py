@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from opsicm.cli.resume import Resumed
     from opsicm.experiment.file import LoadedExperiment
 
-# -- The demo's headline: the few results that a newcomer should see first.
-
-
-_HEADLINE = (
+app = typer.Typer(add_completion=False)
+_EXIT_CODES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
+_HEADLINE: Final = (  # of the demo: what a newcomer should see first
     "hops",
     "expansion_lithiation",
     "expansion_delithiation",
@@ -37,15 +36,11 @@ def headline(results: Iterable[Result]) -> list[Result]:
     return [by_name[name] for name in _HEADLINE if name in by_name]
 
 
-app = typer.Typer(add_completion=False)
-_OUTCOMES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
-
-
 def _runs(
     file: Path, out: Path, rig: str | None, seed: int | None, speed: str, world: Path | None = None
 ) -> Iterator[tuple[Path, int]]:
-    """(its file, exit code) of every run of an experiment file, one after the other; none after one that did not
-    complete. All are checked before the first one moves.
+    """(run file, exit code) of every run of an experiment file, one after the other; none after a run that did not
+    complete. All are checked before anything moves.
     """
     from opsicm.cli.check import refuse
     from opsicm.experiment.expansion import expanded
@@ -75,6 +70,7 @@ def _execute(
     world: Path | None = None,
 ) -> tuple[Path, int]:
     from opsicm.cli.execute import execute
+    from opsicm.cli.rigs import world_process
     from opsicm.cli.terminal import complain, err, run_progress, stop_on_interrupt
 
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
@@ -83,13 +79,14 @@ def _execute(
 
             execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
         else:
-            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
+            stand_in = None if world is None else world_process(world)
+            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
         err.print(f"run ended: {outcome}; rig safe, file kept")
-    return execution.path, _OUTCOMES[outcome]
+    return execution.path, _EXIT_CODES[outcome]
 
 
 def _resume(
@@ -104,24 +101,27 @@ def _resume(
     from opsicm.cli.resume import choice, resumed
 
     if file is not None or others != (None, None):
-        limit = "a run goes on with its own experiment, rig and seed"
+        limit = "a run resumes with its own experiment, rig and seed"
         raise BadInput(Problem("--resume", str(run), limit, "leave out FILE, --rig and --seed"))
-    found = resumed(run, choice("--cell-meanwhile", meanwhile), choice("--lost-intent", lost))
-    return _execute(found.experiment, out, found.rig, found.seed, pace_of(speed), None, found)
+    rest = resumed(run, choice("--cell-meanwhile", meanwhile), choice("--lost-intent", lost))
+    return _execute(rest.experiment, out, rest.rig, rest.seed, pace_of(speed), None, rest)
 
 
 @app.command(epilog="Example: opsicm demo --out out/")
 def demo(
     out: OutOption = Path("opsicm-demo"),
-    seed: Annotated[int | None, typer.Option(help="Decides every random number.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
 ) -> None:
-    """Run a short operando experiment on the twin; leave a run file and a report; print the headline numbers."""
+    """Run a short operando experiment on the digital twin.
+
+    Leaves a run file and an HTML report, and prints where they are and the headline numbers.
+    """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
     from opsicm.experiment.file import experiment_path
 
     ((path, code),) = _runs(experiment_path("short/e09_height_during_voltammogram.yaml"), out, None, seed, "max")
-    # Not before: whatever reads runs imports HDF5, which has no place beside a live one.
+    # Imported after the run: what reads runs imports HDF5, which has no place beside a live one.
     from opsicm.cli.terminal import print_results
     from opsicm.record.reader import Run
     from opsicm.report.reports import write_report
@@ -140,32 +140,44 @@ def demo(
 def run(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Experiment file.")] = None,
     rig: Annotated[
-        str | None, typer.Option(help="Rig file, preset, or a stored run to be replayed, instead of the experiment's.")
+        str | None, typer.Option(help="Rig file, preset or stored run to use instead of the experiment's rig.")
     ] = None,
     out: OutOption = Path(),
-    seed: Annotated[int | None, typer.Option(help="Decides every random number of a twin.")] = None,
-    speed: Annotated[str, typer.Option(help="max, 1 for real time, or how many times faster.")] = "max",
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on where this run was cut off.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random number of the twin.")] = None,
+    speed: Annotated[str, typer.Option(help="max, or a factor: 1 is real time, 10 ten times as fast.")] = "max",
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this interrupted run.")] = None,
     cell_meanwhile: Annotated[
-        str | None, typer.Option(help="What the cell did since: open (circuit), held (its last set-point), unknown.")
+        str | None,
+        typer.Option(
+            help="With --resume: what the cell did since, open (circuit), held (its last set-point) or unknown."
+        ),
     ] = None,
     lost_intent: Annotated[
-        str | None, typer.Option(help="Whether a control that was handed over last began: began, never.")
+        str | None,
+        typer.Option(
+            help="With --resume: whether the control that was handed over last began or never did: began, never."
+        ),
     ] = None,
     world: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Run on a twin in another process, watched by a watchdog.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Run on the twin of another process (its folder), with a watchdog."),
     ] = None,
 ) -> None:
-    """Execute an experiment. Ctrl-C stops safely and keeps the file; prints the path of every run file."""
+    """Run an experiment on its rig or on the digital twin.
+
+    Ctrl-C stops safely and keeps the file. Prints the path of every run file, the last one on the last line.
+    """
     from opsicm.cli.terminal import out as console
 
     if resume is not None:
         path, code = _resume(resume, file, out, speed, cell_meanwhile, lost_intent, (rig, seed))
         console.print(str(path), markup=False)
     elif file is None:
-        raise BadInput(Problem("FILE", "", "is missing", "name an experiment file, or a run with --resume"))
+        raise BadInput(
+            Problem("FILE", "", "is missing", "name an experiment file, or an interrupted run with --resume")
+        )
     elif cell_meanwhile is not None or lost_intent is not None:
-        raise BadInput(Problem("--cell-meanwhile", "", "says how to go on with a run", "name it with --resume"))
+        raise BadInput(Problem("--cell-meanwhile", "", "says how to resume a run", "name the run with --resume"))
     else:
         for path, code in _runs(file, out, rig, seed, speed, world):  # noqa: B007 - the last code is the whole's
             console.print(str(path), markup=False)

@@ -27,6 +27,20 @@ _GAPS: Final = 6  # between four columns
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print a list of records with stable keys instead.")]
+SetpointOption = Annotated[
+    float | None,
+    typer.Option(
+        "--setpoint",
+        metavar="PCT",
+        help="Setpoint: the current drop [%] that ended the approaches of a trace of hops.",
+        min=0.01,
+        max=99,
+    ),
+]
+ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text file with their units, as t=s,I=pA,z=um.")]
+
 
 def complain(error: OpsicmError) -> None:
     """Every problem of an error, one a line, on standard error."""
@@ -58,7 +72,7 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
-    """What the three columns that may not break hold, headings included."""
+    """The texts of the three columns that may not break, headings included."""
     return [("quantity", "value ± u (k = 1)", "unit"), *((r.name, number(r.value, r.u), r.unit) for r in results)]
 
 
@@ -66,7 +80,7 @@ def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
 def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], None]]:
     """A progress bar of a run with the time left, on standard error; silent where that is no terminal.
 
-    The time left is wall time, from how fast the last stretch went: a twin hops slower than it parks.
+    The time left is wall time, from the speed of the last few seconds: a twin hops slower than it parks.
     """
     columns = (
         SpinnerColumn(),
@@ -88,13 +102,13 @@ def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], Non
 
 
 def working(what: str) -> AbstractContextManager[object]:
-    """A spinner on standard error while something takes its seconds; silent where that is no terminal."""
+    """A spinner on standard error during a task of some seconds; silent where that is no terminal."""
     return err.status(what) if err.is_terminal else nullcontext()
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed or SIGTERM came: the run then ends by itself, safely."""
+    """A function that returns whether Ctrl-C was pressed or SIGTERM received; the run then ends by itself, safely."""
     pressed = False
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
@@ -111,22 +125,8 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
             signal.signal(number, old)
 
 
-# -- Options that several commands share, and what they say.
-
-
-OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="A list of records with stable keys on standard output.")]
-SetpointOption = Annotated[
-    float | None,
-    typer.Option(
-        "--setpoint", metavar="PCT", help="Drop [%] that ended the falls of a trace of hops.", min=0.01, max=99
-    ),
-]
-ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text table, as t=s,I=pA,z=um.")]
-
-
 def pace_of(text: str) -> float | None:
-    """What --speed says: None for max, else how many times faster than real time."""
+    """The value of --speed: None for max, else how many times faster than real time."""
     if text == "max":
         return None
     try:

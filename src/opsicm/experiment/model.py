@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field, ValidationError
 
 from opsicm.core.units import to_si
-from opsicm.experiment.cell_steps import CellStep, program_duration
+from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, OneCellStep
+from opsicm.experiment.controls import program_duration, shape_of, step_duration
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.probe_bounds import COUNTS, ProbeAction, cell_index
 from opsicm.experiment.probe_steps import PROBE_STEPS, Approaching, Hopping, ProbeStep, has_end
-from opsicm.experiment.program import Settings, Track, outermost, steps_inside, written
+from opsicm.experiment.program import RepeatStep, Settings, Track, outermost, steps_inside, written
 from opsicm.experiment.refusal import KeyPath, Refusal, path_text
 from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
 from opsicm.experiment.step_model import Frozen, Text, Whole
@@ -45,29 +46,18 @@ def built(model: type[Frozen], settings: Settings) -> Frozen | None:
         return None
 
 
-def seconds(word: str, settings: Settings) -> float | None:
-    """The longest that a cell step can last [s]; None where a key is missing or only a cut-off knows."""
-    settings = sound(settings)
-    if word in ("sweep", "conditioning"):
-        return _sweep_seconds(settings)
-    if word == "ladder" and {"from_V", "to_V", "step_mV", "rest_s", "hold_s"} <= settings.keys():
-        levels = 1 + round(abs(settings["to_V"] - settings["from_V"]) / to_si("step_mV", settings["step_mV"]))
-        return float(levels * (settings["rest_s"] + settings["hold_s"]))
-    if word == "gitt" and {"pulses", "pulse_s", "rest_s"} <= settings.keys():
-        return float(settings["pulses"] * (settings["pulse_s"] + settings["rest_s"]))
-    if word == "repeat":
-        inner = [seconds(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings)]
-        return float(settings.get("times", 1) * sum(part for part in inner if part is not None))
-    return settings.get("for_s")
+def built_cell_step(word: str, settings: Settings) -> OneCellStep | None:
+    """The cell step with these settings, which is no repeat; None where they are wrong in themselves."""
+    return cast("OneCellStep | None", built(CELL_STEPS[word], settings) if word in CELL_STEPS else None)
 
 
-def _sweep_seconds(settings: Settings) -> float | None:
-    if not {"from_V", "to_V", "rate_mV_s"} <= settings.keys():
-        return None
-    start, end = settings["from_V"], settings["to_V"]
-    begin = settings.get("start_V", start)
-    span = abs(end - begin) + abs(end - start) + abs(start - begin)
-    return float(span / to_si("rate_mV_s", settings["rate_mV_s"]) * settings.get("cycles", 1))
+def cell_seconds(word: str, settings: Settings) -> float:
+    """The longest that a cell step of the file can last [s]; nothing where it is wrong or only a cut-off knows."""
+    if word == RepeatStep.word:
+        once = sum(cell_seconds(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings))
+        return float((settings.get("times") or 1) * once)
+    step = built_cell_step(word, settings)
+    return (step_duration(step) if step is not None else None) or 0.0
 
 
 # -- What must agree within the probe program, and between it and the cell program.
@@ -78,8 +68,6 @@ def _sweep_seconds(settings: Settings) -> float | None:
 
 _LASTS = ("during", "for_s", *COUNTS)
 _EQUAL = 1.0 + 1e-12  # 5000 nm are not more than 5 µm
-_RESTS = ("open_circuit", "rest", "ladder", "gitt")
-_LEVELS = ("hold", "ladder", "sweep", "conditioning")
 
 
 def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
@@ -155,11 +143,13 @@ def _landmarks(probe: Steps) -> Iterator[Refusal]:
 
 
 def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
-    """An event that the cell program never makes is waited for in vain."""
-    if at.get("after_each") is not None and not any(step[-1] in _RESTS for step, _ in cell):
+    """An event that the cell program never makes is waited for in vain; silent where a cell step is wrong in itself."""
+    steps = [built_cell_step(str(step[-1]), settings) for step, settings in cell]
+    asked = [None if step is None else shape_of(step) for step in steps]
+    if at.get("after_each") is not None and all(one is not None and one.rest_room is None for one in asked):
         limit = "the cell program has no rest"
         yield Refusal((*path, "at"), dict(at), limit, "add an open_circuit, rest, ladder or gitt to cell")
-    spans = [_span(str(step[-1]), settings) for step, settings in cell]
+    spans = [None if one is None else one.potential_span for one in asked]
     if any(span is None for span in spans):  # a current decides where the potential goes
         return
     for index, value in enumerate(at.get("potential_V") or ()):
@@ -168,23 +158,16 @@ def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
             yield Refusal((*path, "at", "potential_V", index), value, limit, "name a potential that it passes or holds")
 
 
-def _span(word: str, settings: Settings) -> tuple[float, float] | None:
-    if word not in _LEVELS:
-        return None
-    found = [value for key in ("from_V", "to_V", "potential_V") if (value := settings.get(key)) is not None]
-    return (min(found), max(found)) if found else None
-
-
 def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Iterator[Refusal]:
     """What is done at a rest must end within it; the falls alone are a lower bound of how long it takes."""
     least = _falls(str(path[-1]), settings)
     if least is None or at.get("after_each") is None:
         return
     for step, rest in cell:
-        key = {"ladder": "hold_s", "gitt": "rest_s", "open_circuit": "for_s", "rest": "for_s"}.get(str(step[-1]))
-        room = rest.get(key) if key is not None else None
-        if room is not None and least > room:
-            where = path_text((*step, str(key)))
+        resting = built_cell_step(str(step[-1]), rest)
+        room = None if resting is None else shape_of(resting).rest_room
+        if resting is not None and room is not None and least > room:
+            where = path_text((*step, resting.rest_key))
             limit = f"its falls alone take {least:.4g} s and {where} leaves {room:g} s"
             remedy = f"raise {where} to {least * 1.5:.3g} or more, or take fewer pixels"
             yield Refusal(path, "", limit, remedy)
@@ -247,7 +230,7 @@ def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal
 def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
     elapsed = 0.0
     for entry in outermost("cell", given.get("cell")):
-        elapsed += seconds(str(entry.key_path[-1]), entry.step) or 0.0
+        elapsed += cell_seconds(str(entry.key_path[-1]), entry.step)
         if elapsed > to_si("run_h", longest_h):
             hours = elapsed / to_si("run_h", 1)
             limit = f"the cell program reaches {hours:.4g} h here and envelope.run_h allows {longest_h:g} h"

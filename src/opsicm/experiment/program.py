@@ -16,7 +16,7 @@ from opsicm.experiment.refusal import KeyPath, Refusal
 from opsicm.experiment.step_model import Frozen, Whole, word_of
 
 if TYPE_CHECKING:
-    from opsicm.experiment.cell_steps import CellStep
+    from opsicm.experiment.cell_steps import CellStep, OneCellStep
     from opsicm.experiment.probe_steps import ProbeStep, SingleProbeStep
 
 Track = Literal["cell", "probe"]
@@ -57,7 +57,7 @@ class Placed(Generic[Step]):
 @overload
 def written(track: Literal["probe"], steps: Sequence[ProbeStep]) -> Iterator[Placed[SingleProbeStep]]: ...
 @overload
-def written(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[Placed[CellStep]]: ...
+def written(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[Placed[OneCellStep]]: ...
 @overload
 def written(track: Track, steps: Iterable[Settings] | None) -> Iterator[Placed[dict[str, Any]]]: ...
 def written(track: Track, steps: Iterable[Any] | None) -> Iterator[Placed[Any]]:
@@ -68,7 +68,7 @@ def written(track: Track, steps: Iterable[Any] | None) -> Iterator[Placed[Any]]:
 @overload
 def executed(track: Literal["probe"], steps: Sequence[ProbeStep]) -> Iterator[Placed[SingleProbeStep]]: ...
 @overload
-def executed(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[Placed[CellStep]]: ...
+def executed(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[Placed[OneCellStep]]: ...
 def executed(track: Track, steps: Iterable[Any]) -> Iterator[Placed[Any]]:
     """The same in the order in which they run: those inside a repeat in every round."""
     return _walk(steps, track + "[{}]", (track,), None, rounds=True)

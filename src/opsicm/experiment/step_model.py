@@ -123,7 +123,11 @@ Leg = tuple[float, float, float]
 
 
 class TimedStep(Frozen):
-    """A step of the cell; `record_every_s` is the period of its slow rows, None where the runner chooses."""
+    """A step of the cell; `record_every_s` is the period of its slow rows, None where the runner chooses.
+
+    `rest_key` is the key that says how long what waits for the step's rest has time; empty where it has none.
+    """
 
     word: ClassVar[str]
+    rest_key: ClassVar[str] = ""
     record_every_s: Annotated[Number, Field(ge=1e-3, le=3600)] | None = None

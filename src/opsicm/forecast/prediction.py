@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.experiment.controls import turns_of
+from opsicm.experiment.controls import turning_potentials
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import Hopping
@@ -117,7 +117,7 @@ def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[fl
     """
     low, high = experiment.envelope.cell_V
     if not cell.reason and cell.potential.size:
-        told = {potential for step in experiment.cell for potential in turns_of(step)}
+        told = turning_potentials(experiment.cell)
         low, high = (float(end({*told, float(end(cell.potential))})) for end in (min, max))
     electrode = {experiment.pipette.bias}
     for placed in written("probe", experiment.probe):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.cell_steps import Gitt, Ladder, OpenCircuit, numbered
+from opsicm.experiment.cell_steps import numbered
+from opsicm.experiment.controls import shape_of
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.probe_steps import Hopping, PipetteSweep
@@ -95,7 +96,7 @@ def _room(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPredic
         return
     takes = step.count * hop.period
     for _, where, rest in numbered(loaded.experiment.cell):
-        room, key = _room_of(rest)
+        room, key = shape_of(rest).rest_room, rest.rest_key
         if room is not None and takes > room:
             hops = f"{step.count} hops of {hop.period * 1e3:.1f} ms"
             limit = f"takes {takes:.0f} s at each rest ({hops}) and {where}.{rest.word}.{key} leaves {room:g} s"
@@ -115,18 +116,6 @@ def _crushed(
             f"{worst.height * 1e9:.0f} nm until {worst.end:.0f} s while no step moves the pipette: it would touch"
         )
         yield loaded.problem(path, "", limit, "put a park: {height_um: 10} before it, or after it")
-
-
-def _room_of(rest: object) -> tuple[float | None, str]:
-    match rest:
-        case Ladder():
-            return rest.hold_s, "hold_s"
-        case Gitt():
-            return rest.rest_s, "rest_s"
-        case OpenCircuit():
-            return rest.for_s, "for_s"
-        case _:
-            return None, ""
 
 
 _POTENTIAL: Final = 1e-3  # [V] that a forecast may miss by without a word

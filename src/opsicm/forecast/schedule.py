@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 import numpy as np
 
-from opsicm.experiment.cell_steps import CellStep, Repeat, Sweep
+from opsicm.experiment.controls import SAME_LEVEL
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_bounds import At, ProbeAction
 from opsicm.experiment.probe_steps import (
@@ -104,8 +104,8 @@ def events(at: At, cell: CellForecast) -> list[float]:
         return sorted(cell.rests)
     if at.soc_pct is not None:
         return sorted(t for value in at.soc for t in _crossings(cell, cell.soc, value))
-    held = [t for t, level in cell.levels if level in (at.potential_V or ())]
-    on_ladder = [(i.start, i.end) for i in cell.intervals if i.step.word == "ladder"]
+    held = [t for t, level in cell.levels if any(abs(level - value) < SAME_LEVEL for value in at.potential_V or ())]
+    on_ladder = [(i.start, i.end) for i in cell.intervals if i.on_levels]
     passed = [
         t
         for value in at.potential_V or ()
@@ -190,22 +190,6 @@ def _free(start: float, end: float, taken: list[Window]) -> Iterator[Stretch]:
         yield start, end
 
 
-# -- How often the runner keeps a slow row: what a parked pipette can be seen by.
-
-
-_ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep
-_FINEST, _COARSEST = 0.1, 1.0  # [s]
-
-
-def row_period(step: CellStep) -> float:
-    """[s] between two slow rows of a cell step while nothing hops: what the step asks for, else a millivolt."""
-    if not isinstance(step, Repeat) and step.record_every_s is not None:
-        return step.record_every_s
-    if isinstance(step, Sweep):
-        return min(max(_ROW_STEP / step.rate, _FINEST), _COARSEST)
-    return _COARSEST
-
-
 # -- How large the run file will be.
 
 
@@ -250,10 +234,10 @@ def _rows(cell: CellForecast, windows: Sequence[Window]) -> float:
         # While hopping a row is kept after every plan, which lasts a second at most; a tower keeps its own.
         hopping = _shared(interval.start, interval.end, windows, Hopping)
         towers = _shared(interval.start, interval.end, windows, Tower)
-        rows += (interval.end - interval.start - hopping - towers) / row_period(interval.step) * _ROW
+        rows += (interval.end - interval.start - hopping - towers) / interval.row_period * _ROW
         rows += hopping * _ROW_HOPPING
         periods = [window.step.record_every_s for window in windows if isinstance(window.step, Tower)]
-        rows += towers / min([row_period(interval.step), *periods]) * _ROW_TRAVELLING
+        rows += towers / min([interval.row_period, *periods]) * _ROW_TRAVELLING
     return rows
 
 

@@ -18,7 +18,7 @@ from opsicm.experiment.probe_steps import Hopping, PipetteSweep
 from opsicm.experiment.program import written
 from opsicm.forecast.cell import CellForecast
 from opsicm.forecast.rig_numbers import RigNumbers
-from opsicm.forecast.schedule import Window, row_period
+from opsicm.forecast.schedule import Window
 from opsicm.instruments.bias_ramp import BEND, LOOK, SHORTEST, lag
 from opsicm.physics.pipette.ion_current import conductance, pipette_current
 
@@ -207,7 +207,7 @@ def _signal(
         inside = shown if shown.any() else inside
     low, high = float(current[inside].min()), float(current[inside].max())
     if not isinstance(step, Hopping):
-        return Signal(path, step.word, height, seconds, low, high, rig.reading_noise)
+        return Signal(path, step.word, height, seconds, low, high, reading_noise(rig))
     hopping = inside & may_hop(cell)
     hopping = hopping if hopping.any() else inside
     rate = _relative_rate(current, cell)[hopping]
@@ -248,6 +248,12 @@ def _voltammogram(
     ends = [bulk_current(experiment, cell, rig, step.height, wire)[inside] for wire in (step.from_V, step.to_V)]
     low, high = min(float(end.min()) for end in ends), max(float(end.max()) for end in ends)
     return Signal(path, step.word, step.height, seconds, low, high, rig.current_noise)
+
+
+def reading_noise(rig: RigNumbers) -> float:
+    """rms [A] of one slow reading of the current: a mean of samples that the low-pass has made alike."""
+    dt = rig.timing.dt_ns * 1e-9
+    return Noise.filtered(rig.current_noise, rig.filter_Hz, dt).of_mean(round(rig.reading_time / dt))
 
 
 def reference_noise(rig: RigNumbers) -> float:
@@ -326,7 +332,7 @@ def _row_periods(cell: CellForecast) -> Floats:
     """[s] between the slow rows of the step that every row of the forecast belongs to."""
     periods = np.zeros(cell.time.size)
     for interval in cell.intervals:
-        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = row_period(interval.step)
+        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = interval.row_period
     return periods
 
 

@@ -96,13 +96,8 @@ def looks_like_settings(text: Text) -> bool:
     return any(_SECTION.fullmatch(line) for line in text.lines[:5])
 
 
-def read_approach(path: Path) -> ApproachFile:
-    """The approach curves of a file; `BadInput` names the line that cannot be read."""
-    return parse_approach(decode(read_bytes(path), path), path, settings_beside(path))
-
-
 def parse_approach(text: Text, path: Path, settings: ScanSettings | None) -> ApproachFile:
-    """As `read_approach`, from text already decoded."""
+    """The approach curves of a decoded file; `BadInput` names the line that cannot be read."""
     header = _HEADER.fullmatch(text.lines[0]) if text.lines else None
     if header is None:
         first = text.lines[0][:40] if text.lines else ""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.core.units import factor, si_unit
-from opsicm.formats.text import Text, bad, decode, number, read_bytes
+from opsicm.formats.text import Text, bad, number
 
 # The letter of a column → its SI unit. `I` pipette current, `R` resistance, `V` pipette bias.
 # `E` the cell's potential: beside it, I is the cell's current. `sto` the stoichiometry of an open-circuit curve.
@@ -109,13 +109,8 @@ def parse_untitled(text: Text, path: Path) -> Untitled:
     return Untitled(values, tuple(titles), header, f"{_SEPARATOR_NAME[separator]} separated, decimal {word}")
 
 
-def read_columns(path: Path, columns: str | None = None) -> Columns:
-    """The columns of a text table in SI; `columns` as "t=s,I=pA,z=um" where the header does not say it."""
-    return parse_columns(decode(read_bytes(path), path), path, columns)
-
-
 def parse_columns(text: Text, path: Path, columns: str | None = None) -> Columns:
-    """As `read_columns`, from text already decoded."""
+    """The columns of a text table in SI; `columns` as "t=s,I=pA,z=um" where the header does not name them."""
     separator, decimal, first, width = _layout(text, path)
     header = tuple(line for line in text.lines[:first] if line.strip())
     if columns is not None:

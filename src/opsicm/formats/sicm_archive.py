@@ -111,9 +111,9 @@ def read_sicm(path: Path, largest_content: int = LARGEST_CONTENT) -> SicmScan | 
             f"settings.json says {nx} x {ny} = {nx * ny}",
             "the scan was stopped early or the file is cut: record or copy it again",
         )
-    counts = counts.reshape(ny, nx)
-    heights = counts.astype(np.float64) * (NM_PER_COUNT * 1e-9)
-    return SicmScan(heights, counts, _size(settings, "x-Size"), _size(settings, "y-Size"), mode, settings, duration)
+    image = counts.reshape(ny, nx)
+    heights = image.astype(np.float64) * (NM_PER_COUNT * 1e-9)
+    return SicmScan(heights, image, _size(settings, "x-Size"), _size(settings, "y-Size"), mode, settings, duration)
 
 
 def _inflate(data: bytes, path: Path, largest: int) -> bytes:

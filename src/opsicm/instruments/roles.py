@@ -8,43 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import CellControl
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
-
-# -- What a potentiostat can be told to hold: a potential that may ramp, a current, or nothing.
-
-
-@dataclass(frozen=True, slots=True)
-class PotentialRamp:
-    """E_set(t) = start + slope (t - t_applied) [V], with a fraction of i R_u compensated. slope 0 is a hold."""
-
-    start: float
-    slope: float = 0.0
-    ir_compensation: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantCurrent:
-    """A current [A], negative lithiates; goes to open circuit by itself at a cut-off potential [V]."""
-
-    current: float
-    lowest: float | None = None
-    highest: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCircuit:
-    """No current."""
-
-
-CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +84,7 @@ class PlanOutcome:
     hops: NDArray[Any]
 
 
+@runtime_checkable
 class Amplifier(Protocol):
     """Reads the pipette current; adds a command to the pipette wire."""
 
@@ -132,6 +106,7 @@ class Amplifier(Protocol):
         ...
 
 
+@runtime_checkable
 class Potentiostat(Protocol):
     """Controls the cell."""
 
@@ -148,6 +123,7 @@ class Potentiostat(Protocol):
         ...
 
 
+@runtime_checkable
 class Scanner(Protocol):
     """Moves the pipette by micrometres."""
 
@@ -170,6 +146,7 @@ class Scanner(Protocol):
         ...
 
 
+@runtime_checkable
 class CoarseStage(Protocol):
     """Moves the pipette by millimetres."""
 
@@ -185,6 +162,7 @@ class CoarseStage(Protocol):
         ...
 
 
+@runtime_checkable
 class HopController(Protocol):
     """Runs hop plans with its own fast loop."""
 
@@ -212,18 +190,24 @@ class HopController(Protocol):
         ...
 
 
-# -- A rig: the instruments together, on one clock.
+@runtime_checkable
+class SafeChannel(Protocol):
+    """A device that a process other than the controlling one can make safe."""
+
+    @property
+    def safe_address(self) -> str:
+        """`socket#role` of the channel."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The roles that an operando experiment needs, by the title of their rig file; `grounding` as in `wiring`.
+    """The instruments that an operando experiment needs, on one clock; `grounding` as in `wiring`.
 
-    `safe_addresses` are `socket#role` of the safe channels, in the order in which a watchdog must use them; a rig in
-    the controlling process has none.
+    `safe_addresses` are those of the safe channels, in the order in which a watchdog must use them; a rig in the
+    controlling process has none.
     """
 
-    name: str
     clock: Clock
     amplifier: Amplifier
     potentiostat: Potentiostat

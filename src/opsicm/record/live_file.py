@@ -13,19 +13,9 @@ from numpy.typing import NDArray
 
 from opsicm.core.facts import SampleBlock
 from opsicm.record import decimate
-from opsicm.record.live_files import (
-    HOP_ROW,
-    LIVE_VERSION,
-    READING_ROW,
-    Columns,
-    block_row,
-    chunk_rows,
-    data_crc,
-    header_text,
-    seal,
-)
+from opsicm.record.live_files import HOP_ROW, LIVE_VERSION, READING_ROW, Columns, block_row, chunk_rows, data_crc, seal
 from opsicm.record.packed_counts import PackedCounts
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import Header, header_text
 
 # Low bound 1.10: SWMR needs it, and all metadata then carries checksums. High bound: tools older than HDF5 2 read it.
 _FORMAT: Final = ("v110", "v110")

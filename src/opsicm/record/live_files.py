@@ -8,11 +8,10 @@ serial, in a new file, and what both files hold counts once.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from opsicm.core.errors import Problem, UnreadableRun
 from opsicm.core.facts import HOP_DTYPE, Channel
 from opsicm.record.damage import DAMAGE
 from opsicm.record.packed_counts import CountsReader
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import Header, header_of
 from opsicm.record.ring import READING_DTYPE, STEP_BYTES
 from opsicm.record.run_folder import RunFolder, number_of
 
@@ -104,18 +103,6 @@ class Columns:
         """Every channel that is not `off` is in the decimated stream; those kept in full are in both."""
         full = tuple(k for k, channel in enumerate(channels) if channel.policy == "full")
         return Columns(full, tuple(k for k, channel in enumerate(channels) if channel.policy != "off"))
-
-
-def header_text(header: Header) -> str:
-    """A header as JSON."""
-    return json.dumps(asdict(header), ensure_ascii=False, default=str)
-
-
-def header_of(text: str) -> Header:
-    """The header that `header_text` wrote."""
-    data = json.loads(text)
-    data["channels"] = tuple(Channel(**channel) for channel in data["channels"])
-    return Header(**data)
 
 
 # -- Opens a live file for reading while it may still be written, with a bounded patience.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,18 @@ class Header:
     dt_ns: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def header_text(header: Header) -> str:
+    """A header as JSON."""
+    return json.dumps(asdict(header), ensure_ascii=False, default=str)
+
+
+def header_of(text: str) -> Header:
+    """The header that `header_text` wrote."""
+    data = json.loads(text)
+    data["channels"] = tuple(Channel(**channel) for channel in data["channels"])
+    return Header(**data)
 
 
 @dataclass(frozen=True, slots=True)

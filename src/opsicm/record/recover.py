@@ -14,8 +14,8 @@ from typing import Final, Literal
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.record.finalise import finalise
 from opsicm.record.journal import read_lines
-from opsicm.record.live_files import header_of
 from opsicm.record.reader import Run
+from opsicm.record.recorder import header_of
 from opsicm.record.run_folder import JOURNAL, RUN_FILE, RunFolder, started
 
 State = Literal["recovered", "whole", "no run", "running", "failed"]

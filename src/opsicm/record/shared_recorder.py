@@ -28,8 +28,7 @@ from opsicm.record import ring
 from opsicm.record import ring as messages
 from opsicm.record import run_folder as disk_space
 from opsicm.record.journal import Journal
-from opsicm.record.live_files import header_text
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Header, Reading, header_text
 from opsicm.record.ring import Ring
 from opsicm.record.run_folder import RunFolder
 

@@ -24,7 +24,7 @@ from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.record import ring
 from opsicm.record import ring as messages
 from opsicm.record.live_file import LiveFile
-from opsicm.record.live_files import header_of
+from opsicm.record.recorder import header_of
 from opsicm.record.ring import Record, Ring
 from opsicm.record.run_folder import RunFolder
 

@@ -24,7 +24,7 @@ def report_html(run: Run) -> str:
     warnings = [str(fact.data.get("message", "")) for fact in run.facts if fact.kind == "alarm"]
     if run.outcome != "completed":
         warnings.insert(0, f"The run did not complete: {run.outcome}.")
-    if provenance.get("source") == "digital twin":
+    if str(provenance.get("source")).startswith("digital twin"):
         warnings.append(
             "Measured on a digital twin. Twin and analysis share the approach curve, so their agreement proves "
             f"consistency, not truth. {len(assumed)} of the twin's parameters are assumed (listed below)."

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,29 +14,28 @@ from typing import Any, Final
 
 from opsicm.cli.rigs import load_rig
 from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.experiment.cell_steps import CELL_STEPS
 from opsicm.experiment.expansion import expanded
 from opsicm.experiment.file import EXPERIMENTS, LoadedExperiment, experiment_from_text
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.vary import parsed_path
 from opsicm.experiment.yaml_file import read_yaml, yaml_text
-from opsicm.reproduction.declared import (
+from opsicm.reproduction.paper import IDS
+from opsicm.reproduction.variants import (
     AS_DECLARED,
     CALIBRATED,
     COMPENSATION_PCT,
     FIRST_VALUE_ONLY,
     IR_COMPENSATED,
     LONG_ONLY,
-    LONGEST,
     ONE_SPECIMEN,
     REPEATS,
     VARIANTS,
     WITHOUT_RAW,
 )
-from opsicm.reproduction.paper import IDS
-from opsicm.reproduction.runs import Made, Told, make
 
-# What cannot change a run: its figures, its analysis, and the application but for what starts a run.
-_LATER: Final = (
+# Rooms that cannot change a run, but for the modules below: what starts it and what moves its later hops.
+_AFTER_A_RUN: Final = (
     "figures",
     "report",
     "results",
@@ -49,7 +48,7 @@ _LATER: Final = (
     "reproduction",
     "cli",
 )
-_STARTS: Final = ("cli/execute.py", "cli/rigs.py")
+_DURING_A_RUN: Final = ("cli/execute.py", "cli/live_settings.py", "cli/rigs.py", "analysis/topography/registration.py")
 _BEFORE_COMPENSATION_s: Final = 60
 
 
@@ -75,19 +74,19 @@ class Case:
     @property
     def label(self) -> str:
         """In words, for a progress bar."""
-        said = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
-        said += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
-        return ", ".join(said)
+        words = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
+        words += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
+        return ", ".join(words)
 
 
 def file_of(experiment: str, short: bool) -> Path:
     """The packaged file of an experiment, as `e05_….yaml`, of its short form if asked; `BadInput` without one."""
     folder = EXPERIMENTS / "short" if short else EXPERIMENTS
-    found = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
-    if len(found) != 1:
-        limit = f"{len(found)} files named e{int(experiment[1:]):02d}_*.yaml are packaged; one is needed"
+    files = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
+    if len(files) != 1:
+        limit = f"{len(files)} files named e{int(experiment[1:]):02d}_*.yaml are packaged; one is needed"
         raise BadInput(Problem(experiment, "short form" if short else "long form", limit, "leave it out with --only"))
-    return found[0]
+    return files[0]
 
 
 def cases_of(experiment: str, short: bool) -> list[Case]:
@@ -136,15 +135,15 @@ def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
     """
     changed = copy.deepcopy(dict(data))
     for step in changed["cell"]:
-        for word, said in step.items():
-            if word in ("sweep", "conditioning", "hold", "ladder"):
-                said["ir_compensation_pct"] = percent
+        for word, values in step.items():
+            if "ir_compensation_pct" in CELL_STEPS[word].model_fields:
+                values["ir_compensation_pct"] = percent
     if "sweep" in changed["cell"][0]:
         start = changed["cell"][0]["sweep"]["from_V"]
         changed["cell"].insert(0, {"hold": {"potential_V": start, "for_s": _BEFORE_COMPENSATION_s}})
         for step in changed.get("probe", []):
-            for said in (one for one in step.values() if isinstance(one, dict) and "during" in one):
-                said["during"] = re.sub(r"cell\[(\d+)\]", lambda m: f"cell[{int(m[1]) + 1}]", said["during"])
+            for values in (one for one in step.values() if isinstance(one, dict) and "during" in one):
+                values["during"] = re.sub(r"cell\[(\d+)\]", lambda m: f"cell[{int(m[1]) + 1}]", values["during"])
     low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
     changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
     return changed
@@ -164,12 +163,9 @@ def sources_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".npz", ".csv", ".yaml")):
         name = path.relative_to(package).as_posix()
-        if name.partition("/")[0] not in _LATER or name in _STARTS:
+        if name.partition("/")[0] not in _AFTER_A_RUN or name in _DURING_A_RUN:
             digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-# -- From a list of experiments to their runs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +194,7 @@ def chosen(only: str | None) -> tuple[str, ...]:
 
 
 def plan(experiments: Sequence[str], short: bool) -> Plan:
-    """The runs of `experiments`; one whose file is missing or refused by this version is kept with the reason."""
+    """The runs of `experiments`; one whose file is missing or refused is kept with the reason."""
     cases: dict[str, list[Case]] = {}
     refused: dict[str, str] = {}
     for experiment in experiments:
@@ -207,35 +203,3 @@ def plan(experiments: Sequence[str], short: bool) -> Plan:
         except OpsicmError as error:
             refused[experiment] = str(error)
     return Plan(cases, refused)
-
-
-def run_all(
-    planned: Plan,
-    folder: Path,
-    stop: Callable[[], bool],
-    told: Told,
-    workers: int = 1,
-    whole: Callable[[str, list[Made]], None] = lambda *_: None,
-) -> dict[str, list[Made]]:
-    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for.
-
-    `whole` is told of an experiment and its runs, in the plan's order, once the last of them is made.
-    """
-    made: dict[str, Made] = {}
-    left = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
-
-    def of(experiment: str) -> list[Made]:
-        return [made[case.key] for case in planned.cases[experiment] if case.key in made]
-
-    for one in make(longest_first(planned) if workers > 1 else planned.all, folder, stop, told, workers):
-        made[one.case.key] = one
-        left[one.case.experiment].discard(one.case.key)
-        if not left[one.case.experiment]:
-            whole(one.case.experiment, of(one.case.experiment))
-    return {experiment: of(experiment) for experiment in planned.cases}
-
-
-def longest_first(planned: Plan) -> list[Case]:
-    """Every run to make, those that take longest first: several at a time then end together."""
-    order = {name: k for k, name in enumerate((*LONGEST, *IDS)[::-1])}
-    return sorted(planned.all, key=lambda case: -order[case.experiment])

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.report.document import number
-from opsicm.reproduction.cases import Case, chosen, plan, run_all
-from opsicm.reproduction.reading_process import Reader
-from opsicm.reproduction.rows import table
-from opsicm.reproduction.runs import Told
-from opsicm.reproduction.table import NO_NUMBER, Compared, write_json
+from opsicm.reproduction.cases import Case, chosen, plan
+from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
+from opsicm.reproduction.table import NO_NUMBER, Compared, ExperimentResults, is_declared, table, write_json
 
 _WORKERS: Final = 2  # each may need 1 GB
 CAPTION: Final = (
-    "kind: input - the twin was told it, so that finding it again tests the instrument and not nature; calibrated - "
+    "kind: input - the twin was given it, so that recovering it tests the instrument and not nature; calibrated - "
     "one parameter, the pipette's cone angle, was chosen for it; predicted - what physics and measuring chain made of "
     "it. Twin and analysis share the approach curve. Verdicts: agrees - within the paper's precision or 15 %; a "
     "statement in words can reach 'same trend' at best."
@@ -35,23 +38,23 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
     for experiment, reason in planned.refused.items():
         err.print(f"{experiment}: not run: {escape(reason)}")
     with Reader(folder / "figures") as reader, stop_on_interrupt() as stop:
-        with _progress(planned.all) as told:
+        with _progress(planned.all) as on_progress:
             workers = min(_WORKERS, os.cpu_count() or 1)
-            made = run_all(planned, folder / "runs", stop, told, workers, reader.begin)
+            runs = run_all(planned, folder / "runs", stop, on_progress, workers, reader.begin)
         if stop():
             err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
             return 130
-        for one in (one for ones in made.values() for one in ones if one.path is None):
+        for one in (one for ones in runs.values() for one in ones if one.path is None):
             err.print(f"{escape(one.case.label)}: no run: {escape(one.reason)}")
         with working("reading the runs and drawing the figures"):
             reads = reader.read()
-    compared = table(experiments, planned, made, reads)
+    compared = table(experiments, planned, runs, reads)
     print_table(compared)
     if json is not None:
         write_json(compared, json)
-    for path in (path for experiment in experiments if experiment in reads for path in reads[experiment].drawn):
+    for path in (path for experiment in experiments if experiment in reads for path in reads[experiment].figures):
         out.print(f"figure  {path}", markup=False)
-    complete = not planned.refused and all(one.path is not None for ones in made.values() for one in ones)
+    complete = not planned.refused and all(one.path is not None for ones in runs.values() for one in ones)
     return 0 if complete else 3
 
 
@@ -60,9 +63,9 @@ def print_table(compared: Sequence[Compared]) -> None:
     lines = [("id", "paper", "here ± u (k = 1)", "unit", "kind", "verdict", "quantity")]
     for one in compared:
         row = one.row
-        said = f"{row.paper:g}" if row.paper is not None else "–"
-        here = number(one.found.value, one.found.u)
-        lines.append((row.id, said, here, row.unit, row.kind, one.verdict or NO_NUMBER, row.quantity))
+        paper = f"{row.paper:g}" if row.paper is not None else "–"
+        here = number(one.result.value, one.result.u)
+        lines.append((row.id, paper, here, row.unit, row.kind, one.verdict or NO_NUMBER, row.quantity))
     widths = [max(len(line[k]) for line in lines) for k in range(6)]
     for line in lines:
         cells = [
@@ -77,7 +80,7 @@ def print_table(compared: Sequence[Compared]) -> None:
 
 
 @contextmanager
-def _progress(cases: Sequence[Case]) -> Iterator[Told]:
+def _progress(cases: Sequence[Case]) -> Iterator[OnProgress]:
     """A bar per experiment on standard error: how many of its runs are done."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}"))
     shares: dict[str, dict[str, float]] = {}
@@ -86,10 +89,53 @@ def _progress(cases: Sequence[Case]) -> Iterator[Told]:
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         tasks = {name: bars.add_task(name, total=len(each), shown="") for name, each in shares.items()}
 
-        def told(case: Case, share: float) -> None:
-            mine = shares[case.experiment]
-            mine[case.key] = share
-            shown = f"{sum(value == 1.0 for value in mine.values())} of {len(mine)} runs; {case.label}"
-            bars.update(tasks[case.experiment], completed=sum(mine.values()), shown=shown)
+        def on_progress(case: Case, share: float) -> None:
+            of_experiment = shares[case.experiment]
+            of_experiment[case.key] = share
+            shown = (
+                f"{sum(value == 1.0 for value in of_experiment.values())} of {len(of_experiment)} runs; {case.label}"
+            )
+            bars.update(tasks[case.experiment], completed=sum(of_experiment.values()), shown=shown)
 
-        yield told
+        yield on_progress
+
+
+class Reader(AbstractContextManager["Reader"]):
+    """A process that reads experiments and draws them into `figures`, one after another, in the order given.
+
+    Not in the processes that make runs: whatever reads runs imports HDF5, which has no place beside a live one.
+    """
+
+    def __init__(self, figures: Path) -> None:
+        self._figures = figures
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_child)
+        self._jobs: dict[str, Future[ExperimentResults]] = {}
+
+    def begin(self, experiment: str, runs: Sequence[CaseRun]) -> None:
+        """ExperimentResults this experiment, of which all runs are made, as soon as the process is free."""
+        if any(is_declared(one) for one in runs):
+            self._jobs[experiment] = self._pool.submit(_read, experiment, tuple(runs), self._figures)
+
+    def read(self) -> dict[str, ExperimentResults]:
+        """What was read, by experiment; waits for it, and raises what the process raised."""
+        return {experiment: job.result() for experiment, job in self._jobs.items()}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _read(experiment: str, runs: Sequence[CaseRun], figures: Path) -> ExperimentResults:
+    from opsicm.reproduction.pictures import Pictures
+    from opsicm.reproduction.readings.experiments import read
+
+    pictures = Pictures(figures)
+    results = read(experiment, runs, pictures.draw)
+    without = {row: _without_traces(each) for row, each in results.without.items()}
+    return ExperimentResults(_without_traces(results.by_row), without, tuple(pictures.drawn))
+
+
+def _without_traces(results: Mapping[str, Result]) -> dict[str, Result]:
+    """The results without their traces, which are drawn already and would have to be sent between processes."""
+    return {name: replace(result, trace=None) for name, result in results.items()}

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from opsicm.analysis.result import Result
 from opsicm.record.reader import Run
-from opsicm.reproduction.cases import Case, Plan
-from opsicm.reproduction.declared import AS_DECLARED, SWITCHED_OFF
-from opsicm.reproduction.readings import currents, heights, images, pipettes, towers, voltammograms
-from opsicm.reproduction.readings.reading import Reader
-from opsicm.reproduction.rows import Read, is_declared, table
-from opsicm.reproduction.runs import Made
-from opsicm.reproduction.table import Compared
+from opsicm.reproduction.cases import Case
+from opsicm.reproduction.runs import CaseRun
+from opsicm.reproduction.variants import AS_DECLARED
 from opsicm.results.run_results import results_of
 
 
@@ -48,11 +44,11 @@ class Runs:
 
 
 @contextmanager
-def opened(made: Iterable[Made]) -> Iterator[Runs]:
+def opened(case_runs: Iterable[CaseRun]) -> Iterator[Runs]:
     """The runs of one experiment, opened and analysed; closed at the end."""
     runs: list[Analysed] = []
     try:
-        for one in made:
+        for one in case_runs:
             if one.path is not None:
                 run = Run(one.path)
                 runs.append(Analysed(one.case, run, {}))
@@ -61,46 +57,3 @@ def opened(made: Iterable[Made]) -> Iterator[Runs]:
     finally:
         for analysed in runs:
             analysed.run.close()
-
-
-# -- Which reader reads which experiment.
-
-
-READERS: Final[dict[str, Reader]] = {
-    "E1": pipettes.calibration,
-    "E2": voltammograms.distances,
-    "E3": voltammograms.rates,
-    "E4": currents.constant_current,
-    "E5": currents.titration,
-    "E6": images.held_potentials,
-    "E7": images.charged_and_discharged,
-    "E8": images.step_edge,
-    "E9": heights.one_point,
-    "E10": heights.one_line,
-    "E11": towers.tower,
-    "E12": pipettes.pipettes,
-}
-
-
-# -- From runs to results: an experiment's runs opened and read by its reader.
-
-
-def read(experiment: str, made: Sequence[Made], look: Callable[[str, Runs], None]) -> Read:
-    """Read one experiment's runs; `look` is shown them while they are open."""
-    without: dict[str, dict[str, Result]] = {}
-    with opened(made) as runs:
-        found = {result.name: result for result in READERS[experiment](runs)}
-        for term in SWITCHED_OFF:
-            if runs.of(term):
-                for result in READERS[experiment](runs.taking(term)):
-                    without.setdefault(result.name, {})[term] = result
-        look(experiment, runs)
-    return Read(found, without)
-
-
-def read_all(
-    experiments: Sequence[str], planned: Plan, made: Mapping[str, Sequence[Made]], look: Callable[[str, Runs], None]
-) -> list[Compared]:
-    """Read every experiment's runs, one after another in this process, and compare."""
-    there = [name for name in experiments if any(is_declared(one) for one in made.get(name, []))]
-    return table(experiments, planned, made, {name: read(name, made[name], look) for name in there})

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Final, Literal
 
-# -- How a number is judged against the paper: one pure rule for every row.
-
-
 Verdict = Literal["agrees", "same trend", "disagrees", "not stated"]
 Expected = Literal["value", "at most", "positive", "negative", "unchanged", "one", "nothing"]
 
@@ -63,9 +60,10 @@ IDS: Final = tuple(f"E{k}" for k in range(1, 13))
 class Row:
     """One thing that the paper reports.
 
-    `id` as `E5.step`; `quantity` and `unit` of both numbers; `kind`: *input* (the twin was told: recovering it tests
-    the instrument, not nature), *calibrated* (one parameter was chosen for it) or *predicted*; `expected` and `said`
-    what the paper gives, as the rule of `verdict` and in words; `paper` the printed number, or None, with `precision`.
+    `id` as `E5.step`; `quantity` and `unit` of both numbers; `kind`: *input* (the twin was given it: recovering it
+    tests the instrument, not nature), *calibrated* (one parameter was chosen for it) or *predicted*; `expected` and
+    `statement` what the paper gives, as the rule of `verdict` and in words; `paper` the printed number, or None, with
+    its `precision`.
     """
 
     id: str
@@ -73,7 +71,7 @@ class Row:
     unit: str
     kind: Kind
     expected: Expected
-    said: str
+    statement: str
     paper: float | None = None
     precision: float = 0.0
 
@@ -91,14 +89,14 @@ LEVELS: Final = {"plane": "after plane", "degree_2": "after total degree 2"}  # 
 
 def _levelled(*rows: Row) -> tuple[Row, ...]:
     """Each row of a raw Rq, and the same after a plane and after total degree 2: the text does not say which it is."""
-    said = "levelling is not stated"
+    statement = "levelling is not stated"
     return tuple(
         one
         for row in rows
         for one in (
             row,
             *(
-                Row(f"{row.id}_{level}", f"the same, {words}", row.unit, row.kind, "nothing", said)
+                Row(f"{row.id}_{level}", f"the same, {words}", row.unit, row.kind, "nothing", statement)
                 for level, words in LEVELS.items()
             ),
         )

@@ -1,4 +1,4 @@
-"""Which figure of the paper an experiment's runs are drawn as."""
+"""The figures of the paper, drawn from an experiment's runs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from opsicm.analysis.hops.expansion import kymograph
 from opsicm.analysis.pipette.towers import profile_at
 from opsicm.analysis.topography.image_series import levelled_series
 from opsicm.core.errors import OutsideDomain
-from opsicm.figures import hops as height_in_time
-from opsicm.figures import images as image_series
-from opsicm.figures import pipette as calibration
-from opsicm.figures import pipette as held_pipette
-from opsicm.figures import towers
+from opsicm.figures import hops as hop_figures
+from opsicm.figures import images as image_figures
+from opsicm.figures import pipette as pipette_figures
+from opsicm.figures import towers as tower_figures
 from opsicm.figures.draw import draw, save
-from opsicm.figures.hops import ten_hop_view
-from opsicm.figures.images import section_view
 from opsicm.figures.view import View
-from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings import images as image_readings
 from opsicm.reproduction.readings import pipettes as pipette_readings
 from opsicm.reproduction.readings import towers as tower_readings
+from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
 
 _TRIP_s: Final = 11.0  # up and down 2.5 mm at 0.5 mm/s, and the turns: no column without a row
 Named = Iterator[tuple[str, View]]
@@ -48,7 +45,7 @@ class Pictures:
             self.drawn.append(_movie(runs.of()[0], self.folder / "figure_5_movie.gif"))
 
 
-def held(run: Analysed, label: str) -> held_pipette.Held:
+def held(run: Analysed, label: str) -> pipette_figures.Held:
     """The slow rows of a run as a figure wants them; the program's potential where one was controlled throughout."""
     cell = run.run.cell
     t_ns = cell["t_ns"].values
@@ -56,34 +53,34 @@ def held(run: Analysed, label: str) -> held_pipette.Held:
     potential = np.where(swept, cell["set_point"].values, cell["potential"].values)
     pipette = run.run.slow["pipette_current"].values
     # The first row is taken before anything is asked of the cell.
-    return held_pipette.Held(label, t_ns * 1e-9, potential, pipette, cell["current"].values, float(pipette[0]))
+    return pipette_figures.Held(label, t_ns * 1e-9, potential, pipette, cell["current"].values, float(pipette[0]))
 
 
-def _while_controlled(one: held_pipette.Held, run: Analysed) -> held_pipette.Held:
+def _while_controlled(one: pipette_figures.Held, run: Analysed) -> pipette_figures.Held:
     kept = run.run.cell["control"].values == "potential"
     rows = (one.t[kept], one.potential[kept], one.pipette[kept], one.cell[kept])
-    return held_pipette.Held(one.label, *rows, one.rest)
+    return pipette_figures.Held(one.label, *rows, one.rest)
 
 
-def _swept(run: Analysed, label: str) -> held_pipette.Held:
+def _swept(run: Analysed, label: str) -> pipette_figures.Held:
     return _while_controlled(held(run, label), run)
 
 
-def _made_of(runs: Runs, title: str, make: Callable[[Analysed, str], held_pipette.Held]) -> Named:
+def _made_of(runs: Runs, title: str, make: Callable[[Analysed, str], pipette_figures.Held]) -> Named:
     parts = [(AS_DECLARED, runs.of()[:1]), *((term, runs.of(term)[:1]) for term in SWITCHED_OFF)]
-    chosen = [make(run, "all terms" if name == AS_DECLARED else name) for name, found in parts for run in found]
+    chosen = [make(run, "all terms" if name == AS_DECLARED else name) for name, variant in parts for run in variant]
     if len(chosen) > 1:
         yield (
             f"made_of_{title.rpartition('(')[2].rstrip(')')}",
-            held_pipette.made_of_view(chosen, title, against_potential=make is _swept),
+            pipette_figures.made_of_view(chosen, title, against_potential=make is _swept),
         )
 
 
 def _e1(runs: Runs) -> Named:
     chosen = runs.of()
     first = chosen[0].run.parameters["pipette"]["radius_m"]
-    mine = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
-    curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in mine]
+    same = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
+    curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in same]
     points, lines = [], []
     for variant, name in ((AS_DECLARED, "κ with a maximum"), (KAPPA_PROPORTIONAL, "κ ∝ c")):
         if runs.of(variant):
@@ -91,27 +88,30 @@ def _e1(runs: Runs) -> Named:
             c = np.linspace(line.c.min(), line.c.max(), 60)
             points.append((name, line.c, line.current))
             lines.append((f"R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
-    yield "figure_2", calibration.calibration_view(curves, points, lines, pipette_readings.AT)
+    yield "figure_2", pipette_figures.calibration_view(curves, points, lines, pipette_readings.AT)
 
 
 def _e2(runs: Runs) -> Named:
     chosen = [_swept(run, f"{float(run.value('height_um')):g} µm") for run in runs.of()]
-    yield "figure_3ab", held_pipette.voltammogram_view(chosen, "Voltammograms with the pipette at four distances (E2)")
+    yield (
+        "figure_3ab",
+        pipette_figures.voltammogram_view(chosen, "Voltammograms with the pipette at four distances (E2)"),
+    )
     yield from _made_of(runs, "What the signal is made of: voltammogram (E2)", _swept)
 
 
 def _e3(runs: Runs) -> Named:
     chosen = [_swept(run, f"{float(run.value('rate_mV_s')):g} mV/s") for run in runs.of()]
-    yield "figure_s4", held_pipette.voltammogram_view(chosen, "Voltammograms at several scan rates (E3)")
+    yield "figure_s4", pipette_figures.voltammogram_view(chosen, "Voltammograms at several scan rates (E3)")
 
 
 def _e4(runs: Runs) -> Named:
-    yield "figure_3cd", held_pipette.time_view(held(runs.of()[0], ""), "Constant current (E4)")
+    yield "figure_3cd", pipette_figures.time_view(held(runs.of()[0], ""), "Constant current (E4)")
     yield from _made_of(runs, "What the signal is made of: constant current (E4)", held)
 
 
 def _e5(runs: Runs) -> Named:
-    yield "figure_3e", held_pipette.time_view(held(runs.of()[0], ""), "Pulses and rests (E5)")
+    yield "figure_3e", pipette_figures.time_view(held(runs.of()[0], ""), "Pulses and rests (E5)")
     yield from _made_of(runs, "What the signal is made of: pulses (E5)", held)
 
 
@@ -123,7 +123,7 @@ def _series(runs: Runs, title: str, labels: Callable[[int, float], str], columns
     stack -= np.nanmean(stack[0])
     size = tuple(float(np.ptp(frames[0][axis].values)) for axis in ("x", "y"))
     named = [(labels(k, float(e)), image) for k, (e, image) in enumerate(zip(potential, stack, strict=True))]
-    return image_series.image_series_view(named, (size[0], size[1]), title, columns)
+    return image_figures.image_series_view(named, (size[0], size[1]), title, columns)
 
 
 def _e6(runs: Runs) -> Named:
@@ -152,7 +152,7 @@ def _e8(runs: Runs) -> Named:
         return
     x = frame["x"].values - frame["x"].values[0]
     size = float(x[-1]), float(np.ptp(frame["y"].values))
-    yield "figure_s6", image_series.step_view(edge.levelled, size, x, edge.profile, edge.levels)
+    yield "figure_s6", image_figures.step_view(edge.levelled, size, x, edge.profile, edge.levels)
 
 
 def _e9(runs: Runs) -> Named:
@@ -161,7 +161,7 @@ def _e9(runs: Runs) -> Named:
     good = run.hops.isel(hop=np.flatnonzero(run.hops["outcome"].values == 0))
     yield (
         "figure_5b",
-        height_in_time.point_view(
+        hop_figures.point_view(
             good["t_ns"].values * 1e-9,
             good["z_stop"].values,
             good["i_ref"].values,
@@ -174,19 +174,19 @@ def _e9(runs: Runs) -> Named:
     )
     change = runs.of()[0].results.get("ten_hop_bulk_change")
     if change is not None and isinstance(change.trace, xr.DataArray):
-        yield "figure_5b_ten_hops", ten_hop_view(change.trace, float(good["setpoint"].values[0]))
+        yield "figure_5b_ten_hops", hop_figures.ten_hop_view(change.trace, float(good["setpoint"].values[0]))
 
 
 def _e10(runs: Runs) -> Named:
-    found = runs.of()[0]
-    change = found.results.get("kymograph_largest_change")
+    first = runs.of()[0]
+    change = first.results.get("kymograph_largest_change")
     if change is not None and isinstance(change.trace, xr.DataArray):
-        cell = found.run.cell
-        lines = kymograph(found.run.hops)
+        cell = first.run.cell
+        lines = kymograph(first.run.hops)
         reference = np.nanmean(lines.masked(lines.current), axis=1)[: change.trace.sizes["line"]]
         yield (
             "figure_5d",
-            height_in_time.line_view(
+            hop_figures.line_view(
                 change.trace,
                 cell["t_ns"].values * 1e-9,
                 cell["current"].values,
@@ -200,18 +200,18 @@ def _e10(runs: Runs) -> Named:
 def _sections(runs: Runs, name: str, title: str) -> Named:
     section = runs.of()[0].results.get("near_surface_difference") if runs.of() else None
     if section is not None and isinstance(section.trace, xr.Dataset):
-        yield name, section_view(section.trace, title)
+        yield name, image_figures.section_view(section.trace, title)
 
 
-def _movie(found: Analysed, path: Path) -> Path:
-    lines = kymograph(found.run.hops)
+def _movie(analysed: Analysed, path: Path) -> Path:
+    lines = kymograph(analysed.run.hops)
     complete = lines.complete
     t = (lines.t * lines.good).sum(axis=1)[complete] / lines.x.size
     heights = xr.DataArray(
         lines.height[complete], dims=("line", "pixel"), coords={"t": ("line", t), "x": ("pixel", lines.x)}
     )
-    one = held(found, "")
-    return height_in_time.write_movie(heights, one.t, one.potential, path)
+    one = held(analysed, "")
+    return hop_figures.write_movie(heights, one.t, one.potential, path)
 
 
 def _e11(runs: Runs) -> Named:
@@ -226,33 +226,33 @@ def _e11(runs: Runs) -> Named:
     t, z, i = t[travels], z[travels], i[travels]
     heights = (0.1e-3, 1.35e-3, 2.6e-3)
     shown = cell_t[during], potential[during], cell[during]
-    yield "figure_6ab", towers.time_view(t, z, i, *shown, heights, when, _TRIP_s)
+    yield "figure_6ab", tower_figures.time_view(t, z, i, *shown, heights, when, _TRIP_s)
     edges = np.linspace(0.05e-3, 2.65e-3, 27)
     profiles = {}
     for name, moment in when.items():
-        found = profile_at(t, z, i, moment, 6.0, edges)
-        seen = found.number > 0
+        profile = profile_at(t, z, i, moment, 6.0, edges)
+        seen = profile.number > 0
         if seen.any():
-            profiles[name] = found.height[seen], found.current[seen]
+            profiles[name] = profile.height[seen], profile.current[seen]
     if profiles:
-        yield "figure_6c", towers.approach_view(profiles)
+        yield "figure_6c", tower_figures.approach_view(profiles)
     yield from _made_of(runs, "What the signal is made of: 0.1 mm above the specimen (E11)", _near)
 
 
 def _travels_from(run: Analysed) -> float:
-    """When the stage's first way begins [s], a trip before it is seen on its way."""
+    """When the coarse stage first leaves [s]: a trip before it is first seen away from the specimen."""
     t, z = run.run.slow["t_ns"].values * 1e-9, run.run.slow["coarse_z"].values
     away = np.flatnonzero(z > tower_readings.NEAR + 0.05e-3)
     return max(float(t[0]), float(t[away[0]]) - _TRIP_s) if away.size else float(t[0])
 
 
-def _near(run: Analysed, label: str) -> held_pipette.Held:
-    """The rows in which the travelling pipette was near the specimen, from its first way on."""
+def _near(run: Analysed, label: str) -> pipette_figures.Held:
+    """The rows in which the travelling pipette was near the specimen, from its first trip on."""
     one = held(run, label)
     begin = _travels_from(run)
     kept = (one.t >= begin) & (np.abs(run.run.slow["coarse_z"].values - tower_readings.NEAR) < 0.05e-3)
     rows = (one.t[kept] - begin, one.potential[kept], one.pipette[kept], one.cell[kept])
-    return held_pipette.Held(label, *rows, one.rest)
+    return pipette_figures.Held(label, *rows, one.rest)
 
 
 def _thinned(run: Analysed) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -270,7 +270,7 @@ def _e12(runs: Runs) -> Named:
     alike = np.flatnonzero(np.abs(radius - np.median(radius)) < 0.1 * np.median(radius))
     resistances = np.array([1.0 / pipette_readings.slope_of(chosen[k]) for k in alike])
     middle = chosen[int(np.argmin(np.abs(radius - np.median(radius))))]
-    yield "figures_s2_s3", calibration.pipettes_view(curves, resistances, *pipette_readings.held(middle))
+    yield "figures_s2_s3", pipette_figures.pipettes_view(curves, resistances, *pipette_readings.held(middle))
 
 
 _VIEWS: Final[dict[str, Callable[[Runs], Named]]] = {

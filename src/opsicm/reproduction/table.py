@@ -1,16 +1,19 @@
-"""The table: every row of the paper with the number found here, or why there is none, and the verdict."""
+"""The table: every row of the paper with the number measured here, or why there is none, and the verdict."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.analysis.result import Result
+from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import BadInput, Problem
+from opsicm.reproduction.cases import Plan
 from opsicm.reproduction.paper import ROWS, Row, Verdict, verdict
+from opsicm.reproduction.runs import CaseRun
+from opsicm.reproduction.variants import AS_DECLARED
 
 NOT_STATED: Final = "not stated"
 NO_NUMBER: Final = "no number"
@@ -19,30 +22,30 @@ NOT_RUN: Final = "not run"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A row of the paper beside ours; `found` has a value, or an outcome with its reason, and then no verdict.
+    """A row of the paper beside its `result` here, which has a value, or an outcome with its reason and no verdict.
 
     `without` has what the same row becomes with a term of the physics switched off ("ohmic off").
     """
 
     row: Row
-    found: Result
+    result: Result
     without: Mapping[str, Result] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The rule's word, or None where there is nothing to judge."""
-        if self.found.value is None:
+        """The verdict, or None where there is no number to judge."""
+        if self.result.value is None:
             return None
-        return verdict(self.row.expected, self.found.value, self.found.u, self.row.paper, self.row.precision)
+        return verdict(self.row.expected, self.result.value, self.result.u, self.row.paper, self.row.precision)
 
-    def judged(self, found: Result) -> Verdict | None:
-        """The rule's word on another number of this row."""
-        return replace(self, found=found).verdict
+    def judged(self, result: Result) -> Verdict | None:
+        """The verdict on another number of this row."""
+        return replace(self, result=result).verdict
 
     @property
     def outcome(self) -> str:
         """`ok`, or in words why there is no number."""
-        return "ok" if self.found.value is not None else f"{self.found.outcome}: {self.found.reason}"
+        return "ok" if self.result.value is not None else f"{self.result.outcome}: {self.result.reason}"
 
     def record(self) -> dict[str, Any]:
         """The keys that `--json` prints."""
@@ -51,14 +54,14 @@ class Compared:
             "quantity": self.row.quantity,
             "paper": NOT_STATED if self.row.paper is None else self.row.paper,
             "precision": self.row.precision or None,
-            "said": self.row.said,
+            "said": self.row.statement,
             "expected": self.row.expected,
-            "here": self.found.value,
-            "u": self.found.u,
+            "here": self.result.value,
+            "u": self.result.u,
             "unit": self.row.unit,
             "verdict": self.verdict,
             "kind": self.row.kind,
-            "method": self.found.method or self.outcome,
+            "method": self.result.method or self.outcome,
             "outcome": self.outcome,
             "without": {
                 term: {"here": other.value, "u": other.u, "verdict": self.judged(other)}
@@ -69,19 +72,19 @@ class Compared:
 
 
 def compare(
-    found: Mapping[str, Result],
+    results: Mapping[str, Result],
     absent: Mapping[str, Result],
     without: Mapping[str, Mapping[str, Result]],
     wanted: Iterable[str],
 ) -> list[Compared]:
     """Every row of the wanted experiments, in the paper's order.
 
-    `found` by row id; `absent` by experiment id, for what no reader gave a number for; `without` by row id and term.
+    `results` by row id; `absent` by experiment id, for what no reader gave a number for; `without` by row id and term.
     """
     chosen = set(wanted)
     rows = [row for row in ROWS if row.experiment in chosen]
     return [
-        Compared(row, found[row.id] if row.id in found else absent[row.experiment], without.get(row.id, {}))
+        Compared(row, results[row.id] if row.id in results else absent[row.experiment], without.get(row.id, {}))
         for row in rows
     ]
 
@@ -94,3 +97,43 @@ def write_json(compared: Iterable[Compared], path: Path) -> None:
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
         raise BadInput(Problem("--json", str(path), limit, "choose another place", str(path))) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentResults:
+    """The results of one experiment's runs: by row, by row and term switched off, and the paths of its figures."""
+
+    by_row: Mapping[str, Result]
+    without: Mapping[str, Mapping[str, Result]]
+    figures: tuple[Path, ...] = field(default=())
+
+
+def table(
+    experiments: Sequence[str],
+    planned: Plan,
+    runs: Mapping[str, Sequence[CaseRun]],
+    reads: Mapping[str, ExperimentResults],
+) -> list[Compared]:
+    """Every row of these experiments; where there is no number, why."""
+    results: dict[str, Result] = {}
+    absent: dict[str, Result] = {}
+    without: dict[str, Mapping[str, Result]] = {}
+    for experiment in experiments:
+        reason = planned.refused.get(experiment) or _why_not(runs.get(experiment, []))
+        absent[experiment] = failed(
+            experiment, "", "", NOT_RUN, reason or "none of these runs gives it; the short form leaves some out"
+        )
+        if experiment in reads:
+            results.update(reads[experiment].by_row)
+            without.update(reads[experiment].without)
+    return compare(results, absent, without, experiments)
+
+
+def is_declared(one: CaseRun) -> bool:
+    """Whether this is a finished run of the declared set: without one there is nothing to read."""
+    return one.case.variant == AS_DECLARED and one.path is not None
+
+
+def _why_not(runs: Sequence[CaseRun]) -> str:
+    reasons = [f"{one.case.label}: {one.reason}" for one in runs if one.path is None]
+    return reasons[0] if reasons else ("" if runs else "it was interrupted before its first run")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from opsicm.experiment.controls import SAME_LEVEL
 from opsicm.experiment.probe_steps import ProbeStep, SingleProbeStep
 from opsicm.experiment.program import written
 from opsicm.instruments.roles import CellReading
@@ -51,7 +52,7 @@ class CellEvents:
                 said.append("rest")
             said += [f"soc {value * 100:g} %" for value in at.soc if _passed(self._soc, soc, value)]
             for value in at.potential_V or ():
-                held = rests and level is not None and abs(level - value) < _AT_ONCE
+                held = rests and level is not None and abs(level - value) < SAME_LEVEL
                 if held or (level is None and _passed(self._potential, potential, value)):
                     said.append(f"potential {value:g} V")
             waiting.came += len(said)

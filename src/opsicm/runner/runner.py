@@ -14,12 +14,12 @@ from typing import Final
 
 from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
+from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import landmarks
-from opsicm.instruments.roles import CellReading, OpenCircuit, PotentialRamp, Rig
+from opsicm.instruments.roles import CellReading, Rig
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
-from opsicm.runner.cell_actions import cell_actions
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.commands import Inbox
 from opsicm.runner.events import CellEvents
@@ -40,8 +40,6 @@ _SETTLED_NS: Final = (2_000_000, 22_000_000, 32_000_000)
 _BENT_NS: Final = 20_000_000
 _BENT_LOOKS: Final = 100  # 2 s: then hop all the same, with the residual recorded
 _AHEAD_NS: Final = 1_000_000  # by which an answer may be stamped later than it came
-_FINEST_ROW: Final = 0.1  # [s]
-_ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep, while the pipette does not hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ class Runner:
         """Probe up, cell open, end recorded; where an instrument does not obey, the end is recorded all the same."""
         try:
             self._rig.safe()
-            self._facts.write("applied", "cell", "end", {"control": repr(OpenCircuit())})
+            self._facts.write("applied", "cell", "end", {"control": control_data(OpenCircuit())})
         except OpsicmError as error:
             self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
             ending = Ending("fault", ending.error or error)
@@ -199,7 +197,7 @@ class Runner:
         actions = itertools.islice(actions, start.action, None)
         first = next(actions, None)
         if first is not None:
-            actions = itertools.chain([first.from_then_on(start.spent_ns, start.passed)], actions)
+            actions = itertools.chain([first.remainder(start.spent_ns, start.passed)], actions)
         return CellTrack(
             actions, self._rig.potentiostat, self._facts, run_context.reversible, start.action, start.spent_ns
         )
@@ -250,12 +248,7 @@ class Runner:
     def _row_period_ns(self) -> int:
         """Between two slow rows where nothing hops: what the step asks for, else a millivolt of a sweep."""
         asked = self._asked_row_ns()
-        if asked is not None:
-            return asked
-        control = self._cell.control
-        slope = abs(control.slope) if isinstance(control, PotentialRamp) else 0.0
-        period = _ROW_STEP / slope if slope > 0.0 else 1.0
-        return round(min(max(period, _FINEST_ROW), 1.0) * 1e9)
+        return round(row_period(self._cell.control) * 1e9) if asked is None else asked
 
     # -- record -----------------------------------------------------------------------------------------------------
 

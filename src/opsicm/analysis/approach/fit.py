@@ -15,7 +15,7 @@ METHOD: Final = (
     "least squares of I = I_inf/(1 + C/d), d = z - z0, i.e. R = R_inf (1 + C/d), to the points before contact; weights "
     "from the scatter of the far half, noise taken as white; u from the Jacobian, times sqrt(chi2/nu) where it "
     "exceeds 1. The hyperbola's distance is biased (about 12 nm for a 50 nm pipette against the finite-element curve, "
-    "not included in u); the finite-element template comes later"
+    "not included in u)"
 )
 FEWEST_POINTS: Final = 8
 # A touch lasts a point or two in a step-by-step approach; the bulk current does not drift over so few.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -213,7 +214,7 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
         results = [failed(title, "pA", method, "too few rows", "fewer than three rows at an end: record more often")]
     else:
         # About a line on height: the gradient within a tenth of the travel is no scatter.
-        u = float(np.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far))))
+        u = math.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far)))
         difference = 1e12 * float(i[near].mean() - i[far].mean())
         results = [Result(title, difference, 1e12 * u, "pA", method, trace=trace)]
     title, method = f"gradient_extent_{name}", f"length of an exponential through the profile of {where}"

@@ -290,32 +290,21 @@ def sections(samples: RawSamples, falls: Falls, bottom: F64, width: float, bins:
     )
 
 
-def mode_normalised(section: Sections, ratio: bool = False) -> F64:
-    """Each approach less its own mode [A], or over it less 1 [1]; [hop, bin], NaN where no sample fell.
-
-    The mode is the most frequent raw current of the approach. A current common to the whole approach (a transient of
-    the cell that is slow against one fall) drops out. The paper subtracts; the ratio also removes a common change of
-    conductance. Assumes that most of the approach is far from the sample. Fails where the current drifts by more than
-    its noise during one fall: the mode then lies anywhere on the drift.
-    Source: JACS Au 2023, 3, 1089, Figure 5 (difference from the most frequent current).
-    """
-    mode = section.mode[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = section.current / mode - 1.0 if ratio else section.current - mode
-    return section.masked(values)
-
-
 def drift_free(section: Sections, falls: Falls, noise: float) -> F64:
-    """As `mode_normalised` by difference, with the drift during each fall taken away first; [hop, bin] [A].
+    """Each approach less its own mode [hop, bin] [A], with the drift during each approach removed first.
+
+    The mode is the most frequent current of the approach. A current common to the whole approach (a transient of the
+    cell that is slow against one approach) cancels. Assumes that most of the approach is far from the sample.
+    Source: JACS Au 2023, 3, 1089, Figure 5 (difference from the most frequent current).
 
     The drift of a fall is the line through its own reference and the next one's (the last takes the one before; median
-    of three neighbours, so that a single step of the bulk is no drift),
-    subtracted at the time at which the fall passed each bin; the mode is then that of what is left, folded with
-    `noise` [A]. Use it under a transient that moves the current by more than its noise in one fall. Assumes an even
-    fall and a drift that is straight from one reference to the next. Fails with fewer than two falls (no drift known).
+    of three neighbours, so that a single step of the bulk is no drift), subtracted at the time at which the fall passed
+    each bin; the mode is then that of what is left, folded with `noise` [A]. Use it under a transient that moves the
+    current by more than its noise in one fall. Assumes an even fall and a drift that is straight from one reference to
+    the next. Fails with fewer than two falls (no drift known).
     """
     if falls.size < 2:
-        raise OutsideDomain(Problem("falls", "1", "a drift needs two references", "use mode_normalised"))
+        raise OutsideDomain(Problem("falls", "1", "a drift needs two references", "hop at least twice"))
     rate = np.diff(falls.reference) / np.diff(falls.begin)
     rate = np.append(rate, rate[-1])
     # A step of the bulk between two falls (the cell switched) is no drift of either: the median of three knows.
@@ -331,9 +320,7 @@ def drift_free(section: Sections, falls: Falls, noise: float) -> F64:
     return out
 
 
-def null_section(
-    section: Sections, template: Template, bulk: F64, surface: F64, noise: float, ratio: bool = False
-) -> F64:
+def null_section(section: Sections, template: Template, bulk: F64, surface: F64, noise: float) -> F64:
     """What geometry alone would show: the template's approach, less its own mode, on the same bins [hop, bin].
 
     `bulk` [hop] [A] far from the sample, `surface` [hop] [m] (z0 of the fit), `noise` [A] the current's standard
@@ -350,8 +337,7 @@ def null_section(
         seen = reached[h]
         if seen.any():
             # Weights: the samples that the real approach had in each bin.
-            mode = _mode_of(current[h, seen], section.number[h, seen].astype(np.float64), noise)
-            out[h] = current[h] / mode - 1.0 if ratio else current[h] - mode
+            out[h] = current[h] - _mode_of(current[h, seen], section.number[h, seen].astype(np.float64), noise)
     return np.where(reached, out, np.nan)
 
 

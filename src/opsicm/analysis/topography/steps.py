@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.analysis.topography.levelling import Levelled, pixel_grid, total_degree
+from opsicm.analysis.topography.levelling import pixel_grid, total_degree
 from opsicm.core.errors import OutsideDomain, Problem
 
 F64 = NDArray[np.float64]
@@ -115,22 +115,6 @@ def find_terraces(heights: F64, guard: int = 2, terraces: int = 2) -> NDArray[np
         fit = fit_terraces(heights, labels)
         level = heights - fit.tilt[0] * rows - fit.tilt[1] * columns
     return _guarded(labels, guard)
-
-
-def step_aware_plane(heights: F64, terraces: int = 2, guard: int = 2) -> Levelled:
-    """`heights` less the tilt that its terraces share; the steps between them stay.
-
-    As `fit_terraces` on `find_terraces`. The mean of the first (lowest) terrace becomes 0.
-    """
-    labels = find_terraces(heights, guard, terraces)
-    fit = fit_terraces(heights, labels)
-    rows, columns = pixel_grid(heights.shape)
-    surface: F64 = fit.tilt[0] * rows + fit.tilt[1] * columns
-    surface = surface + float(np.mean((heights - surface)[labels == 0]))
-    finite = np.isfinite(heights)
-    used = int((labels >= 0).sum())
-    surface = np.where(finite, surface, np.nan)
-    return Levelled(heights - surface, surface, 1, used, int((~finite).sum()), int(finite.sum()) - used)
 
 
 def _centres(values: F64, count: int) -> F64:

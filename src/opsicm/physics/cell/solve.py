@@ -75,7 +75,6 @@ _X_EDGE: Final = 1e-10
 _PATIENCE: Final = 20  # steps by Newton before every other one halves the bracket instead
 _C_EDGE: Final = 1e-6
 _SMALLEST_STEP: Final = 1e-6  # [s]
-_FIRST_STEP: Final = 1e-3  # [s] after a jump of the set point
 _SALT_LIMIT: Final = TABLE_END
 
 

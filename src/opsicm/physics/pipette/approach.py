@@ -55,14 +55,6 @@ def hyperbola_distance(relative_current: float, C: float) -> float:
     return C * relative_current / (1.0 - relative_current)
 
 
-@compiled
-def hyperbola_slope(distance: float, C: float) -> float:
-    """d(I/I_far)/dd [1/m] at `distance` [m]: C / (d + C)², and 0 at or below contact."""
-    if distance <= 0.0:
-        return 0.0
-    return C / ((distance + C) * (distance + C))
-
-
 # The finite-element curve. `packed` = [a, R_far kappa a, x0, h, n, ln(b/a)/(2 pi), then n rows c0 c1 c2 c3]:
 # ln(dR kappa d) = c0 + c1 t + c2 t² + c3 t³ with t = ln(d/a) - x0 - k h in interval k.
 _HEAD: Final = 6

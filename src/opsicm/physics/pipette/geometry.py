@@ -132,28 +132,6 @@ def radius_from_resistance(geometric_resistance: float, cone_angle: float, lengt
     return -2.0 * C / (B + root) if B > 0.0 else (root - B) / (2.0 * A)
 
 
-def cone_angle_from_resistance(geometric_resistance: float, radius: float, length: float = 20e-6) -> float:
-    """Half-cone angle theta [rad] for R·kappa [1/m], a = `radius` [m] and shank `length` L [m]: unique where it exists.
-
-    tan theta = (L / (pi a (R - 1/(4a))) - a) / L. Refused where no straight cone has this resistance: below access
-    alone, or above a cylinder of this radius.
-    """
-    _positive("R·kappa", geometric_resistance, "1/m")
-    _positive("radius", radius, "m")
-    _positive("shank length", length, "m")
-    access, cylinder = 0.25 / radius, length / (math.pi * radius**2) + 0.25 / radius
-    if not access < geometric_resistance < cylinder:
-        raise OutsideDomain(
-            Problem(
-                "R·kappa",
-                f"{geometric_resistance:g} 1/m",
-                f"at a = {radius:g} m it must lie between {access:g} (access alone) and {cylinder:g} (a cylinder)",
-                "check radius, length and conductivity",
-            )
-        )
-    return math.atan((length / (math.pi * radius * (geometric_resistance - access)) - radius) / length)
-
-
 @dataclass(frozen=True, slots=True)
 class RadiusBand:
     """Quantiles of the inner radius [m]: 2.5 %, 50 %, 97.5 %."""

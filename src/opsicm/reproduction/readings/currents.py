@@ -10,9 +10,9 @@ import xarray as xr
 from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
 from opsicm.analysis.cell.steps import split_steps
 from opsicm.analysis.result import Result
-from opsicm.reproduction.declared import KAPPA_PROPORTIONAL
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
+from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 
 
 def constant_current(runs: Runs) -> list[Result]:

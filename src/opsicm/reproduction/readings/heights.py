@@ -12,9 +12,9 @@ from opsicm.analysis.cell.transitions import transitions_from_height
 from opsicm.analysis.hops.expansion import kymograph
 from opsicm.analysis.hops.series import hop_series
 from opsicm.analysis.result import Result, failed
-from opsicm.reproduction.declared import IR_COMPENSATED
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import F64, as_row, missing, over_runs, reading, result_of
+from opsicm.reproduction.variants import IR_COMPENSATED
 
 _ONSET_SHARE: Final = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
 _BINS: Final = 120  # of a branch, in potential

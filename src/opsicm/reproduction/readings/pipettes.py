@@ -10,9 +10,9 @@ import numpy as np
 from opsicm.analysis.pipette.calibration import Calibration, calibrate
 from opsicm.analysis.result import Result
 from opsicm.core.errors import OutsideDomain
-from opsicm.reproduction.declared import AS_DECLARED, KAPPA_PROPORTIONAL
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import F64, missing, reading
+from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
 
 _SALT = "salt_M"
 AT = 0.7  # [V] where the paper reads the current

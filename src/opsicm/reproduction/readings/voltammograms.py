@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from opsicm.analysis.result import Result
-from opsicm.reproduction.declared import KAPPA_PROPORTIONAL
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import as_row, missing, over_runs, reading, result_of
+from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 
 _SWING = "pipette_change_at_peak_lithiation"
 _HEIGHT = "park.height_um"

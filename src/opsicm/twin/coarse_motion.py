@@ -9,7 +9,7 @@ NEVER: Final = 2**62  # [ns] later than any run
 
 
 @dataclass(slots=True)
-class Travel:
+class CoarseMotion:
     """Where the motor is and where the pipette's carriage truly is, at any instant.
 
     `height` [m] at the start, `speed` [m/s] usual, `backlash` [m] of the thread, `step` [m] of the motor (0: none).
@@ -63,7 +63,7 @@ class Travel:
         elapsed = self._ends_ns - self._begins_ns
         return abs(self._to - self._from) / (elapsed * 1e-9) if elapsed else 0.0
 
-    def next_bend(self, t_ns: int) -> int:
+    def next_breakpoint(self, t_ns: int) -> int:
         """The first instant after `t_ns` at which the motion changes its slope [ns]."""
         if not self.moving(t_ns):
             return NEVER

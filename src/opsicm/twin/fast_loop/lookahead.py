@@ -1,4 +1,8 @@
-"""What the hop step will do while it has nothing to decide, and when it next has."""
+"""What the hop step will do while it has nothing to decide, and when it next has.
+
+Everything here repeats arithmetic of `instruments/hop.py`, in its order of operations: where the two differed in the
+last bit, a command or a decision would one day fall on another sample. The test holds them to it.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,20 @@ from numpy.typing import NDArray
 from opsicm.core.compiled import compiled
 from opsicm.instruments.hop import FALL, LATENCY, REFERENCE, RISE, SETTLE, HopSettings, HopState
 from opsicm.twin.fast_loop.block import AMPERES, BLOCK, COMMAND, METRES, OFFSET, place
-from opsicm.twin.fast_loop.sense import Instrument
+from opsicm.twin.fast_loop.sample import Instrument
 
 _LEAST, _MOST = -32768, 32767
 _I = np.int32
 
 
 @compiled
-def forecast(state: HopState, settings: HopSettings, dwells: bool, plan: NDArray[np.float64]) -> tuple[int, float]:
-    """Commands of a block if no current ends the fall; (how many hold, command of the one past the block).
+def planned_commands(
+    state: HopState, settings: HopSettings, dwells: bool, plan: NDArray[np.float64]
+) -> tuple[int, float]:
+    """Fill in a block's commands, as they will be if no current ends the approach.
 
-    At the last of the samples that hold the approach is used up or the top reached; more than a block: not in this one.
-
-    The arithmetic is the step's: a fall is a straight line from its top, latency and rise go from command to command.
+    Returns (how many samples they hold for, the command of the sample past the block). At the last sample for which
+    they hold the approach is used up or the top reached; more than a block: not in this one.
     """
     if dwells:
         for m in range(BLOCK):
@@ -32,14 +37,19 @@ def forecast(state: HopState, settings: HopSettings, dwells: bool, plan: NDArray
             still += settings.settle
         elif state.phase == FALL:
             top, still = state.z_top, -state.spent
+        # An approach is linear from its top, not from the last command, so every command of it is known at once; and
+        # `fallen` is clipped at 0 for the samples that still settle or average, which saves a branch in this loop.
         start = float(still)
         for m in range(BLOCK):
             fallen = plan[OFFSET, m] - start
             plan[COMMAND, m] = top - (fallen if fallen > 0.0 else 0.0) * settings.fall_step
+        # The step compares rounded heights, so the quotient may be off by one either way: begin two below and ask as
+        # the step does.
         last = max(0, int(settings.approach / settings.fall_step) - 2)
         while top - (top - last * settings.fall_step) < settings.approach:
             last += 1
         return min(BLOCK + 1, still + last + 1), top - max(0, BLOCK - still) * settings.fall_step
+    # Latency and withdrawal go from command to command, rounding and all: this one is serial, as in the step.
     z, spent, rising = state.z_command, state.spent, state.phase == RISE
     for k in range(BLOCK):
         plan[COMMAND, place(k)] = z
@@ -65,10 +75,11 @@ def _ends_fall(counts: int, settings: HopSettings, i_ref: float, scale: float) -
 
 
 @compiled
-def quiet_counts(settings: HopSettings, i_ref: float, scale: float) -> tuple[int, int]:
-    """(least, most) counts of the current that leave a fall going; by bisection of the step's own comparisons.
+def quiet_range(settings: HopSettings, i_ref: float, scale: float) -> tuple[int, int]:
+    """(least, most) counts of the current that leave an approach going; an empty range: every sample ends it.
 
-    Both comparisons are monotone in the counts, rounding included; an empty range means that every sample ends it.
+    By bisection of the step's own comparisons, which are monotone in the counts, rounding included. So a block is
+    judged by integer comparisons in SIMD, once a reference current, and still as the step judges.
     """
     low, high = _LEAST - 1, _MOST + 1
     sign = 1 if i_ref >= 0.0 else -1
@@ -130,7 +141,7 @@ def next_decision(
 
 
 @compiled
-def wait(
+def advance_waiting(
     state: HopState,
     begin: int,
     end: int,

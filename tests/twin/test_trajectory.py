@@ -1,4 +1,4 @@
-"""What is taken of the cell ahead of time may not show: neither in how it is asked for, nor when it is taken back."""
+"""Steps of the cell taken ahead of time may not show: not in how they are asked for, nor when they are discarded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opsicm.instruments.roles import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.experiment.controls import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.trajectory import Stretch, Way
+from opsicm.twin.trajectory import PipetteTrajectory, TrajectorySegment
 from opsicm.twin.world import World
 from tests.fixtures.laboratory import Laboratory
 from tests.twin.test_surfaces import FLAKES, twin
@@ -27,8 +27,8 @@ def state(world: World) -> tuple[bytes, ...]:
     """All that the cell, the flakes and the potentiostat show now."""
     at = np.linspace(0.0, 20e-6, 40)
     heights = world.surface_now(world.specimen.footprint(at, at[::-1]), world.now_ns)
-    moment = world.moment(world.now_ns)
-    return (np.array(moment).tobytes(), heights.tobytes(), repr(world.reading()).encode())
+    cell = world.state_at(world.now_ns)
+    return (np.array(cell).tobytes(), heights.tobytes(), repr(world.reading()).encode())
 
 
 def through(
@@ -40,8 +40,8 @@ def through(
         while world.now_ns < t_ns:
             world.advance_to(min(t_ns, world.now_ns + pieces[turn % len(pieces)]))
             turn += 1
-            if world.now_ns < t_ns:  # a step that begins now is under way as soon as somebody has looked into it
-                world.bends(world.now_ns + ahead)
+            if world.now_ns < t_ns:  # a step that begins now is under pipette as soon as somebody has looked into it
+                world.breakpoints(world.now_ns + ahead)
         world.advance_to(t_ns)
         seen.append(state(world))
         if control is not None:
@@ -71,11 +71,11 @@ def test_a_control_that_comes_while_much_is_known_begins_at_the_end_of_the_step_
     laboratory: Laboratory,
 ) -> None:
     _, world = twin(laboratory, FLAKES)
-    world.bends(6 * SECOND)
+    world.breakpoints(6 * SECOND)
     world.advance_to(1_234_000_000)
     world.schedule(PotentialRamp(0.05), 0)
     world.advance_to(2 * SECOND)
-    begin = next(past.begin for past, word, _ in world._past._past if word == "potential")
+    begin = next(past.begin for past, control, _ in world._past._past if control == "potential")
     assert 1_234_000_000 <= begin <= 1_334_000_000
     assert world.reading().potential == pytest.approx(0.05, abs=1e-3)
     assert world.reading(age=0.9).set_point is None  # nobody knew of it then
@@ -85,22 +85,22 @@ def test_the_pipette_may_leave_while_much_is_known(laboratory: Laboratory) -> No
     rig, world = twin(laboratory, FLAKES)
     rig.potentiostat.apply(PotentialRamp(0.05), 0)
     world.advance_to(5 * SECOND)
-    world.bends(9 * SECOND)
-    low = world.moment(world.now_ns).offset
+    world.breakpoints(9 * SECOND)
+    low = world.state_at(world.now_ns).offset
     rig.coarse_stage.move_to(1e-3)
     world.advance_to(20 * SECOND)
     rig.coarse_stage.move_to(1e-3)  # it is there; but the cell itself now stands at the present, not ahead of it
     assert world.cell.ohmic_drop(1e-3) == pytest.approx(
-        world.moment(world.now_ns).offset - world.pipette.junction * np.log(1.0), abs=2e-3
+        world.state_at(world.now_ns).offset - world.pipette.junction * np.log(1.0), abs=2e-3
     )
-    assert world.moment(world.now_ns).offset != low
+    assert world.state_at(world.now_ns).offset != low
 
 
-def test_a_stretch_is_straight_between_the_ends_of_its_steps() -> None:
-    seen = tuple((k, -k, 2.0 * k, np.nan, 0.0, 0.0) for k in (0.0, 1.0, 4.0))
-    way = Way((0, 10, 20), (1.0, 2.0, 2.0), (0.0, 0.0, 1.0))
-    stretch = Stretch((0, 10, 20), seen, np.zeros((3, 1)), way)
-    assert [stretch.moment(t).potential for t in (0, 5, 10, 15, 20, 21)] == [
+def test_a_segment_is_linear_between_the_ends_of_its_steps() -> None:
+    states = tuple((k, -k, 2.0 * k, np.nan, 0.0, 0.0) for k in (0.0, 1.0, 4.0))
+    pipette = PipetteTrajectory((0, 10, 20), (1.0, 2.0, 2.0), (0.0, 0.0, 1.0))
+    segment = TrajectorySegment((0, 10, 20), states, np.zeros((3, 1)), pipette)
+    assert [segment.state_at(t).potential for t in (0, 5, 10, 15, 20, 21)] == [
         0.0,
         0.5,
         1.0,
@@ -108,9 +108,9 @@ def test_a_stretch_is_straight_between_the_ends_of_its_steps() -> None:
         4.0,
         pytest.approx(4.3),
     ]
-    assert stretch.moment(15).offset == 0.5
-    assert [stretch.step_of(t) for t in (0, 1, 10, 11, 20)] == [0, 0, 0, 1, 1]
-    assert stretch.first(1).t_ns == (0, 10)
+    assert segment.state_at(15).offset == 0.5
+    assert [segment.step_of(t) for t in (0, 1, 10, 11, 20)] == [0, 0, 0, 1, 1]
+    assert segment.first(1).t_ns == (0, 10)
 
 
 @given(
@@ -120,18 +120,20 @@ def test_a_stretch_is_straight_between_the_ends_of_its_steps() -> None:
 )
 @settings(deadline=None)
 def test_many_instants_are_what_each_is_alone(lengths: list[int], wanted: list[int], seed: int) -> None:
-    """The compiled ways against plain ones: a moment for each instant, and NumPy for the heights."""
+    """The compiled functions against plain ones: a state for each instant, and NumPy for the heights."""
     random = np.random.default_rng(seed)
     times = tuple(np.cumsum([0, *lengths]).tolist())
-    seen = tuple(tuple(row) for row in random.normal(size=(len(times), 6)).tolist())
-    way = Way(times, tuple(random.normal(size=len(times)).tolist()), tuple(random.normal(size=len(times)).tolist()))
-    rise = random.normal(size=(len(times), 5))
+    states = tuple(tuple(row) for row in random.normal(size=(len(times), 6)).tolist())
+    pipette = PipetteTrajectory(
+        times, tuple(random.normal(size=len(times)).tolist()), tuple(random.normal(size=len(times)).tolist())
+    )
+    displacement = random.normal(size=(len(times), 5))
     footprint = Footprint(random.normal(size=4), random.integers(0, 5, (4, 3)))
-    stretch, instants = Stretch(times, seen, rise, way), np.array(wanted)
-    course, heights = stretch.course(instants), stretch.heights(footprint, instants)
-    known = footprint.rest + rise[:, footprint.owners].mean(axis=-1)
+    segment, instants = TrajectorySegment(times, states, displacement, pipette), np.array(wanted)
+    columns, heights = segment.states_at(instants), segment.heights_at(footprint, instants)
+    known = footprint.height + displacement[:, footprint.patch_index].mean(axis=-1)
     for k, t_ns in enumerate(wanted):
-        np.testing.assert_array_equal([column[k] for column in course], stretch.moment(t_ns))
+        np.testing.assert_array_equal([column[k] for column in columns], segment.state_at(t_ns))
         if len(times) == 1:
             expected = known[0]
         else:

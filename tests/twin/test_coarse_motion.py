@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import OutsideDomain
-from opsicm.instruments.roles import ConstantCurrent, Rig
+from opsicm.experiment.controls import ConstantCurrent
+from opsicm.instruments.roles import Rig
+from opsicm.twin.coarse_motion import NEVER, CoarseMotion
 from opsicm.twin.hop_controller import TwinHopController
-from opsicm.twin.travel import NEVER, Travel
 from opsicm.twin.world import World
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
@@ -30,7 +31,7 @@ heights = st.integers(0, 3000).map(lambda um: um * 1e-6)
 def test_the_carriage_stays_in_the_play_and_is_where_the_motor_is_after_a_way_down(
     way: list[float], backlash: float, early: float
 ) -> None:
-    travel, now = Travel(1e-3, 5e-4, backlash), 0
+    travel, now = CoarseMotion(1e-3, 5e-4, backlash), 0
     for target in way:
         before, carriage = travel.motor(now), travel.carriage(now)
         arrival = travel.begin(target, None, now)
@@ -46,19 +47,19 @@ def test_the_carriage_stays_in_the_play_and_is_where_the_motor_is_after_a_way_do
 
 
 def test_the_motion_goes_straight_between_its_bends() -> None:
-    travel = Travel(1e-3, 5e-4, backlash=10e-6)
+    travel = CoarseMotion(1e-3, 5e-4, backlash=10e-6)
     arrival = travel.begin(1.1e-3, None, 0)
-    slack = travel.next_bend(0)
+    slack = travel.next_breakpoint(0)
     assert slack == 20_000_000  # 10 µm at 0.5 mm/s
-    assert travel.next_bend(slack) == arrival == 200_000_000
-    assert travel.next_bend(arrival) == NEVER
+    assert travel.next_breakpoint(slack) == arrival == 200_000_000
+    assert travel.next_breakpoint(arrival) == NEVER
     assert travel.carriage(slack) == 1e-3
     middle = travel.carriage((slack + arrival) // 2)
     assert middle == pytest.approx(0.5 * (travel.carriage(slack) + travel.carriage(arrival)), rel=1e-12)
 
 
 def test_a_motor_with_steps_stops_at_one() -> None:
-    travel = Travel(0.0, 5e-4, step=0.625e-6)
+    travel = CoarseMotion(0.0, 5e-4, step=0.625e-6)
     assert travel.motor(travel.begin(10e-6, None, 0)) == pytest.approx(10e-6)
     assert travel.motor(travel.begin(9.9e-6, None, 10**9) + 1) == pytest.approx(10e-6)
 
@@ -94,12 +95,12 @@ def test_the_current_of_a_tower_is_that_of_each_height(laboratory: Laboratory) -
     for k in range(12):
         t = begins + k * (arrival - begins) // 11 + 7_000_001
         rig.clock.wait_until(t)
-        moment = world.moment(t)
+        state = world.state_at(t)
         height = world.coarse_z(t)
         assert height == pytest.approx(min(100e-6 + 5e-4 * (t - begins) * 1e-9, 1.1e-3), rel=1e-9)
-        offset = moment.current / 0.5e-4 * (4e-3 - height) / 0.62
+        offset = state.current / 0.5e-4 * (4e-3 - height) / 0.62
         # kappa(c) near its maximum: the bath's own few mM move it by less than 0.1 %.
-        assert moment.offset == pytest.approx(offset, rel=2e-3)
+        assert state.offset == pytest.approx(offset, rel=2e-3)
 
 
 def test_the_cell_does_not_feel_the_pipette_travel(laboratory: Laboratory) -> None:

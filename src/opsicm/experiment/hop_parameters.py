@@ -16,11 +16,14 @@ APPROACH_UM: Final = (0, 1000)
 SETTABLE: Final = ("setpoint_pct", "fall_nm_per_ms", "amplitude_nm")
 """Keys of a hopping step that a command may change while it runs."""
 
-_BOUNDS: Final = (
-    ("amplitude", "amplitude_nm", AMPLITUDE_NM, "m"),
-    ("fall_rate", "fall_nm_per_ms", FALL_NM_PER_MS, "m/s"),
-    ("setpoint", "setpoint_pct", SETPOINT_PCT, "(a 2 % drop is 0.02)"),
-    ("approach", "approach_um", APPROACH_UM, "m"),
+_BOUNDS: Final = tuple(
+    (name, to_si(key, low), to_si(key, high), unit)
+    for name, key, (low, high), unit in (
+        ("amplitude", "amplitude_nm", AMPLITUDE_NM, "m"),
+        ("fall_rate", "fall_nm_per_ms", FALL_NM_PER_MS, "m/s"),
+        ("setpoint", "setpoint_pct", SETPOINT_PCT, "(a 2 % drop is 0.02)"),
+        ("approach", "approach_um", APPROACH_UM, "m"),
+    )
 )
 
 
@@ -56,9 +59,8 @@ class HopParameters:
     bias_levels: BiasLevels | None = None
 
     def __post_init__(self) -> None:
-        for name, key, bounds, unit in _BOUNDS:
+        for name, low, high, unit in _BOUNDS:
             value = getattr(self, name)
-            low, high = (to_si(key, bound) for bound in bounds)
             if not (low <= value <= high and value > 0.0):
                 limit = f"must be above {low:g}" if low == 0.0 else f"must be at least {low:g}"
                 limit += f" and at most {high:g} {unit}"

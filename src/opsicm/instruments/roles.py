@@ -62,13 +62,18 @@ class HopPlan:
 
     def __post_init__(self) -> None:
         if self.amplitude.size:  # a bad one anywhere is refused
-            replace(self.parameters, amplitude=float(self.amplitude.min()))
-            replace(self.parameters, amplitude=float(self.amplitude.max()))
+            self._with(float(self.amplitude.min()))
+            self.longest()
 
-    @property
     def longest(self) -> HopParameters:
         """Those of the hop that is withdrawn farthest."""
-        return replace(self.parameters, amplitude=float(self.amplitude.max())) if self.x.size else self.parameters
+        return self._with(float(self.amplitude.max())) if self.amplitude.size else self.parameters
+
+    def _with(self, amplitude: float) -> HopParameters:
+        # The usual plan has one amplitude: nothing to build and to check anew.
+        return (
+            self.parameters if amplitude == self.parameters.amplitude else replace(self.parameters, amplitude=amplitude)
+        )
 
 
 @dataclass(frozen=True, slots=True)

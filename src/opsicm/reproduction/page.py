@@ -196,9 +196,7 @@ def _misses(rows: Iterable[Record]) -> list[str]:
             why = f"{row['outcome'][0].upper()}{row['outcome'][1:]}."
             lines.append(f"- **{row['id']}** has no number. {why} {REASONS.get(row['id'], '')}".rstrip())
         elif row["verdict"] == "disagrees" or (row["verdict"] == "same trend" and row["expected"] == "value"):
-            lines.append(
-                f"- **{row['id']}**. {REASONS.get(row['id'], 'The cause is not known.')} Method: {row['method']}."
-            )
+            lines.append(f"- **{row['id']}**. {REASONS.get(row['id'], 'The cause is not known.')} Method: {row['method']}.")
     return ["", *lines] if lines else []
 
 

@@ -17,13 +17,12 @@ import matplotlib
 import numpy as np
 
 from opsicm.cli.execute import execute
+from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.experiment.file import read_experiment
-from opsicm.experiment.rig_file import read_rig
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
 from opsicm.record.reader import Run
-from opsicm.twin.build import hop_timing
 
 matplotlib.use("Agg")
 TEXT = """\
@@ -51,9 +50,10 @@ def told_again(run: Run, hop: int) -> tuple[int, float, float]:
     It is fed from the hop before, whose reference it may be judged by.
     """
     folder = run.path.parent
-    probe = read_experiment(folder / "experiment.yaml").experiment
+    loaded = read_experiment(folder / "experiment.yaml")
+    probe = loaded.experiment
     said = probe.probe[int(str(run.hops["step"].values[hop])[6:-1])]
-    timing, _ = hop_timing(read_rig(folder / "rig.yaml"))
+    timing = rig_numbers(loaded, load_rig(loaded, str(folder))).timing
     settings = timing.settings(said.amplitude, said.fall_rate, said.setpoint, probe.envelope.approach)
     before = run.trace(hop - 1)
     # Where the command stands is not recorded: the step's heights are measured ones, so any start will do.

@@ -17,9 +17,23 @@ PAGE: Final = ROOT / "docs/explanations/architecture.md"
 PICTURE: Final = ROOT / "docs/images/architecture.png"
 # Where a room stands in the picture, from left to right: so that no arrow runs through another room.
 _ACROSS: Final = {
-    "cli": 0.3, "reproduction": 0.75, "emulators": 0.08, "report": 0.82, "results": 0.7, "figures": 0.88,
-    "forecast": 0.3, "analysis": 0.72, "runner": 0.45, "formats": 0.6, "record": 0.47, "twin": 0.2, "drivers": 0.05,
-    "instruments": 0.32, "experiment": 0.5, "physics": 0.72, "core": 0.72,
+    "cli": 0.3,
+    "reproduction": 0.75,
+    "emulators": 0.08,
+    "report": 0.82,
+    "results": 0.7,
+    "figures": 0.88,
+    "forecast": 0.3,
+    "analysis": 0.72,
+    "runner": 0.45,
+    "formats": 0.6,
+    "record": 0.47,
+    "twin": 0.2,
+    "drivers": 0.05,
+    "instruments": 0.32,
+    "experiment": 0.5,
+    "physics": 0.72,
+    "core": 0.72,
 }
 _BEGIN, _END = "<!-- rooms: written by scripts/architecture.py -->\n", "<!-- end of rooms -->\n"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from faults.outcome import Outcome
 from faults.stream import Stream, folder
 from opsicm.core.errors import BadInput, LimitCrossed
-from opsicm.record import run_folder as disk_space
 from opsicm.record.recover import recover
+from opsicm.record.run_folder import free, refuse_if_short
 from opsicm.record.shared_recorder import SharedRecorder
 
 MEGABYTES = 48
@@ -44,8 +44,9 @@ def small_disk() -> Iterator[Path]:
 def fill(where: Path, leave: int = 0) -> Path:
     """Somebody else takes all the room but `leave` bytes."""
     filler = where / "filler"
-    there, _ = disk_space.free(where)
-    with filler.open("wb") as file:
+    there, _ = free(where)
+    # Without a buffer, a write that finds less room than a moment ago (the recorder writes too) is short, not an error.
+    with filler.open("wb", buffering=0) as file:
         file.write(bytes(max(0, there - leave)))
     return filler
 
@@ -54,7 +55,7 @@ def refuses() -> str | None:
     """What is wrong with the refusal to start."""
     with small_disk() as where:
         try:
-            disk_space.refuse_if_short(where / "out", 30e6)
+            refuse_if_short(where / "out", 30e6)
         except BadInput as error:
             return None if "free" in str(error) else f"refusal says {error}"
     return "started with less than twice the estimate"

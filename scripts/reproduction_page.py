@@ -25,7 +25,7 @@ PICTURES = DOCS / "images" / "reproduction"
 KEPT = DOCS / "reproduction-short.json"
 
 _RQ: Final = (
-    "The twin was told 1.3 µm for its whole square of 20 µm; along single rows, each about its own mean, less is "
+    "The twin was given 1.3 µm for its whole square of 20 µm; along single rows, each about its own mean, less is "
     "left. The paper does not say how its images were levelled, nor whether its Rq is of rows or of the area. The "
     "same plates stand for E6 and E7, whereas the paper's images are of two places."
 )
@@ -58,7 +58,7 @@ REASONS: Final[dict[str, str]] = {
     "E7.Rq_charged": _RQ,
     "E7.Rq_after": _RQ,
     "E6.event": (
-        "The twin's plate comes off below the potential it was told, so that the first image without it is the next "
+        "The twin's plate comes off below the potential it was given, so that the first image without it is the next "
         "lower one of the ladder."
     ),
     "E9.stage_1": (
@@ -178,7 +178,7 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "with its status.",
         f"- **One calibration**: the pipette's half-cone angle, {cone:g}°, was chosen after a hand calculation had hit "
         "the step of E5. At 3° the step is a quarter smaller. The paper states no angle.",
-        "- **Kinds**. *input*: the twin was told it (thickness, first roughness, flakes, step edge, volume curve, "
+        "- **Kinds**. *input*: the twin was given it (thickness, first roughness, flakes, step edge, volume curve, "
         "SEI), so that finding it again through hops, noise and analysis tests the instrument and not nature. "
         "*calibrated*: see above. *predicted*: what physics and the measuring chain made of it.",
         "- **Twin and analysis share the pipette's approach curve**: their agreement proves consistency, not truth.",

@@ -50,6 +50,22 @@ def test_the_readmes_example_is_an_experiment() -> None:
 
 
 @pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        *sorted(
+            str(p.relative_to(ROOT)) for p in [*ROOT.glob("docs/reference/*.md"), *ROOT.glob("docs/tutorials/*.md")]
+        ),
+    ],
+)
+def test_every_command_that_a_page_shows_exists(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = set(re.findall(r"(?m)(?:^ {4}|`)opsicm ([a-z]+)", (ROOT / page).read_text(encoding="utf-8")))
+    assert main(["--help"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:\n")[2]
+    assert {name for name in shown if f"\n  {name} " not in f"\n{commands}"} == set()
+
+
+@pytest.mark.parametrize(
     "page", sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]), ids=str
 )
 def test_links_lead_somewhere(page: Path) -> None:

@@ -68,7 +68,7 @@ def _swept(run: Analysed, label: str) -> pipette_figures.Held:
 
 def _made_of(runs: Runs, title: str, make: Callable[[Analysed, str], pipette_figures.Held]) -> Named:
     parts = [(AS_DECLARED, runs.of()[:1]), *((term, runs.of(term)[:1]) for term in SWITCHED_OFF)]
-    chosen = [make(run, "all terms" if name == AS_DECLARED else name) for name, found in parts for run in found]
+    chosen = [make(run, "all terms" if name == AS_DECLARED else name) for name, variant in parts for run in variant]
     if len(chosen) > 1:
         yield (
             f"made_of_{title.rpartition('(')[2].rstrip(')')}",
@@ -178,11 +178,11 @@ def _e9(runs: Runs) -> Named:
 
 
 def _e10(runs: Runs) -> Named:
-    found = runs.of()[0]
-    change = found.result("kymograph_largest_change")
+    first = runs.of()[0]
+    change = first.result("kymograph_largest_change")
     if isinstance(change.trace, xr.DataArray):
-        cell = found.run.cell
-        lines = kymograph(found.run.hops)
+        cell = first.run.cell
+        lines = kymograph(first.run.hops)
         reference = np.nanmean(lines.masked(lines.current), axis=1)[: change.trace.sizes["line"]]
         yield (
             "figure_5d",
@@ -203,14 +203,14 @@ def _sections(runs: Runs, name: str, title: str) -> Named:
         yield name, image_figures.section_view(section.trace, title)
 
 
-def _movie(found: Analysed, path: Path) -> Path:
-    lines = kymograph(found.run.hops)
+def _movie(analysed: Analysed, path: Path) -> Path:
+    lines = kymograph(analysed.run.hops)
     complete = lines.complete
     t = (lines.t * lines.good).sum(axis=1)[complete] / lines.x.size
     heights = xr.DataArray(
         lines.height[complete], dims=("line", "pixel"), coords={"t": ("line", t), "x": ("pixel", lines.x)}
     )
-    one = held(found, "")
+    one = held(analysed, "")
     return hop_figures.write_movie(heights, one.t, one.potential, path)
 
 
@@ -230,10 +230,10 @@ def _e11(runs: Runs) -> Named:
     edges = np.linspace(0.05e-3, 2.65e-3, 27)
     profiles = {}
     for name, moment in when.items():
-        found = profile_at(t, z, i, moment, 6.0, edges)
-        seen = found.number > 0
+        profile = profile_at(t, z, i, moment, 6.0, edges)
+        seen = profile.number > 0
         if seen.any():
-            profiles[name] = found.height[seen], found.current[seen]
+            profiles[name] = profile.height[seen], profile.current[seen]
     if profiles:
         yield "figure_6c", tower_figures.approach_view(profiles)
     yield from _made_of(runs, "What the signal is made of: 0.1 mm above the specimen (E11)", _near)

@@ -72,19 +72,19 @@ class Compared:
 
 
 def compare(
-    found: Mapping[str, Result],
+    results: Mapping[str, Result],
     absent: Mapping[str, Result],
     without: Mapping[str, Mapping[str, Result]],
     wanted: Iterable[str],
 ) -> list[Compared]:
     """Every row of the wanted experiments, in the paper's order.
 
-    `found` by row id; `absent` by experiment id, for what no reader gave a number for; `without` by row id and term.
+    `results` by row id; `absent` by experiment id, for what no reader gave a number for; `without` by row id and term.
     """
     chosen = set(wanted)
     rows = [row for row in ROWS if row.experiment in chosen]
     return [
-        Compared(row, found[row.id] if row.id in found else absent[row.experiment], without.get(row.id, {}))
+        Compared(row, results[row.id] if row.id in results else absent[row.experiment], without.get(row.id, {}))
         for row in rows
     ]
 
@@ -115,7 +115,7 @@ def table(
     reads: Mapping[str, ExperimentResults],
 ) -> list[Compared]:
     """Every row of these experiments; where there is no number, why."""
-    found: dict[str, Result] = {}
+    results: dict[str, Result] = {}
     absent: dict[str, Result] = {}
     without: dict[str, Mapping[str, Result]] = {}
     for experiment in experiments:
@@ -124,9 +124,9 @@ def table(
             experiment, "", "", NOT_RUN, reason or "none of these runs gives it; the short form leaves some out"
         )
         if experiment in reads:
-            found.update(reads[experiment].by_row)
+            results.update(reads[experiment].by_row)
             without.update(reads[experiment].without)
-    return compare(found, absent, without, experiments)
+    return compare(results, absent, without, experiments)
 
 
 def is_declared(one: CaseRun) -> bool:

@@ -6,8 +6,8 @@ import tracemalloc
 from timeit import default_timer
 
 from benchmarks.row import BenchRow
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.cell import Cell, Terms
-from opsicm.physics.parameters import parameter_set
 
 _HOURS = 24.0
 

@@ -18,7 +18,7 @@ from opsicm.forecast.signals import TEN_HOPS, Signal
 from opsicm.instruments.bias_ramp import BEND
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import EXPERIMENT
-from opsicm.results.probe_intervals import Stretch, stretches
+from opsicm.results.probe_intervals import ProbeInterval, probe_intervals
 
 Floats = NDArray[np.float64]
 SIGNAL: Final = 0.20
@@ -64,12 +64,12 @@ def compared(run: Run) -> Iterator[Compared]:
 
 
 def _steps(prediction: Prediction, run: Run) -> Iterator[Compared]:
-    every, bias = stretches(run), float(run.parameters["pipette"]["bias_V"])
+    every, bias = probe_intervals(run), float(run.parameters["pipette"]["bias_V"])
     for hop in prediction.hops:
         made = int(np.count_nonzero(run.hops["step"].values == hop.step))
         yield Compared(hop.step, "hops", "1", float(hop.hops), float(made), DURATION)
     for signal in prediction.signals:
-        own = [stretch for stretch in every if stretch.step == signal.step]
+        own = [interval for interval in every if interval.path == signal.step]
         if signal.ten_hops is not None:
             yield from _hopping(signal, run, bias)
         elif own:
@@ -123,13 +123,13 @@ def _rise(height: Floats, hops: xr.Dataset, met: NDArray[np.bool_]) -> float | N
     return float(np.ptp(height[: passes * len(places)].reshape(passes, -1).mean(axis=1)))
 
 
-def _rows(signal: Signal, run: Run, own: list[Stretch]) -> Floats:
+def _rows(signal: Signal, run: Run, own: list[ProbeInterval]) -> Floats:
     """The slow rows' pipette current [A] while a step stands at a height; a tower's while it passes by."""
     slow = run.slow
     t, height = slow["t_ns"].values, slow["coarse_z"].values
     inside = np.zeros(t.size, bool)
-    for stretch in own:
-        inside |= (t > stretch.start_ns) & (t <= stretch.stop_ns)
+    for interval in own:
+        inside |= (t > interval.start_ns) & (t <= interval.stop_ns)
     room = 1e-6 if signal.word == "park" else _AT_HEIGHT * float(np.ptp(height[inside])) if inside.any() else 0.0
     inside &= np.abs(slow["bias_residual"].values) <= _ON_AIM
     reached = inside & (np.abs(height - signal.height) <= room + 0.01 * signal.height)

@@ -1,4 +1,4 @@
-"""The peer of the cell: PyBaMM's graphite half-cell DFN with this package's own numbers.
+"""The peer of the cell: PyBaMM's half-cell DFN with this package's own numbers.
 
 Used by oracles/half_cell_dfn.py, which made the curves that the tests compare with, and by the benchmark. PyBaMM is the
 extra `oracle`; without it `peer()` is None. PyBaMM counts lithiation of the half cell's "positive" electrode as
@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.constants import FARADAY
+from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.materials.graphite import open_circuit_potential, stoichiometry_at
-from opsicm.physics.parameters import parameter_set
 
 Floats = NDArray[np.float64]
 CellNumbers = tuple[CellParameters, dict[str, float]]
@@ -41,7 +40,7 @@ def peer() -> Any | None:
 def cell_parameters() -> CellNumbers:
     """The package's default set with the reference at the counter and nothing that the DFN lacks."""
     changes = {"bath_depth": BATH, "reference_height": BATH, "double_layer_capacitance": 0.0, "sei_rate": 0.0}
-    chosen = parameter_set("graphite-li-ec-dec").with_leaves(changes)
+    chosen = parameter_set(DEFAULT_SET).with_leaves(changes)
     return chosen.values, {name: leaf.si for name, leaf in chosen.leaves.items() if isinstance(leaf.value, float)}
 
 
@@ -50,11 +49,11 @@ def dfn_parameters(cell: CellNumbers, voltage: Any = None, current_A: float | No
     pybamm = importlib.import_module("pybamm")
     p, si = cell
     e = p.electrolyte
-    solid_fraction = p.loading * p.active_fraction / p.solid_density / p.thickness
+    solid_fraction = p.loading * p.active_fraction / p.material.density / p.thickness
     c_max = p.areal_capacity / (FARADAY * solid_fraction * p.thickness)
     logit = np.linspace(-18.0, 12.0, 6001)
     x_grid = 1.0 / (1.0 + np.exp(-logit))
-    u_grid = open_circuit_potential(x_grid, p.ocp)
+    u_grid = p.material.open_circuit_potential(x_grid)
 
     def kappa(c: Any, _T: Any) -> Any:
         return si["conductivity_1M"] * (c / 1000) * pybamm.exp((1000 - c) / si["conductivity_maximum_at"])
@@ -84,7 +83,7 @@ def dfn_parameters(cell: CellNumbers, voltage: Any = None, current_A: float | No
             "Positive electrode active material volume fraction": solid_fraction,
             "Positive particle radius [m]": p.particle_radius,
             "Maximum concentration in positive electrode [mol.m-3]": c_max,
-            "Initial concentration in positive electrode [mol.m-3]": c_max * stoichiometry_at(START, p.ocp),
+            "Initial concentration in positive electrode [mol.m-3]": c_max * p.material.stoichiometry_at(START),
             "Positive particle diffusivity [m2.s-1]": p.particle_diffusivity,
             "Positive electrode exchange-current density [A.m-2]": exchange,
             "Positive electrode OCP [V]": ocp,

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.row import BenchRow
 from opsicm.core.compiled import compiled
-from opsicm.physics.gaussian import gaussian, gaussian_block
+from opsicm.physics.noise import gaussian, gaussian_block
 
 _BLOCK, _BLOCKS = 65536, 200
 

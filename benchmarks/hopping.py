@@ -19,16 +19,25 @@ from benchmarks.record_memory import own_bytes
 from benchmarks.row import BenchRow
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.experiment.file import experiment_path, read_experiment
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan
 from opsicm.physics.noise import gaussian_block
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
-from opsicm.twin.fast_loop.curve import loop_curve
-from opsicm.twin.fast_loop.lanes import run_lanes
-from opsicm.twin.fast_loop.loop import STOP, run_samples
-from opsicm.twin.fast_loop.sense import Instrument, Motion, Slice
+from opsicm.twin.fast_loop import (
+    STOP,
+    FilterState,
+    Hops,
+    Instrument,
+    LoopState,
+    Slice,
+    Stream,
+    approach_table,
+    run_slice,
+    run_slice_by_definition,
+)
 
 _HOPS: Final = 200
 _DT: Final = 1e-5  # [s]
@@ -41,57 +50,42 @@ _POINT_GOAL: Final = "one point hopped for an hour, or a second-order scanner: â
 _SURFACE: Final = -3e-6
 _BULK: Final = 3.6e-9
 _SEED: Final = 1
+_HOP: Final = HopParameters(amplitude=2e-6, fall_rate=30e-6, setpoint=0.02, approach=5e-6)
 _TIMING: Final = HopTiming(4e-3, 4e-3, 4e-4, 3e-4, 9.5e-9, 10_000)
 _INSTRUMENT: Final = Instrument(1 - np.exp(-0.05), 1 - np.exp(-0.314), 3.5e-12, 0.3e-9, 1e-5, 3.05e-13, 3.05e-10)
 _CURVE: Final = approach_curve(Pipette())
-_LOOP_CURVE: Final = loop_curve(_CURVE.packed)
+_TABLE: Final = approach_table(_CURVE.packed)
 
 Noise = Callable[[int, int, int], NDArray[np.float32]]
 
 
 class Looped(NamedTuple):
-    """What a compiled loop has left, and how long [s] it took."""
+    """What a compiled loop has recorded, and how long [s] it took."""
 
     stops: NDArray[np.int64]  # sample of each
     samples: int
-    left: bytes  # all of it: counts, moments, what was measured
+    record: bytes  # all of it: counts and event log
     seconds: float
 
 
-def loop(hops: int, run: Any = run_lanes, resonance: float = 0.0) -> Looped:
-    """`hops` hops by a compiled loop: `run_lanes`, or the definition."""
-    settings = _TIMING.settings(2e-6, 30e-6, 0.02, 5e-6)
-    moments, measured = np.zeros((hops, 5), np.int64), np.full((hops, 5), np.inf)
+def loop(hops: int, run: Any = run_slice, resonance: float = 0.0) -> Looped:
+    """`hops` hops by a compiled loop: the fast one, or its definition."""
+    settings = _TIMING.settings(_HOP)
+    log = np.zeros((hops, 5), np.int64), np.full((hops, 5), np.inf)
+    plan = Hops(np.full(hops, _SURFACE), np.full(hops, 2e-6), *log)
     counts = np.empty((hops * 8_400 + 4_000, 2), np.int16)
-    now = Slice(_BULK, _BULK, 0.0, 0.0)
-    surface = np.full(hops, _SURFACE)
+    state = LoopState(start(0.0), FilterState(0.0, 0.0, _BULK), 0)
+    now, instrument = Slice(counts.shape[0], _BULK, _BULK), _INSTRUMENT._replace(resonance=resonance)
     watch = stopwatch()
-    _, _, taken, *_ = run(
-        start(0.0),
-        Motion(0.0, 0.0, _BULK, 0),
-        settings,
-        _INSTRUMENT._replace(resonance=resonance),
-        now,
-        counts.shape[0],
-        0,
-        1,
-        _SEED,
-        2**62,
-        _LOOP_CURVE,
-        surface,
-        np.full(hops, 2e-6),
-        moments,
-        measured,
-        counts,
-    )
+    _, taken, *_ = run(state, settings, instrument, now, Stream(0, 1, _SEED), plan, _TABLE, counts)
     seconds = watch()
-    left = moments.tobytes() + measured.tobytes() + counts[:taken].tobytes()
-    return Looped(moments[:, STOP], taken, left, seconds)
+    record = plan.moments.tobytes() + plan.measured.tobytes() + counts[:taken].tobytes()
+    return Looped(plan.moments[:, STOP], taken, record, seconds)
 
 
 def python_hops(hops: int) -> tuple[list[int], int]:
     """(sample index of each stop, samples) sample by sample in plain Python, with the loop's own noise."""
-    s, i, curve = _TIMING.settings(2e-6, 30e-6, 0.02, 5e-6), _INSTRUMENT, [float(v) for v in _CURVE.packed]
+    s, i, curve = _TIMING.settings(_HOP), _INSTRUMENT, [float(v) for v in _CURVE.packed]
     first, second = ([float(v) for v in same_noise(channel, 0, hops * 8_400 + 4_000)] for channel in (0, 1))
     z, filtered, command, k = 0.0, _BULK, 0.0, 0
     stops: list[int] = []
@@ -134,8 +128,8 @@ def _plain_relative_current(distance: float, packed: list[float]) -> float:
 
 def _plan(first: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> HopPlan:
     numbers = np.zeros(x.size, np.int32)
-    amplitude = np.full(x.size, 2e-6)
-    return HopPlan("probe[0]", 1, first, x, y, numbers, numbers, amplitude, 30e-6, 0.02, 5e-6, 0.7, 2**62)
+    amplitude = np.full(x.size, _HOP.amplitude)
+    return HopPlan("probe[0]", 1, first, x, y, numbers, numbers, amplitude, _HOP, 0.7, 2**62)
 
 
 def memory_growth(hops: int) -> int:
@@ -184,7 +178,7 @@ def same_noise(channel: int, first: int, count: int) -> NDArray[np.float32]:
 
 def numpy_hops(hops: int, noise: Noise) -> tuple[NDArray[np.int64], int]:
     """(sample index of each stop, samples) by arrays, hop after hop."""
-    s: HopSettings = _TIMING.settings(2e-6, 30e-6, 0.02, 5e-6)
+    s: HopSettings = _TIMING.settings(_HOP)
     i = _INSTRUMENT
     z, filtered, command, first = 0.0, _BULK, 0.0, 0
     stops = np.empty(hops, np.int64)
@@ -230,7 +224,7 @@ def row() -> list[BenchRow]:
     point, point_s = virtual_time((0.0, 0.0) for _ in range(760))
     loop(2)
     ours = min((loop(_HOPS) for _ in range(3)), key=lambda done: done.seconds)
-    same = ours.left == loop(_HOPS, run_samples).left
+    same = ours.record == loop(_HOPS, run_slice_by_definition).record
     ringing = min((loop(_HOPS, resonance=0.1) for _ in range(3)), key=lambda done: done.seconds)
     second = ringing.samples * _DT / ringing.seconds
     grown = memory_growth(_MANY_HOPS)

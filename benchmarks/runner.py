@@ -24,7 +24,7 @@ from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.record.recorder import Header, Reading
 from opsicm.runner.commands import StopOnly
-from opsicm.runner.runner import Given, Runner
+from opsicm.runner.runner import RunContext, Runner
 
 _GOALS: Final = {
     "e09": "a whole E9 … on the twin ≤ 25 s wall with recording, memory ≤ 1 GB",
@@ -68,8 +68,8 @@ def _overhead() -> tuple[float, int]:
         return outcome
 
     controller.run = run  # type: ignore[method-assign]
-    given = Given(prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded))
-    runner = Runner(experiment.experiment, prepared.rig, _Nothing(), StopOnly(lambda: False), given)
+    run_context = RunContext(prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded))
+    runner = Runner(experiment.experiment, prepared.rig, _Nothing(), StopOnly(lambda: False), run_context)
     watch = stopwatch()
     runner.run()
     return (watch() - spent) / plans, plans

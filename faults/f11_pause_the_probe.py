@@ -9,6 +9,7 @@ import numpy as np
 
 from faults.outcome import Outcome
 from faults.steered import Kept, steered
+from opsicm.experiment.controls import control_from
 from opsicm.experiment.file import experiment_from_text
 from opsicm.runner.commands import Command
 
@@ -32,7 +33,11 @@ _TURNS = 83.5  # [s]
 
 def line_of(run: Kept) -> list[tuple[str, int]]:
     """(control, ns) of everything applied."""
-    return [(f.data["control"], f.data["at_ns"]) for f in run.facts if f.kind == "applied" and "at_ns" in f.data]
+    return [
+        (repr(control_from(f.data["control"])), f.data["at_ns"])
+        for f in run.facts
+        if f.kind == "applied" and "at_ns" in f.data
+    ]
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.cli.live_settings import Revisions, amplitude_maps, shift_between
+from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.facts import HOP_DTYPE, Fact, SampleBlock
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.instruments.roles import Rig
 from opsicm.record.recorder import Header, Reading
 from opsicm.runner.commands import Command, Request
 from opsicm.runner.resume import BEGINNING, Continuation
-from opsicm.runner.runner import Ending, Given, Runner
+from opsicm.runner.runner import Ending, RunContext, Runner
 
 
 @dataclass
@@ -94,7 +95,7 @@ def steered(
     prepared = prepare(experiment, loaded, 1, lambda _: None)
     change(prepared.rig)
     kept = Kept() if kept is None else kept
-    given = Given(
+    run_context = RunContext(
         prepared.capacity,
         prepared.reversible,
         shift_between,
@@ -103,5 +104,5 @@ def steered(
         start,
     )
     inbox = Script(prepared.rig, commands, kept)
-    kept.ending = Runner(experiment.experiment, prepared.rig, kept, inbox, given).run()
+    kept.ending = Runner(experiment.experiment, prepared.rig, kept, inbox, run_context).run()
     return kept

@@ -26,8 +26,8 @@ import numba
 import numpy as np
 
 from opsicm.core.constants import FARADAY, STANDARD_GRAVITY
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.grid import bath_faces
-from opsicm.physics.parameters import parameter_set
 
 
 def flow_operators(z, faces, wavenumbers):

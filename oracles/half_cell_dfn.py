@@ -1,4 +1,4 @@
-"""The independent oracle of the cell: PyBaMM's graphite half-cell DFN with the default parameters of this package.
+"""The independent oracle of the cell: PyBaMM's half-cell DFN with the default parameters of this package.
 
 Run once, by hand, in an environment that has PyBaMM and this package:
 

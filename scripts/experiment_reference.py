@@ -17,8 +17,8 @@ from pydantic_core import PydanticUndefined
 
 from opsicm.core.units import KEY_SUFFIX, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS, CutOff, FallenCurrent, Until
-from opsicm.experiment.hop_parameters import At
 from opsicm.experiment.model import Experiment
+from opsicm.experiment.probe_bounds import At
 from opsicm.experiment.probe_steps import PROBE_STEPS, Modulation
 from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
 from opsicm.experiment.step_model import Frozen

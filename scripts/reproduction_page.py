@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.physics.parameters import DEFAULT_SET
+from opsicm.experiment.parameter_file import DEFAULT_SET
 from opsicm.report.document import number
 from opsicm.reproduction.paper import IDS
 from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS

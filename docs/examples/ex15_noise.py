@@ -1,8 +1,10 @@
 """Example 15. Noise: from kT and the headstage to picoamperes, and from those to nanometres."""
 
+import math
+
 import numpy as np
 
-from opsicm.physics.noise import AmplifierNoise, gaussian, gaussian_block, predicted_rms, thermal_current_density
+from opsicm.physics.noise import gaussian, gaussian_block, thermal_current_density
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 
@@ -13,7 +15,8 @@ def main() -> None:
     tip, bias, kappa = Pipette(), 0.7, 0.62
     curve = approach_curve(tip)
     R = curve.far / kappa
-    rms = predicted_rms(AmplifierNoise(), R, bias / R, 5e3)
+    # With the twin's headstage, 15 fA/√Hz. A one-pole low-pass passes as much white noise as an ideal one pi/2 wider.
+    rms = math.hypot(thermal_current_density(R, 298.15), 15e-15) * math.sqrt(0.5 * math.pi * 5e3)
     slope = float(curve.slope(curve.distance(np.array(0.98))))
     height = rms * R / bias / slope
     print(

@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Role, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
-from opsicm.physics.parameters import parameter_set
 from opsicm.physics.pipette.ion_current import conductance, pipette_current
 
 Floats = NDArray[np.float64]

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 
 from opsicm.core.constants import FARADAY
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Role, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
-from opsicm.physics.parameters import parameter_set
 
 REFERENCE = Path(__file__).parents[2] / "tests/physics/data/convection_reference.npz"
 SHOWN: Final = 1800.0  # [s]

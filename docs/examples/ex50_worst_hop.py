@@ -16,6 +16,8 @@ import numpy as np
 
 from opsicm.cli.execute import execute
 from opsicm.experiment.file import read_experiment
+from opsicm.experiment.probe_steps import Approaching
+from opsicm.experiment.program import written
 from opsicm.experiment.rig_file import read_rig
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
@@ -49,10 +51,11 @@ def told_again(run: Run, hop: int) -> tuple[int, float, float]:
     It is fed from the hop before, whose reference it may be judged by.
     """
     folder = run.path.parent
-    probe = read_experiment(folder / "experiment.yaml").experiment
-    said = probe.probe[int(str(run.hops["step"].values[hop])[6:-1])]
+    experiment = read_experiment(folder / "experiment.yaml").experiment
+    hopping = {placed.path: placed.step for placed in written("probe", experiment.probe)}[run.hops["step"].values[hop]]
+    assert isinstance(hopping, Approaching)
     timing, _ = hop_timing(read_rig(folder / "rig.yaml"))
-    settings = timing.settings(said.amplitude, said.fall_rate, said.setpoint, probe.envelope.approach)
+    settings = timing.settings(experiment.hop_parameters(hopping))
     before = run.trace(hop - 1)
     # Where the command stands is not recorded: the step's heights are measured ones, so any start will do.
     state = start(float(before["z"].values[0]))

@@ -17,7 +17,7 @@ from opsicm.analysis.cell.voltammogram import cell_results
 from opsicm.analysis.hops.cross_talk import height_cross_talk, height_per_relative_current, smooth_slope, ten_hop_change
 from opsicm.analysis.hops.expansion import expansion_results
 from opsicm.analysis.hops.operando import Setting, operando_results
-from opsicm.analysis.hops.series import HopSeries, hop_series, scatter, value_at
+from opsicm.analysis.hops.series import HopSeries, hop_series, value_at
 from opsicm.analysis.result import Result
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
@@ -30,27 +30,6 @@ CURVE = approach_curve(Pipette())
 def series(t: Floats, height: Floats, current: Floats) -> HopSeries:
     zeros = np.zeros_like(t)
     return HopSeries(t, height, current, zeros, zeros, 0.02, 0, 0, np.ones(t.size, np.int64))
-
-
-def test_scatter_is_the_standard_deviation_whatever_the_trend() -> None:
-    random = np.random.default_rng(1)
-    t = np.arange(4000.0)
-    noise = random.normal(0.0, 0.7, t.size)
-    assert scatter(noise + 0.01 * t) == pytest.approx(0.7, rel=0.05)
-    jumped = noise + 50.0 * (t > 2000)
-    assert scatter(jumped) == pytest.approx(0.7, rel=0.05)
-
-
-def test_scatter_of_converter_counts_does_not_sit_on_their_lattice() -> None:
-    random = np.random.default_rng(2)
-    found = {scatter(np.round(random.normal(0.0, 2.0, 500))) for _ in range(20)}
-    assert len(found) == 20
-    assert np.mean(list(found)) == pytest.approx(math.hypot(2.0, 1 / math.sqrt(12)), rel=0.03)
-
-
-def test_scatter_of_too_few_values_is_no_number() -> None:
-    assert math.isnan(scatter(np.zeros(4)))
-    assert scatter(np.zeros(50)) == 0.0
 
 
 def test_value_at_covers_the_truth_as_often_as_it_says() -> None:
@@ -256,6 +235,24 @@ def empty_rows(n: int) -> tuple[xr.Dataset, xr.Dataset]:
     cell["control"] = ("row", np.full(n, "open_circuit", object))
     slow = {name: ("row", np.zeros(n)) for name in ("pipette_current", "bias_residual", "coarse_z")}
     return xr.Dataset({"t_ns": ("row", t), **cell}), xr.Dataset({"t_ns": ("row", t), **slow})
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3, 20.0])
+def test_a_hop_s_period_is_known_to_a_sample(jitter: float) -> None:
+    """Decision 0120: 60 hops whose period is no whole number of samples of 10 µs, 100 runs."""
+    cell, slow = empty_rows(10)
+    rng, inside = np.random.default_rng(9), 0
+    for _ in range(100):
+        truth = rng.uniform(8000.0, 8001.0)
+        hops = hops_of(np.full(60, 3e-9))
+        hops["t_ns"][:] = 10_000 * np.floor(np.cumsum(truth + jitter * rng.normal(size=60))).astype(np.int64)
+        results = operando_results(hops, cell, slow, Setting(28e-6, CURVE, 100.0, 0.7, 1e-5))
+        period = next(r for r in results if r.name == "hop_period")
+        assert period.value is not None
+        assert period.u is not None
+        inside += abs(period.value - 1e-2 * truth) <= 2.0 * period.u
+    # All of a rectangle lies within 1.73 u; of anything wider 95 ± 2 of a hundred.
+    assert inside == 100 if jitter == 0.0 else inside >= 89
 
 
 @pytest.mark.parametrize("n", [0, 1, 4])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from opsicm.analysis.approach.fit import NoFit
-from opsicm.analysis.approach.results import FoundHops, find_hops
+from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
 from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.sections import drift_free, heights_at_threshold, null_section, sections
@@ -21,13 +21,13 @@ F64 = NDArray[np.float64]
 CURVES = DATA / "approach_curves"
 
 
-def falls_of(found: FoundHops) -> Falls:
+def falls_of(found: TraceHops) -> Falls:
     return Falls(found.fall, found.stop + 1, found.reference, np.full(found.size, found.setpoint))
 
 
-def found_in(current: F64, z: F64, setpoint: float | None = 0.02) -> FoundHops:
+def found_in(current: F64, z: F64, setpoint: float | None = 0.02) -> TraceHops:
     found = find_hops(current, z, setpoint)
-    assert isinstance(found, FoundHops)
+    assert isinstance(found, TraceHops)
     return found
 
 
@@ -49,7 +49,7 @@ def test_every_hop_of_an_analytic_trace_is_found() -> None:
 def test_the_setpoint_is_found_where_none_is_stated() -> None:
     truth = made(8)
     found = found_in(truth.current, truth.z, None)
-    assert found.setpoint_found
+    assert found.setpoint_estimated
     # It contains the overshoot of 18 nm: C/(C + 16.3 nm) is 4.1 %; the mean over the last 10 nm is a little less.
     assert 0.025 < found.setpoint < 0.045
 

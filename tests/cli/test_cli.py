@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import opsicm
-from opsicm.analysis.hops.series import scatter
 from opsicm.cli.main import main
+from opsicm.core.statistics import noise_from_differences
 from opsicm.record.reader import Run
 from tests.fixtures.laboratory import RIG, TEXT
 
@@ -168,7 +168,7 @@ def test_check_predicts_what_the_run_then_does(
     assert said["far_current_A"] == pytest.approx(float(hops["i_ref"].values[:10].mean()), rel=0.01)
     assert said["file_bytes"] == pytest.approx(short_run.path.stat().st_size, rel=0.25)
     # The first crossing of a noisy threshold scatters a little less than sigma_I/(dI/dz) says.
-    assert said["hops"][0]["height_noise_m"] == pytest.approx(scatter(hops["z_stop"].values), rel=0.15)
+    assert said["hops"][0]["height_noise_m"] == pytest.approx(noise_from_differences(hops["z_stop"].values), rel=0.15)
 
 
 VERBS = re.compile(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from opsicm.cli.parameters import app
-from opsicm.physics.parameters import parameter_set, parameter_set_names
+from opsicm.experiment.parameter_file import parameter_set, parameter_set_names
 
 RUNNER = CliRunner()
 
@@ -53,4 +53,18 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 def test_an_unknown_set_is_refused_with_the_known_ones() -> None:
     result = RUNNER.invoke(app, ["show", "gold"])
     assert result.exit_code == 2
-    assert "known: graphite-li-ec-dec" in result.output
+    assert "sets are graphite-li-ec-dec" in result.output
+
+
+def test_show_says_which_material_and_how_it_swells() -> None:
+    """Graphite grows while it is lithiated, LiCoO2 shrinks; stages and curves are listed."""
+    graphite = RUNNER.invoke(app, ["show"]).output
+    assert "material graphite, LixC6 for x = 0 … 1" in graphite
+    assert "lithiation of graphite changes its volume by +13.1 %" in graphite
+    assert "stages 1L at x = 0, 4L at x = 0.12" in graphite
+    oxide = RUNNER.invoke(app, ["show", "lico2-li-ec-dec"]).output
+    assert "lithiation of LiCoO2 changes its volume by -2.05 %" in oxide
+    assert "stages" not in oxide
+    records = {r["name"]: r for r in json.loads(RUNNER.invoke(app, ["show", "--json"]).output)}
+    assert records["open_circuit_potential"]["value"] == {"curve": "graphite-ocp-ecker-2015", "points": 41}
+    assert records["stages"]["value"]["2L"] == 0.24

@@ -16,21 +16,21 @@ ROOT = Path(__file__).parents[2]
 
 PROBE = """
 import numpy as np
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import HopTiming, start
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
-from opsicm.twin.fast_loop.lanes import run_lanes
-from opsicm.twin.fast_loop.sense import Instrument, Motion, Slice
-from opsicm.twin.fast_loop.curve import loop_curve
+from opsicm.twin.fast_loop import (
+    FilterState, Hops, Instrument, LoopState, Slice, Stream, Z_STOP, approach_table, run_slice
+)
 timing = HopTiming(1e-4, 1e-4, 4e-4, 0.0, 9e-9, 10000)
-settings = timing.settings(5e-7, 3e-5, 0.02, 5e-6)
+settings = timing.settings(HopParameters(5e-7, 3e-5, 0.02, 5e-6))
 instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3e-13, 3e-10)
-moments, measured = np.zeros((1, 5), np.int64), np.full((1, 5), np.inf)
-counts = np.empty((20000, 2), np.int16)
-run_lanes(start(0.0), Motion(0.0, 0.0, 3e-9, 0), settings, instrument, Slice(3e-9, 3e-9, 0.0, 0.0), 20000,
-            0, 1, 1, 2**62, loop_curve(approach_curve(Pipette()).packed), np.array([-3e-7]), np.array([5e-7]),
-            moments, measured, counts)
-print(measured[0, 2], sum(run_lanes.stats.cache_hits.values()))
+hops = Hops(np.array([-3e-7]), np.array([5e-7]), np.zeros((1, 5), np.int64), np.full((1, 5), np.inf))
+state = LoopState(start(0.0), FilterState(0.0, 0.0, 3e-9), 0)
+run_slice(state, settings, instrument, Slice(20000, 3e-9, 3e-9), Stream(0, 1, 1), hops,
+          approach_table(approach_curve(Pipette()).packed), np.empty((20000, 2), np.int16))
+print(hops.measured[0, Z_STOP], sum(run_slice.stats.cache_hits.values()))
 """
 
 
@@ -59,9 +59,9 @@ def test_an_edit_of_the_hop_step_changes_a_run_although_the_cache_is_warm(tmp_pa
     )
     assert edited != text
     # The same size and time of change as before: the worst case for a cache that looks at time stamps only.
-    stamp = (house / "opsicm/twin/fast_loop/loop.py").stat()
+    stamp = (house / "opsicm/twin/fast_loop/definition.py").stat()
     hop.write_text(edited, encoding="utf-8")
-    os.utime(house / "opsicm/twin/fast_loop/loop.py", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    os.utime(house / "opsicm/twin/fast_loop/definition.py", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     after, hits = stop_height(house, cache)
     assert hits == 0
     # A 10 % drop is reached much nearer to the surface than the 34 nm of a 2 % one.
@@ -119,8 +119,8 @@ def test_the_hash_of_this_package_holds_its_kernels_and_what_they_call() -> None
     reached = {path.relative_to(package).as_posix() for path in kernel_sources(package)}
     assert {
         "instruments/hop.py",
-        "twin/fast_loop/loop.py",
-        "physics/gaussian.py",
+        "twin/fast_loop/definition.py",
+        "physics/noise.py",
         "physics/pipette/approach.py",
     } <= reached
     assert not any(name.startswith(("report/", "record/", "figures/", "run/")) for name in reached)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from opsicm.experiment import file as experiment_file
-from opsicm.experiment.cell_steps import Sweep, cell_step_duration
+from opsicm.experiment.cell_steps import Sweep
+from opsicm.experiment.controls import step_duration
 from opsicm.experiment.file import read_experiment
 from opsicm.experiment.probe_steps import Hop, Park
 
@@ -26,7 +27,7 @@ def test_two_conditioning_cycles_then_one() -> None:
     for sweep in (conditioning, watched):
         assert (sweep.from_V, sweep.to_V, sweep.rate_mV_s) == (1.7, 0.0, 0.3)
         assert sweep.ir_compensation_pct == 0  # none is stated
-    assert cell_step_duration(watched) == pytest.approx(11_333, abs=1)  # s, implied: 3.4 V at 0.3 mV/s
+    assert step_duration(watched) == pytest.approx(11_333, abs=1)  # s, implied: 3.4 V at 0.3 mV/s
 
 
 def test_the_probe_waits_and_then_hops_at_one_point() -> None:
@@ -54,7 +55,7 @@ def test_the_short_form_differs_only_where_it_says_so() -> None:
     assert isinstance(sweep, Sweep)
     assert (sweep.from_V, sweep.to_V, sweep.rate_mV_s, sweep.cycles) == (1.2, 0.0, 2.0, 1)
     assert sweep.ir_compensation == pytest.approx(0.97)
-    assert cell_step_duration(sweep) == pytest.approx(1200)
+    assert step_duration(sweep) == pytest.approx(1200)
     assert SHORT.specimen.loading_mg_cm2 == 0.2
     assert SHORT.envelope.cell_V == (-0.3, 2.0)
     same = {

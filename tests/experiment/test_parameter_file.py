@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from opsicm.core.errors import BadInput
-from opsicm.experiment.parameter_file import Curve, Quantity, parameters_path, read_parameters
+from opsicm.core.units import factor
+from opsicm.experiment.parameter_file import (
+    DEFAULT_SET,
+    parameter_set,
+    parameter_set_names,
+    parameters_path,
+    read_parameter_set,
+    read_parameters,
+)
+from opsicm.physics.parameters import NAMES, Curve
 
 BASE = """\
 opsicm_parameters: 1
@@ -52,22 +61,22 @@ def test_leaves_in_si(folder: Path) -> None:
     leaves = read_parameters(folder / "base.yaml")
     assert list(leaves) == ["graphite.density", "graphite.diffusivity", "graphite.ocp", "temperature"]
     density = leaves["graphite.density"]
-    assert isinstance(density, Quantity)
-    assert (density.value, density.u) == pytest.approx((1560, 20))
-    assert density.unit == "kg/m3"
-    assert (density.status, density.source, density.line) == ("literature", "the maker", 4)
-    ocp = leaves["graphite.ocp"]
-    assert isinstance(ocp, Curve)
-    assert ocp.columns == {"stoichiometry": (0, 0.5, 1), "potential": (1.2, 0.12, 0.01)}
-    assert ocp.units == {"stoichiometry": "1", "potential": "V"}
+    assert density.leaf.u is not None
+    assert (density.leaf.si, density.leaf.u * factor(density.leaf.unit)) == pytest.approx((1560, 20))
+    assert density.leaf.si_unit == "kg/m3"
+    assert (density.leaf.status, density.leaf.source, density.line) == ("literature", "the maker", 4)
+    ocp = leaves["graphite.ocp"].leaf
+    assert isinstance(ocp.value, Curve)
+    assert ocp.value == Curve("ocp.csv", ((0, 0.5, 1), (1.2, 0.12, 0.01)), ("1", "V"))
+    assert (ocp.unit, ocp.u, ocp.status, ocp.source) == ("curve", None, "measured", "our cell")
 
 
 def test_a_column_in_another_unit_comes_out_in_si(folder: Path) -> None:
     (folder / "base.yaml").write_text(BASE.replace("potential_V", "potential_mV"), encoding="utf-8")
     (folder / "ocp.csv").write_text("0, 1200\n1, 10\n", encoding="utf-8")
-    ocp = read_parameters(folder / "base.yaml")["graphite.ocp"]
+    ocp = read_parameters(folder / "base.yaml")["graphite.ocp"].leaf.value
     assert isinstance(ocp, Curve)
-    assert ocp.columns["potential"] == pytest.approx((1.2, 0.01))
+    assert ocp.columns[1] == pytest.approx((1.2, 0.01))
 
 
 def test_a_child_changes_a_leaf_and_keeps_the_rest(folder: Path) -> None:
@@ -79,10 +88,24 @@ def test_a_child_changes_a_leaf_and_keeps_the_rest(folder: Path) -> None:
     )
     leaves = read_parameters(child)
     density, temperature = leaves["graphite.density"], leaves["temperature"]
-    assert isinstance(density, Quantity)
-    assert density.value == pytest.approx(2200)
+    assert density.leaf.si == pytest.approx(2200)
     assert (density.file, density.line) == (str(child), 3)
     assert temperature.file == str(folder / "base.yaml")
+
+
+def test_words_stages_and_numbers_of_unstated_uncertainty(folder: Path) -> None:
+    (folder / "base.yaml").write_text(
+        "facing: {value: down, status: measured, source: seen}\n"
+        'stages: {value: {2L: 0.24, "2": 0.5}, status: literature, source: a book}\n'
+        "thickness: {value: 30, unit: um, u: unstated, status: assumed, source: us}\n"
+        "counter: {value: side, unit: word, status: measured, source: as `parameters show --json` prints it}\n",
+        encoding="utf-8",
+    )
+    facing, stages, thickness, counter = (stated.leaf for stated in read_parameters(folder / "base.yaml").values())
+    assert (facing.value, counter.value, facing.unit, facing.u) == ("down", "side", "word", None)
+    assert stages.value == (("2L", 0.24), ("2", 0.5))
+    assert thickness.si == pytest.approx(30e-6)
+    assert thickness.u is None
 
 
 def test_a_circle_of_parents_is_refused(folder: Path) -> None:
@@ -133,3 +156,115 @@ def test_a_bad_row_of_a_table_is_refused_at_its_line(folder: Path, row: str) -> 
     (folder / "ocp.csv").write_text(TABLE + row + "\n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"ocp.csv:6: the row is .*must hold 2 finite numbers"):
         read_parameters(folder / "base.yaml")
+
+
+# -- Sets: what a file makes of the program's own, and another material.
+
+
+MATERIAL = """\
+title: our cathode
+parents: [graphite-li-ec-dec]
+material: {value: LiFePO4, status: literature, source: us}
+open_circuit_potential:
+  {table: ours.csv, columns: [stoichiometry, potential_mV], status: measured, source: our coin cell}
+specific_capacity: {value: 170, unit: mAh/g, u: 1, status: literature, source: "F/M"}
+solid_density: {value: 3.6, unit: g/cm3, u: 0.1, status: literature, source: a book}
+initial_potential: {value: 3.4, unit: V, u: 0, status: assumed, source: us}
+"""
+SWELLING = """\
+swelling: {table: volume.csv, columns: [stoichiometry, volume_change_pct], status: literature, source: a book}
+stages: {value: {heterosite: 0, triphylite: 1}, status: literature, source: a book}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "ours.csv").write_text("0.01, 3500\n0.1, 3430\n0.5, 3425\n0.9, 3420\n0.99, 3300\n", encoding="utf-8")
+    (folder / "volume.csv").write_text("0, 0\n1, 6.8\n", encoding="utf-8")
+    path = folder / "ours.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_default_set_names_all_that_a_set_may_say_except_a_narrower_range() -> None:
+    assert NAMES - set(parameter_set().leaves) == {"lowest_stoichiometry", "highest_stoichiometry"}
+    assert parameter_set_names()[0] == DEFAULT_SET
+    assert not any(name.startswith("part-") for name in parameter_set_names())
+
+
+def test_a_material_is_a_file(folder: Path) -> None:
+    """Nothing of the program names LiFePO4: its curve, density, capacity, swelling and stages are the file's."""
+    chosen = read_parameter_set(written(folder, MATERIAL + SWELLING))
+    material = chosen.values.material
+    assert (chosen.title, material.name, material.formula) == ("our cathode", "LiFePO4", "")
+    assert material.open_circuit_potential(0.5) == pytest.approx(3.425, abs=1e-3)
+    assert (material.density, material.specific_capacity) == pytest.approx((3600, 612000))
+    assert material.volume_change([0, 0.5, 1]) == pytest.approx([0, 0.034, 0.068])
+    assert material.stages == (("heterosite", 0.0), ("triphylite", 1.0))
+    assert chosen.values.thickness == parameter_set().values.thickness
+
+
+def test_another_material_inherits_nothing_of_its_parents_material(folder: Path) -> None:
+    """It has no swelling rather than graphite's; and what a cell cannot do without is asked for."""
+    material = read_parameter_set(written(folder, MATERIAL)).values.material
+    assert material.swelling is None
+    assert material.stages == ()
+    lines = [line for line in MATERIAL.splitlines() if not line.startswith(("specific_capacity", "solid_density"))]
+    with pytest.raises(BadInput, match="another material inherits nothing of its parent's material") as refused:
+        read_parameter_set(written(folder, "\n".join(lines)))
+    assert [problem.thing for problem in refused.value.problems] == ["solid_density", "specific_capacity"]
+
+
+def test_an_open_circuit_table_alone_does_not_swell_like_graphite(folder: Path) -> None:
+    """Without a name the table may be another material's; with the parent's name it is a better curve of the same."""
+    lines = [line for line in MATERIAL.splitlines() if not line.startswith("material")]
+    unnamed = read_parameter_set(written(folder, "\n".join(lines)))
+    assert unnamed.values.material.swelling is None
+    assert unnamed.values.material.stages == ()
+    table = "{table: graphite-ocp-chen-2020, columns: [stoichiometry, potential_V], status: literature, source: Chen}"
+    text = f"material: {{value: graphite, status: measured, source: us}}\nopen_circuit_potential: {table}\n"
+    named = read_parameter_set(written(folder, text)).values.material
+    assert named.volume_change(1.0) == pytest.approx(0.131)
+    assert named.ocp[0, 0] == pytest.approx(0.0313, abs=1e-4)  # the program's own table, by its name
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("thicknes: {value: 1, unit: m, u: 0, status: assumed, source: us}", "thicknes; is no parameter of a set; did"),
+        ("thickness: {value: 1, unit: V, u: 0, status: assumed, source: us}", "thickness is V; must be in units of m"),
+        ("thickness: {value: thick, status: assumed, source: us}", "thickness is 'thick'; must be in units of m"),
+        ("facing: {value: left, status: assumed, source: us}", "facing is 'left'; must be one of up, down"),
+        ("stages: {value: {a: 0.5, b: 0.4}, status: assumed, source: us}", "stages is .*rises within 0–1"),
+        ("porosity: {value: 2, unit: '1', u: 0, status: assumed, source: us}", "porosity is 2; it lies between 0"),
+        (
+            "swelling: {table: t.csv, columns: [stoichiometry, change_nm], status: assumed, source: us}",
+            r"swelling is a table in \[1, m\]; must be a table with columns \[stoichiometry, volume_change\]",
+        ),
+        (
+            "thickness: {table: t.csv, columns: [stoichiometry, change_nm], status: assumed, source: us}",
+            "thickness is a table",
+        ),
+    ],
+)
+def test_a_leaf_of_another_kind_is_refused_at_its_line(folder: Path, line: str, says: str) -> None:
+    (folder / "t.csv").write_text("0, 1\n1, 2\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=f"ours.yaml:2: {says}"):
+        read_parameter_set(written(folder, f"parents: [{DEFAULT_SET}]\n{line}\n"))
+
+
+def test_a_conductivity_is_a_table_of_any_units_of_its_kind(folder: Path) -> None:
+    (folder / "kappa.csv").write_text("200, 3\n1000, 7\n2000, 5\n", encoding="utf-8")
+    columns = "[concentration_mol, conductivity_mS_cm]"
+    text = f"conductivity_curve: {{table: kappa.csv, columns: {columns}, status: measured, source: us}}\n"
+    with pytest.raises(BadInput, match="concentration_M, conductivity_mS_cm"):
+        read_parameter_set(written(folder, text))
+    (folder / "kappa.csv").write_text("0.2, 3\n1, 7\n2, 5\n", encoding="utf-8")
+    electrolyte = read_parameter_set(written(folder, text.replace("_mol", "_M"))).values.electrolyte
+    assert electrolyte.conductivity([0.0, 100.0, 1000.0, 2900.0]) == pytest.approx([0.0, 0.15, 0.7, 0.5])
+
+
+def test_a_file_is_found_from_where_it_is_named(folder: Path) -> None:
+    written(folder, MATERIAL)
+    assert parameter_set("ours.yaml", folder).values.material.name == "LiFePO4"
+    with pytest.raises(BadInput, match=f"'gold'; is no parameter set; sets are {DEFAULT_SET}"):
+        parameter_set("gold")

@@ -45,12 +45,6 @@ SPOILED: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     ),
     "setting infinite": ("filter_kHz: 5.0", "filter_kHz: .inf", 5, ("settings.filter_kHz is inf", "must be a number")),
     "driver missing": ("potentiostat: {driver: twin}", "potentiostat: {}", 6, ("potentiostat.driver", "is missing")),
-    "half a twin": (
-        "potentiostat: {driver: twin}",
-        "potentiostat: {driver: ec301}",
-        6,
-        ("'ec301'", "all of its roles"),
-    ),
     "channel": ("name: z,", "name: height,", 12, ("channels[1].name is 'height'", "must be pipette_current")),
     "channel twice": ("name: z,", "name: pipette_current,", 12, ("channels[1].name", "stands in the list already")),
     "sign": ("sign: -1", "sign: 0", 11, ("channels[0].sign is 0", "must be 1 or -1")),
@@ -80,7 +74,6 @@ def write(folder: Path, text: str, name: str = "rig.yaml") -> Path:
 
 def test_a_twin_is_read(tmp_path: Path) -> None:
     rig = read_rig(write(tmp_path, TWIN)).rig
-    assert rig.is_twin
     assert rig.roles.amplifier.settings == {"range_nA": 20, "filter_kHz": 5.0, "invert": False, "mode": "vc"}
     assert isinstance(rig.roles.amplifier.settings["range_nA"], int)
     assert rig.roles.amplifier.settings["invert"] is False
@@ -93,12 +86,25 @@ def test_a_twin_is_read(tmp_path: Path) -> None:
     assert (rig.pipette.radius_nm, rig.pipette.wall) == (60, 1.5)
 
 
+def test_a_rig_may_mix_twin_and_instruments(tmp_path: Path) -> None:
+    mixed = TWIN.replace("potentiostat: {driver: twin}", "potentiostat: {driver: ec301, address: gpib0}")
+    loaded = read_rig(write(tmp_path, mixed))
+    assert (loaded.role("potentiostat").driver, loaded.role("scanner").driver) == ("ec301", "twin")
+    assert loaded.role("coarse_stage").driver == "twin"  # not in the file: the world has one
+
+
+def test_a_rig_of_instruments_needs_its_coarse_stage(tmp_path: Path) -> None:
+    loaded = read_rig(write(tmp_path, TWIN[: TWIN.index("world:")].replace("driver: twin", "driver: maker")))
+    with pytest.raises(BadInput, match=r":4: roles.coarse_stage; is missing; add coarse_stage"):
+        loaded.role("coarse_stage")
+
+
 def test_a_real_rig_has_no_world(tmp_path: Path) -> None:
     real = TWIN.replace("driver: twin", "driver: maker, address: usb0")
-    with pytest.raises(BadInput, match=r":16: world; belongs to a twin only"):
+    with pytest.raises(BadInput, match=r":16: world; is that of a twin, and no role is played by one"):
         read_rig(write(tmp_path, real))
     rig = read_rig(write(tmp_path, real[: real.index("world:")] + "verified: by hand, 2026-01-01\n")).rig
-    assert not rig.is_twin
+    assert rig.world is None
     assert rig.verified == "by hand, 2026-01-01"
     assert rig.roles.scanner.address == "usb0"
 

@@ -8,16 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from opsicm.core.errors import OutsideDomain
-from opsicm.experiment.cell_steps import (
-    ConstantCurrent,
-    FallenCurrent,
-    Hold,
-    OpenCircuit,
-    Rest,
-    Sweep,
-    Until,
-    cell_step_duration,
-)
+from opsicm.experiment.cell_steps import ConstantCurrent, FallenCurrent, Hold, OpenCircuit, Rest, Sweep, Until
+from opsicm.experiment.controls import step_duration
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import Hop, Line, Park
 from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
@@ -37,23 +29,23 @@ def test_a_sweep_in_si() -> None:
 
 
 def test_a_cycle_goes_there_and_back_and_ends_where_it_began() -> None:
-    legs = SWEEP.legs()
+    legs = SWEEP.one_cycle() * SWEEP.cycles
     assert [(start, end) for start, end, _ in legs] == [(1.7, 0.0), (0.0, 1.7)] * 2
     for start, end, duration in legs:
         assert duration * SWEEP.rate == pytest.approx(abs(end - start), rel=1e-12)
 
 
 def test_durations() -> None:
-    assert cell_step_duration(SWEEP) == pytest.approx(4 * 1.7 / 3e-4, rel=1e-12)
-    assert cell_step_duration(Hold(potential_V=0.1, for_s=300)) == 300
+    assert step_duration(SWEEP) == pytest.approx(4 * 1.7 / 3e-4, rel=1e-12)
+    assert step_duration(Hold(potential_V=0.1, for_s=300)) == 300
     until = FallenCurrent(c_rate=0.05)
-    assert cell_step_duration(Hold(potential_V=0.1, until=until)) is None
-    assert cell_step_duration(Hold(potential_V=0.1, for_s=300, until=until)) == 300
+    assert step_duration(Hold(potential_V=0.1, until=until)) is None
+    assert step_duration(Hold(potential_V=0.1, for_s=300, until=until)) == 300
     assert until.current(5e-5, 3.6) == pytest.approx(0.05e-3, rel=1e-12)
-    assert cell_step_duration(OpenCircuit(for_s=5)) == 5
-    assert cell_step_duration(Rest(for_s=6)) == 6
-    assert cell_step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0))) is None
-    assert cell_step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0, for_s=9))) == 9
+    assert step_duration(OpenCircuit(for_s=5)) == 5
+    assert step_duration(Rest(for_s=6)) == 6
+    assert step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0))) is None
+    assert step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0, for_s=9))) == 9
     assert experiment(SWEEP, Hold(potential_V=0.1, for_s=300)).longest_duration == pytest.approx(22_966.67, abs=0.01)
 
 

@@ -26,14 +26,13 @@ from opsicm.experiment.cell_steps import (
     Sweep,
     Until,
 )
+from opsicm.experiment.controls import ConstantCurrent as HeldCurrent
+from opsicm.experiment.controls import PotentialRamp, cell_actions
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text, experiment_path, read_experiment, to_yaml
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.setup import Envelope, Pipette
 from opsicm.formats.unicycler.reading import from_unicycler
 from opsicm.formats.unicycler.writing import to_unicycler
-from opsicm.instruments.roles import ConstantCurrent as HeldCurrent
-from opsicm.instruments.roles import PotentialRamp
-from opsicm.runner.cell_actions import cell_actions
 from tests.fixtures.drawn_experiments import AMPERES, POTENTIALS, SECONDS
 
 CAPACITY_MAH = 1.6
@@ -81,7 +80,9 @@ def _deeds(steps: Sequence[CellStep]) -> list[tuple[Any, ...]]:
     """What the potentiostat is told, in order: independent of both vocabularies."""
     capacity = to_si("capacity_mAh", CAPACITY_MAH)
     actions = cell_actions(steps, AREA, capacity)
-    return [(action.control, action.duration_ns, action.charge, action.fallen) for action in actions]
+    return [
+        (action.control, action.duration_ns, action.timed.charge, action.timed.fallen_current) for action in actions
+    ]
 
 
 def _same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from opsicm.core.errors import BadInput
 from opsicm.experiment.cell_steps import Sweep
-from opsicm.experiment.data_files import amplitude_map
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.expansion import expanded
 from opsicm.experiment.file import experiment_from_text, read_experiment
-from opsicm.experiment.probe_steps import Raster
 
 TEXT = """\
 opsicm: 1
@@ -72,19 +71,15 @@ RASTER = TEXT[: TEXT.index("probe:")] + (
 )
 
 
-def loaded_with(folder: Path, content: str) -> np.ndarray | None:
+def loaded_with(folder: Path, content: str) -> np.ndarray:
     """The amplitude map of the raster, its file holding `content`."""
     (folder / "e.yaml").write_text(RASTER, encoding="utf-8")
     (folder / "map.csv").write_text(content, encoding="utf-8")
-    loaded = read_experiment(folder / "e.yaml")
-    raster = loaded.experiment.probe[0]
-    assert isinstance(raster, Raster)
-    return amplitude_map(loaded, 0, raster)
+    return amplitude_maps(read_experiment(folder / "e.yaml"))["probe[0]"]
 
 
 def test_a_map_of_amplitudes_in_metres(tmp_path: Path) -> None:
     found = loaded_with(tmp_path, "500,600,700\n800,900,1000\n")
-    assert found is not None
     assert found == pytest.approx(np.array([[500, 600, 700], [800, 900, 1000]]) * 1e-9)
 
 
@@ -109,7 +104,5 @@ def test_a_pickled_map_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text(RASTER.replace("map.csv", "map.npy"), encoding="utf-8")
     np.save(tmp_path / "map.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     loaded = read_experiment(tmp_path / "e.yaml")
-    raster = loaded.experiment.probe[0]
-    assert isinstance(raster, Raster)
     with pytest.raises(BadInput, match="cannot be read"):
-        amplitude_map(loaded, 0, raster)
+        amplitude_maps(loaded)

@@ -13,7 +13,7 @@ from opsicm.cli.check import refuse
 from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.core.errors import BadInput
 from opsicm.experiment.file import read_experiment
-from opsicm.experiment.hop_parameters import At
+from opsicm.experiment.probe_bounds import At
 from opsicm.forecast.cell import forecast
 from opsicm.forecast.prediction import Prediction, predict
 from opsicm.forecast.schedule import events
@@ -199,6 +199,43 @@ def test_the_wires_own_range_is_checked(tmp_path: Path) -> None:
     )
     said = refused(tmp_path, text)
     assert "experiment.yaml:9: probe[0].pipette_sweep.from_V is -1.9; drives 9.74 nA, and the amplifier ends at" in said
+
+
+HOP = "amplitude_nm: 500, fall_nm_per_ms: 30, setpoint_pct: 2"
+AREA = "center_um: [0, 0], size_um: [4, 4], pixels: [2, 2]"
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (f"raster: {{{AREA}, {HOP}, amplitude_map: absent.npy}}", "amplitude_map is 'absent.npy'; is no file beside"),
+        (
+            f"modulate: {{at_um: [0, 0], {HOP}, levels_V: [1.9, 0.6], dwell_ms: 5, blanking_ms: 1, hops: 2}}",
+            "levels_V is 1.9; drives 9.74 nA, and the amplifier ends at",
+        ),
+        (
+            f"hop: {{at_um: [0, 0], {HOP}, modulate: {{levels_V: [1.9, 0.6], dwell_ms: 5, blanking_ms: 1}}, hops: 2}}",
+            "modulate.levels_V is 1.9; drives 9.74 nA",
+        ),
+        (
+            "pipette_sweep: {from_V: -1.9, to_V: 1.9, rate_mV_s: 1000, height_um: 50}",
+            "from_V is -1.9; drives 9.74 nA, and the amplifier ends at",
+        ),
+        (f"hop: {{at_um: [0, 0], {HOP.replace('30', '900')}, hops: 2}}", "fall_nm_per_ms is 900; overshoots by"),
+        (f"hop: {{at_um: [90, 0], {HOP}, hops: 2}}", "at_um is [90.0, 0.0]; the scanner reaches"),
+        (f"tilt: {{center_um: [90, 0], size_um: [4, 4], points: 2, {HOP}}}", "size_um is [4.0, 4.0]; the scanner"),
+    ],
+)
+def test_what_is_wrong_with_a_step_is_told_three_repeats_deep_as_outside(step: str, words: str, tmp_path: Path) -> None:
+    cell = "cell:\n  - open_circuit: {for_s: 60}\nprobe:\n  - "
+    inside = step
+    for _ in range(3):
+        inside = f"repeat: {{times: 2, steps: [{{{inside}}}]}}"
+    word = step.split(":", maxsplit=1)[0]
+    nested = f"probe[0].{'repeat.steps[0].' * 3}{word}."
+    for text, place in ((step, f"probe[0].{word}."), (inside, nested)):
+        message = refused(tmp_path, f"{HEAD}{cell}{text}\n{ENVELOPE}")
+        assert f"experiment.yaml:9: {place}{words}" in message, message
 
 
 def test_a_tip_left_over_a_rising_surface_is_refused(tmp_path: Path) -> None:

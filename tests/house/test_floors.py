@@ -23,8 +23,11 @@ TRESPASSES = {
         "twin/trespass.py",
         "from opsicm.instruments import wiring",
     ),
+    "Outside the twin's fast loop nobody sees a lane": ("twin/trespass.py", "from opsicm.twin.fast_loop import lanes"),
     "Only instruments/clock.py imports time (direct imports)": ("runner/trespass.py", "import time"),
     "Only cli says real or twin": ("record/trespass.py", "from opsicm.twin import world"),
+    "Drivers compute no physics (direct imports)": ("drivers/trespass.py", "from opsicm.physics import noise"),
+    "Emulators and drivers have no common author": ("emulators/trespass.py", "from opsicm import drivers"),
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import Outcome
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import (
     FALL_BEGINS,
     NO_EVENT,
@@ -24,7 +27,8 @@ from opsicm.instruments.hop import (
 )
 
 TIMING = HopTiming(settle=2e-4, reference=3e-4, withdraw_rate=4e-4, latency=5e-5, overload=9e-9, dt_ns=10_000)
-SETTINGS = TIMING.settings(amplitude=2e-6, fall_rate=30e-6, setpoint=0.02, approach=5e-6)
+HOP = HopParameters(amplitude=2e-6, fall_rate=30e-6, setpoint=0.02, approach=5e-6)
+SETTINGS = TIMING.settings(HOP)
 
 
 def hop(current: Callable[[float], float], settings: HopSettings = SETTINGS) -> list[tuple[HopState, int]]:
@@ -109,7 +113,7 @@ def test_duration_is_what_a_hop_over_a_surface_at_rest_takes() -> None:
         count += 1
         if event == TOP_REACHED:
             tops.append(count)
-    assert (tops[2] - tops[1]) * 1e-5 == pytest.approx(TIMING.duration(2e-6, 30e-6), rel=2e-3)
+    assert (tops[2] - tops[1]) * 1e-5 == pytest.approx(TIMING.duration(HOP), rel=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +125,6 @@ def test_duration_is_what_a_hop_over_a_surface_at_rest_takes() -> None:
         ({"setpoint": 0.98}, "a 2 % drop is 0.02"),
     ],
 )
-def test_impossible_settings_are_refused_with_value_and_limit(change: dict[str, float], words: str) -> None:
-    good = {"amplitude": 2e-6, "fall_rate": 3e-5, "setpoint": 0.02, "approach": 5e-6}
+def test_impossible_settings_are_refused_with_value_and_limit(change: dict[str, Any], words: str) -> None:
     with pytest.raises(OutsideDomain, match=words):
-        TIMING.settings(**{**good, **change})
+        replace(HOP, **change)

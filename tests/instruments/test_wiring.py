@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import MEANING
 from opsicm.instruments.wiring import GROUNDINGS, SIGNS, command_for, command_span, tip_potential_of
-from opsicm.twin.potentiostat import nodes
+from opsicm.twin.circuit import nodes
 
 VOLTS = st.floats(-5.0, 5.0, allow_nan=False)
 
 
 @given(tip=VOLTS, cell=VOLTS)
 def test_the_command_holds_the_wire_where_the_twins_circuit_says(tip: float, cell: float) -> None:
-    assert nodes(cell, command_for(tip, cell)).wire_against_reference == pytest.approx(tip, abs=1e-12)
+    assert nodes(cell, command_for(tip, cell)).electrode_against_reference == pytest.approx(tip, abs=1e-12)
     assert tip_potential_of(command_for(tip, cell), cell) == pytest.approx(tip, abs=1e-12)
 
 
@@ -24,7 +24,7 @@ def test_the_command_holds_the_wire_where_the_twins_circuit_says(tip: float, cel
 @given(tip=VOLTS, cell=VOLTS)
 def test_every_grounding_of_the_table_is_the_circuits(grounding: str, tip: float, cell: float) -> None:
     command = command_for(tip, cell, grounding)
-    assert nodes(cell, command, grounding).wire_against_reference == pytest.approx(tip, abs=1e-12)
+    assert nodes(cell, command, grounding).electrode_against_reference == pytest.approx(tip, abs=1e-12)
     assert tip_potential_of(command, cell, grounding) == pytest.approx(tip, abs=1e-12)
 
 

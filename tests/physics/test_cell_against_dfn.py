@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.cell import Cell
-from opsicm.physics.parameters import parameter_set
 
 DFN = np.load(Path(__file__).parent / "data" / "half_cell_dfn.npz")
 NOTE = json.loads(DFN["provenance"].tobytes())

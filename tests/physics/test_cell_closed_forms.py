@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from opsicm.core.constants import FARADAY
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.cell import Cell, CellStopped
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.parameters import parameter_set
 
 # A bath with constant D over a bottomless electrode: what the closed forms assume.
 IDEAL: dict[str, float | str] = {

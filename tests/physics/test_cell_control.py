@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsicm.core.errors import OutsideDomain
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.cell import Cell, CellStopped
-from opsicm.physics.parameters import parameter_set
 
 SET = parameter_set()
 PARAMETERS = SET.values

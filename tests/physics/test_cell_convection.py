@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from opsicm.core.constants import FARADAY
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.cell import Cell, Terms
-from opsicm.physics.parameters import parameter_set
 
 Floats = NDArray[np.float64]
 REFERENCE = np.load(Path(__file__).parent / "data" / "convection_reference.npz")

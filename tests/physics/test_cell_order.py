@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.cell import Cell
-from opsicm.physics.parameters import parameter_set
 
 PARAMETERS = parameter_set().values
 

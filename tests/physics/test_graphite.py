@@ -1,27 +1,42 @@
-"""Open-circuit curves, galleries, stages, swelling and flakes."""
+"""Graphite as a material: open-circuit curves, galleries, stages, swelling; and the flakes of a coating."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from opsicm.core.errors import OutsideDomain
-from opsicm.physics.materials.graphite import (
-    OCP_TABLES,
-    STAGES,
-    measured_ocp,
+from opsicm.experiment.data_files import read_curve
+from opsicm.experiment.parameter_file import TABLES, parameter_set
+from opsicm.experiment.yaml_file import yaml_document
+from opsicm.physics.materials.material import mean_volume_change, volume_change_at
+from opsicm.physics.materials.open_circuit import (
+    gallery_curve,
+    gallery_stoichiometry,
     ocp_and_slope,
+    ocp_curve,
     open_circuit_potential,
-    stage_fractions,
     stoichiometry_at,
-    volume_of_stages,
 )
-from opsicm.physics.materials.msmr import graphite_msmr, msmr_stoichiometry
-from opsicm.physics.materials.swelling import mean_volume_change, relative_volume_change, volume_change_at
-from opsicm.physics.specimen.flakes import FlakeField
-from opsicm.physics.tables import load_table
+from opsicm.physics.parameters import Curve
 
-CURVES = {**{name: measured_ocp(name) for name in OCP_TABLES}, "msmr": graphite_msmr()}
+GRAPHITE = parameter_set().values.material
+
+
+def table(name: str, *columns: str) -> np.ndarray:
+    """A table of the program as an array [rows, columns]."""
+    leaf = yaml_document("table: none\n")
+    return np.column_stack(list(read_curve(TABLES / f"{name}.csv", columns, leaf)[0].values()))
+
+
+TABLES_OF_U = {
+    name: table(name, "stoichiometry", "potential_V")
+    for name in sorted(file.stem for file in TABLES.glob("*-ocp-*.csv"))
+}
+GALLERIES = table("graphite-galleries-verbrugge-2017", "standard_potential_V", "share", "width")
+CURVES = {**{name: ocp_curve(*rows.T) for name, rows in TABLES_OF_U.items()}, "galleries": gallery_curve(GALLERIES)}
 X = 1.0 / (1.0 + np.exp(-np.linspace(-12.0, 9.0, 4001)))
 
 
@@ -42,95 +57,102 @@ def test_slope_is_the_derivative(name: str) -> None:
         assert ocp_and_slope(x, CURVES[name])[1] == pytest.approx((value[0] - value[1]) / (2 * h), rel=2e-3)
 
 
-@pytest.mark.parametrize("name", OCP_TABLES)
+@pytest.mark.parametrize("name", TABLES_OF_U)
 def test_goes_through_the_measured_points(name: str) -> None:
     """Within 3 mV of every measured point between x = 0.002 and 0.99.
 
     Pooling moves a point by the table's noise: 1.6 mV in Ecker's digitised steps, 2.9 mV in Chen's rises of 5.9 mV.
     """
-    table = load_table("graphite_ocp_" + name.replace("-", "_"))
-    inside = (table["stoichiometry"] > 0.002) & (table["stoichiometry"] < 0.99)
-    x, u = table["stoichiometry"][inside], table["ocp_V"][inside]
-    assert np.abs(open_circuit_potential(x, name) - u).max() < 3e-3
+    x, u = TABLES_OF_U[name].T
+    inside = (x > 0.002) & (x < 0.99)
+    assert np.abs(open_circuit_potential(x[inside], CURVES[name]) - u[inside]).max() < 3e-3
 
 
 def test_ecker_plateaus() -> None:
     """The first rows of Ecker's table, and stages near 0.21, 0.12 and 0.085 V."""
-    assert open_circuit_potential([0.02121212, 0.07878788]) == pytest.approx([0.579755, 0.248466], abs=1e-4)
-    assert open_circuit_potential(0.4) == pytest.approx(0.12, abs=0.02)
-    assert open_circuit_potential(0.75) == pytest.approx(0.085, abs=0.01)
+    U = GRAPHITE.open_circuit_potential
+    assert U([0.02121212, 0.07878788]) == pytest.approx([0.579755, 0.248466], abs=1e-4)
+    assert U(0.4) == pytest.approx(0.12, abs=0.02)
+    assert U(0.75) == pytest.approx(0.085, abs=0.01)
 
 
 @pytest.mark.parametrize("potential", [2.5, 1.7, 0.8, 0.21, 0.1, 0.0])
 def test_rest_is_the_inverse(potential: float) -> None:
     """U(x(E)) = E to 1e-9 V, from the empty end to the full one."""
-    assert open_circuit_potential(stoichiometry_at(potential)) == pytest.approx(potential, abs=1e-9)
+    x = GRAPHITE.stoichiometry_at(potential)
+    assert GRAPHITE.open_circuit_potential(x) == pytest.approx(potential, abs=1e-9)
 
 
 def test_no_rest_beyond_the_curve() -> None:
-    """A potential that no stoichiometry has is refused with the span."""
+    """A potential that no stoichiometry has is refused with the span, and one beyond what is known of the material."""
     with pytest.raises(OutsideDomain, match="rest potential is -3 V; the open-circuit curve spans"):
-        stoichiometry_at(-3.0)
+        GRAPHITE.stoichiometry_at(-3.0)
     with pytest.raises(OutsideDomain, match=r"stoichiometry is 0 … 1"):
-        open_circuit_potential([0.0, 1.0])
-    with pytest.raises(OutsideDomain, match="known: ecker-2015"):
-        measured_ocp("nobody")
+        GRAPHITE.open_circuit_potential([0.0, 1.0])
+    part = replace(GRAPHITE, stoichiometry_range=(0.1, 0.9))
+    assert part.stoichiometry_at(0.12) == GRAPHITE.stoichiometry_at(0.12)
+    with pytest.raises(OutsideDomain, match=r"graphite would rest at x = 0\.001, .*known for x = 0\.1 … 0\.9"):
+        part.stoichiometry_at(1.7)
 
 
 def test_galleries_sum_to_the_curve() -> None:
-    """The resampled MSMR curve gives back the closed form to 1e-5 in x where it has lithium."""
+    """The resampled curve gives back the galleries' closed form to 1e-5 in x where it has lithium; any material's."""
     U = np.linspace(0.07, 0.5, 50)
-    assert [stoichiometry_at(float(u), graphite_msmr()) for u in U] == pytest.approx(msmr_stoichiometry(U), abs=1e-5)
+    x = [stoichiometry_at(float(u), CURVES["galleries"]) for u in U]
+    assert x == pytest.approx(gallery_stoichiometry(U, GALLERIES), abs=1e-5)
+    high = GALLERIES + np.array([3.8, 0.0, 0.0])
+    x = [stoichiometry_at(float(u), gallery_curve(high)) for u in U + 3.8]
+    assert x == pytest.approx(gallery_stoichiometry(U + 3.8, high), abs=1e-5)
+    with pytest.raises(OutsideDomain, match="share X > 0"):
+        gallery_curve(-GALLERIES)
+
+
+def test_a_set_takes_galleries_in_place_of_a_table() -> None:
+    """Three columns are galleries, two a measured curve."""
+    leaf = Curve("msmr", tuple(GALLERIES.T), ("V", "1", "1"))
+    material = parameter_set().with_leaves({"open_circuit_potential": leaf}).values.material
+    np.testing.assert_array_equal(material.ocp, CURVES["galleries"])
 
 
 def test_stages() -> None:
     """Fractions are non-negative, sum to 1, carry the lithium and the volume; pure at their own compositions."""
     x = np.linspace(0, 1, 1001)
-    f = stage_fractions(x)
+    f = GRAPHITE.stage_fractions(x)
+    compositions = np.array([x for _, x in GRAPHITE.stages])
     assert f.min() >= 0.0
     assert f.sum(axis=0) == pytest.approx(np.ones(1001))
     assert np.array([0, 0.12, 0.18, 0.24, 0.5, 1]) @ f == pytest.approx(x, abs=1e-12)
-    assert volume_of_stages(f) == pytest.approx(relative_volume_change(x))
-    assert stage_fractions(0.5)[STAGES.index("2")] == 1.0
-    late, early = (stage_fractions(0.5, hysteresis=0.04, lithiating=way)[STAGES.index("2")] for way in (True, False))
-    assert late < early
-    with pytest.raises(OutsideDomain, match=r"staging hysteresis is 0\.2"):
-        stage_fractions(x, hysteresis=0.2)
+    assert GRAPHITE.volume_change(compositions) @ f == pytest.approx(GRAPHITE.volume_change(x))
+    names = [name for name, _ in GRAPHITE.stages]
+    assert names == ["1L", "4L", "3L", "2L", "2", "1"]
+    assert GRAPHITE.stage_fractions(0.5)[names.index("2")] == 1.0
+    with pytest.raises(OutsideDomain, match="it lies in 0–1"):
+        GRAPHITE.stage_fractions(1.1)
 
 
 def test_published_volumes() -> None:
     """2.41, 3.36, 4.37, 5.58 and 13.1 % at 0.12, 0.18, 0.24, 0.5 and 1; the compiled reader agrees."""
     x = np.array([0.0, 0.12, 0.18, 0.24, 0.5, 0.75, 1.0])
     percent = np.array([0.0, 2.41, 3.36, 4.37, 5.58, 9.34, 13.1])
-    assert 100 * relative_volume_change(x) == pytest.approx(percent)
-    assert [100 * volume_change_at(float(value)) for value in x] == pytest.approx(percent)
-    assert 100 * mean_volume_change(x, np.full(7, 1 / 7)) == pytest.approx(percent.mean())
+    rows = GRAPHITE.swelling
+    assert rows is not None
+    assert 100 * GRAPHITE.volume_change(x) == pytest.approx(percent)
+    assert [100 * volume_change_at(float(value), rows) for value in x] == pytest.approx(percent)
+    assert 100 * mean_volume_change(x, np.full(7, 1 / 7), rows) == pytest.approx(percent.mean())
+    assert [volume_change_at(beyond, rows) for beyond in (-0.1, 1.1)] == [0.0, 0.131]
 
 
-def field(seed: int = 3) -> FlakeField:
-    """A field over a 28 µm coating, empty."""
-    return FlakeField(seed=seed, thickness=28e-6, swelling_factor=0.676, volume_change=0.001)
-
-
-def test_flakes_share_the_electrode_expansion() -> None:
-    """Caught up, the mean height is thickness × factor × v(x) to 1 % (areas are sampled); each flake has its own."""
-    flakes = field()
-    flakes.advance(1e5, 0.0558, irreversible=50e-9)
-    grid = np.linspace(0.0, 100e-6, 400, endpoint=False)
-    height = flakes.height(grid[:, None], grid[None, :])
-    expected = 28e-6 * 0.676 * 0.0558 + 50e-9
-    assert height.mean() == pytest.approx(expected, rel=0.01)
-    assert height.std() > 0.2 * expected
-
-
-def test_flakes_lag_and_repeat() -> None:
-    """A step is followed as 1 − e^(−t/τ) by each flake, in one stride or many; the same seed is the same field."""
-    one, many = field(), field()
-    one.advance(30.0, 0.04)
-    for _ in range(30):
-        many.advance(1.0, 0.04)
-    assert one.volume_change == pytest.approx(many.volume_change, abs=1e-12)
-    assert one.volume_change == pytest.approx(0.04 + (0.001 - 0.04) * np.exp(-30.0 / one.lag))
-    assert one.height(1e-5, 2e-5) == pytest.approx(many.height(1e-5 + 100e-6, 2e-5 - 100e-6), rel=1e-9)
-    with pytest.raises(OutsideDomain, match="flake size"):
-        FlakeField(seed=1, thickness=1e-6, swelling_factor=1, volume_change=0.1, flake_size=1.0)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"density": -1.0}, "solid_density is -1; it is positive"),
+        ({"specific_capacity": 0.0}, "specific_capacity is 0; it is positive"),
+        ({"stoichiometry_range": (0.9, 0.1)}, r"lowest_stoichiometry is 0\.9, highest 0\.1; .*within 0–1"),
+        ({"swelling": np.array([[0.5, 0.0], [0.5, 0.1]])}, "swelling is 2 rows; .*x rising strictly"),
+        ({"stages": (("2", 0.5), ("1", 0.4))}, "stages is .*rises within 0–1"),
+    ],
+)
+def test_a_material_that_none_is_is_refused(changes: dict[str, object], says: str) -> None:
+    """By the name of its key in a parameter set."""
+    with pytest.raises(OutsideDomain, match=says):
+        replace(GRAPHITE, **changes)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 from opsicm.cli import main as cli
 from opsicm.cli.execute import execute
 from opsicm.cli.replaying import execute_on_run
-from opsicm.cli.rigs import load_rig, prepare
+from opsicm.cli.rigs import load_rig, prepare, stored_run
+from opsicm.experiment.controls import ConstantCurrent, OpenCircuit
 from opsicm.experiment.file import experiment_from_text
-from opsicm.instruments.roles import ConstantCurrent, OpenCircuit, Rig
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.roles import Rig
 from opsicm.record.reader import Run
-from opsicm.record.replay import NotAsRecorded, Replay
-from opsicm.record.replay_rig import replay_rig
+from opsicm.record.replay import NotAsRecorded
 from opsicm.results.run_results import results_of
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 from tests.fixtures.rig_contract import RigContract, plan
@@ -47,6 +49,17 @@ def twin(laboratory: Laboratory) -> Rig:
     return prepare(laboratory.experiment(), load_rig(laboratory.experiment(), None), 1, lambda _: None).rig
 
 
+@contextmanager
+def replayed(laboratory: Laboratory, run: Path) -> Iterator[Rig]:
+    """The stored run as a rig."""
+    experiment = laboratory.experiment()
+    with ExitStack() as connections:
+        stand_in = stored_run(run)
+        yield prepare(
+            experiment, load_rig(experiment, None), 1, lambda _: None, stand_in=stand_in, connections=connections
+        ).rig
+
+
 class TestReplay(RigContract):
     """Every test of the contract, on what the twin did when it was put to the same test."""
 
@@ -54,8 +67,8 @@ class TestReplay(RigContract):
     def rig(self, laboratory: Laboratory, request: pytest.FixtureRequest) -> Iterator[Rig]:
         tape = Tape(twin(laboratory), laboratory.folder)
         getattr(RigContract, request.function.__name__)(self, tape.rig)
-        with Replay(tape.close()) as replay:
-            yield replay_rig(replay, twin(laboratory))
+        with replayed(laboratory, tape.close()) as rig:
+            yield rig
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +86,8 @@ def hopped_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hopped(hopped_path: Path, laboratory: Laboratory) -> Iterator[tuple[Rig, Rig]]:
     """(a replay of it, a twin like the one it was)."""
-    with Replay(hopped_path) as replay:
-        like = twin(laboratory)
-        yield replay_rig(replay, like), like
+    with replayed(laboratory, hopped_path) as rig:
+        yield rig, twin(laboratory)
 
 
 def test_another_control_is_refused(hopped: tuple[Rig, Rig]) -> None:
@@ -103,7 +115,7 @@ def test_the_end_of_the_record_is_the_end_of_its_time(hopped: tuple[Rig, Rig]) -
     [
         ({"x": np.full(3, 1e-6)}, "another x"),
         ({"step": "probe[1]"}, "another step"),
-        ({"setpoint": 0.03}, "another setpoint"),
+        ({"parameters": HopParameters(2e-6, 3e-5, 0.03, 5e-6)}, "another setpoint"),
         ({"first_hop": 7}, "another number"),
         ({"segment": 2}, "samples of segment 1"),
     ],

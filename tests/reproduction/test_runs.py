@@ -22,8 +22,8 @@ from opsicm.reproduction.runs import CaseRun, longest_first, run_all
 from opsicm.reproduction.table import Compared, table
 from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, STRIP
 from opsicm.twin import world
+from opsicm.twin.circuit import Nodes
 from opsicm.twin.far_pipette import FarPipette
-from opsicm.twin.potentiostat import Nodes
 
 # A tenth of the mass, so that a fast sweep and short pulses do what the long ones do.
 SWEEP = """\
@@ -147,8 +147,10 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
     monkeypatch.setattr(cases_module, "EXPERIMENTS", packaged / "experiments")
     monkeypatch.setattr(cases_module, "VARIANTS", {})
 
-    straight = FarPipette.seen
-    monkeypatch.setattr(FarPipette, "seen", lambda pipette, salt, ohmic: straight(pipette, salt, -ohmic))
+    right_way = FarPipette.conductance_and_offset
+    monkeypatch.setattr(
+        FarPipette, "conductance_and_offset", lambda pipette, salt, ohmic: right_way(pipette, salt, -ohmic)
+    )
     wrong = _table(packaged / "wrong")
     for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
         assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from opsicm.core.facts import MEANING
-from opsicm.instruments.roles import CellReading, PotentialRamp, Rig
+from opsicm.experiment.controls import PotentialRamp
+from opsicm.instruments.roles import CellReading, Rig
 from opsicm.instruments.wiring import SIGNS, command_for, tip_potential_of
 from opsicm.runner.bias import BiasTracker
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from opsicm.experiment.controls import control_from
 from opsicm.runner.commands import Command
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 from tests.fixtures.scripted import Kept, run
@@ -15,7 +16,11 @@ PAUSE, RESUME = Command("pause-probe"), Command("resume-probe")
 
 def applied(kept: Kept) -> list[tuple[str, int]]:
     """(control, ns) of everything that the cell was held at, the end left out."""
-    return [(fact.data["control"], fact.data["at_ns"]) for fact in kept.kinds("applied") if "at_ns" in fact.data]
+    return [
+        (repr(control_from(fact.data["control"])), fact.data["at_ns"])
+        for fact in kept.kinds("applied")
+        if "at_ns" in fact.data
+    ]
 
 
 def test_a_pause_of_the_probe_withdraws_it_and_leaves_the_cell_alone(laboratory: Laboratory) -> None:

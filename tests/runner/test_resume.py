@@ -43,7 +43,13 @@ def fact(seq: int, t: float, kind: str, track: str, step: str, **data: object) -
 
 
 def control(action: int, at: float, spent: float = 0.0, what: str = "next") -> dict[str, object]:
-    return {"control": "c", "at_ns": round(at * S), "action": action, "spent_ns": round(spent * S), "what": what}
+    return {
+        "control": {"kind": "ramp", "start_V": 0.3, "slope_V_s": 0.0, "ir_compensation": 0.0},
+        "at_ns": round(at * S),
+        "action": action,
+        "spent_ns": round(spent * S),
+        "what": what,
+    }
 
 
 HELD = [

@@ -238,7 +238,7 @@ def test_a_lost_surface_stops_the_run(laboratory: Laboratory) -> None:
     def height(seed: int) -> float:
         rig = prepare(experiment, load_rig(experiment, None), seed, lambda _: None).rig
         assert isinstance(rig.hop_controller, TwinHopController)
-        return float(rig.hop_controller.world.surface_height(origin, origin)[0])
+        return float(rig.hop_controller.world.specimen.footprint(origin, origin).height[0])
 
     seed = next(seed for seed in range(1, 50) if height(seed) < -1e-6)
     done = execute(experiment, laboratory.folder / "out", seed=seed)
@@ -295,3 +295,17 @@ def test_a_surface_at_the_end_of_the_scanner_stops_the_run(laboratory: Laborator
     done = execution(laboratory, TEXT, rig=RIG.replace("z_range_um: 20", "z_range_um: 5"))
     assert done.ending.outcome == "fault"
     assert "the scanner ends at -2.5 and 2.5 µm" in str(done.ending.error)
+
+
+@pytest.mark.parametrize(("current", "for_s", "counted"), [(0.02, 3, False), (0.5, 60, True)])
+def test_soc_counts_from_a_cut_off_that_was_reached_not_from_a_current_that_time_ended(
+    laboratory: Laboratory, current: float, for_s: float, counted: bool
+) -> None:
+    steps = (
+        f"  - constant_current: {{current_mA: {current}, until: {{potential_V: 1.0, for_s: {for_s}}}}}\n"
+        "  - constant_current: {current_mA: -0.05, until: {potential_V: 0.05, for_s: 3}}\n"
+    )
+    head = TEXT.split("cell:")[0].replace("loading_mg_cm2: 0.05", "loading_mg_cm2: 0.1")
+    run = laboratory.run(f"{head}cell:\n{steps}envelope: {{cell_V: [-0.6, 2.0]}}\n")
+    assert run.outcome == "completed"
+    assert bool(np.isfinite(run.cell["soc"].values).any()) is counted

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from opsicm.experiment.controls import control_from
 from opsicm.instruments.roles import Rig
 from opsicm.physics.cell.trace import Trace
 from opsicm.runner.commands import Command
+from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.travel import Travel
 from tests.fixtures.laboratory import RIG, Laboratory
 from tests.fixtures.scripted import Kept, run
 
@@ -38,13 +39,13 @@ def text(cell: str, probe: str = "", envelope: str = "cell_V: [-0.6, 2.5]") -> s
 def stands_at(rig: Rig, height: float) -> None:
     """Let the operator have left the pipette at `height` [m]."""
     assert isinstance(rig.hop_controller, TwinHopController)
-    rig.hop_controller.world.coarse = Travel(height, 5e-4)
+    rig.hop_controller.world.coarse = CoarseMotion(height, 5e-4)
 
 
 def controls(kept: Kept) -> list[tuple[str, str, float]]:
     """(step, control, s) of everything applied."""
     return [
-        (fact.step, fact.data["control"], fact.data["at_ns"] * 1e-9)
+        (fact.step, repr(control_from(fact.data["control"])), fact.data["at_ns"] * 1e-9)
         for fact in kept.kinds("applied")
         if "at_ns" in fact.data
     ]
@@ -181,6 +182,17 @@ def test_an_amplitude_map_gives_every_pixel_its_own_hop(laboratory: Laboratory) 
     assert np.allclose(fall, [0.5e-6, 1.5e-6, 1e-6], rtol=0.05)
 
 
+def test_an_amplitude_map_inside_a_repeat_is_used_in_every_round(laboratory: Laboratory) -> None:
+    np.save(laboratory.folder / "map.npy", np.array([[500.0, 1500.0], [1000.0, 3000.0]]))
+    where = "center_um: [0, 0], size_um: [2, 2], pixels: [2, 2], order: forward"
+    raster = f"raster: {{{where}, {HOP}, amplitude_map: map.npy}}"
+    nested = f"repeat: {{times: 2, steps: [{{repeat: {{times: 1, steps: [{{{raster}}}]}}}}]}}"
+    kept = run(laboratory, text("rest: {for_s: 20}", nested), rig=FLAT)
+    hops = kept.hops_of("probe[0].0.0")
+    fall = (hops["sample_stop"] - hops["sample_fall"]) * 1e-5 * 60e-6
+    assert np.allclose(fall[[1, 2, 3, 5, 6, 7]], [0.5e-6, 1.5e-6, 1e-6] * 2, rtol=0.05)
+
+
 def test_a_tower_travels_up_and_down_and_is_recorded_on_its_way(laboratory: Laboratory) -> None:
     tower = "tower: {low_um: 100, high_um: 600, speed_mm_s: 0.5, dwell_s: 0.2, record_every_s: 0.05, trips: 2}"
     kept = run(laboratory, text("rest: {for_s: 8}", tower))
@@ -289,15 +301,15 @@ class Shifted:
         return int(self._world.now_ns > self._from_ns)
 
     def footprint(self, x: F64, y: F64) -> Footprint:
-        found = self._plain.footprint(*self._where(x, y, self._world.now_ns > self._from_ns))
-        return replace(found, rest=found.rest + self._rise(x, y))
+        plain = self._plain.footprint(*self._where(x, y, self._world.now_ns > self._from_ns))
+        return replace(plain, height=plain.height + self._rise(x, y))
 
     @property
-    def rise(self) -> F64:
-        return self._plain.rise
+    def displacement(self) -> F64:
+        return self._plain.displacement
 
-    def course(self, dt: float, trace: Trace) -> F64:
-        return self._plain.course(dt, trace)
+    def advance(self, dt: float, trace: Trace) -> F64:
+        return self._plain.advance(dt, trace)
 
     def keep(self) -> Any:
         return self._plain.keep()

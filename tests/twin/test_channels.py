@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from opsicm.cli.rigs import load_rig, prepare
-from opsicm.instruments.roles import HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import PotentialRamp
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.roles import HopPlan, Rig
 from tests.fixtures.laboratory import TEXT, Laboratory
 
 KEPT = (
@@ -34,9 +36,7 @@ def sampled(rig: Rig) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         0 * number,
         number,
         np.full(n, 2e-6),
-        3e-5,
-        0.02,
-        5e-6,
+        HopParameters(2e-6, 3e-5, 0.02, 5e-6),
         0.7,
         2**62,
     )

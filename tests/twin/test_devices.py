@@ -7,7 +7,9 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.twin.devices import OpenLoopAxis
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.world import World
@@ -29,7 +31,17 @@ def plan(hops: int, until_ns: int = 2**62, x: np.ndarray | None = None) -> HopPl
     number = np.arange(hops, dtype=np.int32)
     x = np.zeros(hops) if x is None else x
     return HopPlan(
-        "probe[0]", 1, 0, x, 0.0 * x, 0 * number, number, np.full(hops, 1e-6), 3e-5, 0.02, 5e-6, 0.7, until_ns
+        "probe[0]",
+        1,
+        0,
+        x,
+        0.0 * x,
+        0 * number,
+        number,
+        np.full(hops, 1e-6),
+        HopParameters(1e-6, 3e-5, 0.02, 5e-6),
+        0.7,
+        until_ns,
     )
 
 
@@ -44,10 +56,10 @@ def dwell(rig: Rig, until_ns: int) -> np.ndarray:
 
 def test_an_offset_is_there_at_zero_bias(laboratory: Laboratory) -> None:
     rig, world = twin(laboratory, AMPLIFIER, "offset_pA: 3")
-    rig.amplifier.command(-world.moment(0).potential)
+    rig.amplifier.command(-world.state_at(0).potential)
     seen = dwell(rig, 200_000_000)
     assert np.mean(seen) == pytest.approx(3e-12, abs=0.2e-12)
-    rig.amplifier.command(-world.moment(world.now_ns).potential)  # the specimen has relaxed by some µV
+    rig.amplifier.command(-world.state_at(world.now_ns).potential)  # the specimen has relaxed by some µV
     assert np.mean([rig.amplifier.read()[0] for _ in range(100)]) == pytest.approx(3e-12, abs=0.1e-12)
 
 
@@ -69,13 +81,13 @@ def test_a_jump_of_the_command_charges_the_stray_capacitance_once(laboratory: La
         assert world.command(world.now_ns) == 0.31
         return dwell(rig, 40_000_000)
 
-    spark = seen("stray_pF: 5") - seen("stray_pF: 0")
+    transient = seen("stray_pF: 5") - seen("stray_pF: 0")
     # The charge C ΔV, behind a one-pole low-pass of 5 kHz: gone within 0.3 ms, and there only once.
     # The charge, as samples see it that miss the first instant of an exponential: x/(e^x - 1) of it, x = 2 pi f dt.
     x = 2.0 * np.pi * 5e3 * 1e-5
-    assert spark.sum() * 1e-5 / (5e-12 * 0.01) == pytest.approx(x / np.expm1(x), abs=0.01)
-    assert np.abs(spark[40:]).max() < 1e-12
-    late = np.log(spark[2] / spark[5]) / 3e-5
+    assert transient.sum() * 1e-5 / (5e-12 * 0.01) == pytest.approx(x / np.expm1(x), abs=0.01)
+    assert np.abs(transient[40:]).max() < 1e-12
+    late = np.log(transient[2] / transient[5]) / 3e-5
     assert late == pytest.approx(2 * np.pi * 5e3, rel=0.03)
 
 
@@ -147,8 +159,8 @@ def test_tracking_the_set_potential_under_compensation_hides_the_signal(laborato
     def signal(potential: float) -> float:
         """What the cell current adds to the pipette's drive [V], with a command of V_tip less that potential."""
         rig.amplifier.command(0.7 - potential)
-        moment = world.moment(world.now_ns)
-        return float(np.mean([rig.amplifier.read()[0] for _ in range(400)])) / moment.conductance - 0.7
+        state = world.state_at(world.now_ns)
+        return float(np.mean([rig.amplifier.read()[0] for _ in range(400)])) / state.conductance - 0.7
 
     assert signal(rig.potentiostat.read().potential) == pytest.approx(0.0, abs=1e-3)
     rig.potentiostat.apply(PotentialRamp(0.2, 0.0, ir_compensation=0.97), SECOND // 2)
@@ -218,9 +230,17 @@ def test_lateral_drift_takes_the_pipette_over_other_ground(laboratory: Laborator
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (POTENTIOSTAT, "initial_V: 0.4, latency_ms: 2000", "latency_ms.*must lie in 0 … 1000"),
-        (SCANNER, "z_range_um: 20, creep_pct: -1,", "creep_pct.*must lie in 0 … 10"),
-        (AMPLIFIER, "range_nA: 10, stray_nF: 1,", "stray_nF.*is not a setting of a twin"),
+        (
+            POTENTIOSTAT,
+            "initial_V: 0.4, latency_ms: 2000",
+            "latency_ms is 2000; must be at most 1000 ms; give a value of at least 0",
+        ),
+        (SCANNER, "z_range_um: 20, creep_pct: -1,", "creep_pct is -1; must be at least 0 %.* of at most 10 %"),
+        (
+            AMPLIFIER,
+            "range_nA: 10, stray_nF: 1,",
+            "stray_nF is 1; the amplifier of a twin has no such key; did you mean stray_pF",
+        ),
     ],
 )
 def test_a_setting_out_of_reason_is_refused(laboratory: Laboratory, old: str, new: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The lanes against the scalar definition: records, samples and what is carried on, bit for bit."""
+"""The fast loop against its scalar definition: event log, samples and the state carried on, bit for bit."""
 
 from __future__ import annotations
 
@@ -7,18 +7,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import HopTiming, start
 from opsicm.physics.pipette.approach import over, relative_current
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
-from opsicm.twin.fast_loop.curve import loop_curve
-from opsicm.twin.fast_loop.lanes import run_lanes
-from opsicm.twin.fast_loop.loop import run_samples
-from opsicm.twin.fast_loop.sense import Instrument, Motion, Slice, held_command
+from opsicm.twin.fast_loop import (
+    OUTCOME,
+    Z_MIN,
+    Z_STOP,
+    FilterState,
+    Hops,
+    Instrument,
+    LoopState,
+    Slice,
+    Stream,
+    approach_table,
+    run_slice,
+    run_slice_by_definition,
+    zero_order_hold,
+)
 
 PACKED = approach_curve(Pipette()).packed
-CURVE = loop_curve(PACKED)
+CURVE = approach_table(PACKED)
 BULK = 3.6e-9
+DWELL = Hops(np.zeros(0), np.zeros(0), np.zeros((0, 5), np.int64), np.zeros((0, 5)))
+
+
+def at_height(z: float, current: float) -> LoopState:
+    """A controller and a pipette at rest at `z` [m] with `current` [A] behind the low-pass."""
+    return LoopState(start(z), FilterState(z, 0.0, current), 0)
 
 
 def slices(run: object, case: dict[str, object]) -> list[object]:
@@ -27,35 +45,21 @@ def slices(run: object, case: dict[str, object]) -> list[object]:
     rng = np.random.default_rng(int(str(case["seed"])))
     hops, columns, limit = 4, int(str(case["columns"])), int(str(case["limit"]))
     surface, amplitude = -3e-7 - 2e-7 * rng.random(hops), 2e-7 + 4e-7 * rng.random(hops)
-    moments, measured = np.zeros((hops, 5), np.int64), np.full((hops, 5), np.inf)
+    plan = Hops(surface, amplitude, np.zeros((hops, 5), np.int64), np.full((hops, 5), np.inf), limit)
     bulk = np.array(case["bulk"]) * BULK
-    state, motion, sample = start(0.0), Motion(0.0, 0.0, float(bulk[0]), 0), int(str(case["first"]))
-    left: list[object] = [moments, measured]
+    state, sample = at_height(0.0, float(bulk[0])), int(str(case["first"]))
+    left: list[object] = [plan.moments, plan.measured]
     for k in range(bulk.size - 1):
         count = int(rng.integers(1, 4000))
         counts = np.zeros((count, columns), np.int16)
-        now = Slice(bulk[k], bulk[k + 1], 1e-9 * k, 1e-9 * (k + 1), 1e-12 * k, 1e-12 * (k + 1))
-        state, motion, taken, *clipped = run(
-            state,
-            motion,
-            case["hop"],
-            case["instrument"],
-            now,
-            count,
-            sample,
-            3,
-            11,
-            limit,
-            CURVE,
-            surface,
-            amplitude,
-            moments,
-            measured,
-            counts,
+        now = Slice(count, bulk[k], bulk[k + 1], 1e-9 * k, 1e-9 * (k + 1), 1e-12 * k, 1e-12 * (k + 1))
+        state, taken, *clipped = run(
+            state, case["hop"], case["instrument"], now, Stream(sample, 3, 11), plan, CURVE, counts
         )
-        left += [counts[:taken], np.array(state), np.array(motion), np.array([taken, *clipped])]
+        left += [counts[:taken], np.array(state.controller), np.array(state.filters)]
+        left.append(np.array([state.finished, taken, *clipped]))
         sample += taken
-        if taken < count or motion.hop == hops:
+        if taken < count or state.finished == hops:
             break
     return left
 
@@ -87,7 +91,7 @@ def cases(draw: st.DrawFn) -> dict[str, object]:
     level = st.sampled_from([1.0, 1.0, 1.0, 1.02, 0.85, 1.2])
     return {
         "hop": timing.settings(
-            5e-7, draw(numbers) * 1e-4, draw(st.floats(0.003, 0.1)), draw(st.sampled_from([2e-7, 2e-6]))
+            HopParameters(5e-7, draw(numbers) * 1e-4, draw(st.floats(0.003, 0.1)), draw(st.sampled_from([2e-7, 2e-6])))
         ),
         "instrument": instrument,
         "bulk": [sign * v for v in draw(st.lists(level, min_size=6, max_size=9))],
@@ -100,35 +104,19 @@ def cases(draw: st.DrawFn) -> dict[str, object]:
 
 @settings(max_examples=120, deadline=None)
 @given(case=cases())
-def test_lanes_leave_what_the_scalar_definition_leaves(case: dict[str, object]) -> None:
-    for ours, definition in zip(slices(run_lanes, case), slices(run_samples, case), strict=True):
+def test_the_fast_loop_leaves_what_its_definition_leaves(case: dict[str, object]) -> None:
+    for ours, definition in zip(slices(run_slice, case), slices(run_slice_by_definition, case), strict=True):
         np.testing.assert_array_equal(ours, definition)
 
 
-def test_a_dwell_is_the_same_in_lanes() -> None:
+def test_a_dwell_is_the_same_in_both_loops() -> None:
     left = []
-    for run in (run_lanes, run_samples):
-        counts, none = np.zeros((5000, 3), np.int16), np.zeros(0)
+    for run in (run_slice, run_slice_by_definition):
+        counts = np.zeros((5000, 3), np.int16)
         instrument = Instrument(0.05, 0.27, 3.5e-12, 3e-10, 1e-5, 3.05e-13, 3.05e-10)
-        hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(1e-6, 3e-5, 0.02, 5e-6)
-        end = run(
-            start(0.0),
-            Motion(0.0, 0.0, BULK, 0),
-            hop,
-            instrument,
-            Slice(BULK, BULK, 0.0, 1e-9),
-            5000,
-            3,
-            1,
-            1,
-            2**62,
-            CURVE,
-            none,
-            none,
-            np.zeros((0, 5), np.int64),
-            np.zeros((0, 5)),
-            counts,
-        )
+        hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(HopParameters(1e-6, 3e-5, 0.02, 5e-6))
+        now = Slice(5000, BULK, BULK, 0.0, 1e-9)
+        end = run(at_height(0.0, BULK), hop, instrument, now, Stream(3, 1, 1), DWELL, CURVE, counts)
         left.append((end, counts.tobytes()))
     assert left[0] == left[1]
 
@@ -136,28 +124,12 @@ def test_a_dwell_is_the_same_in_lanes() -> None:
 def test_the_curve_of_the_loop_is_the_finite_element_one() -> None:
     distance = np.concatenate(([-1e-9, 0.0], np.geomspace(1.2e-9, 1e-4, 4000)))
     instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-3, 1e-14, 1e-9)
-    hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(1e-6, 3e-5, 0.02, 5e-6)
+    hop = HopTiming(1e-3, 1e-3, 1e-4, 0.0, 9e-9, 10_000).settings(HopParameters(1e-6, 3e-5, 0.02, 5e-6))
     bulk, seen = 3e-10, []
     for d in distance:
         counts = np.zeros((1, 2), np.int16)
-        run_samples(
-            start(d),
-            Motion(d, 0.0, 0.0, 0),
-            hop,
-            instrument,
-            Slice(bulk, bulk, 1.0, 1.0),
-            1,
-            0,
-            1,
-            1,
-            2**62,
-            CURVE,
-            np.zeros(0),
-            np.zeros(0),
-            np.zeros((0, 5), np.int64),
-            np.zeros((0, 5)),
-            counts,
-        )
+        now = Slice(1, bulk, bulk, 1.0, 1.0)
+        run_slice_by_definition(at_height(d, 0.0), hop, instrument, now, Stream(0, 1, 1), DWELL, CURVE, counts)
         seen.append(counts[0, 0])
     expected = np.floor(over(relative_current, distance, PACKED) * bulk / 1e-14 + 0.5)
     # Single precision moves a value across the edge between two counts now and then.
@@ -168,7 +140,7 @@ def test_the_curve_of_the_loop_is_the_finite_element_one() -> None:
 @pytest.mark.parametrize("damping", [0.1, 1.0, 2.0])
 def test_the_scanner_of_second_order_rings_as_the_closed_form_says(damping: float) -> None:
     w = 0.05
-    held = held_command(Instrument(1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, w, damping))
+    held = zero_order_hold(Instrument(1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, w, damping))
     z, speed, seen = -1.0, 0.0, []
     for _ in range(200):
         z, speed = held.zz * z + held.zv * speed, held.vz * z + held.vv * speed
@@ -187,26 +159,10 @@ def test_the_scanner_of_second_order_rings_as_the_closed_form_says(damping: floa
 def test_overshoot_is_speed_times_latency(speed: float, latency: float) -> None:
     """Without lags and noise: from the sample that crosses to the lowest one, within 5 %, the goal."""
     instrument = Instrument(1.0, 1.0, 0.0, 0.0, 1e-5, 3.05e-13, 1e-11)
-    hop = HopTiming(1e-4, 1e-4, 4e-4, latency, 9e-9, 10_000).settings(2e-7, speed, 0.02, 5e-6)
-    moments, measured = np.zeros((3, 5), np.int64), np.full((3, 5), np.inf)
+    hop = HopTiming(1e-4, 1e-4, 4e-4, latency, 9e-9, 10_000).settings(HopParameters(2e-7, speed, 0.02, 5e-6))
+    plan = Hops(np.full(3, -2e-7), np.full(3, 2e-7), np.zeros((3, 5), np.int64), np.full((3, 5), np.inf))
     counts = np.zeros((40_000, 2), np.int16)
-    run_lanes(
-        start(0.0),
-        Motion(0.0, 0.0, BULK, 0),
-        hop,
-        instrument,
-        Slice(BULK, BULK, 0.0, 0.0),
-        40_000,
-        0,
-        1,
-        1,
-        2**62,
-        CURVE,
-        np.full(3, -2e-7),
-        np.full(3, 2e-7),
-        moments,
-        measured,
-        counts,
-    )
-    assert np.all(moments[:, 4] == 0)
-    np.testing.assert_allclose(measured[:, 2] - measured[:, 3], speed * latency, rtol=0.05)
+    now = Slice(counts.shape[0], BULK, BULK)
+    run_slice(at_height(0.0, BULK), hop, instrument, now, Stream(0, 1, 1), plan, CURVE, counts)
+    assert np.all(plan.moments[:, OUTCOME] == 0)
+    np.testing.assert_allclose(plan.measured[:, Z_STOP] - plan.measured[:, Z_MIN], speed * latency, rtol=0.05)

@@ -10,7 +10,9 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import BadInput
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.lateral import point_spread
 from opsicm.physics.pipette.tip_field import distance_98
@@ -36,7 +38,9 @@ def stops(rig: Rig, x: np.ndarray, y: np.ndarray, each: int) -> np.ndarray:
     rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
     x, y = np.repeat(x, each), np.repeat(y, each)
     number = np.arange(x.size, dtype=np.int32)
-    plan = HopPlan("probe[0]", 1, 0, x, y, number, number, np.full(x.size, 5e-7), 3e-5, 0.02, 5e-6, 0.7, 2**62)
+    plan = HopPlan(
+        "probe[0]", 1, 0, x, y, number, number, np.full(x.size, 5e-7), HopParameters(5e-7, 3e-5, 0.02, 5e-6), 0.7, 2**62
+    )
     hops = rig.hop_controller.run(plan, lambda: False).hops
     assert np.all(hops["outcome"] == 0)
     return np.asarray(hops["z_stop"].reshape(-1, each).mean(axis=1))
@@ -49,7 +53,7 @@ def test_a_step_reads_as_the_finite_element_edge_response(laboratory: Laboratory
     spread = point_spread(Pipette(), distance_98(Pipette()))
     expected = 3e-9 * (spread.edge_response(across) - 0.5)
     x = 1.25e-6 - 0.5 * pixel + across  # the edge lies between two pixels
-    seen = world.surface_height(x, np.zeros(x.size))
+    seen = world.specimen.footprint(x, np.zeros(x.size)).height
     assert seen == pytest.approx(expected, abs=0.03e-9)
     # And by hopping, to the noise of 20 hops of 0.65 nm, against the mean: where the threshold is met is not in it.
     heights = stops(rig, x, np.zeros(x.size), 20)
@@ -70,18 +74,18 @@ def test_a_hemisphere_reads_as_the_ring_of_the_tip(laboratory: Laboratory) -> No
     ring_y = spread.radius[None, :, None] * np.sin(angle)
     dome = np.sqrt(np.maximum(radius**2 - ring_x**2 - ring_y**2, 0.0)).mean(axis=2)
     expected = dome @ spread.share
-    seen = world.surface_height(at, np.zeros(at.size))
-    level = world.surface_height(np.array([500e-9]), np.array([500e-9]))[0]  # nothing there
+    seen = world.specimen.footprint(at, np.zeros(at.size)).height
+    level = world.specimen.footprint(np.array([500e-9]), np.array([500e-9])).height[0]  # nothing there
     assert seen - level == pytest.approx(expected, abs=0.02 * expected.max())
     assert np.argmax(expected) == np.argmax(seen) > 0  # a ring: the dome seems highest beside its top
 
 
 def test_flakes_have_the_roughness_they_were_told_and_the_seed_decides_them() -> None:
     stack = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 256, 5)
-    heights, owners = stack.drawn()
+    heights, owners = stack.render()
     assert heights.std() == pytest.approx(1.3e-6, rel=1e-9)
     assert abs(heights.mean()) < 1e-15
-    again, _ = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 256, 5).drawn()
+    again, _ = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 256, 5).render()
     assert np.array_equal(heights, again)
     # Tops are planes: on one plate the second difference along a row is nothing but rounding.
     rows = owners[:, 1:-1]
@@ -95,11 +99,11 @@ def test_a_plate_laid_on_the_rest_is_the_whole_drawn_anew() -> None:
     stack = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 128, 5)
     last = len(stack.plates) - 1
     for number in (0, 50, last):
-        whole = stack.drawn({number: (3e-7, 0.0)}, (7,))
-        laid = stack.laid_on(stack.drawn(without=(7, number)), number, (3e-7, 0.0))
+        whole = stack.render({number: (3e-7, 0.0)}, (7,))
+        laid = stack.render_on(stack.render(without=(7, number)), number, (3e-7, 0.0))
         assert np.array_equal(whole[0], laid[0])
         assert np.array_equal(whole[1], laid[1])
-        assert np.any(whole[0] != stack.drawn(without=(7,))[0])
+        assert np.any(whole[0] != stack.render(without=(7,))[0])
 
 
 FLAKES = "{kind: flakes, rq_nm: 1300, flake_um: 3.5, size_um: 20, pixels: 256}"
@@ -117,11 +121,11 @@ def test_flakes_swell_each_by_its_share_and_the_one_under_the_origin_as_the_elec
 ) -> None:
     rig, world = twin(laboratory, FLAKES.replace("}", ", slide_nm: 0, detach_below_V: -1, lag_s: 0.1}"))
     origin = np.zeros(1)
-    assert world.surface_height(origin, origin)[0] == 0.0
-    empty, before = grid(world), world.moment(world.now_ns).expansion
+    assert world.specimen.footprint(origin, origin).height[0] == 0.0
+    empty, before = grid(world), world.state_at(world.now_ns).expansion
     rig.potentiostat.apply(PotentialRamp(0.05), 0)
     rig.clock.wait_until(40_000_000_000)
-    rise, mean = grid(world) - empty, world.moment(world.now_ns).expansion - before
+    rise, mean = grid(world) - empty, world.state_at(world.now_ns).expansion - before
     assert mean > 0.3e-6
     typical = world.surface_now(world.specimen.footprint(origin, origin), world.now_ns)[0]
     assert typical == pytest.approx(mean, rel=1e-3)
@@ -133,7 +137,7 @@ def test_flakes_swell_each_by_its_share_and_the_one_under_the_origin_as_the_elec
     rig.potentiostat.apply(PotentialRamp(0.4), 40_000_000_000)
     rig.clock.wait_until(400_000_000_000)
     left = grid(world) - empty
-    assert abs(left.mean() - (world.moment(world.now_ns).expansion - before)) < 0.01 * mean
+    assert abs(left.mean() - (world.state_at(world.now_ns).expansion - before)) < 0.01 * mean
     assert np.abs(left).max() < 0.05 * mean
 
 
@@ -197,7 +201,7 @@ def test_a_users_image_lies_centred_under_the_origin(laboratory: Laboratory, kin
         path.write_bytes(gsf(heights, 10e-6) if kind == "gsf" else gwy(heights, 10e-6))
     _, world = twin(laboratory, f"{{kind: image, file: {path.name}, size_um: 10}}")
     x, y = np.array([u[45], 0.0, u[45]]), np.array([u[26], 0.0, -u[26]])
-    top, origin, other = world.surface_height(x, y)
+    top, origin, other = world.specimen.footprint(x, y).height
     assert origin == pytest.approx(0.0, abs=1e-12)
     spread = point_spread(Pipette(), distance_98(Pipette()))
     ring = float(spread.share @ np.exp(-(spread.radius**2) / 1e-12))  # the hill's top, averaged over the ring

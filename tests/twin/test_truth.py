@@ -17,6 +17,7 @@ from scipy.signal import lfilter, welch
 
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.facts import Outcome
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.physics.pipette.tip_field import ApproachCurve
@@ -71,9 +72,7 @@ def plan(
         number,
         number,
         np.full(hops, amplitude),
-        rate,
-        setpoint,
-        approach,
+        HopParameters(amplitude, rate, setpoint, approach),
         0.7,
         until_ns,
     )

@@ -8,9 +8,11 @@ import pytest
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import BadInput, LimitCrossed
 from opsicm.core.facts import Quality
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp
 from opsicm.experiment.file import experiment_from_text
-from opsicm.experiment.twin_settings import AMOUNTS
-from opsicm.instruments.roles import ConstantCurrent, HopPlan, PotentialRamp, Rig
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.twin_settings import FAULT_PARAMETERS
+from opsicm.instruments.roles import HopPlan, Rig
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.twin.faults import scripted
@@ -34,7 +36,17 @@ def hop(rig: Rig, hops: int, until_ns: int = 2**62) -> tuple[np.ndarray, np.ndar
     """Records and counts of `hops` hops at the origin."""
     zeros, numbers = np.zeros(hops), np.zeros(hops, np.int32)
     plan = HopPlan(
-        "probe[0]", 1, 0, zeros, zeros, numbers, numbers, np.full(hops, 1e-6), 3e-5, 0.02, 2e-5, 0.7, until_ns
+        "probe[0]",
+        1,
+        0,
+        zeros,
+        zeros,
+        numbers,
+        numbers,
+        np.full(hops, 1e-6),
+        HopParameters(1e-6, 3e-5, 0.02, 2e-5),
+        0.7,
+        until_ns,
     )
     outcome = rig.hop_controller.run(plan, lambda: False)
     return outcome.hops, np.concatenate([block.counts for block in outcome.blocks])
@@ -75,7 +87,7 @@ def test_a_complete_clog_leaves_no_current_and_no_contact(laboratory: Laboratory
 
 
 def stop_distance(pipette: Pipette) -> float:
-    """[m] of a 2 % drop against a reference taken 1 µm higher, where the sample is still felt a little."""
+    """[m] of a 2 % drop against a reference taken 1 µm higher, where the sample is still sensed a little."""
     curve, distance = approach_curve(pipette), 50e-9
     for _ in range(50):
         reference = curve.relative_current(np.array(distance + 1e-6))
@@ -142,12 +154,12 @@ def test_a_loose_reference_shows_the_program_and_holds_something_else(laboratory
         reading = rig.potentiostat.read()
         assert reading.potential == pytest.approx(0.4, abs=1e-4)
         assert reading.set_point == pytest.approx(0.4, abs=1e-9)
-        moment = world.moment(world.now_ns)
-        assert world.cell.potential + moment.reference_error == pytest.approx(0.4, abs=1e-3)
+        state = world.state_at(world.now_ns)
+        assert world.cell.potential + state.reference_error == pytest.approx(0.4, abs=1e-3)
         rig.amplifier.command(0.7 - reading.potential)
-        offset = moment.offset
-        assert current(rig) == pytest.approx((0.7 - moment.reference_error - offset) / resistance, rel=2e-3)
-        errors.append(moment.reference_error)
+        offset = state.offset
+        assert current(rig) == pytest.approx((0.7 - state.reference_error - offset) / resistance, rel=2e-3)
+        errors.append(state.reference_error)
     assert errors[0] == errors[4] == 0.0
     assert len(set(errors[1:4])) == 3
 
@@ -159,7 +171,7 @@ def test_a_loose_reference_jumps_on_show_under_constant_current(laboratory: Labo
     before = rig.potentiostat.read().potential
     rig.clock.wait_until(SECOND + 200_000_000)
     after = rig.potentiostat.read().potential
-    assert after - before == pytest.approx(world.moment(world.now_ns).reference_error, abs=2e-3)
+    assert after - before == pytest.approx(world.state_at(world.now_ns).reference_error, abs=2e-3)
     assert rig.potentiostat.read().current == pytest.approx(-1e-5)
 
 
@@ -176,9 +188,7 @@ def test_a_stuck_amplifier_is_marked_and_stops_the_hop(laboratory: Laboratory) -
             *(np.zeros(0),) * 2,
             *(np.zeros(0, np.int32),) * 2,
             np.zeros(0),
-            3e-5,
-            0.02,
-            5e-6,
+            HopParameters(1e-6, 3e-5, 0.02, 5e-6),
             0.7,
             rig.clock.now_ns() + 100_000_000,
         ),
@@ -250,7 +260,7 @@ def test_the_seed_decides_what_chance_does() -> None:
     assert drawn(1, 0) != drawn(1, 1)
 
 
-@pytest.mark.parametrize("kind", AMOUNTS)
+@pytest.mark.parametrize("kind", FAULT_PARAMETERS)
 def test_every_fault_can_be_scripted_with_its_name_alone(kind: str) -> None:
     text = TEXT + f"twin: {{faults: [{{fault: {kind}, at_s: 5}}]}}\n"
     (fault,) = scripted(experiment_from_text(text).experiment.twin.faults, 1).each
@@ -264,7 +274,10 @@ def test_every_fault_can_be_scripted_with_its_name_alone(kind: str) -> None:
         ("{fault: clgo, at_s: 1}", r"12: twin.faults\[0\].fault is 'clgo'.*did you mean clog"),
         ("{fault: clog}", r"12: twin.faults\[0\].at_s.*is missing"),
         ("{fault: clog, at_s: -1}", r"12: twin.faults\[0\].at_s is -1.*at least 0"),
-        ("{fault: clog, at_s: 1, radius_nm: 100}", r"12: .*radius_nm is 100; clog has no such amount; it takes share"),
+        (
+            "{fault: clog, at_s: 1, radius_nm: 100}",
+            r"12: .*radius_nm is 100; clog has no such parameter; it takes share",
+        ),
         ("{fault: break, at_s: 1, for_s: 3}", r"12: .*for_s is 3; a broken tip does not heal"),
         ("{fault: clog, at_s: 1, share: 1.5}", r"12: .*share is 1.5.*at most 1"),
         ("{fault: clog, at_s: 1, when: now}", r"12: .*when.*no such key"),

@@ -7,8 +7,10 @@ import pytest
 
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput, OutsideDomain
+from opsicm.experiment.controls import ConstantCurrent
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.hop import start, step
-from opsicm.instruments.roles import ConstantCurrent, Rig
+from opsicm.instruments.roles import Rig
 from opsicm.twin.hop_controller import TwinHopController
 from tests.fixtures.laboratory import RIG, Laboratory
 from tests.fixtures.rig_contract import RigContract, plan
@@ -39,7 +41,7 @@ def test_the_records_are_what_the_scalar_step_makes_of_the_samples(laboratory: L
     rig = twin(laboratory)
     controller, records, counts = hopping(rig, 4)
     current, z = (channel.si(counts[:, k]) for k, channel in enumerate(controller.channels))
-    settings = controller.timing.settings(2e-6, 3e-5, 0.02, 5e-6)
+    settings = controller.timing.settings(HopParameters(2e-6, 3e-5, 0.02, 5e-6))
     state, seen = start(0.0), []
     plain = step.py_func  # type: ignore[attr-defined]
     for k in range(counts.shape[0]):
@@ -146,14 +148,24 @@ def test_a_saturated_amplifier_is_marked(laboratory: Laboratory) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("range_nA: 10", "range_mA: 10", "rig.yaml:8: .*range_mA.* is not a setting of a twin"),
-        ("kind: rough", "kind: bumpy", "this version knows flat, rough"),
-        ("grounding: common", "grounding: floating", "rig.yaml:28: .*knows common, two_electrode grounds only"),
+        (
+            "range_nA: 10",
+            "range_mA: 10",
+            "rig.yaml:8: roles.amplifier.settings.range_mA is 10; .*did you mean range_nA",
+        ),
+        ("kind: rough", "kind: bumpy", "rig.yaml:33: .*must be one of flat, rough"),
+        ("grounding: common", "grounding: floating", "rig.yaml:28: .*must be one of common, two_electrode"),
         ("name: z, role: scanner", "name: z, role: scanner, sign: -1", "channels come in SI as they are; sign is 1"),
-        ("rq_nm: 300", "rq_nm: -3", "must lie in 0 … 300000"),
+        ("rq_nm: 300", "rq_nm: -3", "must be at least 0 nm; give a value of at least 0 and of at most 300000 nm"),
         ("lag_us: 200", "lag_us: soon", "must be a number"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_line(laboratory: Laboratory, old: str, new: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         twin(laboratory, RIG.replace(old, new))
+
+
+def test_check_too_refuses_a_surface_that_is_none(laboratory: Laboratory) -> None:
+    experiment = laboratory.experiment(rig=RIG.replace("kind: rough", "kind: bumpy"))
+    with pytest.raises(BadInput, match="must be one of flat, rough"):
+        rig_numbers(experiment, load_rig(experiment, None))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.cli.rigs import load_rig, pipette_of, specimen_parameters
+from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import OutsideDomain
+from opsicm.experiment.controls import ConstantCurrent
 from opsicm.experiment.rig_file import PRESETS
-from opsicm.instruments.roles import ConstantCurrent, Rig
-from opsicm.physics.cell.cell import Cell
-from opsicm.twin.build import build_rig
-from opsicm.twin.potentiostat import nodes
+from opsicm.instruments.roles import Rig
+from opsicm.twin.circuit import nodes
 from tests.fixtures.laboratory import Laboratory
 
 TEXT = """\
@@ -29,11 +28,7 @@ RIG = (PRESETS / "twin-calibration.yaml").read_text(encoding="utf-8")
 
 def twin(laboratory: Laboratory, text: str = TEXT, rig: str = RIG) -> Rig:
     experiment = laboratory.experiment(text, rig)
-    loaded = load_rig(experiment, None)
-    parameters = specimen_parameters(experiment, loaded).values
-    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
-    cell = Cell(parameters, initial_potential=3.0)
-    return build_rig(loaded, cell, pipette_of(experiment.experiment, loaded), fill, 1, lambda _: None)
+    return prepare(experiment, load_rig(experiment, None), 1, lambda _: None).rig
 
 
 def current_at(rig: Rig, volts: float) -> float:
@@ -42,9 +37,9 @@ def current_at(rig: Rig, volts: float) -> float:
 
 
 def test_the_wire_stands_at_the_command_and_the_specimen_floats() -> None:
-    assert nodes(3.0, 0.7, "two_electrode").wire_against_reference == 0.7
+    assert nodes(3.0, 0.7, "two_electrode").electrode_against_reference == 0.7
     assert nodes(3.0, 0.7, "two_electrode").specimen == 3.0
-    assert nodes(3.0, 0.7, "common").wire_against_reference == pytest.approx(3.7)
+    assert nodes(3.0, 0.7, "common").electrode_against_reference == pytest.approx(3.7)
 
 
 @pytest.mark.parametrize(

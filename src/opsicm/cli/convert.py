@@ -97,7 +97,7 @@ def _experiment(source: Path, title: str | None, rig: str | None) -> str:
 def _envelope(program: CyclerProgram) -> dict[str, object]:
     """Limits as the protocol gives them; the time that it may take, where that is more than usual."""
     from opsicm.core.units import to_si
-    from opsicm.experiment.cell_steps import program_duration
+    from opsicm.experiment.controls import program_duration
 
     envelope = program.envelope
     limits: dict[str, object] = {"cell_V": list(envelope.cell_V), "cell_mA": envelope.cell_mA}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import getpass
 import platform
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from opsicm.cli.live_settings import Revisions, amplitude_maps, shift_between
+from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.resume import Resumed
-from opsicm.cli.rigs import Prepared, load_rig, prepare, seed_of
-from opsicm.emulators.remote_rig import remote_rig
+from opsicm.cli.rigs import REGISTRY, Prepared, load_rig, played_by, prepare, seed_of
+from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
-from opsicm.experiment.rig_file import LoadedRig
+from opsicm.experiment.rig_file import LoadedRig, Role
 from opsicm.instruments.clock import Pacer, utc_now
 from opsicm.instruments.roles import Rig
 from opsicm.record import run_folder
@@ -25,7 +26,7 @@ from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.commands import Inbox, StopOnly
 from opsicm.runner.control_socket import ControlSocket
 from opsicm.runner.resume import BEGINNING
-from opsicm.runner.runner import Ending, Given, Progress, Runner
+from opsicm.runner.runner import Ending, Progress, RunContext, Runner
 from opsicm.runner.watchdog import Watchdog
 
 
@@ -47,14 +48,14 @@ def execute(
     progress: Callable[[Progress], None] = lambda _: None,
     estimate: float | None = None,
     resumed: Resumed | None = None,
-    world: Path | None = None,
-    stand_in: Callable[[Prepared, Callable[[int], None]], Prepared] | None = None,
+    stand_in: Role | None = None,
+    provenance: Mapping[str, str | int] | None = None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as possible, 1 is real time.
 
     `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` is the state of the
-    interrupted run that this one continues, `world` the folder of a twin in another process to run on, `stand_in` makes
-    another rig of the prepared one and of what paces its clock.
+    interrupted run that this one continues, `stand_in` plays every role in place of the rig file's drivers, and
+    `provenance` then states where the data come from.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens after that is recorded
     in the file and returned as `Execution.ending`.
@@ -67,22 +68,19 @@ def execute(
     def waiting() -> bool:
         return inbox.waiting()
 
-    pacer = Pacer(speed, waiting)
+    pacer = Pacer(_pace(loaded, speed, stand_in), waiting)
     started = utc_now()
     before = () if resumed is None else resumed.history
-    prepared = prepare(experiment, loaded, chosen, pacer.hold, before)
-    if world is not None:
-        prepared = replace(prepared, rig=remote_rig(world, prepared.rig.name, prepared.rig.grounding))
-    if stand_in is not None:
-        prepared = stand_in(prepared, pacer.hold)
-    maps = amplitude_maps(experiment)
-    title = experiment.experiment.title
-    folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
-    inbox = control = ControlSocket(folder.path, inbox)
-    try:
+    with ExitStack() as connections:
+        prepared = prepare(experiment, loaded, chosen, pacer.hold, before, stand_in, connections)
+        maps = amplitude_maps(experiment)
+        title = experiment.experiment.title
+        folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
+        inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox)))
         recorder = SharedRecorder(folder)
-        recorder.open(_header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds")))
-        given = Given(
+        header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"))
+        recorder.open(replace(header, provenance={**header.provenance, **(provenance or {})}))
+        run_context = RunContext(
             prepared.capacity,
             prepared.reversible,
             shift_between,
@@ -92,14 +90,23 @@ def execute(
         )
         try:
             with watched(prepared.rig, folder.path) as beat:
-                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, given, progress, beat).run()
+                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, progress, beat).run()
         finally:
             # Closed before the run file is made: that takes a while, in which no command would be answered.
             control.close()
             path = recorder.close()
-    finally:
-        control.close()
     return Execution(path, ending)
+
+
+def _pace(loaded: LoadedRig, speed: float | None, stand_in: Role | None) -> float | None:
+    """How many times faster than the wall clock simulated time may pass; 1 beside an instrument."""
+    if not REGISTRY.real_time(loaded, stand_in):
+        return speed
+    if speed not in (None, 1.0):
+        raise BadInput(
+            Problem("--speed", f"{speed:g}", "the rig has instruments, which run in real time", "leave it out")
+        )
+    return 1.0
 
 
 def _folder_title(title: str) -> str:
@@ -136,7 +143,7 @@ def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared,
         channels=tuple(replace(c, policy=policies.policy(c.name)) for c in controller.channels),
         dt_ns=controller.timing.dt_ns,
         parameters=prepared.parameters,
-        provenance={**_provenance(loaded.rig.title, prepared.seed, loaded.rig.is_twin), **prepared.provenance},
+        provenance=_provenance(loaded.rig.title, prepared.seed, played_by(loaded)),
     )
 
 
@@ -152,7 +159,7 @@ def _user() -> str:
         return "unknown"
 
 
-def _provenance(rig: str, seed: int, twin: bool) -> dict[str, str | int]:
+def _provenance(rig: str, seed: int, source: str) -> dict[str, str | int]:
     return {
         "opsicm": version("opsicm"),
         "python": platform.python_version(),
@@ -162,5 +169,5 @@ def _provenance(rig: str, seed: int, twin: bool) -> dict[str, str | int]:
         "user": _user(),
         "rig": rig,
         "seed": seed,
-        "source": "digital twin" if twin else "instruments",
+        "source": source,
     }

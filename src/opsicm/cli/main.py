@@ -79,7 +79,7 @@ def _benchmarks() -> Any:
     raise BadInput(Problem("benchmarks", "", limit, "clone the repository and run `make bench` there"))
 
 
-_GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters"}
+_GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters", "rig": "opsicm.cli.rig"}
 
 
 def _mount(arguments: list[str]) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import OpsicmError
-from opsicm.physics.parameters import DEFAULT_SET, Curve, Leaf, ParameterSet, parameter_set, parameter_set_names
+from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set, parameter_set_names
+from opsicm.physics.materials.material import Material
+from opsicm.physics.parameters import Curve, Leaf, ParameterSet
 
 app = typer.Typer(no_args_is_help=True, help="List and show parameter sets, with units and sources.")
 
@@ -19,40 +20,59 @@ def leaf_record(name: str, leaf: Leaf) -> dict[str, Any]:
     """A leaf as a record with the keys of a parameter file: name, value, unit, u, status, source."""
     value: Any = leaf.value
     if isinstance(value, Curve):
-        value = {"curve": value.label, "points": int(value.x.size)}
-    elif value == float("inf"):
-        value = "inf"  # JSON knows no infinity
+        value = {"curve": value.label, "points": len(value.columns[0])}
+    elif isinstance(value, tuple):
+        value = dict(value)
     return {"name": name, "value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}
-
-
-def named_or_read(name_or_file: str) -> ParameterSet:
-    """The set of this name, or of this YAML file; raises with what is wrong in it."""
-    if name_or_file.endswith((".yaml", ".yml")):
-        from opsicm.experiment.parameter_file import read_parameter_set
-
-        return read_parameter_set(Path(name_or_file))
-    return parameter_set(name_or_file)
 
 
 def set_text(chosen: ParameterSet) -> str:
     """The set as a table in plain text, assumed numbers marked, so that nobody mistakes them for measured ones."""
     lines = [f"{chosen.name}: {chosen.title}", ""]
     for name, leaf in sorted(chosen.leaves.items()):
-        record = leaf_record(name, leaf)
-        shown = f"{record['value']:g}" if isinstance(record["value"], float) else str(record["value"])
-        if leaf.u is not None:
-            shown += f" ± {leaf.u:g}"
-        unit = "" if leaf.unit in {"1", "word", "curve"} else leaf.unit
-        lines.append(f"{name:<26} {shown:>18} {unit:<8} {leaf.status:<10} {leaf.source}")
+        unit = "" if leaf.unit in {"1", "word", "curve", "stages"} else leaf.unit
+        lines.append(f"{name:<26} {_shown(leaf):>26} {unit:<8} {leaf.status:<10} {leaf.source}")
     p = chosen.values
     assumed = sum(leaf.status == "assumed" for leaf in chosen.leaves.values())
     lines += [
         "",
+        *material_lines(p.material),
         f"capacity {p.areal_capacity / 3.6e4:.3g} mAh/cm2, {p.areal_capacity * p.area / 3.6:.3g} mAh; "
         f"particle surface {p.internal_area:.3g} per specimen area",
         f"{assumed} of {len(chosen.leaves)} numbers are assumed: nobody has measured them for this electrode",
     ]
     return "\n".join(lines)
+
+
+def _shown(leaf: Leaf) -> str:
+    match leaf.value:
+        case Curve():
+            return leaf.value.label
+        case tuple():
+            return ", ".join(name for name, _ in leaf.value)
+        case str():
+            return leaf.value
+        case _:
+            return f"{leaf.value:g}" + ("" if leaf.u is None else f" ± {leaf.u:g}")
+
+
+def material_lines(material: Material) -> list[str]:
+    """The material in words: where its curve runs, how lithiation changes its volume, its stages."""
+    low, high = material.stoichiometry_range
+    first, last = material.ocp[0], material.ocp[-1]
+    formula = f", {material.formula}" if material.formula else ""
+    lines = [
+        f"material {material.name}{formula} for x = {low:g} … {high:g}; open-circuit table from {first[1]:.3g} V at "
+        f"x = {first[0]:.3g} to {last[1]:.3g} V at x = {last[0]:.3g}"
+    ]
+    if material.swelling is None:
+        lines.append("swelling not stated: no run finds heights with this set (swelling_factor 0 leaves swelling out)")
+    else:
+        empty, full = material.volume_change([low, high])
+        lines.append(f"lithiation of {material.name} changes its volume by {100 * (full - empty):+.3g} %")
+    if material.stages:
+        lines.append("stages " + ", ".join(f"{name} at x = {x:g}" for name, x in material.stages))
+    return lines
 
 
 @app.command("list", epilog="Example: opsicm parameters list")
@@ -73,7 +93,7 @@ def show(
 ) -> None:
     """Show every number of a set with unit, status and source."""
     try:
-        chosen = named_or_read(name)
+        chosen = parameter_set(name)
         text = set_text(chosen)
     except OpsicmError as problem:
         typer.echo(str(problem), err=True)

@@ -1,31 +1,29 @@
-"""A stored run again, in a new run folder and at a chosen pace: told as it was, or as the rig of its experiment."""
+"""A stored run again, in a new run folder and at a chosen pace: copied fact by fact, or as the rig of an experiment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from opsicm.cli.execute import Execution, execute
-from opsicm.cli.rigs import Prepared
+from opsicm.cli.rigs import stored_run
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.instruments.clock import Pacer, utc_now
 from opsicm.record import run_folder
 from opsicm.record.replay import Replay
-from opsicm.record.replay_rig import replay_rig
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.runner import Progress
 
 
 def replay_run(run: Path, out: Path, speed: float | None, stop: Callable[[], bool]) -> Path:
-    """The new run file. Ctrl-C ends it early: what was told by then is kept, without a last fact."""
+    """The new run file. Ctrl-C ends it early: what was copied by then is kept, without a last fact."""
     pacer = Pacer(speed, stop)
 
     def hold(t_ns: int) -> None:
         pacer.hold(t_ns)
         if stop():
-            raise LimitCrossed(Problem("replay", "", "was interrupted", "what was told by then is kept"))
+            raise LimitCrossed(Problem("replay", "", "was interrupted", "what was copied by then is kept"))
 
     with Replay(run) as stored:
         header = stored.header
@@ -42,12 +40,19 @@ def execute_on_run(
     progress: Callable[[Progress], None] = lambda _: None,
     estimate: float | None = None,
 ) -> Execution:
-    """Execute `experiment` with the run in the folder `run` as its rig; where it asks for something else, a fault."""
+    """Execute `experiment` on the stored run in the folder `run`; what differs from the record ends it with a fault."""
     with Replay(run) as replay:
-        told = replay.header.provenance
-        provenance = {name: told[name] for name in ("source", "seed", "replay_of") if name in told}
-
-        def stand_in(prepared: Prepared, hold: Callable[[int], None]) -> Prepared:
-            return replace(prepared, rig=replay_rig(replay, prepared.rig, hold), provenance=provenance)
-
-        return execute(experiment, out, str(run), None, speed, stop, progress, estimate, stand_in=stand_in)
+        header = replay.header.provenance
+    provenance = {name: header[name] for name in ("source", "seed", "replay_of") if name in header}
+    return execute(
+        experiment,
+        out,
+        str(run),
+        None,
+        speed,
+        stop,
+        progress,
+        estimate,
+        stand_in=stored_run(run),
+        provenance=provenance,
+    )

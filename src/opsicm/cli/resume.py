@@ -13,11 +13,10 @@ import numpy as np
 from opsicm.cli.charge_record import charge_of
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import Fact
+from opsicm.experiment.controls import CellAction, CellControl, OpenCircuit, cell_actions
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text
-from opsicm.instruments.roles import CellControl, OpenCircuit
 from opsicm.record.journal import read_lines
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL
-from opsicm.runner.cell_actions import CellAction, cell_actions
 from opsicm.runner.resume import Continuation, LostIntent, Meanwhile, applied_controls, continuation
 
 History = tuple[tuple[int, CellControl], ...]
@@ -97,7 +96,7 @@ def _earlier(folder: Path, facts: Sequence[Fact]) -> tuple[History, ...]:
 
 
 def _refuse_unknown(action: CellAction, meanwhile: Meanwhile) -> None:
-    if meanwhile == "unknown" and (action.charge is not None or action.soc is not None):
+    if meanwhile == "unknown" and (action.timed.charge is not None or action.timed.soc is not None):
         limit = f"{action.path} ends by its charge, and nobody knows what has passed meanwhile"
         raise BadInput(Problem("--cell-meanwhile", "unknown", limit, "find out, or run the experiment anew"))
 
@@ -109,6 +108,6 @@ def _history(facts: Sequence[Fact], actions: Sequence[CellAction], lost: LostInt
             continue
         control: CellControl = OpenCircuit()
         if one.action is not None:
-            control = actions[one.action].from_then_on(one.spent_ns, 0.0).control
+            control = actions[one.action].remainder(one.spent_ns, 0.0).control
         controls.append((one.at_ns, control))
     return (*controls, (last_ns, OpenCircuit()))

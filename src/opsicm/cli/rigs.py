@@ -1,44 +1,52 @@
-"""Rigs by name or file: the only place that says real or twin."""
+"""Rigs by name or file, assembled from drivers: the only place that says real or twin."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from opsicm.core.errors import BadInput, OutsideDomain
-from opsicm.experiment.controls import cut_offs
+from opsicm.experiment.cell_steps import numbered
+from opsicm.experiment.controls import CellControl, cut_offs, shape_of
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.parameter_file import read_parameter_set
-from opsicm.experiment.rig_file import LoadedRig, read_rig, rig_path
+from opsicm.experiment.parameter_file import parameter_set
+from opsicm.experiment.probe_steps import Approaching
+from opsicm.experiment.program import written
+from opsicm.experiment.rig_file import TWIN, LoadedRig, Role, read_rig, rig_path
 from opsicm.experiment.setup import PipetteShape
-from opsicm.forecast.rig_numbers import CellNumbers, RigNumbers
-from opsicm.forecast.signals import Noise
-from opsicm.instruments.roles import CellControl, Rig
-from opsicm.instruments.wiring import GROUNDINGS
-from opsicm.physics.cell.cell import Cell, Terms
+from opsicm.forecast.rig_numbers import RigNumbers
+from opsicm.forecast.rig_numbers import rig_numbers as numbers_for
+from opsicm.instruments.registry import ROLES, Registry, RigSetup
+from opsicm.instruments.roles import Rig
+from opsicm.instruments.wiring import GROUNDINGS, REFERENCE_FOLLOWS_CELL
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.materials.graphite import stoichiometry_at
-from opsicm.physics.parameters import Leaf, ParameterSet, parameter_set, parameter_set_names
+from opsicm.physics.parameters import Curve, Leaf, ParameterSet
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
-from opsicm.physics.pipette.ion_current import junction_potential
-from opsicm.physics.pipette.tip_field import approach_curve, distance_98
+from opsicm.physics.pipette.ion_current import resistance
+from opsicm.physics.pipette.tip_field import distance_98
 from opsicm.record.run_folder import RIG
-from opsicm.twin.build import build_rig, initial_potential, numbers_of
-from opsicm.twin.history import live_through
-from opsicm.twin.potentiostat import TWO_ELECTRODE
+from opsicm.twin.build import followed, twin_of
+
+BUILT_IN: Final[dict[str, str]] = {
+    TWIN: "opsicm.twin.build:DRIVERS",
+    "replay": "opsicm.record.replay_rig:DRIVERS",
+    "world_process": "opsicm.emulators.remote_rig:DRIVERS",
+}
+"""Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
+REGISTRY: Final = Registry(BUILT_IN)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A rig that is ready, and what the run should know of it.
+    """A rig that is ready, and what is recorded of it.
 
     `capacity` [C] between x = 0 and 1, `reversible` [C] between the program's cut-offs at rest (None without two),
-    stated parameters, seed; `provenance` is what the header says of a rig that is a stored run.
+    stated parameters, seed.
     """
 
     rig: Rig
@@ -46,16 +54,33 @@ class Prepared:
     reversible: float | None
     parameters: Mapping[str, Any]
     seed: int
-    provenance: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def stored_run(run: Path) -> Role:
+    """What plays every role of a rig in a replay of `run`."""
+    return Role(driver="replay", address=str(run))
+
+
+def world_process(folder: Path) -> Role:
+    """What plays every role of a rig whose world is another process, serving in `folder`."""
+    return Role(driver="world_process", address=str(folder))
+
+
+def played_by(loaded: LoadedRig) -> str:
+    """Who measured, for the header: digital twin, instruments, or both."""
+    drivers = {loaded.role(role).driver for role in ROLES}
+    if TWIN not in drivers:
+        return "instruments"
+    return "digital twin" if drivers == {TWIN} else "digital twin and instruments"
 
 
 def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
     """The rig file that the experiment names, or `override`: a preset, a file, or a run folder, which holds its own."""
     if override is not None and Path(override).is_dir():
-        stored, own = Path(override) / RIG, experiment.rig_path()
-        # The same text in its own place: there it finds the files that it names.
-        same = stored.is_file() and own.is_file() and stored.read_bytes() == own.read_bytes()
-        return read_rig(own if same else stored)
+        stored, original = Path(override) / RIG, experiment.rig_path()
+        # The same text in its original place: there it finds the files that it names.
+        same = stored.is_file() and original.is_file() and stored.read_bytes() == original.read_bytes()
+        return read_rig(original if same else stored)
     return read_rig(rig_path(override) if override is not None else experiment.rig_path())
 
 
@@ -71,10 +96,12 @@ def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> 
 def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSet:
     """The experiment's parameter set, else the twin's, with what the experiment says of specimen and electrolyte."""
     experiment = loaded.experiment
+    file: LoadedExperiment | LoadedRig = rig
     if "parameters" in experiment.specimen.model_fields_set or rig.rig.world is None:
-        base = _named_set(loaded, ("specimen", "parameters"), experiment.specimen.parameters)
+        file, where, name = loaded, ("specimen", "parameters"), experiment.specimen.parameters
     else:
-        base = _named_set(rig, ("world", "parameters"), rig.rig.world.parameters)
+        where, name = ("world", "parameters"), rig.rig.world.parameters
+    base = _named_set(file, where, name)
     said = experiment.specimen.model_fields_set
     specimen = experiment.specimen
     changes = {
@@ -88,73 +115,55 @@ def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSe
     }
     if "salt_M" in experiment.electrolyte.model_fields_set:
         changes["concentration"] = experiment.electrolyte.salt
-    return base.with_leaves(changes, source="experiment file")
+    chosen = base.with_leaves(changes, source="experiment file")
+    p = chosen.values
+    if p.material.swelling is not None or p.swelling_factor == 0.0:
+        return chosen
+    for placed in written("probe", experiment.probe):
+        if isinstance(placed.step, Approaching):
+            limit = f"does not state how {p.material.name} swells, and {placed.path} finds the height of its surface"
+            remedy = (
+                "add swelling: {table: FILE.csv, columns: [stoichiometry, volume_change], …} to the set, or leave "
+                "swelling out of the run with swelling_factor: {value: 0, …}"
+            )
+            raise BadInput(file.problem(where, name, limit, remedy))
+    return chosen.with_leaves({"swelling_factor": 0.0}, source="no swelling curve, and no step finds a height")
 
 
 def _named_set(loaded: LoadedExperiment | LoadedRig, where: tuple[str, ...], name: str) -> ParameterSet:
-    if name.endswith((".yaml", ".yml")):
-        return read_parameter_set(Path(loaded.document.name).parent / name)
-    if name not in parameter_set_names():
-        known = ", ".join(parameter_set_names())
-        limit = f"is no parameter set; sets are {known}"
-        raise BadInput(loaded.problem(where, name, limit, "write one of these, or a .yaml file"))
-    return parameter_set(name)
+    try:
+        return parameter_set(name, Path(loaded.document.name).parent)
+    except BadInput as error:
+        if error.problems[0].file is not None:  # what is wrong stands in the set's own file
+            raise
+        raise BadInput(loaded.problem(where, name, p.limit, p.remedy) for p in error.problems) from None
 
 
 def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
     """The pipette in SI: what the experiment says of its shape, else what the rig file says, else the defaults."""
-    said, on_rig = experiment.pipette, rig.rig.pipette
+    pipette, on_rig = experiment.pipette, rig.rig.pipette
 
     def shape(key: str) -> PipetteShape:
-        return on_rig if on_rig is not None and key not in said.model_fields_set else said
+        return on_rig if on_rig is not None and key not in pipette.model_fields_set else pipette
 
     return Pipette(
         shape("radius_nm").radius, shape("wall").wall, shape("cone_deg").cone_angle, shape("length_um").length
     )
 
 
-def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
-    """What `check` needs of a rig: of a twin, the numbers it will run with."""
-    _refuse_real(loaded)
-    _refuse_unwired(loaded)
+def _setup(experiment: LoadedExperiment, loaded: LoadedRig, parameters: CellParameters, **known: Any) -> RigSetup:
+    _refuse_unknown_grounding(loaded)
     _refuse_driven(experiment, loaded)
+    _refuse_twin_settings(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
-    parameters = specimen_parameters(experiment, loaded).values
-    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
-    twin = numbers_of(loaded, parameters, pipette, fill)
-    return RigNumbers(
-        timing=twin.timing,
-        current_noise=twin.current_noise,
-        filter_Hz=twin.filter_Hz,
-        # The twin's amplifier averages a thousand samples; its low-pass makes neighbours alike.
-        reading_noise=Noise.filtered(twin.current_noise, twin.filter_Hz, twin.timing.dt_ns * 1e-9).of_mean(1000.0),
-        height_noise=twin.height_noise,
-        lag=twin.lag,
-        command_range=twin.command_range,
-        current_range=min(twin.current_range, twin.timing.overload),
-        z_reach=twin.z_reach,
-        xy_reach=twin.xy_reach,
-        start_height=twin.start_height,
-        resistance=twin.resistance,
-        geometric_resistance=geometric_resistance(pipette),
-        curve=approach_curve(pipette),
-        channels=sum(policy == "full" for policy in experiment.experiment.record.model_dump().values()),
-        channels_kept=sum(policy != "off" for policy in experiment.experiment.record.model_dump().values()),
-        grounding=loaded.rig.wiring.grounding,
-        junction=_junction(parameters, loaded),
-        cell=CellNumbers(parameters, _terms(experiment.experiment), initial_potential(loaded)),
-    )
+    return RigSetup(loaded, experiment.experiment, parameters, pipette, **known)
 
 
-def _junction(parameters: CellParameters, loaded: LoadedRig) -> float:
-    """U [V] of the reversal potential U ln(c_in/c_ref) between two of the rig's electrodes."""
-    e = parameters.electrolyte
-    return float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, loaded.rig.wiring.electrodes))
-
-
-def _terms(experiment: Experiment) -> Terms:
-    said = experiment.twin.terms
-    return Terms(ohmic=said.ohmic, salt=said.salt, convection=said.convection)
+def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
+    """What `check` needs of a rig, from the rig file and its drivers; nothing is connected."""
+    setup = _setup(experiment, loaded, specimen_parameters(experiment, loaded).values)
+    specification = REGISTRY.specification(setup)
+    return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette)
 
 
 def prepare(
@@ -163,25 +172,32 @@ def prepare(
     seed: int,
     on_advance: Callable[[int], None],
     history: Sequence[Sequence[tuple[int, CellControl]]] = (),
+    stand_in: Role | None = None,
+    connections: ExitStack | None = None,
 ) -> Prepared:
-    """The rig for an experiment. A rig whose drivers are not `twin` is refused: this version drives none yet.
+    """The rig for an experiment, connected; `connections` closes what its drivers have opened.
 
-    `history` is what runs before this one did to the specimen, as (nanosecond, control): a twin's lives through it.
+    `history` is what earlier runs did to the specimen, as (nanosecond, control): a twin's lives through it. `stand_in`
+    plays every role in place of the rig file's drivers.
     """
-    _refuse_real(loaded)
-    _refuse_unwired(loaded)
-    _refuse_driven(experiment, loaded)
-    pipette = pipette_of(experiment.experiment, loaded)
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
-    cell = Cell(parameters, initial_potential=initial_potential(loaded), terms=_terms(experiment.experiment))
-    for done in history:
-        live_through(cell, done)
-    fill = experiment.experiment.pipette.fill(parameters.electrolyte.concentration)
-    kept = {name for name, policy in experiment.experiment.record.model_dump().items() if policy != "off"}
-    twin = experiment.experiment.twin
-    rig = build_rig(loaded, cell, pipette, fill, seed, on_advance, kept, twin.faults, twin.specimen_seed)
+    setup = _setup(
+        experiment,
+        loaded,
+        parameters,
+        seed=seed,
+        on_advance=on_advance,
+        history=history,
+        connections=ExitStack() if connections is None else connections,
+    )
+    specification = REGISTRY.specification(setup)
+    rig = REGISTRY.connect(setup, specification, stand_in)
+    if stand_in is None and loaded.rig.world is not None:
+        rig = followed(rig, twin_of(setup, specification))
+    pipette = setup.pipette
     stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
+    capacity = parameters.areal_capacity * parameters.area
     facts = {
         "pipette": {
             "radius_m": pipette.radius,
@@ -190,59 +206,56 @@ def prepare(
             "length_m": pipette.length,
             "bias_V": experiment.experiment.pipette.bias,
             "distance_98_m": distance_98(pipette),
-            "fill_mol_m3": fill,
-            "resistance_Ohm": numbers_of(loaded, parameters, pipette, fill).resistance,
+            "fill_mol_m3": setup.fill,
+            "resistance_Ohm": resistance(geometric_resistance(pipette), parameters.electrolyte, setup.fill),
         },
-        "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": cell.capacity},
+        "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": capacity},
         "set": {"name": leaves.name, "leaves": stated},
     }
     turns = cut_offs(experiment.experiment.cell)
     reversible = None
     if turns is not None:
         with suppress(OutsideDomain):  # a cut-off beyond the open-circuit curve is not reached at rest: no SOC
-            low, high = (stoichiometry_at(potential, parameters.ocp) for potential in turns)
-            reversible = cell.capacity * (low - high)
-    return Prepared(rig, cell.capacity, reversible, facts, seed)
+            low, high = map(parameters.material.stoichiometry_at, turns)
+            reversible = capacity * (low - high)
+    return Prepared(rig, capacity, reversible, facts, seed)
 
 
-def _refuse_unwired(loaded: LoadedRig) -> None:
-    """What a rig file may say and this version would pass over: refused, for a sign passed over is a wrong number."""
-    problems = []
-    if loaded.rig.wiring.grounding not in GROUNDINGS:
-        limit = f"this version knows {', '.join(GROUNDINGS)} grounds only: the sign of the bias depends on it"
-        problems.append(loaded.problem(("wiring", "grounding"), loaded.rig.wiring.grounding, limit, "write common"))
-    for k, channel in enumerate(loaded.rig.channels):
-        for key, usual in (("gain", 1.0), ("offset", 0.0), ("sign", 1)):
-            if (value := getattr(channel, key)) != usual:
-                limit = f"a twin's channels come in SI as they are; {key} is {usual:g}"
-                problems.append(loaded.problem(("channels", k, key), value, limit, "leave it out"))
-    if problems:
-        raise BadInput(problems)
+def _refuse_unknown_grounding(loaded: LoadedRig) -> None:
+    if (grounding := loaded.rig.wiring.grounding) not in GROUNDINGS:
+        limit = f"must be one of {', '.join(GROUNDINGS)}: the sign of the bias depends on it"
+        raise BadInput(loaded.problem(("wiring", "grounding"), grounding, limit, "write common"))
+
+
+def _refuse_twin_settings(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
+    """Faults and switched terms on a rig without a twin would be passed over, and the run taken for what it is not."""
+    if loaded.rig.world is None and "twin" in experiment.experiment.model_fields_set:
+        limit = f"is for a digital twin, and {loaded.rig.title} has none"
+        raise BadInput(experiment.problem(("twin",), "", limit, "delete it, or take a rig with a twin"))
 
 
 def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
     """With two electrodes nothing drives the specimen: a program that would is a mistake."""
-    if loaded.rig.wiring.grounding != TWO_ELECTRODE:
+    if REFERENCE_FOLLOWS_CELL[loaded.rig.wiring.grounding]:
         return
     limit = "the rig's wiring is two_electrode: no specimen is at the potentiostat"
     problems = [
         experiment.problem(("cell", k), step.word, limit, "write open_circuit: {for_s: …}, or take a rig of three")
         for k, step in enumerate(experiment.experiment.cell)
-        if step.word not in ("open_circuit", "rest")
+        if any(shape_of(inner).drives for _, _, inner in numbered([step]))
     ]
     if problems:
         raise BadInput(problems)
 
 
-def _refuse_real(loaded: LoadedRig) -> None:
-    if not loaded.rig.is_twin:
-        driver = loaded.rig.roles.amplifier.driver
-        limit = "this version drives the digital twin only"
-        raise BadInput(loaded.problem(("roles", "amplifier", "driver"), driver, limit, "run with --rig twin/graphite"))
-
-
 def _stated(leaf: Leaf) -> dict[str, Any]:
-    value = leaf.value if isinstance(leaf.value, float | str) else leaf.value.label
-    if isinstance(value, float) and not math.isfinite(value):
-        value = str(value)
+    match leaf.value:
+        case Curve():
+            value: Any = leaf.value.label
+        case tuple():
+            value = dict(leaf.value)
+        case float() if not math.isfinite(leaf.value):
+            value = str(leaf.value)
+        case _:
+            value = leaf.value
     return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}

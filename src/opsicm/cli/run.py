@@ -70,6 +70,7 @@ def _execute(
     world: Path | None = None,
 ) -> tuple[Path, int]:
     from opsicm.cli.execute import execute
+    from opsicm.cli.rigs import world_process
     from opsicm.cli.terminal import complain, err, run_progress, stop_on_interrupt
 
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
@@ -78,7 +79,8 @@ def _execute(
 
             execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
         else:
-            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, world)
+            stand_in = None if world is None else world_process(world)
+            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in)
     if execution.ending.error is not None:
         complain(execution.ending.error)
     outcome = execution.ending.outcome

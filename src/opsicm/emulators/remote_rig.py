@@ -10,18 +10,21 @@ from typing import Any, Final
 
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.facts import Channel
-from opsicm.emulators import plain
+from opsicm.emulators import messages
 from opsicm.emulators.safe_world import CALLS, SAFE, short
+from opsicm.experiment.controls import CellControl
+from opsicm.experiment.rig_file import RoleName
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellControl, CellReading, HopPlan, PlanOutcome, Rig
+from opsicm.instruments.registry import Driver, RoleSetup
+from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
 
 _LOOK: Final = 0.02  # [s] between two looks at whether a plan is to be ended
 _PATIENCE: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile
-_SAFE_ORDER: Final = ("hop_controller", "scanner", "potentiostat", "amplifier")
 
 
-class _Line:
+class _Connection:
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with short(folder) as path:
@@ -29,47 +32,51 @@ class _Line:
         except OSError as error:
             limit = f"no world answers there ({error.strerror})"
             raise BadInput(Problem("--world", str(folder), limit, "start one, and name its folder")) from error
-        self._heard = bytearray()
+        self._received = bytearray()
 
     def call(self, role: str, name: str, *arguments: Any, stop: Callable[[], bool] | None = None) -> Any:
-        self._socket.sendall(plain.line((role, name, arguments)))
+        self._socket.sendall(messages.encode((role, name, arguments)))
         interrupted, waited = False, 0.0
-        while (end := self._heard.find(b"\n")) < 0:
+        while (end := self._received.find(b"\n")) < 0:
             ready, _, _ = select.select([self._socket], [], [], _LOOK)
             if ready:
                 data = self._socket.recv(1 << 20)
                 if not data:
                     raise LimitCrossed(Problem("rig", "gone", "the world's process has ended", "look at it"))
-                self._heard += data
+                self._received += data
                 continue
             waited += _LOOK
             if waited > _PATIENCE:
                 raise LimitCrossed(Problem(f"{role}.{name}", "unanswered", f"{_PATIENCE:g} s", "look at the rig"))
             if stop is not None and not interrupted and stop():
                 interrupted = True
-                self._socket.sendall(plain.line(("interrupt", "", ())))
-        what, answer = plain.value(bytes(self._heard[:end]))
-        del self._heard[: end + 1]
+                self._socket.sendall(messages.encode(("interrupt", "", ())))
+        kind, answer = messages.decode(bytes(self._received[:end]))
+        del self._received[: end + 1]
         if interrupted:
-            self.call_back()
-        if what == "error":
+            self._interrupt_answered()
+        if kind == "error":
             raise LimitCrossed(Problem(f"{role}.{name}", "refused", "; ".join(answer), "look at the rig"))
         return answer
 
-    def call_back(self) -> None:
-        """The answer to an interrupt."""
-        while (end := self._heard.find(b"\n")) < 0:
-            self._heard += self._socket.recv(1 << 20)
-        del self._heard[: end + 1]
+    def _interrupt_answered(self) -> None:
+        """Wait for the answer to an interrupt."""
+        while (end := self._received.find(b"\n")) < 0:
+            self._received += self._socket.recv(1 << 20)
+        del self._received[: end + 1]
 
 
 class _Role:
-    def __init__(self, line: _Line, name: str) -> None:
-        self._line = line
+    def __init__(self, connection: _Connection, name: str) -> None:
+        self._connection = connection
         self._name = name
 
     def _ask(self, name: str, *arguments: Any) -> Any:
-        return self._line.call(self._name, name, *arguments)
+        return self._connection.call(self._name, name, *arguments)
+
+    @property
+    def safe_address(self) -> str:
+        return f"{self._connection.folder.resolve() / SAFE}#{self._name}"
 
     def safe(self) -> None:
         self._ask("safe")
@@ -146,22 +153,31 @@ class _HopController(_Role):
         return float(self._ask("start_height"))
 
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
-        outcome = self._line.call(self._name, "run", plan, stop=stop)
+        outcome = self._connection.call(self._name, "run", plan, stop=stop)
         assert isinstance(outcome, PlanOutcome)
         return outcome
 
 
-def remote_rig(folder: Path, name: str, grounding: str) -> Rig:
-    """The rig whose world serves in `folder`; its safe channels are known to whoever watches it."""
-    line = _Line(folder)
-    return Rig(
-        name=name,
-        clock=_Clock(line, "clock"),
-        amplifier=_Amplifier(line, "amplifier"),
-        potentiostat=_Potentiostat(line, "potentiostat"),
-        scanner=_Scanner(line, "scanner"),
-        coarse_stage=_CoarseStage(line, "coarse_stage"),
-        hop_controller=_HopController(line, "hop_controller"),
-        grounding=grounding,
-        safe_addresses=tuple(f"{folder.resolve() / SAFE}#{role}" for role in _SAFE_ORDER),
+def _connected(setup: RoleSetup) -> _Connection:
+    folder = setup.address or ""
+    return setup.rig.shared(("world_process", folder), lambda: _Connection(Path(folder)))
+
+
+def _driver(role: RoleName, device: type[_Role]) -> Driver:
+    return Driver(
+        "world_process",
+        role,
+        "a twin in another process, with run --world FOLDER",
+        lambda setup, _, __: device(_connected(setup), role),
+        clock=lambda setup, _: _Clock(_connected(setup), "clock"),
+        real_time=False,
     )
+
+
+DRIVERS: Final = (
+    _driver("amplifier", _Amplifier),
+    _driver("potentiostat", _Potentiostat),
+    _driver("scanner", _Scanner),
+    _driver("coarse_stage", _CoarseStage),
+    _driver("hop_controller", _HopController),
+)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opsicm.core.errors import OpsicmError, Problem
-from opsicm.emulators import plain
+from opsicm.emulators import messages
 from opsicm.instruments.clock import monotonic_ns
 from opsicm.instruments.roles import Rig
 
@@ -32,7 +32,7 @@ _OPENING_NS: Final = 200_000_000  # within which a cell that was told to open is
 class SafeWorld:
     """Serves a rig in `folder` to one controller at a time, and its safe channels to anybody.
 
-    `witness` is told (role, ns of the machine's monotonic clock) of each role that has become safe.
+    `witness` is called with (role, ns of the machine's monotonic clock) of each role that has become safe.
     """
 
     def __init__(self, folder: Path, witness: Callable[[str, int], None], speed: float) -> None:
@@ -41,7 +41,7 @@ class SafeWorld:
         self._held_ns = 0
         self._servers = {name: _server(folder, name) for name in (CALLS, SAFE)}
         self._controller: socket.socket | None = None
-        self._heard = bytearray()
+        self._received = bytearray()
         self._watchers: dict[socket.socket, bytearray] = {}
         self.latched = False
 
@@ -57,9 +57,9 @@ class SafeWorld:
         self._rig = rig
         while True:
             self._attend(_IDLE)
-            if (end := self._heard.find(b"\n")) >= 0:
-                call = bytes(self._heard[:end])
-                del self._heard[: end + 1]
+            if (end := self._received.find(b"\n")) >= 0:
+                call = bytes(self._received[:end])
+                del self._received[: end + 1]
                 self._answer(call)
 
     def _attend(self, patience: float) -> None:
@@ -68,38 +68,38 @@ class SafeWorld:
         if self._controller is not None:
             sockets.append(self._controller)
         ready, _, _ = select.select(sockets, [], [], patience)
-        for one in ready:
-            if one is self._servers[SAFE]:
-                self._watchers[one.accept()[0]] = bytearray()
-            elif one is self._servers[CALLS]:
-                self._controller, self._heard = one.accept()[0], bytearray()
-            elif one in self._watchers:
-                self._hear(one)
+        for each in ready:
+            if each is self._servers[SAFE]:
+                self._watchers[each.accept()[0]] = bytearray()
+            elif each is self._servers[CALLS]:
+                self._controller, self._received = each.accept()[0], bytearray()
+            elif each in self._watchers:
+                self._serve_watcher(each)
             else:
-                self._take(one)
+                self._serve_controller(each)
 
-    def _take(self, one: socket.socket) -> None:
-        data = _received(one)
+    def _serve_controller(self, client: socket.socket) -> None:
+        data = _received(client)
         if data:
-            self._heard += data
+            self._received += data
         else:  # the controller is gone; what it has set in motion goes on
-            one.close()
-            self._controller, self._heard = None, bytearray()
+            client.close()
+            self._controller, self._received = None, bytearray()
 
-    def _hear(self, one: socket.socket) -> None:
-        data = _received(one)
+    def _serve_watcher(self, client: socket.socket) -> None:
+        data = _received(client)
         if not data:
-            del self._watchers[one]
-            one.close()
+            del self._watchers[client]
+            client.close()
             return
-        heard = self._watchers[one]
-        heard += data
-        while (end := heard.find(b"\n")) >= 0:
-            role = bytes(heard[:end]).decode(errors="replace")
-            del heard[: end + 1]
+        received = self._watchers[client]
+        received += data
+        while (end := received.find(b"\n")) >= 0:
+            role = bytes(received[:end]).decode(errors="replace")
+            del received[: end + 1]
             self._make_safe(role)
             with contextlib.suppress(OSError):
-                one.sendall(b"safe\n")
+                client.sendall(b"safe\n")
 
     def _make_safe(self, role: str) -> None:
         if role not in _ROLES[1:] or role == "coarse_stage":
@@ -115,17 +115,17 @@ class SafeWorld:
     def _interrupted(self) -> bool:
         # Between two slices of a plan: a safe channel, or a word of the controller, ends it with the hop in flight.
         self._attend(0.0)
-        return self.latched or b"\n" in self._heard
+        return self.latched or b"\n" in self._received
 
     def _answer(self, call: bytes) -> None:
         try:
-            answer = ("answer", self._called(*plain.value(call)))
+            answer = ("answer", self._called(*messages.decode(call)))
         except OpsicmError as error:
             answer = ("error", [str(problem) for problem in error.problems])
         if self._controller is not None:
             with contextlib.suppress(OSError):
                 self._controller.setblocking(True)
-                self._controller.sendall(plain.line(answer))
+                self._controller.sendall(messages.encode(answer))
 
     def _called(self, role: str, name: str, arguments: tuple[Any, ...]) -> Any:
         if role == "interrupt":
@@ -136,15 +136,15 @@ class SafeWorld:
             )
         if role not in _ROLES:
             raise OpsicmError(Problem("role", role, f"is none of {', '.join(_ROLES)}", "mend the controller"))
-        found = getattr(getattr(self._rig, role), name)
+        member = getattr(getattr(self._rig, role), name)
         if name == "run":
-            return found(arguments[0], self._interrupted)
-        return found(*arguments) if callable(found) else found
+            return member(arguments[0], self._interrupted)
+        return member(*arguments) if callable(member) else member
 
 
-def _received(one: socket.socket) -> bytes:
+def _received(client: socket.socket) -> bytes:
     try:
-        return one.recv(1 << 20)
+        return client.recv(1 << 20)
     except OSError:
         return b""
 

@@ -18,19 +18,11 @@ from opsicm.experiment.refusal import KeyPath, Refusal, below
 from opsicm.experiment.step_model import Frozen, word_of
 from opsicm.experiment.yaml_file import FLOAT, inline
 
-# -- The words of the steps, and keys that are fixed already and that this version does not execute yet.
-#
-# Such a key is no misspelling: a person who writes one is told so, and what can be used instead.
+# -- What to say about a key or a step that is not known, and about a key that is missing.
 
 
 MODELS: Final = {"cell": CELL_STEPS, "probe": PROBE_STEPS}
 STEPS: Final = {program: tuple(models) for program, models in MODELS.items()}
-NOT_YET: Final = "this version does not execute it yet"
-
-# The model that the key would belong to → key → what to do instead. A step is meant by its word.
-LATER_KEYS: Final[dict[str, dict[str, str]]] = {"twin": {"faults": "delete it"}}
-
-
 _LIKENESS: Final = 0.6  # of two spellings, by difflib's ratio
 _OTHER: Final = {"cell": "probe", "probe": "cell"}
 
@@ -63,11 +55,8 @@ def _step_example(model: type[Frozen]) -> str:
 
 
 def unknown_key(owner: type[Frozen], path: KeyPath, value: Any) -> Refusal:
-    """A key that the model does not have: not executed yet, misspelt, or foreign."""
+    """A key that the model does not have: misspelt or foreign."""
     key = str(path[-1])
-    later = LATER_KEYS.get(name_of(owner), {}).get(key)
-    if later is not None:
-        return Refusal(path, value, NOT_YET, later)
     meant = meant_key(owner, key)
     if meant is None:
         known = ", ".join(owner.model_fields)
@@ -160,7 +149,7 @@ def _step_form(program: str, value: Any) -> str:
     return f"{form}, or indent its settings further than the word" if indent else form
 
 
-# -- Finding one's way in nested models: which model a path ends in, and what every model in a file refuses.
+# -- Nested models: which model a path ends in, and what every model in a file refuses.
 
 
 def models_in(annotation: Any) -> list[type[Frozen]]:

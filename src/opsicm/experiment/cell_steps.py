@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, get_args
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Field
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import to_si
+from opsicm.experiment.program import RepeatStep, executed
 from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import Frozen, Leg, Number, OneKey, Potential, Seconds, TimedStep, Whole, word_of
+from opsicm.experiment.step_model import ByWord, Frozen, Leg, Number, Potential, Seconds, TimedStep, Whole
 
 # -- A cell current as a laboratory gives it: in mA, per area, or as a C-rate. Negative lithiates.
 
@@ -134,6 +135,7 @@ class Gitt(GivenCurrent):
         }
     )
     word: ClassVar[str] = "gitt"
+    rest_key: ClassVar[str] = "rest_s"
     pulse_s: Annotated[Seconds, Field(examples=[120])]
     rest_s: Annotated[Seconds, Field(examples=[300])]
     pulses: Annotated[Whole | None, Field(ge=1, le=100_000, examples=[10])] = None
@@ -151,6 +153,7 @@ class OpenCircuit(TimedStep):
     """No current for a time; the potential is only measured."""
 
     word: ClassVar[str] = "open_circuit"
+    rest_key: ClassVar[str] = "for_s"
     for_s: Annotated[Seconds, Field(examples=[300])]
 
 
@@ -210,13 +213,13 @@ class Sweep(PotentialStep):
         """Magnitude of the sweep rate [V/s]."""
         return to_si("rate_mV_s", self.rate_mV_s)
 
-    def legs(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]) of every straight piece, in order; pieces without a length left out."""
+    def one_cycle(self) -> tuple[Leg, ...]:
+        """(from [V], to [V], duration [s]) of each ramp of a cycle, in order; ramps without a length left out."""
         corners: tuple[float, ...] = (self.from_V, self.to_V, self.from_V)
         if self.start_V is not None:
             corners = (self.start_V, self.to_V, self.from_V, self.start_V)
         pairs = [(a, b) for a, b in itertools.pairwise(corners) if a != b]
-        return tuple((a, b, abs(b - a) / self.rate) for a, b in pairs) * self.cycles
+        return tuple((a, b, abs(b - a) / self.rate) for a, b in pairs)
 
 
 class Conditioning(Sweep):
@@ -253,6 +256,7 @@ class Ladder(PotentialStep):
     """
 
     word: ClassVar[str] = "ladder"
+    rest_key: ClassVar[str] = "hold_s"
     from_V: Annotated[Potential, Field(examples=[1.7])]
     to_V: Annotated[Potential, Field(examples=[0.1])]
     step_mV: Annotated[Number, Field(ge=0.1, le=10_000, examples=[200])]
@@ -278,93 +282,26 @@ class Ladder(PotentialStep):
         count = round(abs(self.to_V - self.from_V) / to_si("step_mV", self.step_mV))
         return tuple(round(self.from_V + (self.to_V - self.from_V) * k / count, 9) for k in range(count + 1))
 
-    def legs(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]): one level piece for each level."""
-        return tuple((level, level, self.rest_s + self.hold_s) for level in self.levels())
 
-
-DEEPEST_REPEAT: Final = 3
-Times = Annotated[Whole, Field(ge=1, le=10_000, examples=[3])]
-
-
-class Repeat(Frozen):
+class Repeat(RepeatStep):
     """Its steps, `times` over. `during: cell[k]` counts a repeat as one step."""
 
-    word: ClassVar[str] = "repeat"
-    times: Times
     steps: Annotated[
         tuple[CellStep, ...], Field(min_length=1, examples=[[{"hold": {"potential_V": 0.1, "for_s": 300}}]])
     ]
 
-    @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """Repeats within repeats only so deep."""
-        if _depth(given) > DEEPEST_REPEAT:
-            limit = f"repeats may stand {DEEPEST_REPEAT} deep at most"
-            yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
 
-
-CellStep = Annotated[
-    Annotated[Sweep, OneKey("sweep"), Tag("sweep")]
-    | Annotated[Conditioning, OneKey("conditioning"), Tag("conditioning")]
-    | Annotated[Hold, OneKey("hold"), Tag("hold")]
-    | Annotated[Ladder, OneKey("ladder"), Tag("ladder")]
-    | Annotated[ConstantCurrent, OneKey("constant_current"), Tag("constant_current")]
-    | Annotated[Gitt, OneKey("gitt"), Tag("gitt")]
-    | Annotated[OpenCircuit, OneKey("open_circuit"), Tag("open_circuit")]
-    | Annotated[Rest, OneKey("rest"), Tag("rest")]
-    | Annotated[Repeat, OneKey("repeat"), Tag("repeat")],
-    Discriminator(word_of),
-]
+OneCellStep = Sweep | Hold | Ladder | ConstantCurrent | Gitt | OpenCircuit
+"""A step that is no repeat: conditioning is a sweep, rest is open circuit."""
+AnyCellStep = Sweep | Conditioning | Hold | Ladder | ConstantCurrent | Gitt | OpenCircuit | Rest | Repeat
+CellStep = Annotated[AnyCellStep, ByWord()]
 Repeat.model_rebuild()
-CELL_STEPS: dict[str, type[Frozen]] = {
-    step.word: step for step in (Sweep, Conditioning, Hold, Ladder, ConstantCurrent, Gitt, OpenCircuit, Rest, Repeat)
-}
+CELL_STEPS: Final[dict[str, type[Frozen]]] = {step.word: step for step in get_args(AnyCellStep)}
 
 
-def _depth(given: Mapping[str, Any]) -> int:
-    """How many repeats stand in one another, the one in `given` included."""
-    steps = given.get("steps")
-    inner = [step["repeat"] for step in steps or () if word_of(step) == "repeat" and isinstance(step["repeat"], dict)]
-    return 1 + max((_depth(repeat) for repeat in inner), default=0)
-
-
-def cell_step_duration(step: CellStep) -> float | None:
-    """The longest that a step can last [s]; None when only its cut-offs bound it."""
-    match step:
-        case Sweep() | Ladder():
-            return sum(duration for _, _, duration in step.legs())
-        case ConstantCurrent():
-            return step.until.for_s
-        case Gitt():
-            return None if step.pulses is None else step.pulses * (step.pulse_s + step.rest_s)
-        case Repeat():
-            return program_duration(step.steps, step.times)
-        case _:
-            return step.for_s
-
-
-def program_duration(steps: Sequence[CellStep], times: int = 1) -> float | None:
-    """The longest that steps can last one after the other [s], `times` over; None when one has no bound."""
-    durations = [cell_step_duration(step) for step in steps]
-    known = [duration for duration in durations if duration is not None]
-    return times * sum(known) if len(known) == len(durations) else None
-
-
-def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, CellStep]]:
+def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, OneCellStep]]:
     """Every step that is no repeat, in the order in which it runs: (its number in the program, its path, the step).
 
     The path is `cell[2]`, or `cell[2].1` for the second step inside a repeat, in every round alike.
     """
-    for index, step in enumerate(program):
-        for path, inner in _unrolled(f"cell[{index}]", step):
-            yield index, path, inner
-
-
-def _unrolled(path: str, step: CellStep) -> Iterator[tuple[str, CellStep]]:
-    if not isinstance(step, Repeat):
-        yield path, step
-        return
-    for _ in range(step.times):
-        for position, inner in enumerate(step.steps):
-            yield from _unrolled(f"{path}.{position}", inner)
+    return ((placed.number, placed.path, placed.step) for placed in executed("cell", program))

@@ -1,11 +1,17 @@
-"""Heights from a file for a twin's specimen: `.npy`, Gwyddion's `.gsf` and `.gwy`. Read as data, never run."""
+"""Data that an experiment, a rig or a parameter set names in files beside it: heights, curves, amplitude maps.
+
+All of it is read as data, never run: heights of a twin's specimen from `.npy` and Gwyddion's `.gsf` and `.gwy`, curves
+from tables of numbers, an amplitude for every pixel of a raster.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +21,9 @@ from numpy.typing import NDArray
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
 from opsicm.experiment.file import LoadedExperiment
+from opsicm.experiment.hop_parameters import AMPLITUDE_NM
 from opsicm.experiment.probe_steps import Raster
+from opsicm.experiment.program import written
 from opsicm.experiment.yaml_file import Document, read_text
 
 _GSF: Final = b"Gwyddion Simple Field 1.0\n"
@@ -71,13 +79,13 @@ def _gsf(data: bytes) -> SurfaceFile:
     """Text lines `Key = value`, padded with zero bytes to a multiple of four, then float32 rows from the top."""
     end = data.index(b"\0")
     lines = data[len(_GSF) : end].decode("utf-8").splitlines()
-    said = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
-    nx, ny = int(said["XRes"]), int(said["YRes"])
+    header = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+    nx, ny = int(header["XRes"]), int(header["YRes"])
     values = np.frombuffer(data, "<f4", nx * ny, (end // 4 + 1) * 4)
-    unit = said.get("ZUnits", "m")
+    unit = header.get("ZUnits", "m")
     if unit not in ("m", ""):
         raise ValueError(f"ZUnits is {unit}, and heights are in m")
-    return _map(values, nx, ny, float(said.get("XReal", 1.0)), float(said.get("YReal", 1.0)))
+    return _map(values, nx, ny, float(header.get("XReal", 1.0)), float(header.get("YReal", 1.0)))
 
 
 def _gwy(data: bytes) -> SurfaceFile:
@@ -85,13 +93,13 @@ def _gwy(data: bytes) -> SurfaceFile:
     place = data.index(b"GwyDataField\0") + len(b"GwyDataField\0")
     (size,) = struct.unpack_from("<I", data, place)
     place, end = place + 4, place + 4 + size
-    found: dict[str, object] = {}
+    components: dict[str, object] = {}
     while place < end:
         stop = data.index(b"\0", place)
         name, kind, place = data[place:stop].decode("utf-8"), chr(data[stop + 1]), stop + 2
         if kind == "D":
             (count,) = struct.unpack_from("<I", data, place)
-            found[name] = np.frombuffer(data, "<f8", count, place + 4)
+            components[name] = np.frombuffer(data, "<f8", count, place + 4)
             place += 4 + 8 * count
         elif kind == "s":
             place = data.index(b"\0", place) + 1
@@ -100,12 +108,14 @@ def _gwy(data: bytes) -> SurfaceFile:
             place = stop + 5 + struct.unpack_from("<I", data, stop + 1)[0]
         elif kind in _SIZES:
             if kind in "id":
-                (found[name],) = struct.unpack_from(f"<{kind}", data, place)
+                (components[name],) = struct.unpack_from(f"<{kind}", data, place)
             place += _SIZES[kind]
         else:
             raise ValueError(f"a component of type {kind!r}")
-    nx, ny = int(str(found["xres"])), int(str(found["yres"]))
-    return _map(np.asarray(found["data"]), nx, ny, float(str(found["xreal"])), float(str(found["yreal"])))
+    nx, ny = int(str(components["xres"])), int(str(components["yres"]))
+    return _map(
+        np.asarray(components["data"]), nx, ny, float(str(components["xreal"])), float(str(components["yreal"]))
+    )
 
 
 def _map(values: NDArray[np.floating], nx: int, ny: int, width: float, height: float) -> SurfaceFile:
@@ -179,41 +189,53 @@ def _number(word: str) -> float | None:
 
 
 _SUFFIXES: Final = (".npy", ".csv")
-_SMALLEST_AMPLITUDE, _LARGEST_AMPLITUDE = 1.0, 20_000.0  # [nm] the limits of amplitude_nm
 
 
-def amplitude_map(loaded: LoadedExperiment, index: int, raster: Raster) -> NDArray[np.float64] | None:
-    """Amplitudes [m], shape (ny, nx), of the raster `probe[index]`; None where it names no file.
+def amplitude_maps(loaded: LoadedExperiment) -> dict[str, NDArray[np.float64]]:
+    """Amplitudes [m], shape (ny, nx), of every raster that names a file, by the path of the step.
 
-    Raises `BadInput` with the line of `amplitude_map` for a file that cannot be used. A .npy file is read without
-    pickle: it is data.
+    Raises `BadInput` with every file that cannot be used, at the line of its `amplitude_map`. A .npy file is read
+    without pickle: it is data.
     """
-    if raster.amplitude_map is None:
-        return None
-    path = Path(loaded.document.name).parent / raster.amplitude_map
-    found = _read(loaded, index, path, raster.amplitude_map)
+    maps: dict[str, NDArray[np.float64]] = {}
+    problems: list[Problem] = []
+    for placed in written("probe", loaded.experiment.probe):
+        if isinstance(placed.step, Raster) and placed.step.amplitude_map is not None:
+            name, key = placed.step.amplitude_map, (*placed.key_path, "amplitude_map")
+            try:
+                maps[placed.path] = _amplitude_map(loaded, placed.step, name, partial(loaded.problem, key, name))
+            except BadInput as error:
+                problems += error.problems
+    if problems:
+        raise BadInput(problems)
+    return maps
+
+
+def _amplitude_map(
+    loaded: LoadedExperiment, raster: Raster, name: str, problem: Callable[[str, str], Problem]
+) -> NDArray[np.float64]:
+    amplitudes = _read(Path(loaded.document.name).parent / name, problem)
     nx, ny = raster.pixels
-    if found.shape != (ny, nx):
-        shape = " × ".join(str(length) for length in found.shape)
+    if amplitudes.shape != (ny, nx):
+        shape = " × ".join(str(length) for length in amplitudes.shape)
         limit = f"holds {shape} values, and the raster has {ny} rows of {nx}"
-        raise _map_refused(loaded, index, raster.amplitude_map, limit, "write one row a line, one value a pixel")
-    if not np.all((found >= _SMALLEST_AMPLITUDE) & (found <= _LARGEST_AMPLITUDE)):
-        limit = f"holds values outside {_SMALLEST_AMPLITUDE:g} … {_LARGEST_AMPLITUDE:g} nm"
-        raise _map_refused(loaded, index, raster.amplitude_map, limit, "write amplitudes in nm")
+        raise BadInput(problem(limit, "write one row a line, one value a pixel"))
+    low, high = AMPLITUDE_NM
+    if not np.all((amplitudes >= low) & (amplitudes <= high)):
+        raise BadInput(problem(f"holds values outside {low:g} … {high:g} nm", "write amplitudes in nm"))
     allowed = loaded.experiment.envelope.approach_um
-    if float(found.max()) > allowed * 1e3:
-        limit = f"holds {found.max():g} nm, and a fall may not be longer than envelope.approach_um, {allowed:g} µm"
-        raise _map_refused(loaded, index, raster.amplitude_map, limit, "lower it, or raise envelope.approach_um")
-    return found * factor("nm")
+    largest = float(amplitudes.max())
+    if largest > allowed * 1e3:
+        limit = f"holds {largest:g} nm, and a fall may not be longer than envelope.approach_um, {allowed:g} µm"
+        raise BadInput(problem(limit, "lower it, or raise envelope.approach_um"))
+    return amplitudes * factor("nm")
 
 
-def _read(loaded: LoadedExperiment, index: int, path: Path, name: str) -> NDArray[np.float64]:
+def _read(path: Path, problem: Callable[[str, str], Problem]) -> NDArray[np.float64]:
     if path.suffix not in _SUFFIXES:
-        raise _map_refused(
-            loaded, index, name, f"is none of {', '.join(_SUFFIXES)}", "save the map in one of these forms"
-        )
+        raise BadInput(problem(f"is none of {', '.join(_SUFFIXES)}", "save the map in one of these forms"))
     if not path.is_file():
-        raise _map_refused(loaded, index, name, "is no file beside the experiment", "check the spelling and the folder")
+        raise BadInput(problem("is no file beside the experiment", "check the spelling and the folder"))
     try:
         if path.suffix == ".npy":
             values: NDArray[Any] = np.load(path, allow_pickle=False)
@@ -221,9 +243,5 @@ def _read(loaded: LoadedExperiment, index: int, path: Path, name: str) -> NDArra
             values = np.loadtxt(path, delimiter=",", ndmin=2)
         return np.asarray(values, dtype=np.float64)
     except (ValueError, TypeError, EOFError, OSError) as error:
-        said = str(error).split("\n", 1)[0]
-        raise _map_refused(loaded, index, name, f"cannot be read: {said}", "write plain numbers") from None
-
-
-def _map_refused(loaded: LoadedExperiment, index: int, name: str, limit: str, remedy: str) -> BadInput:
-    return BadInput(loaded.problem(("probe", index, "raster", "amplitude_map"), name, limit, remedy))
+        reason = str(error).split("\n", 1)[0]
+        raise BadInput(problem(f"cannot be read: {reason}", "write plain numbers")) from None

@@ -35,9 +35,9 @@ def expanded(loaded: LoadedExperiment) -> list[LoadedExperiment]:
         try:
             runs.append(_with(loaded, chosen))
         except BadInput as error:
-            said = ", ".join(f"{path} = {shown(value)}" for path, value in chosen.items())
+            combination = ", ".join(f"{path} = {shown(value)}" for path, value in chosen.items())
             for problem in error.problems:
-                limit = f"{problem.limit} (with {said})"
+                limit = f"{problem.limit} (with {combination})"
                 problems.setdefault((problem.thing, problem.limit), replace(problem, limit=limit))
     if problems:
         raise BadInput(list(problems.values()))
@@ -49,7 +49,7 @@ def _with(loaded: LoadedExperiment, chosen: Mapping[str, Scalar]) -> LoadedExper
     lines = dict(loaded.document.lines)
     for text, value in chosen.items():
         path = parsed_path(text)
-        assert path is not None, "the experiment was made, so its paths were read"
+        assert path is not None, "the experiment is valid, so its paths are"
         data = _put(data, path, value)
         lines[path] = lines.get(("vary", text), 1)
     data["title"] = _title(loaded.experiment.title, chosen)
@@ -60,8 +60,9 @@ def _with(loaded: LoadedExperiment, chosen: Mapping[str, Scalar]) -> LoadedExper
 
 
 def _title(title: str, chosen: Mapping[str, Scalar]) -> str:
-    said = (f"{_key(path)} {value:g}" if _number(value) else f"{_key(path)} {value}" for path, value in chosen.items())
-    values = ", ".join(said)
+    values = ", ".join(
+        f"{_key(path)} {value:g}" if _number(value) else f"{_key(path)} {value}" for path, value in chosen.items()
+    )
     return f"{title[: _LONGEST_TITLE - len(values) - 3]} ({values})"
 
 
@@ -74,7 +75,7 @@ def _key(path: str) -> str:
 
 
 def _put(holder: Any, path: KeyPath, value: Scalar) -> Any:
-    """`holder` with `value` at `path`; what is on the way is copied, what is missing is made."""
+    """`holder` with `value` at `path`; what leads there is copied, what is missing is added."""
     first, rest = path[0], path[1:]
     if isinstance(holder, list):
         copy: Any = list(holder)

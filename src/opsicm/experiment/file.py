@@ -65,8 +65,8 @@ class LoadedExperiment:
         try:
             return rig_path(self.experiment.rig, Path(self.document.name).parent)
         except BadInput as error:
-            found = error.problems[0]
-            raise BadInput(self.problem(("rig",), self.experiment.rig, found.limit, found.remedy)) from None
+            limit, remedy = error.problems[0].limit, error.problems[0].remedy
+            raise BadInput(self.problem(("rig",), self.experiment.rig, limit, remedy)) from None
 
 
 def read_experiment(path: Path | str) -> LoadedExperiment:
@@ -96,12 +96,14 @@ def _loaded(document: Document) -> LoadedExperiment:
     try:
         return LoadedExperiment(made_of(document, Experiment), document)
     except BadInput as error:
-        found = [*error.problems, *_rig_problems(document)]
-        raise BadInput(sorted(found, key=lambda problem: math.inf if problem.line is None else problem.line)) from None
+        problems = [*error.problems, *_rig_problems(document)]
+        raise BadInput(
+            sorted(problems, key=lambda problem: math.inf if problem.line is None else problem.line)
+        ) from None
 
 
 def _rig_problems(document: Document) -> list[Problem]:
-    """What is wrong with the rig that a file names which is wrong elsewhere: all is said at once."""
+    """What is wrong with the rig that a bad file names, so that all of its problems are reported at once."""
     named = document.data.get("rig")
     if not isinstance(named, str) or not named:
         return []

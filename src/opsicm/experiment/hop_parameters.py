@@ -1,112 +1,73 @@
-"""When a probe step starts and when it ends.
-
-A step runs after the one before it. It lasts as long as one bound says: `during` a cell step (it starts when that step
-starts and ends when it ends), `for_s` a time, or a count of its own. Without a bound a step that does not end by itself
-lasts until the cell program ends. A step with `at` waits for events of the cell instead, and runs once, to its own
-end, at each of them; the step that was running is suspended meanwhile.
-"""
+"""How a hop is made: one object from the experiment file to the hop controller, and the bounds of its numbers."""
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from dataclasses import dataclass
+from typing import Final
 
-from pydantic import ConfigDict, Field, StringConstraints
-
+from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import to_si
-from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import Frozen, Number, Potential, Seconds, Whole
 
-CELL_REFERENCE: Final = re.compile(r"cell\[(0|[1-9][0-9]{0,5})\]")
-During = Annotated[str, StringConstraints(strict=True, pattern=r"^cell\[(0|[1-9][0-9]{0,5})\]$")]
-Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
-COUNTS: Final = ("hops", "passes", "trips")
-_BOUNDS: Final = ("during", "for_s", *COUNTS)
-_EVENTS: Final = ("after_each", "soc_pct", "potential_V")
-# No two of the bounds, in JSON Schema's words; an event is no bound, and excludes `during`.
-_PAIRS: Final = [*itertools.combinations(_BOUNDS, 2), ("during", "at")]
-_ONE_BOUND: Final[dict[str, Any]] = {"not": {"anyOf": [{"required": list(pair)} for pair in _PAIRS]}}
+# In the units of their keys, both ends allowed but for a zero: the models of the file and the object below read these.
+AMPLITUDE_NM: Final = (1, 20_000)
+FALL_NM_PER_MS: Final = (0.01, 1000)
+SETPOINT_PCT: Final = (0, 50)
+APPROACH_UM: Final = (0, 1000)
+SETTABLE: Final = ("setpoint_pct", "fall_nm_per_ms", "amplitude_nm")
+"""Keys of a hopping step that a command may change while it runs."""
+
+_BOUNDS: Final = tuple(
+    (name, to_si(key, low), to_si(key, high), unit)
+    for name, key, (low, high), unit in (
+        ("amplitude", "amplitude_nm", AMPLITUDE_NM, "m"),
+        ("fall_rate", "fall_nm_per_ms", FALL_NM_PER_MS, "m/s"),
+        ("setpoint", "setpoint_pct", SETPOINT_PCT, "(a 2 % drop is 0.02)"),
+        ("approach", "approach_um", APPROACH_UM, "m"),
+    )
+)
 
 
-class At(Frozen):
-    """The events of the cell that a step waits for: one kind of them.
+@dataclass(frozen=True, slots=True)
+class BiasLevels:
+    """Potentials of the pipette electrode [V vs Li/Li+] at the top of every hop, each for `dwell` [s].
 
-    `after_each: rest` comes at each ladder level when its `rest_s` has passed, and at the beginning of each open
-    circuit; `soc_pct` and `potential_V` come each time the cell crosses one of the values.
+    Of each dwell the first `blanking` [s] are not analysed: the stray capacitance charges then.
     """
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
-    after_each: Literal["rest"] | None = None
-    soc_pct: Annotated[tuple[Annotated[Number, Field(ge=0, le=100)], ...], Field(min_length=1)] | None = None
-    potential_V: Annotated[tuple[Potential, ...], Field(min_length=1)] | None = None
-
-    @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """Exactly one kind of event."""
-        events = [event for event in _EVENTS if event in given]
-        if not events:
-            remedy = "write at: {after_each: rest}, {soc_pct: […]} or {potential_V: […]}"
-            yield Refusal((), given, "names no event", remedy)
-        for event in events[1:]:
-            limit = f"{events[0]} is given too, and a step waits for one kind of event"
-            yield Refusal((event,), given[event], limit, f"delete {events[0]} or {event}")
+    levels: tuple[float, ...]
+    dwell: float
+    blanking: float
 
     @property
-    def soc(self) -> tuple[float, ...]:
-        """States of charge, 0 … 1."""
-        return tuple(to_si("soc_pct", value) for value in self.soc_pct or ())
+    def duration(self) -> float:
+        """Time that all levels take in one hop [s]."""
+        return self.dwell * len(self.levels)
 
 
-class ProbeAction(Frozen):
-    """What every probe step has: the cell step that it accompanies, or the events that it waits for."""
+@dataclass(frozen=True, slots=True)
+class HopParameters:
+    """`amplitude` [m] withdrawn after a contact, `fall_rate` [m/s] of the approach, `setpoint` (relative drop), and
+    `approach` [m], the farthest that one approach may go down before it is called no contact.
 
-    model_config = ConfigDict(json_schema_extra=_ONE_BOUND)
-    word: ClassVar[str]
-    ends_by_itself: ClassVar[bool] = True
-    during: During | None = None
-    at: At | None = None
+    Raises `OutsideDomain` for a value out of bounds, whoever asks: a file, a command or a program.
+    """
 
-    @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """At most one bound; `at` needs an end and no `during`."""
-        bounds = [bound for bound in _BOUNDS if bound in given]
-        for bound in bounds[1:]:
-            limit = f"{bounds[0]} is given too, and a step has one bound at most"
-            yield Refusal((bound,), given[bound], limit, f"delete {bounds[0]} or {bound}")
-        if "at" in given and "during" in given:
-            limit = "at is given too, and a step either accompanies a cell step or waits for events"
-            yield Refusal(("during",), given["during"], limit, "delete during or at")
-        elif "at" in given and not cls.ends_by_itself and not bounds:
-            ends = [key for key in _BOUNDS if key in cls.model_fields and key != "during"]
-            limit = "the step has no end of its own, so it would never give way again"
-            yield Refusal(("at",), given["at"], limit, f"give it {' or '.join(ends)}")
+    amplitude: float
+    fall_rate: float
+    setpoint: float
+    approach: float
+    bias_levels: BiasLevels | None = None
 
-    @property
-    def during_index(self) -> int | None:
-        """Number of the cell step that this step accompanies, counted from 0."""
-        return None if self.during is None else cell_index(self.during)
+    def __post_init__(self) -> None:
+        for name, low, high, unit in _BOUNDS:
+            value = getattr(self, name)
+            if not (low <= value <= high and value > 0.0):
+                limit = f"must be above {low:g}" if low == 0.0 else f"must be at least {low:g}"
+                limit += f" and at most {high:g} {unit}"
+                problem = Problem(f"hop {name.replace('_', ' ')}", f"{value:g}", limit, "give a value within the limit")
+                raise OutsideDomain(problem)
 
     @property
-    def time_bound(self) -> float | None:
-        """The time that ends this step [s]; None where something else does."""
-        return None
-
-
-class BoundedStep(ProbeAction):
-    """A step that goes on for as long as it is let: it may be given a time."""
-
-    ends_by_itself: ClassVar[bool] = False
-    for_s: Seconds | None = None
-
-    @property
-    def time_bound(self) -> float | None:
-        """The time that ends this step [s]; None where something else does."""
-        return self.for_s
-
-
-def cell_index(reference: str) -> int | None:
-    """The number in `cell[k]`; None when the text is no such reference."""
-    match = CELL_REFERENCE.fullmatch(reference)
-    return int(match[1]) if match else None
+    def fall_time(self) -> float:
+        """Time of one approach over the amplitude [s]."""
+        return self.amplitude / self.fall_rate

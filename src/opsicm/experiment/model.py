@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from opsicm.core.units import to_si
-from opsicm.experiment.cell_steps import CellStep, program_duration
-from opsicm.experiment.hop_parameters import COUNTS, cell_index
-from opsicm.experiment.probe_steps import PROBE_STEPS, ProbeStep, has_end
+from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, OneCellStep
+from opsicm.experiment.controls import program_duration, shape_of, step_duration
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.probe_bounds import COUNTS, ProbeAction, cell_index
+from opsicm.experiment.probe_steps import PROBE_STEPS, Approaching, Hopping, ProbeStep, has_end
+from opsicm.experiment.program import RepeatStep, Settings, Track, outermost, steps_inside, written
 from opsicm.experiment.refusal import KeyPath, Refusal, path_text
 from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
-from opsicm.experiment.step_model import Frozen, Text, Whole, word_of
+from opsicm.experiment.step_model import Frozen, Text, Whole
 from opsicm.experiment.twin_settings import Twin
 from opsicm.experiment.vary import Vary, vary_refusals
 
-# -- Steps in the file's form: walked through, repeats included, and how long they last.
+# -- Steps in the file's form, repeats included, and how long they last.
 #
 # A step that is wrong in itself is passed over, and so is a key that is wrong: it stands there as None.
 
 
-Settings = Mapping[str, Any]
 Steps = list[tuple[KeyPath, Settings]]
 
 
@@ -31,47 +33,31 @@ def sound(settings: Settings | None) -> Settings:
     return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
-def steps_in(given: Settings, key: str) -> Iterator[tuple[KeyPath, Settings]]:
-    """The steps listed under `key`: (path from `given` with the word at its end, settings)."""
-    for index, step in enumerate(given.get(key) or ()):
-        word = word_of(step)
-        if word is not None and isinstance(step[word], dict):
-            yield (key, index, word), step[word]
+def steps_within(given: Settings, track: Track) -> Steps:
+    """(path in the file with the word at its end, settings) of every step that is no repeat."""
+    return [(placed.key_path, placed.step) for placed in written(track, given.get(track))]
 
 
-def steps_within(given: Settings, key: str) -> Iterator[tuple[KeyPath, Settings]]:
-    """The same, with the steps inside repeats in the place of each repeat."""
-    for path, settings in steps_in(given, key):
-        if path[-1] == "repeat":
-            for inner, inner_settings in steps_within(settings, "steps"):
-                yield (*path, *inner), inner_settings
-        else:
-            yield path, settings
-
-
-def seconds(word: str, settings: Settings) -> float | None:
-    """The longest that a cell step can last [s]; None where a key is missing or only a cut-off knows."""
-    settings = sound(settings)
-    if word in ("sweep", "conditioning"):
-        return _sweep_seconds(settings)
-    if word == "ladder" and {"from_V", "to_V", "step_mV", "rest_s", "hold_s"} <= settings.keys():
-        levels = 1 + round(abs(settings["to_V"] - settings["from_V"]) / to_si("step_mV", settings["step_mV"]))
-        return float(levels * (settings["rest_s"] + settings["hold_s"]))
-    if word == "gitt" and {"pulses", "pulse_s", "rest_s"} <= settings.keys():
-        return float(settings["pulses"] * (settings["pulse_s"] + settings["rest_s"]))
-    if word == "repeat":
-        inner = [seconds(str(path[-1]), step) for path, step in steps_in(settings, "steps")]
-        return float(settings.get("times", 1) * sum(part for part in inner if part is not None))
-    return settings.get("for_s")
-
-
-def _sweep_seconds(settings: Settings) -> float | None:
-    if not {"from_V", "to_V", "rate_mV_s"} <= settings.keys():
+def built(model: type[Frozen], settings: Settings) -> Frozen | None:
+    """The step with these settings; None where they are wrong in themselves, which is said at their own place."""
+    try:
+        return model.model_validate(sound(settings))
+    except ValidationError:
         return None
-    start, end = settings["from_V"], settings["to_V"]
-    begin = settings.get("start_V", start)
-    span = abs(end - begin) + abs(end - start) + abs(start - begin)
-    return float(span / to_si("rate_mV_s", settings["rate_mV_s"]) * settings.get("cycles", 1))
+
+
+def built_cell_step(word: str, settings: Settings) -> OneCellStep | None:
+    """The cell step with these settings, which is no repeat; None where they are wrong in themselves."""
+    return cast("OneCellStep | None", built(CELL_STEPS[word], settings) if word in CELL_STEPS else None)
+
+
+def cell_seconds(word: str, settings: Settings) -> float:
+    """The longest that a cell step of the file can last [s]; nothing where it is wrong or only a cut-off knows."""
+    if word == RepeatStep.word:
+        once = sum(cell_seconds(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings))
+        return float((settings.get("times") or 1) * once)
+    step = built_cell_step(word, settings)
+    return (step_duration(step) if step is not None else None) or 0.0
 
 
 # -- What must agree within the probe program, and between it and the cell program.
@@ -82,16 +68,14 @@ def _sweep_seconds(settings: Settings) -> float | None:
 
 _LASTS = ("during", "for_s", *COUNTS)
 _EQUAL = 1.0 + 1e-12  # 5000 nm are not more than 5 µm
-_RESTS = ("open_circuit", "rest", "ladder", "gitt")
-_LEVELS = ("hold", "ladder", "sweep", "conditioning")
 
 
 def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
     """Every disagreement of the probe program in `given`, the file's form of an experiment."""
-    everything = list(steps_within(given, "probe"))
-    cell = list(steps_within(given, "cell"))
+    everything, cell = steps_within(given, "probe"), steps_within(given, "cell")
+    entries = [(entry.key_path, entry.step) for entry in outermost("probe", given.get("probe"))]
     yield from _amplitudes(everything, approach_um)
-    yield from _order([step for step in steps_in(given, "probe") if "at" not in step[1]], len(given.get("cell") or ()))
+    yield from _order([entry for entry in entries if "at" not in entry[1]], len(given.get("cell") or ()))
     yield from _landmarks(everything)
     for path, settings in everything:
         at = settings.get("at")
@@ -159,11 +143,13 @@ def _landmarks(probe: Steps) -> Iterator[Refusal]:
 
 
 def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
-    """An event that the cell program never makes is waited for in vain."""
-    if at.get("after_each") is not None and not any(step[-1] in _RESTS for step, _ in cell):
+    """An event that the cell program never makes is waited for in vain; silent where a cell step is wrong in itself."""
+    steps = [built_cell_step(str(step[-1]), settings) for step, settings in cell]
+    asked = [None if step is None else shape_of(step) for step in steps]
+    if at.get("after_each") is not None and all(one is not None and one.rest_room is None for one in asked):
         limit = "the cell program has no rest"
         yield Refusal((*path, "at"), dict(at), limit, "add an open_circuit, rest, ladder or gitt to cell")
-    spans = [_span(str(step[-1]), settings) for step, settings in cell]
+    spans = [None if one is None else one.potential_span for one in asked]
     if any(span is None for span in spans):  # a current decides where the potential goes
         return
     for index, value in enumerate(at.get("potential_V") or ()):
@@ -172,23 +158,16 @@ def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
             yield Refusal((*path, "at", "potential_V", index), value, limit, "name a potential that it passes or holds")
 
 
-def _span(word: str, settings: Settings) -> tuple[float, float] | None:
-    if word not in _LEVELS:
-        return None
-    found = [value for key in ("from_V", "to_V", "potential_V") if (value := settings.get(key)) is not None]
-    return (min(found), max(found)) if found else None
-
-
 def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Iterator[Refusal]:
     """What is done at a rest must end within it; the falls alone are a lower bound of how long it takes."""
     least = _falls(str(path[-1]), settings)
     if least is None or at.get("after_each") is None:
         return
     for step, rest in cell:
-        key = {"ladder": "hold_s", "gitt": "rest_s", "open_circuit": "for_s", "rest": "for_s"}.get(str(step[-1]))
-        room = rest.get(key) if key is not None else None
-        if room is not None and least > room:
-            where = path_text((*step, str(key)))
+        resting = built_cell_step(str(step[-1]), rest)
+        room = None if resting is None else shape_of(resting).rest_room
+        if resting is not None and room is not None and least > room:
+            where = path_text((*step, resting.rest_key))
             limit = f"its falls alone take {least:.4g} s and {where} leaves {room:g} s"
             remedy = f"raise {where} to {least * 1.5:.3g} or more, or take fewer pixels"
             yield Refusal(path, "", limit, remedy)
@@ -197,19 +176,10 @@ def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Itera
 
 def _falls(word: str, settings: Settings) -> float | None:
     """The shortest that a step with its own end can last [s]."""
-    amplitude, rate = settings.get("amplitude_nm"), settings.get("fall_nm_per_ms")
-    pixels = settings.get("pixels")
-    if word in ("raster", "landmark") and isinstance(pixels, list | tuple) and len(pixels) == 2:
-        hops = float(pixels[0] * pixels[1] * (settings.get("passes") or 1))
-    elif word == "line" and pixels is not None:
-        hops = float(pixels * (settings.get("passes") or 1))
-    elif word in ("hop", "modulate"):
-        hops = float(settings.get("hops") or 0)
-    else:
-        return settings.get("for_s")
-    if amplitude is None or rate is None:
-        return None
-    return hops * to_si("amplitude_nm", amplitude) / to_si("fall_nm_per_ms", rate)
+    step = built(PROBE_STEPS[word], settings) if word in PROBE_STEPS else None
+    if isinstance(step, Hopping) and step.count is not None:
+        return step.count * step.amplitude / step.fall_rate
+    return step.time_bound if isinstance(step, ProbeAction) else None
 
 
 # -- What must agree between the cell program, the probe program and the envelope.
@@ -225,7 +195,7 @@ def refusals_between(given: Mapping[str, Any]) -> Iterator[Refusal]:
     """Every disagreement in `given`, the file's form of an experiment."""
     envelope = {**Envelope().model_dump(), **sound(given.get("envelope"))}
     specimen = {**Specimen().model_dump(), **sound(given.get("specimen"))}
-    cell = list(steps_within(given, "cell"))
+    cell = steps_within(given, "cell")
     yield from _potentials(cell, envelope["cell_V"])
     yield from _currents(cell, envelope["cell_mA"], specimen["area_cm2"])
     yield from _duration(given, envelope["run_h"])
@@ -259,12 +229,12 @@ def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal
 
 def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
     elapsed = 0.0
-    for path, settings in steps_in(given, "cell"):
-        elapsed += seconds(str(path[-1]), settings) or 0.0
+    for entry in outermost("cell", given.get("cell")):
+        elapsed += cell_seconds(str(entry.key_path[-1]), entry.step)
         if elapsed > to_si("run_h", longest_h):
             hours = elapsed / to_si("run_h", 1)
             limit = f"the cell program reaches {hours:.4g} h here and envelope.run_h allows {longest_h:g} h"
-            yield Refusal(path, "", limit, "shorten the program, or raise envelope.run_h")
+            yield Refusal(entry.key_path, "", limit, "shorten the program, or raise envelope.run_h")
             return
 
 
@@ -292,6 +262,10 @@ class Experiment(Frozen):
         """What is wrong between the programs and the envelope, and what `vary` cannot reach."""
         yield from refusals_between(given)
         yield from vary_refusals(cls, given)
+
+    def hop_parameters(self, step: Approaching) -> HopParameters:
+        """How a step of this experiment hops."""
+        return step.hop_parameters(self.envelope.approach)
 
     @property
     def longest_duration(self) -> float | None:

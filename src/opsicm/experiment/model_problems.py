@@ -30,15 +30,15 @@ Model = TypeVar("Model", bound=Frozen)
 def made_of(document: Document, model: type[Model]) -> Model:
     """The `model` that `document` describes; raises `BadInput` with everything that is wrong, each thing once."""
     details: list[ErrorDetails] = []
-    made: Model | None = None
+    instance: Model | None = None
     try:
-        made = model.model_validate(document.data)
+        instance = model.model_validate(document.data)
     except ValidationError as error:
         details = error.errors(include_url=False)
     empty = list(_empty_values(document.data, ()))
-    if made is None or empty:
+    if instance is None or empty:
         raise BadInput(_problems(document, model, details, empty))
-    return made
+    return instance
 
 
 def _problems(
@@ -52,10 +52,10 @@ def _problems(
     unsound: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] != REFUSED]
     total = len(details) + len(empty)
     details = sorted(details, key=lambda detail: document.line(detail["loc"]) or 0)[:MOST_PROBLEMS]
-    found = [_refusal(model, detail, details) for detail in details]
-    found += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty[:MOST_PROBLEMS]]
-    found += refusals_within(model, blanked(document.data, unknown, [*empty, *unsound]))
-    problems = _in_order(document, [refusal for refusal in found if refusal is not None])
+    refusals = [_refusal(model, detail, details) for detail in details]
+    refusals += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty[:MOST_PROBLEMS]]
+    refusals += refusals_within(model, blanked(document.data, unknown, [*empty, *unsound]))
+    problems = _in_order(document, [refusal for refusal in refusals if refusal is not None])
     if total <= MOST_PROBLEMS:
         return problems
     rest = Problem("the file", "", f"has {total - MOST_PROBLEMS} problems more", "mend these first", document.name)
@@ -69,8 +69,8 @@ def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetail
     match detail["type"]:
         case "missing" if owner is not None:
             siblings = [other["loc"] for other in details if other["type"] == "extra_forbidden"]
-            given = [str(loc[-1]) for loc in siblings if loc[:-1] == path[:-1]]
-            return missing_key(owner, path) if unmistaken(owner, str(path[-1]), given) else None
+            unknown = [str(loc[-1]) for loc in siblings if loc[:-1] == path[:-1]]
+            return missing_key(owner, path) if unmistaken(owner, str(path[-1]), unknown) else None
         case "extra_forbidden" if owner is not None:
             return unknown_key(owner, path, value)
         case "union_tag_invalid" | "union_tag_not_found":
@@ -104,5 +104,5 @@ def _empty_values(value: Any, path: KeyPath) -> Iterator[KeyPath]:
 def _in_order(document: Document, refusals: list[Refusal]) -> list[Problem]:
     """By line; pydantic and the checks of a broken file may both have found the same."""
     once = {(refusal.path, refusal.limit): refusal for refusal in refusals}
-    problems = [document.problem(found.path, found.value, found.limit, found.remedy) for found in once.values()]
+    problems = [document.problem(one.path, one.value, one.limit, one.remedy) for one in once.values()]
     return sorted(problems, key=lambda problem: problem.line or 0)

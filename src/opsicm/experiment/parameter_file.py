@@ -1,66 +1,47 @@
 """Parameter sets as data: every number with its unit, its uncertainty, its status and its source.
 
-A set may name `parents` and change a few of their leaves; a later parent overrides an earlier one, the
-set itself overrides all. Names of leaves are the keys that lead to them, joined by dots. Which names exist is the
-business of the physics that uses them: each leaf carries its file and line, so that the caller can cite them.
+A set may name `parents` and change a few of their leaves; a later parent overrides an earlier one, the set itself
+overrides all, and another material inherits nothing of its parent's (`physics.parameters.not_inherited`). The sets of
+this program are such files too. Names of leaves are the keys that lead to them, joined by dots; each leaf carries its
+file and line, so that whoever refuses it can cite them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-import numpy as np
 from pydantic import Field
 
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
-from opsicm.core.units import factor, si_unit
+from opsicm.core.units import factor
 from opsicm.experiment.data_files import read_curve
 from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import KeyPath, Refusal
 from opsicm.experiment.rig_file import PRESETS, named_file
 from opsicm.experiment.step_model import Frozen, Number, Text, Whole
 from opsicm.experiment.yaml_file import Document, read_yaml
-from opsicm.physics.parameters import DEFAULT_SET, ParameterSet, parameter_set, parameter_set_names
-from opsicm.physics.parameters import Curve as SetCurve
-from opsicm.physics.parameters import Leaf as SetLeaf
+from opsicm.physics.parameters import Curve, Leaf, ParameterSet, Status, not_inherited, problem_with
 
+DEFAULT_SET: Final = "graphite-li-ec-dec"
 PARAMETER_SETS: Final = PRESETS / "parameters"
-Status = Literal["measured", "literature", "derived", "assumed"]
+TABLES: Final = PARAMETER_SETS / "tables"
+UNSTATED: Final = "unstated"
+_PART: Final = "part-"  # files that are no whole set, for others to name as parents
 _HEADER: Final = ("opsicm_parameters", "title", "parents")
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
-    """One number in SI; `u` is its standard uncertainty (k = 1) in the same unit."""
+class StatedLeaf:
+    """A leaf and where it stands."""
 
-    name: str
-    value: float
-    unit: str
-    u: float
-    status: Status
-    source: str
+    leaf: Leaf
     file: str
     line: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A table in SI: one tuple of numbers a column, by the column's name less its unit."""
-
-    name: str
-    columns: Mapping[str, tuple[float, ...]]
-    units: Mapping[str, str]
-    status: Status
-    source: str
-    file: str
-    line: int | None
-
-
-Leaf = Quantity | Curve
 
 
 class Header(Frozen):
@@ -71,14 +52,18 @@ class Header(Frozen):
     parents: tuple[Text, ...] = ()
 
 
-class QuantityLeaf(Frozen):
+class SourcedLeaf(Frozen):
+    """What every leaf says: how far it is to be trusted, and where it is from."""
+
+    status: Annotated[Status, Field(examples=["measured"])]
+    source: Annotated[Text, Field(examples=["where the number is from"])]
+
+
+class NumberLeaf(SourcedLeaf):
     """A number as it stands in the file."""
 
     value: Annotated[Number, Field(examples=[1.56])]
     unit: Annotated[Text, Field(examples=["g/cm3"])]
-    u: Annotated[Number, Field(ge=0, examples=[0.02])]
-    status: Annotated[Status, Field(examples=["measured"])]
-    source: Annotated[Text, Field(examples=["where the number is from"])]
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -87,22 +72,61 @@ class QuantityLeaf(Frozen):
         try:
             factor("1" if unit is None else unit)
         except OutsideDomain as error:
-            found = error.problems[0]
-            yield Refusal(("unit",), unit, found.limit, found.remedy)
+            problem = error.problems[0]
+            yield Refusal(("unit",), unit, problem.limit, problem.remedy)
 
 
-class CurveLeaf(Frozen):
-    """A curve as it stands in the file: a table beside it, and the names of its columns."""
+class QuantityLeaf(NumberLeaf):
+    """A number with its standard uncertainty."""
+
+    u: Annotated[Number, Field(ge=0, examples=[0.02])]
+
+
+class UnstatedLeaf(NumberLeaf):
+    """A number whose uncertainty nobody has stated."""
+
+    u: Literal["unstated"]
+
+
+class WordLeaf(SourcedLeaf):
+    """A choice or a name: `facing: {value: up, …}`."""
+
+    value: Annotated[Text, Field(examples=["up"])]
+    unit: Literal["word"] = "word"
+
+
+class StagesLeaf(SourcedLeaf):
+    """Compositions with a name, each with its stoichiometry, in order."""
+
+    value: Annotated[dict[Text, Number], Field(min_length=2)]
+
+
+class CurveLeaf(SourcedLeaf):
+    """A curve as it stands in the file: a table beside it, or one of this program's by its name, and its columns."""
 
     table: Annotated[Text, Field(examples=["ocp.csv"])]
     columns: Annotated[tuple[Text, ...], Field(min_length=2, examples=[["stoichiometry", "potential_V"]])]
-    status: Annotated[Status, Field(examples=["measured"])]
-    source: Annotated[Text, Field(examples=["where the curve is from"])]
 
 
-def read_parameters(path: Path | str) -> dict[str, Leaf]:
-    """Every leaf of a parameter set and of its parents, in SI; raises `BadInput` with every problem in a file."""
-    return _read(Path(path), ())
+def parameter_set_names() -> tuple[str, ...]:
+    """The sets of this program, the default first."""
+    names = sorted(file.stem for file in PARAMETER_SETS.glob("*.yaml") if not file.stem.startswith(_PART))
+    return (DEFAULT_SET, *(name for name in names if name != DEFAULT_SET))
+
+
+def parameter_set(name_or_path: str = DEFAULT_SET, relative_to: Path | str = ".") -> ParameterSet:
+    """A set of this program by its name, or that of a YAML file whose path is seen from `relative_to`."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        return read_parameter_set(parameters_path(name_or_path, relative_to))
+    if name_or_path not in parameter_set_names():
+        limit = f"is no parameter set; sets are {', '.join(parameter_set_names())}"
+        raise BadInput(Problem("parameter set", repr(name_or_path), limit, "write one of these, or a .yaml file"))
+    return _of_this_program(name_or_path)
+
+
+@cache
+def _of_this_program(name: str) -> ParameterSet:
+    return replace(read_parameter_set(PARAMETER_SETS / f"{name}.yaml"), name=name)
 
 
 def parameters_path(name_or_path: str, relative_to: Path | str = ".") -> Path:
@@ -111,81 +135,66 @@ def parameters_path(name_or_path: str, relative_to: Path | str = ".") -> Path:
 
 
 def read_parameter_set(path: Path | str) -> ParameterSet:
-    """The parameter set of a file: a set of this package (its parent, or the default) with the file's leaves in place.
+    """The parameter set of a file; one that comes from no file of this program changes the default set.
 
-    Raises `BadInput` with the line of every leaf that no set has, or whose unit is of another kind.
+    Raises `BadInput` with the line of every leaf that no set has, or whose value or unit is of another kind.
     """
     leaves = read_parameters(path)
-    base = parameter_set(_package_parent(Path(path)) or DEFAULT_SET)
-    changes: dict[str, SetLeaf] = {}
-    problems: list[Problem] = []
-    for name, leaf in leaves.items():
-        known = base.leaves.get(name)
-        if known is None:
-            near = get_close_matches(name, base.leaves, 1)
-            remedy = f"did you mean {near[0]}?" if near else "opsicm parameters show lists the names"
-            problems.append(Problem(name, "", "is no parameter of this set", remedy, leaf.file, leaf.line))
-        elif isinstance(leaf, Curve):
-            changes[name] = SetLeaf(_set_curve(leaf), "curve", None, leaf.status, leaf.source)
-        elif not isinstance(known.value, float) or known.si_unit != leaf.unit:
-            limit = f"must be in units of {known.si_unit}"
-            problems.append(Problem(name, leaf.unit, limit, f"as {known.value} {known.unit}", leaf.file, leaf.line))
-        else:
-            changes[name] = SetLeaf(leaf.value, leaf.unit, leaf.u, leaf.status, leaf.source)
+    if not any(Path(stated.file).is_relative_to(PARAMETER_SETS) for stated in leaves.values()):
+        leaves = _merged(read_parameters(PARAMETER_SETS / f"{DEFAULT_SET}.yaml"), leaves)
+    problems = [
+        replace(problem, file=stated.file, line=stated.line)
+        for name, stated in leaves.items()
+        if (problem := problem_with(name, stated.leaf))
+    ]
     if problems:
         raise BadInput(problems)
+    title = str(read_yaml(path).data.get("title", Header().title))
+    chosen = ParameterSet(str(path), title, MappingProxyType({name: stated.leaf for name, stated in leaves.items()}))
     try:
-        found = base.with_leaves(changes)
-        found.values  # noqa: B018  refuses numbers that no cell can have
+        chosen.values  # noqa: B018  refuses numbers that no cell can have
     except OutsideDomain as error:
-        lines = {name: leaf.line for name, leaf in leaves.items()}
+        lines = {name: stated.line for name, stated in leaves.items() if stated.file == str(path)}
         refused = [replace(problem, file=str(path), line=lines.get(problem.thing)) for problem in error.problems]
         raise BadInput(refused) from None
-    return replace(found, name=str(path))
+    return chosen
 
 
-def _set_curve(curve: Curve) -> SetCurve:
-    x, y = (np.asarray(column) for column in list(curve.columns.values())[:2])
-    return SetCurve(curve.name, x, y)
+def read_parameters(path: Path | str) -> dict[str, StatedLeaf]:
+    """Every leaf of a parameter set and of its parents; raises `BadInput` with every problem in a file."""
+    return _read(Path(path), ())
 
 
-def _package_parent(path: Path) -> str | None:
-    """The set of this package that a file, or the file it comes from, names as a parent."""
-    parents = read_yaml(path).data.get("parents", ())
-    for parent in parents:
-        if parent in parameter_set_names():
-            return str(parent)
-        found = _package_parent(parameters_path(parent, path.parent))
-        if found is not None:
-            return found
-    return None
+def _merged(below: Mapping[str, StatedLeaf], above: Mapping[str, StatedLeaf]) -> dict[str, StatedLeaf]:
+    dropped = not_inherited(
+        {name: stated.leaf for name, stated in below.items()}, {name: stated.leaf for name, stated in above.items()}
+    )
+    return {**{name: stated for name, stated in below.items() if name not in dropped}, **above}
 
 
-def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Leaf]:
+def _read(path: Path, children: tuple[Path, ...]) -> dict[str, StatedLeaf]:
     document = read_yaml(path)
     header_keys = {key: value for key, value in document.data.items() if key in _HEADER}
     header = made_of(Document(document.name, document.text, header_keys, document.lines), Header)
     line_of_ancestors = (*children, path.resolve())
-    leaves: dict[str, Leaf] = {}
+    leaves: dict[str, StatedLeaf] = {}
     for index, parent in enumerate(header.parents):
-        leaves.update(_parent(document, index, parent, line_of_ancestors))
+        leaves = _merged(leaves, _parent(document, index, parent, line_of_ancestors))
     problems: list[Problem] = []
     body = {key: value for key, value in document.data.items() if key not in _HEADER}
-    leaves.update(_leaves(document, body, (), problems))
+    own = _leaves(document, body, (), problems)
     if problems:
         raise BadInput(problems)
-    return leaves
+    return _merged(leaves, own)
 
 
-def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, ...]) -> dict[str, Leaf]:
+def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, ...]) -> dict[str, StatedLeaf]:
     where = ("parents", index)
-    if parent in parameter_set_names():
-        return {}
     try:
         path = parameters_path(parent, Path(document.name).parent)
     except BadInput as error:
-        found = error.problems[0]
-        raise BadInput(document.problem(where, parent, found.limit, found.remedy)) from None
+        problem = error.problems[0]
+        raise BadInput(document.problem(where, parent, problem.limit, problem.remedy)) from None
     if path.resolve() in ancestors:
         limit = "is its own ancestor, so the set would never end"
         raise BadInput(document.problem(where, parent, limit, "take it out of one of the files"))
@@ -194,8 +203,8 @@ def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, 
     return _read(path, ancestors)
 
 
-def _leaves(document: Document, group: dict[str, Any], path: KeyPath, problems: list[Problem]) -> dict[str, Leaf]:
-    found: dict[str, Leaf] = {}
+def _leaves(document: Document, group: dict[str, Any], path: KeyPath, problems: list[Problem]) -> dict[str, StatedLeaf]:
+    leaves: dict[str, StatedLeaf] = {}
     for key, value in group.items():
         here = (*path, key)
         if not isinstance(value, dict) or not value:
@@ -203,22 +212,43 @@ def _leaves(document: Document, group: dict[str, Any], path: KeyPath, problems: 
             problems.append(document.problem(here, value, limit, "give it a unit, an uncertainty and a source"))
         elif {"value", "unit", "table", "columns", "status", "source"} & value.keys():
             try:
-                found[".".join(map(str, here))] = _leaf(document, value, here)
+                leaf = _leaf(document, value, here)
             except BadInput as error:
                 problems.extend(error.problems)
+            else:
+                leaves[".".join(map(str, here))] = StatedLeaf(leaf, document.name, document.line(here))
         else:
-            found.update(_leaves(document, value, here, problems))
-    return found
+            leaves.update(_leaves(document, value, here, problems))
+    return leaves
 
 
-def _leaf(document: Document, value: dict[str, Any], path: KeyPath) -> Leaf:
-    name, line = ".".join(map(str, path)), document.line(path)
+def _leaf(document: Document, given: dict[str, Any], path: KeyPath) -> Leaf:
     part = document.below(path)
-    if "table" in value or "columns" in value:
+    value = given.get("value")
+    if "table" in given or "columns" in given:
         curve = made_of(part, CurveLeaf)
-        columns, units = read_curve(Path(document.name).parent / curve.table, curve.columns, part)
-        return Curve(name, columns, units, curve.status, curve.source, document.name, line)
-    leaf = made_of(part, QuantityLeaf)
-    scale = factor(leaf.unit)
-    unit = si_unit(leaf.unit)
-    return Quantity(name, leaf.value * scale, unit, leaf.u * scale, leaf.status, leaf.source, document.name, line)
+        columns, units = read_curve(_table(Path(document.name).parent, curve.table), curve.columns, part)
+        return Leaf(
+            Curve(curve.table, tuple(columns.values()), tuple(units.values())),
+            "curve",
+            None,
+            curve.status,
+            curve.source,
+        )
+    if isinstance(value, dict):
+        stages = made_of(part, StagesLeaf)
+        return Leaf(tuple(stages.value.items()), "stages", None, stages.status, stages.source)
+    if isinstance(value, str) and given.get("unit", "word") == "word" and "u" not in given:
+        word = made_of(part, WordLeaf)
+        return Leaf(word.value, "word", None, word.status, word.source)
+    if given.get("u") == UNSTATED:
+        number = made_of(part, UnstatedLeaf)
+        return Leaf(float(number.value), number.unit, None, number.status, number.source)
+    quantity = made_of(part, QuantityLeaf)
+    return Leaf(float(quantity.value), quantity.unit, float(quantity.u), quantity.status, quantity.source)
+
+
+def _table(folder: Path, name: str) -> Path:
+    """A table of this program by its name, or a file seen from `folder`."""
+    ours = TABLES / f"{name}.csv"
+    return ours if "/" not in name and ours.is_file() else folder / name

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import Field, StringConstraints
 
 from opsicm.core.units import to_si
-from opsicm.experiment.cell_steps import DEEPEST_REPEAT, Times
-from opsicm.experiment.hop_parameters import BoundedStep, Count, ProbeAction
-from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import Frozen, Leg, Number, OneKey, Seconds, Text, Whole, word_of
+from opsicm.experiment.hop_parameters import AMPLITUDE_NM, FALL_NM_PER_MS, SETPOINT_PCT, BiasLevels, HopParameters
+from opsicm.experiment.probe_bounds import BoundedStep, Count, ProbeAction
+from opsicm.experiment.program import RepeatStep, steps_inside, written
+from opsicm.experiment.refusal import KeyPath, Refusal
+from opsicm.experiment.step_model import ByWord, Frozen, Leg, Number, Seconds, Text, Whole
 
 # -- Places in the plane of the specimen, as a file writes them.
 
@@ -33,23 +34,14 @@ def metres(key: str, pair: tuple[float, float]) -> tuple[float, float]:
 # -- Probe steps that hop: at a point, along a line, over an area; and the bias levels at the top of a hop.
 
 
-Amplitude = Annotated[Number, Field(ge=1, le=20_000, examples=[2000])]
-FallRate = Annotated[Number, Field(ge=0.01, le=1000, examples=[30])]
-Setpoint = Annotated[Number, Field(gt=0, le=50, examples=[2.0])]
+Amplitude = Annotated[Number, Field(ge=AMPLITUDE_NM[0], le=AMPLITUDE_NM[1], examples=[2000])]
+FallRate = Annotated[Number, Field(ge=FALL_NM_PER_MS[0], le=FALL_NM_PER_MS[1], examples=[30])]
+Setpoint = Annotated[Number, Field(gt=SETPOINT_PCT[0], le=SETPOINT_PCT[1], examples=[2.0])]
 Levels = Annotated[
     tuple[Annotated[Number, Field(ge=-2, le=2)], ...], Field(min_length=2, max_length=64, examples=[[0.65, 0.75]])
 ]
 Milliseconds = Annotated[Number, Field(gt=0, le=10_000)]
-
-
-def modulation_refusals(given: Mapping[str, Any]) -> Iterator[Refusal]:
-    """The blanked time must leave some of the dwell to look at; two levels at least must differ."""
-    dwell, blanking, levels = (given.get(key) for key in ("dwell_ms", "blanking_ms", "levels_V"))
-    if dwell is not None and blanking is not None and blanking >= dwell:
-        limit = f"must be shorter than dwell_ms, {dwell:g} ms, or nothing is left to measure"
-        yield Refusal(("blanking_ms",), blanking, limit, "blank a tenth of the dwell, or dwell longer")
-    if levels is not None and len(levels) > 1 and len(set(levels)) == 1:
-        yield Refusal(("levels_V",), list(levels), "all levels are the same", "give two that differ, as [0.65, 0.75]")
+_ENGAGE_AMPLITUDE: Final = 1e-6  # [m] withdrawn between the first contact and the one that confirms it
 
 
 class Modulation(Frozen):
@@ -64,30 +56,32 @@ class Modulation(Frozen):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """What levels, dwell and blanking must satisfy together."""
-        return modulation_refusals(given)
+        """The blanked time must leave some of the dwell to look at; two levels at least must differ."""
+        yield from super().refusals(given)
+        dwell, blanking, levels = (given.get(key) for key in ("dwell_ms", "blanking_ms", "levels_V"))
+        if dwell is not None and blanking is not None and blanking >= dwell:
+            limit = f"must be shorter than dwell_ms, {dwell:g} ms, or nothing is left to measure"
+            yield Refusal(("blanking_ms",), blanking, limit, "blank a tenth of the dwell, or dwell longer")
+        if levels is not None and len(levels) > 1 and len(set(levels)) == 1:
+            limit = "all levels are the same"
+            yield Refusal(("levels_V",), list(levels), limit, "give two that differ, as [0.65, 0.75]")
 
     @property
-    def dwell(self) -> float:
-        """Time at each level [s]."""
-        return to_si("dwell_ms", self.dwell_ms)
-
-    @property
-    def blanking(self) -> float:
-        """Time at the beginning of each level that is not measured [s]."""
-        return to_si("blanking_ms", self.blanking_ms)
-
-    @property
-    def duration(self) -> float:
-        """Time that all levels take in one hop [s]."""
-        return self.dwell * len(self.levels_V)
+    def bias_levels(self) -> BiasLevels:
+        """The same in SI."""
+        return BiasLevels(self.levels_V, to_si("dwell_ms", self.dwell_ms), to_si("blanking_ms", self.blanking_ms))
 
 
-class Falling(ProbeAction):
-    """What every fall towards the surface needs."""
+class Approaching(ProbeAction):
+    """What every approach to the surface needs."""
 
     fall_nm_per_ms: FallRate
     setpoint_pct: Setpoint
+
+    @property
+    def amplitude(self) -> float:
+        """Distance withdrawn after a contact [m]."""
+        raise NotImplementedError
 
     @property
     def fall_rate(self) -> float:
@@ -96,13 +90,23 @@ class Falling(ProbeAction):
 
     @property
     def setpoint(self) -> float:
-        """Relative drop of the current that ends a fall: 0.02 for 2 %."""
+        """Relative drop of the current that ends an approach: 0.02 for 2 %."""
         return to_si("setpoint_pct", self.setpoint_pct)
 
+    @property
+    def bias_levels(self) -> BiasLevels | None:
+        """The bias levels at the top of each hop; None where the bias stays."""
+        return None
 
-class Hopping(Falling):
-    """Falls and withdrawals, one after the other."""
+    def hop_parameters(self, approach: float) -> HopParameters:
+        """How this step hops where one approach may go `approach` [m] down, as the envelope says."""
+        return HopParameters(self.amplitude, self.fall_rate, self.setpoint, approach, self.bias_levels)
 
+
+class Hopping(Approaching):
+    """Approaches and withdrawals, one after the other."""
+
+    sampled: ClassVar[bool] = True
     amplitude_nm: Amplitude
 
     @property
@@ -111,14 +115,29 @@ class Hopping(Falling):
         return to_si("amplitude_nm", self.amplitude_nm)
 
     @property
-    def modulation(self) -> Modulation | None:
+    def bias_levels(self) -> BiasLevels | None:
         """The bias levels at the top of each hop; None where the bias stays."""
-        return getattr(self, "modulate", None)
+        modulate: Modulation | None = getattr(self, "modulate", None)
+        return None if modulate is None else modulate.bias_levels
+
+    @property
+    def electrode_potentials(self) -> Mapping[KeyPath, tuple[float, ...]]:
+        """The bias levels at the top of each hop."""
+        return {} if self.bias_levels is None else {("modulate", "levels_V"): self.bias_levels.levels}
 
     @property
     def count(self) -> int | None:
         """Hops to the step's own end; None where a time or the cell ends it."""
         return None
+
+    @property
+    def per_pass(self) -> int | None:
+        """Hops of one image or of one pass; None where there is no such thing."""
+        return None
+
+    def heights(self, start_height: float) -> tuple[float, ...]:
+        """Where an approach begins."""
+        return (start_height,)
 
 
 class AtPoint(Hopping, BoundedStep):
@@ -133,6 +152,11 @@ class AtPoint(Hopping, BoundedStep):
         return metres("at_um", self.at_um)
 
     @property
+    def places(self) -> Mapping[str, tuple[Point, ...]]:
+        """The point."""
+        return {"at_um": (self.place,)}
+
+    @property
     def count(self) -> int | None:
         """Hops to the step's own end; None where a time or the cell ends it."""
         return self.hops
@@ -145,24 +169,15 @@ class Hop(AtPoint):
     modulate: Modulation | None = None
 
 
-class Modulate(AtPoint):
+class Modulate(Modulation, AtPoint):
     """Hop at one point and step the wire through `levels_V` at the top of every hop."""
 
     word: ClassVar[str] = "modulate"
-    levels_V: Levels
-    dwell_ms: Annotated[Milliseconds, Field(examples=[5])]
-    blanking_ms: Annotated[Number, Field(ge=0, le=10_000, examples=[0.5])]
-
-    @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A step's bounds, and what levels, dwell and blanking must satisfy together."""
-        yield from super().refusals(given)
-        yield from modulation_refusals(given)
 
     @property
-    def modulation(self) -> Modulation:
+    def electrode_potentials(self) -> Mapping[KeyPath, tuple[float, ...]]:
         """The bias levels at the top of each hop."""
-        return Modulation(levels_V=self.levels_V, dwell_ms=self.dwell_ms, blanking_ms=self.blanking_ms)
+        return {("levels_V",): self.levels_V}
 
 
 class Line(Hopping, BoundedStep):
@@ -194,9 +209,19 @@ class Line(Hopping, BoundedStep):
         return metres("to_um", self.to_um)
 
     @property
+    def places(self) -> Mapping[str, tuple[Point, ...]]:
+        """Its two ends."""
+        return {"from_um": (self.start,), "to_um": (self.end,)}
+
+    @property
+    def per_pass(self) -> int:
+        """Hops of one pass."""
+        return self.pixels
+
+    @property
     def count(self) -> int | None:
         """Hops to the step's own end; None where a time or the cell ends it."""
-        return None if self.passes is None else self.passes * self.pixels
+        return None if self.passes is None else self.passes * self.per_pass
 
 
 class Area(Hopping):
@@ -220,11 +245,13 @@ class Area(Hopping):
         """Angle from the x axis to the rows, counter-clockwise [rad]."""
         return 0.0
 
-    def corners(self) -> tuple[tuple[float, float], ...]:
-        """The four corners (x, y) [m]: the outermost places that the tip goes to."""
+    @property
+    def places(self) -> Mapping[str, tuple[Point, ...]]:
+        """Its four corners."""
         (x, y), (w, h), (c, s) = self.center, self.size, (math.cos(self.rotation), math.sin(self.rotation))
         signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-        return tuple((x + (u * w * c - v * h * s) / 2, y + (u * w * s + v * h * c) / 2) for u, v in signs)
+        corners = tuple((x + (u * w * c - v * h * s) / 2, y + (u * w * s + v * h * c) / 2) for u, v in signs)
+        return {"size_um": corners}
 
 
 class Raster(Area, BoundedStep):
@@ -250,10 +277,15 @@ class Raster(Area, BoundedStep):
         return to_si("rotation_deg", self.rotation_deg)
 
     @property
+    def per_pass(self) -> int:
+        """Hops of one image."""
+        return self.pixels[0] * self.pixels[1]
+
+    @property
     def count(self) -> int | None:
         """Hops to the step's own end; None where `during` or `for_s` ends it."""
         passes = self.passes if self.passes is not None or self.during or self.for_s else 1
-        return None if passes is None else passes * self.pixels[0] * self.pixels[1]
+        return None if passes is None else passes * self.per_pass
 
 
 # -- Probe steps without a hop: staying at a height, travelling by millimetres, the pipette's own voltammogram.
@@ -273,6 +305,10 @@ class Park(BoundedStep):
     def height(self) -> float:
         """Height above the specimen [m]."""
         return to_si("height_um", self.height_um)
+
+    def heights(self, start_height: float) -> tuple[float, ...]:  # noqa: ARG002
+        """The one height."""
+        return (self.height,)
 
 
 class Tower(BoundedStep):
@@ -314,11 +350,16 @@ class Tower(BoundedStep):
         """One trip, up and down with its two dwells [s]; accelerations left out."""
         return 2.0 * ((self.high - self.low) / self.speed + self.dwell_s)
 
+    def heights(self, start_height: float) -> tuple[float, ...]:  # noqa: ARG002
+        """Both ends and the middle."""
+        return (self.low, 0.5 * (self.low + self.high), self.high)
+
 
 class PipetteSweep(ProbeAction):
     """The wire's potential (against Li/Li⁺) there and back at a height: the pipette's own voltammogram."""
 
     word: ClassVar[str] = "pipette_sweep"
+    sampled: ClassVar[bool] = True
     from_V: Annotated[WirePotential, Field(examples=[-0.7])]
     to_V: Annotated[WirePotential, Field(examples=[0.7])]
     rate_mV_s: Annotated[Number, Field(gt=0, le=100_000, examples=[100])]
@@ -341,6 +382,15 @@ class PipetteSweep(ProbeAction):
     def height(self) -> float:
         """Height above the specimen [m]."""
         return to_si("height_um", self.height_um)
+
+    @property
+    def electrode_potentials(self) -> Mapping[KeyPath, tuple[float, ...]]:
+        """The two vertices."""
+        return {("from_V",): (self.from_V, self.to_V)}
+
+    def heights(self, start_height: float) -> tuple[float, ...]:  # noqa: ARG002
+        """The one height."""
+        return (self.height,)
 
     def legs(self) -> tuple[Leg, ...]:
         """(from [V], to [V], duration [s]) of every straight piece, in order."""
@@ -371,7 +421,7 @@ class Zero(ProbeAction):
         return self.for_s
 
 
-class Engage(Falling):
+class Engage(Approaching):
     """Find the surface from far away: fall over the scanner's range, step the coarse stage down, and again.
 
     It ends with the surface in the middle of the scanner's range.
@@ -379,6 +429,11 @@ class Engage(Falling):
 
     word: ClassVar[str] = "engage"
     step_um: Annotated[Number, Field(gt=0, le=1000, examples=[5])]
+
+    @property
+    def amplitude(self) -> float:
+        """Distance withdrawn between the first contact and the one that confirms it [m]."""
+        return _ENGAGE_AMPLITUDE
 
     @property
     def step(self) -> float:
@@ -406,9 +461,14 @@ class Landmark(Area):
     pixels: Annotated[Pixels, Field(examples=[[32, 32]])]
 
     @property
+    def per_pass(self) -> int:
+        """Hops of the image."""
+        return self.pixels[0] * self.pixels[1]
+
+    @property
     def count(self) -> int:
         """Hops to the step's own end."""
-        return self.pixels[0] * self.pixels[1]
+        return self.per_pass
 
 
 class ReturnTo(ProbeAction):
@@ -425,99 +485,54 @@ class ExchangeTip(ProbeAction):
     note: Annotated[Text, Field(examples=["pipette 2 of the batch"])]
 
 
-class ProbeRepeat(Frozen):
+class ProbeRepeat(RepeatStep):
     """Its steps, `times` over. Inside it every step has an end of its own, and none waits for the cell."""
 
-    word: ClassVar[str] = "repeat"
-    times: Times
     steps: Annotated[tuple[ProbeStep, ...], Field(min_length=1, examples=[[{"park": {"height_um": 10, "for_s": 60}}]])]
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """Every step inside ends by itself and starts by itself; repeats only so deep."""
-        for index, step in enumerate(given.get("steps") or ()):
-            word = word_of(step)
-            if word is None or not isinstance(step[word], dict) or word not in PROBE_STEPS:
+        for entry in steps_inside(given):
+            model, settings = PROBE_STEPS.get(str(entry.key_path[-1])), entry.step
+            if model is None:
                 continue
-            path, settings = ("steps", index, word), step[word]
             for key in ("during", "at"):
                 if settings.get(key) is not None:
                     limit = "a step inside a repeat runs after the one before it"
-                    yield Refusal((*path, key), settings[key], limit, f"delete {key}")
-            if not has_end(PROBE_STEPS[word], settings):
-                yield Refusal(path, "", "has no end, so the repeat would never go on", "give it for_s or a count")
-        if _depth(given) > DEEPEST_REPEAT:
-            limit = f"repeats may stand {DEEPEST_REPEAT} deep at most"
-            yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
-
-    @property
-    def during_index(self) -> None:
-        """A repeat runs after the step before it and accompanies none."""
-        return
+                    yield Refusal((*entry.key_path, key), settings[key], limit, f"delete {key}")
+            if not has_end(model, settings):
+                limit = "has no end, so the repeat would never go on"
+                yield Refusal(entry.key_path, "", limit, "give it for_s or a count")
+        yield from super().refusals(given)
 
 
-ProbeStep = Annotated[
-    Annotated[Park, OneKey("park"), Tag("park")]
-    | Annotated[Hop, OneKey("hop"), Tag("hop")]
-    | Annotated[Line, OneKey("line"), Tag("line")]
-    | Annotated[Raster, OneKey("raster"), Tag("raster")]
-    | Annotated[Tower, OneKey("tower"), Tag("tower")]
-    | Annotated[Modulate, OneKey("modulate"), Tag("modulate")]
-    | Annotated[PipetteSweep, OneKey("pipette_sweep"), Tag("pipette_sweep")]
-    | Annotated[Zero, OneKey("zero"), Tag("zero")]
-    | Annotated[Engage, OneKey("engage"), Tag("engage")]
-    | Annotated[Tilt, OneKey("tilt"), Tag("tilt")]
-    | Annotated[Landmark, OneKey("landmark"), Tag("landmark")]
-    | Annotated[ReturnTo, OneKey("return_to"), Tag("return_to")]
-    | Annotated[ExchangeTip, OneKey("exchange_tip"), Tag("exchange_tip")]
-    | Annotated[ProbeRepeat, OneKey("repeat"), Tag("repeat")],
-    Discriminator(word_of),
-]
-ProbeRepeat.model_rebuild()
-_ACTIONS: tuple[type[ProbeAction], ...] = (
-    Park,
-    Hop,
-    Line,
-    Raster,
-    Tower,
-    Modulate,
-    PipetteSweep,
-    Zero,
-    Engage,
-    Tilt,
-    Landmark,
-    ReturnTo,
-    ExchangeTip,
+SingleProbeStep = (
+    Park
+    | Hop
+    | Line
+    | Raster
+    | Tower
+    | Modulate
+    | PipetteSweep
+    | Zero
+    | Engage
+    | Tilt
+    | Landmark
+    | ReturnTo
+    | ExchangeTip
 )
-PROBE_STEPS: dict[str, type[Frozen]] = {**{step.word: step for step in _ACTIONS}, ProbeRepeat.word: ProbeRepeat}
+"""Every step that is no repeat: what matches on it says `assert_never`, so that a new one is not forgotten."""
+ProbeStep = Annotated[SingleProbeStep | ProbeRepeat, ByWord()]
+ProbeRepeat.model_rebuild()
+PROBE_STEPS: dict[str, type[Frozen]] = {step.word: step for step in (*get_args(SingleProbeStep), ProbeRepeat)}
 
 
-def has_end(model: type[Frozen], settings: Mapping[str, Any]) -> bool:
-    """Whether a step, in the file's form, ends without the cell's help."""
-    if not issubclass(model, ProbeAction):
-        return True
-    return model.ends_by_itself or any(settings.get(key) is not None for key in ("for_s", "hops", "passes", "trips"))
+def landmarks(program: Sequence[ProbeStep]) -> dict[str, Landmark]:
+    """Every landmark of a program by its name."""
+    return {p.step.name: p.step for p in written("probe", program) if isinstance(p.step, Landmark)}
 
 
-def _depth(given: Mapping[str, Any]) -> int:
-    steps = given.get("steps")
-    inner = [step["repeat"] for step in steps or () if word_of(step) == "repeat" and isinstance(step["repeat"], dict)]
-    return 1 + max((_depth(repeat) for repeat in inner), default=0)
-
-
-def probe_sequence(program: Sequence[ProbeStep]) -> Iterator[tuple[str, ProbeAction]]:
-    """Every step that is no repeat, in the order of the file: (its path, the step).
-
-    The path is `probe[2]`, or `probe[2].1` for the second step inside a repeat, in every round alike.
-    """
-    for index, step in enumerate(program):
-        yield from _unrolled(f"probe[{index}]", step)
-
-
-def _unrolled(path: str, step: ProbeStep) -> Iterator[tuple[str, ProbeAction]]:
-    if not isinstance(step, ProbeRepeat):
-        yield path, step
-        return
-    for _ in range(step.times):
-        for position, inner in enumerate(step.steps):
-            yield from _unrolled(f"{path}.{position}", inner)
+def has_end(model: type[Frozen], given: Mapping[str, Any]) -> bool:
+    """Whether a step, in the file's form, ends without the cell's help; a repeat does."""
+    return not issubclass(model, ProbeAction) or model.has_end(given)

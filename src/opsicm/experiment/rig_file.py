@@ -1,6 +1,7 @@
 """The rig file: which device plays which role, what its channels mean, and what it may not exceed.
 
-A twin's file is a rig file whose drivers are `twin`, with a `world`: what is true behind the devices.
+A role whose driver is `twin` is played by the digital twin of that instrument; `world` is what is true behind it. A rig
+may mix twin and instruments, as while one of them is brought up.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.experiment.setup import PipetteShape
 from opsicm.experiment.step_model import Frozen, Number, Text, Whole
-from opsicm.experiment.yaml_file import Document, read_yaml
+from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document
 
 PRESETS: Final = Path(__file__).parent.parent / "presets"
 TWIN: Final = "twin"
@@ -171,17 +172,14 @@ class Rig(Frozen):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A twin has a world and a real rig has none; no channel is given twice."""
+        """A twin needs a world, and nothing else has one; no channel is given twice."""
         roles = _mapping(given.get("roles"))
         drivers = {name: driver for name, role in roles.items() if (driver := _mapping(role).get("driver"))}
         twins = [name for name, driver in drivers.items() if driver == TWIN]
         if twins and "world" not in given:
             yield Refusal(("world",), "", f"is missing and the twin of {twins[0]} needs it", "add world: {…}")
-        for name in [name for name in drivers if twins and name not in twins]:
-            limit = "a rig is a twin in all of its roles or in none"
-            yield Refusal(("roles", name, "driver"), drivers[name], limit, "write driver: twin")
         if drivers and not twins and "world" in given:
-            yield Refusal(("world",), "", "belongs to a twin only", "delete it, or make the drivers twin")
+            yield Refusal(("world",), "", "is that of a twin, and no role is played by one", "delete it")
         seen: set[str] = set()
         for index, channel in enumerate(given.get("channels") or ()):
             repeated = _mapping(channel).get("name")
@@ -190,11 +188,6 @@ class Rig(Frozen):
                     ("channels", index, "name"), repeated, "stands in the list already", "delete one of the two"
                 )
             seen |= {repeated} if repeated else set()
-
-    @property
-    def is_twin(self) -> bool:
-        """Whether this rig is a digital twin."""
-        return self.world is not None
 
     @property
     def latency(self) -> float:
@@ -219,6 +212,15 @@ class LoadedRig:
         """The file as it was written."""
         return self.document.text
 
+    def role(self, name: RoleName) -> Role:
+        """Who plays a role; in the world of a twin the coarse stage need not be written."""
+        role: Role | None = getattr(self.rig.roles, name)
+        if role is not None:
+            return role
+        if self.rig.world is None:
+            raise BadInput(self.problem(("roles", name), "", "is missing", f"add {name}: {{driver: …}}"))
+        return Role(driver=TWIN)
+
     def problem(self, path: KeyPath, value: object, limit: str, remedy: str) -> Problem:
         """A problem with the key at `path`, with its line."""
         return self.document.problem(path, value, limit, remedy)
@@ -226,8 +228,16 @@ class LoadedRig:
 
 def read_rig(path: Path | str) -> LoadedRig:
     """Read a rig file; raises `BadInput` with every problem in it."""
-    document = read_yaml(path)
-    return LoadedRig(made_of(document, Rig), Path(path), document)
+    return _loaded(read_yaml(path))
+
+
+def rig_from_text(text: str, name: str = "<text>") -> LoadedRig:
+    """Read a rig from text that no file holds, as a run's."""
+    return _loaded(yaml_document(text, name))
+
+
+def _loaded(document: Document) -> LoadedRig:
+    return LoadedRig(made_of(document, Rig), Path(document.name), document)
 
 
 def rig_path(name_or_path: str, relative_to: Path | str = ".") -> Path:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from opsicm.core.units import factor, to_si
+from opsicm.experiment.hop_parameters import APPROACH_UM
 from opsicm.experiment.refusal import Refusal
 from opsicm.experiment.step_model import Frozen, Number, Potential, Text
 
@@ -138,7 +139,7 @@ class Envelope(Frozen):
 
     cell_V: tuple[Potential, Potential] = (-0.05, 2.0)
     cell_mA: Annotated[Number, Field(gt=0, le=10_000)] = 20.0
-    approach_um: Annotated[Number, Field(gt=0, le=1000)] = 5.0
+    approach_um: Annotated[Number, Field(gt=APPROACH_UM[0], le=APPROACH_UM[1])] = 5.0
     pipette_nA: Annotated[Number, Field(gt=0, le=10_000)] = 20.0
     run_h: Annotated[Number, Field(gt=0, le=10_000)] = 100.0
     bias_mV: Annotated[Number, Field(gt=0, le=10_000)] = 100.0

@@ -7,7 +7,7 @@ infinity, because a limit compared with NaN never trips.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -97,6 +97,15 @@ class OneKey:
         }
 
 
+class ByWord:
+    """`Annotated[Park | Hop, ByWord()]`: any of these steps, each wrapped in its own word."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """One schema for each step, chosen by the word."""
+        choices = {step.word: handler.generate_schema(Annotated[step, OneKey(step.word)]) for step in get_args(source)}
+        return core_schema.tagged_union_schema(choices, discriminator=word_of)
+
+
 def word_of(step: Any) -> str | None:
     """The word of a step in either form; None when it has none."""
     if isinstance(step, dict):
@@ -114,7 +123,11 @@ Leg = tuple[float, float, float]
 
 
 class TimedStep(Frozen):
-    """A step of the cell; `record_every_s` is the period of its slow rows, None where the runner chooses."""
+    """A step of the cell; `record_every_s` is the period of its slow rows, None where the runner chooses.
+
+    `rest_key` is the key that says how long what waits for the step's rest has time; empty where it has none.
+    """
 
     word: ClassVar[str]
+    rest_key: ClassVar[str] = ""
     record_every_s: Annotated[Number, Field(ge=1e-3, le=3600)] | None = None

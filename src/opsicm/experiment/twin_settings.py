@@ -10,10 +10,7 @@ from pydantic import Field
 from opsicm.experiment.refusal import Refusal
 from opsicm.experiment.step_model import Flag, Frozen, Number, Seconds, Whole
 
-# -- Faults that an experiment scripts on a twin: what may be said of each, and what holds when it is not said.
-
-
-Kind = Literal[
+FaultKind = Literal[
     "drift",
     "clog",
     "break",
@@ -27,7 +24,7 @@ Kind = Literal[
     "clock_skew",
 ]
 Share = Annotated[Number, Field(gt=0, le=1)]
-AMOUNTS: Final[dict[str, dict[str, float]]] = {
+FAULT_PARAMETERS: Final[dict[FaultKind, dict[str, float]]] = {
     "drift": {"pct_per_min": 5.0},
     "clog": {"share": 0.6, "rise_s": 0.05},
     "break": {"radius_nm": 100.0},
@@ -40,13 +37,13 @@ AMOUNTS: Final[dict[str, dict[str, float]]] = {
     "late_answers": {"latency_ms": 100.0},
     "clock_skew": {"skew_ppm": 1000.0},
 }
-"""Fault → its amounts, with what holds when a file does not say them."""
+"""Every fault, with its parameters and their defaults. What a fault does is in `twin/faults.py`: these two files."""
 
 
 class Fault(Frozen):
-    """One fault: from `at_s` on, for `for_s` or for good, with the amounts of its kind."""
+    """One fault: from `at_s` on, for `for_s` or for good, with the parameters of its kind."""
 
-    fault: Annotated[Kind, Field(examples=["clog"])]
+    fault: Annotated[FaultKind, Field(examples=["clog"])]
     at_s: Annotated[Number, Field(ge=0, le=1e7, examples=[100])]
     for_s: Seconds | None = None
     pct_per_min: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
@@ -62,22 +59,22 @@ class Fault(Frozen):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """An amount must be one of its fault's; a break is for good."""
+        """A parameter must be one of its fault's; a break is for good."""
         kind = given.get("fault")
-        if not isinstance(kind, str) or kind not in AMOUNTS:
+        if not isinstance(kind, str) or kind not in FAULT_PARAMETERS:
             return
+        parameters = FAULT_PARAMETERS[kind]
         for key in given:
-            if key not in ("fault", "at_s", *AMOUNTS[kind], *(() if kind == "break" else ("for_s",))):
-                takes = ", ".join(AMOUNTS[kind]) or "none"
-                limit = f"{kind} has no such amount; it takes {takes}"
+            if key not in ("fault", "at_s", *parameters, *(() if kind == "break" else ("for_s",))):
+                limit = f"{kind} has no such parameter; it takes {', '.join(parameters) or 'none'}"
                 if key == "for_s":
                     limit = "a broken tip does not heal"
                 yield Refusal((key,), given[key], limit, "delete it")
 
-    def amounts(self) -> dict[str, float]:
-        """Every amount of this fault, in the unit of its name."""
-        usual = AMOUNTS[self.fault]
-        return {key: value if (said := getattr(self, key)) is None else said for key, value in usual.items()}
+    def parameters(self) -> dict[str, float]:
+        """Every parameter of this fault, in the unit of its name."""
+        given = self.model_dump(include=set(FAULT_PARAMETERS[self.fault]), exclude_none=True)
+        return {**FAULT_PARAMETERS[self.fault], **given}
 
 
 class Terms(Frozen):

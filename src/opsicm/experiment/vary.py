@@ -1,7 +1,7 @@
 """`vary`: one experiment file, a series of runs.
 
 `vary: {pipette.radius_nm: [50, 100], cell[0].sweep.rate_mV_s: [5, 10, 20]}` gives one run for each combination, the
-last path changing fastest. A path says where in the file the value belongs, as problems are told: the words of steps
+last path changing fastest. A path says where in the file the value belongs, as problems name it: the words of steps
 included.
 """
 
@@ -79,7 +79,7 @@ def _unreachable(root: type[Frozen], given: Mapping[str, Any], text: str) -> str
         among = isinstance(holder, list | tuple) and isinstance(part, int) and part < len(holder)
         if inside or among:
             holder = holder[part]
-            if holder is None:  # wrong in itself, and said so already
+            if holder is None:  # wrong in itself, and refused for that
                 return None
         elif len(path) == 2 and isinstance(part, str) and part in root.model_fields:
             break  # a whole group left to its defaults, as specimen

@@ -91,7 +91,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Composer:
-    """Walks the events of one document once; holds the lines it has seen."""
+    """Walks the events of one document once and keeps the line of every key."""
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
@@ -126,7 +126,7 @@ class _Composer:
         return self.sequence(path)
 
     def mapping(self, path: KeyPath) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         while not self.loader.check_event(yaml.MappingEndEvent):
             event = self.loader.get_event()
             here = event.start_mark.line + 1
@@ -135,25 +135,25 @@ class _Composer:
                 raise self.refused(here, "a key", "", "a key must be a word", "write it as word: value")
             key = event.value
             if event.implicit[0] and not isinstance(plain_scalar(key), str):
-                name, before = next(reversed(found.items()), ("", None))
+                name, before = next(reversed(entries.items()), ("", None))
                 if isinstance(before, int) and key.isdigit() and self.lines[(*path, name)] == here:  # {salt_M: 1,0}
                     value, limit = f"{before},{key}", "a comma begins another key"
                     raise self.refused(here, path_text((*path, name)), value, limit, f"write {name}: {before}.{key}")
                 raise self.refused(here, "the key", repr(key), "a key must be a word", "write it as word: value")
-            if key in found:
+            if key in entries:
                 first = self.lines[(*path, key)]
                 limit = f"it stands already on line {first}, and one of the two would be lost"
                 raise self.refused(here, path_text((*path, key)), "", limit, "delete one of them")
-            found[key] = self.value((*path, key), here)
+            entries[key] = self.value((*path, key), here)
         self.loader.get_event()
-        return found
+        return entries
 
     def sequence(self, path: KeyPath) -> list[Any]:
-        found: list[Any] = []
+        items: list[Any] = []
         while not self.loader.check_event(yaml.SequenceEndEvent):
-            found.append(self.value((*path, len(found)), None))
+            items.append(self.value((*path, len(items)), None))
         self.loader.get_event()
-        return found
+        return items
 
     def allowed(self, event: yaml.NodeEvent, path: KeyPath, here: int) -> None:
         thing = path_text(path) or "the file"
@@ -167,9 +167,9 @@ class _Composer:
             raise self.refused(here, thing, f"{mark}{event.anchor}", limit, "write the value out, or put it in quotes")
         tag = getattr(event, "tag", None)
         if tag is not None:
-            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            short = tag.replace("tag:yaml.org,2002:", "!!")
             raise self.refused(
-                here, thing, shown, "YAML tags are not read here", "write the plain value without the tag"
+                here, thing, short, "YAML tags are not read here", "write the plain value without the tag"
             )
 
     def refused(self, line: int, thing: str, value: str, limit: str, remedy: str) -> BadInput:
@@ -278,9 +278,9 @@ def yaml_document(text: str, name: str = "<text>") -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        remedy = _SYNTAX_REMEDY if "\\t" not in said else "indent with spaces, not tabs"
-        raise _refused(name, line, "the text", "", f"is not YAML: {said}", remedy) from None
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        remedy = _SYNTAX_REMEDY if "\\t" not in reason else "indent with spaces, not tabs"
+        raise _refused(name, line, "the text", "", f"is not YAML: {reason}", remedy) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         limit = "this character does not belong in a text file"
@@ -310,8 +310,8 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        found = f"0x{content[error.start]:02x}"
-        raise _refused(name, line, "a byte", found, "the file must be text in UTF-8", _TEXT_REMEDY) from None
+        byte = f"0x{content[error.start]:02x}"
+        raise _refused(name, line, "a byte", byte, "the file must be text in UTF-8", _TEXT_REMEDY) from None
 
 
 def _bytes(path: Path) -> bytes:

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.errors import OpsicmError, OutsideDomain
-from opsicm.experiment.cell_steps import CellStep, ConstantCurrent, Gitt, Hold, Ladder, OpenCircuit, Sweep, numbered
-from opsicm.experiment.controls import cut_offs
+from opsicm.experiment.controls import CellAction, ConstantCurrent, PotentialRamp, cell_actions, cut_offs, row_period
 from opsicm.experiment.model import Experiment
 from opsicm.forecast.rig_numbers import CellNumbers
 from opsicm.physics.cell.cell import Cell
 from opsicm.physics.cell.trace import Trace
-from opsicm.physics.materials.graphite import stoichiometry_at
 
 Floats = NDArray[np.float64]
 _ROWS: Final = 240  # in one straight piece: 0.4 % of a sweep
@@ -37,13 +35,17 @@ _NEVER: Final = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One run of one step: its number in the program, its path, when it began and ended [s]."""
+    """One execution of one step: its number in the program, its path, when it began and ended [s].
+
+    `row_period` [s]: of its slow rows while nothing hops; `on_levels`: a ladder's, whose potentials are not passed.
+    """
 
     index: int
     path: str
-    step: CellStep
     start: float
     end: float
+    row_period: float
+    on_levels: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,88 +120,84 @@ class _Player:
         if self._low is None or self._high is None:
             return None
         try:
-            ocp = self._cell.parameters.ocp
-            span = stoichiometry_at(self._low, ocp) - stoichiometry_at(self._high, ocp)
+            material = self._cell.parameters.material
+            span = material.stoichiometry_at(self._low) - material.stoichiometry_at(self._high)
         except OutsideDomain:  # a cut-off beyond the open-circuit curve: no state of charge
             return None
         return float(self._cell.capacity * span)
 
     def play(self) -> None:
-        for index, path, step in numbered(self._program):
-            if self._rows > _MOST_ROWS or self._cell.time >= self._longest:
-                return
-            start = self._cell.time
-            self._step(step)
-            self._intervals.append(Interval(index, path, step, start, self._cell.time))
+        actions = cell_actions(self._program, self._area, self._cell.capacity)
+        action = next(actions, None)
+        while action is not None and self._rows <= _MOST_ROWS and self._cell.time < self._longest:
+            start, first, ended = self._cell.time, action, False
+            while action is not None and action.same_step(first):
+                # A pulse train leaves its step with the pulse that reached the cut-off.
+                if not ended and self._rows <= _MOST_ROWS and self._cell.time < self._longest:
+                    ended = self._play(action) and action.timed.cut_off_ends_step
+                elif not ended:
+                    break
+                action = next(actions, None)
+            asked = first.record_every_ns
+            period = row_period(first.control) if asked is None else asked * 1e-9
+            levels = first.timed.level is not None
+            self._intervals.append(Interval(first.step, first.path, start, self._cell.time, period, levels))
 
-    def _step(self, step: CellStep) -> None:
-        match step:
-            case Ladder():
-                for level in step.levels():
-                    self._levels.append((self._cell.time + step.rest_s, level))
-                    self._rests.append(self._cell.time + step.rest_s)
-                    self._ramp(level, level, step.rest_s + step.hold_s, step.ir_compensation, _SHORT_ROWS)
-            case Hold():
-                self._hold(step)
-            case Sweep():
-                for start, end, duration in step.legs():
-                    self._ramp(start, end, duration, step.ir_compensation, _ROWS)
-            case ConstantCurrent():
-                self._constant_current(step)
-            case Gitt():
-                self._titrate(step)
-            case OpenCircuit():
-                self._rest(step.for_s)
-            case _:  # a repeat is unrolled before it comes here
-                raise AssertionError(step)
-
-    def _ramp(self, start: float, end: float, duration: float, compensation: float, rows: int) -> None:
-        self._cell.set_potential(start, (end - start) / duration, compensation)
-        self._record(duration / rows, rows, self._settle(duration / rows))
-        if end == self._high:
+    def _play(self, action: CellAction) -> bool:
+        """Whether a cut-off has ended it."""
+        timed, control = action.timed, action.control
+        seconds = _NEVER if timed.duration_ns is None else timed.duration_ns * 1e-9
+        if timed.rested_ns is not None:
+            self._rests.append(self._cell.time + timed.rested_ns * 1e-9)
+        if timed.level is not None:
+            self._levels.append((self._rests[-1], timed.level))
+        if isinstance(control, ConstantCurrent):
+            if not self._drive(control, self._until_charge(action, seconds)):
+                return False
+        elif isinstance(control, PotentialRamp):
+            self._cell.set_potential(control.start, control.slope, control.ir_compensation)
+            if timed.fallen_current is not None:
+                self._fall(timed.fallen_current, seconds)
+            else:
+                self._spread(seconds, _ROWS if timed.level is None else _SHORT_ROWS)
+        else:
+            self._cell.set_open_circuit()
+            self._spread(seconds, _SHORT_ROWS)
+        if action.delithiated_end:
             self._soc_zero = self._cell.charge
+        return isinstance(control, ConstantCurrent)
 
-    def _hold(self, step: Hold) -> None:
-        """For its time; where a current ends it, in rows that grow with its age: its end is then known to a row."""
-        level = step.potential_V
-        if step.until is None:
-            assert step.for_s is not None
-            self._ramp(level, level, step.for_s, step.ir_compensation, _ROWS)
-            return
-        fallen = step.until.current(self._area, self._cell.capacity)
-        self._cell.set_potential(level, 0.0, step.ir_compensation)
+    def _spread(self, seconds: float, rows: int) -> None:
+        self._record(seconds / rows, rows, self._settle(seconds / rows))
+
+    def _fall(self, fallen: float, seconds: float) -> None:
+        """A hold that a current ends, in rows that grow with its age: its end is then known to a row."""
         self._part = self._cell.time
-        began, left = self._cell.time, self._longest - self._cell.time
-        left = left if step.for_s is None else min(left, step.for_s)
+        began, left = self._cell.time, min(seconds, self._longest - self._cell.time)
         self._record(min(_FALL_SETTLED, left), 1)
         while abs(self._cell.current) >= fallen and (more := left - (passed := self._cell.time - began)) > _INSTANT:
             self._record(min(max(_FALL_ROW * passed, _FALL_SETTLED), more), 1)
-        if level == self._high:
-            self._soc_zero = self._cell.charge
 
-    def _rest(self, duration: float) -> None:
-        self._rests.append(self._cell.time)
-        self._cell.set_open_circuit()
-        self._record(duration / _SHORT_ROWS, _SHORT_ROWS, self._settle(duration / _SHORT_ROWS))
+    def _until_charge(self, action: CellAction, seconds: float) -> float:
+        """How long [s] a current may flow: its time, its charge, or to its state of charge where it leads there."""
+        timed, control = action.timed, action.control
+        assert isinstance(control, ConstantCurrent)
+        if timed.charge is not None:
+            seconds = min(seconds, timed.charge / abs(control.current))
+        if timed.soc is not None and self._soc_zero is not None and self._reversible is not None:
+            passed = self._cell.charge - self._soc_zero + timed.soc * self._reversible
+            if passed * control.current < 0.0:
+                seconds = min(seconds, abs(passed / control.current))
+        return seconds
 
-    def _constant_current(self, step: ConstantCurrent) -> None:
-        current = step.current(self._area, self._cell.capacity)
-        left = _NEVER if step.until.for_s is None else step.until.for_s
-        if step.until.charge is not None:
-            left = min(left, step.until.charge / abs(current))
-        if step.until.soc is not None and self._soc_zero is not None and self._reversible is not None:
-            passed = self._cell.charge - self._soc_zero + step.until.soc * self._reversible
-            if passed * current < 0.0:  # the current leads there
-                left = min(left, abs(passed / current))
-        self._drive(current, step.until.potential_V, left)
-        if current > 0.0 and self._cell.reached_cut_off and step.until.potential_V == self._high:
-            self._soc_zero = self._cell.charge
-
-    def _drive(self, current: float, potential: float | None, duration: float) -> None:
-        bounds = (-np.inf, np.inf)
-        if potential is not None:
-            bounds = (potential, np.inf) if current < 0.0 else (-np.inf, potential)
-        already = potential is not None and (self._cell.potential - potential) * current >= 0.0
+    def _drive(self, control: ConstantCurrent, duration: float) -> bool:
+        """Whether the cut-off was reached, or had been passed before."""
+        current, cut_off = control.current, control.cut_off
+        bounds = (
+            -np.inf if control.lowest is None else control.lowest,
+            np.inf if control.highest is None else control.highest,
+        )
+        already = cut_off is not None and (self._cell.potential - cut_off) * current >= 0.0
         self._cell.set_current(current, cut_offs=bounds)
         self._part = self._cell.time
         dt = min(_CURRENT_ROW * self._cell.capacity / abs(current), duration / _SHORT_ROWS)
@@ -215,19 +213,7 @@ class _Player:
             else:
                 rows = max(1, round(left / dt))
                 self._record(left / rows, rows)
-
-    def _titrate(self, step: Gitt) -> None:
-        current = step.current(self._area, self._cell.capacity)
-        potential = None if step.until is None else step.until.potential_V
-        done = 0
-        while (step.pulses is None or done < step.pulses) and self._cell.time < self._longest:
-            self._drive(current, potential, step.pulse_s)
-            if self._cell.reached_cut_off:
-                return
-            self._rest(step.rest_s)
-            done += 1
-            if self._rows > _MOST_ROWS:
-                return
+        return already or self._cell.reached_cut_off
 
     def _settle(self, dt: float) -> int:
         """Rows that double in length, from the first moment of a control on, in the place of the first ones of `dt`.

@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.experiment.controls import turns_of
-from opsicm.experiment.hop_parameters import ProbeAction
+from opsicm.experiment.controls import turning_potentials
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import Hopping, PipetteSweep, probe_sequence
+from opsicm.experiment.probe_steps import Hopping
+from opsicm.experiment.program import written
 from opsicm.forecast.cell import CellForecast, Floats, forecast
 from opsicm.forecast.rig_numbers import RigNumbers
-from opsicm.forecast.schedule import Rise, Window, file_bytes, hop_period, schedule, unwatched_rises
+from opsicm.forecast.schedule import Rise, Window, file_bytes, schedule, unwatched_rises
 from opsicm.forecast.signals import Noise, Signal, false_stop_probability, height_noise, heights_of, signals
 from opsicm.instruments.wiring import command_span
 
@@ -76,11 +77,13 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
     cell = forecast(experiment, rig.cell, heights_of(experiment, rig.start_height))
     windows = schedule(experiment, cell, rig.timing, rig.start_height)
     seen = signals(experiment, cell, rig, windows)
-    steps = dict(probe_sequence(experiment.probe))
+    steps = [(placed.path, placed.step) for placed in written("probe", experiment.probe)]
     hops = tuple(
-        _hopping(path, step, windows, seen, rig, far) for path, step in steps.items() if isinstance(step, Hopping)
+        _hopping(path, step, experiment.hop_parameters(step), windows, seen, rig, far)
+        for path, step in steps
+        if isinstance(step, Hopping)
     )
-    sampled = sum(window.end - window.start for window in windows if _samples(window.step))
+    sampled = sum(window.end - window.start for window in windows if window.step.sampled)
     samples = round(sampled * 1e9 / rig.timing.dt_ns)
     # What a cut-off may end lasts as long as the forecast found; what was not forecast to its end, as its bounds say.
     duration = experiment.longest_duration if cell.reason else cell.end
@@ -106,10 +109,6 @@ def _range(values: Floats) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
-def _samples(step: ProbeAction) -> bool:
-    return isinstance(step, Hopping | PipetteSweep)
-
-
 def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[float, float]:
     """(lowest, highest) command [V] over the whole program, at every potential that the wire is told to take.
 
@@ -118,71 +117,61 @@ def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[fl
     """
     low, high = experiment.envelope.cell_V
     if not cell.reason and cell.potential.size:
-        told = {potential for step in experiment.cell for potential in turns_of(step)}
+        told = turning_potentials(experiment.cell)
         low, high = (float(end({*told, float(end(cell.potential))})) for end in (min, max))
-    wire = {experiment.pipette.bias, *_levels(experiment)}
-    spans = [command_span(level, low, high, grounding) for level in wire]
+    electrode = {experiment.pipette.bias}
+    for placed in written("probe", experiment.probe):
+        electrode.update(*placed.step.electrode_potentials.values())
+    spans = [command_span(level, low, high, grounding) for level in electrode]
     return min(first for first, _ in spans), max(last for _, last in spans)
 
 
-def _levels(experiment: Experiment) -> set[float]:
-    """Potentials of the wire [V] beside the experiment's bias."""
-    found: set[float] = set()
-    for _, step in probe_sequence(experiment.probe):
-        if isinstance(step, Hopping) and step.modulation is not None:
-            found.update(step.modulation.levels_V)
-        if isinstance(step, PipetteSweep):
-            found.update((step.from_V, step.to_V))
-    return found
-
-
 def _hopping(
-    path: str, step: Hopping, windows: Sequence[Window], seen: Sequence[Signal], rig: RigNumbers, far: float
+    path: str,
+    step: Hopping,
+    hop: HopParameters,
+    windows: Sequence[Window],
+    seen: Sequence[Signal],
+    rig: RigNumbers,
+    far: float,
 ) -> HopPrediction:
     own = [window for window in windows if window.path == path]
-    period, seconds = hop_period(step, rig.timing), sum(window.end - window.start for window in own)
+    period, seconds = rig.timing.period(hop), sum(window.end - window.start for window in own)
     count = sum(int((window.end - window.start) / period + 1e-6) for window in own)
     if step.count is not None:
         count = min(count, step.count * max(1, len(own)))
     signal = next((signal for signal in seen if signal.step == path), None)
     drift = signal.drift_per_fall if signal is not None and signal.drift_per_fall is not None else 0.0
-    drop = far * step.setpoint  # [A]; 0 too where the product of two tiny numbers is
+    drop = far * hop.setpoint  # [A]; 0 too where the product of two tiny numbers is
     share = rig.current_noise / drop if drop > 0.0 else math.inf
     return HopPrediction(
         path,
         count,
-        _per_image(step),
+        step.per_pass,
         period,
-        float(rig.curve.distance(np.array(1.0 - step.setpoint))),
-        step.fall_rate * (rig.timing.latency + rig.lag),
+        float(rig.curve.distance(np.array(1.0 - hop.setpoint))),
+        hop.fall_rate * (rig.timing.latency + rig.lag),
         height_noise(step, far, rig),
         share,
-        _false_stop(step, rig, far, min(drift, step.setpoint)),
+        _false_stop(hop, rig, far, min(drift, hop.setpoint)),
         seconds,
         len(own),
     )
 
 
-def _false_stop(step: Hopping, rig: RigNumbers, far: float, drift: float) -> float:
+def _false_stop(hop: HopParameters, rig: RigNumbers, far: float, drift: float) -> float:
     """P [1] that a fall stops where the surface has taken less than half of the setpoint."""
     if not far > 0.0:
         return 1.0
     dt = rig.timing.dt_ns * 1e-9
-    stop, half = (float(rig.curve.distance(np.array(1.0 - part * step.setpoint))) for part in (1.0, 0.5))
-    way = max(step.amplitude + stop - half, step.fall_rate * dt)
+    stop, half = (float(rig.curve.distance(np.array(1.0 - part * hop.setpoint))) for part in (1.0, 0.5))
+    way = max(hop.amplitude + stop - half, hop.fall_rate * dt)
     heights = half + way * (1.0 - (np.arange(_LOOKED_AT) + 0.5) / _LOOKED_AT)
     return false_stop_probability(
-        step.setpoint,
+        hop.setpoint,
         Noise.filtered(rig.current_noise / far, rig.filter_Hz, dt),
         1.0 - rig.curve.relative_current(heights),
-        way / step.fall_rate / dt,
+        way / hop.fall_rate / dt,
         rig.timing.reference / dt,
         drift,
     )
-
-
-def _per_image(step: Hopping) -> int | None:
-    pixels = getattr(step, "pixels", None)
-    if isinstance(pixels, tuple):
-        return int(pixels[0] * pixels[1])
-    return pixels if isinstance(pixels, int) else None

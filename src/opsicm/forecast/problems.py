@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.cell_steps import Gitt, Ladder, OpenCircuit, numbered
-from opsicm.experiment.data_files import amplitude_map
+from opsicm.experiment.cell_steps import numbered
+from opsicm.experiment.controls import shape_of
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
-from opsicm.experiment.probe_steps import Area, AtPoint, Hopping, Line, PipetteSweep, ProbeRepeat, Raster
+from opsicm.experiment.probe_steps import Hopping, PipetteSweep
+from opsicm.experiment.program import written
 from opsicm.experiment.refusal import KeyPath, path_text
 from opsicm.experiment.setup import COLLAPSED, READABLE
 from opsicm.forecast.prediction import HopPrediction, Prediction
@@ -25,9 +27,10 @@ _FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 
 
 
 def hop_problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
-    """Every problem of every hopping step of the program; those inside a repeat are judged in its place."""
+    """Every problem of every hopping step of the program."""
     by_step = {hop.step: hop for hop in prediction.hops}
-    hopping = list(_hopping(loaded))
+    placed = list(written("probe", loaded.experiment.probe))
+    hopping = [(one.key_path, one.path, one.step) for one in placed if isinstance(one.step, Hopping)]
     for path, name, step in hopping:
         hop = by_step[name]
         yield from _speed(loaded, path, step, hop)
@@ -42,20 +45,10 @@ def hop_problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Predicti
         yield from _start(loaded, hopping[0][0], hopping[0][2], rig)
 
 
-def _hopping(loaded: LoadedExperiment) -> Iterator[tuple[KeyPath, str, Hopping]]:
-    for k, step in enumerate(loaded.experiment.probe):
-        if isinstance(step, Hopping):
-            yield ("probe", k, step.word), f"probe[{k}]", step
-        elif step.word == "repeat":
-            for m, inner in enumerate(getattr(step, "steps", ())):
-                if isinstance(inner, Hopping):
-                    yield ("probe", k, "repeat", "steps", m, inner.word), f"probe[{k}].{m}", inner
-
-
 def _speed(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
     if hop.overshoot >= hop.stop_distance:
         limit = (
-            f"falls {hop.overshoot * 1e9:.0f} nm between the crossing and the turn, and the surface is "
+            f"overshoots by {hop.overshoot * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
             f"{hop.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
         )
         fastest = step.fall_nm_per_ms * 0.5 * hop.stop_distance / hop.overshoot
@@ -78,22 +71,10 @@ def _reach(loaded: LoadedExperiment, path: KeyPath, step: Hopping, rig: RigNumbe
     if step.amplitude > rig.z_reach:
         limit = f"the scanner reaches {rig.z_reach * 1e9:.0f} nm above its zero"
         yield loaded.problem((*path, "amplitude_nm"), step.amplitude_nm, limit, "use a smaller amplitude")
-    for key, points in _places(step).items():
+    for key, points in step.places.items():
         if max(abs(value) for point in points for value in point) > rig.xy_reach * (1.0 + 1e-9):
             limit = f"the scanner reaches ±{rig.xy_reach * 1e6:g} µm"
             yield loaded.problem((*path, key), getattr(step, key), limit, "move the specimen instead")
-
-
-def _places(step: Hopping) -> dict[str, tuple[tuple[float, float], ...]]:
-    match step:
-        case AtPoint():
-            return {"at_um": (step.place,)}
-        case Line():
-            return {"from_um": (step.start,), "to_um": (step.end,)}
-        case Area():
-            return {"size_um": step.corners()}
-        case _:
-            return {}
 
 
 def _start(loaded: LoadedExperiment, path: KeyPath, step: Hopping, rig: RigNumbers) -> Iterator[Problem]:
@@ -115,7 +96,7 @@ def _room(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPredic
         return
     takes = step.count * hop.period
     for _, where, rest in numbered(loaded.experiment.cell):
-        room, key = _room_of(rest)
+        room, key = shape_of(rest).rest_room, rest.rest_key
         if room is not None and takes > room:
             hops = f"{step.count} hops of {hop.period * 1e3:.1f} ms"
             limit = f"takes {takes:.0f} s at each rest ({hops}) and {where}.{rest.word}.{key} leaves {room:g} s"
@@ -137,18 +118,6 @@ def _crushed(
         yield loaded.problem(path, "", limit, "put a park: {height_um: 10} before it, or after it")
 
 
-def _room_of(rest: object) -> tuple[float | None, str]:
-    match rest:
-        case Ladder():
-            return rest.hold_s, "hold_s"
-        case Gitt():
-            return rest.rest_s, "rest_s"
-        case OpenCircuit():
-            return rest.for_s, "for_s"
-        case _:
-            return None, ""
-
-
 _POTENTIAL: Final = 1e-3  # [V] that a forecast may miss by without a word
 
 
@@ -160,7 +129,7 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         *_cancelled(loaded, prediction),
         *_envelope(loaded, prediction),
         *hop_problems(loaded, rig, prediction),
-        *_wire(loaded, rig),
+        *_electrode(loaded, rig),
         *_maps(loaded),
         *_unfinished(loaded, prediction),
     ]
@@ -199,7 +168,7 @@ def _current(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
 
 def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
     """The cell's own current moves the pipette's: the range must hold both."""
-    if prediction.far_current >= rig.current_range:  # said above
+    if prediction.far_current >= rig.current_range:  # reported above
         return
     allowed = min(rig.current_range, loaded.experiment.envelope.pipette_current)
     worst = max(prediction.signals, key=lambda s: max(abs(s.low), abs(s.high)), default=None)
@@ -253,53 +222,42 @@ def _envelope(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Prob
         yield loaded.problem(("envelope", "cell_mA"), envelope.cell_mA, limit, remedy)
 
 
-def _wire(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
-    """Potentials that the wire is told to take beside its bias."""
-    for k, step in enumerate(loaded.experiment.probe):
-        if isinstance(step, ProbeRepeat):
-            continue
-        if isinstance(step, PipetteSweep):
-            levels: tuple[float, ...] = (step.from_V, step.to_V)
-            key: tuple[str, ...] = ("from_V",)
-        elif isinstance(step, Hopping) and step.modulation is not None:
-            levels = step.modulation.levels_V
-            key = ("levels_V",) if step.word == "modulate" else ("modulate", "levels_V")
-        else:
-            continue
-        largest = max(levels, key=abs)
-        drawn = abs(largest) / rig.resistance
-        if drawn >= rig.current_range:
-            limit = f"drives {drawn * 1e9:.3g} nA, and the amplifier ends at {rig.current_range * 1e9:.3g} nA"
-            remedy = f"stay within ±{0.9 * rig.current_range * rig.resistance:.2g} V, or use a larger range"
-            yield loaded.problem(("probe", k, step.word, *key), largest, limit, remedy)
+def _electrode(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
+    """Potentials that the pipette electrode takes beside its bias."""
+    for placed in written("probe", loaded.experiment.probe):
+        for key, potentials in placed.step.electrode_potentials.items():
+            largest = max(potentials, key=abs)
+            current = abs(largest) / rig.resistance
+            if current >= rig.current_range:
+                limit = f"drives {current * 1e9:.3g} nA, and the amplifier ends at {rig.current_range * 1e9:.3g} nA"
+                remedy = f"stay within ±{0.9 * rig.current_range * rig.resistance:.2g} V, or use a larger range"
+                yield loaded.problem((*placed.key_path, *key), largest, limit, remedy)
 
 
 def _maps(loaded: LoadedExperiment) -> Iterator[Problem]:
-    for k, step in enumerate(loaded.experiment.probe):
-        if isinstance(step, Raster):
-            try:
-                amplitude_map(loaded, k, step)
-            except BadInput as error:
-                yield from error.problems
+    try:
+        amplitude_maps(loaded)
+    except BadInput as error:
+        yield from error.problems
 
 
 def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
     """A step that waits for events must have the time that it takes before the next event, or the end."""
-    for k, step in enumerate(loaded.experiment.probe):
-        if isinstance(step, ProbeRepeat) or step.at is None:
+    for placed in written("probe", loaded.experiment.probe):
+        path, step = placed.key_path, placed.step
+        if step.at is None:
             continue
-        own = [window for window in prediction.windows if window.path == f"probe[{k}]"]
-        path = ("probe", k, step.word)
-        if not own and not prediction.note:
+        windows = [window for window in prediction.windows if window.path == placed.path]
+        if not windows and not prediction.note:
             limit = "its event does not come in the forecast of this cell program"
             if step.at.soc_pct is not None:
                 limit += "; SOC is counted once the program's highest potential has been reached, and is 0 there"
             yield loaded.problem(
                 (*path, "at"), step.at.model_dump(exclude_none=True), limit, "change at, or the cell's steps"
             )
-        cut = [window for window in own if not window.whole]
+        cut = [window for window in windows if not window.whole]
         if cut and not prediction.note:
-            needs = max(window.end - window.start for window in own)
+            needs = max(window.end - window.start for window in windows)
             limit = f"the cell program ends {cut[-1].end - cut[-1].start:.0f} s after its last event"
             remedy = f"let the last step last longer; earlier ones took {needs:.0f} s"
             yield loaded.problem(path, path_text(path), limit, remedy)

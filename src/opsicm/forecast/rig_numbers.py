@@ -1,13 +1,20 @@
-"""What a prediction needs to know of a rig and of the cell on it."""
+"""What a prediction needs to know: of the rig's instruments, the pipette in its bath, and the cell."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from opsicm.experiment.model import Experiment
+from opsicm.experiment.rig_file import Wiring
 from opsicm.instruments.hop import HopTiming
+from opsicm.instruments.specification import RigSpecification
 from opsicm.physics.cell.cell import Terms
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.pipette.tip_field import ApproachCurve
+from opsicm.physics.noise import pipette_current_noise
+from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
+from opsicm.physics.pipette.ion_current import junction_potential, resistance
+from opsicm.physics.pipette.tip_field import ApproachCurve, approach_curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +30,8 @@ class CellNumbers:
 class RigNumbers:
     """What the prediction needs of a rig, SI: hop timing, amplifier, scanner and pipette.
 
-    `current_noise` [A] rms after the filter of `filter_Hz`, `reading_noise` [A] rms of one slow reading, `lag` [s] of
-    filter and scanner together, `command_range` [V], `current_range` [A] at which the amplifier clips or the rig's
+    `current_noise` [A] rms after the filter of `filter_Hz`, `reading_time` [s] that a slow reading averages, `lag` [s]
+    of filter and scanner together, `command_range` [V], `current_range` [A] at which the amplifier clips or the rig's
     overload limit stops a hop, `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], `start_height`
     [m], `resistance` [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its
     approach `curve`, `channels` sampled in full and `channels_kept` in full or decimated, `grounding` of the rig's
@@ -34,7 +41,7 @@ class RigNumbers:
     timing: HopTiming
     current_noise: float
     filter_Hz: float
-    reading_noise: float
+    reading_time: float
     height_noise: float
     lag: float
     command_range: tuple[float, float]
@@ -50,3 +57,36 @@ class RigNumbers:
     grounding: str
     junction: float
     cell: CellNumbers
+
+
+def rig_numbers(
+    rig: RigSpecification, wiring: Wiring, experiment: Experiment, parameters: CellParameters, pipette: Pipette
+) -> RigNumbers:
+    """The numbers for `experiment` with this `pipette` on a rig of these instruments, over a cell of `parameters`."""
+    amplifier, scanner, timing = rig.amplifier, rig.scanner, rig.hop_controller.timing
+    bath, terms = parameters.electrolyte, experiment.twin.terms
+    far = resistance(geometric_resistance(pipette), bath, experiment.pipette.fill(bath.concentration))
+    policies = experiment.record.model_dump().values()
+    return RigNumbers(
+        timing=timing,
+        current_noise=pipette_current_noise(amplifier.noise_density, far, bath.temperature, amplifier.filter_Hz),
+        filter_Hz=amplifier.filter_Hz,
+        reading_time=amplifier.reading_time,
+        height_noise=scanner.height_noise,
+        lag=rig.lag,
+        command_range=amplifier.command_range,
+        current_range=min(amplifier.current_range, timing.overload),
+        z_reach=scanner.z_reach,
+        xy_reach=scanner.xy_reach,
+        start_height=rig.hop_controller.start_height,
+        resistance=far,
+        geometric_resistance=geometric_resistance(pipette),
+        curve=approach_curve(pipette),
+        channels=sum(policy == "full" for policy in policies),
+        channels_kept=sum(policy != "off" for policy in policies),
+        grounding=wiring.grounding,
+        junction=float(
+            junction_potential(math.e, 1.0, bath.temperature, bath.transference, bath.tdf, wiring.electrodes)
+        ),
+        cell=CellNumbers(parameters, Terms(**terms.model_dump()), rig.potentiostat.rest_potential),
+    )

@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 
-from opsicm.experiment.cell_steps import CellStep, Repeat, Sweep
-from opsicm.experiment.hop_parameters import At, ProbeAction
+from opsicm.experiment.controls import SAME_LEVEL
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import Engage, Hopping, Landmark, PipetteSweep, ReturnTo, Tower, probe_sequence
+from opsicm.experiment.probe_bounds import At, ProbeAction
+from opsicm.experiment.probe_steps import (
+    Engage,
+    ExchangeTip,
+    Hopping,
+    Park,
+    PipetteSweep,
+    ReturnTo,
+    SingleProbeStep,
+    Tower,
+    Zero,
+    landmarks,
+)
+from opsicm.experiment.program import executed, written
 from opsicm.forecast.cell import CellForecast
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.instruments.hop import HopTiming
@@ -42,13 +54,9 @@ class Rise:
     height: float
 
 
-def hop_period(step: Hopping, timing: HopTiming) -> float:
-    """[s] of one hop whose surface has not moved, bias levels at the top included."""
-    levels = step.modulation.duration if step.modulation is not None else 0.0
-    return timing.duration(step.amplitude, step.fall_rate) + levels
-
-
-def natural_duration(step: ProbeAction, experiment: Experiment, timing: HopTiming, start_height: float) -> float | None:
+def natural_duration(
+    step: SingleProbeStep, experiment: Experiment, timing: HopTiming, start_height: float
+) -> float | None:
     """[s] to the step's own end; None where a bound or the cell's end ends it.
 
     An engagement is taken to begin where the operator has left the pipette: one fall from there.
@@ -57,7 +65,7 @@ def natural_duration(step: ProbeAction, experiment: Experiment, timing: HopTimin
         return step.time_bound
     match step:
         case Hopping():
-            return None if step.count is None else step.count * hop_period(step, timing)
+            return None if step.count is None else step.count * timing.period(experiment.hop_parameters(step))
         case Tower():
             return None if step.trips is None else step.trips * step.trip_duration
         case PipetteSweep():
@@ -65,11 +73,13 @@ def natural_duration(step: ProbeAction, experiment: Experiment, timing: HopTimin
         case Engage():
             return start_height / step.fall_rate
         case ReturnTo():
-            marks = [found for _, found in probe_sequence(experiment.probe) if isinstance(found, Landmark)]
-            named = next((mark for mark in marks if mark.name == step.name), None)
-            return 0.0 if named is None else named.count * hop_period(named, timing)
+            return natural_duration(landmarks(experiment.probe)[step.name], experiment, timing, start_height)
+        case Park() | Zero():
+            return None
+        case ExchangeTip():
+            return 0.0
         case _:
-            return 0.0 if step.ends_by_itself else None
+            assert_never(step)
 
 
 def schedule(experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float) -> list[Window]:
@@ -79,7 +89,8 @@ def schedule(experiment: Experiment, cell: CellForecast, timing: HopTiming, star
     that wait for it take. Assumes that moves between heights take no time.
     """
     waiting: list[Window] = []
-    for path, step in probe_sequence(experiment.probe):
+    for placed in written("probe", experiment.probe):
+        path, step = placed.path, placed.step
         if step.at is not None:
             length = natural_duration(step, experiment, timing, start_height) or 0.0
             waiting += [Window(path, step, t, t + length) for t in events(step.at, cell)]
@@ -93,8 +104,8 @@ def events(at: At, cell: CellForecast) -> list[float]:
         return sorted(cell.rests)
     if at.soc_pct is not None:
         return sorted(t for value in at.soc for t in _crossings(cell, cell.soc, value))
-    held = [t for t, level in cell.levels if level in (at.potential_V or ())]
-    on_ladder = [(i.start, i.end) for i in cell.intervals if i.step.word == "ladder"]
+    held = [t for t, level in cell.levels if any(abs(level - value) < SAME_LEVEL for value in at.potential_V or ())]
+    on_ladder = [(i.start, i.end) for i in cell.intervals if i.on_levels]
     passed = [
         t
         for value in at.potential_V or ()
@@ -141,7 +152,8 @@ def _sequence(
     experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float, taken: list[Window]
 ) -> Iterator[Window]:
     now = 0.0
-    for path, step in probe_sequence(experiment.probe):
+    for placed in executed("probe", experiment.probe):
+        path, step = placed.path, placed.step
         if step.at is not None or now >= cell.end:
             continue
         limit = cell.end
@@ -178,22 +190,6 @@ def _free(start: float, end: float, taken: list[Window]) -> Iterator[Stretch]:
         yield start, end
 
 
-# -- How often the runner keeps a slow row: what a parked pipette can be seen by.
-
-
-_ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep
-_FINEST, _COARSEST = 0.1, 1.0  # [s]
-
-
-def row_period(step: CellStep) -> float:
-    """[s] between two slow rows of a cell step while nothing hops: what the step asks for, else a millivolt."""
-    if not isinstance(step, Repeat) and step.record_every_s is not None:
-        return step.record_every_s
-    if isinstance(step, Sweep):
-        return min(max(_ROW_STEP / step.rate, _FINEST), _COARSEST)
-    return _COARSEST
-
-
 # -- How large the run file will be.
 
 
@@ -220,7 +216,7 @@ def file_bytes(cell: CellForecast, windows: Sequence[Window], hops: int, rig: Ri
     """
     total = _HEAD + hops * _HOP + _rows(cell, windows)
     for window in windows:
-        if not isinstance(window.step, Hopping | PipetteSweep):
+        if not window.step.sampled:
             continue
         seconds = window.end - window.start
         fall = window.step.fall_rate if isinstance(window.step, Hopping) else _USUAL_FALL
@@ -238,10 +234,10 @@ def _rows(cell: CellForecast, windows: Sequence[Window]) -> float:
         # While hopping a row is kept after every plan, which lasts a second at most; a tower keeps its own.
         hopping = _shared(interval.start, interval.end, windows, Hopping)
         towers = _shared(interval.start, interval.end, windows, Tower)
-        rows += (interval.end - interval.start - hopping - towers) / row_period(interval.step) * _ROW
+        rows += (interval.end - interval.start - hopping - towers) / interval.row_period * _ROW
         rows += hopping * _ROW_HOPPING
         periods = [window.step.record_every_s for window in windows if isinstance(window.step, Tower)]
-        rows += towers / min([row_period(interval.step), *periods]) * _ROW_TRAVELLING
+        rows += towers / min([interval.row_period, *periods]) * _ROW_TRAVELLING
     return rows
 
 

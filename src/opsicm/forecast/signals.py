@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from opsicm.experiment.hop_parameters import ProbeAction
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import Hopping, Park, PipetteSweep, Tower, probe_sequence
+from opsicm.experiment.probe_bounds import ProbeAction
+from opsicm.experiment.probe_steps import Hopping, PipetteSweep
+from opsicm.experiment.program import written
 from opsicm.forecast.cell import CellForecast
 from opsicm.forecast.rig_numbers import RigNumbers
-from opsicm.forecast.schedule import Window, hop_period, row_period
+from opsicm.forecast.schedule import Window
 from opsicm.instruments.bias_ramp import BEND, LOOK, SHORTEST, lag
 from opsicm.physics.pipette.ion_current import conductance, pipette_current
 
@@ -139,21 +140,8 @@ class Signal:
 
 def heights_of(experiment: Experiment, start_height: float) -> list[float]:
     """Every height [m] at which a step of the probe program looks at the bulk current."""
-    found = {height for _, step in probe_sequence(experiment.probe) for height in step_heights(step, start_height)}
-    return sorted(found) or [start_height]
-
-
-def step_heights(step: ProbeAction, start_height: float) -> tuple[float, ...]:
-    """Heights [m] of one step; a hopping one stands `start_height` above the surface between its falls."""
-    match step:
-        case Park() | PipetteSweep():
-            return (step.height,)
-        case Tower():
-            return (step.low, 0.5 * (step.low + step.high), step.high)
-        case Hopping():
-            return (start_height,)
-        case _:
-            return ()
+    steps = (placed.step for placed in written("probe", experiment.probe))
+    return sorted({height for step in steps for height in step.heights(start_height)}) or [start_height]
 
 
 def bulk_current(
@@ -183,7 +171,8 @@ def signals(
 ) -> tuple[Signal, ...]:
     """What every step of the probe program sees, in the order of the file; one for each of a tower's three heights."""
     found: list[Signal] = []
-    for path, step in dict(probe_sequence(experiment.probe)).items():
+    for placed in written("probe", experiment.probe):
+        path, step = placed.path, placed.step
         own = [window for window in windows if window.path == path]
         inside = np.zeros(cell.time.size, bool)
         for window in own:
@@ -192,7 +181,7 @@ def signals(
         if not inside.any():
             continue
         seconds = sum(window.end - window.start for window in own)
-        for height in step_heights(step, rig.start_height):
+        for height in step.heights(rig.start_height):
             if isinstance(step, PipetteSweep):
                 found.append(_voltammogram(path, step, experiment, cell, rig, inside, seconds))
                 continue
@@ -218,11 +207,12 @@ def _signal(
         inside = shown if shown.any() else inside
     low, high = float(current[inside].min()), float(current[inside].max())
     if not isinstance(step, Hopping):
-        return Signal(path, step.word, height, seconds, low, high, rig.reading_noise)
+        return Signal(path, step.word, height, seconds, low, high, reading_noise(rig))
     hopping = inside & may_hop(cell)
     hopping = hopping if hopping.any() else inside
     rate = _relative_rate(current, cell)[hopping]
-    period, fall = hop_period(step, rig.timing), step.amplitude / step.fall_rate
+    hop = experiment.hop_parameters(step)
+    period, fall = rig.timing.period(hop), hop.fall_time
     lag = bias_lag(cell)[hopping] / max(abs(experiment.pipette.bias), _NO_BIAS)
     ten_hops = _change_within(current, cell, TEN_HOPS * period)[hopping] + lag
     rise = cell.expansion[inside]
@@ -258,6 +248,12 @@ def _voltammogram(
     ends = [bulk_current(experiment, cell, rig, step.height, wire)[inside] for wire in (step.from_V, step.to_V)]
     low, high = min(float(end.min()) for end in ends), max(float(end.max()) for end in ends)
     return Signal(path, step.word, step.height, seconds, low, high, rig.current_noise)
+
+
+def reading_noise(rig: RigNumbers) -> float:
+    """rms [A] of one slow reading of the current: a mean of samples that the low-pass has made alike."""
+    dt = rig.timing.dt_ns * 1e-9
+    return Noise.filtered(rig.current_noise, rig.filter_Hz, dt).of_mean(round(rig.reading_time / dt))
 
 
 def reference_noise(rig: RigNumbers) -> float:
@@ -336,7 +332,7 @@ def _row_periods(cell: CellForecast) -> Floats:
     """[s] between the slow rows of the step that every row of the forecast belongs to."""
     periods = np.zeros(cell.time.size)
     for interval in cell.intervals:
-        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = row_period(interval.step)
+        periods[(cell.time > interval.start) & (cell.time <= interval.end)] = interval.row_period
     return periods
 
 

@@ -58,7 +58,7 @@ def read_workbook(data: bytes, path: Path) -> CellFile:
     if not records:
         limit = "a sheet needs titled columns of time, voltage and current with their units"
         raise bad(path, "sheets", ", ".join(name for name, _ in sheets)[:120], limit, "title them as Time(s)")
-    notes = ("current as the instrument signs it: positive charges, which delithiates a half cell's graphite",)
+    notes = ("current as the instrument signs it: positive charges, which delithiates a half cell's electrode",)
     return CellFile(".xlsx", tuple(records), {"sheets": ", ".join(name for name, _ in sheets)}, notes)
 
 

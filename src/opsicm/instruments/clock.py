@@ -20,6 +20,20 @@ class Clock(Protocol):
         ...
 
 
+class WallClock:
+    """The machine's own seconds: the clock of a rig in which nothing is simulated."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() - self._started
+
+    def wait_until(self, t_ns: int) -> None:
+        while (left := t_ns - self.now_ns()) > 0:
+            time.sleep(left * 1e-9)
+
+
 class Pacer:
     """Holds a virtual clock back so that it runs at `speed` times real time.
 

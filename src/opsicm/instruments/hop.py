@@ -7,13 +7,12 @@ setpoint (decided `latency` samples later, while the pipette still falls), *rise
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from opsicm.core.compiled import compiled
-from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.facts import Outcome
+from opsicm.experiment.hop_parameters import HopParameters
 
 SETTLE: Final = 0
 REFERENCE: Final = 1
@@ -147,29 +146,26 @@ class HopTiming:
     overload: float
     dt_ns: int
 
-    def settings(self, amplitude: float, fall_rate: float, setpoint: float, approach: float) -> HopSettings:
-        """The step's settings for a hop: `amplitude` [m], `fall_rate` [m/s], `setpoint` (drop), `approach` [m]."""
+    def settings(self, hop: HopParameters) -> HopSettings:
+        """The step's settings for hops with these parameters."""
         dt = self.dt_ns * 1e-9
-        for name, value in (("amplitude", amplitude), ("fall rate", fall_rate), ("approach", approach)):
-            if not (math.isfinite(value) and value > 0.0):
-                raise OutsideDomain(Problem(f"hop {name}", f"{value:g}", "must be above 0", "give a positive number"))
-        if not 0.0 < setpoint < 0.5:
-            raise OutsideDomain(
-                Problem("setpoint", f"{setpoint:g}", "is the relative drop, between 0 and 0.5", "a 2 % drop is 0.02")
-            )
         return HopSettings(
-            setpoint,
-            fall_rate * dt,
+            hop.setpoint,
+            hop.fall_rate * dt,
             self.withdraw_rate * dt,
-            amplitude,
-            approach,
+            hop.amplitude,
+            hop.approach,
             max(1, round(self.settle / dt)),
             max(1, round(self.reference / dt)),
             round(self.latency / dt),
             self.overload,
         )
 
-    def duration(self, amplitude: float, fall_rate: float) -> float:
+    def duration(self, hop: HopParameters) -> float:
         """[s] that a hop takes whose surface has not moved: settle + reference + fall + latency + rise."""
-        rise = (amplitude + fall_rate * self.latency) / self.withdraw_rate
-        return self.settle + self.reference + amplitude / fall_rate + self.latency + rise
+        rise = (hop.amplitude + hop.fall_rate * self.latency) / self.withdraw_rate
+        return self.settle + self.reference + hop.fall_time + self.latency + rise
+
+    def period(self, hop: HopParameters) -> float:
+        """[s] from one hop to the next, the bias levels at the top included."""
+        return self.duration(hop) + (0.0 if hop.bias_levels is None else hop.bias_levels.duration)

@@ -7,43 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import CellControl
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
-
-# -- What a potentiostat can be told to hold: a potential that may ramp, a current, or nothing.
-
-
-@dataclass(frozen=True, slots=True)
-class PotentialRamp:
-    """E_set(t) = start + slope (t - t_applied) [V], with a fraction of i R_u compensated. slope 0 is a hold."""
-
-    start: float
-    slope: float = 0.0
-    ir_compensation: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantCurrent:
-    """A current [A], negative lithiates; goes to open circuit by itself at a cut-off potential [V]."""
-
-    current: float
-    lowest: float | None = None
-    highest: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCircuit:
-    """No current."""
-
-
-CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +42,8 @@ class CellReading:
 class HopPlan:
     """Hops that together last at most about a second: the outer action of the probe.
 
-    `x`, `y` [m], `line`, `pixel` and `amplitude` [m], the withdrawal above that hop's stop, one per hop; `until_ns`
-    ends the plan with the hop in flight even if hops are left.
+    `x`, `y` [m], `line`, `pixel` and `amplitude` [m], the withdrawal above that hop's stop, one per hop; the other
+    `parameters` are those of all. `until_ns` ends the plan with the hop in flight even if hops are left.
     A plan without hops dwells at the top, sampling, until `until_ns`. `tip_potential` [V vs Li/Li+] is what the wire
     should stand at: the controller records by how much it did not.
     """
@@ -82,11 +56,24 @@ class HopPlan:
     line: NDArray[np.int32]
     pixel: NDArray[np.int32]
     amplitude: NDArray[np.float64]
-    fall_rate: float
-    setpoint: float
-    approach: float
+    parameters: HopParameters
     tip_potential: float
     until_ns: int
+
+    def __post_init__(self) -> None:
+        if self.amplitude.size:  # a bad one anywhere is refused
+            self._with(float(self.amplitude.min()))
+            self.longest()
+
+    def longest(self) -> HopParameters:
+        """Those of the hop that is withdrawn farthest."""
+        return self._with(float(self.amplitude.max())) if self.amplitude.size else self.parameters
+
+    def _with(self, amplitude: float) -> HopParameters:
+        # The usual plan has one amplitude: nothing to build and to check anew.
+        return (
+            self.parameters if amplitude == self.parameters.amplitude else replace(self.parameters, amplitude=amplitude)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +84,7 @@ class PlanOutcome:
     hops: NDArray[Any]
 
 
+@runtime_checkable
 class Amplifier(Protocol):
     """Reads the pipette current; adds a command to the pipette wire."""
 
@@ -118,6 +106,7 @@ class Amplifier(Protocol):
         ...
 
 
+@runtime_checkable
 class Potentiostat(Protocol):
     """Controls the cell."""
 
@@ -134,6 +123,7 @@ class Potentiostat(Protocol):
         ...
 
 
+@runtime_checkable
 class Scanner(Protocol):
     """Moves the pipette by micrometres."""
 
@@ -156,6 +146,7 @@ class Scanner(Protocol):
         ...
 
 
+@runtime_checkable
 class CoarseStage(Protocol):
     """Moves the pipette by millimetres."""
 
@@ -171,6 +162,7 @@ class CoarseStage(Protocol):
         ...
 
 
+@runtime_checkable
 class HopController(Protocol):
     """Runs hop plans with its own fast loop."""
 
@@ -198,18 +190,24 @@ class HopController(Protocol):
         ...
 
 
-# -- A rig: the instruments together, on one clock.
+@runtime_checkable
+class SafeChannel(Protocol):
+    """A device that a process other than the controlling one can make safe."""
+
+    @property
+    def safe_address(self) -> str:
+        """`socket#role` of the channel."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The roles that an operando experiment needs, by the title of their rig file; `grounding` as in `wiring`.
+    """The instruments that an operando experiment needs, on one clock; `grounding` as in `wiring`.
 
-    `safe_addresses` are `socket#role` of the safe channels, in the order in which a watchdog must use them; a rig in
-    the controlling process has none.
+    `safe_addresses` are those of the safe channels, in the order in which a watchdog must use them; a rig in the
+    controlling process has none.
     """
 
-    name: str
     clock: Clock
     amplifier: Amplifier
     potentiostat: Potentiostat

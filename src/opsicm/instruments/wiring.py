@@ -15,10 +15,14 @@ and the command is the wire's potential, V_cmd = V_tip. Source: the circuit desc
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.core.errors import OutsideDomain, Problem
 
+Volts = TypeVar("Volts", float, NDArray[np.float64])
 REFERENCE_FOLLOWS_CELL: Final[dict[str, float]] = {"common": 1.0, "two_electrode": 0.0}
 """Grounding → by how much of -E the reference stands below ground, E being the specimen's potential against it.
 
@@ -46,7 +50,7 @@ def command_for(tip_potential: float, cell_potential: float, grounding: str = "c
     return tip_potential - REFERENCE_FOLLOWS_CELL[grounding] * cell_potential
 
 
-def tip_potential_of(command: float, cell_potential: float, grounding: str = "common") -> float:
+def tip_potential_of(command: Volts, cell_potential: Volts, grounding: str = "common") -> Volts:
     """V_tip [V vs Li/Li+] that a command makes: the inverse of `command_for`, for residuals and read-backs."""
     return command + REFERENCE_FOLLOWS_CELL[grounding] * cell_potential
 

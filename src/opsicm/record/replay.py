@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import OpsicmError, Problem
 from opsicm.core.facts import HOP_DTYPE, Channel, Fact, SampleBlock
-from opsicm.instruments.roles import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.experiment.controls import (
+    CellControl,
+    ConstantCurrent,
+    OpenCircuit,
+    PotentialRamp,
+    control_from,
+    control_text,
+)
 from opsicm.record.nexus_file import MISSING
 from opsicm.record.reader import Run, channels_of
 from opsicm.record.recorder import Header, Reading, Recorder
@@ -222,12 +229,13 @@ class Recorded:
     def apply(self, control: CellControl, at_ns: int) -> None:
         """Accept the control that the record has next, at its nanosecond."""
         self.must_go_on("cell control")
-        asked = f"{control!r} at {at_ns} ns"
+        asked = f"{control_text(control)} at {at_ns} ns"
         fact = next(self._intents, None)
         if fact is None:
             self.refuse("cell control", asked, "no further control")
-        if (fact.data["control"], fact.data["at_ns"]) != (repr(control), at_ns):
-            self.refuse("cell control", asked, f"{fact.data['control']} at {fact.data['at_ns']} ns")
+        recorded = control_from(fact.data["control"])
+        if (recorded, fact.data["at_ns"]) != (control, at_ns):
+            self.refuse("cell control", asked, f"{control_text(recorded)} at {fact.data['at_ns']} ns")
         self._held.append((at_ns, control))
 
     def held(self, t_ns: int) -> tuple[int, CellControl]:

@@ -1,5 +1,6 @@
 """A stored run as a rig: every role answers from the run file, at the replay's own clock.
 
+The specification of the run's own rig file gives what a run file does not state: ranges, hop times, start height.
 What is commanded is compared with what was recorded and refused by `NotAsRecorded` where it differs; nothing moves.
 """
 
@@ -7,37 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.facts import Channel, SampleBlock
+from opsicm.experiment.controls import CellControl
+from opsicm.experiment.rig_file import RoleName
+from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellControl, CellReading, HopController, HopPlan, PlanOutcome, Rig
+from opsicm.instruments.registry import Driver, RoleSetup
+from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
+from opsicm.instruments.specification import HopControllerSpecification, RigSpecification, ScannerSpecification
 from opsicm.record.replay import Recorded, Replay
 
 _THERE: Final = 1e-6  # [m] within which the coarse stage has arrived: more than a step of its motor
 _PLACE: Final = ("x", "y", "line", "pixel")
-
-
-def replay_rig(replay: Replay, like: Rig, on_advance: Callable[[int], None] = lambda _: None) -> Rig:
-    """The run of `replay` as a rig; `on_advance` hears of every new now, for pacing.
-
-    `like` is a rig of the run's own rig file: it says what a run file does not (ranges, the times of a hop, the start
-    height, the grounding) and is asked for nothing else. `replay` must stay open while the rig is used.
-    """
-    run = Recorded(replay, on_advance)
-    return Rig(
-        name=f"replay of {run.header.title}",
-        clock=_Clock(run),
-        amplifier=_Amplifier(run, like.amplifier.command_range),
-        potentiostat=_Potentiostat(run),
-        scanner=_Scanner(run, like.scanner.z_range, like.scanner.xy_range),
-        coarse_stage=_CoarseStage(run),
-        hop_controller=_HopController(run, like.hop_controller),
-        grounding=like.grounding,
-    )
 
 
 class _Role:
@@ -98,10 +86,10 @@ class _Potentiostat(_Role):
 
 
 class _Scanner(_Role):
-    def __init__(self, run: Recorded, z_range: tuple[float, float], xy_range: tuple[float, float]) -> None:
+    def __init__(self, run: Recorded, like: ScannerSpecification) -> None:
         super().__init__(run)
-        self._z_range = z_range
-        self._xy_range = xy_range
+        self._z_range = (-like.z_reach, like.z_reach)
+        self._xy_range = (-like.xy_reach, like.xy_reach)
 
     @property
     def z_range(self) -> tuple[float, float]:
@@ -146,12 +134,11 @@ class _CoarseStage:
 class _HopController(_Role):
     """Returns what was recorded, turn by turn: a plan is what may be told at most, never what is made."""
 
-    def __init__(self, run: Recorded, like: HopController) -> None:
+    def __init__(self, run: Recorded, like: HopControllerSpecification) -> None:
         super().__init__(run)
         # A run that never sampled names no channels and no period.
-        kept = run.header.channels
-        self._channels = kept or like.channels
-        self._timing = replace(like.timing, dt_ns=run.header.dt_ns) if kept else like.timing
+        self._channels = run.header.channels
+        self._timing = replace(like.timing, dt_ns=run.header.dt_ns) if self._channels else like.timing
         self._start_height = like.start_height
 
     @property
@@ -173,8 +160,6 @@ class _HopController(_Role):
         """
         run = self._run
         run.must_go_on("hop plan")
-        amplitude = float(plan.amplitude.max()) if plan.amplitude.size else plan.approach
-        self._timing.settings(amplitude, plan.fall_rate, plan.setpoint, plan.approach)
         if plan.x.size == 0 and run.now_ns >= plan.until_ns:
             return PlanOutcome([], run.hops[:0])
         began, first = run.now_ns, run.hops_told
@@ -236,9 +221,40 @@ class _HopController(_Role):
             return
         same = [bool(np.array_equal(hops[name], getattr(plan, name)[:done])) for name in _PLACE]
         same += [bool(np.all(run.steps[first : first + done] == plan.step))]
-        same += [bool(np.all(hops["setpoint"] == plan.setpoint))]
+        same += [bool(np.all(hops["setpoint"] == plan.parameters.setpoint))]
         same += [bool(np.array_equal(hops["hop"], plan.first_hop + np.arange(done)))]
         if not all(same):
             names = (*_PLACE, "step", "setpoint", "number")
             other = ", ".join(name for name, one in zip(names, same, strict=True) if not one)
             run.refuse("hop plan", f"of {plan.step}", f"hop {int(hops['hop'][0])} with another {other}")
+
+
+def _recorded(setup: RoleSetup) -> Recorded:
+    run = setup.address or ""
+    return setup.rig.shared(
+        ("replay", run), lambda: Recorded(setup.rig.connections.enter_context(Replay(Path(run))), setup.rig.on_advance)
+    )
+
+
+def _driver(role: RoleName, connect: Callable[[Recorded, RigSpecification], Any]) -> Driver:
+    return Driver(
+        "replay",
+        role,
+        "a stored run, with run --rig RUN",
+        lambda setup, like, _: connect(_recorded(setup), like),
+        clock=_clock,
+        real_time=False,
+    )
+
+
+def _clock(setup: RoleSetup, _: RigSpecification) -> Clock:
+    return _Clock(_recorded(setup))
+
+
+DRIVERS: Final = (
+    _driver("amplifier", lambda run, like: _Amplifier(run, like.amplifier.command_range)),
+    _driver("potentiostat", lambda run, _: _Potentiostat(run)),
+    _driver("scanner", lambda run, like: _Scanner(run, like.scanner)),
+    _driver("coarse_stage", lambda run, _: _CoarseStage(run)),
+    _driver("hop_controller", lambda run, like: _HopController(run, like.hop_controller)),
+)

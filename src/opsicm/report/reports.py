@@ -23,7 +23,7 @@ def report_html(run: Run) -> str:
     warnings = [str(fact.data.get("message", "")) for fact in run.facts if fact.kind == "alarm"]
     if run.outcome != "completed":
         warnings.insert(0, f"The run did not complete: {run.outcome}.")
-    if provenance.get("source") == "digital twin":
+    if str(provenance.get("source")).startswith("digital twin"):
         warnings.append(
             "Measured on a digital twin. Twin and analysis share the approach curve, so their agreement proves "
             f"consistency, not truth. {len(assumed)} of the twin's parameters are assumed (listed below)."
@@ -49,6 +49,7 @@ def report_html(run: Run) -> str:
             f"{parameters['specimen']['capacity_C'] / 3.6:.4g} mAh between x = 0 and 1",
         ),
         ("parameter set", str(parameters["set"]["name"])),
+        *([("material", str(leaves["material"]["value"]))] if "material" in leaves else []),
         ("assumed parameters", ", ".join(assumed)),
     ]
     origin = [(name, str(value)) for name, value in provenance.items()]

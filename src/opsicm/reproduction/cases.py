@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from opsicm.cli.rigs import load_rig
 from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.experiment.cell_steps import CELL_STEPS
 from opsicm.experiment.expansion import expanded
 from opsicm.experiment.file import EXPERIMENTS, LoadedExperiment, experiment_from_text
 from opsicm.experiment.refusal import KeyPath
@@ -135,7 +136,7 @@ def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
     changed = copy.deepcopy(dict(data))
     for step in changed["cell"]:
         for word, values in step.items():
-            if word in ("sweep", "conditioning", "hold", "ladder"):
+            if "ir_compensation_pct" in CELL_STEPS[word].model_fields:
                 values["ir_compensation_pct"] = percent
     if "sweep" in changed["cell"][0]:
         start = changed["cell"][0]["sweep"]["from_V"]

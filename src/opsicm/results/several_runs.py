@@ -166,8 +166,9 @@ def calibration_results(
         results.append(Result("concentration_in_the_middle", back.value, back.u, "mM", how))
     try:
         curve = calibrate(c, current, 2, pipette)
-    except OutsideDomain:
-        return results
+    except OutsideDomain as error:
+        reason = str(error)
+        return [*results, failed("calibration_curvature_over_u", "1", method, "too few concentrations", reason)]
     bend, u_bend = float(curve.coefficients[2]), float(curve.covariance[2, 2] ** 0.5)
     how = "second coefficient of a parabola through the same points, over its u: beyond 3 a line is wrong"
     results.append(Result("calibration_curvature_over_u", bend / u_bend if u_bend else 0.0, 1.0, "1", how))

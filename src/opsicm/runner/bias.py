@@ -13,9 +13,10 @@ from collections import deque
 from typing import Final
 
 from opsicm.core.errors import LimitCrossed, Problem
+from opsicm.experiment.controls import CellControl, PotentialRamp
 from opsicm.instruments.bias_ramp import SHORTEST, bends_too_much, trusted
 from opsicm.instruments.clock import Clock
-from opsicm.instruments.roles import Amplifier, CellControl, CellReading, PotentialRamp
+from opsicm.instruments.roles import Amplifier, CellReading
 from opsicm.instruments.wiring import command_for, tip_potential_of
 
 _SHORTEST_NS: Final = round(SHORTEST * 1e9)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opsicm.instruments.roles import CellControl, CellReading, ConstantCurrent, OpenCircuit, Potentiostat
-from opsicm.runner.cell_actions import CellAction
+from opsicm.experiment.controls import CellAction, CellControl, ConstantCurrent, OpenCircuit, control_data
+from opsicm.instruments.roles import CellReading, Potentiostat
 from opsicm.runner.fact_log import FactLog
 
 _HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its next control: more than any turn
@@ -58,6 +58,8 @@ class CellTrack:
         self.action: CellAction | None = None
         self.began_ns = 0
         self._began_charge = 0.0
+        self._cut_off = False  # the present current has come to its cut-off
+        self._skipped = False
         self.paused = False
         self.paused_ns = 0
         self.over = False
@@ -92,14 +94,14 @@ class CellTrack:
     @property
     def level(self) -> float | None:
         """The rung [V] on which a ladder stands; None elsewhere."""
-        return self.action.level if self.action is not None and not self.paused else None
+        return self.action.timed.level if self.action is not None and not self.paused else None
 
     @property
     def rested_ns(self) -> int | None:
         """When the specimen has rested in the present action; None where it does not."""
-        if self.action is None or self.action.rested_ns is None or self.paused:
+        if self.action is None or self.action.timed.rested_ns is None or self.paused:
             return None
-        return self.began_ns + self.action.rested_ns
+        return self.began_ns + self.action.timed.rested_ns
 
     def soc(self, charge: float) -> float | None:
         """State of charge, 0 … 1, at `charge` [C] since the start; None until a delithiated cut-off gave it a zero."""
@@ -109,6 +111,8 @@ class CellTrack:
 
     def turn(self, now: int, reading: CellReading) -> bool:
         """Hand over what is due and notice what has begun; True when the control has changed."""
+        if isinstance(self.control, ConstantCurrent) and reading.t_ns >= self.began_ns + _STALE_NS:
+            self._cut_off = self._cut_off or reading.cut_off
         if self._handed_over is None:
             self._act(now, reading)
         if self._handed_over is not None and now >= self._handed_over.at_ns:
@@ -159,6 +163,7 @@ class CellTrack:
             self._hand_over(now, "next")
         elif self._wanted == "skip":
             self._leave_step()
+            self._skipped = True
             self._hand_over(now + _LEAD_NS, "next")
         elif end is not None and end - now <= _HAND_OVER_NS:
             self._hand_over(end, "next")
@@ -168,26 +173,28 @@ class CellTrack:
     def _leave_step(self) -> None:
         """Pass over what else the present step holds."""
         here = self.action
-        while here is not None and self._next is not None and _same(self._next, here):
+        while here is not None and self._next is not None and here.same_step(self._next):
             self._next, self.number = next(self._actions, None), self.number + 1
 
     def _over_early(self, reading: CellReading) -> bool:
+        """Whether something else than its time has ended the present action, by a reading of its own control."""
         action = self.action
         if action is None:
             return False
-        fresh = reading.t_ns >= self.began_ns + _STALE_NS and isinstance(action.control, ConstantCurrent)
-        if reading.cut_off and fresh:
-            if action.cut_off_ends_step:
+        timed, control, fresh = action.timed, action.control, reading.t_ns >= self.began_ns + _STALE_NS
+        if self._cut_off:
+            if timed.cut_off_ends_step:
                 self._leave_step()
             return True
-        if action.has_fallen(reading, self.began_ns):
+        # A potentiostat that has just closed its loop shows no current, a late one still that of the control before.
+        if timed.fallen_current is not None and fresh and abs(reading.current) < timed.fallen_current:
             return True
-        if action.charge is not None and abs(reading.charge - self._began_charge) >= action.charge:
+        if timed.charge is not None and abs(reading.charge - self._began_charge) >= timed.charge:
             return True
         soc = self.soc(reading.charge)
-        if action.soc is None or soc is None or not isinstance(action.control, ConstantCurrent):
+        if timed.soc is None or soc is None or not isinstance(control, ConstantCurrent):
             return False
-        return soc >= action.soc if action.control.current < 0.0 else soc <= action.soc
+        return soc >= timed.soc if control.current < 0.0 else soc <= timed.soc
 
     def _hand_over(self, at_ns: int, what: Literal["next", "pause", "resume"]) -> None:
         """Give the potentiostat what comes next, to begin at `at_ns`; the intent is on disk before that."""
@@ -206,7 +213,7 @@ class CellTrack:
         number = self.number + 1 if handed.what == "next" else self.number
         spent = self._next_spent_ns if handed.what == "next" else self._before_ns
         return {
-            "control": repr(self._control(handed)),
+            "control": control_data(self._control(handed)),
             "at_ns": handed.at_ns,
             "action": number,
             "spent_ns": spent + (handed.at_ns - self.began_ns if handed.what == "pause" else 0),
@@ -226,7 +233,7 @@ class CellTrack:
             assert self.action is not None
             elapsed = handed.at_ns - self.began_ns
             self._before_ns += elapsed
-            self.action = self.action.from_then_on(elapsed, reading.charge - self._began_charge)
+            self.action = self.action.remainder(elapsed, reading.charge - self._began_charge)
             self._paused_since = handed.at_ns
         elif handed.what == "resume":
             self.paused_ns += handed.at_ns - self._paused_since
@@ -237,9 +244,10 @@ class CellTrack:
 
     def _change_step(self, handed: _HandedOver, reading: CellReading) -> None:
         old, new = self.action, handed.action
-        if old is not None and old.delithiated_end:
+        if old is not None and old.delithiated_end and self._came_to_its_end(old):
             self._soc_zero = reading.charge
-        same = old is not None and new is not None and _same(new, old)
+        self._cut_off = self._skipped = False
+        same = old is not None and new is not None and old.same_step(new)
         if old is not None and not same:
             self._facts.write("step_ended", "cell", old.path, {})
         if new is None:
@@ -249,7 +257,6 @@ class CellTrack:
         self.action, self._next = new, next(self._actions, None)
         self.number += 1
 
-
-def _same(one: CellAction, other: CellAction) -> bool:
-    """Whether two actions belong to one performance of one step."""
-    return (one.path, one.visit) == (other.path, other.visit)
+    def _came_to_its_end(self, action: CellAction) -> bool:
+        """Whether it stands at its end potential: not after a current that time ended, nor a ramp that was skipped."""
+        return self._cut_off if isinstance(action.control, ConstantCurrent) else not self._skipped

@@ -1,4 +1,4 @@
-"""Commands to a run in progress: their words, their form on the wire, and where they wait until the loop takes them."""
+"""Commands to a run in progress: their words, their form as a line of JSON, and where they wait for the loop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment import hop_parameters
 
 WORDS: Final = ("pause-probe", "resume-probe", "pause-cell", "resume-cell", "skip", "stop", "note", "set")
-SETTABLE: Final = ("probe.setpoint_pct", "probe.fall_nm_per_ms", "probe.amplitude_nm")
+SETTABLE: Final = tuple(f"probe.{key}" for key in hop_parameters.SETTABLE)
 _TRACKS: Final = ("probe", "cell")
 _LONGEST_NOTE: Final = 4096
 
@@ -27,15 +28,15 @@ class Command:
     value: float = 0.0
 
     def data(self) -> dict[str, Any]:
-        """As it stands in a fact and on the wire."""
-        said: dict[str, Any] = {"command": self.word}
+        """As it stands in a fact and in a line of JSON."""
+        fields: dict[str, Any] = {"command": self.word}
         if self.word == "skip":
-            said["track"] = self.track
+            fields["track"] = self.track
         elif self.word == "note":
-            said["text"] = self.text
+            fields["text"] = self.text
         elif self.word == "set":
-            said |= {"key": self.key, "value": self.value}
-        return said
+            fields |= {"key": self.key, "value": self.value}
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +104,32 @@ def from_words(words: Sequence[str]) -> Command:
 def from_line(line: bytes) -> tuple[Command, str]:
     """(command, what the sender calls itself) of a line of JSON; raises `BadInput`."""
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
+        message = None
+    if not isinstance(message, dict):
         raise _refusal(repr(line[:60]), "a command is one JSON object a line", 'as {"command": "pause-probe"}')
-    sender = said.pop("from", "")
-    return _command(said), sender[:64] if isinstance(sender, str) else ""
+    sender = message.pop("from", "")
+    return _command(message), sender[:64] if isinstance(sender, str) else ""
 
 
-def _command(said: Mapping[str, Any]) -> Command:
-    word = said.get("command")
+def _command(message: Mapping[str, Any]) -> Command:
+    word = message.get("command")
     if word not in WORDS:
         raise _refusal(repr(word), f"the words are {', '.join(WORDS)}", "use one of them")
     if word == "skip":
-        track = said.get("track", "probe")
+        track = message.get("track", "probe")
         if track not in _TRACKS:
             raise _refusal(f"skip {track!r}", "skips a step of the probe or of the cell", "skip, or skip cell")
         return Command(word, track=track)
     if word == "note":
-        text = said.get("text")
+        text = message.get("text")
         if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST_NOTE:
             limit = f"a note has a text of at most {_LONGEST_NOTE} characters"
             raise _refusal("note", limit, "as note electrolyte looks cloudy")
         return Command(word, text=text)
     if word == "set":
-        key, value = said.get("key"), said.get("value")
+        key, value = message.get("key"), message.get("value")
         if key not in SETTABLE:
             raise _refusal(f"set {key}", f"what can be set is {', '.join(SETTABLE)}", "set one of these")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from opsicm.experiment.hop_parameters import ProbeAction
-from opsicm.experiment.probe_steps import ProbeStep, probe_sequence
+from opsicm.experiment.controls import SAME_LEVEL
+from opsicm.experiment.probe_steps import ProbeStep, SingleProbeStep
+from opsicm.experiment.program import written
 from opsicm.instruments.roles import CellReading
 from opsicm.runner.cell_track import CellTrack
 
@@ -17,7 +18,7 @@ _AT_ONCE: Final = 2e-3  # [1] of SOC, [V]: what is met already when it is first 
 @dataclass(slots=True)
 class _Waiting:
     path: str
-    step: ProbeAction
+    step: SingleProbeStep
     came: int = field(default=0)
 
 
@@ -30,12 +31,13 @@ class CellEvents:
     """
 
     def __init__(self, program: Sequence[ProbeStep]) -> None:
-        self._waiting = [_Waiting(path, step) for path, step in probe_sequence(program) if step.at is not None]
+        steps = written("probe", program)
+        self._waiting = [_Waiting(placed.path, placed.step) for placed in steps if placed.step.at is not None]
         self._rested: tuple[int, int] | None = None  # (number of the control, when it began) that was counted
         self._soc: float | None = None
         self._potential: float | None = None
 
-    def come(self, now_ns: int, reading: CellReading, cell: CellTrack) -> Iterator[tuple[str, ProbeAction, str]]:
+    def come(self, now_ns: int, reading: CellReading, cell: CellTrack) -> Iterator[tuple[str, SingleProbeStep, str]]:
         """(path, step, what has come) of every step whose event came with this reading."""
         if not self._waiting:
             return
@@ -50,7 +52,7 @@ class CellEvents:
                 said.append("rest")
             said += [f"soc {value * 100:g} %" for value in at.soc if _passed(self._soc, soc, value)]
             for value in at.potential_V or ():
-                held = rests and level is not None and abs(level - value) < _AT_ONCE
+                held = rests and level is not None and abs(level - value) < SAME_LEVEL
                 if held or (level is None and _passed(self._potential, potential, value)):
                     said.append(f"potential {value:g} V")
             waiting.came += len(said)

@@ -9,22 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.facts import Kind, Outcome
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.roles import CellReading, HopPlan, Rig
 from opsicm.physics.specimen.drift import drift_per_fall, restless
 from opsicm.record.recorder import Reading, Recorder
 from opsicm.runner.bias import BiasTracker
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.fact_log import FactLog
-from opsicm.runner.hop_words import HopWords
 from opsicm.runner.limits import Limits
 from opsicm.runner.patterns import Points
 
-_REST_NS: Final = 50_000_000  # a look at the bulk current while it is too restless to hop
-_NO_HOP: Final = HopWords(1e-6, 1e-6, 0.01)  # a plan that dwells says how it would hop, and does not
+_DRIFTING_NS: Final = 50_000_000  # between two looks at a bulk current that drifts too fast to hop
 
 
-class ProbeBench:
-    """One for a run. `approach` [m] is the farthest that a fall may go; `interrupted` ends a plan within its hop."""
+class ProbeContext:
+    """One for a run: `approach` [m] is the farthest that one approach may go, `interrupted` ends a plan within its hop.
+
+    It remembers the height of the last contact, the landmarks and how far the specimen has shifted.
+    """
 
     def __init__(
         self,
@@ -46,13 +48,15 @@ class ProbeBench:
         self._cell = cell
         self._interrupted = interrupted
         self.surface = 0.0  # [m] height of the last contact; before the first, where the operator has engaged
-        self.offset = (0.0, 0.0)  # [m] by which the specimen was found to have shifted under the scanner
+        self.offset = (0.0, 0.0)  # [m] by which the specimen has shifted under the scanner
         self.landmarks: dict[str, NDArray[np.float64]] = {}
         self.segment = 0
         self.hops = 0
         self.arrives_ns = 0  # when the coarse stage will stand still
         self._currents: list[tuple[int, float]] = []
-        self._waits = False
+        self._drifts = False
+        # A plan that dwells must say how it would hop, and does not.
+        self._dwelling = HopParameters(1e-6, 1e-6, 0.01, approach)
 
     def now(self) -> int:
         """[ns] since the run started."""
@@ -74,7 +78,7 @@ class ProbeBench:
 
     def dwell(self, path: str, until_ns: int) -> None:
         """Stay at the top, sampling, until `until_ns`."""
-        self.run(self.plan(path, Points.none(), _NO_HOP, until_ns))
+        self.run(self.plan(path, Points.none(), self._dwelling, until_ns))
 
     def travels(self, until_ns: int) -> bool:
         """Wait, but not beyond `until_ns`, where the coarse stage is still on its way."""
@@ -83,9 +87,9 @@ class ProbeBench:
         self.rig.clock.wait_until(min(until_ns, self.arrives_ns))
         return True
 
-    def plan(self, path: str, points: Points, words: HopWords, until_ns: int) -> HopPlan:
+    def plan(self, path: str, points: Points, hop: HopParameters, until_ns: int) -> HopPlan:
         """A plan of hops at `points`, as the specimen lies now."""
-        amplitude = np.full(points.x.size, words.amplitude) if points.amplitude is None else points.amplitude
+        amplitude = np.full(points.x.size, hop.amplitude) if points.amplitude is None else points.amplitude
         return HopPlan(
             path,
             self.segment,
@@ -95,9 +99,7 @@ class ProbeBench:
             points.line,
             points.pixel,
             amplitude,
-            words.fall_rate,
-            words.setpoint,
-            self.approach,
+            hop,
             self.bias.tip_potential(self.now()),
             until_ns,
         )
@@ -115,9 +117,9 @@ class ProbeBench:
         self.fact("hops", plan.step, {"range": [int(hops["hop"][0]), int(hops["hop"][-1])]})
         self.limits.hops(hops, misses_matter)
         self.bias.judge(float(np.max(np.abs(hops["bias_residual"]))))
-        met = hops[hops["outcome"] == Outcome.CONTACT]
-        if met.size:
-            self.surface = self.rig.coarse_stage.position() + float(met["z_stop"][-1])
+        contacts = hops[hops["outcome"] == Outcome.CONTACT]
+        if contacts.size:
+            self.surface = self.rig.coarse_stage.position() + float(contacts["z_stop"][-1])
         return hops
 
     # -- looks ------------------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class ProbeBench:
         """Remember the bulk current while the wire stands where it should; two looks at one instant tell no drift."""
         if self.bias.nominal:
             now = self.now()
-            earlier = [seen for seen in self._currents if seen[0] < now]
+            earlier = [reading for reading in self._currents if reading[0] < now]
             self._currents = [*earlier[-1:], (now, current)]
 
     def keep_reading(self, cell: CellReading) -> None:
@@ -158,17 +160,17 @@ class ProbeBench:
             )
         )
 
-    def waits(self, path: str, fall: float, setpoint: float, until_ns: int) -> bool:
-        """Dwell a little where the cell moves the bulk current so fast that a fall of `fall` [s] would stop for it."""
+    def waits_for_current(self, path: str, hop: HopParameters, until_ns: int) -> bool:
+        """Dwell a little where the cell moves the bulk current so fast that an approach would stop for it."""
         if len(self._currents) < 2 or self._currents[0][0] == self._currents[1][0]:
             return False
         (t0, before), (t1, after) = self._currents
-        drift = drift_per_fall(before, after, (t1 - t0) * 1e-9, fall)
-        waits = restless(drift, setpoint)
-        if waits != self._waits:
-            self._waits = waits
-            what = "waiting at the top" if waits else "hopping again"
-            self.fact("quality", path, {"message": what, "drift_per_fall": drift, "setpoint": setpoint})
-        if waits:
-            self.dwell(path, min(until_ns, self.now() + _REST_NS))
-        return waits
+        drift = drift_per_fall(before, after, (t1 - t0) * 1e-9, hop.fall_time)
+        drifts = restless(drift, hop.setpoint)
+        if drifts != self._drifts:
+            self._drifts = drifts
+            message = "waiting at the top" if drifts else "hopping again"
+            self.fact("quality", path, {"message": message, "drift_per_fall": drift, "setpoint": hop.setpoint})
+        if drifts:
+            self.dwell(path, min(until_ns, self.now() + _DRIFTING_NS))
+        return drifts

@@ -3,56 +3,54 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from opsicm.core.facts import Kind
-from opsicm.experiment.hop_parameters import BoundedStep, ProbeAction
-from opsicm.experiment.probe_steps import ProbeStep, probe_sequence
-from opsicm.runner.hop_words import HopWords
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.probe_bounds import BoundedStep
+from opsicm.experiment.probe_steps import ProbeStep, SingleProbeStep
+from opsicm.experiment.program import executed
 
-# -- What the runner asks of a probe step that is being performed, whatever it does.
+# -- What the runner asks of whatever carries out a step of the probe.
 
 
-class Performance(Protocol):
-    """One probe step on its way. It may be interrupted between two turns and entered again later."""
+class Procedure(Protocol):
+    """One probe step while it is carried out. It may be stopped between two advances and started again later."""
 
-    words: HopWords | None
-    """How it hops, which may change meanwhile; None where it does not."""
+    hop: HopParameters | None
+    """How it hops, which a command may change meanwhile; None where it does not hop."""
     done: int
     """Hops, trips or cycles so far: what a resumed run needs."""
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether it has come to its own end."""
         ...
 
-    def enter(self) -> None:
+    def start(self) -> None:
         """Go to where it begins or goes on."""
         ...
 
-    def turn(self, until_ns: int) -> None:
+    def advance(self, until_ns: int) -> None:
         """Do something that ends, but for the hop in flight, at `until_ns` or before."""
         ...
 
-    def pass_time(self, until_ns: int) -> None:
+    def wait(self, until_ns: int) -> None:
         """Disturb nothing until `until_ns`: the bias is not known yet."""
         ...
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """Put back what it has changed, the bias above all. Also after its own end."""
         ...
-
-
-Steps = Iterator[tuple[str, ProbeAction]]
 
 
 @dataclass(slots=True)
 class _Running:
     path: str
-    step: ProbeAction
-    performance: Performance
+    step: SingleProbeStep
+    procedure: Procedure
     started_ns: int
     suspended_ns: int | None = None  # since when
 
@@ -60,22 +58,22 @@ class _Running:
 class ProbeTrack:
     """Steps in order, one at a time, each only while its cell step runs when it is bound to one.
 
-    A step with `at` stands aside until `fire`; then the present step is suspended at the end of its plan, the other one
-    runs to its end, and the suspended one goes on. A pause suspends whatever runs. Time that a step stands suspended
-    does not count for its `for_s`. Where a run is resumed, `skipped` steps are over and the next one has done
+    A step with `at` is deferred until `trigger`; then the present step is suspended at the end of its plan, the
+    deferred one runs to its end, and the suspended one goes on. A pause suspends whatever runs. Time in which a step is
+    suspended does not count for its `for_s`. Where a run is resumed, `skipped` steps are over and the next one has done
     `begun` (hops, ns) already.
     """
 
     def __init__(
         self,
         program: Sequence[ProbeStep],
-        stage: Callable[[str, ProbeAction], Performance],
+        procedure_for: Callable[[str, SingleProbeStep], Procedure],
         fact: Callable[[Kind, str, Mapping[str, Any]], None],
         skipped: int = 0,
         begun: tuple[int, int] = (0, 0),
     ) -> None:
-        self._steps: Steps = ((path, step) for path, step in probe_sequence(program) if step.at is None)
-        self._stage = stage
+        self._steps = (placed for placed in executed("probe", program) if placed.step.at is None)
+        self._procedure_for = procedure_for
         self._fact = fact
         for _ in range(skipped):
             next(self._steps, None)
@@ -85,7 +83,7 @@ class ProbeTrack:
         self._begun = begun
         self._main: _Running | None = None
         self._at: _Running | None = None
-        self._fired: deque[tuple[str, ProbeAction, str]] = deque()
+        self._triggered: deque[tuple[str, SingleProbeStep, str]] = deque()
         self.paused = False
 
     @property
@@ -94,15 +92,15 @@ class ProbeTrack:
         running = self._at or self._main
         if running is not None:
             return running.path
-        return self._next[0] if self._next is not None else "probe"
+        return self._next.path if self._next is not None else "probe"
 
     @property
-    def performance(self) -> Performance | None:
+    def procedure(self) -> Procedure | None:
         """What runs, paused or not."""
         running = self._at or self._main
-        return running.performance if running is not None else None
+        return running.procedure if running is not None else None
 
-    def present(self, now_ns: int, cell_step: int) -> Performance | None:
+    def present(self, now_ns: int, cell_step: int) -> Procedure | None:
         """What should run now; starts, ends and suspends as it must. None: nothing, or paused."""
         if self.paused:
             return None
@@ -110,20 +108,20 @@ class ProbeTrack:
             self._end(self._at)
             self._at = None
         self._drop_ended(now_ns, cell_step)
-        if self._at is None and self._fired:
+        if self._at is None and self._triggered:
             if self._main is not None:
                 self._suspend(self._main, now_ns)
-            path, step, why = self._fired.popleft()
+            path, step, why = self._triggered.popleft()
             self._at = self._start(path, step, now_ns, {"at": why})
         if self._at is not None:
             self._go_on(self._at, now_ns)
-            return self._at.performance
+            return self._at.procedure
         if self._main is None:
             self._begin_next(now_ns, cell_step)
         if self._main is None:
             return None
         self._go_on(self._main, now_ns)
-        return self._main.performance
+        return self._main.procedure
 
     def ends_ns(self) -> int | None:
         """When the present step ends by its own time, if it does."""
@@ -132,9 +130,9 @@ class ProbeTrack:
             return None
         return running.started_ns + round(running.step.for_s * 1e9)
 
-    def fire(self, path: str, step: ProbeAction, why: str) -> None:
+    def trigger(self, path: str, step: SingleProbeStep, why: str) -> None:
         """An event that `step` waits for has come."""
-        self._fired.append((path, step, why))
+        self._triggered.append((path, step, why))
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -167,12 +165,6 @@ class ProbeTrack:
             self._main = None
         return True, f"{running.path} has ended"
 
-    def revise(self, words: HopWords) -> None:
-        """Let the present step hop by other words from now on."""
-        running = self._at or self._main
-        assert running is not None
-        running.performance.words = words
-
     # -- starts and ends --------------------------------------------------------------------------------------------
 
     def _drop_ended(self, now_ns: int, cell_step: int) -> None:
@@ -183,7 +175,7 @@ class ProbeTrack:
 
     def _begin_next(self, now_ns: int, cell_step: int) -> None:
         while self._next is not None:
-            path, step = self._next
+            path, step = self._next.path, self._next.step
             wanted = step.during_index
             if wanted is not None and cell_step < wanted:
                 return
@@ -199,24 +191,24 @@ class ProbeTrack:
                 self.number += 1
 
     def _start(
-        self, path: str, step: ProbeAction, now_ns: int, data: Mapping[str, Any], begun: tuple[int, int] = (0, 0)
+        self, path: str, step: SingleProbeStep, now_ns: int, data: Mapping[str, Any], begun: tuple[int, int] = (0, 0)
     ) -> _Running:
-        running = _Running(path, step, self._stage(path, step), now_ns - begun[1])
-        running.performance.done = begun[0]
-        self._fact("step_started", path, {"number": self.number, "done": running.performance.done, **data})
-        running.performance.enter()
+        running = _Running(path, step, self._procedure_for(path, step), now_ns - begun[1])
+        running.procedure.done = begun[0]
+        self._fact("step_started", path, {"number": self.number, "done": running.procedure.done, **data})
+        running.procedure.start()
         return running
 
     def _end(self, running: _Running, data: Mapping[str, Any] | None = None) -> None:
         if running.suspended_ns is None:
-            running.performance.leave()
+            running.procedure.stop()
         self._fact("step_ended", running.path, data or {})
         if running is self._main:
             self.number += 1
 
     def _suspend(self, running: _Running, now_ns: int) -> None:
         if running.suspended_ns is None:
-            running.performance.leave()
+            running.procedure.stop()
             running.suspended_ns = now_ns
 
     def _go_on(self, running: _Running, now_ns: int) -> None:
@@ -224,13 +216,13 @@ class ProbeTrack:
             return
         running.started_ns += now_ns - running.suspended_ns
         running.suspended_ns = None
-        running.performance.enter()
+        running.procedure.start()
 
     def _over(self, running: _Running, now_ns: int, cell_step: int) -> bool:
         wanted = running.step.during_index
         if wanted is not None and cell_step > wanted:
             return True
-        if running.performance.over:
+        if running.procedure.finished:
             return True
         if running.suspended_ns is not None or not isinstance(running.step, BoundedStep):
             return False

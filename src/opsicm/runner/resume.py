@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import Fact
+from opsicm.experiment.controls import control_from, control_text
 
 Meanwhile = Literal["open", "held", "unknown"]
 LostIntent = Literal["began", "never"]
@@ -118,7 +119,7 @@ def _refuse(facts: Sequence[Fact], meanwhile: Meanwhile, lost: LostIntent | None
     if intent is None or opened:
         return
     if lost is None:
-        control, at = intent.data["control"], intent.data["at_ns"] * 1e-9
+        control, at = control_text(control_from(intent.data["control"])), intent.data["at_ns"] * 1e-9
         limit = (
             f"handed over to begin at {at:.3f} s, and the journal ends before it says that it did: it is not applied a "
             "second time unasked"

@@ -14,21 +14,21 @@ from typing import Final
 
 from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
+from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import probe_sequence
-from opsicm.instruments.roles import CellReading, OpenCircuit, PotentialRamp, Rig
+from opsicm.experiment.probe_steps import landmarks
+from opsicm.instruments.roles import CellReading, Rig
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
-from opsicm.runner.cell_actions import cell_actions
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.commands import Inbox
 from opsicm.runner.events import CellEvents
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
 from opsicm.runner.patterns import Floats
-from opsicm.runner.probe_context import ProbeBench
-from opsicm.runner.probe_track import Performance, ProbeTrack
-from opsicm.runner.procedures import Stage
+from opsicm.runner.probe_context import ProbeContext
+from opsicm.runner.probe_track import ProbeTrack, Procedure
+from opsicm.runner.procedures import Procedures
 from opsicm.runner.resume import BEGINNING, Continuation
 from opsicm.runner.steering import Revision, Steering
 from opsicm.runner.survey import Registration
@@ -40,8 +40,6 @@ _SETTLED_NS: Final = (2_000_000, 22_000_000, 32_000_000)
 _BENT_NS: Final = 20_000_000
 _BENT_LOOKS: Final = 100  # 2 s: then hop all the same, with the residual recorded
 _AHEAD_NS: Final = 1_000_000  # by which an answer may be stamped later than it came
-_FINEST_ROW: Final = 0.1  # [s]
-_ROW_STEP: Final = 1e-3  # [V] between two slow rows of a sweep, while the pipette does not hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +61,11 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class RunContext:
     """What a run needs to be told besides its experiment.
 
     `capacity` [C] of the specimen turns C-rates into currents, `reversible` [C] between the program's cut-offs turns
-    charge into SOC; None where the program has no two cut-offs. `maps` are amplitude maps [m] by the path of their
+    charge into SOC; None where the program has no two cut-offs. `amplitude_maps` [m] go by the path of their
     step, `register` finds the shift between two images, `revision` judges a command that changes how a step hops.
     """
 
@@ -75,7 +73,7 @@ class Given:
     reversible: float | None
     register: Registration
     revision: Revision
-    maps: Mapping[str, Floats] = field(default_factory=dict)
+    amplitude_maps: Mapping[str, Floats] = field(default_factory=dict)
     start: Continuation = BEGINNING
 
 
@@ -88,7 +86,7 @@ class Runner:
         rig: Rig,
         recorder: Recorder,
         inbox: Inbox,
-        given: Given,
+        run_context: RunContext,
         progress: Callable[[Progress], None] = lambda _: None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
@@ -98,22 +96,24 @@ class Runner:
         self._rig = rig
         self._progress = progress
         self._beat = beat
-        self._start = given.start
+        self._start = run_context.start
         self._facts = FactLog(recorder, rig.clock)
         limit = experiment.envelope.bias_residual
         self._bias = BiasTracker(rig.amplifier, rig.clock, experiment.pipette.bias, rig.grounding, limit)
         self._limits = Limits(experiment.envelope, rig.scanner.z_range)
-        self._cell = self._cell_track(given)
+        self._cell = self._cell_track(run_context)
         approach = experiment.envelope.approach
-        self._bench = ProbeBench(
+        self._context = ProbeContext(
             rig, recorder, self._facts, self._bias, self._limits, self._cell, approach, inbox.waiting
         )
-        steps = [step for _, step in probe_sequence(experiment.probe)]
-        stage = Stage(self._bench, steps, given.register, given.maps)
-        begun = (given.start.done, given.start.probe_ns)
-        self._probe = ProbeTrack(experiment.probe, stage.performance, self._fact_of_probe, given.start.probe, begun)
+        procedures = Procedures(
+            self._context, landmarks(experiment.probe), run_context.register, run_context.amplitude_maps
+        )
+        begun = (run_context.start.done, run_context.start.probe_ns)
+        procedure_for = procedures.procedure_for
+        self._probe = ProbeTrack(experiment.probe, procedure_for, self._fact_of_probe, run_context.start.probe, begun)
         self._events = CellEvents(experiment.probe)
-        self._steering = Steering(inbox, self._cell, self._probe, self._bench, self._facts, given.revision)
+        self._steering = Steering(inbox, self._cell, self._probe, self._context, self._facts, run_context.revision)
         self._row_ns = 0
         self._read: tuple[int, CellReading] | None = None  # the last reading, and when it was asked for
         self._ahead = False  # the potentiostat's clock has been seen ahead
@@ -135,12 +135,12 @@ class Runner:
         """Probe up, cell open, end recorded; where an instrument does not obey, the end is recorded all the same."""
         try:
             self._rig.safe()
-            self._facts.write("applied", "cell", "end", {"control": repr(OpenCircuit())})
+            self._facts.write("applied", "cell", "end", {"control": control_data(OpenCircuit())})
         except OpsicmError as error:
             self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
             ending = Ending("fault", ending.error or error)
         finally:
-            data = {"outcome": ending.outcome, "hops": self._bench.hops}
+            data = {"outcome": ending.outcome, "hops": self._context.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending
 
@@ -148,7 +148,7 @@ class Runner:
         # At rest, before anything is asked of the cell: what later readings compare with.
         reading = self._cell_reading()
         self._bias.follow(reading)
-        self._bench.keep_reading(reading)
+        self._context.keep_reading(reading)
         while True:
             self._beat()
             now = self._rig.clock.now_ns()
@@ -158,7 +158,7 @@ class Runner:
             if self._cell.over:
                 return self._completed()
             for path, step, why in self._events.come(now, reading, self._cell):
-                self._probe.fire(path, step, why)
+                self._probe.trigger(path, step, why)
             if changed:
                 self._read = None
                 self._settle_bias()
@@ -168,7 +168,7 @@ class Runner:
                 return Ending("interrupted")
             self._probe_turn()
             self._keep_row()
-            self._progress(Progress(self._rig.clock.now_ns(), self._total_ns(), self._bench.hops, self._where()))
+            self._progress(Progress(self._rig.clock.now_ns(), self._total_ns(), self._context.hops, self._where()))
 
     def _completed(self) -> Ending:
         for path in self._events.missed():
@@ -191,53 +191,55 @@ class Runner:
 
     # -- cell -------------------------------------------------------------------------------------------------------
 
-    def _cell_track(self, given: Given) -> CellTrack:
-        actions = cell_actions(self._experiment.cell, self._experiment.specimen.area, given.capacity)
-        start = given.start
+    def _cell_track(self, run_context: RunContext) -> CellTrack:
+        actions = cell_actions(self._experiment.cell, self._experiment.specimen.area, run_context.capacity)
+        start = run_context.start
         actions = itertools.islice(actions, start.action, None)
         first = next(actions, None)
         if first is not None:
-            actions = itertools.chain([first.from_then_on(start.spent_ns, start.passed)], actions)
-        return CellTrack(actions, self._rig.potentiostat, self._facts, given.reversible, start.action, start.spent_ns)
+            actions = itertools.chain([first.remainder(start.spent_ns, start.passed)], actions)
+        return CellTrack(
+            actions, self._rig.potentiostat, self._facts, run_context.reversible, start.action, start.spent_ns
+        )
 
     def _settle_bias(self) -> None:
         """Wait at the top until the new potential and its slope are known; the pipette never falls on a wrong bias."""
         self._bias.control_changed(self._cell.control, self._cell.began_ns)
-        performance = self._present()
+        procedure = self._present()
         for settled_ns in _SETTLED_NS:
-            self._look(performance, self._cell.began_ns + settled_ns)
+            self._look(procedure, self._cell.began_ns + settled_ns)
         # A current that has just been switched on bends the potential for a while; a ramp cannot follow a bend. A late
         # potentiostat has not shown the new control yet.
         for _ in range(_BENT_LOOKS):
             if not self._bias.bends() and not self._bias.behind():
                 break
-            self._look(performance, self._rig.clock.now_ns() + _BENT_NS)
+            self._look(procedure, self._rig.clock.now_ns() + _BENT_NS)
 
-    def _look(self, performance: Performance | None, at_ns: int) -> None:
-        if performance is None:
+    def _look(self, procedure: Procedure | None, at_ns: int) -> None:
+        if procedure is None:
             self._rig.clock.wait_until(at_ns)
         else:
-            performance.pass_time(at_ns)
+            procedure.wait(at_ns)
         self._bias.follow(self._rig.potentiostat.read())
-        self._bench.read_current()
+        self._context.read_current()
 
     # -- probe ------------------------------------------------------------------------------------------------------
 
-    def _present(self) -> Performance | None:
+    def _present(self) -> Procedure | None:
         return self._probe.present(self._rig.clock.now_ns(), self._cell.step)
 
     def _probe_turn(self) -> None:
-        performance = self._present()
+        procedure = self._present()
         self._bias.follow(self._cell_reading())
         now = self._rig.clock.now_ns()
-        ends = (self._cell.changes_ns, self._probe.ends_ns() if performance is not None else None)
-        hops = performance is not None and performance.words is not None
+        ends = (self._cell.changes_ns, self._probe.ends_ns() if procedure is not None else None)
+        hops = procedure is not None and procedure.hop is not None
         turn_ns = _TURN_NS if hops and self._asked_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
         until = min([due, *(end for end in ends if end is not None and end > now)])
-        if performance is not None:
-            performance.turn(until)
-        elif not self._bench.travels(until):
+        if procedure is not None:
+            procedure.advance(until)
+        elif not self._context.travels(until):
             self._rig.clock.wait_until(min(until, now + self._bias.trusted_ns))
 
     def _asked_row_ns(self) -> int | None:
@@ -246,12 +248,7 @@ class Runner:
     def _row_period_ns(self) -> int:
         """Between two slow rows where nothing hops: what the step asks for, else a millivolt of a sweep."""
         asked = self._asked_row_ns()
-        if asked is not None:
-            return asked
-        control = self._cell.control
-        slope = abs(control.slope) if isinstance(control, PotentialRamp) else 0.0
-        period = _ROW_STEP / slope if slope > 0.0 else 1.0
-        return round(min(max(period, _FINEST_ROW), 1.0) * 1e9)
+        return round(row_period(self._cell.control) * 1e9) if asked is None else asked
 
     # -- record -----------------------------------------------------------------------------------------------------
 
@@ -259,10 +256,10 @@ class Runner:
         """A slow row after every turn; where the step asks for a period, when that has passed."""
         now, asked = self._rig.clock.now_ns(), self._asked_row_ns()
         if asked is not None and now - self._row_ns < asked:
-            self._limits.reading(self._bench.read_current(), self._bias.nominal)
+            self._limits.reading(self._context.read_current(), self._bias.nominal)
             return
         self._row_ns = now
-        self._bench.keep_reading(self._cell_reading())
+        self._context.keep_reading(self._cell_reading())
 
     def _fact_of_probe(self, kind: Kind, path: str, data: Mapping[str, object]) -> None:
         self._facts.write(kind, "probe", path, data)

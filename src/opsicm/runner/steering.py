@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Track
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.commands import Command, Inbox, Request
 from opsicm.runner.fact_log import FactLog
-from opsicm.runner.hop_words import HopWords
-from opsicm.runner.probe_context import ProbeBench
+from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import ProbeTrack
 
-Revision = Callable[[str, str, float], HopWords]
+Revision = Callable[[str, str, float], HopParameters]
 """(path of a probe step, key, value) → how it then hops; raises `BadInput` with what `check` would say."""
 
 
@@ -21,12 +21,18 @@ class Steering:
     """Takes requests from the inbox. Each becomes a fact with who sent it, refused ones too."""
 
     def __init__(
-        self, inbox: Inbox, cell: CellTrack, probe: ProbeTrack, bench: ProbeBench, facts: FactLog, revision: Revision
+        self,
+        inbox: Inbox,
+        cell: CellTrack,
+        probe: ProbeTrack,
+        context: ProbeContext,
+        facts: FactLog,
+        revision: Revision,
     ) -> None:
         self._inbox = inbox
         self._cell = cell
         self._probe = probe
-        self._bench = bench
+        self._context = context
         self._facts = facts
         self._revision = revision
         self.stopped = False
@@ -63,9 +69,9 @@ class Steering:
     def _act(self, command: Command) -> tuple[bool, str]:
         match command.word:
             case "pause-probe":
-                done = self._probe.pause(self._bench.now())
+                done = self._probe.pause(self._context.now())
                 if done[0]:
-                    self._bench.rig.hop_controller.safe()
+                    self._context.rig.hop_controller.safe()
                 return done
             case "resume-probe":
                 return self._probe.resume()
@@ -84,9 +90,8 @@ class Steering:
                 return True, "pipette up, cell to open circuit, file kept"
 
     def _set(self, command: Command) -> tuple[bool, str]:
-        running = self._probe.performance
-        if running is None or running.words is None:
+        procedure = self._probe.procedure
+        if procedure is None or procedure.hop is None:
             return False, "no step that hops runs now"
-        words = self._revision(self._probe.path, command.key.removeprefix("probe."), command.value)
-        self._probe.revise(words)
+        procedure.hop = self._revision(self._probe.path, command.key.removeprefix("probe."), command.value)
         return True, f"{self._probe.path} hops with {command.key} {command.value:g} from its next plan on"

@@ -1,23 +1,40 @@
-"""A twin from its rig file: the world, its devices, and the rig that the runner sees."""
+"""The twin's drivers: one world for all of a rig's roles, its devices, and what they state of themselves.
+
+A role may be played by an instrument instead. The world then does what that instrument is told, too (`followed`), so
+that the simulated cell, pipette and stage stay where the real ones are; a reading is the instrument's own.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any, Final
 
+from opsicm.core.errors import BadInput
 from opsicm.core.facts import Channel, channel
-from opsicm.experiment.rig_file import LoadedRig
-from opsicm.experiment.twin_settings import Fault
+from opsicm.experiment.controls import CellControl
+from opsicm.experiment.rig_file import TWIN, RoleName
+from opsicm.experiment.step_model import Frozen
+from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import Rig
-from opsicm.physics.cell.cell import Cell
-from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.noise import thermal_current_density
-from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
-from opsicm.physics.pipette.ion_current import conductance, junction_potential
+from opsicm.instruments.registry import Driver, RigSetup, RoleSetup
+from opsicm.instruments.roles import Amplifier, CellReading, CoarseStage, Potentiostat, Rig
+from opsicm.instruments.specification import (
+    AmplifierSpecification,
+    CoarseStageSpecification,
+    HopControllerSpecification,
+    PotentiostatSpecification,
+    RigSpecification,
+    RoleSpecification,
+    ScannerSpecification,
+)
+from opsicm.physics.cell.cell import Cell, Terms
+from opsicm.physics.noise import pipette_current_noise, thermal_current_density
+from opsicm.physics.pipette.geometry import geometric_resistance
+from opsicm.physics.pipette.ion_current import junction_potential, resistance
 from opsicm.twin import settings as twin_settings
+from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.devices import (
     FULL_SCALE,
     Monitors,
@@ -29,206 +46,302 @@ from opsicm.twin.devices import (
     TwinScanner,
 )
 from opsicm.twin.far_pipette import FarPipette
-from opsicm.twin.fast_loop.sense import Instrument
+from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.potentiostat import Readout, TwinPotentiostat
 from opsicm.twin.specimen import specimen_of
-from opsicm.twin.travel import Travel
-from opsicm.twin.world import World
+from opsicm.twin.world import World, replay_controls
 
-_ONE_POLE: Final = math.pi / 2.0  # noise bandwidth of a one-pole low-pass over its corner frequency
+# -- Specifications, from the rig file.
 
 
-def build_rig(
-    loaded: LoadedRig,
-    cell: Cell,
-    pipette: Pipette,
-    fill: float,
-    seed: int,
-    on_advance: Callable[[int], None],
-    channels: Collection[str] = (),
-    faults: Sequence[Fault] = (),
-    specimen_seed: int | None = None,
-) -> Rig:
-    """The twin of a rig file round `cell` and `pipette`; `seed` decides every random number, `specimen_seed` those of
-    the specimen where there is one.
+def _amplifier(setup: RoleSetup) -> AmplifierSpecification:
+    amplifier, rig = twin_settings.in_si(setup.settings), setup.rig.rig
+    density, headstage, current_range = (
+        twin_settings.noise(rig)["amplifier"],
+        amplifier["headstage"],
+        amplifier["range"],
+    )
+    if headstage > 0.0:  # the feedback resistor adds its own noise, and its output ends at a current
+        temperature = setup.rig.specimen.electrolyte.temperature
+        density = math.hypot(density, thermal_current_density(headstage, temperature))
+        current_range = min(current_range, amplifier["output"] / headstage)
+    reach = amplifier["output"] * rig.rig.wiring.external_bias_mV_per_V * 1e-3
+    reading_time = TwinAmplifier.AVERAGED / rig.rig.clock.rate
+    return AmplifierSpecification(density, amplifier["filter"], reading_time, (-reach, reach), current_range)
 
-    `fill` [mol/m³] is the salt in the pipette, `on_advance` is told of every new present [ns], `channels` are those to
-    sample (pipette current and z are sampled whatever it says), `faults` what goes wrong when. Raises `BadInput` for a
-    setting that no twin has.
-    """
-    numbers = numbers_of(loaded, cell.parameters, pipette, fill)
-    instrument = _instrument(numbers)
-    coarse = twin_settings.settings(loaded, "roles.coarse_stage.settings")
-    scanner = twin_settings.settings(loaded, "roles.scanner.settings")
-    amplifier = twin_settings.settings(loaded, "roles.amplifier.settings")
-    potentiostat = twin_settings.settings(loaded, "roles.potentiostat.settings")
-    readout = Readout(**{name: value for name, value in potentiostat.items() if name != "initial"})
-    # The start height is where the operator has left the pipette.
-    travel = Travel(numbers.start_height, coarse["speed"], coarse["backlash"], coarse["step"])
+
+def _potentiostat(setup: RoleSetup) -> PotentiostatSpecification:
+    return PotentiostatSpecification(setup.settings.initial_V)
+
+
+def _scanner(setup: RoleSetup) -> ScannerSpecification:
+    scanner = twin_settings.in_si(setup.settings)
+    resonance = 2.0 * math.pi * scanner["resonance"]
+    # A scanner with a resonance follows a ramp 2D/w late.
+    lag = 2.0 * scanner["damping"] / resonance if resonance > 0.0 else scanner["lag"]
+    height_noise = twin_settings.noise(setup.rig.rig)["height"]
+    return ScannerSpecification(scanner["z_range"] / 2.0, scanner["xy_range"] / 2.0, lag, height_noise)
+
+
+def _coarse_stage(setup: RoleSetup) -> CoarseStageSpecification:
+    return CoarseStageSpecification(twin_settings.in_si(setup.settings)["speed"])
+
+
+def _hop_controller(setup: RoleSetup) -> HopControllerSpecification:
+    hop, rig = twin_settings.in_si(setup.settings), setup.rig.rig.rig
+    limit = rig.limits.get("pipette_overload_nA", math.inf)
+    overload = (limit if isinstance(limit, float) else max(map(abs, limit))) * 1e-9
+    dt_ns = round(1e9 / rig.clock.rate)
+    timing = HopTiming(hop["settle"], hop["reference"], hop["withdraw"], rig.latency, overload, dt_ns)
+    return HopControllerSpecification(timing, hop["start_height"])
+
+
+def _in_its_world(specify: Callable[[RoleSetup], RoleSpecification]) -> Callable[[RoleSetup], RoleSpecification]:
+    """`specify` once the world that the role shares is known to be sound, and its channels to be in SI."""
+
+    def specified(setup: RoleSetup) -> RoleSpecification:
+        rig, problems = setup.rig.rig, []
+        for k, one in enumerate(rig.rig.channels):
+            for key, usual in (("gain", 1.0), ("offset", 0.0), ("sign", 1)):
+                if one.role == setup.role and (value := getattr(one, key)) != usual:
+                    # Refused, for a factor passed over is a wrong number.
+                    limit = f"a twin's channels come in SI as they are; {key} is {usual:g}"
+                    problems.append(rig.problem(("channels", k, key), value, limit, "leave it out"))
+        if problems:
+            raise BadInput(problems)
+        twin_settings.surface(rig)
+        return specify(setup)
+
+    return specified
+
+
+# -- The world and its devices.
+
+
+def twin_of(setup: RigSetup, specification: RigSpecification) -> Rig:
+    """The twin of every role, in the one world of this rig."""
+    return setup.shared(TWIN, lambda: _built(setup, specification))
+
+
+def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
+    amplifier, scanner, hop = specification.amplifier, specification.scanner, specification.hop_controller
+    settings = {role: _settings(setup, role, model) for role, model in _SETTINGS.items()}
+    seed, faults, specimen_seed = setup.seed, setup.experiment.twin.faults, setup.experiment.twin.specimen_seed
+    terms = Terms(**setup.experiment.twin.terms.model_dump())
+    cell = Cell(setup.specimen, initial_potential=specification.potentiostat.rest_potential, terms=terms)
+    for controls in setup.history:
+        replay_controls(cell, controls)
+    readout = Readout(**{name: value for name, value in settings["potentiostat"].items() if name != "initial"})
+    stage = settings["coarse_stage"]
     world = World(
         cell,
-        specimen_of(loaded, cell, pipette, seed if specimen_seed is None else specimen_seed),
-        _far(pipette, loaded, cell.parameters, fill),
-        travel,
-        loaded.rig.wiring.grounding,
+        specimen_of(setup.rig, cell, setup.pipette, seed if specimen_seed is None else specimen_seed),
+        _far(setup),
+        # The start height is where the operator has left the pipette.
+        CoarseMotion(hop.start_height, specification.coarse_stage.speed, stage["backlash"], stage["step"]),
+        setup.rig.rig.wiring.grounding,
         scripted(faults, seed),
-        scanner["drift_z"],
+        settings["scanner"]["drift_z"],
     )
-    axes = tuple(
-        OpenLoopAxis(2.0 * numbers.xy_reach, scanner["hysteresis"], scanner["creep"], scanner[f"drift_{axis}"])
+    x, y = (
+        OpenLoopAxis(
+            2.0 * scanner.xy_reach,
+            settings["scanner"]["hysteresis"],
+            settings["scanner"]["creep"],
+            settings["scanner"][f"drift_{axis}"],
+        )
         for axis in "xy"
     )
-    dt = numbers.timing.dt_ns * 1e-9
-    probe = Probe(world, instrument, pipette, seed, (axes[0], axes[1]), dt, amplifier["offset"], amplifier["stray"])
+    instrument = _instrument(setup, specification, settings["scanner"])
+    dt = hop.timing.dt_ns * 1e-9
+    probe = Probe(
+        world,
+        instrument,
+        setup.pipette,
+        seed,
+        (x, y),
+        dt,
+        settings["amplifier"]["offset"],
+        settings["amplifier"]["stray"],
+    )
+    kept = {name for name, policy in setup.experiment.record.model_dump().items() if policy != "off"}
     noise = {"cell_potential": readout.potential_noise, "cell_current": readout.current_noise}
-    monitors = Monitors(_monitored(readout, numbers, channels), noise, seed)
+    monitors = Monitors(_monitored(readout, specification, kept), noise, seed)
+    channels = _channels(instrument, amplifier.filter_Hz, kept)
+    step = settings["amplifier"]["command_step"]
     return Rig(
-        name=loaded.rig.title,
-        clock=TwinClock(world, on_advance),
-        amplifier=TwinAmplifier(probe, numbers.command_range, numbers.current_range, amplifier["command_step"]),
+        clock=TwinClock(world, setup.on_advance),
+        amplifier=TwinAmplifier(probe, amplifier.command_range, amplifier.current_range, step),
         potentiostat=TwinPotentiostat(world, readout, seed),
-        scanner=TwinScanner(probe, (-numbers.z_reach, numbers.z_reach), (-numbers.xy_reach, numbers.xy_reach)),
+        scanner=TwinScanner(probe, (-scanner.z_reach, scanner.z_reach), (-scanner.xy_reach, scanner.xy_reach)),
         coarse_stage=TwinCoarseStage(probe),
-        hop_controller=TwinHopController(
-            probe, numbers.timing, _channels(instrument, numbers, channels), monitors, numbers.start_height, on_advance
-        ),
-        grounding=loaded.rig.wiring.grounding,
+        hop_controller=TwinHopController(probe, hop.timing, channels, monitors, hop.start_height, setup.on_advance),
+        grounding=setup.rig.rig.wiring.grounding,
     )
 
 
-def _current_range(amplifier: dict[str, float]) -> float:
-    """[A] at which the amplifier saturates: its range, or its output over the headstage's feedback resistor."""
-    headstage = amplifier["headstage"]
-    return min(amplifier["range"], amplifier["output"] / headstage) if headstage > 0.0 else amplifier["range"]
+def _settings(setup: RigSetup, role: RoleName, model: type[Frozen]) -> dict[str, float]:
+    """The twin's settings of a role in SI; the usual ones where an instrument plays it."""
+    played = setup.rig.role(role)
+    return twin_settings.in_si(model(**(played.settings if played.driver == TWIN else {})))
 
 
-def _far(pipette: Pipette, loaded: LoadedRig, parameters: CellParameters, fill: float) -> FarPipette:
-    e, electrodes = parameters.electrolyte, loaded.rig.wiring.electrodes
+def _far(setup: RigSetup) -> FarPipette:
+    e, electrodes = setup.specimen.electrolyte, setup.rig.rig.wiring.electrodes
     junction = float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, electrodes))
-    return FarPipette(geometric_resistance(pipette), e.kappa_table, fill, junction)
+    return FarPipette(geometric_resistance(setup.pipette), e.kappa_table, setup.fill, junction)
 
 
-def _monitored(readout: Readout, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
+def _instrument(setup: RigSetup, specification: RigSpecification, settings: dict[str, float]) -> Instrument:
+    """The fast loop's electronics; `settings` are the twin scanner's."""
+    amplifier, scanner, dt = (
+        specification.amplifier,
+        specification.scanner,
+        specification.hop_controller.timing.dt_ns * 1e-9,
+    )
+    electrolyte = setup.specimen.electrolyte
+    far = resistance(geometric_resistance(setup.pipette), electrolyte, setup.fill)
+    current_noise = pipette_current_noise(amplifier.noise_density, far, electrolyte.temperature, amplifier.filter_Hz)
+    gain = 1.0 - math.exp(-2.0 * math.pi * amplifier.filter_Hz * dt)
+    return Instrument(
+        1.0 - math.exp(-dt / scanner.lag) if scanner.lag > 0.0 else 1.0,
+        gain,
+        # A one-pole low-pass leaves gain/(2 - gain) of the variance of white samples.
+        current_noise / math.sqrt(gain / (2.0 - gain)),
+        scanner.height_noise,
+        scanner.z_reach,
+        amplifier.current_range / FULL_SCALE,
+        scanner.z_reach / FULL_SCALE,
+        2.0 * math.pi * settings["resonance"] * dt,
+        settings["damping"],
+    )
+
+
+def _channels(instrument: Instrument, filter_Hz: float, wanted: Collection[str]) -> tuple[Channel, ...]:
+    """The fast loop's own channels: current and z always, the command where it is wanted."""
+    channels = [
+        channel("pipette_current", instrument.current_scale, "amplifier", filter_Hz=filter_Hz),
+        channel("z", instrument.height_scale, "scanner"),
+    ]
+    if "z_command" in wanted:
+        channels.append(channel("z_command", instrument.height_scale, "hop controller"))
+    return tuple(channels)
+
+
+def _monitored(readout: Readout, specification: RigSpecification, wanted: Collection[str]) -> tuple[Channel, ...]:
     """The wanted channels that are not the fast loop's, each over the range of what it shows."""
+    xy_reach = specification.scanner.xy_reach
     known = {
-        "pipette_bias": (max(map(abs, numbers.command_range)), "amplifier"),
+        "pipette_bias": (max(map(abs, specification.amplifier.command_range)), "amplifier"),
         "cell_potential": (readout.potential_range, "potentiostat"),
         "cell_current": (readout.current_range, "potentiostat"),
-        "x": (numbers.xy_reach, "scanner"),
-        "y": (numbers.xy_reach, "scanner"),
+        "x": (xy_reach, "scanner"),
+        "y": (xy_reach, "scanner"),
     }
     return tuple(channel(name, reach / FULL_SCALE, source) for name, (reach, source) in known.items() if name in wanted)
 
 
-def initial_potential(loaded: LoadedRig) -> float:
-    """[V vs Li/Li+] at which a twin's specimen rests before the run."""
-    return twin_settings.settings(loaded, "roles.potentiostat.settings")["initial"]
+# -- A rig of twin and instruments: the world does what the instruments are told.
 
 
-def hop_timing(loaded: LoadedRig) -> tuple[HopTiming, float]:
-    """(times of the twin's hop controller, start height [m]) from its rig file."""
-    hop = twin_settings.settings(loaded, "roles.hop_controller.settings")
-    limit = loaded.rig.limits.get("pipette_overload_nA", math.inf)
-    # A clipped current looks like a steady one: the amplifier's own range is an overload too.
-    current_range = _current_range(twin_settings.settings(loaded, "roles.amplifier.settings"))
-    overload = min(limit if isinstance(limit, float) else max(map(abs, limit)), 0.99 * current_range * 1e9)
-    timing = HopTiming(
-        hop["settle"],
-        hop["reference"],
-        hop["withdraw"],
-        loaded.rig.latency,
-        overload * 1e-9,
-        round(1e9 / loaded.rig.clock.rate),
-    )
-    return timing, hop["start_height"]
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """A twin's electronics in SI: what the fast loop is built from, and what can be predicted of it.
-
-    `current_noise` [A] rms after the filter, `lag` [s] of filter and scanner together, `command_range` [V], `z_reach`,
-    `xy_reach` and `start_height` [m], `resistance` [Ohm] of the pipette far from the surface.
-    """
-
-    timing: HopTiming
-    current_noise: float
-    height_noise: float
-    filter_Hz: float
-    scanner_lag: float
-    resonance: float
-    damping: float
-    current_range: float
-    command_range: tuple[float, float]
-    z_reach: float
-    xy_reach: float
-    start_height: float
-    resistance: float
+class _FollowedAmplifier:
+    def __init__(self, instrument: Amplifier, twin: Amplifier) -> None:
+        self._instrument, self._twin = instrument, twin
 
     @property
-    def lag(self) -> float:
-        """[s] by which the sampled current lags behind the command: scanner and filter."""
-        return self.scanner_lag + 1.0 / (2.0 * math.pi * self.filter_Hz)
+    def command_range(self) -> tuple[float, float]:
+        return self._instrument.command_range
+
+    def command(self, volts: float, slope: float = 0.0) -> None:
+        self._instrument.command(volts, slope)
+        self._twin.command(volts, slope)
+
+    def read(self) -> tuple[float, float]:
+        return self._instrument.read()
+
+    def safe(self) -> None:
+        self._instrument.safe()
+        self._twin.safe()
 
 
-def numbers_of(loaded: LoadedRig, parameters: CellParameters, pipette: Pipette, fill: float) -> Numbers:
-    """The numbers of a twin's rig file; raises `BadInput` for a setting that no twin has."""
-    amplifier = twin_settings.settings(loaded, "roles.amplifier.settings")
-    scanner = twin_settings.settings(loaded, "roles.scanner.settings")
-    noise = twin_settings.settings(loaded, "world.noise")
-    timing, start_height = hop_timing(loaded)
-    electrolyte = parameters.electrolyte
-    bath = electrolyte.concentration
-    resistance = 1.0 / float(conductance(geometric_resistance(pipette), electrolyte.conductivity, fill, bath))
-    own, headstage = noise["amplifier"], amplifier["headstage"]
-    if headstage > 0.0:
-        own = math.hypot(own, thermal_current_density(headstage, electrolyte.temperature))
-    density = math.hypot(thermal_current_density(resistance, electrolyte.temperature), own)
-    # A scanner with a resonance follows a ramp 2D/w late.
-    resonance = 2.0 * math.pi * scanner["resonance"]
-    reach = amplifier["output"] * loaded.rig.wiring.external_bias_mV_per_V * 1e-3
-    return Numbers(
-        timing=timing,
-        current_noise=density * math.sqrt(_ONE_POLE * amplifier["filter"]),
-        height_noise=noise["height"],
-        filter_Hz=amplifier["filter"],
-        scanner_lag=2.0 * scanner["damping"] / resonance if resonance > 0.0 else scanner["lag"],
-        resonance=resonance,
-        damping=scanner["damping"],
-        current_range=_current_range(amplifier),
-        command_range=(-reach, reach),
-        z_reach=scanner["z_range"] / 2.0,
-        xy_reach=scanner["xy_range"] / 2.0,
-        start_height=start_height,
-        resistance=resistance,
+class _FollowedPotentiostat:
+    def __init__(self, instrument: Potentiostat, twin: Potentiostat) -> None:
+        self._instrument, self._twin = instrument, twin
+
+    def apply(self, control: CellControl, at_ns: int) -> None:
+        self._instrument.apply(control, at_ns)
+        self._twin.apply(control, at_ns)
+
+    def read(self) -> CellReading:
+        return self._instrument.read()
+
+    def safe(self) -> None:
+        self._instrument.safe()
+        self._twin.safe()
+
+
+class _FollowedCoarseStage:
+    def __init__(self, instrument: CoarseStage, twin: CoarseStage) -> None:
+        self._instrument, self._twin = instrument, twin
+
+    def move_to(self, z: float, speed: float | None = None) -> int:
+        # Whoever is slower: a hop must find both there.
+        return max(self._instrument.move_to(z, speed), self._twin.move_to(z, speed))
+
+    def position(self) -> float:
+        return self._instrument.position()
+
+
+def followed(rig: Rig, twin: Rig) -> Rig:
+    """`rig` with its world doing what its instruments are told: one that is not `twin`'s own is followed by `twin`'s.
+
+    A foreign scanner or hop controller has no follower: where the pipette is within the piezo's range is then known to
+    the instrument alone, and a simulated amplifier reads the current of a pipette that stays where it is.
+    """
+    amplifier, potentiostat, coarse_stage = rig.amplifier, rig.potentiostat, rig.coarse_stage
+    if amplifier is not twin.amplifier:
+        amplifier = _FollowedAmplifier(amplifier, twin.amplifier)
+    if potentiostat is not twin.potentiostat:
+        potentiostat = _FollowedPotentiostat(potentiostat, twin.potentiostat)
+    if coarse_stage is not twin.coarse_stage:
+        coarse_stage = _FollowedCoarseStage(coarse_stage, twin.coarse_stage)
+    return replace(rig, amplifier=amplifier, potentiostat=potentiostat, coarse_stage=coarse_stage)
+
+
+_SETTINGS: Final[dict[RoleName, type[Frozen]]] = {
+    "amplifier": twin_settings.AmplifierSettings,
+    "potentiostat": twin_settings.PotentiostatSettings,
+    "scanner": twin_settings.ScannerSettings,
+    "coarse_stage": twin_settings.CoarseStageSettings,
+    "hop_controller": twin_settings.HopControllerSettings,
+}
+
+
+def _driver(role: RoleName, specify: Callable[[RoleSetup], RoleSpecification]) -> Driver:
+    def connect(setup: RoleSetup, specification: RigSpecification, _: Clock) -> Any:
+        return getattr(twin_of(setup.rig, specification), role)
+
+    def clock(setup: RoleSetup, specification: RigSpecification) -> Clock:
+        return twin_of(setup.rig, specification).clock
+
+    return Driver(
+        TWIN,
+        role,
+        "the digital twin, in the world of the rig file",
+        connect,
+        _in_its_world(specify),
+        _SETTINGS[role],
+        clock=clock,
+        real_time=False,
     )
 
 
-def _instrument(numbers: Numbers) -> Instrument:
-    dt = numbers.timing.dt_ns * 1e-9
-    gain = 1.0 - math.exp(-2.0 * math.pi * numbers.filter_Hz * dt)
-    return Instrument(
-        1.0 - math.exp(-dt / numbers.scanner_lag) if numbers.scanner_lag > 0.0 else 1.0,
-        gain,
-        # A one-pole low-pass leaves gain/(2 - gain) of the variance of white samples.
-        numbers.current_noise / math.sqrt(gain / (2.0 - gain)),
-        numbers.height_noise,
-        numbers.z_reach,
-        numbers.current_range / FULL_SCALE,
-        numbers.z_reach / FULL_SCALE,
-        numbers.resonance * dt,
-        numbers.damping,
-    )
-
-
-def _channels(instrument: Instrument, numbers: Numbers, wanted: Collection[str]) -> tuple[Channel, ...]:
-    """The fast loop's own channels."""
-    own = [
-        channel("pipette_current", instrument.current_scale, "amplifier", filter_Hz=numbers.filter_Hz),
-        channel("z", instrument.height_scale, "scanner"),
-    ]
-    if "z_command" in wanted:
-        own.append(channel("z_command", instrument.height_scale, "hop controller"))
-    return tuple(own)
+DRIVERS: Final = (
+    _driver("amplifier", _amplifier),
+    _driver("potentiostat", _potentiostat),
+    _driver("scanner", _scanner),
+    _driver("coarse_stage", _coarse_stage),
+    _driver("hop_controller", _hop_controller),
+)

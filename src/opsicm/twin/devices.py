@@ -16,22 +16,23 @@ from opsicm.physics.noise import gaussian, gaussian_block
 from opsicm.physics.pipette.approach import relative_current
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
-from opsicm.twin.fast_loop.sense import Instrument
+from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.specimen import Footprint
-from opsicm.twin.trajectory import CellCourse, CellMoment
+from opsicm.twin.trajectory import CellState, CellStates
 from opsicm.twin.world import World
 
-# -- Lateral piezos without a sensor: where they truly are when told to go somewhere.
-
-
 Floats = NDArray[np.float64]
+FULL_SCALE: Final = 32767
 _PLAYS: Final = 8
 _DECADES: Final = (0.1, 1.0, 10.0, 100.0)  # [s]
+_OUT_OF_RANGE: Final = 400.0  # radii; there a surface takes 3e-5 of the current, and need not be drawn
+_READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
+_NOISE_CHANNEL: Final[Mapping[str, int]] = {"cell_potential": 8, "cell_current": 9}  # of a segment's 16
 
 
 @dataclass(slots=True)
 class OpenLoopAxis:
-    """One axis: hysteresis, creep and thermal drift on top of the command.
+    """One lateral axis of the piezo, without a sensor: hysteresis, creep and thermal drift on top of the command.
 
     `hysteresis` [1] is the share of the motion that goes through plays of up to half the `span` [m] and lags at a turn,
     `creep` [1] the share that comes in each decade of time from 0.1 to 100 s, `drift` [m/s]. The true position is
@@ -53,7 +54,7 @@ class OpenLoopAxis:
 
     @property
     def ideal(self) -> bool:
-        """Whether the axis goes where it is told."""
+        """Whether the axis goes exactly where it is commanded."""
         return self.hysteresis == 0.0 and self.creep == 0.0 and self.drift == 0.0
 
     def follow(self, commands: Floats, times: Floats) -> Floats:
@@ -72,12 +73,8 @@ class OpenLoopAxis:
         return true
 
 
-_OUT_OF_SIGHT: Final = 400.0  # radii; there a surface takes 3e-5 of the current, and need not be drawn
-_READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
-
-
 class TwinClock:
-    """Virtual time; `on_advance` is told of every new now, for pacing."""
+    """Virtual time; `on_advance` is called with every new present, for pacing."""
 
     def __init__(self, world: World, on_advance: Callable[[int], None]) -> None:
         self._world = world
@@ -113,9 +110,9 @@ class Probe:
         self.dt = dt  # [s] of a sample
         self.offset = offset  # [A] of the amplifier
         self.stray = stray  # [F] at the amplifier's input, against ground
-        self._unbroken = approach_curve(pipette)
-        self._curve = self._unbroken
-        self._touched: float | None = None  # [m] aperture that a crash has left
+        self._intact_curve = approach_curve(pipette)
+        self._curve = self._intact_curve
+        self._broken_radius: float | None = None  # [m] aperture that a crash has left
         self.seed = seed
         self.z_command = 0.0
         self.z = 0.0
@@ -138,33 +135,33 @@ class Probe:
     def footprint(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Footprint:
         """What lies under points x, y [m]; the last answer is kept, for most plans hop where the one before did."""
         specimen = self.world.specimen
-        asked = (specimen.version, x.tobytes(), y.tobytes())
-        if self._footprint is None or self._footprint[0] != asked:
-            self._footprint = (asked, specimen.footprint(x, y))
+        key = (specimen.version, x.tobytes(), y.tobytes())
+        if self._footprint is None or self._footprint[0] != key:
+            self._footprint = (key, specimen.footprint(x, y))
         return self._footprint[1]
 
     def curve(self, t_ns: int) -> NDArray[np.float64]:
         """The approach curve of the tip as it is, for the fast loop."""
-        radius = self._touched or self.world.faults.radius(t_ns)
+        radius = self._broken_radius or self.world.faults.radius(t_ns)
         if radius is not None and radius != self._curve.pipette.radius:
             self._curve = approach_curve(replace(self.pipette, radius=max(radius, self.pipette.radius)))
         return self._curve.packed
 
-    def felt(self, gap: float, t_ns: int) -> None:
-        """The smallest gap [m] of a stretch of time that ends at `t_ns`: a touch may break the tip."""
+    def check_contact(self, gap: float, t_ns: int) -> None:
+        """Break the tip if it has touched, by the smallest gap [m] so far, while a fault makes that fatal."""
         if gap <= 0.0 and (radius := self.world.faults.breaks_at_touch(t_ns)) is not None:
-            self._touched = max(radius, self._touched or 0.0)
+            self._broken_radius = max(radius, self._broken_radius or 0.0)
 
-    def far_current(self, moment: CellMoment, t_ns: int) -> float:
-        """Pipette current [A] far from the surface at `moment`, of the tip as it is at `t_ns`, faults and all."""
+    def far_current(self, state: CellState, t_ns: int) -> float:
+        """Pipette current [A] far from the surface in `state`, of the tip as it is at `t_ns`, faults and all."""
         self.curve(t_ns)
-        return self.world.bulk_current(moment) * self.world.faults.gain(t_ns) * self._unbroken.far / self._curve.far
+        return self.world.bulk_current(state) * self.world.faults.gain(t_ns) * self._intact_curve.far / self._curve.far
 
-    def far_currents(self, course: CellCourse, t_ns: Sequence[int]) -> Floats:
-        """`far_current` at many moments; faults as at `t_ns`, all of one tip."""
+    def far_currents(self, states: CellStates, t_ns: Sequence[int]) -> Floats:
+        """`far_current` in many states; faults as at `t_ns`, all of one tip."""
         self.curve(t_ns[0])
         gain = [self.world.faults.gain(t) for t in t_ns] if self.world.faults.each else 1.0
-        return np.asarray(self.world.bulk_currents(course) * gain * self._unbroken.far / self._curve.far)
+        return np.asarray(self.world.bulk_currents(states) * gain * self._intact_curve.far / self._curve.far)
 
     def leaks(self, t_ns: Sequence[int]) -> list[float]:
         """`leak` at many instants."""
@@ -174,8 +171,8 @@ class Probe:
         """Current [A] that never passed the tip: offset, stray capacitance under a ramp, a stuck output."""
         return self.offset + self.stray * self.world.command_slope + self.world.faults.leak(t_ns)
 
-    def spark(self, now_ns: int) -> float:
-        """What is left [A], behind the amplifier's low-pass, of the charge of the command's last jump."""
+    def capacitive_transient(self, now_ns: int) -> float:
+        """What is left [A], behind the amplifier's low-pass, of the stray capacitance's charging by the last jump."""
         height, since_ns = self.world.last_jump
         gain, dt = self.instrument.filter_gain, self.dt
         if not (self.stray and height) or gain >= 1.0:
@@ -184,32 +181,28 @@ class Probe:
         return self.stray * height * rate * math.exp(-rate * (now_ns - since_ns) * 1e-9)
 
     def below(self, t_ns: int) -> float:
-        """Height [m] of the surface under the aperture, a lurch of the holder counted as the surface's."""
+        """Height [m] of the surface under the aperture, a fault's z step included."""
         world = self.world
-        place = self.footprint(np.array([world.x]), np.array([world.y]))
-        return float(world.surface_now(place, t_ns)[0]) + world.faults.lurch(t_ns)
+        footprint = self.footprint(np.array([world.x]), np.array([world.y]))
+        return float(world.surface_now(footprint, t_ns)[0]) + world.faults.z_step(t_ns)
 
-    def out_of_sight(self, coarse: float) -> bool:
+    def out_of_range(self, coarse: float) -> bool:
         """Whether a surface near height 0 is too far, with the coarse stage at `coarse` [m], to look for."""
-        return coarse + self.z > _OUT_OF_SIGHT * self.pipette.radius
+        return coarse + self.z > _OUT_OF_RANGE * self.pipette.radius
 
-    def distance(self, moment: CellMoment) -> float:
-        """True distance [m] from the aperture to the surface below it."""
+    def true_current(self, state: CellState) -> float:
+        """Pipette current [A] without noise, at the true distance from the surface."""
         self.follow()
-        return self.world.coarse_z(moment.t_ns) + self.z - self.below(moment.t_ns)
-
-    def true_current(self, moment: CellMoment) -> float:
-        """Pipette current [A] without noise."""
-        through = self.far_current(moment, moment.t_ns) * relative_current(
-            self.distance(moment), self.curve(moment.t_ns)
-        )
-        return through + self.leak(moment.t_ns)
+        t_ns = state.t_ns
+        distance = self.world.coarse_z(t_ns) + self.z - self.below(t_ns)
+        through_tip = self.far_current(state, t_ns) * relative_current(distance, self.curve(t_ns))
+        return through_tip + self.leak(t_ns)
 
 
 class TwinAmplifier:
     """Reads the current averaged over 10 ms of samples; adds its command, in steps of its converter (0: none)."""
 
-    _AVERAGED: Final = 1000
+    AVERAGED: Final = 1000
 
     def __init__(self, probe: Probe, command_range: tuple[float, float], current_range: float, step: float) -> None:
         self._probe = probe
@@ -239,9 +232,9 @@ class TwinAmplifier:
     def read(self) -> tuple[float, float]:
         probe, world = self._probe, self._probe.world
         probe.reads += 1
-        noise = probe.instrument.current_noise / math.sqrt(self._AVERAGED)
+        noise = probe.instrument.current_noise / math.sqrt(self.AVERAGED)
         noise *= gaussian(probe.seed, _READING_CHANNEL, probe.reads)
-        current = probe.true_current(world.moment(world.now_ns)) + noise
+        current = probe.true_current(world.state_at(world.now_ns)) + noise
         return max(-self._current_range, min(self._current_range, float(current))), world.command(world.now_ns)
 
     def safe(self) -> None:
@@ -273,7 +266,7 @@ class TwinScanner:
 
 
 class TwinCoarseStage:
-    """Stepping motor: speed, backlash, steps (`Travel`). The piezo is drawn up before the motor turns."""
+    """Stepping motor: speed, backlash, steps (`CoarseMotion`). The piezo is drawn up before the motor turns."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
@@ -292,19 +285,13 @@ class TwinCoarseStage:
         return world.coarse.motor(world.now_ns)
 
 
-# -- Channels beside the fast loop's own: what the other devices' outputs show on the same converter clock.
-#
-# They change little within a slice, so they are straight lines through each; only channels that the experiment
-# keeps are made at all.
-
-
-FULL_SCALE: Final = 32767
-_NOISE_CHANNEL: Final[Mapping[str, int]] = {"cell_potential": 8, "cell_current": 9}  # of a segment's 16; see hop_loop
-
-
 @dataclass(frozen=True, slots=True)
 class Monitors:
-    """`channels` in the order of their columns; `noise` [SI rms] by name."""
+    """Channels beside the fast loop's own: what the other devices' outputs show on the same converter clock.
+
+    They change little within a slice, so they are linear through each; only channels that the experiment keeps are
+    made at all. `channels` in the order of their columns; `noise` [SI rms] by name.
+    """
 
     channels: tuple[Channel, ...]
     noise: Mapping[str, float]
@@ -319,24 +306,24 @@ class Monitors:
         self,
         counts: NDArray[np.int16],
         at: NDArray[np.float64],
-        knots: Mapping[str, NDArray[np.float64]],
+        breakpoints: Mapping[str, NDArray[np.float64]],
         paths: Mapping[str, NDArray[np.float64]],
         segment: int,
         first_sample: int,
     ) -> NDArray[np.uint8]:
         """Fill `counts` [n, channel]; returns the quality of each.
 
-        `knots` gives a channel [SI] `at` samples from the first one, straight between; `paths` [n] at every sample.
+        `breakpoints` gives a channel [SI] `at` samples from the first one, linear between; `paths` [n] at every sample.
         """
         n = counts.shape[0]
         quality = np.zeros(len(self.channels), np.uint8)
         for column, channel in enumerate(self.channels):
             name = channel.name
-            values = paths[name] if name in paths else np.interp(np.arange(n), at, knots[name])
+            values = paths[name] if name in paths else np.interp(np.arange(n), at, breakpoints[name])
             if noise := self.noise.get(name, 0.0):
-                drawn = np.empty(n, np.float32)
-                gaussian_block(self.seed, 16 * segment + _NOISE_CHANNEL[name], first_sample, drawn)
-                values = values + noise * drawn
+                normal = np.empty(n, np.float32)
+                gaussian_block(self.seed, 16 * segment + _NOISE_CHANNEL[name], first_sample, normal)
+                values = values + noise * normal
             scaled = np.floor((values - channel.offset) / channel.scale + 0.5)
             if scaled.size and max(scaled.max(), -scaled.min()) >= FULL_SCALE:
                 quality[column] = Quality.SATURATED

@@ -1,4 +1,4 @@
-"""The pipette far from any surface: its conductance, and what opposes the wire's potential, in the salt around it."""
+"""The pipette far from any surface: its conductance and what opposes its potential, in the salt around it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FarPipette:
     inside: float
     junction: float
 
-    def seen(
+    def conductance_and_offset(
         self, concentration: NDArray[np.float64], ohmic_drop: NDArray[np.float64]
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """(conductances [S], opposing potentials [V]) at heights with this salt [mol/m³] and ohmic drop [V] outside.

@@ -1,4 +1,4 @@
-"""What goes wrong on a twin, by script: each fault says from when, until when, and what it does to whom.
+"""What goes wrong on a twin, by script: from when, until when, and what it does to whom.
 
 A fault is a pure function of time, so a run cut into plans in any way meets the same fault at the same sample. What a
 fault looks like in a record is drawn in docs/explanations/twin-faults.md.
@@ -9,20 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from opsicm.experiment.twin_settings import Fault as Script
-from opsicm.physics.gaussian import gaussian
-from opsicm.twin.travel import NEVER
+from opsicm.physics.noise import gaussian
+from opsicm.twin.coarse_motion import NEVER
 
 RAIL: Final = 1e-6  # [A] far beyond any range: what a stuck output is worth
 _BLOCKED: Final = 1.0  # a bubble blocks while a normal number lies below it: 84 % of the time
 _CHANNEL: Final = 13  # noise channel of scripted chance, beside those of segment 0, which no run has
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Fault:
-    """From `begins_ns` until `ends_ns`; by itself it changes nothing."""
+    """From `begins_ns` until `ends_ns`; by itself it changes nothing.
+
+    A new fault is a class below, its line in `_fault` (the type checker asks for it), and its name and parameters in
+    `experiment/twin_settings.py`.
+    """
 
     begins_ns: int
     ends_ns: int = NEVER
@@ -47,7 +51,7 @@ class Fault:
         """[V] by which the potential that the potentiostat reads is too high."""
         return 0.0
 
-    def lurch(self, t_ns: int) -> float:  # noqa: ARG002
+    def z_step(self, t_ns: int) -> float:  # noqa: ARG002
         """[m] by which the specimen under the tip stands higher."""
         return 0.0
 
@@ -77,13 +81,13 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Slots(Fault):
+class _Flickering(Fault):
     """A fault that is drawn anew `rate` [Hz] times a second, by seed."""
 
     rate: float
     seed: int
 
-    def drawn(self, t_ns: int) -> float:
+    def normal(self, t_ns: int) -> float:
         """A standard normal number for the slot that holds `t_ns`."""
         slot = int(self.elapsed(t_ns) * self.rate + 1e-9)
         return float(gaussian(self.seed, _CHANNEL, slot))
@@ -155,7 +159,7 @@ class Crash(Fault):
     rise: float
     aperture: float
 
-    def lurch(self, t_ns: int) -> float:
+    def z_step(self, t_ns: int) -> float:
         return self.rise if self.active(t_ns) else 0.0
 
     def breaks_at_touch(self, t_ns: int) -> float | None:
@@ -163,7 +167,7 @@ class Crash(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bubble(_Slots):
+class Bubble(_Flickering):
     """A gas bubble at the tip: `share` [1] of the current gone, and back for moments, `rate` [Hz] draws a second.
 
     Looks like: a telegraph signal between almost nothing and the old current, false stops at any height, and all of it
@@ -173,7 +177,7 @@ class Bubble(_Slots):
     share: float
 
     def gain(self, t_ns: int) -> float:
-        return 1.0 - self.share if self.active(t_ns) and self.drawn(t_ns) < _BLOCKED else 1.0
+        return 1.0 - self.share if self.active(t_ns) and self.normal(t_ns) < _BLOCKED else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +196,7 @@ class Fouling(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LooseReference(_Slots):
+class LooseReference(_Flickering):
     """The reference's contact jumps by `amplitude` [V rms], `rate` [Hz] times a second.
 
     Looks like: under potential control the cell current spikes at every jump while the potential on show is perfect;
@@ -203,7 +207,7 @@ class LooseReference(_Slots):
     amplitude: float
 
     def reference_error(self, t_ns: int) -> float:
-        return self.amplitude * self.drawn(t_ns) if self.active(t_ns) else 0.0
+        return self.amplitude * self.normal(t_ns) if self.active(t_ns) else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +223,7 @@ class SaturatedAmplifier(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostPotentiostat(Fault):
-    """The potentiostat does not answer; it goes on with what it was told last.
+    """The potentiostat does not answer; it keeps its last control.
 
     Looks like: the next question ends in an error, the run stops safely; the cell opens by the safe channel, which is
     another line.
@@ -275,9 +279,9 @@ class Faults:
         """Sum of all errors of the reference [V]."""
         return sum(fault.reference_error(t_ns) for fault in self.each)
 
-    def lurch(self, t_ns: int) -> float:
-        """Sum of all lurches [m]."""
-        return sum(fault.lurch(t_ns) for fault in self.each)
+    def z_step(self, t_ns: int) -> float:
+        """Sum of all z steps [m]."""
+        return sum(fault.z_step(t_ns) for fault in self.each)
 
     def latency(self, t_ns: int) -> float:
         """Sum of all latencies [s]."""
@@ -311,36 +315,35 @@ class Faults:
 
 def scripted(scripts: Iterable[Script], seed: int) -> Faults:
     """The faults of an experiment file; the seed and the place in the list decide what chance does."""
-    return Faults(_made(script, seed + 1_000_003 * (k + 1)) for k, script in enumerate(scripts))
+    return Faults(_fault(script, seed + 1_000_003 * (k + 1)) for k, script in enumerate(scripts))
 
 
-def _made(script: Script, seed: int) -> Fault:
-    said = script.amounts()
+def _fault(script: Script, seed: int) -> Fault:
+    p = script.parameters()
     begins_ns = round(script.at_s * 1e9)
     ends_ns = NEVER if script.for_s is None else begins_ns + round(script.for_s * 1e9)
     match script.fault:
         case "drift":
-            return Drift(begins_ns=begins_ns, ends_ns=ends_ns, rate=said["pct_per_min"] / 6000.0)
+            return Drift(begins_ns, ends_ns, rate=p["pct_per_min"] / 6000.0)
         case "clog":
-            return Clog(begins_ns=begins_ns, ends_ns=ends_ns, share=said["share"], rise=said["rise_s"])
+            return Clog(begins_ns, ends_ns, share=p["share"], rise=p["rise_s"])
         case "break":
-            return Break(begins_ns=begins_ns, aperture=said["radius_nm"] * 1e-9)
+            return Break(begins_ns, aperture=p["radius_nm"] * 1e-9)
         case "crash":
-            rise, aperture = said["rise_nm"] * 1e-9, said["radius_nm"] * 1e-9
-            return Crash(begins_ns=begins_ns, ends_ns=ends_ns, rise=rise, aperture=aperture)
+            return Crash(begins_ns, ends_ns, rise=p["rise_nm"] * 1e-9, aperture=p["radius_nm"] * 1e-9)
         case "bubble":
-            rate, share = said["flicker_Hz"], said["share"]
-            return Bubble(begins_ns=begins_ns, ends_ns=ends_ns, rate=rate, share=share, seed=seed)
+            return Bubble(begins_ns, ends_ns, rate=p["flicker_Hz"], share=p["share"], seed=seed)
         case "fouling":
-            return Fouling(begins_ns=begins_ns, ends_ns=ends_ns, share=said["share"], tau=said["tau_s"])
+            return Fouling(begins_ns, ends_ns, share=p["share"], tau=p["tau_s"])
         case "loose_reference":
-            amplitude, rate = said["amplitude_mV"] * 1e-3, said["flicker_Hz"]
-            return LooseReference(begins_ns=begins_ns, ends_ns=ends_ns, rate=rate, seed=seed, amplitude=amplitude)
+            amplitude = p["amplitude_mV"] * 1e-3
+            return LooseReference(begins_ns, ends_ns, rate=p["flicker_Hz"], seed=seed, amplitude=amplitude)
         case "saturated_amplifier":
-            return SaturatedAmplifier(begins_ns=begins_ns, ends_ns=ends_ns)
+            return SaturatedAmplifier(begins_ns, ends_ns)
         case "lost_potentiostat":
-            return LostPotentiostat(begins_ns=begins_ns, ends_ns=ends_ns)
+            return LostPotentiostat(begins_ns, ends_ns)
         case "late_answers":
-            return LateAnswers(begins_ns=begins_ns, ends_ns=ends_ns, delay=said["latency_ms"] * 1e-3)
+            return LateAnswers(begins_ns, ends_ns, delay=p["latency_ms"] * 1e-3)
         case "clock_skew":
-            return ClockSkew(begins_ns=begins_ns, ends_ns=ends_ns, ahead=said["skew_ppm"] * 1e-6)
+            return ClockSkew(begins_ns, ends_ns, ahead=p["skew_ppm"] * 1e-6)
+    assert_never(script.fault)

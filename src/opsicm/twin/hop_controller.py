@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,15 +12,12 @@ from numpy.typing import NDArray
 from opsicm.core.facts import HOP_DTYPE, Channel, Quality, SampleBlock
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
+from opsicm.twin import fast_loop
 from opsicm.twin.devices import Monitors, Probe
-from opsicm.twin.fast_loop import loop as hop_loop
-from opsicm.twin.fast_loop.curve import loop_curve
-from opsicm.twin.fast_loop.lanes import BULK, COARSE, FIRST, LEAK, LURCH, run_stretch
-from opsicm.twin.fast_loop.sense import Motion
-from opsicm.twin.trajectory import CellCourse
+from opsicm.twin.fast_loop import Breakpoints, FilterState, Hops, LoopState, Stream, approach_table, run_slices
+from opsicm.twin.trajectory import CellStates
 from opsicm.twin.world import AHEAD_NS, World
 
-_NEVER: Final = 2**62
 _SLICES_PER_LOOK: Final = 5  # of at most 0.1 s each, between two looks whether the plan is to be stopped
 
 
@@ -44,11 +42,10 @@ class TwinHopController:
         self._on_advance = on_advance
         self._segment = -1
         self._sample = 0
-        self._state = start(0.0)
-        self._motion = Motion(0.0, 0.0, 0.0, 0)
-        self._drawn_from = probe.curve(0)
-        self._curve = loop_curve(self._drawn_from)
-        self._spark_seen = (0.0, 0)
+        self._loop = LoopState(start(0.0), FilterState(0.0, 0.0, 0.0), 0)
+        self._tabulated = probe.curve(0)
+        self._table = approach_table(self._tabulated)
+        self._transient_seen = (0.0, 0)
         self.closest_gap = np.inf
 
     @property
@@ -78,146 +75,128 @@ class TwinHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; the world moves with it."""
         world = self._probe.world
-        settings = self._settings(plan)
+        longest = plan.longest()
+        settings = self._timing.settings(longest)
         self._probe.follow()
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
-        elif self._state.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
-            self._state = start(self._probe.z_command)
-        self._motion = self._motion._replace(filtered=self._motion.filtered + self._sparked())
+        elif self._loop.controller.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
+            self._loop = self._loop._replace(controller=start(self._probe.z_command))
+        filters = self._loop.filters
+        filters = filters._replace(filtered=filters.filtered + self._capacitive_transient())
+        self._loop = LoopState(self._loop.controller, filters, 0)
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
-        each = self._timing.duration(float(plan.amplitude.max(initial=0.0)), plan.fall_rate)
-        log = _HopLog(plan, self._sample, world.now_ns, *self._true_places(plan))
+        each = self._timing.duration(longest)
+        log = _HopLog(plan, self._sample, world.now_ns, *self._true_positions(plan))
         log.likely_end_ns = world.now_ns + round(plan.x.size * each * 1e9)
-        log.last_start = self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns
+        log.stop_after(self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns)
         blocks: list[SampleBlock] = []
         finished = plan.x.size == 0 and world.now_ns >= plan.until_ns
         while not finished:
-            finished = self._run_stretch(plan, settings, log, blocks, stop)
+            finished = self._run_segment(plan, settings, log, blocks, stop)
         if log.finished:
-            self.closest_gap = min(self.closest_gap, float(log.measured[: log.finished, hop_loop.GAP_MIN].min()))
+            self.closest_gap = min(self.closest_gap, float(log.hops.measured[: log.finished, fast_loop.GAP_MIN].min()))
             world.x, world.y = float(plan.x[log.finished - 1]), float(plan.y[log.finished - 1])
         self._on_advance(world.now_ns)
         return PlanOutcome(blocks, log.records(self._timing.dt_ns))
 
-    def _sparked(self) -> float:
+    def _capacitive_transient(self) -> float:
         """The stray capacitance's answer [A] to a jump of the command since the last plan, once."""
         jump = self._probe.world.last_jump
-        if jump == self._spark_seen:
+        if jump == self._transient_seen:
             return 0.0
-        self._spark_seen = jump
-        return self._probe.spark(self._probe.world.now_ns)
+        self._transient_seen = jump
+        return self._probe.capacitive_transient(self._probe.world.now_ns)
 
-    def _settings(self, plan: HopPlan) -> HopSettings:
-        # A dwell does not step: any amplitude does. Both ends are asked, so that a bad one anywhere is refused.
-        amplitudes = plan.amplitude if plan.amplitude.size else np.array([plan.approach])
-        smallest, largest = (float(f(amplitudes)) for f in (np.min, np.max))
-        self._timing.settings(smallest, plan.fall_rate, plan.setpoint, plan.approach)
-        return self._timing.settings(largest, plan.fall_rate, plan.setpoint, plan.approach)
-
-    def _true_places(self, plan: HopPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _true_positions(self, plan: HopPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where the lateral piezos truly stand during each hop of the plan."""
-        each = self._timing.duration(1e-6, plan.fall_rate)
+        each = self._timing.duration(replace(plan.parameters, amplitude=1e-6))
         ahead = self._probe.world.now_ns * 1e-9 + each * np.arange(plan.x.size, dtype=np.float64)
         x, y = self._probe.axes
         return x.follow(plan.x, ahead), y.follow(plan.y, ahead)
 
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0
-        self._state = start(self._probe.z_command)
         world = self._probe.world
-        filtered = self._probe.true_current(world.moment(world.now_ns))
-        self._motion = Motion(self._probe.z, 0.0, filtered, 0)
+        filtered = self._probe.true_current(world.state_at(world.now_ns))
+        self._loop = LoopState(start(self._probe.z_command), FilterState(self._probe.z, 0.0, filtered), 0)
 
-    def _loop_curve(self, t_ns: int) -> NDArray[np.float32]:
+    def _approach_table(self, t_ns: int) -> NDArray[np.float32]:
         curve = self._probe.curve(t_ns)
-        if curve is not self._drawn_from:  # another tip
-            self._drawn_from, self._curve = curve, loop_curve(curve)
-        return self._curve
+        if curve is not self._tabulated:  # another tip
+            self._tabulated, self._table = curve, approach_table(curve)
+        return self._table
 
-    def _run_stretch(
+    def _run_segment(
         self, plan: HopPlan, settings: HopSettings, log: _HopLog, blocks: list[SampleBlock], stop: Callable[[], bool]
     ) -> bool:
         """Samples as far as the cell is known, in one block; True when the plan has ended."""
         probe, world, dt_ns = self._probe, self._probe.world, self._timing.dt_ns
         t0, begin = world.now_ns, self._sample
-        first = self._slices(plan, log)
-        course = world.course(t0 + dt_ns * np.array(first))
-        knots, heights = self._knots(first, course), self._heights(log, course.t_ns)
-        counts = np.empty((first[-1], self._columns), np.int16)
+        rows = self._slices(plan, log)
+        states = world.states_at(t0 + dt_ns * np.array(rows))
+        breakpoints = self._breakpoints(rows, states, log)
+        counts = np.empty((rows[-1], self._columns), np.int16)
         before, clipped = log.finished, np.zeros(2, np.int64)
         over = False
-        for k in range(0, len(first) - 1, _SLICES_PER_LOOK):
+        for k in range(0, len(rows) - 1, _SLICES_PER_LOOK):
             if stop():
-                log.last_start = min(log.last_start, self._sample)
-            some = slice(k, k + _SLICES_PER_LOOK + 1)
-            clipped += self._run_slices(plan, settings, log, knots[some], heights[some], counts)
-            over = self._over(plan, log, self._sample < begin + first[some][-1])
+                log.stop_after(self._sample)
+            some = breakpoints.between(k, k + _SLICES_PER_LOOK)
+            clipped += self._run_slices(plan, settings, log, some, counts)
+            over = self._over(plan, log, self._sample < begin + some.rows[-1])
             if over:
                 break
         taken = self._sample - begin
-        lasted = sum(n < taken for n in first)
-        course = world.course(np.append(course.t_ns[:lasted], world.now_ns))
+        lasted = sum(n < taken for n in rows)
+        states = world.states_at(np.append(states.t_ns[:lasted], world.now_ns))
         quality = np.full(counts.shape[1], Quality.GOOD, np.uint8)
         quality[: clipped.size][clipped > 0] = Quality.SATURATED
         if self._monitors.channels:
-            counts, quality = self._with_monitors(counts[:taken], quality, course, log, begin)
+            counts, quality = self._with_monitors(counts[:taken], quality, states, log, begin)
         blocks.append(SampleBlock(plan.segment, begin, t0, dt_ns, counts[:taken], quality))
         if plan.x.size:
-            touched = log.measured[before : self._motion.hop + 1, hop_loop.GAP_MIN]
-            probe.felt(float(touched.min(initial=np.inf)), t0)
-        log.passed(course, world.shown_wires(course), course.t_ns.size - (not over))
+            gaps = log.hops.measured[before : self._loop.finished + 1, fast_loop.GAP_MIN]
+            probe.check_contact(float(gaps.min(initial=np.inf)), t0)
+        log.append(states, world.apparent_electrode_potentials(states), states.t_ns.size - (not over))
         return over
 
     def _run_slices(
-        self,
-        plan: HopPlan,
-        settings: HopSettings,
-        log: _HopLog,
-        knots: NDArray[np.float64],
-        heights: NDArray[np.float64],
-        counts: NDArray[np.int16],
+        self, plan: HopPlan, settings: HopSettings, log: _HopLog, breakpoints: Breakpoints, counts: NDArray[np.int16]
     ) -> NDArray[np.int64]:
         """Run these slices and move on in time; how many samples of each channel the converter has clipped."""
-        probe, world, dwelling = self._probe, self._probe.world, plan.x.size == 0
-        self._state, self._motion, taken, *clipped = run_stretch(
-            self._state,
-            self._motion._replace(z=probe.z, hop=log.finished),
+        probe, world = self._probe, self._probe.world
+        filters = self._loop.filters._replace(z=probe.z)
+        self._loop, taken, *clipped = run_slices(
+            LoopState(self._loop.controller, filters, log.finished),
             settings,
             probe.instrument,
-            knots,
-            heights,
-            self._sample,
-            plan.segment,
-            probe.seed,
-            _NEVER if dwelling else log.last_start,
-            self._loop_curve(world.now_ns),
-            dwelling,
-            plan.amplitude,
-            log.moments,
-            log.measured,
+            breakpoints,
+            Stream(self._sample, plan.segment, probe.seed),
+            log.hops,
+            self._approach_table(world.now_ns),
             counts,
         )
         self._sample += taken
-        probe.z, log.finished = self._motion.z, self._motion.hop
-        probe.z_command = self._state.z_command
+        probe.z, log.finished = self._loop.filters.z, self._loop.finished
+        probe.z_command = self._loop.controller.z_command
         world.now_ns += taken * self._timing.dt_ns
         return np.array(clipped)
 
     def _over(self, plan: HopPlan, log: _HopLog, ended_early: bool) -> bool:
         if plan.x.size == 0:
-            return self._probe.world.now_ns >= plan.until_ns or log.last_start <= self._sample
+            return self._probe.world.now_ns >= plan.until_ns or log.hops.last_start <= self._sample
         return log.finished == plan.x.size or ended_early
 
     def _slices(self, plan: HopPlan, log: _HopLog) -> list[int]:
-        """The first sample of every slice in which the world goes straight, from now on, and the one past the last.
+        """The first sample of every slice in which the world is linear, from now on, and the one past the last.
 
         As many as the plan is likely to need and the world knows; one where a fault is scripted, for what it does may
         depend on what the probe did just before.
         """
         world, dt_ns = self._probe.world, self._timing.dt_ns
         until_ns = log.likely_end_ns if plan.x.size else plan.until_ns
-        ends = world.bends(until_ns + AHEAD_NS)
+        ends = world.breakpoints(until_ns + AHEAD_NS)
         if world.faults.each:
             ends = ends[:1]
         beyond = next((k for k, end in enumerate(ends) if end >= until_ns), len(ends) - 1)
@@ -227,52 +206,49 @@ class TwinHopController:
         samples = [max(1, -(-(end - world.now_ns) // dt_ns)) for end in ends]
         return [0, *sorted(set(samples))]
 
-    def _knots(self, first: list[int], course: CellCourse) -> NDArray[np.float64]:
-        """What the fast loop wants to know of the world at the slices' edges: see `run_stretch`."""
-        probe, dt_ns, faults = self._probe, self._timing.dt_ns, self._probe.world.faults
-        knots = np.empty((len(first), 5))
-        knots[:, FIRST] = first
-        times = course.t_ns.tolist()
-        knots[:, COARSE] = [probe.world.coarse_z(t_ns) for t_ns in times]
-        knots[:, LURCH] = faults.lurch(times[0])
-        if faults.each:  # one that begins with the next slice is not in this one
-            times[-1] = max(times[0], times[-1] - dt_ns)
-        knots[:, BULK] = probe.far_currents(course, times)
-        knots[:, LEAK] = probe.leaks(times)
-        return knots
+    def _breakpoints(self, rows: list[int], states: CellStates, log: _HopLog) -> Breakpoints:
+        """What the fast loop needs of the world at the slices' ends."""
+        probe, world = self._probe, self._probe.world
+        times = states.t_ns.tolist()
+        coarse_z = np.array([world.coarse_z(t_ns) for t_ns in times])
+        z_step = world.faults.z_step(times[0])
+        if world.faults.each:  # one that begins with the next slice is not in this one
+            times[-1] = max(times[0], times[-1] - self._timing.dt_ns)
+        far, leaks = probe.far_currents(states, times), np.array(probe.leaks(times))
+        return Breakpoints(np.array(rows), far, leaks, coarse_z, self._heights(log, states.t_ns), z_step)
 
     def _heights(self, log: _HopLog, times: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Surface [m, times × hops] under each hop; under the pipette, and any lurch with it, where it dwells."""
+        """Surface [m, times × hops] under each hop; under the pipette, and any z step with it, where it dwells."""
         probe, hops = self._probe, log.plan.x.size
         if not hops:
-            if probe.out_of_sight(min(probe.world.coarse_z(t_ns) for t_ns in (int(times[0]), int(times[-1])))):
-                return np.full((times.size, 1), hop_loop.DWELL_SURFACE)
+            if probe.out_of_range(min(probe.world.coarse_z(t_ns) for t_ns in (int(times[0]), int(times[-1])))):
+                return np.full((times.size, 1), fast_loop.DWELL_SURFACE)
             return np.array([[probe.below(t_ns)] for t_ns in times.tolist()])
-        many = slice(1) if log.one_place else slice(None)
+        many = slice(1) if log.one_position else slice(None)
         footprint = probe.footprint(log.true_x[many], log.true_y[many])
         heights = probe.world.surfaces(footprint, times)
         return heights if heights.shape[1] == hops else np.repeat(heights, hops, axis=1)
 
     def _with_monitors(
-        self, counts: NDArray[np.int16], quality: NDArray[np.uint8], course: CellCourse, log: _HopLog, first_sample: int
+        self, counts: NDArray[np.int16], quality: NDArray[np.uint8], states: CellStates, log: _HopLog, first_sample: int
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """The loop's samples, from `first_sample` and the first of `course` on, with the other channels beside."""
+        """The loop's samples, from `first_sample` and the first of `states` on, with the other channels beside."""
         world, plan, wanted = self._probe.world, log.plan, self._monitors.names
         together = np.empty((counts.shape[0], len(self._channels)), np.int16)
         together[:, : self._columns] = counts
-        knots = {
-            "pipette_bias": world.commands(course.t_ns),
-            "cell_potential": course.potential,
-            "cell_current": course.current,
-            "x": np.full(course.t_ns.size, world.x),
-            "y": np.full(course.t_ns.size, world.y),
+        breakpoints = {
+            "pipette_bias": world.commands(states.t_ns),
+            "cell_potential": states.potential,
+            "cell_current": states.current,
+            "x": np.full(states.t_ns.size, world.x),
+            "y": np.full(states.t_ns.size, world.y),
         }
-        at = (course.t_ns - course.t_ns[0]) / self._timing.dt_ns
+        at = (states.t_ns - states.t_ns[0]) / self._timing.dt_ns
         paths = {}
         if plan.x.size and wanted & {"x", "y"}:
             hop = log.hop_of(first_sample + np.arange(counts.shape[0]))
             paths = {"x": plan.x[hop], "y": plan.y[hop]}
-        beside = self._monitors.fill(together[:, self._columns :], at, knots, paths, plan.segment, first_sample)
+        beside = self._monitors.fill(together[:, self._columns :], at, breakpoints, paths, plan.segment, first_sample)
         return together, np.concatenate([quality, beside])
 
 
@@ -284,26 +260,28 @@ class _HopLog:
     ) -> None:
         n = plan.x.size
         self.likely_end_ns = 0
-        self.last_start = _NEVER  # sample from which on no hop begins
         self.true_x, self.true_y = true_x, true_y
         self.plan = plan
-        self.one_place = bool(n and np.ptp(true_x) == 0.0 == np.ptp(true_y))
+        self.one_position = bool(n and np.ptp(true_x) == 0.0 == np.ptp(true_y))
         self.finished = 0
-        self.moments = np.full((n, 5), -1, np.int64)
+        self.hops = Hops(np.zeros(n), plan.amplitude, np.full((n, 5), -1, np.int64), np.full((n, 5), np.inf))
         if n:
-            self.moments[0, hop_loop.START] = first_sample
-        self.measured = np.full((n, 5), np.inf)
+            self.hops.moments[0, fast_loop.START] = first_sample
         self._first_sample, self._begin_ns = first_sample, begin_ns
-        self._knots: list[NDArray[Any]] = []
+        self._cell: list[NDArray[Any]] = []
 
-    def passed(self, course: CellCourse, tip_potential: NDArray[np.float64], count: int) -> None:
+    def stop_after(self, sample: int) -> None:
+        """Let no hop begin after `sample`."""
+        self.hops = self.hops._replace(last_start=min(self.hops.last_start, sample))
+
+    def append(self, states: CellStates, electrode_potential: NDArray[np.float64], count: int) -> None:
         """The cell at the first `count` ends of slices."""
-        residual = tip_potential - self.plan.tip_potential
-        self._knots.append(np.array((course.t_ns, course.potential, course.current, residual))[:, :count])
+        residual = electrode_potential - self.plan.tip_potential
+        self._cell.append(np.array((states.t_ns, states.potential, states.current, residual))[:, :count])
 
     def hop_of(self, samples: NDArray[np.int64]) -> NDArray[np.intp]:
         """The hop in the plan to which each sample belongs."""
-        starts = self.moments[:, hop_loop.START]
+        starts = self.hops.moments[:, fast_loop.START]
         return np.searchsorted(starts[starts >= 0], samples, side="right") - 1
 
     def records(self, dt_ns: int) -> NDArray[Any]:
@@ -312,19 +290,19 @@ class _HopLog:
         hops = np.zeros(n, HOP_DTYPE)
         if not n:
             return hops
-        moments, measured = self.moments[:n], self.measured[:n]
+        moments, measured = self.hops.moments[:n], self.hops.measured[:n]
         hops["hop"] = plan.first_hop + np.arange(n)
         for name in ("line", "pixel", "x", "y"):
             hops[name] = getattr(plan, name)[:n]
         hops["segment"] = plan.segment
-        for name, column in (("start", 0), ("fall", 1), ("stop", 2), ("top", 3)):
-            hops[f"sample_{name}"] = moments[:, column]
-        hops["outcome"] = moments[:, hop_loop.OUTCOME]
-        for name, column in (("i_ref", 0), ("i_stop", 1), ("z_stop", 2), ("z_min", 3)):
-            hops[name] = measured[:, column]
-        hops["setpoint"] = plan.setpoint
-        knots = np.concatenate(self._knots, axis=1)
-        hops["t_ns"] = self._begin_ns + (moments[:, hop_loop.STOP] - self._first_sample) * dt_ns
+        for name in ("start", "fall", "stop", "top"):
+            hops[f"sample_{name}"] = moments[:, getattr(fast_loop, name.upper())]
+        hops["outcome"] = moments[:, fast_loop.OUTCOME]
+        for name in ("i_ref", "i_stop", "z_stop", "z_min"):
+            hops[name] = measured[:, getattr(fast_loop, name.upper())]
+        hops["setpoint"] = plan.parameters.setpoint
+        cell = np.concatenate(self._cell, axis=1)
+        hops["t_ns"] = self._begin_ns + (moments[:, fast_loop.STOP] - self._first_sample) * dt_ns
         for column, name in enumerate(("cell_potential", "cell_current", "bias_residual"), start=1):
-            hops[name] = np.interp(hops["t_ns"], knots[0], knots[column])
+            hops[name] = np.interp(hops["t_ns"], cell[0], cell[column])
         return hops

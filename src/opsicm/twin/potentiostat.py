@@ -3,61 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from opsicm.core.errors import LimitCrossed, OutsideDomain, Problem
-from opsicm.instruments.roles import CellControl, CellReading, OpenCircuit
-from opsicm.physics.gaussian import gaussian
-
-if TYPE_CHECKING:  # the world asks this module for its nodes
-    from opsicm.twin.world import World
-
-# -- The twin's own circuit: where each node stands against ground, from what the two instruments do.
-#
-# Deliberately not shared with `instruments/wiring.py`: if the software's sign table were wrong, a twin that used the
-# same table would agree with it, and the rig would not.
-
-
-COMMON: Final = "common"
-TWO_ELECTRODE: Final = "two_electrode"
-
-
-Potential = TypeVar("Potential", float, NDArray[np.float64])
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes(Generic[Potential]):
-    """Potentials [V] against system ground of the specimen, the reference electrode and the wire in the pipette.
-
-    At one instant, or at many.
-    """
-
-    specimen: Potential
-    reference: Potential
-    pipette_wire: Potential
-
-    @property
-    def wire_against_reference(self) -> Potential:
-        """What drives the pipette current: the wire against the reference electrode in the bath [V]."""
-        return self.pipette_wire - self.reference
-
-
-def nodes(cell_potential: Potential, amplifier_command: Potential, grounding: str = COMMON) -> Nodes[Potential]:
-    """The nodes when the amplifier's headstage holds the wire at ground + `amplifier_command` [V].
-
-    `common`: the potentiostat's working electrode is its virtual ground; it pushes the solution, and the reference
-    with it, until specimen - reference = `cell_potential` [V]. `two_electrode`: no potentiostat; the reference itself
-    is clamped to ground and the specimen floats at `cell_potential` above it. Assumes no current through the
-    reference that would polarise it.
-    """
-    if grounding == TWO_ELECTRODE:
-        return Nodes(cell_potential, 0.0 * cell_potential, amplifier_command)
-    specimen = 0.0 * cell_potential
-    return Nodes(specimen, specimen - cell_potential, amplifier_command)
-
+from opsicm.experiment.controls import CellControl, OpenCircuit
+from opsicm.instruments.roles import CellReading
+from opsicm.physics.noise import gaussian
+from opsicm.twin.circuit import TWO_ELECTRODE
+from opsicm.twin.world import World
 
 _POTENTIAL_NOISE: Final = 10  # noise channels, beside those of segment 0, which no run has
 _CURRENT_NOISE: Final = 11
@@ -116,7 +69,7 @@ class TwinPotentiostat:
     def _answers(self) -> None:
         if self._world.faults.potentiostat_is_lost(self._world.now_ns):
             now = f"silent at {self._world.now_ns * 1e-9:.3f} s"
-            limit = "it does not answer and goes on as it was last told"
+            limit = "it does not answer and keeps its last control"
             raise LimitCrossed(
                 Problem("potentiostat", now, limit, "check its cable, then what the cell has gone through")
             )

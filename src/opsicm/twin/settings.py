@@ -1,173 +1,177 @@
-"""A twin's settings: what its rig file may say, in which unit, and what holds when it says nothing."""
+"""What a rig file may say of a twin: of each instrument, of its noise and of its specimen's surface.
+
+Numbers carry their unit in the key; `in_si` gives them in SI without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
-from opsicm.core.errors import BadInput, Problem
-from opsicm.core.units import factor, suffix_of, to_si
+from pydantic import Field
+
+from opsicm.core.errors import BadInput
+from opsicm.core.units import suffix_of, to_si
+from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.rig_file import LoadedRig
+from opsicm.experiment.step_model import Frozen, Number, Text
 
-DEFAULTS: Final[dict[str, dict[str, float]]] = {
-    "roles.amplifier.settings": {
-        "range_nA": 10.0,
-        "filter_kHz": 5.0,
-        "output_V": 10.0,
-        "command_step_uV": 0.0,
-        "headstage_MOhm": 0.0,
-        "offset_pA": 0.0,
-        "stray_pF": 0.0,
-    },
-    "roles.potentiostat.settings": {
-        "initial_V": 1.2,
-        "current_range_mA": 100.0,
-        "potential_range_V": 5.0,
-        "potential_noise_uV": 0.0,
-        "current_noise_nA": 0.0,
-        "potential_step_uV": 0.0,
-        "current_step_nA": 0.0,
-        "latency_ms": 0.0,
-    },
-    "roles.scanner.settings": {
-        "z_range_um": 20.0,
-        "xy_range_um": 80.0,
-        "lag_us": 200.0,
-        "resonance_kHz": 0.0,
-        "damping": 0.7,
-        "hysteresis_pct": 0.0,
-        "creep_pct": 0.0,
-        "drift_x_nm_min": 0.0,
-        "drift_y_nm_min": 0.0,
-        "drift_z_nm_min": 0.0,
-    },
-    "roles.coarse_stage.settings": {"speed_mm_s": 0.5, "backlash_um": 0.0, "step_um": 0.0},
-    "roles.hop_controller.settings": {
-        "settle_ms": 4.0,
-        "reference_ms": 4.0,
-        "withdraw_nm_per_ms": 400.0,
-        "start_height_um": 3.0,
-    },
-    "world.noise": {"amplifier_fA_rtHz": 15.0, "height_nm": 0.3},
-}
-SURFACES: Final[dict[str, dict[str, float]]] = {
-    "flat": {},
-    "rough": {"rq_nm": 300.0, "correlation_nm": 1500.0, "size_um": 20.0, "pixels": 128.0},
-    "steps": {"step_nm": 2.0, "swollen_nm": 10.0, "swollen_width_nm": 400.0, "size_um": 20.0, "pixels": 512.0},
-    "flakes": {
-        "rq_nm": 1300.0,
-        "flake_um": 3.5,
-        "size_um": 20.0,
-        "pixels": 512.0,
-        "share_spread": 0.4,
-        "lag_s": 20.0,
-        "slide_nm": 400.0,
-        "detach_below_V": 0.2,
-    },
-    "image": {"size_um": 20.0},
-}
-_IMAGE_FILE: Final = "file"
-_PER_ROOT_HERTZ: Final = "_fA_rtHz"
-_MAY_BE_ZERO: Final = {
-    "lag_us",
-    "rq_nm",
-    "amplifier_fA_rtHz",
-    "height_nm",
-    "step_nm",
-    "swollen_nm",
-    "slide_nm",
-    "share_spread",
-}
-# Where a thousandth to a thousand times the usual makes no sense.
-_BOUNDS: Final[dict[str, tuple[float, float]]] = {
-    "initial_V": (-1.0, 5.0),
-    "detach_below_V": (-1.0, 5.0),
-    "share_spread": (0.0, 2.0),
-    "command_step_uV": (0.0, 1e5),
-    "headstage_MOhm": (0.0, 1e6),
-    "offset_pA": (-1e4, 1e4),
-    "stray_pF": (0.0, 100.0),
-    "potential_noise_uV": (0.0, 1e5),
-    "current_noise_nA": (0.0, 1e6),
-    "potential_step_uV": (0.0, 1e5),
-    "current_step_nA": (0.0, 1e6),
-    "latency_ms": (0.0, 1000.0),
-    "resonance_kHz": (0.0, 40.0),
-    "damping": (0.01, 10.0),
-    "hysteresis_pct": (0.0, 30.0),
-    "creep_pct": (0.0, 10.0),
-    "drift_x_nm_min": (-1000.0, 1000.0),
-    "drift_y_nm_min": (-1000.0, 1000.0),
-    "drift_z_nm_min": (-1000.0, 1000.0),
-    "pixels": (16.0, 2048.0),
-    "speed_mm_s": (1e-4, 20.0),
-    "backlash_um": (0.0, 100.0),
-    "step_um": (0.0, 10.0),
-}
+_DriftRate = Annotated[Number, Field(ge=-1000, le=1000)]
+_Size = Annotated[Number, Field(ge=0.02, le=20_000)]
+_Pixels = Annotated[Number, Field(ge=16, le=2048)]
 
 
-def settings(rig: LoadedRig, path: str) -> dict[str, float]:
-    """The settings at `path` of a twin's file, in SI, defaults filled in; `BadInput` names an unknown key's line."""
-    found: object = rig.rig
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    given = found if isinstance(found, Mapping) else {}
-    return _checked(rig, path, given, DEFAULTS[path])
+class AmplifierSettings(Frozen):
+    """Range, low-pass and output; converter step, feedback resistor, offset and input capacitance, 0 for none."""
+
+    called = "the amplifier of a twin"
+    range_nA: Annotated[Number, Field(ge=0.01, le=10_000)] = 10.0
+    filter_kHz: Annotated[Number, Field(ge=0.005, le=5000)] = 5.0
+    output_V: Annotated[Number, Field(ge=0.01, le=10_000)] = 10.0
+    command_step_uV: Annotated[Number, Field(ge=0, le=1e5)] = 0.0
+    headstage_MOhm: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
+    offset_pA: Annotated[Number, Field(ge=-1e4, le=1e4)] = 0.0
+    stray_pF: Annotated[Number, Field(ge=0, le=100)] = 0.0
+
+
+class PotentiostatSettings(Frozen):
+    """Where the specimen rests before the run, ranges, latency of an answer; noise and converter steps, 0 for none."""
+
+    called = "the potentiostat of a twin"
+    initial_V: Annotated[Number, Field(ge=-1, le=5)] = 1.2
+    current_range_mA: Annotated[Number, Field(ge=0.1, le=1e5)] = 100.0
+    potential_range_V: Annotated[Number, Field(ge=0.005, le=5000)] = 5.0
+    potential_noise_uV: Annotated[Number, Field(ge=0, le=1e5)] = 0.0
+    current_noise_nA: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
+    potential_step_uV: Annotated[Number, Field(ge=0, le=1e5)] = 0.0
+    current_step_nA: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
+    latency_ms: Annotated[Number, Field(ge=0, le=1000)] = 0.0
+
+
+class ScannerSettings(Frozen):
+    """Ranges; a first-order `lag_us` or, where `resonance_kHz` is above 0, that resonance; the faults of its piezos."""
+
+    called = "the scanner of a twin"
+    z_range_um: Annotated[Number, Field(ge=0.02, le=20_000)] = 20.0
+    xy_range_um: Annotated[Number, Field(ge=0.08, le=80_000)] = 80.0
+    lag_us: Annotated[Number, Field(ge=0, le=2e5)] = 200.0
+    resonance_kHz: Annotated[Number, Field(ge=0, le=40)] = 0.0
+    damping: Annotated[Number, Field(ge=0.01, le=10)] = 0.7
+    hysteresis_pct: Annotated[Number, Field(ge=0, le=30)] = 0.0
+    creep_pct: Annotated[Number, Field(ge=0, le=10)] = 0.0
+    drift_x_nm_min: _DriftRate = 0.0
+    drift_y_nm_min: _DriftRate = 0.0
+    drift_z_nm_min: _DriftRate = 0.0
+
+
+class CoarseStageSettings(Frozen):
+    """Speed of the motor, play of its thread, its step (0: none)."""
+
+    called = "the coarse stage of a twin"
+    speed_mm_s: Annotated[Number, Field(ge=1e-4, le=20)] = 0.5
+    backlash_um: Annotated[Number, Field(ge=0, le=100)] = 0.0
+    step_um: Annotated[Number, Field(ge=0, le=10)] = 0.0
+
+
+class HopControllerSettings(Frozen):
+    """Times at the top of a hop, speed of the withdrawal, where the operator has left the pipette."""
+
+    called = "the hop controller of a twin"
+    settle_ms: Annotated[Number, Field(ge=0.004, le=4000)] = 4.0
+    reference_ms: Annotated[Number, Field(ge=0.004, le=4000)] = 4.0
+    withdraw_nm_per_ms: Annotated[Number, Field(ge=0.4, le=4e5)] = 400.0
+    start_height_um: Annotated[Number, Field(ge=0.003, le=3000)] = 3.0
+
+
+class WorldNoise(Frozen):
+    """Noise that the instruments would have without a pipette."""
+
+    called = "the noise of a twin"
+    amplifier_fA_rtHz: Annotated[Number, Field(ge=0, le=15_000)] = 15.0
+    height_nm: Annotated[Number, Field(ge=0, le=300)] = 0.3
+
+
+# -- Surfaces of a twin's specimen, by their kind.
+
+
+class _Surface(Frozen):
+    called = "this surface"
+    kind: Text
+
+
+class RoughSurface(_Surface):
+    """A random surface: rms roughness and correlation length."""
+
+    rq_nm: Annotated[Number, Field(ge=0, le=3e5)] = 300.0
+    correlation_nm: Annotated[Number, Field(ge=1.5, le=1.5e6)] = 1500.0
+    size_um: _Size = 20.0
+    pixels: _Pixels = 128.0
+
+
+class SteppedSurface(_Surface):
+    """Two terraces whose edges have swollen."""
+
+    step_nm: Annotated[Number, Field(ge=0, le=2000)] = 2.0
+    swollen_nm: Annotated[Number, Field(ge=0, le=10_000)] = 10.0
+    swollen_width_nm: Annotated[Number, Field(ge=0.4, le=4e5)] = 400.0
+    size_um: _Size = 20.0
+    pixels: _Pixels = 512.0
+
+
+class FlakedSurface(_Surface):
+    """Stacked plates: how unequally and how late they swell, one that slides, one that comes off."""
+
+    rq_nm: Annotated[Number, Field(ge=0, le=1.3e6)] = 1300.0
+    flake_um: Annotated[Number, Field(ge=0.0035, le=3500)] = 3.5
+    size_um: _Size = 20.0
+    pixels: _Pixels = 512.0
+    share_spread: Annotated[Number, Field(ge=0, le=2)] = 0.4
+    lag_s: Annotated[Number, Field(ge=0.02, le=20_000)] = 20.0
+    slide_nm: Annotated[Number, Field(ge=0, le=4e5)] = 400.0
+    detach_below_V: Annotated[Number, Field(ge=-1, le=5)] = 0.2
+
+
+class ImagedSurface(_Surface):
+    """Heights of a file; `size_um` where it does not say its width."""
+
+    file: Annotated[Text, Field(examples=["surface.gwy"])]
+    size_um: _Size = 20.0
+
+
+SURFACES: Final[dict[str, type[_Surface]]] = {
+    "flat": _Surface,
+    "rough": RoughSurface,
+    "steps": SteppedSurface,
+    "flakes": FlakedSurface,
+    "image": ImagedSurface,
+}
+
+
+def noise(rig: LoadedRig) -> dict[str, float]:
+    """The noise that a twin's file states, in SI."""
+    assert rig.rig.world is not None
+    if not rig.rig.world.noise:
+        return in_si(WorldNoise())
+    return in_si(made_of(rig.document.below(("world", "noise")), WorldNoise))
 
 
 def surface(rig: LoadedRig) -> tuple[str, dict[str, float], Path | None]:
     """(kind, its settings in SI, the file of an image) of the twin's specimen."""
     assert rig.rig.world is not None
-    given = dict(rig.rig.world.surface)
-    kind = str(given.pop("kind"))
+    kind = str(rig.rig.world.surface["kind"])
     if kind not in SURFACES:
-        kinds = ", ".join(SURFACES)
-        path = ("world", "surface", "kind")
-        raise BadInput(rig.problem(path, kind, f"this version knows {kinds}", "write one of these"))
-    file = given.pop(_IMAGE_FILE, None) if kind == "image" else None
-    if kind == "image" and not isinstance(file, str):
-        path = ("world", "surface", "kind")
-        raise BadInput(rig.problem(path, kind, "needs a file of heights", "add file: surface.npy, .gsf or .gwy"))
-    values = _checked(rig, "world.surface", given, SURFACES[kind])
-    return kind, values, rig.path.parent / str(file) if file is not None else None
+        limit = f"must be one of {', '.join(SURFACES)}"
+        raise BadInput(rig.problem(("world", "surface", "kind"), kind, limit, "write one of these"))
+    model = made_of(rig.document.below(("world", "surface")), SURFACES[kind])
+    return kind, in_si(model), rig.path.parent / model.file if isinstance(model, ImagedSurface) else None
 
 
-def _checked(rig: LoadedRig, path: str, given: Mapping[str, object], known: Mapping[str, float]) -> dict[str, float]:
-    problems: list[Problem] = []
-    values = dict(known)
-    for key, value in given.items():
-        where = (*path.split("."), key)
-        if key not in known:
-            names = ", ".join(known) or "nothing"
-            problems.append(
-                rig.problem(where, value, f"is not a setting of a twin; it takes {names}", "correct the key")
-            )
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            problems.append(rig.problem(where, value, "must be a number", f"as {key}: {known[key]:g}"))
-        elif not _bounds(key, known[key])[0] <= value <= _bounds(key, known[key])[1]:
-            low, high = _bounds(key, known[key])
-            problems.append(rig.problem(where, value, f"must lie in {low:g} … {high:g}", f"as {key}: {known[key]:g}"))
-        else:
-            values[key] = float(value)
-    if problems:
-        raise BadInput(problems)
-    return {_name(key): _si(key, value) for key, value in values.items()}
+def in_si(settings: Frozen) -> dict[str, float]:
+    """The numbers of a model in SI, by their keys without the unit."""
+    numbers: dict[str, Any] = {key: value for key, value in settings.model_dump().items() if not isinstance(value, str)}
+    return {_stem(key): to_si(key, value) if suffix_of(key) else value for key, value in numbers.items()}
 
 
-def _bounds(key: str, usual: float) -> tuple[float, float]:
-    """What a setting may be: a thousandth to a thousand times the usual, 0 too where nothing is a sensible amount."""
-    return _BOUNDS.get(key, (0.0 if key in _MAY_BE_ZERO else 1e-3 * usual, 1e3 * usual))
-
-
-def _name(key: str) -> str:
-    if key.endswith(_PER_ROOT_HERTZ):
-        return key.removesuffix(_PER_ROOT_HERTZ)
+def _stem(key: str) -> str:
     suffix = suffix_of(key)
     return key.removesuffix(f"_{suffix}") if suffix else key
-
-
-def _si(key: str, value: float) -> float:
-    if key.endswith(_PER_ROOT_HERTZ):
-        return value * factor("fA")
-    return to_si(key, value) if suffix_of(key) else value

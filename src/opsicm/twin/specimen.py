@@ -1,11 +1,11 @@
-"""The specimen's surface as the tip sees it: heights at rest, and how far each place has risen since the run began."""
+"""The specimen's surface as the tip sees it: heights before the run, and each place's displacement since."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +23,22 @@ from opsicm.physics.specimen.surface import height_at, rough_surface, stepped_su
 from opsicm.twin import settings as twin_settings
 
 Floats = NDArray[np.float64]
-_SLID_AT: Final = 0.0558  # volume change at stage 2, by which a flake that slides has gone its whole way
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What lies under some points: `rest` [m, n] heights as the tip reads them, and whose rise each point shares.
+    """What lies under some points: `height` [m, n] as the tip reads it before any displacement, and which patches.
 
-    `owners` [n, m] are the patches under the m points of the tip's ring, all of one weight.
+    `patch_index` [n, m] are the patches under the m points of the tip's ring, all of one weight: a point's displacement
+    is the mean of theirs.
     """
 
-    rest: Floats
-    owners: NDArray[np.intp]
+    height: Floats
+    patch_index: NDArray[np.intp]
 
 
 class Specimen(Protocol):
-    """A surface that rises. `version` counts changes of what lies where: a footprint holds for one version."""
+    """A surface displaced in patches. `version` counts changes of what lies where: a footprint holds for one."""
 
     version: int
 
@@ -47,24 +47,24 @@ class Specimen(Protocol):
         ...
 
     @property
-    def rise(self) -> Floats:
-        """Rise [m] of every patch since the run began."""
+    def displacement(self) -> Floats:
+        """Displacement [m, patches] since the run began, up."""
         ...
 
-    def course(self, dt: float, trace: Trace) -> Floats:
-        """Follow the cell through steps of `dt` [s]; `rise` [m, steps × patches] at their ends.
+    def advance(self, dt: float, trace: Trace) -> Floats:
+        """Follow the cell through steps of `dt` [s]; `displacement` [m, steps × patches] at their ends.
 
-        Fewer steps than the cell's where something else than the rise would change in one: it is only gone through
-        when it is the first.
+        Fewer steps than the cell's where something else than the displacement would change in one: that step is only
+        taken when it is the first.
         """
         ...
 
     def keep(self) -> Any:
-        """What `course` changes; for `go_back`."""
+        """What `advance` changes; for `go_back`."""
         ...
 
     def go_back(self, kept: Any) -> None:
-        """Be again what `keep` has seen."""
+        """Return to what `keep` has recorded."""
         ...
 
 
@@ -76,106 +76,110 @@ class RisingSurface:
     def __init__(self, heights: Floats, width: float, height: float, cell: Cell) -> None:
         self._heights, self._width, self._height = heights, width, height
         self._start = cell.expansion
-        self.rise = np.zeros(1)
+        self.displacement = np.zeros(1)
 
     def footprint(self, x: Floats, y: Floats) -> Footprint:
-        rest = height_at(self._heights, self._width, x, y, self._height)
-        return Footprint(rest, np.zeros((rest.size, 1), np.intp))
+        height = height_at(self._heights, self._width, x, y, self._height)
+        return Footprint(height, np.zeros((height.size, 1), np.intp))
 
-    def course(self, dt: float, trace: Trace) -> Floats:  # noqa: ARG002 - it follows at once
-        rises = (trace.expansion - self._start)[:, None]
-        self.rise = rises[-1]
-        return np.asarray(rises)
+    def advance(self, dt: float, trace: Trace) -> Floats:  # noqa: ARG002 - it follows at once
+        displacement = (trace.expansion - self._start)[:, None]
+        self.displacement = displacement[-1]
+        return np.asarray(displacement)
 
     def keep(self) -> Floats:
-        return self.rise
+        return self.displacement
 
     def go_back(self, kept: Floats) -> None:
-        self.rise = kept
+        self.displacement = kept
 
 
 class FlakeSurface:
     """Stacked plates: each swells by its own share and lag, one slides, one comes off at a potential.
 
-    `slide` [m] is how far the sliding flake goes while the graphite swells from empty to stage 2; the other flake comes
-    off for good when the specimen's potential first falls to `detach_below` [V]; `drawn` is the stack before that. The
-    plate under the scanner's origin is typical: it follows the electrode's mean, and its top at rest is height 0, where
-    the operator has engaged.
+    `slide` [m] is how far the sliding flake goes while the material's volume change passes through `slides_over` [1];
+    the other flake comes off for good when the specimen's potential first falls to `detach_below` [V]; `rendered` is
+    the stack before that. The plate under the scanner's origin is typical: it follows the electrode's mean, and its top
+    at rest is height 0, where the operator has engaged.
     """
 
     def __init__(
         self,
         stack: FlakeStack,
-        drawn: tuple[Floats, NDArray[np.int32]],
+        rendered: tuple[Floats, NDArray[np.int32]],
         swelling: FlakeSwelling,
         cell: Cell,
         pipette: Pipette,
         distance: float,
         slide: float,
+        slides_over: tuple[float, float],
         detach_below: float,
     ) -> None:
         self._stack, self._swelling, self._pipette, self._distance = stack, swelling, pipette, distance
-        self._slide, self._detach_below = slide, detach_below
+        self._slide, self._slides_over, self._detach_below = slide, slides_over, detach_below
         self._ring = ring_points(pipette, distance)
         self._slid, self._detached = 0, False
         self._outdated = False
-        self._others: tuple[tuple[int, ...], tuple[Floats, NDArray[np.int32]]] | None = None
+        self._still: tuple[tuple[int, ...], tuple[Floats, NDArray[np.int32]]] | None = None
         self.version = 0
         self.leaving = self.sliding = -1
-        self._apparent, self._owners = self._seen(drawn)
-        self.leaving, self.sliding = self._largest_but(int(self._owners[0, 0]))
+        self._apparent, self._plate_map = self._as_read(rendered)
+        self.leaving, self.sliding = self._largest_but(int(self._plate_map[0, 0]))
         self._zero = float(self._apparent[0, 0])
         swelling.irreversible = cell.irreversible
         swelling.volume_change[:] = cell.volume_change
-        self._start = swelling.rise()
+        self._start = swelling.displacement()
         self._become(int(self._slides(np.array(cell.volume_change))), cell.potential <= detach_below)
 
     def _slides(self, volume_change: Floats) -> NDArray[np.int_]:
         """Pixels by which the sliding flake has gone."""
-        gone = np.clip(volume_change / _SLID_AT, 0.0, 1.0) * self._slide
+        begins, ends = self._slides_over
+        if ends == begins:  # an electrode that does not swell pushes nothing
+            return np.zeros(np.shape(volume_change), int)
+        gone = np.clip((volume_change - begins) / (ends - begins), 0.0, 1.0) * self._slide
         return np.asarray((gone / (self._stack.size / self._stack.pixels)).astype(int))
 
     def _largest_but(self, typical: int) -> tuple[int, int]:
         """The two plates that show most, the typical one and the ground excepted."""
-        shown = np.bincount(self._owners.ravel(), minlength=len(self._stack.plates) + 1).astype(float)
+        shown = np.bincount(self._plate_map.ravel(), minlength=len(self._stack.plates) + 1).astype(float)
         shown[[typical, -1]] = -1.0
         order = np.argsort(shown)
         return int(order[-1]), int(order[-2])
 
-    def _drawn(self) -> tuple[Floats, NDArray[np.int32]]:
+    def _rendered(self) -> tuple[Floats, NDArray[np.int32]]:
         pixel = self._stack.size / self._stack.pixels
         gone = (self.leaving,) if self._detached else ()
-        if self._others is None or self._others[0] != gone:  # all that lies still
-            self._others = (gone, self._stack.drawn(without=(*gone, self.sliding)))
-        return self._seen(self._stack.laid_on(self._others[1], self.sliding, (self._slid * pixel, 0.0)))
+        if self._still is None or self._still[0] != gone:  # all that lies still
+            self._still = (gone, self._stack.render(without=(*gone, self.sliding)))
+        return self._as_read(self._stack.render_on(self._still[1], self.sliding, (self._slid * pixel, 0.0)))
 
-    def _seen(self, drawn: tuple[Floats, NDArray[np.int32]]) -> tuple[Floats, NDArray[np.int32]]:
-        heights, owners = drawn
+    def _as_read(self, rendered: tuple[Floats, NDArray[np.int32]]) -> tuple[Floats, NDArray[np.int32]]:
+        heights, plate_map = rendered
         pixel = self._stack.size / self._stack.pixels
-        return apparent_surface(heights, pixel, self._pipette, self._distance), owners
+        return apparent_surface(heights, pixel, self._pipette, self._distance), plate_map
 
     def footprint(self, x: Floats, y: Floats) -> Footprint:
-        if self._outdated:  # drawn where somebody looks: a parked pipette does not
-            self._apparent, self._owners = self._drawn()
+        if self._outdated:  # only where it is scanned: a parked pipette needs no map
+            self._apparent, self._plate_map = self._rendered()
             self._outdated = False
         size, pixels = self._stack.size, self._stack.pixels
-        rest = height_at(self._apparent, size, x, y) - self._zero
+        height = height_at(self._apparent, size, x, y) - self._zero
         column = np.round((np.asarray(x)[:, None] + self._ring[0]) / size * pixels).astype(np.intp) % pixels
         row = np.round((np.asarray(y)[:, None] + self._ring[1]) / size * pixels).astype(np.intp) % pixels
-        return Footprint(rest, self._owners[row, column].astype(np.intp))
+        return Footprint(height, self._plate_map[row, column].astype(np.intp))
 
     @property
-    def rise(self) -> Floats:
-        return np.asarray(self._swelling.rise() - self._start)
+    def displacement(self) -> Floats:
+        return np.asarray(self._swelling.displacement() - self._start)
 
-    def course(self, dt: float, trace: Trace) -> Floats:
+    def advance(self, dt: float, trace: Trace) -> Floats:
         slid = self._slides(trace.volume_change)
         detached = self._detached | (trace.potential <= self._detach_below)
         changed = np.flatnonzero((slid != self._slid) | (detached != self._detached))
         steps = max(1, int(changed[0])) if changed.size else slid.size
-        rises = self._swelling.course(dt, trace.volume_change[:steps], trace.irreversible[:steps])
+        displacement = self._swelling.advance(dt, trace.volume_change[:steps], trace.irreversible[:steps])
         self._become(int(slid[steps - 1]), bool(detached[steps - 1]))
-        return np.asarray(rises - self._start)
+        return np.asarray(displacement - self._start)
 
     def _become(self, slid: int, detached: bool) -> None:
         if (slid, detached) != (self._slid, self._detached):
@@ -192,38 +196,35 @@ class FlakeSurface:
         self._become(*kept[2:])
 
 
-# -- A twin's specimen from what its rig file says of the surface.
-
-
 def specimen_of(loaded: LoadedRig, cell: Cell, pipette: Pipette, seed: int) -> Specimen:
     """The specimen, its heights as `pipette` reads them where its current has dropped by 2 %.
 
     Hops with other setpoints stop nearer or farther and see a little sharper or blunter; that is neglected.
     """
-    kind, said, file = twin_settings.surface(loaded)
+    kind, settings, file = twin_settings.surface(loaded)
     if kind == "flat":
         return RisingSurface(np.zeros((2, 2)), 1.0, 1.0, cell)
     if kind == "flakes":
-        return _flakes(said, cell, pipette, seed)
+        return _flakes(settings, cell, pipette, seed)
     if kind == "image":
         assert file is not None
-        return _image(loaded, file, said["size"], cell, pipette)
-    size, pixels = said["size"], int(said["pixels"])
+        return _image(loaded, file, settings["size"], cell, pipette)
+    size, pixels = settings["size"], int(settings["pixels"])
     if kind == "steps":
-        heights = stepped_surface(said["step"], said["swollen"], said["swollen_width"], size, pixels)
+        heights = stepped_surface(settings["step"], settings["swollen"], settings["swollen_width"], size, pixels)
     else:
-        heights = rough_surface(said["rq"], said["correlation"], size, pixels, seed)
-    return RisingSurface(_seen(heights, size / pixels, pipette), size, size, cell)
+        heights = rough_surface(settings["rq"], settings["correlation"], size, pixels, seed)
+    return RisingSurface(_as_read(heights, size / pixels, pipette), size, size, cell)
 
 
-def _seen(heights: NDArray[np.float64], pixel: float, pipette: Pipette) -> NDArray[np.float64]:
+def _as_read(heights: NDArray[np.float64], pixel: float, pipette: Pipette) -> NDArray[np.float64]:
     return apparent_surface(heights, pixel, pipette, distance_98(pipette))
 
 
-def _flakes(said: dict[str, float], cell: Cell, pipette: Pipette, seed: int) -> Specimen:
-    stack, drawn = _fresh(said["rq"], said["flake"], said["size"], int(said["pixels"]), seed)
-    owners = drawn[1]
-    shown = np.bincount(owners.ravel(), minlength=len(stack.plates) + 1) / owners.size
+def _flakes(settings: dict[str, float], cell: Cell, pipette: Pipette, seed: int) -> Specimen:
+    stack, rendered = _initial_stack(settings["rq"], settings["flake"], settings["size"], int(settings["pixels"]), seed)
+    plate_map = rendered[1]
+    shown = np.bincount(plate_map.ravel(), minlength=len(stack.plates) + 1) / plate_map.size
     p = cell.parameters
     swelling = FlakeSwelling(
         shown,
@@ -231,25 +232,38 @@ def _flakes(said: dict[str, float], cell: Cell, pipette: Pipette, seed: int) -> 
         thickness=p.thickness,
         swelling_factor=p.swelling_factor,
         volume_change=cell.volume_change,
-        share_spread=said["share_spread"],
-        lag=said["lag"],
+        share_spread=settings["share_spread"],
+        lag=settings["lag"],
     )
-    swelling.make_typical(int(owners[0, 0]))
+    swelling.make_typical(int(plate_map[0, 0]))
+    # A flake that slides has gone its whole way at the last stage before the full one; without stages, at the full one.
+    material, rows = p.material, p.swelling
+    empty, full = material.stoichiometry_range
+    ends = material.stages[-2][1] if len(material.stages) > 1 else full
+    slides_over = float(np.interp(empty, *rows.T)), float(np.interp(ends, *rows.T))
     return FlakeSurface(
-        stack, drawn, swelling, cell, pipette, distance_98(pipette), said["slide"], said["detach_below"]
+        stack,
+        rendered,
+        swelling,
+        cell,
+        pipette,
+        distance_98(pipette),
+        settings["slide"],
+        slides_over,
+        settings["detach_below"],
     )
 
 
 @lru_cache(maxsize=2)  # runs of a series stand on one specimen
-def _fresh(
+def _initial_stack(
     rq: float, flake: float, size: float, pixels: int, seed: int
 ) -> tuple[FlakeStack, tuple[NDArray[np.float64], NDArray[np.int32]]]:
-    """The stack of this seed, and drawn before anything has moved."""
+    """The stack of this seed, and its maps before anything has moved."""
     stack = stacked_flakes(rq, flake, size, pixels, seed)
-    drawn = stack.drawn()
-    for array in drawn:
+    rendered = stack.render()
+    for array in rendered:
         array.flags.writeable = False
-    return stack, drawn
+    return stack, rendered
 
 
 def _image(loaded: LoadedRig, file: Path, size: float, cell: Cell, pipette: Pipette) -> Specimen:
@@ -257,9 +271,9 @@ def _image(loaded: LoadedRig, file: Path, size: float, cell: Cell, pipette: Pipe
     try:
         read = read_surface(file)
     except BadInput as error:
-        found = error.problems[0]
+        problem = error.problems[0]
         path = ("world", "surface", "file")
-        raise BadInput(loaded.problem(path, file.name, found.limit, found.remedy)) from None
+        raise BadInput(loaded.problem(path, file.name, problem.limit, problem.remedy)) from None
     ny, nx = read.heights.shape
     width = read.width or size
     height = read.height or width * ny / nx
@@ -269,5 +283,5 @@ def _image(loaded: LoadedRig, file: Path, size: float, cell: Cell, pipette: Pipe
         raise BadInput(loaded.problem(path, file.name, limit, "scale it first"))
     tile = np.block([[read.heights, read.heights[:, ::-1]], [read.heights[::-1], read.heights[::-1, ::-1]]])
     tile = np.roll(tile, (-(ny // 2), -(nx // 2)), axis=(0, 1))
-    heights = _seen(tile, width / nx, pipette)
+    heights = _as_read(tile, width / nx, pipette)
     return RisingSurface(heights - heights[0, 0], 2.0 * width, 2.0 * height, cell)

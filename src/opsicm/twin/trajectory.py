@@ -1,4 +1,4 @@
-"""A stretch of the cell's life that is known: steps in a row, straight between their ends."""
+"""The cell's trajectory as far as it is known: steps in a row, linear between their ends."""
 
 from __future__ import annotations
 
@@ -14,60 +14,61 @@ from numpy.typing import NDArray
 from opsicm.core.compiled import compiled
 from opsicm.twin.specimen import Footprint
 
-# -- What is known at some instants and goes straight between them, at any others: the outer pieces go on beyond.
-
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_OLDEST_NS: Final = 3_000_000_000  # of an answer: a setting and a fault may add up to 2 s
 
 
 @compiled
-def piece_of(known: Ints, t_ns: int) -> tuple[int, float]:
-    """(index of the end of the piece that holds `t_ns`, share of the piece that is over then)."""
-    if known.size == 1:
-        return 0, 1.0
-    k = min(max(int(np.searchsorted(known, t_ns, side="right")), 1), known.size - 1)
-    return k, (t_ns - known[k - 1]) / (known[k] - known[k - 1])
+def interval_of(breakpoints: Ints, t_ns: int) -> tuple[int, float]:
+    """(index of the breakpoint that ends the interval of `t_ns`, share of the interval that is over then).
 
-
-@compiled
-def values_at(known: Ints, values: Floats, t_ns: Ints) -> Floats:
-    """`values` [rows, n], known at `known` [n, ns], at every one of `t_ns`: [rows, times].
-
-    At the last instant exactly what is known there: what follows begins with it.
+    The outer intervals go on beyond the ends.
     """
-    found = np.empty((values.shape[0], t_ns.size))
+    if breakpoints.size == 1:
+        return 0, 1.0
+    k = min(max(int(np.searchsorted(breakpoints, t_ns, side="right")), 1), breakpoints.size - 1)
+    return k, (t_ns - breakpoints[k - 1]) / (breakpoints[k] - breakpoints[k - 1])
+
+
+@compiled
+def interpolated(breakpoints: Ints, values: Floats, t_ns: Ints) -> Floats:
+    """`values` [rows, n] at `breakpoints` [n, ns], piecewise linear, at every one of `t_ns`: [rows, times].
+
+    At the last breakpoint exactly its value, to the last bit: what follows begins with it.
+    """
+    result = np.empty((values.shape[0], t_ns.size))
     for i in range(t_ns.size):
-        k, w = piece_of(known, t_ns[i])
+        k, w = interval_of(breakpoints, t_ns[i])
         for row in range(values.shape[0]):
             a, b = values[row, k - 1], values[row, k]
-            found[row, i] = values[row, -1] if t_ns[i] == known[-1] else a + w * (b - a)
-    return found
+            result[row, i] = values[row, -1] if t_ns[i] == breakpoints[-1] else a + w * (b - a)
+    return result
 
 
 @compiled
-def heights_at(known: Ints, rise: Floats, owners: NDArray[np.intp], rest: Floats, t_ns: Ints) -> Floats:
-    """Heights [m, times × points]: `rest` [m] of a point and the mean rise of the patches that it lies on.
+def interpolated_heights(
+    breakpoints: Ints, displacement: Floats, patch_index: NDArray[np.intp], height: Floats, t_ns: Ints
+) -> Floats:
+    """Heights [m, times × points]: `height` [m] of a point and the mean displacement of the patches that it lies on.
 
-    `rise` [m, n × patches] is known at `known` [n, ns], `owners` [points × m] are the patches.
+    `displacement` [m, n × patches] at `breakpoints` [n, ns], `patch_index` [points × m].
     """
-    found = np.empty((t_ns.size, rest.size))
+    result = np.empty((t_ns.size, height.size))
     for i in range(t_ns.size):
-        k, w = piece_of(known, t_ns[i])
-        for point in range(rest.size):
+        k, w = interval_of(breakpoints, t_ns[i])
+        for point in range(height.size):
             before, after = 0.0, 0.0
-            for patch in owners[point]:
-                before += rise[k - 1, patch]
-                after += rise[k, patch]
-            a, b = rest[point] + before / owners.shape[1], rest[point] + after / owners.shape[1]
-            found[i, point] = b if w == 1.0 else a + w * (b - a)
-    return found
+            for patch in patch_index[point]:
+                before += displacement[k - 1, patch]
+                after += displacement[k, patch]
+            a = height[point] + before / patch_index.shape[1]
+            b = height[point] + after / patch_index.shape[1]
+            result[i, point] = b if w == 1.0 else a + w * (b - a)
+    return result
 
 
-Table = tuple[NDArray[np.int64], Floats]
-
-
-class CellMoment(NamedTuple):
+class CellState(NamedTuple):
     """The cell at one instant, as far as anything outside it can see."""
 
     t_ns: int
@@ -78,11 +79,11 @@ class CellMoment(NamedTuple):
     expansion: float  # [m] rise of the mean surface since stoichiometry 0
     reference_error: float  # [V] by which `potential` is too high
     conductance: float  # [S] of the pipette far from the surface, at its height
-    offset: float  # [V] what opposes the wire's potential: ohmic drop from pipette to reference, junction
+    offset: float  # [V] what opposes the pipette electrode: ohmic drop from pipette to reference, junction
 
 
-class CellCourse(NamedTuple):
-    """`CellMoment` at many instants, every field an array [n]."""
+class CellStates(NamedTuple):
+    """`CellState` at many instants, every field an array [n]."""
 
     t_ns: NDArray[np.int64]
     potential: Floats
@@ -96,8 +97,8 @@ class CellCourse(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Way:
-    """Conductance [S] and opposing potential [V] of the pipette at instants [ns], straight between.
+class PipetteTrajectory:
+    """Conductance [S] and opposing potential [V] of the pipette at breakpoints [ns], piecewise linear.
 
     Finer than the cell's steps where the pipette travels.
     """
@@ -107,12 +108,12 @@ class Way:
     offset: tuple[float, ...]
 
     @cached_property
-    def table(self) -> Table:
-        """The same as arrays: instants [n], (conductance, offset) [2, n]."""
+    def table(self) -> tuple[Ints, Floats]:
+        """The same as arrays: breakpoints [n], (conductance, offset) [2, n]."""
         return np.array(self.t_ns), np.array((self.conductance, self.offset))
 
     def at(self, t_ns: int) -> tuple[float, float]:
-        """(conductance, offset) at `t_ns`; the last piece goes on beyond the end."""
+        """(conductance, offset) at `t_ns`; the last interval goes on beyond the end."""
         times = self.t_ns
         if t_ns == times[-1] or len(times) == 1:
             return self.conductance[-1], self.offset[-1]
@@ -123,16 +124,17 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Steps that end at `t_ns` [n + 1, the first of them the beginning]; `seen` and `rise` [m, n + 1 × patches] there.
+class TrajectorySegment:
+    """Steps that end at `t_ns` [n + 1, the first of them the beginning], with what holds at each of these ends.
 
-    `seen` has the fields of `CellMoment` in their order, from the potential to the reference's error.
+    `states` have the fields of `CellState` in their order, from the potential to the reference's error; `displacement`
+    [m, n + 1 × patches] is the specimen's.
     """
 
     t_ns: tuple[int, ...]
-    seen: tuple[tuple[float, ...], ...]
-    rise: Floats
-    way: Way
+    states: tuple[tuple[float, ...], ...]
+    displacement: Floats
+    pipette: PipetteTrajectory
 
     @property
     def begin(self) -> int:
@@ -148,61 +150,58 @@ class Stretch:
         """The step that holds `t_ns`; an end belongs to the step that ends there."""
         return min(max(bisect_left(self.t_ns, t_ns) - 1, 0), len(self.t_ns) - 2)
 
-    def moment(self, t_ns: int) -> CellMoment:
-        """The cell and the pipette far from the surface at `t_ns`; the outer steps go on beyond the stretch."""
+    def state_at(self, t_ns: int) -> CellState:
+        """The cell and the pipette far from the surface at `t_ns`; the outer steps go on beyond the segment.
+
+        In plain Python: a single instant is asked for at every turn of the runner, and arrays would cost it more.
+        """
         times = self.t_ns
         if t_ns == times[-1] or len(times) == 1:  # to the last bit what the next step begins with
-            return CellMoment._make((t_ns, *self.seen[-1], *self.way.at(t_ns)))
+            return CellState._make((t_ns, *self.states[-1], *self.pipette.at(t_ns)))
         k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
         w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
-        mixed = [a + w * (b - a) for a, b in zip(self.seen[k - 1], self.seen[k], strict=True)]
-        return CellMoment._make((t_ns, *mixed, *self.way.at(t_ns)))
+        mixed = [a + w * (b - a) for a, b in zip(self.states[k - 1], self.states[k], strict=True)]
+        return CellState._make((t_ns, *mixed, *self.pipette.at(t_ns)))
 
-    def course(self, t_ns: NDArray[np.int64]) -> CellCourse:
-        """`moment` at every one of `t_ns`: the same numbers."""
-        return CellCourse(t_ns, *values_at(*self._table, t_ns), *values_at(*self.way.table, t_ns))
+    def states_at(self, t_ns: NDArray[np.int64]) -> CellStates:
+        """`state_at` at every one of `t_ns`: the same numbers."""
+        return CellStates(t_ns, *interpolated(*self._table, t_ns), *interpolated(*self.pipette.table, t_ns))
 
     @cached_property
-    def _table(self) -> Table:
-        return np.array(self.t_ns), np.array(self.seen).T.copy()
+    def _table(self) -> tuple[Ints, Floats]:
+        return np.array(self.t_ns), np.array(self.states).T.copy()
 
-    def heights(self, footprint: Footprint, t_ns: NDArray[np.int64]) -> Floats:
+    def heights_at(self, footprint: Footprint, t_ns: NDArray[np.int64]) -> Floats:
         """Heights [m, times × n] under a footprint at `t_ns`."""
-        return heights_at(self._table[0], self.rise, footprint.owners, footprint.rest, t_ns)
+        return interpolated_heights(self._table[0], self.displacement, footprint.patch_index, footprint.height, t_ns)
 
-    def first(self, steps: int) -> Stretch:
+    def first(self, steps: int) -> TrajectorySegment:
         """The first of its steps."""
         n = steps + 1
-        way = Way(self.way.t_ns[:n], self.way.conductance[:n], self.way.offset[:n])
-        return Stretch(self.t_ns[:n], self.seen[:n], self.rise[:n], way)
+        pipette = PipetteTrajectory(self.pipette.t_ns[:n], self.pipette.conductance[:n], self.pipette.offset[:n])
+        return TrajectorySegment(self.t_ns[:n], self.states[:n], self.displacement[:n], pipette)
 
 
-# -- What the potentiostat has shown before: for as long as a late answer may ask for it.
+class PastSegment(NamedTuple):
+    """A segment that is over, what the potentiostat controlled in it, and whether a cut-off had ended that."""
 
-
-_OLDEST_NS: Final = 3_000_000_000  # of an answer: a setting and a fault may add up to 2 s
-
-
-class Shown(NamedTuple):
-    """A stretch of the cell, the word for what was held in it, and whether a cut-off had ended that."""
-
-    stretch: Stretch
+    segment: TrajectorySegment
     control: str
     cut_off: bool
 
 
-class ShownPast:
-    """Stretches that are over, the oldest first."""
+class ReadingHistory:
+    """Segments that are over, for as long as a late answer of the potentiostat may need them; the oldest first."""
 
     def __init__(self) -> None:
-        self._past: deque[Shown] = deque()
+        self._past: deque[PastSegment] = deque()
 
-    def keep(self, shown: Shown) -> None:
-        """`shown` is over; what is too old for any answer goes."""
-        self._past.append(shown)
-        while self._past[0].stretch.end < shown.stretch.end - _OLDEST_NS:
+    def append(self, past: PastSegment) -> None:
+        """`past` is over; what is too old for any answer goes."""
+        self._past.append(past)
+        while self._past[0].segment.end < past.segment.end - _OLDEST_NS:
             self._past.popleft()
 
-    def at(self, t_ns: int) -> Shown:
-        """What was shown at `t_ns`, or the oldest that is known."""
-        return next((past for past in reversed(self._past) if past.stretch.begin <= t_ns), self._past[0])
+    def at(self, t_ns: int) -> PastSegment:
+        """The segment of `t_ns`, or the oldest that is known."""
+        return next((past for past in reversed(self._past) if past.segment.begin <= t_ns), self._past[0])

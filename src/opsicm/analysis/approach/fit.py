@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from opsicm.core.statistics import robust_sigma, straight_line
+
 Array = NDArray[np.float64]
 
 METHOD: Final = (
@@ -190,13 +192,10 @@ def _far_half(z: Array) -> NDArray[np.bool_]:
 
 
 def _scatter(z: Array, current: Array) -> float:
-    """Standard deviation about a straight line, from the median absolute deviation: a spike cannot inflate it."""
+    """Robust standard deviation about a straight line: a spike cannot inflate it."""
     if z.size < 3 or np.ptp(z) == 0.0:
         return float(np.std(current))
-    x = (z - np.mean(z)) / np.ptp(z)
-    slope = float(np.dot(x, current - np.mean(current)) / np.dot(x, x))
-    residual = current - np.median(current) - slope * x
-    return 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
+    return robust_sigma(straight_line(z, current).residual)
 
 
 def _disturbed(current: Array, sigma: float) -> NDArray[np.bool_]:

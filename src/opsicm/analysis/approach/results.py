@@ -1,4 +1,8 @@
-"""From an approach curve to its results, and from many curves to their median and spread."""
+"""Results of approach curves, of the curves of a scan together, and of a raw trace with many hops in it.
+
+A file of single approaches goes through `approach_results` and `series_results`. A trace that recorded the withdrawals
+as well is cut into hops first (`find_hops`): plateau, fall, stop, turn and withdrawal of each; `trace_results` follows.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,17 @@ from scipy.signal import find_peaks
 
 from opsicm.analysis.approach.fit import METHOD, ApproachFit, NoFit, fit_approach, hyperbola
 from opsicm.analysis.hops.cross_talk import ten_hop_change
-from opsicm.analysis.hops.series import HopSeries, scatter
+from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.result import Result, failed
-
-# -- Hops in a raw trace of current and height: tops, falls, stops, withdrawals, references and overshoot.
-
+from opsicm.core.statistics import (
+    mean_with_u,
+    median_with_u,
+    noise_from_differences,
+    robust_sigma,
+    scatter_with_u,
+    u_of_rectangle,
+    u_of_robust_sigma,
+)
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -30,12 +40,12 @@ _STEPWISE: Final = 2  # samples of a withdrawal that was not recorded
 
 
 @dataclass(frozen=True, slots=True)
-class FoundHops:
+class TraceHops:
     """Hops of a trace, as sample indices and SI values; one entry per hop.
 
     `start`, `fall`, `stop`, `turn`, `top`: the plateau begins, z begins to fall, the current crosses the threshold,
     z is lowest, z has come back up. `reference`, `i_stop` [A]; `z_stop`, `z_turn` [m]; `overshoot` [m] = z_stop -
-    z_turn, how far the tip went on. `contact` False where the current never crossed. `setpoint` [1] as given or found.
+    z_turn. `contact` False where the current never crossed. `setpoint` [1] as given, or estimated from the trace.
     """
 
     start: I64
@@ -49,7 +59,7 @@ class FoundHops:
     z_turn: F64
     contact: NDArray[np.bool_]
     setpoint: float
-    setpoint_found: bool
+    setpoint_estimated: bool
 
     @property
     def size(self) -> int:
@@ -62,7 +72,7 @@ class FoundHops:
         return self.z_stop - self.z_turn
 
 
-def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops | NoFit:
+def find_hops(current: F64, z: F64, setpoint: float | None = None) -> TraceHops | NoFit:
     """Find the hops in `current` [A] and `z` [m] (up positive), sampled evenly, withdrawals included.
 
     Turns of z are peaks of a prominence of 30 % of its range (so one trace holds hops of like amplitude; the slope of
@@ -70,7 +80,7 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     times its own scatter. The reference is the mean current over the plateau, or over the first tenth of the fall
     where no plateau was recorded. The stop is the first sample of the fall at which |current| is below
     (1 - setpoint)·|reference|. Without `setpoint` the drop is taken as the median over hops of the largest drop
-    before z turns, which contains the overshoot: `setpoint_found` says so.
+    before z turns, which contains the overshoot: `setpoint_estimated` says so.
     Fails as a value with a named outcome: no current or height, no withdrawal (stepwise files), reversed axis.
     """
     bad = _refuse(current, z)
@@ -85,7 +95,7 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     tops = _tops_between(smooth, bottoms)
     if np.median(tops[1:] - bottoms) <= _STEPWISE:
         return NoFit("no hops", "z comes back up within two samples: stepwise approaches without their withdrawals")
-    noise = _scatter(smooth)
+    noise = noise_from_differences(smooth, spread=robust_sigma)
     start, fall = _plateaus(smooth, tops[:-1], bottoms, noise)
     reference = _reference(current, start, fall, bottoms)
     if np.median(np.abs(current[bottoms])) > np.median(np.abs(reference)) * (1.0 + 1e-9):
@@ -102,7 +112,7 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> FoundHops 
     )
     contact = stop >= 0
     stop = np.where(contact, stop, bottoms)
-    return FoundHops(
+    return TraceHops(
         start,
         fall,
         stop,
@@ -148,11 +158,6 @@ def _refuse(current: F64, z: F64) -> NoFit | None:
     return None
 
 
-def _scatter(z: F64) -> float:
-    second = np.diff(z, 2)
-    return float(1.4826 * np.median(np.abs(second - np.median(second))) / 6.0**0.5)
-
-
 def _tops_between(z: F64, bottoms: I64) -> I64:
     """The highest sample before, between and after the bottoms: always one more than bottoms."""
     edges = np.concatenate(([0], bottoms, [z.size]))
@@ -173,14 +178,14 @@ def _plateaus(z: F64, tops: I64, bottoms: I64, noise: float) -> tuple[I64, I64]:
 
 
 def _reference(current: F64, start: I64, fall: I64, bottoms: I64) -> F64:
-    found = np.empty(start.size)
+    reference = np.empty(start.size)
     for k, (a, f, b) in enumerate(zip(start, fall, bottoms, strict=True)):
         # The plateau's first half still rings after the withdrawal.
         first, last = (a + f) // 2, f + 1
         if last - first < _SHORTEST_PLATEAU:
             first, last = f, f + max(1, (b - f) // 10)
-        found[k] = float(np.mean(current[first:last]))
-    return found
+        reference[k] = float(np.mean(current[first:last]))
+    return reference
 
 
 def _lowest(current: F64, reference: float, fall: int, bottom: int) -> float:
@@ -194,7 +199,6 @@ def _first_below(current: F64, reference: float, setpoint: float, fall: int, bot
     return fall + int(below[0]) if below.size else -1
 
 
-Array = NDArray[np.float64]
 DISTANCE: Final = "distance at the stop"
 POSITION: Final = "surface position"
 COEFFICIENT: Final = "hyperbola coefficient C"
@@ -210,8 +214,8 @@ _BLOCKS: Final = 8
 
 
 def approach_results(
-    z: Array,
-    current: Array,
+    z: F64,
+    current: F64,
     bias: float | None = None,
     threshold: float | None = None,
     stated_resistance: float | None = None,
@@ -238,9 +242,8 @@ def no_axis(what: str) -> list[Result]:
 def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
     """Median and spread of the distance and the resistance over the curves of a scan.
 
-    The spread is 1.4826 times the median absolute deviation (a standard deviation for Gaussian scatter that a few
-    failed approaches do not inflate); u of the median is 1.2533 spread/sqrt(n), u of the spread 1.17 spread/sqrt(n)
-    (asymptotic, for Gaussian scatter and independent curves). Curves without a value are counted.
+    The spread is a robust sigma, which a few failed approaches do not inflate; u as of independent curves. Curves
+    without a value are counted.
     """
     results: list[Result] = []
     for name, unit in ((DISTANCE, "nm"), (FAR, "MOhm")):
@@ -251,15 +254,14 @@ def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
             reason = f"{values.size} of {len(curves)} curves have a value; a spread needs three"
             results.append(failed(f"median {name}", unit, method, "too few curves", reason))
             continue
-        middle = float(np.median(values))
-        spread = 1.4826 * float(np.median(np.abs(values - middle)))
-        root = float(values.size) ** 0.5
-        results.append(Result(f"median {name}", middle, 1.2533 * spread / root, unit, method, flags=flags))
-        results.append(Result(f"spread of {name}", spread, 1.17 * spread / root, unit, method, flags=flags))
+        (middle, u), spread = median_with_u(values), robust_sigma(values)
+        u_spread = u_of_robust_sigma(spread, values.size)
+        results.append(Result(f"median {name}", middle, u, unit, method, flags=flags))
+        results.append(Result(f"spread of {name}", spread, u_spread, unit, method, flags=flags))
     return results
 
 
-def _fitted(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> list[Result]:
+def _fitted(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> list[Result]:
     u_I, u_C, u_z0 = fit.u
     flags = {
         "points_used": int(fit.used.sum()),
@@ -290,7 +292,7 @@ def _not_fitted(why: NoFit) -> list[Result]:
     return [failed(name, unit, METHOD, why.outcome, why.reason) for name, unit in names]
 
 
-def _far_resistance(z: Array, current: Array, bias: float | None, fit: ApproachFit | NoFit) -> Result:
+def _far_resistance(z: F64, current: F64, bias: float | None, fit: ApproachFit | NoFit) -> Result:
     finite = np.isfinite(z) & np.isfinite(current) & (current != 0.0)
     if bias is None:
         reason = "the file states no bias; give it to turn the current into a resistance"
@@ -303,11 +305,11 @@ def _far_resistance(z: Array, current: Array, bias: float | None, fit: ApproachF
         reason = f"{R.size} points far from the sample; {2 * _BLOCKS} are needed for an uncertainty"
         return failed(FAR, "MOhm", _FAR_METHOD, "too few points", reason)
     means = np.array([np.mean(block) for block in np.array_split(R, _BLOCKS)])
-    u = float(np.std(means, ddof=1)) / _BLOCKS**0.5
+    _, u = mean_with_u(means)
     return Result(FAR, float(np.mean(R)) / 1e6, u / 1e6, "MOhm", _FAR_METHOD)
 
 
-def _trace(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> xr.Dataset:
+def _trace(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> xr.Dataset:
     """What a figure needs: the points, which were used, the model and the residual in units of sigma."""
     with np.errstate(divide="ignore", invalid="ignore"):
         model = hyperbola(z, fit.I_inf, fit.C, fit.z0)
@@ -335,10 +337,7 @@ def _trace(fit: ApproachFit, z: Array, current: Array, bias: float | None) -> xr
     return xr.Dataset(data, attrs=attrs)
 
 
-# -- From a raw trace of current and height to its hops' results: for any file that recorded the withdrawals too.
-
-
-_FOUND: Final = "hops found in the raw trace as turns of z"
+_TRACE_METHOD: Final = "hops found in the raw trace as turns of z"
 
 
 def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | None = None) -> list[Result]:
@@ -347,69 +346,67 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
     `current` [A], `z` [m] up positive, `t` [s] (None: no period), (n,); `setpoint` the relative drop when it is known.
     Fails with the named outcomes of `find_hops`.
     """
-    found = find_hops(current, z, setpoint)
-    if isinstance(found, NoFit):
-        return [failed("hops", "1", _FOUND, found.outcome, found.reason)]
-    good = found.contact
+    hops = find_hops(current, z, setpoint)
+    if isinstance(hops, NoFit):
+        return [failed("hops", "1", _TRACE_METHOD, hops.outcome, hops.reason)]
+    good = hops.contact
     flags = {"without_contact": int((~good).sum())}
-    results = [Result("hops", float(found.size), 0.0, "1", _FOUND, flags=flags)]
-    how = "largest drop before z turns (holds the overshoot)" if found.setpoint_found else "as given"
+    results = [Result("hops", float(hops.size), 0.0, "1", _TRACE_METHOD, flags=flags)]
+    how = "largest drop before z turns (holds the overshoot)" if hops.setpoint_estimated else "as given"
     n = max(int(good.sum()), 1)
-    results.append(Result("setpoint", 100.0 * found.setpoint, None, "%", f"relative drop that ends a fall: {how}"))
+    results.append(Result("setpoint", 100.0 * hops.setpoint, None, "%", f"relative drop that ends a fall: {how}"))
     if good.sum() < 3:
         reason = f"{int(good.sum())} hops with contact; three are needed"
-        return [*results, failed("height_scatter", "nm", _FOUND, "too few hops", reason)]
-    if found.setpoint_found:
-        # The stop would be the first sample at the turn's own drop: how far noise reaches, not how far the tip went.
+        return [*results, failed("height_scatter", "nm", _TRACE_METHOD, "too few hops", reason)]
+    if hops.setpoint_estimated:
+        # The stop would be the first sample at the turn's own drop: a measure of the noise, not of the overshoot.
         reason = "the setpoint is not stated, and the drop at the turn holds the overshoot: give --setpoint"
         results.append(failed("overshoot", "nm", "stop to lowest z", "not identifiable", reason))
     else:
-        results.append(_overshoot(z, found, good, flags))
-    results.append(_middle("reference_current", found.reference[good] * 1e12, "pA", "mean over the plateau", flags))
-    results.append(_height(found, flags))
-    if t is not None and found.size > 2:
-        results.append(_period(t, found))
+        results.append(_overshoot(z, hops, good, flags))
+    results.append(_middle("reference_current", hops.reference[good] * 1e12, "pA", "mean over the plateau", flags))
+    results.append(_height(hops, flags))
+    if t is not None and hops.size > 2:
+        results.append(_period(t, hops))
     nothing = np.zeros(n)
-    when = found.turn[good].astype(np.float64) if t is None else t[found.turn[good]]
+    when = hops.turn[good].astype(np.float64) if t is None else t[hops.turn[good]]
     series = HopSeries(
-        when, found.z_stop[good], found.reference[good], nothing, nothing, found.setpoint, flags["without_contact"]
+        when, hops.z_stop[good], hops.reference[good], nothing, nothing, hops.setpoint, flags["without_contact"]
     )
-    return [*results, ten_hop_change(series, scatter(series.current))]
+    return [*results, ten_hop_change(series, noise_from_differences(series.current))]
 
 
 def _middle(name: str, values: F64, unit: str, what: str, flags: dict[str, int]) -> Result:
-    middle = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    middle, u = median_with_u(values)
     method = f"median over the hops, {what}; u: 1.2533 MAD-sigma/sqrt(n)"
-    return Result(name, middle, 1.2533 * spread / values.size**0.5, unit, method, flags=flags)
+    return Result(name, middle, u, unit, method, flags=flags)
 
 
-def _overshoot(z: F64, found: FoundHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
-    result = _middle("overshoot", found.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
+def _overshoot(z: F64, hops: TraceHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
+    result = _middle("overshoot", hops.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
     # The crossing lies anywhere within the sample before the stop, the same way at every hop.
-    steps = [abs(float(z[s] - z[s - 1])) for s in found.stop[good] if s > 0]
-    u = float(np.hypot(result.u or 0.0, 1e9 * float(np.median(steps)) / 12**0.5)) if steps else result.u
+    steps = [abs(float(z[s] - z[s - 1])) for s in hops.stop[good] if s > 0]
+    u = float(np.hypot(result.u or 0.0, u_of_rectangle(1e9 * float(np.median(steps))))) if steps else result.u
     return replace(result, u=u, method=f"{result.method}, and a sample of the fall, even over it")
 
 
-def _period(t: F64, found: FoundHops) -> Result:
-    name, method = "hop_period", "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), at least a sample's"
+def _period(t: F64, hops: TraceHops) -> Result:
+    name = "hop_period"
+    method = "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), and a sample, even over it"
     if np.any(np.diff(t) <= 0.0):
         return failed(name, "ms", method, "reversed axis", "time stands still or runs backwards: look at its column")
-    period = np.diff(t[found.turn])
-    middle = float(np.median(period))
-    # Turns fall on samples: a period that repeats to the sample is not known better than the sample interval.
-    sample = float(np.median(np.diff(t)))
-    spread = max(1.4826 * float(np.median(np.abs(period - middle))), sample / 12**0.5)
+    period = np.diff(t[hops.turn])
+    # Turns fall on samples, and so does the median of their distances.
+    middle, u = median_with_u(period, resolution=float(np.median(np.diff(t))))
     flags = {"gaps": int((period > 3.0 * middle).sum())}
-    return Result(name, 1e3 * middle, 1e3 * 1.2533 * spread / period.size**0.5, "ms", method, flags=flags)
+    return Result(name, 1e3 * middle, 1e3 * u, "ms", method, flags=flags)
 
 
-def _height(found: FoundHops, flags: dict[str, int]) -> Result:
-    heights = found.z_stop[found.contact]
+def _height(hops: TraceHops, flags: dict[str, int]) -> Result:
+    heights = hops.z_stop[hops.contact]
     trace = xr.DataArray(heights, dims="hop", attrs={"units": "m", "quantity": "height at the stop"})
-    sigma = scatter(heights) if heights.size >= 5 else float(np.std(heights))
-    method = "standard deviation of one height at the stop, from second differences of successive hops"
-    # Second differences of neighbours are correlated: 35/18 times the variance that as many free numbers would have.
-    u = sigma * float(np.sqrt(35.0 / 18.0 / (2.0 * max(heights.size - 3, 1))))
+    sigma, u = scatter_with_u(heights)
+    method = (
+        "standard deviation of one height at the stop, from second differences of successive hops (below five: plain)"
+    )
     return Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

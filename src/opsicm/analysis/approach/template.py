@@ -1,4 +1,8 @@
-"""A template: relative current against distance on an even grid, from any curve, for fits at the speed of memory."""
+"""A template, relative current against distance on an even grid, and its fit to every fall of a record.
+
+Any approach curve can be tabulated. The fit is Gauss-Newton for bulk current and surface position, compiled to run as
+fast as the samples can be read: blocks of 64 samples, eight partial sums side by side.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ _LONGEST: Final = 2.5e-6
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """`table` [node, 2]: relative current [1] and its slope times `step` at (k + 1)·step [m]; `name` says whose."""
+    """`table` [node, 2]: relative current [1] and its slope times `step` at (k + 1)·step [m]; `name` of the curve."""
 
     table: F64
     step: float
@@ -86,9 +90,6 @@ def _over(distance: F64, table: F64, step: float) -> F64:
     return out
 
 
-# -- Gauss-Newton fits of a template to falls, at the speed of memory: blocks of samples, eight sums side by side.
-
-
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 # [m] the last step of Gauss-Newton: it converges quadratically, the next would be about 2 step²/d, 2e-3 nm at 34 nm.
@@ -125,7 +126,7 @@ def fill_whole(
 ) -> bool:
     """Value, -d value/d(distance/step) and residual of 64 samples into `block` [3, 64].
 
-    False, and nothing of worth in `block`, where one lies outside the table or above `highest`: `fill_part` then.
+    False where one lies outside the table or above `highest`: `block` is then invalid, and `fill_part` must fill it.
     """
     per_step, last = 1.0 / step, float(piece.shape[0])
     per_count, shift = scales[2] * per_step, (scales[3] - z0) * per_step - 1.0
@@ -161,7 +162,7 @@ def fill_part(
     step: float,
     block: F64,
 ) -> int:
-    """As `fill_whole` for up to 64 samples anywhere, zeros for the rest; the number that counts."""
+    """As `fill_whole` for up to 64 samples at any height, zeros for the rest; returns how many of them are used."""
     used = 0
     block[:] = 0.0
     for j in range(count):
@@ -195,7 +196,7 @@ def fit_fall(
 
     `words` as `RawSamples.words`, `scales` (i scale, i offset, z scale, z offset); samples above `highest` [m] are left
     out. Start from `bulk` [A], `z0` [m]. A pass over every eighth sample, one over every fourth, then over all until z0
-    moves by less than 2e-10 m. `block` [3, 64] and `sums` [6, 8] are room to work in. Returns bulk, z0, inverse
+    moves by less than 2e-10 m. `block` [3, 64] and `sums` [6, 8] are work arrays. Returns bulk, z0, inverse
     information (bulk bulk, bulk z0, z0 z0; to be times sigma²), residual sum of squares, samples used, iterations
     (0: not converged).
     """
@@ -249,8 +250,8 @@ def fit_falls(
     piece = pieces(table)
     block, sums = np.zeros((3, _BLOCK)), np.zeros((6, _LANES))
     for h in range(begin.size):
-        found = fit_fall(
+        fit = fit_fall(
             words, begin[h], end[h], scales, highest[h], start[h, 0], start[h, 1], table, piece, step, block, sums
         )
         for j in range(8):
-            out[h, j] = found[j]
+            out[h, j] = fit[j]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.statistics import noise_from_differences, rms, robust_sigma, u_of_rectangle
 
 F64 = NDArray[np.float64]
 _NOTHING: Final = 1e-13  # [A] round-off at open circuit: a potentiostat of mA sees a million times more
@@ -81,8 +82,7 @@ def _rest_below(current: F64) -> float:
     together = quiet[:-2] & quiet[1:-1] & quiet[2:]
     if together.sum() < 10:
         return _REST * largest
-    second = np.diff(current, 2)[together]
-    noise = 1.4826 * float(np.median(np.abs(second))) / 6.0**0.5
+    noise = noise_from_differences(current, spread=robust_sigma, keep=together)
     return float(min(max(_REST * largest, _NOISY * noise), _QUIET * largest))
 
 
@@ -104,10 +104,9 @@ def charge_passed(t: F64, current: F64) -> tuple[float, float]:
     running = steps[steps > 0.0]
     step = float(np.median(running)) if running.size else 0.0
     ends = 0.5 * step * float(np.hypot(current[0], current[-1]))
-    second = np.diff(current, 2)
-    noise = float(np.sqrt(np.mean(second**2) / 6.0)) * step * float(t.size) ** 0.5 if second.size else 0.0
+    noise = noise_from_differences(current, spread=rms) * step * float(t.size) ** 0.5
     beside = np.maximum(np.abs(current[1:]), np.abs(current[:-1]))
-    lost = np.where(steps > _GAP * step, steps * beside, 0.0) / 3.0**0.5
+    lost = u_of_rectangle(2.0) * np.where(steps > _GAP * step, steps * beside, 0.0)
     return charge, float(np.sqrt(ends**2 + noise**2 + np.sum(lost**2)))
 
 

@@ -25,6 +25,7 @@ from opsicm.analysis.cell.transitions import transitions_from_potential
 from opsicm.analysis.cell.voltammogram import linear_sweeps, peaks
 from opsicm.analysis.result import Of, Result, failed
 from opsicm.core.errors import OutsideDomain
+from opsicm.core.statistics import median_with_u, resolved_u, straight_line, u_of_rectangle
 
 F64 = NDArray[np.float64]
 _WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
@@ -105,7 +106,7 @@ def held_stretches(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
 def _stands(t: F64, potential: F64, a: int, p: HalfCycle) -> bool:
     """Whether the potential stands from row `a` on: the last rows of a slow sweep lie as near to one another."""
     rows = slice(a, p.stop)
-    moved = abs(float(np.polyfit(t[rows] - t[a], potential[rows], 1)[0])) * float(t[p.stop - 1] - t[a])
+    moved = abs(straight_line(t[rows], potential[rows]).slope) * float(t[p.stop - 1] - t[a])
     return moved < _MOVED
 
 
@@ -249,7 +250,7 @@ def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> 
             coords={"potential": capacity.at},
             attrs={"units": "mAh/V", "smoothing": capacity.smoothing},
         )
-        u = 0.5 * capacity.width / 3.0**0.5
+        u = u_of_rectangle(capacity.width)
         results.append(Result("dq_dv_highest", float(capacity.at[at]), u, "V", method, trace=trace, of=of))
     for j, stage in enumerate(stages[:_MOST], start=1):
         method = f"peak of |dV/dQ|, in % of the stretch's charge; {by_charge.smoothing.replace(' C', '')} of it"
@@ -290,9 +291,9 @@ def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -
         results.append(Result("cycles", 0.5 * len(sweeps), 0.0, "1", method, flags=flags, trace=trace))
         rates = np.array([abs(np.ptp(potential[s])) / np.ptp(t[s]) for s in sweeps if np.ptp(t[s]) > 0.0])
         if rates.size:
-            u = float(np.std(rates)) / rates.size**0.5
-            said = "span of a sweep over its time, median over the sweeps"
-            results.append(Result("scan_rate", 1e3 * float(np.median(rates)), 1e3 * u, "mV/s", said, flags=flags))
+            rate, u = median_with_u(1e3 * rates)
+            said = "span of a sweep over its time, median over the sweeps; u: 1.2533 MAD-sigma/sqrt(n), none of one"
+            results.append(Result("scan_rate", rate, resolved_u(rate, u), "mV/s", said, flags=flags))
     for k, peak in enumerate(peaks(potential, current, sweeps)[:_MOST], start=1):
         of = Of(part="delithiation" if peak.anodic else "lithiation")
         method = (

@@ -15,8 +15,16 @@ from opsicm.analysis.cell.branches import branches
 from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
 from opsicm.analysis.cell.record_results import VOLTAMMOGRAM, record_results, steady_stretches
 from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
-from opsicm.analysis.hops.series import HopSeries, scatter
+from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.result import Of, Result, failed
+from opsicm.core.statistics import (
+    independent_share,
+    linear_fit,
+    median_with_u,
+    noise_from_differences,
+    straight_line,
+    u_of_rectangle,
+)
 
 # -- What the pipette current owes to the cell current: an instantaneous ohmic part and a part that grows as sqrt(t).
 
@@ -83,17 +91,15 @@ def _split(
     # Before a pulse the line is level: its slope, carried through the pulse, would take sqrt(t) with it.
     basis = np.column_stack((np.ones(rows.size), after.astype(np.float64), root))
     y = pipette[rows]
-    c, *_ = np.linalg.lstsq(basis, y, rcond=None)
-    rest = y - basis @ c
-    variance = float(np.sum(rest**2)) / max(rows.size - 3, 1)
-    covariance = np.linalg.inv(basis.T @ basis) * variance
+    fit = linear_fit(basis, y)
+    c, u = fit.coefficients, fit.u
     half_row = 0.5 * float(t[later[0]] - t[earlier[-1]])
     first = float(np.sqrt(max(half_row, 1e-300)))
     # Half a row of not knowing when it began is sqrt(half a row) of diffusion taken for ohmic, at most.
-    u_ohmic = float(np.hypot(covariance[1, 1] ** 0.5, abs(c[2]) * first / 3.0**0.5))
+    u_ohmic = float(np.hypot(u[1], u_of_rectangle(2.0 * abs(c[2]) * first)))
     tail = y[after]
     total = float(np.sum((tail - tail.mean()) ** 2))
-    straight = 1.0 - float(np.sum(rest[after] ** 2)) / total if total > 0.0 else 0.0
+    straight = 1.0 - float(np.sum(fit.residual[after] ** 2)) / total if total > 0.0 else 0.0
     end = float(c[2] * root[-1])
     whole = float(c[1]) + end
     step = float(np.median(cell[later]) - np.median(cell[earlier]))
@@ -104,7 +110,7 @@ def _split(
         float(c[1]),
         u_ohmic,
         float(c[2]),
-        float(covariance[2, 2] ** 0.5),
+        float(u[2]),
         end,
         float(c[1]) / whole if whole else float("nan"),
         straight,
@@ -149,17 +155,13 @@ def _slope(t: F64, pipette: F64, p: HalfCycle, of: Of) -> Result:
     if rows.size < _FEWEST_ROWS or np.ptp(t[rows]) == 0.0:
         reason = f"{rows.size} rows; {_FEWEST_ROWS} are needed"
         return failed("pipette_slope", "pA/s", method, "too few rows", reason, of)
-    x, y = t[rows] - np.mean(t[rows]), pipette[rows] - np.mean(pipette[rows])
-    slope = float(x @ y / (x @ x))
-    rest = y - slope * x
-    # Neighbouring residuals of a curved record are alike: as few count as their correlation leaves.
-    r = float(rest[1:] @ rest[:-1] / (rest @ rest)) if rest.any() else 0.0
-    r = min(max(r, 0.0), 0.99)
-    u = float(np.sqrt(rest @ rest / (x.size - 2) / (x @ x) * (1.0 + r) / (1.0 - r)))
-    total = float(y @ y)
-    straight = 1.0 - float(rest @ rest) / total if total > 0.0 else 0.0
+    line = straight_line(t[rows], pipette[rows])
+    # Neighbouring residuals of a curved record are alike.
+    u = line.u_slope * independent_share(line.residual) ** -0.5
+    total = float(np.sum((pipette[rows] - line.level) ** 2))
+    straight = 1.0 - float(line.residual @ line.residual) / total if total > 0.0 else 0.0
     method += f"; R² {straight:.3f}; u: its residual, neighbours' correlation counted"
-    return Result("pipette_slope", slope * 1e12, u * 1e12, "pA/s", method, of=of)
+    return Result("pipette_slope", line.slope * 1e12, u * 1e12, "pA/s", method, of=of)
 
 
 def _rests(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
@@ -173,13 +175,12 @@ def _rests(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
     if not changes:
         return []
     values = np.array(changes)
-    middle = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(values - middle))) * 1.2533
+    middle, u = median_with_u(values)
     method = (
         f"slope of the pipette current times the rest's length, median over {values.size} rests after a current, the "
         f"first tenth of each left out; largest {values[np.argmax(np.abs(values))]:.3g} pA"
     )
-    return [Result("pipette_change_over_rests", middle, spread / values.size**0.5, "pA", method)]
+    return [Result("pipette_change_over_rests", middle, u, "pA", method)]
 
 
 def _splits(steps: Sequence[StepSplit]) -> list[Result]:
@@ -191,12 +192,10 @@ def _splits(steps: Sequence[StepSplit]) -> list[Result]:
 
     def over(name: str, each: Callable[[StepSplit], float], u: Callable[[StepSplit], float], what: str) -> Result:
         values = sign * np.array([each(s) for s in steps])
-        spread = 1.4826 * float(np.median(np.abs(values - np.median(values)))) * 1.2533
-        own = float(np.sqrt(np.mean([u(s) ** 2 for s in steps])))
+        middle, u_all = median_with_u(values, float(np.sqrt(np.mean([u(s) ** 2 for s in steps]))))
         method = f"median over {len(steps)} starts and ends of the cell current, each as of a lithiating step; {what}"
         trace = xr.DataArray(values, dims="step", coords={"t": ("step", np.array([s.at for s in steps]))})
-        u_all = max(spread, own) / len(steps) ** 0.5
-        return Result(name, float(np.median(values)) * 1e12, u_all * 1e12, "pA", method, trace=trace)
+        return Result(name, middle * 1e12, u_all * 1e12, "pA", method, trace=trace)
 
     return [
         over("pipette_step_ohmic", lambda s: s.ohmic, lambda s: s.u_ohmic, "the part that comes within a row"),
@@ -226,7 +225,7 @@ def transition_results(
         stops = np.concatenate([[branch.start], series.t[inside], [branch.stop]])
         if np.max(np.diff(stops)) > _GAP * (branch.stop - branch.start):
             continue
-        if np.ptp(series.height[inside]) < _CLEAR * scatter(series.height[inside]):
+        if np.ptp(series.height[inside]) < _CLEAR * noise_from_differences(series.height[inside]):
             continue
         rows = (t >= branch.start) & (t <= branch.stop)
         if int(inside.sum()) < 40 or int(rows.sum()) < 40:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.analysis.cell.half_cycles import STEADY, current_spread, half_cycles
+from opsicm.core.statistics import linear_fit, u_of_rectangle
 
 F64 = NDArray[np.float64]
 _STRAIGHT: Final = 0.99  # R² of E against sqrt(t)
@@ -145,9 +146,9 @@ def _pulse(
     begins = 0.5 * (t[rows.start - 1] + tp[0])
     tau = float(tp[-1]) - begins
     level, slope, u_slope, straight = _against_root(tp - begins, e, tau)
-    # Begun at either edge of that row, even over it: what the slope then differs by, over sqrt(12).
+    # Begun at either edge of that row, even over it.
     edges = [_against_root(tp - at, e, tau)[1] for at in (float(t[rows.start - 1]), float(tp[0]))]
-    u_slope = math.hypot(u_slope, abs(edges[1] - edges[0]) / 12.0**0.5)
+    u_slope = math.hypot(u_slope, u_of_rectangle(edges[1] - edges[0]))
     step = e1 - e0
     D, u_D, reason = None, None, ""
     if radius is None:
@@ -179,9 +180,7 @@ def _against_root(since: F64, e: F64, tau: float) -> tuple[float, float, float, 
     root = np.sqrt(since[late])
     # The next term of a sphere's response is linear in t: without it the slope, squared in D, is 10 % off.
     basis = np.column_stack((np.ones_like(root), root, root**2))
-    c, *_ = np.linalg.lstsq(basis, e[late], rcond=None)
-    rest = e[late] - basis @ c
+    fit = linear_fit(basis, e[late])
     total = float(np.sum((e[late] - e[late].mean()) ** 2))
     straight = float(np.corrcoef(root, e[late])[0, 1] ** 2) if total > 0.0 else 0.0
-    covariance = np.linalg.inv(basis.T @ basis) * float(np.sum(rest**2)) / max(root.size - 3, 1)
-    return float(c[0]), float(c[1]), float(covariance[1, 1] ** 0.5), straight
+    return float(fit.coefficients[0]), float(fit.coefficients[1]), float(fit.u[1]), straight

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from opsicm.analysis.cell.half_cycles import differential_voltage
+from opsicm.core.statistics import u_of_rectangle
 
 F64 = NDArray[np.float64]
 _GRID: Final = 60
@@ -57,7 +58,7 @@ def transitions_from_potential(charge: F64, potential: F64, width: float) -> lis
             found.append(
                 Transition(
                     float(d.at[place]),
-                    max(0.5 * d.width, 0.5 * float(wide) * step) / 3.0**0.5,
+                    u_of_rectangle(max(d.width, float(wide) * step)),
                     float(prominence / (high - low)),
                 )
             )

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks, savgol_filter
 
 from opsicm.analysis.cell.branches import branches, numbered
-from opsicm.analysis.hops.series import scatter
 from opsicm.analysis.result import Of, Result, failed
-from opsicm.core.statistics import count_of, known_u
+from opsicm.core.statistics import linear_fit, noise_from_differences, resolution_of, resolved_u, u_of_rectangle
 
 _SIGN: Final = "negative lithiates"
 _JUMP: Final = 0.02  # [V] between two rows of a sweep there are 1 to 10 mV
@@ -39,7 +38,7 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
     if current.size < 5 or np.max(np.abs(current)) < current_floor:
         reason = "no current flowed: run a sweep or a current"
         return [failed("peak_current", "mA", "", "no current", reason, Of(part="lithiation"))]
-    noise = scatter(current)
+    noise = noise_from_differences(current)
     results: list[Result] = []
     turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current)
     turning[-1] = False  # nobody knows what the current would have done after the last row
@@ -57,7 +56,7 @@ def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, curren
             "differs by; the calibration of the current is not in it"
         )
         u = _u_of_charge(t, current, charge, branch.start, branch.stop, noise)
-        u_mah = known_u(branch.charge / 3.6, u / 3.6)
+        u_mah = resolved_u(branch.charge / 3.6, u / 3.6)
         of = Of(part=branch.kind, number=number)
         results.append(Result("charge", branch.charge / 3.6, u_mah, "mAh", method, of=of))
     return [*results, _soc(cell, noise)]
@@ -76,7 +75,7 @@ def _u_of_charge(
     white = noise * float(np.median(np.diff(t)) * (stop - start)) ** 0.5  # sigma dt √(T/dt)
     counted = float(np.interp(stop, t, charge) - np.interp(start, t, charge))
     other = counted - float(np.trapezoid(current[inside], t[inside]))
-    return math.hypot(white, count_of(current) / 12.0**0.5 * (stop - start), other)
+    return math.hypot(white, u_of_rectangle(resolution_of(current)) * (stop - start), other)
 
 
 def _soc(cell: xr.Dataset, noise: float) -> Result:
@@ -104,7 +103,7 @@ def _soc(cell: xr.Dataset, noise: float) -> Result:
     if moved > 0.0 and t[known[-1]] > t[begin]:
         capacity = float(np.ptp(charge[known])) / moved
         u_charge = _u_of_charge(t, cell["current"].values, charge, float(t[begin]), float(t[known[-1]]), noise)
-        u = known_u(last, 100.0 * u_charge / capacity)
+        u = resolved_u(last, 100.0 * u_charge / capacity)
     method += f"; u: that of the charge since {t[begin]:.0f} s, the capacity's own not in it"
     return Result(name, last, u, "%", method, flags=flags)
 
@@ -127,7 +126,8 @@ def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: floa
     vertex = _vertex(cell["t_ns"].values * 1e-9, current, index)
     at = f"at {cell['potential'].values[index]:.4f} V, {cell['t_ns'].values[index] * 1e-9:.1f} s; {_SIGN}"
     trace = xr.DataArray(current, dims="row", coords={"potential": ("row", cell["potential"].values)})
-    u = known_u(vertex, math.hypot(noise, vertex - current[index], count_of(current) / 12.0**0.5))
+    half_count = u_of_rectangle(resolution_of(current))
+    u = resolved_u(vertex, math.hypot(noise, vertex - current[index], half_count))
     u_mA = None if u is None else u * 1e3
     method, of = f"parabola through the rows {at}", Of(part=name)
     peak = Result("peak_current", vertex * 1e3, u_mA, "mA", method, trace=trace, of=of)
@@ -144,7 +144,7 @@ def _pipette_change(of: Of, index: int, cell: xr.Dataset, slow: xr.Dataset, at: 
         reason = "no row before the peak has a quiet cell and the pipette at this height: begin with a rest"
         return failed("pipette_change_at_peak", "pA", method, "no rest", reason, of)
     change = float(pipette[index] - np.mean(pipette[rest]))
-    single = scatter(pipette) if pipette.size >= 5 else 0.0
+    single = noise_from_differences(pipette) if pipette.size >= 5 else 0.0
     spread = float(np.std(pipette[rest]))  # noise and slow drift of the rest itself
     u = math.hypot(single, spread)
     return Result("pipette_change_at_peak", change * 1e12, u * 1e12, "pA", method, of=of)
@@ -260,7 +260,7 @@ def peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEA
             # Nearer to an end it is the turn's: the charging current changes sign there.
             if not window <= place < e.size - window:
                 continue
-            noise = scatter(i)
+            noise = noise_from_differences(i)
             fit = near = _parabola(e, i, int(place), half, noise)
             room = min(int(place), e.size - 1 - int(place), _WIDEST * window)
             while not fit.bent and (half := 3 * half // 2) <= room:
@@ -296,10 +296,9 @@ def _parabola(potential: F64, current: F64, place: int, half: int, noise: float)
     e, i = potential[near], current[near]
     middle = float(np.mean(e))
     x = e - middle
-    basis = np.vander(x, 3, increasing=True)
-    c = np.asarray(np.linalg.lstsq(basis, i, rcond=None)[0], dtype=np.float64)
-    rest = float(np.sum((i - basis @ c) ** 2)) / max(x.size - 3, 1)
-    covariance = np.asarray(np.linalg.pinv(basis.T @ basis) * max(rest, noise**2 if np.isfinite(noise) else 0.0))
+    fit = linear_fit(np.vander(x, 3, increasing=True), i)
+    c, rest = fit.coefficients, fit.sigma**2
+    covariance = fit.inverse * max(rest, noise**2 if np.isfinite(noise) else 0.0)
     if c[2] == 0.0:
         return _Parabola(middle, c, covariance, rest, middle, float(np.ptp(e)), False)
     at = -c[1] / (2.0 * c[2])

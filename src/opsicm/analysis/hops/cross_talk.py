@@ -1,4 +1,7 @@
-"""Cross-talk: the height error that a moving bulk current causes, and the paper's ten-hop check of it."""
+"""Cross-talk: the height error that a drifting bulk current causes, and the paper's ten-hop check of it.
+
+The drift is the slope of a spline through the reference currents, as smooth as their noise demands (`smooth_slope`).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
-from opsicm.analysis.hops.series import HopSeries, scatter, unbroken
+from opsicm.analysis.hops.series import HopSeries, unbroken
 from opsicm.analysis.result import Result, failed
+from opsicm.core.statistics import noise_from_differences
 from opsicm.physics.pipette.tip_field import ApproachCurve
-
-# -- The slope of a noisy series at each of its points, as smooth as the noise demands, with an interval that covers.
-
 
 F64 = NDArray[np.float64]
 _PER_KNOT: Final = 15
@@ -32,9 +33,9 @@ def smooth_slope(t: F64, values: F64, sigma: float) -> tuple[F64, F64]:
     """(d values/dt, its standard uncertainty) at each `t`, (n,); `sigma` of one value, white.
 
     A cubic B-spline with a knot for fifteen points and a penalty on the second differences of its coefficients; the
-    penalty is the one of largest marginal likelihood, so that a steady drift becomes one slope and a bent one bends. u
-    is that of the posterior, whose intervals cover the truth on average over the points. From 6000 points on means of
-    neighbours take their place. Assumes one smoothness for the whole series: beside a quick event the quiet rest is
+    penalty is the one of largest marginal likelihood, so that a steady drift has one slope and a curved one follows. u
+    is that of the posterior, whose intervals cover the truth on average over the points. From 6000 points on, means of
+    neighbours are used. Assumes one smoothness for the whole series: beside a quick event the quiet rest is
     rougher than it need be, and u larger. Fails (ValueError) below 30 points.
     Source: Eilers and Marx, Statist. Sci. 1996, 11, 89; Wahba, J. R. Statist. Soc. B 1983, 45, 133, for the interval.
     """
@@ -55,24 +56,24 @@ def smooth_slope(t: F64, values: F64, sigma: float) -> tuple[F64, F64]:
     differences = np.diff(np.eye(size), _ORDER, axis=0)
     lower = np.linalg.cholesky(gram + 1e-9 * float(np.trace(gram)) / size * np.eye(size))
     inverse = np.linalg.inv(lower)
-    rough, turn = np.linalg.eigh(inverse @ differences.T @ differences @ inverse.T)
-    rough = np.maximum(rough, 0.0)
-    rough[:_ORDER] = 0.0
-    seen = turn.T @ (inverse @ (basis.T @ ((y - middle) / noise)))
-    kept = max((1.0 / (1.0 + penalty * rough) for penalty in _PENALTIES), key=lambda share: _likelihood(share, seen))
-    turned = inverse.T @ turn
-    slope_basis = BSpline(knots, turned, _DEGREE).derivative()
+    roughness, rotation = np.linalg.eigh(inverse @ differences.T @ differences @ inverse.T)
+    roughness = np.maximum(roughness, 0.0)
+    roughness[:_ORDER] = 0.0
+    projected = rotation.T @ (inverse @ (basis.T @ ((y - middle) / noise)))
+    shrinkages = (1.0 / (1.0 + penalty * roughness) for penalty in _PENALTIES)
+    shrinkage = max(shrinkages, key=lambda one: _likelihood(one, projected))
+    slope_basis = BSpline(knots, inverse.T @ rotation, _DEGREE).derivative()
     place = np.clip((t - at[0]) / span, 0.0, 1.0)
     rows = np.asarray(slope_basis(place), dtype=np.float64) / span
-    return noise * rows @ (kept * seen), noise * np.sqrt((rows**2) @ kept)
+    return noise * rows @ (shrinkage * projected), noise * np.sqrt((rows**2) @ shrinkage)
 
 
-def _likelihood(kept: F64, seen: F64) -> float:
-    """Twice the log of the marginal likelihood, less what no penalty changes; `kept` of each component."""
-    lost = 1.0 - kept[_ORDER:]
+def _likelihood(shrinkage: F64, projected: F64) -> float:
+    """Twice the log of the marginal likelihood, less what no penalty changes; `shrinkage` of each component."""
+    lost = 1.0 - shrinkage[_ORDER:]
     if np.any(lost <= 0.0):
         return -np.inf
-    return float(np.sum(kept * seen**2) + np.sum(np.log(lost)))
+    return float(np.sum(shrinkage * projected**2) + np.sum(np.log(lost)))
 
 
 _WINDOW: Final = 10
@@ -136,10 +137,10 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
     if series.size < _FEWEST:
         reason = f"{series.size} good hops; {_FEWEST} are needed: hop for longer"
         return failed(name, "nm", method, "too few hops", reason)
-    noise = scatter(series.current)
+    noise = noise_from_differences(series.current)
     scale = 1e9 * fall_time * height_per_relative_current(series.setpoint, curve)
     t, nm, u = [], [], []
-    for part in _stretches(series):
+    for part in _without_gaps(series):
         slope, u_slope = smooth_slope(series.t[part], series.current[part], noise)
         per = scale / np.abs(series.current[part])
         t.append(series.t[part])
@@ -161,8 +162,8 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
     )
 
 
-def _stretches(series: HopSeries) -> list[slice]:
-    """Hops in a row without a gap, as `unbroken` has it, of at least the number that is needed."""
+def _without_gaps(series: HopSeries) -> list[slice]:
+    """Runs of hops without a gap (see `unbroken`), those of at least `_FEWEST` hops."""
     whole = unbroken(series, 2)
     edges = [0, *(np.flatnonzero(~whole) + 1).tolist(), series.size]
     return [slice(a, b) for a, b in pairwise(edges) if b - a >= _FEWEST]

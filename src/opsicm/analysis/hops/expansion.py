@@ -1,4 +1,8 @@
-"""Expansion of the specimen: height change per branch, in nm and in % of its thickness."""
+"""Expansion of the specimen: height change per branch, in nm and in % of its thickness; at a point or along a line.
+
+A line hopped again and again is a kymograph: heights over position and time. Its mean is a series like that of a point,
+and each pixel has its own change.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 from opsicm.analysis.cell.branches import Branch, branches, numbered, time_at_charge
 from opsicm.analysis.hops.series import HopSeries, value_at
 from opsicm.analysis.result import Of, Result, failed
+from opsicm.core.statistics import median_with_u, robust_sigma, scatter_with_u
 
 _WINDOW: Final = 15
 _METHOD: Final = (
@@ -120,9 +125,6 @@ def _height(series: HopSeries, when: float, drift_to_height: float, window: int,
     return height, math.hypot(u, drift_to_height * slope / current)
 
 
-# -- Lines hopped over and over: heights over position and time, the line's mean as a series, pixels each by their own.
-
-
 F64 = NDArray[np.float64]
 _FEWEST: Final = 7
 _PIXEL_WINDOW: Final = 7  # passes; with a parabola, because seven passes may be long against a turn of the height
@@ -224,21 +226,19 @@ def line_results(
     )
     results += _pixel_spread(k, rows, cell_t, cell_charge, flags)
     # Only lines that follow one another: across a line left out, the swelling itself would count as scatter.
-    together = np.flatnonzero((np.diff(rows)[1:] == 1) & (np.diff(rows)[:-1] == 1))
-    second = np.diff(k.height[rows], 2, axis=0)[together] if together.size else np.diff(k.height[rows], 2, axis=0)
-    noise = 1.4826 * np.median(np.abs(second - np.median(second, axis=0)), axis=0) / 6.0**0.5
-    sigma = float(np.median(noise))
-    method = "standard deviation of one height, from second differences of successive passes; median over pixels"
-    u = sigma / float(np.sqrt(2.0 * max(rows.size - 3, 1) * k.x.size))
+    following = np.diff(rows) == 1
+    together = following[:-2] & following[1:-1] & following[2:]
+    # Third differences: three passes may be long against a turn of the height, as for `_PIXEL_WINDOW`.
+    sigma, u = scatter_with_u(k.height[rows].T, 3, together if together.any() else None)
+    method = "standard deviation of one height, from third differences of successive passes, all pixels together"
     results.append(Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags))
     period = np.diff(series.t)
     results.append(
         Result(
             "line_period",
-            float(np.median(period)),
-            float(np.std(period) / period.size**0.5),
+            *median_with_u(period),
             "s",
-            "median time from line to line",
+            "median time from line to line; u: 1.2533 MAD-sigma/sqrt(n)",
             flags=flags,
         )
     )
@@ -298,13 +298,11 @@ def _differences(k: Kymograph, rows: NDArray[np.intp], start: float, stop: float
 
 def _over_pixels(name: str, found: F64, flags: dict[str, int]) -> Result:
     change, u_each = found
-    middle = float(np.median(change))
-    spread = 1.4826 * float(np.median(np.abs(change - middle)))
+    middle, u = median_with_u(change, float(np.mean(u_each**2)) ** 0.5)
     method = (
         "median over the pixels of each pixel's own change between the moments, lines through "
         f"{_PIXEL_WINDOW} passes; u: 1.2533/sqrt(pixels) times the larger of MAD-sigma and the pixels' own u; the "
-        f"spread over pixels is {spread * 1e9:.3g} nm"
+        f"spread over pixels is {robust_sigma(change) * 1e9:.3g} nm"
     )
     trace = xr.DataArray(change, dims="pixel", attrs={"units": "m"})
-    u = 1.2533 * max(spread, float(np.mean(u_each**2)) ** 0.5) / change.size**0.5
     return Result(name, middle * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

@@ -13,11 +13,18 @@ from opsicm.analysis.cell.steps import step_results, transition_results
 from opsicm.analysis.cell.voltammogram import cell_results
 from opsicm.analysis.hops.cross_talk import height_cross_talk, height_per_relative_current, ten_hop_change
 from opsicm.analysis.hops.expansion import expansion_results, line_results
-from opsicm.analysis.hops.series import HopSeries, coarse_of_hops, hop_series, scatter
+from opsicm.analysis.hops.series import HopSeries, coarse_of_hops, hop_series
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.topography.raster import Frame, frames, is_raster
 from opsicm.analysis.topography.results import raster_results
-from opsicm.core.statistics import count_of, known_u
+from opsicm.core.statistics import (
+    median_with_u,
+    noise_from_differences,
+    resolution_of,
+    resolved_u,
+    scatter_with_u,
+    u_of_rectangle,
+)
 from opsicm.physics.pipette.tip_field import ApproachCurve
 
 _FEWEST_ROWS: Final = 5
@@ -110,8 +117,8 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
         return [
             *results,
             *along,
-            _period(series),
-            ten_hop_change(series, scatter(series.current)),
+            _period(series, setting.sample_period),
+            ten_hop_change(series, noise_from_differences(series.current)),
             height_cross_talk(series, fall_time, setting.curve),
         ]
     return [
@@ -123,8 +130,8 @@ def _point_results(hops: xr.Dataset, cell: xr.Dataset, setting: Setting) -> list
             series, t[during], charge[during], cell["potential"].values[during], _NOTHING * setting.capacity
         ),
         _height_scatter(series),
-        _period(series),
-        ten_hop_change(series, scatter(series.current)),
+        _period(series, setting.sample_period),
+        ten_hop_change(series, noise_from_differences(series.current)),
         height_cross_talk(series, fall_time, setting.curve),
     ]
 
@@ -139,19 +146,17 @@ def _hop_count(hops: xr.Dataset, series: HopSeries) -> Result:
 
 
 def _height_scatter(series: HopSeries) -> Result:
-    sigma = scatter(series.height)
-    # Second differences of neighbours are correlated: 35/18 times the variance that as many free numbers would have.
-    u = sigma * np.sqrt(35.0 / 18.0 / (2.0 * max(series.size - 3, 1)))
+    sigma, u = scatter_with_u(series.height)
     trace = xr.DataArray(series.height, dims="hop", coords={"t": ("hop", series.t)}, attrs={"units": "m"})
     method = "standard deviation of one height, from second differences of successive hops"
-    return Result("height_scatter", sigma * 1e9, float(u * 1e9), "nm", method, flags=_flags(series), trace=trace)
+    return Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=_flags(series), trace=trace)
 
 
-def _period(series: HopSeries) -> Result:
-    periods = np.diff(series.t)
-    usual = periods[periods < 2.0 * np.median(periods)]
-    u = float(np.std(usual) / np.sqrt(usual.size))
-    return Result("hop_period", float(np.median(periods)) * 1e3, u * 1e3, "ms", "median time from stop to stop")
+def _period(series: HopSeries, sample: float) -> Result:
+    # Stops fall on samples [s], and so does the median of their distances.
+    period, u = median_with_u(np.diff(series.t), resolution=sample)
+    method = "median time from stop to stop; u: 1.2533 MAD-sigma/sqrt(n), and a sample, even over it"
+    return Result("hop_period", period * 1e3, u * 1e3, "ms", method)
 
 
 def _bias_results(hops: xr.Dataset, slow: xr.Dataset) -> list[Result]:
@@ -160,5 +165,5 @@ def _bias_results(hops: xr.Dataset, slow: xr.Dataset) -> list[Result]:
     if residual.size < 5:
         return [failed("bias_residual", "mV", method, "no rows", "the run ended before its first readings")]
     worst = float(np.max(np.abs(residual)))
-    u = float(np.hypot(scatter(residual), count_of(residual) / 12.0**0.5))
-    return [Result("bias_residual", worst * 1e3, known_u(worst * 1e3, u * 1e3), "mV", method)]
+    u = float(np.hypot(noise_from_differences(residual), u_of_rectangle(resolution_of(residual))))
+    return [Result("bias_residual", worst * 1e3, resolved_u(worst * 1e3, u * 1e3), "mV", method)]

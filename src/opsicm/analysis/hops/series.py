@@ -1,19 +1,16 @@
-"""Heights and reference currents of a series of hops at one point: which hops count, and how much they scatter."""
+"""Heights and reference currents of a series of hops at one point: which hops count, and the coarse height there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from opsicm.core.statistics import linear_fit, straight_line
 from opsicm.physics.specimen.drift import SHARE
-
-_MEDIAN_TO_SIGMA: Final = 1.4826  # of a Gaussian's median absolute deviation
-_JUMP: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class HopSeries:
     setpoint: float
     bad: int
     restless: int = 0
-    segment: NDArray[np.int64] | None = None  # None: all of one stretch
+    segment: NDArray[np.int64] | None = None  # None: all hops are of one segment
 
     @property
     def size(self) -> int:
@@ -37,7 +34,7 @@ class HopSeries:
 
 
 def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSeries:
-    """The hops of `hops` that ended in contact (outcome 0) while the bulk current stood still enough to tell.
+    """The hops of `hops` that ended in contact (outcome 0) on a stable baseline, the reference current.
 
     The others are counted, not averaged: `bad` ended otherwise, `restless` had a reference that moved by more than half
     the setpoint from the hop before or to the hop after (`physics.drift`), or a bias that missed `tip_potential` [V] by
@@ -75,7 +72,7 @@ def _restless_hops(hops: xr.Dataset) -> NDArray[np.bool_]:
 
 
 def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
-    """Which windows of `window` hops in a row have no gap: one segment, and no pause of more than two periods in them.
+    """Which windows of `window` hops in a row have no gap: one segment, and no pause of more than two periods.
 
     [size - window + 1]; empty when there are fewer hops.
     """
@@ -88,24 +85,6 @@ def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
     return np.asarray(~np.any(sliding_window_view(gap, window - 1), axis=1))
 
 
-def scatter(values: NDArray[np.float64]) -> float:
-    """Standard deviation of one value, from what a parabola through its neighbours does not explain.
-
-    Second differences x[k-1] - 2 x[k] + x[k+1] have variance 6 sigma² for white noise on any straight trend. Those
-    beyond six times their median absolute deviation are jumps and left out; of the rest the root mean square is taken,
-    not the median itself: a median of converter counts sits on the converter's lattice. Assumes noise that is white
-    from value to value. Fails below 5 values (NaN). Source: von Neumann et al., Ann. Math. Stat. 1941, 12, 153, for the
-    first difference.
-    """
-    if values.size < 5:
-        return float("nan")
-    second = np.diff(values, 2)
-    second = second - np.median(second)
-    usual = np.abs(second) <= _JUMP * _MEDIAN_TO_SIGMA * np.median(np.abs(second))
-    kept = second[usual] if np.any(second[usual]) else second
-    return float(np.sqrt(np.mean(kept**2) / 6.0))
-
-
 def value_at(
     t: NDArray[np.float64], values: NDArray[np.float64], when: float, window: int, degree: int = 1
 ) -> tuple[float, float, float]:
@@ -113,38 +92,25 @@ def value_at(
 
     The uncertainty is the regression's, with sigma from its own residuals. Assumes that the quantity is straight over
     the window, or a parabola for `degree` 2: use that where the window is no longer short against a turn of the
-    quantity. Fails (ValueError) with fewer than `degree` + 2 points. Source: any text on linear regression, as Draper &
-    Smith, Applied Regression Analysis, 3rd ed., Eq. (3.1.6).
+    quantity. Fails (ValueError) with fewer than `degree` + 2 points.
     """
     near = np.sort(np.argsort(np.abs(t - when), kind="stable")[:window])
     if near.size < degree + 2:
         raise ValueError(f"value_at needs {degree + 2} points, got {near.size}")
-    if degree > 1:
-        span = float(np.ptp(t[near])) or 1.0
-        basis = np.vander((t[near] - when) / span, degree + 1, increasing=True)
-        found, *_ = np.linalg.lstsq(basis, values[near], rcond=None)
-        rest = float(np.sum((values[near] - basis @ found) ** 2)) / (near.size - degree - 1)
-        spread_at = float(np.linalg.inv(basis.T @ basis)[0, 0])
-        return float(found[0]), float(np.sqrt(rest * spread_at)), float(found[1]) / span
-    x, y = t[near] - when, values[near]
-    centre = float(np.mean(x))
-    spread = float(np.sum((x - centre) ** 2))
-    slope = float(np.sum((x - centre) * y)) / spread
-    at = float(np.mean(y)) - slope * centre
-    residual = y - (at + slope * x)
-    sigma2 = float(np.sum(residual**2)) / (near.size - 2)
-    return at, float(np.sqrt(sigma2 * (1.0 / near.size + centre**2 / spread))), slope
-
-
-# -- The coarse stage's height under hops: it stands still within a segment and moves only between two.
+    if degree == 1:
+        line = straight_line(t[near], values[near])
+        return *line.at(when), line.slope
+    span = float(np.ptp(t[near])) or 1.0
+    fit = linear_fit(np.vander((t[near] - when) / span, degree + 1, increasing=True), values[near])
+    return float(fit.coefficients[0]), float(fit.u[0]), float(fit.coefficients[1]) / span
 
 
 def coarse_of_hops(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | None:
-    """Coarse height at each hop [m]; None where no slow row says it.
+    """Coarse height at each hop [m]; None where no slow row has one. The stage moves between segments only.
 
     The median of the rows between the first and the last hop of a segment, so that a row read while the stage still
     travelled does not count; where a segment is too short to hold a row, the next one after it. The last row *before*
-    a hop would be wrong: after a park it says where the pipette came from.
+    a hop would be wrong: after a park it has the height that the pipette came from.
     """
     t, height = slow["t_ns"].values, slow["coarse_z"].values
     known = np.isfinite(height)
@@ -152,11 +118,11 @@ def coarse_of_hops(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | 
         return None
     t, height = t[known], height[known]
     at, segments = hops["t_ns"].values, hops["segment"].values
-    found = np.empty(at.size)
+    coarse = np.empty(at.size)
     for segment in np.unique(segments):
-        mine = segments == segment
-        first, last = at[mine].min(), at[mine].max()
+        inside = segments == segment
+        first, last = at[inside].min(), at[inside].max()
         during = (t >= first) & (t <= last)
         after = min(int(np.searchsorted(t, last)), t.size - 1)
-        found[mine] = np.median(height[during]) if during.any() else height[after]
-    return found
+        coarse[inside] = np.median(height[during]) if during.any() else height[after]
+    return coarse

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from opsicm.analysis.pipette.modulation import conductance_fit
 from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.statistics import (
+    effective_freedom,
+    linear_fit,
+    mean_with_u,
+    median_with_u,
+    robust_sigma,
+    student_factor,
+)
 
 F64 = NDArray[np.float64]
 _BLIND: Final = 0.05  # |d ln I / d ln c| below which an inversion is called not identifiable
-_NORMAL: Final = 1.959964  # half of a normal distribution's 95 %, in standard deviations
 _CERTAIN: Final = 3.0  # the slope must stand this many of its own u above nothing
 
 
@@ -72,18 +77,7 @@ class Calibration:
         """
         fit, pipettes = self.u_fit(c), self.u_pipettes(c)
         freedom = effective_freedom([(fit, self.freedom), (pipettes, self.factors.size - 1)])
-        return np.asarray(np.hypot(fit, pipettes) * student.ppf(0.5 + 0.5 * confidence, freedom))
-
-
-def effective_freedom(parts: Sequence[tuple[F64, float]]) -> F64:
-    """Degrees of freedom of a sum of independent parts, each (u, its degrees of freedom), by Welch and Satterthwaite.
-
-    A part known for sure has infinitely many. Source: JCGM 100:2008 (GUM), (G.2b).
-    """
-    total = np.sum([u**2 for u, _ in parts], axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lost = np.sum([np.where(u > 0.0, u**4 / freedom, 0.0) for u, freedom in parts], axis=0)
-        return np.where(lost > 0.0, total**2 / lost, np.inf)
+        return np.asarray(np.hypot(fit, pipettes) * student_factor(freedom, confidence))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +111,7 @@ def calibrate(c: F64, current: F64, degree: int = 1, pipette: NDArray[np.int64] 
     coefficients: F64 = np.zeros(degree + 1)
     for _ in range(100):
         scaled = basis * factors[number][:, None]
-        coefficients = np.asarray(np.linalg.lstsq(scaled, current, rcond=None)[0], dtype=np.float64)
+        coefficients = linear_fit(scaled, current).coefficients
         model = basis @ coefficients
         if count == 1:
             break
@@ -184,7 +178,7 @@ def concentration(calibration: Calibration, current: float, u_current: float = 0
         return Concentration(None, None, sensitivity, False, reason)
     fit, pipettes = calibration.u_fit(np.array(c)), calibration.u_pipettes(np.array(c), new=1.0)
     parts = [(np.array([u_current]), np.inf), (fit, calibration.freedom), (pipettes, calibration.factors.size - 1)]
-    u = np.sqrt(sum(part**2 for part, _ in parts)) * student.ppf(0.975, effective_freedom(parts)) / _NORMAL
+    u = np.sqrt(sum(part**2 for part, _ in parts)) * student_factor(effective_freedom(parts)) / student_factor(np.inf)
     return Concentration(c, float(u[0] / abs(slope)), sensitivity, True, "")
 
 
@@ -218,8 +212,9 @@ def conductance_at_levels(bias: F64, current: F64, levels: F64) -> float | None:
         near = current[np.abs(bias - level) <= _NEAR]
         if near.size < _FEWEST:
             return None
-        means.append(float(near.mean()))
-        us.append(float(near.std(ddof=1)) / near.size**0.5)
+        mean, u = mean_with_u(near)
+        means.append(mean)
+        us.append(u)
     # One weight for all: the scatter about a level is mostly the slope itself.
     fit = conductance_fit(levels, np.array(means), np.full(len(means), max(us)))
     return None if fit is None else fit[0]
@@ -255,9 +250,7 @@ def concentration_results(calibration: Calibration, places: xr.Dataset) -> list[
     sensitivity = np.array([one.sensitivity for one in found])
     middle = float(np.median(sensitivity))
     said = "d ln G/d ln c of the calibration, median over the places; u: their scatter. Below 0.05 nothing is inverted"
-    results = [
-        Result("concentration_sensitivity", middle, 1.4826 * float(np.median(np.abs(sensitivity - middle))), "1", said)
-    ]
+    results = [Result("concentration_sensitivity", middle, robust_sigma(sensitivity), "1", said)]
     kind = f"{_METHOD}, of degree {calibration.degree} through {calibration.c.size} points"
     if 2 * int(good.sum()) < good.size:
         reason = next(one.reason for one in found if one.value is None)
@@ -267,12 +260,12 @@ def concentration_results(calibration: Calibration, places: xr.Dataset) -> list[
     # What a single place adds of its own, without what all of them share.
     slope = np.abs(np.asarray(calibration.slope(c)))
     own = u_g / slope
-    level = float(np.nanmedian(c))
+    known = c[good]
     common = concentration(calibration, float(np.median(g[good])))
     shared = common.u if common.u is not None else 0.0
-    spread = 1.2533 * 1.4826 * float(np.nanmedian(np.abs(c - level)))
     n = int(good.sum())
-    u = float(np.hypot(shared, max(spread, float(np.nanmedian(own))) / n**0.5))
+    level, u_level = median_with_u(known, float(np.nanmedian(own)))
+    u = float(np.hypot(shared, u_level))
     trace = xr.Dataset(
         {"concentration": ("place", c), "u": ("place", own), "sensitivity": ("place", sensitivity)},
         coords={"t": ("place", places["t"].values)},
@@ -280,11 +273,10 @@ def concentration_results(calibration: Calibration, places: xr.Dataset) -> list[
     )
     method = f"{kind}; median over {n} places, one of them {float(np.nanmedian(own)):.3g} mM of its own"
     first = [Result(NAME, level, u, "mM", method, flags=flags, trace=trace)]
-    known = c[good]
     if n >= 2 * _FEWEST:
         m = max(n // 10, 3)
-        change = float(known[-m:].mean() - known[:m].mean())
-        u = float(np.hypot(known[-m:].std(ddof=1), known[:m].std(ddof=1))) / m**0.5
+        (last, u_last), (begin, u_begin) = mean_with_u(known[-m:]), mean_with_u(known[:m])
         said = f"mean of the last {m} places less mean of the first {m}; the calibration's own u left out"
-        first.append(Result("concentration_change", change, u, "mM", said, flags=flags))
+        u = float(np.hypot(u_last, u_begin))
+        first.append(Result("concentration_change", last - begin, u, "mM", said, flags=flags))
     return [*first, *results]

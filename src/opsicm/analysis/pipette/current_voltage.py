@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result, failed
-from opsicm.core.statistics import scatter_about_line
+from opsicm.core.statistics import linear_fit, mean_with_u, straight_line
 
 F64 = NDArray[np.float64]
 _FEWEST: Final = 20
@@ -74,12 +74,8 @@ def _line(v: F64, i: F64, at: float) -> tuple[float, float, float, float]:
         return 0.0, float("inf"), float(y.mean()), float(np.std(y))
     scale = float(np.max(np.abs(x)))
     terms = 3 if np.unique(x).size >= _BENT else 2
-    basis = np.vander(x / scale, terms, increasing=True)
-    inverse = np.linalg.inv(basis.T @ basis)
-    c = inverse @ (basis.T @ y)
-    rest = y - basis @ c
-    sigma2 = float(rest @ rest) / max(x.size - terms, 1)
-    u = np.sqrt(sigma2 * np.diag(inverse))
+    fit = linear_fit(np.vander(x / scale, terms, increasing=True), y)
+    c, u = fit.coefficients, fit.u
     return float(c[1]) / scale, float(u[1]) / scale, float(c[0]), float(u[0])
 
 
@@ -95,7 +91,7 @@ def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
         return failed(name, "1", method, "too few points", "fewer than three points near either end")
     levels = [float(i[e].mean()) - offset for e in ends]
     # About a line: the slope across an end is the pipette's, not its scatter.
-    us = [float(np.hypot(scatter_about_line(v[e], i[e]) / e.sum() ** 0.5, u_offset)) for e in ends]
+    us = [float(np.hypot(straight_line(v[e], i[e]).u_level, u_offset)) for e in ends]
     if levels[1] == 0.0:
         return failed(name, "1", method, "no current", "no current flows at the negative end")
     ratio = abs(levels[0] / levels[1])
@@ -120,7 +116,5 @@ def _hysteresis(v: F64, i: F64) -> Result:
             differences.append(float(up.mean() - down.mean()) - slope * shift)
     if len(differences) < 3:
         return failed(name, "pA", method, "one way", "the bias was swept one way only")
-    values = np.array(differences)
-    return Result(
-        name, 1e12 * float(values.mean()), 1e12 * float(np.std(values, ddof=1)) / values.size**0.5, "pA", method
-    )
+    mean, u = mean_with_u(np.array(differences))
+    return Result(name, 1e12 * mean, 1e12 * u, "pA", method)

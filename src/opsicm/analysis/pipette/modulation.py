@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result, failed
+from opsicm.core.statistics import independent_share, mean_with_u, median_with_u, straight_line
 
 F64 = NDArray[np.float64]
 _FEWEST: Final = 8
@@ -47,12 +48,10 @@ def level_means(bias: F64, current: F64, blanking: int) -> tuple[F64, F64, F64]:
         if b - first < _FEWEST:
             continue
         values = current[first:b]
-        rest = values - values.mean()
-        r = float(rest[1:] @ rest[:-1] / (rest @ rest)) if rest.any() else 0.0
-        r = min(max(r, 0.0), 0.99)
+        mean, u = mean_with_u(values)
         levels.append(float(bias[first:b].mean()))
-        means.append(float(values.mean()))
-        us.append(float(np.std(values, ddof=1)) / values.size**0.5 * ((1.0 + r) / (1.0 - r)) ** 0.5)
+        means.append(mean)
+        us.append(u * independent_share(values - mean) ** -0.5)
     return np.array(levels), np.array(means), np.array(us)
 
 
@@ -61,23 +60,12 @@ def conductance_fit(level: F64, mean: F64, u: F64) -> tuple[float, float, float,
 
     `level` [V], `mean` [A], `u` [A], (levels,). Assumes that one G holds for all levels: electro-osmosis and
     rectification make G depend on the sign of the bias (a few per cent, up to 17 mV of V0), which no u here contains.
-    Report changes against open circuit. Source: Draper and Smith, Applied Regression Analysis, 3rd ed., (1.3).
+    Report changes against open circuit.
     """
     if level.size < 2 or np.ptp(level) < 2.0 * _SAME:
         return None
-    w = 1.0 / np.maximum(u, 1e-30) ** 2
-    total = float(w.sum())
-    middle, centre = float((w * level).sum()) / total, float((w * mean).sum()) / total
-    x, y = level - middle, mean - centre
-    spread = float((w * x**2).sum())
-    slope = float((w * x * y).sum()) / spread
-    if slope == 0.0:
-        return None
-    u_slope = spread**-0.5
-    v0 = middle - centre / slope
-    # From the covariance of the mean and the slope, which are independent about the weighted middle.
-    u_v0 = float(np.hypot(total**-0.5, (centre / slope) * u_slope)) / abs(slope)
-    return slope, u_slope, v0, u_v0
+    line = straight_line(level, mean, np.maximum(u, 1e-30))
+    return (line.slope, line.u_slope, *line.zero()) if line.slope else None
 
 
 def modulation_results(found: Modulated, levels: Sequence[float], bad: int = 0) -> list[Result]:
@@ -106,16 +94,14 @@ def modulation_results(found: Modulated, levels: Sequence[float], bad: int = 0) 
         ("conductance", found.conductance, found.u_conductance, "nS", 1e9),
         ("intercept_potential", found.intercept, found.u_intercept, "mV", 1e3),
     ):
-        middle = float(np.median(values))
         own = float(np.sqrt(np.mean(us**2)))
-        spread = 1.4826 * float(np.median(np.abs(values - middle)))
-        u = 1.2533 * max(own, spread) / values.size**0.5
+        middle, u = median_with_u(values, own)
         said = f"{method}; median over {values.size}, u of one {own * scale:.3g} {unit}"
         results.append(Result(name, scale * middle, scale * u, unit, said, flags=flags, trace=trace))
         if values.size >= 2 * _FEWEST:
             n = max(values.size // 10, 3)
-            change = float(values[-n:].mean() - values[:n].mean())
-            u_change = float(np.hypot(values[-n:].std(ddof=1), values[:n].std(ddof=1))) / n**0.5
+            (last, u_last), (begin, u_begin) = mean_with_u(values[-n:]), mean_with_u(values[:n])
+            change, u_change = last - begin, float(np.hypot(u_last, u_begin))
             said = f"mean of the last {n} less mean of the first {n}"
             results.append(Result(f"{name}_change", scale * change, scale * u_change, unit, said, flags=flags))
     return results

@@ -14,7 +14,7 @@ from scipy.optimize import curve_fit
 from scipy.signal import find_peaks
 
 from opsicm.analysis.result import Of, Result, failed
-from opsicm.core.statistics import scatter_about_line
+from opsicm.core.statistics import straight_line
 
 # -- Current against height in mm: profiles from towers, how far the gradient reaches, curves at chosen times.
 
@@ -215,7 +215,7 @@ def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F
         results = [failed("near_less_far_current", "pA", method, "too few rows", reason, of)]
     else:
         # About a line on height: the gradient within a tenth of the travel is no scatter.
-        u = math.hypot(*(scatter_about_line(z[end], i[end]) / end.sum() ** 0.5 for end in (near, far)))
+        u = math.hypot(*(straight_line(z[end], i[end]).u_level for end in (near, far)))
         difference = 1e12 * float(i[near].mean() - i[far].mean())
         results = [Result("near_less_far_current", difference, 1e12 * u, "pA", method, trace=trace, of=of)]
     method = f"length of an exponential through the profile of {where}"

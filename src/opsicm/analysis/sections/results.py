@@ -1,4 +1,8 @@
-"""From samples of a line or a point to its section: depletion near the surface, against geometry alone."""
+"""From samples of a line or a point to its section: depletion near the surface, against geometry alone.
+
+Each approach is first fitted with the pipette's template (`fit_image`; `fit_image_shared` with a common stretch of the
+shape), so that heights count from its own surface.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,7 @@ from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.analysis.sections.sections import drift_free, null_section, sections
 from opsicm.core.errors import OutsideDomain, Problem
-
-# -- Template fits of many approaches: per hop, and jointly with a shared shape.
-
+from opsicm.core.statistics import mean_with_u
 
 F64 = NDArray[np.float64]
 _GOOD_CHI2: Final = 1.5  # the model explains the curve to half its noise variance more than noise alone
@@ -190,13 +192,13 @@ def section_results(samples: RawSamples, falls: Falls, shape: Template, x: F64) 
     each, geometry = each[np.isfinite(each)], geometry[np.isfinite(geometry)]
     if each.size < 3:
         return [failed(name, "pA", method, "no samples", "no samples near the surface: approach closer")]
-    u = float(np.std(each, ddof=1)) / each.size**0.5
+    (mean, u), (alone, u_alone) = mean_with_u(each), mean_with_u(geometry)
     return [
-        Result(name, float(np.mean(each)) * 1e12, u * 1e12, "pA", method, flags=flags, trace=trace),
+        Result(name, mean * 1e12, u * 1e12, "pA", method, flags=flags, trace=trace),
         Result(
             "near_surface_geometry_alone",
-            float(np.mean(geometry)) * 1e12,
-            float(np.std(geometry, ddof=1)) / geometry.size**0.5 * 1e12,
+            alone * 1e12,
+            u_alone * 1e12,
             "pA",
             f"the same band of the {shape.name}: seen without any change of concentration",
             flags=flags,

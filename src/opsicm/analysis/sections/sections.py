@@ -1,4 +1,10 @@
-"""Sections I(x, z) and volumes I(x, y, z): mean current by height, less each approach's own mode."""
+"""Sections I(x, z) and volumes I(x, y, z): mean current by height, less each approach's own mode.
+
+Compiled passes over raw samples: int16 counts in, sums with their number of samples out; a bin without a sample has the
+number 0, never NaN. A sample is one 32-bit word, current in the low half and height in the high: a kernel then loads
+both at once, and a search for a threshold runs over contiguous words, which the compiler turns into vectors. A fall is
+samples [begin, end).
+"""
 
 from __future__ import annotations
 
@@ -13,14 +19,6 @@ from opsicm.analysis.sections.raw_samples import Falls, RawSamples
 from opsicm.core.compiled import compiled
 from opsicm.core.errors import OutsideDomain, Problem
 
-# -- Compiled passes over raw samples: int16 counts in, counted sums out. Never NaN as a sentinel: every bin has a
-# count.
-#
-# A sample is one 32-bit word, current in the low half and height in the high: a kernel then loads both at once, and a
-# search for a threshold runs over contiguous words, which the compiler turns into vectors. A hop here is a fall:
-# samples [begin, end).
-
-
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -34,7 +32,7 @@ _OFFSET: Final = 1 << 15
 _LOW: Final = 0xFFFF
 _BLOCK: Final = 256  # longer than what the compiler unrolls, which would keep it from using vectors
 _HISTOGRAM: Final = 1 << 16
-_STRETCH: Final = 64  # of four samples
+_CHUNK: Final = 64  # of four samples
 TABLE: Final = 1 << 18  # z - low for any int16 z and any low within 2^16 of 0
 
 
@@ -43,7 +41,7 @@ def first_below(words: I32, begin: int, end: int, threshold: int) -> int:
     """Index of the first sample in [begin, end) whose current is <= `threshold`; NOT_CROSSED when none is.
 
     Blocks are tested whole; only the last is searched. The current shifted to the top half compares as it would alone,
-    because the limit has its lower half zero as well.
+    because the lower half of the limit is zero as well.
     """
     if threshold < -_OFFSET:
         return NOT_CROSSED
@@ -134,8 +132,8 @@ def bin_hops(
         even = first + (first & 1)
         quads = max(last - even, 0) // 4
         limit, crossing = threshold[h] + _OFFSET, last
-        for stretch in range(0, quads, _STRETCH):
-            for q in range(stretch, min(stretch + _STRETCH, quads)):
+        for chunk in range(0, quads, _CHUNK):
+            for q in range(chunk, min(chunk + _CHUNK, quads)):
                 # Unsigned indices: a signed one is tested for counting from the end at every access.
                 k = np.uint64(even // 2 + 2 * q)
                 two, next_two = pairs[k], pairs[k + np.uint64(1)]
@@ -151,7 +149,7 @@ def bin_hops(
                 c2[np.uint64(cell[np.uint64(((next_two << 32) >> 48) - base)])] += _ONE + i2
                 c3[np.uint64(cell[np.uint64((next_two >> 48) - base)])] += _ONE + i3
             if lowest <= limit and crossing == last:
-                crossing = even + 4 * stretch
+                crossing = even + 4 * chunk
         # What pairs of four leave at either end.
         for part in range(2):
             a, b = (first, min(even, last)) if part == 0 else (even + 4 * quads, last)
@@ -172,7 +170,7 @@ def bin_hops(
         c2[:] = 0
         c3[:] = 0
         best, most = 0, 0
-        # Upwards from the lowest count until every sample has been met: nobody needs to know the highest.
+        # Upwards from the lowest count until every sample has been met: the highest is not needed.
         left, value = last - first, lowest
         while left > 0:
             number = histogram[np.uint64(value)]
@@ -183,7 +181,7 @@ def bin_hops(
             value += 1
         mode[h] = best - _OFFSET
         mode_count[h] = most
-        # The stretch in which the current first reached the threshold is known: only there, and before it began.
+        # The chunk in which the current first reached the threshold is known: search it, and the odd sample before.
         at = first_below(words, begin[h], min(even, last), threshold[h])
         crossed[h] = (
             at if at != NOT_CROSSED else first_below(words, min(crossing, even + 4 * quads), last, threshold[h])
@@ -226,7 +224,7 @@ def heights_at_threshold(samples: RawSamples, falls: Falls) -> tuple[F64, NDArra
     """Height [m] of the first sample of each fall whose current is below (1 - setpoint)·reference, and whether one is.
 
     The hop controller's own definition. Positive currents only (see `sections`). Height 0 where none crossed: the flag
-    decides. Reads each fall once. Noise alone fires a threshold that is only a few of its sigmas away: then fit.
+    decides. Reads each fall once. Noise alone triggers a threshold that is only a few of its sigmas away: then fit.
     """
     _refuse(samples, falls)
     at = np.empty(falls.size, np.int64)

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from opsicm.analysis.topography.registration import gradient_magnitude
 from opsicm.core.compiled import compiled
+from opsicm.core.statistics import median_with_u
 
 F64 = NDArray[np.float64]
 _NEIGHBOURS: Final = np.ones((3, 3), dtype=bool)
@@ -65,7 +66,7 @@ def _flood(terrain: F64, labels: NDArray[np.int64]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FlakeSwelling:
-    """Per flake: label, pixels, median change and its u (1.2533 MAD-sigma / sqrt(pixels)), as the heights."""
+    """Per flake: label, pixels, median change and its u (of independent pixels), as the heights."""
 
     label: NDArray[np.int64]
     pixels: NDArray[np.int64]
@@ -80,8 +81,6 @@ def flake_swelling(labels: NDArray[np.int64], change: F64) -> FlakeSwelling:
     for label in range(1, int(labels.max(initial=0)) + 1):
         values = change[(inner == label) & np.isfinite(change)]
         if values.size >= 4:
-            middle = float(np.median(values))
-            spread = 1.4826 * float(np.median(np.abs(values - middle)))
-            found.append((label, values.size, middle, 1.2533 * spread / values.size**0.5))
+            found.append((label, values.size, *median_with_u(values)))
     table = np.array(found, dtype=np.float64).reshape(-1, 4)
     return FlakeSwelling(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3])

@@ -11,6 +11,7 @@ from scipy import fft
 from scipy.ndimage import binary_dilation, gaussian_filter, spline_filter, spline_filter1d, uniform_filter
 
 from opsicm.core.compiled import compiled
+from opsicm.core.statistics import MAD_TO_SIGMA, robust_sigma
 
 # -- Compiled evaluation of a bicubic spline at a whole image's pixels, all moved by one fraction of a pixel.
 
@@ -80,7 +81,7 @@ def line_residual(moved: F64, target: F64, w: F64) -> F64:
 
 @compiled
 def scale_of(rest: F64, weight: F64) -> float:
-    """1.4826 times the median of |rest| over every second pixel each way that has a weight; 0 without any.
+    """`robust_sigma` about 0 of `rest` over every second pixel each way that has a weight; 0 without any.
 
     A quarter of the pixels knows the median as well: the smoothing has made neighbours alike.
     """
@@ -91,7 +92,7 @@ def scale_of(rest: F64, weight: F64) -> float:
             if weight[i, j] > 0.0:
                 values[n] = abs(rest[i, j])
                 n += 1
-    return 1.4826 * np.partition(values[:n], n // 2)[n // 2] if n > 0 else 0.0
+    return MAD_TO_SIGMA * np.partition(values[:n], n // 2)[n // 2] if n > 0 else 0.0
 
 
 @compiled
@@ -370,7 +371,7 @@ def _changed(fit: _Fit, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     bounded = np.minimum((fit.rest / (_TUKEY * fit.sigma)) ** 2, 1.0)
     dense = uniform_filter(bounded, _PATCH, mode="nearest")
     usual = float(np.median(dense))
-    spread = 1.4826 * float(np.median(np.abs(dense - usual)))
+    spread = robust_sigma(dense)
     found = none.copy()
     found[fit.inner] = binary_dilation(dense > usual + _DENSE * spread, iterations=_PATCH // 2)
     return found if found.mean() < _MOST_CHANGED else none

@@ -24,6 +24,7 @@ from opsicm.analysis.topography.raster import Frame
 from opsicm.analysis.topography.registration import Shift, register, shifted
 from opsicm.analysis.topography.steps import find_step_edge, find_terraces, fit_terraces
 from opsicm.core.errors import OutsideDomain
+from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
 
 # -- From an image of heights to its results: Sq raw, after a plane, after total degree 2, always together.
 
@@ -96,10 +97,10 @@ def _level(levelled: xr.DataArray, level: str, where: str, scale: _Scale, flags:
 
 
 def _outliers(heights: NDArray[np.float64]) -> int:
-    """Pixels farther from the median than six times what the median absolute deviation stands for."""
+    """Pixels farther from the median than six robust sigmas."""
     known = heights[np.isfinite(heights)]
     away = np.abs(known - np.median(known))
-    return int(np.count_nonzero(away > _OUTLIER * 1.4826 * float(np.median(away)))) if away.any() else 0
+    return int(np.count_nonzero(away > _OUTLIER * robust_sigma(away, 0.0))) if away.any() else 0
 
 
 def _profile(
@@ -247,9 +248,8 @@ def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float
 
 def _noise(stack: F64) -> float:
     """[m] of one pixel, from second differences along the rows: an upper bound, it holds the surface's roughness."""
-    second = np.diff(stack[0], 2, axis=1)
-    second = second[np.isfinite(second)]
-    return float(1.4826 * np.median(np.abs(second - np.median(second))) / 6.0**0.5) if second.size else 0.0
+    known = np.isfinite(np.diff(stack[0], 2)).any()
+    return noise_from_differences(stack[0], spread=robust_sigma) if known else 0.0
 
 
 def _moved_back(frame: F64, shift: Shift) -> F64:
@@ -316,9 +316,8 @@ def _irreversible(initial: F64, extreme: F64, final: F64, noise: float, k: int) 
     if share.size < 10:
         reason = f"{share.size} pixels changed by more than the noise"
         return [*results, failed(name, "%", method, "no change", reason)]
-    spread = 1.4826 * float(np.median(np.abs(share - np.median(share))))
-    u = 100.0 * 1.2533 * spread / share.size**0.5
-    return [*results, Result(name, 100.0 * float(np.median(share)), u, "%", method)]
+    middle, u = median_with_u(share)
+    return [*results, Result(name, 100.0 * middle, 100.0 * u, "%", method)]
 
 
 def flake_results(first: F64, other: F64, k: int) -> list[Result]:
@@ -329,8 +328,7 @@ def flake_results(first: F64, other: F64, k: int) -> list[Result]:
     if table.label.size < 3:
         reason = f"{table.label.size} plates found; three are needed"
         return [failed(name, "1", method, "no flakes", reason)]
-    middle = float(np.median(table.change))
-    spread = 1.4826 * float(np.median(np.abs(table.change - middle)))
+    (middle, u), spread = median_with_u(table.change), robust_sigma(table.change)
     trace = xr.Dataset(
         {"change": ("flake", table.change), "u": ("flake", table.u), "pixels": ("flake", table.pixels)},
         coords={"label": ("flake", table.label)},
@@ -340,11 +338,11 @@ def flake_results(first: F64, other: F64, k: int) -> list[Result]:
     of = f"median of each plate's own median change, image {k} less the first, rims left out"
     return [
         Result(name, float(n), 0.0, "1", method, trace=trace),
-        Result("flake_height_change", 1e9 * middle, 1e9 * 1.2533 * spread / n**0.5, "nm", of),
+        Result("flake_height_change", 1e9 * middle, 1e9 * u, "nm", of),
         Result(
             "flake_height_change_spread",
             1e9 * spread,
-            1e9 * spread / (2.0 * n) ** 0.5,
+            1e9 * u_of_robust_sigma(spread, n),
             "nm",
             f"MAD-sigma over {n} plates, {of}",
         ),

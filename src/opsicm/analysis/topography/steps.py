@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.topography.levelling import pixel_grid, total_degree
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.core.statistics import mean_with_u, robust_sigma, share_of_correlated
 
 F64 = NDArray[np.float64]
 _CROSSING: Final = 20  # pixels of terraces in a line, from which on its offset is known well enough
@@ -172,8 +173,7 @@ def _independent_share(residual: F64) -> float:
     if both.sum() < 10:
         return 1.0
     r = float(np.sum(a[both] * b[both]) / np.sqrt(np.sum(a[both] ** 2) * np.sum(b[both] ** 2) + 1e-300))
-    r = min(max(r, 0.0), 0.99)
-    return (1.0 - r) / (1.0 + r)
+    return share_of_correlated(r)
 
 
 # -- A straight step edge found in an image: terrace to terrace, and how far its rim stands above them.
@@ -337,7 +337,7 @@ def _in_band(heights: F64, angle: float, place: int, half_width: int) -> tuple[S
     if min(len(heights_of), len(rises)) < _FEWEST_STRIPS:
         limit = f"{_FEWEST_STRIPS} strips along the edge are needed for its uncertainty"
         raise OutsideDomain(Problem("step edge", f"{len(heights_of)} strips", limit, "record more lines"))
-    u_height, u_rise = (float(np.std(v, ddof=1)) / len(v) ** 0.5 for v in (heights_of, rises))
+    u_height, u_rise = (mean_with_u(np.array(v))[1] for v in (heights_of, rises))
     edge = StepEdge(
         whole.height,
         max(u_height, whole.u_height),
@@ -365,7 +365,7 @@ def _rim(line: F64, mean: F64, number: F64) -> tuple[NDArray[np.bool_], float]:
         root = np.sqrt(weight)
         c, *_ = np.linalg.lstsq(basis * root[:, None], mean * root, rcond=None)
         rest = mean - basis @ c
-        sigma = 1.4826 * float(np.median(np.abs(rest[free])))
+        sigma = robust_sigma(rest[free], 0.0)
         if sigma <= 0.0:
             break
         weight = number * free * np.maximum(0.0, 1.0 - (rest / (4.685 * sigma)) ** 2) ** 2

@@ -7,6 +7,7 @@ rest, `rest` as open circuit, `conditioning` as a sweep, a current per area in m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import assert_never
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import factor
@@ -96,14 +97,16 @@ class _Writing:
             case Hold():
                 yield from self._hold(step, path)
             case Ladder():
-                for level, _, duration in step.legs():
-                    yield theirs.ConstantVoltage(voltage_V=level, until_time_s=duration)
+                for level in step.levels():
+                    yield theirs.ConstantVoltage(voltage_V=level, until_time_s=step.rest_s + step.hold_s)
             case ConstantCurrent():
                 yield from self._constant_current(step, path)
             case Gitt():
                 yield from self._titration(step, path)
             case OpenCircuit():
                 yield theirs.OpenCircuitVoltage(until_time_s=step.for_s)
+            case _:
+                assert_never(step)
 
     def _looped(self, body: list[theirs.MethodStep], times: int) -> Iterator[theirs.MethodStep]:
         if not body:  # its step could not be said
@@ -116,9 +119,9 @@ class _Writing:
 
     def _sweep(self, step: Sweep) -> Iterator[theirs.MethodStep]:
         rate = step.rate_mV_s
-        end = step.legs()[-1]
+        once = step.one_cycle()
+        end = once[-1]
         self._way = -1.0 if end[1] < end[0] else 1.0
-        once = step.model_copy(update={"cycles": 1}).legs()
         scans: list[theirs.MethodStep] = [
             theirs.VoltageScan(start_voltage_V=start, end_voltage_V=end, scan_rate_mV_per_s=rate)
             for start, end, _ in once

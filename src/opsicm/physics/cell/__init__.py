@@ -1,1 +1,1 @@
-"""The electrochemical cell: a graphite electrode and the bath above it, solved together."""
+"""The electrochemical cell: a porous electrode and the bath above it, solved together."""

@@ -16,8 +16,7 @@ from opsicm.physics.cell.grid import bath_grid, particle_grid, relative_area
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.cell.solve import CUT_OFF, march
 from opsicm.physics.cell.trace import TRACE_COLUMNS, Trace, look, march_and_record
-from opsicm.physics.materials.graphite import stoichiometry_at
-from opsicm.physics.materials.swelling import mean_volume_change
+from opsicm.physics.materials.material import Material, mean_volume_change
 
 # -- What a cell is asked to leave out, and how it says that it cannot go on.
 
@@ -25,7 +24,7 @@ from opsicm.physics.materials.swelling import mean_volume_change
 _REASONS: Final = {
     k.DEPLETED_SPECIMEN: ("salt depleted", "at the specimen", "lower the current, stir, or raise the concentration"),
     k.DEPLETED_COUNTER: ("salt depleted", "at the counter electrode", "lower the current or raise the concentration"),
-    k.STOICHIOMETRY: ("graphite full or empty", "at the particle surface", "stop earlier: set a cut-off potential"),
+    k.STOICHIOMETRY: ("{} full or empty", "at the particle surface", "stop earlier: set a cut-off potential"),
     k.UNSTABLE_COMPENSATION: ("iR over-compensated", "in the potentiostat", "compensate a smaller part"),
     k.SALT_TOO_HIGH: ("salt beyond the table", "in the bath", "lower the current or the concentration"),
 }
@@ -47,8 +46,11 @@ class Terms:
 class CellStopped(LimitCrossed):
     """A step that no cell can make; the state is that of the last moment that could be met."""
 
-    def __init__(self, outcome: int, time: float) -> None:
-        self.reason, self.place, remedy = _REASONS[outcome]
+    def __init__(self, outcome: int, time: float, material: Material) -> None:
+        reason, self.place, remedy = _REASONS[outcome]
+        low, high = material.stoichiometry_range
+        known = "" if (low, high) == (0.0, 1.0) else f" (its curve is known for x = {low:g} … {high:g})"
+        self.reason = reason.format(material.name) + (known if outcome == k.STOICHIOMETRY else "")
         self.time = time
         super().__init__(Problem(f"cell at {time:.6g} s", "", f"{self.reason} {self.place}", remedy))
 
@@ -65,6 +67,7 @@ def parameter_vector(p: CellParameters, pores: bool, tolerance: float) -> Floats
     v = np.zeros(k.PARAMETERS_SIZE)
     v[k.P_THERMAL] = GAS_CONSTANT * e.temperature / FARADAY
     v[k.P_TRANSFERENCE], v[k.P_UD] = e.transference, e.diffusion_potential
+    v[k.P_X_LOW], v[k.P_X_HIGH] = p.material.stoichiometry_range
     v[k.P_AREAL] = p.areal_capacity
     v[k.P_KINETIC] = p.exchange_current_density * p.internal_area
     v[k.P_C_STANDARD] = 1000.0
@@ -122,7 +125,7 @@ class Cell:
         self._limits = np.array([-np.inf, np.inf])
         self._convection = convection_vector(p, self.terms.convection)
         potential = p.initial_potential if initial_potential is None else initial_potential
-        x0 = stoichiometry_at(potential, p.ocp)
+        x0 = p.material.stoichiometry_at(potential)
         self._c, self._x = np.full(grid.n, e.concentration), np.full(shells, x0)
         self._mixing = np.ones(grid.n + 1)
         self._spare = (np.zeros(k.STATE_SIZE), np.zeros(grid.n), np.zeros(shells))
@@ -190,7 +193,7 @@ class Cell:
         if outcome == CUT_OFF:
             self._reached_cut_off = True
         elif outcome != k.OK:
-            raise CellStopped(outcome, self.time)
+            raise CellStopped(outcome, self.time, self.parameters.material)
         return self.time - start
 
     def record(self, dt: float, count: int, heights: ArrayLike = ()) -> Trace:
@@ -202,14 +205,14 @@ class Cell:
             raise OutsideDomain(Problem("record", f"{count} steps of {dt:g} s", "both are positive", "correct them"))
         if self._reached_cut_off:
             count = 0
+        p, e = self.parameters, self.parameters.electrolyte
         z = np.atleast_1d(np.asarray(heights, dtype=np.float64))
         rows = np.empty((count, TRACE_COLUMNS + 2 * z.size))
-        outcome, done = march_and_record(dt, rows, z, self._z, *self._march_arguments())
+        outcome, done = march_and_record(dt, rows, z, self._z, p.swelling, *self._march_arguments())
         if outcome == CUT_OFF:
             self._reached_cut_off = True
         elif outcome != k.OK:
-            raise CellStopped(outcome, self.time)
-        p, e = self.parameters, self.parameters.electrolyte
+            raise CellStopped(outcome, self.time, self.parameters.material)
         gain = p.thickness * p.swelling_factor, p.internal_area * p.irreversible_factor
         trace = Trace.from_rows(rows[:done], z, p.area, gain)
         rest = float(e.concentration)
@@ -245,7 +248,7 @@ class Cell:
             self._convection,
             e.diffusivity_table,
             e.kappa_table,
-            p.ocp,
+            p.material.ocp,
             self._first,
             self._work,
             self._particle_work,
@@ -319,7 +322,7 @@ class Cell:
 
     @property
     def stoichiometry(self) -> float:
-        """Mean x in LixC6."""
+        """Mean x of the particle."""
         return float(self._particle[0, : self._x.size] @ self._x)
 
     @property
@@ -329,14 +332,14 @@ class Cell:
 
     @property
     def expansion(self) -> float:
-        """Thickness gained over x = 0 [m]: thickness × factor × volume change, + `irreversible`."""
+        """Thickness gained [m]: thickness × factor × volume change (over the swelling curve's V₀), + `irreversible`."""
         p = self.parameters
         return p.thickness * p.swelling_factor * self.volume_change + self.irreversible
 
     @property
     def volume_change(self) -> float:
-        """Relative volume change of the graphite [1], mean over the particle; not that of the mean x."""
-        return float(mean_volume_change(self._x, self._particle[0]))
+        """Mean of (V − V₀)/V₀ [1] over the particle, not that of the mean x; NaN where nobody has stated it."""
+        return float(mean_volume_change(self._x, self._particle[0], self.parameters.swelling))
 
     @property
     def sei_thickness(self) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.compiled import compiled
 from opsicm.physics.cell.electrolyte import table_value
-from opsicm.physics.materials.graphite import ocp_and_slope
+from opsicm.physics.materials.open_circuit import ocp_and_slope
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ STATE_SIZE: Final = 23
     P_THERMAL,
     P_TRANSFERENCE,
     P_UD,
-    P_SPARE,
+    P_X_LOW,
     P_AREAL,
     P_KINETIC,
     P_C_STANDARD,
@@ -74,8 +74,9 @@ STATE_SIZE: Final = 23
     P_SEI_RESISTIVITY,
     P_TOLERANCE,
     P_PORE_FACTOR,
-) = range(18)
-PARAMETERS_SIZE: Final = 18
+    P_X_HIGH,
+) = range(19)
+PARAMETERS_SIZE: Final = 19
 
 # Places in the control vector.
 (MODE, SET_TIME, SET_VALUE, SLOPE, COMPENSATION, RESPONSE_TIME) = range(6)
@@ -185,9 +186,9 @@ def interface_potential(
 def sei_current(psi: float, h: float, thickness: float, parameters: Floats) -> tuple[float, float]:
     """SEI formation current [A/m², ≤ 0] over a step of `h` [s] and its slope in ψ: a Tafel law throttled by the film.
 
-    i = −j e / (1 + e L/L₀), e = exp(−(ψ − U)/(2V_T)): reaction-limited on bare graphite, and under a film limited by
+    i = −j e / (1 + e L/L₀), e = exp(−(ψ − U)/(2V_T)): reaction-limited on a bare particle, and under a film limited by
     transport through it (∝ 1/L, hence √t growth; Peled, J. Electrochem. Soc. 126 (1979) 2047). L is the film at the
-    end of the step, dL = −V i h, which leaves a quadratic: an explicit L would let bare graphite at 0.1 V draw 1e5 j.
+    end of the step, dL = −V i h, which leaves a quadratic: an explicit L would let a bare one at 0.1 V draw 1e5 j.
     """
     j = parameters[P_SEI_RATE]
     if j <= 0.0:

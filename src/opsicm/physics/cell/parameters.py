@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.physics.cell.electrolyte import Electrolyte
+from opsicm.physics.materials.material import STILL, UNKNOWN, Material
 
 Floats = NDArray[np.float64]
 
@@ -18,8 +19,6 @@ _POSITIVE: Final = (
     "thickness",
     "loading",
     "active_fraction",
-    "specific_capacity",
-    "solid_density",
     "bath_depth",
     "disk_radius",
     "particle_diffusivity",
@@ -49,24 +48,22 @@ _NOT_NEGATIVE: Final = (
 
 @dataclass(frozen=True, eq=False)
 class CellParameters:
-    """Half cell: a porous graphite specimen at z < 0, a bath of `bath_depth`, a Li counter, a Li reference.
+    """Half cell: a porous specimen of one `material` at z < 0, a bath of `bath_depth`, a Li counter, a Li reference.
 
-    Lengths [m], `loading` [kg/m²] of coating, `specific_capacity` [C/kg] of graphite, `disk_radius` [m] inf for a
-    slab, `film_resistance` and `exchange_current_density` per particle surface, `response_time` [s] of the
-    potentiostat, `facing` 1 for a specimen that looks up and −1 for one that looks down, `counter_above` 1 for a
-    counter parallel to it and 0 for one at the side. SEI numbers are per particle surface: `sei_rate` [A/m²] at
-    `sei_potential` [V], `sei_charge_per_nm` [C/m²], `sei_resistance_per_nm` [Ω m²]. `irreversible_factor` [1] is the
-    share of the SEI's volume that shows as thickness. `ocp` are rows of `graphite.ocp_curve`.
+    Lengths [m], `loading` [kg/m²] of coating, `disk_radius` [m] inf for a slab, `film_resistance` and
+    `exchange_current_density` per particle surface, `response_time` [s] of the potentiostat, `facing` 1 for a specimen
+    that looks up and −1 for one that looks down, `counter_above` 1 for a counter parallel to it and 0 for one at the
+    side. SEI numbers are per particle surface: `sei_rate` [A/m²] at `sei_potential` [V], `sei_charge_per_nm` [C/m²],
+    `sei_resistance_per_nm` [Ω m²]. `swelling_factor` [1] turns the material's volume change into thickness,
+    `irreversible_factor` [1] the SEI's volume.
     """
 
     electrolyte: Electrolyte
-    ocp: Floats
+    material: Material
     area: float
     thickness: float
     loading: float
     active_fraction: float
-    specific_capacity: float
-    solid_density: float
     porosity: float
     bruggeman: float
     bath_depth: float
@@ -121,9 +118,16 @@ class CellParameters:
     @property
     def areal_capacity(self) -> float:
         """Charge [C/m²] between x = 0 and 1."""
-        return self.loading * self.active_fraction * self.specific_capacity
+        return self.loading * self.active_fraction * self.material.specific_capacity
 
     @property
     def internal_area(self) -> float:
-        """Particle surface per specimen area [1]: 3 V/R with V = graphite volume per area."""
-        return 3.0 * self.loading * self.active_fraction / self.solid_density / self.particle_radius
+        """Particle surface per specimen area [1]: 3 V/R with V = volume of the material per area."""
+        return 3.0 * self.loading * self.active_fraction / self.material.density / self.particle_radius
+
+    @property
+    def swelling(self) -> Floats:
+        """Rows (x, relative volume) for the cell: the material's; still with a `swelling_factor` of 0; else unknown."""
+        if self.material.swelling is not None:
+            return self.material.swelling
+        return STILL if self.swelling_factor == 0.0 else UNKNOWN

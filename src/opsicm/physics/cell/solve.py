@@ -43,6 +43,8 @@ from opsicm.physics.cell.kernel import (
     P_TOLERANCE,
     P_TRANSFERENCE,
     P_UD,
+    P_X_HIGH,
+    P_X_LOW,
     P_Z_REFERENCE,
     POTENTIAL,
     POTENTIOSTAT,
@@ -118,9 +120,9 @@ def residual(
 def solve_current(
     h: float, linear: Floats, state: Floats, control: Floats, parameters: Floats, ocp: Floats
 ) -> tuple[int, float, float, float, float, float]:
-    """(outcome, i_F, i, ψ, E, i_SEI): Newton inside the bracket 0 < x < 1, halving it whenever Newton leaves it."""
-    low = (1.0 - _X_EDGE - linear[0]) / linear[1]
-    high = (_X_EDGE - linear[0]) / linear[1]
+    """(outcome, i_F, i, ψ, E, i_SEI): Newton inside the material's range of x, halving it whenever Newton leaves it."""
+    low = (parameters[P_X_HIGH] - _X_EDGE - linear[0]) / linear[1]
+    high = (parameters[P_X_LOW] + _X_EDGE - linear[0]) / linear[1]
     guess = min(max(state[FARADAIC], low + 0.01 * (high - low)), high - 0.01 * (high - low))
     width = high - low
     slope = 1.0
@@ -144,7 +146,7 @@ def solve_current(
             break
     value, slope, i, psi, E, i_sei = residual(guess, h, linear, state, control, parameters, ocp)
     if not settled or abs(value) > 1e-4:
-        # The bracket closed on one of its ends: there is no root with 0 < x < 1 and salt left.
+        # The bracket closed on one of its ends: there is no root with x in its range and salt left.
         if linear[2] + linear[3] * i <= 2.0 * _C_EDGE:
             return DEPLETED_SPECIMEN, guess, i, psi, E, i_sei
         if linear[4] + linear[5] * i <= 2.0 * _C_EDGE:

@@ -23,7 +23,7 @@ from opsicm.physics.cell.kernel import (
     value_at,
 )
 from opsicm.physics.cell.solve import march
-from opsicm.physics.materials.swelling import mean_volume_change
+from opsicm.physics.materials.material import mean_volume_change
 
 Floats = NDArray[np.float64]
 TRACE_COLUMNS: Final = 8
@@ -106,6 +106,7 @@ def march_and_record(
     rows: Floats,
     heights: Floats,
     centres: Floats,
+    swelling: Floats,
     state: Floats,
     c: Floats,
     x: Floats,
@@ -158,7 +159,7 @@ def march_and_record(
         for m in range(x.size):
             total += particle[0, m] * x[m]
         out[4], out[5] = total, state[X_SURFACE]
-        out[6], out[7] = mean_volume_change(x, particle[0]), state[SEI]
+        out[6], out[7] = mean_volume_change(x, particle[0], swelling), state[SEI]
         look(heights, centres, state, c, parameters, grid, kappa_table, first, out[TRACE_COLUMNS:])
         if outcome != OK:
             return outcome, row + 1

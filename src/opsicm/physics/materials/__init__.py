@@ -1,1 +1,1 @@
-"""Electrode materials: open-circuit curves, stages, swelling."""
+"""Electrode materials: open-circuit curves, swelling, stages. Which materials there are is data (parameter sets)."""

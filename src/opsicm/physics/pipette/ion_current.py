@@ -13,6 +13,7 @@ from scipy.special import erfc
 from opsicm.core.compiled import compiled
 from opsicm.core.constants import FARADAY, GAS_CONSTANT
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.physics.cell.electrolyte import Electrolyte
 from opsicm.physics.cell.electrolyte import conductivity as kappa_at
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 
@@ -75,6 +76,11 @@ def conductance(
     weight = _HALF_WEIGHTS * c * (1.0 if diffusivity is None else diffusivity(c))
     mean = np.sum(weight / kappa(c), axis=-1) / np.sum(weight, axis=-1)
     return np.asarray(1.0 / (geometric_resistance * mean))
+
+
+def resistance(geometric_resistance: float, electrolyte: Electrolyte, c_in: float) -> float:
+    """1/`conductance` [Ohm] of a pipette filled at `c_in` [mol/m³] in the undisturbed bath."""
+    return 1.0 / float(conductance(geometric_resistance, electrolyte.conductivity, c_in, electrolyte.concentration))
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""How the swelling of an electrode is shared among its flakes: a height field over x, y and time."""
+"""Flakes of a coating: how they share the electrode's swelling, and how they are stacked on a periodic square."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
+from numpy.typing import NDArray
 
 from opsicm.core.compiled import compiled
 from opsicm.core.errors import OutsideDomain, Problem
@@ -19,26 +18,26 @@ Floats = NDArray[np.float64]
 
 @compiled
 def _follow(
-    own: Floats,
+    flake_change: Floats,
     closing: Floats,
     volume_change: Floats,
     irreversible: Floats,
     gain: Floats,
     share: Floats,
-    rises: Floats,
+    displacement: Floats,
 ) -> None:
-    # Row by row: each flake closes its share of what it lags behind, and rises by its gain of the whole.
+    # Row by row: each flake closes its share of what it lags behind, and moves by its gain of the whole.
     for row in range(volume_change.size):
-        for k in range(own.size):
-            own[k] += (volume_change[row] - own[k]) * closing[k]
-            rises[row, k] = gain[k] * own[k] + share[k] * irreversible[row]
+        for k in range(flake_change.size):
+            flake_change[k] += (volume_change[row] - flake_change[k]) * closing[k]
+            displacement[row, k] = gain[k] * flake_change[k] + share[k] * irreversible[row]
 
 
 class FlakeSwelling:
-    """What each of some flakes makes of the electrode's swelling.
+    """How the electrode's swelling displaces each of its flakes.
 
-    A flake's own volume change obeys dv_k/dt = (v − v_k)/τ_k, solved exactly for v held over a step. Its rise over
-    that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal with
+    A flake's own volume change obeys dv_k/dt = (v − v_k)/τ_k, solved exactly for v held over a step. Its displacement
+    over that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal with
     area-weighted mean 1, so that the mean is the electrode's own expansion once all have caught up. Assumed:
     the two spreads and the independence of lag and share; a real coating's flakes also tilt and slide.
     """
@@ -78,75 +77,23 @@ class FlakeSwelling:
         self.lag[flake] = 1e-6
         self._closing = (0.0, self._closing[1])
 
-    def advance(self, dt: float, volume_change: float, irreversible: float = 0.0) -> None:
-        """Let every flake follow the electrode's `volume_change` [1] for `dt` [s]; `irreversible` [m] at the end."""
-        self.course(dt, np.array([volume_change]), np.array([irreversible]))
+    def advance(self, dt: float, volume_change: Floats, irreversible: Floats) -> Floats:
+        """Let every flake follow the electrode through steps of `dt` [s]; `displacement` [m, steps × n] after each.
 
-    def course(self, dt: float, volume_change: Floats, irreversible: Floats) -> Floats:
-        """`advance` by `dt` [s] for every entry of both; the `rise` [m, steps × n] after each."""
+        `volume_change` [1, steps] holds over each step, `irreversible` [m, steps] is that at its end.
+        """
         if dt != self._closing[0]:
             self._closing = (dt, -np.expm1(-dt / self.lag))
-        rises = np.empty((volume_change.size, self.share.size))
-        gain = self._amplitude * self.share
-        _follow(self.volume_change, self._closing[1], volume_change, irreversible, gain, self.irreversible_share, rises)
+        displacement = np.empty((volume_change.size, self.share.size))
+        gain, share = self._amplitude * self.share, self.irreversible_share
+        _follow(self.volume_change, self._closing[1], volume_change, irreversible, gain, share, displacement)
         self.irreversible = float(irreversible[-1])
-        return rises
+        return displacement
 
-    def rise(self) -> Floats:
-        """Rise [m, n] of each flake over the bare, empty electrode, now."""
-        rise: Floats = self._amplitude * self.share * self.volume_change
-        return rise + self.irreversible_share * self.irreversible
-
-
-class FlakeField(FlakeSwelling):
-    """Flakes tile the plane (nearest seed, periodic in a square) and swell as `FlakeSwelling` says."""
-
-    def __init__(
-        self,
-        *,
-        seed: int,
-        thickness: float,
-        swelling_factor: float,
-        volume_change: float,
-        flake_size: float = 3.5e-6,
-        tile: float = 100e-6,
-        share_spread: float = 0.4,
-        lag: float = 20.0,
-        lag_spread: float = 1.0,
-    ) -> None:
-        """`thickness`, `flake_size`, `tile` [m]; spreads are standard deviations of logarithms; `lag` median [s]."""
-        if not 0.0 < flake_size < tile / 3:
-            limit = f"it is positive and well below the tile of {tile * 1e6:g} µm"
-            raise OutsideDomain(Problem("flake size", f"{flake_size * 1e6:g} µm", limit, "change one of them"))
-        random = np.random.default_rng(seed)
-        n = max(1, round((tile / flake_size) ** 2))
-        self.tile = tile
-        self._tree = cKDTree(random.uniform(0.0, tile, (n, 2)), boxsize=np.array([tile, tile]))
-        probe = (np.arange(512) + 0.5) * tile / 512
-        area = np.bincount(self.flake_at(probe[:, None], probe[None, :]).ravel(), minlength=n) / 512**2
-        super().__init__(
-            area,
-            random,
-            thickness=thickness,
-            swelling_factor=swelling_factor,
-            volume_change=volume_change,
-            share_spread=share_spread,
-            lag=lag,
-            lag_spread=lag_spread,
-        )
-
-    def flake_at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.intp]:
-        """Index of the flake at each point [m]; x and y broadcast together."""
-        points = np.stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)), axis=-1) % self.tile
-        points[points >= self.tile] = 0.0  # what the remainder of a tiny negative number rounds to
-        return np.asarray(self._tree.query(points)[1], dtype=np.intp)
-
-    def height(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Height over the bare, empty electrode [m] at points [m] of any shape, now."""
-        return np.asarray(self.rise()[self.flake_at(x, y)])
-
-
-# -- Graphite as stacked polyhedral plates: heights and which plate is on top, anywhere on a periodic square.
+    def displacement(self) -> Floats:
+        """Displacement [m, n] of each flake over the bare, empty electrode, now."""
+        reversible: Floats = self._amplitude * self.share * self.volume_change
+        return reversible + self.irreversible_share * self.irreversible
 
 
 _COVERAGE: Final = 4.0  # plate areas per area: 2 % of the ground shows
@@ -178,7 +125,7 @@ class FlakeStack:
     size: float
     pixels: int
 
-    def drawn(
+    def render(
         self, moved: Mapping[int, tuple[float, float]] = _NOWHERE, without: Collection[int] = ()
     ) -> tuple[Floats, NDArray[np.int32]]:
         """(heights [m], number of the plate on top), both [y, x]; the ground's number is the number of plates.
@@ -186,28 +133,28 @@ class FlakeStack:
         `moved` [m] slides plates sideways, `without` takes plates away: what they covered shows.
         """
         heights = np.full((self.pixels, self.pixels), self.ground)
-        owners = np.full(heights.shape, len(self.plates), np.int32)
+        plate_map = np.full(heights.shape, len(self.plates), np.int32)
         for number in range(len(self.plates)):
             if number in without:
                 continue
-            self._lay(heights, owners, number, moved.get(number, (0.0, 0.0)))
-        return heights, owners
+            self._place(heights, plate_map, number, moved.get(number, (0.0, 0.0)))
+        return heights, plate_map
 
-    def laid_on(
-        self, drawn: tuple[Floats, NDArray[np.int32]], number: int, moved: tuple[float, float]
+    def render_on(
+        self, rendered: tuple[Floats, NDArray[np.int32]], number: int, moved: tuple[float, float]
     ) -> tuple[Floats, NDArray[np.int32]]:
-        """What `drawn` would be with the plate `number`, slid sideways by `moved` [m], from what it is without it."""
-        heights, owners = drawn[0].copy(), drawn[1].copy()
-        self._lay(heights, owners, number, moved)
-        return heights, owners
+        """`rendered` with the plate `number` placed on it, slid sideways by `moved` [m]."""
+        heights, plate_map = rendered[0].copy(), rendered[1].copy()
+        self._place(heights, plate_map, number, moved)
+        return heights, plate_map
 
-    def _lay(self, heights: Floats, owners: NDArray[np.int32], number: int, moved: tuple[float, float]) -> None:
+    def _place(self, heights: Floats, plate_map: NDArray[np.int32], number: int, moved: tuple[float, float]) -> None:
         plate = self.plates[number]
         rows, columns, face = _face(replace(plate, x=plate.x + moved[0], y=plate.y + moved[1]), self.size, self.pixels)
         here = np.ix_(rows, columns)
         higher = face > heights[here]
         heights[here] = np.where(higher, face, heights[here])
-        owners[here] = np.where(higher, number, owners[here])
+        plate_map[here] = np.where(higher, number, plate_map[here])
 
 
 def _face(plate: Plate, size: float, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:

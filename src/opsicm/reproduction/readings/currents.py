@@ -10,6 +10,7 @@ import xarray as xr
 from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
 from opsicm.analysis.cell.steps import split_steps
 from opsicm.analysis.result import Result
+from opsicm.core.statistics import median_with_u, noise_from_differences, straight_line
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
 from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
@@ -35,7 +36,7 @@ def _one_direction(kind: str, part: HalfCycle, t: F64, pipette: F64) -> list[Res
     inside = slice(part.first + 1, part.stop)
     ts, i = t[inside] - t[part.first], pipette[inside]
     rest = float(before.mean()) if before.size else float(i[0])
-    noise = float(np.std(np.diff(i))) / 2.0**0.5
+    noise = noise_from_differences(i, 1, np.std)
     tail = i[-max(5, i.size // 50) :]
     u_change = noise * (1.0 / tail.size + 1.0 / max(before.size, 1)) ** 0.5
     how = f"rows of the constant current, {ts[-1]:.0f} s"
@@ -49,14 +50,14 @@ def _one_direction(kind: str, part: HalfCycle, t: F64, pipette: F64) -> list[Res
         )
     ]
     late = ts > 0.5 * ts[-1]
-    slope, u = _line(ts[late], i[late])
-    rows.append(
-        reading(f"E4.slope_{kind}", 60e12 * slope, 60e12 * u, "pA/min", f"line through the second half of the {how}")
-    )
+    line = straight_line(ts[late], i[late])
+    method = f"line through the second half of the {how}"
+    rows.append(reading(f"E4.slope_{kind}", 60e12 * line.slope, 60e12 * line.u_slope, "pA/min", method))
     if kind == "lithiation":
         thirds = [(ts > a * ts[-1]) & (ts <= b * ts[-1]) for a, b in ((1 / 3, 2 / 3), (2 / 3, 1.0))]
-        (middle, u_middle), (last, u_last) = (_line(ts[m], i[m]) for m in thirds)
-        u = abs(last / middle) * float(np.hypot(u_middle / middle, u_last / last)) if middle and last else 0.0
+        lines = [straight_line(ts[m], i[m]) for m in thirds]
+        middle, last = (one.slope for one in lines)
+        u = abs(last / middle) * math.hypot(*(one.u_slope / one.slope for one in lines)) if middle and last else 0.0
         method = f"lines through the last and the middle third of the {how}"
         rows.append(reading("E4.constancy", last / middle if middle else float("nan"), u, "1", method))
     return rows
@@ -84,17 +85,9 @@ def titration(runs: Runs) -> list[Result]:
     drift = np.array([_ends(pipette, p) for p in rests])
     relaxed = np.abs([_ends(potential, p, first=2) for p in rests])
     how = f"mean of a rest's last tenth less that of its first tenth, the first row left out; {len(rests)} rests"
-    rows.append(
-        reading(
-            "E5.rest",
-            100.0 * float(np.median(drift)) / middle,
-            100.0 * _u_median(drift) / middle,
-            "%",
-            f"median of: {how}; over the step",
-        )
-    )
+    rows.append(reading("E5.rest", *median_with_u(100.0 * drift / middle), "%", f"median of: {how}; over the step"))
     how = f"mean of a rest's last tenth less its second and third row, {len(rests)} rests"
-    rows.append(reading("E5.relaxation", float(np.median(relaxed)), _u_median(relaxed), "V", f"median size of: {how}"))
+    rows.append(reading("E5.relaxation", *median_with_u(relaxed), "V", f"median size of: {how}"))
     return rows
 
 
@@ -108,17 +101,3 @@ def _ends(values: F64, part: HalfCycle, first: int = 0) -> float:
     inside = values[part.first + 1 : part.stop]
     few = max(2, inside.size // 10)
     return float(inside[-few:].mean() - inside[: first or few].mean())
-
-
-def _u_median(values: F64) -> float:
-    spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
-    return 1.2533 * spread / math.sqrt(values.size)
-
-
-def _line(t: F64, i: F64) -> tuple[float, float]:
-    """Slope and its u; the scatter about the line counts as white."""
-    x = t - t.mean()
-    slope = float(x @ (i - i.mean()) / (x @ x))
-    rest = i - i.mean() - slope * x
-    variance = float(rest @ rest) / max(t.size - 2, 1)
-    return slope, math.sqrt(variance / float(x @ x))

@@ -12,6 +12,7 @@ from opsicm.analysis.cell.transitions import transitions_from_height
 from opsicm.analysis.hops.expansion import kymograph
 from opsicm.analysis.hops.series import hop_series
 from opsicm.analysis.result import Of, Result, failed
+from opsicm.core.statistics import mean_with_u, u_of_rectangle
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import F64, as_row, missing, over_runs, reading
 from opsicm.reproduction.variants import IR_COMPENSATED
@@ -94,14 +95,14 @@ def _potentials(run: Analysed) -> list[Result]:
     begun = np.flatnonzero(rise > _ONSET_SHARE * rise[-1])
     onset = float(e[begun[0]]) if begun.size else float("nan")
     method = f"first bin whose height has risen by {100 * _ONSET_SHARE:g} % of the whole change; {_how(e.size, step)}"
-    first = reading(rows[0], onset, step / 12.0**0.5, "V", method)
+    first = reading(rows[0], onset, u_of_rectangle(step), "V", method)
     half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
     between = (e <= onset) & (e >= half)
     kinks = transitions_from_height(-e[between], h[between])
     if not kinks:
         return [first, missing(rows[1], "too few bins between the onset and SOC 50 %")]
     method = f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_how(int(between.sum()), step)}"
-    u = float(np.hypot(kinks[0].u, step / 12.0**0.5))
+    u = float(np.hypot(kinks[0].u, u_of_rectangle(step)))
     return [first, reading(rows[1], -kinks[0].charge, u, "V", method)]
 
 
@@ -146,7 +147,7 @@ def one_line(runs: Runs) -> list[Result]:
     width = float(distance[1] - distance[0])
     reach = float(distance[first[0]]) if first.size else float(distance[-1])
     method = f"first height above 30 nm where the mean section is less than {100 * _LOWER:g} % below its mode"
-    rows.append(reading("E10.reach", reach, width / 12.0**0.5, "m", method))
+    rows.append(reading("E10.reach", reach, u_of_rectangle(width), "m", method))
     return rows
 
 
@@ -169,9 +170,8 @@ def _difference(run: Analysed) -> Result:
         return missing("E10.difference", _NO_SECTION)
     each = _near(section, "difference")
     each = each[np.isfinite(each)]
-    u = float(np.std(each, ddof=1)) / each.size**0.5
     method = "mean over 60–270 nm of each approach less its drift and its mode; u from the scatter over approaches"
-    return reading("E10.difference", float(np.mean(each)), u, "A", method)
+    return reading("E10.difference", *mean_with_u(each), "A", method)
 
 
 def _repeated(row: str, each: list[Result]) -> Result:
@@ -193,9 +193,9 @@ def hollows(row: str, x: F64, difference: F64, line_x: F64, height: F64) -> Resu
     inside, outside = (difference[chosen & np.isfinite(difference)] for chosen in (hollow, ~hollow))
     if min(inside.size, outside.size) < 3:
         return missing(row, "fewer than three approaches in hollows or beside them")
-    u = float(np.hypot(*(np.std(part, ddof=1) / part.size**0.5 for part in (inside, outside))))
+    (low, u_low), (high, u_high) = mean_with_u(inside), mean_with_u(outside)
     method = (
         f"{inside.size} approaches at pixels lower than the mean within {1e6 * _AROUND:g} µm by more than its standard "
         f"deviation, less the {outside.size} others; u from the scatter over approaches"
     )
-    return reading(row, float(inside.mean() - outside.mean()), u, "A", method)
+    return reading(row, low - high, float(np.hypot(u_low, u_high)), "A", method)

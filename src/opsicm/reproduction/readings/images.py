@@ -16,6 +16,7 @@ from opsicm.analysis.topography.results import image_results
 from opsicm.analysis.topography.steps import fit_terraces
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import Outcome
+from opsicm.core.statistics import u_of_median, u_of_rectangle
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.paper import LEVELS
 from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
@@ -88,7 +89,7 @@ def _flakes(frame: xr.DataArray) -> Result:
             f"{across.size} flakes, and none below {1e6 * least:.2g} µm can be told: pixels of {1e6 * pixel:.2g} µm"
         )
         return missing("E6.flakes", f"{reason}; take more pixels")
-    u = 1.2533 * float(np.std(across)) / across.size**0.5
+    u = u_of_median(float(np.std(across)), across.size)
     method = f"watershed of the gradient over {across.size} flakes of {_SMALLEST} pixels and more; u: of a median"
     return reading("E6.flakes", float(np.median(across)), u, "m", method)
 
@@ -141,7 +142,7 @@ def _event(stack: F64, potential: F64) -> Result:
         f"image with the largest spread over pixels of its change from the image before ({1e9 * uneven[k]:.3g} nm; the "
         f"median of the others {1e9 * float(np.median(np.delete(uneven, k))):.3g} nm); u: half a step as a rectangle"
     )
-    return reading("E6.event", float(potential[k + 1]), step / 12.0**0.5, "V", method)
+    return reading("E6.event", float(potential[k + 1]), u_of_rectangle(step), "V", method)
 
 
 def charged_and_discharged(runs: Runs) -> list[Result]:

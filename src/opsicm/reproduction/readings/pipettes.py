@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from opsicm.analysis.pipette.calibration import Calibration, calibrate
 from opsicm.analysis.result import Result
 from opsicm.core.errors import OutsideDomain
+from opsicm.core.statistics import straight_line
 from opsicm.reproduction.open_runs import Analysed, Runs
 from opsicm.reproduction.readings.reading import F64, missing, reading
 from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
@@ -65,9 +65,9 @@ def pipettes(runs: Runs) -> list[Result]:
     conductance = np.array([slope_of(run) for run in chosen])
     rows: list[Result] = []
     if np.unique(radius).size >= 3:
-        slope, u = _line(1e9 * radius, 1e9 * conductance)
+        line = straight_line(1e9 * radius, 1e9 * conductance)
         sizes = f"{1e9 * radius.min():g}–{1e9 * radius.max():g} nm"
-        rows.append(reading("E12.size", slope, u, "nS/nm", f"line of dI/dV over the radius, {sizes}"))
+        rows.append(reading("E12.size", line.slope, line.u_slope, "nS/nm", f"line of dI/dV over the radius, {sizes}"))
     alike = np.abs(radius - np.median(radius)) < 0.1 * np.median(radius)
     if int(alike.sum()) >= 3:
         resistance = 1.0 / conductance[alike]
@@ -78,9 +78,9 @@ def pipettes(runs: Runs) -> list[Result]:
     middle = chosen[int(np.argmin(np.abs(radius - np.median(radius))))]
     t, i = held(middle)
     if t.size >= 20:
-        slope, u = _line(t / 3600.0, i / abs(float(i.mean())))
+        line = straight_line(t / 3600.0, i / abs(float(i.mean())))
         method = f"line through {t.size} rows at constant bias, {np.ptp(t) / 60.0:.3g} min"
-        rows.append(reading("E12.drift", 100.0 * slope, 100.0 * u, "%/h", method))
+        rows.append(reading("E12.drift", 100.0 * line.slope, 100.0 * line.u_slope, "%/h", method))
     return rows
 
 
@@ -88,14 +88,13 @@ def current_at(run: Analysed, volts: float) -> float:
     """Pipette current [A] at a bias [V]: a line through the readings of both directions within 50 mV."""
     bias, current = curve(run)
     near = np.abs(bias - volts) < _NEAR
-    slope, level = np.polyfit(bias[near], current[near], 1)
-    return float(slope * volts + level)
+    return straight_line(bias[near], current[near]).at(volts)[0]
 
 
 def slope_of(run: Analysed) -> float:
     """dI/dV [S] over the whole sweep of the bias."""
     bias, current = curve(run)
-    return float(np.polyfit(bias, current, 1)[0])
+    return straight_line(bias, current).slope
 
 
 def curve(run: Analysed) -> tuple[F64, F64]:
@@ -116,12 +115,3 @@ def held(run: Analysed) -> tuple[F64, F64]:
     other = np.flatnonzero(np.abs(bias - bias[-1]) > 1e-3)
     first = int(other[-1]) + 1 if other.size else 0
     return slow["t_ns"].values[first:] * 1e-9, slow["pipette_current"].values[first:]
-
-
-def _line(x: F64, y: F64) -> tuple[float, float]:
-    """Slope and its u; the scatter about the line counts as white."""
-    away = x - x.mean()
-    size = float(away @ away)
-    slope = float(away @ y) / size
-    rest = y - y.mean() - slope * away
-    return slope, math.sqrt(float(rest @ rest) / max(x.size - 2, 1) / size)

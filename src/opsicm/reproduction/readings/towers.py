@@ -9,6 +9,7 @@ import numpy as np
 
 from opsicm.analysis.pipette.towers import gradient_extent, profile_at
 from opsicm.analysis.result import Result, failed
+from opsicm.core.statistics import mean_with_u, noise_from_differences
 from opsicm.reproduction.open_runs import Runs
 from opsicm.reproduction.readings.reading import F64, missing, reading
 
@@ -74,7 +75,7 @@ def tower(runs: Runs) -> list[Result]:
     swept = np.interp(t, cell_t, program(run.cell["set_point"].values))
     when = moments(t, swept, np.interp(t, cell_t, run.cell["current"].values))
     # Between two rows at one height lie seconds: their change is in here, and so it is rather too large.
-    noise = float(np.std(np.diff(i[np.abs(z - FAR) < _BAND]))) / 2.0**0.5
+    noise = noise_from_differences(i[np.abs(z - FAR) < _BAND], 1, np.std)
     differences: dict[str, tuple[float, float]] = {}
     for name, moment in when.times.items():
         close = np.abs(t - moment) <= _WITHIN
@@ -107,8 +108,9 @@ def tower(runs: Runs) -> list[Result]:
 
 def _u_mean(rows: F64, noise: float) -> float:
     """Of a mean over few rows: the scatter of two says nothing of their noise."""
-    scatter = float(np.std(rows))
-    return (max(scatter, noise) if rows.size < _FEW else scatter) / math.sqrt(rows.size)
+    if rows.size >= _FEW:
+        return mean_with_u(rows)[1]
+    return max(float(np.std(rows)), noise) / math.sqrt(rows.size)
 
 
 def program(set_point: F64) -> F64:

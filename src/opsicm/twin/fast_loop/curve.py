@@ -1,10 +1,11 @@
-"""The finite-element approach curve in the form in which the fast loop reads it: no logarithm, no branch.
+"""The finite-element approach curve (`physics.pipette.approach`) as the fast loop reads it: no logarithm, no branch.
 
     I/I_far = F u / (F u + g(u)),   u = d/a,   g = u · dR·kappa·a
 
 g moves slowly between its two ends (thin gap, image of a point source), so a polynomial of degree 4 in each half octave
 of u holds it; exponent and leading bit of u *are* the number of the cell. A block whose samples share a cell, as nearly
-all of a fall's do, reads no table.
+all of an approach's do, reads no table. The spline in ln d from which it is made stays what everything else uses: it
+has an inverse and a slope, but a logarithm for every sample.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.compiled import inlined
-from opsicm.physics.gaussian import fma
+from opsicm.physics.noise import fma
 from opsicm.physics.pipette import approach
 
 _LOWEST: Final = -14  # octaves of u: below, the thin gap's law is constant to 1e-6, above the far one exactly
@@ -31,15 +32,15 @@ _U: Any = np.uint64
 _ZERO, _PER_CELL = _F(0.0), _F(2.0**-22)
 
 
-def loop_curve(packed: NDArray[np.float64]) -> NDArray[np.float32]:
+def approach_table(packed: NDArray[np.float64]) -> NDArray[np.float32]:
     """[1/a, F, then the row c0 … c4 of every cell] from `ApproachCurve.packed`; g = sum of c_n t^n, t in [0, 1)."""
-    edges = 2.0 ** np.arange(_LOWEST, _HIGHEST + 1)
-    left = (edges[:-1, None] * np.array([1.0, 1.5])).ravel()
-    width = np.repeat(edges[:-1], 2) / 2.0
+    carries = 2.0 ** np.arange(_LOWEST, _HIGHEST + 1)
+    left = (carries[:-1, None] * np.array([1.0, 1.5])).ravel()
+    width = np.repeat(carries[:-1], 2) / 2.0
     at = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_ORDER) + 0.5) / _ORDER)  # Chebyshev's points
     cells = np.linalg.solve(np.vander(at, increasing=True), _g(left + at[:, None] * width, packed)).T
     ends = np.zeros((2, _ORDER))
-    ends[:, 0] = _g(edges[[0, -1]], packed)
+    ends[:, 0] = _g(carries[[0, -1]], packed)
     head = np.array([1.0 / packed[0], packed[1]])
     return np.concatenate((head, np.vstack((ends[:1], cells, ends[1:])).ravel())).astype(np.float32)
 
@@ -81,11 +82,11 @@ def in_cell(u: Any, F: Any, c0: Any, c1: Any, c2: Any, c3: Any, c4: Any) -> Any:
 
 
 @inlined
-def loop_relative_current(distance: Any, curve: NDArray[np.float32]) -> Any:
-    """I/I_far [1] at `distance` [m, float32] from `loop_curve`; 0 at or below contact.
+def table_relative_current(distance: Any, curve: NDArray[np.float32]) -> Any:
+    """I/I_far [1] at `distance` [m, float32] from `approach_table`; 0 at or below contact.
 
     How near it stays to `approach.relative_current` is in its test: 1e-5, an eighth of a count of a 16-bit converter,
-    from a tenth of the radius on; worst where the thin gap's law begins, at a fiftieth of it.
+    from a tenth of the radius on; worst where the thin gap's filters begins, at a fiftieth of it.
     """
     u = scaled(distance, curve[0])
     c0, c1, c2, c3, c4 = cell_row(cell_of(u), curve)

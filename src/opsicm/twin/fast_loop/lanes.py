@@ -1,4 +1,4 @@
-"""The hop loop in SIMD lanes over time: samples and records of `hop_loop.run_samples`, bit for bit.
+"""The sample loop in SIMD lanes over time: samples and event log of `run_slice_by_definition`, bit for bit.
 
 A block is 16 lanes of 16 consecutive samples. Until something is decided, a hop's commands are known in advance; so a
 block is computed as if nothing were, and then judged. The samples before a decision stand; the step itself takes the
@@ -8,7 +8,7 @@ decision, the scalar loop goes on to the next multiple of 16, and the next block
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numba.core.cgutils import get_null_value
@@ -16,38 +16,51 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from opsicm.core.compiled import compiled
-from opsicm.instruments.hop import STOP_DECIDED, TOP_REACHED, HopSettings, HopState, step
-from opsicm.physics.gaussian import pair_keys
+from opsicm.instruments.hop import STOP_DECIDED, TOP_REACHED, HopSettings, step
+from opsicm.physics.noise import pair_keys
 from opsicm.twin.fast_loop.block import (
     AMPERES,
     BLOCK,
     METRES,
+    Block,
     as_pairs,
     clipped_in,
     closest,
     draw,
-    motion_after,
-    move_block,
+    filter_state_after,
+    move_scanner,
     new_block,
     sense_block,
     store,
 )
-from opsicm.twin.fast_loop.forecast import forecast, next_decision, quiet_counts, wait
-from opsicm.twin.fast_loop.loop import DWELL_SURFACE, GAP_MIN, PAIRS_PER_SEGMENT, START, log_event, walk, with_amplitude
-from opsicm.twin.fast_loop.sense import LANE, Instrument, Law, Motion, Slice, lane_powers, law_of, resumed
+from opsicm.twin.fast_loop.definition import DWELL_SURFACE, PAIRS_PER_SEGMENT, log_event, walk, with_amplitude
+from opsicm.twin.fast_loop.lookahead import advance_waiting, next_decision, planned_commands, quiet_range
+from opsicm.twin.fast_loop.sample import (
+    GAP_MIN,
+    LANE,
+    START,
+    FilterCoefficients,
+    Hops,
+    Instrument,
+    LoopState,
+    Slice,
+    Stream,
+    carry_powers,
+    coefficients_of,
+    resumed,
+)
 
-# -- Arrays whose references a kernel does not count.
-#
-# Numba counts references wherever an array goes from function to function, by atomic additions of nanoseconds each.
-# A kernel that calls twenty small functions for a block of 256 samples spends a fifth of its time on that.
+_NOISE_BLOCK: Final = 0x10000  # samples of one pair of noise keys
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def borrowed(_typing: Any, array: Any) -> tuple[Any, Callable[..., Any]]:
-    """The same array without an owner, inside compiled functions only: for the length of one call.
+def unowned_view(_typing: Any, array: Any) -> tuple[Any, Callable[..., Any]]:
+    """The same array without an owner, inside compiled functions only: a view whose references are not counted.
 
-    The owner must outlive every use: an argument of the caller does; what the caller has allocated does if `held`
-    stands behind the call.
+    Numba counts references wherever an array goes from function to function, by atomic additions of nanoseconds each;
+    a kernel that calls twenty small functions for a block of 256 samples spends a fifth of its time on that. The owner
+    must outlive every use: an argument of the caller does; what the caller has allocated does if `keep_alive` stands
+    behind the last use.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -59,230 +72,187 @@ def borrowed(_typing: Any, array: Any) -> tuple[Any, Callable[..., Any]]:
 
 
 @compiled
-def held(array: Any) -> int:
-    """The number of the array's rows: a last use, which keeps what `borrowed` has lent until here."""
+def keep_alive(array: Any) -> int:
+    """The number of the array's rows: a last use, which keeps the owner of an `unowned_view` until here."""
     return int(array.shape[0])
 
 
-_NOISE_BLOCK: Final = 0x10000
-FIRST, BULK, LEAK, COARSE, LURCH = range(5)
-
-
 @compiled
-def run_lanes(
-    state: HopState,
-    motion: Motion,
+def run_slice(
+    state: LoopState,
     settings: HopSettings,
     instrument: Instrument,
     now: Slice,
-    count: int,
-    first_sample: int,
-    segment: int,
-    seed: int,
-    last_start: int,
+    stream: Stream,
+    hops: Hops,
     curve: NDArray[np.float32],
-    surface: NDArray[np.float64],
-    amplitude: NDArray[np.float64],
-    moments: NDArray[np.int64],
-    measured: NDArray[np.float64],
     counts: NDArray[np.int16],
-) -> tuple[HopState, Motion, int, int, int]:
-    """As `hop_loop.run_samples`, argument for argument and bit for bit, several times as fast."""
-    law = law_of(instrument)
-    powers = lane_powers(law)
-    plan, work, lanes, places, edges = new_block(powers)
+) -> tuple[LoopState, int, int, int]:
+    """As `run_slice_by_definition`, argument for argument and bit for bit, several times as fast."""
+    filters = coefficients_of(instrument)
+    powers = carry_powers(filters)
+    block = new_block(powers)
+    plan, work, lanes, places, carries = block.plan, block.work, block.lanes, block.places, block.carries
     pairs = as_pairs(counts)
     result = _run_blocks(
-        state,
-        resumed(motion, powers, first_sample),
+        LoopState(state.controller, resumed(state.filters, powers, stream.first_sample), state.finished),
         settings,
         instrument,
-        law,
-        borrowed(powers),
+        filters,
+        unowned_view(powers),
         now,
-        count,
-        first_sample,
-        segment,
-        seed,
-        last_start,
-        borrowed(curve),
-        borrowed(surface),
-        borrowed(amplitude),
-        borrowed(moments),
-        borrowed(measured),
-        borrowed(counts),
-        borrowed(pairs),
-        borrowed(plan),
-        borrowed(work),
-        borrowed(lanes),
-        borrowed(places),
-        borrowed(edges),
+        stream,
+        Hops(
+            unowned_view(hops.surface),
+            unowned_view(hops.amplitude),
+            unowned_view(hops.moments),
+            unowned_view(hops.measured),
+            hops.last_start,
+        ),
+        unowned_view(curve),
+        unowned_view(counts),
+        unowned_view(pairs),
+        Block(unowned_view(plan), unowned_view(work), unowned_view(lanes), unowned_view(places), unowned_view(carries)),
     )
-    held(powers), held(pairs), held(plan), held(work), held(lanes), held(places), held(edges)
+    keep_alive(powers), keep_alive(pairs)
+    keep_alive(plan), keep_alive(work), keep_alive(lanes), keep_alive(places), keep_alive(carries)
     return result
 
 
 @compiled
 def _run_blocks(
-    state: HopState,
-    motion: Motion,
+    state: LoopState,
     settings: HopSettings,
     instrument: Instrument,
-    law: Law,
+    filters: FilterCoefficients,
     powers: NDArray[np.float64],
     now: Slice,
-    count: int,
-    first_sample: int,
-    segment: int,
-    seed: int,
-    last_start: int,
+    stream: Stream,
+    hops: Hops,
     curve: NDArray[np.float32],
-    surface: NDArray[np.float64],
-    amplitude: NDArray[np.float64],
-    moments: NDArray[np.int64],
-    measured: NDArray[np.float64],
     counts: NDArray[np.int16],
     pairs: NDArray[np.int32],
-    plan: NDArray[np.float64],
-    work: NDArray[np.float32],
-    lanes: NDArray[np.int32],
-    places: NDArray[np.uint32],
-    edges: NDArray[np.float64],
-) -> tuple[HopState, Motion, int, int, int]:
-    hops = surface.shape[0]
+    block: Block,
+) -> tuple[LoopState, int, int, int]:
+    plan, work, lanes, carries = block.plan, block.work, block.lanes, block.carries
+    moments, measured = hops.moments, hops.measured
+    planned = hops.surface.shape[0]
     low, high, judged = 0, 0, np.nan
-    clipped, too_high, k, over = 0, 0, 0, False
-    while k < count and not over:
-        sample = first_sample + k
-        to_edge = -sample & (LANE - 1)
+    current_clipped, height_clipped, k, over = 0, 0, 0, False
+    while k < now.samples and not over:
+        sample = stream.first_sample + k
+        to_lane = -sample & (LANE - 1)
         noise_left = _NOISE_BLOCK - (sample & (_NOISE_BLOCK - 1))
-        if to_edge or noise_left < BLOCK or count - k < LANE:
-            end = min(count, k + (to_edge if to_edge else LANE))
-            state, motion, k, over, c, h = walk(
-                state,
-                motion,
-                settings,
-                instrument,
-                law,
-                powers,
-                now,
-                count,
-                k,
-                end,
-                first_sample,
-                segment,
-                seed,
-                last_start,
-                curve,
-                surface,
-                amplitude,
-                moments,
-                measured,
-                counts,
+        # A block begins at a lane's first sample, draws with one pair of noise keys and is worth it from a lane on;
+        # everything else goes sample by sample, up to the next place where a block may begin.
+        if to_lane or noise_left < BLOCK or now.samples - k < LANE:
+            end = min(now.samples, k + (to_lane if to_lane else LANE))
+            state, k, over, c, h = walk(
+                state, settings, instrument, filters, powers, now, k, end, stream, hops, curve, counts
             )
-            clipped, too_high = clipped + c, too_high + h
+            current_clipped, height_clipped = current_clipped + c, height_clipped + h
             continue
-        hop = motion.hop
-        if hops > 0:
-            settings = with_amplitude(settings, amplitude[hop])
-        holds, after = forecast(state, settings, hops == 0, plan)
-        length = min(holds, BLOCK, count - k)
-        low_key, high_key = pair_keys(seed, segment * PAIRS_PER_SEGMENT, sample >> 16)
-        draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), places, work)
-        move_block(law, powers, motion, plan, work, edges)
-        below = surface[hop] if hops > 0 else DWELL_SURFACE
-        nearest = sense_block(law, powers, motion, now, k, count, below, curve, work, lanes, edges)
-        store(length, k, law, plan, lanes, counts, pairs)
-        i = length if hops == 0 else 0
+        controller, hop = state.controller, state.finished
+        if planned > 0:
+            settings = with_amplitude(settings, hops.amplitude[hop])
+        # First the whole block, as if nothing were decided in it: that is what fills the lanes …
+        holds, after = planned_commands(controller, settings, planned == 0, plan)
+        length = min(holds, BLOCK, now.samples - k)
+        low_key, high_key = pair_keys(stream.seed, stream.segment * PAIRS_PER_SEGMENT, sample >> 16)
+        draw(low_key, high_key, np.uint32(sample & (_NOISE_BLOCK - 1)), block.places, work)
+        move_scanner(filters, powers, state.filters, plan, work, carries)
+        below = hops.surface[hop] if planned > 0 else DWELL_SURFACE
+        nearest = sense_block(filters, powers, state.filters, now, k, below, curve, work, lanes, carries)
+        store(length, k, filters, plan, lanes, counts, pairs)
+        # … then from decision to decision. One that only begins the next phase leaves the commands as they were
+        # planned; a stop or a top does not, so what lies behind it is computed again, after the scalar loop has gone on
+        # to the next lane. That happens twice a hop, in thousands of samples.
+        i = length if planned == 0 else 0
         while i < length:
-            if state.i_ref != judged:
-                low, high = quiet_counts(settings, state.i_ref, instrument.current_scale)
-                judged = state.i_ref
-            decision = min(length, next_decision(state, settings, i, length, holds - 1, low, high, lanes, counts, k))
-            state = wait(state, i, decision, after, instrument, plan, lanes, counts, k)
+            if controller.i_ref != judged:
+                low, high = quiet_range(settings, controller.i_ref, instrument.current_scale)
+                judged = controller.i_ref
+            decision = min(
+                length, next_decision(controller, settings, i, length, holds - 1, low, high, lanes, counts, k)
+            )
+            controller = advance_waiting(controller, i, decision, after, instrument, plan, lanes, counts, k)
             i = decision
             if i < length:
-                amperes, metres = (
-                    counts[k + i, 0] * instrument.current_scale,
-                    counts[k + i, 1] * instrument.height_scale,
-                )
-                state, event = step(state, settings, amperes, metres)
-                log_event(event, state, hop, sample + i, moments, measured)
+                amperes = counts[k + i, 0] * instrument.current_scale
+                metres = counts[k + i, 1] * instrument.height_scale
+                controller, event = step(controller, settings, amperes, metres)
+                log_event(event, controller, hop, sample + i, moments, measured)
                 i += 1
                 if event in (STOP_DECIDED, TOP_REACHED):
                     length = i
                     if event == TOP_REACHED:
                         hop += 1
-                        over = hop == hops or sample + i - 1 >= last_start
+                        over = hop == planned or sample + i - 1 >= hops.last_start
                         if not over:
                             moments[hop, START] = sample + i
-        if hops > 0:
+        if planned > 0:
             if length < BLOCK:
                 nearest = closest(length, work)
-            measured[motion.hop, GAP_MIN] = min(measured[motion.hop, GAP_MIN], nearest)
-        clipped += clipped_in(AMPERES, lanes, length)
-        too_high += clipped_in(METRES, lanes, length)
-        motion = motion_after(length, hop, law, powers, work, edges)
+            measured[state.finished, GAP_MIN] = min(measured[state.finished, GAP_MIN], nearest)
+        current_clipped += clipped_in(AMPERES, lanes, length)
+        height_clipped += clipped_in(METRES, lanes, length)
+        state = LoopState(controller, filter_state_after(length, filters, powers, work, carries), hop)
         k += length
-    return state, motion, k, clipped, too_high
+    return state, k, current_clipped, height_clipped
+
+
+class Breakpoints(NamedTuple):
+    """The world at the ends of slices, between which it is linear; one more of each than there are slices."""
+
+    rows: NDArray[np.int64]  # of `counts`: each slice's first
+    bulk: NDArray[np.float64]  # [A] pipette current far from the surface
+    leak: NDArray[np.float64]  # [A] current that does not pass the tip
+    coarse_z: NDArray[np.float64]  # [m] true height of the scanner's zero
+    heights: NDArray[np.float64]  # [m, breakpoints × hops] of the surface under each hop; one column in a dwell
+    z_step: float = 0.0  # [m] by which the specimen stands higher as a whole
+
+    def between(self, first: int, last: int) -> Breakpoints:
+        """Slices `first` to `last` - 1."""
+        some = slice(first, last + 1)
+        rows, bulk, leak, coarse_z, heights, z_step = self
+        return Breakpoints(rows[some], bulk[some], leak[some], coarse_z[some], heights[some], z_step)
 
 
 @compiled
-def run_stretch(
-    state: HopState,
-    motion: Motion,
+def run_slices(
+    state: LoopState,
     settings: HopSettings,
     instrument: Instrument,
-    knots: NDArray[np.float64],
-    heights: NDArray[np.float64],
-    first_sample: int,
-    segment: int,
-    seed: int,
-    last_start: int,
+    world: Breakpoints,
+    stream: Stream,
+    hops: Hops,
     curve: NDArray[np.float32],
-    dwells: bool,
-    amplitude: NDArray[np.float64],
-    moments: NDArray[np.int64],
-    measured: NDArray[np.float64],
     counts: NDArray[np.int16],
-) -> tuple[HopState, Motion, int, int, int]:
-    """`run_lanes` over slices in a row, each with a world of its own, as if they were one.
-
-    `knots` [slices + 1, 5]: the slice's first sample as a row of `counts`, and what holds there (columns above);
-    `heights` [slices + 1, hops] of the surface under each hop [m], under the pipette if it `dwells`.
-    """
-    taken, clipped, too_high, hops = 0, 0, 0, 0 if dwells else heights.shape[1]
-    surface = np.empty(hops)
-    for k in range(knots.shape[0] - 1):
-        here, there = knots[k], knots[k + 1]
-        # The rise is that under the hop in flight; another hop of the plan may rise otherwise, which within one slice
-        # comes to less than its share of a step of the cell (0.1 s or 1 mV).
-        under = 0 if dwells else motion.hop
-        base = heights[k, under] - DWELL_SURFACE if dwells else 0.0
+) -> tuple[LoopState, int, int, int]:
+    """`run_slice` over slices in a row as if they were one; fills `hops.surface` for each."""
+    rows, heights, surface = world.rows, world.heights, hops.surface
+    taken, current_clipped, height_clipped, planned = 0, 0, 0, surface.shape[0]
+    for k in range(rows.shape[0] - 1):
+        # The displacement is that under the hop in flight; another hop of the plan may be displaced otherwise, which
+        # within one slice comes to less than its share of a step of the cell (0.1 s or 1 mV).
+        under = state.finished if planned > 0 else 0
+        base = 0.0 if planned > 0 else heights[k, 0] - DWELL_SURFACE
         grown = heights[k + 1, under] - heights[k, under]
-        for hop in range(hops):
-            surface[hop] = heights[k, hop] + here[LURCH]
-        now = Slice(here[BULK], there[BULK], base - here[COARSE], base + grown - there[COARSE], here[LEAK], there[LEAK])
-        begin, end = int(here[FIRST]), int(there[FIRST])
-        state, motion, count, c, h = run_lanes(
-            state,
-            motion,
-            settings,
-            instrument,
-            now,
+        for hop in range(planned):
+            surface[hop] = heights[k, hop] + world.z_step
+        begin, end = rows[k], rows[k + 1]
+        now = Slice(
             end - begin,
-            first_sample + taken,
-            segment,
-            seed,
-            last_start,
-            curve,
-            surface,
-            amplitude,
-            moments,
-            measured,
-            counts[begin:end],
+            world.bulk[k],
+            world.bulk[k + 1],
+            base - world.coarse_z[k],
+            base + grown - world.coarse_z[k + 1],
+            world.leak[k],
+            world.leak[k + 1],
         )
-        taken, clipped, too_high = taken + count, clipped + c, too_high + h
-        if count < end - begin or (not dwells and motion.hop == hops):
+        here = Stream(stream.first_sample + taken, stream.segment, stream.seed)
+        state, count, c, h = run_slice(state, settings, instrument, now, here, hops, curve, counts[begin:end])
+        taken, current_clipped, height_clipped = taken + count, current_clipped + c, height_clipped + h
+        if count < end - begin or (planned > 0 and state.finished == planned):
             break
-    return state, motion, taken, clipped, too_high
+    return state, taken, current_clipped, height_clipped

@@ -1,0 +1,276 @@
+"""Drivers: found by the name that a rig file writes after `driver:`, in this package or, by entry point, in another.
+
+A package offers its drivers in its metadata, under the name that rig files use:
+
+    [project.entry-points."opsicm.drivers"]
+    acme = "acme_opsicm:DRIVER"        # a `Driver`, or a tuple of them where one name plays several roles
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any, Final, TypeVar, get_args
+
+from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.experiment.controls import CellControl
+from opsicm.experiment.model import Experiment
+from opsicm.experiment.model_problems import made_of
+from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
+from opsicm.experiment.step_model import Frozen
+from opsicm.instruments.clock import Clock, WallClock
+from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Potentiostat, Rig, SafeChannel, Scanner
+from opsicm.instruments.specification import (
+    AmplifierSpecification,
+    CoarseStageSpecification,
+    HopControllerSpecification,
+    PotentiostatSpecification,
+    RigSpecification,
+    RoleSpecification,
+    ScannerSpecification,
+)
+from opsicm.physics.cell.parameters import CellParameters
+from opsicm.physics.pipette.geometry import Pipette
+
+GROUP: Final = "opsicm.drivers"
+ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
+_SPECIFICATIONS: Final[Mapping[RoleName, type[RoleSpecification]]] = {
+    "amplifier": AmplifierSpecification,
+    "potentiostat": PotentiostatSpecification,
+    "scanner": ScannerSpecification,
+    "coarse_stage": CoarseStageSpecification,
+    "hop_controller": HopControllerSpecification,
+}
+_DEVICES: Final[Mapping[RoleName, type[Any]]] = {
+    "amplifier": Amplifier,
+    "potentiostat": Potentiostat,
+    "scanner": Scanner,
+    "coarse_stage": CoarseStage,
+    "hop_controller": HopController,
+}
+_SAFE_ORDER: Final[tuple[RoleName, ...]] = ("hop_controller", "scanner", "potentiostat", "amplifier")
+# A clipped current looks like a steady one: near its end the amplifier's own range is an overload too.
+_CLIPPING: Final = 0.99
+Shared = TypeVar("Shared")
+
+
+class NoSettings(Frozen):
+    """The settings of a driver that has none."""
+
+    called = "this driver"
+
+
+@dataclass(frozen=True, slots=True)
+class RigSetup:
+    """What is known of a run before any instrument is connected.
+
+    `fill` [mol/m³] in the pipette; `on_advance` is called with every new present [ns] of a simulated time; `history` is
+    what earlier runs did to the specimen, as (nanosecond, control); `connections` closes with the run.
+    """
+
+    rig: LoadedRig
+    experiment: Experiment
+    specimen: CellParameters
+    pipette: Pipette
+    seed: int = 0
+    on_advance: Callable[[int], None] = lambda _: None
+    history: Sequence[Sequence[tuple[int, CellControl]]] = ()
+    connections: ExitStack = field(default_factory=ExitStack)
+    _shared: dict[Hashable, Any] = field(default_factory=dict)
+
+    @property
+    def fill(self) -> float:
+        """Salt in the pipette [mol/m³]."""
+        return self.experiment.pipette.fill(self.specimen.electrolyte.concentration)
+
+    def shared(self, key: Hashable, connect: Callable[[], Shared]) -> Shared:
+        """What several roles of one rig use together, as a card or a controller: connected for the first that asks."""
+        if key not in self._shared:
+            self._shared[key] = connect()
+        connection: Shared = self._shared[key]
+        return connection
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSetup:
+    """What a driver is given: its role, the address and the checked settings of the rig file, and the whole rig's."""
+
+    role: RoleName
+    address: str | None
+    settings: Any
+    """An instance of the driver's settings model."""
+    rig: RigSetup
+
+    def problem(self, key: str, value: object, limit: str, remedy: str) -> Problem:
+        """A problem with one of the settings, with its line in the rig file."""
+        return self.rig.rig.problem(("roles", self.role, "settings", key), value, limit, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One way to play one role.
+
+    `specify` states the role's specification from the rig file, without a connection; None for what only stands in for
+    the instruments of a rig file, as a stored run does. `connect` makes the device, which has the methods of its role
+    in `instruments.roles`; it gets the whole rig's specification and clock, and leaves what must be closed in
+    `setup.rig.connections`. `settings` is the model of what the rig file may say, `client` the package to install,
+    imported in `connect` at the earliest. A device whose time is its own, as a simulated one's, brings a `clock`; one
+    that follows any clock sets `real_time` False.
+    """
+
+    name: str
+    role: RoleName
+    summary: str
+    connect: Callable[[RoleSetup, RigSpecification, Clock], Any]
+    specify: Callable[[RoleSetup], RoleSpecification] | None = None
+    settings: type[Frozen] = NoSettings
+    client: str = ""
+    clock: Callable[[RoleSetup, RigSpecification], Clock] | None = None
+    real_time: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A registered name: its package and its drivers, or why they cannot be loaded."""
+
+    name: str
+    package: str
+    drivers: tuple[Driver, ...]
+    failure: str = ""
+
+
+class Registry:
+    """The drivers of `built_in`, name → `module:attribute`, and those of installed packages, which cannot replace one
+    that is built in.
+    """
+
+    def __init__(self, built_in: Mapping[str, str]) -> None:
+        self._built_in = {name: EntryPoint(name, place, GROUP) for name, place in built_in.items()}
+
+    def registrations(self) -> Iterator[Registration]:
+        """Every registered name with its drivers."""
+        others = [entry for entry in entry_points(group=GROUP) if entry.name not in self._built_in]
+        for entry in (*self._built_in.values(), *others):
+            try:
+                yield Registration(entry.name, _package(entry), _loaded(entry))
+            except OpsicmError as error:
+                yield Registration(entry.name, _package(entry), (), error.problems[0].limit)
+
+    def find(self, loaded: LoadedRig, role: RoleName, name: str) -> Driver:
+        """The driver of this name for a role; `BadInput` names the ones that are registered."""
+        where = ("roles", role, "driver")
+        # Built-in ones first: reading the metadata of all packages takes longer than a turn of a run's loop may.
+        own = self._built_in.get(name)
+        entries = [own] if own is not None else list(entry_points(group=GROUP, name=name))
+        if not entries:
+            known = ", ".join(sorted({*self._built_in, *entry_points(group=GROUP).names}))
+            limit = f"no driver of this name is registered; registered are {known}"
+            remedy = f"write one of these, or install a package that offers it in its entry points {GROUP}"
+            raise BadInput(loaded.problem(where, name, limit, remedy))
+        if len(entries) > 1:
+            packages = " and ".join(_package(entry) for entry in entries)
+            raise BadInput(loaded.problem(where, name, f"is offered by {packages}", "uninstall one of them"))
+        drivers = {driver.role: driver for driver in _loaded(entries[0])}
+        if role not in drivers:
+            raise BadInput(loaded.problem(where, name, f"plays {', '.join(drivers)} only", "name another driver"))
+        return drivers[role]
+
+    def specification(self, setup: RigSetup) -> RigSpecification:
+        """What the rig file's drivers state of themselves; `BadInput` with every problem of their settings."""
+        stated: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for role in ROLES:
+            try:
+                stated[role] = self._specified(setup, role)
+            except BadInput as error:
+                problems += [problem for problem in error.problems if problem not in problems]
+        if problems:
+            raise BadInput(problems)
+        rig = RigSpecification(**stated)
+        timing = rig.hop_controller.timing
+        timing = replace(timing, overload=min(timing.overload, _CLIPPING * rig.amplifier.current_range))
+        return replace(rig, hop_controller=replace(rig.hop_controller, timing=timing))
+
+    def _specified(self, setup: RigSetup, role: RoleName) -> RoleSpecification:
+        played = setup.rig.role(role)
+        driver = self.find(setup.rig, role, played.driver)
+        if driver.specify is None:
+            limit = "stands in for the instruments of a rig file and states no ranges of its own"
+            raise BadInput(setup.rig.problem(("roles", role, "driver"), driver.name, limit, driver.summary))
+        stated = driver.specify(_role_setup(setup, driver, played))
+        _refuse_other(driver, stated, _SPECIFICATIONS[role])
+        return stated
+
+    def connect(self, setup: RigSetup, specification: RigSpecification, stand_in: Role | None = None) -> Rig:
+        """The rig, role by role; `stand_in` plays them all in place of the rig file's drivers."""
+        roles = {role: stand_in or setup.rig.role(role) for role in ROLES}
+        drivers = {role: self.find(setup.rig, role, played.driver) for role, played in roles.items()}
+        setups = {role: _role_setup(setup, drivers[role], roles[role]) for role in ROLES}
+        clock = _clock(setup, specification, drivers, setups)
+        devices: dict[str, Any] = {}
+        for role, driver in drivers.items():
+            devices[role] = driver.connect(setups[role], specification, clock)
+            _refuse_other(driver, devices[role], _DEVICES[role])
+        safe = (devices[role] for role in _SAFE_ORDER)
+        addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
+        return Rig(clock=clock, grounding=setup.rig.rig.wiring.grounding, safe_addresses=addresses, **devices)
+
+    def real_time(self, loaded: LoadedRig, stand_in: Role | None = None) -> bool:
+        """Whether the rig runs on the wall clock's seconds and no others."""
+        return any(self.find(loaded, role, (stand_in or loaded.role(role)).driver).real_time for role in ROLES)
+
+
+def _loaded(entry: EntryPoint) -> tuple[Driver, ...]:
+    try:
+        offered = entry.load()
+    except (ImportError, AttributeError) as error:
+        limit = f"the driver cannot be loaded from {entry.value} ({error})"
+        raise BadInput(Problem("driver", entry.name, limit, f"update or uninstall {_package(entry)}")) from error
+    drivers = (offered,) if isinstance(offered, Driver) else tuple(offered)
+    if not all(isinstance(driver, Driver) for driver in drivers):
+        limit = f"{entry.value} is neither an opsicm Driver nor a sequence of them"
+        raise BadInput(Problem("driver", entry.name, limit, f"update or uninstall {_package(entry)}"))
+    return drivers
+
+
+def _package(entry: EntryPoint) -> str:
+    return "opsicm" if entry.dist is None else entry.dist.name
+
+
+def installed(client: str) -> str | None:
+    """The version of a client package; None where it is not installed."""
+    try:
+        return version(client)
+    except PackageNotFoundError:
+        return None
+
+
+def _role_setup(setup: RigSetup, driver: Driver, played: Role) -> RoleSetup:
+    settings = driver.settings()
+    if played.settings:
+        settings = made_of(setup.rig.document.below(("roles", driver.role, "settings")), driver.settings)
+    return RoleSetup(driver.role, played.address, settings, setup)
+
+
+def _clock(
+    setup: RigSetup,
+    specification: RigSpecification,
+    drivers: Mapping[RoleName, Driver],
+    setups: Mapping[RoleName, RoleSetup],
+) -> Clock:
+    bringing = {driver.name: driver for driver in drivers.values() if driver.clock is not None}
+    if len(bringing) > 1:
+        limit = f"the drivers {' and '.join(bringing)} each bring a time of their own"
+        raise BadInput(setup.rig.problem(("roles",), "", limit, "let one of them play all of these roles"))
+    for driver in bringing.values():
+        assert driver.clock is not None
+        return driver.clock(setups[driver.role], specification)
+    return WallClock()
+
+
+def _refuse_other(driver: Driver, given: object, wanted: type[Any]) -> None:
+    if not isinstance(given, wanted):
+        limit = f"its driver gives {type(given).__name__}, which is no {wanted.__name__}"
+        raise BadInput(Problem(driver.role, driver.name, limit, "report it to the authors of the driver"))

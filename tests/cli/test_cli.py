@@ -82,7 +82,9 @@ def test_report_of_a_run_is_self_contained(folder: Path, short_run: Run, capsys:
 def test_analyse_json_has_stable_keys(short_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyse", str(short_run.path), "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
-    assert all(set(r) == {"run", "name", "value", "u", "unit", "method", "outcome", "reason", "flags"} for r in records)
+    keys = {"run", "name", "value", "u", "unit", "method", "outcome", "reason", "flags"}
+    keys |= {"quantity", "of", "index", "u_calibration"}
+    assert all(set(record) == keys for record in records)
     by_name = {record["name"]: record for record in records}
     assert by_name["expansion_lithiation"]["value"] > 1.0
     assert by_name["expansion_lithiation"]["unit"] == "%"

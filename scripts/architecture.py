@@ -77,9 +77,8 @@ def table() -> str:
     """The rooms from the top down: what each is for, what it imports, how large it is."""
     used = imports()
     lines = ["| room | what it is for | imports |", "|---|---|---|"]
-    for row in layers():
-        for room in sorted(row):
-            lines.append(f"| `{room}/` | {purpose(room)} | {', '.join(sorted(used.get(room, set()))) or '–'} |")
+    for room in (room for row in layers() for room in sorted(row)):
+        lines += [f"| `{room}/` | {purpose(room)} | {', '.join(sorted(used.get(room, set()))) or '–'} |"]
     return "\n".join(lines) + "\n"
 
 

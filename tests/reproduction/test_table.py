@@ -28,6 +28,7 @@ CHANCE = {
     ("physics/parameters/values.py", 1.3): "thermodynamic factor",
     ("physics/specimen/flakes.py", 1.15): "spread of the plates' sizes",
     ("twin/settings.py", 1300.0): "input: the roughness that a twin of flakes is told by default, in nm",
+    ("twin/settings.py", 0.0035): "bound of a setting: the smallest flakes of a twin, in µm",
     ("reproduction/readings/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
     ("figures/hops.py", 1.15): "head room of a frame",
     ("figures/hops.py", 1.4): "width of a line",

@@ -92,7 +92,7 @@ def hopped(hopped_path: Path, laboratory: Laboratory) -> Iterator[tuple[Rig, Rig
 
 def test_another_control_is_refused(hopped: tuple[Rig, Rig]) -> None:
     rig, _ = hopped
-    with pytest.raises(NotAsRecorded, match=r"ConstantCurrent\(current=-0\.0002.* record has ConstantCurrent"):
+    with pytest.raises(NotAsRecorded, match=r"current of -0\.2 mA .* record has current of -0\.1 mA"):
         rig.potentiostat.apply(ConstantCurrent(-2e-4), 0)
 
 

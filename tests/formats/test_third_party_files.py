@@ -98,7 +98,7 @@ def by_name(path: Path, columns: str | None = None) -> dict[str, Result]:
         ("topography/gwyfile_test.gwy", r"image of 128 x 128 pixels; x size unknown, y size unknown"),
         ("topography/gwyddion-export-german.txt", r"image of 3 x 4 pixels; x size 12.34 µm, y size 5.679 µm"),
         ("electrochemistry/Pt_poly_cv.mpt", r"4473 rows in one stretch"),
-        ("electrochemistry/cv_data.dta", r"50 rows in 5 stretches"),
+        ("electrochemistry/cv_data.dta", r"50 rows in 5 records"),
         ("electrochemistry/new_nda_file.nda", r"439 rows in one stretch, 721.6 s"),
         ("electrochemistry/bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx", r"4526 rows in one stretch"),
         ("graphite_ocp/graphite_ocp_Ecker2015.csv", r"a table of 2 columns and 41 rows"),

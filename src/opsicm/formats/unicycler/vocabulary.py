@@ -136,12 +136,14 @@ STEPS: Final = ("open_circuit_voltage", "constant_current", "constant_voltage", 
 class WriterVersion(Frozen):
     """The version of aurora-unicycler that wrote the file."""
 
+    called: ClassVar[str] = "version"
     version: Text | None = None
 
 
 class SampleSettings(Frozen):
     """The cell; its capacity [mAh] turns C-rates into currents."""
 
+    called: ClassVar[str] = "sample"
     name: Text = UNNAMED_SAMPLE
     capacity_mAh: Annotated[Number, Field(gt=0, le=1e6)] | None = None
 
@@ -149,6 +151,7 @@ class SampleSettings(Frozen):
 class RecordSettings(Frozen):
     """How often a row is recorded."""
 
+    called: ClassVar[str] = "record"
     time_s: Annotated[Number, Field(ge=1e-3, le=3600, examples=[1])]
     current_mA: Number | None = None
     voltage_V: Number | None = None
@@ -165,6 +168,7 @@ class RecordSettings(Frozen):
 class SafetyLimits(Frozen):
     """Limits that end the run."""
 
+    called: ClassVar[str] = "safety"
     max_voltage_V: Potential | None = None
     min_voltage_V: Potential | None = None
     max_current_mA: MilliAmpere | None = None
@@ -191,6 +195,7 @@ class SafetyLimits(Frozen):
 class CyclingProtocol(Frozen):
     """A whole file."""
 
+    called: ClassVar[str] = "protocol"
     unicycler: WriterVersion = WriterVersion()
     sample: SampleSettings = SampleSettings()
     record: Annotated[RecordSettings, Field(examples=[{"time_s": 1}])]

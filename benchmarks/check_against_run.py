@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.cli.check import refuse
+from opsicm.cli.check import checked_run
 from opsicm.core.facts import Outcome
 from opsicm.experiment.file import read_experiment
 from opsicm.forecast.prediction import Prediction
@@ -55,7 +55,7 @@ class Compared:
 def compared(run: Run) -> Iterator[Compared]:
     """Everything that `check` says of the experiment in a run's folder and that the run can tell."""
     folder = run.path.parent
-    prediction = refuse(read_experiment(folder / EXPERIMENT), str(folder), None)
+    prediction = checked_run(read_experiment(folder / EXPERIMENT), str(folder), None)
     last = max(fact.t_ns for fact in run.facts) * 1e-9
     yield Compared("", "duration", "s", prediction.duration or float("inf"), last, DURATION)
     size = float(run.path.stat().st_size)

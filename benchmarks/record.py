@@ -16,7 +16,7 @@ from benchmarks.row import BenchRow
 from opsicm.core.facts import MEANING, SampleBlock, channel
 from opsicm.instruments.clock import Pacer, stopwatch
 from opsicm.record import run_folder
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.writer_process import FLUSH_EVERY
 
@@ -45,7 +45,7 @@ def _recorder(out: Path) -> SharedRecorder:
     channels = tuple(channel(name, 1e-12, "bench") for name in list(MEANING)[:_CHANNELS])
     folder = run_folder.create(out, "bench", datetime(2026, 1, 1, tzinfo=UTC), "", "")
     recorder = SharedRecorder(folder)
-    recorder.open(Header("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
+    recorder.open(RunHeader("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
     return recorder
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.row import BenchRow
 from opsicm.core.facts import HOP_DTYPE, Fact, SampleBlock, channel
 from opsicm.record import run_folder
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.shared_recorder import SharedRecorder
 
 _TURNS: Final = 10_000
@@ -59,7 +59,7 @@ def feed(out: Path, turns: int) -> Grown:
     folder = run_folder.create(out, "bench", datetime(2026, 1, 1, tzinfo=UTC), "", "")
     recorder = SharedRecorder(folder)
     channels = tuple(channel(name, 1e-12, "bench") for name in ("pipette_current", "z"))
-    recorder.open(Header("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
+    recorder.open(RunHeader("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
     counts = np.random.default_rng(1).normal(0.0, 30.0, (_SAMPLES, 2)).astype(np.int16)
     hops = np.zeros(_HOPS, HOP_DTYPE)
     hops["segment"] = 1

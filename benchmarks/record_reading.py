@@ -26,7 +26,7 @@ from opsicm.record.live_files import HOP_ROW, READING_ROW, chunk_rows
 from opsicm.record.nexus_file import BLOCK_COLUMNS
 from opsicm.record.packed_counts import ChunkPress, CountsReader
 from opsicm.record.reader import Run
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 
 _GIGABYTES: Final = 10.0
 _DT_NS: Final = 1_000
@@ -103,7 +103,7 @@ def build(path: Path, size: Size, counts: NDArray[np.int16]) -> None:
     """A valid run file whose chunks are a few, packed once and written again and again: each has its own place in the
     file and in the index, as in a run. Without the decimated stream, which may be absent and is not looked at."""
     channels = tuple(channel(name, 1e-12, "bench") for name in list(MEANING)[: counts.shape[2]])
-    header = Header(
+    header = RunHeader(
         "ten gigabytes", "2026-01-01T00:00:00.000+00:00", "title: bench\n", "title: rig\n", channels, _DT_NS
     )
     with h5py.File(path, "w", libver=nexus_file.FORMAT, rdcc_nbytes=0) as file:
@@ -137,7 +137,7 @@ def build(path: Path, size: Size, counts: NDArray[np.int16]) -> None:
         nexus_file.journal(entry, _facts(size))
         nexus_file.end_time(entry, header)
         default_plot.write(entry, hops, readings)
-        places, data = text_seal.references(file), text_seal.data_of(file)
+        places, data = text_seal.text_references(file), text_seal.chunk_places(file)
     text_seal.seal(path, places, data)
 
 

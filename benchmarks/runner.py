@@ -22,7 +22,7 @@ from opsicm.core.facts import Fact, SampleBlock
 from opsicm.experiment.file import experiment_from_text, experiment_path
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.roles import HopPlan, PlanOutcome
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.runner.commands import StopOnly
 from opsicm.runner.runner import RunContext, Runner
 
@@ -43,7 +43,7 @@ probe: [{hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_p
 class _Nothing:
     """A recorder that keeps nothing."""
 
-    def open(self, header: Header) -> None: ...
+    def open(self, header: RunHeader) -> None: ...
     def block(self, block: SampleBlock) -> None: ...
     def hops(self, step: str, records: NDArray[Any]) -> None: ...
     def reading(self, reading: Reading) -> None: ...

@@ -16,7 +16,7 @@ from opsicm.core.facts import HOP_DTYPE, Fact, SampleBlock
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.instruments.roles import Rig
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.runner.commands import Command, Request
 from opsicm.runner.resume import BEGINNING, Continuation
 from opsicm.runner.runner import Ending, RunContext, Runner
@@ -33,7 +33,7 @@ class Kept:
     answers: list[tuple[bool, str]] = field(default_factory=list)
     ending: Ending | None = None
 
-    def open(self, _header: Header) -> None:
+    def open(self, _header: RunHeader) -> None:
         raise AssertionError("a run in memory has no header")
 
     def block(self, block: SampleBlock) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.facts import MEANING, Fact, SampleBlock, channel
 from opsicm.record import run_folder
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.run_folder import RunFolder
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -35,13 +35,13 @@ class Stream:
         """[s] between two blocks."""
         return self.samples * self.dt_ns * 1e-9
 
-    def header(self) -> Header:
+    def header(self) -> RunHeader:
         """As a run of the twin announces itself."""
         names = list(MEANING)[: self.channels]
         parameters = {"set": {"name": "none", "leaves": {}}}
         provenance = {"opsicm": "test", "seed": 1, "user": "faults"}
         channels = tuple(channel(name, 1e-12, "stream") for name in names)
-        return Header(
+        return RunHeader(
             "fault",
             STARTED.isoformat(timespec="milliseconds"),
             "title: fault\n",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.check_against_run import Compared, compared
-from opsicm.cli.check import amount
+from opsicm.cli.check import si_text
 from opsicm.record.reader import Run
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/check-against-runs.md"
@@ -32,7 +32,7 @@ def row(title: str, one: Compared) -> str:
     """A row of the table."""
     unit = "%" if one.unit == "1" and one.quantity == "ten hops" else one.unit
     said, found = (
-        f"{100 * value:.2g} %" if unit == "%" else f"{value:.0f}" if unit == "1" else amount(value, unit)
+        f"{100 * value:.2g} %" if unit == "%" else f"{value:.0f}" if unit == "1" else si_text(value, unit)
         for value in (one.said, one.found)
     )
     off = f"{100 * (one.said / one.found - 1):+.1f} %" if one.found else ""

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from opsicm.cli.check import amount, checked, checked_text, expected, percent
+from opsicm.cli.check import check_report, checked_file, expected_count, percent, si_text
 from opsicm.experiment.file import experiment_path
 
 
@@ -24,12 +24,12 @@ from opsicm.experiment.file import experiment_path
     ],
 )
 def test_an_amount_has_one_to_three_figures_before_the_point(value: float, unit: str, said: str) -> None:
-    assert amount(value, unit) == said
+    assert si_text(value, unit) == said
 
 
 def test_what_is_next_to_nothing_is_called_so() -> None:
-    assert expected(2.4e-160) == "none"
-    assert expected(0.34) == "0.34"
+    assert expected_count(2.4e-160) == "none"
+    assert expected_count(0.34) == "0.34"
     assert percent(2.3e-9) == "less than 0.01 %"
     assert percent(0.0031) == "0.31 %"
 
@@ -37,7 +37,7 @@ def test_what_is_next_to_nothing_is_called_so() -> None:
 def said_of(name: str) -> list[str]:
     """The lines of `opsicm check` for a packaged experiment."""
     file = experiment_path(f"short/{name}.yaml")
-    return checked_text(file, checked(file, None)).splitlines()[1:]
+    return check_report(file, checked_file(file, None)).splitlines()[1:]
 
 
 def test_a_series_says_once_what_holds_for_every_run() -> None:

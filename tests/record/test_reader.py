@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, UnreadableRun
 from opsicm.core.facts import HOP_DTYPE
-from opsicm.record import views
+from opsicm.record import labelled_arrays
 from opsicm.record.packed_counts import CountsReader
 from opsicm.record.reader import Run
 from opsicm.runner.patterns import along_a_line
@@ -74,15 +74,18 @@ def test_passes_of_a_raster(counts_on: bool) -> None:
     hops["line"][13] = hops["pixel"][13] = -1
     hops["z_stop"], hops["t_ns"] = np.arange(14) * 1e-9, np.arange(14)
     hops["outcome"][4] = 1
-    images = views.images(hops, hops.__getitem__)
+    images = labelled_arrays.images(hops, hops.__getitem__)
     assert dict(images.sizes) == {"pass": 3, "y": 2, "x": 3}
     np.testing.assert_array_equal(images["z_stop"].values[1], np.arange(6, 12).reshape(2, 3) * 1e-9)
     assert np.isnan(images["z_stop"].values[0, 1, 1])
     assert images["t_ns"].values[0, 1, 1] == 4
     assert images["t_ns"].values[2].tolist() == [[12, -1, -1], [-1, -1, -1]]
-    assert views.images({name: values[13:] for name, values in hops.items()}, hops.__getitem__).sizes["pass"] == 0
-    rows = views.hops({**hops, "step": np.array(["probe[0]"] * 14, object)})
-    last = views.image(rows, "z_stop")
+    assert (
+        labelled_arrays.images({name: values[13:] for name, values in hops.items()}, hops.__getitem__).sizes["pass"]
+        == 0
+    )
+    rows = labelled_arrays.hops({**hops, "step": np.array(["probe[0]"] * 14, object)})
+    last = labelled_arrays.image(rows, "z_stop")
     assert dict(last.sizes) == {"line": 2, "pixel": 3}
     np.testing.assert_array_equal(last.values, np.array([[12, 7, 8], [9, 10, 11]]) * 1e-9)
 
@@ -91,7 +94,7 @@ def test_a_line_that_is_repeated_has_one_row_and_many_passes() -> None:
     points = along_a_line((0.0, 0.0), (3e-6, 0.0), 4, None).some(0, 10)
     hops = {name: np.zeros(10, HOP_DTYPE[name]) for name in HOP_DTYPE.names or ()}
     hops["x"], hops["y"], hops["line"], hops["pixel"] = points.x, points.y, points.line, points.pixel
-    images = views.images(hops, hops.__getitem__)
+    images = labelled_arrays.images(hops, hops.__getitem__)
     assert dict(images.sizes) == {"pass": 3, "y": 1, "x": 4}
 
 

@@ -50,7 +50,7 @@ def test_a_killed_run_is_recovered_whole(killed: Path, tmp_path: Path) -> None:
     assert list(STREAM.kept(done.path)) == list(range(BLOCKS))
     assert all(finding.ok for finding in validate(done.path)), validate(done.path)
     with Run(run_folder) as run:
-        assert run.outcome == "cut off"
+        assert run.outcome == "unfinished"
         assert run.provenance["recovered"] == "somebody"
     assert not list(run_folder.glob("*.h5"))
     (again,) = recover([run_folder / "run.nxs"], "somebody else")

@@ -14,7 +14,7 @@ import pytest
 from opsicm.cli import main as cli
 from opsicm.cli.execute import execute
 from opsicm.cli.replaying import execute_on_run
-from opsicm.cli.rigs import load_rig, prepare, stored_run
+from opsicm.cli.rigs import load_rig, prepare, stored_run_role
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.hop_parameters import HopParameters
@@ -54,7 +54,7 @@ def replayed(laboratory: Laboratory, run: Path) -> Iterator[Rig]:
     """The stored run as a rig."""
     experiment = laboratory.experiment()
     with ExitStack() as connections:
-        stand_in = stored_run(run)
+        stand_in = stored_run_role(run)
         yield prepare(
             experiment, load_rig(experiment, None), 1, lambda _: None, stand_in=stand_in, connections=connections
         ).rig

@@ -95,7 +95,7 @@ def test_a_truncated_file_says_what_can_still_be_read(copy: Path) -> None:
 
 def test_a_run_cut_off_says_what_is_left(copy: Path) -> None:
     (copy / "run.nxs").rename(copy / "segment-0001.h5")
-    with pytest.raises(UnreadableRun, match=r"has no run.nxs: it is still running, or was cut off before it was"):
+    with pytest.raises(UnreadableRun, match=r"has no run.nxs: it is still running, or was interrupted before it was"):
         Run(copy)
 
 

@@ -15,7 +15,7 @@ from faults.f14_damaged_files import endless, unsealed
 from opsicm.core.errors import UnreadableRun
 from opsicm.record import text_seal, trial_reading
 from opsicm.record.reader import Run
-from opsicm.record.trial_reading import verdict
+from opsicm.record.trial_reading import why_unreadable
 
 _READS_TEXTS = """
 import h5py, sys
@@ -38,7 +38,7 @@ def test_an_endless_file_is_a_message(run_path: Path, tmp_path: Path, monkeypatc
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", _READS_TEXTS, str(path)], timeout=5.0, check=False)
     monkeypatch.setattr(trial_reading, "_PATIENCE", 4.0)
-    with pytest.raises(UnreadableRun, match="HDF5 did not come back from it within 4 s"):
+    with pytest.raises(UnreadableRun, match="HDF5 did not finish reading it within 4 s"):
         Run(path)
 
 
@@ -50,7 +50,7 @@ def test_a_process_that_ends_over_a_file_is_a_message(
     dying.write_text("#!/bin/sh\nkill -SEGV $$\n")
     dying.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(dying))
-    with pytest.raises(UnreadableRun, match=r"HDF5 ended its process over it \(signal 11\)"):
+    with pytest.raises(UnreadableRun, match=r"HDF5 crashed while reading it \(signal 11\)"):
         Run(path)
 
 
@@ -74,8 +74,8 @@ def test_a_file_is_tried_once(run_path: Path, tmp_path: Path, monkeypatch: pytes
         return plain(*arguments, **named)  # type: ignore[call-overload]
 
     monkeypatch.setattr(subprocess, "run", counted)
-    assert verdict(path) is None
-    assert verdict(path) is None
+    assert why_unreadable(path) is None
+    assert why_unreadable(path) is None
     assert len(asked) == 1
     with Run(run_path):
         assert len(asked) == 1  # a sealed file is not tried at all

@@ -14,8 +14,8 @@ import pytest
 from faults.stream import folder
 from opsicm.cli import main as cli
 from opsicm.core.errors import BadInput
-from opsicm.record import recover as catalogue
 from opsicm.record.reader import Run
+from opsicm.record.recover import CATALOGUE_FILE, run_catalogue
 from opsicm.record.replay import Replay
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
@@ -94,20 +94,20 @@ def test_the_catalogue(run_path: Path, tmp_path: Path) -> None:
     shutil.copytree(run_path.parent, tmp_path / "20260102T030405Z_b")
     (tmp_path / "20260102T030405Z_b" / "run.nxs").unlink()
     (tmp_path / "something else").mkdir()
-    first = catalogue.entries(tmp_path)
-    assert [(entry.outcome, entry.hops) for entry in first] == [("completed", BLOCKS), ("cut off", 0)]
+    first = run_catalogue(tmp_path)
+    assert [(entry.outcome, entry.hops) for entry in first] == [("completed", BLOCKS), ("unfinished", 0)]
     assert first[0].duration == pytest.approx(BLOCKS * STREAM.period)
-    assert catalogue.entries(tmp_path) == first
-    assert catalogue.entries(tmp_path, rebuild=True) == first
-    for path in tmp_path.glob(f"{catalogue.FILE}*"):
+    assert run_catalogue(tmp_path) == first
+    assert run_catalogue(tmp_path, rebuild=True) == first
+    for path in tmp_path.glob(f"{CATALOGUE_FILE}*"):
         path.write_bytes(b"not a database at all, but long enough to be taken for one" * 20)
-    assert catalogue.entries(tmp_path) == first
+    assert run_catalogue(tmp_path) == first
     (tmp_path / "20260102T030405Z_a" / "run.nxs").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    assert catalogue.entries(tmp_path)[0].outcome == "unreadable"
+    assert run_catalogue(tmp_path)[0].outcome == "unreadable"
     shutil.rmtree(tmp_path / "20260102T030405Z_a")
-    assert len(catalogue.entries(tmp_path)) == 1
+    assert len(run_catalogue(tmp_path)) == 1
     with pytest.raises(BadInput, match="is not a folder"):
-        catalogue.entries(tmp_path / "nothing")
+        run_catalogue(tmp_path / "nothing")
 
 
 def test_a_replay_is_the_same_run(run_path: Path, tmp_path: Path) -> None:

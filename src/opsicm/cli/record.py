@@ -22,13 +22,13 @@ def recover(
 
     Makes their run files from the live records. A folder that is not a run is named and left alone.
     """
-    from opsicm.cli.execute import who
+    from opsicm.cli.execute import signature
     from opsicm.cli.terminal import err, print_json
     from opsicm.cli.terminal import out as console
     from opsicm.record.recover import recover as recover_runs
 
     recoveries = []
-    for recovery in recover_runs(paths, who()):
+    for recovery in recover_runs(paths, signature()):
         recoveries.append(recovery)
         stream = console if recovery.opens and recovery.state != "no run" else err
         if not json or stream is err:
@@ -48,8 +48,8 @@ def validate(
 
     Checks names, types, units, order, gaps and every checksum.
     """
-    from opsicm.cli.terminal import complain, print_json
     from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import print_json, print_problems
     from opsicm.core.errors import OpsicmError
     from opsicm.record.validate import validate as findings_of
 
@@ -59,7 +59,7 @@ def validate(
         try:
             findings = findings_of(file)
         except OpsicmError as error:
-            complain(error)
+            print_problems(error)
             bad = True
             records.append({"file": str(file), "check": "opens", "ok": False, "seen": str(error)})
             continue
@@ -87,9 +87,9 @@ def runs(
 
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json
-    from opsicm.record.recover import entries
+    from opsicm.record.recover import run_catalogue
 
-    catalogue = entries(folder, rebuild)
+    catalogue = run_catalogue(folder, rebuild)
     if json:
         print_json([asdict(entry) for entry in catalogue])
         return

@@ -8,16 +8,16 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`held` is None where it cannot be judged on this machine; `seen` then gives the reason."""
+    """`holds` is None where it cannot be judged on this machine; `observed` then gives the reason."""
 
     row: str
     fault: str
     n: int
-    seen: str
-    held: bool | None
+    observed: str
+    holds: bool | None
 
 
-def logged(log: Path) -> tuple[list[list[int]], bool, bool]:
+def read_log(log: Path) -> tuple[list[list[int]], bool, bool]:
     """(one row per block: number, ring position, position on disk, ns; whether closing began; whether it ended)."""
     text = log.read_text(encoding="ascii") if log.exists() else ""
     rows = [[int(word) for word in line.split()] for line in text.splitlines() if len(line.split()) == 4]

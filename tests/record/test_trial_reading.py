@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from faults.f14_damaged_files import endless, unsealed
+from faults.f14_damaged_files import endless_text, unsealed
 from opsicm.core.errors import UnreadableRun
 from opsicm.record import text_seal, trial_reading
 from opsicm.record.reader import Run
@@ -33,7 +33,7 @@ def _bare(run_path: Path, where: Path) -> Path:
 
 def test_an_endless_file_is_a_message(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run.nxs"
-    path.write_bytes(endless(unsealed(run_path.read_bytes()), random.Random(1))[0])
+    path.write_bytes(endless_text(unsealed(run_path.read_bytes()), random.Random(1))[0])
     # HDF5 itself does not come back from it.
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", _READS_TEXTS, str(path)], timeout=5.0, check=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faults import f15_late_potentiostat
-from faults.steered import steered
+from faults.steered_run import run_steered
 from opsicm.experiment.file import experiment_from_text
 from opsicm.instruments.roles import Rig
 
@@ -22,7 +22,7 @@ def test_short_form(module: str) -> None:
     rows = importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), short=True)
     assert rows
     for row in rows:
-        assert row.held, f"{row.row} {row.fault}, seed {seed}: {row.seen}"
+        assert row.holds, f"{row.row} {row.fault}, seed {seed}: {row.observed}"
 
 
 def test_the_wire_is_looked_at_every_millisecond() -> None:
@@ -45,7 +45,7 @@ def test_the_wire_is_looked_at_every_millisecond() -> None:
         seen.append(f15_late_potentiostat.Wire(rig))
 
     late = experiment_from_text(f15_late_potentiostat.EXPERIMENT, "late.yaml")
-    steered(late, change=glitch)
+    run_steered(late, change=glitch)
     (wire,) = seen
     off = np.abs(np.array(wire.off))
     assert off.size == 7400

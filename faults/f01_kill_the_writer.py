@@ -11,11 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-from faults.outcome import Outcome
+from faults.outcome import Outcome, failed_checks
 from faults.stream import Stream, folder
 from opsicm.core.facts import Fact
 from opsicm.record.shared_recorder import SharedRecorder
-from opsicm.record.validate import validate
 
 
 def kill(pid: int) -> None:
@@ -54,7 +53,7 @@ def once(
     path = recorder.close()
     closing.join()
     stored = list(stream.kept(path))
-    wrong = [f"{finding.check}: {finding.seen}" for finding in validate(path) if not finding.ok]
+    wrong = failed_checks(path)
     if stored != list(range(count)):
         wrong.append("blocks out of order")
     return count - len(set(stored)), slowest, wrong

@@ -11,10 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from faults.outcome import Outcome, read_log
+from faults.outcome import Outcome, failed_checks, read_log
 from faults.stream import Stream
 from opsicm.record.recover import in_use, recover
-from opsicm.record.validate import validate
 
 SECONDS = 2.5
 
@@ -49,7 +48,7 @@ def once(alone: bool, moment: float, workspace: Path, per_segment: int = 15) -> 
     (recovery,) = recover([folders[0]], "faults")
     if not recovery.opens:
         return SECONDS, len(rows), [recovery.note]
-    wrong += [f"{finding.check}: {finding.seen}" for finding in validate(recovery.path) if not finding.ok]
+    wrong += failed_checks(recovery.path)
     stored = list(stream.kept(recovery.path))
     if stored != list(range(len(stored))):
         wrong.append("blocks out of order")

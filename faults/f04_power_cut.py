@@ -19,10 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.outcome import Outcome, read_log
+from faults.outcome import Outcome, failed_checks, read_log
 from faults.stream import Stream
 from opsicm.record.recover import recover
-from opsicm.record.validate import validate
 
 MEGABYTES = 256
 SECONDS = 3.0
@@ -76,7 +75,7 @@ def once(moment: float, workspace: Path) -> tuple[float, list[str]]:
             return len(rows) * stream.period, []  # nor had its journal
         if not recovery.opens:
             return len(rows) * stream.period, [recovery.note]
-        wrong = [f"{finding.check}: {finding.seen}" for finding in validate(recovery.path) if not finding.ok]
+        wrong = failed_checks(recovery.path)
         stored = list(stream.kept(recovery.path))
         if stored != list(range(len(stored))):
             wrong.append("blocks out of order")

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from faults.outcome import Outcome, read_log
+from faults.outcome import Outcome, failed_checks, read_log
 from faults.stream import Stream
 from opsicm.record.reader import Run
-from opsicm.record.validate import validate
 
 _STEPPING = """
 import datetime, runpy, sys, time
@@ -47,7 +46,7 @@ def once(sleep: float, moment: float, workspace: Path) -> list[str]:
     os.killpg(feeder.pid, signal.SIGCONT)
     feeder.wait()
     (path,) = (workspace / "out").iterdir()
-    wrong = [f"{finding.check}: {finding.seen}" for finding in validate(path) if not finding.ok]
+    wrong = failed_checks(path)
     with Run(path) as run:
         if np.any(np.diff(run.slow["t_ns"].values) <= 0):
             wrong.append("a negative interval")

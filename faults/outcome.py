@@ -1,9 +1,11 @@
-"""One row of the table of faults."""
+"""One row of the table of faults, and what the rows share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from opsicm.record.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,8 @@ def read_log(log: Path) -> tuple[list[list[int]], bool, bool]:
     text = log.read_text(encoding="ascii") if log.exists() else ""
     rows = [[int(word) for word in line.split()] for line in text.splitlines() if len(line.split()) == 4]
     return rows, "closing" in text, "closed" in text
+
+
+def failed_checks(run: Path) -> list[str]:
+    """The checks of `opsicm validate` that do not hold for a run, as texts."""
+    return [f"{result.check}: {result.seen}" for result in validate(run) if not result.ok]

@@ -26,7 +26,7 @@ KNOWN = {("e08_step_edge_of_hopg", "ten hops")}
 
 
 @pytest.mark.parametrize("name", CHEAP)
-def test_the_run_shows_what_check_said(name: str, tmp_path: Path) -> None:
+def test_the_run_shows_what_check_predicted(name: str, tmp_path: Path) -> None:
     which, least = CHEAP[name]
     experiment = expanded(read_experiment(experiment_path(f"short/{name}.yaml")))[which]
     with Run(execute(experiment, tmp_path).path) as run:

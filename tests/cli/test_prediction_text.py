@@ -23,11 +23,11 @@ from opsicm.experiment.file import experiment_path
         (1e-18, "A", "0.00100 fA"),
     ],
 )
-def test_an_amount_has_one_to_three_figures_before_the_point(value: float, unit: str, said: str) -> None:
-    assert si_text(value, unit) == said
+def test_an_amount_has_one_to_three_figures_before_the_point(value: float, unit: str, expected: str) -> None:
+    assert si_text(value, unit) == expected
 
 
-def test_what_is_next_to_nothing_is_called_so() -> None:
+def test_negligible_numbers_are_rounded_to_none() -> None:
     assert expected_count(2.4e-160) == "none"
     assert expected_count(0.34) == "0.34"
     assert percent(2.3e-9) == "less than 0.01 %"

@@ -47,7 +47,7 @@ def check(path: Path, columns: str | None) -> None:
     [("\t", "."), ("\t", ","), (";", "."), (";", ","), (" ", "."), ("  ", ","), (",", "."), (", ", "."), ("; ", ",")],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_every_way_of_writing_reads_the_same(tmp_path: Path, separator: str, decimal: str, end: str) -> None:
+def test_every_spelling_reads_the_same(tmp_path: Path, separator: str, decimal: str, end: str) -> None:
     check(put(tmp_path, table(separator, decimal, end=end)), SPEC)
 
 

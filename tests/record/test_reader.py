@@ -121,7 +121,7 @@ def test_images_of_a_run_are_read_when_asked_for(run_path: Path, monkeypatch: py
         assert images["z_stop"].attrs["units"] == "m"
 
 
-def test_a_newer_version_says_so(run_path: Path, tmp_path: Path) -> None:
+def test_a_newer_live_version_is_refused_by_number(run_path: Path, tmp_path: Path) -> None:
     newer = shutil.copy(run_path, tmp_path / "run.nxs")
     with h5py.File(newer, "r+") as file:
         del file["entry/file_version"]
@@ -130,7 +130,7 @@ def test_a_newer_version_says_so(run_path: Path, tmp_path: Path) -> None:
         Run(newer)
 
 
-def test_a_text_that_was_changed_is_not_believed(run_path: Path, tmp_path: Path) -> None:
+def test_a_changed_text_fails_its_checksum(run_path: Path, tmp_path: Path) -> None:
     bad = shutil.copy(run_path, tmp_path / "run.nxs")
     with h5py.File(bad, "r+") as file:
         file["entry/title"][()] = "another title"
@@ -138,7 +138,7 @@ def test_a_text_that_was_changed_is_not_believed(run_path: Path, tmp_path: Path)
         _ = run.title
 
 
-def test_what_is_no_run(tmp_path: Path) -> None:
+def test_other_paths_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="does not exist"):
         Run(tmp_path / "nothing")
     with pytest.raises(BadInput, match="not a run folder"):
@@ -153,7 +153,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_rights(run_path: Path, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused(run_path: Path, tmp_path: Path) -> None:
     locked = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
     locked.chmod(0)
     with pytest.raises(BadInput, match="cannot be read"):

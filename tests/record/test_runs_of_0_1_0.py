@@ -38,14 +38,14 @@ def test_a_finished_run_opens_and_is_valid(finished: Path) -> None:
         ConstantCurrent(-5e-05),
         OpenCircuit(),
     ]
-    assert all(finding.ok for finding in validate(finished / "run.nxs"))
+    assert all(result.ok for result in validate(finished / "run.nxs"))
 
 
 def test_a_finished_run_is_analysed_to_the_same_numbers(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyse", str(finished), "--json"]) == 0
-    found = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
+    results = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
     for before in json.loads((KEPT / "results-1166a2f.json").read_text(encoding="utf-8")):
-        now = found[before["name"]]
+        now = results[before["name"]]
         assert (now["unit"], now["outcome"]) == (before["unit"], before["outcome"]), before["name"]
         if before["value"] is not None:
             assert now["value"] == pytest.approx(before["value"], rel=1e-9), before["name"]
@@ -67,7 +67,7 @@ def test_an_interrupted_run_is_recovered(interrupted: Path) -> None:
     with Run(interrupted) as run:
         # The journal, written ahead, names 63; the records of the last second went with the processes.
         assert 50 < run.hops.sizes["hop"] <= 63
-    assert all(finding.ok for finding in validate(interrupted / "run.nxs"))
+    assert all(result.ok for result in validate(interrupted / "run.nxs"))
 
 
 def test_an_interrupted_run_is_resumed(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ def test_short_form(module: str) -> None:
 
 def test_the_wire_is_looked_at_every_millisecond() -> None:
     """A glitch of 50 mV that lasts two milliseconds is seen, and fails the row's promise."""
-    seen: list[f15_late_potentiostat.Wire] = []
+    seen: list[f15_late_potentiostat.TipPotentialMonitor] = []
 
     def glitch(rig: Rig) -> None:
         world = rig.hop_controller.world  # type: ignore[attr-defined]
@@ -42,7 +42,7 @@ def test_the_wire_is_looked_at_every_millisecond() -> None:
             plain(t_ns)
 
         rig.clock.wait_until = wait_until  # type: ignore[method-assign]
-        seen.append(f15_late_potentiostat.Wire(rig))
+        seen.append(f15_late_potentiostat.TipPotentialMonitor(rig))
 
     late = experiment_from_text(f15_late_potentiostat.EXPERIMENT, "late.yaml")
     run_steered(late, change=glitch)

@@ -51,24 +51,24 @@ def validate(
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json, print_problems
     from opsicm.core.errors import OpsicmError
-    from opsicm.record.validate import validate as findings_of
+    from opsicm.record.validate import validate as validate_run
 
     records = []
     bad = False
     for file in files:
         try:
-            findings = findings_of(file)
+            results = validate_run(file)
         except OpsicmError as error:
             print_problems(error)
             bad = True
             records.append({"file": str(file), "check": "opens", "ok": False, "seen": str(error)})
             continue
-        bad = bad or not all(finding.ok for finding in findings)
-        records += [{"file": str(file), **asdict(finding)} for finding in findings]
+        bad = bad or not all(result.ok for result in results)
+        records += [{"file": str(file), **asdict(result)} for result in results]
         if not json:
-            console.print(f"{file}: {'valid' if all(f.ok for f in findings) else 'NOT valid'}", markup=False)
-            for finding in findings:
-                console.print(f"  {'ok ' if finding.ok else 'BAD'} {finding.check:<14} {finding.seen}", markup=False)
+            console.print(f"{file}: {'valid' if all(result.ok for result in results) else 'NOT valid'}", markup=False)
+            for result in results:
+                console.print(f"  {'ok ' if result.ok else 'BAD'} {result.check:<14} {result.seen}", markup=False)
     if json:
         print_json(records)
     raise typer.Exit(2 if bad else 0)

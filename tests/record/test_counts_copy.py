@@ -67,7 +67,7 @@ def test_a_restart_within_a_chunk_is_packed_again(tmp_path: Path, copies: list[C
     assert all(result.ok for result in validate(path)), validate(path)
 
 
-@pytest.mark.parametrize("where", ["payload", "checksum"])
+@pytest.mark.parametrize("position", ["payload", "checksum"])
 def test_a_damaged_chunk_is_left_out_and_its_blocks_are_named(
     tmp_path: Path, copies: list[CountsCopy], position: str
 ) -> None:

@@ -89,19 +89,19 @@ def identify_images(file: ImageFile) -> Identification:
 
 
 def _height_checks(image: ImageChannel) -> list[PlausibilityCheck]:
-    found = []
+    checks = []
     if image.x_size is None or image.y_size is None:
-        found.append(
+        checks.append(
             PlausibilityCheck(f"{image.name}: size is not stated in metres: the lateral scale stays unknown", ok=False)
         )
     if not image.unit:
-        found.append(PlausibilityCheck(f"{image.name}: the unit of the values is not stated", ok=False))
+        checks.append(PlausibilityCheck(f"{image.name}: the unit of the values is not stated", ok=False))
     span = float(np.nanmax(image.values) - np.nanmin(image.values)) if np.isfinite(image.values).any() else 0.0
     if span == 0.0:
-        found.append(PlausibilityCheck(f"{image.name}: every height is the same", ok=False))
+        checks.append(PlausibilityCheck(f"{image.name}: every height is the same", ok=False))
     elif image.unit == "m":
-        found.append(PlausibilityCheck(f"{image.name}: heights span {1e6 * span:.3g} µm", ok=span < 50e-6))
-    return found
+        checks.append(PlausibilityCheck(f"{image.name}: heights span {1e6 * span:.3g} µm", ok=span < 50e-6))
+    return checks
 
 
 def identify_cell(file: CellFile) -> Identification:

@@ -38,7 +38,7 @@ def test_a_finished_run_opens_and_is_valid(finished: Path) -> None:
         ConstantCurrent(-5e-05),
         OpenCircuit(),
     ]
-    assert all(finding.ok for finding in validate(finished / "run.nxs"))
+    assert all(result.ok for result in validate(finished / "run.nxs"))
 
 
 # What 0.1.0 had wrong, and what it is now. Decision 0120: the u of a median of sample counts, and of a mean of values
@@ -79,7 +79,7 @@ def test_an_interrupted_run_is_recovered(interrupted: Path) -> None:
     with Run(interrupted) as run:
         # The journal, written ahead, names 63; the records of the last second went with the processes.
         assert 50 < run.hops.sizes["hop"] <= 63
-    assert all(finding.ok for finding in validate(interrupted / "run.nxs"))
+    assert all(result.ok for result in validate(interrupted / "run.nxs"))
 
 
 def test_an_interrupted_run_is_resumed(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,7 +67,7 @@ def test_the_probe_is_left_out_with_a_message(elsewhere: Path, capsys: pytest.Ca
     with converted.open("a", encoding="utf-8") as file:
         file.write("probe:\n- park: {height_um: 10}\n")
     assert main(["convert", str(converted), "p.json"]) == 0
-    assert "the probe program has no place in a cycling protocol" in capsys.readouterr().err
+    assert "a cycling protocol has no probe program" in capsys.readouterr().err
 
 
 def test_a_full_cell_is_refused_by_the_envelope(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,9 +24,9 @@ _TYPES: Final[dict[str, type[Any]]] = {
         ConstantCurrent,
         OpenCircuit,
         PotentialRamp,
-        HopTiming,
         HopParameters,
         BiasLevels,
+        HopTiming,
         HopPlan,
         PlanOutcome,
     )

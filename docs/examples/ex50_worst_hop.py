@@ -16,8 +16,8 @@ import numpy as np
 
 from opsicm.cli.execute import execute
 from opsicm.experiment.file import read_experiment
-from opsicm.experiment.probe_steps import Approaching
-from opsicm.experiment.program import written
+from opsicm.experiment.probe_steps import ApproachingStep
+from opsicm.experiment.program import written_steps
 from opsicm.experiment.rig_file import read_rig
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
@@ -52,8 +52,10 @@ def told_again(run: Run, hop: int) -> tuple[int, float, float]:
     """
     folder = run.path.parent
     experiment = read_experiment(folder / "experiment.yaml").experiment
-    hopping = {placed.path: placed.step for placed in written("probe", experiment.probe)}[run.hops["step"].values[hop]]
-    assert isinstance(hopping, Approaching)
+    hopping = {placed.path: placed.step for placed in written_steps("probe", experiment.probe)}[
+        run.hops["step"].values[hop]
+    ]
+    assert isinstance(hopping, ApproachingStep)
     timing, _ = hop_timing(read_rig(folder / "rig.yaml"))
     settings = timing.settings(experiment.hop_parameters(hopping))
     before = run.trace(hop - 1)

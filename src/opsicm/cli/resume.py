@@ -17,7 +17,7 @@ from opsicm.experiment.controls import CellAction, CellControl, OpenCircuit, cel
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text
 from opsicm.record.journal import read_lines
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL
-from opsicm.runner.resume import Continuation, LostIntent, Meanwhile, applied_controls, continuation
+from opsicm.runner.resume import CellMeanwhile, Continuation, LostIntent, applied_controls, continuation
 
 History = tuple[tuple[int, CellControl], ...]
 """(nanosecond, control) of everything that one run applied, the end of its record last."""
@@ -34,7 +34,7 @@ class Resumed:
     seed: int
 
 
-def resumed(run: Path, meanwhile: Meanwhile, lost: LostIntent | None) -> Resumed:
+def resumed(run: Path, meanwhile: CellMeanwhile, lost: LostIntent | None) -> Resumed:
     """What is left of the run at `run` (its folder, or its run file).
 
     On a twin no time passes while nobody runs it: `meanwhile` then only says what is assumed.
@@ -63,12 +63,12 @@ def resumed(run: Path, meanwhile: Meanwhile, lost: LostIntent | None) -> Resumed
 
 
 @overload
-def choice(option: Literal["--cell-meanwhile"], said: str | None) -> Meanwhile: ...
+def choice(option: Literal["--cell-meanwhile"], said: str | None) -> CellMeanwhile: ...
 @overload
 def choice(option: Literal["--lost-intent"], said: str | None) -> LostIntent | None: ...
 def choice(option: str, said: str | None) -> str | None:
     """What an option says, checked: what the cell did meanwhile must be said, a lost intent only where there is one."""
-    known = get_args(Meanwhile if option == "--cell-meanwhile" else LostIntent)
+    known = get_args(CellMeanwhile if option == "--cell-meanwhile" else LostIntent)
     if said in known or (said is None and option == "--lost-intent"):
         return said
     words = ", ".join(known)
@@ -95,7 +95,7 @@ def _earlier(folder: Path, facts: Sequence[Fact]) -> tuple[History, ...]:
     return resumed(before, said["cell_meanwhile"], lost).history
 
 
-def _refuse_unknown(action: CellAction, meanwhile: Meanwhile) -> None:
+def _refuse_unknown(action: CellAction, meanwhile: CellMeanwhile) -> None:
     if meanwhile == "unknown" and (action.timed.charge is not None or action.timed.soc is not None):
         limit = f"{action.path} ends by its charge, and nobody knows what has passed meanwhile"
         raise BadInput(Problem("--cell-meanwhile", "unknown", limit, "find out, or run the experiment anew"))

@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import to_si
-from opsicm.experiment.program import RepeatStep, executed
+from opsicm.experiment.program import RepeatStep, executed_steps
 from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import ByWord, Frozen, Leg, Number, Potential, Seconds, TimedStep, Whole
+from opsicm.experiment.step_model import BaseCellStep, ByWord, FileModel, Leg, Number, Potential, Seconds, Whole
 
 # -- A cell current as a laboratory gives it: in mA, per area, or as a C-rate. Negative lithiates.
 
@@ -21,7 +21,7 @@ _COULOMB_PER_HOUR_AMPERE: Final = 3600.0
 CURRENTS: Final = ("current_mA", "current_mA_cm2", "c_rate")
 
 
-class OneCurrent(Frozen):
+class CurrentSetting(FileModel):
     """A current given in exactly one of three ways."""
 
     example: ClassVar[str] = "current_mA_cm2: -0.4 (negative lithiates)"
@@ -60,14 +60,14 @@ class OneCurrent(Frozen):
         return self.current(area_m2, capacity_C) / area_m2
 
 
-class GivenCurrent(OneCurrent, TimedStep):
+class CurrentStep(CurrentSetting, BaseCellStep):
     """A step that drives a current."""
 
 
-class FallenCurrent(OneCurrent):
+class EndCurrent(CurrentSetting):
     """The current, as a magnitude, that ends a hold: it has fallen below it."""
 
-    called: ClassVar[str] = "until"
+    display_name: ClassVar[str] = "until"
     example: ClassVar[str] = "current_mA_cm2: 0.02"
     current_mA: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     current_mA_cm2: Annotated[Number | None, Field(gt=0, le=10_000, examples=[0.02])] = None
@@ -77,7 +77,7 @@ class FallenCurrent(OneCurrent):
 # -- Cell steps that control the current: constant current, pulse train (GITT), open circuit.
 
 
-class Until(Frozen):
+class Until(FileModel):
     """What ends a constant current: whichever comes first. Charge is a magnitude.
 
     `soc_pct` counts from the last delithiated cut-off of the program; before the first there is no state of charge, and
@@ -108,21 +108,21 @@ class Until(Frozen):
         return None if self.soc_pct is None else to_si("soc_pct", self.soc_pct)
 
 
-class ConstantCurrent(GivenCurrent):
+class ConstantCurrentStep(CurrentStep):
     """A constant current, given in one of three ways, until a cut-off. Negative lithiates."""
 
     word: ClassVar[str] = "constant_current"
     until: Annotated[Until, Field(examples=[{"potential_V": 0.01}])]
 
 
-class CutOff(Frozen):
+class CutOff(FileModel):
     """A potential that ends a pulse train."""
 
-    called: ClassVar[str] = "until"
+    display_name: ClassVar[str] = "until"
     potential_V: Annotated[Potential, Field(examples=[0.01])]
 
 
-class Gitt(GivenCurrent):
+class Gitt(CurrentStep):
     """Galvanostatic intermittent titration: a pulse, a rest at open circuit, and again. Negative current lithiates.
 
     It ends after `pulses` pulses with their rests, or with the pulse that reaches `until`, whichever comes first.
@@ -149,7 +149,7 @@ class Gitt(GivenCurrent):
             yield Refusal((), "", "needs pulses or until", "add one, as pulses: 10 or until: {potential_V: 0.01}")
 
 
-class OpenCircuit(TimedStep):
+class OpenCircuitStep(BaseCellStep):
     """No current for a time; the potential is only measured."""
 
     word: ClassVar[str] = "open_circuit"
@@ -157,7 +157,7 @@ class OpenCircuit(TimedStep):
     for_s: Annotated[Seconds, Field(examples=[300])]
 
 
-class Rest(OpenCircuit):
+class Rest(OpenCircuitStep):
     """Another word for open circuit, as cyclers use it."""
 
     word: ClassVar[str] = "rest"
@@ -170,11 +170,11 @@ IrCompensation = Annotated[Number, Field(ge=0, lt=100, examples=[97])]
 _WHOLE_STEPS: Final = 1e-6  # of a step: 1.7 - 0.1 is not eight times 0.2 in binary
 
 
-def _found(given: Mapping[str, Any], *keys: str) -> list[Any]:
+def _values_of(given: Mapping[str, Any], *keys: str) -> list[Any]:
     return [given.get(key) for key in keys]
 
 
-class PotentialStep(TimedStep):
+class PotentialStep(BaseCellStep):
     """A step that controls the potential; the potentiostat takes out part of the ohmic drop if told so."""
 
     ir_compensation_pct: IrCompensation = 0
@@ -201,7 +201,7 @@ class Sweep(PotentialStep):
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A sweep must go somewhere, and begin on its way."""
-        start, end, begin = _found(given, "from_V", "to_V", "start_V")
+        start, end, begin = _values_of(given, "from_V", "to_V", "start_V")
         if end is not None and start == end:
             yield Refusal(("to_V",), end, "must differ from from_V", "use hold to stay at one potential")
         if None not in (start, end, begin) and not min(start, end) <= begin <= max(start, end):
@@ -238,7 +238,7 @@ class Hold(PotentialStep):
     word: ClassVar[str] = "hold"
     potential_V: Annotated[Potential, Field(examples=[0.1])]
     for_s: Annotated[Seconds | None, Field(examples=[300])] = None
-    until: FallenCurrent | None = None
+    until: EndCurrent | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -266,7 +266,7 @@ class Ladder(PotentialStep):
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A whole number of steps, one at least."""
-        start, end, step = _found(given, "from_V", "to_V", "step_mV")
+        start, end, step = _values_of(given, "from_V", "to_V", "step_mV")
         if end is not None and start == end:
             yield Refusal(("to_V",), end, "must differ from from_V", "use hold to stay at one potential")
         elif None not in (start, end, step):
@@ -283,7 +283,7 @@ class Ladder(PotentialStep):
         return tuple(round(self.from_V + (self.to_V - self.from_V) * k / count, 9) for k in range(count + 1))
 
 
-class Repeat(RepeatStep):
+class CellRepeat(RepeatStep):
     """Its steps, `times` over. `during: cell[k]` counts a repeat as one step."""
 
     steps: Annotated[
@@ -291,17 +291,17 @@ class Repeat(RepeatStep):
     ]
 
 
-OneCellStep = Sweep | Hold | Ladder | ConstantCurrent | Gitt | OpenCircuit
+SingleCellStep = Sweep | Hold | Ladder | ConstantCurrentStep | Gitt | OpenCircuitStep
 """A step that is no repeat: conditioning is a sweep, rest is open circuit."""
-AnyCellStep = Sweep | Conditioning | Hold | Ladder | ConstantCurrent | Gitt | OpenCircuit | Rest | Repeat
+AnyCellStep = Sweep | Conditioning | Hold | Ladder | ConstantCurrentStep | Gitt | OpenCircuitStep | Rest | CellRepeat
 CellStep = Annotated[AnyCellStep, ByWord()]
-Repeat.model_rebuild()
-CELL_STEPS: Final[dict[str, type[Frozen]]] = {step.word: step for step in get_args(AnyCellStep)}
+CellRepeat.model_rebuild()
+CELL_STEPS: Final[dict[str, type[FileModel]]] = {step.word: step for step in get_args(AnyCellStep)}
 
 
-def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, OneCellStep]]:
+def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, SingleCellStep]]:
     """Every step that is no repeat, in the order in which it runs: (its number in the program, its path, the step).
 
     The path is `cell[2]`, or `cell[2].1` for the second step inside a repeat, in every round alike.
     """
-    return ((placed.number, placed.path, placed.step) for placed in executed("cell", program))
+    return ((placed.number, placed.path, placed.step) for placed in executed_steps("cell", program))

@@ -15,9 +15,18 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, assert_never, overload
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.cell_steps import CellStep, Gitt, Hold, Ladder, OneCellStep, Repeat, Sweep, numbered
-from opsicm.experiment.cell_steps import ConstantCurrent as ConstantCurrentStep
-from opsicm.experiment.cell_steps import OpenCircuit as OpenCircuitStep
+from opsicm.experiment.cell_steps import (
+    CellRepeat,
+    CellStep,
+    ConstantCurrentStep,
+    Gitt,
+    Hold,
+    Ladder,
+    OpenCircuitStep,
+    SingleCellStep,
+    Sweep,
+    numbered,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +62,21 @@ CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
 
 @dataclass(frozen=True, slots=True)
 class TimedControl:
-    """One control and what ends it: `duration_ns`, or None where only what else is given does.
+    """One control and what ends it: `duration_ns`, or None where time does not.
 
     `charge` [C] (a magnitude), `soc` [0 … 1], the control's own cut-off, and a current whose magnitude falls below
-    `fallen_current` [A] may end it earlier. `end_potential` [V] is where the program stands at its end, None at open
-    circuit. `rested_ns` is how long after its beginning the specimen has rested (None: it does not), `level` [V] the
-    level of a ladder; `cut_off_ends_step` says that nothing of the step follows a cut-off.
+    `end_current` [A] may end it earlier. `end_potential` [V] is the program's potential at its end, None at open
+    circuit. `rested_after_ns` after its beginning the specimen has rested (None: it does not rest), `level` [V] is that
+    of a ladder; `cut_off_ends_step` says that a cut-off ends the whole step.
     """
 
     control: CellControl
     duration_ns: int | None
     charge: float | None = None
     soc: float | None = None
-    fallen_current: float | None = None
+    end_current: float | None = None
     end_potential: float | None = None
-    rested_ns: int | None = None
+    rested_after_ns: int | None = None
     level: float | None = None
     cut_off_ends_step: bool = False
 
@@ -105,22 +114,22 @@ class StepControls:
         return min(self.potentials), max(self.potentials)
 
     @property
-    def rest_room(self) -> float | None:
+    def time_after_rest(self) -> float | None:
         """The shortest time [s] from when the specimen has rested to the end of that control; None without a rest."""
         rooms = [
-            timed.duration_ns - timed.rested_ns
+            timed.duration_ns - timed.rested_after_ns
             for timed in self.round
-            if timed.rested_ns is not None and timed.duration_ns is not None
+            if timed.rested_after_ns is not None and timed.duration_ns is not None
         ]
         return min(rooms) * 1e-9 if rooms else None
 
     @property
-    def drives(self) -> bool:
+    def controls_cell(self) -> bool:
         """Whether it does anything but leave the cell at open circuit."""
         return any(not isinstance(timed.control, OpenCircuit) for timed in self.round)
 
 
-def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepControls:
+def controls_of(step: SingleCellStep, area: float, capacity: float | None) -> StepControls:
     """The controls of one step; `area` [m²] and `capacity` [C] turn densities and C-rates into amperes."""
     match step:
         case Sweep():  # conditioning is one
@@ -141,7 +150,7 @@ def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepC
                         PotentialRamp(level, 0.0, step.ir_compensation),
                         _ns(step.rest_s + step.hold_s),
                         end_potential=level,
-                        rested_ns=_ns(step.rest_s),
+                        rested_after_ns=_ns(step.rest_s),
                         level=level,
                     )
                     for level in step.levels()
@@ -151,7 +160,7 @@ def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepC
             level = step.potential_V
             fallen = None if step.until is None else step.until.current(area, capacity)
             held = PotentialRamp(level, 0.0, step.ir_compensation)
-            return StepControls((TimedControl(held, _ns(step.for_s), fallen_current=fallen, end_potential=level),))
+            return StepControls((TimedControl(held, _ns(step.for_s), end_current=fallen, end_potential=level),))
         case ConstantCurrentStep():
             until = step.until
             control = _current(step.current(area, capacity), until.potential_V)
@@ -169,7 +178,7 @@ def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepC
             assert_never(step)
 
 
-def shape_of(step: OneCellStep) -> StepControls:
+def nominal_controls(step: SingleCellStep) -> StepControls:
     """The same where only times and potentials matter: currents are those of a specimen of 1 m² and 1 C."""
     return controls_of(step, 1.0, 1.0)
 
@@ -179,7 +188,7 @@ def _current(current: float, cut_off: float | None) -> ConstantCurrent:
 
 
 def _rest(seconds: float) -> TimedControl:
-    return TimedControl(OpenCircuit(), _ns(seconds), rested_ns=0)
+    return TimedControl(OpenCircuit(), _ns(seconds), rested_after_ns=0)
 
 
 @overload
@@ -238,13 +247,15 @@ class CellAction:
         control = timed.control
         if isinstance(control, PotentialRamp):
             control = replace(control, start=control.start + control.slope * elapsed_ns * 1e-9)
-        rested_ns = timed.rested_ns
+        rested_after_ns = timed.rested_after_ns
         left = replace(
             timed,
             control=control,
             duration_ns=None if timed.duration_ns is None else max(0, timed.duration_ns - elapsed_ns),
             charge=None if timed.charge is None else max(0.0, timed.charge - abs(passed)),
-            rested_ns=None if rested_ns is None or rested_ns < elapsed_ns else rested_ns - elapsed_ns,
+            rested_after_ns=None
+            if rested_after_ns is None or rested_after_ns < elapsed_ns
+            else rested_after_ns - elapsed_ns,
         )
         return replace(self, timed=left)
 
@@ -275,10 +286,10 @@ def program_duration(steps: Sequence[CellStep]) -> float | None:
 
 def step_duration(step: CellStep) -> float | None:
     """The longest that a step can last [s], a repeat in all its rounds; None when only its cut-offs bound it."""
-    if isinstance(step, Repeat):
+    if isinstance(step, CellRepeat):
         once = program_duration(step.steps)
         return None if once is None else step.times * once
-    return shape_of(step).duration
+    return nominal_controls(step).duration
 
 
 def cut_offs(program: Sequence[CellStep]) -> tuple[float, float] | None:
@@ -295,7 +306,9 @@ def turning_potentials(program: Sequence[CellStep]) -> set[float]:
     """Potentials [V] at which the steps of a program turn, stay or end by a cut-off."""
     found: set[float] = set()
     for step in program:
-        found |= turning_potentials(step.steps) if isinstance(step, Repeat) else set(shape_of(step).potentials)
+        found |= (
+            turning_potentials(step.steps) if isinstance(step, CellRepeat) else set(nominal_controls(step).potentials)
+        )
     return found
 
 
@@ -333,7 +346,7 @@ def control_data(control: CellControl) -> dict[str, Any]:
     raise AssertionError(control)
 
 
-def control_from(data: Any) -> CellControl:
+def control_from_data(data: Any) -> CellControl:
     """The control that a fact holds; also of version 0.1.0, which kept it as the text `PotentialRamp(start=1.7, …)`."""
     try:
         if isinstance(data, str):

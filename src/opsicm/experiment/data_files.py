@@ -23,7 +23,7 @@ from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.hop_parameters import AMPLITUDE_NM
 from opsicm.experiment.probe_steps import Raster
-from opsicm.experiment.program import written
+from opsicm.experiment.program import written_steps
 from opsicm.experiment.yaml_file import Document, read_text
 
 _GSF: Final = b"Gwyddion Simple Field 1.0\n"
@@ -199,7 +199,7 @@ def amplitude_maps(loaded: LoadedExperiment) -> dict[str, NDArray[np.float64]]:
     """
     maps: dict[str, NDArray[np.float64]] = {}
     problems: list[Problem] = []
-    for placed in written("probe", loaded.experiment.probe):
+    for placed in written_steps("probe", loaded.experiment.probe):
         if isinstance(placed.step, Raster) and placed.step.amplitude_map is not None:
             name, key = placed.step.amplitude_map, (*placed.key_path, "amplitude_map")
             try:

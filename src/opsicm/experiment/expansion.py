@@ -10,9 +10,9 @@ from typing import Any, Final
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.file import LoadedExperiment, to_yaml
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.step_model import Scalar
+from opsicm.experiment.validation import validated
 from opsicm.experiment.vary import parsed_path
 from opsicm.experiment.yaml_file import inline, shown
 
@@ -54,7 +54,7 @@ def _with(loaded: LoadedExperiment, chosen: Mapping[str, Scalar]) -> LoadedExper
         lines[path] = lines.get(("vary", text), 1)
     data["title"] = _title(loaded.experiment.title, chosen)
     document = replace(loaded.document, data=data, lines=lines)
-    experiment = made_of(document, Experiment)
+    experiment = validated(document, Experiment)
     header = f"# One run of a series: {inline(dict(chosen))}\n"
     return LoadedExperiment(experiment, replace(document, text=header + to_yaml(experiment)))
 

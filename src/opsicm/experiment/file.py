@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.rig_file import rig_path
-from opsicm.experiment.twin_settings import Twin
+from opsicm.experiment.twin_settings import TwinSettings
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document, yaml_text
 
 # -- The JSON Schema of an experiment file, so that an editor can complete and check one while it is written.
@@ -85,7 +85,7 @@ def to_yaml(experiment: Experiment) -> str:
     `twin` is left out when it says nothing, since a real rig refuses the key.
     """
     data = experiment.model_dump(mode="json", exclude_none=True)
-    if experiment.twin == Twin():
+    if experiment.twin == TwinSettings():
         del data["twin"]
     if not experiment.vary:
         del data["vary"]
@@ -94,7 +94,7 @@ def to_yaml(experiment: Experiment) -> str:
 
 def _loaded(document: Document) -> LoadedExperiment:
     try:
-        return LoadedExperiment(made_of(document, Experiment), document)
+        return LoadedExperiment(validated(document, Experiment), document)
     except BadInput as error:
         problems = [*error.problems, *_rig_problems(document)]
         raise BadInput(

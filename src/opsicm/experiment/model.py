@@ -8,16 +8,16 @@ from typing import Annotated, Any, cast
 from pydantic import Field, ValidationError
 
 from opsicm.core.units import to_si
-from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, OneCellStep
-from opsicm.experiment.controls import program_duration, shape_of, step_duration
+from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, SingleCellStep
+from opsicm.experiment.controls import nominal_controls, program_duration, step_duration
 from opsicm.experiment.hop_parameters import HopParameters
-from opsicm.experiment.probe_bounds import COUNTS, ProbeAction, cell_index
-from opsicm.experiment.probe_steps import PROBE_STEPS, Approaching, Hopping, ProbeStep, has_end
-from opsicm.experiment.program import RepeatStep, Settings, Track, outermost, steps_inside, written
+from opsicm.experiment.probe_bounds import COUNTS, BaseProbeStep, cell_index
+from opsicm.experiment.probe_steps import PROBE_STEPS, ApproachingStep, HoppingStep, ProbeStep, has_end
+from opsicm.experiment.program import RepeatStep, Settings, Track, steps_inside, top_level_steps, written_steps
 from opsicm.experiment.refusal import KeyPath, Refusal, path_text
-from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
-from opsicm.experiment.step_model import Frozen, Text, Whole
-from opsicm.experiment.twin_settings import Twin
+from opsicm.experiment.setup import ElectrolyteSettings, Envelope, PipetteSettings, RecordingPolicies, SpecimenSettings
+from opsicm.experiment.step_model import FileModel, Text, Whole
+from opsicm.experiment.twin_settings import TwinSettings
 from opsicm.experiment.vary import Vary, vary_refusals
 
 # -- Steps in the file's form, repeats included, and how long they last.
@@ -28,35 +28,35 @@ from opsicm.experiment.vary import Vary, vary_refusals
 Steps = list[tuple[KeyPath, Settings]]
 
 
-def sound(settings: Settings | None) -> Settings:
+def valid_settings(settings: Settings | None) -> Settings:
     """The keys that are right in themselves."""
     return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
-def steps_within(given: Settings, track: Track) -> Steps:
+def steps_in_file(given: Settings, track: Track) -> Steps:
     """(path in the file with the word at its end, settings) of every step that is no repeat."""
-    return [(placed.key_path, placed.step) for placed in written(track, given.get(track))]
+    return [(placed.key_path, placed.step) for placed in written_steps(track, given.get(track))]
 
 
-def built(model: type[Frozen], settings: Settings) -> Frozen | None:
+def valid_step(model: type[FileModel], settings: Settings) -> FileModel | None:
     """The step with these settings; None where they are wrong in themselves, which is said at their own place."""
     try:
-        return model.model_validate(sound(settings))
+        return model.model_validate(valid_settings(settings))
     except ValidationError:
         return None
 
 
-def built_cell_step(word: str, settings: Settings) -> OneCellStep | None:
+def valid_cell_step(word: str, settings: Settings) -> SingleCellStep | None:
     """The cell step with these settings, which is no repeat; None where they are wrong in themselves."""
-    return cast("OneCellStep | None", built(CELL_STEPS[word], settings) if word in CELL_STEPS else None)
+    return cast("SingleCellStep | None", valid_step(CELL_STEPS[word], settings) if word in CELL_STEPS else None)
 
 
-def cell_seconds(word: str, settings: Settings) -> float:
+def longest_cell_duration(word: str, settings: Settings) -> float:
     """The longest that a cell step of the file can last [s]; nothing where it is wrong or only a cut-off knows."""
     if word == RepeatStep.word:
-        once = sum(cell_seconds(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings))
+        once = sum(longest_cell_duration(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings))
         return float((settings.get("times") or 1) * once)
-    step = built_cell_step(word, settings)
+    step = valid_cell_step(word, settings)
     return (step_duration(step) if step is not None else None) or 0.0
 
 
@@ -72,8 +72,8 @@ _EQUAL = 1.0 + 1e-12  # 5000 nm are not more than 5 µm
 
 def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
     """Every disagreement of the probe program in `given`, the file's form of an experiment."""
-    everything, cell = steps_within(given, "probe"), steps_within(given, "cell")
-    entries = [(entry.key_path, entry.step) for entry in outermost("probe", given.get("probe"))]
+    everything, cell = steps_in_file(given, "probe"), steps_in_file(given, "cell")
+    entries = [(entry.key_path, entry.step) for entry in top_level_steps("probe", given.get("probe"))]
     yield from _amplitudes(everything, approach_um)
     yield from _order([entry for entry in entries if "at" not in entry[1]], len(given.get("cell") or ()))
     yield from _landmarks(everything)
@@ -81,7 +81,7 @@ def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
         at = settings.get("at")
         if isinstance(at, Mapping) and cell:
             yield from _events(path, at, cell)
-            yield from _fits(path, settings, at, cell)
+            yield from _fits_rest(path, settings, at, cell)
 
 
 def _amplitudes(probe: Steps, approach_um: float) -> Iterator[Refusal]:
@@ -144,9 +144,9 @@ def _landmarks(probe: Steps) -> Iterator[Refusal]:
 
 def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
     """An event that the cell program never makes is waited for in vain; silent where a cell step is wrong in itself."""
-    steps = [built_cell_step(str(step[-1]), settings) for step, settings in cell]
-    asked = [None if step is None else shape_of(step) for step in steps]
-    if at.get("after_each") is not None and all(one is not None and one.rest_room is None for one in asked):
+    steps = [valid_cell_step(str(step[-1]), settings) for step, settings in cell]
+    asked = [None if step is None else nominal_controls(step) for step in steps]
+    if at.get("after_each") is not None and all(one is not None and one.time_after_rest is None for one in asked):
         limit = "the cell program has no rest"
         yield Refusal((*path, "at"), dict(at), limit, "add an open_circuit, rest, ladder or gitt to cell")
     spans = [None if one is None else one.potential_span for one in asked]
@@ -158,14 +158,14 @@ def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
             yield Refusal((*path, "at", "potential_V", index), value, limit, "name a potential that it passes or holds")
 
 
-def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Iterator[Refusal]:
+def _fits_rest(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Iterator[Refusal]:
     """What is done at a rest must end within it; the falls alone are a lower bound of how long it takes."""
-    least = _falls(str(path[-1]), settings)
+    least = _shortest_duration(str(path[-1]), settings)
     if least is None or at.get("after_each") is None:
         return
     for step, rest in cell:
-        resting = built_cell_step(str(step[-1]), rest)
-        room = None if resting is None else shape_of(resting).rest_room
+        resting = valid_cell_step(str(step[-1]), rest)
+        room = None if resting is None else nominal_controls(resting).time_after_rest
         if resting is not None and room is not None and least > room:
             where = path_text((*step, resting.rest_key))
             limit = f"its falls alone take {least:.4g} s and {where} leaves {room:g} s"
@@ -174,12 +174,12 @@ def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Itera
             return
 
 
-def _falls(word: str, settings: Settings) -> float | None:
+def _shortest_duration(word: str, settings: Settings) -> float | None:
     """The shortest that a step with its own end can last [s]."""
-    step = built(PROBE_STEPS[word], settings) if word in PROBE_STEPS else None
-    if isinstance(step, Hopping) and step.count is not None:
+    step = valid_step(PROBE_STEPS[word], settings) if word in PROBE_STEPS else None
+    if isinstance(step, HoppingStep) and step.count is not None:
         return step.count * step.amplitude / step.fall_rate
-    return step.time_bound if isinstance(step, ProbeAction) else None
+    return step.time_bound if isinstance(step, BaseProbeStep) else None
 
 
 # -- What must agree between the cell program, the probe program and the envelope.
@@ -193,9 +193,9 @@ _POTENTIALS = ("from_V", "to_V", "start_V", "potential_V")
 
 def refusals_between(given: Mapping[str, Any]) -> Iterator[Refusal]:
     """Every disagreement in `given`, the file's form of an experiment."""
-    envelope = {**Envelope().model_dump(), **sound(given.get("envelope"))}
-    specimen = {**Specimen().model_dump(), **sound(given.get("specimen"))}
-    cell = steps_within(given, "cell")
+    envelope = {**Envelope().model_dump(), **valid_settings(given.get("envelope"))}
+    specimen = {**SpecimenSettings().model_dump(), **valid_settings(given.get("specimen"))}
+    cell = steps_in_file(given, "cell")
     yield from _potentials(cell, envelope["cell_V"])
     yield from _currents(cell, envelope["cell_mA"], specimen["area_cm2"])
     yield from _duration(given, envelope["run_h"])
@@ -229,8 +229,8 @@ def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal
 
 def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
     elapsed = 0.0
-    for entry in outermost("cell", given.get("cell")):
-        elapsed += cell_seconds(str(entry.key_path[-1]), entry.step)
+    for entry in top_level_steps("cell", given.get("cell")):
+        elapsed += longest_cell_duration(str(entry.key_path[-1]), entry.step)
         if elapsed > to_si("run_h", longest_h):
             hours = elapsed / to_si("run_h", 1)
             limit = f"the cell program reaches {hours:.4g} h here and envelope.run_h allows {longest_h:g} h"
@@ -238,7 +238,7 @@ def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
             return
 
 
-class Experiment(Frozen):
+class Experiment(FileModel):
     """What a laboratory wants done: a cell program, while a probe program, within an envelope.
 
     `rig` names a twin (`twin/graphite`) or a rig file; `opsicm` is the version of this vocabulary.
@@ -247,14 +247,14 @@ class Experiment(Frozen):
     opsicm: Annotated[Whole, Field(ge=1, le=1, examples=[1])]
     title: Annotated[Text, Field(examples=["height during a voltammogram"])]
     rig: Annotated[Text, Field(examples=["twin/graphite"])]
-    pipette: Annotated[Pipette, Field(examples=[{"bias_V": 0.7}])]
-    specimen: Specimen = Specimen()
-    electrolyte: Electrolyte = Electrolyte()
+    pipette: Annotated[PipetteSettings, Field(examples=[{"bias_V": 0.7}])]
+    specimen: SpecimenSettings = SpecimenSettings()
+    electrolyte: ElectrolyteSettings = ElectrolyteSettings()
     cell: Annotated[tuple[CellStep, ...], Field(min_length=1, examples=[[{"open_circuit": {"for_s": 300}}]])]
     probe: tuple[ProbeStep, ...] = ()
     envelope: Envelope = Envelope()
-    record: Record = Record()
-    twin: Twin = Twin()
+    record: RecordingPolicies = RecordingPolicies()
+    twin: TwinSettings = TwinSettings()
     vary: Vary = Field(default_factory=dict)
 
     @classmethod
@@ -263,7 +263,7 @@ class Experiment(Frozen):
         yield from refusals_between(given)
         yield from vary_refusals(cls, given)
 
-    def hop_parameters(self, step: Approaching) -> HopParameters:
+    def hop_parameters(self, step: ApproachingStep) -> HopParameters:
         """How a step of this experiment hops."""
         return step.hop_parameters(self.envelope.approach)
 

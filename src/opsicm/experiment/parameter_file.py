@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.core.units import factor
 from opsicm.experiment.data_files import read_curve
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import KeyPath, Refusal
 from opsicm.experiment.rig_file import PRESETS, named_file
-from opsicm.experiment.step_model import Frozen, Number, Text, Whole
+from opsicm.experiment.step_model import FileModel, Number, Text, Whole
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, read_yaml
 from opsicm.physics.parameters import Curve, Leaf, ParameterSet, Status, not_inherited, problem_with
 
@@ -36,7 +36,7 @@ _HEADER: Final = ("opsicm_parameters", "title", "parents")
 
 
 @dataclass(frozen=True, slots=True)
-class StatedLeaf:
+class LocatedLeaf:
     """A leaf and where it stands."""
 
     leaf: Leaf
@@ -44,15 +44,16 @@ class StatedLeaf:
     line: int | None
 
 
-class Header(Frozen):
+class ParameterSetHeader(FileModel):
     """What a parameter set says about itself."""
 
+    display_name: ClassVar[str] = "header"
     opsicm_parameters: Annotated[Whole, Field(ge=1, le=1, examples=[1])] = 1
     title: Text = "a parameter set"
     parents: tuple[Text, ...] = ()
 
 
-class SourcedLeaf(Frozen):
+class SourcedLeaf(FileModel):
     """What every leaf says: how far it is to be trusted, and where it is from."""
 
     status: Annotated[Status, Field(examples=["measured"])]
@@ -121,11 +122,11 @@ def parameter_set(name_or_path: str = DEFAULT_SET, relative_to: Path | str = "."
     if name_or_path not in parameter_set_names():
         limit = f"is no parameter set; sets are {', '.join(parameter_set_names())}"
         raise BadInput(Problem("parameter set", repr(name_or_path), limit, "write one of these, or a .yaml file"))
-    return _of_this_program(name_or_path)
+    return _packaged_set(name_or_path)
 
 
 @cache
-def _of_this_program(name: str) -> ParameterSet:
+def _packaged_set(name: str) -> ParameterSet:
     return replace(read_parameter_set(PARAMETER_SETS / f"{name}.yaml"), name=name)
 
 
@@ -149,7 +150,7 @@ def read_parameter_set(path: Path | str) -> ParameterSet:
     ]
     if problems:
         raise BadInput(problems)
-    title = str(read_yaml(path).data.get("title", Header().title))
+    title = str(read_yaml(path).data.get("title", ParameterSetHeader().title))
     chosen = ParameterSet(str(path), title, MappingProxyType({name: stated.leaf for name, stated in leaves.items()}))
     try:
         chosen.values  # noqa: B018  refuses numbers that no cell can have
@@ -160,24 +161,24 @@ def read_parameter_set(path: Path | str) -> ParameterSet:
     return chosen
 
 
-def read_parameters(path: Path | str) -> dict[str, StatedLeaf]:
+def read_parameters(path: Path | str) -> dict[str, LocatedLeaf]:
     """Every leaf of a parameter set and of its parents; raises `BadInput` with every problem in a file."""
     return _read(Path(path), ())
 
 
-def _merged(below: Mapping[str, StatedLeaf], above: Mapping[str, StatedLeaf]) -> dict[str, StatedLeaf]:
+def _merged(below: Mapping[str, LocatedLeaf], above: Mapping[str, LocatedLeaf]) -> dict[str, LocatedLeaf]:
     dropped = not_inherited(
         {name: stated.leaf for name, stated in below.items()}, {name: stated.leaf for name, stated in above.items()}
     )
     return {**{name: stated for name, stated in below.items() if name not in dropped}, **above}
 
 
-def _read(path: Path, children: tuple[Path, ...]) -> dict[str, StatedLeaf]:
+def _read(path: Path, children: tuple[Path, ...]) -> dict[str, LocatedLeaf]:
     document = read_yaml(path)
     header_keys = {key: value for key, value in document.data.items() if key in _HEADER}
-    header = made_of(Document(document.name, document.text, header_keys, document.lines), Header)
+    header = validated(Document(document.name, document.text, header_keys, document.lines), ParameterSetHeader)
     line_of_ancestors = (*children, path.resolve())
-    leaves: dict[str, StatedLeaf] = {}
+    leaves: dict[str, LocatedLeaf] = {}
     for index, parent in enumerate(header.parents):
         leaves = _merged(leaves, _parent(document, index, parent, line_of_ancestors))
     problems: list[Problem] = []
@@ -188,7 +189,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> dict[str, StatedLeaf]:
     return _merged(leaves, own)
 
 
-def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, ...]) -> dict[str, StatedLeaf]:
+def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, ...]) -> dict[str, LocatedLeaf]:
     where = ("parents", index)
     try:
         path = parameters_path(parent, Path(document.name).parent)
@@ -203,8 +204,10 @@ def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, 
     return _read(path, ancestors)
 
 
-def _leaves(document: Document, group: dict[str, Any], path: KeyPath, problems: list[Problem]) -> dict[str, StatedLeaf]:
-    leaves: dict[str, StatedLeaf] = {}
+def _leaves(
+    document: Document, group: dict[str, Any], path: KeyPath, problems: list[Problem]
+) -> dict[str, LocatedLeaf]:
+    leaves: dict[str, LocatedLeaf] = {}
     for key, value in group.items():
         here = (*path, key)
         if not isinstance(value, dict) or not value:
@@ -216,7 +219,7 @@ def _leaves(document: Document, group: dict[str, Any], path: KeyPath, problems: 
             except BadInput as error:
                 problems.extend(error.problems)
             else:
-                leaves[".".join(map(str, here))] = StatedLeaf(leaf, document.name, document.line(here))
+                leaves[".".join(map(str, here))] = LocatedLeaf(leaf, document.name, document.line(here))
         else:
             leaves.update(_leaves(document, value, here, problems))
     return leaves
@@ -226,7 +229,7 @@ def _leaf(document: Document, given: dict[str, Any], path: KeyPath) -> Leaf:
     part = document.below(path)
     value = given.get("value")
     if "table" in given or "columns" in given:
-        curve = made_of(part, CurveLeaf)
+        curve = validated(part, CurveLeaf)
         columns, units = read_curve(_table(Path(document.name).parent, curve.table), curve.columns, part)
         return Leaf(
             Curve(curve.table, tuple(columns.values()), tuple(units.values())),
@@ -236,15 +239,15 @@ def _leaf(document: Document, given: dict[str, Any], path: KeyPath) -> Leaf:
             curve.source,
         )
     if isinstance(value, dict):
-        stages = made_of(part, StagesLeaf)
+        stages = validated(part, StagesLeaf)
         return Leaf(tuple(stages.value.items()), "stages", None, stages.status, stages.source)
     if isinstance(value, str) and given.get("unit", "word") == "word" and "u" not in given:
-        word = made_of(part, WordLeaf)
+        word = validated(part, WordLeaf)
         return Leaf(word.value, "word", None, word.status, word.source)
     if given.get("u") == UNSTATED:
-        number = made_of(part, UnstatedLeaf)
+        number = validated(part, UnstatedLeaf)
         return Leaf(float(number.value), number.unit, None, number.status, number.source)
-    quantity = made_of(part, QuantityLeaf)
+    quantity = validated(part, QuantityLeaf)
     return Leaf(float(quantity.value), quantity.unit, float(quantity.u), quantity.status, quantity.source)
 
 

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from opsicm.core.units import to_si
 from opsicm.experiment.refusal import KeyPath, Refusal
-from opsicm.experiment.step_model import Frozen, Number, Potential, Seconds, Whole
+from opsicm.experiment.step_model import FileModel, Number, Potential, Seconds, Whole
 
 Point = tuple[float, float]
 CELL_REFERENCE: Final = re.compile(r"cell\[(0|[1-9][0-9]{0,5})\]")
@@ -31,13 +31,14 @@ _PAIRS: Final = [*itertools.combinations(_BOUNDS, 2), ("during", "at")]
 _ONE_BOUND: Final[dict[str, Any]] = {"not": {"anyOf": [{"required": list(pair)} for pair in _PAIRS]}}
 
 
-class At(Frozen):
+class AwaitedEvents(FileModel):
     """The events of the cell that a step waits for: one kind of them.
 
     `after_each: rest` comes at each ladder level when its `rest_s` has passed, and at the beginning of each open
     circuit; `soc_pct` and `potential_V` come each time the cell crosses one of the values.
     """
 
+    display_name: ClassVar[str] = "at"
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     after_each: Literal["rest"] | None = None
     soc_pct: Annotated[tuple[Annotated[Number, Field(ge=0, le=100)], ...], Field(min_length=1)] | None = None
@@ -60,7 +61,7 @@ class At(Frozen):
         return tuple(to_si("soc_pct", value) for value in self.soc_pct or ())
 
 
-class ProbeAction(Frozen):
+class BaseProbeStep(FileModel):
     """What every probe step has: the cell step that it accompanies, or the events that it waits for."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_BOUND)
@@ -69,7 +70,7 @@ class ProbeAction(Frozen):
     sampled: ClassVar[bool] = False
     """Whether it is sampled; other steps leave slow rows only."""
     during: During | None = None
-    at: At | None = None
+    at: AwaitedEvents | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -103,7 +104,7 @@ class ProbeAction(Frozen):
         return None
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
         """Where the tip goes (x, y) [m], the outermost places, by the key that says so; empty where it goes nowhere."""
         return {}
 
@@ -117,7 +118,7 @@ class ProbeAction(Frozen):
         return ()
 
 
-class BoundedStep(ProbeAction):
+class OpenEndedStep(BaseProbeStep):
     """A step that goes on for as long as it is let: it may be given a time."""
 
     ends_by_itself: ClassVar[bool] = False

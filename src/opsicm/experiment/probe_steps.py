@@ -10,10 +10,10 @@ from pydantic import Field, StringConstraints
 
 from opsicm.core.units import to_si
 from opsicm.experiment.hop_parameters import AMPLITUDE_NM, FALL_NM_PER_MS, SETPOINT_PCT, BiasLevels, HopParameters
-from opsicm.experiment.probe_bounds import BoundedStep, Count, ProbeAction
-from opsicm.experiment.program import RepeatStep, steps_inside, written
+from opsicm.experiment.probe_bounds import BaseProbeStep, Count, OpenEndedStep
+from opsicm.experiment.program import RepeatStep, steps_inside, written_steps
 from opsicm.experiment.refusal import KeyPath, Refusal
-from opsicm.experiment.step_model import ByWord, Frozen, Leg, Number, Seconds, Text, Whole
+from opsicm.experiment.step_model import ByWord, FileModel, Leg, Number, Seconds, Text, Whole
 
 # -- Places in the plane of the specimen, as a file writes them.
 
@@ -44,7 +44,7 @@ Milliseconds = Annotated[Number, Field(gt=0, le=10_000)]
 _ENGAGE_AMPLITUDE: Final = 1e-6  # [m] withdrawn between the first contact and the one that confirms it
 
 
-class Modulation(Frozen):
+class Modulation(FileModel):
     """At the top of every hop the wire steps through `levels_V` (against Li/Li⁺) and returns to the bias.
 
     Of each dwell the first `blanking_ms` are not measured: the stray capacitance charges then.
@@ -72,7 +72,7 @@ class Modulation(Frozen):
         return BiasLevels(self.levels_V, to_si("dwell_ms", self.dwell_ms), to_si("blanking_ms", self.blanking_ms))
 
 
-class Approaching(ProbeAction):
+class ApproachingStep(BaseProbeStep):
     """What every approach to the surface needs."""
 
     fall_nm_per_ms: FallRate
@@ -103,7 +103,7 @@ class Approaching(ProbeAction):
         return HopParameters(self.amplitude, self.fall_rate, self.setpoint, approach, self.bias_levels)
 
 
-class Hopping(Approaching):
+class HoppingStep(ApproachingStep):
     """Approaches and withdrawals, one after the other."""
 
     sampled: ClassVar[bool] = True
@@ -140,21 +140,21 @@ class Hopping(Approaching):
         return (start_height,)
 
 
-class AtPoint(Hopping, BoundedStep):
+class PointStep(HoppingStep, OpenEndedStep):
     """Hops at one point, over and over."""
 
     at_um: Annotated[Point, Field(examples=[[0, 0]])]
     hops: Count | None = None
 
     @property
-    def place(self) -> tuple[float, float]:
+    def point(self) -> tuple[float, float]:
         """The point (x, y) [m]."""
         return metres("at_um", self.at_um)
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
         """The point."""
-        return {"at_um": (self.place,)}
+        return {"at_um": (self.point,)}
 
     @property
     def count(self) -> int | None:
@@ -162,14 +162,14 @@ class AtPoint(Hopping, BoundedStep):
         return self.hops
 
 
-class Hop(AtPoint):
+class Hop(PointStep):
     """Approach and withdraw at one point, over and over."""
 
     word: ClassVar[str] = "hop"
     modulate: Modulation | None = None
 
 
-class Modulate(Modulation, AtPoint):
+class Modulate(Modulation, PointStep):
     """Hop at one point and step the wire through `levels_V` at the top of every hop."""
 
     word: ClassVar[str] = "modulate"
@@ -180,7 +180,7 @@ class Modulate(Modulation, AtPoint):
         return {("levels_V",): self.levels_V}
 
 
-class Line(Hopping, BoundedStep):
+class LineScan(HoppingStep, OpenEndedStep):
     """Hop along a straight line of pixels, over and over; one pass is from start to end."""
 
     word: ClassVar[str] = "line"
@@ -209,7 +209,7 @@ class Line(Hopping, BoundedStep):
         return metres("to_um", self.to_um)
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
         """Its two ends."""
         return {"from_um": (self.start,), "to_um": (self.end,)}
 
@@ -224,7 +224,7 @@ class Line(Hopping, BoundedStep):
         return None if self.passes is None else self.passes * self.per_pass
 
 
-class Area(Hopping):
+class AreaStep(HoppingStep):
     """A rectangle of pixels."""
 
     center_um: Annotated[Point, Field(examples=[[0, 0]])]
@@ -246,7 +246,7 @@ class Area(Hopping):
         return 0.0
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
         """Its four corners."""
         (x, y), (w, h), (c, s) = self.center, self.size, (math.cos(self.rotation), math.sin(self.rotation))
         signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
@@ -254,7 +254,7 @@ class Area(Hopping):
         return {"size_um": corners}
 
 
-class Raster(Area, BoundedStep):
+class Raster(AreaStep, OpenEndedStep):
     """An image: a hop at every pixel of a rectangle, row by row.
 
     One pass, unless `passes` says how many, or `during` or `for_s` lets it go on. `amplitude_map` names a .npy or .csv
@@ -292,10 +292,10 @@ class Raster(Area, BoundedStep):
 
 
 Height = Annotated[Number, Field(gt=0, le=10_000, examples=[10])]
-WirePotential = Annotated[Number, Field(ge=-2, le=2)]
+ElectrodePotential = Annotated[Number, Field(ge=-2, le=2)]
 
 
-class Park(BoundedStep):
+class Park(OpenEndedStep):
     """Stay at a height above the specimen."""
 
     word: ClassVar[str] = "park"
@@ -311,7 +311,7 @@ class Park(BoundedStep):
         return (self.height,)
 
 
-class Tower(BoundedStep):
+class Tower(OpenEndedStep):
     """The coarse stage up and down between two heights, over and over; one trip is up and down again."""
 
     word: ClassVar[str] = "tower"
@@ -355,13 +355,13 @@ class Tower(BoundedStep):
         return (self.low, 0.5 * (self.low + self.high), self.high)
 
 
-class PipetteSweep(ProbeAction):
+class PipetteSweep(BaseProbeStep):
     """The wire's potential (against Li/Li⁺) there and back at a height: the pipette's own voltammogram."""
 
     word: ClassVar[str] = "pipette_sweep"
     sampled: ClassVar[bool] = True
-    from_V: Annotated[WirePotential, Field(examples=[-0.7])]
-    to_V: Annotated[WirePotential, Field(examples=[0.7])]
+    from_V: Annotated[ElectrodePotential, Field(examples=[-0.7])]
+    to_V: Annotated[ElectrodePotential, Field(examples=[0.7])]
     rate_mV_s: Annotated[Number, Field(gt=0, le=100_000, examples=[100])]
     cycles: Annotated[Whole, Field(ge=1, le=10_000)] = 1
     height_um: Height
@@ -404,7 +404,7 @@ class PipetteSweep(ProbeAction):
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
-class Zero(ProbeAction):
+class Zero(BaseProbeStep):
     """No bias for a time: the amplifier's offset, measured and recorded as a fact."""
 
     word: ClassVar[str] = "zero"
@@ -421,7 +421,7 @@ class Zero(ProbeAction):
         return self.for_s
 
 
-class Engage(Approaching):
+class Engage(ApproachingStep):
     """Find the surface from far away: fall over the scanner's range, step the coarse stage down, and again.
 
     It ends with the surface in the middle of the scanner's range.
@@ -441,7 +441,7 @@ class Engage(Approaching):
         return to_si("step_um", self.step_um)
 
 
-class Tilt(Area):
+class Tilt(AreaStep):
     """Hop on a grid of `points` × `points`, fit a plane, record it as a fact."""
 
     word: ClassVar[str] = "tilt"
@@ -453,7 +453,7 @@ class Tilt(Area):
         return self.points * self.points
 
 
-class Landmark(Area):
+class Landmark(AreaStep):
     """Image a place that can be found again, under a name."""
 
     word: ClassVar[str] = "landmark"
@@ -471,14 +471,14 @@ class Landmark(Area):
         return self.per_pass
 
 
-class ReturnTo(ProbeAction):
+class ReturnTo(BaseProbeStep):
     """Image a landmark again and shift x and y by how far it has moved; the shift is a fact."""
 
     word: ClassVar[str] = "return_to"
     name: Annotated[Name, Field(examples=["corner"])]
 
 
-class ExchangeTip(ProbeAction):
+class ExchangeTip(BaseProbeStep):
     """The pipette has been exchanged: a fact, so that what is measured before and after is not taken for one."""
 
     word: ClassVar[str] = "exchange_tip"
@@ -510,7 +510,7 @@ class ProbeRepeat(RepeatStep):
 SingleProbeStep = (
     Park
     | Hop
-    | Line
+    | LineScan
     | Raster
     | Tower
     | Modulate
@@ -525,14 +525,14 @@ SingleProbeStep = (
 """Every step that is no repeat: what matches on it says `assert_never`, so that a new one is not forgotten."""
 ProbeStep = Annotated[SingleProbeStep | ProbeRepeat, ByWord()]
 ProbeRepeat.model_rebuild()
-PROBE_STEPS: dict[str, type[Frozen]] = {step.word: step for step in (*get_args(SingleProbeStep), ProbeRepeat)}
+PROBE_STEPS: dict[str, type[FileModel]] = {step.word: step for step in (*get_args(SingleProbeStep), ProbeRepeat)}
 
 
 def landmarks(program: Sequence[ProbeStep]) -> dict[str, Landmark]:
     """Every landmark of a program by its name."""
-    return {p.step.name: p.step for p in written("probe", program) if isinstance(p.step, Landmark)}
+    return {p.step.name: p.step for p in written_steps("probe", program) if isinstance(p.step, Landmark)}
 
 
-def has_end(model: type[Frozen], given: Mapping[str, Any]) -> bool:
+def has_end(model: type[FileModel], given: Mapping[str, Any]) -> bool:
     """Whether a step, in the file's form, ends without the cell's help; a repeat does."""
-    return not issubclass(model, ProbeAction) or model.has_end(given)
+    return not issubclass(model, BaseProbeStep) or model.has_end(given)

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.experiment.setup import PipetteShape
-from opsicm.experiment.step_model import Frozen, Number, Text, Whole
+from opsicm.experiment.step_model import FileModel, Number, Text, Whole
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document
 
 PRESETS: Final = Path(__file__).parent.parent / "presets"
@@ -45,7 +45,7 @@ Setting = Annotated[
     PlainValidator(_scalar, json_schema_input_type=float | str | bool),
     PlainSerializer(_as_it_is),
 ]
-Settings = dict[str, Setting]
+PlainSettings = dict[str, Setting]
 
 
 def _limit(value: Any) -> Any:
@@ -79,15 +79,15 @@ Verified = Annotated[
 ]
 
 
-class Role(Frozen):
+class Role(FileModel):
     """One device: its driver, where it answers, and the driver's own settings."""
 
     driver: Annotated[Text, Field(examples=["twin"])]
     address: Text | None = None
-    settings: Settings = Field(default_factory=dict)
+    settings: PlainSettings = Field(default_factory=dict)
 
 
-class Roles(Frozen):
+class Roles(FileModel):
     """The instruments of a rig."""
 
     amplifier: Role
@@ -97,9 +97,10 @@ class Roles(Frozen):
     coarse_stage: Role | None = None
 
 
-class Clock(Frozen):
+class SampleClock(FileModel):
     """Who gives the sample clock, and its rate."""
 
+    display_name: ClassVar[str] = "clock"
     master: Annotated[Text, Field(examples=["amplifier"])]
     rate_kS_s: Annotated[Number, Field(ge=1, le=10_000, examples=[100])]
 
@@ -109,7 +110,7 @@ class Clock(Frozen):
         return to_si("rate_kS_s", self.rate_kS_s)
 
 
-class RigChannel(Frozen):
+class RigChannel(FileModel):
     """One sampled quantity: SI value = sign · gain · reading + offset."""
 
     name: ChannelName
@@ -128,7 +129,7 @@ class RigChannel(Frozen):
             yield Refusal(("gain",), 0, "must not be zero", "give the SI value of one unit of the reading")
 
 
-class Wiring(Frozen):
+class Wiring(FileModel):
     """How the grounds are joined, what wire and reference are made of, and the amplifier's bias input (0: none).
 
     Wire and reference are alike: `lithium`, `silver_chloride` with its own chloride, or an `anion` electrode.
@@ -139,12 +140,13 @@ class Wiring(Frozen):
     external_bias_mV_per_V: Annotated[Number, Field(ge=0, le=100_000)] = 0.0
 
 
-class World(Frozen):
+class WorldSettings(FileModel):
     """The truth behind a twin: a parameter set, the specimen's surface, the noise and a seed."""
 
+    display_name: ClassVar[str] = "world"
     parameters: Annotated[Text, Field(examples=["graphite-li-ec-dec"])]
-    surface: Annotated[Settings, Field(examples=[{"kind": "flat"}])]
-    noise: Settings = Field(default_factory=dict)
+    surface: Annotated[PlainSettings, Field(examples=[{"kind": "flat"}])]
+    noise: PlainSettings = Field(default_factory=dict)
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
 
     @classmethod
@@ -155,20 +157,21 @@ class World(Frozen):
             yield Refusal(("surface", "kind"), "", "is missing and surface needs it", "add kind: flat")
 
 
-class Rig(Frozen):
+class RigFile(FileModel):
     """The instruments together."""
 
+    display_name: ClassVar[str] = "rig"
     opsicm_rig: Annotated[Whole, Field(ge=1, le=1, examples=[1])]
     title: Annotated[Text, Field(examples=["the glovebox rig"])]
     pipette: PipetteShape | None = None
     roles: Roles
-    clock: Clock
+    clock: SampleClock
     channels: tuple[RigChannel, ...] = ()
     wiring: Wiring
     limits: dict[str, Limit] = Field(default_factory=dict)
     latency_us: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
     verified: Verified = False
-    world: World | None = None
+    world: WorldSettings | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -203,7 +206,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 class LoadedRig:
     """A rig and the file that it came from."""
 
-    rig: Rig
+    rig: RigFile
     path: Path
     document: Document = field(repr=False)
 
@@ -237,7 +240,7 @@ def rig_from_text(text: str, name: str = "<text>") -> LoadedRig:
 
 
 def _loaded(document: Document) -> LoadedRig:
-    return LoadedRig(made_of(document, Rig), Path(document.name), document)
+    return LoadedRig(validated(document, RigFile), Path(document.name), document)
 
 
 def rig_path(name_or_path: str, relative_to: Path | str = ".") -> Path:

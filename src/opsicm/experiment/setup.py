@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from opsicm.core.units import factor, to_si
 from opsicm.experiment.hop_parameters import APPROACH_UM
 from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import Frozen, Number, Potential, Text
+from opsicm.experiment.step_model import FileModel, Number, Potential, Text
 
 
-class Specimen(Frozen):
+class SpecimenSettings(FileModel):
     """The electrode under the probe; `parameters` names a parameter set or a file of one."""
 
+    display_name: ClassVar[str] = "specimen"
     area_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 0.5
     thickness_um: Annotated[Number, Field(ge=1e-3, le=10_000)] = 28.0
     loading_mg_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 4.4
@@ -37,9 +38,10 @@ class Specimen(Frozen):
         return to_si("loading_mg_cm2", self.loading_mg_cm2)
 
 
-class Electrolyte(Frozen):
+class ElectrolyteSettings(FileModel):
     """The bath."""
 
+    display_name: ClassVar[str] = "electrolyte"
     salt_M: Annotated[Number, Field(ge=1e-6, le=10)] = 1.0
 
     @property
@@ -54,12 +56,13 @@ class Electrolyte(Frozen):
 Policy = Literal["full", "decimated", "off"]
 
 
-class Record(Frozen):
+class RecordingPolicies(FileModel):
     """One policy a channel. Heights are found again from the current and z alone, so these are kept in full.
 
     The others stand in the slow rows and in every hop's record; they are sampled where an experiment asks for it.
     """
 
+    display_name: ClassVar[str] = "record"
     pipette_current: Policy = "full"
     z: Policy = "full"
     z_command: Policy = "off"
@@ -78,7 +81,7 @@ class Record(Frozen):
 # -- The pipette of an experiment: its shape and its bias.
 
 
-class PipetteShape(Frozen):
+class PipetteShape(FileModel):
     """Shape of the tip: inner radius, outer over inner radius, inner half-cone angle, length of the cone."""
 
     radius_nm: Annotated[Number, Field(ge=1, le=50_000)] = 50.0
@@ -102,12 +105,13 @@ class PipetteShape(Frozen):
         return to_si("length_um", self.length_um)
 
 
-class Pipette(PipetteShape):
+class PipetteSettings(PipetteShape):
     """A pipette in use: `bias_V` is V_tip against Li/Li⁺, not the amplifier's command.
 
     `fill_M` is the salt in the pipette; None is the bath's own, as in every experiment but a calibration.
     """
 
+    display_name: ClassVar[str] = "pipette"
     bias_V: Annotated[Number, Field(ge=-2, le=2, examples=[0.7])]
     fill_M: Annotated[Number, Field(ge=1e-6, le=10)] | None = None
 
@@ -130,7 +134,7 @@ READABLE: Final = 0.1e-9  # [A] below this a pipette is held near zero bias on p
 COLLAPSED: Final = 0.1  # of the usual far current: less is a touch or a clog, and a run stops
 
 
-class Envelope(Frozen):
+class Envelope(FileModel):
     """Limits of a run. Currents are magnitudes: 20 allows −20 to +20.
 
     `approach_um` is how far one fall may go below the height where it began, `run_h` how long the run may last,

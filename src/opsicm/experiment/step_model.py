@@ -32,7 +32,7 @@ Seconds = Annotated[Number, Field(gt=0, le=1e7)]
 Potential = Annotated[Number, Field(ge=-10, le=10)]
 
 
-class Frozen(BaseModel):
+class FileModel(BaseModel):
     """A frozen model that refuses unknown keys.
 
     A subclass says in `refusals` what its keys must satisfy *together*; what each must satisfy alone stands
@@ -40,7 +40,7 @@ class Frozen(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-    called: ClassVar[str] = ""
+    display_name: ClassVar[str] = ""
     """By which a person knows the model where that is not its class's name."""
 
     @classmethod
@@ -122,7 +122,7 @@ Leg = tuple[float, float, float]
 """(from [V], to [V], duration [s]) of one straight piece of a potential-controlled step."""
 
 
-class TimedStep(Frozen):
+class BaseCellStep(FileModel):
     """A step of the cell; `record_every_s` is the period of its slow rows, None where the runner chooses.
 
     `rest_key` is the key that says how long what waits for the step's rest has time; empty where it has none.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import Flag, Frozen, Number, Seconds, Whole
+from opsicm.experiment.step_model import FileModel, Flag, Number, Seconds, Whole
 
 FaultKind = Literal[
     "drift",
@@ -40,9 +40,10 @@ FAULT_PARAMETERS: Final[dict[FaultKind, dict[str, float]]] = {
 """Every fault, with its parameters and their defaults. What a fault does is in `twin/faults.py`: these two files."""
 
 
-class Fault(Frozen):
+class FaultSettings(FileModel):
     """One fault: from `at_s` on, for `for_s` or for good, with the parameters of its kind."""
 
+    display_name: ClassVar[str] = "fault"
     fault: Annotated[FaultKind, Field(examples=["clog"])]
     at_s: Annotated[Number, Field(ge=0, le=1e7, examples=[100])]
     for_s: Seconds | None = None
@@ -77,21 +78,23 @@ class Fault(Frozen):
         return {**FAULT_PARAMETERS[self.fault], **given}
 
 
-class Terms(Frozen):
+class TermSwitches(FileModel):
     """Which terms of the physics above the specimen act on the pipette current."""
 
+    display_name: ClassVar[str] = "terms"
     ohmic: Flag = True
     salt: Flag = True
     convection: Flag = True
 
 
-class Twin(Frozen):
+class TwinSettings(FileModel):
     """The seed of every random number, the terms that are switched on, and what goes wrong when.
 
     With a seed of its own the specimen stays the same one from seed to seed: a repeat on it differs in its noise.
     """
 
+    display_name: ClassVar[str] = "twin"
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
     specimen_seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | None = None
-    terms: Terms = Terms()
-    faults: tuple[Fault, ...] = ()
+    terms: TermSwitches = TermSwitches()
+    faults: tuple[FaultSettings, ...] = ()

@@ -13,17 +13,17 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, WithJsonSchema
 
-from opsicm.experiment.advice import model_at
+from opsicm.experiment.key_refusals import model_at
 from opsicm.experiment.refusal import KeyPath, Refusal, path_text
-from opsicm.experiment.step_model import Frozen, Scalar
+from opsicm.experiment.step_model import FileModel, Scalar
 
-MOST_RUNS: Final = 1000
+MAX_RUNS: Final = 1000
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_]*"
 _PATH: Final = re.compile(rf"{_NAME}(?:\[[0-9]{{1,6}}\])?(?:\.{_NAME}(?:\[[0-9]{{1,6}}\])?)*")
 _PART: Final = re.compile(rf"({_NAME})|\[([0-9]{{1,6}})\]")
 _FIXED: Final = ("opsicm", "title", "vary")
 
-Values = Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=MOST_RUNS)]
+Values = Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=MAX_RUNS)]
 Vary = Annotated[
     dict[str, Values],
     WithJsonSchema(
@@ -33,7 +33,7 @@ Vary = Annotated[
                 f"^{_PATH.pattern}$": {
                     "type": "array",
                     "minItems": 1,
-                    "maxItems": MOST_RUNS,
+                    "maxItems": MAX_RUNS,
                     "items": {"anyOf": [{"type": kind} for kind in ("number", "boolean", "string")]},
                 }
             },
@@ -51,7 +51,7 @@ def parsed_path(text: str) -> KeyPath | None:
     return tuple(name or int(number) for name, number in _PART.findall(text))
 
 
-def vary_refusals(root: type[Frozen], given: Mapping[str, Any]) -> Iterator[Refusal]:
+def vary_refusals(root: type[FileModel], given: Mapping[str, Any]) -> Iterator[Refusal]:
     """Paths that lead to no key of the file, and more runs than anyone means."""
     vary = given.get("vary")
     if not isinstance(vary, dict):
@@ -63,11 +63,11 @@ def vary_refusals(root: type[Frozen], given: Mapping[str, Any]) -> Iterator[Refu
         if limit is not None:
             remedy = "write a path as a problem names it, as pipette.radius_nm or cell[0].sweep.rate_mV_s"
             yield Refusal(("vary", text), "", limit, remedy)
-    if runs > MOST_RUNS:
-        yield Refusal(("vary",), "", f"makes {runs} runs and a file may make {MOST_RUNS}", "vary less at a time")
+    if runs > MAX_RUNS:
+        yield Refusal(("vary",), "", f"makes {runs} runs and a file may make {MAX_RUNS}", "vary less at a time")
 
 
-def _unreachable(root: type[Frozen], given: Mapping[str, Any], text: str) -> str | None:
+def _unreachable(root: type[FileModel], given: Mapping[str, Any], text: str) -> str | None:
     path = parsed_path(text)
     if path is None:
         return "is no path"

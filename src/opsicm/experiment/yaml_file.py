@@ -65,8 +65,8 @@ def plain_scalar(text: str) -> Scalar:
 # -- From YAML events to plain values and their lines, refusing what a file of settings does not need.
 
 
-DEEPEST: Final = 50
-MOST_VALUES: Final = 50_000
+MAX_DEPTH: Final = 50
+MAX_VALUES: Final = 50_000
 _STEP_REFERENCE: Final = re.compile(r"[a-z]+\[[0-9]+\](?:[._a-zA-Z0-9]|\[[0-9]+\])*(?=[ \t]*[,}\]\r\n#:])")
 
 
@@ -118,8 +118,8 @@ class _Composer:
         self.allowed(event, path, here)
         if isinstance(event, yaml.ScalarEvent):
             return plain_scalar(event.value) if event.implicit[0] else event.value
-        if len(path) >= DEEPEST:
-            limit = f"values may be nested {DEEPEST} deep"
+        if len(path) >= MAX_DEPTH:
+            limit = f"values may be nested {MAX_DEPTH} deep"
             raise self.refused(here, "the nesting", "", limit, "look for brackets that are not closed")
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(path)
@@ -158,8 +158,8 @@ class _Composer:
     def allowed(self, event: yaml.NodeEvent, path: KeyPath, here: int) -> None:
         thing = path_text(path) or "the file"
         self.values += 1
-        if self.values > MOST_VALUES:
-            limit = f"a file may hold {MOST_VALUES} values at most"
+        if self.values > MAX_VALUES:
+            limit = f"a file may hold {MAX_VALUES} values at most"
             raise self.refused(here, "the file", "", limit, "is this the right file?")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             mark = "*" if isinstance(event, yaml.AliasEvent) else "&"
@@ -229,7 +229,7 @@ class Document:
     text: str
     data: dict[str, Any]
     lines: Mapping[KeyPath, int] = field(repr=False, compare=False)
-    place: KeyPath = ()
+    parent_path: KeyPath = ()
 
     def line(self, path: KeyPath) -> int | None:
         """Line of a key, counted from 1; of the nearest key around it when it is not in the file."""
@@ -244,12 +244,12 @@ class Document:
         for part in path:
             data = data[part]
         lines = {key[len(path) :]: line for key, line in self.lines.items() if key[: len(path)] == path}
-        return Document(self.name, self.text, data, lines, (*self.place, *path))
+        return Document(self.name, self.text, data, lines, (*self.parent_path, *path))
 
     def problem(self, path: KeyPath, value: object, limit: str, remedy: str) -> Problem:
         """A problem with the key at `path`, with its file and line."""
         return Problem(
-            path_text((*self.place, *path)) or "the file", shown(value), limit, remedy, self.name, self.line(path)
+            path_text((*self.parent_path, *path)) or "the file", shown(value), limit, remedy, self.name, self.line(path)
         )
 
 

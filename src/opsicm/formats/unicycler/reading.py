@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from opsicm.core.errors import BadInput
-from opsicm.experiment.advice import name_of
-from opsicm.experiment.cell_steps import CellStep, ConstantCurrent, Hold, OpenCircuit, Repeat, Sweep, Until
+from opsicm.experiment.cell_steps import CellRepeat, CellStep, ConstantCurrentStep, Hold, OpenCircuitStep, Sweep, Until
+from opsicm.experiment.key_refusals import name_of
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.setup import Envelope
-from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.step_model import FileModel
 from opsicm.experiment.yaml_file import Document
 from opsicm.formats.unicycler import vocabulary as theirs
 from opsicm.formats.unicycler.vocabulary import read_protocol
 
 __all__ = ["CyclerProgram", "from_unicycler"]
 
-Made = TypeVar("Made", bound=Frozen)
+Made = TypeVar("Made", bound=FileModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class _Folding:
         if len(body) == 1 and isinstance(only, Sweep) and only.cycles == 1:
             step = only.model_copy(update={"cycles": loop.cycle_count})
         else:
-            step = self._made(index, Repeat, times=loop.cycle_count, steps=body)
+            step = self._made(index, CellRepeat, times=loop.cycle_count, steps=body)
         placed.append(_Placed(again[0].first, index, step))
 
     def _plain(self, index: int, step: theirs.Plain) -> CellStep | theirs.VoltageScan:
@@ -135,7 +135,7 @@ class _Folding:
             case theirs.VoltageScan():
                 return step
             case theirs.OpenCircuitVoltage():
-                return OpenCircuit(for_s=step.until_time_s, record_every_s=self._every)
+                return OpenCircuitStep(for_s=step.until_time_s, record_every_s=self._every)
             case theirs.ConstantVoltage():
                 return self._made(
                     index,
@@ -148,7 +148,7 @@ class _Folding:
             case theirs.ConstantCurrent():
                 until = Until(potential_V=step.until_voltage_V, for_s=step.until_time_s)
                 current = self._current(step)
-                return self._made(index, ConstantCurrent, until=until, record_every_s=self._every, **current)
+                return self._made(index, ConstantCurrentStep, until=until, record_every_s=self._every, **current)
 
     def _current(self, step: theirs.ConstantCurrent) -> dict[str, float | None]:
         """The current under our key; its sign is kept."""

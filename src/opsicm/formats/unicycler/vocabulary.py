@@ -18,9 +18,9 @@ from pydantic import Tag as Labelled
 from pydantic_core import PydanticCustomError
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
-from opsicm.experiment.step_model import Frozen, Number, OneKey, Potential, Seconds, Text, Whole, word_of
+from opsicm.experiment.step_model import FileModel, Number, OneKey, Potential, Seconds, Text, Whole, word_of
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, shown, yaml_document
 
 NO_NAME: Final = "$NAME"
@@ -37,7 +37,7 @@ def _target(value: Any) -> Any:
 Target = Annotated[int | str, PlainValidator(_target)]
 
 
-class _Step(Frozen):
+class _Step(FileModel):
     word: ClassVar[str]
     id: Text | None = None
 
@@ -134,20 +134,20 @@ Plain = OpenCircuitVoltage | ConstantCurrent | ConstantVoltage | VoltageScan
 STEPS: Final = ("open_circuit_voltage", "constant_current", "constant_voltage", "voltage_scan", "loop", "tag")
 
 
-class Version(Frozen):
+class Version(FileModel):
     """Which aurora-unicycler wrote the file."""
 
     version: Text | None = None
 
 
-class Sample(Frozen):
+class Sample(FileModel):
     """The cell; its capacity [mAh] turns C-rates into currents."""
 
     name: Text = NO_NAME
     capacity_mAh: Annotated[Number, Field(gt=0, le=1e6)] | None = None
 
 
-class Record(Frozen):
+class Record(FileModel):
     """How often a row is kept."""
 
     time_s: Annotated[Number, Field(ge=1e-3, le=3600, examples=[1])]
@@ -163,7 +163,7 @@ class Record(Frozen):
                 yield Refusal((key,), given[key], limit, f"delete {key} and let time_s be short enough")
 
 
-class Safety(Frozen):
+class Safety(FileModel):
     """Limits that end the run."""
 
     max_voltage_V: Potential | None = None
@@ -189,7 +189,7 @@ class Safety(Frozen):
                 yield Refusal((key,), given[key], limit, f"delete {key}")
 
 
-class Protocol(Frozen):
+class Protocol(FileModel):
     """A whole file."""
 
     unicycler: Version = Version()
@@ -213,7 +213,7 @@ def read_protocol(text: str, name: str = "<text>") -> tuple[Document, Protocol]:
     data = _json(text, name)
     _known_steps(data, name, lines := _lines(text, name))
     document = Document(name, text, _house_form(data), _house_lines(data, lines))
-    return document, made_of(document, Protocol)
+    return document, validated(document, Protocol)
 
 
 def protocol_text(protocol: Protocol) -> str:

@@ -12,16 +12,16 @@ from typing import assert_never
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import factor
 from opsicm.experiment.cell_steps import (
+    CellRepeat,
     CellStep,
-    ConstantCurrent,
+    ConstantCurrentStep,
+    CurrentSetting,
+    CurrentStep,
     Gitt,
-    GivenCurrent,
     Hold,
     Ladder,
-    OneCurrent,
-    OpenCircuit,
+    OpenCircuitStep,
     PotentialStep,
-    Repeat,
     Sweep,
 )
 from opsicm.experiment.file import LoadedExperiment
@@ -79,7 +79,7 @@ class _Writing:
             yield from self._one(step, (*path, index, step.word))
 
     def _one(self, step: CellStep, path: KeyPath) -> Iterator[theirs.MethodStep]:
-        if not isinstance(step, Repeat) and step.record_every_s is not None:
+        if not isinstance(step, CellRepeat) and step.record_every_s is not None:
             self._every.setdefault(step.record_every_s, path)
         if isinstance(step, PotentialStep) and step.ir_compensation_pct:
             remedy = "set it on the cycler and delete it here"
@@ -90,7 +90,7 @@ class _Writing:
                 step.ir_compensation_pct,
             )
         match step:
-            case Repeat():
+            case CellRepeat():
                 yield from self._looped(list(self._all(step.steps, (*path, "steps"))), step.times)
             case Sweep():
                 yield from self._sweep(step)
@@ -99,11 +99,11 @@ class _Writing:
             case Ladder():
                 for level in step.levels():
                     yield theirs.ConstantVoltage(voltage_V=level, until_time_s=step.rest_s + step.hold_s)
-            case ConstantCurrent():
+            case ConstantCurrentStep():
                 yield from self._constant_current(step, path)
             case Gitt():
                 yield from self._titration(step, path)
-            case OpenCircuit():
+            case OpenCircuitStep():
                 yield theirs.OpenCircuitVoltage(until_time_s=step.for_s)
             case _:
                 assert_never(step)
@@ -128,7 +128,7 @@ class _Writing:
         ]
         yield from scans if step.cycles == 1 else self._looped(scans, step.cycles)
 
-    def _constant_current(self, step: ConstantCurrent, path: KeyPath) -> Iterator[theirs.MethodStep]:
+    def _constant_current(self, step: ConstantCurrentStep, path: KeyPath) -> Iterator[theirs.MethodStep]:
         until = step.until
         known = len(self._problems)
         current = self._driven(step, path)
@@ -168,12 +168,12 @@ class _Writing:
             pulse = current.model_copy(update={"until_time_s": step.pulse_s})
             yield from self._looped([pulse, theirs.OpenCircuitVoltage(until_time_s=step.rest_s)], step.pulses)
 
-    def _driven(self, step: GivenCurrent, path: KeyPath) -> theirs.ConstantCurrent:
+    def _driven(self, step: CurrentStep, path: KeyPath) -> theirs.ConstantCurrent:
         given = next(value for value in (step.current_mA, step.current_mA_cm2, step.c_rate) if value is not None)
         self._way = -1.0 if given < 0 else 1.0
         return self._current(step, path)
 
-    def _current(self, step: OneCurrent, path: KeyPath) -> theirs.ConstantCurrent:
+    def _current(self, step: CurrentSetting, path: KeyPath) -> theirs.ConstantCurrent:
         """A constant current without its end yet; its sign is kept."""
         if step.c_rate is not None:
             if self._capacity is None:

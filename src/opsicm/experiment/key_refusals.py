@@ -15,7 +15,7 @@ from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS
 from opsicm.experiment.probe_steps import PROBE_STEPS
 from opsicm.experiment.refusal import KeyPath, Refusal, below
-from opsicm.experiment.step_model import Frozen, word_of
+from opsicm.experiment.step_model import FileModel, word_of
 from opsicm.experiment.yaml_file import FLOAT, inline
 
 # -- What to say about a key or a step that is not known, and about a key that is missing.
@@ -27,19 +27,19 @@ _LIKENESS: Final = 0.6  # of two spellings, by difflib's ratio
 _OTHER: Final = {"cell": "probe", "probe": "cell"}
 
 
-def name_of(model: type[Frozen]) -> str:
+def name_of(model: type[FileModel]) -> str:
     """What a person calls a model: a step by its word, others by their key."""
-    word = getattr(model, "word", model.called)
+    word = getattr(model, "word", model.display_name)
     return word or model.__name__.lower()
 
 
-def missing_key(owner: type[Frozen], path: KeyPath) -> Refusal:
+def missing_key(owner: type[FileModel], path: KeyPath) -> Refusal:
     """A key that must be given is not."""
     key = str(path[-1])
     return Refusal(path, "", f"is missing and {name_of(owner)} needs it", f"add {example_of(owner, key)}")
 
 
-def example_of(owner: type[Frozen], key: str) -> str:
+def example_of(owner: type[FileModel], key: str) -> str:
     """A key with a value that would do: `rate_mV_s: 0.3`."""
     field = owner.model_fields[key]
     if field.examples:
@@ -48,16 +48,16 @@ def example_of(owner: type[Frozen], key: str) -> str:
     return f"{key}: {inline(default)}" if isinstance(default, str | int | float) else f"{key}: …"
 
 
-def _step_example(model: type[Frozen]) -> str:
+def _step_example(model: type[FileModel]) -> str:
     needed = {key: field for key, field in model.model_fields.items() if field.is_required() or field.default is None}
     settings = {key: field.examples[0] for key, field in needed.items() if field.examples}
     return f"- {name_of(model)}: {inline(settings)}"
 
 
-def unknown_key(owner: type[Frozen], path: KeyPath, value: Any) -> Refusal:
+def unknown_key(owner: type[FileModel], path: KeyPath, value: Any) -> Refusal:
     """A key that the model does not have: misspelt or foreign."""
     key = str(path[-1])
-    meant = meant_key(owner, key)
+    meant = closest_key(owner, key)
     if meant is None:
         known = ", ".join(owner.model_fields)
         return Refusal(path, value, f"{name_of(owner)} has no such key", f"its keys are {known}")
@@ -66,7 +66,7 @@ def unknown_key(owner: type[Frozen], path: KeyPath, value: Any) -> Refusal:
     )
 
 
-def meant_key(owner: type[Frozen], key: str) -> str | None:
+def closest_key(owner: type[FileModel], key: str) -> str | None:
     """The key that a misspelt one stands for; a wrong unit at its end is the likeliest mistake."""
     same_thing = [known for known in owner.model_fields if suffix_of(known) and _ending(key, known) is not None]
     if same_thing:
@@ -108,9 +108,9 @@ def _unit_of(known: str) -> str:
     return KEY_SUFFIX[suffix_of(known) or ""]
 
 
-def unmistaken(owner: type[Frozen], missing: str, unknown: list[str]) -> bool:
+def unmistaken(owner: type[FileModel], missing: str, unknown: list[str]) -> bool:
     """Whether a missing key is not one of the unknown ones in a wrong spelling, which is reported already."""
-    return not any(meant_key(owner, key) == missing for key in unknown)
+    return not any(closest_key(owner, key) == missing for key in unknown)
 
 
 def _unit_advice(key: str, meant: str, value: Any) -> str:
@@ -152,16 +152,16 @@ def _step_form(program: str, value: Any) -> str:
 # -- Nested models: which model a path ends in, and what every model in a file refuses.
 
 
-def models_in(annotation: Any) -> list[type[Frozen]]:
+def models_in(annotation: Any) -> list[type[FileModel]]:
     """Every model that an annotation mentions, in order."""
-    if isinstance(annotation, type) and issubclass(annotation, Frozen):
+    if isinstance(annotation, type) and issubclass(annotation, FileModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in models_in(argument)]
 
 
-def model_at(root: type[Frozen], path: KeyPath) -> type[Frozen] | None:
+def model_at(root: type[FileModel], path: KeyPath) -> type[FileModel] | None:
     """The model that the value at `path` is made with; None where there is none, as at a number."""
-    current: list[type[Frozen]] = [root]
+    current: list[type[FileModel]] = [root]
     word_is_next = False
     for part in path:
         if isinstance(part, int):
@@ -176,7 +176,7 @@ def model_at(root: type[Frozen], path: KeyPath) -> type[Frozen] | None:
     return current[0] if len(current) == 1 and not word_is_next else None
 
 
-def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[Refusal]:
+def refusals_within(model: type[FileModel], given: Mapping[str, Any]) -> Iterator[Refusal]:
     """What `model` and every model inside it refuse of `given`, the file's form."""
     for key, field in model.model_fields.items():
         inner = models_in(field.annotation)
@@ -188,7 +188,7 @@ def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[R
     yield from model.refusals(given)
 
 
-def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator[Refusal]:
+def _refusals_of_items(models: list[type[FileModel]], items: list[Any]) -> Iterator[Refusal]:
     for index, item in enumerate(items):
         word = word_of(item)
         for model in models:
@@ -196,7 +196,7 @@ def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator
                 yield from below(refusals_within(model, item[word]), index, word)
 
 
-def blanked(data: dict[str, Any], unknown: list[KeyPath], wrong: list[KeyPath]) -> dict[str, Any]:
+def without_wrong_values(data: dict[str, Any], unknown: list[KeyPath], wrong: list[KeyPath]) -> dict[str, Any]:
     """`data` less its unknown keys, and with None in place of every value that is wrong in itself."""
     kept: dict[str, Any] = _copy(data)
     for path in wrong:
@@ -264,7 +264,7 @@ _KINDS: Final = {
 }
 
 
-def wrong_value(root: type[Frozen], detail: ErrorDetails) -> Refusal:
+def wrong_value(root: type[FileModel], detail: ErrorDetails) -> Refusal:
     """The refusal for one error of pydantic's about a value."""
     path, value, kind = detail["loc"], detail["input"], detail["type"]
     context: dict[str, Any] = detail.get("ctx", {})
@@ -301,7 +301,7 @@ def _literal_remedy(expected: str, value: Any) -> str:
     return f"did you mean {close[0]}?" if close else "write one of these"
 
 
-def _kind_remedy(root: type[Frozen], path: KeyPath, kind: str, value: Any) -> str:
+def _kind_remedy(root: type[FileModel], path: KeyPath, kind: str, value: Any) -> str:
     if kind == "string_type":
         return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write it as a text"
     if kind in ("float_type", "int_type") and isinstance(value, str):
@@ -313,7 +313,7 @@ def _kind_remedy(root: type[Frozen], path: KeyPath, kind: str, value: Any) -> st
     return f"write {_example(root, path)}"
 
 
-def _example(root: type[Frozen], path: KeyPath) -> str:
+def _example(root: type[FileModel], path: KeyPath) -> str:
     while path and isinstance(path[-1], int):
         path = path[:-1]
     owner = model_at(root, path[:-1]) if path else None
@@ -323,7 +323,7 @@ def _example(root: type[Frozen], path: KeyPath) -> str:
     return example_of(owner, key)
 
 
-def _limit_remedy(root: type[Frozen], path: KeyPath, key: str, value: Any) -> str:
+def _limit_remedy(root: type[FileModel], path: KeyPath, key: str, value: Any) -> str:
     special = _REMEDIES.get(key)
     advice = special(value) if special is not None else None
     if advice is not None:

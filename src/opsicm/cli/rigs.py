@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from opsicm.core.errors import BadInput, OutsideDomain
-from opsicm.experiment.cell_steps import numbered
 from opsicm.experiment.controls import CellControl, cut_offs, nominal_controls
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
@@ -242,7 +241,7 @@ def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
     problems = [
         experiment.problem(("cell", k), step.word, limit, "write open_circuit: {for_s: …}, or take a rig of three")
         for k, step in enumerate(experiment.experiment.cell)
-        if any(nominal_controls(inner).controls_cell for _, _, inner in numbered([step]))
+        if any(nominal_controls(inner.step).controls_cell for inner in written_steps("cell", [step]))
     ]
     if problems:
         raise BadInput(problems)

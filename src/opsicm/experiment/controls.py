@@ -25,8 +25,8 @@ from opsicm.experiment.cell_steps import (
     OpenCircuitStep,
     SingleCellStep,
     Sweep,
-    numbered,
 )
+from opsicm.experiment.program import executed_steps, written_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +115,17 @@ class StepControls:
 
     @property
     def time_after_rest(self) -> float | None:
-        """The shortest time [s] from when the specimen has rested to the end of that control; None without a rest."""
-        rooms = [
+        """The shortest time [s] from the end of a rest to the end of its control; None without a rest."""
+        remaining = [
             timed.duration_ns - timed.rested_after_ns
             for timed in self.round
             if timed.rested_after_ns is not None and timed.duration_ns is not None
         ]
-        return min(rooms) * 1e-9 if rooms else None
+        return min(remaining) * 1e-9 if remaining else None
 
     @property
     def controls_cell(self) -> bool:
-        """Whether it does anything but leave the cell at open circuit."""
+        """Whether any of its controls is not open circuit."""
         return any(not isinstance(timed.control, OpenCircuit) for timed in self.round)
 
 
@@ -179,7 +179,7 @@ def controls_of(step: SingleCellStep, area: float, capacity: float | None) -> St
 
 
 def nominal_controls(step: SingleCellStep) -> StepControls:
-    """The same where only times and potentials matter: currents are those of a specimen of 1 m² and 1 C."""
+    """The controls of a step for a specimen of 1 m² and 1 C, where only times and potentials matter."""
     return controls_of(step, 1.0, 1.0)
 
 
@@ -215,9 +215,10 @@ def row_period(control: CellControl) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CellAction:
-    """One timed control in its place: of step `step` of the program, named `path`, which the program has come to
-    `visit` times before. `delithiated_end` marks one whose own end is the delithiated cut-off, from which a state of
-    charge counts; `record_every_ns` is the period of slow rows where the step asks for one.
+    """One timed control of a program: that of step number `step` with its `path`, executed `visit` times before.
+
+    `delithiated_end` marks an action that ends at the delithiated cut-off, where the state of charge is 0;
+    `record_every_ns` is the period of slow rows where the step requests one.
     """
 
     step: int
@@ -229,12 +230,12 @@ class CellAction:
 
     @property
     def control(self) -> CellControl:
-        """What is held."""
+        """The control itself."""
         return self.timed.control
 
     @property
     def duration_ns(self) -> int | None:
-        """How long, at the longest; None where something else ends it."""
+        """The longest that it lasts; None where time does not end it."""
         return self.timed.duration_ns
 
     def same_step(self, other: CellAction) -> bool:
@@ -242,7 +243,7 @@ class CellAction:
         return (self.path, self.visit) == (other.path, other.visit)
 
     def remainder(self, elapsed_ns: int, passed: float) -> CellAction:
-        """What is left of it after `elapsed_ns` with `passed` [C]: a ramp goes on from where it was left."""
+        """The rest of it after `elapsed_ns` and `passed` [C]: a ramp continues from the potential reached."""
         timed = self.timed
         control = timed.control
         if isinstance(control, PotentialRamp):
@@ -267,13 +268,14 @@ def cell_actions(program: Sequence[CellStep], area: float, capacity: float | Non
     """The controls of a whole cell program in order, repeats unrolled; arguments as `controls_of`."""
     _, highest = cut_offs(program) or (0.0, float("inf"))
     visits: Counter[str] = Counter()
-    for index, path, step in numbered(program):
-        asked = controls_of(step, area, capacity)
-        for _ in range(_MOST_ROUNDS if asked.rounds is None else asked.rounds):
-            for timed in asked.round:
+    for placed in executed_steps("cell", program):
+        path, step = placed.path, placed.step
+        controls = controls_of(step, area, capacity)
+        for _ in range(_MOST_ROUNDS if controls.rounds is None else controls.rounds):
+            for timed in controls.round:
                 lithiates = isinstance(timed.control, ConstantCurrent) and timed.control.current < 0.0
                 at_top = timed.end_potential == highest and not lithiates
-                yield CellAction(index, path, timed, visits[path], at_top, _ns(step.record_every_s))
+                yield CellAction(placed.number, path, timed, visits[path], at_top, _ns(step.record_every_s))
         visits[path] += 1
 
 
@@ -295,24 +297,20 @@ def step_duration(step: CellStep) -> float | None:
 def cut_offs(program: Sequence[CellStep]) -> tuple[float, float] | None:
     """(lithiated, delithiated) cut-off [V]: the lowest and the highest potential at which a step turns or ends.
 
-    A state of charge is counted from the one and over both; None where a program has no two of them: it then has no
-    meaning.
+    A state of charge is counted from the delithiated one, over the charge between both; None where a program has fewer
+    than two such potentials, and no state of charge.
     """
-    found = turning_potentials(program)
-    return (min(found), max(found)) if len(found) > 1 else None
+    potentials = turning_potentials(program)
+    return (min(potentials), max(potentials)) if len(potentials) > 1 else None
 
 
 def turning_potentials(program: Sequence[CellStep]) -> set[float]:
     """Potentials [V] at which the steps of a program turn, stay or end by a cut-off."""
-    found: set[float] = set()
-    for step in program:
-        found |= (
-            turning_potentials(step.steps) if isinstance(step, CellRepeat) else set(nominal_controls(step).potentials)
-        )
-    return found
+    steps = written_steps("cell", program)
+    return {potential for placed in steps for potential in nominal_controls(placed.step).potentials}
 
 
-# -- A control as data: what facts hold.
+# -- A control as data, as facts hold it.
 
 _KINDS: Final[Mapping[str, tuple[type[CellControl], Mapping[str, str]]]] = {
     "ramp": (PotentialRamp, {"start_V": "start", "slope_V_s": "slope", "ir_compensation": "ir_compensation"}),

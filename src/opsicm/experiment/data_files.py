@@ -226,7 +226,7 @@ def _amplitude_map(
     allowed = loaded.experiment.envelope.approach_um
     largest = float(amplitudes.max())
     if largest > allowed * 1e3:
-        limit = f"holds {largest:g} nm, and a fall may not be longer than envelope.approach_um, {allowed:g} µm"
+        limit = f"holds {largest:g} nm, and an approach may not be longer than envelope.approach_um, {allowed:g} µm"
         raise BadInput(problem(limit, "lower it, or raise envelope.approach_um"))
     return amplitudes * factor("nm")
 

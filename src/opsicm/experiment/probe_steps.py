@@ -15,8 +15,7 @@ from opsicm.experiment.program import RepeatStep, steps_inside, written_steps
 from opsicm.experiment.refusal import KeyPath, Refusal
 from opsicm.experiment.step_model import ByWord, FileModel, Leg, Number, Seconds, Text, Whole
 
-# -- Places in the plane of the specimen, as a file writes them.
-
+# -- Points in the plane of the specimen, in the units of the file.
 
 Coordinate = Annotated[Number, Field(ge=-1e5, le=1e5)]
 Length = Annotated[Number, Field(gt=0, le=1e5)]
@@ -31,8 +30,7 @@ def metres(key: str, pair: tuple[float, float]) -> tuple[float, float]:
     return to_si(key, pair[0]), to_si(key, pair[1])
 
 
-# -- Probe steps that hop: at a point, along a line, over an area; and the bias levels at the top of a hop.
-
+# -- Steps that hop: at a point, along a line, over an area; and the bias levels at the top of a hop.
 
 Amplitude = Annotated[Number, Field(ge=AMPLITUDE_NM[0], le=AMPLITUDE_NM[1], examples=[2000])]
 FallRate = Annotated[Number, Field(ge=FALL_NM_PER_MS[0], le=FALL_NM_PER_MS[1], examples=[30])]
@@ -45,7 +43,7 @@ _ENGAGE_AMPLITUDE: Final = 1e-6  # [m] withdrawn between the first contact and t
 
 
 class Modulation(FileModel):
-    """At the top of every hop the wire steps through `levels_V` (against Li/Li⁺) and returns to the bias.
+    """At the top of every hop the pipette electrode steps through `levels_V` (against Li/Li⁺) and back to the bias.
 
     Of each dwell the first `blanking_ms` are not measured: the stray capacitance charges then.
     """
@@ -56,7 +54,7 @@ class Modulation(FileModel):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """The blanked time must leave some of the dwell to look at; two levels at least must differ."""
+        """The blanked time must be shorter than the dwell; at least two levels must differ."""
         yield from super().refusals(given)
         dwell, blanking, levels = (given.get(key) for key in ("dwell_ms", "blanking_ms", "levels_V"))
         if dwell is not None and blanking is not None and blanking >= dwell:
@@ -68,12 +66,12 @@ class Modulation(FileModel):
 
     @property
     def bias_levels(self) -> BiasLevels:
-        """The same in SI."""
+        """The levels and times in SI units."""
         return BiasLevels(self.levels_V, to_si("dwell_ms", self.dwell_ms), to_si("blanking_ms", self.blanking_ms))
 
 
 class ApproachingStep(BaseProbeStep):
-    """What every approach to the surface needs."""
+    """A step that approaches the surface."""
 
     fall_nm_per_ms: FallRate
     setpoint_pct: Setpoint
@@ -99,7 +97,7 @@ class ApproachingStep(BaseProbeStep):
         return None
 
     def hop_parameters(self, approach: float) -> HopParameters:
-        """How this step hops where one approach may go `approach` [m] down, as the envelope says."""
+        """The hop parameters of this step, with the longest `approach` [m] of the envelope."""
         return HopParameters(self.amplitude, self.fall_rate, self.setpoint, approach, self.bias_levels)
 
 
@@ -132,7 +130,7 @@ class HoppingStep(ApproachingStep):
 
     @property
     def per_pass(self) -> int | None:
-        """Hops of one image or of one pass; None where there is no such thing."""
+        """Hops of one image or of one pass; None where the step has neither."""
         return None
 
     def heights(self, start_height: float) -> tuple[float, ...]:
@@ -170,7 +168,7 @@ class Hop(PointStep):
 
 
 class Modulate(Modulation, PointStep):
-    """Hop at one point and step the wire through `levels_V` at the top of every hop."""
+    """Hop at one point and step the pipette electrode through `levels_V` at the top of every hop."""
 
     word: ClassVar[str] = "modulate"
 
@@ -257,9 +255,9 @@ class AreaStep(HoppingStep):
 class Raster(AreaStep, OpenEndedStep):
     """An image: a hop at every pixel of a rectangle, row by row.
 
-    One pass, unless `passes` says how many, or `during` or `for_s` lets it go on. `amplitude_map` names a .npy or .csv
-    file of amplitudes [nm], one a pixel, shape (ny, nx), seen from the experiment file; `amplitude_nm` then is that of
-    the first fall.
+    One pass, unless `passes` gives a number, or `during` or `for_s` lets it continue. `amplitude_map` names a .npy or
+    .csv file of amplitudes [nm], one per pixel, shape (ny, nx), relative to the experiment file; `amplitude_nm` is then
+    that of the first approach.
     """
 
     word: ClassVar[str] = "raster"
@@ -288,8 +286,7 @@ class Raster(AreaStep, OpenEndedStep):
         return None if passes is None else passes * self.per_pass
 
 
-# -- Probe steps without a hop: staying at a height, travelling by millimetres, the pipette's own voltammogram.
-
+# -- Steps without hops: park, tower, and the pipette's own voltammogram.
 
 Height = Annotated[Number, Field(gt=0, le=10_000, examples=[10])]
 ElectrodePotential = Annotated[Number, Field(ge=-2, le=2)]
@@ -356,7 +353,7 @@ class Tower(OpenEndedStep):
 
 
 class PipetteSweep(BaseProbeStep):
-    """The wire's potential (against Li/Li⁺) there and back at a height: the pipette's own voltammogram."""
+    """The pipette's own voltammogram: its electrode's potential (against Li/Li⁺) there and back at a height."""
 
     word: ClassVar[str] = "pipette_sweep"
     sampled: ClassVar[bool] = True
@@ -368,7 +365,7 @@ class PipetteSweep(BaseProbeStep):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A sweep must go somewhere."""
+        """The two vertices differ."""
         yield from super().refusals(given)
         if given.get("to_V") is not None and given.get("from_V") == given["to_V"]:
             yield Refusal(("to_V",), given["to_V"], "must differ from from_V", "use park to stay at one bias")
@@ -393,19 +390,18 @@ class PipetteSweep(BaseProbeStep):
         return (self.height,)
 
     def legs(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]) of every straight piece, in order."""
+        """(from [V], to [V], duration [s]) of every ramp, in order."""
         duration = abs(self.to_V - self.from_V) / self.rate
         return ((self.from_V, self.to_V, duration), (self.to_V, self.from_V, duration)) * self.cycles
 
 
-# -- Probe steps that prepare and correct: offset, engage, tilt, landmarks, and a new tip.
-
+# -- Steps that prepare and correct: offset, engage, tilt, landmarks, and a new tip.
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
 class Zero(BaseProbeStep):
-    """No bias for a time: the amplifier's offset, measured and recorded as a fact."""
+    """Measure the amplifier's offset at zero bias and record it as a fact."""
 
     word: ClassVar[str] = "zero"
     for_s: Annotated[Seconds, Field(examples=[2])]
@@ -422,7 +418,7 @@ class Zero(BaseProbeStep):
 
 
 class Engage(ApproachingStep):
-    """Find the surface from far away: fall over the scanner's range, step the coarse stage down, and again.
+    """Find the surface from far away: approach over the scanner's range, step the coarse stage down, and repeat.
 
     It ends with the surface in the middle of the scanner's range.
     """
@@ -454,7 +450,7 @@ class Tilt(AreaStep):
 
 
 class Landmark(AreaStep):
-    """Image a place that can be found again, under a name."""
+    """Image a feature that can be found again, and keep the image under a name."""
 
     word: ClassVar[str] = "landmark"
     name: Annotated[Name, Field(examples=["corner"])]
@@ -479,20 +475,20 @@ class ReturnTo(BaseProbeStep):
 
 
 class ExchangeTip(BaseProbeStep):
-    """The pipette has been exchanged: a fact, so that what is measured before and after is not taken for one."""
+    """Record that the pipette has been exchanged, so that data before and after it are kept apart."""
 
     word: ClassVar[str] = "exchange_tip"
     note: Annotated[Text, Field(examples=["pipette 2 of the batch"])]
 
 
 class ProbeRepeat(RepeatStep):
-    """Its steps, `times` over. Inside it every step has an end of its own, and none waits for the cell."""
+    """Its steps, repeated `times` times. Inside it every step has an end of its own, and none waits for the cell."""
 
     steps: Annotated[tuple[ProbeStep, ...], Field(min_length=1, examples=[[{"park": {"height_um": 10, "for_s": 60}}]])]
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """Every step inside ends by itself and starts by itself; repeats only so deep."""
+        """Every step inside starts and ends without the cell; repeats are nested only so deep."""
         for entry in steps_inside(given):
             model, settings = PROBE_STEPS.get(str(entry.key_path[-1])), entry.step
             if model is None:
@@ -502,7 +498,7 @@ class ProbeRepeat(RepeatStep):
                     limit = "a step inside a repeat runs after the one before it"
                     yield Refusal((*entry.key_path, key), settings[key], limit, f"delete {key}")
             if not has_end(model, settings):
-                limit = "has no end, so the repeat would never go on"
+                limit = "has no end, so the repeat would never continue"
                 yield Refusal(entry.key_path, "", limit, "give it for_s or a count")
         yield from super().refusals(given)
 
@@ -522,7 +518,7 @@ SingleProbeStep = (
     | ReturnTo
     | ExchangeTip
 )
-"""Every step that is no repeat: what matches on it says `assert_never`, so that a new one is not forgotten."""
+"""Every step that is no repeat. A `match` on it ends with `assert_never`, so that a new step cannot be forgotten."""
 ProbeStep = Annotated[SingleProbeStep | ProbeRepeat, ByWord()]
 ProbeRepeat.model_rebuild()
 PROBE_STEPS: dict[str, type[FileModel]] = {step.word: step for step in (*get_args(SingleProbeStep), ProbeRepeat)}
@@ -534,5 +530,5 @@ def landmarks(program: Sequence[ProbeStep]) -> dict[str, Landmark]:
 
 
 def has_end(model: type[FileModel], given: Mapping[str, Any]) -> bool:
-    """Whether a step, in the file's form, ends without the cell's help; a repeat does."""
+    """Whether a step in the file's form ends before the cell program does; a repeat always does."""
     return not issubclass(model, BaseProbeStep) or model.has_end(given)

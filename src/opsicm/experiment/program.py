@@ -1,7 +1,7 @@
-"""A program, walked: every step of the cell's or of the probe's program with its place, inside repeats too.
+"""Iterating over the steps of a cell or probe program with their numbers and paths, inside repeats too.
 
-One walker for both programs and for both forms of a step, the model that runs and the plain mapping of a file that may
-still be wrong elsewhere: so runner, checks, results, forecast and commands call a step by the same name.
+One iteration serves both programs and both forms of a step, the validated model and the plain mapping of a file that
+may still have mistakes, so that runner, checks, results, forecast and commands give a step the same path.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _REPEAT: Final = "repeat"
 
 
 class RepeatStep(FileModel):
-    """Steps of a program, `times` over; a subclass adds `steps`, of its own program."""
+    """Steps of a program, repeated `times` times; a subclass adds the `steps` of its program."""
 
     word: ClassVar[str] = _REPEAT
     times: Annotated[Whole, Field(ge=1, le=10_000, examples=[3])]
 
     @classmethod
     def refusals(cls, given: Settings) -> Iterator[Refusal]:
-        """Repeats within repeats only so deep."""
+        """Repeats may be nested only `MAX_REPEAT_DEPTH` deep."""
         if _depth(given) > MAX_REPEAT_DEPTH:
             limit = f"repeats may stand {MAX_REPEAT_DEPTH} deep at most"
             yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
@@ -42,10 +42,10 @@ class RepeatStep(FileModel):
 
 @dataclass(frozen=True, slots=True)
 class PlacedStep(Generic[Step]):
-    """A step and its place: `number` counts the entries of the program, a repeat as one.
+    """A step and where it is: `number` counts the entries of the program, a repeat as one.
 
     `path` is its name in facts, results and messages: `probe[2]`, or `probe[2].1` for the second step inside a repeat,
-    in every round alike. `key_path` is where its settings stand in the file, the word at the end.
+    the same in every round. `key_path` leads to its settings in the file, with the word at its end.
     """
 
     number: int
@@ -70,7 +70,7 @@ def executed_steps(track: Literal["probe"], steps: Sequence[ProbeStep]) -> Itera
 @overload
 def executed_steps(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[PlacedStep[SingleCellStep]]: ...
 def executed_steps(track: Track, steps: Iterable[Any]) -> Iterator[PlacedStep[Any]]:
-    """The same in the order in which they run: those inside a repeat in every round."""
+    """Every step that is no repeat in the order of execution: those inside a repeat once a round."""
     return _walk(steps, track + "[{}]", (track,), None, rounds=True)
 
 
@@ -80,7 +80,7 @@ def top_level_steps(track: Track, steps: Iterable[Any] | None) -> Iterator[Place
 
 
 def steps_inside(repeat: Settings) -> Iterator[PlacedStep[dict[str, Any]]]:
-    """The entries of a repeat in the file's form, seen from the repeat."""
+    """The entries of a repeat in the file's form, with paths from the repeat."""
     return _entries(repeat.get("steps"), "{}", ("steps",), None)
 
 
@@ -101,7 +101,7 @@ def _entries(steps: Iterable[Any] | None, name: str, keys: KeyPath, number: int 
     for index, entry in enumerate(steps or ()):
         word = word_of(entry)
         step = entry[word] if isinstance(entry, dict) and word is not None else entry
-        # A step that is wrong in itself has no settings here: it is passed over, and refused at its own place.
+        # A step that is wrong in itself has no settings here: it is left out, and refused by its own model.
         if word is not None and (isinstance(step, dict) or step is entry):
             yield PlacedStep(index if number is None else number, name.format(index), (*keys, index, word), step)
 

@@ -1,4 +1,4 @@
-"""From what pydantic finds to what an electrochemist reads: thing, value, limit, remedy, file and line."""
+"""Validating a document by its model: pydantic's errors become problems with value, limit, remedy, file and line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic_core import ErrorDetails
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.key_refusals import (
+    is_misspelt,
     missing_key,
     model_at,
     refusals_within,
     unknown_key,
     unknown_step,
-    unmistaken,
     without_wrong_values,
     wrong_value,
 )
@@ -28,7 +28,7 @@ Model = TypeVar("Model", bound=FileModel)
 
 
 def validated(document: Document, model: type[Model]) -> Model:
-    """The `model` that `document` describes; raises `BadInput` with everything that is wrong, each thing once."""
+    """The instance of `model` that `document` describes; raises `BadInput` with every problem, each one once."""
     details: list[ErrorDetails] = []
     instance: Model | None = None
     try:
@@ -70,7 +70,7 @@ def _refusal(root: type[FileModel], detail: ErrorDetails, details: list[ErrorDet
         case "missing" if owner is not None:
             siblings = [other["loc"] for other in details if other["type"] == "extra_forbidden"]
             unknown = [str(loc[-1]) for loc in siblings if loc[:-1] == path[:-1]]
-            return missing_key(owner, path) if unmistaken(owner, str(path[-1]), unknown) else None
+            return None if is_misspelt(owner, str(path[-1]), unknown) else missing_key(owner, path)
         case "extra_forbidden" if owner is not None:
             return unknown_key(owner, path, value)
         case "union_tag_invalid" | "union_tag_not_found":
@@ -82,7 +82,7 @@ def _refusal(root: type[FileModel], detail: ErrorDetails, details: list[ErrorDet
 
 
 def _is_informative(detail: ErrorDetails, blank: set[KeyPath]) -> bool:
-    """Whether an error says something that an empty value or the errors inside do not say better."""
+    """Whether an error adds something to the problems of empty values and of the items inside."""
     loc: KeyPath = detail["loc"]
     if any(loc[:length] in blank for length in range(len(loc) + 1)):
         return False
@@ -102,7 +102,7 @@ def _empty_values(value: Any, path: KeyPath) -> Iterator[KeyPath]:
 
 
 def _in_order(document: Document, refusals: list[Refusal]) -> list[Problem]:
-    """By line; pydantic and the checks of a broken file may both have found the same."""
-    once = {(refusal.path, refusal.limit): refusal for refusal in refusals}
-    problems = [document.problem(one.path, one.value, one.limit, one.remedy) for one in once.values()]
+    """Sorted by line, without duplicates: pydantic and the models' own refusals may report the same."""
+    distinct = {(refusal.path, refusal.limit): refusal for refusal in refusals}
+    problems = [document.problem(r.path, r.value, r.limit, r.remedy) for r in distinct.values()]
     return sorted(problems, key=lambda problem: problem.line or 0)

@@ -1,7 +1,7 @@
-"""The rig file: which device plays which role, what its channels mean, and what it may not exceed.
+"""The rig file: which device plays which role, the meaning of its channels, and its limits.
 
-A role whose driver is `twin` is played by the digital twin of that instrument; `world` is what is true behind it. A rig
-may mix twin and instruments, as while one of them is brought up.
+A role with the driver `twin` is played by the digital twin of that instrument, in the simulated `world`. A rig may mix
+twin and instruments, for instance while one of them is being set up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ChannelName = Literal["pipette_current", "z", "z_command", "pipette_bias", "cell
 _FINITE = 1.7e308
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -43,7 +43,7 @@ def _scalar(value: Any) -> Any:
 Setting = Annotated[
     float | str | bool,  # an int stays an int
     PlainValidator(_scalar, json_schema_input_type=float | str | bool),
-    PlainSerializer(_as_it_is),
+    PlainSerializer(_unchanged),
 ]
 PlainSettings = dict[str, Setting]
 
@@ -63,7 +63,7 @@ def _limit(value: Any) -> Any:
 Limit = Annotated[
     float | tuple[float, float],
     PlainValidator(_limit, json_schema_input_type=float | tuple[float, float]),
-    PlainSerializer(_as_it_is),
+    PlainSerializer(_unchanged),
 ]
 
 
@@ -75,7 +75,7 @@ def _verified(value: Any) -> Any:
 
 
 Verified = Annotated[
-    bool | str, PlainValidator(_verified, json_schema_input_type=bool | str), PlainSerializer(_as_it_is)
+    bool | str, PlainValidator(_verified, json_schema_input_type=bool | str), PlainSerializer(_unchanged)
 ]
 
 
@@ -98,7 +98,7 @@ class Roles(FileModel):
 
 
 class SampleClock(FileModel):
-    """Who gives the sample clock, and its rate."""
+    """The role that provides the sample clock, and its rate."""
 
     display_name: ClassVar[str] = "clock"
     master: Annotated[Text, Field(examples=["amplifier"])]
@@ -130,9 +130,10 @@ class RigChannel(FileModel):
 
 
 class Wiring(FileModel):
-    """How the grounds are joined, what wire and reference are made of, and the amplifier's bias input (0: none).
+    """How the grounds are connected, the kind of the electrodes, and the amplifier's bias input (0: none).
 
-    Wire and reference are alike: `lithium`, `silver_chloride` with its own chloride, or an `anion` electrode.
+    Pipette electrode and reference are of one kind: `lithium`, `silver_chloride` with its own chloride, or an `anion`
+    electrode.
     """
 
     grounding: Annotated[Text, Field(examples=["common"])]
@@ -141,7 +142,7 @@ class Wiring(FileModel):
 
 
 class WorldSettings(FileModel):
-    """The truth behind a twin: a parameter set, the specimen's surface, the noise and a seed."""
+    """The simulated world of a twin: a parameter set, the specimen's surface, the noise and a seed."""
 
     display_name: ClassVar[str] = "world"
     parameters: Annotated[Text, Field(examples=["graphite-li-ec-dec"])]
@@ -151,14 +152,14 @@ class WorldSettings(FileModel):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A surface says of what kind it is."""
+        """A surface has a kind."""
         surface = given.get("surface")
         if isinstance(surface, dict) and not isinstance(surface.get("kind"), str):
             yield Refusal(("surface", "kind"), "", "is missing and surface needs it", "add kind: flat")
 
 
 class RigFile(FileModel):
-    """The instruments together."""
+    """A rig: its instruments, their wiring and limits."""
 
     display_name: ClassVar[str] = "rig"
     opsicm_rig: Annotated[Whole, Field(ge=1, le=1, examples=[1])]
@@ -175,7 +176,7 @@ class RigFile(FileModel):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A twin needs a world, and nothing else has one; no channel is given twice."""
+        """A rig has a world if and only if a twin plays one of its roles; no channel is given twice."""
         roles = _mapping(given.get("roles"))
         drivers = {name: driver for name, role in roles.items() if (driver := _mapping(role).get("driver"))}
         twins = [name for name, driver in drivers.items() if driver == TWIN]
@@ -194,7 +195,7 @@ class RigFile(FileModel):
 
     @property
     def latency(self) -> float:
-        """Time from a sample to the command that follows from it [s]."""
+        """Time from a sample to the controller's reaction to it [s]."""
         return to_si("latency_us", self.latency_us)
 
 
@@ -204,7 +205,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class LoadedRig:
-    """A rig and the file that it came from."""
+    """A rig and the file that it was read from."""
 
     rig: RigFile
     path: Path
@@ -216,7 +217,7 @@ class LoadedRig:
         return self.document.text
 
     def role(self, name: RoleName) -> Role:
-        """Who plays a role; in the world of a twin the coarse stage need not be written."""
+        """The entry of a role; a rig with a world may omit the coarse stage, which is then a twin."""
         role: Role | None = getattr(self.rig.roles, name)
         if role is not None:
             return role
@@ -235,7 +236,7 @@ def read_rig(path: Path | str) -> LoadedRig:
 
 
 def rig_from_text(text: str, name: str = "<text>") -> LoadedRig:
-    """Read a rig from text that no file holds, as a run's."""
+    """Read a rig from a text, as that in a run file."""
     return _loaded(yaml_document(text, name))
 
 

@@ -1,4 +1,4 @@
-"""The specimen (the battery electrode) and the electrolyte over it."""
+"""The setup of an experiment: specimen, electrolyte, pipette, what is recorded, and the envelope of limits."""
 
 from __future__ import annotations
 
@@ -52,14 +52,13 @@ class ElectrolyteSettings(FileModel):
 
 # -- What is kept of each sampled channel: every sample (`full`), a summary (`decimated`) or nothing (`off`).
 
-
 Policy = Literal["full", "decimated", "off"]
 
 
 class RecordingPolicies(FileModel):
-    """One policy a channel. Heights are found again from the current and z alone, so these are kept in full.
+    """One policy per channel. Heights can be recalculated from the current and z, so these two are kept in full.
 
-    The others stand in the slow rows and in every hop's record; they are sampled where an experiment asks for it.
+    The other channels are in the slow rows and in every hop's record; they are sampled where an experiment says so.
     """
 
     display_name: ClassVar[str] = "record"
@@ -73,12 +72,12 @@ class RecordingPolicies(FileModel):
     y: Policy = "off"
 
     def policy(self, channel: str) -> Policy:
-        """The policy of a channel by its name; a channel that no experiment can name is kept in full."""
+        """The policy of a channel by its name; `full` for a channel that is not a key of the file."""
         chosen: Policy = getattr(self, channel, "full") if channel in type(self).model_fields else "full"
         return chosen
 
 
-# -- The pipette of an experiment: its shape and its bias.
+# -- The pipette: its shape and its bias.
 
 
 class PipetteShape(FileModel):
@@ -121,24 +120,21 @@ class PipetteSettings(PipetteShape):
         return self.bias_V
 
     def fill(self, bath: float) -> float:
-        """Salt concentration in the pipette [mol/m³], that of the `bath` where nothing else is said."""
+        """Salt concentration in the pipette [mol/m³]: `fill_M`, or that of the `bath`."""
         return bath if self.fill_M is None else self.fill_M * factor("M")
 
 
-# -- The envelope: what the rig may never leave. `check` holds the plan against it, the watchdog the run.
+# -- The envelope: `check` compares the plan with it, the runner the run.
 
-
-_PAIR = 2
-
-READABLE: Final = 0.1e-9  # [A] below this a pipette is held near zero bias on purpose
-COLLAPSED: Final = 0.1  # of the usual far current: less is a touch or a clog, and a run stops
+READABLE: Final = 0.1e-9  # [A] a smaller far current means that the bias is near zero on purpose
+COLLAPSED: Final = 0.1  # of the first far current: less is a touch or a clog, and a run stops
 
 
 class Envelope(FileModel):
     """Limits of a run. Currents are magnitudes: 20 allows −20 to +20.
 
-    `approach_um` is how far one fall may go below the height where it began, `run_h` how long the run may last,
-    `bias_mV` by how much the pipette wire may miss its potential against lithium.
+    `approach_um` is the longest approach below the height where it began, `run_h` the longest duration of the run,
+    `bias_mV` the largest deviation of the pipette electrode from its potential against lithium.
     """
 
     cell_V: tuple[Potential, Potential] = (-0.05, 2.0)
@@ -150,9 +146,9 @@ class Envelope(FileModel):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """The range of potentials goes upwards."""
+        """The range of potentials is ascending."""
         pair: Sequence[float] = given.get("cell_V") or ()
-        if len(pair) == _PAIR and not pair[0] < pair[1]:
+        if len(pair) == 2 and not pair[0] < pair[1]:
             remedy = f"write the lower one first, as [{min(pair):g}, {max(pair):g}]"
             yield Refusal(("cell_V",), list(pair), "the first potential must be below the second", remedy)
 
@@ -163,7 +159,7 @@ class Envelope(FileModel):
 
     @property
     def approach(self) -> float:
-        """Farthest that one fall may go down [m]."""
+        """Longest approach [m]."""
         return to_si("approach_um", self.approach_um)
 
     @property
@@ -178,5 +174,5 @@ class Envelope(FileModel):
 
     @property
     def bias_residual(self) -> float:
-        """Largest magnitude by which the pipette wire may miss its potential [V]."""
+        """Largest magnitude of the pipette electrode's deviation from its potential [V]."""
         return to_si("bias_mV", self.bias_mV)

@@ -1,4 +1,4 @@
-"""Settings that only a digital twin has; on a real rig they are refused."""
+"""Settings of a digital twin: seeds, physical terms and faults. A real rig refuses them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ FAULT_PARAMETERS: Final[dict[FaultKind, dict[str, float]]] = {
     "late_answers": {"latency_ms": 100.0},
     "clock_skew": {"skew_ppm": 1000.0},
 }
-"""Every fault, with its parameters and their defaults. What a fault does is in `twin/faults.py`: these two files."""
+"""Every fault with its parameters and their defaults. `twin/faults.py` defines what a fault does."""
 
 
 class FaultSettings(FileModel):
-    """One fault: from `at_s` on, for `for_s` or for good, with the parameters of its kind."""
+    """One fault: from `at_s` on, for `for_s` or to the end of the run, with the parameters of its kind."""
 
     display_name: ClassVar[str] = "fault"
     fault: Annotated[FaultKind, Field(examples=["clog"])]
@@ -60,7 +60,7 @@ class FaultSettings(FileModel):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A parameter must be one of its fault's; a break is for good."""
+        """Every parameter must belong to the fault; a broken tip stays broken."""
         kind = given.get("fault")
         if not isinstance(kind, str) or kind not in FAULT_PARAMETERS:
             return
@@ -88,9 +88,9 @@ class TermSwitches(FileModel):
 
 
 class TwinSettings(FileModel):
-    """The seed of every random number, the terms that are switched on, and what goes wrong when.
+    """The seed of every random number, the physical terms that are switched on, and the faults.
 
-    With a seed of its own the specimen stays the same one from seed to seed: a repeat on it differs in its noise.
+    With a `specimen_seed` of its own the specimen stays the same when `seed` changes: repeats differ in their noise.
     """
 
     display_name: ClassVar[str] = "twin"

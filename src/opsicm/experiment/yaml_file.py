@@ -17,11 +17,8 @@ import yaml
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.refusal import KeyPath, path_text
 
-# -- What a bare word in a file means, by the core schema of YAML 1.2.
-#
-# PyYAML follows YAML 1.1, where `off` is a boolean, `1e-3` a text, `1:30` ninety and `012` ten. A laboratory that
-# writes `z: off` or `u: 1e-3` means neither, so the words are read here.
-
+# -- The value of an unquoted word, by the core schema of YAML 1.2. PyYAML follows YAML 1.1, where `off` is a boolean,
+# -- `1e-3` a text, `1:30` ninety and `012` ten, none of which is meant by `z: off` or `u: 1e-3`.
 
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _OCTAL: Final = re.compile(r"0o[0-7]+")
@@ -62,8 +59,7 @@ def plain_scalar(text: str) -> Scalar:
     return text
 
 
-# -- From YAML events to plain values and their lines, refusing what a file of settings does not need.
-
+# -- From YAML events to plain values and their lines; what a file of settings does not need is refused.
 
 MAX_DEPTH: Final = 50
 MAX_VALUES: Final = 50_000
@@ -73,8 +69,8 @@ _STEP_REFERENCE: Final = re.compile(r"[a-z]+\[[0-9]+\](?:[._a-zA-Z0-9]|\[[0-9]+\
 class _Loader(yaml.SafeLoader):
     """PyYAML's scanner and parser; its constructor is never used.
 
-    `{during: cell[1]}` and `{cell[0].sweep.rate_mV_s: [1, 2]}` are not YAML by the book, since `[` may not stand in
-    a bare word inside braces. They are what a person writes, and can mean nothing else: read as one word.
+    `{during: cell[1]}` and `{cell[0].sweep.rate_mV_s: [1, 2]}` are not strictly YAML, since an unquoted word inside
+    braces may not contain `[`. They are natural to write and unambiguous, so each is read as one word.
     """
 
     buffer: str
@@ -177,7 +173,7 @@ class _Composer:
 
 
 def compose(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
-    """The value of the one document in `text` and the line of every path in it, the root's being `()`."""
+    """The value of the one document in `text`, and the line of every path in it; `()` is the root."""
     composer = _Composer(text, name)
     try:
         return composer.document(), composer.lines
@@ -223,7 +219,7 @@ LARGEST_FILE: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Document:
-    """The content of one file: `data` as plain Python values, and where each of them stands."""
+    """The content of one file: `data` as plain Python values, and the line of each of them."""
 
     name: str
     text: str

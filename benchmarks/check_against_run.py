@@ -15,7 +15,7 @@ from opsicm.core.facts import Outcome
 from opsicm.experiment.file import read_experiment
 from opsicm.forecast.prediction import Prediction
 from opsicm.forecast.signals import TEN_HOPS, Signal
-from opsicm.instruments.bias_ramp import BEND
+from opsicm.instruments.bias_ramp import CURVATURE_ERROR
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import EXPERIMENT
 from opsicm.results.probe_intervals import ProbeInterval, probe_intervals
@@ -27,7 +27,7 @@ DURATION_SHARE: Final = 0.02
 FILE_SIZE_SHARE: Final = 0.10
 _NOISE: Final = 10.0  # times the noise: a swing below its noise cannot be compared
 _BIAS_TOLERANCE: Final = (
-    BEND  # [V] of bias residual within which a current is the signal; the residual itself is recorded
+    CURVATURE_ERROR  # [V] of bias residual within which a current is the signal; the residual itself is recorded
 )
 _HEIGHT_TOLERANCE: Final = 0.02  # of a tower's way, within which its rows count as at one of the heights
 

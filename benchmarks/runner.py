@@ -23,7 +23,7 @@ from opsicm.experiment.file import experiment_from_text, experiment_path
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.record.recorder import Reading, RunHeader
-from opsicm.runner.commands import StopOnly
+from opsicm.runner.commands import StopSignal
 from opsicm.runner.runner import RunContext, Runner
 
 _GOALS: Final = {
@@ -69,7 +69,7 @@ def _overhead() -> tuple[float, int]:
 
     controller.run = run  # type: ignore[method-assign]
     run_context = RunContext(prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded))
-    runner = Runner(experiment.experiment, prepared.rig, _NullRecorder(), StopOnly(lambda: False), run_context)
+    runner = Runner(experiment.experiment, prepared.rig, _NullRecorder(), StopSignal(lambda: False), run_context)
     watch = stopwatch()
     runner.run()
     return (watch() - spent) / plans, plans

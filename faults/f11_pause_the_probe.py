@@ -9,7 +9,7 @@ import numpy as np
 
 from faults.outcome import Outcome
 from faults.steered_run import MemoryRecorder, run_steered
-from opsicm.experiment.controls import control_from
+from opsicm.experiment.controls import control_from_data
 from opsicm.experiment.file import experiment_from_text
 from opsicm.runner.commands import Command
 
@@ -34,7 +34,7 @@ _TURNS = 83.5  # [s]
 def applied_controls(run: MemoryRecorder) -> list[tuple[str, int]]:
     """(control, ns) of everything applied."""
     return [
-        (repr(control_from(f.data["control"])), f.data["at_ns"])
+        (repr(control_from_data(f.data["control"])), f.data["at_ns"])
         for f in run.facts
         if f.kind == "applied" and "at_ns" in f.data
     ]

@@ -19,7 +19,7 @@ from opsicm.instruments.roles import Rig
 from opsicm.record.recorder import Reading, RunHeader
 from opsicm.runner.commands import Command, Request
 from opsicm.runner.resume import BEGINNING, Continuation
-from opsicm.runner.runner import Ending, RunContext, Runner
+from opsicm.runner.runner import RunContext, Runner, RunOutcome
 
 
 @dataclass
@@ -31,7 +31,7 @@ class MemoryRecorder:
     rows: list[Reading] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     answers: list[tuple[bool, str]] = field(default_factory=list)
-    ending: Ending | None = None
+    ending: RunOutcome | None = None
 
     def open(self, _header: RunHeader) -> None:
         raise AssertionError("a run in memory has no header")

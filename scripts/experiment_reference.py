@@ -16,13 +16,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from opsicm.core.units import KEY_SUFFIX, suffix_of
-from opsicm.experiment.cell_steps import CELL_STEPS, CutOff, FallenCurrent, Until
+from opsicm.experiment.cell_steps import CELL_STEPS, CutOff, EndCurrent, Until
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_bounds import At
+from opsicm.experiment.probe_bounds import AwaitedEvents
 from opsicm.experiment.probe_steps import PROBE_STEPS, Modulation
-from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
-from opsicm.experiment.step_model import Frozen
-from opsicm.experiment.twin_settings import Fault, Terms, Twin
+from opsicm.experiment.setup import ElectrolyteSettings, Envelope, PipetteSettings, RecordingPolicies, SpecimenSettings
+from opsicm.experiment.step_model import FileModel
+from opsicm.experiment.twin_settings import FaultSettings, TermSwitches, TwinSettings
 from opsicm.experiment.yaml_file import inline
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/experiment-file.md"
@@ -45,28 +45,28 @@ be left out.
 def page() -> str:
     """The whole page."""
     parts = [_INTRODUCTION, _section("The file", Experiment, "##")]
-    blocks: dict[str, type[Frozen]] = {
-        "pipette": Pipette,
-        "specimen": Specimen,
-        "electrolyte": Electrolyte,
+    blocks: dict[str, type[FileModel]] = {
+        "pipette": PipetteSettings,
+        "specimen": SpecimenSettings,
+        "electrolyte": ElectrolyteSettings,
         "envelope": Envelope,
-        "record": Record,
-        "twin": Twin,
-        "twin.terms": Terms,
-        "twin.faults": Fault,
+        "record": RecordingPolicies,
+        "twin": TwinSettings,
+        "twin.terms": TermSwitches,
+        "twin.faults": FaultSettings,
     }
     parts += [_section(f"`{name}`", model, "##") for name, model in blocks.items()]
     parts.append("## Cell steps\n")
     parts += [_section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]
     parts += [_section("`until` of `constant_current`", Until, "###"), _section("`until` of `gitt`", CutOff, "###")]
-    parts.append(_section("`until` of `hold`", FallenCurrent, "###"))
+    parts.append(_section("`until` of `hold`", EndCurrent, "###"))
     parts.append("## Probe steps\n")
     parts += [_section(f"`{word}`", model, "###") for word, model in PROBE_STEPS.items()]
-    parts += [_section("`at`", At, "###"), _section("`modulate` of a hopping step", Modulation, "###")]
+    parts += [_section("`at`", AwaitedEvents, "###"), _section("`modulate` of a hopping step", Modulation, "###")]
     return "\n".join(parts)
 
 
-def _section(title: str, model: type[Frozen], level: str) -> str:
+def _section(title: str, model: type[FileModel], level: str) -> str:
     said = " ".join((model.__doc__ or "").split())
     rows = [
         f"| `{key}` | {_unit(key)} | {_default(field)} | {_range(field)} |" for key, field in model.model_fields.items()
@@ -87,7 +87,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None:
         return "none"
-    if isinstance(value, Frozen):
+    if isinstance(value, FileModel):
         return "its own"
     if value is PydanticUndefined or value in ((), {}):
         return "empty"
@@ -114,7 +114,7 @@ def _bounds(parts: list[Any]) -> Iterator[str]:
 
 
 def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Frozen)
+    return isinstance(annotation, type) and issubclass(annotation, FileModel)
 
 
 def _choices(annotation: Any) -> str:

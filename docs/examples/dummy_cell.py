@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from opsicm.experiment.controls import CellControl, ConstantCurrent, OpenCircuit, PotentialRamp
-from opsicm.experiment.step_model import Frozen, Number
+from opsicm.experiment.step_model import FileModel, Number
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.registry import Driver, RoleSetup
 from opsicm.instruments.roles import CellReading
@@ -21,10 +21,10 @@ from opsicm.instruments.specification import PotentiostatSpecification, RigSpeci
 _WORDS = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
 
 
-class DummyCellSettings(Frozen):
+class DummyCellSettings(FileModel):
     """What a rig file may say of it."""
 
-    called = "the dummy cell"
+    display_name = "the dummy cell"
     capacitance_F: Annotated[Number, Field(gt=0, le=100)] = 0.5
     rest_V: Annotated[Number, Field(ge=-1, le=5)] = 0.4
 

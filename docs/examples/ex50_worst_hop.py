@@ -17,8 +17,8 @@ import numpy as np
 from opsicm.cli.execute import execute
 from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.experiment.file import read_experiment
-from opsicm.experiment.probe_steps import Approaching
-from opsicm.experiment.program import written
+from opsicm.experiment.probe_steps import ApproachingStep
+from opsicm.experiment.program import written_steps
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
@@ -52,8 +52,10 @@ def told_again(run: Run, hop: int) -> tuple[int, float, float]:
     folder = run.path.parent
     loaded = read_experiment(folder / "experiment.yaml")
     experiment = loaded.experiment
-    hopping = {placed.path: placed.step for placed in written("probe", experiment.probe)}[run.hops["step"].values[hop]]
-    assert isinstance(hopping, Approaching)
+    hopping = {placed.path: placed.step for placed in written_steps("probe", experiment.probe)}[
+        run.hops["step"].values[hop]
+    ]
+    assert isinstance(hopping, ApproachingStep)
     timing = rig_numbers(loaded, load_rig(loaded, str(folder))).timing
     settings = timing.settings(experiment.hop_parameters(hopping))
     before = run.trace(hop - 1)

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from opsicm.core.errors import BadInput
 from opsicm.experiment.cell_steps import (
+    CellRepeat,
     Conditioning,
+    ConstantCurrentStep,
     CutOff,
-    FallenCurrent,
+    EndCurrent,
     Gitt,
     Hold,
     Ladder,
-    Repeat,
     Rest,
     Sweep,
     Until,
 )
-from opsicm.experiment.cell_steps import ConstantCurrent as ConstantCurrentStep
 from opsicm.experiment.controls import (
     CellControl,
     ConstantCurrent,
@@ -32,7 +32,7 @@ from opsicm.experiment.controls import (
     PotentialRamp,
     cell_actions,
     control_data,
-    control_from,
+    control_from_data,
     control_text,
     controls_of,
     cut_offs,
@@ -56,7 +56,7 @@ ASKED = [
         [(PotentialRamp(0.2, 0.01, 0.8), 20), (PotentialRamp(0.4, -0.01, 0.8), 20)],
         1,
     ),
-    (Hold(potential_V=0.1, for_s=9, until=FallenCurrent(current_mA=0.1)), [(PotentialRamp(0.1), 9)], 1),
+    (Hold(potential_V=0.1, for_s=9, until=EndCurrent(current_mA=0.1)), [(PotentialRamp(0.1), 9)], 1),
     (
         Ladder(from_V=0.3, to_V=0.1, step_mV=100, rest_s=2, hold_s=3),
         [(PotentialRamp(0.3), 5), (PotentialRamp(0.2), 5), (PotentialRamp(0.1), 5)],
@@ -91,21 +91,21 @@ def test_what_a_step_asks(step: Sweep, expected: list[tuple[CellControl, float |
 
 def test_rests_levels_and_ends_of_a_step() -> None:
     ladder = controls_of(Ladder(from_V=0.3, to_V=0.1, step_mV=100, rest_s=2, hold_s=3), AREA, None)
-    assert [(timed.level, timed.rested_ns) for timed in ladder.round] == [(v, 2 * S) for v in (0.3, 0.2, 0.1)]
-    assert ladder.rest_room == 3
+    assert [(timed.level, timed.rested_after_ns) for timed in ladder.round] == [(v, 2 * S) for v in (0.3, 0.2, 0.1)]
+    assert ladder.time_after_rest == 3
     assert ladder.potential_span == (0.1, 0.3)
     pulses = controls_of(Gitt(current_mA=-0.1, pulse_s=2, rest_s=3, pulses=4), AREA, None)
-    assert pulses.rest_room == 3
+    assert pulses.time_after_rest == 3
     assert pulses.potential_span is None
     assert pulses.duration == 20
-    assert controls_of(Hold(potential_V=0.1, until=FallenCurrent(current_mA=0.1)), AREA, None).duration is None
-    assert not controls_of(Rest(for_s=1), AREA, None).drives
+    assert controls_of(Hold(potential_V=0.1, until=EndCurrent(current_mA=0.1)), AREA, None).duration is None
+    assert not controls_of(Rest(for_s=1), AREA, None).controls_cell
 
 
 def test_a_program_is_unrolled_with_its_paths_visits_and_delithiated_ends() -> None:
     charge = ConstantCurrentStep(current_mA=0.1, until=Until(potential_V=1.0))
     discharge = ConstantCurrentStep(current_mA=-0.1, until=Until(potential_V=0.0))
-    program = [Repeat(times=2, steps=(charge, Repeat(times=2, steps=(Rest(for_s=1), discharge))))]
+    program = [CellRepeat(times=2, steps=(charge, CellRepeat(times=2, steps=(Rest(for_s=1), discharge))))]
     found = [(action.path, action.visit, action.delithiated_end) for action in cell_actions(program, AREA, None)]
     inner = [("cell[0].1.0", 0, False), ("cell[0].1.1", 0, False), ("cell[0].1.0", 1, False), ("cell[0].1.1", 1, False)]
     again = [(path, visit + 2, end) for path, visit, end in inner]
@@ -113,7 +113,7 @@ def test_a_program_is_unrolled_with_its_paths_visits_and_delithiated_ends() -> N
     assert cut_offs(program) == (0.0, 1.0)
     assert turning_potentials(program) == {0.0, 1.0}
     assert step_duration(program[0]) is None
-    assert step_duration(Repeat(times=3, steps=(Rest(for_s=1), Rest(for_s=2)))) == 9
+    assert step_duration(CellRepeat(times=3, steps=(Rest(for_s=1), Rest(for_s=2)))) == 9
 
 
 def test_pulses_that_only_a_cut_off_ends_come_to_an_end() -> None:
@@ -148,8 +148,8 @@ CONTROLS = st.one_of(
 
 @given(CONTROLS)
 def test_a_control_survives_the_journal_and_so_does_its_old_form(control: CellControl) -> None:
-    assert control_from(json.loads(json.dumps(control_data(control)))) == control
-    assert control_from(repr(control)) == control
+    assert control_from_data(json.loads(json.dumps(control_data(control)))) == control
+    assert control_from_data(repr(control)) == control
     assert control_text(control)
 
 
@@ -168,7 +168,7 @@ def test_a_control_survives_the_journal_and_so_does_its_old_form(control: CellCo
 )
 def test_a_damaged_control_is_refused(damaged: object) -> None:
     with pytest.raises(BadInput, match=r"cell control in the journal.*ramp, constant_current, open_circuit"):
-        control_from(damaged)
+        control_from_data(damaged)
 
 
 def test_only_one_module_matches_on_the_steps() -> None:

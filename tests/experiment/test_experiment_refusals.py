@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from opsicm.core.errors import BadInput
-from opsicm.experiment.advice import STEPS
 from opsicm.experiment.file import experiment_from_text, read_experiment
+from opsicm.experiment.key_refusals import STEPS
 
 GOOD = """\
 opsicm: 1

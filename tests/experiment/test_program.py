@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opsicm.experiment.file import experiment_from_text
-from opsicm.experiment.program import executed, outermost, written
+from opsicm.experiment.program import executed_steps, top_level_steps, written_steps
 
 TEXT = """\
 opsicm: 1
@@ -32,7 +32,7 @@ PATHS = ["probe[0].0", "probe[0].1.0.0", "probe[0].1.0.1", "probe[1]"]
 
 
 def test_every_step_is_written_once_and_named_by_its_place() -> None:
-    placed = list(written("probe", EXPERIMENT.experiment.probe))
+    placed = list(written_steps("probe", EXPERIMENT.experiment.probe))
     assert [one.path for one in placed] == PATHS
     assert [one.number for one in placed] == [0, 0, 0, 1]
     assert [one.step.word for one in placed] == ["park", "zero", "exchange_tip", "park"]
@@ -43,8 +43,8 @@ def test_every_step_is_written_once_and_named_by_its_place() -> None:
 
 def test_the_form_of_the_file_is_walked_alike() -> None:
     for track, program in (("probe", EXPERIMENT.experiment.probe), ("cell", EXPERIMENT.experiment.cell)):
-        steps = list(written(track, program))  # type: ignore[call-overload]
-        settings = list(written(track, EXPERIMENT.document.data[track]))  # type: ignore[call-overload]
+        steps = list(written_steps(track, program))  # type: ignore[call-overload]
+        settings = list(written_steps(track, EXPERIMENT.document.data[track]))  # type: ignore[call-overload]
         assert [(one.number, one.path, one.key_path) for one in steps] == [
             (one.number, one.path, one.key_path) for one in settings
         ]
@@ -53,11 +53,11 @@ def test_the_form_of_the_file_is_walked_alike() -> None:
 
 def test_steps_inside_repeats_are_executed_in_every_round() -> None:
     park, zero, tip, last = PATHS
-    assert [one.path for one in executed("probe", EXPERIMENT.experiment.probe)] == [
+    assert [one.path for one in executed_steps("probe", EXPERIMENT.experiment.probe)] == [
         *[park, zero, tip, zero, tip] * 2,
         last,
     ]
-    assert [(one.number, one.path) for one in executed("cell", EXPERIMENT.experiment.cell)] == [
+    assert [(one.number, one.path) for one in executed_steps("cell", EXPERIMENT.experiment.cell)] == [
         (0, "cell[0]"),
         *[(1, "cell[1].0"), *[(1, "cell[1].1.0")] * 3] * 2,
     ]
@@ -65,5 +65,5 @@ def test_steps_inside_repeats_are_executed_in_every_round() -> None:
 
 def test_what_is_no_step_is_passed_over_and_does_not_move_the_others() -> None:
     program = [None, {"park": None}, {"a": 1, "b": 2}, {"hop": {"hops": 3}}, {"repeat": {"steps": None}}]
-    assert [(one.path, one.step) for one in written("probe", program)] == [("probe[3]", {"hops": 3})]  # type: ignore[call-overload]
-    assert [one.path for one in outermost("probe", program)] == ["probe[3]", "probe[4]"]
+    assert [(one.path, one.step) for one in written_steps("probe", program)] == [("probe[3]", {"hops": 3})]  # type: ignore[call-overload]
+    assert [one.path for one in top_level_steps("probe", program)] == ["probe[3]", "probe[4]"]

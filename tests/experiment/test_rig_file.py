@@ -8,7 +8,7 @@ import pytest
 
 from opsicm.core.errors import BadInput
 from opsicm.experiment import rig_file
-from opsicm.experiment.rig_file import Rig, read_rig, rig_path
+from opsicm.experiment.rig_file import RigFile, read_rig, rig_path
 
 TWIN = """\
 opsicm_rig: 1
@@ -124,7 +124,7 @@ def test_bad_rig(name: str, tmp_path: Path) -> None:
 
 def test_a_rig_reads_back_what_it_dumps(tmp_path: Path) -> None:
     rig = read_rig(write(tmp_path, TWIN)).rig
-    assert Rig.model_validate(rig.model_dump(mode="json", exclude_none=True)) == rig
+    assert RigFile.model_validate(rig.model_dump(mode="json", exclude_none=True)) == rig
 
 
 def test_presets_by_name_and_files_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

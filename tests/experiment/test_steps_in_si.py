@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from opsicm.core.errors import OutsideDomain
-from opsicm.experiment.cell_steps import ConstantCurrent, FallenCurrent, Hold, OpenCircuit, Rest, Sweep, Until
+from opsicm.experiment.cell_steps import ConstantCurrentStep, EndCurrent, Hold, OpenCircuitStep, Rest, Sweep, Until
 from opsicm.experiment.controls import step_duration
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import Hop, Line, Park
-from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
+from opsicm.experiment.probe_steps import Hop, LineScan, Park
+from opsicm.experiment.setup import ElectrolyteSettings, Envelope, PipetteSettings, RecordingPolicies, SpecimenSettings
 
 SWEEP = Sweep(from_V=1.7, to_V=0.0, rate_mV_s=0.3, cycles=2, ir_compensation_pct=97)
 HOP = Hop(at_um=(1, -2), amplitude_nm=2000, fall_nm_per_ms=30, setpoint_pct=2)
@@ -20,7 +20,9 @@ HOP = Hop(at_um=(1, -2), amplitude_nm=2000, fall_nm_per_ms=30, setpoint_pct=2)
 
 def experiment(*cell: Sweep | Hold, probe: tuple[Hop, ...] = ()) -> Experiment:
     """An experiment of these steps."""
-    return Experiment(opsicm=1, title="t", rig="twin/graphite", pipette=Pipette(bias_V=0.7), cell=cell, probe=probe)
+    return Experiment(
+        opsicm=1, title="t", rig="twin/graphite", pipette=PipetteSettings(bias_V=0.7), cell=cell, probe=probe
+    )
 
 
 def test_a_sweep_in_si() -> None:
@@ -38,14 +40,14 @@ def test_a_cycle_goes_there_and_back_and_ends_where_it_began() -> None:
 def test_durations() -> None:
     assert step_duration(SWEEP) == pytest.approx(4 * 1.7 / 3e-4, rel=1e-12)
     assert step_duration(Hold(potential_V=0.1, for_s=300)) == 300
-    until = FallenCurrent(c_rate=0.05)
+    until = EndCurrent(c_rate=0.05)
     assert step_duration(Hold(potential_V=0.1, until=until)) is None
     assert step_duration(Hold(potential_V=0.1, for_s=300, until=until)) == 300
     assert until.current(5e-5, 3.6) == pytest.approx(0.05e-3, rel=1e-12)
-    assert step_duration(OpenCircuit(for_s=5)) == 5
+    assert step_duration(OpenCircuitStep(for_s=5)) == 5
     assert step_duration(Rest(for_s=6)) == 6
-    assert step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0))) is None
-    assert step_duration(ConstantCurrent(c_rate=-1, until=Until(potential_V=0.0, for_s=9))) == 9
+    assert step_duration(ConstantCurrentStep(c_rate=-1, until=Until(potential_V=0.0))) is None
+    assert step_duration(ConstantCurrentStep(c_rate=-1, until=Until(potential_V=0.0, for_s=9))) == 9
     assert experiment(SWEEP, Hold(potential_V=0.1, for_s=300)).longest_duration == pytest.approx(22_966.67, abs=0.01)
 
 
@@ -53,26 +55,26 @@ def test_three_ways_to_give_one_current() -> None:
     area, capacity = 5e-5, 3.6  # 0.5 cm², 1 mAh
     until = Until(potential_V=0.01, charge_mAh=2)
     for step in (
-        ConstantCurrent(current_mA=-0.2, until=until),
-        ConstantCurrent(current_mA_cm2=-0.4, until=until),
-        ConstantCurrent(c_rate=-0.2, until=until),
+        ConstantCurrentStep(current_mA=-0.2, until=until),
+        ConstantCurrentStep(current_mA_cm2=-0.4, until=until),
+        ConstantCurrentStep(c_rate=-0.2, until=until),
     ):
         assert step.current(area, capacity) == pytest.approx(-2e-4, rel=1e-12)
         assert step.current_density(area, capacity) == pytest.approx(-4.0, rel=1e-12)
     assert until.charge == pytest.approx(7.2)
     with pytest.raises(OutsideDomain, match="C-rate needs the capacity"):
-        ConstantCurrent(c_rate=-0.2, until=until).current(area)
+        ConstantCurrentStep(c_rate=-0.2, until=until).current(area)
 
 
 def test_a_hop_in_si() -> None:
-    assert HOP.place == pytest.approx((1e-6, -2e-6))
+    assert HOP.point == pytest.approx((1e-6, -2e-6))
     assert (HOP.amplitude, HOP.fall_rate, HOP.setpoint) == pytest.approx((2e-6, 30e-6, 0.02), rel=1e-12)
     assert HOP.amplitude / HOP.fall_rate * 1000 == pytest.approx(66.67, abs=0.01)  # 67 ms a fall, as the paper implies
     assert HOP.during_index is None
 
 
 def test_line_and_park_in_si() -> None:
-    line = Line(
+    line = LineScan(
         from_um=(0, 1), to_um=(10, 1), pixels=4, amplitude_nm=1, fall_nm_per_ms=1, setpoint_pct=1, during="cell[12]"
     )
     assert line.start == pytest.approx((0.0, 1e-6))
@@ -82,11 +84,11 @@ def test_line_and_park_in_si() -> None:
 
 
 def test_specimen_pipette_and_envelope_in_si() -> None:
-    specimen, pipette, envelope = Specimen(), Pipette(bias_V=0.7), Envelope()
+    specimen, pipette, envelope = SpecimenSettings(), PipetteSettings(bias_V=0.7), Envelope()
     assert (specimen.area, specimen.thickness, specimen.loading) == pytest.approx((5e-5, 28e-6, 0.044), rel=1e-12)
     assert (pipette.radius, pipette.cone_angle, pipette.length) == pytest.approx((50e-9, math.radians(3), 20e-6))
     assert pipette.bias == 0.7
-    assert Electrolyte().salt == pytest.approx(1000)
+    assert ElectrolyteSettings().salt == pytest.approx(1000)
     assert envelope.cell_current == pytest.approx(0.02)
     assert envelope.approach == pytest.approx(5e-6)
     assert envelope.pipette_current == pytest.approx(2e-8)
@@ -94,13 +96,13 @@ def test_specimen_pipette_and_envelope_in_si() -> None:
 
 
 def test_heights_can_be_found_again_from_what_is_kept() -> None:
-    record = Record(x="off")
+    record = RecordingPolicies(x="off")
     assert (record.policy("pipette_current"), record.policy("z"), record.policy("x")) == ("full", "full", "off")
 
 
 def test_rest_is_an_open_circuit_under_its_own_word() -> None:
-    assert isinstance(Rest(for_s=1), OpenCircuit)
-    assert (Rest.word, OpenCircuit.word) == ("rest", "open_circuit")
+    assert isinstance(Rest(for_s=1), OpenCircuitStep)
+    assert (Rest.word, OpenCircuitStep.word) == ("rest", "open_circuit")
 
 
 def test_models_are_frozen() -> None:

@@ -13,24 +13,23 @@ from hypothesis import strategies as st
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
 from opsicm.experiment.cell_steps import (
+    CellRepeat,
     CellStep,
     Conditioning,
-    ConstantCurrent,
-    FallenCurrent,
+    ConstantCurrentStep,
+    EndCurrent,
     Gitt,
     Hold,
     Ladder,
-    OpenCircuit,
-    Repeat,
+    OpenCircuitStep,
     Rest,
     Sweep,
     Until,
 )
-from opsicm.experiment.controls import ConstantCurrent as HeldCurrent
-from opsicm.experiment.controls import PotentialRamp, cell_actions
+from opsicm.experiment.controls import ConstantCurrent, PotentialRamp, cell_actions
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text, experiment_path, read_experiment, to_yaml
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.setup import Envelope, Pipette
+from opsicm.experiment.setup import Envelope, PipetteSettings
 from opsicm.formats.unicycler.reading import from_unicycler
 from opsicm.formats.unicycler.writing import to_unicycler
 from tests.fixtures.drawn_experiments import AMPERES, POTENTIALS, SECONDS
@@ -68,7 +67,7 @@ def _loaded(steps: Sequence[CellStep], **more: Any) -> LoadedExperiment:
         opsicm=1,
         title="there and back",
         rig="twin/graphite",
-        pipette=Pipette(bias_V=0.7),
+        pipette=PipetteSettings(bias_V=0.7),
         cell=tuple(steps),
         envelope=envelope,
         **more,
@@ -80,9 +79,7 @@ def _deeds(steps: Sequence[CellStep]) -> list[tuple[Any, ...]]:
     """What the potentiostat is told, in order: independent of both vocabularies."""
     capacity = to_si("capacity_mAh", CAPACITY_MAH)
     actions = cell_actions(steps, AREA, capacity)
-    return [
-        (action.control, action.duration_ns, action.timed.charge, action.timed.fallen_current) for action in actions
-    ]
+    return [(action.control, action.duration_ns, action.timed.charge, action.timed.end_current) for action in actions]
 
 
 def _same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> None:
@@ -92,7 +89,7 @@ def _same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> None:
     ):
         assert (duration, charge, type(control)) == (duration_again, charge_again, type(again))
         assert fallen_again == (None if fallen is None else pytest.approx(fallen, rel=1e-12))
-        if isinstance(control, HeldCurrent):
+        if isinstance(control, ConstantCurrent):
             assert again.current == pytest.approx(control.current, rel=1e-12)
             assert (again.lowest, again.highest) == (control.lowest, control.highest)
         else:
@@ -104,11 +101,11 @@ def test_a_protocol_written_by_hand() -> None:
     assert program.name == "half cell 7"
     assert program.envelope == Envelope(cell_V=(0.0, 2.5), cell_mA=10.0)
     every = {"record_every_s": 10.0}
-    down = ConstantCurrent(current_mA=-1.0, until=Until(potential_V=0.05, for_s=10800), **every)
-    up = ConstantCurrent(current_mA=1.0, until=Until(potential_V=1.5), **every)
+    down = ConstantCurrentStep(current_mA=-1.0, until=Until(potential_V=0.05, for_s=10800), **every)
+    up = ConstantCurrentStep(current_mA=1.0, until=Until(potential_V=1.5), **every)
     assert program.steps == (
-        OpenCircuit(for_s=60, **every),
-        Repeat(times=3, steps=(down, Hold(potential_V=0.05, for_s=3600, **every), up)),
+        OpenCircuitStep(for_s=60, **every),
+        CellRepeat(times=3, steps=(down, Hold(potential_V=0.05, for_s=3600, **every), up)),
         Sweep(from_V=1.5, to_V=0.05, rate_mV_s=0.3, cycles=4, **every),
     )
 
@@ -117,9 +114,9 @@ def test_discharge_of_a_half_cell_lithiates() -> None:
     """There a negative current has a lower cut-off; here it lithiates, and its cut-off is the lower one too."""
     text = _method({"step": "constant_current", "current_mA": -0.2, "until_voltage_V": 0.01})
     control, *_ = _deeds(from_unicycler(text).steps)[0]
-    assert control == HeldCurrent(-0.2e-3, 0.01, None)
+    assert control == ConstantCurrent(-0.2e-3, 0.01, None)
     control, *_ = _deeds(from_unicycler(text.replace("-0.2", "0.2")).steps)[0]
-    assert control == HeldCurrent(0.2e-3, None, 0.01)
+    assert control == ConstantCurrent(0.2e-3, None, 0.01)
 
 
 def test_a_hold_that_a_current_ends() -> None:
@@ -131,8 +128,8 @@ def test_a_hold_that_a_current_ends() -> None:
     text = _method(charge, held, down, low, sample={"capacity_mAh": CAPACITY_MAH})
     steps = from_unicycler(text).steps
     every = {"record_every_s": 10}
-    assert steps[1] == Hold(potential_V=1.5, for_s=3600, until=FallenCurrent(current_mA=0.05 * CAPACITY_MAH), **every)
-    assert steps[3] == Hold(potential_V=0.01, until=FallenCurrent(current_mA=0.02), **every)
+    assert steps[1] == Hold(potential_V=1.5, for_s=3600, until=EndCurrent(current_mA=0.05 * CAPACITY_MAH), **every)
+    assert steps[3] == Hold(potential_V=0.01, until=EndCurrent(current_mA=0.02), **every)
     (_, _, _, fallen), *_ = _deeds(steps[3:])
     assert fallen == pytest.approx(20e-6)
     out = json.loads(to_unicycler(_loaded(steps), CAPACITY_MAH))["method"]
@@ -142,7 +139,7 @@ def test_a_hold_that_a_current_ends() -> None:
 def test_a_rate_without_capacity_is_of_the_specimen() -> None:
     text = _method({"step": "constant_current", "rate_C": "C/4", "until_voltage_V": 1.5})
     assert from_unicycler(text).steps == (
-        ConstantCurrent(c_rate=0.25, until=Until(potential_V=1.5), record_every_s=10),
+        ConstantCurrentStep(c_rate=0.25, until=Until(potential_V=1.5), record_every_s=10),
     )
 
 
@@ -152,7 +149,7 @@ def test_a_rate_without_capacity_is_of_the_specimen() -> None:
 )
 def test_rates_as_fractions(rate: object, c_rate: float) -> None:
     step = from_unicycler(_method({"step": "constant_current", "rate_C": rate, "until_time_s": 60})).steps[0]
-    assert isinstance(step, ConstantCurrent)
+    assert isinstance(step, ConstantCurrentStep)
     assert step.c_rate == pytest.approx(c_rate, rel=1e-15)
 
 
@@ -168,15 +165,15 @@ def test_loops_in_one_another() -> None:
         rest,
         {"step": "loop", "loop_to": "outer", "cycle_count": 3},
     )
-    open_circuit, held = OpenCircuit(for_s=5, record_every_s=10), Hold(potential_V=0.1, for_s=5, record_every_s=10)
-    inner = Repeat(times=2, steps=(held,))
-    assert from_unicycler(text).steps == (open_circuit, Repeat(times=3, steps=(inner, open_circuit)))
+    open_circuit, held = OpenCircuitStep(for_s=5, record_every_s=10), Hold(potential_V=0.1, for_s=5, record_every_s=10)
+    inner = CellRepeat(times=2, steps=(held,))
+    assert from_unicycler(text).steps == (open_circuit, CellRepeat(times=3, steps=(inner, open_circuit)))
 
 
 def test_an_outer_loop_to_the_first_step_of_an_inner_one() -> None:
     loops = [{"step": "loop", "loop_to": "x", "cycle_count": 2}, {"step": "loop", "loop_to": 2, "cycle_count": 3}]
     steps = from_unicycler(_method({"step": "tag", "tag": "x"}, REST, loops[0], HOLD, loops[1])).steps
-    assert [type(step) for step in steps] == [Repeat]
+    assert [type(step) for step in steps] == [CellRepeat]
     assert len(_deeds(steps)) == 3 * (2 + 1)
 
 
@@ -191,7 +188,7 @@ def test_other_words_for_the_same_deeds() -> None:
         Conditioning(from_V=1.5, to_V=0.1, rate_mV_s=1, cycles=2),
         Ladder(from_V=1.7, to_V=0.1, step_mV=200, rest_s=300, hold_s=1500),
         Gitt(current_mA_cm2=-0.4, pulse_s=120, rest_s=300, pulses=3),
-        Repeat(times=1, steps=(Gitt(c_rate=0.1, pulse_s=120, rest_s=300, pulses=2),)),
+        CellRepeat(times=1, steps=(Gitt(c_rate=0.1, pulse_s=120, rest_s=300, pulses=2),)),
     ]
     _same(_deeds(steps), _deeds(from_unicycler(to_unicycler(_loaded(steps), CAPACITY_MAH)).steps))
 
@@ -200,17 +197,17 @@ ENDS = st.tuples(POTENTIALS, POTENTIALS).filter(lambda pair: pair[0] != pair[1])
 CURRENTS = st.tuples(st.sampled_from(["current_mA", "current_mA_cm2", "c_rate"]), AMPERES)
 UNTIL = st.builds(Until, potential_V=st.none() | POTENTIALS.filter(bool), for_s=SECONDS)
 SAYABLE: st.SearchStrategy[CellStep] = st.one_of(
-    st.builds(OpenCircuit, for_s=SECONDS),
+    st.builds(OpenCircuitStep, for_s=SECONDS),
     st.builds(Hold, potential_V=POTENTIALS, for_s=SECONDS),
     st.builds(
         lambda current, potential, longest: Hold(
-            potential_V=potential, for_s=longest, until=FallenCurrent(**dict([current]))
+            potential_V=potential, for_s=longest, until=EndCurrent(**dict([current]))
         ),
         st.tuples(st.sampled_from(["current_mA", "current_mA_cm2", "c_rate"]), st.floats(1e-3, 10)),
         POTENTIALS,
         st.none() | SECONDS,
     ),
-    st.builds(lambda current, until: ConstantCurrent(until=until, **dict([current])), CURRENTS, UNTIL),
+    st.builds(lambda current, until: ConstantCurrentStep(until=until, **dict([current])), CURRENTS, UNTIL),
     st.builds(
         lambda ends, rate, cycles, share: Sweep(
             from_V=ends[0],
@@ -226,12 +223,12 @@ SAYABLE: st.SearchStrategy[CellStep] = st.one_of(
     ),
 )
 REPEATED = st.builds(
-    lambda times, steps: Repeat(times=times, steps=tuple(steps)),
+    lambda times, steps: CellRepeat(times=times, steps=tuple(steps)),
     st.integers(1, 3),
     st.lists(SAYABLE, min_size=1, max_size=3),
 )
 PROGRAMS = st.lists(
-    SAYABLE | REPEATED | REPEATED.map(lambda inner: Repeat(times=2, steps=(OpenCircuit(for_s=1), inner))),
+    SAYABLE | REPEATED | REPEATED.map(lambda inner: CellRepeat(times=2, steps=(OpenCircuitStep(for_s=1), inner))),
     min_size=1,
     max_size=5,
 )
@@ -347,20 +344,20 @@ NOT_WRITTEN: dict[str, tuple[list[CellStep], str]] = {
         "cell[0].hold.ir_compensation_pct is 97; aurora-unicycler has no iR compensation",
     ),
     "a charge": (
-        [ConstantCurrent(until=Until(charge_mAh=0.25), **CURRENT)],
+        [ConstantCurrentStep(until=Until(charge_mAh=0.25), **CURRENT)],
         "cell[0].constant_current.until.charge_mAh is 0.25; aurora-unicycler ends a current by time or potential,"
         " not by charge; write for_s: 1800",
     ),
-    "a state of charge": ([ConstantCurrent(until=Until(soc_pct=50, for_s=9), **CURRENT)], "not by state of charge"),
-    "a cut-off at zero": ([ConstantCurrent(until=Until(potential_V=0), **CURRENT)], "the cut-off would be lost"),
+    "a state of charge": ([ConstantCurrentStep(until=Until(soc_pct=50, for_s=9), **CURRENT)], "not by state of charge"),
+    "a cut-off at zero": ([ConstantCurrentStep(until=Until(potential_V=0), **CURRENT)], "the cut-off would be lost"),
     "an open pulse train": ([Gitt(pulse_s=1, rest_s=1, until={"potential_V": 0.1}, **CURRENT)], "ends by its count"),
-    "a rate": ([ConstantCurrent(c_rate=0.1, until=Until(for_s=1))], "a C-rate needs the capacity of the sample"),
+    "a rate": ([ConstantCurrentStep(c_rate=0.1, until=Until(for_s=1))], "a C-rate needs the capacity of the sample"),
     "unlike rows": (
         [Rest(for_s=1, record_every_s=1), Rest(for_s=1, record_every_s=2)],
         "cell[1].rest.record_every_s is 2; a cycling protocol has one period for all steps; give every step 1",
     ),
     "in a repeat": (
-        [Repeat(times=2, steps=(Hold(potential_V=0.1, for_s=1, ir_compensation_pct=9),))],
+        [CellRepeat(times=2, steps=(Hold(potential_V=0.1, for_s=1, ir_compensation_pct=9),))],
         "cell[0].repeat.steps[0].hold.ir_compensation_pct",
     ),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opsicm.core.errors import BadInput
-from opsicm.experiment.yaml_file import LARGEST_FILE, MOST_VALUES, read_yaml, yaml_document
+from opsicm.experiment.yaml_file import LARGEST_FILE, MAX_VALUES, read_yaml, yaml_document
 
 REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "empty": (b"", None, "it is empty"),
@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "very deep": (b"a: " + b"[" * 100_000, 1, "nested 50 deep"),
     "deep mapping": (b"{a: " * 9_000, 1, "nested 50 deep"),
     "long": (b"a: 1\n" * (LARGEST_FILE // 5 + 1), None, "1000 kB at most"),
-    "many values": (b"a: [" + b"1," * (MOST_VALUES + 1) + b"]", 1, "50000 values at most"),
+    "many values": (b"a: [" + b"1," * (MAX_VALUES + 1) + b"]", 1, "50000 values at most"),
 }
 
 MEANINGS: dict[str, Any] = {

@@ -13,11 +13,11 @@ from opsicm.cli.check import checked_run
 from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.core.errors import BadInput
 from opsicm.experiment.file import read_experiment
-from opsicm.experiment.probe_bounds import At
+from opsicm.experiment.probe_bounds import AwaitedEvents
 from opsicm.forecast.cell import forecast
 from opsicm.forecast.prediction import Prediction, predict
 from opsicm.forecast.schedule import events
-from opsicm.forecast.signals import Noise, false_stop_probability
+from opsicm.forecast.signals import FilteredNoise, false_stop_probability
 from opsicm.record.reader import Run
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
@@ -106,8 +106,8 @@ def test_events_of_the_cell(tmp_path: Path) -> None:
     loaded = Laboratory(tmp_path).experiment(text)
     cell = forecast(loaded.experiment, rig_numbers(loaded, load_rig(loaded, None)).cell, [1e-5])
     assert cell.end == pytest.approx(60 + 30 + 24)
-    assert events(At(after_each="rest"), cell) == pytest.approx([60.0, 95.0, 107.0])
-    crossed = events(At(potential_V=(0.2,)), cell)
+    assert events(AwaitedEvents(after_each="rest"), cell) == pytest.approx([60.0, 95.0, 107.0])
+    crossed = events(AwaitedEvents(potential_V=(0.2,)), cell)
     assert crossed[:2] == pytest.approx([20.0, 40.0], abs=0.3)
     assert cell.span_of(2) == pytest.approx((90.0, 114.0))
 
@@ -133,7 +133,7 @@ def test_a_hold_that_a_current_ends_is_forecast(tmp_path: Path) -> None:
 
 def test_white_noise_stops_as_the_project_s_table_says() -> None:
     """0.16 % noise, 300 looks, a noiseless reference: a 0.5 % threshold stops 23 % of the falls, 1 % stops 6e-8."""
-    white, nowhere = Noise(0.0016, 0.0), np.zeros(10)
+    white, nowhere = FilteredNoise(0.0016, 0.0), np.zeros(10)
     assert false_stop_probability(0.005, white, nowhere, 300, math.inf) == pytest.approx(0.23, abs=0.006)
     assert false_stop_probability(0.01, white, nowhere, 300, math.inf) == pytest.approx(6e-8, rel=0.1)
     assert false_stop_probability(0.02, white, nowhere, 300, 8, drift=0.021) > 0.5
@@ -159,7 +159,7 @@ def test_false_stops_of_drawn_falls(setpoint: float, rms: float, memory: float, 
     current = 1.0 + lfilter([1.0], [1.0, -memory], drawn, axis=1)[:, 100:]
     mean = current[:, :reference].mean(axis=1, keepdims=True)
     stopped = (current[:, reference:] <= (1.0 - setpoint) * mean).any(axis=1).mean()
-    said = false_stop_probability(setpoint, Noise(rms, memory), np.zeros(10), samples, reference)
+    said = false_stop_probability(setpoint, FilteredNoise(rms, memory), np.zeros(10), samples, reference)
     assert said == pytest.approx(stopped, abs=0.04 * stopped + 3.5 * math.sqrt(stopped / falls))
 
 

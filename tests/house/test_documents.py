@@ -9,7 +9,7 @@ import pytest
 
 from opsicm.cli.main import main
 from opsicm.experiment.file import experiment_from_text
-from opsicm.experiment.program import written
+from opsicm.experiment.program import written_steps
 from opsicm.record.reader import Run
 from opsicm.results.run_results import results_of
 
@@ -47,7 +47,7 @@ def test_the_readmes_example_is_an_experiment() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = text[text.index("    opsicm: 1") :].split("\n\n")[0]
     example = experiment_from_text("\n".join(line[4:] for line in block.splitlines()) + "\n").experiment
-    assert next(written("probe", example.probe)).step.during_index == 0
+    assert next(written_steps("probe", example.probe)).step.during_index == 0
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from opsicm.core.errors import BadInput
 from opsicm.experiment.controls import PotentialRamp
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import RoleName
-from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.step_model import FileModel
 from opsicm.instruments import registry
-from opsicm.instruments.bias_ramp import KINK
+from opsicm.instruments.bias_ramp import KINK_ERROR
 from opsicm.instruments.clock import WallClock
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import GROUP, ROLES, Driver, Registry
@@ -89,7 +89,7 @@ def test_an_experiment_runs_on_twin_and_instrument(laboratory: Laboratory) -> No
         assert (hops["outcome"].values == 0).all()
         # The bias follows the instrument's potential and the world the same program, so the tip keeps its potential
         # but for the turn of the sweep, where a ramp may miss by KINK.
-        assert abs(hops["bias_residual"].values).max() < KINK
+        assert abs(hops["bias_residual"].values).max() < KINK_ERROR
 
 
 def test_the_world_does_what_the_instrument_is_told(laboratory: Laboratory) -> None:
@@ -196,7 +196,7 @@ class _Instrument:
         return getattr(self._device, name)
 
 
-class _Range(Frozen):
+class _Range(FileModel):
     """The same settings as the twin's have, any of them."""
 
     model_config = {"extra": "allow"}

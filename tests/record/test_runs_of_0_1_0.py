@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opsicm.cli.main import main
-from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp, control_from
+from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp, control_from_data
 from opsicm.record.reader import Run
 from opsicm.record.validate import validate
 
@@ -31,7 +31,7 @@ def test_a_finished_run_opens_and_is_valid(finished: Path) -> None:
         assert run.outcome == "completed"
         assert run.hops.sizes["hop"] == 147
         applied = [fact.data["control"] for fact in run.facts if fact.kind == "applied"]
-    assert [control_from(control) for control in applied] == [
+    assert [control_from_data(control) for control in applied] == [
         OpenCircuit(),
         PotentialRamp(1.2, -0.1),
         PotentialRamp(0.6, 0.1),
@@ -91,5 +91,5 @@ def test_an_interrupted_run_is_resumed(interrupted: Path, tmp_path: Path, capsys
     with Run(Path(capsys.readouterr().out.strip().splitlines()[-1])) as run:
         assert run.outcome == "completed"
         assert run.facts[0].data["resumes"] == "interrupted"
-        controls = [control_from(fact.data["control"]) for fact in run.facts if fact.kind == "applied"]
+        controls = [control_from_data(fact.data["control"]) for fact in run.facts if fact.kind == "applied"]
     assert isinstance(controls[-2], ConstantCurrent)

@@ -32,21 +32,21 @@ def test_following_the_set_value_would_erase_the_signal_near_the_sample(
 ) -> None:
     # 97 % compensation: the reference goes to -(E_set + f i R_u); the pipette at 10 µm sees i R_u of the bath.
     actual = signal(run(laboratory, PARKED))
-    plain = BiasTracker.follow
+    plain = BiasTracker.update
 
     def set_value(tracker: BiasTracker, reading: CellReading) -> None:
         plain(tracker, reading if reading.set_point is None else replace(reading, potential=reading.set_point))
 
-    monkeypatch.setattr(BiasTracker, "follow", set_value)
+    monkeypatch.setattr(BiasTracker, "update", set_value)
     wrong = signal(run(laboratory, PARKED.replace("cell_V: [-0.6, 2.0]", "cell_V: [-0.6, 2.0], bias_mV: 1000")))
     assert actual < 0.0, "lithiation (negative) raises the pipette current"
     assert abs(wrong) < 0.1 * abs(actual)
 
 
-def test_a_wire_too_far_off_stops_the_run(laboratory: Laboratory) -> None:
+def test_a_bias_too_far_off_its_target_stops_the_run(laboratory: Laboratory) -> None:
     kept = run(laboratory, TEXT.replace("cell_V: [-0.6, 2.0]", "cell_V: [-0.6, 2.0], bias_mV: 0.01"))
     assert kept.ending is not None
-    assert "mV off its aim; envelope.bias_mV is 0.01" in str(kept.ending.error)
+    assert "mV off its target; envelope.bias_mV is 0.01" in str(kept.ending.error)
 
 
 def test_the_range_of_the_command_is_checked_during_a_run(laboratory: Laboratory) -> None:
@@ -82,19 +82,19 @@ def test_the_signs_page_says_what_the_table_says(laboratory: Laboratory) -> None
     assert steps[0] > steps[1] > 0.0
 
 
-def test_a_ramp_that_bends_is_trusted_for_less_long(laboratory: Laboratory) -> None:
+def test_a_ramp_is_short_after_a_change_of_control(laboratory: Laboratory) -> None:
     seen: list[Rig] = []
     run(laboratory, PARKED.replace("rate_mV_s: 8", "rate_mV_s: 400"), change=seen.append)
     rig = seen[0]
     tracker = BiasTracker(rig.amplifier, rig.clock, 0.7, "common", 0.1)
     reading = rig.potentiostat.read()
     tracker.control_changed(PotentialRamp(reading.potential), rig.clock.now_ns())
-    assert tracker.trusted_ns == 100_000_000
-    assert tracker.behind()
+    assert tracker.ramp_duration_ns == 100_000_000
+    assert tracker.awaits_settled_reading()
 
 
-def test_the_residual_of_a_late_reading_is_that_of_its_own_moment(laboratory: Laboratory) -> None:
-    """At 400 mV/s and 80 ms the command of now and the potential of then are 32 mV apart; the wire is not."""
+def test_the_residual_of_a_late_reading_is_evaluated_at_its_own_time(laboratory: Laboratory) -> None:
+    """At 400 mV/s a reading 80 ms late is 32 mV away from the present command, and the bias is right all the same."""
     text = PARKED.replace("rate_mV_s: 8", "rate_mV_s: 400").replace("ir_compensation_pct: 97", "ir_compensation_pct: 0")
     kept = run(laboratory, text, rig=RIG.replace("initial_V: 0.4", "initial_V: 0.4, latency_ms: 80"))
     assert kept.ending is not None
@@ -104,12 +104,12 @@ def test_the_residual_of_a_late_reading_is_that_of_its_own_moment(laboratory: La
     assert residual.max() < 2e-3
 
 
-def test_a_clock_that_runs_fast_does_not_move_the_wire(laboratory: Laboratory) -> None:
-    """2 % fast, the stamps are 0.1 s ahead after 5 s: at 400 mV/s what they would carry the wire by is 40 mV."""
+def test_a_clock_that_runs_fast_does_not_move_the_bias(laboratory: Laboratory) -> None:
+    """2 % fast, the stamps are 0.1 s ahead after 5 s: taken at their word at 400 mV/s they would shift it by 40 mV."""
     text = PARKED.replace("rate_mV_s: 8", "rate_mV_s: 400").replace("ir_compensation_pct: 97", "ir_compensation_pct: 0")
     text += "twin: {faults: [{fault: clock_skew, at_s: 0, skew_ppm: 20000}]}\n"
     kept = run(laboratory, text)
     residual = np.abs(kept.column("bias_residual"))[2:]
-    said = [fact for fact in kept.facts if fact.kind == "quality" and "runs fast" in str(fact.data)]
-    assert len(said) == 1
+    warnings = [fact for fact in kept.facts if fact.kind == "quality" and "runs fast" in str(fact.data)]
+    assert len(warnings) == 1
     assert residual.max() < 2e-3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opsicm.experiment.controls import control_from
+from opsicm.experiment.controls import control_from_data
 from opsicm.runner.commands import Command
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 from tests.fixtures.scripted import MemoryRecorder, run
@@ -17,7 +17,7 @@ PAUSE, RESUME = Command("pause-probe"), Command("resume-probe")
 def applied(kept: MemoryRecorder) -> list[tuple[str, int]]:
     """(control, ns) of everything that the cell was held at, the end left out."""
     return [
-        (repr(control_from(fact.data["control"])), fact.data["at_ns"])
+        (repr(control_from_data(fact.data["control"])), fact.data["at_ns"])
         for fact in kept.kinds("applied")
         if "at_ns" in fact.data
     ]
@@ -26,7 +26,7 @@ def applied(kept: MemoryRecorder) -> list[tuple[str, int]]:
 def test_a_pause_of_the_probe_withdraws_it_and_leaves_the_cell_alone(laboratory: Laboratory) -> None:
     plain = run(laboratory)
     kept = run(laboratory, TEXT, [(20 * S, PAUSE), (35 * S, RESUME)])
-    assert kept.answers == [(True, "probe[0] is paused, pipette up"), (True, "probe[0] goes on")]
+    assert kept.answers == [(True, "probe[0] is paused, pipette up"), (True, "probe[0] continues")]
     assert applied(kept) == applied(plain)
     t = kept.hops_of("probe[0]")["t_ns"]
     paused = next(fact.t_ns for fact in kept.kinds("command"))

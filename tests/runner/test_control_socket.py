@@ -16,7 +16,7 @@ from opsicm.cli.execute import execute
 from opsicm.cli.main import main
 from opsicm.core.errors import BadInput
 from opsicm.record.reader import Run
-from opsicm.runner.commands import Command, StopOnly, from_line, from_words
+from opsicm.runner.commands import Command, StopSignal, from_line, from_words
 from opsicm.runner.control_socket import NAME, ControlSocket, send
 from tests.fixtures.laboratory import TEXT, Laboratory
 
@@ -26,7 +26,7 @@ def control(tmp_path: Path) -> Iterator[ControlSocket]:
     # Deeper than a socket's name may be long.
     folder = tmp_path / ("d" * 100)
     folder.mkdir()
-    made = ControlSocket(folder, StopOnly(lambda: False))
+    made = ControlSocket(folder, StopSignal(lambda: False))
     yield made
     made.close()
     assert not (folder / NAME).exists()
@@ -69,8 +69,8 @@ def test_a_command_arrives_with_its_sender_and_is_answered(control: ControlSocke
     [
         (b"hello", "one JSON object a line"),
         (b"[1, 2]", "one JSON object a line"),
-        (b'{"command": "explode"}', "the words are pause-probe"),
-        (b'{"command": ["stop"]}', "the words are pause-probe"),
+        (b'{"command": "explode"}', "the commands are pause-probe"),
+        (b'{"command": ["stop"]}', "the commands are pause-probe"),
         (b'{"command": "note", "text": "  "}', "a note has a text"),
         (b'{"command": "set", "key": "cell.rate", "value": 1}', "what can be set is probe.setpoint_pct"),
         (b'{"command": "set", "key": "probe.setpoint_pct", "value": NaN}', "must be a number"),
@@ -162,7 +162,7 @@ def test_the_words_of_the_command_line_go_over_the_wire_unchanged(words: str, co
         ("set probe.setpoint_pct", "set takes KEY=VALUE"),
         ("set probe.setpoint_pct=much", "must be a number"),
         ("note", "a note has a text"),
-        ("halt", "the words are"),
+        ("halt", "the commands are"),
     ],
 )
 def test_wrong_words_are_refused_with_the_right_ones(words: str, said: str) -> None:

@@ -73,7 +73,7 @@ def test_what_is_left_is_counted_from_the_last_moment_of_the_record() -> None:
     found = left(HELD)
     assert (found.action, found.spent_ns, found.probe, found.done) == (0, 10 * S, 0, 80)
     assert found.passed == pytest.approx(-1e-2)
-    assert found.data()["cell_meanwhile"] == "open"
+    assert found.assumptions["cell_meanwhile"] == "open"
 
 
 def test_a_cell_that_was_held_meanwhile_has_gone_on_by_the_gap() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.experiment.controls import control_from
+from opsicm.experiment.controls import control_from_data
 from opsicm.instruments.roles import Rig
 from opsicm.physics.cell.trace import Trace
 from opsicm.runner.commands import Command
@@ -45,7 +45,7 @@ def stands_at(rig: Rig, height: float) -> None:
 def controls(kept: MemoryRecorder) -> list[tuple[str, str, float]]:
     """(step, control, s) of everything applied."""
     return [
-        (fact.step, repr(control_from(fact.data["control"])), fact.data["at_ns"] * 1e-9)
+        (fact.step, repr(control_from_data(fact.data["control"])), fact.data["at_ns"] * 1e-9)
         for fact in kept.kinds("applied")
         if "at_ns" in fact.data
     ]

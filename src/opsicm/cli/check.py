@@ -132,16 +132,16 @@ def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
     yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}{_level_shift(signal, at_rest)}"
     if signal.height_change is not None and signal.height_noise is not None:
         yield f"                 {_height_text(signal.height_change, signal.height_noise)}"
-    if signal.ten_hops is not None and signal.restless is not None and signal.drift_per_fall is not None:
+    if signal.ten_hops is not None and signal.unstable_share is not None and signal.drift_per_fall is not None:
         yield (
             f"                 bulk current drifts by {percent(signal.drift_per_fall)} in an approach and "
             f"{percent(signal.ten_hops)} in ten hops at most, bias lag included (noise alone: "
             f"{percent(signal.ten_hops_of_noise or 0.0)})"
         )
-        if signal.restless > 0.0:
+        if signal.unstable_share > 0.0:
             yield (
                 f"                 above the paper's {TEN_HOP_CRITERION * 100:g} % in ten hops for "
-                f"{signal.restless * signal.seconds:.0f} s of {signal.seconds:.0f} s"
+                f"{signal.unstable_share * signal.seconds:.0f} s of {signal.seconds:.0f} s"
             )
 
 
@@ -224,7 +224,7 @@ def _signal_record(signal: Signal) -> dict[str, Any]:
         "height_noise_m": signal.height_noise,
         "drift_per_fall": signal.drift_per_fall,
         "ten_hops": signal.ten_hops,
-        "restless": signal.restless,
+        "restless": signal.unstable_share,
         "ten_hops_of_noise": signal.ten_hops_of_noise,
     }
 

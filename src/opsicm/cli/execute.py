@@ -23,10 +23,10 @@ from opsicm.instruments.roles import Rig
 from opsicm.record import run_folder
 from opsicm.record.recorder import RunHeader
 from opsicm.record.shared_recorder import SharedRecorder
-from opsicm.runner.commands import Inbox, StopOnly
+from opsicm.runner.commands import Inbox, StopSignal
 from opsicm.runner.control_socket import ControlSocket
 from opsicm.runner.resume import BEGINNING
-from opsicm.runner.runner import Ending, Progress, RunContext, Runner
+from opsicm.runner.runner import Progress, RunContext, Runner, RunOutcome
 from opsicm.runner.watchdog import Watchdog
 
 
@@ -35,7 +35,7 @@ class Execution:
     """A run that has ended: its file and how it ended."""
 
     path: Path
-    ending: Ending
+    ending: RunOutcome
 
 
 def execute(
@@ -63,7 +63,7 @@ def execute(
     run_folder.refuse_if_short(out, estimate)
     loaded = load_rig(experiment, rig)
     run_seed = seed_of(experiment.experiment, loaded, seed)
-    inbox: Inbox = StopOnly(stop)
+    inbox: Inbox = StopSignal(stop)
 
     def waiting() -> bool:
         return inbox.waiting()

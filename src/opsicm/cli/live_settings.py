@@ -14,8 +14,8 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import Approaching
-from opsicm.experiment.program import written
+from opsicm.experiment.probe_steps import ApproachingStep
+from opsicm.experiment.program import written_steps
 from opsicm.experiment.rig_file import LoadedRig
 from opsicm.forecast.prediction import predict
 from opsicm.forecast.problems import problems
@@ -31,7 +31,7 @@ class Revisions:
     def __call__(self, path: str, key: str, value: float) -> HopParameters:
         """The hop parameters of the step at `path` with `key` set to `value`; raises `BadInput` if refused."""
         data = self._loaded.experiment.model_dump(mode="json", exclude_unset=True)
-        settings = next(placed.step for placed in written("probe", data["probe"]) if placed.path == path)
+        settings = next(placed.step for placed in written_steps("probe", data["probe"]) if placed.path == path)
         if key not in settings:
             raise BadInput(Problem(f"probe.{key}", f"{value:g}", f"{path} has no {key}", "set one of its own keys"))
         settings[key] = value
@@ -45,8 +45,8 @@ class Revisions:
         if refused:
             raise BadInput([replace(problem, file=None, line=None) for problem in refused])
         self._loaded = changed
-        step = next(placed.step for placed in written("probe", changed.experiment.probe) if placed.path == path)
-        assert isinstance(step, Approaching), "only such a step has hop parameters"
+        step = next(placed.step for placed in written_steps("probe", changed.experiment.probe) if placed.path == path)
+        assert isinstance(step, ApproachingStep), "only such a step has hop parameters"
         return changed.experiment.hop_parameters(step)
 
 

@@ -17,7 +17,7 @@ from opsicm.experiment.controls import CellAction, CellControl, OpenCircuit, cel
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text
 from opsicm.record.journal import read_lines
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL
-from opsicm.runner.resume import Continuation, LostIntent, Meanwhile, applied_controls, continuation
+from opsicm.runner.resume import CellMeanwhile, Continuation, LostIntent, applied_controls, continuation
 
 History = tuple[tuple[int, CellControl], ...]
 """(nanosecond, control) of everything that one run applied, the end of its record last."""
@@ -34,7 +34,7 @@ class ResumedRun:
     seed: int
 
 
-def resumed_run(run: Path, meanwhile: Meanwhile, lost: LostIntent | None) -> ResumedRun:
+def resumed_run(run: Path, meanwhile: CellMeanwhile, lost: LostIntent | None) -> ResumedRun:
     """The rest of the run at `run` (its folder, or its run file).
 
     On a twin no time passes between two runs: `meanwhile` then only states an assumption.
@@ -63,12 +63,12 @@ def resumed_run(run: Path, meanwhile: Meanwhile, lost: LostIntent | None) -> Res
 
 
 @overload
-def resume_option(option: Literal["--cell-meanwhile"], value: str | None) -> Meanwhile: ...
+def resume_option(option: Literal["--cell-meanwhile"], value: str | None) -> CellMeanwhile: ...
 @overload
 def resume_option(option: Literal["--lost-intent"], value: str | None) -> LostIntent | None: ...
 def resume_option(option: str, value: str | None) -> str | None:
     """The checked value of an option: --cell-meanwhile is required, --lost-intent only where an intent was lost."""
-    choices = get_args(Meanwhile if option == "--cell-meanwhile" else LostIntent)
+    choices = get_args(CellMeanwhile if option == "--cell-meanwhile" else LostIntent)
     if value in choices or (value is None and option == "--lost-intent"):
         return value
     choice_list = ", ".join(choices)
@@ -95,7 +95,7 @@ def _earlier_history(folder: Path, facts: Sequence[Fact]) -> tuple[History, ...]
     return resumed_run(previous, start_data["cell_meanwhile"], lost).history
 
 
-def _refuse_unknown(action: CellAction, meanwhile: Meanwhile) -> None:
+def _refuse_unknown(action: CellAction, meanwhile: CellMeanwhile) -> None:
     if meanwhile == "unknown" and (action.timed.charge is not None or action.timed.soc is not None):
         limit = f"{action.path} ends by its charge, and the charge passed meanwhile is unknown"
         raise BadInput(Problem("--cell-meanwhile", "unknown", limit, "find out, or run the experiment anew"))

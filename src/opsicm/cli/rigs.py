@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from opsicm.core.errors import BadInput, OutsideDomain
-from opsicm.experiment.cell_steps import numbered
-from opsicm.experiment.controls import CellControl, cut_offs, shape_of
+from opsicm.experiment.controls import CellControl, cut_offs, nominal_controls
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.parameter_file import parameter_set
-from opsicm.experiment.probe_steps import Approaching
-from opsicm.experiment.program import written
+from opsicm.experiment.probe_steps import ApproachingStep
+from opsicm.experiment.program import written_steps
 from opsicm.experiment.rig_file import TWIN, LoadedRig, Role, read_rig, rig_path
 from opsicm.experiment.setup import PipetteShape
 from opsicm.forecast.rig_numbers import RigNumbers
@@ -119,8 +118,8 @@ def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSe
     p = chosen.values
     if p.material.swelling is not None or p.swelling_factor == 0.0:
         return chosen
-    for placed in written("probe", experiment.probe):
-        if isinstance(placed.step, Approaching):
+    for placed in written_steps("probe", experiment.probe):
+        if isinstance(placed.step, ApproachingStep):
             limit = f"does not state how {p.material.name} swells, and {placed.path} finds the height of its surface"
             remedy = (
                 "add swelling: {table: FILE.csv, columns: [stoichiometry, volume_change], …} to the set, or leave "
@@ -244,7 +243,7 @@ def _refuse_driven_cell(experiment: LoadedExperiment, loaded: LoadedRig) -> None
     problems = [
         experiment.problem(("cell", k), step.word, limit, "write open_circuit: {for_s: …}, or take a rig of three")
         for k, step in enumerate(experiment.experiment.cell)
-        if any(shape_of(inner).drives for _, _, inner in numbered([step]))
+        if any(nominal_controls(inner.step).controls_cell for inner in written_steps("cell", [step]))
     ]
     if problems:
         raise BadInput(problems)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, get_args
 
 from pydantic import ConfigDict, Field
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import to_si
-from opsicm.experiment.program import RepeatStep, executed
+from opsicm.experiment.program import RepeatStep
 from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import ByWord, Frozen, Leg, Number, Potential, Seconds, TimedStep, Whole
+from opsicm.experiment.step_model import BaseCellStep, ByWord, FileModel, Leg, Number, Potential, Seconds, Whole
 
-# -- A cell current as a laboratory gives it: in mA, per area, or as a C-rate. Negative lithiates.
-
+# -- Currents in mA, per area, or as a C-rate. Negative lithiates.
 
 _COULOMB_PER_HOUR_AMPERE: Final = 3600.0
 CURRENTS: Final = ("current_mA", "current_mA_cm2", "c_rate")
 
 
-class OneCurrent(Frozen):
+class CurrentSetting(FileModel):
     """A current given in exactly one of three ways."""
 
     example: ClassVar[str] = "current_mA_cm2: -0.4 (negative lithiates)"
@@ -34,11 +33,11 @@ class OneCurrent(Frozen):
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """Exactly one current, and not zero."""
         currents = [key for key in CURRENTS if key in given]
-        ways = "current_mA, current_mA_cm2 and c_rate"
+        choices = "current_mA, current_mA_cm2 and c_rate"
         if not currents:
-            yield Refusal((), "", f"needs one of {ways}", f"add one, as {cls.example}")
+            yield Refusal((), "", f"needs one of {choices}", f"add one, as {cls.example}")
         for key in currents[1:]:
-            limit = f"{currents[0]} is given too, and there is only one of {ways}"
+            limit = f"{currents[0]} is given too, and there is only one of {choices}"
             yield Refusal((key,), given[key], limit, f"delete {currents[0]} or {key}")
         if len(currents) == 1 and given[currents[0]] == 0:
             remedy = "give a current other than zero (negative lithiates), or use open_circuit"
@@ -60,28 +59,28 @@ class OneCurrent(Frozen):
         return self.current(area_m2, capacity_C) / area_m2
 
 
-class GivenCurrent(OneCurrent, TimedStep):
+class CurrentStep(CurrentSetting, BaseCellStep):
     """A step that drives a current."""
 
 
-class FallenCurrent(OneCurrent):
-    """The current, as a magnitude, that ends a hold: it has fallen below it."""
+class EndCurrent(CurrentSetting):
+    """The magnitude of the current below which a hold ends."""
 
-    called: ClassVar[str] = "until"
+    display_name: ClassVar[str] = "until"
     example: ClassVar[str] = "current_mA_cm2: 0.02"
     current_mA: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     current_mA_cm2: Annotated[Number | None, Field(gt=0, le=10_000, examples=[0.02])] = None
     c_rate: Annotated[Number, Field(gt=0, le=1000)] | None = None
 
 
-# -- Cell steps that control the current: constant current, pulse train (GITT), open circuit.
+# -- Steps that control the current: constant current, pulse train (GITT), open circuit.
 
 
-class Until(Frozen):
+class Until(FileModel):
     """What ends a constant current: whichever comes first. Charge is a magnitude.
 
-    `soc_pct` counts from the last delithiated cut-off of the program; before the first there is no state of charge, and
-    it ends nothing.
+    `soc_pct` is counted from the last delithiated cut-off of the program; before the first one there is no state of
+    charge, and it ends nothing.
     """
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
@@ -108,21 +107,21 @@ class Until(Frozen):
         return None if self.soc_pct is None else to_si("soc_pct", self.soc_pct)
 
 
-class ConstantCurrent(GivenCurrent):
+class ConstantCurrentStep(CurrentStep):
     """A constant current, given in one of three ways, until a cut-off. Negative lithiates."""
 
     word: ClassVar[str] = "constant_current"
     until: Annotated[Until, Field(examples=[{"potential_V": 0.01}])]
 
 
-class CutOff(Frozen):
+class CutOff(FileModel):
     """A potential that ends a pulse train."""
 
-    called: ClassVar[str] = "until"
+    display_name: ClassVar[str] = "until"
     potential_V: Annotated[Potential, Field(examples=[0.01])]
 
 
-class Gitt(GivenCurrent):
+class Gitt(CurrentStep):
     """Galvanostatic intermittent titration: a pulse, a rest at open circuit, and again. Negative current lithiates.
 
     It ends after `pulses` pulses with their rests, or with the pulse that reaches `until`, whichever comes first.
@@ -149,7 +148,7 @@ class Gitt(GivenCurrent):
             yield Refusal((), "", "needs pulses or until", "add one, as pulses: 10 or until: {potential_V: 0.01}")
 
 
-class OpenCircuit(TimedStep):
+class OpenCircuitStep(BaseCellStep):
     """No current for a time; the potential is only measured."""
 
     word: ClassVar[str] = "open_circuit"
@@ -157,31 +156,30 @@ class OpenCircuit(TimedStep):
     for_s: Annotated[Seconds, Field(examples=[300])]
 
 
-class Rest(OpenCircuit):
+class Rest(OpenCircuitStep):
     """Another word for open circuit, as cyclers use it."""
 
     word: ClassVar[str] = "rest"
 
 
-# -- Cell steps that control the potential: sweep, conditioning, hold and the ladder of held levels.
-
+# -- Steps that control the potential: sweep, conditioning, hold and ladder.
 
 IrCompensation = Annotated[Number, Field(ge=0, lt=100, examples=[97])]
 _WHOLE_STEPS: Final = 1e-6  # of a step: 1.7 - 0.1 is not eight times 0.2 in binary
 
 
-def _found(given: Mapping[str, Any], *keys: str) -> list[Any]:
+def _values_of(given: Mapping[str, Any], *keys: str) -> list[Any]:
     return [given.get(key) for key in keys]
 
 
-class PotentialStep(TimedStep):
-    """A step that controls the potential; the potentiostat takes out part of the ohmic drop if told so."""
+class PotentialStep(BaseCellStep):
+    """A step that controls the potential, optionally with compensation of part of the ohmic drop."""
 
     ir_compensation_pct: IrCompensation = 0
 
     @property
     def ir_compensation(self) -> float:
-        """Fraction of the uncompensated resistance that the potentiostat takes out."""
+        """Fraction of the uncompensated resistance that the potentiostat compensates."""
         return to_si("ir_compensation_pct", self.ir_compensation_pct)
 
 
@@ -200,8 +198,8 @@ class Sweep(PotentialStep):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A sweep must go somewhere, and begin on its way."""
-        start, end, begin = _found(given, "from_V", "to_V", "start_V")
+        """The two vertices differ, and the sweep begins between them."""
+        start, end, begin = _values_of(given, "from_V", "to_V", "start_V")
         if end is not None and start == end:
             yield Refusal(("to_V",), end, "must differ from from_V", "use hold to stay at one potential")
         if None not in (start, end, begin) and not min(start, end) <= begin <= max(start, end):
@@ -214,7 +212,7 @@ class Sweep(PotentialStep):
         return to_si("rate_mV_s", self.rate_mV_s)
 
     def one_cycle(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]) of each ramp of a cycle, in order; ramps without a length left out."""
+        """(from [V], to [V], duration [s]) of each ramp of a cycle, in order; ramps of zero length are left out."""
         corners: tuple[float, ...] = (self.from_V, self.to_V, self.from_V)
         if self.start_V is not None:
             corners = (self.start_V, self.to_V, self.from_V, self.start_V)
@@ -223,7 +221,7 @@ class Sweep(PotentialStep):
 
 
 class Conditioning(Sweep):
-    """Sweeps that form the film before the ones that are watched; the probe waits meanwhile, if it is told to."""
+    """Sweeps that form the surface film before the measurement; probe steps run during them only if they say so."""
 
     word: ClassVar[str] = "conditioning"
 
@@ -238,7 +236,7 @@ class Hold(PotentialStep):
     word: ClassVar[str] = "hold"
     potential_V: Annotated[Potential, Field(examples=[0.1])]
     for_s: Annotated[Seconds | None, Field(examples=[300])] = None
-    until: FallenCurrent | None = None
+    until: EndCurrent | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -251,8 +249,8 @@ class Hold(PotentialStep):
 class Ladder(PotentialStep):
     """Levels from `from_V` to `to_V`, both included, `step_mV` apart.
 
-    Each is held for `rest_s + hold_s`. The events `rest` and `potential_V` come at each level when `rest_s` has passed,
-    so that what the probe does then has `hold_s` to do it in.
+    Each is held for `rest_s + hold_s`. The events `rest` and `potential_V` occur at each level when `rest_s` has
+    passed; a probe step that waits for them then has `hold_s`.
     """
 
     word: ClassVar[str] = "ladder"
@@ -266,7 +264,7 @@ class Ladder(PotentialStep):
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A whole number of steps, one at least."""
-        start, end, step = _found(given, "from_V", "to_V", "step_mV")
+        start, end, step = _values_of(given, "from_V", "to_V", "step_mV")
         if end is not None and start == end:
             yield Refusal(("to_V",), end, "must differ from from_V", "use hold to stay at one potential")
         elif None not in (start, end, step):
@@ -283,25 +281,17 @@ class Ladder(PotentialStep):
         return tuple(round(self.from_V + (self.to_V - self.from_V) * k / count, 9) for k in range(count + 1))
 
 
-class Repeat(RepeatStep):
-    """Its steps, `times` over. `during: cell[k]` counts a repeat as one step."""
+class CellRepeat(RepeatStep):
+    """Its steps, repeated `times` times. `during: cell[k]` counts a repeat as one step."""
 
     steps: Annotated[
         tuple[CellStep, ...], Field(min_length=1, examples=[[{"hold": {"potential_V": 0.1, "for_s": 300}}]])
     ]
 
 
-OneCellStep = Sweep | Hold | Ladder | ConstantCurrent | Gitt | OpenCircuit
+SingleCellStep = Sweep | Hold | Ladder | ConstantCurrentStep | Gitt | OpenCircuitStep
 """A step that is no repeat: conditioning is a sweep, rest is open circuit."""
-AnyCellStep = Sweep | Conditioning | Hold | Ladder | ConstantCurrent | Gitt | OpenCircuit | Rest | Repeat
+AnyCellStep = Sweep | Conditioning | Hold | Ladder | ConstantCurrentStep | Gitt | OpenCircuitStep | Rest | CellRepeat
 CellStep = Annotated[AnyCellStep, ByWord()]
-Repeat.model_rebuild()
-CELL_STEPS: Final[dict[str, type[Frozen]]] = {step.word: step for step in get_args(AnyCellStep)}
-
-
-def numbered(program: Sequence[CellStep]) -> Iterator[tuple[int, str, OneCellStep]]:
-    """Every step that is no repeat, in the order in which it runs: (its number in the program, its path, the step).
-
-    The path is `cell[2]`, or `cell[2].1` for the second step inside a repeat, in every round alike.
-    """
-    return ((placed.number, placed.path, placed.step) for placed in executed("cell", program))
+CellRepeat.model_rebuild()
+CELL_STEPS: Final[dict[str, type[FileModel]]] = {step.word: step for step in get_args(AnyCellStep)}

@@ -15,9 +15,18 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, assert_never, overload
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.cell_steps import CellStep, Gitt, Hold, Ladder, OneCellStep, Repeat, Sweep, numbered
-from opsicm.experiment.cell_steps import ConstantCurrent as ConstantCurrentStep
-from opsicm.experiment.cell_steps import OpenCircuit as OpenCircuitStep
+from opsicm.experiment.cell_steps import (
+    CellRepeat,
+    CellStep,
+    ConstantCurrentStep,
+    Gitt,
+    Hold,
+    Ladder,
+    OpenCircuitStep,
+    SingleCellStep,
+    Sweep,
+)
+from opsicm.experiment.program import executed_steps, written_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +62,21 @@ CellControl = PotentialRamp | ConstantCurrent | OpenCircuit
 
 @dataclass(frozen=True, slots=True)
 class TimedControl:
-    """One control and what ends it: `duration_ns`, or None where only what else is given does.
+    """One control and what ends it: `duration_ns`, or None where time does not.
 
     `charge` [C] (a magnitude), `soc` [0 … 1], the control's own cut-off, and a current whose magnitude falls below
-    `fallen_current` [A] may end it earlier. `end_potential` [V] is where the program stands at its end, None at open
-    circuit. `rested_ns` is how long after its beginning the specimen has rested (None: it does not), `level` [V] the
-    level of a ladder; `cut_off_ends_step` says that nothing of the step follows a cut-off.
+    `end_current` [A] may end it earlier. `end_potential` [V] is the program's potential at its end, None at open
+    circuit. `rested_after_ns` after its beginning the specimen has rested (None: it does not rest), `level` [V] is that
+    of a ladder; `cut_off_ends_step` says that a cut-off ends the whole step.
     """
 
     control: CellControl
     duration_ns: int | None
     charge: float | None = None
     soc: float | None = None
-    fallen_current: float | None = None
+    end_current: float | None = None
     end_potential: float | None = None
-    rested_ns: int | None = None
+    rested_after_ns: int | None = None
     level: float | None = None
     cut_off_ends_step: bool = False
 
@@ -105,22 +114,22 @@ class StepControls:
         return min(self.potentials), max(self.potentials)
 
     @property
-    def rest_room(self) -> float | None:
-        """The shortest time [s] from when the specimen has rested to the end of that control; None without a rest."""
-        rooms = [
-            timed.duration_ns - timed.rested_ns
+    def time_after_rest(self) -> float | None:
+        """The shortest time [s] from the end of a rest to the end of its control; None without a rest."""
+        remaining = [
+            timed.duration_ns - timed.rested_after_ns
             for timed in self.round
-            if timed.rested_ns is not None and timed.duration_ns is not None
+            if timed.rested_after_ns is not None and timed.duration_ns is not None
         ]
-        return min(rooms) * 1e-9 if rooms else None
+        return min(remaining) * 1e-9 if remaining else None
 
     @property
-    def drives(self) -> bool:
-        """Whether it does anything but leave the cell at open circuit."""
+    def controls_cell(self) -> bool:
+        """Whether any of its controls is not open circuit."""
         return any(not isinstance(timed.control, OpenCircuit) for timed in self.round)
 
 
-def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepControls:
+def controls_of(step: SingleCellStep, area: float, capacity: float | None) -> StepControls:
     """The controls of one step; `area` [m²] and `capacity` [C] turn densities and C-rates into amperes."""
     match step:
         case Sweep():  # conditioning is one
@@ -141,7 +150,7 @@ def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepC
                         PotentialRamp(level, 0.0, step.ir_compensation),
                         _ns(step.rest_s + step.hold_s),
                         end_potential=level,
-                        rested_ns=_ns(step.rest_s),
+                        rested_after_ns=_ns(step.rest_s),
                         level=level,
                     )
                     for level in step.levels()
@@ -151,7 +160,7 @@ def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepC
             level = step.potential_V
             fallen = None if step.until is None else step.until.current(area, capacity)
             held = PotentialRamp(level, 0.0, step.ir_compensation)
-            return StepControls((TimedControl(held, _ns(step.for_s), fallen_current=fallen, end_potential=level),))
+            return StepControls((TimedControl(held, _ns(step.for_s), end_current=fallen, end_potential=level),))
         case ConstantCurrentStep():
             until = step.until
             control = _current(step.current(area, capacity), until.potential_V)
@@ -169,8 +178,8 @@ def controls_of(step: OneCellStep, area: float, capacity: float | None) -> StepC
             assert_never(step)
 
 
-def shape_of(step: OneCellStep) -> StepControls:
-    """The same where only times and potentials matter: currents are those of a specimen of 1 m² and 1 C."""
+def nominal_controls(step: SingleCellStep) -> StepControls:
+    """The controls of a step for a specimen of 1 m² and 1 C, where only times and potentials matter."""
     return controls_of(step, 1.0, 1.0)
 
 
@@ -179,7 +188,7 @@ def _current(current: float, cut_off: float | None) -> ConstantCurrent:
 
 
 def _rest(seconds: float) -> TimedControl:
-    return TimedControl(OpenCircuit(), _ns(seconds), rested_ns=0)
+    return TimedControl(OpenCircuit(), _ns(seconds), rested_after_ns=0)
 
 
 @overload
@@ -206,9 +215,10 @@ def row_period(control: CellControl) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CellAction:
-    """One timed control in its place: of step `step` of the program, named `path`, which the program has come to
-    `visit` times before. `delithiated_end` marks one whose own end is the delithiated cut-off, from which a state of
-    charge counts; `record_every_ns` is the period of slow rows where the step asks for one.
+    """One timed control of a program: that of step number `step` with its `path`, executed `visit` times before.
+
+    `delithiated_end` marks an action that ends at the delithiated cut-off, where the state of charge is 0;
+    `record_every_ns` is the period of slow rows where the step requests one.
     """
 
     step: int
@@ -220,12 +230,12 @@ class CellAction:
 
     @property
     def control(self) -> CellControl:
-        """What is held."""
+        """The control itself."""
         return self.timed.control
 
     @property
     def duration_ns(self) -> int | None:
-        """How long, at the longest; None where something else ends it."""
+        """The longest that it lasts; None where time does not end it."""
         return self.timed.duration_ns
 
     def same_step(self, other: CellAction) -> bool:
@@ -233,18 +243,20 @@ class CellAction:
         return (self.path, self.visit) == (other.path, other.visit)
 
     def remainder(self, elapsed_ns: int, passed: float) -> CellAction:
-        """What is left of it after `elapsed_ns` with `passed` [C]: a ramp goes on from where it was left."""
+        """The rest of it after `elapsed_ns` and `passed` [C]: a ramp continues from the potential reached."""
         timed = self.timed
         control = timed.control
         if isinstance(control, PotentialRamp):
             control = replace(control, start=control.start + control.slope * elapsed_ns * 1e-9)
-        rested_ns = timed.rested_ns
+        rested_after_ns = timed.rested_after_ns
         left = replace(
             timed,
             control=control,
             duration_ns=None if timed.duration_ns is None else max(0, timed.duration_ns - elapsed_ns),
             charge=None if timed.charge is None else max(0.0, timed.charge - abs(passed)),
-            rested_ns=None if rested_ns is None or rested_ns < elapsed_ns else rested_ns - elapsed_ns,
+            rested_after_ns=None
+            if rested_after_ns is None or rested_after_ns < elapsed_ns
+            else rested_after_ns - elapsed_ns,
         )
         return replace(self, timed=left)
 
@@ -256,13 +268,14 @@ def cell_actions(program: Sequence[CellStep], area: float, capacity: float | Non
     """The controls of a whole cell program in order, repeats unrolled; arguments as `controls_of`."""
     _, highest = cut_offs(program) or (0.0, float("inf"))
     visits: Counter[str] = Counter()
-    for index, path, step in numbered(program):
-        asked = controls_of(step, area, capacity)
-        for _ in range(_MOST_ROUNDS if asked.rounds is None else asked.rounds):
-            for timed in asked.round:
+    for placed in executed_steps("cell", program):
+        path, step = placed.path, placed.step
+        controls = controls_of(step, area, capacity)
+        for _ in range(_MOST_ROUNDS if controls.rounds is None else controls.rounds):
+            for timed in controls.round:
                 lithiates = isinstance(timed.control, ConstantCurrent) and timed.control.current < 0.0
                 at_top = timed.end_potential == highest and not lithiates
-                yield CellAction(index, path, timed, visits[path], at_top, _ns(step.record_every_s))
+                yield CellAction(placed.number, path, timed, visits[path], at_top, _ns(step.record_every_s))
         visits[path] += 1
 
 
@@ -275,31 +288,29 @@ def program_duration(steps: Sequence[CellStep]) -> float | None:
 
 def step_duration(step: CellStep) -> float | None:
     """The longest that a step can last [s], a repeat in all its rounds; None when only its cut-offs bound it."""
-    if isinstance(step, Repeat):
+    if isinstance(step, CellRepeat):
         once = program_duration(step.steps)
         return None if once is None else step.times * once
-    return shape_of(step).duration
+    return nominal_controls(step).duration
 
 
 def cut_offs(program: Sequence[CellStep]) -> tuple[float, float] | None:
     """(lithiated, delithiated) cut-off [V]: the lowest and the highest potential at which a step turns or ends.
 
-    A state of charge is counted from the one and over both; None where a program has no two of them: it then has no
-    meaning.
+    A state of charge is counted from the delithiated one, over the charge between both; None where a program has fewer
+    than two such potentials, and no state of charge.
     """
-    found = turning_potentials(program)
-    return (min(found), max(found)) if len(found) > 1 else None
+    potentials = turning_potentials(program)
+    return (min(potentials), max(potentials)) if len(potentials) > 1 else None
 
 
 def turning_potentials(program: Sequence[CellStep]) -> set[float]:
     """Potentials [V] at which the steps of a program turn, stay or end by a cut-off."""
-    found: set[float] = set()
-    for step in program:
-        found |= turning_potentials(step.steps) if isinstance(step, Repeat) else set(shape_of(step).potentials)
-    return found
+    steps = written_steps("cell", program)
+    return {potential for placed in steps for potential in nominal_controls(placed.step).potentials}
 
 
-# -- A control as data: what facts hold.
+# -- A control as data, as facts hold it.
 
 _KINDS: Final[Mapping[str, tuple[type[CellControl], Mapping[str, str]]]] = {
     "ramp": (PotentialRamp, {"start_V": "start", "slope_V_s": "slope", "ir_compensation": "ir_compensation"}),
@@ -333,7 +344,7 @@ def control_data(control: CellControl) -> dict[str, Any]:
     raise AssertionError(control)
 
 
-def control_from(data: Any) -> CellControl:
+def control_from_data(data: Any) -> CellControl:
     """The control that a fact holds; also of version 0.1.0, which kept it as the text `PotentialRamp(start=1.7, …)`."""
     try:
         if isinstance(data, str):

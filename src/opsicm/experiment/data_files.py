@@ -1,7 +1,7 @@
-"""Data that an experiment, a rig or a parameter set names in files beside it: heights, curves, amplitude maps.
+"""Reading the data files that an experiment, a rig or a parameter set names: heights, curves, amplitude maps.
 
-All of it is read as data, never run: heights of a twin's specimen from `.npy` and Gwyddion's `.gsf` and `.gwy`, curves
-from tables of numbers, an amplitude for every pixel of a raster.
+Nothing in them is executed. Heights of a twin's specimen are `.npy` or Gwyddion's `.gsf` and `.gwy`, curves are tables
+of numbers, amplitude maps have one value for every pixel of a raster.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.hop_parameters import AMPLITUDE_NM
 from opsicm.experiment.probe_steps import Raster
-from opsicm.experiment.program import written
+from opsicm.experiment.program import written_steps
 from opsicm.experiment.yaml_file import Document, read_text
 
 _GSF: Final = b"Gwyddion Simple Field 1.0\n"
@@ -35,7 +35,7 @@ _SIZES: Final = {"b": 1, "c": 1, "i": 4, "q": 8, "d": 8}
 
 @dataclass(frozen=True, slots=True)
 class SurfaceFile:
-    """`heights` [m] (ny, nx), lowest y first; `width` [m] along x if the file says it (a `.npy` does not)."""
+    """`heights` [m] (ny, nx), lowest y first; `width`, `height` along x, y [m], None where the file states none."""
 
     heights: NDArray[np.float64]
     width: float | None
@@ -125,15 +125,15 @@ def _map(values: NDArray[np.floating], nx: int, ny: int, width: float, height: f
     return SurfaceFile(np.asarray(values, np.float64).reshape(ny, nx)[::-1], width, height)
 
 
-# -- The table of a curve: a text file of numbers, one column a name with its unit, read into SI.
+# -- The table of a curve: a text file of numbers, one column for each name with its unit, converted to SI.
 
 
 def read_curve(
     path: Path, names: tuple[str, ...], leaf: Document
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, str]]:
-    """(columns, units) of the table at `path`: the names less their units lead to numbers in SI.
+    """(columns in SI, units) of the table at `path`, both by the column's name without its unit.
 
-    A first line that is no numbers is a heading and must name the same columns; `#` begins a comment.
+    A first line without numbers is a heading and must name the same columns; `#` begins a comment.
     """
     if not path.is_file():
         raise BadInput(
@@ -185,7 +185,7 @@ def _number(word: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-# -- An amplitude for every pixel of a raster, from a file beside the experiment.
+# -- Amplitude maps: an amplitude for every pixel of a raster.
 
 
 _SUFFIXES: Final = (".npy", ".csv")
@@ -199,7 +199,7 @@ def amplitude_maps(loaded: LoadedExperiment) -> dict[str, NDArray[np.float64]]:
     """
     maps: dict[str, NDArray[np.float64]] = {}
     problems: list[Problem] = []
-    for placed in written("probe", loaded.experiment.probe):
+    for placed in written_steps("probe", loaded.experiment.probe):
         if isinstance(placed.step, Raster) and placed.step.amplitude_map is not None:
             name, key = placed.step.amplitude_map, (*placed.key_path, "amplitude_map")
             try:
@@ -226,7 +226,7 @@ def _amplitude_map(
     allowed = loaded.experiment.envelope.approach_um
     largest = float(amplitudes.max())
     if largest > allowed * 1e3:
-        limit = f"holds {largest:g} nm, and a fall may not be longer than envelope.approach_um, {allowed:g} µm"
+        limit = f"holds {largest:g} nm, and an approach may not be longer than envelope.approach_um, {allowed:g} µm"
         raise BadInput(problem(limit, "lower it, or raise envelope.approach_um"))
     return amplitudes * factor("nm")
 
@@ -235,7 +235,7 @@ def _read(path: Path, problem: Callable[[str, str], Problem]) -> NDArray[np.floa
     if path.suffix not in _SUFFIXES:
         raise BadInput(problem(f"is none of {', '.join(_SUFFIXES)}", "save the map in one of these forms"))
     if not path.is_file():
-        raise BadInput(problem("is no file beside the experiment", "check the spelling and the folder"))
+        raise BadInput(problem("is no file in the experiment's folder", "check the spelling and the folder"))
     try:
         if path.suffix == ".npy":
             values: NDArray[Any] = np.load(path, allow_pickle=False)

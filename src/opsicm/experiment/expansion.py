@@ -1,4 +1,4 @@
-"""From one file with `vary` to the experiments that it stands for."""
+"""Expanding an experiment file with `vary` into the experiments of the series."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Final
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.file import LoadedExperiment, to_yaml
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.step_model import Scalar
+from opsicm.experiment.validation import validated
 from opsicm.experiment.vary import parsed_path
 from opsicm.experiment.yaml_file import inline, shown
 
@@ -20,10 +20,10 @@ _LONGEST_TITLE: Final = 500
 
 
 def expanded(loaded: LoadedExperiment) -> list[LoadedExperiment]:
-    """One experiment for each combination of the values in `vary`, the last path changing fastest; itself without.
+    """One experiment for each combination of the values in `vary`, the last path changing fastest.
 
-    Each says its values in its title, and its text is what would have to be written to run it alone. Raises `BadInput`
-    with everything that is wrong with any of them, at the line of the value's key in the file.
+    Each has its values in its title, and as its text a file that runs it alone. Without `vary` the experiment itself is
+    returned. Raises `BadInput` with every problem of any of them, at the line of the value's key in the file.
     """
     vary = loaded.experiment.vary
     if not vary:
@@ -54,7 +54,7 @@ def _with(loaded: LoadedExperiment, chosen: Mapping[str, Scalar]) -> LoadedExper
         lines[path] = lines.get(("vary", text), 1)
     data["title"] = _title(loaded.experiment.title, chosen)
     document = replace(loaded.document, data=data, lines=lines)
-    experiment = made_of(document, Experiment)
+    experiment = validated(document, Experiment)
     header = f"# One run of a series: {inline(dict(chosen))}\n"
     return LoadedExperiment(experiment, replace(document, text=header + to_yaml(experiment)))
 
@@ -75,7 +75,7 @@ def _key(path: str) -> str:
 
 
 def _put(holder: Any, path: KeyPath, value: Scalar) -> Any:
-    """`holder` with `value` at `path`; what leads there is copied, what is missing is added."""
+    """A copy of `holder` with `value` at `path`; missing mappings on the path are added."""
     first, rest = path[0], path[1:]
     if isinstance(holder, list):
         copy: Any = list(holder)

@@ -1,4 +1,4 @@
-"""The experiment file: YAML in and out, every problem at once and with its line."""
+"""Reading and writing experiment files in YAML; every problem is reported at once, with its line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.rig_file import rig_path
-from opsicm.experiment.twin_settings import Twin
+from opsicm.experiment.twin_settings import TwinSettings
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document, yaml_text
 
-# -- The JSON Schema of an experiment file, so that an editor can complete and check one while it is written.
+# -- The JSON Schema of an experiment file, with which an editor can complete and check it.
 
 
 def json_schema() -> dict[str, Any]:
@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _for_a_file(node: Any) -> Any:
-    """A key that may be left out may not be left empty, so `null` is no choice; titles made of keys say nothing."""
+    """The schema without `null`, since an optional key may be omitted but not left empty, and without titles."""
     if isinstance(node, list):
         return [_for_a_file(item) for item in node]
     if not isinstance(node, dict):
@@ -46,7 +46,7 @@ def _is_noise(key: str, value: Any) -> bool:
 
 @dataclass(frozen=True)
 class LoadedExperiment:
-    """An experiment and the file that it came from, so that a later check can still cite a line."""
+    """An experiment and the file that it was read from, so that later problems can cite a line."""
 
     experiment: Experiment
     document: Document = field(repr=False)
@@ -75,17 +75,17 @@ def read_experiment(path: Path | str) -> LoadedExperiment:
 
 
 def experiment_from_text(text: str, name: str = "<text>") -> LoadedExperiment:
-    """Read an experiment from text that no file holds."""
+    """Read an experiment from a text."""
     return _loaded(yaml_document(text, name))
 
 
 def to_yaml(experiment: Experiment) -> str:
-    """The experiment as a file, defaults written out: what was meant stays so when a default changes.
+    """The experiment as a file with its defaults written out, so that it keeps its meaning when a default changes.
 
-    `twin` is left out when it says nothing, since a real rig refuses the key.
+    `twin` is left out when all of it is default, since a real rig refuses the key.
     """
     data = experiment.model_dump(mode="json", exclude_none=True)
-    if experiment.twin == Twin():
+    if experiment.twin == TwinSettings():
         del data["twin"]
     if not experiment.vary:
         del data["vary"]
@@ -94,7 +94,7 @@ def to_yaml(experiment: Experiment) -> str:
 
 def _loaded(document: Document) -> LoadedExperiment:
     try:
-        return LoadedExperiment(made_of(document, Experiment), document)
+        return LoadedExperiment(validated(document, Experiment), document)
     except BadInput as error:
         problems = [*error.problems, *_rig_problems(document)]
         raise BadInput(
@@ -103,17 +103,17 @@ def _loaded(document: Document) -> LoadedExperiment:
 
 
 def _rig_problems(document: Document) -> list[Problem]:
-    """What is wrong with the rig that a bad file names, so that all of its problems are reported at once."""
-    named = document.data.get("rig")
-    if not isinstance(named, str) or not named:
+    """Problems with the `rig` of a file that has other problems too, so that all are reported at once."""
+    name = document.data.get("rig")
+    if not isinstance(name, str) or not name:
         return []
     try:
-        path = rig_path(named, Path(document.name).parent)
+        path = rig_path(name, Path(document.name).parent)
     except BadInput as error:
-        return [document.problem(("rig",), named, p.limit, p.remedy) for p in error.problems]
+        return [document.problem(("rig",), name, p.limit, p.remedy) for p in error.problems]
     if path.is_file():
         return []
-    return [document.problem(("rig",), named, "there is no such file", "check the spelling and the folder")]
+    return [document.problem(("rig",), name, "there is no such file", "check the spelling and the folder")]
 
 
 # -- Experiment files that come with the package.

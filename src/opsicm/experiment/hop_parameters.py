@@ -1,4 +1,4 @@
-"""How a hop is made: one object from the experiment file to the hop controller, and the bounds of its numbers."""
+"""The parameters of a hop: one object from the experiment file to the hop controller, and the bounds of its values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import to_si
 
-# In the units of their keys, both ends allowed but for a zero: the models of the file and the object below read these.
+# Bounds in the units of the keys, inclusive except for 0; used by the models of the file and by `HopParameters`.
 AMPLITUDE_NM: Final = (1, 20_000)
 FALL_NM_PER_MS: Final = (0.01, 1000)
 SETPOINT_PCT: Final = (0, 50)
@@ -47,9 +47,9 @@ class BiasLevels:
 @dataclass(frozen=True, slots=True)
 class HopParameters:
     """`amplitude` [m] withdrawn after a contact, `fall_rate` [m/s] of the approach, `setpoint` (relative drop), and
-    `approach` [m], the farthest that one approach may go down before it is called no contact.
+    `approach` [m], the longest approach, after which the outcome is no contact.
 
-    Raises `OutsideDomain` for a value out of bounds, whoever asks: a file, a command or a program.
+    Raises `OutsideDomain` for a value out of bounds, whether it comes from a file, a command or a program.
     """
 
     amplitude: float

@@ -1,4 +1,4 @@
-"""The experiment: two programs on one clock, and what they may not leave. Intent, frozen."""
+"""The experiment: a cell program and a probe program on one clock, within an envelope; and how these must agree."""
 
 from __future__ import annotations
 
@@ -8,72 +8,67 @@ from typing import Annotated, Any, cast
 from pydantic import Field, ValidationError
 
 from opsicm.core.units import to_si
-from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, OneCellStep
-from opsicm.experiment.controls import program_duration, shape_of, step_duration
+from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, SingleCellStep
+from opsicm.experiment.controls import nominal_controls, program_duration, step_duration
 from opsicm.experiment.hop_parameters import HopParameters
-from opsicm.experiment.probe_bounds import COUNTS, ProbeAction, cell_index
-from opsicm.experiment.probe_steps import PROBE_STEPS, Approaching, Hopping, ProbeStep, has_end
-from opsicm.experiment.program import RepeatStep, Settings, Track, outermost, steps_inside, written
+from opsicm.experiment.probe_bounds import COUNTS, BaseProbeStep, cell_index
+from opsicm.experiment.probe_steps import PROBE_STEPS, ApproachingStep, HoppingStep, ProbeStep, has_end
+from opsicm.experiment.program import RepeatStep, Settings, Track, steps_inside, top_level_steps, written_steps
 from opsicm.experiment.refusal import KeyPath, Refusal, path_text
-from opsicm.experiment.setup import Electrolyte, Envelope, Pipette, Record, Specimen
-from opsicm.experiment.step_model import Frozen, Text, Whole
-from opsicm.experiment.twin_settings import Twin
+from opsicm.experiment.setup import ElectrolyteSettings, Envelope, PipetteSettings, RecordingPolicies, SpecimenSettings
+from opsicm.experiment.step_model import FileModel, Text, Whole
+from opsicm.experiment.twin_settings import TwinSettings
 from opsicm.experiment.vary import Vary, vary_refusals
 
-# -- Steps in the file's form, repeats included, and how long they last.
-#
-# A step that is wrong in itself is passed over, and so is a key that is wrong: it stands there as None.
-
+# -- Steps in the file's form, repeats included, and how long they last. A step that is wrong in itself is left out; a
+# -- key that is wrong is None.
 
 Steps = list[tuple[KeyPath, Settings]]
 
 
-def sound(settings: Settings | None) -> Settings:
-    """The keys that are right in themselves."""
+def valid_settings(settings: Settings | None) -> Settings:
+    """The settings without those that are wrong in themselves."""
     return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
-def steps_within(given: Settings, track: Track) -> Steps:
-    """(path in the file with the word at its end, settings) of every step that is no repeat."""
-    return [(placed.key_path, placed.step) for placed in written(track, given.get(track))]
+def steps_in_file(given: Settings, track: Track) -> Steps:
+    """(key path with the word at its end, settings) of every step that is no repeat."""
+    return [(placed.key_path, placed.step) for placed in written_steps(track, given.get(track))]
 
 
-def built(model: type[Frozen], settings: Settings) -> Frozen | None:
-    """The step with these settings; None where they are wrong in themselves, which is said at their own place."""
+def valid_step(model: type[FileModel], settings: Settings) -> FileModel | None:
+    """The step with these settings; None where they are wrong in themselves, which is reported there."""
     try:
-        return model.model_validate(sound(settings))
+        return model.model_validate(valid_settings(settings))
     except ValidationError:
         return None
 
 
-def built_cell_step(word: str, settings: Settings) -> OneCellStep | None:
+def valid_cell_step(word: str, settings: Settings) -> SingleCellStep | None:
     """The cell step with these settings, which is no repeat; None where they are wrong in themselves."""
-    return cast("OneCellStep | None", built(CELL_STEPS[word], settings) if word in CELL_STEPS else None)
+    return cast("SingleCellStep | None", valid_step(CELL_STEPS[word], settings) if word in CELL_STEPS else None)
 
 
-def cell_seconds(word: str, settings: Settings) -> float:
-    """The longest that a cell step of the file can last [s]; nothing where it is wrong or only a cut-off knows."""
+def longest_cell_duration(word: str, settings: Settings) -> float:
+    """The longest that a cell step of the file can last [s]; 0 where it is wrong or only a cut-off ends it."""
     if word == RepeatStep.word:
-        once = sum(cell_seconds(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings))
+        once = sum(longest_cell_duration(str(entry.key_path[-1]), entry.step) for entry in steps_inside(settings))
         return float((settings.get("times") or 1) * once)
-    step = built_cell_step(word, settings)
+    step = valid_cell_step(word, settings)
     return (step_duration(step) if step is not None else None) or 0.0
 
 
-# -- What must agree within the probe program, and between it and the cell program.
-#
-# Each `during` names a cell step that exists and has not gone by; nothing follows a step without an end; events come at
-# all, and leave time for what is to be done; a landmark is imaged before one returns to it.
+# -- Refusals of the probe program: each `during` names a cell step that exists and is not over; nothing follows a step
+# -- without an end; events occur and leave enough time; a landmark is imaged before `return_to`.
 
-
-_LASTS = ("during", "for_s", *COUNTS)
-_EQUAL = 1.0 + 1e-12  # 5000 nm are not more than 5 µm
+_BOUNDS = ("during", "for_s", *COUNTS)
+_ROUNDING = 1.0 + 1e-12  # so that 5000 nm are not more than 5 µm
 
 
 def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
     """Every disagreement of the probe program in `given`, the file's form of an experiment."""
-    everything, cell = steps_within(given, "probe"), steps_within(given, "cell")
-    entries = [(entry.key_path, entry.step) for entry in outermost("probe", given.get("probe"))]
+    everything, cell = steps_in_file(given, "probe"), steps_in_file(given, "cell")
+    entries = [(entry.key_path, entry.step) for entry in top_level_steps("probe", given.get("probe"))]
     yield from _amplitudes(everything, approach_um)
     yield from _order([entry for entry in entries if "at" not in entry[1]], len(given.get("cell") or ()))
     yield from _landmarks(everything)
@@ -81,21 +76,21 @@ def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
         at = settings.get("at")
         if isinstance(at, Mapping) and cell:
             yield from _events(path, at, cell)
-            yield from _fits(path, settings, at, cell)
+            yield from _fits_rest(path, settings, at, cell)
 
 
 def _amplitudes(probe: Steps, approach_um: float) -> Iterator[Refusal]:
     for path, settings in probe:
         amplitude = settings.get("amplitude_nm")
-        if amplitude is not None and to_si("amplitude_nm", amplitude) > to_si("approach_um", approach_um) * _EQUAL:
-            limit = f"a fall may not be longer than envelope.approach_um, {approach_um:g} µm"
+        if amplitude is not None and to_si("amplitude_nm", amplitude) > to_si("approach_um", approach_um) * _ROUNDING:
+            limit = f"an approach may not be longer than envelope.approach_um, {approach_um:g} µm"
             yield Refusal(
                 (*path, "amplitude_nm"), amplitude, limit, "lower the amplitude, or raise envelope.approach_um"
             )
 
 
 def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
-    """`probe` without the steps that wait for events: those run whenever theirs comes."""
+    """Steps in order beside the cell steps; `probe` is without the steps that wait for events."""
     latest, free = -1, False  # the cell step last accompanied, and whether its companion ends before it
     for position, (path, settings) in enumerate(probe):
         model = PROBE_STEPS.get(str(path[-1]))
@@ -103,13 +98,13 @@ def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
         reference = settings.get("during")
         if reference is None:  # not given, or wrong in itself
             follower = probe[position + 1][0] if position + 1 < len(probe) else None
-            if follower is not None and not ends and not any(bound in settings for bound in _LASTS):
+            if follower is not None and not ends and not any(bound in settings for bound in _BOUNDS):
                 never = path_text(follower[:2])
                 limit = f"has no bound, so it lasts until the cell program ends and {never} never starts"
                 yield Refusal(path, "", limit, "give it during, for_s or a count")
             continue
         index = cell_index(reference)
-        if index is None or not cell_steps:  # said of `cell` already
+        if index is None or not cell_steps:  # reported already
             continue
         if index >= cell_steps:
             names = f"cell[0] to cell[{cell_steps - 1}]" if cell_steps > 1 else "cell[0] only"
@@ -122,7 +117,7 @@ def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
 
 
 def _ends_before_its_cell_step(word: str, ends: bool) -> bool:
-    # A raster beside a cell step goes on for as long as it: its single pass is what it does without a bound.
+    # A raster with `during` images until the cell step ends; its single pass is the default without a bound.
     return ends and word != "raster"
 
 
@@ -143,59 +138,56 @@ def _landmarks(probe: Steps) -> Iterator[Refusal]:
 
 
 def _events(path: KeyPath, at: Settings, cell: Steps) -> Iterator[Refusal]:
-    """An event that the cell program never makes is waited for in vain; silent where a cell step is wrong in itself."""
-    steps = [built_cell_step(str(step[-1]), settings) for step, settings in cell]
-    asked = [None if step is None else shape_of(step) for step in steps]
-    if at.get("after_each") is not None and all(one is not None and one.rest_room is None for one in asked):
+    """Events that the cell program never causes. Nothing is reported where a cell step is wrong in itself."""
+    steps = [valid_cell_step(str(step[-1]), settings) for step, settings in cell]
+    controls = [None if step is None else nominal_controls(step) for step in steps]
+    if at.get("after_each") is not None and all(c is not None and c.time_after_rest is None for c in controls):
         limit = "the cell program has no rest"
         yield Refusal((*path, "at"), dict(at), limit, "add an open_circuit, rest, ladder or gitt to cell")
-    spans = [None if one is None else one.potential_span for one in asked]
-    if any(span is None for span in spans):  # a current decides where the potential goes
+    spans = [None if c is None else c.potential_span for c in controls]
+    if any(span is None for span in spans):  # under a current the specimen decides on the potential
         return
     for index, value in enumerate(at.get("potential_V") or ()):
         if not any(span is not None and span[0] <= value <= span[1] for span in spans):
-            limit = "the cell program never comes there"
+            limit = "the cell program never reaches this potential"
             yield Refusal((*path, "at", "potential_V", index), value, limit, "name a potential that it passes or holds")
 
 
-def _fits(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Iterator[Refusal]:
-    """What is done at a rest must end within it; the falls alone are a lower bound of how long it takes."""
-    least = _falls(str(path[-1]), settings)
+def _fits_rest(path: KeyPath, settings: Settings, at: Settings, cell: Steps) -> Iterator[Refusal]:
+    """Hops at a rest must end within it; their approaches alone are a lower bound of the time that they take."""
+    least = _shortest_duration(str(path[-1]), settings)
     if least is None or at.get("after_each") is None:
         return
     for step, rest in cell:
-        resting = built_cell_step(str(step[-1]), rest)
-        room = None if resting is None else shape_of(resting).rest_room
-        if resting is not None and room is not None and least > room:
+        resting = valid_cell_step(str(step[-1]), rest)
+        available = None if resting is None else nominal_controls(resting).time_after_rest
+        if resting is not None and available is not None and least > available:
             where = path_text((*step, resting.rest_key))
-            limit = f"its falls alone take {least:.4g} s and {where} leaves {room:g} s"
+            limit = f"its approaches alone take {least:.4g} s and {where} leaves {available:g} s"
             remedy = f"raise {where} to {least * 1.5:.3g} or more, or take fewer pixels"
             yield Refusal(path, "", limit, remedy)
             return
 
 
-def _falls(word: str, settings: Settings) -> float | None:
+def _shortest_duration(word: str, settings: Settings) -> float | None:
     """The shortest that a step with its own end can last [s]."""
-    step = built(PROBE_STEPS[word], settings) if word in PROBE_STEPS else None
-    if isinstance(step, Hopping) and step.count is not None:
+    step = valid_step(PROBE_STEPS[word], settings) if word in PROBE_STEPS else None
+    if isinstance(step, HoppingStep) and step.count is not None:
         return step.count * step.amplitude / step.fall_rate
-    return step.time_bound if isinstance(step, ProbeAction) else None
+    return step.time_bound if isinstance(step, BaseProbeStep) else None
 
 
-# -- What must agree between the cell program, the probe program and the envelope.
-#
-# Works on the file's form of an experiment that may be wrong elsewhere: a step or a key that is wrong in itself
-# stands there as None, any key may be missing, and then the checks that need it say nothing.
-
+# -- Refusals of the programs against the envelope, on the file's form of an experiment that may be wrong elsewhere: a
+# -- check whose key is missing or wrong in itself reports nothing.
 
 _POTENTIALS = ("from_V", "to_V", "start_V", "potential_V")
 
 
 def refusals_between(given: Mapping[str, Any]) -> Iterator[Refusal]:
     """Every disagreement in `given`, the file's form of an experiment."""
-    envelope = {**Envelope().model_dump(), **sound(given.get("envelope"))}
-    specimen = {**Specimen().model_dump(), **sound(given.get("specimen"))}
-    cell = steps_within(given, "cell")
+    envelope = {**Envelope().model_dump(), **valid_settings(given.get("envelope"))}
+    specimen = {**SpecimenSettings().model_dump(), **valid_settings(given.get("specimen"))}
+    cell = steps_in_file(given, "cell")
     yield from _potentials(cell, envelope["cell_V"])
     yield from _currents(cell, envelope["cell_mA"], specimen["area_cm2"])
     yield from _duration(given, envelope["run_h"])
@@ -229,8 +221,8 @@ def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal
 
 def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
     elapsed = 0.0
-    for entry in outermost("cell", given.get("cell")):
-        elapsed += cell_seconds(str(entry.key_path[-1]), entry.step)
+    for entry in top_level_steps("cell", given.get("cell")):
+        elapsed += longest_cell_duration(str(entry.key_path[-1]), entry.step)
         if elapsed > to_si("run_h", longest_h):
             hours = elapsed / to_si("run_h", 1)
             limit = f"the cell program reaches {hours:.4g} h here and envelope.run_h allows {longest_h:g} h"
@@ -238,33 +230,33 @@ def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:
             return
 
 
-class Experiment(Frozen):
-    """What a laboratory wants done: a cell program, while a probe program, within an envelope.
+class Experiment(FileModel):
+    """An experiment: a cell program, a probe program that runs beside it, and an envelope that neither may leave.
 
-    `rig` names a twin (`twin/graphite`) or a rig file; `opsicm` is the version of this vocabulary.
+    `rig` names a twin (`twin/graphite`) or a rig file; `opsicm` is the version of the file format.
     """
 
     opsicm: Annotated[Whole, Field(ge=1, le=1, examples=[1])]
     title: Annotated[Text, Field(examples=["height during a voltammogram"])]
     rig: Annotated[Text, Field(examples=["twin/graphite"])]
-    pipette: Annotated[Pipette, Field(examples=[{"bias_V": 0.7}])]
-    specimen: Specimen = Specimen()
-    electrolyte: Electrolyte = Electrolyte()
+    pipette: Annotated[PipetteSettings, Field(examples=[{"bias_V": 0.7}])]
+    specimen: SpecimenSettings = SpecimenSettings()
+    electrolyte: ElectrolyteSettings = ElectrolyteSettings()
     cell: Annotated[tuple[CellStep, ...], Field(min_length=1, examples=[[{"open_circuit": {"for_s": 300}}]])]
     probe: tuple[ProbeStep, ...] = ()
     envelope: Envelope = Envelope()
-    record: Record = Record()
-    twin: Twin = Twin()
+    record: RecordingPolicies = RecordingPolicies()
+    twin: TwinSettings = TwinSettings()
     vary: Vary = Field(default_factory=dict)
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """What is wrong between the programs and the envelope, and what `vary` cannot reach."""
+        """Contradictions between the programs and the envelope, and paths that `vary` cannot reach."""
         yield from refusals_between(given)
         yield from vary_refusals(cls, given)
 
-    def hop_parameters(self, step: Approaching) -> HopParameters:
-        """How a step of this experiment hops."""
+    def hop_parameters(self, step: ApproachingStep) -> HopParameters:
+        """The hop parameters of a step of this experiment."""
         return step.hop_parameters(self.envelope.approach)
 
     @property

@@ -1,9 +1,9 @@
-"""Parameter sets as data: every number with its unit, its uncertainty, its status and its source.
+"""Reading parameter sets: every number with its unit, its uncertainty, its status and its source.
 
 A set may name `parents` and change a few of their leaves; a later parent overrides an earlier one, the set itself
-overrides all, and another material inherits nothing of its parent's (`physics.parameters.not_inherited`). The sets of
-this program are such files too. Names of leaves are the keys that lead to them, joined by dots; each leaf carries its
-file and line, so that whoever refuses it can cite them.
+overrides all, and another material inherits nothing of its parent's (`physics.parameters.not_inherited`). The packaged
+sets are such files too. A leaf's name is its path of keys joined by dots; each leaf keeps its file and line, which
+later refusals cite.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.core.units import factor
 from opsicm.experiment.data_files import read_curve
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import KeyPath, Refusal
 from opsicm.experiment.rig_file import PRESETS, named_file
-from opsicm.experiment.step_model import Frozen, Number, Text, Whole
+from opsicm.experiment.step_model import FileModel, Number, Text, Whole
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, read_yaml
 from opsicm.physics.parameters import Curve, Leaf, ParameterSet, Status, not_inherited, problem_with
 
@@ -31,43 +31,44 @@ DEFAULT_SET: Final = "graphite-li-ec-dec"
 PARAMETER_SETS: Final = PRESETS / "parameters"
 TABLES: Final = PARAMETER_SETS / "tables"
 UNSTATED: Final = "unstated"
-_PART: Final = "part-"  # files that are no whole set, for others to name as parents
+_PART_PREFIX: Final = "part-"  # of files that are no complete set, only parents of others
 _HEADER: Final = ("opsicm_parameters", "title", "parents")
 
 
 @dataclass(frozen=True, slots=True)
-class StatedLeaf:
-    """A leaf and where it stands."""
+class LocatedLeaf:
+    """A leaf with its file and line."""
 
     leaf: Leaf
     file: str
     line: int | None
 
 
-class Header(Frozen):
-    """What a parameter set says about itself."""
+class ParameterSetHeader(FileModel):
+    """The header of a parameter set."""
 
+    display_name: ClassVar[str] = "header"
     opsicm_parameters: Annotated[Whole, Field(ge=1, le=1, examples=[1])] = 1
     title: Text = "a parameter set"
     parents: tuple[Text, ...] = ()
 
 
-class SourcedLeaf(Frozen):
-    """What every leaf says: how far it is to be trusted, and where it is from."""
+class SourcedLeaf(FileModel):
+    """A leaf with its status, which says how reliable it is, and its source."""
 
     status: Annotated[Status, Field(examples=["measured"])]
     source: Annotated[Text, Field(examples=["where the number is from"])]
 
 
 class NumberLeaf(SourcedLeaf):
-    """A number as it stands in the file."""
+    """A number with its unit."""
 
     value: Annotated[Number, Field(examples=[1.56])]
     unit: Annotated[Text, Field(examples=["g/cm3"])]
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """The unit is one that this program knows."""
+        """The unit is a known one."""
         unit = given.get("unit")
         try:
             factor("1" if unit is None else unit)
@@ -102,42 +103,42 @@ class StagesLeaf(SourcedLeaf):
 
 
 class CurveLeaf(SourcedLeaf):
-    """A curve as it stands in the file: a table beside it, or one of this program's by its name, and its columns."""
+    """A curve: the name of a packaged table or the path of another one, and its columns."""
 
     table: Annotated[Text, Field(examples=["ocp.csv"])]
     columns: Annotated[tuple[Text, ...], Field(min_length=2, examples=[["stoichiometry", "potential_V"]])]
 
 
 def parameter_set_names() -> tuple[str, ...]:
-    """The sets of this program, the default first."""
-    names = sorted(file.stem for file in PARAMETER_SETS.glob("*.yaml") if not file.stem.startswith(_PART))
+    """The packaged sets, the default first."""
+    names = sorted(file.stem for file in PARAMETER_SETS.glob("*.yaml") if not file.stem.startswith(_PART_PREFIX))
     return (DEFAULT_SET, *(name for name in names if name != DEFAULT_SET))
 
 
 def parameter_set(name_or_path: str = DEFAULT_SET, relative_to: Path | str = ".") -> ParameterSet:
-    """A set of this program by its name, or that of a YAML file whose path is seen from `relative_to`."""
+    """A packaged set by its name, or the set of a YAML file whose path is relative to `relative_to`."""
     if name_or_path.endswith((".yaml", ".yml")):
         return read_parameter_set(parameters_path(name_or_path, relative_to))
     if name_or_path not in parameter_set_names():
         limit = f"is no parameter set; sets are {', '.join(parameter_set_names())}"
         raise BadInput(Problem("parameter set", repr(name_or_path), limit, "write one of these, or a .yaml file"))
-    return _of_this_program(name_or_path)
+    return _packaged_set(name_or_path)
 
 
 @cache
-def _of_this_program(name: str) -> ParameterSet:
+def _packaged_set(name: str) -> ParameterSet:
     return replace(read_parameter_set(PARAMETER_SETS / f"{name}.yaml"), name=name)
 
 
 def parameters_path(name_or_path: str, relative_to: Path | str = ".") -> Path:
-    """The file of a parameter set: one of this package's by its name, or a path seen from `relative_to`."""
+    """The file of a parameter set: a packaged one by its name, or a path relative to `relative_to`."""
     return named_file(name_or_path, Path(relative_to), PARAMETER_SETS, "parameters")
 
 
 def read_parameter_set(path: Path | str) -> ParameterSet:
-    """The parameter set of a file; one that comes from no file of this program changes the default set.
+    """The parameter set of a file; without a packaged ancestor it changes the leaves of the default set.
 
-    Raises `BadInput` with the line of every leaf that no set has, or whose value or unit is of another kind.
+    Raises `BadInput` with the line of every leaf that no set has, or whose value or unit is of the wrong kind.
     """
     leaves = read_parameters(path)
     if not any(Path(stated.file).is_relative_to(PARAMETER_SETS) for stated in leaves.values()):
@@ -149,7 +150,7 @@ def read_parameter_set(path: Path | str) -> ParameterSet:
     ]
     if problems:
         raise BadInput(problems)
-    title = str(read_yaml(path).data.get("title", Header().title))
+    title = str(read_yaml(path).data.get("title", ParameterSetHeader().title))
     chosen = ParameterSet(str(path), title, MappingProxyType({name: stated.leaf for name, stated in leaves.items()}))
     try:
         chosen.values  # noqa: B018  refuses numbers that no cell can have
@@ -160,51 +161,53 @@ def read_parameter_set(path: Path | str) -> ParameterSet:
     return chosen
 
 
-def read_parameters(path: Path | str) -> dict[str, StatedLeaf]:
+def read_parameters(path: Path | str) -> dict[str, LocatedLeaf]:
     """Every leaf of a parameter set and of its parents; raises `BadInput` with every problem in a file."""
     return _read(Path(path), ())
 
 
-def _merged(below: Mapping[str, StatedLeaf], above: Mapping[str, StatedLeaf]) -> dict[str, StatedLeaf]:
+def _merged(below: Mapping[str, LocatedLeaf], above: Mapping[str, LocatedLeaf]) -> dict[str, LocatedLeaf]:
     dropped = not_inherited(
         {name: stated.leaf for name, stated in below.items()}, {name: stated.leaf for name, stated in above.items()}
     )
     return {**{name: stated for name, stated in below.items() if name not in dropped}, **above}
 
 
-def _read(path: Path, children: tuple[Path, ...]) -> dict[str, StatedLeaf]:
+def _read(path: Path, children: tuple[Path, ...]) -> dict[str, LocatedLeaf]:
     document = read_yaml(path)
     header_keys = {key: value for key, value in document.data.items() if key in _HEADER}
-    header = made_of(Document(document.name, document.text, header_keys, document.lines), Header)
-    line_of_ancestors = (*children, path.resolve())
-    leaves: dict[str, StatedLeaf] = {}
+    header = validated(Document(document.name, document.text, header_keys, document.lines), ParameterSetHeader)
+    descendants = (*children, path.resolve())
+    leaves: dict[str, LocatedLeaf] = {}
     for index, parent in enumerate(header.parents):
-        leaves = _merged(leaves, _parent(document, index, parent, line_of_ancestors))
+        leaves = _merged(leaves, _parent(document, index, parent, descendants))
     problems: list[Problem] = []
     body = {key: value for key, value in document.data.items() if key not in _HEADER}
-    own = _leaves(document, body, (), problems)
+    changed = _leaves(document, body, (), problems)
     if problems:
         raise BadInput(problems)
-    return _merged(leaves, own)
+    return _merged(leaves, changed)
 
 
-def _parent(document: Document, index: int, parent: str, ancestors: tuple[Path, ...]) -> dict[str, StatedLeaf]:
-    where = ("parents", index)
+def _parent(document: Document, index: int, parent: str, descendants: tuple[Path, ...]) -> dict[str, LocatedLeaf]:
+    key = ("parents", index)
     try:
         path = parameters_path(parent, Path(document.name).parent)
     except BadInput as error:
         problem = error.problems[0]
-        raise BadInput(document.problem(where, parent, problem.limit, problem.remedy)) from None
-    if path.resolve() in ancestors:
+        raise BadInput(document.problem(key, parent, problem.limit, problem.remedy)) from None
+    if path.resolve() in descendants:
         limit = "is its own ancestor, so the set would never end"
-        raise BadInput(document.problem(where, parent, limit, "take it out of one of the files"))
+        raise BadInput(document.problem(key, parent, limit, "take it out of one of the files"))
     if not path.is_file():
-        raise BadInput(document.problem(where, parent, "there is no such file", "check the spelling and the folder"))
-    return _read(path, ancestors)
+        raise BadInput(document.problem(key, parent, "there is no such file", "check the spelling and the folder"))
+    return _read(path, descendants)
 
 
-def _leaves(document: Document, group: dict[str, Any], path: KeyPath, problems: list[Problem]) -> dict[str, StatedLeaf]:
-    leaves: dict[str, StatedLeaf] = {}
+def _leaves(
+    document: Document, group: dict[str, Any], path: KeyPath, problems: list[Problem]
+) -> dict[str, LocatedLeaf]:
+    leaves: dict[str, LocatedLeaf] = {}
     for key, value in group.items():
         here = (*path, key)
         if not isinstance(value, dict) or not value:
@@ -216,7 +219,7 @@ def _leaves(document: Document, group: dict[str, Any], path: KeyPath, problems: 
             except BadInput as error:
                 problems.extend(error.problems)
             else:
-                leaves[".".join(map(str, here))] = StatedLeaf(leaf, document.name, document.line(here))
+                leaves[".".join(map(str, here))] = LocatedLeaf(leaf, document.name, document.line(here))
         else:
             leaves.update(_leaves(document, value, here, problems))
     return leaves
@@ -226,7 +229,7 @@ def _leaf(document: Document, given: dict[str, Any], path: KeyPath) -> Leaf:
     part = document.below(path)
     value = given.get("value")
     if "table" in given or "columns" in given:
-        curve = made_of(part, CurveLeaf)
+        curve = validated(part, CurveLeaf)
         columns, units = read_curve(_table(Path(document.name).parent, curve.table), curve.columns, part)
         return Leaf(
             Curve(curve.table, tuple(columns.values()), tuple(units.values())),
@@ -236,19 +239,19 @@ def _leaf(document: Document, given: dict[str, Any], path: KeyPath) -> Leaf:
             curve.source,
         )
     if isinstance(value, dict):
-        stages = made_of(part, StagesLeaf)
+        stages = validated(part, StagesLeaf)
         return Leaf(tuple(stages.value.items()), "stages", None, stages.status, stages.source)
     if isinstance(value, str) and given.get("unit", "word") == "word" and "u" not in given:
-        word = made_of(part, WordLeaf)
+        word = validated(part, WordLeaf)
         return Leaf(word.value, "word", None, word.status, word.source)
     if given.get("u") == UNSTATED:
-        number = made_of(part, UnstatedLeaf)
+        number = validated(part, UnstatedLeaf)
         return Leaf(float(number.value), number.unit, None, number.status, number.source)
-    quantity = made_of(part, QuantityLeaf)
+    quantity = validated(part, QuantityLeaf)
     return Leaf(float(quantity.value), quantity.unit, float(quantity.u), quantity.status, quantity.source)
 
 
 def _table(folder: Path, name: str) -> Path:
-    """A table of this program by its name, or a file seen from `folder`."""
-    ours = TABLES / f"{name}.csv"
-    return ours if "/" not in name and ours.is_file() else folder / name
+    """A packaged table by its name, or a file relative to `folder`."""
+    packaged = TABLES / f"{name}.csv"
+    return packaged if "/" not in name and packaged.is_file() else folder / name

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from opsicm.core.units import to_si
 from opsicm.experiment.refusal import KeyPath, Refusal
-from opsicm.experiment.step_model import Frozen, Number, Potential, Seconds, Whole
+from opsicm.experiment.step_model import FileModel, Number, Potential, Seconds, Whole
 
 Point = tuple[float, float]
 CELL_REFERENCE: Final = re.compile(r"cell\[(0|[1-9][0-9]{0,5})\]")
@@ -31,13 +31,14 @@ _PAIRS: Final = [*itertools.combinations(_BOUNDS, 2), ("during", "at")]
 _ONE_BOUND: Final[dict[str, Any]] = {"not": {"anyOf": [{"required": list(pair)} for pair in _PAIRS]}}
 
 
-class At(Frozen):
+class AwaitedEvents(FileModel):
     """The events of the cell that a step waits for: one kind of them.
 
-    `after_each: rest` comes at each ladder level when its `rest_s` has passed, and at the beginning of each open
-    circuit; `soc_pct` and `potential_V` come each time the cell crosses one of the values.
+    `after_each: rest` occurs at each ladder level when its `rest_s` has passed, and at the beginning of each open
+    circuit; `soc_pct` and `potential_V` occur each time the cell crosses one of the values.
     """
 
+    display_name: ClassVar[str] = "at"
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     after_each: Literal["rest"] | None = None
     soc_pct: Annotated[tuple[Annotated[Number, Field(ge=0, le=100)], ...], Field(min_length=1)] | None = None
@@ -60,8 +61,8 @@ class At(Frozen):
         return tuple(to_si("soc_pct", value) for value in self.soc_pct or ())
 
 
-class ProbeAction(Frozen):
-    """What every probe step has: the cell step that it accompanies, or the events that it waits for."""
+class BaseProbeStep(FileModel):
+    """The base of every probe step: the cell step that it accompanies, or the events that it waits for."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_BOUND)
     word: ClassVar[str]
@@ -69,7 +70,7 @@ class ProbeAction(Frozen):
     sampled: ClassVar[bool] = False
     """Whether it is sampled; other steps leave slow rows only."""
     during: During | None = None
-    at: At | None = None
+    at: AwaitedEvents | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -84,7 +85,7 @@ class ProbeAction(Frozen):
             yield Refusal(("during",), given["during"], limit, "delete during or at")
         elif "at" in given and not cls.ends_by_itself and not bounds:
             ends = [key for key in _BOUNDS if key in cls.model_fields and key != "during"]
-            limit = "the step has no end of its own, so it would never give way again"
+            limit = "the step has no end of its own, so the suspended step would never continue"
             yield Refusal(("at",), given["at"], limit, f"give it {' or '.join(ends)}")
 
     @property
@@ -94,7 +95,7 @@ class ProbeAction(Frozen):
 
     @classmethod
     def has_end(cls, given: Mapping[str, Any]) -> bool:
-        """Whether the step with these settings, in the file's form, ends without the cell's help."""
+        """Whether the step with these settings, in the file's form, ends before the cell program does."""
         return cls.ends_by_itself or any(given.get(key) is not None for key in ("for_s", *COUNTS))
 
     @property
@@ -103,22 +104,22 @@ class ProbeAction(Frozen):
         return None
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
-        """Where the tip goes (x, y) [m], the outermost places, by the key that says so; empty where it goes nowhere."""
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
+        """The outermost points (x, y) [m] that the tip visits, by their key; empty where x and y are not used."""
         return {}
 
     @property
     def electrode_potentials(self) -> Mapping[KeyPath, tuple[float, ...]]:
-        """What the pipette electrode takes beside the bias [V vs Li/Li⁺], by the key that says so."""
+        """Potentials of the pipette electrode [V vs Li/Li⁺] other than the bias, by their key."""
         return {}
 
     def heights(self, start_height: float) -> tuple[float, ...]:  # noqa: ARG002
-        """Heights [m] at which the step looks at the bulk current; a hop begins `start_height` above the surface."""
+        """Heights [m] at which the step measures the bulk current; a hop begins `start_height` above the surface."""
         return ()
 
 
-class BoundedStep(ProbeAction):
-    """A step that goes on for as long as it is let: it may be given a time."""
+class OpenEndedStep(BaseProbeStep):
+    """A step without an end of its own: it may be given a time."""
 
     ends_by_itself: ClassVar[bool] = False
     for_s: Seconds | None = None

@@ -10,13 +10,12 @@ from pydantic import Field, StringConstraints
 
 from opsicm.core.units import to_si
 from opsicm.experiment.hop_parameters import AMPLITUDE_NM, FALL_NM_PER_MS, SETPOINT_PCT, BiasLevels, HopParameters
-from opsicm.experiment.probe_bounds import BoundedStep, Count, ProbeAction
-from opsicm.experiment.program import RepeatStep, steps_inside, written
+from opsicm.experiment.probe_bounds import BaseProbeStep, Count, OpenEndedStep
+from opsicm.experiment.program import RepeatStep, steps_inside, written_steps
 from opsicm.experiment.refusal import KeyPath, Refusal
-from opsicm.experiment.step_model import ByWord, Frozen, Leg, Number, Seconds, Text, Whole
+from opsicm.experiment.step_model import ByWord, FileModel, Leg, Number, Seconds, Text, Whole
 
-# -- Places in the plane of the specimen, as a file writes them.
-
+# -- Points in the plane of the specimen, in the units of the file.
 
 Coordinate = Annotated[Number, Field(ge=-1e5, le=1e5)]
 Length = Annotated[Number, Field(gt=0, le=1e5)]
@@ -31,8 +30,7 @@ def metres(key: str, pair: tuple[float, float]) -> tuple[float, float]:
     return to_si(key, pair[0]), to_si(key, pair[1])
 
 
-# -- Probe steps that hop: at a point, along a line, over an area; and the bias levels at the top of a hop.
-
+# -- Steps that hop: at a point, along a line, over an area; and the bias levels at the top of a hop.
 
 Amplitude = Annotated[Number, Field(ge=AMPLITUDE_NM[0], le=AMPLITUDE_NM[1], examples=[2000])]
 FallRate = Annotated[Number, Field(ge=FALL_NM_PER_MS[0], le=FALL_NM_PER_MS[1], examples=[30])]
@@ -44,8 +42,8 @@ Milliseconds = Annotated[Number, Field(gt=0, le=10_000)]
 _ENGAGE_AMPLITUDE: Final = 1e-6  # [m] withdrawn between the first contact and the one that confirms it
 
 
-class Modulation(Frozen):
-    """At the top of every hop the wire steps through `levels_V` (against Li/Li⁺) and returns to the bias.
+class Modulation(FileModel):
+    """At the top of every hop the pipette electrode steps through `levels_V` (against Li/Li⁺) and back to the bias.
 
     Of each dwell the first `blanking_ms` are not measured: the stray capacitance charges then.
     """
@@ -56,7 +54,7 @@ class Modulation(Frozen):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """The blanked time must leave some of the dwell to look at; two levels at least must differ."""
+        """The blanked time must be shorter than the dwell; at least two levels must differ."""
         yield from super().refusals(given)
         dwell, blanking, levels = (given.get(key) for key in ("dwell_ms", "blanking_ms", "levels_V"))
         if dwell is not None and blanking is not None and blanking >= dwell:
@@ -68,12 +66,12 @@ class Modulation(Frozen):
 
     @property
     def bias_levels(self) -> BiasLevels:
-        """The same in SI."""
+        """The levels and times in SI units."""
         return BiasLevels(self.levels_V, to_si("dwell_ms", self.dwell_ms), to_si("blanking_ms", self.blanking_ms))
 
 
-class Approaching(ProbeAction):
-    """What every approach to the surface needs."""
+class ApproachingStep(BaseProbeStep):
+    """A step that approaches the surface."""
 
     fall_nm_per_ms: FallRate
     setpoint_pct: Setpoint
@@ -99,11 +97,11 @@ class Approaching(ProbeAction):
         return None
 
     def hop_parameters(self, approach: float) -> HopParameters:
-        """How this step hops where one approach may go `approach` [m] down, as the envelope says."""
+        """The hop parameters of this step, with the longest `approach` [m] of the envelope."""
         return HopParameters(self.amplitude, self.fall_rate, self.setpoint, approach, self.bias_levels)
 
 
-class Hopping(Approaching):
+class HoppingStep(ApproachingStep):
     """Approaches and withdrawals, one after the other."""
 
     sampled: ClassVar[bool] = True
@@ -132,7 +130,7 @@ class Hopping(Approaching):
 
     @property
     def per_pass(self) -> int | None:
-        """Hops of one image or of one pass; None where there is no such thing."""
+        """Hops of one image or of one pass; None where the step has neither."""
         return None
 
     def heights(self, start_height: float) -> tuple[float, ...]:
@@ -140,21 +138,21 @@ class Hopping(Approaching):
         return (start_height,)
 
 
-class AtPoint(Hopping, BoundedStep):
+class PointStep(HoppingStep, OpenEndedStep):
     """Hops at one point, over and over."""
 
     at_um: Annotated[Point, Field(examples=[[0, 0]])]
     hops: Count | None = None
 
     @property
-    def place(self) -> tuple[float, float]:
+    def point(self) -> tuple[float, float]:
         """The point (x, y) [m]."""
         return metres("at_um", self.at_um)
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
         """The point."""
-        return {"at_um": (self.place,)}
+        return {"at_um": (self.point,)}
 
     @property
     def count(self) -> int | None:
@@ -162,15 +160,15 @@ class AtPoint(Hopping, BoundedStep):
         return self.hops
 
 
-class Hop(AtPoint):
+class Hop(PointStep):
     """Approach and withdraw at one point, over and over."""
 
     word: ClassVar[str] = "hop"
     modulate: Modulation | None = None
 
 
-class Modulate(Modulation, AtPoint):
-    """Hop at one point and step the wire through `levels_V` at the top of every hop."""
+class Modulate(Modulation, PointStep):
+    """Hop at one point and step the pipette electrode through `levels_V` at the top of every hop."""
 
     word: ClassVar[str] = "modulate"
 
@@ -180,7 +178,7 @@ class Modulate(Modulation, AtPoint):
         return {("levels_V",): self.levels_V}
 
 
-class Line(Hopping, BoundedStep):
+class LineScan(HoppingStep, OpenEndedStep):
     """Hop along a straight line of pixels, over and over; one pass is from start to end."""
 
     word: ClassVar[str] = "line"
@@ -209,7 +207,7 @@ class Line(Hopping, BoundedStep):
         return metres("to_um", self.to_um)
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
         """Its two ends."""
         return {"from_um": (self.start,), "to_um": (self.end,)}
 
@@ -224,7 +222,7 @@ class Line(Hopping, BoundedStep):
         return None if self.passes is None else self.passes * self.per_pass
 
 
-class Area(Hopping):
+class AreaStep(HoppingStep):
     """A rectangle of pixels."""
 
     center_um: Annotated[Point, Field(examples=[[0, 0]])]
@@ -246,7 +244,7 @@ class Area(Hopping):
         return 0.0
 
     @property
-    def places(self) -> Mapping[str, tuple[Point, ...]]:
+    def outermost_points(self) -> Mapping[str, tuple[Point, ...]]:
         """Its four corners."""
         (x, y), (w, h), (c, s) = self.center, self.size, (math.cos(self.rotation), math.sin(self.rotation))
         signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
@@ -254,12 +252,12 @@ class Area(Hopping):
         return {"size_um": corners}
 
 
-class Raster(Area, BoundedStep):
+class Raster(AreaStep, OpenEndedStep):
     """An image: a hop at every pixel of a rectangle, row by row.
 
-    One pass, unless `passes` says how many, or `during` or `for_s` lets it go on. `amplitude_map` names a .npy or .csv
-    file of amplitudes [nm], one a pixel, shape (ny, nx), seen from the experiment file; `amplitude_nm` then is that of
-    the first fall.
+    One pass, unless `passes` gives a number, or `during` or `for_s` lets it continue. `amplitude_map` names a .npy or
+    .csv file of amplitudes [nm], one per pixel, shape (ny, nx), relative to the experiment file; `amplitude_nm` is then
+    that of the first approach.
     """
 
     word: ClassVar[str] = "raster"
@@ -288,14 +286,13 @@ class Raster(Area, BoundedStep):
         return None if passes is None else passes * self.per_pass
 
 
-# -- Probe steps without a hop: staying at a height, travelling by millimetres, the pipette's own voltammogram.
-
+# -- Steps without hops: park, tower, and the pipette's own voltammogram.
 
 Height = Annotated[Number, Field(gt=0, le=10_000, examples=[10])]
-WirePotential = Annotated[Number, Field(ge=-2, le=2)]
+ElectrodePotential = Annotated[Number, Field(ge=-2, le=2)]
 
 
-class Park(BoundedStep):
+class Park(OpenEndedStep):
     """Stay at a height above the specimen."""
 
     word: ClassVar[str] = "park"
@@ -311,7 +308,7 @@ class Park(BoundedStep):
         return (self.height,)
 
 
-class Tower(BoundedStep):
+class Tower(OpenEndedStep):
     """The coarse stage up and down between two heights, over and over; one trip is up and down again."""
 
     word: ClassVar[str] = "tower"
@@ -355,20 +352,20 @@ class Tower(BoundedStep):
         return (self.low, 0.5 * (self.low + self.high), self.high)
 
 
-class PipetteSweep(ProbeAction):
-    """The wire's potential (against Li/Li⁺) there and back at a height: the pipette's own voltammogram."""
+class PipetteSweep(BaseProbeStep):
+    """The pipette's own voltammogram: its electrode's potential (against Li/Li⁺) there and back at a height."""
 
     word: ClassVar[str] = "pipette_sweep"
     sampled: ClassVar[bool] = True
-    from_V: Annotated[WirePotential, Field(examples=[-0.7])]
-    to_V: Annotated[WirePotential, Field(examples=[0.7])]
+    from_V: Annotated[ElectrodePotential, Field(examples=[-0.7])]
+    to_V: Annotated[ElectrodePotential, Field(examples=[0.7])]
     rate_mV_s: Annotated[Number, Field(gt=0, le=100_000, examples=[100])]
     cycles: Annotated[Whole, Field(ge=1, le=10_000)] = 1
     height_um: Height
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A sweep must go somewhere."""
+        """The two vertices differ."""
         yield from super().refusals(given)
         if given.get("to_V") is not None and given.get("from_V") == given["to_V"]:
             yield Refusal(("to_V",), given["to_V"], "must differ from from_V", "use park to stay at one bias")
@@ -393,19 +390,18 @@ class PipetteSweep(ProbeAction):
         return (self.height,)
 
     def legs(self) -> tuple[Leg, ...]:
-        """(from [V], to [V], duration [s]) of every straight piece, in order."""
+        """(from [V], to [V], duration [s]) of every ramp, in order."""
         duration = abs(self.to_V - self.from_V) / self.rate
         return ((self.from_V, self.to_V, duration), (self.to_V, self.from_V, duration)) * self.cycles
 
 
-# -- Probe steps that prepare and correct: offset, engage, tilt, landmarks, and a new tip.
-
+# -- Steps that prepare and correct: offset, engage, tilt, landmarks, and a new tip.
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
-class Zero(ProbeAction):
-    """No bias for a time: the amplifier's offset, measured and recorded as a fact."""
+class Zero(BaseProbeStep):
+    """Measure the amplifier's offset at zero bias and record it as a fact."""
 
     word: ClassVar[str] = "zero"
     for_s: Annotated[Seconds, Field(examples=[2])]
@@ -421,8 +417,8 @@ class Zero(ProbeAction):
         return self.for_s
 
 
-class Engage(Approaching):
-    """Find the surface from far away: fall over the scanner's range, step the coarse stage down, and again.
+class Engage(ApproachingStep):
+    """Find the surface from far away: approach over the scanner's range, step the coarse stage down, and repeat.
 
     It ends with the surface in the middle of the scanner's range.
     """
@@ -441,7 +437,7 @@ class Engage(Approaching):
         return to_si("step_um", self.step_um)
 
 
-class Tilt(Area):
+class Tilt(AreaStep):
     """Hop on a grid of `points` × `points`, fit a plane, record it as a fact."""
 
     word: ClassVar[str] = "tilt"
@@ -453,8 +449,8 @@ class Tilt(Area):
         return self.points * self.points
 
 
-class Landmark(Area):
-    """Image a place that can be found again, under a name."""
+class Landmark(AreaStep):
+    """Image a feature that can be found again, and keep the image under a name."""
 
     word: ClassVar[str] = "landmark"
     name: Annotated[Name, Field(examples=["corner"])]
@@ -471,28 +467,28 @@ class Landmark(Area):
         return self.per_pass
 
 
-class ReturnTo(ProbeAction):
+class ReturnTo(BaseProbeStep):
     """Image a landmark again and shift x and y by how far it has moved; the shift is a fact."""
 
     word: ClassVar[str] = "return_to"
     name: Annotated[Name, Field(examples=["corner"])]
 
 
-class ExchangeTip(ProbeAction):
-    """The pipette has been exchanged: a fact, so that what is measured before and after is not taken for one."""
+class ExchangeTip(BaseProbeStep):
+    """Record that the pipette has been exchanged, so that data before and after it are kept apart."""
 
     word: ClassVar[str] = "exchange_tip"
     note: Annotated[Text, Field(examples=["pipette 2 of the batch"])]
 
 
 class ProbeRepeat(RepeatStep):
-    """Its steps, `times` over. Inside it every step has an end of its own, and none waits for the cell."""
+    """Its steps, repeated `times` times. Inside it every step has an end of its own, and none waits for the cell."""
 
     steps: Annotated[tuple[ProbeStep, ...], Field(min_length=1, examples=[[{"park": {"height_um": 10, "for_s": 60}}]])]
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """Every step inside ends by itself and starts by itself; repeats only so deep."""
+        """Every step inside starts and ends without the cell; repeats are nested only so deep."""
         for entry in steps_inside(given):
             model, settings = PROBE_STEPS.get(str(entry.key_path[-1])), entry.step
             if model is None:
@@ -502,7 +498,7 @@ class ProbeRepeat(RepeatStep):
                     limit = "a step inside a repeat runs after the one before it"
                     yield Refusal((*entry.key_path, key), settings[key], limit, f"delete {key}")
             if not has_end(model, settings):
-                limit = "has no end, so the repeat would never go on"
+                limit = "has no end, so the repeat would never continue"
                 yield Refusal(entry.key_path, "", limit, "give it for_s or a count")
         yield from super().refusals(given)
 
@@ -510,7 +506,7 @@ class ProbeRepeat(RepeatStep):
 SingleProbeStep = (
     Park
     | Hop
-    | Line
+    | LineScan
     | Raster
     | Tower
     | Modulate
@@ -522,17 +518,17 @@ SingleProbeStep = (
     | ReturnTo
     | ExchangeTip
 )
-"""Every step that is no repeat: what matches on it says `assert_never`, so that a new one is not forgotten."""
+"""Every step that is no repeat. A `match` on it ends with `assert_never`, so that a new step cannot be forgotten."""
 ProbeStep = Annotated[SingleProbeStep | ProbeRepeat, ByWord()]
 ProbeRepeat.model_rebuild()
-PROBE_STEPS: dict[str, type[Frozen]] = {step.word: step for step in (*get_args(SingleProbeStep), ProbeRepeat)}
+PROBE_STEPS: dict[str, type[FileModel]] = {step.word: step for step in (*get_args(SingleProbeStep), ProbeRepeat)}
 
 
 def landmarks(program: Sequence[ProbeStep]) -> dict[str, Landmark]:
     """Every landmark of a program by its name."""
-    return {p.step.name: p.step for p in written("probe", program) if isinstance(p.step, Landmark)}
+    return {p.step.name: p.step for p in written_steps("probe", program) if isinstance(p.step, Landmark)}
 
 
-def has_end(model: type[Frozen], given: Mapping[str, Any]) -> bool:
-    """Whether a step, in the file's form, ends without the cell's help; a repeat does."""
-    return not issubclass(model, ProbeAction) or model.has_end(given)
+def has_end(model: type[FileModel], given: Mapping[str, Any]) -> bool:
+    """Whether a step in the file's form ends before the cell program does; a repeat always does."""
+    return not issubclass(model, BaseProbeStep) or model.has_end(given)

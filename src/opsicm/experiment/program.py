@@ -1,7 +1,7 @@
-"""A program, walked: every step of the cell's or of the probe's program with its place, inside repeats too.
+"""Iterating over the steps of a cell or probe program with their numbers and paths, inside repeats too.
 
-One walker for both programs and for both forms of a step, the model that runs and the plain mapping of a file that may
-still be wrong elsewhere: so runner, checks, results, forecast and commands call a step by the same name.
+One iteration serves both programs and both forms of a step, the validated model and the plain mapping of a file that
+may still have mistakes, so that runner, checks, results, forecast and commands give a step the same path.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Lite
 from pydantic import Field
 
 from opsicm.experiment.refusal import KeyPath, Refusal
-from opsicm.experiment.step_model import Frozen, Whole, word_of
+from opsicm.experiment.step_model import FileModel, Whole, word_of
 
 if TYPE_CHECKING:
-    from opsicm.experiment.cell_steps import CellStep, OneCellStep
+    from opsicm.experiment.cell_steps import CellStep, SingleCellStep
     from opsicm.experiment.probe_steps import ProbeStep, SingleProbeStep
 
 Track = Literal["cell", "probe"]
 Settings = Mapping[str, Any]
 Step = TypeVar("Step")
-DEEPEST_REPEAT: Final = 3
+MAX_REPEAT_DEPTH: Final = 3
 _REPEAT: Final = "repeat"
 
 
-class RepeatStep(Frozen):
-    """Steps of a program, `times` over; a subclass adds `steps`, of its own program."""
+class RepeatStep(FileModel):
+    """Steps of a program, repeated `times` times; a subclass adds the `steps` of its program."""
 
     word: ClassVar[str] = _REPEAT
     times: Annotated[Whole, Field(ge=1, le=10_000, examples=[3])]
 
     @classmethod
     def refusals(cls, given: Settings) -> Iterator[Refusal]:
-        """Repeats within repeats only so deep."""
-        if _depth(given) > DEEPEST_REPEAT:
-            limit = f"repeats may stand {DEEPEST_REPEAT} deep at most"
+        """Repeats may be nested only `MAX_REPEAT_DEPTH` deep."""
+        if _depth(given) > MAX_REPEAT_DEPTH:
+            limit = f"repeats may stand {MAX_REPEAT_DEPTH} deep at most"
             yield Refusal(("steps",), "", limit, "multiply two of the times, or write steps out")
 
 
 @dataclass(frozen=True, slots=True)
-class Placed(Generic[Step]):
-    """A step and its place: `number` counts the entries of the program, a repeat as one.
+class PlacedStep(Generic[Step]):
+    """A step and where it is: `number` counts the entries of the program, a repeat as one.
 
     `path` is its name in facts, results and messages: `probe[2]`, or `probe[2].1` for the second step inside a repeat,
-    in every round alike. `key_path` is where its settings stand in the file, the word at the end.
+    the same in every round. `key_path` leads to its settings in the file, with the word at its end.
     """
 
     number: int
@@ -55,38 +55,38 @@ class Placed(Generic[Step]):
 
 
 @overload
-def written(track: Literal["probe"], steps: Sequence[ProbeStep]) -> Iterator[Placed[SingleProbeStep]]: ...
+def written_steps(track: Literal["probe"], steps: Sequence[ProbeStep]) -> Iterator[PlacedStep[SingleProbeStep]]: ...
 @overload
-def written(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[Placed[OneCellStep]]: ...
+def written_steps(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[PlacedStep[SingleCellStep]]: ...
 @overload
-def written(track: Track, steps: Iterable[Settings] | None) -> Iterator[Placed[dict[str, Any]]]: ...
-def written(track: Track, steps: Iterable[Any] | None) -> Iterator[Placed[Any]]:
+def written_steps(track: Track, steps: Iterable[Settings] | None) -> Iterator[PlacedStep[dict[str, Any]]]: ...
+def written_steps(track: Track, steps: Iterable[Any] | None) -> Iterator[PlacedStep[Any]]:
     """Every step that is no repeat, once, in the order of the file; in the file's form, those that have settings."""
     return _walk(steps, track + "[{}]", (track,), None, rounds=False)
 
 
 @overload
-def executed(track: Literal["probe"], steps: Sequence[ProbeStep]) -> Iterator[Placed[SingleProbeStep]]: ...
+def executed_steps(track: Literal["probe"], steps: Sequence[ProbeStep]) -> Iterator[PlacedStep[SingleProbeStep]]: ...
 @overload
-def executed(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[Placed[OneCellStep]]: ...
-def executed(track: Track, steps: Iterable[Any]) -> Iterator[Placed[Any]]:
-    """The same in the order in which they run: those inside a repeat in every round."""
+def executed_steps(track: Literal["cell"], steps: Sequence[CellStep]) -> Iterator[PlacedStep[SingleCellStep]]: ...
+def executed_steps(track: Track, steps: Iterable[Any]) -> Iterator[PlacedStep[Any]]:
+    """Every step that is no repeat in the order of execution: those inside a repeat once a round."""
     return _walk(steps, track + "[{}]", (track,), None, rounds=True)
 
 
-def outermost(track: Track, steps: Iterable[Any] | None) -> Iterator[Placed[dict[str, Any]]]:
+def top_level_steps(track: Track, steps: Iterable[Any] | None) -> Iterator[PlacedStep[dict[str, Any]]]:
     """The entries of a program in the file's form, a repeat as one."""
     return _entries(steps, track + "[{}]", (track,), None)
 
 
-def steps_inside(repeat: Settings) -> Iterator[Placed[dict[str, Any]]]:
-    """The entries of a repeat in the file's form, seen from the repeat."""
+def steps_inside(repeat: Settings) -> Iterator[PlacedStep[dict[str, Any]]]:
+    """The entries of a repeat in the file's form, with paths from the repeat."""
     return _entries(repeat.get("steps"), "{}", ("steps",), None)
 
 
 def _walk(
     steps: Iterable[Any] | None, name: str, keys: KeyPath, number: int | None, rounds: bool
-) -> Iterator[Placed[Any]]:
+) -> Iterator[PlacedStep[Any]]:
     for entry in _entries(steps, name, keys, number):
         if entry.key_path[-1] != _REPEAT:
             yield entry
@@ -97,13 +97,13 @@ def _walk(
             yield from _walk(_key(entry.step, "steps"), entry.path + ".{}", inside, entry.number, rounds)
 
 
-def _entries(steps: Iterable[Any] | None, name: str, keys: KeyPath, number: int | None) -> Iterator[Placed[Any]]:
+def _entries(steps: Iterable[Any] | None, name: str, keys: KeyPath, number: int | None) -> Iterator[PlacedStep[Any]]:
     for index, entry in enumerate(steps or ()):
         word = word_of(entry)
         step = entry[word] if isinstance(entry, dict) and word is not None else entry
-        # A step that is wrong in itself has no settings here: it is passed over, and refused at its own place.
+        # A step that is wrong in itself has no settings here: it is left out, and refused by its own model.
         if word is not None and (isinstance(step, dict) or step is entry):
-            yield Placed(index if number is None else number, name.format(index), (*keys, index, word), step)
+            yield PlacedStep(index if number is None else number, name.format(index), (*keys, index, word), step)
 
 
 def _key(step: Any, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""A refusal: what is wrong between keys that are each right alone, and where it is written."""
+"""A refusal: a problem of keys that are each valid alone but not together, and the path of the key to change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 KeyPath = tuple[str | int, ...]
 REFUSED = "refused"  # the pydantic error type that carries a refusal
-UNUSABLE = "unusable"  # the same of one value, which no other check should look at
+UNUSABLE = "unusable"  # the type for one value, which no other check should then use
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class Refusal:
     remedy: str
 
     def below(self, *parents: str | int) -> Refusal:
-        """The same refusal, seen from a model further up."""
+        """This refusal with a path from a model further up."""
         return replace(self, path=(*parents, *self.path))
 
 
 def below(refusals: Iterable[Refusal], *parents: str | int) -> Iterator[Refusal]:
-    """Every refusal, seen from a model further up."""
+    """The refusals with paths from a model further up."""
     return (refusal.below(*parents) for refusal in refusals)
 
 
 def raise_refusals(title: str, refusals: Iterable[Refusal]) -> None:
-    """Raise all `refusals` as one `ValidationError`, each at its own place; do nothing when there is none."""
+    """Raise all `refusals` as one `ValidationError`, each with its path; do nothing when there is none."""
     details = [
         InitErrorDetails(
             type=PydanticCustomError(REFUSED, "{limit}; {remedy}", {"limit": refusal.limit, "remedy": refusal.remedy}),

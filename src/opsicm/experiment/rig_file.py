@@ -1,7 +1,7 @@
-"""The rig file: which device plays which role, what its channels mean, and what it may not exceed.
+"""The rig file: which device plays which role, the meaning of its channels, and its limits.
 
-A role whose driver is `twin` is played by the digital twin of that instrument; `world` is what is true behind it. A rig
-may mix twin and instruments, as while one of them is brought up.
+A role with the driver `twin` is played by the digital twin of that instrument, in the simulated `world`. A rig may mix
+twin and instruments, for instance while one of them is being set up.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.experiment.setup import PipetteShape
-from opsicm.experiment.step_model import Frozen, Number, Text, Whole
+from opsicm.experiment.step_model import FileModel, Number, Text, Whole
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document
 
 PRESETS: Final = Path(__file__).parent.parent / "presets"
@@ -29,7 +29,7 @@ ChannelName = Literal["pipette_current", "z", "z_command", "pipette_bias", "cell
 _FINITE = 1.7e308
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -43,9 +43,9 @@ def _scalar(value: Any) -> Any:
 Setting = Annotated[
     float | str | bool,  # an int stays an int
     PlainValidator(_scalar, json_schema_input_type=float | str | bool),
-    PlainSerializer(_as_it_is),
+    PlainSerializer(_unchanged),
 ]
-Settings = dict[str, Setting]
+PlainSettings = dict[str, Setting]
 
 
 def _limit(value: Any) -> Any:
@@ -63,7 +63,7 @@ def _limit(value: Any) -> Any:
 Limit = Annotated[
     float | tuple[float, float],
     PlainValidator(_limit, json_schema_input_type=float | tuple[float, float]),
-    PlainSerializer(_as_it_is),
+    PlainSerializer(_unchanged),
 ]
 
 
@@ -75,19 +75,19 @@ def _verified(value: Any) -> Any:
 
 
 Verified = Annotated[
-    bool | str, PlainValidator(_verified, json_schema_input_type=bool | str), PlainSerializer(_as_it_is)
+    bool | str, PlainValidator(_verified, json_schema_input_type=bool | str), PlainSerializer(_unchanged)
 ]
 
 
-class Role(Frozen):
+class Role(FileModel):
     """One device: its driver, where it answers, and the driver's own settings."""
 
     driver: Annotated[Text, Field(examples=["twin"])]
     address: Text | None = None
-    settings: Settings = Field(default_factory=dict)
+    settings: PlainSettings = Field(default_factory=dict)
 
 
-class Roles(Frozen):
+class Roles(FileModel):
     """The instruments of a rig."""
 
     amplifier: Role
@@ -97,9 +97,10 @@ class Roles(Frozen):
     coarse_stage: Role | None = None
 
 
-class Clock(Frozen):
-    """Who gives the sample clock, and its rate."""
+class SampleClock(FileModel):
+    """The role that provides the sample clock, and its rate."""
 
+    display_name: ClassVar[str] = "clock"
     master: Annotated[Text, Field(examples=["amplifier"])]
     rate_kS_s: Annotated[Number, Field(ge=1, le=10_000, examples=[100])]
 
@@ -109,7 +110,7 @@ class Clock(Frozen):
         return to_si("rate_kS_s", self.rate_kS_s)
 
 
-class RigChannel(Frozen):
+class RigChannel(FileModel):
     """One sampled quantity: SI value = sign · gain · reading + offset."""
 
     name: ChannelName
@@ -128,10 +129,11 @@ class RigChannel(Frozen):
             yield Refusal(("gain",), 0, "must not be zero", "give the SI value of one unit of the reading")
 
 
-class Wiring(Frozen):
-    """How the grounds are joined, what wire and reference are made of, and the amplifier's bias input (0: none).
+class Wiring(FileModel):
+    """How the grounds are connected, the kind of the electrodes, and the amplifier's bias input (0: none).
 
-    Wire and reference are alike: `lithium`, `silver_chloride` with its own chloride, or an `anion` electrode.
+    Pipette electrode and reference are of one kind: `lithium`, `silver_chloride` with its own chloride, or an `anion`
+    electrode.
     """
 
     grounding: Annotated[Text, Field(examples=["common"])]
@@ -139,40 +141,42 @@ class Wiring(Frozen):
     external_bias_mV_per_V: Annotated[Number, Field(ge=0, le=100_000)] = 0.0
 
 
-class World(Frozen):
-    """The truth behind a twin: a parameter set, the specimen's surface, the noise and a seed."""
+class WorldSettings(FileModel):
+    """The simulated world of a twin: a parameter set, the specimen's surface, the noise and a seed."""
 
+    display_name: ClassVar[str] = "world"
     parameters: Annotated[Text, Field(examples=["graphite-li-ec-dec"])]
-    surface: Annotated[Settings, Field(examples=[{"kind": "flat"}])]
-    noise: Settings = Field(default_factory=dict)
+    surface: Annotated[PlainSettings, Field(examples=[{"kind": "flat"}])]
+    noise: PlainSettings = Field(default_factory=dict)
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A surface says of what kind it is."""
+        """A surface has a kind."""
         surface = given.get("surface")
         if isinstance(surface, dict) and not isinstance(surface.get("kind"), str):
             yield Refusal(("surface", "kind"), "", "is missing and surface needs it", "add kind: flat")
 
 
-class Rig(Frozen):
-    """The instruments together."""
+class RigFile(FileModel):
+    """A rig: its instruments, their wiring and limits."""
 
+    display_name: ClassVar[str] = "rig"
     opsicm_rig: Annotated[Whole, Field(ge=1, le=1, examples=[1])]
     title: Annotated[Text, Field(examples=["the glovebox rig"])]
     pipette: PipetteShape | None = None
     roles: Roles
-    clock: Clock
+    clock: SampleClock
     channels: tuple[RigChannel, ...] = ()
     wiring: Wiring
     limits: dict[str, Limit] = Field(default_factory=dict)
     latency_us: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
     verified: Verified = False
-    world: World | None = None
+    world: WorldSettings | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A twin needs a world, and nothing else has one; no channel is given twice."""
+        """A rig has a world if and only if a twin plays one of its roles; no channel is given twice."""
         roles = _mapping(given.get("roles"))
         drivers = {name: driver for name, role in roles.items() if (driver := _mapping(role).get("driver"))}
         twins = [name for name, driver in drivers.items() if driver == TWIN]
@@ -191,7 +195,7 @@ class Rig(Frozen):
 
     @property
     def latency(self) -> float:
-        """Time from a sample to the command that follows from it [s]."""
+        """Time from a sample to the controller's reaction to it [s]."""
         return to_si("latency_us", self.latency_us)
 
 
@@ -201,9 +205,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class LoadedRig:
-    """A rig and the file that it came from."""
+    """A rig and the file that it was read from."""
 
-    rig: Rig
+    rig: RigFile
     path: Path
     document: Document = field(repr=False)
 
@@ -213,7 +217,7 @@ class LoadedRig:
         return self.document.text
 
     def role(self, name: RoleName) -> Role:
-        """Who plays a role; in the world of a twin the coarse stage need not be written."""
+        """The entry of a role; a rig with a world may omit the coarse stage, which is then a twin."""
         role: Role | None = getattr(self.rig.roles, name)
         if role is not None:
             return role
@@ -232,12 +236,12 @@ def read_rig(path: Path | str) -> LoadedRig:
 
 
 def rig_from_text(text: str, name: str = "<text>") -> LoadedRig:
-    """Read a rig from text that no file holds, as a run's."""
+    """Read a rig from a text, as that in a run file."""
     return _loaded(yaml_document(text, name))
 
 
 def _loaded(document: Document) -> LoadedRig:
-    return LoadedRig(made_of(document, Rig), Path(document.name), document)
+    return LoadedRig(validated(document, RigFile), Path(document.name), document)
 
 
 def rig_path(name_or_path: str, relative_to: Path | str = ".") -> Path:

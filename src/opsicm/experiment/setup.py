@@ -1,21 +1,22 @@
-"""The specimen (the battery electrode) and the electrolyte over it."""
+"""The setup of an experiment: specimen, electrolyte, pipette, what is recorded, and the envelope of limits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from opsicm.core.units import factor, to_si
 from opsicm.experiment.hop_parameters import APPROACH_UM
 from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import Frozen, Number, Potential, Text
+from opsicm.experiment.step_model import FileModel, Number, Potential, Text
 
 
-class Specimen(Frozen):
+class SpecimenSettings(FileModel):
     """The electrode under the probe; `parameters` names a parameter set or a file of one."""
 
+    display_name: ClassVar[str] = "specimen"
     area_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 0.5
     thickness_um: Annotated[Number, Field(ge=1e-3, le=10_000)] = 28.0
     loading_mg_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 4.4
@@ -37,9 +38,10 @@ class Specimen(Frozen):
         return to_si("loading_mg_cm2", self.loading_mg_cm2)
 
 
-class Electrolyte(Frozen):
+class ElectrolyteSettings(FileModel):
     """The bath."""
 
+    display_name: ClassVar[str] = "electrolyte"
     salt_M: Annotated[Number, Field(ge=1e-6, le=10)] = 1.0
 
     @property
@@ -50,16 +52,16 @@ class Electrolyte(Frozen):
 
 # -- What is kept of each sampled channel: every sample (`full`), a summary (`decimated`) or nothing (`off`).
 
-
 Policy = Literal["full", "decimated", "off"]
 
 
-class Record(Frozen):
-    """One policy a channel. Heights are found again from the current and z alone, so these are kept in full.
+class RecordingPolicies(FileModel):
+    """One policy per channel. Heights can be recalculated from the current and z, so these two are kept in full.
 
-    The others stand in the slow rows and in every hop's record; they are sampled where an experiment asks for it.
+    The other channels are in the slow rows and in every hop's record; they are sampled where an experiment says so.
     """
 
+    display_name: ClassVar[str] = "record"
     pipette_current: Policy = "full"
     z: Policy = "full"
     z_command: Policy = "off"
@@ -70,15 +72,15 @@ class Record(Frozen):
     y: Policy = "off"
 
     def policy(self, channel: str) -> Policy:
-        """The policy of a channel by its name; a channel that no experiment can name is kept in full."""
+        """The policy of a channel by its name; `full` for a channel that is not a key of the file."""
         chosen: Policy = getattr(self, channel, "full") if channel in type(self).model_fields else "full"
         return chosen
 
 
-# -- The pipette of an experiment: its shape and its bias.
+# -- The pipette: its shape and its bias.
 
 
-class PipetteShape(Frozen):
+class PipetteShape(FileModel):
     """Shape of the tip: inner radius, outer over inner radius, inner half-cone angle, length of the cone."""
 
     radius_nm: Annotated[Number, Field(ge=1, le=50_000)] = 50.0
@@ -102,12 +104,13 @@ class PipetteShape(Frozen):
         return to_si("length_um", self.length_um)
 
 
-class Pipette(PipetteShape):
+class PipetteSettings(PipetteShape):
     """A pipette in use: `bias_V` is V_tip against Li/Li⁺, not the amplifier's command.
 
     `fill_M` is the salt in the pipette; None is the bath's own, as in every experiment but a calibration.
     """
 
+    display_name: ClassVar[str] = "pipette"
     bias_V: Annotated[Number, Field(ge=-2, le=2, examples=[0.7])]
     fill_M: Annotated[Number, Field(ge=1e-6, le=10)] | None = None
 
@@ -117,24 +120,21 @@ class Pipette(PipetteShape):
         return self.bias_V
 
     def fill(self, bath: float) -> float:
-        """Salt concentration in the pipette [mol/m³], that of the `bath` where nothing else is said."""
+        """Salt concentration in the pipette [mol/m³]: `fill_M`, or that of the `bath`."""
         return bath if self.fill_M is None else self.fill_M * factor("M")
 
 
-# -- The envelope: what the rig may never leave. `check` holds the plan against it, the watchdog the run.
+# -- The envelope: `check` compares the plan with it, the runner the run.
+
+READABLE: Final = 0.1e-9  # [A] a smaller far current means that the bias is near zero on purpose
+COLLAPSED: Final = 0.1  # of the first far current: less is a touch or a clog, and a run stops
 
 
-_PAIR = 2
-
-READABLE: Final = 0.1e-9  # [A] below this a pipette is held near zero bias on purpose
-COLLAPSED: Final = 0.1  # of the usual far current: less is a touch or a clog, and a run stops
-
-
-class Envelope(Frozen):
+class Envelope(FileModel):
     """Limits of a run. Currents are magnitudes: 20 allows −20 to +20.
 
-    `approach_um` is how far one fall may go below the height where it began, `run_h` how long the run may last,
-    `bias_mV` by how much the pipette wire may miss its potential against lithium.
+    `approach_um` is the longest approach below the height where it began, `run_h` the longest duration of the run,
+    `bias_mV` the largest deviation of the pipette electrode from its potential against lithium.
     """
 
     cell_V: tuple[Potential, Potential] = (-0.05, 2.0)
@@ -146,9 +146,9 @@ class Envelope(Frozen):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """The range of potentials goes upwards."""
+        """The range of potentials is ascending."""
         pair: Sequence[float] = given.get("cell_V") or ()
-        if len(pair) == _PAIR and not pair[0] < pair[1]:
+        if len(pair) == 2 and not pair[0] < pair[1]:
             remedy = f"write the lower one first, as [{min(pair):g}, {max(pair):g}]"
             yield Refusal(("cell_V",), list(pair), "the first potential must be below the second", remedy)
 
@@ -159,7 +159,7 @@ class Envelope(Frozen):
 
     @property
     def approach(self) -> float:
-        """Farthest that one fall may go down [m]."""
+        """Longest approach [m]."""
         return to_si("approach_um", self.approach_um)
 
     @property
@@ -174,5 +174,5 @@ class Envelope(Frozen):
 
     @property
     def bias_residual(self) -> float:
-        """Largest magnitude by which the pipette wire may miss its potential [V]."""
+        """Largest magnitude of the pipette electrode's deviation from its potential [V]."""
         return to_si("bias_mV", self.bias_mV)

@@ -1,4 +1,4 @@
-"""The kind of model that everything in a file is: frozen, strict about keys and about numbers.
+"""The base class of every model in a file: frozen, strict about keys and about numbers.
 
 A number in a file is a number: `"0.3"` and `true` are refused where a number belongs, and so are NaN and
 infinity, because a limit compared with NaN never trips.
@@ -32,23 +32,22 @@ Seconds = Annotated[Number, Field(gt=0, le=1e7)]
 Potential = Annotated[Number, Field(ge=-10, le=10)]
 
 
-class Frozen(BaseModel):
+class FileModel(BaseModel):
     """A frozen model that refuses unknown keys.
 
-    A subclass says in `refusals` what its keys must satisfy *together*; what each must satisfy alone stands
-    in its annotation.
+    The annotation of a key states what it must satisfy alone; `refusals` checks what the keys must satisfy *together*.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-    called: ClassVar[str] = ""
-    """By which a person knows the model where that is not its class's name."""
+    display_name: ClassVar[str] = ""
+    """The model's name in messages, where it is not the name of its class."""
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:  # noqa: ARG003
-        """What is wrong between the keys in `given`, the file's form of this model.
+        """The contradictions between the keys in `given`, the file's form of this model.
 
-        A file with five mistakes is told of five, so this is asked of files with other mistakes too: a key
-        that is wrong in itself stands in `given` as None, and one that must be there may be missing.
+        All mistakes of a file are reported at once, so this is called for files with other mistakes too: a key that
+        is wrong in itself is None in `given`, and a required one may be missing.
         """
         yield from ()
 
@@ -115,14 +114,13 @@ def word_of(step: Any) -> str | None:
     return word if isinstance(word, str) else None
 
 
-# -- What every cell step has: its word, and how often its slow rows are kept.
-
+# -- The base class of cell steps.
 
 Leg = tuple[float, float, float]
-"""(from [V], to [V], duration [s]) of one straight piece of a potential-controlled step."""
+"""(from [V], to [V], duration [s]) of one ramp of a potential-controlled step."""
 
 
-class TimedStep(Frozen):
+class BaseCellStep(FileModel):
     """A step of the cell; `record_every_s` is the period of its slow rows, None where the runner chooses.
 
     `rest_key` is the key that says how long what waits for the step's rest has time; empty where it has none.

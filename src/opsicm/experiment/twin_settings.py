@@ -1,14 +1,14 @@
-"""Settings that only a digital twin has; on a real rig they are refused."""
+"""Settings of a digital twin: seeds, physical terms and faults. A real rig refuses them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from opsicm.experiment.refusal import Refusal
-from opsicm.experiment.step_model import Flag, Frozen, Number, Seconds, Whole
+from opsicm.experiment.step_model import FileModel, Flag, Number, Seconds, Whole
 
 FaultKind = Literal[
     "drift",
@@ -37,12 +37,13 @@ FAULT_PARAMETERS: Final[dict[FaultKind, dict[str, float]]] = {
     "late_answers": {"latency_ms": 100.0},
     "clock_skew": {"skew_ppm": 1000.0},
 }
-"""Every fault, with its parameters and their defaults. What a fault does is in `twin/faults.py`: these two files."""
+"""Every fault with its parameters and their defaults. `twin/faults.py` defines what a fault does."""
 
 
-class Fault(Frozen):
-    """One fault: from `at_s` on, for `for_s` or for good, with the parameters of its kind."""
+class FaultSettings(FileModel):
+    """One fault: from `at_s` on, for `for_s` or to the end of the run, with the parameters of its kind."""
 
+    display_name: ClassVar[str] = "fault"
     fault: Annotated[FaultKind, Field(examples=["clog"])]
     at_s: Annotated[Number, Field(ge=0, le=1e7, examples=[100])]
     for_s: Seconds | None = None
@@ -59,7 +60,7 @@ class Fault(Frozen):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A parameter must be one of its fault's; a break is for good."""
+        """Every parameter must belong to the fault; a broken tip stays broken."""
         kind = given.get("fault")
         if not isinstance(kind, str) or kind not in FAULT_PARAMETERS:
             return
@@ -77,21 +78,23 @@ class Fault(Frozen):
         return {**FAULT_PARAMETERS[self.fault], **given}
 
 
-class Terms(Frozen):
+class TermSwitches(FileModel):
     """Which terms of the physics above the specimen act on the pipette current."""
 
+    display_name: ClassVar[str] = "terms"
     ohmic: Flag = True
     salt: Flag = True
     convection: Flag = True
 
 
-class Twin(Frozen):
-    """The seed of every random number, the terms that are switched on, and what goes wrong when.
+class TwinSettings(FileModel):
+    """The seed of every random number, the physical terms that are switched on, and the faults.
 
-    With a seed of its own the specimen stays the same one from seed to seed: a repeat on it differs in its noise.
+    With a `specimen_seed` of its own the specimen stays the same when `seed` changes: repeats differ in their noise.
     """
 
+    display_name: ClassVar[str] = "twin"
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
     specimen_seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | None = None
-    terms: Terms = Terms()
-    faults: tuple[Fault, ...] = ()
+    terms: TermSwitches = TermSwitches()
+    faults: tuple[FaultSettings, ...] = ()

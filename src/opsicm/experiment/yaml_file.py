@@ -17,11 +17,8 @@ import yaml
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.refusal import KeyPath, path_text
 
-# -- What a bare word in a file means, by the core schema of YAML 1.2.
-#
-# PyYAML follows YAML 1.1, where `off` is a boolean, `1e-3` a text, `1:30` ninety and `012` ten. A laboratory that
-# writes `z: off` or `u: 1e-3` means neither, so the words are read here.
-
+# -- The value of an unquoted word, by the core schema of YAML 1.2. PyYAML follows YAML 1.1, where `off` is a boolean,
+# -- `1e-3` a text, `1:30` ninety and `012` ten, none of which is meant by `z: off` or `u: 1e-3`.
 
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _OCTAL: Final = re.compile(r"0o[0-7]+")
@@ -62,19 +59,18 @@ def plain_scalar(text: str) -> Scalar:
     return text
 
 
-# -- From YAML events to plain values and their lines, refusing what a file of settings does not need.
+# -- From YAML events to plain values and their lines; what a file of settings does not need is refused.
 
-
-DEEPEST: Final = 50
-MOST_VALUES: Final = 50_000
+MAX_DEPTH: Final = 50
+MAX_VALUES: Final = 50_000
 _STEP_REFERENCE: Final = re.compile(r"[a-z]+\[[0-9]+\](?:[._a-zA-Z0-9]|\[[0-9]+\])*(?=[ \t]*[,}\]\r\n#:])")
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's scanner and parser; its constructor is never used.
 
-    `{during: cell[1]}` and `{cell[0].sweep.rate_mV_s: [1, 2]}` are not YAML by the book, since `[` may not stand in
-    a bare word inside braces. They are what a person writes, and can mean nothing else: read as one word.
+    `{during: cell[1]}` and `{cell[0].sweep.rate_mV_s: [1, 2]}` are not strictly YAML, since an unquoted word inside
+    braces may not contain `[`. They are natural to write and unambiguous, so each is read as one word.
     """
 
     buffer: str
@@ -118,8 +114,8 @@ class _Composer:
         self.allowed(event, path, here)
         if isinstance(event, yaml.ScalarEvent):
             return plain_scalar(event.value) if event.implicit[0] else event.value
-        if len(path) >= DEEPEST:
-            limit = f"values may be nested {DEEPEST} deep"
+        if len(path) >= MAX_DEPTH:
+            limit = f"values may be nested {MAX_DEPTH} deep"
             raise self.refused(here, "the nesting", "", limit, "look for brackets that are not closed")
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(path)
@@ -158,8 +154,8 @@ class _Composer:
     def allowed(self, event: yaml.NodeEvent, path: KeyPath, here: int) -> None:
         thing = path_text(path) or "the file"
         self.values += 1
-        if self.values > MOST_VALUES:
-            limit = f"a file may hold {MOST_VALUES} values at most"
+        if self.values > MAX_VALUES:
+            limit = f"a file may hold {MAX_VALUES} values at most"
             raise self.refused(here, "the file", "", limit, "is this the right file?")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             mark = "*" if isinstance(event, yaml.AliasEvent) else "&"
@@ -177,7 +173,7 @@ class _Composer:
 
 
 def compose(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
-    """The value of the one document in `text` and the line of every path in it, the root's being `()`."""
+    """The value of the one document in `text`, and the line of every path in it; `()` is the root."""
     composer = _Composer(text, name)
     try:
         return composer.document(), composer.lines
@@ -223,13 +219,13 @@ LARGEST_FILE: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Document:
-    """The content of one file: `data` as plain Python values, and where each of them stands."""
+    """The content of one file: `data` as plain Python values, and the line of each of them."""
 
     name: str
     text: str
     data: dict[str, Any]
     lines: Mapping[KeyPath, int] = field(repr=False, compare=False)
-    place: KeyPath = ()
+    parent_path: KeyPath = ()
 
     def line(self, path: KeyPath) -> int | None:
         """Line of a key, counted from 1; of the nearest key around it when it is not in the file."""
@@ -244,12 +240,12 @@ class Document:
         for part in path:
             data = data[part]
         lines = {key[len(path) :]: line for key, line in self.lines.items() if key[: len(path)] == path}
-        return Document(self.name, self.text, data, lines, (*self.place, *path))
+        return Document(self.name, self.text, data, lines, (*self.parent_path, *path))
 
     def problem(self, path: KeyPath, value: object, limit: str, remedy: str) -> Problem:
         """A problem with the key at `path`, with its file and line."""
         return Problem(
-            path_text((*self.place, *path)) or "the file", shown(value), limit, remedy, self.name, self.line(path)
+            path_text((*self.parent_path, *path)) or "the file", shown(value), limit, remedy, self.name, self.line(path)
         )
 
 

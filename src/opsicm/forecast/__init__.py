@@ -1,1 +1,1 @@
-"""What a run will show, take and cost, before it runs."""
+"""The forecast of a run that `check` prints: duration, file size, signals, noise and problems."""

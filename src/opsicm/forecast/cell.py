@@ -1,7 +1,7 @@
-"""The cell program played through with the cell's physics: a second of computing for a day of cycling.
+"""The cell program simulated with the cell's physics: a second of computing for a day of cycling.
 
-The model is the twin's, with the same parameters, so on the twin the forecast is exact but for its rows; on a real rig
-it is a prediction. Nothing of the twin is run: no devices, no noise, no surface.
+The cell model and its parameters are the twin's, so on the twin the forecast is exact within its time step; on a real
+rig it is a prediction. Nothing else of the twin is used: no devices, no noise, no surface.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from opsicm.physics.cell.cell import Cell
 from opsicm.physics.cell.trace import Trace
 
 Floats = NDArray[np.float64]
-_ROWS: Final = 240  # in one straight piece: 0.4 % of a sweep
-_SHORT_ROWS: Final = 40  # in one pulse, rest or level
-_CHUNK: Final = 60
+_ROWS: Final = 240  # of one ramp: 0.4 % of a sweep each
+_SHORT_ROWS: Final = 40  # of one pulse, rest or level
+_CHUNK: Final = 60  # rows of a current between two checks of its cut-off
 _MOST_ROWS: Final = 60_000
-_CURRENT_ROW: Final = 1.0 / 600.0  # of the capacity passes between two rows of a constant current
+_CURRENT_ROW: Final = 1.0 / 600.0  # of the capacity, between two rows of a constant current
 _FIRST_ROW: Final = 0.05  # [s]: a hop or two
-_FALL_ROW: Final = 0.01  # of the age of a hold that a current ends: its duration is known as well
-_FALL_SETTLED: Final = 0.2  # [s] in which the double layer is charged, as the runner waits
-_INSTANT: Final = 1e-7  # [s] that the sum of 10 000 h and a row may swallow
-_NEVER: Final = 1e9
+_HOLD_ROW: Final = 0.01  # of the age of a hold that a current ends: its duration is known to the same 1 %
+_HOLD_SETTLED: Final = 0.2  # [s] for the double layer to charge; the runner ignores the current for as long
+_INSTANT: Final = 1e-7  # [s] lost to rounding when a row is added to 10 000 h
+_NEVER: Final = 1e9  # [s]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One execution of one step: its number in the program, its path, when it began and ended [s].
+    """One execution of one step: its number in the program, its path, when it begins and ends [s].
 
-    `row_period` [s]: of its slow rows while nothing hops; `on_levels`: a ladder's, whose potentials are not passed.
+    `row_period` [s] of its slow rows while nothing hops; `on_levels` for a ladder, whose potentials are held, not
+    passed.
     """
 
     index: int
@@ -52,8 +53,8 @@ class Interval:
 class CellForecast:
     """Rows in time, shapes [n] or [n, heights]; `intervals` in order; `rests` and `levels` are events.
 
-    `levels` are (time [s], potential [V]) of ladder levels whose rest has passed. `soc` is NaN before the first
-    delithiated cut-off. `reason` says why the forecast ends early, empty when it does not.
+    `rests` are the times [s] at which a rest is complete, `levels` the (time [s], potential [V]) of ladder levels then.
+    `soc` is NaN before the first delithiated cut-off. `reason` says why the forecast ends early; empty otherwise.
     """
 
     time: Floats
@@ -69,62 +70,59 @@ class CellForecast:
     rests: tuple[float, ...]
     levels: tuple[tuple[float, float], ...]
     reason: str
-    part: Floats
-    """[s] when the control began under which a row stands: rows of two controls do not belong together."""
+    control_start: Floats
+    """[s] when the control of a row began: no derivative may be taken across a change of control."""
 
     @property
     def end(self) -> float:
-        """When the last step that was played ends [s]."""
+        """When the last simulated step ends [s]."""
         return self.intervals[-1].end if self.intervals else 0.0
 
     def span_of(self, index: int) -> tuple[float, float] | None:
-        """When step `index` of the program begins and ends [s]; None when it was not reached."""
+        """When step `index` of the program begins and ends [s]; None when the forecast does not reach it."""
         of_step = [interval for interval in self.intervals if interval.index == index]
         return (of_step[0].start, of_step[-1].end) if of_step else None
 
 
 def forecast(experiment: Experiment, numbers: CellNumbers, heights: Sequence[float]) -> CellForecast:
-    """Play the cell program of `experiment`; keep what is seen at `heights` [m] and, last, at the reference."""
+    """Simulate the cell program of `experiment`, with the bath at `heights` [m] and, last, at the reference."""
     reference = numbers.parameters.reference_height
-    player = _Player(experiment, numbers, [*heights, reference])
+    playback = _CellPlayback(experiment, numbers, [*heights, reference])
     reason = ""
     try:
-        player.play()
-    except OpsicmError as error:  # the model's cell stops where no cell could follow; the run would be told by its own
+        playback.play()
+    except OpsicmError as error:  # no cell could follow the program any further: the forecast ends there
         reason = str(error)
-    return player.result(reason)
+    return playback.result(reason)
 
 
-class _Player:
+class _CellPlayback:
     def __init__(self, experiment: Experiment, numbers: CellNumbers, heights: list[float]) -> None:
         self._program = experiment.cell
         self._area = numbers.parameters.area
         self._longest = experiment.envelope.duration
         self._heights = np.array(heights)
         self._cell = Cell(numbers.parameters, initial_potential=numbers.initial_potential, terms=numbers.terms)
-        turns: tuple[float, float] | tuple[None, None] = cut_offs(experiment.cell) or (None, None)
-        self._low: float | None = turns[0]
-        self._high: float | None = turns[1]
-        self._reversible = self._reversible_capacity()
+        self._reversible = self._reversible_capacity(cut_offs(experiment.cell))
         self._soc_zero: float | None = None
         self._traces: list[Trace] = []
         self._socs: list[Floats] = []
-        self._parts: list[Floats] = []
-        self._part = 0.0
+        self._control_starts: list[Floats] = []
+        self._control_start = 0.0
         self._rows = 0
         self._intervals: list[Interval] = []
         self._rests: list[float] = []
         self._levels: list[tuple[float, float]] = []
 
-    def _reversible_capacity(self) -> float | None:
-        if self._low is None or self._high is None:
+    def _reversible_capacity(self, limits: tuple[float, float] | None) -> float | None:
+        """[C] between the program's cut-offs; None without two of them, or with one beyond the open-circuit curve."""
+        if limits is None:
             return None
         try:
-            material = self._cell.parameters.material
-            span = material.stoichiometry_at(self._low) - material.stoichiometry_at(self._high)
-        except OutsideDomain:  # a cut-off beyond the open-circuit curve: no state of charge
+            lithiated, delithiated = map(self._cell.parameters.material.stoichiometry_at, limits)
+        except OutsideDomain:
             return None
-        return float(self._cell.capacity * span)
+        return float(self._cell.capacity * (lithiated - delithiated))
 
     def play(self) -> None:
         actions = cell_actions(self._program, self._area, self._cell.capacity)
@@ -132,66 +130,69 @@ class _Player:
         while action is not None and self._rows <= _MOST_ROWS and self._cell.time < self._longest:
             start, first, ended = self._cell.time, action, False
             while action is not None and action.same_step(first):
-                # A pulse train leaves its step with the pulse that reached the cut-off.
+                # The pulse that reaches the cut-off ends a pulse train: the step's remaining actions are skipped.
                 if not ended and self._rows <= _MOST_ROWS and self._cell.time < self._longest:
-                    ended = self._play(action) and action.timed.cut_off_ends_step
+                    ended = self._play_action(action) and action.timed.cut_off_ends_step
                 elif not ended:
                     break
                 action = next(actions, None)
-            asked = first.record_every_ns
-            period = row_period(first.control) if asked is None else asked * 1e-9
+            requested_ns = first.record_every_ns
+            period = row_period(first.control) if requested_ns is None else requested_ns * 1e-9
             levels = first.timed.level is not None
             self._intervals.append(Interval(first.step, first.path, start, self._cell.time, period, levels))
 
-    def _play(self, action: CellAction) -> bool:
-        """Whether a cut-off has ended it."""
+    def _play_action(self, action: CellAction) -> bool:
+        """Simulate one action; whether a cut-off has ended it."""
         timed, control = action.timed, action.control
         seconds = _NEVER if timed.duration_ns is None else timed.duration_ns * 1e-9
-        if timed.rested_ns is not None:
-            self._rests.append(self._cell.time + timed.rested_ns * 1e-9)
+        if timed.rested_after_ns is not None:
+            self._rests.append(self._cell.time + timed.rested_after_ns * 1e-9)
         if timed.level is not None:
             self._levels.append((self._rests[-1], timed.level))
         if isinstance(control, ConstantCurrent):
-            if not self._drive(control, self._until_charge(action, seconds)):
+            if not self._apply_current(control, self._longest_current(action, seconds)):
                 return False
         elif isinstance(control, PotentialRamp):
             self._cell.set_potential(control.start, control.slope, control.ir_compensation)
-            if timed.fallen_current is not None:
-                self._fall(timed.fallen_current, seconds)
+            if timed.end_current is not None:
+                self._hold_until_current(timed.end_current, seconds)
             else:
-                self._spread(seconds, _ROWS if timed.level is None else _SHORT_ROWS)
+                self._record_evenly(seconds, _ROWS if timed.level is None else _SHORT_ROWS)
         else:
             self._cell.set_open_circuit()
-            self._spread(seconds, _SHORT_ROWS)
+            self._record_evenly(seconds, _SHORT_ROWS)
         if action.delithiated_end:
             self._soc_zero = self._cell.charge
         return isinstance(control, ConstantCurrent)
 
-    def _spread(self, seconds: float, rows: int) -> None:
-        self._record(seconds / rows, rows, self._settle(seconds / rows))
+    def _record_evenly(self, seconds: float, rows: int) -> None:
+        self._record(seconds / rows, rows, self._record_settling(seconds / rows))
 
-    def _fall(self, fallen: float, seconds: float) -> None:
-        """A hold that a current ends, in rows that grow with its age: its end is then known to a row."""
-        self._part = self._cell.time
-        began, left = self._cell.time, min(seconds, self._longest - self._cell.time)
-        self._record(min(_FALL_SETTLED, left), 1)
-        while abs(self._cell.current) >= fallen and (more := left - (passed := self._cell.time - began)) > _INSTANT:
-            self._record(min(max(_FALL_ROW * passed, _FALL_SETTLED), more), 1)
+    def _hold_until_current(self, end_current: float, seconds: float) -> None:
+        """Simulate a hold that a current ends, in rows that grow with its age, so that its end is known to one row."""
+        began = self._control_start = self._cell.time
+        limit = min(seconds, self._longest - began)
+        self._record(min(_HOLD_SETTLED, limit), 1)
+        while abs(self._cell.current) >= end_current:
+            age = self._cell.time - began
+            if limit - age <= _INSTANT:
+                break
+            self._record(min(max(_HOLD_ROW * age, _HOLD_SETTLED), limit - age), 1)
 
-    def _until_charge(self, action: CellAction, seconds: float) -> float:
-        """How long [s] a current may flow: its time, its charge, or to its state of charge where it leads there."""
+    def _longest_current(self, action: CellAction, seconds: float) -> float:
+        """How long [s] a current may flow until its time, its charge or its state of charge ends it."""
         timed, control = action.timed, action.control
         assert isinstance(control, ConstantCurrent)
         if timed.charge is not None:
             seconds = min(seconds, timed.charge / abs(control.current))
         if timed.soc is not None and self._soc_zero is not None and self._reversible is not None:
-            passed = self._cell.charge - self._soc_zero + timed.soc * self._reversible
-            if passed * control.current < 0.0:
-                seconds = min(seconds, abs(passed / control.current))
+            excess = self._cell.charge - self._soc_zero + timed.soc * self._reversible
+            if excess * control.current < 0.0:  # the current leads towards the state of charge
+                seconds = min(seconds, abs(excess / control.current))
         return seconds
 
-    def _drive(self, control: ConstantCurrent, duration: float) -> bool:
-        """Whether the cut-off was reached, or had been passed before."""
+    def _apply_current(self, control: ConstantCurrent, duration: float) -> bool:
+        """Simulate a current; whether it reached its cut-off, or was beyond it before."""
         current, cut_off = control.current, control.cut_off
         bounds = (
             -np.inf if control.lowest is None else control.lowest,
@@ -199,13 +200,13 @@ class _Player:
         )
         already = cut_off is not None and (self._cell.potential - cut_off) * current >= 0.0
         self._cell.set_current(current, cut_offs=bounds)
-        self._part = self._cell.time
+        self._control_start = self._cell.time
         dt = min(_CURRENT_ROW * self._cell.capacity / abs(current), duration / _SHORT_ROWS)
         until = self._cell.time + duration
         end = min(until * (1.0 - 1e-12), self._longest)
-        # The step over the bath's resistance may carry the potential across at once: the cell then ends by itself.
+        # The ohmic drop alone may reach the cut-off at once: `set_current` then ends the current.
         while not self._cell.reached_cut_off and not already and self._cell.time < end:
-            age, left = self._cell.time - self._part, until - self._cell.time
+            age, left = self._cell.time - self._control_start, until - self._cell.time
             if age < dt:
                 self._record(min(max(age, _FIRST_ROW), dt, left), 1)
             elif left > _CHUNK * dt:
@@ -215,14 +216,13 @@ class _Player:
                 self._record(left / rows, rows)
         return already or self._cell.reached_cut_off
 
-    def _settle(self, dt: float) -> int:
-        """Rows that double in length, from the first moment of a control on, in the place of the first ones of `dt`.
+    def _record_settling(self, dt: float) -> int:
+        """Record the first `dt` [s] of a control in rows that double in length; returns the rows of `dt` they replace.
 
-        The potential bends most just after a change of control, and the pipette's bias lags where it bends. Returns how
-        many rows of `dt` they stand for.
+        Just after a change of control the potential is most curved, and there the pipette's bias lags.
         """
-        self._part = self._cell.time
-        while (left := dt - (age := self._cell.time - self._part)) > max(1e-9 * dt, _INSTANT):
+        self._control_start = self._cell.time
+        while (left := dt - (age := self._cell.time - self._control_start)) > max(1e-9 * dt, _INSTANT):
             self._record(min(max(age, _FIRST_ROW), left), 1)
         return 1
 
@@ -236,7 +236,7 @@ class _Player:
         if self._soc_zero is not None and self._reversible is not None:
             soc = -(trace.charge - self._soc_zero) / self._reversible
         self._socs.append(soc)
-        self._parts.append(np.full(trace.time.size, self._part))
+        self._control_starts.append(np.full(trace.time.size, self._control_start))
 
     def result(self, reason: str) -> CellForecast:
         joined: dict[str, Any] = {
@@ -247,7 +247,7 @@ class _Player:
             if field.name != "heights"
         }
         if not reason and self._rows > _MOST_ROWS:
-            reason = f"only the first {self._cell.time:.0f} s of the cell program were played through"
+            reason = f"only the first {self._cell.time:.0f} s of the cell program were simulated"
         elif not reason and self._cell.time >= self._longest:
             reason = "envelope.run_h ends the run before the cell program does"
         return CellForecast(
@@ -264,5 +264,5 @@ class _Player:
             rests=tuple(self._rests),
             levels=tuple(self._levels),
             reason=reason,
-            part=np.concatenate(self._parts) if self._parts else np.zeros(0),
+            control_start=np.concatenate(self._control_starts) if self._control_starts else np.zeros(0),
         )

@@ -1,4 +1,4 @@
-"""What a run will take and what it will show, from the file alone: nothing is run."""
+"""Predicting a run from its files: duration, file size, hops, signals and noise. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import numpy as np
 from opsicm.experiment.controls import turning_potentials
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import Hopping
-from opsicm.experiment.program import written
+from opsicm.experiment.probe_steps import HoppingStep
+from opsicm.experiment.program import written_steps
 from opsicm.forecast.cell import CellForecast, Floats, forecast
 from opsicm.forecast.rig_numbers import RigNumbers
-from opsicm.forecast.schedule import Rise, Window, file_bytes, schedule, unwatched_rises
-from opsicm.forecast.signals import Noise, Signal, false_stop_probability, height_noise, heights_of, signals
+from opsicm.forecast.schedule import Rise, Window, file_bytes, rises_while_idle, schedule
+from opsicm.forecast.signals import FilteredNoise, Signal, false_stop_probability, height_noise, heights_of, signals
 from opsicm.instruments.wiring import command_span
 
-_LOOKED_AT: Final = 400  # heights of a fall
+_HEIGHTS_PER_FALL: Final = 400  # at which the noise of an approach is compared with the setpoint
 
 
 @dataclass(frozen=True, slots=True)
 class HopPrediction:
     """One hopping step: hops in all and in one image or pass, period [s], distance at the setpoint [m], overshoot [m].
 
-    `height_noise` [m] of one hop; `noise_over_setpoint` [1]; `false_stop` [1] the probability that one fall ends by
-    noise, drift included; `seconds` [s] of its time, `occasions` how often it is started.
+    `height_noise` [m] of one hop; `noise_over_setpoint` [1]; `false_stop` [1] the probability that noise and drift end
+    one approach; `seconds` [s] that the step runs, `occasions` how often it is started.
     """
 
     step: str
@@ -46,10 +46,10 @@ class HopPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Duration [s] (None: only a cut-off that the forecast does not reach), samples of a channel and how many channels
-    are kept in full, file size [bytes], far current
-    [A], command span [V], what each hopping step does and what each step sees, how far the surface rises under a tip
-    that nothing moves; `note` says what was not forecast.
+    """The forecast of a run: `duration` [s] (None where only a cut-off that the forecast does not reach ends it),
+    `samples` of a channel, `channels_in_full`, `file_bytes`, `far_current` [A], `command_span` [V], the ranges of the
+    cell's potential [V] and current [A], predictions for each step, and how far the surface `rises` under an idle tip.
+    `note` says what was not forecast.
     """
 
     duration: float | None
@@ -68,7 +68,7 @@ class Prediction:
 
 
 def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
-    """Play the cell program through with the cell's physics, lay the probe program over it, and look.
+    """Simulate the cell program, schedule the probe program over it, and predict the signals of every step.
 
     Far current V_tip/R, height noise sigma_I/(dI/dz), overshoot v·(latency + lag). Assumes a surface that moves little
     during one hop and the finite-element approach curve.
@@ -76,16 +76,17 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
     far = abs(experiment.pipette.bias) / rig.resistance
     cell = forecast(experiment, rig.cell, heights_of(experiment, rig.start_height))
     windows = schedule(experiment, cell, rig.timing, rig.start_height)
-    seen = signals(experiment, cell, rig, windows)
-    steps = [(placed.path, placed.step) for placed in written("probe", experiment.probe)]
+    step_signals = signals(experiment, cell, rig, windows)
     hops = tuple(
-        _hopping(path, step, experiment.hop_parameters(step), windows, seen, rig, far)
-        for path, step in steps
-        if isinstance(step, Hopping)
+        _hop_prediction(
+            placed.path, placed.step, experiment.hop_parameters(placed.step), windows, step_signals, rig, far
+        )
+        for placed in written_steps("probe", experiment.probe)
+        if isinstance(placed.step, HoppingStep)
     )
     sampled = sum(window.end - window.start for window in windows if window.step.sampled)
     samples = round(sampled * 1e9 / rig.timing.dt_ns)
-    # What a cut-off may end lasts as long as the forecast found; what was not forecast to its end, as its bounds say.
+    # Cut-offs and end currents shorten a complete forecast; for an incomplete one the steps' own bounds count.
     duration = experiment.longest_duration if cell.reason else cell.end
     return Prediction(
         duration,
@@ -93,13 +94,13 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
         rig.channels,
         file_bytes(cell, windows, sum(hop.hops for hop in hops), rig),
         far,
-        span(experiment, cell, rig.grounding),
+        program_command_span(experiment, cell, rig.grounding),
         _range(cell.potential),
         _range(cell.current),
         hops,
-        seen,
+        step_signals,
         tuple(windows),
-        unwatched_rises(cell, windows),
+        rises_while_idle(cell, windows),
         cell.reason,
     )
 
@@ -109,41 +110,44 @@ def _range(values: Floats) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
-def span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[float, float]:
-    """(lowest, highest) command [V] over the whole program, at every potential that the wire is told to take.
+def program_command_span(experiment: Experiment, cell: CellForecast, grounding: str) -> tuple[float, float]:
+    """(lowest, highest) command [V] over the whole program, for every potential of the pipette electrode.
 
-    Over the program's potentials and those that the forecast finds: iR compensation moves the actual potential beyond
-    the program's, and a current decides where its own goes. Over the whole envelope where the forecast ends early.
+    Covers the program's potentials and those of the forecast: iR compensation moves the actual potential beyond the
+    program's, and under a current the specimen decides. Covers the whole envelope where the forecast ends early.
     """
     low, high = experiment.envelope.cell_V
     if not cell.reason and cell.potential.size:
-        told = turning_potentials(experiment.cell)
-        low, high = (float(end({*told, float(end(cell.potential))})) for end in (min, max))
+        potentials = {*turning_potentials(experiment.cell), *_range(cell.potential)}
+        low, high = min(potentials), max(potentials)
     electrode = {experiment.pipette.bias}
-    for placed in written("probe", experiment.probe):
+    for placed in written_steps("probe", experiment.probe):
         electrode.update(*placed.step.electrode_potentials.values())
-    spans = [command_span(level, low, high, grounding) for level in electrode]
-    return min(first for first, _ in spans), max(last for _, last in spans)
+    # V_cmd rises with the electrode's potential: the extreme ones give the extreme commands.
+    return (
+        command_span(min(electrode), low, high, grounding)[0],
+        command_span(max(electrode), low, high, grounding)[1],
+    )
 
 
-def _hopping(
+def _hop_prediction(
     path: str,
-    step: Hopping,
+    step: HoppingStep,
     hop: HopParameters,
     windows: Sequence[Window],
-    seen: Sequence[Signal],
+    step_signals: Sequence[Signal],
     rig: RigNumbers,
     far: float,
 ) -> HopPrediction:
-    own = [window for window in windows if window.path == path]
-    period, seconds = rig.timing.period(hop), sum(window.end - window.start for window in own)
-    count = sum(int((window.end - window.start) / period + 1e-6) for window in own)
+    windows = [window for window in windows if window.path == path]
+    period, seconds = rig.timing.period(hop), sum(window.end - window.start for window in windows)
+    count = sum(int((window.end - window.start) / period + 1e-6) for window in windows)
     if step.count is not None:
-        count = min(count, step.count * max(1, len(own)))
-    signal = next((signal for signal in seen if signal.step == path), None)
+        count = min(count, step.count * max(1, len(windows)))
+    signal = next((signal for signal in step_signals if signal.step == path), None)
     drift = signal.drift_per_fall if signal is not None and signal.drift_per_fall is not None else 0.0
-    drop = far * hop.setpoint  # [A]; 0 too where the product of two tiny numbers is
-    share = rig.current_noise / drop if drop > 0.0 else math.inf
+    drop = far * hop.setpoint  # [A]; may underflow to 0
+    noise_over_setpoint = rig.current_noise / drop if drop > 0.0 else math.inf
     return HopPrediction(
         path,
         count,
@@ -152,26 +156,26 @@ def _hopping(
         float(rig.curve.distance(np.array(1.0 - hop.setpoint))),
         hop.fall_rate * (rig.timing.latency + rig.lag),
         height_noise(step, far, rig),
-        share,
+        noise_over_setpoint,
         _false_stop(hop, rig, far, min(drift, hop.setpoint)),
         seconds,
-        len(own),
+        len(windows),
     )
 
 
 def _false_stop(hop: HopParameters, rig: RigNumbers, far: float, drift: float) -> float:
-    """P [1] that a fall stops where the surface has taken less than half of the setpoint."""
+    """P [1] that an approach stops where the surface has caused less than half of the setpoint's drop."""
     if not far > 0.0:
         return 1.0
     dt = rig.timing.dt_ns * 1e-9
-    stop, half = (float(rig.curve.distance(np.array(1.0 - part * hop.setpoint))) for part in (1.0, 0.5))
-    way = max(hop.amplitude + stop - half, hop.fall_rate * dt)
-    heights = half + way * (1.0 - (np.arange(_LOOKED_AT) + 0.5) / _LOOKED_AT)
+    stop, half = (float(rig.curve.distance(np.array(1.0 - share * hop.setpoint))) for share in (1.0, 0.5))
+    length = max(hop.amplitude + stop - half, hop.fall_rate * dt)
+    heights = half + length * (1.0 - (np.arange(_HEIGHTS_PER_FALL) + 0.5) / _HEIGHTS_PER_FALL)
     return false_stop_probability(
         hop.setpoint,
-        Noise.filtered(rig.current_noise / far, rig.filter_Hz, dt),
+        FilteredNoise.filtered(rig.current_noise / far, rig.filter_Hz, dt),
         1.0 - rig.curve.relative_current(heights),
-        way / hop.fall_rate / dt,
+        length / hop.fall_rate / dt,
         rig.timing.reference / dt,
         drift,
     )

@@ -1,4 +1,4 @@
-"""What is wrong between an experiment and a rig, every problem at once, each with its line."""
+"""Problems of an experiment on a rig that the forecast shows, all at once, each with its line in the file."""
 
 from __future__ import annotations
 
@@ -7,45 +7,44 @@ from collections.abc import Iterator
 from typing import Final
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.cell_steps import numbered
-from opsicm.experiment.controls import shape_of
+from opsicm.experiment.controls import nominal_controls
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
-from opsicm.experiment.probe_steps import Hopping, PipetteSweep
-from opsicm.experiment.program import written
+from opsicm.experiment.probe_steps import HoppingStep, PipetteSweep
+from opsicm.experiment.program import written_steps
 from opsicm.experiment.refusal import KeyPath, path_text
 from opsicm.experiment.setup import COLLAPSED, READABLE
 from opsicm.forecast.prediction import HopPrediction, Prediction
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.forecast.signals import Signal
 
-# -- What is wrong with hopping steps on a rig: crashes, false stops, places out of reach, rests that are too short.
+# -- Hopping steps: crashes, false stops, points out of range, rests that are too short.
 
 
-_CLEARANCE: Final = 0.5  # of the amplitude that a rise may take before the tip counts as in danger
-_FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per look at 5 sigma
+_CLEARANCE: Final = 0.5  # of the amplitude, by which the surface may rise under an idle tip
+_FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per independent sample at 5 sigma
 
 
 def hop_problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
     """Every problem of every hopping step of the program."""
     by_step = {hop.step: hop for hop in prediction.hops}
-    placed = list(written("probe", loaded.experiment.probe))
-    hopping = [(one.key_path, one.path, one.step) for one in placed if isinstance(one.step, Hopping)]
+    steps = written_steps("probe", loaded.experiment.probe)
+    hopping = [(placed.key_path, placed.path, placed.step) for placed in steps if isinstance(placed.step, HoppingStep)]
     for path, name, step in hopping:
         hop = by_step[name]
         yield from _speed(loaded, path, step, hop)
         yield from _noise(loaded, path, step, hop)
         yield from _reach(loaded, path, step, rig)
-        yield from _room(loaded, path, step, hop)
-        yield from _crushed(loaded, path, name, step, prediction)
+        yield from _fits_rest(loaded, path, step, hop)
+        yield from _rise_under_tip(loaded, path, name, step, prediction)
         if hop.hops == 0 and hop.occasions > 0:
-            limit = f"one hop lasts {hop.period:.3g} s and the step does not: nothing would be measured"
+            limit = f"is shorter than one hop, {hop.period:.3g} s: nothing would be measured"
             yield loaded.problem(path, step.word, limit, "fall faster, or let the step last longer")
     if hopping:
         yield from _start(loaded, hopping[0][0], hopping[0][2], rig)
 
 
-def _speed(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
+def _speed(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: HopPrediction) -> Iterator[Problem]:
     if hop.overshoot >= hop.stop_distance:
         limit = (
             f"overshoots by {hop.overshoot * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
@@ -55,7 +54,7 @@ def _speed(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPredi
         yield loaded.problem((*path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, f"fall at {fastest:.3g} nm/ms")
 
 
-def _noise(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
+def _noise(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: HopPrediction) -> Iterator[Problem]:
     if 1.0 < hop.noise_over_setpoint * _FALSE_STOP_SIGMA < math.inf:
         noise = hop.noise_over_setpoint * step.setpoint_pct
         count = hop.per_image or 1
@@ -67,17 +66,17 @@ def _noise(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPredi
         yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
 
 
-def _reach(loaded: LoadedExperiment, path: KeyPath, step: Hopping, rig: RigNumbers) -> Iterator[Problem]:
+def _reach(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, rig: RigNumbers) -> Iterator[Problem]:
     if step.amplitude > rig.z_reach:
         limit = f"the scanner reaches {rig.z_reach * 1e9:.0f} nm above its zero"
         yield loaded.problem((*path, "amplitude_nm"), step.amplitude_nm, limit, "use a smaller amplitude")
-    for key, points in step.places.items():
+    for key, points in step.outermost_points.items():
         if max(abs(value) for point in points for value in point) > rig.xy_reach * (1.0 + 1e-9):
             limit = f"the scanner reaches ±{rig.xy_reach * 1e6:g} µm"
             yield loaded.problem((*path, key), getattr(step, key), limit, "move the specimen instead")
 
 
-def _start(loaded: LoadedExperiment, path: KeyPath, step: Hopping, rig: RigNumbers) -> Iterator[Problem]:
+def _start(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, rig: RigNumbers) -> Iterator[Problem]:
     if rig.start_height >= rig.z_reach:
         limit = (
             f"the first approach begins {rig.start_height * 1e6:g} µm above the surface and the scanner reaches "
@@ -90,25 +89,28 @@ def _start(loaded: LoadedExperiment, path: KeyPath, step: Hopping, rig: RigNumbe
         yield loaded.problem(("envelope", "approach_um"), loaded.experiment.envelope.approach_um, limit, remedy)
 
 
-def _room(loaded: LoadedExperiment, path: KeyPath, step: Hopping, hop: HopPrediction) -> Iterator[Problem]:
-    """What is done at each rest must end within it, the time between the falls counted too."""
+def _fits_rest(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: HopPrediction) -> Iterator[Problem]:
+    """Hops at each rest must end within it, with the time between their approaches."""
     if step.at is None or step.at.after_each is None or step.count is None:
         return
     takes = step.count * hop.period
-    for _, where, rest in numbered(loaded.experiment.cell):
-        room, key = shape_of(rest).rest_room, rest.rest_key
-        if room is not None and takes > room:
+    for placed in written_steps("cell", loaded.experiment.cell):
+        rest, key = placed.step, placed.step.rest_key
+        available = nominal_controls(rest).time_after_rest
+        if available is not None and takes > available:
             hops = f"{step.count} hops of {hop.period * 1e3:.1f} ms"
-            limit = f"takes {takes:.0f} s at each rest ({hops}) and {where}.{rest.word}.{key} leaves {room:g} s"
+            limit = (
+                f"takes {takes:.0f} s at each rest ({hops}) and {placed.path}.{rest.word}.{key} leaves {available:g} s"
+            )
             remedy = f"raise {key} to {math.ceil(takes * 1.05)} or more, or take fewer pixels"
             yield loaded.problem(path, "", limit, remedy)
             return
 
 
-def _crushed(
-    loaded: LoadedExperiment, path: KeyPath, name: str, step: Hopping, prediction: Prediction
+def _rise_under_tip(
+    loaded: LoadedExperiment, path: KeyPath, name: str, step: HoppingStep, prediction: Prediction
 ) -> Iterator[Problem]:
-    """After its last hop the tip stands an amplitude above the surface; nothing moves it when that comes up."""
+    """After the last hop of a step the tip stays an amplitude above the surface, which may then rise and touch it."""
     worst = max((r for r in prediction.rises if r.path == name), key=lambda r: r.height, default=None)
     if worst is not None and worst.height >= _CLEARANCE * step.amplitude:
         limit = (
@@ -118,11 +120,14 @@ def _crushed(
         yield loaded.problem(path, "", limit, "put a park: {height_um: 10} before it, or after it")
 
 
-_POTENTIAL: Final = 1e-3  # [V] that a forecast may miss by without a word
+# -- The rig, the envelope and the events.
+
+
+_POTENTIAL_TOLERANCE: Final = 1e-3  # [V] of the forecast
 
 
 def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> list[Problem]:
-    """Crashes, false stops and ranges that the run would meet; empty when it may run."""
+    """Every crash, false stop and limit that the run would meet; empty when it may run."""
     return [
         *_command(loaded, rig, prediction),
         *_current(loaded, rig, prediction),
@@ -167,7 +172,7 @@ def _current(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
 
 
 def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
-    """The cell's own current moves the pipette's: the range must hold both."""
+    """The cell's current changes the pipette's: the amplifier's range must hold both."""
     if prediction.far_current >= rig.current_range:  # reported above
         return
     allowed = min(rig.current_range, loaded.experiment.envelope.pipette_current)
@@ -183,29 +188,29 @@ def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -
 
 
 def _cancelled(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
-    """The cell's own current may take away the pipette's; the run would stop, for so does a touch."""
+    """The cell's current may cancel the pipette's, which the run would take for a touch and stop."""
     far = prediction.far_current
-    seen = [signal for signal in prediction.signals if signal.word != PipetteSweep.word]
-    least = min(seen, key=_least, default=None)
-    if least is not None and far > READABLE and _least(least) < COLLAPSED * far:
+    at_bias = [signal for signal in prediction.signals if signal.word != PipetteSweep.word]
+    weakest = min(at_bias, key=_least_magnitude, default=None)
+    if weakest is not None and far > READABLE and _least_magnitude(weakest) < COLLAPSED * far:
         limit = (
-            f"is expected to leave {_least(least) * 1e9:.3g} of {far * 1e9:.3g} nA at {least.height * 1e6:g} µm in "
-            f"{least.step}, because the cell's current cancels it there; below a tenth the run takes the pipette for "
-            "touching or clogged and stops"
+            f"is expected to leave {_least_magnitude(weakest) * 1e9:.3g} of {far * 1e9:.3g} nA at "
+            f"{weakest.height * 1e6:g} µm in {weakest.step}, because the cell's current cancels it there; below a "
+            "tenth the run takes the pipette for touching or clogged and stops"
         )
         remedy = "compensate less, sweep more slowly, stay higher, or use a larger bias"
         yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, remedy)
 
 
-def _least(signal: Signal) -> float:
+def _least_magnitude(signal: Signal) -> float:
     return 0.0 if signal.low <= 0.0 <= signal.high else min(abs(signal.low), abs(signal.high))
 
 
 def _envelope(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
-    """What the forecast finds beyond the program's own words: a jump under iR compensation, above all."""
+    """The actual potential and current may leave the envelope although the program does not, as by iR compensation."""
     envelope = loaded.experiment.envelope
     low, high = prediction.cell_potential
-    if low < envelope.cell_V[0] - _POTENTIAL or high > envelope.cell_V[1] + _POTENTIAL:
+    if low < envelope.cell_V[0] - _POTENTIAL_TOLERANCE or high > envelope.cell_V[1] + _POTENTIAL_TOLERANCE:
         limit = (
             f"the cell's actual potential is expected from {low:.3f} to {high:.3f} V, and the run would stop; under iR "
             "compensation it goes beyond the program's by f i R_u"
@@ -223,8 +228,8 @@ def _envelope(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Prob
 
 
 def _electrode(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
-    """Potentials that the pipette electrode takes beside its bias."""
-    for placed in written("probe", loaded.experiment.probe):
+    """The current at potentials of the pipette electrode other than the bias."""
+    for placed in written_steps("probe", loaded.experiment.probe):
         for key, potentials in placed.step.electrode_potentials.items():
             largest = max(potentials, key=abs)
             current = abs(largest) / rig.resistance
@@ -242,8 +247,8 @@ def _maps(loaded: LoadedExperiment) -> Iterator[Problem]:
 
 
 def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
-    """A step that waits for events must have the time that it takes before the next event, or the end."""
-    for placed in written("probe", loaded.experiment.probe):
+    """A step that waits for events must meet at least one, and have time to finish before the cell program ends."""
+    for placed in written_steps("probe", loaded.experiment.probe):
         path, step = placed.key_path, placed.step
         if step.at is None:
             continue
@@ -255,9 +260,9 @@ def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Pr
             yield loaded.problem(
                 (*path, "at"), step.at.model_dump(exclude_none=True), limit, "change at, or the cell's steps"
             )
-        cut = [window for window in windows if not window.whole]
-        if cut and not prediction.note:
+        shortened = [window for window in windows if not window.whole]
+        if shortened and not prediction.note:
             needs = max(window.end - window.start for window in windows)
-            limit = f"the cell program ends {cut[-1].end - cut[-1].start:.0f} s after its last event"
+            limit = f"the cell program ends {shortened[-1].end - shortened[-1].start:.0f} s after its last event"
             remedy = f"let the last step last longer; earlier ones took {needs:.0f} s"
             yield loaded.problem(path, path_text(path), limit, remedy)

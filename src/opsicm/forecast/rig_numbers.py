@@ -1,4 +1,4 @@
-"""What a prediction needs to know: of the rig's instruments, the pipette in its bath, and the cell."""
+"""The numbers that a prediction needs: of the rig's instruments, the pipette in its bath, and the cell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opsicm.physics.pipette.tip_field import ApproachCurve, approach_curve
 
 @dataclass(frozen=True, slots=True)
 class CellNumbers:
-    """The cell on the rig: its parameters and terms, the potential [V] at which it rests before the run."""
+    """The cell on the rig: its parameters and terms, and its rest potential [V] before the run."""
 
     parameters: CellParameters
     terms: Terms
@@ -28,7 +28,7 @@ class CellNumbers:
 
 @dataclass(frozen=True, slots=True)
 class RigNumbers:
-    """What the prediction needs of a rig, SI: hop timing, amplifier, scanner and pipette.
+    """The numbers of a rig in SI units: hop timing, amplifier, scanner and pipette.
 
     `current_noise` [A] rms after the filter of `filter_Hz`, `reading_time` [s] that a slow reading averages, `lag` [s]
     of filter and scanner together, `command_range` [V], `current_range` [A] at which the amplifier clips or the rig's

@@ -1,4 +1,4 @@
-"""When each probe step runs: the probe program laid over the times of the cell program."""
+"""When each probe step runs beside the cell program, and how large the run file becomes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from opsicm.experiment.controls import SAME_LEVEL
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_bounds import At, ProbeAction
+from opsicm.experiment.probe_bounds import AwaitedEvents, BaseProbeStep
 from opsicm.experiment.probe_steps import (
     Engage,
     ExchangeTip,
-    Hopping,
+    HoppingStep,
     Park,
     PipetteSweep,
     ReturnTo,
@@ -24,21 +24,21 @@ from opsicm.experiment.probe_steps import (
     Zero,
     landmarks,
 )
-from opsicm.experiment.program import executed, written
+from opsicm.experiment.program import executed_steps, written_steps
 from opsicm.forecast.cell import CellForecast
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.instruments.hop import HopTiming
 
 _MOST_WINDOWS: Final = 20_000
-Stretch = tuple[float, float]
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One stretch of one probe step [s]; `whole` when the step has all the time that it asks for."""
+    """One uninterrupted period of a probe step [s]; `whole` when the step then has all the time that it needs."""
 
     path: str
-    step: ProbeAction
+    step: BaseProbeStep
     start: float
     end: float
     whole: bool = True
@@ -46,7 +46,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """By how much [m] the surface comes up between `start` and `end` [s], after the step at `path` and before any."""
+    """How far [m] the surface rises between `start` and `end` [s], after the step at `path` and before the next one."""
 
     path: str
     start: float
@@ -57,14 +57,14 @@ class Rise:
 def natural_duration(
     step: SingleProbeStep, experiment: Experiment, timing: HopTiming, start_height: float
 ) -> float | None:
-    """[s] to the step's own end; None where a bound or the cell's end ends it.
+    """[s] to the step's own end; None where a bound or the end of the cell program ends it.
 
-    An engagement is taken to begin where the operator has left the pipette: one fall from there.
+    An engagement is counted as a single approach from `start_height`, where the operator has left the pipette.
     """
     if step.time_bound is not None:
         return step.time_bound
     match step:
-        case Hopping():
+        case HoppingStep():
             return None if step.count is None else step.count * timing.period(experiment.hop_parameters(step))
         case Tower():
             return None if step.trips is None else step.trips * step.trip_duration
@@ -83,13 +83,13 @@ def natural_duration(
 
 
 def schedule(experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float) -> list[Window]:
-    """Every stretch of every probe step in the order of time.
+    """Every window of every probe step in the order of time.
 
-    Steps without `at` follow one another; at each event the step that is running gives way for as long as the steps
-    that wait for it take. Assumes that moves between heights take no time.
+    Steps without `at` follow one another; at each event the running step is suspended while the steps that wait for the
+    event run. Assumes that moves between heights take no time.
     """
     waiting: list[Window] = []
-    for placed in written("probe", experiment.probe):
+    for placed in written_steps("probe", experiment.probe):
         path, step = placed.path, placed.step
         if step.at is not None:
             length = natural_duration(step, experiment, timing, start_height) or 0.0
@@ -98,8 +98,8 @@ def schedule(experiment: Experiment, cell: CellForecast, timing: HopTiming, star
     return sorted([*taken, *_sequence(experiment, cell, timing, start_height, taken)], key=lambda w: w.start)
 
 
-def events(at: At, cell: CellForecast) -> list[float]:
-    """Times [s] at which the cell makes the events that a step waits for."""
+def events(at: AwaitedEvents, cell: CellForecast) -> list[float]:
+    """Times [s] of the events that a step waits for."""
     if at.after_each is not None:
         return sorted(cell.rests)
     if at.soc_pct is not None:
@@ -123,36 +123,36 @@ def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[flo
     return [float(t) for t in cell.time[at]]
 
 
-def unwatched_rises(cell: CellForecast, windows: list[Window]) -> tuple[Rise, ...]:
-    """How far the surface rises after a hopping step while no step runs: the tip then stands where its hop ended."""
-    found: list[Rise] = []
+def rises_while_idle(cell: CellForecast, windows: list[Window]) -> tuple[Rise, ...]:
+    """How far the surface rises after a hopping step while no step runs: the tip then stays where its hop ended."""
+    rises: list[Rise] = []
     for window, following in zip(windows, [*windows[1:], None], strict=False):
         until = cell.end if following is None else following.start
         gap = (cell.time >= window.end) & (cell.time <= until)
-        if isinstance(window.step, Hopping) and gap.any():
+        if isinstance(window.step, HoppingStep) and gap.any():
             expansion = cell.expansion[gap]
-            found.append(Rise(window.path, window.end, until, float(expansion.max() - expansion[0])))
-    return tuple(found)
+            rises.append(Rise(window.path, window.end, until, float(expansion.max() - expansion[0])))
+    return tuple(rises)
 
 
 def _one_after_another(wanted: list[Window], end: float) -> list[Window]:
-    """Windows that would overlap wait for each other; the end of the cell program ends all."""
-    found: list[Window] = []
+    """Windows that would overlap are put one after the other; the end of the cell program ends all."""
+    separate: list[Window] = []
     free = 0.0
     for window in wanted[:_MOST_WINDOWS]:
         start = max(window.start, free)
         stop = start + window.end - window.start
         if start < end:
-            found.append(Window(window.path, window.step, start, min(stop, end), stop <= end * (1.0 + 1e-9)))
+            separate.append(Window(window.path, window.step, start, min(stop, end), stop <= end * (1.0 + 1e-9)))
         free = stop
-    return found
+    return separate
 
 
 def _sequence(
     experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float, taken: list[Window]
 ) -> Iterator[Window]:
     now = 0.0
-    for placed in executed("probe", experiment.probe):
+    for placed in executed_steps("probe", experiment.probe):
         path, step = placed.path, placed.step
         if step.at is not None or now >= cell.end:
             continue
@@ -178,8 +178,8 @@ def _sequence(
             now = limit
 
 
-def _free(start: float, end: float, taken: list[Window]) -> Iterator[Stretch]:
-    """The stretches between `start` and `end` that no window in `taken` (in order) claims."""
+def _free(start: float, end: float, taken: list[Window]) -> Iterator[Span]:
+    """The spans between `start` and `end` that no window in `taken` (in order) covers."""
     for window in taken:
         if window.end <= start or window.start >= end:
             continue
@@ -190,36 +190,35 @@ def _free(start: float, end: float, taken: list[Window]) -> Iterator[Stretch]:
         yield start, end
 
 
-# -- How large the run file will be.
+# -- The size of the run file. Bytes, measured part by part in finished files of the short experiments on the twin.
 
 
-# Bytes in finished files of the short experiments on the twin, found by listing what each of their parts takes.
 _KEPT: Final = 0.424  # of int16 samples after bitshuffle-lz4 at 30 nm/ms and at 4.4 converter steps of noise
-_KEPT_PER_OCTAVE: Final = 0.081  # more for a fall twice as fast: another bit of the height changes from block to block
+_KEPT_PER_OCTAVE: Final = 0.081  # more for twice the fall rate: another bit of the height changes from block to block
 _USUAL_FALL: Final = 30e-6  # [m/s]
-_DECIMATED: Final = 5.6  # of a row of the decimated stream, a channel: smallest, largest and mean
-_DECIMATED_ROWS: Final = 781.0  # a second at 100 kS/s
-_STREAM: Final = 140.0  # a second of sampling: the list of blocks, the journal's plans of hops
-_HOP: Final = 68.0  # a hop's record and its place in the default plot
-_ROW: Final = 49.0  # a slow row, all its columns
-_ROW_TRAVELLING: Final = 58.0  # the same with a coarse stage under way
-_ROW_HOPPING: Final = 69.0  # the same with a height that never stands still
+_DECIMATED: Final = 5.6  # per channel and row of the decimated stream: smallest, largest and mean
+_DECIMATED_ROWS: Final = 781.0  # per second at 100 kS/s
+_STREAM: Final = 140.0  # per second of sampling: the list of blocks, the journal's hop plans
+_HOP: Final = 68.0  # a hop's record and its point in the default plot
+_ROW: Final = 49.0  # a slow row with all its columns
+_ROW_TRAVELLING: Final = 58.0  # a slow row while the coarse stage moves: fewer repeated values to compress
+_ROW_HOPPING: Final = 69.0  # a slow row while hopping: every height differs
 _HEAD: Final = 65.7e3  # a file without samples: groups, attributes, texts, among them the parameter set
-_SEGMENT: Final = 16e3  # a stretch of samples: its groups and attributes
-_INDEX: Final = 1e-3  # of the samples: where their pieces lie
+_SEGMENT: Final = 16e3  # the groups and attributes of one segment
+_INDEX: Final = 1e-3  # of the samples: the index of their chunks
 
 
 def file_bytes(cell: CellForecast, windows: Sequence[Window], hops: int, rig: RigNumbers) -> float:
-    """Bytes of the finished run file: samples in full and decimated, hop records, slow rows, heads.
+    """Bytes of the finished run file: samples in full and decimated, hop records, slow rows, headers.
 
-    The share that compression leaves was measured on the twin's noise; a noisier amplifier compresses less.
+    The compression was measured with the twin's noise; the data of a noisier amplifier compress less.
     """
     total = _HEAD + hops * _HOP + _rows(cell, windows)
     for window in windows:
         if not window.step.sampled:
             continue
         seconds = window.end - window.start
-        fall = window.step.fall_rate if isinstance(window.step, Hopping) else _USUAL_FALL
+        fall = window.step.fall_rate if isinstance(window.step, HoppingStep) else _USUAL_FALL
         kept = min(1.0, max(0.1, _KEPT + _KEPT_PER_OCTAVE * math.log2(fall / _USUAL_FALL)))
         full = seconds * 1e9 / rig.timing.dt_ns * rig.channels * 2.0 * kept
         decimated = seconds * _DECIMATED_ROWS * rig.channels_kept * _DECIMATED
@@ -231,9 +230,9 @@ def _rows(cell: CellForecast, windows: Sequence[Window]) -> float:
     """Bytes of the slow rows of the whole run."""
     rows = 0.0
     for interval in cell.intervals:
-        # While hopping a row is kept after every plan, which lasts a second at most; a tower keeps its own.
-        hopping = _shared(interval.start, interval.end, windows, Hopping)
-        towers = _shared(interval.start, interval.end, windows, Tower)
+        # While hopping a row is recorded after every plan, of at most a second; a tower has its own row period.
+        hopping = _overlap(interval.start, interval.end, windows, HoppingStep)
+        towers = _overlap(interval.start, interval.end, windows, Tower)
         rows += (interval.end - interval.start - hopping - towers) / interval.row_period * _ROW
         rows += hopping * _ROW_HOPPING
         periods = [window.step.record_every_s for window in windows if isinstance(window.step, Tower)]
@@ -241,7 +240,7 @@ def _rows(cell: CellForecast, windows: Sequence[Window]) -> float:
     return rows
 
 
-def _shared(start: float, end: float, windows: Sequence[Window], kind: type) -> float:
+def _overlap(start: float, end: float, windows: Sequence[Window], kind: type) -> float:
     """[s] between `start` and `end` in which a step of a `kind` runs."""
     spans = (min(end, window.end) - max(start, window.start) for window in windows if isinstance(window.step, kind))
     return sum(span for span in spans if span > 0.0)

@@ -1,7 +1,7 @@
-"""For how long a ramp of the bias command may be left alone, and by what it then misses: one law for run and check.
+"""How long the bias command may ramp between two readings of the cell, and how large its error then is.
 
-Between two readings the command ramps with the slope that the cell's potential had. Where the slope changes, the ramp
-goes astray until the next reading.
+Between two readings the command ramps with the slope that the cell's potential had. Where that slope changes, the
+command is wrong until the next reading. The runner and `check` use the same rule.
 """
 
 from __future__ import annotations
@@ -9,39 +9,42 @@ from __future__ import annotations
 import math
 from typing import Final
 
-BEND: Final = 0.5e-3
-"""[V] that a ramp may miss by when the slope changes as it last did: 0.07 % of the paper's 0.7 V."""
-KINK: Final = 2e-3
-"""[V] that it may miss by when the potential suddenly stands still, as where a stage begins."""
-SHORTEST: Final = 0.1
+CURVATURE_ERROR: Final = 0.5e-3
+"""[V] allowed where the slope goes on changing as it last did: 0.07 % of the paper's 0.7 V."""
+KINK_ERROR: Final = 2e-3
+"""[V] allowed where the potential suddenly stops moving, as at the beginning of a plateau."""
+SHORTEST_RAMP: Final = 0.1
 """[s]"""
-LONGEST: Final = 1.0
+LONGEST_RAMP: Final = 1.0
 """[s]"""
-LOOK: Final = 0.02
-"""[s] between two looks at a potential that bends too much to hop."""
+SETTLING_INTERVAL: Final = 0.02
+"""[s] between readings while the slope changes too fast to hop."""
+LONGEST_SETTLING: Final = 2.0
+"""[s] that hopping waits for the slope to settle; then it begins all the same, and the residual is recorded."""
 
 
-def trusted(bend: float, slope: float, last: float) -> float:
-    """How long [s] a ramp is trusted whose slope [V/s] changed by `bend` [V/s] in the `last` interval [s].
+def ramp_duration(slope_change: float, slope: float, interval: float) -> float:
+    """How long [s] a ramp may last whose `slope` [V/s] has changed by `slope_change` [V/s] in the last `interval` [s].
 
-    min(BEND/|bend|, KINK/|slope|, 2 last + SHORTEST, LONGEST), and SHORTEST at least.
+    min(CURVATURE_ERROR/|change|, KINK_ERROR/|slope|, 2 interval + SHORTEST_RAMP, LONGEST_RAMP), but at least
+    SHORTEST_RAMP.
     """
-    strictest = max(abs(bend) / BEND, abs(slope) / KINK, 1e-9)
-    return max(min(1.0 / strictest, 2.0 * last + SHORTEST, LONGEST), SHORTEST)
+    strictest = max(abs(slope_change) / CURVATURE_ERROR, abs(slope) / KINK_ERROR, 1e-9)
+    return max(min(1.0 / strictest, 2.0 * interval + SHORTEST_RAMP, LONGEST_RAMP), SHORTEST_RAMP)
 
 
-def bends_too_much(bend: float) -> bool:
-    """Whether a slope that changes by `bend` [V/s] between two looks makes the shortest ramp miss by more than BEND."""
-    return abs(bend) * SHORTEST > BEND
+def is_unsettled(slope_change: float) -> bool:
+    """Whether even the shortest ramp is too long for a slope that changes by `slope_change` [V/s] between readings."""
+    return abs(slope_change) * SHORTEST_RAMP > CURVATURE_ERROR
 
 
-def lag(curvature: float, slope: float) -> float:
-    """[V] by which the command misses at the end of a ramp where the potential bends by `curvature` [V/s²] all along.
+def ramp_error(curvature: float, slope: float) -> float:
+    """[V] by which the command is wrong at the end of a ramp of a potential with a constant `curvature` [V/s²].
 
-    A ramp of T goes on with the slope of the T before it, which is curvature·T behind at its end: it misses by
-    curvature·T², with the T that `trusted` settles at. Assumes a curvature that changes little in T.
+    A ramp of duration T uses the slope of the T before it, which at its end is curvature·T behind: the error is
+    curvature·T², with the T at which `ramp_duration` settles. Assumes that the curvature changes little within T.
     """
-    bend = abs(curvature)
-    steady = math.sqrt(BEND / bend) if bend > BEND / LONGEST**2 else LONGEST
-    ramp = max(min(steady, KINK / max(abs(slope), KINK / LONGEST)), SHORTEST)
-    return bend * ramp**2
+    curvature = abs(curvature)
+    steady = math.sqrt(CURVATURE_ERROR / curvature) if curvature > CURVATURE_ERROR / LONGEST_RAMP**2 else LONGEST_RAMP
+    ramp = max(min(steady, KINK_ERROR / max(abs(slope), KINK_ERROR / LONGEST_RAMP)), SHORTEST_RAMP)
+    return curvature * ramp**2

@@ -9,19 +9,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the runner asks of time."""
+    """The time of a run: a wall clock or a twin's virtual one."""
 
     def now_ns(self) -> int:
         """Nanoseconds since the run started."""
         ...
 
     def wait_until(self, t_ns: int) -> None:
-        """Return when `now_ns()` is at least `t_ns`; on a twin this moves the world."""
+        """Return when `now_ns()` is at least `t_ns`; on a twin this advances the simulated world."""
         ...
 
 
 class WallClock:
-    """The machine's own seconds: the clock of a rig in which nothing is simulated."""
+    """The machine's monotonic clock, for a rig in which nothing is simulated."""
 
     def __init__(self) -> None:
         self._started = time.monotonic_ns()
@@ -61,7 +61,7 @@ def utc_now() -> datetime:
 
 
 def monotonic_ns() -> int:
-    """The machine's monotonic clock, the same in all its processes: for latencies, never for stamps of data."""
+    """The machine's monotonic clock, common to its processes: for latencies, never for stamps of data."""
     return time.monotonic_ns()
 
 

@@ -1,8 +1,8 @@
-"""The hop: a pure step (state, sample) -> (state, command), compiled, one sample at a time.
+"""The hop: a pure, compiled step (state, sample) -> (state, command) for one sample at a time.
 
-The same function is the twin's controller, a software-timed driver's controller and the reference for a hardware
-one. A hop is: *settle* at the top, average the *reference* current, *fall* until the current has dropped by the
-setpoint (decided `latency` samples later, while the pipette still falls), *rise* by the amplitude.
+The same function is the twin's controller, a software-timed driver's controller and the reference for a hardware one.
+The phases of a hop: *settle* at the top, average the *reference* current, approach (*fall*) until the current has
+dropped by the setpoint, overshoot for the controller's *latency*, withdraw (*rise*) by the amplitude.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ FALL: Final = 2
 LATENCY: Final = 3
 RISE: Final = 4
 
-COLLAPSE: Final = 5.0  # times the setpoint by which a reference may be lower than the one before it
+COLLAPSE: Final = 5.0  # times the setpoint, by which a reference may be lower than the one before it
+
 NO_EVENT: Final = 0
 FALL_BEGINS: Final = 1
 STOP_DECIDED: Final = 2
@@ -33,33 +34,33 @@ _OVERLOAD: Final = int(Outcome.OVERLOAD)
 
 
 class HopSettings(NamedTuple):
-    """What the step needs to know, in samples and metres per sample."""
+    """The settings of the step, in samples and metres per sample."""
 
-    setpoint: float  # relative drop that ends the fall, 0.02
-    fall_step: float  # [m/sample]
-    rise_step: float  # [m/sample]
-    amplitude: float  # [m] withdrawal above the stop
-    approach: float  # [m] the farthest a fall may go below its top before it is called no contact
+    setpoint: float  # relative drop of the current that ends the approach, 0.02
+    fall_step: float  # [m/sample] of the approach
+    rise_step: float  # [m/sample] of the withdrawal
+    amplitude: float  # [m] withdrawn above the height of the stop
+    approach: float  # [m] longest approach; without contact within it the outcome is NO_CONTACT
     settle: int  # samples of waiting at the top, for the scanner's lag
     reference: int  # samples averaged for the reference current
-    latency: int  # samples from the sample that crosses to the turn of the command
+    latency: int  # samples from the crossing of the setpoint to the reversal of the command
     overload: float  # [A] magnitude above which the pipette is withdrawn at once
 
 
 class HopState(NamedTuple):
-    """Where a hop stands between two samples. Heights are measured ones unless they say command."""
+    """The state of a hop between two samples. Heights are measured ones unless called commands."""
 
     phase: int
     spent: int  # samples spent in this phase
     z_command: float
-    z_top: float  # command height from which the present fall started
-    z_target: float  # command height at which the present rise ends
+    z_top: float  # command at which the present approach started
+    z_target: float  # command at which the present withdrawal ends
     reference_sum: float
     i_ref: float
     i_stop: float
     z_stop: float
     z_min: float
-    i_far: float  # reference current of the hop before, 0 before the first
+    i_far: float  # reference current of the previous hop, 0 before the first
     outcome: int
 
 
@@ -70,14 +71,14 @@ def start(z_command: float) -> HopState:
 
 @compiled
 def step(state: HopState, settings: HopSettings, current: float, z: float) -> tuple[HopState, int]:
-    """One sample: pipette current [A] and measured height [m] in; new state and event out.
+    """Take one sample, pipette current [A] and measured height [m]; return the new state and an event.
 
     The new state's `z_command` is the command for the next sample. Contact is the first sample with
-    current/i_ref <= 1 - setpoint: relative, so that the sign of the bias does not matter. A fall whose first sample
-    is already below the threshold ends as BELOW_AT_START and withdraws by a full amplitude above its top; so does a
-    hop whose reference has collapsed against the one before: the pipette then stands in a hollow or beside a slope.
-    Assumes that z_command moves the pipette monotonically; fails (as NO_CONTACT) if the pipette is farther from the
-    specimen than `approach`.
+    current/i_ref <= 1 - setpoint: relative, so that the sign of the bias does not matter. An approach whose first
+    sample is already below the threshold ends as BELOW_AT_START and withdraws by a full amplitude above its top; so
+    does a hop whose reference has collapsed against the previous one: the pipette is then in a hollow or beside a
+    slope. Assumes that the pipette follows z_command monotonically; fails (as NO_CONTACT) if the pipette is farther
+    from the specimen than `approach`.
     """
     phase, count, z_command = state.phase, state.spent + 1, state.z_command
     z_top, z_target = state.z_top, state.z_target
@@ -94,8 +95,8 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
         if count >= settings.reference:
             i_ref = reference_sum / count
             phase, count, z_top, z_min, event = FALL, 0, z_command, z, FALL_BEGINS
-            # A reference that has collapsed since the last hop was taken in a hollow or beside a slope. It is not
-            # believed: the fall is judged by the one before, and so ends at its first sample.
+            # A reference that has collapsed since the last hop was measured in a hollow or beside a slope. The
+            # previous one is used in its place, against which the approach ends at its first sample.
             if i_ref * i_far < (1.0 - COLLAPSE * settings.setpoint) * i_far * i_far:
                 i_ref, i_far = i_far, i_ref
             else:
@@ -118,8 +119,10 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
             i_stop, z_stop, event, outcome, z_target = current, z, STOP_DECIDED, _NO_CONTACT, z_top
             phase, count = LATENCY, 0
         else:
-            # From the top, not from the last command: a long fall then adds up no rounding and is known in advance.
+            # From the top, not from the last command: a long approach then accumulates no rounding error, and its
+            # commands are known in advance, which the twin's fast loop relies on.
             z_command = z_top - count * settings.fall_step
+    # Not `elif`: with a latency of zero samples the stop and the first step of the withdrawal share one sample.
     if phase == LATENCY:
         if count >= settings.latency:
             phase, count = RISE, 0
@@ -137,14 +140,14 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
 
 @dataclass(frozen=True, slots=True)
 class HopTiming:
-    """What a hop controller adds to the program: [s], [s], [m/s], [s], [A] and the sample period [ns]."""
+    """The part of a hop that the controller decides and not the experiment; meanings as in `HopSettings`."""
 
-    settle: float
-    reference: float
-    withdraw_rate: float
-    latency: float
-    overload: float
-    dt_ns: int
+    settle: float  # [s]
+    reference: float  # [s]
+    withdraw_rate: float  # [m/s]
+    latency: float  # [s]
+    overload: float  # [A]
+    dt_ns: int  # sample period
 
     def settings(self, hop: HopParameters) -> HopSettings:
         """The step's settings for hops with these parameters."""
@@ -162,10 +165,10 @@ class HopTiming:
         )
 
     def duration(self, hop: HopParameters) -> float:
-        """[s] that a hop takes whose surface has not moved: settle + reference + fall + latency + rise."""
-        rise = (hop.amplitude + hop.fall_rate * self.latency) / self.withdraw_rate
-        return self.settle + self.reference + hop.fall_time + self.latency + rise
+        """Time of a hop [s] over a surface at rest: settle + reference + approach + latency + withdrawal."""
+        withdrawal = (hop.amplitude + hop.fall_rate * self.latency) / self.withdraw_rate
+        return self.settle + self.reference + hop.fall_time + self.latency + withdrawal
 
     def period(self, hop: HopParameters) -> float:
-        """[s] from one hop to the next, the bias levels at the top included."""
+        """Time from one hop to the next [s], with the bias levels at the top."""
         return self.duration(hop) + (0.0 if hop.bias_levels is None else hop.bias_levels.duration)

@@ -1,4 +1,4 @@
-"""Drivers: found by the name that a rig file writes after `driver:`, in this package or, by entry point, in another.
+"""The registry of drivers, by the name that a rig file writes after `driver:`; other packages add theirs.
 
 A package offers its drivers in its metadata, under the name that rig files use:
 
@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar, get_args
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
-from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.step_model import FileModel
+from opsicm.experiment.validation import validated
 from opsicm.instruments.clock import Clock, WallClock
 from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Potentiostat, Rig, SafeChannel, Scanner
 from opsicm.instruments.specification import (
@@ -51,23 +51,22 @@ _DEVICES: Final[Mapping[RoleName, type[Any]]] = {
     "hop_controller": HopController,
 }
 _SAFE_ORDER: Final[tuple[RoleName, ...]] = ("hop_controller", "scanner", "potentiostat", "amplifier")
-# A clipped current looks like a steady one: near its end the amplifier's own range is an overload too.
-_CLIPPING: Final = 0.99
+_CLIPPING: Final = 0.99  # of the amplifier's range counts as an overload: a clipped current looks like a steady one
 Shared = TypeVar("Shared")
 
 
-class NoSettings(Frozen):
+class NoSettings(FileModel):
     """The settings of a driver that has none."""
 
-    called = "this driver"
+    display_name = "this driver"
 
 
 @dataclass(frozen=True, slots=True)
 class RigSetup:
     """What is known of a run before any instrument is connected.
 
-    `fill` [mol/m³] in the pipette; `on_advance` is called with every new present [ns] of a simulated time; `history` is
-    what earlier runs did to the specimen, as (nanosecond, control); `connections` closes with the run.
+    `on_advance` is called with every new time [ns] of a simulated clock; `history` is what earlier runs did to the
+    specimen, as (nanosecond, control); `connections` are closed with the run.
     """
 
     rig: LoadedRig
@@ -86,7 +85,7 @@ class RigSetup:
         return self.experiment.pipette.fill(self.specimen.electrolyte.concentration)
 
     def shared(self, key: Hashable, connect: Callable[[], Shared]) -> Shared:
-        """What several roles of one rig use together, as a card or a controller: connected for the first that asks."""
+        """A connection that several roles of one rig share, as to a controller with several axes; made only once."""
         if key not in self._shared:
             self._shared[key] = connect()
         connection: Shared = self._shared[key]
@@ -95,7 +94,7 @@ class RigSetup:
 
 @dataclass(frozen=True, slots=True)
 class RoleSetup:
-    """What a driver is given: its role, the address and the checked settings of the rig file, and the whole rig's."""
+    """What a driver receives: its role, its address and checked settings in the rig file, and the setup of the rig."""
 
     role: RoleName
     address: str | None
@@ -110,14 +109,14 @@ class RoleSetup:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One way to play one role.
+    """A driver for one role.
 
-    `specify` states the role's specification from the rig file, without a connection; None for what only stands in for
-    the instruments of a rig file, as a stored run does. `connect` makes the device, which has the methods of its role
-    in `instruments.roles`; it gets the whole rig's specification and clock, and leaves what must be closed in
-    `setup.rig.connections`. `settings` is the model of what the rig file may say, `client` the package to install,
-    imported in `connect` at the earliest. A device whose time is its own, as a simulated one's, brings a `clock`; one
-    that follows any clock sets `real_time` False.
+    `specify` returns the role's specification from the rig file, without a connection; it is None for a driver that
+    only stands in for the instruments of a rig file, as a stored run does. `connect` returns the device, which has the
+    methods of its role in `instruments.roles`; it receives the specification and the clock of the whole rig, and
+    registers what must be closed in `setup.rig.connections`. `settings` is the model of the settings in the rig file,
+    `client` the package to install, imported in `connect` at the earliest. A device that simulates time brings a
+    `clock`; one that follows any clock sets `real_time` False.
     """
 
     name: str
@@ -125,7 +124,7 @@ class Driver:
     summary: str
     connect: Callable[[RoleSetup, RigSpecification, Clock], Any]
     specify: Callable[[RoleSetup], RoleSpecification] | None = None
-    settings: type[Frozen] = NoSettings
+    settings: type[FileModel] = NoSettings
     client: str = ""
     clock: Callable[[RoleSetup, RigSpecification], Clock] | None = None
     real_time: bool = True
@@ -147,7 +146,7 @@ class Registry:
     """
 
     def __init__(self, built_in: Mapping[str, str]) -> None:
-        self._built_in = {name: EntryPoint(name, place, GROUP) for name, place in built_in.items()}
+        self._built_in = {name: EntryPoint(name, value, GROUP) for name, value in built_in.items()}
 
     def registrations(self) -> Iterator[Registration]:
         """Every registered name with its drivers."""
@@ -161,9 +160,9 @@ class Registry:
     def find(self, loaded: LoadedRig, role: RoleName, name: str) -> Driver:
         """The driver of this name for a role; `BadInput` names the ones that are registered."""
         where = ("roles", role, "driver")
-        # Built-in ones first: reading the metadata of all packages takes longer than a turn of a run's loop may.
-        own = self._built_in.get(name)
-        entries = [own] if own is not None else list(entry_points(group=GROUP, name=name))
+        # Built-in drivers first: reading the metadata of all packages takes longer than a turn of a run's loop may.
+        built_in = self._built_in.get(name)
+        entries = [built_in] if built_in is not None else list(entry_points(group=GROUP, name=name))
         if not entries:
             known = ", ".join(sorted({*self._built_in, *entry_points(group=GROUP).names}))
             limit = f"no driver of this name is registered; registered are {known}"
@@ -178,57 +177,57 @@ class Registry:
         return drivers[role]
 
     def specification(self, setup: RigSetup) -> RigSpecification:
-        """What the rig file's drivers state of themselves; `BadInput` with every problem of their settings."""
-        stated: dict[str, Any] = {}
+        """The specifications of the rig file's drivers; `BadInput` with every problem of their settings."""
+        specifications: dict[str, Any] = {}
         problems: list[Problem] = []
         for role in ROLES:
             try:
-                stated[role] = self._specified(setup, role)
+                specifications[role] = self._role_specification(setup, role)
             except BadInput as error:
                 problems += [problem for problem in error.problems if problem not in problems]
         if problems:
             raise BadInput(problems)
-        rig = RigSpecification(**stated)
+        rig = RigSpecification(**specifications)
         timing = rig.hop_controller.timing
         timing = replace(timing, overload=min(timing.overload, _CLIPPING * rig.amplifier.current_range))
         return replace(rig, hop_controller=replace(rig.hop_controller, timing=timing))
 
-    def _specified(self, setup: RigSetup, role: RoleName) -> RoleSpecification:
-        played = setup.rig.role(role)
-        driver = self.find(setup.rig, role, played.driver)
+    def _role_specification(self, setup: RigSetup, role: RoleName) -> RoleSpecification:
+        entry = setup.rig.role(role)
+        driver = self.find(setup.rig, role, entry.driver)
         if driver.specify is None:
             limit = "stands in for the instruments of a rig file and states no ranges of its own"
             raise BadInput(setup.rig.problem(("roles", role, "driver"), driver.name, limit, driver.summary))
-        stated = driver.specify(_role_setup(setup, driver, played))
-        _refuse_other(driver, stated, _SPECIFICATIONS[role])
-        return stated
+        specification = driver.specify(_role_setup(setup, driver, entry))
+        _require_type(driver, specification, _SPECIFICATIONS[role])
+        return specification
 
     def connect(self, setup: RigSetup, specification: RigSpecification, stand_in: Role | None = None) -> Rig:
-        """The rig, role by role; `stand_in` plays them all in place of the rig file's drivers."""
+        """Connect the rig role by role; `stand_in` plays them all in place of the rig file's drivers."""
         roles = {role: stand_in or setup.rig.role(role) for role in ROLES}
-        drivers = {role: self.find(setup.rig, role, played.driver) for role, played in roles.items()}
+        drivers = {role: self.find(setup.rig, role, entry.driver) for role, entry in roles.items()}
         setups = {role: _role_setup(setup, drivers[role], roles[role]) for role in ROLES}
         clock = _clock(setup, specification, drivers, setups)
         devices: dict[str, Any] = {}
         for role, driver in drivers.items():
             devices[role] = driver.connect(setups[role], specification, clock)
-            _refuse_other(driver, devices[role], _DEVICES[role])
+            _require_type(driver, devices[role], _DEVICES[role])
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
         return Rig(clock=clock, grounding=setup.rig.rig.wiring.grounding, safe_addresses=addresses, **devices)
 
     def real_time(self, loaded: LoadedRig, stand_in: Role | None = None) -> bool:
-        """Whether the rig runs on the wall clock's seconds and no others."""
+        """Whether the rig can run at the pace of the wall clock only."""
         return any(self.find(loaded, role, (stand_in or loaded.role(role)).driver).real_time for role in ROLES)
 
 
 def _loaded(entry: EntryPoint) -> tuple[Driver, ...]:
     try:
-        offered = entry.load()
+        loaded = entry.load()
     except (ImportError, AttributeError) as error:
         limit = f"the driver cannot be loaded from {entry.value} ({error})"
         raise BadInput(Problem("driver", entry.name, limit, f"update or uninstall {_package(entry)}")) from error
-    drivers = (offered,) if isinstance(offered, Driver) else tuple(offered)
+    drivers = (loaded,) if isinstance(loaded, Driver) else tuple(loaded)
     if not all(isinstance(driver, Driver) for driver in drivers):
         limit = f"{entry.value} is neither an opsicm Driver nor a sequence of them"
         raise BadInput(Problem("driver", entry.name, limit, f"update or uninstall {_package(entry)}"))
@@ -247,11 +246,11 @@ def installed(client: str) -> str | None:
         return None
 
 
-def _role_setup(setup: RigSetup, driver: Driver, played: Role) -> RoleSetup:
+def _role_setup(setup: RigSetup, driver: Driver, entry: Role) -> RoleSetup:
     settings = driver.settings()
-    if played.settings:
-        settings = made_of(setup.rig.document.below(("roles", driver.role, "settings")), driver.settings)
-    return RoleSetup(driver.role, played.address, settings, setup)
+    if entry.settings:
+        settings = validated(setup.rig.document.below(("roles", driver.role, "settings")), driver.settings)
+    return RoleSetup(driver.role, entry.address, settings, setup)
 
 
 def _clock(
@@ -260,17 +259,17 @@ def _clock(
     drivers: Mapping[RoleName, Driver],
     setups: Mapping[RoleName, RoleSetup],
 ) -> Clock:
-    bringing = {driver.name: driver for driver in drivers.values() if driver.clock is not None}
-    if len(bringing) > 1:
-        limit = f"the drivers {' and '.join(bringing)} each bring a time of their own"
+    simulating = {driver.name: driver for driver in drivers.values() if driver.clock is not None}
+    if len(simulating) > 1:
+        limit = f"the drivers {' and '.join(simulating)} each bring a clock of their own"
         raise BadInput(setup.rig.problem(("roles",), "", limit, "let one of them play all of these roles"))
-    for driver in bringing.values():
+    for driver in simulating.values():
         assert driver.clock is not None
         return driver.clock(setups[driver.role], specification)
     return WallClock()
 
 
-def _refuse_other(driver: Driver, given: object, wanted: type[Any]) -> None:
-    if not isinstance(given, wanted):
-        limit = f"its driver gives {type(given).__name__}, which is no {wanted.__name__}"
+def _require_type(driver: Driver, returned: object, expected: type[Any]) -> None:
+    if not isinstance(returned, expected):
+        limit = f"its driver gives {type(returned).__name__}, which is no {expected.__name__}"
         raise BadInput(Problem(driver.role, driver.name, limit, "report it to the authors of the driver"))

@@ -1,6 +1,6 @@
 """Roles: what an instrument must be able to do, whether real, emulated or a twin.
 
-Each role has `safe()`: the state in which nothing can be harmed, reached without asking anybody.
+Each role has `safe()`, which brings it into a state in which nothing can be harmed, whatever the others do.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from opsicm.instruments.hop import HopTiming
 class CellReading:
     """What the potentiostat reports: actual potential [V vs Li/Li+], current [A], charge since the start [C].
 
-    `t_ns` is when this was true, not when it arrived: who answers late says so here, and the bias carries it on.
-    `set_point` [V] is the program's potential (None unless a potential is controlled), `control` the word for what is
-    held, `cut_off` whether a cut-off has ended it and the cell has gone to open circuit by itself.
+    `t_ns` is when it was measured, not when it arrived: the bias extrapolates a late reading from there. `set_point`
+    [V] is the program's potential (None unless a potential is controlled), `control` the name of the control, `cut_off`
+    whether a cut-off has ended it and the potentiostat has opened the circuit by itself.
     """
 
     t_ns: int
@@ -40,12 +40,12 @@ class CellReading:
 
 @dataclass(frozen=True, slots=True)
 class HopPlan:
-    """Hops that together last at most about a second: the outer action of the probe.
+    """Hops that together last at most about a second: the unit of work of the probe.
 
-    `x`, `y` [m], `line`, `pixel` and `amplitude` [m], the withdrawal above that hop's stop, one per hop; the other
-    `parameters` are those of all. `until_ns` ends the plan with the hop in flight even if hops are left.
-    A plan without hops dwells at the top, sampling, until `until_ns`. `tip_potential` [V vs Li/Li+] is what the wire
-    should stand at: the controller records by how much it did not.
+    `x`, `y` [m], `line`, `pixel` and `amplitude` [m] (the withdrawal above the stop) have one entry per hop; the other
+    `parameters` are common to all. At `until_ns` the hop in flight is the plan's last. A plan without hops dwells at
+    the top and samples until `until_ns`. `tip_potential` [V vs Li/Li+] is the pipette electrode's target: the
+    controller records the residual.
     """
 
     step: str
@@ -61,24 +61,22 @@ class HopPlan:
     until_ns: int
 
     def __post_init__(self) -> None:
-        if self.amplitude.size:  # a bad one anywhere is refused
+        if self.amplitude.size:  # `HopParameters` refuses an amplitude out of bounds
             self._with(float(self.amplitude.min()))
-            self.longest()
+            self.longest_hop()
 
-    def longest(self) -> HopParameters:
-        """Those of the hop that is withdrawn farthest."""
+    def longest_hop(self) -> HopParameters:
+        """The parameters of the hop with the largest amplitude."""
         return self._with(float(self.amplitude.max())) if self.amplitude.size else self.parameters
 
     def _with(self, amplitude: float) -> HopParameters:
-        # The usual plan has one amplitude: nothing to build and to check anew.
-        return (
-            self.parameters if amplitude == self.parameters.amplitude else replace(self.parameters, amplitude=amplitude)
-        )
+        same = amplitude == self.parameters.amplitude  # as in nearly every plan: saves a construction with its checks
+        return self.parameters if same else replace(self.parameters, amplitude=amplitude)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOutcome:
-    """What a plan left: sample blocks in order and one record per hop (dtype HOP_DTYPE)."""
+    """The result of a plan: sample blocks in order and one record per hop (dtype HOP_DTYPE)."""
 
     blocks: Sequence[SampleBlock]
     hops: NDArray[Any]
@@ -86,7 +84,7 @@ class PlanOutcome:
 
 @runtime_checkable
 class Amplifier(Protocol):
-    """Reads the pipette current; adds a command to the pipette wire."""
+    """Reads the pipette current; adds a command to the potential of the pipette electrode."""
 
     @property
     def command_range(self) -> tuple[float, float]:
@@ -111,7 +109,7 @@ class Potentiostat(Protocol):
     """Controls the cell."""
 
     def apply(self, control: CellControl, at_ns: int) -> None:
-        """Hold `control` from `at_ns` on, exactly; one control may be waiting at a time."""
+        """Apply `control` exactly at `at_ns`; one control may be waiting at a time."""
         ...
 
     def read(self) -> CellReading:
@@ -151,9 +149,9 @@ class CoarseStage(Protocol):
     """Moves the pipette by millimetres."""
 
     def move_to(self, z: float, speed: float | None = None) -> int:
-        """Begin to move to `z` [m] above the specimen's mean surface as it was found at engagement.
+        """Start moving to `z` [m] above the specimen's mean surface as it was at engagement.
 
-        `speed` [m/s] None is the stage's usual one. Returns when it will be there [ns]; `position()` follows meanwhile.
+        `speed` [m/s] None is the stage's default. Returns the time of arrival [ns]; `position()` follows meanwhile.
         """
         ...
 
@@ -168,7 +166,7 @@ class HopController(Protocol):
 
     @property
     def timing(self) -> HopTiming:
-        """The times that a hop takes besides its fall."""
+        """The times of a hop besides its approach."""
         ...
 
     @property
@@ -182,7 +180,7 @@ class HopController(Protocol):
         ...
 
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
-        """Run the plan; `stop()` true ends it with the hop in flight, pipette up."""
+        """Run the plan; once `stop()` is true the hop in flight is the last, and the pipette is withdrawn."""
         ...
 
     def safe(self) -> None:
@@ -220,7 +218,7 @@ class Rig:
     def safe(self) -> None:
         """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path.
 
-        Each is told whatever the one before answers; what one of them raises is raised when all have been told.
+        A role that fails does not keep the next ones from being made safe; its error is raised afterwards.
         """
         with ExitStack() as last_first:
             for role in (self.amplifier, self.potentiostat, self.scanner, self.hop_controller):

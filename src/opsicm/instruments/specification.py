@@ -1,7 +1,7 @@
 """What is known of a rig's instruments before they are connected: rates, ranges, latencies, noise.
 
-Every driver states its role's specification from the rig file alone, so `check` and the twin need not know who plays a
-role.
+Every driver derives its role's specification from the rig file alone, so `check` and the twin need not know which
+driver plays a role.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ScannerSpecification:
 
 @dataclass(frozen=True, slots=True)
 class CoarseStageSpecification:
-    """`speed` [m/s] of a motion that asks for none."""
+    """`speed` [m/s] of a motion without a speed of its own."""
 
     speed: float
 

@@ -1,8 +1,8 @@
 """Signs: one module, one table, one test.
 
 The potentiostat holds its working electrode, the specimen, at system ground. The potential E asked of the specimen
-is therefore applied, inverted, to the shared reference electrode, which sits at -E against ground. The amplifier's
-command is added to its own working electrode, the wire in the pipette. With common grounds the wire stands at
+is therefore applied, inverted, to the shared reference electrode, which is at -E against ground. The amplifier's
+command is added to its own working electrode, the wire in the pipette. With common grounds the wire is at
 V_cmd - (-E) = V_cmd + E against the reference, so to hold it at V_tip
 
     V_cmd = V_tip - E,
@@ -24,13 +24,12 @@ from opsicm.core.errors import OutsideDomain, Problem
 
 Volts = TypeVar("Volts", float, NDArray[np.float64])
 REFERENCE_FOLLOWS_CELL: Final[dict[str, float]] = {"common": 1.0, "two_electrode": 0.0}
-"""Grounding → by how much of -E the reference stands below ground, E being the specimen's potential against it.
+"""Grounding → g, the reference being at -g E against ground and E the specimen's potential against the reference.
 
-`common`: the potentiostat keeps the specimen at ground, so the reference stands at -E. `two_electrode`: the reference
-is the ground, as in a voltammogram of the pipette alone.
+`common`: the potentiostat keeps the specimen at ground, so the reference is at -E. `two_electrode`: the reference is
+the ground, as in a voltammogram of the pipette alone.
 """
 GROUNDINGS: Final = tuple(REFERENCE_FOLLOWS_CELL)
-"""How the grounds may be joined: the relation above holds for these."""
 
 SIGNS: Final[dict[str, str]] = {
     "cell_current": "negative lithiates the specimen",
@@ -43,7 +42,7 @@ SIGNS: Final[dict[str, str]] = {
 
 
 def command_for(tip_potential: float, cell_potential: float, grounding: str = "common") -> float:
-    """V_cmd [V] that holds the pipette wire at `tip_potential` [V vs Li/Li+], the specimen being at `cell_potential`.
+    """V_cmd [V] that holds the pipette electrode at `tip_potential` [V vs Li/Li+], the specimen at `cell_potential`.
 
     V_cmd = V_tip - g E, g of `REFERENCE_FOLLOWS_CELL`; `cell_potential` is the actual potential, not the set one.
     """
@@ -51,7 +50,7 @@ def command_for(tip_potential: float, cell_potential: float, grounding: str = "c
 
 
 def tip_potential_of(command: Volts, cell_potential: Volts, grounding: str = "common") -> Volts:
-    """V_tip [V vs Li/Li+] that a command makes: the inverse of `command_for`, for residuals and read-backs."""
+    """V_tip [V vs Li/Li+] at a command: the inverse of `command_for`, for residuals and read-backs."""
     return command + REFERENCE_FOLLOWS_CELL[grounding] * cell_potential
 
 

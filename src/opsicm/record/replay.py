@@ -24,7 +24,7 @@ from opsicm.experiment.controls import (
     ConstantCurrent,
     OpenCircuit,
     PotentialRamp,
-    control_from,
+    control_from_data,
     control_text,
 )
 from opsicm.record.nexus_file import MISSING
@@ -234,7 +234,7 @@ class ReplayedRun:
         fact = next(self._intents, None)
         if fact is None:
             self.refuse("cell control", asked, "no further control")
-        recorded = control_from(fact.data["control"])
+        recorded = control_from_data(fact.data["control"])
         if (recorded, fact.data["at_ns"]) != (control, at_ns):
             self.refuse("cell control", asked, f"{control_text(recorded)} at {fact.data['at_ns']} ns")
         self._controls.append((at_ns, control))

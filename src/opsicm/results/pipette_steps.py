@@ -16,7 +16,7 @@ from opsicm.analysis.pipette.towers import tower_results
 from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import BadInput
 from opsicm.experiment.hop_parameters import BiasLevels
-from opsicm.experiment.probe_steps import Hopping, PipetteSweep, Tower
+from opsicm.experiment.probe_steps import HoppingStep, PipetteSweep, Tower
 from opsicm.experiment.rig_file import rig_from_text
 from opsicm.instruments.wiring import GROUNDINGS, REFERENCE_FOLLOWS_CELL, tip_potential_of
 from opsicm.record.reader import Run
@@ -32,7 +32,7 @@ MOST_SAMPLES: Final = 20_000_000
 
 def modulated_steps(run: Run, intervals: list[ProbeInterval]) -> dict[str, BiasLevels]:
     """The bias levels of every step that has them and hopped, by the step's path."""
-    levels = {one.path: one.step.bias_levels for one in intervals if isinstance(one.step, Hopping)}
+    levels = {one.path: one.step.bias_levels for one in intervals if isinstance(one.step, HoppingStep)}
     steps = run.hops["step"].values
     return {path: bias for path, bias in levels.items() if bias is not None and (steps == path).any()}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.probe_steps import SingleProbeStep
-from opsicm.experiment.program import written
+from opsicm.experiment.program import written_steps
 from opsicm.record.reader import Run
 
 
@@ -26,7 +26,7 @@ def probe_intervals(run: Run) -> list[ProbeInterval]:
     Raises `BadInput` where the run's experiment cannot be read.
     """
     program = experiment_from_text(run.experiment_text, f"experiment of {run.path}").experiment.probe
-    steps = {placed.path: placed.step for placed in written("probe", program)}
+    steps = {placed.path: placed.step for placed in written_steps("probe", program)}
     intervals: list[ProbeInterval] = []
     started: dict[str, int] = {}
     for fact in run.facts:

@@ -1,10 +1,10 @@
-"""Bias synchronisation: the pipette's wire stays at V_tip against lithium while the cell's potential moves.
+"""Bias synchronisation: the pipette electrode stays at V_tip against lithium while the cell's potential moves.
 
 V_cmd = V_tip - E, with E the *actual* potential against the reference (`instruments.wiring`, by the rig's grounding).
-Between two readings the command ramps with the slope that E had: from the program right after a change of control,
-from the last two readings afterwards, which also carries the slope of a compensated i R_u. A potentiostat that answers
-late shows an old E: it is carried on from its own stamp to the present. What is left over is the residual, and it is
-recorded.
+Between two readings the command ramps with the slope that E had: the program's slope right after a change of control,
+that of the last two readings afterwards, which also includes the slope of a compensated i R_u. A potentiostat that
+answers late reports an old E, which is extrapolated from its time stamp to the present. What remains is the residual,
+and it is recorded.
 """
 
 from __future__ import annotations
@@ -14,88 +14,90 @@ from typing import Final
 
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.experiment.controls import CellControl, PotentialRamp
-from opsicm.instruments.bias_ramp import SHORTEST, bends_too_much, trusted
+from opsicm.instruments.bias_ramp import SHORTEST_RAMP, is_unsettled, ramp_duration
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.roles import Amplifier, CellReading
 from opsicm.instruments.wiring import command_for, tip_potential_of
 
-_SHORTEST_NS: Final = round(SHORTEST * 1e9)
-_SETTLED_NS: Final = 20_000_000  # after a change of control, by when the double layer no longer makes the slope
+_SHORTEST_RAMP_NS: Final = round(SHORTEST_RAMP * 1e9)
+_DOUBLE_LAYER_NS: Final = 20_000_000  # after a change of control: until then the double layer makes the slope
+_COMMANDS_KEPT: Final = 64  # more than a late potentiostat lags behind
 
 
 class BiasTracker:
-    """Keeps the wire at `tip_potential` [V vs Li/Li+], or on a ramp from there."""
+    """Keeps the pipette electrode at `tip_potential` [V vs Li/Li+], or on a ramp from there."""
 
     def __init__(self, amplifier: Amplifier, clock: Clock, tip_potential: float, grounding: str, limit: float) -> None:
         self._amplifier = amplifier
         self._clock = clock
         self._nominal = tip_potential
-        self._aim = (tip_potential, 0.0, 0)
+        self._target = (tip_potential, 0.0, 0)  # (V, V/s, since when [ns])
         self._grounding = grounding
         self._limit = limit
         self._last: CellReading | None = None
         self._slope = 0.0
-        self._trusted_ns = _SHORTEST_NS
-        self._bend = 0.0
-        self._commands: deque[tuple[int, float, float]] = deque(maxlen=64)  # (ns, V, V/s) as given
-        self._changed_ns = 0  # when the present control began
-        self._slope_before = 0.0
+        self._slope_before = 0.0  # of the previous control
+        self._slope_change = 0.0
+        self._ramp_duration_ns = _SHORTEST_RAMP_NS
+        self._commands: deque[tuple[int, float, float]] = deque(maxlen=_COMMANDS_KEPT)  # (ns, V, V/s)
+        self._control_since_ns = 0
 
     @property
-    def nominal(self) -> bool:
-        """Whether the wire is meant to stand where the experiment says: what its current then means is known."""
-        return self._aim[:2] == (self._nominal, 0.0)
+    def at_nominal(self) -> bool:
+        """Whether the target is the experiment's bias: only then is the pipette current comparable between readings."""
+        return self._target[:2] == (self._nominal, 0.0)
 
     @property
-    def trusted_ns(self) -> int:
-        """How long the present ramp may be left alone: as long as a bend or a kink of the potential costs little.
+    def ramp_duration_ns(self) -> int:
+        """How long the present ramp may run without a new reading (`instruments.bias_ramp`).
 
-        Short right after a change of control, when only the program's slope is known; it grows about twofold a turn.
+        Short right after a change of control, when only the program's slope is known; then about twice as long at
+        every reading.
         """
-        return self._trusted_ns
+        return self._ramp_duration_ns
 
-    def bends(self) -> bool:
-        """Whether the slope still changes so fast that the shortest ramp would miss by more than is allowed."""
-        return bends_too_much(self._bend)
+    def is_unsettled(self) -> bool:
+        """Whether the slope still changes so fast that even the shortest ramp would miss by more than is allowed."""
+        return is_unsettled(self._slope_change)
 
     def tip_potential(self, t_ns: int) -> float:
-        """[V vs Li/Li+] at which the wire is meant to stand at `t_ns`."""
-        volts, slope, since = self._aim
+        """[V vs Li/Li+] that the pipette electrode should have at `t_ns`."""
+        volts, slope, since = self._target
         return volts + slope * (t_ns - since) * 1e-9
 
-    def aim(self, tip_potential: float, slope: float = 0.0) -> None:
-        """Hold the wire at `tip_potential` [V vs Li/Li+] from now on, ramping by `slope` [V/s]."""
-        self._aim = (tip_potential, slope, self._clock.now_ns())
+    def set_target(self, tip_potential: float, slope: float = 0.0) -> None:
+        """Hold the pipette electrode at `tip_potential` [V vs Li/Li+] from now on, ramping by `slope` [V/s]."""
+        self._target = (tip_potential, slope, self._clock.now_ns())
         self._command()
 
-    def aim_nominal(self) -> None:
-        """Back to the experiment's bias."""
-        self.aim(self._nominal)
+    def return_to_nominal(self) -> None:
+        """Hold the experiment's bias again."""
+        self.set_target(self._nominal)
 
-    def behind(self) -> bool:
-        """Whether nothing has been read yet that was measured after the last change of control had settled."""
-        return self._last is None or self._last.t_ns < self._changed_ns + _SETTLED_NS
+    def awaits_settled_reading(self) -> bool:
+        """Whether no reading has come yet that was taken after the double layer had followed the last change."""
+        return self._last is None or self._last.t_ns < self._control_since_ns + _DOUBLE_LAYER_NS
 
     def control_changed(self, control: CellControl, at_ns: int) -> None:
-        """Forget the old slope; begin with the program's, from `at_ns` on and at once: a vertex turns the wire too."""
-        self._trusted_ns = _SHORTEST_NS
-        self._changed_ns, self._slope_before = at_ns, self._slope
+        """Replace the measured slope by that of the new `control`, from `at_ns` on: at a vertex the bias turns too."""
+        self._ramp_duration_ns = _SHORTEST_RAMP_NS
+        self._control_since_ns, self._slope_before = at_ns, self._slope
         self._slope = control.slope if isinstance(control, PotentialRamp) else 0.0
         self._command()
         self._last = None
 
-    def follow(self, reading: CellReading) -> None:
+    def update(self, reading: CellReading) -> None:
         """Set the command for the potential just read, and its ramp until the next reading.
 
-        Raises `LimitCrossed` when the amplifier's command range does not reach.
+        Raises `LimitCrossed` when the command would be beyond the amplifier's range.
         """
         last = self._last
-        # Two readings from either side of a change of control, or from before it, know nothing of the new slope.
-        if last is not None and reading.t_ns > last.t_ns >= self._changed_ns:
+        # Two readings from before a change of control, or from either side of it, do not give the new slope.
+        if last is not None and reading.t_ns > last.t_ns >= self._control_since_ns:
             elapsed_ns = reading.t_ns - last.t_ns
             slope = (reading.potential - last.potential) / (elapsed_ns * 1e-9)
-            self._bend = slope - self._slope
-            self._trusted_ns = round(trusted(self._bend, slope, elapsed_ns * 1e-9) * 1e9)
+            self._slope_change = slope - self._slope
+            self._ramp_duration_ns = round(ramp_duration(self._slope_change, slope, elapsed_ns * 1e-9) * 1e9)
             self._slope = slope
         self._last = reading
         self._command()
@@ -104,12 +106,12 @@ class BiasTracker:
         if self._last is None:
             return
         now = self._clock.now_ns()
-        # A reading is as old as its stamp: what it has missed is carried on, on either side of a change of control. One
-        # from the future tells of a clock that runs fast, and of the present.
+        # Extrapolate from the reading's stamp to now: with the old slope up to a change of control that lies between,
+        # with the present slope after it. A stamp from the future means a clock that runs fast: take it as now.
         since = min(self._last.t_ns, now)
-        knee = min(max(since, self._changed_ns), now)
+        change = min(max(since, self._control_since_ns), now)
         potential = self._last.potential
-        potential += (self._slope_before * (knee - since) + self._slope * (now - knee)) * 1e-9
+        potential += (self._slope_before * (change - since) + self._slope * (now - change)) * 1e-9
         volts = command_for(self.tip_potential(now), potential, self._grounding)
         low, high = self._amplifier.command_range
         if not low <= volts <= high:
@@ -121,14 +123,14 @@ class BiasTracker:
                     "use a wider external-bias gain, another bias_V, or a smaller potential range",
                 )
             )
-        slope = command_for(self._aim[1], self._slope, self._grounding)
+        slope = command_for(self._target[1], self._slope, self._grounding)
         self._amplifier.command(volts, slope)
         self._commands.append((now, volts, slope))
 
     def residual(self, command: float, reading: CellReading) -> float:
-        """[V] by which the wire misses its aim, `command` being read now: the newest that can be known.
+        """[V] by which the pipette electrode is off its target, `command` [V] having been read now.
 
-        That of the moment which the reading is of: a late one meets the command of its own time.
+        Evaluated at the time of `reading`: a late reading is compared with the command that was applied then.
         """
         t_ns, now = reading.t_ns, self._clock.now_ns()
         if t_ns < now and self._commands:
@@ -136,19 +138,19 @@ class BiasTracker:
             if t_ns >= since:
                 command -= slope * (now - t_ns) * 1e-9
             else:
-                known = next((one for one in reversed(self._commands) if one[0] <= t_ns), self._commands[0])
-                command = known[1] + known[2] * (t_ns - known[0]) * 1e-9
+                applied = next((entry for entry in reversed(self._commands) if entry[0] <= t_ns), self._commands[0])
+                command = applied[1] + applied[2] * (t_ns - applied[0]) * 1e-9
         return tip_potential_of(command, reading.potential, self._grounding) - self.tip_potential(t_ns)
 
-    def judge(self, residual: float) -> None:
-        """Raises `LimitCrossed` where the wire missed its aim by more than the envelope allows."""
+    def check_residual(self, residual: float) -> None:
+        """Raises `LimitCrossed` where the bias was off its target by more than the envelope allows."""
         if not abs(residual) <= self._limit:
             raise LimitCrossed(
                 Problem(
                     "pipette bias",
-                    f"{residual * 1e3:.1f} mV off its aim",
+                    f"{residual * 1e3:.1f} mV off its target",
                     f"envelope.bias_mV is {self._limit * 1e3:g}",
-                    "sweep more slowly, read the potentiostat faster, or allow more: a hop then takes the cell for "
-                    "the surface",
+                    "sweep more slowly, read the potentiostat faster, or allow more: such an error moves the pipette "
+                    "current as the surface does",
                 )
             )

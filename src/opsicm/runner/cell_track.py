@@ -1,7 +1,7 @@
-"""The cell's track: what is held, what was handed over to be held next, and what a pause leaves.
+"""The cell's track: the present control, the next one that the potentiostat already has, and pauses.
 
 Controls are handed to the potentiostat ahead of time with the nanosecond at which they begin, each after its intent is
-on the disk. A pause is open circuit: no charge passes, and what is left of the step follows when it is resumed.
+on disk. A pause is open circuit: no charge passes, and the rest of the step follows when the cell is resumed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from opsicm.experiment.controls import CellAction, CellControl, ConstantCurrent,
 from opsicm.instruments.roles import CellReading, Potentiostat
 from opsicm.runner.fact_log import FactLog
 
-_HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its next control: more than any turn
-_STALE_NS: Final = 200_000_000  # a potentiostat may still show the cut-off of the control before
-_LEAD_NS: Final = 200_000_000  # for what is asked meanwhile: more than a potentiostat needs to take a control
+_HAND_OVER_NS: Final = 1_500_000_000  # how far ahead the potentiostat gets its next control: more than a loop turn
+_STALE_NS: Final = 200_000_000  # until then a potentiostat may still report the cut-off of the previous control
+_LEAD_NS: Final = 200_000_000  # for commands: more than a potentiostat needs to accept a control
 
 
 @dataclass(frozen=True, slots=True)
 class _HandedOver:
     at_ns: int
-    what: Literal["next", "pause", "resume"]
-    action: CellAction | None
+    purpose: Literal["next", "pause", "resume"]
+    action: CellAction | None  # None ends the program
 
 
 class CellTrack:
-    """`reversible` [C] between the program's cut-offs turns charge into SOC; None where it has no two of them.
+    """`reversible` [C] between the program's cut-offs turns charge into SOC; None where it has fewer than two of them.
 
-    `first` is the number of the first of `actions` in the program, `spent_ns` what of it was spent already: not 0
-    where a run is resumed.
+    `first` is the number of the first of `actions` in the program and `spent_ns` how long that action has already run:
+    not 0 where a run is resumed.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class CellTrack:
         self._soc_zero: float | None = None
         self._next = next(actions, None)
         self.number = first - 1
-        """Of the present action in the program."""
-        self._before_ns = 0  # of the present action, spent before its present part
+        """Number of the present action in the program."""
+        self._spent_before_ns = 0  # on the present action before its last pause
         self._next_spent_ns = spent_ns
         self._handed_over: _HandedOver | None = None
-        self._wanted: Literal["pause", "resume", "skip"] | None = None
+        self._requested: Literal["pause", "resume", "skip"] | None = None
         self._paused_since = 0
         self.action: CellAction | None = None
         self.began_ns = 0
         self._began_charge = 0.0
-        self._cut_off = False  # the present current has come to its cut-off
+        self._cut_off = False  # whether the present current has reached its cut-off
         self._skipped = False
         self.paused = False
         self.paused_ns = 0
@@ -76,12 +76,12 @@ class CellTrack:
 
     @property
     def control(self) -> CellControl:
-        """What the cell is held at."""
+        """The control that is applied to the cell."""
         return OpenCircuit() if self.action is None or self.paused else self.action.control
 
     @property
     def ends_ns(self) -> int | None:
-        """When the present control ends by its own time; None where it does not."""
+        """When the time of the present control is over; None where time does not end it."""
         if self.action is None or self.action.duration_ns is None or self.paused:
             return None
         return self.began_ns + self.action.duration_ns
@@ -93,91 +93,91 @@ class CellTrack:
 
     @property
     def level(self) -> float | None:
-        """The rung [V] on which a ladder stands; None elsewhere."""
+        """The level [V] of a ladder that is held; None elsewhere."""
         return self.action.timed.level if self.action is not None and not self.paused else None
 
     @property
-    def rested_ns(self) -> int | None:
-        """When the specimen has rested in the present action; None where it does not."""
-        if self.action is None or self.action.timed.rested_ns is None or self.paused:
+    def rest_complete_ns(self) -> int | None:
+        """When the rest of the present action is complete; None where it has none."""
+        if self.action is None or self.action.timed.rested_after_ns is None or self.paused:
             return None
-        return self.began_ns + self.action.timed.rested_ns
+        return self.began_ns + self.action.timed.rested_after_ns
 
     def soc(self, charge: float) -> float | None:
-        """State of charge, 0 … 1, at `charge` [C] since the start; None until a delithiated cut-off gave it a zero."""
+        """State of charge, 0 … 1, at `charge` [C] since the start; None before the first delithiated cut-off."""
         if self._reversible is None or self._soc_zero is None:
             return None
         return -(charge - self._soc_zero) / self._reversible
 
     def turn(self, now: int, reading: CellReading) -> bool:
-        """Hand over what is due and notice what has begun; True when the control has changed."""
+        """Hand over the next control when it is due; True when a control that was handed over has begun."""
         if isinstance(self.control, ConstantCurrent) and reading.t_ns >= self.began_ns + _STALE_NS:
             self._cut_off = self._cut_off or reading.cut_off
         if self._handed_over is None:
-            self._act(now, reading)
+            self._hand_over_next(now, reading)
         if self._handed_over is not None and now >= self._handed_over.at_ns:
-            return self._take_over(self._handed_over, reading)
+            return self._begin_handed_over(self._handed_over, reading)
         return False
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
     def pause(self) -> tuple[bool, str]:
         """Ask for open circuit until `resume`."""
-        if self.paused or self._wanted == "pause":
+        if self.paused or self._requested == "pause":
             return False, "the cell is paused already"
         if self.action is None:
             return False, "the cell has not begun yet"
-        self._wanted = "pause"
+        self._requested = "pause"
         return True, f"{self.action.path} goes to open circuit within 1.7 s; what is left of it follows on resume-cell"
 
     def resume(self) -> tuple[bool, str]:
-        """Ask for what a pause has left."""
-        if self._wanted == "pause":
-            self._wanted = None
+        """Ask for the rest of the step that was paused."""
+        if self._requested == "pause":
+            self._requested = None
             return True, "the pause had not begun: nothing was changed"
-        if not self.paused or self._wanted == "resume":
+        if not self.paused or self._requested == "resume":
             return False, "the cell is not paused"
-        self._wanted = "resume"
+        self._requested = "resume"
         assert self.action is not None
-        return True, f"{self.action.path} goes on within 0.2 s"
+        return True, f"{self.action.path} continues within 0.2 s"
 
     def skip(self) -> tuple[bool, str]:
         """Ask for the end of the present step."""
-        if self.action is None or self.paused or self._wanted is not None:
+        if self.action is None or self.paused or self._requested is not None:
             return False, "the cell is paused or about to change: skip when a step runs"
         if self._handed_over is not None:
             return False, "the next control is handed over already: ask again when it has begun"
-        self._wanted = "skip"
+        self._requested = "skip"
         return True, f"{self.action.path} ends within 0.2 s"
 
-    # -- hand over, take over ---------------------------------------------------------------------------------------
+    # -- handing over and beginning ---------------------------------------------------------------------------------
 
-    def _act(self, now: int, reading: CellReading) -> None:
+    def _hand_over_next(self, now: int, reading: CellReading) -> None:
         end = self.ends_ns
         if self.action is None:
             self._hand_over(now, "next")
         elif self.paused:
-            if self._wanted == "resume":
+            if self._requested == "resume":
                 self._hand_over(now + _LEAD_NS, "resume")
-        elif self._over_early(reading):
+        elif self._ended_early(reading):
             self._hand_over(now, "next")
-        elif self._wanted == "skip":
+        elif self._requested == "skip":
             self._leave_step()
             self._skipped = True
             self._hand_over(now + _LEAD_NS, "next")
         elif end is not None and end - now <= _HAND_OVER_NS:
             self._hand_over(end, "next")
-        elif self._wanted == "pause":
+        elif self._requested == "pause":
             self._hand_over(now + _LEAD_NS, "pause")
 
     def _leave_step(self) -> None:
-        """Pass over what else the present step holds."""
-        here = self.action
-        while here is not None and self._next is not None and here.same_step(self._next):
+        """Skip the remaining actions of the present step."""
+        present = self.action
+        while present is not None and self._next is not None and present.same_step(self._next):
             self._next, self.number = next(self._actions, None), self.number + 1
 
-    def _over_early(self, reading: CellReading) -> bool:
-        """Whether something else than its time has ended the present action, by a reading of its own control."""
+    def _ended_early(self, reading: CellReading) -> bool:
+        """Whether a cut-off, a current, a charge or a state of charge has ended the present action."""
         action = self.action
         if action is None:
             return False
@@ -186,8 +186,8 @@ class CellTrack:
             if timed.cut_off_ends_step:
                 self._leave_step()
             return True
-        # A potentiostat that has just closed its loop shows no current, a late one still that of the control before.
-        if timed.fallen_current is not None and fresh and abs(reading.current) < timed.fallen_current:
+        # A potentiostat that has just closed its loop reports no current, a late one that of the previous control.
+        if timed.end_current is not None and fresh and abs(reading.current) < timed.end_current:
             return True
         if timed.charge is not None and abs(reading.charge - self._began_charge) >= timed.charge:
             return True
@@ -196,55 +196,55 @@ class CellTrack:
             return False
         return soc >= timed.soc if control.current < 0.0 else soc <= timed.soc
 
-    def _hand_over(self, at_ns: int, what: Literal["next", "pause", "resume"]) -> None:
-        """Give the potentiostat what comes next, to begin at `at_ns`; the intent is on disk before that."""
-        action = self._next if what == "next" else self.action
-        self._handed_over = _HandedOver(at_ns, what, action)
+    def _hand_over(self, at_ns: int, purpose: Literal["next", "pause", "resume"]) -> None:
+        """Give the potentiostat its next control, to begin at `at_ns`; the intent is on disk before that."""
+        action = self._next if purpose == "next" else self.action
+        self._handed_over = _HandedOver(at_ns, purpose, action)
         path = action.path if action is not None else "end"
         self._facts.write("intent", "cell", path, self._data(self._handed_over))
         self._potentiostat.apply(self._control(self._handed_over), at_ns)
-        self._wanted = None if what != "next" or self._wanted == "skip" else self._wanted
+        self._requested = None if purpose != "next" or self._requested == "skip" else self._requested
 
     def _control(self, handed: _HandedOver) -> CellControl:
-        return OpenCircuit() if handed.what == "pause" or handed.action is None else handed.action.control
+        return OpenCircuit() if handed.purpose == "pause" or handed.action is None else handed.action.control
 
     def _data(self, handed: _HandedOver) -> dict[str, Any]:
-        """What a resumed run needs: which action of the program this is, and how much of it was spent before."""
-        number = self.number + 1 if handed.what == "next" else self.number
-        spent = self._next_spent_ns if handed.what == "next" else self._before_ns
+        """What a resumed run needs: which action of the program this is, and how long it has already run."""
+        number = self.number + 1 if handed.purpose == "next" else self.number
+        spent = self._next_spent_ns if handed.purpose == "next" else self._spent_before_ns
         return {
             "control": control_data(self._control(handed)),
             "at_ns": handed.at_ns,
             "action": number,
-            "spent_ns": spent + (handed.at_ns - self.began_ns if handed.what == "pause" else 0),
-            "what": handed.what,
+            "spent_ns": spent + (handed.at_ns - self.began_ns if handed.purpose == "pause" else 0),
+            "what": handed.purpose,
         }
 
-    def _take_over(self, handed: _HandedOver, reading: CellReading) -> bool:
-        """The control handed over has begun."""
+    def _begin_handed_over(self, handed: _HandedOver, reading: CellReading) -> bool:
+        """Record that the control handed over has begun."""
         self._handed_over = None
         data = self._data(handed)
-        if handed.what == "next":
+        if handed.purpose == "next":
             self._change_step(handed, reading)
-            self._before_ns, self._next_spent_ns = self._next_spent_ns, 0
+            self._spent_before_ns, self._next_spent_ns = self._next_spent_ns, 0
         if handed.action is not None:
             self._facts.write("applied", "cell", handed.action.path, data)
-        if handed.what == "pause":
+        if handed.purpose == "pause":
             assert self.action is not None
             elapsed = handed.at_ns - self.began_ns
-            self._before_ns += elapsed
+            self._spent_before_ns += elapsed
             self.action = self.action.remainder(elapsed, reading.charge - self._began_charge)
             self._paused_since = handed.at_ns
-        elif handed.what == "resume":
+        elif handed.purpose == "resume":
             self.paused_ns += handed.at_ns - self._paused_since
-        self.paused = handed.what == "pause"
+        self.paused = handed.purpose == "pause"
         self.began_ns, self._began_charge = handed.at_ns, reading.charge
         self.over = handed.action is None
         return True
 
     def _change_step(self, handed: _HandedOver, reading: CellReading) -> None:
         old, new = self.action, handed.action
-        if old is not None and old.delithiated_end and self._came_to_its_end(old):
+        if old is not None and old.delithiated_end and self._reached_end_potential(old):
             self._soc_zero = reading.charge
         self._cut_off = self._skipped = False
         same = old is not None and new is not None and old.same_step(new)
@@ -257,6 +257,6 @@ class CellTrack:
         self.action, self._next = new, next(self._actions, None)
         self.number += 1
 
-    def _came_to_its_end(self, action: CellAction) -> bool:
-        """Whether it stands at its end potential: not after a current that time ended, nor a ramp that was skipped."""
+    def _reached_end_potential(self, action: CellAction) -> bool:
+        """Whether the action reached its end potential: not a current that time ended, nor a ramp that was skipped."""
         return self._cut_off if isinstance(action.control, ConstantCurrent) else not self._skipped

@@ -1,4 +1,4 @@
-"""Commands to a run in progress: their words, their form as a line of JSON, and where they wait for the loop."""
+"""Commands to a run in progress: their names, their form as a line of JSON, and the inbox where the loop takes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment import hop_parameters
 
-WORDS: Final = ("pause-probe", "resume-probe", "pause-cell", "resume-cell", "skip", "stop", "note", "set")
+COMMANDS: Final = ("pause-probe", "resume-probe", "pause-cell", "resume-cell", "skip", "stop", "note", "set")
 SETTABLE: Final = tuple(f"probe.{key}" for key in hop_parameters.SETTABLE)
 _TRACKS: Final = ("probe", "cell")
 _LONGEST_NOTE: Final = 4096
@@ -19,7 +19,7 @@ _LONGEST_NOTE: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is asked: a word, and what it needs. `track` of a skip, `text` of a note, `key` and `value` of a set."""
+    """A command by its `word`, with the `track` of a skip, the `text` of a note, or the `key` and `value` of a set."""
 
     word: str
     track: str = "probe"
@@ -28,7 +28,7 @@ class Command:
     value: float = 0.0
 
     def data(self) -> dict[str, Any]:
-        """As it stands in a fact and in a line of JSON."""
+        """The command as a fact and a line of JSON hold it."""
         fields: dict[str, Any] = {"command": self.word}
         if self.word == "skip":
             fields["track"] = self.track
@@ -41,7 +41,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command that waits, who sent it, and how to answer: (accepted, why or what happens now)."""
+    """A waiting command, who sent it, and how to answer: (accepted, the reason or what happens now)."""
 
     command: Command
     sender: Mapping[str, Any]
@@ -49,35 +49,35 @@ class Request:
 
 
 class Inbox(Protocol):
-    """Where commands wait. Looked into between the samples of a hop plan, so looking must cost microseconds."""
+    """Where commands wait. It is polled between the samples of a hop plan, so `waiting` must cost microseconds."""
 
     def waiting(self) -> bool:
         """Whether a request waits: the hop in flight is then the plan's last."""
         ...
 
     def take(self) -> Sequence[Request]:
-        """What waits, in order; they wait no longer."""
+        """Remove and return what waits, in order."""
         ...
 
 
-class StopOnly:
-    """An inbox that knows one command, from a function that says whether a stop was asked for: Ctrl-C, SIGTERM."""
+class StopSignal:
+    """An inbox for the one command `stop`, given by a signal of the operating system: Ctrl-C, SIGTERM."""
 
-    def __init__(self, asked: Callable[[], bool], name: str = "signal") -> None:
-        self._asked = asked
+    def __init__(self, received: Callable[[], bool], name: str = "signal") -> None:
+        self._received = received
         self._name = name
 
     def waiting(self) -> bool:
-        return self._asked()
+        return self._received()
 
     def take(self) -> Sequence[Request]:
-        if not self._asked():
+        if not self._received():
             return ()
         return (Request(Command("stop"), {"from": self._name}, lambda _accepted, _message: None),)
 
 
 def from_words(words: Sequence[str]) -> Command:
-    """The command that a command line spells; raises `BadInput` with what it should have been."""
+    """The command in the words of a command line; raises `BadInput` with what they should have been."""
     word, rest = (words[0], list(words[1:])) if words else ("", [])
     if word == "note":
         return _command({"command": word, "text": " ".join(rest)})
@@ -102,7 +102,7 @@ def from_words(words: Sequence[str]) -> Command:
 
 
 def from_line(line: bytes) -> tuple[Command, str]:
-    """(command, what the sender calls itself) of a line of JSON; raises `BadInput`."""
+    """(command, the name that the sender gives itself) of a line of JSON; raises `BadInput`."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -115,8 +115,8 @@ def from_line(line: bytes) -> tuple[Command, str]:
 
 def _command(message: Mapping[str, Any]) -> Command:
     word = message.get("command")
-    if word not in WORDS:
-        raise _refusal(repr(word), f"the words are {', '.join(WORDS)}", "use one of them")
+    if word not in COMMANDS:
+        raise _refusal(repr(word), f"the commands are {', '.join(COMMANDS)}", "use one of them")
     if word == "skip":
         track = message.get("track", "probe")
         if track not in _TRACKS:

@@ -1,7 +1,7 @@
-"""control.sock: where a run in progress hears commands. JSON lines over a Unix socket that only its owner may open.
+"""control.sock: commands to a run in progress, as JSON lines over a Unix socket that only its owner may open.
 
-Never blocks and needs no thread: the loop looks in between plans, and the fast loop asks `waiting()` between slices.
-The kernel says which user and process sent a command; what it calls itself stands beside that.
+Never blocks and needs no thread: the loop polls it between plans, and the fast loop asks `waiting()` between slices.
+The kernel tells which user and process sent a command; the name that the sender gives itself is recorded beside that.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from opsicm.instruments.clock import monotonic_ns
 from opsicm.runner.commands import Command, Inbox, Request, from_line
 
 NAME: Final = "control.sock"
-_LOOK_NS: Final = 5_000_000  # how often the system is asked at most: a slice of hops may last microseconds
+_POLL_INTERVAL_NS: Final = 5_000_000  # at least, between two system calls: a slice of hops may last microseconds
 _LONGEST_LINE: Final = 1 << 16
 _CLIENTS: Final = 16
 _PEER: Final = struct.Struct("3i")
 
 
 class ControlSocket:
-    """An `Inbox`: requests from the socket, and those of `also` (Ctrl-C)."""
+    """An `Inbox`: requests from the socket in `folder`, and those from `signals` (Ctrl-C)."""
 
-    def __init__(self, folder: Path, also: Inbox) -> None:
-        self._also = also
+    def __init__(self, folder: Path, signals: Inbox) -> None:
+        self._signals = signals
         self._path = folder / NAME
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         before = os.umask(0o177)
@@ -44,28 +44,28 @@ class ControlSocket:
         self._server.listen(_CLIENTS)
         self._clients: dict[socket.socket, bytearray] = {}
         self._requests: list[Request] = []
-        self._looked = 0
+        self._polled_ns = 0
 
     def waiting(self) -> bool:
-        if self._requests or self._also.waiting():
+        if self._requests or self._signals.waiting():
             return True
         now = monotonic_ns()
-        if now - self._looked < _LOOK_NS:
+        if now - self._polled_ns < _POLL_INTERVAL_NS:
             return False
-        self._look()
-        # After the look: a slow answer must not make the next look follow at once.
-        self._looked = monotonic_ns()
+        self._poll()
+        # Timed from its end: a slow poll must not make the next one follow at once.
+        self._polled_ns = monotonic_ns()
         return bool(self._requests)
 
     def take(self) -> Sequence[Request]:
-        self._look()
-        taken, self._requests = [*self._also.take(), *self._requests], []
+        self._poll()
+        taken, self._requests = [*self._signals.take(), *self._requests], []
         return taken
 
     def close(self) -> None:
-        """Nobody is heard any more; who still waits is told, who has only just asked too. Twice is as good as once."""
+        """Answer every waiting request that the run has ended, then remove the socket. May be called twice."""
         if self._server.fileno() >= 0:
-            self._look()
+            self._poll()
         for request in self._requests:
             request.answer(False, "the run has ended")
         self._requests = []
@@ -74,7 +74,7 @@ class ControlSocket:
         self._server.close()
         self._path.unlink(missing_ok=True)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
                 client, _ = self._server.accept()
@@ -88,7 +88,7 @@ class ControlSocket:
             self._read(client)
 
     def _read(self, client: socket.socket) -> None:
-        heard = self._clients[client]
+        received = self._clients[client]
         try:
             data = client.recv(_LONGEST_LINE)
         except BlockingIOError:
@@ -98,16 +98,16 @@ class ControlSocket:
         if not data:
             self._drop(client)
             return
-        heard += data
-        while (end := heard.find(b"\n")) >= 0:
-            line = bytes(heard[:end])
-            del heard[: end + 1]
-            self._hear(client, line)
-        if len(heard) >= _LONGEST_LINE:
+        received += data
+        while (end := received.find(b"\n")) >= 0:
+            line = bytes(received[:end])
+            del received[: end + 1]
+            self._receive(client, line)
+        if len(received) >= _LONGEST_LINE:
             _send(client, False, f"a command is one line of at most {_LONGEST_LINE} bytes")
             self._drop(client)
 
-    def _hear(self, client: socket.socket, line: bytes) -> None:
+    def _receive(self, client: socket.socket, line: bytes) -> None:
         try:
             command, name = from_line(line)
         except BadInput as error:
@@ -123,9 +123,9 @@ class ControlSocket:
 
 
 def send(folder: Path, command: Command, name: str, patience: float = 10.0) -> tuple[bool, str]:
-    """(accepted, what the run says to it): one command to the run living in `folder`.
+    """Send one command to the run in progress in `folder` and return its answer (accepted, message).
 
-    Raises `BadInput` where no run lives there, `OpsicmError` where it does not answer within `patience` [s].
+    Raises `BadInput` where no run is in progress there, `OpsicmError` where it does not answer within `patience` [s].
     """
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.settimeout(patience)
@@ -135,19 +135,19 @@ def send(folder: Path, command: Command, name: str, patience: float = 10.0) -> t
                 client.connect(short)
         except OSError as error:
             limit = f"no run in progress answers there ({error.strerror})"
-            raise BadInput(Problem("run", str(folder), limit, "name the folder of a run that goes on")) from error
-        heard = b""
+            raise BadInput(Problem("run", str(folder), limit, "name the folder of a run in progress")) from error
+        received = b""
         try:
             client.sendall(json.dumps({**command.data(), "from": name}).encode() + b"\n")
-            while b"\n" not in heard and (data := client.recv(_LONGEST_LINE)):
-                heard += data
+            while b"\n" not in received and (data := client.recv(_LONGEST_LINE)):
+                received += data
         except TimeoutError as error:
             limit = f"did not answer within {patience:g} s"
-            raise OpsicmError(Problem("run", str(folder), limit, "look whether it still goes on")) from error
+            raise OpsicmError(Problem("run", str(folder), limit, "check whether it is still running")) from error
         except OSError:
-            heard = b""
+            received = b""
     try:
-        answer: dict[str, Any] = json.loads(heard)
+        answer: dict[str, Any] = json.loads(received)
         return bool(answer["accepted"]), str(answer["message"])
     except (ValueError, TypeError, KeyError):
         return False, "the run ended before it answered"
@@ -155,7 +155,7 @@ def send(folder: Path, command: Command, name: str, patience: float = 10.0) -> t
 
 @contextmanager
 def _short(folder: Path) -> Iterator[str]:
-    # A socket's name holds 107 bytes, a run folder's path may be longer: it is reached through a descriptor.
+    # The kernel allows a socket's path 107 bytes; a run folder's may be longer, so it goes through a descriptor.
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -177,5 +177,5 @@ def _sender(client: socket.socket, name: str) -> dict[str, Any]:
 
 def _send(client: socket.socket, accepted: bool, message: str) -> None:
     answer = json.dumps({"accepted": accepted, "message": message}, ensure_ascii=False).encode() + b"\n"
-    with contextlib.suppress(OSError):  # who asks and does not listen is no reason to stop a run
+    with contextlib.suppress(OSError):  # a client that has gone away is no reason to stop a run
         client.send(answer)

@@ -19,6 +19,6 @@ class FactLog:
         self._seq = 0
 
     def write(self, kind: Kind, track: Track, step: str, data: Mapping[str, Any]) -> None:
-        """One fact, now. An `intent` is on the disk when this returns."""
+        """Record a fact with the present time. An `intent` is on disk when this returns."""
         self._recorder.fact(Fact(self._seq, self._clock.now_ns(), kind, track, step, data))
         self._seq += 1

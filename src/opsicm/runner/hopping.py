@@ -1,4 +1,4 @@
-"""Hopping: at a point, along a line, over a rectangle; with or without steps of the bias at the top of every hop."""
+"""Hopping at a point, along a line or over a rectangle, with or without bias levels at the top of every hop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from opsicm.experiment.hop_parameters import BiasLevels, HopParameters
 from opsicm.runner.patterns import Pattern
 from opsicm.runner.probe_context import ProbeContext
 
-_PLAN_NS: Final = 1_000_000_000
-_MARGIN: Final = 1.05  # a hop may last this much longer than its surface at rest would make it
+_LONGEST_PLAN_NS: Final = 1_000_000_000
+_PERIOD_MARGIN: Final = 1.05  # a hop lasts longer than calculated where the surface has receded
 
 
-class Hopping:
-    """Hops over a pattern, in plans of at most a second and never longer than the bias can be trusted."""
+class HoppingProcedure:
+    """Hops over a pattern, in plans of at most a second and never longer than a ramp of the bias may last."""
 
     def __init__(self, context: ProbeContext, path: str, pattern: Pattern, hop: HopParameters) -> None:
         self._context = context
@@ -32,7 +32,7 @@ class Hopping:
         return self._pattern.total is not None and self.done >= self._pattern.total
 
     def start(self) -> None:
-        """Above the surface as it was last seen; what follows is a segment of its own."""
+        """Go to the start height above the last contact and begin a new segment of samples."""
         self._context.lift_to(self._context.rig.hop_controller.start_height)
         self._context.begin_segment()
 
@@ -40,18 +40,18 @@ class Hopping:
         """Nothing to put back: between two plans the pipette is at the top."""
 
     def wait(self, until_ns: int) -> None:
-        """Stay at the top, sampling."""
+        """Stay at the top and sample."""
         self._context.dwell(self._path, until_ns)
 
     def advance(self, until_ns: int) -> None:
-        """The next hops; a dwell where none ends in time or the bulk current drifts."""
+        """Run the next hops; dwell where no hop would end in time or the bulk current drifts too fast."""
         context, hop = self._context, self.hop
         assert hop is not None
-        if context.travels(until_ns) or context.waits_for_current(self._path, hop, until_ns):
+        if context.wait_for_stage(until_ns) or context.wait_for_steady_current(self._path, hop, until_ns):
             return
         left_ns = until_ns - context.now()
         period_ns = self._period_ns(hop)
-        count = min(_PLAN_NS, context.bias.trusted_ns, left_ns) // period_ns
+        count = min(_LONGEST_PLAN_NS, context.bias.ramp_duration_ns, left_ns) // period_ns
         if left_ns >= period_ns:
             count = max(1, count)
         if count and hop.bias_levels is not None:
@@ -63,19 +63,19 @@ class Hopping:
         self.keep(hops)
 
     def keep(self, hops: NDArray[Any]) -> None:
-        """Finished hops, for a subclass that needs them."""
+        """Take finished hops, in a subclass that needs them."""
 
     def _period_ns(self, hop: HopParameters) -> int:
-        heights = self._pattern.points.amplitude
-        longest = hop if heights is None else replace(hop, amplitude=float(np.max(heights)))
-        return round(self._context.rig.hop_controller.timing.period(longest) * _MARGIN * 1e9)
+        amplitudes = self._pattern.points.amplitude
+        longest = hop if amplitudes is None else replace(hop, amplitude=float(np.max(amplitudes)))
+        return round(self._context.rig.hop_controller.timing.period(longest) * _PERIOD_MARGIN * 1e9)
 
     def _modulate(self, bias: BiasLevels) -> None:
-        """The levels in turn, sampled; back at the bias before the reference of the hop is taken."""
+        """Apply the levels in turn and sample each; return to the bias before the reference current is measured."""
         context = self._context
         try:
             for level in bias.levels:
-                context.bias.aim(level)
+                context.bias.set_target(level)
                 context.dwell(self._path, context.now() + round(bias.dwell * 1e9))
         finally:
-            context.bias.aim_nominal()
+            context.bias.return_to_nominal()

@@ -13,7 +13,7 @@ from opsicm.experiment.setup import COLLAPSED, READABLE, Envelope
 from opsicm.instruments.roles import CellReading
 
 _CONTACT: Final = int(Outcome.CONTACT)
-LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not rough
+LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not merely rough
 
 
 class Limits:
@@ -23,10 +23,10 @@ class Limits:
         self._envelope = envelope
         self._z_range = z_range
         self._missed = 0
-        self._usual = 0.0
+        self._first_far_current = 0.0
 
-    def cell(self, reading: CellReading) -> None:
-        """The cell's potential and current against the envelope."""
+    def check_cell(self, reading: CellReading) -> None:
+        """Compare the cell's potential and current with the envelope."""
         low, high = self._envelope.cell_V
         if not low <= reading.potential <= high:
             raise LimitCrossed(
@@ -48,41 +48,39 @@ class Limits:
                 )
             )
 
-    def pipette(self, current: float) -> None:
-        """A reading of the pipette current [A] against the envelope."""
+    def check_pipette(self, current: float) -> None:
+        """Compare a pipette current [A] with the envelope."""
         if not abs(current) <= self._envelope.pipette_current:
             raise LimitCrossed(
                 Problem(
                     "pipette current",
                     f"{current * 1e9:.4g} nA",
                     f"envelope.pipette_nA is {self._envelope.pipette_nA:g}",
-                    "look at the tip: it may be broken; widen the envelope for a larger aperture",
+                    "inspect the tip: it may be broken; widen the envelope for a larger aperture",
                 )
             )
 
-    def reading(self, current: float, nominal: bool) -> None:
-        """A reading of the pipette current [A]: far from the surface at the bias, or anywhere at another one."""
-        if nominal:
-            self.far(current)
-        else:
-            self.pipette(current)
+    def check_reading(self, current: float, at_nominal: bool) -> None:
+        """Check a reading of the pipette current [A]: at the experiment's bias, `at_nominal`, it is a far current too.
 
-    def far(self, current: float) -> None:
-        """A reading far from the surface: the first one is what is usual, and a tenth of it is a touch or a clog."""
-        self.pipette(current)
-        self._usual = self._usual or abs(current)
-        if self._usual > READABLE and abs(current) < COLLAPSED * self._usual:
+        A far current of less than a tenth of the first one is a touch or a clog.
+        """
+        self.check_pipette(current)
+        if not at_nominal:
+            return
+        first = self._first_far_current = self._first_far_current or abs(current)
+        if first > READABLE and abs(current) < COLLAPSED * first:
             raise LimitCrossed(
                 Problem(
                     "pipette current",
                     f"{current * 1e9:.3g} nA far from the surface",
-                    f"it was {self._usual * 1e9:.3g} nA when the run began: the pipette touches, is clogged, or the "
+                    f"it was {first * 1e9:.3g} nA when the run began: the pipette touches, is clogged, or the "
                     "cell current cancels its bias",
-                    "withdraw by hand and look at the tip; park higher when the specimen swells meanwhile",
+                    "withdraw by hand and inspect the tip; park higher if the specimen has swollen",
                 )
             )
 
-    def _scanner(self, record: Any) -> None:
+    def _check_scanner(self, record: Any) -> None:
         low, high = self._z_range
         if not low < record["z_min"] <= record["z_stop"] < high:
             raise LimitCrossed(
@@ -95,23 +93,24 @@ class Limits:
             )
 
     def forget_tip(self) -> None:
-        """Another tip: what is usual of it is yet to be seen."""
-        self._usual = 0.0
+        """Take the next reading as the first far current of a new tip."""
+        self._first_far_current = 0.0
 
-    def hops(self, records: NDArray[Any], misses_matter: bool = True) -> None:
-        """Outcomes of hops: an overload stops at once, a lost surface after `LOST_AFTER` misses in a row.
+    def check_hops(self, records: NDArray[Any], count_misses: bool = True) -> None:
+        """Check the outcomes of hops: an overload stops the run at once, a lost surface after `LOST_AFTER` misses.
 
-        An approach from far misses on purpose: `misses_matter` false.
+        While engaging from far away misses are expected: `count_misses` false.
         """
         if not records.size:
             return
-        if self._as_usual(records):
+        # A vectorised test first: nearly every plan passes it, and a loop over records would cost more than the plan.
+        if self._all_in_contact(records):
             self._missed = 0
         else:
-            self._one_by_one(records, misses_matter)
-        self.pipette(float(np.max(np.abs(records["i_ref"]))))
+            self._check_each(records, count_misses)
+        self.check_pipette(float(np.max(np.abs(records["i_ref"]))))
 
-    def _one_by_one(self, records: NDArray[Any], misses_matter: bool) -> None:
+    def _check_each(self, records: NDArray[Any], count_misses: bool) -> None:
         for record in records:
             if record["outcome"] == Outcome.OVERLOAD:
                 raise LimitCrossed(
@@ -119,10 +118,10 @@ class Limits:
                         "hop",
                         f"{record['hop']} drew {record['i_stop'] * 1e9:.3g} nA",
                         "the amplifier's overload limit of the rig file was passed",
-                        "look at the tip and the bias before going on",
+                        "inspect the tip and the bias before going on",
                     )
                 )
-            missed = misses_matter and record["outcome"] in (Outcome.NO_CONTACT, Outcome.BELOW_AT_START)
+            missed = count_misses and record["outcome"] in (Outcome.NO_CONTACT, Outcome.BELOW_AT_START)
             self._missed = self._missed + 1 if missed else 0
             if self._missed >= LOST_AFTER:
                 raise LimitCrossed(
@@ -133,11 +132,11 @@ class Limits:
                         "bring the pipette nearer by hand, allow a longer approach, or clean the tip",
                     )
                 )
-            if misses_matter:
-                self._scanner(record)
+            if count_misses:
+                self._check_scanner(record)
 
-    def _as_usual(self, records: NDArray[Any]) -> bool:
-        """Whether every hop met the surface within the scanner's range: nearly always, and nothing is to be said."""
+    def _all_in_contact(self, records: NDArray[Any]) -> bool:
+        """Whether every hop met the surface within the scanner's range."""
         low, high = self._z_range
         inside = (records["z_min"] > low) & (records["z_min"] <= records["z_stop"]) & (records["z_stop"] < high)
         return bool(np.all(inside & (records["outcome"] == _CONTACT)))

@@ -1,4 +1,4 @@
-"""Where hops go: points in the order in which they are visited, pass after pass."""
+"""Patterns of hops: points in the order in which they are visited, pass after pass."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Points:
 
     @staticmethod
     def none() -> Points:
-        """No points: a plan that dwells."""
+        """No points, for a plan that only dwells."""
         empty = np.zeros(0, np.int32)
         return Points(np.zeros(0), np.zeros(0), empty, empty)
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One pass as `points`, visited `passes` times (None: without end); `rows` is what a pass adds to `line`."""
+    """The `points` of one pass, visited `passes` times (None: without end); each pass adds `rows` to `line`."""
 
     points: Points
     rows: int
@@ -46,14 +46,15 @@ class Pattern:
         total = self.total
         count = count if total is None else max(0, min(count, total - first))
         number = first + np.arange(count)
-        turn, at = np.divmod(number, self.points.x.size)
+        turn, index = np.divmod(number, self.points.x.size)
         p = self.points
-        line = (turn * self.rows + p.line[at]).astype(np.int32)
-        return Points(p.x[at], p.y[at], line, p.pixel[at], None if p.amplitude is None else p.amplitude[at])
+        line = (turn * self.rows + p.line[index]).astype(np.int32)
+        amplitude = None if p.amplitude is None else p.amplitude[index]
+        return Points(p.x[index], p.y[index], line, p.pixel[index], amplitude)
 
 
 def at_one_point(at: tuple[float, float], hops: int | None) -> Pattern:
-    """Over and over at (x, y) [m]."""
+    """Hop repeatedly `at` (x, y) [m]."""
     zero = np.zeros(1, np.int32)
     return Pattern(Points(np.array(at[:1]), np.array(at[1:]), zero, zero), 0, hops)
 

@@ -1,4 +1,4 @@
-"""Steps of the pipette electrode alone: its voltammogram, and the amplifier's offset at zero bias."""
+"""Steps that move only the bias: the pipette's voltammogram, and the amplifier's offset at zero bias."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.probe_steps import PipetteSweep, Zero
 from opsicm.runner.probe_context import ProbeContext
 
-_READ_EVERY_NS: Final = 50_000_000
+_READ_INTERVAL_NS: Final = 50_000_000
 
 
-class PipetteVoltammogram:
-    """The pipette electrode's potential there and back, over and over, at a height, sampled in full."""
+class PipetteSweepProcedure:
+    """Sweeps the pipette electrode's potential there and back at a fixed height, cycle after cycle, sampled in full."""
 
     hop: HopParameters | None = None
 
@@ -27,7 +27,7 @@ class PipetteVoltammogram:
 
     @property
     def done(self) -> int:
-        """Cycles."""
+        """Complete cycles."""
         return self._elapsed_ns // (2 * self._leg_ns)
 
     @done.setter
@@ -40,43 +40,43 @@ class PipetteVoltammogram:
         return self.done >= self._step.cycles
 
     def start(self) -> None:
-        """To the height; what follows is a segment of its own."""
+        """Go to the step's height and begin a new segment of samples."""
         self._context.lift_to(self._step.height)
         self._context.begin_segment()
 
     def stop(self) -> None:
-        """Back to the bias."""
-        self._context.bias.aim_nominal()
+        """Return to the experiment's bias."""
+        self._context.bias.return_to_nominal()
 
     def wait(self, until_ns: int) -> None:
         """Hold the potential that the sweep has reached."""
-        self._context.bias.aim(self._ramp()[0])
+        self._context.bias.set_target(self._ramp()[0])
         self._context.dwell(self._path, until_ns)
 
     def advance(self, until_ns: int) -> None:
-        """On along the present leg."""
+        """Continue the present leg."""
         context = self._context
-        if context.travels(until_ns):
+        if context.wait_for_stage(until_ns):
             return
         volts, slope, left_ns = self._ramp()
-        context.bias.aim(volts, slope)
+        context.bias.set_target(volts, slope)
         began = context.now()
-        context.dwell(self._path, min(until_ns, began + left_ns, began + context.bias.trusted_ns))
+        context.dwell(self._path, min(until_ns, began + left_ns, began + context.bias.ramp_duration_ns))
         self._elapsed_ns += context.now() - began
 
     def _ramp(self) -> tuple[float, float, int]:
-        """(potential [V], slope [V/s], what is left of this leg [ns])."""
+        """(potential [V], slope [V/s], time to the end of this leg [ns])."""
         leg, elapsed_ns = divmod(self._elapsed_ns, self._leg_ns)
         vertices = (self._step.from_V, self._step.to_V)
-        here, there = vertices if leg % 2 == 0 else vertices[::-1]
-        slope = self._step.rate if there > here else -self._step.rate
-        return here + slope * elapsed_ns * 1e-9, slope, self._leg_ns - elapsed_ns
+        first, last = vertices if leg % 2 == 0 else vertices[::-1]
+        slope = self._step.rate if last > first else -self._step.rate
+        return first + slope * elapsed_ns * 1e-9, slope, self._leg_ns - elapsed_ns
 
 
-class ZeroBias:
-    """The pipette electrode at the reference's potential for a time: what the amplifier shows then is its offset.
+class ZeroProcedure:
+    """Holds the pipette electrode at the reference's potential for a time: the current read then is the offset.
 
-    The cell's own ohmic drop reaches the pipette too, so the offset means something at open circuit.
+    The cell's own ohmic drop drives a current through the pipette too: the offset is meaningful at open circuit only.
     """
 
     hop: HopParameters | None = None
@@ -94,12 +94,12 @@ class ZeroBias:
         return self._left_ns <= 0
 
     def start(self) -> None:
-        """Far enough that nothing but the amplifier is seen."""
+        """Go to the start height, where the surface does not affect the current."""
         self._context.lift_to(self._context.rig.hop_controller.start_height)
 
     def stop(self) -> None:
-        """Back to the bias; where its time has passed, the offset is a fact."""
-        self._context.bias.aim_nominal()
+        """Return to the experiment's bias; once the time has passed, record the offset as a fact."""
+        self._context.bias.return_to_nominal()
         if self.finished and self._currents:
             offset, n = float(np.mean(self._currents)), len(self._currents)
             u = float(np.std(self._currents, ddof=1) / np.sqrt(n)) if n > 1 else None
@@ -108,16 +108,16 @@ class ZeroBias:
             self._currents = []
 
     def wait(self, until_ns: int) -> None:
-        """Stand."""
+        """Stay in place."""
         self._context.rig.clock.wait_until(until_ns)
 
     def advance(self, until_ns: int) -> None:
-        """Wait a little, and read the current."""
+        """Wait for one reading interval and read the current."""
         context = self._context
-        if context.travels(until_ns):
+        if context.wait_for_stage(until_ns):
             return
-        context.bias.aim(0.0)
+        context.bias.set_target(0.0)
         began = context.now()
-        self.wait(min(until_ns, began + _READ_EVERY_NS, began + self._left_ns))
+        self.wait(min(until_ns, began + _READ_INTERVAL_NS, began + self._left_ns))
         self._currents.append(context.read_current())
         self._left_ns -= context.now() - began

@@ -1,4 +1,4 @@
-"""What every probe step works with: the instruments, the bias, the record, and what is known of the surface."""
+"""What all probe steps share: the instruments, the bias, the record, and what is known of the surface."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
 from opsicm.runner.patterns import Points
 
-_DRIFTING_NS: Final = 50_000_000  # between two looks at a bulk current that drifts too fast to hop
+_DRIFTING_NS: Final = 50_000_000  # between two readings of a bulk current that drifts too fast to hop
 
 
 class ProbeContext:
-    """One for a run: `approach` [m] is the farthest that one approach may go, `interrupted` ends a plan within its hop.
+    """The context of one run: `approach` [m] is the longest approach, `interrupted` ends a plan after the present hop.
 
-    It remembers the height of the last contact, the landmarks and how far the specimen has shifted.
+    It keeps the height of the last contact, the landmarks and how far the specimen has shifted.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class ProbeContext:
         self.landmarks: dict[str, NDArray[np.float64]] = {}
         self.segment = 0
         self.hops = 0
-        self.arrives_ns = 0  # when the coarse stage will stand still
+        self.stage_arrival_ns = 0
         self._currents: list[tuple[int, float]] = []
         self._drifts = False
-        # A plan that dwells must say how it would hop, and does not.
+        # A plan without hops needs hop parameters all the same; they are not used.
         self._dwelling = HopParameters(1e-6, 1e-6, 0.01, approach)
 
     def now(self) -> int:
@@ -63,32 +63,32 @@ class ProbeContext:
         return self.rig.clock.now_ns()
 
     def fact(self, kind: Kind, path: str, data: Mapping[str, Any]) -> None:
-        """A fact of the probe's track."""
+        """Record a fact of the probe's track."""
         self._facts.write(kind, "probe", path, data)
 
     # -- motion -----------------------------------------------------------------------------------------------------
 
     def lift_to(self, height: float, speed: float | None = None) -> None:
-        """Let the coarse stage begin to bring the pipette to `height` [m] above the surface as last seen."""
-        self.arrives_ns = self.rig.coarse_stage.move_to(self.surface + height, speed)
+        """Start the coarse stage towards `height` [m] above the last contact."""
+        self.stage_arrival_ns = self.rig.coarse_stage.move_to(self.surface + height, speed)
 
     def begin_segment(self) -> None:
-        """What is sampled next does not join what was sampled before."""
+        """Begin a new segment: the next samples are not continuous with the last ones."""
         self.segment += 1
 
     def dwell(self, path: str, until_ns: int) -> None:
-        """Stay at the top, sampling, until `until_ns`."""
+        """Stay at the top and sample until `until_ns`."""
         self.run(self.plan(path, Points.none(), self._dwelling, until_ns))
 
-    def travels(self, until_ns: int) -> bool:
-        """Wait, but not beyond `until_ns`, where the coarse stage is still on its way."""
-        if self.now() >= self.arrives_ns:
+    def wait_for_stage(self, until_ns: int) -> bool:
+        """Wait, but not beyond `until_ns`, for the coarse stage to arrive; False when it is there already."""
+        if self.now() >= self.stage_arrival_ns:
             return False
-        self.rig.clock.wait_until(min(until_ns, self.arrives_ns))
+        self.rig.clock.wait_until(min(until_ns, self.stage_arrival_ns))
         return True
 
     def plan(self, path: str, points: Points, hop: HopParameters, until_ns: int) -> HopPlan:
-        """A plan of hops at `points`, as the specimen lies now."""
+        """A plan of hops at `points`, moved by the present shift of the specimen."""
         amplitude = np.full(points.x.size, hop.amplitude) if points.amplitude is None else points.amplitude
         return HopPlan(
             path,
@@ -104,8 +104,8 @@ class ProbeContext:
             until_ns,
         )
 
-    def run(self, plan: HopPlan, misses_matter: bool = True) -> NDArray[Any]:
-        """Run a plan, keep what it left, judge it; its hop records."""
+    def run(self, plan: HopPlan, count_misses: bool = True) -> NDArray[Any]:
+        """Run a plan, record its samples and hops, check the limits; returns the hop records."""
         outcome = self.rig.hop_controller.run(plan, self._interrupted)
         for block in outcome.blocks:
             self._recorder.block(block)
@@ -115,34 +115,34 @@ class ProbeContext:
         self._recorder.hops(plan.step, hops)
         self.hops += hops.size
         self.fact("hops", plan.step, {"range": [int(hops["hop"][0]), int(hops["hop"][-1])]})
-        self.limits.hops(hops, misses_matter)
-        self.bias.judge(float(np.max(np.abs(hops["bias_residual"]))))
+        self.limits.check_hops(hops, count_misses)
+        self.bias.check_residual(float(np.max(np.abs(hops["bias_residual"]))))
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
         if contacts.size:
             self.surface = self.rig.coarse_stage.position() + float(contacts["z_stop"][-1])
         return hops
 
-    # -- looks ------------------------------------------------------------------------------------------------------
+    # -- readings ---------------------------------------------------------------------------------------------------
 
     def read_current(self) -> float:
-        """The pipette current now [A]; remembered as the bulk's while the wire stands where it should."""
+        """The pipette current now [A]."""
         current, _ = self.rig.amplifier.read()
-        self._notice(current)
+        self._remember_current(current)
         return current
 
-    def _notice(self, current: float) -> None:
-        """Remember the bulk current while the wire stands where it should; two looks at one instant tell no drift."""
-        if self.bias.nominal:
+    def _remember_current(self, current: float) -> None:
+        """Keep the last two bulk currents at the experiment's bias, of different instants: they give the drift."""
+        if self.bias.at_nominal:
             now = self.now()
-            earlier = [reading for reading in self._currents if reading[0] < now]
+            earlier = [entry for entry in self._currents if entry[0] < now]
             self._currents = [*earlier[-1:], (now, current)]
 
-    def keep_reading(self, cell: CellReading) -> None:
-        """A slow row, judged; `cell` is what the potentiostat says now."""
+    def record_reading(self, cell: CellReading) -> None:
+        """Record a slow row with the potentiostat's present reading `cell`, and check the limits."""
         current, command = self.rig.amplifier.read()
         residual = self.bias.residual(command, cell)
-        self.limits.reading(current, self.bias.nominal)
-        self._notice(current)
+        self.limits.check_reading(current, self.bias.at_nominal)
+        self._remember_current(current)
         self._recorder.reading(
             Reading(
                 t_ns=cell.t_ns,
@@ -160,9 +160,9 @@ class ProbeContext:
             )
         )
 
-    def waits_for_current(self, path: str, hop: HopParameters, until_ns: int) -> bool:
-        """Dwell a little where the cell moves the bulk current so fast that an approach would stop for it."""
-        if len(self._currents) < 2 or self._currents[0][0] == self._currents[1][0]:
+    def wait_for_steady_current(self, path: str, hop: HopParameters, until_ns: int) -> bool:
+        """Dwell for a moment where the bulk current drifts so fast that it would stop an approach; False otherwise."""
+        if len(self._currents) < 2:
             return False
         (t0, before), (t1, after) = self._currents
         drift = drift_per_fall(before, after, (t1 - t0) * 1e-9, hop.fall_time)

@@ -1,4 +1,4 @@
-"""From a step of the probe's program to the procedure that carries it out: the one list of them."""
+"""The procedure of every step of the probe program, and those of the steps that do not hop: park and tower."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opsicm.experiment.probe_steps import (
     ExchangeTip,
     Hop,
     Landmark,
-    Line,
+    LineScan,
     Modulate,
     Park,
     PipetteSweep,
@@ -23,18 +23,23 @@ from opsicm.experiment.probe_steps import (
     Tower,
     Zero,
 )
-from opsicm.runner.hopping import Hopping
+from opsicm.runner.hopping import HoppingProcedure
 from opsicm.runner.patterns import Floats, Pattern, along_a_line, at_one_point, over_a_rectangle
-from opsicm.runner.pipette_electrode import PipetteVoltammogram, ZeroBias
+from opsicm.runner.pipette_electrode import PipetteSweepProcedure, ZeroProcedure
 from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import Procedure
-from opsicm.runner.survey import Engagement, LandmarkImage, Registration, ReturnToLandmark, TiltSurvey, TipExchange
+from opsicm.runner.survey import (
+    EngageProcedure,
+    ExchangeTipProcedure,
+    ImageRegistration,
+    LandmarkProcedure,
+    ReturnToProcedure,
+    TiltProcedure,
+)
 
-# -- Standing and travelling: a pipette parked at a height, or on its way up and down a tower.
 
-
-class Parked:
-    """At a height above the surface; slow rows only."""
+class ParkProcedure:
+    """Stays at a height above the surface; only slow rows are recorded."""
 
     hop: HopParameters | None = None
     finished = False
@@ -45,24 +50,24 @@ class Parked:
         self.done = 0
 
     def start(self) -> None:
-        """Go there."""
+        """Go to the height."""
         self._context.lift_to(self._height)
 
     def stop(self) -> None:
-        """Nothing to put back."""
+        """Nothing to restore."""
 
     def wait(self, until_ns: int) -> None:
-        """Stand."""
+        """Stay in place."""
         self._context.rig.clock.wait_until(until_ns)
 
     def advance(self, until_ns: int) -> None:
-        """Stand, no longer than the bias can be trusted."""
-        if not self._context.travels(until_ns):
-            self.wait(min(until_ns, self._context.now() + self._context.bias.trusted_ns))
+        """Stay in place, no longer than the bias may ramp without a new reading."""
+        if not self._context.wait_for_stage(until_ns):
+            self.wait(min(until_ns, self._context.now() + self._context.bias.ramp_duration_ns))
 
 
-class Travelling:
-    """Up and down between two heights by the coarse stage, with a dwell at either end."""
+class TowerProcedure:
+    """Moves the coarse stage up and down between two heights, with a dwell at either end."""
 
     hop: HopParameters | None = None
 
@@ -81,81 +86,83 @@ class Travelling:
         return self._step.trips is not None and self.done >= self._step.trips
 
     def start(self) -> None:
-        """Go to the lower end; a trip that was interrupted begins anew."""
+        """Go to the lower end; a trip that was interrupted begins again."""
         self._legs = 2 * self.done
-        self._travel_to(self._step.low)
+        self._move_to(self._step.low)
 
     def stop(self) -> None:
-        """Stand still where it is: what follows says where to go."""
+        """Stop the stage where it is."""
         stage = self._context.rig.coarse_stage
-        self._context.arrives_ns = stage.move_to(stage.position())
+        self._context.stage_arrival_ns = stage.move_to(stage.position())
 
     def wait(self, until_ns: int) -> None:
-        """Travel on: the stage needs nobody."""
+        """Let the stage move on."""
         self._context.rig.clock.wait_until(until_ns)
 
     def advance(self, until_ns: int) -> None:
-        """Until the next slow row; where the stage has arrived and dwelt, to the other end."""
+        """Wait for the next slow row; after the dwell at one end, send the stage to the other."""
         context, now = self._context, self._context.now()
         if now >= self._departs_ns:
-            self._travel_to(self._step.low if self._legs % 2 else self._step.high)
+            self._move_to(self._step.low if self._legs % 2 else self._step.high)
             self._legs += 1
-        ends = [until_ns, now + self._row_ns, now + context.bias.trusted_ns]
+        ends = [until_ns, now + self._row_ns, now + context.bias.ramp_duration_ns]
         if self._departs_ns > now:
             ends.append(self._departs_ns)
         self.wait(min(ends))
         self.done = max(self.done, (self._legs - (context.now() < self._departs_ns)) // 2)
 
-    def _travel_to(self, height: float) -> None:
+    def _move_to(self, height: float) -> None:
         self._context.lift_to(height, self._step.speed)
-        self._departs_ns = self._context.arrives_ns + self._dwell_ns
+        self._departs_ns = self._context.stage_arrival_ns + self._dwell_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Procedures:
-    """Starts from what they need beside their step: `landmarks` by name, `amplitude_maps` [m] by the step's path."""
+    """Makes procedures: `landmarks` by their name, `amplitude_maps` [m] by the path of their step."""
 
     context: ProbeContext
     landmarks: Mapping[str, Landmark]
-    register: Registration
+    register: ImageRegistration
     amplitude_maps: Mapping[str, Floats]
 
     def procedure_for(self, path: str, step: SingleProbeStep) -> Procedure:
-        """A procedure that carries out the step at `path` from its beginning."""
+        """A new procedure for the step at `path`."""
         context = self.context
         match step:
             case Park():
-                return Parked(context, step)
+                return ParkProcedure(context, step)
             case Tower():
-                return Travelling(context, step)
+                return TowerProcedure(context, step)
             case PipetteSweep():
-                return PipetteVoltammogram(context, path, step)
+                return PipetteSweepProcedure(context, path, step)
             case Zero():
-                return ZeroBias(context, path, step)
+                return ZeroProcedure(context, path, step)
             case ExchangeTip():
-                return TipExchange(context, path, step)
+                return ExchangeTipProcedure(context, path, step)
             case Engage():
-                return Engagement(context, path, step)
+                return EngageProcedure(context, path, step)
             case Landmark():
-                return LandmarkImage(context, path, step)
+                return LandmarkProcedure(context, path, step)
             case ReturnTo():
-                return ReturnToLandmark(context, path, self.landmarks[step.name], self.register)
+                return ReturnToProcedure(context, path, self.landmarks[step.name], self.register)
             case Tilt():
-                return TiltSurvey(context, path, step)
-            case Hop() | Modulate() | Line() | Raster():
-                return Hopping(context, path, self._pattern(path, step), step.hop_parameters(context.approach))
+                return TiltProcedure(context, path, step)
+            case Hop() | Modulate() | LineScan() | Raster():
+                return HoppingProcedure(context, path, self._pattern(path, step), step.hop_parameters(context.approach))
             case _:
                 assert_never(step)
 
-    def _pattern(self, path: str, step: Hop | Modulate | Line | Raster) -> Pattern:
+    def _pattern(self, path: str, step: Hop | Modulate | LineScan | Raster) -> Pattern:
         match step:
             case Raster():
                 passes = None if step.count is None else step.count // step.per_pass
-                back, amplitudes = step.order == "serpentine", self.amplitude_maps.get(path)
-                return over_a_rectangle(step.center, step.size, step.pixels, step.rotation, back, passes, amplitudes)
-            case Line():
+                serpentine, amplitudes = step.order == "serpentine", self.amplitude_maps.get(path)
+                return over_a_rectangle(
+                    step.center, step.size, step.pixels, step.rotation, serpentine, passes, amplitudes
+                )
+            case LineScan():
                 return along_a_line(step.start, step.end, step.pixels, step.passes)
             case Hop() | Modulate():
-                return at_one_point(step.place, step.hops)
+                return at_one_point(step.point, step.hops)
             case _:
                 assert_never(step)

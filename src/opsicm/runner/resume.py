@@ -1,28 +1,28 @@
-"""Where a run begins: at the beginning, or where another run was cut off.
+"""Where a run begins: at the beginning of its programs, or where another run was interrupted.
 
-What the journal of a run that a crash has cut off says of what is left, and what nobody can know.
+The journal of an interrupted run tells how much of both programs is left, and what must be asked of the operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import Fact
-from opsicm.experiment.controls import control_from, control_text
+from opsicm.experiment.controls import control_from_data, control_text
 
-Meanwhile = Literal["open", "held", "unknown"]
+CellMeanwhile = Literal["open", "held", "unknown"]
 LostIntent = Literal["began", "never"]
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """`action` is the number of the cell's action to begin with, `spent_ns` and `passed` [C] what of it is done.
+    """The cell begins with action number `action`, of which `spent_ns` have run and `passed` [C] have flowed.
 
-    `probe` is the number of the probe step to begin with, `done` its hops (trips, cycles) and `probe_ns` its time so
-    far. `gone_ns` of the program are over. `said` is what the run that goes on assumes, for its first fact.
+    The probe begins with step number `probe`, of which `done` hops (trips, cycles) and `probe_ns` have run. The cell
+    program has run for `completed_ns`. `assumptions` are recorded in the first fact of the resumed run.
     """
 
     action: int = 0
@@ -31,37 +31,33 @@ class Continuation:
     probe: int = 0
     done: int = 0
     probe_ns: int = 0
-    gone_ns: int = 0
-    said: tuple[tuple[str, Any], ...] = ()
-
-    def data(self) -> Mapping[str, Any]:
-        """For the fact that begins the run."""
-        return dict(self.said)
+    completed_ns: int = 0
+    assumptions: Mapping[str, Any] = field(default_factory=dict)
 
 
 BEGINNING: Final = Continuation()
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """A control that was applied for certain: `action` None is open circuit, of a pause or an end."""
+class AppliedControl:
+    """A control that is known to have been applied; `action` None is open circuit, in a pause or at the end."""
 
     at_ns: int
     action: int | None
     spent_ns: int
 
 
-def applied_controls(facts: Sequence[Fact], lost: LostIntent | None = None) -> list[Applied]:
-    """Every control of a run in the order in which they began; a lost intent counts if it `began`."""
-    found = [_applied(fact) for fact in facts if fact.kind == "applied" and "at_ns" in fact.data]
+def applied_controls(facts: Sequence[Fact], lost: LostIntent | None = None) -> list[AppliedControl]:
+    """Every control of a run in the order in which they began; a lost intent is included if it `began`."""
+    controls = [_applied(fact) for fact in facts if fact.kind == "applied" and "at_ns" in fact.data]
     intent = lost_intent(facts)
     if intent is not None and lost == "began":
-        found.append(_applied(intent))
-    return found
+        controls.append(_applied(intent))
+    return controls
 
 
 def lost_intent(facts: Sequence[Fact]) -> Fact | None:
-    """The intent that lacks its `applied`: handed over before the crash, and nobody saw whether it began."""
+    """The intent without an `applied`: handed over before the crash, and whether it began is unknown."""
     pending: Fact | None = None
     for fact in facts:
         if fact.kind == "intent":
@@ -75,42 +71,42 @@ def continuation(
     facts: Sequence[Fact],
     last_ns: int,
     charge_at: Callable[[int], float],
-    meanwhile: Meanwhile,
+    meanwhile: CellMeanwhile,
     gap_ns: int,
     lost: LostIntent | None,
     name: str,
 ) -> Continuation:
-    """Where the run that `facts` tell of is to go on. `last_ns` is the last moment that its record holds.
+    """Where the run with these `facts` continues. `last_ns` is the latest time in its record.
 
-    `meanwhile` says what the cell did during the `gap_ns` since: `open` circuit; `held` at its last set-point, so that
-    the time of a hold and the charge of a current went on; `unknown`. Raises `BadInput` where nothing is left, where an
-    intent lacks its `applied` and `lost` does not say whether it began, and where a charge cannot be known.
+    `meanwhile` says what the cell did in the `gap_ns` since then: `open` circuit; `held` at its last set-point, so that
+    the time of a hold and the charge of a current continued; `unknown`. Raises `BadInput` where nothing is left and
+    where an intent has no `applied` and `lost` does not say whether it began.
     """
-    _refuse(facts, meanwhile, lost, name)
+    _check_resumable(facts, meanwhile, lost, name)
     applied = applied_controls(facts, lost)
-    said = {"resumes": name, "cell_meanwhile": meanwhile, "gap_ns": gap_ns, "last_ns": last_ns}
+    assumptions = {"resumes": name, "cell_meanwhile": meanwhile, "gap_ns": gap_ns, "last_ns": last_ns}
     intent = lost_intent(facts)
     if intent is not None:
-        said["lost_intent"] = {"action": intent.data["action"], "assumed": lost}
-    probe, done, probe_ns = _probe(facts, last_ns)
+        assumptions["lost_intent"] = {"action": intent.data["action"], "assumed": lost}
+    probe, done, probe_ns = _probe_progress(facts, last_ns)
     if not applied:
-        return Continuation(probe=probe, done=done, probe_ns=probe_ns, said=tuple(said.items()))
+        return Continuation(probe=probe, done=done, probe_ns=probe_ns, assumptions=assumptions)
     last = applied[-1]
-    number, spent_ns, passed = _left(applied, last_ns, charge_at)
+    number, spent_ns, passed = _cell_progress(applied, last_ns, charge_at)
     before = facts[0].data if facts else {}
     if before.get("action") == number:  # of a run that was itself resumed in this action
         passed += float(before["passed_C"])
     if last.action is not None and meanwhile == "held":
         spent_ns += gap_ns
-    said |= {"action": number, "spent_ns": spent_ns, "passed_C": passed}
-    gone_ns = _gone(applied, last_ns)
-    return Continuation(number, spent_ns, passed, probe, done, probe_ns, gone_ns, tuple(said.items()))
+    assumptions |= {"action": number, "spent_ns": spent_ns, "passed_C": passed}
+    completed_ns = _completed(applied, last_ns)
+    return Continuation(number, spent_ns, passed, probe, done, probe_ns, completed_ns, assumptions)
 
 
-def _refuse(facts: Sequence[Fact], meanwhile: Meanwhile, lost: LostIntent | None, name: str) -> None:
+def _check_resumable(facts: Sequence[Fact], meanwhile: CellMeanwhile, lost: LostIntent | None, name: str) -> None:
     ended = next((fact for fact in reversed(facts) if fact.kind == "run_ended"), None)
     if ended is not None and ended.data.get("outcome") == "completed":
-        raise BadInput(Problem("run", name, "was completed", "nothing is left of it: run the experiment anew"))
+        raise BadInput(Problem("run", name, "was completed", "nothing is left of it: run the experiment again"))
     opened = any(fact.kind == "applied" and fact.step == "end" for fact in facts)
     if ended is not None and opened and meanwhile != "open":
         limit = "the run ended by itself and its journal says that the cell went to open circuit"
@@ -119,47 +115,48 @@ def _refuse(facts: Sequence[Fact], meanwhile: Meanwhile, lost: LostIntent | None
     if intent is None or opened:
         return
     if lost is None:
-        control, at = control_text(control_from(intent.data["control"])), intent.data["at_ns"] * 1e-9
+        control, at = control_text(control_from_data(intent.data["control"])), intent.data["at_ns"] * 1e-9
         limit = (
-            f"handed over to begin at {at:.3f} s, and the journal ends before it says that it did: it is not applied a "
-            "second time unasked"
+            f"was handed over to begin at {at:.3f} s, and the journal ends before it says whether it did: it is not "
+            "applied a second time unasked"
         )
-        remedy = "look at the potentiostat; then --lost-intent began, or --lost-intent never to apply it now"
+        remedy = "check the potentiostat; then --lost-intent began, or --lost-intent never to apply it now"
         raise BadInput(Problem(f"intent of {intent.step}", control, limit, remedy))
 
 
-def _applied(fact: Fact) -> Applied:
+def _applied(fact: Fact) -> AppliedControl:
     data = fact.data
     open_circuit = data["what"] == "pause"
-    return Applied(int(data["at_ns"]), None if open_circuit else int(data["action"]), int(data["spent_ns"]))
+    return AppliedControl(int(data["at_ns"]), None if open_circuit else int(data["action"]), int(data["spent_ns"]))
 
 
-def _left(applied: Sequence[Applied], last_ns: int, charge_at: Callable[[int], float]) -> tuple[int, int, float]:
-    """(number of the action, what of it was spent [ns], what it has passed [C])."""
-    number = next((one.action for one in reversed(applied) if one.action is not None), 0)
+def _cell_progress(
+    applied: Sequence[AppliedControl], last_ns: int, charge_at: Callable[[int], float]
+) -> tuple[int, int, float]:
+    """(number of the last action, how long it has run [ns], the charge that it has passed [C])."""
+    number = next((control.action for control in reversed(applied) if control.action is not None), 0)
     spent_ns, passed = 0, 0.0
-    for k, one in enumerate(applied):
-        if one.action != number:
+    for control, end_ns in _with_ends(applied, last_ns):
+        if control.action != number:
             continue
-        until = applied[k + 1].at_ns if k + 1 < len(applied) else last_ns
-        until = max(one.at_ns, min(until, last_ns))
-        spent_ns = one.spent_ns + until - one.at_ns
-        passed += charge_at(until) - charge_at(one.at_ns)
+        until = max(control.at_ns, min(end_ns, last_ns))
+        spent_ns = control.spent_ns + until - control.at_ns
+        passed += charge_at(until) - charge_at(control.at_ns)
     return number, spent_ns, passed
 
 
-def _gone(applied: Sequence[Applied], last_ns: int) -> int:
-    """How much of the program is over [ns]: pauses do not count."""
-    gone = 0
-    for k, one in enumerate(applied):
-        until = applied[k + 1].at_ns if k + 1 < len(applied) else last_ns
-        if one.action is not None:
-            gone += max(0, until - one.at_ns)
-    return gone
+def _completed(applied: Sequence[AppliedControl], last_ns: int) -> int:
+    """How long the program has run [ns]; pauses do not count."""
+    return sum(max(0, end_ns - c.at_ns) for c, end_ns in _with_ends(applied, last_ns) if c.action is not None)
 
 
-def _probe(facts: Sequence[Fact], last_ns: int) -> tuple[int, int, int]:
-    """(number of the probe step, how much of it is done, for how long it ran)."""
+def _with_ends(applied: Sequence[AppliedControl], last_ns: int) -> Iterator[tuple[AppliedControl, int]]:
+    """Each control with the time [ns] at which the next one begins."""
+    return zip(applied, [*(control.at_ns for control in applied[1:]), last_ns], strict=True)
+
+
+def _probe_progress(facts: Sequence[Fact], last_ns: int) -> tuple[int, int, int]:
+    """(number of the probe step, how much of it is done, how long it has run [ns])."""
     number = done = 0
     path, began_ns = "", last_ns
     for fact in facts:

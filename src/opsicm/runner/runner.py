@@ -1,8 +1,8 @@
-"""The one loop: a cell program and a probe program on one clock.
+"""The one loop that runs a cell program and a probe program on one clock.
 
-Every turn: look at the cell, let its track act, carry out commands, let the probe's track act for at most a second,
-keep everything. Controls are handed to the potentiostat ahead of time with the nanosecond at which they begin, so that
-what the probe does never moves the cell's time line. Every exit goes the same way: probe up, cell open, end recorded.
+Every turn it reads the cell, advances the cell's track, executes commands, advances the probe's track for at most a
+second and records a slow row. Controls are handed to the potentiostat ahead of time with the nanosecond at which they
+begin, so the probe never delays the cell. Every run ends in one way: probe up, cell at open circuit, end recorded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from opsicm.core.facts import Kind
 from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import landmarks
+from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
 from opsicm.instruments.roles import CellReading, Rig
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
@@ -31,20 +32,20 @@ from opsicm.runner.probe_track import ProbeTrack, Procedure
 from opsicm.runner.procedures import Procedures
 from opsicm.runner.resume import BEGINNING, Continuation
 from opsicm.runner.steering import Revision, Steering
-from opsicm.runner.survey import Registration
+from opsicm.runner.survey import ImageRegistration
 
 _TURN_NS: Final = 1_000_000_000
-# After a change of control the bias needs the new potential, and then its slope: readings at 2, 22 and 32 ms. A current
-# switched on charges the double layer first; a slope taken at once would be that one's.
-_SETTLED_NS: Final = (2_000_000, 22_000_000, 32_000_000)
-_BENT_NS: Final = 20_000_000
-_BENT_LOOKS: Final = 100  # 2 s: then hop all the same, with the residual recorded
-_AHEAD_NS: Final = 1_000_000  # by which an answer may be stamped later than it came
+# After a change of control the bias needs the new potential at once, then its slope. A new current first charges the
+# double layer, whose slope lasts about 20 ms: the slope is taken between the readings at 22 and 32 ms.
+_READINGS_AFTER_CHANGE_NS: Final = (2_000_000, 22_000_000, 32_000_000)
+_SETTLING_INTERVAL_NS: Final = round(SETTLING_INTERVAL * 1e9)
+_SETTLING_READINGS: Final = round(LONGEST_SETTLING / SETTLING_INTERVAL)
+_AHEAD_NS: Final = 1_000_000  # by which a reading's stamp may be later than the run's clock
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come: [ns] now and [ns] in all (None when only a cut-off knows), hops so far, where it is."""
+    """The run's time [ns], its total time [ns] (None when only a cut-off ends it), hops so far, and present steps."""
 
     t_ns: int
     total_ns: int | None
@@ -53,7 +54,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunOutcome:
     """How a run ended: completed, interrupted or fault, with the error that stopped it."""
 
     outcome: str
@@ -62,23 +63,23 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a run needs to be told besides its experiment.
+    """What a run needs besides its experiment.
 
     `capacity` [C] of the specimen turns C-rates into currents, `reversible` [C] between the program's cut-offs turns
-    charge into SOC; None where the program has no two cut-offs. `amplitude_maps` [m] go by the path of their
-    step, `register` finds the shift between two images, `revision` judges a command that changes how a step hops.
+    charge into SOC; None where the program has fewer than two cut-offs. `amplitude_maps` [m] go by the path of their
+    step, `register` finds the shift between two images, `revision` checks a command that changes hop parameters.
     """
 
     capacity: float | None
     reversible: float | None
-    register: Registration
+    register: ImageRegistration
     revision: Revision
     amplitude_maps: Mapping[str, Floats] = field(default_factory=dict)
     start: Continuation = BEGINNING
 
 
 class Runner:
-    """Executes one experiment on one rig. `beat` is called every turn: whoever watches the run hears that it lives."""
+    """Executes one experiment on one rig. `beat` is called every turn, as a heartbeat for a watchdog."""
 
     def __init__(
         self,
@@ -114,78 +115,78 @@ class Runner:
         self._probe = ProbeTrack(experiment.probe, procedure_for, self._fact_of_probe, run_context.start.probe, begun)
         self._events = CellEvents(experiment.probe)
         self._steering = Steering(inbox, self._cell, self._probe, self._context, self._facts, run_context.revision)
-        self._row_ns = 0
-        self._read: tuple[int, CellReading] | None = None  # the last reading, and when it was asked for
-        self._ahead = False  # the potentiostat's clock has been seen ahead
+        self._row_ns = 0  # when the last slow row was recorded
+        self._last_reading: tuple[int, CellReading] | None = None  # (when it was asked for, the reading)
+        self._clock_ahead_reported = False
 
-    def run(self) -> Ending:
+    def run(self) -> RunOutcome:
         """Run to the end, to a stop or to a fault; the rig is safe and the record complete when this returns."""
-        ending = Ending("fault")
-        self._facts.write("run_started", "run", "run", {"title": self._experiment.title, **self._start.data()})
+        ending = RunOutcome("fault")
+        self._facts.write("run_started", "run", "run", {"title": self._experiment.title, **self._start.assumptions})
         try:
             ending = self._loop()
         except OpsicmError as error:
-            ending = Ending("fault", error)
+            ending = RunOutcome("fault", error)
             self._facts.write("alarm", "run", self._probe.path, {"message": str(error)})
         finally:
             ending = self._end(ending)
         return ending
 
-    def _end(self, ending: Ending) -> Ending:
-        """Probe up, cell open, end recorded; where an instrument does not obey, the end is recorded all the same."""
+    def _end(self, ending: RunOutcome) -> RunOutcome:
+        """Probe up, cell open, end recorded; the end is recorded even where an instrument does not obey."""
         try:
             self._rig.safe()
             self._facts.write("applied", "cell", "end", {"control": control_data(OpenCircuit())})
         except OpsicmError as error:
             self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
-            ending = Ending("fault", ending.error or error)
+            ending = RunOutcome("fault", ending.error or error)
         finally:
             data = {"outcome": ending.outcome, "hops": self._context.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending
 
-    def _loop(self) -> Ending:
-        # At rest, before anything is asked of the cell: what later readings compare with.
+    def _loop(self) -> RunOutcome:
+        # The first row, before the first control: later currents are compared with it.
         reading = self._cell_reading()
-        self._bias.follow(reading)
-        self._context.keep_reading(reading)
+        self._bias.update(reading)
+        self._context.record_reading(reading)
         while True:
             self._beat()
             now = self._rig.clock.now_ns()
             reading = self._cell_reading()
-            self._limits.cell(reading)
+            self._limits.check_cell(reading)
             changed = self._cell.turn(now, reading)
             if self._cell.over:
                 return self._completed()
-            for path, step, why in self._events.come(now, reading, self._cell):
+            for path, step, why in self._events.occurred(now, reading, self._cell):
                 self._probe.trigger(path, step, why)
             if changed:
-                self._read = None
+                self._last_reading = None
                 self._settle_bias()
             self._refuse_if_too_long(now)
             self._steering.turn()
             if self._steering.stopped:
-                return Ending("interrupted")
+                return RunOutcome("interrupted")
             self._probe_turn()
-            self._keep_row()
+            self._record_row()
             self._progress(Progress(self._rig.clock.now_ns(), self._total_ns(), self._context.hops, self._where()))
 
-    def _completed(self) -> Ending:
+    def _completed(self) -> RunOutcome:
         for path in self._events.missed():
             self._facts.write("note", "probe", path, {"message": "the event that this step waits for never came"})
-        return Ending("completed")
+        return RunOutcome("completed")
 
     def _cell_reading(self) -> CellReading:
-        """What the potentiostat says, asked once at one instant."""
+        """The potentiostat's reading, taken once at each instant of the clock."""
         now = self._rig.clock.now_ns()
-        if self._read is None or self._read[0] != now:
-            self._read = (now, self._rig.potentiostat.read())
-            self._judge_stamp(now, self._read[1].t_ns)
-        return self._read[1]
+        if self._last_reading is None or self._last_reading[0] != now:
+            self._last_reading = (now, self._rig.potentiostat.read())
+            self._check_stamp(now, self._last_reading[1].t_ns)
+        return self._last_reading[1]
 
-    def _judge_stamp(self, now: int, stamp: int) -> None:
-        if stamp - now > _AHEAD_NS and not self._ahead:
-            self._ahead = True
+    def _check_stamp(self, now: int, stamp: int) -> None:
+        if stamp - now > _AHEAD_NS and not self._clock_ahead_reported:
+            self._clock_ahead_reported = True
             message = "the potentiostat stamps its answers ahead of the run's clock: its clock runs fast"
             self._facts.write("quality", "cell", self._cell.path, {"message": message, "ahead_s": (stamp - now) * 1e-9})
 
@@ -203,70 +204,70 @@ class Runner:
         )
 
     def _settle_bias(self) -> None:
-        """Wait at the top until the new potential and its slope are known; the pipette never falls on a wrong bias."""
+        """Wait at the top until the new potential and its slope are known: no approach starts with a wrong bias."""
         self._bias.control_changed(self._cell.control, self._cell.began_ns)
-        procedure = self._present()
-        for settled_ns in _SETTLED_NS:
-            self._look(procedure, self._cell.began_ns + settled_ns)
-        # A current that has just been switched on bends the potential for a while; a ramp cannot follow a bend. A late
-        # potentiostat has not shown the new control yet.
-        for _ in range(_BENT_LOOKS):
-            if not self._bias.bends() and not self._bias.behind():
+        procedure = self._due_procedure()
+        for after_ns in _READINGS_AFTER_CHANGE_NS:
+            self._update_bias(procedure, self._cell.began_ns + after_ns)
+        # The potential after a current step is curved for a while, which a ramp cannot follow; and a late potentiostat
+        # does not report the new control at once.
+        for _ in range(_SETTLING_READINGS):
+            if not self._bias.is_unsettled() and not self._bias.awaits_settled_reading():
                 break
-            self._look(procedure, self._rig.clock.now_ns() + _BENT_NS)
+            self._update_bias(procedure, self._rig.clock.now_ns() + _SETTLING_INTERVAL_NS)
 
-    def _look(self, procedure: Procedure | None, at_ns: int) -> None:
+    def _update_bias(self, procedure: Procedure | None, at_ns: int) -> None:
         if procedure is None:
             self._rig.clock.wait_until(at_ns)
         else:
             procedure.wait(at_ns)
-        self._bias.follow(self._rig.potentiostat.read())
+        self._bias.update(self._rig.potentiostat.read())
         self._context.read_current()
 
     # -- probe ------------------------------------------------------------------------------------------------------
 
-    def _present(self) -> Procedure | None:
-        return self._probe.present(self._rig.clock.now_ns(), self._cell.step)
+    def _due_procedure(self) -> Procedure | None:
+        return self._probe.due(self._rig.clock.now_ns(), self._cell.step)
 
     def _probe_turn(self) -> None:
-        procedure = self._present()
-        self._bias.follow(self._cell_reading())
+        procedure = self._due_procedure()
+        self._bias.update(self._cell_reading())
         now = self._rig.clock.now_ns()
         ends = (self._cell.changes_ns, self._probe.ends_ns() if procedure is not None else None)
         hops = procedure is not None and procedure.hop is not None
-        turn_ns = _TURN_NS if hops and self._asked_row_ns() is None else min(_TURN_NS, self._row_period_ns())
+        turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
         until = min([due, *(end for end in ends if end is not None and end > now)])
         if procedure is not None:
             procedure.advance(until)
-        elif not self._context.travels(until):
-            self._rig.clock.wait_until(min(until, now + self._bias.trusted_ns))
+        elif not self._context.wait_for_stage(until):
+            self._rig.clock.wait_until(min(until, now + self._bias.ramp_duration_ns))
 
-    def _asked_row_ns(self) -> int | None:
+    def _requested_row_ns(self) -> int | None:
         return self._cell.action.record_every_ns if self._cell.action is not None else None
 
     def _row_period_ns(self) -> int:
-        """Between two slow rows where nothing hops: what the step asks for, else a millivolt of a sweep."""
-        asked = self._asked_row_ns()
-        return round(row_period(self._cell.control) * 1e9) if asked is None else asked
+        """Between two slow rows where nothing hops: as the step requests, else a millivolt of a sweep."""
+        requested = self._requested_row_ns()
+        return round(row_period(self._cell.control) * 1e9) if requested is None else requested
 
     # -- record -----------------------------------------------------------------------------------------------------
 
-    def _keep_row(self) -> None:
-        """A slow row after every turn; where the step asks for a period, when that has passed."""
-        now, asked = self._rig.clock.now_ns(), self._asked_row_ns()
-        if asked is not None and now - self._row_ns < asked:
-            self._limits.reading(self._context.read_current(), self._bias.nominal)
+    def _record_row(self) -> None:
+        """Record a slow row after every turn; where the step requests a period, after that."""
+        now, requested = self._rig.clock.now_ns(), self._requested_row_ns()
+        if requested is not None and now - self._row_ns < requested:
+            self._limits.check_reading(self._context.read_current(), self._bias.at_nominal)
             return
         self._row_ns = now
-        self._context.keep_reading(self._cell_reading())
+        self._context.record_reading(self._cell_reading())
 
     def _fact_of_probe(self, kind: Kind, path: str, data: Mapping[str, object]) -> None:
         self._facts.write(kind, "probe", path, data)
 
     def _total_ns(self) -> int | None:
         total = self._total
-        return None if total is None else total - self._start.gone_ns + self._cell.paused_ns
+        return None if total is None else total - self._start.completed_ns + self._cell.paused_ns
 
     def _where(self) -> str:
         paused = [name for name, track in (("cell", self._cell), ("probe", self._probe)) if track.paused]
@@ -275,5 +276,5 @@ class Runner:
     def _refuse_if_too_long(self, now: int) -> None:
         if now >= round(self._experiment.envelope.duration * 1e9):
             hours = f"{self._experiment.envelope.run_h:g}"
-            limit, remedy = f"envelope.run_h is {hours}", "bound the cell's steps or allow more"
+            limit, remedy = f"envelope.run_h is {hours}", "limit the duration of the cell's steps, or allow more"
             raise LimitCrossed(Problem("run", f"{hours} h long", limit, remedy))

@@ -1,4 +1,4 @@
-"""Commands, carried out: what each does to the two tracks, and what is answered."""
+"""Executing commands: what each one does to the two tracks, and the answer to its sender."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import ProbeTrack
 
 Revision = Callable[[str, str, float], HopParameters]
-"""(path of a probe step, key, value) → how it then hops; raises `BadInput` with what `check` would say."""
+"""(path of a probe step, key, value) → its new hop parameters; raises `BadInput` with what `check` would say."""
 
 
 class Steering:
-    """Takes requests from the inbox. Each becomes a fact with who sent it, refused ones too."""
+    """Executes the requests of the inbox. Each becomes a fact with its sender, refused ones too."""
 
     def __init__(
         self,
@@ -38,18 +38,18 @@ class Steering:
         self.stopped = False
 
     def turn(self) -> None:
-        """Carry out what waits, in order; nothing after a stop."""
+        """Execute the waiting requests in order; after a stop refuse the rest."""
         for request in self._inbox.take():
             if self.stopped:
                 request.answer(False, "the run is stopping")
                 continue
-            self._carry_out(request)
+            self._execute(request)
 
-    def _carry_out(self, request: Request) -> None:
+    def _execute(self, request: Request) -> None:
         command = request.command
-        track, step = self._place(command)
+        track, step = self._step_addressed(command)
         try:
-            accepted, message = self._act(command)
+            accepted, message = self._hand_over_next(command)
         except OpsicmError as error:
             accepted, message = False, str(error)
         data = {**command.data(), "sender": dict(request.sender), "accepted": accepted, "answer": message}
@@ -59,20 +59,20 @@ class Steering:
             self._facts.write("command", track, step, data)
         request.answer(accepted, message)
 
-    def _place(self, command: Command) -> tuple[Track, str]:
+    def _step_addressed(self, command: Command) -> tuple[Track, str]:
         if command.word in ("stop", "note"):
             return "run", "run"
         if command.word.endswith("cell") or (command.word == "skip" and command.track == "cell"):
             return "cell", self._cell.path
         return "probe", self._probe.path
 
-    def _act(self, command: Command) -> tuple[bool, str]:
+    def _hand_over_next(self, command: Command) -> tuple[bool, str]:
         match command.word:
             case "pause-probe":
-                done = self._probe.pause(self._context.now())
-                if done[0]:
+                accepted, message = self._probe.pause(self._context.now())
+                if accepted:
                     self._context.rig.hop_controller.safe()
-                return done
+                return accepted, message
             case "resume-probe":
                 return self._probe.resume()
             case "pause-cell":

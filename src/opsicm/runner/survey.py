@@ -1,4 +1,4 @@
-"""Steps that make a measurement trustworthy: engage, tilt survey, landmarks, a new tip."""
+"""Procedures that prepare and correct a measurement: engage, tilt survey, landmarks, exchange of the tip."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.core.facts import Outcome
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.probe_steps import Engage, ExchangeTip, Landmark, Tilt
-from opsicm.runner.hopping import Hopping
+from opsicm.runner.hopping import HoppingProcedure
 from opsicm.runner.patterns import Pattern, at_one_point, over_a_rectangle
 from opsicm.runner.probe_context import ProbeContext
 
 Image = NDArray[np.float64]
-Registration = Callable[[Image, Image], tuple[float, float]]
-"""(rows, columns) by which the second image's pattern lies beside the first's [px]."""
+ImageRegistration = Callable[[Image, Image], tuple[float, float]]
+"""(first image, second image) → the shift (rows, columns) [px] of the second against the first."""
 
-_SAME: Final = 0.5e-6  # [m] within which a second contact confirms the first
-FARTHEST: Final = 500e-6  # [m] that an approach from far goes down before the surface is called lost
-_SHARE: Final = 0.9  # of what an approach can reach, that the coarse stage may go down at most
+_CONFIRMED_WITHIN: Final = 0.5e-6  # [m] between a contact and the one that confirms it
+FARTHEST: Final = 500e-6  # [m] that engaging goes down before the surface counts as lost
+_SAFE_SHARE: Final = 0.9  # of the length of an approach, that the coarse stage may go down after it
 
 
-class Engagement:
-    """Approach; where nothing is met, go down by a step with the pipette withdrawn, and approach again.
+class EngageProcedure:
+    """Approaches; without contact, lowers the coarse stage with the pipette withdrawn and approaches again.
 
-    A step is never longer than what the approach before it has found free. Two contacts at the same height end it.
+    The coarse stage never goes down farther than the approach before has found free. Two contacts at one height end it.
     """
 
     def __init__(self, context: ProbeContext, path: str, step: Engage) -> None:
         self._context = context
         self._path = path
         low = context.rig.scanner.z_range[0]
-        self._reach = min(context.approach, _SHARE * abs(low))
-        self._step = min(step.step, _SHARE * self._reach)
-        self._began_at: float | None = None
+        self._reach = min(context.approach, _SAFE_SHARE * abs(low))
+        self._step = min(step.step, _SAFE_SHARE * self._reach)
+        self._start_height: float | None = None
         self._last_contact: float | None = None
         self.hop: HopParameters | None = step.hop_parameters(context.approach)
         self.done = 0
         self.finished = False
 
     def start(self) -> None:
-        """From where the pipette is."""
+        """Begin at the present height of the pipette."""
         self._context.begin_segment()
         self._last_contact = None
 
@@ -57,33 +57,34 @@ class Engagement:
         self._context.dwell(self._path, until_ns)
 
     def advance(self, until_ns: int) -> None:
-        """One approach, whatever time it takes; then down, or done."""
+        """Run one approach, however long it takes; then lower the coarse stage, or finish."""
         context = self._context
-        if context.travels(until_ns):
+        if context.wait_for_stage(until_ns):
             return
         assert self.hop is not None
         coarse = context.rig.coarse_stage.position()
-        self._began_at = coarse if self._began_at is None else self._began_at
+        self._start_height = coarse if self._start_height is None else self._start_height
         points = at_one_point((0.0, 0.0), None).some(0, 1)
         plan = context.plan(self._path, points, replace(self.hop, approach=self._reach), 2**62)
-        (record,) = context.run(plan, misses_matter=False)
+        (record,) = context.run(plan, count_misses=False)
         if record["outcome"] == Outcome.CONTACT:
             height = coarse + float(record["z_stop"])
-            if self._last_contact is not None and abs(height - self._last_contact) < _SAME:
+            if self._last_contact is not None and abs(height - self._last_contact) < _CONFIRMED_WITHIN:
                 self._engaged(height)
             self._last_contact = height
         elif record["outcome"] == Outcome.NO_CONTACT:
             self._last_contact = None
-            if self._began_at - coarse + self._step > FARTHEST:
+            lowered = self._start_height - coarse
+            if lowered + self._step > FARTHEST:
                 raise LimitCrossed(
                     Problem(
                         "surface",
-                        f"not met {(self._began_at - coarse) * 1e6:.4g} µm below where the pipette began",
-                        f"an approach goes down {FARTHEST * 1e6:g} µm at most",
+                        f"not met {lowered * 1e6:.4g} µm below the height where engage began",
+                        f"engage goes down {FARTHEST * 1e6:g} µm at most",
                         "bring the pipette nearer by hand",
                     )
                 )
-            context.arrives_ns = context.rig.coarse_stage.move_to(coarse - self._step)
+            context.stage_arrival_ns = context.rig.coarse_stage.move_to(coarse - self._step)
             context.begin_segment()
 
     def _engaged(self, height: float) -> None:
@@ -95,8 +96,8 @@ class Engagement:
         self.finished = True
 
 
-class Imaging(Hopping):
-    """One pass over a rectangle whose heights [m] are kept as an image (rows upwards)."""
+class ImageProcedure(HoppingProcedure):
+    """Hops once over a rectangle and keeps the heights [m] as an image (rows upwards)."""
 
     def __init__(self, context: ProbeContext, path: str, pattern: Pattern, hop: HopParameters) -> None:
         super().__init__(context, path, pattern, hop)
@@ -104,12 +105,12 @@ class Imaging(Hopping):
         self.image: Image = np.full((int(points.line.max()) + 1, int(points.pixel.max()) + 1), np.nan)
 
     def keep(self, hops: NDArray[Any]) -> None:
-        """Heights of the contacts."""
+        """Put the heights of the contacts into the image."""
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
         self.image[contacts["line"], contacts["pixel"]] = contacts["z_stop"] + self._context.rig.coarse_stage.position()
 
     def stop(self) -> None:
-        """A whole image is evaluated."""
+        """Evaluate the image if it is complete."""
         if self.finished:
             self.conclude()
 
@@ -117,8 +118,8 @@ class Imaging(Hopping):
         """Evaluate the image."""
 
 
-class TiltSurvey(Imaging):
-    """A plane through the heights of a grid: z = z0 + sx (x - xc) + sy (y - yc)."""
+class TiltProcedure(ImageProcedure):
+    """Fits a plane to the heights of a grid: z = z0 + sx (x - xc) + sy (y - yc)."""
 
     def __init__(self, context: ProbeContext, path: str, step: Tilt) -> None:
         grid = over_a_rectangle(step.center, step.size, (step.points, step.points))
@@ -126,7 +127,7 @@ class TiltSurvey(Imaging):
         self._size = step.size
 
     def conclude(self) -> None:
-        """Least squares; the residual says how much of the height is not tilt."""
+        """Record the least-squares plane, and the rms of the heights about it."""
         rows, columns = self.image.shape
         y, x = np.meshgrid(
             np.linspace(-0.5, 0.5, rows) * self._size[1], np.linspace(-0.5, 0.5, columns) * self._size[0], indexing="ij"
@@ -137,20 +138,20 @@ class TiltSurvey(Imaging):
             return
         design = np.column_stack([np.ones(int(good.sum())), x[good], y[good]])
         plane, *_ = np.linalg.lstsq(design, self.image[good], rcond=None)
-        left = self.image[good] - design @ plane
+        residuals = self.image[good] - design @ plane
         data = {
             "message": "tilt",
             "slope_x": float(plane[1]),
             "slope_y": float(plane[2]),
             "z0_m": float(plane[0]),
-            "rms_m": float(np.sqrt(np.mean(left**2))),
+            "rms_m": float(np.sqrt(np.mean(residuals**2))),
             "n": int(good.sum()),
         }
         self._context.fact("note", self._path, data)
 
 
-class LandmarkImage(Imaging):
-    """An image under a name."""
+class LandmarkProcedure(ImageProcedure):
+    """Takes an image and keeps it under the landmark's name."""
 
     def __init__(self, context: ProbeContext, path: str, landmark: Landmark) -> None:
         pattern = over_a_rectangle(landmark.center, landmark.size, landmark.pixels)
@@ -158,21 +159,21 @@ class LandmarkImage(Imaging):
         self._landmark = landmark
 
     def conclude(self) -> None:
-        """Keep it for a return."""
+        """Keep the image for `return_to`."""
         name = self._landmark.name
         self._context.landmarks[name] = self.image
         self._context.fact("note", self._path, {"message": "landmark", "name": name})
 
 
-class ReturnToLandmark(LandmarkImage):
-    """The landmark again; x and y of every later hop move with it."""
+class ReturnToProcedure(LandmarkProcedure):
+    """Images the landmark again; x and y of every later hop are shifted as the landmark was."""
 
-    def __init__(self, context: ProbeContext, path: str, landmark: Landmark, register: Registration) -> None:
+    def __init__(self, context: ProbeContext, path: str, landmark: Landmark, register: ImageRegistration) -> None:
         super().__init__(context, path, landmark)
         self._register = register
 
     def conclude(self) -> None:
-        """By how much the specimen lies elsewhere under the scanner."""
+        """Add the landmark's shift to the offset of every later hop."""
         context, name = self._context, self._landmark.name
         first = context.landmarks.get(name)
         if first is None:  # a run resumed after its landmark: the image is in the run before
@@ -187,8 +188,8 @@ class ReturnToLandmark(LandmarkImage):
         context.fact("note", self._path, data)
 
 
-class TipExchange:
-    """Up, and a fact: what is measured before and after is not to be taken for one."""
+class ExchangeTipProcedure:
+    """Withdraws the pipette and records the exchange, so that data before and after it are kept apart."""
 
     hop: HopParameters | None = None
 
@@ -200,22 +201,22 @@ class TipExchange:
 
     @property
     def finished(self) -> bool:
-        """Whether it is recorded."""
+        """Whether the exchange is recorded."""
         return self.done > 0
 
     def start(self) -> None:
-        """Up."""
+        """Withdraw."""
         self._context.rig.hop_controller.safe()
 
     def stop(self) -> None:
-        """Nothing to put back: the next step approaches anew."""
+        """Nothing to restore: the next step approaches again."""
 
     def wait(self, until_ns: int) -> None:
-        """Stand."""
+        """Stay in place."""
         self._context.rig.clock.wait_until(until_ns)
 
     def advance(self, until_ns: int) -> None:  # noqa: ARG002 - takes no time
-        """Record it; limits learnt from the old tip are not those of the new one."""
+        """Record the exchange; the far current of the old tip is no limit for the new one."""
         self._context.fact("tip_exchanged", self._path, {"note": self._note})
         self._context.limits.forget_tip()
         self.done = 1

@@ -15,7 +15,7 @@ from opsicm.core.errors import BadInput
 from opsicm.core.facts import Channel, channel
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.rig_file import TWIN, RoleName
-from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.step_model import FileModel
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import Driver, RigSetup, RoleSetup
@@ -182,7 +182,7 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
     )
 
 
-def _settings(setup: RigSetup, role: RoleName, model: type[Frozen]) -> dict[str, float]:
+def _settings(setup: RigSetup, role: RoleName, model: type[FileModel]) -> dict[str, float]:
     """The twin's settings of a role in SI; the usual ones where an instrument plays it."""
     played = setup.rig.role(role)
     return twin_settings.in_si(model(**(played.settings if played.driver == TWIN else {})))
@@ -310,7 +310,7 @@ def followed(rig: Rig, twin: Rig) -> Rig:
     return replace(rig, amplifier=amplifier, potentiostat=potentiostat, coarse_stage=coarse_stage)
 
 
-_SETTINGS: Final[dict[RoleName, type[Frozen]]] = {
+_SETTINGS: Final[dict[RoleName, type[FileModel]]] = {
     "amplifier": twin_settings.AmplifierSettings,
     "potentiostat": twin_settings.PotentiostatSettings,
     "scanner": twin_settings.ScannerSettings,

@@ -75,8 +75,8 @@ class TwinHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; the world moves with it."""
         world = self._probe.world
-        longest = plan.longest()
-        settings = self._timing.settings(longest)
+        longest_hop = plan.longest_hop()
+        settings = self._timing.settings(longest_hop)
         self._probe.follow()
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
@@ -86,7 +86,7 @@ class TwinHopController:
         filters = filters._replace(filtered=filters.filtered + self._capacitive_transient())
         self._loop = LoopState(self._loop.controller, filters, 0)
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
-        each = self._timing.duration(longest)
+        each = self._timing.duration(longest_hop)
         log = _HopLog(plan, self._sample, world.now_ns, *self._true_positions(plan))
         log.likely_end_ns = world.now_ns + round(plan.x.size * each * 1e9)
         log.stop_after(self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns)

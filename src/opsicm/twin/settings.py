@@ -12,19 +12,19 @@ from pydantic import Field
 
 from opsicm.core.errors import BadInput
 from opsicm.core.units import suffix_of, to_si
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.rig_file import LoadedRig
-from opsicm.experiment.step_model import Frozen, Number, Text
+from opsicm.experiment.step_model import FileModel, Number, Text
+from opsicm.experiment.validation import validated
 
 _DriftRate = Annotated[Number, Field(ge=-1000, le=1000)]
 _Size = Annotated[Number, Field(ge=0.02, le=20_000)]
 _Pixels = Annotated[Number, Field(ge=16, le=2048)]
 
 
-class AmplifierSettings(Frozen):
+class AmplifierSettings(FileModel):
     """Range, low-pass and output; converter step, feedback resistor, offset and input capacitance, 0 for none."""
 
-    called = "the amplifier of a twin"
+    display_name = "the amplifier of a twin"
     range_nA: Annotated[Number, Field(ge=0.01, le=10_000)] = 10.0
     filter_kHz: Annotated[Number, Field(ge=0.005, le=5000)] = 5.0
     output_V: Annotated[Number, Field(ge=0.01, le=10_000)] = 10.0
@@ -34,10 +34,10 @@ class AmplifierSettings(Frozen):
     stray_pF: Annotated[Number, Field(ge=0, le=100)] = 0.0
 
 
-class PotentiostatSettings(Frozen):
+class PotentiostatSettings(FileModel):
     """Where the specimen rests before the run, ranges, latency of an answer; noise and converter steps, 0 for none."""
 
-    called = "the potentiostat of a twin"
+    display_name = "the potentiostat of a twin"
     initial_V: Annotated[Number, Field(ge=-1, le=5)] = 1.2
     current_range_mA: Annotated[Number, Field(ge=0.1, le=1e5)] = 100.0
     potential_range_V: Annotated[Number, Field(ge=0.005, le=5000)] = 5.0
@@ -48,10 +48,10 @@ class PotentiostatSettings(Frozen):
     latency_ms: Annotated[Number, Field(ge=0, le=1000)] = 0.0
 
 
-class ScannerSettings(Frozen):
+class ScannerSettings(FileModel):
     """Ranges; a first-order `lag_us` or, where `resonance_kHz` is above 0, that resonance; the faults of its piezos."""
 
-    called = "the scanner of a twin"
+    display_name = "the scanner of a twin"
     z_range_um: Annotated[Number, Field(ge=0.02, le=20_000)] = 20.0
     xy_range_um: Annotated[Number, Field(ge=0.08, le=80_000)] = 80.0
     lag_us: Annotated[Number, Field(ge=0, le=2e5)] = 200.0
@@ -64,29 +64,29 @@ class ScannerSettings(Frozen):
     drift_z_nm_min: _DriftRate = 0.0
 
 
-class CoarseStageSettings(Frozen):
+class CoarseStageSettings(FileModel):
     """Speed of the motor, play of its thread, its step (0: none)."""
 
-    called = "the coarse stage of a twin"
+    display_name = "the coarse stage of a twin"
     speed_mm_s: Annotated[Number, Field(ge=1e-4, le=20)] = 0.5
     backlash_um: Annotated[Number, Field(ge=0, le=100)] = 0.0
     step_um: Annotated[Number, Field(ge=0, le=10)] = 0.0
 
 
-class HopControllerSettings(Frozen):
+class HopControllerSettings(FileModel):
     """Times at the top of a hop, speed of the withdrawal, where the operator has left the pipette."""
 
-    called = "the hop controller of a twin"
+    display_name = "the hop controller of a twin"
     settle_ms: Annotated[Number, Field(ge=0.004, le=4000)] = 4.0
     reference_ms: Annotated[Number, Field(ge=0.004, le=4000)] = 4.0
     withdraw_nm_per_ms: Annotated[Number, Field(ge=0.4, le=4e5)] = 400.0
     start_height_um: Annotated[Number, Field(ge=0.003, le=3000)] = 3.0
 
 
-class WorldNoise(Frozen):
+class WorldNoise(FileModel):
     """Noise that the instruments would have without a pipette."""
 
-    called = "the noise of a twin"
+    display_name = "the noise of a twin"
     amplifier_fA_rtHz: Annotated[Number, Field(ge=0, le=15_000)] = 15.0
     height_nm: Annotated[Number, Field(ge=0, le=300)] = 0.3
 
@@ -94,8 +94,8 @@ class WorldNoise(Frozen):
 # -- Surfaces of a twin's specimen, by their kind.
 
 
-class _Surface(Frozen):
-    called = "this surface"
+class _Surface(FileModel):
+    display_name = "this surface"
     kind: Text
 
 
@@ -152,7 +152,7 @@ def noise(rig: LoadedRig) -> dict[str, float]:
     assert rig.rig.world is not None
     if not rig.rig.world.noise:
         return in_si(WorldNoise())
-    return in_si(made_of(rig.document.below(("world", "noise")), WorldNoise))
+    return in_si(validated(rig.document.below(("world", "noise")), WorldNoise))
 
 
 def surface(rig: LoadedRig) -> tuple[str, dict[str, float], Path | None]:
@@ -162,11 +162,11 @@ def surface(rig: LoadedRig) -> tuple[str, dict[str, float], Path | None]:
     if kind not in SURFACES:
         limit = f"must be one of {', '.join(SURFACES)}"
         raise BadInput(rig.problem(("world", "surface", "kind"), kind, limit, "write one of these"))
-    model = made_of(rig.document.below(("world", "surface")), SURFACES[kind])
+    model = validated(rig.document.below(("world", "surface")), SURFACES[kind])
     return kind, in_si(model), rig.path.parent / model.file if isinstance(model, ImagedSurface) else None
 
 
-def in_si(settings: Frozen) -> dict[str, float]:
+def in_si(settings: FileModel) -> dict[str, float]:
     """The numbers of a model in SI, by their keys without the unit."""
     numbers: dict[str, Any] = {key: value for key, value in settings.model_dump().items() if not isinstance(value, str)}
     return {_stem(key): to_si(key, value) if suffix_of(key) else value for key, value in numbers.items()}

@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from opsicm.core.errors import BadInput
-from opsicm.experiment.advice import name_of
-from opsicm.experiment.cell_steps import CellStep, ConstantCurrent, Hold, OpenCircuit, Repeat, Sweep, Until
+from opsicm.experiment.cell_steps import CellRepeat, CellStep, ConstantCurrentStep, Hold, OpenCircuitStep, Sweep, Until
+from opsicm.experiment.key_refusals import name_of
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.setup import Envelope
-from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.step_model import FileModel
 from opsicm.experiment.yaml_file import Document
 from opsicm.formats.unicycler import vocabulary
 from opsicm.formats.unicycler.vocabulary import read_protocol
 
 __all__ = ["CyclerProgram", "from_unicycler"]
 
-Model = TypeVar("Model", bound=Frozen)
+Model = TypeVar("Model", bound=FileModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class _Nesting:
         if len(body) == 1 and isinstance(only, Sweep) and only.cycles == 1:
             step = only.model_copy(update={"cycles": loop.cycle_count})
         else:
-            step = self._validated_step(index, Repeat, times=loop.cycle_count, steps=body)
+            step = self._validated_step(index, CellRepeat, times=loop.cycle_count, steps=body)
         placed.append(_Placed(again[0].first, index, step))
 
     def _plain(self, index: int, step: vocabulary.SingleStep) -> CellStep | vocabulary.VoltageScanStep:
@@ -137,7 +137,7 @@ class _Nesting:
             case vocabulary.VoltageScanStep():
                 return step
             case vocabulary.OpenCircuitVoltageStep():
-                return OpenCircuit(for_s=step.until_time_s, record_every_s=self._every)
+                return OpenCircuitStep(for_s=step.until_time_s, record_every_s=self._every)
             case vocabulary.ConstantVoltageStep():
                 return self._validated_step(
                     index,
@@ -150,7 +150,9 @@ class _Nesting:
             case vocabulary.ConstantCurrentStep():
                 until = Until(potential_V=step.until_voltage_V, for_s=step.until_time_s)
                 current = self._current(step)
-                return self._validated_step(index, ConstantCurrent, until=until, record_every_s=self._every, **current)
+                return self._validated_step(
+                    index, ConstantCurrentStep, until=until, record_every_s=self._every, **current
+                )
 
     def _current(self, step: vocabulary.ConstantCurrentStep) -> dict[str, float | None]:
         """The current under opsicm's key; its sign is kept."""

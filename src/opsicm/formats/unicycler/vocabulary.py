@@ -17,9 +17,9 @@ from pydantic import Discriminator, Field, PlainValidator, Tag
 from pydantic_core import PydanticCustomError
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.model_problems import made_of
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
-from opsicm.experiment.step_model import Frozen, Number, OneKey, Potential, Seconds, Text, Whole, word_of
+from opsicm.experiment.step_model import FileModel, Number, OneKey, Potential, Seconds, Text, Whole, word_of
+from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, shown, yaml_document
 
 UNNAMED_SAMPLE: Final = "$NAME"
@@ -36,7 +36,7 @@ def _loop_target(value: Any) -> Any:
 LoopTarget = Annotated[int | str, PlainValidator(_loop_target)]
 
 
-class _Step(Frozen):
+class _Step(FileModel):
     word: ClassVar[str]
     id: Text | None = None
 
@@ -133,14 +133,14 @@ SingleStep = OpenCircuitVoltageStep | ConstantCurrentStep | ConstantVoltageStep 
 STEPS: Final = ("open_circuit_voltage", "constant_current", "constant_voltage", "voltage_scan", "loop", "tag")
 
 
-class WriterVersion(Frozen):
+class WriterVersion(FileModel):
     """The version of aurora-unicycler that wrote the file."""
 
     called: ClassVar[str] = "version"
     version: Text | None = None
 
 
-class SampleSettings(Frozen):
+class SampleSettings(FileModel):
     """The cell; its capacity [mAh] turns C-rates into currents."""
 
     called: ClassVar[str] = "sample"
@@ -148,7 +148,7 @@ class SampleSettings(Frozen):
     capacity_mAh: Annotated[Number, Field(gt=0, le=1e6)] | None = None
 
 
-class RecordSettings(Frozen):
+class RecordSettings(FileModel):
     """How often a row is recorded."""
 
     called: ClassVar[str] = "record"
@@ -165,7 +165,7 @@ class RecordSettings(Frozen):
                 yield Refusal((key,), settings[key], limit, f"delete {key} and let time_s be short enough")
 
 
-class SafetyLimits(Frozen):
+class SafetyLimits(FileModel):
     """Limits that end the run."""
 
     called: ClassVar[str] = "safety"
@@ -192,7 +192,7 @@ class SafetyLimits(Frozen):
                 yield Refusal((key,), settings[key], limit, f"delete {key}")
 
 
-class CyclingProtocol(Frozen):
+class CyclingProtocol(FileModel):
     """A whole file."""
 
     called: ClassVar[str] = "protocol"
@@ -214,7 +214,7 @@ def read_protocol(text: str, name: str = "<text>") -> tuple[Document, CyclingPro
     data = _json(text, name)
     _refuse_unknown_steps(data, name, lines := _key_lines(text, name))
     document = Document(name, text, _nested_steps(data), _nested_lines(data, lines))
-    return document, made_of(document, CyclingProtocol)
+    return document, validated(document, CyclingProtocol)
 
 
 def protocol_text(protocol: CyclingProtocol) -> str:

@@ -13,16 +13,16 @@ from typing import assert_never
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import factor
 from opsicm.experiment.cell_steps import (
+    CellRepeat,
     CellStep,
-    ConstantCurrent,
+    ConstantCurrentStep,
+    CurrentSetting,
+    CurrentStep,
     Gitt,
-    GivenCurrent,
     Hold,
     Ladder,
-    OneCurrent,
-    OpenCircuit,
+    OpenCircuitStep,
     PotentialStep,
-    Repeat,
     Sweep,
 )
 from opsicm.experiment.file import LoadedExperiment
@@ -84,7 +84,7 @@ class _Flattening:
             yield from self._flatten_step(step, (*path, index, step.word))
 
     def _flatten_step(self, step: CellStep, path: KeyPath) -> Iterator[vocabulary.MethodStep]:
-        if not isinstance(step, Repeat) and step.record_every_s is not None:
+        if not isinstance(step, CellRepeat) and step.record_every_s is not None:
             self._periods.setdefault(step.record_every_s, path)
         if isinstance(step, PotentialStep) and step.ir_compensation_pct:
             remedy = "set it on the cycler and delete it here"
@@ -95,7 +95,7 @@ class _Flattening:
                 step.ir_compensation_pct,
             )
         match step:
-            case Repeat():
+            case CellRepeat():
                 yield from self._looped(list(self._flatten(step.steps, (*path, "steps"))), step.times)
             case Sweep():
                 yield from self._sweep(step)
@@ -104,11 +104,11 @@ class _Flattening:
             case Ladder():
                 for level in step.levels():
                     yield vocabulary.ConstantVoltageStep(voltage_V=level, until_time_s=step.rest_s + step.hold_s)
-            case ConstantCurrent():
+            case ConstantCurrentStep():
                 yield from self._constant_current(step, path)
             case Gitt():
                 yield from self._titration(step, path)
-            case OpenCircuit():
+            case OpenCircuitStep():
                 yield vocabulary.OpenCircuitVoltageStep(until_time_s=step.for_s)
             case _:
                 assert_never(step)
@@ -133,7 +133,7 @@ class _Flattening:
         ]
         yield from scans if step.cycles == 1 else self._looped(scans, step.cycles)
 
-    def _constant_current(self, step: ConstantCurrent, path: KeyPath) -> Iterator[vocabulary.MethodStep]:
+    def _constant_current(self, step: ConstantCurrentStep, path: KeyPath) -> Iterator[vocabulary.MethodStep]:
         until = step.until
         problems_before = len(self._problems)
         current = self._signed_current(step, path)
@@ -173,12 +173,12 @@ class _Flattening:
             pulse = current.model_copy(update={"until_time_s": step.pulse_s})
             yield from self._looped([pulse, vocabulary.OpenCircuitVoltageStep(until_time_s=step.rest_s)], step.pulses)
 
-    def _signed_current(self, step: GivenCurrent, path: KeyPath) -> vocabulary.ConstantCurrentStep:
+    def _signed_current(self, step: CurrentStep, path: KeyPath) -> vocabulary.ConstantCurrentStep:
         size = next(value for value in (step.current_mA, step.current_mA_cm2, step.c_rate) if value is not None)
         self._sign = -1.0 if size < 0 else 1.0
         return self._current(step, path)
 
-    def _current(self, step: OneCurrent, path: KeyPath) -> vocabulary.ConstantCurrentStep:
+    def _current(self, step: CurrentSetting, path: KeyPath) -> vocabulary.ConstantCurrentStep:
         """A constant current, still without its end; its sign is kept."""
         if step.c_rate is not None:
             if self._capacity is None:

@@ -1,4 +1,4 @@
-"""What to say about a key that is not known, a key that is missing, and a step that is none."""
+"""Refusals of unknown and missing keys, of unknown steps and of wrong values, each with a remedy."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS
 from opsicm.experiment.probe_steps import PROBE_STEPS
 from opsicm.experiment.refusal import KeyPath, Refusal, below
-from opsicm.experiment.step_model import Frozen, word_of
+from opsicm.experiment.step_model import FileModel, word_of
 from opsicm.experiment.yaml_file import FLOAT, inline
 
-# -- What to say about a key or a step that is not known, and about a key that is missing.
-
+# -- Unknown keys, missing keys, unknown steps.
 
 MODELS: Final = {"cell": CELL_STEPS, "probe": PROBE_STEPS}
 STEPS: Final = {program: tuple(models) for program, models in MODELS.items()}
@@ -27,20 +26,20 @@ _LIKENESS: Final = 0.6  # of two spellings, by difflib's ratio
 _OTHER: Final = {"cell": "probe", "probe": "cell"}
 
 
-def name_of(model: type[Frozen]) -> str:
-    """What a person calls a model: a step by its word, others by their key."""
-    word = getattr(model, "word", model.called)
+def name_of(model: type[FileModel]) -> str:
+    """The name of a model in messages: a step's word, otherwise its display name."""
+    word = getattr(model, "word", model.display_name)
     return word or model.__name__.lower()
 
 
-def missing_key(owner: type[Frozen], path: KeyPath) -> Refusal:
-    """A key that must be given is not."""
+def missing_key(owner: type[FileModel], path: KeyPath) -> Refusal:
+    """The refusal of a model without a key that it needs."""
     key = str(path[-1])
     return Refusal(path, "", f"is missing and {name_of(owner)} needs it", f"add {example_of(owner, key)}")
 
 
-def example_of(owner: type[Frozen], key: str) -> str:
-    """A key with a value that would do: `rate_mV_s: 0.3`."""
+def example_of(owner: type[FileModel], key: str) -> str:
+    """A key with an example value: `rate_mV_s: 0.3`."""
     field = owner.model_fields[key]
     if field.examples:
         return f"{key}: {inline(field.examples[0])}"
@@ -48,39 +47,34 @@ def example_of(owner: type[Frozen], key: str) -> str:
     return f"{key}: {inline(default)}" if isinstance(default, str | int | float) else f"{key}: …"
 
 
-def _step_example(model: type[Frozen]) -> str:
+def _step_example(model: type[FileModel]) -> str:
     needed = {key: field for key, field in model.model_fields.items() if field.is_required() or field.default is None}
     settings = {key: field.examples[0] for key, field in needed.items() if field.examples}
     return f"- {name_of(model)}: {inline(settings)}"
 
 
-def unknown_key(owner: type[Frozen], path: KeyPath, value: Any) -> Refusal:
-    """A key that the model does not have: misspelt or foreign."""
+def unknown_key(owner: type[FileModel], path: KeyPath, value: Any) -> Refusal:
+    """The refusal of a key that the model does not have, with the key that was probably meant."""
     key = str(path[-1])
-    meant = meant_key(owner, key)
+    meant = closest_key(owner, key)
     if meant is None:
-        known = ", ".join(owner.model_fields)
-        return Refusal(path, value, f"{name_of(owner)} has no such key", f"its keys are {known}")
-    return Refusal(
-        path, value, f"{name_of(owner)} has no such key", f"did you mean {meant}?{_unit_advice(key, meant, value)}"
-    )
+        remedy = f"its keys are {', '.join(owner.model_fields)}"
+    else:
+        remedy = f"did you mean {meant}?{_unit_advice(key, meant, value)}"
+    return Refusal(path, value, f"{name_of(owner)} has no such key", remedy)
 
 
-def meant_key(owner: type[Frozen], key: str) -> str | None:
-    """The key that a misspelt one stands for; a wrong unit at its end is the likeliest mistake."""
-    same_thing = [known for known in owner.model_fields if suffix_of(known) and _ending(key, known) is not None]
-    if same_thing:
-        return max(same_thing, key=lambda known: _likeness(key, known))
+def closest_key(owner: type[FileModel], key: str) -> str | None:
+    """The key that was probably meant by a misspelt one; a wrong unit at its end is the likeliest mistake."""
+    same_stem = [known for known in owner.model_fields if suffix_of(known) and _ending(key, known) is not None]
+    if same_stem:
+        return max(same_stem, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())
     close = difflib.get_close_matches(key, list(owner.model_fields), 1, _LIKENESS)
     return close[0] if close else None
 
 
-def _likeness(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one, other).ratio()
-
-
 def _ending(key: str, known: str) -> str | None:
-    """What follows in `key` the stem of a known key (`V_s` of `rate_V_s`); None when the stem differs."""
+    """The end of `key` after the stem of a known key (`V_s` of `rate_V_s`); None when the stem differs."""
     stem = known.removesuffix(f"_{suffix_of(known)}").lower()
     if key.lower() == stem:
         return ""
@@ -88,7 +82,7 @@ def _ending(key: str, known: str) -> str | None:
 
 
 def _written_unit(key: str, known: str) -> str | None:
-    """The unit that the end of a misspelt key says, if it says one: V/s for `rate_V_s`."""
+    """The unit at the end of a misspelt key, if there is one: V/s for `rate_V_s`."""
     ending = _ending(key, known) or ""
     for unit in (KEY_SUFFIX.get(ending, ""), ending, "/".join(ending.rsplit("_", 1)), ending.replace("_per_", "/")):
         try:
@@ -99,45 +93,37 @@ def _written_unit(key: str, known: str) -> str | None:
     return None
 
 
-def _measures_alike(key: str, known: str) -> bool:
-    written = _written_unit(key, known)
-    return written is not None and si_unit(written) == si_unit(_unit_of(known))
-
-
-def _unit_of(known: str) -> str:
-    return KEY_SUFFIX[suffix_of(known) or ""]
-
-
-def unmistaken(owner: type[Frozen], missing: str, unknown: list[str]) -> bool:
-    """Whether a missing key is not one of the unknown ones in a wrong spelling, which is reported already."""
-    return not any(meant_key(owner, key) == missing for key in unknown)
+def is_misspelt(owner: type[FileModel], missing: str, unknown: list[str]) -> bool:
+    """Whether a missing key stands among the unknown ones in a wrong spelling, which is reported already."""
+    return any(closest_key(owner, key) == missing for key in unknown)
 
 
 def _unit_advice(key: str, meant: str, value: Any) -> str:
     if suffix_of(meant) is None or _ending(key, meant) is None:
         return ""
-    unit = _unit_of(meant)
+    unit = KEY_SUFFIX[suffix_of(meant) or ""]
     written = _written_unit(key, meant)
     if written is None or isinstance(value, bool) or not isinstance(value, int | float):
         return f" the unit expected is {unit}"
-    if not _measures_alike(key, meant):
+    if si_unit(written) != si_unit(unit):
         return f" the unit expected is {unit}, and {written} measures something else"
     return f" the unit expected is {unit}, so write {meant}: {value * factor(written) / factor(unit):.6g}"
 
 
 def unknown_step(path: KeyPath, value: Any) -> Refusal:
-    """A step whose word is not known, or that is no mapping with one word."""
+    """The refusal of a step whose word is not known, or that is not a mapping with one word."""
     program = str(path[0])
     known = ", ".join(STEPS[program])
     word = word_of(value)
     if word is None:
         return Refusal(path, value, "a step is one word with its settings", _step_form(program, value))
-    here = (*path, word)
-    if word in STEPS[_OTHER[program]]:
-        return Refusal(here, "", f"is a step of the {_OTHER[program]} program", f"move it below {_OTHER[program]}:")
+    step_path = (*path, word)
+    other = _OTHER[program]
+    if word in STEPS[other]:
+        return Refusal(step_path, "", f"is a step of the {other} program", f"move it below {other}:")
     close = difflib.get_close_matches(word, STEPS[program], 1, _LIKENESS)
     remedy = f"did you mean {close[0]}?" if close else f"steps are {known}"
-    return Refusal(here, "", f"is no step of the {program} program", remedy)
+    return Refusal(step_path, "", f"is no step of the {program} program", remedy)
 
 
 def _step_form(program: str, value: Any) -> str:
@@ -149,20 +135,20 @@ def _step_form(program: str, value: Any) -> str:
     return f"{form}, or indent its settings further than the word" if indent else form
 
 
-# -- Nested models: which model a path ends in, and what every model in a file refuses.
+# -- Nested models: the model at a path, and the refusals of every model in a file.
 
 
-def models_in(annotation: Any) -> list[type[Frozen]]:
+def models_in(annotation: Any) -> list[type[FileModel]]:
     """Every model that an annotation mentions, in order."""
-    if isinstance(annotation, type) and issubclass(annotation, Frozen):
+    if isinstance(annotation, type) and issubclass(annotation, FileModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in models_in(argument)]
 
 
-def model_at(root: type[Frozen], path: KeyPath) -> type[Frozen] | None:
-    """The model that the value at `path` is made with; None where there is none, as at a number."""
-    current: list[type[Frozen]] = [root]
-    word_is_next = False
+def model_at(root: type[FileModel], path: KeyPath) -> type[FileModel] | None:
+    """The model of the value at `path`; None where the value has none, as a number."""
+    current: list[type[FileModel]] = [root]
+    word_is_next = False  # after a list of steps the path goes on with the word of one
     for part in path:
         if isinstance(part, int):
             continue
@@ -176,8 +162,8 @@ def model_at(root: type[Frozen], path: KeyPath) -> type[Frozen] | None:
     return current[0] if len(current) == 1 and not word_is_next else None
 
 
-def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[Refusal]:
-    """What `model` and every model inside it refuse of `given`, the file's form."""
+def refusals_within(model: type[FileModel], given: Mapping[str, Any]) -> Iterator[Refusal]:
+    """The refusals by `model` and by every model inside it of `given`, the file's form."""
     for key, field in model.model_fields.items():
         inner = models_in(field.annotation)
         value = given.get(key)
@@ -188,7 +174,7 @@ def refusals_within(model: type[Frozen], given: Mapping[str, Any]) -> Iterator[R
     yield from model.refusals(given)
 
 
-def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator[Refusal]:
+def _refusals_of_items(models: list[type[FileModel]], items: list[Any]) -> Iterator[Refusal]:
     for index, item in enumerate(items):
         word = word_of(item)
         for model in models:
@@ -196,8 +182,8 @@ def _refusals_of_items(models: list[type[Frozen]], items: list[Any]) -> Iterator
                 yield from below(refusals_within(model, item[word]), index, word)
 
 
-def blanked(data: dict[str, Any], unknown: list[KeyPath], wrong: list[KeyPath]) -> dict[str, Any]:
-    """`data` less its unknown keys, and with None in place of every value that is wrong in itself."""
+def without_wrong_values(data: dict[str, Any], unknown: list[KeyPath], wrong: list[KeyPath]) -> dict[str, Any]:
+    """`data` without its unknown keys, and with None in place of every value that is wrong in itself."""
     kept: dict[str, Any] = _copy(data)
     for path in wrong:
         _blank(kept, path)
@@ -215,7 +201,7 @@ def _copy(value: Any) -> Any:
 
 
 def _holder(data: Any, path: KeyPath) -> Any:
-    """The mapping or list that holds the last part of `path`; None when the way there is blank or absent."""
+    """The mapping or list that holds the last part of `path`; None where an earlier part is absent."""
     for part in path[:-1]:
         if isinstance(data, dict):
             data = data.get(part)
@@ -232,16 +218,15 @@ def _blank(data: dict[str, Any], path: KeyPath) -> None:
         if path[-1] in holder:
             holder[path[-1]] = None
     elif isinstance(holder, list) and path[-2] in _STEP_LISTS and isinstance(path[-1], int):
-        holder[path[-1]] = None  # a step: the others keep their numbers
+        holder[path[-1]] = None  # a step is not removed, so that the others keep their numbers
     elif isinstance(holder, list):
-        _blank(data, path[:-1])  # half of a pair is no pair
+        _blank(data, path[:-1])  # a pair with one wrong value is wrong as a whole
 
 
 _STEP_LISTS = ("cell", "probe", "steps")
 
 
-# -- What to say about a value of the wrong kind or beyond a limit.
-
+# -- Values of the wrong kind or beyond a limit.
 
 _LIMITS: Final = {
     "greater_than": ("gt", "above"),
@@ -264,8 +249,8 @@ _KINDS: Final = {
 }
 
 
-def wrong_value(root: type[Frozen], detail: ErrorDetails) -> Refusal:
-    """The refusal for one error of pydantic's about a value."""
+def wrong_value(root: type[FileModel], detail: ErrorDetails) -> Refusal:
+    """The refusal for a pydantic error about one value."""
     path, value, kind = detail["loc"], detail["input"], detail["type"]
     context: dict[str, Any] = detail.get("ctx", {})
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
@@ -274,7 +259,9 @@ def wrong_value(root: type[Frozen], detail: ErrorDetails) -> Refusal:
         limit = f"must be {words} {context[bound]:g}{_unit(key)}"
         return Refusal(path, value, limit, _limit_remedy(root, path, key, value))
     if kind == "literal_error":
-        return Refusal(path, value, f"must be {_or(context['expected'])}", _literal_remedy(context["expected"], value))
+        choices = context["expected"]
+        limit = f"must be {choices}".replace("'", "")
+        return Refusal(path, value, limit, _literal_remedy(choices, value))
     if kind == "string_pattern_mismatch" and key == "during":
         return Refusal(path, value, "must name a cell step", "write during: cell[0], counted from 0")
     if kind in ("too_short", "too_long"):
@@ -292,16 +279,12 @@ def _unit(key: str) -> str:
     return f" {KEY_SUFFIX[suffix]}" if suffix else ""
 
 
-def _or(expected: str) -> str:
-    return expected.replace("'", "")
-
-
 def _literal_remedy(expected: str, value: Any) -> str:
     close = difflib.get_close_matches(str(value), re.findall(r"'([^']*)'", expected), 1)
     return f"did you mean {close[0]}?" if close else "write one of these"
 
 
-def _kind_remedy(root: type[Frozen], path: KeyPath, kind: str, value: Any) -> str:
+def _kind_remedy(root: type[FileModel], path: KeyPath, kind: str, value: Any) -> str:
     if kind == "string_type":
         return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write it as a text"
     if kind in ("float_type", "int_type") and isinstance(value, str):
@@ -313,7 +296,7 @@ def _kind_remedy(root: type[Frozen], path: KeyPath, kind: str, value: Any) -> st
     return f"write {_example(root, path)}"
 
 
-def _example(root: type[Frozen], path: KeyPath) -> str:
+def _example(root: type[FileModel], path: KeyPath) -> str:
     while path and isinstance(path[-1], int):
         path = path[:-1]
     owner = model_at(root, path[:-1]) if path else None
@@ -323,7 +306,7 @@ def _example(root: type[Frozen], path: KeyPath) -> str:
     return example_of(owner, key)
 
 
-def _limit_remedy(root: type[Frozen], path: KeyPath, key: str, value: Any) -> str:
+def _limit_remedy(root: type[FileModel], path: KeyPath, key: str, value: Any) -> str:
     special = _REMEDIES.get(key)
     advice = special(value) if special is not None else None
     if advice is not None:

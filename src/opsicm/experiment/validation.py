@@ -1,4 +1,4 @@
-"""From what pydantic finds to what an electrochemist reads: thing, value, limit, remedy, file and line."""
+"""Validating a document by its model: pydantic's errors become problems with value, limit, remedy, file and line."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.advice import (
-    blanked,
+from opsicm.experiment.key_refusals import (
+    is_misspelt,
     missing_key,
     model_at,
     refusals_within,
     unknown_key,
     unknown_step,
-    unmistaken,
+    without_wrong_values,
     wrong_value,
 )
 from opsicm.experiment.refusal import REFUSED, UNUSABLE, KeyPath, Refusal
-from opsicm.experiment.step_model import Frozen
+from opsicm.experiment.step_model import FileModel
 from opsicm.experiment.yaml_file import Document
 
-MOST_PROBLEMS: Final = 100  # a file with more is the wrong file
-Model = TypeVar("Model", bound=Frozen)
+MAX_PROBLEMS: Final = 100  # a file with more is the wrong file
+Model = TypeVar("Model", bound=FileModel)
 
 
-def made_of(document: Document, model: type[Model]) -> Model:
-    """The `model` that `document` describes; raises `BadInput` with everything that is wrong, each thing once."""
+def validated(document: Document, model: type[Model]) -> Model:
+    """The instance of `model` that `document` describes; raises `BadInput` with every problem, each one once."""
     details: list[ErrorDetails] = []
     instance: Model | None = None
     try:
@@ -42,27 +42,27 @@ def made_of(document: Document, model: type[Model]) -> Model:
 
 
 def _problems(
-    document: Document, model: type[Frozen], details: list[ErrorDetails], empty: list[KeyPath]
+    document: Document, model: type[FileModel], details: list[ErrorDetails], empty: list[KeyPath]
 ) -> list[Problem]:
     blank = set(empty)
-    details = [detail for detail in details if _stands(detail, blank)]
+    details = [detail for detail in details if _is_informative(detail, blank)]
     wrong = {detail["loc"] for detail in details}
     empty = [path for path in empty if not any(path[:length] in wrong for length in range(len(path)))]
     unknown: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     unsound: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] != REFUSED]
     total = len(details) + len(empty)
-    details = sorted(details, key=lambda detail: document.line(detail["loc"]) or 0)[:MOST_PROBLEMS]
+    details = sorted(details, key=lambda detail: document.line(detail["loc"]) or 0)[:MAX_PROBLEMS]
     refusals = [_refusal(model, detail, details) for detail in details]
-    refusals += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty[:MOST_PROBLEMS]]
-    refusals += refusals_within(model, blanked(document.data, unknown, [*empty, *unsound]))
+    refusals += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty[:MAX_PROBLEMS]]
+    refusals += refusals_within(model, without_wrong_values(document.data, unknown, [*empty, *unsound]))
     problems = _in_order(document, [refusal for refusal in refusals if refusal is not None])
-    if total <= MOST_PROBLEMS:
+    if total <= MAX_PROBLEMS:
         return problems
-    rest = Problem("the file", "", f"has {total - MOST_PROBLEMS} problems more", "mend these first", document.name)
-    return [*problems[:MOST_PROBLEMS], rest]
+    rest = Problem("the file", "", f"has {total - MAX_PROBLEMS} problems more", "mend these first", document.name)
+    return [*problems[:MAX_PROBLEMS], rest]
 
 
-def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetails]) -> Refusal | None:
+def _refusal(root: type[FileModel], detail: ErrorDetails, details: list[ErrorDetails]) -> Refusal | None:
     path, value = detail["loc"], detail["input"]
     context: dict[str, Any] = detail.get("ctx", {})
     owner = model_at(root, path[:-1]) if path else None
@@ -70,7 +70,7 @@ def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetail
         case "missing" if owner is not None:
             siblings = [other["loc"] for other in details if other["type"] == "extra_forbidden"]
             unknown = [str(loc[-1]) for loc in siblings if loc[:-1] == path[:-1]]
-            return missing_key(owner, path) if unmistaken(owner, str(path[-1]), unknown) else None
+            return None if is_misspelt(owner, str(path[-1]), unknown) else missing_key(owner, path)
         case "extra_forbidden" if owner is not None:
             return unknown_key(owner, path, value)
         case "union_tag_invalid" | "union_tag_not_found":
@@ -81,8 +81,8 @@ def _refusal(root: type[Frozen], detail: ErrorDetails, details: list[ErrorDetail
             return wrong_value(root, detail)
 
 
-def _stands(detail: ErrorDetails, blank: set[KeyPath]) -> bool:
-    """Whether an error says something that an empty value or the errors inside do not say better."""
+def _is_informative(detail: ErrorDetails, blank: set[KeyPath]) -> bool:
+    """Whether an error adds something to the problems of empty values and of the items inside."""
     loc: KeyPath = detail["loc"]
     if any(loc[:length] in blank for length in range(len(loc) + 1)):
         return False
@@ -102,7 +102,7 @@ def _empty_values(value: Any, path: KeyPath) -> Iterator[KeyPath]:
 
 
 def _in_order(document: Document, refusals: list[Refusal]) -> list[Problem]:
-    """By line; pydantic and the checks of a broken file may both have found the same."""
-    once = {(refusal.path, refusal.limit): refusal for refusal in refusals}
-    problems = [document.problem(one.path, one.value, one.limit, one.remedy) for one in once.values()]
+    """Sorted by line, without duplicates: pydantic and the models' own refusals may report the same."""
+    distinct = {(refusal.path, refusal.limit): refusal for refusal in refusals}
+    problems = [document.problem(r.path, r.value, r.limit, r.remedy) for r in distinct.values()]
     return sorted(problems, key=lambda problem: problem.line or 0)

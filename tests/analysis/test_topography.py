@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import fourier_shift, gaussian_filter
 
-from opsicm.analysis.topography.flakes import flake_swelling, segment_flakes
+from opsicm.analysis.topography.flakes import flake_height_changes, segment_flakes
 from opsicm.analysis.topography.image_series import (
     height_change,
     irreversible_change,
@@ -60,7 +60,7 @@ def test_terraces_refuse_what_cannot_be_told() -> None:
         fit_terraces(h, np.zeros(h.shape, dtype=np.int64))
     line = np.full((4, 6), -1, dtype=np.int64)
     line[:, 0], line[:, 5] = 0, 1
-    with pytest.raises(OutsideDomain, match="told apart"):
+    with pytest.raises(OutsideDomain, match="distinguished"):
         fit_terraces(np.random.default_rng(0).standard_normal((4, 6)), line)
 
 
@@ -199,7 +199,7 @@ def test_flakes_are_segmented_and_each_swells_by_its_own() -> None:
     heights, truth = plates(1)
     labels = segment_flakes(heights, depth=30.0)
     swelling = np.choose(truth, [0.0, 10.0, 20.0, 30.0, 40.0]) + np.random.default_rng(2).standard_normal(truth.shape)
-    found = flake_swelling(labels, swelling)
+    found = flake_height_changes(labels, swelling)
     assert found.label.size == 5
     for plate in range(1, 5):
         inside = labels[truth == plate]

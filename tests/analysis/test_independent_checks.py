@@ -14,7 +14,7 @@ from opsicm.analysis.cell.steps import step_results
 from opsicm.analysis.cell.voltammogram import cell_results
 from opsicm.analysis.result import Result
 from opsicm.analysis.topography.image_series import irreversible_change
-from opsicm.results.several_runs import calibration_results
+from opsicm.results.calibration_across_runs import calibration_results
 from opsicm.results.third_party import analyse_file
 from tests.fixtures.foreign_cells import ARBIN, MPT, arbin, platinum
 from tests.fixtures.foreign_images import NID, nid

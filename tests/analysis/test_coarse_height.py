@@ -39,5 +39,5 @@ def test_a_row_read_while_the_stage_travelled_does_not_count() -> None:
     assert np.all(found == 3e-6)
 
 
-def test_without_a_row_nothing_is_said() -> None:
+def test_without_a_row_there_is_no_coarse_height() -> None:
     assert coarse_heights(hops([1.0], [1]), slow([0.0], [np.nan])) is None

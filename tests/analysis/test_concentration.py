@@ -33,7 +33,7 @@ def test_the_line_equals_nist_s_certified_values() -> None:
     assert line.u_fit(np.array([0.0]))[0] == pytest.approx(peer.intercept_stderr, rel=1e-10)
 
 
-def test_band_and_way_back_cover() -> None:
+def test_band_and_inverted_concentrations_cover() -> None:
     """1000 calibrations of seven points: 95 % bands of the mean cover 93 to 97 %, and so does the concentration."""
     rng = np.random.default_rng(1)
     c = np.array([300.0, 400, 500, 700, 900, 1100, 1300])

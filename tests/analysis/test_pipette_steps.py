@@ -32,7 +32,7 @@ def tower(dwell: float = 0.0) -> tuple[F64, F64]:
 
 
 @pytest.mark.parametrize("dwell", [0.0, 2.0])
-def test_ways_are_found_between_their_turns(dwell: float) -> None:
+def test_traverses_run_from_turn_to_turn(dwell: float) -> None:
     t, z = tower(dwell)
     ways = traverses(t, z)
     assert len(ways) in (39, 40)

@@ -54,7 +54,7 @@ def test_the_setpoint_is_found_where_none_is_stated() -> None:
     assert 0.025 < found.setpoint < 0.045
 
 
-def test_a_trace_that_ends_in_a_fall_or_starts_in_one() -> None:
+def test_a_trace_that_starts_or_ends_during_an_approach() -> None:
     truth = made(6)
     cut = slice(int(truth.fall[0]) + 2000, int(truth.stop[5]) - 500)
     found = found_in(truth.current[cut], truth.z[cut])

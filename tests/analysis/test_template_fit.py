@@ -93,7 +93,7 @@ def test_a_shared_shape_is_found_jointly() -> None:
     assert float(np.mean(fit.z0)) == pytest.approx(Z0, abs=2e-9)
 
 
-def test_a_flat_or_dead_fall_is_flagged() -> None:
+def test_a_flat_approach_is_flagged() -> None:
     rng = np.random.default_rng(4)
     z = np.linspace(600e-9, 30e-9, 1500)
     current = np.concatenate((BULK * z / (z + C), BULK + NOISE * rng.standard_normal(1500)))

@@ -145,7 +145,7 @@ def test_registration_of_a_measured_surface() -> None:
     assert (found.dy, found.dx) == pytest.approx((2.5, -1.5), abs=0.05)
 
 
-def test_a_shift_is_taken_back() -> None:
+def test_a_shift_is_reversed() -> None:
     surface = rough(9)
     first, second = surface[16:144, 16:144], surface[14:142, 19:147]
     found = register(first, second)
@@ -169,7 +169,7 @@ def test_a_series_keeps_its_swelling_on_the_first_frame_s_plane() -> None:
     assert abs(plane(frames[1]).heights.mean()) < 1e-10
 
 
-def test_height_change_and_what_did_not_come_back() -> None:
+def test_height_change_and_irreversible_change() -> None:
     rng = np.random.default_rng(3)
     initial, noise = rough(4, 100), 1.0
     extreme = initial + 50.0 + noise * rng.standard_normal((100, 100))

@@ -44,7 +44,7 @@ def test_voltammograms_at_distances_are_a_family_in_order() -> None:
     assert (upper.y.unit, lower.y.unit, upper.x.unit) == ("nA", "mA", "V")
 
 
-def test_what_a_term_adds_is_the_whole_less_the_run_without_it() -> None:
+def test_a_contribution_is_all_terms_less_the_run_without_it() -> None:
     whole, no_ohmic, no_salt = _held("all terms", 2e-6), _held("ohmic off", 1e-8), _held("salt off", 1.99e-6)
     later = replace(no_salt, t=T[::2], potential=E[::2], pipette=no_salt.pipette[::2], cell=CELL[::2])
     view = pipette.contributions_view([whole, no_ohmic, later], "E2", against_potential=True)
@@ -119,7 +119,7 @@ def test_what_an_image_shows_has_one_colour_map() -> None:
     assert shown.get_clim()[0] == -shown.get_clim()[1]
 
 
-def test_a_long_legend_stands_beside_its_panel_and_is_said_once() -> None:
+def test_a_long_legend_is_beside_its_panel_and_drawn_once() -> None:
     runs = [_held(f"{rate} mV/s", 1e-6 * rate) for rate in range(1, 8)]
     figure = draw(pipette.parked_voltammograms_view(runs, "E3"))
     png(figure)  # lays it out

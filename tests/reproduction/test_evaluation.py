@@ -36,7 +36,7 @@ def _rows(**columns: Any) -> xr.Dataset:
     return xr.Dataset({name: ("row", values) for name, values in columns.items()})
 
 
-def _wire(radius: float, salt: float, factor: float, variant: str) -> AnalysedRun:
+def _pipette_run(radius: float, salt: float, factor: float, variant: str) -> AnalysedRun:
     bias = np.linspace(-0.8, 0.8, 41)
     slow = _rows(t_ns=np.arange(41) * 10**9, pipette_bias=bias, pipette_current=factor * bias)
     values = (("pipette.radius_nm", radius * 1e9), ("electrolyte.salt_M", salt))
@@ -47,8 +47,8 @@ def test_the_calibration_knows_a_line_from_a_flat_curve() -> None:
     runs = []
     for radius in (47e-9, 50e-9, 53e-9):
         for salt in (0.5, 0.75, 1.0, 1.25, 1.5):
-            runs.append(_wire(radius, salt, radius * 0.1 * (1.0 + 0.5 * (salt - 1.0)), KAPPA_PROPORTIONAL))
-            runs.append(_wire(radius, salt, radius * 0.1 * (1.0 - 0.07 * (salt - 1.05) ** 2), AS_DECLARED))
+            runs.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 + 0.5 * (salt - 1.0)), KAPPA_PROPORTIONAL))
+            runs.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 - 0.07 * (salt - 1.05) ** 2), AS_DECLARED))
     found = _by_id(pipettes.calibration(ExperimentRuns(tuple(runs))))
     assert found["E1.linearity_proportional"].value == pytest.approx(1.0, abs=1e-9)
     assert found["E1.slope_proportional"].value == pytest.approx(50.0, rel=1e-6)
@@ -87,7 +87,7 @@ def _tower(near_less_far: dict[str, float], reach: float) -> ExperimentRuns:
     return ExperimentRuns((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept, current=cell)),))
 
 
-def test_the_tower_reads_near_less_far_at_its_moments() -> None:
+def test_the_tower_gives_near_less_far_at_its_five_times() -> None:
     given = {"A": 0.0, "B": 1e-9, "C": -0.4e-9, "D": -0.8e-9, "E": 0.0}
     found = _by_id(towers.tower(_tower(given, 0.4e-3)))
     assert found["E11.B"].value == pytest.approx(1.0, rel=0.08)
@@ -163,7 +163,7 @@ def test_images_come_back_whether_their_passes_share_a_segment_or_not(one_segmen
     np.testing.assert_array_equal(potential, [1.7, 0.1, 1.7])
 
 
-def test_a_series_knows_quiet_swelling_shrinking_and_where_a_plate_goes() -> None:
+def test_a_series_gives_no_change_swelling_shrinkage_and_the_event() -> None:
     rng = np.random.default_rng(6)
     surface = rng.normal(0.0, 1.27e-6, (24, 24))
     down = [1.7, 1.5, 1.3, 1.1, 0.9, 0.7, 0.5, 0.3, 0.1]
@@ -199,7 +199,7 @@ def test_flakes_are_measured_where_the_pixels_are_fine_enough() -> None:
     assert "take more pixels" in images._flakes(coarse).reason
 
 
-def test_three_images_give_what_came_back_and_what_did_not() -> None:
+def test_three_images_give_reversible_and_irreversible_change() -> None:
     rng = np.random.default_rng(7)
     surface = rng.normal(0.0, 1e-6, (20, 20))
     back = surface.copy()

@@ -120,7 +120,7 @@ def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
 
 
 @pytest.mark.usefixtures("packaged")
-def test_unknown_experiments_are_refused_and_missing_ones_said() -> None:
+def test_unknown_experiments_are_refused_and_missing_ones_named() -> None:
     assert chosen_experiments("E9, E2") == ("E2", "E9")
     with pytest.raises(BadInput, match=r"--only.*E13.*experiments are E1"):
         chosen_experiments("E13")
@@ -238,7 +238,7 @@ def test_what_was_finished_before_a_stop_is_not_made_again(
     assert [one.record() for one in tables[0]] == [one.record() for one in tables[1]]
 
 
-def test_the_command_says_what_it_could_not_run(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_what_it_could_not_run(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = packaged / "t.json"
     out = ["--short", "--json", str(table), "--out", str(packaged / "out")]
     assert main(["reproduce", "--only", "E7", *out]) == 3

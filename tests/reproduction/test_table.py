@@ -32,7 +32,7 @@ CHANCE = {
 }
 
 
-def test_all_twelve_experiments_have_rows_and_a_reader() -> None:
+def test_all_twelve_experiments_have_rows_and_an_evaluation() -> None:
     assert {row.experiment for row in ROWS} == set(IDS) == set(EVALUATIONS)
     assert len(BY_ID) == len(ROWS)
 
@@ -73,11 +73,11 @@ def test_no_verdict_is_written_down(row: Row) -> None:
 
 
 def test_a_number_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"--json.*choose another place"):
+    with pytest.raises(BadInput, match=r"--json.*choose another path"):
         write_json([], tmp_path / "nowhere" / "t.json")
 
 
-def test_readings_come_in_the_rows_unit() -> None:
+def test_values_are_in_the_unit_of_their_row() -> None:
     assert row_value("E5.step", 345e-12, 1e-12, "A", "m").value == pytest.approx(0.345)
     assert row_value("E5.step", 345.0, 1.0, "pA", "m").u == pytest.approx(0.001)
     assert row_value("E9.mirror", float("nan"), None, "1", "m").outcome == "no number"

@@ -83,7 +83,7 @@ def test_channels_that_were_not_kept_have_no_counts(short_run: Run) -> None:
     assert short_run.counts(segment, ("pipette_current", "x")) is None
 
 
-def test_a_fall_with_lost_samples_is_left_out(short_run: Run) -> None:
+def test_an_approach_with_lost_samples_is_left_out(short_run: Run) -> None:
     whole = next(r for r in results_of(short_run) if r.name == "near_surface_difference")
     with Run(short_run.path) as run:
         hops = run.hops

@@ -108,9 +108,9 @@ class Result:
         text = pattern.format(name=self.name, part=of.part, **joined)
         return ": ".join(filter(None, [of.recording, " ".join(filter(None, [text, of.location]))]))
 
-    def within(self, **place: Any) -> Result:
+    def within(self, **fields: Any) -> Result:
         """The same result with these fields of `of` set, as `within(step="probe[1]", segment=2)`."""
-        return replace(self, of=replace(self.of, **place))
+        return replace(self, of=replace(self.of, **fields))
 
     def record(self) -> dict[str, Any]:
         """The keys that `--json` prints: everything but the trace; "name" is the label."""

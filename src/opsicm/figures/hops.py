@@ -14,15 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from opsicm.figures.view import COLOUR, Axis, CurvePanel, ImagePanel, Series, View
+from opsicm.figures.view import CELL_SIGN, COLOUR, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
 
 F64 = NDArray[np.float64]
 _TIME: Final = Axis("time", "s")
-_MINUTES: Final = Axis("time", "min")
-_POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
-_LITHIATES: Final = "negative cell current lithiates"
-_SIGN_I: Final = "positive pipette current flows out of the pipette"
-_SIGN: Final = f"{_SIGN_I}; far from the surface"
+_SIGN: Final = f"{PIPETTE_SIGN}; far from the surface"
 
 
 def _good(hops: xr.Dataset) -> xr.Dataset:
@@ -58,9 +54,9 @@ def run_time_view(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset) -> View:
     panels.append(
         CurvePanel(_TIME, Axis("potential", "V"), tuple(potential), "specimen against Li/Li+ at the reference")
     )
-    panels.append(CurvePanel(_TIME, Axis("pipette current", "nA"), (pipette,), _SIGN_I))
+    panels.append(CurvePanel(_TIME, Axis("pipette current", "nA"), (pipette,), PIPETTE_SIGN))
     current = Series("cell current", t, cell["current"].values * 1e3, "cell")
-    panels.append(CurvePanel(_TIME, Axis("cell current", "mA"), (current,), _LITHIATES))
+    panels.append(CurvePanel(_TIME, Axis("cell current", "mA"), (current,), CELL_SIGN))
     return View("time", "The run against time", tuple(panels), share_x=True)
 
 
@@ -83,10 +79,8 @@ def potential_view(hops: xr.Dataset, cell: xr.Dataset, thickness: float) -> View
     um = f"height change over a thickness of {thickness * 1e6:g} µm"
     panels = (
         CurvePanel(axis, Axis("volume change", "%"), split(e, percent, down), um),
-        CurvePanel(axis, Axis("pipette current", "nA"), split(e, good["i_ref"].values * 1e9, down), _SIGN_I),
-        CurvePanel(
-            axis, Axis("cell current", "mA"), split(cell_e, cell["current"].values * 1e3, cell_down), _LITHIATES
-        ),
+        CurvePanel(axis, Axis("pipette current", "nA"), split(e, good["i_ref"].values * 1e9, down), PIPETTE_SIGN),
+        CurvePanel(axis, Axis("cell current", "mA"), split(cell_e, cell["current"].values * 1e3, cell_down), CELL_SIGN),
     )
     return View("potential", "The run against potential", panels, share_x=True)
 
@@ -124,7 +118,7 @@ def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
             Series("reference", ends, np.full(2, record["i_ref"] * 1e9), "neutral", "dashed"),
             Series("threshold", ends, np.full(2, threshold * 1e9), "limit", "dashed"),
         ),
-        _SIGN_I,
+        PIPETTE_SIGN,
     )
     z = trace["z"].values * 1e9
     height = CurvePanel(
@@ -148,9 +142,9 @@ def point_view(
     during = cell_t >= start
     th, tc = (t - start) / 60.0, (cell_t[during] - start) / 60.0
     panels = [
-        CurvePanel(_MINUTES, Axis("potential", "V"), (Series("vs Li/Li+", tc, potential[during], "potential"),)),
+        CurvePanel(MINUTES, Axis("potential", "V"), (Series("vs Li/Li+", tc, potential[during], "potential"),)),
         CurvePanel(
-            _MINUTES,
+            MINUTES,
             Axis("height change", "µm"),
             (Series("height", th, 1e6 * (height - height[0]), "height", "points"),),
             "since the first hop; up is positive",
@@ -159,16 +153,16 @@ def point_view(
     if np.isfinite(soc[during]).any():
         panels.append(
             CurvePanel(
-                _MINUTES,
+                MINUTES,
                 Axis("SOC", "%"),
                 (Series("SOC", tc, 100.0 * soc[during], "neutral"),),
                 "charge since the last delithiated cut-off over the reversible capacity",
             )
         )
     panels += [
-        CurvePanel(_MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell[during], "cell"),), _LITHIATES),
+        CurvePanel(MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell[during], "cell"),), CELL_SIGN),
         CurvePanel(
-            _MINUTES,
+            MINUTES,
             Axis("pipette current", "nA"),
             (Series("reference", th, 1e9 * reference, "pipette", "points"),),
             _SIGN,
@@ -190,7 +184,7 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
     during = (cell_t >= start) & (cell_t <= t[-1])
     panels = (
         ImagePanel(
-            _MINUTES,
+            MINUTES,
             Axis("position along the line", "µm"),
             Axis("height change", "nm"),
             1e9 * change.values.T,
@@ -199,13 +193,13 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
             note="since the first complete pass; up is positive; blank: no contact",
         ),
         CurvePanel(
-            _MINUTES,
+            MINUTES,
             Axis("cell current", "mA"),
             (Series("cell", (cell_t[during] - start) / 60.0, 1e3 * cell[during], "cell"),),
-            _LITHIATES,
+            CELL_SIGN,
         ),
         CurvePanel(
-            _MINUTES, Axis("pipette current", "nA"), (Series("reference", minutes, 1e9 * reference, "pipette"),), _SIGN
+            MINUTES, Axis("pipette current", "nA"), (Series("reference", minutes, 1e9 * reference, "pipette"),), _SIGN
         ),
     )
     return View("line_in_time", title, panels, share_x=True)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Series, View
+from opsicm.figures.view import PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
 
 F64 = NDArray[np.float64]
 
@@ -173,7 +173,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
                 Series("geometry alone", d, _mean(trace["null"].values) * 1e12, "limit", "dashed"),
                 Series("net", d, _mean(net.T), "neutral"),
             ),
-            "mean over the approaches; positive pipette current flows out of the pipette",
+            f"mean over the approaches; {PIPETTE_SIGN}",
             (-4.0 * limit, 2.0 * limit),
         ),
     )

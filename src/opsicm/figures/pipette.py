@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, CurvePanel, Role, Series, View
+from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, Role, Series, View
 from opsicm.physics.pipette.approach import hyperbola_constant, hyperbola_relative_current
 from opsicm.physics.pipette.lateral import PointSpread
 from opsicm.physics.pipette.tip_field import ApproachCurve
@@ -24,11 +24,8 @@ _POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
 _PIPETTE: Final = Axis("pipette current", "nA")
 _CELL: Final = Axis("cell current", "mA")
 _TIME: Final = Axis("time", "s")
-_MINUTES: Final = Axis("time", "min")
 _DISTANCE: Final = Axis("distance from a flat sample", "nm")
 _SIGN: Final = "positive current flows out of the pipette"
-_SIGN_CELL: Final = "negative cell current lithiates"
-_SIGN_PIPETTE: Final = "positive pipette current flows out of the pipette"
 
 
 def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
@@ -166,13 +163,13 @@ def current_voltage_view(trace: xr.DataArray, resistance: float, title: str = "C
     return View("current_voltage", title, (panel,))
 
 
-def conductance_view(places: xr.Dataset) -> View:
+def conductance_view(hops: xr.Dataset) -> View:
     """Conductance and zero-current potential of every hop against time, with bands of one u.
 
-    `places` as the trace of `modulation_results`: `conductance`, `u_conductance` [S], `intercept`, `u_intercept` [V].
+    `hops` as the trace of `modulation_results`: `conductance`, `u_conductance` [S], `intercept`, `u_intercept` [V].
     """
-    t = places["t"].values
-    levels = ", ".join(f"{level:g}" for level in places.attrs["levels"])
+    t = hops["t"].values
+    levels = ", ".join(f"{level:g}" for level in hops.attrs["levels"])
     panels = (
         CurvePanel(
             _TIME,
@@ -181,9 +178,9 @@ def conductance_view(places: xr.Dataset) -> View:
                 Series(
                     "slope of I on V",
                     t,
-                    1e9 * places["conductance"].values,
+                    1e9 * hops["conductance"].values,
                     "pipette",
-                    band=1e9 * places["u_conductance"].values,
+                    band=1e9 * hops["u_conductance"].values,
                 ),
             ),
             f"pipette electrode at {levels} V against the reference; band: u of one hop (k = 1)",
@@ -193,11 +190,7 @@ def conductance_view(places: xr.Dataset) -> View:
             Axis("potential without current", "mV"),
             (
                 Series(
-                    "intercept",
-                    t,
-                    1e3 * places["intercept"].values,
-                    "potential",
-                    band=1e3 * places["u_intercept"].values,
+                    "intercept", t, 1e3 * hops["intercept"].values, "potential", band=1e3 * hops["u_intercept"].values
                 ),
             ),
             "where the line through the levels meets zero current; against the reference",
@@ -206,16 +199,16 @@ def conductance_view(places: xr.Dataset) -> View:
     return View("modulation", "Conductance from the bias levels", panels, share_x=True)
 
 
-def concentration_view(places: xr.Dataset, title: str = "Salt at the pipette") -> View:
+def concentration_view(hops: xr.Dataset, title: str = "Salt at the pipette") -> View:
     """Concentration of every hop, with its u as a band; the u of the calibration, common to all, is in the note.
 
-    `places` as the trace of `concentration_results`: `concentration`, `u` [mol/m³], NaN where not identifiable.
+    `hops` as the trace of `concentration_results`: `concentration`, `u` [mol/m³], NaN where not identifiable.
     """
-    t, c = places["t"].values, places["concentration"].values
+    t, c = hops["t"].values, hops["concentration"].values
     blank = int((~np.isfinite(c)).sum())
-    note = f"the calibration adds ±{places.attrs['u_common']:.3g} mM to all alike (k = 1)"
+    note = f"the calibration adds ±{hops.attrs['u_common']:.3g} mM to all alike (k = 1)"
     note += f"; {blank} hops not identifiable are blank" if blank else ""
-    series = Series("from conductance", t, c, "pipette", band=places["u"].values)
+    series = Series("from conductance", t, c, "pipette", band=hops["u"].values)
     return View("concentration", title, (CurvePanel(_TIME, Axis("concentration", "mM"), (series,), note),))
 
 
@@ -285,7 +278,7 @@ def parked_voltammograms_view(runs: Sequence[ParkedPipette], title: str) -> View
     """Pipette current and cell current against potential, one curve per run, in the order given (Figures 3a, b, S4)."""
     pipette = _family(runs, lambda run: (run.potential, 1e9 * run.pipette))
     cell = _family(runs, lambda run: (run.potential, 1e3 * run.cell))
-    panels = (CurvePanel(_POTENTIAL, _PIPETTE, pipette, _SIGN_PIPETTE), CurvePanel(_POTENTIAL, _CELL, cell, _SIGN_CELL))
+    panels = (CurvePanel(_POTENTIAL, _PIPETTE, pipette, PIPETTE_SIGN), CurvePanel(_POTENTIAL, _CELL, cell, CELL_SIGN))
     return View("voltammograms", title, panels, share_x=True)
 
 
@@ -293,9 +286,9 @@ def parked_time_view(run: ParkedPipette, title: str) -> View:
     """Pipette current, potential and cell current against time (Figures 3c, d and e)."""
     t = run.t / 60.0
     panels = (
-        CurvePanel(_MINUTES, _PIPETTE, (Series("pipette current", t, 1e9 * run.pipette, "pipette"),), _SIGN_PIPETTE),
-        CurvePanel(_MINUTES, _POTENTIAL, (Series("potential", t, run.potential, "potential"),)),
-        CurvePanel(_MINUTES, _CELL, (Series("cell current", t, 1e3 * run.cell, "cell"),), _SIGN_CELL),
+        CurvePanel(MINUTES, _PIPETTE, (Series("pipette current", t, 1e9 * run.pipette, "pipette"),), PIPETTE_SIGN),
+        CurvePanel(MINUTES, _POTENTIAL, (Series("potential", t, run.potential, "potential"),)),
+        CurvePanel(MINUTES, _CELL, (Series("cell current", t, 1e3 * run.cell, "cell"),), CELL_SIGN),
     )
     return View("against_time", title, panels, share_x=True)
 
@@ -308,7 +301,7 @@ def contributions_view(runs: Sequence[ParkedPipette], title: str, against_potent
     the rows: where a switch falls on different rows there is a spike beyond them.
     """
     whole, *without = runs
-    axis = _POTENTIAL if against_potential else _MINUTES
+    axis = _POTENTIAL if against_potential else MINUTES
     x = whole.potential if against_potential else whole.t / 60.0
     change = 1e9 * (whole.pipette - whole.rest)
     upper = [Series(whole.label, x, change)]
@@ -318,7 +311,7 @@ def contributions_view(runs: Sequence[ParkedPipette], title: str, against_potent
         upper.append(Series(run.label, x, alone, style="dashed", shade=_shade(k, len(without))))
         parts.append(Series(run.label.removesuffix(" off"), x, change - alone, shade=_shade(k, len(without))))
     parts.sort(key=lambda part: float(np.ptp(np.percentile(part.y, (1.0, 99.0)))))
-    panels = [CurvePanel(axis, Axis("change since rest", "nA"), tuple(upper), _SIGN_PIPETTE, _frame(upper))]
+    panels = [CurvePanel(axis, Axis("change since rest", "nA"), tuple(upper), PIPETTE_SIGN, _frame(upper))]
     for shown, unit, scale in ((parts[-1:], "nA", 1.0), (parts[:-1], "pA", 1e3)):
         if shown:
             scaled = [replace(part, y=scale * part.y) for part in shown]

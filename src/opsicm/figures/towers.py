@@ -8,14 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Role, Series, View
+from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Role, Series, View
 
 F64 = NDArray[np.float64]
-_MINUTES: Final = Axis("time", "min")
 _LONG: Final = 300.0  # [s]: above it the axis is in minutes
 _CURRENT: Final = Axis("pipette current", "nA")
 _HEIGHTS: Final[tuple[Role, ...]] = ("near", "between", "far")
-_SIGN: Final = "positive pipette current flows out of the pipette"
 
 
 def tower_time_view(
@@ -52,17 +50,12 @@ def tower_time_view(
     times = ", ".join(f"{name} {when / 60.0:.0f} min" for name, when in moments.items())
     panels = (
         CurvePanel(
-            _MINUTES, Axis("potential vs Li/Li+", "V"), (Series("program", tc, potential, "potential"), *marks), times
+            MINUTES, Axis("potential vs Li/Li+", "V"), (Series("program", tc, potential, "potential"), *marks), times
         ),
-        CurvePanel(
-            _MINUTES,
-            Axis("cell current", "mA"),
-            (Series("cell", tc, 1e3 * cell, "cell"),),
-            "negative cell current lithiates",
-        ),
-        CurvePanel(_MINUTES, _CURRENT, tuple(traces), _SIGN),
+        CurvePanel(MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),), CELL_SIGN),
+        CurvePanel(MINUTES, _CURRENT, tuple(traces), PIPETTE_SIGN),
         ImagePanel(
-            _MINUTES,
+            MINUTES,
             Axis("height", "mm"),
             _CURRENT,
             image,
@@ -94,11 +87,11 @@ def traverses_view(image: NDArray[np.float64], time: F64, height: F64) -> View:
     """
     half = 0.5 * float(height[1] - height[0])
     step = float(np.median(np.diff(time))) if time.size > 1 else 1.0
-    scale, axis = (60.0, _MINUTES) if float(np.ptp(time)) > _LONG else (1.0, Axis("time", "s"))
+    scale, axis = (60.0, MINUTES) if float(np.ptp(time)) > _LONG else (1.0, Axis("time", "s"))
     left, right = (time[0] - 0.5 * step) / scale, (time[-1] + 0.5 * step) / scale
     extent = (left, right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half))
     panel = ImagePanel(
-        axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, "current", note=f"blank: no row; {_SIGN}"
+        axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, "current", note=f"blank: no row; {PIPETTE_SIGN}"
     )
     return View("tower", "Current over millimetres and time", (panel,), "One column per traverse of the coarse stage.")
 
@@ -115,6 +108,9 @@ def tower_profiles_view(profiles: Mapping[str, tuple[F64, F64]], title: str = "A
         far = float(i[int(np.argmax(z))])
         series.append(Series(name, 1e3 * z, 1e12 * (i - far), shade=k / max(len(profiles) - 1, 1)))
     panel = CurvePanel(
-        Axis("height", "mm"), Axis("current less that far away", "pA"), tuple(series), f"one traverse each; {_SIGN}"
+        Axis("height", "mm"),
+        Axis("current less that far away", "pA"),
+        tuple(series),
+        f"one traverse each; {PIPETTE_SIGN}",
     )
     return View("approach_at_moments", title, (panel,))

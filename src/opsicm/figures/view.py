@@ -66,6 +66,11 @@ class Axis:
         return f"{self.quantity} ({self.unit})" if self.unit else self.quantity
 
 
+MINUTES: Final = Axis("time", "min")
+PIPETTE_SIGN: Final = "positive pipette current flows out of the pipette"
+CELL_SIGN: Final = "negative cell current lithiates"
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """A curve; `role` decides its colour, so that a quantity has the same colour in every figure.

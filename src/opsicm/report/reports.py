@@ -70,7 +70,7 @@ def write_page(target: Path, page: str) -> None:
         target.write_text(page, encoding="utf-8")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
-        raise BadInput(Problem("report", str(target), limit, "choose another place with -o", str(target))) from error
+        raise BadInput(Problem("report", str(target), limit, "choose another path with -o", str(target))) from error
 
 
 def write_report(path: Path, target: Path | None) -> Path:

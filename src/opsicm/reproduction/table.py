@@ -99,7 +99,7 @@ def write_json(compared: Iterable[ComparedRow], path: Path) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
-        raise BadInput(Problem("--json", str(path), limit, "choose another place", str(path))) from error
+        raise BadInput(Problem("--json", str(path), limit, "choose another path", str(path))) from error
 
 
 @dataclass(frozen=True, slots=True)

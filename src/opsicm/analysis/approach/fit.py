@@ -253,7 +253,9 @@ def _solve(z: F64, current: F64, sigma: float, bulk: float) -> tuple[F64, F64, f
     information = jacobian(p)
     information = information.T @ information
     if np.linalg.cond(information) > 1e14:
-        return NoFit("not identifiable", "distance and coefficient cannot be told apart on this curve; approach closer")
+        return NoFit(
+            "not identifiable", "this curve does not determine distance and coefficient separately; approach closer"
+        )
     covariance: F64 = np.asarray(np.linalg.inv(information) * max(1.0, chi2), dtype=np.float64)
     # From (y_inf, C, d_last) in scaled units to (I_inf, C, z0) in SI: z0 = lowest - d_last*length.
     scale = np.array([bulk, length, -length])

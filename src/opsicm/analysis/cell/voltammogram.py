@@ -239,7 +239,7 @@ def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float 
     """Peaks of every one of `sweeps` (see `linear_sweeps`): maxima on anodic sweeps, minima on cathodic ones.
 
     `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
-    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its place is the vertex of a parabola through
+    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its position is the vertex of a parabola through
     the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller range: if the
     curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from that
     regression; no baseline is subtracted, so capacitive current and the foot of the next peak are in `current`.

@@ -248,10 +248,10 @@ def concentration_results(calibration: Calibration, series: xr.Dataset) -> list[
     flags = {"places_not_identifiable": int((~good).sum())}
     sensitivity = np.array([one.sensitivity for one in inverted])
     middle = float(np.median(sensitivity))
-    method_of = (
+    sensitivity_method = (
         "d ln G/d ln c of the calibration, median over the hops; u: their scatter. Below 0.05 nothing is inverted"
     )
-    results = [Result("concentration_sensitivity", middle, robust_sigma(sensitivity), "1", method_of)]
+    results = [Result("concentration_sensitivity", middle, robust_sigma(sensitivity), "1", sensitivity_method)]
     kind = f"{_METHOD}, of degree {calibration.degree} through {calibration.c.size} points"
     if 2 * int(good.sum()) < good.size:
         reason = next(one.reason for one in inverted if one.value is None)
@@ -277,7 +277,7 @@ def concentration_results(calibration: Calibration, series: xr.Dataset) -> list[
     if n >= 2 * _FEWEST:
         m = max(n // 10, 3)
         (last, u_last), (begin, u_begin) = mean_with_u(known[-m:]), mean_with_u(known[:m])
-        method_of = f"mean of the last {m} places less mean of the first {m}; the calibration's u left out"
+        change_method = f"mean of the last {m} hops less mean of the first {m}; the calibration's u left out"
         u = float(np.hypot(u_last, u_begin))
-        first.append(Result("concentration_change", last - begin, u, "mM", method_of, flags=flags))
+        first.append(Result("concentration_change", last - begin, u, "mM", change_method, flags=flags))
     return [*first, *results]

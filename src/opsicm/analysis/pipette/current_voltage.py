@@ -49,15 +49,15 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
     offset, u_offset = None, None
     if v.min() <= 0.0 <= v.max():
         _, _, offset, u_offset = _local_parabola(v, i, 0.0)
-        method_here = "parabola through the currents within 0.1 V of zero bias, at zero bias"
-        results.append(Result("current_offset", 1e12 * offset, 1e12 * u_offset, "pA", method_here))
+        local_method = "parabola through the currents within 0.1 V of zero bias, at zero bias"
+        results.append(Result("current_offset", 1e12 * offset, 1e12 * u_offset, "pA", local_method))
     results.append(_rectification(v, i, offset or 0.0, u_offset or 0.0))
     # The last sample of a sweep to this bias lies just before it.
     margin = _MARGIN * float(np.ptp(v))
     if at is not None and v.min() - margin <= at <= v.max() + margin:
         _, _, level, u_level = _local_parabola(v, i, at)
-        method_here = f"parabola through the currents within 0.1 V of {at:g} V, at {at:g} V"
-        results.append(Result("current_at_bias", 1e9 * level, 1e9 * u_level, "nA", method_here))
+        local_method = f"parabola through the currents within 0.1 V of {at:g} V, at {at:g} V"
+        results.append(Result("current_at_bias", 1e9 * level, 1e9 * u_level, "nA", local_method))
     return [*results, _hysteresis(v, i)]
 
 

@@ -96,12 +96,12 @@ def modulation_results(series: ConductanceSeries, levels: Sequence[float], bad: 
     ):
         u_single = float(np.sqrt(np.mean(us**2)))
         middle, u = median_with_u(values, u_single)
-        method_here = f"{method}; median over {values.size}, u of one {u_single * scale:.3g} {unit}"
-        results.append(Result(name, scale * middle, scale * u, unit, method_here, flags=flags, trace=trace))
+        median_method = f"{method}; median over {values.size}, u of one {u_single * scale:.3g} {unit}"
+        results.append(Result(name, scale * middle, scale * u, unit, median_method, flags=flags, trace=trace))
         if values.size >= 2 * _FEWEST:
             n = max(values.size // 10, 3)
             (last, u_last), (begin, u_begin) = mean_with_u(values[-n:]), mean_with_u(values[:n])
             change, u_change = last - begin, float(np.hypot(u_last, u_begin))
-            method_here = f"mean of the last {n} less mean of the first {n}"
-            results.append(Result(change_name, scale * change, scale * u_change, unit, method_here, flags=flags))
+            change_method = f"mean of the last {n} less mean of the first {n}"
+            results.append(Result(change_name, scale * change, scale * u_change, unit, change_method, flags=flags))
     return results

@@ -47,13 +47,13 @@ class GradientExtent:
 def profile(height: F64, current: F64, edges: F64) -> Profile:
     """Mean and its u in bins `edges` [m]: `height` [m], `current` [A], (n,); rows without a value are left out."""
     good = np.isfinite(height) & np.isfinite(current)
-    place = np.digitize(height[good], edges) - 1
-    inside = (place >= 0) & (place < edges.size - 1)
-    place, values = place[inside], current[good][inside]
-    number = np.bincount(place, minlength=edges.size - 1)
+    bin_index = np.digitize(height[good], edges) - 1
+    inside = (bin_index >= 0) & (bin_index < edges.size - 1)
+    bin_index, values = bin_index[inside], current[good][inside]
+    number = np.bincount(bin_index, minlength=edges.size - 1)
     middle = float(values.mean()) if values.size else 0.0
-    total = np.bincount(place, values - middle, minlength=edges.size - 1)
-    squares = np.bincount(place, (values - middle) ** 2, minlength=edges.size - 1)
+    total = np.bincount(bin_index, values - middle, minlength=edges.size - 1)
+    squares = np.bincount(bin_index, (values - middle) ** 2, minlength=edges.size - 1)
     n = np.maximum(number, 1)
     mean = total / n
     variance = np.maximum(squares / n - mean**2, 0.0) * n / np.maximum(n - 1, 1)
@@ -77,9 +77,9 @@ def gradient_extent(binned: Profile) -> GradientExtent:
     """
     filled = binned.number > 1
     z, i, u = binned.height[filled], binned.current[filled], binned.u[filled]
-    nothing = GradientExtent(0.0, 0.0, 0.0, float(i.mean()) if i.size else 0.0, False, "")
+    no_extent = GradientExtent(0.0, 0.0, 0.0, float(i.mean()) if i.size else 0.0, False, "")
     if z.size < 5:
-        return GradientExtent(0.0, 0.0, 0.0, nothing.far, False, f"{z.size} bins hold data; five are needed")
+        return GradientExtent(0.0, 0.0, 0.0, no_extent.far, False, f"{z.size} bins hold data; five are needed")
     span, scale = float(np.ptp(z)), float(np.ptp(i)) or 1.0
     far = float(i[np.argmax(z)])
 

@@ -134,8 +134,17 @@ def roughness(heights: Array) -> Roughness:
     finite = np.isfinite(heights)
     n = int(finite.sum())
     if n == 0:
-        nothing = Parameter(math.nan, math.nan)
-        return Roughness(nothing, nothing, nothing, nothing, nothing, 0, int(heights.size), 0.0)
+        undefined_parameter = Parameter(math.nan, math.nan)
+        return Roughness(
+            undefined_parameter,
+            undefined_parameter,
+            undefined_parameter,
+            undefined_parameter,
+            undefined_parameter,
+            0,
+            int(heights.size),
+            0.0,
+        )
     h = np.where(finite, heights - np.mean(heights[finite]), 0.0)
     values = h[finite]
     variance = float(np.mean(values**2))

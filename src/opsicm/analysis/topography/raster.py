@@ -77,13 +77,13 @@ def _rows(hops: xr.Dataset) -> tuple[int, int]:
     # Lines are compared at the column that most of them have: means over lines would need whole lines.
     column = int(np.argmax(np.bincount(pixel)))
     at = np.flatnonzero(pixel == column)
-    places = {int(line[k]): (x[k], y[k]) for k in at}
-    lines = sorted(places)
-    first = places[lines[0]]
+    positions = {int(line[k]): (x[k], y[k]) for k in at}
+    lines = sorted(positions)
+    first = positions[lines[0]]
     first_line = np.flatnonzero(line == lines[0])
     pitch = float(np.hypot(np.ptp(x[first_line]), np.ptp(y[first_line]))) / max(columns - 1, 1)
     for k in lines[1:]:
-        if np.hypot(places[k][0] - first[0], places[k][1] - first[1]) <= _SAME * pitch:
+        if np.hypot(positions[k][0] - first[0], positions[k][1] - first[1]) <= _SAME * pitch:
             return k - lines[0], columns
     return int(line.max()) + 1, columns
 

@@ -204,8 +204,8 @@ def register(first: F64, second: F64, largest: float | None = None) -> Shift:
     ky, kx = (fft.fftfreq(n, 1.0 / n) for n in a.shape)
     near = (np.abs(ky)[:, None] <= reach) & (np.abs(kx)[None, :] <= reach)
     norm = float(np.sqrt(np.sum(((ca - ca.mean()) * window) ** 2) * np.sum(((cb - cb.mean()) * window) ** 2)))
-    places = _peaks(np.where(near, correlation, -np.inf))
-    shifts = [(float(ky[i]), float(kx[j])) for i, j in places]
+    maxima = _peaks(np.where(near, correlation, -np.inf))
+    shifts = [(float(ky[i]), float(kx[j])) for i, j in maxima]
     # From here on without the window, which gives most of the weight to the middle, changed or not.
     level = np.ones(a.shape)
     pair = _ImagePair(a, np.asarray(spline_filter(b, order=3), dtype=np.float64), level)

@@ -179,13 +179,13 @@ def step_results(heights: F64) -> list[Result]:
         f"straight edge at {np.degrees(edge.angle):.1f}° to the columns, {edge.rim} pixels wide; u: scatter of "
         f"{edge.strips} strips along it"
     )
-    method_here = f"{method}; {description}; terrace towards larger columns (rows) less the other"
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", method_here)]
+    edge_method = f"{method}; {description}; terrace towards larger columns (rows) less the other"
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method)]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
     # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
-        method_here = f"farthest line of the rim less the mean of both terraces there; {description}"
-        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", method_here))
+        edge_method = f"farthest line of the rim less the mean of both terraces there; {description}"
+        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method))
     return results
 
 

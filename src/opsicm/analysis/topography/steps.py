@@ -233,19 +233,19 @@ def find_step_edge(heights: F64) -> StepEdge:
         limit = f"{4 * _FEWEST_BINS} pixels along each side are needed to look for a straight edge"
         raise OutsideDomain(Problem("step edge", f"{heights.shape}", limit, "record more pixels"))
     flat = total_degree(heights, 2).heights
-    angle, place = _strongest(flat)
-    tried = []
+    angle, edge_line = _strongest(flat)
+    candidates = []
     for part in _BANDS:
         try:
-            tried.append(_in_band(heights, angle, place, max(heights.shape) // part))
+            candidates.append(_in_band(heights, angle, edge_line, max(heights.shape) // part))
         except OutsideDomain:
             continue
-    if not tried:
+    if not candidates:
         limit = "no line has enough pixels on either side and along it"
         raise OutsideDomain(Problem("step edge", "strongest line", limit, "put the edge in the middle of the image"))
-    clear = [edge for edge, ratio in tried if ratio <= _CLEAR and _certain(edge)]
+    clear = [edge for edge, ratio in candidates if ratio <= _CLEAR and _certain(edge)]
     if not clear:
-        edge, ratio = min(tried, key=lambda one: one[1])
+        edge, ratio = min(candidates, key=lambda one: one[1])
         value = f"{edge.height:.3g} ± {edge.u_height:.2g} with a rim of {edge.rise:.3g} ± {edge.u_rise:.2g}"
         limit = f"six u of either are needed, and a residual below {_CLEAR} of that without an edge (it is {ratio:.2f})"
         raise OutsideDomain(Problem("strongest line", value, limit, "image a single edge, or average more lines"))
@@ -301,19 +301,19 @@ def _strongest(flat: F64) -> tuple[float, int]:
     return float(angle), contrast(angle)[1]
 
 
-def _within(flat: F64, angle: float, place: int) -> float:
+def _within(flat: F64, angle: float, edge_line: int) -> float:
     """Mean square of the pixels near a line about the means of their lines."""
-    away = _across(flat.shape, angle)[0] - place
+    away = _across(flat.shape, angle)[0] - edge_line
     band = np.where(np.abs(away) <= max(max(flat.shape) // _BANDS[-1], 2 * _FEWEST_BINS), flat, np.nan)
     _, mean, number = _profile(band, away)
     known = np.isfinite(band)
     return float(np.mean(band[known] ** 2) - np.sum(number * mean**2) / number.sum())
 
 
-def _in_band(heights: F64, angle: float, place: int, half_width: int) -> tuple[StepEdge, float]:
+def _in_band(heights: F64, angle: float, edge_line: int, half_width: int) -> tuple[StepEdge, float]:
     """The edge fitted to the pixels within `half_width`, and the profile's residual over that without an edge."""
     u, along = _across(heights.shape, angle)
-    away = u - place
+    away = u - edge_line
     band = np.isfinite(heights) & (np.abs(away) <= half_width)
     tilt = total_degree(np.where(band, heights, np.nan), 1).surface
     line, mean, number = _profile(np.where(band, heights - tilt, np.nan), away)
@@ -346,7 +346,7 @@ def _in_band(heights: F64, angle: float, place: int, half_width: int) -> tuple[S
         rise,
         max(u_rise, 0.5 * whole.u_height),
         angle,
-        float(place),
+        float(edge_line),
         labels,
         len(heights_of),
         last - first + 1,

@@ -115,10 +115,10 @@ def _bins_method(bins: int, step: float) -> str:
 def _binned(potential: F64, height: F64) -> tuple[F64, F64, float]:
     """Mean potential and height of bins of equal width, decreasing; those without a hop are left out."""
     edges = np.linspace(potential.max(), potential.min(), _BINS + 1)
-    place = np.clip(np.digitize(potential, edges) - 1, 0, _BINS - 1)
-    number = np.bincount(place, minlength=_BINS)
+    bin_index = np.clip(np.digitize(potential, edges) - 1, 0, _BINS - 1)
+    number = np.bincount(bin_index, minlength=_BINS)
     kept = number > 0
-    e, h = (np.bincount(place, v, minlength=_BINS)[kept] / number[kept] for v in (potential, height))
+    e, h = (np.bincount(bin_index, v, minlength=_BINS)[kept] / number[kept] for v in (potential, height))
     return e, h, float(abs(edges[1] - edges[0]))
 
 

@@ -15,15 +15,14 @@ import matplotlib
 import numpy as np
 
 from opsicm.cli.execute import execute
+from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.experiment.file import read_experiment
 from opsicm.experiment.probe_steps import Approaching
 from opsicm.experiment.program import written
-from opsicm.experiment.rig_file import read_rig
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, CurvePanel, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
 from opsicm.record.reader import Run
-from opsicm.twin.build import hop_timing
 
 matplotlib.use("Agg")
 TEXT = """\
@@ -51,10 +50,11 @@ def told_again(run: Run, hop: int) -> tuple[int, float, float]:
     It is fed from the hop before, whose reference it may be judged by.
     """
     folder = run.path.parent
-    experiment = read_experiment(folder / "experiment.yaml").experiment
+    loaded = read_experiment(folder / "experiment.yaml")
+    experiment = loaded.experiment
     hopping = {placed.path: placed.step for placed in written("probe", experiment.probe)}[run.hops["step"].values[hop]]
     assert isinstance(hopping, Approaching)
-    timing, _ = hop_timing(read_rig(folder / "rig.yaml"))
+    timing = rig_numbers(loaded, load_rig(loaded, str(folder))).timing
     settings = timing.settings(experiment.hop_parameters(hopping))
     before = run.trace(hop - 1)
     # Where the command stands is not recorded: the step's heights are measured ones, so any start will do.

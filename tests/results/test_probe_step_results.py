@@ -76,5 +76,5 @@ def test_every_round_of_a_tower_and_of_a_pipette_sweep_has_its_results(results: 
 
 
 def test_a_modulation_with_an_unquoted_reference_to_its_cell_step_has_its_results(results: list[Result]) -> None:
-    fits = [result for result in results if result.name.startswith("conductance") and result.outcome == "ok"]
-    assert fits, [result.name for result in results]
+    fits = [result for result in results if result.name == "conductance" and result.outcome == "ok"]
+    assert fits, [result.label for result in results]

@@ -204,7 +204,7 @@ _HOP: Final = 68.0  # a hop's record and its place in the default plot
 _ROW: Final = 49.0  # a slow row, all its columns
 _ROW_TRAVELLING: Final = 58.0  # the same with a coarse stage under way
 _ROW_HOPPING: Final = 69.0  # the same with a height that never stands still
-_HEAD: Final = 65e3  # a file without samples: groups, attributes, texts
+_HEAD: Final = 65.7e3  # a file without samples: groups, attributes, texts, among them the parameter set
 _SEGMENT: Final = 16e3  # a stretch of samples: its groups and attributes
 _INDEX: Final = 1e-3  # of the samples: where their pieces lie
 

@@ -20,7 +20,7 @@ from opsicm.experiment.file import read_experiment
 from opsicm.experiment.probe_steps import ApproachingStep
 from opsicm.experiment.program import written_steps
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, Curves, Series, View
+from opsicm.figures.view import Axis, CurvePanel, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
 from opsicm.record.reader import Run
 
@@ -94,7 +94,7 @@ def view(run: Run, hop: int) -> View:
         "worst_hop",
         f"hop {hop} and its neighbours",
         (
-            Curves(
+            CurvePanel(
                 time,
                 Axis("pipette current", "nA"),
                 (
@@ -103,7 +103,7 @@ def view(run: Run, hop: int) -> View:
                     Series("its threshold", inside, np.full(2, threshold), "limit", "dashed"),
                 ),
             ),
-            Curves(
+            CurvePanel(
                 time,
                 Axis("z", "nm"),
                 (

@@ -20,22 +20,22 @@ def row() -> list[BenchRow]:
     over(relative_current, d[:10], curve.packed)
     start = default_timer()
     over(relative_current, d, curve.packed)
-    ours = (default_timer() - start) / d.size
+    compiled_time = (default_timer() - start) / d.size
     nodes = np.geomspace(1e-9, 2.5e-6, 33)
     spline = CubicSpline(np.log(nodes), curve.relative_current(nodes))
     x = np.log(d[::100])
     start = default_timer()
     for value in x:
         spline(value)
-    peer = (default_timer() - start) / x.size
-    ratio = peer / ours
+    scipy_time = (default_timer() - start) / x.size
+    ratio = scipy_time / compiled_time
     return [
         BenchRow(
             "approach spline",
             ratio,
             "times scipy",
-            f"scipy CubicSpline {peer * 1e9:.0f} ns",
-            f"{ours * 1e9:.0f} ns here",
+            f"scipy CubicSpline {scipy_time * 1e9:.0f} ns",
+            f"{compiled_time * 1e9:.0f} ns here",
             ">= 20",
             ratio >= 20.0,
         )

@@ -1,4 +1,4 @@
-"""What `check` says of an experiment beside what its run then showed."""
+"""Compares what `check` predicts for an experiment with its run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.cli.check import refuse
+from opsicm.cli.check import checked_run
 from opsicm.core.facts import Outcome
 from opsicm.experiment.file import read_experiment
 from opsicm.forecast.prediction import Prediction
@@ -21,129 +21,133 @@ from opsicm.record.run_folder import EXPERIMENT
 from opsicm.results.probe_intervals import ProbeInterval, probe_intervals
 
 Floats = NDArray[np.float64]
-SIGNAL: Final = 0.20
-"""Share by which a signal may differ: a goal, never edited, as are the next two."""
-DURATION: Final = 0.02
-FILE_SIZE: Final = 0.10
-_NOISE: Final = 10.0  # of the noise: where a swing is smaller than its noise there is nothing to agree about
-_ON_AIM: Final = (
+SIGNAL_SHARE: Final = 0.20
+"""Share by which a predicted signal may differ: a goal, never edited, as are the next two."""
+DURATION_SHARE: Final = 0.02
+FILE_SIZE_SHARE: Final = 0.10
+_NOISE: Final = 10.0  # times the noise: a swing below its noise cannot be compared
+_BIAS_TOLERANCE: Final = (
     CURVATURE_ERROR  # [V] of bias residual within which a current is the signal; the residual itself is recorded
 )
-_AT_HEIGHT: Final = 0.02  # of a tower's way, within which its rows count as at one of the heights
+_HEIGHT_TOLERANCE: Final = 0.02  # of a tower's way, within which its rows count as at one of the heights
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One figure in SI: what was `said` and what was `found`, the `share` by which they may differ and, where noise
-    decides, by how much beside that. `at_most`: a bound was said."""
+class Comparison:
+    """One quantity in SI, `predicted` and `measured`, with the `share` by which they may differ and the `noise` [same
+    unit] allowed beside it. `at_most`: the prediction is an upper bound."""
 
     step: str
     quantity: str
     unit: str
-    said: float
-    found: float
+    predicted: float
+    measured: float
     share: float
     noise: float = 0.0
     at_most: bool = False
 
     @property
     def holds(self) -> bool:
-        """Whether they differ by no more than they may; what was said to be the most may be more than was found."""
-        if self.at_most and self.said >= self.found:
+        """Whether they differ by no more than allowed; an upper bound may exceed the measurement by any amount."""
+        if self.at_most and self.predicted >= self.measured:
             return True
-        return abs(self.said - self.found) <= self.share * abs(self.found) + self.noise
+        return abs(self.predicted - self.measured) <= self.share * abs(self.measured) + self.noise
 
 
-def compared(run: Run) -> Iterator[Compared]:
-    """Everything that `check` says of the experiment in a run's folder and that the run can tell."""
+def comparisons(run: Run) -> Iterator[Comparison]:
+    """Every prediction of `check` for the experiment in a run's folder that the run can be compared with."""
     folder = run.path.parent
-    prediction = refuse(read_experiment(folder / EXPERIMENT), str(folder), None)
+    prediction = checked_run(read_experiment(folder / EXPERIMENT), str(folder), None)
     last = max(fact.t_ns for fact in run.facts) * 1e-9
-    yield Compared("", "duration", "s", prediction.duration or float("inf"), last, DURATION)
+    yield Comparison("", "duration", "s", prediction.duration or float("inf"), last, DURATION_SHARE)
     size = float(run.path.stat().st_size)
-    yield Compared("", "file size", "B", prediction.file_bytes, size, FILE_SIZE)
+    yield Comparison("", "file size", "B", prediction.file_bytes, size, FILE_SIZE_SHARE)
     yield from _steps(prediction, run)
 
 
-def _steps(prediction: Prediction, run: Run) -> Iterator[Compared]:
+def _steps(prediction: Prediction, run: Run) -> Iterator[Comparison]:
     every, bias = probe_intervals(run), float(run.parameters["pipette"]["bias_V"])
     for hop in prediction.hops:
-        made = int(np.count_nonzero(run.hops["step"].values == hop.step))
-        yield Compared(hop.step, "hops", "1", float(hop.hops), float(made), DURATION)
+        count = int(np.count_nonzero(run.hops["step"].values == hop.step))
+        yield Comparison(hop.step, "hops", "1", float(hop.hops), float(count), DURATION_SHARE)
     for signal in prediction.signals:
-        own = [interval for interval in every if interval.path == signal.step]
+        intervals = [interval for interval in every if interval.path == signal.step]
         if signal.ten_hops is not None:
             yield from _hopping(signal, run, bias)
-        elif own:
-            current = _sampled(run) if signal.word == "pipette_sweep" else _rows(signal, run, own)
+        elif intervals:
+            current = _sampled_current(run) if signal.word == "pipette_sweep" else _slow_current(signal, run, intervals)
             if current.size:
                 name = f"swing at {signal.height * 1e6:g} µm"
                 yield _swing(signal, name, float(np.ptp(current)), bias)
 
 
-def _swing(signal: Signal, name: str, found: float, bias: float) -> Compared:
-    off_aim = 2.0 * _ON_AIM / abs(bias) * max(abs(signal.low), abs(signal.high)) if bias else 0.0
-    return Compared(signal.step, name, "A", signal.swing, found, SIGNAL, _NOISE * signal.noise + off_aim)
+def _swing(signal: Signal, name: str, measured: float, bias: float) -> Comparison:
+    bias_error = 2.0 * _BIAS_TOLERANCE / abs(bias) * max(abs(signal.low), abs(signal.high)) if bias else 0.0
+    return Comparison(signal.step, name, "A", signal.swing, measured, SIGNAL_SHARE, _NOISE * signal.noise + bias_error)
 
 
-def _hopping(signal: Signal, run: Run, bias: float) -> Iterator[Compared]:
+def _hopping(signal: Signal, run: Run, bias: float) -> Iterator[Comparison]:
     hops = run.hops
-    met = (hops["step"].values == signal.step) & (hops["outcome"].values == Outcome.CONTACT)
-    current = hops["i_ref"].values[met]
+    in_contact = (hops["step"].values == signal.step) & (hops["outcome"].values == Outcome.CONTACT)
+    current = hops["i_ref"].values[in_contact]
     if current.size < TEN_HOPS:
         return
-    steady = np.abs(hops["bias_residual"].values[met]) <= _ON_AIM
+    steady = np.abs(hops["bias_residual"].values[in_contact]) <= _BIAS_TOLERANCE
     if steady.any():
         yield _swing(signal, "swing while hopping", float(np.ptp(current[steady])), bias)
-    rise = _rise(hops["z_stop"].values[met] + _coarse(run, hops["t_ns"].values[met]), hops, met)
-    if rise is not None and signal.height_change is not None and signal.height_noise is not None:
+    change = _height_change(
+        hops["z_stop"].values[in_contact] + _coarse_height(run, hops["t_ns"].values[in_contact]), hops, in_contact
+    )
+    if change is not None and signal.height_change is not None and signal.height_noise is not None:
         noise = _NOISE * signal.height_noise
-        yield Compared(signal.step, "swelling", "m", signal.height_change, rise, SIGNAL, noise)
+        yield Comparison(signal.step, "swelling", "m", signal.height_change, change, SIGNAL_SHARE, noise)
     windows = np.lib.stride_tricks.sliding_window_view(current, TEN_HOPS)
-    segment = hops["segment"].values[met]
-    together = segment[TEN_HOPS - 1 :] == segment[: 1 - TEN_HOPS]
-    worst = float((np.ptp(windows, axis=1) / np.abs(windows.mean(axis=1)))[together].max(initial=0.0))
+    segment = hops["segment"].values[in_contact]
+    same_segment = segment[TEN_HOPS - 1 :] == segment[: 1 - TEN_HOPS]
+    worst = float((np.ptp(windows, axis=1) / np.abs(windows.mean(axis=1)))[same_segment].max(initial=0.0))
     of_noise = signal.ten_hops_of_noise or 0.0
-    said = max((signal.ten_hops or 0.0) + 0.6 * of_noise, of_noise)
-    yield Compared(signal.step, "ten hops", "1", said, worst, SIGNAL, of_noise, at_most=True)
+    predicted = max((signal.ten_hops or 0.0) + 0.6 * of_noise, of_noise)
+    yield Comparison(signal.step, "ten hops", "1", predicted, worst, SIGNAL_SHARE, of_noise, at_most=True)
 
 
-def _coarse(run: Run, t_ns: NDArray[np.int64]) -> Floats:
+def _coarse_height(run: Run, t_ns: NDArray[np.int64]) -> Floats:
     height: Floats = np.interp(t_ns, run.slow["t_ns"].values, run.slow["coarse_z"].values)
     return height
 
 
-def _rise(height: Floats, hops: xr.Dataset, met: NDArray[np.bool_]) -> float | None:
-    """Largest less smallest height [m] at one place, ten hops averaged; over a line or area of the mean of a pass."""
-    line, pixel = (hops[key].values[met] for key in ("line", "pixel"))
-    places = {(int(a), int(b)) for a, b in zip(line, pixel, strict=True)}
-    if len(places) == 1 or (line.max() < 0):
+def _height_change(height: Floats, hops: xr.Dataset, in_contact: NDArray[np.bool_]) -> float | None:
+    """Range of the height [m] at one point, averaged over ten hops; over a line or area, of the mean of each pass."""
+    line, pixel = (hops[key].values[in_contact] for key in ("line", "pixel"))
+    points = {(int(a), int(b)) for a, b in zip(line, pixel, strict=True)}
+    if len(points) == 1 or (line.max() < 0):
         return float(np.ptp(np.convolve(height, np.ones(TEN_HOPS) / TEN_HOPS, "valid")))
-    passes = height.size // len(places)
+    passes = height.size // len(points)
     if passes < 2:  # one image: its heights are the specimen's
         return None
-    return float(np.ptp(height[: passes * len(places)].reshape(passes, -1).mean(axis=1)))
+    return float(np.ptp(height[: passes * len(points)].reshape(passes, -1).mean(axis=1)))
 
 
-def _rows(signal: Signal, run: Run, own: list[ProbeInterval]) -> Floats:
-    """The slow rows' pipette current [A] while a step stands at a height; a tower's while it passes by."""
+def _slow_current(signal: Signal, run: Run, intervals: list[ProbeInterval]) -> Floats:
+    """Pipette current [A] of the slow rows while a step is at a height, or while a tower passes it."""
     slow = run.slow
     t, height = slow["t_ns"].values, slow["coarse_z"].values
     inside = np.zeros(t.size, bool)
-    for interval in own:
+    for interval in intervals:
         inside |= (t > interval.start_ns) & (t <= interval.stop_ns)
-    room = 1e-6 if signal.word == "park" else _AT_HEIGHT * float(np.ptp(height[inside])) if inside.any() else 0.0
-    inside &= np.abs(slow["bias_residual"].values) <= _ON_AIM
-    reached = inside & (np.abs(height - signal.height) <= room + 0.01 * signal.height)
+    tolerance = (
+        1e-6 if signal.word == "park" else _HEIGHT_TOLERANCE * float(np.ptp(height[inside])) if inside.any() else 0.0
+    )
+    inside &= np.abs(slow["bias_residual"].values) <= _BIAS_TOLERANCE
+    reached = inside & (np.abs(height - signal.height) <= tolerance + 0.01 * signal.height)
     return np.asarray(slow["pipette_current"].values[reached], np.float64)
 
 
-def _sampled(run: Run) -> Floats:
+def _sampled_current(run: Run) -> Floats:
     """Ends of the decimated stream of the pipette current [A] in the segments in which nothing hops."""
     hopped = set(run.hops["segment"].values.tolist())
-    found: list[Floats] = []
+    extremes: list[Floats] = []
     for segment in run.segments():
         if segment not in hopped:
             current = run.decimated(segment).sel(channel="pipette_current")
-            found += [current["minimum"].values, current["maximum"].values]
-    return np.concatenate(found) if found else np.zeros(0)
+            extremes += [current["minimum"].values, current["maximum"].values]
+    return np.concatenate(extremes) if extremes else np.zeros(0)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from benchmarks.record_memory import own_bytes
+from benchmarks.record_memory import private_bytes
 from benchmarks.row import BenchRow
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.experiment.file import experiment_path, read_experiment
@@ -59,8 +59,8 @@ _TABLE: Final = approach_table(_CURVE.packed)
 Noise = Callable[[int, int, int], NDArray[np.float32]]
 
 
-class Looped(NamedTuple):
-    """What a compiled loop has recorded, and how long [s] it took."""
+class LoopRecord(NamedTuple):
+    """The record of a compiled loop, and the time [s] it took."""
 
     stops: NDArray[np.int64]  # sample of each
     samples: int
@@ -68,7 +68,7 @@ class Looped(NamedTuple):
     seconds: float
 
 
-def loop(hops: int, run: Any = run_slice, resonance: float = 0.0) -> Looped:
+def loop(hops: int, run: Any = run_slice, resonance: float = 0.0) -> LoopRecord:
     """`hops` hops by a compiled loop: the fast one, or its definition."""
     settings = _TIMING.settings(_HOP)
     log = np.zeros((hops, 5), np.int64), np.full((hops, 5), np.inf)
@@ -80,7 +80,7 @@ def loop(hops: int, run: Any = run_slice, resonance: float = 0.0) -> Looped:
     _, taken, *_ = run(state, settings, instrument, now, Stream(0, 1, _SEED), plan, _TABLE, counts)
     seconds = watch()
     record = plan.moments.tobytes() + plan.measured.tobytes() + counts[:taken].tobytes()
-    return Looped(plan.moments[:, STOP], taken, record, seconds)
+    return LoopRecord(plan.moments[:, STOP], taken, record, seconds)
 
 
 def python_hops(hops: int) -> tuple[list[int], int]:
@@ -142,9 +142,9 @@ def memory_growth(hops: int) -> int:
             controller.run(_plan(k, many, many), lambda: False)
 
     hop()
-    before = own_bytes(os.getpid())
+    before = private_bytes(os.getpid())
     hop()
-    return own_bytes(os.getpid()) - before
+    return private_bytes(os.getpid()) - before
 
 
 def _controller() -> Any:
@@ -223,12 +223,12 @@ def row() -> list[BenchRow]:
     image, image_s = virtual_time((1e-7 * (k % 128), 1e-7 * (k // 128)) for k in range(16 * 128))
     point, point_s = virtual_time((0.0, 0.0) for _ in range(760))
     loop(2)
-    ours = min((loop(_HOPS) for _ in range(3)), key=lambda done: done.seconds)
-    same = ours.record == loop(_HOPS, run_slice_by_definition).record
+    fast = min((loop(_HOPS) for _ in range(3)), key=lambda done: done.seconds)
+    same = fast.record == loop(_HOPS, run_slice_by_definition).record
     ringing = min((loop(_HOPS, resonance=0.1) for _ in range(3)), key=lambda done: done.seconds)
     second = ringing.samples * _DT / ringing.seconds
     grown = memory_growth(_MANY_HOPS)
-    agreed = int(np.count_nonzero(numpy_hops(20, same_noise)[0] == ours.stops[:20]))
+    agreed = int(np.count_nonzero(numpy_hops(20, same_noise)[0] == fast.stops[:20]))
     drawn = np.random.default_rng(1)
     watch = stopwatch()
     _, peer_samples = numpy_hops(_HOPS, lambda _channel, _first, count: drawn.standard_normal(count, np.float32))
@@ -236,8 +236,8 @@ def row() -> list[BenchRow]:
     watch = stopwatch()
     plain_stops, plain_samples = python_hops(3)
     plain_s = watch()
-    rate, peer, plain = ours.samples / ours.seconds, peer_samples / peer_s, plain_samples / plain_s
-    plainly = int(np.count_nonzero(np.array(plain_stops) == ours.stops[:3]))
+    rate, peer, plain = fast.samples / fast.seconds, peer_samples / peer_s, plain_samples / plain_s
+    plainly = int(np.count_nonzero(np.array(plain_stops) == fast.stops[:3]))
     words = f"{agreed} of 20 stops on the same sample"
     definition = f"records and samples of the scalar definition: {'the same bits' if same else 'NOT the same'}"
     return [

@@ -95,23 +95,34 @@ def row() -> list[BenchRow]:
     memcpy = f"memcpy of {counts.nbytes / 1e6:.0f} MB in {copy:.3f} s"
     goal = "heights ≥ 70 % of memcpy of the bytes actually read"
     all_goal = "heights + sections of 200 bins + raw mode ≥ 22 %, ≥ 10× NumPy, ≥ 50× pandas"
-    here = f"{t_whole / counts.shape[0] * 1e9:.2f} ns per sample"
+    time_per_sample = f"{t_whole / counts.shape[0] * 1e9:.2f} ns per sample"
     rows = [
         BenchRow("heights of 120 M samples", share, "% of memcpy", memcpy, f"{t_heights:.3f} s", goal, share >= 70.0),
-        BenchRow("heights, sections, mode", whole_share, "% of memcpy", memcpy, here, all_goal, whole_share >= 22.0),
+        BenchRow(
+            "heights, sections, mode",
+            whole_share,
+            "% of memcpy",
+            memcpy,
+            time_per_sample,
+            all_goal,
+            whole_share >= 22.0,
+        ),
         BenchRow(
             "heights, sections, mode against NumPy",
             t_numpy / t_whole,
             "times",
             f"NumPy {t_numpy:.1f} s (from 256 hops)",
-            here,
+            time_per_sample,
             all_goal,
             t_numpy / t_whole >= 10.0,
         ),
     ]
     name = "heights, sections, mode against pandas"
     if find_spec("pandas") is None:
-        return [*rows, BenchRow(name, 0.0, "times", "pandas", here, all_goal, None, "pandas is not installed")]
+        return [
+            *rows,
+            BenchRow(name, 0.0, "times", "pandas", time_per_sample, all_goal, None, "pandas is not installed"),
+        ]
     t_pandas = best(lambda: by_pandas(part), 1) * HOPS / PART
     ratio, peer = t_pandas / t_whole, f"pandas {t_pandas:.0f} s (from 256 hops)"
-    return [*rows, BenchRow(name, ratio, "times", peer, here, all_goal, ratio >= 50.0)]
+    return [*rows, BenchRow(name, ratio, "times", peer, time_per_sample, all_goal, ratio >= 50.0)]

@@ -1,4 +1,4 @@
-"""The record: what the writer costs, how long a block takes to its file, and how fast it is with no pace to keep."""
+"""The record: the writer's share of a core, the latency from block to file, and the unpaced speed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.row import BenchRow
 from opsicm.core.facts import MEANING, SampleBlock, channel
 from opsicm.instruments.clock import Pacer, stopwatch
 from opsicm.record import run_folder
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.writer_process import FLUSH_EVERY
 
@@ -45,7 +45,7 @@ def _recorder(out: Path) -> SharedRecorder:
     channels = tuple(channel(name, 1e-12, "bench") for name in list(MEANING)[:_CHANNELS])
     folder = run_folder.create(out, "bench", datetime(2026, 1, 1, tzinfo=UTC), "", "")
     recorder = SharedRecorder(folder)
-    recorder.open(Header("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
+    recorder.open(RunHeader("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
     return recorder
 
 
@@ -63,9 +63,9 @@ def _cpu(pid: int) -> float:
 def row() -> list[BenchRow]:
     """Three rows: paced, and with no pace to keep."""
     counts = pool()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as where:
-        share, latency = _paced(Path(where), counts)
-        unpaced = against_raw(Path(where), counts, _UNPACED, _TURNS)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as workspace:
+        share, latency = _paced(Path(workspace), counts)
+        unpaced = against_raw(Path(workspace), counts, _UNPACED, _TURNS)
     paced = f"1 MS/s x 8 channels, paced, {_PACED:g} s, load {os.getloadavg()[0]:.1f}"
     return [
         BenchRow("record: writer's share of a core", share * 100, "%", "", paced, "≤ 6 %", share <= 0.06),
@@ -74,16 +74,16 @@ def row() -> list[BenchRow]:
     ]
 
 
-def against_raw(where: Path, counts: NDArray[np.int16], blocks: int, turns: int) -> BenchRow:
-    """The row of both speeds over all turns: in turns, since the disk and the machine's other work change within
-    seconds, and what was written is cleared away at once."""
-    ours = raw = 0.0
+def against_raw(workspace: Path, counts: NDArray[np.int16], blocks: int, turns: int) -> BenchRow:
+    """The row of both speeds, measured alternately because the load of disk and machine changes within seconds; each
+    file is deleted at once."""
+    recorded = raw = 0.0
     for turn in range(turns):
-        out = where / str(turn)
-        ours += _unpaced(out, counts, blocks)
+        out = workspace / str(turn)
+        recorded += _unpaced(out, counts, blocks)
         shutil.rmtree(out)
-        raw += _raw(where / "raw", counts, blocks)
-        (where / "raw").unlink()
+        raw += _raw(workspace / "raw", counts, blocks)
+        (workspace / "raw").unlink()
     size = blocks * counts[0].nbytes / 1e6
     peer = (
         f"plain writes of the same blocks, unpacked, with fdatasync every {FLUSH_EVERY:g} s and at the end: "
@@ -91,9 +91,11 @@ def against_raw(where: Path, counts: NDArray[np.int16], blocks: int, turns: int)
     )
     limit = (
         f"{turns} x {size:.0f} MB of 8 channels, packed, summed and decimated, from the first block until all is "
-        f"on the disk: {turns * size / ours:.0f} MB/s of counts; load {os.getloadavg()[0]:.1f}"
+        f"on the disk: {turns * size / recorded:.0f} MB/s of counts; load {os.getloadavg()[0]:.1f}"
     )
-    return BenchRow("record: unpaced against a raw write", raw / ours, "1", peer, limit, "≥ 0.6", raw / ours >= 0.6)
+    return BenchRow(
+        "record: unpaced against a raw write", raw / recorded, "1", peer, limit, "≥ 0.6", raw / recorded >= 0.6
+    )
 
 
 def _paced(out: Path, counts: NDArray[np.int16]) -> tuple[float, float]:
@@ -101,11 +103,11 @@ def _paced(out: Path, counts: NDArray[np.int16]) -> tuple[float, float]:
     pacer = Pacer(1.0, lambda: False)
     before, took = _cpu(recorder.writer), stopwatch()
     latencies: list[int] = []
-    seen = 0
+    count = 0
     for k in range(round(_PACED / (_BLOCK * _DT_NS * 1e-9))):
         recorder.block(_block(counts, k))
         pacer.hold((k + 1) * _BLOCK * _DT_NS)
-        fresh, seen = recorder.latencies(seen)
+        fresh, count = recorder.latencies(count)
         latencies += fresh
     share = (_cpu(recorder.writer) - before) / took()
     recorder.close()

@@ -1,4 +1,4 @@
-"""The record's memory: what the controlling process and the writer hold more of after a million hops."""
+"""The record's memory: by how much the controlling process and the writer grow over a million hops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.row import BenchRow
 from opsicm.core.facts import HOP_DTYPE, Fact, SampleBlock, channel
 from opsicm.record import run_folder
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.shared_recorder import SharedRecorder
 
 _TURNS: Final = 10_000
@@ -26,8 +26,8 @@ _LIMIT: Final = 50e6  # [bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
-    """[bytes] of memory of its own that a process has more at the end than after a tenth of the turns."""
+class MemoryGrowth:
+    """Growth [bytes] of each process's private memory from a tenth of the turns to the end."""
 
     controller: int
     writer: int
@@ -35,38 +35,38 @@ class Grown:
 
 def row() -> list[BenchRow]:
     """One row; the ring, which both processes share, does not count: its size is set at the start."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as where:
-        grown = feed(Path(where), _TURNS)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as workspace:
+        growth = feed(Path(workspace), _TURNS)
     limit = (
         f"{_TURNS * _HOPS:.0e} hops, {_TURNS} blocks, slow rows and facts each, as fast as they are taken; the "
-        f"writer grew by {grown.writer * 1e-6:.1f} MB"
+        f"writer grew by {growth.writer * 1e-6:.1f} MB"
     )
     return [
         BenchRow(
             "record: memory of the controlling process",
-            grown.controller * 1e-6,
+            growth.controller * 1e-6,
             "MB",
             "",
             limit,
             "24 h, 1e6 hops: grows < 50 MB",
-            grown.controller < _LIMIT and grown.writer < _LIMIT,
+            growth.controller < _LIMIT and growth.writer < _LIMIT,
         )
     ]
 
 
-def feed(out: Path, turns: int) -> Grown:
+def feed(out: Path, turns: int) -> MemoryGrowth:
     """A run of `turns`, each a block, `_HOPS` hops, a slow row and a fact."""
     folder = run_folder.create(out, "bench", datetime(2026, 1, 1, tzinfo=UTC), "", "")
     recorder = SharedRecorder(folder)
     channels = tuple(channel(name, 1e-12, "bench") for name in ("pipette_current", "z"))
-    recorder.open(Header("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
+    recorder.open(RunHeader("bench", "2026-01-01T00:00:00.000+00:00", "", "", channels, _DT_NS))
     counts = np.random.default_rng(1).normal(0.0, 30.0, (_SAMPLES, 2)).astype(np.int16)
     hops = np.zeros(_HOPS, HOP_DTYPE)
     hops["segment"] = 1
-    begin = Grown(0, 0)
+    begin = MemoryGrowth(0, 0)
     for k in range(turns):
         if k == round(_AFTER * turns):
-            begin = _held(recorder)
+            begin = _memory(recorder)
         t_ns = (k + 1) * _SAMPLES * _DT_NS
         first = k * _SAMPLES
         recorder.block(SampleBlock(1, first, first * _DT_NS, _DT_NS, counts, np.zeros(2, np.uint8)))
@@ -76,19 +76,19 @@ def feed(out: Path, turns: int) -> Grown:
         recorder.hops("probe[0]", hops)
         recorder.reading(Reading(t_ns, 1.0, 0.0, 0.0, None, "open", None, 0.0, 0.7, 0.0, 1e-6, 1e-3))
         recorder.fact(Fact(k, t_ns, "hops", "probe", "probe[0]", {"range": [k * _HOPS, (k + 1) * _HOPS - 1]}))
-    end = _held(recorder)
+    end = _memory(recorder)
     recorder.close()
-    return Grown(end.controller - begin.controller, end.writer - begin.writer)
+    return MemoryGrowth(end.controller - begin.controller, end.writer - begin.writer)
 
 
-def _held(recorder: SharedRecorder) -> Grown:
-    """What both hold now, with nothing left to take."""
+def _memory(recorder: SharedRecorder) -> MemoryGrowth:
+    """The private memory of both processes once everything is on the disk."""
     while recorder.positions[0] != recorder.positions[1]:
         recorder.wait(0.02)
-    return Grown(own_bytes(os.getpid()), own_bytes(recorder.writer))
+    return MemoryGrowth(private_bytes(os.getpid()), private_bytes(recorder.writer))
 
 
-def own_bytes(pid: int) -> int:
+def private_bytes(pid: int) -> int:
     """[bytes] of resident memory that is neither a file's nor shared."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon:"):

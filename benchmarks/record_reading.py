@@ -1,4 +1,4 @@
-"""The record read: how soon a run of ten gigabytes is open, and how fast its samples come out of the file."""
+"""Reading the record: the time to open a run of ten gigabytes, and the speed of reading its samples."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from opsicm.record.live_files import HOP_ROW, READING_ROW, chunk_rows
 from opsicm.record.nexus_file import BLOCK_COLUMNS
 from opsicm.record.packed_counts import ChunkPress, CountsReader
 from opsicm.record.reader import Run
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 
 _GIGABYTES: Final = 10.0
 _DT_NS: Final = 1_000
 _BLOCK: Final = 50_000  # samples
 _HOP: Final = 10_000
-_STRETCH: Final = 1 << 19  # samples read at a time
-_STRETCHES: Final = 76  # 640 MB
+_RANGE: Final = 1 << 19  # samples read at a time
+_RANGES: Final = 76  # 640 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,16 @@ class Size:
 def row() -> list[BenchRow]:
     """Two rows, of one file; a smaller one, and no verdict on opening, where the disk has no room for it."""
     counts = pool()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as where:
-        room = shutil.disk_usage(where).free * 1e-9 / 2
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as workspace:
+        room = shutil.disk_usage(workspace).free * 1e-9 / 2
         size = Size.of(min(_GIGABYTES, room))
-        path = Path(where) / "run.nxs"
+        path = Path(workspace) / "run.nxs"
         build(path, size, counts)
-        back = read_back(path, _STRETCHES)
+        back = read_back(path, _RANGES)
         cold, warm = opening(path, cold=True), opening(path, cold=False)
         stored = path.stat().st_size * 1e-9
     short = size.samples * 16e-9 < 0.99 * _GIGABYTES
-    whole = (
+    size_text = (
         f"{size.samples * 16e-9:.1f} GB of counts in {size.chunks} chunks ({stored:.1f} GB on the disk), "
         f"{size.hops} hops, {round(size.seconds * 2)} facts"
     )
@@ -81,7 +81,7 @@ def row() -> list[BenchRow]:
             cold,
             "s",
             f"{warm:.3f} s once the disk's cache has it",
-            f"title, outcome, segments and hops known, nothing in the disk's cache before; {whole}",
+            f"title, outcome, segments and hops known, nothing in the disk's cache before; {size_text}",
             "≤ 0.3 s",
             None if short else cold <= 0.3,
             "the disk has no room for 10 GB" if short else "",
@@ -91,7 +91,7 @@ def row() -> list[BenchRow]:
             back * 100,
             "%",
             "copies of the same stretches from memory to the same place, which the cache knows",
-            f"{_STRETCHES * _STRETCH * 16e-6:.0f} MB of 8 channels in stretches of 8 MB, one thread, no cache, "
+            f"{_RANGES * _RANGE * 16e-6:.0f} MB of 8 channels in stretches of 8 MB, one thread, no cache, "
             f"every checksum; load {os.getloadavg()[0]:.1f}",
             "≥ 15 %",
             back >= 0.15,
@@ -103,7 +103,7 @@ def build(path: Path, size: Size, counts: NDArray[np.int16]) -> None:
     """A valid run file whose chunks are a few, packed once and written again and again: each has its own place in the
     file and in the index, as in a run. Without the decimated stream, which may be absent and is not looked at."""
     channels = tuple(channel(name, 1e-12, "bench") for name in list(MEANING)[: counts.shape[2]])
-    header = Header(
+    header = RunHeader(
         "ten gigabytes", "2026-01-01T00:00:00.000+00:00", "title: bench\n", "title: rig\n", channels, _DT_NS
     )
     with h5py.File(path, "w", libver=nexus_file.FORMAT, rdcc_nbytes=0) as file:
@@ -137,15 +137,17 @@ def build(path: Path, size: Size, counts: NDArray[np.int16]) -> None:
         nexus_file.journal(entry, _facts(size))
         nexus_file.end_time(entry, header)
         default_plot.write(entry, hops, readings)
-        places, data = text_seal.references(file), text_seal.data_of(file)
+        places, data = text_seal.text_references(file), text_seal.chunk_places(file)
     text_seal.seal(path, places, data)
 
 
 def _packed(counts: NDArray[np.int16], rows: int) -> list[bytes]:
-    whole = counts.reshape(-1, counts.shape[2])
-    press = ChunkPress(rows * whole.shape[1])
+    samples = counts.reshape(-1, counts.shape[2])
+    press = ChunkPress(rows * samples.shape[1])
     into = np.empty(press.room, np.uint8)
-    return [into[: press.pack(whole[k : k + rows], into)].tobytes() for k in range(0, whole.shape[0] - rows + 1, rows)]
+    return [
+        into[: press.pack(samples[k : k + rows], into)].tobytes() for k in range(0, samples.shape[0] - rows + 1, rows)
+    ]
 
 
 def _blocks(segment: h5py.Group, size: Size, width: int) -> None:
@@ -229,10 +231,10 @@ def read_back(path: Path, stretches: int) -> float:
     with h5py.File(path, "r", rdcc_nbytes=0) as file:
         reader = CountsReader(file["entry/samples/segment_0001/counts"])
         length, width = reader.dataset.shape
-        n = min(_STRETCH, length)
+        n = min(_RANGE, length)
         stretches = min(stretches, length // n)
         into = np.zeros((n, width), np.int16)
-        kept = np.ones((stretches * n, width), np.int16)
+        source = np.ones((stretches * n, width), np.int16)
 
         def read() -> None:
             for k in range(stretches):
@@ -240,7 +242,7 @@ def read_back(path: Path, stretches: int) -> float:
 
         def copy() -> None:
             for k in range(stretches):
-                np.copyto(into, kept[k * n : (k + 1) * n])
+                np.copyto(into, source[k * n : (k + 1) * n])
 
         return _best(copy) / _best(read)
 

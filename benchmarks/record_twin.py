@@ -1,4 +1,4 @@
-"""The twin's own stream in its run file: how small it is, against its entropy, and how soon one hop is there."""
+"""The twin's samples in their run file: their packing ratio against their entropy, and the time to read one hop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opsicm.experiment.file import read_experiment
 from opsicm.instruments.clock import stopwatch
 from opsicm.record.reader import Run
 
-_OWN_FILTER: Final = "filter_kHz: 5"
+_PRESET_FILTER: Final = "filter_kHz: 5"
 _EXPERIMENT: Final = """opsicm: 1
 title: bench
 rig: rig.yaml
@@ -37,13 +37,13 @@ def row() -> list[BenchRow]:
     (pi/2 against 1.05 times it): the harder stream of the two to pack.
     """
     preset = (files("opsicm") / "presets" / "twin-graphite.yaml").read_text(encoding="utf-8")
-    if _OWN_FILTER not in preset:
-        raise LookupError(f"twin/graphite has no {_OWN_FILTER}")
-    with tempfile.TemporaryDirectory() as where:
-        file = Path(where) / "bench.yaml"
+    if _PRESET_FILTER not in preset:
+        raise LookupError(f"twin/graphite has no {_PRESET_FILTER}")
+    with tempfile.TemporaryDirectory() as workspace:
+        file = Path(workspace) / "bench.yaml"
         file.write_text(_EXPERIMENT, encoding="utf-8")
-        file.with_name("rig.yaml").write_text(preset.replace(_OWN_FILTER, "filter_kHz: 10"), encoding="utf-8")
-        path = execute(read_experiment(file), Path(where) / "out").path
+        file.with_name("rig.yaml").write_text(preset.replace(_PRESET_FILTER, "filter_kHz: 10"), encoding="utf-8")
+        path = execute(read_experiment(file), Path(workspace) / "out").path
         ratio, bits, filters, rate = _ratio(path)
         hop = _hop(path)
     limit = (

@@ -1,4 +1,4 @@
-"""The runner: what a turn costs besides the hops themselves, and whole experiments of the paper with their recording.
+"""The runner: its overhead per hop plan, and whole experiments of the paper with their recording.
 
 Each experiment runs in a process of its own, as `opsicm run` does, so that its memory is its own too.
 """
@@ -22,7 +22,7 @@ from opsicm.core.facts import Fact, SampleBlock
 from opsicm.experiment.file import experiment_from_text, experiment_path
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.roles import HopPlan, PlanOutcome
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.runner.commands import StopSignal
 from opsicm.runner.runner import RunContext, Runner
 
@@ -40,10 +40,10 @@ probe: [{hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_p
 """
 
 
-class _Nothing:
+class _NullRecorder:
     """A recorder that keeps nothing."""
 
-    def open(self, header: Header) -> None: ...
+    def open(self, header: RunHeader) -> None: ...
     def block(self, block: SampleBlock) -> None: ...
     def hops(self, step: str, records: NDArray[Any]) -> None: ...
     def reading(self, reading: Reading) -> None: ...
@@ -69,16 +69,16 @@ def _overhead() -> tuple[float, int]:
 
     controller.run = run  # type: ignore[method-assign]
     run_context = RunContext(prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded))
-    runner = Runner(experiment.experiment, prepared.rig, _Nothing(), StopSignal(lambda: False), run_context)
+    runner = Runner(experiment.experiment, prepared.rig, _NullRecorder(), StopSignal(lambda: False), run_context)
     watch = stopwatch()
     runner.run()
     return (watch() - spent) / plans, plans
 
 
-def _whole(name: str) -> tuple[float, float, int]:
+def _whole_experiment(name: str) -> tuple[float, float, int]:
     """([s] of wall time, [bytes] of the largest process, exit code) of a whole experiment, its recording included."""
-    with tempfile.TemporaryDirectory() as where:
-        command = [sys.executable, "-m", "opsicm", "run", str(experiment_path(name)), "--out", where]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "opsicm", "run", str(experiment_path(name)), "--out", folder]
         watch = stopwatch()
         done = subprocess.run(command, capture_output=True, check=False)
         wall = watch()
@@ -104,7 +104,7 @@ def row() -> list[BenchRow]:
     if "OPSICM_LONG" in os.environ:
         names["e06"] = "e06_images_at_held_potentials.yaml"
     for name, file in names.items():
-        wall, memory, code = _whole(file)
+        wall, memory, code = _whole_experiment(file)
         machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
         limit = f"exit code {code}; largest process {memory * 1e-9:.2f} GB; {machine}"
         met = code == 0 and (wall <= 25.0 and memory <= 1e9 if name == "e09" else wall <= 300.0)

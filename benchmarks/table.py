@@ -29,8 +29,10 @@ def run_rows(only: str | None) -> list[BenchRow]:
     """Measure every row, or those whose file name contains `only`."""
     names = [name for name in row_files() if only is None or only in name]
     if not names:
-        known = ", ".join(row_files())
-        raise BadInput(Problem("--only", repr(only), f"matches none of {known}", "give a part of one of these names"))
+        row_names = ", ".join(row_files())
+        raise BadInput(
+            Problem("--only", repr(only), f"matches none of {row_names}", "give a part of one of these names")
+        )
     rows: list[BenchRow] = []
     for name in track(names, "measuring", console=err, transient=True, disable=not err.is_terminal):
         row: Callable[[], list[BenchRow]] = importlib.import_module(f"benchmarks.{name}").row

@@ -30,7 +30,7 @@ def row() -> list[BenchRow]:
     samples = RawSamples(counts, 0, 1, scales[0], 0.0, scales[1], 1e-6)
     begin = SAMPLES * np.arange(_HOPS, dtype=np.int64)
     falls = Falls(begin, begin + SAMPLES, np.full(_HOPS, 3e-9), np.full(_HOPS, 0.02))
-    ours = fit_image(samples, falls, shape)
+    fit = fit_image(samples, falls, shape)
     t_all = best(lambda: fit_image(samples, falls, shape), 3) / _HOPS
     t_near = best(lambda: fit_image(samples, falls, shape, 500e-9), 3) / _HOPS
 
@@ -39,23 +39,23 @@ def row() -> list[BenchRow]:
         return np.asarray(bulk * shape.over((x - z0) * 1e-9))
 
     chosen = np.linspace(0, _HOPS - 1, _PEER_HOPS).astype(int)
-    found = np.empty(_PEER_HOPS)
+    peer_z0 = np.empty(_PEER_HOPS)
 
     def peer() -> None:
         for k, h in enumerate(chosen):
             rows = samples.counts[begin[h] : begin[h] + SAMPLES]
             i, height = samples.si_current(rows[:, 0].astype(np.int64)), samples.si_height(rows[:, 1])
-            found[k] = curve_fit(model, height * 1e9, i * 1e9, (3.0, 1.0))[0][1]
+            peer_z0[k] = curve_fit(model, height * 1e9, i * 1e9, (3.0, 1.0))[0][1]
 
     t_peer = best(peer, 3) / _PEER_HOPS
-    difference = float(np.max(np.abs(found - 1e9 * ours.z0[chosen])))
+    difference = float(np.max(np.abs(peer_z0 - 1e9 * fit.z0[chosen])))
     # Fisher information of one fall by central differences of the model: shares nothing with the fit but the model.
     heights = samples.si_height(samples.counts[:SAMPLES, 1])
     by_z0 = 3e-9 * (shape.over(heights - 1e-11) - shape.over(heights + 1e-11)) / 2e-11
     by_bulk = shape.over(heights)
     information = np.array([[by_bulk @ by_bulk, by_bulk @ by_z0], [by_bulk @ by_z0, by_z0 @ by_z0]]) / 2e-12**2
     bound = float(np.linalg.inv(information)[1, 1] ** 0.5)
-    over_bound = float(np.std(ours.z0[ours.ok])) / bound
+    over_bound = float(np.std(fit.z0[fit.ok])) / bound
     bound_goal = "within 10 % of the Cramér–Rao bound"
     goal = "≥ 7× scipy.optimize.curve_fit on the same model and samples, ≥ 22× using z < 500 nm, equal within 0.01 nm"
     against = f"curve_fit {t_peer * 1e3:.2f} ms per hop"

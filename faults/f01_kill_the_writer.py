@@ -11,11 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-from faults.outcome import Outcome
+from faults.outcome import Outcome, failed_checks
 from faults.stream import Stream, folder
 from opsicm.core.facts import Fact
 from opsicm.record.shared_recorder import SharedRecorder
-from opsicm.record.validate import validate
 
 
 def kill(pid: int) -> None:
@@ -24,10 +23,12 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def once(stream: Stream, kills: int, seconds: float, draw: random.Random, where: Path) -> tuple[int, float, list[str]]:
+def once(
+    stream: Stream, kills: int, seconds: float, draw: random.Random, workspace: Path
+) -> tuple[int, float, list[str]]:
     """(blocks lost, longest restart [s], what else was wrong) of one run with `kills` kills: of these an eighth, one at
     least, while it closes and finalises, and a quarter of the others hit the writer that follows while it starts."""
-    recorder = SharedRecorder(folder(where))
+    recorder = SharedRecorder(folder(workspace))
     recorder.open(stream.header())
     recorder.fact(Fact(0, 0, "run_started", "run", "run", {"title": "fault"}))
     pool, count = stream.pool(), round(seconds / stream.period)
@@ -51,11 +52,11 @@ def once(stream: Stream, kills: int, seconds: float, draw: random.Random, where:
     closing.start()
     path = recorder.close()
     closing.join()
-    kept = list(stream.kept(path))
-    wrong = [f"{finding.check}: {finding.seen}" for finding in validate(path) if not finding.ok]
-    if kept != list(range(count)):
+    stored = list(stream.kept(path))
+    wrong = failed_checks(path)
+    if stored != list(range(count)):
         wrong.append("blocks out of order")
-    return count - len(set(kept)), slowest, wrong
+    return count - len(set(stored)), slowest, wrong
 
 
 def restarted(recorder: SharedRecorder, again: float | None) -> float:
@@ -88,9 +89,9 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     for dt_ns, name in rates[:1] if short else rates:
         stream = Stream(8, dt_ns, round(5e7 / dt_ns), 30)
         kills = 4 if short else 50
-        with tempfile.TemporaryDirectory() as where:
-            lost, slowest, wrong = once(stream, kills, 2.0 if short else 40.0, draw, Path(where))
-        seen = f"{lost} blocks lost, restart at most {slowest:.2f} s" + "".join(f"; {text}" for text in wrong)
-        held = lost == 0 and slowest <= 2.0 and not wrong
-        outcomes.append(Outcome("F1", f"kill -9 the writer, {name}", kills, seen, held))
+        with tempfile.TemporaryDirectory() as workspace:
+            lost, slowest, wrong = once(stream, kills, 2.0 if short else 40.0, draw, Path(workspace))
+        observed = f"{lost} blocks lost, restart at most {slowest:.2f} s" + "".join(f"; {text}" for text in wrong)
+        holds = lost == 0 and slowest <= 2.0 and not wrong
+        outcomes.append(Outcome("F1", f"kill -9 the writer, {name}", kills, observed, holds))
     return outcomes

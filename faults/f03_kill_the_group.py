@@ -11,23 +11,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from faults.outcome import Outcome, logged
+from faults.outcome import Outcome, failed_checks, read_log
 from faults.stream import Stream
 from opsicm.record.recover import in_use, recover
-from opsicm.record.validate import validate
 
 SECONDS = 2.5
 
 
-def once(alone: bool, moment: float, where: Path, per_segment: int = 15) -> tuple[float, int, list[str]]:
+def once(alone: bool, moment: float, workspace: Path, per_segment: int = 15) -> tuple[float, int, list[str]]:
     """(seconds of data lost, blocks lost that were on the disk, what else was wrong) of one kill at `moment` [s]."""
     stream = Stream(8, 10_000, 5_000, per_segment)
-    log = where / "log"
+    log = workspace / "log"
     command = [
         sys.executable,
         "-m",
         "faults.feeder",
-        str(where / "out"),
+        str(workspace / "out"),
         str(log),
         str(SECONDS),
         "8",
@@ -38,26 +37,26 @@ def once(alone: bool, moment: float, where: Path, per_segment: int = 15) -> tupl
     time.sleep(moment)
     os.killpg(feeder.pid, signal.SIGKILL) if not alone else feeder.kill()
     feeder.wait()
-    rows, _, closed = logged(log)
-    folders = list((where / "out").iterdir()) if (where / "out").exists() else []
+    rows, _, closed = read_log(log)
+    folders = list((workspace / "out").iterdir()) if (workspace / "out").exists() else []
     if not folders:
         return 0.0, 0, []  # killed before there was a folder
     waited = time.monotonic()
     while in_use(folders[0]) and time.monotonic() - waited < 20.0:
         time.sleep(0.02)  # an orphaned writer ends by itself
     wrong = []
-    (done,) = recover([folders[0]], "faults")
-    if not done.opens:
-        return SECONDS, len(rows), [done.note]
-    wrong += [f"{finding.check}: {finding.seen}" for finding in validate(done.path) if not finding.ok]
-    kept = list(stream.kept(done.path))
-    if kept != list(range(len(kept))):
+    (recovery,) = recover([folders[0]], "faults")
+    if not recovery.opens:
+        return SECONDS, len(rows), [recovery.note]
+    wrong += failed_checks(recovery.path)
+    stored = list(stream.kept(recovery.path))
+    if stored != list(range(len(stored))):
         wrong.append("blocks out of order")
-    if closed and done.state != "whole":
+    if closed and recovery.state != "whole":
         wrong.append("closed, but no run file")
     on_disk = max((row[2] for row in rows), default=0)
     flushed = sum(row[1] <= on_disk for row in rows)
-    return max(0, len(rows) - len(kept)) * stream.period, max(0, flushed - len(kept)), wrong
+    return max(0, len(rows) - len(stored)) * stream.period, max(0, flushed - len(stored)), wrong
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:
@@ -71,11 +70,13 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
         for k in range(n):
             # Stratified: chance alone would leave start-up or finalising out of a short form.
             moment = (k + draw.random()) / n * (SECONDS + 2.5)
-            with tempfile.TemporaryDirectory() as where:
-                seconds, blocks, messages = once(alone, moment, Path(where))
+            with tempfile.TemporaryDirectory() as workspace:
+                seconds, blocks, messages = once(alone, moment, Path(workspace))
             lost, flushed = max(lost, seconds), flushed + blocks
             wrong += [f"at {moment:.2f} s {text}" for text in messages]
-        seen = f"at most {lost:.2f} s lost, {flushed} flushed blocks lost, {n - len(wrong)} of {n} open and are valid"
-        seen += "".join(f"; {text}" for text in wrong[:3])
-        outcomes.append(Outcome(row, fault, n, seen, lost <= 1.0 and flushed == 0 and not wrong))
+        observed = (
+            f"at most {lost:.2f} s lost, {flushed} flushed blocks lost, {n - len(wrong)} of {n} open and are valid"
+        )
+        observed += "".join(f"; {text}" for text in wrong[:3])
+        outcomes.append(Outcome(row, fault, n, observed, lost <= 1.0 and flushed == 0 and not wrong))
     return outcomes

@@ -1,4 +1,4 @@
-"""F4: a power cut. What the disk holds at that instant is the image of a block device while everybody is frozen.
+"""F4: a power cut. The disk at that instant is the image of a block device taken while all processes are frozen.
 
 The run's folder lies on a file system of its own in a loop device. At a random moment all processes are stopped and
 the device's backing file is copied: that is what has reached the disk, and nothing of what only the page cache holds.
@@ -19,16 +19,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.outcome import Outcome, logged
+from faults.outcome import Outcome, failed_checks, read_log
 from faults.stream import Stream
 from opsicm.record.recover import recover
-from opsicm.record.validate import validate
 
 MEGABYTES = 256
 SECONDS = 3.0
 
 
-def impossible() -> str | None:
+def why_impossible() -> str | None:
     """Why this machine cannot do it; None if it can."""
     if os.geteuid() != 0:
         return "loop devices need root"
@@ -50,9 +49,9 @@ def mounted(image: Path, at: Path) -> Iterator[None]:
         subprocess.run(["umount", str(at)], check=True)
 
 
-def once(moment: float, where: Path) -> tuple[float, list[str]]:
+def once(moment: float, workspace: Path) -> tuple[float, list[str]]:
     """(seconds lost, what was wrong) of a cut `moment` [s] after the start of the interpreter."""
-    image, cut, disk, log = where / "disk", where / "cut", where / "mnt", where / "log"
+    image, cut, disk, log = workspace / "disk", workspace / "cut", workspace / "mnt", workspace / "log"
     with image.open("wb") as file:
         file.truncate(MEGABYTES << 20)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
@@ -63,7 +62,7 @@ def once(moment: float, where: Path) -> tuple[float, list[str]]:
         time.sleep(moment)
         os.killpg(feeder.pid, signal.SIGSTOP)  # not waited for yet: the group is there even if it has ended
         shutil.copyfile(image, cut)
-        rows, _, closed = logged(log)
+        rows, _, closed = read_log(log)
         os.killpg(feeder.pid, signal.SIGKILL)
         feeder.wait()
         time.sleep(0.2)  # the writer's descriptors go with it
@@ -71,32 +70,32 @@ def once(moment: float, where: Path) -> tuple[float, list[str]]:
         folders = list((disk / "out").iterdir()) if (disk / "out").exists() else []
         if not folders:
             return len(rows) * stream.period, []  # cut before the folder's name was on the disk
-        (done,) = recover(folders[:1], "faults")
-        if done.state == "no run":
+        (recovery,) = recover(folders[:1], "faults")
+        if recovery.state == "no run":
             return len(rows) * stream.period, []  # nor had its journal
-        if not done.opens:
-            return len(rows) * stream.period, [done.note]
-        wrong = [f"{finding.check}: {finding.seen}" for finding in validate(done.path) if not finding.ok]
-        kept = list(stream.kept(done.path))
-        if kept != list(range(len(kept))):
+        if not recovery.opens:
+            return len(rows) * stream.period, [recovery.note]
+        wrong = failed_checks(recovery.path)
+        stored = list(stream.kept(recovery.path))
+        if stored != list(range(len(stored))):
             wrong.append("blocks out of order")
-        if closed and done.state != "whole":
+        if closed and recovery.state != "whole":
             wrong.append("closed, but no run file")
-    return max(0, len(rows) - len(kept)) * stream.period, wrong
+    return max(0, len(rows) - len(stored)) * stream.period, wrong
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:
     """Moments over the whole life: interpreter start, recorder start, running, segment change, finalising, after."""
     n = 2 if short else 20
-    if (why := impossible()) is not None:
+    if (why := why_impossible()) is not None:
         return [Outcome("F4", "power cut", 0, why, None)]
     lost, wrong = 0.0, []
     for k in range(n):
         moment = (k + draw.random()) / n * (SECONDS + 2.5)
-        with tempfile.TemporaryDirectory() as where:
-            seconds, messages = once(moment, Path(where))
+        with tempfile.TemporaryDirectory() as workspace:
+            seconds, messages = once(moment, Path(workspace))
         lost = max(lost, seconds)
         wrong += [f"at {moment:.2f} s {text}" for text in messages]
-    seen = f"at most {lost:.2f} s lost, {n - len(wrong)} of {n} open and are valid"
-    seen += "".join(f"; {text}" for text in wrong[:3])
-    return [Outcome("F4", "power cut (image of the block device)", n, seen, lost <= 1.0 and not wrong)]
+    observed = f"at most {lost:.2f} s lost, {n - len(wrong)} of {n} open and are valid"
+    observed += "".join(f"; {text}" for text in wrong[:3])
+    return [Outcome("F4", "power cut (image of the block device)", n, observed, lost <= 1.0 and not wrong)]

@@ -25,7 +25,7 @@ MEGABYTES = 48
 POINTS = ("before the first flush", "in the middle", "at a segment change", "while finalising")
 
 
-def impossible() -> str | None:
+def why_impossible() -> str | None:
     """Why this machine cannot do it; None if it can."""
     return None if os.geteuid() == 0 and shutil.which("mount") else "a small tmpfs needs root"
 
@@ -33,29 +33,29 @@ def impossible() -> str | None:
 @contextmanager
 def small_disk() -> Iterator[Path]:
     """A file system of a few megabytes."""
-    with tempfile.TemporaryDirectory() as where:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "opsicm-fault", where], check=True)
+    with tempfile.TemporaryDirectory() as mount_point:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "opsicm-fault", mount_point], check=True)
         try:
-            yield Path(where)
+            yield Path(mount_point)
         finally:
-            subprocess.run(["umount", where], check=True)
+            subprocess.run(["umount", mount_point], check=True)
 
 
-def fill(where: Path, leave: int = 0) -> Path:
-    """Somebody else takes all the room but `leave` bytes."""
-    filler = where / "filler"
-    there, _ = free(where)
-    # Without a buffer, a write that finds less room than a moment ago (the recorder writes too) is short, not an error.
+def fill(disk: Path, leave: int = 0) -> Path:
+    """Another program's file takes all the space but `leave` bytes."""
+    filler = disk / "filler"
+    available, _ = free(disk)
+    # Without a buffer, a write into too little space is short, not an error: the recorder writes at the same time.
     with filler.open("wb", buffering=0) as file:
-        file.write(bytes(max(0, there - leave)))
+        file.write(bytes(max(0, available - leave)))
     return filler
 
 
-def refuses() -> str | None:
+def wrong_refusal() -> str | None:
     """What is wrong with the refusal to start."""
-    with small_disk() as where:
+    with small_disk() as disk:
         try:
-            refuse_if_short(where / "out", 30e6)
+            refuse_if_short(disk / "out", 30e6)
         except BadInput as error:
             return None if "free" in str(error) else f"refusal says {error}"
     return "started with less than twice the estimate"
@@ -66,14 +66,14 @@ def once(point: str, draw: random.Random) -> list[str]:
     stream = Stream(8, 10_000, 5_000, 12)
     pool = stream.pool()
     wrong: list[str] = []
-    with small_disk() as where:
-        recorder = SharedRecorder(folder(where / "out"))
+    with small_disk() as disk:
+        recorder = SharedRecorder(folder(disk / "out"))
         recorder.open(stream.header())
         full_at = {POINTS[0]: 0, POINTS[1]: draw.randrange(16, 20), POINTS[2]: 11, POINTS[3]: 24}[point]
         stopped, committed, positions = False, 0, []
         for k in range(60):
             if k == full_at:
-                filler = fill(where, leave=1_000_000 if point == POINTS[3] else 0)
+                filler = fill(disk, leave=1_000_000 if point == POINTS[3] else 0)
                 if point == POINTS[3]:
                     break
             try:
@@ -91,25 +91,25 @@ def once(point: str, draw: random.Random) -> list[str]:
         committed = max(committed, recorder.positions[1])
         path = recorder.close()  # the controlling process is this one: it lives
         filler.unlink()
-        (done,) = recover([path.parent if path.is_file() else path], "faults")
-        if not done.opens:
-            return [*wrong, f"{point}: {done.note}"]
-        kept = list(stream.kept(done.path))
+        (recovery,) = recover([path.parent if path.is_file() else path], "faults")
+        if not recovery.opens:
+            return [*wrong, f"{point}: {recovery.note}"]
+        stored = list(stream.kept(recovery.path))
         flushed = sum(position <= committed for position in positions)
-        if kept != list(range(len(kept))) or len(kept) < flushed:
-            wrong.append(f"{point}: {len(kept)} blocks kept, {flushed} were on the disk")
+        if stored != list(range(len(stored))) or len(stored) < flushed:
+            wrong.append(f"{point}: {len(stored)} blocks kept, {flushed} were on the disk")
     return wrong
 
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:
     """All five points once; in full four times."""
-    if (why := impossible()) is not None:
+    if (why := why_impossible()) is not None:
         return [Outcome("F5", "disk full", 0, why, None)]
     times = 1 if short else 4
-    wrong = [text for text in [refuses()] if text]
+    wrong = [text for text in [wrong_refusal()] if text]
     for _ in range(times):
         for point in POINTS:
             wrong += once(point, draw)
     n = times * (len(POINTS) + 1)
-    seen = "; ".join(wrong) or "refused before the start; stopped by itself; every flushed row reads"
-    return [Outcome("F5", "disk full at five points", n, seen, not wrong)]
+    observed = "; ".join(wrong) or "refused before the start; stopped by itself; every flushed row reads"
+    return [Outcome("F5", "disk full at five points", n, observed, not wrong)]

@@ -14,12 +14,12 @@ from opsicm.record.journal import read_lines
 from opsicm.record.shared_recorder import SharedRecorder
 
 
-def once(sleep: float, seconds: float, depth: float, dt_ns: int, where: Path) -> tuple[int, bool, float]:
+def once(sleep: float, seconds: float, depth: float, dt_ns: int, workspace: Path) -> tuple[int, bool, float]:
     """(blocks lost, whether the journal says so, longest time that the acquisition waited [s])."""
     stream = Stream(8, dt_ns, round(5e7 / dt_ns), 10_000)
     pool, count = stream.pool(), round(seconds / stream.period)
     command = [sys.executable, str(Path(__file__).with_name("slow_writer.py")), str(sleep)]
-    run = folder(where)
+    run = folder(workspace)
     recorder = SharedRecorder(run, command, depth)
     recorder.open(stream.header())
     began, waited = time.monotonic(), 0.0
@@ -38,8 +38,8 @@ def once(sleep: float, seconds: float, depth: float, dt_ns: int, where: Path) ->
 def run(draw: random.Random, short: bool) -> list[Outcome]:  # noqa: ARG001  nothing is drawn
     """In short 1.5 s of sleep over a ring of 32 MB at 1 MS/s x 8 (2 s); in full 10 s over the ring of a real run."""
     sleep, seconds, depth = (1.5, 3.0, 1.0) if short else (10.0, 30.0, 22.0)
-    with tempfile.TemporaryDirectory() as where:
-        lost, reported, waited = once(sleep, seconds, depth, 1_000, Path(where))
+    with tempfile.TemporaryDirectory() as workspace:
+        lost, reported, waited = once(sleep, seconds, depth, 1_000, Path(workspace))
     shown = "shown" if reported else "NOT shown"
-    seen = f"{lost} blocks lost; back-pressure {shown}; acquisition waited {waited:.2f} s at most"
-    return [Outcome("F6", f"every fdatasync sleeps {sleep:g} s, 1 MS/s x 8", 1, seen, lost == 0 and reported)]
+    observed = f"{lost} blocks lost; back-pressure {shown}; acquisition waited {waited:.2f} s at most"
+    return [Outcome("F6", f"every fdatasync sleeps {sleep:g} s, 1 MS/s x 8", 1, observed, lost == 0 and reported)]

@@ -8,7 +8,7 @@ import random
 import numpy as np
 
 from faults.outcome import Outcome
-from faults.steered import Kept, steered
+from faults.steered_run import MemoryRecorder, run_steered
 from opsicm.experiment.controls import control_from_data
 from opsicm.experiment.file import experiment_from_text
 from opsicm.runner.commands import Command
@@ -31,7 +31,7 @@ envelope: {cell_V: [-0.5, 2.0]}
 _TURNS = 83.5  # [s]
 
 
-def line_of(run: Kept) -> list[tuple[str, int]]:
+def applied_controls(run: MemoryRecorder) -> list[tuple[str, int]]:
     """(control, ns) of everything applied."""
     return [
         (repr(control_from_data(f.data["control"])), f.data["at_ns"])
@@ -47,19 +47,19 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     words = ("pause-probe", "resume-probe")
     commands = [(round(t * 1e9), Command(words[k % 2])) for k, t in enumerate(moments)]
     experiment = experiment_from_text(_EXPERIMENT)
-    plain, paused = steered(experiment), steered(experiment, commands)
-    a, b = line_of(plain), line_of(paused)
+    plain, paused = run_steered(experiment), run_steered(experiment, commands)
+    a, b = applied_controls(plain), applied_controls(paused)
     worst = max((abs(x[1] - y[1]) for x, y in zip(a, b, strict=False)), default=0) * 1e-9
-    twice = len(b) - len(set(b))
-    # Away from the corners, where rows a second apart would compare two interpolations.
+    repeated = len(b) - len(set(b))
+    # Away from the vertices of the sweep, where rows a second apart would compare two interpolations.
     at = np.linspace(10.0, 60.0, 400)
     potentials = [np.interp(at, r.column("t_ns") * 1e-9, r.column("potential")) for r in (plain, paused)]
     apart = float(np.max(np.abs(potentials[0] - potentials[1])))
     accepted = sum(ok for ok, _ in paused.answers)
-    seen = (
-        f"controls at most {worst * 1e3:.3g} ms apart, {twice} applied twice, potential {apart * 1e3:.2g} mV apart, "
+    observed = (
+        f"controls at most {worst * 1e3:.3g} ms apart, {repeated} applied twice, potential {apart * 1e3:.2g} mV apart, "
         f"{accepted} of {2 * n} commands accepted"
     )
     same = [x[0] for x in a] == [y[0] for y in b]
-    held = same and worst <= 1e-3 and not twice and apart < 2e-3
-    return [Outcome("F11", "pause and resume the probe", n, seen, held)]
+    holds = same and worst <= 1e-3 and not repeated and apart < 2e-3
+    return [Outcome("F11", "pause and resume the probe", n, observed, holds)]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faults.outcome import Outcome
-from faults.steered import Kept, steered
+from faults.steered_run import MemoryRecorder, run_steered
 from opsicm.core.facts import Fact, SampleBlock
 from opsicm.experiment.file import experiment_from_text
 from opsicm.record.recorder import Reading
@@ -33,8 +33,8 @@ envelope: {{cell_V: [-0.5, 2.0]}}
 """
 
 
-class Counted(Kept):
-    """Keeps nothing but whether everything came in order, and what the process holds."""
+class OrderCheck(MemoryRecorder):
+    """A recorder that only counts what is out of order, and measures the process's memory and descriptors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class Counted(Kept):
         self.descriptors: list[int] = []
 
     def block(self, block: SampleBlock) -> None:
-        here = (block.segment, block.first_sample)
-        self.wrong += here[0] == self._sample[0] and here != self._sample
+        position = (block.segment, block.first_sample)
+        self.wrong += position[0] == self._sample[0] and position != self._sample
         self._sample = (block.segment, block.first_sample + block.counts.shape[0])
 
     def hops(self, step: str, records: NDArray[Any]) -> None:
@@ -77,15 +77,15 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     """3 minutes of experiment in short; in full 24 h of it."""
     del draw
     rounds = 6 if short else 24 * 120
-    kept = Counted()
-    steered(experiment_from_text(_EXPERIMENT.format(rounds=rounds)), kept=kept)
-    settled = len(kept.memory) // 4  # what is loaded and compiled once
-    grown = max(kept.memory[settled:]) - kept.memory[settled]
-    descriptors = len(set(kept.descriptors[settled:]))
-    seen = (
-        f"{rounds * 30 / 3600:.3g} h, {kept.hop_count} hops, {kept.fact_count} facts, memory grew by "
-        f"{grown * 1e-6:.1f} MB, {descriptors} number of descriptors, {kept.wrong} out of order"
+    recorder = OrderCheck()
+    run_steered(experiment_from_text(_EXPERIMENT.format(rounds=rounds)), recorder=recorder)
+    settled = len(recorder.memory) // 4  # what is loaded and compiled once
+    grown = max(recorder.memory[settled:]) - recorder.memory[settled]
+    descriptors = len(set(recorder.descriptors[settled:]))
+    observed = (
+        f"{rounds * 30 / 3600:.3g} h, {recorder.hop_count} hops, {recorder.fact_count} facts, memory grew by "
+        f"{grown * 1e-6:.1f} MB, {descriptors} number of descriptors, {recorder.wrong} out of order"
     )
-    enough = short or kept.hop_count >= 1e6
-    held = grown < _GROWTH and descriptors == 1 and not kept.wrong and enough
-    return [Outcome("F13", f"a long run (process {os.getpid()})", kept.hop_count, seen, held)]
+    enough = short or recorder.hop_count >= 1e6
+    holds = grown < _GROWTH and descriptors == 1 and not recorder.wrong and enough
+    return [Outcome("F13", f"a long run (process {os.getpid()})", recorder.hop_count, observed, holds)]

@@ -18,16 +18,16 @@ from faults.stream import Stream, folder
 from opsicm.core.facts import Fact
 from opsicm.record.shared_recorder import SharedRecorder
 
-_PATIENCE = 60.0  # [s] for one file: HDF5 can loop for ever over damaged metadata
+_TIMEOUT = 60.0  # [s] for one file: HDF5 can loop for ever over damaged metadata
 _READER = str(Path(__file__).with_name("read_all.py"))
 _RECOVERER = str(Path(__file__).with_name("recover_all.py"))
 
 
-def whole(where: Path) -> Path:
-    """A small run with a little of everything."""
+def small_run(workspace: Path) -> Path:
+    """A small run with samples, slow rows and facts."""
     stream = Stream(channels=2, samples=2_000, per_segment=4)
     pool = stream.pool()
-    recorder = SharedRecorder(folder(where))
+    recorder = SharedRecorder(folder(workspace))
     recorder.open(stream.header())
     for k in range(6):
         recorder.block(stream.block(pool, k))
@@ -57,34 +57,39 @@ def damage(data: bytes, draw: random.Random) -> tuple[bytes, str]:
 
 def run(draw: random.Random, short: bool) -> list[Outcome]:
     """Read in another process, so that a crash of the library would be seen."""
-    with tempfile.TemporaryDirectory() as where:
-        good = whole(Path(where))
-        sealed = good.read_bytes()
+    with tempfile.TemporaryDirectory() as workspace:
+        intact = small_run(Path(workspace))
+        sealed = intact.read_bytes()
         plain = unsealed(sealed)
-        bare = Path(where) / "bare.nxs"
-        bare.write_bytes(plain)
+        unsealed_file = Path(workspace) / "bare.nxs"
+        unsealed_file.write_bytes(plain)
         many = 100 if short else 1000
         some = 8 if short else 1000
-        bad = [damage(sealed, draw) for _ in range(many)]
+        damaged_files = [damage(sealed, draw) for _ in range(many)]
         # A file without a seal costs a process, and one over which HDF5 loops the time that it is given.
-        loops = [endless(plain, draw) for _ in range(1 if short else 10)]
+        loops = [endless_text(plain, draw) for _ in range(1 if short else 10)]
         without = [*loops, *(damage(plain, draw) for _ in range(some))]
-        live = live_folders(Path(where) / "live", draw, 10 if short else 300)
+        live = live_folders(Path(workspace) / "live", draw, 10 if short else 300)
         return [
-            _files("damaged or truncated run files", good, bad, Path(where)),
-            _files(f"the same without a seal, {len(loops)} of them endless to HDF5", bare, without, Path(where)),
+            _files("damaged or truncated run files", intact, damaged_files, Path(workspace)),
+            _files(
+                f"the same without a seal, {len(loops)} of them endless to HDF5",
+                unsealed_file,
+                without,
+                Path(workspace),
+            ),
             _folders("damaged or truncated live files, recovered", live),
         ]
 
 
 def unsealed(data: bytes) -> bytes:
-    """A run file as a program leaves it that knows no seal."""
+    """A run file without its seal, as another program would write it."""
     places = int.from_bytes(data[-16:-12], "little")
     return data[: len(data) - 16 - 20 * places]
 
 
-def endless(data: bytes, draw: random.Random) -> tuple[bytes, str]:
-    """A text's length in a heap such that HDF5 comes back to that text for ever."""
+def endless_text(data: bytes, draw: random.Random) -> tuple[bytes, str]:
+    """A file with a text length in a heap over which HDF5 loops for ever."""
     heap = data.find(b"GCOL\x01\0\0\0")
     at, ends = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
     texts = []
@@ -95,11 +100,11 @@ def endless(data: bytes, draw: random.Random) -> tuple[bytes, str]:
     return data[: at + 8] + (2**64 - 16).to_bytes(8, "little") + data[at + 16 :], f"endless text at {at}"
 
 
-def live_folders(where: Path, draw: random.Random, n: int) -> dict[Path, str]:
-    """Folders as a kill of everybody leaves them, one live file of each damaged; and what is wrong with it."""
+def live_folders(workspace: Path, draw: random.Random, n: int) -> dict[Path, str]:
+    """Folders as left when all processes are killed, one live file of each damaged, with the damage as a text."""
     stream = Stream(channels=2, samples=2_000, per_segment=4)
     pool = stream.pool()
-    run = folder(where / "run")
+    run = folder(workspace / "run")
     recorder = SharedRecorder(run)
     recorder.open(stream.header())
     for k in range(6):
@@ -108,34 +113,34 @@ def live_folders(where: Path, draw: random.Random, n: int) -> dict[Path, str]:
         recorder.fact(stream.fact(k, k))
     while recorder.positions[0] != recorder.positions[1]:
         recorder.wait(0.02)
-    left = shutil.copytree(run.path, where / "left")
+    interrupted = shutil.copytree(run.path, workspace / "left")
     recorder.close()
     folders = {}
     for k in range(n):
-        copy = shutil.copytree(left, where / str(k))
+        copy = shutil.copytree(interrupted, workspace / str(k))
         file = draw.choice(sorted(copy.glob("*.h5")))
-        bad, what = damage(file.read_bytes(), draw)
-        file.write_bytes(bad)
-        folders[copy] = f"{file.name}: {what}"
+        damaged, damage_text = damage(file.read_bytes(), draw)
+        file.write_bytes(damaged)
+        folders[copy] = f"{file.name}: {damage_text}"
     return folders
 
 
-def _files(fault: str, good: Path, bad: list[tuple[bytes, str]], where: Path) -> Outcome:
+def _files(fault: str, intact: Path, damaged: list[tuple[bytes, str]], workspace: Path) -> Outcome:
     names = {}
-    for k, (data, what) in enumerate(bad):
-        path = where / f"{k}.nxs"
+    for k, (data, damage_text) in enumerate(damaged):
+        path = workspace / f"{k}.nxs"
         path.write_bytes(data)
-        names[path] = what
-    return _answers(fault, [_READER, str(good)], names, ("message", "same"))
+        names[path] = damage_text
+    return _answers(fault, [_READER, str(intact)], names, ("message", "same"))
 
 
 def _folders(fault: str, folders: dict[Path, str]) -> Outcome:
     return _answers(fault, [_RECOVERER], folders, ("message", "same", "less"))
 
 
-def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple[str, ...]) -> Outcome:
-    """What the child says of each path; one that it does not answer for was a crash or a hang."""
-    todo, crashes, counts = list(names), [], dict.fromkeys(fair, 0)
+def _answers(fault: str, command: list[str], names: dict[Path, str], accepted: tuple[str, ...]) -> Outcome:
+    """The child's answer for each path; a path without an answer was a crash or a hang."""
+    todo, crashes, counts = list(names), [], dict.fromkeys(accepted, 0)
     wrong: list[str] = []
     while todo:
         with subprocess.Popen(
@@ -144,7 +149,7 @@ def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple
             stderr=subprocess.PIPE,
             text=True,
         ) as child:
-            answers, end = _listened(child, len(todo))
+            answers, end = _answer_lines(child, len(todo))
         for path, answer in zip(todo, answers, strict=False):
             if answer in counts:
                 counts[answer] += 1
@@ -154,14 +159,14 @@ def _answers(fault: str, command: list[str], names: dict[Path, str], fair: tuple
             break
         crashes.append(f"{names[todo[len(answers)]]}: {end}")
         todo = todo[len(answers) + 1 :]
-    words = {"message": "a message", "same": "read true", "less": "with a named loss"}
-    seen = ", ".join(f"{count} {words[answer]}" for answer, count in counts.items())
-    seen += f", {len(wrong)} another number, {len(crashes)} crashes or hangs"
-    seen += "".join(f"; {text}" for text in [*wrong, *crashes][:3])
-    return Outcome("F14", fault, len(names), seen, not wrong and not crashes)
+    labels = {"message": "a message", "same": "read true", "less": "with a named loss"}
+    observed = ", ".join(f"{count} {labels[answer]}" for answer, count in counts.items())
+    observed += f", {len(wrong)} another number, {len(crashes)} crashes or hangs"
+    observed += "".join(f"; {text}" for text in [*wrong, *crashes][:3])
+    return Outcome("F14", fault, len(names), observed, not wrong and not crashes)
 
 
-def _listened(child: subprocess.Popen[str], count: int) -> tuple[list[str], str]:
+def _answer_lines(child: subprocess.Popen[str], count: int) -> tuple[list[str], str]:
     """(an answer a line, how it ended); a child that is silent for too long is killed."""
     answers: list[str] = []
     silent = threading.Event()
@@ -173,7 +178,7 @@ def _listened(child: subprocess.Popen[str], count: int) -> tuple[list[str], str]
     assert child.stdout is not None
     assert child.stderr is not None
     for _ in range(count):
-        alarm = threading.Timer(_PATIENCE, end)
+        alarm = threading.Timer(_TIMEOUT, end)
         alarm.start()
         line = child.stdout.readline()
         alarm.cancel()
@@ -182,4 +187,4 @@ def _listened(child: subprocess.Popen[str], count: int) -> tuple[list[str], str]
         answers.append(json.loads(line))
     error = child.stderr.read()
     code = child.wait()
-    return answers, f"hung for {_PATIENCE:g} s" if silent.is_set() else f"ended with {code} {error[-200:]}"
+    return answers, f"hung for {_TIMEOUT:g} s" if silent.is_set() else f"ended with {code} {error[-200:]}"

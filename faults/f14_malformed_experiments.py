@@ -16,7 +16,7 @@ from faults.outcome import Outcome
 
 _EXPERIMENTS = Path(opsicm.__file__).parent / "experiments"
 _READER = str(Path(__file__).with_name("read_experiments.py"))
-_PATIENCE = 300.0  # [s] for a whole batch
+_TIMEOUT = 300.0  # [s] for a whole batch
 _BATCH = 500
 _CHARACTERS = "\0\t\n\r :-[]{}&*!|>'\"%@`#,?0189.eE+nf\x85\u2028\ufeffµ"
 _VALUES = (
@@ -78,7 +78,7 @@ def mutated(text: str, draw: random.Random) -> str:
     """The text with one to four accidents, of the keyboard, the editor or the mind."""
     for _ in range(draw.randint(1, 4)):
         lines = text.split("\n")
-        here, there, at = draw.randrange(len(lines)), draw.randrange(len(lines)), draw.randrange(len(text) or 1)
+        first, second, at = draw.randrange(len(lines)), draw.randrange(len(lines)), draw.randrange(len(text) or 1)
         numbers = list(_NUMBER.finditer(text))
         kind = draw.randrange(8)
         if kind == 0:
@@ -88,10 +88,10 @@ def mutated(text: str, draw: random.Random) -> str:
         elif kind == 2:
             text = text[:at] + draw.choice(_CHARACTERS) + text[at + 1 :]
         elif kind == 3:
-            lines[here], lines[there] = lines[there], lines[here]
+            lines[first], lines[second] = lines[second], lines[first]
             text = "\n".join(lines)
         elif kind == 4:
-            lines.insert(here, lines[there])
+            lines.insert(first, lines[second])
             text = "\n".join(lines)
         elif kind == 5 and draw.random() < 0.2:
             text = text[:at]
@@ -109,34 +109,34 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     bare = ["\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#")) for text in sources]
     counts: dict[str, int] = {"read": 0, "refused": 0}
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as where:
-        canary = Path(where) / "executed"
+    with tempfile.TemporaryDirectory() as workspace:
+        canary = Path(workspace) / "executed"
         texts = [*hostile(canary)]
         texts += [mutated(draw.choice(bare), draw) for _ in range(n - len(texts))]
         files = []
         for k, text in enumerate(texts):
-            path = Path(where) / f"{k}.yaml"
+            path = Path(workspace) / f"{k}.yaml"
             path.write_text(text, encoding="utf-8")
             files.append(str(path))
         for first in range(0, n, _BATCH):
             _read(files[first : first + _BATCH], counts, wrong)
         executed = canary.exists()
-    seen = f"{counts['refused']} refused, {counts['read']} read, {len(wrong)} otherwise" + (
+    observed = f"{counts['refused']} refused, {counts['read']} read, {len(wrong)} otherwise" + (
         "; EXECUTED" if executed else ""
     )
-    seen += "".join(f"; {text}" for text in wrong[:3])
-    return [Outcome("F14", "malformed and hostile experiment files", n, seen, not wrong and not executed)]
+    observed += "".join(f"; {text}" for text in wrong[:3])
+    return [Outcome("F14", "malformed and hostile experiment files", n, observed, not wrong and not executed)]
 
 
 def _read(files: list[str], counts: dict[str, int], wrong: list[str]) -> None:
     command = [sys.executable, "-W", "error", _READER]
     names = "\n".join(files)
     try:
-        done = subprocess.run(command, input=names, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        done = subprocess.run(command, input=names, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
         text, ended = done.stdout, f"ended with {done.returncode} {done.stderr[-200:]}"
     except subprocess.TimeoutExpired as hung:
         text = hung.stdout.decode() if isinstance(hung.stdout, bytes) else hung.stdout or ""
-        ended = f"hung for {_PATIENCE:g} s"
+        ended = f"hung for {_TIMEOUT:g} s"
     answers = [json.loads(line) for line in text.splitlines()]
     for name, answer in zip(files, answers, strict=False):
         if answer in counts:

@@ -1,4 +1,4 @@
-"""A controlling process to be killed: feeds a stream to a recorder and says, block by block, what it knows.
+"""A controlling process to be killed: feeds a stream to a recorder and logs, block by block, what is on the disk.
 
     python -m faults.feeder OUT LOG SECONDS CHANNELS DT_NS PER_SEGMENT
 

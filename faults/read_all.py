@@ -15,7 +15,7 @@ from opsicm.record.reader import Run
 
 
 def content(path: str) -> dict[str, Any]:
-    """Everything that a run file tells."""
+    """All tables, samples, texts and facts of a run file."""
     with Run(path) as run:
         tables = {"hops": run.hops, "cell": run.cell, "slow": run.slow}
         tables |= {f"samples {k}": run.samples(k) for k in run.segments()}
@@ -38,10 +38,10 @@ def differs(a: dict[str, Any], b: dict[str, Any]) -> str | None:
 def main() -> None:
     """Answer for every file."""
     np.seterr(all="ignore")
-    good = content(sys.argv[1])
+    intact = content(sys.argv[1])
     for path in sys.argv[2:]:
         try:
-            difference = differs(good, content(path))
+            difference = differs(intact, content(path))
             answer = "same" if difference is None else f"another {difference}"
         except OpsicmError as error:
             answer = "message" if str(error) and Path(path).name in str(error) else f"says nothing of use: {error}"

@@ -7,14 +7,14 @@ import sys
 import traceback
 from pathlib import Path
 
-from opsicm.cli.check import checked
+from opsicm.cli.check import checked_file
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 
 
 def answer(path: str) -> str:
     """Check one file as `opsicm check` does, against the rig it names or the packaged one's folder."""
     try:
-        checked(Path(path), None)
+        checked_file(Path(path), None)
     except BadInput as error:
         return next((f"badly refused: {problem}" for problem in error.problems if not _good(problem)), "refused")
     except OpsicmError as error:

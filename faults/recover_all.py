@@ -23,23 +23,23 @@ _BLOCKS = 6
 def judged(folder: Path) -> str:
     """What became of a folder that held six blocks and six slow rows."""
     stream = Stream(channels=2, samples=2_000, per_segment=4)
-    (done,) = recover([folder], "faults")
-    if not done.opens:
-        return "message" if folder.name in done.note else f"says nothing of use: {done.note}"
+    (recovery,) = recover([folder], "faults")
+    if not recovery.opens:
+        return "message" if folder.name in recovery.note else f"says nothing of use: {recovery.note}"
     try:
-        kept = list(stream.kept(done.path))
+        stored = list(stream.kept(recovery.path))
     except AssertionError as error:
         return str(error)
-    with Run(done.path) as run:
+    with Run(recovery.path) as run:
         t_ns, current = run.slow["t_ns"].values, run.slow["pipette_current"].values
         losses = run.provenance["losses"]
     rows = [stream.reading(k) for k in range(_BLOCKS)]
     true = {row.t_ns: row.pipette_current for row in rows}
     if any(true.get(int(t)) != i for t, i in zip(t_ns, current, strict=True)):
         return "another slow row"
-    if len(kept) == _BLOCKS and t_ns.size == _BLOCKS:
+    if len(stored) == _BLOCKS and t_ns.size == _BLOCKS:
         return "same"
-    return "less" if losses != "none" else f"{len(kept)} blocks and {t_ns.size} rows, and no loss is named"
+    return "less" if losses != "none" else f"{len(stored)} blocks and {t_ns.size} rows, and no loss is named"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A stream whose every block says which one it is, and a count of what a run file holds of it."""
+"""A stream of numbered blocks, and a check of which of them a run file holds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from opsicm.core.facts import MEANING, Fact, SampleBlock, channel
 from opsicm.record import run_folder
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.run_folder import RunFolder
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-POOL = 8
+POOL_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Stream:
         """[s] between two blocks."""
         return self.samples * self.dt_ns * 1e-9
 
-    def header(self) -> Header:
-        """As a run of the twin announces itself."""
+    def header(self) -> RunHeader:
+        """The header of a run of the twin."""
         names = list(MEANING)[: self.channels]
         parameters = {"set": {"name": "none", "leaves": {}}}
         provenance = {"opsicm": "test", "seed": 1, "user": "faults"}
         channels = tuple(channel(name, 1e-12, "stream") for name in names)
-        return Header(
+        return RunHeader(
             "fault",
             STARTED.isoformat(timespec="milliseconds"),
             "title: fault\n",
@@ -53,28 +53,28 @@ class Stream:
         )
 
     def pool(self) -> NDArray[np.int16]:
-        """What the blocks are made of: a slow wave with a few bits of noise, as a filtered converter gives."""
+        """The counts of the blocks: a slow wave with a few bits of noise, as from a filtered converter."""
         random = np.random.default_rng(7)
         wave: NDArray[np.float64] = 8000 * np.sin(np.arange(self.samples) / 300.0)[None, :, None]
-        noise = random.normal(0, 6, (POOL, self.samples, self.channels))
+        noise = random.normal(0, 6, (POOL_SIZE, self.samples, self.channels))
         counts: NDArray[np.int16] = (wave + noise).astype(np.int16)
         return counts
 
     def counts(self, pool: NDArray[np.int16], k: int) -> NDArray[np.int16]:
         """Counts of block `k`: its number is in its first two samples."""
-        counts: NDArray[np.int16] = pool[k % POOL].copy()
+        counts: NDArray[np.int16] = pool[k % POOL_SIZE].copy()
         counts[0], counts[1] = k & 0x7FFF, k >> 15
         return counts
 
     def block(self, pool: NDArray[np.int16], k: int) -> SampleBlock:
         """Block `k`."""
-        segment, place = divmod(k, self.per_segment)
+        segment, index = divmod(k, self.per_segment)
         t0_ns = k * self.samples * self.dt_ns
         quality = np.zeros(self.channels, np.uint8)
-        return SampleBlock(segment + 1, place * self.samples, t0_ns, self.dt_ns, self.counts(pool, k), quality)
+        return SampleBlock(segment + 1, index * self.samples, t0_ns, self.dt_ns, self.counts(pool, k), quality)
 
     def reading(self, k: int) -> Reading:
-        """A slow row after block `k`; its current says which."""
+        """A slow row after block `k`; its current encodes `k`."""
         t_ns = (k + 1) * self.samples * self.dt_ns
         return Reading(t_ns, 1.0, 0.0, 0.0, None, "open", None, k * 1e-12, 0.7, 0.0, 1e-6, 1e-3)
 

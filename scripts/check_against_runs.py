@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from benchmarks.check_against_run import Compared, compared
-from opsicm.cli.check import amount
+from benchmarks.check_against_run import Comparison, comparisons
+from opsicm.cli.check import si_text
 from opsicm.record.reader import Run
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/check-against-runs.md"
@@ -28,15 +28,16 @@ The long E6 besides (17 images of 128², 27 November 2026): said 40 800 s, 278 5
 """
 
 
-def row(title: str, one: Compared) -> str:
+def row(title: str, item: Comparison) -> str:
     """A row of the table."""
-    unit = "%" if one.unit == "1" and one.quantity == "ten hops" else one.unit
-    said, found = (
-        f"{100 * value:.2g} %" if unit == "%" else f"{value:.0f}" if unit == "1" else amount(value, unit)
-        for value in (one.said, one.found)
+    unit = "%" if item.unit == "1" and item.quantity == "ten hops" else item.unit
+    predicted, measured = (
+        f"{100 * value:.2g} %" if unit == "%" else f"{value:.0f}" if unit == "1" else si_text(value, unit)
+        for value in (item.predicted, item.measured)
     )
-    off = f"{100 * (one.said / one.found - 1):+.1f} %" if one.found else ""
-    return f"| {title} | {one.step} | {one.quantity} | {said} | {found} | {off} | {'yes' if one.holds else 'no'} |"
+    off = f"{100 * (item.predicted / item.measured - 1):+.1f} %" if item.measured else ""
+    within = "yes" if item.holds else "no"
+    return f"| {title} | {item.step} | {item.quantity} | {predicted} | {measured} | {off} | {within} |"
 
 
 def main(folder: Path) -> None:
@@ -45,9 +46,9 @@ def main(folder: Path) -> None:
     missed = total = 0
     for path in sorted(folder.rglob("run.nxs")):
         with Run(path) as run:
-            for one in compared(run):
-                rows.append(row(run.title, one))
-                total, missed = total + 1, missed + (not one.holds)
+            for item in comparisons(run):
+                rows.append(row(run.title, item))
+                total, missed = total + 1, missed + (not item.holds)
     table = [
         "| experiment | step | quantity | said | found | off by | within |",
         "|---|---|---|---|---|---|---|",

@@ -15,15 +15,14 @@ import matplotlib
 import numpy as np
 
 from opsicm.cli.execute import execute
+from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.experiment.file import read_experiment
 from opsicm.experiment.probe_steps import ApproachingStep
 from opsicm.experiment.program import written_steps
-from opsicm.experiment.rig_file import read_rig
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import Axis, Curves, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
 from opsicm.record.reader import Run
-from opsicm.twin.build import hop_timing
 
 matplotlib.use("Agg")
 TEXT = """\
@@ -51,12 +50,12 @@ def told_again(run: Run, hop: int) -> tuple[int, float, float]:
     It is fed from the hop before, whose reference it may be judged by.
     """
     folder = run.path.parent
-    experiment = read_experiment(folder / "experiment.yaml").experiment
-    hopping = {placed.path: placed.step for placed in written_steps("probe", experiment.probe)}[
-        run.hops["step"].values[hop]
-    ]
+    loaded = read_experiment(folder / "experiment.yaml")
+    experiment = loaded.experiment
+    steps = {placed.path: placed.step for placed in written_steps("probe", experiment.probe)}
+    hopping = steps[run.hops["step"].values[hop]]
     assert isinstance(hopping, ApproachingStep)
-    timing, _ = hop_timing(read_rig(folder / "rig.yaml"))
+    timing = rig_numbers(loaded, load_rig(loaded, str(folder))).timing
     settings = timing.settings(experiment.hop_parameters(hopping))
     before = run.trace(hop - 1)
     # Where the command stands is not recorded: the step's heights are measured ones, so any start will do.

@@ -12,7 +12,7 @@ from opsicm.record.reader import Run
 from opsicm.record.validate import validate
 
 
-def test_the_unpaced_row_says_what_was_compared(tmp_path: Path) -> None:
+def test_the_unpaced_row_states_what_was_compared(tmp_path: Path) -> None:
     row = record.against_raw(tmp_path, record.pool(2_000), blocks=20, turns=1)
     assert row.value > 0.0
     assert "1 x 1 MB of 8 channels" in row.limit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.check_against_run import compared
+from benchmarks.check_against_run import comparisons
 from opsicm.cli.execute import execute
 from opsicm.experiment.expansion import expanded
 from opsicm.experiment.file import experiment_path, read_experiment
@@ -26,11 +26,11 @@ KNOWN = {("e08_step_edge_of_hopg", "ten hops")}
 
 
 @pytest.mark.parametrize("name", CHEAP)
-def test_the_run_shows_what_check_said(name: str, tmp_path: Path) -> None:
+def test_the_run_shows_what_check_predicted(name: str, tmp_path: Path) -> None:
     which, least = CHEAP[name]
     experiment = expanded(read_experiment(experiment_path(f"short/{name}.yaml")))[which]
     with Run(execute(experiment, tmp_path).path) as run:
-        found = list(compared(run))
-    assert len(found) >= least
-    off = [one for one in found if not one.holds and (name, one.quantity) not in KNOWN]
+        items = list(comparisons(run))
+    assert len(items) >= least
+    off = [item for item in items if not item.holds and (name, item.quantity) not in KNOWN]
     assert not off, off

@@ -58,14 +58,14 @@ def test_a_series_prints_every_run_file_and_its_folders_say_the_value(
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", bytes(range(256))])
-def test_a_file_that_only_bears_the_name_of_a_run_file_is_not_sent_round_in_a_circle(
+def test_another_file_named_as_a_run_file_is_not_referred_back_to_identify(
     folder: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
     (folder / "scan.nxs").write_bytes(content)
     assert main(["identify", "scan.nxs"]) == 2
-    said = capsys.readouterr().err
-    assert f"which is HDF5; it has {len(content)} bytes; copy it again" in said
-    assert "identify" not in said
+    message = capsys.readouterr().err
+    assert f"which is HDF5; it has {len(content)} bytes; copy it again" in message
+    assert "identify" not in message
 
 
 def test_report_of_a_run_is_self_contained(folder: Path, short_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,9 @@ def test_report_of_a_run_is_self_contained(folder: Path, short_run: Run, capsys:
 def test_analyse_json_has_stable_keys(short_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyse", str(short_run.path), "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
-    assert all(set(r) == {"run", "name", "value", "u", "unit", "method", "outcome", "reason", "flags"} for r in records)
+    keys = {"run", "name", "value", "u", "unit", "method", "outcome", "reason", "flags"}
+    keys |= {"quantity", "of", "index", "u_calibration"}
+    assert all(set(record) == keys for record in records)
     by_name = {record["name"]: record for record in records}
     assert by_name["expansion_lithiation"]["value"] > 1.0
     assert by_name["expansion_lithiation"]["unit"] == "%"
@@ -134,10 +136,10 @@ def test_bad_input_names_file_line_value_limit_and_writes_nothing(
     (folder / "broken.yaml").write_text(text, encoding="utf-8")
     before = sorted(path.name for path in folder.rglob("*"))
     assert main([command, "broken.yaml"]) == 2
-    said = capsys.readouterr()
-    assert re.search(words, said.err.replace("\n", " ")), said.err
-    assert "broken.yaml" in said.err
-    assert "Traceback" not in said.err
+    message = capsys.readouterr()
+    assert re.search(words, message.err.replace("\n", " ")), message.err
+    assert "broken.yaml" in message.err
+    assert "Traceback" not in message.err
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
@@ -147,8 +149,8 @@ def test_check_reports_every_problem_at_once(folder: Path, capsys: pytest.Captur
     text = text.replace("title: short operando run", "titel: x")
     (folder / "five.yaml").write_text(text, encoding="utf-8")
     assert main(["check", "five.yaml", "--json"]) == 2
-    said = capsys.readouterr()
-    problems = json.loads(said.out)[0]["problems"]
+    message = capsys.readouterr()
+    problems = json.loads(message.out)[0]["problems"]
     lines = {problem["line"] for problem in problems}
     assert {2, 4, 5, 7, 9} <= lines
     assert all(problem["file"] == "five.yaml" for problem in problems)
@@ -159,14 +161,14 @@ def test_check_predicts_what_the_run_then_does(
 ) -> None:
     (folder / "short.yaml").write_text(TEXT.replace("rig: twin/graphite", "rig: rig.yaml"), encoding="utf-8")
     assert main(["check", "short.yaml", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)[0]
-    assert said["duration_s"] == pytest.approx(100.0)
+    output = json.loads(capsys.readouterr().out)[0]
+    assert output["duration_s"] == pytest.approx(100.0)
     hops = short_run.hops
-    assert said["hops"][0]["hops"] == pytest.approx(hops.sizes["hop"], rel=0.02)
-    assert said["far_current_A"] == pytest.approx(float(hops["i_ref"].values[:10].mean()), rel=0.01)
-    assert said["file_bytes"] == pytest.approx(short_run.path.stat().st_size, rel=0.25)
+    assert output["hops"][0]["hops"] == pytest.approx(hops.sizes["hop"], rel=0.02)
+    assert output["far_current_A"] == pytest.approx(float(hops["i_ref"].values[:10].mean()), rel=0.01)
+    assert output["file_bytes"] == pytest.approx(short_run.path.stat().st_size, rel=0.25)
     # The first crossing of a noisy threshold scatters a little less than sigma_I/(dI/dz) says.
-    assert said["hops"][0]["height_noise_m"] == pytest.approx(noise_from_differences(hops["z_stop"].values), rel=0.15)
+    assert output["hops"][0]["height_noise_m"] == pytest.approx(noise_from_differences(hops["z_stop"].values), rel=0.15)
 
 
 VERBS = re.compile(
@@ -216,14 +218,14 @@ def test_every_help_begins_with_a_verb_that_users_know_and_ends_with_an_example(
         (["nonsense"], "nonsense"),
     ],
 )
-def test_wrong_arguments_exit_2_with_words(
+def test_wrong_arguments_exit_2_with_a_message(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     assert folder.is_dir()
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert words in said.err + said.out
-    assert "Traceback" not in said.err
+    message = capsys.readouterr()
+    assert words in message.err + message.out
+    assert "Traceback" not in message.err
 
 
 def test_ctrl_c_stops_safely_and_keeps_a_readable_file(folder: Path) -> None:

@@ -31,23 +31,23 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def test_a_protocol_becomes_an_experiment_and_goes_back(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made, back = elsewhere / "made.yaml", elsewhere / "back.json"
-    assert main(["convert", "../data/cycles.json", str(made)]) == 0
-    said = capsys.readouterr()
-    assert said.out.strip() == str(made)
-    assert "positive current raises the potential: it delithiates the specimen" in said.err
-    assert main(["check", str(made)]) == 0
-    experiment = read_experiment(made).experiment
+def test_a_protocol_becomes_an_experiment_and_back(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    converted, back = elsewhere / "made.yaml", elsewhere / "back.json"
+    assert main(["convert", "../data/cycles.json", str(converted)]) == 0
+    message = capsys.readouterr()
+    assert message.out.strip() == str(converted)
+    assert "positive current raises the potential: it delithiates the specimen" in message.err
+    assert main(["check", str(converted)]) == 0
+    experiment = read_experiment(converted).experiment
     assert (experiment.title, experiment.rig, experiment.probe) == ("cycles", "twin/graphite", ())
-    assert main(["convert", str(made), str(back)]) == 0
+    assert main(["convert", str(converted), str(back)]) == 0
     method = json.loads(back.read_text(encoding="utf-8"))["method"]
     assert [step["step"] for step in method] == ["tag", "constant_current", "constant_current", "loop"]
     assert [step["current_mA"] for step in method[1:3]] == [-2.0, 2.0]
     assert list(elsewhere.parent.joinpath("here").iterdir()) == []
 
 
-def test_title_and_rig_are_told(elsewhere: Path) -> None:
+def test_title_and_rig_are_options(elsewhere: Path) -> None:
     assert main(["convert", "../data/cycles.json", "a.yaml", "--title", "two: cycles", "--rig", "rigs/ours.yaml"]) == 0
     experiment = read_experiment("a.yaml").experiment
     assert (experiment.title, experiment.rig) == ("two: cycles", "rigs/ours.yaml")
@@ -61,13 +61,13 @@ def test_a_long_protocol_may_last_as_long_as_it_does(elsewhere: Path) -> None:
     assert read_experiment("long.yaml").experiment.envelope.run_h == pytest.approx(220, abs=1)
 
 
-def test_the_probe_is_left_out_aloud(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = elsewhere / "made.yaml"
-    assert main(["convert", "../data/cycles.json", str(made)]) == 0
-    with made.open("a", encoding="utf-8") as file:
+def test_the_probe_is_left_out_with_a_message(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    converted = elsewhere / "made.yaml"
+    assert main(["convert", "../data/cycles.json", str(converted)]) == 0
+    with converted.open("a", encoding="utf-8") as file:
         file.write("probe:\n- park: {height_um: 10}\n")
-    assert main(["convert", str(made), "p.json"]) == 0
-    assert "the probe program has no place in a cycling protocol" in capsys.readouterr().err
+    assert main(["convert", str(converted), "p.json"]) == 0
+    assert "a cycling protocol has no probe program" in capsys.readouterr().err
 
 
 def test_a_full_cell_is_refused_by_the_envelope(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,8 +75,8 @@ def test_a_full_cell_is_refused_by_the_envelope(elsewhere: Path, capsys: pytest.
         json.dumps(PROTOCOL).replace('"until_voltage_V": 1.0', '"until_voltage_V": 4.2'), encoding="utf-8"
     )
     assert main(["convert", str(elsewhere / "full.json"), "full.yaml"]) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "until.potential_V is 4.2; envelope.cell_V allows -0.05 to 2 V; stay within it, or widen safety" in said
+    message = " ".join(capsys.readouterr().err.split())
+    assert "until.potential_V is 4.2; envelope.cell_V allows -0.05 to 2 V; stay within it, or widen safety" in message
     assert not Path("full.yaml").exists()
 
 
@@ -99,8 +99,8 @@ def test_refusals_write_nothing(
 ) -> None:
     Path("there.yaml").write_text("opsicm: 1\n", encoding="utf-8")
     assert main(["convert", *arguments]) == 2
-    said = capsys.readouterr()
-    assert words in " ".join(said.err.split())
-    assert "Traceback" not in said.err
+    message = capsys.readouterr()
+    assert words in " ".join(message.err.split())
+    assert "Traceback" not in message.err
     assert sorted(path.name for path in Path().iterdir()) == ["there.yaml"]
     assert sorted(path.name for path in elsewhere.iterdir()) == ["cycles.json"]

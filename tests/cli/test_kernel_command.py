@@ -68,8 +68,8 @@ def test_build_writes_what_the_package_ships(tmp_path: Path, monkeypatch: pytest
         return {}
 
     monkeypatch.setattr(tip_table, "build", keep)
-    made = RUN.invoke(kernel_command.app, ["build", "--out", str(tmp_path / "t.npz"), "--workers", "1"])
-    assert made.exit_code == 0, made.output
+    built = RUN.invoke(kernel_command.app, ["build", "--out", str(tmp_path / "t.npz"), "--workers", "1"])
+    assert built.exit_code == 0, built.output
     table = load_table("tip_field")
     for column, index in zip(columns, (77,), strict=True):
         wall, cone = divmod(index, table["cone_angle"].size)

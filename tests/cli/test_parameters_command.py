@@ -33,17 +33,17 @@ def test_show_has_every_leaf_with_its_source() -> None:
     assert set(records[0]) == {"name", "value", "unit", "u", "status", "source"}
 
 
-def test_a_file_of_ones_own(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(
+def test_a_user_s_parameter_file(tmp_path: Path) -> None:
+    own_set = tmp_path / "mine.yaml"
+    own_set.write_text(
         "opsicm_parameters: 1\ntitle: bench 7\nparents: [graphite-li-ec-dec]\n"
         "transference: {value: 0.4, unit: '1', u: 0.05, status: measured, source: 'bench 7'}\n"
     )
-    result = RUNNER.invoke(app, ["show", str(mine)])
+    result = RUNNER.invoke(app, ["show", str(own_set)])
     assert result.exit_code == 0, result.output
     assert "bench 7" in result.output
-    mine.write_text(mine.read_text().replace("0.4", "1.4"))
-    result = RUNNER.invoke(app, ["show", str(mine)])
+    own_set.write_text(own_set.read_text().replace("0.4", "1.4"))
+    result = RUNNER.invoke(app, ["show", str(own_set)])
     assert result.exit_code == 2
     assert "mine.yaml" in result.output
     assert "transference" in result.output

@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from opsicm.cli.check import amount, checked, checked_text, expected, percent
+from opsicm.cli.check import check_report, checked_file, expected_count, percent, si_text
 from opsicm.experiment.file import experiment_path
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "said"),
+    ("value", "unit", "expected"),
     [
         (3.19e-9, "A", "3.19 nA"),
         (999.6e-12, "A", "1.00 nA"),
@@ -23,25 +23,25 @@ from opsicm.experiment.file import experiment_path
         (1e-18, "A", "0.00100 fA"),
     ],
 )
-def test_an_amount_has_one_to_three_figures_before_the_point(value: float, unit: str, said: str) -> None:
-    assert amount(value, unit) == said
+def test_an_amount_has_one_to_three_figures_before_the_point(value: float, unit: str, expected: str) -> None:
+    assert si_text(value, unit) == expected
 
 
-def test_what_is_next_to_nothing_is_called_so() -> None:
-    assert expected(2.4e-160) == "none"
-    assert expected(0.34) == "0.34"
+def test_negligible_numbers_are_rounded_to_none() -> None:
+    assert expected_count(2.4e-160) == "none"
+    assert expected_count(0.34) == "0.34"
     assert percent(2.3e-9) == "less than 0.01 %"
     assert percent(0.0031) == "0.31 %"
 
 
-def said_of(name: str) -> list[str]:
+def report_lines(name: str) -> list[str]:
     """The lines of `opsicm check` for a packaged experiment."""
     file = experiment_path(f"short/{name}.yaml")
-    return checked_text(file, checked(file, None)).splitlines()[1:]
+    return check_report(file, checked_file(file, None)).splitlines()[1:]
 
 
 def test_a_series_says_once_what_holds_for_every_run() -> None:
-    lines = said_of("e02_current_at_four_distances")
+    lines = report_lines("e02_current_at_four_distances")
     assert lines[0] == "  4 runs, one after the other; in every one"
     assert sum(line.startswith("  duration") for line in lines) == 1
     assert sum("goes" in line for line in lines) == 4
@@ -50,7 +50,7 @@ def test_a_series_says_once_what_holds_for_every_run() -> None:
 
 
 def test_a_constant_current_shows_in_the_level_of_the_pipette_s() -> None:
-    text = "\n".join(said_of("e07_images_at_open_circuit"))
+    text = "\n".join(report_lines("e07_images_at_open_circuit"))
     assert "until a cut-off" not in text  # the forecast runs to its end
     assert "not forecast" not in text
     assert "52.0 pA above its value at rest" in text

@@ -37,10 +37,10 @@ print(hops.measured[0, Z_STOP], sum(run_slice.stats.cache_hits.values()))
 def stop_height(house: Path, cache: Path) -> tuple[float, int]:
     """Height at the stop of one hop, and how often the compiled loop came from the cache."""
     environment = {**os.environ, "PYTHONPATH": str(house), "NUMBA_CACHE_DIR": str(cache)}
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", PROBE], env=environment, cwd=house, capture_output=True, text=True, check=True
     )
-    height, hits = said.stdout.split()
+    height, hits = output.stdout.split()
     return float(height), int(hits)
 
 

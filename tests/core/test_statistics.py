@@ -51,8 +51,8 @@ def coverage(
 ) -> float:
     """Share of repeats whose value lies within `factor` u of the truth."""
     rng = np.random.default_rng(7)
-    found = np.array([result(rng) for _ in range(repeats)])
-    return float(np.mean(np.abs(found[:, 0] - truth) <= factor * found[:, 1]))
+    estimate = np.array([result(rng) for _ in range(repeats)])
+    return float(np.mean(np.abs(estimate[:, 0] - truth) <= factor * estimate[:, 1]))
 
 
 # -- Middle and scatter
@@ -69,16 +69,16 @@ def test_robust_sigma_is_scipy_s_and_spikes_do_not_move_it() -> None:
 
 
 def test_u_of_a_robust_sigma_is_what_repeats_scatter_by() -> None:
-    found = repeated(lambda rng: robust_sigma(rng.normal(size=100)), 2)
+    estimates = repeated(lambda rng: robust_sigma(rng.normal(size=100)), 2)
     # 3 %: what 1.1 % of repeats and the asymptote at n = 100 leave; a standard deviation's formula is 40 % off.
-    assert np.std(found) == pytest.approx(u_of_robust_sigma(1.0, 100), rel=0.03)
-    assert np.std(found) > 1.5 / math.sqrt(2.0 * 100)
+    assert np.std(estimates) == pytest.approx(u_of_robust_sigma(1.0, 100), rel=0.03)
+    assert np.std(estimates) > 1.5 / math.sqrt(2.0 * 100)
 
 
 def test_u_of_a_median_is_what_repeats_scatter_by() -> None:
     for n, within in ((5, 0.06), (51, 0.03), (400, 0.03)):  # at five values the exact factor is 1.198, not 1.253
-        found = repeated(lambda rng, n=n: float(np.median(rng.normal(size=n))), n)  # type: ignore[misc]
-        assert np.std(found) == pytest.approx(u_of_median(1.0, n), rel=within)
+        estimates = repeated(lambda rng, n=n: float(np.median(rng.normal(size=n))), n)  # type: ignore[misc]
+        assert np.std(estimates) == pytest.approx(u_of_median(1.0, n), rel=within)
 
 
 def test_a_median_covers_its_truth() -> None:
@@ -167,9 +167,9 @@ def test_noise_is_the_standard_deviation_whatever_the_trend() -> None:
 
 def test_noise_of_converter_counts_does_not_sit_on_their_lattice() -> None:
     random = np.random.default_rng(2)
-    found = {noise_from_differences(np.round(random.normal(0.0, 2.0, 500))) for _ in range(20)}
-    assert len(found) == 20
-    assert np.mean(list(found)) == pytest.approx(math.hypot(2.0, 1 / math.sqrt(12)), rel=0.03)
+    estimate = {noise_from_differences(np.round(random.normal(0.0, 2.0, 500))) for _ in range(20)}
+    assert len(estimate) == 20
+    assert np.mean(list(estimate)) == pytest.approx(math.hypot(2.0, 1 / math.sqrt(12)), rel=0.03)
 
 
 def test_noise_of_too_few_values_is_no_number() -> None:
@@ -180,10 +180,10 @@ def test_noise_of_too_few_values_is_no_number() -> None:
 
 @pytest.mark.parametrize("n", [8, 20, 100])
 def test_u_of_a_noise_is_what_repeats_scatter_by(n: int) -> None:
-    found = repeated(lambda rng: noise_from_differences(rng.normal(size=n)), n)
-    assert np.mean(found) == pytest.approx(1.0, abs=0.08 if n < 10 else 0.03)
+    estimates = repeated(lambda rng: noise_from_differences(rng.normal(size=n)), n)
+    assert np.mean(estimates) == pytest.approx(1.0, abs=0.08 if n < 10 else 0.03)
     # Three sigma of these repeats are 3.5 %; the degree that the median takes makes u of few values a little too large.
-    assert 0.965 < u_of_noise(1.0, n - 2) / (np.std(found) / np.mean(found)) < 1.035 + 1.5 / n
+    assert 0.965 < u_of_noise(1.0, n - 2) / (np.std(estimates) / np.mean(estimates)) < 1.035 + 1.5 / n
 
 
 @pytest.mark.parametrize(("passes", "places"), [(7, 20), (7, 50), (20, 30)])
@@ -200,12 +200,12 @@ def test_scatter_of_a_line_hopped_again_and_again(passes: int, places: int) -> N
         return float(np.median([robust_sigma(row) for row in second])) / math.sqrt(6.0)
 
     rng = np.random.default_rng(passes)
-    found = np.array([scatter_with_u(swelling + rng.normal(size=swelling.shape), 3) for _ in range(1000)])
+    estimate = np.array([scatter_with_u(swelling + rng.normal(size=swelling.shape), 3) for _ in range(1000)])
     # u of one is 3 to 11 %, of the mean of 1000 at most 0.35 %; their standard deviation is known to 2.2 %, and the
     # four differences of seven passes lack neighbours to be correlated with: 1.98 in place of 2.31, 8 % of u.
-    assert np.mean(found[:, 0]) == pytest.approx(1.0, abs=0.012)
-    assert 0.95 < np.mean(found[:, 1]) / np.std(found[:, 0]) < 1.15
-    assert 0.935 < np.mean(np.abs(found[:, 0] - 1.0) <= 2.0 * found[:, 1]) < 0.985
+    assert np.mean(estimate[:, 0]) == pytest.approx(1.0, abs=0.012)
+    assert 0.95 < np.mean(estimate[:, 1]) / np.std(estimate[:, 0]) < 1.15
+    assert 0.935 < np.mean(np.abs(estimate[:, 0] - 1.0) <= 2.0 * estimate[:, 1]) < 0.985
     old = repeated(before, passes, 100)
     assert np.std(old) > 1.5 / math.sqrt(2.0 * (passes - 3) * places)
     if passes == 7:
@@ -243,10 +243,12 @@ def test_a_line_has_the_certified_numbers_of_norris() -> None:
     line = straight_line(x, y)
     intercept, u_intercept = line.at(0.0)
     certified = (-0.262323073774029, 0.232818234301152, 1.00211681802045, 0.429796848199937e-03, 0.884796396144373)
-    found = (intercept, u_intercept, line.slope, line.u_slope, line.sigma)
-    assert found == pytest.approx(certified, rel=1e-11)  # the intercept is a 1/2000 of the y: eleven digits of fifteen
+    obtained = (intercept, u_intercept, line.slope, line.u_slope, line.sigma)
+    assert obtained == pytest.approx(
+        certified, rel=1e-11
+    )  # the intercept is a 1/2000 of the y: eleven digits of fifteen
     fit = linear_fit(np.vander(x, 2, increasing=True), y)
-    assert (*fit.coefficients, *fit.u, fit.sigma) == pytest.approx((found[0], found[2], found[1], found[3], found[4]))
+    assert (*fit.coefficients, *fit.u, fit.sigma) == pytest.approx(tuple(obtained[k] for k in (0, 2, 1, 3, 4)))
 
 
 def test_a_line_and_a_parabola_are_numpy_s_with_their_covariance() -> None:
@@ -309,8 +311,8 @@ def test_a_mean_of_correlated_values_covers_the_truth_by_their_independent_share
 
     rng = np.random.default_rng(8)
     assert independent_share(filtered(rng)) == pytest.approx(0.3 / 1.7, rel=0.25)
-    found = np.array([with_share(rng) for _ in range(500)])
-    assert 0.92 < np.mean(np.abs(found[:, 0]) <= 2.0 * found[:, 1]) < 0.98
+    estimates = np.array([with_share(rng) for _ in range(500)])
+    assert 0.92 < np.mean(np.abs(estimates[:, 0]) <= 2.0 * estimates[:, 1]) < 0.98
     assert independent_share(np.zeros(5)) == 1.0
     assert independent_share(np.tile([1.0, -1.0], 20)) == 1.0
 

@@ -264,7 +264,7 @@ NOT_READ = {
     "one way": (_method(SCAN, REST), "let a voltage_scan from 0.1 to 1.5 V follow"),
     "two rates": (
         _method(SCAN, {**SCAN, "start_voltage_V": 0.1, "end_voltage_V": 1.5, "scan_rate_mV_per_s": 2}),
-        "a sweep of opsicm comes back to where it began, at one rate",
+        "a sweep of opsicm returns to its start, at one rate",
     ),
     "a cut-off at zero": (
         _method({"step": "constant_current", "current_mA": -1, "until_voltage_V": 0}),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from opsicm.cli.check import refuse
+from opsicm.cli.check import checked_run
 from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.core.errors import BadInput
 from opsicm.experiment.file import read_experiment
@@ -31,7 +31,7 @@ ENVELOPE = "envelope: {cell_V: [-0.6, 2.0]}\n"
 
 def predicted(folder: Path, text: str, rig: str = RIG) -> Prediction:
     """The prediction for an experiment."""
-    return refuse(Laboratory(folder).experiment(text, rig), None, None)
+    return checked_run(Laboratory(folder).experiment(text, rig), None, None)
 
 
 def refused(folder: Path, text: str, rig: str = RIG) -> str:
@@ -288,13 +288,13 @@ def test_a_cell_current_that_cancels_the_bias_is_foreseen(tmp_path: Path) -> Non
     path = tmp_path / "much.yaml"
     path.write_text(COMPENSATED.format(bias=0.4, percent=80, hold="", low=-1.0))
     with pytest.raises(BadInput) as found:
-        refuse(read_experiment(path), None, None)
+        checked_run(read_experiment(path), None, None)
     said = str(found.value)
     assert "because the cell's current cancels it there; below a tenth" in said
     assert "at 10 µm in probe[0]" in said
     assert "compensate less, sweep more slowly, stay higher" in said
     path.write_text(COMPENSATED.format(bias=0.7, percent=80, hold="", low=-1.0))
-    assert refuse(read_experiment(path), None, None).signals
+    assert checked_run(read_experiment(path), None, None).signals
 
 
 def test_a_compensated_jump_beyond_the_envelope_is_foreseen(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_compensated_jump_beyond_the_envelope_is_foreseen(tmp_path: Path) -> N
     path = tmp_path / "jump.yaml"
     path.write_text(COMPENSATED.format(bias=0.7, percent=50, hold=", ir_compensation_pct: 95", low=-1.0))
     with pytest.raises(BadInput) as found:
-        refuse(read_experiment(path), None, None)
+        checked_run(read_experiment(path), None, None)
     said = str(found.value)
     assert "envelope.cell_V" in said
     assert "the cell's actual potential is expected from" in said

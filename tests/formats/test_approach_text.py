@@ -97,16 +97,16 @@ def test_a_header_without_rows_is_no_curve(tmp_path: Path) -> None:
 
 def test_recognised_by_content_not_by_name(scan: Path) -> None:
     odd = scan.rename(scan.with_name("made_01_1.jpg"))
-    what = identify(odd)
-    assert what.format == ".ac"
-    assert "decimal comma" in what.sentence
-    assert "latin-1" not in what.sentence  # the curve itself is plain ASCII
-    texts = {finding.text: finding.ok for finding in what.findings}
+    identification = identify(odd)
+    assert identification.format == ".ac"
+    assert "decimal comma" in identification.sentence
+    assert "latin-1" not in identification.sentence  # the curve itself is plain ASCII
+    texts = {finding.text: finding.ok for finding in identification.findings}
     assert texts["R·I is 150 mV, the stated pulse 150 mV"]
     assert any(text.startswith("resistance 106.1 MΩ is plausible for a nanopipette") for text in texts)
 
 
-def test_an_implausible_file_is_said_to_be_one(scan: Path) -> None:
+def test_an_implausible_file_is_reported(scan: Path) -> None:
     z = 57.0 + 0.010 * np.arange(50)[::-1]
     write_ac(scan, z, np.full(50, 2.0))
     doubtful = [finding.text for finding in identify(scan).findings if not finding.ok]

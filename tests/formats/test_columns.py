@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opsicm.core.errors import BadInput
-from opsicm.formats.columns import Columns, parse_columns
+from opsicm.formats.columns import ColumnTable, parse_columns
 from opsicm.formats.identify import identify
 from opsicm.formats.text import decode, read_bytes
 
@@ -25,7 +25,7 @@ def table(separator: str, decimal: str, header: str = "", end: str = "\n") -> st
     return header + end.join(rows) + end
 
 
-def read_columns(path: Path, columns: str | None = None) -> Columns:
+def read_columns(path: Path, columns: str | None = None) -> ColumnTable:
     return parse_columns(decode(read_bytes(path), path), path, columns)
 
 
@@ -47,7 +47,7 @@ def check(path: Path, columns: str | None) -> None:
     [("\t", "."), ("\t", ","), (";", "."), (";", ","), (" ", "."), ("  ", ","), (",", "."), (", ", "."), ("; ", ",")],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_every_way_of_writing_reads_the_same(tmp_path: Path, separator: str, decimal: str, end: str) -> None:
+def test_every_spelling_reads_the_same(tmp_path: Path, separator: str, decimal: str, end: str) -> None:
     check(put(tmp_path, table(separator, decimal, end=end)), SPEC)
 
 

@@ -76,7 +76,7 @@ def test_every_name_in_the_sources_is_on_the_page() -> None:
     sources = [*(ROOT / "src/opsicm/analysis").rglob("*.py"), ROOT / "src/opsicm/results/several_runs.py"]
     names = {name for source in sources for name in named_in(source)} - NOTHING
     assert len(names) > 35
-    missing = [name for name in sorted(names) if not is_listed(name)]
+    missing = [name for name in sorted(names) if not is_listed(name) and not any(fnmatchcase(n, name) for n in LISTED)]
     assert not missing, f"give a witness in docs/reference/analysis-evidence.md: {missing}"
 
 

@@ -11,7 +11,7 @@ import pytest
 from docs.examples.dummy_cell import DRIVER, DummyCell
 from opsicm.cli.execute import execute
 from opsicm.cli.main import main
-from opsicm.cli.rigs import REGISTRY, load_rig, played_by, prepare, rig_numbers
+from opsicm.cli.rigs import REGISTRY, data_source, load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput
 from opsicm.experiment.controls import PotentialRamp
 from opsicm.experiment.file import LoadedExperiment
@@ -243,7 +243,7 @@ def test_a_rig_of_instruments_runs_on_the_wall_clock_with_their_safe_channels(be
     assert isinstance(rig.clock, WallClock)
     order = ("hop_controller", "scanner", "potentiostat", "amplifier")
     assert rig.safe_addresses == tuple(f"/run/acme.sock#{role}" for role in order)
-    assert played_by(loaded) == "instruments"
+    assert data_source(loaded) == "instruments"
     assert REGISTRY.real_time(loaded)
 
 

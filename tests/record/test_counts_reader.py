@@ -40,7 +40,7 @@ def five_chunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(st.integers(0, 4 * _ROWS + 77), st.integers(0, 4 * _ROWS + 77))
 @settings(max_examples=60, deadline=None)
-def test_any_stretch_is_what_hdf5_reads(five_chunks: Path, a: int, b: int) -> None:
+def test_any_range_equals_what_hdf5_reads(five_chunks: Path, a: int, b: int) -> None:
     first, stop = min(a, b), max(a, b)
     with h5py.File(five_chunks, "r") as file:
         counts = file["counts"]
@@ -57,7 +57,7 @@ def test_any_stretch_is_what_hdf5_reads(five_chunks: Path, a: int, b: int) -> No
         {**hdf5plugin.Bitshuffle(cname="lz4")},
     ],
 )
-def test_what_is_packed_otherwise_is_read_as_well(tmp_path: Path, packed: dict[str, Any]) -> None:
+def test_another_packing_is_read_through_hdf5(tmp_path: Path, packed: dict[str, Any]) -> None:
     counts = _counts(3 * _ROWS, 2)
     with h5py.File(_file(tmp_path / "b.h5", counts, **packed), "r") as file:
         assert np.array_equal(CountsReader(file["counts"]).read(5, 2900), counts[5:2900])
@@ -83,7 +83,7 @@ def test_a_flipped_bit_is_noticed(five_chunks: Path, tmp_path: Path) -> None:
             CountsReader(file["counts"]).read(0, 4 * _ROWS)
 
 
-def test_rows_that_are_not_there_are_refused(five_chunks: Path) -> None:
+def test_rows_beyond_the_end_are_refused(five_chunks: Path) -> None:
     with h5py.File(five_chunks, "r") as file, pytest.raises(IndexError, match=r"rows 4000 to 5000 of 4173"):
         CountsReader(file["counts"]).read(4000, 5000)
 

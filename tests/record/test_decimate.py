@@ -10,7 +10,7 @@ from opsicm.record.decimate import decimate, factor
 
 @pytest.mark.parametrize("n", [0, 1, 127, 128, 129, 5000])
 @pytest.mark.parametrize("rows_of", [1, 2, 128])
-def test_as_the_plain_way(n: int, rows_of: int) -> None:
+def test_decimation_equals_a_plain_reduction(n: int, rows_of: int) -> None:
     counts = np.random.default_rng(n).integers(-32768, 32767, (n, 3), np.int16, endpoint=True)
     low, high, mean, samples = decimate(counts, rows_of)
     stretches = [counts[k : k + rows_of] for k in range(0, n, rows_of)]

@@ -82,7 +82,7 @@ def test_a_turned_raster_lies_along_its_own_axes() -> None:
     assert drawn.signal.values.shape == (5, 9)
 
 
-def test_an_image_that_was_cut_off_is_drawn_as_far_as_it_came() -> None:
+def test_an_unfinished_image_is_drawn_so_far() -> None:
     points = over_a_rectangle((0.0, 0.0), (8e-6, 4e-6), (9, 5)).points
     drawn = default_plot.plot(_hops(points, 1)[:22], _NO_ROWS)
     assert drawn.signal.values.shape == (3, 9)
@@ -92,16 +92,16 @@ def test_an_image_that_was_cut_off_is_drawn_as_far_as_it_came() -> None:
 
 
 @pytest.mark.parametrize("begins", [20, 27])
-def test_a_raster_that_another_run_began_is_drawn_from_where_it_goes_on(begins: int) -> None:
+def test_a_resumed_raster_is_drawn_from_its_first_row(begins: int) -> None:
     points = over_a_rectangle((0.0, 0.0), (8e-6, 4e-6), (9, 5)).points
     drawn = default_plot.plot(_hops(points, 3)[begins:], _NO_ROWS)
     y, x = (axis.values for axis in drawn.axes)
     first = begins // 9
     np.testing.assert_allclose(y, np.linspace(-2e-6, 2e-6, 5)[first:], atol=1e-18)
-    known = np.isfinite(drawn.signal.values)
-    assert known.sum() == 45 - begins
-    there = _terrain(x[None, :], y[:, None])[known]
-    np.testing.assert_allclose(drawn.signal.values[known], there, atol=1e-18)
+    expected = np.isfinite(drawn.signal.values)
+    assert expected.sum() == 45 - begins
+    present = _terrain(x[None, :], y[:, None])[expected]
+    np.testing.assert_allclose(drawn.signal.values[expected], present, atol=1e-18)
 
 
 def test_a_hop_without_contact_has_no_height() -> None:
@@ -130,7 +130,7 @@ def test_the_step_with_the_most_hops_is_drawn() -> None:
     assert drawn.signal.values.shape == (20,)
 
 
-def test_a_coarse_motion_between_two_segments_is_no_terrain() -> None:
+def test_a_coarse_motion_between_two_segments_is_not_topography() -> None:
     rows = _hops(over_a_rectangle((0.0, 0.0), (8e-6, 4e-6), (9, 5)).points, 1)
     rows["segment"][20:] = 2
     rows["z_stop"][20:] -= 3e-6  # the coarse stage went up by 3 µm, the scanner down
@@ -143,15 +143,15 @@ def test_a_coarse_motion_between_two_segments_is_no_terrain() -> None:
 
 
 @pytest.mark.parametrize(("moving", "axis"), [(20, "time"), (95, "coarse_z")])
-def test_a_park_is_drawn_over_time_though_it_travelled_there(moving: int, axis: str) -> None:
+def test_a_park_is_drawn_over_time_despite_its_coarse_motion(moving: int, axis: str) -> None:
     rows = np.zeros(100, READING_ROW)
     rows["coarse_z"] = 1e-3 + 1e-5 * np.minimum(np.arange(100), moving)
     drawn = default_plot.plot(np.empty(0, HOP_ROW), rows)
     assert (drawn.signal.name, [one.name for one in drawn.axes]) == ("pipette_current", [axis])
 
 
-def _recorded(where: Path, points: Points | None) -> Path:
-    recorder = SharedRecorder(folder(where))
+def _recorded(workspace: Path, points: Points | None) -> Path:
+    recorder = SharedRecorder(folder(workspace))
     recorder.open(STREAM.header())
     pool = STREAM.pool()
     recorder.block(STREAM.block(pool, 0))
@@ -170,10 +170,10 @@ _CASES = {
 
 
 @pytest.mark.parametrize("case", _CASES)
-def test_any_viewer_finds_it_without_a_plug_in(tmp_path: Path, case: str) -> None:
+def test_the_default_plot_is_found_without_a_plug_in(tmp_path: Path, case: str) -> None:
     points, axes, signal, shape = _CASES[case]
     path = _recorded(tmp_path, points)
-    assert [finding for finding in validate(path) if not finding.ok] == []
+    assert [result for result in validate(path) if not result.ok] == []
     done = subprocess.run([sys.executable, "-c", _VIEWER, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     sides = [[n] for n in shape]

@@ -25,6 +25,6 @@ def test_short_form(module: str) -> None:
     rows = importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), short=True)
     assert rows
     for row in rows:
-        if row.held is None:
-            pytest.skip(f"{row.row}: {row.seen}")
-        assert row.held, f"{row.row} {row.fault}, seed {seed}: {row.seen}"
+        if row.holds is None:
+            pytest.skip(f"{row.row}: {row.observed}")
+        assert row.holds, f"{row.row} {row.fault}, seed {seed}: {row.observed}"

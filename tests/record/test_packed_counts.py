@@ -56,7 +56,7 @@ def _no_press(_: int) -> ChunkPress:
 @pytest.mark.parametrize("offered", [True, False])
 @given(st.lists(st.tuples(st.integers(0, 3000), st.booleans()), min_size=1, max_size=8))
 @settings(max_examples=25, deadline=None)
-def test_whatever_comes_in_pieces_is_there(offered: bool, pieces: list[tuple[int, bool]]) -> None:
+def test_counts_appended_in_pieces_are_all_stored(offered: bool, pieces: list[tuple[int, bool]]) -> None:
     with pytest.MonkeyPatch.context() as patch, h5py.File("pieces", "w", driver="core", backing_store=False) as file:
         if not offered:
             patch.setattr(packed_counts, "ChunkPress", _no_press)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, UnreadableRun
 from opsicm.core.facts import HOP_DTYPE
-from opsicm.record import views
+from opsicm.record import labelled_arrays
 from opsicm.record.packed_counts import CountsReader
 from opsicm.record.reader import Run
 from opsicm.runner.patterns import along_a_line
@@ -74,15 +74,18 @@ def test_passes_of_a_raster(counts_on: bool) -> None:
     hops["line"][13] = hops["pixel"][13] = -1
     hops["z_stop"], hops["t_ns"] = np.arange(14) * 1e-9, np.arange(14)
     hops["outcome"][4] = 1
-    images = views.images(hops, hops.__getitem__)
+    images = labelled_arrays.images(hops, hops.__getitem__)
     assert dict(images.sizes) == {"pass": 3, "y": 2, "x": 3}
     np.testing.assert_array_equal(images["z_stop"].values[1], np.arange(6, 12).reshape(2, 3) * 1e-9)
     assert np.isnan(images["z_stop"].values[0, 1, 1])
     assert images["t_ns"].values[0, 1, 1] == 4
     assert images["t_ns"].values[2].tolist() == [[12, -1, -1], [-1, -1, -1]]
-    assert views.images({name: values[13:] for name, values in hops.items()}, hops.__getitem__).sizes["pass"] == 0
-    rows = views.hops({**hops, "step": np.array(["probe[0]"] * 14, object)})
-    last = views.image(rows, "z_stop")
+    assert (
+        labelled_arrays.images({name: values[13:] for name, values in hops.items()}, hops.__getitem__).sizes["pass"]
+        == 0
+    )
+    rows = labelled_arrays.hops({**hops, "step": np.array(["probe[0]"] * 14, object)})
+    last = labelled_arrays.image(rows, "z_stop")
     assert dict(last.sizes) == {"line": 2, "pixel": 3}
     np.testing.assert_array_equal(last.values, np.array([[12, 7, 8], [9, 10, 11]]) * 1e-9)
 
@@ -91,7 +94,7 @@ def test_a_line_that_is_repeated_has_one_row_and_many_passes() -> None:
     points = along_a_line((0.0, 0.0), (3e-6, 0.0), 4, None).some(0, 10)
     hops = {name: np.zeros(10, HOP_DTYPE[name]) for name in HOP_DTYPE.names or ()}
     hops["x"], hops["y"], hops["line"], hops["pixel"] = points.x, points.y, points.line, points.pixel
-    images = views.images(hops, hops.__getitem__)
+    images = labelled_arrays.images(hops, hops.__getitem__)
     assert dict(images.sizes) == {"pass": 3, "y": 1, "x": 4}
 
 
@@ -118,7 +121,7 @@ def test_images_of_a_run_are_read_when_asked_for(run_path: Path, monkeypatch: py
         assert images["z_stop"].attrs["units"] == "m"
 
 
-def test_a_newer_version_says_so(run_path: Path, tmp_path: Path) -> None:
+def test_a_newer_live_version_is_refused_by_number(run_path: Path, tmp_path: Path) -> None:
     newer = shutil.copy(run_path, tmp_path / "run.nxs")
     with h5py.File(newer, "r+") as file:
         del file["entry/file_version"]
@@ -127,7 +130,7 @@ def test_a_newer_version_says_so(run_path: Path, tmp_path: Path) -> None:
         Run(newer)
 
 
-def test_a_text_that_was_changed_is_not_believed(run_path: Path, tmp_path: Path) -> None:
+def test_a_changed_text_fails_its_checksum(run_path: Path, tmp_path: Path) -> None:
     bad = shutil.copy(run_path, tmp_path / "run.nxs")
     with h5py.File(bad, "r+") as file:
         file["entry/title"][()] = "another title"
@@ -135,7 +138,7 @@ def test_a_text_that_was_changed_is_not_believed(run_path: Path, tmp_path: Path)
         _ = run.title
 
 
-def test_what_is_no_run(tmp_path: Path) -> None:
+def test_other_paths_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="does not exist"):
         Run(tmp_path / "nothing")
     with pytest.raises(BadInput, match="not a run folder"):
@@ -150,7 +153,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_rights(run_path: Path, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused(run_path: Path, tmp_path: Path) -> None:
     locked = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
     locked.chmod(0)
     with pytest.raises(BadInput, match="cannot be read"):

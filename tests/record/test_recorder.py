@@ -24,7 +24,7 @@ from opsicm.record.validate import validate
 from tests.fixtures.recorded import BLOCKS, STREAM, feed, record
 
 
-def test_everything_comes_back(run_path: Path) -> None:
+def test_everything_recorded_is_read_back(run_path: Path) -> None:
     assert run_path.name == "run.nxs"
     assert sorted(path.name for path in run_path.parent.iterdir()) == [
         "experiment.yaml",
@@ -55,7 +55,7 @@ def test_everything_comes_back(run_path: Path) -> None:
         (("off", "off"), [], []),
     ],
 )
-def test_each_channel_is_kept_as_asked(
+def test_each_channel_is_recorded_by_its_policy(
     tmp_path: Path, policies: tuple[Policy, Policy], in_full: list[str], in_short: list[str]
 ) -> None:
     header = STREAM.header()
@@ -86,7 +86,7 @@ def test_a_tower_is_drawn_against_its_height(tmp_path: Path, steps: float, axis:
         assert (data.attrs["signal"], data.attrs["axes"]) == ("pipette_current", axis)
         np.testing.assert_array_equal(data["pipette_current"][:], np.arange(4) * 1e-12)
         assert data[axis].shape == (4,)
-    assert all(finding.ok for finding in validate(path))
+    assert all(result.ok for result in validate(path))
 
 
 def test_every_channel_of_the_contract_by_its_own_policy(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_every_channel_of_the_contract_by_its_own_policy(tmp_path: Path) -> None
         for k, channel in enumerate(channels):
             if channel.policy == "full":
                 np.testing.assert_array_equal(there[channel.name].values, counts[:, k] * channel.scale)
-    assert all(finding.ok for finding in validate(path))
+    assert all(result.ok for result in validate(path))
 
 
 def test_a_block_out_of_order_is_refused_by_name(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_step_name_too_long_is_refused(tmp_path: Path) -> None:
     recorder.close()
 
 
-def test_a_writer_that_cannot_start_is_said_before_anything_moves(tmp_path: Path) -> None:
+def test_a_writer_that_cannot_start_is_reported_before_anything_moves(tmp_path: Path) -> None:
     recorder = SharedRecorder(folder(tmp_path), [sys.executable, "-c", "raise SystemExit(7)"])
     with pytest.raises(LimitCrossed, match=r"writer process is ended \(code 7\)"):
         recorder.open(STREAM.header())
@@ -150,11 +150,11 @@ def test_a_restarted_writer_is_in_the_journal(tmp_path: Path) -> None:
 
 
 def test_a_run_in_progress_can_be_followed(tmp_path: Path) -> None:
-    made = folder(tmp_path)
-    recorder = SharedRecorder(made)
+    run_file = folder(tmp_path)
+    recorder = SharedRecorder(run_file)
     recorder.open(STREAM.header())
     feed(recorder, ended=False)
-    with LiveRun(made.path) as live:
+    with LiveRun(run_file.path) as live:
         waited = time.monotonic()
         while live.hops.sizes["hop"] < BLOCKS and time.monotonic() - waited < 20.0:
             time.sleep(0.02)
@@ -164,19 +164,19 @@ def test_a_run_in_progress_can_be_followed(tmp_path: Path) -> None:
         assert live.segments() == {1: 8 * 5000, 2: 8 * 5000, 3: 4 * 5000}
         assert live.hops["number"].values.tolist() == list(range(BLOCKS))
         assert live.hops["step"].values[0] == "probe[0]"
-        here = live.samples(2, 4_990, 5_010)
+        run_folder = live.samples(2, 4_990, 5_010)
         expected = np.concatenate([STREAM.counts(STREAM.pool(), 8)[-10:], STREAM.counts(STREAM.pool(), 9)[:10]])
-        np.testing.assert_array_equal(here["z"].values, expected[:, 1] * 1e-12)
-        assert here["t_ns"].values[0] == (8 * 5000 + 4990) * 10_000
+        np.testing.assert_array_equal(run_folder["z"].values, expected[:, 1] * 1e-12)
+        assert run_folder["t_ns"].values[0] == (8 * 5000 + 4990) * 10_000
         for _ in range(3):  # looking is not the same as looking once: HDF5's own refresh lost its place here
             assert live.segments() == {1: 8 * 5000, 2: 8 * 5000, 3: 4 * 5000}
-            assert live.samples(2, 4_990, 5_010).identical(here)
+            assert live.samples(2, 4_990, 5_010).identical(run_folder)
         path = recorder.close()
         # The live files are gone by now, but whoever has them open reads on.
         assert live.samples(1, 0, 1)["z"].values[0] == 0.0
-    with Run(path) as run, LiveRun(made.path) as after:
+    with Run(path) as run, LiveRun(run_file.path) as after:
         assert not after.live
-        assert run.samples(2, 4_990, 5_010).identical(here)
+        assert run.samples(2, 4_990, 5_010).identical(run_folder)
 
 
 _LIVE = """
@@ -213,8 +213,8 @@ def test_an_interrupt_of_the_whole_group_keeps_the_file_and_hdf5_stays_out_of_a_
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     waited = time.monotonic()
     while time.monotonic() - waited < 100.0:
-        found = list((tmp_path / "out").glob("*/segment-0001.h5"))
-        if found and '"hops"' in (found[0].parent / "journal.jsonl").read_text():
+        folders = list((tmp_path / "out").glob("*/segment-0001.h5"))
+        if folders and '"hops"' in (folders[0].parent / "journal.jsonl").read_text():
             break
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)

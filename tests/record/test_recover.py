@@ -28,19 +28,19 @@ from tests.fixtures.recorded import BLOCKS, STREAM, feed
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a kill leaves it: live files copied while the run is going on."""
-    made = folder(tmp_path_factory.mktemp("killed"))
-    recorder = SharedRecorder(made)
+    run_folder = folder(tmp_path_factory.mktemp("killed"))
+    recorder = SharedRecorder(run_folder)
     recorder.open(STREAM.header())
     feed(recorder, ended=False)
     while recorder.positions[0] != recorder.positions[1]:
         recorder.wait(0.02)
-    copy = made.path.parent / "copy"
-    shutil.copytree(made.path, copy)
+    copy = run_folder.path.parent / "copy"
+    shutil.copytree(run_folder.path, copy)
     recorder.close()
     return copy
 
 
-def test_a_killed_run_is_recovered_whole(killed: Path, tmp_path: Path) -> None:
+def test_a_killed_run_is_recovered_completely(killed: Path, tmp_path: Path) -> None:
     run_folder = shutil.copytree(killed, tmp_path / "run")
     assert sorted(path.name for path in run_folder.glob("*.h5")) == [f"segment-000{k}.h5" for k in (1, 2, 3)]
     with pytest.raises(UnreadableRun, match="opsicm recover"):
@@ -48,16 +48,16 @@ def test_a_killed_run_is_recovered_whole(killed: Path, tmp_path: Path) -> None:
     (done,) = recover([run_folder], "somebody")
     assert done.state == "recovered"
     assert list(STREAM.kept(done.path)) == list(range(BLOCKS))
-    assert all(finding.ok for finding in validate(done.path)), validate(done.path)
+    assert all(result.ok for result in validate(done.path)), validate(done.path)
     with Run(run_folder) as run:
-        assert run.outcome == "cut off"
+        assert run.outcome == "unfinished"
         assert run.provenance["recovered"] == "somebody"
     assert not list(run_folder.glob("*.h5"))
     (again,) = recover([run_folder / "run.nxs"], "somebody else")
     assert again.state == "whole"
 
 
-def test_several_paths_and_what_is_no_run(killed: Path, tmp_path: Path) -> None:
+def test_several_paths_some_of_them_not_runs(killed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(killed, out / "a")
     shutil.copytree(killed, out / "b")
@@ -71,22 +71,22 @@ def test_several_paths_and_what_is_no_run(killed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", ["folder", "header", "empty live file", "cut live file"])
 def test_killed_before_the_first_flush(killed: Path, tmp_path: Path, left: str) -> None:
-    made = folder(tmp_path)
+    run_folder = folder(tmp_path)
     if left != "folder":
-        shutil.copy(killed / "header.json", made.header)
+        shutil.copy(killed / "header.json", run_folder.header)
     if left == "empty live file":
-        LiveFile(made.next_live_file(), STREAM.header(), 1).close()
+        LiveFile(run_folder.next_live_file(), STREAM.header(), 1).close()
     elif left == "cut live file":
-        (made.path / "segment-0001.h5").write_bytes((killed / "segment-0001.h5").read_bytes()[:300])
-    (done,) = recover([made.path], "me")
+        (run_folder.path / "segment-0001.h5").write_bytes((killed / "segment-0001.h5").read_bytes()[:300])
+    (done,) = recover([run_folder.path], "me")
     assert done.state == "recovered"
     with Run(done.path) as run:
         assert run.hops.sizes["hop"] == 0
         assert run.segments() == []
-        assert run.title == (made.path.name if left == "folder" else "fault")
+        assert run.title == (run_folder.path.name if left == "folder" else "fault")
         assert run.started_utc.startswith("2026-01-02T03:04:05")
         assert ("segment-0001.h5" in run.provenance["losses"]) == (left == "cut live file")
-    assert all(finding.ok for finding in validate(done.path)), validate(done.path)
+    assert all(result.ok for result in validate(done.path)), validate(done.path)
 
 
 def test_a_kill_while_finalising_costs_nothing(killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +125,8 @@ def test_a_damaged_chunk_is_a_named_loss_and_reads_as_nan(killed: Path, tmp_path
     (done,) = recover([run_folder], "me")
     assert done.state == "recovered"
     assert "segment 1: samples 0 to 4999 are lost" in done.note
-    found = {finding.check: finding for finding in validate(done.path)}
-    assert not found["samples"].ok
+    checks = {result.check: result for result in validate(done.path)}
+    assert not checks["samples"].ok
     with Run(done.path) as run:
         values = run.samples(1, 0, 6 * 5000)["z"].values
         lost = np.isnan(values)
@@ -134,8 +134,8 @@ def test_a_damaged_chunk_is_a_named_loss_and_reads_as_nan(killed: Path, tmp_path
         assert run.samples(1, 35_000, 40_000)["z"].notnull().all()
         counts = STREAM.pool()
         for k in range(6):
-            good = values[k * 5000 : (k + 1) * 5000]
-            assert lost[k * 5000] or (good == STREAM.counts(counts, k)[:, 1] * 1e-12).all()
+            intact = values[k * 5000 : (k + 1) * 5000]
+            assert lost[k * 5000] or (intact == STREAM.counts(counts, k)[:, 1] * 1e-12).all()
 
 
 def test_a_torn_journal_keeps_its_whole_lines(killed: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_torn_journal_keeps_its_whole_lines(killed: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-def test_a_run_whose_file_was_taken_away_is_not_made_up(killed: Path, tmp_path: Path, renamed: bool) -> None:
+def test_a_run_whose_file_was_removed_is_not_made_again(killed: Path, tmp_path: Path, renamed: bool) -> None:
     run_folder = shutil.copytree(killed, tmp_path / "20260102T030405Z_fault")
     tell_hops(run_folder, 0, BLOCKS - 1)
     list(recover([run_folder], "me"))
@@ -167,30 +167,30 @@ def test_a_run_whose_file_was_taken_away_is_not_made_up(killed: Path, tmp_path: 
     assert main(["recover", str(run_folder)]) != 0
 
 
-def test_a_live_file_that_was_taken_away_is_a_named_loss(killed: Path, tmp_path: Path) -> None:
+def test_a_removed_live_file_is_a_named_loss(killed: Path, tmp_path: Path) -> None:
     run_folder = shutil.copytree(killed, tmp_path / "run")
     tell_hops(run_folder, 0, BLOCKS - 1)
     (run_folder / "segment-0002.h5").unlink()
     (done,) = recover([run_folder], "me")
     assert done.state == "recovered"
     with Run(done.path) as run:
-        kept = run.hops.sizes["hop"]
-        assert 0 < kept < BLOCKS
+        stored = run.hops.sizes["hop"]
+        assert 0 < stored < BLOCKS
         losses = run.provenance["losses"]
     assert "segment-0002.h5 missing" in losses
-    assert f"{BLOCKS - kept} hops that the journal names are in no live file" in losses
+    assert f"{BLOCKS - stored} hops that the journal names are in no live file" in losses
     assert losses in done.note
 
 
 def test_killed_before_its_header_in_a_folder_that_was_renamed(tmp_path: Path) -> None:
-    made = folder(tmp_path).path.rename(tmp_path / "renamed")
-    (done,) = recover([made], "me")
+    run_folder = folder(tmp_path).path.rename(tmp_path / "renamed")
+    (done,) = recover([run_folder], "me")
     assert done.state == "recovered"
     assert "start_time: the folder was renamed, so it is when experiment.yaml was written" in done.note
     with Run(done.path) as run:
-        written = (made / "experiment.yaml").stat().st_mtime
+        written = (run_folder / "experiment.yaml").stat().st_mtime
         assert abs(datetime.fromisoformat(run.started_utc).timestamp() - written) < 1e-3
-    assert all(finding.ok for finding in validate(done.path)), validate(done.path)
+    assert all(result.ok for result in validate(done.path)), validate(done.path)
 
 
 def tell_hops(run_folder: Path, first: int, last: int) -> None:

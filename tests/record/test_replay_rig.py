@@ -14,7 +14,7 @@ import pytest
 from opsicm.cli import main as cli
 from opsicm.cli.execute import execute
 from opsicm.cli.replaying import execute_on_run
-from opsicm.cli.rigs import load_rig, prepare, stored_run
+from opsicm.cli.rigs import load_rig, prepare, stored_run_role
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.hop_parameters import HopParameters
@@ -54,7 +54,7 @@ def replayed(laboratory: Laboratory, run: Path) -> Iterator[Rig]:
     """The stored run as a rig."""
     experiment = laboratory.experiment()
     with ExitStack() as connections:
-        stand_in = stored_run(run)
+        stand_in = stored_run_role(run)
         yield prepare(
             experiment, load_rig(experiment, None), 1, lambda _: None, stand_in=stand_in, connections=connections
         ).rig
@@ -92,11 +92,11 @@ def hopped(hopped_path: Path, laboratory: Laboratory) -> Iterator[tuple[Rig, Rig
 
 def test_another_control_is_refused(hopped: tuple[Rig, Rig]) -> None:
     rig, _ = hopped
-    with pytest.raises(NotAsRecorded, match=r"ConstantCurrent\(current=-0\.0002.* record has ConstantCurrent"):
+    with pytest.raises(NotAsRecorded, match=r"current of -0\.2 mA .* record has current of -0\.1 mA"):
         rig.potentiostat.apply(ConstantCurrent(-2e-4), 0)
 
 
-def test_a_control_too_many_is_refused(hopped: tuple[Rig, Rig]) -> None:
+def test_a_control_after_the_last_is_refused(hopped: tuple[Rig, Rig]) -> None:
     rig, _ = hopped
     rig.potentiostat.apply(ConstantCurrent(-1e-4), 0)
     with pytest.raises(NotAsRecorded, match="no further control"):
@@ -127,7 +127,7 @@ def test_another_plan_is_refused(hopped: tuple[Rig, Rig], changed: dict[str, Any
         rig.hop_controller.run(replace(plan(3), **changed), lambda: False)
 
 
-def test_a_dwell_where_there_were_hops_is_refused(hopped: tuple[Rig, Rig]) -> None:
+def test_a_dwell_in_place_of_recorded_hops_is_refused(hopped: tuple[Rig, Rig]) -> None:
     rig, _ = hopped
     rig.clock.wait_until(1_000_000_000)
     with pytest.raises(NotAsRecorded, match="of 0 hops"):
@@ -155,7 +155,7 @@ def test_another_height_is_refused_and_the_recorded_one_is_not(hopped: tuple[Rig
         rig.coarse_stage.move_to(900e-6)
 
 
-def test_between_two_rows_the_cell_is_between_them(hopped: tuple[Rig, Rig]) -> None:
+def test_the_cell_is_interpolated_between_two_rows(hopped: tuple[Rig, Rig]) -> None:
     rig, like = hopped
     for one in (rig, like):
         one.potentiostat.apply(ConstantCurrent(-1e-4), 0)
@@ -164,7 +164,7 @@ def test_between_two_rows_the_cell_is_between_them(hopped: tuple[Rig, Rig]) -> N
     assert rig.potentiostat.read().current == pytest.approx(-1e-4, rel=1e-9)
 
 
-def test_made_safe_it_neither_moves_nor_says_that_a_driven_cell_is_open(hopped: tuple[Rig, Rig]) -> None:
+def test_a_rig_made_safe_neither_moves_nor_reports_a_driven_cell_as_open(hopped: tuple[Rig, Rig]) -> None:
     rig, _ = hopped
     rig.potentiostat.apply(ConstantCurrent(-1e-4), 0)
     rig.clock.wait_until(1_000_000_000)
@@ -192,7 +192,7 @@ def the_same(one: Run, other: Run) -> None:
     np.testing.assert_equal([result.record() for result in results_of(other)], results)
 
 
-def test_its_own_experiment_on_it_is_the_same_run(short_run: Run, tmp_path: Path) -> None:
+def test_the_recorded_experiment_on_the_replay_gives_the_same_run(short_run: Run, tmp_path: Path) -> None:
     loaded = experiment_from_text(short_run.experiment_text)
     again = execute_on_run(short_run.path.parent, loaded, tmp_path)
     assert again.ending.error is None
@@ -202,7 +202,7 @@ def test_its_own_experiment_on_it_is_the_same_run(short_run: Run, tmp_path: Path
         assert other.provenance["source"] == "digital twin"
 
 
-def test_currents_rests_rasters_and_a_parked_pipette_too(laboratory: Laboratory) -> None:
+def test_currents_rests_rasters_and_a_parked_pipette_replay_identically(laboratory: Laboratory) -> None:
     loaded = laboratory.experiment(PROGRAM)
     first = execute(loaded, laboratory.folder / "out", seed=1)
     again = execute_on_run(first.path.parent, loaded, laboratory.folder / "again")
@@ -211,7 +211,7 @@ def test_currents_rests_rasters_and_a_parked_pipette_too(laboratory: Laboratory)
         the_same(one, other)
 
 
-def test_from_the_command_line_another_experiment_ends_with_what_differs(
+def test_another_experiment_on_a_replay_ends_with_the_difference(
     laboratory: Laboratory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faster = TEXT.replace("rate_mV_s: 8", "rate_mV_s: 400")
@@ -225,7 +225,7 @@ def test_from_the_command_line_another_experiment_ends_with_what_differs(
         assert one.hops.identical(other.hops)
     laboratory.experiment(faster.replace("to_V: 0.0", "to_V: 0.1"), RIG)
     assert cli.main(command) == 3
-    said = " ".join(capsys.readouterr().err.split())
-    assert "a replay answers only what was recorded" in said
+    message = " ".join(capsys.readouterr().err.split())
+    assert "a replay answers only what was recorded" in message
     assert cli.main([*command, "--seed", "2"]) == 2
     assert "leave out --seed and --world" in " ".join(capsys.readouterr().err.split())

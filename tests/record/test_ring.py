@@ -68,7 +68,7 @@ def test_serials_grow() -> None:
     ring.release()
 
 
-def test_what_a_writer_says_is_heard() -> None:
+def test_the_writer_s_state_and_message_are_shared() -> None:
     ring = Ring.create(4096)
     ring.message = "OSError: No space left on device — Ä"
     assert ring.message == "OSError: No space left on device — Ä"

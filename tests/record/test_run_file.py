@@ -51,12 +51,14 @@ def test_the_default_plot_opens_without_a_plug_in(short_run: Run) -> None:
         "assert y.compression in (None, 'gzip') and 'hdf5plugin' not in sys.modules\n"
         "print(len(y[:]), len(x[:]), y.attrs['units'])"
     )
-    said = subprocess.run([sys.executable, "-c", code, str(short_run.path)], capture_output=True, text=True, check=True)
+    output = subprocess.run(
+        [sys.executable, "-c", code, str(short_run.path)], capture_output=True, text=True, check=True
+    )
     n = short_run.hops.sizes["hop"]
-    assert said.stdout.split() == [str(n), str(n), "m"]
+    assert output.stdout.split() == [str(n), str(n), "m"]
 
 
-def test_a_hops_samples_are_its_own(short_run: Run) -> None:
+def test_each_hop_has_its_own_samples(short_run: Run) -> None:
     record = short_run.hops.isel(hop=7)
     trace = short_run.trace(7)
     assert trace.sizes["sample"] == int(record["sample_top"] - record["sample_start"]) + 1
@@ -93,13 +95,13 @@ def test_a_truncated_file_says_what_can_still_be_read(copy: Path) -> None:
         Run(copy)
 
 
-def test_a_run_cut_off_says_what_is_left(copy: Path) -> None:
+def test_an_interrupted_run_lists_what_can_be_read(copy: Path) -> None:
     (copy / "run.nxs").rename(copy / "segment-0001.h5")
-    with pytest.raises(UnreadableRun, match=r"has no run.nxs: it is still running, or was cut off before it was"):
+    with pytest.raises(UnreadableRun, match=r"has no run.nxs: it is still running, or was interrupted before it was"):
         Run(copy)
 
 
-def test_a_newer_file_says_so(copy: Path) -> None:
+def test_a_newer_file_version_is_refused_by_number(copy: Path) -> None:
     with h5py.File(copy / "run.nxs", "a") as file:
         file["entry/file_version"][()] = 2
         file["entry/file_version"].attrs["crc32"] = np.uint32(
@@ -125,7 +127,7 @@ def test_unequal_columns_are_refused_not_paired(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not hdf5 at all", b"\x89HDF\r\n\x1a\n" + b"\0" * 50])
-def test_what_is_no_run_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "run.nxs"
     path.write_bytes(content)
     with pytest.raises((BadInput, UnreadableRun)) as refused:
@@ -153,5 +155,5 @@ def test_other_hdf5_is_no_run(tmp_path: Path) -> None:
         ("…", "run"),
     ],
 )
-def test_a_title_becomes_a_harmless_folder_name(title: str, name: str) -> None:
+def test_a_title_becomes_a_safe_folder_name(title: str, name: str) -> None:
     assert slug(title) == name

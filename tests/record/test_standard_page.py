@@ -41,6 +41,6 @@ def test_the_nxdl_names_everything_required() -> None:
 def test_the_community_validator_passes(run_path: Path) -> None:
     command = ["pynx", "validate", "--ignore-undocumented", str(run_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    said = done.stdout + done.stderr
-    assert "is valid according to the `NXsensor_scan`" in said
-    assert "NOT valid" not in said
+    output = done.stdout + done.stderr
+    assert "is valid according to the `NXsensor_scan`" in output
+    assert "NOT valid" not in output

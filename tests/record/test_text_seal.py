@@ -30,7 +30,7 @@ def test_a_heap_whose_lengths_are_zero(run_path: Path, tmp_path: Path) -> None:
 
 def test_a_reference_into_nowhere(run_path: Path, tmp_path: Path) -> None:
     with h5py.File(run_path) as file:
-        places = text_seal.references(file)
+        places = text_seal.text_references(file)
         title = file["entry/title"].id.get_offset()
     assert title in dict(places)
     with pytest.raises(UnreadableRun, match=f"texts at byte {title} do not match"):
@@ -45,8 +45,8 @@ def test_a_damaged_seal_is_no_seal_or_says_so(run_path: Path, tmp_path: Path) ->
         assert run.title == "fault"
 
 
-def test_hdf5_takes_no_notice(run_path: Path, tmp_path: Path) -> None:
-    assert text_seal.damage(run_path) is None
+def test_hdf5_ignores_the_seal(run_path: Path, tmp_path: Path) -> None:
+    assert text_seal.mismatch(run_path) is None
     copy = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
     with h5py.File(copy, "r+") as file:  # whoever adds to the file drops the seal, and the file stays readable
         file["entry"].attrs["note"] = "added later"
@@ -54,7 +54,7 @@ def test_hdf5_takes_no_notice(run_path: Path, tmp_path: Path) -> None:
         assert run.outcome == "completed"
 
 
-def test_what_cannot_be_opened_is_not_taken_for_absent(run_path: Path, tmp_path: Path) -> None:
+def test_a_damaged_item_is_not_reported_as_absent(run_path: Path, tmp_path: Path) -> None:
     with h5py.File(run_path) as file:
         header = h5py.h5o.get_info(file["entry/samples/segment_0001/counts"].id).addr
     bad = _damaged(run_path, tmp_path, header + 40, b"\xaa\x55")

@@ -11,11 +11,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from faults.f14_damaged_files import endless, unsealed
+from faults.f14_damaged_files import endless_text, unsealed
 from opsicm.core.errors import UnreadableRun
 from opsicm.record import text_seal, trial_reading
 from opsicm.record.reader import Run
-from opsicm.record.trial_reading import verdict
+from opsicm.record.trial_reading import why_unreadable
 
 _READS_TEXTS = """
 import h5py, sys
@@ -31,30 +31,30 @@ def _bare(run_path: Path, where: Path) -> Path:
     return path
 
 
-def test_an_endless_file_is_a_message(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_over_which_hdf5_loops_is_a_message(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "run.nxs"
-    path.write_bytes(endless(unsealed(run_path.read_bytes()), random.Random(1))[0])
+    path.write_bytes(endless_text(unsealed(run_path.read_bytes()), random.Random(1))[0])
     # HDF5 itself does not come back from it.
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", _READS_TEXTS, str(path)], timeout=5.0, check=False)
-    monkeypatch.setattr(trial_reading, "_PATIENCE", 4.0)
-    with pytest.raises(UnreadableRun, match="HDF5 did not come back from it within 4 s"):
+    monkeypatch.setattr(trial_reading, "_TIMEOUT", 4.0)
+    with pytest.raises(UnreadableRun, match="HDF5 did not finish reading it within 4 s"):
         Run(path)
 
 
-def test_a_process_that_ends_over_a_file_is_a_message(
-    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_crashes_hdf5_is_a_message(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _bare(run_path, tmp_path)
     dying = tmp_path / "dying"
     dying.write_text("#!/bin/sh\nkill -SEGV $$\n")
     dying.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(dying))
-    with pytest.raises(UnreadableRun, match=r"HDF5 ended its process over it \(signal 11\)"):
+    with pytest.raises(UnreadableRun, match=r"HDF5 crashed while reading it \(signal 11\)"):
         Run(path)
 
 
-def test_a_file_that_somebody_has_added_to_is_read(run_path: Path, tmp_path: Path) -> None:
+def test_a_file_modified_by_another_program_is_read(run_path: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
     with h5py.File(path, "r+") as file:
         file["entry/remark"] = "added by another program"
@@ -64,7 +64,9 @@ def test_a_file_that_somebody_has_added_to_is_read(run_path: Path, tmp_path: Pat
         assert run.outcome == "completed"
 
 
-def test_a_file_is_tried_once(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_in_a_child_process_once(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = _bare(run_path, tmp_path)
     asked: list[object] = []
     plain = subprocess.run
@@ -74,8 +76,8 @@ def test_a_file_is_tried_once(run_path: Path, tmp_path: Path, monkeypatch: pytes
         return plain(*arguments, **named)  # type: ignore[call-overload]
 
     monkeypatch.setattr(subprocess, "run", counted)
-    assert verdict(path) is None
-    assert verdict(path) is None
+    assert why_unreadable(path) is None
+    assert why_unreadable(path) is None
     assert len(asked) == 1
     with Run(run_path):
         assert len(asked) == 1  # a sealed file is not tried at all

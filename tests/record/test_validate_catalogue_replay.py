@@ -14,16 +14,16 @@ import pytest
 from faults.stream import folder
 from opsicm.cli import main as cli
 from opsicm.core.errors import BadInput
-from opsicm.record import recover as catalogue
 from opsicm.record.reader import Run
+from opsicm.record.recover import CATALOGUE_FILE, run_catalogue
 from opsicm.record.replay import Replay
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
 from tests.fixtures.recorded import BLOCKS, STREAM, record
 
 
-def test_a_good_file_is_valid(run_path: Path) -> None:
-    assert [finding for finding in validate(run_path) if not finding.ok] == []
+def test_an_intact_file_is_valid(run_path: Path) -> None:
+    assert [result for result in validate(run_path) if not result.ok] == []
 
 
 def _no_class(file: Any) -> None:
@@ -78,36 +78,36 @@ def _fact_lost(file: Any) -> None:
         (_fact_lost, "journal", "fact 4 follows 2"),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_every_defect_is_named(
     run_path: Path, tmp_path: Path, spoil: Callable[[Any], None], check: str, says: str
 ) -> None:
     bad = Path(shutil.copy(run_path, tmp_path / "run.nxs"))
     with h5py.File(bad, "r+") as file:
         spoil(file)
-    wrong = {finding.check: finding.seen for finding in validate(bad) if not finding.ok}
+    wrong = {result.check: result.seen for result in validate(bad) if not result.ok}
     assert check in wrong
     assert says in wrong[check]
 
 
-def test_the_catalogue(run_path: Path, tmp_path: Path) -> None:
+def test_the_catalogue_follows_the_folder(run_path: Path, tmp_path: Path) -> None:
     shutil.copytree(run_path.parent, tmp_path / "20260102T030405Z_a")
     shutil.copytree(run_path.parent, tmp_path / "20260102T030405Z_b")
     (tmp_path / "20260102T030405Z_b" / "run.nxs").unlink()
     (tmp_path / "something else").mkdir()
-    first = catalogue.entries(tmp_path)
-    assert [(entry.outcome, entry.hops) for entry in first] == [("completed", BLOCKS), ("cut off", 0)]
+    first = run_catalogue(tmp_path)
+    assert [(entry.outcome, entry.hops) for entry in first] == [("completed", BLOCKS), ("unfinished", 0)]
     assert first[0].duration == pytest.approx(BLOCKS * STREAM.period)
-    assert catalogue.entries(tmp_path) == first
-    assert catalogue.entries(tmp_path, rebuild=True) == first
-    for path in tmp_path.glob(f"{catalogue.FILE}*"):
+    assert run_catalogue(tmp_path) == first
+    assert run_catalogue(tmp_path, rebuild=True) == first
+    for path in tmp_path.glob(f"{CATALOGUE_FILE}*"):
         path.write_bytes(b"not a database at all, but long enough to be taken for one" * 20)
-    assert catalogue.entries(tmp_path) == first
+    assert run_catalogue(tmp_path) == first
     (tmp_path / "20260102T030405Z_a" / "run.nxs").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    assert catalogue.entries(tmp_path)[0].outcome == "unreadable"
+    assert run_catalogue(tmp_path)[0].outcome == "unreadable"
     shutil.rmtree(tmp_path / "20260102T030405Z_a")
-    assert len(catalogue.entries(tmp_path)) == 1
+    assert len(run_catalogue(tmp_path)) == 1
     with pytest.raises(BadInput, match="is not a folder"):
-        catalogue.entries(tmp_path / "nothing")
+        run_catalogue(tmp_path / "nothing")
 
 
 def test_a_replay_is_the_same_run(run_path: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_replay_is_the_same_run(run_path: Path, tmp_path: Path) -> None:
     with Replay(run_path) as replay:
         path = replay.into(SharedRecorder(folder(tmp_path)), held.append)
     assert held == sorted(held)
-    assert [finding for finding in validate(path) if not finding.ok] == []
+    assert [result for result in validate(path) if not result.ok] == []
     with Run(run_path) as one, Run(path) as other:
         assert one.facts == other.facts
         for name in ("hops", "cell", "slow"):
@@ -140,12 +140,12 @@ def test_the_commands(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert Path(capsys.readouterr().out.strip().splitlines()[-1]).name == "run.nxs"
     (run_folder / "run.nxs").write_bytes(run_path.read_bytes()[:5000])
     assert cli.main(["validate", str(run_folder), "--json"]) == 2
-    said = capsys.readouterr()
-    assert json.loads(said.out)[0]["check"] == "opens"
-    assert "truncated" in said.err
+    output = capsys.readouterr()
+    assert json.loads(output.out)[0]["check"] == "opens"
+    assert "truncated" in output.err
 
 
-def test_a_run_that_never_sampled_can_be_told_again(tmp_path: Path) -> None:
+def test_a_run_without_samples_can_be_replayed(tmp_path: Path) -> None:
     recorder = SharedRecorder(folder(tmp_path / "parked"))
     recorder.open(STREAM.header())
     for k in range(3):
@@ -153,13 +153,13 @@ def test_a_run_that_never_sampled_can_be_told_again(tmp_path: Path) -> None:
     path = recorder.close()
     with Replay(path) as replay:
         again = replay.into(SharedRecorder(folder(tmp_path / "again")))
-    assert [finding for finding in validate(again) if not finding.ok] == []
+    assert [result for result in validate(again) if not result.ok] == []
     with Run(path) as one, Run(again) as other:
         assert one.slow.sizes["row"] == 3
         assert one.slow.identical(other.slow)
         assert one.cell.identical(other.cell)
 
 
-def test_a_record_of_nothing_is_valid(tmp_path: Path) -> None:
+def test_an_empty_record_is_valid(tmp_path: Path) -> None:
     path = record(tmp_path, blocks=0)
-    assert [finding for finding in validate(path) if not finding.ok] == []
+    assert [result for result in validate(path) if not result.ok] == []

@@ -21,11 +21,11 @@ def test_a_ring_that_fills_up_is_emptied_without_waiting_for_the_next_flush(
 ) -> None:
     """What is faster than life would otherwise record a ring every half second: 32 MB."""
     monkeypatch.setattr(writer_process, "FLUSH_EVERY", 1e9)
-    made = folder(tmp_path)
-    made.header.write_text(header_text(STREAM.header()))
-    made.journal.touch()
+    run_folder = folder(tmp_path)
+    run_folder.header.write_text(header_text(STREAM.header()))
+    run_folder.journal.touch()
     pool, ring = STREAM.pool(), Ring.create(1 << 20)
-    writer = Writer(made, ring)
+    writer = Writer(run_folder, ring)
     committed = set()
     for k in range(200):  # 4 MB, four times what the ring holds
         parts = messages.block_parts(STREAM.block(pool, k))

@@ -23,11 +23,9 @@ TABLE = PACKAGE / "reproduction/paper.py"
 BY_ID = {row.id: row for row in ROWS}
 # Numbers of the package that happen to be a number of the paper, each looked at: (file, value) → what it is.
 CHANCE = {
-    ("physics/parameters/values.py", 0.35): "slope of ln D over concentration",
-    ("physics/parameters/values.py", 1.15): "density of the solvent",
-    ("physics/parameters/values.py", 1.3): "thermodynamic factor",
     ("physics/specimen/flakes.py", 1.15): "spread of the plates' sizes",
     ("twin/settings.py", 1300.0): "input: the roughness that a twin of flakes is told by default, in nm",
+    ("twin/settings.py", 0.0035): "bound of a setting: the smallest flakes of a twin, in µm",
     ("reproduction/readings/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
     ("figures/hops.py", 1.15): "head room of a frame",
     ("figures/hops.py", 1.4): "width of a line",

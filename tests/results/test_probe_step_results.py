@@ -71,10 +71,10 @@ def test_each_round_of_a_repeated_step_is_an_interval_of_its_own(run: Run) -> No
 def test_every_round_of_a_tower_and_of_a_pipette_sweep_has_its_results(results: list[Result]) -> None:
     for path in ("probe[1].0", "probe[1].1.0"):
         for number in (1, 2):
-            of_round = [result for result in results if result.name.endswith(f"{path}#{number}")]
+            of_round = [result for result in results if (result.of.step, result.of.occurrence) == (path, number)]
             assert any(result.outcome == "ok" for result in of_round), f"round {number} of {path}"
 
 
 def test_a_modulation_with_an_unquoted_reference_to_its_cell_step_has_its_results(results: list[Result]) -> None:
-    fits = [result for result in results if result.name.startswith("conductance") and result.outcome == "ok"]
-    assert fits, [result.name for result in results]
+    fits = [result for result in results if result.name == "conductance" and result.outcome == "ok"]
+    assert fits, [result.label for result in results]

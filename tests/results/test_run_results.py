@@ -91,7 +91,7 @@ def test_a_fall_with_lost_samples_is_left_out(short_run: Run) -> None:
         worst = good[int(np.argmax(np.abs(hops["cell_current"].values[good])))]
         segment, at = int(hops["segment"].values[worst]), int(hops["sample_stop"].values[worst]) - 10
         reader, channels, t0_ns, dt_ns, _ = run._segment(segment)
-        run._found[segment] = reader, channels, t0_ns, dt_ns, np.array([[at, at + 1]], np.int64)
+        run._segments[segment] = reader, channels, t0_ns, dt_ns, np.array([[at, at + 1]], np.int64)
         less = next(r for r in results_of(run) if r.name == "near_surface_difference")
     assert whole.trace is not None
     assert less.trace is not None

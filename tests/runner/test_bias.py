@@ -15,13 +15,13 @@ from opsicm.instruments.roles import CellReading, Rig
 from opsicm.instruments.wiring import SIGNS, command_for, tip_potential_of
 from opsicm.runner.bias import BiasTracker
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
-from tests.fixtures.scripted import Kept, run
+from tests.fixtures.scripted import MemoryRecorder, run
 
 PARKED = TEXT[: TEXT.index("probe:")] + "probe:\n  - park: {height_um: 10}\nenvelope: {cell_V: [-0.6, 2.0]}\n"
 SIGNS_PAGE = Path(__file__).parents[2] / "docs/explanations/signs.md"
 
 
-def signal(kept: Kept) -> float:
+def signal(kept: MemoryRecorder) -> float:
     """Slope of the pipette current against the cell current [1]: the signal near the sample."""
     i, pipette = kept.column("current"), kept.column("pipette_current")
     return float(np.polyfit(i[2:], pipette[2:], 1)[0])

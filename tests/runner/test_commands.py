@@ -8,13 +8,13 @@ import pytest
 from opsicm.experiment.controls import control_from_data
 from opsicm.runner.commands import Command
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
-from tests.fixtures.scripted import Kept, run
+from tests.fixtures.scripted import MemoryRecorder, run
 
 S = 1_000_000_000
 PAUSE, RESUME = Command("pause-probe"), Command("resume-probe")
 
 
-def applied(kept: Kept) -> list[tuple[str, int]]:
+def applied(kept: MemoryRecorder) -> list[tuple[str, int]]:
     """(control, ns) of everything that the cell was held at, the end left out."""
     return [
         (repr(control_from_data(fact.data["control"])), fact.data["at_ns"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from faults.steered import Kept, steered
+from faults.steered_run import MemoryRecorder, run_steered
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.core.facts import Fact
 from opsicm.instruments.roles import Rig
@@ -24,7 +24,7 @@ ENDLESS = (
 )
 
 
-class Told(Kept):
+class Told(MemoryRecorder):
     """Notes the end of the record in one line with what the instruments are told."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ EXITS: dict[str, tuple[str, list[tuple[int, Command]], Callable[[Rig], None], st
 def test_probe_up_then_cell_open_then_the_end_is_recorded(laboratory: Laboratory, name: str) -> None:
     text, commands, tamper, outcome = EXITS[name]
     told = Told()
-    steered(laboratory.experiment(text), commands, change=listening(told, tamper), kept=told)
+    run_steered(laboratory.experiment(text), commands, change=listening(told, tamper), recorder=told)
     # A pause withdraws the probe too, and the pipette's current keeps its bias meanwhile.
     assert told.order[-6:] == [*SAFE, "applied", "run_ended"]
     assert told.order.count("run_ended") == 1
@@ -110,8 +110,10 @@ def test_probe_up_then_cell_open_then_the_end_is_recorded(laboratory: Laboratory
 def test_an_error_of_ours_ends_no_other_way(laboratory: Laboratory, error: BaseException) -> None:
     told = Told()
     with pytest.raises(type(error)):
-        steered(
-            laboratory.experiment(SHORT), change=listening(told, breaks("hop_controller", "run", error, 3)), kept=told
+        run_steered(
+            laboratory.experiment(SHORT),
+            change=listening(told, breaks("hop_controller", "run", error, 3)),
+            recorder=told,
         )
     assert told.order == [*SAFE, "applied", "run_ended"]
     assert told.facts[-1].data["outcome"] == "fault"
@@ -126,7 +128,7 @@ def test_an_instrument_that_does_not_obey_keeps_no_other_from_being_made_safe(
     def tamper(rig: Rig) -> None:
         breaks(role, "safe", GONE)(rig)
 
-    steered(laboratory.experiment(SHORT), [(2 * S, Command("stop"))], change=listening(told, tamper), kept=told)
+    run_steered(laboratory.experiment(SHORT), [(2 * S, Command("stop"))], change=listening(told, tamper), recorder=told)
     assert told.order == [name for name in SAFE if name != role] + ["run_ended"]
     assert told.ending is not None
     assert told.ending.outcome == "fault"

@@ -12,7 +12,7 @@ import pytest
 
 from opsicm.cli.execute import execute
 from opsicm.cli.main import main
-from opsicm.cli.resume import resumed
+from opsicm.cli.resume import resumed_run
 from opsicm.core.errors import BadInput
 from opsicm.core.facts import Fact
 from opsicm.record.reader import Run
@@ -170,7 +170,7 @@ def test_what_cannot_be_resumed_is_refused(laboratory: Laboratory, capsys: pytes
     for words in ("must be one of open, held, unknown", "is no run folder", "leave out FILE", "FILE; is missing"):
         assert words in said
     with pytest.raises(BadInput, match="is no run folder"):
-        resumed(laboratory.folder, "open", None)
+        resumed_run(laboratory.folder, "open", None)
     shutil.rmtree(folder)
 
 
@@ -191,7 +191,7 @@ def test_a_killed_run_is_resumed_in_one_command(tmp_path: Path, capsys: pytest.C
         pass
     assert main(["run", "--resume", str(folder), "--cell-meanwhile", "open", "--out", str(out)]) == 0
     with Run(folder) as before, Run(Path(capsys.readouterr().out.splitlines()[-1])) as after:
-        assert before.outcome == "cut off"
+        assert before.outcome == "unfinished"
         assert after.outcome == "completed"
         assert after.facts[0].data["resumes"] == folder.name
         assert before.hops.sizes["hop"] + after.hops.sizes["hop"] <= 200

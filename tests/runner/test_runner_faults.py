@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faults import f15_late_potentiostat
-from faults.steered import steered
+from faults.steered_run import run_steered
 from opsicm.experiment.file import experiment_from_text
 from opsicm.instruments.roles import Rig
 
@@ -22,12 +22,12 @@ def test_short_form(module: str) -> None:
     rows = importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), short=True)
     assert rows
     for row in rows:
-        assert row.held, f"{row.row} {row.fault}, seed {seed}: {row.seen}"
+        assert row.holds, f"{row.row} {row.fault}, seed {seed}: {row.observed}"
 
 
 def test_the_wire_is_looked_at_every_millisecond() -> None:
     """A glitch of 50 mV that lasts two milliseconds is seen, and fails the row's promise."""
-    seen: list[f15_late_potentiostat.Wire] = []
+    seen: list[f15_late_potentiostat.TipPotentialMonitor] = []
 
     def glitch(rig: Rig) -> None:
         world = rig.hop_controller.world  # type: ignore[attr-defined]
@@ -42,10 +42,10 @@ def test_the_wire_is_looked_at_every_millisecond() -> None:
             plain(t_ns)
 
         rig.clock.wait_until = wait_until  # type: ignore[method-assign]
-        seen.append(f15_late_potentiostat.Wire(rig))
+        seen.append(f15_late_potentiostat.TipPotentialMonitor(rig))
 
     late = experiment_from_text(f15_late_potentiostat.EXPERIMENT, "late.yaml")
-    steered(late, change=glitch)
+    run_steered(late, change=glitch)
     (wire,) = seen
     off = np.abs(np.array(wire.off))
     assert off.size == 7400

@@ -18,7 +18,7 @@ from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import Footprint
 from tests.fixtures.laboratory import RIG, Laboratory
-from tests.fixtures.scripted import Kept, run
+from tests.fixtures.scripted import MemoryRecorder, run
 
 F64 = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def stands_at(rig: Rig, height: float) -> None:
     rig.hop_controller.world.coarse = CoarseMotion(height, 5e-4)
 
 
-def controls(kept: Kept) -> list[tuple[str, str, float]]:
+def controls(kept: MemoryRecorder) -> list[tuple[str, str, float]]:
     """(step, control, s) of everything applied."""
     return [
         (fact.step, repr(control_from_data(fact.data["control"])), fact.data["at_ns"] * 1e-9)
@@ -51,7 +51,7 @@ def controls(kept: Kept) -> list[tuple[str, str, float]]:
     ]
 
 
-def notes(kept: Kept, message: str) -> list[dict[str, float]]:
+def notes(kept: MemoryRecorder, message: str) -> list[dict[str, float]]:
     """The data of notes that say `message`."""
     return [dict(fact.data) for fact in kept.kinds("note") if fact.data["message"] == message]
 

@@ -1,4 +1,4 @@
-"""`opsicm check` and `opsicm schema`: an experiment against its rig before anything moves; the schema of its file."""
+"""`opsicm check` and `opsicm schema`: checks an experiment against its rig; prints the schema of its file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from opsicm.forecast.problems import problems
 from opsicm.forecast.signals import TEN_HOP_CRITERION, Signal
 
 
-def checked(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Prediction]]:
-    """Each run that an experiment file stands for with its prediction; raises `BadInput` with every problem found."""
+def checked_file(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Prediction]]:
+    """Every run of an experiment file with its prediction; raises `BadInput` with all problems."""
     all_problems: list[Problem] = []
     predictions: list[tuple[LoadedExperiment, Prediction]] = []
     for experiment in expanded(read_experiment(file)):
         try:
-            predictions.append((experiment, refuse(experiment, rig, None)))
+            predictions.append((experiment, checked_run(experiment, rig, None)))
         except BadInput as error:
             all_problems += [problem for problem in error.problems if problem not in all_problems]
     if all_problems:
@@ -34,15 +34,15 @@ def checked(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Predict
     return predictions
 
 
-def refuse(experiment: LoadedExperiment, rig: str | None, seed: int | None) -> Prediction:
-    """The prediction for one run; raises `BadInput` with every problem between it and its rig."""
+def checked_run(experiment: LoadedExperiment, rig: str | None, seed: int | None) -> Prediction:
+    """The prediction for one run; raises `BadInput` with every problem of the run on its rig."""
     if seed is not None and not 0 <= seed < 2**63:
         raise BadInput(Problem("--seed", str(seed), "must be 0 or more, and below 2^63", "give a whole number"))
     loaded = load_rig(experiment, rig)
     try:
         numbers = rig_numbers(experiment, loaded)
         prediction = predict(experiment.experiment, numbers)
-    except OutsideDomain as error:  # an equation that does not hold for the file's numbers knows no file
+    except OutsideDomain as error:  # raised by an equation, which does not know the file
         document = experiment.document
         raise BadInput(replace(p, file=document.name, line=document.line(())) for p in error.problems) from error
     if refusals := problems(experiment, numbers, prediction):
@@ -55,7 +55,7 @@ _LEAST_SHARE: Final = 1e-4
 _LEAST_COUNT: Final = 1e-3
 
 
-def amount(value: float, unit: str, digits: int = 3) -> str:
+def si_text(value: float, unit: str, digits: int = 3) -> str:
     """`value` in SI with the prefix that leaves one to three figures before the point: `3.19 nA`."""
     if value == 0.0 or not math.isfinite(value):
         return f"{value:g} {unit}"
@@ -71,13 +71,13 @@ def percent(share: float) -> str:
     return f"{share * 100:.2g} %" if share >= _LEAST_SHARE else "less than 0.01 %"
 
 
-def expected(count: float) -> str:
+def expected_count(count: float) -> str:
     """The expected number of events: `none` where it is below one in a thousand runs."""
     return "none" if count < _LEAST_COUNT else f"{count:.2g}"
 
 
-def checked_text(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> str:
-    """What `opsicm check` says of a file without problems; of a series first what holds for every run of it."""
+def check_report(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> str:
+    """The output of `opsicm check` for a file without problems; for a series the common lines first."""
     blocks = [list(prediction_lines(prediction)) for _, prediction in predictions]
     lines = [f"{file}: no problems"]
     if len(blocks) == 1:
@@ -90,13 +90,13 @@ def checked_text(file: Path, predictions: list[tuple[LoadedExperiment, Predictio
 
 
 def prediction_lines(prediction: Prediction) -> Iterator[str]:
-    """A prediction, a line for each figure."""
+    """The lines of a prediction."""
     low, high = prediction.command_span
     yield f"duration         {_duration(prediction.duration)}"
     yield f"samples          {_samples(prediction)}"
-    yield f"run file         about {amount(prediction.file_bytes, 'B')}"
+    yield f"run file         about {si_text(prediction.file_bytes, 'B')}"
     far = prediction.far_current
-    yield f"far current      {amount(far, 'A')} at rest" if far else "far current      none at rest: the bias is 0 V"
+    yield f"far current      {si_text(far, 'A')} at rest" if far else "far current      none at rest: the bias is 0 V"
     yield f"bias command     {low:.2f} … {high:.2f} V"
     for hop in prediction.hops:
         yield from _hop_lines(hop)
@@ -109,9 +109,9 @@ def prediction_lines(prediction: Prediction) -> Iterator[str]:
 def _samples(prediction: Prediction) -> str:
     if not prediction.samples:
         return "none: nothing hops"
-    kept = {0: "none kept in full", 1: "one channel kept in full"}
-    full = kept.get(prediction.channels_in_full, f"{prediction.channels_in_full} channels kept in full")
-    return f"{amount(prediction.samples, '').strip()} per channel, {full}"
+    channels_text = {0: "none kept in full", 1: "one channel kept in full"}
+    full = channels_text.get(prediction.channels_in_full, f"{prediction.channels_in_full} channels kept in full")
+    return f"{si_text(prediction.samples, '').strip()} per channel, {full}"
 
 
 def _hop_lines(hop: HopPrediction) -> Iterator[str]:
@@ -124,12 +124,12 @@ def _hop_lines(hop: HopPrediction) -> Iterator[str]:
     )
     yield (
         f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: false stops "
-        f"expected in {image} hops: {expected(hop.false_stop * image)}"
+        f"expected in {image} hops: {expected_count(hop.false_stop * image)}"
     )
 
 
 def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
-    yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}{_shift(signal, at_rest)}"
+    yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}{_level_shift(signal, at_rest)}"
     if signal.height_change is not None and signal.height_noise is not None:
         yield f"                 {_height_text(signal.height_change, signal.height_noise)}"
     if signal.ten_hops is not None and signal.unstable_share is not None and signal.drift_per_fall is not None:
@@ -146,31 +146,31 @@ def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
 
 
 def _current_text(signal: Signal) -> str:
-    noise = amount(signal.noise, "A", 2)
+    noise = si_text(signal.noise, "A", 2)
     if signal.swing < signal.noise:
-        return f"the current stays at {amount(signal.high, 'A', 4)}: it changes by less than the noise, {noise}"
+        return f"the current stays at {si_text(signal.high, 'A', 4)}: it changes by less than the noise, {noise}"
     ratio = signal.swing / signal.noise if signal.noise > 0.0 else float("inf")
     return (
-        f"the current goes {signal.low * 1e9:.3f} … {signal.high * 1e9:.3f} nA: swing {amount(signal.swing, 'A')}, "
+        f"the current goes {signal.low * 1e9:.3f} … {signal.high * 1e9:.3f} nA: swing {si_text(signal.swing, 'A')}, "
         f"noise {noise}, signal/noise {_ratio(ratio)}"
     )
 
 
-def _shift(signal: Signal, at_rest: float) -> str:
-    """How far a current that hardly changes lies from its value at rest: at constant current this is the signal."""
+def _level_shift(signal: Signal, at_rest: float) -> str:
+    """Offset from the value at rest of a current that hardly changes: at constant current the offset is the signal."""
     middle = 0.5 * (signal.low + signal.high)
     away = abs(middle) - at_rest
     if not at_rest or signal.word == "pipette_sweep" or abs(away) < max(signal.swing, 10.0 * signal.noise):
         return ""
-    return f"; {amount(abs(away), 'A')} {'above' if away > 0.0 else 'below'} its value at rest"
+    return f"; {si_text(abs(away), 'A')} {'above' if away > 0.0 else 'below'} its value at rest"
 
 
 def _height_text(change: float, noise: float) -> str:
     if change < noise:
         return f"swelling stays below the noise of one height, {noise * 1e9:.2f} nm"
     return (
-        f"swelling changes the height by {amount(change, 'm')}, noise of one height {noise * 1e9:.2f} nm, signal/noise "
-        f"{_ratio(change / noise)}"
+        f"swelling changes the height by {si_text(change, 'm')}, noise of one height {noise * 1e9:.2f} nm, "
+        f"signal/noise {_ratio(change / noise)}"
     )
 
 
@@ -250,17 +250,17 @@ def check(
     Lists every problem at once, each with its line, the limit and a remedy; without problems, the duration, the file
     size and the signals against their noise. Runs nothing.
     """
-    from opsicm.cli.terminal import complain, print_json
     from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import print_json, print_problems
 
     records: list[dict[str, Any]] = []
     bad = False
     for file in files:
         try:
-            predictions = checked(file, rig)
+            predictions = checked_file(file, rig)
         except OpsicmError as error:
             bad = True
-            complain(error)
+            print_problems(error)
             problems = [{"file": p.file, "line": p.line, "problem": str(p)} for p in error.problems]
             records.append({"file": str(file), "ok": False, "problems": problems})
             continue
@@ -268,7 +268,7 @@ def check(
             record = prediction_record(experiment, prediction)
             records.append({"file": str(file), "ok": True, "problems": [], **record})
         if not json:
-            console.print(checked_text(file, predictions), markup=False, soft_wrap=True)
+            console.print(check_report(file, predictions), markup=False, soft_wrap=True)
     if json:
         print_json(records)
     raise typer.Exit(2 if bad else 0)

@@ -1,4 +1,4 @@
-"""`opsicm command`: steers a run in progress."""
+"""`opsicm command`: sends a command to a run in progress."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _refuse_option(option: str, value: object, limit: str, remedy: str) -> None:
 
 
 def _experiment(source: Path, title: str | None, rig: str | None) -> str:
-    """A complete experiment without a probe program, checked as a file of its own would be."""
+    """A complete experiment without a probe program, checked like any experiment file."""
     from opsicm.experiment.file import experiment_from_text
     from opsicm.experiment.yaml_file import read_text, yaml_text
     from opsicm.formats.unicycler.reading import from_unicycler
@@ -95,7 +95,7 @@ def _experiment(source: Path, title: str | None, rig: str | None) -> str:
 
 
 def _envelope(program: CyclerProgram) -> dict[str, object]:
-    """Limits as the protocol gives them; the time that it may take, where that is more than usual."""
+    """The protocol's limits, and its duration where that exceeds the envelope's default."""
     from opsicm.core.units import to_si
     from opsicm.experiment.controls import program_duration
 
@@ -108,7 +108,7 @@ def _envelope(program: CyclerProgram) -> dict[str, object]:
 
 
 def _of_the_protocol(problem: Problem) -> Problem:
-    """The problem without its line, which is in a text that is not written; a protocol's limits are its `safety`."""
+    """The problem without its line, which refers to the intermediate YAML; a protocol's limits are its `safety`."""
     remedy = problem.remedy
     if "envelope.cell" in problem.limit:
         remedy = "stay within it, or widen safety in the protocol if the cell allows it"
@@ -125,7 +125,7 @@ def _protocol(source: Path, capacity_mah: float | None) -> str:
     loaded = read_experiment(source)
     text = to_unicycler(loaded, capacity_mah)
     if loaded.experiment.probe:
-        err.print("the probe program has no place in a cycling protocol and is left out")
+        err.print("a cycling protocol has no probe program: it is left out")
     return text
 
 

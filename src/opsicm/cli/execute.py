@@ -1,4 +1,4 @@
-"""From an experiment file to a finished run file: the work of `opsicm run`, `demo` and `reproduce`."""
+"""Executes an experiment and records its run file, for `opsicm run`, `demo` and `reproduce`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from opsicm.cli.live_settings import Revisions, shift_between
-from opsicm.cli.resume import Resumed
-from opsicm.cli.rigs import REGISTRY, Prepared, load_rig, played_by, prepare, seed_of
+from opsicm.cli.resume import ResumedRun
+from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
@@ -21,7 +21,7 @@ from opsicm.experiment.rig_file import LoadedRig, Role
 from opsicm.instruments.clock import Pacer, utc_now
 from opsicm.instruments.roles import Rig
 from opsicm.record import run_folder
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.commands import Inbox, StopSignal
 from opsicm.runner.control_socket import ControlSocket
@@ -47,7 +47,7 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Progress], None] = lambda _: None,
     estimate: float | None = None,
-    resumed: Resumed | None = None,
+    resumed: ResumedRun | None = None,
     stand_in: Role | None = None,
     provenance: Mapping[str, str | int] | None = None,
 ) -> Execution:
@@ -62,7 +62,7 @@ def execute(
     """
     run_folder.refuse_if_short(out, estimate)
     loaded = load_rig(experiment, rig)
-    chosen = seed_of(experiment.experiment, loaded, seed)
+    run_seed = seed_of(experiment.experiment, loaded, seed)
     inbox: Inbox = StopSignal(stop)
 
     def waiting() -> bool:
@@ -72,7 +72,7 @@ def execute(
     started = utc_now()
     before = () if resumed is None else resumed.history
     with ExitStack() as connections:
-        prepared = prepare(experiment, loaded, chosen, pacer.hold, before, stand_in, connections)
+        prepared = prepare(experiment, loaded, run_seed, pacer.hold, before, stand_in, connections)
         maps = amplitude_maps(experiment)
         title = experiment.experiment.title
         folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
@@ -92,7 +92,7 @@ def execute(
             with watched(prepared.rig, folder.path) as beat:
                 ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, progress, beat).run()
         finally:
-            # Closed before the run file is made: that takes a while, in which no command would be answered.
+            # Closed before the run file is made, during which no command would be answered.
             control.close()
             path = recorder.close()
     return Execution(path, ending)
@@ -110,7 +110,7 @@ def _pace(loaded: LoadedRig, speed: float | None, stand_in: Role | None) -> floa
 
 
 def _folder_title(title: str) -> str:
-    """The title shortened so that the values of one run of a series, its last words, still fit the folder's name."""
+    """The title shortened so that the values at its end, which tell the runs of a series apart, fit the folder name."""
     head, opens, values = title.rpartition(" (")
     if not (opens and values.endswith(")")):
         return title
@@ -121,7 +121,7 @@ def _folder_title(title: str) -> str:
 
 @contextmanager
 def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
-    """A watchdog over a rig that has safe channels; yields what the run's loop must call every turn."""
+    """Start a watchdog for a rig that has safe channels; yields its heartbeat, to be called every turn."""
     if not rig.safe_addresses:
         yield lambda: None
         return
@@ -132,10 +132,10 @@ def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
         watchdog.close()
 
 
-def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> Header:
+def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> RunHeader:
     policies = experiment.experiment.record
     controller = prepared.rig.hop_controller
-    return Header(
+    return RunHeader(
         title=experiment.experiment.title,
         started_utc=started_utc,
         experiment_text=experiment.text,
@@ -143,12 +143,12 @@ def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared,
         channels=tuple(replace(c, policy=policies.policy(c.name)) for c in controller.channels),
         dt_ns=controller.timing.dt_ns,
         parameters=prepared.parameters,
-        provenance=_provenance(loaded.rig.title, prepared.seed, played_by(loaded)),
+        provenance=_provenance(loaded.rig.title, prepared.seed, data_source(loaded)),
     )
 
 
-def who() -> str:
-    """User, host, version and time: the signature of what is done to a run after it has ended."""
+def signature() -> str:
+    """User, host, version and time, recorded with every change to a run after it has ended."""
     return f"{_user()}@{socket.gethostname()}, opsicm {version('opsicm')}, {utc_now().isoformat(timespec='seconds')}"
 
 

@@ -1,4 +1,4 @@
-"""What the runner needs from layers above it: the judgement of a change while a step runs, and image registration."""
+"""What the runner gets from layers above it: the check of a setting changed during a run, and image registration."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from opsicm.forecast.problems import problems
 
 
 class Revisions:
-    """Changes of how a step hops, judged as `check` judges the file: the experiment as it would then read."""
+    """Changes of a step's hop parameters during a run, checked as `check` would check the changed experiment file."""
 
     def __init__(self, loaded: LoadedExperiment, rig: LoadedRig) -> None:
         self._loaded = loaded
         self._rig = rig
 
     def __call__(self, path: str, key: str, value: float) -> HopParameters:
-        """How the step at `path` hops with `key` at `value`, and from now on; raises `BadInput` where it may not."""
+        """The hop parameters of the step at `path` with `key` set to `value`; raises `BadInput` if refused."""
         data = self._loaded.experiment.model_dump(mode="json", exclude_unset=True)
         settings = next(placed.step for placed in written_steps("probe", data["probe"]) if placed.path == path)
         if key not in settings:
-            raise BadInput(Problem(f"probe.{key}", f"{value:g}", f"{path} has no {key}", "set what it has"))
+            raise BadInput(Problem(f"probe.{key}", f"{value:g}", f"{path} has no {key}", "set one of its own keys"))
         settings[key] = value
         try:
             changed = replace(self._loaded, experiment=Experiment.model_validate(data))
@@ -46,11 +46,11 @@ class Revisions:
             raise BadInput([replace(problem, file=None, line=None) for problem in refused])
         self._loaded = changed
         step = next(placed.step for placed in written_steps("probe", changed.experiment.probe) if placed.path == path)
-        assert isinstance(step, ApproachingStep), "it has a key of how it hops"
+        assert isinstance(step, ApproachingStep), "only such a step has hop parameters"
         return changed.experiment.hop_parameters(step)
 
 
 def shift_between(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
-    """(rows, columns) by which the pattern of `second` lies beside that of `first` [px]."""
+    """(rows, columns) [px] by which `second` is shifted against `first`."""
     shift = register(first, second)
     return shift.dy, shift.dx

@@ -32,10 +32,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-# typer brings its own click or uses the installed one: the class is looked up from one that is sure to be there.
+# typer brings its own click or uses the installed one: the class is found through one that both have.
 _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-for _more in (run_commands, check_commands, analyse_commands, record_commands, steering_commands, convert_commands):
-    app.registered_commands += _more.registered_commands
+for group in (run_commands, check_commands, analyse_commands, record_commands, steering_commands, convert_commands):
+    app.registered_commands += group.registered_commands
 
 
 @app.command(epilog="Example: opsicm reproduce --only E2,E5 --short --json table.json --out reproduced/")
@@ -83,7 +83,7 @@ _GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters",
 
 
 def _mount(arguments: list[str]) -> None:
-    """Add the command groups that this call may need: importing all of them would cost every other command a second."""
+    """Add the command groups that this call needs: importing all of them would cost every other command a second."""
     mounted = {group.name for group in app.registered_groups}
     for name, module in _GROUPS.items():
         if name not in mounted and (not arguments or arguments[0] in (name, "--help")):
@@ -91,16 +91,16 @@ def _mount(arguments: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code. No traceback ever reaches the user for an error of theirs."""
+    """Run the command line; returns the exit code. An error of the user's never shows a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _mount(arguments)
     command: Callable[..., Any] = typer.main.get_command(app)
     try:
         code = command(arguments, standalone_mode=False)
     except OpsicmError as error:
-        from opsicm.cli.terminal import complain
+        from opsicm.cli.terminal import print_problems
 
-        complain(error)
+        print_problems(error)
         return error.exit_code
     except typer.Exit as error:
         return int(error.exit_code)
@@ -121,13 +121,13 @@ def main(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _end_at_once(_signal: int, _frame: object) -> None:
+def _exit_at_once(_signal: int, _frame: object) -> None:
     os._exit(130)
 
 
 def entry() -> None:
-    """What the console script calls."""
-    # Until a run has its own handler nothing has moved and nothing is open: an interrupt during the imports ends the
-    # program there and then, instead of being swallowed by an import lock.
-    signal.signal(signal.SIGINT, _end_at_once)
+    """Entry point of the console script."""
+    # Until a run installs its own handler nothing has moved and nothing is open, so an interrupt during the imports may
+    # end the program at once; otherwise an import lock could swallow it.
+    signal.signal(signal.SIGINT, _exit_at_once)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""`opsicm parameters list | show`: what the twin computes with, and where every number comes from."""
+"""`opsicm parameters list | show`: the twin's parameter sets with the source of every number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def leaf_record(name: str, leaf: Leaf) -> dict[str, Any]:
 
 
 def set_text(chosen: ParameterSet) -> str:
-    """The set as a table in plain text, assumed numbers marked, so that nobody mistakes them for measured ones."""
+    """The set as a table in plain text, with the status of every number: assumed ones must not pass for measured."""
     lines = [f"{chosen.name}: {chosen.title}", ""]
     for name, leaf in sorted(chosen.leaves.items()):
         unit = "" if leaf.unit in {"1", "word", "curve", "stages"} else leaf.unit
@@ -57,7 +57,7 @@ def _shown(leaf: Leaf) -> str:
 
 
 def material_lines(material: Material) -> list[str]:
-    """The material in words: where its curve runs, how lithiation changes its volume, its stages."""
+    """The material in sentences: range of its open-circuit curve, change of volume with lithiation, stages."""
     low, high = material.stoichiometry_range
     first, last = material.ocp[0], material.ocp[-1]
     formula = f", {material.formula}" if material.formula else ""

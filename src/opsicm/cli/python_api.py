@@ -10,7 +10,7 @@ from opsicm.cli.execute import execute
 from opsicm.experiment.file import experiment_from_text, read_experiment, to_yaml
 from opsicm.experiment.model import Experiment
 
-# What reads runs imports HDF5, which has no place beside a live run: imported after the run has ended.
+# Reading a run imports HDF5, which must stay out of a process with a live run: imported after the run has ended.
 if TYPE_CHECKING:
     from opsicm.record.reader import Run
 

@@ -22,13 +22,13 @@ def recover(
 
     Makes their run files from the live records. A folder that is not a run is named and left alone.
     """
-    from opsicm.cli.execute import who
+    from opsicm.cli.execute import signature
     from opsicm.cli.terminal import err, print_json
     from opsicm.cli.terminal import out as console
     from opsicm.record.recover import recover as recover_runs
 
     recoveries = []
-    for recovery in recover_runs(paths, who()):
+    for recovery in recover_runs(paths, signature()):
         recoveries.append(recovery)
         stream = console if recovery.opens and recovery.state != "no run" else err
         if not json or stream is err:
@@ -48,27 +48,27 @@ def validate(
 
     Checks names, types, units, order, gaps and every checksum.
     """
-    from opsicm.cli.terminal import complain, print_json
     from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import print_json, print_problems
     from opsicm.core.errors import OpsicmError
-    from opsicm.record.validate import validate as findings_of
+    from opsicm.record.validate import validate as validate_run
 
     records = []
     bad = False
     for file in files:
         try:
-            findings = findings_of(file)
+            results = validate_run(file)
         except OpsicmError as error:
-            complain(error)
+            print_problems(error)
             bad = True
             records.append({"file": str(file), "check": "opens", "ok": False, "seen": str(error)})
             continue
-        bad = bad or not all(finding.ok for finding in findings)
-        records += [{"file": str(file), **asdict(finding)} for finding in findings]
+        bad = bad or not all(result.ok for result in results)
+        records += [{"file": str(file), **asdict(result)} for result in results]
         if not json:
-            console.print(f"{file}: {'valid' if all(f.ok for f in findings) else 'NOT valid'}", markup=False)
-            for finding in findings:
-                console.print(f"  {'ok ' if finding.ok else 'BAD'} {finding.check:<14} {finding.seen}", markup=False)
+            console.print(f"{file}: {'valid' if all(result.ok for result in results) else 'NOT valid'}", markup=False)
+            for result in results:
+                console.print(f"  {'ok ' if result.ok else 'BAD'} {result.check:<14} {result.seen}", markup=False)
     if json:
         print_json(records)
     raise typer.Exit(2 if bad else 0)
@@ -87,9 +87,9 @@ def runs(
 
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json
-    from opsicm.record.recover import entries
+    from opsicm.record.recover import run_catalogue
 
-    catalogue = entries(folder, rebuild)
+    catalogue = run_catalogue(folder, rebuild)
     if json:
         print_json([asdict(entry) for entry in catalogue])
         return

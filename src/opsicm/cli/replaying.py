@@ -1,4 +1,4 @@
-"""A stored run again, in a new run folder and at a chosen pace: copied fact by fact, or as the rig of an experiment."""
+"""Replays a stored run into a new run folder at a chosen speed: event by event, or as the rig of an experiment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from opsicm.cli.execute import Execution, execute
-from opsicm.cli.rigs import stored_run
+from opsicm.cli.rigs import stored_run_role
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.instruments.clock import Pacer, utc_now
@@ -17,13 +17,13 @@ from opsicm.runner.runner import Progress
 
 
 def replay_run(run: Path, out: Path, speed: float | None, stop: Callable[[], bool]) -> Path:
-    """The new run file. Ctrl-C ends it early: what was copied by then is kept, without a last fact."""
+    """Replay `run` and return the new run file. Ctrl-C ends it early and keeps the part replayed so far."""
     pacer = Pacer(speed, stop)
 
     def hold(t_ns: int) -> None:
         pacer.hold(t_ns)
         if stop():
-            raise LimitCrossed(Problem("replay", "", "was interrupted", "what was copied by then is kept"))
+            raise LimitCrossed(Problem("replay", "", "was interrupted", "the part replayed so far is kept"))
 
     with Replay(run) as stored:
         header = stored.header
@@ -40,7 +40,7 @@ def execute_on_run(
     progress: Callable[[Progress], None] = lambda _: None,
     estimate: float | None = None,
 ) -> Execution:
-    """Execute `experiment` on the stored run in the folder `run`; what differs from the record ends it with a fault."""
+    """Execute `experiment` on the stored run in the folder `run`; a difference from the record ends it with a fault."""
     with Replay(run) as replay:
         header = replay.header.provenance
     provenance = {name: header[name] for name in ("source", "seed", "replay_of") if name in header}
@@ -53,6 +53,6 @@ def execute_on_run(
         stop,
         progress,
         estimate,
-        stand_in=stored_run(run),
+        stand_in=stored_run_role(run),
         provenance=provenance,
     )

@@ -1,4 +1,4 @@
-"""`opsicm run --resume`: what a run that was cut off has left, and the specimen as its record says it was."""
+"""`opsicm run --resume`: the remaining program of an interrupted run, and the history of its specimen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, get_args, overload
 
 import numpy as np
 
-from opsicm.cli.charge_record import charge_of
+from opsicm.cli.recorded_charge import recorded_charge
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import Fact
 from opsicm.experiment.controls import CellAction, CellControl, OpenCircuit, cell_actions
@@ -24,8 +24,8 @@ History = tuple[tuple[int, CellControl], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
-    """Where to go on, with what experiment and rig, and what was done to the specimen before."""
+class ResumedRun:
+    """The state from which an interrupted run continues, its experiment and rig, and the history of the specimen."""
 
     experiment: LoadedExperiment
     rig: str
@@ -34,20 +34,20 @@ class Resumed:
     seed: int
 
 
-def resumed(run: Path, meanwhile: CellMeanwhile, lost: LostIntent | None) -> Resumed:
-    """What is left of the run at `run` (its folder, or its run file).
+def resumed_run(run: Path, meanwhile: CellMeanwhile, lost: LostIntent | None) -> ResumedRun:
+    """The rest of the run at `run` (its folder, or its run file).
 
-    On a twin no time passes while nobody runs it: `meanwhile` then only says what is assumed.
-    Raises `BadInput` where nothing is left or where it must be asked.
+    On a twin no time passes between two runs: `meanwhile` then only states an assumption.
+    Raises `BadInput` where nothing is left or where the user must decide.
     """
     folder = run if run.is_dir() else run.parent
     if not ((folder / EXPERIMENT).is_file() and (folder / JOURNAL).is_file()):
-        raise BadInput(Problem("--resume", str(run), "is no run folder", "name the folder of a run that was cut off"))
+        raise BadInput(Problem("--resume", str(run), "is no run folder", "name the folder of an interrupted run"))
     text = (folder / EXPERIMENT).read_text(encoding="utf-8")
     experiment = experiment_from_text(text, str(folder / EXPERIMENT))
     lines, _ = read_lines(folder / JOURNAL)
     facts = [Fact.from_line(line) for line in lines]
-    t, charge, capacity, seed = charge_of(folder)
+    t, charge, capacity, seed = recorded_charge(folder)
     last_ns = max([t[-1] if t else 0, *(fact.t_ns for fact in facts)])
 
     def charge_at(t_ns: int) -> float:
@@ -58,22 +58,22 @@ def resumed(run: Path, meanwhile: CellMeanwhile, lost: LostIntent | None) -> Res
     if len(actions) <= start.action:
         raise BadInput(Problem("--resume", folder.name, "has nothing left of its cell program", "run it anew"))
     _refuse_unknown(actions[start.action], meanwhile)
-    history = (*_earlier(folder, facts), _history(facts, actions, lost, last_ns))
-    return Resumed(experiment, str(folder), start, history, seed)
+    history = (*_earlier_history(folder, facts), _history(facts, actions, lost, last_ns))
+    return ResumedRun(experiment, str(folder), start, history, seed)
 
 
 @overload
-def choice(option: Literal["--cell-meanwhile"], said: str | None) -> CellMeanwhile: ...
+def resume_option(option: Literal["--cell-meanwhile"], value: str | None) -> CellMeanwhile: ...
 @overload
-def choice(option: Literal["--lost-intent"], said: str | None) -> LostIntent | None: ...
-def choice(option: str, said: str | None) -> str | None:
-    """What an option says, checked: what the cell did meanwhile must be said, a lost intent only where there is one."""
-    known = get_args(CellMeanwhile if option == "--cell-meanwhile" else LostIntent)
-    if said in known or (said is None and option == "--lost-intent"):
-        return said
-    words = ", ".join(known)
-    remedy = "look at the potentiostat; unknown where nobody knows" if option == "--cell-meanwhile" else "say which"
-    raise BadInput(Problem(option, said or "", f"must be one of {words}", remedy))
+def resume_option(option: Literal["--lost-intent"], value: str | None) -> LostIntent | None: ...
+def resume_option(option: str, value: str | None) -> str | None:
+    """The checked value of an option: --cell-meanwhile is required, --lost-intent only where an intent was lost."""
+    choices = get_args(CellMeanwhile if option == "--cell-meanwhile" else LostIntent)
+    if value in choices or (value is None and option == "--lost-intent"):
+        return value
+    choice_list = ", ".join(choices)
+    remedy = "look at the potentiostat, or give unknown" if option == "--cell-meanwhile" else "give one of them"
+    raise BadInput(Problem(option, value or "", f"must be one of {choice_list}", remedy))
 
 
 def _actions(experiment: LoadedExperiment, capacity: float, count: int) -> list[CellAction]:
@@ -81,33 +81,33 @@ def _actions(experiment: LoadedExperiment, capacity: float, count: int) -> list[
     return list(itertools.islice(cell_actions(program.cell, program.specimen.area, capacity), count))
 
 
-def _earlier(folder: Path, facts: Sequence[Fact]) -> tuple[History, ...]:
-    """What was done to the specimen in the runs that this one went on from."""
+def _earlier_history(folder: Path, facts: Sequence[Fact]) -> tuple[History, ...]:
+    """The history of the specimen in the runs that this one resumed."""
     name = facts[0].data.get("resumes") if facts else None
     if name is None:
         return ()
-    before = folder.parent / str(name)
-    if not before.is_dir():
-        limit = f"went on from {name}, which is not beside it"
+    previous = folder.parent / str(name)
+    if not previous.is_dir():
+        limit = f"resumed {name}, which is not beside it"
         raise BadInput(Problem("--resume", folder.name, limit, "put the two folders side by side"))
-    said = facts[0].data
-    lost: LostIntent | None = said["lost_intent"]["assumed"] if "lost_intent" in said else None
-    return resumed(before, said["cell_meanwhile"], lost).history
+    start_data = facts[0].data
+    lost: LostIntent | None = start_data["lost_intent"]["assumed"] if "lost_intent" in start_data else None
+    return resumed_run(previous, start_data["cell_meanwhile"], lost).history
 
 
 def _refuse_unknown(action: CellAction, meanwhile: CellMeanwhile) -> None:
     if meanwhile == "unknown" and (action.timed.charge is not None or action.timed.soc is not None):
-        limit = f"{action.path} ends by its charge, and nobody knows what has passed meanwhile"
+        limit = f"{action.path} ends by its charge, and the charge passed meanwhile is unknown"
         raise BadInput(Problem("--cell-meanwhile", "unknown", limit, "find out, or run the experiment anew"))
 
 
 def _history(facts: Sequence[Fact], actions: Sequence[CellAction], lost: LostIntent | None, last_ns: int) -> History:
     controls: list[tuple[int, CellControl]] = []
-    for one in applied_controls(facts, lost):
-        if one.at_ns > last_ns:
+    for applied in applied_controls(facts, lost):
+        if applied.at_ns > last_ns:
             continue
         control: CellControl = OpenCircuit()
-        if one.action is not None:
-            control = actions[one.action].remainder(one.spent_ns, 0.0).control
-        controls.append((one.at_ns, control))
+        if applied.action is not None:
+            control = actions[applied.action].remainder(applied.spent_ns, 0.0).control
+        controls.append((applied.at_ns, control))
     return (*controls, (last_ns, OpenCircuit()))

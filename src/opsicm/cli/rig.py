@@ -1,4 +1,4 @@
-"""`opsicm rig list`: which drivers a rig file may name."""
+"""`opsicm rig list`: lists the drivers that a rig file may name."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ app = typer.Typer(no_args_is_help=True, help="List the drivers that a rig file m
 
 
 def driver_records() -> list[dict[str, Any]]:
-    """Every registered driver with stable keys; one that cannot be loaded states why and no role."""
+    """Every registered driver with stable keys; one that cannot be loaded has a reason instead of a role."""
     from opsicm.cli.rigs import REGISTRY
     from opsicm.instruments.registry import installed
 
     return [
         {
-            "name": found.name,
+            "name": registration.name,
             "role": None if driver is None else driver.role,
-            "summary": found.failure if driver is None else driver.summary,
-            "package": found.package,
+            "summary": registration.failure if driver is None else driver.summary,
+            "package": registration.package,
             "client": None if driver is None else driver.client or None,
             "client_version": installed(driver.client) if driver is not None and driver.client else None,
             "settings": [] if driver is None else list(driver.settings.model_fields),
         }
-        for found in REGISTRY.registrations()
-        for driver in found.drivers or (None,)
+        for registration in REGISTRY.registrations()
+        for driver in registration.drivers or (None,)
     ]
 
 

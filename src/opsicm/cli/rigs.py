@@ -42,7 +42,7 @@ REGISTRY: Final = Registry(BUILT_IN)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A rig that is ready, and what is recorded of it.
+    """A connected rig, and the facts about it that are recorded.
 
     `capacity` [C] between x = 0 and 1, `reversible` [C] between the program's cut-offs at rest (None without two),
     stated parameters, seed.
@@ -55,18 +55,18 @@ class Prepared:
     seed: int
 
 
-def stored_run(run: Path) -> Role:
-    """What plays every role of a rig in a replay of `run`."""
+def stored_run_role(run: Path) -> Role:
+    """The driver entry that fills every role of a rig in a replay of `run`."""
     return Role(driver="replay", address=str(run))
 
 
-def world_process(folder: Path) -> Role:
-    """What plays every role of a rig whose world is another process, serving in `folder`."""
+def world_process_role(folder: Path) -> Role:
+    """The driver entry that fills every role of a rig from the world process serving in `folder`."""
     return Role(driver="world_process", address=str(folder))
 
 
-def played_by(loaded: LoadedRig) -> str:
-    """Who measured, for the header: digital twin, instruments, or both."""
+def data_source(loaded: LoadedRig) -> str:
+    """The origin of the data for the header: digital twin, instruments, or both."""
     drivers = {loaded.role(role).driver for role in ROLES}
     if TWIN not in drivers:
         return "instruments"
@@ -77,7 +77,7 @@ def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
     """The rig file that the experiment names, or `override`: a preset, a file, or a run folder, which holds its own."""
     if override is not None and Path(override).is_dir():
         stored, original = Path(override) / RIG, experiment.rig_path()
-        # The same text in its original place: there it finds the files that it names.
+        # Where the original is unchanged it is read instead: relative paths in it still hold there.
         same = stored.is_file() and original.is_file() and stored.read_bytes() == original.read_bytes()
         return read_rig(original if same else stored)
     return read_rig(rig_path(override) if override is not None else experiment.rig_path())
@@ -93,15 +93,15 @@ def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> 
 
 
 def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSet:
-    """The experiment's parameter set, else the twin's, with what the experiment says of specimen and electrolyte."""
+    """The experiment's parameter set, else the twin's, with the experiment's changes to specimen and electrolyte."""
     experiment = loaded.experiment
     file: LoadedExperiment | LoadedRig = rig
     if "parameters" in experiment.specimen.model_fields_set or rig.rig.world is None:
-        file, where, name = loaded, ("specimen", "parameters"), experiment.specimen.parameters
+        file, path, name = loaded, ("specimen", "parameters"), experiment.specimen.parameters
     else:
-        where, name = ("world", "parameters"), rig.rig.world.parameters
-    base = _named_set(file, where, name)
-    said = experiment.specimen.model_fields_set
+        path, name = ("world", "parameters"), rig.rig.world.parameters
+    base = _named_set(file, path, name)
+    set_keys = experiment.specimen.model_fields_set
     specimen = experiment.specimen
     changes = {
         name: value
@@ -110,7 +110,7 @@ def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSe
             ("thickness_um", "thickness", specimen.thickness),
             ("loading_mg_cm2", "loading", specimen.loading),
         )
-        if key in said
+        if key in set_keys
     }
     if "salt_M" in experiment.electrolyte.model_fields_set:
         changes["concentration"] = experiment.electrolyte.salt
@@ -125,21 +125,21 @@ def specimen_parameters(loaded: LoadedExperiment, rig: LoadedRig) -> ParameterSe
                 "add swelling: {table: FILE.csv, columns: [stoichiometry, volume_change], …} to the set, or leave "
                 "swelling out of the run with swelling_factor: {value: 0, …}"
             )
-            raise BadInput(file.problem(where, name, limit, remedy))
+            raise BadInput(file.problem(path, name, limit, remedy))
     return chosen.with_leaves({"swelling_factor": 0.0}, source="no swelling curve, and no step finds a height")
 
 
-def _named_set(loaded: LoadedExperiment | LoadedRig, where: tuple[str, ...], name: str) -> ParameterSet:
+def _named_set(loaded: LoadedExperiment | LoadedRig, path: tuple[str, ...], name: str) -> ParameterSet:
     try:
         return parameter_set(name, Path(loaded.document.name).parent)
     except BadInput as error:
-        if error.problems[0].file is not None:  # what is wrong stands in the set's own file
+        if error.problems[0].file is not None:  # the problem is in the set's own file
             raise
-        raise BadInput(loaded.problem(where, name, p.limit, p.remedy) for p in error.problems) from None
+        raise BadInput(loaded.problem(path, name, p.limit, p.remedy) for p in error.problems) from None
 
 
 def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
-    """The pipette in SI: what the experiment says of its shape, else what the rig file says, else the defaults."""
+    """The pipette in SI: each dimension from the experiment, else from the rig file, else the default."""
     pipette, on_rig = experiment.pipette, rig.rig.pipette
 
     def shape(key: str) -> PipetteShape:
@@ -150,16 +150,18 @@ def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
     )
 
 
-def _setup(experiment: LoadedExperiment, loaded: LoadedRig, parameters: CellParameters, **known: Any) -> RigSetup:
+def _setup(
+    experiment: LoadedExperiment, loaded: LoadedRig, parameters: CellParameters, **run_settings: Any
+) -> RigSetup:
     _refuse_unknown_grounding(loaded)
-    _refuse_driven(experiment, loaded)
+    _refuse_driven_cell(experiment, loaded)
     _refuse_twin_settings(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
-    return RigSetup(loaded, experiment.experiment, parameters, pipette, **known)
+    return RigSetup(loaded, experiment.experiment, parameters, pipette, **run_settings)
 
 
 def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
-    """What `check` needs of a rig, from the rig file and its drivers; nothing is connected."""
+    """The numbers of a rig that `check` needs, from the rig file and its drivers; nothing is connected."""
     setup = _setup(experiment, loaded, specimen_parameters(experiment, loaded).values)
     specification = REGISTRY.specification(setup)
     return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette)
@@ -174,10 +176,10 @@ def prepare(
     stand_in: Role | None = None,
     connections: ExitStack | None = None,
 ) -> Prepared:
-    """The rig for an experiment, connected; `connections` closes what its drivers have opened.
+    """The connected rig for an experiment; `connections` closes what its drivers have opened.
 
-    `history` is what earlier runs did to the specimen, as (nanosecond, control): a twin's lives through it. `stand_in`
-    plays every role in place of the rig file's drivers.
+    `history` holds the controls that earlier runs applied to the specimen, as (nanosecond, control): a twin repeats
+    them. `stand_in` fills every role in place of the rig file's drivers.
     """
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
@@ -195,7 +197,7 @@ def prepare(
     if stand_in is None and loaded.rig.world is not None:
         rig = followed(rig, twin_of(setup, specification))
     pipette = setup.pipette
-    stated = {name: _stated(leaf) for name, leaf in leaves.leaves.items()}
+    stored_leaves = {name: _stored_leaf(leaf) for name, leaf in leaves.leaves.items()}
     capacity = parameters.areal_capacity * parameters.area
     facts = {
         "pipette": {
@@ -209,13 +211,13 @@ def prepare(
             "resistance_Ohm": resistance(geometric_resistance(pipette), parameters.electrolyte, setup.fill),
         },
         "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": capacity},
-        "set": {"name": leaves.name, "leaves": stated},
+        "set": {"name": leaves.name, "leaves": stored_leaves},
     }
-    turns = cut_offs(experiment.experiment.cell)
+    potentials = cut_offs(experiment.experiment.cell)
     reversible = None
-    if turns is not None:
+    if potentials is not None:
         with suppress(OutsideDomain):  # a cut-off beyond the open-circuit curve is not reached at rest: no SOC
-            low, high = map(parameters.material.stoichiometry_at, turns)
+            low, high = map(parameters.material.stoichiometry_at, potentials)
             reversible = capacity * (low - high)
     return Prepared(rig, capacity, reversible, facts, seed)
 
@@ -227,14 +229,14 @@ def _refuse_unknown_grounding(loaded: LoadedRig) -> None:
 
 
 def _refuse_twin_settings(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
-    """Faults and switched terms on a rig without a twin would be passed over, and the run taken for what it is not."""
+    """Refuse the experiment's twin settings on a rig without a twin, where they would silently have no effect."""
     if loaded.rig.world is None and "twin" in experiment.experiment.model_fields_set:
         limit = f"is for a digital twin, and {loaded.rig.title} has none"
         raise BadInput(experiment.problem(("twin",), "", limit, "delete it, or take a rig with a twin"))
 
 
-def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
-    """With two electrodes nothing drives the specimen: a program that would is a mistake."""
+def _refuse_driven_cell(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
+    """Refuse a cell program that drives the specimen on a two-electrode rig, which has no specimen."""
     if REFERENCE_FOLLOWS_CELL[loaded.rig.wiring.grounding]:
         return
     limit = "the rig's wiring is two_electrode: no specimen is at the potentiostat"
@@ -247,7 +249,7 @@ def _refuse_driven(experiment: LoadedExperiment, loaded: LoadedRig) -> None:
         raise BadInput(problems)
 
 
-def _stated(leaf: Leaf) -> dict[str, Any]:
+def _stored_leaf(leaf: Leaf) -> dict[str, Any]:
     match leaf.value:
         case Curve():
             value: Any = leaf.value.label

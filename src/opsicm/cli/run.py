@@ -13,7 +13,7 @@ from opsicm.cli.terminal import OutOption, pace_of
 from opsicm.core.errors import BadInput, Problem
 
 if TYPE_CHECKING:
-    from opsicm.cli.resume import Resumed
+    from opsicm.cli.resume import ResumedRun
     from opsicm.experiment.file import LoadedExperiment
 
 app = typer.Typer(add_completion=False)
@@ -30,10 +30,10 @@ _HEADLINE: Final = (  # of the demo: what a newcomer should see first
 )
 
 
-def headline(results: Iterable[Result]) -> list[Result]:
+def headline_results(results: Iterable[Result]) -> list[Result]:
     """The headline results in a fixed order; one that failed stays, with its reason."""
-    found = {(result.name, result.of): result for result in results}
-    return [found[key] for key in _HEADLINE if key in found]
+    by_key = {(result.name, result.of): result for result in results}
+    return [by_key[key] for key in _HEADLINE if key in by_key]
 
 
 def _runs(
@@ -42,16 +42,16 @@ def _runs(
     """(run file, exit code) of every run of an experiment file, one after the other; none after a run that did not
     complete. All are checked before anything moves.
     """
-    from opsicm.cli.check import refuse
+    from opsicm.cli.check import checked_run
     from opsicm.experiment.expansion import expanded
     from opsicm.experiment.file import read_experiment
 
     pace = pace_of(speed)
     if rig is not None and Path(rig).is_dir() and (seed is not None or world is not None):
-        limit = "is a stored run: its noise and its world are what was recorded"
+        limit = "is a stored run: its noise and its world are already recorded"
         raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
     runs = expanded(read_experiment(file))
-    estimates = [refuse(one, rig, seed).file_bytes for one in runs]
+    estimates = [checked_run(experiment, rig, seed).file_bytes for experiment in runs]
     for experiment, estimate in zip(runs, estimates, strict=True):
         path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world)
         yield path, code
@@ -66,12 +66,12 @@ def _execute(
     seed: int | None,
     pace: float | None,
     estimate: float | None = None,
-    resumed: Resumed | None = None,
+    resumed: ResumedRun | None = None,
     world: Path | None = None,
 ) -> tuple[Path, int]:
     from opsicm.cli.execute import execute
-    from opsicm.cli.rigs import world_process
-    from opsicm.cli.terminal import complain, err, run_progress, stop_on_interrupt
+    from opsicm.cli.rigs import world_process_role
+    from opsicm.cli.terminal import err, print_problems, run_progress, stop_on_interrupt
 
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
         if rig is not None and resumed is None and Path(rig).is_dir():
@@ -79,10 +79,10 @@ def _execute(
 
             execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
         else:
-            stand_in = None if world is None else world_process(world)
+            stand_in = None if world is None else world_process_role(world)
             execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in)
     if execution.ending.error is not None:
-        complain(execution.ending.error)
+        print_problems(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
         err.print(f"run ended: {outcome}; rig safe, file kept")
@@ -96,15 +96,15 @@ def _resume(
     speed: str,
     meanwhile: str | None,
     lost: str | None,
-    others: tuple[str | None, int | None],
+    other_options: tuple[str | None, int | None],
 ) -> tuple[Path, int]:
-    from opsicm.cli.resume import choice, resumed
+    from opsicm.cli.resume import resume_option, resumed_run
 
-    if file is not None or others != (None, None):
+    if file is not None or other_options != (None, None):
         limit = "a run resumes with its own experiment, rig and seed"
         raise BadInput(Problem("--resume", str(run), limit, "leave out FILE, --rig and --seed"))
-    rest = resumed(run, choice("--cell-meanwhile", meanwhile), choice("--lost-intent", lost))
-    return _execute(rest.experiment, out, rest.rig, rest.seed, pace_of(speed), None, rest)
+    resume_from = resumed_run(run, resume_option("--cell-meanwhile", meanwhile), resume_option("--lost-intent", lost))
+    return _execute(resume_from.experiment, out, resume_from.rig, resume_from.seed, pace_of(speed), None, resume_from)
 
 
 @app.command(epilog="Example: opsicm demo --out out/")
@@ -130,7 +130,7 @@ def demo(
     with working("drawing the report"):
         report = write_report(path, None)
     with Run(path) as run:
-        print_results(headline(results_of(run)), run.title)
+        print_results(headline_results(results_of(run)), run.title)
     console.print(f"run file  {path}")
     console.print(f"report    {report}")
     raise typer.Exit(code)

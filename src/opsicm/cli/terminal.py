@@ -1,4 +1,4 @@
-"""What the terminal shows: tables on standard output, progress and problems on standard error."""
+"""Output to the terminal: tables on standard output, progress and problems on standard error."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SetpointOption = Annotated[
 ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text file with their units, as t=s,I=pA,z=um.")]
 
 
-def complain(error: OpsicmError) -> None:
+def print_problems(error: OpsicmError) -> None:
     """Every problem of an error, one a line, on standard error."""
     for problem in error.problems:
         err.print(f"[bold red]error[/] {escape(str(problem))}")
@@ -56,7 +56,7 @@ def print_json(records: Sequence[dict[str, Any]]) -> None:
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    # A name that breaks cannot be searched for; the remark takes what width is left, and never less than a sentence's.
+    # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
     table.add_column("quantity", no_wrap=True)
     table.add_column("value ± u (k = 1)", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
@@ -67,7 +67,7 @@ def print_results(results: Iterable[Result], title: str) -> None:
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
         table.add_row(result.label, number(result.value, result.u), result.unit, escape(remark))
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
-    # A console prints no wider than itself: one of its own for a table that must be.
+    # A console prints no wider than itself, so a wide table gets a wider one.
     Console(highlight=False, soft_wrap=True, width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
 
 
@@ -78,9 +78,9 @@ def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
 
 @contextmanager
 def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], None]]:
-    """A progress bar of a run with the time left, on standard error; silent where that is no terminal.
+    """A progress bar of a run with the time left, on standard error; silent without a terminal.
 
-    The time left is wall time, from the speed of the last few seconds: a twin hops slower than it parks.
+    The time left is wall time, from the speed of the last few seconds: a twin hops more slowly than it parks.
     """
     columns = (
         SpinnerColumn(),
@@ -102,24 +102,24 @@ def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], Non
 
 
 def working(what: str) -> AbstractContextManager[object]:
-    """A spinner on standard error during a task of some seconds; silent where that is no terminal."""
+    """A spinner on standard error during a task of some seconds; silent without a terminal."""
     return err.status(what) if err.is_terminal else nullcontext()
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     """A function that returns whether Ctrl-C was pressed or SIGTERM received; the run then ends by itself, safely."""
-    pressed = False
+    stop_requested = False
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal pressed
-        if not pressed:
+        nonlocal stop_requested
+        if not stop_requested:
             err.print("stopping: pipette up, cell to open circuit, file kept …")
-        pressed = True
+        stop_requested = True
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: pressed
+        yield lambda: stop_requested
     finally:
         for number, old in before.items():
             signal.signal(number, old)

@@ -1,6 +1,6 @@
 """A twin in a process of its own: python -m opsicm.cli.world_process EXPERIMENT FOLDER [SPEED].
 
-`opsicm run EXPERIMENT --world FOLDER` then runs on it, with a watchdog. What was made safe, and when, is appended to
+`opsicm run EXPERIMENT --world FOLDER` then runs on it, with a watchdog. Every role made safe is logged in
 FOLDER/witness as `role ns` (the machine's monotonic clock).
 """
 
@@ -18,7 +18,7 @@ WITNESS = "witness"
 
 
 def main(file: Path, folder: Path, speed: float) -> None:
-    """Serve until killed. The world waits while nobody calls: its seconds are those that a controller asks for."""
+    """Serve until killed. The world's clock advances only when a controller asks for it."""
     experiment = read_experiment(file)
     loaded = load_rig(experiment, None)
     seed = seed_of(experiment.experiment, loaded, None)

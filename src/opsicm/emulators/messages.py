@@ -11,6 +11,7 @@ import numpy as np
 
 from opsicm.core.facts import Channel, SampleBlock
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
+from opsicm.experiment.hop_parameters import BiasLevels, HopParameters
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
 
@@ -23,6 +24,8 @@ _TYPES: Final[dict[str, type[Any]]] = {
         ConstantCurrent,
         OpenCircuit,
         PotentialRamp,
+        HopParameters,
+        BiasLevels,
         HopTiming,
         HopPlan,
         PlanOutcome,

@@ -11,15 +11,15 @@ from typing import Any, Final
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.facts import Channel
 from opsicm.emulators import messages
-from opsicm.emulators.safe_world import CALLS, SAFE, short
+from opsicm.emulators.safe_world import CALLS, SAFE, short_path
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.rig_file import RoleName
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import Driver, RoleSetup
 from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
 
-_LOOK: Final = 0.02  # [s] between two looks at whether a plan is to be ended
-_PATIENCE: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile
+_POLL_INTERVAL: Final = 0.02  # [s] between two checks whether the plan is to be stopped
+_TIMEOUT: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile
 
 
 class _Connection:
@@ -27,7 +27,7 @@ class _Connection:
         self.folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with short(folder) as path:
+            with short_path(folder) as path:
                 self._socket.connect(f"{path}/{CALLS}")
         except OSError as error:
             limit = f"no world answers there ({error.strerror})"
@@ -38,16 +38,16 @@ class _Connection:
         self._socket.sendall(messages.encode((role, name, arguments)))
         interrupted, waited = False, 0.0
         while (end := self._received.find(b"\n")) < 0:
-            ready, _, _ = select.select([self._socket], [], [], _LOOK)
+            ready, _, _ = select.select([self._socket], [], [], _POLL_INTERVAL)
             if ready:
                 data = self._socket.recv(1 << 20)
                 if not data:
                     raise LimitCrossed(Problem("rig", "gone", "the world's process has ended", "look at it"))
                 self._received += data
                 continue
-            waited += _LOOK
-            if waited > _PATIENCE:
-                raise LimitCrossed(Problem(f"{role}.{name}", "unanswered", f"{_PATIENCE:g} s", "look at the rig"))
+            waited += _POLL_INTERVAL
+            if waited > _TIMEOUT:
+                raise LimitCrossed(Problem(f"{role}.{name}", "unanswered", f"{_TIMEOUT:g} s", "look at the rig"))
             if stop is not None and not interrupted and stop():
                 interrupted = True
                 self._socket.sendall(messages.encode(("interrupt", "", ())))
@@ -60,13 +60,13 @@ class _Connection:
         return answer
 
     def _interrupt_answered(self) -> None:
-        """Wait for the answer to an interrupt."""
+        """Receive the answer to an interrupt."""
         while (end := self._received.find(b"\n")) < 0:
             self._received += self._socket.recv(1 << 20)
         del self._received[: end + 1]
 
 
-class _Role:
+class _RemoteRole:
     def __init__(self, connection: _Connection, name: str) -> None:
         self._connection = connection
         self._name = name
@@ -82,7 +82,7 @@ class _Role:
         self._ask("safe")
 
 
-class _Clock(_Role):
+class _RemoteClock(_RemoteRole):
     def now_ns(self) -> int:
         return int(self._ask("now_ns"))
 
@@ -90,7 +90,7 @@ class _Clock(_Role):
         self._ask("wait_until", t_ns)
 
 
-class _Amplifier(_Role):
+class _RemoteAmplifier(_RemoteRole):
     @property
     def command_range(self) -> tuple[float, float]:
         low, high = self._ask("command_range")
@@ -104,7 +104,7 @@ class _Amplifier(_Role):
         return current, command
 
 
-class _Potentiostat(_Role):
+class _RemotePotentiostat(_RemoteRole):
     def apply(self, control: CellControl, at_ns: int) -> None:
         self._ask("apply", control, at_ns)
 
@@ -114,7 +114,7 @@ class _Potentiostat(_Role):
         return reading
 
 
-class _Scanner(_Role):
+class _RemoteScanner(_RemoteRole):
     @property
     def z_range(self) -> tuple[float, float]:
         low, high = self._ask("z_range")
@@ -129,7 +129,7 @@ class _Scanner(_Role):
         return float(self._ask("read_z"))
 
 
-class _CoarseStage(_Role):
+class _RemoteCoarseStage(_RemoteRole):
     def move_to(self, z: float, speed: float | None = None) -> int:
         return int(self._ask("move_to", z, speed))
 
@@ -137,7 +137,7 @@ class _CoarseStage(_Role):
         return float(self._ask("position"))
 
 
-class _HopController(_Role):
+class _RemoteHopController(_RemoteRole):
     @property
     def timing(self) -> HopTiming:
         timing = self._ask("timing")
@@ -158,26 +158,26 @@ class _HopController(_Role):
         return outcome
 
 
-def _connected(setup: RoleSetup) -> _Connection:
+def _connection(setup: RoleSetup) -> _Connection:
     folder = setup.address or ""
     return setup.rig.shared(("world_process", folder), lambda: _Connection(Path(folder)))
 
 
-def _driver(role: RoleName, device: type[_Role]) -> Driver:
+def _driver(role: RoleName, device: type[_RemoteRole]) -> Driver:
     return Driver(
         "world_process",
         role,
         "a twin in another process, with run --world FOLDER",
-        lambda setup, _, __: device(_connected(setup), role),
-        clock=lambda setup, _: _Clock(_connected(setup), "clock"),
+        lambda setup, _, __: device(_connection(setup), role),
+        clock=lambda setup, _: _RemoteClock(_connection(setup), "clock"),
         real_time=False,
     )
 
 
 DRIVERS: Final = (
-    _driver("amplifier", _Amplifier),
-    _driver("potentiostat", _Potentiostat),
-    _driver("scanner", _Scanner),
-    _driver("coarse_stage", _CoarseStage),
-    _driver("hop_controller", _HopController),
+    _driver("amplifier", _RemoteAmplifier),
+    _driver("potentiostat", _RemotePotentiostat),
+    _driver("scanner", _RemoteScanner),
+    _driver("coarse_stage", _RemoteCoarseStage),
+    _driver("hop_controller", _RemoteHopController),
 )

@@ -1,8 +1,8 @@
-"""A world in a process of its own: what stays behind when the controlling process dies.
+"""A world in a process of its own, which outlives the controlling process as real instruments would.
 
-The rig's roles are called over one Unix socket; over another one anybody may make a role safe, at any moment, within
-the hop in flight. That latches: nothing moves and nothing is applied until the process is started anew. Whatever lets
-the world's time pass must call `hold`, which makes it real time and attends to the sockets meanwhile.
+The rig's roles are called over one Unix socket; over another, any process may make a role safe at any moment, even
+within a hop. That latches: nothing moves and nothing is applied until the process is restarted. Whatever advances the
+world's clock must call `hold`, which paces it to real time and serves the sockets meanwhile.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ CALLS: Final = "world.sock"
 SAFE: Final = "safe.sock"
 _ROLES: Final = ("clock", "amplifier", "potentiostat", "scanner", "coarse_stage", "hop_controller")
 _MOVES: Final = frozenset({"run", "move_to", "apply", "command", "wait_until"})
-_IDLE: Final = 0.02  # [s]
+_POLL_INTERVAL: Final = 0.02  # [s]
 _OPENING_NS: Final = 200_000_000  # within which a cell that was told to open is open
 
 
 class SafeWorld:
-    """Serves a rig in `folder` to one controller at a time, and its safe channels to anybody.
+    """Serves a rig in `folder` to one controller at a time, and its safe channels to any process.
 
-    `witness` is called with (role, ns of the machine's monotonic clock) of each role that has become safe.
+    `witness` is called with (role, ns of the machine's monotonic clock) for each role that has become safe.
     """
 
     def __init__(self, folder: Path, witness: Callable[[str, int], None], speed: float) -> None:
@@ -46,28 +46,28 @@ class SafeWorld:
         self.latched = False
 
     def hold(self, t_ns: int) -> None:
-        """Let as much real time pass as the world's has since the last call, `speed` times as fast."""
+        """Wait as long as the world's clock has advanced since the last call, divided by `speed`."""
         due = monotonic_ns() + (t_ns - self._held_ns) / self._speed
         self._held_ns = t_ns
         while not self._interrupted() and (left := due - monotonic_ns()) > 0:
-            self._attend(min(left * 1e-9, _IDLE))
+            self._attend(min(left * 1e-9, _POLL_INTERVAL))
 
     def serve(self, rig: Rig) -> None:
-        """For ever: until the process is ended."""
+        """Serve until the process is killed."""
         self._rig = rig
         while True:
-            self._attend(_IDLE)
+            self._attend(_POLL_INTERVAL)
             if (end := self._received.find(b"\n")) >= 0:
                 call = bytes(self._received[:end])
                 del self._received[: end + 1]
                 self._answer(call)
 
-    def _attend(self, patience: float) -> None:
-        """Take what has come, safe channels first."""
+    def _attend(self, timeout: float) -> None:
+        """Receive from every ready socket, safe channels before the controller."""
         sockets = [*self._servers.values(), *self._watchers]
         if self._controller is not None:
             sockets.append(self._controller)
-        ready, _, _ = select.select(sockets, [], [], patience)
+        ready, _, _ = select.select(sockets, [], [], timeout)
         for each in ready:
             if each is self._servers[SAFE]:
                 self._watchers[each.accept()[0]] = bytearray()
@@ -82,7 +82,7 @@ class SafeWorld:
         data = _received(client)
         if data:
             self._received += data
-        else:  # the controller is gone; what it has set in motion goes on
+        else:  # the controller is gone; what it has started goes on
             client.close()
             self._controller, self._received = None, bytearray()
 
@@ -113,7 +113,7 @@ class SafeWorld:
         self._witness(role, monotonic_ns())
 
     def _interrupted(self) -> bool:
-        # Between two slices of a plan: a safe channel, or a word of the controller, ends it with the hop in flight.
+        # Called between two slices of a plan: a safe channel or a message of the controller ends it within the hop.
         self._attend(0.0)
         return self.latched or b"\n" in self._received
 
@@ -153,7 +153,7 @@ def _server(folder: Path, name: str) -> socket.socket:
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        with short(folder) as path:
+        with short_path(folder) as path:
             server.bind(f"{path}/{name}")
     finally:
         os.umask(before)
@@ -162,8 +162,8 @@ def _server(folder: Path, name: str) -> socket.socket:
 
 
 @contextmanager
-def short(folder: Path) -> Iterator[str]:
-    """A name for `folder` that leaves room for a socket's in the 107 bytes that it may have."""
+def short_path(folder: Path) -> Iterator[str]:
+    """A path of `folder` short enough for a socket below it: Unix sockets allow 107 bytes."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}"

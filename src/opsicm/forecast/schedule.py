@@ -203,7 +203,7 @@ _HOP: Final = 68.0  # a hop's record and its point in the default plot
 _ROW: Final = 49.0  # a slow row with all its columns
 _ROW_TRAVELLING: Final = 58.0  # a slow row while the coarse stage moves: fewer repeated values to compress
 _ROW_HOPPING: Final = 69.0  # a slow row while hopping: every height differs
-_HEAD: Final = 65e3  # a file without samples: groups, attributes, texts
+_HEAD: Final = 65.7e3  # a file without samples: groups, attributes, texts, among them the parameter set
 _SEGMENT: Final = 16e3  # the groups and attributes of one segment
 _INDEX: Final = 1e-3  # of the samples: the index of their chunks
 

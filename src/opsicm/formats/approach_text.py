@@ -21,9 +21,6 @@ from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor
 from opsicm.formats.text import Text, bad, decode, number, read_bytes
 
-# -- Where one approach ends and the next begins in a column of heights.
-
-
 # The withdrawal between two approaches is one step in a step-by-step file: far larger than a step or its noise.
 _RESTART_STEPS: Final = 10.0
 
@@ -32,7 +29,7 @@ def sweeps(z: NDArray[np.float64]) -> tuple[slice, ...]:
     """The sweeps of `z` (any unit): a new one begins where z jumps back by more than ten of its own steps.
 
     Holds for stepwise files, in which the withdrawal is not recorded. A file that records the withdrawal sample by
-    sample comes back as one sweep; finding hops in such a trace is another task.
+    sample is returned as one sweep; `analysis` finds the hops in such a trace.
     """
     if z.size < 3:
         return (slice(0, z.size),)
@@ -52,7 +49,7 @@ _SECTION: Final = re.compile(r"\s*\[Scan Info\]\s*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ScanSettings:
-    """What the `.inf` states, in SI; None where it does not. `threshold` is the stop criterion R/R_inf (1.025)."""
+    """The settings in an `.inf`, in SI; None where it has none. `threshold` is the stop criterion R/R_inf (1.025)."""
 
     name: str | None = None
     resistance: float | None = None
@@ -67,8 +64,8 @@ class ScanSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ApproachCurve:
-    """One approach in the order it was measured: z [m] (up positive), resistance [Ohm], current [A]."""
+class MeasuredApproach:
+    """One approach in the order of measurement: z [m] (up positive), resistance [Ohm], current [A]."""
 
     z: NDArray[np.float64]
     resistance: NDArray[np.float64]
@@ -80,7 +77,7 @@ class ApproachFile:
     """The curves of one file, and the settings of its scan when an `.inf` stands beside it."""
 
     name: str
-    curves: tuple[ApproachCurve, ...]
+    curves: tuple[MeasuredApproach, ...]
     settings: ScanSettings | None
     encoding: str
     decimal: str
@@ -123,7 +120,7 @@ def parse_approach(text: Text, path: Path, settings: ScanSettings | None) -> App
             path, "rows", "0", "an approach has at least one", "the approach was never recorded: use another file"
         )
     columns = np.array(rows, dtype=np.float64) * np.array(units)
-    curves = tuple(ApproachCurve(*columns[part].T.copy()) for part in sweeps(columns[:, 0]))
+    curves = tuple(MeasuredApproach(*columns[part].T.copy()) for part in sweeps(columns[:, 0]))
     return ApproachFile(path.name, curves, settings, text.encoding, decimal)
 
 

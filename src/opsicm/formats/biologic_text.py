@@ -16,7 +16,7 @@ _LENGTH: Final = "Nb header lines"
 
 
 def looks_like_mpt(text: Text) -> bool:
-    """Whether the first line is EC-Lab's own."""
+    """Whether the first line is EC-Lab's."""
     return bool(text.lines) and text.lines[0].strip() == _FIRST
 
 
@@ -24,7 +24,7 @@ def parse_mpt(text: Text, path: Path) -> CellFile:
     """t, Ewe and I of an `.mpt`; `BadInput` where one of the three was not exported."""
     stated = text.lines[1].partition(":")[2].strip() if len(text.lines) > 1 else ""
     if _LENGTH not in "".join(text.lines[1:2]) or not stated.isdigit() or int(stated) > len(text.lines):
-        raise bad(path, "header", "cut", f"the second line states {_LENGTH!r}", "export the file again", line=2)
+        raise bad(path, "header", "truncated", f"the second line states {_LENGTH!r}", "export the file again", line=2)
     head = int(stated)
     titles = [title for title in text.lines[head - 1].split("\t") if title.strip()]
     columns = cell_columns(titles)
@@ -48,7 +48,7 @@ def parse_mpt(text: Text, path: Path) -> CellFile:
 
 
 def _settings(lines: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Lines of `name : value`, and the technique's name, which stands alone."""
+    """Lines of `name : value`, and the technique's name, a line of its own."""
     pairs = [line.partition(" : ") for line in lines]
     technique = next((line.strip() for line in lines if line.strip()), "")
     return [("technique", technique), *((k.strip(), v.strip()) for k, sign, v in pairs if sign and v.strip())]

@@ -1,4 +1,4 @@
-"""Records of battery cyclers and potentiostats: what every reader of this folder hands over."""
+"""Records of battery cyclers and potentiostats, as every reader of such a file returns them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opsicm.core.units import factor, si_unit
 
 F64 = NDArray[np.float64]
 
-# How instruments title their columns: a word, and a unit in brackets or after a slash.
+# Column titles of the instruments: a word, and a unit in brackets or after a slash.
 _TITLES: Final[Mapping[str, str]] = {
     "t": r"(?:time|(?:test|total|elapsed|corrected)[ _]time) ?[\[(/](?P<unit>s|min|h)[\])]?",
     "E": r"(?:ewe|<ewe>|ecell|e|voltage|potential|potential applied|we\(1\)\.potential) ?[\[(/](?P<unit>m?V)[\])]?",
@@ -26,9 +26,9 @@ _UNIT_OF: Final = {"t": "s", "E": "V", "I": "A"}
 
 @dataclass(frozen=True, slots=True)
 class CellRecord:
-    """One stretch of record: `t` [s], `potential` [V] as the instrument referred it, `current` [A] positive anodic.
+    """A continuous record: `t` [s], `potential` [V] against the instrument's reference, `current` [A] anodic positive.
 
-    (n,) each. `name` is empty where a file holds one stretch.
+    (n,) each. `name` is empty where a file holds one record.
     """
 
     name: str
@@ -39,7 +39,7 @@ class CellRecord:
 
 @dataclass(frozen=True, slots=True)
 class CellFile:
-    """All stretches of a file, its format's name and what else it states; `notes` say what a reader had to assume."""
+    """All records of a file, its format's name and further settings; `notes` state what the reader assumed."""
 
     format: str
     records: tuple[CellRecord, ...]
@@ -49,18 +49,18 @@ class CellFile:
 
 def cell_columns(titles: Sequence[str]) -> dict[str, tuple[int, float]] | None:
     """Column number and factor to SI of t, E and I among `titles`; None where one of the three is missing."""
-    found: dict[str, tuple[int, float]] = {}
+    columns: dict[str, tuple[int, float]] = {}
     for letter, pattern in _TITLES.items():
         for k, title in enumerate(titles):
             match = re.fullmatch(pattern, title.strip(), re.IGNORECASE)
             scale = _scale(match["unit"], letter) if match is not None else None
-            if scale is not None and letter not in found:
-                found[letter] = (k, scale)
-    return found if len(found) == len(_TITLES) else None
+            if scale is not None and letter not in columns:
+                columns[letter] = (k, scale)
+    return columns if len(columns) == len(_TITLES) else None
 
 
 def _scale(unit: str, letter: str) -> float | None:
-    # Upper and lower case are taken as written: MV is no mV.
+    # Case matters: MV is not mV.
     try:
         return factor(unit) if si_unit(unit) == _UNIT_OF[letter] else None
     except OutsideDomain:

@@ -1,4 +1,4 @@
-"""Any text table of t, I, z: with or without header, decimal comma or point, separated by tab, blank, `;` or `,`."""
+"""Text tables of t, I, z …: with or without a header, decimal comma or point, tab, blank, `;` or `,` as separator."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ _EXAMPLE: Final = "--columns t=s,I=pA,z=um, one entry for each column from the l
 _LAYOUTS: Final = (*((sep, dec) for sep in ("\t", ";", None) for dec in (".", ",")), (",", "."))
 _SEPARATOR_NAME: Final = {"\t": "tab", ";": "semicolon", ",": "comma", None: "blank"}
 _TITLE: Final = re.compile(r"\s*(?P<word>[^\[\](/]+?)\s*(?:[\[(]\s*(?P<a>[^\])]+?)\s*[\])]|/\s*(?P<b>\S+))?\s*")
-_LOOK: Final = 200
+_ROWS_TRIED: Final = 200  # rows of numbers that decide the layout
 _LONGEST_HEADER: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnTable:
     """The columns of a table by quantity, in SI, and how the text was written."""
 
     data: Mapping[str, NDArray[np.float64]]
@@ -84,8 +84,8 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Untitled:
-    """A table whose columns are not named, or whose titles state no unit: `values` [row, column] as written."""
+class UnlabelledTable:
+    """A table whose columns have no titles, or titles without units: `values` [row, column] as written."""
 
     values: NDArray[np.float64]
     titles: tuple[str, ...]
@@ -94,50 +94,50 @@ class Untitled:
 
     @property
     def example(self) -> str:
-        """What --columns could say of it."""
+        """A --columns option that fits the number of columns."""
         first = {2: "sto=1,E=V", 3: "t=s,I=pA,z=um"}.get(len(self.titles), "t=s,I=pA,z=um")
         return first + ",_" * max(0, len(self.titles) - 1 - first.count(","))
 
 
-def parse_untitled(text: Text, path: Path) -> Untitled:
-    """As `parse_columns` for a table that does not say what its columns are."""
+def parse_unlabelled(text: Text, path: Path) -> UnlabelledTable:
+    """The table in a text that does not state what its columns are."""
     separator, decimal, first, width = _layout(text, path)
     header = tuple(line for line in text.lines[:first] if line.strip())
     titles = _titles(header, separator, width) or [f"column {k}" for k in range(1, width + 1)]
     values = _numbers(text, first, separator, decimal, width, path)
     word = "comma" if decimal == "," else "point"
-    return Untitled(values, tuple(titles), header, f"{_SEPARATOR_NAME[separator]} separated, decimal {word}")
+    return UnlabelledTable(values, tuple(titles), header, f"{_SEPARATOR_NAME[separator]} separated, decimal {word}")
 
 
-def parse_columns(text: Text, path: Path, columns: str | None = None) -> Columns:
+def parse_columns(text: Text, path: Path, columns: str | None = None) -> ColumnTable:
     """The columns of a text table in SI; `columns` as "t=s,I=pA,z=um" where the header does not name them."""
     separator, decimal, first, width = _layout(text, path)
     header = tuple(line for line in text.lines[:first] if line.strip())
     if columns is not None:
         titles = _titles(header, separator, width)
-        wanted = _specified(columns, titles, width, path)
+        chosen = _specified(columns, titles, width, path)
     else:
-        wanted = _from_header(header, separator, width, path)
+        chosen = _from_header(header, separator, width, path)
     table = _numbers(text, first, separator, decimal, width, path)
-    data = {name: np.ascontiguousarray(table[:, k] * factor(unit)) for k, name, unit in wanted}
-    return Columns(
-        data, {name: unit for _, name, unit in wanted}, header, _SEPARATOR_NAME[separator], decimal, text.encoding
+    data = {name: np.ascontiguousarray(table[:, k] * factor(unit)) for k, name, unit in chosen}
+    return ColumnTable(
+        data, {name: unit for _, name, unit in chosen}, header, _SEPARATOR_NAME[separator], decimal, text.encoding
     )
 
 
 def _split(line: str, separator: str | None) -> list[str]:
     parts = line.strip(" \r\n").split(separator)
-    # A separator that ends every row makes no column.
+    # A separator at the end of every row does not begin another column.
     return parts[:-1] if separator is not None and len(parts) > 1 and not parts[-1].strip() else parts
 
 
 def _layout(text: Text, path: Path) -> tuple[str | None, str, int, int]:
-    """Separator, decimal sign, first line of numbers, and number of columns: the reading in which the lines agree."""
+    """Separator, decimal sign, first line of numbers, and number of columns with which the lines agree."""
     readings: list[tuple[str | None, str, int, int, list[list[float]]]] = []
     for separator, decimal in _LAYOUTS:
-        found = _reading(text, separator, decimal)
-        if found is not None:
-            readings.append((separator, decimal, *found))
+        reading = _reading(text, separator, decimal)
+        if reading is not None:
+            readings.append((separator, decimal, *reading))
     if not readings:
         raise bad(
             path,
@@ -150,8 +150,8 @@ def _layout(text: Text, path: Path) -> tuple[str | None, str, int, int]:
     shortest = min(reading[2] for reading in readings)
     readings = [reading for reading in readings if reading[2] == shortest]
     separator, decimal, first, width, rows = readings[0]
-    # As text, because a NaN differs from itself.
-    if any(str(other[4]) != str(rows) for other in readings[1:]):
+    # Compared as text, because a NaN differs from itself.
+    if any(str(reading[4]) != str(rows) for reading in readings[1:]):
         raise bad(
             path,
             "decimal sign",
@@ -180,7 +180,7 @@ def _reading(text: Text, separator: str | None, decimal: str) -> tuple[int, int,
     first: int | None = None
     rows: list[list[float]] = []
     for k, line in enumerate(text.lines):
-        if len(rows) >= _LOOK or (first is None and k > _LONGEST_HEADER):
+        if len(rows) >= _ROWS_TRIED or (first is None and k > _LONGEST_HEADER):
             break
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -260,7 +260,7 @@ def _from_header(header: tuple[str, ...], separator: str | None, width: int, pat
         raise bad(
             path, "columns", f"{width} without titles", "their quantities and units are not stated", f"give {_EXAMPLE}"
         )
-    wanted: list[tuple[int, str, str]] = []
+    chosen: list[tuple[int, str, str]] = []
     for k, (letter, stated) in enumerate(map(_title, titles)):
         if letter is None:
             continue
@@ -268,12 +268,12 @@ def _from_header(header: tuple[str, ...], separator: str | None, width: int, pat
         if unit is None:
             raise bad(path, "column", repr(titles[k]), "its title states no unit", f"give {_EXAMPLE}")
         _check_unit(letter, unit, path.name)
-        wanted.append((k, letter, unit))
-    if not wanted:
+        chosen.append((k, letter, unit))
+    if not chosen:
         raise bad(
             path, "titles", repr(titles)[:80], f"none names a quantity of {', '.join(QUANTITIES)}", f"give {_EXAMPLE}"
         )
-    return _once(wanted, repr(titles), path.name)
+    return _without_repeats(chosen, repr(titles), path.name)
 
 
 def _specified(columns: str, titles: list[str] | None, width: int, path: Path) -> list[tuple[int, str, str]]:
@@ -306,9 +306,9 @@ def _specified(columns: str, titles: list[str] | None, width: int, path: Path) -
     return _agreeing([(k, *entry) for k, entry in enumerate(entries) if entry is not None], titles, columns)
 
 
-def _agreeing(wanted: list[tuple[int, str, str]], titles: list[str] | None, columns: str) -> list[tuple[int, str, str]]:
-    """`wanted`, unless a title states another unit: one of the two is wrong by a power of ten, and who knows which."""
-    for k, letter, unit in wanted:
+def _agreeing(chosen: list[tuple[int, str, str]], titles: list[str] | None, columns: str) -> list[tuple[int, str, str]]:
+    """`chosen`, unless a title states another unit: one of the two is then wrong by a power of ten."""
+    for k, letter, unit in chosen:
         named, stated = _title(titles[k]) if titles else (None, None)
         if named != letter or stated is None:
             continue
@@ -320,15 +320,15 @@ def _agreeing(wanted: list[tuple[int, str, str]], titles: list[str] | None, colu
             limit = f"the title of column {k + 1} is {titles[k]!r}" if titles else ""
             remedy = f"write {letter}={stated}, or correct the title in a copy of the file"
             raise BadInput(Problem("--columns", f"{letter}={unit}", limit, remedy))
-    return _once(wanted, columns, "--columns")
+    return _without_repeats(chosen, columns, "--columns")
 
 
-def _check_unit(letter: str, unit: str, where: str) -> None:
+def _check_unit(letter: str, unit: str, source: str) -> None:
     try:
         actual = si_unit(unit)
     except OutsideDomain as error:
         problem = error.problems[0]
-        raise BadInput(Problem(f"unit of {letter}", repr(unit), problem.limit, problem.remedy, file=where)) from None
+        raise BadInput(Problem(f"unit of {letter}", repr(unit), problem.limit, problem.remedy, file=source)) from None
     if actual != QUANTITIES[letter]:
         raise BadInput(
             Problem(
@@ -336,15 +336,15 @@ def _check_unit(letter: str, unit: str, where: str) -> None:
                 repr(unit),
                 f"{letter} is measured in {QUANTITIES[letter]}",
                 f"give {_EXAMPLE}",
-                where,
+                source,
             )
         )
 
 
-def _once(wanted: list[tuple[int, str, str]], said: str, where: str) -> list[tuple[int, str, str]]:
-    letters = [letter for _, letter, _ in wanted]
+def _without_repeats(chosen: list[tuple[int, str, str]], text: str, source: str) -> list[tuple[int, str, str]]:
+    letters = [letter for _, letter, _ in chosen]
     twice = sorted({letter for letter in letters if letters.count(letter) > 1})
-    if twice or not wanted:
-        what = f"{', '.join(twice)} twice in {said[:80]}" if twice else "empty"
-        raise BadInput(Problem("columns", what, "each quantity once", f"give {_EXAMPLE}", file=where))
-    return wanted
+    if twice or not chosen:
+        value = f"{', '.join(twice)} twice in {text[:80]}" if twice else "empty"
+        raise BadInput(Problem("columns", value, "each quantity once", f"give {_EXAMPLE}", file=source))
+    return chosen

@@ -42,11 +42,11 @@ def read_feather(data: bytes, path: Path) -> CellFile:
     t, potential, current = (
         columns[k][1] * np.asarray(table.column(columns[k][0]).to_numpy(), dtype=np.float64) for k in "tEI"
     )
-    return CellFile("Feather", (CellRecord("", _running(t), potential, current),), {"columns": ", ".join(titles)})
+    return CellFile("Feather", (CellRecord("", _continuous(t), potential, current),), {"columns": ", ".join(titles)})
 
 
-def _running(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Time that runs on where the clock restarts with each step."""
+def _continuous(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Continuous time from a clock that restarts with each step."""
     back = np.flatnonzero(np.diff(t) < 0.0) + 1
     starts = np.zeros(t.size)
     starts[back] = t[back - 1]

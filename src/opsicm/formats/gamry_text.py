@@ -18,7 +18,7 @@ _WANTED: Final = {"T": "s", "Vf": "V", "Im": "A"}
 
 
 def looks_like_dta(text: Text) -> bool:
-    """Whether the file begins as Gamry's do."""
+    """Whether the file begins as a Gamry file does."""
     return (
         bool(text.lines)
         and text.lines[0].strip() == "EXPLAIN"
@@ -38,15 +38,15 @@ def parse_dta(text: Text, path: Path) -> CellFile:
             stop = k
             while stop < len(text.lines) and text.lines[stop].startswith("\t"):
                 stop += 1
-            found = _curve(parts[0], text.lines[k:stop], k, path)
-            records += [found] if found is not None else []
+            record = _curve(parts[0], text.lines[k:stop], k, path)
+            records += [record] if record is not None else []
             k = stop
         elif len(parts) > 2 and not records:
             settings[parts[0]] = parts[2]
     if not records:
         limit = "a CURVE table with T, Vf and Im is needed"
         raise bad(path, "content", "no such curve", limit, "name a file of a voltammogram or a current step")
-    notes = ("potential against the reference as Gamry has it (Vf); current positive anodic, its default",)
+    notes = ("potential against the reference electrode (Vf); current positive anodic, Gamry's default",)
     return CellFile(".dta", tuple(records), settings, notes)
 
 

@@ -1,4 +1,4 @@
-"""Gwyddion's own `.gwy`: a serialised container; its data fields are the images.
+"""Gwyddion's native `.gwy`, a serialised container whose data fields are the images, and its text export.
 
 Layout, from Gwyddion's user guide ("Gwyddion native format", no code used): `GWYP`, then one object: its type as a
 zero-terminated string, its size as uint32, its components; a component is a zero-terminated name, one letter for the
@@ -17,7 +17,7 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor, si_unit
-from opsicm.formats.image_file import Image, ImageFile
+from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.text import Text, bad, number
 
 MAGIC: Final = b"GWYP"
@@ -27,66 +27,66 @@ _DEEPEST: Final = 16
 
 
 def read_gwy(data: bytes, path: Path) -> ImageFile:
-    """All data fields of a `.gwy`; `BadInput` for a file that is cut, damaged or holds no image."""
+    """All data fields of a `.gwy`; `BadInput` for a file that is truncated, damaged or without an image."""
     try:
-        name, content, _ = _object(memoryview(data), len(MAGIC), 0)
-        found = [_image(content, key) for key in sorted(content, key=_number) if _is_field(content, key)]
+        name, content, _ = _read_object(memoryview(data), len(MAGIC), 0)
+        images = [_image(content, key) for key in sorted(content, key=_channel_number) if _is_data_field(content, key)]
     except (struct.error, UnicodeDecodeError, ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise bad(
             path, "content", "a damaged Gwyddion file", "its objects do not fit their sizes", "save it again"
         ) from None
-    if not found:
+    if not images:
         raise bad(path, "content", f"a {name} without images", "a data field is needed", "save a channel with it")
     settings = {key: value for key, value in content.items() if isinstance(value, str) and "/meta" not in key}
-    return ImageFile(".gwy", tuple(found), settings)
+    return ImageFile(".gwy", tuple(images), settings)
 
 
-def _is_field(content: Mapping[str, Any], key: str) -> bool:
+def _is_data_field(content: Mapping[str, Any], key: str) -> bool:
     value = content[key]
     return key.endswith("/data") and isinstance(value, dict) and "xres" in value
 
 
-def _number(key: str) -> int:
+def _channel_number(key: str) -> int:
     part = key.split("/")[1] if key.count("/") > 1 else ""
     return int(part) if part.isdigit() else 0
 
 
-def _image(content: Mapping[str, Any], key: str) -> Image:
+def _image(content: Mapping[str, Any], key: str) -> ImageChannel:
     field = content[key]
     values = np.array(field["data"], dtype=np.float64).reshape(field["yres"], field["xres"])
     lateral, unit = (str(field.get(name, {}).get("unitstr", "")) for name in ("si_unit_xy", "si_unit_z"))
-    known = lateral == "m"
     title = str(content.get(f"{key}/title", key))
-    return Image(title, values, unit, *((float(field[k]) if known else None) for k in ("xreal", "yreal")))
+    sizes = ((float(field[k]) if lateral == "m" else None) for k in ("xreal", "yreal"))
+    return ImageChannel(title, values, unit, *sizes)
 
 
-def _object(data: memoryview, at: int, depth: int) -> tuple[str, dict[str, Any], int]:
+def _read_object(data: memoryview, at: int, depth: int) -> tuple[str, dict[str, Any], int]:
     if depth > _DEEPEST:
         raise ValueError("objects in objects")
-    name, at = _string(data, at)
+    name, at = _read_string(data, at)
     (size,) = struct.unpack_from("<I", data, at)
     at += 4
     end = at + size
     if end > len(data):
         raise ValueError("cut")
-    found: dict[str, Any] = {}
+    components: dict[str, Any] = {}
     while at < end:
-        key, at = _string(data, at)
-        found[key], at = _value(data, at, depth)
-    return name, found, end
+        key, at = _read_string(data, at)
+        components[key], at = _read_value(data, at, depth)
+    return name, components, end
 
 
-def _value(data: memoryview, at: int, depth: int) -> tuple[Any, int]:
+def _read_value(data: memoryview, at: int, depth: int) -> tuple[Any, int]:
     kind = chr(data[at])
     at += 1
     if kind in _SCALARS:
         size = struct.calcsize(_SCALARS[kind])
         return struct.unpack_from(_SCALARS[kind], data, at)[0], at + size
     if kind == "s":
-        return _string(data, at)
+        return _read_string(data, at)
     if kind == "o":
-        _, found, at = _object(data, at, depth + 1)
-        return found, at
+        _, components, at = _read_object(data, at, depth + 1)
+        return components, at
     (count,) = struct.unpack_from("<I", data, at)
     at += 4
     if kind in _ARRAYS:
@@ -98,43 +98,41 @@ def _value(data: memoryview, at: int, depth: int) -> tuple[Any, int]:
     item: Any
     for _ in range(count):
         if kind == "S":
-            item, at = _string(data, at)
+            item, at = _read_string(data, at)
         elif kind == "O":
-            _, item, at = _object(data, at, depth + 1)
+            _, item, at = _read_object(data, at, depth + 1)
         else:
             raise ValueError("unknown type")
         items.append(item)
     return items, at
 
 
-def _string(data: memoryview, at: int) -> tuple[str, int]:
+def _read_string(data: memoryview, at: int) -> tuple[str, int]:
     stop = at
     while data[stop]:
         stop += 1
     return bytes(data[at:stop]).decode("utf-8"), stop + 1
 
 
-# -- Gwyddion's text export: a matrix of numbers under a header of comments, in the language of whoever saved it.
-
-
-# The header's four lines by place, because their words are translated: channel, width, height, unit of the values.
-_HEADER: Final = re.compile(r"#\s*[^:]+:\s*(?P<value>.*)")
+# Text export: a matrix of numbers under a header of comments in the language of Gwyddion's user.
+# The header's four lines are told apart by their order, since their words are translated: channel, width, height, unit.
+_HEADER_LINE: Final = re.compile(r"#\s*[^:]+:\s*(?P<value>.*)")
 _LENGTH: Final = re.compile(r"(?P<number>[-+\d.,eE]+)\s*(?P<unit>\S+)")
 
 
 def looks_like_export(text: Text) -> bool:
     """Whether the first lines are a channel, two lengths with units, and a unit."""
-    found = [_HEADER.fullmatch(line.strip()) for line in text.lines[:4]]
-    if len(found) < 3 or any(line is None for line in found[:3]):
+    header = [_HEADER_LINE.fullmatch(line.strip()) for line in text.lines[:4]]
+    if len(header) < 3 or any(line is None for line in header[:3]):
         return False
-    return all(_length(match["value"]) is not None for match in found[1:3] if match is not None)
+    return all(_length(match["value"]) is not None for match in header[1:3] if match is not None)
 
 
 def parse_export(text: Text, path: Path) -> ImageFile:
     """The image of an export; `BadInput` where rows differ in length or hold no numbers."""
     header = [line for line in text.lines if line.strip().startswith("#")]
     body = [(k, line) for k, line in enumerate(text.lines, 1) if line.strip() and not line.strip().startswith("#")]
-    values = [match["value"].strip() for line in header if (match := _HEADER.fullmatch(line.strip()))]
+    values = [match["value"].strip() for line in header if (match := _HEADER_LINE.fullmatch(line.strip()))]
     unit = values[3] if len(values) > 3 else ""
     scale = 1.0
     if unit:
@@ -156,7 +154,7 @@ def parse_export(text: Text, path: Path) -> ImageFile:
     decimal_word = "comma" if decimal == "," else "point"
     return ImageFile(
         "Gwyddion text export",
-        (Image(values[0], scale * np.array(rows), unit, x, y),),
+        (ImageChannel(values[0], scale * np.array(rows), unit, x, y),),
         {line.lstrip("# ").split(":")[0]: value for line, value in zip(header, values, strict=False)},
         (f"decimal {decimal_word}, {text.encoding}",),
     )

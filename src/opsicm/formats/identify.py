@@ -1,4 +1,4 @@
-"""What is in a file, by its content rather than its name, and whether it looks plausible."""
+"""Identifies a third-party file by its content rather than its name, and checks that its values are plausible."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.formats import biologic_text, feather, gamry_text, nanosurf, neware, workbook, wsxm
-from opsicm.formats import gwyddion as gwyddion_native
-from opsicm.formats import gwyddion as gwyddion_text
+from opsicm.formats import biologic_text, feather, gamry_text, gwyddion, nanosurf, neware, workbook, wsxm
 from opsicm.formats.approach_text import (
     ApproachFile,
     ScanSettings,
@@ -25,17 +23,15 @@ from opsicm.formats.approach_text import (
     settings_beside,
 )
 from opsicm.formats.cell_record import CellFile
-from opsicm.formats.columns import QUANTITIES, Columns, Untitled, parse_columns, parse_untitled
-from opsicm.formats.image_file import Image, ImageFile
+from opsicm.formats.columns import QUANTITIES, ColumnTable, UnlabelledTable, parse_columns, parse_unlabelled
+from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.sicm_archive import LARGEST_CONTENT, NM_PER_COUNT, SicmScan, SicmTrace, read_sicm
 from opsicm.formats.text import LARGEST_TEXT, Text, bad, decode, read_bytes
 
-# -- What the files of other instruments are, in a sentence, with what looks plausible in them and what does not.
-
 
 @dataclass(frozen=True, slots=True)
-class Channel:
-    """One quantity of a file: how many values, in which unit, between which."""
+class ChannelRange:
+    """One quantity of a file: its unit, the number of its values, and the lowest and highest of them."""
 
     name: str
     unit: str
@@ -45,8 +41,8 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One look at plausibility; `ok` is False where a person should look again."""
+class PlausibilityCheck:
+    """One plausibility check; `ok` is False where a person should look at the file."""
 
     text: str
     ok: bool = True
@@ -54,111 +50,128 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """What a file is: the format's name, a sentence, its channels and settings, and what was found plausible or not."""
+    """A file's format, one sentence about it, its channels and settings, and the plausibility checks."""
 
     format: str
     sentence: str
-    channels: tuple[Channel, ...]
+    channels: tuple[ChannelRange, ...]
     settings: tuple[tuple[str, str], ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[PlausibilityCheck, ...]
 
 
-def channel(name: str, unit: str, values: NDArray[np.float64]) -> Channel:
+def channel_range(name: str, unit: str, values: NDArray[np.float64]) -> ChannelRange:
     """A channel with the range of its finite values (NaN without one)."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
-    return Channel(name, unit, int(values.size), low, high)
+    return ChannelRange(name, unit, int(values.size), low, high)
 
 
-def describe_images(file: ImageFile) -> Identification:
-    """An image file: its channels, sizes, and whether heights and lateral scale look like a surface's."""
+def identify_images(file: ImageFile) -> Identification:
+    """An image file: its channels and sizes, and whether heights and lateral scale are those of a surface."""
     first = (file.heights or file.images)[0]
     ny, nx = first.values.shape
     sizes = [f"{1e6 * size:.4g} µm" if size is not None else "unknown" for size in (first.x_size, first.y_size)]
     noun = "image" if len(file.images) == 1 else f"{len(file.images)} channels, the first topography"
-    findings = [Finding(note) for note in file.notes]
+    findings = [PlausibilityCheck(note) for note in file.notes]
     for image in file.heights:
-        findings += _height_findings(image)
+        findings += _height_checks(image)
     if not file.heights:
-        findings.append(Finding("no channel is a height: nothing here is analysed", ok=False))
+        findings.append(PlausibilityCheck("no channel is a height: nothing here is analysed", ok=False))
     return Identification(
         file.format,
         f"{noun} of {nx} x {ny} pixels; x size {sizes[0]}, y size {sizes[1]}",
-        tuple(channel(image.name, image.unit or "unit not stated", image.values.ravel()) for image in file.images),
+        tuple(
+            channel_range(image.name, image.unit or "unit not stated", image.values.ravel()) for image in file.images
+        ),
         tuple(file.settings.items()),
         tuple(findings),
     )
 
 
-def _height_findings(image: Image) -> list[Finding]:
-    found = []
+def _height_checks(image: ImageChannel) -> list[PlausibilityCheck]:
+    checks = []
     if image.x_size is None or image.y_size is None:
-        found.append(Finding(f"{image.name}: size is not stated in metres: the lateral scale stays unknown", ok=False))
+        checks.append(
+            PlausibilityCheck(f"{image.name}: size is not stated in metres: the lateral scale stays unknown", ok=False)
+        )
     if not image.unit:
-        found.append(Finding(f"{image.name}: the unit of the values is not stated", ok=False))
+        checks.append(PlausibilityCheck(f"{image.name}: the unit of the values is not stated", ok=False))
     span = float(np.nanmax(image.values) - np.nanmin(image.values)) if np.isfinite(image.values).any() else 0.0
     if span == 0.0:
-        found.append(Finding(f"{image.name}: every height is the same", ok=False))
+        checks.append(PlausibilityCheck(f"{image.name}: every height is the same", ok=False))
     elif image.unit == "m":
-        found.append(Finding(f"{image.name}: heights span {1e6 * span:.3g} µm", ok=span < 50e-6))
-    return found
+        checks.append(PlausibilityCheck(f"{image.name}: heights span {1e6 * span:.3g} µm", ok=span < 50e-6))
+    return checks
 
 
-def describe_cell(file: CellFile) -> Identification:
-    """A record of a cell: how long, how much, and whether time, potential and current look like a cell's."""
+def identify_cell(file: CellFile) -> Identification:
+    """A cycler's record: its length, and whether time, potential and current are those of a cell."""
     t, potential, current = (
         np.concatenate([getattr(r, name) for r in file.records]) for name in ("t", "potential", "current")
     )
-    findings = [Finding(note) for note in file.notes]
+    findings = [PlausibilityCheck(note) for note in file.notes]
     backwards = sum(bool(np.any(np.diff(r.t) < 0.0)) for r in file.records)
     if backwards:
-        findings.append(Finding(f"time runs backwards in {backwards} of {len(file.records)} stretches", ok=False))
-    findings.append(Finding(f"largest |potential| {_largest(potential):.3g} V", ok=_largest(potential) <= 6.0))
-    largest = _largest(current)
-    findings.append(Finding(f"largest |current| {1e3 * largest:.3g} mA", ok=1e-12 < largest <= 100.0))
+        findings.append(
+            PlausibilityCheck(f"time runs backwards in {backwards} of {len(file.records)} records", ok=False)
+        )
+    findings.append(
+        PlausibilityCheck(
+            f"largest |potential| {_largest_magnitude(potential):.3g} V", ok=_largest_magnitude(potential) <= 6.0
+        )
+    )
+    largest = _largest_magnitude(current)
+    findings.append(PlausibilityCheck(f"largest |current| {1e3 * largest:.3g} mA", ok=1e-12 < largest <= 100.0))
     missing = int(np.count_nonzero(~np.isfinite(t + potential + current)))
     if missing:
-        findings.append(Finding(f"{missing} rows lack one of the three values", ok=False))
-    stretches = "one stretch" if len(file.records) == 1 else f"{len(file.records)} stretches"
+        findings.append(PlausibilityCheck(f"{missing} rows lack one of the three values", ok=False))
+    noun = "one record" if len(file.records) == 1 else f"{len(file.records)} records"
     return Identification(
         file.format,
-        f"time, potential and current of a cell: {t.size} rows in {stretches}, {np.nanmax(t) - np.nanmin(t):.6g} s",
-        (channel("t", "s", t), channel("potential", "V", potential), channel("current", "A", current)),
+        f"time, potential and current of a cell: {t.size} rows in {noun}, {np.nanmax(t) - np.nanmin(t):.6g} s",
+        (
+            channel_range("t", "s", t),
+            channel_range("potential", "V", potential),
+            channel_range("current", "A", current),
+        ),
         tuple(file.settings.items()),
         tuple(findings),
     )
 
 
-def describe_untitled(table: Untitled) -> Identification:
-    """A table of numbers whose columns nobody named: where they lie, and how to say what they are."""
-    said = f"what the columns are is not stated: give --columns {table.example}"
+def identify_unlabelled(table: UnlabelledTable) -> Identification:
+    """A table without titles or units: the ranges of its columns, and the option that names them."""
+    remedy = f"what the columns are is not stated: give --columns {table.example}"
     return Identification(
         "text table",
         f"a table of {table.values.shape[1]} columns and {table.values.shape[0]} rows ({table.written})",
-        tuple(channel(title, "not stated", column) for title, column in zip(table.titles, table.values.T, strict=True)),
+        tuple(
+            channel_range(title, "not stated", column)
+            for title, column in zip(table.titles, table.values.T, strict=True)
+        ),
         tuple((f"header line {k}", line[:120]) for k, line in enumerate(table.header, start=1)),
-        (Finding(said, ok=False),),
+        (PlausibilityCheck(remedy, ok=False),),
     )
 
 
-def _largest(values: NDArray[np.float64]) -> float:
+def _largest_magnitude(values: NDArray[np.float64]) -> float:
     finite = np.abs(values[np.isfinite(values)])
     return float(finite.max()) if finite.size else 0.0
 
 
-Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | Columns | ImageFile | CellFile
-KNOWN: Final = (
+Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | ColumnTable | ImageFile | CellFile
+KNOWN_FORMATS: Final = (
     ".sicm, .ac and .inf of SICM; .gwy, .nid, .stp and Gwyddion's text of microscopes; .mpt, .dta, .nda, .xlsx and "
     "Feather of cells; text tables"
 )
-_TEXTS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
-    (gwyddion_text.looks_like_export, gwyddion_text.parse_export),
+_TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
+    (gwyddion.looks_like_export, gwyddion.parse_export),
     (biologic_text.looks_like_mpt, biologic_text.parse_mpt),
     (gamry_text.looks_like_dta, gamry_text.parse_dta),
 )
-# How a binary file begins → who reads it.
-_BINARY: Final[tuple[tuple[bytes, Callable[[bytes, Path], ImageFile | CellFile]], ...]] = (
-    (gwyddion_native.MAGIC, gwyddion_native.read_gwy),
+# First bytes of a binary file → its reader.
+_BINARY_READERS: Final[tuple[tuple[bytes, Callable[[bytes, Path], ImageFile | CellFile]], ...]] = (
+    (gwyddion.MAGIC, gwyddion.read_gwy),
     (nanosurf.MAGIC, nanosurf.read_nid),
     (wsxm.MAGIC, wsxm.read_stp),
     (neware.MAGIC, neware.read_nda),
@@ -168,22 +181,26 @@ _BINARY: Final[tuple[tuple[bytes, Callable[[bytes, Path], ImageFile | CellFile]]
 
 
 def read(path: Path, columns: str | None = None) -> Content:
-    """The content of any known file; which reader is chosen depends on the first bytes, never on the name."""
+    """The content of any known file; its first bytes choose the reader, never its name."""
     head = read_bytes(path, LARGEST_TEXT)
     if head.startswith(b"\x1f\x8b"):
         return read_sicm(path, LARGEST_CONTENT)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         raise bad(
-            path, "content", "HDF5", f"known foreign formats are {KNOWN}", "a run of this program is opened as a run"
+            path,
+            "content",
+            "HDF5",
+            f"known third-party formats are {KNOWN_FORMATS}",
+            "a run of this program is opened as a run",
         )
-    for magic, reader in _BINARY:
+    for magic, reader in _BINARY_READERS:
         if head.startswith(magic):
             return reader(head, path)
     try:
         text = decode(head, path)
     except BadInput as error:
-        what = error.problems[0]
-        raise BadInput(Problem(what.thing, what.value, f"known formats are {KNOWN}", what.remedy, what.file)) from None
+        p = error.problems[0]
+        raise BadInput(Problem(p.thing, p.value, f"known formats are {KNOWN_FORMATS}", p.remedy, p.file)) from None
     if looks_like_curves(text):
         return parse_approach(text, path, settings_beside(path))
     if looks_like_settings(text):
@@ -192,169 +209,177 @@ def read(path: Path, columns: str | None = None) -> Content:
 
 
 def parse_text(text: Text, path: Path, columns: str | None) -> Content:
-    """The content of a text that is no approach curve: an instrument's own layout, else a table."""
-    for looks_like, parse in _TEXTS:
+    """The content of a text other than an approach curve: in an instrument's layout, else a table."""
+    for looks_like, parse in _TEXT_READERS:
         if looks_like(text):
             return parse(text, path)
     return parse_columns(text, path, columns)
 
 
 def identify(path: Path, columns: str | None = None) -> Identification:
-    """What is in a file; `BadInput` naming what is wrong for an empty, cut, binary or unknown one."""
+    """The format and content of a file; `BadInput` for an empty, truncated, damaged or unknown one."""
     if not feather.readable() and read_bytes(path, LARGEST_TEXT).startswith(feather.MAGIC):
-        look = Finding(f"{feather.NEEDED}: {feather.REMEDY}", ok=False)
-        return Identification("Feather", "a Feather (Arrow) table, not looked into", (), (), (look,))
+        unread = PlausibilityCheck(f"{feather.NEEDED}: {feather.REMEDY}", ok=False)
+        return Identification("Feather", "a Feather (Arrow) table, not read", (), (), (unread,))
     try:
         content = read(path, columns)
     except BadInput:
-        untitled = _untitled(path) if columns is None else None
-        if untitled is None:
+        unlabelled = _unlabelled_table(path) if columns is None else None
+        if unlabelled is None:
             raise
-        return describe_untitled(untitled)
+        return identify_unlabelled(unlabelled)
     if isinstance(content, ImageFile):
-        return describe_images(content)
+        return identify_images(content)
     if isinstance(content, CellFile):
-        return describe_cell(content)
+        return identify_cell(content)
     if isinstance(content, SicmScan):
-        return _scan(content)
+        return _identify_scan(content)
     if isinstance(content, SicmTrace):
-        return _trace(content)
+        return _identify_trace(content)
     if isinstance(content, ApproachFile):
-        return _approach(content)
+        return _identify_approach(content)
     if isinstance(content, ScanSettings):
         stated = tuple(content.stated.items())
         return Identification(".inf", f"settings of the scan {content.name or 'without a name'}", (), stated, ())
-    return _columns(content)
+    return _identify_columns(content)
 
 
-def _untitled(path: Path) -> Untitled | None:
-    """The table of a text whose columns are not named; None where it is not even a table."""
+def _unlabelled_table(path: Path) -> UnlabelledTable | None:
+    """The table in a text whose columns are not named; None where there is no table."""
     try:
-        return parse_untitled(decode(read_bytes(path, LARGEST_TEXT), path), path)
+        return parse_unlabelled(decode(read_bytes(path, LARGEST_TEXT), path), path)
     except BadInput:
         return None
 
 
-def _scan(scan: SicmScan) -> Identification:
+def _identify_scan(scan: SicmScan) -> Identification:
     ny, nx = scan.counts.shape
     sizes = [f"{1e6 * size:.4g} µm" if size is not None else "unknown" for size in (scan.x_size, scan.y_size)]
-    findings = [Finding(f"height unit assumed: 1 count = {NM_PER_COUNT:g} nm, as the laboratory's own reader takes it")]
+    findings = [
+        PlausibilityCheck(f"height unit assumed: 1 count = {NM_PER_COUNT:g} nm, as pySICM's own reader takes it")
+    ]
     for axis, size in (("x", scan.x_size), ("y", scan.y_size)):
         if size is None:
-            findings.append(Finding(f"{axis} size is not stated: the lateral scale stays unknown", ok=False))
+            findings.append(PlausibilityCheck(f"{axis} size is not stated: the lateral scale stays unknown", ok=False))
     saturated = int(scan.saturated.sum())
     if saturated:
         noun = "pixel" if saturated == 1 else "pixels"
-        findings.append(Finding(f"{saturated} {noun} at 0 or 65535 (saturated)", ok=False))
+        findings.append(PlausibilityCheck(f"{saturated} {noun} at 0 or 65535 (saturated)", ok=False))
     span = float(np.ptp(scan.heights))
     if scan.counts.size > 1 and span == 0.0:
-        findings.append(Finding("every height is the same", ok=False))
+        findings.append(PlausibilityCheck("every height is the same", ok=False))
     else:
-        findings.append(Finding(f"heights span {1e6 * span:.3g} µm", ok=span < 50e-6))
+        findings.append(PlausibilityCheck(f"heights span {1e6 * span:.3g} µm", ok=span < 50e-6))
     if scan.duration is not None and scan.duration > 0:
-        findings.append(_rate(scan.counts.size / scan.duration))
+        findings.append(_hop_rate_check(scan.counts.size / scan.duration))
     return Identification(
         ".sicm",
         f"a hopping image ({scan.mode}) of {nx} x {ny} pixels by pySICM; x size {sizes[0]}, y size {sizes[1]}",
-        (channel("height", "m", scan.heights.ravel()),),
+        (channel_range("height", "m", scan.heights.ravel()),),
         tuple(scan.settings.items()),
         tuple(findings),
     )
 
 
-def _rate(per_second: float) -> Finding:
-    return Finding(f"{per_second:.3g} hops/s", ok=0.05 <= per_second <= 1000.0)
+def _hop_rate_check(per_second: float) -> PlausibilityCheck:
+    return PlausibilityCheck(f"{per_second:.3g} hops/s", ok=0.05 <= per_second <= 1000.0)
 
 
-def _trace(trace: SicmTrace) -> Identification:
+def _identify_trace(trace: SicmTrace) -> Identification:
     findings = (
-        Finding("quantity, scale and time step of the trace are not stated in the file: counts only", ok=False),
-        Finding("no z axis: a distance cannot be fitted", ok=False),
+        PlausibilityCheck(
+            "quantity, scale and time step of the trace are not stated in the file: counts only", ok=False
+        ),
+        PlausibilityCheck("no z axis: a distance cannot be fitted", ok=False),
     )
     sentence = f"a recorded approach of {trace.counts.size} samples by pySICM, in raw counts"
-    signal = channel("signal", "count", trace.counts.astype(np.float64))
+    signal = channel_range("signal", "count", trace.counts.astype(np.float64))
     return Identification(".sicm", sentence, (signal,), tuple(trace.settings.items()), findings)
 
 
-def _approach(file: ApproachFile) -> Identification:
+def _identify_approach(file: ApproachFile) -> Identification:
     z = np.concatenate([curve.z for curve in file.curves])
     R = np.concatenate([curve.resistance for curve in file.curves])
     current = np.concatenate([curve.current for curve in file.curves])
     median = float(np.median(R))
-    findings = [_resistance(median)]
+    findings = [_resistance_check(median)]
     settings = file.settings
     if settings is None:
-        findings.append(Finding("no .inf beside it: bias, threshold and stated resistance are unknown", ok=False))
+        findings.append(
+            PlausibilityCheck("no .inf beside it: bias, threshold and stated resistance are unknown", ok=False)
+        )
     else:
-        findings += _against_settings(settings, median, float(np.median(R * current)), file)
+        findings += _settings_checks(settings, median, float(np.median(R * current)), file)
     if len(file.curves) > 1:
-        findings.append(Finding(f"z restarts: {len(file.curves)} approaches in one file"))
+        findings.append(PlausibilityCheck(f"z restarts: {len(file.curves)} approaches in one file"))
     count = "one approach curve" if len(file.curves) == 1 else f"{len(file.curves)} approach curves"
     decimal = "comma" if file.decimal == "," else "point"
     sizes = ", ".join(str(curve.z.size) for curve in file.curves)
     return Identification(
         ".ac",
         f"{count} of {sizes} points (decimal {decimal}, {file.encoding})",
-        (channel("z", "m", z), channel("resistance", "Ohm", R), channel("current", "A", current)),
+        (channel_range("z", "m", z), channel_range("resistance", "Ohm", R), channel_range("current", "A", current)),
         tuple(settings.stated.items()) if settings is not None else (),
         tuple(findings),
     )
 
 
-def _against_settings(settings: ScanSettings, R: float, bias: float, file: ApproachFile) -> list[Finding]:
+def _settings_checks(settings: ScanSettings, R: float, bias: float, file: ApproachFile) -> list[PlausibilityCheck]:
     findings = []
     if settings.pulse_height is not None:
         ok = math.isclose(bias, settings.pulse_height, rel_tol=0.02)
         findings.append(
-            Finding(f"R·I is {1e3 * bias:.4g} mV, the stated pulse {1e3 * settings.pulse_height:.4g} mV", ok)
+            PlausibilityCheck(f"R·I is {1e3 * bias:.4g} mV, the stated pulse {1e3 * settings.pulse_height:.4g} mV", ok)
         )
     if settings.resistance is not None:
         ok = math.isclose(R, settings.resistance, rel_tol=0.05)
-        findings.append(Finding(f"median R {R / 1e6:.4g} MΩ, stated {settings.resistance / 1e6:.4g} MΩ", ok))
+        findings.append(PlausibilityCheck(f"median R {R / 1e6:.4g} MΩ, stated {settings.resistance / 1e6:.4g} MΩ", ok))
     steps = [abs(float(np.median(np.diff(curve.z)))) for curve in file.curves if curve.z.size > 1]
     if settings.step is not None and steps:
         ok = all(math.isclose(step, settings.step, rel_tol=0.05) for step in steps)
-        findings.append(Finding(f"z steps of {1e9 * steps[0]:.3g} nm, stated {1e9 * settings.step:.3g} nm", ok))
+        findings.append(
+            PlausibilityCheck(f"z steps of {1e9 * steps[0]:.3g} nm, stated {1e9 * settings.step:.3g} nm", ok)
+        )
     if settings.threshold is not None:
         reached = sum(
             bool(curve.resistance[-1] >= settings.threshold * np.median(curve.resistance)) for curve in file.curves
         )
         text = f"{reached} of {len(file.curves)} curves end above {100 * settings.threshold:.4g} % of their median R"
-        findings.append(Finding(text, ok=reached == len(file.curves)))
+        findings.append(PlausibilityCheck(text, ok=reached == len(file.curves)))
     return findings
 
 
-def _resistance(R: float) -> Finding:
+def _resistance_check(R: float) -> PlausibilityCheck:
     """Plausibility of a resistance: the opening radius it stands for, a = (1/(pi tan theta) + 1/4)/(kappa R).
 
     Equation: R = 1/(pi kappa a tan theta) + 1/(4 kappa a), an endless cone and its opening; R [Ohm].
     Assumes a half-cone angle of 3 degrees and kappa = 1.5 S/m (a physiological buffer), so the radius is an order of
-    size; fails for short or bent tips. Source: Hall, J. Gen. Physiol. 1975, 66, 531, for the opening.
+    magnitude; fails for short or bent tips. Source: Hall, J. Gen. Physiol. 1975, 66, 531, for the opening.
     """
     radius = (1.0 / (math.pi * math.tan(math.radians(3.0))) + 0.25) / (1.5 * R) if R > 0 else math.inf
     ok = 2e-9 <= radius <= 2e-6
     verdict = "plausible" if ok else "not plausible"
     size = f"about {1e9 * radius:.2g} nm opening radius at 3° and 1.5 S/m" if math.isfinite(radius) else "not positive"
-    return Finding(f"resistance {R / 1e6:.4g} MΩ is {verdict} for a nanopipette ({size})", ok)
+    return PlausibilityCheck(f"resistance {R / 1e6:.4g} MΩ is {verdict} for a nanopipette ({size})", ok)
 
 
-def _columns(table: Columns) -> Identification:
+def _identify_columns(table: ColumnTable) -> Identification:
     rows = next(iter(table.data.values())).size
-    channels = tuple(channel(name, QUANTITIES[name], values) for name, values in table.data.items())
+    channels = tuple(channel_range(name, QUANTITIES[name], values) for name, values in table.data.items())
     findings = []
     for name, values in table.data.items():
         missing = int(np.count_nonzero(~np.isfinite(values)))
         if missing:
-            findings.append(Finding(f"{name}: {missing} of {values.size} values are not numbers", ok=False))
+            findings.append(PlausibilityCheck(f"{name}: {missing} of {values.size} values are not numbers", ok=False))
         if values.size > 1 and missing < values.size and np.nanmax(values) == np.nanmin(values):
-            findings.append(Finding(f"{name} is constant", ok=False))
+            findings.append(PlausibilityCheck(f"{name} is constant", ok=False))
     if "t" in table.data and rows > 1 and not np.all(np.diff(table.data["t"]) > 0):
-        findings.append(Finding("t does not increase throughout", ok=False))
+        findings.append(PlausibilityCheck("t does not increase throughout", ok=False))
     if "I" in table.data and np.isfinite(table.data["I"]).any():
         largest = float(np.nanmax(np.abs(table.data["I"])))
-        findings.append(Finding(f"largest current {1e9 * largest:.3g} nA", ok=1e-13 <= largest <= 1e-6))
+        findings.append(PlausibilityCheck(f"largest current {1e9 * largest:.3g} nA", ok=1e-13 <= largest <= 1e-6))
     if "R" in table.data and np.isfinite(table.data["R"]).any():
-        findings.append(_resistance(float(np.nanmedian(table.data["R"]))))
+        findings.append(_resistance_check(float(np.nanmedian(table.data["R"]))))
     decimal = "comma" if table.decimal == "," else "point"
     written = f"{table.separator} separated, decimal {decimal}, {table.encoding}"
     return Identification(

@@ -1,4 +1,4 @@
-"""Images that other microscopes wrote: what every reader of this folder hands over."""
+"""Images of other microscopes, as every reader of an image file returns them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEIGHT_WORDS = ("z-axis", "topography", "height", "höhe", "z")
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImageChannel:
     """One channel: `values` [row, column] in `unit` (SI; "" where the file states none), sizes [m], None if unknown."""
 
     name: str
@@ -25,16 +25,16 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """All channels of a file, its format's name and what else it states; `notes` say what a reader had to assume."""
+    """All channels of a file, its format's name and further settings; `notes` state what the reader assumed."""
 
     format: str
-    images: tuple[Image, ...]
+    images: tuple[ImageChannel, ...]
     settings: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     @property
-    def heights(self) -> tuple[Image, ...]:
-        """The channels that are heights: those in metres; of a file that states no units, all."""
+    def heights(self) -> tuple[ImageChannel, ...]:
+        """The height channels: those in metres, or all of them in a file without units."""
         metres = tuple(image for image in self.images if image.unit == "m")
         named = [i for i in metres if i.name.lower().rpartition(" ")[2] in _HEIGHT_WORDS]
         # The topography first, other lengths (a sensor, an error signal) after it.

@@ -1,6 +1,6 @@
 """Nanosurf's `.nid`: an ini text, the mark `#!`, and then the data sets' integers in the order in which it names them.
 
-Seen in published files and in the public readers of Gwyddion and SurfaceTopography (no code used): the line
+Known from published files and from the public readers of Gwyddion and SurfaceTopography (no code used): the line
 `GrG-ChC=DataSet-a:b` names a channel's section; value = Min + Range·(count + 2^(bits-1))/2^bits for signed counts,
 little endian for `Intel`.
 """
@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.formats.image_file import Image, ImageFile
+from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.text import bad, decode
 
 MAGIC: Final = b"[DataSet]"
@@ -22,7 +22,7 @@ _MOST_PIXELS: Final = 1 << 26
 
 
 def read_nid(data: bytes, path: Path) -> ImageFile:
-    """Every channel of a `.nid`; `BadInput` for one that is cut or stores its samples in a way not known here."""
+    """Every channel of a `.nid`; `BadInput` for one that is truncated or stores its samples in an unknown form."""
     mark = data.find(b"\r\n" + _MARK)
     mark = mark + 2 if mark >= 0 else data.find(_MARK)
     parser = configparser.RawConfigParser(strict=False, delimiters=("=",), allow_no_value=True)
@@ -38,8 +38,8 @@ def read_nid(data: bytes, path: Path) -> ImageFile:
         ]
         images, at = [], mark + len(_MARK)
         for group, name in sections:
-            found, at = _channel(parser[name], group, data, at)
-            images.append(found)
+            image, at = _read_channel(parser[name], group, data, at)
+            images.append(image)
     except (configparser.Error, ValueError, KeyError):
         limit = "its header or its data do not fit each other"
         raise bad(path, "content", "a damaged .nid file", limit, "copy it again from the instrument") from None
@@ -50,15 +50,17 @@ def read_nid(data: bytes, path: Path) -> ImageFile:
     return ImageFile(".nid", tuple(images), settings)
 
 
-def _channel(section: configparser.SectionProxy, group: str, data: bytes, at: int) -> tuple[Image, int]:
+def _read_channel(section: configparser.SectionProxy, group: str, data: bytes, at: int) -> tuple[ImageChannel, int]:
     columns, rows, bits = (int(section[key]) for key in ("Points", "Lines", "SaveBits"))
     order = {"Intel": "<", "Motorola": ">"}[section["SaveOrder"]]
     signed = {"Signed": True, "Unsigned": False}[section["SaveSign"]]
     if section["SaveMode"] != "Binary" or bits not in (8, 16, 32) or not 0 < rows * columns <= _MOST_PIXELS:
-        raise ValueError("stored otherwise")
+        raise ValueError("unknown storage")
     counts = np.frombuffer(data, f"{order}{'i' if signed else 'u'}{bits // 8}", rows * columns, at)
     share = (counts.astype(np.float64) + (2.0 ** (bits - 1) if signed else 0.0)) / 2.0**bits
     values = float(section["Dim2Min"]) + float(section["Dim2Range"]) * share
     sizes = [float(section[f"Dim{k}Range"]) if section[f"Dim{k}Unit"] == "m" else None for k in (0, 1)]
     name = f"{group} {section['Dim2Name']}"
-    return Image(name, values.reshape(rows, columns), section["Dim2Unit"], *sizes), at + rows * columns * bits // 8
+    return ImageChannel(
+        name, values.reshape(rows, columns), section["Dim2Unit"], *sizes
+    ), at + rows * columns * bits // 8

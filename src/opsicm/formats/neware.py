@@ -55,14 +55,14 @@ def read_nda(data: bytes, path: Path) -> CellFile:
 
 
 def _time(rows: NDArray[np.void], begins: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Seconds since the first record: the clock restarts with each step, which follows the last one's end."""
+    """Seconds since the first record: the clock restarts with each step, which begins at the end of the last."""
     t = 1e-3 * rows["ms"].astype(np.float64)
     length = np.array([t[b - 1] for b in begins[1:]])
     return np.asarray(t + np.repeat(np.append(0.0, np.cumsum(length)), np.diff(np.append(begins, t.size))))
 
 
 def _ampere_per_count(code: int) -> float:
-    """[A] of one count: the range code is the range in mA; negative codes are the finer generation of instruments."""
+    """[A] of one count: the range code is the range in mA; negative codes belong to instruments of finer resolution."""
     size = abs(code)
     if code == 0 or size > 200_000:
         return float("nan")

@@ -55,7 +55,7 @@ class SicmScan:
 
 @dataclass(frozen=True, slots=True)
 class SicmTrace:
-    """A recorded approach: raw `counts` one after another. The file states neither quantity, scale nor time step."""
+    """A recorded approach: raw `counts` in order. The file states neither quantity, scale nor time step."""
 
     counts: NDArray[np.uint16]
     mode: str
@@ -64,7 +64,7 @@ class SicmTrace:
 
 
 def read_sicm(path: Path, largest_content: int = LARGEST_CONTENT) -> SicmScan | SicmTrace:
-    """What a `.sicm` holds; `BadInput` for anything that is not a whole, harmless archive of this kind."""
+    """The scan or trace in a `.sicm`; `BadInput` for anything but a complete, harmless archive of this kind."""
     members = _members(path, _inflate(read_bytes(path, LARGEST_FILE), path, largest_content), largest_content)
     if ".extended" in members:
         raise bad(
@@ -100,8 +100,8 @@ def read_sicm(path: Path, largest_content: int = LARGEST_CONTENT) -> SicmScan | 
     if mode == "approach":
         return SicmTrace(counts, mode, settings, duration)
     if mode not in _SCANS:
-        known = ", ".join(("approach", *_SCANS))
-        raise bad(path, "mode", repr(mode[:40]), f"known modes are {known}", "send us such a file")
+        modes = ", ".join(("approach", *_SCANS))
+        raise bad(path, "mode", repr(mode[:40]), f"known modes are {modes}", "send us such a file")
     nx, ny = _pixels(settings, "x-px", path), _pixels(settings, "y-px", path)
     if counts.size != nx * ny:
         raise bad(
@@ -166,10 +166,9 @@ def _members(path: Path, content: bytes, largest: int) -> dict[str, bytes]:
 
 def _member(members: Mapping[str, bytes], name: str, path: Path) -> bytes:
     if name not in members:
-        found = ", ".join(sorted(members))[:120]
-        raise bad(
-            path, "member", f"{name!r}, missing", f"found {found}", "this is no .sicm, or a cut one: copy it again"
-        )
+        present = ", ".join(sorted(members))[:120]
+        remedy = "this is no .sicm, or a truncated one: copy it again"
+        raise bad(path, "member", f"{name!r}, missing", f"found {present}", remedy)
     return members[name]
 
 

@@ -1,4 +1,4 @@
-"""Text that instruments write: its encoding, its decimal sign, its line ends."""
+"""Text files of instruments: encoding, decimal sign and line ends."""
 
 from __future__ import annotations
 

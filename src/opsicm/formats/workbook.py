@@ -51,8 +51,8 @@ def read_workbook(data: bytes, path: Path) -> CellFile:
             sheets = list(_sheets(book))
             records = []
             for name, member in sheets:
-                found = _record(name, book.read(member), texts)
-                records += [found] if found is not None else []
+                record = _record(name, book.read(member), texts)
+                records += [record] if record is not None else []
     except _DAMAGE:
         raise bad(path, "content", "a damaged workbook", "its parts must be whole", "save it again") from None
     if not records:
@@ -86,8 +86,8 @@ def _record(name: str, sheet: bytes, texts: list[str]) -> CellRecord | None:
     columns = cell_columns([titles[key] for key in keys])
     if columns is None:
         return None
-    wanted = {letter: keys[k] for letter, (k, _) in columns.items()}
-    table = np.array([[float(row.get(wanted[letter]) or "nan") for letter in "tEI"] for row in rows])
+    key_of = {letter: keys[k] for letter, (k, _) in columns.items()}
+    table = np.array([[float(row.get(key_of[letter]) or "nan") for letter in "tEI"] for row in rows])
     if table.size == 0:
         return None
     t, potential, current = (columns[letter][1] * table[:, k] for k, letter in enumerate("tEI"))
@@ -100,11 +100,11 @@ def _rows(sheet: bytes, texts: list[str]) -> Iterator[dict[str, str]]:
             continue
         row = {}
         for cell in element.iter(f"{_MAIN}c"):
-            place = _CELL.match(cell.get("r", ""))
+            reference = _CELL.match(cell.get("r", ""))
             value = cell.findtext(f"{_MAIN}v")
             if cell.get("t") == "inlineStr":
                 value = "".join(part.text or "" for part in cell.iter(f"{_MAIN}t"))
-            if place is not None and value is not None:
-                row[place[1]] = texts[int(value)] if cell.get("t") == "s" else value
+            if reference is not None and value is not None:
+                row[reference[1]] = texts[int(value)] if cell.get("t") == "s" else value
         element.clear()
         yield row

@@ -1,8 +1,8 @@
 """WSxM's `.stp`: an ini-like text of a stated length, then the rows as 16-bit integers or doubles.
 
-Seen in published files and in the public readers of Gwyddion and SurfaceTopography (no code used). Counts run from the
-stated Minimum to Maximum over the stated Z amplitude (where they are missing, from the lowest to the highest found);
-rows and columns are stored from the last to the first.
+Known from published files and from the public readers of Gwyddion and SurfaceTopography (no code used). Counts run
+from the stated Minimum to Maximum over the stated Z amplitude (where these are missing, from the lowest count to the
+highest); rows and columns are stored from the last to the first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor, si_unit
-from opsicm.formats.image_file import Image, ImageFile
+from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.text import bad
 
 MAGIC: Final = b"WSxM file copyright"
@@ -25,7 +25,7 @@ _MOST_PIXELS: Final = 1 << 26
 
 
 def read_stp(data: bytes, path: Path) -> ImageFile:
-    """The image of a `.stp`; `BadInput` for one that is cut or whose header lacks what an image needs."""
+    """The image of a `.stp`; `BadInput` for one that is truncated or whose header is incomplete."""
     stated = _SIZE.search(data[:400])
     head = data[: int(stated[1])] if stated else b""
     settings: dict[str, str] = {}
@@ -50,7 +50,9 @@ def read_stp(data: bytes, path: Path) -> ImageFile:
     channel = settings.get("Acquisition channel", "Topography")
     sizes = [length if u == "m" else None for length, u in (x, y)]
     chosen = ("Acquisition time", "Head type", "Image processes", "Comments", "Set Point", "Acquisition mode")
-    return ImageFile(".stp", (Image(channel, values, unit, *sizes),), {k: settings[k] for k in chosen if k in settings})
+    return ImageFile(
+        ".stp", (ImageChannel(channel, values, unit, *sizes),), {k: settings[k] for k in chosen if k in settings}
+    )
 
 
 def _number(text: str) -> float | None:

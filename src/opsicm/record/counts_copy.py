@@ -1,4 +1,4 @@
-"""Puts samples that were read and found good into a run file: packed chunks as they are, where both files cut alike.
+"""Copies checked samples into a run file: packed chunks as they are, where both files have the same chunks.
 
 To pack a chunk again costs as much as to unpack and check it. A chunk is copied when all its samples are good and it
 holds the same rows in the live file as in the run file; the rest goes through HDF5's filters (decision 0110).
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from opsicm.record.live_files import Piece
 
-_SAMPLES: Final = 1 << 18  # samples that wait at most
+_MOST_WAITING: Final = 1 << 18  # samples that wait at most
 
 
 class CountsCopy:
@@ -27,38 +27,38 @@ class CountsCopy:
         self._rows = int(into.chunks[0])
         self._waiting: list[NDArray[np.int16]] = []
         self._piece: Piece | None = None
-        self._from: Any = None  # where its packed chunks are, if both files cut alike
-        self._at = self._held = 0
+        self._source: Any = None  # the dataset with its packed chunks, if both files have the same chunks
+        self._at = self._waiting_samples = 0
         self.copied = 0
 
     def put(self, piece: Piece, first: int, counts: NDArray[np.int16]) -> None:
         """Good samples of `piece` from sample `first` of the segment on."""
-        if piece is not self._piece or first != self._at + self._held:
+        if piece is not self._piece or first != self._at + self._waiting_samples:
             self.flush()
             self._at = first
         if piece is not self._piece:
-            self._piece, self._from = piece, self._cut_alike(piece)
+            self._piece, self._source = piece, self._same_chunks(piece)
         self._waiting.append(counts)
-        self._held += counts.shape[0]
-        if self._held >= _SAMPLES:
-            self._write(self._at + self._held - (self._at + self._held) % self._rows)
+        self._waiting_samples += counts.shape[0]
+        if self._waiting_samples >= _MOST_WAITING:
+            self._write(self._at + self._waiting_samples - (self._at + self._waiting_samples) % self._rows)
 
     def flush(self) -> None:
         """Everything put so far is in the dataset."""
-        self._write(self._at + self._held)
+        self._write(self._at + self._waiting_samples)
 
-    def _cut_alike(self, piece: Piece) -> Any:
-        there = piece.part.dataset("counts")
-        same_rows = piece.first_sample % self._rows == 0 and there.chunks == self._into.chunks
-        return there if same_rows and _packing(there) == _packing(self._into) else None
+    def _same_chunks(self, piece: Piece) -> Any:
+        source = piece.part.dataset("counts")
+        same_rows = piece.first_sample % self._rows == 0 and source.chunks == self._into.chunks
+        return source if same_rows and _packing(source) == _packing(self._into) else None
 
     def _write(self, stop: int) -> None:
         """What waits before sample `stop`; the rest goes on waiting."""
-        begin, end = self._at, self._at + self._held
+        begin, end = self._at, self._at + self._waiting_samples
         if stop <= begin:
             return
         a, b = stop, stop
-        if self._from is not None:
+        if self._source is not None:
             a, b = min(stop, -(-begin // self._rows) * self._rows), max(begin, stop - stop % self._rows)
         if a < b:
             self._through_filters(begin, a)
@@ -67,12 +67,12 @@ class CountsCopy:
             self._through_filters(b, stop)
         else:
             self._through_filters(begin, stop)
-        rest = [self._between(stop, end)] if stop < end else []
-        self._waiting, self._at, self._held = rest, stop, end - stop
+        waiting = [self._between(stop, end)] if stop < end else []
+        self._waiting, self._at, self._waiting_samples = waiting, stop, end - stop
 
     def _copy(self, at: int) -> None:
         assert self._piece is not None
-        mask, packed = self._from.id.read_direct_chunk((at - self._piece.first_sample, 0))
+        mask, packed = self._source.id.read_direct_chunk((at - self._piece.first_sample, 0))
         if mask:  # some filter was left out of it
             self._through_filters(at, at + self._rows)
             return
@@ -85,13 +85,13 @@ class CountsCopy:
 
     def _between(self, first: int, stop: int) -> NDArray[np.int16]:
         """Samples that wait, from `first` to `stop`."""
-        found, at = [], self._at
+        parts, at = [], self._at
         for counts in self._waiting:
             end = at + counts.shape[0]
             if end > first and at < stop:
-                found.append(counts[max(0, first - at) : min(counts.shape[0], stop - at)])
+                parts.append(counts[max(0, first - at) : min(counts.shape[0], stop - at)])
             at = end
-        return np.concatenate(found)
+        return np.concatenate(parts)
 
 
 def _packing(dataset: Any) -> list[Any]:

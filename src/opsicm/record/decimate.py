@@ -25,10 +25,10 @@ def decimate(
 ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.float32], NDArray[np.int32]]:
     """(minimum, maximum, mean, samples) of [n, channel] counts, `rows_of` (a power of two) samples a row.
 
-    In steps over rows far longer than the channels are many, which NumPy does at the speed of the cache: `_ACROSS`
-    elements side by side are reduced over what lies between them, what is left is folded in half as long as it is long,
-    and the last few per cent are laid out anew. (`reshape(...).min(axis=1)` over a whole row takes thirty times as long
-    at eight channels: its inner loop is eight elements long.) The last row holds what is left over.
+    NumPy reduces at the speed of the cache only over long inner loops, and a row has few channels:
+    `reshape(...).min(axis=1)` takes thirty times as long at eight channels, whose inner loop is eight elements long. So
+    `_ACROSS` adjacent elements are reduced over the rest of the row first, the result is folded in half while it is
+    long, and the last few per cent are transposed. The last row holds the samples that do not fill one.
     """
     n, width = counts.shape
     whole = n // rows_of
@@ -43,12 +43,12 @@ def decimate(
         total = _across(_down(wide, width, np.add, np.int32), width, np.add)
     mean = (total / np.float64(rows_of)).astype(np.float32)
     samples = np.full(whole, rows_of, np.int32)
-    if rest := n - whole * rows_of:
-        tail = counts[n - rest :]
+    if left_over := n - whole * rows_of:
+        tail = counts[n - left_over :]
         minimum = np.concatenate([minimum, tail.min(axis=0, keepdims=True)])
         maximum = np.concatenate([maximum, tail.max(axis=0, keepdims=True)])
         mean = np.concatenate([mean, tail.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)])
-        samples = np.append(samples, np.int32(rest))
+        samples = np.append(samples, np.int32(left_over))
     return minimum, maximum, mean, samples
 
 

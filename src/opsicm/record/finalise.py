@@ -1,7 +1,7 @@
-"""From live files to `run.nxs`: copied, checked, renamed when whole; the live files go last.
+"""Makes `run.nxs` from the live files: copied, checked, renamed when complete; the live files are deleted last.
 
-A copy rather than a rename: opening the live file once more for writing would put at risk what is safe. A kill at any
-moment leaves either the live files or the whole run file, or both; doing it again is always right.
+A copy rather than a rename: opening the live file once more for writing would put safe data at risk. A kill at any
+moment leaves the live files, the complete run file, or both, so that finalising can always be repeated.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import Problem, UnreadableRun
 from opsicm.core.facts import Fact
-from opsicm.record import default_plot, nexus_file, text_seal
-from opsicm.record import run_folder as disk_space
+from opsicm.record import default_plot, nexus_file, run_folder, text_seal
 from opsicm.record.counts_copy import CountsCopy
-from opsicm.record.damage import named
+from opsicm.record.damaged_file import damage_reported
 from opsicm.record.journal import read_lines
 from opsicm.record.live_files import HOP_ROW, READING_ROW, Columns, LiveParts, Piece, chunk_rows, read_piece
 from opsicm.record.nexus_file import BLOCK_COLUMNS, MISSING, QUALITIES
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL, LIVE_FILE, RIG, RUN_FILE, RunFolder, number_of, started
 
 _MARGIN: Final = 4e6  # [bytes] of room beyond the live files' size, for the groups and the default plot
@@ -38,29 +37,29 @@ _DECIMATED: Final = ("minimum", "maximum", "mean")
 
 
 def finalise(folder: RunFolder, recovered: str | None = None) -> tuple[Path, list[str]]:
-    """(`run.nxs`, what was lost in words). `recovered` says who did it after a crash, for the provenance.
+    """(`run.nxs`, the losses as texts). `recovered` names who recovered it after a crash, for the provenance.
 
-    Raises `UnreadableRun` without room for the copy, and where a run file was there and somebody has taken it away:
-    nothing is touched then.
+    Raises `UnreadableRun` without room for the copy, and where a finished run file has been removed; nothing is changed
+    then.
     """
     if folder.run_file.is_file():
         _tidy(folder)
         return folder.run_file, []
     _refuse_if_gone(folder)
     size = sum(path.stat().st_size for path in folder.live_files())
-    there, _ = disk_space.free(folder.path)
-    if there < size + _MARGIN:
+    available, _ = run_folder.free(folder.path)
+    if available < size + _MARGIN:
         limit = f"the run file needs {(size + _MARGIN) * 1e-6:.0f} MB beside its live files"
         remedy = "free some space, then opsicm recover"
-        raise UnreadableRun(Problem("free space", f"{there * 1e-6:.0f} MB", limit, remedy, str(folder.path)))
+        raise UnreadableRun(Problem("free space", f"{available * 1e-6:.0f} MB", limit, remedy, str(folder.path)))
     parts = LiveParts(folder)
     try:
-        with named(folder.journal, "a live file"), _written_back(folder.unfinished_file):
+        with damage_reported(folder.journal, "a live file"), _written_back(folder.unfinished_file):
             losses = _build(folder, parts, recovered)
     finally:
         parts.close()
     with h5py.File(folder.unfinished_file, "r") as file:
-        places, data = text_seal.references(file), text_seal.data_of(file)
+        places, data = text_seal.text_references(file), text_seal.chunk_places(file)
     text_seal.seal(folder.unfinished_file, places, data)
     descriptor = os.open(folder.unfinished_file, os.O_RDONLY)
     os.fsync(descriptor)
@@ -80,7 +79,7 @@ def _written_back(path: Path) -> Iterator[None]:
 
     def follow() -> None:
         while not done.wait(_WRITE_BACK):
-            with suppress(OSError):  # the last fsync will say it again
+            with suppress(OSError):  # the last fsync reports it again
                 os.fdatasync(descriptor)
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -94,28 +93,30 @@ def _written_back(path: Path) -> Iterator[None]:
 
 
 def _refuse_if_gone(folder: RunFolder) -> None:
-    """A journal with facts and neither a header nor a live file beside it: only making `run.nxs` takes both away. What
-    could be made of that would say that nothing was measured."""
+    """Refuse a journal with facts but neither a header nor a live file: only finalising deletes both, so `run.nxs` has
+    been removed, and a new one would claim that nothing was measured."""
     lines, _ = read_lines(folder.journal)
     if not lines or folder.header.is_file() or folder.live_files():
         return
-    limit = f"is gone, and so are its live files: {told_hops(lines)} hops that the journal names are in no file here"
+    limit = (
+        f"is gone, and so are its live files: {hops_in_journal(lines)} hops that the journal names are in no file here"
+    )
     left = ", ".join(name for name in (EXPERIMENT, RIG, JOURNAL) if (folder.path / name).is_file())
     remedy = f"put it back from a copy; what can still be read: {left} ({len(lines)} facts)"
     raise UnreadableRun(Problem("run file", RUN_FILE, limit, remedy, str(folder.path)))
 
 
-def told_hops(lines: list[str]) -> int:
-    """How many hops the facts of a journal name."""
+def hops_in_journal(lines: list[str]) -> int:
+    """The number of hops that the facts of a journal name."""
     ranges = [fact.data["range"] for fact in map(Fact.from_line, lines) if fact.kind == "hops" and "range" in fact.data]
     return sum(int(last) - int(first) + 1 for first, last in ranges)
 
 
-def _missing(folder: RunFolder, lines: list[str], hops: int) -> list[str]:
-    """What others say was there: live files by their numbers, hops by the journal."""
+def _missing_parts(folder: RunFolder, lines: list[str], hops: int) -> list[str]:
+    """Live files that are absent from the sequence of numbers, and hops that only the journal names."""
     numbers = {number_of(path) for path in folder.live_files()}
     gone = [LIVE_FILE.format(n) for n in range(1, max(numbers, default=0)) if n not in numbers]
-    lost = told_hops(lines) - hops
+    lost = hops_in_journal(lines) - hops
     return [
         *([f"{', '.join(gone)} missing"] if gone else []),
         *([f"{lost} hops that the journal names are in no live file"] if lost > 0 else []),
@@ -136,12 +137,12 @@ def _build(folder: RunFolder, parts: LiveParts, recovered: str | None) -> list[s
         entry = nexus_file.start(file, header, folder.path.name, {"recovered": recovered} if recovered else {})
         segments = parts.segments()
         hops, readings = parts.rows("hops"), parts.rows("readings")
-        missing = _missing(folder, lines, 0 if hops is None else hops.size)
+        missing = _missing_parts(folder, lines, 0 if hops is None else hops.size)
         if hops is not None and Columns.of(header.channels).full:
-            whole = _with_samples(hops, segments)
-            if not whole.all():
-                losses.append(f"{int((~whole).sum())} hops whose samples did not reach the disk")
-                hops = hops[whole]
+            complete = _with_samples(hops, segments)
+            if not complete.all():
+                losses.append(f"{int((~complete).sum())} hops whose samples did not reach the disk")
+                hops = hops[complete]
         hops = np.empty(0, HOP_ROW) if hops is None else hops
         readings = np.empty(0, READING_ROW) if readings is None else readings
         losses += [*parts.left_out(), *missing]
@@ -158,10 +159,10 @@ def _build(folder: RunFolder, parts: LiveParts, recovered: str | None) -> list[s
     return losses
 
 
-def _header_from(folder: RunFolder) -> tuple[Header, list[str]]:
-    """What the folder alone still says of a run that was killed before its header was written; what is not sure."""
+def _header_from(folder: RunFolder) -> tuple[RunHeader, list[str]]:
+    """(header, doubts) of a run that was killed before its header was written, from its folder alone."""
 
-    def said(name: str) -> str:
+    def text_of(name: str) -> str:
         path = folder.path / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
@@ -171,10 +172,10 @@ def _header_from(folder: RunFolder) -> tuple[Header, list[str]]:
         file = next((path for path in (folder.path / EXPERIMENT, folder.journal) if path.is_file()), folder.path)
         began = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
         unsure = [f"start_time: the folder was renamed, so it is when {file.name} was written"]
-    return Header(folder.path.name, began, said(EXPERIMENT), said(RIG), (), 10_000), unsure
+    return RunHeader(folder.path.name, began, text_of(EXPERIMENT), text_of(RIG), (), 10_000), unsure
 
 
-def _segment(samples: h5py.Group, segment: int, pieces: list[Piece], header: Header) -> list[str]:
+def _segment(samples: h5py.Group, segment: int, pieces: list[Piece], header: RunHeader) -> list[str]:
     columns = Columns.of(header.channels)
     blocks = np.concatenate([piece.blocks for piece in pieces])
     group = nexus_file.group_of(samples, f"segment_{segment:04d}", "NXcollection")
@@ -205,27 +206,27 @@ def _segment(samples: h5py.Group, segment: int, pieces: list[Piece], header: Hea
 
 
 def _with_samples(hops: NDArray[Any], segments: dict[int, list[Piece]]) -> NDArray[np.bool_]:
-    """Which hops have all their samples: rows of the last second may have reached the disk before them."""
+    """Whether each hop has all its samples: rows of the last second may have reached the disk before them."""
     ends = {n: pieces[-1].first_sample + pieces[-1].samples for n, pieces in segments.items()}
     last = np.array([ends.get(int(n), 0) for n in np.unique(hops["segment"])] or [0])
-    known = np.unique(hops["segment"])
+    segments_with_hops = np.unique(hops["segment"])
     return (
-        np.asarray(hops["sample_top"] < last[np.searchsorted(known, hops["segment"])])
+        np.asarray(hops["sample_top"] < last[np.searchsorted(segments_with_hops, hops["segment"])])
         if hops.size
         else np.ones(0, bool)
     )
 
 
 def _holes(blocks: NDArray[Any]) -> NDArray[np.int64]:
-    """[k, 2] stretches of samples that no block covers, the beginning of the segment included."""
+    """[k, 2] ranges of samples that no block covers, the beginning of the segment included."""
     begins = blocks["first_sample"]
     ends = np.concatenate([[0], (begins + blocks["samples"])[:-1]])
     holes = np.column_stack([ends, begins])
     return holes[holes[:, 0] < holes[:, 1]].astype(np.int64)
 
 
-def _counts(group: h5py.Group, pieces: list[Piece], header: Header, columns: Columns) -> NDArray[np.int64]:
-    """Copy the counts; returns the stretches that could not be read. They hold zeros; their blocks say missing."""
+def _counts(group: h5py.Group, pieces: list[Piece], header: RunHeader, columns: Columns) -> NDArray[np.int64]:
+    """Copy the counts; returns the unreadable ranges, which hold zeros and whose blocks are marked missing."""
     width = len(columns.full)
     total = pieces[-1].first_sample + pieces[-1].samples
     rows = chunk_rows(header.dt_ns)
@@ -251,7 +252,7 @@ def _counts(group: h5py.Group, pieces: list[Piece], header: Header, columns: Col
     return np.array(lost, np.int64).reshape(-1, 2)
 
 
-def _decimated(group: h5py.Group, pieces: list[Piece], header: Header, columns: Columns) -> None:
+def _decimated(group: h5py.Group, pieces: list[Piece], header: RunHeader, columns: Columns) -> None:
     if not columns.decimated:
         return
     stream = nexus_file.group_of(group, "decimated", "NXcollection")

@@ -1,6 +1,6 @@
-"""A run in progress, read while its writer grows it: the same arrays as the finished file, a little later.
+"""Reads a run in progress into the same arrays as the finished file; also reads the live files that a crash has left.
 
-Reads the live files as SWMR readers may: nothing it does can disturb the writer. Also opens what a crash has left.
+It reads as an SWMR reader, which cannot disturb the writer.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import Fact
-from opsicm.record import views
+from opsicm.record import labelled_arrays
 from opsicm.record.journal import read_lines
 from opsicm.record.live_files import HOP_ROW, READING_ROW, Columns, LiveParts, Piece
 from opsicm.record.nexus_file import CELL, SLOW
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 from opsicm.record.recover import in_use
 from opsicm.record.run_folder import JOURNAL, RunFolder
 
 
 class LiveRun:
-    """The run in `folder`, as far as it has come. Every property looks anew. A context manager."""
+    """The run in `folder` so far. Every property reads the present state of the files. A context manager."""
 
     def __init__(self, folder: Path | str) -> None:
         self.path = Path(folder)
@@ -40,17 +40,17 @@ class LiveRun:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._parts.close()
 
     @property
     def live(self) -> bool:
-        """Whether somebody still writes."""
+        """Whether the run is still being written."""
         return in_use(self.path)
 
     @property
-    def header(self) -> Header | None:
-        """What was known before the run; None if it was cut off before even that."""
+    def header(self) -> RunHeader | None:
+        """The header; None where the run was interrupted before it was written."""
         self._parts.look()
         return self._parts.header
 
@@ -63,19 +63,19 @@ class LiveRun:
     def hops(self) -> xr.Dataset:
         """One row per hop so far."""
         rows = self._rows("hops", HOP_ROW)
-        return views.hops({name: _plain(rows[name]) for name in views.HOP_COLUMNS})
+        return labelled_arrays.hops({name: _plain(rows[name]) for name in labelled_arrays.HOP_COLUMNS})
 
     @property
     def cell(self) -> xr.Dataset:
         """The cell's slow rows so far."""
         rows = self._rows("readings", READING_ROW)
-        return views.table({name: _plain(rows[name]) for name in views.CELL_COLUMNS}, CELL, "row")
+        return labelled_arrays.table({name: _plain(rows[name]) for name in labelled_arrays.CELL_COLUMNS}, CELL, "row")
 
     @property
     def slow(self) -> xr.Dataset:
         """The probe's slow rows so far."""
         rows = self._rows("readings", READING_ROW)
-        return views.table({name: _plain(rows[name]) for name in views.SLOW_COLUMNS}, SLOW, "row")
+        return labelled_arrays.table({name: _plain(rows[name]) for name in labelled_arrays.SLOW_COLUMNS}, SLOW, "row")
 
     def _rows(self, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         self._parts.look()
@@ -88,7 +88,7 @@ class LiveRun:
         return {n: pieces[-1].first_sample + pieces[-1].samples for n, pieces in self._parts.segments().items()}
 
     def samples(self, segment: int, first: int, stop: int) -> xr.Dataset:
-        """Samples [first, stop) of a segment, as far as they have come; NaN where they are lost."""
+        """Samples [first, stop) of a segment, as far as they are recorded; NaN where they are lost."""
         self._parts.look()
         pieces = self._parts.segments().get(segment, [])
         header = self._parts.header
@@ -104,7 +104,7 @@ class LiveRun:
                 rows[a - first : b - first] = piece.part.counts(a - piece.first_sample, b - piece.first_sample)
                 lost = _without(lost, a, b)
         t0_ns, dt_ns = _clock(pieces[0])
-        return views.samples(rows, first, [header.channels[k] for k in full], t0_ns, dt_ns, lost)
+        return labelled_arrays.samples(rows, first, [header.channels[k] for k in full], t0_ns, dt_ns, lost)
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:

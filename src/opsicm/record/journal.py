@@ -37,7 +37,7 @@ class Journal:
 
 def read_lines(path: Path) -> tuple[list[str], int]:
     """(whole facts in order, lines left out): a crash may have torn the last line, a full disk any."""
-    whole: list[str] = []
+    lines: list[str] = []
     torn = 0
     data = path.read_bytes() if path.is_file() else b""
     for line in data.split(b"\n"):
@@ -49,5 +49,5 @@ def read_lines(path: Path) -> tuple[list[str], int]:
         except (ValueError, TypeError):
             torn += 1
             continue
-        whole.append(text)
-    return whole, torn
+        lines.append(text)
+    return lines, torn

@@ -15,7 +15,7 @@ from opsicm.core.facts import SampleBlock
 from opsicm.record import decimate
 from opsicm.record.live_files import HOP_ROW, LIVE_VERSION, READING_ROW, Columns, block_row, chunk_rows, data_crc, seal
 from opsicm.record.packed_counts import PackedCounts
-from opsicm.record.recorder import Header, header_text
+from opsicm.record.recorder import RunHeader, header_text
 
 # Low bound 1.10: SWMR needs it, and all metadata then carries checksums. High bound: tools older than HDF5 2 read it.
 _FORMAT: Final = ("v110", "v110")
@@ -25,7 +25,7 @@ _ROW_CHUNK: Final = 1024
 class LiveFile:
     """`path` grows by blocks, hops and readings until `close`; `flush` hands everything to the system."""
 
-    def __init__(self, path: Path, header: Header, first_serial: int) -> None:
+    def __init__(self, path: Path, header: RunHeader, first_serial: int) -> None:
         self.path = path
         self.key: tuple[int, int] | None = None  # (segment, dt_ns) of the samples in this file
         self._columns = Columns.of(header.channels)
@@ -74,12 +74,12 @@ class LiveFile:
             return
         dataset, before = self._sets[name], self._length[name]
         # h5py's own level below its indexing: half the time of a small write is spent in working out the selection.
-        rest = values.shape[1:]
-        dataset.id.set_extent((before + values.shape[0], *rest))
-        place = dataset.id.get_space()
-        place.select_hyperslab((before, *(0 for _ in rest)), values.shape)
-        kept = np.ascontiguousarray(values)
-        dataset.id.write(h5py.h5s.create_simple(values.shape), place, kept)
+        width = values.shape[1:]
+        dataset.id.set_extent((before + values.shape[0], *width))
+        space = dataset.id.get_space()
+        space.select_hyperslab((before, *(0 for _ in width)), values.shape)
+        data = np.ascontiguousarray(values)
+        dataset.id.write(h5py.h5s.create_simple(values.shape), space, data)
         self._length[name] = before + values.shape[0]
 
     def block(self, serial: int, block: SampleBlock) -> None:

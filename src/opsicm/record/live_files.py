@@ -1,4 +1,4 @@
-"""What a live file (`segment-0001.h5`, …) looks like: shared by the writer that grows it and by those who read it.
+"""The layout of a live file (`segment-0001.h5`, …) and its readers, which may read while the writer appends.
 
 One file holds samples of one segment at most, and everything else that came meanwhile. Every row carries the serial
 number under which it went through the ring: a writer that follows one that died begins again at the last committed
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import Problem, UnreadableRun
 from opsicm.core.facts import HOP_DTYPE, Channel
-from opsicm.record.damage import DAMAGE
+from opsicm.record.damaged_file import DAMAGE_ERRORS
 from opsicm.record.packed_counts import CountsReader
-from opsicm.record.recorder import Header, header_of
+from opsicm.record.recorder import RunHeader, header_of
 from opsicm.record.ring import READING_DTYPE, STEP_BYTES
 from opsicm.record.run_folder import RunFolder, number_of
 
@@ -105,12 +105,8 @@ class Columns:
         return Columns(full, tuple(k for k, channel in enumerate(channels) if channel.policy != "off"))
 
 
-# -- Opens a live file for reading while it may still be written, with a bounded patience.
-#
-# A reader that meets a block whose checksum does not hold takes it for one that is just being written and reads it
-# again, after a pause that HDF5 doubles each time: with its hundred attempts, on a block that is damaged, for ever.
-
-
+# A reader that meets a block whose checksum does not hold takes it for one that is being written and reads it again,
+# after a pause that HDF5 doubles each time: with HDF5's hundred attempts, a damaged block would be retried for ever.
 _ATTEMPTS: Final = 24  # pauses of 1 ns, 2 ns, ... 2^22 ns: 8 ms in all; a write of a block takes microseconds
 
 
@@ -132,11 +128,6 @@ def _be_patient(access: h5py.h5p.PropFAID) -> None:
         return
     set_attempts.argtypes = [ctypes.c_int64, ctypes.c_uint]
     set_attempts(access.id, _ATTEMPTS)
-
-
-# -- The live files of one folder as one record: what two of them hold counts once, what never reached the disk not.
-#
-# Opens files that are still being written, and files that a crash has left: SWMR readers may do both.
 
 
 _STRETCH: Final = 1 << 19  # samples looked up at a time
@@ -182,7 +173,7 @@ class LivePart:
             self._names = frozenset(self._file)
             self.first_serial = int(self._file.attrs["first_serial"])
             self.factor = int(self._file.attrs["factor"])
-            self.header: Header = header_of(self._file["header"][:].tobytes().decode("utf-8"))
+            self.header: RunHeader = header_of(self._file["header"][:].tobytes().decode("utf-8"))
             self._dtypes = {
                 "blocks": block_row(max(1, len(self.header.channels))),
                 "hops": HOP_ROW,
@@ -218,7 +209,7 @@ class LivePart:
         start = 0 if known is None else known.shape[0]
         try:
             fresh = self._file[name][start:]
-        except DAMAGE as error:  # what the other tables hold is not lost with it
+        except DAMAGE_ERRORS as error:  # what the other tables hold is not lost with it
             self._wrong[name] = str(error).splitlines()[0]
             fresh = np.empty(0, self._dtypes[name])
         fresh = fresh[: sealed(fresh)]
@@ -245,7 +236,7 @@ class LivePart:
         announced = blocks.size
         try:
             blocks = self._reached(blocks)
-        except DAMAGE:
+        except DAMAGE_ERRORS:
             blocks = blocks[:0]
         self._not_whole = announced - blocks.size
         return Piece(self, int(blocks["segment"][0]), blocks) if blocks.size else None
@@ -309,7 +300,10 @@ class LivePart:
 
 
 class LiveParts:
-    """All live files of `folder`, in order. A file whose start-up was cut off is left out and named in `skipped`."""
+    """All live files of `folder` as one record, in order: what two of them hold counts once.
+
+    A file that was interrupted while it was made is left out and named in `skipped`.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
@@ -319,19 +313,19 @@ class LiveParts:
 
     def look(self) -> None:
         """See what was added since the last look. Only the newest file grows: those before it are closed."""
-        found = self.folder.live_files()
+        files = self.folder.live_files()
         self.skipped: list[str] = []
         for path, part in self._known.items():
             if path not in self._closed:
                 part.look()
-            if found and path != found[-1]:
+            if files and path != files[-1]:
                 self._closed.add(path)
-        for path in found:
+        for path in files:
             if path in self._known:
                 continue
             try:
                 self._known[path] = LivePart(path)
-            except DAMAGE as error:
+            except DAMAGE_ERRORS as error:
                 self.skipped.append(f"{path.name}: {str(error).splitlines()[0]}")
         self.parts = [self._known[path] for path in sorted(self._known, key=number_of)]
         later: int | None = None
@@ -340,8 +334,8 @@ class LiveParts:
             later = part.first_serial if later is None else min(later, part.first_serial)
 
     @property
-    def header(self) -> Header | None:
-        """What was known before anything happened."""
+    def header(self) -> RunHeader | None:
+        """The run's header; None where it was interrupted before it was written."""
         if self.parts:
             return self.parts[0].header
         if self.folder.header.is_file():
@@ -354,8 +348,8 @@ class LiveParts:
 
     def rows(self, name: str) -> NDArray[Any] | None:
         """Rows of `hops` or `readings` from all files; None without any file."""
-        found = [part.rows(name) for part in self.parts]
-        return np.concatenate(found) if found else None
+        parts = [part.rows(name) for part in self.parts]
+        return np.concatenate(parts) if parts else None
 
     def segments(self) -> dict[int, list[Piece]]:
         """Pieces of every segment, in order."""
@@ -373,8 +367,8 @@ class LiveParts:
 def read_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
     """(first sample in the segment, counts or None where they are lost, how many), block by block, each one checked.
 
-    Read in stretches, since a look-up a block costs more than the block; a stretch that cannot be read is read again
-    block by block, to lose no more than what is lost.
+    Read in ranges of many blocks, since a look-up per block costs more than the block; an unreadable range is read
+    again block by block, so that only damaged blocks are lost.
     """
     ends = np.cumsum(piece.blocks["samples"])
     begin = 0
@@ -383,10 +377,10 @@ def read_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.int16] | None, in
         stop = max(begin + 1, int(np.searchsorted(ends, reached + _STRETCH, "right")))
         blocks = piece.blocks[begin:stop]
         try:
-            found = list(_stretch(piece, blocks))
+            blocks_read = list(_stretch(piece, blocks))
         except OSError:
-            found = [one for block in blocks for one in _alone(piece, block)]
-        yield from found
+            blocks_read = [entry for block in blocks for entry in _alone(piece, block)]
+        yield from blocks_read
         begin = stop
 
 
@@ -401,9 +395,9 @@ def _stretch(piece: Piece, blocks: NDArray[Any]) -> Iterator[tuple[int, NDArray[
     decimated = [part.decimated(name, row, int(last["row"] + last["rows"])) for name in names]
     for block in blocks:
         at, n, k = int(block["first_sample"]) - base - start, int(block["samples"]), int(block["row"]) - row
-        own = None if counts is None else counts[at : at + n]
-        crc = data_crc(own, *(values[k : k + int(block["rows"])] for values in decimated))
-        yield int(block["first_sample"]), own if crc == int(block["data_crc"]) else None, n
+        block_counts = None if counts is None else counts[at : at + n]
+        crc = data_crc(block_counts, *(values[k : k + int(block["rows"])] for values in decimated))
+        yield int(block["first_sample"]), block_counts if crc == int(block["data_crc"]) else None, n
 
 
 def _alone(piece: Piece, block: Any) -> Iterator[tuple[int, NDArray[np.int16] | None, int]]:
@@ -415,9 +409,9 @@ def _alone(piece: Piece, block: Any) -> Iterator[tuple[int, NDArray[np.int16] | 
 
 def _written_chunks(dataset: h5py.Dataset) -> set[int]:
     """First rows of the chunks that are in the file: one walk, where a look-up for each would walk every time."""
-    found: set[int] = set()
-    dataset.id.chunk_iter(lambda chunk: found.add(int(chunk.chunk_offset[0])))
-    return found
+    first_rows: set[int] = set()
+    dataset.id.chunk_iter(lambda chunk: first_rows.add(int(chunk.chunk_offset[0])))
+    return first_rows
 
 
 def _must_be_whole(path: Path) -> None:

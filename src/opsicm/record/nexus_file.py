@@ -1,4 +1,5 @@
-"""Makes one NeXus file: texts with checksums, columns, and the groups that NXsensor_scan and NXsicm ask for.
+"""Writes a NeXus file: texts with checksums, columns, and the groups that NXsensor_scan and NXsicm require. Its names
+and units are shared with the reader and the validator.
 
 Every array lies in checksummed chunks, every text carries the checksum of its bytes in an attribute, and the format's
 low bound is 1.10, whose metadata has checksums throughout: a damaged file is noticed, not misread.
@@ -17,11 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.facts import HOP_DTYPE, Channel
-from opsicm.record.recorder import Header
+from opsicm.record.recorder import RunHeader
 from opsicm.record.ring import CONTROL_BYTES, STEP_BYTES
-
-# -- What `run.nxs` holds under which name: shared by who makes it, who reads it and who validates it.
-
 
 FILE_VERSION: Final = 1
 DEFINITION_VERSION: Final = "1.0"
@@ -69,7 +67,7 @@ def column_dtype(name: str) -> Any:
 FORMAT: Final = ("v110", "v110")
 _CHUNK: Final = 4096
 _SENSORS: Final = {
-    # sensor → (group, column, NeXus's word for what it measures, in full, whether it is set rather than read)
+    # sensor → (group, column, NeXus's word for the quantity, its full name, whether it is set rather than measured)
     "pipette_current": ("slow", "pipette_current", "current", "ion current through the pipette", False),
     "pipette_bias": ("slow", "pipette_bias", "voltage", "command voltage at the amplifier", True),
     "height": ("slow", "z", "height", "measured height of the pipette", False),
@@ -81,7 +79,7 @@ _SENSORS: Final = {
 
 
 def text(group: h5py.Group, name: str, value: str) -> h5py.Dataset:
-    """A text, with the checksum of its UTF-8 bytes: texts of variable length lie in a heap that has none."""
+    """A text with the checksum of its UTF-8 bytes: HDF5's heaps, which hold such texts, have none."""
     item = group.create_dataset(name, data=value, dtype=h5py.string_dtype("utf-8"))
     item.attrs["crc32"] = np.uint32(zlib.crc32(value.encode("utf-8")))
     return item
@@ -94,7 +92,7 @@ def number(group: h5py.Group, name: str, value: float | int) -> None:
 
 
 def column(group: h5py.Group, name: str, values: NDArray[Any], unit: str | None = None) -> h5py.Dataset:
-    """A column in gzip chunks with checksums: any HDF5 reader opens it."""
+    """A column in gzip chunks with checksums, which any HDF5 reader opens."""
     item = group.create_dataset(
         name, data=values, maxshape=(None,), chunks=(_CHUNK,), compression="gzip", compression_opts=2, fletcher32=True
     )
@@ -115,7 +113,7 @@ def texts(values: NDArray[Any], length: int) -> NDArray[Any]:
     return values.astype(h5py.string_dtype("utf-8", length))
 
 
-def start(file: h5py.File, header: Header, name: str, provenance: Mapping[str, Any]) -> h5py.Group:
+def start(file: h5py.File, header: RunHeader, name: str, provenance: Mapping[str, Any]) -> h5py.Group:
     """The root, `/entry` and everything that was known before the run."""
     file.attrs.update(NX_class="NXroot", default="entry", creator="opsicm")
     entry = group_of(file, "entry", "NXentry")
@@ -135,9 +133,9 @@ def start(file: h5py.File, header: Header, name: str, provenance: Mapping[str, A
     entry["definition"].attrs["version"] = "1.0"
     entry["definition_local"].attrs["version"] = DEFINITION_VERSION
     number(entry, "file_version", FILE_VERSION)
-    said = group_of(entry, "provenance", "NXcollection")
+    group = group_of(entry, "provenance", "NXcollection")
     for field, item in {**header.provenance, **provenance}.items():
-        number(said, field, item) if isinstance(item, int | float) else text(said, field, str(item))
+        number(group, field, item) if isinstance(item, int | float) else text(group, field, str(item))
     program = text(group_of(entry, "process", "NXprocess"), "program", "opsicm")
     program.attrs.update(version=str(header.provenance.get("opsicm", "unknown")), program_url=PROGRAM_URL)
     text(group_of(entry, "user", "NXuser"), "name", str(header.provenance.get("user", "unknown")))
@@ -166,21 +164,21 @@ def slow_rows(entry: h5py.Group, rows: NDArray[Any]) -> None:
     entry["cell/current"].attrs["sign"] = "negative lithiates"
 
 
-def instrument(entry: h5py.Group, header: Header) -> None:
-    """`/entry/instrument`: the slow columns as NXsensor groups, and what each sampled channel means."""
+def instrument(entry: h5py.Group, header: RunHeader) -> None:
+    """`/entry/instrument`: the slow columns as NXsensor groups, and a description of each sampled channel."""
     group = group_of(entry, "instrument", "NXinstrument")
     environment = group_of(group, "operando", "NXenvironment")
-    for name, (place, field, measures, words, _) in _SENSORS.items():
+    for name, (group_name, field, measures, label, _) in _SENSORS.items():
         sensor = group_of(environment, name, "NXsensor")
-        sensor["value"] = entry[place][field]
+        sensor["value"] = entry[group_name][field]
         kind = text(sensor, "measurement", measures)
         if measures == "height":
-            kind.attrs["custom"] = True  # not among the words that NXsensor lists
-        text(sensor, "name", words)
+            kind.attrs["custom"] = True  # not in the list of NXsensor
+        text(sensor, "name", label)
         run_control = text(sensor, "run_control", "opsicm")
         run_control.attrs["description"] = "read between two plans of the probe, at /entry/slow/t_ns"
         data = group_of(sensor, "data", "NXdata")
-        data["value"], data["t_ns"] = entry[place][field], entry[place]["t_ns"]
+        data["value"], data["t_ns"] = entry[group_name][field], entry[group_name]["t_ns"]
         data.attrs.update(signal="value", axes="t_ns")
     for name, is_set in (("independent_controllers", True), ("measurement_sensors", False)):
         text(environment, name, " ".join(sensor for sensor, row in _SENSORS.items() if row[4] is is_set))
@@ -191,11 +189,11 @@ def instrument(entry: h5py.Group, header: Header) -> None:
 
 def describe(item: h5py.Dataset | h5py.Group, channels: Iterable[Channel]) -> None:
     """Scales as attributes beside the counts: SI = counts*scale + offset, column by column."""
-    kept = list(channels)
+    listed = list(channels)
     for key in ("name", "quantity", "unit", "sign", "source", "policy"):
-        item.attrs[key] = np.array([getattr(channel, key).encode() for channel in kept], "S")
+        item.attrs[key] = np.array([getattr(channel, key).encode() for channel in listed], "S")
     for key in ("scale", "offset", "filter_Hz"):
-        item.attrs[key] = [np.nan if (v := getattr(channel, key)) is None else v for channel in kept]
+        item.attrs[key] = [np.nan if (v := getattr(channel, key)) is None else v for channel in listed]
 
 
 def journal(entry: h5py.Group, lines: list[str]) -> None:
@@ -213,8 +211,8 @@ def journal(entry: h5py.Group, lines: list[str]) -> None:
     )
 
 
-def end_time(entry: h5py.Group, header: Header) -> None:
-    """When the last thing was read."""
+def end_time(entry: h5py.Group, header: RunHeader) -> None:
+    """The time of the last hop or slow row."""
     last = max((int(entry[g]["t_ns"][-1]) for g in ("hops", "slow") if entry[g]["t_ns"].shape[0]), default=0)
     try:
         ended = datetime.fromisoformat(header.started_utc) + timedelta(microseconds=last / 1e3)

@@ -18,15 +18,10 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-# -- Packs a chunk as the file's filters would, bitshuffle-LZ4 and then Fletcher-32, but outside the HDF5 library, and
-# unpacks it straight into its place.
-#
-# Given to HDF5 whole, a block is copied into the chunk cache, packed under the library's one lock and copied again;
-# packed here it is read once, out of the ring, in a thread that holds no lock of Python's or of HDF5's. The C code is
-# the same: it comes with hdf5plugin and h5py, and what HDF5's own filters then make of a chunk is what every test
-# reads.
-
-
+# A chunk is packed as the file's filters would, bitshuffle-LZ4 and then Fletcher-32, but outside the HDF5 library: HDF5
+# would copy a block into its chunk cache, pack it under its global lock and copy it again; here it is read once, out of
+# the ring, in a thread that holds neither Python's lock nor HDF5's. The C code is that of hdf5plugin and h5py, and the
+# tests read every chunk back through HDF5's own filters.
 _HEAD: Final = 12  # bytes: unpacked bytes (8) and bytes in a block (4), big-endian, as filter 32008 begins a chunk
 _SUM: Final = 4
 _SIZE: Final = np.dtype(np.int16).itemsize
@@ -153,10 +148,10 @@ class PackedCounts:
     def _send(self, row: int, counts: NDArray[np.int16]) -> None:
         if self._press is None:
             self._reach()
-            kept = counts[: self._length - row]
-            place = self._dataset.id.get_space()
-            place.select_hyperslab((row, 0), kept.shape)
-            self._dataset.id.write(h5py.h5s.create_simple(kept.shape), place, kept)
+            rows = counts[: self._length - row]
+            space = self._dataset.id.get_space()
+            space.select_hyperslab((row, 0), rows.shape)
+            self._dataset.id.write(h5py.h5s.create_simple(rows.shape), space, rows)
             return
         if self._on_way >= _AHEAD:
             self._take()
@@ -190,12 +185,8 @@ class PackedCounts:
                 self._done.put((row, counts, into, error))
 
 
-# -- Reads the samples of a run file chunk by chunk into their place, past HDF5's filters.
-#
-# HDF5 unpacks a chunk into memory of its own and then copies what was asked for; here a chunk that is asked for whole
-# is unpacked where it belongs. What is not packed as this program packs goes through HDF5.
-
-
+# Reading: HDF5 unpacks a chunk into its own memory and copies the requested part; here a complete chunk is unpacked
+# straight into the result. A chunk that is packed in another way goes through HDF5.
 _FLETCHER: Final = 3  # HDF5's number of the filter
 _LZ4: Final = 2  # among bitshuffle's own parameters
 
@@ -212,15 +203,15 @@ class CountsReader:
         dataset = self.dataset
         properties = dataset.id.get_create_plist()
         filters = [properties.get_filter(k) for k in range(properties.get_nfilters())]
-        ours = (
-            [one[0] for one in filters] == [hdf5plugin.BSHUF_ID, _FLETCHER]
+        packed_as_here = (
+            [entry[0] for entry in filters] == [hdf5plugin.BSHUF_ID, _FLETCHER]
             and filters[0][2][2:] == (dataset.dtype.itemsize, 0, _LZ4)
             and dataset.dtype == np.dtype("<i2")
             and dataset.ndim == 2
             and dataset.chunks[1] == dataset.shape[1]
         )
         try:
-            return ChunkPress(int(np.prod(dataset.chunks))) if ours else None
+            return ChunkPress(int(np.prod(dataset.chunks))) if packed_as_here else None
         except (OSError, AttributeError):  # a build that does not offer it
             return None
 
@@ -243,16 +234,16 @@ class CountsReader:
         packed = np.empty(press.room, np.uint8)
         for at in range(first - first % rows, stop, rows):
             a, b = max(at, first), min(at + rows, stop)
-            here = counts[a - first : b - first]
+            target = counts[a - first : b - first]
             chunk = self._chunk(at, packed)
             if chunk is None:
-                self.dataset.read_direct(here, np.s_[a:b])
+                self.dataset.read_direct(target, np.s_[a:b])
             elif b - a == rows:
-                press.unpack(chunk, here)
+                press.unpack(chunk, target)
             else:
-                whole = np.empty((rows, counts.shape[1]), np.int16)
-                press.unpack(chunk, whole)
-                here[:] = whole[a - at : b - at]
+                chunk_rows = np.empty((rows, counts.shape[1]), np.int16)
+                press.unpack(chunk, chunk_rows)
+                target[:] = chunk_rows[a - at : b - at]
 
     def _chunk(self, at: int, into: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """The packed chunk that begins at row `at`; None where there is none or not as it should be: HDF5 judges."""

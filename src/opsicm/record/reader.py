@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem, UnreadableRun
 from opsicm.core.facts import Channel, Fact
-from opsicm.record import text_seal, trial_reading, views
-from opsicm.record.damage import cannot_open, named, what_is_left
+from opsicm.record import labelled_arrays, text_seal, trial_reading
+from opsicm.record.damaged_file import cannot_open, damage_reported, still_readable
 from opsicm.record.nexus_file import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
 from opsicm.record.packed_counts import CountsReader
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
@@ -32,8 +32,8 @@ def run_file(path: Path) -> Path:
     if (path / RUN_FILE).is_file():
         return path / RUN_FILE
     if (path / JOURNAL).is_file():
-        limit = "has no run.nxs: it is still running, or was cut off before it was finished"
-        remedy = f"opsicm recover {path} makes one; {what_is_left(path)}"
+        limit = "has no run.nxs: it is still running, or was interrupted before it was finished"
+        remedy = f"opsicm recover {path} makes one; {still_readable(path)}"
         raise UnreadableRun(Problem("run", path.name, limit, remedy, str(path)))
     limit = "is not a run folder (no journal.jsonl)"
     raise BadInput(Problem("folder", str(path), limit, "give a run folder", str(path)))
@@ -44,17 +44,17 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = run_file(Path(path))
-        self._found: dict[int, tuple[CountsReader | None, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
+        self._segments: dict[int, tuple[CountsReader | None, tuple[Channel, ...], int, int, NDArray[np.int64]]] = {}
         try:
             sealed = text_seal.is_sealed(self.path)
-            wrong = text_seal.damage(self.path) if sealed else trial_reading.verdict(self.path)
+            wrong = text_seal.mismatch(self.path) if sealed else trial_reading.why_unreadable(self.path)
             if wrong is not None:
                 raise OSError(wrong)
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise cannot_open(self.path, error) from error
         try:
-            with named(self.path, "run file"):
+            with damage_reported(self.path, "run file"):
                 self._check()
         except BaseException:
             self._file.close()
@@ -74,7 +74,7 @@ class Run:
         entry = self._file.get("entry")
         if not isinstance(entry, h5py.Group) or "definition_local" not in entry:
             limit = "is HDF5 but not a run (no /entry/definition_local)"
-            remedy = "give a run.nxs; identify says what other files are"
+            remedy = "give a run.nxs; opsicm identify names other files"
             raise BadInput(Problem("file", self.path.name, limit, remedy, str(self.path)))
         version = int(self._number("file_version")) if "file_version" in entry else 0
         if version > FILE_VERSION:
@@ -82,12 +82,12 @@ class Run:
             raise UnreadableRun(Problem("file_version", str(version), limit, "update opsicm", str(self.path)))
         missing = [name for name in GROUPS if name not in entry]
         if missing:
-            there = ", ".join(name for name in GROUPS if name in entry) or "nothing"
-            limit, remedy = f"lacks {', '.join(missing)}", f"what can still be read: {there}"
+            present = ", ".join(name for name in GROUPS if name in entry) or "nothing"
+            limit, remedy = f"lacks {', '.join(missing)}", f"what can still be read: {present}"
             raise UnreadableRun(Problem("run file", self.path.name, limit, remedy, str(self.path)))
 
     def _text(self, name: str) -> str:
-        with named(self.path, f"/entry/{name}"):
+        with damage_reported(self.path, f"/entry/{name}"):
             item = self._file["entry"][name]
             data = item[()]
             data = data.encode("utf-8") if isinstance(data, str) else bytes(data)
@@ -95,7 +95,7 @@ class Run:
             return data.decode("utf-8")
 
     def _number(self, name: str) -> Any:
-        with named(self.path, f"/entry/{name}"):
+        with damage_reported(self.path, f"/entry/{name}"):
             item = self._file["entry"][name]
             value = item[()]
             self._must_match(name, item, np.asarray(value).tobytes())
@@ -128,13 +128,13 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What was known of pipette, specimen and electrolyte when the run began; empty if it was cut off before."""
+        """Pipette, specimen and electrolyte as known when the run began; empty where it was interrupted before that."""
         return dict(json.loads(self._text("parameters")))
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Versions, seed, rig, and what was lost on the way."""
-        with named(self.path, "/entry/provenance"):
+        """Versions, seed, rig, and what was lost."""
+        with damage_reported(self.path, "/entry/provenance"):
             group = self._file["entry/provenance"]
             items = {name: group[name].dtype.kind for name in group}
         return {
@@ -145,32 +145,32 @@ class Run:
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
         """The journal."""
-        with named(self.path, "/entry/journal"):
+        with damage_reported(self.path, "/entry/journal"):
             return tuple(Fact.from_line(line) for line in self._file["entry/journal"].asstr()[:])
 
     @property
     def outcome(self) -> str:
-        """How the run ended: completed, stopped, interrupted or fault; "cut off" without a last fact."""
+        """How the run ended: completed, stopped, interrupted or fault; "unfinished" without a last fact (a crash)."""
         ends = [fact for fact in self.facts[-8:] if fact.kind == "run_ended"]
-        return str(ends[-1].data.get("outcome")) if ends else "cut off"
+        return str(ends[-1].data.get("outcome")) if ends else "unfinished"
 
     @cached_property
     def hops(self) -> xr.Dataset:
         """One row per hop, dimension `hop`, SI units in attributes; `step` is the probe step it belongs to."""
-        return views.table(self._columns("hops", views.HOP_COLUMNS), HOP_UNITS, "hop")
+        return labelled_arrays.table(self._columns("hops", labelled_arrays.HOP_COLUMNS), HOP_UNITS, "hop")
 
     @cached_property
     def cell(self) -> xr.Dataset:
         """The cell's slow rows, dimension `row`."""
-        return views.table(self._columns("cell", views.CELL_COLUMNS), CELL, "row")
+        return labelled_arrays.table(self._columns("cell", labelled_arrays.CELL_COLUMNS), CELL, "row")
 
     @cached_property
     def slow(self) -> xr.Dataset:
         """The probe's slow rows, dimension `row`."""
-        return views.table(self._columns("slow", views.SLOW_COLUMNS), SLOW, "row")
+        return labelled_arrays.table(self._columns("slow", labelled_arrays.SLOW_COLUMNS), SLOW, "row")
 
     def _columns(self, group: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        with named(self.path, f"/entry/{group}"):
+        with damage_reported(self.path, f"/entry/{group}"):
             items = {name: self._file["entry"][group][name] for name in names}
             columns = {n: item.asstr()[:] if item.dtype.kind in "SO" else item[:] for n, item in items.items()}
         lengths = {name: values.shape[0] for name, values in columns.items()}
@@ -184,27 +184,27 @@ class Run:
     @property
     def dt_ns(self) -> int:
         """Sample period, the same in every segment; 0 in a run without samples."""
-        found = self.segments()
-        return self._segment(found[0])[3] if found else 0
+        numbers = self.segments()
+        return self._segment(numbers[0])[3] if numbers else 0
 
     def segments(self) -> list[int]:
-        """Numbers of the stretches of samples without a gap."""
-        with named(self.path, "/entry/samples"):
+        """Numbers of the segments: samples without a gap."""
+        with damage_reported(self.path, "/entry/samples"):
             return sorted(int(name.rsplit("_", 1)[1]) for name in self._file["entry/samples"])
 
     def _segment(self, segment: int) -> tuple[CountsReader | None, tuple[Channel, ...], int, int, NDArray[np.int64]]:
-        """(counts or None, channels in their columns, t0_ns, dt_ns, lost stretches) of a segment, kept once found."""
-        if segment not in self._found:
-            with named(self.path, f"segment {segment}"):
+        """(counts or None, channels in their columns, t0_ns, dt_ns, lost ranges) of a segment, looked up once."""
+        if segment not in self._segments:
+            with damage_reported(self.path, f"segment {segment}"):
                 group = self._file["entry/samples"][f"segment_{segment:04d}"]
-                # By name: `get` and `in` take what is damaged for what is not there.
+                # By name: `get` and `in` report a damaged item as absent.
                 names = set(group)
                 counts = CountsReader(group["counts"]) if "counts" in names else None
                 lost = group["lost"][:] if "lost" in names else np.empty((0, 2), np.int64)
                 channels = () if counts is None else channels_of(counts.dataset)
-                found = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
-                self._found[segment] = found
-        return self._found[segment]
+                content = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
+                self._segments[segment] = content
+        return self._segments[segment]
 
     def length(self, segment: int) -> int:
         """Samples in a segment; 0 where no channel was kept in full."""
@@ -218,9 +218,9 @@ class Run:
         """
         counts, channels, t0_ns, dt_ns, lost = self._segment(segment)
         first, stop, _ = slice(first, stop).indices(self.length(segment))
-        with named(self.path, f"samples of segment {segment}"):
+        with damage_reported(self.path, f"samples of segment {segment}"):
             rows = np.empty((0, 0), np.int16) if counts is None else counts.read(first, stop)
-        return views.samples(rows, first, channels, t0_ns, dt_ns, lost)
+        return labelled_arrays.samples(rows, first, channels, t0_ns, dt_ns, lost)
 
     def counts(
         self, segment: int, names: tuple[str, ...], first: int = 0, stop: int | None = None
@@ -228,20 +228,20 @@ class Run:
         """Samples [first, stop) of a segment as the file holds them; None where a channel was not kept in full.
 
         Counts [sample, channel] of the channels `names`, in C order, those channels (SI = counts·scale + offset), and
-        the stretches [begin, end) of the segment that a crash has lost: the counts there mean nothing.
+        the ranges [begin, end) of the segment that a crash has lost: the counts there mean nothing.
         """
         reader, channels, _, _, lost = self._segment(segment)
         columns = [k for name in names for k, channel in enumerate(channels) if channel.name == name]
         if reader is None or len(columns) < len(names):
             return None
         first, stop, _ = slice(first, stop).indices(self.length(segment))
-        with named(self.path, f"samples of segment {segment}"):
+        with damage_reported(self.path, f"samples of segment {segment}"):
             counts = reader.read(first, stop)
         chosen = counts if columns == list(range(len(channels))) else np.ascontiguousarray(counts[:, columns])
         return chosen, tuple(channels[k] for k in columns), lost
 
     def stream(self, segment: int) -> xr.Dataset:
-        """All samples of a segment, unread: slice it, and only the slice is read. Good while the run is open."""
+        """All samples of a segment, lazily: only the slice that is taken is read. Valid while the run is open."""
         counts, channels, t0_ns, dt_ns, lost = self._segment(segment)
         by_name = {channel.name: k for k, channel in enumerate(channels)}
 
@@ -250,17 +250,19 @@ class Run:
                 return np.asarray(t0_ns + np.arange(first, stop) * dt_ns, np.float64)
             assert counts is not None
             k = by_name[name]
-            with named(self.path, f"samples of segment {segment}"):
+            with damage_reported(self.path, f"samples of segment {segment}"):
                 rows = counts.read(first, stop)[:, k : k + 1]
-            values: NDArray[np.float64] = views.samples(rows, first, channels[k : k + 1], 0, 1, lost)[name].values
+            values: NDArray[np.float64] = labelled_arrays.samples(rows, first, channels[k : k + 1], 0, 1, lost)[
+                name
+            ].values
             return values
 
         length = self.length(segment)
-        return views.lazy([("t_ns", "ns"), *((c.name, c.unit) for c in channels)], length, read)
+        return labelled_arrays.lazy([("t_ns", "ns"), *((c.name, c.unit) for c in channels)], length, read)
 
     def decimated(self, segment: int) -> xr.Dataset:
         """Smallest, largest and mean value of every so many samples, in SI, dimensions `row` and `channel`."""
-        with named(self.path, f"decimated stream of segment {segment}"):
+        with damage_reported(self.path, f"decimated stream of segment {segment}"):
             group = self._file["entry/samples"][f"segment_{segment:04d}"]["decimated"]
             channels = channels_of(group["mean"])
             scale, offset = (np.array([getattr(c, key) for c in channels]) for key in ("scale", "offset"))
@@ -272,7 +274,7 @@ class Run:
 
     @cached_property
     def _where(self) -> NDArray[np.int64]:
-        with named(self.path, "/entry/hops"):
+        with damage_reported(self.path, "/entry/hops"):
             group = self._file["entry/hops"]
             return np.column_stack([group[name][:] for name in ("segment", "sample_start", "sample_top")])
 
@@ -283,31 +285,31 @@ class Run:
 
     def image(self, step: str, field: str = "z_stop") -> xr.DataArray:
         """A raster as an image [line, pixel]."""
-        return views.image(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)), field)
+        return labelled_arrays.image(self.hops.isel(hop=np.flatnonzero(self.hops["step"].values == step)), field)
 
     def images(self, step: str) -> xr.Dataset:
         """Every pass of a raster as [pass, y, x]: heights and currents, from the hop records alone.
 
-        What is read at once is where the hops were; a field is read when it is asked for. Good while the run is open.
+        The positions of the hops are read at once, a field when it is asked for. Valid while the run is open.
         """
-        where = self._columns("hops", (*views.PLACE, "outcome", "step"))
-        mine = np.flatnonzero(where.pop("step") == step)
+        columns = self._columns("hops", (*labelled_arrays.POSITION_COLUMNS, "outcome", "step"))
+        rows = np.flatnonzero(columns.pop("step") == step)
 
         def read(name: str) -> NDArray[Any]:
-            return self._columns("hops", (name,))[name][mine]
+            return self._columns("hops", (name,))[name][rows]
 
-        return views.images({name: values[mine] for name, values in where.items()}, read)
+        return labelled_arrays.images({name: values[rows] for name, values in columns.items()}, read)
 
     def section(self, hops: NDArray[np.int64], z: NDArray[np.float64]) -> xr.DataArray:
-        """An XZ image of the pipette current from the falls of these hops."""
+        """An XZ image of the pipette current from the approaches of these hops."""
         rows = self.hops.isel(hop=hops)
-        where = np.column_stack([rows[name].values for name in ("segment", "sample_fall", "sample_stop")])
-        falls = [self.samples(segment, first, last + 1) for segment, first, last in where.tolist()]
-        return views.section(falls, rows["x"].values, z)
+        samples_of_hops = np.column_stack([rows[name].values for name in ("segment", "sample_fall", "sample_stop")])
+        falls = [self.samples(segment, first, last + 1) for segment, first, last in samples_of_hops.tolist()]
+        return labelled_arrays.section(falls, rows["x"].values, z)
 
 
-def said(item: h5py.Group | h5py.Dataset, name: str, default: str = "") -> str:
-    """An attribute that is a text, of fixed or variable length; `default` where it is not there."""
+def text_attribute(item: h5py.Group | h5py.Dataset, name: str, default: str = "") -> str:
+    """A text attribute, of fixed or variable length; `default` where it is absent."""
     value = item.attrs.get(name, default)
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 

@@ -1,4 +1,4 @@
-"""The seam between the runner and whatever keeps the record."""
+"""The interface between the runner and the record: the header, the slow row, and `Recorder`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from opsicm.core.facts import Channel, Fact, SampleBlock
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What is known before anything happens: texts, channels, parameters with their status, who and with what."""
+class RunHeader:
+    """What is known before the run: texts, channels, parameters with their status, user and versions."""
 
     title: str
     started_utc: str
@@ -27,21 +27,21 @@ class Header:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-def header_text(header: Header) -> str:
+def header_text(header: RunHeader) -> str:
     """A header as JSON."""
     return json.dumps(asdict(header), ensure_ascii=False, default=str)
 
 
-def header_of(text: str) -> Header:
+def header_of(text: str) -> RunHeader:
     """The header that `header_text` wrote."""
     data = json.loads(text)
     data["channels"] = tuple(Channel(**channel) for channel in data["channels"])
-    return Header(**data)
+    return RunHeader(**data)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A slow row, between plans: the cell, and the pipette where it stands. SI; `set_point` None: not controlled.
+    """A slow row, read between plans: the cell and the pipette, in SI; `set_point` is None without potential control.
 
     `soc` is None until a delithiated cut-off has given it a zero, and in a program without two cut-offs.
     """
@@ -61,9 +61,9 @@ class Reading:
 
 
 class Recorder(Protocol):
-    """Keeps everything, in the order in which it comes."""
+    """Records everything in the order of arrival."""
 
-    def open(self, header: Header) -> None:
+    def open(self, header: RunHeader) -> None:
         """Begin; raises before anything moves if the record cannot be kept."""
         ...
 

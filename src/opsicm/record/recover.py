@@ -1,4 +1,4 @@
-"""After a crash: the run file that the crash did not leave time for."""
+"""Recovers runs after a crash by making their run files, and lists the runs of a folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ State = Literal["recovered", "whole", "no run", "running", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What became of one path: `path` is the run file where there is one, `note` says what was lost or why not."""
+    """The result for one path: `path` is the run file where there is one, `note` states the losses or the reason."""
 
     path: Path
     state: State
@@ -31,7 +31,7 @@ class Recovery:
 
     @property
     def opens(self) -> bool:
-        """Whether nothing is left to be done here."""
+        """Whether nothing remains to be recovered."""
         return self.state in {"recovered", "whole", "no run"}
 
 
@@ -41,14 +41,14 @@ def recover(paths: Iterable[Path], who: str) -> Iterator[Recovery]:
     A path may be a run folder, its run file, or a folder of run folders. What is no run is named and left alone.
     """
     for path in paths:
-        folders = list(_folders(path))
+        folders = list(_run_folders(path))
         if not folders:
             yield Recovery(path, "no run", "no run folder and no run file" if path.exists() else "does not exist")
         for folder in folders:
-            yield _recover(folder, who)
+            yield _recover_folder(folder, who)
 
 
-def _folders(path: Path) -> Iterator[Path]:
+def _run_folders(path: Path) -> Iterator[Path]:
     if path.is_file():
         if path.name == RUN_FILE or (path.parent / JOURNAL).is_file():
             yield path.parent
@@ -75,7 +75,7 @@ def in_use(path: Path) -> bool:
     return False
 
 
-def _recover(path: Path, who: str) -> Recovery:
+def _recover_folder(path: Path, who: str) -> Recovery:
     folder = RunFolder(path)
     lock = os.open(path, os.O_RDONLY)
     try:
@@ -83,26 +83,22 @@ def _recover(path: Path, who: str) -> Recovery:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return Recovery(path, "running", "still being written; stop the run first, or wait for its writer to end")
-        whole = folder.run_file.is_file()
-        made, losses = finalise(folder, who)
-        with Run(made) as run:
+        already_whole = folder.run_file.is_file()
+        run_file, losses = finalise(folder, who)
+        with Run(run_file) as run:
             hops = run.hops.sizes["hop"]
-            said = f"{hops} hops, {len(run.segments())} segments of samples, {run.outcome}"
-        note = "; ".join([said, *losses])
-        return Recovery(made, "whole" if whole else "recovered", note)
+            summary = f"{hops} hops, {len(run.segments())} segments of samples, {run.outcome}"
+        note = "; ".join([summary, *losses])
+        return Recovery(run_file, "whole" if already_whole else "recovered", note)
     except (OpsicmError, OSError) as error:
         return Recovery(path, "failed", str(error))
     finally:
         os.close(lock)
 
 
-# -- The catalogue of a folder of runs: a table beside them, always rebuildable from them.
-#
-# SQLite in WAL mode, so that a console may read while a run is added. What a row says comes from the run's own files; a
-# row whose files have changed since is read anew.
-
-
-FILE: Final = ".opsicm-runs.sqlite"
+# The catalogue of a folder of runs: an SQLite table beside them, which can always be rebuilt from their files. In WAL
+# mode, so that a console may read while a run is added. A row whose files have changed since is read again.
+CATALOGUE_FILE: Final = ".opsicm-runs.sqlite"
 _COLUMNS: Final = (
     "folder TEXT PRIMARY KEY, title TEXT, started TEXT, outcome TEXT, "
     "duration REAL, hops INTEGER, bytes INTEGER, stamp INTEGER"
@@ -110,8 +106,8 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One run: `outcome` is running, cut off, unreadable, or how it ended; `duration` [s]; `stamp` of its files."""
+class CatalogueEntry:
+    """One run: `outcome` is running, unfinished, unreadable, or how it ended; `duration` [s]; `stamp` of its files."""
 
     folder: str
     title: str
@@ -123,50 +119,56 @@ class Entry:
     stamp: int
 
 
-def entries(out: Path, rebuild: bool = False) -> list[Entry]:
-    """Every run in `out`, oldest first. The table is kept in `out` where that can be written, else only for now."""
+def run_catalogue(out: Path, rebuild: bool = False) -> list[CatalogueEntry]:
+    """Every run in `out`, oldest first. The table is kept in `out` where that can be written, else in memory."""
     if not out.is_dir():
         raise BadInput(Problem("folder", str(out), "is not a folder", "give the folder that --out named", str(out)))
-    found = {path.name: path for path in sorted(out.iterdir()) if is_run_folder(path)}
+    runs = {path.name: path for path in sorted(out.iterdir()) if is_run_folder(path)}
     try:
-        return _entries(out / FILE, found, rebuild)
+        return _updated_catalogue(out / CATALOGUE_FILE, runs, rebuild)
     except sqlite3.OperationalError:  # no right to write there
-        return _entries(Path(":memory:"), found, rebuild)
-    except sqlite3.DatabaseError:  # not a database any more: the runs themselves are what counts
+        return _updated_catalogue(Path(":memory:"), runs, rebuild)
+    except sqlite3.DatabaseError:  # damaged: rebuilt from the runs
         for suffix in ("", "-wal", "-shm"):
-            (out / f"{FILE}{suffix}").unlink(missing_ok=True)
-        return _entries(out / FILE, found, rebuild)
+            (out / f"{CATALOGUE_FILE}{suffix}").unlink(missing_ok=True)
+        return _updated_catalogue(out / CATALOGUE_FILE, runs, rebuild)
 
 
-def _entries(table: Path, found: dict[str, Path], rebuild: bool) -> list[Entry]:
-    with closing(sqlite3.connect(table, timeout=10.0)) as base, base:
-        base.execute("PRAGMA journal_mode=WAL")
-        base.execute(f"CREATE TABLE IF NOT EXISTS runs ({_COLUMNS})")
-        known = {} if rebuild else {row[0]: Entry(*row) for row in base.execute("SELECT * FROM runs")}
-        now = list(_now(found, known))
-        base.execute("DELETE FROM runs")
-        base.executemany(f"INSERT INTO runs VALUES ({','.join('?' * len(fields(Entry)))})", map(astuple, now))
-    return sorted(now, key=lambda entry: (entry.started, entry.folder))
+def _updated_catalogue(table: Path, runs: dict[str, Path], rebuild: bool) -> list[CatalogueEntry]:
+    with closing(sqlite3.connect(table, timeout=10.0)) as database, database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute(f"CREATE TABLE IF NOT EXISTS runs ({_COLUMNS})")
+        stored = {} if rebuild else {row[0]: CatalogueEntry(*row) for row in database.execute("SELECT * FROM runs")}
+        current = list(_current_entries(runs, stored))
+        database.execute("DELETE FROM runs")
+        database.executemany(
+            f"INSERT INTO runs VALUES ({','.join('?' * len(fields(CatalogueEntry)))})", map(astuple, current)
+        )
+    return sorted(current, key=lambda entry: (entry.started, entry.folder))
 
 
-def _now(found: dict[str, Path], known: dict[str, Entry]) -> Iterator[Entry]:
-    for name, path in found.items():
+def _current_entries(runs: dict[str, Path], stored: dict[str, CatalogueEntry]) -> Iterator[CatalogueEntry]:
+    for name, path in runs.items():
         stamp = max((file.stat().st_mtime_ns for file in path.iterdir() if file.is_file()), default=0)
-        entry = known.get(name)
-        yield entry if entry is not None and entry.stamp == stamp and entry.outcome != "running" else _read(path, stamp)
+        entry = stored.get(name)
+        yield (
+            entry
+            if entry is not None and entry.stamp == stamp and entry.outcome != "running"
+            else _read_entry(path, stamp)
+        )
 
 
-def _read(path: Path, stamp: int) -> Entry:
+def _read_entry(path: Path, stamp: int) -> CatalogueEntry:
     folder = RunFolder(path)
     size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
     if not folder.run_file.is_file():
         title = header_of(folder.header.read_text(encoding="utf-8")).title if folder.header.is_file() else path.name
         lines, _ = read_lines(folder.journal)
-        return Entry(
+        return CatalogueEntry(
             path.name,
             title,
             started(path.name) or "",
-            "running" if in_use(path) else "cut off",
+            "running" if in_use(path) else "unfinished",
             0.0,
             sum('"kind": "hops"' in line for line in lines),
             size,
@@ -175,10 +177,10 @@ def _read(path: Path, stamp: int) -> Entry:
     try:
         with Run(path) as run:
             last = run.facts[-1].t_ns if run.facts else 0
-            return Entry(
+            return CatalogueEntry(
                 path.name, run.title, run.started_utc, run.outcome, last * 1e-9, int(run.hops.sizes["hop"]), size, stamp
             )
     except OpsicmError as error:
-        return Entry(
+        return CatalogueEntry(
             path.name, str(error.problems[0].limit), started(path.name) or "", "unreadable", 0.0, 0, size, stamp
         )

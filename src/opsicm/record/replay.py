@@ -1,7 +1,7 @@
-"""A stored run as the stream it once was: header, facts, blocks, hops and slow rows, in order, at any speed.
+"""Replays a stored run: as a stream of header, facts, blocks, hops and slow rows, or as the state behind a replay rig.
 
-What comes out may go into any `Recorder`: the run recorded from it analyses to identical results, because counts,
-records and rows are passed on as they are, never converted to SI and back.
+The stream may go into any `Recorder`: the run recorded from it analyses to identical results, because counts, records
+and rows are passed on as they are, never converted to SI and back.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from opsicm.experiment.controls import (
 )
 from opsicm.record.nexus_file import MISSING
 from opsicm.record.reader import Run, channels_of
-from opsicm.record.recorder import Header, Reading, Recorder
+from opsicm.record.recorder import Reading, Recorder, RunHeader
 
 _OPTIONAL: Final = ("set_point", "soc")
 
 
 @dataclass(frozen=True, slots=True)
-class Hops:
+class HopRecords:
     """Hop records of one step."""
 
     step: str
     records: NDArray[Any]
 
 
-Event = tuple[int, Fact | SampleBlock | Hops | Reading]
+Event = tuple[int, Fact | SampleBlock | HopRecords | Reading]
 
 
 class Replay:
-    """The run at `path`, to be told again."""
+    """The run at `path` as a stream of events in order of time."""
 
     def __init__(self, path: Path | str) -> None:
         self._run = Run(path)
@@ -58,8 +58,8 @@ class Replay:
         self._run.close()
 
     @property
-    def header(self) -> Header:
-        """What was known before it: of the channels, those kept in full, which alone can be told again."""
+    def header(self) -> RunHeader:
+        """The run's header with the channels that were kept in full: the others cannot be replayed."""
         run = self._run
         segments = run.segments()
         channels: tuple[Channel, ...] = ()
@@ -69,14 +69,16 @@ class Replay:
                 group = file["entry/samples"][f"segment_{segments[0]:04d}"]
                 channels = channels_of(group["counts"]) if "counts" in set(group) else ()
                 dt_ns = int(group.attrs["dt_ns"])
-        told = {name: value for name, value in run.provenance.items() if name not in {"losses", "recovered"}}
-        provenance = {**told, "replay_of": run.path.parent.name}
-        return Header(
+        provenance_of_run = {
+            name: value for name, value in run.provenance.items() if name not in {"losses", "recovered"}
+        }
+        provenance = {**provenance_of_run, "replay_of": run.path.parent.name}
+        return RunHeader(
             run.title, run.started_utc, run.experiment_text, run.rig_text, channels, dt_ns, run.parameters, provenance
         )
 
     def events(self) -> Iterator[Event]:
-        """(t_ns, what happened) in order of time; at one instant samples come before hops, rows and facts."""
+        """(t_ns, event) in order of time; at one instant samples come before hops, rows and facts."""
         rows = ((reading.t_ns, reading) for reading in self.readings())
         streams = (self.blocks(), self._hops(), rows, ((fact.t_ns, fact) for fact in self._run.facts))
         keyed = [((t, rank, k, item) for k, (t, item) in enumerate(stream)) for rank, stream in enumerate(streams)]
@@ -84,14 +86,14 @@ class Replay:
             yield t, item
 
     def into(self, recorder: Recorder, hold: Callable[[int], None] = lambda _: None) -> Path:
-        """Tell it to `recorder`; `hold(t_ns)` keeps the pace. Returns what the recorder's `close` returns."""
+        """Record the stream with `recorder`; `hold(t_ns)` keeps the pace. Returns the path that its `close` returns."""
         recorder.open(self.header)
         try:
             for t_ns, event in self.events():
                 hold(t_ns)
                 if isinstance(event, SampleBlock):
                     recorder.block(event)
-                elif isinstance(event, Hops):
+                elif isinstance(event, HopRecords):
                     recorder.hops(event.step, event.records)
                 elif isinstance(event, Reading):
                     recorder.reading(event)
@@ -111,10 +113,10 @@ class Replay:
                 dt_ns = int(group.attrs["dt_ns"])
                 columns = group["blocks"].attrs["columns"].astype("S").astype("U")
                 names = [str(name).removeprefix("quality_") for name in columns]
-                kept = [names.index(channel.name) for channel in channels_of(group["counts"])]
+                recorded_columns = [names.index(channel.name) for channel in channels_of(group["counts"])]
                 for row in group["blocks"][:]:
                     first, n, t0_ns = row[:3].tolist()
-                    quality = row[kept].astype(np.uint8)
+                    quality = row[recorded_columns].astype(np.uint8)
                     if MISSING in quality:
                         break
                     counts = group["counts"][first : first + n]
@@ -147,24 +149,23 @@ class Replay:
     def _hops(self) -> Iterator[Event]:
         steps, rows = self.hop_rows()
         for at, step in enumerate(steps):
-            yield int(rows["t_ns"][at]), Hops(str(step), rows[at : at + 1])
+            yield int(rows["t_ns"][at]), HopRecords(str(step), rows[at : at + 1])
 
 
-# -- What a stored run says of any moment, on a clock of its own: the one truth behind a replay's roles.
-#
-# Time goes on only where the record does. Whatever is asked that the record cannot answer raises `NotAsRecorded`.
-
-
-_OPEN: Final = "open_circuit"
+_OPEN_CIRCUIT: Final = "open_circuit"
 _SETTLING: Final = 3  # rows after a change of control: two make a slope, three its bend
 
 
 class NotAsRecorded(OpsicmError):
-    """A replay was asked for something else than what was recorded."""
+    """A replay was asked for something that differs from the record."""
 
 
-class Recorded:
-    """Rows, hops, blocks and controls of `replay`, and how far its clock has come; `on_advance` hears every new now."""
+class ReplayedRun:
+    """The state behind a replay's roles: rows, hops, blocks and controls of `replay`, and a virtual clock.
+
+    Time passes only as far as the record does. A request that the record cannot answer raises `NotAsRecorded`.
+    `on_advance` is called with every new time.
+    """
 
     def __init__(self, replay: Replay, on_advance: Callable[[int], None]) -> None:
         self._on_advance = on_advance
@@ -174,37 +175,37 @@ class Recorded:
         self.rows: list[Reading] = list(replay.readings())
         self._row_times = [row.t_ns for row in self.rows]
         self.steps, self.hops = replay.hop_rows()
-        self.hops_told = 0
-        self.started_ns, self.topped_ns = _extent(self.hops, self.header.dt_ns)
+        self.hops_replayed = 0
+        self.started_ns, self.ended_ns = _extent(self.hops, self.header.dt_ns)
         self._blocks: Iterator[tuple[int, SampleBlock]] = replay.blocks()
         self._next = next(self._blocks, None)
         facts = replay.facts
         self._intents = iter([fact for fact in facts if fact.kind == "intent" and fact.track == "cell"])
-        self._held: list[tuple[int, CellControl]] = [(-1, OpenCircuit())]
-        self.stops: frozenset[int] = frozenset(
+        self._controls: list[tuple[int, CellControl]] = [(-1, OpenCircuit())]
+        self.turn_ends: frozenset[int] = frozenset(
             [*self._row_times, *(fact.t_ns for fact in facts if fact.kind == "hops")]
         )
-        ends = [*self._row_times[-1:], *(fact.t_ns for fact in facts[-1:]), *self.topped_ns[-1:].tolist()]
+        ends = [*self._row_times[-1:], *(fact.t_ns for fact in facts[-1:]), *self.ended_ns[-1:].tolist()]
         self.end_ns = max([0, *ends])
 
     def refuse(self, thing: str, asked: str, recorded: str) -> NoReturn:
-        """Raises `NotAsRecorded`, with the moment."""
+        """Raise `NotAsRecorded` with the present time."""
         limit = f"at {self.now_ns * 1e-9:.6f} s the record has {recorded}"
         remedy = "a replay answers only what was recorded: run the experiment as it was run, or take another rig"
         raise NotAsRecorded(Problem(thing, asked, limit, remedy))
 
-    def must_go_on(self, thing: str) -> None:
-        """Refuse what would move something after `safe`."""
+    def refuse_if_safe(self, thing: str) -> None:
+        """Refuse a request that would move something after `safe`."""
         if self.made_safe:
-            self.refuse(thing, "asked for", "been left: the rig was made safe")
+            self.refuse(thing, "requested", "ended: the rig was made safe")
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     def wait_until(self, t_ns: int) -> None:
-        """The clock at `t_ns`, never back and never past the end of the record.
+        """Advance the clock to `t_ns`, never back and never past the end of the record.
 
-        Soon after a change of control it stops at the next row if that comes first. How long the runner trusted its
-        bias there followed from readings that no row keeps: what is not known is when, so the record says it.
+        Soon after a change of control it stops at the next row if that comes first: how long the runner waited there
+        depended on readings that no row keeps, so the times of the rows decide.
         """
         if t_ns > max(self.end_ns, self.now_ns):
             self.refuse("wait", f"until {t_ns * 1e-9:.6f} s", f"its end at {self.end_ns * 1e-9:.6f} s")
@@ -214,12 +215,12 @@ class Recorded:
         self.advance(t_ns)
 
     def _unsettled(self) -> bool:
-        since, _ = self.held(self.now_ns)
+        since, _ = self.control_at(self.now_ns)
         rows = bisect.bisect_right(self._row_times, self.now_ns) - bisect.bisect_right(self._row_times, since)
         return since >= 0 and rows < _SETTLING
 
     def advance(self, t_ns: int) -> None:
-        """The clock at `t_ns` or where it is."""
+        """Advance the clock to `t_ns`, never back."""
         if t_ns > self.now_ns:
             self.now_ns = t_ns
             self._on_advance(t_ns)
@@ -227,8 +228,8 @@ class Recorded:
     # -- cell -------------------------------------------------------------------------------------------------------
 
     def apply(self, control: CellControl, at_ns: int) -> None:
-        """Accept the control that the record has next, at its nanosecond."""
-        self.must_go_on("cell control")
+        """Accept the next control of the record, at its recorded time only."""
+        self.refuse_if_safe("cell control")
         asked = f"{control_text(control)} at {at_ns} ns"
         fact = next(self._intents, None)
         if fact is None:
@@ -236,28 +237,28 @@ class Recorded:
         recorded = control_from_data(fact.data["control"])
         if (recorded, fact.data["at_ns"]) != (control, at_ns):
             self.refuse("cell control", asked, f"{control_text(recorded)} at {fact.data['at_ns']} ns")
-        self._held.append((at_ns, control))
+        self._controls.append((at_ns, control))
 
-    def held(self, t_ns: int) -> tuple[int, CellControl]:
-        """(since when [ns], the control held at `t_ns`)."""
-        return next(one for one in reversed(self._held) if one[0] <= t_ns)
+    def control_at(self, t_ns: int) -> tuple[int, CellControl]:
+        """(start [ns], control) in force at `t_ns`."""
+        return next(entry for entry in reversed(self._controls) if entry[0] <= t_ns)
 
-    def cut_off(self, row: Reading) -> bool:
-        """Whether a row shows a current that has gone to open circuit by itself."""
-        since, control = self.held(row.t_ns)
-        return isinstance(control, ConstantCurrent) and since < row.t_ns and row.control == _OPEN
+    def reached_cut_off(self, row: Reading) -> bool:
+        """Whether a row shows a constant current that a cut-off has ended."""
+        since, control = self.control_at(row.t_ns)
+        return isinstance(control, ConstantCurrent) and since < row.t_ns and row.control == _OPEN_CIRCUIT
 
     def next_row(self) -> Reading | None:
-        """The first row after now."""
+        """The first row after the present time."""
         k = bisect.bisect_right(self._row_times, self.now_ns)
         return self.rows[k] if k < len(self.rows) else None
 
     def reading(self) -> Reading:
-        """The slow row of now; between two rows what both say.
+        """The slow row at the present time, interpolated between two recorded rows.
 
-        Cell and bias change linearly, what the probe read stands, as do the words. Where the control changes between
-        two rows, either side is carried on from its own row: a straight line would take the jump for a slope. The side
-        after it is the line through its first two rows.
+        Cell and bias are interpolated linearly; the probe's readings and the texts are those of the row before. Where
+        the control changes between two rows, each side is extrapolated from its own row, because interpolation would
+        turn the jump into a slope; the side after the change follows the line through its first two rows.
         """
         now, k = self.now_ns, bisect.bisect_right(self._row_times, self.now_ns) - 1
         if not self.rows:
@@ -265,13 +266,13 @@ class Recorded:
         before, after = self.rows[max(k, 0)], self.rows[min(k + 1, len(self.rows) - 1)]
         if before.t_ns == now or before is after or k < 0:
             return replace(before, t_ns=now)
-        since, control = self.held(now)
-        following = next((at for at, _ in self._held if at > now), after.t_ns)
+        since, control = self.control_at(now)
+        following = next((at for at, _ in self._controls if at > now), after.t_ns)
         slope = control.slope if isinstance(control, PotentialRamp) else 0.0
         if since >= before.t_ns:
             second = self.rows[min(k + 2, len(self.rows) - 1)]
-            known = second.t_ns > after.t_ns and second.control == after.control and following >= second.t_ns
-            return _carried(after, slope, _slope(after, second) if known else slope, now)
+            slope_known = second.t_ns > after.t_ns and second.control == after.control and following >= second.t_ns
+            return _carried(after, slope, _slope(after, second) if slope_known else slope, now)
         if following < after.t_ns:
             return _carried(before, slope, slope, now)
         part = (now - before.t_ns) / (after.t_ns - before.t_ns)
@@ -285,19 +286,19 @@ class Recorded:
 
     # -- samples ----------------------------------------------------------------------------------------------------
 
-    def coming_block(self) -> SampleBlock | None:
-        """The next samples, not yet taken."""
+    def next_block(self) -> SampleBlock | None:
+        """The next samples, not yet returned by `take`."""
         return None if self._next is None else self._next[1]
 
     def take(self, block: SampleBlock, until_ns: int) -> SampleBlock:
-        """Take the coming block up to `until_ns`; what lies behind it comes next. The clock stands at its end."""
+        """Return the next block up to `until_ns` and advance the clock to its end; the rest stays for the next call."""
         n = -(-(until_ns - block.t0_ns) // block.dt_ns)
         if n < block.counts.shape[0]:
-            rest = replace(
+            remainder = replace(
                 block, first_sample=block.first_sample + n, t0_ns=block.t0_ns + n * block.dt_ns, counts=block.counts[n:]
             )
             block = replace(block, counts=block.counts[:n])
-            self._next = (0, rest)
+            self._next = (0, remainder)
         else:
             self._next = next(self._blocks, None)
         self.advance(block.t0_ns + block.counts.shape[0] * block.dt_ns)
@@ -310,13 +311,13 @@ def _extent(hops: NDArray[Any], dt_ns: int) -> tuple[NDArray[np.int64], NDArray[
     return zero + hops["sample_start"] * dt_ns, zero + (hops["sample_top"] + 1) * dt_ns
 
 
-def _slope(one: Reading, other: Reading) -> float:
+def _slope(first: Reading, second: Reading) -> float:
     """dE/dt [V/s] between two rows."""
-    return (other.potential - one.potential) / ((other.t_ns - one.t_ns) * 1e-9)
+    return (second.potential - first.potential) / ((second.t_ns - first.t_ns) * 1e-9)
 
 
 def _carried(row: Reading, program: float, slope: float, now: int) -> Reading:
-    """A row at another moment of the same control: `program` and `slope` [V/s] of set point and potential."""
+    """A row extrapolated under the same control, with `program` and `slope` [V/s] of set point and potential."""
     seconds = (now - row.t_ns) * 1e-9
     return replace(
         row,

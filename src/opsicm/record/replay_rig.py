@@ -1,7 +1,7 @@
 """A stored run as a rig: every role answers from the run file, at the replay's own clock.
 
-The specification of the run's own rig file gives what a run file does not state: ranges, hop times, start height.
-What is commanded is compared with what was recorded and refused by `NotAsRecorded` where it differs; nothing moves.
+The run's rig file gives what a run file does not state: ranges, hop times, start height. Commands are compared with the
+record and refused by `NotAsRecorded` where they differ; nothing moves.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import Driver, RoleSetup
 from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
 from opsicm.instruments.specification import HopControllerSpecification, RigSpecification, ScannerSpecification
-from opsicm.record.replay import Recorded, Replay
+from opsicm.record.replay import Replay, ReplayedRun
 
-_THERE: Final = 1e-6  # [m] within which the coarse stage has arrived: more than a step of its motor
-_PLACE: Final = ("x", "y", "line", "pixel")
+_ARRIVED: Final = 1e-6  # [m] within which the coarse stage has arrived: more than a step of its motor
+_POSITION_COLUMNS: Final = ("x", "y", "line", "pixel")
 
 
-class _Role:
-    def __init__(self, run: Recorded) -> None:
+class _ReplayedRole:
+    def __init__(self, run: ReplayedRun) -> None:
         self._run = run
 
     def safe(self) -> None:
-        """A record moves nothing: it only stops being told."""
+        """Nothing moves in a replay; from here on it refuses commands."""
         self._run.made_safe = True
 
 
-class _Clock:
-    def __init__(self, run: Recorded) -> None:
+class _ReplayClock:
+    def __init__(self, run: ReplayedRun) -> None:
         self._run = run
 
     def now_ns(self) -> int:
@@ -48,10 +48,10 @@ class _Clock:
         self._run.wait_until(t_ns)
 
 
-class _Amplifier(_Role):
-    """What the wire did is in the record, what it was told is not: a command within the range changes nothing."""
+class _ReplayedAmplifier(_ReplayedRole):
+    """Returns the recorded current and bias; commands are not in the record, so any within the range is accepted."""
 
-    def __init__(self, run: Recorded, command_range: tuple[float, float]) -> None:
+    def __init__(self, run: ReplayedRun, command_range: tuple[float, float]) -> None:
         super().__init__(run)
         self._range = command_range
 
@@ -60,7 +60,7 @@ class _Amplifier(_Role):
         return self._range
 
     def command(self, volts: float, slope: float = 0.0) -> None:  # noqa: ARG002
-        self._run.must_go_on("amplifier command")
+        self._run.refuse_if_safe("amplifier command")
         low, high = self._range
         if not low <= volts <= high:
             limit = f"the command input reaches {low:g} … {high:g} V"
@@ -71,7 +71,7 @@ class _Amplifier(_Role):
         return row.pipette_current, row.pipette_bias
 
 
-class _Potentiostat(_Role):
+class _ReplayedPotentiostat(_ReplayedRole):
     def apply(self, control: CellControl, at_ns: int) -> None:
         self._run.apply(control, at_ns)
 
@@ -79,17 +79,17 @@ class _Potentiostat(_Role):
         """The cell now; after `safe` only where the record is at open circuit too."""
         run, row = self._run, self._run.reading()
         if run.made_safe and row.control != "open_circuit":
-            run.refuse("cell", "meant to be open", f"control {row.control}: it was not made safe here")
+            run.refuse("cell", "expected at open circuit", f"control {row.control}: it was not made safe here")
         return CellReading(
-            row.t_ns, row.potential, row.current, row.charge, row.set_point, row.control, run.cut_off(row)
+            row.t_ns, row.potential, row.current, row.charge, row.set_point, row.control, run.reached_cut_off(row)
         )
 
 
-class _Scanner(_Role):
-    def __init__(self, run: Recorded, like: ScannerSpecification) -> None:
+class _ReplayedScanner(_ReplayedRole):
+    def __init__(self, run: ReplayedRun, specification: ScannerSpecification) -> None:
         super().__init__(run)
-        self._z_range = (-like.z_reach, like.z_reach)
-        self._xy_range = (-like.xy_reach, like.xy_reach)
+        self._z_range = (-specification.z_reach, specification.z_reach)
+        self._xy_range = (-specification.xy_reach, specification.xy_reach)
 
     @property
     def z_range(self) -> tuple[float, float]:
@@ -103,43 +103,43 @@ class _Scanner(_Role):
         return self._run.reading().z
 
 
-class _CoarseStage:
-    def __init__(self, run: Recorded) -> None:
+class _ReplayedCoarseStage:
+    def __init__(self, run: ReplayedRun) -> None:
         self._run = run
 
     def move_to(self, z: float, speed: float | None = None) -> int:  # noqa: ARG002
-        """When the record is there: at the first row that shows it, at the latest when the next hop begins.
+        """Arrival time [ns]: the first row at `z`, at the latest the start of the next hop.
 
-        Refused where no later row is at `z` and the next one is no nearer to it than now.
+        Refused where no later row is at `z` and the next one is no nearer to it than the present height.
         """
         run = self._run
-        run.must_go_on("coarse stage")
-        here, now = self.position(), run.now_ns
-        if abs(here - z) <= _THERE:
+        run.refuse_if_safe("coarse stage")
+        height, now = self.position(), run.now_ns
+        if abs(height - z) <= _ARRIVED:
             return now
         later = [row for row in run.rows if row.t_ns > now]
-        arrived = next((row.t_ns for row in later if abs(row.coarse_z - z) <= _THERE), None)
+        arrived = next((row.t_ns for row in later if abs(row.coarse_z - z) <= _ARRIVED), None)
         if arrived is None:
-            if later and abs(later[0].coarse_z - z) >= abs(here - z):
+            if later and abs(later[0].coarse_z - z) >= abs(height - z):
                 asked = f"asked to {z * 1e6:.2f} µm"
                 run.refuse("coarse stage", asked, f"it on its way to {later[0].coarse_z * 1e6:.2f} µm")
             arrived = run.end_ns
-        hops: list[int] = run.started_ns[run.hops_told : run.hops_told + 1].tolist()
+        hops: list[int] = run.started_ns[run.hops_replayed : run.hops_replayed + 1].tolist()
         return max(now, min([arrived, *hops]))
 
     def position(self) -> float:
         return self._run.reading().coarse_z
 
 
-class _HopController(_Role):
-    """Returns what was recorded, turn by turn: a plan is what may be told at most, never what is made."""
+class _ReplayedHopController(_ReplayedRole):
+    """Returns the recorded samples and hops, turn by turn; a plan limits how much, and never changes them."""
 
-    def __init__(self, run: Recorded, like: HopControllerSpecification) -> None:
+    def __init__(self, run: ReplayedRun, specification: HopControllerSpecification) -> None:
         super().__init__(run)
         # A run that never sampled names no channels and no period.
         self._channels = run.header.channels
-        self._timing = replace(like.timing, dt_ns=run.header.dt_ns) if self._channels else like.timing
-        self._start_height = like.start_height
+        self._timing = replace(specification.timing, dt_ns=run.header.dt_ns) if self._channels else specification.timing
+        self._start_height = specification.start_height
 
     @property
     def timing(self) -> HopTiming:
@@ -159,102 +159,103 @@ class _HopController(_Role):
         Raises `NotAsRecorded` where the record has hops that the plan does not, or has ended.
         """
         run = self._run
-        run.must_go_on("hop plan")
+        run.refuse_if_safe("hop plan")
         if plan.x.size == 0 and run.now_ns >= plan.until_ns:
             return PlanOutcome([], run.hops[:0])
-        began, first = run.now_ns, run.hops_told
-        blocks = self._told(plan, stop)
-        done = int(np.searchsorted(run.topped_ns[first:], run.now_ns, side="right"))
+        began, first = run.now_ns, run.hops_replayed
+        blocks = self._replayed_blocks(plan, stop)
+        done = int(np.searchsorted(run.ended_ns[first:], run.now_ns, side="right"))
         if run.now_ns == began and not done:
             run.refuse("hop plan", f"until {plan.until_ns * 1e-9:.6f} s", "ended")
         self._compare(plan, first, done)
-        run.hops_told += done
+        run.hops_replayed += done
         return PlanOutcome(blocks, run.hops[first : first + done])
 
-    def _told(self, plan: HopPlan, stop: Callable[[], bool]) -> list[SampleBlock]:
+    def _replayed_blocks(self, plan: HopPlan, stop: Callable[[], bool]) -> list[SampleBlock]:
         run, dt_ns = self._run, self._timing.dt_ns
-        limit = self._last(plan)
+        limit = self._latest_end(plan)
         blocks: list[SampleBlock] = []
-        while (block := run.coming_block()) is not None and block.t0_ns < limit and not self._a_turn_ends(block):
+        while (block := run.next_block()) is not None and block.t0_ns < limit and not self._turn_ends_before(block):
             if block.segment != plan.segment:
                 run.refuse("hop plan", f"of segment {plan.segment}", f"samples of segment {block.segment}")
             if stop():
-                limit = min(limit, self._in_flight(run.now_ns, block.t0_ns + block.counts.shape[0] * dt_ns))
-            # A sample that begins before the end belongs to the plan: where the plan ended between two, so did it then.
+                limit = min(limit, self._end_of_hop(run.now_ns, block.t0_ns + block.counts.shape[0] * dt_ns))
+            # A sample that begins before the end belongs to the plan, as it did when the run was recorded.
             blocks.append(run.take(block, limit))
-            if run.now_ns > limit - dt_ns or (run.now_ns in run.stops and not self._hops_at(run.now_ns)):
+            if run.now_ns > limit - dt_ns or (run.now_ns in run.turn_ends and not self._hop_in_progress(run.now_ns)):
                 return blocks
-        # Nothing more was sampled in this turn: the pipette travelled, or the record ends.
-        ahead = [t for t in run.stops if t > run.now_ns]
+        # Nothing more was sampled in this turn: the coarse stage moved, or the record ends.
+        ahead = [t for t in run.turn_ends if t > run.now_ns]
         run.advance(min([limit, run.end_ns, *ahead]))
         return blocks
 
-    def _a_turn_ends(self, block: SampleBlock) -> bool:
-        """Whether time passes without samples before the coming block, and a turn ends in it."""
-        return any(self._run.now_ns < t <= block.t0_ns for t in self._run.stops)
+    def _turn_ends_before(self, block: SampleBlock) -> bool:
+        """Whether a turn ends in a gap of the samples before the next block."""
+        return any(self._run.now_ns < t <= block.t0_ns for t in self._run.turn_ends)
 
-    def _last(self, plan: HopPlan) -> int:
-        """[ns] where the plan ends at the latest: with its last hop, or the one in flight at `until_ns`."""
+    def _latest_end(self, plan: HopPlan) -> int:
+        """[ns] at which the plan ends at the latest: with its last hop, or the one in progress at `until_ns`."""
         if plan.x.size == 0:
             return plan.until_ns
-        first, topped = self._run.hops_told, self._run.topped_ns
-        limit = self._in_flight(plan.until_ns, plan.until_ns)
+        first, ended = self._run.hops_replayed, self._run.ended_ns
+        limit = self._end_of_hop(plan.until_ns, plan.until_ns)
         last = first + plan.x.size - 1
-        return min(limit, int(topped[last])) if last < topped.size else limit
+        return min(limit, int(ended[last])) if last < ended.size else limit
 
-    def _in_flight(self, t_ns: int, otherwise: int) -> int:
-        """[ns] at which the hop ends that has begun by `t_ns`; `otherwise` between two hops."""
+    def _end_of_hop(self, t_ns: int, otherwise: int) -> int:
+        """[ns] at which the hop in progress at `t_ns` ends; `otherwise` between two hops."""
         k = int(np.searchsorted(self._run.started_ns, t_ns, side="right")) - 1
-        return int(self._run.topped_ns[k]) if k >= 0 and self._run.topped_ns[k] > t_ns else otherwise
+        return int(self._run.ended_ns[k]) if k >= 0 and self._run.ended_ns[k] > t_ns else otherwise
 
-    def _hops_at(self, t_ns: int) -> bool:
+    def _hop_in_progress(self, t_ns: int) -> bool:
         k = int(np.searchsorted(self._run.started_ns, t_ns, side="left")) - 1
-        return k >= 0 and int(self._run.topped_ns[k]) > t_ns
+        return k >= 0 and int(self._run.ended_ns[k]) > t_ns
 
     def _compare(self, plan: HopPlan, first: int, done: int) -> None:
         """Refuse a plan whose hops are not the recorded ones."""
         run = self._run
         hops = run.hops[first : first + done]
-        if done > plan.x.size or self._hops_at(run.now_ns):
+        if done > plan.x.size or self._hop_in_progress(run.now_ns):
             run.refuse("hop plan", f"of {plan.x.size} hops", f"{done + 1} or more")
         if not done:
             return
-        same = [bool(np.array_equal(hops[name], getattr(plan, name)[:done])) for name in _PLACE]
-        same += [bool(np.all(run.steps[first : first + done] == plan.step))]
-        same += [bool(np.all(hops["setpoint"] == plan.parameters.setpoint))]
-        same += [bool(np.array_equal(hops["hop"], plan.first_hop + np.arange(done)))]
-        if not all(same):
-            names = (*_PLACE, "step", "setpoint", "number")
-            other = ", ".join(name for name, one in zip(names, same, strict=True) if not one)
-            run.refuse("hop plan", f"of {plan.step}", f"hop {int(hops['hop'][0])} with another {other}")
+        agreements = [bool(np.array_equal(hops[name], getattr(plan, name)[:done])) for name in _POSITION_COLUMNS]
+        agreements += [bool(np.all(run.steps[first : first + done] == plan.step))]
+        agreements += [bool(np.all(hops["setpoint"] == plan.parameters.setpoint))]
+        agreements += [bool(np.array_equal(hops["hop"], plan.first_hop + np.arange(done)))]
+        if not all(agreements):
+            names = (*_POSITION_COLUMNS, "step", "setpoint", "number")
+            differing = ", ".join(name for name, matches in zip(names, agreements, strict=True) if not matches)
+            run.refuse("hop plan", f"of {plan.step}", f"hop {int(hops['hop'][0])} with another {differing}")
 
 
-def _recorded(setup: RoleSetup) -> Recorded:
+def _replayed_run(setup: RoleSetup) -> ReplayedRun:
     run = setup.address or ""
     return setup.rig.shared(
-        ("replay", run), lambda: Recorded(setup.rig.connections.enter_context(Replay(Path(run))), setup.rig.on_advance)
+        ("replay", run),
+        lambda: ReplayedRun(setup.rig.connections.enter_context(Replay(Path(run))), setup.rig.on_advance),
     )
 
 
-def _driver(role: RoleName, connect: Callable[[Recorded, RigSpecification], Any]) -> Driver:
+def _driver(role: RoleName, connect: Callable[[ReplayedRun, RigSpecification], Any]) -> Driver:
     return Driver(
         "replay",
         role,
         "a stored run, with run --rig RUN",
-        lambda setup, like, _: connect(_recorded(setup), like),
+        lambda setup, specification, _: connect(_replayed_run(setup), specification),
         clock=_clock,
         real_time=False,
     )
 
 
 def _clock(setup: RoleSetup, _: RigSpecification) -> Clock:
-    return _Clock(_recorded(setup))
+    return _ReplayClock(_replayed_run(setup))
 
 
 DRIVERS: Final = (
-    _driver("amplifier", lambda run, like: _Amplifier(run, like.amplifier.command_range)),
-    _driver("potentiostat", lambda run, _: _Potentiostat(run)),
-    _driver("scanner", lambda run, like: _Scanner(run, like.scanner)),
-    _driver("coarse_stage", lambda run, _: _CoarseStage(run)),
-    _driver("hop_controller", lambda run, like: _HopController(run, like.hop_controller)),
+    _driver("amplifier", lambda run, specification: _ReplayedAmplifier(run, specification.amplifier.command_range)),
+    _driver("potentiostat", lambda run, _: _ReplayedPotentiostat(run)),
+    _driver("scanner", lambda run, specification: _ReplayedScanner(run, specification.scanner)),
+    _driver("coarse_stage", lambda run, _: _ReplayedCoarseStage(run)),
+    _driver("hop_controller", lambda run, specification: _ReplayedHopController(run, specification.hop_controller)),
 )

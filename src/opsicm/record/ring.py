@@ -40,7 +40,7 @@ FAILED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RingEntry:
     """One record as the writer sees it: `payload` looks into the ring and is good until the record is committed.
 
     `serial` is the position where it ends: it grows from record to record and needs no counter of its own.
@@ -89,7 +89,7 @@ class Ring:
         """Give the memory back; the ring cannot be used afterwards."""
         self._marks.release()
         self._bytes.release()
-        with suppress(BufferError):  # a record still in somebody's hands keeps the memory until it is let go
+        with suppress(BufferError):  # an entry that is still in use keeps the memory until it is released
             self._map.close()
         os.close(self.descriptor)
 
@@ -123,7 +123,7 @@ class Ring:
         self._bytes[at : at + _HEADER.itemsize] = header.tobytes()
 
     def close(self) -> None:
-        """Say that nothing more will come."""
+        """Mark the end: nothing more will be put."""
         self._marks[_CLOSED] = 1
 
     @property
@@ -140,7 +140,7 @@ class Ring:
 
     @property
     def closed(self) -> bool:
-        """Whether the controlling process has said that nothing more will come."""
+        """Whether the controlling process has marked the end."""
         return self._marks[_CLOSED] == 1
 
     @property
@@ -148,7 +148,7 @@ class Ring:
         """Position up to which everything is on disk."""
         return self._marks[_COMMITTED]
 
-    def take(self, position: int) -> Iterator[Record]:
+    def take(self, position: int) -> Iterator[RingEntry]:
         """Every record from `position` on that is there now, in order."""
         head = self._marks[_HEAD]
         while position < head:
@@ -158,11 +158,11 @@ class Ring:
             begin = at + _HEADER.itemsize
             position += size
             if kind != _PAD:
-                yield Record(position, kind, put_ns, self._bytes[begin : begin + length])
+                yield RingEntry(position, kind, put_ns, self._bytes[begin : begin + length])
             self._marks[_TAKEN] = position
 
     def rewind(self) -> int:
-        """Begin again at the committed mark, as a writer does that follows one that died."""
+        """Restart at the committed mark, as a writer does that replaces one that died."""
         self._marks[_TAKEN] = self._marks[_COMMITTED]
         return self._marks[_COMMITTED]
 
@@ -176,17 +176,17 @@ class Ring:
         self._marks[_LATENCY_AT + count % _LATENCY_ROOM] = nanoseconds
         self._marks[_LATENCIES] = count + 1
 
-    def latencies(self, seen: int) -> tuple[list[int], int]:
-        """[ns] of the blocks written since `seen` (the last 48 at most), and how many there were in all."""
+    def latencies(self, since: int) -> tuple[list[int], int]:
+        """[ns] of the blocks written since `since` (the last 48 at most), and how many there were in all."""
         count = self._marks[_LATENCIES]
-        first = max(seen, count - _LATENCY_ROOM)
+        first = max(since, count - _LATENCY_ROOM)
         return [self._marks[_LATENCY_AT + k % _LATENCY_ROOM] for k in range(first, count)], count
 
     # -- both -------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> int:
-        """What the writer says of itself: STARTING, READY, FINISHED or FAILED."""
+        """The writer's state: STARTING, READY, FINISHED or FAILED."""
         return self._marks[_STATE]
 
     @state.setter
@@ -195,7 +195,7 @@ class Ring:
 
     @property
     def message(self) -> str:
-        """What the writer had to say last."""
+        """The writer's last message."""
         return bytes(self._map[_TEXT_AT:_CONTROL]).split(b"\0", 1)[0].decode("utf-8", "replace")
 
     @message.setter
@@ -204,9 +204,7 @@ class Ring:
         self._map[_TEXT_AT : _TEXT_AT + len(data) + 1] = data + b"\0"
 
 
-# -- What goes through the ring: blocks of samples, hop records and slow rows, as bytes with a fixed layout.
-
-
+# Entries of the ring: blocks of samples, hop records and slow rows, as bytes with a fixed layout.
 BLOCK: Final = 1
 HOPS: Final = 2
 READING: Final = 3

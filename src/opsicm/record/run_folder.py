@@ -22,7 +22,7 @@ LONGEST_SLUG = 48
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where one execution lives."""
+    """The folder of one run."""
 
     path: Path
 
@@ -37,13 +37,13 @@ class RunFolder:
 
     @property
     def header(self) -> Path:
-        """What is known before anything happens, for the writer and for whoever recovers."""
+        """What is known before the run, for the writer and for recovery."""
         return self.path / HEADER
 
     def live_files(self) -> list[Path]:
         """The live files in the order in which they were begun."""
-        found = [path for path in self.path.glob("segment-*.h5") if path.stem[8:].isdigit()]
-        return sorted(found, key=number_of)
+        files = [path for path in self.path.glob("segment-*.h5") if path.stem[8:].isdigit()]
+        return sorted(files, key=number_of)
 
     def next_live_file(self) -> Path:
         """A name that no live file has yet."""
@@ -51,7 +51,7 @@ class RunFolder:
         return self.path / LIVE_FILE.format(number_of(files[-1]) + 1 if files else 1)
 
     def sync(self) -> None:
-        """The names in this folder are on the disk."""
+        """Bring the names in this folder to the disk."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -69,7 +69,7 @@ def number_of(live_file: Path) -> int:
 
 
 def started(folder_name: str) -> str | None:
-    """When a run began, from the name that `create` gave its folder; None where somebody has given it another."""
+    """The start of a run, from the name that `create` gave its folder; None where the folder was renamed."""
     stamp = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z_", folder_name)
     return stamp and "{}-{}-{}T{}:{}:{}.000+00:00".format(*stamp.groups())
 
@@ -102,9 +102,6 @@ def create(out: Path, title: str, started: datetime, experiment_text: str, rig_t
     return RunFolder(path)
 
 
-# -- Room on the disk: enough before anything moves, and a clean stop before it runs out.
-
-
 _LEAST: Final = 64e6  # [bytes]: the smallest run with its header, tables and report
 _STOP_SHARE: Final = 0.05
 _STOP_MOST: Final = 5e9  # [bytes]: a twentieth of a large disk would stop a run that has days of room
@@ -134,17 +131,17 @@ def refuse_if_short(folder: Path, estimate: float | None) -> None:
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         limit = f"{parent} is not a folder that may be written"
         raise BadInput(Problem("output folder", str(folder), limit, "choose another with --out", str(folder)))
-    there, total = free(parent)
+    available, total = free(parent)
     needed = 2.0 * max(estimate or 0.0, _LEAST / 2) + stop_below(total)
-    if there < needed:
+    if available < needed:
         limit = f"twice the estimated run and the reserve need {needed * 1e-6:.0f} MB"
         remedy = "free some space or choose another disk with --out"
-        raise BadInput(Problem("free space", f"{there * 1e-6:.0f} MB", limit, remedy, str(folder)))
+        raise BadInput(Problem("free space", f"{available * 1e-6:.0f} MB", limit, remedy, str(folder)))
 
 
 def stop_if_short(folder: Path) -> None:
     """Raise `LimitCrossed` when the disk is nearly full, while everything can still be closed cleanly."""
-    there, total = free(folder)
-    if there < stop_below(total):
+    available, total = free(folder)
+    if available < stop_below(total):
         limit = f"a run stops below {stop_below(total) * 1e-6:.0f} MB, to close its file cleanly"
-        raise LimitCrossed(Problem("free space", f"{there * 1e-6:.0f} MB", limit, "free some space and run again"))
+        raise LimitCrossed(Problem("free space", f"{available * 1e-6:.0f} MB", limit, "free some space and run again"))

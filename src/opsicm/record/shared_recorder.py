@@ -24,11 +24,9 @@ from numpy.typing import NDArray
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.core.facts import Fact, Kind, SampleBlock
 from opsicm.instruments.clock import monotonic_ns, stopwatch
-from opsicm.record import ring
-from opsicm.record import ring as messages
-from opsicm.record import run_folder as disk_space
+from opsicm.record import ring, run_folder
 from opsicm.record.journal import Journal
-from opsicm.record.recorder import Header, Reading, header_text
+from opsicm.record.recorder import Reading, RunHeader, header_text
 from opsicm.record.ring import Ring
 from opsicm.record.run_folder import RunFolder
 
@@ -62,8 +60,8 @@ class SharedRecorder:
 
     # -- Recorder ---------------------------------------------------------------------------------------------------
 
-    def open(self, header: Header) -> None:
-        disk_space.stop_if_short(self._folder.path)
+    def open(self, header: RunHeader) -> None:
+        run_folder.stop_if_short(self._folder.path)
         self._channels = len(header.channels)
         part = self._folder.header.with_suffix(".part")
         with part.open("w", encoding="utf-8") as file:
@@ -97,23 +95,23 @@ class SharedRecorder:
     def block(self, block: SampleBlock) -> None:
         self._raise()
         self._in_order(block)
-        self._put(messages.BLOCK, messages.block_parts(block))
+        self._put(ring.BLOCK, ring.block_parts(block))
 
     def hops(self, step: str, records: NDArray[Any]) -> None:
         self._raise()
         if records.size:
-            self._put(messages.HOPS, messages.hops_parts(step, records))
+            self._put(ring.HOPS, ring.hops_parts(step, records))
 
     def reading(self, reading: Reading) -> None:
         self._raise()
-        self._put(messages.READING, (messages.reading_row(reading).tobytes(),))
+        self._put(ring.READING, (ring.reading_row(reading).tobytes(),))
         if self._space() > 1.0:
             self._space = stopwatch()
-            disk_space.stop_if_short(self._folder.path)
+            run_folder.stop_if_short(self._folder.path)
 
     def fact(self, fact: Fact) -> None:
-        """Journal a fact, and before it what the record itself has to say. Only an `intent` that cannot be kept raises:
-        on the way to a safe rig nothing may stand in the way."""
+        """Journal a fact, after the record's own notes. Only an `intent` that cannot be kept raises: an error here must
+        not keep a run from making its rig safe."""
         notes, self._notes = self._notes, []
         for kind, message in notes:
             self._inserted += 1
@@ -124,7 +122,7 @@ class SharedRecorder:
             self._raise()
 
     def close(self) -> Path:
-        """Everything is in `run.nxs`; where that could not be made, the folder, whose live files `recover` takes."""
+        """The path of `run.nxs`; where that could not be made, the folder, whose live files `recover` reads."""
         try:
             self._journal.close()
         except OSError as error:
@@ -135,8 +133,8 @@ class SharedRecorder:
         for descriptor in (self._wake, self._wake_read, self._lock):
             os.close(descriptor)
         self._ring.release()
-        made = self._folder.run_file
-        return made if made.is_file() else self._folder.path
+        run_file = self._folder.run_file
+        return run_file if run_file.is_file() else self._folder.path
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -164,13 +162,13 @@ class SharedRecorder:
         """(bytes put so far, of them on the disk)."""
         return self._ring.committed + self._ring.backlog, self._ring.committed
 
-    def latencies(self, seen: int) -> tuple[list[int], int]:
-        """[ns] from `block` to the file, of those since `seen`."""
-        return self._ring.latencies(seen)
+    def latencies(self, since: int) -> tuple[list[int], int]:
+        """[ns] from `block` to the file, of those since `since`."""
+        return self._ring.latencies(since)
 
     # -- ring -------------------------------------------------------------------------------------------------------
 
-    def _put(self, kind: int, parts: messages.Parts) -> None:
+    def _put(self, kind: int, parts: ring.Parts) -> None:
         full = stopwatch()
         taken = self._ring.waiting
         while not self._ring.put(kind, parts, monotonic_ns()):
@@ -194,7 +192,7 @@ class SharedRecorder:
             self._notes.append(("quality", message))
 
     def _wake_up(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # 64 kB of wake-ups lie there unread: it will look
+        with contextlib.suppress(BlockingIOError):  # 64 kB of wake-ups are unread: the writer will wake anyway
             os.write(self._wake, b"\1")
 
     def _in_order(self, block: SampleBlock) -> None:
@@ -202,10 +200,12 @@ class SharedRecorder:
         if width != self._channels:
             limit = f"the header announced {self._channels}"
             raise LimitCrossed(Problem("block", f"{width} channels wide", limit, "mend the hop controller"))
-        here = (block.segment, block.first_sample)
-        if self._next is not None and (here[0] < self._next[0] or (here[0] == self._next[0] and here != self._next)):
+        position = (block.segment, block.first_sample)
+        if self._next is not None and (
+            position[0] < self._next[0] or (position[0] == self._next[0] and position != self._next)
+        ):
             limit = f"sample {self._next[1]} of segment {self._next[0]} comes next; a gap begins a new segment"
-            value = f"sample {here[1]} of segment {here[0]}"
+            value = f"sample {position[1]} of segment {position[0]}"
             raise LimitCrossed(Problem("block", value, limit, "mend the hop controller"))
         self._next = (block.segment, block.first_sample + n)
 
@@ -231,10 +231,10 @@ class SharedRecorder:
     # -- writer -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """A writer, with the signals that end a run blocked from its birth on."""
+        """Start a writer with the signals that end a run blocked from the start."""
         source = str(Path(__file__).resolve().parents[2])
-        there = os.environ.get("PYTHONPATH")
-        environment = {**os.environ, "PYTHONPATH": source if not there else f"{source}{os.pathsep}{there}"}
+        python_path = os.environ.get("PYTHONPATH")
+        environment = {**os.environ, "PYTHONPATH": source if not python_path else f"{source}{os.pathsep}{python_path}"}
         passed = (self._ring.descriptor, self._wake_read, self._lock)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         try:
@@ -260,21 +260,21 @@ class SharedRecorder:
                 deaths, committed, since = 0, self._ring.committed, stopwatch()
             deaths += 1
             hopeless = deaths >= _DEATHS and (code >= 0 or since() > _KILLED_FOR)
-            said = self._ring.message or (f"signal {-code}" if code < 0 else f"code {code}")
+            reason = self._ring.message or (f"signal {-code}" if code < 0 else f"code {code}")
             if hopeless or self._disk_is_full():
                 self._fail(
                     "writer process",
-                    f"ended ({said})",
+                    f"ended ({reason})",
                     "the record cannot be kept",
                     "free some space or mend the disk; then opsicm recover",
                 )
                 return
             self.restarts += 1
-            self._notes.append(("alarm", f"the writer process ended ({said}) and was started again: nothing is lost"))
+            self._notes.append(("alarm", f"the writer process ended ({reason}) and was started again: nothing is lost"))
             self._ring.state = ring.STARTING
             self._ring.message = ""
             self._process = self._start()
 
     def _disk_is_full(self) -> bool:
-        there, total = disk_space.free(self._folder.path)
-        return there < disk_space.stop_below(total) / 5
+        available, total = run_folder.free(self._folder.path)
+        return available < run_folder.stop_below(total) / 5

@@ -1,9 +1,9 @@
-"""A file without a seal is first read by another process: HDF5 may go round in a circle over it, or end its process.
+"""Reads a file without a seal in another process first: a damaged one may send HDF5 into an endless loop or crash it.
 
     python -m opsicm.record.trial_reading FILE
 
-The child looks at everything but the samples themselves, whose chunks carry checksums: every link, every attribute,
-every text, every table, and where every chunk of the samples is said to be. What it comes back from, the caller does.
+The child reads everything but the samples, whose chunks carry checksums: every link, attribute, text and table, and the
+stated position of every chunk of samples. What the child survives, the caller survives.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from opsicm.record.damage import DAMAGE
+from opsicm.record.damaged_file import DAMAGE_ERRORS
 
-_PATIENCE: Final = 10.0  # [s]: a file of 10 GB takes half a second, a process on a busy machine one or two
+_TIMEOUT: Final = 10.0  # [s]: a file of 10 GB takes half a second, a process on a busy machine one or two
 _MEMORY: Final = 4 << 30  # [bytes]: a damaged length must not take what the caller's machine has
-_SAMPLES: Final = 1 << 26  # [bytes]: larger arrays are not read, only looked up
+_LARGEST_READ: Final = 1 << 26  # [bytes]: larger arrays are not read, only looked up
 
 
-def verdict(path: Path) -> str | None:
-    """Why `path` must not be opened here; None where another process has come back from it. Asked once a file."""
+def why_unreadable(path: Path) -> str | None:
+    """Why `path` must not be opened in this process; None where a child process has read it. Tried once a file."""
     state = path.stat()
-    return _verdict(str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns)
+    return _why_unreadable(str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _verdict(path: str, *_: int) -> str | None:
+def _why_unreadable(path: str, *_: int) -> str | None:
     source = str(Path(__file__).resolve().parents[2])
-    there = os.environ.get("PYTHONPATH")
-    environment = {**os.environ, "PYTHONPATH": source if not there else f"{source}{os.pathsep}{there}"}
+    python_path = os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": source if not python_path else f"{source}{os.pathsep}{python_path}"}
     command = [sys.executable, "-P", "-m", "opsicm.record.trial_reading", path]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=_PATIENCE, check=False)
+        completed = subprocess.run(command, env=environment, capture_output=True, timeout=_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        return f"HDF5 did not come back from it within {_PATIENCE:g} s"
-    if done.returncode < 0:
-        return f"HDF5 ended its process over it (signal {-done.returncode})"
+        return f"HDF5 did not finish reading it within {_TIMEOUT:g} s"
+    if completed.returncode < 0:
+        return f"HDF5 crashed while reading it (signal {-completed.returncode})"
     return None
 
 
 def main(path: str) -> None:
-    """Look at everything; whatever HDF5 raises is the caller's to say, in its own words."""
+    """Read everything; errors of HDF5 are ignored here, since the caller meets and reports them."""
     import h5py  # noqa: PLC0415  the parent, which imports this module, may be one that must not
     import hdf5plugin  # noqa: F401, PLC0415
 
@@ -58,15 +58,15 @@ def main(path: str) -> None:
         if isinstance(item, h5py.Dataset):
             if item.chunks is not None:
                 item.id.chunk_iter(lambda _: None)
-            if item.dtype.kind == "O" or item.size * item.dtype.itemsize <= _SAMPLES:
+            if item.dtype.kind == "O" or item.size * item.dtype.itemsize <= _LARGEST_READ:
                 item[()]
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
         del name
-        with suppress(*DAMAGE):
+        with suppress(*DAMAGE_ERRORS):
             look(item)
 
-    with suppress(*DAMAGE), h5py.File(path, "r") as file:
+    with suppress(*DAMAGE_ERRORS), h5py.File(path, "r") as file:
         look(file)
         file.visititems(visit)
 

@@ -1,4 +1,4 @@
-"""Is a run file what the standard says, and is everything in it? Order, gaps, checksums, names, types and units."""
+"""Validates a run file against the standard NXsicm: names, types, units, order, gaps and checksums."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ import numpy as np
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import HOP_DTYPE
 from opsicm.record.nexus_file import CELL, HOP_UNITS, MISSING, SLOW
-from opsicm.record.reader import Run, said
-
-# -- NXsicm: what a file of scanning ion conductance microscopy must hold, as a table.
-#
-# The table is the definition: `opsicm validate` checks against it, the NXDL beside the documentation and the page that
-# explains it are written from it, and a test compares the three.
+from opsicm.record.reader import Run, text_attribute
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A group or field: `type` is the NeXus class of a group, else text, int or float; `*` stands for a number.
+class RequiredItem:
+    """A group or field that NXsicm requires: `type` is the NeXus class of a group, else text, int or float.
+
+    In `path`, `*` stands for a number.
 
     `repeated` items may be absent: a run without samples has no segment.
     """
@@ -38,12 +35,12 @@ class Item:
     doc: str = ""
 
 
-def _group(path: str, nexus_class: str, doc: str, repeated: bool = False) -> Item:
-    return Item(path, "group", nexus_class, repeated=repeated, doc=doc)
+def _group(path: str, nexus_class: str, doc: str, repeated: bool = False) -> RequiredItem:
+    return RequiredItem(path, "group", nexus_class, repeated=repeated, doc=doc)
 
 
-def _field(path: str, kind: str, rank: int, unit: str | None, doc: str, repeated: bool = False) -> Item:
-    return Item(path, "field", kind, rank, unit, repeated, doc)
+def _field(path: str, kind: str, rank: int, unit: str | None, doc: str, repeated: bool = False) -> RequiredItem:
+    return RequiredItem(path, "field", kind, rank, unit, repeated, doc)
 
 
 _HOP_DOC: Final = {
@@ -54,13 +51,13 @@ _HOP_DOC: Final = {
     "y": "lateral position along the slow axis",
     "segment": "segment whose samples it has",
     "sample_start": "index in the segment of its first sample",
-    "sample_fall": "index of the first sample of the fall",
-    "sample_stop": "index of the sample that ended the fall",
+    "sample_fall": "index of the first sample of the approach",
+    "sample_stop": "index of the sample that ended the approach",
     "sample_top": "index of its last sample, back at the top",
     "t_ns": "time of the stop since the start of the run",
     "i_ref": "reference current, far from the surface",
     "i_stop": "current at the stop",
-    "setpoint": "relative drop of the current that ends a fall, 0.02 is 2 %",
+    "setpoint": "relative drop of the current that ends an approach, 0.02 is 2 %",
     "z_stop": "measured height at the stop",
     "z_min": "lowest measured height of the hop",
     "cell_potential": "specimen against Li/Li+ at the stop",
@@ -86,7 +83,9 @@ _SLOW_DOC: Final = {
     "coarse_z": "height of the scanner's zero",
 }
 
-REQUIRED: Final[tuple[Item, ...]] = (
+# NXsicm as a table. It is the definition: `opsicm validate` checks against it, the NXDL and the page beside the
+# documentation are written from it, and a test compares the three.
+REQUIRED: Final[tuple[RequiredItem, ...]] = (
     _group("/entry", "NXentry", "one run"),
     _field("/entry/definition", "text", 0, None, "NXsensor_scan, which this definition extends"),
     _field("/entry/definition_local", "text", 0, None, "NXsicm; attribute version"),
@@ -134,25 +133,25 @@ _ROWS: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: what was looked at, whether it holds, and what was seen."""
+class CheckResult:
+    """One check: its name, whether it holds, and what was seen."""
 
     check: str
     ok: bool
     seen: str
 
 
-def validate(path: Path) -> list[Finding]:
+def validate(path: Path) -> list[CheckResult]:
     """Every check on the run at `path`; the file is valid when all of them hold. Raises what opening raises."""
-    findings: list[Finding] = []
+    results: list[CheckResult] = []
     with Run(path) as run:
         for name, check in _CHECKS.items():
             try:
-                found = list(check(run))
+                failures = list(check(run))
             except OpsicmError as error:
-                found = [str(error)]
-            findings.append(Finding(name, not found, "; ".join(found[:5]) or "holds"))
-    return findings
+                failures = [str(error)]
+            results.append(CheckResult(name, not failures, "; ".join(failures[:5]) or "holds"))
+    return results
 
 
 def _standard(run: Run) -> Iterator[str]:
@@ -162,8 +161,8 @@ def _standard(run: Run) -> Iterator[str]:
             matches = _matching(file, item.path)
             if not matches and not item.repeated:
                 yield f"{item.path} is missing"
-            for found in matches:
-                yield from _item(found, item)
+            for match in matches:
+                yield from _item(match, item)
 
 
 def _matching(file: h5py.File, path: str) -> list[Any]:
@@ -175,32 +174,32 @@ def _matching(file: h5py.File, path: str) -> list[Any]:
     return [file[f"{parent}/{name}{tail}"] for name in names if f"{parent}/{name}{tail}" in file]
 
 
-def _item(found: Any, item: Item) -> Iterator[str]:
+def _item(node: Any, item: RequiredItem) -> Iterator[str]:
     if item.kind == "group":
-        nexus_class = said(found, "NX_class", "none")
+        nexus_class = text_attribute(node, "NX_class", "none")
         if nexus_class != item.type:
-            yield f"{found.name} is {nexus_class}, not {item.type}"
+            yield f"{node.name} is {nexus_class}, not {item.type}"
         return
-    if not isinstance(found, h5py.Dataset):
-        yield f"{found.name} is not a dataset"
+    if not isinstance(node, h5py.Dataset):
+        yield f"{node.name} is not a dataset"
         return
     kinds = {"text": "OS", "int": "iu", "float": "f"}[item.type]
-    if found.dtype.kind not in kinds:
-        yield f"{found.name} is {found.dtype}, not {item.type}"
-    if found.ndim != item.rank:
-        yield f"{found.name} has rank {found.ndim}, not {item.rank}"
-    if item.unit is not None and said(found, "units", "none") != item.unit:
-        yield f"{found.name} is in {said(found, 'units', 'none')}, not {item.unit}"
-    if item.rank and not found.fletcher32:
-        yield f"{found.name} has no checksums"
+    if node.dtype.kind not in kinds:
+        yield f"{node.name} is {node.dtype}, not {item.type}"
+    if node.ndim != item.rank:
+        yield f"{node.name} has rank {node.ndim}, not {item.rank}"
+    if item.unit is not None and text_attribute(node, "units", "none") != item.unit:
+        yield f"{node.name} is in {text_attribute(node, 'units', 'none')}, not {item.unit}"
+    if item.rank and not node.fletcher32:
+        yield f"{node.name} has no checksums"
 
 
 def _default_plot(run: Run) -> Iterator[str]:
     """The default plot is found by its attributes and opens without a plug-in."""
     with h5py.File(run.path, "r") as file:
-        entry = file[said(file, "default", "entry")]
-        data = entry[said(entry, "default", "data")]
-        signal = said(data, "signal")
+        entry = file[text_attribute(file, "default", "entry")]
+        data = entry[text_attribute(entry, "default", "data")]
+        signal = text_attribute(data, "signal")
         axes = [
             word.decode("utf-8") if isinstance(word, bytes) else str(word)
             for word in np.atleast_1d(data.attrs.get("axes", ""))
@@ -253,10 +252,10 @@ def _hop_samples(run: Run) -> Iterator[str]:
     if bad.any():
         yield f"hop {int(np.argmax(bad))}: its samples are out of order"
     for segment in run.segments():
-        here = rows["segment"].values == segment
+        in_segment = rows["segment"].values == segment
         length = run.length(segment)
-        if length and here.any() and int(top[here].max()) >= length:
-            yield f"segment {segment} ends at {length}, a hop at {int(top[here].max())}"
+        if length and in_segment.any() and int(top[in_segment].max()) >= length:
+            yield f"segment {segment} ends at {length}, a hop at {int(top[in_segment].max())}"
 
 
 def _samples(run: Run) -> Iterator[str]:

@@ -22,10 +22,9 @@ from typing import Final
 from opsicm.core.facts import SampleBlock
 from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.record import ring
-from opsicm.record import ring as messages
 from opsicm.record.live_file import LiveFile
 from opsicm.record.recorder import header_of
-from opsicm.record.ring import Record, Ring
+from opsicm.record.ring import Ring, RingEntry
 from opsicm.record.run_folder import RunFolder
 
 FLUSH_EVERY: Final = 0.5  # [s]: with the disk's own time, at most a second is lost to a power cut
@@ -115,15 +114,15 @@ class Writer:
         self._note_latencies()
         return count
 
-    def _keep(self, record: Record) -> None:
-        if record.kind == messages.BLOCK:
-            self._block(record, messages.block_of(record.payload))
-        elif record.kind == messages.HOPS:
-            self._file.hops(record.serial, *messages.hops_of(record.payload))
-        elif record.kind == messages.READING:
-            self._file.reading(record.serial, messages.reading_of(record.payload))
+    def _keep(self, record: RingEntry) -> None:
+        if record.kind == ring.BLOCK:
+            self._block(record, ring.block_of(record.payload))
+        elif record.kind == ring.HOPS:
+            self._file.hops(record.serial, *ring.hops_of(record.payload))
+        elif record.kind == ring.READING:
+            self._file.reading(record.serial, ring.reading_of(record.payload))
 
-    def _block(self, record: Record, block: SampleBlock) -> None:
+    def _block(self, record: RingEntry, block: SampleBlock) -> None:
         if self._file.key not in {None, (block.segment, block.dt_ns)}:
             self._file.flush()
             self._disk.wait()

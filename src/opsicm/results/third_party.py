@@ -21,7 +21,7 @@ from opsicm.figures.pipette import approach_curve_view
 from opsicm.figures.view import View
 from opsicm.formats.approach_text import ApproachFile, ScanSettings, sweeps
 from opsicm.formats.cell_record import CellFile
-from opsicm.formats.columns import Columns
+from opsicm.formats.columns import ColumnTable
 from opsicm.formats.identify import Identification, read
 from opsicm.formats.image_file import ImageFile
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
@@ -51,7 +51,7 @@ def analyse_file(path: Path, columns: str | None = None, setpoint: float | None 
             return _images(content, path)
         case CellFile():
             return _cell(content)
-        case Columns():
+        case ColumnTable():
             return _numbered(_table(content, setpoint))
         case _:
             assert_never(content)
@@ -141,7 +141,7 @@ def _approaches(file: ApproachFile) -> list[list[Result]]:
     return curves
 
 
-def _table(table: Columns, setpoint: float | None) -> list[list[Result]]:
+def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     data = table.data
     if "E" in data and "z" not in data:
         return [_cell_table(data)]

@@ -1,9 +1,9 @@
 """Cell programs from aurora-unicycler's JSON.
 
-**Signs.** There a positive current charges: the potential of the working electrode rises, and its cut-off is an upper
-one. Here a positive current delithiates the specimen, whose potential is against lithium, and it rises. So the sign is
-kept. That holds for the half cell that this program measures, specimen against lithium. Charging a full cell lithiates
-its graphite: a protocol for one means something else, and no file says which it is.
+**Signs.** In aurora-unicycler a positive current charges: the potential of the working electrode rises, and its cut-off
+is an upper limit. In opsicm a positive current delithiates the specimen, whose potential against lithium rises as well.
+So the sign is kept. That holds for a half cell, specimen against lithium, as opsicm measures it. Charging a full cell
+lithiates its graphite: a protocol for a full cell means something else, and no file states which cell it is for.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.setup import Envelope
 from opsicm.experiment.step_model import FileModel
 from opsicm.experiment.yaml_file import Document
-from opsicm.formats.unicycler import vocabulary as theirs
+from opsicm.formats.unicycler import vocabulary
 from opsicm.formats.unicycler.vocabulary import read_protocol
 
 __all__ = ["CyclerProgram", "from_unicycler"]
 
-Made = TypeVar("Made", bound=FileModel)
+Model = TypeVar("Model", bound=FileModel)
 
 
 @dataclass(frozen=True, slots=True)
 class CyclerProgram:
-    """What a protocol says: the sample's name if it has one, the cell steps, and their limits."""
+    """A protocol as opsicm's cell program: the sample's name if it has one, the cell steps, and their limits."""
 
     name: str | None
     steps: tuple[CellStep, ...]
@@ -48,11 +48,13 @@ def from_unicycler(text: str, name: str = "<text>") -> CyclerProgram:
     """
     document, protocol = read_protocol(text, name)
     sample = protocol.sample.name
-    steps = _Folding(document, protocol).steps()
-    return CyclerProgram(None if sample == theirs.NO_NAME else sample, steps, _envelope(document, protocol.safety))
+    steps = _Nesting(document, protocol).steps()
+    return CyclerProgram(
+        None if sample == vocabulary.UNNAMED_SAMPLE else sample, steps, _envelope(document, protocol.safety)
+    )
 
 
-def _envelope(document: Document, safety: theirs.Safety) -> Envelope:
+def _envelope(document: Document, safety: vocabulary.SafetyLimits) -> Envelope:
     low, high = Envelope().cell_V
     low = low if safety.min_voltage_V is None else safety.min_voltage_V
     high = high if safety.max_voltage_V is None else safety.max_voltage_V
@@ -67,17 +69,17 @@ def _envelope(document: Document, safety: theirs.Safety) -> Envelope:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A step, or one piece of a sweep, and which entries of the file it stands for: first and last."""
+    """A step, or one segment of a sweep, and the first and last entries of the file that it comes from."""
 
     first: int
     last: int
-    step: CellStep | theirs.VoltageScan
+    step: CellStep | vocabulary.VoltageScanStep
 
 
-class _Folding:
-    """Makes steps that nest out of a list that loops back over itself."""
+class _Nesting:
+    """Turns a flat list with loops into nested steps."""
 
-    def __init__(self, document: Document, protocol: theirs.Protocol) -> None:
+    def __init__(self, document: Document, protocol: vocabulary.CyclingProtocol) -> None:
         self._document = document
         self._method = protocol.method
         self._capacity = protocol.sample.capacity_mAh
@@ -88,38 +90,38 @@ class _Folding:
         tags = self._tags()
         placed: list[_Placed] = []
         for index, step in enumerate(self._method):
-            if isinstance(step, theirs.Loop):
+            if isinstance(step, vocabulary.LoopStep):
                 self._close(index, step, tags, placed)
-            elif not isinstance(step, theirs.Tag):
+            elif not isinstance(step, vocabulary.TagStep):
                 placed.append(_Placed(index, index, self._plain(index, step)))
         if not placed:
-            raise self._refused(("method",), "", "does nothing to the cell", "add a step other than a tag")
+            raise self._refusal(("method",), "", "does nothing to the cell", "add a step other than a tag")
         return self._with_sweeps(placed)
 
     def _tags(self) -> dict[str, int]:
         tags: dict[str, int] = {}
         for index, step in enumerate(self._method):
-            if isinstance(step, theirs.Tag):
+            if isinstance(step, vocabulary.TagStep):
                 if step.tag in tags:
                     limit = f"method[{tags[step.tag]}] has this tag too"
-                    raise self._refused(("method", index, "tag", "tag"), step.tag, limit, "rename one of the two")
+                    raise self._refusal(("method", index, "tag", "tag"), step.tag, limit, "rename one of the two")
                 tags[step.tag] = index
         return tags
 
-    def _close(self, index: int, loop: theirs.Loop, tags: dict[str, int], placed: list[_Placed]) -> None:
-        """Put what the loop goes back over into a repeat, in its place."""
+    def _close(self, index: int, loop: vocabulary.LoopStep, tags: dict[str, int], placed: list[_Placed]) -> None:
+        """Replace the steps that the loop repeats by one repeat step."""
         named = loop.loop_to
         path: KeyPath = ("method", index, "loop", "loop_to")
         if isinstance(named, str) and named not in tags:
-            raise self._refused(path, named, "no step has this tag", "add it before the first step of the loop")
+            raise self._refusal(path, named, "no step has this tag", "add it before the first step of the loop")
         target = tags[named] if isinstance(named, str) else named - 1
         if target >= index:
-            raise self._refused(path, named, "a loop goes back, not on", "name a tag or a step before the loop")
+            raise self._refusal(path, named, "a loop goes back, not on", "name a tag or a step before the loop")
         if any(one.first < target <= one.last for one in placed):
-            raise self._refused(path, named, "it leads into another loop", "let loops stand in one another or apart")
+            raise self._refusal(path, named, "it leads into another loop", "let loops stand in one another or apart")
         again = [one for one in placed if one.first >= target]
         if not again:
-            raise self._refused(path, named, "there is nothing to repeat", "put steps between the tag and the loop")
+            raise self._refusal(path, named, "there is nothing to repeat", "put steps between the tag and the loop")
         del placed[-len(again) :]
         body = self._with_sweeps(again)
         only = body[0]
@@ -127,39 +129,41 @@ class _Folding:
         if len(body) == 1 and isinstance(only, Sweep) and only.cycles == 1:
             step = only.model_copy(update={"cycles": loop.cycle_count})
         else:
-            step = self._made(index, CellRepeat, times=loop.cycle_count, steps=body)
+            step = self._validated_step(index, CellRepeat, times=loop.cycle_count, steps=body)
         placed.append(_Placed(again[0].first, index, step))
 
-    def _plain(self, index: int, step: theirs.Plain) -> CellStep | theirs.VoltageScan:
+    def _plain(self, index: int, step: vocabulary.SingleStep) -> CellStep | vocabulary.VoltageScanStep:
         match step:
-            case theirs.VoltageScan():
+            case vocabulary.VoltageScanStep():
                 return step
-            case theirs.OpenCircuitVoltage():
+            case vocabulary.OpenCircuitVoltageStep():
                 return OpenCircuitStep(for_s=step.until_time_s, record_every_s=self._every)
-            case theirs.ConstantVoltage():
-                return self._made(
+            case vocabulary.ConstantVoltageStep():
+                return self._validated_step(
                     index,
                     Hold,
                     potential_V=step.voltage_V,
                     for_s=step.until_time_s,
-                    until=self._fallen(step),
+                    until=self._end_current(step),
                     record_every_s=self._every,
                 )
-            case theirs.ConstantCurrent():
+            case vocabulary.ConstantCurrentStep():
                 until = Until(potential_V=step.until_voltage_V, for_s=step.until_time_s)
                 current = self._current(step)
-                return self._made(index, ConstantCurrentStep, until=until, record_every_s=self._every, **current)
+                return self._validated_step(
+                    index, ConstantCurrentStep, until=until, record_every_s=self._every, **current
+                )
 
-    def _current(self, step: theirs.ConstantCurrent) -> dict[str, float | None]:
-        """The current under our key; its sign is kept."""
+    def _current(self, step: vocabulary.ConstantCurrentStep) -> dict[str, float | None]:
+        """The current under opsicm's key; its sign is kept."""
         if step.rate_C is None:
             return {"current_mA": step.current_mA}
         if self._capacity is None:
             return {"c_rate": step.rate_C}
         return {"current_mA": step.rate_C * self._capacity}
 
-    def _fallen(self, step: theirs.ConstantVoltage) -> dict[str, float | None] | None:
-        """The current that ends a hold, under our key: a magnitude, whichever way it flows."""
+    def _end_current(self, step: vocabulary.ConstantVoltageStep) -> dict[str, float | None] | None:
+        """The current that ends a hold, under opsicm's key: a magnitude in either direction."""
         if step.until_rate_C is None:
             return None if step.until_current_mA is None else {"current_mA": abs(step.until_current_mA)}
         if self._capacity is None:
@@ -167,45 +171,47 @@ class _Folding:
         return {"current_mA": abs(step.until_rate_C) * self._capacity}
 
     def _with_sweeps(self, placed: list[_Placed]) -> tuple[CellStep, ...]:
-        """The steps of a list, its scans joined to sweeps that end where they began."""
+        """The steps of a list, its scans joined to closed sweeps."""
         steps: list[CellStep] = []
         rest = list(placed)
         while rest:
             step = rest[0].step
-            if not isinstance(step, theirs.VoltageScan):
+            if not isinstance(step, vocabulary.VoltageScanStep):
                 steps.append(step)
                 del rest[0]
                 continue
-            following = itertools.takewhile(lambda other: isinstance(other, theirs.VoltageScan), _steps_of(rest[:3]))
-            count, corners = _there_and_back([scan for scan in following if isinstance(scan, theirs.VoltageScan)])
+            following = itertools.takewhile(
+                lambda other: isinstance(other, vocabulary.VoltageScanStep), _steps_of(rest[:3])
+            )
+            count, corners = _one_cycle([scan for scan in following if isinstance(scan, vocabulary.VoltageScanStep)])
             if not count:
-                limit = "a sweep of opsicm comes back to where it began, at one rate"
+                limit = "a sweep of opsicm returns to its start, at one rate"
                 remedy = f"let a voltage_scan from {step.end_voltage_V:g} to {step.start_voltage_V:g} V follow"
-                raise self._refused(("method", rest[0].first), "", limit, remedy)
+                raise self._refusal(("method", rest[0].first), "", limit, remedy)
             rate = step.scan_rate_mV_per_s
-            sweep = self._made(rest[0].first, Sweep, rate_mV_s=rate, record_every_s=self._every, **corners)
+            sweep = self._validated_step(rest[0].first, Sweep, rate_mV_s=rate, record_every_s=self._every, **corners)
             steps.append(sweep)
             del rest[:count]
         return tuple(steps)
 
-    def _made(self, index: int, model: type[Made], **settings: Any) -> Made:
+    def _validated_step(self, index: int, model: type[Model], **settings: Any) -> Model:
         try:
             return model(**settings)
         except ValidationError as error:
-            found = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in found["loc"])
-            limit = f"{name_of(model)} {key}: {found['msg']}"
-            raise self._refused(("method", index), "", limit, "change this step") from None
+            detail = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in detail["loc"])
+            limit = f"{name_of(model)} {key}: {detail['msg']}"
+            raise self._refusal(("method", index), "", limit, "change this step") from None
 
-    def _refused(self, path: KeyPath, value: object, limit: str, remedy: str) -> BadInput:
+    def _refusal(self, path: KeyPath, value: object, limit: str, remedy: str) -> BadInput:
         return BadInput(self._document.problem(path, value, limit, remedy))
 
 
-def _steps_of(placed: list[_Placed]) -> list[CellStep | theirs.VoltageScan]:
-    return [one.step for one in placed]
+def _steps_of(placed: list[_Placed]) -> list[CellStep | vocabulary.VoltageScanStep]:
+    return [entry.step for entry in placed]
 
 
-def _there_and_back(scans: list[theirs.VoltageScan]) -> tuple[int, dict[str, float]]:
+def _one_cycle(scans: list[vocabulary.VoltageScanStep]) -> tuple[int, dict[str, float]]:
     """(how many of the scans make one cycle of a sweep, its corners [V]); none where they do not."""
     if len({scan.scan_rate_mV_per_s for scan in scans[:2]}) > 1:
         return 0, {}

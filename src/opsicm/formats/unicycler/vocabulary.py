@@ -1,4 +1,4 @@
-"""The vocabulary of aurora-unicycler's JSON (0.4): its keys, and what of them a cell program cannot say.
+"""The vocabulary of aurora-unicycler's JSON (0.4): its keys, and which of them a cell program cannot express.
 
 Source: the package's documentation and model (EmpaEconversion/aurora-unicycler, MIT, read, not copied). Its rules, as
 its own exporters apply them: 0 stands for "not given" in every optional number, `rate_C` goes before `current_mA`, a
@@ -13,8 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 
-from pydantic import Discriminator, Field, PlainValidator
-from pydantic import Tag as Labelled
+from pydantic import Discriminator, Field, PlainValidator, Tag
 from pydantic_core import PydanticCustomError
 
 from opsicm.core.errors import BadInput, Problem
@@ -23,18 +22,18 @@ from opsicm.experiment.step_model import FileModel, Number, OneKey, Potential, S
 from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, shown, yaml_document
 
-NO_NAME: Final = "$NAME"
+UNNAMED_SAMPLE: Final = "$NAME"
 MilliAmpere = Annotated[Number, Field(ge=-10_000, le=10_000)]
 
 
-def _target(value: Any) -> Any:
+def _loop_target(value: Any) -> Any:
     if (isinstance(value, str) and value.strip()) or (type(value) is int and value >= 1):
         return value
     context = {"limit": "must be a tag, or a step's number from 1", "remedy": "write the tag before the first step"}
     raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 
-Target = Annotated[int | str, PlainValidator(_target)]
+LoopTarget = Annotated[int | str, PlainValidator(_loop_target)]
 
 
 class _Step(FileModel):
@@ -42,14 +41,14 @@ class _Step(FileModel):
     id: Text | None = None
 
 
-class OpenCircuitVoltage(_Step):
+class OpenCircuitVoltageStep(_Step):
     """No current for a time."""
 
     word: ClassVar[str] = "open_circuit_voltage"
     until_time_s: Annotated[Seconds, Field(examples=[300])]
 
 
-class ConstantCurrent(_Step):
+class ConstantCurrentStep(_Step):
     """A current until a time or a potential, whichever comes first. Positive raises the potential."""
 
     word: ClassVar[str] = "constant_current"
@@ -59,21 +58,21 @@ class ConstantCurrent(_Step):
     until_voltage_V: Potential | None = None
 
     @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A current and an end; no cut-off at 0 V, which that vocabulary cannot say."""
-        if "rate_C" not in given and "current_mA" not in given:
+    def refusals(cls, settings: Mapping[str, Any]) -> Iterator[Refusal]:
+        """A current and an end; no cut-off at 0 V, which the format cannot express."""
+        if "rate_C" not in settings and "current_mA" not in settings:
             yield Refusal((), "", "needs rate_C or current_mA, other than 0", "add one, as current_mA: -0.2")
-        if "until_time_s" not in given and "until_voltage_V" not in given:
+        if "until_time_s" not in settings and "until_voltage_V" not in settings:
             yield Refusal((), "", "needs until_time_s or until_voltage_V", "add one, as until_voltage_V: 0.01")
-        if given.get("until_voltage_V") == 0:
+        if settings.get("until_voltage_V") == 0:
             limit = "aurora-unicycler takes 0 for not given, so a cut-off at 0 V is lost there"
             yield Refusal(("until_voltage_V",), 0, limit, "write 0.001 if the cut-off is meant, or delete the key")
 
 
-class ConstantVoltage(_Step):
-    """A potential for a time, or until the current has fallen, whichever comes first.
+class ConstantVoltageStep(_Step):
+    """A potential for a time, or until the current has decayed, whichever comes first.
 
-    The sign of the current that ends it says on which side of the cell it flows; its magnitude is what is compared.
+    The current that ends it carries the direction of flow as its sign; its magnitude is compared.
     """
 
     word: ClassVar[str] = "constant_voltage"
@@ -83,15 +82,15 @@ class ConstantVoltage(_Step):
     until_current_mA: MilliAmpere | None = None
 
     @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """An end."""
-        if not any(key in given for key in ("until_time_s", "until_rate_C", "until_current_mA")):
+    def refusals(cls, settings: Mapping[str, Any]) -> Iterator[Refusal]:
+        """At least one of the three ends."""
+        if not any(key in settings for key in ("until_time_s", "until_rate_C", "until_current_mA")):
             needs = "needs until_time_s, until_rate_C or until_current_mA, other than 0"
             yield Refusal((), "", needs, "add one, as until_current_mA: 0.01")
 
 
-class VoltageScan(_Step):
-    """One straight piece of a sweep."""
+class VoltageScanStep(_Step):
+    """One linear segment of a sweep."""
 
     word: ClassVar[str] = "voltage_scan"
     start_voltage_V: Annotated[Potential, Field(examples=[1.7])]
@@ -99,22 +98,22 @@ class VoltageScan(_Step):
     scan_rate_mV_per_s: Annotated[Number, Field(gt=0, le=10_000, examples=[0.3])]
 
     @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A scan goes somewhere."""
-        end = given.get("end_voltage_V")
-        if end is not None and end == given.get("start_voltage_V"):
+    def refusals(cls, settings: Mapping[str, Any]) -> Iterator[Refusal]:
+        """Two different potentials."""
+        end = settings.get("end_voltage_V")
+        if end is not None and end == settings.get("start_voltage_V"):
             yield Refusal(("end_voltage_V",), end, "must differ from start_voltage_V", "use constant_voltage to stay")
 
 
-class Loop(_Step):
+class LoopStep(_Step):
     """Back to a tag or to a step by its number, `cycle_count` rounds in all."""
 
     word: ClassVar[str] = "loop"
-    loop_to: Target = 1
+    loop_to: LoopTarget = 1
     cycle_count: Annotated[Whole, Field(ge=1, le=10_000, examples=[3])]
 
 
-class Tag(_Step):
+class TagStep(_Step):
     """A name to loop back to."""
 
     word: ClassVar[str] = "tag"
@@ -122,50 +121,54 @@ class Tag(_Step):
 
 
 MethodStep = Annotated[
-    Annotated[OpenCircuitVoltage, OneKey("open_circuit_voltage"), Labelled("open_circuit_voltage")]
-    | Annotated[ConstantCurrent, OneKey("constant_current"), Labelled("constant_current")]
-    | Annotated[ConstantVoltage, OneKey("constant_voltage"), Labelled("constant_voltage")]
-    | Annotated[VoltageScan, OneKey("voltage_scan"), Labelled("voltage_scan")]
-    | Annotated[Loop, OneKey("loop"), Labelled("loop")]
-    | Annotated[Tag, OneKey("tag"), Labelled("tag")],
+    Annotated[OpenCircuitVoltageStep, OneKey("open_circuit_voltage"), Tag("open_circuit_voltage")]
+    | Annotated[ConstantCurrentStep, OneKey("constant_current"), Tag("constant_current")]
+    | Annotated[ConstantVoltageStep, OneKey("constant_voltage"), Tag("constant_voltage")]
+    | Annotated[VoltageScanStep, OneKey("voltage_scan"), Tag("voltage_scan")]
+    | Annotated[LoopStep, OneKey("loop"), Tag("loop")]
+    | Annotated[TagStep, OneKey("tag"), Tag("tag")],
     Discriminator(word_of),
 ]
-Plain = OpenCircuitVoltage | ConstantCurrent | ConstantVoltage | VoltageScan
+SingleStep = OpenCircuitVoltageStep | ConstantCurrentStep | ConstantVoltageStep | VoltageScanStep
 STEPS: Final = ("open_circuit_voltage", "constant_current", "constant_voltage", "voltage_scan", "loop", "tag")
 
 
-class Version(FileModel):
-    """Which aurora-unicycler wrote the file."""
+class WriterVersion(FileModel):
+    """The version of aurora-unicycler that wrote the file."""
 
+    display_name: ClassVar[str] = "version"
     version: Text | None = None
 
 
-class Sample(FileModel):
+class SampleSettings(FileModel):
     """The cell; its capacity [mAh] turns C-rates into currents."""
 
-    name: Text = NO_NAME
+    display_name: ClassVar[str] = "sample"
+    name: Text = UNNAMED_SAMPLE
     capacity_mAh: Annotated[Number, Field(gt=0, le=1e6)] | None = None
 
 
-class Record(FileModel):
-    """How often a row is kept."""
+class RecordSettings(FileModel):
+    """How often a row is recorded."""
 
+    display_name: ClassVar[str] = "record"
     time_s: Annotated[Number, Field(ge=1e-3, le=3600, examples=[1])]
     current_mA: Number | None = None
     voltage_V: Number | None = None
 
     @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """No rows by change."""
+    def refusals(cls, settings: Mapping[str, Any]) -> Iterator[Refusal]:
+        """No rows triggered by a change."""
         for key in ("current_mA", "voltage_V"):
-            if key in given:
+            if key in settings:
                 limit = "opsicm keeps rows by time, not by change"
-                yield Refusal((key,), given[key], limit, f"delete {key} and let time_s be short enough")
+                yield Refusal((key,), settings[key], limit, f"delete {key} and let time_s be short enough")
 
 
-class Safety(FileModel):
+class SafetyLimits(FileModel):
     """Limits that end the run."""
 
+    display_name: ClassVar[str] = "safety"
     max_voltage_V: Potential | None = None
     min_voltage_V: Potential | None = None
     max_current_mA: MilliAmpere | None = None
@@ -174,50 +177,48 @@ class Safety(FileModel):
     delay_s: Number | None = None
 
     @classmethod
-    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """What an envelope can say: a range of potentials, and one magnitude for both currents."""
-        least, most = given.get("min_current_mA"), given.get("max_current_mA")
+    def refusals(cls, settings: Mapping[str, Any]) -> Iterator[Refusal]:
+        """The limits of an envelope: a range of potentials, and one magnitude for both currents."""
+        least, most = settings.get("min_current_mA"), settings.get("max_current_mA")
         if (least, most) != (None, None) and (least is None or most is None or not least == -most < 0):
             key = "max_current_mA" if most is not None else "min_current_mA"
             limit = "envelope.cell_mA is one magnitude for both signs"
             larger = max(abs(least or 0), abs(most or 0)) or 20
             remedy = f"write min_current_mA: {-larger:g} and max_current_mA: {larger:g}"
-            yield Refusal((key,), given[key], limit, remedy)
+            yield Refusal((key,), settings[key], limit, remedy)
         for key in ("max_capacity_mAh", "delay_s"):
-            if given.get(key):
+            if settings.get(key):
                 limit = "the envelope of opsicm has no such limit, and acts at once"
-                yield Refusal((key,), given[key], limit, f"delete {key}")
+                yield Refusal((key,), settings[key], limit, f"delete {key}")
 
 
-class Protocol(FileModel):
+class CyclingProtocol(FileModel):
     """A whole file."""
 
-    unicycler: Version = Version()
-    sample: Sample = Sample()
-    record: Annotated[Record, Field(examples=[{"time_s": 1}])]
-    safety: Safety = Safety()
+    display_name: ClassVar[str] = "protocol"
+    unicycler: WriterVersion = WriterVersion()
+    sample: SampleSettings = SampleSettings()
+    record: Annotated[RecordSettings, Field(examples=[{"time_s": 1}])]
+    safety: SafetyLimits = SafetyLimits()
     method: Annotated[
         tuple[MethodStep, ...], Field(min_length=1, examples=[[{"step": "open_circuit_voltage", "until_time_s": 300}]])
     ]
 
 
-# -- aurora-unicycler's JSON as text: in with the line of every problem, out as its own reader takes it.
-
-
 _RATE: Final = re.compile(r"(?:(\d*\.?\d*)([CD])|([+-]?\d+\.?\d*))/(\d+\.?\d*)")
-_NOTHING_AT_ZERO: Final = ("rate_C", "current_mA", "until_time_s", "until_rate_C", "until_current_mA")
+_UNSET_AT_ZERO: Final = ("rate_C", "current_mA", "until_time_s", "until_rate_C", "until_current_mA")
 
 
-def read_protocol(text: str, name: str = "<text>") -> tuple[Document, Protocol]:
-    """The protocol in a JSON text, and where its keys stand; raises `BadInput` with every problem in it."""
+def read_protocol(text: str, name: str = "<text>") -> tuple[Document, CyclingProtocol]:
+    """The protocol in a JSON text, and the lines of its keys; raises `BadInput` with every problem."""
     data = _json(text, name)
-    _known_steps(data, name, lines := _lines(text, name))
-    document = Document(name, text, _house_form(data), _house_lines(data, lines))
-    return document, validated(document, Protocol)
+    _refuse_unknown_steps(data, name, lines := _key_lines(text, name))
+    document = Document(name, text, _nested_steps(data), _nested_lines(data, lines))
+    return document, validated(document, CyclingProtocol)
 
 
-def protocol_text(protocol: Protocol) -> str:
-    """The JSON text of a protocol; what is not given is left out."""
+def protocol_text(protocol: CyclingProtocol) -> str:
+    """The JSON text of a protocol, without unset keys."""
     data = protocol.model_dump(mode="json", exclude_none=True, exclude={"unicycler"})
     method = [{"step": word, **settings} for step in data.pop("method") for word, settings in step.items()]
     return json.dumps({**data, "method": method}, indent=4, ensure_ascii=False, allow_nan=False) + "\n"
@@ -225,12 +226,12 @@ def protocol_text(protocol: Protocol) -> str:
 
 def _json(text: str, name: str) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        data: dict[str, Any] = {}
         for key, value in pairs:
-            if key in found:
+            if key in data:
                 raise BadInput(Problem(repr(key), "", "is given twice", "delete one of the two", name))
-            found[key] = value
-        return found
+            data[key] = value
+        return data
 
     def no_number(word: str) -> NoReturn:
         raise BadInput(Problem("a number", word, "must be finite", "write a number", name))
@@ -251,17 +252,17 @@ def _json(text: str, name: str) -> dict[str, Any]:
     return data
 
 
-def _lines(text: str, name: str) -> Mapping[KeyPath, int]:
-    """Lines of the keys by the YAML reader, which reads nearly every JSON text; none where it does not."""
+def _key_lines(text: str, name: str) -> Mapping[KeyPath, int]:
+    """Lines of the keys, from the YAML reader, which reads nearly every JSON text; none where it does not."""
     try:
         return yaml_document(text, name).lines
     except BadInput:
         return {}
 
 
-def _known_steps(data: dict[str, Any], name: str, lines: Mapping[KeyPath, int]) -> None:
+def _refuse_unknown_steps(data: dict[str, Any], name: str, lines: Mapping[KeyPath, int]) -> None:
     method = data.get("method")
-    found = []
+    problems = []
     for index, step in enumerate(method if isinstance(method, list) else []):
         word = step.get("step") if isinstance(step, dict) else None
         if word in STEPS:
@@ -272,23 +273,23 @@ def _known_steps(data: dict[str, Any], name: str, lines: Mapping[KeyPath, int]) 
         elif not isinstance(word, str):
             limit, remedy = "a step is an object with its word under step", f"write step: {STEPS[0]}"
         thing = f"method[{index}]"
-        found.append(Problem(thing, shown(word), limit, remedy, name, lines.get(("method", index))))
-    if found:
-        raise BadInput(found)
+        problems.append(Problem(thing, shown(word), limit, remedy, name, lines.get(("method", index))))
+    if problems:
+        raise BadInput(problems)
 
 
-def _house_form(data: dict[str, Any]) -> dict[str, Any]:
-    """The file with its empty keys left out, rates as numbers, and each step below its word."""
-    kept: dict[str, Any] = {key: _less_empty(value) for key, value in data.items() if value is not None}
+def _nested_steps(data: dict[str, Any]) -> dict[str, Any]:
+    """The file without empty keys, rates as numbers, and each step below its word as in an experiment file."""
+    kept: dict[str, Any] = {key: _without_empty(value) for key, value in data.items() if value is not None}
     if isinstance(kept.get("method"), list):
         kept["method"] = [{step["step"]: _settings(step)} for step in kept["method"]]
     return kept
 
 
-def _less_empty(value: Any) -> Any:
+def _without_empty(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _less_empty(inner) for key, inner in value.items() if not _is_empty(key, inner)}
-    return [_less_empty(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _without_empty(inner) for key, inner in value.items() if not _is_empty(key, inner)}
+    return [_without_empty(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _is_empty(key: str, value: Any) -> bool:
@@ -296,27 +297,29 @@ def _is_empty(key: str, value: Any) -> bool:
 
 
 def _settings(step: dict[str, Any]) -> dict[str, Any]:
-    settings = {key: _rate(value) if key.endswith("rate_C") else value for key, value in step.items() if key != "step"}
-    return {key: value for key, value in settings.items() if not (key in _NOTHING_AT_ZERO and _is_zero(value))}
+    settings = {
+        key: _rate_number(value) if key.endswith("rate_C") else value for key, value in step.items() if key != "step"
+    }
+    return {key: value for key, value in settings.items() if not (key in _UNSET_AT_ZERO and _is_zero(value))}
 
 
 def _is_zero(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
 
 
-def _rate(value: Any) -> Any:
-    """A rate as a number; as it is where it is none, for the model to refuse."""
-    found = _RATE.fullmatch(value.replace(" ", "")) if isinstance(value, str) else None
-    if found is None:
+def _rate_number(value: Any) -> Any:
+    """A rate as a number; anything else unchanged, for the model to refuse."""
+    match = _RATE.fullmatch(value.replace(" ", "")) if isinstance(value, str) else None
+    if match is None:
         return value
-    times, letter, plain, below = found.groups()
-    if float(below) == 0 or times == ".":
+    times, letter, plain, denominator = match.groups()
+    if float(denominator) == 0 or times == ".":
         return value
-    above = float(plain) if plain is not None else float(times or 1) * (-1 if letter == "D" else 1)
-    return above / float(below)
+    numerator = float(plain) if plain is not None else float(times or 1) * (-1 if letter == "D" else 1)
+    return numerator / float(denominator)
 
 
-def _house_lines(data: dict[str, Any], lines: Mapping[KeyPath, int]) -> dict[KeyPath, int]:
+def _nested_lines(data: dict[str, Any], lines: Mapping[KeyPath, int]) -> dict[KeyPath, int]:
     moved: dict[KeyPath, int] = {}
     for path, line in lines.items():
         if len(path) > 2 and path[0] == "method" and isinstance(path[1], int):

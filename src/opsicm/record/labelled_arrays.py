@@ -16,10 +16,6 @@ from xarray.core import indexing
 from opsicm.core.facts import HOP_DTYPE, Channel
 from opsicm.record.nexus_file import CELL, HOP_UNITS, SLOW, SOC_DEFINITION
 
-# -- Which row of which pass a hop belongs to, from where the hops were: a hop's `line` counts on from pass to pass
-# where a pattern repeats by itself, and begins again where an event starts the step anew.
-
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -28,8 +24,8 @@ _STRAIGHT: Final = 1e-3  # of a row's length: rows that lie nearer than this lie
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Of hops in their order: `row` of each in its pass, `begins` of the passes (index of a hop), unit vector `along` a
-    row, `length` [m] of a row, and whether it is a `raster` or one line."""
+    """The passes over a pattern: `row` of each hop in its pass, index of the hop with which each pass `begins`, unit
+    vector `along` a row, `length` [m] of a row, and whether it is a `raster` or one line."""
 
     row: Ints
     begins: Ints
@@ -39,10 +35,11 @@ class Passes:
 
 
 def passes(x: Floats, y: Floats, line: NDArray[np.int32], pixel: NDArray[np.int32]) -> Passes:
-    """The passes of a pattern of at least two places [m].
+    """The passes over a pattern of at least two points [m], from the positions of its hops.
 
-    By how much `line` has grown when hops are back in the first row tells how many rows there are; where it has not
-    grown, or they never came back, `line` is the row. A pass begins where the row does not grow.
+    `line` counts on from pass to pass where a pattern repeats by itself, and restarts where an event starts the step
+    again. So the number of rows is how far `line` has counted when the hops return to the first row; where it has
+    restarted, or they never return, `line` is the row. A pass begins where the row does not increase.
     """
     starts = np.flatnonzero(np.diff(line, prepend=line[0] - 1))
     counts = np.diff([*starts, line.size])
@@ -63,8 +60,8 @@ def passes(x: Floats, y: Floats, line: NDArray[np.int32], pixel: NDArray[np.int3
     return Passes(row, begins.astype(np.int64), along, length, raster)
 
 
-def apart(x: Floats, y: Floats, pixel: NDArray[np.int32]) -> bool:
-    """Whether hops have a pattern at all: pixels in a row, at places that are known and differ."""
+def has_pattern(x: Floats, y: Floats, pixel: NDArray[np.int32]) -> bool:
+    """Whether hops form a pattern: numbered pixels at known and different positions."""
     if x.size < 2 or pixel.min() < 0 or pixel.max() < 1 or not np.isfinite(x + y).all():
         return False
     return bool(np.ptp(x) > 0.0 or np.ptp(y) > 0.0)
@@ -73,7 +70,7 @@ def apart(x: Floats, y: Floats, pixel: NDArray[np.int32]) -> bool:
 HOP_COLUMNS: Final = (*(HOP_DTYPE.names or ()), "step")
 CELL_COLUMNS: Final = (*CELL, "control")
 SLOW_COLUMNS: Final = tuple(SLOW)
-PLACE: Final = ("x", "y", "line", "pixel")
+POSITION_COLUMNS: Final = ("x", "y", "line", "pixel")
 
 
 def table(columns: Mapping[str, NDArray[Any]], units: Mapping[str, str], dimension: str) -> xr.Dataset:
@@ -108,7 +105,7 @@ def samples(
     return xr.Dataset(variables, coords={"t_ns": ("sample", t_ns)})
 
 
-class _LazyChannel(BackendArray):  # xarray's documented way of showing an array it did not read
+class _LazyChannel(BackendArray):  # xarray's documented interface for an array that is not in memory
     def __init__(self, read: Callable[[int, int], NDArray[np.float64]], length: int) -> None:
         self._read = read
         self.shape = (length,)
@@ -118,15 +115,15 @@ class _LazyChannel(BackendArray):  # xarray's documented way of showing an array
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._get)
 
     def _get(self, key: tuple[Any, ...]) -> Any:
-        (wanted,) = key
-        if isinstance(wanted, slice):
-            first, stop, step = wanted.indices(self.shape[0])
+        (index,) = key
+        if isinstance(index, slice):
+            first, stop, step = index.indices(self.shape[0])
             return self._read(first, stop)[:: step or 1] if step > 0 else self._read(stop + 1, first + 1)[::step]
-        return self._read(int(wanted), int(wanted) + 1)[0]
+        return self._read(int(index), int(index) + 1)[0]
 
 
-class _LazyWhole(BackendArray):
-    """An array that is made whole when the first part of it is asked for."""
+class _DeferredArray(BackendArray):
+    """An array that is computed when the first part of it is asked for."""
 
     def __init__(self, make: Callable[[], NDArray[Any]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._make = cache(make)
@@ -135,14 +132,14 @@ class _LazyWhole(BackendArray):
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.BASIC, lambda place: self._make()[place]
+            key, self.shape, indexing.IndexingSupport.BASIC, lambda index: self._make()[index]
         )
 
 
 def lazy(
     names: Sequence[tuple[str, str]], length: int, read: Callable[[str, int, int], NDArray[np.float64]]
 ) -> xr.Dataset:
-    """A Dataset of (name, unit) along `sample` that reads what is asked of it, when asked."""
+    """A Dataset of (name, unit) along `sample` that reads a slice when it is taken."""
 
     def variable(name: str, unit: str) -> xr.Variable:
         def get(first: int, stop: int) -> NDArray[np.float64]:
@@ -157,66 +154,65 @@ def lazy(
 def image(rows: xr.Dataset, field: str) -> xr.DataArray:
     """A field of the hops of a raster as an image [line, pixel], with x and y [m]; NaN where no hop made contact.
 
-    The last hop at a place counts.
+    Of several hops at one pixel the last counts.
     """
     rows = rows.isel(hop=np.flatnonzero((rows["line"].values >= 0) & (rows["pixel"].values >= 0)))
-    good = rows["outcome"].values == 0
-    line = _rows({name: rows[name].values for name in PLACE})[good]
-    pixel = rows["pixel"].values[good]
+    contact = rows["outcome"].values == 0
+    line = _rows({name: rows[name].values for name in POSITION_COLUMNS})[contact]
+    pixel = rows["pixel"].values[contact]
     shape = (int(line.max(initial=-1)) + 1, int(pixel.max(initial=-1)) + 1)
 
     def spread(name: str) -> NDArray[np.float64]:
         out = np.full(shape, np.nan)
-        out[line, pixel] = rows[name].values[good]
+        out[line, pixel] = rows[name].values[contact]
         return out
 
     coordinates = {name: (("line", "pixel"), spread(name), {"units": "m"}) for name in ("x", "y")}
     return xr.DataArray(spread(field), dims=("line", "pixel"), coords=coordinates, attrs=dict(rows[field].attrs))
 
 
-def images(place: Mapping[str, NDArray[Any]], read: Callable[[str], NDArray[Any]]) -> xr.Dataset:
-    """Hops of a raster that is run through again and again, as [pass, y, x] (y the row, x the pixel).
+def images(columns: Mapping[str, NDArray[Any]], read: Callable[[str], NDArray[Any]]) -> xr.Dataset:
+    """Hops of a repeated raster as [pass, y, x] (y the row, x the pixel).
 
-    `place` are the columns PLACE and `outcome`; `read` gives another column of the same hops, when a field is asked for
-    that needs it. Fields `z_stop`, `i_ref`, `i_stop` and `t_ns` (ns, -1 where no hop was); NaN where a pass made no
-    contact there. The pass of a hop is how many of the step's hops were at its place before it. Hops without a line are
-    left out.
+    `columns` are POSITION_COLUMNS and `outcome`; `read` returns another column of the same hops when a field needs it.
+    Fields `z_stop`, `i_ref`, `i_stop` and `t_ns` (ns, -1 without a hop); NaN where a pass made no contact. The pass of
+    a hop is the number of the step's earlier hops at its pixel. Hops without a line are left out.
     """
-    there = (place["line"] >= 0) & (place["pixel"] >= 0)
-    row = _rows({name: place[name][there] for name in PLACE})
-    pixel = place["pixel"][there].astype(np.int64)
+    on_raster = (columns["line"] >= 0) & (columns["pixel"] >= 0)
+    row = _rows({name: columns[name][on_raster] for name in POSITION_COLUMNS})
+    pixel = columns["pixel"][on_raster].astype(np.int64)
     height, width = int(row.max(initial=-1)) + 1, int(pixel.max(initial=-1)) + 1
     at = row * max(1, width) + pixel
     order = np.argsort(at, kind="stable")
     turn = np.empty(at.size, np.int64)
     turn[order] = np.arange(at.size) - np.searchsorted(at[order], at[order], "left")
     shape = (int(turn.max(initial=-1)) + 1, height, width)
-    good = place["outcome"][there] == 0
+    contact = columns["outcome"][on_raster] == 0
 
     def spread(name: str) -> NDArray[Any]:
-        kept = good if name != "t_ns" else np.ones(good.size, bool)
+        valid = contact if name != "t_ns" else np.ones(contact.size, bool)
         out = np.full(shape, np.nan) if name != "t_ns" else np.full(shape, -1, np.int64)
-        out[turn[kept], row[kept], pixel[kept]] = read(name)[there][kept]
+        out[turn[valid], row[valid], pixel[valid]] = read(name)[on_raster][valid]
         return out
 
     def variable(name: str) -> xr.Variable:
         dtype = np.dtype(np.int64 if name == "t_ns" else np.float64)
-        array = indexing.LazilyIndexedArray(_LazyWhole(lambda: spread(name), shape, dtype))
+        array = indexing.LazilyIndexedArray(_DeferredArray(lambda: spread(name), shape, dtype))
         return xr.Variable(("pass", "y", "x"), array, {"units": HOP_UNITS[name]})
 
     return xr.Dataset({name: variable(name) for name in ("z_stop", "i_ref", "i_stop", "t_ns")})
 
 
-def _rows(place: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+def _rows(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
     """The row of each hop in its pass."""
-    x, y, line, pixel = (place[name] for name in PLACE)
-    return passes(x, y, line, pixel).row if apart(x, y, pixel) else line.astype(np.int64)
+    x, y, line, pixel = (columns[name] for name in POSITION_COLUMNS)
+    return passes(x, y, line, pixel).row if has_pattern(x, y, pixel) else line.astype(np.int64)
 
 
 def section(traces: Sequence[xr.Dataset], x: NDArray[np.float64], z: NDArray[np.float64]) -> xr.DataArray:
-    """Pipette current over x and z from the falls of a line's hops: the mean of the samples in each z cell.
+    """Pipette current over x and z from the approaches of a line's hops: the mean of the samples in each z cell.
 
-    `z` [m] are the cells' centres, equally spaced; NaN where a fall did not come.
+    `z` [m] are the cells' centres, equally spaced; NaN where an approach did not reach.
     """
     step = z[1] - z[0]
     edges = np.append(z - step / 2, z[-1] + step / 2)

@@ -97,10 +97,10 @@ def by_name(path: Path, columns: str | None = None) -> dict[str, Result]:
         ("topography/stp-1.stp", r"image of 256 x 256 pixels; x size 0.6 µm, y size 0.6 µm"),
         ("topography/gwyfile_test.gwy", r"image of 128 x 128 pixels; x size unknown, y size unknown"),
         ("topography/gwyddion-export-german.txt", r"image of 3 x 4 pixels; x size 12.34 µm, y size 5.679 µm"),
-        ("electrochemistry/Pt_poly_cv.mpt", r"4473 rows in one stretch"),
-        ("electrochemistry/cv_data.dta", r"50 rows in 5 stretches"),
-        ("electrochemistry/new_nda_file.nda", r"439 rows in one stretch, 721.6 s"),
-        ("electrochemistry/bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx", r"4526 rows in one stretch"),
+        ("electrochemistry/Pt_poly_cv.mpt", r"4473 rows in one record"),
+        ("electrochemistry/cv_data.dta", r"50 rows in 5 records"),
+        ("electrochemistry/new_nda_file.nda", r"439 rows in one record, 721.6 s"),
+        ("electrochemistry/bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx", r"4526 rows in one record"),
         ("graphite_ocp/graphite_ocp_Ecker2015.csv", r"a table of 2 columns and 41 rows"),
         ("graphite_ocp/graphite_LGM50_ocp_Chen2020.csv", r"a table of 2 columns and 248 rows"),
         ("graphite_ocp/measured_graphite_diffusivity_Ecker2015.csv", r"a table of 2 columns and 23 rows"),
@@ -112,7 +112,7 @@ def test_every_real_file_is_identified(name: str, says: str) -> None:
     assert re.search(says, identify(external(*name.split("/"))).sentence)
 
 
-def test_levelling_and_parameters_equal_the_consensus_through_the_door() -> None:
+def test_levelling_and_parameters_equal_the_consensus_from_the_command() -> None:
     nid = by_name(external("topography", "nid-1.nid"))
     assert nid["Sq raw"].value == pytest.approx(239.589671, abs=5e-7)
     assert nid["Sq after plane"].value == pytest.approx(7.11191697, abs=5e-8)
@@ -123,12 +123,12 @@ def test_levelling_and_parameters_equal_the_consensus_through_the_door() -> None
     assert gwy.unit == "unit not stated"
 
 
-def test_capacities_of_an_arbin_workbook_through_the_door() -> None:
+def test_capacities_of_an_arbin_workbook_from_the_command() -> None:
     """Navani's half-cycle capacities of this file: 5.798, 5.698, 5.257 mAh."""
-    found = by_name(external("electrochemistry", "bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx"))
+    results = by_name(external("electrochemistry", "bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx"))
     names = ("capacity_cathodic_1", "capacity_anodic_2", "capacity_cathodic_3")
     for name, expected in zip(names, (-5.798, 5.698, -5.257), strict=True):
-        result = found[name]
+        result = results[name]
         assert result.value is not None
         assert result.u is not None
         assert abs(result.value - expected) < max(3.0 * result.u, 5e-4)
@@ -155,24 +155,24 @@ def test_charge_of_platinum_equals_ec_lab_s_own(tmp_path: Path) -> None:
     assert isinstance(content, CellFile)
     (record,) = content.records
     lines = path.read_text("latin-1").splitlines()[73:]
-    own = np.array([float(line.split("\t")[11].replace(",", ".")) for line in lines])
+    reference = np.array([float(line.split("\t")[11].replace(",", ".")) for line in lines])
     steps = 0.5 * (record.current[1:] + record.current[:-1]) * np.diff(record.t)
-    assert np.max(np.abs(np.cumsum(steps) - (own[1:] - own[0]))) < 0.01 * np.ptp(own)
-    found = by_name(path)
-    assert found["scan_rate"].value == pytest.approx(100.0, abs=0.2)  # dE/dt 100 mV/s in the header
-    assert found["cycles"].value == 5.0
+    assert np.max(np.abs(np.cumsum(steps) - (reference[1:] - reference[0]))) < 0.01 * np.ptp(reference)
+    results = by_name(path)
+    assert results["scan_rate"].value == pytest.approx(100.0, abs=0.2)  # dE/dt 100 mV/s in the header
+    assert results["cycles"].value == 5.0
     # The same rows as a table of one's own, without titles.
     plain = tmp_path / "platinum.csv"
     np.savetxt(plain, np.column_stack((record.t, 1e3 * record.current, record.potential)), delimiter=";")
     again = by_name(plain, "t=s,I=mA,E=V")
     assert {name: r.value for name, r in again.items()} == pytest.approx(
-        {name: r.value for name, r in found.items()}, rel=1e-6
+        {name: r.value for name, r in results.items()}, rel=1e-6
     )
 
 
 def test_the_end_of_stage_two_is_in_a_measured_open_circuit_curve() -> None:
-    found = by_name(external("graphite_ocp", "graphite_ocp_Ecker2015.csv"), "sto=1,E=V")
-    assert found["stage_end_1"].value == pytest.approx(0.6, abs=0.05)
+    results = by_name(external("graphite_ocp", "graphite_ocp_Ecker2015.csv"), "sto=1,E=V")
+    assert results["stage_end_1"].value == pytest.approx(0.6, abs=0.05)
 
 
 def test_feather_names_its_package_or_is_read() -> None:

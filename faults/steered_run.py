@@ -16,14 +16,14 @@ from opsicm.core.facts import HOP_DTYPE, Fact, SampleBlock
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.instruments.roles import Rig
-from opsicm.record.recorder import Header, Reading
+from opsicm.record.recorder import Reading, RunHeader
 from opsicm.runner.commands import Command, Request
 from opsicm.runner.resume import BEGINNING, Continuation
 from opsicm.runner.runner import RunContext, Runner, RunOutcome
 
 
 @dataclass
-class Kept:
+class MemoryRecorder:
     """A recorder that keeps everything in lists."""
 
     blocks: list[SampleBlock] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Kept:
     answers: list[tuple[bool, str]] = field(default_factory=list)
     ending: RunOutcome | None = None
 
-    def open(self, _header: Header) -> None:
+    def open(self, _header: RunHeader) -> None:
         raise AssertionError("a run in memory has no header")
 
     def block(self, block: SampleBlock) -> None:
@@ -64,13 +64,13 @@ class Kept:
         return np.array([getattr(row, name) for row in self.rows], dtype=np.float64)
 
 
-class Script:
+class ScriptedInbox:
     """An inbox whose commands come at moments of the virtual clock."""
 
-    def __init__(self, rig: Rig, commands: Sequence[tuple[int, Command]], kept: Kept) -> None:
+    def __init__(self, rig: Rig, commands: Sequence[tuple[int, Command]], recorder: MemoryRecorder) -> None:
         self._rig = rig
         self._left = list(commands)
-        self._kept = kept
+        self._recorder = recorder
 
     def waiting(self) -> bool:
         return bool(self._left) and self._rig.clock.now_ns() >= self._left[0][0]
@@ -79,22 +79,22 @@ class Script:
         taken = []
         while self.waiting():
             command = self._left.pop(0)[1]
-            taken.append(Request(command, {"from": "test"}, lambda *answer: self._kept.answers.append(answer)))
+            taken.append(Request(command, {"from": "test"}, lambda *answer: self._recorder.answers.append(answer)))
         return taken
 
 
-def steered(
+def run_steered(
     experiment: LoadedExperiment,
     commands: Sequence[tuple[int, Command]] = (),
     start: Continuation = BEGINNING,
     change: Callable[[Rig], None] = lambda _: None,
-    kept: Kept | None = None,
-) -> Kept:
-    """Run an experiment; `change` may tamper with the rig before it begins, `kept` keep less."""
+    recorder: MemoryRecorder | None = None,
+) -> MemoryRecorder:
+    """Run an experiment; `change` may modify the rig before it begins, `recorder` is another recorder to use."""
     loaded = load_rig(experiment, None)
     prepared = prepare(experiment, loaded, 1, lambda _: None)
     change(prepared.rig)
-    kept = Kept() if kept is None else kept
+    recorder = MemoryRecorder() if recorder is None else recorder
     run_context = RunContext(
         prepared.capacity,
         prepared.reversible,
@@ -103,6 +103,6 @@ def steered(
         amplitude_maps(experiment),
         start,
     )
-    inbox = Script(prepared.rig, commands, kept)
-    kept.ending = Runner(experiment.experiment, prepared.rig, kept, inbox, run_context).run()
-    return kept
+    inbox = ScriptedInbox(prepared.rig, commands, recorder)
+    recorder.ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context).run()
+    return recorder

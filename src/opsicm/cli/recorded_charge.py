@@ -1,8 +1,7 @@
-"""The charge that a run's record holds, as JSON on standard output: python -m opsicm.cli.charge_record RUN.
+"""Prints the charge in a run's record as JSON: python -m opsicm.cli.recorded_charge RUN.
 
-A run that a crash cut off gets its run file first.
-
-A process of its own: whatever reads runs imports HDF5, which has no place in the process that will move a pipette.
+An interrupted run is recovered first. This is a process of its own because reading a run imports HDF5, which must stay
+out of the process that will move a pipette.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ from pathlib import Path
 
 from opsicm.core.errors import BadInput, Problem
 
-_PATIENCE = 600.0  # [s]
+_TIMEOUT = 600.0  # [s]
 
 
-def charge_of(folder: Path) -> tuple[list[int], list[float], float, int]:
+def recorded_charge(folder: Path) -> tuple[list[int], list[float], float, int]:
     """([ns], [C] of every slow row, capacity [C] of the specimen, seed) of the run in `folder`, by a child process."""
     command = [sys.executable, "-P", "-m", __spec__.name, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:] or ["its reader ended without a word"]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+    if completed.returncode:
+        reason = completed.stderr.strip().splitlines()[-1:] or ["its reader ended without a message"]
         remedy = f"opsicm recover {folder} says more"
-        raise BadInput(Problem("--resume", str(folder), f"cannot be read: {said[0]}", remedy))
-    read = json.loads(done.stdout)
-    return read["t_ns"], read["charge_C"], read["capacity_C"], read["seed"]
+        raise BadInput(Problem("--resume", str(folder), f"cannot be read: {reason[0]}", remedy))
+    record = json.loads(completed.stdout)
+    return record["t_ns"], record["charge_C"], record["capacity_C"], record["seed"]
 
 
 def main() -> None:
-    """Print what `charge_of` returns."""
+    """Print what `recorded_charge` returns."""
     from opsicm.record.reader import Run
     from opsicm.record.recover import recover
 

@@ -272,7 +272,7 @@ CASES = [
         "hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0, during: cell[1]}",
         "repeat: {times: 2, steps: [{park: {height_um: 3}}]}",
         12,
-        ("probe[1].repeat.steps[0].park", "never go on"),
+        ("probe[1].repeat.steps[0].park", "never continue"),
     ),
     Bad(
         "during in a repeat",

@@ -208,7 +208,10 @@ AREA = "center_um: [0, 0], size_um: [4, 4], pixels: [2, 2]"
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (f"raster: {{{AREA}, {HOP}, amplitude_map: absent.npy}}", "amplitude_map is 'absent.npy'; is no file beside"),
+        (
+            f"raster: {{{AREA}, {HOP}, amplitude_map: absent.npy}}",
+            "amplitude_map is 'absent.npy'; is no file in the experiment's folder",
+        ),
         (
             f"modulate: {{at_um: [0, 0], {HOP}, levels_V: [1.9, 0.6], dwell_ms: 5, blanking_ms: 1, hops: 2}}",
             "levels_V is 1.9; drives 9.74 nA, and the amplifier ends at",

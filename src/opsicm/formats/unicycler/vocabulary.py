@@ -136,14 +136,14 @@ STEPS: Final = ("open_circuit_voltage", "constant_current", "constant_voltage", 
 class WriterVersion(FileModel):
     """The version of aurora-unicycler that wrote the file."""
 
-    called: ClassVar[str] = "version"
+    display_name: ClassVar[str] = "version"
     version: Text | None = None
 
 
 class SampleSettings(FileModel):
     """The cell; its capacity [mAh] turns C-rates into currents."""
 
-    called: ClassVar[str] = "sample"
+    display_name: ClassVar[str] = "sample"
     name: Text = UNNAMED_SAMPLE
     capacity_mAh: Annotated[Number, Field(gt=0, le=1e6)] | None = None
 
@@ -151,7 +151,7 @@ class SampleSettings(FileModel):
 class RecordSettings(FileModel):
     """How often a row is recorded."""
 
-    called: ClassVar[str] = "record"
+    display_name: ClassVar[str] = "record"
     time_s: Annotated[Number, Field(ge=1e-3, le=3600, examples=[1])]
     current_mA: Number | None = None
     voltage_V: Number | None = None
@@ -168,7 +168,7 @@ class RecordSettings(FileModel):
 class SafetyLimits(FileModel):
     """Limits that end the run."""
 
-    called: ClassVar[str] = "safety"
+    display_name: ClassVar[str] = "safety"
     max_voltage_V: Potential | None = None
     min_voltage_V: Potential | None = None
     max_current_mA: MilliAmpere | None = None
@@ -195,7 +195,7 @@ class SafetyLimits(FileModel):
 class CyclingProtocol(FileModel):
     """A whole file."""
 
-    called: ClassVar[str] = "protocol"
+    display_name: ClassVar[str] = "protocol"
     unicycler: WriterVersion = WriterVersion()
     sample: SampleSettings = SampleSettings()
     record: Annotated[RecordSettings, Field(examples=[{"time_s": 1}])]

@@ -64,7 +64,7 @@ def test_another_file_named_as_a_run_file_is_not_referred_back_to_identify(
     (folder / "scan.nxs").write_bytes(content)
     assert main(["identify", "scan.nxs"]) == 2
     message = capsys.readouterr().err
-    assert f"which is HDF5; it has {len(content)} bytes; copy it again" in message
+    assert f"is no HDF5 file, as run files are; it has {len(content)} bytes; copy it again" in message
     assert "identify" not in message
 
 

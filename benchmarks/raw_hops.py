@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.row import BenchRow
-from opsicm.analysis.sections import sections as kernels
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples
-from opsicm.analysis.sections.sections import sections
+from opsicm.analysis.sections import binning as kernels
+from opsicm.analysis.sections.binning import bin_sections
+from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 
 HOPS, SAMPLES, BINS, PART = 128 * 128, 7324, 200, 256
 _ATTEMPTS = 5
@@ -39,10 +39,10 @@ def best(work: Callable[[], Any], attempts: int = _ATTEMPTS) -> float:
     return float(shortest)
 
 
-def falls(hops: int) -> Falls:
+def falls(hops: int) -> Approaches:
     """`hops` falls, one after another."""
     begin = SAMPLES * np.arange(hops, dtype=np.int64)
-    return Falls(begin, begin + SAMPLES, np.full(hops, 20_000.0), np.full(hops, 0.02))
+    return Approaches(begin, begin + SAMPLES, np.full(hops, 20_000.0), np.full(hops, 0.02))
 
 
 def by_numpy(counts: NDArray[np.int16]) -> None:
@@ -82,7 +82,7 @@ def row() -> list[BenchRow]:
         kernels.threshold_samples(samples.words, every.begin, every.end, threshold, at)
 
     def whole() -> None:
-        sections(samples, every, np.array([-20_000.0]), 200.0, BINS)
+        bin_sections(samples, every, np.array([-20_000.0]), 200.0, BINS)
 
     heights()
     whole()

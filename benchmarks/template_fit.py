@@ -8,9 +8,9 @@ from scipy.optimize import curve_fit
 
 from benchmarks.raw_hops import SAMPLES, best
 from benchmarks.row import BenchRow
-from opsicm.analysis.approach.template import template
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples
-from opsicm.analysis.sections.results import fit_image
+from opsicm.analysis.approach.template import tabulate
+from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
+from opsicm.analysis.sections.results import fit_approaches
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 
@@ -21,22 +21,22 @@ F64 = NDArray[np.float64]
 def row() -> list[BenchRow]:
     """Time per hop as a ratio, whole falls and z < 500 nm, and the largest difference of the two distances."""
     fem = approach_curve(Pipette())
-    shape = template(fem.relative_current, "finite elements")
+    shape = tabulate(fem.relative_current, "finite elements")
     rng = np.random.default_rng(1)
     z = np.tile(np.linspace(2034e-9, 34e-9, SAMPLES), _HOPS)
-    current = 3e-9 * shape.over(z) + 2e-12 * rng.standard_normal(z.size)
+    current = 3e-9 * shape.relative_current(z) + 2e-12 * rng.standard_normal(z.size)
     scales = 1e-13, 40e-12  # [A], [m] a count: ±3.3 nA and ±1.3 µm about 1 µm
     counts = np.column_stack((np.rint(current / scales[0]), np.rint((z - 1e-6) / scales[1]))).astype(np.int16)
     samples = RawSamples(counts, 0, 1, scales[0], 0.0, scales[1], 1e-6)
     begin = SAMPLES * np.arange(_HOPS, dtype=np.int64)
-    falls = Falls(begin, begin + SAMPLES, np.full(_HOPS, 3e-9), np.full(_HOPS, 0.02))
-    fit = fit_image(samples, falls, shape)
-    t_all = best(lambda: fit_image(samples, falls, shape), 3) / _HOPS
-    t_near = best(lambda: fit_image(samples, falls, shape, 500e-9), 3) / _HOPS
+    approaches = Approaches(begin, begin + SAMPLES, np.full(_HOPS, 3e-9), np.full(_HOPS, 0.02))
+    fit = fit_approaches(samples, approaches, shape)
+    t_all = best(lambda: fit_approaches(samples, approaches, shape), 3) / _HOPS
+    t_near = best(lambda: fit_approaches(samples, approaches, shape, 500e-9), 3) / _HOPS
 
     # The peer gets the model on the same table, compiled, in nm and nA, and a start at the truth's neighbourhood.
     def model(x: F64, bulk: float, z0: float) -> F64:
-        return np.asarray(bulk * shape.over((x - z0) * 1e-9))
+        return np.asarray(bulk * shape.relative_current((x - z0) * 1e-9))
 
     chosen = np.linspace(0, _HOPS - 1, _PEER_HOPS).astype(int)
     peer_z0 = np.empty(_PEER_HOPS)
@@ -51,8 +51,8 @@ def row() -> list[BenchRow]:
     difference = float(np.max(np.abs(peer_z0 - 1e9 * fit.z0[chosen])))
     # Fisher information of one fall by central differences of the model: shares nothing with the fit but the model.
     heights = samples.si_height(samples.counts[:SAMPLES, 1])
-    by_z0 = 3e-9 * (shape.over(heights - 1e-11) - shape.over(heights + 1e-11)) / 2e-11
-    by_bulk = shape.over(heights)
+    by_z0 = 3e-9 * (shape.relative_current(heights - 1e-11) - shape.relative_current(heights + 1e-11)) / 2e-11
+    by_bulk = shape.relative_current(heights)
     information = np.array([[by_bulk @ by_bulk, by_bulk @ by_z0], [by_bulk @ by_z0, by_z0 @ by_z0]]) / 2e-12**2
     bound = float(np.linalg.inv(information)[1, 1] ** 0.5)
     over_bound = float(np.std(fit.z0[fit.ok])) / bound
@@ -77,7 +77,7 @@ def row() -> list[BenchRow]:
             over_bound,
             "times",
             f"bound {bound * 1e9:.4f} nm for one fall",
-            f"{_HOPS} falls: known to {100 / (2 * _HOPS) ** 0.5:.0f} %",
+            f"{_HOPS} approaches: known to {100 / (2 * _HOPS) ** 0.5:.0f} %",
             bound_goal,
             abs(over_bound - 1.0) <= 0.1,
         ),

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, Curves, Series, View
+from opsicm.figures.view import Axis, CurvePanel, Series, View
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 
@@ -163,7 +163,7 @@ def view(z: F64, mean: F64, quick: Fit, fem: Fit, sigma: float) -> View:
         name="realdata_approach",
         title="Measured approach curves: template against hyperbola, three free parameters each",
         panels=(
-            Curves(
+            CurvePanel(
                 distance,
                 Axis("I over I far away", "%"),
                 (
@@ -172,7 +172,7 @@ def view(z: F64, mean: F64, quick: Fit, fem: Fit, sigma: float) -> View:
                     Series("hyperbola", z, 100.0 * quick.model, "model", "dashed"),
                 ),
             ),
-            Curves(
+            CurvePanel(
                 distance,
                 Axis("mean less model", "standard deviations"),
                 (

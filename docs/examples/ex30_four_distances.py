@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from opsicm.experiment.parameter_file import parameter_set
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, Curves, Role, Series, View
+from opsicm.figures.view import Axis, CurvePanel, Role, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
 from opsicm.physics.pipette.ion_current import conductance, pipette_current
 
@@ -56,14 +56,14 @@ def view() -> tuple[View, float]:
         time, cell_current, both = results["both"]
         if not panels:
             lines = (Series("cell", time, cell_current * 1e3, "cell"),)
-            panels.append(Curves(Axis("time", "s"), Axis("cell current", "mA"), lines, "below zero: lithiation"))
+            panels.append(CurvePanel(Axis("time", "s"), Axis("cell current", "mA"), lines, "below zero: lithiation"))
         for part in ("ohmic alone", "salt alone") if panels[1:] else PARTS:
             lines = tuple(
                 Series(f"{height * 1e6:.0f} µm", time, results[part][2][:, k] * 1e9, colours[k])
                 for k, height in enumerate(HEIGHTS)
             )
             note = f"{part}; κ {word}"
-            panels.append(Curves(Axis("time", "s"), Axis("Δ pipette current", "nA"), lines, note))
+            panels.append(CurvePanel(Axis("time", "s"), Axis("Δ pipette current", "nA"), lines, note))
         parts = results["ohmic alone"][2] + results["salt alone"][2]
         mismatch = max(mismatch, float(np.abs(parts - both).max()))
     title = "A voltammogram at 10 mV/s, seen from four distances"

@@ -16,7 +16,7 @@ import numpy as np
 from opsicm.core.constants import FARADAY
 from opsicm.experiment.parameter_file import parameter_set
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, Curves, Role, Series, View
+from opsicm.figures.view import Axis, CurvePanel, Role, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
 
 REFERENCE = Path(__file__).parents[2] / "tests/physics/data/convection_reference.npz"
@@ -53,7 +53,7 @@ def main(target: Path) -> None:
         worst = max(worst, abs(own_late / late - 1.0))
         sys.stdout.write(f"{name} mA/cm²: plateau {own_late:.1f} mM, 2-D flow {late:.1f} mM\n")
     y = Axis("salt depletion at the specimen", "mM")
-    panel = Curves(Axis("time", "min"), y, tuple(lines), "lithiation, facing up")
+    panel = CurvePanel(Axis("time", "min"), y, tuple(lines), "lithiation, facing up")
     target.write_bytes(png(draw(View("convection_onset", "Onset of natural convection", (panel,)))))
     assert worst < 0.2
 

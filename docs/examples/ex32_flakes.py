@@ -14,7 +14,7 @@ import numpy as np
 
 from opsicm.experiment.parameter_file import parameter_set
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, Curves, Image, Role, Series, View
+from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Role, Series, View
 from opsicm.physics.cell.cell import Cell
 from opsicm.physics.specimen.flakes import FlakeSwelling, stacked_flakes
 
@@ -64,11 +64,12 @@ def main(target: Path) -> None:
         f"after the cycle: film {cell.sei_thickness * 1e9:.1f} nm, "
         f"+{cell.irreversible * 1e9:.0f} nm of thickness stay\n"
     )
-    curve = Curves(
+    curve = CurvePanel(
         Axis("set potential", "V vs Li/Li⁺"), Axis("thickness gained", "nm"), tuple(lines), "97 % iR compensation"
     )
     axis = (0.0, 20.0, 0.0, 20.0)
-    picture = Image(Axis("x", "µm"), Axis("y", "µm"), Axis("height gained", "nm"), image, axis, note="at the vertex")
+    x, y = Axis("x", "µm"), Axis("y", "µm")
+    picture = ImagePanel(x, y, Axis("height gained", "nm"), image, axis, note="at the vertex")
     target.write_bytes(png(draw(View("flakes", "A slow voltammogram as height", (curve, picture)))))
 
 

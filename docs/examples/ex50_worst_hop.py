@@ -20,7 +20,7 @@ from opsicm.experiment.file import read_experiment
 from opsicm.experiment.probe_steps import ApproachingStep
 from opsicm.experiment.program import written_steps
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, Curves, Series, View
+from opsicm.figures.view import Axis, CurvePanel, Series, View
 from opsicm.instruments.hop import SETTLE, STOP_DECIDED, start, step
 from opsicm.record.reader import Run
 
@@ -52,8 +52,9 @@ def told_again(run: Run, hop: int) -> tuple[int, float, float]:
     folder = run.path.parent
     loaded = read_experiment(folder / "experiment.yaml")
     experiment = loaded.experiment
-    steps = {placed.path: placed.step for placed in written_steps("probe", experiment.probe)}
-    hopping = steps[run.hops["step"].values[hop]]
+    hopping = {placed.path: placed.step for placed in written_steps("probe", experiment.probe)}[
+        run.hops["step"].values[hop]
+    ]
     assert isinstance(hopping, ApproachingStep)
     timing = rig_numbers(loaded, load_rig(loaded, str(folder))).timing
     settings = timing.settings(experiment.hop_parameters(hopping))
@@ -93,7 +94,7 @@ def view(run: Run, hop: int) -> View:
         "worst_hop",
         f"hop {hop} and its neighbours",
         (
-            Curves(
+            CurvePanel(
                 time,
                 Axis("pipette current", "nA"),
                 (
@@ -102,7 +103,7 @@ def view(run: Run, hop: int) -> View:
                     Series("its threshold", inside, np.full(2, threshold), "limit", "dashed"),
                 ),
             ),
-            Curves(
+            CurvePanel(
                 time,
                 Axis("z", "nm"),
                 (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from opsicm.analysis.approach.fit import ApproachFit, NoFit, fit_approach, hyperbola
-from opsicm.analysis.approach.results import BULK, DISTANCE, FAR, approach_results, series_results
+from opsicm.analysis.approach.results import BULK_RESISTANCE, DISTANCE, RESISTANCE, approach_results, series_results
 
 Array = NDArray[np.float64]
 BULK_CURRENT, C, Z0 = 1.41e-9, 0.8e-9, 57.03e-6
@@ -86,7 +86,7 @@ def test_a_contact_spike_at_the_end_changes_nothing() -> None:
     with_spike[-1] = current[0] * 106 / 496
     without = fitted(Z[:-1], current[:-1])
     fit = fitted(Z, with_spike)
-    assert fit.beyond.sum() == 1
+    assert fit.from_contact.sum() == 1
     assert fit.z_stop == Z[-2]
     assert fit.distance == pytest.approx(without.distance, abs=0.05 * fit.u[2])
 
@@ -108,7 +108,7 @@ def test_white_noise_alone_leaves_out_next_to_nothing() -> None:
 def test_the_stated_threshold_ends_the_curve() -> None:
     z = np.concatenate((Z, Z[-1] - np.array([10e-9, 18e-9])))
     fit = fitted(z, BULK_CURRENT / (1.0 + C / (z - Z0)), threshold=0.03)
-    assert fit.beyond.sum() == 2
+    assert fit.from_contact.sum() == 2
     assert fit.distance == pytest.approx(30e-9, rel=1e-4)
 
 
@@ -150,7 +150,7 @@ def test_bad_data_has_a_named_outcome(z: Array, current: Array, outcome: str) ->
     assert isinstance(fit, NoFit)
     assert fit.outcome == outcome
     for result in approach_results(z, current, bias=0.15):
-        if result.name != FAR:
+        if result.name != RESISTANCE:
             assert result.outcome == outcome
         assert result.value is None or np.isfinite(result.value)
         assert result.reason or result.value is not None
@@ -164,7 +164,7 @@ def test_flat_noise_is_hardly_ever_an_approach() -> None:
 
 def test_results_carry_units_and_say_that_the_distance_is_biased() -> None:
     results = {r.label: r for r in approach_results(Z, noisy(6), 0.150, 0.0244, 106.49e6)}
-    distance, far, bulk = results[DISTANCE], results[FAR], results[BULK]
+    distance, far, bulk = results[DISTANCE], results[RESISTANCE], results[BULK_RESISTANCE]
     assert (distance.unit, far.unit) == ("nm", "MOhm")
     assert distance.value == pytest.approx(30.0, abs=4 * (distance.u or 0))
     assert bulk.value == pytest.approx(106.383, abs=4 * (bulk.u or 0))
@@ -176,7 +176,7 @@ def test_results_carry_units_and_say_that_the_distance_is_biased() -> None:
 def test_without_a_bias_there_is_a_distance_but_no_resistance() -> None:
     results = {r.label: r for r in approach_results(Z, noisy(6) * 1e9)}
     assert results[DISTANCE].outcome == "ok"
-    assert results[FAR].outcome == results[BULK].outcome == "bias unknown"
+    assert results[RESISTANCE].outcome == results[BULK_RESISTANCE].outcome == "bias unknown"
 
 
 def test_far_resistance_covers_the_truth() -> None:
@@ -185,7 +185,7 @@ def test_far_resistance_covers_the_truth() -> None:
     rng = np.random.default_rng(12)
     for _ in range(300):
         current = BULK_CURRENT + NOISE * rng.standard_normal(Z.size)
-        far = next(r for r in approach_results(Z, current, 0.150) if r.name == FAR)
+        far = next(r for r in approach_results(Z, current, 0.150) if r.name == RESISTANCE)
         assert far.value is not None
         assert far.u is not None
         inside += abs(far.value - 0.150e-6 / BULK_CURRENT) < 2.365 * far.u

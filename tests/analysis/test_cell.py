@@ -15,7 +15,7 @@ from opsicm.analysis.cell.half_cycles import charge_passed, differential_voltage
 from opsicm.analysis.cell.record_results import record_results
 from opsicm.analysis.cell.titration import titration
 from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
-from opsicm.analysis.cell.voltammogram import linear_sweeps, peaks, sweeps_of
+from opsicm.analysis.cell.voltammogram import linear_sweeps, sweep_peaks, sweeps_between_turns
 from opsicm.analysis.result import Result
 from opsicm.core.errors import OutsideDomain
 from tests.fixtures.foreign_cells import ARBIN, ECKER, MPT, arbin, ecker, platinum
@@ -48,8 +48,8 @@ def test_incremental_capacity_of_measured_graphite() -> None:
     charge = np.concatenate(([0.0], np.cumsum(0.5 * (current[1:] + current[:-1]) * np.diff(t))))
     d = incremental_capacity(potential, charge, 5e-3)
     assert "Savitzky-Golay" in d.smoothing
-    assert float(np.sum(d.value) * (d.at[1] - d.at[0])) == pytest.approx(h.charge, rel=0.01)
-    strong = d.at[1:-1][
+    assert float(np.sum(d.value) * (d.abscissa[1] - d.abscissa[0])) == pytest.approx(h.charge, rel=0.01)
+    strong = d.abscissa[1:-1][
         (np.diff(d.value)[:-1] > 0) & (np.diff(d.value)[1:] < 0) & (d.value[1:-1] > 0.1 * d.value.max())
     ]
     # Under C/100 or so the plateaus lie some 10 to 20 mV above equilibrium on delithiation.
@@ -58,7 +58,9 @@ def test_incremental_capacity_of_measured_graphite() -> None:
     with pytest.raises(OutsideDomain, match="two windows"):
         incremental_capacity(potential, charge, 10.0)
     inverse = differential_voltage(charge, potential, 0.3)
-    assert float(np.sum(inverse.value) * (inverse.at[1] - inverse.at[0])) == pytest.approx(np.ptp(potential), rel=0.05)
+    assert float(np.sum(inverse.value) * (inverse.abscissa[1] - inverse.abscissa[0])) == pytest.approx(
+        np.ptp(potential), rel=0.05
+    )
 
 
 @pytest.mark.skipif(not MPT.is_file(), reason="the shared data are not here")
@@ -69,7 +71,7 @@ def test_charge_and_peaks_of_platinum() -> None:
     theirs = p["Q"] - p["Q"][0]
     # EC-Lab integrates between our rows; 1 % of the span is what 20 ms rows of averaged current hide.
     assert float(np.max(np.abs(ours - theirs))) < 0.01 * float(np.ptp(theirs))
-    found = peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
+    found = sweep_peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
     reductions = [k.potential for k in found if not k.anodic][1:]
     assert len(reductions) == 4
     # The sweep's own largest current, read off by hand, is the same place.
@@ -84,8 +86,8 @@ def test_charge_and_peaks_of_platinum() -> None:
 
 def test_peaks_of_a_flat_record_are_none() -> None:
     e = np.concatenate((np.linspace(0, 1, 400), np.linspace(1, 0, 400)))
-    assert peaks(e, np.zeros(800), sweeps_of(e)) == []
-    assert sweeps_of(np.ones(50)) == []
+    assert sweep_peaks(e, np.zeros(800), sweeps_between_turns(e)) == []
+    assert sweeps_between_turns(np.ones(50)) == []
     assert half_cycles(np.arange(5.0), np.zeros(5)) == []
 
 
@@ -143,7 +145,7 @@ def test_titration_against_a_solved_sphere(share: float) -> None:
     found = titration(t, potential, current, radius)
     assert len(found) == 3
     for p in found:
-        assert p.relaxed - p.before == pytest.approx(-0.4 * 0.02, abs=2e-4)
+        assert p.relaxed_potential - p.before == pytest.approx(-0.4 * 0.02, abs=2e-4)
         assert p.ohmic_step == pytest.approx(-0.01, abs=1e-3)
         assert p.diffusivity is not None, p.reason
         assert 0.08 < p.diffusivity / D - 1.0 < 0.14
@@ -248,9 +250,9 @@ def test_a_hold_has_no_voltammogram() -> None:
 def test_holds_between_measured_sweeps_add_no_peak() -> None:
     """Somebody's voltammogram of platinum, with a minute's hold put in at each turn."""
     p = platinum()
-    plain = peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
+    plain = sweep_peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
     parts, at = {"t": [p["t"][:1]], "E": [p["E"][:1]], "I": [p["I"][:1]]}, 0.0
-    cuts = [1, *(s.start + 1 for s in sweeps_of(p["E"])[1:]), p["t"].size]
+    cuts = [1, *(s.start + 1 for s in sweeps_between_turns(p["E"])[1:]), p["t"].size]
     rng = np.random.default_rng(1)
     for a, b in pairwise(cuts):
         since = np.linspace(0.1, 60.0, 300)
@@ -267,7 +269,7 @@ def test_holds_between_measured_sweeps_add_no_peak() -> None:
     # Nothing of a hold is in a sweep.
     rates = [abs(np.polyfit(t[s], e[s], 1)[0]) for s in rows]
     assert rates == pytest.approx([0.1] * len(rates), rel=0.02)
-    found = peaks(e, i, rows)
+    found = sweep_peaks(e, i, rows)
     assert [peak.potential for peak in found] == pytest.approx([peak.potential for peak in plain], abs=0.002)
 
 
@@ -300,7 +302,7 @@ def test_intervals_of_a_peak_cover() -> None:
     for _ in range(500):
         at = 0.3 + rng.uniform(-2e-3, 2e-3)
         current = 1e-3 * way * np.exp(-(((e - at) / 0.05) ** 2)) + 1e-5 * rng.standard_normal(e.size)
-        for peak in peaks(e, current, sweeps):
+        for peak in sweep_peaks(e, current, sweeps):
             if abs(peak.potential - at) < 0.1:
                 places.append(abs(peak.potential - at) <= 1.96 * peak.u_potential)
                 tops.append(abs(abs(peak.current) - 1e-3) <= 1.96 * peak.u_current)

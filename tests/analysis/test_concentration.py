@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import erfc
 from scipy.stats import linregress
 
-from opsicm.analysis.cell.steps import split_steps
+from opsicm.analysis.cell.steps import step_responses
 from opsicm.analysis.pipette.calibration import calibrate, concentration
 from opsicm.analysis.pipette.towers import gradient_extent, profile, profile_at
 from opsicm.core.errors import OutsideDomain
@@ -33,7 +33,7 @@ def test_the_line_equals_nist_s_certified_values() -> None:
     assert line.u_fit(np.array([0.0]))[0] == pytest.approx(peer.intercept_stderr, rel=1e-10)
 
 
-def test_band_and_way_back_cover() -> None:
+def test_band_and_inverted_concentrations_cover() -> None:
     """1000 calibrations of seven points: 95 % bands of the mean cover 93 to 97 %, and so does the concentration."""
     rng = np.random.default_rng(1)
     c = np.array([300.0, 400, 500, 700, 900, 1100, 1300])
@@ -74,7 +74,7 @@ def test_a_maximum_of_the_conductivity_is_flagged() -> None:
     assert near.value is None
     assert "concentrations" in near.reason
     line = calibrate(c, current)
-    assert "hardly knows" in concentration(line, float(line.at(np.array(1000.0)))).reason
+    assert "hardly depends" in concentration(line, float(line.at(np.array(1000.0)))).reason
     with pytest.raises(OutsideDomain, match="different"):
         calibrate(np.full(5, 1000.0), current[:5])
 
@@ -91,7 +91,7 @@ def stepped(ohmic: float, diffusive: float, noise: float, seed: int) -> tuple[F6
 def test_a_step_is_split_and_its_interval_covers() -> None:
     inside, first = [], None
     for seed in range(200):
-        starts, ends = split_steps(*stepped(0.35e-9, -2e-12, 2e-12, seed))
+        starts, ends = step_responses(*stepped(0.35e-9, -2e-12, 2e-12, seed))
         first = first or (starts, ends)
         inside.append(abs(starts.diffusive + 2e-12) <= 1.96 * starts.u_diffusive)
         assert starts.ohmic == pytest.approx(0.35e-9, abs=4 * starts.u_ohmic)
@@ -106,7 +106,7 @@ def test_a_step_is_split_and_its_interval_covers() -> None:
     # 200 draws know 95 % to 1.5 %.
     assert 0.91 <= float(np.mean(inside)) <= 0.99
     t, current, _ = stepped(0.0, 0.0, 1e-12, 1)
-    assert split_steps(t, current, np.zeros(t.size)) == []
+    assert step_responses(t, current, np.zeros(t.size)) == []
 
 
 def test_a_profile_and_its_reach() -> None:

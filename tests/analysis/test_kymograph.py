@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
 from opsicm.analysis.hops.expansion import kymograph, line_results
-from opsicm.analysis.sections.raw_samples import Falls
+from opsicm.analysis.sections.raw_samples import Approaches
 from opsicm.analysis.sections.results import section_results
 from opsicm.figures.draw import draw, png
 from opsicm.figures.images import kymograph_view, section_view
-from opsicm.figures.view import Image
+from opsicm.figures.view import ImagePanel
 from tests.fixtures.analytic_hops import C, made
 from tests.fixtures.raw_samples import digitised
 
@@ -72,7 +72,7 @@ def test_a_line_gets_its_results() -> None:
     assert found["height_scatter"].flags["bad_hops"] == int((hops["outcome"] == 1).sum())
     view = kymograph_view(found["kymograph_largest_change"].trace)  # type: ignore[arg-type]
     panel = view.panels[0]
-    assert isinstance(panel, Image)
+    assert isinstance(panel, ImagePanel)
     assert panel.values.shape == (LINES, PIXELS)
     assert int(np.isnan(panel.values).sum()) == int((hops["outcome"] == 1).sum())
     assert png(draw(view)).startswith(b"\x89PNG")
@@ -106,9 +106,9 @@ def test_a_section_tells_depletion_from_geometry() -> None:
         truth = made(20, noise=3e-12, depletion=depletion)
         found = find_hops(truth.current, truth.z, 0.02)
         assert isinstance(found, TraceHops)
-        falls = Falls(found.fall, found.stop + 1, found.reference, np.full(found.size, 0.02))
+        approaches = Approaches(found.fall, found.stop + 1, found.reference, np.full(found.size, 0.02))
         results = section_results(
-            digitised(truth.current, truth.z), falls, hyperbola_template(C), 1e-6 * np.arange(20.0)
+            digitised(truth.current, truth.z), approaches, hyperbola_template(C), 1e-6 * np.arange(20.0)
         )
         assert results[0].trace is not None
         if depletion:

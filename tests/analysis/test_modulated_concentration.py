@@ -13,7 +13,7 @@ from opsicm.analysis.pipette.calibration import (
     conductance_calibration,
     no_calibration,
 )
-from opsicm.analysis.pipette.modulation import Modulated, conductance_fit, level_means, modulation_results
+from opsicm.analysis.pipette.modulation import ConductanceSeries, conductance_fit, level_means, modulation_results
 
 F64 = NDArray[np.float64]
 LEVELS = np.array([0.6, 0.7])
@@ -25,8 +25,8 @@ def ideal(c: F64 | float, size: float = 1.0) -> F64:
 
 
 def places(g: F64, u: float) -> xr.Dataset:
-    data = {"conductance": ("place", g), "u_conductance": ("place", np.full(g.size, u))}
-    return xr.Dataset(data, coords={"t": ("place", np.arange(float(g.size)))})
+    data = {"conductance": ("hop", g), "u_conductance": ("hop", np.full(g.size, u))}
+    return xr.Dataset(data, coords={"t": ("hop", np.arange(float(g.size)))})
 
 
 def test_a_modulated_hop_is_the_concentration_outside() -> None:
@@ -54,7 +54,7 @@ def test_a_modulated_hop_is_the_concentration_outside() -> None:
         fit = conductance_fit(*level_means(wire, current, 100))
         assert fit is not None
         fits.append((*fit, float(len(fits))))
-    found = Modulated(*np.array(fits).T)
+    found = ConductanceSeries(*np.array(fits).T)
     conductance = modulation_results(found, LEVELS.tolist())[0]
     assert conductance.value == pytest.approx(1e9 * float(np.median(ideal(truth))), rel=1e-3)
     assert isinstance(conductance.trace, xr.Dataset)
@@ -98,7 +98,7 @@ def test_what_cannot_be_inverted_says_so() -> None:
     )
     one = concentration_results(flat, places(np.full(20, 5e-9), 1e-12))[0]
     assert one.outcome == "not identifiable"
-    assert "20 of 20 places" in one.reason
+    assert "20 of 20 hops" in one.reason
     steep = conductance_calibration(c, 5e-12 * c, np.zeros(5, dtype=np.int64))
     outside = concentration_results(steep, places(np.full(20, 1e-9), 1e-12))[0]
     assert "no concentration from 500 to 1700" in outside.reason

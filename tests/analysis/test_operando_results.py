@@ -16,7 +16,7 @@ from opsicm.analysis.cell.branches import branches, time_at_charge
 from opsicm.analysis.cell.voltammogram import cell_results
 from opsicm.analysis.hops.cross_talk import height_cross_talk, height_per_relative_current, smooth_slope, ten_hop_change
 from opsicm.analysis.hops.expansion import expansion_results
-from opsicm.analysis.hops.operando import Setting, operando_results
+from opsicm.analysis.hops.operando import RunParameters, operando_results
 from opsicm.analysis.hops.series import HopSeries, hop_series, value_at
 from opsicm.analysis.result import Result
 from opsicm.physics.pipette.geometry import Pipette
@@ -223,7 +223,7 @@ def test_hops_on_a_moving_reference_are_counted_and_left_out() -> None:
     i_ref = np.full(20, 3e-9)
     i_ref[10:] = 3.1e-9
     found = hop_series(hops_of(i_ref))
-    assert (found.size, found.bad, found.restless) == (18, 0, 2)
+    assert (found.size, found.bad, found.drifting) == (18, 0, 2)
     assert hop_series(hops_of(i_ref, outcome=1)).size == 0
 
 
@@ -246,7 +246,7 @@ def test_a_hop_s_period_is_known_to_a_sample(jitter: float) -> None:
         truth = rng.uniform(8000.0, 8001.0)
         hops = hops_of(np.full(60, 3e-9))
         hops["t_ns"][:] = 10_000 * np.floor(np.cumsum(truth + jitter * rng.normal(size=60))).astype(np.int64)
-        results = operando_results(hops, cell, slow, Setting(28e-6, CURVE, 100.0, 0.7, 1e-5))
+        results = operando_results(hops, cell, slow, RunParameters(28e-6, CURVE, 100.0, 0.7, 1e-5))
         period = next(r for r in results if r.name == "hop_period")
         assert period.value is not None
         assert period.u is not None
@@ -259,7 +259,7 @@ def test_a_hop_s_period_is_known_to_a_sample(jitter: float) -> None:
 @pytest.mark.parametrize("rows", [0, 1, 10])
 def test_nothing_much_gives_named_outcomes_never_an_exception(n: int, rows: int) -> None:
     cell, slow = empty_rows(rows)
-    results = operando_results(hops_of(np.full(n, 3e-9)), cell, slow, Setting(28e-6, CURVE, 100.0, 0.7, 1e-5))
+    results = operando_results(hops_of(np.full(n, 3e-9)), cell, slow, RunParameters(28e-6, CURVE, 100.0, 0.7, 1e-5))
     assert results
     for result in results:
         assert (result.value is None) == (result.outcome != "ok")

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from opsicm.analysis.pipette.current_voltage import iv_results
-from opsicm.analysis.pipette.modulation import Modulated, conductance_fit, level_means, modulation_results
+from opsicm.analysis.pipette.modulation import ConductanceSeries, conductance_fit, level_means, modulation_results
 from opsicm.analysis.pipette.towers import tower_results, traverses
 from opsicm.analysis.result import Result
-from opsicm.results.several_runs import calibration_results
+from opsicm.results.calibration_across_runs import calibration_results
 
 F64 = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ def tower(dwell: float = 0.0) -> tuple[F64, F64]:
 
 
 @pytest.mark.parametrize("dwell", [0.0, 2.0])
-def test_ways_are_found_between_their_turns(dwell: float) -> None:
+def test_traverses_run_from_turn_to_turn(dwell: float) -> None:
     t, z = tower(dwell)
     ways = traverses(t, z)
     assert len(ways) in (39, 40)
@@ -164,7 +164,10 @@ def test_modulation_equals_polyfit_and_names_what_is_missing() -> None:
     assert fit[2] == pytest.approx(-intercept / slope, rel=1e-12)
     assert conductance_fit(level[:1], mean[:1], np.ones(1)) is None
     empty = np.zeros(0)
-    assert modulation_results(Modulated(empty, empty, empty, empty, empty), [0.6, 0.7], 3)[0].outcome == "no levels"
+    assert (
+        modulation_results(ConductanceSeries(empty, empty, empty, empty, empty), [0.6, 0.7], 3)[0].outcome
+        == "no levels"
+    )
 
 
 def test_a_calibration_of_three_pipettes() -> None:

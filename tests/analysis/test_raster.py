@@ -79,12 +79,12 @@ def test_a_line_hopped_again_is_no_raster() -> None:
     assert frames(hops) == []
 
 
-def test_a_raster_cut_off_keeps_the_whole_passes() -> None:
+def test_an_interrupted_raster_keeps_its_complete_passes() -> None:
     hops = records([np.zeros((12, 20)), np.ones((12, 20))]).isel(hop=slice(0, 12 * 20 + 30))
     assert len(frames(hops)) == 1
 
 
-def test_a_series_gives_its_swelling_shift_what_stayed_and_its_flakes() -> None:
+def test_a_series_gives_swelling_shift_irreversible_change_and_flakes() -> None:
     """Plates on 96², lifted by 80 nm and shifted by (1.5, -2) pixels, then back but for a patch of 40 nm."""
     rng = np.random.default_rng(2)
     y, x = np.mgrid[0:120, 0:120]

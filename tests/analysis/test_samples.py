@@ -10,8 +10,8 @@ from scipy.optimize import curve_fit
 from opsicm.analysis.approach.fit import NoFit
 from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples
-from opsicm.analysis.sections.sections import drift_free, heights_at_threshold, null_section, sections
+from opsicm.analysis.sections.binning import bin_sections, drift_free, heights_at_threshold, null_section
+from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.core.errors import OutsideDomain
 from tests.fixtures.analytic_hops import C, made
 from tests.fixtures.foreign_data import DATA
@@ -21,8 +21,8 @@ F64 = NDArray[np.float64]
 CURVES = DATA / "approach_curves"
 
 
-def falls_of(found: TraceHops) -> Falls:
-    return Falls(found.fall, found.stop + 1, found.reference, np.full(found.size, found.setpoint))
+def falls_of(found: TraceHops) -> Approaches:
+    return Approaches(found.fall, found.stop + 1, found.reference, np.full(found.size, found.setpoint))
 
 
 def found_in(current: F64, z: F64, setpoint: float | None = 0.02) -> TraceHops:
@@ -54,7 +54,7 @@ def test_the_setpoint_is_found_where_none_is_stated() -> None:
     assert 0.025 < found.setpoint < 0.045
 
 
-def test_a_trace_that_ends_in_a_fall_or_starts_in_one() -> None:
+def test_a_trace_that_starts_or_ends_during_an_approach() -> None:
     truth = made(6)
     cut = slice(int(truth.fall[0]) + 2000, int(truth.stop[5]) - 500)
     found = found_in(truth.current[cut], truth.z[cut])
@@ -106,16 +106,18 @@ def test_real_approaches_in_one_trace_are_found_again() -> None:
 
 
 def scatter_reference(
-    s: RawSamples, falls: Falls, low: NDArray[np.int64], per_count: float, bins: int
+    s: RawSamples, approaches: Approaches, low: NDArray[np.int64], per_count: float, bins: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int], list[int]]:
     """Plain NumPy: bincount of floor((count - low)·per_count), unique for the mode, argmax for the threshold."""
-    sums, numbers = np.zeros((falls.size, bins), np.int64), np.zeros((falls.size, bins), np.int64)
+    sums, numbers = np.zeros((approaches.size, bins), np.int64), np.zeros((approaches.size, bins), np.int64)
     modes, crossed = [], []
-    for h in range(falls.size):
-        i, z = (s.counts[falls.begin[h] : falls.end[h], c].astype(np.int64) for c in (0, 1))
+    for h in range(approaches.size):
+        i, z = (s.counts[approaches.begin[h] : approaches.end[h], c].astype(np.int64) for c in (0, 1))
         part = z[: max(1, z.size // 8)]
         first = int(np.argmax(part))
-        threshold = np.floor((falls.reference[h] * (1 - falls.setpoint[h]) - s.current_offset) / s.current_scale)
+        threshold = np.floor(
+            (approaches.reference[h] * (1 - approaches.setpoint[h]) - s.current_offset) / s.current_scale
+        )
         below = np.flatnonzero(i <= threshold)
         crossed.append(int(below[0]) if below.size else -1)
         i, z = i[first:], z[first:]
@@ -132,42 +134,48 @@ def scatter_reference(
 def test_sections_modes_and_heights_equal_a_plain_scatter(setpoint: float) -> None:
     truth = made(9, surface=3e-7 * np.cos(np.arange(9.0)))
     s = digitised(truth.current, truth.z)
-    falls = Falls(truth.fall - 5, truth.turn + 1, np.full(9, 3e-9), np.full(9, setpoint))
+    approaches = Approaches(truth.fall - 5, truth.turn + 1, np.full(9, 3e-9), np.full(9, setpoint))
     width, bins = 7.3e-9, 200
-    section = sections(s, falls, truth.surface + 0.1e-6, width, bins)
+    section = bin_sections(s, approaches, truth.surface + 0.1e-6, width, bins)
     low = s.height_count(truth.surface + 0.1e-6)
-    sums, numbers, modes, crossed = scatter_reference(s, falls, low, s.height_scale / width, bins)
+    sums, numbers, modes, crossed = scatter_reference(s, approaches, low, s.height_scale / width, bins)
     np.testing.assert_array_equal(section.number, numbers)
     expected = np.where(numbers > 0, sums / np.maximum(numbers, 1) * s.current_scale + s.current_offset, 0.0)
     np.testing.assert_allclose(section.current, expected, rtol=1e-15)
     np.testing.assert_array_equal(section.mode, s.si_current(np.array(modes)))
-    heights, found = heights_at_threshold(s, falls)
+    heights, found = heights_at_threshold(s, approaches)
     assert found.tolist() == section.crossed.tolist() == [k >= 0 for k in crossed]
     for h, k in enumerate(crossed):
-        expected_height = s.counts[falls.begin[h] + k, 1] * s.height_scale + s.height_offset if k >= 0 else 0.0
+        expected_height = s.counts[approaches.begin[h] + k, 1] * s.height_scale + s.height_offset if k >= 0 else 0.0
         assert section.height[h] == heights[h] == expected_height
     total = numbers.sum(axis=1) + section.outside
-    assert np.all(falls.end - falls.begin - total >= 0)
-    assert np.all(falls.end - falls.begin - total < 60)
+    assert np.all(approaches.end - approaches.begin - total >= 0)
+    assert np.all(approaches.end - approaches.begin - total < 60)
 
 
 def test_what_a_section_refuses() -> None:
     truth = made(2)
     s = digitised(truth.current, truth.z)
-    falls = Falls(truth.fall, truth.stop, np.full(2, 3e-9), np.full(2, 0.02))
+    approaches = Approaches(truth.fall, truth.stop, np.full(2, 3e-9), np.full(2, 0.02))
     with pytest.raises(OutsideDomain, match="wider bins"):
-        sections(s, falls, np.zeros(1), 1e-12, 10)
+        bin_sections(s, approaches, np.zeros(1), 1e-12, 10)
     with pytest.raises(OutsideDomain, match="negate the counts"):
-        sections(s, Falls(falls.begin, falls.end, -falls.reference, falls.setpoint), np.zeros(1), 1e-8, 10)
-    none = Falls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-    with pytest.raises(OutsideDomain, match="find the hops"):
-        sections(s, none, np.zeros(1), 1e-8, 10)
+        bin_sections(
+            s,
+            Approaches(approaches.begin, approaches.end, -approaches.reference, approaches.setpoint),
+            np.zeros(1),
+            1e-8,
+            10,
+        )
+    none = Approaches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    with pytest.raises(OutsideDomain, match="detect the hops"):
+        bin_sections(s, none, np.zeros(1), 1e-8, 10)
 
 
 def test_a_negative_bias_gives_the_section_of_the_positive_one() -> None:
     truth = made(6)
     s = digitised(truth.current, truth.z)
-    falls = Falls(truth.fall, truth.turn + 1, np.full(6, 3e-9), np.full(6, 0.02))
+    approaches = Approaches(truth.fall, truth.turn + 1, np.full(6, 3e-9), np.full(6, 0.02))
     # The other bias, and a converter that counts down: the same currents, from the other end of the range.
     for counts, scale in ((-s.counts[:, 0] - 1, s.current_scale), (s.counts[:, 0], -s.current_scale)):
         offset = -s.current_offset if scale < 0.0 else s.current_scale - s.current_offset
@@ -181,7 +189,7 @@ def test_a_negative_bias_gives_the_section_of_the_positive_one() -> None:
             s.height_offset,
         ).rising(-1.0)
         assert turned.current_scale > 0.0
-        ours, theirs = (sections(one, falls, truth.surface, 1e-8, 150) for one in (turned, s))
+        ours, theirs = (bin_sections(one, approaches, truth.surface, 1e-8, 150) for one in (turned, s))
         np.testing.assert_array_equal(ours.number, theirs.number)
         np.testing.assert_allclose(ours.current, theirs.current, atol=1e-6 * s.current_scale)
         np.testing.assert_allclose(ours.mode, theirs.mode, atol=1e-6 * s.current_scale)
@@ -199,10 +207,10 @@ def test_a_depletion_is_recovered_under_a_common_transient() -> None:
     """20 pA over 270 nm below a transient of 0.35 nA in 128 hops: amplitude within 5 % after mode and null."""
     truth = made(128, noise=3e-12, transient=0.35e-9, depletion=20e-12)
     s = digitised(truth.current, truth.z)
-    falls = falls_of(found_in(truth.current, truth.z))
-    section = sections(s, falls, np.array([50e-9]), 10e-9, 190)
+    approaches = falls_of(found_in(truth.current, truth.z))
+    section = bin_sections(s, approaches, np.array([50e-9]), 10e-9, 190)
     null = null_section(section, hyperbola_template(C), section.mode, truth.surface, 3e-12)
-    profile = np.nanmean(drift_free(section, falls, 3e-12) - null, axis=0)
+    profile = np.nanmean(drift_free(section, approaches, 3e-12) - null, axis=0)
     d = section.bottom[0] + section.centres
 
     def model(x: F64, amplitude: float, extent: float, rest: float) -> F64:
@@ -221,8 +229,8 @@ def test_a_depletion_is_recovered_under_a_common_transient() -> None:
 def test_geometry_alone_is_not_called_depletion() -> None:
     truth = made(64, noise=3e-12)
     s = digitised(truth.current, truth.z)
-    falls = Falls(truth.fall, truth.stop, np.full(64, 3e-9), np.full(64, 0.02))
-    section = sections(s, falls, np.array([50e-9]), 10e-9, 190)
+    approaches = Approaches(truth.fall, truth.stop, np.full(64, 3e-9), np.full(64, 0.02))
+    section = bin_sections(s, approaches, np.array([50e-9]), 10e-9, 190)
     null = null_section(section, hyperbola_template(C), np.full(64, 3e-9), truth.surface, 3e-12)
     less_mode = section.masked(section.current - section.mode[:, None])
     with_null = np.nanmean(less_mode - null, axis=0)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import fourier_shift, gaussian_filter
 
-from opsicm.analysis.topography.flakes import flake_swelling, segment_flakes
+from opsicm.analysis.topography.flakes import flake_height_changes, segment_flakes
 from opsicm.analysis.topography.image_series import (
     height_change,
     irreversible_change,
@@ -60,7 +60,7 @@ def test_terraces_refuse_what_cannot_be_told() -> None:
         fit_terraces(h, np.zeros(h.shape, dtype=np.int64))
     line = np.full((4, 6), -1, dtype=np.int64)
     line[:, 0], line[:, 5] = 0, 1
-    with pytest.raises(OutsideDomain, match="told apart"):
+    with pytest.raises(OutsideDomain, match="distinguished"):
         fit_terraces(np.random.default_rng(0).standard_normal((4, 6)), line)
 
 
@@ -145,7 +145,7 @@ def test_registration_of_a_measured_surface() -> None:
     assert (found.dy, found.dx) == pytest.approx((2.5, -1.5), abs=0.05)
 
 
-def test_a_shift_is_taken_back() -> None:
+def test_a_shift_is_reversed() -> None:
     surface = rough(9)
     first, second = surface[16:144, 16:144], surface[14:142, 19:147]
     found = register(first, second)
@@ -169,7 +169,7 @@ def test_a_series_keeps_its_swelling_on_the_first_frame_s_plane() -> None:
     assert abs(plane(frames[1]).heights.mean()) < 1e-10
 
 
-def test_height_change_and_what_did_not_come_back() -> None:
+def test_height_change_and_irreversible_change() -> None:
     rng = np.random.default_rng(3)
     initial, noise = rough(4, 100), 1.0
     extreme = initial + 50.0 + noise * rng.standard_normal((100, 100))
@@ -199,7 +199,7 @@ def test_flakes_are_segmented_and_each_swells_by_its_own() -> None:
     heights, truth = plates(1)
     labels = segment_flakes(heights, depth=30.0)
     swelling = np.choose(truth, [0.0, 10.0, 20.0, 30.0, 40.0]) + np.random.default_rng(2).standard_normal(truth.shape)
-    found = flake_swelling(labels, swelling)
+    found = flake_height_changes(labels, swelling)
     assert found.label.size == 5
     for plate in range(1, 5):
         inside = labels[truth == plate]

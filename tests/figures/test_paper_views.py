@@ -12,33 +12,29 @@ import xarray as xr
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from PIL import Image as Picture
 
-from opsicm.figures import hops as height_in_time
-from opsicm.figures import images as image_series
-from opsicm.figures import pipette as calibration
-from opsicm.figures import pipette as held_pipette
-from opsicm.figures import towers
+from opsicm.figures import hops, images, pipette, towers
 from opsicm.figures.draw import draw, png, save
-from opsicm.figures.pipette import Held
-from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, Curves, Image, Shows, View
+from opsicm.figures.pipette import ParkedPipette
+from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, CurvePanel, ImagePanel, Shows, View
 
 T = np.linspace(0.0, 600.0, 301)
 E = np.abs(1.7 - T / 176.0)
 CELL = -1e-3 * np.sin(T / 95.0)
 
 
-def _held(label: str, gain: float) -> Held:
-    return Held(label, T, E, 4.7e-9 - gain * CELL, CELL, 4.7e-9)
+def _held(label: str, gain: float) -> ParkedPipette:
+    return ParkedPipette(label, T, E, 4.7e-9 - gain * CELL, CELL, 4.7e-9)
 
 
-def _curves(view: View, k: int) -> Curves:
+def _curves(view: View, k: int) -> CurvePanel:
     panel = view.panels[k]
-    assert isinstance(panel, Curves)
+    assert isinstance(panel, CurvePanel)
     return panel
 
 
 def test_voltammograms_at_distances_are_a_family_in_order() -> None:
     runs = [_held("10 µm", 2e-6), _held("100 µm", 1.9e-6), _held("3000 µm", 5e-7)]
-    view = held_pipette.voltammogram_view(runs, "E2")
+    view = pipette.parked_voltammograms_view(runs, "E2")
     upper, lower = _curves(view, 0), _curves(view, 1)
     assert [s.label for s in upper.series] == ["10 µm", "100 µm", "3000 µm"]
     assert [s.shade for s in upper.series] == [0.0, 0.5, 1.0]
@@ -48,10 +44,10 @@ def test_voltammograms_at_distances_are_a_family_in_order() -> None:
     assert (upper.y.unit, lower.y.unit, upper.x.unit) == ("nA", "mA", "V")
 
 
-def test_what_a_term_adds_is_the_whole_less_the_run_without_it() -> None:
+def test_a_contribution_is_all_terms_less_the_run_without_it() -> None:
     whole, no_ohmic, no_salt = _held("all terms", 2e-6), _held("ohmic off", 1e-8), _held("salt off", 1.99e-6)
     later = replace(no_salt, t=T[::2], potential=E[::2], pipette=no_salt.pipette[::2], cell=CELL[::2])
-    view = held_pipette.made_of_view([whole, no_ohmic, later], "E2", against_potential=True)
+    view = pipette.contributions_view([whole, no_ohmic, later], "E2", against_potential=True)
     largest, small = _curves(view, 1), _curves(view, 2)
     assert [s.label for s in largest.series] == ["ohmic"]
     np.testing.assert_allclose(largest.series[0].y, -1.99e3 * CELL, atol=1e-9)
@@ -63,29 +59,29 @@ def test_a_series_of_images_has_one_scale_and_a_bar_of_fixed_length() -> None:
     rng = np.random.default_rng(1)
     first = rng.normal(0.0, 1e-6, (16, 16))
     first[3, 4] = np.nan
-    view = image_series.image_series_view([("1.7 V", first), ("0.1 V", 2.0 * first)], (20e-6, 20e-6), "E6")
-    images = [panel for panel in view.panels if isinstance(panel, Image)]
-    assert len({panel.limits for panel in images}) == 1
-    assert [panel.scale_bar for panel in images] == [5.0, 5.0]
-    assert images[0].extent == (0.0, 20.0, 0.0, 20.0)
-    np.testing.assert_allclose(images[1].values, 2e6 * first)
+    view = images.image_series_view([("1.7 V", first), ("0.1 V", 2.0 * first)], (20e-6, 20e-6), "E6")
+    panels = [panel for panel in view.panels if isinstance(panel, ImagePanel)]
+    assert len({panel.limits for panel in panels}) == 1
+    assert [panel.scale_bar for panel in panels] == [5.0, 5.0]
+    assert panels[0].extent == (0.0, 20.0, 0.0, 20.0)
+    np.testing.assert_allclose(panels[1].values, 2e6 * first)
 
 
 @pytest.mark.parametrize(("size", "bar"), [(1e-6, 0.2), (2e-6, 0.5), (20e-6, 5.0), (9e-6, 2.0)])
 def test_the_bar_of_a_step_edge_is_a_round_length(size: float, bar: float) -> None:
     x = np.linspace(0.0, size, 8)
-    view = image_series.step_view(np.zeros((8, 8)), (size, size), x, np.zeros(8), (0.0, 1e-8))
+    view = images.step_view(np.zeros((8, 8)), (size, size), x, np.zeros(8), (0.0, 1e-8))
     image = view.panels[0]
-    assert isinstance(image, Image)
+    assert isinstance(image, ImagePanel)
     assert image.scale_bar == pytest.approx(bar)
 
 
 def test_a_tower_image_puts_every_row_where_it_was_read() -> None:
     t = np.arange(0.0, 60.0, 0.5)
     height = 0.1e-3 + 2.5e-3 * np.abs((t / 5.0) % 2.0 - 1.0)
-    view = towers.time_view(t, height, 1e-6 * height, T, E, CELL, (0.1e-3, 2.6e-3), {"A": 20.0}, 5.0)
+    view = towers.tower_time_view(t, height, 1e-6 * height, T, E, CELL, (0.1e-3, 2.6e-3), {"A": 20.0}, 5.0)
     image = view.panels[3]
-    assert isinstance(image, Image)
+    assert isinstance(image, ImagePanel)
     centres = np.linspace(image.extent[2], image.extent[3], image.values.shape[0] + 1)
     middles = 0.5 * (centres[1:] + centres[:-1])
     seen = np.isfinite(image.values)
@@ -100,7 +96,7 @@ def test_three_heights_have_the_papers_colours_and_moments_their_letters() -> No
     t = np.arange(0.0, 60.0, 0.5)
     height = 0.1e-3 + 2.5e-3 * np.abs((t / 5.0) % 2.0 - 1.0)
     at = (0.1e-3, 1.35e-3, 2.6e-3)
-    view = towers.time_view(t, height, 1e-6 * height, T, E, CELL, at, {"A": 20.0, "B": 40.0}, 5.0)
+    view = towers.tower_time_view(t, height, 1e-6 * height, T, E, CELL, at, {"A": 20.0, "B": 40.0}, 5.0)
     hues = [rgb_to_hsv(to_rgb(COLOUR[s.role]))[0] * 360.0 for s in _curves(view, 2).series]
     assert hues == pytest.approx([200.0, 25.0, 165.0], abs=25.0)  # blue, red, green
     figure = draw(view)
@@ -117,15 +113,15 @@ def test_what_an_image_shows_has_one_colour_map() -> None:
         dims=("line", "pixel"),
         coords={"x": ("pixel", [0.0, 1e-6]), "t": ("line", [0.0, 1.0])},
     )
-    view = image_series.kymograph_view(change)
+    view = images.kymograph_view(change)
     shown = draw(view).axes[0].images[0]
     assert shown.get_cmap().name == COLOUR_MAP["change"]
     assert shown.get_clim()[0] == -shown.get_clim()[1]
 
 
-def test_a_long_legend_stands_beside_its_panel_and_is_said_once() -> None:
+def test_a_long_legend_is_beside_its_panel_and_drawn_once() -> None:
     runs = [_held(f"{rate} mV/s", 1e-6 * rate) for rate in range(1, 8)]
-    figure = draw(held_pipette.voltammogram_view(runs, "E3"))
+    figure = draw(pipette.parked_voltammograms_view(runs, "E3"))
     png(figure)  # lays it out
     above, below = figure.axes
     legend = above.get_legend()
@@ -138,7 +134,7 @@ def test_a_long_legend_stands_beside_its_panel_and_is_said_once() -> None:
 
 def test_approach_curves_are_differences_from_far_away() -> None:
     z = np.linspace(0.1e-3, 2.6e-3, 20)
-    view = towers.approach_view({"B": (z, 5e-9 - 1e-6 * z)})
+    view = towers.tower_profiles_view({"B": (z, 5e-9 - 1e-6 * z)})
     series = _curves(view, 0).series[0]
     assert series.y[-1] == 0.0
     assert series.y[0] == pytest.approx(2500.0)
@@ -146,8 +142,8 @@ def test_approach_curves_are_differences_from_far_away() -> None:
 
 def test_state_of_charge_has_a_panel_only_where_it_is_known() -> None:
     h = 1e-6 * np.sin(T / 200.0)
-    unknown = height_in_time.point_view(T, h, np.full(T.size, 4e-9), T, E, np.full(T.size, np.nan), CELL, "E9")
-    known = height_in_time.point_view(T, h, np.full(T.size, 4e-9), T, E, T / 600.0, CELL, "E9")
+    unknown = hops.point_view(T, h, np.full(T.size, 4e-9), T, E, np.full(T.size, np.nan), CELL, "E9")
+    known = hops.point_view(T, h, np.full(T.size, 4e-9), T, E, T / 600.0, CELL, "E9")
     assert "SOC" not in [panel.y.quantity for panel in unknown.panels]
     assert "SOC" in [panel.y.quantity for panel in known.panels]
 
@@ -163,20 +159,22 @@ def _every_view() -> list[View]:
     salt = np.linspace(500.0, 1500.0, 5)
     bias = np.linspace(-0.7, 0.7, 21)
     return [
-        held_pipette.voltammogram_view([_held("10 µm", 2e-6)], "E2"),
-        held_pipette.time_view(_held("", 2e-6), "E4"),
-        held_pipette.made_of_view([_held("all terms", 2e-6), _held("salt off", 1.9e-6)], "E5", against_potential=False),
-        calibration.calibration_view(
+        pipette.parked_voltammograms_view([_held("10 µm", 2e-6)], "E2"),
+        pipette.parked_time_view(_held("", 2e-6), "E4"),
+        pipette.contributions_view(
+            [_held("all terms", 2e-6), _held("salt off", 1.9e-6)], "E5", against_potential=False
+        ),
+        pipette.calibration_view(
             [("1 M", bias, 5e-9 * bias)],
             [("κ ∝ c", salt, 3e-12 * salt)],
             [("line", salt, 3e-12 * salt, 1e-14 * salt)],
             0.7,
         ),
-        calibration.pipettes_view([("50 nm", bias, 5e-9 * bias)], np.array([2e8, 2.1e8]), T, 4e-9 + 0.0 * T),
-        image_series.image_series_view([("1.7 V", image), ("0.1 V", image)], (20e-6, 20e-6), "E6"),
-        image_series.step_view(image, (1e-6, 1e-6), np.linspace(0, 1e-6, 12), image.mean(axis=0), (0.0, 1e-8)),
-        height_in_time.line_view(line, T, CELL, np.full(20, 4e-9), "E10"),
-        towers.approach_view({"A": (np.linspace(1e-4, 2.6e-3, 9), np.linspace(4e-9, 5e-9, 9))}),
+        pipette.pipettes_view([("50 nm", bias, 5e-9 * bias)], np.array([2e8, 2.1e8]), T, 4e-9 + 0.0 * T),
+        images.image_series_view([("1.7 V", image), ("0.1 V", image)], (20e-6, 20e-6), "E6"),
+        images.step_view(image, (1e-6, 1e-6), np.linspace(0, 1e-6, 12), image.mean(axis=0), (0.0, 1e-8)),
+        hops.line_view(line, T, CELL, np.full(20, 4e-9), "E10"),
+        towers.tower_profiles_view({"A": (np.linspace(1e-4, 2.6e-3, 9), np.linspace(4e-9, 5e-9, 9))}),
     ]
 
 
@@ -199,7 +197,7 @@ def test_the_movie_moves(tmp_path: Path) -> None:
         dims=("line", "pixel"),
         coords={"t": ("line", t), "x": ("pixel", x)},
     )
-    path = height_in_time.write_movie(heights, T, E, tmp_path / "m" / "movie.gif", frames=5)
+    path = hops.write_movie(heights, T, E, tmp_path / "m" / "movie.gif", frames=5)
     with Picture.open(path) as movie:
         assert getattr(movie, "n_frames") == 5  # noqa: B009  the stub knows it for some formats only
         first = np.asarray(movie.convert("L"), dtype=float)

@@ -6,7 +6,7 @@ import copy
 
 from opsicm.analysis.result import Result, failed
 from opsicm.reproduction.paper import IDS, ROWS
-from opsicm.reproduction.table import Compared, compare
+from opsicm.reproduction.table import ComparedRow, compare
 from scripts.reproduction_page import FIGURES, REASONS, TITLES, drift, page
 
 ABSENT = {name: failed(name, "", "", "not run", "no file") for name in IDS}
@@ -38,7 +38,7 @@ def test_the_page_shows_what_the_table_says() -> None:
 def test_a_term_switched_off_is_judged_by_the_same_rule() -> None:
     row = next(row for row in ROWS if row.id == "E2.swing_10")
     whole, without = (Result(row.id, value, 0.01, "nA", "m") for value in (2.0, -0.05))
-    record = Compared(row, whole, {"ohmic off": without}).record()
+    record = ComparedRow(row, whole, {"ohmic off": without}).record()
     assert record["without"] == {"ohmic off": {"here": -0.05, "u": 0.01, "verdict": "disagrees"}}
     text = page([record], {})
     assert "| row | all terms | ohmic off | unit |" in text
@@ -65,4 +65,4 @@ def test_verdicts_of_the_page_are_the_rules() -> None:
         row = next(row for row in ROWS if row.id == record["id"])
         if record["here"] is not None:
             found = Result(row.id, float(str(record["here"])), 0.001, row.unit, "m")
-            assert record["verdict"] == Compared(row, found).verdict
+            assert record["verdict"] == ComparedRow(row, found).verdict

@@ -16,10 +16,10 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.record.reader import Run
 from opsicm.reproduction import cases as cases_module
-from opsicm.reproduction.cases import Case, Plan, cases_of, chosen, compensated, plan, with_changes
-from opsicm.reproduction.readings.experiments import read
+from opsicm.reproduction.cases import Case, Plan, cases_of, chosen_experiments, plan, with_changes, with_ir_compensation
+from opsicm.reproduction.evaluation.experiments import evaluate
 from opsicm.reproduction.runs import CaseRun, longest_first, run_all
-from opsicm.reproduction.table import Compared, table
+from opsicm.reproduction.table import ComparedRow, table
 from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, STRIP
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
@@ -54,13 +54,13 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _table(folder: Path) -> dict[str, Compared]:
+def _table(folder: Path) -> dict[str, ComparedRow]:
     planned = plan(("E2",), short=True)
     return {one.row.id: one for one in _read(planned, run_all(planned, folder, lambda: False, _nothing))}
 
 
-def _read(planned: Plan, made: dict[str, list[CaseRun]]) -> list[Compared]:
-    reads = {"E2": read("E2", made["E2"], lambda *_: None)} if any(one.path for one in made["E2"]) else {}
+def _read(planned: Plan, made: dict[str, list[CaseRun]]) -> list[ComparedRow]:
+    reads = {"E2": evaluate("E2", made["E2"], lambda *_: None)} if any(one.path for one in made["E2"]) else {}
     return table(("E2",), planned, made, reads)
 
 
@@ -92,10 +92,10 @@ def test_what_was_declared_of_raw_samples_is_in_the_cases() -> None:
 
 
 def test_several_at_a_time_the_longest_begin_first() -> None:
-    cases = longest_first(plan(chosen(None), short=True))
+    cases = longest_first(plan(chosen_experiments(None), short=True))
     order = list(dict.fromkeys(case.experiment for case in cases))
     assert order == ["E9", "E6", "E7", "E11", "E10", "E1", "E2", "E3", "E4", "E5", "E8", "E12"]
-    assert len(cases) == len(plan(chosen(None), short=True).all)
+    assert len(cases) == len(plan(chosen_experiments(None), short=True).all)
 
 
 def test_paths_into_an_experiment() -> None:
@@ -111,7 +111,7 @@ def test_paths_into_an_experiment() -> None:
 
 def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
     cell = [{"sweep": {"from_V": 1}}, {"open_circuit": {"for_s": 1}}, {"hold": {"for_s": 1}}]
-    changed = compensated({"cell": cell, "probe": [{"park": {"height_um": 1, "during": "cell[1]"}}]}, 97.0)
+    changed = with_ir_compensation({"cell": cell, "probe": [{"park": {"height_um": 1, "during": "cell[1]"}}]}, 97.0)
     said = [next(iter(step.values())) for step in changed["cell"]]
     assert [one.get("ir_compensation_pct") for one in said] == [None, 97.0, None, 97.0]
     assert changed["cell"][0] == {"hold": {"potential_V": 1, "for_s": 60}}
@@ -120,10 +120,10 @@ def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
 
 
 @pytest.mark.usefixtures("packaged")
-def test_unknown_experiments_are_refused_and_missing_ones_said() -> None:
-    assert chosen("E9, E2") == ("E2", "E9")
+def test_unknown_experiments_are_refused_and_missing_ones_named() -> None:
+    assert chosen_experiments("E9, E2") == ("E2", "E9")
     with pytest.raises(BadInput, match=r"--only.*E13.*experiments are E1"):
-        chosen("E13")
+        chosen_experiments("E13")
     assert "0 files named e05_" in plan(("E5",), short=True).refused["E5"]
 
 
@@ -238,7 +238,7 @@ def test_what_was_finished_before_a_stop_is_not_made_again(
     assert [one.record() for one in tables[0]] == [one.record() for one in tables[1]]
 
 
-def test_the_command_says_what_it_could_not_run(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_what_it_could_not_run(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = packaged / "t.json"
     out = ["--short", "--json", str(table), "--out", str(packaged / "out")]
     assert main(["reproduce", "--only", "E7", *out]) == 3

@@ -13,10 +13,10 @@ import opsicm
 from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import BadInput
 from opsicm.core.units import factor
+from opsicm.reproduction.evaluation.experiments import EVALUATIONS
+from opsicm.reproduction.evaluation.row_value import over_runs, row_value
 from opsicm.reproduction.paper import IDS, ROWS, Row
-from opsicm.reproduction.readings.experiments import READERS
-from opsicm.reproduction.readings.reading import over_runs, reading
-from opsicm.reproduction.table import Compared, compare, write_json
+from opsicm.reproduction.table import ComparedRow, compare, write_json
 
 PACKAGE = Path(str(opsicm.__file__)).parent
 TABLE = PACKAGE / "reproduction/paper.py"
@@ -24,16 +24,16 @@ BY_ID = {row.id: row for row in ROWS}
 # Numbers of the package that happen to be a number of the paper, each looked at: (file, value) → what it is.
 CHANCE = {
     ("physics/specimen/flakes.py", 1.15): "spread of the plates' sizes",
-    ("twin/settings.py", 1300.0): "input: the roughness that a twin of flakes is told by default, in nm",
-    ("twin/settings.py", 0.0035): "bound of a setting: the smallest flakes of a twin, in µm",
-    ("reproduction/readings/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
+    ("twin/settings.py", 1300.0): "input: the default roughness of a twin of flakes, in nm",
+    ("twin/settings.py", 0.0035): "lower bound of the size of a twin's flakes, in µm",
+    ("reproduction/evaluation/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
     ("figures/hops.py", 1.15): "head room of a frame",
     ("figures/hops.py", 1.4): "width of a line",
 }
 
 
-def test_all_twelve_experiments_have_rows_and_a_reader() -> None:
-    assert {row.experiment for row in ROWS} == set(IDS) == set(READERS)
+def test_all_twelve_experiments_have_rows_and_an_evaluation() -> None:
+    assert {row.experiment for row in ROWS} == set(IDS) == set(EVALUATIONS)
     assert len(BY_ID) == len(ROWS)
 
 
@@ -65,7 +65,7 @@ def test_without_a_run_there_is_no_verdict_but_a_reason(tmp_path: Path) -> None:
 def test_no_verdict_is_written_down(row: Row) -> None:
     """For every row there are numbers that pass and numbers that fail."""
     verdicts = {
-        Compared(row, Result(row.id, here, 0.0, row.unit, "made up")).verdict
+        ComparedRow(row, Result(row.id, here, 0.0, row.unit, "made up")).verdict
         for here in (-1e3, 1e3, 1.0, row.paper or 0.0)
     }
     assert "disagrees" in verdicts
@@ -73,14 +73,14 @@ def test_no_verdict_is_written_down(row: Row) -> None:
 
 
 def test_a_number_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"--json.*choose another place"):
+    with pytest.raises(BadInput, match=r"--json.*choose another path"):
         write_json([], tmp_path / "nowhere" / "t.json")
 
 
-def test_readings_come_in_the_rows_unit() -> None:
-    assert reading("E5.step", 345e-12, 1e-12, "A", "m").value == pytest.approx(0.345)
-    assert reading("E5.step", 345.0, 1.0, "pA", "m").u == pytest.approx(0.001)
-    assert reading("E9.mirror", float("nan"), None, "1", "m").outcome == "no number"
+def test_values_are_in_the_unit_of_their_row() -> None:
+    assert row_value("E5.step", 345e-12, 1e-12, "A", "m").value == pytest.approx(0.345)
+    assert row_value("E5.step", 345.0, 1.0, "pA", "m").u == pytest.approx(0.001)
+    assert row_value("E9.mirror", float("nan"), None, "1", "m").outcome == "no number"
 
 
 def test_u_of_a_ratio_of_runs_is_of_both() -> None:

@@ -64,7 +64,7 @@ def test_words_alone_never_agree(here: float) -> None:
 
 @pytest.mark.parametrize("here", [math.nan, math.inf])
 def test_no_number_is_not_judged(here: float) -> None:
-    with pytest.raises(ValueError, match="say why there is none"):
+    with pytest.raises(ValueError, match="give the reason"):
         verdict("positive", here)
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.cell.record_results import record_results
 from opsicm.analysis.pipette.current_voltage import iv_results
-from opsicm.analysis.pipette.modulation import Modulated, modulation_results
+from opsicm.analysis.pipette.modulation import ConductanceSeries, modulation_results
 from opsicm.analysis.pipette.towers import tower_results
 from opsicm.cli.main import main
-from opsicm.figures.view import Curves, Image
-from opsicm.results.figures_of_results import save_views, views_of_traces
+from opsicm.figures.view import CurvePanel, ImagePanel
+from opsicm.results.trace_figures import save_views, views_of_traces
 
 F64 = NDArray[np.float64]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -46,7 +46,7 @@ def test_views_hold_what_was_measured() -> None:
     i = np.where(t < 200.0, 1e-6, -1e-6) * (1.0 + np.exp(-(((e - 0.5) / 0.05) ** 2)))
     (view,) = views_of_traces(record_results(t, e, i, lithium=False))
     (panel,) = view.panels
-    assert isinstance(panel, Curves)
+    assert isinstance(panel, CurvePanel)
     assert (panel.x.label, panel.y.label) == ("potential (V)", "current (µA)")
     marks = panel.series[-1]
     assert marks.style == "marks"
@@ -54,10 +54,10 @@ def test_views_hold_what_was_measured() -> None:
     assert sorted(marks.y) == pytest.approx([-2.0, 2.0], rel=0.02)
     t, e, i = pulses()
     capacity, titration = views_of_traces(record_results(t, e, i))
-    assert isinstance(capacity.panels[0], Curves)
+    assert isinstance(capacity.panels[0], CurvePanel)
     assert capacity.panels[0].series[0].x[-1] == pytest.approx(1e6 * 1e-3 * 98.0 / 3600.0, rel=0.02)
     assert capacity.panels[0].x.unit == "µAh"
-    assert isinstance(titration.panels[1], Curves)
+    assert isinstance(titration.panels[1], CurvePanel)
     assert titration.panels[1].series[0].x.size == 3
 
 
@@ -69,15 +69,17 @@ def test_towers_sweeps_and_levels_are_drawn(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     sweep = iv_results(bias, bias / 200e6 + 1e-13 * rng.standard_normal(400))
     n = np.arange(20.0)
-    levels = modulation_results(Modulated(5e-9 + 0 * n, 1e-12 + 0 * n, 0.01 + 0 * n, 1e-4 + 0 * n, n), [0.6, 0.7])
+    levels = modulation_results(
+        ConductanceSeries(5e-9 + 0 * n, 1e-12 + 0 * n, 0.01 + 0 * n, 1e-4 + 0 * n, n), [0.6, 0.7]
+    )
     views = views_of_traces([*tower, *sweep, *levels])
     assert [view.name for view in views] == ["tower", "approach_at_moments", "current_voltage", "modulation"]
     image = views[0].panels[0]
-    assert isinstance(image, Image)
+    assert isinstance(image, ImagePanel)
     assert image.values.shape == (50, 4)
     assert float(image.values[0, 0]) == pytest.approx(6.0, abs=0.1)
     line = views[2].panels[0]
-    assert isinstance(line, Curves)
+    assert isinstance(line, CurvePanel)
     assert line.series[1].label == "200 MΩ"
     paths = save_views([views[2], views[2]], tmp_path, "run.1")
     assert [path.name for path in paths] == [

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from opsicm.analysis.result import Result
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples
+from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
 from opsicm.record.reader import Run
+from opsicm.results.run_or_file import results_of_path
 from opsicm.results.run_results import results_of, template_of, views_of
-from opsicm.results.sources import results_of_path
 from tests.fixtures.foreign_data import DATA
 from tests.fixtures.laboratory import TEXT, Laboratory
 from tests.fixtures.raw_samples import digitised
@@ -61,7 +61,7 @@ def test_a_section_is_that_of_the_stored_counts(short_run: Run) -> None:
     segment, first, last = int(hops["segment"].values[worst]), int(fall.min()), int(stop.max()) + 1
     samples = short_run.samples(segment, first, last)
     floats = digitised(samples["pipette_current"].values, samples["z"].values)
-    falls = Falls(fall - first, stop - first + 1, hops["i_ref"].values[chosen], hops["setpoint"].values[chosen])
+    falls = Approaches(fall - first, stop - first + 1, hops["i_ref"].values[chosen], hops["setpoint"].values[chosen])
     before = section_results(floats, falls, template_of(short_run), np.zeros(20))
     stored = short_run.counts(segment, ("pipette_current", "z"), first, last)
     assert stored is not None
@@ -83,7 +83,7 @@ def test_channels_that_were_not_kept_have_no_counts(short_run: Run) -> None:
     assert short_run.counts(segment, ("pipette_current", "x")) is None
 
 
-def test_a_fall_with_lost_samples_is_left_out(short_run: Run) -> None:
+def test_an_approach_with_lost_samples_is_left_out(short_run: Run) -> None:
     whole = next(r for r in results_of(short_run) if r.name == "near_surface_difference")
     with Run(short_run.path) as run:
         hops = run.hops

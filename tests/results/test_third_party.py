@@ -11,7 +11,7 @@ import pytest
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Curves, Image
+from opsicm.figures.view import CurvePanel, ImagePanel
 from opsicm.formats.identify import identify
 from opsicm.results.third_party import analyse_file, identification_records, identification_text, views_of
 
@@ -104,7 +104,7 @@ def test_the_real_scan_keeps_its_unknown_scale() -> None:
     assert found["Sq after total degree 2"].value == pytest.approx(2574.459522, abs=1e-6)
     (view,) = views_of(results)
     panel = view.panels[0]
-    assert isinstance(panel, Image)
+    assert isinstance(panel, ImagePanel)
     assert (panel.x.label, panel.y.label, panel.value.label) == ("x (pixel)", "y (pixel)", "height (µm)")
     assert panel.extent == (0.0, 10.0, 0.0, 10.0)
     assert panel.note == "y size 50 µm, x size unknown"
@@ -116,8 +116,8 @@ def test_the_view_of_an_approach_states_the_fit_and_hides_nothing_silently(tmp_p
     results = analyse_file(write_ac(tmp_path / "s_1.ac", Z_UM, 4))
     (view,) = views_of(results)
     upper, lower = view.panels
-    assert isinstance(upper, Curves)
-    assert isinstance(lower, Curves)
+    assert isinstance(upper, CurvePanel)
+    assert isinstance(lower, CurvePanel)
     assert (upper.x.label, upper.y.label) == ("distance from the fitted surface (nm)", "pipette current (nA)")
     distance = by_name(results)["distance at the stop"].value
     assert upper.series[0].x.min() == pytest.approx(distance)

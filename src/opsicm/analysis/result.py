@@ -1,4 +1,4 @@
-"""A result is never a bare float, and it knows what it is of."""
+"""A result: a value with uncertainty, unit and method, and the subject that it belongs to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import xarray as xr
 
-# How `label` writes the quantities that do not read name, part, number, index, one after the other. Scripts search for
-# these texts: they are what `analyse --json` has called these results since version 0.1.0.
+# How `label` writes the quantities that are not name, part, number and index in this order. Scripts search for these
+# texts: `analyse --json` has called these results so since version 0.1.0.
 _LABELS: Final = {
     "peak_current": "peak{_part}_current",
     "peak_potential": "peak{_index}{_part}_potential",
@@ -25,14 +25,14 @@ _LABELS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Of:
-    """What a result belongs to. What is left out does not apply, or there is only one of it in the run or file.
+class Subject:
+    """What a result belongs to. An empty field does not apply, or there is only one such thing in the run or file.
 
     Where it was measured: `source`, a curve, record or channel of a file, and `curve`, its number there; `run`, one of
     several; `step`, the path of a probe step, with its `occurrence` (which of the run's towers or pipette sweeps) or
-    its `segment` (which of the step's); `image`, which of a series. What of that: `part`, as a branch ("lithiation"), a
-    direction ("cathodic"), a moment ("lowest_potential") or a levelling ("after plane"), and `number`, which of several
-    such parts. All count from 1.
+    its `segment` (which of the step's); `image`, which of a series. Which part of that: `part`, such as a branch
+    ("lithiation"), a direction ("cathodic"), a time ("lowest_potential") or a levelling ("after plane"), and `number`
+    among several such parts. All count from 1.
     """
 
     source: str = ""
@@ -51,19 +51,19 @@ class Of:
         return ": ".join(filter(None, [self.source, "" if self.curve is None else f"curve {self.curve}"]))
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The probe step, its segment, the image and the run; "" where the run has one of each."""
         step = self.step if self.occurrence is None else f"{self.step}#{self.occurrence}"
         segment = "" if self.segment is None else f"segment_{self.segment}"
         image = "" if self.image is None else f"image_{self.image}"
         return " ".join(filter(None, [step, segment, image, self.run]))
 
-    def stated(self) -> dict[str, str | int]:
-        """What applies, by name: {} for what belongs to the run or file as a whole."""
+    def record(self) -> dict[str, str | int]:
+        """The fields that apply, by name: {} for the run or file as a whole."""
         return {name: value for name, value in asdict(self).items() if value not in ("", None)}
 
 
-WHOLE: Final = Of()
+WHOLE: Final = Subject()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Result:
     `name` is the quantity alone; `of` says what it belongs to, `index` which of several of one quantity there (peaks,
     stages), from 1. `u` is the repeatability, `u_calibration` the instrument's, None where it is not known.
     `outcome` is "ok" or a named reason ("no hops", "constant current"); `value` is None unless it is "ok".
-    `reason` says in a sentence what happened and what to do. `flags` are counts, as {"bad_hops": 3}.
+    `reason` is a sentence: what happened and what to do. `flags` are counts, as {"bad_hops": 3}.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Result:
     reason: str = ""
     flags: Mapping[str, int] = field(default_factory=dict)
     trace: xr.DataArray | xr.Dataset | None = field(default=None, compare=False, repr=False)
-    of: Of = WHOLE
+    of: Subject = WHOLE
     index: int | None = None
     u_calibration: float | None = None
 
@@ -94,28 +94,30 @@ class Result:
             raise ValueError(f"result {self.label}: value is {self.value} but outcome is {self.outcome!r}")
         numbers = (self.value, self.u, self.u_calibration) if self.value is not None else ()
         if any(number is not None and not isfinite(number) for number in numbers):
-            raise ValueError(f"result {self.label}: {self.value} ± {self.u} is no number; say why it failed instead")
+            raise ValueError(
+                f"result {self.label}: {self.value} ± {self.u} is not a number; give an outcome and a reason instead"
+            )
 
     @property
     def label(self) -> str:
         """The result as one text, for tables and people; select by `name`, `of` and `index` instead."""
         of = self.of
-        words = {"part": of.part, "number": of.number, "index": self.index}
-        joined = {f"_{key}": "" if value in ("", None) else f"_{value}" for key, value in words.items()}
+        parts = {"part": of.part, "number": of.number, "index": self.index}
+        joined = {f"_{key}": "" if value in ("", None) else f"_{value}" for key, value in parts.items()}
         pattern = _LABELS.get(self.name, "{name}{_part}{_number}{_index}")
         text = pattern.format(name=self.name, part=of.part, **joined)
-        return ": ".join(filter(None, [of.recording, " ".join(filter(None, [text, of.place]))]))
+        return ": ".join(filter(None, [of.recording, " ".join(filter(None, [text, of.location]))]))
 
-    def within(self, **place: Any) -> Result:
+    def within(self, **fields: Any) -> Result:
         """The same result with these fields of `of` set, as `within(step="probe[1]", segment=2)`."""
-        return replace(self, of=replace(self.of, **place))
+        return replace(self, of=replace(self.of, **fields))
 
     def record(self) -> dict[str, Any]:
         """The keys that `--json` prints: everything but the trace; "name" is the label."""
         return {
             "name": self.label,
             "quantity": self.name,
-            "of": self.of.stated(),
+            "of": self.of.record(),
             "index": self.index,
             "value": self.value,
             "u": self.u,
@@ -129,7 +131,7 @@ class Result:
 
 
 def failed(
-    name: str, unit: str, method: str, outcome: str, reason: str, of: Of = WHOLE, index: int | None = None
+    name: str, unit: str, method: str, outcome: str, reason: str, of: Subject = WHOLE, index: int | None = None
 ) -> Result:
-    """A result without a value: `outcome` names why, `reason` says it in a sentence with the remedy."""
+    """A result without a value: `outcome` names why, `reason` is a sentence with the remedy."""
     return Result(name, None, None, unit, method, outcome, reason, of=of, index=index)

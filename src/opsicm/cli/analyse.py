@@ -27,7 +27,7 @@ def analyse(
     Prints every result that applies, each with uncertainty, unit and method.
     """
     from opsicm.cli.terminal import err, print_json, print_results, working
-    from opsicm.results.sources import figures_of_path, figures_of_several, results_of_path, results_of_several
+    from opsicm.results.run_or_file import figures_of_path, figures_of_several, results_of_path, results_of_several
 
     records: list[dict[str, Any]] = []
     each = []
@@ -82,7 +82,7 @@ def identify(
     """Identify a measured file and check that it is plausible."""
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json
-    from opsicm.results.sources import identification
+    from opsicm.results.run_or_file import identification
 
     text, records = identification(file, columns)
     if json:

@@ -44,8 +44,8 @@ def analyse(source: Run | Path | str, columns: str | None = None, setpoint: floa
     trace of hops that does not state it.
     """
     from opsicm.record.reader import Run
+    from opsicm.results.run_or_file import results_of_path
     from opsicm.results.run_results import results_of
-    from opsicm.results.sources import results_of_path
 
     if isinstance(source, Run):
         return results_of(source)

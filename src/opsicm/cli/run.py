@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from opsicm.analysis.result import WHOLE, Of, Result
+from opsicm.analysis.result import WHOLE, Result, Subject
 from opsicm.cli.terminal import OutOption, pace_of
 from opsicm.core.errors import BadInput, Problem
 
@@ -20,13 +20,13 @@ app = typer.Typer(add_completion=False)
 _EXIT_CODES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
 _HEADLINE: Final = (  # of the demo: what a newcomer should see first
     ("hops", WHOLE),
-    ("expansion", Of(part="lithiation")),
-    ("expansion", Of(part="delithiation")),
+    ("expansion", Subject(part="lithiation")),
+    ("expansion", Subject(part="delithiation")),
     ("height_scatter", WHOLE),
     ("ten_hop_bulk_change", WHOLE),
     ("hop_period", WHOLE),
-    ("pipette_change_at_peak", Of(part="lithiation")),
-    ("peak_current", Of(part="lithiation")),
+    ("pipette_change_at_peak", Subject(part="lithiation")),
+    ("peak_current", Subject(part="lithiation")),
 )
 
 

@@ -1,4 +1,4 @@
-"""draw(View) -> Figure: the only place that knows matplotlib."""
+"""draw(View) -> Figure: the only module that draws with matplotlib, apart from the movie."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, Curves, Image, Series, View
+from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, CurvePanel, ImagePanel, Series, View
 
 _FAMILY: Final = mpl.colormaps[COLOUR_MAP["family"]]
 _MOST_NAMED: Final = 8
-_MOST_INSIDE: Final = 3  # a longer legend would cover curves: it stands beside the panel
+_MOST_INSIDE: Final = 3  # a longer legend would cover curves and goes beside the panel
 _STYLE: Final[Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -40,12 +40,14 @@ def draw(view: View) -> Figure:
     if view.columns > 1:
         return _draw_grid(view)
     with mpl.rc_context(_STYLE):
-        heights = [4.6 if isinstance(panel, Image) else 2.1 + 0.9 * (len(view.panels) == 1) for panel in view.panels]
+        heights = [
+            4.6 if isinstance(panel, ImagePanel) else 2.1 + 0.9 * (len(view.panels) == 1) for panel in view.panels
+        ]
         figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
         rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
         explained: Legend = ()
         for axes, panel in zip(rows[:, 0], view.panels, strict=True):
-            if isinstance(panel, Image):
+            if isinstance(panel, ImagePanel):
                 _draw_image(figure, axes, panel)
             else:
                 _draw_curves(axes, panel)
@@ -56,7 +58,7 @@ def draw(view: View) -> Figure:
             axes.set_ylabel(panel.y.label)
             if panel.note:
                 axes.set_title(panel.note, loc="left", fontsize=8.0, color="#555555")
-        extents = [panel.extent for panel in view.panels if isinstance(panel, Image)]
+        extents = [panel.extent for panel in view.panels if isinstance(panel, ImagePanel)]
         if view.share_x and extents:
             rows[-1, 0].set_xlim(extents[0][:2])
         figure.suptitle(view.title, fontsize=11.0)
@@ -68,16 +70,16 @@ def _draw_grid(view: View) -> Figure:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(0.6 + 2.3 * view.columns, 0.8 + 2.1 * rows), layout="constrained")
         grid = figure.subplots(rows, view.columns, squeeze=False).ravel()
-        limits = {panel.limits for panel in view.panels if isinstance(panel, Image)}
+        limits = {panel.limits for panel in view.panels if isinstance(panel, ImagePanel)}
         together = len(limits) == 1 and None not in limits and len(view.panels) > 1
         shown = None
         for axes, panel in zip(grid, view.panels, strict=False):
-            if isinstance(panel, Image):
+            if isinstance(panel, ImagePanel):
                 shown = _draw_image(None if together else figure, axes, panel)
             else:
                 _draw_curves(axes, panel)
                 _draw_legend(axes, _legend_of(panel))
-            if not isinstance(panel, Image) or panel.scale_bar is None:
+            if not isinstance(panel, ImagePanel) or panel.scale_bar is None:
                 axes.set_xlabel(panel.x.label)
                 axes.set_ylabel(panel.y.label)
             if panel.note:
@@ -85,23 +87,23 @@ def _draw_grid(view: View) -> Figure:
         for axes in grid[len(view.panels) :]:
             axes.set_visible(False)
         if together and shown is not None:
-            image = next(panel for panel in view.panels if isinstance(panel, Image))
-            used = [a for a, panel in zip(grid, view.panels, strict=False) if isinstance(panel, Image)]
+            image = next(panel for panel in view.panels if isinstance(panel, ImagePanel))
+            used = [a for a, panel in zip(grid, view.panels, strict=False) if isinstance(panel, ImagePanel)]
             figure.colorbar(shown, ax=used, label=image.value.label, shrink=0.8, aspect=30)
         figure.suptitle(view.title, fontsize=11.0)
     return figure
 
 
-def _draw_curves(axes: Axes, panel: Curves) -> None:
+def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
     for series in panel.series:
         colour = _colour(series)
-        # Thousands of points are one pixel each in print: rasterised they stay a small file.
+        # Thousands of points are rasterised to keep the file small.
         raster = series.x.size > 5000
         if series.style == "points":
             axes.plot(series.x, series.y, ".", ms=2.5, color=colour, label=series.label, rasterized=raster)
         elif series.style == "named":
             axes.plot(series.x, series.y, "o", ms=4.0, color=colour)
-            # One above and one below in turn: two moments may lie close to each other.
+            # Alternately above and below, since two labels may lie close together.
             aside = 7.0 if len(axes.texts) % 2 else -7.0
             for x, y in zip(series.x, series.y, strict=True):
                 axes.annotate(series.label, (x, y), (5.0, aside), textcoords="offset points", va="center")
@@ -117,7 +119,7 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
     if not panel.x.unit and all(np.all(series.x == np.round(series.x)) for series in panel.series):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # a number of something
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # counts
 
 
 def _colour(series: Series) -> Any:
@@ -127,10 +129,11 @@ def _colour(series: Series) -> Any:
 Legend = tuple[tuple[str, Any], ...]
 
 
-def _legend_of(panel: Curves) -> Legend:
-    """(label, colour) of what a panel's legend has to tell, nothing where there is one curve.
+def _legend_of(panel: CurvePanel) -> Legend:
+    """(label, colour) of each entry of a panel's legend; empty for a single curve.
 
-    Of more than `_MOST_NAMED` the first and the last of a family are named: they say which way the shades go.
+    Of a family of more than `_MOST_NAMED` curves only the first and the last are named, which shows the order of
+    shades.
     """
     shown = [series for series in panel.series if series.style != "named"]
     if len(shown) > _MOST_NAMED:
@@ -149,7 +152,7 @@ def _draw_legend(axes: Axes, legend: Legend) -> None:
         axes.legend([named[label] for label in shown], shown, loc="best")
 
 
-def _draw_image(figure: Figure | None, axes: Axes, panel: Image) -> AxesImage:
+def _draw_image(figure: Figure | None, axes: Axes, panel: ImagePanel) -> AxesImage:
     if panel.limits is not None:
         low, high = panel.limits
     else:
@@ -174,7 +177,7 @@ def _draw_image(figure: Figure | None, axes: Axes, panel: Image) -> AxesImage:
     return shown
 
 
-def _scale_bar(axes: Axes, panel: Image, length: float) -> None:
+def _scale_bar(axes: Axes, panel: ImagePanel, length: float) -> None:
     left, right, bottom, top = panel.extent
     x, y = left + 0.06 * (right - left), bottom + 0.07 * (top - bottom)
     rim = [withStroke(linewidth=3.0, foreground="black")]
@@ -191,7 +194,7 @@ def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
     paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
         figure.savefig(paths[0], dpi=dpi, metadata={"Date": None})
-        figure.set_layout_engine("none")  # as laid out for the vectors: it takes as long as the drawing
+        figure.set_layout_engine("none")  # keep the layout of the vectors: another one takes as long as the drawing
         figure.savefig(paths[1], dpi=dpi, metadata={"Software": None})
     return paths
 

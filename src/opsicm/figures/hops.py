@@ -1,4 +1,4 @@
-"""Figures of hops during an experiment: against time and potential, the ten-hop check, one hop, a line, its movie."""
+"""Figures of hops: against time and potential, the ten-hop check, one hop, a point, a line and its movie."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from opsicm.figures.view import COLOUR, Axis, Curves, Image, Series, View
+from opsicm.figures.view import CELL_SIGN, COLOUR, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
 
 F64 = NDArray[np.float64]
 _TIME: Final = Axis("time", "s")
-_MINUTES: Final = Axis("time", "min")
-_POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
-_LITHIATES: Final = "negative cell current lithiates"
-_SIGN_I: Final = "positive pipette current flows out of the pipette"
-_SIGN: Final = f"{_SIGN_I}; far from the surface"
+_SIGN: Final = f"{PIPETTE_SIGN}; far from the surface"
 
 
 def _good(hops: xr.Dataset) -> xr.Dataset:
@@ -30,35 +26,37 @@ def _good(hops: xr.Dataset) -> xr.Dataset:
 
 
 def program_potential(cell: xr.Dataset, t_ns: NDArray[np.int64]) -> tuple[F64, str]:
-    """The program's potential at `t_ns` where one was controlled throughout, else the measured one; and which it is."""
+    """The set potential at `t_ns` where one was controlled throughout, else the measured one; and its name."""
     set_point = cell["set_point"].values
     if not set_point.size:
         return np.full(t_ns.size, np.nan), "potential"
-    if set_point.size and np.all(np.isfinite(set_point)):
+    if np.all(np.isfinite(set_point)):
         return np.interp(t_ns, cell["t_ns"].values, set_point), "set potential"
     return np.interp(t_ns, cell["t_ns"].values, cell["potential"].values), "potential"
 
 
-def time_view(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset) -> View:
+def run_time_view(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset) -> View:
     """Height, potential, pipette current and cell current against time, one above the other."""
     good = _good(hops)
     t = cell["t_ns"].values * 1e-9
-    panels: list[Curves] = []
+    panels: list[CurvePanel] = []
     if good.sizes["hop"]:
         th, h = good["t_ns"].values * 1e-9, good["z_stop"].values
         height = Series("height", th, (h - h[0]) * 1e9, "height", "points")
         note = "height at the stop, since the first hop; up is positive"
-        panels.append(Curves(_TIME, Axis("height change", "nm"), (height,), note))
+        panels.append(CurvePanel(_TIME, Axis("height change", "nm"), (height,), note))
         pipette = Series("reference current", th, good["i_ref"].values * 1e9, "pipette", "points")
     else:
         pipette = Series("pipette current", t, slow["pipette_current"].values * 1e9, "pipette")
     potential = [Series("measured", t, cell["potential"].values, "potential")]
     if np.any(np.isfinite(cell["set_point"].values)):
         potential.append(Series("program", t, cell["set_point"].values, "limit", "dashed"))
-    panels.append(Curves(_TIME, Axis("potential", "V"), tuple(potential), "specimen against Li/Li+ at the reference"))
-    panels.append(Curves(_TIME, Axis("pipette current", "nA"), (pipette,), _SIGN_I))
+    panels.append(
+        CurvePanel(_TIME, Axis("potential", "V"), tuple(potential), "specimen against Li/Li+ at the reference")
+    )
+    panels.append(CurvePanel(_TIME, Axis("pipette current", "nA"), (pipette,), PIPETTE_SIGN))
     current = Series("cell current", t, cell["current"].values * 1e3, "cell")
-    panels.append(Curves(_TIME, Axis("cell current", "mA"), (current,), _LITHIATES))
+    panels.append(CurvePanel(_TIME, Axis("cell current", "mA"), (current,), CELL_SIGN))
     return View("time", "The run against time", tuple(panels), share_x=True)
 
 
@@ -80,25 +78,25 @@ def potential_view(hops: xr.Dataset, cell: xr.Dataset, thickness: float) -> View
 
     um = f"height change over a thickness of {thickness * 1e6:g} µm"
     panels = (
-        Curves(axis, Axis("volume change", "%"), split(e, percent, down), um),
-        Curves(axis, Axis("pipette current", "nA"), split(e, good["i_ref"].values * 1e9, down), _SIGN_I),
-        Curves(axis, Axis("cell current", "mA"), split(cell_e, cell["current"].values * 1e3, cell_down), _LITHIATES),
+        CurvePanel(axis, Axis("volume change", "%"), split(e, percent, down), um),
+        CurvePanel(axis, Axis("pipette current", "nA"), split(e, good["i_ref"].values * 1e9, down), PIPETTE_SIGN),
+        CurvePanel(axis, Axis("cell current", "mA"), split(cell_e, cell["current"].values * 1e3, cell_down), CELL_SIGN),
     )
     return View("potential", "The run against potential", panels, share_x=True)
 
 
 def ten_hop_view(change: xr.DataArray, setpoint: float) -> View:
-    """The bulk current's change over ten hops against time, with the setpoint it must stay below."""
+    """The bulk current's change over ten hops against time, with the setpoint as its limit."""
     t = change["t"].values
     limit = np.full(2, setpoint * 100.0)
-    panel = Curves(
+    panel = CurvePanel(
         _TIME,
         Axis("change over ten hops", "%"),
         (
             Series("bulk current", t, change.values, "pipette", "points"),
             Series("setpoint", t[[0, -1]], limit, "limit", "dashed"),
         ),
-        "(max - min)/mean of the reference current over ten hops in a row",
+        "(max - min)/mean of the reference current over ten successive hops",
         y_limits=(0.0, 1.15 * max(setpoint * 100.0, float(change.values.max()))),
     )
     return View("ten_hop", "Ten-hop check", (panel,))
@@ -112,7 +110,7 @@ def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
     axis = Axis("time in the hop", "ms")
     i = trace["pipette_current"].values * 1e9
     stop = np.array([(record["t_ns"] - trace["t_ns"].values[0]) * 1e-6])
-    current = Curves(
+    current = CurvePanel(
         axis,
         Axis("pipette current", "nA"),
         (
@@ -120,10 +118,10 @@ def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
             Series("reference", ends, np.full(2, record["i_ref"] * 1e9), "neutral", "dashed"),
             Series("threshold", ends, np.full(2, threshold * 1e9), "limit", "dashed"),
         ),
-        _SIGN_I,
+        PIPETTE_SIGN,
     )
     z = trace["z"].values * 1e9
-    height = Curves(
+    height = CurvePanel(
         axis,
         Axis("z", "nm"),
         (Series("samples", t, z, "height"), Series("stop", stop, np.array([record["z_stop"] * 1e9]), "cell", "points")),
@@ -137,16 +135,16 @@ def point_view(
 ) -> View:
     """Potential, height, state of charge, cell current and pipette current against time: the panels of Figure 5b.
 
-    Hops: `t` [s], `height` [m] (from any zero), `reference` current [A], (n,). Cell: `cell_t` [s], `potential` [V],
-    `soc` [1] (NaN before it has a zero), `cell` current [A], (m,). Time counts from the first hop.
+    Hops: `t` [s], `height` [m] (any zero), `reference` current [A], (n,). Cell: `cell_t` [s], `potential` [V],
+    `soc` [1] (NaN where unknown), `cell` current [A], (m,). Time counts from the first hop.
     """
     start = float(t[0])
     during = cell_t >= start
     th, tc = (t - start) / 60.0, (cell_t[during] - start) / 60.0
     panels = [
-        Curves(_MINUTES, Axis("potential", "V"), (Series("vs Li/Li+", tc, potential[during], "potential"),)),
-        Curves(
-            _MINUTES,
+        CurvePanel(MINUTES, Axis("potential", "V"), (Series("vs Li/Li+", tc, potential[during], "potential"),)),
+        CurvePanel(
+            MINUTES,
             Axis("height change", "µm"),
             (Series("height", th, 1e6 * (height - height[0]), "height", "points"),),
             "since the first hop; up is positive",
@@ -154,17 +152,17 @@ def point_view(
     ]
     if np.isfinite(soc[during]).any():
         panels.append(
-            Curves(
-                _MINUTES,
+            CurvePanel(
+                MINUTES,
                 Axis("SOC", "%"),
                 (Series("SOC", tc, 100.0 * soc[during], "neutral"),),
                 "charge since the last delithiated cut-off over the reversible capacity",
             )
         )
     panels += [
-        Curves(_MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell[during], "cell"),), _LITHIATES),
-        Curves(
-            _MINUTES,
+        CurvePanel(MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell[during], "cell"),), CELL_SIGN),
+        CurvePanel(
+            MINUTES,
             Axis("pipette current", "nA"),
             (Series("reference", th, 1e9 * reference, "pipette", "points"),),
             _SIGN,
@@ -185,8 +183,8 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
     half = 0.5 * float(x[-1] - x[0]) / max(x.size - 1, 1)
     during = (cell_t >= start) & (cell_t <= t[-1])
     panels = (
-        Image(
-            _MINUTES,
+        ImagePanel(
+            MINUTES,
             Axis("position along the line", "µm"),
             Axis("height change", "nm"),
             1e9 * change.values.T,
@@ -194,14 +192,14 @@ def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, titl
             "change",
             note="since the first complete pass; up is positive; blank: no contact",
         ),
-        Curves(
-            _MINUTES,
+        CurvePanel(
+            MINUTES,
             Axis("cell current", "mA"),
             (Series("cell", (cell_t[during] - start) / 60.0, 1e3 * cell[during], "cell"),),
-            _LITHIATES,
+            CELL_SIGN,
         ),
-        Curves(
-            _MINUTES, Axis("pipette current", "nA"), (Series("reference", minutes, 1e9 * reference, "pipette"),), _SIGN
+        CurvePanel(
+            MINUTES, Axis("pipette current", "nA"), (Series("reference", minutes, 1e9 * reference, "pipette"),), _SIGN
         ),
     )
     return View("line_in_time", title, panels, share_x=True)
@@ -213,7 +211,7 @@ def write_movie(
     """Write the line's profile over time as a GIF: profile above, potential with a moving mark below.
 
     `heights` [m], dims (line, pixel), coordinates `x` [m], `t` [s]; `cell_t` [s], `potential` [V] (m,). Both axes keep
-    their limits through the movie.
+    their limits.
     """
     t, x = heights["t"].values, 1e6 * heights["x"].values
     z = 1e9 * (heights.values - np.nanmin(heights.values))
@@ -240,7 +238,7 @@ def write_movie(
         moving = (first, profile, clock, mark)
         for artist in moving:
             artist.set_animated(True)
-        # Axes and all that stands still are drawn once, and what moves onto a copy of them.
+        # Everything static is drawn once; what moves is drawn onto a copy of it.
         canvas: Any = FigureCanvasAgg(figure)  # its methods are untyped
         canvas.draw()
         still = canvas.copy_from_bbox(figure.bbox)

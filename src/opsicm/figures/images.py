@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, Curves, Image, Series, View
+from opsicm.figures.view import PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
 
 F64 = NDArray[np.float64]
 
@@ -36,7 +36,9 @@ def image_view(heights: xr.DataArray, title: str | None = None) -> View:
     missing = int(values.size - finite.size)
     notes = [str(heights.attrs.get("lateral_note", "")) or ("" if known else "lateral scale unknown")]
     notes.append(f"{missing} pixels without height are blank" if missing else "")
-    panel = Image(x, y, Axis("height", unit), scale * values, extent, note="; ".join(note for note in notes if note))
+    panel = ImagePanel(
+        x, y, Axis("height", unit), scale * values, extent, note="; ".join(note for note in notes if note)
+    )
     caption = f"Heights {level}; up is positive; colours end at the 1st and 99th percentile."
     return View("image", title or f"Heights {level}", (panel,), caption)
 
@@ -58,7 +60,7 @@ def image_series_view(
     low, high = (float(v) for v in np.percentile(together, [1.0, 99.0]))
     extent = (0.0, 1e6 * size[0], 0.0, 1e6 * size[1])
     panels = tuple(
-        Image(
+        ImagePanel(
             Axis("x", "µm"),
             Axis("y", "µm"),
             Axis("height", "µm"),
@@ -85,16 +87,16 @@ def step_view(image: F64, size: tuple[float, float], profile_x: F64, profile: F6
     x = 1e6 * profile_x
     ends = np.array([x[0], x[-1]])
     panels = (
-        Image(
+        ImagePanel(
             Axis("x", "µm"),
             Axis("y", "µm"),
             Axis("height", "nm"),
             1e9 * image,
             extent,
             note="levelled by the terraces' common tilt",
-            scale_bar=_round(0.25e6 * size[0]),
+            scale_bar=_round_length(0.25e6 * size[0]),
         ),
-        Curves(
+        CurvePanel(
             Axis("x", "µm"),
             Axis("height", "nm"),
             (
@@ -108,8 +110,8 @@ def step_view(image: F64, size: tuple[float, float], profile_x: F64, profile: F6
     return View("step_edge", "Step edge", panels)
 
 
-def _round(length: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that is no longer."""
+def _round_length(length: float) -> float:
+    """The largest 1, 2 or 5 times a power of ten that is not above `length`."""
     power = 10.0 ** np.floor(np.log10(length))
     return float(max(m for m in (1.0, 2.0, 5.0) if m * power <= length) * power)
 
@@ -118,7 +120,7 @@ def kymograph_view(change: xr.DataArray) -> View:
     """Height change over position and time: `change` [m], dims (line, pixel), coordinates `x` [m], `t` [s]."""
     x, t = change["x"].values * 1e6, change["t"].values
     half = 0.5 * (x[-1] - x[0]) / max(x.size - 1, 1)
-    panel = Image(
+    panel = ImagePanel(
         Axis("position along the line", "µm"),
         Axis("time", "s"),
         Axis("height change", "nm"),
@@ -131,7 +133,7 @@ def kymograph_view(change: xr.DataArray) -> View:
 
 
 def section_view(trace: xr.Dataset, title: str = "Ion current above the surface") -> View:
-    """XZ section as difference from each approach's mode, the same less geometry alone, and their mean profiles."""
+    """XZ section as difference from each approach's mode, with and without geometry alone, and mean profiles."""
     x, d = trace["x"].values * 1e6, trace["distance"].values * 1e9
     moved = x.size > 1 and bool(np.ptp(x) > 0.0)
     across = x if moved else np.arange(x.size, dtype=np.float64)
@@ -139,11 +141,11 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
     half = 0.5 * float(np.ptp(across)) / max(across.size - 1, 1)
     extent = (float(across.min()) - half, float(across.max()) + half, 0.0, float(d[-1] + 0.5 * (d[1] - d[0])))
     height, current = Axis("distance from the fitted surface", "nm"), Axis("current less mode", "pA")
-    # One colour scale for both, from the net difference: geometry's steep part near the surface would swamp it.
+    # One colour scale for both, from the net difference: the steep part near the surface would dominate another.
     net = trace["net"].values.T * 1e12
     limit = float(np.nanpercentile(np.abs(net), 99.0)) or 1.0
     panels = (
-        Image(
+        ImagePanel(
             axis,
             height,
             current,
@@ -151,9 +153,9 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
             extent,
             "difference",
             (-limit, limit),
-            "as measured, drift and mode of each approach taken away",
+            "as measured, less drift and mode of each approach",
         ),
-        Image(
+        ImagePanel(
             axis,
             height,
             current,
@@ -163,7 +165,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
             (-limit, limit),
             f"less geometry alone ({trace.attrs['template']})",
         ),
-        Curves(
+        CurvePanel(
             height,
             current,
             (
@@ -171,7 +173,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
                 Series("geometry alone", d, _mean(trace["null"].values) * 1e12, "limit", "dashed"),
                 Series("net", d, _mean(net.T), "neutral"),
             ),
-            "mean over the approaches; positive pipette current flows out of the pipette",
+            f"mean over the approaches; {PIPETTE_SIGN}",
             (-4.0 * limit, 2.0 * limit),
         ),
     )

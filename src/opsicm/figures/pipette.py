@@ -1,4 +1,4 @@
-"""Figures of the pipette: approach curves, alone in baths, modulated, its tip's response, held above the specimen."""
+"""Figures of the pipette: approach curves, calibration in baths, modulation, tip response, parked above a specimen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, Curves, Role, Series, View
+from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, Role, Series, View
 from opsicm.physics.pipette.approach import hyperbola_constant, hyperbola_relative_current
 from opsicm.physics.pipette.lateral import PointSpread
 from opsicm.physics.pipette.tip_field import ApproachCurve
@@ -24,18 +24,15 @@ _POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
 _PIPETTE: Final = Axis("pipette current", "nA")
 _CELL: Final = Axis("cell current", "mA")
 _TIME: Final = Axis("time", "s")
-_MINUTES: Final = Axis("time", "min")
 _DISTANCE: Final = Axis("distance from a flat sample", "nm")
 _SIGN: Final = "positive current flows out of the pipette"
-_SIGN_CELL: Final = "negative cell current lithiates"
-_SIGN_PIPETTE: Final = "positive pipette current flows out of the pipette"
 
 
 def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
     """Current against distance from the fitted surface, with the hyperbola; below, the residual in units of sigma.
 
     `trace` as `analysis.approach_results` leaves it. The current's axis spans the points of the fit: a
-    contact spike far below is outside the frame and counted in the note. The tip comes from the right.
+    contact spike far below is outside the frame and counted in the note.
     """
     attrs = trace.attrs
     distance = 1e9 * (np.asarray(trace["z"].values) - attrs["z0"])
@@ -61,7 +58,7 @@ def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
                 Series(label, distance[shown], current[shown], "cell" if label == _BEYOND else "limit", "points")
             )
     x = Axis("distance from the fitted surface", "nm")
-    upper = Curves(
+    upper = CurvePanel(
         x,
         Axis("pipette current", "nA") if in_amperes else Axis("pipette current / bulk current", ""),
         (*points, Series("hyperbola", fine, model, "model")),
@@ -70,7 +67,7 @@ def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
     )
     residual = np.asarray(trace["residual"].values)
     ends = np.array([distance[used].min(), distance[used].max()])
-    lower = Curves(
+    lower = CurvePanel(
         x,
         Axis("residual / sigma", ""),
         (
@@ -104,25 +101,28 @@ def calibration_view(
         Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], band=1e9 * band) for k, (label, c, i, band) in enumerate(lines)
     ]
     note = f"at {at:+g} V, each pipette over its own factor; line and its 95 % band"
-    panels = (Curves(_BIAS, _PIPETTE, family, _SIGN), Curves(Axis("salt outside", "M"), _PIPETTE, (*dots, *fits), note))
+    panels = (
+        CurvePanel(_BIAS, _PIPETTE, family, _SIGN),
+        CurvePanel(Axis("salt outside", "M"), _PIPETTE, (*dots, *fits), note),
+    )
     return View("calibration", "Current against the salt outside", panels)
 
 
-def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F64, held: F64) -> View:
+def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F64, current: F64) -> View:
     """I-V by aperture, the resistance of pipettes made alike, and the current at constant bias over hours.
 
-    `curves` (label, bias [V], current [A]); `resistances` [Ohm] (n,), may be empty; `t` [s], `held` [A] (m,), may be
+    `curves` (label, bias [V], current [A]); `resistances` [Ohm] (n,), may be empty; `t` [s], `current` [A] (m,), may be
     empty: a panel without data is left out.
     """
     family = tuple(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
     )
-    panels = [Curves(_BIAS, _PIPETTE, family, _SIGN)]
+    panels = [CurvePanel(_BIAS, _PIPETTE, family, _SIGN)]
     if resistances.size:
         number = np.arange(1.0, resistances.size + 1.0)
         mean = np.full(resistances.size, 1e-6 * resistances.mean())
         panels.append(
-            Curves(
+            CurvePanel(
                 Axis("pipette", ""),
                 Axis("resistance", "MΩ"),
                 (
@@ -134,7 +134,9 @@ def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F
     if t.size:
         unit, scale = ("h", 3600.0) if float(np.ptp(t)) > 7200.0 else ("min", 60.0)
         panels.append(
-            Curves(Axis("time", unit), _PIPETTE, (Series("at constant bias", t / scale, 1e9 * held, "pipette"),), _SIGN)
+            CurvePanel(
+                Axis("time", unit), _PIPETTE, (Series("at constant bias", t / scale, 1e9 * current, "pipette"),), _SIGN
+            )
         )
     return View("pipettes", "Pipettes: aperture, reproducibility, drift", tuple(panels))
 
@@ -149,7 +151,7 @@ def current_voltage_view(trace: xr.DataArray, resistance: float, title: str = "C
     near = np.abs(v - middle) <= 0.25 * float(np.ptp(v))
     through = float(np.mean(i[near])) - float(np.mean(v[near]) - middle) / resistance
     ends = np.array([v.min(), v.max()])
-    panel = Curves(
+    panel = CurvePanel(
         Axis("bias", "V"),
         Axis("pipette current", "nA"),
         (
@@ -161,61 +163,57 @@ def current_voltage_view(trace: xr.DataArray, resistance: float, title: str = "C
     return View("current_voltage", title, (panel,))
 
 
-def conductance_view(places: xr.Dataset) -> View:
-    """Conductance and potential without current of every place against time, bands of one u.
+def conductance_view(hops: xr.Dataset) -> View:
+    """Conductance and zero-current potential of every hop against time, with bands of one u.
 
-    `places` as the trace of `modulation_results`: `conductance`, `u_conductance` [S], `intercept`, `u_intercept` [V].
+    `hops` as the trace of `modulation_results`: `conductance`, `u_conductance` [S], `intercept`, `u_intercept` [V].
     """
-    t = places["t"].values
-    levels = ", ".join(f"{level:g}" for level in places.attrs["levels"])
+    t = hops["t"].values
+    levels = ", ".join(f"{level:g}" for level in hops.attrs["levels"])
     panels = (
-        Curves(
+        CurvePanel(
             _TIME,
             Axis("conductance", "nS"),
             (
                 Series(
                     "slope of I on V",
                     t,
-                    1e9 * places["conductance"].values,
+                    1e9 * hops["conductance"].values,
                     "pipette",
-                    band=1e9 * places["u_conductance"].values,
+                    band=1e9 * hops["u_conductance"].values,
                 ),
             ),
-            f"wire at {levels} V against the reference; band: u of one hop (k = 1)",
+            f"pipette electrode at {levels} V against the reference; band: u of one hop (k = 1)",
         ),
-        Curves(
+        CurvePanel(
             _TIME,
             Axis("potential without current", "mV"),
             (
                 Series(
-                    "intercept",
-                    t,
-                    1e3 * places["intercept"].values,
-                    "potential",
-                    band=1e3 * places["u_intercept"].values,
+                    "intercept", t, 1e3 * hops["intercept"].values, "potential", band=1e3 * hops["u_intercept"].values
                 ),
             ),
             "where the line through the levels meets zero current; against the reference",
         ),
     )
-    return View("modulation", "Conductance from the wire's levels", panels, share_x=True)
+    return View("modulation", "Conductance from the bias levels", panels, share_x=True)
 
 
-def concentration_view(places: xr.Dataset, title: str = "Salt at the pipette") -> View:
-    """Concentration of every place, with its own u as a band; the calibration's, common to all, stands in the note.
+def concentration_view(hops: xr.Dataset, title: str = "Salt at the pipette") -> View:
+    """Concentration of every hop, with its u as a band; the u of the calibration, common to all, is in the note.
 
-    `places` as the trace of `concentration_results`: `concentration`, `u` [mol/m³], NaN where not identifiable.
+    `hops` as the trace of `concentration_results`: `concentration`, `u` [mol/m³], NaN where not identifiable.
     """
-    t, c = places["t"].values, places["concentration"].values
+    t, c = hops["t"].values, hops["concentration"].values
     blank = int((~np.isfinite(c)).sum())
-    note = f"the calibration adds ±{places.attrs['u_common']:.3g} mM to all alike (k = 1)"
-    note += f"; {blank} places not identifiable are blank" if blank else ""
-    series = Series("from conductance", t, c, "pipette", band=places["u"].values)
-    return View("concentration", title, (Curves(_TIME, Axis("concentration", "mM"), (series,), note),))
+    note = f"the calibration adds ±{hops.attrs['u_common']:.3g} mM to all alike (k = 1)"
+    note += f"; {blank} hops not identifiable are blank" if blank else ""
+    series = Series("from conductance", t, c, "pipette", band=hops["u"].values)
+    return View("concentration", title, (CurvePanel(_TIME, Axis("concentration", "mM"), (series,), note),))
 
 
 def kernel_view(curve: ApproachCurve, spread: PointSpread) -> View:
-    """The figure of `curve` and of `spread`, which was taken at the 98 % distance."""
+    """The approach curve and the point-spread function at the 98 % distance, with its edge response."""
     tip = curve.pipette
     at_98 = spread.distance
     d = np.linspace(0.0, 12.0 * at_98, 600)
@@ -233,20 +231,20 @@ def kernel_view(curve: ApproachCurve, spread: PointSpread) -> View:
         title=f"Pipette of {tip.radius * 1e9:g} nm, b/a {tip.wall:g}, {math.degrees(tip.cone_angle):g}°, "
         f"shank {tip.length * 1e6:g} µm",
         panels=(
-            Curves(
+            CurvePanel(
                 _DISTANCE,
                 Axis("I over I far away", "%"),
                 (fem, hyperbola, setpoint),
                 note=f"98 % at {at_98 * 1e9:.1f} nm for a shank of {tip.length * 1e6:g} µm",
                 y_limits=(90.0, 100.2),
             ),
-            Curves(
+            CurvePanel(
                 Axis("radius on the sample", "nm"),
                 Axis("response", "1/µm²"),
                 (Series("point-spread function", r * 1e9, density * 1e-12, "height"),),
                 note=f"a ring with its peak at {spread.peak_radius / tip.radius:.2f} a; tip at the 98 % distance",
             ),
-            Curves(
+            CurvePanel(
                 Axis("position across a low step", "nm"),
                 Axis("apparent height", "% of step"),
                 (
@@ -261,11 +259,11 @@ def kernel_view(curve: ApproachCurve, spread: PointSpread) -> View:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What one run with the pipette held at a place gives, all (n,): `t` [s], `potential` [V], currents [A].
+class ParkedPipette:
+    """A run with the pipette parked above the specimen, all (n,): `t` [s], `potential` [V], currents [A].
 
-    `label` says what sets it apart from its neighbours in a figure ("10 µm", "ohmic off"); `rest` [A] is the pipette
-    current before the cell did anything.
+    `label` distinguishes it in a figure ("10 µm", "ohmic off"); `rest` [A] is the pipette current before the first cell
+    current.
     """
 
     label: str
@@ -276,49 +274,49 @@ class Held:
     rest: float
 
 
-def voltammogram_view(runs: Sequence[Held], title: str) -> View:
-    """Pipette current and cell current against potential, a curve a run, in the order given (Figures 3a, b, S4)."""
+def parked_voltammograms_view(runs: Sequence[ParkedPipette], title: str) -> View:
+    """Pipette current and cell current against potential, one curve per run, in the order given (Figures 3a, b, S4)."""
     pipette = _family(runs, lambda run: (run.potential, 1e9 * run.pipette))
     cell = _family(runs, lambda run: (run.potential, 1e3 * run.cell))
-    panels = (Curves(_POTENTIAL, _PIPETTE, pipette, _SIGN_PIPETTE), Curves(_POTENTIAL, _CELL, cell, _SIGN_CELL))
+    panels = (CurvePanel(_POTENTIAL, _PIPETTE, pipette, PIPETTE_SIGN), CurvePanel(_POTENTIAL, _CELL, cell, CELL_SIGN))
     return View("voltammograms", title, panels, share_x=True)
 
 
-def time_view(run: Held, title: str) -> View:
+def parked_time_view(run: ParkedPipette, title: str) -> View:
     """Pipette current, potential and cell current against time (Figures 3c, d and e)."""
     t = run.t / 60.0
     panels = (
-        Curves(_MINUTES, _PIPETTE, (Series("pipette current", t, 1e9 * run.pipette, "pipette"),), _SIGN_PIPETTE),
-        Curves(_MINUTES, _POTENTIAL, (Series("potential", t, run.potential, "potential"),)),
-        Curves(_MINUTES, _CELL, (Series("cell current", t, 1e3 * run.cell, "cell"),), _SIGN_CELL),
+        CurvePanel(MINUTES, _PIPETTE, (Series("pipette current", t, 1e9 * run.pipette, "pipette"),), PIPETTE_SIGN),
+        CurvePanel(MINUTES, _POTENTIAL, (Series("potential", t, run.potential, "potential"),)),
+        CurvePanel(MINUTES, _CELL, (Series("cell current", t, 1e3 * run.cell, "cell"),), CELL_SIGN),
     )
     return View("against_time", title, panels, share_x=True)
 
 
-def made_of_view(runs: Sequence[Held], title: str, against_potential: bool) -> View:
-    """What the pipette's signal is made of: the whole, and what it loses when each term of the physics is switched off.
+def contributions_view(runs: Sequence[ParkedPipette], title: str, against_potential: bool) -> View:
+    """The contributions to the pipette signal: all terms of the physics, and what is lost without each.
 
-    `runs`: first the whole, then the same with one term off each. Above, the change since rest; below, the whole less
-    the run without the term (its rows interpolated in time), the largest term apart from the others so that both can be
-    read. Frames hold 98 % of the rows: a switch that comes at another row shows as a spike beyond them.
+    `runs`: first with all terms, then with one term off each. Above, the change since rest; below, all terms less the
+    run without the term (interpolated in time), the largest contribution in a panel of its own. Frames contain 98 % of
+    the rows: where a switch falls on different rows there is a spike beyond them.
     """
     whole, *without = runs
-    axis = _POTENTIAL if against_potential else _MINUTES
+    axis = _POTENTIAL if against_potential else MINUTES
     x = whole.potential if against_potential else whole.t / 60.0
     change = 1e9 * (whole.pipette - whole.rest)
     upper = [Series(whole.label, x, change)]
     parts = []
     for k, run in enumerate(without):
         alone = np.interp(whole.t, run.t, 1e9 * (run.pipette - run.rest))
-        upper.append(Series(run.label, x, alone, style="dashed", shade=_place(k, len(without))))
-        parts.append(Series(run.label.removesuffix(" off"), x, change - alone, shade=_place(k, len(without))))
+        upper.append(Series(run.label, x, alone, style="dashed", shade=_shade(k, len(without))))
+        parts.append(Series(run.label.removesuffix(" off"), x, change - alone, shade=_shade(k, len(without))))
     parts.sort(key=lambda part: float(np.ptp(np.percentile(part.y, (1.0, 99.0)))))
-    panels = [Curves(axis, Axis("change since rest", "nA"), tuple(upper), _SIGN_PIPETTE, _frame(upper))]
+    panels = [CurvePanel(axis, Axis("change since rest", "nA"), tuple(upper), PIPETTE_SIGN, _frame(upper))]
     for shown, unit, scale in ((parts[-1:], "nA", 1.0), (parts[:-1], "pA", 1e3)):
         if shown:
             scaled = [replace(part, y=scale * part.y) for part in shown]
             named = "what " + " and ".join(part.label for part in scaled) + " add" + ("s" if len(scaled) == 1 else "")
-            panels.append(Curves(axis, Axis("contribution", unit), tuple(scaled), named, _frame(scaled)))
+            panels.append(CurvePanel(axis, Axis("contribution", unit), tuple(scaled), named, _frame(scaled)))
     return View("made_of", title, tuple(panels), share_x=True)
 
 
@@ -329,11 +327,11 @@ def _frame(series: Sequence[Series]) -> tuple[float, float] | None:
     return (low - margin, high + margin) if margin > 0.0 else None
 
 
-def _family(runs: Sequence[Held], xy: Callable[[Held], tuple[F64, F64]]) -> tuple[Series, ...]:
+def _family(runs: Sequence[ParkedPipette], xy: Callable[[ParkedPipette], tuple[F64, F64]]) -> tuple[Series, ...]:
     return tuple(
-        Series(run.label, *xy(run), shade=_place(k, len(runs)) if len(runs) > 1 else 0.5) for k, run in enumerate(runs)
+        Series(run.label, *xy(run), shade=_shade(k, len(runs)) if len(runs) > 1 else 0.5) for k, run in enumerate(runs)
     )
 
 
-def _place(k: int, count: int) -> float:
+def _shade(k: int, count: int) -> float:
     return k / max(count - 1, 1)

@@ -1,4 +1,4 @@
-"""Current over millimetres and time: image, traces at three heights, approach curves at moments (Figure 6)."""
+"""Current over millimetres and time: image, traces at three heights, approach curves at chosen times (Figure 6)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, Curves, Image, Role, Series, View
+from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Role, Series, View
 
 F64 = NDArray[np.float64]
-_MINUTES: Final = Axis("time", "min")
-_LONG: Final = 300.0  # [s] from here on minutes read better
+_LONG: Final = 300.0  # [s]: above it the axis is in minutes
 _CURRENT: Final = Axis("pipette current", "nA")
 _HEIGHTS: Final[tuple[Role, ...]] = ("near", "between", "far")
-_SIGN: Final = "positive pipette current flows out of the pipette"
 
 
-def time_view(
+def tower_time_view(
     t: F64,
     height: F64,
     current: F64,
@@ -32,7 +30,7 @@ def time_view(
     """Potential, cell current, traces at the heights `at`, and the current as an image of height and time.
 
     Pipette: `t` [s], `height` [m], `current` [A], (n,); cell: `cell_t` [s], `potential` [V], `cell` [A], (m,);
-    `at` [m]; `moments` name → time [s]; `traverse` [s] is the width of a column of the image, a way or a trip.
+    `at` [m]; `moments` name → time [s]; `traverse` [s] is the width of a column of the image: one traverse, or a pair.
     """
     tc = cell_t / 60.0
     marks = tuple(
@@ -41,28 +39,23 @@ def time_view(
     )
     band = 0.02 * float(np.ptp(height))
     traces = []
-    for k, where in enumerate(at):
-        close = np.abs(height - where) <= band
+    for k, level in enumerate(at):
+        close = np.abs(height - level) <= band
         as_printed = len(at) == len(_HEIGHTS)
         role: Role = _HEIGHTS[k] if as_printed else "neutral"
         shade = None if as_printed else k / max(len(at) - 1, 1)
-        label = f"{1e3 * where:g} mm"
+        label = f"{1e3 * level:g} mm"
         traces.append(Series(label, t[close] / 60.0, 1e9 * current[close], role, "points", shade=shade))
     image, extent = _image(t, height, current, traverse)
-    words = ", ".join(f"{name} {when / 60.0:.0f} min" for name, when in moments.items())
+    times = ", ".join(f"{name} {when / 60.0:.0f} min" for name, when in moments.items())
     panels = (
-        Curves(
-            _MINUTES, Axis("potential vs Li/Li+", "V"), (Series("program", tc, potential, "potential"), *marks), words
+        CurvePanel(
+            MINUTES, Axis("potential vs Li/Li+", "V"), (Series("program", tc, potential, "potential"), *marks), times
         ),
-        Curves(
-            _MINUTES,
-            Axis("cell current", "mA"),
-            (Series("cell", tc, 1e3 * cell, "cell"),),
-            "negative cell current lithiates",
-        ),
-        Curves(_MINUTES, _CURRENT, tuple(traces), _SIGN),
-        Image(
-            _MINUTES,
+        CurvePanel(MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),), CELL_SIGN),
+        CurvePanel(MINUTES, _CURRENT, tuple(traces), PIPETTE_SIGN),
+        ImagePanel(
+            MINUTES,
             Axis("height", "mm"),
             _CURRENT,
             image,
@@ -77,7 +70,7 @@ def time_view(
 def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tuple[float, float, float, float]]:
     columns = max(1, int(np.ptp(t) / traverse))
     edges_t = np.linspace(t[0], t[-1], columns + 1)
-    # No finer than the rows lie, or every second bin is blank.
+    # No finer than the spacing of the rows, or every second bin is blank.
     pitch = 1.25 * float(np.median(np.abs(np.diff(height)))) or float(np.ptp(height))
     edges_z = np.linspace(height.min(), height.max(), 1 + int(np.clip(np.ptp(height) / pitch, 4, 50)))
     total, _, _ = np.histogram2d(height, t, (edges_z, edges_t), weights=1e9 * current)
@@ -86,24 +79,25 @@ def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tup
     return image, (edges_t[0] / 60.0, edges_t[-1] / 60.0, 1e3 * edges_z[0], 1e3 * edges_z[-1])
 
 
-def ways_view(image: NDArray[np.float64], time: F64, height: F64) -> View:
-    """Pipette current over height and time, one column a way of the coarse stage.
+def traverses_view(image: NDArray[np.float64], time: F64, height: F64) -> View:
+    """Pipette current over height and time, one column per traverse of the coarse stage.
 
-    `image` [A], (way, height), NaN where nothing was measured; `time` [s] of each way, `height` [m] of each bin.
+    `image` [A], (traverse, height), NaN where nothing was measured; `time` [s] of each traverse, `height` [m] of each
+    bin.
     """
     half = 0.5 * float(height[1] - height[0])
     step = float(np.median(np.diff(time))) if time.size > 1 else 1.0
-    scale, axis = (60.0, _MINUTES) if float(np.ptp(time)) > _LONG else (1.0, Axis("time", "s"))
+    scale, axis = (60.0, MINUTES) if float(np.ptp(time)) > _LONG else (1.0, Axis("time", "s"))
     left, right = (time[0] - 0.5 * step) / scale, (time[-1] + 0.5 * step) / scale
     extent = (left, right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half))
-    panel = Image(
-        axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, "current", note=f"blank: no row; {_SIGN}"
+    panel = ImagePanel(
+        axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, "current", note=f"blank: no row; {PIPETTE_SIGN}"
     )
-    return View("tower", "Current over millimetres and time", (panel,), "One column a way of the coarse stage.")
+    return View("tower", "Current over millimetres and time", (panel,), "One column per traverse of the coarse stage.")
 
 
-def approach_view(profiles: Mapping[str, tuple[F64, F64]], title: str = "Approach curves at five moments") -> View:
-    """Approach curves at moments: current over that far away, against height.
+def tower_profiles_view(profiles: Mapping[str, tuple[F64, F64]], title: str = "Approach curves at five times") -> View:
+    """Approach curves at chosen times: current over that far away, against height.
 
     `profiles` name → (height [m], current [A]); bins without a current (NaN) are left out.
     """
@@ -113,7 +107,10 @@ def approach_view(profiles: Mapping[str, tuple[F64, F64]], title: str = "Approac
         z, i = heights[seen], currents[seen]
         far = float(i[int(np.argmax(z))])
         series.append(Series(name, 1e3 * z, 1e12 * (i - far), shade=k / max(len(profiles) - 1, 1)))
-    panel = Curves(
-        Axis("height", "mm"), Axis("current less that far away", "pA"), tuple(series), f"one traverse each; {_SIGN}"
+    panel = CurvePanel(
+        Axis("height", "mm"),
+        Axis("current less that far away", "pA"),
+        tuple(series),
+        f"one traverse each; {PIPETTE_SIGN}",
     )
     return View("approach_at_moments", title, (panel,))

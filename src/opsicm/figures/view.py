@@ -1,4 +1,4 @@
-"""A View: what a picture shows, before it is one. Tests compare Views; the console sends them."""
+"""A View: the content of a figure before it is drawn. Tests compare Views; the console sends them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Role = Literal[
     "far",
 ]
 
-# Okabe and Ito's palette: told apart by readers with any colour vision.
+# Okabe and Ito's palette: distinguishable with any colour vision.
 COLOUR: Final[dict[Role, str]] = {
     "height": "#0072B2",
     "pipette": "#009E73",
@@ -41,7 +41,7 @@ COLOUR: Final[dict[Role, str]] = {
 }
 
 # What an image shows, and the colour map of each; `family` is that of curves in an order, dark first. Perceptual, and
-# diverging only where zero means something: its middle, which is white, must be that zero.
+# diverging only where zero has a meaning: the white middle must be that zero.
 Shows = Literal["height", "current", "change", "difference"]
 COLOUR_MAP: Final[dict[Shows | Literal["family"], str]] = {
     "height": "viridis",
@@ -66,11 +66,16 @@ class Axis:
         return f"{self.quantity} ({self.unit})" if self.unit else self.quantity
 
 
+MINUTES: Final = Axis("time", "min")
+PIPETTE_SIGN: Final = "positive pipette current flows out of the pipette"
+CELL_SIGN: Final = "negative cell current lithiates"
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A curve; `role` decides its colour, so that one thing has one colour in every figure.
+    """A curve; `role` decides its colour, so that a quantity has the same colour in every figure.
 
-    In a family of curves `shade` (0–1, the place of each in its order) decides instead. `named` points carry their
+    In a family of curves `shade` (0–1, its rank in the family) decides instead. `named` points carry their
     label beside them.
     """
 
@@ -84,7 +89,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
+class CurvePanel:
     """A panel of curves over one x axis. `note` states the sign convention where one matters."""
 
     x: Axis
@@ -95,7 +100,7 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImagePanel:
     """A panel that shows `values` [row, column]; `extent` (left, right, bottom, top) is in the axes' units.
 
     What it `shows` decides its colour map; the colour limits of a diverging one are symmetric about zero. `scale_bar`
@@ -115,7 +120,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A figure to be: panels from top to bottom, or row by row in `columns`.
+    """A figure: panels from top to bottom, or row by row in `columns`.
 
     Panels with equal x axes share it when `share_x` is set, and with it the image's extent if there is one; in a series
     of images with one set of limits, the colour bar is drawn once.
@@ -123,7 +128,7 @@ class View:
 
     name: str
     title: str
-    panels: tuple[Curves | Image, ...]
+    panels: tuple[CurvePanel | ImagePanel, ...]
     caption: str = ""
     share_x: bool = False
     columns: int = 1

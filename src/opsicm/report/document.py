@@ -34,7 +34,7 @@ def number(value: float | None, u: float | None) -> str:
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """The table of results: name, value ± u, unit, method; a failed one says why."""
+    """The table of results: name, value ± u, unit, and the method or the reason of a failure."""
     rows = []
     for result in results:
         flags = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
@@ -72,7 +72,7 @@ def document(
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]],
     texts: Sequence[tuple[str, str]],
 ) -> str:
-    """The whole page: headline, warnings, results, figures, tables of facts, source texts folded away."""
+    """The whole page: headline, warnings, results, figures, tables of facts, folded source texts."""
     warn = "".join(f"<p class='warn'>{escape(text)}</p>" for text in warnings)
     figures = "".join(figure(view) for view in views)
     tables = "".join(f"<h2>{escape(name)}</h2>{pairs_table(pairs)}" for name, pairs in facts)

@@ -1,4 +1,4 @@
-"""The report of a run, or of a third-party file: what stands in it, and where it is written."""
+"""The report of a run or of a third-party file: its content, and where it is written."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from opsicm.core.errors import BadInput, Problem
 from opsicm.record.reader import Run
 from opsicm.report.document import document
+from opsicm.results.run_or_file import identification, is_run, must_exist, results_of_path, views_of_path
 from opsicm.results.run_results import results_of, views_of
-from opsicm.results.sources import identification, is_run, must_exist, results_of_path, views_of_path
 
 
 def report_html(run: Run) -> str:
@@ -65,16 +65,16 @@ def report_html(run: Run) -> str:
 
 
 def write_page(target: Path, page: str) -> None:
-    """Write a page; raises `BadInput` where that cannot be."""
+    """Write a page; raises `BadInput` where that is impossible."""
     try:
         target.write_text(page, encoding="utf-8")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
-        raise BadInput(Problem("report", str(target), limit, "choose another place with -o", str(target))) from error
+        raise BadInput(Problem("report", str(target), limit, "choose another path with -o", str(target))) from error
 
 
 def write_report(path: Path, target: Path | None) -> Path:
-    """Write the report of the run at `path` (folder or file) beside it or to `target`; returns where it is."""
+    """Write the report of the run at `path` (folder or file) beside it or to `target`; returns its path."""
     with Run(path) as run:
         target = target or run.path.parent / "report.html"
         write_page(target, report_html(run))
@@ -82,7 +82,7 @@ def write_report(path: Path, target: Path | None) -> Path:
 
 
 def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:
-    """Write the report of `path`, to `output` or beside the run; that of a third-party file goes to this folder."""
+    """Write the report of `path`, to `output` or beside the run; of a third-party file, to the working folder."""
     must_exist(path)
     if is_run(path):
         return write_report(path, output)

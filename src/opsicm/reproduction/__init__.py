@@ -1,1 +1,1 @@
-"""The paper's experiments on the twin, analysed by a user's code, beside what the paper prints."""
+"""The paper's experiments on the twin, analysed as a user's runs are, beside the numbers that the paper prints."""

@@ -1,4 +1,4 @@
-"""From an experiment of the paper to its runs: the packaged file, what it varies, and the declared variants."""
+"""The runs of each of the paper's experiments: from the packaged file, its `vary` values and the declared variants."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from opsicm.reproduction.variants import (
     WITHOUT_RAW,
 )
 
-# Rooms that cannot change a run, but for the modules below: what starts it and what moves its later hops.
+# Packages that cannot change a run, except for the modules below: they start it or correct positions during it.
 _AFTER_A_RUN: Final = (
     "figures",
     "report",
@@ -49,15 +49,15 @@ _AFTER_A_RUN: Final = (
     "cli",
 )
 _DURING_A_RUN: Final = ("cli/execute.py", "cli/live_settings.py", "cli/rigs.py", "analysis/topography/registration.py")
-_BEFORE_COMPENSATION_s: Final = 60
+_BEFORE_COMPENSATION_s: Final = 60  # hold without compensation
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run to make: of which experiment and variant, with which of the varied values, and its experiment file.
+    """One run: its experiment and variant, the values that are varied, and its experiment file.
 
-    `key` (SHA-256, 16 hex digits) names its result by content: experiment text, rig text, seed and every source that a
-    run goes through.
+    `key` (SHA-256, 16 hex digits) identifies its result by content: experiment text, rig text, seed and every source
+    file that a run uses.
     """
 
     experiment: str
@@ -73,13 +73,13 @@ class Case:
 
     @property
     def label(self) -> str:
-        """In words, for a progress bar."""
-        words = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
-        words += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
-        return ", ".join(words)
+        """A name for the progress bar and messages."""
+        parts = [self.experiment, *([] if self.variant == AS_DECLARED else [self.variant])]
+        parts += [f"{path.rpartition('.')[2]} {value}" for path, value in self.values]
+        return ", ".join(parts)
 
 
-def file_of(experiment: str, short: bool) -> Path:
+def experiment_file(experiment: str, short: bool) -> Path:
     """The packaged file of an experiment, as `e05_….yaml`, of its short form if asked; `BadInput` without one."""
     folder = EXPERIMENTS / "short" if short else EXPERIMENTS
     files = sorted(folder.glob(f"e{int(experiment[1:]):02d}_*.yaml"))
@@ -90,53 +90,53 @@ def file_of(experiment: str, short: bool) -> Path:
 
 
 def cases_of(experiment: str, short: bool) -> list[Case]:
-    """Every run that an experiment takes, in order: the declared set first, then its variants."""
-    path = file_of(experiment, short)
+    """Every run of an experiment, in order: the declared set first, then its variants."""
+    path = experiment_file(experiment, short)
     document = read_yaml(path)
     cases = []
     for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
         if short and (experiment, variant) in LONG_ONLY:
             continue
-        changed = with_changes(document.data, {**CALIBRATED, **_always(experiment), **changes})
+        changed = with_changes(document.data, {**CALIBRATED, **_fixed_changes(experiment), **changes})
         if variant == IR_COMPENSATED:
-            changed = compensated(changed, COMPENSATION_PCT)
+            changed = with_ir_compensation(changed, COMPENSATION_PCT)
         whole = experiment_from_text(yaml_text(changed), str(path))
         vary = whole.experiment.vary
-        values = (tuple(zip(vary, each, strict=True)) for each in itertools.product(*vary.values()))
+        values = (tuple(zip(vary, combination, strict=True)) for combination in itertools.product(*vary.values()))
         count = 1 if short and (experiment, variant) in FIRST_VALUE_ONLY else None
         repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
-        for chosen, loaded in itertools.islice(zip(values, expanded(whole), strict=True), count):
+        for varied, loaded in itertools.islice(zip(values, expanded(whole), strict=True), count):
             seeds = (None, *range(2, repeats + 1))
-            cases += [Case(experiment, variant, chosen, seed, loaded) for seed in seeds]
+            cases += [Case(experiment, variant, varied, seed, loaded) for seed in seeds]
     return cases
 
 
-def _always(experiment: str) -> dict[str, Any]:
+def _fixed_changes(experiment: str) -> dict[str, Any]:
     return {**WITHOUT_RAW.get(experiment, {}), **ONE_SPECIMEN.get(experiment, {})}
 
 
 def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` with the values at paths like `cell[0].sweep.rate_mV_s` replaced; missing mappings are made."""
+    """`data` with the values at paths like `cell[0].sweep.rate_mV_s` replaced; missing mappings are created."""
     changed = copy.deepcopy(dict(data))
     for path, value in changes.items():
-        place: Any = changed
-        *way, last = _parsed(path)
-        for part in way:
-            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
-        place[last] = value
+        parent: Any = changed
+        *parents, last = _parsed(path)
+        for part in parents:
+            parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
+        parent[last] = value
     return changed
 
 
-def compensated(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
-    """`data` with iR compensation in every step that controls a potential, and room for it in the envelope.
+def with_ir_compensation(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
+    """`data` with iR compensation in every step that controls a potential, and a wider envelope.
 
-    The potential held then lies below the program's by what the bath drops. The first sweep's start is held without
-    compensation before it: a jump onto it with hardly any resistance left sends the potentiostat to its limit.
+    The measured potential then lies below the program's by the drop in the bath. The start of the first sweep is held
+    without compensation before it: a jump to it with hardly any resistance left drives the potentiostat to its limit.
     """
     changed = copy.deepcopy(dict(data))
     for step in changed["cell"]:
-        for word, values in step.items():
-            if "ir_compensation_pct" in CELL_STEPS[word].model_fields:
+        for kind, values in step.items():
+            if "ir_compensation_pct" in CELL_STEPS[kind].model_fields:
                 values["ir_compensation_pct"] = percent
     if "sweep" in changed["cell"][0]:
         start = changed["cell"][0]["sweep"]["from_V"]
@@ -158,7 +158,7 @@ def _parsed(path: str) -> KeyPath:
 
 @cache
 def sources_hash() -> str:
-    """SHA-256 over every source and table of the package that a run can go through."""
+    """SHA-256 over every source and table of the package that a run can use."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".npz", ".csv", ".yaml")):
@@ -170,18 +170,18 @@ def sources_hash() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The runs of the chosen experiments; `refused` says why an experiment has none."""
+    """The runs of the chosen experiments; `refused` has the reason where an experiment has none."""
 
     cases: dict[str, list[Case]]
     refused: dict[str, str]
 
     @property
     def all(self) -> list[Case]:
-        """Every run to make, in the paper's order."""
+        """Every run, in the paper's order."""
         return [case for cases in self.cases.values() for case in cases]
 
 
-def chosen(only: str | None) -> tuple[str, ...]:
+def chosen_experiments(only: str | None) -> tuple[str, ...]:
     """The experiments that `--only E5,E9` names, in the paper's order; all without it."""
     if only is None:
         return IDS
@@ -194,7 +194,7 @@ def chosen(only: str | None) -> tuple[str, ...]:
 
 
 def plan(experiments: Sequence[str], short: bool) -> Plan:
-    """The runs of `experiments`; one whose file is missing or refused is kept with the reason."""
+    """The runs of `experiments`; with the reason for each whose file is missing or refused."""
     cases: dict[str, list[Case]] = {}
     refused: dict[str, str] = {}
     for experiment in experiments:

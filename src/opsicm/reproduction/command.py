@@ -18,48 +18,51 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.report.document import number
-from opsicm.reproduction.cases import Case, chosen, plan
+from opsicm.reproduction.cases import Case, chosen_experiments, plan
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
-from opsicm.reproduction.table import NO_NUMBER, Compared, ExperimentResults, is_declared, table, write_json
+from opsicm.reproduction.table import NO_NUMBER, ComparedRow, ExperimentResults, is_finished_declared, table, write_json
 
 _WORKERS: Final = 2  # each may need 1 GB
 CAPTION: Final = (
-    "kind: input - the twin was given it, so that recovering it tests the instrument and not nature; calibrated - "
-    "one parameter, the pipette's cone angle, was chosen for it; predicted - what physics and measuring chain made of "
-    "it. Twin and analysis share the approach curve. Verdicts: agrees - within the paper's precision or 15 %; a "
+    "kind: input - a parameter of the twin, so that recovering it tests the instrument and not nature; calibrated - "
+    "one parameter, the pipette's cone angle, was chosen for it; predicted - what follows from physics and measuring "
+    "chain. Twin and analysis share the approach curve. Verdicts: agrees - within the paper's precision or 15 %; a "
     "statement in words can reach 'same trend' at best."
 )
 
 
 def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) -> int:
-    """Make the runs, draw the figures, print the table; the exit code: 0 if all ran, 130 if interrupted, else 3."""
-    experiments = chosen(only)
+    """Run the experiments, draw the figures, print the table. Returns the exit code: 0 if all ran, 130 if interrupted,
+    else 3."""
+    experiments = chosen_experiments(only)
     planned = plan(experiments, short)
     for experiment, reason in planned.refused.items():
         err.print(f"{experiment}: not run: {escape(reason)}")
-    with Reader(folder / "figures") as reader, stop_on_interrupt() as stop:
+    with Evaluator(folder / "figures") as evaluator, stop_on_interrupt() as stop:
         with _progress(planned.all) as on_progress:
             workers = min(_WORKERS, os.cpu_count() or 1)
-            runs = run_all(planned, folder / "runs", stop, on_progress, workers, reader.begin)
+            runs = run_all(planned, folder / "runs", stop, on_progress, workers, evaluator.begin)
         if stop():
             err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
             return 130
         for one in (one for ones in runs.values() for one in ones if one.path is None):
             err.print(f"{escape(one.case.label)}: no run: {escape(one.reason)}")
-        with working("reading the runs and drawing the figures"):
-            reads = reader.read()
-    compared = table(experiments, planned, runs, reads)
+        with working("analysing the runs and drawing the figures"):
+            evaluated = evaluator.results()
+    compared = table(experiments, planned, runs, evaluated)
     print_table(compared)
     if json is not None:
         write_json(compared, json)
-    for path in (path for experiment in experiments if experiment in reads for path in reads[experiment].figures):
+    for path in (
+        path for experiment in experiments if experiment in evaluated for path in evaluated[experiment].figures
+    ):
         out.print(f"figure  {path}", markup=False)
     complete = not planned.refused and all(one.path is not None for ones in runs.values() for one in ones)
     return 0 if complete else 3
 
 
-def print_table(compared: Sequence[Compared]) -> None:
-    """The table on standard output, a line a row; what is measured stands last, for it is long."""
+def print_table(compared: Sequence[ComparedRow]) -> None:
+    """The table on standard output, one line per row; the quantity comes last because it is long."""
     lines = [("id", "paper", "here ± u (k = 1)", "unit", "kind", "verdict", "quantity")]
     for one in compared:
         row = one.row
@@ -100,10 +103,10 @@ def _progress(cases: Sequence[Case]) -> Iterator[OnProgress]:
         yield on_progress
 
 
-class Reader(AbstractContextManager["Reader"]):
-    """A process that reads experiments and draws them into `figures`, one after another, in the order given.
+class Evaluator(AbstractContextManager["Evaluator"]):
+    """A process that evaluates experiments and draws their figures into `figures`, one after another.
 
-    Not in the processes that make runs: whatever reads runs imports HDF5, which has no place beside a live one.
+    A process of its own, because reading runs imports HDF5, which must not be loaded beside a live run.
     """
 
     def __init__(self, figures: Path) -> None:
@@ -112,12 +115,12 @@ class Reader(AbstractContextManager["Reader"]):
         self._jobs: dict[str, Future[ExperimentResults]] = {}
 
     def begin(self, experiment: str, runs: Sequence[CaseRun]) -> None:
-        """ExperimentResults this experiment, of which all runs are made, as soon as the process is free."""
-        if any(is_declared(one) for one in runs):
-            self._jobs[experiment] = self._pool.submit(_read, experiment, tuple(runs), self._figures)
+        """Evaluate this experiment, all runs of which are finished, as soon as the process is free."""
+        if any(is_finished_declared(one) for one in runs):
+            self._jobs[experiment] = self._pool.submit(_evaluate, experiment, tuple(runs), self._figures)
 
-    def read(self) -> dict[str, ExperimentResults]:
-        """What was read, by experiment; waits for it, and raises what the process raised."""
+    def results(self) -> dict[str, ExperimentResults]:
+        """The results by experiment; waits for them, and raises what the process raised."""
         return {experiment: job.result() for experiment, job in self._jobs.items()}
 
     def __exit__(
@@ -126,12 +129,12 @@ class Reader(AbstractContextManager["Reader"]):
         self._pool.shutdown(cancel_futures=True)
 
 
-def _read(experiment: str, runs: Sequence[CaseRun], figures: Path) -> ExperimentResults:
-    from opsicm.reproduction.pictures import Pictures
-    from opsicm.reproduction.readings.experiments import read
+def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path) -> ExperimentResults:
+    from opsicm.reproduction.evaluation.experiments import evaluate
+    from opsicm.reproduction.paper_figures import PaperFigures
 
-    pictures = Pictures(figures)
-    results = read(experiment, runs, pictures.draw)
+    pictures = PaperFigures(figures)
+    results = evaluate(experiment, runs, pictures.draw)
     without = {row: _without_traces(each) for row, each in results.without.items()}
     return ExperimentResults(_without_traces(results.by_row), without, tuple(pictures.drawn))
 

@@ -1,4 +1,4 @@
-"""The finished runs of one experiment, open and analysed as a user's would be."""
+"""The finished runs of one experiment, open and analysed as a user's runs are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opsicm.analysis.result import WHOLE, Of, Result, failed
+from opsicm.analysis.result import WHOLE, Result, Subject, failed
 from opsicm.record.reader import Run
 from opsicm.reproduction.cases import Case
 from opsicm.reproduction.runs import CaseRun
@@ -17,8 +17,8 @@ from opsicm.results.run_results import results_of
 
 
 @dataclass(frozen=True, slots=True)
-class Analysed:
-    """One finished run, open, with the values that were varied and all results that a user would get."""
+class AnalysedRun:
+    """One finished run, open, with its case and all its results."""
 
     case: Case
     run: Run
@@ -28,8 +28,8 @@ class Analysed:
         """The varied value whose path ends in `path`, as `park.height_um`."""
         return next(value for name, value in self.case.values if name.endswith(path))
 
-    def result(self, name: str, of: Of = WHOLE) -> Result:
-        """The result `name` of the whole run or of a part of it; where there is none, one that says so."""
+    def result(self, name: str, of: Subject = WHOLE) -> Result:
+        """The result `name` of the whole run or of a part of it; a failed one where it does not exist."""
         for result in self.results:
             if (result.name, result.of) == (name, of):
                 return result
@@ -38,27 +38,29 @@ class Analysed:
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class ExperimentRuns:
     """The finished runs of one experiment, by variant."""
 
-    all: tuple[Analysed, ...]
+    all: tuple[AnalysedRun, ...]
 
-    def of(self, variant: str = AS_DECLARED) -> list[Analysed]:
-        """The runs of a variant, in the order in which they were made."""
+    def of(self, variant: str = AS_DECLARED) -> list[AnalysedRun]:
+        """The runs of a variant, in order of execution."""
         return [run for run in self.all if run.case.variant == variant]
 
-    def taking(self, variant: str) -> Runs:
-        """These runs with those of `variant` in the place of the declared set's, and no others."""
-        return Runs(tuple(replace(run, case=replace(run.case, variant=AS_DECLARED)) for run in self.of(variant)))
+    def with_variant_as_declared(self, variant: str) -> ExperimentRuns:
+        """The runs of `variant` as if they were the declared set, for evaluation by the same code."""
+        return ExperimentRuns(
+            tuple(replace(run, case=replace(run.case, variant=AS_DECLARED)) for run in self.of(variant))
+        )
 
 
 @contextmanager
-def opened(case_runs: Iterable[CaseRun]) -> Iterator[Runs]:
+def opened(case_runs: Iterable[CaseRun]) -> Iterator[ExperimentRuns]:
     """The runs of one experiment, opened and analysed; closed at the end."""
     with ExitStack() as open_files:
-        runs: list[Analysed] = []
+        runs: list[AnalysedRun] = []
         for one in case_runs:
             if one.path is not None:
                 run = open_files.enter_context(Run(one.path))
-                runs.append(Analysed(one.case, run, tuple(results_of(run))))
-        yield Runs(tuple(runs))
+                runs.append(AnalysedRun(one.case, run, tuple(results_of(run))))
+        yield ExperimentRuns(tuple(runs))

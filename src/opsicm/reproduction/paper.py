@@ -1,7 +1,7 @@
-"""The comparison table: what the paper reports, row by row. The only place in this package with its result numbers.
+"""The comparison table: what the paper reports, row by row. No other module contains its result numbers.
 
 Takahashi, Takamatsu, Korchev, Fukuma, JACS Au 2023, 3, 1089, doi 10.1021/jacsau.2c00677. Conditions of an experiment
-(rates, heights, hop settings) stand in the experiment files; here stands what was seen.
+(rates, heights, hop settings) are in the experiment files; here are its results.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Final, Literal
 Verdict = Literal["agrees", "same trend", "disagrees", "not stated"]
 Expected = Literal["value", "at most", "positive", "negative", "unchanged", "one", "nothing"]
 
-WITHIN: Final = 0.15  # of the paper's number, where its own precision is finer
-_CERTAIN: Final = 2.0  # a sign counts when the number stands this many of its own u from zero
+WITHIN: Final = 0.15  # of the paper's number, where its precision is finer
+_CERTAIN: Final = 2.0  # value over u from which on a sign counts
 
 
 def verdict(
     expected: Expected, here: float, u: float | None = None, paper: float | None = None, precision: float = 0.0
 ) -> Verdict:
-    """Judge `here` ± `u` against what the paper says; all in one unit.
+    """Judge `here` ± `u` against what the paper reports; all in one unit.
 
     `expected` says what the paper gives:
       value       a number `paper`, printed to ± `precision`: *agrees* within the larger of `precision` and 15 % of it,
                   *same trend* farther off with its sign, else *disagrees*;
       at most     an upper bound `paper`: *agrees* up to 15 % above it, else *disagrees*;
-      positive, negative   a direction in words: *same trend* when `here` has the sign and stands 2 u from zero;
+      positive, negative   a direction in words: *same trend* when `here` has the sign and is 2 u from zero;
       unchanged   "no change" in words, `here` in % of what could have changed: *same trend* within 15 %;
       one         proportion, linearity or mirror image in words, `here` a ratio: *same trend* within 0.15 of 1;
       nothing     the paper is silent: *not stated*.
-    A number without a printed counterpart can reach *same trend* at best. `u` is ours; the paper prints none.
+    A number without a printed counterpart can reach *same trend* at best. `u` is that of `here`; the paper prints none.
     """
     if not isfinite(here):
-        raise ValueError(f"{here} is no number: say why there is none instead of judging it")
+        raise ValueError(f"{here} is not a number: give the reason instead of judging it")
     if expected == "nothing":
         return "not stated"
     if expected in ("value", "at most"):
@@ -60,9 +60,9 @@ IDS: Final = tuple(f"E{k}" for k in range(1, 13))
 class Row:
     """One thing that the paper reports.
 
-    `id` as `E5.step`; `quantity` and `unit` of both numbers; `kind`: *input* (the twin was given it: recovering it
-    tests the instrument, not nature), *calibrated* (one parameter was chosen for it) or *predicted*; `expected` and
-    `statement` what the paper gives, as the rule of `verdict` and in words; `paper` the printed number, or None, with
+    `id` as `E5.step`; `quantity` and `unit` of both numbers; `kind`: *input* (a parameter of the twin: recovering it
+    tests the instrument, not nature), *calibrated* (one parameter was chosen to give it) or *predicted*; `expected` and
+    `statement` what the paper reports, as the rule of `verdict` and in words; `paper` the printed number, or None, with
     its `precision`.
     """
 

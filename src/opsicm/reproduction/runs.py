@@ -1,4 +1,4 @@
-"""Makes the runs: several at a time, resumable, each kept under the hash of all that decides it."""
+"""Executes the runs: several at a time, resumable, each stored under the hash of everything that determines it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from opsicm.runner.runner import Progress
 
 _DONE: Final = "done.json"
 _INTERRUPTED: Final = "interrupted"
-_LOOK_s: Final = 0.2  # between two looks at the stop flag while workers work
+_POLL_s: Final = 0.2  # between two checks of the stop flag while workers run
 
 OnProgress = Callable[[Case, float], None]
-"""Called with a case and the share of it that is done, 0 to 1."""
+"""Called with a case and the fraction of it that is done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,42 +50,42 @@ def run_all(
     workers: int = 1,
     on_complete: Callable[[str, list[CaseRun]], None] = lambda *_: None,
 ) -> dict[str, list[CaseRun]]:
-    """Make every run that `folder` does not hold; by experiment, in the plan's order. Fewer if a stop was asked for.
+    """Execute every run that `folder` does not hold yet; by experiment, in the plan's order. Fewer after a stop.
 
-    `on_complete` is called with an experiment and its runs, in the plan's order, once the last of them is made.
+    `on_complete` is called with an experiment and its runs, in the plan's order, once the last of them is finished.
     """
     finished_runs: dict[str, CaseRun] = {}
-    left = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
+    pending = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
 
     def of(experiment: str) -> list[CaseRun]:
         return [finished_runs[case.key] for case in planned.cases[experiment] if case.key in finished_runs]
 
-    for one in make(longest_first(planned) if workers > 1 else planned.all, folder, stop, on_progress, workers):
+    for one in make_runs(longest_first(planned) if workers > 1 else planned.all, folder, stop, on_progress, workers):
         finished_runs[one.case.key] = one
-        left[one.case.experiment].discard(one.case.key)
-        if not left[one.case.experiment]:
+        pending[one.case.experiment].discard(one.case.key)
+        if not pending[one.case.experiment]:
             on_complete(one.case.experiment, of(one.case.experiment))
     return {experiment: of(experiment) for experiment in planned.cases}
 
 
 def longest_first(planned: Plan) -> list[Case]:
-    """Every run to make, those that take longest first: several at a time then end together."""
+    """Every run, the longest first, so that several workers end at about the same time."""
     order = {name: k for k, name in enumerate((*LONGEST, *IDS)[::-1])}
     return sorted(planned.all, key=lambda case: -order[case.experiment])
 
 
-def make(
+def make_runs(
     cases: Iterable[Case], folder: Path, stop: Callable[[], bool], on_progress: OnProgress, workers: int = 1
 ) -> Iterator[CaseRun]:
-    """Make the run of every case that `folder` does not hold already; stops within and between runs when asked.
+    """Execute every case that `folder` does not hold yet; stops within and between runs when asked.
 
-    A run that fails is a `CaseRun` with its reason, and the next one is made all the same. One that was interrupted is
-    not kept: the next call makes it again. With more than one of `workers` each run has a process; a case's
-    result does not depend on it.
+    A run that fails is a `CaseRun` with its reason, and the next one starts all the same. An interrupted run is not
+    kept: the next call repeats it. With more than one of `workers` each run has a process of its own; the result of a
+    case does not depend on it.
     """
     waiting = []
     for case in cases:
-        done = finished(folder / case.key)
+        done = finished_run(folder / case.key)
         if done is None:
             waiting.append(case)
         else:
@@ -107,25 +107,25 @@ def make(
 def _make_one(
     loaded: LoadedExperiment,
     seed: int | None,
-    place: Path,
+    run_folder: Path,
     stop: Callable[[], bool],
     on_progress: Callable[[float], None],
 ) -> tuple[Path | None, str]:
-    """(run file, "") or (None, why there is none)."""
+    """(run file, "") or (None, reason)."""
 
     def progress(now: Progress) -> None:
         on_progress(min(1.0, now.t_ns / now.total_ns) if now.total_ns else 0.0)
 
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(run_folder, ignore_errors=True)
     try:
-        execution = execute(loaded, place, None, seed, None, stop, progress)
+        execution = execute(loaded, run_folder, None, seed, None, stop, progress)
     except OpsicmError as error:
         return None, str(error)
     if execution.ending.outcome == "interrupted":
         return None, _INTERRUPTED
     if execution.ending.error is not None:
         return None, str(execution.ending.error)
-    _keep(place, execution.path)
+    _mark_done(run_folder, execution.path)
     return execution.path, ""
 
 
@@ -133,63 +133,65 @@ def _in_processes(
     waiting: Sequence[Case], folder: Path, stop: Callable[[], bool], on_progress: OnProgress, workers: int
 ) -> Iterator[CaseRun]:
     context = multiprocessing.get_context("spawn")
-    asked = context.Event()
-    with ProcessPoolExecutor(workers, context, _begin, (asked,)) as pool:
+    stop_event = context.Event()
+    with ProcessPoolExecutor(workers, context, _start_worker, (stop_event,)) as pool:
         jobs = {
-            pool.submit(_work, case.loaded.text, case.loaded.document.name, case.seed, folder / case.key): case
+            pool.submit(
+                _make_in_worker, case.loaded.text, case.loaded.document.name, case.seed, folder / case.key
+            ): case
             for case in waiting
         }
         left: set[Future[tuple[Path | None, str]]] = set(jobs)
         try:
             while left:
-                ended, left = wait(left, _LOOK_s, FIRST_COMPLETED)
-                if stop() and not asked.is_set():
-                    asked.set()
+                ended, left = wait(left, _POLL_s, FIRST_COMPLETED)
+                if stop() and not stop_event.is_set():
+                    stop_event.set()
                     left = {job for job in left if not job.cancel()}
                 for job in ended:
                     path, reason = job.result()
                     if reason != _INTERRUPTED:
                         on_progress(jobs[job], 1.0)
                         yield CaseRun(jobs[job], path, reason)
-        finally:  # whoever asked for runs has failed: nobody will take the rest
-            asked.set()
+        finally:  # if the caller has failed, the remaining runs are not needed
+            stop_event.set()
             pool.shutdown(cancel_futures=True)
 
 
-_ASKED: Final[list[Event]] = []
+_STOP_EVENT: Final[list[Event]] = []
 
 
-def _begin(asked: Event) -> None:
-    _ASKED[:] = [asked]
+def _start_worker(stop_event: Event) -> None:
+    _STOP_EVENT[:] = [stop_event]
     begin_child()
 
 
-def _work(text: str, name: str, seed: int | None, place: Path) -> tuple[Path | None, str]:
-    return _make_one(experiment_from_text(text, name), seed, place, _ASKED[0].is_set, lambda _: None)
+def _make_in_worker(text: str, name: str, seed: int | None, run_folder: Path) -> tuple[Path | None, str]:
+    return _make_one(experiment_from_text(text, name), seed, run_folder, _STOP_EVENT[0].is_set, lambda _: None)
 
 
-def finished(place: Path) -> Path | None:
-    """The run file that a case has left at `place`, if its run had come to its end."""
+def finished_run(run_folder: Path) -> Path | None:
+    """The run file of a case in `run_folder`, if its run was finished."""
     try:
-        note = json.loads((place / _DONE).read_text(encoding="utf-8"))
-        path = place / str(note["run"])
+        note = json.loads((run_folder / _DONE).read_text(encoding="utf-8"))
+        path = run_folder / str(note["run"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return path if path.is_file() else None
 
 
-def _keep(place: Path, path: Path) -> None:
-    # Written beside and moved, so that a half-written note never stands for a run.
-    new = place / (_DONE + ".new")
-    new.write_text(json.dumps({"run": path.relative_to(place).as_posix()}), encoding="utf-8")
-    os.replace(new, place / _DONE)
+def _mark_done(run_folder: Path, path: Path) -> None:
+    # Written under another name and moved, so that a half-written note never counts as a finished run.
+    unfinished = run_folder / (_DONE + ".new")
+    unfinished.write_text(json.dumps({"run": path.relative_to(run_folder).as_posix()}), encoding="utf-8")
+    os.replace(unfinished, run_folder / _DONE)
 
 
 def begin_child() -> None:
-    """Prepare a child process: a stop comes from the parent, not from the terminal; it ends when its parent does.
+    """Prepare a child process: only the parent stops it, not the terminal, and it ends when its parent does.
 
-    A child that outlived a killed parent would continue with the waiting runs, in folders where the command, given
-    again, may be writing already.
+    A child that outlived a killed parent would continue with the waiting runs, in folders to which the command, started
+    again, may be writing.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The table: every row of the paper with the number measured here, or why there is none, and the verdict."""
+"""The comparison table: every row of the paper with the number obtained here, or why there is none, and the verdict."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NOT_RUN: Final = "not run"
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """A row of the paper beside its `result` here, which has a value, or an outcome with its reason and no verdict.
+class ComparedRow:
+    """A row of the paper beside its `result` here; without a value that has a reason, and the row no verdict.
 
-    `without` has what the same row becomes with a term of the physics switched off ("ohmic off").
+    `without` has the results of this row with a term of the physics switched off ("ohmic off").
     """
 
     row: Row
@@ -44,7 +44,7 @@ class Compared:
 
     @property
     def outcome(self) -> str:
-        """`ok`, or in words why there is no number."""
+        """`ok`, or why there is no number."""
         return "ok" if self.result.value is not None else f"{self.result.outcome}: {self.result.reason}"
 
     def record(self) -> dict[str, Any]:
@@ -73,30 +73,33 @@ class Compared:
 
 def compare(
     results: Mapping[str, Result],
-    absent: Mapping[str, Result],
+    missing_experiment: Mapping[str, Result],
     without: Mapping[str, Mapping[str, Result]],
-    wanted: Iterable[str],
-) -> list[Compared]:
+    experiments: Iterable[str],
+) -> list[ComparedRow]:
     """Every row of the wanted experiments, in the paper's order.
 
-    `results` by row id; `absent` by experiment id, for what no reader gave a number for; `without` by row id and term.
+    `results` by row id; `missing_experiment` by experiment id, for rows that no evaluation gave; `without` by row
+    id and term.
     """
-    chosen = set(wanted)
+    chosen = set(experiments)
     rows = [row for row in ROWS if row.experiment in chosen]
     return [
-        Compared(row, results[row.id] if row.id in results else absent[row.experiment], without.get(row.id, {}))
+        ComparedRow(
+            row, results[row.id] if row.id in results else missing_experiment[row.experiment], without.get(row.id, {})
+        )
         for row in rows
     ]
 
 
-def write_json(compared: Iterable[Compared], path: Path) -> None:
+def write_json(compared: Iterable[ComparedRow], path: Path) -> None:
     """The table as a list of records; `BadInput` where it cannot be written."""
     text = json.dumps([one.record() for one in compared], indent=2, ensure_ascii=False, allow_nan=False)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
-        raise BadInput(Problem("--json", str(path), limit, "choose another place", str(path))) from error
+        raise BadInput(Problem("--json", str(path), limit, "choose another path", str(path))) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +115,25 @@ def table(
     experiments: Sequence[str],
     planned: Plan,
     runs: Mapping[str, Sequence[CaseRun]],
-    reads: Mapping[str, ExperimentResults],
-) -> list[Compared]:
-    """Every row of these experiments; where there is no number, why."""
+    evaluated: Mapping[str, ExperimentResults],
+) -> list[ComparedRow]:
+    """Every row of these experiments, with the reason where there is no number."""
     results: dict[str, Result] = {}
-    absent: dict[str, Result] = {}
+    missing_experiment: dict[str, Result] = {}
     without: dict[str, Mapping[str, Result]] = {}
     for experiment in experiments:
         reason = planned.refused.get(experiment) or _why_not(runs.get(experiment, []))
-        absent[experiment] = failed(
+        missing_experiment[experiment] = failed(
             experiment, "", "", NOT_RUN, reason or "none of these runs gives it; the short form leaves some out"
         )
-        if experiment in reads:
-            results.update(reads[experiment].by_row)
-            without.update(reads[experiment].without)
-    return compare(results, absent, without, experiments)
+        if experiment in evaluated:
+            results.update(evaluated[experiment].by_row)
+            without.update(evaluated[experiment].without)
+    return compare(results, missing_experiment, without, experiments)
 
 
-def is_declared(one: CaseRun) -> bool:
-    """Whether this is a finished run of the declared set: without one there is nothing to read."""
+def is_finished_declared(one: CaseRun) -> bool:
+    """Whether this is a finished run of the declared set: without one there is nothing to evaluate."""
     return one.case.variant == AS_DECLARED and one.path is not None
 
 

@@ -1,13 +1,13 @@
-"""What the twin is declared to be, once for all twelve experiments."""
+"""The declared parameters of the twin for all twelve experiments, and the variants of each."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-# The one calibrated parameter. The paper states no cone angle. 4 degrees was chosen in the prototypes after a hand
-# calculation of the titration's step (E5) had hit the printed number; at the house's default of 3 degrees the step is
-# a quarter smaller. It is used in every experiment, and no other parameter was chosen by any number of the paper's
-# results. The step goes as 1/R_geo of the pipette and knows neither conductivity nor bias.
+# The one calibrated parameter. The paper states no cone angle. 4 degrees was chosen because a hand calculation of
+# the titration's step (E5) then gives the printed number; with the default of 3 degrees the step is a quarter smaller.
+# It is used in every experiment, and no other parameter was chosen by a result of the paper. The step is proportional
+# to 1/R_geo of the pipette and depends neither on conductivity nor on bias.
 CALIBRATED: Final[dict[str, Any]] = {"pipette.cone_deg": 4.0}
 
 # The same set with the other conductivity: the default's maximum near 1 M contradicts the linear calibration of E1.
@@ -18,17 +18,17 @@ SWITCHED_OFF: Final[dict[str, dict[str, Any]]] = {
 }
 
 # The paper states a three-electrode cell and no compensation, and so do the experiment files. How far a slow sweep
-# lithiates the electrode hangs on it, so E9 is shown with it too (long form; the short form cannot do without).
-# 85 %: what potentiostats offer by default, and it leaves the pipette a quarter of its current at the worst moment;
+# lithiates the electrode depends on it, so E9 is shown with it too (long form; the short form always has it).
+# 85 % is the usual default of potentiostats and leaves the pipette a quarter of its current at worst;
 # at 95 % the cell current cancels its bias (decision 0109).
 COMPENSATION_PCT: Final = 85.0
 IR_COMPENSATED: Final = "iR compensated"
 
-# Raw samples are kept where a row or a figure is read from them. E9's are not; all of E6's would be 15 GB: its section
-# comes from a strip of four lines at every potential.
+# Raw samples are kept where a row or a figure needs them, which for E9 is nowhere. All of E6's would be 15 GB: its
+# section comes from a strip of four lines at every potential.
 WITHOUT_RAW: Final[dict[str, dict[str, Any]]] = {"E9": {"record.pipette_current": "decimated", "record.z": "decimated"}}
-# Repeats of E10 hop over the same line of the same specimen: of another one the line, chosen on this, may meet a
-# plate's wall. E9 hops over another typical plate each time.
+# Repeats of E10 hop over the same line of the same specimen: on another specimen this line may meet the wall of a
+# plate. E9 hops over another typical plate each time.
 ONE_SPECIMEN: Final[dict[str, dict[str, Any]]] = {"E10": {"twin.specimen_seed": 1}}
 STRIP: Final = "strip with raw samples"
 _STRIP: Final[dict[str, Any]] = {
@@ -53,5 +53,5 @@ VARIANTS: Final[dict[str, dict[str, dict[str, Any]]]] = {
 LONG_ONLY: Final = {("E6", STRIP), ("E9", IR_COMPENSATED)}
 # In the short form these variants show one signal, not what the experiment varies: the first of its values is enough.
 FIRST_VALUE_ONLY: Final = {("E2", KAPPA_PROPORTIONAL), *((e, term) for e in VARIANTS for term in SWITCHED_OFF)}
-LONGEST: Final = ("E9", "E6", "E7", "E11", "E10")  # whose runs take longest, in this order
+LONGEST: Final = ("E9", "E6", "E7", "E11", "E10")  # by duration of their runs, longest first
 REPEATS: Final = {"E9": 3, "E10": 3}  # the paper's n

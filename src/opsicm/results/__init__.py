@@ -1,1 +1,1 @@
-"""From a run, or a third-party file, to results and views: the only room that opens files for analysis."""
+"""From a run or a third-party file to results and views: the only layer that opens files for analysis."""

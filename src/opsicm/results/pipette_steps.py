@@ -1,4 +1,4 @@
-"""What the pipette's own steps of a run show: towers, current-voltage curves, several biases at a place."""
+"""Results of a run's pipette steps: towers, current-voltage curves, bias levels before each hop (`modulate`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.pipette.calibration import no_calibration
 from opsicm.analysis.pipette.current_voltage import iv_results
-from opsicm.analysis.pipette.modulation import Modulated, conductance_fit, level_means, modulation_results
+from opsicm.analysis.pipette.modulation import ConductanceSeries, conductance_fit, level_means, modulation_results
 from opsicm.analysis.pipette.towers import tower_results
 from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import BadInput
@@ -22,51 +22,48 @@ from opsicm.instruments.wiring import GROUNDINGS, REFERENCE_FOLLOWS_CELL, tip_po
 from opsicm.record.reader import Run
 from opsicm.results.probe_intervals import ProbeInterval, probe_intervals
 
-# -- Hops with `modulate`: the wire's levels before each hop, from the recorded bias or as the file has them.
-
-
 F64 = NDArray[np.float64]
-Place = tuple[F64, F64, F64, float]
-MOST_SAMPLES: Final = 20_000_000
+LevelSamples = tuple[F64, F64, F64, float]  # t [s], electrode potential [V], current [A], sample period [s]
+MOST_SAMPLES: Final = 20_000_000  # read at once
 
 
 def modulated_steps(run: Run, intervals: list[ProbeInterval]) -> dict[str, BiasLevels]:
-    """The bias levels of every step that has them and hopped, by the step's path."""
+    """The bias levels of every step with hops that has them, by the step's path."""
     levels = {one.path: one.step.bias_levels for one in intervals if isinstance(one.step, HoppingStep)}
     steps = run.hops["step"].values
     return {path: bias for path, bias in levels.items() if bias is not None and (steps == path).any()}
 
 
-def levels_of_hops(run: Run, step: str, bias: BiasLevels, grounding: str) -> Iterator[Place | None]:
-    """(t [s], wire's potential [V], current [A], period [s]) of the levels before every hop; None where none are.
+def level_samples(run: Run, step: str, bias: BiasLevels, grounding: str) -> Iterator[LevelSamples | None]:
+    """The samples at the levels before every hop; None where there are none.
 
-    The levels end where the hop begins. With a recorded bias they begin after the hop before, without one at so many
-    dwells before this hop, and the wire stands where the file says.
+    The levels end where the hop begins. With a recorded bias they begin after the hop before; without one they are
+    taken to have lasted as long, and to have had the values, that the experiment file states.
     """
     hops = run.hops
     of = np.flatnonzero(hops["step"].values == step)
     segment, start, top = (hops[key].values[of] for key in ("segment", "sample_start", "sample_top"))
     dwell = round(1e9 * bias.dwell / run.dt_ns)
     levels = np.asarray(bias.levels, dtype=np.float64)
-    whole = dwell * levels.size
+    length = dwell * levels.size
     for number in np.unique(segment):
         members = np.flatnonzero(segment == number)
         before = np.append(0, top[members][:-1])
-        first = np.maximum(np.maximum(start[members] - whole - dwell, before), 0)
+        first = np.maximum(np.maximum(start[members] - length - dwell, before), 0)
         for block in _blocks(first, start[members]):
             low = int(first[block[0]])
             part = run.samples(int(number), low, int(start[members][block[-1]]))
             if "pipette_current" not in part:
                 continue
-            wire = _electrode_potential(run, part, grounding)
+            electrode = _electrode_potential(run, part, grounding)
             t, current = part["t_ns"].values * 1e-9, part["pipette_current"].values
             for k in block:
                 stop = int(start[members][k])
-                if wire is not None:
+                if electrode is not None:
                     rows = slice(int(first[k]) - low, stop - low)
-                    yield (t[rows], wire[rows], current[rows], run.dt_ns * 1e-9)
-                elif stop - whole >= before[k]:
-                    rows = slice(stop - whole - low, stop - low)
+                    yield (t[rows], electrode[rows], current[rows], run.dt_ns * 1e-9)
+                elif stop - length >= before[k]:
+                    rows = slice(stop - length - low, stop - low)
                     yield (t[rows], np.repeat(levels, dwell), current[rows], run.dt_ns * 1e-9)
                 else:
                     yield None
@@ -84,7 +81,7 @@ def _electrode_potential(run: Run, rows: xr.Dataset, grounding: str) -> F64 | No
 
 
 def _blocks(first: NDArray[np.int64], stop: NDArray[np.int64]) -> Iterator[NDArray[np.intp]]:
-    """Hops in order, as many together as may be read at once."""
+    """Numbers of hops in order, in blocks of at most `MOST_SAMPLES`."""
     begin = 0
     for k in range(first.size):
         if int(stop[k] - first[begin]) > MOST_SAMPLES and k > begin:
@@ -94,33 +91,37 @@ def _blocks(first: NDArray[np.int64], stop: NDArray[np.int64]) -> Iterator[NDArr
         yield np.arange(begin, first.size)
 
 
-_MOST_POINTS: Final = 20_000
-_NOTHING: Final = 0.05  # [V]
-_CALIBRATION: Final = 0.7  # [V]
-_LEVEL: Final = 5e-3  # [V] a plateau this near a level of the step is that level
+_MOST_POINTS: Final = 20_000  # of a current-voltage curve
+_LEAST_BIAS: Final = 0.05  # [V]
+_PAPER_BIAS: Final = 0.7  # [V] at which the paper reads its calibration
+_LEVEL_TOLERANCE: Final = 5e-3  # [V] between a plateau and the level of the step that it is
 
 
 def pipette_results(run: Run) -> list[Result]:
-    """Results of every tower, pipette_sweep and modulation of a run; named after their step where a word came twice.
+    """Results of every tower, pipette_sweep and modulation of a run; with their step where several are of one kind.
 
-    Where the experiment or the rig that the run holds cannot be read, one result says so in place of these.
+    Where the experiment or the rig stored in the run cannot be read, one failed result stands for all.
     """
     try:
         intervals, grounding = probe_intervals(run), _grounding(run)
     except BadInput as error:
-        method = "towers, pipette sweeps and modulations, by the experiment and the rig that the run holds"
+        method = "towers, pipette sweeps and modulations, by the experiment and the rig stored in the run"
         return [failed("probe_steps", "1", method, "experiment or rig not readable", str(error))]
     results: list[Result] = []
     evaluations: list[tuple[type, Callable[[ProbeInterval], list[Result]]]] = [
-        (Tower, lambda interval: _tower(run, interval)),
-        (PipetteSweep, lambda interval: _sweep(run, interval, intervals, grounding)),
+        (Tower, lambda interval: _tower_results(run, interval)),
+        (PipetteSweep, lambda interval: _sweep_results(run, interval, intervals, grounding)),
     ]
     for kind, evaluate in evaluations:
         executions = [interval for interval in intervals if isinstance(interval.step, kind)]
         for k, interval in enumerate(executions, start=1):
-            own = evaluate(interval)
-            results += [r.within(step=interval.path, occurrence=k) for r in own] if len(executions) > 1 else own
-    return results + _modulated(run, intervals, grounding)
+            step_results = evaluate(interval)
+            results += (
+                [r.within(step=interval.path, occurrence=k) for r in step_results]
+                if len(executions) > 1
+                else step_results
+            )
+    return results + _modulation_results(run, intervals, grounding)
 
 
 def _grounding(run: Run) -> str:
@@ -133,7 +134,7 @@ def _grounding(run: Run) -> str:
     return grounding
 
 
-def _tower(run: Run, interval: ProbeInterval) -> list[Result]:
+def _tower_results(run: Run, interval: ProbeInterval) -> list[Result]:
     slow, cell = run.slow, run.cell
     t = slow["t_ns"].values
     rows = (t >= interval.start_ns) & (t <= interval.stop_ns)
@@ -147,7 +148,7 @@ def _tower(run: Run, interval: ProbeInterval) -> list[Result]:
 
 
 def _samples(run: Run, interval: ProbeInterval, grounding: str) -> Iterator[tuple[F64, F64]]:
-    """(electrode's potential [V], current [A]) of the part of every segment that lies in the interval."""
+    """(electrode potential [V], current [A]) of the part of every segment within the interval."""
     for segment in run.segments():
         length = run.length(segment)
         if not length:
@@ -158,20 +159,22 @@ def _samples(run: Run, interval: ProbeInterval, grounding: str) -> Iterator[tupl
         if last - first < 2 or last - first > MOST_SAMPLES:
             continue
         part = run.samples(segment, first, last)
-        wire = _electrode_potential(run, part, grounding)
-        if "pipette_current" in part and wire is not None:
-            yield wire, part["pipette_current"].values
+        electrode = _electrode_potential(run, part, grounding)
+        if "pipette_current" in part and electrode is not None:
+            yield electrode, part["pipette_current"].values
 
 
-def _sweep(run: Run, interval: ProbeInterval, intervals: list[ProbeInterval], grounding: str) -> list[Result]:
-    # At a bias of nothing no current says how much salt there is: the paper's calibration was read at +0.7 V.
-    held = float(run.parameters["pipette"]["bias_V"])
-    at = held if abs(held) > _NOTHING else _CALIBRATION
-    for wire, current in _samples(run, interval, grounding):
-        # Means of neighbours: a curve of 20 000 points holds all that a sweep of seconds can say.
-        of = max(1, wire.size // _MOST_POINTS)
-        n = wire.size // of * of
-        return iv_results(wire[:n].reshape(-1, of).mean(axis=1), current[:n].reshape(-1, of).mean(axis=1), at)
+def _sweep_results(run: Run, interval: ProbeInterval, intervals: list[ProbeInterval], grounding: str) -> list[Result]:
+    # At zero bias the current does not depend on the salt, so use the bias of the paper's calibration.
+    bias = float(run.parameters["pipette"]["bias_V"])
+    at = bias if abs(bias) > _LEAST_BIAS else _PAPER_BIAS
+    for electrode, current in _samples(run, interval, grounding):
+        # Means of neighbours: 20 000 points are enough for a sweep of seconds.
+        group = max(1, electrode.size // _MOST_POINTS)
+        n = electrode.size // group * group
+        return iv_results(
+            electrode[:n].reshape(-1, group).mean(axis=1), current[:n].reshape(-1, group).mean(axis=1), at
+        )
     t = run.slow["t_ns"].values
     slow = run.slow.isel(row=(t >= interval.start_ns) & (t <= interval.stop_ns))
     potential, current = _electrode_potential(run, slow, grounding), slow["pipette_current"].values
@@ -185,10 +188,10 @@ def _sweep(run: Run, interval: ProbeInterval, intervals: list[ProbeInterval], gr
 def _decimated(
     run: Run, interval: ProbeInterval, intervals: list[ProbeInterval], grounding: str
 ) -> tuple[F64, F64] | None:
-    """(wire's potential [V], current [A]) of the means that were kept of a sweep whose samples were not.
+    """(electrode potential [V], current [A]) of a sweep from the decimated means, where its samples were not kept.
 
-    The means carry no time of their own: the k-th sweep of the run is the k-th segment over which the bias moved. None
-    where these do not tally, or where the specimen has a potential, which would have to be added at the same time.
+    The means have no time stamps, so the k-th sweep of the run is the k-th segment over which the bias moved. None
+    where their numbers differ, or where the potential of the specimen would have to be added, which needs the time.
     """
     if REFERENCE_FOLLOWS_CELL[grounding]:
         return None
@@ -197,34 +200,36 @@ def _decimated(
         kept = run.decimated(segment)["mean"]
         if not {"pipette_bias", "pipette_current"} <= set(kept["channel"].values.tolist()):
             continue
-        wire = kept.sel(channel="pipette_bias").values
-        if wire.size and np.ptp(wire) > _NOTHING:
-            swept.append((wire, kept.sel(channel="pipette_current").values))
+        electrode = kept.sel(channel="pipette_bias").values
+        if electrode.size and np.ptp(electrode) > _LEAST_BIAS:
+            swept.append((electrode, kept.sel(channel="pipette_current").values))
     order = [one for one in intervals if isinstance(one.step, PipetteSweep)]
     return swept[order.index(interval)] if len(swept) == len(order) else None
 
 
-def _fit(place: Place | None, bias: BiasLevels) -> tuple[float, float, float, float, float] | None:
-    if place is None:
+def _fit_hop(samples: LevelSamples | None, bias: BiasLevels) -> tuple[float, float, float, float, float] | None:
+    if samples is None:
         return None
-    t, wire, current, period = place
+    t, electrode, current, period = samples
     blanking = round(bias.blanking / period)
-    level, mean, u = level_means(wire, current, blanking)
+    level, mean, u = level_means(electrode, current, blanking)
     wanted = np.asarray(bias.levels, dtype=np.float64)
-    is_one = np.array([bool(np.min(np.abs(wanted - v)) < _LEVEL) for v in level], dtype=bool)
-    fit = conductance_fit(level[is_one], mean[is_one], u[is_one]) if is_one.any() else None
+    is_level = np.array([bool(np.min(np.abs(wanted - v)) < _LEVEL_TOLERANCE) for v in level], dtype=bool)
+    fit = conductance_fit(level[is_level], mean[is_level], u[is_level]) if is_level.any() else None
     return None if fit is None else (*fit, float(t.mean()))
 
 
-def _modulated(run: Run, intervals: list[ProbeInterval], grounding: str) -> list[Result]:
-    """Conductance and intercept of every hop of every step that steps the wire; named after the step if several do."""
+def _modulation_results(run: Run, intervals: list[ProbeInterval], grounding: str) -> list[Result]:
+    """Conductance and intercept of every hop of every modulated step; with their step where there are several."""
     steps = modulated_steps(run, intervals)
     results: list[Result] = []
     for step, bias in steps.items():
-        places = [_fit(place, bias) for place in levels_of_hops(run, step, bias, grounding)]
-        good = np.array([place for place in places if place is not None], dtype=np.float64).reshape(-1, 5)
-        own = modulation_results(Modulated(*good.T), list(bias.levels), sum(place is None for place in places))
+        hop_fits = [_fit_hop(fit, bias) for fit in level_samples(run, step, bias, grounding)]
+        good = np.array([fit for fit in hop_fits if fit is not None], dtype=np.float64).reshape(-1, 5)
+        step_results = modulation_results(
+            ConductanceSeries(*good.T), list(bias.levels), sum(fit is None for fit in hop_fits)
+        )
         if good.size:
-            own.append(no_calibration())
-        results += [r.within(step=step) for r in own] if len(steps) > 1 else own
+            step_results.append(no_calibration())
+        results += [r.within(step=step) for r in step_results] if len(steps) > 1 else step_results
     return results

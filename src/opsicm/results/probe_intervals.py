@@ -1,4 +1,4 @@
-"""When each step of the probe's program ran: the experiment that a run holds beside the facts of its journal."""
+"""When each step of the probe program ran, from the experiment and the journal stored in a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opsicm.record.reader import Run
 
 @dataclass(frozen=True, slots=True)
 class ProbeInterval:
-    """One execution of a probe step, in a repeat of one round: the step, its path, and when it ran [ns]."""
+    """One execution of a probe step (in a `repeat`, one round of it): path, step, start and stop [ns]."""
 
     path: str
     step: SingleProbeStep

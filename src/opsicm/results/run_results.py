@@ -1,4 +1,4 @@
-"""A run file to results and to a report: opens the file and hands arrays to analysis, figures and report."""
+"""The results and figures of a run: hands the arrays of a run file to the analysis and the figures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from opsicm.analysis.approach.template import Template, template
-from opsicm.analysis.hops.operando import Setting, images_of, operando_results
+from opsicm.analysis.approach.template import Template, tabulate
+from opsicm.analysis.hops.operando import RunParameters, images_of, operando_results
 from opsicm.analysis.result import Result, failed
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples
+from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
@@ -20,17 +20,17 @@ from opsicm.figures.view import View
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.record.reader import Run
-from opsicm.results.figures_of_results import views_of_traces
 from opsicm.results.pipette_steps import pipette_results
+from opsicm.results.trace_figures import views_of_traces
 
-_SECTION_HOPS: Final = 20
-_MOST_SAMPLES: Final = 20_000_000  # of a section, 80 MB of counts: more is another command's work
+_SECTION_HOPS: Final = 20  # of a section at a point
+_MOST_SAMPLES: Final = 20_000_000  # of a section: 80 MB of counts
 
 
-def setting_of(run: Run) -> Setting:
-    """What the analysis needs besides arrays, as the run file states it."""
+def run_parameters(run: Run) -> RunParameters:
+    """The constants that the analysis needs, as the run file states them."""
     parameters = run.parameters
-    return Setting(
+    return RunParameters(
         thickness=float(parameters["specimen"]["thickness_m"]),
         curve=approach_curve(_pipette(parameters["pipette"])),
         capacity=float(parameters["specimen"]["capacity_C"]),
@@ -49,17 +49,17 @@ def _leaf(parameters: Mapping[str, Any], name: str) -> float | None:
 def results_of(run: Run) -> list[Result]:
     """All results that apply to a run."""
     if not run.parameters:
-        reason = "it was killed before its header was written: nothing was measured"
-        return [failed("run", "1", "", "cut off before it began", reason)]
+        reason = "it was interrupted before its header was written: nothing was measured"
+        return [failed("run", "1", "", "interrupted before it began", reason)]
     return [result for family in FAMILIES for result in family(run)]
 
 
 def _operando_results(run: Run) -> list[Result]:
-    return operando_results(run.hops, run.cell, run.slow, setting_of(run))
+    return operando_results(run.hops, run.cell, run.slow, run_parameters(run))
 
 
 def _section_of(run: Run) -> list[Result]:
-    """The section of the complete line nearest the largest cell current, or of the hops at that moment at a point."""
+    """The section of the line, or of the hops at a point, at the largest cell current."""
     hops = run.hops
     good = np.flatnonzero(hops["outcome"].values == 0)
     if good.size < _SECTION_HOPS:
@@ -82,22 +82,22 @@ def _section_of(run: Run) -> list[Result]:
     counts, (current, z), lost = kept
     intact = np.array([not np.any((lost[:, 0] <= b) & (lost[:, 1] > a)) for a, b in zip(fall, stop, strict=True)])
     chosen, fall, stop = chosen[intact], fall[intact], stop[intact]
-    # Relative to a positive reference: the sections are about how the current falls, not about its sign.
+    # The kernels search for decreasing currents: take the sign of the reference out.
     sign = -1.0 if float(np.median(hops["i_ref"].values[chosen])) < 0.0 else 1.0
     reference, setpoint = sign * hops["i_ref"].values[chosen], hops["setpoint"].values[chosen]
     samples = RawSamples(counts, 0, 1, current.scale, current.offset, z.scale, z.offset).rising(sign)
-    falls = Falls(fall - first, stop - first + 1, reference, setpoint)
+    falls = Approaches(fall - first, stop - first + 1, reference, setpoint)
     x, y = (hops[name].values[chosen] for name in ("x", "y"))
     return section_results(samples, falls, template_of(run), np.hypot(x - x[:1], y - y[:1]))
 
 
-# What a run is asked for, in the order in which it is listed. A new kind of result: a line here.
+# Families of results, in the order in which they are listed. A new family needs a line here.
 FAMILIES: Final[tuple[Callable[[Run], list[Result]], ...]] = (_operando_results, pipette_results, _section_of)
 
 
 def template_of(run: Run) -> Template:
     """The finite-element curve of the run's pipette."""
-    return template(approach_curve(_pipette(run.parameters["pipette"])).relative_current, "finite-element curve")
+    return tabulate(approach_curve(_pipette(run.parameters["pipette"])).relative_current, "finite-element curve")
 
 
 def _pipette(p: Mapping[str, float]) -> Pipette:
@@ -107,7 +107,7 @@ def _pipette(p: Mapping[str, float]) -> Pipette:
 def views_of(run: Run, results: list[Result]) -> list[View]:
     """The figures that apply to a run."""
     hops = run.hops
-    views = [figures.time_view(hops, run.cell, run.slow)]
+    views = [figures.run_time_view(hops, run.cell, run.slow)]
     good = np.flatnonzero(hops["outcome"].values == 0)
     images = images_of(hops, run.slow) if good.size else []
     views += [
@@ -115,9 +115,9 @@ def views_of(run: Run, results: list[Result]) -> list[View]:
         for frame in images[:1] + images[1:][-1:]
     ]
     if good.size and not images:  # over an image the height is topography, not the specimen's change
-        views.append(figures.potential_view(hops, run.cell, setting_of(run).thickness))
+        views.append(figures.potential_view(hops, run.cell, run_parameters(run).thickness))
     if good.size:
-        # Of a run that hops in one step: one of many segments would have as many of these figures.
+        # Only of a run with one hopping step: many segments would have as many of these figures.
         checks = [r.trace for r in results if r.name == "ten_hop_bulk_change" and not r.of.step]
         setpoint = float(hops["setpoint"].values[good[0]])
         views += [figures.ten_hop_view(trace, setpoint) for trace in checks if isinstance(trace, xr.DataArray)]

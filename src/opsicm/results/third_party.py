@@ -11,7 +11,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach.results import DISTANCE, approach_results, no_axis, series_results, trace_results, turns
+from opsicm.analysis.approach.results import (
+    DISTANCE,
+    approach_results,
+    count_withdrawals,
+    no_axis_results,
+    series_results,
+    trace_results,
+)
 from opsicm.analysis.cell.record_results import open_circuit_results, record_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.topography.results import image_results, step_results
@@ -25,13 +32,13 @@ from opsicm.formats.columns import ColumnTable
 from opsicm.formats.identify import Identification, read
 from opsicm.formats.image_file import ImageFile
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
-from opsicm.results.figures_of_results import views_of_traces
+from opsicm.results.trace_figures import views_of_traces
 
 
 def analyse_file(path: Path, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
     """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
 
-    `setpoint` is the relative drop that ended the falls of a trace of hops, where it is known.
+    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known.
     """
     if path.is_dir():
         return _folder(path)
@@ -41,7 +48,7 @@ def analyse_file(path: Path, columns: str | None = None, setpoint: float | None 
             heights = np.where(content.saturated, np.nan, content.heights)
             return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
         case SicmTrace():
-            return no_axis("the trace holds counts without a z axis, a scale or a time step")
+            return no_axis_results("the trace holds counts without a z axis, a scale or a time step")
         case ApproachFile():
             return _numbered(_approaches(content))
         case ScanSettings():
@@ -58,16 +65,16 @@ def analyse_file(path: Path, columns: str | None = None, setpoint: float | None 
 
 
 def _images(file: ImageFile, path: Path) -> list[Result]:
-    """Results of the first topography, and of further height channels, which are named as their source."""
+    """Results of the first topography, and of further height channels with their names as source."""
     if not file.heights:
-        limit, channels = "results need heights", ", ".join(one.name for one in file.images)
+        limit, channels = "results need heights", ", ".join(image.name for image in file.images)
         raise BadInput(Problem("channels", channels, limit, "export the topography", path.name))
     results: list[Result] = []
-    for k, one in enumerate(file.heights):
-        of_channel = image_results(image_array(one.values, one.x_size, one.y_size, one.unit))
-        if one.unit == "m":
-            of_channel += step_results(one.values)
-        results += of_channel if k == 0 else [replace(r.within(source=one.name), trace=None) for r in of_channel]
+    for k, image in enumerate(file.heights):
+        of_channel = image_results(image_array(image.values, image.x_size, image.y_size, image.unit))
+        if image.unit == "m":
+            of_channel += step_results(image.values)
+        results += of_channel if k == 0 else [replace(r.within(source=image.name), trace=None) for r in of_channel]
     return results
 
 
@@ -128,12 +135,16 @@ def image_array(values: NDArray[np.float64], x: float | None, y: float | None, u
 
 
 def _approaches(file: ApproachFile) -> list[list[Result]]:
-    s = file.settings
-    threshold = 1.0 - 1.0 / s.threshold if s is not None and s.threshold is not None and s.threshold > 1.0 else None
-    stated = s.resistance if s is not None else None
+    settings = file.settings
+    threshold = (
+        1.0 - 1.0 / settings.threshold
+        if settings is not None and settings.threshold is not None and settings.threshold > 1.0
+        else None
+    )
+    stated = settings.resistance if settings is not None else None
     curves = []
     for curve in file.curves:
-        # R has more digits than I in these files, and R·I is the bias: so current = bias/R, the bias from both.
+        # R has more digits than I in these files and R·I is the bias, so the current is bias/R.
         with np.errstate(divide="ignore", invalid="ignore"):
             bias = float(np.nanmedian(curve.resistance * curve.current))
             current = bias / curve.resistance
@@ -146,7 +157,7 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     if "E" in data and "z" not in data:
         return [_cell_table(data)]
     if "z" not in data or not ("I" in data or "R" in data):
-        return [no_axis(f"the table holds {', '.join(data)}, and a fit needs z with I or R")]
+        return [no_axis_results(f"the table holds {', '.join(data)}, and a fit needs z with I or R")]
     bias: float | None = None
     if "I" in data:
         current = data["I"]
@@ -155,18 +166,18 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
         elif "R" in data:
             bias = float(np.nanmedian(data["R"] * data["I"]))
     else:
-        # Only the ratio matters to the fit, and a bias of 1 V turns it back into the resistance that was measured.
+        # The fit needs ratios only, and a bias of 1 V gives the measured resistance again.
         bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
-    # Two hops at least: a single fall and rise is an approach with its withdrawal.
+    # Two hops at least: a single approach with its withdrawal is analysed as an approach.
     hops = trace_results(current, data["z"], data.get("t"), setpoint)
-    several = turns(data["z"]) >= 2
+    several = count_withdrawals(data["z"]) >= 2
     if several and (hops[0].value is None or hops[0].value >= 2.0):
         return [hops]
     return [approach_results(data["z"][part], current[part], bias) for part in sweeps(data["z"])]
 
 
 def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
-    """A table of the cell: t, E and I give what a cycler's file gives, stoichiometry and E the ends of stages."""
+    """A table of the cell: t, E and I give what a cycler's file gives, stoichiometry and E give the ends of stages."""
     if "t" in data and "I" in data:
         return record_results(data["t"], data["E"], data["I"], lithium=False)
     if "sto" in data:

@@ -1,1 +1,1 @@
-"""Approach curves: fit, finite-element template, traces with hops found in them."""
+"""Approach curves: fit, finite-element template, hops detected in raw traces."""

@@ -1,4 +1,4 @@
-"""Fit of one approach curve with the hyperbola: where the sample is, in the quick form that everybody knows."""
+"""Fit of one approach curve with the hyperbola I_inf/(1 + C/d): the usual closed form for the surface position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 
 from opsicm.core.statistics import robust_sigma, straight_line
 
-Array = NDArray[np.float64]
+F64 = NDArray[np.float64]
 
 METHOD: Final = (
     "least squares of I = I_inf/(1 + C/d), d = z - z0, i.e. R = R_inf (1 + C/d), to the points before contact; weights "
@@ -20,7 +20,7 @@ METHOD: Final = (
     "not included in u)"
 )
 FEWEST_POINTS: Final = 8
-# A touch lasts a point or two in a step-by-step approach; the bulk current does not drift over so few.
+# [points] A brief touch lasts one or two in a step-by-step approach; the bulk current does not drift over so few.
 _LOOK_AHEAD: Final = 10
 # Two points of white noise differ by sqrt(2) sigma; 5 of those happen once in two million pairs.
 _RECOVERY_SIGMAS: Final = 5.0 * 2.0**0.5
@@ -32,19 +32,19 @@ class ApproachFit:
     """The hyperbola of one approach, in SI; `covariance` is of (I_inf, C, z0) and already scaled for chi2/nu > 1.
 
     `used` marks the points of the fit; `disturbed` those left out before contact because the current recovered
-    after them; `beyond` those from contact on.
+    after them; `from_contact` all points from contact on.
     """
 
     I_inf: float
     C: float
     z0: float
-    covariance: Array
+    covariance: F64
     sigma: float
     chi2_per_dof: float
     z_stop: float
     used: NDArray[np.bool_]
     disturbed: NDArray[np.bool_]
-    beyond: NDArray[np.bool_]
+    from_contact: NDArray[np.bool_]
 
     @property
     def distance(self) -> float:
@@ -66,7 +66,7 @@ class NoFit:
     reason: str
 
 
-def hyperbola(z: Array, I_inf: float, C: float, z0: float) -> Array:
+def hyperbola(z: F64, I_inf: float, C: float, z0: float) -> F64:
     """Current of a pipette above a flat sample, I = I_inf / (1 + C / (z - z0)).
 
     Equation: R(d) = R_inf (1 + C/d), d = z - z0, at constant bias. Parameters: `z` [m], shape (n,), up is positive;
@@ -80,7 +80,7 @@ def hyperbola(z: Array, I_inf: float, C: float, z0: float) -> Array:
     return np.asarray(I_inf / (1.0 + C / (z - z0)), dtype=np.float64)
 
 
-def fit_approach(z: Array, current: Array, threshold: float | None = None) -> ApproachFit | NoFit:
+def fit_approach(z: F64, current: F64, threshold: float | None = None) -> ApproachFit | NoFit:
     """Fit one approach, given in the order it was measured: `z` [m] falling, `current` [A] (or any multiple of it).
 
     `threshold` is the instrument's own stop criterion as a relative drop (0.0244 for R = 102.5 %); None when unknown.
@@ -89,12 +89,12 @@ def fit_approach(z: Array, current: Array, threshold: float | None = None) -> Ap
     than 5 % of the bulk current and more than the whole curve before it; everything from there on is left out,
     because a tip that touches no longer follows any static curve. What counts as a disturbance: a static approach
     falls monotonically, so a point after which the current *recovers* by more than 5 sqrt(2) sigma within ten
-    points was a vibration or a brief touch, not the sample; it is left out and counted. Neither rule looks at the
+    points was a vibration or a brief touch, not the sample; it is left out and counted. Neither rule uses the
     model, and white noise alone triggers the second about once in 10^5 points.
     """
-    bad = _refuse(z, current)
-    if bad is not None:
-        return bad
+    refusal = _unusable(z, current)
+    if refusal is not None:
+        return refusal
     finite = np.isfinite(z) & np.isfinite(current)
     index = np.flatnonzero(finite)
     zf, If = z[finite], current[finite]
@@ -131,7 +131,7 @@ def fit_approach(z: Array, current: Array, threshold: float | None = None) -> Ap
     covariance[0, :] *= sign
     covariance[:, 0] *= sign
 
-    def back(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def over_all_points(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         whole = np.zeros(z.size, dtype=bool)
         whole[index[mask]] = True
         return whole
@@ -145,13 +145,13 @@ def fit_approach(z: Array, current: Array, threshold: float | None = None) -> Ap
         sigma=sigma,
         chi2_per_dof=chi2,
         z_stop=float(zf[keep][-1]),
-        used=back(keep),
-        disturbed=back(disturbed & ~after),
-        beyond=back(after),
+        used=over_all_points(keep),
+        disturbed=over_all_points(disturbed & ~after),
+        from_contact=over_all_points(after),
     )
 
 
-def _refuse(z: Array, current: Array) -> NoFit | None:
+def _unusable(z: F64, current: F64) -> NoFit | None:
     finite = np.isfinite(z) & np.isfinite(current)
     if z.size and not finite.any():
         return NoFit("all NaN", "no point has both a height and a current; read other columns")
@@ -175,9 +175,9 @@ def _refuse(z: Array, current: Array) -> NoFit | None:
     ends = float(np.mean(magnitude[:3]) - np.mean(magnitude[-3:]))
     start, end, low = float(np.mean(zf[:3])), float(np.mean(zf[-3:])), float(np.min(zf))
     if min(start, end) > low + 0.2 * float(np.ptp(zf)):
-        return NoFit("not one approach", "z turns back on its way; cut the trace into single approaches")
+        return NoFit("not one approach", "z reverses its direction; cut the trace into single approaches")
     if end > start and abs(ends) > 3.0 * noise:
-        what = "z rises while the current falls" if ends > 0 else "the rows run away from the sample"
+        what = "z rises while the current falls" if ends > 0 else "the rows are in the order of a withdrawal"
         return NoFit("reversed axis", f"{what}; give z up positive and rows in the order of the approach")
     return None
 
@@ -187,24 +187,24 @@ def _longest_run(mask: NDArray[np.bool_]) -> int:
     return int(np.max(edges[1::2] - edges[::2])) if edges.size else 0
 
 
-def _far_half(z: Array) -> NDArray[np.bool_]:
+def _far_half(z: F64) -> NDArray[np.bool_]:
     return np.asarray(z >= 0.5 * (float(np.max(z)) + float(np.min(z))), dtype=bool)
 
 
-def _scatter(z: Array, current: Array) -> float:
+def _scatter(z: F64, current: F64) -> float:
     """Robust standard deviation about a straight line: a spike cannot inflate it."""
     if z.size < 3 or np.ptp(z) == 0.0:
         return float(np.std(current))
     return robust_sigma(straight_line(z, current).residual)
 
 
-def _disturbed(current: Array, sigma: float) -> NDArray[np.bool_]:
+def _disturbed(current: F64, sigma: float) -> NDArray[np.bool_]:
     padded = np.concatenate((current[1:], np.full(_LOOK_AHEAD, -np.inf)))
     ahead = np.lib.stride_tricks.sliding_window_view(padded, _LOOK_AHEAD)[: current.size].max(axis=1)
     return np.asarray(current < ahead - _RECOVERY_SIGMAS * sigma, dtype=bool)
 
 
-def _contact(current: Array, bulk: float, disturbed: NDArray[np.bool_], threshold: float | None) -> int:
+def _contact(current: F64, bulk: float, disturbed: NDArray[np.bool_], threshold: float | None) -> int:
     """Index of the first point of contact, or the number of points when there is none."""
     calm = np.flatnonzero(~disturbed)
     drop = 1.0 - current[calm] / bulk
@@ -217,16 +217,16 @@ def _contact(current: Array, bulk: float, disturbed: NDArray[np.bool_], threshol
     return int(calm[first[0]]) if first.size else int(current.size)
 
 
-def _solve(z: Array, current: Array, sigma: float, bulk: float) -> tuple[Array, Array, float] | NoFit:
+def _solve(z: F64, current: F64, sigma: float, bulk: float) -> tuple[F64, F64, float] | NoFit:
     """Least squares with lengths in units of the range of z and currents of the bulk current: all are about 1."""
     length, lowest = float(np.ptp(z)), float(np.min(z))
     x, y, noise = (z - lowest) / length, current / bulk, sigma / bulk
 
-    def residual(p: Array) -> Array:
+    def residual(p: F64) -> F64:
         d = x + p[2]
         return np.asarray((p[0] * d / (d + p[1]) - y) / noise)
 
-    def jacobian(p: Array) -> Array:
+    def jacobian(p: F64) -> F64:
         d = x + p[2]
         f = d / (d + p[1])
         return np.column_stack((f, -p[0] * f / (d + p[1]), p[0] * p[1] / (d + p[1]) ** 2)) / noise
@@ -240,12 +240,12 @@ def _solve(z: Array, current: Array, sigma: float, bulk: float) -> tuple[Array, 
         if best is None or fit.cost < best.cost:
             best = fit
     if best is None:
-        return NoFit("no fit", "no hyperbola falls as this current does; look at the curve")
+        return NoFit("no fit", "no hyperbola decreases as this current does; look at the curve")
     p = np.asarray(best.x, dtype=np.float64)
     if p[2] <= 2e-7 or p[2] >= 9.9 or p[1] >= 9.9:
         return NoFit(
             "not identifiable",
-            "the sample's position runs to the edge of its range: the curve is too shallow or ends in a jump; "
+            "the fitted surface position reaches the limit of its range: the curve is too shallow or ends in a jump; "
             "approach closer or in smaller steps",
         )
     dof = max(1, x.size - 3)
@@ -253,8 +253,10 @@ def _solve(z: Array, current: Array, sigma: float, bulk: float) -> tuple[Array, 
     information = jacobian(p)
     information = information.T @ information
     if np.linalg.cond(information) > 1e14:
-        return NoFit("not identifiable", "distance and coefficient cannot be told apart on this curve; approach closer")
-    covariance: Array = np.asarray(np.linalg.inv(information) * max(1.0, chi2), dtype=np.float64)
+        return NoFit(
+            "not identifiable", "this curve does not determine distance and coefficient separately; approach closer"
+        )
+    covariance: F64 = np.asarray(np.linalg.inv(information) * max(1.0, chi2), dtype=np.float64)
     # From (y_inf, C, d_last) in scaled units to (I_inf, C, z0) in SI: z0 = lowest - d_last*length.
     scale = np.array([bulk, length, -length])
     return (
@@ -264,9 +266,9 @@ def _solve(z: Array, current: Array, sigma: float, bulk: float) -> tuple[Array, 
     )
 
 
-def _starts(x: Array, y: Array) -> list[Array]:
+def _starts(x: F64, y: F64) -> list[F64]:
     """Starting points by variable projection: for a given distance the model is linear in 1/I_inf and C/I_inf."""
-    found: list[tuple[float, Array]] = []
+    candidates: list[tuple[float, F64]] = []
     for d_last in np.geomspace(1e-3, 1.0, 13):
         basis = np.column_stack((np.ones_like(x), 1.0 / (x + d_last)))
         # 1/y has the variance sigma^2/y^4, hence the weight y^2.
@@ -274,6 +276,6 @@ def _starts(x: Array, y: Array) -> list[Array]:
         (a, b), *_ = np.linalg.lstsq(weighted, y, rcond=None)
         if a > 0.0 and b > 0.0:
             cost = float(np.sum((weighted @ np.array([a, b]) - y) ** 2))
-            found.append((cost, np.array([1.0 / a, min(max(b / a, 1e-8), 9.0), d_last])))
-    found.sort(key=lambda pair: pair[0])
-    return [start for _, start in found[:2]]
+            candidates.append((cost, np.array([1.0 / a, min(max(b / a, 1e-8), 9.0), d_last])))
+    candidates.sort(key=lambda pair: pair[0])
+    return [start for _, start in candidates[:2]]

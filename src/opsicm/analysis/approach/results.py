@@ -1,7 +1,8 @@
-"""Results of approach curves, of the curves of a scan together, and of a raw trace with many hops in it.
+"""Results of single approach curves, of all curves of a scan, and of a raw trace with many hops.
 
-A file of single approaches goes through `approach_results` and `series_results`. A trace that recorded the withdrawals
-as well is cut into hops first (`find_hops`): plateau, fall, stop, turn and withdrawal of each; `trace_results` follows.
+A file of single approaches goes through `approach_results` and `series_results`. A trace that holds the withdrawals as
+well is first cut into hops (`find_hops`: plateau, approach or "fall", stop, turn and withdrawal of each);
+`trace_results` evaluates them.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from opsicm.core.statistics import (
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-_SWING: Final = 0.3  # of the whole range: a smaller reversal of z is vibration or a foot of a piezo's creep
-_TURN: Final = 0.02  # of a fall: the plateau ends where z has gone this far down
+_SWING: Final = 0.3  # of the whole range: a smaller reversal of z is vibration or creep of a piezo
+_TURN: Final = 0.02  # of the amplitude: the plateau ends where z has come down this far
 _SHORTEST_PLATEAU: Final = 8
-_STEPWISE: Final = 2  # samples of a withdrawal that was not recorded
+_STEPWISE: Final = 2  # samples: a withdrawal as short as this was not recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class TraceHops:
 
     @property
     def overshoot(self) -> F64:
-        """[m] below the stop."""
+        """How far z went on below the stop [m]."""
         return self.z_stop - self.z_turn
 
 
@@ -76,37 +77,42 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> TraceHops 
     """Find the hops in `current` [A] and `z` [m] (up positive), sampled evenly, withdrawals included.
 
     Turns of z are peaks of a prominence of 30 % of its range (so one trace holds hops of like amplitude; the slope of
-    a sample over an amplitude is allowed). The plateau of a top ends where z has fallen by 2 % of the fall, or by 4
-    times its own scatter. The reference is the mean current over the plateau, or over the first tenth of the fall
-    where no plateau was recorded. The stop is the first sample of the fall at which |current| is below
+    a sample over an amplitude is allowed). A plateau ends where z has come down by 2 % of the amplitude, or by 4
+    times its own scatter. The reference is the mean current over the plateau, or over the first tenth of the
+    approach where no plateau was recorded. The stop is the first sample of the approach at which |current| is below
     (1 - setpoint)·|reference|. Without `setpoint` the drop is taken as the median over hops of the largest drop
     before z turns, which contains the overshoot: `setpoint_estimated` says so.
     Fails as a value with a named outcome: no current or height, no withdrawal (stepwise files), reversed axis.
     """
-    bad = _refuse(current, z)
-    if bad is not None:
-        return bad
+    refusal = _unusable(current, z)
+    if refusal is not None:
+        return refusal
     width = max(1, z.size // 200_000)
     smooth = uniform_filter1d(z, width) if width > 1 else z
-    reach = _SWING * float(np.ptp(smooth))
-    bottoms, _ = find_peaks(-smooth, prominence=reach)
+    prominence = _SWING * float(np.ptp(smooth))
+    bottoms, _ = find_peaks(-smooth, prominence=prominence)
     if bottoms.size == 0:
-        return NoFit("no hops", "z never falls and rises again: a file without withdrawals is read as approaches")
+        return NoFit(
+            "no hops", "z never comes down and goes up again: a file without withdrawals is read as approaches"
+        )
     tops = _tops_between(smooth, bottoms)
     if np.median(tops[1:] - bottoms) <= _STEPWISE:
-        return NoFit("no hops", "z comes back up within two samples: stepwise approaches without their withdrawals")
+        return NoFit("no hops", "z goes back up within two samples: stepwise approaches without their withdrawals")
     noise = noise_from_differences(smooth, spread=robust_sigma)
     start, fall = _plateaus(smooth, tops[:-1], bottoms, noise)
     reference = _reference(current, start, fall, bottoms)
     if np.median(np.abs(current[bottoms])) > np.median(np.abs(reference)) * (1.0 + 1e-9):
         return NoFit("reversed axis", "the current is larger at the lowest z: give z up positive")
     drop = 1.0 - np.array(
-        [_lowest(current, r, f, b) for r, f, b in zip(reference, fall.tolist(), bottoms.tolist(), strict=True)]
+        [
+            _relative_current_at_turn(current, r, f, b)
+            for r, f, b in zip(reference, fall.tolist(), bottoms.tolist(), strict=True)
+        ]
     )
-    level = setpoint if setpoint is not None else float(np.median(drop))
+    threshold = setpoint if setpoint is not None else float(np.median(drop))
     stop = np.array(
         [
-            _first_below(current, r, level, f, b)
+            _first_below(current, r, threshold, f, b)
             for r, f, b in zip(reference, fall.tolist(), bottoms.tolist(), strict=True)
         ]
     )
@@ -123,24 +129,24 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> TraceHops 
         z[stop],
         z[bottoms],
         contact,
-        level,
+        threshold,
         setpoint is None,
     )
 
 
-def turns(z: F64) -> int:
-    """How often z, gaps bridged, falls and rises again by 30 % of its range, with its withdrawals recorded."""
+def count_withdrawals(z: F64) -> int:
+    """How often z (gaps interpolated) comes down and goes up again by 30 % of its range; 0 without withdrawals."""
     known = np.isfinite(z)
     if known.sum() < 3:
         return 0
-    bridged = np.interp(np.arange(z.size), np.flatnonzero(known), z[known])
-    bottoms, _ = find_peaks(-bridged, prominence=_SWING * float(np.ptp(bridged)))
-    if bottoms.size == 0 or np.median(_tops_between(bridged, bottoms)[1:] - bottoms) <= _STEPWISE:
+    interpolated = np.interp(np.arange(z.size), np.flatnonzero(known), z[known])
+    bottoms, _ = find_peaks(-interpolated, prominence=_SWING * float(np.ptp(interpolated)))
+    if bottoms.size == 0 or np.median(_tops_between(interpolated, bottoms)[1:] - bottoms) <= _STEPWISE:
         return 0
     return int(bottoms.size)
 
 
-def _refuse(current: F64, z: F64) -> NoFit | None:
+def _unusable(current: F64, z: F64) -> NoFit | None:
     if current.size != z.size or z.size < 50:
         return NoFit("too few points", f"{z.size} samples; hops need at least 50 with a current and a height each")
     finite = np.isfinite(current) & np.isfinite(z)
@@ -180,7 +186,7 @@ def _plateaus(z: F64, tops: I64, bottoms: I64, noise: float) -> tuple[I64, I64]:
 def _reference(current: F64, start: I64, fall: I64, bottoms: I64) -> F64:
     reference = np.empty(start.size)
     for k, (a, f, b) in enumerate(zip(start, fall, bottoms, strict=True)):
-        # The plateau's first half still rings after the withdrawal.
+        # The first half of the plateau is left out: the scanner still rings after the withdrawal.
         first, last = (a + f) // 2, f + 1
         if last - first < _SHORTEST_PLATEAU:
             first, last = f, f + max(1, (b - f) // 10)
@@ -188,7 +194,7 @@ def _reference(current: F64, start: I64, fall: I64, bottoms: I64) -> F64:
     return reference
 
 
-def _lowest(current: F64, reference: float, fall: int, bottom: int) -> float:
+def _relative_current_at_turn(current: F64, reference: float, fall: int, bottom: int) -> float:
     tail = current[max(fall, bottom - max(3, (bottom - fall) // 200)) : bottom + 1]
     return float(np.mean(tail) / reference) if reference else 1.0
 
@@ -202,11 +208,11 @@ def _first_below(current: F64, reference: float, setpoint: float, fall: int, bot
 DISTANCE: Final = "distance at the stop"
 POSITION: Final = "surface position"
 COEFFICIENT: Final = "hyperbola coefficient C"
-FAR: Final = "pipette resistance"
-BULK: Final = "pipette resistance far from the sample"
-STATED: Final = "pipette resistance stated in the file"
+RESISTANCE: Final = "pipette resistance"
+BULK_RESISTANCE: Final = "pipette resistance far from the sample"
+STATED_RESISTANCE: Final = "pipette resistance stated in the file"
 CHI2: Final = "chi-squared per degree of freedom"
-_FAR_METHOD: Final = (
+_RESISTANCE_METHOD: Final = (
     "bias over current, mean of the far half of the approach; u from the scatter of the means of 8 blocks, so that "
     "slow noise counts"
 )
@@ -226,17 +232,19 @@ def approach_results(
     relative drop, `stated_resistance` [Ohm] as the instrument's file has it (it has no uncertainty: none was stated).
     """
     fit = fit_approach(z, current, threshold)
-    results = _fitted(fit, z, current, bias) if isinstance(fit, ApproachFit) else _not_fitted(fit)
-    results.append(_far_resistance(z, current, bias, fit))
+    results = _fit_results(fit, z, current, bias) if isinstance(fit, ApproachFit) else _failed_fit_results(fit)
+    results.append(_resistance_result(z, current, bias, fit))
     if stated_resistance is not None:
-        results.append(Result(STATED, stated_resistance / 1e6, None, "MOhm", "as stated by the instrument's own file"))
+        results.append(
+            Result(STATED_RESISTANCE, stated_resistance / 1e6, None, "MOhm", "as stated in the instrument's file")
+        )
     return results
 
 
-def no_axis(what: str) -> list[Result]:
-    """The results of a recording that lacks what a fit needs: named outcomes, never numbers."""
+def no_axis_results(what: str) -> list[Result]:
+    """Failed results for a recording that lacks the axes a fit needs."""
     reason = f"{what}; export the heights with the current, or name the columns with --columns t=s,I=pA,z=um"
-    return _not_fitted(NoFit("no z axis", reason))
+    return _failed_fit_results(NoFit("no z axis", reason))
 
 
 def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
@@ -246,10 +254,10 @@ def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
     without a value are counted.
     """
     results: list[Result] = []
-    for name, unit in ((DISTANCE, "nm"), (FAR, "MOhm")):
+    for name, unit in ((DISTANCE, "nm"), (RESISTANCE, "MOhm")):
         values = np.array([r.value for curve in curves for r in curve if r.name == name and r.value is not None])
         flags = {"curves": len(curves), "without_value": len(curves) - int(values.size)}
-        method = "over the curves of the scan: median; spread 1.4826 MAD; per curve see there"
+        method = "median over the curves of the scan, spread 1.4826 MAD; the method of one curve stands with it"
         if values.size < 3:
             reason = f"{values.size} of {len(curves)} curves have a value; a spread needs three"
             results.append(failed(f"median {name}", unit, method, "too few curves", reason))
@@ -261,15 +269,15 @@ def series_results(curves: Sequence[Sequence[Result]]) -> list[Result]:
     return results
 
 
-def _fitted(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> list[Result]:
+def _fit_results(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> list[Result]:
     u_I, u_C, u_z0 = fit.u
     flags = {
         "points_used": int(fit.used.sum()),
         "disturbed": int(fit.disturbed.sum()),
-        "from_contact_on": int(fit.beyond.sum()),
+        "from_contact_on": int(fit.from_contact.sum()),
         "missing": int((~(np.isfinite(z) & np.isfinite(current))).sum()),
     }
-    trace = _trace(fit, z, current, bias)
+    trace = _fit_trace(fit, z, current, bias)
     distance = f"{METHOD}; distance from the last good point before contact to z0"
     nu = max(1, flags["points_used"] - 3)
     results = [
@@ -280,37 +288,37 @@ def _fitted(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> list[
     ]
     if bias is None:
         reason = "the file states no bias; give it to turn the current into a resistance"
-        results.append(failed(BULK, "MOhm", METHOD, "bias unknown", reason))
+        results.append(failed(BULK_RESISTANCE, "MOhm", METHOD, "bias unknown", reason))
     else:
         R = bias / fit.I_inf
-        results.append(Result(BULK, R / 1e6, abs(R * u_I / fit.I_inf) / 1e6, "MOhm", METHOD, flags=flags))
+        results.append(Result(BULK_RESISTANCE, R / 1e6, abs(R * u_I / fit.I_inf) / 1e6, "MOhm", METHOD, flags=flags))
     return results
 
 
-def _not_fitted(why: NoFit) -> list[Result]:
-    names = ((DISTANCE, "nm"), (POSITION, "nm"), (COEFFICIENT, "nm"), (CHI2, "1"), (BULK, "MOhm"))
+def _failed_fit_results(why: NoFit) -> list[Result]:
+    names = ((DISTANCE, "nm"), (POSITION, "nm"), (COEFFICIENT, "nm"), (CHI2, "1"), (BULK_RESISTANCE, "MOhm"))
     return [failed(name, unit, METHOD, why.outcome, why.reason) for name, unit in names]
 
 
-def _far_resistance(z: F64, current: F64, bias: float | None, fit: ApproachFit | NoFit) -> Result:
+def _resistance_result(z: F64, current: F64, bias: float | None, fit: ApproachFit | NoFit) -> Result:
     finite = np.isfinite(z) & np.isfinite(current) & (current != 0.0)
     if bias is None:
         reason = "the file states no bias; give it to turn the current into a resistance"
-        return failed(FAR, "MOhm", _FAR_METHOD, "bias unknown", reason)
+        return failed(RESISTANCE, "MOhm", _RESISTANCE_METHOD, "bias unknown", reason)
     if isinstance(fit, NoFit) and fit.outcome not in ("no approach: current does not fall", "not identifiable"):
-        return failed(FAR, "MOhm", _FAR_METHOD, fit.outcome, fit.reason)
+        return failed(RESISTANCE, "MOhm", _RESISTANCE_METHOD, fit.outcome, fit.reason)
     far = finite & (z >= 0.5 * (np.nanmax(z[finite]) + np.nanmin(z[finite])))
     R = bias / current[far]
     if R.size < 2 * _BLOCKS:
         reason = f"{R.size} points far from the sample; {2 * _BLOCKS} are needed for an uncertainty"
-        return failed(FAR, "MOhm", _FAR_METHOD, "too few points", reason)
+        return failed(RESISTANCE, "MOhm", _RESISTANCE_METHOD, "too few points", reason)
     means = np.array([np.mean(block) for block in np.array_split(R, _BLOCKS)])
     _, u = mean_with_u(means)
-    return Result(FAR, float(np.mean(R)) / 1e6, u / 1e6, "MOhm", _FAR_METHOD)
+    return Result(RESISTANCE, float(np.mean(R)) / 1e6, u / 1e6, "MOhm", _RESISTANCE_METHOD)
 
 
-def _trace(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> xr.Dataset:
-    """What a figure needs: the points, which were used, the model and the residual in units of sigma."""
+def _fit_trace(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> xr.Dataset:
+    """The points, which of them were used, the model, and the residual in units of sigma."""
     with np.errstate(divide="ignore", invalid="ignore"):
         model = hyperbola(z, fit.I_inf, fit.C, fit.z0)
     model = np.where(z > fit.z0, model, np.nan)
@@ -322,7 +330,7 @@ def _trace(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> xr.Dat
         "residual": (points, (current - model) / fit.sigma),
         "used": (points, fit.used),
         "disturbed": (points, fit.disturbed),
-        "from_contact_on": (points, fit.beyond),
+        "from_contact_on": (points, fit.from_contact),
     }
     attrs = {
         "I_inf": fit.I_inf,
@@ -337,7 +345,7 @@ def _trace(fit: ApproachFit, z: F64, current: F64, bias: float | None) -> xr.Dat
     return xr.Dataset(data, attrs=attrs)
 
 
-_TRACE_METHOD: Final = "hops found in the raw trace as turns of z"
+_TRACE_METHOD: Final = "hops detected in the raw trace by the reversals of z"
 
 
 def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | None = None) -> list[Result]:
@@ -352,57 +360,61 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
     good = hops.contact
     flags = {"without_contact": int((~good).sum())}
     results = [Result("hops", float(hops.size), 0.0, "1", _TRACE_METHOD, flags=flags)]
-    how = "largest drop before z turns (holds the overshoot)" if hops.setpoint_estimated else "as given"
+    origin = "largest drop before z turns (includes the overshoot)" if hops.setpoint_estimated else "as given"
     n = max(int(good.sum()), 1)
-    results.append(Result("setpoint", 100.0 * hops.setpoint, None, "%", f"relative drop that ends a fall: {how}"))
+    results.append(
+        Result("setpoint", 100.0 * hops.setpoint, None, "%", f"relative drop that ends an approach: {origin}")
+    )
     if good.sum() < 3:
         reason = f"{int(good.sum())} hops with contact; three are needed"
         return [*results, failed("height_scatter", "nm", _TRACE_METHOD, "too few hops", reason)]
     if hops.setpoint_estimated:
-        # The stop would be the first sample at the turn's own drop: a measure of the noise, not of the overshoot.
-        reason = "the setpoint is not stated, and the drop at the turn holds the overshoot: give --setpoint"
+        # The stop would be the first sample with the drop at the turn: that measures the noise, not the overshoot.
+        reason = "the setpoint is not stated, and the drop at the turn includes the overshoot: give --setpoint"
         results.append(failed("overshoot", "nm", "stop to lowest z", "not identifiable", reason))
     else:
-        results.append(_overshoot(z, hops, good, flags))
-    results.append(_middle("reference_current", hops.reference[good] * 1e12, "pA", "mean over the plateau", flags))
-    results.append(_height(hops, flags))
+        results.append(_overshoot_result(z, hops, good, flags))
+    results.append(
+        _median_result("reference_current", hops.reference[good] * 1e12, "pA", "mean over the plateau", flags)
+    )
+    results.append(_height_scatter_result(hops, flags))
     if t is not None and hops.size > 2:
-        results.append(_period(t, hops))
-    nothing = np.zeros(n)
-    when = hops.turn[good].astype(np.float64) if t is None else t[hops.turn[good]]
+        results.append(_period_result(t, hops))
+    zeros = np.zeros(n)
+    times = hops.turn[good].astype(np.float64) if t is None else t[hops.turn[good]]
     series = HopSeries(
-        when, hops.z_stop[good], hops.reference[good], nothing, nothing, hops.setpoint, flags["without_contact"]
+        times, hops.z_stop[good], hops.reference[good], zeros, zeros, hops.setpoint, flags["without_contact"]
     )
     return [*results, ten_hop_change(series, noise_from_differences(series.current))]
 
 
-def _middle(name: str, values: F64, unit: str, what: str, flags: dict[str, int]) -> Result:
+def _median_result(name: str, values: F64, unit: str, what: str, flags: dict[str, int]) -> Result:
     middle, u = median_with_u(values)
     method = f"median over the hops, {what}; u: 1.2533 MAD-sigma/sqrt(n)"
     return Result(name, middle, u, unit, method, flags=flags)
 
 
-def _overshoot(z: F64, hops: TraceHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
-    result = _middle("overshoot", hops.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
-    # The crossing lies anywhere within the sample before the stop, the same way at every hop.
+def _overshoot_result(z: F64, hops: TraceHops, good: NDArray[np.bool_], flags: dict[str, int]) -> Result:
+    result = _median_result("overshoot", hops.overshoot[good] * 1e9, "nm", "stop to lowest z", flags)
+    # The crossing lies anywhere within the sample before the stop: a rectangle, common to all hops.
     steps = [abs(float(z[s] - z[s - 1])) for s in hops.stop[good] if s > 0]
     u = float(np.hypot(result.u or 0.0, u_of_rectangle(1e9 * float(np.median(steps))))) if steps else result.u
-    return replace(result, u=u, method=f"{result.method}, and a sample of the fall, even over it")
+    return replace(result, u=u, method=f"{result.method}, and one sample of the approach as a rectangle")
 
 
-def _period(t: F64, hops: TraceHops) -> Result:
+def _period_result(t: F64, hops: TraceHops) -> Result:
     name = "hop_period"
-    method = "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), and a sample, even over it"
+    method = "median from turn to turn of z; u: 1.2533 MAD-sigma/sqrt(n), and one sample as a rectangle"
     if np.any(np.diff(t) <= 0.0):
-        return failed(name, "ms", method, "reversed axis", "time stands still or runs backwards: look at its column")
+        return failed(name, "ms", method, "reversed axis", "time repeats or runs backwards: check its column")
     period = np.diff(t[hops.turn])
-    # Turns fall on samples, and so does the median of their distances.
+    # Turns lie on samples, and so does the median of their distances.
     middle, u = median_with_u(period, resolution=float(np.median(np.diff(t))))
     flags = {"gaps": int((period > 3.0 * middle).sum())}
     return Result(name, 1e3 * middle, 1e3 * u, "ms", method, flags=flags)
 
 
-def _height(hops: TraceHops, flags: dict[str, int]) -> Result:
+def _height_scatter_result(hops: TraceHops, flags: dict[str, int]) -> Result:
     heights = hops.z_stop[hops.contact]
     trace = xr.DataArray(heights, dims="hop", attrs={"units": "m", "quantity": "height at the stop"})
     sigma, u = scatter_with_u(heights)

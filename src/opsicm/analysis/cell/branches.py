@@ -1,4 +1,4 @@
-"""Branches of cycling: stretches over which the specimen takes lithium up, or gives it back."""
+"""Branches of cycling: intervals over which the specimen is lithiated or delithiated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-_REST: Final = 1e-4  # of a branch's charge: what a rest before or after it may pass
+_REST: Final = 1e-4  # of a branch's charge: less than this passes in a rest before or after it
 _TURN: Final = 0.1  # of the whole charge swing: a smaller turn is a relaxation, not a branch
 
 
@@ -19,7 +19,7 @@ Kind = Literal["lithiation", "delithiation"]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A stretch [start, stop] in s with the charge [C] at its ends; `charge` < 0 is lithium taken up."""
+    """An interval [start, stop] [s] and the charge [C] passed in it; `charge` < 0 lithiates."""
 
     kind: Kind
     start: float
@@ -27,42 +27,42 @@ class Branch:
     charge: float
 
 
-def branches(t: NDArray[np.float64], charge: NDArray[np.float64], floor: float = 0.0) -> list[Branch]:
+def branches(t: NDArray[np.float64], charge: NDArray[np.float64], negligible_charge: float = 0.0) -> list[Branch]:
     """Branches of a charge record: `t` [s], `charge` [C] since the start, both (n,), in time order.
 
     Branches turn where the charge does, not where the potential does: after the vertex of a voltammogram the specimen
-    still takes lithium up for a while. Turns smaller than a tenth of the whole swing are no turns. Fails (empty list)
-    when no more than `floor` [C] has passed.
+    is still lithiated for a while. Reversals smaller than a tenth of the whole swing are ignored. Fails (empty
+    list) when no more than `negligible_charge` [C] has passed.
     """
     if t.size < 3:
         return []
     swing = float(np.ptp(charge))
-    if swing <= floor:
+    if swing <= negligible_charge:
         return []
     turns = {0, t.size - 1}
     for sign in (1.0, -1.0):
         peaks, _ = find_peaks(sign * charge, prominence=_TURN * swing)
         turns.update(int(p) for p in peaks)
     edges = sorted(turns)
-    found: list[Branch] = []
+    branch_list: list[Branch] = []
     for a, b in pairwise(edges):
         passed = float(charge[b] - charge[a])
         if abs(passed) >= _TURN * swing:
-            # A rest before or after belongs to no branch: it begins and ends where its charge does.
+            # A rest before or after belongs to no branch, so the branch is trimmed to where its charge passes.
             share = (charge[a : b + 1] - charge[a]) / passed
             begin = a + int(np.flatnonzero(share <= _REST)[-1])
             end = a + int(np.flatnonzero(share >= 1.0 - _REST)[0])
             kind: Kind = "lithiation" if passed < 0.0 else "delithiation"
-            found.append(Branch(kind, float(t[begin]), float(t[end]), float(charge[end] - charge[begin])))
-    return found
+            branch_list.append(Branch(kind, float(t[begin]), float(t[end]), float(charge[end] - charge[begin])))
+    return branch_list
 
 
-def numbered(found: list[Branch]) -> list[tuple[int | None, Branch]]:
+def numbered(branch_list: list[Branch]) -> list[tuple[int | None, Branch]]:
     """Each branch with its number among those of its kind, from 1; None where it is the only one of its kind."""
-    kinds = [branch.kind for branch in found]
+    kinds = [branch.kind for branch in branch_list]
     return [
         (kinds[: k + 1].count(kind) if kinds.count(kind) > 1 else None, branch)
-        for k, (kind, branch) in enumerate(zip(kinds, found, strict=True))
+        for k, (kind, branch) in enumerate(zip(kinds, branch_list, strict=True))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Stretches of one current direction: capacity by integration, dQ/dV and dV/dQ with the smoothing declared."""
+"""Half-cycles (one direction of the current): charge by integration, dQ/dV and dV/dQ with the smoothing stated."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.statistics import noise_from_differences, rms, robust_sigma, u_of_rectangle
 
 F64 = NDArray[np.float64]
-_NOTHING: Final = 1e-13  # [A] round-off at open circuit: a potentiostat of mA sees a million times more
-STEADY: Final = 0.05  # `current_spread` of a stretch below which its current was held constant
-_REST: Final = 1e-3  # of the largest current: below it nothing is meant to flow
-_QUIET: Final = 0.05  # of the largest current: rows below it show the noise of a rest
-_NOISY: Final = 5.0  # times that noise a row at rest may lie from zero
+_NEGLIGIBLE_CURRENT: Final = (
+    1e-13  # [A] round-off at open circuit: a million times below the noise of a potentiostat for mA
+)
+STEADY: Final = 0.05  # `current_spread` below which a current was held constant
+_REST: Final = 1e-3  # of the largest current: anything smaller is a rest
+_QUIET: Final = 0.05  # of the largest current: rows below it are taken for the noise of a rest
+_NOISY: Final = 5.0  # times that noise: how far from zero a row at rest may lie
 _GAP: Final = 3.0  # times the median step: rows farther apart have a gap between them
 
 
 @dataclass(frozen=True, slots=True)
 class HalfCycle:
-    """Rows [first, stop) with one sign of the current; `charge` [C], negative is lithium taken up; u from the ends.
+    """Rows [first, stop) with one sign of the current; `charge` [C], negative lithiates.
 
     `u_charge` [C] as `charge_passed` has it; the current's calibration is not in it. `missing` rows had no value.
     """
@@ -38,21 +40,21 @@ class HalfCycle:
 
 
 def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
-    """Cut `t` [s], `current` [A] (negative lithiates), both (n,), where the current changes direction, starts or ends.
+    """Cut `t` [s], `current` [A] (negative lithiates), both (n,), where the current starts, ends or reverses.
 
-    A current below 1e-3 of the largest, or below five times the noise of the rows under 5 % of it, is a rest. Stretches
-    shorter than `shortest` [s] are joined to nothing and left out. Charge by trapezoids and the half rows beside. Rows
-    without a value are left out and counted. Fails (empty list) without current. Assumes that the record has a row near
-    each change; u_charge says what one row may hide.
+    A current below 1e-3 of the largest, or below five times the noise of the rows under 5 % of it, is a rest. Parts
+    shorter than `shortest` [s] are left out. Charge by trapezoids, with the half rows at either end. Rows without a
+    value are left out and counted. Fails (empty list) without current. Assumes that the record has a row near each
+    change; `u_charge` contains what one row may hide.
     """
     good = np.isfinite(t) & np.isfinite(current)
-    if not good.any() or np.max(np.abs(current[good])) < _NOTHING:
+    if not good.any() or np.max(np.abs(current[good])) < _NEGLIGIBLE_CURRENT:
         return []
     index = np.flatnonzero(good)
     tg, ig = t[index], current[index]
-    state = np.where(np.abs(ig) < _rest_below(ig), 0, np.sign(ig)).astype(int)
+    state = np.where(np.abs(ig) < _rest_threshold(ig), 0, np.sign(ig)).astype(int)
     edges = [0, *(np.flatnonzero(np.diff(state)) + 1).tolist(), int(state.size)]
-    found = []
+    parts = []
     for a, b in pairwise(edges):
         if b - a < 2 or tg[b - 1] - tg[a] < shortest:
             continue
@@ -62,23 +64,23 @@ def half_cycles(t: F64, current: F64, shortest: float = 0.0) -> list[HalfCycle]:
         charge, u = charge_passed(tg[a:b], ig[a:b])
         charge += _between_rows(tg, ig, a, b)
         missing = int(index[b - 1] - index[a] + 1 - (b - a))
-        found.append(HalfCycle(kind, int(index[a]), int(index[b - 1]) + 1, charge, u, missing))
-    return found
+        parts.append(HalfCycle(kind, int(index[a]), int(index[b - 1]) + 1, charge, u, missing))
+    return parts
 
 
 def _between_rows(t: F64, current: F64, a: int, b: int) -> float:
-    """[C] that the half rows before row a and behind row b - 1 hold, where the record goes on beyond them."""
+    """Charge [C] of the half rows before row a and after row b - 1, where the record continues there."""
     step = float(np.median(np.diff(t[a:b])))
     before = min(float(t[a] - t[a - 1]), _GAP * step) if a > 0 else 0.0
     behind = min(float(t[b] - t[b - 1]), _GAP * step) if b < t.size else 0.0
     return 0.5 * float(before * current[a] + behind * current[b - 1])
 
 
-def _rest_below(current: F64) -> float:
-    """[A] below which nothing is meant to flow."""
+def _rest_threshold(current: F64) -> float:
+    """The current [A] below which a row counts as rest."""
     largest = float(np.max(np.abs(current)))
     quiet = np.abs(current) < _QUIET * largest
-    # Rows beside one another, all of them quiet: their second differences know the noise and no slope.
+    # Three quiet rows in succession: second differences give their noise whatever the slope.
     together = quiet[:-2] & quiet[1:-1] & quiet[2:]
     if together.sum() < 10:
         return _REST * largest
@@ -87,7 +89,7 @@ def _rest_below(current: F64) -> float:
 
 
 def current_spread(current: F64) -> float:
-    """What the middle nine tenths of a current span, of its median: how far from constant it is."""
+    """Range of the middle 90 % of a current over its median: how far from constant it is."""
     low, middle, high = np.percentile(current, (5.0, 50.0, 95.0))
     return float((high - low) / abs(middle)) if middle else float("inf")
 
@@ -95,9 +97,9 @@ def current_spread(current: F64) -> float:
 def charge_passed(t: F64, current: F64) -> tuple[float, float]:
     """Charge [C] by trapezoids over rows `t` [s], `current` [A], and its standard uncertainty.
 
-    u holds half a step at either end, where the current is not known to have begun or ended; the noise of the current,
-    from its second differences; and every gap (three median steps and more), over which the current may have been
-    anything from what it was beside it to nothing.
+    u contains half a step at either end, within which the current began or ended; the noise of the current, from its
+    second differences; and every gap (three median steps and more), over which the current may have had any value from
+    zero to that beside the gap.
     """
     charge = float(np.trapezoid(current, t))
     steps = np.diff(t)
@@ -118,36 +120,36 @@ def gaps(t: F64) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Incremental:
-    """A derivative on an even grid: `at` and `value`, and the `smoothing` that was used, in words and in number.
+class SmoothedDerivative:
+    """A derivative on an even grid: `abscissa` and `value`, and the `smoothing` that was applied.
 
-    `width` is the full width of the smoothing window in the unit of `at`; structure narrower than it is not there.
+    `width` is the full width of the smoothing window in the unit of `abscissa`; narrower structure is lost.
     """
 
-    at: F64
+    abscissa: F64
     value: F64
     width: float
     smoothing: str
 
 
-def incremental_capacity(potential: F64, charge: F64, width: float = 5e-3) -> Incremental:
+def incremental_capacity(potential: F64, charge: F64, width: float = 5e-3) -> SmoothedDerivative:
     """dQ/dV [C/V] against potential [V] of one half-cycle: `potential` [V], `charge` [C], (n,), in order.
 
     Each of `width`/5 wide bins of potential holds the charge that passed in it; a Savitzky-Golay parabola over
     `width` gives the slope of the running sum. Binning, unlike a ratio of differences, cannot divide by zero on a
-    plateau and keeps the integral: sum of dQ/dV·dV is the charge. Assumes that the potential runs one way but for
+    plateau and keeps the integral: sum of dQ/dV·dV is the charge. Assumes that the potential is monotonic but for
     noise. Fails (`OutsideDomain`) below 10 rows or a span below two windows.
     Source: Savitzky and Golay, Anal. Chem. 1964, 36, 1627.
     """
     return _derivative(potential, charge, width, "V")
 
 
-def differential_voltage(charge: F64, potential: F64, width: float) -> Incremental:
+def differential_voltage(charge: F64, potential: F64, width: float) -> SmoothedDerivative:
     """dV/dQ [V/C] against charge [C] of one half-cycle, as `incremental_capacity` with the axes exchanged."""
     return _derivative(charge, potential, width, "C")
 
 
-def _derivative(x: F64, y: F64, width: float, unit: str) -> Incremental:
+def _derivative(x: F64, y: F64, width: float, unit: str) -> SmoothedDerivative:
     good = np.isfinite(x) & np.isfinite(y)
     x, y = x[good], y[good]
     if x.size < 10 or np.ptp(x) < 2.0 * width:
@@ -163,9 +165,13 @@ def _derivative(x: F64, y: F64, width: float, unit: str) -> Incremental:
     number, _ = np.histogram(xs, edges)
     centre_x = np.histogram(xs, edges, weights=xs)[0]
     centre_y = np.histogram(xs, edges, weights=ys)[0]
-    seen = number > 0
-    middle = np.interp(0.5 * (edges[:-1] + edges[1:]), centre_x[seen] / number[seen], centre_y[seen] / number[seen])
+    filled = number > 0
+    middle = np.interp(
+        0.5 * (edges[:-1] + edges[1:]), centre_x[filled] / number[filled], centre_y[filled] / number[filled]
+    )
     window = 5 if middle.size >= 5 else 3
     slope = savgol_filter(middle, window, 2, deriv=1, delta=step, mode="interp")
     smoothing = f"bins of {step:g} {unit}, Savitzky-Golay parabola over {window} of them ({window * step:g} {unit})"
-    return Incremental(0.5 * (edges[:-1] + edges[1:]), np.asarray(slope, dtype=np.float64), window * step, smoothing)
+    return SmoothedDerivative(
+        0.5 * (edges[:-1] + edges[1:]), np.asarray(slope, dtype=np.float64), window * step, smoothing
+    )

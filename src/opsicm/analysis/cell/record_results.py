@@ -1,4 +1,4 @@
-"""What a record of potential and current holds, whoever measured it: capacities, derivatives, pulses, or peaks."""
+"""Results of a record of potential and current from any instrument: capacities, derivatives, pulses, or peaks."""
 
 from __future__ import annotations
 
@@ -22,98 +22,102 @@ from opsicm.analysis.cell.half_cycles import (
 )
 from opsicm.analysis.cell.titration import Pulse, titration
 from opsicm.analysis.cell.transitions import transitions_from_potential
-from opsicm.analysis.cell.voltammogram import linear_sweeps, peaks
-from opsicm.analysis.result import Of, Result, failed
+from opsicm.analysis.cell.voltammogram import linear_sweeps, sweep_peaks
+from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, resolved_u, straight_line, u_of_rectangle
 
 F64 = NDArray[np.float64]
-_WIDTH: Final = 0.03  # of a half-cycle's charge: the declared smoothing of dV/dQ
-_WIDTH_V: Final = 5e-3  # [V] the declared smoothing of dQ/dV
+_WIDTH: Final = 0.03  # of a half-cycle's charge: smoothing of dV/dQ
+_WIDTH_V: Final = 5e-3  # [V] smoothing of dQ/dV
 _EDGE: Final = 5  # bins of `incremental_capacity`: its width
-_MOST: Final = 12
-_ROWS: Final = 10
+_MOST: Final = 12  # results of one kind
+_ROWS: Final = 10  # the fewest of a half-cycle
 _SIGN: Final = "negative is cathodic (lithiates)"
 _U: Final = "u: half a row at either end, noise, gaps"
-_MAH: Final = 3.6
-_HELD: Final = 3e-3  # [V]
-_MOVED: Final = 1e-3  # [V] that a held potential may go in all
+_MAH: Final = 3.6  # [C]
+_HELD: Final = 3e-3  # [V] about its median
+_MOVED: Final = 1e-3  # [V] total drift of a potential that counts as held
 VOLTAMMOGRAM: Final = "voltammogram"
 _DIRECTION: Final = {"lithiation": "cathodic", "delithiation": "anodic"}
 
 
-def steady_stretches(t: F64, current: F64, potential: F64 | None = None) -> list[HalfCycle]:
-    """Stretches of at least ten rows over which the current was held constant.
+def constant_current_parts(t: F64, current: F64, potential: F64 | None = None) -> list[HalfCycle]:
+    """Parts of at least ten rows over which the current was held constant.
 
-    With the `potential` [V], the constant part before a hold at its end (CC-CV) is one too.
+    With the `potential` [V], also the constant-current part of CC-CV.
     """
-    found = []
-    for p in half_cycles(t, current):
-        if p.kind == "rest" or p.stop - p.first < _ROWS:
+    parts = []
+    for part in half_cycles(t, current):
+        if part.kind == "rest" or part.stop - part.first < _ROWS:
             continue
-        if current_spread(current[p.first + 1 : p.stop - 1]) < STEADY:
-            found.append(p)
-        elif levels := _levels(t, current, p):
-            found += levels
+        if current_spread(current[part.first + 1 : part.stop - 1]) < STEADY:
+            parts.append(part)
+        elif steps := _current_steps(t, current, part):
+            parts += steps
         elif potential is not None:
-            a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
-            if a - p.first >= _ROWS and current_spread(current[p.first + 1 : a - 1]) < STEADY:
-                found += [
-                    replace(q, first=q.first + p.first, stop=q.stop + p.first)
-                    for q in half_cycles(t[p.first : a], current[p.first : a])
+            hold = part.first + _start_of_hold(potential[part.first : part.stop], current[part.first : part.stop])
+            if hold - part.first >= _ROWS and current_spread(current[part.first + 1 : hold - 1]) < STEADY:
+                parts += [
+                    replace(piece, first=piece.first + part.first, stop=piece.stop + part.first)
+                    for piece in half_cycles(t[part.first : hold], current[part.first : hold])
                 ]
-    return found
+    return parts
 
 
-def _levels(t: F64, current: F64, p: HalfCycle) -> list[HalfCycle]:
-    """Stretches of constant currents of one sign that follow one another without a rest; none where that is no steps.
+def _current_steps(t: F64, current: F64, part: HalfCycle) -> list[HalfCycle]:
+    """Constant currents of one sign that follow one another without a rest; empty if the current is no staircase.
 
-    Cut where the current jumps from row to row; nine tenths of the rows must then lie in steady pieces.
+    Cut where the current jumps from row to row; nine tenths of the rows must then lie in constant pieces.
     """
-    i = current[p.first : p.stop]
+    i = current[part.first : part.stop]
     jumps = np.flatnonzero(np.abs(np.diff(i)) > 0.5 * STEADY * float(np.max(np.abs(i)))) + 1
     edges = [0, *jumps.tolist(), i.size]
     pieces = [
-        (p.first + a, p.first + b)
+        (part.first + a, part.first + b)
         for a, b in pairwise(edges)
         if b - a >= _ROWS and current_spread(i[a + 1 : b - 1]) < STEADY
     ]
     if len(pieces) < 2 or sum(b - a for a, b in pieces) < 0.9 * i.size:
         return []
     return [
-        replace(p, first=a, stop=b, charge=charge, u_charge=u)
+        replace(part, first=a, stop=b, charge=charge, u_charge=u)
         for a, b in pieces
         for charge, u in [charge_passed(t[a:b], current[a:b])]
     ]
 
 
-def held_stretches(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
-    """Stretches that end with the potential held (within 3 mV, ten rows and more) while the current was not."""
-    found = []
-    for p in half_cycles(t, current):
-        if p.kind == "rest" or p.stop - p.first < _ROWS:
+def constant_potential_parts(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
+    """Final parts of half-cycles with the potential held (within 3 mV, ten rows and more) but not the current."""
+    parts = []
+    for part in half_cycles(t, current):
+        if part.kind == "rest" or part.stop - part.first < _ROWS:
             continue
-        a = p.first + _hold_begins(potential[p.first : p.stop], current[p.first : p.stop])
-        if p.stop - a >= _ROWS and not current_spread(current[a : p.stop]) < STEADY and _stands(t, potential, a, p):
-            found += [
-                replace(q, first=q.first + a, stop=q.stop + a)
-                for q in half_cycles(t[a : p.stop], current[a : p.stop])
-                if q.kind == p.kind
+        hold = part.first + _start_of_hold(potential[part.first : part.stop], current[part.first : part.stop])
+        if (
+            part.stop - hold >= _ROWS
+            and not current_spread(current[hold : part.stop]) < STEADY
+            and _is_constant(t, potential, hold, part)
+        ):
+            parts += [
+                replace(piece, first=piece.first + hold, stop=piece.stop + hold)
+                for piece in half_cycles(t[hold : part.stop], current[hold : part.stop])
+                if piece.kind == part.kind
             ]
-    return found
+    return parts
 
 
-def _stands(t: F64, potential: F64, a: int, p: HalfCycle) -> bool:
-    """Whether the potential stands from row `a` on: the last rows of a slow sweep lie as near to one another."""
-    rows = slice(a, p.stop)
-    moved = abs(straight_line(t[rows], potential[rows]).slope) * float(t[p.stop - 1] - t[a])
+def _is_constant(t: F64, potential: F64, first: int, part: HalfCycle) -> bool:
+    """Whether the potential is constant from row `first` on: by its trend, as a slow sweep is as close."""
+    rows = slice(first, part.stop)
+    moved = abs(straight_line(t[rows], potential[rows]).slope) * float(t[part.stop - 1] - t[first])
     return moved < _MOVED
 
 
-def _hold_begins(potential: F64, current: F64) -> int:
+def _start_of_hold(potential: F64, current: F64) -> int:
     """The first row from which the potential stays within 3 mV of the median of the last ten.
 
-    Rows of the constant current before it that are as near already (a plateau) do not belong to the hold.
+    Rows of the constant current before it that are as near already (a plateau) do not count.
     """
     away = np.abs(potential - float(np.median(potential[-_ROWS:]))) > _HELD
     begins = int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0
@@ -134,11 +138,11 @@ def record_results(
 ) -> list[Result]:
     """Results of `t` [s], `potential` [V], `current` [A] (positive anodic), (n,); `particle_radius` [m] of spheres.
 
-    Where current was held: capacity, the highest dQ/dV and the ends of stages of each stretch, relaxed potentials and
-    diffusivity of pulses between rests. Else: cycles, scan rate and peaks of a voltammogram, and with `charges` the
-    charge of each sweep. Without `lithium` the directions are called cathodic and anodic: nobody said what the
-    electrode is. Rows without a value are left out and counted. Fails with a named outcome for a record
-    without current, with fewer than ten rows, or whose time does not run.
+    At constant current: capacity, highest dQ/dV and ends of stages of each half-cycle, relaxed potentials and
+    diffusivity of pulses between rests. Otherwise: cycles, scan rate and peaks of a voltammogram, and with `charges`
+    the charge of each sweep. Without `lithium` the directions are called cathodic and anodic, because the electrode is
+    unknown. Rows without a value are left out and counted. Fails with a named outcome for a record without current,
+    with fewer than ten rows, or whose time runs backwards.
     """
     good = np.isfinite(t) & np.isfinite(potential) & np.isfinite(current)
     missing = int(t.size - good.sum())
@@ -148,129 +152,137 @@ def record_results(
         outcome = "all NaN" if missing and not t.size else "too few rows"
         return [failed(name, "1", method, outcome, f"{t.size} rows with all three values; {_ROWS} are needed")]
     if np.any(np.diff(t) < 0.0):
-        reason = "time runs backwards: stretches of several files, or a clock that restarts with each step"
+        reason = "time runs backwards: several files joined, or a clock that restarts with each step"
         return [failed(name, "1", method, "reversed axis", reason)]
     if not np.any(current):
         return [failed(name, "1", method, "no current", "no current flowed in this record")]
-    steady = steady_stretches(t, current, potential)
+    steady = constant_current_parts(t, current, potential)
     if steady:
-        results = _constant(t, potential, current, steady, particle_radius, missing)
+        results = _constant_current_results(t, potential, current, steady, particle_radius, missing)
     else:
-        results = _sweeps(t, potential, current, charges, missing)
-    results += _holds(t, held_stretches(t, potential, current)) if charges else []
+        results = _sweep_results(t, potential, current, charges, missing)
+    results += _hold_results(t, constant_potential_parts(t, potential, current)) if charges else []
     return results if lithium else [r.within(part=_DIRECTION.get(r.of.part, r.of.part)) for r in results]
 
 
-def _constant(
+def _constant_current_results(
     t: F64, potential: F64, current: F64, steady: list[HalfCycle], radius: float | None, missing: int
 ) -> list[Result]:
     results = []
-    for k, p in enumerate(steady, start=1):
+    for number, part in enumerate(steady, start=1):
         method = (
-            f"charge of the constant current from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; {_U}"
+            f"charge of the constant current from {t[part.first]:.1f} to {t[part.stop - 1]:.1f} s, trapezoids; "
+            f"{_SIGN}; {_U}"
         )
-        flags = {"missing_rows": p.missing + missing, "gaps": gaps(t[p.first : p.stop])}
-        rows = slice(p.first, p.stop)
+        flags = {"missing_rows": part.missing + missing, "gaps": gaps(t[part.first : part.stop])}
+        rows = slice(part.first, part.stop)
         trace = xr.Dataset(
-            {"charge": ("row", np.abs(_charge(t[rows], current[rows])) / _MAH), "potential": ("row", potential[rows])},
-            attrs={"units": "mAh, V", "kind": p.kind},
+            {
+                "charge": ("row", np.abs(_cumulative_charge(t[rows], current[rows])) / _MAH),
+                "potential": ("row", potential[rows]),
+            },
+            attrs={"units": "mAh, V", "kind": part.kind},
         )
-        value, u = p.charge / _MAH, p.u_charge / _MAH
+        value, u = part.charge / _MAH, part.u_charge / _MAH
         results.append(
-            Result("capacity", value, u, "mAh", method, flags=flags, trace=trace, of=Of(part=p.kind, number=k))
+            Result(
+                "capacity", value, u, "mAh", method, flags=flags, trace=trace, of=Subject(part=part.kind, number=number)
+            )
         )
     pulses = titration(t, potential, current, radius)
-    # A pulse is not a half-cycle: its derivative is the relaxation's, not the specimen's.
+    # The derivative over a short pulse shows its relaxation, not the specimen's stages.
     brief = {pulse.end for pulse in pulses} if len(pulses) > 2 else set()
-    for k, p in enumerate(steady[:_MOST], start=1):
-        if float(t[p.stop - 1]) not in brief:
-            results += _derivatives(t, potential, current, p, k)
-    for k, pulse in enumerate(pulses, start=1):
+    for number, part in enumerate(steady[:_MOST], start=1):
+        if float(t[part.stop - 1]) not in brief:
+            results += _derivative_results(t, potential, current, part, number)
+    for number, pulse in enumerate(pulses, start=1):
         of = f"the pulse of {pulse.start:.1f}–{pulse.end:.1f} s"
         method = (
-            f"potential at the end of the rest after {of}; u: what would still come, relaxing as 1/sqrt(t); slope in "
+            f"potential at the end of the rest after {of}; u: the relaxation still to come, as 1/sqrt(t); slope in "
             f"the pulse {1e3 * pulse.slope:.3g} mV/sqrt(s)"
         )
-        drawn = _titrated(t, potential, pulses) if k == 1 else None
-        relaxed, u_relaxed = pulse.relaxed, pulse.u_relaxed
-        results.append(Result("relaxed_potential", relaxed, u_relaxed, "V", method, trace=drawn, index=k))
-        method = f"Weppner and Huggins' formula for spheres over {of}; reads some 10 % high (solved sphere): in u"
+        drawn = _titration_trace(t, potential, pulses) if number == 1 else None
+        relaxed, u_relaxed = pulse.relaxed_potential, pulse.u_relaxed
+        results.append(Result("relaxed_potential", relaxed, u_relaxed, "V", method, trace=drawn, index=number))
+        method = (
+            f"Weppner and Huggins' formula for spheres over {of}; about 10 % too high (solved sphere), included in u"
+        )
         if pulse.diffusivity is None or pulse.u_diffusivity is None:
-            results.append(failed("diffusivity", "m²/s", method, "not identifiable", pulse.reason, index=k))
+            results.append(failed("diffusivity", "m²/s", method, "not identifiable", pulse.reason, index=number))
         else:
-            results.append(Result("diffusivity", pulse.diffusivity, pulse.u_diffusivity, "m²/s", method, index=k))
+            results.append(Result("diffusivity", pulse.diffusivity, pulse.u_diffusivity, "m²/s", method, index=number))
     return results
 
 
-def _titrated(t: F64, potential: F64, pulses: list[Pulse]) -> xr.Dataset:
-    """The record and, for each pulse, its end, the relaxed potential and the charge passed until then."""
+def _titration_trace(t: F64, potential: F64, pulses: list[Pulse]) -> xr.Dataset:
+    """The record and, for each pulse, the end of its rest, the relaxed potential and the charge passed until then."""
     return xr.Dataset(
         {
             "potential": ("row", potential),
-            "relaxed": ("pulse", np.array([pulse.relaxed for pulse in pulses])),
+            "relaxed": ("pulse", np.array([pulse.relaxed_potential for pulse in pulses])),
             "u_relaxed": ("pulse", np.array([pulse.u_relaxed for pulse in pulses])),
             "passed": ("pulse", np.cumsum([pulse.charge for pulse in pulses]) / _MAH),
-            "settled": ("pulse", np.array([pulse.rested for pulse in pulses])),
+            "settled": ("pulse", np.array([pulse.rest_end for pulse in pulses])),
         },
         coords={"t": ("row", t)},
         attrs={"units": "V, V, V, mAh, s"},
     )
 
 
-def _charge(t: F64, current: F64) -> F64:
-    """[C] passed since the first row, trapezoids."""
+def _cumulative_charge(t: F64, current: F64) -> F64:
+    """Charge [C] passed since the first row, by trapezoids."""
     return np.append(0.0, np.cumsum(0.5 * (current[1:] + current[:-1]) * np.diff(t)))
 
 
-def _derivatives(t: F64, potential: F64, current: F64, p: HalfCycle, k: int) -> list[Result]:
-    """The highest |dQ/dV| and the ends of stages (peaks of |dV/dQ|) of one stretch; nothing where it is too short."""
-    rows, of = slice(p.first, p.stop), Of(part=p.kind, number=k)
-    charge = _charge(t[rows], current[rows])
-    e = potential[rows]
-    if np.ptp(e) <= 0.0 or not charge[-1] or e.size < 4 * _ROWS:
+def _derivative_results(t: F64, potential: F64, current: F64, part: HalfCycle, number: int) -> list[Result]:
+    """Highest |dQ/dV| and the ends of stages (peaks of |dV/dQ|) of one half-cycle; [] where it is too short."""
+    rows, of = slice(part.first, part.stop), Subject(part=part.kind, number=number)
+    charge = _cumulative_charge(t[rows], current[rows])
+    part_potential = potential[rows]
+    if np.ptp(part_potential) <= 0.0 or not charge[-1] or part_potential.size < 4 * _ROWS:
         return []
     results: list[Result] = []
     try:
-        capacity = incremental_capacity(e, charge, _WIDTH_V)
-        stages = transitions_from_potential(charge / charge[-1] * 100.0, e, 100.0 * _WIDTH)
-        by_charge = differential_voltage(charge / charge[-1], e, _WIDTH)
+        capacity = incremental_capacity(part_potential, charge, _WIDTH_V)
+        stages = transitions_from_potential(charge / charge[-1] * 100.0, part_potential, 100.0 * _WIDTH)
+        derivative = differential_voltage(charge / charge[-1], part_potential, _WIDTH)
     except OutsideDomain:
         return results
-    # Within one width of the ends the smoothing has only one side to go by.
+    # Within one width of the ends the smoothing is one-sided.
     inner = np.abs(capacity.value[_EDGE:-_EDGE])
     if inner.size > 2:
         at = _EDGE + int(np.argmax(inner))
         method = (
             f"potential of the highest |dQ/dV|, {abs(capacity.value[at]) / _MAH:.4g} mAh/V; {capacity.smoothing}; "
-            "u: half the smoothing's width, even over it"
+            "u: the smoothing's width as a rectangle"
         )
         trace = xr.DataArray(
             np.abs(capacity.value) / _MAH,
             dims="potential",
-            coords={"potential": capacity.at},
+            coords={"potential": capacity.abscissa},
             attrs={"units": "mAh/V", "smoothing": capacity.smoothing},
         )
         u = u_of_rectangle(capacity.width)
-        results.append(Result("dq_dv_highest", float(capacity.at[at]), u, "V", method, trace=trace, of=of))
+        results.append(Result("dq_dv_highest", float(capacity.abscissa[at]), u, "V", method, trace=trace, of=of))
     for j, stage in enumerate(stages[:_MOST], start=1):
-        method = f"peak of |dV/dQ|, in % of the stretch's charge; {by_charge.smoothing.replace(' C', '')} of it"
+        method = f"peak of |dV/dQ|, in % of the half-cycle's charge; {derivative.smoothing.replace(' C', '')} of it"
         results.append(Result("stage_end", stage.charge, stage.u, "%", method, of=of, index=j))
     return results
 
 
-def _holds(t: F64, held: list[HalfCycle]) -> list[Result]:
+def _hold_results(t: F64, held: list[HalfCycle]) -> list[Result]:
     results = []
     for k, p in enumerate(held[:_MOST], start=1):
         method = (
             f"charge while the potential was held from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; "
             f"{_U}"
         )
-        of = Of(part=p.kind, number=k)
+        of = Subject(part=p.kind, number=k)
         results.append(Result("charge_hold", p.charge / _MAH, p.u_charge / _MAH, "mAh", method, of=of))
     return results
 
 
-def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -> list[Result]:
+def _sweep_results(t: F64, potential: F64, current: F64, charges: bool, missing: int) -> list[Result]:
     sweeps = linear_sweeps(t, potential)
     results: list[Result] = []
     flags = {"missing_rows": missing, "gaps": gaps(t)}
@@ -282,39 +294,41 @@ def _sweeps(t: F64, potential: F64, current: F64, charges: bool, missing: int) -
         moved = 1e3 * float(np.ptp(potential))
         reason = (
             f"the potential moved by {moved:.3g} mV in all, and nowhere by 3 mV and ten rows at one rate: a hold, a "
-            "jump or a bent record has no voltammogram"
+            "jump or a curved record has no voltammogram"
         )
         return [*results, failed(VOLTAMMOGRAM, "V", "peaks of sweeps at one rate", "no sweep", reason)]
-    trace = _voltammogram(potential, current, sweeps)
+    trace = _voltammogram_trace(potential, current, sweeps)
     if charges:
-        method = "sweeps at one rate, two to a cycle; stretches below a tenth of the potential's range are none"
+        method = "sweeps at one rate, two to a cycle; those below a tenth of the potential's range are left out"
         results.append(Result("cycles", 0.5 * len(sweeps), 0.0, "1", method, flags=flags, trace=trace))
         rates = np.array([abs(np.ptp(potential[s])) / np.ptp(t[s]) for s in sweeps if np.ptp(t[s]) > 0.0])
         if rates.size:
             rate, u = median_with_u(1e3 * rates)
-            said = "span of a sweep over its time, median over the sweeps; u: 1.2533 MAD-sigma/sqrt(n), none of one"
-            results.append(Result("scan_rate", rate, resolved_u(rate, u), "mV/s", said, flags=flags))
-    for k, peak in enumerate(peaks(potential, current, sweeps)[:_MOST], start=1):
-        of = Of(part="delithiation" if peak.anodic else "lithiation")
+            method = "span of a sweep over its time, median over the sweeps; u: 1.2533 MAD-sigma/sqrt(n), none of one"
+            results.append(Result("scan_rate", rate, resolved_u(rate, u), "mV/s", method, flags=flags))
+    for k, peak in enumerate(sweep_peaks(potential, current, sweeps)[:_MOST], start=1):
+        of = Subject(part="delithiation" if peak.anodic else "lithiation")
         method = (
             f"vertex of a parabola within 20 mV, sweep {peak.sweep}; {1e3 * peak.current:.4g} ± "
-            f"{1e3 * peak.u_current:.1g} mA as measured, no baseline taken away; {_SIGN}"
+            f"{1e3 * peak.u_current:.1g} mA as measured, without baseline correction; {_SIGN}"
         )
         marked = trace.assign_attrs(peak_potential=peak.potential, peak_current=peak.current)
         at, u = peak.potential, peak.u_potential
         results.append(Result("peak_potential", at, u, "V", method, trace=marked, of=of, index=k))
     for k, s in enumerate(sweeps[:_MOST] if charges else [], start=1):
-        of = Of(part="anodic" if potential[s][-1] > potential[s][0] else "cathodic")
+        of = Subject(part="anodic" if potential[s][-1] > potential[s][0] else "cathodic")
         charge, u = charge_passed(t[s], current[s])
-        said = f"{potential[s][0]:.3f} to {potential[s][-1]:.3f} V, trapezoids, both signs of the current counted"
-        method = f"{said}; {_SIGN}; {_U}"
-        one = {"gaps": gaps(t[s])}
-        results.append(Result("sweep_charge", charge / _MAH, u / _MAH, "mAh", method, flags=one, of=of, index=k))
+        method = f"{potential[s][0]:.3f} to {potential[s][-1]:.3f} V, trapezoids, both signs of the current counted"
+        method = f"{method}; {_SIGN}; {_U}"
+        sweep_flags = {"gaps": gaps(t[s])}
+        results.append(
+            Result("sweep_charge", charge / _MAH, u / _MAH, "mAh", method, flags=sweep_flags, of=of, index=k)
+        )
     return results
 
 
-def _voltammogram(potential: F64, current: F64, sweeps: list[slice]) -> xr.Dataset:
-    """Rows of all sweeps and which of them each belongs to."""
+def _voltammogram_trace(potential: F64, current: F64, sweeps: list[slice]) -> xr.Dataset:
+    """The rows of all sweeps, each with the number of its sweep."""
     rows = np.concatenate([np.arange(s.start, s.stop) for s in sweeps])
     number = np.concatenate([np.full(s.stop - s.start, k) for k, s in enumerate(sweeps)])
     return xr.Dataset(

@@ -1,4 +1,4 @@
-"""Galvanostatic intermittent titration: pulses, relaxed potentials, and a diffusivity where one can be had."""
+"""Galvanostatic intermittent titration: pulses, relaxed potentials, and a diffusivity where it is identifiable."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from opsicm.core.statistics import linear_fit, u_of_rectangle
 F64 = NDArray[np.float64]
 _STRAIGHT: Final = 0.99  # R² of E against sqrt(t)
 _SKIP: Final = 0.05  # of a pulse: double layer and ohmic step
-_FLATTEST: Final = 2e-3  # [V] the relaxed potential must move in a step, or a plateau hides the diffusion
-_UNEVEN: Final = 0.3  # of a step, by which its neighbours' may differ
-_SHORT: Final = 1.0 / 16.0  # of R²/D, by the D found, that a pulse may last: longer ones read ever higher
-_BIAS: Final = 0.12  # of D: by how much short pulses read high against a solved sphere
-_SETTLED: Final = 0.2  # share of the relaxed change that may still be to come
-# What is still to come over the change in the last half, relaxing as 1/sqrt(t).
+_FLATTEST: Final = 2e-3  # [V] of the relaxed potential in a step: less is a plateau, which hides the diffusion
+_UNEVEN: Final = 0.3  # of a step: the largest difference from its neighbours
+_SHORT: Final = 1.0 / 16.0  # of R²/D: longer pulses give ever higher D
+_BIAS: Final = 0.12  # of D: how much too high short pulses are against a solved sphere
+_SETTLED: Final = 0.2  # of the relaxed change: what may still be to come
+# The relaxation still to come over the change in the last half, for 1/sqrt(t).
 _LEFT: Final = 1.0 / (2.0**0.5 - 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """One pulse and the rest after it. `start`, `end` [s]; `charge` [C]; `before`, `relaxed` [V] at the rests' ends.
+    """One pulse and the rest after it: `start`, `end` [s]; `charge` [C]; `before`, `relaxed_potential` [V] after rests.
 
-    `u_relaxed` [V] is what would still come, relaxing as 1/sqrt(t), from its change in the last half. `ohmic_step` [V]
-    at the start, `slope` [V/sqrt(s)] against sqrt(t) with `u_slope` and R² `straight`. `diffusivity` [m²/s] and
-    `u_diffusivity`, or None with the `reason`. `missing` rows; the rest after it ended at `rested` [s].
+    `u_relaxed` [V] is the relaxation still to come, as 1/sqrt(t), from the change in the last half. `ohmic_step` [V]
+    at the start, `slope` [V/sqrt(s)] against sqrt(t) with `u_slope` and `r_squared`. `diffusivity` [m²/s] and
+    `u_diffusivity`, or None with the `reason`. `missing` rows; the rest after it ended at `rest_end` [s].
     """
 
     start: float
     end: float
     charge: float
     before: float
-    relaxed: float
+    relaxed_potential: float
     u_relaxed: float
     ohmic_step: float
     slope: float
     u_slope: float
-    straight: float
+    r_squared: float
     diffusivity: float | None
     u_diffusivity: float | None
     reason: str
     missing: int
-    rested: float
+    rest_end: float
 
 
 def titration(t: F64, potential: F64, current: F64, particle_radius: float | None = None) -> list[Pulse]:
-    """Pulses of constant current between rests, each with the rest before and after it; sweeps and holds are none.
+    """Pulses of constant current between rests, each with the rest before and after it; sweeps and holds do not count.
 
     D = (4/pi) (R/3)² (dE_s / (tau dE_t/d sqrt(t) · ...))², written with the slope b = dE/d sqrt(t) of E = a + b sqrt(t)
     + c t:
@@ -59,24 +59,24 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
     with `t` [s], `potential` [V], `current` [A] (negative lithiates), (n,); `particle_radius` R [m], spheres; dE_s the
     change of the relaxed potential, tau the pulse's length. Without R no diffusivity is given.
     Assumes: one size of spheres, a short pulse (tau well below R²/D), dE/dx constant over the step, no potential drop
-    that follows sqrt(t) elsewhere (the salt in the bath does, and is read as solid diffusion). Identifiable only if E
+    that follows sqrt(t) elsewhere (the salt in the bath does, and is taken for solid diffusion). Identifiable only if E
     is straight in sqrt(t) (R² > 0.99), the relaxed potential moved by at least 2 mV (not on a plateau), the rest had
-    settled, the steps of the pulses that the surface runs ahead to, (2/3) R/sqrt(pi D tau) of them, and of the one
-    before are alike within 30 %, and tau < R²/(16 D) by the D found; otherwise `reason` says which failed. u from
+    settled, the step agrees within 30 % with that of the pulse before and with those of the (2/3) R/sqrt(pi D tau)
+    pulses that the surface is ahead by, and tau < R²/(16 D); otherwise `reason` says which failed. u from
     slope, rests, how those steps differ, the row within which the pulse began, and the bias: against a solved sphere
-    with linear dE/dx D reads 10 % high at tau D/R² = 0.01 and 12 % at 0.05 (36 % at 0.12, 56 % at 0.16: not short).
-    The value is not corrected: what it is wrong by depends on dE/dx.
+    with linear dE/dx D is 10 % high at tau D/R² = 0.01 and 12 % at 0.05 (36 % at 0.12, 56 % at 0.16: not short).
+    The value is not corrected, because the bias depends on dE/dx.
     Source: Weppner and Huggins, J. Electrochem. Soc. 1977, 124, 1569, equation (18), with V_m/S = R/3 for spheres.
     """
     parts = half_cycles(t, current)
-    found = []
+    pulses = []
     for before, pulse, after in zip(parts, parts[1:], parts[2:], strict=False):
         inner = current[pulse.first + 1 : pulse.stop - 1]
         held = inner.size > 2 and current_spread(inner[np.isfinite(inner)]) < STEADY
         if before.kind == "rest" and after.kind == "rest" and pulse.kind != "rest" and held:
             e0, _ = _relaxed(t, potential, before.first, before.stop)
             e1, u1 = _relaxed(t, potential, after.first, after.stop)
-            found.append(
+            pulses.append(
                 _pulse(
                     t,
                     potential,
@@ -88,18 +88,18 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
                     float(t[after.stop - 1]),
                 )
             )
-    return _uneven_left_out(found, particle_radius)
+    return _without_uneven(pulses, particle_radius)
 
 
-def _uneven_left_out(found: list[Pulse], radius: float | None) -> list[Pulse]:
-    """No diffusivity where the relaxed potential's steps are not alike as far as the surface of the sphere goes.
+def _without_uneven(pulses: list[Pulse], radius: float | None) -> list[Pulse]:
+    """Remove the diffusivity where the relaxed potential's steps differ as far as the surface of the sphere is ahead.
 
     During the pulse the surface runs ahead of the mean by (2/3) R/sqrt(pi D tau) steps, so dE/dx must be constant over
     that many of the steps that follow, not over one.
     """
-    steps = [pulse.relaxed - pulse.before for pulse in found]
+    steps = [pulse.relaxed_potential - pulse.before for pulse in pulses]
     out = []
-    for k, pulse in enumerate(found):
+    for k, pulse in enumerate(pulses):
         if pulse.diffusivity is None or radius is None:
             out.append(pulse)
             continue
@@ -114,7 +114,7 @@ def _uneven_left_out(found: list[Pulse], radius: float | None) -> list[Pulse]:
             )
             out.append(replace(pulse, diffusivity=None, u_diffusivity=None, reason=reason))
             continue
-        # D goes with the square of dE/dx, which is known to what the steps differ by.
+        # D is proportional to the square of dE/dx, which is known no better than the steps agree.
         uneven = 2.0 * (sum(a**2 for a in away) / max(len(away), 1)) ** 0.5 / abs(steps[k])
         u = math.hypot(pulse.u_diffusivity or 0.0, pulse.diffusivity * uneven)
         out.append(replace(pulse, u_diffusivity=u))
@@ -122,10 +122,10 @@ def _uneven_left_out(found: list[Pulse], radius: float | None) -> list[Pulse]:
 
 
 def _relaxed(t: F64, potential: F64, first: int, stop: int) -> tuple[float, float]:
-    seen = np.flatnonzero(np.isfinite(potential[first:stop])) + first
+    known = np.flatnonzero(np.isfinite(potential[first:stop])) + first
     half = 0.5 * (t[first] + t[stop - 1])
-    middle = float(np.interp(half, t[seen], potential[seen]))
-    tail = potential[seen][t[seen] >= t[stop - 1] - 0.02 * (t[stop - 1] - t[first])]
+    middle = float(np.interp(half, t[known], potential[known]))
+    tail = potential[known][t[known] >= t[stop - 1] - 0.02 * (t[stop - 1] - t[first])]
     end = float(np.mean(tail))
     return end, _LEFT * abs(end - middle)
 
@@ -138,23 +138,23 @@ def _pulse(
     rests: tuple[float, float, float],
     radius: float | None,
     missing: int,
-    rested: float,
+    rest_end: float,
 ) -> Pulse:
     e0, e1, u1 = rests
     tp, e = t[rows], potential[rows]
     # The current begins between the last row of the rest and the first of the pulse.
     begins = 0.5 * (t[rows.start - 1] + tp[0])
     tau = float(tp[-1]) - begins
-    level, slope, u_slope, straight = _against_root(tp - begins, e, tau)
-    # Begun at either edge of that row, even over it.
+    level, slope, u_slope, r_squared = _against_root(tp - begins, e, tau)
+    # It began anywhere within that row: a rectangle.
     edges = [_against_root(tp - at, e, tau)[1] for at in (float(t[rows.start - 1]), float(tp[0]))]
     u_slope = math.hypot(u_slope, u_of_rectangle(edges[1] - edges[0]))
     step = e1 - e0
     D, u_D, reason = None, None, ""
     if radius is None:
         reason = "no particle radius is stated, and D goes with its square"
-    elif straight < _STRAIGHT:
-        reason = f"the potential is not straight in sqrt(t) (R² {straight:.3f})"
+    elif r_squared < _STRAIGHT:
+        reason = f"the potential is not straight in sqrt(t) (R² {r_squared:.3f})"
     elif abs(step) < _FLATTEST:
         reason = f"the relaxed potential moved by {1e3 * abs(step):.2g} mV: a plateau hides the diffusion"
     elif u1 > _SETTLED * abs(step):
@@ -169,18 +169,32 @@ def _pulse(
             D = float(value)
             u_D = D * math.hypot(2.0 * u_slope / slope, 2.0 * u1 / step, _BIAS)
     return Pulse(
-        begins, float(tp[-1]), charge, e0, e1, u1, level - e0, slope, u_slope, straight, D, u_D, reason, missing, rested
+        begins,
+        float(tp[-1]),
+        charge,
+        e0,
+        e1,
+        u1,
+        level - e0,
+        slope,
+        u_slope,
+        r_squared,
+        D,
+        u_D,
+        reason,
+        missing,
+        rest_end,
     )
 
 
 def _against_root(since: F64, e: F64, tau: float) -> tuple[float, float, float, float]:
-    """(value at no time [V], slope [V/sqrt(s)], its u, R² of a line) of E = a + b sqrt(t) + c t, the first 5 % left
+    """(value at t = 0 [V], slope [V/sqrt(s)], its u, R² of a line) of E = a + b sqrt(t) + c t, the first 5 % left
     out."""
     late = (since > _SKIP * tau) & np.isfinite(e)
     root = np.sqrt(since[late])
-    # The next term of a sphere's response is linear in t: without it the slope, squared in D, is 10 % off.
+    # The next term of a sphere's response is linear in t: without it the slope, whose square is D, is 10 % off.
     basis = np.column_stack((np.ones_like(root), root, root**2))
     fit = linear_fit(basis, e[late])
     total = float(np.sum((e[late] - e[late].mean()) ** 2))
-    straight = float(np.corrcoef(root, e[late])[0, 1] ** 2) if total > 0.0 else 0.0
-    return float(fit.coefficients[0]), float(fit.coefficients[1]), float(fit.u[1]), straight
+    r_squared = float(np.corrcoef(root, e[late])[0, 1] ** 2) if total > 0.0 else 0.0
+    return float(fit.coefficients[0]), float(fit.coefficients[1]), float(fit.u[1]), r_squared

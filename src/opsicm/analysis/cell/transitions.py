@@ -1,4 +1,4 @@
-"""Phase transitions found twice: where dV/dQ peaks, and where the height's slope changes; and whether they agree."""
+"""Phase transitions from the potential (peaks of dV/dQ) and from the height (kinks), and whether they agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opsicm.analysis.cell.half_cycles import differential_voltage
 from opsicm.core.statistics import u_of_rectangle
 
 F64 = NDArray[np.float64]
-_GRID: Final = 60
+_GRID: Final = 60  # places tried for one break
 _LEAST: Final = 0.15  # prominence of a dV/dQ peak, of the curve's span between its 5th and 95th percentile
 
 
@@ -41,28 +41,28 @@ class Agreement:
 def transitions_from_potential(charge: F64, potential: F64, width: float) -> list[Transition]:
     """Ends of stages as peaks of |dV/dQ|: between two plateaus the potential falls steeply.
 
-    `charge`, `potential` [V] of one half-cycle, (n,); `width` of the declared smoothing in units of charge. u is the
+    `charge`, `potential` [V] of one half-cycle, (n,); `width` of the smoothing in units of charge. u is the
     half width of the smoothing or of the peak at 90 % of its height, whichever is larger. `strength` is the prominence
     over the curve's span. Peaks at the ends of the half-cycle do not count. Under current the potential lags: the
-    charge found is shifted by what has not yet diffused.
+    transition is shifted by the charge that has not yet diffused.
     """
     d = differential_voltage(charge, potential, width)
     y = np.abs(d.value)
     low, high = np.percentile(y, (5.0, 95.0))
     margin = max(2, round(0.03 * y.size))
-    places, how = find_peaks(y, prominence=_LEAST * float(high - low), width=0.0, rel_height=0.1)
-    found = []
-    for place, prominence, wide in zip(places, how["prominences"], how["widths"], strict=True):
-        if margin <= place < y.size - margin:
-            step = float(d.at[1] - d.at[0])
-            found.append(
+    indices, properties = find_peaks(y, prominence=_LEAST * float(high - low), width=0.0, rel_height=0.1)
+    transitions = []
+    for index, prominence, width_90 in zip(indices, properties["prominences"], properties["widths"], strict=True):
+        if margin <= index < y.size - margin:
+            step = float(d.abscissa[1] - d.abscissa[0])
+            transitions.append(
                 Transition(
-                    float(d.at[place]),
-                    u_of_rectangle(max(d.width, float(wide) * step)),
+                    float(d.abscissa[index]),
+                    u_of_rectangle(max(d.width, float(width_90) * step)),
                     float(prominence / (high - low)),
                 )
             )
-    return found
+    return transitions
 
 
 def transitions_from_height(charge: F64, height: F64, count: int = 1) -> list[Transition]:
@@ -70,7 +70,7 @@ def transitions_from_height(charge: F64, height: F64, count: int = 1) -> list[Tr
 
     `charge`, `height` of one half-cycle, (n,). All combinations of breaks on a grid of 60, then refined by parabola;
     u from chi-squared + 1 with the noise of the residual (white). `strength` is the change of slope over the mean
-    slope. Assumes straight stages: a height that curves within a stage moves the kink, and u does not know it.
+    slope. Assumes straight stages: a height that curves within a stage moves the kink, which is not in u.
     Fails (empty list) with fewer than 10 rows a segment.
     """
     good = np.isfinite(charge) & np.isfinite(height)
@@ -90,7 +90,7 @@ def transitions_from_height(charge: F64, height: F64, count: int = 1) -> list[Tr
     variance = cost / max(x.size - 2 - 2 * count, 1)
     slopes = _slopes(x, h, best)
     mean = abs(float(h[-1] - h[0])) or 1.0
-    found = []
+    transitions = []
     for k, b in enumerate(best):
         move = 0.01
         sides = [
@@ -99,8 +99,8 @@ def transitions_from_height(charge: F64, height: F64, count: int = 1) -> list[Tr
         ]
         curvature = max((sides[0] + sides[1] - 2.0 * cost) / move**2, 1e-300)
         u = float(np.sqrt(2.0 * variance / curvature)) * float(np.ptp(q))
-        found.append(Transition(float(q.min() + b * np.ptp(q)), u, abs(slopes[k + 1] - slopes[k]) / mean))
-    return found
+        transitions.append(Transition(float(q.min() + b * np.ptp(q)), u, abs(slopes[k + 1] - slopes[k]) / mean))
+    return transitions
 
 
 def _basis(x: F64, breaks: tuple[float, ...]) -> F64:
@@ -128,11 +128,11 @@ def _search(x: F64, h: F64, grid: F64, count: int) -> tuple[tuple[float, ...], f
 
 def agreements(height: list[Transition], potential: list[Transition]) -> list[Agreement]:
     """Each transition of `height` with the nearest of `potential`; none where `potential` has none."""
-    found = []
-    for one in height:
+    pairs = []
+    for kink in height:
         if potential:
-            other = min(potential, key=lambda p: abs(p.charge - one.charge))
-            u = float(np.hypot(one.u, other.u))
-            difference = one.charge - other.charge
-            found.append(Agreement(one, other, difference, u, abs(difference) / u if u > 0.0 else float("inf")))
-    return found
+            stage = min(potential, key=lambda p: abs(p.charge - kink.charge))
+            u = float(np.hypot(kink.u, stage.u))
+            difference = kink.charge - stage.charge
+            pairs.append(Agreement(kink, stage, difference, u, abs(difference) / u if u > 0.0 else float("inf")))
+    return pairs

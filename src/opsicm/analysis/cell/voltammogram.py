@@ -1,4 +1,4 @@
-"""The cell's side of a run: peak currents of its sweeps, charge of each branch, and the pipette current beside them."""
+"""Voltammograms: peak currents and charges of a run with the pipette current there; peaks of any record, by sweep."""
 
 from __future__ import annotations
 
@@ -13,53 +13,55 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks, savgol_filter
 
 from opsicm.analysis.cell.branches import branches, numbered
-from opsicm.analysis.result import Of, Result, failed
+from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.statistics import linear_fit, noise_from_differences, resolution_of, resolved_u, u_of_rectangle
 
 _SIGN: Final = "negative lithiates"
-_JUMP: Final = 0.02  # [V] between two rows of a sweep there are 1 to 10 mV
-_EMPTY: Final = 1e-3  # of the capacity: a state of charge that counts as the zero it is counted from
-_QUIET: Final = 0.01  # of the peak current: rows below it are the rest that a change counts from
+_JUMP: Final = 0.02  # [V] between two rows; of a sweep there are 1 to 10 mV
+_EMPTY: Final = 1e-3  # state of charge that counts as zero
+_QUIET: Final = 0.01  # of the peak current: rows below it are the rest before the peak
 
 
-def cell_results(cell: xr.Dataset, slow: xr.Dataset, charge_floor: float, current_floor: float) -> list[Result]:
+def cell_results(
+    cell: xr.Dataset, slow: xr.Dataset, negligible_charge: float, negligible_current: float
+) -> list[Result]:
     """Peak currents of potential-controlled rows, the pipette's change there, and the charge of each branch.
 
-    `cell` and `slow` are the run file's rows (dimension `row`); less than `charge_floor` [C] or `current_floor` [A] is
-    nothing. A peak is the largest current of its sign, at a vertex of the sweep too, but neither the charging current
-    after a jump of the potential nor the last row; it is the vertex of the parabola through that row and its
-    neighbours, and u of it is the rows' scatter and what the parabola moved it. A charge's u is that scatter integrated
-    over n rows of dt as white noise, sigma dt √n, half a count, and the difference from the rows' own integral. The
-    potentiostat's own calibration is in neither; u is None where the rows say nothing of it. The state of charge at the
-    end, or why it is not known. Fails with the outcome "no current" when nothing flowed; a run without a sweep has no
-    peaks.
+    `cell` and `slow` are the run file's rows (dimension `row`); less than `negligible_charge` [C] or
+    `negligible_current` [A] counts as zero. A peak is the largest current of its sign, at a vertex of the sweep too,
+    but neither the charging current after a jump of the potential nor the last row; it is the vertex of the parabola
+    through that row and its neighbours, its u the rows' scatter and the distance of the vertex from the row. A charge's
+    u is that scatter integrated over n rows of dt as white noise, sigma dt √n, half a count, and the difference from
+    the integral of the rows. The potentiostat's calibration is in neither; u is None where the rows do not determine
+    it. Last comes the state of charge at the end, or why it is unknown. Fails with the outcome "no current" when
+    nothing flowed; a run without a sweep has no peaks.
     """
     current, t = cell["current"].values, cell["t_ns"].values * 1e-9
-    if current.size < 5 or np.max(np.abs(current)) < current_floor:
+    if current.size < 5 or np.max(np.abs(current)) < negligible_current:
         reason = "no current flowed: run a sweep or a current"
-        return [failed("peak_current", "mA", "", "no current", reason, Of(part="lithiation"))]
+        return [failed("peak_current", "mA", "", "no current", reason, Subject(part="lithiation"))]
     noise = noise_from_differences(current)
     results: list[Result] = []
     turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current)
-    turning[-1] = False  # nobody knows what the current would have done after the last row
+    turning[-1] = False  # the current after the last row is unknown
     for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
-        rows = np.flatnonzero(turning & (sign * current > current_floor))
+        rows = np.flatnonzero(turning & (sign * current > negligible_current))
         if rows.size:
             index = int(rows[np.argmax(sign * current[rows])])
-            results.extend(_peak(name, index, cell, slow, noise))
+            results.extend(_peak_results(name, index, cell, slow, noise))
     charge = cell["charge"].values
-    found = branches(t, charge, charge_floor)
-    for number, branch in numbered(found):
+    branch_list = branches(t, charge, negligible_charge)
+    for number, branch in numbered(branch_list):
         method = (
             f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
-            "of the current over the rows as white noise, half a count throughout, and what the rows' own integral "
-            "differs by; the calibration of the current is not in it"
+            "of the current over the rows as white noise, half a count throughout, and the difference from "
+            "the integral of the rows; the calibration of the current is not included"
         )
         u = _u_of_charge(t, current, charge, branch.start, branch.stop, noise)
         u_mah = resolved_u(branch.charge / 3.6, u / 3.6)
-        of = Of(part=branch.kind, number=number)
+        of = Subject(part=branch.kind, number=number)
         results.append(Result("charge", branch.charge / 3.6, u_mah, "mAh", method, of=of))
-    return [*results, _soc(cell, noise)]
+    return [*results, _soc_result(cell, noise)]
 
 
 def _u_of_charge(
@@ -70,7 +72,7 @@ def _u_of_charge(
     stop: float,
     noise: float,
 ) -> float:
-    """u [C] of the counter's charge from `start` to `stop` [s]: noise, half a count, and the rows' own integral."""
+    """u [C] of the counted charge from `start` to `stop` [s]: noise, half a count, difference from the integral."""
     inside = (t >= start) & (t <= stop)
     white = noise * float(np.median(np.diff(t)) * (stop - start)) ** 0.5  # sigma dt √(T/dt)
     counted = float(np.interp(stop, t, charge) - np.interp(start, t, charge))
@@ -78,10 +80,10 @@ def _u_of_charge(
     return math.hypot(white, u_of_rectangle(resolution_of(current)) * (stop - start), other)
 
 
-def _soc(cell: xr.Dataset, noise: float) -> Result:
-    """State of charge at the end of the run, as the run's own definition has it.
+def _soc_result(cell: xr.Dataset, noise: float) -> Result:
+    """State of charge at the end of the run, by the definition of the run file.
 
-    Its u is that of the charge since the state of charge was last 0, or known, over the capacity that the rows use.
+    Its u is that of the charge since the state of charge was last 0, or first known, over the capacity.
     """
     name = "soc_at_end"
     method = "charge since the last delithiated cut-off over the reversible capacity between the cut-offs; run file"
@@ -89,7 +91,7 @@ def _soc(cell: xr.Dataset, noise: float) -> Result:
     known = np.flatnonzero(np.isfinite(soc))
     if not known.size:
         reason = (
-            "the run never went from one cut-off to the other, so neither zero nor capacity is known: begin with "
+            "the run never passed from one cut-off to the other, so neither zero nor capacity is known: begin with "
             "conditioning between the cut-offs"
         )
         return failed(name, "%", method, "no cut-offs", reason)
@@ -104,24 +106,24 @@ def _soc(cell: xr.Dataset, noise: float) -> Result:
         capacity = float(np.ptp(charge[known])) / moved
         u_charge = _u_of_charge(t, cell["current"].values, charge, float(t[begin]), float(t[known[-1]]), noise)
         u = resolved_u(last, 100.0 * u_charge / capacity)
-    method += f"; u: that of the charge since {t[begin]:.0f} s, the capacity's own not in it"
+    method += f"; u: that of the charge since {t[begin]:.0f} s, that of the capacity not included"
     return Result(name, last, u, "%", method, flags=flags)
 
 
 def _settling(potential: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Rows after a jump of the potential, for as long as the magnitude of the current does nothing but fall."""
-    found = np.zeros(current.size, dtype=bool)
+    """Rows after a jump of the potential, for as long as the magnitude of the current decreases."""
+    settling = np.zeros(current.size, dtype=bool)
     size = np.abs(current)
     for jump in np.flatnonzero(np.abs(np.diff(potential)) > _JUMP) + 1:
         k = int(jump)
-        found[k] = True
+        settling[k] = True
         while k + 1 < size.size and size[k + 1] <= size[k]:
             k += 1
-            found[k] = True
-    return found
+            settling[k] = True
+    return settling
 
 
-def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: float) -> list[Result]:
+def _peak_results(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: float) -> list[Result]:
     current = cell["current"].values
     vertex = _vertex(cell["t_ns"].values * 1e-9, current, index)
     at = f"at {cell['potential'].values[index]:.4f} V, {cell['t_ns'].values[index] * 1e-9:.1f} s; {_SIGN}"
@@ -129,23 +131,23 @@ def _peak(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noise: floa
     half_count = u_of_rectangle(resolution_of(current))
     u = resolved_u(vertex, math.hypot(noise, vertex - current[index], half_count))
     u_mA = None if u is None else u * 1e3
-    method, of = f"parabola through the rows {at}", Of(part=name)
+    method, of = f"parabola through the rows {at}", Subject(part=name)
     peak = Result("peak_current", vertex * 1e3, u_mA, "mA", method, trace=trace, of=of)
     return [peak, _pipette_change(of, index, cell, slow, at)]
 
 
-def _pipette_change(of: Of, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
-    """Pipette current at the peak less its mean over the quiet rows before, at the same coarse height."""
-    method = f"pipette current {at}, less its mean over the quiet rows before it; far from the surface"
+def _pipette_change(of: Subject, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
+    """Pipette current at the peak less its mean over the rest before it, at the same coarse height."""
+    method = f"pipette current {at}, less its mean over the rest before it; far from the surface"
     current, pipette, height = cell["current"].values, slow["pipette_current"].values, slow["coarse_z"].values
     same = np.abs(height[:index] - height[index]) < 1e-6
     rest = np.flatnonzero(same & (np.abs(current[:index]) < _QUIET * abs(current[index])))
     if not rest.size:
-        reason = "no row before the peak has a quiet cell and the pipette at this height: begin with a rest"
+        reason = "no row before the peak has the cell at rest and the pipette at this height: begin with a rest"
         return failed("pipette_change_at_peak", "pA", method, "no rest", reason, of)
     change = float(pipette[index] - np.mean(pipette[rest]))
     single = noise_from_differences(pipette) if pipette.size >= 5 else 0.0
-    spread = float(np.std(pipette[rest]))  # noise and slow drift of the rest itself
+    spread = float(np.std(pipette[rest]))  # noise and slow drift during the rest
     u = math.hypot(single, spread)
     return Result("pipette_change_at_peak", change * 1e12, u * 1e12, "pA", method, of=of)
 
@@ -160,26 +162,25 @@ def _vertex(t: NDArray[np.float64], values: NDArray[np.float64], index: int) -> 
     return float(c - b * b / (4.0 * a)) if inside else float(values[index])
 
 
-# -- Peaks of a voltammogram: potential and current of each, sweep by sweep.
-
+# Peaks of a voltammogram from any instrument.
 
 F64 = NDArray[np.float64]
 _LEAST: Final = 0.05  # prominence as a share of the sweep's span of current
-_WINDOW_V: Final = 0.02
-_WIDEST: Final = 2  # windows either way that the parabola of a noisy peak may take
-_MISFIT: Final = 2.0  # of the noise's variance, beyond which a wider stretch is no parabola
-_BENT: Final = 0.1  # of itself to which the parabola's bend must be known
-_STANDS: Final = 3e-3  # [V] a potential that moves by less stands
-_EVEN: Final = 0.15  # of its rate by which a sweep may differ from it
-_PART: Final = 0.1  # of the record's range
+_WINDOW_V: Final = 0.02  # [V] of the smoothing
+_WIDEST: Final = 2  # windows to either side: the widest parabola through a noisy peak
+_MISFIT: Final = 2.0  # of the noise's variance: a wider range that leaves more is no parabola
+_CURVATURE_U: Final = 0.1  # largest relative u of the parabola's curvature
+_CONSTANT: Final = 3e-3  # [V] a potential that moves by less is constant
+_EVEN: Final = 0.15  # largest relative departure from the rate of a sweep
+_PART: Final = 0.1  # of the record's range: a smaller sweep is noise
 _ROWS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A peak: `potential` [V], `current` [A] as measured (no baseline taken away), `prominence` [A], u of both.
+    """A peak: `potential` [V], `current` [A] as measured (without baseline correction), `prominence` [A], u of both.
 
-    `sweep` counts from 0; `anodic` True on the sweep to higher potentials. `row` is where it was found.
+    `sweep` counts from 0; `anodic` True on the sweep to higher potentials. `row` of the record.
     """
 
     sweep: int
@@ -192,7 +193,7 @@ class Peak:
     row: int
 
 
-def sweeps_of(potential: F64) -> list[slice]:
+def sweeps_between_turns(potential: F64) -> list[slice]:
     """Rows of each sweep between turns of the potential; turns smaller than a tenth of its range are noise."""
     reach = _PART * float(np.ptp(potential))
     if potential.size < _ROWS or reach == 0.0:
@@ -204,18 +205,19 @@ def sweeps_of(potential: F64) -> list[slice]:
 
 
 def linear_sweeps(t: F64, potential: F64) -> list[slice]:
-    """Rows of each stretch over which the potential moved at one rate: `t` [s], `potential` [V], (n,), in order.
+    """Rows of each part over which the potential moved at one rate: `t` [s], `potential` [V], (n,), in order.
 
-    Within each of `sweeps_of`, the rate over a fiftieth of its rows must be within 15 % of its median (by the potential
-    passed, so that a hold has no weight). Holds, jumps and the bent potential of a constant current are none. Stretches
-    below a tenth of the record's range or ten rows are left out. Fails (empty list) where the record moved by less than
-    3 mV. Assumes that a fiftieth of a sweep is many counts of the converter: coarser ones scatter the rate.
+    Within each of `sweeps_between_turns`, the rate over a fiftieth of its rows must be within 15 % of its median
+    (weighted by the potential passed, so that a hold has no weight). Holds, jumps and the curved potential of a
+    constant current do not count. Parts below a tenth of the record's range or ten rows are left out. Fails (empty
+    list) where the record moved by less than 3 mV. Assumes that a fiftieth of a sweep is many counts of the converter:
+    coarser ones scatter the rate.
     """
     span = float(np.ptp(potential)) if potential.size else 0.0
-    if span < _STANDS:
+    if span < _CONSTANT:
         return []
-    found = []
-    for rows in sweeps_of(potential):
+    sweeps = []
+    for rows in sweeps_between_turns(potential):
         e, s = potential[rows], t[rows]
         lag = max(1, e.size // 50)
         moved, took = e[lag:] - e[:-lag], s[lag:] - s[:-lag]
@@ -229,22 +231,21 @@ def linear_sweeps(t: F64, potential: F64) -> list[slice]:
             part = slice(rows.start + int(a), rows.start + int(b) + lag)
             passed = abs(float(potential[part.stop - 1] - potential[part.start]))
             if part.stop - part.start >= _ROWS and passed >= _PART * span:
-                found.append(part)
-    return found
+                sweeps.append(part)
+    return sweeps
 
 
-def peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEAST) -> list[Peak]:
+def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEAST) -> list[Peak]:
     """Peaks of every one of `sweeps` (see `linear_sweeps`): maxima on anodic sweeps, minima on cathodic ones.
 
     `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
-    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its place is the vertex of a parabola
-    through the raw rows within 20 mV, or within up to 80 mV where noise hides how far the smaller stretch bends: the
-    vertex of a parabola known to less than a tenth of its bend lies farther off than its regression says. u from that
-    regression; the baseline is not taken away, so capacitive current and the foot of the next peak are in `current`.
-    Peaks at the ends of a sweep are not peaks.
-    Fails (empty list) where nothing turns.
+    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its position is the vertex of a parabola through
+    the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller range: if the
+    curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from that
+    regression; no baseline is subtracted, so capacitive current and the foot of the next peak are in `current`.
+    Extremes at the ends of a sweep are not peaks. Fails (empty list) without a peak.
     """
-    found: list[Peak] = []
+    peak_list: list[Peak] = []
     for number, rows in enumerate(sweeps):
         e, i = potential[rows], current[rows]
         anodic = bool(e[-1] > e[0])
@@ -254,58 +255,58 @@ def peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEA
         if e.size < 2 * window:
             continue
         smooth = savgol_filter(y, window, 2)
-        places, how = find_peaks(smooth, prominence=least * float(np.ptp(smooth)))
-        for place, prominence in zip(places, how["prominences"], strict=True):
+        indices, properties = find_peaks(smooth, prominence=least * float(np.ptp(smooth)))
+        for index, prominence in zip(indices, properties["prominences"], strict=True):
             half = max(window // 2, 3)
-            # Nearer to an end it is the turn's: the charging current changes sign there.
-            if not window <= place < e.size - window:
+            # Nearer to an end it belongs to the turn, where the charging current changes sign.
+            if not window <= index < e.size - window:
                 continue
             noise = noise_from_differences(i)
-            fit = near = _parabola(e, i, int(place), half, noise)
-            room = min(int(place), e.size - 1 - int(place), _WIDEST * window)
-            while not fit.bent and (half := 3 * half // 2) <= room:
-                wider = _parabola(e, i, int(place), half, noise)
-                if wider.rest > _MISFIT * noise**2 or abs(wider.at - near.middle) > _WINDOW_V:
-                    break  # another shape than a parabola, or the next peak
+            fit = near = _parabola(e, i, int(index), half, noise)
+            widest = min(int(index), e.size - 1 - int(index), _WIDEST * window)
+            while not fit.resolved and (half := 3 * half // 2) <= widest:
+                wider = _parabola(e, i, int(index), half, noise)
+                if wider.variance > _MISFIT * noise**2 or abs(wider.vertex - near.centre) > _WINDOW_V:
+                    break  # not a parabola any more, or the next peak
                 fit = wider
-            at, u_at, (top, u_top) = fit.at, fit.u_at, near.value(fit.at)
-            found.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(place)))
-    return found
+            at, u_at, (top, u_top) = fit.vertex, fit.u_vertex, near.value(fit.vertex)
+            peak_list.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(index)))
+    return peak_list
 
 
 @dataclass(frozen=True, slots=True)
 class _Parabola:
-    """Least squares through rows: vertex `at` [V], `rest` [A²] of a row, and whether its bend is known to a tenth."""
+    """Least squares through rows: `vertex` [V], residual `variance` [A²], `resolved`: curvature known to a tenth."""
 
-    middle: float
+    centre: float
     coefficients: F64
     covariance: F64
-    rest: float
-    at: float
-    u_at: float
-    bent: bool
+    variance: float
+    vertex: float
+    u_vertex: float
+    resolved: bool
 
     def value(self, at: float) -> tuple[float, float]:
         """(current, u) [A] at `at` [V]."""
-        row = np.array([1.0, at - self.middle, (at - self.middle) ** 2])
+        row = np.array([1.0, at - self.centre, (at - self.centre) ** 2])
         return float(row @ self.coefficients), float(np.sqrt(row @ self.covariance @ row))
 
 
-def _parabola(potential: F64, current: F64, place: int, half: int, noise: float) -> _Parabola:
-    near = slice(max(0, place - half), place + half + 1)
+def _parabola(potential: F64, current: F64, index: int, half: int, noise: float) -> _Parabola:
+    near = slice(max(0, index - half), index + half + 1)
     e, i = potential[near], current[near]
-    middle = float(np.mean(e))
-    x = e - middle
+    centre = float(np.mean(e))
+    x = e - centre
     fit = linear_fit(np.vander(x, 3, increasing=True), i)
-    c, rest = fit.coefficients, fit.sigma**2
-    covariance = fit.inverse * max(rest, noise**2 if np.isfinite(noise) else 0.0)
+    c, variance = fit.coefficients, fit.sigma**2
+    covariance = fit.inverse * max(variance, noise**2 if np.isfinite(noise) else 0.0)
     if c[2] == 0.0:
-        return _Parabola(middle, c, covariance, rest, middle, float(np.ptp(e)), False)
-    at = -c[1] / (2.0 * c[2])
-    if abs(at) > np.ptp(e):
-        at = x[int(np.argmax(np.abs(i - i.mean())))]
+        return _Parabola(centre, c, covariance, variance, centre, float(np.ptp(e)), False)
+    vertex = -c[1] / (2.0 * c[2])
+    if abs(vertex) > np.ptp(e):
+        vertex = x[int(np.argmax(np.abs(i - i.mean())))]
     by = np.array([0.0, -0.5 / c[2], c[1] / (2.0 * c[2] ** 2)])
     unsure = float(covariance[2, 2] ** 0.5 / abs(c[2]))
-    # To second order in how little the bend is known.
-    u_at = float(np.sqrt(by @ covariance @ by)) * (1.0 + 3.0 * unsure**2) ** 0.5
-    return _Parabola(middle, c, covariance, rest, float(middle + at), u_at, unsure <= _BENT)
+    # Second-order term in the relative u of the curvature.
+    u_vertex = float(np.sqrt(by @ covariance @ by)) * (1.0 + 3.0 * unsure**2) ** 0.5
+    return _Parabola(centre, c, covariance, variance, float(centre + vertex), u_vertex, unsure <= _CURVATURE_U)

@@ -1,7 +1,7 @@
 """Expansion of the specimen: height change per branch, in nm and in % of its thickness; at a point or along a line.
 
-A line hopped again and again is a kymograph: heights over position and time. Its mean is a series like that of a point,
-and each pixel has its own change.
+A line hopped repeatedly is a kymograph: heights over position and time. Its mean is a series like that of a point, and
+each pixel has a change of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.cell.branches import Branch, branches, numbered, time_at_charge
 from opsicm.analysis.hops.series import HopSeries, value_at
-from opsicm.analysis.result import Of, Result, failed
+from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.statistics import median_with_u, robust_sigma, scatter_with_u
 
 _WINDOW: Final = 15
 _METHOD: Final = (
     "height at the ends of the branch (where the charge turns), each a polynomial through {window} hops or passes; "
-    "over the thickness of the experiment file, whose own uncertainty is not included; u: scatter and cross-talk of "
+    "divided by the thickness in the experiment file, whose uncertainty is not included; u: scatter and cross-talk of "
     "both ends"
 )
 
@@ -33,22 +33,22 @@ def expansion_results(
     cell_charge: NDArray[np.float64],
     thickness: float,
     drift_to_height: float,
-    charge_floor: float = 0.0,
+    negligible_charge: float = 0.0,
     window: int = _WINDOW,
     degree: int = 1,
 ) -> list[Result]:
     """Height and volume change of every branch, and of its halves by charge (SOC 0–50–100 % of the branch).
 
     `cell_t` [s], `cell_charge` [C] (n,) of the whole run; `thickness` [m]; `drift_to_height` [m·s] turns a relative
-    drift of the reference [1/s] into a height error (fall time × dz/dlnI); `charge_floor` [C] is no charge at all. A
-    height is a polynomial of `degree` through `window` hops. dV/V = dh/thickness: assumes that the electrode swells
-    along its normal only. Branches that no hop accompanies are left out; one that the hops accompany in part fails,
+    drift of the reference [1/s] into a height error (duration of an approach × dz/dlnI); `negligible_charge` [C] counts
+    as none. A height is a polynomial of `degree` through `window` hops. dV/V = dh/thickness: assumes that the electrode
+    swells along its normal only. Branches without hops are left out; one that is only partly covered by hops fails,
     with the reason.
     """
-    found = branches(cell_t, cell_charge, charge_floor)
-    if not found or series.size < 3:
-        why = "no charge was passed" if not found else f"{series.size} good hops; at least 3 are needed"
-        outcome = "no branch" if not found else "no hops"
+    branch_list = branches(cell_t, cell_charge, negligible_charge)
+    if not branch_list or series.size < 3:
+        why = "no charge was passed" if not branch_list else f"{series.size} good hops; at least 3 are needed"
+        outcome = "no branch" if not branch_list else "no hops"
         return [
             failed(
                 "expansion",
@@ -56,20 +56,20 @@ def expansion_results(
                 _METHOD.format(window=window),
                 outcome,
                 f"{why}: sweep or hop for longer",
-                Of(part="lithiation"),
+                Subject(part="lithiation"),
             )
         ]
     results: list[Result] = []
-    for number, branch in numbered(found):
+    for number, branch in numbered(branch_list):
         overlap = min(branch.stop, series.t[-1]) - max(branch.start, series.t[0])
         if overlap > 0.01 * (branch.stop - branch.start):
             results.extend(
-                _of_branch(number, branch, series, cell_t, cell_charge, thickness, drift_to_height, window, degree)
+                _branch_results(number, branch, series, cell_t, cell_charge, thickness, drift_to_height, window, degree)
             )
     return results
 
 
-def _of_branch(
+def _branch_results(
     number: int | None,
     branch: Branch,
     series: HopSeries,
@@ -80,7 +80,7 @@ def _of_branch(
     window: int,
     degree: int,
 ) -> list[Result]:
-    of = Of(part=branch.kind, number=number)
+    of = Subject(part=branch.kind, number=number)
     middle = time_at_charge(t, charge, branch, 0.5)
     moments = (branch.start, middle, branch.stop)
     gap = max(float(np.min(np.abs(series.t - moment))) for moment in moments)
@@ -91,8 +91,7 @@ def _of_branch(
     trace = xr.DataArray(
         series.height[inside], dims="hop", coords={"t": ("hop", series.t[inside])}, attrs={"units": "m"}
     )
-    heights = [_height(series, moment, drift_to_height, window, degree) for moment in moments]
-    flags = {"bad_hops": series.bad, "restless_hops": series.restless}
+    heights = [_height_at(series, moment, drift_to_height, window, degree) for moment in moments]
     percent = 100.0 / thickness
     method = _METHOD.format(window=window)
     (h0, u0), (h1, u1), (h2, u2) = heights
@@ -110,7 +109,7 @@ def _of_branch(
             float(u * scale),
             unit,
             method + (halves if "half" in key else ""),
-            flags=flags,
+            flags=series.flags,
             trace=trace,
             of=of,
         )
@@ -118,7 +117,7 @@ def _of_branch(
     ]
 
 
-def _height(series: HopSeries, when: float, drift_to_height: float, window: int, degree: int) -> tuple[float, float]:
+def _height_at(series: HopSeries, when: float, drift_to_height: float, window: int, degree: int) -> tuple[float, float]:
     """Height [m] at `when` [s] with its uncertainty, scatter and cross-talk in quadrature."""
     height, u, _ = value_at(series.t, series.height, when, window, degree)
     current, _, slope = value_at(series.t, series.current, when, window, degree)
@@ -158,14 +157,14 @@ class Kymograph:
 
 
 def kymograph(hops: xr.Dataset) -> Kymograph:
-    """The hop records of a line, `hops` [hop] with `line` and `pixel`, as [line, pixel]; the last of equals counts."""
+    """The hop records of a line as [line, pixel]; of several hops at one pixel the last counts."""
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
     shape = int(line.max()) + 1, int(pixel.max()) + 1
     good = np.zeros(shape, dtype=bool)
     contact = hops["outcome"].values == 0
     good[line[contact], pixel[contact]] = True
 
-    def spread(name: str) -> F64:
+    def on_grid(name: str) -> F64:
         out = np.zeros(shape)
         out[line[contact], pixel[contact]] = hops[name].values[contact]
         return out
@@ -173,11 +172,11 @@ def kymograph(hops: xr.Dataset) -> Kymograph:
     x, y = np.zeros(shape[1]), np.zeros(shape[1])
     x[pixel], y[pixel] = hops["x"].values, hops["y"].values
     return Kymograph(
-        spread("z_stop"),
-        spread("t_ns") * 1e-9,
-        spread("i_ref"),
-        spread("cell_potential"),
-        spread("cell_current"),
+        on_grid("z_stop"),
+        on_grid("t_ns") * 1e-9,
+        on_grid("i_ref"),
+        on_grid("cell_potential"),
+        on_grid("cell_current"),
         good,
         np.hypot(x - x[0], y - y[0]),
         float(np.median(hops["setpoint"].values)),
@@ -200,7 +199,7 @@ def line_series(k: Kymograph) -> HopSeries:
 def line_results(
     hops: xr.Dataset, cell_t: F64, cell_charge: F64, thickness: float, drift_to_height: float
 ) -> list[Result]:
-    """Expansion of the line's mean per branch, its spread over the pixels, what is left at the end, height scatter.
+    """Expansion of the line's mean per branch, its spread over the pixels, what remains at the end, height scatter.
 
     `hops` [hop] of one line step; `cell_t` [s], `cell_charge` [C]; `thickness` [m]; `drift_to_height` [m·s] as in
     `expansion_results`. The trace of `kymograph` is the height change over (line, pixel).
@@ -209,7 +208,7 @@ def line_results(
     rows = k.complete
     flags = {"bad_hops": k.bad, "incomplete_lines": int(k.good.shape[0] - rows.size)}
     if rows.size < _FEWEST:
-        reason = f"{rows.size} lines have every pixel; {_FEWEST} are needed: go over the line more often"
+        reason = f"{rows.size} lines have every pixel; {_FEWEST} are needed: repeat the line more often"
         return [failed("kymograph", "nm", "", "too few lines", reason)]
     series = line_series(k)
     first = k.height[rows[0]]
@@ -220,15 +219,15 @@ def line_results(
         coords={"x": ("pixel", k.x), "t": ("line", _line_times(k))},
         attrs={"units": "m", "quantity": "height change"},
     )
-    results = [_largest(series, trace, flags, drift_to_height)]
+    results = [_largest_change(series, trace, flags, drift_to_height)]
     results += expansion_results(
         series, cell_t, cell_charge, thickness, drift_to_height, window=_PIXEL_WINDOW, degree=2
     )
-    results += _pixel_spread(k, rows, cell_t, cell_charge, flags)
-    # Only lines that follow one another: across a line left out, the swelling itself would count as scatter.
+    results += _pixel_results(k, rows, cell_t, cell_charge, flags)
+    # Only successive lines: across a line left out, the swelling itself would count as scatter.
     following = np.diff(rows) == 1
     together = following[:-2] & following[1:-1] & following[2:]
-    # Third differences: three passes may be long against a turn of the height, as for `_PIXEL_WINDOW`.
+    # Third differences, because three passes may not be short against a turn of the height (as for `_PIXEL_WINDOW`).
     sigma, u = scatter_with_u(k.height[rows].T, 3, together if together.any() else None)
     method = "standard deviation of one height, from third differences of successive passes, all pixels together"
     results.append(Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags))
@@ -250,7 +249,7 @@ def _line_times(k: Kymograph) -> F64:
     return np.asarray((k.t * k.good).sum(axis=1) / number, dtype=np.float64)
 
 
-def _largest(series: HopSeries, trace: xr.DataArray, flags: dict[str, int], drift_to_height: float) -> Result:
+def _largest_change(series: HopSeries, trace: xr.DataArray, flags: dict[str, int], drift_to_height: float) -> Result:
     height = series.height - series.height[0]
     at = int(np.argmax(np.abs(height)))
     value, u, _ = value_at(series.t, series.height, float(series.t[at]), _PIXEL_WINDOW, 2)
@@ -266,10 +265,10 @@ def _largest(series: HopSeries, trace: xr.DataArray, flags: dict[str, int], drif
     )
 
 
-def _pixel_spread(
+def _pixel_results(
     k: Kymograph, rows: NDArray[np.intp], cell_t: F64, cell_charge: F64, flags: dict[str, int]
 ) -> list[Result]:
-    """Median over the pixels of each one's own height change per branch, and of what is left at the end."""
+    """Median over the pixels of their height change per branch, and of what remains at the end."""
     pairs = [(b.kind, b.start, b.stop) for b in branches(cell_t, cell_charge)]
     t = k.t[rows]
     results: list[Result] = []
@@ -278,11 +277,11 @@ def _pixel_spread(
         if start < float(t[0].min()) - 0.05 * (stop - start) or stop > float(t[-1].max()) + 0.05 * (stop - start):
             continue
         seen[kind] = seen.get(kind, 0) + 1
-        change = _over_pixels("height_change_over_pixels", _differences(k, rows, start, stop), flags)
+        change = _median_over_pixels("height_change_over_pixels", _differences(k, rows, start, stop), flags)
         results.append(change.within(part=kind, number=seen[kind]))
     if float(np.ptp(t)) > 0.0:
         name = "height_left_over_pixels"
-        results.append(_over_pixels(name, _differences(k, rows, float(t[0].mean()), float(t[-1].mean())), flags))
+        results.append(_median_over_pixels(name, _differences(k, rows, float(t[0].mean()), float(t[-1].mean())), flags))
     return results
 
 
@@ -296,12 +295,12 @@ def _differences(k: Kymograph, rows: NDArray[np.intp], start: float, stop: float
     return out
 
 
-def _over_pixels(name: str, found: F64, flags: dict[str, int]) -> Result:
-    change, u_each = found
+def _median_over_pixels(name: str, changes: F64, flags: dict[str, int]) -> Result:
+    change, u_each = changes
     middle, u = median_with_u(change, float(np.mean(u_each**2)) ** 0.5)
     method = (
-        "median over the pixels of each pixel's own change between the moments, lines through "
-        f"{_PIXEL_WINDOW} passes; u: 1.2533/sqrt(pixels) times the larger of MAD-sigma and the pixels' own u; the "
+        "median over the pixels of the height change between two times, polynomials through "
+        f"{_PIXEL_WINDOW} passes; u: 1.2533/sqrt(pixels) times the larger of MAD-sigma and the u of one pixel; the "
         f"spread over pixels is {robust_sigma(change) * 1e9:.3g} nm"
     )
     trace = xr.DataArray(change, dims="pixel", attrs={"units": "m"})

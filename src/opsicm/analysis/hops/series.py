@@ -1,4 +1,4 @@
-"""Heights and reference currents of a series of hops at one point: which hops count, and the coarse height there."""
+"""Heights and reference currents of a series of hops at one point: which hops count, and their coarse height."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from opsicm.physics.specimen.drift import SHARE
 
 @dataclass(frozen=True, slots=True)
 class HopSeries:
-    """Good hops in order of time: `t` [s], `height` [m], `current` (reference, far) [A]; `bad` hops were left out."""
+    """Good hops in order of time: `t` [s], `height` [m], `current` (the reference, far from the surface) [A].
+
+    Left out were `bad` hops without contact and `drifting` ones on an unstable baseline.
+    """
 
     t: NDArray[np.float64]
     height: NDArray[np.float64]
@@ -24,7 +27,7 @@ class HopSeries:
     cell_current: NDArray[np.float64]
     setpoint: float
     bad: int
-    restless: int = 0
+    drifting: int = 0
     segment: NDArray[np.int64] | None = None  # None: all hops are of one segment
 
     @property
@@ -32,27 +35,34 @@ class HopSeries:
         """Number of good hops."""
         return self.t.size
 
+    @property
+    def flags(self) -> dict[str, int]:
+        """The hops left out, as a result's flags (the keys are those of version 0.1.0)."""
+        return {"bad_hops": self.bad, "restless_hops": self.drifting}
+
 
 def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSeries:
     """The hops of `hops` that ended in contact (outcome 0) on a stable baseline, the reference current.
 
-    The others are counted, not averaged: `bad` ended otherwise, `restless` had a reference that moved by more than half
-    the setpoint from the hop before or to the hop after (`physics.drift`), or a bias that missed `tip_potential` [V] by
-    more than half the setpoint.
+    The others are counted: `bad` ended otherwise; `drifting` had a reference that changed by more than half the
+    setpoint from the hop before or to the hop after (`physics.specimen.drift`), or a bias that missed `tip_potential`
+    [V] by more than half the setpoint.
     """
     contact = hops["outcome"].values == 0
-    moving = _restless_hops(hops)
+    moving = _drifting_hops(hops)
     if tip_potential:
         moving |= np.abs(hops["bias_residual"].values) > SHARE * hops["setpoint"].values * abs(tip_potential)
     good = contact & ~moving
-    take = {name: hops[name].values[good] for name in ("t_ns", "z_stop", "i_ref", "cell_potential", "cell_current")}
+    good_values = {
+        name: hops[name].values[good] for name in ("t_ns", "z_stop", "i_ref", "cell_potential", "cell_current")
+    }
     setpoint = float(np.median(hops["setpoint"].values)) if hops.sizes["hop"] else float("nan")
     return HopSeries(
-        take["t_ns"] * 1e-9,
-        take["z_stop"],
-        take["i_ref"],
-        take["cell_potential"],
-        take["cell_current"],
+        good_values["t_ns"] * 1e-9,
+        good_values["z_stop"],
+        good_values["i_ref"],
+        good_values["cell_potential"],
+        good_values["cell_current"],
         setpoint,
         int(np.count_nonzero(~contact)),
         int(np.count_nonzero(contact & moving)),
@@ -60,19 +70,19 @@ def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSerie
     )
 
 
-def _restless_hops(hops: xr.Dataset) -> NDArray[np.bool_]:
+def _drifting_hops(hops: xr.Dataset) -> NDArray[np.bool_]:
     i_ref, setpoint = hops["i_ref"].values, hops["setpoint"].values
     if i_ref.size < 2:
         return np.zeros(i_ref.size, bool)
     step = np.abs(np.diff(i_ref)) / np.maximum(np.abs(i_ref[1:]), 1e-30)
-    # A step from one segment to the next says nothing about a fall.
+    # From one segment to the next the reference may change: that is no drift during an approach.
     step[np.diff(hops["segment"].values) != 0] = 0.0
     beside = np.maximum(np.append(step, 0.0), np.insert(step, 0, 0.0))
     return np.asarray(beside > SHARE * setpoint)
 
 
-def unbroken(series: HopSeries, window: int) -> NDArray[np.bool_]:
-    """Which windows of `window` hops in a row have no gap: one segment, and no pause of more than two periods.
+def windows_without_gap(series: HopSeries, window: int) -> NDArray[np.bool_]:
+    """Which windows of `window` successive hops lie in one segment, without a pause of more than two periods.
 
     [size - window + 1]; empty when there are fewer hops.
     """
@@ -90,9 +100,9 @@ def value_at(
 ) -> tuple[float, float, float]:
     """(value, standard uncertainty, slope per second) at time `when`, by a polynomial through the `window` nearest.
 
-    The uncertainty is the regression's, with sigma from its own residuals. Assumes that the quantity is straight over
-    the window, or a parabola for `degree` 2: use that where the window is no longer short against a turn of the
-    quantity. Fails (ValueError) with fewer than `degree` + 2 points.
+    The uncertainty is the regression's, with sigma from its own residuals. Assumes that the quantity is linear over the
+    window, or a parabola for `degree` 2: use that where the window is not short against a turn of the quantity. Fails
+    (ValueError) with fewer than `degree` + 2 points.
     """
     near = np.sort(np.argsort(np.abs(t - when), kind="stable")[:window])
     if near.size < degree + 2:
@@ -105,12 +115,12 @@ def value_at(
     return float(fit.coefficients[0]), float(fit.u[0]), float(fit.coefficients[1]) / span
 
 
-def coarse_of_hops(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | None:
+def coarse_heights(hops: xr.Dataset, slow: xr.Dataset) -> NDArray[np.float64] | None:
     """Coarse height at each hop [m]; None where no slow row has one. The stage moves between segments only.
 
-    The median of the rows between the first and the last hop of a segment, so that a row read while the stage still
-    travelled does not count; where a segment is too short to hold a row, the next one after it. The last row *before*
-    a hop would be wrong: after a park it has the height that the pipette came from.
+    The median of the rows between the first and the last hop of a segment, so that a row read while the stage
+    travelled has no weight; where a segment is too short to hold a row, the next row after it. The last row *before* a
+    hop would be wrong: after a park it still has the previous height.
     """
     t, height = slow["t_ns"].values, slow["coarse_z"].values
     known = np.isfinite(height)

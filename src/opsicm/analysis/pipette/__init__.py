@@ -1,1 +1,1 @@
-"""The pipette's own steps: calibration, current-voltage curves, modulation, towers."""
+"""The pipette's current: calibration, current-voltage curves, modulation, towers."""

@@ -1,4 +1,4 @@
-"""Calibration of current against concentration: a line with its band, a curve, several pipettes, and the way back."""
+"""Calibration of current or conductance against concentration, with several pipettes, and its inversion."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from opsicm.core.statistics import (
 )
 
 F64 = NDArray[np.float64]
-_BLIND: Final = 0.05  # |d ln I / d ln c| below which an inversion is called not identifiable
-_CERTAIN: Final = 3.0  # the slope must stand this many of its own u above nothing
+_LEAST_SENSITIVITY: Final = 0.05  # |d ln I / d ln c| below which an inversion is not identifiable
+_LEAST_SLOPE_OVER_U: Final = 3.0  # slope over its u
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,15 @@ class Calibration:
         return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", basis, self.covariance, basis)), dtype=np.float64)
 
     def u_pipettes(self, c: F64, new: float = 0.0) -> F64:
-        """[A] that the spread of the pipettes adds at `c`: their mean is that of all pipettes made alike to 1/sqrt(n);
-        one of them that was not calibrated differs from it by the spread itself (`new` = 1)."""
+        """u [A] from the spread of the pipettes at `c`: of their mean 1/sqrt(n) of the spread; of another pipette made
+        alike, which was not calibrated (`new` = 1), the whole spread as well."""
         share = self.u_common * (1.0 / self.factors.size + new) ** 0.5
         return np.atleast_1d(np.abs(self.at(c)) * share)
 
     def band(self, c: F64, confidence: float = 0.95) -> F64:
         """Half width [A] of the confidence band of the mean of all pipettes made alike, at each `c` (point by point).
 
-        Student's t with the degrees of freedom by Welch and Satterthwaite: few pipettes say little of their spread.
+        Student's t with the degrees of freedom by Welch and Satterthwaite: few pipettes determine their spread poorly.
         """
         fit, pipettes = self.u_fit(c), self.u_pipettes(c)
         freedom = effective_freedom([(fit, self.freedom), (pipettes, self.factors.size - 1)])
@@ -82,7 +82,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Concentration:
-    """From current to concentration: `value`, `u` [mol/m³], `sensitivity` d ln I/d ln c, `identifiable` and why not."""
+    """Concentration from a current: `value`, `u` [mol/m³], `sensitivity` d ln I/d ln c, `identifiable` or `reason`."""
 
     value: float | None
     u: float | None
@@ -95,8 +95,8 @@ def calibrate(c: F64, current: F64, degree: int = 1, pipette: NDArray[np.int64] 
     """Least squares of current on concentration: degree 1 the line of E1, degree 2 a curve.
 
     `c` [mol/m³], `current` [A], (n,); `pipette` (n,) numbers the pipettes when there are several: each then has a
-    factor on the current (mean 1), found as the ratio of its own to the common fit, because pipettes made alike differ
-    in size. Assumes concentrations known exactly and noise of equal size; R² alone proves no line (a maximum of the
+    factor on the current (mean 1), the ratio of its currents to the common fit, because pipettes made alike differ in
+    size. Assumes concentrations known exactly and noise of equal size; R² alone proves no line (a maximum of the
     conductivity near 1 M passes 0.38): look at `residuals`. Fails (`OutsideDomain`) with too few different
     concentrations. Source: Draper and Smith, Applied Regression Analysis, 3rd ed., (1.4.10).
     """
@@ -115,8 +115,8 @@ def calibrate(c: F64, current: F64, degree: int = 1, pipette: NDArray[np.int64] 
         model = basis @ coefficients
         if count == 1:
             break
-        mine = [number == k for k in range(count)]
-        new = np.array([float(current[m] @ model[m]) / float(model[m] @ model[m]) for m in mine])
+        members = [number == k for k in range(count)]
+        new = np.array([float(current[m] @ model[m]) / float(model[m] @ model[m]) for m in members])
         new = new / np.mean(new)
         if np.max(np.abs(new - factors)) < 1e-12:
             break
@@ -170,10 +170,10 @@ def concentration(calibration: Calibration, current: float, u_current: float = 0
     sensitivity = slope * c / current
     by = np.arange(calibration.degree + 1) * np.concatenate(([0.0], c ** np.arange(float(calibration.degree))))
     u_slope = float(np.sqrt(by @ calibration.covariance @ by))
-    if abs(sensitivity) < _BLIND or abs(slope) < _CERTAIN * u_slope:
+    if abs(sensitivity) < _LEAST_SENSITIVITY or abs(slope) < _LEAST_SLOPE_OVER_U * u_slope:
         reason = (
             f"d ln I/d ln c is {sensitivity:.3f} at {c:g} mol/m³, slope {slope:.3g} ± {u_slope:.2g} A/(mol/m³): the "
-            "current hardly knows the concentration; work at 0.3-0.5 M"
+            "current hardly depends on the concentration; work at 0.3-0.5 M"
         )
         return Concentration(None, None, sensitivity, False, reason)
     fit, pipettes = calibration.u_fit(np.array(c)), calibration.u_pipettes(np.array(c), new=1.0)
@@ -182,21 +182,20 @@ def concentration(calibration: Calibration, current: float, u_current: float = 0
     return Concentration(c, float(u[0] / abs(slope)), sensitivity, True, "")
 
 
-# -- From the conductance of modulated places to the salt's concentration, by a calibration of the same levels.
-
+# Concentration from the conductance of modulated hops.
 
 NAME: Final = "concentration"
-_NEAR: Final = 0.01  # [V] of a sweep either side of a level
-_FEWEST: Final = 5
-_BENT: Final = 3.0  # the second coefficient over its u, from which on a parabola is used
-_METHOD: Final = "conductance at the levels, read backwards through the calibration of conductance against salt"
+_NEAR: Final = 0.01  # [V] either side of a level
+_FEWEST: Final = 5  # samples of a level, hops at either end
+_BENT: Final = 3.0  # second coefficient over its u: beyond it a parabola is used
+_METHOD: Final = "conductance at the levels, inverted by the calibration of conductance against salt"
 
 
 def no_calibration() -> Result:
-    """What a modulated run says of the concentration alone."""
+    """The failed concentration of a modulated run without a calibration."""
     reason = (
-        "conductance alone knows no concentration: name runs of pipette_sweep in three or more baths, which reach the "
-        "same levels, beside this run"
+        "conductance alone determines no concentration: name runs of pipette_sweep in three or more baths, which reach "
+        "the same levels, beside this run"
     )
     return failed(NAME, "mM", _METHOD, "no calibration", reason)
 
@@ -215,13 +214,13 @@ def conductance_at_levels(bias: F64, current: F64, levels: F64) -> float | None:
         mean, u = mean_with_u(near)
         means.append(mean)
         us.append(u)
-    # One weight for all: the scatter about a level is mostly the slope itself.
+    # Equal weights: most of the scatter about a level is the slope itself.
     fit = conductance_fit(levels, np.array(means), np.full(len(means), max(us)))
     return None if fit is None else fit[0]
 
 
 def conductance_calibration(c: F64, conductance: F64, pipette: NDArray[np.int64]) -> Calibration:
-    """Line of `conductance` [S] on `c` [mol/m³], (n,), of numbered pipettes; a parabola where it is clearly bent.
+    """Line of `conductance` [S] on `c` [mol/m³], (n,), of numbered pipettes; a parabola where it is clearly curved.
 
     Fails (`OutsideDomain`) as `calibrate` does.
     """
@@ -234,49 +233,51 @@ def conductance_calibration(c: F64, conductance: F64, pipette: NDArray[np.int64]
     return curve if bent else line
 
 
-def concentration_results(calibration: Calibration, places: xr.Dataset) -> list[Result]:
-    """Median concentration over modulated places, its change from first to last, and the sensitivity that u hangs on.
+def concentration_results(calibration: Calibration, series: xr.Dataset) -> list[Result]:
+    """Median concentration over modulated hops, its change from first to last, and the sensitivity that governs u.
 
-    `places`: `conductance`, `u_conductance` [S] over `place` with `t` [s], as the trace of `modulation_results` has
-    them. u of the median: the calibration's band and the pipettes' spread, common to all places, and the places' own
-    scatter over sqrt(n). In a change the common part cancels to first order and is left out. A place where
-    d ln G/d ln c is too small, or whose conductance lies outside the calibrated range, is counted and left out; fewer
-    than half of them left gives "not identifiable". Assumes the same kind of pipette as in the calibration.
+    `series`: `conductance`, `u_conductance` [S] over `hop` with `t` [s], as the trace of `modulation_results` has them.
+    u of the median: the calibration's band and the pipettes' spread, common to all hops, and the scatter over the hops
+    over sqrt(n). In a change the common part cancels to first order and is left out. A hop where d ln G/d ln c is too
+    small, or whose conductance lies outside the calibrated range, is counted and left out; with fewer than half of them
+    left the result is "not identifiable". Assumes the same kind of pipette as in the calibration.
     """
-    g, u_g = places["conductance"].values, places["u_conductance"].values
-    found = [concentration(calibration, float(a), float(b)) for a, b in zip(g, u_g, strict=True)]
-    good = np.array([one.value is not None for one in found], dtype=bool)
+    conductance, u_conductance = series["conductance"].values, series["u_conductance"].values
+    inverted = [concentration(calibration, float(a), float(b)) for a, b in zip(conductance, u_conductance, strict=True)]
+    good = np.array([one.value is not None for one in inverted], dtype=bool)
     flags = {"places_not_identifiable": int((~good).sum())}
-    sensitivity = np.array([one.sensitivity for one in found])
+    sensitivity = np.array([one.sensitivity for one in inverted])
     middle = float(np.median(sensitivity))
-    said = "d ln G/d ln c of the calibration, median over the places; u: their scatter. Below 0.05 nothing is inverted"
-    results = [Result("concentration_sensitivity", middle, robust_sigma(sensitivity), "1", said)]
+    sensitivity_method = (
+        "d ln G/d ln c of the calibration, median over the hops; u: their scatter. Below 0.05 nothing is inverted"
+    )
+    results = [Result("concentration_sensitivity", middle, robust_sigma(sensitivity), "1", sensitivity_method)]
     kind = f"{_METHOD}, of degree {calibration.degree} through {calibration.c.size} points"
     if 2 * int(good.sum()) < good.size:
-        reason = next(one.reason for one in found if one.value is None)
-        reason = f"{int((~good).sum())} of {good.size} places: {reason}"
+        reason = next(one.reason for one in inverted if one.value is None)
+        reason = f"{int((~good).sum())} of {good.size} hops: {reason}"
         return [failed(NAME, "mM", kind, "not identifiable", reason), *results]
-    c = np.array([np.nan if one.value is None else one.value for one in found])
-    # What a single place adds of its own, without what all of them share.
+    c = np.array([np.nan if one.value is None else one.value for one in inverted])
+    # u of a single hop, without the part common to all.
     slope = np.abs(np.asarray(calibration.slope(c)))
-    own = u_g / slope
+    u_single = u_conductance / slope
     known = c[good]
-    common = concentration(calibration, float(np.median(g[good])))
+    common = concentration(calibration, float(np.median(conductance[good])))
     shared = common.u if common.u is not None else 0.0
     n = int(good.sum())
-    level, u_level = median_with_u(known, float(np.nanmedian(own)))
+    level, u_level = median_with_u(known, float(np.nanmedian(u_single)))
     u = float(np.hypot(shared, u_level))
     trace = xr.Dataset(
-        {"concentration": ("place", c), "u": ("place", own), "sensitivity": ("place", sensitivity)},
-        coords={"t": ("place", places["t"].values)},
+        {"concentration": ("hop", c), "u": ("hop", u_single), "sensitivity": ("hop", sensitivity)},
+        coords={"t": ("hop", series["t"].values)},
         attrs={"units": "mol/m3", "u_common": shared},
     )
-    method = f"{kind}; median over {n} places, one of them {float(np.nanmedian(own)):.3g} mM of its own"
+    method = f"{kind}; median over {n} hops, u of one {float(np.nanmedian(u_single)):.3g} mM"
     first = [Result(NAME, level, u, "mM", method, flags=flags, trace=trace)]
     if n >= 2 * _FEWEST:
         m = max(n // 10, 3)
         (last, u_last), (begin, u_begin) = mean_with_u(known[-m:]), mean_with_u(known[:m])
-        said = f"mean of the last {m} places less mean of the first {m}; the calibration's own u left out"
+        change_method = f"mean of the last {m} hops less mean of the first {m}; the calibration's u left out"
         u = float(np.hypot(u_last, u_begin))
-        first.append(Result("concentration_change", last - begin, u, "mM", said, flags=flags))
+        first.append(Result("concentration_change", last - begin, u, "mM", change_method, flags=flags))
     return [*first, *results]

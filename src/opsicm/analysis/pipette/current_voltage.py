@@ -14,20 +14,20 @@ from opsicm.core.statistics import linear_fit, mean_with_u, straight_line
 
 F64 = NDArray[np.float64]
 _FEWEST: Final = 20
-_NARROW: Final = 0.02  # [V] of bias: below it nothing was swept
-_LINEAR: Final = 0.1  # [V] about the middle of the sweep: where the resistance is the slope
-_BENT: Final = 8  # different biases, from which on a parabola is fitted
+_NARROW: Final = 0.02  # [V] range of the bias: less is no sweep
+_LINEAR: Final = 0.1  # [V] about a bias: the range of a local parabola
+_BENT: Final = 8  # different biases: with fewer a line is fitted
 _MARGIN: Final = 0.02  # of the span
 _AT_ENDS: Final = 0.05  # of the span: what counts as either end
 
 
 def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]:
-    """Resistance, rectification, current at no bias, hysteresis, and the current at the bias `at` [V].
+    """Resistance, rectification, current at zero bias, hysteresis, and the current at the bias `at` [V].
 
-    `bias` [V] of the wire against the reference, `current` [A], (n,), in order of time. R = 1/slope within 0.1 V about
-    the sweep's middle; rectification = |I(+V)/I(-V)| at the largest bias that both signs reach, offset taken away
-    first; `at`: a parabola through the nearest tenth of a volt. u from the residuals, white. Fails with a
-    named outcome where nothing was swept, or the current does not follow.
+    `bias` [V] of the pipette electrode against the reference, `current` [A], (n,), in order of time. R = 1/slope within
+    0.1 V about the sweep's middle; rectification = |I(+V)/I(-V)| at the largest bias of both signs, less the offset;
+    `at`: a parabola through the nearest tenth of a volt. u from the residuals, white. Fails with a named outcome where
+    nothing was swept, or the current does not follow.
     """
     name, method = "pipette_resistance", "slope of current on bias within 0.1 V of the sweep's middle"
     good = np.isfinite(bias) & np.isfinite(current)
@@ -39,7 +39,7 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
     if np.ptp(i) == 0.0:
         return [failed(name, "MOhm", method, "constant current", "every current is the same: look at the channel")]
     middle = 0.5 * float(v.max() + v.min())
-    slope, u_slope, _, _ = _line(v, i, middle)
+    slope, u_slope, _, _ = _local_parabola(v, i, middle)
     if abs(slope) < 3.0 * u_slope:
         reason = "the current does not follow the bias beyond its noise"
         return [failed(name, "MOhm", method, "no slope", reason)]
@@ -48,23 +48,23 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
     results = [Result(name, 1e-6 * ohm, 1e-6 * abs(ohm) * u_slope / abs(slope), "MOhm", method, trace=trace)]
     offset, u_offset = None, None
     if v.min() <= 0.0 <= v.max():
-        _, _, offset, u_offset = _line(v, i, 0.0)
-        said = "parabola through the currents within 0.1 V of no bias, at no bias"
-        results.append(Result("current_offset", 1e12 * offset, 1e12 * u_offset, "pA", said))
+        _, _, offset, u_offset = _local_parabola(v, i, 0.0)
+        local_method = "parabola through the currents within 0.1 V of zero bias, at zero bias"
+        results.append(Result("current_offset", 1e12 * offset, 1e12 * u_offset, "pA", local_method))
     results.append(_rectification(v, i, offset or 0.0, u_offset or 0.0))
-    # A sweep that ends at this bias has its last sample just before it.
+    # The last sample of a sweep to this bias lies just before it.
     margin = _MARGIN * float(np.ptp(v))
     if at is not None and v.min() - margin <= at <= v.max() + margin:
-        _, _, level, u_level = _line(v, i, at)
-        said = f"parabola through the currents within 0.1 V of {at:g} V, at {at:g} V"
-        results.append(Result("current_at_bias", 1e9 * level, 1e9 * u_level, "nA", said))
+        _, _, level, u_level = _local_parabola(v, i, at)
+        local_method = f"parabola through the currents within 0.1 V of {at:g} V, at {at:g} V"
+        results.append(Result("current_at_bias", 1e9 * level, 1e9 * u_level, "nA", local_method))
     return [*results, _hysteresis(v, i)]
 
 
-def _line(v: F64, i: F64, at: float) -> tuple[float, float, float, float]:
+def _local_parabola(v: F64, i: F64, at: float) -> tuple[float, float, float, float]:
     """Slope at `at`, its u, value at `at`, its u, of the parabola through the points within 0.1 V (a line for few).
 
-    A pipette rectifies: a line through its bend would read the bend as an offset, and as noise.
+    A pipette rectifies: a line would take the curvature for an offset, and for noise.
     """
     near = np.flatnonzero(np.abs(v - at) <= _LINEAR)
     if near.size < 5 or np.ptp(v[near]) == 0.0:
@@ -81,7 +81,7 @@ def _line(v: F64, i: F64, at: float) -> tuple[float, float, float, float]:
 
 def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
     name = "rectification"
-    method = "|I(+V)/I(-V)| at the largest bias of both signs, the current at no bias taken away"
+    method = "|I(+V)/I(-V)| at the largest bias of both signs, less the current at zero bias"
     reach = min(float(v.max()), -float(v.min()))
     if reach < _NARROW:
         return failed(name, "1", method, "one sign", "the bias was swept to one side of zero only")
@@ -90,7 +90,7 @@ def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
     if min(int(e.sum()) for e in ends) < 3:
         return failed(name, "1", method, "too few points", "fewer than three points near either end")
     levels = [float(i[e].mean()) - offset for e in ends]
-    # About a line: the slope across an end is the pipette's, not its scatter.
+    # About a line: the slope within an end is the pipette's, not scatter.
     us = [float(np.hypot(straight_line(v[e], i[e]).u_level, u_offset)) for e in ends]
     if levels[1] == 0.0:
         return failed(name, "1", method, "no current", "no current flows at the negative end")
@@ -100,8 +100,11 @@ def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
 
 
 def _hysteresis(v: F64, i: F64) -> Result:
-    """Mean of I on the way up less I on the way down at the same bias, over the middle half of the sweep."""
-    name, method = "hysteresis", "current on the way up less on the way down at one bias, middle half of the sweep"
+    """Mean of I on the upward less I on the downward sweep at the same bias, over the middle half of the sweep."""
+    name, method = (
+        "hysteresis",
+        "current on the upward less on the downward sweep at one bias, middle half of the sweep",
+    )
     direction = np.sign(np.gradient(v))
     low, high = np.quantile(v, (0.25, 0.75))
     edges = np.linspace(low, high, 11)
@@ -110,11 +113,11 @@ def _hysteresis(v: F64, i: F64) -> Result:
         inside = (v >= a) & (v < b)
         up, down = i[inside & (direction > 0)], i[inside & (direction < 0)]
         if up.size and down.size:
-            # Equal mean bias on both ways: the slope across the bin would pose as hysteresis.
+            # Corrected to equal mean bias: else the slope across the bin would look like hysteresis.
             shift = float(v[inside & (direction > 0)].mean() - v[inside & (direction < 0)].mean())
-            slope = _line(v, i, 0.5 * (a + b))[0]
+            slope = _local_parabola(v, i, 0.5 * (a + b))[0]
             differences.append(float(up.mean() - down.mean()) - slope * shift)
     if len(differences) < 3:
-        return failed(name, "pA", method, "one way", "the bias was swept one way only")
+        return failed(name, "pA", method, "one direction", "the bias was swept in one direction only")
     mean, u = mean_with_u(np.array(differences))
     return Result(name, 1e12 * mean, 1e12 * u, "pA", method)

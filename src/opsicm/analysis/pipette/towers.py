@@ -1,4 +1,7 @@
-"""Towers: pipette current against height in mm while the coarse stage goes up and down, at chosen moments."""
+"""Towers: pipette current against height over millimetres while the coarse stage moves up and down.
+
+Profiles of single traverses, the length of the gradient, and results at chosen times.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,8 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 from scipy.signal import find_peaks
 
-from opsicm.analysis.result import Of, Result, failed
+from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.statistics import straight_line
-
-# -- Current against height in mm: profiles from towers, how far the gradient reaches, curves at chosen times.
-
 
 F64 = NDArray[np.float64]
 
@@ -33,8 +33,8 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
-    """Reach of a gradient: `length` [m] of exp(-z/length) with u, `amplitude` [A], `far` [A]; `ok` or why not."""
+class GradientExtent:
+    """Length of a gradient: `length` [m] of exp(-z/length) with u, `amplitude` [A], `far` [A]; `ok` or `reason`."""
 
     length: float
     u: float
@@ -47,13 +47,13 @@ class Extent:
 def profile(height: F64, current: F64, edges: F64) -> Profile:
     """Mean and its u in bins `edges` [m]: `height` [m], `current` [A], (n,); rows without a value are left out."""
     good = np.isfinite(height) & np.isfinite(current)
-    place = np.digitize(height[good], edges) - 1
-    inside = (place >= 0) & (place < edges.size - 1)
-    place, values = place[inside], current[good][inside]
-    number = np.bincount(place, minlength=edges.size - 1)
+    bin_index = np.digitize(height[good], edges) - 1
+    inside = (bin_index >= 0) & (bin_index < edges.size - 1)
+    bin_index, values = bin_index[inside], current[good][inside]
+    number = np.bincount(bin_index, minlength=edges.size - 1)
     middle = float(values.mean()) if values.size else 0.0
-    total = np.bincount(place, values - middle, minlength=edges.size - 1)
-    squares = np.bincount(place, (values - middle) ** 2, minlength=edges.size - 1)
+    total = np.bincount(bin_index, values - middle, minlength=edges.size - 1)
+    squares = np.bincount(bin_index, (values - middle) ** 2, minlength=edges.size - 1)
     n = np.maximum(number, 1)
     mean = total / n
     variance = np.maximum(squares / n - mean**2, 0.0) * n / np.maximum(n - 1, 1)
@@ -63,23 +63,23 @@ def profile(height: F64, current: F64, edges: F64) -> Profile:
 
 
 def profile_at(t: F64, height: F64, current: F64, when: float, within: float, edges: F64) -> Profile:
-    """The profile of the rows within `within` [s] of the moment `when` [s]: one traverse of a tower, as a rule."""
+    """The profile of the rows within `within` [s] of the time `when` [s]: usually one traverse of a tower."""
     near = np.abs(t - when) <= within
     return profile(height[near], current[near], edges)
 
 
-def gradient_extent(found: Profile) -> Extent:
-    """Length over which the current falls back to its far value: fit of far + amplitude·exp(-z/length).
+def gradient_extent(binned: Profile) -> GradientExtent:
+    """Length over which the current returns to its far value: fit of far + amplitude·exp(-z/length).
 
     Bins count by 1/u². Assumes one exponential; a diffusion layer is erfc-like and its fitted length is about 0.9 of
-    sqrt(D t). Not ok, with the reason, when fewer than five bins hold data, the nearest and the farthest differ by
-    less than three of their u, or the length is beyond the heights measured or not told from a straight line.
+    sqrt(D t). Not ok, with the reason, when fewer than five bins hold data, the nearest and the farthest differ by less
+    than three of their u, or the length exceeds the range of heights or cannot be distinguished from a straight line.
     """
-    seen = found.number > 1
-    z, i, u = found.height[seen], found.current[seen], found.u[seen]
-    nothing = Extent(0.0, 0.0, 0.0, float(i.mean()) if i.size else 0.0, False, "")
+    filled = binned.number > 1
+    z, i, u = binned.height[filled], binned.current[filled], binned.u[filled]
+    no_extent = GradientExtent(0.0, 0.0, 0.0, float(i.mean()) if i.size else 0.0, False, "")
     if z.size < 5:
-        return Extent(0.0, 0.0, 0.0, nothing.far, False, f"{z.size} bins hold data; five are needed")
+        return GradientExtent(0.0, 0.0, 0.0, no_extent.far, False, f"{z.size} bins hold data; five are needed")
     span, scale = float(np.ptp(z)), float(np.ptp(i)) or 1.0
     far = float(i[np.argmax(z)])
 
@@ -98,29 +98,33 @@ def gradient_extent(found: Profile) -> Extent:
             bounds=([-50.0, 1e-3, -50.0], [50.0, 20.0, 50.0]),
         )
     except RuntimeError:
-        return Extent(0.0, 0.0, 0.0, far, False, "no exponential follows this profile")
+        return GradientExtent(0.0, 0.0, 0.0, far, False, "no exponential fits this profile")
     errors = np.sqrt(np.diag(covariance))
     length, u_length = float(p[1]) * span, float(errors[1]) * span
     amplitude, level = float(p[0]) * scale, float(p[2]) * scale + far
     near, away = int(np.argmin(z)), int(np.argmax(z))
     if abs(i[near] - i[away]) < 3.0 * float(np.hypot(u[near], u[away])):
-        return Extent(length, u_length, amplitude, level, False, "the change near the surface is within its noise")
-    # Of a straight profile the fit knows neither: a larger amplitude over a longer length is the same line.
+        return GradientExtent(
+            length, u_length, amplitude, level, False, "the change near the surface is within its noise"
+        )
+    # A straight profile determines neither: a larger amplitude over a longer length is the same line.
     if length > span or abs(p[0]) < 3.0 * errors[0]:
-        return Extent(length, u_length, amplitude, level, False, "the gradient reaches beyond the heights measured")
-    return Extent(length, u_length, amplitude, level, True, "")
+        return GradientExtent(
+            length, u_length, amplitude, level, False, "the gradient extends beyond the heights measured"
+        )
+    return GradientExtent(length, u_length, amplitude, level, True, "")
 
 
-SHORTEST: Final = 50e-6  # [m] of travel: less is no tower
+SHORTEST: Final = 50e-6  # [m] of travel
 _BINS: Final = 50
-_BEYOND: Final = 1.0  # [m] beyond any travel: the ends of the record are ends of a way
+_BEYOND: Final = 1.0  # [m] beyond any travel: padding that makes the ends of the record ends of a traverse
 _FEWEST_ROWS: Final = 10
-_NEAR: Final = 0.1  # of the travel, at either end: what "near" and "far" mean
+_NEAR: Final = 0.1  # of the travel: "near" and "far" are this much at either end
 
 
 @dataclass(frozen=True, slots=True)
 class Traverse:
-    """Rows [first, stop) of one way up or down, `time` [s] in its middle."""
+    """Rows [first, stop) of one traverse up or down, `time` [s] of its middle."""
 
     first: int
     stop: int
@@ -128,97 +132,99 @@ class Traverse:
 
 
 def traverses(t: F64, height: F64) -> list[Traverse]:
-    """Ways of a tower between its turns: `t` [s], `height` [m], (n,); waits at the ends belong to none of them."""
+    """Traverses of a tower between its turns: `t` [s], `height` [m], (n,); waits at the ends are left out."""
     if t.size < _FEWEST_ROWS or np.ptp(height) < SHORTEST:
         return []
     reach = 0.5 * float(np.ptp(height))
-    # A wait at an end is a plateau: its edges are where a way ends and the next begins.
+    # A wait at an end is a plateau: one traverse ends at its first edge, the next begins at its last.
     ends: set[int] = {0, t.size - 1}
     for sign in (1.0, -1.0):
         padded = np.concatenate(([-_BEYOND], sign * height, [-_BEYOND]))
-        _, how = find_peaks(padded, prominence=reach, plateau_size=1)
-        ends |= {int(k) - 1 for k in how["left_edges"]} | {int(k) - 1 for k in how["right_edges"]}
+        _, properties = find_peaks(padded, prominence=reach, plateau_size=1)
+        ends |= {int(k) - 1 for k in properties["left_edges"]} | {int(k) - 1 for k in properties["right_edges"]}
     marks = sorted(k for k in ends if 0 <= k < t.size)
-    found = []
+    traverse_list = []
     for a, b in pairwise(marks):
         if abs(height[b] - height[a]) >= reach and b - a + 1 >= _FEWEST_ROWS:
-            found.append(Traverse(a, b + 1, 0.5 * float(t[a] + t[b])))
-    return found
+            traverse_list.append(Traverse(a, b + 1, 0.5 * float(t[a] + t[b])))
+    return traverse_list
 
 
 def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potential: F64) -> list[Result]:
-    """Near less far current and reach of the gradient at chosen moments, and the image of current over height and time.
+    """Near less far current and length of the gradient at chosen times, and the current over height and time.
 
     Rows of a tower: `t` [s], `height` [m] of the coarse stage, `pipette` [A], `cell_current` [A] (negative lithiates),
-    `potential` [V], (n,). Moments: the first and last way, the largest cell current of either sign, the lowest
-    potential. A way takes seconds, in which the cell moves on: its profile is sheared by that much. Nothing where the
-    stage did not travel. Assumes that the pipette's own drift is slow against one way.
+    `potential` [V], (n,). Times: the first and last traverse, the largest cell current of either sign, the lowest
+    potential. A traverse takes seconds, in which the cell changes: its profile is sheared by that much. [] where the
+    stage did not travel. Assumes that the drift of the pipette is slow against one traverse.
     """
-    ways = traverses(t, height)
-    if not ways:
+    up_down = traverses(t, height)
+    if not up_down:
         return []
     low, high = float(height.min()), float(height.max())
     edges = np.linspace(low, high, _BINS + 1)
-    image = np.full((len(ways), _BINS), np.nan)
+    image = np.full((len(up_down), _BINS), np.nan)
     results: list[Result] = []
-    for k, way in enumerate(ways):
-        rows = slice(way.first, way.stop)
-        seen = profile(height[rows], pipette[rows], edges)
-        image[k] = np.where(seen.number > 0, seen.current, np.nan)
-    for name, k in _moments(ways, cell_current, potential).items():
-        results += _at_moment(name, ways[k], height, pipette, potential, cell_current)
+    for k, traverse in enumerate(up_down):
+        rows = slice(traverse.first, traverse.stop)
+        binned = profile(height[rows], pipette[rows], edges)
+        image[k] = np.where(binned.number > 0, binned.current, np.nan)
+    for name, k in _moments(up_down, cell_current, potential).items():
+        results += _moment_results(name, up_down[k], height, pipette, potential, cell_current)
     trace = xr.DataArray(
         image,
         dims=("time", "height"),
         attrs={"units": "A", "quantity": "pipette current"},
-        coords={"time": [way.time for way in ways], "height": 0.5 * (edges[1:] + edges[:-1])},
+        coords={"time": [traverse.time for traverse in up_down], "height": 0.5 * (edges[1:] + edges[:-1])},
     )
-    method = f"ways of the coarse stage between {1e6 * low:.4g} and {1e6 * high:.4g} µm"
-    return [Result("tower_ways", float(len(ways)), 0.0, "1", method, trace=trace), *results]
+    method = f"traverses of the coarse stage between {1e6 * low:.4g} and {1e6 * high:.4g} µm"
+    return [Result("tower_ways", float(len(up_down)), 0.0, "1", method, trace=trace), *results]
 
 
-def _moments(ways: list[Traverse], cell_current: F64, potential: F64) -> dict[str, int]:
-    current = np.array([np.nanmean(cell_current[w.first : w.stop]) for w in ways])
-    level = np.array([np.nanmean(potential[w.first : w.stop]) for w in ways])
+def _moments(up_down: list[Traverse], cell_current: F64, potential: F64) -> dict[str, int]:
+    current = np.array([np.nanmean(cell_current[w.first : w.stop]) for w in up_down])
+    level = np.array([np.nanmean(potential[w.first : w.stop]) for w in up_down])
     chosen = {"first": 0}
     if current.min() < 0.0:
         chosen["lithiation_peak"] = int(np.argmin(current))
     chosen["lowest_potential"] = int(np.argmin(level))
     if current.max() > 0.0:
         chosen["delithiation_peak"] = int(np.argmax(current))
-    chosen["last"] = len(ways) - 1
+    chosen["last"] = len(up_down) - 1
     return chosen
 
 
-def _at_moment(name: str, way: Traverse, height: F64, pipette: F64, potential: F64, cell_current: F64) -> list[Result]:
-    rows = slice(way.first, way.stop)
+def _moment_results(
+    name: str, traverse: Traverse, height: F64, pipette: F64, potential: F64, cell_current: F64
+) -> list[Result]:
+    rows = slice(traverse.first, traverse.stop)
     z, i = height[rows], pipette[rows]
-    where = (
-        f"the way at {way.time:.1f} s, {float(np.mean(potential[rows])):.3f} V, "
+    description = (
+        f"the traverse at {traverse.time:.1f} s, {float(np.mean(potential[rows])):.3f} V, "
         f"{1e3 * float(np.mean(cell_current[rows])):.3g} mA"
     )
     span = float(np.ptp(z))
     near, far = (z <= z.min() + _NEAR * span), (z >= z.max() - _NEAR * span)
-    method = f"mean pipette current of the lowest tenth of the travel less the highest's, {where}"
-    of = Of(part=name)
+    method = f"mean pipette current of the lowest tenth of the travel less the highest's, {description}"
+    of = Subject(part=name)
     bins = max(6, min(_BINS, z.size // 4))
-    seen = profile(z - z.min(), i, np.linspace(0.0, span, bins + 1))
-    extent = gradient_extent(seen)
+    binned = profile(z - z.min(), i, np.linspace(0.0, span, bins + 1))
+    extent = gradient_extent(binned)
     trace = xr.DataArray(
-        np.where(seen.number > 0, seen.current, np.nan),
+        np.where(binned.number > 0, binned.current, np.nan),
         dims="height",
-        coords={"height": seen.height + z.min()},
+        coords={"height": binned.height + z.min()},
         attrs={"units": "A", "quantity": "pipette current"},
     )
     if near.sum() < 3 or far.sum() < 3:
         reason = "fewer than three rows at an end: record more often"
         results = [failed("near_less_far_current", "pA", method, "too few rows", reason, of)]
     else:
-        # About a line on height: the gradient within a tenth of the travel is no scatter.
+        # About a line against height: the gradient within a tenth of the travel is not scatter.
         u = math.hypot(*(straight_line(z[end], i[end]).u_level for end in (near, far)))
         difference = 1e12 * float(i[near].mean() - i[far].mean())
         results = [Result("near_less_far_current", difference, 1e12 * u, "pA", method, trace=trace, of=of)]
-    method = f"length of an exponential through the profile of {where}"
+    method = f"length of an exponential through the profile of {description}"
     if not extent.ok:
         return [*results, failed("gradient_extent", "µm", method, "no gradient", extent.reason, of)]
     length, u = 1e6 * extent.length, 1e6 * extent.u

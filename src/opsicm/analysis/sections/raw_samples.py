@@ -1,4 +1,4 @@
-"""Raw samples as counts, and where the falls are in them."""
+"""Raw samples as counts, and the approaches in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RawSamples:
-    """Interleaved `counts` [n, channel]; value = counts · scale + offset for the two columns that matter.
+    """Interleaved `counts` [n, channel]; value = counts · scale + offset for two of the columns.
 
     `current`, `height` are the columns; scales and offsets in [A] and [m]. `counts` may be a view of a file.
     """
@@ -29,7 +29,7 @@ class RawSamples:
     def words(self) -> NDArray[np.int32]:
         """A 32-bit word a sample, current in the low half: `counts` itself where it is [current, height], else a copy.
 
-        Little-endian machines only, as every one that this package is built for.
+        Little-endian machines only, which are all that this package is built for.
         """
         counts = self.counts
         in_place = counts.shape[1] == 2 and (self.current, self.height) == (0, 1) and counts.flags.c_contiguous
@@ -39,8 +39,8 @@ class RawSamples:
     def rising(self, sign: float = 1.0) -> RawSamples:
         """The same samples with the current times `sign` (±1), and counts that rise with both values.
 
-        So the kernels need them: they search for the first current count below a threshold. Nothing is copied unless a
-        count falls with its value, as at a negative bias.
+        The kernels need that, because they search for the first current count below a threshold. Copies only where a
+        count decreases with its value, as at a negative bias.
         """
         columns = [self.counts[:, self.current], self.counts[:, self.height]]
         scales = [sign * self.current_scale, self.height_scale]
@@ -62,17 +62,17 @@ class RawSamples:
         return np.floor((current - self.current_offset) / self.current_scale).astype(np.int64)
 
     def si_current(self, counts: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.int16]) -> F64:
-        """[A] of current counts."""
+        """Current [A] of counts."""
         return np.asarray(counts * self.current_scale + self.current_offset, dtype=np.float64)
 
     def si_height(self, counts: NDArray[np.int16]) -> F64:
-        """[m] of height counts."""
+        """Height [m] of counts."""
         return np.asarray(counts * self.height_scale + self.height_offset, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
-class Falls:
-    """Falls in samples: [begin, end) [hop], reference current and relative drop that ended them."""
+class Approaches:
+    """The approaches ('falls') of hops as samples [begin, end) [hop], with reference current and setpoint of each."""
 
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
@@ -81,5 +81,5 @@ class Falls:
 
     @property
     def size(self) -> int:
-        """Number of falls."""
+        """Number of approaches."""
         return int(self.begin.size)

@@ -1,4 +1,4 @@
-"""Flakes: plates with steep rims, found by flooding the gradient's magnitude; the height change of each."""
+"""Flakes: plates with steep rims, segmented by a watershed of the gradient's magnitude; the height change of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def segment_flakes(heights: F64, smallest: int = 30, depth: float | None = None)
     Watershed by flooding: markers are the connected regions where |grad h| lies below `depth` [height per pixel] (its
     median by default) with at least `smallest` pixels; every other pixel joins the marker whose flood reaches it
     first, lowest gradient first. Assumes plates with steep edges, as graphite's. Flakes that overlap without an edge
-    are one flake. Fails (all 0) on a surface without a plate. `heights` [any length], NaN for missing (label 0).
+    are one flake. All 0 on a surface without a plate. `heights` [any length], NaN for missing (label 0).
     Source: Meyer, Signal Process. 1994, 38, 113 (flooding by a priority queue).
     """
     g = gradient_magnitude(heights)
@@ -59,14 +59,14 @@ def _flood(terrain: F64, labels: NDArray[np.int64]) -> None:
             v, u = y + dy, x + dx
             if 0 <= v < rows and 0 <= u < columns and labels[v, u] == 0:
                 labels[v, u] = labels[y, x]
-                # A flood never sinks: what lies behind a crest fills at the crest's level.
+                # The flood level never falls: a basin behind a crest is filled at the level of the crest.
                 heapq.heappush(queue, (max(height, terrain[v, u]), order, v * columns + u))
                 order += 1
 
 
 @dataclass(frozen=True, slots=True)
-class FlakeSwelling:
-    """Per flake: label, pixels, median change and its u (of independent pixels), as the heights."""
+class FlakeHeightChanges:
+    """Per flake: label, number of pixels, median height change and its u (pixels independent), in the heights' unit."""
 
     label: NDArray[np.int64]
     pixels: NDArray[np.int64]
@@ -74,13 +74,13 @@ class FlakeSwelling:
     u: F64
 
 
-def flake_swelling(labels: NDArray[np.int64], change: F64) -> FlakeSwelling:
-    """Median of the map `change` over every flake, without rim pixels (they move with the shift) and NaN."""
+def flake_height_changes(labels: NDArray[np.int64], change: F64) -> FlakeHeightChanges:
+    """Median of the map `change` over every flake, without rim pixels (which change with any shift) and NaN."""
     inner = np.where(ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3), labels, 0)
-    found = []
+    rows = []
     for label in range(1, int(labels.max(initial=0)) + 1):
         values = change[(inner == label) & np.isfinite(change)]
         if values.size >= 4:
-            found.append((label, values.size, *median_with_u(values)))
-    table = np.array(found, dtype=np.float64).reshape(-1, 4)
-    return FlakeSwelling(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3])
+            rows.append((label, values.size, *median_with_u(values)))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+    return FlakeHeightChanges(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3])

@@ -1,4 +1,4 @@
-"""A series of images: the reference frame's plane for all, swelling, height change, what did not come back."""
+"""A series of images: levelling by the first frame's plane, swelling, height change, irreversible change."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ F64 = NDArray[np.float64]
 
 
 def levelled_series(frames: F64, mask: NDArray[np.bool_] | None = None) -> F64:
-    """`frames` [frame, row, column] less the *first* frame's least-squares plane, all of them the same plane.
+    """`frames` [frame, row, column] less the least-squares plane of the *first* frame, the same plane for all.
 
-    A plane of its own for each frame would take away a tilted swelling, and its mean; the reference frame's keeps
-    both. Assumes that the specimen did not tilt as a whole during the series (what tilts as a whole shows as tilt).
-    `mask` as in `levelling.plane`. Refuses fewer than two dimensions and unequal shapes as NumPy does.
+    A plane fitted to each frame would remove a tilted swelling and its mean; the plane of the first keeps both. Assumes
+    that the specimen did not tilt as a whole during the series (such a tilt remains). `mask` as in `levelling.plane`.
     """
     rows, columns = pixel_grid(frames.shape[1:])
     offset, down, along = reference_plane(frames[0], mask)
@@ -28,11 +27,11 @@ def levelled_series(frames: F64, mask: NDArray[np.bool_] | None = None) -> F64:
 def reference_plane(frame: F64, mask: NDArray[np.bool_] | None = None) -> tuple[float, float, float]:
     """The least-squares plane of `frame` [row, column]: its height at the first pixel, its slope a row and a column.
 
-    A frame that is moved back by (dy, dx) after this plane was taken from it in its own place lacks the plane's rise
-    over the shift, slope a row · dy + slope a column · dx: a specimen's tilt moves with it.
+    A frame that is moved back by (dy, dx) after this plane was subtracted from it lacks the plane's height difference
+    over the shift, row slope · dy + column slope · dx, because the tilt moves with the specimen.
     """
     reference = plane(frame, mask)
-    # The surface where the frame lacks a pixel is still the plane: fitted once more to itself, without gaps.
+    # Coefficients of that plane from its values at the known pixels.
     rows, columns = pixel_grid(frame.shape)
     known = np.isfinite(reference.surface)
     basis = np.column_stack((np.ones(int(known.sum())), rows[known], columns[known]))
@@ -41,8 +40,8 @@ def reference_plane(frame: F64, mask: NDArray[np.bool_] | None = None) -> tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """Mean of a map and its standard uncertainty; `pixels` that had both heights, `missing` that had not."""
+class HeightChange:
+    """Mean of a map and its standard uncertainty; `pixels` with both heights, `missing` without."""
 
     map: F64
     mean: float
@@ -52,12 +51,12 @@ class Change:
     missing: int
 
 
-def height_change(before: F64, after: F64, height_noise: float, cross_talk: float = 0.0) -> Change:
+def height_change(before: F64, after: F64, height_noise: float, cross_talk: float = 0.0) -> HeightChange:
     """after - before per pixel (registered first), its mean over the area with u.
 
     u = hypot(height_noise·sqrt(2/pixels), cross_talk·sqrt(2)): white `height_noise` of one pixel averages out, the
-    `cross_talk` of a frame (see `cross_talk`) does not. All in the unit of the heights. This is how well *this* area's
-    mean is known, not how other areas differ. Fails (`OutsideDomain`) when no pixel has both heights.
+    `cross_talk` of a frame does not. All in the unit of the heights. It is the u of the mean of *this*
+    area, not of others. Fails (`OutsideDomain`) when no pixel has both heights.
     """
     difference = after - before
     both = np.isfinite(difference)
@@ -66,16 +65,16 @@ def height_change(before: F64, after: F64, height_noise: float, cross_talk: floa
         raise OutsideDomain(Problem("height change", "0 pixels", "no pixel has both heights", "check the shift"))
     u = float(np.hypot(height_noise * (2.0 / n) ** 0.5, cross_talk * 2.0**0.5))
     values = difference[both]
-    return Change(difference, float(np.mean(values)), u, float(np.median(values)), n, int(difference.size) - n)
+    return HeightChange(difference, float(np.mean(values)), u, float(np.median(values)), n, int(difference.size) - n)
 
 
 def swelling_percent(before: F64, after: F64, thickness: float) -> F64:
-    """Height change in % of the local thickness, thickness + height above its mean; [any one length] in all three."""
+    """Height change in % of the local thickness, thickness + height above its mean; all in one unit of length."""
     return 100.0 * (after - before) / (thickness + before - np.nanmean(before))
 
 
 @dataclass(frozen=True, slots=True)
-class Irreversible:
+class IrreversibleChange:
     """The map final - initial and its share of the largest change; pixels beyond `threshold` and their fraction."""
 
     map: F64
@@ -87,8 +86,8 @@ class Irreversible:
 
 def irreversible_change(
     initial: F64, extreme: F64, final: F64, height_noise: float, sigmas: float = 4.0
-) -> Irreversible:
-    """What did not come back after a cycle: final - initial, where it exceeds `sigmas`·sqrt(2)·`height_noise`.
+) -> IrreversibleChange:
+    """The change that remains after a cycle: final - initial, where it exceeds `sigmas`·sqrt(2)·`height_noise`.
 
     `extreme` is the frame at the other end of the cycle; `fraction_of_change` = (final - initial)/(extreme - initial),
     NaN where that change is below the same threshold (a ratio of noise). At 4 sigma 6 pixels in 100 000 are false.
@@ -100,4 +99,4 @@ def irreversible_change(
     beyond = np.abs(left) > threshold
     known = np.isfinite(left)
     share = float(beyond[known].mean()) if known.any() else float("nan")
-    return Irreversible(left, fraction, beyond, share, threshold)
+    return IrreversibleChange(left, fraction, beyond, share, threshold)

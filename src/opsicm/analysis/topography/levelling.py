@@ -1,4 +1,4 @@
-"""Levelling: what is left of an image when the polynomial that fits it best is taken away."""
+"""Levelling (an image less its best-fitting polynomial) and areal roughness with its uncertainty."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from scipy import fft
 from opsicm.core.errors import OutsideDomain, Problem
 
 Array = NDArray[np.float64]
-# Products of Legendre polynomials over a full image have a condition number below 10. Beyond this a mask or a line of
-# pixels leaves terms that cannot be told apart.
+# Products of Legendre polynomials over a full image have a condition number below 10. Beyond 1e10 a mask or a single
+# line of pixels leaves terms that cannot be distinguished.
 _WORST_CONDITION = 1e10
 
 
 @dataclass(frozen=True, slots=True)
 class Levelled:
-    """A levelled image: `heights` and the `surface` taken away [as given], NaN where a pixel had no height.
+    """A levelled image: `heights` and the `surface` subtracted, in the unit given, NaN where a pixel had no height.
 
-    `used` pixels decided the surface; `missing` ones had no height; `masked` ones had one that was not asked.
+    The surface was fitted to `used` pixels; `missing` ones had no height; `masked` ones were excluded by the mask.
     """
 
     heights: Array
@@ -44,9 +44,9 @@ def total_degree(heights: Array, degree: int, mask: NDArray[np.bool_] | None = N
     Equation: minimise sum over used pixels of [h(x, y) - sum_{i+j<=n} a_ij P_i(x) P_j(y)]^2; P are Legendre
     polynomials and x, y run from -1 to 1 over the image, so the normal equations stay well conditioned whatever the
     unit of length. Parameters: `heights` [any length], shape (rows, columns), NaN for missing; `degree` n >= 0;
-    `mask` True for pixels that decide the surface (it is subtracted everywhere).
-    Assumes square-wise equal weights and pixels on a regular grid. Fails in meaning, not in number, where real steps
-    or spikes carry weight: mask them. The result does not depend on the basis: NumPy's lstsq on monomials agrees.
+    `mask` True for pixels that the surface is fitted to (it is subtracted everywhere).
+    Assumes equal weights and pixels on a regular grid. Misleading where real steps or spikes carry weight: mask them.
+    The result does not depend on the basis: NumPy's lstsq on monomials agrees.
     Source: ISO 25178-2:2012 (F-operator); ISO 16610-1.
     """
     h = np.asarray(heights, dtype=np.float64)
@@ -66,10 +66,10 @@ def total_degree(heights: Array, degree: int, mask: NDArray[np.bool_] | None = N
         for b, (k, m) in enumerate(terms[: a + 1]):
             gram[a, b] = gram[b, a] = (py[:, j] * py[:, m]) @ weights @ (px[:, i] * px[:, k])
     if n < len(terms) or np.linalg.cond(gram) > _WORST_CONDITION:
-        limit = f"total degree {degree} has {len(terms)} terms, which they cannot tell apart"
+        limit = f"total degree {degree} has {len(terms)} terms, which they do not determine"
         raise OutsideDomain(Problem("levelling", f"{n} pixels", limit, "use a lower degree or more pixels"))
     offset = float(h[used].mean())
-    # About the mean, because heights may be 10^4 times their roughness and every digit of the difference counts.
+    # About the mean: heights may be 10^4 times their roughness, and the difference needs its digits.
     deviation = np.where(used, h - offset, 0.0)
     coefficients = np.zeros((degree + 1, degree + 1))
     solved = np.linalg.solve(gram, [py[:, j] @ deviation @ px[:, i] for i, j in terms])
@@ -88,9 +88,6 @@ def pixel_grid(shape: tuple[int, ...]) -> tuple[Array, Array]:
 
 def _coordinate(count: int) -> Array:
     return np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1)
-
-
-# -- Areal roughness: Sq, Sa, Sz, Ssk, Sku, and how well one image knows them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ def roughness(heights: Array) -> Roughness:
     Equations (ISO 25178-2:2012, 4.1; h is measured from the mean over the N pixels that have a height):
       Sq = sqrt(mean h^2);  Sa = mean |h|;  Sz = max h - min h;  Ssk = mean h^3 / Sq^3;  Sku = mean h^4 / Sq^4.
     `heights` [any length], shape (rows, columns), NaN for missing pixels (left out and counted). Level first: these
-    functions take away the mean only. With Sq = 0 the ratios Ssk and Sku are NaN.
+    functions subtract the mean only. With Sq = 0 the ratios Ssk and Sku are NaN.
 
     Uncertainty: how far another area of the same size on the same surface would differ. With the effective number of
     independent pixels M = N / sum rho^2 (`independent_pixels`):
@@ -129,16 +126,25 @@ def roughness(heights: Array) -> Roughness:
       u(Sku) = sqrt(24 / M);  u(Sz) = Sq pi / sqrt(6 ln max(M, 2)), two independent Gumbel extremes.
     Assumes a stationary surface, nearly Gaussian for Ssk, Sku and Sz, and several correlation lengths in the image.
     Not included: the calibration of the scanner, tip convolution, height noise. Fails where M is below about 10: then
-    u(Sq) is of the size of Sq and says no more than that. Levelling takes away wavelengths longer than the image; the
-    bias of Sq that this causes is not in u.
+    u(Sq) is of the size of Sq. Levelling removes wavelengths longer than the image; the bias of Sq that this causes is
+    not in u.
     Source: variance of a variance, Kendall and Stuart, vol. 1, ch. 10; M as Bayley and Hammersley,
     J. R. Stat. Soc. Suppl. 1946, 8, 184, for squares (rho^2).
     """
     finite = np.isfinite(heights)
     n = int(finite.sum())
     if n == 0:
-        nothing = Parameter(math.nan, math.nan)
-        return Roughness(nothing, nothing, nothing, nothing, nothing, 0, int(heights.size), 0.0)
+        undefined_parameter = Parameter(math.nan, math.nan)
+        return Roughness(
+            undefined_parameter,
+            undefined_parameter,
+            undefined_parameter,
+            undefined_parameter,
+            undefined_parameter,
+            0,
+            int(heights.size),
+            0.0,
+        )
     h = np.where(finite, heights - np.mean(heights[finite]), 0.0)
     values = h[finite]
     variance = float(np.mean(values**2))
@@ -167,7 +173,7 @@ def independent_pixels(h: Array, finite: NDArray[np.bool_], power: int = 2) -> f
 
     `h` has mean zero and is 0 where `finite` is False. rho is the autocorrelation by FFT with zero padding, divided by
     the overlap; the sum runs over the box of lags that ends where rho first falls to zero along each axis (at most half
-    the image): beyond it an estimated rho is noise, and its square would add up to a second image.
+    the image): beyond it an estimated rho is noise, whose squares would add up.
     Assumes stationarity. Fails for periodic surfaces, whose correlation returns after its first zero: M is then too
     large.
     """

@@ -1,4 +1,4 @@
-"""Images from hop records: one frame for every pass of a raster, with what was measured at each pixel."""
+"""Images from hop records: one frame for every pass of a raster, with the height at each pixel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
-_SAME: Final = 1e-3  # of a pixel's pitch: closer starts of two lines are one line hopped again
+_SAME: Final = 1e-3  # of a pixel's pitch: two lines as close are one line hopped again
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class Frame:
     hops: int
 
     def array(self) -> xr.DataArray:
-        """As `image_results` takes it."""
+        """The heights with coordinates, for `image_results`."""
         coords = {"x": ("x", self.x), "y": ("y", self.y)}
         return xr.DataArray(self.heights, dims=("y", "x"), coords=coords, attrs={"units": "m", "quantity": "height"})
 
 
 def is_raster(hops: xr.Dataset) -> bool:
-    """Whether the hops of one step form an image: several pixels to a line, and lines that begin at other places."""
+    """Whether the hops of one step form an image: several pixels to a line, and lines at different positions."""
     pixel = hops["pixel"].values
     return np.unique(pixel).size > 1 and _rows(hops)[0] > 1
 
@@ -47,14 +47,14 @@ def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
 
     `coarse` [hop] [m] is added to the heights (None: nothing): frames of several steps may stand on different coarse
     heights. A pixel hopped twice keeps the last; a pass of which fewer than half the pixels were reached is left out.
-    Fails (empty list) where the hops are no raster.
+    Empty where the hops are no raster.
     """
     if not is_raster(hops):
         return []
     rows, columns = _rows(hops)
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
     number = line // rows
-    found = []
+    frame_list = []
     for k in np.unique(number):
         of = number == k
         frame = _frame(
@@ -65,26 +65,25 @@ def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
             None if coarse is None else coarse[of],
         )
         if frame is not None:
-            found.append(frame)
-    return found
+            frame_list.append(frame)
+    return frame_list
 
 
 def _rows(hops: xr.Dataset) -> tuple[int, int]:
-    """Rows to a pass and columns: a pass ends where a line begins again at the first line's place."""
+    """Rows per pass, and columns: a pass ends where a line lies on the first line again."""
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
     x, y = hops["x"].values, hops["y"].values
     columns = int(pixel.max()) + 1
-    # A line's place: the mean over its pixels less the mean over theirs of the same columns would need whole lines;
-    # one column that every line has is enough.
+    # Lines are compared at the column that most of them have: means over lines would need whole lines.
     column = int(np.argmax(np.bincount(pixel)))
     at = np.flatnonzero(pixel == column)
-    places = {int(line[k]): (x[k], y[k]) for k in at}
-    lines = sorted(places)
-    first = places[lines[0]]
+    positions = {int(line[k]): (x[k], y[k]) for k in at}
+    lines = sorted(positions)
+    first = positions[lines[0]]
     first_line = np.flatnonzero(line == lines[0])
     pitch = float(np.hypot(np.ptp(x[first_line]), np.ptp(y[first_line]))) / max(columns - 1, 1)
     for k in lines[1:]:
-        if np.hypot(places[k][0] - first[0], places[k][1] - first[1]) <= _SAME * pitch:
+        if np.hypot(positions[k][0] - first[0], positions[k][1] - first[1]) <= _SAME * pitch:
             return k - lines[0], columns
     return int(line.max()) + 1, columns
 
@@ -111,7 +110,7 @@ def _frame(
 
 
 def _along(index: NDArray[np.int64], hops: xr.Dataset, count: int) -> F64:
-    """Distance of each column (or row) from the first, from the positions' regression on its number."""
+    """Distance of each column (or row) from the first, from a regression of the positions on its number."""
     step = []
     middle = index.astype(np.float64) - float(np.mean(index))
     for name in ("x", "y"):

@@ -1,4 +1,8 @@
-"""Registration of two images by their gradients' magnitude: swelling changes heights, edges stay where they are."""
+"""Registration of two images by the magnitude of their gradients: swelling changes heights, but edges do not move.
+
+The compiled functions evaluate a bicubic spline at all pixels, moved by one fraction of a pixel, and the sums of the
+fit.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,6 @@ from scipy.ndimage import binary_dilation, gaussian_filter, spline_filter, splin
 from opsicm.core.compiled import compiled
 from opsicm.core.statistics import MAD_TO_SIGMA, robust_sigma
 
-# -- Compiled evaluation of a bicubic spline at a whole image's pixels, all moved by one fraction of a pixel.
-
-
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
@@ -25,7 +26,7 @@ def spline_and_slopes(coefficients: F64, rows: I64, by_row: F64, columns: I64, b
     """Value and slopes along rows and columns, (ny, nx), of the B-spline `coefficients` (any unit).
 
     `rows` (4, ny), `columns` (4, nx) are the coefficients under each pixel; `by_row`, `by_column` (2, 4) their weights
-    for value and slope. One pass along the columns, one along the rows, instead of sixteen products a pixel.
+    for value and slope. One pass along the columns, one along the rows, instead of sixteen products per pixel.
     """
     ny, nx = rows.shape[1], columns.shape[1]
     high = coefficients.shape[0]
@@ -72,53 +73,53 @@ def line_residual(moved: F64, target: F64, w: F64) -> F64:
             spread += w[i, j] * away * away
             both += w[i, j] * away * (moved[i, j] - mean_m)
     c = both / spread if spread > 0.0 else 1.0
-    rest = np.empty(moved.shape)
+    residual = np.empty(moved.shape)
     for i in range(w.shape[0]):
         for j in range(w.shape[1]):
-            rest[i, j] = moved[i, j] - mean_m - c * (target[i, j] - mean_t)
-    return rest
+            residual[i, j] = moved[i, j] - mean_m - c * (target[i, j] - mean_t)
+    return residual
 
 
 @compiled
-def scale_of(rest: F64, weight: F64) -> float:
-    """`robust_sigma` about 0 of `rest` over every second pixel each way that has a weight; 0 without any.
+def scale_of(residual: F64, weight: F64) -> float:
+    """`robust_sigma` about 0 of `residual` over every second pixel each way that has a weight; 0 without any.
 
-    A quarter of the pixels knows the median as well: the smoothing has made neighbours alike.
+    A quarter of the pixels gives the median as well, because the smoothing has correlated neighbours.
     """
-    values = np.empty(((rest.shape[0] + 1) // 2) * ((rest.shape[1] + 1) // 2))
+    values = np.empty(((residual.shape[0] + 1) // 2) * ((residual.shape[1] + 1) // 2))
     n = 0
-    for i in range(0, rest.shape[0], 2):
-        for j in range(0, rest.shape[1], 2):
+    for i in range(0, residual.shape[0], 2):
+        for j in range(0, residual.shape[1], 2):
             if weight[i, j] > 0.0:
-                values[n] = abs(rest[i, j])
+                values[n] = abs(residual[i, j])
                 n += 1
     return MAD_TO_SIGMA * np.partition(values[:n], n // 2)[n // 2] if n > 0 else 0.0
 
 
 @compiled
-def biweight(rest: F64, weight: F64, limit: float) -> F64:
+def biweight(residual: F64, weight: F64, limit: float) -> F64:
     """`weight`·(1 - (rest/limit)²)², 0 beyond `limit`: Tukey's weights, (ny, nx)."""
-    w = np.empty(rest.shape)
-    for i in range(rest.shape[0]):
-        for j in range(rest.shape[1]):
-            inside = 1.0 - (rest[i, j] / limit) ** 2
+    w = np.empty(residual.shape)
+    for i in range(residual.shape[0]):
+        for j in range(residual.shape[1]):
+            inside = 1.0 - (residual[i, j] / limit) ** 2
             w[i, j] = weight[i, j] * inside * inside if inside > 0.0 else 0.0
     return w
 
 
 @compiled
-def bounded_loss(rest: F64, weight: F64, limit: float) -> float:
+def bounded_loss(residual: F64, weight: F64, limit: float) -> float:
     """Sum of weight·(1 - (1 - (rest/limit)²)³), 1 beyond `limit`: Tukey's loss."""
     total = 0.0
-    for i in range(rest.shape[0]):
-        for j in range(rest.shape[1]):
-            inside = 1.0 - (rest[i, j] / limit) ** 2
+    for i in range(residual.shape[0]):
+        for j in range(residual.shape[1]):
+            inside = 1.0 - (residual[i, j] / limit) ** 2
             total += weight[i, j] * (1.0 - inside**3) if inside > 0.0 else weight[i, j]
     return total
 
 
 @compiled
-def normal_equations(down: F64, across: F64, target: F64, rest: F64, w: F64) -> tuple[F64, F64]:
+def normal_equations(down: F64, across: F64, target: F64, residual: F64, w: F64) -> tuple[F64, F64]:
     """Normal matrix (4, 4) and right side (4,) of a step in (dy, dx, c, b)."""
     normal, right = np.zeros((4, 4)), np.zeros(4)
     row = np.empty(4)
@@ -129,7 +130,7 @@ def normal_equations(down: F64, across: F64, target: F64, rest: F64, w: F64) -> 
                 continue
             row[0], row[1], row[2], row[3] = down[i, j], across[i, j], -target[i, j], -1.0
             for p in range(4):
-                right[p] -= one * row[p] * rest[i, j]
+                right[p] -= one * row[p] * residual[i, j]
                 for q in range(p + 1):
                     normal[p, q] += one * row[p] * row[q]
     for p in range(4):
@@ -139,26 +140,26 @@ def normal_equations(down: F64, across: F64, target: F64, rest: F64, w: F64) -> 
 
 
 _SMOOTH: Final = 1.0  # [px] of the Gaussian before the gradient
-_CLIP: Final = 90.0  # [%] of the magnitudes
-_CANDIDATES: Final = 12
-_LIKELY: Final = 3  # of them, refined
-_APART: Final = 1  # [px]
+_CLIP: Final = 90.0  # [%] percentile at which magnitudes are clipped
+_CANDIDATES: Final = 12  # peaks of the correlation
+_LIKELY: Final = 3  # candidates that are refined
+_APART: Final = 1  # [px] between two candidates
 _FIRST_ROUNDS: Final = 2
-_FLOOR: Final = 1e-3  # of the mean power
+_LEAST_POWER: Final = 1e-3  # of the mean
 _ROUNDS: Final = 30
-_SETTLE: Final = 3  # rounds of weights before the first step
+_WEIGHT_ROUNDS: Final = 3  # rounds of weights before the first step
 _TUKEY: Final = 4.685
-_PATCH: Final = 9  # [px] over which disagreement is called dense
-_DENSE: Final = 4.0  # times the spread of the density
-_SQUARE: Final = 16  # [px]
-_MOST_CHANGED: Final = 0.5
+_PATCH: Final = 9  # [px] side of the patches in which disagreement may be dense
+_DENSE: Final = 4.0  # times the spread of the density over the image
+_SQUARE: Final = 16  # [px] side of the clusters for u
+_MOST_CHANGED: Final = 0.5  # of the image
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
     """`dy`, `dx` [px]: where the second image's pattern lies relative to the first's; `peak` correlation [1].
 
-    `u` [px] from what squares of 16² pixels disagree by, inf where nothing could be refined; `rounds` of refinement.
+    `u` [px] from the disagreement of squares of 16² pixels, inf where nothing could be refined; `rounds` of refinement.
     """
 
     dy: float
@@ -169,7 +170,7 @@ class Shift:
 
 
 def gradient_magnitude(heights: F64) -> F64:
-    """|grad h| after a Gaussian of one pixel, per pixel; missing pixels take their image's median first."""
+    """|grad h| after a Gaussian of one pixel, per pixel; missing pixels take the median of the image first."""
     filled = np.where(np.isfinite(heights), heights, np.nanmedian(heights))
     smooth = gaussian_filter(filled, _SMOOTH, mode="nearest")
     down, along = np.gradient(smooth)
@@ -179,69 +180,68 @@ def gradient_magnitude(heights: F64) -> F64:
 def register(first: F64, second: F64, largest: float | None = None) -> Shift:
     """Shift of `second` against `first` [px], to a few hundredths of a pixel.
 
-    Both are turned into gradient magnitudes g, which a uniform swelling scales and a local irreversible change spoils
-    only where it is. Whole pixels from the peaks of the windowed cross-correlation (FFT): of the highest the one after
-    which most of the pixels agree, each counting no more than an outlier; then Gauss-Newton on
-    sum w (g2(x + s) - c g1(x) - b)^2 over s, the scale c and the offset b, with Tukey weights w from the residual's
-    median absolute deviation. Where it is found, patches in which the disagreement is dense lose their vote altogether
-    (single pixels of a changed patch agree by chance and pull), and the shift is refined once more. g2 is moved by its
-    cubic spline with mirrored edges. `largest` [px] limits the search (default a quarter of the image).
-    Assumes a shift without rotation or stretch. Fails (peak near 0) on images without structure. Correlating heights
-    instead takes swelling of a slope for shift. Source: Guizar-Sicairos et al., Opt. Lett. 2008, 33, 156, for the
-    two-stage search; Beaton and Tukey, Technometrics 1974, 16, 147, for the weights.
+    Both are turned into gradient magnitudes g, which a uniform swelling scales and a local irreversible change disturbs
+    only locally. Whole pixels from the peaks of the windowed cross-correlation (FFT): of the highest the one for which
+    most pixels agree (Tukey's bounded loss); then Gauss-Newton on sum w (g2(x + s) - c g1(x) - b)^2 over s, the scale c
+    and the offset b, with Tukey weights w from the residual's median absolute deviation. Then patches in which the
+    disagreement is dense are excluded (single pixels of a changed patch agree by chance and would bias it), and the
+    shift is refined once more. g2 is moved by its cubic spline with mirrored edges. `largest` [px] limits the search
+    (default a quarter of the image). Assumes a shift without rotation or stretch. Fails (peak near 0) on images without
+    structure. Correlating heights instead would take swelling of a slope for a shift. Source: Guizar-Sicairos et al.,
+    Opt. Lett. 2008, 33, 156, for the two-stage search; Beaton and Tukey, Technometrics 1974, 16, 147, for the weights.
     """
     a, b = gradient_magnitude(first), gradient_magnitude(second)
-    # The whole-pixel search: no single particle or changed patch may outvote the rest.
+    # The whole-pixel search: clipped, so that no single particle or changed patch dominates.
     ca, cb = (np.minimum(g, np.percentile(g, _CLIP)) for g in (a, b))
     rows, columns = a.shape
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
     fa, fb = fft.rfft2((ca - ca.mean()) * window), fft.rfft2((cb - cb.mean()) * window)
     cross = fb * np.conj(fa)
-    # Half whitened: a few tall features would decide a plain correlation, noise a wholly whitened one.
+    # Half whitened: a few tall features would dominate a plain correlation, noise a fully whitened one.
     size = np.abs(cross)
-    correlation = fft.irfft2(cross / np.sqrt(size + _FLOOR * float(size.mean())), a.shape)
+    correlation = fft.irfft2(cross / np.sqrt(size + _LEAST_POWER * float(size.mean())), a.shape)
     reach = int(largest if largest is not None else min(rows, columns) // 4)
     ky, kx = (fft.fftfreq(n, 1.0 / n) for n in a.shape)
     near = (np.abs(ky)[:, None] <= reach) & (np.abs(kx)[None, :] <= reach)
     norm = float(np.sqrt(np.sum(((ca - ca.mean()) * window) ** 2) * np.sum(((cb - cb.mean()) * window) ** 2)))
-    places = _peaks(np.where(near, correlation, -np.inf))
-    shifts = [(float(ky[i]), float(kx[j])) for i, j in places]
-    # The whole image has a say in the rest: the correlation's window gives its middle, patch or not, most of it.
+    maxima = _peaks(np.where(near, correlation, -np.inf))
+    shifts = [(float(ky[i]), float(kx[j])) for i, j in maxima]
+    # From here on without the window, which gives most of the weight to the middle, changed or not.
     level = np.ones(a.shape)
-    pair = _Pair(a, np.asarray(spline_filter(b, order=3), dtype=np.float64), level)
+    pair = _ImagePair(a, np.asarray(spline_filter(b, order=3), dtype=np.float64), level)
     likely = _most_alike(a, b, level, shifts)
-    coarse = _best([_refined(pair, _Fit(dy, dx), _FIRST_ROUNDS) for dy, dx in likely])
-    # Lines of the scan make a ladder of lesser minima half a pixel apart: it is left by starting beside it.
-    half = [_Fit(coarse.dy + up, coarse.dx + right) for up in (-0.5, 0.5) for right in (-0.5, 0.5)]
+    coarse = _best([_refined(pair, _ShiftFit(dy, dx), _FIRST_ROUNDS) for dy, dx in likely])
+    # Scan lines cause local minima half a pixel apart: start from beside them too.
+    half = [_ShiftFit(coarse.dy + up, coarse.dx + right) for up in (-0.5, 0.5) for right in (-0.5, 0.5)]
     near_by = _best([coarse, *(_refined(pair, one, _FIRST_ROUNDS) for one in half)])
-    found = _refined(pair, near_by, _ROUNDS)
-    changed = _changed(found, a.shape)
+    fit = _refined(pair, near_by, _ROUNDS)
+    changed = _changed(fit, a.shape)
     if changed.any():
-        pair = _Pair(a, pair.coefficients, np.where(changed, 0.0, level))
-        found = _refined(pair, _Fit(found.dy, found.dx), _ROUNDS)
+        pair = _ImagePair(a, pair.coefficients, np.where(changed, 0.0, level))
+        fit = _refined(pair, _ShiftFit(fit.dy, fit.dx), _ROUNDS)
     plain = fft.irfft2(cross, a.shape)
-    peak = float(plain[round(found.dy) % rows, round(found.dx) % columns]) / norm if norm > 0.0 else 0.0
-    return Shift(found.dy, found.dx, peak, _u(pair, found), found.rounds)
+    peak = float(plain[round(fit.dy) % rows, round(fit.dx) % columns]) / norm if norm > 0.0 else 0.0
+    return Shift(fit.dy, fit.dx, peak, _u(pair, fit), fit.rounds)
 
 
 def _peaks(correlation: F64) -> list[tuple[int, int]]:
-    """The highest places, no two of them neighbours: a changed patch may outvote the rest in one of them."""
+    """The highest maxima, no two adjacent; several, because a changed patch may produce the highest."""
     left = correlation.copy()
     rows, columns = left.shape
-    found: list[tuple[int, int]] = []
+    maxima: list[tuple[int, int]] = []
     for _ in range(_CANDIDATES):
         i, j = (int(k) for k in np.unravel_index(int(np.argmax(left)), left.shape))
-        if found and not left[i, j] > 0.0:
+        if maxima and not left[i, j] > 0.0:
             break
-        found.append((i, j))
+        maxima.append((i, j))
         around = np.arange(-_APART, _APART + 1)
         left[np.ix_((i + around) % rows, (j + around) % columns)] = -np.inf
-    return found
+    return maxima
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """Gradient magnitude of the first image, spline coefficients of the second's, and each pixel's say."""
+class _ImagePair:
+    """Gradient magnitude of the first image, spline coefficients of the second's, and the weight of each pixel."""
 
     a: F64
     coefficients: F64
@@ -249,13 +249,13 @@ class _Pair:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Fit:
-    """A shift, what is left of the residual there in the pixels `inner`, and the residual's scale."""
+class _ShiftFit:
+    """A shift, the residual there in the pixels `inner`, and the residual's scale."""
 
     dy: float
     dx: float
     rounds: int = 0
-    rest: F64 | None = None
+    residual: F64 | None = None
     moved: F64 | None = None
     weight: F64 | None = None
     sigma: float = float("inf")
@@ -263,7 +263,7 @@ class _Fit:
 
 
 def _most_alike(a: F64, b: F64, window: F64, shifts: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The whole-pixel `shifts` after which most pixels agree, the best first: as `_best`, without a refinement."""
+    """The whole-pixel `shifts` for which most pixels agree, the best first; without refinement."""
     tried = []
     for dy, dx in shifts:
         rows, columns = (
@@ -272,35 +272,35 @@ def _most_alike(a: F64, b: F64, window: F64, shifts: list[tuple[float, float]]) 
         )
         target, weight = (np.ascontiguousarray(one[rows[0], columns[0]]) for one in (a, window))
         moved = np.ascontiguousarray(b[rows[1], columns[1]])
-        rest, _, sigma = _robust(moved, target, weight, weight, _SETTLE)
-        tried.append(_Fit(dy, dx, rest=rest, moved=moved, weight=weight, sigma=sigma))
+        residual, _, sigma = _robust(moved, target, weight, weight, _WEIGHT_ROUNDS)
+        tried.append(_ShiftFit(dy, dx, residual=residual, moved=moved, weight=weight, sigma=sigma))
     return [(fit.dy, fit.dx) for fit in _ranked(tried)[:_LIKELY]]
 
 
-def _best(fits: list[_Fit]) -> _Fit:
+def _best(fits: list[_ShiftFit]) -> _ShiftFit:
     """The first of `_ranked`."""
     return _ranked(fits)[0]
 
 
-def _ranked(fits: list[_Fit]) -> list[_Fit]:
+def _ranked(fits: list[_ShiftFit]) -> list[_ShiftFit]:
     """The fits in order, first what explains the second image best: Tukey's loss of the rest over the image's."""
     sigma = min(fit.sigma for fit in fits)
     if not 0.0 < sigma < float("inf"):
         return sorted(fits, key=lambda fit: fit.sigma)
 
-    def unexplained(fit: _Fit) -> float:
-        if fit.rest is None or fit.moved is None or fit.weight is None:
+    def unexplained(fit: _ShiftFit) -> float:
+        if fit.residual is None or fit.moved is None or fit.weight is None:
             return float("inf")
-        rest, moved, weight = fit.rest[::2, ::2], fit.moved[::2, ::2], fit.weight[::2, ::2]
+        residual, moved, weight = fit.residual[::2, ::2], fit.moved[::2, ::2], fit.weight[::2, ::2]
         limit = _TUKEY * sigma
-        # Against the image's own structure there: two flat parts agree whatever the shift.
+        # Relative to the structure of the image there: two flat parts agree whatever the shift.
         alone = bounded_loss(moved - float(np.median(moved)), weight, limit)
-        return bounded_loss(rest, weight, limit) / max(alone, 1e-300)
+        return bounded_loss(residual, weight, limit) / max(alone, 1e-300)
 
     return sorted(fits, key=unexplained)
 
 
-def _refined(pair: _Pair, start: _Fit, most: int) -> _Fit:
+def _refined(pair: _ImagePair, start: _ShiftFit, most: int) -> _ShiftFit:
     """The fit after at most `most` rounds of Gauss-Newton from `start`."""
     a = pair.a
     dy, dx = start.dy, start.dx
@@ -311,70 +311,70 @@ def _refined(pair: _Pair, start: _Fit, most: int) -> _Fit:
     w = weight
     for attempt in range(1, most + 1):
         moved, gy, gx = _moved(pair.coefficients, dy, dx, inner)
-        # First the scale and offset for the present shift, robustly; then all four together.
-        rest, w, sigma = _robust(moved, target, weight, w, _SETTLE if attempt == 1 else 1)
-        normal, right = normal_equations(gy, gx, target, rest, w)
+        # Scale and offset for the present shift first, robustly; then a step in all four parameters.
+        residual, w, sigma = _robust(moved, target, weight, w, _WEIGHT_ROUNDS if attempt == 1 else 1)
+        normal, right = normal_equations(gy, gx, target, residual, w)
         try:
             inverse = np.linalg.inv(normal)
         except np.linalg.LinAlgError:
-            return _Fit(dy, dx, attempt)
+            return _ShiftFit(dy, dx, attempt)
         step = inverse @ right
         dy, dx = dy + float(np.clip(step[0], -1.0, 1.0)), dx + float(np.clip(step[1], -1.0, 1.0))
-        fit = _Fit(dy, dx, attempt, rest, moved, weight, sigma, inner)
+        fit = _ShiftFit(dy, dx, attempt, residual, moved, weight, sigma, inner)
         if max(abs(step[0]), abs(step[1])) < 1e-3:
             break
     return fit
 
 
-def _u(pair: _Pair, fit: _Fit) -> float:
-    """The larger u [px] of the two shifts, from what squares of 16² pixels pull, each as a whole.
+def _u(pair: _ImagePair, fit: _ShiftFit) -> float:
+    """The larger u [px] of the two shifts, by the clustered sandwich estimator over squares of 16² pixels.
 
-    Neighbours share the smoothing's noise, and what the model does not follow (aliasing, a moved edge) is alike over
-    more than a pixel: so the pulls are summed over a square before they are squared (a clustered sandwich).
+    Neighbours share the noise of the smoothing, and what the model does not follow (aliasing, a moved edge) is
+    correlated over more than a pixel: so the scores are summed over a square before they are squared.
     """
-    if fit.rest is None or fit.weight is None or not fit.sigma > 0.0:
+    if fit.residual is None or fit.weight is None or not fit.sigma > 0.0:
         return float("inf")
     moved, gy, gx = _moved(pair.coefficients, fit.dy, fit.dx, fit.inner)
     target = np.ascontiguousarray(pair.a[fit.inner])
-    rest, w, sigma = _robust(moved, target, fit.weight, fit.weight, _SETTLE)
-    # The pull of a pixel grows with its residual by less than its weight: (1 - v²)(1 - 5 v²), v its share of the limit.
-    v2 = np.minimum((rest / (_TUKEY * sigma)) ** 2, 1.0)
-    normal, _ = normal_equations(gy, gx, target, rest, fit.weight * (1.0 - v2) * (1.0 - 5.0 * v2))
-    pull = w * rest * np.stack((gy, gx, -target, np.full(target.shape, -1.0)))
+    residual, w, sigma = _robust(moved, target, fit.weight, fit.weight, _WEIGHT_ROUNDS)
+    # The derivative of Tukey's score is (1 - v²)(1 - 5 v²), with v the residual over the limit.
+    v2 = np.minimum((residual / (_TUKEY * sigma)) ** 2, 1.0)
+    normal, _ = normal_equations(gy, gx, target, residual, fit.weight * (1.0 - v2) * (1.0 - 5.0 * v2))
+    score = w * residual * np.stack((gy, gx, -target, np.full(target.shape, -1.0)))
     edges = (np.arange(0, n, _SQUARE) for n in target.shape)
-    pulls = np.add.reduceat(np.add.reduceat(pull, next(edges), axis=1), next(edges), axis=2).reshape(4, -1)
+    scores = np.add.reduceat(np.add.reduceat(score, next(edges), axis=1), next(edges), axis=2).reshape(4, -1)
     try:
         inverse = np.linalg.inv(normal)
     except np.linalg.LinAlgError:
         return float("inf")
-    covariance = inverse @ (pulls @ pulls.T) @ inverse
+    covariance = inverse @ (scores @ scores.T) @ inverse
     return float(np.sqrt(max(covariance[0, 0], covariance[1, 1])))
 
 
 def _robust(moved: F64, target: F64, weight: F64, w: F64, rounds: int) -> tuple[F64, F64, float]:
     """Residual of moved = c·target + b, the weights and the residual's scale after `rounds` of Tukey's biweight."""
-    rest, sigma = moved, 0.0
+    residual, sigma = moved, 0.0
     for _ in range(rounds):
-        rest = line_residual(moved, target, w)
-        sigma = scale_of(rest, weight)
+        residual = line_residual(moved, target, w)
+        sigma = scale_of(residual, weight)
         if sigma <= 0.0:
             break
-        w = biweight(rest, weight, _TUKEY * sigma)
-    return rest, w, sigma
+        w = biweight(residual, weight, _TUKEY * sigma)
+    return residual, w, sigma
 
 
-def _changed(fit: _Fit, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Pixels of patches in which the disagreement is dense, with a rim; none where half of the image would be."""
+def _changed(fit: _ShiftFit, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels of patches in which the disagreement is dense, with a rim; none if that were half of the image."""
     none = np.zeros(shape, dtype=bool)
-    if fit.rest is None or not fit.sigma > 0.0:
+    if fit.residual is None or not fit.sigma > 0.0:
         return none
-    bounded = np.minimum((fit.rest / (_TUKEY * fit.sigma)) ** 2, 1.0)
+    bounded = np.minimum((fit.residual / (_TUKEY * fit.sigma)) ** 2, 1.0)
     dense = uniform_filter(bounded, _PATCH, mode="nearest")
     usual = float(np.median(dense))
     spread = robust_sigma(dense)
-    found = none.copy()
-    found[fit.inner] = binary_dilation(dense > usual + _DENSE * spread, iterations=_PATCH // 2)
-    return found if found.mean() < _MOST_CHANGED else none
+    changed = none.copy()
+    changed[fit.inner] = binary_dilation(dense > usual + _DENSE * spread, iterations=_PATCH // 2)
+    return changed if changed.mean() < _MOST_CHANGED else none
 
 
 def _moved(coefficients: F64, dy: float, dx: float, inner: tuple[slice, slice]) -> tuple[F64, F64, F64]:
@@ -401,7 +401,7 @@ def _taps(inner: slice, shift: float, size: int) -> tuple[NDArray[np.int64], F64
 def shifted(heights: F64, dy: float, dx: float) -> F64:
     """`heights` moved back by (dy, dx) [px] so that it lies on the first image; NaN where it has no pixel.
 
-    Cubic splines with mirrored ends. NaN in the input spreads over its row and column: fill or mask first.
+    Cubic splines with mirrored ends. NaN in the input spreads over its row and column: fill first.
     """
     coefficients = spline_filter1d(spline_filter1d(heights, 3, axis=0), 3, axis=1)
     rows, columns = heights.shape

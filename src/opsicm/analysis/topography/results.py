@@ -1,4 +1,4 @@
-"""Results of rasters: each frame's roughness, and over a series heights on one plane, registered, flake by flake."""
+"""Results of images: roughness at three levellings and steps of each; over a series, registered height changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.result import Of, Result, failed
-from opsicm.analysis.topography.flakes import flake_swelling, segment_flakes
+from opsicm.analysis.result import Result, Subject, failed
+from opsicm.analysis.topography.flakes import flake_height_changes, segment_flakes
 from opsicm.analysis.topography.image_series import (
     height_change,
     irreversible_change,
@@ -26,11 +26,8 @@ from opsicm.analysis.topography.steps import find_step_edge, find_terraces, fit_
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
 
-# -- From an image of heights to its results: Sq raw, after a plane, after total degree 2, always together.
-
-
 LEVELS: Final = (("raw", None), ("after plane", 1), ("after total degree 2", 2))
-_OUTLIER: Final = 6.0
+_OUTLIER: Final = 6.0  # robust sigmas
 _SPREAD: Final = (
     "u: another area of this size on the same surface, from {independent:.0f} effectively independent of {pixels} "
     "pixels (spatial correlation); scanner calibration and height noise are not included"
@@ -45,8 +42,8 @@ _LEVEL_OF: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
-    """The unit that results are in, and the factor that takes the image's values to it."""
+class _Unit:
+    """The unit of the results, and the factor from the image's values to it."""
 
     unit: str
     factor: float
@@ -61,38 +58,38 @@ def image_results(heights: xr.DataArray) -> list[Result]:
     """
     values = np.asarray(heights.values, dtype=np.float64)
     stated = str(heights.attrs.get("units", "m"))
-    scale = _Scale("nm", 1e9) if stated == "m" else _Scale(stated or "unit not stated", 1.0)
+    scale = _Unit("nm", 1e9) if stated == "m" else _Unit(stated or "unit not stated", 1.0)
     results: list[Result] = []
     flags = {"missing_pixels": int((~np.isfinite(values)).sum())}
     for level, degree in LEVELS:
         method = f"ISO 25178-2 Sq, {_LEVEL_OF[degree]}"
         if not np.isfinite(values).any():
-            reason = "no pixel has a height; look at the file's channel"
-            results.append(failed("Sq", scale.unit, method, "all NaN", reason, Of(part=level)))
+            reason = "no pixel has a height; check the file's channel"
+            results.append(failed("Sq", scale.unit, method, "all NaN", reason, Subject(part=level)))
             continue
         try:
             levelled = values - np.nanmean(values) if degree is None else total_degree(values, degree).heights
         except OutsideDomain as error:
-            results.append(failed("Sq", scale.unit, method, "too few pixels", str(error), Of(part=level)))
+            results.append(failed("Sq", scale.unit, method, "too few pixels", str(error), Subject(part=level)))
             continue
-        results += _level(heights.copy(data=levelled), level, _LEVEL_OF[degree], scale, flags)
+        results += _level_results(heights.copy(data=levelled), level, _LEVEL_OF[degree], scale, flags)
     return results
 
 
-def _level(levelled: xr.DataArray, level: str, where: str, scale: _Scale, flags: dict[str, int]) -> list[Result]:
+def _level_results(levelled: xr.DataArray, level: str, where: str, scale: _Unit, flags: dict[str, int]) -> list[Result]:
     levelled.attrs["level"] = level
     rough = roughness(levelled.values)
     flags = {**flags, "outlier_pixels": _outliers(levelled.values)}
-    results = [_result("Sq", rough.Sq, scale, f"ISO 25178-2 Sq, {where}", rough, flags, levelled)]
-    results.append(_profile("Rq", levelled.values, where, scale, rough, flags))
-    one = _Scale("1", 1.0)
+    results = [_roughness_result("Sq", rough.Sq, scale, f"ISO 25178-2 Sq, {where}", rough, flags, levelled)]
+    results.append(_profile_result("Rq", levelled.values, where, scale, rough, flags))
+    one = _Unit("1", 1.0)
     for name, parameter, unit in (
         ("Sa", rough.Sa, scale),
         ("Sz", rough.Sz, scale),
         ("Ssk", rough.Ssk, one),
         ("Sku", rough.Sku, one),
     ):
-        results.append(_result(name, parameter, unit, f"ISO 25178-2 {name}, {where}", rough, flags, None))
+        results.append(_roughness_result(name, parameter, unit, f"ISO 25178-2 {name}, {where}", rough, flags, None))
     return [result.within(part=level) for result in results]
 
 
@@ -103,8 +100,8 @@ def _outliers(heights: NDArray[np.float64]) -> int:
     return int(np.count_nonzero(away > _OUTLIER * robust_sigma(away, 0.0))) if away.any() else 0
 
 
-def _profile(
-    name: str, levelled: NDArray[np.float64], where: str, scale: _Scale, rough: Roughness, flags: dict[str, int]
+def _profile_result(
+    name: str, levelled: NDArray[np.float64], where: str, scale: _Unit, rough: Roughness, flags: dict[str, int]
 ) -> Result:
     """Rq of the rows (fast axis): root mean square of each about its own mean, averaged over the rows."""
     method = f"ISO 4287 Rq along the rows, mean over the rows, each about its own mean, {where}"
@@ -112,17 +109,17 @@ def _profile(
     each = np.array([float(np.std(row)) for row in rows if row.size > 2])
     if each.size < 2 or not each.any():
         return failed(name, scale.unit, method, "flat", "fewer than two rows have height differences")
-    # Neighbouring rows show the same hills: as many count as the image's correlation leaves along one axis.
+    # Neighbouring rows are correlated: their effective number is what the image's correlation leaves along one axis.
     count = max(1.0, each.size * (rough.independent / rough.pixels) ** 0.5)
     u = float(np.std(each, ddof=1)) / count**0.5
     method += f"; u: scatter of the rows, {count:.3g} of them independent"
     return Result(name, scale.factor * float(np.mean(each)), scale.factor * u, scale.unit, method, flags=flags)
 
 
-def _result(
+def _roughness_result(
     name: str,
     parameter: Parameter,
-    scale: _Scale,
+    scale: _Unit,
     method: str,
     rough: Roughness,
     flags: dict[str, int],
@@ -137,40 +134,39 @@ def _result(
 
 
 F64 = NDArray[np.float64]
-_SMALLEST: Final = 16  # pixels along an edge: below it nothing is registered or cut into flakes
-# Residual with two terraces over that of a plane: below it there is a step. Two levels leave 0.60 of Gaussian heights
-# and 0.50 of evenly spread ones, which have no step.
+_SMALLEST: Final = 16  # pixels along an edge: a smaller image is not registered
+# Residual with two terraces over that of a plane: less means a step. Without a step, two levels leave 0.60 of Gaussian
+# heights and 0.50 of uniform ones.
 _CLEAR: Final = 0.4
 _STEP: Final = "step_height"
-_CERTAIN: Final = 6.0  # times its u that a rim must leave its terraces
-_LOST: Final = 0.1  # peak of the correlation below which two frames show nothing in common
+_CERTAIN: Final = 6.0  # height of a rim beyond its terraces over its u
+_LOST: Final = 0.1  # peak of the correlation: below it two frames have nothing in common
 
 
-def raster_results(found: Sequence[Frame], thickness: float, cross_talk: float = 0.0) -> list[Result]:
+def raster_results(frames: Sequence[Frame], thickness: float, cross_talk: float = 0.0) -> list[Result]:
     """Roughness of every frame at all levels, a step where there is one, and for a series its changes.
 
     `thickness` [m] of the specimen for swelling in per cent; `cross_talk` [m] of a frame's heights as a whole. Frames
-    of a series are compared on the plane of the first and registered to it by their gradients. Names end in the
-    frame's number where there are several.
+    of a series are levelled by the plane of the first and registered to it. `of.image` numbers several frames.
     """
     results: list[Result] = []
-    for k, frame in enumerate(found, start=1):
-        own = [*image_results(frame.array()), *step_results(frame.heights)]
-        own = [replace(r, flags={**r.flags, "bad_hops": frame.bad}) for r in own]
-        if len(found) > 1:
+    for k, frame in enumerate(frames, start=1):
+        frame_results = [*image_results(frame.array()), *step_results(frame.heights)]
+        frame_results = [replace(r, flags={**r.flags, "bad_hops": frame.bad}) for r in frame_results]
+        if len(frames) > 1:
             where = f"image {k}, {frame.time:.0f} s, {frame.potential:.3f} V"
-            own = [replace(r.within(image=k), method=f"{r.method}; {where}") for r in own]
-        results += own
-    if len(found) > 1:
-        results += series_of_images(found, thickness, cross_talk)
+            frame_results = [replace(r.within(image=k), method=f"{r.method}; {where}") for r in frame_results]
+        results += frame_results
+    if len(frames) > 1:
+        results += image_series_results(frames, thickness, cross_talk)
     return results
 
 
 def step_results(heights: F64) -> list[Result]:
-    """A step in `heights` [m], (rows, columns): between two terraces, and the rim of its edge where one stands above.
+    """A step in `heights` [m], (rows, columns): between two terraces, and the rim of its edge where there is one.
 
-    A straight edge first, wherever in the image; else two terraces of any outline. "no step" where neither follows the
-    image much better than a smooth surface does.
+    A straight edge first, anywhere in the image; else two terraces of any outline. "no step" where neither fits the
+    image much better than a smooth surface.
     """
     method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
@@ -179,28 +175,28 @@ def step_results(heights: F64) -> list[Result]:
         edge = find_step_edge(heights)
     except OutsideDomain as error:
         return [_terrace_result(heights, method, str(error))]
-    where = (
+    description = (
         f"straight edge at {np.degrees(edge.angle):.1f}° to the columns, {edge.rim} pixels wide; u: scatter of "
         f"{edge.strips} strips along it"
     )
-    said = f"{method}; {where}; terrace towards larger columns (rows) less the other"
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", said)]
+    edge_method = f"{method}; {description}; terrace towards larger columns (rows) less the other"
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method)]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
-    # The rim of a bare step lies between its terraces: only what leaves them is a rise.
+    # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
-        said = f"farthest line of the rim less the mean of both terraces there; {where}"
-        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", said))
+        edge_method = f"farthest line of the rim less the mean of both terraces there; {description}"
+        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method))
     return results
 
 
 def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
-    """Two terraces whose border is not straight; "no step" with both reasons where a plane does as well."""
+    """Two terraces whose border is not straight; "no step" with both reasons where a plane fits as well."""
     try:
         labels = find_terraces(heights)
         fit = fit_terraces(heights, labels)
         flat = float(np.nanstd(total_degree(heights, 1).heights))
     except (OutsideDomain, ValueError) as error:
-        reason = f"no straight edge ({no_edge}); no two terraces can be told apart: {error}"
+        reason = f"no straight edge ({no_edge}); no two terraces can be distinguished: {error}"
         return failed(_STEP, "nm", method, "no step", reason)
     if fit.sigma > _CLEAR * flat:
         reason = (
@@ -212,23 +208,23 @@ def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
     return Result(_STEP, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
 
 
-def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:
-    """Shift and height change of each frame against the first, swelling, what did not come back, flakes."""
-    shape = found[0].heights.shape
-    if any(frame.heights.shape != shape for frame in found) or min(shape) < _SMALLEST:
+def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:
+    """Shift and height change of each frame against the first, swelling, irreversible change, flakes."""
+    shape = frames[0].heights.shape
+    if any(frame.heights.shape != shape for frame in frames) or min(shape) < _SMALLEST:
         reason = f"images of {_SMALLEST} pixels and more, all of one size, are needed"
         return [failed("height_change", "nm", "", "not comparable", reason)]
-    stack = levelled_series(np.stack([frame.heights for frame in found]))
-    _, down, along = reference_plane(found[0].heights)
-    pitch = (float(found[0].y[1] - found[0].y[0]), float(found[0].x[1] - found[0].x[0]))
+    stack = levelled_series(np.stack([frame.heights for frame in frames]))
+    _, down, along = reference_plane(frames[0].heights)
+    pitch = (float(frames[0].y[1] - frames[0].y[0]), float(frames[0].x[1] - frames[0].x[0]))
     results: list[Result] = []
     noise = _noise(stack)
     aligned, changes = [stack[0]], [0.0]
     for k, frame in enumerate(stack[1:], start=2):
         shift = register(stack[0], frame)
         if shift.peak < _LOST:
-            reason = f"correlation {shift.peak:.2f}: the images show nothing in common"
-            results.append(failed("height_change", "nm", "", "not registered", reason, Of(image=k)))
+            reason = f"correlation {shift.peak:.2f}: the images have nothing in common"
+            results.append(failed("height_change", "nm", "", "not registered", reason, Subject(image=k)))
             aligned.append(np.full(shape, np.nan))
             changes.append(0.0)
             continue
@@ -247,7 +243,7 @@ def series_of_images(found: Sequence[Frame], thickness: float, cross_talk: float
 
 
 def _noise(stack: F64) -> float:
-    """[m] of one pixel, from second differences along the rows: an upper bound, it holds the surface's roughness."""
+    """[m] of one pixel, from second differences along the rows: an upper bound, because it contains the roughness."""
     known = np.isfinite(np.diff(stack[0], 2)).any()
     return noise_from_differences(stack[0], spread=robust_sigma) if known else 0.0
 
@@ -255,22 +251,22 @@ def _noise(stack: F64) -> float:
 def _moved_back(frame: F64, shift: Shift) -> F64:
     known = np.isfinite(frame)
     moved = shifted(np.where(known, frame, np.nanmedian(frame)), shift.dy, shift.dx)
-    # A pixel that leaned on a missing one is missing too.
+    # A pixel interpolated from a missing one is missing too.
     return np.where(shifted(known.astype(np.float64), shift.dy, shift.dx) > 0.99, moved, np.nan)
 
 
 def _shift_results(shift: Shift, pitch: tuple[float, float], k: int) -> list[Result]:
-    method = "registration of gradient magnitudes against the first image (swelling and changed patches have no vote)"
+    method = "registration of gradient magnitudes against the first image (insensitive to swelling and changed patches)"
     return [
-        Result(name, value * 1e9 * one, shift.u * 1e9 * one, "nm", f"{method}; {value:.3f} pixels", of=Of(image=k))
+        Result(name, value * 1e9 * one, shift.u * 1e9 * one, "nm", f"{method}; {value:.3f} pixels", of=Subject(image=k))
         for name, value, one in (("shift_x", shift.dx, pitch[1]), ("shift_y", shift.dy, pitch[0]))
     ]
 
 
 def _change_results(before: F64, after: F64, mean: float, u: float, thickness: float, k: int) -> list[Result]:
     method = (
-        "mean over the pixels of image less first image, registered, on the first image's plane, which moves with the "
-        "specimen"
+        "mean over the pixels of image less first image, registered, after the first image's plane, which moves "
+        "with the specimen"
     )
     change = xr.DataArray(after - before, dims=("y", "x"), attrs={"units": "m", "quantity": "height change"})
     flags = {"missing_pixels": int((~np.isfinite(change.values)).sum())}
@@ -285,7 +281,7 @@ def _change_results(before: F64, after: F64, mean: float, u: float, thickness: f
             f"{method}; u: height noise of a pixel averaged; cross-talk, tilt times the shift's u",
             flags=flags,
             trace=change,
-            of=Of(image=k),
+            of=Subject(image=k),
         ),
         Result(
             "swelling",
@@ -294,24 +290,24 @@ def _change_results(before: F64, after: F64, mean: float, u: float, thickness: f
             "%",
             f"{method}, of the local thickness ({1e6 * thickness:.3g} µm at the mean height); thickness as stated",
             flags=flags,
-            of=Of(image=k),
+            of=Subject(image=k),
         ),
     ]
 
 
 def _irreversible(initial: F64, extreme: F64, final: F64, noise: float, k: int) -> list[Result]:
-    found = irreversible_change(initial, extreme, final, noise)
-    if not np.isfinite(found.area_fraction):
+    change = irreversible_change(initial, extreme, final, noise)
+    if not np.isfinite(change.area_fraction):
         return [failed("irreversible_area", "%", "", "no pixels", "no pixel is in the first and the last image")]
     method = (
-        f"share of the pixels whose last height differs from the first by more than {1e9 * found.threshold:.3g} nm "
-        f"(4 sqrt(2) times the height noise); u: its pixels as independent"
+        f"share of the pixels whose last height differs from the first by more than {1e9 * change.threshold:.3g} nm "
+        f"(4 sqrt(2) times the height noise); u: pixels as independent"
     )
-    n = int(np.isfinite(found.map).sum())
-    u = 100.0 * float(np.sqrt(found.area_fraction * (1.0 - found.area_fraction) / n))
-    trace = xr.DataArray(found.map, dims=("y", "x"), attrs={"units": "m", "quantity": "height change left"})
-    results = [Result("irreversible_area", 100.0 * found.area_fraction, u, "%", method, trace=trace)]
-    share = found.fraction_of_change[np.isfinite(found.fraction_of_change)]
+    n = int(np.isfinite(change.map).sum())
+    u = 100.0 * float(np.sqrt(change.area_fraction * (1.0 - change.area_fraction) / n))
+    trace = xr.DataArray(change.map, dims=("y", "x"), attrs={"units": "m", "quantity": "height change left"})
+    results = [Result("irreversible_area", 100.0 * change.area_fraction, u, "%", method, trace=trace)]
+    share = change.fraction_of_change[np.isfinite(change.fraction_of_change)]
     name, method = "irreversible_share", f"median of (last - first)/(image {k} - first) where the change is above noise"
     if share.size < 10:
         reason = f"{share.size} pixels changed by more than the noise"
@@ -321,9 +317,9 @@ def _irreversible(initial: F64, extreme: F64, final: F64, noise: float, k: int) 
 
 
 def flake_results(first: F64, other: F64, k: int) -> list[Result]:
-    """Flakes of the first image by watershed, and how much each rose: their number, median and spread."""
+    """Flakes of the first image by watershed, and their height changes: number, median and spread."""
     labels = segment_flakes(np.where(np.isfinite(first), first, np.nanmedian(first)))
-    table = flake_swelling(labels, other - first)
+    table = flake_height_changes(labels, other - first)
     name, method = "flakes", "watershed of the first image's gradient, plates of 30 pixels and more"
     if table.label.size < 3:
         reason = f"{table.label.size} plates found; three are needed"
@@ -335,7 +331,7 @@ def flake_results(first: F64, other: F64, k: int) -> list[Result]:
         attrs={"units": "m"},
     )
     n = table.label.size
-    of = f"median of each plate's own median change, image {k} less the first, rims left out"
+    of = f"median of each plate's median change, image {k} less the first, rims left out"
     return [
         Result(name, float(n), 0.0, "1", method, trace=trace),
         Result("flake_height_change", 1e9 * middle, 1e9 * u, "nm", of),

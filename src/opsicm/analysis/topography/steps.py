@@ -1,4 +1,7 @@
-"""Steps on a tilted surface: tilt and terraces fitted together, so that one does not eat the other."""
+"""Steps on a tilted surface: tilt and terraces fitted together (apart, each would absorb part of the other).
+
+Terraces of any outline (`find_terraces`, `fit_terraces`), and a straight edge with a rim (`find_step_edge`).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.statistics import mean_with_u, robust_sigma, share_of_correlated
 
 F64 = NDArray[np.float64]
-_CROSSING: Final = 20  # pixels of terraces in a line, from which on its offset is known well enough
+_CROSSING: Final = 20  # pixels of terraces in a line: with fewer its offset is not fitted
 _ROUNDS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class StepFit:
+class TerraceFit:
     """Tilt and terraces: `offsets` [terrace] about the first, `u` of each, `tilt` (per row, per column), `labels`.
 
     `labels` [row, column] int, -1 where a pixel took no part. `sigma` residual, `independent` the share of pixels that
@@ -44,19 +47,18 @@ class StepFit:
         return float(self.u[-1])
 
 
-def fit_terraces(heights: F64, labels: NDArray[np.int64]) -> StepFit:
+def fit_terraces(heights: F64, labels: NDArray[np.int64]) -> TerraceFit:
     """Least squares of one tilt and one offset per terrace, in one go.
 
-    Equation: h(x, y) = a x + b y + sum_k c_k [label = k]; offsets are c_k - c_0. `heights` [any length],
-    shape (rows, columns), NaN for missing; `labels` int of the same shape, 0 … n-1, -1 for pixels to leave out (the
-    step's own slope, about three tip radii wide). u from the inverse information times the residual variance over the
-    share of independent pixels, (1 - r)/(1 + r) with r the correlation of neighbours in a row, so that a drift along
-    the fast axis counts; offsets of whole lines count as far as a line has more of one terrace than of the other.
-    Levelling first and subtracting afterwards is biased: the plane takes part of the step (a 10 nm step in the middle
-    of an image comes out as 2.5 nm).
-    Assumes parallel terraces and one tilt. Fails (`OutsideDomain`) when a terrace has no pixels or they cannot tell
-    tilt from step, as when each terrace is a single line of pixels.
-    Source: ISO 5436-1:2000, 4.1, fits two lines of one slope; this is its form for an area.
+    Equation: h(x, y) = a x + b y + sum_k c_k [label = k]; offsets are c_k - c_0. `heights` [any length], shape (rows,
+    columns), NaN for missing; `labels` int of the same shape, 0 … n-1, -1 for pixels to leave out (the step's own
+    slope, about three tip radii wide). u from the inverse information times the residual variance over the share of
+    independent pixels, (1 - r)/(1 + r) with r the correlation of neighbours in a row, so that a drift along the fast
+    axis counts; offsets of whole lines count as far as a line has more of one terrace than of the other. Levelling
+    first and subtracting afterwards is biased, because the plane absorbs part of the step (a 10 nm step in the middle
+    of an image comes out as 2.5 nm). Assumes parallel terraces and one tilt. Fails (`OutsideDomain`) when a terrace has
+    no pixels or tilt and step cannot be distinguished, as when each terrace is a single line of pixels. Source: ISO
+    5436-1:2000, 4.1, fits two lines of one slope; this is its form for an area.
     """
     finite = np.isfinite(heights) & (labels >= 0)
     count = int(labels.max()) + 1
@@ -73,23 +75,25 @@ def fit_terraces(heights: F64, labels: NDArray[np.int64]) -> StepFit:
     information = basis.T @ basis
     if np.linalg.cond(information) > 1e12:
         raise OutsideDomain(
-            Problem("terraces", f"{count}", "tilt and step cannot be told apart", "use a larger area of each terrace")
+            Problem(
+                "terraces", f"{count}", "tilt and step cannot be distinguished", "use a larger area of each terrace"
+            )
         )
     middle = float(np.mean(h))
     inverse = np.linalg.inv(information)
-    found = inverse @ (basis.T @ (h - middle))
+    solution = inverse @ (basis.T @ (h - middle))
     residual = np.full(heights.shape, np.nan)
-    residual[finite] = h - middle - basis @ found
+    residual[finite] = h - middle - basis @ solution
     sigma = float(np.sqrt(np.sum(residual[finite] ** 2) / max(h.size - count - 2, 1)))
-    taking_part = np.where(finite, labels, -1)
-    own, offsets = _without_offsets(residual, taking_part)
-    share = _independent_share(own)
-    # The degrees of freedom of the offsets are lost to the residual, not to the step.
-    scatter = float(np.sqrt(np.mean(own[finite] ** 2) * h.size / max(h.size - count - 2, 1)))
+    used_labels = np.where(finite, labels, -1)
+    about_lines, offsets = _without_offsets(residual, used_labels)
+    share = _independent_share(about_lines)
+    # The degrees of freedom of the offsets are taken from the residual, not from the step.
+    scatter = float(np.sqrt(np.mean(about_lines[finite] ** 2) * h.size / max(h.size - count - 2, 1)))
     difference = inverse[:count, :count].diagonal() + inverse[0, 0] - 2.0 * inverse[0, :count]
-    u = np.hypot(scatter * np.sqrt(np.maximum(difference, 0.0) / share), _by_offsets(offsets, taking_part, members))
-    tilt = (float(found[count]) / spans[0], float(found[count + 1]) / spans[1])
-    return StepFit(found[:count] - found[0], u, tilt, np.where(finite, labels, -1), sigma, share)
+    u = np.hypot(scatter * np.sqrt(np.maximum(difference, 0.0) / share), _by_offsets(offsets, used_labels, members))
+    tilt = (float(solution[count]) / spans[0], float(solution[count + 1]) / spans[1])
+    return TerraceFit(solution[:count] - solution[0], u, tilt, np.where(finite, labels, -1), sigma, share)
 
 
 def find_terraces(heights: F64, guard: int = 2, terraces: int = 2) -> NDArray[np.int64]:
@@ -98,7 +102,7 @@ def find_terraces(heights: F64, guard: int = 2, terraces: int = 2) -> NDArray[np
     Alternates between the tilt that the pixels share given their labels and the labels (nearest terrace) given the
     tilt, from the tilt that most neighbouring pixels have (the median difference along each axis, which a step does not
     move); it stops when no label changes. Assumes that most of the image is terrace. Fails (`OutsideDomain`) when a
-    terrace runs empty: there is then no step to be seen.
+    terrace becomes empty, as without a step.
     """
     finite = np.isfinite(heights)
     rows, columns = pixel_grid(heights.shape)
@@ -150,9 +154,9 @@ def _guarded(labels: NDArray[np.int64], guard: int) -> NDArray[np.int64]:
 
 
 def _without_offsets(residual: F64, labels: NDArray[np.int64]) -> tuple[F64, F64]:
-    """`residual` less each line's own mean where the line crosses from terrace to terrace, and those means [line].
+    """`residual` less the mean of each line that crosses from terrace to terrace, and those means [line].
 
-    What shifts a whole line, as drift does from line to line, shifts both terraces alike: it is no scatter of a pixel.
+    A shift of a whole line, by drift from line to line, shifts both terraces equally: it is no scatter of pixels.
     """
     first = np.where(labels >= 0, labels, labels.max())
     crosses = (first.min(axis=1) < labels.max(axis=1)) & (np.isfinite(residual).sum(axis=1) >= _CROSSING)
@@ -162,7 +166,7 @@ def _without_offsets(residual: F64, labels: NDArray[np.int64]) -> tuple[F64, F64
 
 
 def _by_offsets(offsets: F64, labels: NDArray[np.int64], members: NDArray[np.intp]) -> F64:
-    """[terrace] what the lines' offsets do to its step above the first: nothing where a line has its share of both."""
+    """u [terrace] of the step above the first by the lines' offsets; 0 where every line has equal shares of both."""
     shares = np.array([(labels == k).sum(axis=1) / members[k] for k in range(members.size)])
     return np.asarray(np.sqrt(((shares - shares[0]) ** 2 * np.mean(offsets**2)).sum(axis=1)))
 
@@ -176,8 +180,7 @@ def _independent_share(residual: F64) -> float:
     return share_of_correlated(r)
 
 
-# -- A straight step edge found in an image: terrace to terrace, and how far its rim stands above them.
-
+# A straight step edge with its rim.
 
 _COARSE: Final = np.radians(np.arange(0.0, 180.0, 2.0))
 _FINE: Final = np.radians(np.arange(-6.0, 6.01, 0.25))
@@ -186,10 +189,10 @@ _FEWEST_BINS: Final = 5
 _BANDS: Final = (2, 4, 8)  # half-widths tried, as parts of the image
 _STRIPS: Final = 8
 _FEWEST_STRIPS: Final = 5
-_LENGTH: Final = 0.5  # of the image's shorter side that an edge must run through it
-_CERTAIN: Final = 6.0  # times the strips' u: a search over angles and places finds four of noise
-_ALIKE: Final = 0.4  # residual of the profile with the edge over that without
-_OUTLIER: Final = 4.0
+_LENGTH: Final = 0.5  # of the image's shorter side: the shortest edge
+_CERTAIN: Final = 6.0  # height over u: a search over angles and positions finds four in noise
+_CLEAR: Final = 0.4  # residual of the profile with the edge over that without
+_OUTLIER: Final = 4.0  # sigmas of a line that belongs to the rim
 _EDGE_ROUNDS: Final = 20
 
 
@@ -216,36 +219,35 @@ class StepEdge:
 def find_step_edge(heights: F64) -> StepEdge:
     """The strongest straight edge of `heights` [any length], (rows, columns), NaN for missing.
 
-    1. Place: the angle and the line at which the mean of three pixels' lines beyond less three before stands out most
-    of its noise (pixels per line count), after total degree 2 is taken away.
-    2. Rim: along the profile across the edge, lines that leave a common slope with two levels by four sigma and adjoin
-    the edge take no part in the terraces.
-    3. Fit: one tilt and two terraces (`fit_terraces`) in a band about the edge, so that a bow or a second step farther
-    away has no vote; of three bands the one whose strips agree best.
-    `rise` is the profile's farthest line of the rim from the mean of the two terraces. u is from the scatter over up to
-    eight strips along the edge, or the joint fit's own, whichever is larger: what is not alike along the edge counts.
-    Assumes an edge that is straight and crosses half of the image. Fails (`OutsideDomain`) where no line's height or
-    rise is six of its u, or where the profile is followed as well without an edge: rough surfaces, bows, noise.
+    1. Position: the angle and the line at which the mean of three lines of pixels beyond less that of three before is
+    most significant (weighted by pixels per line), after subtraction of total degree 2. 2. Rim: along the profile
+    across the edge, lines next to the edge that depart by four sigma from a common slope with two levels belong to no
+    terrace. 3. Fit: one tilt and two terraces (`fit_terraces`) in a band about the edge, so that a bow or a second step
+    farther away has no influence; of three bands the one whose strips agree best. `rise` is the profile's farthest line
+    of the rim from the mean of the two terraces. u is from the scatter over up to eight strips along the edge, or the
+    joint fit's own, whichever is larger, so that variation along the edge is included. Assumes an edge that is straight
+    and crosses half of the image. Fails (`OutsideDomain`) where neither height nor rise exceeds six u, or where the
+    profile fits as well without an edge: rough surfaces, bows, noise.
     """
     if min(heights.shape) < 4 * _FEWEST_BINS:
         limit = f"{4 * _FEWEST_BINS} pixels along each side are needed to look for a straight edge"
         raise OutsideDomain(Problem("step edge", f"{heights.shape}", limit, "record more pixels"))
     flat = total_degree(heights, 2).heights
-    angle, place = _strongest(flat)
-    tried = []
+    angle, edge_line = _strongest(flat)
+    candidates = []
     for part in _BANDS:
         try:
-            tried.append(_in_band(heights, angle, place, max(heights.shape) // part))
+            candidates.append(_in_band(heights, angle, edge_line, max(heights.shape) // part))
         except OutsideDomain:
             continue
-    if not tried:
+    if not candidates:
         limit = "no line has enough pixels on either side and along it"
         raise OutsideDomain(Problem("step edge", "strongest line", limit, "put the edge in the middle of the image"))
-    clear = [edge for edge, alike in tried if alike <= _ALIKE and _certain(edge)]
+    clear = [edge for edge, ratio in candidates if ratio <= _CLEAR and _certain(edge)]
     if not clear:
-        edge, alike = min(tried, key=lambda one: one[1])
+        edge, ratio = min(candidates, key=lambda one: one[1])
         value = f"{edge.height:.3g} ± {edge.u_height:.2g} with a rim of {edge.rise:.3g} ± {edge.u_rise:.2g}"
-        limit = f"six u of either are needed, and a residual below {_ALIKE} of that without (it is {alike:.2f})"
+        limit = f"six u of either are needed, and a residual below {_CLEAR} of that without an edge (it is {ratio:.2f})"
         raise OutsideDomain(Problem("strongest line", value, limit, "image a single edge, or average more lines"))
     return min(clear, key=lambda edge: edge.u_height)
 
@@ -262,7 +264,7 @@ def _across(shape: tuple[int, ...], angle: float) -> tuple[F64, F64]:
 
 
 def _line_of(u: F64) -> NDArray[np.int64]:
-    """Number of the one-pixel line; halves all go up, where rounding to even would empty every second line."""
+    """Number of the one-pixel line; halves always round up: rounding to even would empty every second line."""
     return np.floor(u + 0.5).astype(np.int64)
 
 
@@ -277,7 +279,7 @@ def _profile(values: F64, u: F64) -> tuple[NDArray[np.int64], F64, F64]:
 
 
 def _strongest(flat: F64) -> tuple[float, int]:
-    """Angle [rad] and line between whose sides the contrast stands out most."""
+    """Angle [rad] and line with the most significant contrast between its sides."""
     shortest = _LENGTH * min(flat.shape)
 
     def contrast(angle: float) -> tuple[float, int]:
@@ -292,32 +294,32 @@ def _strongest(flat: F64) -> tuple[float, int]:
         best = int(np.argmax(size))
         return float(size[best]), int(line[k[best]])
 
-    found = [(*contrast(angle), angle) for angle in _COARSE]
-    near = max(found)[2]
-    # The contrast of three lines is broad in the angle; what pixels of one line differ by is not.
+    contrasts = [(*contrast(angle), angle) for angle in _COARSE]
+    near = max(contrasts)[2]
+    # The contrast of three lines varies slowly with the angle; the scatter within the lines does not.
     angle = min((_within(flat, near + turn, contrast(near + turn)[1]), near + turn) for turn in _FINE)[1]
     return float(angle), contrast(angle)[1]
 
 
-def _within(flat: F64, angle: float, place: int) -> float:
-    """Mean square about their own line of the pixels near a line."""
-    away = _across(flat.shape, angle)[0] - place
+def _within(flat: F64, angle: float, edge_line: int) -> float:
+    """Mean square of the pixels near a line about the means of their lines."""
+    away = _across(flat.shape, angle)[0] - edge_line
     band = np.where(np.abs(away) <= max(max(flat.shape) // _BANDS[-1], 2 * _FEWEST_BINS), flat, np.nan)
     _, mean, number = _profile(band, away)
     known = np.isfinite(band)
     return float(np.mean(band[known] ** 2) - np.sum(number * mean**2) / number.sum())
 
 
-def _in_band(heights: F64, angle: float, place: int, half_width: int) -> tuple[StepEdge, float]:
-    """The edge as the pixels within `half_width` tell it, and the profile's residual over that of a plain line."""
+def _in_band(heights: F64, angle: float, edge_line: int, half_width: int) -> tuple[StepEdge, float]:
+    """The edge fitted to the pixels within `half_width`, and the profile's residual over that without an edge."""
     u, along = _across(heights.shape, angle)
-    away = u - place
+    away = u - edge_line
     band = np.isfinite(heights) & (np.abs(away) <= half_width)
     tilt = total_degree(np.where(band, heights, np.nan), 1).surface
     line, mean, number = _profile(np.where(band, heights - tilt, np.nan), away)
     keep = number > 0
     line, mean, number = line[keep], mean[keep], number[keep]
-    rim, alike = _rim(line.astype(np.float64), mean, number)
+    rim, ratio = _rim(line.astype(np.float64), mean, number)
     first, last = (int(f(line[rim])) for f in (np.min, np.max))
     rounded = _line_of(away)
     labels = np.where(band & (rounded < first), 0, np.where(band & (rounded > last), 1, -1)).astype(np.int64)
@@ -344,35 +346,35 @@ def _in_band(heights: F64, angle: float, place: int, half_width: int) -> tuple[S
         rise,
         max(u_rise, 0.5 * whole.u_height),
         angle,
-        float(place),
+        float(edge_line),
         labels,
         len(heights_of),
         last - first + 1,
     )
-    return edge, alike
+    return edge, ratio
 
 
 def _rim(line: F64, mean: F64, number: F64) -> tuple[NDArray[np.bool_], float]:
-    """Lines next to the edge at 0 that belong to neither terrace, and the residual's share with the edge of without."""
+    """Lines next to the edge at 0 that belong to neither terrace, and the residual with the edge over that without."""
     basis = np.column_stack((np.ones_like(line), line, (line > 0).astype(np.float64)))
     free = np.abs(line) > 1.0
     if min((free & (line < 0)).sum(), (free & (line > 0)).sum()) < _FEWEST_BINS:
         raise OutsideDomain(Problem("step edge", "at the rim of the image", "no terrace beside it", "move the image"))
     weight = number * free
-    rest = mean
+    residual = mean
     sigma = 0.0
     for _ in range(_EDGE_ROUNDS):
         root = np.sqrt(weight)
         c, *_ = np.linalg.lstsq(basis * root[:, None], mean * root, rcond=None)
-        rest = mean - basis @ c
-        sigma = robust_sigma(rest[free], 0.0)
+        residual = mean - basis @ c
+        sigma = robust_sigma(residual[free], 0.0)
         if sigma <= 0.0:
             break
-        weight = number * free * np.maximum(0.0, 1.0 - (rest / (4.685 * sigma)) ** 2) ** 2
-    outside = np.abs(rest) > _OUTLIER * sigma
+        weight = number * free * np.maximum(0.0, 1.0 - (residual / (4.685 * sigma)) ** 2) ** 2
+    outside = np.abs(residual) > _OUTLIER * sigma
     rim = np.abs(line) <= 1.0
-    for way in (line < 0, line > 0):
-        order = np.flatnonzero(way)[np.argsort(np.abs(line[way]))]
+    for side in (line < 0, line > 0):
+        order = np.flatnonzero(side)[np.argsort(np.abs(line[side]))]
         for k in order:
             if outside[k] or rim[k]:
                 rim[k] = True
@@ -385,12 +387,12 @@ def _rim(line: F64, mean: F64, number: F64) -> tuple[NDArray[np.bool_], float]:
     plain, *_ = np.linalg.lstsq(smooth * np.sqrt(number)[:, None], mean * np.sqrt(number), rcond=None)
     without = float(np.sum(number * (mean - smooth @ plain) ** 2) / number.sum())
     kept = number * ~rim
-    with_edge = float(np.sum(kept * rest**2) / kept.sum())
+    with_edge = float(np.sum(kept * residual**2) / kept.sum())
     return rim, (with_edge / without) ** 0.5 if without > 0.0 else 1.0
 
 
 def _rise(
-    heights: F64, fit: StepFit, rounded: NDArray[np.int64], labels: NDArray[np.int64], top: int | None
+    heights: F64, fit: TerraceFit, rounded: NDArray[np.int64], labels: NDArray[np.int64], top: int | None
 ) -> tuple[float, int]:
     """The rim's line `top` (the farthest where None) above the mean of both terraces; NaN where a terrace is empty."""
     rows, columns = pixel_grid(heights.shape)
@@ -399,8 +401,8 @@ def _rise(
     inside = rounded[labels == 0].max(), rounded[labels == 1].min()
     between = (rounded > inside[0]) & (rounded < inside[1]) & np.isfinite(level)
     if top is not None:
-        mine = level[between & (rounded == top)]
-        return (float(mine.mean()) - middle if mine.size else float("nan")), top
+        rim_line = level[between & (rounded == top)]
+        return (float(rim_line.mean()) - middle if rim_line.size else float("nan")), top
     line, mean, number = _profile(np.where(between, level, np.nan), rounded.astype(np.float64))
     away = np.where(number > 0.5 * number.max(), mean - middle, 0.0)
     k = int(np.argmax(np.abs(away)))

@@ -1,4 +1,4 @@
-"""Several runs together: the calibration of pipette current against concentration, and modulated runs read by it."""
+"""Calibration of pipette current against concentration over several runs, and concentrations of modulated runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result
     """Line and curve of the current at the pipette's bias against the bath's concentration; [] below three runs.
 
     `runs`: each with its own results, of which `current_at_bias` is used; pipettes of different size or filling have
-    their own factor. A run without a current-voltage curve takes no part.
+    separate factors. A run without a current-voltage curve takes no part.
     """
     points: list[tuple[float, float, tuple[float, ...]]] = []
     for path, results in runs:
@@ -52,8 +52,8 @@ def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result
 def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result]:
     """Concentration behind the conductance of every modulated run, calibrated at its levels by the runs with a sweep.
 
-    [] without modulated runs or with fewer than three baths. Only pipettes of the run's own filling count: another one
-    has another conductance in the same bath. `of.run` says which run where several were modulated.
+    [] without modulated runs or with fewer than three baths. Only pipettes with the filling of the run are used:
+    another filling has another conductance in the same bath. `of.run` names the run where several were modulated.
     """
     modulated = [
         (path, r.trace)
@@ -101,14 +101,14 @@ def modulated_concentrations(runs: Sequence[tuple[Path, Sequence[Result]]]) -> l
 
 @dataclass(frozen=True, slots=True)
 class _Bath:
-    """Salt [mol/m³] outside, and what makes the pipette: radius [m], half-cone angle, length [m], filling [mol/m³]."""
+    """Salt [mol/m³] of the bath; the pipette as radius [m], half-cone angle, length [m] and filling [mol/m³]."""
 
     salt: float
     pipette: tuple[float, ...]
 
 
 def _bath(path: Path) -> _Bath | None:
-    """What a run was measured in, and with; None where no concentration is stated."""
+    """The bath and pipette of a run; None where no concentration is stated."""
     with Run(path) as run:
         p = run.parameters["pipette"]
         salt = concentration_of(run.parameters["set"]["leaves"])
@@ -128,7 +128,7 @@ def concentration_of(leaves: dict[str, dict[str, object]]) -> float | None:
 def calibration_results(
     c: NDArray[np.float64], current: NDArray[np.float64], pipette: NDArray[np.int64]
 ) -> list[Result]:
-    """Slope, R² and greatest residual of the line; whether a curve is needed; how well a concentration is known.
+    """Slope, R² and greatest residual of the line; whether a curve is needed; u of a concentration.
 
     `c` [mol/m³], `current` [A], `pipette` number, (n,). The trace holds line, 95 % band, curve and residuals.
     """
@@ -158,7 +158,7 @@ def calibration_results(
     )
     middle = 0.5 * float(c.min() + c.max())
     back = concentration(line, float(line.at(np.array(middle))))
-    how = "the line read backwards in the middle of its range, 95 % band and pipettes' spread in u"
+    how = "the line inverted in the middle of its range; u: its 95 % band and the spread of the pipettes"
     if back.value is None or back.u is None:
         results.append(failed("concentration_in_the_middle", "mM", how, "not identifiable", back.reason))
     else:

@@ -1,4 +1,4 @@
-"""Which reader reads which experiment; opens an experiment's runs and reads them."""
+"""The evaluation of each experiment, applied to its runs and to those with a term switched off."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from opsicm.analysis.result import Result
-from opsicm.reproduction.open_runs import Runs, opened
-from opsicm.reproduction.readings import currents, heights, images, pipettes, towers, voltammograms
-from opsicm.reproduction.readings.reading import Reader
+from opsicm.reproduction.evaluation import currents, heights, images, pipettes, towers, voltammograms
+from opsicm.reproduction.evaluation.row_value import Evaluation
+from opsicm.reproduction.open_runs import ExperimentRuns, opened
 from opsicm.reproduction.runs import CaseRun
 from opsicm.reproduction.table import ExperimentResults
 from opsicm.reproduction.variants import SWITCHED_OFF
 
-READERS: Final[dict[str, Reader]] = {
+EVALUATIONS: Final[dict[str, Evaluation]] = {
     "E1": pipettes.calibration,
     "E2": voltammograms.distances,
     "E3": voltammograms.rates,
@@ -29,14 +29,16 @@ READERS: Final[dict[str, Reader]] = {
 }
 
 
-def read(experiment: str, case_runs: Sequence[CaseRun], look: Callable[[str, Runs], None]) -> ExperimentResults:
-    """Read one experiment's runs; `look` is shown them while they are open."""
+def evaluate(
+    experiment: str, case_runs: Sequence[CaseRun], while_open: Callable[[str, ExperimentRuns], None]
+) -> ExperimentResults:
+    """Evaluate one experiment's runs; `while_open` is called with them before they are closed."""
     without: dict[str, dict[str, Result]] = {}
     with opened(case_runs) as runs:
-        rows = {result.name: result for result in READERS[experiment](runs)}
+        rows = {result.name: result for result in EVALUATIONS[experiment](runs)}
         for term in SWITCHED_OFF:
             if runs.of(term):
-                for result in READERS[experiment](runs.taking(term)):
+                for result in EVALUATIONS[experiment](runs.with_variant_as_declared(term)):
                     without.setdefault(result.name, {})[term] = result
-        look(experiment, runs)
+        while_open(experiment, runs)
     return ExperimentResults(rows, without)

@@ -1,9 +1,9 @@
-"""Sections I(x, z) and volumes I(x, y, z): mean current by height, less each approach's own mode.
+"""Sections I(x, z) and volumes I(x, y, z): mean current in bins of height, less the mode of each approach.
 
 Compiled passes over raw samples: int16 counts in, sums with their number of samples out; a bin without a sample has the
 number 0, never NaN. A sample is one 32-bit word, current in the low half and height in the high: a kernel then loads
-both at once, and a search for a threshold runs over contiguous words, which the compiler turns into vectors. A fall is
-samples [begin, end).
+both at once, and a search for a threshold runs over contiguous words, which the compiler turns into vectors. An
+approach is samples [begin, end).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.analysis.approach.template import Template
-from opsicm.analysis.sections.raw_samples import Falls, RawSamples
+from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.core.compiled import compiled
 from opsicm.core.errors import OutsideDomain, Problem
 
@@ -24,15 +24,15 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 NOT_CROSSED: Final = -1
-# A bin's accumulator: the number of samples above bit 40, the sum of (count + 2^15) below. A fall of 2^23 samples
-# (84 s at 100 kS/s) still fits.
+# A bin's accumulator: the number of samples above bit 40, the sum of (count + 2^15) below it, so that one addition
+# does both. An approach of 2^23 samples (84 s at 100 kS/s) still fits.
 _ONE: Final = 1 << 40
 _MASK: Final = _ONE - 1
 _OFFSET: Final = 1 << 15
 _LOW: Final = 0xFFFF
-_BLOCK: Final = 256  # longer than what the compiler unrolls, which would keep it from using vectors
+_BLOCK: Final = 256  # longer than what the compiler would unroll instead of using vectors
 _HISTOGRAM: Final = 1 << 16
-_CHUNK: Final = 64  # of four samples
+_CHUNK: Final = 64  # groups of four samples between two looks for the threshold
 TABLE: Final = 1 << 18  # z - low for any int16 z and any low within 2^16 of 0
 
 
@@ -40,8 +40,8 @@ TABLE: Final = 1 << 18  # z - low for any int16 z and any low within 2^16 of 0
 def first_below(words: I32, begin: int, end: int, threshold: int) -> int:
     """Index of the first sample in [begin, end) whose current is <= `threshold`; NOT_CROSSED when none is.
 
-    Blocks are tested whole; only the last is searched. The current shifted to the top half compares as it would alone,
-    because the lower half of the limit is zero as well.
+    The minimum of a block decides whether it is searched. The current is compared in the top half of the word, where
+    the sign bit is right and the low half is zero on both sides.
     """
     if threshold < -_OFFSET:
         return NOT_CROSSED
@@ -69,10 +69,10 @@ def threshold_samples(words: I32, begin: I64, end: I64, threshold: I64, out: I64
 
 
 @compiled
-def fall_begins(words: I32, begin: int, end: int) -> int:
-    """The first sample at which z is highest within the first eighth of a fall: before it the scanner still rises.
+def approach_begins(words: I32, begin: int, end: int) -> int:
+    """The first sample at which z is highest within the first eighth: before it the scanner still moves up.
 
-    A scanner with a lag goes on rising for some samples after its command has turned: those belong to no approach.
+    A scanner with a lag moves up for some samples after its command has turned: these belong to no approach.
     """
     stop = begin + max(1, (end - begin) // 8)
     highest = np.int32(-32768)
@@ -111,22 +111,28 @@ def bin_hops(
     mode_count: I32,
     crossed: I64,
 ) -> None:
-    """Threshold sample, section and raw mode of every hop.
+    """Threshold sample, section and raw mode of every hop in one pass.
 
-    `pairs` is `words` seen two at a time. `low` [hop] is the height count at the bottom of a hop's lowest bin, `cell`
-    the table of `bin_of_count`. `sums` [hop, bin] of current counts and `numbers` [hop, bin] are filled; `outside`
-    [hop] counts samples in no bin. `mode` [hop] is the most frequent current count of the fall (the lowest of equals),
-    `mode_count` [hop] how often it came. `crossed` [hop] as `threshold_samples`. Binning starts where z is highest
-    (`fall_begins`). Two loads bring four samples; each costs a table look-up for its bin and two read-modify-writes.
+    `pairs` is a view of `words`, two at a time. `low` [hop] is the height count at the bottom of a hop's lowest bin,
+    `cell` the table of `bin_of_count`. `sums` [hop, bin] of current counts and `numbers` [hop, bin] are filled;
+    `outside` [hop] counts samples in no bin. `mode` [hop] is the most frequent current count of the approach (the
+    lowest of equals), `mode_count` [hop] how often it occurred. `crossed` [hop] as `threshold_samples`. Binning starts
+    where z is highest (`approach_begins`).
+
+    The cost is memory traffic, hence the order: two loads of 64 bits bring four samples; each then costs a table
+    look-up for its bin (cheaper than scaling, rounding and two comparisons) and two read-modify-writes, histogram and
+    bin. The threshold is compared once per 256 samples with the lowest current so far; the chunk in which it was
+    crossed is searched afterwards.
     """
     bins = sums.shape[1]
     histogram = np.zeros(_HISTOGRAM, np.int32)
-    # Four of each, in turn: neighbours hit one bin, and a load would wait for the store before it.
+    # Four accumulators in turn: neighbouring samples hit the same bin, so that with one accumulator each load would
+    # wait for the store before it.
     c0, c1 = np.zeros(bins + 2, np.int64), np.zeros(bins + 2, np.int64)
     c2, c3 = np.zeros(bins + 2, np.int64), np.zeros(bins + 2, np.int64)
     for h in range(begin.size):
         last = end[h]
-        first = fall_begins(words, begin[h], last) if last > begin[h] else last
+        first = approach_begins(words, begin[h], last) if last > begin[h] else last
         base = np.int64(low[h]) - TABLE // 2
         lowest: Any = np.int64(2 * _OFFSET - 1)
         even = first + (first & 1)
@@ -134,7 +140,7 @@ def bin_hops(
         limit, crossing = threshold[h] + _OFFSET, last
         for chunk in range(0, quads, _CHUNK):
             for q in range(chunk, min(chunk + _CHUNK, quads)):
-                # Unsigned indices: a signed one is tested for counting from the end at every access.
+                # Unsigned indices: with signed ones the compiler tests at every access for counting from the end.
                 k = np.uint64(even // 2 + 2 * q)
                 two, next_two = pairs[k], pairs[k + np.uint64(1)]
                 i0, i1 = (two & _LOW) ^ _OFFSET, ((two >> 32) & _LOW) ^ _OFFSET
@@ -150,7 +156,7 @@ def bin_hops(
                 c3[np.uint64(cell[np.uint64((next_two >> 48) - base)])] += _ONE + i3
             if lowest <= limit and crossing == last:
                 crossing = even + 4 * chunk
-        # What pairs of four leave at either end.
+        # The samples before and after the groups of four.
         for part in range(2):
             a, b = (first, min(even, last)) if part == 0 else (even + 4 * quads, last)
             for j in range(a, b):
@@ -170,7 +176,7 @@ def bin_hops(
         c2[:] = 0
         c3[:] = 0
         best, most = 0, 0
-        # Upwards from the lowest count until every sample has been met: the highest is not needed.
+        # Upwards from the lowest count until every sample is accounted for: no maximum had to be tracked.
         left, value = last - first, lowest
         while left > 0:
             number = histogram[np.uint64(value)]
@@ -181,23 +187,23 @@ def bin_hops(
             value += 1
         mode[h] = best - _OFFSET
         mode_count[h] = most
-        # The chunk in which the current first reached the threshold is known: search it, and the odd sample before.
+        # The chunk in which the current first reached the threshold is known: search it, and the odd sample before it.
         at = first_below(words, begin[h], min(even, last), threshold[h])
         crossed[h] = (
             at if at != NOT_CROSSED else first_below(words, min(crossing, even + 4 * quads), last, threshold[h])
         )
 
 
-_FARTHEST: Final = 1 << 16  # counts of a bin edge from 0: 16-bit heights reach no farther
+_FARTHEST: Final = 1 << 16  # counts of a bin edge from 0: beyond the range of 16-bit heights
 
 
 @dataclass(frozen=True, slots=True)
 class Sections:
     """Mean current [A] of every hop in bins of height, with the number of samples in each bin.
 
-    `current` [hop, bin] is 0 where `number` is 0: the count decides, not the value. `bottom` [hop] [m] is the lower
+    `current` [hop, bin] is 0 where `number` is 0. `bottom` [hop] [m] is the lower
     edge of bin 0, `width` [m] of a bin. `mode` [hop] [A] is the most frequent raw current of the approach, `mode_count`
-    how often it came. `height` [hop] [m] at the threshold, where `crossed`; `outside` [hop] samples in no bin.
+    how often it occurred. `height` [hop] [m] at the threshold, where `crossed`; `outside` [hop] samples in no bin.
     """
 
     current: F64
@@ -216,38 +222,39 @@ class Sections:
         return np.asarray((np.arange(self.current.shape[1]) + 0.5) * self.width, dtype=np.float64)
 
     def masked(self, values: F64) -> F64:
-        """`values` [hop, bin] with NaN where no sample fell: for pictures and means, never for the kernels."""
+        """`values` [hop, bin] with NaN in bins without samples."""
         return np.where(self.number > 0, values, np.nan)
 
 
-def heights_at_threshold(samples: RawSamples, falls: Falls) -> tuple[F64, NDArray[np.bool_]]:
-    """Height [m] of the first sample of each fall whose current is below (1 - setpoint)·reference, and whether one is.
+def heights_at_threshold(samples: RawSamples, approaches: Approaches) -> tuple[F64, NDArray[np.bool_]]:
+    """Height [m] of the first sample of each approach below (1 - setpoint)·reference, and whether there is one.
 
-    The hop controller's own definition. Positive currents only (see `sections`). Height 0 where none crossed: the flag
-    decides. Reads each fall once. Noise alone triggers a threshold that is only a few of its sigmas away: then fit.
+    The definition of the hop controller. Positive currents only (see `bin_sections`). Height 0 where none crossed.
+    Noise alone triggers a threshold that is only a few of its sigmas away: then
+    fit.
     """
-    _refuse(samples, falls)
-    at = np.empty(falls.size, np.int64)
-    threshold = samples.current_count(falls.reference * (1.0 - falls.setpoint))
-    threshold_samples(samples.words, falls.begin, falls.end, threshold, at)
+    _check_usable(samples, approaches)
+    at = np.empty(approaches.size, np.int64)
+    threshold = samples.current_count(approaches.reference * (1.0 - approaches.setpoint))
+    threshold_samples(samples.words, approaches.begin, approaches.end, threshold, at)
     return _heights(samples, at)
 
 
-def sections(samples: RawSamples, falls: Falls, bottom: F64, width: float, bins: int) -> Sections:
-    """Section, raw mode and height of every fall in one pass over the counts.
+def bin_sections(samples: RawSamples, approaches: Approaches, bottom: F64, width: float, bins: int) -> Sections:
+    """Section, raw mode and height of every approach in one pass over the counts.
 
-    `bottom` [hop] [m] of the lowest bin: one value for all gives a section over absolute height, the hop's own surface
-    one over distance. `width` [m] of a bin. Bins are edges rounded to a height count. The bin mean of a noisy height
-    blurs by that noise; a bin's u is sigma / sqrt(number) for white noise. Samples before the highest of the fall are
-    left out (the scanner still rises). Fails (`OutsideDomain`) for negative currents, an empty selection, or bins that
-    lie outside the range of the converter. Equals a scatter of the same samples to the last bit of the sums.
+    `bottom` [hop] [m] of the lowest bin: one value for all gives a section over absolute height, the surface of each
+    hop one over distance. `width` [m] of a bin. Their edges are rounded to a height count. The bin mean of a noisy
+    height blurs by that noise; a bin's u is sigma / sqrt(number) for white noise. Samples before the highest of the
+    approach are left out (the scanner still moves up). Fails (`OutsideDomain`) for negative currents, an empty
+    selection, or bins that lie outside the range of the converter. The sums equal those of a plain loop exactly.
     """
-    _refuse(samples, falls)
+    _check_usable(samples, approaches)
     per_count = samples.height_scale / width
-    hops = falls.size
+    hops = approaches.size
     low = samples.height_count(np.broadcast_to(bottom, (hops,)))
     if not 0.0 < per_count <= 1.0 or int(np.abs(low).max()) > _FARTHEST:
-        limit = "a bin is at least one height count, and the lowest lies within the converter's range"
+        limit = "a bin must be at least one height count, and the lowest within the converter's range"
         value = f"{bins} bins of {width:g} m at {samples.height_scale:g} m per count"
         raise OutsideDomain(Problem("section", value, limit, "choose wider bins, or a bottom among the heights"))
     cell = np.empty(TABLE, np.uint16)
@@ -255,13 +262,13 @@ def sections(samples: RawSamples, falls: Falls, bottom: F64, width: float, bins:
     sums, numbers = np.empty((hops, bins), np.int64), np.empty((hops, bins), np.int32)
     outside, mode, mode_count = np.empty(hops, np.int64), np.empty(hops, np.int32), np.empty(hops, np.int32)
     at = np.empty(hops, np.int64)
-    threshold = samples.current_count(falls.reference * (1.0 - falls.setpoint))
+    threshold = samples.current_count(approaches.reference * (1.0 - approaches.setpoint))
     words = samples.words
     bin_hops(
         words,
         words[: words.size // 2 * 2].view(np.int64),
-        falls.begin,
-        falls.end,
+        approaches.begin,
+        approaches.end,
         threshold,
         low,
         cell,
@@ -288,54 +295,56 @@ def sections(samples: RawSamples, falls: Falls, bottom: F64, width: float, bins:
     )
 
 
-def drift_free(section: Sections, falls: Falls, noise: float) -> F64:
-    """Each approach less its own mode [hop, bin] [A], with the drift during each approach removed first.
+def drift_free(section: Sections, approaches: Approaches, noise: float) -> F64:
+    """Each approach less its mode [hop, bin] [A], with the drift during each approach removed first.
 
     The mode is the most frequent current of the approach. A current common to the whole approach (a transient of the
     cell that is slow against one approach) cancels. Assumes that most of the approach is far from the sample.
     Source: JACS Au 2023, 3, 1089, Figure 5 (difference from the most frequent current).
 
-    The drift of a fall is the line through its own reference and the next one's (the last takes the one before; median
-    of three neighbours, so that a single step of the bulk is no drift), subtracted at the time at which the fall passed
-    each bin; the mode is then that of what is left, folded with `noise` [A]. Use it under a transient that moves the
-    current by more than its noise in one fall. Assumes an even fall and a drift that is straight from one reference to
-    the next. Fails with fewer than two falls (no drift known).
+    The drift of an approach is the line through its reference and the next one (the last takes the one before; median
+    of three neighbours, so that a single step of the bulk is no drift), subtracted at the time at which each bin was
+    passed; the mode is that of the remainder, convolved with `noise` [A]. Needed under a transient that changes the
+    current by more than its noise in one approach. Assumes a constant approach rate and a drift that is linear from one
+    reference to the next. Fails with fewer than two approaches (no drift known).
     """
-    if falls.size < 2:
-        raise OutsideDomain(Problem("falls", "1", "a drift needs two references", "hop at least twice"))
-    rate = np.diff(falls.reference) / np.diff(falls.begin)
+    if approaches.size < 2:
+        raise OutsideDomain(Problem("approaches", "1", "a drift needs two references", "hop at least twice"))
+    rate = np.diff(approaches.reference) / np.diff(approaches.begin)
     rate = np.append(rate, rate[-1])
-    # A step of the bulk between two falls (the cell switched) is no drift of either: the median of three knows.
+    # A step of the bulk between two approaches (the cell switched) is no drift of either: the median removes it.
     rate[1:-1] = np.median(np.column_stack((rate[:-2], rate[1:-1], rate[2:])), axis=1)
-    # Bins from the top down are passed in proportion to the samples they hold.
+    # Time in samples: bins are passed from the top down, each for as many samples as it contains.
     passed = np.cumsum(section.number[:, ::-1], axis=1)[:, ::-1] - 0.5 * section.number
     level = section.current - rate[:, None] * passed
     out = np.full(level.shape, np.nan)
-    for h in range(falls.size):
-        seen = section.number[h] > 0
-        if seen.any():
-            out[h, seen] = level[h, seen] - _mode_of(level[h, seen], section.number[h, seen].astype(np.float64), noise)
+    for h in range(approaches.size):
+        filled = section.number[h] > 0
+        if filled.any():
+            out[h, filled] = level[h, filled] - _mode_of(
+                level[h, filled], section.number[h, filled].astype(np.float64), noise
+            )
     return out
 
 
 def null_section(section: Sections, template: Template, bulk: F64, surface: F64, noise: float) -> F64:
-    """What geometry alone would show: the template's approach, less its own mode, on the same bins [hop, bin].
+    """The section that geometry alone gives: the template's approach less its mode, in the same bins [hop, bin].
 
     `bulk` [hop] [A] far from the sample, `surface` [hop] [m] (z0 of the fit), `noise` [A] the current's standard
-    deviation: the mode of a noisy approach lies where its density, folded with the noise, is largest. The same bins
-    are empty. Assumes an even fall, a flat sample and no concentration change. Compare with it before calling a low
-    current near the sample depletion: geometry alone lowers it by about 0.13 % at 270 nm (3 degrees, 50 nm).
+    deviation: the mode of a noisy approach is the maximum of its density convolved with the noise. The same bins are
+    empty. Assumes a constant approach rate, a flat sample and no concentration change. Compare with it before calling a
+    low current near the sample depletion: geometry alone lowers it by about 0.13 % at 270 nm (3 degrees, 50 nm).
     """
     z = section.bottom[:, None] + section.centres[None, :]
     distance = z - surface[:, None]
-    current = bulk[:, None] * template.over(distance)
+    current = bulk[:, None] * template.relative_current(distance)
     reached = section.number > 0
     out = np.full(current.shape, np.nan)
     for h in range(current.shape[0]):
-        seen = reached[h]
-        if seen.any():
-            # Weights: the samples that the real approach had in each bin.
-            out[h] = current[h] - _mode_of(current[h, seen], section.number[h, seen].astype(np.float64), noise)
+        filled = reached[h]
+        if filled.any():
+            # Weighted by the samples that the measured approach had in each bin.
+            out[h] = current[h] - _mode_of(current[h, filled], section.number[h, filled].astype(np.float64), noise)
     return np.where(reached, out, np.nan)
 
 
@@ -352,13 +361,13 @@ def _heights(samples: RawSamples, at: NDArray[np.int64]) -> tuple[F64, NDArray[n
     return np.where(crossed, z, 0.0), crossed
 
 
-def _refuse(samples: RawSamples, falls: Falls) -> None:
-    if falls.size == 0:
-        raise OutsideDomain(Problem("falls", "0", "a section needs at least one", "find the hops first"))
+def _check_usable(samples: RawSamples, approaches: Approaches) -> None:
+    if approaches.size == 0:
+        raise OutsideDomain(Problem("approaches", "0", "a section needs at least one", "detect the hops first"))
     n = samples.counts.shape[0]
-    if int(falls.begin.min()) < 0 or int(falls.end.max()) > n:
-        value = f"{int(falls.begin.min())} to {int(falls.end.max())}"
-        raise OutsideDomain(Problem("falls", value, f"the record has {n} samples", "use the record's own hops"))
-    if np.any(falls.reference <= 0.0):
+    if int(approaches.begin.min()) < 0 or int(approaches.end.max()) > n:
+        value = f"{int(approaches.begin.min())} to {int(approaches.end.max())}"
+        raise OutsideDomain(Problem("approaches", value, f"the record has {n} samples", "use the hops of this record"))
+    if np.any(approaches.reference <= 0.0):
         limit = "every reference current must be above 0 A"
         raise OutsideDomain(Problem("reference current", "negative", limit, "negate the counts for a negative bias"))

@@ -1,4 +1,4 @@
-"""From a result of the analysis to the number of a row."""
+"""From results of the analysis to the value of a row of the comparison table."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result, failed
 from opsicm.core.units import factor
-from opsicm.reproduction.open_runs import Runs
+from opsicm.reproduction.open_runs import ExperimentRuns
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.table import NOT_RUN
 
 F64 = NDArray[np.float64]
-Reader = Callable[[Runs], list[Result]]
+Evaluation = Callable[[ExperimentRuns], list[Result]]
 _UNITS = {row.id: row.unit for row in ROWS}
 
 
-def reading(row: str, value: float, u: float | None, unit: str, method: str) -> Result:
-    """A number for a row, in the row's unit; `unit` is the one it comes in."""
-    wanted = _UNITS[row]
-    scale = 1.0 if unit == wanted else factor(unit) / factor(wanted)
+def row_value(row: str, value: float, u: float | None, unit: str, method: str) -> Result:
+    """The value of a row, converted from `unit` to the row's unit."""
+    row_unit = _UNITS[row]
+    scale = 1.0 if unit == row_unit else factor(unit) / factor(row_unit)
     if not math.isfinite(value):
-        return failed(row, wanted, method, "no number", "the runs give none: a ratio to nothing")
-    return Result(row, scale * value, None if u is None else scale * u, wanted, method)
+        return failed(row, row_unit, method, "no number", "a ratio with a zero or missing denominator")
+    return Result(row, scale * value, None if u is None else scale * u, row_unit, method)
 
 
 def as_row(row: str, result: Result) -> Result:
-    """A result of a run as the number of a row; where the analysis has none, with its reason."""
+    """A result of a run as the value of a row; without a value, with its reason."""
     if result.value is None:
         return failed(row, _UNITS[row], result.method, result.outcome, result.reason)
-    return reading(row, result.value, result.u, result.unit, f"{result.label}: {result.method}")
+    return row_value(row, result.value, result.u, result.unit, f"{result.label}: {result.method}")
 
 
 def missing(row: str, reason: str) -> Result:
-    """No number, for a reason."""
+    """A row without a value, with the reason."""
     return failed(row, _UNITS[row], "", NOT_RUN, reason)
 
 
 def over_runs(row: str, values: Sequence[Result], function: Callable[[F64], float], method: str) -> Result:
-    """A function of one result of several runs; u by the runs' own, one varied at a time."""
+    """A function of one result of several runs; its u propagated from theirs, varied one at a time."""
     for value in values:
         if value.value is None:
             return failed(row, _UNITS[row], value.method, value.outcome, value.reason)
@@ -52,4 +52,4 @@ def over_runs(row: str, values: Sequence[Result], function: Callable[[F64], floa
         moved = x.copy()
         moved[k] += value.u or 0.0
         u += (function(moved) - middle) ** 2
-    return reading(row, middle, math.sqrt(u), _UNITS[row], method)
+    return row_value(row, middle, math.sqrt(u), _UNITS[row], method)

@@ -1,4 +1,4 @@
-"""Quantities that have no other foreign witness: other instruments' files, SciPy, or arithmetic by hand."""
+"""Quantities checked against other instruments' files, SciPy, or arithmetic by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opsicm.analysis.cell.steps import step_results
 from opsicm.analysis.cell.voltammogram import cell_results
 from opsicm.analysis.result import Result
 from opsicm.analysis.topography.image_series import irreversible_change
-from opsicm.results.several_runs import calibration_results
+from opsicm.results.calibration_across_runs import calibration_results
 from opsicm.results.third_party import analyse_file
 from tests.fixtures.foreign_cells import ARBIN, MPT, arbin, platinum
 from tests.fixtures.foreign_images import NID, nid
@@ -59,7 +59,7 @@ def test_the_charge_of_a_sweep_is_the_potentiostat_s_own() -> None:
         assert mine == pytest.approx(theirs, abs=0.01 * flows)
 
 
-def stretches(t: F64, current: F64, pipette: F64) -> dict[str, Result]:
+def results_of(t: F64, current: F64, pipette: F64) -> dict[str, Result]:
     """Results of a record of constant currents and rests whose potential follows the charge."""
     potential = 0.6 + np.cumsum(current) * (t[1] - t[0]) * 0.5 + 0.02 * np.sign(current)
     cell = xr.Dataset({"t_ns": ("row", np.rint(t * 1e9)), "current": ("row", current), "potential": ("row", potential)})
@@ -72,7 +72,7 @@ def test_the_pipette_s_slope_is_scipy_s() -> None:
     current = np.where((t > 100) & (t < 700), -3e-4, np.where((t >= 800) & (t < 1100), 3e-4, 0.0))
     noise = 1e-12 * np.random.default_rng(4).standard_normal(t.size)
     pipette = 3e-9 - 0.2e-12 * np.clip(t - 100, 0, 600) + noise
-    found = stretches(t, current, pipette)["pipette_slope_lithiation_1"]
+    found = results_of(t, current, pipette)["pipette_slope_lithiation_1"]
     inside = np.flatnonzero((t > 100) & (t < 700))
     inside = inside[t[inside] >= t[inside[0]] + 0.1 * (t[inside[-1]] - t[inside[0]])]
     theirs = linregress(t[inside], pipette[inside])
@@ -87,7 +87,7 @@ def test_the_drift_over_rests_is_the_one_put_in() -> None:
     current = np.where(phase < 100.0, -3e-4, 0.0)
     noise = 0.2e-12 * np.random.default_rng(5).standard_normal(t.size)
     pipette = 3e-9 + np.where(phase < 100.0, 0.3e-9, 0.05e-12 * (phase - 100.0)) + noise
-    found = stretches(t, current, pipette)["pipette_change_over_rests"]
+    found = results_of(t, current, pipette)["pipette_change_over_rests"]
     assert found.u is not None
     assert found.value == pytest.approx(5.0, abs=0.05 + 4.0 * found.u)
     assert found.u < 0.5
@@ -117,7 +117,7 @@ def test_the_pipette_s_change_at_a_peak_is_the_one_put_in() -> None:
 
 
 @pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")
-def test_the_share_that_stays_of_a_measured_surface() -> None:
+def test_the_irreversible_share_of_a_measured_surface() -> None:
     """Somebody's scan lifted by 100 nm times its own texture, of which a quarter stays."""
     first = nid() * 1e-9
     lift = 100e-9 * (0.5 + np.clip((first - first.min()) / np.ptp(first), 0.0, 1.0))

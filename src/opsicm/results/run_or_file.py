@@ -1,4 +1,4 @@
-"""What the commands are given as RUN: a run folder, a run file, or a third-party file."""
+"""Results, figures and identification of what commands take as RUN: a run folder, run file or third-party file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from opsicm.formats.identify import identify
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 from opsicm.results import third_party
-from opsicm.results.figures_of_results import save_views, views_of_traces
+from opsicm.results.calibration_across_runs import calibration_of, modulated_concentrations
 from opsicm.results.run_results import results_of, views_of
-from opsicm.results.several_runs import calibration_of, modulated_concentrations
+from opsicm.results.trace_figures import save_views, views_of_traces
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -35,11 +35,11 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _refuse_damaged(path: Path) -> None:
-    """A file that is named as a run file and is none: another reader would only say that it knows no such format."""
+    """Refuse a file named like a run file that is none: the format readers would only report an unknown format."""
     if path.suffix != ".nxs":
         return
     size = path.stat().st_size
-    limit = f"does not begin as a run file does, which is HDF5; it has {size} bytes"
+    limit = f"is no HDF5 file, as run files are; it has {size} bytes"
     remedy = "opsicm recover FOLDER makes it again from the live files beside it, if there are any; else it is damaged"
     if not (path.parent / JOURNAL).exists():
         remedy = "copy it again from where it was recorded; if it never was a run, name it by its own format"
@@ -55,7 +55,7 @@ def must_exist(path: Path) -> None:
 
 
 def results_of_path(path: Path, columns: str | None, setpoint: float | None = None) -> list[Result]:
-    """Every result that applies to `path`; `setpoint` [1] of a trace of hops that does not say it."""
+    """Every result that applies to `path`; `setpoint` [1] of a trace of hops that does not state it."""
     must_exist(path)
     if is_run(path):
         with Run(path) as run:
@@ -64,7 +64,7 @@ def results_of_path(path: Path, columns: str | None, setpoint: float | None = No
 
 
 def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:
-    """What only several runs together show: a calibration where their baths differ, and modulated runs read by it."""
+    """Results of several runs together: a calibration where their baths differ, concentrations of modulated runs."""
     runs = [(path, results) for path, results in each if is_run(path)]
     return [*calibration_of(runs), *modulated_concentrations(runs)]
 
@@ -84,7 +84,7 @@ def figures_of_path(path: Path, results: list[Result], folder: Path) -> list[Pat
 
 
 def figures_of_several(results: list[Result], folder: Path) -> list[Path]:
-    """The figures of what several runs together show."""
+    """The figures of the results of several runs together."""
     return save_views(views_of_traces(results), folder, "all_runs")
 
 

@@ -1,22 +1,22 @@
-"""E2 and E3: the pipette held above the specimen during voltammograms."""
+"""E2 and E3: the pipette parked above the specimen during voltammograms."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from opsicm.analysis.result import Of, Result
-from opsicm.reproduction.open_runs import Analysed, Runs
-from opsicm.reproduction.readings.reading import as_row, missing, over_runs, reading
+from opsicm.analysis.result import Result, Subject
+from opsicm.reproduction.evaluation.row_value import as_row, missing, over_runs, row_value
+from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 
 _SWING = "pipette_change_at_peak"
-_LITHIATION, _DELITHIATION = Of(part="lithiation"), Of(part="delithiation")
+_LITHIATION, _DELITHIATION = Subject(part="lithiation"), Subject(part="delithiation")
 _HEIGHT = "park.height_um"
 _RATE = "rate_mV_s"
 
 
-def distances(runs: Runs) -> list[Result]:
-    """E2: swing at four distances, how it shrinks, its contrast with the cell current, and that one's constancy."""
+def distances(runs: ExperimentRuns) -> list[Result]:
+    """E2: swing at four distances and its decrease, its correlation with the cell current, and the cell's constancy."""
     by_height = {round(float(run.value(_HEIGHT))): run for run in runs.of()}
     rows = []
     for height in (10, 100, 1000, 3000):
@@ -30,7 +30,7 @@ def distances(runs: Runs) -> list[Result]:
     rows.append(over_runs("E2.far_over_near", (near, far), lambda s: 100.0 * (s[1] / s[0] - 1.0), method))
     if 10 in by_height:
         rows.append(as_row("E2.swing_delithiation", by_height[10].result(_SWING, _DELITHIATION)))
-        rows.append(_contrast("E2.contrast", by_height[10]))
+        rows.append(_correlation("E2.contrast", by_height[10]))
     peaks = [run.result("peak_current", _LITHIATION) for run in runs.of()]
     method = "100 (largest - smallest)/mean of the peak lithiation current of the runs at four distances"
     rows.append(over_runs("E2.cell_current", peaks, lambda p: 100.0 * float(np.ptp(p) / abs(p.mean())), method))
@@ -38,26 +38,26 @@ def distances(runs: Runs) -> list[Result]:
     return [*rows, *(as_row("E2.swing_10_proportional", run.result(_SWING, _LITHIATION)) for run in others)]
 
 
-def rates(runs: Runs) -> list[Result]:
-    """E3: the contrast at every rate, the swing at the slowest and the fastest."""
+def rates(runs: ExperimentRuns) -> list[Result]:
+    """E3: the correlation at every rate, the swing at the slowest and the fastest."""
     by_rate = sorted(runs.of(), key=lambda run: float(run.value(_RATE)))
-    each = [_contrast("E3.contrast", run) for run in by_rate]
+    each = [_correlation("E3.contrast", run) for run in by_rate]
     listed = ", ".join(f"{float(run.value(_RATE)):g}" for run in by_rate)
     method = f"the least negative of the correlations at {listed} mV/s; {each[0].method}"
     worst = max(each, key=lambda r: r.value if r.value is not None else np.inf)
-    contrast = worst if worst.value is None else reading("E3.contrast", worst.value, worst.u, "1", method)
+    contrast = worst if worst.value is None else row_value("E3.contrast", worst.value, worst.u, "1", method)
     slow, fast = (run.result(_SWING, _LITHIATION) for run in (by_rate[0], by_rate[-1]))
     return [contrast, as_row("E3.swing_slow", slow), as_row("E3.swing_fast", fast)]
 
 
-def _contrast(row: str, run: Analysed) -> Result:
+def _correlation(row: str, run: AnalysedRun) -> Result:
     """Pearson's correlation of the pipette's and the cell's current over the rows of the sweep."""
     pipette = run.run.slow["pipette_current"].values
     cell = run.run.cell["current"].values
     swept = run.run.cell["control"].values == "potential"
     x, y = pipette[swept], cell[swept]
     r = float(np.corrcoef(x, y)[0, 1])
-    # Rows of a smooth sweep are far from independent: u as if every twentieth of the sweep were one reading.
+    # Rows of a smooth sweep are far from independent: u as of twenty independent rows.
     u = (1.0 - r * r) / 18.0**0.5
-    method = "Pearson's r of pipette and cell current over the sweep's rows; u as of twenty independent readings"
-    return reading(row, r, u, "1", method)
+    method = "Pearson's r of pipette and cell current over the sweep's rows; u as of twenty independent rows"
+    return row_value(row, r, u, "1", method)

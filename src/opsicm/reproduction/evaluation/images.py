@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from opsicm.analysis.hops.series import coarse_of_hops
+from opsicm.analysis.hops.series import coarse_heights
 from opsicm.analysis.result import Result
 from opsicm.analysis.topography.flakes import segment_flakes
 from opsicm.analysis.topography.image_series import height_change, irreversible_change, levelled_series
@@ -17,16 +17,16 @@ from opsicm.analysis.topography.steps import fit_terraces
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import Outcome
 from opsicm.core.statistics import u_of_median, u_of_rectangle
-from opsicm.reproduction.open_runs import Analysed, Runs
+from opsicm.reproduction.evaluation.row_value import F64, as_row, missing, row_value
+from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.paper import LEVELS
-from opsicm.reproduction.readings.reading import F64, as_row, missing, reading
 
-_CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim: what is left of it there is below a tenth
+_CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim, where less than a tenth of it remains
 _SMALLEST, _FLAKES = 30, 5  # pixels of the smallest flake, and how many make a median
-_NOISE = 1e-9  # [m] of one height, where a run has no repeat to tell
+_HEIGHT_NOISE = 1e-9  # [m] of one height, assumed where a run has no repeats
 
 
-def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
+def frames_of(run: AnalysedRun) -> tuple[list[xr.DataArray], F64]:
     """The images of a run in order of time, heights [m], NaN where no contact was; and the potential of each [V].
 
     Heights are the scanner's plus the coarse stage's, which stands still within a segment and moves between two.
@@ -35,8 +35,8 @@ def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
     good = hops["outcome"].values == Outcome.CONTACT
     steps, segments = hops["step"].values, hops["segment"].values
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
-    coarse = coarse_of_hops(hops, run.run.slow)
-    assert coarse is not None, "every run of the twin says where its coarse stage stands"
+    coarse = coarse_heights(hops, run.run.slow)
+    assert coarse is not None, "every run of the twin records its coarse height"
     height = hops["z_stop"].values + coarse
     frames, potentials = [], []
     for segment in np.unique(segments):
@@ -58,14 +58,14 @@ def frames_of(run: Analysed) -> tuple[list[xr.DataArray], F64]:
 
 
 def _rows_per_pass(line: F64, y: F64) -> int:
-    """Rows of one pass: where the same y comes back."""
+    """Rows per pass: up to the line at the y of the first."""
     first = float(y[line == line.min()].mean())
     again = [k for k in np.unique(line)[1:] if abs(float(y[line == k].mean()) - first) < 1e-12]
     return int(again[0] - line.min()) if again else int(line.max() - line.min()) + 1
 
 
-def _Rq(row: str, frame: xr.DataArray) -> list[Result]:
-    """Rq as it stands and after each levelling."""
+def _Rq_rows(row: str, frame: xr.DataArray) -> list[Result]:
+    """Rq raw and after each levelling."""
     at_level = {result.of.part: result for result in image_results(frame) if result.name == "Rq"}
     rows = []
     levels = {row: "raw", **{f"{row}_{key}": words for key, words in LEVELS.items()}}
@@ -74,27 +74,27 @@ def _Rq(row: str, frame: xr.DataArray) -> list[Result]:
         if one.value is None:
             rows.append(missing(name, one.reason))
         else:
-            rows.append(reading(name, one.value, one.u, one.unit, f"{one.label}: {one.method}"))
+            rows.append(row_value(name, one.value, one.u, one.unit, f"{one.label}: {one.method}"))
     return rows
 
 
 def _flakes(frame: xr.DataArray) -> Result:
-    """The size of what stands between steep rims."""
+    """Median diameter of the flakes, as circles of equal area."""
     pixel = float(np.ptp(frame["x"].values)) / max(frame.sizes["x"] - 1, 1)
     number = np.bincount(segment_flakes(frame.values, _SMALLEST).ravel())[1:]
     across = 2.0 * pixel * np.sqrt(number / np.pi)
     least = 2.0 * pixel * float(np.sqrt(_SMALLEST / np.pi))
     if across.size < _FLAKES or float(np.median(across)) < 1.5 * least:
         reason = (
-            f"{across.size} flakes, and none below {1e6 * least:.2g} µm can be told: pixels of {1e6 * pixel:.2g} µm"
+            f"{across.size} flakes, and none below {1e6 * least:.2g} µm can be resolved: pixels of {1e6 * pixel:.2g} µm"
         )
         return missing("E6.flakes", f"{reason}; take more pixels")
     u = u_of_median(float(np.std(across)), across.size)
     method = f"watershed of the gradient over {across.size} flakes of {_SMALLEST} pixels and more; u: of a median"
-    return reading("E6.flakes", float(np.median(across)), u, "m", method)
+    return row_value("E6.flakes", float(np.median(across)), u, "m", method)
 
 
-def held_potentials(runs: Runs) -> list[Result]:
+def held_potentials(runs: ExperimentRuns) -> list[Result]:
     """E6: Rq of the printed potentials, mean heights between the stated ones, and where the structure changes."""
     frames, potential = frames_of(runs.of()[0])
     if len(frames) < 3:
@@ -116,24 +116,24 @@ def held_potentials(runs: Runs) -> list[Result]:
         ("E6.Rq_back_0.4", 0.4, back),
     ):
         k = frame_at(volts, mask)
-        rows += [missing(row, f"no image at {volts:g} V")] if k is None else _Rq(row, frames[k])
+        rows += [missing(row, f"no image at {volts:g} V")] if k is None else _Rq_rows(row, frames[k])
     rows.append(_flakes(frames[0]))
     stack = levelled_series(np.array([frame.values for frame in frames]))
     ends = [frame_at(1.7, down), frame_at(0.9, down), frame_at(0.1, down), frame_at(0.2, back), frame_at(1.6, back)]
     if any(k is None for k in ends):
         return rows
     a, b, c, d, e = (int(k) for k in ends if k is not None)
-    quiet, swell, back_change = (height_change(stack[p], stack[q], _NOISE) for p, q in ((a, b), (b, c), (d, e)))
+    quiet, swell, back_change = (height_change(stack[p], stack[q], _HEIGHT_NOISE) for p, q in ((a, b), (b, c), (d, e)))
     how = f"mean over {swell.pixels} pixels after the first image's plane"
-    rows.append(reading("E6.no_change", 100.0 * quiet.mean / swell.mean, 100.0 * quiet.u / abs(swell.mean), "%", how))
-    rows.append(reading("E6.expansion", swell.mean, swell.u, "m", how))
-    rows.append(reading("E6.shrinkage", back_change.mean, back_change.u, "m", how))
+    rows.append(row_value("E6.no_change", 100.0 * quiet.mean / swell.mean, 100.0 * quiet.u / abs(swell.mean), "%", how))
+    rows.append(row_value("E6.expansion", swell.mean, swell.u, "m", how))
+    rows.append(row_value("E6.shrinkage", back_change.mean, back_change.u, "m", how))
     rows.append(_event(stack, potential))
     return rows
 
 
 def _event(stack: F64, potential: F64) -> Result:
-    """Potential of the image whose change from the one before is the least even: spread over pixels beyond its mean."""
+    """Potential of the image whose change from the one before has the largest spread over pixels."""
     change = np.diff(stack, axis=0)
     uneven = np.nanstd(change, axis=(1, 2))
     k = int(np.argmax(uneven))
@@ -142,27 +142,27 @@ def _event(stack: F64, potential: F64) -> Result:
         f"image with the largest spread over pixels of its change from the image before ({1e9 * uneven[k]:.3g} nm; the "
         f"median of the others {1e9 * float(np.median(np.delete(uneven, k))):.3g} nm); u: half a step as a rectangle"
     )
-    return reading("E6.event", float(potential[k + 1]), u_of_rectangle(step), "V", method)
+    return row_value("E6.event", float(potential[k + 1]), u_of_rectangle(step), "V", method)
 
 
-def charged_and_discharged(runs: Runs) -> list[Result]:
-    """E7: Rq of three images at open circuit, what changed and what did not come back."""
+def charged_and_discharged(runs: ExperimentRuns) -> list[Result]:
+    """E7: Rq of three images at open circuit, height changes and irreversible area."""
     run = runs.of()[0]
     frames, _ = frames_of(run)
     if len(frames) < 3:
         return [missing("E7.Rq_before", f"{len(frames)} images in the run; three are needed")]
     names = ("E7.Rq_before", "E7.Rq_charged", "E7.Rq_after")
-    rows = [row for name, frame in zip(names, frames, strict=False) for row in _Rq(name, frame)]
+    rows = [row for name, frame in zip(names, frames, strict=False) for row in _Rq_rows(name, frame)]
     stack = levelled_series(np.array([frame.values for frame in frames[:3]]))
     for name, p, q in (("E7.expansion", 0, 1), ("E7.reversible", 1, 2)):
-        change = height_change(stack[p], stack[q], _NOISE)
+        change = height_change(stack[p], stack[q], _HEIGHT_NOISE)
         how = f"mean over {change.pixels} pixels, all after the first image's plane"
-        rows.append(reading(name, change.mean, change.u, "m", how))
-    left = irreversible_change(stack[0], stack[1], stack[2], _NOISE)
+        rows.append(row_value(name, change.mean, change.u, "m", how))
+    left = irreversible_change(stack[0], stack[1], stack[2], _HEIGHT_NOISE)
     share = left.area_fraction
     u = float((share * (1.0 - share) / max(np.isfinite(left.map).sum(), 1)) ** 0.5)
     method = f"share of pixels that end more than {1e9 * left.threshold:.2g} nm from where they began; u: binomial"
-    rows.append(reading("E7.irreversible", 100.0 * share, 100.0 * u, "%", method))
+    rows.append(row_value("E7.irreversible", 100.0 * share, 100.0 * u, "%", method))
     section = run.result("near_surface_difference")
     if section.value is None:
         rows.append(as_row("E7.section", section))
@@ -170,7 +170,7 @@ def charged_and_discharged(runs: Runs) -> list[Result]:
         bulk = 1e12 * float(np.median(np.abs(run.run.hops["i_ref"].values)))
         u = 100.0 * (section.u or 0.0) / bulk
         rows.append(
-            reading("E7.section", 100.0 * section.value / bulk, u, "%", f"over the far current; {section.method}")
+            row_value("E7.section", 100.0 * section.value / bulk, u, "%", f"over the far current; {section.method}")
         )
     return rows
 
@@ -189,7 +189,7 @@ class Edge:
 
 
 def edge_of(frame: xr.DataArray) -> Edge:
-    """The rim of a step: how far it stands above the mean of its two terraces, averaged along it.
+    """The rim of a step: its height above the mean of the two terraces, averaged along it.
 
     One tilt and one offset a terrace are fitted to the columns clear of the rim; the rim is the largest column of the
     mean over the rows. u from the scatter over the rows there. Fails (`OutsideDomain`) where a terrace is not in view.
@@ -210,7 +210,7 @@ def edge_of(frame: xr.DataArray) -> Edge:
     return Edge(float(profile[k]) - middle, float(np.hypot(u, 0.5 * fit.u_height)), level, profile, (0.0, fit.height))
 
 
-def step_edge(runs: Runs) -> list[Result]:
+def step_edge(runs: ExperimentRuns) -> list[Result]:
     """E8: the step edge, averaged along it."""
     frames, _ = frames_of(runs.of()[0])
     if not frames:
@@ -221,4 +221,4 @@ def step_edge(runs: Runs) -> list[Result]:
         return [missing("E8.step", str(error))]
     rows = frames[-1].sizes["y"]
     method = f"largest column of the mean over {rows} rows above the mean of both terraces, which share one tilt"
-    return [reading("E8.step", edge.rise, edge.u, "m", f"{method}; u: scatter over the rows")]
+    return [row_value("E8.step", edge.rise, edge.u, "m", f"{method}; u: scatter over the rows")]

@@ -10,34 +10,34 @@ from opsicm.analysis.pipette.calibration import Calibration, calibrate
 from opsicm.analysis.result import Result
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import straight_line
-from opsicm.reproduction.open_runs import Analysed, Runs
-from opsicm.reproduction.readings.reading import F64, missing, reading
+from opsicm.reproduction.evaluation.row_value import F64, missing, row_value
+from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
 
 _SALT = "salt_M"
-AT = 0.7  # [V] where the paper reads the current
+BIAS = 0.7  # [V] where the paper reads the current
 _NEAR = 0.05  # [V]
 _SWEPT = 0.1  # [V] range of a bias that is swept
 
 
-def line_of(chosen: Sequence[Analysed]) -> Calibration:
-    """The line through the currents at `AT` of several pipettes, each over its own factor.
+def line_of(chosen: Sequence[AnalysedRun]) -> Calibration:
+    """The line through the currents at `BIAS` of several pipettes, each over its own factor.
 
-    R² of currents that still differ by their pipettes would be that of the sizes. Fails (`OutsideDomain`) with too few
+    Without the factors, R² would reflect the sizes of the pipettes. Fails (`OutsideDomain`) with too few
     concentrations.
     """
     c = np.array([1e3 * float(run.value(_SALT)) for run in chosen])
-    current = np.array([current_at(run, AT) for run in chosen])
+    current = np.array([current_at(run, BIAS) for run in chosen])
     radii = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
     pipette = np.unique(radii, return_inverse=True)[1].astype(np.int64)
     return calibrate(c, current / calibrate(c, current, pipette=pipette).factors[pipette])
 
 
-def calibration(runs: Runs) -> list[Result]:
-    """E1: how straight the current at +0.7 V is in the salt outside, under both conductivities."""
+def calibration(runs: ExperimentRuns) -> list[Result]:
+    """E1: linearity of the current at +0.7 V in the salt outside, for both conductivities."""
     rows: list[Result] = []
     for variant, suffix in ((AS_DECLARED, ""), (KAPPA_PROPORTIONAL, "_proportional")):
-        chosen = [run for run in runs.of(variant) if float(np.ptp(curve(run)[0])) > _SWEPT]
+        chosen = [run for run in runs.of(variant) if float(np.ptp(bias_sweep(run)[0])) > _SWEPT]
         names = (f"E1.linearity{suffix}", f"E1.slope{suffix}")
         try:
             line = line_of(chosen)
@@ -45,60 +45,60 @@ def calibration(runs: Runs) -> list[Result]:
             rows += [missing(name, str(error)) for name in names]
             continue
         count = len({run.run.parameters["pipette"]["radius_m"] for run in chosen})
-        how = f"line through {line.c.size} currents at +{AT:g} V, {count} pipettes, each over its own factor"
-        rows.append(reading(names[0], line.r_squared, None, "1", f"R² of the {how}"))
+        how = f"line through {line.c.size} currents at +{BIAS:g} V, {count} pipettes, each over its own factor"
+        rows.append(row_value(names[0], line.r_squared, None, "1", f"R² of the {how}"))
         low, high = float(line.c.min()), float(line.c.max())
         mean = float(line.at(np.array(0.5 * (low + high))))
         slope = float(line.slope(np.array(low)))
         u = float(line.covariance[1, 1] ** 0.5) * (high - low) / abs(mean)
         method = f"slope times {low:g}–{high:g} mol/m³ over the current at the middle; {how}"
-        rows.append(reading(names[1], 100.0 * slope * (high - low) / mean, 100.0 * u, "%", method))
+        rows.append(row_value(names[1], 100.0 * slope * (high - low) / mean, 100.0 * u, "%", method))
     return rows
 
 
-def pipettes(runs: Runs) -> list[Result]:
+def pipettes(runs: ExperimentRuns) -> list[Result]:
     """E12: conductance against aperture, spread of pipettes made alike, drift at constant bias."""
-    chosen = [run for run in runs.of() if float(np.ptp(curve(run)[0])) > _SWEPT]
+    chosen = [run for run in runs.of() if float(np.ptp(bias_sweep(run)[0])) > _SWEPT]
     if not chosen:
-        return [missing("E12.size", "in no run was the wire's potential swept")]
+        return [missing("E12.size", "no run swept the bias of the pipette electrode")]
     radius = np.array([float(run.run.parameters["pipette"]["radius_m"]) for run in chosen])
     conductance = np.array([slope_of(run) for run in chosen])
     rows: list[Result] = []
     if np.unique(radius).size >= 3:
         line = straight_line(1e9 * radius, 1e9 * conductance)
         sizes = f"{1e9 * radius.min():g}–{1e9 * radius.max():g} nm"
-        rows.append(reading("E12.size", line.slope, line.u_slope, "nS/nm", f"line of dI/dV over the radius, {sizes}"))
+        rows.append(row_value("E12.size", line.slope, line.u_slope, "nS/nm", f"line of dI/dV over the radius, {sizes}"))
     alike = np.abs(radius - np.median(radius)) < 0.1 * np.median(radius)
     if int(alike.sum()) >= 3:
         resistance = 1.0 / conductance[alike]
         spread = 100.0 * float(np.std(resistance, ddof=1) / np.mean(resistance))
         u = spread / (2.0 * (resistance.size - 1.0)) ** 0.5
         method = f"standard deviation of the resistance, {resistance.size} pipettes within 10 % of one radius"
-        rows.append(reading("E12.spread", spread, u, "%", method))
+        rows.append(row_value("E12.spread", spread, u, "%", method))
     middle = chosen[int(np.argmin(np.abs(radius - np.median(radius))))]
-    t, i = held(middle)
+    t, i = at_final_bias(middle)
     if t.size >= 20:
         line = straight_line(t / 3600.0, i / abs(float(i.mean())))
         method = f"line through {t.size} rows at constant bias, {np.ptp(t) / 60.0:.3g} min"
-        rows.append(reading("E12.drift", 100.0 * line.slope, 100.0 * line.u_slope, "%/h", method))
+        rows.append(row_value("E12.drift", 100.0 * line.slope, 100.0 * line.u_slope, "%/h", method))
     return rows
 
 
-def current_at(run: Analysed, volts: float) -> float:
+def current_at(run: AnalysedRun, volts: float) -> float:
     """Pipette current [A] at a bias [V]: a line through the readings of both directions within 50 mV."""
-    bias, current = curve(run)
+    bias, current = bias_sweep(run)
     near = np.abs(bias - volts) < _NEAR
     return straight_line(bias[near], current[near]).at(volts)[0]
 
 
-def slope_of(run: Analysed) -> float:
+def slope_of(run: AnalysedRun) -> float:
     """dI/dV [S] over the whole sweep of the bias."""
-    bias, current = curve(run)
+    bias, current = bias_sweep(run)
     return straight_line(bias, current).slope
 
 
-def curve(run: Analysed) -> tuple[F64, F64]:
-    """(bias [V], current [A]) of the wire's sweep: means of about a millisecond of its samples."""
+def bias_sweep(run: AnalysedRun) -> tuple[F64, F64]:
+    """(bias [V], current [A]) of the pipette voltammogram: means over about a millisecond of samples."""
     for segment in run.run.segments():
         mean = run.run.decimated(segment)["mean"]
         bias = mean.sel(channel="pipette_bias").values
@@ -108,7 +108,7 @@ def curve(run: Analysed) -> tuple[F64, F64]:
     return slow["pipette_bias"].values, slow["pipette_current"].values
 
 
-def held(run: Analysed) -> tuple[F64, F64]:
+def at_final_bias(run: AnalysedRun) -> tuple[F64, F64]:
     """(time [s], current [A]) of the slow rows at the bias in which the run ends."""
     slow = run.run.slow
     bias = slow["pipette_bias"].values

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from opsicm.analysis.result import Result
 from opsicm.experiment.file import experiment_from_text
 from opsicm.reproduction.cases import Case
-from opsicm.reproduction.open_runs import Analysed, Runs
-from opsicm.reproduction.readings import currents, heights, images, pipettes, towers
+from opsicm.reproduction.evaluation import currents, heights, images, pipettes, towers
+from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
 
 F64 = NDArray[np.float64]
@@ -23,9 +23,9 @@ LOADED = experiment_from_text(
 )
 
 
-def _analysed(variant: str = AS_DECLARED, values: tuple[tuple[str, Any], ...] = (), **arrays: Any) -> Analysed:
+def _analysed(variant: str = AS_DECLARED, values: tuple[tuple[str, Any], ...] = (), **arrays: Any) -> AnalysedRun:
     run = SimpleNamespace(segments=list, **arrays)
-    return Analysed(Case("E1", variant, values, None, LOADED), cast(Any, run), arrays.get("results", ()))
+    return AnalysedRun(Case("E1", variant, values, None, LOADED), cast(Any, run), arrays.get("results", ()))
 
 
 def _by_id(results: list[Result]) -> dict[str, Result]:
@@ -36,7 +36,7 @@ def _rows(**columns: Any) -> xr.Dataset:
     return xr.Dataset({name: ("row", values) for name, values in columns.items()})
 
 
-def _wire(radius: float, salt: float, factor: float, variant: str) -> Analysed:
+def _pipette_run(radius: float, salt: float, factor: float, variant: str) -> AnalysedRun:
     bias = np.linspace(-0.8, 0.8, 41)
     slow = _rows(t_ns=np.arange(41) * 10**9, pipette_bias=bias, pipette_current=factor * bias)
     values = (("pipette.radius_nm", radius * 1e9), ("electrolyte.salt_M", salt))
@@ -47,9 +47,9 @@ def test_the_calibration_knows_a_line_from_a_flat_curve() -> None:
     runs = []
     for radius in (47e-9, 50e-9, 53e-9):
         for salt in (0.5, 0.75, 1.0, 1.25, 1.5):
-            runs.append(_wire(radius, salt, radius * 0.1 * (1.0 + 0.5 * (salt - 1.0)), KAPPA_PROPORTIONAL))
-            runs.append(_wire(radius, salt, radius * 0.1 * (1.0 - 0.07 * (salt - 1.05) ** 2), AS_DECLARED))
-    found = _by_id(pipettes.calibration(Runs(tuple(runs))))
+            runs.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 + 0.5 * (salt - 1.0)), KAPPA_PROPORTIONAL))
+            runs.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 - 0.07 * (salt - 1.05) ** 2), AS_DECLARED))
+    found = _by_id(pipettes.calibration(ExperimentRuns(tuple(runs))))
     assert found["E1.linearity_proportional"].value == pytest.approx(1.0, abs=1e-9)
     assert found["E1.slope_proportional"].value == pytest.approx(50.0, rel=1e-6)
     assert (found["E1.linearity"].value or 0.0) < 0.85
@@ -64,13 +64,13 @@ def test_pipettes_of_several_sizes_alike_and_drifting() -> None:
         current = 0.13 * radius * bias * (1.0 + 0.02 * t * 1e-9 / 3600.0)
         slow = _rows(t_ns=t, pipette_bias=bias, pipette_current=current)
         runs.append(_analysed(slow=slow, parameters={"pipette": {"radius_m": radius}}))
-    found = _by_id(pipettes.pipettes(Runs(tuple(runs))))
+    found = _by_id(pipettes.pipettes(ExperimentRuns(tuple(runs))))
     assert found["E12.size"].value == pytest.approx(0.13, rel=0.05)
     assert found["E12.spread"].value == pytest.approx(2.0, rel=0.05)
     assert found["E12.drift"].value == pytest.approx(2.0, rel=0.05)
 
 
-def _tower(near_less_far: dict[str, float], reach: float) -> Runs:
+def _tower(near_less_far: dict[str, float], reach: float) -> ExperimentRuns:
     """One cycle 1.7 → 0 → 1.7 V at 0.5 mV/s; a gradient that changes at the moments, exp(-z/reach) above the sample."""
     t = np.arange(0.0, 6800.0, 0.2)
     swept = np.abs(1.7 - t * 0.5e-3)
@@ -84,10 +84,10 @@ def _tower(near_less_far: dict[str, float], reach: float) -> Runs:
     cell = 1e-3 * np.exp(-(((t - 5000.0) / 400.0) ** 2))  # largest at D
     t_ns = np.round(t * 1e9).astype(np.int64)
     slow = _rows(t_ns=t_ns, coarse_z=height, pipette_current=current)
-    return Runs((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept, current=cell)),))
+    return ExperimentRuns((_analysed(slow=slow, cell=_rows(t_ns=t_ns, set_point=swept, current=cell)),))
 
 
-def test_the_tower_reads_near_less_far_at_its_moments() -> None:
+def test_the_tower_gives_near_less_far_at_its_five_times() -> None:
     given = {"A": 0.0, "B": 1e-9, "C": -0.4e-9, "D": -0.8e-9, "E": 0.0}
     found = _by_id(towers.tower(_tower(given, 0.4e-3)))
     assert found["E11.B"].value == pytest.approx(1.0, rel=0.08)
@@ -163,7 +163,7 @@ def test_images_come_back_whether_their_passes_share_a_segment_or_not(one_segmen
     np.testing.assert_array_equal(potential, [1.7, 0.1, 1.7])
 
 
-def test_a_series_knows_quiet_swelling_shrinking_and_where_a_plate_goes() -> None:
+def test_a_series_gives_no_change_swelling_shrinkage_and_the_event() -> None:
     rng = np.random.default_rng(6)
     surface = rng.normal(0.0, 1.27e-6, (24, 24))
     down = [1.7, 1.5, 1.3, 1.1, 0.9, 0.7, 0.5, 0.3, 0.1]
@@ -176,7 +176,7 @@ def test_a_series_knows_quiet_swelling_shrinking_and_where_a_plate_goes() -> Non
             frame[8:14, 8:14] -= 1e-6  # detached at 0.2 V on the way back
         frames.append(frame)
     run = _analysed(hops=_hops(frames, down + up, one_segment=False), slow=STILL)
-    found = _by_id(images.held_potentials(Runs((run,))))
+    found = _by_id(images.held_potentials(ExperimentRuns((run,))))
     assert abs(found["E6.no_change"].value or 9.0) < 0.1
     assert found["E6.expansion"].value == pytest.approx(1000.0, rel=1e-3)
     assert found["E6.shrinkage"].value == pytest.approx(-800.0, rel=1e-3)
@@ -199,13 +199,13 @@ def test_flakes_are_measured_where_the_pixels_are_fine_enough() -> None:
     assert "take more pixels" in images._flakes(coarse).reason
 
 
-def test_three_images_give_what_came_back_and_what_did_not() -> None:
+def test_three_images_give_reversible_and_irreversible_change() -> None:
     rng = np.random.default_rng(7)
     surface = rng.normal(0.0, 1e-6, (20, 20))
     back = surface.copy()
     back[:5] += 2e-7
     run = _analysed(hops=_hops([surface, surface + 1e-6, back], [1.7, 0.0, 1.7], one_segment=False), slow=STILL)
-    found = _by_id(images.charged_and_discharged(Runs((run,))))
+    found = _by_id(images.charged_and_discharged(ExperimentRuns((run,))))
     assert found["E7.expansion"].value == pytest.approx(1000.0)
     assert found["E7.reversible"].value == pytest.approx(-950.0)
     assert found["E7.irreversible"].value == pytest.approx(25.0)
@@ -218,7 +218,7 @@ def test_a_swollen_edge_between_terraces_under_a_tilt() -> None:
     rim = np.where(columns >= 20, 1e-8 * np.exp(-np.maximum(x - 2e-6, 0.0) / 3e-7), 0.0)
     frame = rim - 2e-9 * (columns >= 20) + 3e-10 * rows + 1e-10 * columns
     frame = frame + np.random.default_rng(8).normal(0.0, 3e-10, frame.shape)
-    found = images.step_edge(Runs((_analysed(hops=_hops([frame], [1.0], one_segment=True), slow=STILL),)))[0]
+    found = images.step_edge(ExperimentRuns((_analysed(hops=_hops([frame], [1.0], one_segment=True), slow=STILL),)))[0]
     # The rim stands on the lower of its terraces: 10 nm above that one, 9 nm above the mean of both.
     assert found.value == pytest.approx(9.0, abs=0.3)
     assert 0.0 < (found.u or 0.0) < 0.2
@@ -233,7 +233,7 @@ def test_a_constant_current_that_drifts_evenly_is_even() -> None:
     run = _analysed(
         cell=_rows(t_ns=np.round(t * 1e9).astype(np.int64), current=cell), slow=_rows(pipette_current=pipette)
     )
-    found = _by_id(currents.constant_current(Runs((run,))))
+    found = _by_id(currents.constant_current(ExperimentRuns((run,))))
     assert found["E4.slope_lithiation"].value == pytest.approx(6.0, rel=0.01)
     assert found["E4.slope_delithiation"].value == pytest.approx(-6.0, rel=0.01)
     assert found["E4.constancy"].value == pytest.approx(1.0, abs=0.01)

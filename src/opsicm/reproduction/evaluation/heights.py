@@ -11,22 +11,22 @@ from opsicm.analysis.cell.branches import branches, time_at_charge
 from opsicm.analysis.cell.transitions import transitions_from_height
 from opsicm.analysis.hops.expansion import kymograph
 from opsicm.analysis.hops.series import hop_series
-from opsicm.analysis.result import Of, Result, failed
+from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.statistics import mean_with_u, u_of_rectangle
-from opsicm.reproduction.open_runs import Analysed, Runs
-from opsicm.reproduction.readings.reading import F64, as_row, missing, over_runs, reading
+from opsicm.reproduction.evaluation.row_value import F64, as_row, missing, over_runs, row_value
+from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.variants import IR_COMPENSATED
 
-_ONSET_SHARE: Final = 0.005  # of the branch's whole change: height that has risen by this has begun to rise
+_ONSET_SHARE: Final = 0.005  # of the branch's whole change: the height at the onset
 _BINS: Final = 120  # of a branch, in potential
-_NEAR: Final = (60e-9, 270e-9)  # [m] above the surface: as the analysis has it
-_AROUND: Final = 1e-6  # [m] to either side, against which a place of the line is a hollow
-_NO_SECTION: Final = "no section could be made"
-_LOWER: Final = 1e-3  # of the current: what "the current is lower" means for E10
+_NEAR_SURFACE: Final = (60e-9, 270e-9)  # [m] above the surface: as the analysis has it
+_NEIGHBOURHOOD: Final = 1e-6  # [m] to either side: a hollow is lower than the mean over it
+_NO_SECTION: Final = "no section could be computed"
+_LOWER: Final = 1e-3  # of the current: the least that counts as lower in E10
 
 
-def one_point(runs: Runs) -> list[Result]:
-    """E9: where the height begins to rise and to rise steeply, by how much, its mirror image and the ten-hop check."""
+def one_point(runs: ExperimentRuns) -> list[Result]:
+    """E9: onset and knee of the expansion, its size, its reversal and the ten-hop check."""
     run = runs.of()[0]
     rows = _expansion(run)
     knees = [_potentials(one) for one in runs.of()]
@@ -43,16 +43,16 @@ def one_point(runs: Runs) -> list[Result]:
     return rows
 
 
-def _last_branch(run: Analysed, direction: str) -> Of | None:
-    """The last branch of this direction that hops accompanied."""
+def _last_branch(run: AnalysedRun, direction: str) -> Subject | None:
+    """The last branch of this direction that was covered by hops."""
     measured = [result.of for result in run.results if result.name == "expansion" and result.of.part == direction]
     return measured[-1] if measured else None
 
 
-def _expansion(run: Analysed) -> list[Result]:
+def _expansion(run: AnalysedRun) -> list[Result]:
     down, up = _last_branch(run, "lithiation"), _last_branch(run, "delithiation")
     if down is None:
-        return [missing("E9.total", "no branch of lithiation was accompanied by hops")]
+        return [missing("E9.total", "no branch of lithiation was covered by hops")]
     rows = [
         as_row("E9.stage_2", run.result("expansion_first_half", down)),
         as_row("E9.stage_1", run.result("expansion_second_half", down)),
@@ -64,28 +64,28 @@ def _expansion(run: Analysed) -> list[Result]:
             to_um = 1e4 * thickness
             u = None if source.u is None else to_um * source.u
             method = f"the row above times the thickness of {1e6 * thickness:g} µm"
-            rows.append(reading(row, to_um * source.value, u, "µm", method))
+            rows.append(row_value(row, to_um * source.value, u, "µm", method))
         else:
             rows.append(failed(row, "µm", source.method, source.outcome, source.reason))
     if up is None:
-        rows.append(missing("E9.mirror", "no branch of delithiation was accompanied by hops"))
+        rows.append(missing("E9.mirror", "no branch of delithiation was covered by hops"))
     else:
         pair = (run.result("height_change", down), run.result("height_change", up))
         rows.append(over_runs("E9.mirror", pair, lambda h: -h[1] / h[0], "-(change back)/(change on lithiation)"))
     return rows
 
 
-def _potentials(run: Analysed) -> list[Result]:
-    """Onset and knee of the last lithiation: on potential bins, so that a hop's noise is not read as a slope."""
+def _potentials(run: AnalysedRun) -> list[Result]:
+    """Onset and knee of the last lithiation, over bins of potential to average the noise of single hops."""
     cell = run.run.cell
     series = hop_series(run.run.hops, float(run.run.parameters["pipette"]["bias_V"]))
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
     down = [b for b in branches(t, charge) if b.kind == "lithiation" and b.stop > series.t[0]]
     rows = ("E9.onset", "E9.knee")
     if not down:
-        return [missing(row, "no lithiation was accompanied by hops") for row in rows]
+        return [missing(row, "no lithiation was covered by hops") for row in rows]
     swept = np.where(np.isfinite(cell["set_point"].values), cell["set_point"].values, cell["potential"].values)
-    # Heights count from the top of the sweep, where no charge flows yet, to its turn.
+    # From the top of the sweep, where no charge flows yet, to its turn.
     before = (t >= series.t[0] - 1.0) & (t <= down[-1].stop)
     top = float(t[before][np.argmax(swept[before])])
     turn = float(t[before][np.argmin(swept[before])])
@@ -94,41 +94,43 @@ def _potentials(run: Analysed) -> list[Result]:
     rise = h - np.median(h[:3])
     begun = np.flatnonzero(rise > _ONSET_SHARE * rise[-1])
     onset = float(e[begun[0]]) if begun.size else float("nan")
-    method = f"first bin whose height has risen by {100 * _ONSET_SHARE:g} % of the whole change; {_how(e.size, step)}"
-    first = reading(rows[0], onset, u_of_rectangle(step), "V", method)
+    method = f"first bin with a height above {100 * _ONSET_SHARE:g} % of the whole change; {_bins_method(e.size, step)}"
+    first = row_value(rows[0], onset, u_of_rectangle(step), "V", method)
     half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
     between = (e <= onset) & (e >= half)
     kinks = transitions_from_height(-e[between], h[between])
     if not kinks:
         return [first, missing(rows[1], "too few bins between the onset and SOC 50 %")]
-    method = f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_how(int(between.sum()), step)}"
+    method = (
+        f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_bins_method(int(between.sum()), step)}"
+    )
     u = float(np.hypot(kinks[0].u, u_of_rectangle(step)))
-    return [first, reading(rows[1], -kinks[0].charge, u, "V", method)]
+    return [first, row_value(rows[1], -kinks[0].charge, u, "V", method)]
 
 
-def _how(bins: int, step: float) -> str:
+def _bins_method(bins: int, step: float) -> str:
     return f"program's potential, {bins} bins of {1e3 * step:.0f} mV; u: a bin as a rectangle"
 
 
 def _binned(potential: F64, height: F64) -> tuple[F64, F64, float]:
-    """Mean potential and height of bins of equal width, falling; those without a hop are left out."""
+    """Mean potential and height of bins of equal width, decreasing; those without a hop are left out."""
     edges = np.linspace(potential.max(), potential.min(), _BINS + 1)
-    place = np.clip(np.digitize(potential, edges) - 1, 0, _BINS - 1)
-    number = np.bincount(place, minlength=_BINS)
+    bin_index = np.clip(np.digitize(potential, edges) - 1, 0, _BINS - 1)
+    number = np.bincount(bin_index, minlength=_BINS)
     kept = number > 0
-    e, h = (np.bincount(place, v, minlength=_BINS)[kept] / number[kept] for v in (potential, height))
+    e, h = (np.bincount(bin_index, v, minlength=_BINS)[kept] / number[kept] for v in (potential, height))
     return e, h, float(abs(edges[1] - edges[0]))
 
 
-def one_line(runs: Runs) -> list[Result]:
-    """E10: the line's height over time, and the current above it against what geometry alone shows."""
+def one_line(runs: ExperimentRuns) -> list[Result]:
+    """E10: the line's height over time, and the current above it compared with geometry alone."""
     run = runs.of()[0]
     rows = [
         as_row("E10.kymograph", run.result("kymograph_largest_change")),
         as_row("E10.net", run.result("near_surface_difference")),
         as_row("E10.null", run.result("near_surface_geometry_alone")),
-        _repeated("E10.repeats", [one.result("kymograph_largest_change") for one in runs.of()]),
-        _repeated("E10.repeats_difference", [_difference(one) for one in runs.of()]),
+        _spread_over_repeats("E10.repeats", [one.result("kymograph_largest_change") for one in runs.of()]),
+        _spread_over_repeats("E10.repeats_difference", [_difference(one) for one in runs.of()]),
         _difference(run),
     ]
     trace = _section(run)
@@ -147,11 +149,11 @@ def one_line(runs: Runs) -> list[Result]:
     width = float(distance[1] - distance[0])
     reach = float(distance[first[0]]) if first.size else float(distance[-1])
     method = f"first height above 30 nm where the mean section is less than {100 * _LOWER:g} % below its mode"
-    rows.append(reading("E10.reach", reach, u_of_rectangle(width), "m", method))
+    rows.append(row_value("E10.reach", reach, u_of_rectangle(width), "m", method))
     return rows
 
 
-def _section(run: Analysed) -> xr.Dataset | None:
+def _section(run: AnalysedRun) -> xr.Dataset | None:
     trace = run.result("near_surface_difference").trace
     return trace if isinstance(trace, xr.Dataset) else None
 
@@ -159,22 +161,22 @@ def _section(run: Analysed) -> xr.Dataset | None:
 def _near(section: xr.Dataset, name: str) -> F64:
     """Mean of `name` [A, approach] near the surface; NaN where an approach has no samples there."""
     distance = section["distance"].values
-    near = section[name].values[:, (distance >= _NEAR[0]) & (distance <= _NEAR[1])]
+    near = section[name].values[:, (distance >= _NEAR_SURFACE[0]) & (distance <= _NEAR_SURFACE[1])]
     number = np.isfinite(near).sum(axis=1)
     return np.where(number > 0, np.nansum(near, axis=1) / np.maximum(number, 1), np.nan)
 
 
-def _difference(run: Analysed) -> Result:
+def _difference(run: AnalysedRun) -> Result:
     section = _section(run)
     if section is None:
         return missing("E10.difference", _NO_SECTION)
     each = _near(section, "difference")
     each = each[np.isfinite(each)]
     method = "mean over 60–270 nm of each approach less its drift and its mode; u from the scatter over approaches"
-    return reading("E10.difference", *mean_with_u(each), "A", method)
+    return row_value("E10.difference", *mean_with_u(each), "A", method)
 
 
-def _repeated(row: str, each: list[Result]) -> Result:
+def _spread_over_repeats(row: str, each: list[Result]) -> Result:
     """The range of one result of several runs, of its mean."""
     if len(each) < 2:
         return missing(row, "the short form runs once; the long form three times")
@@ -185,17 +187,17 @@ def _repeated(row: str, each: list[Result]) -> Result:
 def hollows(row: str, x: F64, difference: F64, line_x: F64, height: F64) -> Result:
     """Mean `difference` [A] of the approaches at `x` [m] in hollows of the line less that of the others.
 
-    A hollow is a pixel that lies lower than the mean `height` [m, line_x] within 1 µm of it by more than what the line
-    departs from that mean (its standard deviation).
+    A hollow is a pixel that lies lower than the mean `height` [m, line_x] within 1 µm of it by more than the standard
+    deviation of that difference along the line.
     """
-    around = np.array([height[np.abs(line_x - at) <= _AROUND].mean() for at in line_x])
+    around = np.array([height[np.abs(line_x - at) <= _NEIGHBOURHOOD].mean() for at in line_x])
     hollow = np.interp(x, line_x, height - around) < -np.std(height - around)
     inside, outside = (difference[chosen & np.isfinite(difference)] for chosen in (hollow, ~hollow))
     if min(inside.size, outside.size) < 3:
         return missing(row, "fewer than three approaches in hollows or beside them")
     (low, u_low), (high, u_high) = mean_with_u(inside), mean_with_u(outside)
     method = (
-        f"{inside.size} approaches at pixels lower than the mean within {1e6 * _AROUND:g} µm by more than its standard "
-        f"deviation, less the {outside.size} others; u from the scatter over approaches"
+        f"{inside.size} approaches at pixels lower than the mean within {1e6 * _NEIGHBOURHOOD:g} µm by more than its "
+        f"standard deviation, less the {outside.size} others; u from the scatter over approaches"
     )
-    return reading(row, low - high, float(np.hypot(u_low, u_high)), "A", method)
+    return row_value(row, low - high, float(np.hypot(u_low, u_high)), "A", method)

@@ -1,1 +1,0 @@
-"""What a row of the comparison table reads from the runs: one file a kind of experiment."""

@@ -380,7 +380,7 @@ def test_five_mistakes_are_five_problems_in_the_order_of_the_lines() -> None:
     ]
 
 
-def test_a_rig_that_is_not_there_is_said_beside_other_mistakes() -> None:
+def test_a_missing_rig_is_reported_beside_other_mistakes() -> None:
     text = GOOD.replace("rig: twin/graphite", "rig: twin/grafite").replace("bias_V: 0.7", "bias_V: 7")
     assert [message.split("; ")[0] for message in problems(text)] == [
         "bad.yaml:3: rig is 'twin/grafite'",

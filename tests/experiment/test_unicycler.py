@@ -235,7 +235,7 @@ PROGRAMS = st.lists(
 
 
 @given(PROGRAMS)
-def test_there_and_back_the_cell_is_told_the_same(steps: list[CellStep]) -> None:
+def test_a_round_trip_gives_the_same_controls(steps: list[CellStep]) -> None:
     text = to_unicycler(_loaded(steps), CAPACITY_MAH)
     again = from_unicycler(text)
     _same(_deeds(steps), _deeds(again.steps))

@@ -54,7 +54,7 @@ def test_signal_duration_and_size_are_those_of_the_run(tmp_path: Path, short_run
     assert said.file_bytes == pytest.approx(short_run.path.stat().st_size, rel=0.10)
 
 
-def test_images_at_levels_take_what_they_are_said_to_take(tmp_path: Path) -> None:
+def test_images_at_levels_take_the_predicted_time(tmp_path: Path) -> None:
     text = HEAD + (
         "cell:\n  - ladder: {from_V: 0.4, to_V: 0.2, step_mV: 100, rest_s: 20, hold_s: 4}\nprobe:\n" + RASTER + ENVELOPE
     )
@@ -192,7 +192,7 @@ def test_the_ten_hop_criterion_tells_a_fast_sweep_from_a_slow_one(tmp_path: Path
     assert ten_hops(0.3) < 0.005 < ten_hops(8)
 
 
-def test_the_wires_own_range_is_checked(tmp_path: Path) -> None:
+def test_the_range_of_the_pipette_electrode_is_checked(tmp_path: Path) -> None:
     text = HEAD + (
         "cell:\n  - open_circuit: {for_s: 60}\nprobe:\n  - pipette_sweep: {from_V: -1.9, to_V: 1.9, rate_mV_s: 100, "
         "height_um: 50}\n" + ENVELOPE
@@ -229,7 +229,7 @@ AREA = "center_um: [0, 0], size_um: [4, 4], pixels: [2, 2]"
         (f"tilt: {{center_um: [90, 0], size_um: [4, 4], points: 2, {HOP}}}", "size_um is [4.0, 4.0]; the scanner"),
     ],
 )
-def test_what_is_wrong_with_a_step_is_told_three_repeats_deep_as_outside(step: str, words: str, tmp_path: Path) -> None:
+def test_a_problem_of_a_step_is_reported_inside_three_repeats_too(step: str, words: str, tmp_path: Path) -> None:
     cell = "cell:\n  - open_circuit: {for_s: 60}\nprobe:\n  - "
     inside = step
     for _ in range(3):

@@ -92,7 +92,7 @@ def test_an_experiment_runs_on_twin_and_instrument(laboratory: Laboratory) -> No
         assert abs(hops["bias_residual"].values).max() < KINK_ERROR
 
 
-def test_the_world_does_what_the_instrument_is_told(laboratory: Laboratory) -> None:
+def test_the_world_follows_the_instrument(laboratory: Laboratory) -> None:
     rig = mixed(laboratory)
     rig.potentiostat.apply(PotentialRamp(0.2), 0)
     rig.clock.wait_until(500_000_000)

@@ -15,7 +15,7 @@ VOLTS = st.floats(-5.0, 5.0, allow_nan=False)
 
 
 @given(tip=VOLTS, cell=VOLTS)
-def test_the_command_holds_the_wire_where_the_twins_circuit_says(tip: float, cell: float) -> None:
+def test_the_command_holds_the_tip_potential_of_the_twins_circuit(tip: float, cell: float) -> None:
     assert nodes(cell, command_for(tip, cell)).electrode_against_reference == pytest.approx(tip, abs=1e-12)
     assert tip_potential_of(command_for(tip, cell), cell) == pytest.approx(tip, abs=1e-12)
 
@@ -28,7 +28,7 @@ def test_every_grounding_of_the_table_is_the_circuits(grounding: str, tip: float
     assert tip_potential_of(command, cell, grounding) == pytest.approx(tip, abs=1e-12)
 
 
-def test_with_two_electrodes_the_command_is_the_wires_potential() -> None:
+def test_with_two_electrodes_the_command_is_the_tip_potential() -> None:
     assert command_for(0.7, 1.7, "two_electrode") == 0.7
     assert command_span(0.7, 0.0, 1.7, "two_electrode") == (0.7, 0.7)
 

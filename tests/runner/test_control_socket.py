@@ -100,7 +100,7 @@ def test_what_is_no_command_is_refused_at_once(control: ControlSocket, tmp_path:
     client.close()
 
 
-def test_who_asks_as_the_run_ends_is_told_at_once(control: ControlSocket, tmp_path: Path) -> None:
+def test_a_request_at_the_end_of_the_run_is_answered_at_once(control: ControlSocket, tmp_path: Path) -> None:
     """Nobody has looked at the socket since: the run was busy with its last plan."""
     before = len(os.listdir("/proc/self/fd"))
     thread, got = asking(lambda: send(folder_of(tmp_path), Command("stop"), "test"))
@@ -130,7 +130,7 @@ def test_a_line_without_end_is_cut_off(control: ControlSocket, tmp_path: Path) -
     client.close()
 
 
-def test_nobody_lives_there(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_in_progress_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no run in progress answers there"):
         send(tmp_path, Command("stop"), "test")
     assert main(["command", str(tmp_path), "stop"]) == 2
@@ -149,7 +149,7 @@ def test_nobody_lives_there(tmp_path: Path) -> None:
         ("set probe.setpoint_pct=2.5", Command("set", key="probe.setpoint_pct", value=2.5)),
     ],
 )
-def test_the_words_of_the_command_line_go_over_the_wire_unchanged(words: str, command: Command) -> None:
+def test_a_command_line_survives_the_socket_unchanged(words: str, command: Command) -> None:
     assert from_words(words.split()) == command
     assert from_line(json.dumps(command.data()).encode()) == (command, "")
 

@@ -24,8 +24,8 @@ ENDLESS = (
 )
 
 
-class Told(MemoryRecorder):
-    """Notes the end of the record in one line with what the instruments are told."""
+class ExitRecorder(MemoryRecorder):
+    """Records the order in which the instruments are made safe and the end of the run is recorded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,23 +37,23 @@ class Told(MemoryRecorder):
             self.order.append(fact.kind)
 
 
-def said(told: Told, name: str, plain: Callable[[], None]) -> Callable[[], None]:
-    """`plain`, noted by `name`."""
+def noted(kept: ExitRecorder, name: str, plain: Callable[[], None]) -> Callable[[], None]:
+    """`plain`, with `name` appended to the order of the exit."""
 
     def safe() -> None:
-        told.order.append(name)
+        kept.order.append(name)
         plain()
 
     return safe
 
 
-def listening(told: Told, tamper: Callable[[Rig], None] = lambda _: None) -> Callable[[Rig], None]:
-    """Lets a rig say when it is made safe, then tampers with it."""
+def recording_safe_calls(kept: ExitRecorder, tamper: Callable[[Rig], None] = lambda _: None) -> Callable[[Rig], None]:
+    """Makes a rig record when each role is made safe, then tampers with it."""
 
     def change(rig: Rig) -> None:
         for name in SAFE:
             role: Any = getattr(rig, name)
-            role.safe = said(told, name, role.safe)
+            role.safe = noted(kept, name, role.safe)
         tamper(rig)
 
     return change
@@ -97,39 +97,44 @@ EXITS: dict[str, tuple[str, list[tuple[int, Command]], Callable[[Rig], None], st
 @pytest.mark.parametrize("name", EXITS)
 def test_probe_up_then_cell_open_then_the_end_is_recorded(laboratory: Laboratory, name: str) -> None:
     text, commands, tamper, outcome = EXITS[name]
-    told = Told()
-    run_steered(laboratory.experiment(text), commands, change=listening(told, tamper), recorder=told)
+    kept = ExitRecorder()
+    run_steered(laboratory.experiment(text), commands, change=recording_safe_calls(kept, tamper), recorder=kept)
     # A pause withdraws the probe too, and the pipette's current keeps its bias meanwhile.
-    assert told.order[-6:] == [*SAFE, "applied", "run_ended"]
-    assert told.order.count("run_ended") == 1
-    assert told.ending is not None
-    assert told.ending.outcome == outcome == told.facts[-1].data["outcome"]
+    assert kept.order[-6:] == [*SAFE, "applied", "run_ended"]
+    assert kept.order.count("run_ended") == 1
+    assert kept.ending is not None
+    assert kept.ending.outcome == outcome == kept.facts[-1].data["outcome"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt()])
-def test_an_error_of_ours_ends_no_other_way(laboratory: Laboratory, error: BaseException) -> None:
-    told = Told()
+def test_an_unexpected_error_ends_the_run_the_same_way(laboratory: Laboratory, error: BaseException) -> None:
+    kept = ExitRecorder()
     with pytest.raises(type(error)):
         run_steered(
             laboratory.experiment(SHORT),
-            change=listening(told, breaks("hop_controller", "run", error, 3)),
-            recorder=told,
+            change=recording_safe_calls(kept, breaks("hop_controller", "run", error, 3)),
+            recorder=kept,
         )
-    assert told.order == [*SAFE, "applied", "run_ended"]
-    assert told.facts[-1].data["outcome"] == "fault"
+    assert kept.order == [*SAFE, "applied", "run_ended"]
+    assert kept.facts[-1].data["outcome"] == "fault"
 
 
 @pytest.mark.parametrize("role", SAFE)
 def test_an_instrument_that_does_not_obey_keeps_no_other_from_being_made_safe(
     laboratory: Laboratory, role: str
 ) -> None:
-    told = Told()
+    kept = ExitRecorder()
 
     def tamper(rig: Rig) -> None:
         breaks(role, "safe", GONE)(rig)
 
-    run_steered(laboratory.experiment(SHORT), [(2 * S, Command("stop"))], change=listening(told, tamper), recorder=told)
-    assert told.order == [name for name in SAFE if name != role] + ["run_ended"]
-    assert told.ending is not None
-    assert told.ending.outcome == "fault"
-    assert "not known to be safe" in told.kinds("alarm")[-1].data["message"]
+    run_steered(
+        laboratory.experiment(SHORT),
+        [(2 * S, Command("stop"))],
+        change=recording_safe_calls(kept, tamper),
+        recorder=kept,
+    )
+    assert kept.order == [name for name in SAFE if name != role] + ["run_ended"]
+    assert kept.ending is not None
+    assert kept.ending.outcome == "fault"
+    assert "not known to be safe" in kept.kinds("alarm")[-1].data["message"]

@@ -25,7 +25,7 @@ def test_short_form(module: str) -> None:
         assert row.holds, f"{row.row} {row.fault}, seed {seed}: {row.observed}"
 
 
-def test_the_wire_is_looked_at_every_millisecond() -> None:
+def test_the_bias_is_sampled_every_millisecond() -> None:
     """A glitch of 50 mV that lasts two milliseconds is seen, and fails the row's promise."""
     seen: list[f15_late_potentiostat.TipPotentialMonitor] = []
 

@@ -206,7 +206,7 @@ def test_a_tower_travels_up_and_down_and_is_recorded_on_its_way(laboratory: Labo
     assert ends[0] == pytest.approx(2 * 2 * (1.0 + 0.2) + 0.4, abs=0.6)
 
 
-def test_a_pipette_sweep_ramps_the_wire_and_comes_back_to_the_bias(laboratory: Laboratory) -> None:
+def test_a_pipette_sweep_ramps_the_electrode_and_returns_to_the_bias(laboratory: Laboratory) -> None:
     sweep = "pipette_sweep: {from_V: -0.5, to_V: 0.5, rate_mV_s: 200, height_um: 100}"
     kept = run(laboratory, text("rest: {for_s: 12}", sweep))
     t, bias, e = kept.column("t_ns") * 1e-9, kept.column("pipette_bias"), kept.column("potential")
@@ -222,7 +222,7 @@ def test_a_pipette_sweep_ramps_the_wire_and_comes_back_to_the_bias(laboratory: L
     assert samples == pytest.approx(10 * 100_000, rel=0.05)
 
 
-def test_modulation_steps_the_wire_at_the_top_of_every_hop(laboratory: Laboratory) -> None:
+def test_modulation_steps_the_bias_at_the_top_of_every_hop(laboratory: Laboratory) -> None:
     levels = "levels_V: [0.8, 0.6], dwell_ms: 20, blanking_ms: 2"
     kept = run(laboratory, text("rest: {for_s: 5}", f"modulate: {{at_um: [0, 0], {HOP}, {levels}, hops: 5}}"), rig=FLAT)
     hops = kept.hops_of("probe[0]")

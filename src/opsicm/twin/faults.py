@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from opsicm.experiment.twin_settings import FaultSettings as Script
+from opsicm.experiment.twin_settings import FaultSettings
 from opsicm.physics.noise import gaussian
 from opsicm.twin.coarse_motion import NEVER
 
@@ -21,7 +21,7 @@ _CHANNEL: Final = 13  # noise channel of scripted chance, beside those of segmen
 
 
 @dataclass(frozen=True, slots=True)
-class FaultSettings:
+class Fault:
     """From `begins_ns` until `ends_ns`; by itself it changes nothing.
 
     A new fault is a class below, its line in `_fault` (the type checker asks for it), and its name and parameters in
@@ -81,7 +81,7 @@ class FaultSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Flickering(FaultSettings):
+class _Flickering(Fault):
     """A fault that is drawn anew `rate` [Hz] times a second, by seed."""
 
     rate: float
@@ -100,7 +100,7 @@ class _Flickering(FaultSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drift(FaultSettings):
+class Drift(Fault):
     """The current creeps up or down in proportion, `rate` [1/s] of what it was, and heights stay right.
 
     Looks like: the reference current a straight slope over minutes, hop after hop; i_stop/i_ref unchanged; the cell
@@ -114,7 +114,7 @@ class Drift(FaultSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clog(FaultSettings):
+class Clog(Fault):
     """Something sits in the aperture and takes `share` [1] of the current within `rise` [s]; 1 is all of it.
 
     Looks like: a fast drop in mid-air that a fall takes for the surface (a false stop high up), then lower reference
@@ -135,7 +135,7 @@ class Clog(FaultSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Break(FaultSettings):
+class Break(Fault):
     """The end of the tip is lost, and the aperture is `aperture` [m] from then on.
 
     Looks like: the current up at once and for good, heights higher by the new stopping distance less the old one (the
@@ -149,7 +149,7 @@ class Break(FaultSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crash(FaultSettings):
+class Crash(Fault):
     """The specimen comes up under the tip by `rise` [m], faster than any hop; if the tip touches, it breaks.
 
     Looks like: no current at all while the glass is pressed on the surface, at which a run stops at its next reading;
@@ -181,7 +181,7 @@ class Bubble(_Flickering):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fouling(FaultSettings):
+class Fouling(Fault):
     """A deposit grows in the aperture: the current falls by `share` [1] with a time constant `tau` [s] and stays.
 
     Looks like: a slow exponential fall that no cell current explains and that does not come back; heights are a
@@ -211,7 +211,7 @@ class LooseReference(_Flickering):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaturatedAmplifier(FaultSettings):
+class SaturatedAmplifier(Fault):
     """The amplifier's output sticks at its rail.
 
     Looks like: the largest count, without any noise, the channel marked saturated, the next hop an overload.
@@ -222,7 +222,7 @@ class SaturatedAmplifier(FaultSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LostPotentiostat(FaultSettings):
+class LostPotentiostat(Fault):
     """The potentiostat does not answer; it keeps its last control.
 
     Looks like: the next question ends in an error, the run stops safely; the cell opens by the safe channel, which is
@@ -234,7 +234,7 @@ class LostPotentiostat(FaultSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LateAnswers(FaultSettings):
+class LateAnswers(Fault):
     """The potentiostat's answers are `delay` [s] old, and say so.
 
     Looks like: in a sweep the bias is wrong by rate × delay, and the pipette current by that over R, with the sign of
@@ -248,7 +248,7 @@ class LateAnswers(FaultSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockSkew(FaultSettings):
+class ClockSkew(Fault):
     """The potentiostat's clock runs fast by `ahead` [1] from then on, for every control that begins later.
 
     Looks like: its sweeps are too fast by that share and its stamps run away from the sample clock's: after an hour at
@@ -264,7 +264,7 @@ class ClockSkew(FaultSettings):
 class Faults:
     """All the faults of one run together."""
 
-    def __init__(self, faults: Iterable[FaultSettings] = ()) -> None:
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self.each = tuple(faults)
 
     def gain(self, t_ns: int) -> float:
@@ -313,12 +313,12 @@ class Faults:
         return min((edge for fault in self.each for edge in fault.edges(t_ns)), default=NEVER)
 
 
-def scripted(scripts: Iterable[Script], seed: int) -> Faults:
+def scripted(scripts: Iterable[FaultSettings], seed: int) -> Faults:
     """The faults of an experiment file; the seed and the place in the list decide what chance does."""
     return Faults(_fault(script, seed + 1_000_003 * (k + 1)) for k, script in enumerate(scripts))
 
 
-def _fault(script: Script, seed: int) -> FaultSettings:
+def _fault(script: FaultSettings, seed: int) -> Fault:
     p = script.parameters()
     begins_ns = round(script.at_s * 1e9)
     ends_ns = NEVER if script.for_s is None else begins_ns + round(script.for_s * 1e9)

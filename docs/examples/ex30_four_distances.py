@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.experiment.parameter_file import parameter_set
+from opsicm.figures.colours import Role
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, CurvePanel, Role, Series, View
+from opsicm.figures.view import Axis, CurvePanel, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
 from opsicm.physics.pipette.ion_current import conductance, pipette_current
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from opsicm.core.constants import FARADAY
 from opsicm.experiment.parameter_file import parameter_set
+from opsicm.figures.colours import Role
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, CurvePanel, Role, Series, View
+from opsicm.figures.view import Axis, CurvePanel, Series, View
 from opsicm.physics.cell.cell import Cell, Terms
 
 REFERENCE = Path(__file__).parents[2] / "tests/physics/data/convection_reference.npz"

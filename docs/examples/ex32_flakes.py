@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from opsicm.experiment.parameter_file import parameter_set
+from opsicm.figures.colours import Role
 from opsicm.figures.draw import draw, png
-from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Role, Series, View
+from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Series, View
 from opsicm.physics.cell.cell import Cell
 from opsicm.physics.specimen.flakes import FlakeSwelling, stacked_flakes
 

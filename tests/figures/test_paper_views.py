@@ -13,9 +13,10 @@ from matplotlib.colors import rgb_to_hsv, to_rgb
 from PIL import Image as Picture
 
 from opsicm.figures import hops, images, pipette, towers
+from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING, Shows
 from opsicm.figures.draw import draw, png, save
 from opsicm.figures.pipette import ParkedPipette
-from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, CurvePanel, ImagePanel, Shows, View
+from opsicm.figures.view import CurvePanel, ImagePanel, View
 
 T = np.linspace(0.0, 600.0, 301)
 E = np.abs(1.7 - T / 176.0)

@@ -14,7 +14,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from opsicm.figures.view import COLOUR, COLOUR_MAP, DIVERGING, CurvePanel, ImagePanel, Series, View
+from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING
+from opsicm.figures.view import CurvePanel, ImagePanel, Series, View
 
 _FAMILY: Final = mpl.colormaps[COLOUR_MAP["family"]]
 _MOST_NAMED: Final = 8

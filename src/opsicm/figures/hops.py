@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from opsicm.figures.view import CELL_SIGN, COLOUR, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
+from opsicm.figures.colours import COLOUR
+from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
 
 F64 = NDArray[np.float64]
 _TIME: Final = Axis("time", "s")

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, Role, Series, View
+from opsicm.figures.colours import Role
+from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, Series, View
 from opsicm.physics.pipette.approach import hyperbola_constant, hyperbola_relative_current
 from opsicm.physics.pipette.lateral import PointSpread
 from opsicm.physics.pipette.tip_field import ApproachCurve

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Role, Series, View
+from opsicm.figures.colours import Role
+from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
 
 F64 = NDArray[np.float64]
 _LONG: Final = 300.0  # [s]: above it the axis is in minutes

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.approach.template import Template, tabulate
-from opsicm.analysis.hops.operando import RunParameters, images_of, operando_results
+from opsicm.analysis.hops.results import RunParameters, images_of, operando_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results

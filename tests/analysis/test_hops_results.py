@@ -16,7 +16,7 @@ from opsicm.analysis.cell.branches import branches, time_at_charge
 from opsicm.analysis.cell.voltammogram import cell_results
 from opsicm.analysis.hops.cross_talk import height_cross_talk, height_per_relative_current, smooth_slope, ten_hop_change
 from opsicm.analysis.hops.expansion import expansion_results
-from opsicm.analysis.hops.operando import RunParameters, operando_results
+from opsicm.analysis.hops.results import RunParameters, operando_results
 from opsicm.analysis.hops.series import HopSeries, hop_series, value_at
 from opsicm.analysis.result import Result
 from opsicm.physics.pipette.geometry import Pipette

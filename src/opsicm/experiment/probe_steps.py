@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
@@ -77,9 +78,9 @@ class ApproachingStep(BaseProbeStep):
     setpoint_pct: Setpoint
 
     @property
+    @abstractmethod
     def amplitude(self) -> float:
         """Distance withdrawn after a contact [m]."""
-        raise NotImplementedError
 
     @property
     def fall_rate(self) -> float:

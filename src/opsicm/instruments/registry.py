@@ -270,6 +270,11 @@ def _clock(
 
 
 def _require_type(driver: Driver, returned: object, expected: type[Any]) -> None:
-    if not isinstance(returned, expected):
-        limit = f"its driver gives {type(returned).__name__}, which is no {expected.__name__}"
+    """Refuse a device that lacks a method of its role; one that forwards its methods to another device has them."""
+    wanted = [name for name in vars(expected) if not name.startswith("_")]
+    # The type is asked first: asking a device for a property might make it measure.
+    missing = [name for name in wanted if not hasattr(type(returned), name) and not hasattr(returned, name)]
+    if missing:
+        lacks = f"it lacks {', '.join(missing)}"
+        limit = f"its driver gives {type(returned).__name__}, which is no {expected.__name__}: {lacks}"
         raise BadInput(Problem(driver.role, driver.name, limit, "report it to the authors of the driver"))

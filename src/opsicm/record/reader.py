@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the filter that the samples are stored with
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from opsicm.core.errors import BadInput, Problem, UnreadableRun
 from opsicm.core.facts import Channel, Fact
 from opsicm.record import labelled_arrays, text_seal, trial_reading
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damaged_file import cannot_open, damage_reported, still_readable
 from opsicm.record.nexus_file import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
-from opsicm.record.packed_counts import CountsReader
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 
 
@@ -199,7 +198,7 @@ class Run:
                 group = self._file["entry/samples"][f"segment_{segment:04d}"]
                 # By name: `get` and `in` report a damaged item as absent.
                 names = set(group)
-                counts = CountsReader(group["counts"]) if "counts" in names else None
+                counts = CountsReader(group["counts"], group.get("counts_xxh3")) if "counts" in names else None
                 lost = group["lost"][:] if "lost" in names else np.empty((0, 2), np.int64)
                 channels = () if counts is None else channels_of(counts.dataset)
                 content = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost

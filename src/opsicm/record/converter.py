@@ -367,7 +367,7 @@ class _Segment:
                 if first <= last:
                     a = int(blocks["first_sample"][first]) - begin
                     b = int(blocks["first_sample"][last] + blocks["samples"][last]) - begin
-                    parts.append(Decimated(*decimate.decimate(counts[a:b], self._factor)[:3]))
+                    parts.append(Decimated(*decimate.decimate(counts[a:b], self._factor)))
         order = np.argsort([*self._columns.full, *self._columns.short])
         full = joined(parts)
         keep = np.ones(sizes.size, bool)

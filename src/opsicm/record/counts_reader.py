@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest as checksum
 
+from opsicm.record import packed_counts
+
 _THREADS_FROM: Final = 16  # chunks: 4 MB, below which starting a thread costs more than it brings
 _MOST_THREADS: Final = 4
 
@@ -91,8 +93,6 @@ class CountsReader:
         target[:] = last[1][a - at : b - at]
 
     def _unpack(self, at: int, into: NDArray[np.int16]) -> None:
-        from opsicm.record import packed_counts  # noqa: PLC0415  Blosc2 takes a quarter of a second to load
-
         assert self._sums is not None
         k = at // self.dataset.chunks[0]
         try:

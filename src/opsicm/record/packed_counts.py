@@ -6,9 +6,9 @@ side by side, so that counts need not be laid out by channel first. LZ4 follows 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
-import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ def chunk_rows(width: int) -> int:
 
 def pack(counts: NDArray[np.int16]) -> bytes:
     """Contiguous counts [sample, channel] as one Blosc2 chunk."""
-    packed: bytes = blosc2.compress2(counts, **parameters(counts.shape[1]))
+    packed: bytes = library().compress2(counts, **parameters(counts.shape[1]))
     return packed
 
 
@@ -34,7 +34,7 @@ def unpack(packed: bytes | memoryview, into: NDArray[np.int16]) -> None:
     if size != into.nbytes or not into.flags.c_contiguous:
         raise ValueError(f"a chunk of {size} bytes for {into.nbytes}")
     try:
-        read = blosc2.decompress2(packed, dst=into, nthreads=1)
+        read = library().decompress2(packed, dst=into, nthreads=1)
     except RuntimeError as error:
         raise ValueError(f"Blosc2 says {error}") from error
     del read
@@ -55,14 +55,19 @@ def packed_part(chunk: memoryview) -> memoryview:
 def parameters(width: int) -> dict[str, Any]:
     """How Blosc2 packs a chunk of `width` channels."""
     return {
-        "codec": blosc2.Codec.LZ4,
+        "codec": library().Codec.LZ4,
         "clevel": LEVEL,
         "typesize": _BYTES * width,
-        "filters": [blosc2.Filter.BITSHUFFLE],
+        "filters": [library().Filter.BITSHUFFLE],
         "filters_meta": [0],
         "nthreads": 1,
     }
 
 
-# Compressing and decompressing let go of Python's lock, so that other threads go on meanwhile.
-blosc2.set_releasegil(True)
+@cache
+def library() -> Any:
+    """Blosc2, which takes a quarter of a second to load. It lets go of Python's lock meanwhile: others go on."""
+    import blosc2  # noqa: PLC0415
+
+    blosc2.set_releasegil(True)
+    return blosc2

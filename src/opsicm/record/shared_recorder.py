@@ -103,6 +103,11 @@ class SharedRecorder:
             self._changed.wait(0.01)
         if self._ring.state == ring.STARTING and self._failure is None:
             self._fail("writer process", "not ready", f"must start within {_START_WITHIN:g} s", "look at the machine")
+        if self._failure is not None:
+            self._closing = True
+            self._end(self._process)
+            self._watch.join()
+            self._end(self._converter)
         self._raise()
 
     def block(self, block: SampleBlock) -> None:
@@ -145,12 +150,12 @@ class SharedRecorder:
         self._closing = True
         self._wake_up()
         self._watch.join()
-        if self._failure is None:
+        if self._ring.state == ring.FINISHED:
             self._finish_converter()
-        else:
-            self.unfinished = self.unfinished or f"{self._failure.thing} {self._failure.value}"
-            self._converter.kill()
-            self._converter.wait()
+        elif self._failure is not None:
+            self.unfinished = f"{self._failure.thing} {self._failure.value}"
+        self._end(self._process)
+        self._end(self._converter)
         path = self._where()
         if self.unfinished is None and not (path / RUN_FILE).is_file():
             self.unfinished = f"{path} is gone"
@@ -303,11 +308,20 @@ class SharedRecorder:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
     def _supervise(self) -> None:
         """Replace each process that ends or is stopped, until the writer has finished or nothing helps."""
         deaths, committed, since = 0, self._ring.committed, stopwatch()
+        pause = threading.Event()  # that nobody sets
         while True:
-            self._changed.wait(_LOOK_EVERY) if self._failure is None else None
+            pause.wait(_LOOK_EVERY)
             if not self._closing:
                 self._replace_converter()
             if self._ring.committed != committed:
@@ -320,7 +334,7 @@ class SharedRecorder:
                     self._process.kill()
                     return
                 continue
-            if self._ring.state == ring.FINISHED:
+            if self._ring.state == ring.FINISHED or (self._closing and self._failure is not None):
                 return
             deaths += 1
             hopeless = deaths >= _DEATHS and (code >= 0 or since() > _KILLED_FOR)
@@ -343,6 +357,7 @@ class SharedRecorder:
         elif code < 0:
             reason = "was stopped" if stopped else f"ended ({_code_text(code)})"
             self._notes.append(("alarm", f"the converter process {reason} and was started again: nothing is lost"))
+            self._end(self._converter)
             self._converter = self._start_converter()
 
     def _finish_converter(self) -> None:
@@ -369,6 +384,7 @@ class SharedRecorder:
                 break
             else:
                 begun, text, spoke = begun + 1, b"", stopwatch()
+                self._end(self._converter)
                 self._converter = self._start_converter()
         self.unfinished = self.unfinished or error
 

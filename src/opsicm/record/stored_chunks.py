@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-import blosc2
 import h5py
 import hdf5plugin
 import numpy as np
@@ -60,9 +59,11 @@ def stored(packed: bytes, rows: int, width: int) -> bytes:
 def _frame(rows: int, width: int) -> tuple[bytes, bytes]:
     """What a Blosc2 frame of one chunk of that shape has before and after the chunk."""
     counts = (np.arange(rows * width, dtype=np.int64) * 7919).astype(np.int16).reshape(rows, width)
-    whole: bytes = blosc2.SChunk(
-        chunksize=counts.nbytes, data=counts, cparams=packed_counts.parameters(width), contiguous=True
-    ).to_cframe()
+    whole: bytes = (
+        packed_counts.library()
+        .SChunk(chunksize=counts.nbytes, data=counts, cparams=packed_counts.parameters(width), contiguous=True)
+        .to_cframe()
+    )
     packed = packed_counts.pack(counts)
     begin = int.from_bytes(whole[_HEADER_BYTES], "big")
     return whole[:begin], whole[begin + len(packed) :]

@@ -361,32 +361,34 @@ class SharedRecorder:
             self._converter = self._start_converter()
 
     def _finish_converter(self) -> None:
-        """Wait until the run file is made, and say in `unfinished` why not."""
-        begun, spoke, error = 1, stopwatch(), None
-        text = b""
+        """Wait until the run file is made, and say in `unfinished` why not. One that gave up while the run went on is
+        begun again: what kept it may be over."""
+        pause, begun = threading.Event(), 1
+        if _end_of(self._converter)[0] is not None:
+            self._end(self._converter)
+            self._converter = self._start_converter()
+        spoke, said = stopwatch(), b""
         while True:
-            if self._converter.stdin is not None and not self._converter.stdin.closed:
-                self._converter.stdin.close()  # the log is complete
+            stdin, stdout = self._converter.stdin, self._converter.stdout
+            assert stdin is not None and stdout is not None
+            stdin.close()  # the log is complete
             code, _ = _end_of(self._converter)
-            assert self._converter.stdout is not None
-            if heard := _lines(self._converter.stdout):
-                text, spoke = text + heard, stopwatch()
-            if code is None and spoke() > _SILENT_FOR:
-                self._converter.kill()
-            elif code is None:
-                self._changed.wait(0.01)
+            if heard := _lines(stdout):
+                said, spoke = said + heard, stopwatch()
+            if code is None:
+                if spoke() > _SILENT_FOR:
+                    self._converter.kill()
+                pause.wait(0.01)
             elif code == 0:
-                answer = json.loads(text.splitlines()[-1]) if text else {}
-                error = answer.get("error")
-                break
+                self.unfinished = self.unfinished or json.loads(said.splitlines()[-1]).get("error")
+                return
             elif begun == _CONVERTERS:
-                error = f"the converter process ended ({_code_text(code)})"
-                break
+                self.unfinished = self.unfinished or f"the converter process ended ({_code_text(code)})"
+                return
             else:
-                begun, text, spoke = begun + 1, b"", stopwatch()
                 self._end(self._converter)
+                begun, said, spoke = begun + 1, b"", stopwatch()
                 self._converter = self._start_converter()
-        self.unfinished = self.unfinished or error
 
     def _disk_is_full(self) -> bool:
         available, total = run_folder.free(self._folder.path)

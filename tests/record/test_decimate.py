@@ -10,12 +10,11 @@ from opsicm.record.decimate import decimate, factor
 
 @pytest.mark.parametrize("n", [0, 1, 127, 128, 129, 5000])
 @pytest.mark.parametrize("rows_of", [1, 2, 128])
-@pytest.mark.parametrize("width", [1, 2, 3, 8])
-def test_decimation_equals_a_plain_reduction(n: int, rows_of: int, width: int) -> None:
-    counts = np.random.default_rng(n).integers(-32768, 32767, (n, width), np.int16, endpoint=True)
-    low, high, mean = decimate(counts, rows_of)
+def test_decimation_equals_a_plain_reduction(n: int, rows_of: int) -> None:
+    counts = np.random.default_rng(n).integers(-32768, 32767, (n, 3), np.int16, endpoint=True)
+    low, high, mean, samples = decimate(counts, rows_of)
     stretches = [counts[k : k + rows_of] for k in range(0, n, rows_of)]
-    assert low.shape == high.shape == mean.shape == (len(stretches), width)
+    assert samples.tolist() == [len(stretch) for stretch in stretches]
     for k, stretch in enumerate(stretches):
         assert np.array_equal(low[k], stretch.min(axis=0))
         assert np.array_equal(high[k], stretch.max(axis=0))

@@ -270,13 +270,13 @@ class _Segment:
         self._group = group
         if columns.full:
             self._counts, self._sums = counts_table(group, [header.channels[k] for k in columns.full], self._rows)
-        if columns.decimated:
-            channels = [header.channels[k] for k in columns.decimated]
+        if columns.short:
+            channels = [header.channels[k] for k in columns.short]
             self._stream = nexus_file.decimated(group, self._factor, channels)
         self._blocks = nexus_file.blocks(group, header.channels)
         self.end = 0  # samples so far, lost ones included
         self.lost: Ranges = []
-        self._open: NDArray[np.int16] | None = None  # the chunk that is not complete yet
+        self._open: tuple[int, NDArray[np.int16]] | None = None  # the chunk that is not complete yet, and its first row
         self._written: list[tuple[int, int]] = []  # (first sample, checksum) of chunks to be read back
         self.chunks = 0
 
@@ -287,19 +287,16 @@ class _Segment:
         short = Decimated(*(values[of_row] for values in short)) if short.mean.size else short
         blocks = blocks[mine]
         begin, end = int(blocks["first_sample"][0]), int((blocks["first_sample"] + blocks["samples"])[-1])
-        holes = self._holes(blocks)
-        counts = np.zeros((end - begin, self._width), np.int16)
-        missing = list(holes)
+        missing = self._holes(blocks)
         if self._width:
-            missing = _merged([*holes, *self._unpack(samples, counts, begin, end)])
-            self._put(samples, counts, begin, end)
+            missing = _merged([*missing, *self._put(samples, begin, end)])
         quality = blocks["quality"].astype(np.int64)
         for a, b in missing:
             quality[(blocks["first_sample"] < b) & (blocks["first_sample"] + blocks["samples"] > a)] = MISSING
         self._blocks.append(np.column_stack([*(blocks[name] for name in nexus_file.BLOCK_COLUMNS), quality]))
         self.lost += missing
-        if self._columns.decimated:
-            self._decimate(blocks, counts, begin, short, missing)
+        if self._columns.short:
+            self._keep_short(blocks, short, missing)
         self.end = end
 
     def _holes(self, blocks: NDArray[Any]) -> Ranges:
@@ -308,43 +305,50 @@ class _Segment:
         ends = np.concatenate([[self.end], (begins + blocks["samples"])[:-1]])
         return [(a, b) for a, b in zip(ends.tolist(), begins.tolist(), strict=True) if a < b]
 
-    def _unpack(self, samples: Sequence[Samples], counts: NDArray[np.int16], begin: int, end: int) -> Ranges:
-        """Unpack `samples` into `counts`; returns the ranges of [begin, end) that none of them held."""
+    def _put(self, samples: Sequence[Samples], begin: int, end: int) -> Ranges:
+        """Samples into the file, a chunk as it came where that is a whole one; returns the ranges of [begin, end) that
+        are in none of them, and hold zeros."""
         at, missing = begin, []
+        self._counts.resize(end, axis=0)
         for one in sorted(samples, key=lambda one: one.first):
-            if not begin <= one.first or one.first + one.rows > end or one.width != self._width:
+            stop = one.first + one.rows
+            if not at <= one.first < stop <= end or one.width != self._width:
                 continue
-            try:
-                packed_counts.unpack(one.packed, counts[one.first - begin : one.first - begin + one.rows])
-            except ValueError:
+            if one.rows == self._rows and one.first % self._rows == 0:
+                self._close_chunk()
+                self._write(one.first, one.packed)
+            elif not self._gather(one):
                 continue
             if at < one.first:
                 missing.append((at, one.first))
-            at = max(at, one.first + one.rows)
+            at = stop
         return missing + ([(at, end)] if at < end else [])
 
-    def _put(self, samples: Sequence[Samples], counts: NDArray[np.int16], begin: int, end: int) -> None:
-        """Whole chunks into the file, packed as they came where one holds the same samples."""
-        as_came = {one.first: one.packed for one in samples if one.rows == self._rows and one.first % self._rows == 0}
-        self._counts.resize(end, axis=0)
-        at = begin
-        while at < end:
+    def _gather(self, one: Samples) -> bool:
+        """Samples that are no whole chunk into the one that is open; False where they do not unpack."""
+        counts = np.empty((one.rows, one.width), np.int16)
+        try:
+            packed_counts.unpack(one.packed, counts)
+        except ValueError:
+            return False
+        to_next = self._rows - one.first % self._rows
+        at = one.first
+        # Version 0.1.0 cut by blocks, which may reach over several chunks.
+        for part in np.split(counts, range(to_next, one.rows, self._rows)):
             chunk = at - at % self._rows
-            stop = min(chunk + self._rows, end)
-            if at in as_came and stop - at == self._rows:
-                self._write(chunk, as_came[at])
-            else:
-                if self._open is None:
-                    self._open = np.zeros((self._rows, self._width), np.int16)
-                self._open[at - chunk : stop - chunk] = counts[at - begin : stop - begin]
-                if stop - chunk == self._rows:
-                    self._close_chunk(chunk)
-            at = stop
+            if self._open is None or self._open[0] != chunk:
+                self._close_chunk()
+                self._open = chunk, np.zeros((self._rows, self._width), np.int16)
+            _, rows = self._open
+            rows[at - chunk : at - chunk + part.shape[0]] = part
+            at += part.shape[0]
+        return True
 
-    def _close_chunk(self, chunk: int) -> None:
+    def _close_chunk(self) -> None:
         if self._open is not None:
-            self._write(chunk, packed_counts.pack(self._open))
+            chunk, counts = self._open
             self._open = None
+            self._write(chunk, packed_counts.pack(counts))
 
     def _write(self, chunk: int, packed: bytes) -> None:
         total = checksum(packed)
@@ -355,29 +359,16 @@ class _Segment:
         self._written.append((chunk, total))
         self.chunks += 1
 
-    def _decimate(
-        self, blocks: NDArray[Any], counts: NDArray[np.int16], begin: int, short: Decimated, missing: Ranges
-    ) -> None:
-        """The rows of the decimated stream, but for those of lost samples."""
-        sizes, firsts, parts = _row_sizes(blocks, self._factor), _row_firsts(blocks, self._factor), []
-        if self._width:
-            # A row never reaches over the end of a block: blocks of whole rows are taken together with the next one.
-            ends = np.flatnonzero(blocks["samples"] % self._factor != 0).tolist()
-            for first, last in zip([0, *(k + 1 for k in ends)], [*ends, blocks.size - 1], strict=True):
-                if first <= last:
-                    a = int(blocks["first_sample"][first]) - begin
-                    b = int(blocks["first_sample"][last] + blocks["samples"][last]) - begin
-                    parts.append(Decimated(*decimate.decimate(counts[a:b], self._factor)))
-        order = np.argsort([*self._columns.full, *self._columns.short])
-        full = joined(parts)
-        keep = np.ones(sizes.size, bool)
+    def _keep_short(self, blocks: NDArray[Any], short: Decimated, missing: Ranges) -> None:
+        """The rows of the channels that are only decimated, but for those of lost samples."""
+        firsts, ends = decimate.row_extents(blocks["first_sample"], blocks["samples"], self._factor)
+        keep = np.ones(firsts.size, bool)
         for a, b in missing:
-            keep &= (firsts >= b) | (firsts + sizes <= a)
-        for name in Decimated._fields:
-            both = [getattr(one, name) for one in (full, short) if one.mean.shape[1]]
-            self._stream[name].append(np.column_stack(both)[:, order][keep])
+            keep &= (firsts >= b) | (ends <= a)
+        for name, values in short._asdict().items():
+            self._stream[name].append(values[keep])
         self._stream["first_sample"].append(firsts[keep])
-        self._stream["samples"].append(sizes[keep])
+        self._stream["samples"].append((ends - firsts)[keep])
 
     def read_back(self) -> None:
         """Compare the chunks written since the last call with what they should be."""
@@ -389,28 +380,12 @@ class _Segment:
 
     def finish(self) -> None:
         """Everything is in the file."""
-        self._close_chunk(self.end - self.end % self._rows)
+        self._close_chunk()
         lost = np.array(self.lost, np.int64).reshape(-1, 2)
         self._group.create_dataset("lost", data=lost, chunks=(1024, 2), maxshape=(None, 2), fletcher32=True)
-        streams = self._stream.values() if self._columns.decimated else ()
+        streams = self._stream.values() if self._columns.short else ()
         for growing in (self._blocks, *((self._sums,) if self._width else ()), *streams):
             growing.flush()
-
-
-def _row_sizes(blocks: NDArray[Any], factor: int) -> NDArray[np.int64]:
-    """Samples in each row of the decimated stream: `factor`, and what is left over at the end of a block."""
-    sizes = np.full(int(blocks["rows"].sum()), factor, np.int64)
-    ends, left = np.cumsum(blocks["rows"]), blocks["samples"] % factor
-    sizes[ends[left > 0] - 1] = left[left > 0]
-    return sizes
-
-
-def _row_firsts(blocks: NDArray[Any], factor: int) -> NDArray[np.int64]:
-    """The first sample of each row."""
-    rows = blocks["rows"]
-    before = np.repeat(np.cumsum(rows) - rows, rows)
-    firsts: NDArray[np.int64] = np.repeat(blocks["first_sample"], rows) + (np.arange(before.size) - before) * factor
-    return firsts
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:

@@ -11,9 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.core.compiled import compiled
-
-_LANES: Final = 32  # elements reduced side by side: fills the widest registers, and a few channels divide it
+_ACROSS: Final = 256  # elements reduced side by side: 512 bytes, enough to hide the cost of a call of the inner loop
+_FOLDED: Final = 8  # samples beside each other that are laid out anew
 
 
 def factor(dt_ns: int) -> int:
@@ -21,58 +20,64 @@ def factor(dt_ns: int) -> int:
     return 1 << max(0, round(math.log2(1e6 / dt_ns)))
 
 
+def row_extents(
+    first: NDArray[np.int64], samples: NDArray[np.int64], rows_of: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(first sample, sample after the last) of every row of blocks of so many `samples` from `first` on."""
+    rows = -(-samples // rows_of)
+    of_block = np.arange(int(rows.sum())) - np.repeat(np.cumsum(rows) - rows, rows)
+    begins = np.repeat(first, rows) + of_block * rows_of
+    return begins, np.minimum(begins + rows_of, np.repeat(first + samples, rows))
+
+
 def decimate(
     counts: NDArray[np.int16], rows_of: int
-) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.float32]]:
-    """(minimum, maximum, mean) [row, channel] of [n, channel] counts, `rows_of` samples a row.
+) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.float32], NDArray[np.int32]]:
+    """(minimum, maximum, mean, samples) of [n, channel] counts, `rows_of` (a power of two) samples a row.
 
-    The last row holds the samples that do not fill one.
+    NumPy reduces at the speed of the cache only over long inner loops, and a row has few channels:
+    `reshape(...).min(axis=1)` takes thirty times as long at eight channels, whose inner loop is eight elements long. So
+    `_ACROSS` adjacent elements are reduced over the rest of the row first, the result is folded in half while it is
+    long, and the last few per cent are transposed. The last row holds the samples that do not fill one.
     """
     n, width = counts.shape
-    rows = -(-n // rows_of)
-    minimum, maximum = np.empty((2, rows, width), np.int16)
-    total = np.empty((rows, width), np.int64)
-    if n and width:
-        _reduce(np.ascontiguousarray(counts).reshape(-1), width, rows_of * width, minimum, maximum, total)
-    sizes = np.full((rows, 1), rows_of, np.float64)
-    if n % rows_of:
-        sizes[-1] = n % rows_of
-    return minimum, maximum, (total / sizes).astype(np.float32)
+    whole = n // rows_of
+    beside = min(rows_of, 1 << max(0, _ACROSS.bit_length() - width.bit_length()))
+    if whole * rows_of == 0:
+        minimum = maximum = np.empty((0, width), np.int16)
+        total = np.empty((0, width), np.int32)
+    else:
+        wide = counts[: whole * rows_of].reshape(whole, rows_of // beside, beside * width)
+        minimum = _across(_down(wide, width, np.minimum, np.int16), width, np.minimum)
+        maximum = _across(_down(wide, width, np.maximum, np.int16), width, np.maximum)
+        total = _across(_down(wide, width, np.add, np.int32), width, np.add)
+    mean = (total / np.float64(rows_of)).astype(np.float32)
+    samples = np.full(whole, rows_of, np.int32)
+    if left_over := n - whole * rows_of:
+        tail = counts[n - left_over :]
+        minimum = np.concatenate([minimum, tail.min(axis=0, keepdims=True)])
+        maximum = np.concatenate([maximum, tail.max(axis=0, keepdims=True)])
+        mean = np.concatenate([mean, tail.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)])
+        samples = np.append(samples, np.int32(left_over))
+    return minimum, maximum, mean, samples
 
 
-@compiled
-def _reduce(flat: Any, width: int, row: int, minimum: Any, maximum: Any, total: Any) -> None:
-    """One row after the other, each of `row` elements of all channels in turn.
+def _down(wide: NDArray[np.int16], width: int, reduction: np.ufunc, dtype: type[np.integer[Any]]) -> NDArray[Any]:
+    """[row, beside] of [row, between, beside], folded once more where nothing lies between."""
+    if wide.shape[1] > 1:
+        return np.asarray(reduction.reduce(wide, axis=1, dtype=dtype))
+    if wide.shape[2] == width:  # a row is one sample
+        return wide[:, 0].astype(dtype)
+    half = wide.shape[2] // 2
+    return np.asarray(reduction(wide[:, 0, :half], wide[:, 0, half:], dtype=dtype))
 
-    Adjacent elements are reduced side by side, whatever channel they are of, since the compiler fills registers only
-    over a loop of known length; what each lane holds goes to its channel at the end of the row.
-    """
-    low, high = np.empty(_LANES, np.int16), np.empty(_LANES, np.int16)
-    part = np.empty(_LANES, np.int32)  # holds 2^16 rows of lanes
-    for r in range(minimum.shape[0]):
-        begin, end = r * row, min((r + 1) * row, flat.size)
-        for c in range(width):
-            minimum[r, c], maximum[r, c], total[r, c] = flat[begin + c], flat[begin + c], 0
-        at = begin
-        if _LANES % width == 0:
-            while end - at >= _LANES:
-                stop = min(end - (end - at) % _LANES, at + (_LANES << 15))
-                for k in range(_LANES):
-                    low[k], high[k], part[k] = flat[at + k], flat[at + k], 0
-                while at < stop:
-                    for k in range(_LANES):
-                        value = flat[at + k]
-                        low[k] = min(low[k], value)
-                        high[k] = max(high[k], value)
-                        part[k] += value
-                    at += _LANES
-                for k in range(_LANES):
-                    c = k % width
-                    minimum[r, c] = min(minimum[r, c], low[k])
-                    maximum[r, c] = max(maximum[r, c], high[k])
-                    total[r, c] += part[k]
-        for k in range(at, end):
-            c = (k - begin) % width
-            minimum[r, c] = min(minimum[r, c], flat[k])
-            maximum[r, c] = max(maximum[r, c], flat[k])
-            total[r, c] += flat[k]
+
+def _across(values: NDArray[Any], width: int, reduction: np.ufunc) -> NDArray[Any]:
+    """[row, channel] of [row, sample beside sample and channel]."""
+    while values.shape[1] > _FOLDED * width:
+        half = values.shape[1] // 2
+        values = reduction(values[:, :half], values[:, half:])
+    rows, beside = values.shape[0], values.shape[1] // width
+    laid = values.reshape(rows, beside, width).transpose(1, 0, 2).reshape(beside, rows * width)
+    reduced: NDArray[Any] = reduction.reduce(laid, axis=0).reshape(rows, width)
+    return reduced

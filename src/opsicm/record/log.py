@@ -62,19 +62,18 @@ def block_row(channels: int) -> np.dtype[Any]:
 
 
 class Columns(NamedTuple):
-    """Which channels are kept how, as indices into the header's channels: sample by sample (`full`), only in the
-    decimated stream (`short`), or in that stream at all (`decimated`, which the full ones are as well)."""
+    """Which channels are kept how, as indices into the header's channels: sample by sample (`full`), or only in the
+    decimated stream (`short`)."""
 
     full: tuple[int, ...]
     short: tuple[int, ...]
-    decimated: tuple[int, ...]
 
     @staticmethod
     def of(channels: Sequence[Channel]) -> Columns:
         """By the channels' policies."""
         full = tuple(k for k, channel in enumerate(channels) if channel.policy == "full")
         short = tuple(k for k, channel in enumerate(channels) if channel.policy == "decimated")
-        return Columns(full, short, tuple(sorted((*full, *short))))
+        return Columns(full, short)
 
 
 class Decimated(NamedTuple):

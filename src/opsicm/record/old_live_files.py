@@ -99,7 +99,8 @@ class _OldFile:
 
     def _group(self, blocks: NDArray[Any], base: int) -> Group:
         group, whole, rows = Group(), [], []
-        short = [self._columns.decimated.index(k) for k in self._columns.short]
+        in_stream = sorted((*self._columns.full, *self._columns.short))
+        short = [in_stream.index(k) for k in self._columns.short]
         for block in blocks:
             at, n = int(block["first_sample"]) - base, int(block["samples"])
             a, b = int(block["row"]), int(block["row"] + block["rows"])

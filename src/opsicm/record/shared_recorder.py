@@ -370,7 +370,8 @@ class SharedRecorder:
         spoke, said = stopwatch(), b""
         while True:
             stdin, stdout = self._converter.stdin, self._converter.stdout
-            assert stdin is not None and stdout is not None
+            assert stdin is not None
+            assert stdout is not None
             stdin.close()  # the log is complete
             code, _ = _end_of(self._converter)
             if heard := _lines(stdout):

@@ -97,7 +97,7 @@ class Gathering:
         if self._width:
             self._cut(block.first_sample, counts if len(full) == counts.shape[1] else counts[:, full])
         if short:
-            self._short.append(Decimated(*decimate.decimate(counts[:, short], self._factor)))
+            self._short.append(Decimated(*decimate.decimate(counts[:, short], self._factor)[:3]))
         row = np.zeros(1, log.block_row(self._channels))
         n = counts.shape[0]
         row[0] = (block.segment, block.first_sample, n, block.t0_ns, block.dt_ns, -(-n // self._factor), block.quality)

@@ -50,9 +50,7 @@ def _hops(groups: list[Group]) -> list[int]:
 
 def test_everything_written_is_read(kept: RunFolder) -> None:
     groups, reader = read_all(kept)
-    assert reader.losses == []
-    assert not reader.ended
-    assert reader.header == STREAM.header()
+    assert (reader.losses, reader.ended, reader.header) == ([], False, STREAM.header())
     groups = groups[1:]  # the first holds the header
     assert len(groups) == BLOCKS
     pool = STREAM.pool()
@@ -76,10 +74,10 @@ def test_a_growing_log_is_read_as_it_grows(tmp_path: Path) -> None:
         logged.group([STREAM.block(pool, k)])
         (group,) = reader.groups()
         np.testing.assert_array_equal(_counts(group), STREAM.counts(pool, k))
-    assert not reader.ended
+    ended = [reader.ended]
     logged.end()
     list(reader.groups())
-    assert reader.ended
+    assert [*ended, reader.ended] == [False, True]
     assert reader.losses == []
     reader.close()
 
@@ -159,8 +157,8 @@ def test_a_damaged_payload_is_passed_over_and_named(killed: RunFolder, kind: int
     groups, reader = read_all(killed)
     assert reader.losses == [f"{FIRST}: {word} in frame {numbers[7]} are damaged"]
     here = groups[1 + 7]
-    found = {log.SAMPLES: here.samples, log.BLOCKS: here.blocks, log.HOPS: here.hops, log.READINGS: here.readings}
-    assert [len(parts) for parts in found.values()] == [int(one != kind) for one in found]
+    found = [len(here.samples), len(here.blocks), len(here.hops), len(here.readings)]
+    assert found == [int(one != kind) for one in (log.SAMPLES, log.BLOCKS, log.HOPS, log.READINGS)]
     assert len(groups) == 1 + BLOCKS
 
 

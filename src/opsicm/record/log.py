@@ -350,7 +350,7 @@ class LogReader:
                 ended = ended or head.kind == END
             at, number = at + _HEAD + head.length, head.number + 1
             if head.ends:
-                if losses != self._doubts and not whole:
+                if losses and losses != self._doubts and not whole:
                     self._doubts = losses  # a writer may just be cutting off what one before it left: look again
                     return None
                 self._at, self._next = at, number

@@ -497,13 +497,13 @@ def hops_in_journal(lines: Iterable[str]) -> int:
 
 
 def _missing_parts(folder: RunFolder, file: _RunFile) -> list[str]:
-    """Old live files that are absent from the sequence of numbers, and hops that only the journal names."""
+    """Live files of version 0.1.0 that are absent from the sequence of numbers, and hops that only the journal names."""
     numbers = {number_of(path) for path in folder.old_live_files()}
     gone = [run_folder.OLD_LIVE_FILE.format(n) for n in range(1, max(numbers, default=0)) if n not in numbers]
     lost = file.hops_named - file.hops.size
     return [
         *([f"{', '.join(gone)} missing"] if gone else []),
-        *([f"{lost} hops that the journal names are in no live file"] if lost > 0 else []),
+        *([f"{lost} hops that the journal names were not recorded"] if lost > 0 else []),
     ]
 
 

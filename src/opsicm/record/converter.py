@@ -148,7 +148,7 @@ class _RunFile:
         self._header, self._columns = header, Columns.of(header.channels)
         path = folder.unfinished_file
         path.unlink(missing_ok=True)  # never into what a link of that name leads to
-        self._file = h5py.File(path, "x", libver=nexus_file.FORMAT, rdcc_nbytes=8 << 20)
+        self._file = h5py.File(path, "x", libver=nexus_file.FORMAT)
         self._disk = _WriteBack(path)
         provenance = {**({"log": log} if log else {}), **({"recovered": recovered} if recovered else {})}
         name = folder.path.resolve().name

@@ -16,7 +16,7 @@ import select
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ _MARGIN: Final = 4e6  # [bytes] of room beyond the log's size, for the groups an
 _WRITE_BACK: Final = 0.5  # [s] between two times that what is there of the run file is brought to the disk
 _LOOK_EVERY: Final = 0.1  # [s] between two looks at the log
 _SPEAK_EVERY: Final = 1.0  # [s]
+_ENDED_WITHIN: Final = 1.0  # [s] after the recorder has said that the log is complete, its end must have been read
 _BEHIND: Final = 5  # niceness: it may take its time while the run needs the machine
 
 Ranges = list[tuple[int, int]]
@@ -55,11 +56,11 @@ def run_file_of(folder: RunFolder, recovered: str | None = None) -> tuple[Path, 
     `recovered` names who recovered it after a crash, for the provenance. Raises `UnreadableRun` without room for the
     file, and where a finished run file has been removed; nothing is changed then.
     """
+    if _is_made(folder):
+        _tidy(folder)
+        return folder.run_file, []
     size = sum(path.stat().st_size for path in (*folder.logs(), *folder.old_live_files()))
     if not size:
-        if folder.run_file.is_file():
-            _tidy(folder)
-            return folder.run_file, []
         _refuse_if_gone(folder)
     available, _ = run_folder.free(folder.path)
     if available < size + _MARGIN:
@@ -446,6 +447,20 @@ def _verify(path: Path, made: _RunFile) -> None:
         raise OSError(f"{', '.join(wrong)} of the run file do not hold what was written")
 
 
+def _is_made(folder: RunFolder) -> bool:
+    """Whether `run.nxs` is there and nothing that it could be made of, or what is left of the log that it was made of:
+    it was whole before the first file of that log went."""
+    logs = folder.logs()
+    if not folder.run_file.is_file():
+        return False
+    if not any(path.stat().st_size for path in (*logs, *folder.old_live_files())):
+        return True
+    reader = LogReader(folder)
+    next(reader.groups(final=True), None)
+    reader.close()
+    return bool(reader.log) and _log_of(folder.run_file) == reader.log
+
+
 def _put_aside(folder: RunFolder, log: str) -> None:
     """Rename a `run.nxs` that is not of this log: somebody has put it there, and it is theirs."""
     if not (folder.run_file.exists() or folder.run_file.is_symlink()) or _log_of(folder.run_file) == log:
@@ -523,18 +538,28 @@ def main(arguments: Sequence[str]) -> None:
     """Follow until the run has ended; the last line says what was lost, or why there is no file."""
     os.fchdir(int(arguments[0]))
     os.nice(_BEHIND)
-    parent, spoke, open_ended = os.getppid(), stopwatch(), True
+    folder, parent, spoke = RunFolder(Path()), os.getppid(), stopwatch()
+    since_end: Callable[[], float] | None = None  # of what wakes it
     try:
-        with _Making(RunFolder(Path())) as making:
-            while not making.follow():
+        losses: list[str] = []
+        if made := _is_made(folder):  # by a converter that was killed when it had only to tidy
+            _tidy(folder)
+        with _Making(folder) as making:
+            while not made and not making.follow():
                 if os.getppid() != parent:
                     os._exit(1)  # nobody waits for the file: the log stays, for `recover`
-                ready, _, _ = select.select([0] if open_ended else [], [], [], _LOOK_EVERY if open_ended else 0.01)
-                open_ended = open_ended and not (ready and not os.read(0, 4096))
+                if since_end is not None and since_end() > _ENDED_WITHIN:
+                    making.follow(final=True)  # the last frame is damaged
+                    break
+                listen = since_end is None
+                ready, _, _ = select.select([0] if listen else [], [], [], _LOOK_EVERY if listen else 0.01)
+                if ready and not os.read(0, 4096):
+                    since_end = stopwatch()
                 if spoke() > _SPEAK_EVERY:
                     spoke = stopwatch()
                     os.write(1, b"{}\n")
-            _, losses = making.finish()
+            if not made:
+                _, losses = making.finish()
         answer: dict[str, Any] = {"losses": losses}
     except (OpsicmError, OSError, RuntimeError, ValueError) as error:
         answer = {"error": str(error) or type(error).__name__}

@@ -16,7 +16,7 @@ import select
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,8 +44,8 @@ _MARGIN: Final = 4e6  # [bytes] of room beyond the log's size, for the groups an
 _WRITE_BACK: Final = 0.5  # [s] between two times that what is there of the run file is brought to the disk
 _LOOK_EVERY: Final = 0.1  # [s] between two looks at the log
 _SPEAK_EVERY: Final = 1.0  # [s]
-_ENDED_WITHIN: Final = 1.0  # [s] after the recorder has said that the log is complete, its end must have been read
-_BEHIND: Final = 5  # niceness: it may take its time while the run needs the machine
+_NO_END: Final = 1.0  # [s] after stdin has ended: a parent that was killed is seen to be gone by then
+_BEHIND: Final = 10  # niceness: it may take its time while the run needs the machine
 
 Ranges = list[tuple[int, int]]
 
@@ -56,11 +56,11 @@ def run_file_of(folder: RunFolder, recovered: str | None = None) -> tuple[Path, 
     `recovered` names who recovered it after a crash, for the provenance. Raises `UnreadableRun` without room for the
     file, and where a finished run file has been removed; nothing is changed then.
     """
-    if _is_made(folder):
-        _tidy(folder)
-        return folder.run_file, []
     size = sum(path.stat().st_size for path in (*folder.logs(), *folder.old_live_files()))
     if not size:
+        if folder.run_file.is_file():
+            _tidy(folder)
+            return folder.run_file, []
         _refuse_if_gone(folder)
     available, _ = run_folder.free(folder.path)
     if available < size + _MARGIN:
@@ -123,6 +123,9 @@ class _Making:
     def finish(self) -> tuple[Path, list[str]]:
         """Complete the file, verify it and put it in its place; then the log goes."""
         folder, file = self._folder, self._begun(final=True)
+        if (said := _losses_of_whole(folder.run_file, self._log.log)) is not None:
+            _tidy(folder)  # one before this was killed over it: of the log only a part may be left
+            return folder.run_file, said
         torn = [f"journal: {self._facts.torn} torn lines"] if self._facts.torn else []
         losses = [*torn, *self._doubts, *self._log.losses, *file.losses(), *_missing_parts(folder, file)]
         file.finish(losses)
@@ -131,7 +134,7 @@ class _Making:
             places, data = text_seal.text_references(written), text_seal.chunk_places(written)
         text_seal.seal(folder.unfinished_file, places, data)
         file.sync()
-        _put_aside(folder, self._log.log)
+        _put_aside(folder)
         folder.unfinished_file.rename(folder.run_file)
         folder.sync()
         _tidy(folder)
@@ -447,35 +450,24 @@ def _verify(path: Path, made: _RunFile) -> None:
         raise OSError(f"{', '.join(wrong)} of the run file do not hold what was written")
 
 
-def _is_made(folder: RunFolder) -> bool:
-    """Whether `run.nxs` is there and nothing that it could be made of, or what is left of the log that it was made of:
-    it was whole before the first file of that log went."""
-    logs = folder.logs()
-    if not folder.run_file.is_file():
-        return False
-    if not any(path.stat().st_size for path in (*logs, *folder.old_live_files())):
-        return True
-    reader = LogReader(folder)
-    next(reader.groups(final=True), None)
-    reader.close()
-    return bool(reader.log) and _log_of(folder.run_file) == reader.log
-
-
-def _put_aside(folder: RunFolder, log: str) -> None:
+def _put_aside(folder: RunFolder) -> None:
     """Rename a `run.nxs` that is not of this log: somebody has put it there, and it is theirs."""
-    if not (folder.run_file.exists() or folder.run_file.is_symlink()) or _log_of(folder.run_file) == log:
+    if not (folder.run_file.exists() or folder.run_file.is_symlink()):
         return
     names = (folder.path / f"{RUN_FILE}.found-{k}" for k in range(1, 1000))
-    folder.run_file.rename(next(name for name in names if not name.exists()))
+    folder.run_file.rename(next(name for name in names if not (name.exists() or name.is_symlink())))
 
 
-def _log_of(run_file: Path) -> str | None:
-    """The log that a run file was made from; None where it does not say."""
+def _losses_of_whole(run_file: Path, log: str) -> list[str] | None:
+    """The losses that a run file completed from this log names; None where it is none: the seal comes last."""
+    if not log or not run_file.is_file() or not text_seal.is_sealed(run_file) or text_seal.mismatch(run_file):
+        return None
     try:
         with h5py.File(run_file, "r") as file:
-            return str(file["entry/provenance/log"].asstr()[()])
+            made_from, losses = (file["entry/provenance"][name].asstr()[()] for name in ("log", "losses"))
     except (OSError, KeyError, TypeError, RuntimeError):
         return None
+    return None if made_from != log else [] if losses == "none" else [str(losses)]
 
 
 def _tidy(folder: RunFolder) -> None:
@@ -534,33 +526,37 @@ def _header_from(folder: RunFolder) -> tuple[RunHeader, list[str]]:
 # -- the process ----------------------------------------------------------------------------------------------------
 
 
+def _behind(folder: RunFolder) -> list[str]:
+    """Follow the log until stdin has ended, and make the run file; returns the losses.
+
+    Not before stdin has ended: until then the writer has its last `fdatasync` to do, and one that follows a writer that
+    was killed over it looks for the log.
+    """
+    if not folder.logs() and folder.run_file.is_file():
+        return []  # one before this was killed over its last words
+    parent, spoke, open_ended, closed = os.getppid(), stopwatch(), True, stopwatch()
+    with _Making(folder) as making:
+        while not making.follow() or open_ended:
+            if os.getppid() != parent:
+                os._exit(1)  # nobody waits for the file: the log stays, for `recover`
+            if not open_ended and closed() > _NO_END:
+                making.follow(final=True)  # the frame that says so is damaged
+                break
+            ready, _, _ = select.select([0] if open_ended else [], [], [], _LOOK_EVERY if open_ended else 0.01)
+            if ready and not os.read(0, 4096):
+                open_ended, closed = False, stopwatch()
+            if spoke() > _SPEAK_EVERY:
+                spoke = stopwatch()
+                os.write(1, b"{}\n")
+        return making.finish()[1]
+
+
 def main(arguments: Sequence[str]) -> None:
     """Follow until the run has ended; the last line says what was lost, or why there is no file."""
     os.fchdir(int(arguments[0]))
     os.nice(_BEHIND)
-    folder, parent, spoke = RunFolder(Path()), os.getppid(), stopwatch()
-    since_end: Callable[[], float] | None = None  # of what wakes it
     try:
-        losses: list[str] = []
-        if made := _is_made(folder):  # by a converter that was killed when it had only to tidy
-            _tidy(folder)
-        with _Making(folder) as making:
-            while not made and not making.follow():
-                if os.getppid() != parent:
-                    os._exit(1)  # nobody waits for the file: the log stays, for `recover`
-                if since_end is not None and since_end() > _ENDED_WITHIN:
-                    making.follow(final=True)  # the last frame is damaged
-                    break
-                listen = since_end is None
-                ready, _, _ = select.select([0] if listen else [], [], [], _LOOK_EVERY if listen else 0.01)
-                if ready and not os.read(0, 4096):
-                    since_end = stopwatch()
-                if spoke() > _SPEAK_EVERY:
-                    spoke = stopwatch()
-                    os.write(1, b"{}\n")
-            if not made:
-                _, losses = making.finish()
-        answer: dict[str, Any] = {"losses": losses}
+        answer: dict[str, Any] = {"losses": _behind(RunFolder(Path()))}
     except (OpsicmError, OSError, RuntimeError, ValueError) as error:
         answer = {"error": str(error) or type(error).__name__}
     os.write(1, json.dumps(answer).encode() + b"\n")

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from xxhash import xxh3_64
 from xxhash import xxh3_64_intdigest as checksum
 
 from opsicm.core.errors import Problem, UnreadableRun
@@ -40,6 +41,7 @@ _HEAD: Final = _FRAME.size + _CHECK.size
 _SAMPLES_HEAD: Final = struct.Struct("<qqqq")  # segment, first sample, samples, channels
 _BLOCKS_HEAD: Final = struct.Struct("<qqqq")  # blocks, the run's channels, rows of the decimated stream, its channels
 _SEARCH: Final = 1 << 20
+_AT_ONCE: Final = 512  # parts handed to the system together, which takes 1024 at most
 
 HOP_ROW: Final = np.dtype([("step", f"S{STEP_BYTES}"), *HOP_DTYPE.descr])
 READING_ROW: Final = READING_DTYPE
@@ -211,18 +213,27 @@ class LogWriter:
 def _frame(
     kind: int, ends: bool, number: int, serial: int, payload: tuple[bytes | memoryview, ...]
 ) -> list[bytes | memoryview]:
-    whole = payload[0] if len(payload) == 1 else b"".join(payload)
-    head = _FRAME.pack(_MAGIC, kind, ends, len(whole), number, serial, checksum(whole))
-    return [head, _CHECK.pack(checksum(head)), whole]
+    total = xxh3_64()
+    for part in payload:
+        total.update(part)
+    head = _FRAME.pack(_MAGIC, kind, ends, sum(map(len, payload)), number, serial, total.intdigest())
+    return [head, _CHECK.pack(checksum(head)), *payload]
 
 
 def _write(descriptor: int, parts: Sequence[bytes | memoryview]) -> int:
-    """Write all of it; returns how many bytes that were."""
-    data = memoryview(b"".join(parts))
-    at = 0
-    while at < len(data):
-        at += os.write(descriptor, data[at:])
-    return at
+    """Write all of it, without a copy; returns how many bytes that were."""
+    left, written = [memoryview(part) for part in parts if len(part)], 0
+    while left:
+        n = os.writev(descriptor, left[:_AT_ONCE])
+        written += n
+        done = 0
+        while done < len(left) and n >= len(left[done]):
+            n -= len(left[done])
+            done += 1
+        left = left[done:]
+        if n:  # the disk took a part of this one
+            left[0] = left[0][n:]
+    return written
 
 
 class _Head(NamedTuple):

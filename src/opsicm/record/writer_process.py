@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ class Gathering:
         self._width = len(columns.full)
         self._rows = packed_counts.chunk_rows(self._width)
         self._pool = ThreadPoolExecutor(_PACKERS)
-        self._packing: deque[tuple[int, int, int, Future[bytes]]] = deque()
+        self._packing: list[PackedLater] = []
         self._blocks: list[NDArray[Any]] = []
         self._short: list[Decimated] = []
         self._tail: NDArray[np.int16] | None = None
@@ -91,7 +91,7 @@ class Gathering:
         self.key: tuple[int, int] | None = None  # (segment, dt_ns) of what is gathered
 
     def add(self, block: SampleBlock) -> None:
-        """Gather a block; its counts must not change before `frames` returns."""
+        """Gather a block; its counts must not change before they are packed."""
         self.key = (block.segment, block.dt_ns)
         counts, full, short = block.counts, self._columns.full, self._columns.short
         if self._width:
@@ -129,22 +129,41 @@ class Gathering:
     def _send(self, first: int, counts: NDArray[np.int16]) -> None:
         assert self.key is not None
         future = self._pool.submit(packed_counts.pack, counts)
-        self._packing.append((self.key[0], first, counts.shape[0], future))
+        self._packing.append(PackedLater(self.key[0], first, counts.shape[0], self._width, future))
 
-    def frames(self) -> list[log.Frame]:
-        """Everything gathered, packed."""
+    def frames(self) -> tuple[list[PackedLater], list[log.Frame]]:
+        """Everything gathered: samples that are being packed, and the blocks that they are of."""
         if not self._blocks:
-            return []
+            return [], []
         self._send_tail()
-        frames = [
-            log.samples_frame(segment, first, rows, self._width, future.result())
-            for segment, first, rows, future in self._packing
-        ]
-        self._packing.clear()
-        frames.append(log.blocks_frame(np.concatenate(self._blocks), log.joined(self._short)))
+        samples, self._packing = self._packing, []
+        blocks = log.blocks_frame(np.concatenate(self._blocks), log.joined(self._short))
         self._blocks.clear()
         self._short.clear()
-        return frames
+        return samples, [blocks]
+
+
+class PackedLater(NamedTuple):
+    """Samples on their way through a packer."""
+
+    segment: int
+    first: int
+    rows: int
+    width: int
+    packed: Future[bytes]
+
+    def frame(self) -> log.Frame:
+        """The frame, as soon as they are packed."""
+        return log.samples_frame(self.segment, self.first, self.rows, self.width, self.packed.result())
+
+
+class Waiting(NamedTuple):
+    """A group that is not in the log yet: its frames, up to where in the ring it reaches, when its blocks were put."""
+
+    samples: list[PackedLater]
+    frames: list[log.Frame]
+    position: int
+    put_ns: tuple[int, ...]
 
 
 class Writer:
@@ -162,6 +181,8 @@ class Writer:
         self._gathering = Gathering(Columns.of(header.channels), len(header.channels), factor)
         self._rows: list[log.Frame] = []  # hops and slow rows of the group, in order
         self._on_way: list[int] = []  # when the blocks of the group were put
+        self._groups: deque[Waiting] = deque()
+        self._gathered = self._position
         shared.state = ring.READY
 
     def take(self) -> bool:
@@ -170,16 +191,17 @@ class Writer:
         for record in self._ring.take(begin):
             self._keep(record)
             self._position = record.serial
-            if self._position - self._log.serial > _MOST_BYTES:
-                self._append()
-        self._append()
+            if self._position - self._gathered > _MOST_BYTES:
+                self._gather()
+        self._gather()
+        self._append(0)
         return self._position != begin
 
     def _keep(self, record: RingEntry) -> None:
         if record.kind == ring.BLOCK:
             block = ring.block_of(record.payload)
             if self._gathering.key not in {None, (block.segment, block.dt_ns)}:
-                self._append()
+                self._gather()
             self._gathering.add(block)
             self._on_way.append(record.put_ns)
         elif record.kind == ring.HOPS:
@@ -192,18 +214,28 @@ class Writer:
         elif record.kind == ring.READING:
             self._rows.append(log.rows_frame(READINGS, ring.reading_of(record.payload)))
 
-    def _append(self) -> None:
-        if self._disk.error is not None:
-            raise self._disk.error
-        frames = [*self._gathering.frames(), *self._rows]
-        if frames:
-            self._log.append(frames, self._position)
-            self._ring.commit(self._position)
-        now = monotonic_ns()
-        for put_ns in self._on_way:
-            self._ring.note_latency(now - put_ns)
+    def _gather(self) -> None:
+        """What was kept so far becomes a group; the one before the last goes into the log, while this one is packed."""
+        samples, frames = self._gathering.frames()
+        self._groups.append(Waiting(samples, [*frames, *self._rows], self._position, tuple(self._on_way)))
+        self._gathered = self._position
         self._rows.clear()
         self._on_way.clear()
+        self._append(1)
+
+    def _append(self, but: int) -> None:
+        """Groups into the log, in order, all but the last so many."""
+        while len(self._groups) > but:
+            if self._disk.error is not None:
+                raise self._disk.error
+            group = self._groups.popleft()
+            frames = [*(one.frame() for one in group.samples), *group.frames]
+            if frames:
+                self._log.append(frames, group.position)
+                self._ring.commit(group.position)
+            now = monotonic_ns()
+            for put_ns in group.put_ns:
+                self._ring.note_latency(now - put_ns)
 
     def finish(self) -> None:
         """Everything is in the log and on the disk, and the log says that it ends."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -320,7 +320,7 @@ def test_a_folder_that_takes_no_new_file_is_written_on_in_the_last(
     st.integers(400, 3000),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_one_flipped_bit_is_named_and_changes_no_number(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[list[int]], file_bytes: int, seed: int
 ) -> None:

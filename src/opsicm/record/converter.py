@@ -357,11 +357,16 @@ class _Segment:
     def _write(self, chunk: int, packed: bytes) -> None:
         total = checksum(packed)
         self._counts.id.write_direct_chunk((chunk, 0), stored(packed, self._rows, self._width))
-        while self._sums.size < chunk // self._rows:  # chunks of which no sample has come
-            self._sums.append(np.zeros(1, np.uint64))
+        self._none_came_before(chunk)
         self._sums.append(np.array([total], np.uint64))
         self._written.append((chunk, total))
         self.chunks += 1
+
+    def _none_came_before(self, chunk: int) -> None:
+        """Chunks of which no sample has come, up to the one that begins there, have no checksum."""
+        none = -(-chunk // self._rows) - self._sums.size
+        if none > 0:
+            self._sums.append(np.zeros(none, np.uint64))
 
     def _keep_short(self, blocks: NDArray[Any], short: Decimated, missing: Ranges) -> None:
         """The rows of the channels that are only decimated, but for those of lost samples."""
@@ -385,6 +390,8 @@ class _Segment:
     def finish(self) -> None:
         """Everything is in the file."""
         self._close_chunk()
+        if self._width:
+            self._none_came_before(self.end)
         lost = np.array(self.lost, np.int64).reshape(-1, 2)
         self._group.create_dataset("lost", data=lost, chunks=(1024, 2), maxshape=(None, 2), fletcher32=True)
         streams = self._stream.values() if self._columns.short else ()

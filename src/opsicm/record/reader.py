@@ -274,6 +274,11 @@ class Run:
             values = {} if stored is None else {name: stored[name][:] for name in _EXTREMES}
             counts, full, _, dt_ns, lost = self._segment(segment)
             blocks = group["blocks"][:, :2]
+            begins, ends = decimate.row_extents(blocks[:, 0], blocks[:, 1], decimate.factor(dt_ns))
+            here = _not_in(lost, begins, ends)
+            # Version 0.1.0 kept rows of lost samples as well.
+            stored_extent = None if stored is None else (stored["first_sample"][:], stored["samples"][:])
+            first_sample, samples = stored_extent or (begins[here], (ends - begins)[here])
         if counts is not None and not {one.name for one in full} <= {one.name for one in channels}:
             with damage_reported(self.path, f"samples of segment {segment}"):
                 computed = _decimated(counts, blocks, decimate.factor(dt_ns), lost)
@@ -282,11 +287,9 @@ class Run:
                 n: np.hstack([new, *([values[n]] if values else [])])
                 for n, new in zip(_EXTREMES, computed, strict=True)
             }
-        begins, ends = decimate.row_extents(blocks[:, 0], blocks[:, 1], decimate.factor(dt_ns))
-        here = _not_in(lost, begins, ends)
         scale, offset = (np.array([getattr(c, key) for c in channels]) for key in ("scale", "offset"))
         variables = {name: (("row", "channel"), rows * scale + offset) for name, rows in values.items()}
-        extent = {"first_sample": ("row", begins[here]), "samples": ("row", (ends - begins)[here])}
+        extent = {"first_sample": ("row", first_sample), "samples": ("row", samples)}
         return xr.Dataset({**variables, **extent}, coords={"channel": [channel.name for channel in channels]})
 
     @cached_property

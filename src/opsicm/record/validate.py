@@ -266,9 +266,9 @@ def _samples(run: Run) -> Iterator[str]:
             group = file["entry/samples"][f"segment_{segment:04d}"]
             try:
                 blocks = group["blocks"][:]
-                ends = blocks[:, 0] + blocks[:, 1]
-                if np.any(blocks[1:, 0] != ends[:-1]):
-                    yield f"segment {segment}: a gap at sample {int(ends[:-1][blocks[1:, 0] != ends[:-1]][0])}"
+                due = np.concatenate([[0], (blocks[:, 0] + blocks[:, 1])[:-1]])
+                if np.any(blocks[:, 0] != due):
+                    yield f"segment {segment}: a gap at sample {int(due[blocks[:, 0] != due][0])}"
                 times = group.attrs["t0_ns"] + blocks[:, 0] * group.attrs["dt_ns"]
                 if np.any(times != blocks[:, 2]):
                     yield f"segment {segment}: block {int(np.argmax(times != blocks[:, 2]))} is not on the clock"

@@ -322,8 +322,7 @@ class SharedRecorder:
         pause = threading.Event()  # that nobody sets
         while True:
             pause.wait(_LOOK_EVERY)
-            if not self._closing:
-                self._replace_converter()
+            self._replace_converter()
             if self._ring.committed != committed:
                 deaths, committed, since = 0, self._ring.committed, stopwatch()
             code, stopped = _end_of(self._process)

@@ -14,7 +14,7 @@ from pathlib import Path
 from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.resume import ResumedRun
 from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of
-from opsicm.core.errors import BadInput, Problem
+from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig, Role
@@ -95,6 +95,10 @@ def execute(
             # Closed before the run file is made, during which no command would be answered.
             control.close()
             path = recorder.close()
+    if recorder.unfinished is not None:
+        limit = f"could not be made: {recorder.unfinished}"
+        problem = Problem("run file", "run.nxs", limit, f"opsicm recover {path} makes it of what is kept", str(path))
+        ending = RunOutcome("fault", ending.error or LimitCrossed(problem))
     return Execution(path, ending)
 
 

@@ -145,14 +145,18 @@ class LogWriter:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        path = folder.logs()[-1]
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+        *before, path = folder.logs()
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+        self._open = [descriptor]  # files still to be synced: the last one, which grows, and those it has followed
         self._number = number_of(path)
-        self._header, self.serial, self._next, end = _last_group(self._descriptor)
-        os.ftruncate(self._descriptor, end)
+        self._header, self.serial, self._next, self._size = _last_group(descriptor)
+        os.ftruncate(descriptor, self._size)
+        if before and not self._header:  # a writer that was killed before it had begun this file
+            previous = os.open(before[-1], os.O_RDONLY)
+            self._header, self.serial, self._next, _ = _last_group(previous)
+            os.close(previous)
+            self._begin_file()
         _, self.header = _header(self._header, path)
-        self._size = end
-        self._full: list[int] = []  # files that have been followed by another and are still to be synced
 
     @staticmethod
     def begin(folder: RunFolder, header: RunHeader) -> None:
@@ -175,7 +179,7 @@ class LogWriter:
         for k, (kind, payload) in enumerate(frames):
             parts += _frame(kind, k == len(frames) - 1, self._next, serial, payload)
             self._next += 1
-        self._size += _write(self._descriptor, parts)
+        self._size += _write(self._open[-1], parts)
         self.serial = serial
 
     def _next_file(self) -> None:
@@ -185,18 +189,23 @@ class LogWriter:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
         except PermissionError:
             return
-        self._full.append(self._descriptor)
-        self._descriptor, self._number = descriptor, self._number + 1
-        self._size = _write(descriptor, _frame(HEADER, True, self._next, self.serial, (self._header,)))
-        self._next += 1
+        self._open.append(descriptor)
+        self._number += 1
+        self._begin_file()
         self._folder.sync()
+
+    def _begin_file(self) -> None:
+        self._size = _write(self._open[-1], _frame(HEADER, True, self._next, self.serial, (self._header,)))
+        self._next += 1
 
     def sync(self) -> None:
         """Bring everything to the disk; another thread may call this while groups are appended."""
-        while self._full:
-            os.fdatasync(self._full[0])
-            os.close(self._full.pop(0))
-        os.fdatasync(self._descriptor)
+        now = tuple(self._open)
+        for descriptor in now:
+            os.fdatasync(descriptor)
+        for descriptor in now[:-1]:
+            self._open.remove(descriptor)
+            os.close(descriptor)
 
 
 def _frame(
@@ -237,18 +246,36 @@ def _head_at(data: bytes | memoryview) -> _Head | None:
     return _Head(kind, bool(ends), length, number, serial, total)
 
 
+def _next_head(descriptor: int, begin: int, size: int) -> int | None:
+    """Where the next frame begins, from `begin` on."""
+    while begin < size:
+        data = os.pread(descriptor, _SEARCH + _HEAD, begin)
+        at = data.find(_MAGIC)
+        while at >= 0:
+            if _head_at(data[at : at + _HEAD]) is not None:
+                return begin + at
+            at = data.find(_MAGIC, at + 1)
+        begin += _SEARCH
+    return None
+
+
 def _last_group(descriptor: int) -> tuple[bytes, int, int, int]:
     """(the header's payload, serial of the last whole group, number of the next frame, where the group ends)."""
     at = end = serial = number = 0
     header = b""
     size = os.fstat(descriptor).st_size
-    while (head := _head_at(os.pread(descriptor, _HEAD, at))) is not None and at + _HEAD + head.length <= size:
-        if head.kind == HEADER:
-            header = os.pread(descriptor, head.length, at + _HEAD)
+    while True:
+        head = _head_at(os.pread(descriptor, _HEAD, at))
+        if head is None and at < size and (found := _next_head(descriptor, at + 1, size)) is not None:
+            at = found  # what lies behind a damaged header is whole
+            continue
+        if head is None or at + _HEAD + head.length > size:
+            return header, serial, number, end
+        if head.kind == HEADER and checksum(payload := os.pread(descriptor, head.length, at + _HEAD)) == head.sum:
+            header = payload
         at += _HEAD + head.length
         if head.ends:
             end, serial, number = at, head.serial, head.number + 1
-    return header, serial, number, end
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -266,6 +293,7 @@ class LogReader:
         self._file = 0  # the number of the file that is read
         self._at = 0  # where its next group begins
         self._next = 0  # the number of the next frame
+        self._doubts: list[str] = []  # what is damaged in the next group, when it was looked at last
         self.header: RunHeader | None = None
         self.log = ""  # which log it is: a word that no other one has
         self.losses: list[str] = []
@@ -299,11 +327,11 @@ class LogReader:
 
     def _read(self, whole: bool) -> Group | None:
         """The next group; None where there is none yet. `whole`: this file will not grow any more."""
-        group, losses, at, number = Group(), [], self._at, self._next
+        group, losses, at, number, ended = Group(), [], self._at, self._next, False
         size = os.fstat(self._descriptor).st_size
         while True:
             head = _head_at(os.pread(self._descriptor, _HEAD, at))
-            if head is None and at < size and (found := self._next_head(at + 1, size)) is not None:
+            if head is None and at < size and (found := _next_head(self._descriptor, at + 1, size)) is not None:
                 losses.append(f"{self._name}: bytes {at} to {found - 1} are damaged")
                 at, number = found, -1
                 continue
@@ -319,27 +347,20 @@ class LogReader:
                 losses.append(f"{self._name}: {NAMES.get(head.kind, 'what is')} in frame {head.number} are damaged")
             else:
                 self._keep(group, head.kind, payload)
+                ended = ended or head.kind == END
             at, number = at + _HEAD + head.length, head.number + 1
             if head.ends:
+                if losses and losses != self._doubts and not whole:
+                    self._doubts = losses  # a writer may just be cutting off what one before it left: look again
+                    return None
                 self._at, self._next = at, number
                 self.losses += losses
+                self._doubts, self.ended = [], ended
                 return group
 
     @property
     def _name(self) -> str:
         return LOG_FILE.format(self._file)
-
-    def _next_head(self, begin: int, size: int) -> int | None:
-        """Where the next frame begins, from `begin` on."""
-        while begin < size:
-            data = os.pread(self._descriptor, _SEARCH + _HEAD, begin)
-            at = data.find(_MAGIC)
-            while at >= 0:
-                if _head_at(data[at : at + _HEAD]) is not None:
-                    return begin + at
-                at = data.find(_MAGIC, at + 1)
-            begin += _SEARCH
-        return None
 
     def _keep(self, group: Group, kind: int, payload: bytes) -> None:
         if kind == SAMPLES:
@@ -355,8 +376,6 @@ class LogReader:
             group.readings.append(np.frombuffer(payload, READING_ROW))
         elif kind == HEADER:
             self.log, self.header = _header(payload, self._folder.path / self._name)
-        elif kind == END:
-            self.ended = True
 
 
 def read_header(folder: RunFolder) -> RunHeader | None:

@@ -22,7 +22,7 @@ from opsicm.record.recorder import RunHeader
 from opsicm.record.ring import CONTROL_BYTES, STEP_BYTES
 
 FILE_VERSION: Final = 1
-DEFINITION_VERSION: Final = "1.0"
+DEFINITION_VERSION: Final = "1.1"
 PROGRAM_URL: Final = "https://pypi.org/project/opsicm/"
 GROUPS: Final = ("samples", "hops", "cell", "slow", "journal", "experiment", "rig", "parameters", "provenance")
 
@@ -111,7 +111,7 @@ def table(group: h5py.Group, name: str, dtype: Any, width: tuple[int, ...], rows
         chunks=(rows, *width),
         compression="gzip",
         compression_opts=1,
-        shuffle=True,
+        shuffle=h5py.check_string_dtype(np.dtype(dtype)) is None,
         fletcher32=True,
     )
 

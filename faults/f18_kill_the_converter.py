@@ -1,5 +1,5 @@
-"""F18: kill -9 the converter at drawn moments of its whole life: start-up, following, finishing, and the instant at which
-the run file has its name and the log is still there. Holds when the run ends with a whole run file and nothing else."""
+"""F18: kill -9 the converter at drawn moments of its whole life: start-up, following, finishing, and as soon as the run
+file has its name and the log is still there. Holds when the run ends with a whole run file and nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kill(recorder: SharedRecorder) -> None:
 
 
 def once(draw: random.Random, workspace: Path) -> tuple[list[str], float]:
-    """(what was wrong, [s] that `close` took) of one run: a kill in the first second, two while it follows, one while it
+    """(what was wrong, [s] that `close` took) of one run: a kill in its first second, two as it follows, one as it
     finishes, and one as soon as `run.nxs` is there."""
     stream = Stream(8, 10_000, 5_000, 15)
     count = round(SECONDS / stream.period)

@@ -539,8 +539,10 @@ def _behind(folder: RunFolder) -> list[str]:
     Not before stdin has ended: until then the writer has its last `fdatasync` to do, and one that follows a writer that
     was killed over it looks for the log.
     """
-    if not folder.logs() and folder.run_file.is_file():
-        return []  # one before this was killed over its last words
+    if not folder.logs():
+        if folder.run_file.is_file():
+            return []  # one before this was killed over its last words
+        raise UnreadableRun(Problem("log", LOG_FILE.format(1), "was deleted", "begin the run again"))
     parent, spoke, open_ended, closed = os.getppid(), stopwatch(), True, stopwatch()
     with _Making(folder) as making:
         while not making.follow() or open_ended:

@@ -27,7 +27,7 @@ from opsicm.runner.commands import Inbox, StopSignal
 from opsicm.runner.control_socket import ControlSocket
 from opsicm.runner.resume import BEGINNING
 from opsicm.runner.runner import Progress, RunContext, Runner, RunOutcome
-from opsicm.runner.watchdog import Watchdog
+from opsicm.runner.watchdog import Unwatched, Watch, Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,13 @@ def execute(
     resumed: ResumedRun | None = None,
     stand_in: Role | None = None,
     provenance: Mapping[str, str | int] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as possible, 1 is real time.
 
     `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` is the state of the
     interrupted run that this one continues, `stand_in` plays every role in place of the rig file's drivers, and
-    `provenance` then states where the data come from.
+    `provenance` then states where the data come from. `say` is given what an operator should read at once.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens after that is recorded
     in the file and returned as `Execution.ending`.
@@ -89,8 +90,9 @@ def execute(
             BEGINNING if resumed is None else resumed.start,
         )
         try:
-            with watched(prepared.rig, folder.path) as beat:
-                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, progress, beat).run()
+            with watched(prepared.rig, folder.path) as watch:
+                runner = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, progress, watch, say)
+                ending = runner.run()
         finally:
             # Closed before the run file is made, during which no command would be answered.
             control.close()
@@ -120,16 +122,13 @@ def _folder_title(title: str) -> str:
 
 
 @contextmanager
-def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
-    """Start a watchdog for a rig that has safe channels; yields its heartbeat, to be called every turn."""
+def watched(rig: Rig, folder: Path) -> Iterator[Watch]:
+    """A watchdog over a rig that has safe channels."""
     if not rig.safe_addresses:
-        yield lambda: None
+        yield Unwatched()
         return
-    watchdog = Watchdog(rig.safe_addresses, folder)
-    try:
-        yield watchdog.beat
-    finally:
-        watchdog.close()
+    with closing(Watchdog(rig.safe_addresses, folder)) as watchdog:
+        yield watchdog
 
 
 def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> RunHeader:

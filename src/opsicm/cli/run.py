@@ -73,6 +73,9 @@ def _execute(
     from opsicm.cli.rigs import world_process_role
     from opsicm.cli.terminal import err, print_problems, run_progress, stop_on_interrupt
 
+    def say(message: str) -> None:
+        err.print(f"alarm: {message}", markup=False)
+
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
         if rig is not None and resumed is None and Path(rig).is_dir():
             from opsicm.cli.replaying import execute_on_run
@@ -80,12 +83,13 @@ def _execute(
             execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
         else:
             stand_in = None if world is None else world_process_role(world)
-            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in)
+            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in, say=say)
     if execution.ending.error is not None:
         print_problems(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
-        err.print(f"run ended: {outcome}; rig safe, file kept")
+        state = "rig safe" if execution.ending.safe else "RIG NOT KNOWN TO BE SAFE"
+        err.print(f"run ended: {outcome}; {state}, file kept")
     return execution.path, _EXIT_CODES[outcome]
 
 

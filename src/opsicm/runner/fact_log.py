@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from opsicm.core.facts import Fact, Kind, Track
@@ -20,5 +21,21 @@ class FactLog:
 
     def write(self, kind: Kind, track: Track, step: str, data: Mapping[str, Any]) -> None:
         """Record a fact with the present time. An `intent` is on disk when this returns."""
-        self._recorder.fact(Fact(self._seq, self._clock.now_ns(), kind, track, step, data))
+        self._recorder.fact(Fact(self._seq, self._clock.now_ns(), kind, track, step, _recordable(dict(data))))
         self._seq += 1
+
+
+def _recordable(data: Any) -> Any:
+    """`data` as JSON in UTF-8 can hold it: an instrument may answer half a surrogate pair or NaN, and a fact that
+    could not be written would end a run at its own alarm."""
+    match data:
+        case str():
+            return data.encode("utf-8", "backslashreplace").decode("utf-8")
+        case float() if not isfinite(data):
+            return str(data)
+        case Mapping():
+            return {_recordable(key): _recordable(value) for key, value in data.items()}
+        case list() | tuple():
+            return [_recordable(value) for value in data]
+        case _:
+            return data

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import getpass
 import platform
+import resource
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.resume import ResumedRun
@@ -28,6 +30,9 @@ from opsicm.runner.control_socket import ControlSocket
 from opsicm.runner.resume import BEGINNING
 from opsicm.runner.runner import Progress, RunContext, Runner, RunOutcome
 from opsicm.runner.watchdog import Unwatched, Watch, Watchdog
+
+
+_LEAST_FILE: Final = 64e6  # [bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ def execute(
     in the file and returned as `Execution.ending`.
     """
     run_folder.refuse_if_short(out, estimate)
+    _refuse_under_a_file_size_limit(estimate)
     loaded = load_rig(experiment, rig)
     run_seed = seed_of(experiment.experiment, loaded, seed)
     inbox: Inbox = StopSignal(stop)
@@ -98,6 +104,17 @@ def execute(
             control.close()
             path = recorder.close()
     return Execution(path, ending)
+
+
+def _refuse_under_a_file_size_limit(estimate: float | None) -> None:
+    """Raise `BadInput` where this process may not write files as large as the run's, or share memory with its writer."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    needed = max(_LEAST_FILE, 2.0 * (estimate or 0.0))
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        limit = f"the run's files and the memory of its record need {needed * 1e-6:.0f} MB"
+        raise BadInput(
+            Problem("file-size limit", f"{allowed * 1e-6:.2g} MB", limit, "lift it with ulimit -f unlimited")
+        )
 
 
 def _pace(loaded: LoadedRig, speed: float | None, stand_in: Role | None) -> float | None:

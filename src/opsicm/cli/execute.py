@@ -31,7 +31,6 @@ from opsicm.runner.resume import BEGINNING
 from opsicm.runner.runner import Progress, RunContext, Runner, RunOutcome
 from opsicm.runner.watchdog import Unwatched, Watch, Watchdog
 
-
 _LEAST_FILE: Final = 64e6  # [bytes]
 
 
@@ -107,7 +106,7 @@ def execute(
 
 
 def _refuse_under_a_file_size_limit(estimate: float | None) -> None:
-    """Raise `BadInput` where this process may not write files as large as the run's, or share memory with its writer."""
+    """Raise `BadInput` where this process may not write files as large as the run's, nor share memory."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     needed = max(_LEAST_FILE, 2.0 * (estimate or 0.0))
     if allowed != resource.RLIM_INFINITY and allowed < needed:

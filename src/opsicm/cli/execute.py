@@ -82,6 +82,8 @@ def execute(
         maps = amplitude_maps(experiment)
         title = experiment.experiment.title
         folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
+        if resumed is not None:
+            resumed.claim(folder.path)
         inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox)))
         recorder = SharedRecorder(folder)
         header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"))

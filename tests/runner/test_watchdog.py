@@ -143,6 +143,18 @@ def test_without_heartbeats_it_makes_the_rig_safe_and_the_run_is_told(tmp_path: 
     assert '"why": "no beat"' in (tmp_path / "watchdog.json").read_text()
 
 
+def test_one_that_acts_is_neither_disturbed_nor_replaced(tmp_path: Path) -> None:
+    """A role that does not answer takes two seconds, without a pulse meanwhile."""
+    with watched(tmp_path, silence=0.3, answers={"hop_controller": b""}) as (watchdog, channel):
+        waited = stopwatch()
+        while len(channel.made_safe) < len(ROLES):
+            assert waited() < PATIENCE
+        with pytest.raises(LimitCrossed, match="rig is made safe by the watchdog"):
+            until(watchdog)
+        assert watchdog.make_safe() == {"hop_controller": False, "potentiostat": True}
+    assert channel.made_safe == list(ROLES)
+
+
 def test_what_a_role_answers_is_not_taken_for_safety(tmp_path: Path) -> None:
     with watched(tmp_path, answers={"potentiostat": b"not safe\n"}) as (watchdog, _):
         assert watchdog.make_safe() == {"hop_controller": True, "potentiostat": False}
@@ -151,6 +163,13 @@ def test_what_a_role_answers_is_not_taken_for_safety(tmp_path: Path) -> None:
 def test_a_role_that_does_not_answer_keeps_no_other_from_being_made_safe(tmp_path: Path) -> None:
     with watched(tmp_path, answers={"hop_controller": b""}) as (watchdog, channel):
         assert watchdog.make_safe() == {"hop_controller": False, "potentiostat": True}
+        assert channel.made_safe == list(ROLES)
+
+
+def test_a_watchdog_that_is_lost_at_the_end_is_begun_again_where_the_rig_needs_it(tmp_path: Path) -> None:
+    with watched(tmp_path) as (watchdog, channel):
+        os.kill(watchdog.pid, signal.SIGKILL)
+        assert watchdog.make_safe() == dict.fromkeys(ROLES, True)
         assert channel.made_safe == list(ROLES)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Fact, Kind, Track
 from opsicm.instruments.clock import Clock
 from opsicm.record.recorder import Recorder
@@ -18,10 +20,14 @@ class FactLog:
         self._recorder = recorder
         self._clock = clock
         self._seq = 0
+        self._last_ns = 0
 
     def write(self, kind: Kind, track: Track, step: str, data: Mapping[str, Any]) -> None:
         """Record a fact with the present time. An `intent` is on disk when this returns."""
-        self._recorder.fact(Fact(self._seq, self._clock.now_ns(), kind, track, step, _recordable(dict(data))))
+        # The clock may be an instrument's, and gone with it: the end of the run is recorded all the same.
+        with contextlib.suppress(OpsicmError):
+            self._last_ns = self._clock.now_ns()
+        self._recorder.fact(Fact(self._seq, self._last_ns, kind, track, step, _recordable(dict(data))))
         self._seq += 1
 
 

@@ -35,7 +35,6 @@ _LATE: Final = 0.6  # [s] without a pulse; the rest of NOTICED is for one that w
 _HEARTBEAT: Final = b"\1"
 _FAREWELL: Final = b"."
 _NOW: Final = b"!"
-_TRIPPED: Final = 3  # exit code of a watchdog that has made the rig safe
 _READY_WITHIN: Final = 20.0  # [s]
 _PATIENCE: Final = 2.0  # [s] for one role to confirm that it is safe, and for the process to end
 _REPLACED_AT_MOST: Final = 5  # times in a run: after that something ends every watchdog
@@ -73,6 +72,7 @@ class Watchdog:
         self._ending = threading.Event()
         self._events: list[str] = []
         self._failure: Problem | None = None
+        self._report = b""
         self._replaced = 0
         self._process, self._link = self._start()
         self._thread = threading.Thread(target=self._supervise, name="watchdog-supervisor", daemon=True)
@@ -87,33 +87,37 @@ class Watchdog:
         events, self._events = self._events, []
         if self._failure is not None:
             raise LimitCrossed(self._failure)
-        # Never waits: a watchdog that is stopped does not read, and is noticed by its missing pulses.
-        with contextlib.suppress(OSError):
-            self._link.send(_HEARTBEAT, socket.MSG_DONTWAIT)
+        _send(self._link, _HEARTBEAT)
         return events
 
     def make_safe(self) -> Mapping[str, bool]:
         self._stop_supervising()
-        report = b""
-        waited = stopwatch()
-        with contextlib.suppress(OSError):
-            self._link.send(_NOW, socket.MSG_DONTWAIT)
-            while (left := self._patience - waited()) > 0 and select.select([self._link], [], [], left)[0]:
-                data = self._link.recv(1 << 16)
-                if not data:
-                    break
-                report += data.replace(_HEARTBEAT, b"")
-        self._wait()
+        if not self._obeys():  # lost in this very moment: another one is begun for this alone
+            self._ending.clear()
+            try:
+                self._process, self._link = self._start()
+            except LimitCrossed:
+                return {}
+            self._obeys()
         try:
-            return {str(each["role"]): bool(each["safe"]) for each in json.loads(report)["done"]}
+            report = json.loads(self._report[self._report.index(b"{") :])
+            return {str(each["role"]): bool(each["safe"]) for each in report["done"]}
         except (ValueError, KeyError, TypeError):
             return {}
+
+    def _obeys(self) -> bool:
+        """Whether the watchdog reports what it has made safe, now or by itself before."""
+        waited = stopwatch()
+        _send(self._link, _NOW)
+        while (left := self._patience - waited()) > 0 and self._pulse(left):
+            pass
+        self._wait()
+        return b"{" in self._report
 
     def close(self) -> None:
         """Say farewell and wait for the process: the run has ended and the rig is safe."""
         self._stop_supervising()
-        with contextlib.suppress(OSError):
-            self._link.send(_FAREWELL, socket.MSG_DONTWAIT)
+        _send(self._link, _FAREWELL)
         self._wait()
 
     def _stop_supervising(self) -> None:
@@ -123,7 +127,7 @@ class Watchdog:
     def _wait(self) -> None:
         """Wait until the process has ended; one that is stopped or stuck is killed, so that a run always ends."""
         try:
-            self._process.wait(_PATIENCE)
+            self._process.wait(self._patience if self._acts else _PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -131,17 +135,27 @@ class Watchdog:
 
     def _supervise(self) -> None:
         while not self._ending.is_set():
-            if self._pulse(_LATE) or self._pulse(NOTICED - _LATE):
-                continue
-            if not self._ending.is_set() and not self._replace():
+            if not (self._pulse(_LATE) or self._pulse(NOTICED - _LATE) or self._ending.is_set() or self._replace()):
+                return
+            if self._acts:  # it sends no pulses meanwhile, and must not be disturbed
+                limit = "no heartbeat of the run had reached it in time"
+                remedy = "look at the machine, then run again"
+                self._failure = Problem("rig", "made safe by the watchdog", limit, remedy)
                 return
 
     def _pulse(self, seconds: float) -> bool:
-        """Whether the watchdog sends pulses; False at once where it has ended."""
+        """Whether the watchdog sends pulses, or what it has done; False at once where it has ended."""
         try:
-            return bool(select.select([self._link], [], [], seconds)[0] and self._link.recv(1 << 16))
-        except OSError:
-            return False
+            data = self._link.recv(1 << 16) if select.select([self._link], [], [], seconds)[0] else b""
+        except (OSError, ValueError):  # ValueError: closed
+            data = b""
+        self._report += data.replace(_HEARTBEAT, b"")
+        return bool(data)
+
+    @property
+    def _acts(self) -> bool:
+        """Whether the watchdog makes the rig safe, or has done so."""
+        return _NOW in self._report
 
     def _replace(self) -> bool:
         code = self._process.poll()
@@ -154,10 +168,6 @@ class Watchdog:
         self._process.kill()
         self._process.wait()
         self._link.close()
-        if code == _TRIPPED:
-            limit = "no heartbeat of the run had reached it in time"
-            self._failure = Problem("rig", "made safe by the watchdog", limit, "look at the machine, then run again")
-            return False
         self._replaced += 1
         if self._replaced > _REPLACED_AT_MOST:
             limit = f"it was lost {self._replaced} times, and a run may not go on without one"
@@ -206,6 +216,12 @@ class Watchdog:
         raise LimitCrossed(Problem("watchdog", "not ready", limit, "check the rig"))
 
 
+def _send(link: socket.socket, data: bytes) -> None:
+    """Never waits, and does not mind an end that is stopped or gone: that is noticed by what it does not send."""
+    with contextlib.suppress(OSError):
+        link.send(data, socket.MSG_DONTWAIT)
+
+
 # -- in the watchdog's own process
 
 
@@ -215,8 +231,8 @@ def _take_real_time_priority() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
 
 
-def watch(link: socket.socket, silence: float, folder: Path, addresses: Sequence[str]) -> int:
-    """Watch over `link` until it says farewell, asks for safety, closes or is silent; returns the exit code."""
+def watch(link: socket.socket, silence: float, folder: Path, addresses: Sequence[str]) -> None:
+    """Watch over `link` until it says farewell, asks for safety, closes or is silent."""
     _take_real_time_priority()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -224,7 +240,8 @@ def watch(link: socket.socket, silence: float, folder: Path, addresses: Sequence
     _send(link, _HEARTBEAT)
     why = _why_safe(link, silence)
     if not why:
-        return 0
+        return
+    _send(link, _NOW)
     noticed = monotonic_ns()
     done: list[dict[str, Any]] = []
     for address, channel in channels:
@@ -236,7 +253,6 @@ def watch(link: socket.socket, silence: float, folder: Path, addresses: Sequence
     with contextlib.suppress(OSError):  # the folder may be gone or its disk full: the rig is safe all the same
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(folder / FILE)
-    return _TRIPPED
 
 
 def _why_safe(link: socket.socket, silence: float) -> str:
@@ -262,11 +278,6 @@ def _why_safe(link: socket.socket, silence: float) -> str:
             _send(link, _HEARTBEAT)
 
 
-def _send(link: socket.socket, data: bytes) -> None:
-    with contextlib.suppress(OSError):
-        link.send(data, socket.MSG_DONTWAIT)
-
-
 def _connect(address: str) -> socket.socket:
     path, _, _ = address.rpartition("#")
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -290,4 +301,4 @@ def _make_safe(role: str, channel: socket.socket) -> bool:
 
 if __name__ == "__main__":
     own_link = socket.socket(fileno=int(sys.argv[1]))
-    sys.exit(watch(own_link, float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]))
+    watch(own_link, float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 _EXIT_CODES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
+_LONGEST_WORLD: Final = 500  # as of an address in a rig file
 _HEADLINE: Final = (  # of the demo: what a newcomer should see first
     ("hops", WHOLE),
     ("expansion", Subject(part="lithiation")),
@@ -50,6 +51,8 @@ def _runs(
     if rig is not None and Path(rig).is_dir() and (seed is not None or world is not None):
         limit = "is a stored run: its noise and its world are already recorded"
         raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
+    if world is not None:
+        _refuse_unless_a_world(world)
     runs = expanded(read_experiment(file))
     estimates = [checked_run(experiment, rig, seed).file_bytes for experiment in runs]
     for experiment, estimate in zip(runs, estimates, strict=True):
@@ -57,6 +60,15 @@ def _runs(
         yield path, code
         if code:
             return
+
+
+def _refuse_unless_a_world(folder: Path) -> None:
+    if not folder.is_dir():
+        remedy = "start a world, python -m opsicm.cli.world_process FILE FOLDER, and name its folder"
+        raise BadInput(Problem("--world", str(folder), "is not a folder", remedy))
+    if len(str(folder)) > _LONGEST_WORLD:
+        value, limit = f"{len(str(folder))} characters long", f"may have {_LONGEST_WORLD}"
+        raise BadInput(Problem("--world", value, limit, "change into a folder above it and give the path from there"))
 
 
 def _execute(
@@ -73,6 +85,9 @@ def _execute(
     from opsicm.cli.rigs import world_process_role
     from opsicm.cli.terminal import err, print_problems, run_progress, stop_on_interrupt
 
+    def say(message: str) -> None:
+        err.print(f"alarm: {message}")
+
     with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
         if rig is not None and resumed is None and Path(rig).is_dir():
             from opsicm.cli.replaying import execute_on_run
@@ -80,12 +95,13 @@ def _execute(
             execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
         else:
             stand_in = None if world is None else world_process_role(world)
-            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in)
+            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in, say=say)
     if execution.ending.error is not None:
         print_problems(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
-        err.print(f"run ended: {outcome}; rig safe, file kept")
+        state = "rig safe" if execution.ending.safe else "RIG NOT KNOWN TO BE SAFE"
+        err.print(f"run ended: {outcome}; {state}, file kept")
     return execution.path, _EXIT_CODES[outcome]
 
 
@@ -167,11 +183,11 @@ def run(
 
     Ctrl-C stops safely and keeps the file. Prints the path of every run file, the last one on the last line.
     """
-    from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import print_path
 
     if resume is not None:
         path, code = _resume(resume, file, out, speed, cell_meanwhile, lost_intent, (rig, seed))
-        console.print(str(path), markup=False)
+        print_path(path)
     elif file is None:
         raise BadInput(
             Problem("FILE", "", "is missing", "name an experiment file, or an interrupted run with --resume")
@@ -180,5 +196,5 @@ def run(
         raise BadInput(Problem("--cell-meanwhile", "", "says how to resume a run", "name the run with --resume"))
     else:
         for path, code in _runs(file, out, rig, seed, speed, world):  # noqa: B007 - the last code is the whole's
-            console.print(str(path), markup=False)
+            print_path(path)
     raise typer.Exit(code)

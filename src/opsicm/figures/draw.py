@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from opsicm.core.output_file import write_output
 from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING
 from opsicm.figures.view import CurvePanel, ImagePanel, Series, View
 
@@ -194,10 +195,16 @@ def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
-        figure.savefig(paths[0], dpi=dpi, metadata={"Date": None})
+        _write(figure, paths[0], dpi, {"Date": None})
         figure.set_layout_engine("none")  # keep the layout of the vectors: another one takes as long as the drawing
-        figure.savefig(paths[1], dpi=dpi, metadata={"Software": None})
+        _write(figure, paths[1], dpi, {"Software": None})
     return paths
+
+
+def _write(figure: Figure, path: Path, dpi: int, metadata: dict[str, None]) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, metadata=metadata)
+    write_output(path, buffer.getvalue(), "figure", "--out")
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:

@@ -80,7 +80,7 @@ def document(
         f"<details><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>" for name, text in texts
     )
     return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='generator' content='opsicm'>"
         "<meta name='viewport' content='width=device-width'>"
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(title)}</h1><p class='sub'>{escape(subtitle)}</p>{warn}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from opsicm.core.errors import BadInput, Problem
+from opsicm.core.output_file import write_output
 from opsicm.record.reader import Run
 from opsicm.report.document import document
 from opsicm.results.run_or_file import identification, is_run, must_exist, results_of_path, views_of_path
@@ -64,13 +65,17 @@ def report_html(run: Run) -> str:
     )
 
 
+# By which a report is known again: another file of its name is never overwritten. Reports of 0.1.0 have no generator.
+_MARKS: Final = (
+    b"<meta name='generator' content='opsicm'>",
+    b"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+    b"<meta name='viewport' content='width=device-width'><title>",
+)
+
+
 def write_page(target: Path, page: str) -> None:
-    """Write a page; raises `BadInput` where that is impossible."""
-    try:
-        target.write_text(page, encoding="utf-8")
-    except OSError as error:
-        limit = f"cannot be written ({error.strerror})"
-        raise BadInput(Problem("report", str(target), limit, "choose another path with -o", str(target))) from error
+    """Write a page; raises `BadInput` where that is impossible, or would overwrite what is no report of ours."""
+    write_output(target, page.encode("utf-8", "backslashreplace"), "report", "-o", _MARKS)
 
 
 def write_report(path: Path, target: Path | None) -> Path:

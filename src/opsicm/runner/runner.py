@@ -8,8 +8,10 @@ begin, so the probe never delays the cell. Every run ends in one way: probe up, 
 from __future__ import annotations
 
 import itertools
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
@@ -33,6 +35,7 @@ from opsicm.runner.procedures import Procedures
 from opsicm.runner.resume import BEGINNING, Continuation
 from opsicm.runner.steering import Revision, Steering
 from opsicm.runner.survey import ImageRegistration
+from opsicm.runner.watchdog import Unwatched, Watch
 
 _TURN_NS: Final = 1_000_000_000
 # After a change of control the bias needs the new potential at once, then its slope. A new current first charges the
@@ -55,10 +58,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ended: completed, interrupted or fault, with the error that stopped it."""
+    """How a run ended: completed, interrupted or fault, with the error that stopped it, and whether every instrument
+    has confirmed that it is safe."""
 
     outcome: str
     error: OpsicmError | None = None
+    safe: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class RunContext:
 
 
 class Runner:
-    """Executes one experiment on one rig. `beat` is called every turn, as a heartbeat for a watchdog."""
+    """Executes one experiment on one rig. `watch` gets a heartbeat every turn, `say` what to read at once."""
 
     def __init__(
         self,
@@ -89,14 +94,16 @@ class Runner:
         inbox: Inbox,
         run_context: RunContext,
         progress: Callable[[Progress], None] = lambda _: None,
-        beat: Callable[[], None] = lambda: None,
+        watch: Watch | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._experiment = experiment
         longest = experiment.longest_duration
         self._total = None if longest is None else round(longest * 1e9)
         self._rig = rig
         self._progress = progress
-        self._beat = beat
+        self._watch = Unwatched() if watch is None else watch
+        self._say = say
         self._start = run_context.start
         self._facts = FactLog(recorder, rig.clock)
         limit = experiment.envelope.bias_residual
@@ -126,24 +133,47 @@ class Runner:
         try:
             ending = self._loop()
         except OpsicmError as error:
-            ending = RunOutcome("fault", error)
-            self._facts.write("alarm", "run", self._probe.path, {"message": str(error)})
+            ending = self._fault(error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is a fault like another: rig safe, file kept
+            ending = self._fault(_unexpected(error))
         finally:
             ending = self._end(ending)
         return ending
+
+    def _fault(self, error: OpsicmError) -> RunOutcome:
+        self._facts.write("alarm", "run", self._probe.path, {"message": str(error)})
+        return RunOutcome("fault", error)
 
     def _end(self, ending: RunOutcome) -> RunOutcome:
         """Probe up, cell open, end recorded; the end is recorded even where an instrument does not obey."""
         try:
             self._rig.safe()
             self._facts.write("applied", "cell", "end", {"control": control_data(OpenCircuit())})
-        except OpsicmError as error:
-            self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
-            ending = RunOutcome("fault", ending.error or error)
+        except Exception as error:  # noqa: BLE001 - whatever an instrument does, the others are made safe
+            message = error if isinstance(error, OpsicmError) else _unexpected(error)
+            ending = self._made_safe_from_outside(RunOutcome("fault", ending.error or message), message)
         finally:
             data = {"outcome": ending.outcome, "hops": self._context.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending
+
+    def _made_safe_from_outside(self, ending: RunOutcome, error: OpsicmError) -> RunOutcome:
+        """An instrument has not obeyed this process: the watchdog has connections of its own, and makes it safe."""
+        self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
+        made_safe = self._watch.make_safe()
+        if not made_safe:
+            return _not_safe(ending, "no instrument has confirmed that it is safe")
+        data = {"message": f"the watchdog was asked to make the rig safe: {_confirmed(made_safe)}", "safe": made_safe}
+        self._facts.write("alarm", "run", self._probe.path, data)
+        if not all(made_safe.values()):
+            return _not_safe(ending, _confirmed(made_safe))
+        self._facts.write("applied", "cell", "end", {"control": control_data(OpenCircuit())})
+        return ending
+
+    def _beat(self) -> None:
+        for event in self._watch.beat():
+            self._facts.write("alarm", "run", self._probe.path, {"message": event})
+            self._say(event)
 
     def _loop(self) -> RunOutcome:
         # The first row, before the first control: later currents are compared with it.
@@ -278,3 +308,22 @@ class Runner:
             hours = f"{self._experiment.envelope.run_h:g}"
             limit, remedy = f"envelope.run_h is {hours}", "limit the duration of the cell's steps, or allow more"
             raise LimitCrossed(Problem("run", f"{hours} h long", limit, remedy))
+
+
+def _unexpected(error: Exception) -> LimitCrossed:
+    """An error that nobody foresaw, as a problem that says where it arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    value = f"{type(error).__name__}: {error}"
+    limit = f"this is a defect of the program or of an instrument's driver, met in {where}"
+    return LimitCrossed(Problem("the run", value, limit, "please report it with the run folder's journal"))
+
+
+def _confirmed(made_safe: Mapping[str, bool]) -> str:
+    return ", ".join(f"{role} {'is safe' if safe else 'has NOT confirmed it'}" for role, safe in made_safe.items())
+
+
+def _not_safe(ending: RunOutcome, state: str) -> RunOutcome:
+    remedy = "look at the rig now: pipette up and cell to open circuit, by hand"
+    problem = Problem("rig", "not known to be safe", state, remedy)
+    return RunOutcome(ending.outcome, LimitCrossed([*(ending.error.problems if ending.error else ()), problem]), False)

@@ -1,4 +1,4 @@
-"""F19: the watchdog is killed, or stopped for good. Holds when another one watches within 2 s, begun within 1 s; when
+"""F25: the watchdog is killed, or stopped for good. Holds when another one watches within 2 s, begun within 1 s; when
 the journal says so; when the new one makes the rig safe after a kill of the run; and when a run that is stopped in the
 same moment ends within 10 s."""
 
@@ -61,6 +61,6 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     left = [text for each in ends for text in each[1]]
     ended = "; ".join([f"ended in {seconds:.1f} s at most", *left[:3]])
     return [
-        Outcome("F19", "the watchdog is killed or stopped", len(losses), "; ".join([observed, *wrong[:3]]), holds),
-        Outcome("F19", "Ctrl-C beside a stopped watchdog", n, ended, seconds <= _ENDS_WITHIN and not left),
+        Outcome("F25", "the watchdog is killed or stopped", len(losses), "; ".join([observed, *wrong[:3]]), holds),
+        Outcome("F25", "Ctrl-C beside a stopped watchdog", n, ended, seconds <= _ENDS_WITHIN and not left),
     ]

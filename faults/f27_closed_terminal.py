@@ -1,4 +1,4 @@
-"""F21: the terminal of a run closes (SIGHUP; every output fails from then on). Holds when the run ends as by SIGTERM:
+"""F27: the terminal of a run closes (SIGHUP; every output fails from then on). Holds when the run ends as by SIGTERM:
 the rig made safe by the run itself, its end in the journal, exit 130, a file that opens."""
 
 from __future__ import annotations
@@ -39,4 +39,4 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
         closed = [once(draw, Path(folder) / str(k)) for k in range(n)]
     wrong = [text for _, each in closed for text in each]
     observed = f"ended safely in {max(seconds for seconds, _ in closed):.1f} s at most"
-    return [Outcome("F21", "the terminal closes", n, "; ".join([observed, *wrong[:3]]), not wrong)]
+    return [Outcome("F27", "the terminal closes", n, "; ".join([observed, *wrong[:3]]), not wrong)]

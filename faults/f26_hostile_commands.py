@@ -1,4 +1,4 @@
-"""F20: a live run is sent lines that are no commands, commands with hostile values, halves of lines. Holds when every
+"""F26: a live run is sent lines that are no commands, commands with hostile values, halves of lines. Holds when every
 whole line is answered, nothing ends the run, the journal reads whole, and an honest note is accepted at the end."""
 
 from __future__ import annotations
@@ -122,4 +122,4 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     wrong += alarms[:2]
     wrong += [] if accepted and accepted[0][0] else [f"the note was not accepted: {accepted}"]
     observed = "; ".join([f"{answered[0] if answered else 0} of {n} answered, 0 ended the run", *wrong])
-    return [Outcome("F20", "hostile commands to a live run", n, observed, answered == [n] and not wrong)]
+    return [Outcome("F26", "hostile commands to a live run", n, observed, answered == [n] and not wrong)]

@@ -1,4 +1,4 @@
-"""F18: the process of the rig is killed, is stopped for good, or is wanted by a second run. Holds when the run ends by
+"""F24: the process of the rig is killed, is stopped for good, or is wanted by a second run. Holds when the run ends by
 itself within 45 s with exit 3, its end in the journal, a message that the rig is not known to be safe, and its file;
 and when the second run is refused before it makes a folder, without harm to the first."""
 
@@ -73,6 +73,6 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     observed = "; ".join([f"every run ended in {seconds:.1f} s at most, rig not known to be safe", *wrong[:3]])
     refused = "; ".join(["exit 2, the first run went on", *second])
     return [
-        Outcome("F18", "the rig's process is killed or stopped", len(kills) + len(stops), observed, not wrong),
-        Outcome("F18", "a second run wants the rig", 1, refused, not second),
+        Outcome("F24", "the rig's process is killed or stopped", len(kills) + len(stops), observed, not wrong),
+        Outcome("F24", "a second run wants the rig", 1, refused, not second),
     ]

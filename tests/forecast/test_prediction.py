@@ -265,7 +265,10 @@ def test_a_tip_left_over_a_rising_surface_is_refused(tmp_path: Path) -> None:
 def test_a_step_shorter_than_the_clock_can_tell_is_forecast_in_no_time(tmp_path: Path, step: str) -> None:
     """Found by F14: a rest of 1e-320 s was waited for without end, since it adds nothing to the time."""
     text = HEAD + f"cell:\n  - rest: {{for_s: 5}}\n  - {step}\n  - rest: {{for_s: 5}}\n" + ENVELOPE
-    assert predicted(tmp_path, text).duration == pytest.approx(10.0, abs=1e-6)
+    loaded = Laboratory(tmp_path).experiment(text)
+    assert predict(loaded.experiment, rig_numbers(loaded, load_rig(loaded, None))).duration == pytest.approx(10.0)
+    assert "cell[1]" in (said := refused(tmp_path, text))
+    assert "holds a control for less than 1 ms, in which nothing happens; let it last longer, or delete it" in said
 
 
 COMPENSATED = """\

@@ -14,7 +14,7 @@ from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import HoppingStep
 from opsicm.experiment.program import written_steps
-from opsicm.forecast.cell import CellForecast, Floats, forecast
+from opsicm.forecast.cell import CellForecast, EmptyStep, Floats, forecast
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.forecast.schedule import Rise, Window, file_bytes, rises_while_idle, schedule
 from opsicm.forecast.signals import FilteredNoise, Signal, false_stop_probability, height_noise, heights_of, signals
@@ -48,8 +48,8 @@ class HopPrediction:
 class Prediction:
     """The forecast of a run: `duration` [s] (None where only a cut-off that the forecast does not reach ends it),
     `samples` of a channel, `channels_in_full`, `file_bytes`, `far_current` [A], `command_span` [V], the ranges of the
-    cell's potential [V] and current [A], predictions for each step, and how far the surface `rises` under an idle tip.
-    `note` says what was not forecast.
+    cell's potential [V] and current [A], predictions for each step, how far the surface `rises` under an idle tip, and
+    the cell steps that do nothing. `note` says what was not forecast.
     """
 
     duration: float | None
@@ -64,6 +64,7 @@ class Prediction:
     signals: tuple[Signal, ...]
     windows: tuple[Window, ...]
     rises: tuple[Rise, ...]
+    empty_steps: tuple[EmptyStep, ...]
     note: str
 
 
@@ -101,6 +102,7 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
         step_signals,
         tuple(windows),
         rises_while_idle(cell, windows),
+        cell.empty,
         cell.reason,
     )
 

@@ -14,6 +14,7 @@ from opsicm.experiment.probe_steps import HoppingStep, PipetteSweep
 from opsicm.experiment.program import written_steps
 from opsicm.experiment.refusal import KeyPath, path_text
 from opsicm.experiment.setup import COLLAPSED, READABLE
+from opsicm.forecast.empty_steps import empty_step_problems
 from opsicm.forecast.prediction import HopPrediction, Prediction
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.forecast.signals import Signal
@@ -133,6 +134,7 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         *_current(loaded, rig, prediction),
         *_cancelled(loaded, prediction),
         *_envelope(loaded, prediction),
+        *empty_step_problems(loaded, prediction.empty_steps),
         *hop_problems(loaded, rig, prediction),
         *_electrode(loaded, rig),
         *_maps(loaded),

@@ -87,6 +87,7 @@ def execute(
             Revisions(experiment, loaded),
             maps,
             BEGINNING if resumed is None else resumed.start,
+            prepared.swelling,
         )
         try:
             with watched(prepared.rig, folder.path) as beat:

@@ -28,6 +28,7 @@ from opsicm.physics.parameters import Curve, Leaf, ParameterSet
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import resistance
 from opsicm.physics.pipette.tip_field import distance_98
+from opsicm.physics.specimen.clearance import ExpectedSwelling
 from opsicm.record.run_folder import RIG
 from opsicm.twin.build import followed, twin_of
 
@@ -45,7 +46,7 @@ class Prepared:
     """A connected rig, and the facts about it that are recorded.
 
     `capacity` [C] between x = 0 and 1, `reversible` [C] between the program's cut-offs at rest (None without two),
-    stated parameters, seed.
+    stated parameters, seed, and the thickness [m] gained that `swelling` expects for a charge [C].
     """
 
     rig: Rig
@@ -53,6 +54,7 @@ class Prepared:
     reversible: float | None
     parameters: Mapping[str, Any]
     seed: int
+    swelling: Callable[[float], float]
 
 
 def stored_run_role(run: Path) -> Role:
@@ -219,7 +221,8 @@ def prepare(
         with suppress(OutsideDomain):  # a cut-off beyond the open-circuit curve is not reached at rest: no SOC
             low, high = map(parameters.material.stoichiometry_at, potentials)
             reversible = capacity * (low - high)
-    return Prepared(rig, capacity, reversible, facts, seed)
+    swelling = ExpectedSwelling(parameters, specification.potentiostat.rest_potential)
+    return Prepared(rig, capacity, reversible, facts, seed, swelling)
 
 
 def _refuse_unknown_grounding(loaded: LoadedRig) -> None:

@@ -205,8 +205,9 @@ class ExchangeTipProcedure:
         return self.done > 0
 
     def start(self) -> None:
-        """Withdraw."""
+        """Withdraw, at once by the scanner and then by the coarse stage."""
         self._context.rig.hop_controller.safe()
+        self._context.withdraw()
 
     def stop(self) -> None:
         """Nothing to restore: the next step approaches again."""
@@ -215,8 +216,10 @@ class ExchangeTipProcedure:
         """Stay in place."""
         self._context.rig.clock.wait_until(until_ns)
 
-    def advance(self, until_ns: int) -> None:  # noqa: ARG002 - takes no time
-        """Record the exchange; the far current of the old tip is no limit for the new one."""
+    def advance(self, until_ns: int) -> None:
+        """Record the exchange once withdrawn; the far current of the old tip is no limit for the new one."""
+        if self._context.wait_for_stage(until_ns):
+            return
         self._context.fact("tip_exchanged", self._path, {"note": self._note})
         self._context.limits.forget_tip()
         self.done = 1

@@ -112,7 +112,7 @@ def test_a_pipette_without_a_task_waits_far_up(laboratory: Laboratory, name: str
 
 
 def test_a_pipette_that_comes_back_knows_that_the_surface_has_risen(laboratory: Laboratory) -> None:
-    """Paused from 5 to 45 s: hopping begins again at the start height above the risen surface, not above the old one."""
+    """Paused from 5 to 45 s: hopping begins again at the start height above the surface as it is then."""
     commands = [(5 * S, Command("pause-probe")), (45 * S, Command("resume-probe"))]
     kept, _ = watched(laboratory, HOP + "}\n", commands)
     hops = kept.hops_of("probe[0]")

@@ -30,7 +30,7 @@ from opsicm.physics.pipette.ion_current import resistance
 from opsicm.physics.pipette.tip_field import distance_98
 from opsicm.physics.specimen.clearance import ExpectedSwelling
 from opsicm.record.run_folder import RIG
-from opsicm.twin.build import followed, twin_of
+from opsicm.twin.build import Relief, followed, twin_of
 
 BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
@@ -162,11 +162,16 @@ def _setup(
     return RigSetup(loaded, experiment.experiment, parameters, pipette, **run_settings)
 
 
-def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
-    """The numbers of a rig that `check` needs, from the rig file and its drivers; nothing is connected."""
-    setup = _setup(experiment, loaded, specimen_parameters(experiment, loaded).values)
+def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig, seed: int | None = None) -> RigNumbers:
+    """The numbers of a rig that `check` needs, from the rig file and its drivers; nothing is connected.
+
+    Of a twin the surface is known too: that of `seed`, by default the experiment's or the rig's.
+    """
+    run_seed = seed_of(experiment.experiment, loaded, seed)
+    setup = _setup(experiment, loaded, specimen_parameters(experiment, loaded).values, seed=run_seed)
     specification = REGISTRY.specification(setup)
-    return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette)
+    relief = None if loaded.rig.world is None else Relief(setup, specification)
+    return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette, relief)
 
 
 def prepare(

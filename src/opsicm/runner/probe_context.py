@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.facts import Kind, Outcome
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.patterns import Points
 from opsicm.instruments.roles import CellReading, HopPlan, Rig
 from opsicm.physics.specimen.clearance import WITHDRAWN, clear_height, comes_too_near
 from opsicm.physics.specimen.drift import drift_per_fall, restless
@@ -18,7 +19,6 @@ from opsicm.runner.bias import BiasTracker
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
-from opsicm.runner.patterns import Points
 
 _DRIFTING_NS: Final = 50_000_000  # between two readings of a bulk current that drifts too fast to hop
 

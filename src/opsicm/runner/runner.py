@@ -16,6 +16,7 @@ from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
 from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
 from opsicm.experiment.model import Experiment
+from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
 from opsicm.instruments.roles import CellReading, Rig
@@ -26,7 +27,6 @@ from opsicm.runner.commands import Inbox
 from opsicm.runner.events import CellEvents
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
-from opsicm.runner.patterns import Floats
 from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import ProbeTrack, Procedure
 from opsicm.runner.procedures import Procedures

@@ -92,9 +92,10 @@ def execute(
             prepared.capacity,
             prepared.reversible,
             shift_between,
-            Revisions(experiment, loaded),
+            Revisions(experiment, loaded, run_seed),
             maps,
             BEGINNING if resumed is None else resumed.start,
+            prepared.swelling,
         )
         try:
             with watched(prepared.rig, folder.path) as watch:

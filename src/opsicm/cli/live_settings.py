@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from opsicm.analysis.topography.registration import register
 from opsicm.cli.rigs import rig_numbers
 from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
@@ -24,9 +25,10 @@ from opsicm.forecast.problems import problems
 class Revisions:
     """Changes of a step's hop parameters during a run, checked as `check` would check the changed experiment file."""
 
-    def __init__(self, loaded: LoadedExperiment, rig: LoadedRig) -> None:
+    def __init__(self, loaded: LoadedExperiment, rig: LoadedRig, seed: int | None = None) -> None:
         self._loaded = loaded
         self._rig = rig
+        self._seed = seed
 
     def __call__(self, path: str, key: str, value: float) -> HopParameters:
         """The hop parameters of the step at `path` with `key` set to `value`; raises `BadInput` if refused."""
@@ -40,8 +42,8 @@ class Revisions:
         except ValidationError as error:
             limit = "; ".join(str(detail["msg"]) for detail in error.errors())
             raise BadInput(Problem(f"probe.{key}", f"{value:g}", limit, "set another value")) from None
-        numbers = rig_numbers(changed, self._rig)
-        refused = problems(changed, numbers, predict(changed.experiment, numbers))
+        numbers = rig_numbers(changed, self._rig, self._seed)
+        refused = problems(changed, numbers, predict(changed.experiment, numbers, amplitude_maps(changed)))
         if refused:
             raise BadInput([replace(problem, file=None, line=None) for problem in refused])
         self._loaded = changed

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS
+from opsicm.experiment.current_words import DIRECTIONS, MAGNITUDE_REMEDY
 from opsicm.experiment.probe_steps import PROBE_STEPS
 from opsicm.experiment.refusal import KeyPath, Refusal, below
 from opsicm.experiment.step_model import FileModel, word_of
@@ -285,6 +286,8 @@ def _literal_remedy(expected: str, value: Any) -> str:
 
 
 def _kind_remedy(root: type[FileModel], path: KeyPath, kind: str, value: Any) -> str:
+    if kind == "string_type" and path[-1] in DIRECTIONS:
+        return MAGNITUDE_REMEDY
     if kind == "string_type":
         return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write it as a text"
     if kind in ("float_type", "int_type") and isinstance(value, str):

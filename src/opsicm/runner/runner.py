@@ -18,6 +18,7 @@ from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
 from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
 from opsicm.experiment.model import Experiment
+from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
 from opsicm.instruments.roles import CellReading, Rig
@@ -28,7 +29,6 @@ from opsicm.runner.commands import Inbox
 from opsicm.runner.events import CellEvents
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
-from opsicm.runner.patterns import Floats
 from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import ProbeTrack, Procedure
 from opsicm.runner.procedures import Procedures
@@ -81,6 +81,8 @@ class RunContext:
     revision: Revision
     amplitude_maps: Mapping[str, Floats] = field(default_factory=dict)
     start: Continuation = BEGINNING
+    swelling: Callable[[float], float] = lambda _: 0.0
+    """Thickness [m] that the specimen is expected to have gained when a charge [C] has passed."""
 
 
 class Runner:
@@ -112,7 +114,15 @@ class Runner:
         self._cell = self._cell_track(run_context)
         approach = experiment.envelope.approach
         self._context = ProbeContext(
-            rig, recorder, self._facts, self._bias, self._limits, self._cell, approach, inbox.waiting
+            rig,
+            recorder,
+            self._facts,
+            self._bias,
+            self._limits,
+            self._cell,
+            approach,
+            inbox.waiting,
+            run_context.swelling,
         )
         procedures = Procedures(
             self._context, landmarks(experiment.probe), run_context.register, run_context.amplitude_maps
@@ -179,12 +189,14 @@ class Runner:
         # The first row, before the first control: later currents are compared with it.
         reading = self._cell_reading()
         self._bias.update(reading)
+        self._context.follow_swelling(reading.charge)
         self._context.record_reading(reading)
         while True:
             self._beat()
             now = self._rig.clock.now_ns()
             reading = self._cell_reading()
             self._limits.check_cell(reading)
+            self._context.follow_swelling(reading.charge)
             changed = self._cell.turn(now, reading)
             if self._cell.over:
                 return self._completed()
@@ -268,10 +280,24 @@ class Runner:
         turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
         until = min([due, *(end for end in ends if end is not None and end > now)])
+        self._keep_clear(procedure)
         if procedure is not None:
             procedure.advance(until)
         elif not self._context.wait_for_stage(until):
             self._rig.clock.wait_until(min(until, now + self._bias.ramp_duration_ns))
+
+    def _keep_clear(self, procedure: Procedure | None) -> None:
+        """No pipette stands where the surface may come to: one without a task waits far up, one with a task is moved.
+
+        A step that hops begins again from its start height; any other goes on from where a pipette waits.
+        """
+        if procedure is None:
+            self._context.withdraw()
+        elif self._context.comes_too_near():
+            if procedure.hop is not None:
+                procedure.start()
+            else:
+                self._context.withdraw_from_rising_surface(self._probe.path)
 
     def _requested_row_ns(self) -> int | None:
         return self._cell.action.record_every_ns if self._cell.action is not None else None

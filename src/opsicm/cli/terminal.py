@@ -18,7 +18,7 @@ from rich.table import Table
 
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
-from opsicm.report.document import number
+from opsicm.reporting.document import number
 from opsicm.runner.runner import Progress as RunProgress
 
 _REMARK: Final = 40

@@ -18,7 +18,8 @@ class Frame:
     """One pass of a raster: `heights` [row, column] [m], NaN where no hop ended in contact.
 
     `x`, `y` [m] along its edges; `time` [s] its middle, `potential` [V] and `cell_current` [A] medians over it, `bad`
-    hops without contact of all `hops`.
+    hops without contact of all `hops`. `rows` [row, column] is the index of the pixel's hop in what the frame was made
+    from, -1 without contact: with it any other column of the hops becomes an image.
     """
 
     heights: F64
@@ -29,6 +30,7 @@ class Frame:
     cell_current: float
     bad: int
     hops: int
+    rows: NDArray[np.int64]
 
     def array(self) -> xr.DataArray:
         """The heights with coordinates, for `image_results`."""
@@ -59,6 +61,7 @@ def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
         of = number == k
         frame = _frame(
             hops.isel(hop=np.flatnonzero(of)),
+            np.flatnonzero(of),
             line[of] % rows,
             pixel[of],
             (rows, columns),
@@ -89,7 +92,12 @@ def _rows(hops: xr.Dataset) -> tuple[int, int]:
 
 
 def _frame(
-    hops: xr.Dataset, row: NDArray[np.int64], column: NDArray[np.int64], shape: tuple[int, int], coarse: F64 | None
+    hops: xr.Dataset,
+    index: NDArray[np.int64],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    shape: tuple[int, int],
+    coarse: F64 | None,
 ) -> Frame | None:
     contact = hops["outcome"].values == 0
     if contact.sum() < 0.5 * shape[0] * shape[1]:
@@ -97,6 +105,8 @@ def _frame(
     heights = np.full(shape, np.nan)
     z = hops["z_stop"].values + (0.0 if coarse is None else coarse)
     heights[row[contact], column[contact]] = z[contact]
+    rows = np.full(shape, -1, np.int64)
+    rows[row[contact], column[contact]] = index[contact]
     return Frame(
         heights,
         _along(column, hops, shape[1]),
@@ -106,6 +116,7 @@ def _frame(
         float(np.nanmedian(hops["cell_current"])),
         int((~contact).sum()),
         int(contact.size),
+        rows,
     )
 
 

@@ -59,7 +59,7 @@ def hopped(tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
     folder = tmp_path_factory.mktemp("hopped")
     (folder / "rig.yaml").write_text(RIG, encoding="utf-8")
     file = folder / "quick.yaml"
-    text = TEXT.replace("8, cycles: 1, ir_compensation_pct: 97", "40, cycles: 1").replace("twin/graphite", "rig.yaml")
+    text = TEXT.replace("rate_mV_s: 8", "rate_mV_s: 40").replace("twin/graphite", "rig.yaml")
     file.write_text(text, encoding="utf-8")
     return opsicm.run(file, out=folder / "out", seed=3)
 
@@ -184,8 +184,8 @@ def test_rasters_on_other_pixels_are_named(images: StoredRun) -> None:
     with pytest.raises(BadInput, match=r"rasters is probe\[1\], probe\[3\], probe\[4\]; their pixels differ; name one"):
         images.images()
     turned = images.images("probe[4]")
-    assert "turned raster" in turned["x"].attrs["long_name"]
-    assert turned["x"].values == pytest.approx(np.linspace(0.0, 5e-6, 6))
+    assert "rows are turned by 30°" in turned["x"].attrs["long_name"]
+    assert turned["x"].values == pytest.approx(1e-6 + np.linspace(-2.5e-6, 2.5e-6, 6))
 
 
 def test_tables_have_hours_beside_nanoseconds(images: StoredRun, hopped: StoredRun) -> None:

@@ -25,7 +25,7 @@ from opsicm.results.run_results import results_of
 
 F64 = NDArray[np.float64]
 _HOUR_NS: Final = 3.6e12
-_PITCH: Final = 0.1  # of a pixel: a raster whose rows stray less from the axes has axes x and y
+_PITCH: Final = 0.1  # of a pixel: rasters whose pixels lie as close have the same pixels
 _TIME: Final = {"units": "h", "long_name": "time since the run started"}
 _HEIGHT: Final = {
     "units": "m",
@@ -167,8 +167,8 @@ class StoredRun:
 
         Variables `height` [m], `i_ref`, `i_stop` [A] and `t_ns` (-1 without a hop); NaN where no hop made contact.
         Coordinates `x`, `y` [m] of the specimen, and of each image, counted from 1, its `potential` [V],
-        `cell_current` [A], `soc` [1], `t` [h] and `step`. A raster that is turned against the axes has distances
-        from its first pixel along its edges as `x` and `y`, and says so. An image with fewer than half its pixels is
+        `cell_current` [A], `soc` [1], `t` [h] and `step`. A raster that is turned against the axes has `x` and `y`
+        along and across its rows about the image's centre, and says so. An image with fewer than half its pixels is
         left out. Raises `BadInput` where a step is no raster, or where rasters differ and none is named.
         """
         if step is not None:
@@ -179,9 +179,7 @@ class StoredRun:
             there = ", ".join(dict.fromkeys(name for name, _ in found))
             limit = f"rasters with an image are {there}" if there else "the run has no raster with an image"
             raise BadInput(Problem("images of step", step or "any", limit, "name a raster step, or use run.hops"))
-        axes = [self._axes(frame) for _, frame in chosen]
-        first = axes[0]
-        if not all(_same(first[name], other[name]) for other in axes for name in ("x", "y")):
+        if not all(_same_pixels(chosen[0][1], frame) for _, frame in chosen):
             names = ", ".join(dict.fromkeys(name for name, _ in chosen))
             raise BadInput(Problem("rasters", names, "their pixels differ", f"name one: run.images({chosen[0][0]!r})"))
         hops, cell = self.hops, self.cell
@@ -204,7 +202,7 @@ class StoredRun:
         }
         return xr.Dataset(
             {**{name: spread(name) for name in ("height", "i_ref", "i_stop")}, "t_ns": (("image", "y", "x"), t_ns)},
-            coords={**{name: ("image", *content) for name, content in of_image.items()}, **first},
+            coords={**{name: ("image", *content) for name, content in of_image.items()}, **_axes(chosen[0][1])},
             attrs={"title": self.title},
         )
 
@@ -220,26 +218,6 @@ class StoredRun:
                 frame.rows[frame.rows >= 0] = rows[frame.rows[frame.rows >= 0]]
                 found.append((str(hops["step"].values[rows[0]]), frame))
         return found
-
-    def _axes(self, frame: Frame) -> dict[str, xr.Variable]:
-        """Coordinates of the columns and rows: x and y of the specimen, or along the edges of a turned raster."""
-        hops, known = self.record.hops, frame.rows >= 0
-        axes: dict[str, xr.Variable] = {}
-        for name, edge, along in (("x", frame.x, 0), ("y", frame.y, 1)):
-            at = np.where(known, hops[name].values[frame.rows], np.nan)
-            middle = np.nansum(at, axis=along) / np.maximum(known.sum(axis=along), 1)
-            pitch = float(np.ptp(edge)) / max(edge.size - 1, 1)
-            if np.nanmax(np.abs(at - np.expand_dims(middle, along))) > _PITCH * max(pitch, 1e-12):
-                note = "distance from the first pixel along the edge of a turned raster"
-                return {
-                    key: xr.Variable((key,), values, {"units": "m", "long_name": f"{key}: {note}"})
-                    for key, values in (("x", frame.x), ("y", frame.y))
-                }
-            # A column without a single contact lies where its neighbours say.
-            seen = np.flatnonzero(known.any(axis=along))
-            values = np.interp(np.arange(edge.size), seen, middle[seen])
-            axes[name] = xr.Variable((name,), values, {"units": "m", "long_name": f"{name} of the specimen"})
-        return axes
 
     @property
     def segments(self) -> list[int]:
@@ -327,9 +305,24 @@ def _over_time(table: xr.Dataset) -> xr.Dataset:
     return table.set_coords("t_ns").assign_coords(t=("row", hours, _TIME)).swap_dims(row="t")
 
 
-def _same(one: xr.Variable, other: xr.Variable) -> bool:
-    pitch = float(np.ptp(one.values)) / max(one.size - 1, 1)
-    return one.shape == other.shape and bool(np.all(np.abs(one.values - other.values) <= _PITCH * pitch))
+def _axes(frame: Frame) -> dict[str, xr.Variable]:
+    """Coordinates of the columns and rows: x and y of the specimen, or along the edges of a turned raster."""
+    turned = (
+        f"rows turned by {np.degrees(frame.rotation):.3g}°; distances from the centre of the image, along and across"
+    )
+    of = turned if frame.rotation else "of the specimen"
+    return {
+        name: xr.Variable((name,), values, {"units": "m", "long_name": f"{name} {of}"})
+        for name, values in (("x", frame.x), ("y", frame.y))
+    }
+
+
+def _same_pixels(one: Frame, other: Frame) -> bool:
+    """Whether two images have the same pixels, within a tenth of a pitch."""
+    if one.rows.shape != other.rows.shape or abs(one.rotation - other.rotation) > _PITCH / max(one.rows.shape):
+        return False
+    pairs = ((one.x, other.x), (one.y, other.y))
+    return all(np.all(np.abs(a - b) <= _PITCH * float(np.ptp(a)) / max(a.size - 1, 1)) for a, b in pairs)
 
 
 def _duration(seconds: float) -> str:

@@ -154,9 +154,10 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
     """Near less far current and length of the gradient at chosen times, and the current over height and time.
 
     Rows of a tower: `t` [s], `height` [m] of the coarse stage, `pipette` [A], `cell_current` [A] (negative lithiates),
-    `potential` [V], (n,). Times: the first and last traverse, the largest cell current of either sign, the lowest
-    potential. A traverse takes seconds, in which the cell changes: its profile is sheared by that much. [] where the
-    stage did not travel. Assumes that the drift of the pipette is slow against one traverse.
+    `potential` [V], (n,). The trace of `tower_ways` is the current [A] over (time, height), with the mean potential and
+    cell current of each traverse. Times: the first and last traverse, the largest cell current of either sign, the
+    lowest potential. A traverse takes seconds, in which the cell changes: its profile is sheared by that much. [] where
+    the stage did not travel. Assumes that the drift of the pipette is slow against one traverse.
     """
     up_down = traverses(t, height)
     if not up_down:
@@ -166,19 +167,37 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
     image = np.full((len(up_down), _BINS), np.nan)
     results: list[Result] = []
     for k, traverse in enumerate(up_down):
-        rows = slice(traverse.first, traverse.stop)
-        binned = profile(height[rows], pipette[rows], edges)
-        image[k] = np.where(binned.number > 0, binned.current, np.nan)
+        image[k] = _on_heights(height[traverse.first : traverse.stop], pipette[traverse.first : traverse.stop], edges)
     for name, k in _moments(up_down, cell_current, potential).items():
         results += _moment_results(name, up_down[k], height, pipette, potential, cell_current)
     trace = xr.DataArray(
         image,
         dims=("time", "height"),
         attrs={"units": "A", "quantity": "pipette current"},
-        coords={"time": [traverse.time for traverse in up_down], "height": 0.5 * (edges[1:] + edges[:-1])},
+        coords={
+            "time": [traverse.time for traverse in up_down],
+            "height": 0.5 * (edges[1:] + edges[:-1]),
+            "potential": ("time", [float(np.nanmean(potential[w.first : w.stop])) for w in up_down]),
+            "cell_current": ("time", [float(np.nanmean(cell_current[w.first : w.stop])) for w in up_down]),
+        },
     )
     method = f"traverses of the coarse stage between {1e6 * low:.4g} and {1e6 * high:.4g} µm"
     return [Result("tower_ways", float(len(up_down)), 0.0, "1", method, trace=trace), *results]
+
+
+def _on_heights(height: F64, current: F64, edges: F64) -> F64:
+    """The current of one traverse in bins `edges`: means of their rows; bins between two rows are interpolated.
+
+    A coarse stage covers more than a bin from row to row at its usual speed. Beyond the traverse's rows there is NaN.
+    """
+    binned = profile(height, current, edges)
+    filled = binned.number > 0
+    if filled.sum() < 2:
+        return np.where(filled, binned.current, np.nan)
+    pitch = float(edges[1] - edges[0])
+    within = (binned.height >= height.min() - 0.5 * pitch) & (binned.height <= height.max() + 0.5 * pitch)
+    between = np.interp(binned.height, binned.height[filled], binned.current[filled])
+    return np.where(within, between, np.nan)
 
 
 def _moments(up_down: list[Traverse], cell_current: F64, potential: F64) -> dict[str, int]:

@@ -307,10 +307,9 @@ def _over_time(table: xr.Dataset) -> xr.Dataset:
 
 def _axes(frame: Frame) -> dict[str, xr.Variable]:
     """Coordinates of the columns and rows: x and y of the specimen, or along the edges of a turned raster."""
-    turned = (
-        f"rows turned by {np.degrees(frame.rotation):.3g}°; distances from the centre of the image, along and across"
-    )
-    of = turned if frame.rotation else "of the specimen"
+    of = "of the specimen"
+    if frame.rotation:
+        of = f"about the centre of an image whose rows are turned by {np.degrees(frame.rotation):.3g}°"
     return {
         name: xr.Variable((name,), values, {"units": "m", "long_name": f"{name} {of}"})
         for name, values in (("x", frame.x), ("y", frame.y))

@@ -241,6 +241,13 @@ def test_a_wrong_name_raises_with_the_names_there_are(images: StoredRun, hopped:
         hopped.trace(99999)
 
 
+def test_a_notebook_shows_the_problems_of_an_error_without_its_traceback() -> None:
+    with pytest.raises(BadInput) as raised:
+        opsicm.open("nowhere")
+    raised.value.add_note("a note")
+    assert raised.value._render_traceback_() == [f"BadInput: {raised.value}", "a note"]
+
+
 def test_samples_that_were_not_kept_are_said(tmp_path: Path) -> None:
     text = IMAGES + "record: {pipette_current: decimated, z: decimated}\n"
     with opsicm.run(text, out=tmp_path, seed=2) as run:

@@ -63,7 +63,9 @@ class CheckedExperiment:
 def check(experiment: AnyExperiment, *, rig: str | None = None) -> CheckedExperiment:
     """Check an experiment on its rig and forecast the run; executes nothing.
 
-    experiment: path of the file, or its text. rig: rig file or preset instead of the experiment's.
+    - experiment: path of the file, or its text (a string of several lines).
+    - rig: rig file or preset instead of the experiment's.
+
     Returns every problem, or duration, file size and signals against noise. A problem is returned, not raised.
 
         opsicm.check("first.yaml")
@@ -100,9 +102,12 @@ def run(
 ) -> StoredRun:
     """Execute an experiment and return its run.
 
-    experiment: path of the file, or its text. out: folder in which the run's own folder is made. rig: rig file, preset
-    or stored run instead of the experiment's. seed: of every random number of the twin. speed: 1 is real time, None as
-    fast as possible.
+    - experiment: path of the file, or its text (a string of several lines).
+    - out: folder in which the run's own folder is made.
+    - rig: rig file, preset or stored run instead of the experiment's.
+    - seed: of every random number of the twin.
+    - speed: 1 is real time, None as fast as possible.
+
     The experiment is checked first. Raises `BadInput` with every problem before anything moves, or the error that
     stopped the run, with the rig safe and the file kept. Ctrl-C (a notebook's stop button) ends the run safely, keeps
     the file, and raises `KeyboardInterrupt`.
@@ -155,9 +160,10 @@ def analyse(
 ) -> ResultList:
     """All results of runs or third-party files, each with uncertainty, unit and method.
 
-    source: a run, its path, or another instrument's file. Of several, each result names its run, and what they show
-    together (a calibration, concentrations) comes last. columns: of a text file, as "t=s,I=pA,z=um". setpoint: the
-    relative drop [1] that ended the approaches of a trace of hops that does not state it.
+    - source, more: runs, their paths, or files of other instruments. Of several, each result names its run, and what
+      they show together (a calibration, concentrations) comes last.
+    - columns: of a text file, as "t=s,I=pA,z=um".
+    - setpoint: the relative drop [1] that ended the approaches of a trace of hops that does not state it.
 
         results = opsicm.analyse(run)
         results["expansion_lithiation"].value, results.select("expansion")
@@ -180,7 +186,9 @@ def analyse(
 def report(source: StoredRun | Path | str, output: Path | str | None = None, *, columns: str | None = None) -> Path:
     """Write the report of a run or a third-party file, one self-contained HTML page; returns its path.
 
-    output: the file to write; by default beside the run, and in the working folder for a third-party file.
+    - source: a run, its path, or another instrument's file.
+    - output: the file to write; by default beside the run, and in the working folder for a third-party file.
+    - columns: of a text file, as "t=s,I=pA,z=um".
 
         opsicm.report(run)
     """
@@ -193,6 +201,9 @@ def report(source: StoredRun | Path | str, output: Path | str | None = None, *, 
 
 def plot(source: StoredRun | Path | str, *, columns: str | None = None, setpoint: float | None = None) -> FigureDict:
     """Every figure that applies to a run or a third-party file, by name: matplotlib figures.
+
+    - source: a run, its path, or another instrument's file.
+    - columns, setpoint: as for `analyse`.
 
     A run has each by itself as well: `run.plot.images()`, `run.plot.voltammogram()`, `run.plot.sections()`.
 

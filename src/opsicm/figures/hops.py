@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ F64 = NDArray[np.float64]
 _SIGN: Final = f"{PIPETTE_SIGN}; far from the surface"
 _PIPETTE: Final = Axis("pipette current", "nA")
 _FEW: Final = 60  # passes: that many are marks, more are a line
+_FEWEST_ROWS: Final = 5
+_SOC_MOVES: Final = 0.5  # [%]
 _NO_CURRENT: Final = 1e-12  # [A] of a cell: a panel of less shows the converter
 _MICROMETRES: Final = 2e-6  # [m]: larger changes of height are drawn in µm
 
@@ -68,25 +70,33 @@ def run_time_view(
     panels: list[CurvePanel] = []
     if returned := [one for one in passes if one.returned]:
         panels.append(_height_panel(returned, time, unit, begin))
-    potential = [Series("measured", *thinned(tc, cell["potential"].values), "potential")]
     controlled = np.where(cell["control"].values == "potential", cell["set_point"].values, np.nan)
-    if np.any(np.isfinite(controlled)):
-        potential.append(Series("program", *thinned(tc, controlled), "limit", "dashed"))
-    panels.append(CurvePanel(time, POTENTIAL, tuple(potential), "of the specimen, at the reference electrode"))
-    if "soc" in cell and np.isfinite(cell["soc"].values).any():
-        soc = Series("SOC", *thinned(tc, 100.0 * cell["soc"].values))
+    largest = float(np.max(np.abs(cell["current"].values), initial=0.0))
+    if largest > _NO_CURRENT or np.any(np.isfinite(controlled)):  # else nothing is connected to the specimen
+        potential = [Series("measured", *thinned(tc, cell["potential"].values), "potential")]
+        if np.any(np.isfinite(controlled)):
+            potential.append(Series("program", *thinned(tc, controlled), "limit", "dashed"))
+        panels.append(CurvePanel(time, POTENTIAL, tuple(potential), "of the specimen, at the reference electrode"))
+    if (soc := _moving_soc(cell)) is not None:
         note = "charge since the last delithiated cut-off over the reversible capacity"
-        panels.append(CurvePanel(time, Axis("SOC", "%"), (soc,), note))
+        panels.append(CurvePanel(time, Axis("SOC", "%"), (Series("SOC", *thinned(tc, soc)),), note))
     current = pipette_series(hops, slow, unit, begin)
     if current:
         note = f"{PIPETTE_SIGN}; reference: far from the surface, before each approach"
         panels.append(CurvePanel(time, _PIPETTE, current, note if len(current) > 1 else PIPETTE_SIGN))
-    largest = float(np.max(np.abs(cell["current"].values), initial=0.0))
     if largest > _NO_CURRENT:
         axis, factor = scaled_axis("cell current", "A", largest)
         series = Series("cell current", *thinned(tc, factor * cell["current"].values), "cell")
         panels.append(CurvePanel(time, axis, (series,), CELL_SIGN))
     return View(name, title, tuple(panels), share_x=True)
+
+
+def _moving_soc(cell: xr.Dataset) -> F64 | None:
+    """State of charge [%] (row,), NaN where unknown; None where it is unknown or does not move."""
+    if "soc" not in cell or not np.isfinite(cell["soc"].values).any():
+        return None
+    soc: F64 = 100.0 * cell["soc"].values
+    return soc if np.nanmax(soc) - np.nanmin(soc) > _SOC_MOVES else None
 
 
 def _height_panel(passes: Sequence[StepPasses], time: Axis, unit: float, begin: float) -> CurvePanel:
@@ -146,38 +156,72 @@ def hopping_rows(hops: xr.Dataset, t_ns: NDArray[Any]) -> NDArray[np.bool_]:
     return inside
 
 
-def potential_view(
-    hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, passes: Sequence[StepPasses], thickness: float
-) -> View:
+def potential_view(hops: xr.Dataset, cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float) -> View:
     """Swelling, pipette current and cell current against potential, coloured by the sign of the cell current.
 
-    As `run_time_view`; `thickness` [m] of the specimen. Against the program's potential where one was controlled.
+    As `run_time_view`, for a run that hopped some point again; `thickness` [m] of the specimen. Against the program's
+    potential where one was controlled.
     """
     t_ns = cell["t_ns"].values
     cell_e, which = program_potential(cell, t_ns)
     axis = Axis(f"{which} vs Li/Li+", "V")
-    down = cell["current"].values <= 0.0
-    panels: list[CurvePanel] = []
-    if returned := [one for one in passes if one.returned]:
-        series: list[Series] = []
-        for one in returned:
-            e, _ = program_potential(cell, 1e9 * one.t)
-            series += _by_direction(e, 100.0 / thickness * one.change, one.cell_current <= 0.0)
-        note = f"height change over a thickness of {thickness * 1e6:g} µm; {_changes_note(returned)}"
-        panels.append(CurvePanel(axis, Axis("swelling", "%"), _joined(series), note))
+    swelling = _swelling_panel(axis, passes, thickness, lambda t: program_potential(cell, 1e9 * t)[0])
     good = hops.isel(hop=np.flatnonzero(hops["outcome"].values == 0))
-    if good.sizes["hop"]:
-        e, _ = program_potential(cell, good["t_ns"].values)
-        series = _by_direction(e, 1e9 * good["i_ref"].values, good["cell_current"].values <= 0.0)
-        note = f"{PIPETTE_SIGN}; far from the surface, before each approach"
-        panels.append(CurvePanel(axis, _PIPETTE, _joined(series), note))
-    else:
-        series = _by_direction(cell_e, 1e9 * slow["pipette_current"].values, down)
-        panels.append(CurvePanel(axis, _PIPETTE, _joined(series), PIPETTE_SIGN))
+    e, _ = program_potential(cell, good["t_ns"].values)
+    reference = _by_direction(e, 1e9 * good["i_ref"].values, good["cell_current"].values <= 0.0)
     current, factor = scaled_axis("cell current", "A", float(np.max(np.abs(cell["current"].values), initial=0.0)))
-    series = _by_direction(cell_e, factor * cell["current"].values, down)
-    panels.append(CurvePanel(axis, current, _joined(series), CELL_SIGN))
-    return View("potential", "The run against potential", tuple(panels), share_x=True)
+    flowing = _by_direction(cell_e, factor * cell["current"].values, cell["current"].values <= 0.0)
+    note = f"{PIPETTE_SIGN}; far from the surface, before each approach"
+    panels = (
+        swelling,
+        CurvePanel(axis, _PIPETTE, _joined(reference), note),
+        CurvePanel(axis, current, _joined(flowing), CELL_SIGN),
+    )
+    return View("potential", "The run against potential", panels, share_x=True)
+
+
+def charge_view(cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float) -> View | None:
+    """Swelling and potential against the state of charge, or the charge passed where that is unknown, during the hops.
+
+    As `potential_view`. None where no charge passed between the first and the last hop.
+    """
+    t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values / 3.6
+    returned = [one for one in passes if one.returned]
+    begin, end = min(one.t[0] for one in returned), max(one.t[-1] for one in returned)
+    during = (t >= begin) & (t <= end)
+    if during.sum() < _FEWEST_ROWS or np.ptp(charge[during]) <= 0.0:
+        return None
+    soc = _moving_soc(cell.isel(row=np.flatnonzero(during)))
+    if soc is not None and np.isfinite(soc).all():
+        axis, x = Axis("SOC", "%"), 100.0 * cell["soc"].values
+        note = "charge since the last delithiated cut-off over the reversible capacity"
+    else:
+        passed = charge[during][0] - charge
+        scaled, factor = scaled_axis("charge", "Ah", 1e-3 * float(np.max(np.abs(passed[during]))))
+        axis, x = Axis("charge lithiated since the first hop", scaled.unit), 1e-3 * factor * passed
+        note = "the state of charge is not known"
+    panels = (
+        _swelling_panel(axis, returned, thickness, lambda at: np.interp(at, t, x)),
+        CurvePanel(
+            axis,
+            POTENTIAL,
+            _joined(_by_direction(x[during], cell["potential"].values[during], cell["current"].values[during] <= 0.0)),
+            f"measured; {note}",
+        ),
+    )
+    return View("charge", "Swelling against charge", panels, share_x=True)
+
+
+def _swelling_panel(axis: Axis, passes: Sequence[StepPasses], thickness: float, at: Callable[[F64], F64]) -> CurvePanel:
+    """Swelling of all passes against `axis`: `at` of their times [s]."""
+    returned = [one for one in passes if one.returned]
+    series = [
+        part
+        for one in returned
+        for part in _by_direction(at(one.t), 100.0 / thickness * one.change, one.cell_current <= 0.0)
+    ]
+    note = f"height change over a thickness of {thickness * 1e6:g} µm; {_changes_note(returned)}"
+    return CurvePanel(axis, Axis("swelling", "%"), _joined(series), note)
 
 
 def _by_direction(x: F64, y: F64, lithiates: NDArray[np.bool_]) -> list[Series]:

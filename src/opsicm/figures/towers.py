@@ -103,14 +103,16 @@ def traverses_view(trace: xr.DataArray) -> View:
     time, unit = time_axis(float(np.ptp(seconds)))
     t = unit * seconds
     half = 0.5 * float(height[1] - height[0])
-    image, left, right = even_times(seconds, trace.values)
     current, factor = scaled_axis("cell current", "A", float(np.max(np.abs(trace["cell_current"].values), initial=0.0)))
-    traces = []
-    for role, k in zip(_HEIGHTS, (0, height.size // 2, height.size - 1), strict=True):
-        # The bins at the turns may lie beyond the last row of a traverse: take the next that most of them have.
-        known = np.isfinite(trace.values).mean(axis=0) > _MOSTLY
-        nearest = int(np.argmin(np.where(known, np.abs(np.arange(height.size) - k), np.inf)))
-        traces.append(Series(f"{1e3 * height[nearest]:.2g} mm", t, 1e9 * trace.values[:, nearest], role))
+    # The bins at the turns may lie beyond the last row of most traverses.
+    reached = np.flatnonzero(np.isfinite(trace.values).mean(axis=0) > _MOSTLY)
+    rows = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, height.size)
+    height, currents = height[rows], 1e9 * trace.values[:, rows]
+    image, left, right = even_times(seconds, currents)
+    traces = [
+        Series(f"{1e3 * height[k]:.2g} mm", t, currents[:, k], role)
+        for role, k in zip(_HEIGHTS, (0, height.size // 2, height.size - 1), strict=True)
+    ]
     panels = (
         CurvePanel(time, POTENTIAL, (Series("measured", t, trace["potential"].values, "potential"),)),
         CurvePanel(
@@ -121,7 +123,7 @@ def traverses_view(trace: xr.DataArray) -> View:
             time,
             Axis("height", "mm"),
             _CURRENT,
-            1e9 * image.T,
+            image.T,
             (unit * left, unit * right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half)),
             "current",
             note="one column per traverse of the coarse stage, interpolated between rows; blank: the stage stood still",

@@ -21,6 +21,8 @@ from opsicm.figures.view import Axis, View, time_axis, time_text
 
 F64 = NDArray[np.float64]
 Line = tuple[float, float, float, float]
+_FEWEST: Final = 4  # images of a course
+_CHARGED: Final = 5.0  # [%] of the state of charge between images
 _MOVED: Final = 0.05  # [V] between images: a smaller span is no axis to draw them against
 
 
@@ -45,6 +47,8 @@ class _Series:
     labels: list[str]  # those and the time
     t: F64
     potential: F64
+    controlled: bool  # whether the potential was, at every image
+    soc: F64  # [%]
     lithiates: NDArray[np.bool_]
 
 
@@ -88,6 +92,7 @@ def _series(frames: list[Frame], members: list[int], cell: xr.Dataset, choice: I
     at = cell["t_ns"].values * 1e-9
     row = np.minimum(np.searchsorted(at, t), at.size - 1)
     soc = 100.0 * cell["soc"].values[row] if "soc" in cell else np.full(t.size, np.nan)
+    controlled = bool(np.all(cell["control"].values[row] == "potential"))
     span = float(at[-1] - at[0])
     names = [
         f"{e:.2f} V" + (f", SOC {s:.0f} %" if np.isfinite(s) else "") for e, s in zip(potential, soc + 0.0, strict=True)
@@ -100,7 +105,7 @@ def _series(frames: list[Frame], members: list[int], cell: xr.Dataset, choice: I
         image = frame.array(heights)
         image.attrs["level"] = LEVELLING[choice.levelling].rstrip(".").lower()
         images.append(image)
-    return _Series([k + 1 for k in members], images, names, labels, t, potential, lithiates)
+    return _Series([k + 1 for k in members], images, names, labels, t, potential, controlled, soc, lithiates)
 
 
 def _of_images(results: Sequence[Result], name: str, part: str = "") -> dict[int, Result]:
@@ -123,11 +128,13 @@ def _change_views(series: _Series, results: Sequence[Result]) -> list[View]:
     if not shown or series.numbers[0] != 1:  # changes are against the first image of the run
         return []
     views = [image_changes_view(shown)]
-    if len(series.images) > 2:  # two points are no course
+    if len(series.images) >= _FEWEST:
         change, u_change = _in_metres(series.numbers, changes)
         change[0] = u_change[0] = 0.0  # the first image itself
         rough, _ = _in_metres(series.numbers, roughness)
-        if np.ptp(series.potential) > _MOVED:
+        if np.isfinite(series.soc).all() and np.ptp(series.soc) > _CHARGED and not series.controlled:
+            at, axis = series.soc, Axis("SOC", "%")
+        elif np.ptp(series.potential) > _MOVED:
             at, axis = series.potential, Axis("potential vs Li/Li+", "V")
         else:
             axis, factor = time_axis(float(np.ptp(series.t)))

@@ -28,6 +28,7 @@ from opsicm.results.pipette_steps import pipette_results
 from opsicm.results.trace_figures import peak_marks, views_of_traces
 
 _SECTION_HOPS: Final = 20  # of a section at a point
+_STANDS: Final = 5e-6  # [m] of the coarse stage
 _MOST_SAMPLES: Final = 20_000_000  # of a section: 80 MB of counts
 
 
@@ -116,9 +117,12 @@ def views_of(run: Run, results: list[Result], choice: ImageChoice | None = None)
     good = np.flatnonzero(hops["outcome"].values == 0)
     frames = images_of(hops, slow) if good.size else []
     swept = programmed_voltammogram(cell, slow)
-    # Images have their own figure against potential; between them the pipette is parked.
-    if not frames and (any(one.returned for one in passes) or swept is not None):
-        views.append(figures.potential_view(hops, cell, slow, passes, run_parameters(run).thickness))
+    # Images have their own figure against potential.
+    if not frames and any(one.returned for one in passes):
+        thickness = run_parameters(run).thickness
+        views.append(figures.potential_view(hops, cell, passes, thickness))
+        against_charge = figures.charge_view(cell, passes, thickness)
+        views += [against_charge] if against_charge is not None else []
     if good.size:
         views += image_views(frames, cell, results, choice or ImageChoice()) if frames else []
         # Only of a run with one hopping step: many segments would have as many of these figures.
@@ -131,8 +135,11 @@ def views_of(run: Run, results: list[Result], choice: ImageChoice | None = None)
             record = {name: float(hops[name].values[middle]) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
             views.append(figures.hop_view(samples, {**record, "hop": middle}))
     if swept is not None:
-        peaks = peak_marks(results)
-        views.append(voltammogram_view(swept.assign_attrs(potential="potential of the program vs Li/Li+"), peaks))
+        # The pipette current belongs beside the cell's only where the pipette stood still.
+        if good.size or float(np.ptp(slow["coarse_z"].values)) > _STANDS:
+            swept = swept.drop_vars("pipette")
+        swept.attrs["potential"] = "potential of the program vs Li/Li+"
+        views.append(voltammogram_view(swept, peak_marks(results)))
     return views + [view for view in views_of_traces(results) if swept is None or view.name != "voltammogram"]
 
 

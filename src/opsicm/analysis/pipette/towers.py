@@ -162,7 +162,9 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
     up_down = traverses(t, height)
     if not up_down:
         return []
-    low, high = float(height.min()), float(height.max())
+    # Medians: the way to the first traverse may begin far below it.
+    ends = [(np.min(height[w.first : w.stop]), np.max(height[w.first : w.stop])) for w in up_down]
+    low, high = (float(value) for value in np.median(ends, axis=0))
     edges = np.linspace(low, high, _BINS + 1)
     image = np.full((len(up_down), _BINS), np.nan)
     results: list[Result] = []

@@ -162,7 +162,9 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
     up_down = traverses(t, height)
     if not up_down:
         return []
-    low, high = float(height.min()), float(height.max())
+    # Medians: the way to the first traverse may begin far below it.
+    ends = [(np.min(height[w.first : w.stop]), np.max(height[w.first : w.stop])) for w in up_down]
+    low, high = (float(value) for value in np.median(ends, axis=0))
     edges = np.linspace(low, high, _BINS + 1)
     image = np.full((len(up_down), _BINS), np.nan)
     results: list[Result] = []
@@ -186,18 +188,20 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
 
 
 def _on_heights(height: F64, current: F64, edges: F64) -> F64:
-    """The current of one traverse in bins `edges`: means of their rows; bins between two rows are interpolated.
+    """The current of one traverse at the middles of bins `edges`: means of several rows, else between two rows.
 
-    A coarse stage covers more than a bin from row to row at its usual speed. Beyond the traverse's rows there is NaN.
+    At its usual speed a coarse stage covers more than a bin from row to row. NaN beyond the traverse's rows.
     """
+    good = np.isfinite(height) & np.isfinite(current)
+    height, current = height[good], current[good]
     binned = profile(height, current, edges)
-    filled = binned.number > 0
-    if filled.sum() < 2:
-        return np.where(filled, binned.current, np.nan)
-    pitch = float(edges[1] - edges[0])
-    within = (binned.height >= height.min() - 0.5 * pitch) & (binned.height <= height.max() + 0.5 * pitch)
-    between = np.interp(binned.height, binned.height[filled], binned.current[filled])
-    return np.where(within, between, np.nan)
+    if height.size < 2:
+        return np.where(binned.number > 0, binned.current, np.nan)
+    order = np.argsort(height, kind="stable")
+    between = np.interp(binned.height, height[order], current[order])
+    half = 0.5 * float(edges[1] - edges[0])
+    within = (binned.height >= height.min() - half) & (binned.height <= height.max() + half)
+    return np.where(within, np.where(binned.number > 1, binned.current, between), np.nan)
 
 
 def _moments(up_down: list[Traverse], cell_current: F64, potential: F64) -> dict[str, int]:

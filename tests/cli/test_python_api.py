@@ -123,7 +123,7 @@ def test_results_show_themselves_and_are_found(hopped: StoredRun) -> None:
     assert isinstance(results[:2], ResultList)
     assert results.records()[0]["name"] == results[0].label
     assert repr(ResultList()) == "no results"
-    with pytest.raises(BadInput, match=r"the results are hops, .*expansion_lithiation.*write one of these"):
+    with pytest.raises(BadInput, match=r"the results are hops, .*expansion_lithiation.*write one of these, or"):
         results["expansion_lithium"]
     with pytest.raises(BadInput, match="part is 'charge'; no result has it; there are lithiation, delithiation"):
         results.select("expansion", part="charge")
@@ -204,7 +204,10 @@ def test_plots_are_matplotlib_figures(images: StoredRun, hopped: StoredRun, tmp_
     figure = images.plot.images("probe[1]")
     assert isinstance(figure, Figure)
     assert len([axes for axes in figure.axes if axes.images]) == 2
-    assert figure.axes[0].get_title(loc="left").startswith("1: 1.")
+    assert figure.axes[0].get_title(loc="left").startswith("1.1")
+    assert images.plot.profiles("probe[4]", line=(0.0, -2e-6, 2e-6, -2e-6), levelling="none").axes
+    with pytest.raises(BadInput, match="the images have x from"):
+        images.plot.profiles("probe[4]", line=(1.0, 1.0, 2.0, 2.0))
     for drawn in (hopped.plot.time(), hopped.plot.potential(), hopped.plot.voltammogram(), hopped.plot.hop(4)):
         assert isinstance(drawn, Figure)
         assert drawn._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 
-from opsicm.analysis.topography.image_series import levelled_series
+from opsicm.analysis.topography.image_series import Levelling
 from opsicm.cli.python_tables import FigureDict, shown_in_notebooks
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.draw import draw
 from opsicm.figures.hops import hop_view
-from opsicm.figures.images import image_series_view, scale_bar_length
 from opsicm.figures.view import View
+from opsicm.results.image_figures import ImageChoice, Line, image_views
 from opsicm.results.run_results import views_of
 from opsicm.results.trace_figures import views_of_traces
 
 if TYPE_CHECKING:
     from opsicm.cli.python_run import StoredRun
-
-_MOST_COLUMNS: Final = 5  # of a series of images
-_BAR: Final = 0.3  # of an image's width
 
 
 def drawn(view: View) -> Figure:
@@ -103,27 +98,29 @@ class RunPlots:
         """Pipette current against the pipette's own bias."""
         return self._one("current_voltage", step)
 
-    def images(self, step: str | None = None) -> Figure:
-        """Every image of a raster, or of all rasters on the same pixels, on one colour scale.
+    def images(self, step: str | None = None, levelling: Levelling = "first-plane") -> Figure:
+        """Every image of a raster, or of all rasters on the same pixels, on one colour scale, potential and SOC above.
 
-        Heights less the least-squares plane of the *first* image, the same for all, so that what the specimen expanded
-        by stays in. Above each image its potential and, where it is known, state of charge.
+        Levelling: "first-plane" takes the plane of the first image from all, so that what the specimen expanded by
+        stays in; "plane" its own from each, "parabola" a surface of degree 2, "rows" each row's median, "none" nothing.
         """
-        series = self._run.images(step)
-        x, y = series["x"].values, series["y"].values
-        heights = levelled_series(series["height"].values)
-        heights -= np.nanmean(heights[0])
-        size = tuple(float(np.ptp(axis)) * axis.size / max(axis.size - 1, 1) for axis in (x, y))
-        labels = [_image_label(series.isel(image=k)) for k in range(heights.shape[0])]
-        return drawn(
-            image_series_view(
-                list(zip(labels, heights, strict=True)),
-                (size[0], size[1]),
-                self._run.title,
-                min(heights.shape[0], _MOST_COLUMNS),
-                scale_bar_length(_BAR * size[0]),
-            )
-        )
+        views = self._image_views(step, ImageChoice(levelling))
+        return drawn(next((view for view in views if view.name == "image_series"), views[0]))
+
+    def changes(self) -> Figure:
+        """Height change of every image since the first, on a diverging scale about zero."""
+        return self._one("image_changes")
+
+    def profiles(
+        self, step: str | None = None, line: Line | None = None, levelling: Levelling = "first-plane"
+    ) -> Figure:
+        """Heights of every image along `line` (x, y of its start and its end [m]), by default a row of pixels."""
+        views = self._image_views(step, ImageChoice(levelling, line))
+        return drawn(next(view for view in views if view.name == "image_profiles"))
+
+    def _image_views(self, step: str | None, choice: ImageChoice) -> list[View]:
+        frames = [frame for _, frame in self._run.frames(step)]
+        return image_views(frames, self._run.record.cell, [], choice)
 
     def hop(self, number: int) -> Figure:
         """One hop as sampled: pipette current and height against time, with reference, threshold and stop."""
@@ -149,9 +146,3 @@ class RunPlots:
             again = [key for key, view in _named(self._views).items() if view.name == name]
             raise BadInput(Problem("figure", repr(name), limit, f"run.plot()[name] with one of {', '.join(again)}"))
         return drawn(matching[0])
-
-
-def _image_label(image: xr.Dataset) -> str:
-    soc = float(image["soc"])
-    charge = f", SOC {100.0 * soc:.0f} %" if np.isfinite(soc) else ""
-    return f"{int(image['image'])}: {float(image['potential']):.2f} V{charge}"

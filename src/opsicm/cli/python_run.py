@@ -171,17 +171,7 @@ class StoredRun:
         along and across its rows about the image's centre, and says so. An image with fewer than half its pixels is
         left out. Raises `BadInput` where a step is no raster, or where rasters differ and none is named.
         """
-        if step is not None:
-            self.must_have(step)
-        found = self._frames
-        chosen = [(name, frame) for name, frame in found if step in (None, name)]
-        if not chosen:
-            there = ", ".join(dict.fromkeys(name for name, _ in found))
-            limit = f"rasters with an image are {there}" if there else "the run has no raster with an image"
-            raise BadInput(Problem("images of step", step or "any", limit, "name a raster step, or use run.hops"))
-        if not all(_same_pixels(chosen[0][1], frame) for _, frame in chosen):
-            names = ", ".join(dict.fromkeys(name for name, _ in chosen))
-            raise BadInput(Problem("rasters", names, "their pixels differ", f"name one: run.images({chosen[0][0]!r})"))
+        chosen = self.frames(step)
         hops, cell = self.hops, self.cell
         index = np.array([frame.rows for _, frame in chosen])
 
@@ -206,15 +196,30 @@ class StoredRun:
             attrs={"title": self.title},
         )
 
+    def frames(self, step: str | None = None) -> list[tuple[str, Frame]]:
+        """(step, frame) of the images that `images` gives; a frame's `rows` are the hops of its pixels."""
+        if step is not None:
+            self.must_have(step)
+        found = self._frames
+        chosen = [(name, frame) for name, frame in found if step in (None, name)]
+        if not chosen:
+            there = ", ".join(dict.fromkeys(name for name, _ in found))
+            limit = f"rasters with an image are {there}" if there else "the run has no raster with an image"
+            raise BadInput(Problem("images of step", step or "any", limit, "name a raster step, or use run.hops"))
+        if not all(_same_pixels(chosen[0][1], frame) for _, frame in chosen):
+            names = ", ".join(dict.fromkeys(name for name, _ in chosen))
+            raise BadInput(Problem("rasters", names, "their pixels differ", f"name one: run.images({chosen[0][0]!r})"))
+        return chosen
+
     @cached_property
     def _frames(self) -> list[tuple[str, Frame]]:
-        """(step, frame) of every image, `rows` counted in all hops."""
         hops = self.record.hops
-        segments = hops["segment"].values
+        segments, height = hops["segment"].values, self.hops["height"].values
+        coarse = height - hops["z_stop"].values
         found: list[tuple[str, Frame]] = []
         for segment in np.unique(segments):
             rows = np.flatnonzero(segments == segment)
-            for frame in frames(hops.isel(hop=rows)):
+            for frame in frames(hops.isel(hop=rows), coarse[rows]):
                 frame.rows[frame.rows >= 0] = rows[frame.rows[frame.rows >= 0]]
                 found.append((str(hops["step"].values[rows[0]]), frame))
         return found

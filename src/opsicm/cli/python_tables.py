@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from html import escape
 from typing import Any, SupportsIndex, overload
 
@@ -17,6 +18,7 @@ from opsicm.reporting.document import number
 
 _HEAD = ("quantity", "value ± u (k = 1)", "unit", "remark")
 _LONGEST_REMARK = 60  # in a terminal
+_MOST_LABELS = 40  # in a message
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -57,8 +59,14 @@ class ResultList(list[Result]):
             return super().__getitem__(key)
         matching = [result for result in self if result.label == key]
         if not matching:
-            labels = ", ".join(dict.fromkeys(result.label for result in self)) or "none"
-            raise BadInput(Problem("result", repr(key), f"the results are {labels}", "write one of these"))
+            labels = list(dict.fromkeys(result.label for result in self))
+            near = get_close_matches(key, labels, _MOST_LABELS, 0.5) if len(labels) > _MOST_LABELS else labels
+            limit = f"the results are {', '.join(near) or 'none'}"
+            if len(near) < len(labels):
+                limit = f"the nearest of {len(labels)} results are {', '.join(near) or 'none'}"
+            raise BadInput(
+                Problem("result", repr(key), limit, "write one of these, or look at all: [r.label for r in …]")
+            )
         return matching[0]
 
     def select(self, quantity: str | None = None, **of: str | int) -> ResultList:

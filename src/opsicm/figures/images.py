@@ -212,7 +212,7 @@ def step_view(image: F64, size: tuple[float, float], profile_x: F64, profile: F6
             1e9 * image,
             extent,
             note="levelled by the terraces' common tilt",
-            scale_bar=scale_bar_length(0.25e6 * size[0]),
+            scale_bar=_round_length(0.25e6 * size[0]),
         ),
         CurvePanel(
             Axis("x", "µm"),
@@ -228,7 +228,7 @@ def step_view(image: F64, size: tuple[float, float], profile_x: F64, profile: F6
     return View("step_edge", "Step edge", panels)
 
 
-def scale_bar_length(length: float) -> float:
+def _round_length(length: float) -> float:
     """The largest 1, 2 or 5 times a power of ten that is not above `length`."""
     power = 10.0 ** np.floor(np.log10(length))
     return float(max(m for m in (1.0, 2.0, 5.0) if m * power <= length) * power)

@@ -66,7 +66,7 @@ def report(
     """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
-    from opsicm.report.reports import report_of_path
+    from opsicm.reporting.reports import report_of_path
 
     with working("drawing the report"):
         target = report_of_path(run, output, columns)

@@ -140,7 +140,7 @@ def demo(
     # Imported after the run: what reads runs imports HDF5, which has no place beside a live one.
     from opsicm.cli.terminal import print_results
     from opsicm.record.reader import Run
-    from opsicm.report.reports import write_report
+    from opsicm.reporting.reports import write_report
     from opsicm.results.run_results import results_of
 
     with working("drawing the report"):

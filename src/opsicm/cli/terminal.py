@@ -170,7 +170,7 @@ def _takes_unicode() -> bool:
 
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
-    from opsicm.report.document import number
+    from opsicm.reporting.document import number
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
@@ -190,7 +190,7 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
-    from opsicm.report.document import number
+    from opsicm.reporting.document import number
 
     return [("quantity", "value ± u (k = 1)", "unit"), *((r.label, number(r.value, r.u), r.unit) for r in results)]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from opsicm.core.output_file import write_output
 from opsicm.record.reader import Run
-from opsicm.report.document import document
+from opsicm.reporting.document import document
 from opsicm.results.run_or_file import identification, is_run, must_exist, results_of_path, views_of_path
 from opsicm.results.run_results import results_of, views_of
 

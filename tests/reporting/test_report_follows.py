@@ -10,8 +10,8 @@ import pytest
 
 from opsicm.analysis.result import Result
 from opsicm.record.reader import Run
-from opsicm.report.document import number
-from opsicm.report.reports import report_html
+from opsicm.reporting.document import number
+from opsicm.reporting.reports import report_html
 from opsicm.results.run_results import results_of, views_of
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 

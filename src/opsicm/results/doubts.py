@@ -44,7 +44,8 @@ def transitions(evidence: Evidence) -> str | None:
             else "both may be right: the potential is the whole electrode's, the height that of one place"
         )
         return (
-            f"In {height.of.part} the height bends at {shown(height)} of the charge and the nearest stage in the potential ends "
+            f"In {height.of.part} the height bends at {shown(height)} of the charge and the nearest stage in the "
+            f"potential ends "
             f"at {shown(potential)}; {why}."
         )
     return None
@@ -59,12 +60,14 @@ def line_means(evidence: Evidence) -> str | None:
     text = ""
     if _differ(largest, at_turn):
         text = (
-            f"{shown(largest)} is the largest change at any time and {shown(at_turn)} that until the charge turned: the height "
+            f"{shown(largest)} is the largest change at any time and {shown(at_turn)} that until the charge turned: "
+            f"the height "
             "follows the charge with a delay, so believe the first for how far it went, the second per charge"
         )
     if typical is not None and _differ(typical, at_turn):
         text += ("; " if text else "") + (
-            f"{shown(typical)} is the median over the pixels: believe it for a typical plate, the mean for the electrode"
+            f"{shown(typical)} is the median over the pixels: believe it for a typical plate, the mean for the "
+            f"electrode"
         )
     return f"{text}." if text else None
 
@@ -91,8 +94,10 @@ def mean_and_median(evidence: Evidence) -> str | None:
         middle = 1e9 * float(np.nanmedian(change.values))
         if abs(middle - (result.value or 0.0)) > max(_DIFFERENT * (result.u or 0.0), _OF_A_CHANGE * abs(middle)):
             return (
-                f"In image {result.of.image} the mean height differs from the first image's by {shown(result)}, the median pixel "
-                f"by {quantity(middle, result.u, 'nm')}: believe the median for the plates; a few rims, where a small shift makes "
+                f"In image {result.of.image} the mean height differs from the first image's by {shown(result)}, the "
+                f"median pixel "
+                f"by {quantity(middle, result.u, 'nm')}: believe the median for the plates; a few rims, where a "
+                f"small shift makes "
                 "a large difference, move the mean."
             )
     return None
@@ -106,7 +111,8 @@ def resistance(evidence: Evidence) -> str | None:
     if abs(measured.value / expected - 1.0) <= _OF_RESISTANCE:
         return None
     return (
-        f"The pipette has {shown(measured)} by its own voltammogram and {expected:.4g} MΩ by its stated geometry: believe the "
+        f"The pipette has {shown(measured)} by its own voltammogram and {expected:.4g} MΩ by its stated geometry: "
+        f"believe the "
         "measured one; the radius and the cone are nominal."
     )
 
@@ -119,7 +125,8 @@ def stated_resistance(evidence: Evidence) -> str | None:
     if abs((fitted.value or 0.0) / stated.value - 1.0) <= _OF_RESISTANCE:
         return None
     return (
-        f"The file states {shown(stated)} and the curve gives {shown(fitted)} far from the surface: believe the curve, which was "
+        f"The file states {shown(stated)} and the curve gives {shown(fitted)} far from the surface: believe the "
+        f"curve, which was "
         "measured at the time of the approach."
     )
 
@@ -131,7 +138,8 @@ def near_surface(evidence: Evidence) -> str | None:
         return None
     seen = abs(net.value or 0.0) > 3.0 * (net.u or 0.0)
     return (
-        f"60–270 nm above the surface the current is {shown(geometry)} lower by geometry alone; beyond that it differs by "
+        f"60–270 nm above the surface the current is {shown(geometry)} lower by geometry alone; beyond that it "
+        f"differs by "
         f"{shown(net)}: "
         + ("believe only this second number for a change of the salt." if seen else "no change of the salt is seen.")
     ).replace("−", "", 1)
@@ -146,8 +154,10 @@ def ten_hops(evidence: Evidence) -> str | None:
     if (change.value or 0.0) < _OF_SETPOINT * setpoint:
         return None
     return (
-        f"The current far from the surface moved by {shown(change)} within ten hops, against a setpoint of {setpoint:.2g} %: "
-        "the runner follows it hop by hop, so heights hold, but a fixed reference would have ended hops in the wrong place."
+        f"The current far from the surface moved by {shown(change)} within ten hops, against a setpoint of "
+        f"{setpoint:.2g} %: "
+        "the runner follows it hop by hop, so heights hold, but a fixed reference would have ended hops in the wrong "
+        "place."
     )
 
 
@@ -157,7 +167,8 @@ def bias(evidence: Evidence) -> str | None:
     if worst is None or (worst.value or 0.0) < _BIAS:
         return None
     return (
-        f"At one reading the pipette's bias was off by {shown(worst)}, when the specimen's potential jumped: leave out the "
+        f"At one reading the pipette's bias was off by {shown(worst)}, when the specimen's potential jumped: leave "
+        f"out the "
         "pipette current within a row of a step of the cell."
     )
 

@@ -84,18 +84,14 @@ class Evidence:
         """Whether cut-offs defined a state of charge at any time."""
         return self.run is not None and bool(np.isfinite(self.run.cell["soc"].values).any())
 
-    def state_of_charge(self, t: F64) -> tuple[F64, str]:
-        """(per cent, what of) at times `t` [s]: the state of charge, or the charge passed where no cut-offs define one.
+    def state_of_charge(self, t: F64) -> F64:
+        """The state of charge [%] at times `t` [s], NaN where no cut-offs had defined one yet."""
+        return 100.0 * self.cell_at("soc", t)
 
-        The charge counts as lithiation from the start of the run, over the capacity between x = 0 and 1. NaN where not
-        known.
-        """
-        if self.has_state_of_charge:
-            return 100.0 * self.cell_at("soc", t), "state of charge"
-        if self.run is None or not self.cell_time.size:
-            return np.full(np.shape(t), np.nan), "charge passed"
-        charge = self.run.cell["charge"].values
-        return -100.0 * (self.cell_at("charge", t) - charge[0]) / self.capacity, "lithiation since the start"
+    def lithiation(self, t: F64) -> F64:
+        """The charge passed since the start of the run at times `t` [s], in % of the capacity between x = 0 and 1."""
+        start = self.cell_at("charge", float(self.cell_time[0])) if self.cell_time.size else 0.0
+        return np.asarray(-100.0 * (self.cell_at("charge", t) - start) / self.capacity)
 
     @cached_property
     def is_swept(self) -> bool:

@@ -70,7 +70,8 @@ def image_series_finding(evidence: Evidence) -> Finding | None:
         "" if swelling is None else f", {shown_size(swelling)} of the {1e6 * evidence.thickness:.3g} µm of the specimen"
     )
     sentences = [
-        f"The surface {verb} by {shown_size(extreme)} on average{percent}, from image 1 (at {_at(evidence, first_at.time)}) "
+        f"The surface {verb} by {shown_size(extreme)} on average{percent}, from image 1 (at "
+        f"{_at(evidence, first_at.time)}) "
         f"to image {number} (at {_at(evidence, extreme_at.time)})."
     ]
     sentences += _where(evidence, change.values)
@@ -78,7 +79,8 @@ def image_series_finding(evidence: Evidence) -> Finding | None:
         back = 100.0 * (1.0 - (last.value or 0.0) / (extreme.value or 1.0))
         u_back = 100.0 * (last.u or 0.0) / abs(extreme.value or 1.0)
         sentences.append(
-            f"{quantity(back, u_back, '%')} of it came back: image {len(frames)} (at {_at(evidence, frames[-1].time)}) lies "
+            f"{quantity(back, u_back, '%')} of it came back: image {len(frames)} (at "
+            f"{_at(evidence, frames[-1].time)}) lies "
             f"{shown(last)} from the first{_spread_left(changes[-1][1].values)}."
         )
     sentences += _most_between(evidence, [r for r, _ in changes])
@@ -90,10 +92,11 @@ def image_series_finding(evidence: Evidence) -> Finding | None:
 def _at(evidence: Evidence, t: float) -> str:
     """The potential and the state of charge at a time."""
     potential = float(evidence.cell_at("potential", t))
-    soc, what = evidence.state_of_charge(np.array([t]))
     text = f"{potential:.2f} V"
-    if np.isfinite(soc).all() and evidence.charge_moves:
-        text += f", {round(float(soc[0])) + 0} % {'SOC' if what == 'state of charge' else 'lithiated'}"
+    known = evidence.has_state_of_charge
+    share = float((evidence.state_of_charge if known else evidence.lithiation)(np.array([t]))[0])
+    if np.isfinite(share) and evidence.charge_moves:
+        text += f", {round(share) + 0} % {'SOC' if known else 'lithiated'}"
     return text.replace("-", "−")
 
 
@@ -159,7 +162,8 @@ def _most_between(evidence: Evidence, changes: list[Result]) -> list[str]:
     share = 100.0 * steps[k] / abs(heights[extreme])
     a, b = (evidence.frames[numbers[j] - 1].potential for j in (k, k + 1))
     return [
-        f"The largest part of it, {share:.0f} %, came between {a:.2f} and {b:.2f} V (images {numbers[k]} and {numbers[k + 1]})."
+        f"The largest part of it, {share:.0f} %, came between {a:.2f} and {b:.2f} V (images {numbers[k]} and "
+        f"{numbers[k + 1]})."
     ]
 
 
@@ -195,7 +199,8 @@ def single_image_finding(evidence: Evidence) -> Finding | None:
     step, rim = evidence.first("step_height"), evidence.first("step_edge_rise")
     if rim is not None and step is not None:
         sentences.append(
-            f"A straight edge stands {shown(rim)} above the terraces on either side of it; the terraces themselves differ "
+            f"A straight edge stands {shown(rim)} above the terraces on either side of it; the terraces themselves "
+            f"differ "
             f"by {shown_size(step)}."
         )
     elif step is not None:
@@ -205,7 +210,8 @@ def single_image_finding(evidence: Evidence) -> Finding | None:
     width, height = (1e6 * float(axis[-1] - axis[0]) for axis in (frame.x, frame.y))
     rough = "" if sq is None else f" Its roughness is Sq = {shown(sq)} after a plane."
     sentences.append(
-        f"The image shows {width:.3g} × {height:.3g} µm in {columns} × {rows} pixels, at {_at(evidence, frame.time)}; {bad}.{rough}"
+        f"The image shows {width:.3g} × {height:.3g} µm in {columns} × {rows} pixels, at "
+        f"{_at(evidence, frame.time)}; {bad}.{rough}"
     )
     sentences += _height_error(evidence)
     return Finding(tuple(sentences), ("step_edge", "image_series", "image"))
@@ -301,7 +307,8 @@ def _halves(evidence: Evidence) -> list[str]:
     first, second = evidence.first("expansion_first_half"), evidence.first("expansion_second_half")
     if first is None or second is None:
         return []
-    text = f"The first half of the {first.of.part}'s charge changed the height by {shown(first)}, the second by {shown(second)}"
+    text = f"The first half of the {first.of.part}'s charge changed the height by {shown(first)}, the second by "
+    f"{shown(second)}"
     kinks = [r for r in evidence.all("transition_from_height") if r.of.part == first.of.part]
     if kinks:
         where = " and ".join(shown(r) for r in kinks[:2])
@@ -343,7 +350,8 @@ def tower_finding(evidence: Evidence) -> Finding | None:
         cell_mA = 1e3 * float(evidence.cell_at("current", times[k]))
         more = "more" if (near.value or 0.0) > 0.0 else "less"
         sentences.append(
-            f"{words} ({float(evidence.cell_at('potential', times[k])):.2f} V, {_two_digits(cell_mA)} mA) {shown_size(near)} {more} "
+            f"{words} ({float(evidence.cell_at('potential', times[k])):.2f} V, {_two_digits(cell_mA)} mA) "
+            f"{shown_size(near)} {more} "
             f"current flows near the surface than {high / 1000.0:.2g} mm above it{_reach(evidence, part, high)}."
         )
     last = evidence.first("near_less_far_current", "last")
@@ -385,7 +393,8 @@ def pulses_finding(evidence: Evidence) -> Finding | None:
     per = f" ({abs(result.value or 0.0) / usual:.3g} pA per mA)" if usual else ""
     direction = "rises" if (result.value or 0.0) > 0.0 else "falls"
     sentences = [
-        f"When a lithiating current of {usual:.3g} mA begins, the pipette current {direction} at once by {shown_size(result)}{per}, "
+        f"When a lithiating current of {usual:.3g} mA begins, the pipette current {direction} at once by "
+        f"{shown_size(result)}{per}, "
         f"and returns when it ends ({t.size} starts and ends)."
     ]
     sentences += _soc_dependence(evidence, t, values, cell_mA, usual)
@@ -409,7 +418,9 @@ def _cell_steps(evidence: Evidence, t: F64) -> F64:
 
 def _soc_dependence(evidence: Evidence, t: F64, values: F64, cell_mA: F64, usual: float) -> list[str]:
     alike = np.abs(np.abs(cell_mA) - usual) <= 0.1 * usual
-    soc, what = evidence.state_of_charge(t)
+    soc, what = evidence.state_of_charge(t), "SOC"
+    if not np.isfinite(soc).all():
+        soc, what = evidence.lithiation(t), "the capacity"
     alike &= np.isfinite(soc)
     x, y = soc[alike], values[alike]
     if x.size < 4 or np.ptp(x) < 0.5:
@@ -418,12 +429,13 @@ def _soc_dependence(evidence: Evidence, t: F64, values: F64, cell_mA: F64, usual
     span = float(np.ptp(x))
     change, u = line.slope * span, line.u_slope * span
     share = 100.0 * abs(change) / abs(float(np.median(y)))
-    over = f"over {span:.3g} % of {what}" if what == "state of charge" else f"over {span:.3g} % of the capacity"
+    over = f"over {span:.3g} % of {what}"
     if abs(change) <= _CERTAIN * u:
         return [f"The step does not depend on the state of charge: {over} it changes by {quantity(change, u, 'pA')}."]
     much = "hardly depends" if share < 5.0 else "depends"
     return [
-        f"The step {much} on the state of charge: {over} it changes by {quantity(change, u, 'pA')}, {share:.2g} % of itself."
+        f"The step {much} on the state of charge: {over} it changes by {quantity(change, u, 'pA')}, {share:.2g} % of "
+        f"itself."
     ]
 
 

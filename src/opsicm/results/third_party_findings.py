@@ -48,7 +48,8 @@ def approaches_finding(evidence: Evidence) -> Finding | None:
     median, spread = evidence.first(f"median {DISTANCE}"), evidence.first(f"spread of {DISTANCE}")
     if median is not None and spread is not None:
         sentences.append(
-            f"{len(distances)} of {len(tried)} approaches can be fitted; they stopped {shown(median)} above the surface "
+            f"{len(distances)} of {len(tried)} approaches can be fitted; they stopped {shown(median)} above the "
+            f"surface "
             f"(median), with a spread of {shown(spread)}."
         )
     else:
@@ -141,7 +142,8 @@ def _pulses(evidence: Evidence) -> list[str]:
     if known:
         values = np.array([r.value for r in known], dtype=np.float64)
         sentences.append(
-            f"A diffusivity is identifiable at {len(known)} of them: {quantity(float(np.median(values)), None, 'm²/s')} (median)."
+            f"A diffusivity is identifiable at {len(known)} of them: "
+            f"{quantity(float(np.median(values)), None, 'm²/s')} (median)."
         )
     elif evidence.why_not("diffusivity"):
         sentences.append(f"No pulse gives a diffusivity: {evidence.why_not('diffusivity')}.")

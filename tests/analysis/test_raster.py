@@ -69,8 +69,21 @@ def test_frames_are_the_surface_that_was_hopped(angle: float) -> None:
         known = np.isfinite(frame.heights)
         np.testing.assert_array_equal(frame.heights[known], surface[known])
         assert frame.bad == int((~known).sum())
-        np.testing.assert_allclose(frame.x, PITCH * np.arange(20), rtol=2e-3)
-        np.testing.assert_allclose(frame.y, PITCH * np.arange(12), rtol=2e-3)
+        np.testing.assert_allclose(np.diff(frame.x), PITCH, rtol=2e-3)
+        np.testing.assert_allclose(np.diff(frame.y), PITCH, rtol=2e-3)
+        # In the specimen's coordinates; turned rows lie along and across themselves about the centre of the image.
+        middle = [hops["x"].values.mean(), hops["y"].values.mean()]
+        np.testing.assert_allclose([frame.x.mean(), frame.y.mean()], middle, atol=1e-12)
+        assert frame.rotation == pytest.approx(angle, abs=1e-9)
+        assert ("40.1°" in frame.array().attrs.get("lateral_note", "")) == (angle == 0.7)
+
+
+def test_an_image_hopped_from_its_top_has_the_coordinates_of_its_hops() -> None:
+    hops = records([np.arange(240.0).reshape(12, 20)])
+    upside_down = hops.assign(y=("hop", 5e-6 - hops["y"].values), x=("hop", hops["x"].values - 1e-6))
+    (frame,) = frames(upside_down)
+    np.testing.assert_allclose(frame.x, -1e-6 + PITCH * np.arange(20), atol=1e-15)
+    np.testing.assert_allclose(frame.y, 5e-6 - PITCH * np.arange(12), atol=1e-15)
 
 
 def test_a_line_hopped_again_is_no_raster() -> None:

@@ -128,16 +128,11 @@ def _two_digits(value: float) -> str:
 
 
 def _position(evidence: Evidence, row: int, column: int) -> str:
-    """(x, y) of a pixel of the first image as the scanner was told, in µm."""
-    if evidence.run is None:
+    """(x, y) of a pixel of the first image, as the experiment file has them."""
+    frame = evidence.frames[0]
+    if frame.rotation:
         return ""
-    hops = evidence.run.hops
-    rows = evidence.frames[0].heights.shape[0]
-    at = np.flatnonzero((hops["line"].values % rows == row) & (hops["pixel"].values == column))
-    if not at.size:
-        return ""
-    x, y = (1e6 * float(hops[name].values[at[0]]) for name in ("x", "y"))
-    return f"x = {x:.1f}, y = {y:.1f} µm".replace("-", "−")
+    return f"x = {1e6 * frame.x[column]:.1f}, y = {1e6 * frame.y[row]:.1f} µm".replace("-", "−")
 
 
 def _spread_left(left: F64) -> str:
@@ -307,8 +302,10 @@ def _halves(evidence: Evidence) -> list[str]:
     first, second = evidence.first("expansion_first_half"), evidence.first("expansion_second_half")
     if first is None or second is None:
         return []
-    text = f"The first half of the {first.of.part}'s charge changed the height by {shown(first)}, the second by "
-    f"{shown(second)}"
+    text = (
+        f"The first half of the {first.of.part}'s charge changed the height by {shown(first)}, the second by "
+        f"{shown(second)}"
+    )
     kinks = [r for r in evidence.all("transition_from_height") if r.of.part == first.of.part]
     if kinks:
         where = " and ".join(shown(r) for r in kinks[:2])

@@ -1,4 +1,4 @@
-"""What was run, in words: the cell program, the probe program, pipette and specimen, from the stored experiment file."""
+"""What was run, in words: the cell program, the probe program, pipette and bath, from the stored experiment file."""
 
 from __future__ import annotations
 
@@ -38,18 +38,14 @@ _MOST: Final = 6  # steps of a program that are spelt out
 
 
 def described(experiment: Experiment) -> list[tuple[str, str]]:
-    """(what, words) of an experiment: cell, probe, pipette, specimen."""
-    specimen, pipette = experiment.specimen, experiment.pipette
+    """(what, words) of an experiment: cell, probe, pipette, bath."""
+    pipette = experiment.pipette
     fill = "" if pipette.fill_M is None else f", filled with {pipette.fill_M:g} M"
     return [
         ("cell", _program([_cell_words(step) for step in experiment.cell])),
         ("probe", _program([_probe_words(step) for step in experiment.probe]) or "no probe program"),
         ("pipette", f"{pipette.radius_nm:g} nm radius, bias {pipette.bias_V:g} V vs Li/Li⁺{fill}"),
-        (
-            "specimen",
-            f"{specimen.parameters}, {specimen.thickness_um:g} µm thick, {specimen.area_cm2:g} cm², "
-            f"{specimen.loading_mg_cm2:g} mg/cm², in {experiment.electrolyte.salt_M:g} M salt",
-        ),
+        ("bath", f"{experiment.electrolyte.salt_M:g} M salt"),
     ]
 
 

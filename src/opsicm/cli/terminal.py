@@ -18,7 +18,7 @@ from rich.table import Table
 
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
-from opsicm.report.document import number
+from opsicm.results.number_text import number
 from opsicm.runner.runner import Progress as RunProgress
 
 _REMARK: Final = 40
@@ -65,7 +65,7 @@ def print_results(results: Iterable[Result], title: str) -> None:
     for result in shown:
         bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
-        table.add_row(result.label, number(result.value, result.u), result.unit, escape(remark))
+        table.add_row(result.label, number(result.value, result.u, result.unit), result.unit, escape(remark))
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
     # A console prints no wider than itself, so a wide table gets a wider one.
     Console(highlight=False, soft_wrap=True, width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
@@ -73,7 +73,8 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
-    return [("quantity", "value ± u (k = 1)", "unit"), *((r.label, number(r.value, r.u), r.unit) for r in results)]
+    rows = ((r.label, number(r.value, r.u, r.unit), r.unit) for r in results)
+    return [("quantity", "value ± u (k = 1)", "unit"), *rows]
 
 
 @contextmanager

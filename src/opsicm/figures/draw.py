@@ -240,5 +240,6 @@ def svg(figure: Figure, dpi: int = 150) -> bytes:
     figure.dpi = dpi
     # `savefig` would draw twice, the first time into nothing: its layout is made while drawing.
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "opsicm"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()

@@ -22,20 +22,29 @@ class Quantity:
     u: F64 | None = None
 
 
-def series_view(name: str, title: str, x: Axis, over: F64, quantities: Sequence[Quantity], caption: str = "") -> View:
-    """`quantities` over `over` (n,), in the order of measurement: points joined by a thin line, bars of one u.
+def series_view(
+    name: str, title: str, x: Axis, over: F64, quantities: Sequence[Quantity], groups: Sequence[str] = ()
+) -> View:
+    """`quantities` over `over` (n,), in the order of measurement, with bars of one u.
 
-    The line shows the way there and back where the variable returns. Points without a value are left out.
+    Where the variable returns, a line shows the way there and back. With `groups` (n,), the label of the curve that
+    each point belongs to, each curve is joined by a line. Points without a value are left out.
     """
+    labels = list(dict.fromkeys(groups))
     panels = []
     for quantity in quantities:
-        known = np.isfinite(over) & np.isfinite(quantity.values)
-        at, values = over[known], quantity.values[known]
-        bars = None if quantity.u is None else quantity.u[known]
-        series = (
-            Series("in order of measurement", at, values, "limit"),
-            Series("measured", at, values, "height", "marks", bars),
-        )
-        panels.append(CurvePanel(x, quantity.axis, series))
-    text = caption or "Points in order of measurement, joined by a line; bars are one standard uncertainty."
-    return View(name, title, tuple(panels), text, columns=min(2, len(panels)))
+        series: list[Series] = []
+        for k, label in enumerate(labels if len(labels) > 1 else [""]):
+            known = np.isfinite(over) & np.isfinite(quantity.values)
+            if label:
+                known &= np.array([group == label for group in groups])
+            at, values = over[known], quantity.values[known]
+            bars = None if quantity.u is None else quantity.u[known]
+            shade = k / max(len(labels) - 1, 1) if label else None
+            if label:
+                series.append(Series(label, at, values, shade=shade))
+            elif at.size > 1 and not (np.all(np.diff(at) >= 0.0) or np.all(np.diff(at) <= 0.0)):
+                series.append(Series("in order of measurement", at, values, "limit"))
+            series.append(Series(f"{label} measured".strip(), at, values, "height", "marks", bars, shade))
+        panels.append(CurvePanel(x, quantity.axis, tuple(series)))
+    return View(name, title, tuple(panels), "Bars are one standard uncertainty.", columns=min(2, len(panels)))

@@ -23,7 +23,8 @@ _MOST_FIGURES: Final = 8  # beside the first one; more are folded
 _MOST_ROWS: Final = 20  # of a table; more are folded
 _WIDE: Final = 5  # columns: a table with more takes the whole width
 _U_NOTE: Final = (
-    "± is one standard uncertainty of repeating this very measurement; the calibration of z, current and thickness is not "
+    "± is one standard uncertainty of repeating this very measurement; the calibration of z, current and thickness "
+    "is not "
     "in it."
 )
 
@@ -154,7 +155,8 @@ def results_table(results: Sequence[Result]) -> str:
         unit = {"1": "", "MOhm": "MΩ"}.get(result.unit, result.unit)
         rows.append(
             f"<tr><td>{escape(result.label.replace('_', ' '))}</td>"
-            f"<td class='n'>{number(result.value, result.u, result.unit)}</td><td>{escape(unit)}</td><td>{remark}</td></tr>"
+            f"<td "
+            f"class='n'>{number(result.value, result.u, result.unit)}</td><td>{escape(unit)}</td><td>{remark}</td></tr>"
         )
     head = "<tr><th>quantity</th><th class='n'>value ± u (k = 1)</th><th>unit</th><th>remark, or why not</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"

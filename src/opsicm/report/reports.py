@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.core.facts import Fact
 from opsicm.experiment.file import experiment_from_text
@@ -20,11 +19,21 @@ from opsicm.report.document import Content, page
 from opsicm.results.doubts import doubts_of
 from opsicm.results.evidence import Evidence
 from opsicm.results.findings import finding_of
+from opsicm.results.joined_run import JoinedRun, chains, resumed_from
 from opsicm.results.number_text import duration
 from opsicm.results.run_description import described
-from opsicm.results.run_or_file import identification, is_run, must_exist, results_of_path, views_of_path
+from opsicm.results.run_or_file import (
+    identification,
+    is_run,
+    must_exist,
+    results_of_path,
+    results_of_several,
+    views_of_path,
+)
 from opsicm.results.run_results import results_of, views_of
+from opsicm.results.run_series import Member, member, series_finding, series_table, series_views, varied_of
 from opsicm.results.tables import methods_of, tables_of
+from opsicm.results.trace_figures import views_of_traces
 
 _MOST_WARNINGS: Final = 4
 _MOST_EVENTS: Final = 300
@@ -97,7 +106,8 @@ def _setup(run: Run) -> list[tuple[str, str]]:
     specimen = run.parameters["specimen"]
     # From the header, not from the experiment file: a rig may bring a specimen of its own.
     text = (
-        f"{run.parameters['set']['name']}, {specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} cm², "
+        f"{run.parameters['set']['name']}, {specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} "
+        f"cm², "
         f"capacity {specimen['capacity_C'] / 3.6:.4g} mAh"
     )
     return [*words, ("specimen", text)]
@@ -107,6 +117,15 @@ def _warnings(run: Run, assumed: int) -> list[str]:
     warnings = []
     if run.outcome != "completed":
         warnings.append(f"The run did not complete: {run.outcome}.")
+    if isinstance(run, JoinedRun):
+        steps = ", ".join(f"{1e9 * step:.3g} nm" for step in run.height_steps[1:])
+        shift = "; heights after a pause were set on to those before it (moved by "
+        f"{steps})" if run.hops.sizes["hop"] else ""
+        warnings.append(
+            f"{len(run.halves)} parts of an interrupted run, joined: nothing was measured in between{shift}."
+        )
+    elif (first := resumed_from(run)) is not None:
+        warnings.append(f"This run continues {first}: name both folders to report them as one.")
     alarms: dict[str, list[int]] = {}
     for fact in run.facts:
         if fact.kind == "alarm":
@@ -126,7 +145,7 @@ def _warnings(run: Run, assumed: int) -> list[str]:
 
 
 def _assumed(run: Run) -> list[tuple[str, ...]]:
-    """(name, value with unit and u, source) of every parameter that is assumed and that the experiment did not state."""
+    """(name, value with unit and u, source) of every parameter that is assumed and not stated by the experiment."""
     leaves: Mapping[str, Mapping[str, Any]] = run.parameters.get("set", {}).get("leaves", {})
     rows: list[tuple[str, ...]] = []
     for name, leaf in leaves.items():
@@ -153,7 +172,8 @@ def _setting(run: Run) -> list[tuple[str, ...]]:
         ("pipette resistance", f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"),
         (
             "98 % distance",
-            f"{pipette['distance_98_m'] * 1e9:.3g} nm (finite elements; with a shank of {pipette['length_m'] * 1e6:g} µm)",
+            f"{pipette['distance_98_m'] * 1e9:.3g} nm (finite elements; with a shank of "
+            f"{pipette['length_m'] * 1e6:g} µm)",
         ),
         (
             "specimen",
@@ -168,7 +188,7 @@ def _events(run: Run) -> list[tuple[str, ...]]:
     """(time, kind, text) of what happened besides the steps."""
     last = max((fact.t_ns for fact in run.facts), default=0) * 1e-9
     chosen = [fact for fact in run.facts if fact.kind in _EVENTS]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (time_text(fact.t_ns * 1e-9, last), fact.kind.replace("_", " "), fact.step, _event_text(fact))
         for fact in chosen[:_MOST_EVENTS]
     ]
@@ -180,7 +200,133 @@ def _event_text(fact: Fact) -> str:
     return str(fact.data.get("message") or fact.data.get("text") or ", ".join(f"{k} {v}" for k, v in fact.data.items()))
 
 
+# -- Several runs, and third-party files.
+
+
+def series_content(chains: Sequence[Sequence[Path]]) -> Content:
+    """What the page of several runs says; each of `chains` is a run, or the halves of one that was resumed."""
+    members: list[Member] = []
+    each: list[tuple[Path, list[Result]]] = []
+    for chain in chains:
+        with _opened(chain) as run:
+            results = results_of(run)
+            members.append(member(run, results))
+            each.append((chain[0], results))
+    varied = varied_of(members)
+    together = results_of_several(each)
+    table = series_table(members, varied)
+    views = [*series_views(members, varied, table, together), *views_of_traces(together)]
+    titles = dict.fromkeys(one.title for one in members)
+    # `vary` adds its values to the title in parentheses.
+    stems = {one.title.rpartition(" (")[0] or one.title for one in members}
+    title = next(iter(stems)) if varied and len(stems) == 1 else ""
+    words = " and ".join(f"{v.label} ({v.unit})" if v.unit else v.label for v in varied)
+    values = [(v.label, ", ".join(f"{x} {v.unit}".rstrip() for x in dict.fromkeys(map(str, v.values)))) for v in varied]
+    return Content(
+        title or f"{len(members)} runs together",
+        f"{len(members)} runs" + (f", which differ in {words}" if varied else f": {', '.join(titles)}"),
+        series_finding(members, varied, table, together),
+        views[0] if views else None,
+        views[1:],
+        [table],
+        [("varied", text) if len(values) == 1 else (f"varied: {name}", text) for name, text in values],
+        []
+        if varied
+        else ["The runs differ in more than three values, or in none: they are listed one beside the other."],
+        results=together,
+        methods=methods_of([*together, *(r for one in members for r in one.results)]),
+        folded=[
+            (
+                "Every run, in a sentence",
+                [(one.name, one.started[:16].replace("T", " "), one.finding.sentences[0]) for one in members],
+            )
+        ],
+    )
+
+
+def _opened(chain: Sequence[Path]) -> Run:
+    return Run(chain[0]) if len(chain) == 1 else JoinedRun(chain)
+
+
+def file_content(path: Path, columns: str | None) -> Content:
+    """What the page of a third-party file says."""
+    results = results_of_path(path, columns)
+    evidence = Evidence(tuple(results))
+    finding = finding_of(evidence)
+    views = views_of_path(path, results)
+    tables = tables_of(evidence)
+    plots = [table.view for table in tables if table.view is not None]
+    key = _key_figure(finding.figures, [*views, *plots])
+    what = "folder of approach curves" if path.is_dir() else identification(path, columns)[0]
+    return Content(
+        path.name,
+        "measured by another instrument",
+        finding.sentences,
+        key,
+        [view for view in views if view is not key],
+        [replace(table, view=None) if table.view is key else table for table in tables],
+        doubts=doubts_of(evidence),
+        results=results,
+        methods=methods_of(results),
+        source=[("what the file is", what)],
+    )
+
+
 # -- Writing.
+
+
+def report_of(paths: Sequence[Path], output: Path | None, columns: str | None = None, csv: Path | None = None) -> Path:
+    """Write the report of a run, of several together, or of a third-party file; returns its path.
+
+    To `output`, or beside the run: `report.html` in its folder, for several runs in the folder that holds theirs; of a
+    third-party file, in the working folder. The data of every figure and table go to the folder `csv` as well.
+    """
+    for path in paths:
+        must_exist(path)
+    if not all(is_run(path) for path in paths):
+        if len(paths) > 1:
+            others = ", ".join(path.name for path in paths if not is_run(path))
+            limit, remedy = "is no run, and only runs are reported together", "report it alone"
+            raise BadInput(Problem("RUN", others, limit, remedy))
+        content, target = file_content(paths[0], columns), Path(f"{paths[0].stem}.report.html")
+    elif len(chained := chains(paths)) == 1:
+        with _opened(chained[0]) as run:
+            content, target = run_content(run), run.path.parent / "report.html"
+    else:
+        content, target = series_content(chained), _common_folder(paths) / "report.html"
+    if csv is not None:
+        write_data(content, csv)
+    if output is None and target.is_symlink():
+        # A link in a run folder that somebody sent must not choose which file is overwritten.
+        target.unlink()
+    write_page(output or target, page(content))
+    return output or target
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    """The folder that holds the folders of all runs; the working folder where they lie apart."""
+    holding = {(path if path.is_dir() else path.parent).resolve().parent for path in paths}
+    return next(iter(holding)) if len(holding) == 1 else Path()
+
+
+def write_data(content: Content, folder: Path) -> list[Path]:
+    """The data of every figure and table as .csv files in `folder`, numbered where a name comes twice."""
+    views = [content.key, *content.views, *(table.view for table in content.tables)]
+    texts = [(view.name, to_csv(view)) for view in views if view is not None]
+    texts += [(f"table_{table.name}", table.csv()) for table in content.tables]
+    seen: dict[str, int] = {}
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts:
+            seen[name] = seen.get(name, 0) + 1
+            number = f"_{seen[name]}" if seen[name] > 1 else ""
+            paths.append(folder / f"{name}{number}.csv")
+            paths[-1].write_text(text, encoding="utf-8")
+    except OSError as error:
+        limit = f"cannot be written ({error.strerror})"
+        raise BadInput(Problem("--csv", str(folder), limit, "name another folder", str(folder))) from error
+    return paths
 
 
 def write_page(target: Path, text: str) -> None:
@@ -194,40 +340,4 @@ def write_page(target: Path, text: str) -> None:
 
 def write_report(path: Path, target: Path | None) -> Path:
     """Write the report of the run at `path` (folder or file) beside it or to `target`; returns its path."""
-    with Run(path) as run:
-        target = target or run.path.parent / "report.html"
-        write_page(target, report_html(run))
-    return target
-
-
-def report_of_path(path: Path, output: Path | None, columns: str | None) -> Path:
-    """Write the report of `path`, to `output` or beside the run; of a third-party file, to the working folder."""
-    must_exist(path)
-    if is_run(path):
-        return write_report(path, output)
-    target = output or Path(f"{path.stem}.report.html")
-    write_page(target, page(file_content(path, columns)))
-    return target
-
-
-def file_content(path: Path, columns: str | None) -> Content:
-    """What the page of a third-party file says."""
-    results = results_of_path(path, columns)
-    evidence = Evidence(tuple(results))
-    finding = finding_of(evidence)
-    views = views_of_path(path, results)
-    tables = tables_of(evidence)
-    key = _key_figure(finding.figures, [*views, *(table.view for table in tables if table.view is not None)])
-    what = "folder of approach curves" if path.is_dir() else identification(path, columns)[0]
-    return Content(
-        path.name,
-        "measured by another instrument",
-        finding.sentences,
-        key,
-        [view for view in views if view is not key],
-        tables,
-        doubts=doubts_of(evidence),
-        results=results,
-        methods=methods_of(results),
-        source=[("what the file is", what)],
-    )
+    return report_of([path], target)

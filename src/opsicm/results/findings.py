@@ -1,8 +1,8 @@
 """What a run or file found, in three to six sentences that answer its own question, and the figure that shows it.
 
 A kind of experiment is known by its results, never by its title: images, a line, a point, a tower, pulses, a
-voltammogram, the pipette's own voltammogram. Its function returns a `Finding` or None. The sentences of the first kind that
-applies come first; another kind in the same run adds its first ones.
+voltammogram, the pipette's own voltammogram. Its function returns a `Finding` or None. The sentences of the first kind
+that applies come first; another kind in the same run adds its first ones.
 """
 
 from __future__ import annotations

@@ -33,8 +33,9 @@ def number(
 ) -> str:
     """`value ± u` (the value alone where u is zero or not known); a dash without a value.
 
-    u has `digits_of_u` significant digits, and the value ends where u does, but has at most `most_digits` and none below
-    the finest amount of its `unit`: a shift of 6.4e-15 nm is 0.00 nm. Large and small numbers have a power of ten.
+    u has `digits_of_u` significant digits, and the value ends where u does, but has at most `most_digits` and none
+    below the finest amount of its `unit`: a shift of 6.4e-15 nm is 0.00 nm. Large and small numbers have a power of
+    ten.
     """
     if value is None:
         return "–"

@@ -1,7 +1,7 @@
 """Results as tables: one row per image, branch, pulse, step or sweep, one column per quantity; and each as a plot.
 
-A table is declared by what makes a row and by its columns (`KINDS`). Quantities that stand alone are listed together; the
-method of a quantity is written once (`methods_of`), with dots where it differs from result to result.
+A table is declared by what makes a row and by its columns (`KINDS`). Quantities that stand alone are listed together;
+the method of a quantity is written once (`methods_of`), with dots where it differs from result to result.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ class Column:
     @property
     def heading(self) -> str:
         """The label with the unit."""
-        return f"{self.label} ({self.unit})" if self.unit not in ("", "1") else self.label
+        unit = self.unit.replace("MOhm", "MΩ")
+        return f"{self.label} ({unit})" if unit not in ("", "1") else self.label
 
     def text(self, row: int) -> str:
         """The entry of a row, rounded by its uncertainty."""
         value = self.values[row]
         if value is None or isinstance(value, str):
-            return value or "–"
+            return "–" if value is None else value
         if self.decimals is not None:
             return f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
         return number(value, self.u[row] if self.u else None, self.unit)
@@ -392,7 +393,9 @@ def _pulses(table: Table, evidence: Evidence) -> Table:
 
 
 def _half_cycles(table: Table, _evidence: Evidence) -> Table:
-    if table.rows < _FEWEST_PLOTTED:
+    sizes = np.abs(next(c for c in table.columns if c.label == "charge").numbers)
+    # Pulses of one charge show nothing over their number.
+    if table.rows < _FEWEST_PLOTTED or float(np.nanmax(sizes) - np.nanmin(sizes)) < _ALIKE * float(np.nanmax(sizes)):
         return table
     number_of = Column("number", "", tuple(float(k) for k in range(1, table.rows + 1)))
     size = next(c for c in table.columns if c.label == "charge")
@@ -435,6 +438,7 @@ _COMPLETIONS: Final[Mapping[str, Callable[[Table, Evidence], Table]]] = {
 }
 _MOVED: Final = 0.02  # [V]: images at potentials nearer than this are plotted over time
 _FEWEST_PLOTTED: Final = 3
+_ALIKE: Final = 0.01  # relative range of charges that are one
 
 
 def _current_steps(evidence: Evidence) -> list[Table]:
@@ -446,19 +450,26 @@ def _current_steps(evidence: Evidence) -> list[Table]:
     t = ohmic[1]["t"].values
     cell = 1e3 * (evidence.cell_at("current", t + 1.0) - evidence.cell_at("current", t - 1.0))
     charge = _charge_column(evidence, t)
+    after, before = (np.abs(evidence.cell_at("current", t + s)) for s in (1.0, -1.0))
+    begins = after > before
     columns = (
-        Column("step", "", tuple(str(k) for k in range(1, t.size + 1))),
+        Column("step", "", tuple(f"{k} {'begins' if b else 'ends'}" for k, b in enumerate(begins, start=1))),
         _time_column(t),
         charge,
         Column("cell current", "mA", _floats(cell), decimals=3),
         Column("at once", "pA", _floats(1e12 * ohmic[1].values), decimals=1),
         Column("grows as √t", "pA", _floats(1e12 * slow[1].values), decimals=1),
     )
-    table = Table(
-        "current_steps", "Steps of the cell current", columns, ("the pipette current's part, as of a lithiating step",)
-    )
+    notes = ("The pipette current's part, counted as of a step that lithiates.",)
+    table = Table("current_steps", "Steps of the cell current", columns, notes)
+    quantities = [
+        Quantity(Axis(f"{c.label}, current {word}", "pA"), np.where(begins == state, c.numbers, np.nan))
+        for c in columns[4:]
+        for word, state in (("begins", True), ("ends", False))
+    ]
     title = "Response of the pipette current to each step of the cell current"
-    return [replace(table, view=_plot("pipette_steps", title, charge, table, ("at once", "grows as √t")))]
+    over = Axis(charge.label, charge.unit)
+    return [replace(table, view=series_view("pipette_steps", title, over, charge.numbers, quantities))]
 
 
 def _floats(values: Iterable[float] | F64) -> tuple[float | None, ...]:
@@ -484,7 +495,12 @@ def _plot(name: str, title: str, over: Column, table: Table, labels: Sequence[st
     if not shown:
         return None
     quantities = [
-        Quantity(Axis(c.label, c.unit), c.numbers, np.array([u or 0.0 for u in c.u]) if c.u else None) for c in shown
+        Quantity(
+            Axis(c.label, "" if c.unit == "1" else c.unit),
+            c.numbers,
+            np.array([u or 0.0 for u in c.u]) if c.u else None,
+        )
+        for c in shown
     ]
     return series_view(name, title, Axis(over.label, over.unit), over.numbers, quantities)
 

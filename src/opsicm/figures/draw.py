@@ -165,7 +165,8 @@ def _legend_of(panel: CurvePanel) -> Legend:
     Of a family of more than `_MOST_NAMED` curves only the first and the last are named, which shows the order of
     shades.
     """
-    shown = [series for series in panel.series if series.style != "named"]
+    # A line and the marks on it have one label, and one entry.
+    shown = list({series.label: series for series in panel.series if series.style != "named"}.values())
     if len(shown) > _MOST_NAMED:
         family = [series.label for series in shown if series.shade is not None]
         shown = [series for series in shown if series.label not in family[1:-1]]

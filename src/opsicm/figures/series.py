@@ -45,6 +45,6 @@ def series_view(
                 series.append(Series(label, at, values, shade=shade))
             elif at.size > 1 and not (np.all(np.diff(at) >= 0.0) or np.all(np.diff(at) <= 0.0)):
                 series.append(Series("in order of measurement", at, values, "limit"))
-            series.append(Series(f"{label} measured".strip(), at, values, "height", "marks", bars, shade))
+            series.append(Series(label or "measured", at, values, "height", "marks", bars, shade))
         panels.append(CurvePanel(x, quantity.axis, tuple(series)))
     return View(name, title, tuple(panels), "Bars are one standard uncertainty.", columns=min(2, len(panels)))

@@ -119,10 +119,13 @@ def _warnings(run: Run, assumed: int) -> list[str]:
         warnings.append(f"The run did not complete: {run.outcome}.")
     if isinstance(run, JoinedRun):
         steps = ", ".join(f"{1e9 * step:.3g} nm" for step in run.height_steps[1:])
-        shift = "; heights after a pause were set on to those before it (moved by "
-        f"{steps})" if run.hops.sizes["hop"] else ""
         warnings.append(
-            f"{len(run.halves)} parts of an interrupted run, joined: nothing was measured in between{shift}."
+            f"{len(run.halves)} parts of an interrupted run, joined: nothing was measured in between"
+            + (
+                f"; heights after a pause were set on to those before it (by {steps})."
+                if run.hops.sizes["hop"]
+                else "."
+            )
         )
     elif (first := resumed_from(run)) is not None:
         warnings.append(f"This run continues {first}: name both folders to report them as one.")

@@ -53,11 +53,42 @@ def number(
 
 
 def quantity(value: float | None, u: float | None, unit: str) -> str:
-    """`value ± u unit` for a sentence: u with one digit (two where it begins with 1), "%" and "1" as they are read."""
+    """`value ± u unit` for a sentence: u with one digit (two where it begins with 1), in a unit of a readable size.
+
+    A length of 14000 nm is 14 µm, a charge of 3e-5 mAh is 30 nAh; "%" and "1" are as they are read.
+    """
+    value, u, unit = _readable(value, u, unit)
     leading = f"{u:.0e}"[0] if u is not None and isfinite(u) and u > 0.0 else "0"
     text = number(value, u, unit, 2 if leading == "1" else 1, _MOST_SPOKEN)
-    shown = {"1": "", "MOhm": "MΩ"}.get(unit, unit)
+    shown = {"1": "", "MOhm": "MΩ", "unit not stated": "(unit not stated)"}.get(unit, unit)
     return f"{text.replace('-', '−')} {shown}".rstrip()
+
+
+_PREFIXES: Final = ("p", "n", "µ", "m", "")
+_LARGEST: Final = 1e4  # a size that is still read in its unit
+_SCALED: Final = {
+    f"{prefix}{base}": (k, base)
+    for base in ("m", "A", "Ah")
+    for k, prefix in enumerate(_PREFIXES)
+    if prefix + base != "m"
+}
+
+
+def _readable(value: float | None, u: float | None, unit: str) -> tuple[float | None, float | None, str]:
+    """The same with another prefix where the number would be below 0.001 or from 10 000 on."""
+    if value is None or unit not in _SCALED:
+        return value, u, unit
+    k, base = _SCALED[unit]
+    size = max(abs(value), u or 0.0)
+    while size >= _LARGEST and k < len(_PREFIXES) - 1:
+        size, value, u, k = 1e-3 * size, 1e-3 * value, None if u is None else 1e-3 * u, k + 1
+    while 0.0 < size < _SMALLEST.get(base, 0.0) and k > 0:
+        size, value, u, k = 1e3 * size, 1e3 * value, None if u is None else 1e3 * u, k - 1
+    return value, u, _PREFIXES[k] + base
+
+
+# Below these a number gets a smaller prefix. Lengths do not: 0.4 nm is read as it is.
+_SMALLEST: Final = {"A": 0.1, "Ah": 0.1}
 
 
 def _decimals(value: float, u: float | None, unit: str, digits_of_u: int, most_digits: int) -> int:

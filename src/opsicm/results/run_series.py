@@ -265,7 +265,7 @@ def _calibration(together: Sequence[Result]) -> list[str]:
     )
     c, current = slope.trace["c_point"].values, 1e9 * slope.trace["current"].values
     levels = np.unique(c)
-    means = ", ".join(f"{float(np.mean(current[c == level])):.3g}" for level in levels)
+    means = ", ".join(f"{float(np.mean(current[c == level])):.2f}" for level in levels)
     listed = f"{means} nA at {', '.join(f'{1e-3 * level:g}' for level in levels)} M"
     if bend is not None and abs(bend.value or 0.0) > _BENT:
         falls = bool(np.any(np.diff([float(np.mean(current[c == level])) for level in levels]) < 0.0))
@@ -330,8 +330,8 @@ def _by_one(column: Column, table: Table, varied: Sequence[Varied]) -> str:
         ]
         x, y = table.columns[k].numbers[rows], column.numbers[rows]
         if len(rows) > 1 and np.isfinite(x).all() and np.isfinite(y).all():
-            ends = " to ".join(quantity(float(v), None, column.unit) for v in (y[0], y[-1]))
-            parts.append(f"{ends} over a {varied[k].label} of {x[0]:g} to {x[-1]:g} {varied[k].unit}".rstrip())
+            ends = " → ".join(quantity(float(v), None, column.unit) for v in (y[0], y[-1]))
+            parts.append(f"{ends} as the {varied[k].label} goes {x[0]:g} → {x[-1]:g} {varied[k].unit}".rstrip())
     return f"{column.label[0].upper()}{column.label[1:]}: {'; '.join(parts)}." if parts else ""
 
 

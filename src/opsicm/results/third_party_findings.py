@@ -18,7 +18,7 @@ def scan_finding(evidence: Evidence) -> Finding | None:
     if evidence.run is not None or sq is None:
         return None
     raw, sz = evidence.first("Sq", "raw"), evidence.first("Sz", "after plane")
-    tilt = "" if raw is None else f" ({shown(raw)} before, so the tilt is {_tilt_share(raw, sq)} of it)"
+    tilt = "" if raw is None else f" ({shown(raw)} before: a tilt is {_tilt_share(raw, sq)})"
     sentences = [f"The roughness is Sq = {shown(sq)} after a plane{tilt}."]
     if sz is not None:
         sentences.append(f"From the lowest to the highest pixel it is {shown(sz)}.")
@@ -27,13 +27,17 @@ def scan_finding(evidence: Evidence) -> Finding | None:
         sentences.append(f"Two terraces differ in height by {shown_size(step)}.")
     missing, outliers = sq.flags.get("missing_pixels", 0), sq.flags.get("outlier_pixels", 0)
     if missing or outliers:
-        sentences.append(f"{missing} pixels have no height, {outliers} lie beyond six sigma.")
+        parts = [
+            f"{missing} pixels have no height" if missing else "",
+            f"{outliers} lie beyond six sigma" if outliers else "",
+        ]
+        sentences.append(f"Of its pixels {' and '.join(part.replace('pixels ', '') for part in parts if part)}.")
     return Finding(tuple(sentences), ("image",))
 
 
 def _tilt_share(raw: Result, levelled: Result) -> str:
     share = 1.0 - ((levelled.value or 0.0) / (raw.value or 1.0)) ** 2
-    return f"{100.0 * max(share, 0.0):.0f} % of the variance" if raw.value else "none"
+    return f"{100.0 * max(share, 0.0):.0f} % of its variance" if raw.value else "none of it"
 
 
 def approaches_finding(evidence: Evidence) -> Finding | None:
@@ -43,7 +47,7 @@ def approaches_finding(evidence: Evidence) -> Finding | None:
     if not tried:
         return None
     if not distances:
-        return Finding((f"The distance at the stop cannot be determined: {tried[0].reason}.",), ("approach",))
+        return Finding((f"The distance at the stop cannot be determined: {tried[0].reason}.",), ("approach_curve",))
     sentences = []
     median, spread = evidence.first(f"median {DISTANCE}"), evidence.first(f"spread of {DISTANCE}")
     if median is not None and spread is not None:
@@ -65,7 +69,7 @@ def approaches_finding(evidence: Evidence) -> Finding | None:
         middle = float(np.median(chi2))
         verdict = "the curve has the shape of the model" if middle < 2.0 else "the curve departs from the model"
         sentences.append(f"Chi-squared per degree of freedom is {middle:.2g}: {verdict}.")
-    return Finding(tuple(sentences), ("approach",))
+    return Finding(tuple(sentences), ("approach_curve",))
 
 
 def trace_finding(evidence: Evidence) -> Finding | None:
@@ -121,12 +125,6 @@ def _half_cycles(evidence: Evidence) -> list[str]:
                 f"{len(of_kind)} {kind} half-cycles at constant current: {shown_size(first)} in the first, "
                 f"{shown_size(last)} in the last ({kept:.1f} %)."
             )
-    sums = [sum(abs(r.value or 0.0) for r in capacities if r.of.part == kind) for kind in kinds]
-    if len(sums) == 2:
-        low, high = sorted(sums)
-        sentences.append(
-            f"Over the record {100.0 * low / high:.1f} % of the charge of the one direction came in the other."
-        )
     return sentences
 
 
@@ -136,8 +134,8 @@ def _pulses(evidence: Evidence) -> list[str]:
         return []
     known = evidence.all("diffusivity")
     sentences = [
-        f"After {len(relaxed)} pulses and rests the relaxed potential went from {relaxed[0].value:.3f} to "
-        f"{relaxed[-1].value:.3f} V."
+        f"After {len(relaxed)} pulses and rests the relaxed potential went from {_volts(relaxed[0])} to "
+        f"{_volts(relaxed[-1])}."
     ]
     if known:
         values = np.array([r.value for r in known], dtype=np.float64)
@@ -148,6 +146,10 @@ def _pulses(evidence: Evidence) -> list[str]:
     elif evidence.why_not("diffusivity"):
         sentences.append(f"No pulse gives a diffusivity: {evidence.why_not('diffusivity')}.")
     return sentences
+
+
+def _volts(result: Result) -> str:
+    return f"{result.value or 0.0:.3f} V".replace("-", "−")
 
 
 def _sweeps(evidence: Evidence) -> list[str]:

@@ -1,4 +1,4 @@
-"""The page: the answer first, nothing fetched, every figure's data in it; several runs and resumed ones; every policy."""
+"""The page: the answer first, nothing fetched, every figure's data in it; several runs, resumed ones, every policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opsicm.cli.execute import execute
 from opsicm.cli.main import main
 from opsicm.cli.resume import resumed_run
 from opsicm.core.errors import BadInput
-from opsicm.figures.view import to_csv
+from opsicm.figures.view import Axis, CurvePanel, Series, View, to_csv
 from opsicm.record.reader import Run
 from opsicm.report.document import Content, page
 from opsicm.report.reports import report_html, report_of, run_content
@@ -119,9 +119,11 @@ def test_methods_are_written_once_and_folded(short_page: str) -> None:
     assert short_page.index("<details>") < short_page.index(method)
 
 
-def test_long_tables_and_many_figures_are_folded(short_run: Run) -> None:
+def test_long_tables_and_many_figures_are_folded() -> None:
     rows = Table("long", "Long", (Column("k", "", tuple(str(k) for k in range(300))),))
-    view = run_content(short_run).views[0]
+    axis = Axis("k", "")
+    curve = Series("k", np.arange(3.0), np.arange(3.0))
+    view = View("small", "Small", (CurvePanel(axis, axis, (curve,)),))
     text = page(Content("many", "", ["one"], None, [view] * 11, [rows]))
     shown = re.sub(r"<details>.*?</details>", "", text)
     assert shown.count("<figure>") == 8
@@ -226,7 +228,7 @@ def test_runs_and_other_files_are_not_mixed(short_run: Run) -> None:
     with pytest.raises(BadInput) as refusal:
         report_of([short_run.path, DATA / "AC1.sicm"], None)
     (problem,) = refusal.value.problems
-    assert str(problem) == "RUN AC1.sicm: is no run, and only runs are reported together; report it alone"
+    assert str(problem) == "RUN is AC1.sicm; is no run, and only runs are reported together; report it alone"
 
 
 def test_a_link_in_a_run_folder_is_not_followed(laboratory: Laboratory) -> None:

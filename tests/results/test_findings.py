@@ -52,6 +52,7 @@ def test_pulses_are_answered_by_the_step_and_its_dependence_on_charge(laboratory
     with laboratory.run(PULSES) as run:
         evidence = Evidence(tuple(results_of(run)), run)
         found, tables = finding_of(evidence), {table.name: table for table in tables_of(evidence)}
+        capacity = evidence.capacity
     step = evidence.first("pipette_step_ohmic")
     assert step is not None
     assert step.value is not None
@@ -71,7 +72,7 @@ def test_pulses_are_answered_by_the_step_and_its_dependence_on_charge(laboratory
     assert starts.series[-1].x.size == ends.series[-1].x.size == 4
     # Charge passed: 0.4 mA for 20 s, four times, of the capacity.
     passed = steps.columns[2].numbers[-1]
-    assert passed == pytest.approx(100 * 4 * 8e-3 / evidence.capacity, rel=0.02)
+    assert passed == pytest.approx(100 * 4 * 8e-3 / capacity, rel=0.02)
 
 
 def of(part: str, number: int | None = 1) -> Subject:

@@ -30,8 +30,10 @@ from opsicm.results.tables import Column, Table
 F64 = NDArray[np.float64]
 _MOST_VARIED: Final = 3  # values that differ: more and the runs are no series
 _MOST_COLUMNS: Final = 7
+_MOST_STAYING: Final = 2  # columns of quantities that do not follow what was varied
 _MOST_SENTENCES: Final = 4
 _STEADY: Final = 0.02  # relative range of a quantity that stays
+_OF_U: Final = 3.0  # and its range in u
 _UNIT_TEXT: Final = {"1": "", "MOhm": "MΩ"}
 _BENT: Final = 3.0  # curvature over its u: more is no line
 _POWER: Final = 0.995  # R² of a line in logarithms: a power law
@@ -234,7 +236,28 @@ def _telling_columns(members: Sequence[Member]) -> list[Column]:
             unit = next(r.unit for r in found if r is not None)
             values = tuple(None if r is None else r.value for r in found)
             columns.append(Column(words, unit, values, tuple(None if r is None else r.u for r in found)))
-    return columns[:_MOST_COLUMNS]
+    if (ratio := _per_cell_current(columns)) is not None:
+        columns.insert(0, ratio)
+    moving = [column for column in columns if not _stays(column)]
+    staying = [column for column in columns if column not in moving]
+    return [*moving, *staying[:_MOST_STAYING]][:_MOST_COLUMNS]
+
+
+def _per_cell_current(columns: Sequence[Column]) -> Column | None:
+    """The pipette current's swing per cell current at the cathodic peak: whether the contrast itself changed."""
+    by_label = {column.label: column for column in columns}
+    swing, peak = (
+        by_label.get("pipette current at the cathodic peak"),
+        by_label.get("cathodic peak of the cell current"),
+    )
+    if swing is None or peak is None:
+        return None
+    ratio = swing.numbers / peak.numbers
+    u = np.abs(ratio) * np.array([abs((a or 0.0) / (b or np.nan)) for a, b in zip(swing.u, swing.numbers, strict=True)])
+    known = np.isfinite(ratio)
+    values = tuple(float(v) if k else None for v, k in zip(ratio, known, strict=True))
+    label = "pipette current per cell current at the cathodic peak"
+    return Column(label, "pA/mA", values, tuple(float(v) if k else None for v, k in zip(u, known, strict=True)))
 
 
 def series_finding(
@@ -289,7 +312,7 @@ def _trend(column: Column, over: Column) -> str:
         return ""
     ends = [quantity(float(v), None, column.unit) for v in (y[0], y[-1])]
     name = f"{column.label[0].upper()}{column.label[1:]}"
-    if _stays(y):
+    if _stays(column):
         middle = quantity(float(np.mean(y)), 0.5 * float(np.ptp(y)), column.unit)
         return f"{name} stays at {middle} from {x[0]:g} to {x[-1]:g} {over.unit}."
     direction = "grows" if abs(y[-1]) > abs(y[0]) else "falls"
@@ -353,7 +376,7 @@ def series_views(
 def _series_plot(varied: Sequence[Varied], table: Table) -> View | None:
     """The quantities that change, over the variable with the most values; a curve for each value of the others."""
     numeric = [k for k, v in enumerate(varied) if v.numbers is not None]
-    columns = [c for c in table.columns[len(varied) :] if not _stays(c.numbers[np.isfinite(c.numbers)])]
+    columns = [c for c in table.columns[len(varied) :] if not _stays(c)]
     if not numeric or not columns:
         return None
     k = max(numeric, key=lambda n: (len(set(varied[n].values)), n))
@@ -371,8 +394,13 @@ def _series_plot(varied: Sequence[Varied], table: Table) -> View | None:
     return series_view("series", title, Axis(over.label, over.unit), over.numbers, quantities, groups if others else ())
 
 
-def _stays(values: F64) -> bool:
-    return values.size == 0 or bool(np.ptp(values) <= _STEADY * abs(float(np.mean(values))))
+def _stays(column: Column) -> bool:
+    """Whether a quantity is the same in every run, to two per cent or within its uncertainty."""
+    values = column.numbers[np.isfinite(column.numbers)]
+    if not values.size:
+        return True
+    u = max((u for u in column.u if u is not None), default=0.0)
+    return float(np.ptp(values)) <= max(_STEADY * abs(float(np.mean(values))), _OF_U * u)
 
 
 def _labelled(one: ParkedPipette | None, label: str) -> ParkedPipette | None:

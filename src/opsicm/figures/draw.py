@@ -37,7 +37,7 @@ _STYLE: Final[Any] = {
     "agg.path.chunksize": 10000,
     "text.parse_math": False,  # titles hold names that users chose: a $ is a dollar
 }
-_NOTE_WIDTH: Final = 15.0  # characters of a note per inch of its panel
+_NOTE_WIDTH: Final = 17.0  # characters of a note per inch of its panel
 
 
 def draw(view: View) -> Figure:
@@ -201,7 +201,7 @@ def _draw_image(figure: Figure | None, axes: Axes, panel: ImagePanel) -> AxesIma
         aspect="equal" if panel.x.unit == panel.y.unit else "auto",
     )
     axes.grid(visible=False)
-    rim = [withStroke(linewidth=3.0, foreground="black")]
+    rim = [withStroke(linewidth=2.0, foreground="black")]
     if panel.line is not None:
         x0, y0, x1, y1 = panel.line
         axes.plot([x0, x1], [y0, y1], lw=1.2, color="white", path_effects=rim)
@@ -210,7 +210,7 @@ def _draw_image(figure: Figure | None, axes: Axes, panel: ImagePanel) -> AxesIma
         x, y = left + 0.06 * (right - left), bottom + 0.07 * (top - bottom)
         label = f"{panel.scale_bar:g} {panel.x.unit}"
         axes.plot([x, x + panel.scale_bar], [y, y], lw=2.5, color="white", solid_capstyle="butt", path_effects=rim)
-        axes.text(x, y + 0.03 * (top - bottom), label, fontsize=8.0, va="bottom", color="white", path_effects=rim)
+        axes.text(x, y + 0.04 * (top - bottom), label, fontsize=8.0, va="bottom", color="white", path_effects=rim)
         axes.set(xlim=(left, right), ylim=(bottom, top))
     if figure is not None:
         figure.colorbar(shown, ax=axes, label=panel.value.label)

@@ -24,7 +24,6 @@ class Axis:
         return f"{self.quantity} ({self.unit})" if self.unit else self.quantity
 
 
-MINUTES: Final = Axis("time", "min")
 POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
 PIPETTE_SIGN: Final = "positive pipette current flows out of the pipette"
 CELL_SIGN: Final = "negative cell current lithiates"
@@ -48,6 +47,38 @@ def time_text(t: float, span: float) -> str:
     axis, factor = time_axis(span)
     digits = {"s": 0, "min": 1, "h": 2}[axis.unit]
     return f"{factor * t:.{digits}f} {axis.unit}"
+
+
+_PREFIXES: Final = ((1.0, ""), (1e3, "m"), (1e6, "µ"), (1e9, "n"), (1e12, "p"))
+
+
+def scaled_axis(quantity: str, unit: str, largest: float) -> tuple[Axis, float]:
+    """The axis on which `largest` (in `unit`) is a number between 1 and 1000, and the factor from SI to its unit."""
+    factor, prefix = next((one for one in _PREFIXES if largest * one[0] >= 1.0), _PREFIXES[-1])
+    return Axis(quantity, f"{prefix}{unit}"), factor
+
+
+def thinned(
+    x: NDArray[np.float64], y: NDArray[np.float64], most: int = 4000
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """About `most` points of a long record: the lowest and the highest of every so many rows, so that spikes stay.
+
+    The first row of every gap (NaN) stays too, so that a line is broken there.
+    """
+    if x.size <= most:
+        return x, y
+    missing = ~np.isfinite(y)
+    known = np.flatnonzero(~missing)
+    group = max(-(-2 * known.size // most), 1)
+    count = known.size // group
+    block = y[known[: count * group]].reshape(count, group)
+    begin = group * np.arange(count)
+    ends = np.concatenate(
+        (begin + block.argmin(axis=1), begin + block.argmax(axis=1), np.arange(count * group, known.size))
+    )
+    gaps = np.flatnonzero(missing & ~np.append(True, missing[:-1]))
+    chosen = np.unique(np.concatenate((known[ends], gaps)))
+    return x[chosen], y[chosen]
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,7 +233,8 @@ def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: 
         change = height_change(stack[0], aligned[-1], noise, cross_talk)
         changes.append(change.mean)
         u = float(np.hypot(change.u, np.hypot(down, along) * shift.u))
-        results += _change_results(stack[0], aligned[-1], change.mean, u, thickness, k)
+        trace = frames[0].array(aligned[-1] - stack[0])
+        results += _change_results(stack[0], aligned[-1], trace, change.mean, u, thickness, k)
     extreme = int(np.argmax(np.abs(changes)))
     if 0 < extreme < len(aligned) - 1:
         results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, extreme + 1)
@@ -263,12 +264,14 @@ def _shift_results(shift: Shift, pitch: tuple[float, float], k: int) -> list[Res
     ]
 
 
-def _change_results(before: F64, after: F64, mean: float, u: float, thickness: float, k: int) -> list[Result]:
+def _change_results(
+    before: F64, after: F64, change: xr.DataArray, mean: float, u: float, thickness: float, k: int
+) -> list[Result]:
     method = (
         "mean over the pixels of image less first image, registered, after the first image's plane, which moves "
         "with the specimen"
     )
-    change = xr.DataArray(after - before, dims=("y", "x"), attrs={"units": "m", "quantity": "height change"})
+    change.attrs["quantity"] = "height change"
     flags = {"missing_pixels": int((~np.isfinite(change.values)).sum())}
     percent = swelling_percent(before, after, thickness)
     known = percent[np.isfinite(percent)]

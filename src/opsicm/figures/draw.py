@@ -10,6 +10,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -231,7 +232,10 @@ def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as the bytes of a PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.dpi = dpi
+    # `savefig` would draw twice, the first time into nothing: the layout is made while drawing.
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -239,7 +243,6 @@ def svg(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as the bytes of an SVG that looks the same everywhere: its text is outlines, images have `dpi`."""
     buffer = io.BytesIO()
     figure.dpi = dpi
-    # `savefig` would draw twice, the first time into nothing: its layout is made while drawing.
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "opsicm"}):
         canvas: Any = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None})

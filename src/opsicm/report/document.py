@@ -14,13 +14,16 @@ from importlib.resources import files
 from typing import Final
 
 from opsicm.analysis.result import Result
-from opsicm.figures.draw import draw, svg
-from opsicm.figures.view import View, to_csv
+from opsicm.figures.draw import draw, png, svg
+from opsicm.figures.view import CurvePanel, View, to_csv
 from opsicm.results.number_text import number
 from opsicm.results.tables import Table
 
 _MOST_FIGURES: Final = 8  # beside the first one; more are folded
 _MOST_ROWS: Final = 20  # of a table; more are folded
+_BROAD: Final = 1.5  # width over height of the answer's figure: broader than this it stands below the sentences
+_MOST_MARKS: Final = 1500  # of a figure in vectors
+_DPI: Final = 200  # of the others
 _WIDE: Final = 5  # columns: a table with more takes the whole width
 _U_NOTE: Final = (
     "± is one standard uncertainty of repeating this very measurement; the calibration of z, current and thickness "
@@ -70,8 +73,8 @@ def page(content: Content) -> str:
 
 def _answer(content: Content) -> str:
     sentences = "".join(f"<li>{escape(text)}</li>" for text in content.answer)
-    figure = "" if content.key is None else figure_html(content.key)
-    alone = " alone" if content.key is None else ""
+    figure, aspect = ("", 0.0) if content.key is None else _figure(content.key)
+    alone = " alone" if content.key is None or aspect > _BROAD else ""
     note = f"<p class='note'>{escape(_U_NOTE)}</p>" if any("±" in text for text in content.answer) else ""
     return f"<div class='answer{alone}'><div><ul>{sentences}</ul>{note}</div>{figure}</div>"
 
@@ -94,13 +97,29 @@ def _figures(views: Sequence[View]) -> str:
 
 
 def figure_html(view: View) -> str:
-    """A view as vectors, with its caption and its data."""
-    data = base64.b64encode(svg(draw(view))).decode()
+    """A view as a picture in the page, with its caption and its data."""
+    return _figure(view)[0]
+
+
+def _figure(view: View) -> tuple[str, float]:
+    """(figure, its width over its height). Vectors, but for many points: each of thousands of marks has its own text."""
+    figure = draw(view)
+    width, height = figure.get_size_inches()
+    marks = sum(
+        series.x.size
+        for panel in view.panels
+        if isinstance(panel, CurvePanel)
+        for series in panel.series
+        if series.style == "points"
+    )
+    kind, data = ("svg+xml", svg(figure)) if marks <= _MOST_MARKS else ("png", png(figure, _DPI))
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     caption = escape(view.caption) + " " if view.caption else ""
-    return (
-        f"<figure><img alt='{escape(view.title)}' src='data:image/svg+xml;base64,{data}'>"
+    html = (
+        f"<figure><img alt='{escape(view.title)}' src='{source}'>"
         f"<figcaption>{caption}{_data(view.name, to_csv(view))}</figcaption></figure>"
     )
+    return html, float(width / height)
 
 
 def _data(name: str, text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result
-from opsicm.core.statistics import straight_line
+from opsicm.core.statistics import robust_sigma, straight_line
 from opsicm.results.evidence import Evidence, Finder, Finding, arrays, shown, shown_size
 from opsicm.results.number_text import duration, quantity
 from opsicm.results.pipette_steps import reading_bias
@@ -23,6 +23,9 @@ F64 = NDArray[np.float64]
 _MOST: Final = 6  # sentences
 _OF_ANOTHER_KIND: Final = 2
 _AS_STATED: Final = 0.5  # %: a resistance that differs by less is the stated one
+_FAR: Final = 6.0  # robust sigmas of what is left: pixels beyond belong to another kind of change
+_OF_EXTREME: Final = 0.2  # and this much of the largest mean change
+_LEAST_AREA, _MOST_AREA = 0.003, 0.4  # of the image: less is a few wrong pixels, more is no exception
 _CERTAIN: Final = 2.0  # times its u: a smaller difference counts as none
 
 
@@ -83,10 +86,11 @@ def image_series_finding(evidence: Evidence) -> Finding | None:
             f"{_at(evidence, frames[-1].time)}) lies "
             f"{shown(last)} from the first{_spread_left(changes[-1][1].values)}."
         )
+        sentences += _stayed(evidence, changes[-1][1].values, abs(1e-9 * (extreme.value or 0.0)))
     sentences += _most_between(evidence, [r for r, _ in changes])
     sentences += _roughness_change(evidence, number)
     sentences += _drift(evidence)
-    return Finding(tuple(sentences), ("image_changes", "image_series", "image_height_change", "image"))
+    return Finding(tuple(sentences), ("image_changes", "image_summary", "image_series", "image"))
 
 
 def _at(evidence: Evidence, t: float) -> str:
@@ -141,6 +145,24 @@ def _spread_left(left: F64) -> str:
         return ""
     low, high = np.percentile(known, [10.0, 90.0])
     return f" (pixels: {_two_digits(low)} to {_two_digits(high)} nm for the middle 80 %)"
+
+
+def _stayed(evidence: Evidence, left: F64, extreme: float) -> list[str]:
+    """Where the last image lies far from the first while the rest has come back: a plate that slid or broke away."""
+    known = np.isfinite(left)
+    middle = float(np.median(left[known]))
+    far = known & (np.abs(left - middle) > max(_FAR * robust_sigma(left[known]), _OF_EXTREME * extreme))
+    share = float(far.sum() / known.sum())
+    if not _LEAST_AREA <= share <= _MOST_AREA:
+        return []
+    rows, columns = np.nonzero(far)
+    place = _position(evidence, round(float(np.median(rows))), round(float(np.median(columns))))
+    at = f", about {place}," if place else ""
+    there = quantity(1e9 * float(np.median(left[far])), None, "nm")
+    rest = quantity(1e9 * float(np.median(left[known & ~far])), None, "nm")
+    return [
+        f"Not everywhere: {100.0 * share:.2g} % of the area{at} now lies {there} from where it was, the rest {rest}."
+    ]
 
 
 def _most_between(evidence: Evidence, changes: list[Result]) -> list[str]:
@@ -261,7 +283,7 @@ def line_finding(evidence: Evidence) -> Finding | None:
         sentences.append(f"At the end {shown(left)} of it were left (median over the pixels).")
     sentences += _height_error(evidence)
     sentences += _swing(evidence)
-    return Finding(tuple(sentences), ("kymograph", "line"))
+    return Finding(tuple(sentences), ("kymograph",))
 
 
 def point_finding(evidence: Evidence) -> Finding | None:
@@ -282,7 +304,7 @@ def point_finding(evidence: Evidence) -> Finding | None:
     sentences += _halves(evidence)
     sentences += _height_error(evidence)
     sentences += _swing(evidence)
-    return Finding(tuple(sentences), ("height_potential", "potential", "time"))
+    return Finding(tuple(sentences), ("potential", "time"))
 
 
 def _came_back(rises: list[Result]) -> str:
@@ -360,7 +382,7 @@ def tower_finding(evidence: Evidence) -> Finding | None:
         f"{int(result.value or 0)} traverses between {_two_digits(low)} and {_two_digits(high)} µm, one every "
         f"{duration(float(np.median(np.diff(times))))}: a change faster than that shears a profile."
     )
-    return Finding(tuple(sentences), ("tower_time", "traverses", "tower"))
+    return Finding(tuple(sentences), ("tower", "towers"))
 
 
 def _reach(evidence: Evidence, part: str, high_um: float) -> str:
@@ -483,7 +505,7 @@ def voltammogram_finding(evidence: Evidence) -> Finding | None:
         share = 100.0 * abs((charge["delithiation"].value or 0.0) / (charge["lithiation"].value or 1.0))
         sentences.append(f"{shown_size(charge['lithiation'])} went in and {share:.1f} % of it came out again.")
     sentences += _peak_places(evidence)
-    return Finding(tuple(sentences), ("parked_voltammograms", "parked", "voltammogram", "time"))
+    return Finding(tuple(sentences), ("parked", "time", "voltammogram"))
 
 
 def _mirror(evidence: Evidence) -> list[str]:
@@ -562,7 +584,7 @@ def modulation_finding(evidence: Evidence) -> Finding | None:
         sentences.append(f"No concentration: {evidence.why_not('concentration')}.")
     if change is not None:
         sentences.append(f"It changed by {shown(change)} from beginning to end.")
-    return Finding(tuple(sentences), ("concentration", "conductance"))
+    return Finding(tuple(sentences), ("concentration", "modulation"))
 
 
 # Kinds in the order of their importance in a run. A new kind needs a line here.

@@ -236,11 +236,11 @@ def _telling_columns(members: Sequence[Member]) -> list[Column]:
             unit = next(r.unit for r in found if r is not None)
             values = tuple(None if r is None else r.value for r in found)
             columns.append(Column(words, unit, values, tuple(None if r is None else r.u for r in found)))
-    if (ratio := _per_cell_current(columns)) is not None:
-        columns.insert(0, ratio)
+    ratio = _per_cell_current(columns)
     moving = [column for column in columns if not _stays(column)]
     staying = [column for column in columns if column not in moving]
-    return [*moving, *staying[:_MOST_STAYING]][:_MOST_COLUMNS]
+    # Whether the contrast itself changes is the question of such a series, whatever the answer.
+    return [*([] if ratio is None else [ratio]), *moving, *staying[:_MOST_STAYING]][:_MOST_COLUMNS]
 
 
 def _per_cell_current(columns: Sequence[Column]) -> Column | None:

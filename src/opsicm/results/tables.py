@@ -375,10 +375,7 @@ def _images(table: Table, evidence: Evidence) -> Table:
     if any(frames[k - 1].bad for k in numbers):
         bad = Column("no contact", "", tuple(str(frames[k - 1].bad) for k in numbers))
         complete = replace(complete, columns=(*complete.columns, bad))
-    over = columns[1] if float(np.ptp(potential)) > _MOVED else columns[0]
-    return replace(
-        complete, view=_plot("image_height_change", "Images", over, complete, ("height change", "Sq after a plane"))
-    )
+    return complete
 
 
 def _pulses(table: Table, evidence: Evidence) -> Table:
@@ -436,7 +433,6 @@ _COMPLETIONS: Final[Mapping[str, Callable[[Table, Evidence], Table]]] = {
     "half_cycles": _half_cycles,
     "tower": _tower,
 }
-_MOVED: Final = 0.02  # [V]: images at potentials nearer than this are plotted over time
 _FEWEST_PLOTTED: Final = 3
 _ALIKE: Final = 0.01  # relative range of charges that are one
 

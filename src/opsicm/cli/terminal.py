@@ -170,7 +170,7 @@ def _takes_unicode() -> bool:
 
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
-    from opsicm.reporting.document import number
+    from opsicm.results.number_text import number
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
@@ -182,7 +182,7 @@ def print_results(results: Iterable[Result], title: str) -> None:
     for result in shown:
         bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
-        table.add_row(result.label, number(result.value, result.u), result.unit, remark)
+        table.add_row(result.label, number(result.value, result.u, result.unit), result.unit, remark)
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
     # A console prints no wider than itself, so a wide table gets a wider one.
     _Console(width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
@@ -190,9 +190,10 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
-    from opsicm.reporting.document import number
+    from opsicm.results.number_text import number
 
-    return [("quantity", "value ± u (k = 1)", "unit"), *((r.label, number(r.value, r.u), r.unit) for r in results)]
+    rows = ((r.label, number(r.value, r.u, r.unit), r.unit) for r in results)
+    return [("quantity", "value ± u (k = 1)", "unit"), *rows]
 
 
 @contextmanager

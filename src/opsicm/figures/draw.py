@@ -10,6 +10,8 @@ from typing import Any, Final
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
@@ -165,7 +167,8 @@ def _legend_of(panel: CurvePanel) -> Legend:
     Of a family of more than `_MOST_NAMED` curves only the first and the last are named, which shows the order of
     shades.
     """
-    shown = [series for series in panel.series if series.style != "named"]
+    # A line and the marks on it have one label, and one entry.
+    shown = list({series.label: series for series in panel.series if series.style != "named"}.values())
     if len(shown) > _MOST_NAMED:
         family = [series.label for series in shown if series.shade is not None]
         shown = [series for series in shown if series.label not in family[1:-1]]
@@ -236,5 +239,18 @@ def _write(figure: Figure, path: Path, dpi: int, metadata: dict[str, None]) -> N
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as the bytes of a PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.dpi = dpi
+    # `savefig` would draw twice, the first time into nothing: the layout is made while drawing.
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as the bytes of an SVG that looks the same everywhere: its text is outlines, images have `dpi`."""
+    buffer = io.BytesIO()
+    figure.dpi = dpi
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "opsicm"}):
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()

@@ -15,7 +15,13 @@ from opsicm.analysis.topography.image_series import LEVELLING, Levelling, levell
 from opsicm.analysis.topography.raster import Frame
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.figures.hops import program_potential
-from opsicm.figures.images import image_changes_view, image_profiles_view, image_series_view, image_summary_view
+from opsicm.figures.images import (
+    image_changes_view,
+    image_profiles_view,
+    image_series_view,
+    image_summary_view,
+    step_view,
+)
 from opsicm.figures.movie import image_frames
 from opsicm.figures.view import Axis, View, time_axis, time_text
 
@@ -63,6 +69,8 @@ def image_views(
             views.append(image_series_view(labelled, "Images", LEVELLING[choice.levelling]))
             views += _change_views(series, results)
         views.append(_profile_view(series, results, choice))
+        if len(frames) == 1:
+            views += _step_views(series.images[0], results)
     return views
 
 
@@ -165,7 +173,22 @@ def _profile_view(series: _Series, results: Sequence[Result], choice: ImageChoic
     if not any(np.isfinite(height).any() for _, _, height in profiles):
         raise BadInput(_line_outside(series.images[0], line))
     view = image_profiles_view(list(zip(series.labels, series.images, strict=True)), profiles, line)
-    return replace(view, title="Image and profile") if len(series.images) == 1 else view
+    return replace(view, name="image", title="Image and profile") if len(series.images) == 1 else view
+
+
+def _step_views(image: xr.DataArray, results: Sequence[Result]) -> list[View]:
+    """The step edge of a single image, where a straight one was found."""
+    traces = [r.trace for r in results if r.name == "step_height" and isinstance(r.trace, xr.Dataset)]
+    pitch = abs(float(image["x"].values[1] - image["x"].values[0]))
+    return [
+        step_view(
+            image.copy(data=trace["levelled"].values),
+            pitch * trace["distance"].values,
+            trace["profile"].values,
+            (0.0, float(trace.attrs["height"])),
+        )
+        for trace in traces
+    ]
 
 
 def _line_outside(image: xr.DataArray, line: Line) -> Problem:

@@ -10,12 +10,14 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.controls import nominal_controls
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
+from opsicm.experiment.probe_bounds import BaseProbeStep
 from opsicm.experiment.probe_steps import HoppingStep, PipetteSweep
 from opsicm.experiment.program import written_steps
 from opsicm.experiment.refusal import KeyPath, path_text
 from opsicm.experiment.setup import COLLAPSED, READABLE
 from opsicm.forecast.prediction import HopPrediction, Prediction
 from opsicm.forecast.rig_numbers import RigNumbers
+from opsicm.forecast.schedule import Window
 from opsicm.forecast.signals import Signal
 
 # -- Hopping steps: crashes, false stops, points out of range, rests that are too short.
@@ -246,13 +248,26 @@ def _maps(loaded: LoadedExperiment) -> Iterator[Problem]:
         yield from error.problems
 
 
+def _repeats(loaded: LoadedExperiment, path: KeyPath, step: BaseProbeStep, windows: list[Window]) -> Iterator[Problem]:
+    """What is repeated at intervals must be over before the next time."""
+    assert step.interval is not None
+    takes = max((window.end - window.start for window in windows), default=0.0)
+    if takes > step.interval:
+        limit = f"it takes {takes / 60.0:.3g} min each time, so it is not over when it is due again"
+        enough = math.ceil(takes / 60.0 * 1.05)
+        remedy = f"write every_min: {enough} or more, or take fewer pixels or hops"
+        yield loaded.problem((*path, "every_min"), step.every_min, limit, remedy)
+
+
 def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
     """A step that waits for events must meet at least one, and have time to finish before the cell program ends."""
     for placed in written_steps("probe", loaded.experiment.probe):
         path, step = placed.key_path, placed.step
+        windows = [window for window in prediction.windows if window.path == placed.path]
+        if step.interval is not None:
+            yield from _repeats(loaded, path, step, windows)
         if step.at is None:
             continue
-        windows = [window for window in prediction.windows if window.path == placed.path]
         if not windows and not prediction.note:
             limit = "its event does not come in the forecast of this cell program"
             if step.at.soc_pct is not None:

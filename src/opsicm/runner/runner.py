@@ -173,7 +173,7 @@ class Runner:
 
     def _completed(self) -> RunOutcome:
         for path in self._events.missed():
-            self._facts.write("note", "probe", path, {"message": "the event that this step waits for never came"})
+            self._facts.write("note", "probe", path, {"message": "what this step waits for never came"})
         return RunOutcome("completed")
 
     def _cell_reading(self) -> CellReading:
@@ -233,7 +233,8 @@ class Runner:
         procedure = self._due_procedure()
         self._bias.update(self._cell_reading())
         now = self._rig.clock.now_ns()
-        ends = (self._cell.changes_ns, self._probe.ends_ns() if procedure is not None else None)
+        probe_ends = self._probe.ends_ns() if procedure is not None else None
+        ends = (self._cell.changes_ns, self._events.due_ns(now), probe_ends)
         hops = procedure is not None and procedure.hop is not None
         turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns

@@ -41,9 +41,7 @@ def draw(view: View) -> Figure:
     if view.columns > 1:
         return _draw_grid(view)
     with mpl.rc_context(_STYLE):
-        heights = [
-            4.6 if isinstance(panel, ImagePanel) else 2.1 + 0.9 * (len(view.panels) == 1) for panel in view.panels
-        ]
+        heights = [_height(panel, len(view.panels)) for panel in view.panels]
         figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
         rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
         explained: Legend = ()
@@ -64,6 +62,13 @@ def draw(view: View) -> Figure:
             rows[-1, 0].set_xlim(extents[0][:2])
         figure.suptitle(view.title, fontsize=11.0)
     return figure
+
+
+def _height(panel: CurvePanel | ImagePanel, panels: int) -> float:
+    """Height of a panel among so many, one above the other [inch]."""
+    if isinstance(panel, ImagePanel):
+        return 4.6
+    return 0.5 + 0.24 * len(panel.row_names) if panel.row_names else 2.1 + 0.9 * (panels == 1)
 
 
 def _draw_grid(view: View) -> Figure:
@@ -102,6 +107,8 @@ def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
         raster = series.x.size > 5000
         if series.style == "points":
             axes.plot(series.x, series.y, ".", ms=2.5, color=colour, label=series.label, rasterized=raster)
+        elif series.style == "bars":
+            axes.plot(series.x, series.y, lw=7.0, solid_capstyle="butt", color=colour)
         elif series.style == "named":
             axes.plot(series.x, series.y, "o", ms=4.0, color=colour)
             # Alternately above and below, since two labels may lie close together.
@@ -117,6 +124,10 @@ def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
             axes.plot(series.x, series.y, dash, lw=1.2, color=colour, label=series.label, rasterized=raster)
         if series.band is not None and series.style != "marks":
             axes.fill_between(series.x, series.y - series.band, series.y + series.band, color=colour, alpha=0.2, lw=0)
+    if panel.row_names:
+        axes.set_yticks(-np.arange(len(panel.row_names)), panel.row_names, fontsize=8.0)
+        axes.set_ylim(0.6 - len(panel.row_names), 0.6)
+        axes.grid(axis="y", visible=False)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
     if not panel.x.unit and all(np.all(series.x == np.round(series.x)) for series in panel.series):
@@ -136,7 +147,7 @@ def _legend_of(panel: CurvePanel) -> Legend:
     Of a family of more than `_MOST_NAMED` curves only the first and the last are named, which shows the order of
     shades.
     """
-    shown = [series for series in panel.series if series.style != "named"]
+    shown = [series for series in panel.series if series.style not in ("named", "bars")]
     if len(shown) > _MOST_NAMED:
         family = [series.label for series in shown if series.shade is not None]
         shown = [series for series in shown if series.label not in family[1:-1]]

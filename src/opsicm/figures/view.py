@@ -34,27 +34,31 @@ class Series:
     """A curve; `role` decides its colour, so that a quantity has the same colour in every figure.
 
     In a family of curves `shade` (0–1, its rank in the family) decides instead. `named` points carry their
-    label beside them.
+    label beside them. `bars` lie between pairs of points, with NaN after each pair.
     """
 
     label: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     role: Role = "neutral"
-    style: Literal["line", "points", "dashed", "marks", "named"] = "line"
+    style: Literal["line", "points", "dashed", "marks", "named", "bars"] = "line"
     band: NDArray[np.float64] | None = None
     shade: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePanel:
-    """A panel of curves over one x axis. `note` states the sign convention where one matters."""
+    """A panel of curves over one x axis. `note` states the sign convention where one matters.
+
+    `row_names` stand beside y = 0, −1, −2 … instead of numbers, where a panel has rows of bars.
+    """
 
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     note: str = ""
     y_limits: tuple[float, float] | None = None
+    row_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Prediction:
     """The forecast of a run: `duration` [s] (None where only a cut-off that the forecast does not reach ends it),
     `samples` of a channel, `channels_in_full`, `file_bytes`, `far_current` [A], `command_span` [V], the ranges of the
     cell's potential [V] and current [A], predictions for each step, and how far the surface `rises` under an idle tip.
-    `note` says what was not forecast.
+    `note` says what was not forecast; `cell` is the whole forecast of the cell.
     """
 
     duration: float | None
@@ -65,6 +65,7 @@ class Prediction:
     windows: tuple[Window, ...]
     rises: tuple[Rise, ...]
     note: str
+    cell: CellForecast
 
 
 def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
@@ -102,6 +103,7 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
         tuple(windows),
         rises_while_idle(cell, windows),
         cell.reason,
+        cell,
     )
 
 

@@ -6,23 +6,25 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import BadInput, OpsicmError, OutsideDomain, Problem
-from opsicm.experiment.expansion import expanded
-from opsicm.experiment.file import LoadedExperiment, read_experiment
-from opsicm.forecast.prediction import HopPrediction, Prediction, predict
-from opsicm.forecast.problems import problems
-from opsicm.forecast.signals import TEN_HOP_CRITERION, Signal
-from opsicm.forecast.time_line import TimedStep, TimeLine, time_line
+
+if TYPE_CHECKING:
+    from opsicm.experiment.file import LoadedExperiment
+    from opsicm.forecast.prediction import HopPrediction, Prediction
+    from opsicm.forecast.signals import Signal
+    from opsicm.forecast.time_line import TimedStep, TimeLine
 
 
 def checked_file(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Prediction]]:
     """Every run of an experiment file with its prediction; raises `BadInput` with all problems."""
+    from opsicm.experiment.expansion import expanded
+    from opsicm.experiment.file import read_experiment
+
     all_problems: list[Problem] = []
     predictions: list[tuple[LoadedExperiment, Prediction]] = []
     for experiment in expanded(read_experiment(file)):
@@ -37,6 +39,10 @@ def checked_file(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Pr
 
 def checked_run(experiment: LoadedExperiment, rig: str | None, seed: int | None) -> Prediction:
     """The prediction for one run; raises `BadInput` with every problem of the run on its rig."""
+    from opsicm.cli.rigs import load_rig, rig_numbers
+    from opsicm.forecast.prediction import predict
+    from opsicm.forecast.problems import problems
+
     if seed is not None and not 0 <= seed < 2**63:
         raise BadInput(Problem("--seed", str(seed), "must be 0 or more, and below 2^63", "give a whole number"))
     loaded = load_rig(experiment, rig)
@@ -99,6 +105,8 @@ def check_report(file: Path, predictions: list[tuple[LoadedExperiment, Predictio
 
 def plan_of(loaded: LoadedExperiment, prediction: Prediction) -> TimeLine:
     """The time line of one run."""
+    from opsicm.forecast.time_line import time_line
+
     return time_line(loaded.experiment, prediction.cell, prediction.windows)
 
 
@@ -225,6 +233,8 @@ def _hop_lines(hop: HopPrediction) -> Iterator[str]:
 
 
 def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
+    from opsicm.forecast.signals import TEN_HOP_CRITERION
+
     yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}{_level_shift(signal, at_rest)}"
     if signal.height_change is not None and signal.height_noise is not None:
         yield f"                 {_height_text(signal.height_change, signal.height_noise)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from opsicm.analysis.result import WHOLE, Result, Subject
-from opsicm.cli.terminal import OutOption, pace_of
+from opsicm.cli.terminal import DEFAULT_OUT, OutOption, pace_of
 from opsicm.core.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ def _runs(
         limit = "is a stored run: its noise and its world are already recorded"
         raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
     runs = expanded(read_experiment(file))
-    estimates = [checked_run(experiment, rig, seed).file_bytes for experiment in runs]
-    for experiment, estimate in zip(runs, estimates, strict=True):
-        path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world)
+    predictions = [checked_run(experiment, rig, seed) for experiment in runs]
+    for experiment, prediction in zip(runs, predictions, strict=True):
+        estimate, expected = prediction.file_bytes, prediction.duration
+        path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world, expected=expected)
         yield path, code
         if code:
             return
@@ -68,19 +69,23 @@ def _execute(
     estimate: float | None = None,
     resumed: ResumedRun | None = None,
     world: Path | None = None,
+    expected: float | None = None,
 ) -> tuple[Path, int]:
     from opsicm.cli.execute import execute
+    from opsicm.cli.progress import run_progress
     from opsicm.cli.rigs import world_process_role
-    from opsicm.cli.terminal import err, print_problems, run_progress, stop_on_interrupt
+    from opsicm.cli.terminal import err, print_problems, stop_on_interrupt
 
-    with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
+    with stop_on_interrupt() as stop, run_progress(err, experiment.experiment.title, expected) as progress:
         if rig is not None and resumed is None and Path(rig).is_dir():
             from opsicm.cli.replaying import execute_on_run
 
             execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
         else:
             stand_in = None if world is None else world_process_role(world)
-            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in)
+            execution = execute(
+                experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in, expected=expected
+            )
     if execution.ending.error is not None:
         print_problems(execution.ending.error)
     outcome = execution.ending.outcome
@@ -109,8 +114,7 @@ def _resume(
 
 @app.command(epilog="Example: opsicm demo --out out/")
 def demo(
-    out: OutOption = Path("opsicm-demo"),
-    seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
+    out: OutOption = DEFAULT_OUT, seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None
 ) -> None:
     """Run a short operando experiment on the digital twin.
 
@@ -142,7 +146,7 @@ def run(
     rig: Annotated[
         str | None, typer.Option(help="Rig file, preset or stored run to use instead of the experiment's rig.")
     ] = None,
-    out: OutOption = Path(),
+    out: OutOption = DEFAULT_OUT,
     seed: Annotated[int | None, typer.Option(help="Seed of every random number of the twin.")] = None,
     speed: Annotated[str, typer.Option(help="max, or a factor: 1 is real time, 10 ten times as fast.")] = "max",
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this interrupted run.")] = None,

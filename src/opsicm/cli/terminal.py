@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
-from opsicm.report.document import number
-from opsicm.runner.runner import Progress as RunProgress
+
+if TYPE_CHECKING:
+    from opsicm.analysis.result import Result
 
 _REMARK: Final = 40
 _GAPS: Final = 6  # between four columns
@@ -27,6 +26,8 @@ _GAPS: Final = 6  # between four columns
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+DEFAULT_OUT: Final = Path("out")
+"""Where every command puts runs, and looks for them, unless it is told otherwise."""
 OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print a list of records with stable keys instead.")]
 SetpointOption = Annotated[
@@ -55,6 +56,8 @@ def print_json(records: Sequence[dict[str, Any]]) -> None:
 
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
+    from opsicm.report.document import number
+
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
     table.add_column("quantity", no_wrap=True)
@@ -73,32 +76,9 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
+    from opsicm.report.document import number
+
     return [("quantity", "value ± u (k = 1)", "unit"), *((r.label, number(r.value, r.u), r.unit) for r in results)]
-
-
-@contextmanager
-def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], None]]:
-    """A progress bar of a run with the time left, on standard error; silent without a terminal.
-
-    The time left is wall time, from the speed of the last few seconds: a twin hops more slowly than it parks.
-    """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[shown]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(escape(title), total=None, shown="compiling")
-
-        def update(now: RunProgress) -> None:
-            total = None if now.total_ns is None else now.total_ns * 1e-9
-            left = "" if total is None else f" of {total:.0f}"
-            shown = escape(f"{now.t_ns * 1e-9:.0f}{left} s, {now.hops} hops, {now.where}")
-            progress.update(task, completed=now.t_ns * 1e-9, total=total, shown=shown)
-
-        yield update
 
 
 def working(what: str) -> AbstractContextManager[object]:

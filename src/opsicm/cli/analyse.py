@@ -56,7 +56,7 @@ def analyse(
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, run file or third-party file.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; by default beside the run file.")
+        Path | None, typer.Option("-o", "--out", "--output", help="File to write; by default beside the run file.")
     ] = None,
     columns: ColumnsOption = None,
 ) -> None:

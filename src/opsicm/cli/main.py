@@ -87,7 +87,11 @@ def _benchmarks() -> Any:
     raise BadInput(Problem("benchmarks", "", limit, "clone the repository and run `make bench` there"))
 
 
-_GROUPS: Final = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters", "rig": "opsicm.cli.rig"}
+_GROUPS: Final = {
+    "kernel": "Show or compute the pipette's tables (current over distance).",
+    "parameters": "List and show parameter sets, with units and sources.",
+    "rig": "List the drivers that a rig file may name.",
+}
 _MODULES: Final = {
     "opsicm.cli.check": ("check", "schema"),
     "opsicm.cli.run": ("demo", "run"),
@@ -101,23 +105,23 @@ _MODULES: Final = {
 
 def _mount(arguments: list[str]) -> None:
     """Add the commands that this call needs: importing all of them would cost every other command a second."""
-    words = os.environ.get("_TYPER_COMPLETE_ARGS", "").split()[1:] or arguments  # a shell asks how a line may go on
+    words = arguments
+    if "_OPSICM_COMPLETE" in os.environ:  # a shell asks how a line may go on
+        words = (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()[1:]
     if words[:1] == ["--version"]:
         return
     word = next((word for word in words if not word.startswith("-")), "")
-    known = {name: module for module, names in _MODULES.items() for name in names} | _GROUPS
-    mounted = {group.name for group in app.registered_groups} | {
-        command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands
-    }
+    present = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    needed = [module for module, names in _MODULES.items() if word in names] or list(_MODULES)
     added: list[Any] = []
-    for module in dict.fromkeys([known[word]] if word in known else known.values()):
-        if module in _GROUPS.values():
-            name = next(name for name, of in _GROUPS.items() if of == module)
-            if name not in mounted:
-                app.add_typer(import_module(module).app, name=name)
-        elif not mounted.intersection(_MODULES[module]):
+    for module in needed if word not in _GROUPS else ():
+        if not present.intersection(_MODULES[module]):
             added += import_module(module).app.registered_commands
     app.registered_commands[:0] = added  # a run before the paper's twelve and the benchmarks
+    app.registered_groups = []
+    for name, summary in _GROUPS.items():  # one that is only listed, or completed, needs its name alone
+        group = import_module(f"opsicm.cli.{name}").app if word == name else typer.Typer(no_args_is_help=True)
+        app.add_typer(group, name=name, help=summary)
 
 
 def main(arguments: list[str] | None = None) -> int:

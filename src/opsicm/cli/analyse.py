@@ -62,7 +62,8 @@ def report(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; by default report.html beside the run.")
+        Path | None,
+        typer.Option("-o", "--out", "--output", help="File to write; by default report.html beside the run."),
     ] = None,
     columns: ColumnsOption = None,
     csv: Annotated[

@@ -116,20 +116,22 @@ def run(
     """
     from opsicm.cli.check import checked_run
     from opsicm.cli.execute import execute
+    from opsicm.cli.progress import run_progress
     from opsicm.cli.replaying import execute_on_run
-    from opsicm.cli.terminal import run_progress
+    from opsicm.cli.terminal import err
 
     series = expanded(_loaded(experiment))
     if len(series) > 1:
         remedy = "run each: [opsicm.run(one) for one in opsicm.check(FILE).experiments]"
         raise BadInput(Problem("vary", "", f"makes {len(series)} runs of the file, and this is one", remedy))
     (loaded,) = series
-    estimate = checked_run(loaded, rig, seed).file_bytes
-    with _stop_on_interrupt() as stop, run_progress(loaded.experiment.title) as progress:
+    prediction = checked_run(loaded, rig, seed)
+    estimate, expected = prediction.file_bytes, prediction.duration
+    with _stop_on_interrupt() as stop, run_progress(err, loaded.experiment.title, expected) as progress:
         if rig is not None and Path(rig).is_dir():
             execution = execute_on_run(Path(rig), loaded, Path(out), speed, stop, progress, estimate)
         else:
-            execution = execute(loaded, Path(out), rig, seed, speed, stop, progress, estimate)
+            execution = execute(loaded, Path(out), rig, seed, speed, stop, progress, estimate, expected=expected)
     kept = f"the run file is kept: opsicm.open({str(execution.path)!r})"
     if execution.ending.outcome == "interrupted":
         raise KeyboardInterrupt(f"the run was interrupted, the rig is safe; {kept}")
@@ -193,10 +195,10 @@ def report(source: StoredRun | Path | str, output: Path | str | None = None, *, 
         opsicm.report(run)
     """
     from opsicm.cli.python_run import StoredRun
-    from opsicm.reporting.reports import report_of_path
+    from opsicm.reporting.reports import report_of
 
     path = source.path if isinstance(source, StoredRun) else Path(source)
-    return report_of_path(path, None if output is None else Path(output), columns)
+    return report_of([path], None if output is None else Path(output), columns)
 
 
 def plot(source: StoredRun | Path | str, *, columns: str | None = None, setpoint: float | None = None) -> FigureDict:

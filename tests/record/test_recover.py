@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from opsicm.record.live_file import LiveFile
 
 from faults.stream import folder
 from opsicm.cli.main import main
@@ -16,7 +17,6 @@ from opsicm.core.errors import UnreadableRun
 from opsicm.core.facts import Fact
 from opsicm.record import finalise as finalising
 from opsicm.record import run_folder as disk_space
-from opsicm.record.live_file import LiveFile
 from opsicm.record.reader import Run
 from opsicm.record.recover import recover
 from opsicm.record.run_folder import RunFolder

@@ -105,6 +105,7 @@ def run_steered(
         Revisions(experiment, loaded),
         amplitude_maps(experiment),
         start,
+        prepared.swelling,
     )
     inbox = ScriptedInbox(prepared.rig, commands, recorder)
     runner = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, watch=watch)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from opsicm.core.errors import BadInput, UnreadableRun
 from opsicm.core.facts import HOP_DTYPE
 from opsicm.record import labelled_arrays
-from opsicm.record.packed_counts import CountsReader
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.reader import Run
-from opsicm.runner.patterns import along_a_line
+from opsicm.experiment.patterns import along_a_line
 from tests.fixtures.recorded import STREAM
 
 

@@ -178,7 +178,7 @@ def test_a_removed_live_file_is_a_named_loss(killed: Path, tmp_path: Path) -> No
         assert 0 < stored < BLOCKS
         losses = run.provenance["losses"]
     assert "segment-0002.h5 missing" in losses
-    assert f"{BLOCKS - stored} hops that the journal names are in no live file" in losses
+    assert f"{BLOCKS - stored} hops that the journal names were not recorded" in losses
     assert losses in done.note
 
 

@@ -21,10 +21,10 @@ from opsicm.instruments.roles import Rig
         "f11_pause_the_probe",
         "f13_a_long_run",
         "f15_late_potentiostat",
-        "f18_lost_rig",
-        "f19_lost_watchdog",
-        "f20_hostile_commands",
-        "f21_closed_terminal",
+        "f24_lost_rig",
+        "f25_lost_watchdog",
+        "f26_hostile_commands",
+        "f27_closed_terminal",
     ],
 )
 def test_short_form(module: str) -> None:

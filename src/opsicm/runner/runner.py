@@ -18,6 +18,7 @@ from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
 from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
 from opsicm.experiment.model import Experiment
+from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
 from opsicm.instruments.roles import CellReading, Rig
@@ -28,7 +29,6 @@ from opsicm.runner.commands import Inbox
 from opsicm.runner.events import CellEvents
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
-from opsicm.runner.patterns import Floats
 from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import ProbeTrack, Procedure
 from opsicm.runner.procedures import Procedures
@@ -48,12 +48,21 @@ _AHEAD_NS: Final = 1_000_000  # by which a reading's stamp may be later than the
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The run's time [ns], its total time [ns] (None when only a cut-off ends it), hops so far, and present steps."""
+    """The run's time [ns], its total time [ns] (None when only a cut-off ends it), hops so far, and present steps.
+
+    Of the cell `potential` [V], `cell_current` [A] and state of charge `soc`; of the tip its current far from the
+    surface [A] and the share of the first one; None where there is none yet.
+    """
 
     t_ns: int
     total_ns: int | None
     hops: int
     where: str = ""
+    potential: float | None = None
+    cell_current: float | None = None
+    soc: float | None = None
+    pipette_current: float | None = None
+    pipette_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,8 @@ class RunContext:
     revision: Revision
     amplitude_maps: Mapping[str, Floats] = field(default_factory=dict)
     start: Continuation = BEGINNING
+    swelling: Callable[[float], float] = lambda _: 0.0
+    """Thickness [m] that the specimen is expected to have gained when a charge [C] has passed."""
 
 
 class Runner:
@@ -112,7 +123,15 @@ class Runner:
         self._cell = self._cell_track(run_context)
         approach = experiment.envelope.approach
         self._context = ProbeContext(
-            rig, recorder, self._facts, self._bias, self._limits, self._cell, approach, inbox.waiting
+            rig,
+            recorder,
+            self._facts,
+            self._bias,
+            self._limits,
+            self._cell,
+            approach,
+            inbox.waiting,
+            run_context.swelling,
         )
         procedures = Procedures(
             self._context, landmarks(experiment.probe), run_context.register, run_context.amplitude_maps
@@ -179,12 +198,14 @@ class Runner:
         # The first row, before the first control: later currents are compared with it.
         reading = self._cell_reading()
         self._bias.update(reading)
+        self._context.follow_swelling(reading.charge)
         self._context.record_reading(reading)
         while True:
             self._beat()
             now = self._rig.clock.now_ns()
             reading = self._cell_reading()
             self._limits.check_cell(reading)
+            self._context.follow_swelling(reading.charge)
             changed = self._cell.turn(now, reading)
             if self._cell.over:
                 return self._completed()
@@ -199,11 +220,11 @@ class Runner:
                 return RunOutcome("interrupted")
             self._probe_turn()
             self._record_row()
-            self._progress(Progress(self._rig.clock.now_ns(), self._total_ns(), self._context.hops, self._where()))
+            self._progress(self._progress_now(reading))
 
     def _completed(self) -> RunOutcome:
         for path in self._events.missed():
-            self._facts.write("note", "probe", path, {"message": "the event that this step waits for never came"})
+            self._facts.write("note", "probe", path, {"message": "what this step waits for never came"})
         return RunOutcome("completed")
 
     def _cell_reading(self) -> CellReading:
@@ -263,15 +284,30 @@ class Runner:
         procedure = self._due_procedure()
         self._bias.update(self._cell_reading())
         now = self._rig.clock.now_ns()
-        ends = (self._cell.changes_ns, self._probe.ends_ns() if procedure is not None else None)
+        probe_ends = self._probe.ends_ns() if procedure is not None else None
+        ends = (self._cell.changes_ns, self._events.due_ns(now), probe_ends)
         hops = procedure is not None and procedure.hop is not None
         turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
         until = min([due, *(end for end in ends if end is not None and end > now)])
+        self._keep_clear(procedure)
         if procedure is not None:
             procedure.advance(until)
         elif not self._context.wait_for_stage(until):
             self._rig.clock.wait_until(min(until, now + self._bias.ramp_duration_ns))
+
+    def _keep_clear(self, procedure: Procedure | None) -> None:
+        """No pipette stands where the surface may come to: one without a task waits far up, one with a task is moved.
+
+        A step that hops begins again from its start height; any other goes on from where a pipette waits.
+        """
+        if procedure is None:
+            self._context.withdraw()
+        elif self._context.comes_too_near():
+            if procedure.hop is not None:
+                procedure.start()
+            else:
+                self._context.withdraw_from_rising_surface(self._probe.path)
 
     def _requested_row_ns(self) -> int | None:
         return self._cell.action.record_every_ns if self._cell.action is not None else None
@@ -294,6 +330,20 @@ class Runner:
 
     def _fact_of_probe(self, kind: Kind, path: str, data: Mapping[str, object]) -> None:
         self._facts.write(kind, "probe", path, data)
+
+    def _progress_now(self, reading: CellReading) -> Progress:
+        current = self._context.far_current
+        return Progress(
+            self._rig.clock.now_ns(),
+            self._total_ns(),
+            self._context.hops,
+            self._where(),
+            reading.potential,
+            reading.current,
+            self._cell.soc(reading.charge),
+            current,
+            None if current is None else self._limits.share_of_first(current),
+        )
 
     def _total_ns(self) -> int | None:
         total = self._total

@@ -213,7 +213,10 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
             err.print("stopping: pipette up, cell to open circuit, file kept …")
         stop_requested = True
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    stopping = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        stopping.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in stopping}
     try:
         yield lambda: stop_requested
     finally:

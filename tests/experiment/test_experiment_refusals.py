@@ -224,6 +224,10 @@ CASES = [
         ("makes 1600 runs", "vary less"),
     ),
     Bad("at without an end", "during: cell[1]", "at: {after_each: rest}", 12, ("probe[1].hop.at", "no end", "hops")),
+    Bad("every without an end", "during: cell[1]", "every_min: 30", 12, ("probe[1].hop.every_min", "no end", "hops")),
+    Bad("every and at", "during: cell[1]", "hops: 3, every_min: 30, at: {after_each: rest}", 12, ("every_min or at",)),
+    Bad("every, during nothing", "during: cell[1]", "hops: 3, every_min: 9, during: cell[7]", 12, ("to cell[3]",)),
+    Bad("every zero", "during: cell[1]", "hops: 3, every_min: 0", 12, ("must be above 0 min",)),
     Bad("at what", "during: cell[1]", "hops: 3, at: {after_each: pulse}", 12, ("must be rest", "write one of these")),
     Bad("at nothing", "during: cell[1]", "hops: 3, at: {}", 12, ("names no event", "{after_each: rest}")),
     Bad(

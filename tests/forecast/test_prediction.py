@@ -112,6 +112,37 @@ def test_events_of_the_cell(tmp_path: Path) -> None:
     assert cell.span_of(2) == pytest.approx((90.0, 114.0))
 
 
+SERIES = RASTER.replace("at: {after_each: rest}", "{}, during: cell[1]")
+
+
+def test_images_at_intervals_are_forecast_when_they_run(tmp_path: Path) -> None:
+    """At 0 and 12 s of a rest of 15 s that begins at 5 s; the second image is cut off by the end of the rest."""
+    cell = "cell:\n  - rest: {for_s: 5}\n  - rest: {for_s: 15}\n  - rest: {for_s: 5}\nprobe:\n"
+    text = (
+        HEAD
+        + cell
+        + SERIES.replace("{}", "every_min: 0.2").replace("[8, 8]", "[16, 16]")
+        + "  - park: {height_um: 10}\n"
+        + ENVELOPE
+    )
+    said = predicted(tmp_path, text)
+    images = [(window.start, window.whole) for window in said.windows if window.path == "probe[0]"]
+    assert images == [(5.0, True), (pytest.approx(17.0), False)]
+    assert [w.end for w in said.windows if w.path == "probe[0]"][-1] == pytest.approx(20.0)
+    with Laboratory(tmp_path).run(text) as run:
+        began = [fact.t_ns * 1e-9 for fact in run.facts if fact.kind == "step_started" and fact.step == "probe[0]"]
+    assert began == pytest.approx([5.0, 17.0], abs=0.1)
+
+
+def test_an_image_longer_than_its_interval_is_refused_with_an_interval_that_works(tmp_path: Path) -> None:
+    cell = "cell:\n  - rest: {for_s: 5}\n  - rest: {for_s: 900}\nprobe:\n"
+    text = HEAD + cell + SERIES.replace("[8, 8]", "[32, 32]") + "  - park: {height_um: 10}\n" + ENVELOPE
+    said = refused(tmp_path, text.replace("{}", "every_min: 0.2"))
+    assert "every_min is 0.2; it takes" in said
+    remedy = said.split("write ")[1].split(" or more")[0]
+    assert predicted(tmp_path, text.replace("{}", remedy)).windows
+
+
 def test_a_cut_off_is_forecast(tmp_path: Path) -> None:
     """At rest until the charge is passed: t = Q/I whatever the electrode does."""
     text = HEAD + "cell:\n  - constant_current: {current_mA: -0.01, until: {charge_mAh: 0.0005}}\n" + ENVELOPE

@@ -112,7 +112,9 @@ def test_set_changes_how_the_present_step_hops(laboratory: Laboratory) -> None:
     [
         (RESUME, "the probe is not paused"),
         (Command("resume-cell"), "the cell is not paused"),
-        (Command("set", key="probe.setpoint_pct", value=80.0), "setpoint"),
+        (Command("set", key="probe.setpoint_pct", value=98.0), "probe[0].hop.setpoint_pct is 98; must be at most 50 %"),
+        (Command("set", key="probe.setpoint_pct", value=98.0), "did you mean a drop of 2?"),
+        (Command("set", key="probe.amplitude_nm", value=-4.0), "must be at least 1 nm; give a value of at least 1"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(laboratory: Laboratory, command: Command, words: str) -> None:

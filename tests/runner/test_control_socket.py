@@ -155,6 +155,9 @@ def test_a_folder_without_a_run_in_progress_is_refused(tmp_path: Path) -> None:
         ("skip cell", Command("skip", track="cell")),
         ("note electrolyte looks cloudy", Command("note", text="electrolyte looks cloudy")),
         ("set probe.setpoint_pct=2.5", Command("set", key="probe.setpoint_pct", value=2.5)),
+        ("set setpoint_pct=2.5", Command("set", key="probe.setpoint_pct", value=2.5)),
+        ("set setpoint = 2.5 %", Command("set", key="probe.setpoint_pct", value=2.5)),
+        ("set amplitude=4 um", Command("set", key="probe.amplitude_nm", value=4000.0)),
     ],
 )
 def test_a_command_line_survives_the_socket_unchanged(words: str, command: Command) -> None:
@@ -169,6 +172,9 @@ def test_a_command_line_survives_the_socket_unchanged(words: str, command: Comma
         ("pause", "pause is for one track; pause probe, or pause cell"),
         ("set probe.setpoint_pct", "set takes KEY=VALUE"),
         ("set probe.setpoint_pct=much", "must be a number"),
+        ("set amplitude=4", "a length in nm; as set amplitude_nm=4, or set amplitude=4 nm"),
+        ("set amplitude=4 s", "amplitude_nm is a length in nm; as set amplitude_nm=…, or set amplitude=… nm"),
+        ("set height_um=4", "set height_um; what can be set is"),
         ("note", "a note has a text"),
         ("halt", "the commands are"),
         ("note caf\udce9", "write the note in UTF-8"),  # as a shell hands over a byte that is no UTF-8

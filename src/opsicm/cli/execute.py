@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from opsicm.cli.live_settings import Revisions, shift_between
+from opsicm.cli.progress import Pace
 from opsicm.cli.resume import ResumedRun
 from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
@@ -55,12 +56,14 @@ def execute(
     stand_in: Role | None = None,
     provenance: Mapping[str, str | int] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    expected: float | None = None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as possible, 1 is real time.
 
-    `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` is the state of the
-    interrupted run that this one continues, `stand_in` plays every role in place of the rig file's drivers, and
-    `provenance` then states where the data come from. `say` is given what an operator should read at once.
+    `estimate` [bytes] of the run file, where it is known: twice that must be free; `expected` [s] is the forecast of
+    the run's duration. `resumed` is the state of the interrupted run that this one continues, `stand_in` plays every
+    role in place of the rig file's drivers, and `provenance` then states where the data come from. `say` is given what
+    an operator should read at once.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens after that is recorded
     in the file and returned as `Execution.ending`.
@@ -84,7 +87,8 @@ def execute(
         folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
         if resumed is not None:
             resumed.claim(folder.path)
-        inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox)))
+        pace = Pace(expected)
+        inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox, pace.record)))
         recorder = SharedRecorder(folder)
         header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"))
         recorder.open(replace(header, provenance={**header.provenance, **(provenance or {})}))
@@ -99,7 +103,8 @@ def execute(
         )
         try:
             with watched(prepared.rig, folder.path) as watch:
-                runner = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, progress, watch, say)
+                told = pace.telling(progress)
+                runner = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, told, watch, say)
                 ending = runner.run()
         finally:
             # Closed before the run file is made, during which no command would be answered.

@@ -12,16 +12,10 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from opsicm.cli.analyse import app as analyse_commands
-from opsicm.cli.check import app as check_commands
-from opsicm.cli.command import app as steering_commands
-from opsicm.cli.convert import app as convert_commands
-from opsicm.cli.record import app as record_commands
-from opsicm.cli.run import app as run_commands
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 
 app = typer.Typer(
@@ -29,13 +23,27 @@ app = typer.Typer(
     help="Operando scanning ion conductance microscopy of battery electrodes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 # typer brings its own click or uses the installed one: the class is found through one that both have.
 _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-for group in (run_commands, check_commands, analyse_commands, record_commands, steering_commands, convert_commands):
-    app.registered_commands += group.registered_commands
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"opsicm {version('opsicm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Operando scanning ion conductance microscopy of battery electrodes."""
 
 
 @app.command(epilog="Example: opsicm reproduce --only E2,E5 --short --json table.json --out reproduced/")
@@ -45,7 +53,7 @@ def reproduce(
         bool, typer.Option("--short", help="The short forms: full chemistry, fewer hops and pixels.")
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the table to this file as well.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("opsicm-reproduced"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("out/reproduction"),
 ) -> None:
     """Reproduce the paper's twelve experiments on the digital twin.
 
@@ -84,16 +92,42 @@ def _benchmarks() -> Any:
     raise BadInput(Problem("benchmarks", "", limit, "clone the repository and run `make bench` there"))
 
 
-_LONGEST_PATH = 200  # characters of one in a message
-_GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters", "rig": "opsicm.cli.rig"}
+_LONGEST_PATH: Final = 200  # characters of one in a message
+_GROUPS: Final = {
+    "kernel": "Show or compute the pipette's tables (current over distance).",
+    "parameters": "List and show parameter sets, with units and sources.",
+    "rig": "List the drivers that a rig file may name.",
+}
+_MODULES: Final = {
+    "opsicm.cli.check": ("check", "schema"),
+    "opsicm.cli.run": ("demo", "run"),
+    "opsicm.cli.status": ("status", "runs"),
+    "opsicm.cli.command": ("command",),
+    "opsicm.cli.analyse": ("analyse", "report", "identify"),
+    "opsicm.cli.record": ("recover", "validate", "replay"),
+    "opsicm.cli.convert": ("convert",),
+}
 
 
 def _mount(arguments: list[str]) -> None:
-    """Add the command groups that this call needs: importing all of them would cost every other command a second."""
-    mounted = {group.name for group in app.registered_groups}
-    for name, module in _GROUPS.items():
-        if name not in mounted and (not arguments or arguments[0] in (name, "--help")):
-            app.add_typer(import_module(module).app, name=name)
+    """Add the commands that this call needs: importing all of them would cost every other command a second."""
+    words = arguments
+    if "_OPSICM_COMPLETE" in os.environ:  # a shell asks how a line may go on
+        words = (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()[1:]
+    if words[:1] == ["--version"]:
+        return
+    word = next((word for word in words if not word.startswith("-")), "")
+    present = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    needed = [module for module, names in _MODULES.items() if word in names] or list(_MODULES)
+    added: list[Any] = []
+    for module in needed if word not in _GROUPS else ():
+        if not present.intersection(_MODULES[module]):
+            added += import_module(module).app.registered_commands
+    app.registered_commands[:0] = added  # a run before the paper's twelve and the benchmarks
+    app.registered_groups = []
+    for name, summary in _GROUPS.items():  # one that is only listed, or completed, needs its name alone
+        group = import_module(f"opsicm.cli.{name}").app if word == name else typer.Typer(no_args_is_help=True)
+        app.add_typer(group, name=name, help=summary)
 
 
 def main(arguments: list[str] | None = None) -> int:

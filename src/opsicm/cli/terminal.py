@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +29,6 @@ from opsicm.core.errors import BadInput, OpsicmError, Problem
 
 if TYPE_CHECKING:
     from opsicm.analysis.result import Result
-    from opsicm.runner.runner import Progress as RunProgress
 
 _REMARK: Final = 40
 _GAPS: Final = 6  # between four columns
@@ -128,6 +126,8 @@ def _unwritable_output(error: OSError) -> BadInput:
 out = _Console()
 err = _Console(stderr=True)
 
+DEFAULT_OUT: Final = Path("out")
+"""Where every command puts runs, and looks for them, unless it is told otherwise."""
 OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print a list of records with stable keys instead.")]
 SetpointOption = Annotated[
@@ -170,7 +170,7 @@ def _takes_unicode() -> bool:
 
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
-    from opsicm.report.document import number
+    from opsicm.results.number_text import number
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
@@ -182,7 +182,7 @@ def print_results(results: Iterable[Result], title: str) -> None:
     for result in shown:
         bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
-        table.add_row(result.label, number(result.value, result.u), result.unit, remark)
+        table.add_row(result.label, number(result.value, result.u, result.unit), result.unit, remark)
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
     # A console prints no wider than itself, so a wide table gets a wider one.
     _Console(width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
@@ -190,34 +190,10 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
-    from opsicm.report.document import number
+    from opsicm.results.number_text import number
 
-    return [("quantity", "value ± u (k = 1)", "unit"), *((r.label, number(r.value, r.u), r.unit) for r in results)]
-
-
-@contextmanager
-def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], None]]:
-    """A progress bar of a run with the time left, on standard error; silent without a terminal.
-
-    The time left is wall time, from the speed of the last few seconds: a twin hops more slowly than it parks.
-    """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[shown]}", markup=False),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(printable(title), total=None, shown="compiling")
-
-        def update(now: RunProgress) -> None:
-            total = None if now.total_ns is None else now.total_ns * 1e-9
-            left = "" if total is None else f" of {total:.0f}"
-            shown = f"{now.t_ns * 1e-9:.0f}{left} s, {now.hops} hops, {now.where}"
-            progress.update(task, completed=now.t_ns * 1e-9, total=total, shown=shown)
-
-        yield update
+    rows = ((r.label, number(r.value, r.u, r.unit), r.unit) for r in results)
+    return [("quantity", "value ± u (k = 1)", "unit"), *rows]
 
 
 def working(what: str) -> AbstractContextManager[object]:

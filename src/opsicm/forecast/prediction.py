@@ -73,7 +73,8 @@ class Prediction:
     """The forecast of a run: `duration` [s] (None where only a cut-off that the forecast does not reach ends it),
     `samples` of a channel, `channels_in_full`, `file_bytes`, `far_current` [A], `command_span` [V], the ranges of the
     cell's potential [V] and current [A], predictions for each step, where the surface comes near a standing tip, what
-    the hops meet on a surface that is known, and the cell steps that do nothing. `note` says what was not forecast.
+    the hops meet on a surface that is known, and the cell steps that do nothing. `note` says what was not forecast;
+    `cell` is the whole forecast of the cell.
     """
 
     duration: float | None
@@ -91,6 +92,7 @@ class Prediction:
     walks: tuple[Walk, ...]
     empty_steps: tuple[EmptyStep, ...]
     note: str
+    cell: CellForecast
 
 
 def predict(
@@ -140,6 +142,7 @@ def predict(
         walks(experiment, windows, rig, amplitude_maps),
         cell.empty,
         cell.reason,
+        cell,
     )
 
 

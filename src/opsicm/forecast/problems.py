@@ -12,6 +12,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.controls import nominal_controls
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
+from opsicm.experiment.probe_bounds import BaseProbeStep
 from opsicm.experiment.probe_steps import ApproachingStep, Engage, HoppingStep, PipetteSweep
 from opsicm.experiment.program import written_steps
 from opsicm.experiment.refusal import KeyPath, path_text
@@ -21,6 +22,7 @@ from opsicm.forecast.clearance import clearance_problems
 from opsicm.forecast.empty_steps import empty_step_problems
 from opsicm.forecast.prediction import Approach, HopPrediction, Prediction, approach_of
 from opsicm.forecast.rig_numbers import RigNumbers
+from opsicm.forecast.schedule import Window
 from opsicm.forecast.signals import Signal
 from opsicm.forecast.surface_walk import walk_problems
 
@@ -265,13 +267,26 @@ def _electrode(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
                 yield loaded.problem((*placed.key_path, *key), largest, limit, remedy)
 
 
+def _repeats(loaded: LoadedExperiment, path: KeyPath, step: BaseProbeStep, windows: list[Window]) -> Iterator[Problem]:
+    """What is repeated at intervals must be over before the next time."""
+    assert step.interval is not None
+    takes = max((window.end - window.start for window in windows), default=0.0)
+    if takes > step.interval:
+        limit = f"it takes {takes / 60.0:.3g} min each time, so it is not over when it is due again"
+        enough = math.ceil(takes / 60.0 * 1.05)
+        remedy = f"write every_min: {enough} or more, or take fewer pixels or hops"
+        yield loaded.problem((*path, "every_min"), step.every_min, limit, remedy)
+
+
 def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
     """A step that waits for events must meet at least one, and have time to finish before the cell program ends."""
     for placed in written_steps("probe", loaded.experiment.probe):
         path, step = placed.key_path, placed.step
+        windows = [window for window in prediction.windows if window.path == placed.path]
+        if step.interval is not None:
+            yield from _repeats(loaded, path, step, windows)
         if step.at is None:
             continue
-        windows = [window for window in prediction.windows if window.path == placed.path]
         if not windows and not prediction.note:
             limit = "its event does not come in the forecast of this cell program"
             if step.at.soc_pct is not None:

@@ -103,10 +103,11 @@ def schedule(
     waiting: list[Window] = []
     for placed in written_steps("probe", experiment.probe):
         path, step = placed.path, placed.step
-        if step.at is not None:
+        if step.deferred:
             length = natural_duration(path, step, experiment, timing, start_height, amplitude_maps) or 0.0
-            waiting += [Window(path, step, t, t + length) for t in events(step.at, cell)]
-    taken = _one_after_another(sorted(waiting, key=lambda window: window.start), cell.end)
+            times = repetitions(step, cell) if step.at is None else events(step.at, cell)
+            waiting += [Window(path, step, t, t + length) for t in times]
+    taken = _one_after_another(sorted(waiting, key=lambda window: window.start), cell)
     sequence = _sequence(experiment, cell, timing, start_height, taken, amplitude_maps)
     return sorted([*taken, *sequence], key=lambda w: w.start)
 
@@ -128,6 +129,15 @@ def events(at: AwaitedEvents, cell: CellForecast) -> list[float]:
     return sorted([*held, *passed])
 
 
+def repetitions(step: BaseProbeStep, cell: CellForecast) -> list[float]:
+    """Times [s] at which a step with `every_min` begins: when its cell step does, and after each interval."""
+    span = (0.0, cell.end) if step.during_index is None else cell.span_of(step.during_index)
+    if span is None or step.interval is None:
+        return []
+    count = math.ceil((span[1] - span[0]) / step.interval * (1.0 - 1e-12))
+    return [span[0] + k * step.interval for k in range(min(count, _MOST_WINDOWS))]
+
+
 def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[float]:
     if values.size < 2:
         return []
@@ -136,16 +146,20 @@ def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[flo
     return [float(t) for t in cell.time[at]]
 
 
-def _one_after_another(wanted: list[Window], end: float) -> list[Window]:
-    """Windows that would overlap are put one after the other; the end of the cell program ends all."""
+def _one_after_another(wanted: list[Window], cell: CellForecast) -> list[Window]:
+    """Windows that would overlap are put one after the other; the end of the cell program, or of the step that a window
+    accompanies, ends it.
+    """
     separate: list[Window] = []
     free = 0.0
     for window in wanted[:_MOST_WINDOWS]:
         start = max(window.start, free)
         stop = start + window.end - window.start
+        during = None if window.step.during_index is None else cell.span_of(window.step.during_index)
+        end = cell.end if during is None else during[1]
         if start < end:
             separate.append(Window(window.path, window.step, start, min(stop, end), stop <= end * (1.0 + 1e-9)))
-        free = stop
+        free = min(stop, end)
     return separate
 
 
@@ -160,7 +174,7 @@ def _sequence(
     now = 0.0
     for placed in executed_steps("probe", experiment.probe):
         path, step = placed.path, placed.step
-        if step.at is not None or now >= cell.end:
+        if step.deferred or now >= cell.end:
             continue
         limit = cell.end
         if step.during_index is not None:

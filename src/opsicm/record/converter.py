@@ -504,7 +504,7 @@ def hops_in_journal(lines: Iterable[str]) -> int:
 
 
 def _missing_parts(folder: RunFolder, file: _RunFile) -> list[str]:
-    """Live files of version 0.1.0 that are absent from the sequence of numbers, and hops that only the journal names."""
+    """Live files of version 0.1.0 that are absent from their sequence, and hops that only the journal names."""
     numbers = {number_of(path) for path in folder.old_live_files()}
     gone = [run_folder.OLD_LIVE_FILE.format(n) for n in range(1, max(numbers, default=0)) if n not in numbers]
     lost = file.hops_named - file.hops.size

@@ -16,10 +16,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
-from opsicm.report.document import number
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
 from opsicm.reproduction.table import NO_NUMBER, ComparedRow, ExperimentResults, is_finished_declared, table, write_json
+from opsicm.results.number_text import number
 
 _WORKERS: Final = 2  # each may need 1 GB
 CAPTION: Final = (

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment import hop_parameters
+from opsicm.experiment.quantities import dimension_text, quantity, unit_of_key, words_of_key
 
 COMMANDS: Final = ("pause-probe", "resume-probe", "pause-cell", "resume-cell", "skip", "stop", "note", "set")
 SETTABLE: Final = tuple(f"probe.{key}" for key in hop_parameters.SETTABLE)
@@ -82,13 +83,10 @@ def from_words(words: Sequence[str]) -> Command:
     if word == "note":
         return _command({"command": word, "text": " ".join(rest)})
     if word == "set":
-        key, equals, value = (rest[0] if len(rest) == 1 else "").partition("=")
+        key, equals, value = " ".join(rest).partition("=")
         if not equals:
             raise _refusal(" ".join(words), "set takes KEY=VALUE", f"as set {SETTABLE[0]}=2.5")
-        try:
-            number: Any = float(value)
-        except ValueError:
-            number = value
+        key, number = _setting(key.strip(), value.strip())
         return _command({"command": word, "key": key, "value": number})
     if word == "skip" and len(rest) == 1:
         return _command({"command": word, "track": rest[0]})
@@ -99,6 +97,22 @@ def from_words(words: Sequence[str]) -> Command:
     if rest:
         raise _refusal(" ".join(words), f"{word} takes nothing more", f"leave out {' '.join(rest)}")
     return _command({"command": word})
+
+
+def _setting(key: str, value: str) -> tuple[str, float | str]:
+    """What a person may write for a key and its value: `setpoint=2.5 %` is `probe.setpoint_pct=2.5`."""
+    name = key.removeprefix("probe.")
+    for known in hop_parameters.SETTABLE:
+        written, unit = quantity(value), unit_of_key(known) or ""
+        if written is None or name not in (known, *words_of_key(known)):
+            continue
+        number = written.value if not written.unit and name == known else written.in_unit(unit)
+        if number is not None:
+            return f"probe.{known}", number
+        limit, example = f"{known} is {dimension_text(unit)} in {unit}", "…" if written.unit else f"{written.value:g}"
+        remedy = f"as set {known}={example}, or set {words_of_key(known)[0]}={example} {unit}"
+        raise _refusal(f"set {key}={value}", limit, remedy)
+    return (f"probe.{name}" if name in hop_parameters.SETTABLE else key), value
 
 
 def from_line(line: bytes) -> tuple[Command, str]:

@@ -92,6 +92,11 @@ class Limits:
                 )
             )
 
+    def share_of_first(self, current: float) -> float | None:
+        """A far current [A] over the first one of this tip [1]; None where that was too small to compare with."""
+        first = self._first_far_current
+        return abs(current) / first if first > READABLE else None
+
     def forget_tip(self) -> None:
         """Take the next reading as the first far current of a new tip."""
         self._first_far_current = 0.0

@@ -172,6 +172,11 @@ class ProbeContext:
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
+    @property
+    def far_current(self) -> float | None:
+        """The last pipette current at the experiment's bias, far from the surface [A]; None before the first."""
+        return self._currents[-1][1] if self._currents else None
+
     def read_current(self) -> float:
         """The pipette current now [A]."""
         current, _ = self.rig.amplifier.read()

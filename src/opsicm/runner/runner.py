@@ -48,12 +48,21 @@ _AHEAD_NS: Final = 1_000_000  # by which a reading's stamp may be later than the
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The run's time [ns], its total time [ns] (None when only a cut-off ends it), hops so far, and present steps."""
+    """The run's time [ns], its total time [ns] (None when only a cut-off ends it), hops so far, and present steps.
+
+    Of the cell `potential` [V], `cell_current` [A] and state of charge `soc`; of the tip its current far from the
+    surface [A] and the share of the first one; None where there is none yet.
+    """
 
     t_ns: int
     total_ns: int | None
     hops: int
     where: str = ""
+    potential: float | None = None
+    cell_current: float | None = None
+    soc: float | None = None
+    pipette_current: float | None = None
+    pipette_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +220,11 @@ class Runner:
                 return RunOutcome("interrupted")
             self._probe_turn()
             self._record_row()
-            self._progress(Progress(self._rig.clock.now_ns(), self._total_ns(), self._context.hops, self._where()))
+            self._progress(self._progress_now(reading))
 
     def _completed(self) -> RunOutcome:
         for path in self._events.missed():
-            self._facts.write("note", "probe", path, {"message": "the event that this step waits for never came"})
+            self._facts.write("note", "probe", path, {"message": "what this step waits for never came"})
         return RunOutcome("completed")
 
     def _cell_reading(self) -> CellReading:
@@ -275,7 +284,8 @@ class Runner:
         procedure = self._due_procedure()
         self._bias.update(self._cell_reading())
         now = self._rig.clock.now_ns()
-        ends = (self._cell.changes_ns, self._probe.ends_ns() if procedure is not None else None)
+        probe_ends = self._probe.ends_ns() if procedure is not None else None
+        ends = (self._cell.changes_ns, self._events.due_ns(now), probe_ends)
         hops = procedure is not None and procedure.hop is not None
         turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
@@ -320,6 +330,20 @@ class Runner:
 
     def _fact_of_probe(self, kind: Kind, path: str, data: Mapping[str, object]) -> None:
         self._facts.write(kind, "probe", path, data)
+
+    def _progress_now(self, reading: CellReading) -> Progress:
+        current = self._context.far_current
+        return Progress(
+            self._rig.clock.now_ns(),
+            self._total_ns(),
+            self._context.hops,
+            self._where(),
+            reading.potential,
+            reading.current,
+            self._cell.soc(reading.charge),
+            current,
+            None if current is None else self._limits.share_of_first(current),
+        )
 
     def _total_ns(self) -> int | None:
         total = self._total

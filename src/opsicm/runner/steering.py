@@ -7,6 +7,7 @@ from collections.abc import Callable
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Track
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.quantities import unit_of_key
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.commands import Command, Inbox, Request
 from opsicm.runner.fact_log import FactLog
@@ -97,4 +98,6 @@ class Steering:
         if procedure is None or procedure.hop is None:
             return False, "no step that hops runs now"
         procedure.hop = self._revision(self._probe.path, command.key.removeprefix("probe."), command.value)
-        return True, f"{self._probe.path} hops with {command.key} {command.value:g} from its next plan on"
+        key = command.key.removeprefix("probe.")
+        value = f"{command.value:g} {unit_of_key(key) or ''}".strip()
+        return True, f"{self._probe.path} hops with {key} {value} from its next hops on"

@@ -72,7 +72,7 @@ def _amplifier(setup: RoleSetup) -> AmplifierSpecification:
         temperature = setup.rig.specimen.electrolyte.temperature
         density = math.hypot(density, thermal_current_density(headstage, temperature))
         current_range = min(current_range, amplifier["output"] / headstage)
-    reach = amplifier["output"] * rig.rig.wiring.external_bias_mV_per_V * 1e-3
+    reach = amplifier["output"] * rig.rig.wiring.external_bias
     reading_time = TwinAmplifier.AVERAGED / rig.rig.clock.rate
     return AmplifierSpecification(density, amplifier["filter"], reading_time, (-reach, reach), current_range)
 

@@ -30,7 +30,7 @@ from opsicm.record.journal import Journal
 from opsicm.record.log import LogWriter
 from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.ring import Ring
-from opsicm.record.run_folder import LOG_FILE, RUN_FILE, RunFolder
+from opsicm.record.run_folder import JOURNAL, LOG_FILE, RUN_FILE, RunFolder
 
 DEPTH: Final = 22.0  # [s] of samples that the ring holds
 _LEAST: Final = 32 << 20  # [bytes]
@@ -363,10 +363,10 @@ class SharedRecorder:
     def _look_at_folder(self) -> None:
         """Fail where nothing that is recorded could be found any more. A folder that was moved is no such thing."""
         with contextlib.suppress(OSError):
-            if os.fstat(self._lock).st_nlink and LOG_FILE.format(1) in os.listdir(self._lock):
+            if os.fstat(self._lock).st_nlink and {LOG_FILE.format(1), JOURNAL} <= set(os.listdir(self._lock)):
                 return
-        self.unfinished = "the run folder was deleted, or the log in it"
-        self._fail("run folder", "deleted, or the log in it", "nothing of this run is kept any more", "begin it again")
+        self.unfinished = "the run folder was deleted, or what it holds"
+        self._fail("run folder", "deleted, or what it holds", "nothing of this run is kept any more", "begin it again")
 
     def _replace_converter(self) -> None:
         code, stopped = _end_of(self._converter)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opsicm.experiment.parameter_file import DEFAULT_SET
-from opsicm.report.document import number
+from opsicm.reporting.document import number
 from opsicm.reproduction.paper import IDS
 from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS
 

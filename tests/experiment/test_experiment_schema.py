@@ -35,6 +35,8 @@ SPOILED = {
     "vary by no value": ("record:", "vary: {a: []}\nrecord:"),
     "at two things": ('during: "cell[1]"', "hops: 3, at: {after_each: rest, soc_pct: [50]}"),
     "at and during": ('during: "cell[1]"', 'during: "cell[1]", at: {after_each: rest}'),
+    "every and at": ('during: "cell[1]"', "hops: 3, every_min: 30, at: {after_each: rest}"),
+    "every and two ends": ('during: "cell[1]"', "hops: 3, for_s: 9, every_min: 30"),
     "inside a repeat": (
         "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
         "repeat: {times: 2, steps: [{rest: {for_s: -1}}]}",

@@ -45,7 +45,7 @@ def test_a_run_in_progress_is_followed_to_its_end(tmp_path: Path) -> None:
         waited = time.monotonic()
         while live.hops.sizes["hop"] < BLOCKS and time.monotonic() - waited < 20.0:
             time.sleep(0.02)
-        assert live.live
+        lives = [live.live]
         assert live.segments() == {1: 8 * 5000, 2: 8 * 5000, 3: 4 * 5000}
         assert live.hops["step"].values[0] == "probe[0]"
         part = live.samples(2, 4_990, 5_010)
@@ -55,7 +55,7 @@ def test_a_run_in_progress_is_followed_to_its_end(tmp_path: Path) -> None:
         assert live.samples(2, 4_990, 5_010).identical(part)  # looking again is looking at the same
         path = recorder.close()
         # The log is gone by now, but whoever has it open has read it.
-        assert not live.live
+        assert [*lives, live.live] == [True, False]
         _equal(live, path)
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, UnreadableRun
 from opsicm.core.facts import HOP_DTYPE
+from opsicm.experiment.patterns import along_a_line
 from opsicm.record import labelled_arrays
 from opsicm.record.counts_reader import CountsReader
 from opsicm.record.reader import Run
-from opsicm.runner.patterns import along_a_line
 from tests.fixtures.recorded import STREAM
 
 

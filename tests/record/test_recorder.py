@@ -17,6 +17,7 @@ import pytest
 from faults.stream import Stream, folder
 from opsicm.core.errors import BadInput, LimitCrossed
 from opsicm.core.facts import Policy
+from opsicm.record import shared_recorder
 from opsicm.record.reader import Run
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
@@ -131,6 +132,21 @@ def test_a_writer_that_cannot_start_is_reported_before_anything_moves(tmp_path: 
     recorder = SharedRecorder(folder(tmp_path), [sys.executable, "-c", "raise SystemExit(7)"])
     with pytest.raises(LimitCrossed, match=r"writer process is ended \(code 7\)"):
         recorder.open(STREAM.header())
+
+
+def test_a_run_of_which_nothing_came_for_long_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than a writer may take nothing at the end of a run: the end is what that time counts from."""
+    monkeypatch.setattr(shared_recorder, "_STUCK_AFTER", 2.0)
+    slow = (
+        "import sys, time; from opsicm.record.writer_process import main; main(sys.argv[1:], lambda: time.sleep(0.5))"
+    )
+    recorder = SharedRecorder(folder(tmp_path), [sys.executable, "-P", "-c", slow])
+    recorder.open(STREAM.header())
+    feed(recorder, blocks=1)
+    time.sleep(2.5)
+    path = recorder.close()
+    assert recorder.unfinished is None
+    assert list(STREAM.kept(path)) == [0]
 
 
 def test_a_restarted_writer_is_in_the_journal(tmp_path: Path) -> None:

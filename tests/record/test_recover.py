@@ -167,7 +167,7 @@ def test_a_removed_file_of_the_log_is_a_named_loss(killed: Path, tmp_path: Path)
         assert 0 < stored < BLOCKS
         losses = run.provenance["losses"]
     assert "record-0002.log missing" in losses
-    assert f"{BLOCKS - stored} hops that the journal names are in no live file" in losses
+    assert f"{BLOCKS - stored} hops that the journal names were not recorded" in losses
     assert losses in done.note
 
 

@@ -12,7 +12,7 @@ from opsicm.experiment.model import Experiment
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.rig_file import rig_path
 from opsicm.experiment.twin_settings import TwinSettings
-from opsicm.experiment.validation import validated
+from opsicm.experiment.validation import validated, with_plain_numbers
 from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document, yaml_text
 
 # -- The JSON Schema of an experiment file, with which an editor can complete and check it.
@@ -93,6 +93,7 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def _loaded(document: Document) -> LoadedExperiment:
+    document = with_plain_numbers(document, Experiment)
     try:
         return LoadedExperiment(validated(document, Experiment), document)
     except BadInput as error:

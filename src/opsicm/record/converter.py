@@ -148,7 +148,7 @@ class _RunFile:
         self._header, self._columns = header, Columns.of(header.channels)
         path = folder.unfinished_file
         path.unlink(missing_ok=True)  # never into what a link of that name leads to
-        self._file = h5py.File(path, "x", libver=nexus_file.FORMAT, rdcc_nbytes=8 << 20)
+        self._file = h5py.File(path, "x", libver=nexus_file.FORMAT)
         self._disk = _WriteBack(path)
         provenance = {**({"log": log} if log else {}), **({"recovered": recovered} if recovered else {})}
         name = folder.path.resolve().name
@@ -504,13 +504,13 @@ def hops_in_journal(lines: Iterable[str]) -> int:
 
 
 def _missing_parts(folder: RunFolder, file: _RunFile) -> list[str]:
-    """Old live files that are absent from the sequence of numbers, and hops that only the journal names."""
+    """Live files of version 0.1.0 that are absent from their sequence, and hops that only the journal names."""
     numbers = {number_of(path) for path in folder.old_live_files()}
     gone = [run_folder.OLD_LIVE_FILE.format(n) for n in range(1, max(numbers, default=0)) if n not in numbers]
     lost = file.hops_named - file.hops.size
     return [
         *([f"{', '.join(gone)} missing"] if gone else []),
-        *([f"{lost} hops that the journal names are in no live file"] if lost > 0 else []),
+        *([f"{lost} hops that the journal names were not recorded"] if lost > 0 else []),
     ]
 
 
@@ -539,8 +539,10 @@ def _behind(folder: RunFolder) -> list[str]:
     Not before stdin has ended: until then the writer has its last `fdatasync` to do, and one that follows a writer that
     was killed over it looks for the log.
     """
-    if not folder.logs() and folder.run_file.is_file():
-        return []  # one before this was killed over its last words
+    if not folder.logs():
+        if folder.run_file.is_file():
+            return []  # one before this was killed over its last words
+        raise UnreadableRun(Problem("log", LOG_FILE.format(1), "was deleted", "begin the run again"))
     parent, spoke, open_ended, closed = os.getppid(), stopwatch(), True, stopwatch()
     with _Making(folder) as making:
         while not making.follow() or open_ended:

@@ -30,7 +30,7 @@ from opsicm.record.journal import Journal
 from opsicm.record.log import LogWriter
 from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.ring import Ring
-from opsicm.record.run_folder import RUN_FILE, RunFolder
+from opsicm.record.run_folder import LOG_FILE, RUN_FILE, RunFolder
 
 DEPTH: Final = 22.0  # [s] of samples that the ring holds
 _LEAST: Final = 32 << 20  # [bytes]
@@ -39,6 +39,7 @@ _STUCK_AFTER: Final = 60.0  # [s] without a byte taken while the ring is full or
 _SLOW_AFTER: Final = 5.0  # [s] without anything brought to the disk
 _DEATHS: Final = 5  # of its own accord, in a row, without anything committed between them
 _KILLED_FOR: Final = 20.0  # [s] without anything committed while somebody kills each writer: the ring holds no more
+_FOLDER_EVERY: Final = 1.0  # [s] between two looks at whether the folder is still there
 _LOOK_EVERY: Final = 0.05  # [s] between two looks at the processes
 _SILENT_FOR: Final = 120.0  # [s] without a word from the converter once the run has ended
 _CONVERTERS: Final = 5  # begun after the run has ended, if somebody kills them; `recover` does it later as well
@@ -86,7 +87,12 @@ class SharedRecorder:
         LogWriter.begin(self._folder, header)
         self._journal = Journal(self._folder.journal)
         rate = 2.0 * self._channels * 1e9 / header.dt_ns
-        self._ring = Ring.create(max(_LEAST, round(1.1 * self._depth * rate)))
+        size = max(_LEAST, round(1.1 * self._depth * rate))
+        try:
+            self._ring = Ring.create(size)
+        except OSError as error:
+            self._fail_memory(size, error)
+            self._raise()
         self._wake_read, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._process = self._start_writer()
@@ -94,8 +100,7 @@ class SharedRecorder:
         try:
             self._ring.reserve()  # while the writer starts
         except OSError as error:
-            size, limit = f"{self._ring.capacity * 1e-6:.0f} MB", f"cannot be had ({error.strerror})"
-            self._fail("memory for the record", size, limit, "end other programs or record fewer channels")
+            self._fail_memory(size, error)
         self._watch = threading.Thread(target=self._supervise, name="record-supervisor", daemon=True)
         self._watch.start()
         waited = stopwatch()
@@ -152,7 +157,7 @@ class SharedRecorder:
         self._watch.join()
         if self._ring.state == ring.FINISHED:
             self._finish_converter()
-        elif self._failure is not None:
+        elif self._failure is not None and self.unfinished is None:
             self.unfinished = f"{self._failure.thing} {self._failure.value}"
         self._end(self._process)
         self._end(self._converter)
@@ -272,6 +277,10 @@ class SharedRecorder:
         self._failure = self._failure or Problem(thing, value, limit, remedy, str(self._folder.path))
         self._changed.set()
 
+    def _fail_memory(self, size: int, error: OSError) -> None:
+        limit, remedy = f"cannot be had ({error.strerror})", "end other programs or record fewer channels"
+        self._fail("memory for the record", f"{size * 1e-6:.0f} MB", limit, remedy)
+
     def _raise(self) -> None:
         if self._failure is not None:
             raise LimitCrossed(self._failure)
@@ -318,14 +327,19 @@ class SharedRecorder:
 
     def _supervise(self) -> None:
         """Replace each process that ends or is stopped, until the writer has finished or nothing helps."""
-        deaths, committed, since = 0, self._ring.committed, stopwatch()
+        deaths, committed, since, looked = 0, self._ring.committed, stopwatch(), stopwatch()
         pause = threading.Event()  # that nobody sets
         while True:
             pause.wait(_LOOK_EVERY)
-            if not self._closing:
-                self._replace_converter()
+            self._replace_converter()
+            if looked() > _FOLDER_EVERY and not self._closing and self._failure is None:
+                looked = stopwatch()
+                self._look_at_folder()
             if self._ring.committed != committed:
-                deaths, committed, since = 0, self._ring.committed, stopwatch()
+                deaths, committed = 0, self._ring.committed
+                since = stopwatch()
+            elif not (deaths or self._closing):  # nothing may come for long: a parked pipette, a paused run
+                since = stopwatch()
             code, stopped = _end_of(self._process)
             if code is None:
                 if self._closing and since() > _STUCK_AFTER:
@@ -348,6 +362,14 @@ class SharedRecorder:
             self._ring.state = ring.STARTING
             self._ring.message = ""
             self._process = self._start_writer()
+
+    def _look_at_folder(self) -> None:
+        """Fail where nothing that is recorded could be found any more. A folder that was moved is no such thing."""
+        with contextlib.suppress(OSError):
+            if os.fstat(self._lock).st_nlink and LOG_FILE.format(1) in os.listdir(self._lock):
+                return
+        self.unfinished = "the run folder was deleted, or the log in it"
+        self._fail("run folder", "deleted, or the log in it", "nothing of this run is kept any more", "begin it again")
 
     def _replace_converter(self) -> None:
         code, stopped = _end_of(self._converter)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.experiment.hop_parameters import BiasLevels, HopParameters
-from opsicm.runner.patterns import Pattern
+from opsicm.experiment.patterns import Pattern
 from opsicm.runner.probe_context import ProbeContext
 
 _LONGEST_PLAN_NS: Final = 1_000_000_000

@@ -102,7 +102,7 @@ def figure_html(view: View) -> str:
 
 
 def _figure(view: View) -> tuple[str, float]:
-    """(figure, its width over its height). Vectors, but for many points: each of thousands of marks has its own text."""
+    """(figure, its width over its height). Vectors, but for many points: every mark would be a line of text."""
     figure = draw(view)
     width, height = figure.get_size_inches()
     marks = sum(

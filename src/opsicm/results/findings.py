@@ -34,7 +34,8 @@ def finding_of(evidence: Evidence) -> Finding:
     kinds = [found for finder in FINDERS if (found := finder(evidence)) is not None and found.sentences]
     sentences: list[str] = []
     for k, found in enumerate(kinds):
-        sentences += found.sentences if k == 0 else found.sentences[:_OF_ANOTHER_KIND]
+        most = _MOST - _OF_ANOTHER_KIND * (len(kinds) > 1) if k == 0 else _OF_ANOTHER_KIND
+        sentences += found.sentences[:most]
     if not sentences:
         sentences = [_nothing(evidence)]
     return Finding(tuple(sentences[:_MOST]), tuple(name for found in kinds for name in found.figures))

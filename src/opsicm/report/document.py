@@ -92,7 +92,8 @@ def _figures(views: Sequence[View]) -> str:
         "".join(figure_html(view) for view in some) for some in (views[:_MOST_FIGURES], views[_MOST_FIGURES:])
     )
     count = len(views) - _MOST_FIGURES
-    folded = f"<details><summary>{count} more figure{'s' if count > 1 else ''}</summary><div class='figures'>{more}</div></details>"
+    named = f"{count} more figure{'s' if count > 1 else ''}"
+    folded = f"<details><summary>{named}</summary><div class='figures'>{more}</div></details>"
     return f"<h2>Figures</h2><div class='figures'>{first}</div>{folded if more else ''}"
 
 

@@ -198,4 +198,4 @@ def _details(content: Content) -> str:
     blocks += [(name, _pairs(rows)) for name, rows in content.folded if rows]
     blocks += [(name, f"<pre>{escape(text)}</pre>") for name, text in content.source]
     folded = "".join(f"<details><summary>{escape(name)}</summary>{body}</details>" for name, body in blocks)
-    return f"<h2>Details</h2>{folded}" if folded else ""
+    return f"<h2 class='details'>Details</h2>{folded}" if folded else ""

@@ -39,6 +39,24 @@ SetpointOption = Annotated[
         max=99,
     ),
 ]
+LevellingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--levelling",
+        metavar="HOW",
+        help="What is subtracted from images: first-plane (of the first image, the default), none, plane, parabola or "
+        "rows (each row's median).",
+    ),
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="X0,Y0,X1,Y1",
+        help="Line of the profiles through images [µm], in the experiment's coordinates; by default the row with the "
+        "largest change.",
+    ),
+]
 ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text file with their units, as t=s,I=pA,z=um.")]
 
 

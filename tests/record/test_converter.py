@@ -1,4 +1,4 @@
-"""From a log to `run.nxs`: everything that is in the log, in any cut; what is not is lost by name; whatever is killed."""
+"""From a log to `run.nxs`: all that is in the log, in any cut; what is not is lost by name; whatever is killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from faults.stream import Stream
 from opsicm.core.errors import UnreadableRun
 from opsicm.core.facts import Fact, Policy, SampleBlock
-from opsicm.record import converter, log, packed_counts
+from opsicm.record import converter, log, packed_counts, stored_chunks, text_seal
 from opsicm.record import run_folder as disk_space
 from opsicm.record.journal import Journal
 from opsicm.record.reader import Run
@@ -77,7 +77,7 @@ def test_everything_in_the_log_is_in_the_file(killed: RunFolder) -> None:
         assert [fact.data["block"] for fact in run.facts] == list(range(BLOCKS))
 
 
-# -- any cut, any loss --------------------------------------------------------------------------------------------------
+# -- any cut, any loss -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _is_as_recorded(
     full: list[int],
     short: list[int],
 ) -> None:
-    names = [channel.name for channel in STREAM_CHANNELS]
+    names = [channel.name for channel in Stream(channels=8).header().channels]
     samples = run.samples(segment)
     assert list(samples) == [names[k] for k in full]
     for k in full:
@@ -181,9 +181,6 @@ def _is_as_recorded(
                 found = there["mean" if name == "mean" else f"{name}imum"].values
                 # float32 of a mean of counts: half a unit in the last place of 24 bits
                 np.testing.assert_allclose(found, plain, rtol=1e-7, atol=0)
-
-
-STREAM_CHANNELS = Stream(channels=8).header().channels
 
 
 def test_groups_that_a_damaged_end_has_joined(tmp_path: Path) -> None:
@@ -236,7 +233,7 @@ def test_a_whole_chunk_is_copied_as_it_came(tmp_path: Path) -> None:
             assert packed_counts.packed_part(memoryview(chunk)) == packed[k]
 
 
-# -- hops, facts --------------------------------------------------------------------------------------------------------
+# -- hops, facts -------------------------------------------------------------------------------------------------------
 
 
 def test_hops_that_come_before_their_samples(tmp_path: Path) -> None:
@@ -280,10 +277,10 @@ def test_a_very_long_line_of_the_journal(tmp_path: Path, at: int) -> None:
     assert all(result.ok for result in validate(path)), validate(path)
 
 
-# -- what is in the way -------------------------------------------------------------------------------------------------
+# -- what is in the way ------------------------------------------------------------------------------------------------
 
 
-def test_a_run_file_of_somebody_else_is_put_aside(killed: RunFolder, kept: RunFolder, tmp_path: Path) -> None:
+def test_a_run_file_of_somebody_else_is_put_aside(killed: RunFolder, tmp_path: Path) -> None:
     other = killed_run(tmp_path / "other", blocks=1)
     foreign = made(other)[0].read_bytes()
     killed.run_file.write_bytes(foreign)
@@ -320,7 +317,7 @@ def test_without_room_nothing_is_changed(killed: RunFolder, monkeypatch: pytest.
     _is_whole(killed)
 
 
-# -- killed, damaged on the way -----------------------------------------------------------------------------------------
+# -- killed, damaged on the way ----------------------------------------------------------------------------------------
 
 
 class _Killed(BaseException):
@@ -331,8 +328,8 @@ class _Killed(BaseException):
 _STEPS: list[tuple[Any, str, int, bool]] = [
     (converter._RunFile, "add", 11, True),
     (converter._RunFile, "finish", 0, False),
-    (converter.text_seal, "seal", 0, True),
-    (converter.text_seal, "seal", 0, False),
+    (text_seal, "seal", 0, True),
+    (text_seal, "seal", 0, False),
     (Path, "rename", 0, True),
     (Path, "rename", 0, False),
     (Path, "unlink", 1, False),  # of the log's first file: the first one is that of what is unfinished
@@ -369,7 +366,7 @@ def test_killed_at_any_step_it_begins_again(
 
 def test_what_reads_back_otherwise_than_written_is_not_kept(killed: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk or a memory that changes a chunk on its way into the file: the log stays."""
-    plain = converter.stored
+    plain = stored_chunks.stored
 
     def changed(packed: bytes, rows: int, width: int) -> bytes:
         data = bytearray(plain(packed, rows, width))
@@ -402,7 +399,7 @@ def test_a_file_that_lacks_something_is_not_kept(killed: RunFolder, monkeypatch:
     assert not killed.run_file.exists()
 
 
-# -- its process --------------------------------------------------------------------------------------------------------
+# -- its process -------------------------------------------------------------------------------------------------------
 
 
 def _follow(run_folder: RunFolder) -> tuple[int, dict[str, Any]]:
@@ -440,9 +437,7 @@ def test_the_process_does_not_wait_for_an_end_that_is_damaged(killed: RunFolder)
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_the_process_has_nothing_to_do_where_one_was_killed_while_it_tidied(
-    killed: RunFolder, kept: RunFolder, left: int
-) -> None:
+def test_the_process_has_nothing_to_do_where_one_was_killed_while_it_tidied(killed: RunFolder, left: int) -> None:
     _ended(killed)
     logs = {path.name: path.read_bytes() for path in killed.logs()[-left:]} if left else {}
     made(killed)

@@ -230,7 +230,7 @@ def test_a_newer_log_is_refused_by_number(tmp_path: Path, monkeypatch: pytest.Mo
         read_header(run_folder)
 
 
-# -- several files ----------------------------------------------------------------------------------------------------
+# -- several files -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_a_folder_that_takes_no_new_file_is_written_on_in_the_last(
     assert (_hops(groups), reader.losses) == (list(range(6)), [])
 
 
-# -- any log, any damage ----------------------------------------------------------------------------------------------
+# -- any log, any damage -----------------------------------------------------------------------------------------------
 
 
 @given(

@@ -544,7 +544,8 @@ def _header_from(folder: RunFolder) -> tuple[RunHeader, list[str]]:
 
     def text_of(name: str) -> str:
         path = folder.path / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        # A link in a folder that somebody sent must not choose which file becomes part of the run.
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and not path.is_symlink() else ""
 
     unsure, name = [], folder.path.resolve().name
     began = started(name)

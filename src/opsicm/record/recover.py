@@ -84,7 +84,7 @@ def _recover_folder(path: Path, who: str) -> Recovery:
             return Recovery(path, "running", "still being written; stop the run first, or wait for its writer to end")
         from opsicm.record.converter import run_file_of  # noqa: PLC0415  loads a compiler, which `runs` needs not
 
-        already_whole = not (folder.logs() or folder.old_live_files())
+        already_whole = folder.run_file.is_file() and not (folder.logs() or folder.old_live_files())
         run_file, losses = run_file_of(folder, who)
         with Run(run_file) as run:
             hops = run.hops.sizes["hop"]

@@ -337,6 +337,8 @@ class SharedRecorder:
                 self._look_at_folder()
             if self._ring.committed != committed:
                 deaths, committed, since = 0, self._ring.committed, _awake()
+            elif not (deaths or self._closing):  # nothing may come for long: a parked pipette, a paused run
+                since = _awake()
             code, stopped = _end_of(self._process)
             if code is None:
                 if since() > _STUCK_AFTER and self._closing:

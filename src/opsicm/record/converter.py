@@ -17,7 +17,7 @@ import select
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,8 +76,10 @@ def run_file_of(folder: RunFolder, recovered: str | None = None) -> tuple[Path, 
 class _Making:
     """A run file in the making. A context manager: what is unfinished stays under its other name."""
 
-    def __init__(self, folder: RunFolder, recovered: str | None = None) -> None:
-        self._folder, self._recovered = folder, recovered
+    def __init__(
+        self, folder: RunFolder, recovered: str | None = None, alive: Callable[[], None] = lambda: None
+    ) -> None:
+        self._folder, self._recovered, self._alive = folder, recovered, alive
         self._log = LogReader(folder)
         self._facts = JournalReader(folder.journal)
         self._file: _RunFile | None = None
@@ -96,6 +98,7 @@ class _Making:
         with damage_reported(self._folder.journal, "the record"), _refusals_reported(self._folder):
             for group in self._groups(final):
                 self._begun(final).add(group)
+                self._alive()
             if self._file is not None or final:
                 self._begun(final).facts(self._facts.lines(final or self._log.ended))
                 self._begun(final).read_back()
@@ -570,7 +573,14 @@ def _behind(folder: RunFolder) -> list[str]:
             return []  # one before this was killed over its last words
         raise UnreadableRun(Problem("log", LOG_FILE.format(1), "was deleted", "begin the run again"))
     parent, spoke, open_ended, closed = os.getppid(), stopwatch(), True, stopwatch()
-    with _Making(folder) as making:
+
+    def speak() -> None:
+        nonlocal spoke
+        if spoke() > _SPEAK_EVERY:
+            spoke = stopwatch()
+            os.write(1, b"{}\n")
+
+    with _Making(folder, alive=speak) as making:
         while not making.follow() or open_ended:
             if os.getppid() != parent:
                 os._exit(1)  # nobody waits for the file: the log stays, for `recover`
@@ -580,9 +590,7 @@ def _behind(folder: RunFolder) -> list[str]:
             ready, _, _ = select.select([0] if open_ended else [], [], [], _LOOK_EVERY if open_ended else 0.01)
             if ready and not os.read(0, 4096):
                 open_ended, closed = False, stopwatch()
-            if spoke() > _SPEAK_EVERY:
-                spoke = stopwatch()
-                os.write(1, b"{}\n")
+            speak()
         return making.finish()[1]
 
 

@@ -89,7 +89,7 @@ class Stream:
         hop["hop"], hop["segment"], hop["t_ns"] = k, segment + 1, k * self.samples * self.dt_ns + 3_000_000
         hop["z_stop"] = k * 1e-9
         hop["line"], hop["pixel"] = divmod(k, 5)
-        for name, share in (("start", 0.0), ("fall", 0.2), ("stop", 0.6), ("top", 0.8)):
+        for name, share in (("start", 0.002), ("fall", 0.2), ("stop", 0.6), ("top", 0.8)):
             hop[f"sample_{name}"] = index * self.samples + round(share * self.samples)
         return hop
 

@@ -80,18 +80,24 @@ class WatchedRun:
 
     def watchdogs(self) -> list[int]:
         """The process ids of the controller's watchdogs."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"opsicm.runner.watchdog" in words and os.fsencode(self.folder) in words:
-                    found.append(int(entry.name))
-        return found
+        children = []
+        for task in Path(f"/proc/{self.controller.pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                children += [int(word) for word in task.read_text(encoding="ascii").split()]
+        return [pid for pid in children if _is_watchdog(pid)]
 
     def ended(self, within: float) -> tuple[int, float]:
         """(exit code of the controller, [s] until it ended)."""
         began = time.monotonic()
         return self.controller.wait(within), time.monotonic() - began
+
+
+def _is_watchdog(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return b"opsicm.runner.watchdog" in words and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 @contextmanager

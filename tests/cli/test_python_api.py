@@ -254,10 +254,30 @@ def test_a_notebook_shows_the_problems_of_an_error_without_its_traceback() -> No
 def test_samples_that_were_not_kept_are_said(tmp_path: Path) -> None:
     text = IMAGES + "record: {pipette_current: decimated, z: decimated}\n"
     with opsicm.run(text, out=tmp_path, seed=2) as run:
-        with pytest.raises(BadInput, match=r"not kept in full; record: \{pipette_current: full, z: full\} keeps them"):
+        with pytest.raises(
+            BadInput, match=r"recorded with pipette_current: decimated, z: decimated; record: \{pipette"
+        ):
             run.trace(0)
         assert set(run.decimated(1)["channel"].values) == {"pipette_current", "z"}
         assert run.plot.images("probe[1]").axes
+
+
+def test_what_each_record_policy_loses(hopped: StoredRun, tmp_path: Path) -> None:
+    """What the page of the policies says: the section and the insides of hops, and nothing else."""
+    page = (Path(__file__).parents[2] / "docs/reference/record-policies.md").read_text(encoding="utf-8")
+    kept = {r.label: r.value for r in hopped.results}
+    for policies in ("{pipette_current: full, z: decimated}", "{pipette_current: off, z: off}"):
+        rig = str(hopped.path.parent / "rig.yaml")
+        run = opsicm.run(hopped.experiment_text + f"record: {policies}\n", out=tmp_path, rig=rig, seed=3)
+        again = {r.label: r.value for r in run.results}
+        assert set(kept) - set(again) == {"near_surface_difference", "near_surface_geometry_alone"}
+        assert "near_surface_difference" in page
+        assert again == {label: kept[label] for label in again}
+        assert set(hopped.plot.names) - set(run.plot.names) == {"section", "hop"}
+        with pytest.raises(BadInput, match=f"recorded with {policies[1:-1]}"):
+            run.trace(0)
+    with pytest.raises(BadInput, match="every channel off"):
+        run.decimated(1)
 
 
 def test_a_third_party_file_is_analysed_drawn_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,7 +323,8 @@ def test_the_movie_of_images_shows_each_on_one_scale(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     first = rng.normal(0.0, 1e-6, (16, 16))
     named = [(f"{e} V", image_of(first + k * 1e-6)) for k, e in enumerate((1.7, 0.5, 0.1))]
-    views = image_frames(named, np.array([0.0, 400.0, 800.0]), np.array([1.7, 0.5, 0.1]))
+    t = np.linspace(0.0, 1200.0, 50)
+    views = image_frames(named, np.array([0.0, 400.0, 800.0]), t, 1.7 - t / 800.0)
     panels = [view.panels[0] for view in views]
     assert len({panel.limits for panel in panels if isinstance(panel, ImagePanel)}) == 1
     clocks = [view.panels[1].series[1].x[0] for view in views if isinstance(view.panels[1], CurvePanel)]

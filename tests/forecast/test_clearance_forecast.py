@@ -51,7 +51,7 @@ STANDING = {
     "park: {height_um: 1.5}": "park.height_um is 1.5",
     "park: {height_um: 1.5, during: 'cell[1]'}": "park.height_um is 1.5",
     "tower: {low_um: 1.5, high_um: 100, speed_mm_s: 0.5}": "tower.low_um is 1.5",
-    "pipette_sweep: {height_um: 1.5, from_V: -0.5, to_V: 0.5, rate_mV_s: 4, cycles: 2}": "pipette_sweep.height_um is 1.5",
+    "pipette_sweep: {height_um: 1.5, from_V: 0, to_V: 0.5, rate_mV_s: 2, cycles: 2}": "pipette_sweep.height_um is 1.5",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from opsicm.cli.terminal import ColumnsOption, JsonFlag, SetpointOption
+from opsicm.cli.terminal import ColumnsOption, JsonFlag, LevellingOption, ProfileOption, SetpointOption
 
 app = typer.Typer(add_completion=False)
 
@@ -21,20 +21,24 @@ def analyse(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Write the figures there, as .svg and .png.")
     ] = None,
+    levelling: LevellingOption = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Analyse runs or third-party files.
 
     Prints every result that applies, each with uncertainty, unit and method.
     """
     from opsicm.cli.terminal import err, print_json, print_results, working
+    from opsicm.results.image_figures import image_choice
     from opsicm.results.run_or_file import figures_of_path, figures_of_several, results_of_path, results_of_several
 
+    choice = image_choice(levelling, profile)
     records: list[dict[str, Any]] = []
     each = []
     for path in runs:
         with working(f"analysing {path}"):
             results = results_of_path(path, columns, None if setpoint is None else 0.01 * setpoint)
-            pictures = [] if out is None else figures_of_path(path, results, out)
+            pictures = [] if out is None else figures_of_path(path, results, out, choice)
         each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:

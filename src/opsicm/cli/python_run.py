@@ -18,6 +18,7 @@ from opsicm.cli.python_tables import ResultList, html_table, text_table
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import Fact
 from opsicm.experiment.file import experiment_from_text
+from opsicm.experiment.model import Experiment
 from opsicm.experiment.program import written_steps
 from opsicm.record.reader import Run
 from opsicm.reporting.reports import write_report
@@ -116,16 +117,27 @@ class StoredRun:
     def steps(self) -> dict[str, str]:
         """The steps that ran, in order of their start: path → word, as `{"cell[0]": "sweep", "probe[0]": "hop"}`."""
         words: dict[str, str] = {}
-        try:
-            experiment = experiment_from_text(self.experiment_text, self.path.name).experiment
-        except BadInput:  # written for another version of the program: the journal still names the steps
-            experiment = None
+        experiment = self._experiment
         if experiment is not None:
             words = {placed.path: placed.step.word for placed in written_steps("cell", experiment.cell)}
             words |= {placed.path: placed.step.word for placed in written_steps("probe", experiment.probe)}
         started = [fact.step for fact in self.facts if fact.kind == "step_started"]
         started += [str(step) for step in np.unique(self.record.hops["step"].values)]
         return {step: words.get(step, "") for step in dict.fromkeys(started)}
+
+    @cached_property
+    def _experiment(self) -> Experiment | None:
+        """The experiment; None where it was written for another version of the program."""
+        try:
+            return experiment_from_text(self.experiment_text, self.path.name).experiment
+        except BadInput:
+            return None
+
+    def _policies(self, *channels: str) -> str:
+        """How channels were recorded, as in the experiment file."""
+        if self._experiment is None:
+            return ", ".join(channels)
+        return ", ".join(f"{channel}: {self._experiment.record.policy(channel)}" for channel in channels)
 
     def must_have(self, step: str) -> None:
         """Raises `BadInput` with the names there are where no step of the run has this name."""
@@ -240,6 +252,11 @@ class StoredRun:
     def decimated(self, segment: int) -> xr.Dataset:
         """Smallest, largest and mean value of every so many samples of a segment, of channels recorded `decimated`."""
         self._must_have_segment(segment)
+        if self._experiment is not None and not any(
+            policy != "off" for policy in self._experiment.record.model_dump().values()
+        ):
+            limit = "the run was recorded with every channel off"
+            raise BadInput(Problem("samples of segment", str(segment), limit, "record: {z: decimated} keeps a summary"))
         return self.record.decimated(segment)
 
     def _must_have_segment(self, segment: int) -> None:
@@ -254,8 +271,8 @@ class StoredRun:
             raise BadInput(Problem("hop", str(hop), f"the run has {hops.sizes['hop']}", "count from 0"))
         samples = self.record.trace(hop)
         if not {"pipette_current", "z"} <= set(samples):
-            limit = "its current and z were not kept in full"
-            remedy = "record: {pipette_current: full, z: full} keeps them; run.decimated(segment) has their range"
+            limit = f"they were not kept: the run was recorded with {self._policies('pipette_current', 'z')}"
+            remedy = "record: {pipette_current: full, z: full} in the experiment keeps them"
             raise BadInput(Problem("samples of hop", str(hop), limit, remedy))
         offset = float(hops["height"].values[hop] - hops["z_stop"].values[hop])
         attributes = {**hops["height"].attrs, "long_name": "height of the pipette"}

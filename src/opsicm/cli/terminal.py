@@ -140,6 +140,24 @@ SetpointOption = Annotated[
         max=99,
     ),
 ]
+LevellingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--levelling",
+        metavar="HOW",
+        help="What is subtracted from images: first-plane (of the first image, the default), none, plane, parabola or "
+        "rows (each row's median).",
+    ),
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="X0,Y0,X1,Y1",
+        help="Line of the profiles through images [µm], in the experiment's coordinates; by default the row with the "
+        "largest change.",
+    ),
+]
 ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text file with their units, as t=s,I=pA,z=um.")]
 
 
@@ -213,7 +231,10 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
             err.print("stopping: pipette up, cell to open circuit, file kept …")
         stop_requested = True
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    stopping = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        stopping.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in stopping}
     try:
         yield lambda: stop_requested
     finally:

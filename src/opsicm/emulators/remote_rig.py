@@ -39,6 +39,7 @@ class _Connection:
             with short_path(folder) as path:
                 self._socket.connect(f"{path}/{CALLS}")
         except OSError as error:
+            self._socket.close()
             limit = f"no world answers there ({error.strerror})"
             raise BadInput(Problem("--world", str(folder), limit, "start one, and name its folder")) from error
         try:
@@ -46,6 +47,7 @@ class _Connection:
         except LimitCrossed as error:
             raise BadInput(error.problems) from error
         if kind == "error":
+            self._socket.close()
             raise BadInput(Problem("--world", str(folder), "refuses this run", "; ".join(refusal)))
 
     def call(self, role: str, name: str, *arguments: Any, stop: Callable[[], bool] = lambda: False) -> Any:

@@ -10,6 +10,7 @@ deleted. A kill at any moment leaves the log, the complete run file, or both: th
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -17,7 +18,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -92,7 +93,7 @@ class _Making:
 
     def follow(self, final: bool = False) -> bool:
         """Take what has come since the last call; whether the run has ended. `final`: nothing more will come."""
-        with damage_reported(self._folder.journal, "the record"):
+        with damage_reported(self._folder.journal, "the record"), _refusals_reported(self._folder):
             for group in self._groups(final):
                 self._begun(final).add(group)
             if self._file is not None or final:
@@ -122,6 +123,10 @@ class _Making:
 
     def finish(self) -> tuple[Path, list[str]]:
         """Complete the file, verify it and put it in its place; then the log goes."""
+        with _refusals_reported(self._folder):
+            return self._finish()
+
+    def _finish(self) -> tuple[Path, list[str]]:
         folder, file = self._folder, self._begun(final=True)
         if (said := _losses_of_whole(folder.run_file, self._log.log)) is not None:
             _tidy(folder)  # one before this was killed over it: of the log only a part may be left
@@ -440,6 +445,26 @@ class _WriteBack:
 # -- the end of it --------------------------------------------------------------------------------------------------
 
 
+_REMEDIES: Final = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it writable"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
+}
+
+
+@contextmanager
+def _refusals_reported(folder: RunFolder) -> Iterator[None]:
+    """What the system refuses in the run folder as a message with a remedy: nothing there is damaged."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        path = folder.path.resolve()
+        limit = f"cannot be written ({os.strerror(error.errno)}); what was recorded is kept"
+        remedy = f"{_REMEDIES[error.errno]}, then opsicm recover"
+        raise UnreadableRun(Problem("run folder", path.name, limit, remedy, str(path))) from error
+
+
 def _verify(path: Path, made: _RunFile) -> None:
     """Raise `OSError` unless the closed file at `path` holds as much of everything as went into it."""
     with h5py.File(path, "r") as file:
@@ -519,7 +544,8 @@ def _header_from(folder: RunFolder) -> tuple[RunHeader, list[str]]:
 
     def text_of(name: str) -> str:
         path = folder.path / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        # A link in a folder that somebody sent must not choose which file becomes part of the run.
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and not path.is_symlink() else ""
 
     unsure, name = [], folder.path.resolve().name
     began = started(name)

@@ -73,6 +73,10 @@ class Run:
         self._file.close()
 
     def _check(self) -> None:
+        if (outside := _reaches_outside(self._file)) is not None:
+            limit = "reaches into another file, which a run file does not"
+            remedy = "do not trust it: ask for the file as it was recorded"
+            raise UnreadableRun(Problem("run file", outside, limit, remedy, str(self.path)))
         entry = self._file.get("entry")
         if not isinstance(entry, h5py.Group) or "definition_local" not in entry:
             limit = "is HDF5 but not a run (no /entry/definition_local)"
@@ -326,6 +330,23 @@ class Run:
         samples_of_hops = np.column_stack([rows[name].values for name in ("segment", "sample_fall", "sample_stop")])
         falls = [self.samples(segment, first, last + 1) for segment, first, last in samples_of_hops.tolist()]
         return labelled_arrays.section(falls, rows["x"].values, z)
+
+
+def _reaches_outside(file: h5py.File) -> str | None:
+    """The first item whose data lie in another file, which whoever made this one has chosen; None without any."""
+    found: list[str] = []
+
+    def look_at_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append(f"{name} in {link.filename}")
+
+    def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            found.append(name)
+
+    file.visititems_links(look_at_link)
+    file.visititems(look)
+    return found[0] if found else None
 
 
 def _decimated(

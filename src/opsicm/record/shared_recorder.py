@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -30,7 +30,7 @@ from opsicm.record.journal import Journal
 from opsicm.record.log import LogWriter
 from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.ring import Ring
-from opsicm.record.run_folder import LOG_FILE, RUN_FILE, RunFolder
+from opsicm.record.run_folder import JOURNAL, LOG_FILE, RUN_FILE, RunFolder
 
 DEPTH: Final = 22.0  # [s] of samples that the ring holds
 _LEAST: Final = 32 << 20  # [bytes]
@@ -213,14 +213,14 @@ class SharedRecorder:
     # -- ring -------------------------------------------------------------------------------------------------------
 
     def _put(self, kind: int, parts: ring.Parts) -> None:
-        full = stopwatch()
+        full = _awake()
         taken = self._ring.committed
         while not self._ring.put(kind, parts, monotonic_ns()):
             self._note_pressure("the ring is full: acquisition waits for the writer")
             self._changed.wait(0.005)
             self._raise()
             if self._ring.committed != taken:
-                taken, full = self._ring.committed, stopwatch()
+                taken, full = self._ring.committed, _awake()
             elif full() > _STUCK_AFTER:
                 limit = f"nothing was taken for {_STUCK_AFTER:g} s and the ring is full"
                 self._fail("writer process", "stuck", limit, "look at the disk; then opsicm recover")
@@ -327,7 +327,7 @@ class SharedRecorder:
 
     def _supervise(self) -> None:
         """Replace each process that ends or is stopped, until the writer has finished or nothing helps."""
-        deaths, committed, since, looked = 0, self._ring.committed, stopwatch(), stopwatch()
+        deaths, committed, since, looked = 0, self._ring.committed, _awake(), stopwatch()
         pause = threading.Event()  # that nobody sets
         while True:
             pause.wait(_LOOK_EVERY)
@@ -336,13 +336,12 @@ class SharedRecorder:
                 looked = stopwatch()
                 self._look_at_folder()
             if self._ring.committed != committed:
-                deaths, committed = 0, self._ring.committed
-                since = stopwatch()
+                deaths, committed, since = 0, self._ring.committed, _awake()
             elif not (deaths or self._closing):  # nothing may come for long: a parked pipette, a paused run
-                since = stopwatch()
+                since = _awake()
             code, stopped = _end_of(self._process)
             if code is None:
-                if self._closing and since() > _STUCK_AFTER:
+                if since() > _STUCK_AFTER and self._closing:
                     limit = f"nothing was taken for {_STUCK_AFTER:g} s"
                     self._fail("writer process", "stuck", limit, "look at the disk; then opsicm recover")
                     self._process.kill()
@@ -366,10 +365,10 @@ class SharedRecorder:
     def _look_at_folder(self) -> None:
         """Fail where nothing that is recorded could be found any more. A folder that was moved is no such thing."""
         with contextlib.suppress(OSError):
-            if os.fstat(self._lock).st_nlink and LOG_FILE.format(1) in os.listdir(self._lock):
+            if os.fstat(self._lock).st_nlink and {LOG_FILE.format(1), JOURNAL} <= set(os.listdir(self._lock)):
                 return
-        self.unfinished = "the run folder was deleted, or the log in it"
-        self._fail("run folder", "deleted, or the log in it", "nothing of this run is kept any more", "begin it again")
+        self.unfinished = "the run folder was deleted, or what it holds"
+        self._fail("run folder", "deleted, or what it holds", "nothing of this run is kept any more", "begin it again")
 
     def _replace_converter(self) -> None:
         code, stopped = _end_of(self._converter)
@@ -389,7 +388,7 @@ class SharedRecorder:
         if _end_of(self._converter)[0] is not None:
             self._end(self._converter)
             self._converter = self._start_converter()
-        spoke, said = stopwatch(), b""
+        spoke, said = _awake(), b""
         while True:
             stdin, stdout = self._converter.stdin, self._converter.stdout
             assert stdin is not None
@@ -397,7 +396,7 @@ class SharedRecorder:
             stdin.close()  # the log is complete
             code, _ = _end_of(self._converter)
             if heard := _lines(stdout):
-                said, spoke = said + heard, stopwatch()
+                said, spoke = said + heard, _awake()
             if code is None:
                 if spoke() > _SILENT_FOR:
                     self._converter.kill()
@@ -410,12 +409,26 @@ class SharedRecorder:
                 return
             else:
                 self._end(self._converter)
-                begun, said, spoke = begun + 1, b"", stopwatch()
+                begun, said, spoke = begun + 1, b"", _awake()
                 self._converter = self._start_converter()
 
     def _disk_is_full(self) -> bool:
         available, total = run_folder.free(self._folder.path)
         return available < run_folder.stop_below(total) / 5
+
+
+def _awake() -> Callable[[], float]:
+    """As `stopwatch`, if it is looked at all the time: what passes between two looks counts for a second at most. A
+    machine that sleeps, or whose processes are all stopped, keeps nobody waiting."""
+    last, total = monotonic_ns(), 0.0
+
+    def look() -> float:
+        nonlocal last, total
+        now = monotonic_ns()
+        last, total = now, total + min((now - last) * 1e-9, 1.0)
+        return total
+
+    return look
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> tuple[int | None, bool]:

@@ -92,7 +92,8 @@ def _figures(views: Sequence[View]) -> str:
         "".join(figure_html(view) for view in some) for some in (views[:_MOST_FIGURES], views[_MOST_FIGURES:])
     )
     count = len(views) - _MOST_FIGURES
-    folded = f"<details><summary>{count} more figures</summary><div class='figures'>{more}</div></details>"
+    named = f"{count} more figure{'s' if count > 1 else ''}"
+    folded = f"<details><summary>{named}</summary><div class='figures'>{more}</div></details>"
     return f"<h2>Figures</h2><div class='figures'>{first}</div>{folded if more else ''}"
 
 
@@ -102,7 +103,7 @@ def figure_html(view: View) -> str:
 
 
 def _figure(view: View) -> tuple[str, float]:
-    """(figure, its width over its height). Vectors, but for many points: each mark has its own text."""
+    """(figure, its width over its height). Vectors, but for many points: every mark would be a line of text."""
     figure = draw(view)
     width, height = figure.get_size_inches()
     marks = sum(
@@ -197,4 +198,4 @@ def _details(content: Content) -> str:
     blocks += [(name, _pairs(rows)) for name, rows in content.folded if rows]
     blocks += [(name, f"<pre>{escape(text)}</pre>") for name, text in content.source]
     folded = "".join(f"<details><summary>{escape(name)}</summary>{body}</details>" for name, body in blocks)
-    return f"<h2>Details</h2>{folded}" if folded else ""
+    return f"<h2 class='details'>Details</h2>{folded}" if folded else ""

@@ -106,9 +106,9 @@ def _setup(run: Run) -> list[tuple[str, str]]:
         return words
     specimen = run.parameters["specimen"]
     # From the header, not from the experiment file: a rig may bring a specimen of its own.
+    name = Path(run.parameters["set"]["name"]).stem
     text = (
-        f"{run.parameters['set']['name']}, {specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} "
-        f"cm², "
+        f"{name}, {specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} cm², "
         f"capacity {specimen['capacity_C'] / 3.6:.4g} mAh"
     )
     return [*words, ("specimen", text)]
@@ -184,7 +184,7 @@ def _setting(run: Run) -> list[tuple[str, ...]]:
             f"{specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} cm², capacity "
             f"{specimen['capacity_C'] / 3.6:.4g} mAh between x = 0 and 1",
         ),
-        ("parameter set", str(run.parameters["set"]["name"])),
+        ("parameter set", Path(run.parameters["set"]["name"]).stem),
     ]
 
 

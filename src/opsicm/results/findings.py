@@ -34,7 +34,8 @@ def finding_of(evidence: Evidence) -> Finding:
     kinds = [found for finder in FINDERS if (found := finder(evidence)) is not None and found.sentences]
     sentences: list[str] = []
     for k, found in enumerate(kinds):
-        sentences += found.sentences if k == 0 else found.sentences[:_OF_ANOTHER_KIND]
+        most = _MOST - _OF_ANOTHER_KIND * (len(kinds) > 1) if k == 0 else _OF_ANOTHER_KIND
+        sentences += found.sentences[:most]
     if not sentences:
         sentences = [_nothing(evidence)]
     return Finding(tuple(sentences[:_MOST]), tuple(name for found in kinds for name in found.figures))
@@ -158,11 +159,12 @@ def _stayed(evidence: Evidence, left: F64, extreme: float) -> list[str]:
     rows, columns = np.nonzero(far)
     place = _position(evidence, round(float(np.median(rows))), round(float(np.median(columns))))
     at = f", about {place}," if place else ""
-    there = quantity(1e9 * float(np.median(left[far])), None, "nm")
-    rest = quantity(1e9 * float(np.median(left[known & ~far])), None, "nm")
-    return [
-        f"Not everywhere: {100.0 * share:.2g} % of the area{at} now lies {there} from where it was, the rest {rest}."
-    ]
+    there, rest = (_above(float(np.median(left[of]))) for of in (far, known & ~far))
+    return [f"Not everywhere: {100.0 * share:.2g} % of the area{at} now lies {there} than at first, the rest {rest}."]
+
+
+def _above(height: float) -> str:
+    return f"{quantity(1e9 * abs(height), None, 'nm')} {'higher' if height > 0.0 else 'lower'}"
 
 
 def _most_between(evidence: Evidence, changes: list[Result]) -> list[str]:
@@ -231,7 +233,7 @@ def single_image_finding(evidence: Evidence) -> Finding | None:
         f"{_at(evidence, frame.time)}; {bad}.{rough}"
     )
     sentences += _height_error(evidence)
-    return Finding(tuple(sentences), ("step_edge", "image_series", "image"))
+    return Finding(tuple(sentences), ("step_edge", "image_profiles", "image_series", "image"))
 
 
 def _height_error(evidence: Evidence) -> list[str]:

@@ -43,6 +43,30 @@ class ImageChoice:
     line: Line | None = None
 
 
+def image_choice(levelling: str | None, profile: str | None) -> ImageChoice:
+    """The choice as a user writes it: a name of `LEVELLING`, and "x0,y0,x1,y1" in µm.
+
+    Raises `BadInput` with what may be written.
+    """
+    problems = []
+    if levelling is not None and levelling not in LEVELLING:
+        limit = f"images are levelled by one of {', '.join(LEVELLING)}"
+        problems.append(Problem("the levelling", levelling, limit, "write one of them, as plane"))
+    line: Line | None = None
+    if profile is not None:
+        try:
+            x0, y0, x1, y1 = (1e-6 * float(part) for part in profile.split(","))
+            line = x0, y0, x1, y1
+        except ValueError:
+            line = None
+        if line is None or not np.isfinite(line).all() or line[:2] == line[2:]:
+            limit = "a profile runs between two points, x0,y0,x1,y1 in µm, as the experiment file has them"
+            problems.append(Problem("the profile", profile, limit, "write four numbers, as -10,0,10,0"))
+    if problems:
+        raise BadInput(problems)
+    return ImageChoice(levelling or "first-plane", line)  # type: ignore[arg-type]  # checked above
+
+
 @dataclass(frozen=True, slots=True)
 class _Series:
     """Images of one area in order of time, levelled, with their numbers in the run, their labels and the cell then."""
@@ -78,7 +102,8 @@ def image_movie(frames: Sequence[Frame], cell: xr.Dataset, choice: ImageChoice) 
     """The frames of a movie of the run's images: of the area with most of them."""
     series = max(_areas(frames, cell, choice), key=lambda one: len(one.images))
     labelled = list(zip(series.labels, series.images, strict=True))
-    return image_frames(labelled, series.t, series.potential)
+    potential, _ = program_potential(cell, cell["t_ns"].values)
+    return image_frames(labelled, series.t, cell["t_ns"].values * 1e-9, potential)
 
 
 def _areas(frames: Sequence[Frame], cell: xr.Dataset, choice: ImageChoice) -> list[_Series]:
@@ -193,7 +218,9 @@ def _step_views(image: xr.DataArray, results: Sequence[Result]) -> list[View]:
 
 def _line_outside(image: xr.DataArray, line: Line) -> Problem:
     left, right, low, high = (
-        1e6 * float(value) for axis in ("x", "y") for value in (image[axis].values.min(), image[axis].values.max())
+        round(1e6 * float(value), 4) + 0.0  # 0.1 nm, and never -0
+        for axis in ("x", "y")
+        for value in (image[axis].values.min(), image[axis].values.max())
     )
     limit = f"the images have x from {left:.4g} to {right:.4g} and y from {low:.4g} to {high:.4g} µm"
     value = ", ".join(f"{1e6 * one:.4g}" for one in line) + " µm"

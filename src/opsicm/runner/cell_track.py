@@ -285,6 +285,9 @@ class CellTrack:
         old, new = self.action, handed.action
         if old is not None and old.delithiated_end and self._reached_end_potential(old):
             self._soc_zero = reading.charge
+            if self._reversible is not None:
+                data = {"message": "state of charge: 0 % here", "potential_V": reading.potential}
+                self._facts.write("note", "cell", old.path, {**data, "reversible_C": self._reversible})
         self._cut_off = self._skipped = False
         same = old is not None and new is not None and old.same_step(new)
         self._opens_step, self._resumed = not same and not self._resumed, False

@@ -195,6 +195,9 @@ class ProbeContext:
         current, command = self.rig.amplifier.read()
         residual = self.bias.residual(command, cell)
         self.limits.check_reading(current, self.bias.at_nominal)
+        if self.bias.check_reading(residual):
+            message = "the pipette's bias was off its target: the cell's potential has jumped since the last reading"
+            self.fact("quality", "probe", {"message": message, "residual_V": residual})
         self._remember_current(current)
         self._recorder.reading(
             Reading(

@@ -16,7 +16,8 @@ from typing import Final
 
 from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
-from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
+from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, cell_actions, control_data, row_period
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
@@ -43,6 +44,7 @@ _TURN_NS: Final = 1_000_000_000
 _READINGS_AFTER_CHANGE_NS: Final = (2_000_000, 22_000_000, 32_000_000)
 _SETTLING_INTERVAL_NS: Final = round(SETTLING_INTERVAL * 1e9)
 _SETTLING_READINGS: Final = round(LONGEST_SETTLING / SETTLING_INTERVAL)
+_CUT_OFF_AWAITED: Final = 3.0  # [s] before a cut-off: three turns, for a potential that falls ever faster
 _AHEAD_NS: Final = 1_000_000  # by which a reading's stamp may be later than the run's clock
 
 
@@ -291,10 +293,23 @@ class Runner:
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
         until = min([due, *(end for end in ends if end is not None and end > now)])
         self._keep_clear(procedure)
-        if procedure is not None:
+        if procedure is not None and procedure.hop is not None and self._cut_off_is_near(procedure.hop):
+            procedure.wait(min(until, now + _SETTLING_INTERVAL_NS))
+        elif procedure is not None:
             procedure.advance(until)
         elif not self._context.wait_for_stage(until):
             self._rig.clock.wait_until(min(until, now + self._bias.ramp_duration_ns))
+
+    def _cut_off_is_near(self, hop: HopParameters) -> bool:
+        """Whether a current may reach its cut-off during the next hops.
+
+        The potential then jumps by the current's own drop, the pipette's bias with it, and a hop in flight would no
+        longer see the surface. So the cut-off is awaited at the top.
+        """
+        control = self._cell.control
+        if not isinstance(control, ConstantCurrent) or control.cut_off is None:
+            return False
+        return self._bias.time_to(control.cut_off) < _CUT_OFF_AWAITED + 2.0 * hop.fall_time
 
     def _keep_clear(self, procedure: Procedure | None) -> None:
         """No pipette stands where the surface may come to: one without a task waits far up, one with a task is moved.

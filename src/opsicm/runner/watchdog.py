@@ -37,7 +37,8 @@ _FAREWELL: Final = b"."
 _NOW: Final = b"!"
 _READY_WITHIN: Final = 20.0  # [s]
 _PATIENCE: Final = 2.0  # [s] for one role to confirm that it is safe, and for the process to end
-_REPLACED_AT_MOST: Final = 5  # times in a run: after that something ends every watchdog
+_REPLACED_AT_MOST: Final = 5  # times, with less than a minute between: then something ends every watchdog
+_LONG_AGO: Final = 60.0  # [s]
 
 
 class Watch(Protocol):
@@ -73,7 +74,7 @@ class Watchdog:
         self._events: list[str] = []
         self._failure: Problem | None = None
         self._report = b""
-        self._replaced = 0
+        self._replaced, self._since_replaced = 0, stopwatch()
         self._process, self._link = self._start()
         self._thread = threading.Thread(target=self._supervise, name="watchdog-supervisor", daemon=True)
         self._thread.start()
@@ -168,9 +169,10 @@ class Watchdog:
         self._process.kill()
         self._process.wait()
         self._link.close()
-        self._replaced += 1
+        self._replaced = 1 if self._since_replaced() > _LONG_AGO else self._replaced + 1
+        self._since_replaced = stopwatch()
         if self._replaced > _REPLACED_AT_MOST:
-            limit = f"it was lost {self._replaced} times, and a run may not go on without one"
+            limit = f"it was lost {self._replaced} times in a row, and a run may not go on without one"
             self._failure = Problem("watchdog", event, limit, "find what ends it, then run again")
             return False
         unwatched = stopwatch()

@@ -323,7 +323,7 @@ def write_data(content: Content, folder: Path) -> list[Path]:
             seen[name] = seen.get(name, 0) + 1
             number = f"_{seen[name]}" if seen[name] > 1 else ""
             paths.append(folder / f"{name}{number}.csv")
-            paths[-1].write_text(text, encoding="utf-8")
+            write_output(paths[-1], text.encode("utf-8", "backslashreplace"), "data of a figure", "--csv")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
         raise BadInput(Problem("--csv", str(folder), limit, "name another folder", str(folder))) from error

@@ -190,5 +190,5 @@ def test_a_file_that_reaches_into_another_one_is_refused(run_path: Path, tmp_pat
             layout = h5py.VirtualLayout((14,), np.uint8)
             layout[:] = h5py.VirtualSource(str(secret), "text", (14,))
             file["entry"].create_virtual_dataset("title", layout)
-    with pytest.raises(UnreadableRun, match="entry/title.*reaches into another file"):
+    with pytest.raises(UnreadableRun, match=r"entry/title.*reaches into another file"):
         Run(path)

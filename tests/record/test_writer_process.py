@@ -107,6 +107,7 @@ def test_the_next_writer_goes_on_where_one_died(tmp_path: Path, committed: bool)
         ring.commit(before)
     for k in range(5, 9):
         _put(ring, STREAM.block(pool, k), k)
+    first._disk.close()  # its thread, which in this process nobody kills
     second = Writer(run_folder, ring)
     assert second.take()
     second.finish()
@@ -145,6 +146,7 @@ def test_a_disk_that_takes_no_more_ends_the_writer(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="No space left"):
         writer.take()
     assert ring.committed == 0
+    writer._disk.close()
     ring.release()
 
 

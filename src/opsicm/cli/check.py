@@ -440,6 +440,6 @@ def schema() -> None:
     """Print the JSON Schema of the experiment file."""
     import json as json_module
 
-    from opsicm.experiment.file import json_schema
+    from opsicm.experiment.schema import json_schema
 
     print(json_module.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from opsicm.core.units import KEY_SUFFIX, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS
 from opsicm.experiment.current_words import DIRECTIONS, MAGNITUDE_REMEDY
+from opsicm.experiment.key_descriptions import example_value
 from opsicm.experiment.probe_steps import PROBE_STEPS
 from opsicm.experiment.quantities import (
     C_RATE,
@@ -54,17 +55,14 @@ def missing_key(owner: type[FileModel], path: KeyPath) -> Refusal:
 
 def example_of(owner: type[FileModel], key: str) -> str:
     """A key with an example value: `rate_mV_s: 0.3`."""
-    field = owner.model_fields[key]
-    if field.examples:
-        return f"{key}: {inline(field.examples[0])}"
-    default = field.get_default()
-    return f"{key}: {inline(default)}" if isinstance(default, str | int | float) else f"{key}: …"
+    value = example_value(owner, key)
+    return f"{key}: …" if value is None or value == {} else f"{key}: {inline(value)}"
 
 
-def _step_example(model: type[FileModel]) -> str:
+def example_settings(model: type[FileModel]) -> dict[str, Any]:
+    """The settings of a step as it might be written: what it needs, with the examples of its keys."""
     needed = {key: field for key, field in model.model_fields.items() if field.is_required() or field.default is None}
-    settings = {key: field.examples[0] for key, field in needed.items() if field.examples}
-    return f"- {name_of(model)}: {inline(settings)}"
+    return {key: field.examples[0] for key, field in needed.items() if field.examples}
 
 
 def unknown_key(owner: type[FileModel], path: KeyPath, value: Any) -> Refusal:
@@ -182,7 +180,7 @@ def _step_form(program: str, value: Any) -> str:
     """The step that was probably meant, as it should be written."""
     words = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
     meant = next((word for word in words if word in MODELS[program]), STEPS[program][0])
-    form = f"write {_step_example(MODELS[program][meant])}"
+    form = f"write - {meant}: {inline(example_settings(MODELS[program][meant]))}"
     indent = isinstance(value, dict) and value.get(meant, "") is None
     return f"{form}, or indent its settings further than the word" if indent else form
 

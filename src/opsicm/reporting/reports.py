@@ -12,7 +12,7 @@ import numpy as np
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.core.facts import Fact
-from opsicm.core.output_file import write_output
+from opsicm.core.output_file import refuse_foreign_output, write_output
 from opsicm.experiment.file import experiment_from_text
 from opsicm.figures.view import View, time_text, to_csv
 from opsicm.record.reader import Run
@@ -287,6 +287,9 @@ def report_of(paths: Sequence[Path], output: Path | None, columns: str | None = 
     """
     for path in paths:
         must_exist(path)
+    if output is not None or (len(paths) == 1 and is_run(paths[0])):  # before minutes of work are done for nothing
+        folder = paths[0] if paths[0].is_dir() else paths[0].parent
+        refuse_foreign_output(output or folder / "report.html", "report", "-o", _MARKS)
     if not all(is_run(path) for path in paths):
         if len(paths) > 1:
             others = ", ".join(path.name for path in paths if not is_run(path))
@@ -323,7 +326,7 @@ def write_data(content: Content, folder: Path) -> list[Path]:
             seen[name] = seen.get(name, 0) + 1
             number = f"_{seen[name]}" if seen[name] > 1 else ""
             paths.append(folder / f"{name}{number}.csv")
-            paths[-1].write_text(text, encoding="utf-8")
+            write_output(paths[-1], text.encode("utf-8", "backslashreplace"), "data of a figure", "--csv")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
         raise BadInput(Problem("--csv", str(folder), limit, "name another folder", str(folder))) from error

@@ -22,6 +22,7 @@ from opsicm.experiment.model import Experiment
 from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
+from opsicm.instruments.clock import WallClock
 from opsicm.instruments.roles import CellReading, Rig
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
@@ -142,7 +143,10 @@ class Runner:
         procedure_for = procedures.procedure_for
         self._probe = ProbeTrack(experiment.probe, procedure_for, self._fact_of_probe, run_context.start.probe, begun)
         self._events = CellEvents(experiment.probe)
-        self._steering = Steering(inbox, self._cell, self._probe, self._context, self._facts, run_context.revision)
+        stands_still = isinstance(self._watch, Unwatched) and not isinstance(rig.clock, WallClock)
+        self._steering = Steering(
+            inbox, self._cell, self._probe, self._context, self._facts, run_context.revision, stands_still
+        )
         self._row_ns = 0  # when the last slow row was recorded
         self._last_reading: tuple[int, CellReading] | None = None  # (when it was asked for, the reading)
         self._clock_ahead_reported = False
@@ -174,6 +178,7 @@ class Runner:
             message = error if isinstance(error, OpsicmError) else _unexpected(error)
             ending = self._made_safe_from_outside(RunOutcome("fault", ending.error or message), message)
         finally:
+            self._steering.close()
             data = {"outcome": ending.outcome, "hops": self._context.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending

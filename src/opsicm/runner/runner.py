@@ -296,7 +296,9 @@ class Runner:
         hops = procedure is not None and procedure.hop is not None
         turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
-        until = min([due, *(end for end in ends if end is not None and end > now)])
+        known = [end for end in ends if end is not None and end > now]
+        self._context.ends_ns = min(known, default=None)
+        until = min([due, *known])
         self._keep_clear(procedure)
         if procedure is not None and procedure.hop is not None and self._cut_off_is_near(procedure.hop):
             procedure.wait(min(until, now + _SETTLING_INTERVAL_NS))
@@ -343,7 +345,7 @@ class Runner:
         """Record a slow row after every turn; where the step requests a period, after that."""
         now, requested = self._rig.clock.now_ns(), self._requested_row_ns()
         if requested is not None and now - self._row_ns < requested:
-            self._limits.check_reading(self._context.read_current(), self._bias.at_nominal)
+            self._context.check_current(self._context.read_current())
             return
         self._row_ns = now
         self._context.record_reading(self._cell_reading())

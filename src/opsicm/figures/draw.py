@@ -15,7 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING
+from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING, MISSING
 from opsicm.figures.view import CurvePanel, ImagePanel, Series, View
 
 _FAMILY: Final = mpl.colormaps[COLOUR_MAP["family"]]
@@ -226,7 +226,7 @@ def _draw_image(figure: Figure | None, axes: Axes, panel: ImagePanel) -> AxesIma
         panel.values,
         extent=panel.extent,
         origin="lower",
-        cmap=COLOUR_MAP[panel.shows],
+        cmap=mpl.colormaps[COLOUR_MAP[panel.shows]].with_extremes(bad=MISSING),
         vmin=low,
         vmax=high,
         interpolation="nearest",

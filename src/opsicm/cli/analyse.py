@@ -56,24 +56,35 @@ def analyse(
         print_json(records)
 
 
-@app.command(epilog="Example: opsicm report out/20261123T080000Z_height -o report.html")
+@app.command(epilog="Example: opsicm report out/20261123T080000Z_height -o report.html --csv data/")
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, run file or third-party file.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folder or run file; several runs, or the halves of a resumed one, together; a third-party file.",
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; by default beside the run file.")
+        Path | None,
+        typer.Option("-o", "--out", "--output", help="File to write; by default report.html beside the run."),
     ] = None,
     columns: ColumnsOption = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FOLDER", help="Write the data of every figure and table there as well."),
+    ] = None,
 ) -> None:
-    """Write a self-contained HTML report with figures.
+    """Write a self-contained HTML report: what was found, figures, tables.
 
-    Prints the path of the report.
+    Of several runs one page: what was varied, and how the results follow it. Prints the path of the report.
     """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
-    from opsicm.report.reports import report_of_path
+    from opsicm.reporting.reports import report_of
 
     with working("drawing the report"):
-        target = report_of_path(run, output, columns)
+        target = report_of(runs, output, columns, csv)
     console.print(str(target), markup=False)
 
 

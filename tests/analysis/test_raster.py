@@ -196,6 +196,18 @@ def test_records_of_a_measured_scan_give_what_its_file_gives() -> None:
     assert found["Sq after total degree 2"].value == pytest.approx(2574.0, rel=5e-3)
 
 
+def test_the_rows_of_a_frame_make_an_image_of_any_column() -> None:
+    surfaces = [np.arange(24.0).reshape(4, 6) * 1e-9 + 1e-7 * k for k in range(2)]
+    hops = records(surfaces)
+    hops["outcome"][30] = 1
+    for surface, frame in zip(surfaces, frames(hops), strict=True):
+        known = frame.rows >= 0
+        assert np.array_equal(known, np.isfinite(frame.heights))
+        assert np.array_equal(hops["z_stop"].values[frame.rows[known]], surface[known])
+        assert np.array_equal(hops["pixel"].values[frame.rows[known]], np.nonzero(known)[1])
+    assert sum(int((frame.rows < 0).sum()) for frame in frames(hops)) == 1
+
+
 @pytest.mark.parametrize("degrees", [0.0, 1.0, 3.0])
 def test_the_tilt_of_a_specimen_that_drifts_is_no_height_change(degrees: float) -> None:
     """One surface twice, three columns and two rows apart, on an image of other pitch across than along."""
@@ -214,6 +226,7 @@ def test_the_tilt_of_a_specimen_that_drifts_is_no_height_change(degrees: float) 
             0.0,
             0,
             n * n,
+            np.arange(n * n).reshape(n, n),
         )
         for k, (dy, dx) in enumerate(((0, 0), (2, 3)))
     ]

@@ -9,7 +9,6 @@ from scipy.ndimage import fourier_shift, gaussian_filter
 
 from opsicm.analysis.topography.flakes import flake_height_changes, segment_flakes
 from opsicm.analysis.topography.image_series import (
-    LEVELLING,
     height_change,
     irreversible_change,
     levelled_for_view,

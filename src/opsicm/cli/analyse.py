@@ -66,7 +66,8 @@ def report(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; by default report.html beside the run.")
+        Path | None,
+        typer.Option("-o", "--out", "--output", help="File to write; by default report.html beside the run."),
     ] = None,
     columns: ColumnsOption = None,
     csv: Annotated[
@@ -82,7 +83,7 @@ def report(
     """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
-    from opsicm.report.reports import report_of
+    from opsicm.reporting.reports import report_of
     from opsicm.results.image_figures import image_choice
 
     choice = image_choice(levelling, profile)

@@ -42,7 +42,7 @@ def _refuse_damaged(path: Path) -> None:
         return
     size = path.stat().st_size
     limit = f"is no HDF5 file, as run files are; it has {size} bytes"
-    remedy = "opsicm recover FOLDER makes it again from the live files beside it, if there are any; else it is damaged"
+    remedy = "opsicm recover FOLDER makes it again from the log beside it, if there is one; else it is damaged"
     if not (path.parent / JOURNAL).exists():
         remedy = "copy it again from where it was recorded; if it never was a run, name it by its own format"
     raise BadInput(Problem("file", path.name, limit, remedy, str(path)))

@@ -20,7 +20,9 @@ class Frame:
 
     `x` [column], `y` [row] [m] in the specimen's coordinates, as the experiment file has them; where the rows are
     turned by `rotation` [rad] from the x axis, along and across the rows about the centre of the image. `time` [s] its
-    middle, `potential` [V] and `cell_current` [A] medians over it, `bad` hops without contact of all `hops`.
+    middle, `potential` [V] and `cell_current` [A] medians over it, `bad` hops without contact of all `hops`. `rows`
+    [row, column] is the index of a pixel's hop in what the frame was made from, -1 without contact: with it any other
+    column of the hops becomes an image.
     """
 
     heights: F64
@@ -31,6 +33,7 @@ class Frame:
     cell_current: float
     bad: int
     hops: int
+    rows: NDArray[np.int64]
     rotation: float = 0.0
 
     def array(self, heights: F64 | None = None) -> xr.DataArray:
@@ -65,6 +68,7 @@ def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
         of = number == k
         frame = _frame(
             hops.isel(hop=np.flatnonzero(of)),
+            np.flatnonzero(of),
             line[of] % rows,
             pixel[of],
             (rows, columns),
@@ -100,7 +104,12 @@ def _rows(hops: xr.Dataset) -> tuple[int, int]:
 
 
 def _frame(
-    hops: xr.Dataset, row: NDArray[np.int64], column: NDArray[np.int64], shape: tuple[int, int], coarse: F64 | None
+    hops: xr.Dataset,
+    index: NDArray[np.int64],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    shape: tuple[int, int],
+    coarse: F64 | None,
 ) -> Frame | None:
     contact = hops["outcome"].values == 0
     if contact.sum() < 0.5 * shape[0] * shape[1]:
@@ -108,6 +117,8 @@ def _frame(
     heights = np.full(shape, np.nan)
     z = hops["z_stop"].values + (0.0 if coarse is None else coarse)
     heights[row[contact], column[contact]] = z[contact]
+    rows = np.full(shape, -1, np.int64)
+    rows[row[contact], column[contact]] = index[contact]
     x, y, rotation = _axes(row, column, hops, shape)
     return Frame(
         heights,
@@ -118,6 +129,7 @@ def _frame(
         float(np.nanmedian(hops["cell_current"])),
         int((~contact).sum()),
         int(contact.size),
+        rows,
         rotation,
     )
 

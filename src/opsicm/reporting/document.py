@@ -60,7 +60,7 @@ def page(content: Content) -> str:
     setup = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in content.setup)
     warnings = "".join(f"<p class='warn'>{escape(text)}</p>" for text in content.warnings)
     return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='generator' content='opsicm'>"
         "<meta name='viewport' content='width=device-width'>"
         f"<title>{escape(content.title)}</title><style>{css}</style></head><body>"
         f"<h1>{escape(content.title)}</h1><p class='sub'>{escape(content.subtitle)}</p>{warnings}"

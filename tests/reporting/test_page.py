@@ -17,8 +17,8 @@ from opsicm.cli.resume import resumed_run
 from opsicm.core.errors import BadInput
 from opsicm.figures.view import Axis, CurvePanel, Series, View, to_csv
 from opsicm.record.reader import Run
-from opsicm.report.document import Content, page
-from opsicm.report.reports import report_html, report_of, run_content
+from opsicm.reporting.document import Content, page
+from opsicm.reporting.reports import report_html, report_of, run_content
 from opsicm.results.joined_run import JoinedRun, chains
 from opsicm.results.tables import Column, Table
 from tests.fixtures.laboratory import Laboratory

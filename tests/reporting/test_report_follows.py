@@ -10,8 +10,8 @@ import pytest
 
 from opsicm.analysis.result import Result
 from opsicm.record.reader import Run
-from opsicm.report.document import results_table
-from opsicm.report.reports import report_html, run_content
+from opsicm.reporting.document import results_table
+from opsicm.reporting.reports import report_html, run_content
 from opsicm.results.number_text import number
 from opsicm.results.run_results import results_of, views_of
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory

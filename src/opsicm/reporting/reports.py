@@ -12,10 +12,11 @@ import numpy as np
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.core.facts import Fact
+from opsicm.core.output_file import write_output
 from opsicm.experiment.file import experiment_from_text
 from opsicm.figures.view import View, time_text, to_csv
 from opsicm.record.reader import Run
-from opsicm.report.document import Content, page
+from opsicm.reporting.document import Content, page
 from opsicm.results.doubts import doubts_of
 from opsicm.results.evidence import Evidence
 from opsicm.results.findings import finding_of
@@ -307,9 +308,6 @@ def report_of(
         content, target = series_content(chained), _common_folder(paths) / "report.html"
     if csv is not None:
         write_data(content, csv)
-    if output is None and target.is_symlink():
-        # A link in a run folder that somebody sent must not choose which file is overwritten.
-        target.unlink()
     write_page(output or target, page(content))
     return output or target
 
@@ -340,13 +338,17 @@ def write_data(content: Content, folder: Path) -> list[Path]:
     return paths
 
 
+# By which a report is known again: another file of its name is never overwritten. Reports of 0.1.0 have no generator.
+_MARKS: Final = (
+    b"<meta name='generator' content='opsicm'>",
+    b"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+    b"<meta name='viewport' content='width=device-width'><title>",
+)
+
+
 def write_page(target: Path, text: str) -> None:
-    """Write a page; raises `BadInput` where that is impossible."""
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        limit = f"cannot be written ({error.strerror})"
-        raise BadInput(Problem("report", str(target), limit, "choose another path with -o", str(target))) from error
+    """Write a page; raises `BadInput` where that is impossible, or would overwrite what is no report of ours."""
+    write_output(target, text.encode("utf-8", "backslashreplace"), "report", "-o", _MARKS)
 
 
 def write_report(path: Path, target: Path | None) -> Path:

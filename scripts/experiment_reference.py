@@ -80,7 +80,7 @@ runs the present one is suspended. A repetition that is still running when the n
 
 def page() -> str:
     """The whole page."""
-    parts = [_INTRODUCTION, _section("The file", Experiment, "##")]
+    parts = [_INTRODUCTION, section("The file", Experiment, "##")]
     blocks: dict[str, type[FileModel]] = {
         "pipette": PipetteSettings,
         "specimen": SpecimenSettings,
@@ -91,18 +91,19 @@ def page() -> str:
         "twin.terms": TermSwitches,
         "twin.faults": FaultSettings,
     }
-    parts += [_section(f"`{name}`", model, "##") for name, model in blocks.items()]
+    parts += [section(f"`{name}`", model, "##") for name, model in blocks.items()]
     parts.append("## Cell steps\n")
-    parts += [_section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]
-    parts += [_section("`until` of `constant_current`", Until, "###"), _section("`until` of `gitt`", CutOff, "###")]
-    parts.append(_section("`until` of `hold`", EndCurrent, "###"))
+    parts += [section(f"`{word}`", model, "###") for word, model in CELL_STEPS.items()]
+    parts += [section("`until` of `constant_current`", Until, "###"), section("`until` of `gitt`", CutOff, "###")]
+    parts.append(section("`until` of `hold`", EndCurrent, "###"))
     parts.append("## Probe steps\n")
-    parts += [_section(f"`{word}`", model, "###") for word, model in PROBE_STEPS.items()]
-    parts += [_section("`at`", AwaitedEvents, "###"), _section("`modulate` of a hopping step", Modulation, "###")]
+    parts += [section(f"`{word}`", model, "###") for word, model in PROBE_STEPS.items()]
+    parts += [section("`at`", AwaitedEvents, "###"), section("`modulate` of a hopping step", Modulation, "###")]
     return "\n".join(parts)
 
 
-def _section(title: str, model: type[FileModel], level: str) -> str:
+def section(title: str, model: type[FileModel], level: str) -> str:
+    """A heading, the model's docstring, and a table of its keys with unit, default and range."""
     said = " ".join((model.__doc__ or "").split())
     rows = [
         f"| {_names(model, key)} | {description_of(model, key).text} | {_unit(key)} | {_default(field)} | "

@@ -7,12 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import xarray as xr
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.linalg import solve_banded
 
 from opsicm.analysis.cell.half_cycles import charge_passed, differential_voltage, half_cycles, incremental_capacity
 from opsicm.analysis.cell.record_results import record_results
+from opsicm.analysis.cell.steps import programmed_voltammogram, step_results
 from opsicm.analysis.cell.titration import titration
 from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
 from opsicm.analysis.cell.voltammogram import linear_sweeps, sweep_peaks, sweeps_between_turns
@@ -394,3 +396,50 @@ def test_what_flows_in_a_sweep_between_rests_is_no_pulse() -> None:
     assert titration(t, 0.5 - 1e-3 * np.cumsum(current), current, 5e-6) == []
     held = np.where((t > 100.0) & (t < 200.0), -1e-3, 0.0)
     assert len(titration(t, 0.5 - 1e-3 * np.cumsum(held), held, 5e-6)) == 1
+
+
+@pytest.mark.parametrize("step", [0.2, 0.1, 0.01])
+def test_a_staircase_of_held_potentials_is_no_voltammogram(step: float) -> None:
+    """Steps of 60 s, each with the transient of a capacitor: its ends are no peaks."""
+    t = np.arange(0.0, 60.0 * round(1.2 / step))
+    potential = 1.2 - step * np.floor(t / 60.0)
+    current = -1e-3 * np.exp(-(t % 60.0) / 10.0)
+    assert linear_sweeps(t, potential) == []
+    assert "peak_potential" not in {r.name for r in record_results(t, potential, current)}
+
+
+def test_a_sweep_in_steps_of_a_millivolt_is_a_voltammogram() -> None:
+    """A potentiostat that sweeps in steps, recorded ten times as often as it steps."""
+    t = np.arange(0.0, 2400.0, 0.1)
+    potential = np.floor(1e3 * np.abs(1.2 - t / 1000.0)) * 1e-3
+    assert len(linear_sweeps(t, potential)) == 2
+
+
+def test_under_ir_compensation_a_voltammogram_is_that_of_the_program() -> None:
+    """The actual potential is ahead of the program by the drop, so its rate is not constant: the program's is."""
+    t = np.arange(0.0, 1200.0)
+    program = np.abs(1.2 - t / 500.0) - 0.0
+    bell = np.where(t < 600.0, -1.0, 1.0) * np.exp(-(((program - 0.3) / 0.1) ** 2))
+    current = 1e-3 * bell
+    actual = program + 250.0 * current
+    asked = np.where(t < 5.0, np.nan, program)
+    cell = xr.Dataset(
+        {
+            "t_ns": ("row", (1e9 * t).astype(np.int64)),
+            "potential": ("row", actual),
+            "current": ("row", current),
+            "set_point": ("row", asked),
+            "control": ("row", np.where(t < 5.0, "open_circuit", "potential")),
+        }
+    )
+    slow = xr.Dataset({"pipette_current": ("row", 3e-9 - current * 1e-6)})
+    swept = programmed_voltammogram(cell, slow)
+    assert swept is not None
+    assert np.unique(swept["sweep"].values).size == 2
+    assert swept["potential"].values.min() == pytest.approx(0.0, abs=2e-3)
+    assert swept["potential"].values.max() > 1.18
+    np.testing.assert_allclose(swept["pipette"].values, 3e-9 - 1e-6 * swept["current"].values)
+    at = [r.value for r in step_results(cell, slow) if r.name == "peak_potential"]
+    assert at == pytest.approx([0.3, 0.3], abs=2e-3)
+    whole = [r.value for r in record_results(t, actual, current) if r.name == "peak_potential"]
+    assert whole != pytest.approx([0.3, 0.3], abs=2e-3)  # what the actual potential gave

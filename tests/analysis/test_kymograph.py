@@ -13,7 +13,8 @@ from opsicm.analysis.hops.expansion import kymograph, line_results
 from opsicm.analysis.sections.raw_samples import Approaches
 from opsicm.analysis.sections.results import section_results
 from opsicm.figures.draw import draw, png
-from opsicm.figures.images import kymograph_view, section_view
+from opsicm.figures.hops import line_view
+from opsicm.figures.images import section_view
 from opsicm.figures.view import ImagePanel
 from tests.fixtures.analytic_hops import C, made
 from tests.fixtures.raw_samples import digitised
@@ -70,10 +71,10 @@ def test_a_line_gets_its_results() -> None:
     assert found["height_scatter"].value == pytest.approx(1.0, rel=0.1)
     assert found["line_period"].value == pytest.approx(PIXELS * PERIOD, rel=0.01)
     assert found["height_scatter"].flags["bad_hops"] == int((hops["outcome"] == 1).sum())
-    view = kymograph_view(found["kymograph_largest_change"].trace)  # type: ignore[arg-type]
+    view = line_view(found["kymograph_largest_change"].trace)  # type: ignore[arg-type]
     panel = view.panels[0]
     assert isinstance(panel, ImagePanel)
-    assert panel.values.shape == (LINES, PIXELS)
+    assert panel.values.shape == (PIXELS, LINES)
     assert int(np.isnan(panel.values).sum()) == int((hops["outcome"] == 1).sum())
     assert png(draw(view)).startswith(b"\x89PNG")
 

@@ -69,8 +69,21 @@ def test_frames_are_the_surface_that_was_hopped(angle: float) -> None:
         known = np.isfinite(frame.heights)
         np.testing.assert_array_equal(frame.heights[known], surface[known])
         assert frame.bad == int((~known).sum())
-        np.testing.assert_allclose(frame.x, PITCH * np.arange(20), rtol=2e-3)
-        np.testing.assert_allclose(frame.y, PITCH * np.arange(12), rtol=2e-3)
+        np.testing.assert_allclose(np.diff(frame.x), PITCH, rtol=2e-3)
+        np.testing.assert_allclose(np.diff(frame.y), PITCH, rtol=2e-3)
+        # In the specimen's coordinates; turned rows lie along and across themselves about the centre of the image.
+        middle = [hops["x"].values.mean(), hops["y"].values.mean()]
+        np.testing.assert_allclose([frame.x.mean(), frame.y.mean()], middle, atol=1e-12)
+        assert frame.rotation == pytest.approx(angle, abs=1e-9)
+        assert ("40.1°" in frame.array().attrs.get("lateral_note", "")) == (angle == 0.7)
+
+
+def test_an_image_hopped_from_its_top_has_the_coordinates_of_its_hops() -> None:
+    hops = records([np.arange(240.0).reshape(12, 20)])
+    upside_down = hops.assign(y=("hop", 5e-6 - hops["y"].values), x=("hop", hops["x"].values - 1e-6))
+    (frame,) = frames(upside_down)
+    np.testing.assert_allclose(frame.x, -1e-6 + PITCH * np.arange(20), atol=1e-15)
+    np.testing.assert_allclose(frame.y, 5e-6 - PITCH * np.arange(12), atol=1e-15)
 
 
 def test_a_line_hopped_again_is_no_raster() -> None:
@@ -183,6 +196,18 @@ def test_records_of_a_measured_scan_give_what_its_file_gives() -> None:
     assert found["Sq after total degree 2"].value == pytest.approx(2574.0, rel=5e-3)
 
 
+def test_the_rows_of_a_frame_make_an_image_of_any_column() -> None:
+    surfaces = [np.arange(24.0).reshape(4, 6) * 1e-9 + 1e-7 * k for k in range(2)]
+    hops = records(surfaces)
+    hops["outcome"][30] = 1
+    for surface, frame in zip(surfaces, frames(hops), strict=True):
+        known = frame.rows >= 0
+        assert np.array_equal(known, np.isfinite(frame.heights))
+        assert np.array_equal(hops["z_stop"].values[frame.rows[known]], surface[known])
+        assert np.array_equal(hops["pixel"].values[frame.rows[known]], np.nonzero(known)[1])
+    assert sum(int((frame.rows < 0).sum()) for frame in frames(hops)) == 1
+
+
 @pytest.mark.parametrize("degrees", [0.0, 1.0, 3.0])
 def test_the_tilt_of_a_specimen_that_drifts_is_no_height_change(degrees: float) -> None:
     """One surface twice, three columns and two rows apart, on an image of other pitch across than along."""
@@ -201,6 +226,7 @@ def test_the_tilt_of_a_specimen_that_drifts_is_no_height_change(degrees: float) 
             0.0,
             0,
             n * n,
+            np.arange(n * n).reshape(n, n),
         )
         for k, (dy, dx) in enumerate(((0, 0), (2, 3)))
     ]

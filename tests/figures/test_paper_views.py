@@ -9,14 +9,17 @@ from typing import get_args
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.animation import FFMpegWriter
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from PIL import Image as Picture
 
+from opsicm.core.errors import BadInput
 from opsicm.figures import hops, images, pipette, towers
 from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING, Shows
 from opsicm.figures.draw import draw, png, save
+from opsicm.figures.movie import image_frames, line_frames, write_movie
 from opsicm.figures.pipette import ParkedPipette
-from opsicm.figures.view import CurvePanel, ImagePanel, View
+from opsicm.figures.view import Axis, CurvePanel, ImagePanel, View, thinned, to_csv
 
 T = np.linspace(0.0, 600.0, 301)
 E = np.abs(1.7 - T / 176.0)
@@ -56,22 +59,80 @@ def test_a_contribution_is_all_terms_less_the_run_without_it() -> None:
     assert (largest.y.unit, small.y.unit) == ("nA", "pA")
 
 
+def image_of(heights: np.ndarray, size: float = 20e-6) -> xr.DataArray:
+    """An image of `size` [m] about the origin."""
+    at = [size * ((np.arange(n) + 0.5) / n - 0.5) for n in heights.shape]
+    return xr.DataArray(heights, dims=("y", "x"), coords={"y": at[0], "x": at[1]})
+
+
 def test_a_series_of_images_has_one_scale_and_a_bar_of_fixed_length() -> None:
     rng = np.random.default_rng(1)
     first = rng.normal(0.0, 1e-6, (16, 16))
     first[3, 4] = np.nan
-    view = images.image_series_view([("1.7 V", first), ("0.1 V", 2.0 * first)], (20e-6, 20e-6), "E6")
+    view = images.image_series_view([("1.7 V", image_of(first)), ("0.1 V", image_of(2.0 * first))], "E6")
     panels = [panel for panel in view.panels if isinstance(panel, ImagePanel)]
     assert len({panel.limits for panel in panels}) == 1
     assert [panel.scale_bar for panel in panels] == [5.0, 5.0]
-    assert panels[0].extent == (0.0, 20.0, 0.0, 20.0)
+    assert panels[0].extent == pytest.approx((-10.0, 10.0, -10.0, 10.0))
     np.testing.assert_allclose(panels[1].values, 2e6 * first)
+
+
+def test_changes_of_images_have_zero_in_the_middle_of_one_scale() -> None:
+    rng = np.random.default_rng(4)
+    changes = [(f"{k}", image_of(rng.normal(30e-9 * k, 5e-9, (16, 16)))) for k in range(1, 8)]
+    view = images.image_changes_view(changes)
+    panels = [panel for panel in view.panels if isinstance(panel, ImagePanel)]
+    assert {panel.shows for panel in panels} == {"change"}
+    (limits,) = {panel.limits for panel in panels}
+    assert limits is not None
+    assert limits[0] == -limits[1]
+    assert 210.0 < limits[1] < 230.0  # nm
+    assert view.columns == 4  # seven in two rows
+    figure = draw(view)
+    shown = [axes.images[0] for axes in figure.axes if axes.images]
+    assert all(one.get_cmap().name == COLOUR_MAP["change"] for one in shown)
+    bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    assert len(bars) == 1
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 2), (3, 3), (5, 5), (6, 6), (7, 4), (17, 6)])
+def test_a_strip_has_full_rows(count: int, columns: int) -> None:
+    flat = image_of(np.zeros((4, 4)))
+    assert images.image_series_view([("", flat)] * count).columns == columns
+
+
+def test_profiles_are_drawn_with_their_line_in_the_image() -> None:
+    image = image_of(1e-7 * np.arange(64.0).reshape(8, 8))
+    line = (-5e-6, 0.0, 5e-6, 2.5e-6)
+    distance = np.linspace(0.0, 10e-6, 5)
+    view = images.image_profiles_view([("0.1 V", image)], [("0.1 V", distance, 1e-9 * distance / 1e-6)], line)
+    above, below = view.panels
+    assert isinstance(above, ImagePanel)
+    assert above.line == pytest.approx((-5.0, 0.0, 5.0, 2.5))
+    assert isinstance(below, CurvePanel)
+    assert "(-5, 0) to (5, 2.5) µm" in below.note
+    np.testing.assert_allclose(below.series[0].y, distance * 1e6)
+    assert draw(view).axes[0].lines[0].get_xdata() == pytest.approx([-5.0, 5.0])
+
+
+def test_the_course_of_images_is_in_order_of_time_with_directions_apart() -> None:
+    e = np.array([1.7, 0.3, 0.1, 0.3])
+    change = 1e-9 * np.array([0.0, 250.0, 530.0, 200.0])
+    view = images.image_summary_view(
+        e, Axis("potential", "V"), change, 1e-9 * np.ones(4), 1e-6 * np.ones(4), np.array([True, True, True, False])
+    )
+    upper = _curves(view, 0)
+    assert [s.label for s in upper.series] == ["in order of time", "lithiation or first", "delithiation"]
+    np.testing.assert_allclose(upper.series[0].y, [0.0, 250.0, 530.0, 200.0])
+    np.testing.assert_allclose(upper.series[2].y, [200.0])
+    assert upper.series[2].band == pytest.approx([1.0])
+    assert _curves(view, 1).y.unit == "nm"
 
 
 @pytest.mark.parametrize(("size", "bar"), [(1e-6, 0.2), (2e-6, 0.5), (20e-6, 5.0), (9e-6, 2.0)])
 def test_the_bar_of_a_step_edge_is_a_round_length(size: float, bar: float) -> None:
     x = np.linspace(0.0, size, 8)
-    view = images.step_view(np.zeros((8, 8)), (size, size), x, np.zeros(8), (0.0, 1e-8))
+    view = images.step_view(image_of(np.zeros((8, 8)), size), x, np.zeros(8), (0.0, 1e-8))
     image = view.panels[0]
     assert isinstance(image, ImagePanel)
     assert image.scale_bar == pytest.approx(bar)
@@ -106,18 +167,71 @@ def test_three_heights_have_the_papers_colours_and_moments_their_letters() -> No
     assert len({axes.get_xlim() for axes in figure.axes[:4]}) == 1
 
 
+def line_of(change: np.ndarray, t: np.ndarray) -> xr.DataArray:
+    """A kymograph as the analysis leaves it: `change` [m] (line, pixel), `t` [s]."""
+    n = t.size
+    per_line = {"potential": np.linspace(1.2, 0.0, n), "cell_current": np.full(n, -1e-4), "reference": np.full(n, 4e-9)}
+    pixel = np.arange(change.shape[1])
+    coords = {
+        "x": ("pixel", 1e-6 * pixel),
+        "first": ("pixel", 1e-7 * np.sin(pixel)),
+        "t": ("line", t),
+        **{name: ("line", values) for name, values in per_line.items()},
+    }
+    return xr.DataArray(change, dims=("line", "pixel"), coords=coords)
+
+
 def test_what_an_image_shows_has_one_colour_map() -> None:
     assert set(COLOUR_MAP) == {*get_args(Shows), "family"}
     assert all(COLOUR_MAP[shows].startswith("RdBu") == (shows in DIVERGING) for shows in get_args(Shows))
-    change = xr.DataArray(
-        np.array([[-1e-9, 3e-9], [0.0, 2e-9]]),
-        dims=("line", "pixel"),
-        coords={"x": ("pixel", [0.0, 1e-6]), "t": ("line", [0.0, 1.0])},
-    )
-    view = images.kymograph_view(change)
+    view = hops.line_view(line_of(np.array([[-1e-9, 3e-9], [0.0, 2e-9]]), np.array([0.0, 1.0])))
     shown = draw(view).axes[0].images[0]
     assert shown.get_cmap().name == COLOUR_MAP["change"]
     assert shown.get_clim()[0] == -shown.get_clim()[1]
+
+
+def test_a_pause_of_a_line_is_blank_and_does_not_move_what_follows() -> None:
+    t = np.concatenate((np.arange(10.0), np.arange(20.0, 30.0)))
+    view = hops.line_view(line_of(1e-9 * t[:, None] * np.ones(3), t))
+    image = view.panels[0]
+    assert isinstance(image, ImagePanel)
+    assert image.values.shape == (3, 30)
+    assert image.extent[:2] == (-0.5, 29.5)
+    assert np.isnan(image.values[0, 10:20]).all()
+    np.testing.assert_allclose(image.values[0, 20:], np.arange(20.0, 30.0))
+    assert [panel.y.quantity for panel in view.panels[1:]] == ["potential vs Li/Li+", "cell current", "pipette current"]
+
+
+@pytest.mark.parametrize(("span", "unit", "last"), [(300.0, "s", 300.0), (6000.0, "min", 100.0), (36_000.0, "h", 10.0)])
+def test_a_run_of_hours_is_in_hours(span: float, unit: str, last: float) -> None:
+    run = replace(_held("", 1e-6), t=np.linspace(0.0, span, T.size))
+    panel = _curves(pipette.parked_time_view(run, "E4"), 0)
+    assert (panel.x.unit, panel.series[0].x[-1]) == (unit, pytest.approx(last))
+
+
+def test_a_long_record_keeps_its_spikes_and_its_gaps() -> None:
+    x = np.arange(100_000.0)
+    y = np.sin(x / 9000.0)
+    y[51_234] = 7.0
+    y[20_000:30_000] = np.nan
+    short_x, short_y = thinned(x, y)
+    assert short_x.size < 6000
+    assert short_y[short_x == 51_234.0] == [7.0]
+    (gap,) = np.flatnonzero(np.isnan(short_y))
+    assert short_x[gap - 1] < 20_000.0 <= short_x[gap]
+    assert short_x[gap + 1] >= 30_000.0
+
+
+def test_the_data_of_a_figure_are_a_table_per_panel() -> None:
+    line = hops.line_view(line_of(np.array([[0.0, 1e-9, 2e-9], [3e-9, np.nan, 5e-9]]), np.array([0.0, 10.0])))
+    text = to_csv(line)
+    image, potential = text.split("\n\n")[1:3]
+    rows = image.splitlines()
+    assert rows[0].startswith("# panel 1: of each pixel since its own")
+    assert rows[1] == '"time (s)","position along the line (µm)","height change (nm)"'
+    assert rows[2:5] == ["0,0,0", "10,0,3", "0,1,1"]
+    assert "10,1," in rows
+    assert potential.splitlines()[1:] == ['"measured: time (s)","measured: potential vs Li/Li+ (V)"', "0,1.2", "10,0"]
 
 
 def test_a_long_legend_is_beside_its_panel_and_drawn_once() -> None:
@@ -152,11 +266,7 @@ def test_state_of_charge_has_a_panel_only_where_it_is_known() -> None:
 def _every_view() -> list[View]:
     rng = np.random.default_rng(2)
     image = rng.normal(0.0, 1e-6, (12, 12))
-    line = xr.DataArray(
-        rng.normal(0.0, 1e-8, (20, 8)),
-        dims=("line", "pixel"),
-        coords={"t": ("line", np.linspace(0.0, 600.0, 20)), "x": ("pixel", np.linspace(0.0, 1e-5, 8))},
-    )
+    line = line_of(rng.normal(0.0, 1e-8, (20, 8)), np.linspace(0.0, 600.0, 20))
     salt = np.linspace(500.0, 1500.0, 5)
     bias = np.linspace(-0.7, 0.7, 21)
     return [
@@ -172,9 +282,10 @@ def _every_view() -> list[View]:
             0.7,
         ),
         pipette.pipettes_view([("50 nm", bias, 5e-9 * bias)], np.array([2e8, 2.1e8]), T, 4e-9 + 0.0 * T),
-        images.image_series_view([("1.7 V", image), ("0.1 V", image)], (20e-6, 20e-6), "E6"),
-        images.step_view(image, (1e-6, 1e-6), np.linspace(0, 1e-6, 12), image.mean(axis=0), (0.0, 1e-8)),
-        hops.line_view(line, T, CELL, np.full(20, 4e-9), "E10"),
+        images.image_series_view([("1.7 V", image_of(image)), ("0.1 V", image_of(image))], "E6"),
+        images.image_changes_view([("0.1 V: $x_", image_of(image))], "changes of $100"),
+        images.step_view(image_of(image, 1e-6), np.linspace(0, 1e-6, 12), image.mean(axis=0), (0.0, 1e-8)),
+        hops.line_view(line, "E10"),
         towers.tower_profiles_view({"A": (np.linspace(1e-4, 2.6e-3, 9), np.linspace(4e-9, 5e-9, 9))}),
     ]
 
@@ -191,16 +302,44 @@ def test_every_figure_is_drawn_and_saved_as_vectors_and_pixels(view: View, tmp_p
         assert panel.y.label
 
 
-def test_the_movie_moves(tmp_path: Path) -> None:
-    x, t = np.linspace(0.0, 1e-5, 8), np.linspace(0.0, 600.0, 12)
-    heights = xr.DataArray(
-        1e-6 + 1e-8 * np.outer(t / 600.0, np.sin(x / 1e-6)),
-        dims=("line", "pixel"),
-        coords={"t": ("line", t), "x": ("pixel", x)},
-    )
-    path = hops.write_movie(heights, T, E, tmp_path / "m" / "movie.gif", frames=5)
+def _movie(path: Path) -> list[np.ndarray]:
     with Picture.open(path) as movie:
-        assert getattr(movie, "n_frames") == 5  # noqa: B009  the stub knows it for some formats only
-        first = np.asarray(movie.convert("L"), dtype=float)
-        movie.seek(4)
-        assert np.abs(np.asarray(movie.convert("L"), dtype=float) - first).max() > 50.0
+        frames = []
+        for k in range(getattr(movie, "n_frames")):  # noqa: B009  the stub knows it for some formats only
+            movie.seek(k)
+            frames.append(np.asarray(movie.convert("L"), dtype=float))
+    return frames
+
+
+def test_the_movie_of_a_line_moves(tmp_path: Path) -> None:
+    t = np.linspace(0.0, 600.0, 12)
+    change = 1e-7 * np.outer(t / 600.0, np.sin(np.arange(8.0)))
+    frames = _movie(write_movie(line_frames(line_of(change, t), most=5), tmp_path / "m" / "movie.gif"))
+    assert len(frames) == 5
+    assert np.abs(frames[4] - frames[0]).max() > 50.0
+
+
+def test_the_movie_of_images_shows_each_on_one_scale(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    first = rng.normal(0.0, 1e-6, (16, 16))
+    named = [(f"{e} V", image_of(first + k * 1e-6)) for k, e in enumerate((1.7, 0.5, 0.1))]
+    t = np.linspace(0.0, 1200.0, 50)
+    views = image_frames(named, np.array([0.0, 400.0, 800.0]), t, 1.7 - t / 800.0)
+    panels = [view.panels[0] for view in views]
+    assert len({panel.limits for panel in panels if isinstance(panel, ImagePanel)}) == 1
+    clocks = [view.panels[1].series[1].x[0] for view in views if isinstance(view.panels[1], CurvePanel)]
+    np.testing.assert_allclose(clocks, [0.0, 400.0 / 60.0, 800.0 / 60.0])
+    frames = _movie(write_movie(views, tmp_path / "images.gif", per_second=2.0))
+    assert len(frames) == 3
+    assert np.abs(frames[2] - frames[1]).max() > 50.0
+
+
+def test_a_movie_has_a_known_kind(tmp_path: Path) -> None:
+    views = line_frames(line_of(np.zeros((8, 3)), np.arange(8.0)), most=2)
+    with pytest.raises(BadInput, match=r"movies are \.gif or \.mp4; name it so, as movie\.gif"):
+        write_movie(views, tmp_path / "movie.avi")
+    with pytest.raises(BadInput, match="at least one frame"):
+        write_movie([], tmp_path / "movie.gif")
+    if not FFMpegWriter.isAvailable():
+        with pytest.raises(BadInput, match=r"ffmpeg, which is not on the PATH.*install ffmpeg, or name a \.gif"):
+            write_movie(views, tmp_path / "movie.mp4")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.cell.record_results import record_results
@@ -74,7 +75,7 @@ def test_towers_sweeps_and_levels_are_drawn(tmp_path: Path) -> None:
     )
     views = views_of_traces([*tower, *sweep, *levels])
     assert [view.name for view in views] == ["tower", "approach_at_moments", "current_voltage", "modulation"]
-    image = views[0].panels[0]
+    image = views[0].panels[3]
     assert isinstance(image, ImagePanel)
     assert image.values.shape == (50, 4)
     assert float(image.values[0, 0]) == pytest.approx(6.0, abs=0.1)
@@ -88,6 +89,27 @@ def test_towers_sweeps_and_levels_are_drawn(tmp_path: Path) -> None:
         "run-1_current_voltage_2.svg",
         "run-1_current_voltage_2.png",
     ]
+
+
+def test_a_tower_that_outruns_its_rows_has_no_stripes() -> None:
+    """Rows 100 µm apart, bins of 50 µm; the stage stands still for a minute in the middle of the run."""
+    trip = 100e-6 + np.concatenate((np.arange(0.0, 2.5e-3, 100e-6), np.arange(2.5e-3, 0.0, -100e-6)))
+    height = np.concatenate((np.tile(trip, 6), np.full(300, trip[0]), np.tile(trip, 6), trip[:1])).astype(np.float64)
+    t = 0.2 * np.arange(float(height.size))
+    (tower, *_) = tower_results(t, height, 4e-9 + 1e-6 * height, 0.0 * t, 1.0 - t / 500.0)
+    assert isinstance(tower.trace, xr.DataArray)
+    within = tower.trace.isel(height=slice(1, -1))
+    assert np.isfinite(within.values).all()
+    np.testing.assert_allclose(within.values, 4e-9 + 1e-6 * within["height"].values * np.ones((24, 1)), rtol=1e-9)
+    (view,) = [one for one in views_of_traces([tower]) if one.name == "tower"]
+    traces, image = view.panels[2:]
+    assert isinstance(image, ImagePanel)
+    blank = np.isnan(image.values).all(axis=0)
+    assert blank.any()  # the minute without a traverse
+    assert not np.isnan(image.values[1:-1, ~blank]).any()
+    assert isinstance(traces, CurvePanel)
+    assert [one.role for one in traces.series] == ["near", "between", "far"]
+    assert [one.label for one in traces.series] == ["0.12 mm", "1.4 mm", "2.6 mm"]
 
 
 def test_records_of_one_file_have_figures_of_their_own() -> None:

@@ -76,6 +76,14 @@ def test_a_command_arrives_with_its_sender_and_is_answered(control: ControlSocke
         (b'{"command": "set", "key": "probe.setpoint_pct", "value": NaN}', "must be a number"),
         (b'{"command": "set", "key": "probe.setpoint_pct", "value": true}', "must be a number"),
         (b'{"command": "skip", "track": "rig"}', "of the probe or of the cell"),
+        (b'{"command": "set", "key": "probe.setpoint_pct", "value": 1' + b"0" * 400 + b"}", "must be a number"),
+        (b'{"command": "set", "key": "probe.setpoint_pct", "value": 1' + b"0" * 5000 + b"}", "one JSON object a line"),
+        (b'{"command": "set", "key": "probe.setpoint_pct", "value": 1e999}', "must be a number"),
+        (b'{"command": "set", "key": "\\ud800", "value": 1}', "what can be set is probe.setpoint_pct"),
+        (b'{"command": "\\udfff"}', "the commands are pause-probe"),
+        (b'{"command": "skip", "track": "\\ud800"}', "of the probe or of the cell"),
+        (b'{"command": "note", "text": "\\ud800"}', "bytes that are no UTF-8 text"),
+        (b'{"command": "note", "text": "' + b"a" * 5000 + b'"}', "at most 4096 characters"),
         (b"[" * 50_000, "one JSON object a line"),
         (b"\xff\xfe", "one JSON object a line"),
     ],
@@ -169,6 +177,7 @@ def test_a_command_line_survives_the_socket_unchanged(words: str, command: Comma
         ("set height_um=4", "set height_um; what can be set is"),
         ("note", "a note has a text"),
         ("halt", "the commands are"),
+        ("note caf\udce9", "write the note in UTF-8"),  # as a shell hands over a byte that is no UTF-8
     ],
 )
 def test_wrong_words_are_refused_with_the_right_ones(words: str, said: str) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import BadInput, OpsicmError, OutsideDomain, Problem
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from opsicm.experiment.file import LoadedExperiment
     from opsicm.forecast.prediction import HopPrediction, Prediction
     from opsicm.forecast.signals import Signal
@@ -47,14 +51,24 @@ def checked_run(experiment: LoadedExperiment, rig: str | None, seed: int | None)
         raise BadInput(Problem("--seed", str(seed), "must be 0 or more, and below 2^63", "give a whole number"))
     loaded = load_rig(experiment, rig)
     try:
-        numbers = rig_numbers(experiment, loaded)
-        prediction = predict(experiment.experiment, numbers)
+        numbers = rig_numbers(experiment, loaded, seed)
+        prediction = predict(experiment.experiment, numbers, _amplitude_maps(experiment))
     except OutsideDomain as error:  # raised by an equation, which does not know the file
         document = experiment.document
         raise BadInput(replace(p, file=document.name, line=document.line(())) for p in error.problems) from error
     if refusals := problems(experiment, numbers, prediction):
         raise BadInput(refusals)
     return prediction
+
+
+def _amplitude_maps(experiment: LoadedExperiment) -> Mapping[str, NDArray[np.float64]]:
+    """The experiment's amplitude maps [m]; none where one cannot be used, which `problems` reports."""
+    from opsicm.experiment.data_files import amplitude_maps
+
+    try:
+        return amplitude_maps(experiment)
+    except BadInput:
+        return {}
 
 
 _PREFIXES: Final = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}

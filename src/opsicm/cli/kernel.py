@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import OpsicmError
+from opsicm.core.output_file import write_output
 from opsicm.figures.draw import draw, png
 from opsicm.figures.pipette import kernel_view
 from opsicm.physics.pipette import tip_field as tip_table
@@ -107,7 +108,7 @@ def show(
         if target is not None:
             curve = approach_curve(pipette)
             spread = point_spread(pipette, float(curve.distance(np.array(0.98))))
-            target.write_bytes(png(draw(kernel_view(curve, spread))))
+            write_output(target, png(draw(kernel_view(curve, spread))), "figure", "--figure")
     except OpsicmError as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(problem.exit_code) from problem

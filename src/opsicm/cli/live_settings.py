@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from opsicm.analysis.topography.registration import register
 from opsicm.cli.rigs import rig_numbers
 from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.hop_parameters import SETTABLE, HopParameters
 from opsicm.experiment.model import Experiment
@@ -25,9 +26,10 @@ from opsicm.forecast.problems import problems
 class Revisions:
     """Changes of a step's hop parameters during a run, checked as `check` would check the changed experiment file."""
 
-    def __init__(self, loaded: LoadedExperiment, rig: LoadedRig) -> None:
+    def __init__(self, loaded: LoadedExperiment, rig: LoadedRig, seed: int | None = None) -> None:
         self._loaded = loaded
         self._rig = rig
+        self._seed = seed
 
     def __call__(self, path: str, key: str, value: float) -> HopParameters:
         """The hop parameters of the step at `path` with `key` set to `value`; raises `BadInput` if refused."""
@@ -41,8 +43,8 @@ class Revisions:
         document = replace(document, data=data)
         try:  # in the words of `check`, without the line of the file, which says something else
             changed = replace(self._loaded, experiment=validated(document, Experiment), document=document)
-            numbers = rig_numbers(changed, self._rig)
-            if refused := problems(changed, numbers, predict(changed.experiment, numbers)):
+            numbers = rig_numbers(changed, self._rig, self._seed)
+            if refused := problems(changed, numbers, predict(changed.experiment, numbers, amplitude_maps(changed))):
                 raise BadInput(refused)
         except BadInput as error:
             raise BadInput([replace(problem, file=None, line=None) for problem in error.problems]) from None

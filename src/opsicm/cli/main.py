@@ -60,8 +60,13 @@ def reproduce(
     Prints the paper's numbers beside those found here, with uncertainty and verdict, and draws its figures. Runs that
     are finished are kept: given again, the command continues where it was interrupted.
     """
+    from opsicm.record.run_folder import refuse_if_short
     from opsicm.reproduction.command import reproduce as run_reproduce
 
+    refuse_if_short(out, None)
+    if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK | os.X_OK)):
+        limit = f"{json.parent} is not a folder that may be written"
+        raise BadInput(Problem("--json", str(json), limit, "choose another path", str(json)))
     raise typer.Exit(run_reproduce(only, short, json, out))
 
 
@@ -87,6 +92,7 @@ def _benchmarks() -> Any:
     raise BadInput(Problem("benchmarks", "", limit, "clone the repository and run `make bench` there"))
 
 
+_LONGEST_PATH: Final = 200  # characters of one in a message
 _GROUPS: Final = {
     "kernel": "Show or compute the pipette's tables (current over distance).",
     "parameters": "List and show parameter sets, with units and sources.",
@@ -143,8 +149,15 @@ def main(arguments: list[str] | None = None) -> int:
         return int(error.exit_code)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click exits where a pipe is closed: who read it has read enough
         return 0
+    except OSError as error:
+        if "OPSICM_TRACEBACK" in os.environ:
+            raise
+        from opsicm.cli.terminal import print_problems
+
+        print_problems(_refused_by_the_system(error))
+        return 2
     except Exception as error:
         if "OPSICM_TRACEBACK" in os.environ:
             raise
@@ -153,6 +166,19 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _refused_by_the_system(error: OSError) -> BadInput:
+    """What the operating system refuses as a problem of the user's: a path too long, a full disk, a device that is
+    gone."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        thing, remedy = "an output", "free some space, or write to another file or device"
+    else:
+        thing, remedy = os.fsdecode(error.filename), "name another file or folder"
+    if len(thing) > _LONGEST_PATH:
+        thing = f"{thing[:_LONGEST_PATH]}…"
+    return BadInput(Problem(thing, "", f"cannot be used ({reason})", remedy))
 
 
 def _exit_at_once(_signal: int, _frame: object) -> None:
@@ -164,4 +190,9 @@ def entry() -> None:
     # Until a run installs its own handler nothing has moved and nothing is open, so an interrupt during the imports may
     # end the program at once; otherwise an import lock could swallow it.
     signal.signal(signal.SIGINT, _exit_at_once)
-    sys.exit(main())
+    # Figures go to files: a notebook's or a desktop's choice, inherited or misspelt, has no say in it.
+    os.environ.pop("MPLBACKEND", None)
+    from opsicm.cli.terminal import flush_output, prepare_streams
+
+    prepare_streams()
+    sys.exit(flush_output(main()))

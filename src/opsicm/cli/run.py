@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 _EXIT_CODES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
+_LONGEST_WORLD: Final = 500  # as of an address in a rig file
 _HEADLINE: Final = (  # (result, part) of the demo: what a newcomer should see first
     ("hops", ""),
     ("expansion", "lithiation"),
@@ -53,6 +54,8 @@ def _runs(
     if rig is not None and Path(rig).is_dir() and (seed is not None or world is not None):
         limit = "is a stored run: its noise and its world are already recorded"
         raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
+    if world is not None:
+        _refuse_unless_a_world(world)
     runs = expanded(read_experiment(file))
     predictions = [checked_run(experiment, rig, seed) for experiment in runs]
     for experiment, prediction in zip(runs, predictions, strict=True):
@@ -61,6 +64,15 @@ def _runs(
         yield path, code
         if code:
             return
+
+
+def _refuse_unless_a_world(folder: Path) -> None:
+    if not folder.is_dir():
+        remedy = "start a world, python -m opsicm.cli.world_process FILE FOLDER, and name its folder"
+        raise BadInput(Problem("--world", str(folder), "is not a folder", remedy))
+    if len(str(folder)) > _LONGEST_WORLD:
+        value, limit = f"{len(str(folder))} characters long", f"may have {_LONGEST_WORLD}"
+        raise BadInput(Problem("--world", value, limit, "change into a folder above it and give the path from there"))
 
 
 def _execute(
@@ -79,6 +91,9 @@ def _execute(
     from opsicm.cli.rigs import world_process_role
     from opsicm.cli.terminal import err, print_problems, stop_on_interrupt
 
+    def say(message: str) -> None:
+        err.print(f"alarm: {message}")
+
     with stop_on_interrupt() as stop, run_progress(err, experiment.experiment.title, expected) as progress:
         if rig is not None and resumed is None and Path(rig).is_dir():
             from opsicm.cli.replaying import execute_on_run
@@ -87,13 +102,25 @@ def _execute(
         else:
             stand_in = None if world is None else world_process_role(world)
             execution = execute(
-                experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in, expected=expected
+                experiment,
+                out,
+                rig,
+                seed,
+                pace,
+                stop,
+                progress,
+                estimate,
+                resumed,
+                stand_in,
+                say=say,
+                expected=expected,
             )
     if execution.ending.error is not None:
         print_problems(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
-        err.print(f"run ended: {outcome}; rig safe, file kept")
+        state = "rig safe" if execution.ending.safe else "RIG NOT KNOWN TO BE SAFE"
+        err.print(f"run ended: {outcome}; {state}, file kept")
     return execution.path, _EXIT_CODES[outcome]
 
 
@@ -131,7 +158,7 @@ def demo(
     # Imported after the run: what reads runs imports HDF5, which has no place beside a live one.
     from opsicm.cli.terminal import print_results
     from opsicm.record.reader import Run
-    from opsicm.report.reports import write_report
+    from opsicm.reporting.reports import write_report
     from opsicm.results.run_results import results_of
 
     with working("drawing the report"):
@@ -174,11 +201,11 @@ def run(
 
     Ctrl-C stops safely and keeps the file. Prints the path of every run file, the last one on the last line.
     """
-    from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import print_path
 
     if resume is not None:
         path, code = _resume(resume, file, out, speed, cell_meanwhile, lost_intent, (rig, seed))
-        console.print(str(path), markup=False)
+        print_path(path)
     elif file is None:
         raise BadInput(
             Problem("FILE", "", "is missing", "name an experiment file, or an interrupted run with --resume")
@@ -187,5 +214,5 @@ def run(
         raise BadInput(Problem("--cell-meanwhile", "", "says how to resume a run", "name the run with --resume"))
     else:
         for path, code in _runs(file, out, rig, seed, speed, world):  # noqa: B007 - the last code is the whole's
-            console.print(str(path), markup=False)
+            print_path(path)
     raise typer.Exit(code)

@@ -34,6 +34,10 @@ class OpsicmError(Exception):
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of the traceback, which would bury the remedy."""
+        return [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", ())]
+
 
 class BadInput(OpsicmError):
     """A file or an argument cannot be used. Nothing has moved and nothing was written."""

@@ -78,6 +78,7 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
     "nm/s": (1e-9, "m/s"),
     "nm/min": (1e-9 / 60.0, "m/s"),
     "ppm": (1e-6, "1"),
+    "mV/V": (1e-3, "1"),
     "kg/m2": (1.0, "kg/m2"),
     "mg/cm2": (1e-2, "kg/m2"),
     "kg/m3": (1.0, "kg/m3"),
@@ -102,6 +103,7 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
 # The unit a key name ends in → the unit above. Longest endings first when read.
 KEY_SUFFIX: Final[dict[str, str]] = {
     "nm_per_ms": "nm/ms",
+    "mV_per_V": "mV/V",
     "mA_cm2": "mA/cm2",
     "mg_cm2": "mg/cm2",
     "mV_s": "mV/s",

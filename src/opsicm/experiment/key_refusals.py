@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from opsicm.core.units import KEY_SUFFIX, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS
+from opsicm.experiment.current_words import DIRECTIONS, MAGNITUDE_REMEDY
 from opsicm.experiment.key_descriptions import example_value
 from opsicm.experiment.probe_steps import PROBE_STEPS
 from opsicm.experiment.quantities import (
@@ -338,6 +339,8 @@ def _literal_remedy(expected: str, value: Any) -> str:
 
 
 def _kind_remedy(root: type[FileModel], path: KeyPath, kind: str, value: Any) -> str:
+    if kind == "string_type" and path[-1] in DIRECTIONS:
+        return MAGNITUDE_REMEDY
     if kind == "string_type":
         return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write it as a text"
     sample = _example(root, path)

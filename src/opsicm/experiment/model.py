@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from opsicm.core.units import to_si
 from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, SingleCellStep
 from opsicm.experiment.controls import nominal_controls, program_duration, step_duration
+from opsicm.experiment.current_words import DIRECTIONS, magnitude
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.probe_bounds import COUNTS, BaseProbeStep, cell_index
 from opsicm.experiment.probe_steps import PROBE_STEPS, ApproachingStep, HoppingStep, ProbeStep, has_end
@@ -232,6 +233,13 @@ def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal
                 total = f" ({current * area:g} mA on {area:g} cm²)" if key == "current_mA_cm2" else ""
                 limit = f"envelope.cell_mA allows −{limit_mA:g} to {limit_mA:g} mA{total}"
                 yield Refusal((*path, key), current, limit, "lower the current, or widen envelope.cell_mA")
+        for word in DIRECTIONS:
+            if isinstance(text := settings.get(word), str):
+                key, value = magnitude(text)
+                total_mA = value * area_cm2 if key == "current_mA_cm2" else value
+                if key != "c_rate" and total_mA > limit_mA:
+                    limit = f"envelope.cell_mA allows {limit_mA:g} mA and this is {total_mA:g} mA on {area_cm2:g} cm²"
+                    yield Refusal((*path, word), text, limit, "lower the current, or widen envelope.cell_mA")
 
 
 def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:

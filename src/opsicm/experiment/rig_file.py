@@ -140,6 +140,11 @@ class Wiring(FileModel):
     electrodes: Literal["lithium", "silver_chloride", "anion"] = "lithium"
     external_bias_mV_per_V: Annotated[Number, Field(ge=0, le=100_000)] = 0.0
 
+    @property
+    def external_bias(self) -> float:
+        """Bias per voltage at the amplifier's external input [1]."""
+        return to_si("external_bias_mV_per_V", self.external_bias_mV_per_V)
+
 
 class WorldSettings(FileModel):
     """The simulated world of a twin: a parameter set, the specimen's surface, the noise and a seed."""

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from opsicm.figures.view import Axis, CurvePanel, Series, View
+from opsicm.figures.view import PIPETTE_SIGN, Axis, CurvePanel, Series, View, scaled_axis, thinned, time_axis
 
+F64 = NDArray[np.float64]
 _TAIL: Final = 0.02  # of the charge
 _SIGN: Final = "negative current is cathodic (lithiates)"
-
-
-def _scaled(largest: float, prefixes: Sequence[tuple[float, str]]) -> tuple[float, str]:
-    """The factor and prefix that bring `largest` to between 1 and 1000."""
-    for factor, prefix in prefixes:
-        if largest * factor >= 1.0:
-            return factor, prefix
-    return prefixes[-1]
 
 
 def voltammogram_view(
     sweeps: xr.Dataset, marks: Mapping[str, tuple[float, float]], title: str = "Voltammogram"
 ) -> View:
-    """Current against potential, dark to light in order of the sweeps, with the peaks.
+    """Current against potential, dark to light in order of the sweeps, with the peaks; the pipette current below.
 
-    `sweeps` with `potential` [V], `current` [A], `sweep` (row,); `marks` name → (potential [V], current [A]).
+    `sweeps` with `potential` [V], `current` [A], `sweep` (row,), and `pipette` [A] where there was one; `marks` name →
+    (potential [V], current [A]).
     """
     number = sweeps["sweep"].values
     e, i = sweeps["potential"].values, sweeps["current"].values
-    factor, prefix = _scaled(float(np.max(np.abs(i))), ((1.0, ""), (1e3, "m"), (1e6, "µ"), (1e9, "n"), (1e12, "p")))
+    axis, factor = scaled_axis("current", "A", float(np.max(np.abs(i))))
     last = max(int(number.max()), 1)
-    family = [
-        Series(f"sweep {k + 1}", e[number == k], factor * i[number == k], shade=k / last) for k in np.unique(number)
-    ]
+
+    def family(values: F64) -> list[Series]:
+        return [Series(f"sweep {k + 1}", *_whole(e, values, number, int(k)), shade=k / last) for k in np.unique(number)]
+
+    curves = family(factor * i)
     if marks:
         at = np.array(list(marks.values()))
-        family.append(Series("peaks", at[:, 0], factor * at[:, 1], "model", "marks"))
-    panel = CurvePanel(Axis("potential", "V"), Axis("current", f"{prefix}A"), tuple(family), _SIGN)
-    return View("voltammogram", title, (panel,), "Sweeps at one rate only; holds and jumps are left out.")
+        curves.append(Series("peaks", at[:, 0], factor * at[:, 1], "model", "marks"))
+    potential = Axis(sweeps.attrs.get("potential", "potential"), "V")
+    panels = [CurvePanel(potential, axis, tuple(curves), _SIGN)]
+    if "pipette" in sweeps:
+        below = tuple(family(1e9 * sweeps["pipette"].values))
+        panels.append(CurvePanel(potential, Axis("pipette current", "nA"), below, PIPETTE_SIGN))
+    return View(
+        "voltammogram", title, tuple(panels), "Sweeps at one rate only; holds and jumps are left out.", share_x=True
+    )
+
+
+def _whole(e: F64, values: F64, number: NDArray[np.int64], k: int) -> tuple[F64, F64]:
+    rows = np.flatnonzero(number == k)
+    return thinned(e[rows], values[rows])
 
 
 def capacity_view(half_cycles: Mapping[str, xr.Dataset], title: str = "Capacity") -> View:
@@ -49,16 +57,14 @@ def capacity_view(half_cycles: Mapping[str, xr.Dataset], title: str = "Capacity"
     `half_cycles` name → `charge` [mAh], `potential` [V] (row,), attrs `kind`.
     """
     largest = max(float(np.max(one["charge"].values)) for one in half_cycles.values())
-    factor, prefix = _scaled(largest * 1e-3, ((1.0, ""), (1e3, "m"), (1e6, "µ"), (1e9, "n")))
+    axis, factor = scaled_axis("charge passed", "Ah", 1e-3 * largest)
     factor *= 1e-3
     series = tuple(
         Series(name, factor * one["charge"].values, one["potential"].values, shade=k / max(len(half_cycles) - 1, 1))
         for k, (name, one) in enumerate(half_cycles.items())
     )
     note = "charge counts from the start of each half-cycle, without sign"
-    return View(
-        "capacity", title, (CurvePanel(Axis("charge passed", f"{prefix}Ah"), Axis("potential", "V"), series, note),)
-    )
+    return View("capacity", title, (CurvePanel(axis, Axis("potential", "V"), series, note),))
 
 
 def incremental_view(half_cycles: Mapping[str, xr.DataArray], title: str = "Incremental capacity") -> View:
@@ -86,11 +92,11 @@ def titration_view(record: xr.Dataset, title: str = "Titration (GITT)") -> View:
     `record`: `potential` [V] over `t` [s]; `relaxed`, `u_relaxed` [V], `passed` [mAh], `settled` [s] of each pulse.
     """
     t, settled = record["t"].values, record["settled"].values
-    factor, unit = (1.0 / 3600.0, "h") if float(np.ptp(t)) > 7200.0 else (1.0, "s")
+    time, factor = time_axis(float(np.ptp(t)))
     relaxed, passed = record["relaxed"].values, record["passed"].values
     panels = (
         CurvePanel(
-            Axis("time", unit),
+            time,
             Axis("potential", "V"),
             (
                 Series("record", factor * t, record["potential"].values, "potential"),

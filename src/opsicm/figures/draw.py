@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from opsicm.core.output_file import write_output
 from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING
 from opsicm.figures.view import CurvePanel, ImagePanel, Series, View
 
@@ -33,35 +37,46 @@ _STYLE: Final[Any] = {
     "legend.fontsize": 8.0,
     "figure.dpi": 110,
     "agg.path.chunksize": 10000,
+    "text.parse_math": False,  # titles hold names that users chose: a $ is a dollar
 }
+_NOTE_WIDTH: Final = 17.0  # characters of a note per inch of its panel
 
 
 def draw(view: View) -> Figure:
     """The figure of a view: one row per panel or a grid, axes labelled with quantity and unit."""
-    if view.columns > 1:
-        return _draw_grid(view)
     with mpl.rc_context(_STYLE):
-        heights = [_height(panel, len(view.panels)) for panel in view.panels]
-        figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
-        rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
-        explained: Legend = ()
-        for axes, panel in zip(rows[:, 0], view.panels, strict=True):
-            if isinstance(panel, ImagePanel):
-                _draw_image(figure, axes, panel)
-            else:
-                _draw_curves(axes, panel)
-                if explained != (explained := _legend_of(panel)):
-                    _draw_legend(axes, explained)
-            if not view.share_x or panel is view.panels[-1]:
-                axes.set_xlabel(panel.x.label)
-            axes.set_ylabel(panel.y.label)
-            if panel.note:
-                axes.set_title(panel.note, loc="left", fontsize=8.0, color="#555555")
-        extents = [panel.extent for panel in view.panels if isinstance(panel, ImagePanel)]
-        if view.share_x and extents:
-            rows[-1, 0].set_xlim(extents[0][:2])
-        figure.suptitle(view.title, fontsize=11.0)
+        return _draw_grid(view) if view.columns > 1 else _draw_rows(view)
+
+
+def _draw_rows(view: View) -> Figure:
+    heights = [_height(panel, len(view.panels)) for panel in view.panels]
+    if view.share_x:  # an image over time among curves needs no square
+        heights = [min(height, 2.8) for height in heights]
+    figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
+    rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
+    explained: Legend = ()
+    for axes, panel in zip(rows[:, 0], view.panels, strict=True):
+        if isinstance(panel, ImagePanel):
+            _draw_image(figure, axes, panel)
+        else:
+            _draw_curves(axes, panel)
+            if explained != (explained := _legend_of(panel)):
+                _draw_legend(axes, explained)
+        if not view.share_x or panel is view.panels[-1]:
+            axes.set_xlabel(panel.x.label)
+        axes.set_ylabel(panel.y.label)
+        _draw_note(axes, panel.note, 6.2)
+    extents = [panel.extent for panel in view.panels if isinstance(panel, ImagePanel)]
+    if view.share_x and extents:
+        rows[-1, 0].set_xlim(extents[0][:2])
+    figure.suptitle(view.title, fontsize=11.0)
     return figure
+
+
+def _draw_note(axes: Axes, note: str, inches: float) -> None:
+    if note:
+        text = textwrap.fill(note, round(_NOTE_WIDTH * inches))
+        axes.set_title(text, loc="left", fontsize=8.0, color="#555555")
 
 
 def _height(panel: CurvePanel | ImagePanel, panels: int) -> float:
@@ -73,31 +88,46 @@ def _height(panel: CurvePanel | ImagePanel, panels: int) -> float:
 
 def _draw_grid(view: View) -> Figure:
     rows = -(-len(view.panels) // view.columns)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(0.6 + 2.3 * view.columns, 0.8 + 2.1 * rows), layout="constrained")
-        grid = figure.subplots(rows, view.columns, squeeze=False).ravel()
-        limits = {panel.limits for panel in view.panels if isinstance(panel, ImagePanel)}
-        together = len(limits) == 1 and None not in limits and len(view.panels) > 1
-        shown = None
-        for axes, panel in zip(grid, view.panels, strict=False):
-            if isinstance(panel, ImagePanel):
-                shown = _draw_image(None if together else figure, axes, panel)
-            else:
-                _draw_curves(axes, panel)
-                _draw_legend(axes, _legend_of(panel))
-            if not isinstance(panel, ImagePanel) or panel.scale_bar is None:
-                axes.set_xlabel(panel.x.label)
-                axes.set_ylabel(panel.y.label)
-            if panel.note:
-                axes.set_title(panel.note, loc="left", fontsize=8.0, color="#555555")
-        for axes in grid[len(view.panels) :]:
-            axes.set_visible(False)
-        if together and shown is not None:
-            image = next(panel for panel in view.panels if isinstance(panel, ImagePanel))
-            used = [a for a, panel in zip(grid, view.panels, strict=False) if isinstance(panel, ImagePanel)]
-            figure.colorbar(shown, ax=used, label=image.value.label, shrink=0.8, aspect=30)
-        figure.suptitle(view.title, fontsize=11.0)
+    images = [panel for panel in view.panels if isinstance(panel, ImagePanel)]
+    strip = len(images) == len(view.panels) and all(panel.scale_bar is not None for panel in images)
+    inches = 2.3 if strip else 4.2
+    figure = Figure(figsize=(0.6 + inches * view.columns, 0.8 + min(inches, 3.0) * rows), layout="constrained")
+    grid = figure.subplots(rows, view.columns, squeeze=False)
+    for k, panel in enumerate(view.panels):
+        axes = grid.flat[k]
+        if isinstance(panel, ImagePanel):
+            alike = _same_colours(view, panel)
+            shown = _draw_image(figure if len(alike) == 1 else None, axes, panel)
+            if len(alike) > 1 and k == alike[-1]:
+                beside = [grid.flat[j] for j in alike]
+                figure.colorbar(shown, ax=beside, label=panel.value.label, shrink=0.8, aspect=30)
+        else:
+            _draw_curves(axes, panel)
+            _draw_legend(axes, _legend_of(panel))
+        # In a strip of images of one area the numbers at its left and lower edge are those of all.
+        if not strip or k + view.columns >= len(view.panels):
+            axes.set_xlabel(panel.x.label)
+        else:
+            axes.tick_params(labelbottom=False)
+        if not strip or k % view.columns == 0:
+            axes.set_ylabel(panel.y.label)
+        else:
+            axes.tick_params(labelleft=False)
+        _draw_note(axes, panel.note, inches)
+    for axes in grid.ravel()[len(view.panels) :]:
+        axes.set_visible(False)
+    figure.suptitle(view.title, fontsize=11.0)
     return figure
+
+
+def _same_colours(view: View, panel: ImagePanel) -> list[int]:
+    """Numbers of the images whose quantity and limits are those of `panel`: one colour bar serves them all."""
+    return [
+        k
+        for k, other in enumerate(view.panels)
+        if isinstance(other, ImagePanel)
+        and (other is panel or (other.limits == panel.limits is not None and other.value == panel.value))
+    ]
 
 
 def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
@@ -123,13 +153,16 @@ def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
             dash = "--" if series.style == "dashed" else "-"
             axes.plot(series.x, series.y, dash, lw=1.2, color=colour, label=series.label, rasterized=raster)
         if series.band is not None and series.style != "marks":
-            axes.fill_between(series.x, series.y - series.band, series.y + series.band, color=colour, alpha=0.2, lw=0)
+            below, above = np.broadcast_to(series.band, (2, series.x.size))
+            axes.fill_between(series.x, series.y - below, series.y + above, color=colour, alpha=0.2, lw=0)
     if panel.row_names:
         axes.set_yticks(-np.arange(len(panel.row_names)), panel.row_names, fontsize=8.0)
         axes.set_ylim(0.6 - len(panel.row_names), 0.6)
         axes.grid(axis="y", visible=False)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
+    if panel.x_limits is not None:
+        axes.set_xlim(*panel.x_limits)
     if not panel.x.unit and all(np.all(series.x == np.round(series.x)) for series in panel.series):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # counts
 
@@ -147,7 +180,8 @@ def _legend_of(panel: CurvePanel) -> Legend:
     Of a family of more than `_MOST_NAMED` curves only the first and the last are named, which shows the order of
     shades.
     """
-    shown = [series for series in panel.series if series.style not in ("named", "bars")]
+    # A line and the marks on it have one label, and one entry.
+    shown = list({s.label: s for s in panel.series if s.style not in ("named", "bars")}.values())
     if len(shown) > _MOST_NAMED:
         family = [series.label for series in shown if series.shade is not None]
         shown = [series for series in shown if series.label not in family[1:-1]]
@@ -182,22 +216,20 @@ def _draw_image(figure: Figure | None, axes: Axes, panel: ImagePanel) -> AxesIma
         aspect="equal" if panel.x.unit == panel.y.unit else "auto",
     )
     axes.grid(visible=False)
+    rim = [withStroke(linewidth=2.0, foreground="black")]
+    if panel.line is not None:
+        x0, y0, x1, y1 = panel.line
+        axes.plot([x0, x1], [y0, y1], lw=1.2, color="white", path_effects=rim)
     if panel.scale_bar is not None:
-        _scale_bar(axes, panel, panel.scale_bar)
+        left, right, bottom, top = panel.extent
+        x, y = left + 0.06 * (right - left), bottom + 0.07 * (top - bottom)
+        label = f"{panel.scale_bar:g} {panel.x.unit}"
+        axes.plot([x, x + panel.scale_bar], [y, y], lw=2.5, color="white", solid_capstyle="butt", path_effects=rim)
+        axes.text(x, y + 0.04 * (top - bottom), label, fontsize=8.0, va="bottom", color="white", path_effects=rim)
+        axes.set(xlim=(left, right), ylim=(bottom, top))
     if figure is not None:
         figure.colorbar(shown, ax=axes, label=panel.value.label)
     return shown
-
-
-def _scale_bar(axes: Axes, panel: ImagePanel, length: float) -> None:
-    left, right, bottom, top = panel.extent
-    x, y = left + 0.06 * (right - left), bottom + 0.07 * (top - bottom)
-    rim = [withStroke(linewidth=3.0, foreground="black")]
-    axes.plot([x, x + length], [y, y], lw=2.5, color="white", solid_capstyle="butt", path_effects=rim)
-    label = f"{length:g} {panel.x.unit}"
-    axes.text(x, y + 0.03 * (top - bottom), label, fontsize=8.0, va="bottom", color="white", path_effects=rim)
-    axes.set_xticks([])
-    axes.set_yticks([])
 
 
 def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
@@ -205,14 +237,33 @@ def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
-        figure.savefig(paths[0], dpi=dpi, metadata={"Date": None})
+        _write(figure, paths[0], dpi, {"Date": None})
         figure.set_layout_engine("none")  # keep the layout of the vectors: another one takes as long as the drawing
-        figure.savefig(paths[1], dpi=dpi, metadata={"Software": None})
+        _write(figure, paths[1], dpi, {"Software": None})
     return paths
+
+
+def _write(figure: Figure, path: Path, dpi: int, metadata: dict[str, None]) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, metadata=metadata)
+    write_output(path, buffer.getvalue(), "figure", "--out")
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as the bytes of a PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.dpi = dpi
+    # `savefig` would draw twice, the first time into nothing: the layout is made while drawing.
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as the bytes of an SVG that looks the same everywhere: its text is outlines, images have `dpi`."""
+    buffer = io.BytesIO()
+    figure.dpi = dpi
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "opsicm"}):
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()

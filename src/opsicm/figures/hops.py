@@ -1,100 +1,258 @@
-"""Figures of hops: against time and potential, the ten-hop check, one hop, a point, a line and its movie."""
+"""Figures of hops: against time and potential, the ten-hop check, one hop, a point, a line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
-from opsicm.figures.colours import COLOUR
-from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
+from opsicm.analysis.hops.height_change import StepPasses
+from opsicm.figures.images import even_times
+from opsicm.figures.view import (
+    CELL_SIGN,
+    PIPETTE_SIGN,
+    POTENTIAL,
+    Axis,
+    CurvePanel,
+    ImagePanel,
+    Series,
+    View,
+    scaled_axis,
+    thinned,
+    time_axis,
+)
 
 F64 = NDArray[np.float64]
-_TIME: Final = Axis("time", "s")
 _SIGN: Final = f"{PIPETTE_SIGN}; far from the surface"
+_PIPETTE: Final = Axis("pipette current", "nA")
+_FEW: Final = 60  # passes: that many are marks, more are a line
+_FEWEST_ROWS: Final = 5
+_SOC_MOVES: Final = 0.5  # [%]
+_NO_CURRENT: Final = 1e-12  # [A] of a cell: a panel of less shows the converter
+_MICROMETRES: Final = 2e-6  # [m]: larger changes of height are drawn in µm
 
 
-def _good(hops: xr.Dataset) -> xr.Dataset:
-    return hops.isel(hop=np.flatnonzero(hops["outcome"].values == 0))
+def program_potential(cell: xr.Dataset, t_ns: NDArray[Any]) -> tuple[F64, str]:
+    """The program's potential at `t_ns` where one was controlled, the measured one elsewhere; and the quantity's name.
 
-
-def program_potential(cell: xr.Dataset, t_ns: NDArray[np.int64]) -> tuple[F64, str]:
-    """The set potential at `t_ns` where one was controlled throughout, else the measured one; and its name."""
-    set_point = cell["set_point"].values
-    if not set_point.size:
+    Under compensation of the ohmic drop the measured potential is ahead of the program by the drop.
+    """
+    if not cell.sizes["row"]:
         return np.full(t_ns.size, np.nan), "potential"
-    if np.all(np.isfinite(set_point)):
-        return np.interp(t_ns, cell["t_ns"].values, set_point), "set potential"
-    return np.interp(t_ns, cell["t_ns"].values, cell["potential"].values), "potential"
+    controlled = (cell["control"].values == "potential") & np.isfinite(cell["set_point"].values)
+    potential = np.where(controlled, cell["set_point"].values, cell["potential"].values)
+    name = "potential of the program" if controlled.mean() > 0.5 else "potential"
+    return np.interp(t_ns, cell["t_ns"].values, potential), name
 
 
-def run_time_view(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset) -> View:
-    """Height, potential, pipette current and cell current against time, one above the other."""
-    good = _good(hops)
+def run_time_view(
+    hops: xr.Dataset,
+    cell: xr.Dataset,
+    slow: xr.Dataset,
+    passes: Sequence[StepPasses] = (),
+    name: str = "time",
+    title: str = "The run against time",
+) -> View:
+    """Height change, potential, state of charge, pipette current and cell current against time, one above the other.
+
+    `hops`, `cell`, `slow` as the run file holds them; `passes` of the steps with hops (`step_passes`): where no point
+    was hopped again there is no change of height. The pipette current is the reference of the hops and, while the
+    pipette did not hop, that of the slow rows. A state of charge is drawn where it is known.
+    """
     t = cell["t_ns"].values * 1e-9
+    begin = float(t[0]) if t.size else 0.0
+    time, unit = time_axis(float(np.ptp(t)) if t.size else 0.0)
+    tc = unit * (t - begin)
     panels: list[CurvePanel] = []
-    if good.sizes["hop"]:
-        th, h = good["t_ns"].values * 1e-9, good["z_stop"].values
-        height = Series("height", th, (h - h[0]) * 1e9, "height", "points")
-        note = "height at the stop, since the first hop; up is positive"
-        panels.append(CurvePanel(_TIME, Axis("height change", "nm"), (height,), note))
-        pipette = Series("reference current", th, good["i_ref"].values * 1e9, "pipette", "points")
-    else:
-        pipette = Series("pipette current", t, slow["pipette_current"].values * 1e9, "pipette")
-    potential = [Series("measured", t, cell["potential"].values, "potential")]
-    if np.any(np.isfinite(cell["set_point"].values)):
-        potential.append(Series("program", t, cell["set_point"].values, "limit", "dashed"))
-    panels.append(
-        CurvePanel(_TIME, Axis("potential", "V"), tuple(potential), "specimen against Li/Li+ at the reference")
-    )
-    panels.append(CurvePanel(_TIME, Axis("pipette current", "nA"), (pipette,), PIPETTE_SIGN))
-    current = Series("cell current", t, cell["current"].values * 1e3, "cell")
-    panels.append(CurvePanel(_TIME, Axis("cell current", "mA"), (current,), CELL_SIGN))
-    return View("time", "The run against time", tuple(panels), share_x=True)
+    if returned := [one for one in passes if one.returned]:
+        panels.append(_height_panel(returned, time, unit, begin))
+    controlled = np.where(cell["control"].values == "potential", cell["set_point"].values, np.nan)
+    largest = float(np.max(np.abs(cell["current"].values), initial=0.0))
+    if largest > _NO_CURRENT or np.any(np.isfinite(controlled)):  # else nothing is connected to the specimen
+        potential = [Series("measured", *thinned(tc, cell["potential"].values), "potential")]
+        if np.any(np.isfinite(controlled)):
+            potential.append(Series("program", *thinned(tc, controlled), "limit", "dashed"))
+        panels.append(CurvePanel(time, POTENTIAL, tuple(potential), "of the specimen, at the reference electrode"))
+    if (soc := _moving_soc(cell)) is not None:
+        note = "charge since the last delithiated cut-off over the reversible capacity"
+        panels.append(CurvePanel(time, Axis("SOC", "%"), (Series("SOC", *thinned(tc, soc)),), note))
+    current = pipette_series(hops, slow, unit, begin)
+    if current:
+        note = f"{PIPETTE_SIGN}; reference: far from the surface, before each approach"
+        panels.append(CurvePanel(time, _PIPETTE, current, note if len(current) > 1 else PIPETTE_SIGN))
+    if largest > _NO_CURRENT:
+        axis, factor = scaled_axis("cell current", "A", largest)
+        series = Series("cell current", *thinned(tc, factor * cell["current"].values), "cell")
+        panels.append(CurvePanel(time, axis, (series,), CELL_SIGN))
+    return View(name, title, tuple(panels), share_x=True)
 
 
-def potential_view(hops: xr.Dataset, cell: xr.Dataset, thickness: float) -> View:
-    """Volume change, pipette current and cell current against potential, coloured by the sign of the cell current."""
-    good = _good(hops)
-    e, which = program_potential(cell, good["t_ns"].values)
-    axis = Axis(f"{which} vs Li/Li+", "V")
-    percent = (good["z_stop"].values - good["z_stop"].values[0]) / thickness * 100.0
-    down = good["cell_current"].values <= 0.0
-    cell_e, _ = program_potential(cell, cell["t_ns"].values)
-    cell_down = cell["current"].values <= 0.0
+def _moving_soc(cell: xr.Dataset) -> F64 | None:
+    """State of charge [%] (row,), NaN where unknown; None where it is unknown or does not move."""
+    if "soc" not in cell or not np.isfinite(cell["soc"].values).any():
+        return None
+    soc: F64 = 100.0 * cell["soc"].values
+    return soc if np.nanmax(soc) - np.nanmin(soc) > _SOC_MOVES else None
 
-    def split(x: F64, y: F64, lithiates: NDArray[np.bool_]) -> tuple[Series, Series]:
-        return (
-            Series("lithiation or rest", x[lithiates], y[lithiates], "lithiation", "points"),
-            Series("delithiation", x[~lithiates], y[~lithiates], "delithiation", "points"),
+
+def _height_panel(passes: Sequence[StepPasses], time: Axis, unit: float, begin: float) -> CurvePanel:
+    largest = max(float(np.max(np.abs(one.change))) for one in passes)
+    length, factor = ("µm", 1e6) if largest > _MICROMETRES else ("nm", 1e9)
+    series = tuple(
+        replace(one, shade=k / (len(passes) - 1) if len(passes) > 1 else None)
+        for k, one in enumerate(
+            _changes(one, unit * (one.t - begin), factor, "height" if len(passes) == 1 else one.step) for one in passes
         )
+    )
+    return CurvePanel(time, Axis("height change", length), series, _changes_note(passes))
 
-    um = f"height change over a thickness of {thickness * 1e6:g} µm"
+
+def _changes(one: StepPasses, x: F64, factor: float, label: str) -> Series:
+    """The change of a step's passes: dots of a point, the median of several points with a band of half of them."""
+    if one.points == 1:
+        return Series(label, *thinned(x, factor * one.change), "height", "points")
+    band = factor * np.abs(one.quartiles - one.change)
+    return Series(label, x, factor * one.change, "height", "marks" if one.t.size <= _FEW else "line", band)
+
+
+def _changes_note(passes: Sequence[StepPasses]) -> str:
+    if all(one.points == 1 for one in passes):
+        return "since the first hop; up is positive"
+    points = ", ".join(sorted({f"{one.points}" for one in passes if one.points > 1}))
+    return f"of each point since its own first hop: median of {points} points, band: half of them; up is positive"
+
+
+def pipette_series(hops: xr.Dataset, slow: xr.Dataset, unit: float, begin: float) -> tuple[Series, ...]:
+    """The pipette current [nA] against time: the reference of the hops in contact, and the slow rows between hops.
+
+    `unit` from seconds to the axis, which counts from `begin` [s].
+    """
+    good = hops.isel(hop=np.flatnonzero(hops["outcome"].values == 0))
+    x, y = slow["t_ns"].values * 1e-9, 1e9 * slow["pipette_current"].values
+    parked = np.where(hopping_rows(hops, slow["t_ns"].values), np.nan, y)
+    series: list[Series] = []
+    hopped = good.sizes["hop"] > 0
+    if hopped:
+        th = unit * (good["t_ns"].values * 1e-9 - begin)
+        series.append(Series("reference of the hops", *thinned(th, 1e9 * good["i_ref"].values), "pipette", "points"))
+    if np.isfinite(parked).sum() > (_FEW if hopped else 0):  # a start before the first hop is no parking
+        label = "parked or travelling" if hopped else "pipette current"
+        series.append(Series(label, *thinned(unit * (x - begin), parked), "neutral" if hopped else "pipette"))
+    return tuple(series)
+
+
+def hopping_rows(hops: xr.Dataset, t_ns: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows at `t_ns` lie within a segment of hops: their pipette current is that of a moving pipette."""
+    inside = np.zeros(t_ns.size, dtype=bool)
+    at, segments = hops["t_ns"].values, hops["segment"].values
+    for segment in np.unique(segments):
+        of = at[segments == segment]
+        period = np.median(np.diff(of)) if of.size > 1 else 0.0
+        inside |= (t_ns >= of.min() - period) & (t_ns <= of.max() + period)
+    return inside
+
+
+def potential_view(hops: xr.Dataset, cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float) -> View:
+    """Swelling, pipette current and cell current against potential, coloured by the sign of the cell current.
+
+    As `run_time_view`, for a run that hopped some point again; `thickness` [m] of the specimen. Against the program's
+    potential where one was controlled.
+    """
+    t_ns = cell["t_ns"].values
+    cell_e, which = program_potential(cell, t_ns)
+    axis = Axis(f"{which} vs Li/Li+", "V")
+    swelling = _swelling_panel(axis, passes, thickness, lambda t: program_potential(cell, 1e9 * t)[0])
+    good = hops.isel(hop=np.flatnonzero(hops["outcome"].values == 0))
+    e, _ = program_potential(cell, good["t_ns"].values)
+    reference = _by_direction(e, 1e9 * good["i_ref"].values, good["cell_current"].values <= 0.0)
+    current, factor = scaled_axis("cell current", "A", float(np.max(np.abs(cell["current"].values), initial=0.0)))
+    flowing = _by_direction(cell_e, factor * cell["current"].values, cell["current"].values <= 0.0)
+    note = f"{PIPETTE_SIGN}; far from the surface, before each approach"
     panels = (
-        CurvePanel(axis, Axis("volume change", "%"), split(e, percent, down), um),
-        CurvePanel(axis, Axis("pipette current", "nA"), split(e, good["i_ref"].values * 1e9, down), PIPETTE_SIGN),
-        CurvePanel(axis, Axis("cell current", "mA"), split(cell_e, cell["current"].values * 1e3, cell_down), CELL_SIGN),
+        swelling,
+        CurvePanel(axis, _PIPETTE, _joined(reference), note),
+        CurvePanel(axis, current, _joined(flowing), CELL_SIGN),
     )
     return View("potential", "The run against potential", panels, share_x=True)
 
 
+def charge_view(cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float) -> View | None:
+    """Swelling and potential against the state of charge, or the charge passed where that is unknown, during the hops.
+
+    As `potential_view`. None where no charge passed between the first and the last hop.
+    """
+    t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values / 3.6
+    returned = [one for one in passes if one.returned]
+    begin, end = min(one.t[0] for one in returned), max(one.t[-1] for one in returned)
+    during = (t >= begin) & (t <= end)
+    if during.sum() < _FEWEST_ROWS or np.ptp(charge[during]) <= 0.0:
+        return None
+    soc = _moving_soc(cell.isel(row=np.flatnonzero(during)))
+    if soc is not None and np.isfinite(soc).all():
+        axis, x = Axis("SOC", "%"), 100.0 * cell["soc"].values
+        note = "charge since the last delithiated cut-off over the reversible capacity"
+    else:
+        passed = charge[during][0] - charge
+        scaled, factor = scaled_axis("charge", "Ah", 1e-3 * float(np.max(np.abs(passed[during]))))
+        axis, x = Axis("charge lithiated since the first hop", scaled.unit), 1e-3 * factor * passed
+        note = "the state of charge is not known"
+    panels = (
+        _swelling_panel(axis, returned, thickness, lambda at: np.interp(at, t, x)),
+        CurvePanel(
+            axis,
+            POTENTIAL,
+            _joined(_by_direction(x[during], cell["potential"].values[during], cell["current"].values[during] <= 0.0)),
+            f"measured; {note}",
+        ),
+    )
+    return View("charge", "Swelling against charge", panels, share_x=True)
+
+
+def _swelling_panel(axis: Axis, passes: Sequence[StepPasses], thickness: float, at: Callable[[F64], F64]) -> CurvePanel:
+    """Swelling of all passes against `axis`: `at` of their times [s]."""
+    returned = [one for one in passes if one.returned]
+    series = [
+        part
+        for one in returned
+        for part in _by_direction(at(one.t), 100.0 / thickness * one.change, one.cell_current <= 0.0)
+    ]
+    note = f"height change over a thickness of {thickness * 1e6:g} µm; {_changes_note(returned)}"
+    return CurvePanel(axis, Axis("swelling", "%"), _joined(series), note)
+
+
+def _by_direction(x: F64, y: F64, lithiates: NDArray[np.bool_]) -> list[Series]:
+    return [
+        Series("lithiation or rest", x[lithiates], y[lithiates], "lithiation", "points"),
+        Series("delithiation", x[~lithiates], y[~lithiates], "delithiation", "points"),
+    ]
+
+
+def _joined(series: Sequence[Series]) -> tuple[Series, ...]:
+    """One series a label, in the order of their first points."""
+    by_label: dict[str, list[Series]] = {}
+    for one in series:
+        by_label.setdefault(one.label, []).append(one)
+    joined = [
+        replace(group[0], x=np.concatenate([one.x for one in group]), y=np.concatenate([one.y for one in group]))
+        for group in by_label.values()
+    ]
+    return tuple(replace(one, x=x, y=y) for one in joined for x, y in (thinned(one.x, one.y),) if x.size)
+
+
 def ten_hop_view(change: xr.DataArray, setpoint: float) -> View:
     """The bulk current's change over ten hops against time, with the setpoint as its limit."""
-    t = change["t"].values
+    time, unit = time_axis(float(change["t"].values[-1]))
+    t = unit * change["t"].values
     limit = np.full(2, setpoint * 100.0)
     panel = CurvePanel(
-        _TIME,
+        time,
         Axis("change over ten hops", "%"),
         (
-            Series("bulk current", t, change.values, "pipette", "points"),
+            Series("bulk current", *thinned(t, change.values), "pipette", "points"),
             Series("setpoint", t[[0, -1]], limit, "limit", "dashed"),
         ),
         "(max - min)/mean of the reference current over ten successive hops",
@@ -121,12 +279,12 @@ def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
         ),
         PIPETTE_SIGN,
     )
-    z = trace["z"].values * 1e9
+    z = (trace["z"].values - record["z_stop"]) * 1e9
     height = CurvePanel(
         axis,
-        Axis("z", "nm"),
-        (Series("samples", t, z, "height"), Series("stop", stop, np.array([record["z_stop"] * 1e9]), "cell", "points")),
-        "up is positive",
+        Axis("height above the stop", "nm"),
+        (Series("samples", t, z, "height"), Series("stop", stop, np.zeros(1), "cell", "marks")),
+        f"stop at z = {1e6 * record['z_stop']:.3f} µm; up is positive",
     )
     return View("hop", f"Hop {int(record['hop'])} as sampled", (current, height), share_x=True)
 
@@ -141,119 +299,65 @@ def point_view(
     """
     start = float(t[0])
     during = cell_t >= start
-    th, tc = (t - start) / 60.0, (cell_t[during] - start) / 60.0
+    time, unit = time_axis(max(float(t[-1]), float(cell_t[-1])) - start)
+    th, tc = unit * (t - start), unit * (cell_t[during] - start)
     panels = [
-        CurvePanel(MINUTES, Axis("potential", "V"), (Series("vs Li/Li+", tc, potential[during], "potential"),)),
+        CurvePanel(time, POTENTIAL, (Series("program", *thinned(tc, potential[during]), "potential"),)),
         CurvePanel(
-            MINUTES,
+            time,
             Axis("height change", "µm"),
-            (Series("height", th, 1e6 * (height - height[0]), "height", "points"),),
+            (Series("height", *thinned(th, 1e6 * (height - height[0])), "height", "points"),),
             "since the first hop; up is positive",
         ),
     ]
     if np.isfinite(soc[during]).any():
         panels.append(
             CurvePanel(
-                MINUTES,
+                time,
                 Axis("SOC", "%"),
-                (Series("SOC", tc, 100.0 * soc[during], "neutral"),),
+                (Series("SOC", *thinned(tc, 100.0 * soc[during]), "neutral"),),
                 "charge since the last delithiated cut-off over the reversible capacity",
             )
         )
     panels += [
-        CurvePanel(MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell[during], "cell"),), CELL_SIGN),
         CurvePanel(
-            MINUTES,
-            Axis("pipette current", "nA"),
-            (Series("reference", th, 1e9 * reference, "pipette", "points"),),
-            _SIGN,
+            time, Axis("cell current", "mA"), (Series("cell", *thinned(tc, 1e3 * cell[during]), "cell"),), CELL_SIGN
         ),
+        CurvePanel(time, _PIPETTE, (Series("reference", *thinned(th, 1e9 * reference), "pipette", "points"),), _SIGN),
     ]
     return View("point_in_time", title, tuple(panels), share_x=True)
 
 
-def line_view(change: xr.DataArray, cell_t: F64, cell: F64, reference: F64, title: str) -> View:
-    """Kymograph with position up and time to the right, cell current and pipette current below: Figure 5d.
+def line_view(change: xr.DataArray, title: str = "Height along the line") -> View:
+    """Kymograph with position up and time to the right; potential, cell and pipette current below: Figure 5d.
 
-    `change` [m], dims (line, pixel), coordinates `x` [m], `t` [s] of each line; `cell_t` [s], `cell` [A] (m,);
-    `reference` [A] (line,), the mean far current of each line.
+    `change` as the trace of `kymograph_largest_change`: height change [m], dims (line, pixel), coordinates `x` [m] of
+    each pixel, `t` [s], `potential` [V], `cell_current` [A] and `reference` (far pipette current) [A] of each line.
     """
-    t, x = change["t"].values, 1e6 * change["x"].values
-    start = float(t[0])
-    minutes = (t - start) / 60.0
+    seconds, x = change["t"].values, 1e6 * change["x"].values
+    time, unit = time_axis(float(np.ptp(seconds)))
+    t = unit * (seconds - seconds[0])
     half = 0.5 * float(x[-1] - x[0]) / max(x.size - 1, 1)
-    during = (cell_t >= start) & (cell_t <= t[-1])
+    image, left, right = even_times(seconds - seconds[0], change.values)
+    largest = float(np.nanmax(np.abs(change.values), initial=0.0))
+    length, factor = ("µm", 1e6) if largest > _MICROMETRES else ("nm", 1e9)
+    current, scale = scaled_axis("cell current", "A", float(np.max(np.abs(change["cell_current"].values))))
     panels = (
         ImagePanel(
-            MINUTES,
+            time,
             Axis("position along the line", "µm"),
-            Axis("height change", "nm"),
-            1e9 * change.values.T,
-            (0.0, float(minutes[-1]), float(x[0]) - half, float(x[-1]) + half),
+            Axis("height change", length),
+            factor * image.T,
+            (unit * left, unit * right, float(x[0]) - half, float(x[-1]) + half),
             "change",
-            note="since the first complete pass; up is positive; blank: no contact",
+            note="of each pixel since its own first complete pass; up is positive; blank: no contact or no pass",
+        ),
+        CurvePanel(time, POTENTIAL, (Series("measured", *thinned(t, change["potential"].values), "potential"),)),
+        CurvePanel(
+            time, current, (Series("cell", *thinned(t, scale * change["cell_current"].values), "cell"),), CELL_SIGN
         ),
         CurvePanel(
-            MINUTES,
-            Axis("cell current", "mA"),
-            (Series("cell", (cell_t[during] - start) / 60.0, 1e3 * cell[during], "cell"),),
-            CELL_SIGN,
-        ),
-        CurvePanel(
-            MINUTES, Axis("pipette current", "nA"), (Series("reference", minutes, 1e9 * reference, "pipette"),), _SIGN
+            time, _PIPETTE, (Series("reference", *thinned(t, 1e9 * change["reference"].values), "pipette"),), _SIGN
         ),
     )
-    return View("line_in_time", title, panels, share_x=True)
-
-
-def write_movie(
-    heights: xr.DataArray, cell_t: F64, potential: F64, path: Path, frames: int = 60, per_second: float = 10.0
-) -> Path:
-    """Write the line's profile over time as a GIF: profile above, potential with a moving mark below.
-
-    `heights` [m], dims (line, pixel), coordinates `x` [m], `t` [s]; `cell_t` [s], `potential` [V] (m,). Both axes keep
-    their limits.
-    """
-    t, x = heights["t"].values, 1e6 * heights["x"].values
-    z = 1e9 * (heights.values - np.nanmin(heights.values))
-    start = float(t[0])
-    shown = np.unique(np.linspace(0, t.size - 1, min(frames, t.size)).round().astype(int))
-    with mpl.rc_context({"font.size": 9.0}):
-        figure = Figure(figsize=(6.0, 5.0), layout="constrained", dpi=90)
-        above, below = figure.subplots(2, 1, height_ratios=(2.0, 1.0))
-        above.set(
-            xlabel="position along the line (µm)",
-            ylabel="height (nm)",
-            xlim=(x[0], x[-1]),
-            ylim=(0.0, 1.05 * float(np.nanmax(z))),
-        )
-        (first,) = above.plot(x, z[0], "--", color=COLOUR["limit"], lw=1.0, label="first pass")
-        (profile,) = above.plot(x, z[0], color=COLOUR["height"], lw=1.4, label="now")
-        above.legend(loc="upper right", frameon=False)
-        during = (cell_t >= start) & (cell_t <= t[-1])
-        below.plot((cell_t[during] - start) / 60.0, potential[during], color=COLOUR["potential"], lw=1.0)
-        mark = below.axvline(0.0, color=COLOUR["cell"], lw=1.2)
-        below.set(xlabel="time (min)", ylabel="potential vs Li/Li+ (V)")
-
-        clock = above.set_title("0.0 min", loc="left", fontsize=9.0)
-        moving = (first, profile, clock, mark)
-        for artist in moving:
-            artist.set_animated(True)
-        # Everything static is drawn once; what moves is drawn onto a copy of it.
-        canvas: Any = FigureCanvasAgg(figure)  # its methods are untyped
-        canvas.draw()
-        still = canvas.copy_from_bbox(figure.bbox)
-
-        def frame(k: int) -> Picture.Image:
-            canvas.restore_region(still)
-            profile.set_ydata(z[k])
-            mark.set_xdata([(t[k] - start) / 60.0] * 2)
-            clock.set_text(f"{(t[k] - start) / 60.0:.1f} min")
-            for artist in moving:
-                figure.draw_artist(artist)
-            return Picture.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        opening, *rest = (frame(int(k)) for k in shown)
-        opening.save(path, save_all=True, append_images=rest, duration=round(1000.0 / per_second), loop=0)
-    return path
+    return View("kymograph", title, panels, "Time counts from the first pass.", share_x=True)

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.figures.colours import Role
-from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, Series, View
+from opsicm.figures.view import CELL_SIGN, PIPETTE_SIGN, POTENTIAL, Axis, CurvePanel, Series, View, thinned, time_axis
 from opsicm.physics.pipette.approach import hyperbola_constant, hyperbola_relative_current
 from opsicm.physics.pipette.lateral import PointSpread
 from opsicm.physics.pipette.tip_field import ApproachCurve
@@ -21,12 +21,9 @@ F64 = NDArray[np.float64]
 _NEAR: Final = "disturbed (current recovered)"
 _BEYOND: Final = "from contact on"
 _BIAS: Final = Axis("bias", "V")
-_POTENTIAL: Final = Axis("potential vs Li/Li+", "V")
 _PIPETTE: Final = Axis("pipette current", "nA")
 _CELL: Final = Axis("cell current", "mA")
-_TIME: Final = Axis("time", "s")
 _DISTANCE: Final = Axis("distance from a flat sample", "nm")
-_SIGN: Final = "positive current flows out of the pipette"
 
 
 def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
@@ -103,7 +100,7 @@ def calibration_view(
     ]
     note = f"at {at:+g} V, each pipette over its own factor; line and its 95 % band"
     panels = (
-        CurvePanel(_BIAS, _PIPETTE, family, _SIGN),
+        CurvePanel(_BIAS, _PIPETTE, family, PIPETTE_SIGN),
         CurvePanel(Axis("salt outside", "M"), _PIPETTE, (*dots, *fits), note),
     )
     return View("calibration", "Current against the salt outside", panels)
@@ -118,7 +115,7 @@ def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F
     family = tuple(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
     )
-    panels = [CurvePanel(_BIAS, _PIPETTE, family, _SIGN)]
+    panels = [CurvePanel(_BIAS, _PIPETTE, family, PIPETTE_SIGN)]
     if resistances.size:
         number = np.arange(1.0, resistances.size + 1.0)
         mean = np.full(resistances.size, 1e-6 * resistances.mean())
@@ -133,12 +130,9 @@ def pipettes_view(curves: Sequence[tuple[str, F64, F64]], resistances: F64, t: F
             )
         )
     if t.size:
-        unit, scale = ("h", 3600.0) if float(np.ptp(t)) > 7200.0 else ("min", 60.0)
-        panels.append(
-            CurvePanel(
-                Axis("time", unit), _PIPETTE, (Series("at constant bias", t / scale, 1e9 * current, "pipette"),), _SIGN
-            )
-        )
+        time, unit = time_axis(float(np.ptp(t)))
+        series = Series("at constant bias", *thinned(unit * t, 1e9 * current), "pipette")
+        panels.append(CurvePanel(time, _PIPETTE, (series,), PIPETTE_SIGN))
     return View("pipettes", "Pipettes: aperture, reproducibility, drift", tuple(panels))
 
 
@@ -159,7 +153,7 @@ def current_voltage_view(trace: xr.DataArray, resistance: float, title: str = "C
             Series("measured", v, 1e9 * i, "pipette", "points"),
             Series(f"{1e-6 * resistance:.4g} MΩ", ends, 1e9 * (through + (ends - middle) / resistance), "model"),
         ),
-        "positive current flows out of the pipette",
+        PIPETTE_SIGN,
     )
     return View("current_voltage", title, (panel,))
 
@@ -169,11 +163,12 @@ def conductance_view(hops: xr.Dataset) -> View:
 
     `hops` as the trace of `modulation_results`: `conductance`, `u_conductance` [S], `intercept`, `u_intercept` [V].
     """
-    t = hops["t"].values
+    time, unit = time_axis(float(np.ptp(hops["t"].values)))
+    t = unit * hops["t"].values
     levels = ", ".join(f"{level:g}" for level in hops.attrs["levels"])
     panels = (
         CurvePanel(
-            _TIME,
+            time,
             Axis("conductance", "nS"),
             (
                 Series(
@@ -187,7 +182,7 @@ def conductance_view(hops: xr.Dataset) -> View:
             f"pipette electrode at {levels} V against the reference; band: u of one hop (k = 1)",
         ),
         CurvePanel(
-            _TIME,
+            time,
             Axis("potential without current", "mV"),
             (
                 Series(
@@ -205,12 +200,13 @@ def concentration_view(hops: xr.Dataset, title: str = "Salt at the pipette") -> 
 
     `hops` as the trace of `concentration_results`: `concentration`, `u` [mol/m³], NaN where not identifiable.
     """
-    t, c = hops["t"].values, hops["concentration"].values
+    time, unit = time_axis(float(np.ptp(hops["t"].values)))
+    t, c = unit * hops["t"].values, hops["concentration"].values
     blank = int((~np.isfinite(c)).sum())
     note = f"the calibration adds ±{hops.attrs['u_common']:.3g} mM to all alike (k = 1)"
     note += f"; {blank} hops not identifiable are blank" if blank else ""
     series = Series("from conductance", t, c, "pipette", band=hops["u"].values)
-    return View("concentration", title, (CurvePanel(_TIME, Axis("concentration", "mM"), (series,), note),))
+    return View("concentration", title, (CurvePanel(time, Axis("concentration", "mM"), (series,), note),))
 
 
 def kernel_view(curve: ApproachCurve, spread: PointSpread) -> View:
@@ -279,17 +275,20 @@ def parked_voltammograms_view(runs: Sequence[ParkedPipette], title: str) -> View
     """Pipette current and cell current against potential, one curve per run, in the order given (Figures 3a, b, S4)."""
     pipette = _family(runs, lambda run: (run.potential, 1e9 * run.pipette))
     cell = _family(runs, lambda run: (run.potential, 1e3 * run.cell))
-    panels = (CurvePanel(_POTENTIAL, _PIPETTE, pipette, PIPETTE_SIGN), CurvePanel(_POTENTIAL, _CELL, cell, CELL_SIGN))
+    panels = (CurvePanel(POTENTIAL, _PIPETTE, pipette, PIPETTE_SIGN), CurvePanel(POTENTIAL, _CELL, cell, CELL_SIGN))
     return View("voltammograms", title, panels, share_x=True)
 
 
 def parked_time_view(run: ParkedPipette, title: str) -> View:
     """Pipette current, potential and cell current against time (Figures 3c, d and e)."""
-    t = run.t / 60.0
+    time, unit = time_axis(float(np.ptp(run.t)))
+    t = unit * run.t
     panels = (
-        CurvePanel(MINUTES, _PIPETTE, (Series("pipette current", t, 1e9 * run.pipette, "pipette"),), PIPETTE_SIGN),
-        CurvePanel(MINUTES, _POTENTIAL, (Series("potential", t, run.potential, "potential"),)),
-        CurvePanel(MINUTES, _CELL, (Series("cell current", t, 1e3 * run.cell, "cell"),), CELL_SIGN),
+        CurvePanel(
+            time, _PIPETTE, (Series("pipette current", *thinned(t, 1e9 * run.pipette), "pipette"),), PIPETTE_SIGN
+        ),
+        CurvePanel(time, POTENTIAL, (Series("potential", *thinned(t, run.potential), "potential"),)),
+        CurvePanel(time, _CELL, (Series("cell current", *thinned(t, 1e3 * run.cell), "cell"),), CELL_SIGN),
     )
     return View("against_time", title, panels, share_x=True)
 
@@ -302,8 +301,9 @@ def contributions_view(runs: Sequence[ParkedPipette], title: str, against_potent
     the rows: where a switch falls on different rows there is a spike beyond them.
     """
     whole, *without = runs
-    axis = _POTENTIAL if against_potential else MINUTES
-    x = whole.potential if against_potential else whole.t / 60.0
+    time, per_second = time_axis(float(np.ptp(whole.t)))
+    axis = POTENTIAL if against_potential else time
+    x = whole.potential if against_potential else per_second * whole.t
     change = 1e9 * (whole.pipette - whole.rest)
     upper = [Series(whole.label, x, change)]
     parts = []

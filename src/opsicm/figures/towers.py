@@ -6,13 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.figures.colours import Role
-from opsicm.figures.view import CELL_SIGN, MINUTES, PIPETTE_SIGN, Axis, CurvePanel, ImagePanel, Series, View
+from opsicm.figures.images import even_times
+from opsicm.figures.view import (
+    CELL_SIGN,
+    PIPETTE_SIGN,
+    POTENTIAL,
+    Axis,
+    CurvePanel,
+    ImagePanel,
+    Series,
+    View,
+    scaled_axis,
+    time_axis,
+    time_text,
+)
 
 F64 = NDArray[np.float64]
-_LONG: Final = 300.0  # [s]: above it the axis is in minutes
+_MOSTLY: Final = 0.8  # of the traverses have a current at a height that is drawn over time
 _CURRENT: Final = Axis("pipette current", "nA")
 _HEIGHTS: Final[tuple[Role, ...]] = ("near", "between", "far")
 
@@ -33,9 +47,10 @@ def tower_time_view(
     Pipette: `t` [s], `height` [m], `current` [A], (n,); cell: `cell_t` [s], `potential` [V], `cell` [A], (m,);
     `at` [m]; `moments` name → time [s]; `traverse` [s] is the width of a column of the image: one traverse, or a pair.
     """
-    tc = cell_t / 60.0
+    time, unit = time_axis(float(np.ptp(cell_t)))
+    tc = unit * cell_t
     marks = tuple(
-        Series(name, np.array([when / 60.0]), np.interp([when], cell_t, potential), "limit", "named")
+        Series(name, np.array([unit * when]), np.interp([when], cell_t, potential), "limit", "named")
         for name, when in moments.items()
     )
     band = 0.02 * float(np.ptp(height))
@@ -46,21 +61,19 @@ def tower_time_view(
         role: Role = _HEIGHTS[k] if as_printed else "neutral"
         shade = None if as_printed else k / max(len(at) - 1, 1)
         label = f"{1e3 * level:g} mm"
-        traces.append(Series(label, t[close] / 60.0, 1e9 * current[close], role, "points", shade=shade))
-    image, extent = _image(t, height, current, traverse)
-    times = ", ".join(f"{name} {when / 60.0:.0f} min" for name, when in moments.items())
+        traces.append(Series(label, unit * t[close], 1e9 * current[close], role, "points", shade=shade))
+    image, (left, right, bottom, top) = _image(t, height, current, traverse)
+    times = ", ".join(f"{name} {time_text(when, float(np.ptp(cell_t)))}" for name, when in moments.items())
     panels = (
-        CurvePanel(
-            MINUTES, Axis("potential vs Li/Li+", "V"), (Series("program", tc, potential, "potential"), *marks), times
-        ),
-        CurvePanel(MINUTES, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),), CELL_SIGN),
-        CurvePanel(MINUTES, _CURRENT, tuple(traces), PIPETTE_SIGN),
+        CurvePanel(time, POTENTIAL, (Series("program", tc, potential, "potential"), *marks), times),
+        CurvePanel(time, Axis("cell current", "mA"), (Series("cell", tc, 1e3 * cell, "cell"),), CELL_SIGN),
+        CurvePanel(time, _CURRENT, tuple(traces), PIPETTE_SIGN),
         ImagePanel(
-            MINUTES,
+            time,
             Axis("height", "mm"),
             _CURRENT,
             image,
-            extent,
+            (unit * left, unit * right, bottom, top),
             "current",
             note="mean of each cell's rows; blank: none",
         ),
@@ -77,24 +90,46 @@ def _image(t: F64, height: F64, current: F64, traverse: float) -> tuple[F64, tup
     total, _, _ = np.histogram2d(height, t, (edges_z, edges_t), weights=1e9 * current)
     number, _, _ = np.histogram2d(height, t, (edges_z, edges_t))
     image = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    return image, (edges_t[0] / 60.0, edges_t[-1] / 60.0, 1e3 * edges_z[0], 1e3 * edges_z[-1])
+    return image, (edges_t[0], edges_t[-1], 1e3 * edges_z[0], 1e3 * edges_z[-1])
 
 
-def traverses_view(image: NDArray[np.float64], time: F64, height: F64) -> View:
-    """Pipette current over height and time, one column per traverse of the coarse stage.
+def traverses_view(trace: xr.DataArray) -> View:
+    """Potential, cell current, pipette current at three heights, and as an image of height and time, of a tower.
 
-    `image` [A], (traverse, height), NaN where nothing was measured; `time` [s] of each traverse, `height` [m] of each
-    bin.
+    `trace` as that of `tower_ways`: pipette current [A], dims (time, height), coordinates `time` [s] and `height` [m],
+    `potential` [V] and `cell_current` [A] of each traverse. The image has a column per traverse.
     """
+    seconds, height = trace["time"].values, trace["height"].values
+    time, unit = time_axis(float(np.ptp(seconds)))
+    t = unit * seconds
     half = 0.5 * float(height[1] - height[0])
-    step = float(np.median(np.diff(time))) if time.size > 1 else 1.0
-    scale, axis = (60.0, MINUTES) if float(np.ptp(time)) > _LONG else (1.0, Axis("time", "s"))
-    left, right = (time[0] - 0.5 * step) / scale, (time[-1] + 0.5 * step) / scale
-    extent = (left, right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half))
-    panel = ImagePanel(
-        axis, Axis("height", "mm"), _CURRENT, 1e9 * image.T, extent, "current", note=f"blank: no row; {PIPETTE_SIGN}"
+    current, factor = scaled_axis("cell current", "A", float(np.max(np.abs(trace["cell_current"].values), initial=0.0)))
+    # The bins at the turns may lie beyond the last row of most traverses.
+    reached = np.flatnonzero(np.isfinite(trace.values).mean(axis=0) > _MOSTLY)
+    rows = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, height.size)
+    height, currents = height[rows], 1e9 * trace.values[:, rows]
+    image, left, right = even_times(seconds, currents)
+    traces = [
+        Series(f"{1e3 * height[k]:.2g} mm", t, currents[:, k], role)
+        for role, k in zip(_HEIGHTS, (0, height.size // 2, height.size - 1), strict=True)
+    ]
+    panels = (
+        CurvePanel(time, POTENTIAL, (Series("measured", t, trace["potential"].values, "potential"),)),
+        CurvePanel(
+            time, current, (Series("cell current", t, factor * trace["cell_current"].values, "cell"),), CELL_SIGN
+        ),
+        CurvePanel(time, _CURRENT, tuple(traces), PIPETTE_SIGN),
+        ImagePanel(
+            time,
+            Axis("height", "mm"),
+            _CURRENT,
+            image.T,
+            (unit * left, unit * right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half)),
+            "current",
+            note="one column per traverse of the coarse stage, interpolated between rows; blank: the stage stood still",
+        ),
     )
-    return View("tower", "Current over millimetres and time", (panel,), "One column per traverse of the coarse stage.")
+    return View("tower", "Current over millimetres and time", panels, share_x=True)
 
 
 def tower_profiles_view(profiles: Mapping[str, tuple[F64, F64]], title: str = "Approach curves at five times") -> View:

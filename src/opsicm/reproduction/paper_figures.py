@@ -10,15 +10,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.hops.expansion import kymograph
 from opsicm.analysis.pipette.towers import profile_at
-from opsicm.analysis.topography.image_series import levelled_series
+from opsicm.analysis.topography.image_series import LEVELLING, levelled_for_view
 from opsicm.core.errors import OutsideDomain
 from opsicm.figures import hops as hop_figures
 from opsicm.figures import images as image_figures
 from opsicm.figures import pipette as pipette_figures
 from opsicm.figures import towers as tower_figures
 from opsicm.figures.draw import draw, save
+from opsicm.figures.movie import line_frames, write_movie
 from opsicm.figures.view import View
 from opsicm.reproduction.evaluation import images as image_evaluation
 from opsicm.reproduction.evaluation import pipettes as pipette_evaluation
@@ -42,7 +42,9 @@ class PaperFigures:
         for name, view in _VIEWS[experiment](runs):
             self.drawn += save(draw(view), self.folder / name)
         if experiment == "E10":
-            self.drawn.append(_movie(runs.of()[0], self.folder / "figure_5_movie.gif"))
+            change = runs.of()[0].result("kymograph_largest_change")
+            if isinstance(change.trace, xr.DataArray):
+                self.drawn.append(write_movie(line_frames(change.trace), self.folder / "figure_5_movie.gif"))
 
 
 def parked_record(run: AnalysedRun, label: str) -> pipette_figures.ParkedPipette:
@@ -127,11 +129,12 @@ def _image_series_view(
     frames, potential = image_evaluation.frames_of(runs.of()[0])
     if not frames:
         return None
-    stack = levelled_series(np.array([frame.values for frame in frames]))
-    stack -= np.nanmean(stack[0])
-    size = tuple(float(np.ptp(frames[0][axis].values)) for axis in ("x", "y"))
-    named = [(labels(k, float(e)), image) for k, (e, image) in enumerate(zip(potential, stack, strict=True))]
-    return image_figures.image_series_view(named, (size[0], size[1]), title, columns)
+    stack = levelled_for_view(np.array([frame.values for frame in frames]), "first-plane")
+    named = [
+        (labels(k, float(e)), frame.copy(data=image))
+        for k, (e, frame, image) in enumerate(zip(potential, frames, stack, strict=True))
+    ]
+    return image_figures.image_series_view(named, title, LEVELLING["first-plane"], columns)
 
 
 def _e6(runs: ExperimentRuns) -> NamedViews:
@@ -162,9 +165,9 @@ def _e8(runs: ExperimentRuns) -> NamedViews:
         edge = image_evaluation.edge_of(frame)
     except OutsideDomain:
         return
-    x = frame["x"].values - frame["x"].values[0]
-    size = float(x[-1]), float(np.ptp(frame["y"].values))
-    yield "figure_s6", image_figures.step_view(edge.levelled, size, x, edge.profile, edge.levels)
+    x = frame["x"].values - frame["x"].values[int(np.argmax(edge.profile))]
+    view = image_figures.step_view(frame.copy(data=edge.levelled), x, edge.profile, edge.levels, "Step edge (E8)")
+    yield "figure_s6", view
 
 
 def _e9(runs: ExperimentRuns) -> NamedViews:
@@ -193,19 +196,7 @@ def _e10(runs: ExperimentRuns) -> NamedViews:
     first = runs.of()[0]
     change = first.result("kymograph_largest_change")
     if isinstance(change.trace, xr.DataArray):
-        cell = first.run.cell
-        lines = kymograph(first.run.hops)
-        reference = np.nanmean(lines.masked(lines.current), axis=1)[: change.trace.sizes["line"]]
-        yield (
-            "figure_5d",
-            hop_figures.line_view(
-                change.trace,
-                cell["t_ns"].values * 1e-9,
-                cell["current"].values,
-                reference,
-                "One line during a voltammogram (E10)",
-            ),
-        )
+        yield "figure_5d", hop_figures.line_view(change.trace, "One line during a voltammogram (E10)")
     yield from _sections(runs, "figure_5e", "Current above the line, difference from each approach's mode (E10)")
 
 
@@ -213,17 +204,6 @@ def _sections(runs: ExperimentRuns, name: str, title: str) -> NamedViews:
     section = runs.of()[0].result("near_surface_difference") if runs.of() else None
     if section is not None and isinstance(section.trace, xr.Dataset):
         yield name, image_figures.section_view(section.trace, title)
-
-
-def _movie(analysed: AnalysedRun, path: Path) -> Path:
-    lines = kymograph(analysed.run.hops)
-    complete = lines.complete
-    t = (lines.t * lines.good).sum(axis=1)[complete] / lines.x.size
-    heights = xr.DataArray(
-        lines.height[complete], dims=("line", "pixel"), coords={"t": ("line", t), "x": ("pixel", lines.x)}
-    )
-    one = parked_record(analysed, "")
-    return hop_figures.write_movie(heights, one.t, one.potential, path)
 
 
 def _e11(runs: ExperimentRuns) -> NamedViews:

@@ -9,21 +9,26 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.approach.template import Template, tabulate
+from opsicm.analysis.cell.steps import programmed_voltammogram
+from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import RunParameters, images_of, operando_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
-from opsicm.figures.images import image_view
+from opsicm.figures.cell import voltammogram_view
+from opsicm.figures.movie import line_frames
 from opsicm.figures.view import View
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.record.reader import Run
+from opsicm.results.image_figures import ImageChoice, image_movie, image_views
 from opsicm.results.pipette_steps import pipette_results
-from opsicm.results.trace_figures import views_of_traces
+from opsicm.results.trace_figures import peak_marks, views_of_traces
 
 _SECTION_HOPS: Final = 20  # of a section at a point
+_STANDS: Final = 5e-6  # [m] of the coarse stage
 _MOST_SAMPLES: Final = 20_000_000  # of a section: 80 MB of counts
 
 
@@ -104,19 +109,22 @@ def _pipette(p: Mapping[str, float]) -> Pipette:
     return Pipette(float(p["radius_m"]), float(p["wall"]), float(p["cone_angle_rad"]), float(p["length_m"]))
 
 
-def views_of(run: Run, results: list[Result]) -> list[View]:
-    """The figures that apply to a run."""
-    hops = run.hops
-    views = [figures.run_time_view(hops, run.cell, run.slow)]
+def views_of(run: Run, results: list[Result], choice: ImageChoice | None = None) -> list[View]:
+    """The figures that apply to a run; `choice` how its images are looked at."""
+    hops, cell, slow = run.hops, run.cell, run.slow
+    passes = step_passes(hops, slow)
+    views = [figures.run_time_view(hops, cell, slow, passes)]
     good = np.flatnonzero(hops["outcome"].values == 0)
-    images = images_of(hops, run.slow) if good.size else []
-    views += [
-        image_view(frame.array(), f"Image at {frame.potential:.2f} V, {frame.time:.0f} s")
-        for frame in images[:1] + images[1:][-1:]
-    ]
-    if good.size and not images:  # over an image the height is topography, not the specimen's change
-        views.append(figures.potential_view(hops, run.cell, run_parameters(run).thickness))
+    frames = images_of(hops, slow) if good.size else []
+    swept = programmed_voltammogram(cell, slow)
+    # Images have their own figure against potential.
+    if not frames and any(one.returned for one in passes):
+        thickness = run_parameters(run).thickness
+        views.append(figures.potential_view(hops, cell, passes, thickness))
+        against_charge = figures.charge_view(cell, passes, thickness)
+        views += [against_charge] if against_charge is not None else []
     if good.size:
+        views += image_views(frames, cell, results, choice or ImageChoice()) if frames else []
         # Only of a run with one hopping step: many segments would have as many of these figures.
         checks = [r.trace for r in results if r.name == "ten_hop_bulk_change" and not r.of.step]
         setpoint = float(hops["setpoint"].values[good[0]])
@@ -126,4 +134,19 @@ def views_of(run: Run, results: list[Result]) -> list[View]:
         if {"pipette_current", "z"} <= set(samples):  # kept in full
             record = {name: float(hops[name].values[middle]) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
             views.append(figures.hop_view(samples, {**record, "hop": middle}))
-    return views + views_of_traces(results)
+    if swept is not None:
+        # The pipette current belongs beside the cell's only where the pipette stood still.
+        if good.size or float(np.ptp(slow["coarse_z"].values)) > _STANDS:
+            swept = swept.drop_vars("pipette")
+        swept.attrs["potential"] = "potential of the program vs Li/Li+"
+        views.append(voltammogram_view(swept, peak_marks(results)))
+    return views + [view for view in views_of_traces(results) if swept is None or view.name != "voltammogram"]
+
+
+def movie_of(run: Run, results: list[Result], choice: ImageChoice | None = None) -> list[View]:
+    """The frames of a run's movie: of its images, or of its line; [] where it has neither."""
+    frames = images_of(run.hops, run.slow)
+    if frames:
+        return image_movie(frames, run.cell, choice or ImageChoice())
+    lines = [r.trace for r in results if r.name == "kymograph_largest_change" and isinstance(r.trace, xr.DataArray)]
+    return line_frames(lines[0]) if lines else []

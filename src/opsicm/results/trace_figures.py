@@ -10,11 +10,12 @@ from typing import Final
 import xarray as xr
 
 from opsicm.analysis.result import Result, Subject
-from opsicm.figures import cell, images, pipette, towers
+from opsicm.figures import cell, hops, images, pipette, towers
 from opsicm.figures.draw import draw, save
 from opsicm.figures.view import View
 
 Results = Sequence[Result]
+_FEWEST_PULSES: Final = 3  # of a titration: two half-cycles with rests are none
 
 
 def views_of_traces(results: Results) -> list[View]:
@@ -58,7 +59,7 @@ def _part(result: Result) -> str:
 
 
 def _kymograph_views(results: Results) -> list[View]:
-    return [images.kymograph_view(trace) for _, trace in _arrays(results, "kymograph_largest_change")]
+    return [hops.line_view(trace) for _, trace in _arrays(results, "kymograph_largest_change")]
 
 
 def _section_views(results: Results) -> list[View]:
@@ -66,10 +67,7 @@ def _section_views(results: Results) -> list[View]:
 
 
 def _tower_views(results: Results) -> list[View]:
-    views = [
-        towers.traverses_view(trace.values, trace["time"].values, trace["height"].values)
-        for _, trace in _arrays(results, "tower_ways")
-    ]
+    views = [towers.traverses_view(trace) for _, trace in _arrays(results, "tower_ways")]
     profiles = {
         _part(r): (trace["height"].values, trace.values) for r, trace in _arrays(results, "near_less_far_current")
     }
@@ -89,11 +87,15 @@ def _modulation_views(results: Results) -> list[View]:
     return views + [pipette.concentration_view(trace) for _, trace in _datasets(results, "concentration")]
 
 
-def _voltammogram_views(results: Results) -> list[View]:
+def peak_marks(results: Results) -> dict[str, tuple[float, float]]:
+    """Potential [V] and current [A] of every peak of a voltammogram, by its label."""
     peaks = _datasets(results, "peak_potential")
-    marks = {r.label: (float(t.attrs["peak_potential"]), float(t.attrs["peak_current"])) for r, t in peaks}
-    sweeps = [trace for _, trace in (*_datasets(results, "cycles"), *peaks)]
-    return [cell.voltammogram_view(sweeps[0], marks)] if sweeps else []
+    return {r.label: (float(t.attrs["peak_potential"]), float(t.attrs["peak_current"])) for r, t in peaks}
+
+
+def _voltammogram_views(results: Results) -> list[View]:
+    sweeps = [trace for name in ("cycles", "peak_potential") for _, trace in _datasets(results, name)]
+    return [cell.voltammogram_view(sweeps[0], peak_marks(results))] if sweeps else []
 
 
 def _constant_current_views(results: Results) -> list[View]:
@@ -102,7 +104,8 @@ def _constant_current_views(results: Results) -> list[View]:
         views.append(cell.capacity_view(half_cycles))
     if derivatives := {_part(r): trace for r, trace in _arrays(results, "dq_dv_highest")}:
         views.append(cell.incremental_view(derivatives))
-    return views + [cell.titration_view(trace) for r, trace in _datasets(results, "relaxed_potential") if r.index == 1]
+    relaxed = [trace for r, trace in _datasets(results, "relaxed_potential") if r.index == 1]
+    return views + [cell.titration_view(trace) for trace in relaxed if trace.sizes["pulse"] >= _FEWEST_PULSES]
 
 
 # Figures of the results of one subject, in this order. A result with a new kind of figure needs a line here.

@@ -78,10 +78,12 @@ class ControlSocket:
         for client in list(self._clients):
             self._drop(client)
         self._server.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be renamed or gone: the run has ended all the same
+            self._path.unlink()
 
     def _poll(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        # Nobody waits; or no descriptor is left for who does: neither is a reason to end a run.
+        with contextlib.suppress(OSError):
             while True:
                 client, _ = self._server.accept()
                 client.setblocking(False)
@@ -208,6 +210,6 @@ def _sender(client: socket.socket, name: str) -> dict[str, Any]:
 
 
 def _send(client: socket.socket, accepted: bool, message: str) -> None:
-    answer = json.dumps({"accepted": accepted, "message": message}, ensure_ascii=False).encode() + b"\n"
+    answer = json.dumps({"accepted": accepted, "message": message}).encode() + b"\n"
     with contextlib.suppress(OSError):  # a client that has gone away is no reason to stop a run
         client.send(answer)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.core.facts import Outcome
 from opsicm.experiment.setup import COLLAPSED, READABLE, Envelope
+from opsicm.instruments.hop import LOST_AFTER
 from opsicm.instruments.roles import CellReading
 
 _CONTACT: Final = int(Outcome.CONTACT)
-LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not merely rough
 
 
 class Limits:

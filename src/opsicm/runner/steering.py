@@ -53,6 +53,9 @@ class Steering:
             accepted, message = self._hand_over_next(command)
         except OpsicmError as error:
             accepted, message = False, str(error)
+        except Exception as error:  # noqa: BLE001 - a command that meets a defect of ours may not end the run
+            accepted, message = False, f"the program failed ({type(error).__name__}: {error}); the run goes on"
+            self._facts.write("alarm", track, step, {"message": f"command {command.word}: {message}"})
         data = {**command.data(), "sender": dict(request.sender), "accepted": accepted, "answer": message}
         if command.word == "note":
             self._facts.write("note", "run", "run", data)

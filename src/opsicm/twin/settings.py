@@ -95,6 +95,8 @@ class WorldNoise(FileModel):
 
 
 class _Surface(FileModel):
+    """A plane at height 0."""
+
     display_name = "this surface"
     kind: Text
 

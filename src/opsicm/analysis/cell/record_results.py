@@ -22,7 +22,7 @@ from opsicm.analysis.cell.half_cycles import (
 )
 from opsicm.analysis.cell.titration import Pulse, titration
 from opsicm.analysis.cell.transitions import transitions_from_potential
-from opsicm.analysis.cell.voltammogram import linear_sweeps, sweep_peaks
+from opsicm.analysis.cell.voltammogram import linear_sweeps, programmed_sweeps, sweep_peaks
 from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, resolved_u, straight_line, u_of_rectangle
@@ -135,18 +135,21 @@ def record_results(
     particle_radius: float | None = None,
     charges: bool = True,
     lithium: bool = True,
+    program: F64 | None = None,
 ) -> list[Result]:
     """Results of `t` [s], `potential` [V], `current` [A] (positive anodic), (n,); `particle_radius` [m] of spheres.
 
     At constant current: capacity, highest dQ/dV and ends of stages of each half-cycle, relaxed potentials and
     diffusivity of pulses between rests. Otherwise: cycles, scan rate and peaks of a voltammogram, and with `charges`
-    the charge of each sweep. Without `lithium` the directions are called cathodic and anodic, because the electrode is
-    unknown. Rows without a value are left out and counted. Fails with a named outcome for a record without current,
-    with fewer than ten rows, or whose time runs backwards.
+    the charge of each sweep. Where the `program` [V] is known (NaN where the potential was not controlled), sweeps are
+    its own and their potentials the program's. Without `lithium` the directions are called cathodic and anodic, because
+    the electrode is unknown. Rows without a value are left out and counted. Fails with a named outcome for a record
+    without current, with fewer than ten rows, or whose time runs backwards.
     """
     good = np.isfinite(t) & np.isfinite(potential) & np.isfinite(current)
     missing = int(t.size - good.sum())
     t, potential, current = t[good], potential[good], current[good]
+    program = None if program is None else program[good]
     name, method = "record", "rows of time, potential and current"
     if t.size < _ROWS:
         outcome = "all NaN" if missing and not t.size else "too few rows"
@@ -159,8 +162,11 @@ def record_results(
     steady = constant_current_parts(t, current, potential)
     if steady:
         results = _constant_current_results(t, potential, current, steady, particle_radius, missing)
+    elif program is None:
+        results = _sweep_results(t, potential, current, linear_sweeps(t, potential), charges, missing)
     else:
-        results = _sweep_results(t, potential, current, charges, missing)
+        swept = np.where(np.isfinite(program), program, potential)
+        results = _sweep_results(t, swept, current, programmed_sweeps(t, program), charges, missing)
     results += _hold_results(t, constant_potential_parts(t, potential, current)) if charges else []
     return results if lithium else [r.within(part=_DIRECTION.get(r.of.part, r.of.part)) for r in results]
 
@@ -282,8 +288,9 @@ def _hold_results(t: F64, held: list[HalfCycle]) -> list[Result]:
     return results
 
 
-def _sweep_results(t: F64, potential: F64, current: F64, charges: bool, missing: int) -> list[Result]:
-    sweeps = linear_sweeps(t, potential)
+def _sweep_results(
+    t: F64, potential: F64, current: F64, sweeps: list[slice], charges: bool, missing: int
+) -> list[Result]:
     results: list[Result] = []
     flags = {"missing_rows": missing, "gaps": gaps(t)}
     if not sweeps:
@@ -297,7 +304,7 @@ def _sweep_results(t: F64, potential: F64, current: F64, charges: bool, missing:
             "jump or a curved record has no voltammogram"
         )
         return [*results, failed(VOLTAMMOGRAM, "V", "peaks of sweeps at one rate", "no sweep", reason)]
-    trace = _voltammogram_trace(potential, current, sweeps)
+    trace = rows_of_sweeps(potential, current, sweeps)
     if charges:
         method = "sweeps at one rate, two to a cycle; those below a tenth of the potential's range are left out"
         results.append(Result("cycles", 0.5 * len(sweeps), 0.0, "1", method, flags=flags, trace=trace))
@@ -327,7 +334,7 @@ def _sweep_results(t: F64, potential: F64, current: F64, charges: bool, missing:
     return results
 
 
-def _voltammogram_trace(potential: F64, current: F64, sweeps: list[slice]) -> xr.Dataset:
+def rows_of_sweeps(potential: F64, current: F64, sweeps: list[slice]) -> xr.Dataset:
     """The rows of all sweeps, each with the number of its sweep."""
     rows = np.concatenate([np.arange(s.start, s.stop) for s in sweeps])
     number = np.concatenate([np.full(s.stop - s.start, k) for k, s in enumerate(sweeps)])

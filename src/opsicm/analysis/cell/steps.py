@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.cell.branches import branches
 from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
-from opsicm.analysis.cell.record_results import VOLTAMMOGRAM, constant_current_parts, record_results
+from opsicm.analysis.cell.record_results import VOLTAMMOGRAM, constant_current_parts, record_results, rows_of_sweeps
 from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
+from opsicm.analysis.cell.voltammogram import programmed_sweeps
 from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.statistics import (
@@ -134,7 +135,7 @@ def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | No
     """
     t, current, potential = (cell[name].values for name in ("t_ns", "current", "potential"))
     t = t * 1e-9
-    results = record_results(t, potential, current, particle_radius, charges=False)
+    results = record_results(t, potential, current, particle_radius, charges=False, program=programmed_potential(cell))
     # `cell_results` lists these already, from the run's own rows.
     results = [r for r in results if r.name not in ("record", VOLTAMMOGRAM)]
     pipette = slow["pipette_current"].values
@@ -144,6 +145,30 @@ def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | No
         results += [_slope_result(t, pipette, p, Subject(part=p.kind, number=k)) for k, p in enumerate(steady, start=1)]
         results += _rest_results(t, pipette, half_cycles(t, current))
     return results
+
+
+def programmed_potential(cell: xr.Dataset) -> F64 | None:
+    """The potential asked for [V] (row,), NaN where none was controlled; None for a cycler's record without a program.
+
+    A record's set point is a current where that was controlled.
+    """
+    if "set_point" not in cell or not cell.sizes["row"]:
+        return None
+    return np.where(cell["control"].values == "potential", cell["set_point"].values, np.nan)
+
+
+def programmed_voltammogram(cell: xr.Dataset, slow: xr.Dataset) -> xr.Dataset | None:
+    """The rows of all sweeps of a run's cell program against the program's potential; None where nothing was swept.
+
+    `potential` [V], `current` [A], `pipette` [A] and `sweep`, its number, over `row`.
+    """
+    program = programmed_potential(cell)
+    sweeps = [] if program is None else programmed_sweeps(cell["t_ns"].values * 1e-9, program)
+    if program is None or not sweeps:
+        return None
+    rows = rows_of_sweeps(program, cell["current"].values, sweeps)
+    pipette = rows_of_sweeps(program, slow["pipette_current"].values, sweeps)["current"]
+    return rows.assign(pipette=pipette)
 
 
 def _slope_result(t: F64, pipette: F64, part: HalfCycle, of: Subject) -> Result:

@@ -100,6 +100,9 @@ def _soc_result(cell: xr.Dataset, noise: float) -> Result:
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
     empty = known[np.abs(soc[known]) < _EMPTY]
     begin = int(empty[-1]) if empty.size else int(known[0])
+    method += f"; 0 % is what was left at {cell['potential'].values[begin]:.3f} V, {t[begin]:.0f} s"
+    if last < 0.0:
+        method += "; below 0: less lithium is left than there, as after a hold at that potential"
     moved = float(np.ptp(soc[known]))
     u = None
     if moved > 0.0 and t[known[-1]] > t[begin]:
@@ -173,6 +176,8 @@ _CURVATURE_U: Final = 0.1  # largest relative u of the parabola's curvature
 _CONSTANT: Final = 3e-3  # [V] a potential that moves by less is constant
 _EVEN: Final = 0.15  # largest relative departure from the rate of a sweep
 _PART: Final = 0.1  # of the record's range: a smaller sweep is noise
+_STAIR: Final = 5e-3  # [V] of a step: those of a potentiostat that sweeps in steps are 1 to 5 mV
+_RESTING: Final = 0.2  # median over mean move from row to row of a staircase: most rows lie on its steps
 _ROWS: Final = 10
 
 
@@ -209,9 +214,10 @@ def linear_sweeps(t: F64, potential: F64) -> list[slice]:
 
     Within each of `sweeps_between_turns`, the rate over a fiftieth of its rows must be within 15 % of its median
     (weighted by the potential passed, so that a hold has no weight). Holds, jumps and the curved potential of a
-    constant current do not count. Parts below a tenth of the record's range or ten rows are left out. Fails (empty
-    list) where the record moved by less than 3 mV. Assumes that a fiftieth of a sweep is many counts of the converter:
-    coarser ones scatter the rate.
+    constant current do not count, nor do the steps of a staircase (held potentials one after the other): its currents
+    are transients, whose ends look like peaks. Parts below a tenth of the record's range or ten rows are left out.
+    Fails (empty list) where the record moved by less than 3 mV. Assumes that a fiftieth of a sweep is many counts of
+    the converter: coarser ones scatter the rate.
     """
     span = float(np.ptp(potential)) if potential.size else 0.0
     if span < _CONSTANT:
@@ -230,9 +236,29 @@ def linear_sweeps(t: F64, potential: F64) -> list[slice]:
         for a, b in edges.reshape(-1, 2):
             part = slice(rows.start + int(a), rows.start + int(b) + lag)
             passed = abs(float(potential[part.stop - 1] - potential[part.start]))
-            if part.stop - part.start >= _ROWS and passed >= _PART * span:
+            enough = part.stop - part.start >= _ROWS and passed >= _PART * span
+            if enough and not _is_staircase(potential[part]):
                 sweeps.append(part)
     return sweeps
+
+
+def _is_staircase(potential: F64) -> bool:
+    moves = np.abs(np.diff(potential))
+    return bool(moves.max() > _STAIR and np.median(moves) < _RESTING * moves.mean())
+
+
+def programmed_sweeps(t: F64, program: F64) -> list[slice]:
+    """`linear_sweeps` of every stretch of rows over which a potential was asked for: `program` [V], NaN elsewhere.
+
+    The program moves at one rate where the measured potential does not: under compensation of the ohmic drop the actual
+    potential at the reference is ahead of it by the drop.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], np.isfinite(program).astype(np.int8), [0]))))
+    return [
+        slice(sweep.start + int(a), sweep.stop + int(a))
+        for a, b in edges.reshape(-1, 2)
+        for sweep in linear_sweeps(t[a:b], program[a:b])
+    ]
 
 
 def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEAST) -> list[Peak]:

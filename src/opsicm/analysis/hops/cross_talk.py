@@ -62,10 +62,15 @@ def smooth_slope(t: F64, values: F64, sigma: float) -> tuple[F64, F64]:
     projected = rotation.T @ (inverse @ (basis.T @ ((y - middle) / noise)))
     shrinkages = (1.0 / (1.0 + penalty * roughness) for penalty in _PENALTIES)
     shrinkage = max(shrinkages, key=lambda one: _likelihood(one, projected))
-    slope_basis = BSpline(knots, inverse.T @ rotation, _DEGREE).derivative()
-    position = np.clip((t - t_group[0]) / span, 0.0, 1.0)
-    rows = np.asarray(slope_basis(position), dtype=np.float64) / span
-    return noise * rows @ (shrinkage * projected), noise * np.sqrt((rows**2) @ shrinkage)
+    # On even knots the slope is a spline of one degree less, whose coefficients are the differences. Each t sees three
+    # of them: their covariance costs 9 products a point, the rows of the whole basis would cost as many as knots.
+    slopes = pieces / span * np.diff(inverse.T @ rotation, axis=0)
+    position = np.clip((t - t_group[0]) / span, 0.0, 1.0 - 1e-12)
+    rows = BSpline.design_matrix(position, knots[1:-1], _DEGREE - 1)
+    covariance = (slopes * shrinkage) @ slopes.T
+    near, weight = rows.indices.reshape(t.size, _DEGREE), rows.data.reshape(t.size, _DEGREE)
+    variance = np.einsum("na,nb,nab->n", weight, weight, covariance[near[:, :, None], near[:, None, :]])
+    return noise * rows @ (slopes @ (shrinkage * projected)), noise * np.sqrt(np.maximum(variance, 0.0))
 
 
 def _likelihood(shrinkage: F64, projected: F64) -> float:

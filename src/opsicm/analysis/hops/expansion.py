@@ -202,7 +202,8 @@ def line_results(
     """Expansion of the line's mean per branch, its spread over the pixels, what remains at the end, height scatter.
 
     `hops` [hop] of one line step; `cell_t` [s], `cell_charge` [C]; `thickness` [m]; `drift_to_height` [m·s] as in
-    `expansion_results`. The trace of `kymograph` is the height change over (line, pixel).
+    `expansion_results`. The trace of `kymograph_largest_change` is the height change over (line, pixel) since the first
+    complete pass (`first` [m]), with time, potential, cell current and reference current of each line.
     """
     k = kymograph(hops)
     rows = k.complete
@@ -216,7 +217,14 @@ def line_results(
     trace = xr.DataArray(
         change,
         dims=("line", "pixel"),
-        coords={"x": ("pixel", k.x), "t": ("line", _line_times(k))},
+        coords={
+            "x": ("pixel", k.x),
+            "first": ("pixel", first),
+            "t": ("line", _line_mean(k, k.t)),
+            "potential": ("line", _line_mean(k, k.potential)),
+            "cell_current": ("line", _line_mean(k, k.cell_current)),
+            "reference": ("line", _line_mean(k, k.current)),
+        },
         attrs={"units": "m", "quantity": "height change"},
     )
     results = [_largest_change(series, trace, flags, drift_to_height)]
@@ -244,9 +252,10 @@ def line_results(
     return results
 
 
-def _line_times(k: Kymograph) -> F64:
+def _line_mean(k: Kymograph, values: F64) -> F64:
+    """Mean of `values` [line, pixel] over the pixels of each line that were measured."""
     number = np.maximum(k.good.sum(axis=1), 1)
-    return np.asarray((k.t * k.good).sum(axis=1) / number, dtype=np.float64)
+    return np.asarray((values * k.good).sum(axis=1) / number, dtype=np.float64)
 
 
 def _largest_change(series: HopSeries, trace: xr.DataArray, flags: dict[str, int], drift_to_height: float) -> Result:

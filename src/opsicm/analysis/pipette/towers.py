@@ -154,31 +154,54 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
     """Near less far current and length of the gradient at chosen times, and the current over height and time.
 
     Rows of a tower: `t` [s], `height` [m] of the coarse stage, `pipette` [A], `cell_current` [A] (negative lithiates),
-    `potential` [V], (n,). Times: the first and last traverse, the largest cell current of either sign, the lowest
-    potential. A traverse takes seconds, in which the cell changes: its profile is sheared by that much. [] where the
-    stage did not travel. Assumes that the drift of the pipette is slow against one traverse.
+    `potential` [V], (n,). The trace of `tower_ways` is the current [A] over (time, height), with the mean potential and
+    cell current of each traverse. Times: the first and last traverse, the largest cell current of either sign, the
+    lowest potential. A traverse takes seconds, in which the cell changes: its profile is sheared by that much. [] where
+    the stage did not travel. Assumes that the drift of the pipette is slow against one traverse.
     """
     up_down = traverses(t, height)
     if not up_down:
         return []
-    low, high = float(height.min()), float(height.max())
+    # Medians: the way to the first traverse may begin far below it.
+    ends = [(np.min(height[w.first : w.stop]), np.max(height[w.first : w.stop])) for w in up_down]
+    low, high = (float(value) for value in np.median(ends, axis=0))
     edges = np.linspace(low, high, _BINS + 1)
     image = np.full((len(up_down), _BINS), np.nan)
     results: list[Result] = []
     for k, traverse in enumerate(up_down):
-        rows = slice(traverse.first, traverse.stop)
-        binned = profile(height[rows], pipette[rows], edges)
-        image[k] = np.where(binned.number > 0, binned.current, np.nan)
+        image[k] = _on_heights(height[traverse.first : traverse.stop], pipette[traverse.first : traverse.stop], edges)
     for name, k in _moments(up_down, cell_current, potential).items():
         results += _moment_results(name, up_down[k], height, pipette, potential, cell_current)
     trace = xr.DataArray(
         image,
         dims=("time", "height"),
         attrs={"units": "A", "quantity": "pipette current"},
-        coords={"time": [traverse.time for traverse in up_down], "height": 0.5 * (edges[1:] + edges[:-1])},
+        coords={
+            "time": [traverse.time for traverse in up_down],
+            "height": 0.5 * (edges[1:] + edges[:-1]),
+            "potential": ("time", [float(np.nanmean(potential[w.first : w.stop])) for w in up_down]),
+            "cell_current": ("time", [float(np.nanmean(cell_current[w.first : w.stop])) for w in up_down]),
+        },
     )
     method = f"traverses of the coarse stage between {1e6 * low:.4g} and {1e6 * high:.4g} µm"
     return [Result("tower_ways", float(len(up_down)), 0.0, "1", method, trace=trace), *results]
+
+
+def _on_heights(height: F64, current: F64, edges: F64) -> F64:
+    """The current of one traverse at the middles of bins `edges`: means of several rows, else between two rows.
+
+    At its usual speed a coarse stage covers more than a bin from row to row. NaN beyond the traverse's rows.
+    """
+    good = np.isfinite(height) & np.isfinite(current)
+    height, current = height[good], current[good]
+    binned = profile(height, current, edges)
+    if height.size < 2:
+        return np.where(binned.number > 0, binned.current, np.nan)
+    order = np.argsort(height, kind="stable")
+    between = np.interp(binned.height, height[order], current[order])
+    half = 0.5 * float(edges[1] - edges[0])
+    within = (binned.height >= height.min() - half) & (binned.height <= height.max() + half)
+    return np.where(within, np.where(binned.number > 1, binned.current, between), np.nan)
 
 
 def _moments(up_down: list[Traverse], cell_current: F64, potential: F64) -> dict[str, int]:

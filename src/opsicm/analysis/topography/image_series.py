@@ -1,13 +1,14 @@
-"""A series of images: levelling by the first frame's plane, swelling, height change, irreversible change."""
+"""A series of images: levelling, profiles, swelling, height change, irreversible change."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.analysis.topography.levelling import pixel_grid, plane
+from opsicm.analysis.topography.levelling import pixel_grid, plane, rows_about_median, total_degree
 from opsicm.core.errors import OutsideDomain, Problem
 
 F64 = NDArray[np.float64]
@@ -22,6 +23,57 @@ def levelled_series(frames: F64, mask: NDArray[np.bool_] | None = None) -> F64:
     rows, columns = pixel_grid(frames.shape[1:])
     offset, down, along = reference_plane(frames[0], mask)
     return np.asarray(frames - (offset + down * rows + along * columns), dtype=np.float64)
+
+
+Levelling = Literal["first-plane", "none", "plane", "parabola", "rows"]
+LEVELLING: Final[dict[Levelling, str]] = {
+    "first-plane": "Levelled by the plane of the first image, the same for all: tilt goes, swelling stays.",
+    "none": "Not levelled, about the mean of the first image.",
+    "plane": "Each image less its own plane: its mean height is lost.",
+    "parabola": "Each image less its own polynomial of total degree 2: its mean height is lost.",
+    "rows": "Each row less its own median: drift between rows is removed, and slopes across the rows with it.",
+}
+
+
+def levelled_for_view(frames: F64, levelling: Levelling) -> F64:
+    """`frames` [frame, row, column] levelled for looking at them, about a zero common to all; see `LEVELLING`.
+
+    Fails (`OutsideDomain`) where a frame has too few pixels for its surface.
+    """
+    if levelling in ("plane", "parabola"):
+        degree = 1 if levelling == "plane" else 2
+        return np.stack([total_degree(frame, degree).heights for frame in frames])
+    if levelling == "rows":
+        return np.stack([rows_about_median(frame) for frame in frames])
+    level = levelled_series(frames) if levelling == "first-plane" else frames
+    return np.asarray(level - np.nanmean(level[0]), dtype=np.float64)
+
+
+def profile_along(heights: F64, x: F64, y: F64, line: tuple[float, float, float, float]) -> tuple[F64, F64]:
+    """(distance [m], height) along a straight line through an image, interpolated between pixels.
+
+    `heights` [row, column] with coordinates `x`, `y` [m] of its columns and rows, even and in either direction; `line`
+    is x and y of the start and of the end [m]. NaN outside the image and next to a pixel without height. One point
+    in each column, or in each row where the line crosses more of these.
+    """
+    dx, dy = (float(axis[1] - axis[0]) if axis.size > 1 else 1.0 for axis in (x, y))
+    x0, y0, x1, y1 = line
+    length = float(np.hypot(x1 - x0, y1 - y0))
+    count = max(2, round(max(abs((x1 - x0) / dx), abs((y1 - y0) / dy))) + 1)
+    share = np.linspace(0.0, 1.0, count)
+    # Rounded, because a line along the edge of the image may lie beyond it by an error of rounding.
+    column = np.round((x0 + share * (x1 - x0) - float(x[0])) / dx, 6)
+    row = np.round((y0 + share * (y1 - y0) - float(y[0])) / dy, 6)
+    inside = (row >= 0.0) & (row <= heights.shape[0] - 1) & (column >= 0.0) & (column <= heights.shape[1] - 1)
+    along = np.where(inside, 0.0, np.nan)
+    for down in (0, 1):
+        for right in (0, 1):
+            r, c = np.floor(row).astype(np.int64) + down, np.floor(column).astype(np.int64) + right
+            weight = np.where(inside, (1.0 - np.abs(row - r)) * (1.0 - np.abs(column - c)), 0.0)
+            # A pixel without weight must not count, as it may have no height or lie beyond the edge.
+            used = weight > 0.0
+            along[used] += weight[used] * heights[r[used], c[used]]
+    return share * length, along
 
 
 def reference_plane(frame: F64, mask: NDArray[np.bool_] | None = None) -> tuple[float, float, float]:

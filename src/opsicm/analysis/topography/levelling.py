@@ -80,6 +80,16 @@ def total_degree(heights: Array, degree: int, mask: NDArray[np.bool_] | None = N
     return Levelled(h - surface, surface, degree, n, int((~finite).sum()), int((finite & ~used).sum()))
 
 
+def rows_about_median(heights: Array) -> Array:
+    """`heights` less the median of each row: removes what drifted from one row (fast axis) to the next.
+
+    It removes true slopes across the rows too, and the swelling of a whole image: for looking, not for measuring.
+    """
+    known = np.isfinite(heights)
+    middle = [float(np.median(row[of])) if of.any() else math.nan for row, of in zip(heights, known, strict=True)]
+    return np.asarray(heights - np.array(middle)[:, None], dtype=np.float64)
+
+
 def pixel_grid(shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Row and column number of every pixel, both of `shape`."""
     rows, columns = (np.arange(n, dtype=np.float64) for n in shape)

@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 _SAME: Final = 1e-3  # of a pixel's pitch: two lines as close are one line hopped again
+_TURNED: Final = 1e-3  # [rad] of the rows: less is the scatter of a scanner that reports its positions
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One pass of a raster: `heights` [row, column] [m], NaN where no hop ended in contact.
 
-    `x`, `y` [m] along its edges; `time` [s] its middle, `potential` [V] and `cell_current` [A] medians over it, `bad`
-    hops without contact of all `hops`.
+    `x` [column], `y` [row] [m] in the specimen's coordinates, as the experiment file has them; where the rows are
+    turned by `rotation` [rad] from the x axis, along and across the rows about the centre of the image. `time` [s] its
+    middle, `potential` [V] and `cell_current` [A] medians over it, `bad` hops without contact of all `hops`. `rows`
+    [row, column] is the index of a pixel's hop in what the frame was made from, -1 without contact: with it any other
+    column of the hops becomes an image.
     """
 
     heights: F64
@@ -29,11 +33,16 @@ class Frame:
     cell_current: float
     bad: int
     hops: int
+    rows: NDArray[np.int64]
+    rotation: float = 0.0
 
-    def array(self) -> xr.DataArray:
-        """The heights with coordinates, for `image_results`."""
+    def array(self, heights: F64 | None = None) -> xr.DataArray:
+        """The heights, or others of the same pixels, with their coordinates."""
         coords = {"x": ("x", self.x), "y": ("y", self.y)}
-        return xr.DataArray(self.heights, dims=("y", "x"), coords=coords, attrs={"units": "m", "quantity": "height"})
+        attrs = {"units": "m", "quantity": "height"}
+        if self.rotation:
+            attrs["lateral_note"] = f"rows turned by {np.degrees(self.rotation):.3g}° about the image's centre"
+        return xr.DataArray(self.heights if heights is None else heights, dims=("y", "x"), coords=coords, attrs=attrs)
 
 
 def is_raster(hops: xr.Dataset) -> bool:
@@ -59,6 +68,7 @@ def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
         of = number == k
         frame = _frame(
             hops.isel(hop=np.flatnonzero(of)),
+            np.flatnonzero(of),
             line[of] % rows,
             pixel[of],
             (rows, columns),
@@ -67,6 +77,11 @@ def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
         if frame is not None:
             frame_list.append(frame)
     return frame_list
+
+
+def rows_of_pass(hops: xr.Dataset) -> int:
+    """How many lines one pass of a raster has: `line` counts on from pass to pass."""
+    return _rows(hops)[0]
 
 
 def _rows(hops: xr.Dataset) -> tuple[int, int]:
@@ -89,7 +104,12 @@ def _rows(hops: xr.Dataset) -> tuple[int, int]:
 
 
 def _frame(
-    hops: xr.Dataset, row: NDArray[np.int64], column: NDArray[np.int64], shape: tuple[int, int], coarse: F64 | None
+    hops: xr.Dataset,
+    index: NDArray[np.int64],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    shape: tuple[int, int],
+    coarse: F64 | None,
 ) -> Frame | None:
     contact = hops["outcome"].values == 0
     if contact.sum() < 0.5 * shape[0] * shape[1]:
@@ -97,23 +117,38 @@ def _frame(
     heights = np.full(shape, np.nan)
     z = hops["z_stop"].values + (0.0 if coarse is None else coarse)
     heights[row[contact], column[contact]] = z[contact]
+    rows = np.full(shape, -1, np.int64)
+    rows[row[contact], column[contact]] = index[contact]
+    x, y, rotation = _axes(row, column, hops, shape)
     return Frame(
         heights,
-        _along(column, hops, shape[1]),
-        _along(row, hops, shape[0]),
+        x,
+        y,
         float(np.median(hops["t_ns"])) * 1e-9,
         float(np.nanmedian(hops["cell_potential"])),
         float(np.nanmedian(hops["cell_current"])),
         int((~contact).sum()),
         int(contact.size),
+        rows,
+        rotation,
     )
 
 
-def _along(index: NDArray[np.int64], hops: xr.Dataset, count: int) -> F64:
-    """Distance of each column (or row) from the first, from a regression of the positions on its number."""
-    step = []
-    middle = index.astype(np.float64) - float(np.mean(index))
-    for name in ("x", "y"):
-        position = hops[name].values - float(np.mean(hops[name].values))
-        step.append(float(middle @ position) / max(float(middle @ middle), 1e-300))
-    return np.asarray(np.arange(count) * float(np.hypot(step[0], step[1])), dtype=np.float64)
+def _axes(
+    row: NDArray[np.int64], column: NDArray[np.int64], hops: xr.Dataset, shape: tuple[int, int]
+) -> tuple[F64, F64, float]:
+    """Coordinates of the columns and rows [m] and the rotation of the rows [rad], by regression of the positions."""
+    number = [n - 0.5 * (count - 1) for n, count in ((column, shape[1]), (row, shape[0]))]  # about the centre
+    basis = np.column_stack((np.ones(row.size), *number))
+    solution, *_ = np.linalg.lstsq(basis, np.column_stack((hops["x"].values, hops["y"].values)), rcond=None)
+    centre, along, across = solution
+    angle = float(np.arctan2(along[1], along[0]))
+    turned = abs(angle) > _TURNED and bool(along.any())
+    axes = [
+        middle + step * (np.arange(count) - 0.5 * (count - 1))
+        for middle, step, count in zip(centre, np.hypot(*solution[1:].T), shape[::-1], strict=True)
+    ]
+    # Rows may be hopped from the top of the image downwards.
+    if float(across @ (-np.sin(angle), np.cos(angle))) < 0.0:
+        axes[1] = axes[1][::-1]
+    return axes[0], axes[1], angle if turned else 0.0

@@ -22,7 +22,7 @@ from opsicm.analysis.topography.image_series import (
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
 from opsicm.analysis.topography.raster import Frame
 from opsicm.analysis.topography.registration import Shift, register, shifted
-from opsicm.analysis.topography.steps import find_step_edge, find_terraces, fit_terraces
+from opsicm.analysis.topography.steps import across_step_edge, find_step_edge, find_terraces, fit_terraces
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
 
@@ -166,7 +166,8 @@ def step_results(heights: F64) -> list[Result]:
     """A step in `heights` [m], (rows, columns): between two terraces, and the rim of its edge where there is one.
 
     A straight edge first, anywhere in the image; else two terraces of any outline. "no step" where neither fits the
-    image much better than a smooth surface.
+    image much better than a smooth surface. The trace of a straight edge is the image less the terraces' tilt
+    (`levelled`, about the lower terrace) and its mean along the edge (`profile`) over the `distance` [px] across it.
     """
     method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
@@ -180,7 +181,13 @@ def step_results(heights: F64) -> list[Result]:
         f"{edge.strips} strips along it"
     )
     edge_method = f"{method}; {description}; terrace towards larger columns (rows) less the other"
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method)]
+    levelled, distance, profile = across_step_edge(heights, edge)
+    trace = xr.Dataset(
+        {"levelled": (("row", "column"), levelled), "profile": ("line", profile)},
+        coords={"distance": ("line", distance)},
+        attrs={"units": "m", "angle": edge.angle, "height": abs(edge.height)},
+    )
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, trace=trace)]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
     # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
@@ -233,7 +240,8 @@ def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: 
         change = height_change(stack[0], aligned[-1], noise, cross_talk)
         changes.append(change.mean)
         u = float(np.hypot(change.u, np.hypot(down, along) * shift.u))
-        results += _change_results(stack[0], aligned[-1], change.mean, u, thickness, k)
+        trace = frames[0].array(aligned[-1] - stack[0])
+        results += _change_results(stack[0], aligned[-1], trace, change.mean, u, thickness, k)
     extreme = int(np.argmax(np.abs(changes)))
     if 0 < extreme < len(aligned) - 1:
         results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, extreme + 1)
@@ -263,12 +271,14 @@ def _shift_results(shift: Shift, pitch: tuple[float, float], k: int) -> list[Res
     ]
 
 
-def _change_results(before: F64, after: F64, mean: float, u: float, thickness: float, k: int) -> list[Result]:
+def _change_results(
+    before: F64, after: F64, change: xr.DataArray, mean: float, u: float, thickness: float, k: int
+) -> list[Result]:
     method = (
         "mean over the pixels of image less first image, registered, after the first image's plane, which moves "
         "with the specimen"
     )
-    change = xr.DataArray(after - before, dims=("y", "x"), attrs={"units": "m", "quantity": "height change"})
+    change.attrs["quantity"] = "height change"
     flags = {"missing_pixels": int((~np.isfinite(change.values)).sum())}
     percent = swelling_percent(before, after, thickness)
     known = percent[np.isfinite(percent)]

@@ -1,1 +1,0 @@
-"""A self-contained HTML document made from a run file and nothing else."""

@@ -24,7 +24,7 @@ from opsicm.core.errors import OutsideDomain
 from tests.fixtures.foreign_images import NID, nid
 
 F64 = NDArray[np.float64]
-measured = pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")
+measured = pytest.mark.skipif(not NID.is_file(), reason="not at hand: set OPSICM_DATA")
 
 
 def step_image(seed: int, size: int = 128, step: float = 10.0, tilt: tuple[float, float] = (0.31, -0.17)) -> F64:

@@ -199,7 +199,8 @@ def test_a_pause_of_a_line_is_grey_and_does_not_move_what_follows() -> None:
     assert image.extent[:2] == (-0.5, 29.5)
     assert np.isnan(image.values[0, 10:20]).all()
     missing = draw(view).axes[0].images[0].get_cmap().get_bad()
-    assert to_hex(missing) == MISSING  # white would be zero
+    red, green, blue, opaque = missing.tolist()
+    assert to_hex((red, green, blue, opaque)) == MISSING  # white would be zero
     np.testing.assert_allclose(image.values[0, 20:], np.arange(20.0, 30.0))
     assert [panel.y.quantity for panel in view.panels[1:]] == ["potential vs Li/Li+", "cell current", "pipette current"]
 

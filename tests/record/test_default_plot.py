@@ -169,10 +169,15 @@ _CASES = {
 }
 
 
-@pytest.mark.parametrize("case", _CASES)
-def test_the_default_plot_is_found_without_a_plug_in(tmp_path: Path, case: str) -> None:
-    points, axes, signal, shape = _CASES[case]
-    path = _recorded(tmp_path, points)
+@pytest.fixture(scope="module", params=_CASES)
+def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(case, its run file). Read only."""
+    return request.param, _recorded(tmp_path_factory.mktemp("drawn"), _CASES[request.param][0])
+
+
+def test_the_default_plot_is_found_without_a_plug_in(drawn: tuple[str, Path]) -> None:
+    case, path = drawn
+    _, axes, signal, shape = _CASES[case]
     assert [result for result in validate(path) if not result.ok] == []
     done = subprocess.run([sys.executable, "-c", _VIEWER, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -181,12 +186,11 @@ def test_the_default_plot_is_found_without_a_plug_in(tmp_path: Path, case: str) 
     assert json.loads(done.stdout) == ["NXdata", signal, axes, shape, sides, unit, True]
 
 
-@pytest.mark.parametrize("case", _CASES)
-def test_nexusformat_plots_it(tmp_path: Path, case: str) -> None:
+def test_nexusformat_plots_it(drawn: tuple[str, Path]) -> None:
     nexus = pytest.importorskip("nexusformat.nexus")
-    points, axes, signal, shape = _CASES[case]
-    root = nexus.nxload(str(_recorded(tmp_path, points)), "r")
-    data = root.get_default()
+    case, path = drawn
+    _, axes, signal, shape = _CASES[case]
+    data = nexus.nxload(str(path), "r").get_default()
     assert data.nxsignal.nxname == signal
     assert [axis.nxname for axis in data.nxaxes] == axes
     assert list(data.nxsignal.shape) == shape

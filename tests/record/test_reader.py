@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -33,9 +34,9 @@ def test_the_stream_reads_only_what_is_asked(run_path: Path, monkeypatch: pytest
         read: list[int] = []
         plain = CountsReader.read_into
 
-        def counted(self: CountsReader, counts: NDArray[np.int16], first: int) -> None:
+        def counted(self: CountsReader, counts: NDArray[np.int16], first: int, threads: int | None = None) -> None:
             read.append(counts.shape[0])
-            plain(self, counts, first)
+            plain(self, counts, first, threads)
 
         monkeypatch.setattr(CountsReader, "read_into", counted)
         stream = run.stream(1)
@@ -138,6 +139,44 @@ def test_a_changed_text_fails_its_checksum(run_path: Path, tmp_path: Path) -> No
         _ = run.title
 
 
+def _linked(file: h5py.File, other: Path) -> None:
+    del file["entry/rig"]
+    file["entry/rig"] = h5py.ExternalLink(str(other), "/secret")
+
+
+def _outside(file: h5py.File, other: Path) -> None:
+    del file["entry/hops/z_stop"]
+    file["entry/hops"].create_dataset("z_stop", (20,), np.float64, external=[(str(other), 0, 160)])
+
+
+def _virtual(file: h5py.File, other: Path) -> None:
+    layout = h5py.VirtualLayout((20,), np.float64)
+    layout[:] = h5py.VirtualSource(str(other), "z", (20,))
+    del file["entry/hops/z_stop"]
+    file["entry/hops"].create_virtual_dataset("z_stop", layout)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [(_linked, "/entry/rig in "), (_outside, "/entry/hops/z_stop"), (_virtual, "/entry/hops/z_stop")],
+)
+def test_a_file_that_reaches_into_another_behind_a_damaged_item_is_refused(
+    run_path: Path, tmp_path: Path, change: Callable[[h5py.File, Path], None], says: str
+) -> None:
+    """/entry/cell comes before the others."""
+    path, other = Path(shutil.copy(run_path, tmp_path / "run.nxs")), tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["secret"] = "not yours"
+    with h5py.File(path, "r+") as file:
+        change(file, other)
+        header = h5py.h5o.get_info(file["entry/cell/charge"].id).addr
+    data = bytearray(path.read_bytes())
+    data[header + 40] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(UnreadableRun, match=f"{says}.*; reaches into another file"):
+        Run(path)
+
+
 def test_other_paths_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="does not exist"):
         Run(tmp_path / "nothing")
@@ -166,8 +205,9 @@ def test_the_default_plot_needs_no_plugin(run_path: Path) -> None:
         data = entry[entry.attrs["default"]]
         assert data.attrs["NX_class"] == "NXdata"
         for name in (data.attrs["signal"], data.attrs["axes"]):
-            assert data[name].compression == "gzip"
-            assert data[name].id.get_create_plist().get_nfilters() == 2  # deflate, fletcher32: both are HDF5's own
+            properties = data[name].id.get_create_plist()
+            filters = [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
+            assert filters == [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32]
         np.testing.assert_allclose(data["height"][:], np.arange(20) * 1e-9)
         assert data["height"].attrs["units"] == "m"
 

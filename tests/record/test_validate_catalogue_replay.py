@@ -50,6 +50,10 @@ def _gap(file: Any) -> None:
     file["entry/samples/segment_0001/blocks"][2, 0] += 1
 
 
+def _late_beginning(file: Any) -> None:
+    file["entry/samples/segment_0002/blocks"][0, 0] += 1
+
+
 def _hop_outside(file: Any) -> None:
     file["entry/hops/sample_top"][-1] = 10**7
 
@@ -73,6 +77,7 @@ def _fact_lost(file: Any) -> None:
         (_hop_twice, "rows", "hops: number 4 is not followed by the next"),
         (_time_back, "rows", "cell: time runs backwards at row 3"),
         (_gap, "samples", "segment 1: a gap at sample 10000"),
+        (_late_beginning, "samples", "segment 2: a gap at sample 0"),
         (_hop_outside, "hop samples", "segment 3 ends at 20000, a hop at 10000000"),
         (_no_plot, "default plot", "signal nothing"),
         (_fact_lost, "journal", "fact 4 follows 2"),

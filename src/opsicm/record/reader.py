@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +19,7 @@ from opsicm.core.errors import BadInput, Problem, UnreadableRun
 from opsicm.core.facts import Channel, Fact
 from opsicm.record import decimate, labelled_arrays, text_seal, trial_reading
 from opsicm.record.counts_reader import CountsReader
-from opsicm.record.damaged_file import cannot_open, damage_reported, still_readable
+from opsicm.record.damaged_file import DAMAGE_ERRORS, cannot_open, damage_reported, still_readable
 from opsicm.record.nexus_file import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 
@@ -333,20 +335,31 @@ class Run:
 
 
 def _reaches_outside(file: h5py.File) -> str | None:
-    """The first item whose data lie in another file, which whoever made this one has chosen; None without any."""
-    found: list[str] = []
+    """The first item whose data lie in another file, which whoever made this one has chosen; None without any.
 
-    def look_at_link(name: str, link: Any) -> None:
+    An item that is damaged reaches nowhere: who asks for it is told, and the rest can be read.
+    """
+    seen: set[int] = set()
+
+    def within(group: h5py.Group) -> Iterator[str]:
+        with suppress(*DAMAGE_ERRORS):
+            for name in group:
+                yield from at(group, name)
+
+    def at(group: h5py.Group, name: str) -> Iterator[str]:
+        link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            found.append(f"{name} in {link.filename}")
+            yield f"{group.name}/{name} in {link.filename}"
+            return
+        with suppress(*DAMAGE_ERRORS):
+            item = group[name]
+            if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+                yield item.name
+            elif isinstance(item, h5py.Group) and (place := h5py.h5o.get_info(item.id).addr) not in seen:
+                seen.add(place)
+                yield from within(item)
 
-    def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            found.append(name)
-
-    file.visititems_links(look_at_link)
-    file.visititems(look)
-    return found[0] if found else None
+    return next(within(file), None)
 
 
 def _decimated(

@@ -100,9 +100,9 @@ def recorded(hops: int, workspace: Path) -> Outcome:
         recorder.hops("probe[0]", hop)
         recorder.reading(stream.reading(k))
         if k in (count // 4, count - 1):
-            while recorder.positions[0] != recorder.positions[1] or not run.unfinished_file.exists():
-                recorder.wait(0.02)
-            recorder.wait(0.5)  # the converter follows
+            size = -1
+            while not run.unfinished_file.exists() or size != (size := run.unfinished_file.stat().st_size):
+                recorder.wait(2.0)  # the converter follows
             pids = {"controller": os.getpid(), "writer": recorder.writer, "converter": recorder.converter}
             memory.append({name: own_memory(pid) for name, pid in pids.items()})
             descriptors.append({name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in pids.items()})

@@ -120,6 +120,8 @@ class _Making:
                 raise UnreadableRun(Problem("log", LOG_FILE.format(1), "has no header", "stop the run; opsicm recover"))
             if header is None:
                 header, unsure = _header_from(self._folder)
+                if self._log.losses:
+                    unsure.append("the log has no header: its samples cannot be read")
                 self._doubts += unsure
             self._file = _RunFile(self._folder, header, self._log.log, self._recovered)
         return self._file
@@ -272,7 +274,7 @@ class _Segment:
     """`/entry/samples/segment_0001`: counts by chunks, the stream that is decimated, and the blocks they came in."""
 
     def __init__(self, samples: h5py.Group, first: Any, header: RunHeader, columns: Columns) -> None:
-        self._columns, self._width = columns, len(columns.full)
+        self._columns, self._width, self._channels = columns, len(columns.full), max(1, len(header.channels))
         self._rows = packed_counts.chunk_rows(self._width)
         self._factor = decimate.factor(header.dt_ns)
         self.segment = int(first["segment"])
@@ -303,6 +305,8 @@ class _Segment:
         if self._width:
             missing = _merged([*missing, *self._put(samples, begin, end)])
         quality = blocks["quality"].astype(np.int64)
+        if quality.shape[1] != self._channels:  # the log's header is lost, and with it which channels there were
+            quality = np.full((blocks.size, self._channels), MISSING)
         for a, b in missing:
             quality[(blocks["first_sample"] < b) & (blocks["first_sample"] + blocks["samples"] > a)] = MISSING
         self._blocks.append(np.column_stack([*(blocks[name] for name in nexus_file.BLOCK_COLUMNS), quality]))

@@ -16,6 +16,7 @@ DAMAGE_ERRORS = (
     LookupError,
     MemoryError,
     RuntimeError,
+    SystemError,  # h5py, over damaged metadata, once in a thousand files
     TypeError,
     ValueError,
 )

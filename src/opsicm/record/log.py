@@ -42,7 +42,7 @@ _SAMPLES_HEAD: Final = struct.Struct("<qqqq")  # segment, first sample, samples,
 _BLOCKS_HEAD: Final = struct.Struct("<qqqq")  # blocks, the run's channels, rows of the decimated stream, its channels
 _SEARCH: Final = 1 << 20
 _AT_ONCE: Final = 512  # parts handed to the system together, which takes 1024 at most
-_APART: Final = 4096  # [bytes]
+_DISK_BLOCK: Final = 4096  # [bytes]
 
 HOP_ROW: Final = np.dtype([("step", f"S{STEP_BYTES}"), *HOP_DTYPE.descr])
 READING_ROW: Final = READING_DTYPE
@@ -165,10 +165,10 @@ class LogWriter:
     def begin(folder: RunFolder, header: RunHeader) -> None:
         """Write the first file, with the run's header, and bring it to the disk."""
         text = json.dumps({"log_version": LOG_VERSION, "log": uuid.uuid4().hex, "header": header_text(header)}).encode()
-        text += b" " * _APART
+        text += b" " * (-(_HEAD + len(text)) % _DISK_BLOCK)
         descriptor = os.open(folder.path / LOG_FILE.format(1), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            # Twice, so far apart that no damaged block of the disk takes both: without it nothing can be understood.
+            # Twice, in other blocks of the disk, one of which may be damaged: without it nothing can be understood.
             _write(descriptor, [*_frame(HEADER, False, 0, 0, (text,)), *_frame(HEADER, True, 1, 0, (text,))])
             os.fsync(descriptor)
         finally:

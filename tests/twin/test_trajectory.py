@@ -141,3 +141,19 @@ def test_many_instants_are_what_each_is_alone(lengths: list[int], wanted: list[i
             w = (t_ns - times[j - 1]) / (times[j] - times[j - 1])
             expected = known[j - 1] + w * (known[j] - known[j - 1])
         np.testing.assert_allclose(heights[k], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_control_may_wait_between_the_end_of_a_step_and_the_next_sample(laboratory: Laboratory) -> None:
+    """Samples are taken every 10 µs, steps end at any nanosecond; a paused cell was opened in such a gap."""
+    _, world = twin(laboratory, FLAKES)
+    world.schedule(PotentialRamp(0.3), 0)
+    world.advance_to(SECOND)
+    world.breakpoints(SECOND)
+    end = world._segment.end
+    world.now_ns = end + 5_000  # the first sample after it
+    world.schedule(OpenCircuit(), end + 5_000)
+    ahead = world.breakpoints(end + SECOND)
+    assert ahead
+    assert min(ahead) > world.now_ns
+    world.advance_to(end + SECOND)
+    assert world.reading().control == "open_circuit"

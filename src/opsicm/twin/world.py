@@ -212,7 +212,8 @@ class World:
         At least one. Where no step holds the present moment, steps are taken up to about `until_ns`. A fault's edge is
         the last: what comes after it may depend on what the probe does until then.
         """
-        if self._segment.end <= self.now_ns:
+        # More than once where a control waits between the segment's end and the next sample, at which the present is.
+        while self._segment.end <= self.now_ns:
             self._extend(until_ns)
         edge = self.faults.next_edge(self.now_ns)
         ahead = [t for t in self._segment.pipette.t_ns if self.now_ns < t < edge]

@@ -62,6 +62,7 @@ class CellTrack:
         self._spent_before_ns = 0  # on the present action before its last pause
         self._next_spent_ns = spent_ns
         self._handed_over: _HandedOver | None = None
+        self._late = False
         self._requested: Literal["pause", "resume", "skip"] | None = None
         self._paused_since = 0
         self.action: CellAction | None = None
@@ -71,6 +72,8 @@ class CellTrack:
         self._opens_step = False  # whether the present control is the first of its step, and has run without a pause
         self._resumed = spent_ns > 0
         self._skipped = False
+        self.handed_over_late = False
+        """Whether the present control was handed over at its own beginning: the potentiostat may begin it later."""
         self.paused = False
         self.paused_ns = 0
         self.over = False
@@ -172,7 +175,7 @@ class CellTrack:
                 self._hand_over(now + _LEAD_NS, "resume")
         elif self._ended_early(reading):
             self._refuse_empty_step(reading)
-            self._hand_over(now, "next")
+            self._hand_over(now, "next", late=True)
         elif self._requested == "skip":
             self._leave_step()
             self._skipped = True
@@ -236,10 +239,11 @@ class CellTrack:
             end = f"{timed.soc * 100:g} %"
         raise LimitCrossed(Problem(name, value, f"its until is {end}, so it did nothing", remedy))
 
-    def _hand_over(self, at_ns: int, purpose: Literal["next", "pause", "resume"]) -> None:
+    def _hand_over(self, at_ns: int, purpose: Literal["next", "pause", "resume"], late: bool = False) -> None:
         """Give the potentiostat its next control, to begin at `at_ns`; the intent is on disk before that."""
         action = self._next if purpose == "next" else self.action
         self._handed_over = _HandedOver(at_ns, purpose, action)
+        self._late = late
         path = action.path if action is not None else "end"
         self._facts.write("intent", "cell", path, self._data(self._handed_over))
         self._potentiostat.apply(self._control(self._handed_over), at_ns)
@@ -262,7 +266,7 @@ class CellTrack:
 
     def _begin_handed_over(self, handed: _HandedOver, reading: CellReading) -> bool:
         """Record that the control handed over has begun."""
-        self._handed_over = None
+        self._handed_over, self.handed_over_late = None, self._late
         data = self._data(handed)
         if handed.purpose == "next":
             self._change_step(handed, reading)

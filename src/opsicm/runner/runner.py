@@ -43,6 +43,7 @@ _TURN_NS: Final = 1_000_000_000
 # After a change of control the bias needs the new potential at once, then its slope. A new current first charges the
 # double layer, whose slope lasts about 20 ms: the slope is taken between the readings at 22 and 32 ms.
 _READINGS_AFTER_CHANGE_NS: Final = (2_000_000, 22_000_000, 32_000_000)
+_BEGINS_WITHIN_NS: Final = 200_000_000  # a control without a lead: what a potentiostat needs to accept it
 _SETTLING_INTERVAL_NS: Final = round(SETTLING_INTERVAL * 1e9)
 _SETTLING_READINGS: Final = round(LONGEST_SETTLING / SETTLING_INTERVAL)
 _CUT_OFF_AWAITED: Final = 3.0  # [s] before a cut-off: three turns, for a potential that falls ever faster
@@ -265,8 +266,9 @@ class Runner:
         """Wait at the top until the new potential and its slope are known: no approach starts with a wrong bias."""
         self._bias.control_changed(self._cell.control, self._cell.began_ns)
         procedure = self._due_procedure()
+        late_ns = _BEGINS_WITHIN_NS if self._cell.handed_over_late else 0
         for after_ns in _READINGS_AFTER_CHANGE_NS:
-            self._update_bias(procedure, self._cell.began_ns + after_ns)
+            self._update_bias(procedure, self._cell.began_ns + late_ns + after_ns)
         # The potential after a current step is curved for a while, which a ramp cannot follow; and a late potentiostat
         # does not report the new control at once.
         for _ in range(_SETTLING_READINGS):

@@ -287,7 +287,7 @@ def report_of(
     csv: Path | None = None,
     choice: ImageChoice | None = None,
 ) -> Path:
-    """Write the report of a run, of several together, or of a third-party file; returns its path.
+    """Write the report of a run, of several (or a folder of them) together, or of a third-party file; returns its path.
 
     To `output`, or beside the run: `report.html` in its folder, for several runs in the folder that holds theirs; of a
     third-party file, in the working folder. The data of every figure and table go to the folder `csv` as well. `choice`
@@ -295,6 +295,7 @@ def report_of(
     """
     for path in paths:
         must_exist(path)
+    paths = [run for path in paths for run in _runs_in(path)]
     if not all(is_run(path) for path in paths):
         if len(paths) > 1:
             others = ", ".join(path.name for path in paths if not is_run(path))
@@ -310,6 +311,13 @@ def report_of(
         write_data(content, csv)
     write_page(output or target, page(content))
     return output or target
+
+
+def _runs_in(path: Path) -> list[Path]:
+    """The runs in a folder that is none itself, as `vary` leaves them; else the path."""
+    if not path.is_dir() or is_run(path):
+        return [path]
+    return [inside for inside in sorted(path.iterdir()) if inside.is_dir() and is_run(inside)] or [path]
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.core.facts import Fact
-from opsicm.core.output_file import write_output
+from opsicm.core.output_file import refuse_foreign_output, write_output
 from opsicm.experiment.file import experiment_from_text
 from opsicm.figures.view import View, time_text, to_csv
 from opsicm.record.reader import Run
@@ -296,6 +296,9 @@ def report_of(
     for path in paths:
         must_exist(path)
     paths = [run for path in paths for run in _runs_in(path)]
+    if output is not None or (len(paths) == 1 and is_run(paths[0])):  # before minutes of work are done for nothing
+        folder = paths[0] if paths[0].is_dir() else paths[0].parent
+        refuse_foreign_output(output or folder / "report.html", "report", "-o", _MARKS)
     if not all(is_run(path) for path in paths):
         if len(paths) > 1:
             others = ", ".join(path.name for path in paths if not is_run(path))
@@ -317,7 +320,8 @@ def _runs_in(path: Path) -> list[Path]:
     """The runs in a folder that is none itself, as `vary` leaves them; else the path."""
     if not path.is_dir() or is_run(path):
         return [path]
-    return [inside for inside in sorted(path.iterdir()) if inside.is_dir() and is_run(inside)] or [path]
+    inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+    return [entry for entry in inside if is_run(entry)] or [path]
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:
@@ -339,7 +343,7 @@ def write_data(content: Content, folder: Path) -> list[Path]:
             seen[name] = seen.get(name, 0) + 1
             number = f"_{seen[name]}" if seen[name] > 1 else ""
             paths.append(folder / f"{name}{number}.csv")
-            paths[-1].write_text(text, encoding="utf-8")
+            write_output(paths[-1], text.encode("utf-8", "backslashreplace"), "data of a figure", "--csv")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
         raise BadInput(Problem("--csv", str(folder), limit, "name another folder", str(folder))) from error

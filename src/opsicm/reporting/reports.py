@@ -287,7 +287,7 @@ def report_of(
     csv: Path | None = None,
     choice: ImageChoice | None = None,
 ) -> Path:
-    """Write the report of a run, of several together, or of a third-party file; returns its path.
+    """Write the report of a run, of several (or a folder of them) together, or of a third-party file; returns its path.
 
     To `output`, or beside the run: `report.html` in its folder, for several runs in the folder that holds theirs; of a
     third-party file, in the working folder. The data of every figure and table go to the folder `csv` as well. `choice`
@@ -295,6 +295,7 @@ def report_of(
     """
     for path in paths:
         must_exist(path)
+    paths = [run for path in paths for run in _runs_in(path)]
     if output is not None or (len(paths) == 1 and is_run(paths[0])):  # before minutes of work are done for nothing
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         refuse_foreign_output(output or folder / "report.html", "report", "-o", _MARKS)
@@ -313,6 +314,14 @@ def report_of(
         write_data(content, csv)
     write_page(output or target, page(content))
     return output or target
+
+
+def _runs_in(path: Path) -> list[Path]:
+    """The runs in a folder that is none itself, as `vary` leaves them; else the path."""
+    if not path.is_dir() or is_run(path):
+        return [path]
+    inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+    return [entry for entry in inside if is_run(entry)] or [path]
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:

@@ -26,7 +26,7 @@ F64 = NDArray[np.float64]
 Curve = Callable[[F64], F64]
 
 
-@pytest.mark.skipif(not ARBIN.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not ARBIN.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_capacities_of_an_arbin_half_cell() -> None:
     """Half-cycles of graphite against Li: 5.798, 5.698, 5.257 mAh (navani), and the instrument's own counters."""
     a = arbin()
@@ -40,7 +40,7 @@ def test_capacities_of_an_arbin_half_cell() -> None:
     assert -found[0].charge / 3.6e3 == pytest.approx(counter[found[0].stop - 1], rel=2e-5)
 
 
-@pytest.mark.skipif(not ARBIN.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not ARBIN.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_incremental_capacity_of_measured_graphite() -> None:
     """dQ/dV integrates to the charge, and its three peaks sit at graphite's plateaus (0.21, 0.12, 0.085 V)."""
     a = arbin()
@@ -65,7 +65,7 @@ def test_incremental_capacity_of_measured_graphite() -> None:
     )
 
 
-@pytest.mark.skipif(not MPT.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not MPT.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_charge_and_peaks_of_platinum() -> None:
     """Our charge against the potentiostat's own; the oxide's reduction and the peak of adsorbed hydrogen."""
     p = platinum()
@@ -153,7 +153,7 @@ def test_titration_against_a_solved_sphere(share: float) -> None:
         assert 0.08 < p.diffusivity / D - 1.0 < 0.14
 
 
-@pytest.mark.skipif(not ECKER.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not ECKER.is_file(), reason="not at hand: set OPSICM_DATA")
 @pytest.mark.parametrize("share", [0.01, 0.03])
 def test_titration_of_a_sphere_with_a_measured_potential(share: float) -> None:
     """Ecker's measured graphite, small pulses: what is called a diffusivity is one, and most have none.
@@ -198,7 +198,7 @@ def test_a_diffusivity_that_cannot_be_had_has_its_reason() -> None:
     assert titration(np.arange(9.0), np.ones(9), np.zeros(9), radius) == []
 
 
-@pytest.mark.skipif(not ECKER.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not ECKER.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_stage_two_is_found_in_a_measured_potential_and_in_a_published_expansion() -> None:
     """Ecker's measured potential, and the volume table (0, .12, .18, .24, .5, 1: 0 … 13.1 %).
 
@@ -248,7 +248,7 @@ def test_a_hold_has_no_voltammogram() -> None:
     assert not any(name.startswith("peak") for name in found)
 
 
-@pytest.mark.skipif(not MPT.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not MPT.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_holds_between_measured_sweeps_add_no_peak() -> None:
     """Somebody's voltammogram of platinum, with a minute's hold put in at each turn."""
     p = platinum()
@@ -275,7 +275,7 @@ def test_holds_between_measured_sweeps_add_no_peak() -> None:
     assert [peak.potential for peak in found] == pytest.approx([peak.potential for peak in plain], abs=0.002)
 
 
-@pytest.mark.skipif(not ARBIN.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not ARBIN.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_a_hold_after_a_measured_constant_current_keeps_its_capacity() -> None:
     """The Arbin file's first half-cycle with a hold after it (CC-CV): 5.798 mAh still, and the hold's own."""
     a = arbin()

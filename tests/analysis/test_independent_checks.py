@@ -26,7 +26,7 @@ def by_name(results: list[Result]) -> dict[str, Result]:
     return {r.label: r for r in results}
 
 
-@pytest.mark.skipif(not ARBIN.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not ARBIN.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_the_highest_incremental_capacity_is_the_fullest_bin_of_a_histogram() -> None:
     """Arbin half-cell: the charge that the instrument's rows carry, counted into bins of 3 mV by NumPy."""
     found = by_name(analyse_file(ARBIN))
@@ -44,7 +44,7 @@ def test_the_highest_incremental_capacity_is_the_fullest_bin_of_a_histogram() ->
         assert seen.value == pytest.approx(0.5 * (edges[fullest] + edges[fullest + 1]), abs=0.006), name
 
 
-@pytest.mark.skipif(not MPT.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not MPT.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_the_charge_of_a_sweep_is_the_potentiostat_s_own() -> None:
     """EC-Lab prints (Q-Qo): from turn to turn it is what we integrate from its currents, to 1 % of what flows."""
     found = by_name(analyse_file(MPT))
@@ -116,7 +116,7 @@ def test_the_pipette_s_change_at_a_peak_is_the_one_put_in() -> None:
     assert found.u < 1.0
 
 
-@pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not NID.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_the_irreversible_share_of_a_measured_surface() -> None:
     """Somebody's scan lifted by 100 nm times its own texture, of which a quarter stays."""
     first = nid() * 1e-9

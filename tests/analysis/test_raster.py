@@ -21,7 +21,7 @@ from tests.fixtures.foreign_images import NID, nid
 
 F64 = NDArray[np.float64]
 PITCH = 150e-9
-measured = pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")
+measured = pytest.mark.skipif(not NID.is_file(), reason="not at hand: set OPSICM_DATA")
 ZELLE = Path(__file__).parents[1] / "data" / "Zelle1.sicm"
 
 

@@ -85,7 +85,7 @@ def test_a_reversed_axis_is_named() -> None:
     assert found.outcome == "reversed axis"
 
 
-@pytest.mark.skipif(not CURVES.is_dir(), reason="the shared data are not here")
+@pytest.mark.skipif(not CURVES.is_dir(), reason="not at hand: set OPSICM_DATA")
 def test_real_approaches_in_one_trace_are_found_again() -> None:
     """Real curves one after another, each with a withdrawal drawn in: hops come back at their own lowest points."""
     z, current, ends = [], [], []

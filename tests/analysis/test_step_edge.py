@@ -14,7 +14,7 @@ from opsicm.core.errors import OutsideDomain
 from tests.fixtures.foreign_images import NID, nid
 
 F64 = NDArray[np.float64]
-measured = pytest.mark.skipif(not NID.is_file(), reason="the shared data are not here")
+measured = pytest.mark.skipif(not NID.is_file(), reason="not at hand: set OPSICM_DATA")
 
 
 def edge_image(seed: int, size: int, degrees: float, step: float, rim: float, noise: float) -> F64:

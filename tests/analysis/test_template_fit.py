@@ -106,7 +106,7 @@ def test_a_flat_approach_is_flagged() -> None:
     assert fit.rating[1] == 0 or fit.u_z0[1] > 10e-9
 
 
-@pytest.mark.skipif(not (DATA / "approach_curves").is_dir(), reason="the shared data are not here")
+@pytest.mark.skipif(not (DATA / "approach_curves").is_dir(), reason="not at hand: set OPSICM_DATA")
 def test_measured_approaches_prefer_the_finite_elements() -> None:
     """Real curves, 106 MOhm: with one shape for all, the finite elements leave less than the hyperbola does.
 

@@ -69,7 +69,7 @@ def test_pulses_give_capacity_relaxation_and_the_split() -> None:
     assert rest.value == pytest.approx(0.0, abs=4 * (rest.u or 0.0) + 0.5)
 
 
-@pytest.mark.skipif(not MPT.is_file(), reason="the shared data are not here")
+@pytest.mark.skipif(not MPT.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_a_measured_voltammogram_gives_its_peaks() -> None:
     p = platinum()
     slow = xr.Dataset({"pipette_current": ("row", np.zeros(p["t"].size))})

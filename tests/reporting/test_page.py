@@ -165,7 +165,7 @@ def test_every_record_policy_can_be_reported(laboratory: Laboratory, program: st
     run.close()
     text = report_of([run.path.parent], None).read_text(encoding="utf-8")
     assert "<figure>" in text
-    assert "class='answer'" in text
+    assert "<div class='answer" in text
 
 
 def test_runs_of_a_series_are_reported_together(laboratory: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:

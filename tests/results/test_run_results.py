@@ -35,7 +35,7 @@ def test_no_two_results_of_a_run_share_their_fields(short_run: Run) -> None:
     assert ambiguous([*results, results[0]]) == [results[0].label] * 2
 
 
-@pytest.mark.skipif(not STORED.is_dir(), reason="stored runs are not here")
+@pytest.mark.skipif(not STORED.is_dir(), reason="not at hand: set OPSICM_DATA")
 def test_a_stored_run_has_the_names_of_0_1_0() -> None:
     results = results_of_path(STORED / "finished", None)
     before = json.loads((STORED / "results-1166a2f.json").read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def test_a_stored_run_has_the_names_of_0_1_0() -> None:
     assert set(before[0]) - {"run"} < set(results[0].record())
 
 
-@pytest.mark.skipif(not (DATA / "approach_curves").is_dir(), reason="measured files are not here")
+@pytest.mark.skipif(not (DATA / "approach_curves").is_dir(), reason="not at hand: set OPSICM_DATA")
 @pytest.mark.parametrize("path", ["approach_curves", "electrochemistry/Pt_poly_cv.mpt", "topography/gwyfile_test.gwy"])
 def test_no_two_results_of_a_third_party_file_share_their_fields(path: str) -> None:
     assert ambiguous(results_of_path(DATA / path, None)) == []

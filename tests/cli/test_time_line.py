@@ -29,7 +29,7 @@ cell:
 probe:
   - raster: {{center_um: [0, 0], size_um: [4, 4], pixels: [16, 16], {HOP}, every: 30 s, during: "cell[0]"}}
   - park: {{height_um: 15, during: "cell[1]"}}
-  - hop: {{at_um: [0, 0], {HOP}, during: "cell[2]"}}
+  - hop: {{at_um: [-2, 2], {HOP}, during: "cell[2]"}}
 """
 
 
@@ -56,7 +56,8 @@ def test_every_step_says_when_it_runs_and_what_it_waits_for(file: Path) -> None:
     assert "park (waits for cell[1]): {height_um: 15}" in said[3]
     assert said[5].startswith("probe[2]     150.0 s – 180.0 s     hop (during cell[2])")
     assert said[6].startswith("cell[3]        180.0 s – 240.0 s     gitt")
-    assert said[-1] == "no probe step 20.5 s – 30.0 s, 50.5 s – 60.0 s, 80.5 s – 90.0 s and 2 times more"
+    idle = "20.5 s – 30.0 s, 50.5 s – 60.0 s, 80.5 s – 90.0 s and 2 times more"
+    assert said[-1] == f"no probe step {idle}: the pipette waits 50 µm up"
 
 
 def test_an_image_that_the_cell_step_cuts_off_is_said_to_be_cut(file: Path) -> None:

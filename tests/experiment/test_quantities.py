@@ -38,6 +38,7 @@ READ = {
     "−2 C/5": (-0.4, "C"),
     "1/5 C": (0.2, "C"),
     "2C": (2, "C"),
+    "-C": (-1, "C"),
     "4 um": (4, "um"),
     "4 µm": (4, "um"),  # the micro sign
     "4 μm": (4, "um"),  # the Greek letter

@@ -127,6 +127,8 @@ def plan_of(loaded: LoadedExperiment, prediction: Prediction) -> TimeLine:
 
 def time_line_lines(plan: TimeLine) -> Iterator[str]:
     """The time line: each step of the cell, and below it what the probe does from then on and what it waits for."""
+    from opsicm.physics.specimen.clearance import WITHDRAWN
+
     yield "time line"
     first = 0
     while first < len(plan.steps):
@@ -141,7 +143,7 @@ def time_line_lines(plan: TimeLine) -> Iterator[str]:
     if plan.idle:
         spans = [f"{_clock(span.start, plan.end)} – {_clock(span.end, plan.end)}" for span in plan.idle[:_MOST_IDLE]]
         more = f" and {len(plan.idle) - _MOST_IDLE} times more" if len(plan.idle) > _MOST_IDLE else ""
-        yield f"    {'no probe step':<12} {', '.join(spans)}{more}"
+        yield f"    {'no probe step':<12} {', '.join(spans)}{more}: the pipette waits {WITHDRAWN * 1e6:g} µm up"
 
 
 def _rounds(steps: Sequence[TimedStep], first: int) -> tuple[int, int]:

@@ -12,16 +12,13 @@ from typing import Annotated, Final
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from opsicm.core.units import factor
+from opsicm.experiment.quantities import C_RATE, quantity, unit_of_key
 from opsicm.experiment.refusal import UNUSABLE
 from opsicm.experiment.step_model import Text
 
 DIRECTIONS: Final = {"lithiate": -1.0, "delithiate": 1.0}
-_NUMBER: Final = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_C_RATE: Final = re.compile(rf"({_NUMBER})?\s*C(?:\s*/\s*({_NUMBER}))?|({_NUMBER})\s*/\s*({_NUMBER})\s*C")
-_AMPERES: Final = re.compile(rf"({_NUMBER})\s*([munµμ]?A)\s*(/\s*cm(?:2|²|\^2)|\s*cm(?:-2|⁻²|\^-2))?")
 _LARGEST: Final = {"c_rate": 1000.0, "current_mA": 10_000.0, "current_mA_cm2": 10_000.0}
-_UNITS: Final = {"c_rate": "C", "current_mA": "mA", "current_mA_cm2": "mA/cm²"}
+_OVER_NOTHING: Final = re.compile(r"/\s*0*\.?0+\s*C?\s*$")
 MAGNITUDE_REMEDY: Final = "write a magnitude with its unit, as C/5, 0.2 C, 0.4 mA/cm2 or 100 uA"
 
 
@@ -30,22 +27,19 @@ def magnitude(text: str) -> tuple[str, float]:
 
     Raises `ValueError` with what is wrong where the text is no such current.
     """
-    written = text.strip()
-    if written[:1] in ("-", "−", "+"):
+    if text.strip()[:1] in ("-", "−", "+"):
         raise ValueError("has a sign, and the word already says the direction")
-    if rate := _C_RATE.fullmatch(written):
-        numerator, denominator = rate[1] or rate[3] or "1", rate[2] or rate[4] or "1"
-        if float(denominator) == 0.0:
-            raise ValueError("divides by zero")
-        key, value = "c_rate", float(numerator) / float(denominator)
-    elif amperes := _AMPERES.fullmatch(written):
-        key = "current_mA" if amperes[3] is None else "current_mA_cm2"
-        value = float(amperes[1]) * round(factor(amperes[2].replace("μ", "µ")) / factor("mA"), 9)
-    else:
-        raise ValueError("is no current with a unit")
-    if not 0.0 < value <= _LARGEST[key]:
-        raise ValueError(f"must be above 0 and at most {_LARGEST[key]:g} {_UNITS[key]}")
-    return key, value
+    written = quantity(text)
+    if written is None and _OVER_NOTHING.search(text):
+        raise ValueError("divides by zero")
+    for key, largest in _LARGEST.items():
+        unit = unit_of_key(key) or ""
+        value = None if written is None or not written.unit else written.in_unit(unit)
+        if value is not None:
+            if not 0.0 < value <= largest:
+                raise ValueError(f"must be above 0 and at most {largest:g} {'C' if unit == C_RATE else unit}")
+            return key, value
+    raise ValueError("is no current with a unit")
 
 
 def _checked(text: str) -> str:

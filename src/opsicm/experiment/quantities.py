@@ -140,6 +140,8 @@ def _plain(text: str) -> str:
 def quantity(text: str) -> Quantity | None:
     """The number and the unit in a text; the unit is empty where there is none. None for whatever is no quantity."""
     text = _plain(text) if len(text) <= _LONGEST else ""
+    if text.lstrip("+-").strip() == "C":  # one capacity an hour
+        return Quantity(-1.0 if text.startswith("-") else 1.0, "C")
     if over := _C_OVER.fullmatch(text):
         value = _ratio(f"{over['sign']}{over['times'] or 1}/{over['hours']}")
         return None if value is None else Quantity(value, "C")

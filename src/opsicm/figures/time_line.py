@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.figures.colours import Role
-from opsicm.figures.view import CELL_SIGN, Axis, CurvePanel, Series, View
+from opsicm.figures.view import CELL_SIGN, POTENTIAL, Axis, CurvePanel, Series, View, scaled_axis, thinned, time_axis
 from opsicm.forecast.cell import CellForecast
 from opsicm.forecast.time_line import Span, TimedStep, TimeLine
 
 F64 = NDArray[np.float64]
-_UNITS: Final = ((600.0, "s", 1.0), (10_800.0, "min", 60.0), (np.inf, "h", 3600.0))
 _MOST_STEPS: Final = 40  # of which each has a row; a longer program is shown by its curves and its first steps
 _IDLE: Final = "no step"
 
@@ -23,42 +22,40 @@ def time_line_view(plan: TimeLine, cell: CellForecast, title: str) -> View:
 
     A bar is an uninterrupted period of a step: gaps in a row are where another one runs instead.
     """
-    unit, seconds = next((unit, seconds) for longest, unit, seconds in _UNITS if plan.end <= longest)
-    axis = Axis("time", unit)
-    t = cell.time / seconds
-    panels = [CurvePanel(axis, Axis("potential", "V"), (Series("potential", t, cell.potential, "potential"),))]
-    factor, prefix = _scale(cell.current)
-    current = Series("cell current", t, factor * cell.current, "cell")
-    panels.append(CurvePanel(axis, Axis("current", f"{prefix}A"), (current,), CELL_SIGN))
+    axis, unit = time_axis(plan.end)
+    t = cell.time * unit
+    panels = [CurvePanel(axis, POTENTIAL, (Series("potential", *thinned(t, cell.potential), "potential"),))]
+    amperes, factor = scaled_axis("current", "A", _largest(cell.current))
+    panels.append(
+        CurvePanel(axis, amperes, (Series("cell current", *thinned(t, factor * cell.current), "cell"),), CELL_SIGN)
+    )
     if cell.expansion.size and np.ptp(cell.expansion) > 0.0:
-        factor, prefix = _scale(cell.expansion)
-        rise = Series("surface", t, factor * cell.expansion, "height")
-        panels.append(CurvePanel(axis, Axis("surface", f"{prefix}m"), (rise,), "how far it has risen by swelling"))
-    panels.append(_steps(plan, axis, seconds))
+        metres, factor = scaled_axis("surface", "m", _largest(cell.expansion))
+        rise = Series("surface", *thinned(t, factor * cell.expansion), "height")
+        panels.append(CurvePanel(axis, metres, (rise,), "how far it has risen by swelling"))
+    panels.append(_steps(plan, axis, unit))
     caption = "Forecast by the cell's physics; moves between heights take no time."
     return View("time_line", f"Plan of {title}", tuple(panels), caption, share_x=True)
 
 
-def _scale(values: F64) -> tuple[float, str]:
-    largest = float(np.max(np.abs(values), initial=0.0))
-    prefixes = ((1.0, ""), (1e3, "m"), (1e6, "µ"), (1e9, "n"), (1e12, "p"))
-    return next(((factor, prefix) for factor, prefix in prefixes if largest * factor >= 1.0), (1e3, "m"))
+def _largest(values: F64) -> float:
+    return float(np.max(np.abs(values), initial=0.0))
 
 
-def _steps(plan: TimeLine, axis: Axis, seconds: float) -> CurvePanel:
+def _steps(plan: TimeLine, axis: Axis, unit: float) -> CurvePanel:
     """A row for each step, from top to bottom in the order of the time line: its periods as bars."""
     shown = plan.steps[:_MOST_STEPS]
     names = [f"{step.path} {step.word}" for step in shown]
-    series = [_bars(step.spans, step, -float(row), seconds) for row, step in enumerate(shown)]
+    series = [_bars(step.spans, step, -float(row), unit) for row, step in enumerate(shown)]
     if plan.idle:
         names.append(_IDLE)
-        series.append(_bars(plan.idle, None, -float(len(shown)), seconds))
+        series.append(_bars(plan.idle, None, -float(len(shown)), unit))
     left_out = len(plan.steps) - len(shown)
     note = f"the first {len(shown)} of {len(plan.steps)} steps" if left_out else ""
     return CurvePanel(axis, Axis("", ""), tuple(series), note, row_names=tuple(names))
 
 
-def _bars(spans: tuple[Span, ...], step: TimedStep | None, row: float, seconds: float) -> Series:
-    x = np.array([value for span in spans for value in (span.start, span.end, np.nan)]) / seconds
+def _bars(spans: tuple[Span, ...], step: TimedStep | None, row: float, unit: float) -> Series:
+    x = np.array([value for span in spans for value in (span.start, span.end, np.nan)]) * unit
     role: Role = "limit" if step is None else "cell" if step.track == "cell" else "pipette"
     return Series(_IDLE if step is None else step.path, x, np.full(x.size, row), role, "bars")

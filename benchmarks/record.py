@@ -1,4 +1,4 @@
-"""The record: the writer's share of a core, the latency from block to file, and the unpaced speed."""
+"""The record: the writer's share of a core, the latency from block to disk, and the unpaced speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opsicm.instruments.clock import Pacer, stopwatch
 from opsicm.record import run_folder
 from opsicm.record.recorder import RunHeader
 from opsicm.record.shared_recorder import SharedRecorder
-from opsicm.record.writer_process import FLUSH_EVERY
+from opsicm.record.writer_process import SYNC_EVERY
 
 _CHANNELS: Final = 8
 _DT_NS: Final = 1_000
@@ -64,13 +64,26 @@ def row() -> list[BenchRow]:
     """Three rows: paced, and with no pace to keep."""
     counts = pool()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as workspace:
-        share, latency = _paced(Path(workspace), counts)
+        rows = paced(Path(workspace), counts, _PACED)
         unpaced = against_raw(Path(workspace), counts, _UNPACED, _TURNS)
-    paced = f"1 MS/s x 8 channels, paced, {_PACED:g} s, load {os.getloadavg()[0]:.1f}"
+    return [*rows, unpaced]
+
+
+def paced(out: Path, counts: NDArray[np.int16], seconds: float) -> list[BenchRow]:
+    """Two rows: what the record takes of a core while 1 MS/s of 8 channels come, and how late they are in the log."""
+    writer, converter, controller, late = _paced(out, counts, seconds)
+    limit = f"1 MS/s x 8 channels, paced, {seconds:g} s, load {os.getloadavg()[0]:.1f}"
+    others = (
+        f"beside it the converter, which yields to everything else, took {converter:.1%}, and the controlling "
+        f"process, which hands the blocks over, {controller:.1%}"
+    )
+    # In the log a block is in the system's cache, which no kill takes; the disk has it at the next `fdatasync`.
+    where = f"until the log has it; brought to the disk every {SYNC_EVERY:g} s"
     return [
-        BenchRow("record: writer's share of a core", share * 100, "%", "", paced, "≤ 6 %", share <= 0.06),
-        BenchRow("record: block to file, p99", latency * 1e3, "ms", "", paced, "≤ 20 ms", latency <= 0.02),
-        unpaced,
+        BenchRow(
+            "record: writer's share of a core", writer * 100, "%", "", f"{limit}; {others}", "≤ 5 %", writer <= 0.05
+        ),
+        BenchRow("record: block to disk, p99", late * 1e3, "ms", "", f"{limit}; {where}", "≤ 20 ms", late <= 0.02),
     ]
 
 
@@ -86,32 +99,37 @@ def against_raw(workspace: Path, counts: NDArray[np.int16], blocks: int, turns: 
         (workspace / "raw").unlink()
     size = blocks * counts[0].nbytes / 1e6
     peer = (
-        f"plain writes of the same blocks, unpacked, with fdatasync every {FLUSH_EVERY:g} s and at the end: "
+        f"plain writes of the same blocks, unpacked, with fdatasync every {SYNC_EVERY:g} s and at the end: "
         f"{turns * size / raw:.0f} MB/s"
     )
     limit = (
-        f"{turns} x {size:.0f} MB of 8 channels, packed, summed and decimated, from the first block until all is "
+        f"{turns} x {size:.0f} MB of 8 channels, packed and summed, from the first block until all is "
         f"on the disk: {turns * size / recorded:.0f} MB/s of counts; load {os.getloadavg()[0]:.1f}"
     )
     return BenchRow(
-        "record: unpaced against a raw write", raw / recorded, "1", peer, limit, "≥ 0.6", raw / recorded >= 0.6
+        "record: unpaced against a raw write", raw / recorded, "1", peer, limit, "≥ 0.5", raw / recorded >= 0.5
     )
 
 
-def _paced(out: Path, counts: NDArray[np.int16]) -> tuple[float, float]:
+def _paced(out: Path, counts: NDArray[np.int16], seconds: float) -> tuple[float, float, float, float]:
+    """(share of a core of the writer, of the converter, of this process; 99th percentile of the latency [s])."""
     recorder = _recorder(out)
     pacer = Pacer(1.0, lambda: False)
-    before, took = _cpu(recorder.writer), stopwatch()
+    processes = (recorder.writer, recorder.converter, os.getpid())
+    before, took = [_cpu(one) for one in processes], stopwatch()
     latencies: list[int] = []
-    count = 0
-    for k in range(round(_PACED / (_BLOCK * _DT_NS * 1e-9))):
+    count, period = 0, counts.shape[1] * _DT_NS
+    for k in range(round(seconds / (period * 1e-9))):
         recorder.block(_block(counts, k))
-        pacer.hold((k + 1) * _BLOCK * _DT_NS)
+        pacer.hold((k + 1) * period)
         fresh, count = recorder.latencies(count)
         latencies += fresh
-    share = (_cpu(recorder.writer) - before) / took()
+    writer, converter, controller = ((_cpu(one) - first) / took() for one, first in zip(processes, before, strict=True))
+    while recorder.positions[0] != recorder.positions[1]:
+        recorder.wait(0.005)
+    latencies += recorder.latencies(count)[0]
     recorder.close()
-    return share, float(np.percentile(latencies, 99)) * 1e-9
+    return writer, converter, controller, float(np.percentile(latencies, 99)) * 1e-9
 
 
 def _unpaced(out: Path, counts: NDArray[np.int16], blocks: int) -> float:
@@ -133,7 +151,7 @@ def _raw(path: Path, counts: NDArray[np.int16], blocks: int) -> float:
     with path.open("wb", buffering=0) as file:
         for k in range(blocks):
             file.write(counts[k % 4].data)
-            if since() >= FLUSH_EVERY:
+            if since() >= SYNC_EVERY:
                 os.fdatasync(file.fileno())
                 since = stopwatch()
         os.fdatasync(file.fileno())

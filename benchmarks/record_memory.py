@@ -1,4 +1,4 @@
-"""The record's memory: by how much the controlling process and the writer grow over a million hops."""
+"""The record's memory: by how much its processes grow over a million hops."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ class MemoryGrowth:
 
     controller: int
     writer: int
+    converter: int
 
 
 def row() -> list[BenchRow]:
-    """One row; the ring, which both processes share, does not count: its size is set at the start."""
+    """One row; the ring, which two of them share, does not count: its size is set at the start."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as workspace:
         growth = feed(Path(workspace), _TURNS)
+    others = f"{growth.writer * 1e-6:.1f} MB, the converter, which follows, by {growth.converter * 1e-6:.1f} MB"
     limit = (
         f"{_TURNS * _HOPS:.0e} hops, {_TURNS} blocks, slow rows and facts each, as fast as they are taken; the "
-        f"writer grew by {growth.writer * 1e-6:.1f} MB"
+        f"writer grew by {others}"
     )
     return [
         BenchRow(
@@ -63,7 +65,7 @@ def feed(out: Path, turns: int) -> MemoryGrowth:
     counts = np.random.default_rng(1).normal(0.0, 30.0, (_SAMPLES, 2)).astype(np.int16)
     hops = np.zeros(_HOPS, HOP_DTYPE)
     hops["segment"] = 1
-    begin = MemoryGrowth(0, 0)
+    begin = MemoryGrowth(0, 0, 0)
     for k in range(turns):
         if k == round(_AFTER * turns):
             begin = _memory(recorder)
@@ -78,14 +80,14 @@ def feed(out: Path, turns: int) -> MemoryGrowth:
         recorder.fact(Fact(k, t_ns, "hops", "probe", "probe[0]", {"range": [k * _HOPS, (k + 1) * _HOPS - 1]}))
     end = _memory(recorder)
     recorder.close()
-    return MemoryGrowth(end.controller - begin.controller, end.writer - begin.writer)
+    return MemoryGrowth(end.controller - begin.controller, end.writer - begin.writer, end.converter - begin.converter)
 
 
 def _memory(recorder: SharedRecorder) -> MemoryGrowth:
-    """The private memory of both processes once everything is on the disk."""
+    """The private memory of all processes once everything is on the disk."""
     while recorder.positions[0] != recorder.positions[1]:
         recorder.wait(0.02)
-    return MemoryGrowth(private_bytes(os.getpid()), private_bytes(recorder.writer))
+    return MemoryGrowth(*(private_bytes(one) for one in (os.getpid(), recorder.writer, recorder.converter)))
 
 
 def private_bytes(pid: int) -> int:

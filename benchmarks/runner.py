@@ -68,7 +68,9 @@ def _overhead() -> tuple[float, int]:
         return outcome
 
     controller.run = run  # type: ignore[method-assign]
-    run_context = RunContext(prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded))
+    run_context = RunContext(
+        prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded), swelling=prepared.swelling
+    )
     runner = Runner(experiment.experiment, prepared.rig, _NullRecorder(), StopSignal(lambda: False), run_context)
     watch = stopwatch()
     runner.run()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from faults import steered_writer
 from faults.outcome import Outcome
 from faults.stream import Stream, folder
 from opsicm.record.journal import read_lines
@@ -18,9 +18,8 @@ def once(sleep: float, seconds: float, depth: float, dt_ns: int, workspace: Path
     """(blocks lost, whether the journal says so, longest time that the acquisition waited [s])."""
     stream = Stream(8, dt_ns, round(5e7 / dt_ns), 10_000)
     pool, count = stream.pool(), round(seconds / stream.period)
-    command = [sys.executable, str(Path(__file__).with_name("slow_writer.py")), str(sleep)]
     run = folder(workspace)
-    recorder = SharedRecorder(run, command, depth)
+    recorder = SharedRecorder(run, steered_writer.command(sleep), depth)
     recorder.open(stream.header())
     began, waited = time.monotonic(), 0.0
     for k in range(count):

@@ -1,6 +1,6 @@
-"""F14 (run files): damaged and truncated run files, sealed and without their seal, and live files that a crash left.
+"""F14 (run files): damaged and truncated run files, sealed and without their seal, and logs and journals of a crash.
 Holds when reading one gives a message or the true numbers, never a crash, never a hang, never another number, and when
-recovering live files keeps true numbers and names what it does not keep."""
+recovering a log keeps true numbers and names what it does not keep."""
 
 from __future__ import annotations
 
@@ -14,27 +14,37 @@ import threading
 from pathlib import Path
 
 from faults.outcome import Outcome
-from faults.stream import Stream, folder
-from opsicm.core.facts import Fact
+from faults.recover_all import BLOCKS, STREAM
+from faults.stream import folder
 from opsicm.record.shared_recorder import SharedRecorder
 
 _TIMEOUT = 60.0  # [s] for one file: HDF5 can loop for ever over damaged metadata
-_READER = str(Path(__file__).with_name("read_all.py"))
-_RECOVERER = str(Path(__file__).with_name("recover_all.py"))
+READER = str(Path(__file__).with_name("read_all.py"))
+RECOVERER = str(Path(__file__).with_name("recover_all.py"))
 
 
 def small_run(workspace: Path) -> Path:
-    """A small run with samples, slow rows and facts."""
-    stream = Stream(channels=2, samples=2_000, per_segment=4)
-    pool = stream.pool()
+    """A small run with samples, hops, slow rows and facts."""
     recorder = SharedRecorder(folder(workspace))
-    recorder.open(stream.header())
-    for k in range(6):
-        recorder.block(stream.block(pool, k))
-        recorder.reading(stream.reading(k))
-        recorder.fact(stream.fact(k, k))
-    recorder.fact(Fact(6, 10**9, "run_ended", "run", "run", {"outcome": "completed"}))
+    recorder.open(STREAM.header())
+    STREAM.record(recorder, BLOCKS)
     return recorder.close()
+
+
+def interrupted_run(workspace: Path) -> Path:
+    """Its folder as left when all processes are killed before the end."""
+    run, pool = folder(workspace / "run"), STREAM.pool()
+    recorder = SharedRecorder(run)
+    recorder.open(STREAM.header())
+    recorder.fact(STREAM.begun())
+    for k in range(BLOCKS):
+        STREAM.feed(recorder, pool, k)
+        recorder.wait(STREAM.period)
+    while recorder.positions[0] != recorder.positions[1]:
+        recorder.wait(0.02)
+    left = shutil.copytree(run.path, workspace / "left", ignore=shutil.ignore_patterns("*.part"))
+    recorder.close()
+    return left
 
 
 def damage(data: bytes, draw: random.Random) -> tuple[bytes, str]:
@@ -78,7 +88,7 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
                 without,
                 Path(workspace),
             ),
-            _folders("damaged or truncated live files, recovered", live),
+            _folders("damaged or truncated logs and journals, recovered", live),
         ]
 
 
@@ -101,24 +111,12 @@ def endless_text(data: bytes, draw: random.Random) -> tuple[bytes, str]:
 
 
 def live_folders(workspace: Path, draw: random.Random, n: int) -> dict[Path, str]:
-    """Folders as left when all processes are killed, one live file of each damaged, with the damage as a text."""
-    stream = Stream(channels=2, samples=2_000, per_segment=4)
-    pool = stream.pool()
-    run = folder(workspace / "run")
-    recorder = SharedRecorder(run)
-    recorder.open(stream.header())
-    for k in range(6):
-        recorder.block(stream.block(pool, k))
-        recorder.reading(stream.reading(k))
-        recorder.fact(stream.fact(k, k))
-    while recorder.positions[0] != recorder.positions[1]:
-        recorder.wait(0.02)
-    interrupted = shutil.copytree(run.path, workspace / "left")
-    recorder.close()
+    """Interrupted runs, the log or the journal of each damaged, with the damage as a text."""
+    interrupted = interrupted_run(workspace)
     folders = {}
     for k in range(n):
         copy = shutil.copytree(interrupted, workspace / str(k))
-        file = draw.choice(sorted(copy.glob("*.h5")))
+        file = draw.choice(sorted([*copy.glob("record-*.log"), copy / "journal.jsonl"]))
         damaged, damage_text = damage(file.read_bytes(), draw)
         file.write_bytes(damaged)
         folders[copy] = f"{file.name}: {damage_text}"
@@ -131,14 +129,14 @@ def _files(fault: str, intact: Path, damaged: list[tuple[bytes, str]], workspace
         path = workspace / f"{k}.nxs"
         path.write_bytes(data)
         names[path] = damage_text
-    return _answers(fault, [_READER, str(intact)], names, ("message", "same"))
+    return answers("F14", fault, [READER, str(intact)], names, ("message", "same"))
 
 
 def _folders(fault: str, folders: dict[Path, str]) -> Outcome:
-    return _answers(fault, [_RECOVERER], folders, ("message", "same", "less"))
+    return answers("F14", fault, [RECOVERER], folders, ("message", "same", "less"))
 
 
-def _answers(fault: str, command: list[str], names: dict[Path, str], accepted: tuple[str, ...]) -> Outcome:
+def answers(row: str, fault: str, command: list[str], names: dict[Path, str], accepted: tuple[str, ...]) -> Outcome:
     """The child's answer for each path; a path without an answer was a crash or a hang."""
     todo, crashes, counts = list(names), [], dict.fromkeys(accepted, 0)
     wrong: list[str] = []
@@ -149,21 +147,21 @@ def _answers(fault: str, command: list[str], names: dict[Path, str], accepted: t
             stderr=subprocess.PIPE,
             text=True,
         ) as child:
-            answers, end = _answer_lines(child, len(todo))
-        for path, answer in zip(todo, answers, strict=False):
+            lines, end = _answer_lines(child, len(todo))
+        for path, answer in zip(todo, lines, strict=False):
             if answer in counts:
                 counts[answer] += 1
             else:
                 wrong.append(f"{names[path]}: {answer}")
-        if len(answers) == len(todo):
+        if len(lines) == len(todo):
             break
-        crashes.append(f"{names[todo[len(answers)]]}: {end}")
-        todo = todo[len(answers) + 1 :]
+        crashes.append(f"{names[todo[len(lines)]]}: {end}")
+        todo = todo[len(lines) + 1 :]
     labels = {"message": "a message", "same": "read true", "less": "with a named loss"}
     observed = ", ".join(f"{count} {labels[answer]}" for answer, count in counts.items())
     observed += f", {len(wrong)} another number, {len(crashes)} crashes or hangs"
     observed += "".join(f"; {text}" for text in [*wrong, *crashes][:3])
-    return Outcome("F14", fault, len(names), observed, not wrong and not crashes)
+    return Outcome(row, fault, len(names), observed, not wrong and not crashes)
 
 
 def _answer_lines(child: subprocess.Popen[str], count: int) -> tuple[list[str], str]:

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from faults.stream import Stream, folder
-from opsicm.core.facts import Fact
 from opsicm.record.shared_recorder import SharedRecorder
 
 
@@ -25,13 +24,11 @@ def main() -> None:
     pool = stream.pool()
     recorder = SharedRecorder(folder(out))
     recorder.open(stream.header())
-    recorder.fact(Fact(0, 0, "run_started", "run", "run", {"title": "fault"}))
+    recorder.fact(stream.begun())
     began = time.monotonic()
     count = round(seconds / stream.period)
     for k in range(count):
-        recorder.block(stream.block(pool, k))
-        recorder.reading(stream.reading(k))
-        recorder.fact(stream.fact(k + 1, k))
+        stream.feed(recorder, pool, k)
         position, on_disk = recorder.positions
         os.write(log, f"{k} {position} {on_disk} {time.monotonic_ns()}\n".encode())
         time.sleep(max(0.0, began + (k + 1) * stream.period - time.monotonic()))

@@ -20,6 +20,7 @@ from opsicm.record.recorder import Reading, RunHeader
 from opsicm.runner.commands import Command, Request
 from opsicm.runner.resume import BEGINNING, Continuation
 from opsicm.runner.runner import RunContext, Runner, RunOutcome
+from opsicm.runner.watchdog import Watch
 
 
 @dataclass
@@ -89,8 +90,10 @@ def run_steered(
     start: Continuation = BEGINNING,
     change: Callable[[Rig], None] = lambda _: None,
     recorder: MemoryRecorder | None = None,
+    watch: Watch | None = None,
 ) -> MemoryRecorder:
-    """Run an experiment; `change` may modify the rig before it begins, `recorder` is another recorder to use."""
+    """Run an experiment; `change` may modify the rig before it begins, `recorder` is another recorder to use, `watch`
+    a watchdog."""
     loaded = load_rig(experiment, None)
     prepared = prepare(experiment, loaded, 1, lambda _: None)
     change(prepared.rig)
@@ -102,7 +105,9 @@ def run_steered(
         Revisions(experiment, loaded),
         amplitude_maps(experiment),
         start,
+        prepared.swelling,
     )
     inbox = ScriptedInbox(prepared.rig, commands, recorder)
-    recorder.ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context).run()
+    runner = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, watch=watch)
+    recorder.ending = runner.run()
     return recorder

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from opsicm.experiment.parameter_file import DEFAULT_SET
-from opsicm.reporting.document import number
 from opsicm.reproduction.paper import IDS
 from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS
+from opsicm.results.number_text import number
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "reproduction.md"

@@ -11,7 +11,9 @@ from opsicm.analysis.topography.flakes import flake_height_changes, segment_flak
 from opsicm.analysis.topography.image_series import (
     height_change,
     irreversible_change,
+    levelled_for_view,
     levelled_series,
+    profile_along,
     swelling_percent,
 )
 from opsicm.analysis.topography.levelling import plane, roughness
@@ -216,3 +218,40 @@ def test_flakes_of_a_measured_surface_cover_it() -> None:
     assert labels.max() >= 5
     assert (labels > 0).all()
     assert segment_flakes(np.zeros((20, 20))).max() == 0
+
+
+def test_a_profile_runs_between_pixels_and_past_missing_ones() -> None:
+    x, y = 1e-6 * np.arange(4.0), 1e-6 * np.arange(3.0)[::-1]  # hopped from the top
+    plane_of = np.add.outer(1e6 * y, 10.0 * 1e6 * x)
+    distance, height = profile_along(plane_of, x, y, (0.0, 2e-6, 3e-6, 0.5e-6))
+    np.testing.assert_allclose(distance, np.hypot(1e-6, 0.5e-6) * np.arange(4.0))
+    np.testing.assert_allclose(height, [2.0, 11.5, 21.0, 30.5])
+    plane_of[1, 2] = np.nan
+    np.testing.assert_allclose(profile_along(plane_of, x, y, (0.0, 2e-6, 3e-6, 2e-6))[1], [2.0, 12.0, 22.0, 32.0])
+    beside = profile_along(plane_of, x, y, (0.0, 1.5e-6, 3e-6, 1.5e-6))[1]
+    assert np.isnan(beside).tolist() == [False, False, True, False]
+    beyond = profile_along(plane_of, x, y, (2e-6, 0.0, 5e-6, 0.0))[1]
+    assert np.isnan(beyond).tolist() == [False, False, True, True]
+
+
+def test_levellings_keep_and_lose_the_swelling_as_they_say() -> None:
+    rng = np.random.default_rng(8)
+    rows, columns = np.mgrid[0:24, 0:32]
+    rough = 5e-9 * rng.standard_normal((24, 32))
+    tilt = 2e-9 * rows + 1e-9 * columns
+    frames = np.stack((rough + tilt, rough + tilt + 80e-9))
+    frames[0, 3, 4] = np.nan
+    for levelling, change in (
+        ("first-plane", 80e-9),
+        ("none", 80e-9),
+        ("plane", 0.0),
+        ("parabola", 0.0),
+        ("rows", 0.0),
+    ):
+        level = levelled_for_view(frames, levelling)  # type: ignore[arg-type]
+        assert np.nanmean(level[1] - level[0]) == pytest.approx(change, abs=0.5e-9), levelling
+        assert np.isnan(level[0, 3, 4])
+        left = np.nanstd(level[0])
+        assert (left < 6e-9) == (levelling in ("first-plane", "plane", "parabola")), levelling
+    drifting = frames[1] + 100e-9 * rng.standard_normal(24)[:, None]
+    assert np.nanstd(levelled_for_view(drifting[None], "rows")) < 12e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -21,8 +22,18 @@ def test_the_unpaced_row_states_what_was_compared(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_paced_rows_state_every_process(tmp_path: Path) -> None:
+    share, late = record.paced(tmp_path, record.pool(20_000), seconds=0.4)
+    assert (share.goal, late.goal) == ("≤ 5 %", "≤ 20 ms")
+    assert share.met == (0.0 <= share.value <= 5.0)
+    assert late.met == (0.0 < late.value <= 20.0)
+    assert "the converter, which yields to everything else, took" in share.limit
+    with Run(next(tmp_path.glob("*/run.nxs"))) as run:
+        assert run.length(1) == 400_000
+
+
 def test_the_file_that_is_opened_is_a_valid_run_in_many_chunks(tmp_path: Path) -> None:
-    path, counts = tmp_path / "run.nxs", record.pool(20_000)
+    path, before, counts = tmp_path / "run.nxs", tmp_path / "before.h5", record.pool(20_000)
     size = record_reading.Size.of(0.02)
     record_reading.build(path, size, counts)
     assert [finding for finding in validate(path) if not finding.ok] == []
@@ -34,13 +45,29 @@ def test_the_file_that_is_opened_is_a_valid_run_in_many_chunks(tmp_path: Path) -
         assert run.outcome == "completed"
         assert run.hops.sizes["hop"] == 76 * 16384 // 10_000
     assert 0.0 < record_reading.opening(path, cold=True) < 30.0
-    assert record_reading.read_back(path, 2) > 0.0
+    record_reading.pack_as_before(before, 2 << 19, counts)
+    with h5py.File(before, "r") as file:
+        assert np.array_equal(file["counts"][80_000:160_000], counts.reshape(-1, 8))
+    speeds = record_reading.read_back(path, before, 2)
+    assert speeds.bytes == (2 << 19) * 16
+    assert min(speeds.copy, speeds.one, speeds.two, speeds.before) > 0.0
+
+
+def test_reading_back_is_judged_by_both_threads() -> None:
+    row = record_reading.Speeds(10e9, 2.5e9, 4.0e9, 1.2e9, 640_000_000).row()
+    assert (row.value, row.met) == (25.0, True)
+    assert "2.50 GB/s on one thread, 4.00 on two" in row.limit
+    assert "as version 0.1.0 did, through HDF5: 1.20 GB/s" in row.peer
+    assert record_reading.Speeds(10e9, 2.4e9, 4.0e9, 1.2e9, 1).row().met is False
+    if (os.cpu_count() or 1) > 1:
+        assert record_reading.Speeds(10e9, 2.5e9, 2.4e9, 1.2e9, 1).row().met is False
 
 
 def test_memory_does_not_grow_with_the_turns(tmp_path: Path) -> None:
     grown = record_memory.feed(tmp_path, 400)
     # A turn brings 4 kB of samples and 18 kB of hops: all of them together would be 8 MB.
     assert grown.controller < 4e6
+    assert grown.writer < 4e6
     (path,) = tmp_path.glob("*/run.nxs")
     with Run(path) as run:
         assert run.hops.sizes["hop"] == 40_000

@@ -16,6 +16,7 @@ import pytest
 import opsicm
 from opsicm.cli.main import main
 from opsicm.core.statistics import noise_from_differences
+from opsicm.experiment.file import experiment_path
 from opsicm.record.reader import Run
 from tests.fixtures.laboratory import RIG, TEXT
 
@@ -268,3 +269,32 @@ def test_the_python_api_gives_what_the_command_line_gives(folder: Path) -> None:
             assert again.title == run.title
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         opsicm.nonsense  # noqa: B018
+
+
+HEAVY = {"h5py", "matplotlib", "numba", "pydantic", "scipy", "xarray"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["--version"], set()),
+        (["--help"], set()),
+        (["run", "--help"], {"pydantic"}),  # typer's own use of it
+        (["check", str(experiment_path("short/e01_current_against_salt.yaml"))], {"numba", "pydantic", "scipy"}),
+    ],
+)
+def test_a_command_imports_what_it_needs_and_no_more(arguments: list[str], needed: set[str]) -> None:
+    """Each of these costs a third of a second or more, before anything is answered."""
+    code = "import sys; from opsicm.cli.main import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert HEAVY.intersection(done.stderr.split()) <= needed
+
+
+@pytest.mark.parametrize(("line", "words"), [("opsicm st", ["status"]), ("opsicm check --pl", ["--plot"])])
+def test_a_shell_completes_commands_and_options(line: str, words: list[str]) -> None:
+    environment = {"_OPSICM_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    code = "import sys; sys.argv[0] = 'opsicm'; from opsicm.cli.main import entry; entry()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == words

@@ -79,13 +79,47 @@ CASES = [
     ),
     Bad("current", "current_mA_cm2: -0.4", "current_mA_cm2: -80", 8, ("envelope.cell_mA allows", "-40 mA on 0.5 cm²")),
     Bad("no cut-off", "{potential_V: 0.01, for_s: 20000}", "{}", 8, ("until", "give at least one")),
-    Bad("no current", "current_mA_cm2: -0.4, ", "", 8, ("needs one of current_mA, current_mA_cm2 and c_rate",)),
+    Bad(
+        "no current",
+        "current_mA_cm2: -0.4, ",
+        "",
+        8,
+        ("needs one of current_mA, current_mA_cm2, c_rate, lithiate", "or current_mA_cm2: -0.4"),
+    ),
     Bad(
         "two currents",
         "current_mA_cm2: -0.4",
         "current_mA_cm2: -0.4, c_rate: -0.1",
         8,
         ("c_rate is -0.1", "current_mA_cm2 is given too", "delete current_mA_cm2 or c_rate"),
+    ),
+    *(
+        Bad(
+            f"lithiate {value}",
+            "current_mA_cm2: -0.4",
+            f"lithiate: {value}",
+            8,
+            (f"lithiate is {shown}", limit, remedy),
+        )
+        for value, shown, limit, remedy in (
+            ("-C/5", "'-C/5'", "the word already says the direction", "as C/5"),
+            ("0.2", "0.2", "must be a text", "write a magnitude with its unit, as C/5, 0.2 C"),
+            ("'0.2'", "'0.2'", "is no current with a unit", "write a magnitude with its unit"),
+            ("C/0", "'C/0'", "divides by zero", "as C/5"),
+            (
+                "80 mA/cm2",
+                "'80 mA/cm2'",
+                "envelope.cell_mA allows 20 mA and this is 40 mA on 0.5 cm²",
+                "lower the current",
+            ),
+        )
+    ),
+    Bad(
+        "a word and a number",
+        "current_mA_cm2: -0.4",
+        "lithiate: C/5, c_rate: -0.2",
+        8,
+        ("lithiate is 'C/5'", "c_rate is given too", "delete c_rate or lithiate"),
     ),
     Bad("zero current", "current_mA_cm2: -0.4", "current_mA_cm2: 0", 8, ("passes no charge", "negative lithiates")),
     Bad(
@@ -190,6 +224,10 @@ CASES = [
         ("makes 1600 runs", "vary less"),
     ),
     Bad("at without an end", "during: cell[1]", "at: {after_each: rest}", 12, ("probe[1].hop.at", "no end", "hops")),
+    Bad("every without an end", "during: cell[1]", "every_min: 30", 12, ("probe[1].hop.every_min", "no end", "hops")),
+    Bad("every and at", "during: cell[1]", "hops: 3, every_min: 30, at: {after_each: rest}", 12, ("every_min or at",)),
+    Bad("every, during nothing", "during: cell[1]", "hops: 3, every_min: 9, during: cell[7]", 12, ("to cell[3]",)),
+    Bad("every zero", "during: cell[1]", "hops: 3, every_min: 0", 12, ("must be above 0 min",)),
     Bad("at what", "during: cell[1]", "hops: 3, at: {after_each: pulse}", 12, ("must be rest", "write one of these")),
     Bad("at nothing", "during: cell[1]", "hops: 3, at: {}", 12, ("names no event", "{after_each: rest}")),
     Bad(

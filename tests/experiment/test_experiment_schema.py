@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from opsicm.core.errors import BadInput
 from opsicm.experiment import file as experiment_file
-from opsicm.experiment.file import experiment_from_text, json_schema, to_yaml
+from opsicm.experiment.file import experiment_from_text, to_yaml
 from opsicm.experiment.model import Experiment
+from opsicm.experiment.schema import json_schema
 from opsicm.experiment.yaml_file import read_yaml, yaml_document
 from tests.fixtures.drawn_experiments import experiments
 from tests.fixtures.schema_check import accepts
@@ -35,6 +39,8 @@ SPOILED = {
     "vary by no value": ("record:", "vary: {a: []}\nrecord:"),
     "at two things": ('during: "cell[1]"', "hops: 3, at: {after_each: rest, soc_pct: [50]}"),
     "at and during": ('during: "cell[1]"', 'during: "cell[1]", at: {after_each: rest}'),
+    "every and at": ('during: "cell[1]"', "hops: 3, every_min: 30, at: {after_each: rest}"),
+    "every and two ends": ('during: "cell[1]"', "hops: 3, for_s: 9, every_min: 30"),
     "inside a repeat": (
         "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
         "repeat: {times: 2, steps: [{rest: {for_s: -1}}]}",
@@ -68,6 +74,81 @@ def test_it_refuses_what_the_program_refuses(name: str) -> None:
     old, new = SPOILED[name]
     assert TEXT.count(old) == 1
     assert not accepts(SCHEMA, yaml_document(TEXT.replace(old, new)).data)
+
+
+UNITS = {
+    "rate": ("rate_mV_s: 0.3, cycles: 2", "rate: 0.3 mV/s, cycles: 2"),
+    "length": ("amplitude_nm: 2000", "amplitude: 2 um"),
+    "pair": ("hop: {at_um: [0, 0]", "raster: {center: [0, 5 um], size: [20 um, 20 um], pixels: [8, 8]"),
+    "current": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "constant_current: {rate: -1/5 C, until: {for: 1 h 30 min}}",
+    ),
+    "pulses": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "gitt: {current: −0.4 mA/cm², pulse: 2 min, rest_s: 300, pulses: 3}",
+    ),
+    "C-rate": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "constant_current: {c_rate: -C/5, until: {potential: 10 mV}}",
+    ),
+    "setup": ("bias_V: 0.7", "bias: 0.7 V"),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_it_accepts_numbers_with_units_where_the_program_does(name: str) -> None:
+    old, new = UNITS[name]
+    assert TEXT.count(old) == 1
+    text = TEXT.replace(old, new)
+    experiment_from_text(text)
+    assert accepts(SCHEMA, yaml_document(text).data)
+
+
+SPOILED_UNITS = {
+    "no unit": ("amplitude_nm: 2000", "amplitude: 2"),
+    "a text without a number": ("amplitude_nm: 2000", "amplitude: large"),
+    "a unit in a key with one": ("amplitude_nm: 2000", "amplitude_nm: 2 um"),
+    "twice": ("amplitude_nm: 2000", "amplitude_nm: 2000, amplitude: 2 um"),
+    "neither": ("amplitude_nm: 2000, ", ""),
+    "two currents": (
+        "sweep: {from_V: 1.7, to_V: 0.0, rate_mV_s: 0.3, cycles: 2}",
+        "constant_current: {rate: -1/5 C, current_mA: 1, until: {for_s: 1}}",
+    ),
+    "two bounds": ('during: "cell[1]"', 'during: "cell[1]", for: 3 s'),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED_UNITS)
+def test_it_refuses_units_where_the_program_does(name: str) -> None:
+    old, new = SPOILED_UNITS[name]
+    assert TEXT.count(old) == 1
+    text = TEXT.replace(old, new)
+    with pytest.raises(BadInput):
+        experiment_from_text(text)
+    assert not accepts(SCHEMA, yaml_document(text).data)
+
+
+def properties(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(path, schema) of every key of the file, words of steps included."""
+    if isinstance(node, dict):
+        for key, value in node.get("properties", {}).items():
+            yield f"{path}.{key}", value
+        for key, value in node.items():
+            yield from properties(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from properties(value, f"{path}[{index}]")
+
+
+def test_every_key_has_a_description_and_an_example_that_it_accepts() -> None:
+    seen = 0
+    for path, schema in properties(SCHEMA):
+        assert re.search(r"\w.*\.$", schema["description"]), path
+        (example,) = schema["examples"]
+        assert accepts(SCHEMA, example, schema), path
+        seen += 1
+    assert seen > 260
 
 
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -37,6 +37,27 @@ def test_a_cycle_goes_there_and_back_and_ends_where_it_began() -> None:
         assert duration * SWEEP.rate == pytest.approx(abs(end - start), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ({"lithiate": "C/5"}, {"c_rate": -0.2}),
+        ({"lithiate": "1/5 C"}, {"c_rate": -0.2}),
+        ({"delithiate": "0.2C"}, {"c_rate": 0.2}),
+        ({"delithiate": "2 C"}, {"c_rate": 2.0}),
+        ({"delithiate": "C"}, {"c_rate": 1.0}),
+        ({"delithiate": "0.4 mA/cm2"}, {"current_mA_cm2": 0.4}),
+        ({"lithiate": "400 µA cm-2"}, {"current_mA_cm2": -0.4}),
+        ({"lithiate": "100 uA"}, {"current_mA": -0.1}),
+        ({"lithiate": "1e-4 A"}, {"current_mA": -0.1}),
+    ],
+)
+def test_a_current_in_words_is_the_number_with_its_sign(words: dict[str, str], numbers: dict[str, float]) -> None:
+    until = Until(for_s=60)
+    said, written = ConstantCurrentStep(**words, until=until), ConstantCurrentStep(**numbers, until=until)
+    assert said.signed[0] == written.signed[0]
+    assert said.current(5e-5, 3.6) == pytest.approx(written.current(5e-5, 3.6), rel=1e-12)
+
+
 def test_durations() -> None:
     assert step_duration(SWEEP) == pytest.approx(4 * 1.7 / 3e-4, rel=1e-12)
     assert step_duration(Hold(potential_V=0.1, for_s=300)) == 300

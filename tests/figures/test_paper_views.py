@@ -132,7 +132,7 @@ def test_the_course_of_images_is_in_order_of_time_with_directions_apart() -> Non
 @pytest.mark.parametrize(("size", "bar"), [(1e-6, 0.2), (2e-6, 0.5), (20e-6, 5.0), (9e-6, 2.0)])
 def test_the_bar_of_a_step_edge_is_a_round_length(size: float, bar: float) -> None:
     x = np.linspace(0.0, size, 8)
-    view = images.step_view(np.zeros((8, 8)), (size, size), x, np.zeros(8), (0.0, 1e-8))
+    view = images.step_view(image_of(np.zeros((8, 8)), size), x, np.zeros(8), (0.0, 1e-8))
     image = view.panels[0]
     assert isinstance(image, ImagePanel)
     assert image.scale_bar == pytest.approx(bar)
@@ -284,7 +284,7 @@ def _every_view() -> list[View]:
         pipette.pipettes_view([("50 nm", bias, 5e-9 * bias)], np.array([2e8, 2.1e8]), T, 4e-9 + 0.0 * T),
         images.image_series_view([("1.7 V", image_of(image)), ("0.1 V", image_of(image))], "E6"),
         images.image_changes_view([("0.1 V: $x_", image_of(image))], "changes of $100"),
-        images.step_view(image, (1e-6, 1e-6), np.linspace(0, 1e-6, 12), image.mean(axis=0), (0.0, 1e-8)),
+        images.step_view(image_of(image, 1e-6), np.linspace(0, 1e-6, 12), image.mean(axis=0), (0.0, 1e-8)),
         hops.line_view(line, "E10"),
         towers.tower_profiles_view({"A": (np.linspace(1e-4, 2.6e-3, 9), np.linspace(4e-9, 5e-9, 9))}),
     ]
@@ -323,7 +323,8 @@ def test_the_movie_of_images_shows_each_on_one_scale(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     first = rng.normal(0.0, 1e-6, (16, 16))
     named = [(f"{e} V", image_of(first + k * 1e-6)) for k, e in enumerate((1.7, 0.5, 0.1))]
-    views = image_frames(named, np.array([0.0, 400.0, 800.0]), np.array([1.7, 0.5, 0.1]))
+    t = np.linspace(0.0, 1200.0, 50)
+    views = image_frames(named, np.array([0.0, 400.0, 800.0]), t, 1.7 - t / 800.0)
     panels = [view.panels[0] for view in views]
     assert len({panel.limits for panel in panels if isinstance(panel, ImagePanel)}) == 1
     clocks = [view.panels[1].series[1].x[0] for view in views if isinstance(view.panels[1], CurvePanel)]

@@ -112,6 +112,37 @@ def test_events_of_the_cell(tmp_path: Path) -> None:
     assert cell.span_of(2) == pytest.approx((90.0, 114.0))
 
 
+SERIES = RASTER.replace("at: {after_each: rest}", "{}, during: cell[1]")
+
+
+def test_images_at_intervals_are_forecast_when_they_run(tmp_path: Path) -> None:
+    """At 0 and 12 s of a rest of 15 s that begins at 5 s; the second image is cut off by the end of the rest."""
+    cell = "cell:\n  - rest: {for_s: 5}\n  - rest: {for_s: 15}\n  - rest: {for_s: 5}\nprobe:\n"
+    text = (
+        HEAD
+        + cell
+        + SERIES.replace("{}", "every_min: 0.2").replace("[8, 8]", "[16, 16]")
+        + "  - park: {height_um: 10}\n"
+        + ENVELOPE
+    )
+    said = predicted(tmp_path, text)
+    images = [(window.start, window.whole) for window in said.windows if window.path == "probe[0]"]
+    assert images == [(5.0, True), (pytest.approx(17.0), False)]
+    assert [w.end for w in said.windows if w.path == "probe[0]"][-1] == pytest.approx(20.0)
+    with Laboratory(tmp_path).run(text) as run:
+        began = [fact.t_ns * 1e-9 for fact in run.facts if fact.kind == "step_started" and fact.step == "probe[0]"]
+    assert began == pytest.approx([5.0, 17.0], abs=0.1)
+
+
+def test_an_image_longer_than_its_interval_is_refused_with_an_interval_that_works(tmp_path: Path) -> None:
+    cell = "cell:\n  - rest: {for_s: 5}\n  - rest: {for_s: 900}\nprobe:\n"
+    text = HEAD + cell + SERIES.replace("[8, 8]", "[32, 32]") + "  - park: {height_um: 10}\n" + ENVELOPE
+    said = refused(tmp_path, text.replace("{}", "every_min: 0.2"))
+    assert "every_min is 0.2; it takes" in said
+    remedy = said.split("write ")[1].split(" or more")[0]
+    assert predicted(tmp_path, text.replace("{}", remedy)).windows
+
+
 def test_a_cut_off_is_forecast(tmp_path: Path) -> None:
     """At rest until the charge is passed: t = Q/I whatever the electrode does."""
     text = HEAD + "cell:\n  - constant_current: {current_mA: -0.01, until: {charge_mAh: 0.0005}}\n" + ENVELOPE
@@ -241,15 +272,13 @@ def test_a_problem_of_a_step_is_reported_inside_three_repeats_too(step: str, wor
         assert f"experiment.yaml:9: {place}{words}" in message, message
 
 
-def test_a_tip_left_over_a_rising_surface_is_refused(tmp_path: Path) -> None:
-    """Found by running E7: between two images the surface came up by 2.6 µm under a tip that stood 2 µm above it."""
+def test_a_tip_between_two_images_needs_no_park_of_its_own(tmp_path: Path) -> None:
+    """Found by running E7: the surface came up by 2.6 µm under a tip that stood 2 µm above it. Now it waits far up."""
     cell = "cell:\n  - rest: {for_s: 20}\n  - sweep: {from_V: 0.4, to_V: 0.0, rate_mV_s: 1, ir_compensation_pct: 97}\n"
-    alone = HEAD + cell + "probe:\n" + RASTER + ENVELOPE
-    said = refused(tmp_path, alone)
-    assert "probe[0].raster; ends at 2 s with the tip 500 nm above the surface, which then rises by" in said
-    assert "put a park" in said
-    parked = HEAD + cell + "probe:\n  - park: {height_um: 10}\n" + RASTER + ENVELOPE
-    assert predicted(tmp_path, parked).hops[0].hops == 64
+    for park in ("", "  - park: {height_um: 10}\n"):
+        assert predicted(tmp_path, HEAD + cell + "probe:\n" + park + RASTER + ENVELOPE).hops[0].hops == 64
+    low = HEAD + cell + "probe:\n  - park: {height_um: 0.5}\n" + RASTER + ENVELOPE
+    assert "park.height_um is 0.5; the surface is expected to rise by" in refused(tmp_path, low)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +294,10 @@ def test_a_tip_left_over_a_rising_surface_is_refused(tmp_path: Path) -> None:
 def test_a_step_shorter_than_the_clock_can_tell_is_forecast_in_no_time(tmp_path: Path, step: str) -> None:
     """Found by F14: a rest of 1e-320 s was waited for without end, since it adds nothing to the time."""
     text = HEAD + f"cell:\n  - rest: {{for_s: 5}}\n  - {step}\n  - rest: {{for_s: 5}}\n" + ENVELOPE
-    assert predicted(tmp_path, text).duration == pytest.approx(10.0, abs=1e-6)
+    loaded = Laboratory(tmp_path).experiment(text)
+    assert predict(loaded.experiment, rig_numbers(loaded, load_rig(loaded, None))).duration == pytest.approx(10.0)
+    assert "cell[1]" in (said := refused(tmp_path, text))
+    assert "holds a control for less than 1 ms, in which nothing happens; let it last longer, or delete it" in said
 
 
 COMPENSATED = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from opsicm.experiment.file import json_schema
+from opsicm.experiment.schema import json_schema
 from scripts.experiment_reference import PAGE, page
 
 

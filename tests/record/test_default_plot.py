@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from faults.stream import folder
 from opsicm.core.facts import HOP_DTYPE
+from opsicm.experiment.patterns import Points, along_a_line, over_a_rectangle
 from opsicm.record import default_plot
-from opsicm.record.live_files import HOP_ROW, READING_ROW
+from opsicm.record.log import HOP_ROW, READING_ROW
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
-from opsicm.runner.patterns import Points, along_a_line, over_a_rectangle
 from tests.fixtures.recorded import STREAM
 
 _NO_ROWS = np.empty(0, READING_ROW)

@@ -18,6 +18,12 @@ import pytest
         "f06_slow_disk",
         "f10_clock_steps",
         "f14_damaged_files",
+        "f18_kill_the_converter",
+        "f19_recover",
+        "f20_flipped_bits",
+        "f21_little_shared_memory",
+        "f22_folder_taken_away",
+        "f23_stopped_processes",
     ],
 )
 def test_short_form(module: str) -> None:
@@ -25,6 +31,6 @@ def test_short_form(module: str) -> None:
     rows = importlib.import_module(f"faults.{module}").run(random.Random(f"{seed} {module}"), short=True)
     assert rows
     for row in rows:
-        if row.holds is None:
-            pytest.skip(f"{row.row}: {row.observed}")
-        assert row.holds, f"{row.row} {row.fault}, seed {seed}: {row.observed}"
+        assert row.holds is not False, f"{row.row} {row.fault}, seed {seed}: {row.observed}"
+    if unjudged := [f"{row.row}: {row.observed}" for row in rows if row.holds is None]:
+        pytest.skip("; ".join(unjudged))

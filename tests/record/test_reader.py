@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, UnreadableRun
 from opsicm.core.facts import HOP_DTYPE
+from opsicm.experiment.patterns import along_a_line
 from opsicm.record import labelled_arrays
-from opsicm.record.packed_counts import CountsReader
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.reader import Run
-from opsicm.runner.patterns import along_a_line
 from tests.fixtures.recorded import STREAM
 
 
@@ -170,3 +170,25 @@ def test_the_default_plot_needs_no_plugin(run_path: Path) -> None:
             assert data[name].id.get_create_plist().get_nfilters() == 2  # deflate, fletcher32: both are HDF5's own
         np.testing.assert_allclose(data["height"][:], np.arange(20) * 1e-9)
         assert data["height"].attrs["units"] == "m"
+
+
+@pytest.mark.parametrize("way", ["link", "storage", "virtual"])
+def test_a_file_that_reaches_into_another_one_is_refused(run_path: Path, tmp_path: Path, way: str) -> None:
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["text"] = np.frombuffer(b"the user's own", np.uint8)
+    path = tmp_path / "run.nxs"
+    path.write_bytes(run_path.read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file["entry/title"]
+        if way == "link":
+            file["entry/title"] = h5py.ExternalLink(str(secret), "/text")
+        elif way == "storage":
+            size = secret.stat().st_size
+            file.create_dataset("entry/title", (size,), np.uint8, external=[(str(secret), 0, size)])
+        else:
+            layout = h5py.VirtualLayout((14,), np.uint8)
+            layout[:] = h5py.VirtualSource(str(secret), "text", (14,))
+            file["entry"].create_virtual_dataset("title", layout)
+    with pytest.raises(UnreadableRun, match=r"entry/title.*reaches into another file"):
+        Run(path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -14,35 +15,28 @@ from faults.stream import folder
 from opsicm.cli.main import main
 from opsicm.core.errors import UnreadableRun
 from opsicm.core.facts import Fact
-from opsicm.record import finalise as finalising
+from opsicm.record import log
 from opsicm.record import run_folder as disk_space
-from opsicm.record.live_file import LiveFile
+from opsicm.record.log import LogWriter
 from opsicm.record.reader import Run
-from opsicm.record.recover import recover
+from opsicm.record.recover import in_use, recover
 from opsicm.record.run_folder import RunFolder
-from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.record.validate import validate
-from tests.fixtures.recorded import BLOCKS, STREAM, feed
+from tests.fixtures.logged import FIRST, damage, frame_places, killed_run
+from tests.fixtures.recorded import BLOCKS, STREAM
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a kill leaves it: live files copied while the run is going on."""
-    run_folder = folder(tmp_path_factory.mktemp("killed"))
-    recorder = SharedRecorder(run_folder)
-    recorder.open(STREAM.header())
-    feed(recorder, ended=False)
-    while recorder.positions[0] != recorder.positions[1]:
-        recorder.wait(0.02)
-    copy = run_folder.path.parent / "copy"
-    shutil.copytree(run_folder.path, copy)
-    recorder.close()
-    return copy
+    """A folder as a kill of all processes leaves it: a log in several files, without an end. Read only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "FILE_BYTES", 100_000)
+        return killed_run(tmp_path_factory.mktemp("killed")).path
 
 
 def test_a_killed_run_is_recovered_completely(killed: Path, tmp_path: Path) -> None:
     run_folder = shutil.copytree(killed, tmp_path / "run")
-    assert sorted(path.name for path in run_folder.glob("*.h5")) == [f"segment-000{k}.h5" for k in (1, 2, 3)]
+    assert sorted(path.name for path in run_folder.glob("record-*")) == [f"record-000{k}.log" for k in (1, 2, 3)]
     with pytest.raises(UnreadableRun, match="opsicm recover"):
         Run(run_folder)
     (done,) = recover([run_folder], "somebody")
@@ -52,7 +46,7 @@ def test_a_killed_run_is_recovered_completely(killed: Path, tmp_path: Path) -> N
     with Run(run_folder) as run:
         assert run.outcome == "unfinished"
         assert run.provenance["recovered"] == "somebody"
-    assert not list(run_folder.glob("*.h5"))
+    assert not list(run_folder.glob("record-*"))
     (again,) = recover([run_folder / "run.nxs"], "somebody else")
     assert again.state == "whole"
 
@@ -69,73 +63,68 @@ def test_several_paths_some_of_them_not_runs(killed: Path, tmp_path: Path) -> No
     assert done[-1].note == "does not exist"
 
 
-@pytest.mark.parametrize("left", ["folder", "header", "empty live file", "cut live file"])
-def test_killed_before_the_first_flush(killed: Path, tmp_path: Path, left: str) -> None:
+@pytest.mark.parametrize("left", ["folder", "empty log", "cut log", "header"])
+def test_killed_before_anything_came(killed: Path, tmp_path: Path, left: str) -> None:
     run_folder = folder(tmp_path)
-    if left != "folder":
-        shutil.copy(killed / "header.json", run_folder.header)
-    if left == "empty live file":
-        LiveFile(run_folder.next_live_file(), STREAM.header(), 1).close()
-    elif left == "cut live file":
-        (run_folder.path / "segment-0001.h5").write_bytes((killed / "segment-0001.h5").read_bytes()[:300])
+    if left == "header":
+        LogWriter.begin(run_folder, STREAM.header())
+    elif left != "folder":
+        (run_folder.path / FIRST).write_bytes((killed / FIRST).read_bytes()[: 300 if left == "cut log" else 0])
     (done,) = recover([run_folder.path], "me")
     assert done.state == "recovered"
     with Run(done.path) as run:
         assert run.hops.sizes["hop"] == 0
         assert run.segments() == []
-        assert run.title == (run_folder.path.name if left == "folder" else "fault")
+        assert run.title == ("fault" if left == "header" else run_folder.path.name)
         assert run.started_utc.startswith("2026-01-02T03:04:05")
-        assert ("segment-0001.h5" in run.provenance["losses"]) == (left == "cut live file")
+        assert (FIRST in run.provenance["losses"]) == (left == "cut log")
     assert all(result.ok for result in validate(done.path)), validate(done.path)
+    assert not list(run_folder.path.glob("record-*"))
 
 
-def test_a_kill_while_finalising_costs_nothing(killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_folder = RunFolder(shutil.copytree(killed, tmp_path / "run"))
-    # Killed after the rename, before the live files went: doing it again only tidies.
-    monkeypatch.setattr(finalising, "_tidy", lambda _: None)
-    finalising.finalise(run_folder)
-    assert run_folder.live_files()
-    monkeypatch.undo()
-    run_folder.unfinished_file.write_bytes(b"half a file")
-    finalising.finalise(run_folder)
-    assert not run_folder.live_files()
-    assert not run_folder.unfinished_file.exists()
-    assert list(STREAM.kept(run_folder.run_file)) == list(range(BLOCKS))
-
-
-def test_no_room_for_the_run_file_leaves_the_live_files(
-    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_room_for_the_run_file_leaves_the_log(killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_folder = RunFolder(shutil.copytree(killed, tmp_path / "run"))
     monkeypatch.setattr(disk_space, "free", lambda _: (1_000_000, 10**9))
     (done,) = recover([run_folder.path], "me")
     assert done.state == "failed"
     assert "free space" in done.note
-    assert len(run_folder.live_files()) == 3
+    assert len(run_folder.logs()) == 3
 
 
-def test_a_damaged_chunk_is_a_named_loss_and_reads_as_nan(killed: Path, tmp_path: Path) -> None:
+def test_a_run_that_lives_is_not_recovered(killed: Path, tmp_path: Path) -> None:
     run_folder = shutil.copytree(killed, tmp_path / "run")
-    live = run_folder / "segment-0001.h5"
-    with h5py.File(live, "r", swmr=True, libver="latest") as file:
-        at = file["counts"].id.get_chunk_info_by_coord((0, 0)).byte_offset
-    with live.open("r+b") as file:
-        file.seek(at + 50)
-        file.write(b"\xff" * 20)
+    before = {path.name: path.read_bytes() for path in run_folder.iterdir()}
+    holder = os.open(run_folder, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    try:
+        held = in_use(run_folder)
+        (done,) = recover([run_folder], "me")
+    finally:
+        os.close(holder)
+    assert held
+    assert (done.state, done.opens) == ("running", False)
+    assert done.note == "still being written; stop the run first, or wait for its writer to end"
+    assert {path.name: path.read_bytes() for path in run_folder.iterdir()} == before
+    assert not in_use(run_folder)
     (done,) = recover([run_folder], "me")
     assert done.state == "recovered"
-    assert "segment 1: samples 0 to 4999 are lost" in done.note
+
+
+def test_a_damaged_frame_is_a_named_loss_and_reads_as_nan(killed: Path, tmp_path: Path) -> None:
+    run_folder = shutil.copytree(killed, tmp_path / "run")
+    frame, at = next((k, at) for k, (kind, at, _) in enumerate(frame_places(run_folder / FIRST)) if kind == log.SAMPLES)
+    damage(run_folder / FIRST, at + 150)
+    (done,) = recover([run_folder], "me")
+    assert done.state == "recovered"
+    assert f"{FIRST}: samples in frame {frame} are damaged; segment 1: samples 0 to 4999 are lost" in done.note
     checks = {result.check: result for result in validate(done.path)}
     assert not checks["samples"].ok
     with Run(done.path) as run:
-        values = run.samples(1, 0, 6 * 5000)["z"].values
-        lost = np.isnan(values)
-        assert lost[:5000].all()
-        assert run.samples(1, 35_000, 40_000)["z"].notnull().all()
-        counts = STREAM.pool()
-        for k in range(6):
-            intact = values[k * 5000 : (k + 1) * 5000]
-            assert lost[k * 5000] or (intact == STREAM.counts(counts, k)[:, 1] * 1e-12).all()
+        values = run.samples(1)["z"].values
+        assert np.isnan(values[:5000]).all()
+        pool = STREAM.pool()
+        expected = np.concatenate([STREAM.counts(pool, k)[:, 1] for k in range(1, 8)])
+        np.testing.assert_array_equal(values[5000:], expected * 1e-12)
 
 
 def test_a_torn_journal_keeps_its_whole_lines(killed: Path, tmp_path: Path) -> None:
@@ -145,7 +134,7 @@ def test_a_torn_journal_keeps_its_whole_lines(killed: Path, tmp_path: Path) -> N
     (done,) = recover([run_folder], "me")
     assert "journal: 1 torn lines" in done.note
     with Run(done.path) as run:
-        assert len(run.facts) == BLOCKS
+        assert [fact.seq for fact in run.facts] == list(range(BLOCKS - 1))
 
 
 @pytest.mark.parametrize("renamed", [False, True])
@@ -167,18 +156,18 @@ def test_a_run_whose_file_was_removed_is_not_made_again(killed: Path, tmp_path: 
     assert main(["recover", str(run_folder)]) != 0
 
 
-def test_a_removed_live_file_is_a_named_loss(killed: Path, tmp_path: Path) -> None:
+def test_a_removed_file_of_the_log_is_a_named_loss(killed: Path, tmp_path: Path) -> None:
     run_folder = shutil.copytree(killed, tmp_path / "run")
     tell_hops(run_folder, 0, BLOCKS - 1)
-    (run_folder / "segment-0002.h5").unlink()
+    (run_folder / "record-0002.log").unlink()
     (done,) = recover([run_folder], "me")
     assert done.state == "recovered"
     with Run(done.path) as run:
         stored = run.hops.sizes["hop"]
         assert 0 < stored < BLOCKS
         losses = run.provenance["losses"]
-    assert "segment-0002.h5 missing" in losses
-    assert f"{BLOCKS - stored} hops that the journal names are in no live file" in losses
+    assert "record-0002.log missing" in losses
+    assert f"{BLOCKS - stored} hops that the journal names were not recorded" in losses
     assert losses in done.note
 
 

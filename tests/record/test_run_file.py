@@ -21,7 +21,7 @@ def test_the_folder_holds_what_the_contract_says(short_run: Run) -> None:
     folder = short_run.path.parent
     assert {path.name for path in folder.iterdir()} >= {"experiment.yaml", "rig.yaml", "journal.jsonl", "run.nxs"}
     assert [path.name for path in folder.glob("*.nxs")] == ["run.nxs"]
-    assert not list(folder.glob("segment-*.h5"))
+    assert not list(folder.glob("record-*.log"))
     assert (folder / "experiment.yaml").read_text(encoding="utf-8") == short_run.experiment_text
 
 
@@ -96,8 +96,10 @@ def test_a_truncated_file_says_what_can_still_be_read(copy: Path) -> None:
 
 
 def test_an_interrupted_run_lists_what_can_be_read(copy: Path) -> None:
-    (copy / "run.nxs").rename(copy / "segment-0001.h5")
-    with pytest.raises(UnreadableRun, match=r"has no run.nxs: it is still running, or was interrupted before it was"):
+    (copy / "run.nxs").rename(copy / "record-0001.log")
+    with pytest.raises(
+        UnreadableRun, match=r"has no run.nxs: it is still running, or was .* the record: record-0001.log"
+    ):
         Run(copy)
 
 

@@ -49,6 +49,36 @@ def test_a_bias_too_far_off_its_target_stops_the_run(laboratory: Laboratory) -> 
     assert "mV off its target; envelope.bias_mV is 0.01" in str(kept.ending.error)
 
 
+def test_a_bias_off_its_target_for_long_stops_a_run_that_does_not_hop(laboratory: Laboratory) -> None:
+    kept = run(laboratory, PARKED.replace("cell_V: [-0.6, 2.0]", "cell_V: [-0.6, 2.0], bias_mV: 0.01"))
+    assert kept.ending is not None
+    assert "mV off its target; envelope.bias_mV is 0.01" in str(kept.ending.error)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    ["hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0}", "park: {height_um: 10}"],
+)
+def test_a_cut_off_lets_the_potential_jump_and_no_hop_is_in_flight(laboratory: Laboratory, probe: str) -> None:
+    """2 mA to 0.1 V, whose own drop is 280 mV: nobody knows the instant before; the current would hide the surface."""
+    rest, current = "  - rest: {for_s: 5}\n", "  - constant_current: {current_mA: -2, until: {potential_V: 0.1}}\n"
+    head = TEXT[: TEXT.index("specimen:")]
+    text = f"{head}specimen: {{loading_mg_cm2: 4.4}}\ncell:\n{rest}{current}{rest}probe:\n  - {probe}\n"
+    kept = run(laboratory, text)
+    assert kept.ending is not None
+    assert kept.ending.outcome == "completed", kept.ending.error
+    potential = kept.column("potential")
+    assert np.max(np.diff(potential)) > 0.1, "it has jumped"
+    if probe.startswith("hop"):
+        hops = kept.hops_of("probe[0]")
+        assert hops.size > 50
+        assert np.max(np.abs(hops["bias_residual"])) < 0.01
+    else:
+        (note,) = kept.kinds("quality")
+        assert "the cell's potential has jumped since the last reading" in note.data["message"]
+        assert note.data["residual_V"] > 0.1
+
+
 def test_the_range_of_the_command_is_checked_during_a_run(laboratory: Laboratory) -> None:
     def narrow(rig: Rig) -> None:
         type(rig.amplifier).command_range  # noqa: B018 - it is a property, and it is this one that is narrowed

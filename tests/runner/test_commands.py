@@ -35,8 +35,8 @@ def test_a_pause_of_the_probe_withdraws_it_and_leaves_the_cell_alone(laboratory:
     assert np.any(t > 36 * S)
     inside = [row for row in kept.rows if 21 * S < row.t_ns < 34 * S]
     assert len(inside) > 10, "slow rows go on"
-    before = [row.z for row in kept.rows if row.t_ns < 20 * S][-1]
-    assert min(row.z for row in inside) > before + 2.9e-6
+    before = [row.z + row.coarse_z for row in kept.rows if row.t_ns < 20 * S][-1]
+    assert min(row.z + row.coarse_z for row in inside) > before + 40e-6
     at = np.linspace(1 * S, 99 * S, 500)
     potentials = [np.interp(at, k.column("t_ns"), k.column("potential")) for k in (plain, kept)]
     assert np.max(np.abs(potentials[0] - potentials[1])) < 1e-3
@@ -112,7 +112,9 @@ def test_set_changes_how_the_present_step_hops(laboratory: Laboratory) -> None:
     [
         (RESUME, "the probe is not paused"),
         (Command("resume-cell"), "the cell is not paused"),
-        (Command("set", key="probe.setpoint_pct", value=80.0), "setpoint"),
+        (Command("set", key="probe.setpoint_pct", value=98.0), "probe[0].hop.setpoint_pct is 98; must be at most 50 %"),
+        (Command("set", key="probe.setpoint_pct", value=98.0), "did you mean a drop of 2?"),
+        (Command("set", key="probe.amplitude_nm", value=-4.0), "must be at least 1 nm; give a value of at least 1"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(laboratory: Laboratory, command: Command, words: str) -> None:

@@ -76,6 +76,14 @@ def test_a_command_arrives_with_its_sender_and_is_answered(control: ControlSocke
         (b'{"command": "set", "key": "probe.setpoint_pct", "value": NaN}', "must be a number"),
         (b'{"command": "set", "key": "probe.setpoint_pct", "value": true}', "must be a number"),
         (b'{"command": "skip", "track": "rig"}', "of the probe or of the cell"),
+        (b'{"command": "set", "key": "probe.setpoint_pct", "value": 1' + b"0" * 400 + b"}", "must be a number"),
+        (b'{"command": "set", "key": "probe.setpoint_pct", "value": 1' + b"0" * 5000 + b"}", "one JSON object a line"),
+        (b'{"command": "set", "key": "probe.setpoint_pct", "value": 1e999}', "must be a number"),
+        (b'{"command": "set", "key": "\\ud800", "value": 1}', "what can be set is probe.setpoint_pct"),
+        (b'{"command": "\\udfff"}', "the commands are pause-probe"),
+        (b'{"command": "skip", "track": "\\ud800"}', "of the probe or of the cell"),
+        (b'{"command": "note", "text": "\\ud800"}', "bytes that are no UTF-8 text"),
+        (b'{"command": "note", "text": "' + b"a" * 5000 + b'"}', "at most 4096 characters"),
         (b"[" * 50_000, "one JSON object a line"),
         (b"\xff\xfe", "one JSON object a line"),
     ],
@@ -147,6 +155,9 @@ def test_a_folder_without_a_run_in_progress_is_refused(tmp_path: Path) -> None:
         ("skip cell", Command("skip", track="cell")),
         ("note electrolyte looks cloudy", Command("note", text="electrolyte looks cloudy")),
         ("set probe.setpoint_pct=2.5", Command("set", key="probe.setpoint_pct", value=2.5)),
+        ("set setpoint_pct=2.5", Command("set", key="probe.setpoint_pct", value=2.5)),
+        ("set setpoint = 2.5 %", Command("set", key="probe.setpoint_pct", value=2.5)),
+        ("set amplitude=4 um", Command("set", key="probe.amplitude_nm", value=4000.0)),
     ],
 )
 def test_a_command_line_survives_the_socket_unchanged(words: str, command: Command) -> None:
@@ -161,8 +172,12 @@ def test_a_command_line_survives_the_socket_unchanged(words: str, command: Comma
         ("pause", "pause is for one track; pause probe, or pause cell"),
         ("set probe.setpoint_pct", "set takes KEY=VALUE"),
         ("set probe.setpoint_pct=much", "must be a number"),
+        ("set amplitude=4", "a length in nm; as set amplitude_nm=4, or set amplitude=4 nm"),
+        ("set amplitude=4 s", "amplitude_nm is a length in nm; as set amplitude_nm=…, or set amplitude=… nm"),
+        ("set height_um=4", "set height_um; what can be set is"),
         ("note", "a note has a text"),
         ("halt", "the commands are"),
+        ("note caf\udce9", "write the note in UTF-8"),  # as a shell hands over a byte that is no UTF-8
     ],
 )
 def test_wrong_words_are_refused_with_the_right_ones(words: str, said: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -106,13 +106,30 @@ def test_probe_up_then_cell_open_then_the_end_is_recorded(laboratory: Laboratory
     assert kept.ending.outcome == outcome == kept.facts[-1].data["outcome"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt()])
-def test_an_unexpected_error_ends_the_run_the_same_way(laboratory: Laboratory, error: BaseException) -> None:
+def test_a_defect_of_the_program_is_a_fault_like_another(laboratory: Laboratory) -> None:
     kept = ExitRecorder()
-    with pytest.raises(type(error)):
+    error = UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+    run_steered(
+        laboratory.experiment(SHORT),
+        change=recording_safe_calls(kept, breaks("hop_controller", "run", error, 3)),
+        recorder=kept,
+    )
+    assert kept.order == [*SAFE, "applied", "run_ended"]
+    assert kept.facts[-1].data["outcome"] == "fault"
+    (alarm,) = kept.kinds("alarm")
+    assert "UnicodeEncodeError" in alarm.data["message"]
+    assert "met in test_exits.py:" in alarm.data["message"]
+    assert kept.ending is not None
+    assert isinstance(kept.ending.error, LimitCrossed)
+    assert kept.ending.safe
+
+
+def test_an_interrupt_ends_the_run_the_same_way(laboratory: Laboratory) -> None:
+    kept = ExitRecorder()
+    with pytest.raises(KeyboardInterrupt):
         run_steered(
             laboratory.experiment(SHORT),
-            change=recording_safe_calls(kept, breaks("hop_controller", "run", error, 3)),
+            change=recording_safe_calls(kept, breaks("hop_controller", "run", KeyboardInterrupt(), 3)),
             recorder=kept,
         )
     assert kept.order == [*SAFE, "applied", "run_ended"]
@@ -138,3 +155,44 @@ def test_an_instrument_that_does_not_obey_keeps_no_other_from_being_made_safe(
     assert kept.ending is not None
     assert kept.ending.outcome == "fault"
     assert "not known to be safe" in kept.kinds("alarm")[-1].data["message"]
+    # This rig has no watchdog that could make it safe by other means: whoever reads the error must.
+    assert not kept.ending.safe
+    assert "by hand" in str(kept.ending.error)
+
+
+class WatchBeside:
+    """A watchdog whose channels reach these roles."""
+
+    def __init__(self, reaches: dict[str, bool]) -> None:
+        self._reaches = reaches
+        self.asked = 0
+
+    def beat(self) -> Sequence[str]:
+        return ()
+
+    def make_safe(self) -> Mapping[str, bool]:
+        self.asked += 1
+        return self._reaches
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_rig_that_does_not_obey_is_made_safe_by_the_watchdog(laboratory: Laboratory, reached: bool) -> None:
+    kept = ExitRecorder()
+    watch = WatchBeside({"hop_controller": True, "scanner": True, "potentiostat": reached, "amplifier": True})
+    gone = BrokenPipeError(32, "Broken pipe")  # not one of our errors
+
+    def tamper(rig: Rig) -> None:
+        for role in SAFE:
+            breaks(role, "safe", gone)(rig)
+        breaks("potentiostat", "read", gone, 40)(rig)
+
+    run_steered(laboratory.experiment(SHORT), change=tamper, recorder=kept, watch=watch)
+    assert watch.asked == 1
+    assert kept.facts[-1].kind == "run_ended"
+    assert kept.facts[-1].data["outcome"] == "fault"
+    assert kept.ending is not None
+    assert kept.ending.safe is reached
+    state = "potentiostat is safe" if reached else "potentiostat has NOT confirmed it"
+    assert state in kept.kinds("alarm")[-1].data["message"]
+    assert ("by hand" in str(kept.ending.error)) is not reached
+    assert any(fact.step == "end" for fact in kept.kinds("applied")) is reached

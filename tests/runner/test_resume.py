@@ -174,6 +174,65 @@ def test_what_cannot_be_resumed_is_refused(laboratory: Laboratory, capsys: pytes
     shutil.rmtree(folder)
 
 
+def resume(folder: Path, out: Path) -> int:
+    return main(["run", "--resume", str(folder), "--cell-meanwhile", "open", "--out", str(out)])
+
+
+def test_an_edited_experiment_is_not_resumed(laboratory: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = cut(laboratory, 6.0)
+    file, rig = folder / "experiment.yaml", folder / "rig.yaml"
+    text, rig_text = file.read_text(encoding="utf-8"), rig.read_text(encoding="utf-8")
+    out = laboratory.folder / "more"
+
+    def refusal() -> str:
+        assert resume(folder, out) == 2
+        assert not out.exists()
+        return capsys.readouterr().err
+
+    file.write_text(text.replace("rate_mV_s: 20", "rate_mV_s: 2000"), encoding="utf-8")
+    message = refusal()
+    assert f"{file}:8: experiment.yaml is " in message
+    assert "rate_mV_s: 2000" in message
+    assert "it was '  - sweep: {from_V: 0.3, to_V: 0.1, rate_mV_s: 20, cycles: 1}' when the run began" in message
+    file.write_text(text + "vary: {}\n", encoding="utf-8")
+    assert "it had no such line" in refusal()
+    file.unlink()
+    file.symlink_to("/proc/self/mem")
+    assert "cannot be read" in refusal()
+    file.unlink()
+    file.write_text(text, encoding="utf-8")
+    rig.write_text(rig_text.replace("title:", "title: edited"), encoding="utf-8")
+    assert "rig.yaml is 'title: edited" in refusal()
+    rig.write_text(rig_text, encoding="utf-8")  # the remedy: undo the change
+    assert resume(folder, out) == 0
+
+
+def test_a_run_is_resumed_once(laboratory: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = cut(laboratory, 6.0)
+    assert resume(folder, laboratory.folder / "more") == 0
+    after = Path(capsys.readouterr().out.strip()).parent
+    again = laboratory.folder / "again"
+    assert resume(folder, again) == 2
+    message = capsys.readouterr().err
+    assert f"by {after}, and its specimen is no longer where it was; resume {after};" in message
+    assert not again.exists()
+    # The run that continued it, if it ended before its first fact, has continued nothing.
+    journal = (after / "journal.jsonl").read_text(encoding="utf-8")
+    (after / "journal.jsonl").write_text("", encoding="utf-8")
+    assert resume(folder, again) == 0
+    (after / "journal.jsonl").write_text(journal, encoding="utf-8")
+    # The remedy for a run that is void: what stands in the message is deleted.
+    (folder / "resumed.json").unlink()
+    assert resume(folder, again) == 0
+
+
+def test_two_that_resume_at_the_same_moment_are_told_apart(laboratory: Laboratory) -> None:
+    interrupted = resumed_run(cut(laboratory, 6.0), "open", None)  # both have found no mark
+    interrupted.claim(laboratory.folder / "first")
+    with pytest.raises(BadInput, match=r"was resumed on .* by .*first"):
+        interrupted.claim(laboratory.folder / "second")
+
+
 def test_a_killed_run_is_resumed_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """kill -9: no run file yet; and the rig's parameters lie beside the preset, not beside the run."""
     file, out = tmp_path / "killed.yaml", tmp_path / "out"

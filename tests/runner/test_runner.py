@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from opsicm.cli.execute import Execution, execute
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.facts import Fact
 from opsicm.record.reader import Run
+from opsicm.results.run_results import results_of
 from opsicm.twin.hop_controller import TwinHopController
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
@@ -273,6 +275,10 @@ def test_soc_counts_from_the_last_delithiated_cut_off(laboratory: Laboratory) ->
     assert np.all(np.isfinite(second))
     assert abs(second[0]) < 0.02
     assert 0.01 < second.max() < 1.0  # at 200 mV/s little goes in
+    zeros = [fact for fact in run.facts if fact.data.get("message") == "state of charge: 0 % here"]
+    assert [fact.data["potential_V"] for fact in zeros] == pytest.approx([0.4, 0.4], abs=0.1)
+    (result,) = [result for result in results_of(run) if result.name == "soc_at_end"]
+    assert re.search(r"0 % is what was left at 0\.\d+ V, \d+ s", result.method)
 
 
 def test_no_hop_is_made_while_the_cell_moves_the_bulk_current(laboratory: Laboratory) -> None:

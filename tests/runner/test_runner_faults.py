@@ -15,7 +15,17 @@ from opsicm.instruments.roles import Rig
 
 
 @pytest.mark.parametrize(
-    "module", ["f02_kill_the_controller", "f11_pause_the_probe", "f13_a_long_run", "f15_late_potentiostat"]
+    "module",
+    [
+        "f02_kill_the_controller",
+        "f11_pause_the_probe",
+        "f13_a_long_run",
+        "f15_late_potentiostat",
+        "f24_lost_rig",
+        "f25_lost_watchdog",
+        "f26_hostile_commands",
+        "f27_closed_terminal",
+    ],
 )
 def test_short_form(module: str) -> None:
     seed = 7  # `make test` is no lottery; `make faults` draws

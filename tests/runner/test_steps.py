@@ -371,6 +371,39 @@ hop: {{at_um: [5, 5], {HOP}, hops: 4, at: {{after_each: rest}}}}
     assert len(set(line["segment"])) == 2, "a gap in time begins a segment"
 
 
+def test_a_step_is_repeated_at_equal_intervals_during_its_cell_step(laboratory: Laboratory) -> None:
+    """At 0, 6, 12 … s of its cell step, to its own end each time; what ran before goes on in between."""
+    probe = f"""
+hop: {{at_um: [0, 0], {HOP}, hops: 5, every_min: 0.1, during: "cell[1]"}}
+park: {{height_um: 10}}
+"""
+    kept = run(laboratory, text("rest: {for_s: 5}\nrest: {for_s: 20}\nrest: {for_s: 9}", probe), rig=FLAT)
+    began = [fact.t_ns * 1e-9 for fact in kept.kinds("step_started") if fact.step == "probe[0]"]
+    assert began == pytest.approx([5.0, 11.0, 17.0, 23.0], abs=0.05)
+    assert kept.hops_of("probe[0]").size == 20
+    assert [fact.step for fact in kept.kinds("step_started") if fact.track == "probe"].count("probe[1]") == 1
+    between = [row.coarse_z for row in kept.rows if 9 * S < row.t_ns < 11 * S or row.t_ns > 26 * S]
+    assert between == pytest.approx(np.full(len(between), 10e-6), abs=1e-6)
+
+
+def test_an_image_a_repetition_begins_before_the_cell_step_ends_ends_with_it(laboratory: Laboratory) -> None:
+    probe = f'hop: {{at_um: [0, 0], {HOP}, hops: 200, every_min: 0.3, during: "cell[0]"}}'
+    kept = run(laboratory, text("rest: {for_s: 20}\nrest: {for_s: 5}", probe), rig=FLAT)
+    ended = [fact.t_ns * 1e-9 for fact in kept.kinds("step_ended") if fact.step == "probe[0]"]
+    assert ended[-1] == pytest.approx(20.0, abs=0.1)
+    assert len(ended) == 2
+
+
+def test_a_repetition_that_is_not_over_is_not_made_up_for(laboratory: Laboratory) -> None:
+    probe = f"hop: {{at_um: [0, 0], {HOP}, hops: 200, every_min: 0.05}}"
+    kept = run(laboratory, text("rest: {for_s: 12}", probe), rig=FLAT)
+    began = [fact.t_ns * 1e-9 for fact in kept.kinds("step_started") if fact.step == "probe[0]"]
+    left_out = [fact for fact in kept.kinds("note") if "left out" in str(fact.data["message"])]
+    assert len(began) < 4
+    assert len(began) + len(left_out) == 4, "at 0, 3, 6 and 9 s"
+    assert all(round(at, 1) % 3.0 == pytest.approx(0.0, abs=0.11) for at in began)
+
+
 def test_repeated_probe_steps_run_in_rounds(laboratory: Laboratory) -> None:
     steps = f"[{{park: {{height_um: 10, for_s: 1}}}}, {{hop: {{at_um: [0, 0], {HOP}, hops: 3}}}}]"
     kept = run(laboratory, text("rest: {for_s: 10}", f"repeat: {{times: 2, steps: {steps}}}"), rig=FLAT)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from opsicm.cli.terminal import ColumnsOption, JsonFlag, SetpointOption
+from opsicm.cli.terminal import ColumnsOption, JsonFlag, LevellingOption, ProfileOption, SetpointOption
 
 app = typer.Typer(add_completion=False)
 
@@ -21,20 +21,24 @@ def analyse(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Write the figures there, as .svg and .png.")
     ] = None,
+    levelling: LevellingOption = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Analyse runs or third-party files.
 
     Prints every result that applies, each with uncertainty, unit and method.
     """
     from opsicm.cli.terminal import err, print_json, print_results, working
+    from opsicm.results.image_figures import image_choice
     from opsicm.results.run_or_file import figures_of_path, figures_of_several, results_of_path, results_of_several
 
+    choice = image_choice(levelling, profile)
     records: list[dict[str, Any]] = []
     each = []
     for path in runs:
         with working(f"analysing {path}"):
             results = results_of_path(path, columns, None if setpoint is None else 0.01 * setpoint)
-            pictures = [] if out is None else figures_of_path(path, results, out)
+            pictures = [] if out is None else figures_of_path(path, results, out, choice)
         each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
         if not json:
@@ -52,24 +56,35 @@ def analyse(
         print_json(records)
 
 
-@app.command(epilog="Example: opsicm report out/20261123T080000Z_height -o report.html")
+@app.command(epilog="Example: opsicm report out/20261123T080000Z_height -o report.html --csv data/")
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, run file or third-party file.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folder or run file; several runs, or the halves of a resumed one, together; a third-party file.",
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; by default beside the run file.")
+        Path | None,
+        typer.Option("-o", "--out", "--output", help="File to write; by default report.html beside the run."),
     ] = None,
     columns: ColumnsOption = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FOLDER", help="Write the data of every figure and table there as well."),
+    ] = None,
 ) -> None:
-    """Write a self-contained HTML report with figures.
+    """Write a self-contained HTML report: what was found, figures, tables.
 
-    Prints the path of the report.
+    Of several runs one page: what was varied, and how the results follow it. Prints the path of the report.
     """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
-    from opsicm.reporting.reports import report_of_path
+    from opsicm.reporting.reports import report_of
 
     with working("drawing the report"):
-        target = report_of_path(run, output, columns)
+        target = report_of(runs, output, columns, csv)
     console.print(str(target), markup=False)
 
 

@@ -1,27 +1,34 @@
-"""`opsicm check` and `opsicm schema`: checks an experiment against its rig; prints the schema of its file."""
+"""`opsicm check` and `opsicm schema`: checks an experiment against its rig, shows its time line; prints the schema."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import BadInput, OpsicmError, OutsideDomain, Problem
-from opsicm.experiment.expansion import expanded
-from opsicm.experiment.file import LoadedExperiment, read_experiment
-from opsicm.forecast.prediction import HopPrediction, Prediction, predict
-from opsicm.forecast.problems import problems
-from opsicm.forecast.signals import TEN_HOP_CRITERION, Signal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from opsicm.experiment.file import LoadedExperiment
+    from opsicm.forecast.prediction import HopPrediction, Prediction
+    from opsicm.forecast.signals import Signal
+    from opsicm.forecast.time_line import TimedStep, TimeLine
 
 
 def checked_file(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Prediction]]:
     """Every run of an experiment file with its prediction; raises `BadInput` with all problems."""
+    from opsicm.experiment.expansion import expanded
+    from opsicm.experiment.file import read_experiment
+
     all_problems: list[Problem] = []
     predictions: list[tuple[LoadedExperiment, Prediction]] = []
     for experiment in expanded(read_experiment(file)):
@@ -36,18 +43,32 @@ def checked_file(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Pr
 
 def checked_run(experiment: LoadedExperiment, rig: str | None, seed: int | None) -> Prediction:
     """The prediction for one run; raises `BadInput` with every problem of the run on its rig."""
+    from opsicm.cli.rigs import load_rig, rig_numbers
+    from opsicm.forecast.prediction import predict
+    from opsicm.forecast.problems import problems
+
     if seed is not None and not 0 <= seed < 2**63:
         raise BadInput(Problem("--seed", str(seed), "must be 0 or more, and below 2^63", "give a whole number"))
     loaded = load_rig(experiment, rig)
     try:
-        numbers = rig_numbers(experiment, loaded)
-        prediction = predict(experiment.experiment, numbers)
+        numbers = rig_numbers(experiment, loaded, seed)
+        prediction = predict(experiment.experiment, numbers, _amplitude_maps(experiment))
     except OutsideDomain as error:  # raised by an equation, which does not know the file
         document = experiment.document
         raise BadInput(replace(p, file=document.name, line=document.line(())) for p in error.problems) from error
     if refusals := problems(experiment, numbers, prediction):
         raise BadInput(refusals)
     return prediction
+
+
+def _amplitude_maps(experiment: LoadedExperiment) -> Mapping[str, NDArray[np.float64]]:
+    """The experiment's amplitude maps [m]; none where one cannot be used, which `problems` reports."""
+    from opsicm.experiment.data_files import amplitude_maps
+
+    try:
+        return amplitude_maps(experiment)
+    except BadInput:
+        return {}
 
 
 _PREFIXES: Final = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
@@ -79,14 +100,111 @@ def expected_count(count: float) -> str:
 def check_report(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> str:
     """The output of `opsicm check` for a file without problems; for a series the common lines first."""
     blocks = [list(prediction_lines(prediction)) for _, prediction in predictions]
+    plans = [list(time_line_lines(plan_of(experiment, prediction))) for experiment, prediction in predictions]
     lines = [f"{file}: no problems"]
     if len(blocks) == 1:
-        return "\n".join([*lines, *(f"  {line}" for line in blocks[0])])
+        return "\n".join([*lines, *(f"  {line}" for line in blocks[0] + plans[0])])
     common = [line for line in blocks[0] if all(line in block for block in blocks)]
+    together = all(plan == plans[0] for plan in plans)
     lines += [f"  {len(blocks)} runs, one after the other; in every one", *(f"  {line}" for line in common)]
-    for (experiment, _), block in zip(predictions, blocks, strict=True):
+    lines += [f"  {line}" for line in plans[0] if together]
+    for (experiment, _), block, plan in zip(predictions, blocks, plans, strict=True):
         lines += [f"  {experiment.experiment.title}", *(f"  {line}" for line in block if line not in common)]
+        lines += [f"  {line}" for line in plan if not together]
     return "\n".join(lines)
+
+
+# -- The time line.
+
+
+def plan_of(loaded: LoadedExperiment, prediction: Prediction) -> TimeLine:
+    """The time line of one run."""
+    from opsicm.forecast.time_line import time_line
+
+    return time_line(loaded.experiment, prediction.cell, prediction.windows)
+
+
+def time_line_lines(plan: TimeLine) -> Iterator[str]:
+    """The time line: each step of the cell, and below it what the probe does from then on and what it waits for."""
+    yield "time line"
+    first = 0
+    while first < len(plan.steps):
+        period, rounds = _rounds(plan.steps, first)
+        for step in plan.steps[first : first + period]:
+            name = f"{'' if step.track == 'cell' else '  '}{step.path}"
+            yield f"  {name:<14} {_periods(step, plan.end):<21} {step.word}{_when(step)}: {_short(step.what)}"
+        first += period * rounds
+        if rounds > 1:
+            last = plan.steps[first - 1]
+            yield f"  {'…':<14} {_periods(last, plan.end):<21} the same {rounds - 1} times more, to {last.path}"
+    if plan.idle:
+        spans = [f"{_clock(span.start, plan.end)} – {_clock(span.end, plan.end)}" for span in plan.idle[:_MOST_IDLE]]
+        more = f" and {len(plan.idle) - _MOST_IDLE} times more" if len(plan.idle) > _MOST_IDLE else ""
+        yield f"    {'no probe step':<12} {', '.join(spans)}{more}"
+
+
+def _rounds(steps: Sequence[TimedStep], first: int) -> tuple[int, int]:
+    """(steps of a round, rounds) that follow one another from step `first` on; rounds 1 where nothing is repeated."""
+    alike = [(step.track, step.word, step.what, step.when) for step in steps[first:]]
+    for period in range(1, _LONGEST_ROUND + 1):
+        rounds = 1
+        while alike[rounds * period : (rounds + 1) * period] == alike[:period]:
+            rounds += 1
+        if rounds >= _FEWEST_ROUNDS:
+            return period, rounds
+    return 1, 1
+
+
+_LONGEST_ROUND: Final = 4
+_FEWEST_ROUNDS: Final = 3
+_MOST_IDLE: Final = 3
+_LONGEST_SETTINGS: Final = 140
+
+
+def _periods(step: TimedStep, end: float) -> str:
+    if not step.spans:
+        return "never"
+    return f"{_clock(step.spans[0].start, end)} – {_clock(step.spans[-1].end, end)}"
+
+
+def _when(step: TimedStep) -> str:
+    """What a step waits for, how often it runs and how long each time, and whether it is cut off."""
+    words = [step.when] if step.when else []
+    count = len(step.spans)
+    if count and (step.deferred or (step.track == "cell" and count > 1)):
+        longest = max(span.end - span.start for span in step.spans)
+        words.append(f"{count} times of {_lasting(longest)}" if count > 1 else f"once, {_lasting(longest)}")
+    elif count > 1:
+        words.append(f"in {count} parts")
+    if not count:
+        words.append("does not come about in this forecast")
+    elif step.spans[-1].cut:
+        last = step.spans[-1]
+        words.append(f"the last cut off after {_lasting(last.end - last.start)}" if step.deferred else "cut off")
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_SETTINGS else text[: _LONGEST_SETTINGS - 1] + "…"
+
+
+def _clock(seconds: float, end: float) -> str:
+    """A time of a run that lasts `end` [s]: hours, minutes and seconds, or seconds where it is short."""
+    if end < _SHORT_RUN:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _lasting(seconds: float) -> str:
+    """A duration with two or three figures."""
+    for factor, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2.0 * factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+_SHORT_RUN: Final = 600.0
 
 
 def prediction_lines(prediction: Prediction) -> Iterator[str]:
@@ -129,6 +247,8 @@ def _hop_lines(hop: HopPrediction) -> Iterator[str]:
 
 
 def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
+    from opsicm.forecast.signals import TEN_HOP_CRITERION
+
     yield f"{signal.step:<16} at {signal.height * 1e6:g} µm {_current_text(signal)}{_level_shift(signal, at_rest)}"
     if signal.height_change is not None and signal.height_noise is not None:
         yield f"                 {_height_text(signal.height_change, signal.height_noise)}"
@@ -193,7 +313,13 @@ def prediction_record(experiment: LoadedExperiment, prediction: Prediction) -> d
         "note": prediction.note,
         "hops": [_hop_record(hop) for hop in prediction.hops],
         "signals": [_signal_record(signal) for signal in prediction.signals],
+        "time_line": [_timed_step_record(step) for step in plan_of(experiment, prediction).steps],
     }
+
+
+def _timed_step_record(step: TimedStep) -> dict[str, Any]:
+    spans = [{"start_s": span.start, "end_s": span.end, "cut": span.cut} for span in step.spans]
+    return {"track": step.track, "step": step.path, "word": step.word, "when": step.when, "spans": spans}
 
 
 def _hop_record(hop: HopPrediction) -> dict[str, Any]:
@@ -239,22 +365,53 @@ def _duration(seconds: float | None) -> str:
 app = typer.Typer(add_completion=False)
 
 
-@app.command(epilog="Example: opsicm check experiments/e09_height_during_voltammogram.yaml")
+_PICTURES: Final = (".png", ".svg", ".pdf")
+
+
+def draw_plans(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> list[Path]:
+    """Draw the time line of each run to `file`, numbered where there are several; returns the paths."""
+    from opsicm.figures.draw import draw
+    from opsicm.figures.time_line import time_line_view
+
+    paths = [file if len(predictions) == 1 else file.with_stem(f"{file.stem}-{k + 1}") for k in range(len(predictions))]
+    for path, (experiment, prediction) in zip(paths, predictions, strict=True):
+        view = time_line_view(plan_of(experiment, prediction), prediction.cell, experiment.experiment.title)
+        try:
+            draw(view).savefig(path, dpi=110)
+        except OSError as error:
+            limit = f"cannot be written ({error.strerror})"
+            raise BadInput(Problem("--plot", str(path), limit, "name a file in a folder that exists")) from error
+    return paths
+
+
+def _refuse_other_pictures(plot: Path | None) -> None:
+    if plot is not None and plot.suffix.lower() not in _PICTURES:
+        limit = f"a picture is {', '.join(_PICTURES)}"
+        raise BadInput(Problem("--plot", str(plot), limit, f"as --plot {plot.with_suffix('.png').name}"))
+
+
+@app.command(epilog="Example: opsicm check experiments/e09_height_during_voltammogram.yaml --plot plan.png")
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Experiment files.")],
     rig: Annotated[str | None, typer.Option(help="Rig file or preset instead of the experiment's.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="PICTURE", help="Draw the time line to this file: .png, .svg, .pdf."),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Check an experiment file and forecast the run.
 
     Lists every problem at once, each with its line, the limit and a remedy; without problems, the duration, the file
-    size and the signals against their noise. Runs nothing.
+    size, the signals against their noise, and the time line: when each step runs and what it waits for. Runs nothing.
     """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json, print_problems
 
     records: list[dict[str, Any]] = []
+    planned: list[tuple[LoadedExperiment, Prediction]] = []
     bad = False
+    _refuse_other_pictures(plot)
     for file in files:
         try:
             predictions = checked_file(file, rig)
@@ -264,13 +421,17 @@ def check(
             problems = [{"file": p.file, "line": p.line, "problem": str(p)} for p in error.problems]
             records.append({"file": str(file), "ok": False, "problems": problems})
             continue
+        planned += predictions
         for experiment, prediction in predictions:
             record = prediction_record(experiment, prediction)
             records.append({"file": str(file), "ok": True, "problems": [], **record})
         if not json:
             console.print(check_report(file, predictions), markup=False, soft_wrap=True)
+    pictures = draw_plans(plot, planned) if plot is not None else []
     if json:
         print_json(records)
+    for picture in pictures if not json else []:
+        console.print(f"time line drawn  {picture}", markup=False)
     raise typer.Exit(2 if bad else 0)
 
 
@@ -279,6 +440,6 @@ def schema() -> None:
     """Print the JSON Schema of the experiment file."""
     import json as json_module
 
-    from opsicm.experiment.file import json_schema
+    from opsicm.experiment.schema import json_schema
 
     print(json_module.dumps(json_schema(), indent=2, ensure_ascii=False))

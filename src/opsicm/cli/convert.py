@@ -1,4 +1,4 @@
-"""`opsicm convert`: cell programs to and from aurora-unicycler's JSON."""
+"""`opsicm convert`: cell programs to and from aurora-unicycler's JSON, and the movie of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from opsicm.cli.terminal import LevellingOption
 from opsicm.core.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -15,14 +16,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-KNOWN: Final = "known are .json (aurora-unicycler) to .yaml (experiment), and .yaml to .json"
+KNOWN: Final = (
+    "known are .json (aurora-unicycler) to .yaml (experiment), and .yaml to .json, and a run to a movie (.gif or .mp4)"
+)
+_MOVIES: Final = (".gif", ".mp4")
 _MARGIN: Final = 1.1  # of the longest duration, for the limit of a program that outlasts the usual one
 
 
 @app.command(epilog="Example: opsicm convert cycling.json cycling.yaml --title 'three cycles'")
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A cycling protocol (.json) or an experiment (.yaml).")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="A new file: .yaml or .json.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A cycling protocol (.json), an experiment (.yaml), or a run.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A new file: .yaml, .json, or .gif or .mp4 of a run.")],
     title: Annotated[
         str | None, typer.Option(help="Title of the experiment; by default the sample's name, or that of the file.")
     ] = None,
@@ -32,8 +38,13 @@ def convert(
     capacity_mah: Annotated[
         float | None, typer.Option(help="Capacity of the sample in mAh: a .json with C-rates needs it.")
     ] = None,
+    levelling: LevellingOption = None,
+    per_second: Annotated[
+        float | None,
+        typer.Option(help="Images or passes shown a second in a movie; 2 or 10 by default.", min=0.1, max=60),
+    ] = None,
 ) -> None:
-    """Convert a cycling protocol to an experiment, or back.
+    """Convert a cycling protocol to an experiment, or back; or a run to a movie of its images or of its line.
 
     Protocols are aurora-unicycler's .json files. An experiment made of one has no probe program; a protocol made of an
     experiment has its cell steps only.
@@ -42,6 +53,15 @@ def convert(
     from opsicm.cli.terminal import out as console
 
     kinds = (_kind(source), _kind(target))
+    if kinds[1] in _MOVIES:
+        if target.exists():
+            raise BadInput(
+                Problem("OUT", str(target), "a file of this name exists", "name a new file, or move it away")
+            )
+        console.print(str(_movie(source, target, levelling, per_second)), markup=False)
+        return
+    for name, value in (("--levelling", levelling), ("--per-second", per_second)):
+        _refuse_option(name, value, "is for movies", "leave it out, or name OUT with .gif")
     if kinds not in ((".json", ".yaml"), (".yaml", ".json")):
         remedy = "give IN and OUT such names"
         raise BadInput(Problem("the conversion", f"{source} to {target}", KNOWN, remedy))
@@ -59,6 +79,16 @@ def convert(
     _write(target, text)
     err.print("positive current raises the potential: it delithiates the specimen, in a half cell against lithium")
     console.print(str(target), markup=False)
+
+
+def _movie(source: Path, target: Path, levelling: str | None, per_second: float | None) -> Path:
+    from opsicm.cli.terminal import working
+    from opsicm.results.image_figures import image_choice
+    from opsicm.results.run_or_file import movie_of_path
+
+    choice = image_choice(levelling, None)
+    with working("drawing the movie"):
+        return movie_of_path(source, target, choice, per_second)
 
 
 def _kind(path: Path) -> str:

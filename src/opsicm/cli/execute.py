@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import getpass
 import platform
+import resource
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from opsicm.cli.live_settings import Revisions, shift_between
+from opsicm.cli.progress import Pace
 from opsicm.cli.resume import ResumedRun
 from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of
-from opsicm.core.errors import BadInput, Problem
+from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig, Role
@@ -27,7 +30,9 @@ from opsicm.runner.commands import Inbox, StopSignal
 from opsicm.runner.control_socket import ControlSocket
 from opsicm.runner.resume import BEGINNING
 from opsicm.runner.runner import Progress, RunContext, Runner, RunOutcome
-from opsicm.runner.watchdog import Watchdog
+from opsicm.runner.watchdog import Unwatched, Watch, Watchdog
+
+_LEAST_FILE: Final = 64e6  # [bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +55,21 @@ def execute(
     resumed: ResumedRun | None = None,
     stand_in: Role | None = None,
     provenance: Mapping[str, str | int] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    expected: float | None = None,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as possible, 1 is real time.
 
-    `estimate` [bytes] of the run file, where it is known: twice that must be free. `resumed` is the state of the
-    interrupted run that this one continues, `stand_in` plays every role in place of the rig file's drivers, and
-    `provenance` then states where the data come from.
+    `estimate` [bytes] of the run file, where it is known: twice that must be free; `expected` [s] is the forecast of
+    the run's duration. `resumed` is the state of the interrupted run that this one continues, `stand_in` plays every
+    role in place of the rig file's drivers, and `provenance` then states where the data come from. `say` is given what
+    an operator should read at once.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens after that is recorded
     in the file and returned as `Execution.ending`.
     """
     run_folder.refuse_if_short(out, estimate)
+    _refuse_under_a_file_size_limit(estimate)
     loaded = load_rig(experiment, rig)
     run_seed = seed_of(experiment.experiment, loaded, seed)
     inbox: Inbox = StopSignal(stop)
@@ -76,7 +85,10 @@ def execute(
         maps = amplitude_maps(experiment)
         title = experiment.experiment.title
         folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
-        inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox)))
+        if resumed is not None:
+            resumed.claim(folder.path)
+        pace = Pace(expected)
+        inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox, pace.record)))
         recorder = SharedRecorder(folder)
         header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"))
         recorder.open(replace(header, provenance={**header.provenance, **(provenance or {})}))
@@ -84,18 +96,36 @@ def execute(
             prepared.capacity,
             prepared.reversible,
             shift_between,
-            Revisions(experiment, loaded),
+            Revisions(experiment, loaded, run_seed),
             maps,
             BEGINNING if resumed is None else resumed.start,
+            prepared.swelling,
         )
         try:
-            with watched(prepared.rig, folder.path) as beat:
-                ending = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, progress, beat).run()
+            with watched(prepared.rig, folder.path) as watch:
+                told = pace.telling(progress)
+                runner = Runner(experiment.experiment, prepared.rig, recorder, inbox, run_context, told, watch, say)
+                ending = runner.run()
         finally:
             # Closed before the run file is made, during which no command would be answered.
             control.close()
             path = recorder.close()
+    if recorder.unfinished is not None:
+        limit = f"could not be made: {recorder.unfinished}"
+        problem = Problem("run file", "run.nxs", limit, f"opsicm recover {path} makes it of what is kept", str(path))
+        ending = RunOutcome("fault", ending.error or LimitCrossed(problem))
     return Execution(path, ending)
+
+
+def _refuse_under_a_file_size_limit(estimate: float | None) -> None:
+    """Raise `BadInput` where this process may not write files as large as the run's, nor share memory."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    needed = max(_LEAST_FILE, 2.0 * (estimate or 0.0))
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        limit = f"the run's files and the memory of its record need {needed * 1e-6:.0f} MB"
+        raise BadInput(
+            Problem("file-size limit", f"{allowed * 1e-6:.2g} MB", limit, "lift it with ulimit -f unlimited")
+        )
 
 
 def _pace(loaded: LoadedRig, speed: float | None, stand_in: Role | None) -> float | None:
@@ -120,16 +150,13 @@ def _folder_title(title: str) -> str:
 
 
 @contextmanager
-def watched(rig: Rig, folder: Path) -> Iterator[Callable[[], None]]:
-    """Start a watchdog for a rig that has safe channels; yields its heartbeat, to be called every turn."""
+def watched(rig: Rig, folder: Path) -> Iterator[Watch]:
+    """A watchdog over a rig that has safe channels."""
     if not rig.safe_addresses:
-        yield lambda: None
+        yield Unwatched()
         return
-    watchdog = Watchdog(rig.safe_addresses, folder)
-    try:
-        yield watchdog.beat
-    finally:
-        watchdog.close()
+    with closing(Watchdog(rig.safe_addresses, folder)) as watchdog:
+        yield watchdog
 
 
 def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> RunHeader:

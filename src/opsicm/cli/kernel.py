@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from opsicm.cli.terminal import JsonFlag
 from opsicm.core.errors import OpsicmError
+from opsicm.core.output_file import write_output
 from opsicm.figures.draw import draw, png
 from opsicm.figures.pipette import kernel_view
 from opsicm.physics.pipette import tip_field as tip_table
@@ -26,7 +27,7 @@ from opsicm.physics.pipette.lateral import point_spread
 from opsicm.physics.pipette.tip_field import approach_curve, hyperbola_bias
 from opsicm.physics.tables import path_of
 
-app = typer.Typer(no_args_is_help=True, help="Show or compute the pipette's tables (current over distance).")
+app = typer.Typer(no_args_is_help=True)
 
 Record = dict[str, float]
 
@@ -91,7 +92,9 @@ def show(
     cone_deg: Annotated[float, typer.Option(help="Inner half-cone angle, degrees.")] = 3.0,
     length_um: Annotated[float, typer.Option(help="Length of shank that counts as resistance, µm.")] = 20.0,
     kappa: Annotated[float, typer.Option(help="Conductivity of the electrolyte, S/m.")] = 0.62,
-    figure: Annotated[Path | None, typer.Option(help="PNG file for the figure; kernel.png unless --json.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--plot", "--figure", help="PNG file for the figure; kernel.png unless --json.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show one pipette: approach curve, resolution, noise.
@@ -105,7 +108,7 @@ def show(
         if target is not None:
             curve = approach_curve(pipette)
             spread = point_spread(pipette, float(curve.distance(np.array(0.98))))
-            target.write_bytes(png(draw(kernel_view(curve, spread))))
+            write_output(target, png(draw(kernel_view(curve, spread))), "figure", "--figure")
     except OpsicmError as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(problem.exit_code) from problem

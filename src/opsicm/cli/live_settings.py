@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from opsicm.analysis.topography.registration import register
 from opsicm.cli.rigs import rig_numbers
 from opsicm.core.errors import BadInput, Problem
+from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
-from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.hop_parameters import SETTABLE, HopParameters
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import ApproachingStep
 from opsicm.experiment.program import written_steps
 from opsicm.experiment.rig_file import LoadedRig
+from opsicm.experiment.validation import validated
 from opsicm.forecast.prediction import predict
 from opsicm.forecast.problems import problems
 
@@ -24,26 +26,28 @@ from opsicm.forecast.problems import problems
 class Revisions:
     """Changes of a step's hop parameters during a run, checked as `check` would check the changed experiment file."""
 
-    def __init__(self, loaded: LoadedExperiment, rig: LoadedRig) -> None:
+    def __init__(self, loaded: LoadedExperiment, rig: LoadedRig, seed: int | None = None) -> None:
         self._loaded = loaded
         self._rig = rig
+        self._seed = seed
 
     def __call__(self, path: str, key: str, value: float) -> HopParameters:
         """The hop parameters of the step at `path` with `key` set to `value`; raises `BadInput` if refused."""
-        data = self._loaded.experiment.model_dump(mode="json", exclude_unset=True)
+        document = self._loaded.document
+        data = copy.deepcopy(document.data)
         settings = next(placed.step for placed in written_steps("probe", data["probe"]) if placed.path == path)
         if key not in settings:
-            raise BadInput(Problem(f"probe.{key}", f"{value:g}", f"{path} has no {key}", "set one of its own keys"))
+            own = ", ".join(f"probe.{known}" for known in SETTABLE if known in settings)
+            raise BadInput(Problem(f"probe.{key}", f"{value:g}", f"{path} has no {key}", f"what can be set is {own}"))
         settings[key] = value
-        try:
-            changed = replace(self._loaded, experiment=Experiment.model_validate(data))
-        except ValidationError as error:
-            limit = "; ".join(str(detail["msg"]) for detail in error.errors())
-            raise BadInput(Problem(f"probe.{key}", f"{value:g}", limit, "set another value")) from None
-        numbers = rig_numbers(changed, self._rig)
-        refused = problems(changed, numbers, predict(changed.experiment, numbers))
-        if refused:
-            raise BadInput([replace(problem, file=None, line=None) for problem in refused])
+        document = replace(document, data=data)
+        try:  # in the words of `check`, without the line of the file, which says something else
+            changed = replace(self._loaded, experiment=validated(document, Experiment), document=document)
+            numbers = rig_numbers(changed, self._rig, self._seed)
+            if refused := problems(changed, numbers, predict(changed.experiment, numbers, amplitude_maps(changed))):
+                raise BadInput(refused)
+        except BadInput as error:
+            raise BadInput([replace(problem, file=None, line=None) for problem in error.problems]) from None
         self._loaded = changed
         step = next(placed.step for placed in written_steps("probe", changed.experiment.probe) if placed.path == path)
         assert isinstance(step, ApproachingStep), "only such a step has hop parameters"

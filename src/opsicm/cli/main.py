@@ -12,16 +12,10 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from opsicm.cli.analyse import app as analyse_commands
-from opsicm.cli.check import app as check_commands
-from opsicm.cli.command import app as steering_commands
-from opsicm.cli.convert import app as convert_commands
-from opsicm.cli.record import app as record_commands
-from opsicm.cli.run import app as run_commands
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 
 app = typer.Typer(
@@ -29,13 +23,27 @@ app = typer.Typer(
     help="Operando scanning ion conductance microscopy of battery electrodes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 # typer brings its own click or uses the installed one: the class is found through one that both have.
 _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-for group in (run_commands, check_commands, analyse_commands, record_commands, steering_commands, convert_commands):
-    app.registered_commands += group.registered_commands
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"opsicm {version('opsicm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Operando scanning ion conductance microscopy of battery electrodes."""
 
 
 @app.command(epilog="Example: opsicm reproduce --only E2,E5 --short --json table.json --out reproduced/")
@@ -45,15 +53,20 @@ def reproduce(
         bool, typer.Option("--short", help="The short forms: full chemistry, fewer hops and pixels.")
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the table to this file as well.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("opsicm-reproduced"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("out/reproduction"),
 ) -> None:
     """Reproduce the paper's twelve experiments on the digital twin.
 
     Prints the paper's numbers beside those found here, with uncertainty and verdict, and draws its figures. Runs that
     are finished are kept: given again, the command continues where it was interrupted.
     """
+    from opsicm.record.run_folder import refuse_if_short
     from opsicm.reproduction.command import reproduce as run_reproduce
 
+    refuse_if_short(out, None)
+    if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK | os.X_OK)):
+        limit = f"{json.parent} is not a folder that may be written"
+        raise BadInput(Problem("--json", str(json), limit, "choose another path", str(json)))
     raise typer.Exit(run_reproduce(only, short, json, out))
 
 
@@ -79,15 +92,42 @@ def _benchmarks() -> Any:
     raise BadInput(Problem("benchmarks", "", limit, "clone the repository and run `make bench` there"))
 
 
-_GROUPS = {"kernel": "opsicm.cli.kernel", "parameters": "opsicm.cli.parameters", "rig": "opsicm.cli.rig"}
+_LONGEST_PATH: Final = 200  # characters of one in a message
+_GROUPS: Final = {
+    "kernel": "Show or compute the pipette's tables (current over distance).",
+    "parameters": "List and show parameter sets, with units and sources.",
+    "rig": "List the drivers that a rig file may name.",
+}
+_MODULES: Final = {
+    "opsicm.cli.check": ("check", "schema"),
+    "opsicm.cli.run": ("demo", "run"),
+    "opsicm.cli.status": ("status", "runs"),
+    "opsicm.cli.command": ("command",),
+    "opsicm.cli.analyse": ("analyse", "report", "identify"),
+    "opsicm.cli.record": ("recover", "validate", "replay"),
+    "opsicm.cli.convert": ("convert",),
+}
 
 
 def _mount(arguments: list[str]) -> None:
-    """Add the command groups that this call needs: importing all of them would cost every other command a second."""
-    mounted = {group.name for group in app.registered_groups}
-    for name, module in _GROUPS.items():
-        if name not in mounted and (not arguments or arguments[0] in (name, "--help")):
-            app.add_typer(import_module(module).app, name=name)
+    """Add the commands that this call needs: importing all of them would cost every other command a second."""
+    words = arguments
+    if "_OPSICM_COMPLETE" in os.environ:  # a shell asks how a line may go on
+        words = (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()[1:]
+    if words[:1] == ["--version"]:
+        return
+    word = next((word for word in words if not word.startswith("-")), "")
+    present = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    needed = [module for module, names in _MODULES.items() if word in names] or list(_MODULES)
+    added: list[Any] = []
+    for module in needed if word not in _GROUPS else ():
+        if not present.intersection(_MODULES[module]):
+            added += import_module(module).app.registered_commands
+    app.registered_commands[:0] = added  # a run before the paper's twelve and the benchmarks
+    app.registered_groups = []
+    for name, summary in _GROUPS.items():  # one that is only listed, or completed, needs its name alone
+        group = import_module(f"opsicm.cli.{name}").app if word == name else typer.Typer(no_args_is_help=True)
+        app.add_typer(group, name=name, help=summary)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -109,8 +149,15 @@ def main(arguments: list[str] | None = None) -> int:
         return int(error.exit_code)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click exits where a pipe is closed: who read it has read enough
         return 0
+    except OSError as error:
+        if "OPSICM_TRACEBACK" in os.environ:
+            raise
+        from opsicm.cli.terminal import print_problems
+
+        print_problems(_refused_by_the_system(error))
+        return 2
     except Exception as error:
         if "OPSICM_TRACEBACK" in os.environ:
             raise
@@ -119,6 +166,19 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _refused_by_the_system(error: OSError) -> BadInput:
+    """What the operating system refuses as a problem of the user's: a path too long, a full disk, a device that is
+    gone."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        thing, remedy = "an output", "free some space, or write to another file or device"
+    else:
+        thing, remedy = os.fsdecode(error.filename), "name another file or folder"
+    if len(thing) > _LONGEST_PATH:
+        thing = f"{thing[:_LONGEST_PATH]}…"
+    return BadInput(Problem(thing, "", f"cannot be used ({reason})", remedy))
 
 
 def _exit_at_once(_signal: int, _frame: object) -> None:
@@ -130,4 +190,9 @@ def entry() -> None:
     # Until a run installs its own handler nothing has moved and nothing is open, so an interrupt during the imports may
     # end the program at once; otherwise an import lock could swallow it.
     signal.signal(signal.SIGINT, _exit_at_once)
-    sys.exit(main())
+    # Figures go to files: a notebook's or a desktop's choice, inherited or misspelt, has no say in it.
+    os.environ.pop("MPLBACKEND", None)
+    from opsicm.cli.terminal import flush_output, prepare_streams
+
+    prepare_streams()
+    sys.exit(flush_output(main()))

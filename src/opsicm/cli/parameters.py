@@ -13,7 +13,7 @@ from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set, paramet
 from opsicm.physics.materials.material import Material
 from opsicm.physics.parameters import Curve, Leaf, ParameterSet
 
-app = typer.Typer(no_args_is_help=True, help="List and show parameter sets, with units and sources.")
+app = typer.Typer(no_args_is_help=True)
 
 
 def leaf_record(name: str, leaf: Leaf) -> dict[str, Any]:

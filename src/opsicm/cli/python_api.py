@@ -116,20 +116,22 @@ def run(
     """
     from opsicm.cli.check import checked_run
     from opsicm.cli.execute import execute
+    from opsicm.cli.progress import run_progress
     from opsicm.cli.replaying import execute_on_run
-    from opsicm.cli.terminal import run_progress
+    from opsicm.cli.terminal import err
 
     series = expanded(_loaded(experiment))
     if len(series) > 1:
         remedy = "run each: [opsicm.run(one) for one in opsicm.check(FILE).experiments]"
         raise BadInput(Problem("vary", "", f"makes {len(series)} runs of the file, and this is one", remedy))
     (loaded,) = series
-    estimate = checked_run(loaded, rig, seed).file_bytes
-    with _stop_on_interrupt() as stop, run_progress(loaded.experiment.title) as progress:
+    prediction = checked_run(loaded, rig, seed)
+    estimate, expected = prediction.file_bytes, prediction.duration
+    with _stop_on_interrupt() as stop, run_progress(err, loaded.experiment.title, expected) as progress:
         if rig is not None and Path(rig).is_dir():
             execution = execute_on_run(Path(rig), loaded, Path(out), speed, stop, progress, estimate)
         else:
-            execution = execute(loaded, Path(out), rig, seed, speed, stop, progress, estimate)
+            execution = execute(loaded, Path(out), rig, seed, speed, stop, progress, estimate, expected=expected)
     kept = f"the run file is kept: opsicm.open({str(execution.path)!r})"
     if execution.ending.outcome == "interrupted":
         raise KeyboardInterrupt(f"the run was interrupted, the rig is safe; {kept}")
@@ -174,7 +176,7 @@ def analyse(
 
     each = []
     for one in (source, *more):
-        path = one.path if isinstance(one, StoredRun) else Path(one)
+        path = _path(one)
         results = list(one.results) if isinstance(one, StoredRun) else results_of_path(path, columns, setpoint)
         each.append((path, results))
     if len(each) == 1:
@@ -183,20 +185,26 @@ def analyse(
     return ResultList([*named, *results_of_several(each)])
 
 
-def report(source: StoredRun | Path | str, output: Path | str | None = None, *, columns: str | None = None) -> Path:
-    """Write the report of a run or a third-party file, one self-contained HTML page; returns its path.
+def report(
+    source: StoredRun | Path | str,
+    *more: StoredRun | Path | str,
+    output: Path | str | None = None,
+    columns: str | None = None,
+    csv: Path | str | None = None,
+) -> Path:
+    """Write the report of a run, of several together, or of a third-party file: one HTML page; returns its path.
 
-    - source: a run, its path, or another instrument's file.
+    - source, more: runs or their paths; or one file of another instrument.
     - output: the file to write; by default beside the run, and in the working folder for a third-party file.
     - columns: of a text file, as "t=s,I=pA,z=um".
+    - csv: a folder, for the data of every figure and table as well.
 
         opsicm.report(run)
     """
-    from opsicm.cli.python_run import StoredRun
-    from opsicm.reporting.reports import report_of_path
+    from opsicm.reporting.reports import report_of
 
-    path = source.path if isinstance(source, StoredRun) else Path(source)
-    return report_of_path(path, None if output is None else Path(output), columns)
+    paths = [_path(one) for one in (source, *more)]
+    return report_of(paths, None if output is None else Path(output), columns, None if csv is None else Path(csv))
 
 
 def plot(source: StoredRun | Path | str, *, columns: str | None = None, setpoint: float | None = None) -> FigureDict:
@@ -243,3 +251,7 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
     with stop_on_interrupt() as stop:
         yield stop
+
+
+def _path(source: StoredRun | Path | str) -> Path:
+    return Path(source) if isinstance(source, Path | str) else source.path

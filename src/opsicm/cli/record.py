@@ -1,4 +1,4 @@
-"""Commands about stored runs: recover, validate, runs, replay."""
+"""Commands about stored runs: recover, validate, replay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from opsicm.cli.terminal import JsonFlag, OutOption
+from opsicm.cli.terminal import DEFAULT_OUT, JsonFlag, OutOption
 
 app = typer.Typer(add_completion=False)
 
@@ -74,45 +74,10 @@ def validate(
     raise typer.Exit(2 if bad else 0)
 
 
-@app.command(epilog="Example: opsicm runs out/")
-def runs(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that was given as --out.")] = Path(),
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Read every run again instead of the folder's table.")
-    ] = False,
-    json: JsonFlag = False,
-) -> None:
-    """List the runs in a folder: what, when, how they ended."""
-    from rich.table import Table
-
-    from opsicm.cli.terminal import out as console
-    from opsicm.cli.terminal import print_json
-    from opsicm.record.recover import run_catalogue
-
-    catalogue = run_catalogue(folder, rebuild)
-    if json:
-        print_json([asdict(entry) for entry in catalogue])
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "title", "started (UTC)", "outcome", "duration", "hops", "size"):
-        table.add_column(column, overflow="fold")
-    for entry in catalogue:
-        table.add_row(
-            entry.folder,
-            entry.title,
-            entry.started[:19],
-            entry.outcome,
-            f"{entry.duration:.0f} s",
-            str(entry.hops),
-            f"{entry.bytes * 1e-6:.1f} MB",
-        )
-    console.print(table)
-
-
 @app.command(epilog="Example: opsicm replay out/20261123T080000Z_height --speed 10 --out again/")
 def replay(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or run file.")],
-    out: OutOption = Path("replayed"),
+    out: OutOption = DEFAULT_OUT,
     speed: Annotated[str, typer.Option(help="max, or a factor: 1 is real time, 10 ten times as fast.")] = "max",
 ) -> None:
     """Replay a stored run into a new run.

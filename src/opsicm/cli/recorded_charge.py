@@ -1,4 +1,4 @@
-"""Prints the charge in a run's record as JSON: python -m opsicm.cli.recorded_charge RUN.
+"""Prints what a resumed run needs of its record as JSON: python -m opsicm.cli.recorded_charge RUN.
 
 An interrupted run is recovered first. This is a process of its own because reading a run imports HDF5, which must stay
 out of the process that will move a pipette.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from opsicm.core.errors import BadInput, Problem
@@ -16,20 +17,32 @@ from opsicm.core.errors import BadInput, Problem
 _TIMEOUT = 600.0  # [s]
 
 
-def recorded_charge(folder: Path) -> tuple[list[int], list[float], float, int]:
-    """([ns], [C] of every slow row, capacity [C] of the specimen, seed) of the run in `folder`, by a child process."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Of a run's record: `t_ns` [ns] and `charge_C` [C] of every slow row, `capacity_C` [C] of the specimen, the seed,
+    and the experiment and rig with which it was begun, word for word."""
+
+    t_ns: list[int]
+    charge_C: list[float]
+    capacity_C: float
+    seed: int
+    experiment: str
+    rig: str
+
+
+def recorded_charge(folder: Path) -> Recorded:
+    """The record of the run in `folder`, read by a child process."""
     command = [sys.executable, "-P", "-m", __spec__.name, str(folder)]
     completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
     if completed.returncode:
         reason = completed.stderr.strip().splitlines()[-1:] or ["its reader ended without a message"]
         remedy = f"opsicm recover {folder} says more"
         raise BadInput(Problem("--resume", str(folder), f"cannot be read: {reason[0]}", remedy))
-    record = json.loads(completed.stdout)
-    return record["t_ns"], record["charge_C"], record["capacity_C"], record["seed"]
+    return Recorded(**json.loads(completed.stdout))
 
 
 def main() -> None:
-    """Print what `recorded_charge` returns."""
+    """Print the record."""
     from opsicm.record.reader import Run
     from opsicm.record.recover import recover
 
@@ -44,6 +57,8 @@ def main() -> None:
                 "charge_C": run.cell["charge"].values.tolist(),
                 "capacity_C": run.parameters["specimen"]["capacity_C"],
                 "seed": int(run.provenance["seed"]),
+                "experiment": run.experiment_text,
+                "rig": run.rig_text,
             },
             sys.stdout,
         )

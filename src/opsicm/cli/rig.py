@@ -8,7 +8,7 @@ import typer
 
 from opsicm.cli.terminal import JsonFlag
 
-app = typer.Typer(no_args_is_help=True, help="List the drivers that a rig file may name.")
+app = typer.Typer(no_args_is_help=True)
 
 
 def driver_records() -> list[dict[str, Any]]:

@@ -28,8 +28,9 @@ from opsicm.physics.parameters import Curve, Leaf, ParameterSet
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import resistance
 from opsicm.physics.pipette.tip_field import distance_98
+from opsicm.physics.specimen.clearance import ExpectedSwelling
 from opsicm.record.run_folder import RIG
-from opsicm.twin.build import followed, twin_of
+from opsicm.twin.build import Relief, followed, twin_of
 
 BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
@@ -45,7 +46,7 @@ class Prepared:
     """A connected rig, and the facts about it that are recorded.
 
     `capacity` [C] between x = 0 and 1, `reversible` [C] between the program's cut-offs at rest (None without two),
-    stated parameters, seed.
+    stated parameters, seed, and the thickness [m] gained that `swelling` expects for a charge [C].
     """
 
     rig: Rig
@@ -53,6 +54,7 @@ class Prepared:
     reversible: float | None
     parameters: Mapping[str, Any]
     seed: int
+    swelling: Callable[[float], float]
 
 
 def stored_run_role(run: Path) -> Role:
@@ -160,11 +162,16 @@ def _setup(
     return RigSetup(loaded, experiment.experiment, parameters, pipette, **run_settings)
 
 
-def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig) -> RigNumbers:
-    """The numbers of a rig that `check` needs, from the rig file and its drivers; nothing is connected."""
-    setup = _setup(experiment, loaded, specimen_parameters(experiment, loaded).values)
+def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig, seed: int | None = None) -> RigNumbers:
+    """The numbers of a rig that `check` needs, from the rig file and its drivers; nothing is connected.
+
+    Of a twin the surface is known too: that of `seed`, by default the experiment's or the rig's.
+    """
+    run_seed = seed_of(experiment.experiment, loaded, seed)
+    setup = _setup(experiment, loaded, specimen_parameters(experiment, loaded).values, seed=run_seed)
     specification = REGISTRY.specification(setup)
-    return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette)
+    relief = None if loaded.rig.world is None else Relief(setup, specification)
+    return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette, relief)
 
 
 def prepare(
@@ -219,7 +226,8 @@ def prepare(
         with suppress(OutsideDomain):  # a cut-off beyond the open-circuit curve is not reached at rest: no SOC
             low, high = map(parameters.material.stoichiometry_at, potentials)
             reversible = capacity * (low - high)
-    return Prepared(rig, capacity, reversible, facts, seed)
+    swelling = ExpectedSwelling(parameters, specification.potentiostat.rest_potential)
+    return Prepared(rig, capacity, reversible, facts, seed, swelling)
 
 
 def _refuse_unknown_grounding(loaded: LoadedRig) -> None:

@@ -8,32 +8,36 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from opsicm.analysis.result import WHOLE, Result, Subject
-from opsicm.cli.terminal import OutOption, pace_of
+from opsicm.cli.terminal import DEFAULT_OUT, OutOption, pace_of
 from opsicm.core.errors import BadInput, Problem
 
 if TYPE_CHECKING:
+    from opsicm.analysis.result import Result
     from opsicm.cli.resume import ResumedRun
     from opsicm.experiment.file import LoadedExperiment
 
 app = typer.Typer(add_completion=False)
 _EXIT_CODES: Final = {"completed": 0, "interrupted": 130, "stopped": 3, "fault": 3}
-_HEADLINE: Final = (  # of the demo: what a newcomer should see first
-    ("hops", WHOLE),
-    ("expansion", Subject(part="lithiation")),
-    ("expansion", Subject(part="delithiation")),
-    ("height_scatter", WHOLE),
-    ("ten_hop_bulk_change", WHOLE),
-    ("hop_period", WHOLE),
-    ("pipette_change_at_peak", Subject(part="lithiation")),
-    ("peak_current", Subject(part="lithiation")),
+_LONGEST_WORLD: Final = 500  # as of an address in a rig file
+_HEADLINE: Final = (  # (result, part) of the demo: what a newcomer should see first
+    ("hops", ""),
+    ("expansion", "lithiation"),
+    ("expansion", "delithiation"),
+    ("height_scatter", ""),
+    ("ten_hop_bulk_change", ""),
+    ("hop_period", ""),
+    ("pipette_change_at_peak", "lithiation"),
+    ("peak_current", "lithiation"),
 )
 
 
 def headline_results(results: Iterable[Result]) -> list[Result]:
     """The headline results in a fixed order; one that failed stays, with its reason."""
+    from opsicm.analysis.result import WHOLE, Subject
+
     by_key = {(result.name, result.of): result for result in results}
-    return [by_key[key] for key in _HEADLINE if key in by_key]
+    keys = [(name, Subject(part=part) if part else WHOLE) for name, part in _HEADLINE]
+    return [by_key[key] for key in keys if key in by_key]
 
 
 def _runs(
@@ -50,13 +54,25 @@ def _runs(
     if rig is not None and Path(rig).is_dir() and (seed is not None or world is not None):
         limit = "is a stored run: its noise and its world are already recorded"
         raise BadInput(Problem("--rig", rig, limit, "leave out --seed and --world"))
+    if world is not None:
+        _refuse_unless_a_world(world)
     runs = expanded(read_experiment(file))
-    estimates = [checked_run(experiment, rig, seed).file_bytes for experiment in runs]
-    for experiment, estimate in zip(runs, estimates, strict=True):
-        path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world)
+    predictions = [checked_run(experiment, rig, seed) for experiment in runs]
+    for experiment, prediction in zip(runs, predictions, strict=True):
+        estimate, expected = prediction.file_bytes, prediction.duration
+        path, code = _execute(experiment, out, rig, seed, pace, estimate, world=world, expected=expected)
         yield path, code
         if code:
             return
+
+
+def _refuse_unless_a_world(folder: Path) -> None:
+    if not folder.is_dir():
+        remedy = "start a world, python -m opsicm.cli.world_process FILE FOLDER, and name its folder"
+        raise BadInput(Problem("--world", str(folder), "is not a folder", remedy))
+    if len(str(folder)) > _LONGEST_WORLD:
+        value, limit = f"{len(str(folder))} characters long", f"may have {_LONGEST_WORLD}"
+        raise BadInput(Problem("--world", value, limit, "change into a folder above it and give the path from there"))
 
 
 def _execute(
@@ -68,24 +84,43 @@ def _execute(
     estimate: float | None = None,
     resumed: ResumedRun | None = None,
     world: Path | None = None,
+    expected: float | None = None,
 ) -> tuple[Path, int]:
     from opsicm.cli.execute import execute
+    from opsicm.cli.progress import run_progress
     from opsicm.cli.rigs import world_process_role
-    from opsicm.cli.terminal import err, print_problems, run_progress, stop_on_interrupt
+    from opsicm.cli.terminal import err, print_problems, stop_on_interrupt
 
-    with stop_on_interrupt() as stop, run_progress(experiment.experiment.title) as progress:
+    def say(message: str) -> None:
+        err.print(f"alarm: {message}")
+
+    with stop_on_interrupt() as stop, run_progress(err, experiment.experiment.title, expected) as progress:
         if rig is not None and resumed is None and Path(rig).is_dir():
             from opsicm.cli.replaying import execute_on_run
 
             execution = execute_on_run(Path(rig), experiment, out, pace, stop, progress, estimate)
         else:
             stand_in = None if world is None else world_process_role(world)
-            execution = execute(experiment, out, rig, seed, pace, stop, progress, estimate, resumed, stand_in)
+            execution = execute(
+                experiment,
+                out,
+                rig,
+                seed,
+                pace,
+                stop,
+                progress,
+                estimate,
+                resumed,
+                stand_in,
+                say=say,
+                expected=expected,
+            )
     if execution.ending.error is not None:
         print_problems(execution.ending.error)
     outcome = execution.ending.outcome
     if outcome != "completed":
-        err.print(f"run ended: {outcome}; rig safe, file kept")
+        state = "rig safe" if execution.ending.safe else "RIG NOT KNOWN TO BE SAFE"
+        err.print(f"run ended: {outcome}; {state}, file kept")
     return execution.path, _EXIT_CODES[outcome]
 
 
@@ -109,8 +144,7 @@ def _resume(
 
 @app.command(epilog="Example: opsicm demo --out out/")
 def demo(
-    out: OutOption = Path("opsicm-demo"),
-    seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
+    out: OutOption = DEFAULT_OUT, seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None
 ) -> None:
     """Run a short operando experiment on the digital twin.
 
@@ -142,7 +176,7 @@ def run(
     rig: Annotated[
         str | None, typer.Option(help="Rig file, preset or stored run to use instead of the experiment's rig.")
     ] = None,
-    out: OutOption = Path(),
+    out: OutOption = DEFAULT_OUT,
     seed: Annotated[int | None, typer.Option(help="Seed of every random number of the twin.")] = None,
     speed: Annotated[str, typer.Option(help="max, or a factor: 1 is real time, 10 ten times as fast.")] = "max",
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this interrupted run.")] = None,
@@ -167,11 +201,11 @@ def run(
 
     Ctrl-C stops safely and keeps the file. Prints the path of every run file, the last one on the last line.
     """
-    from opsicm.cli.terminal import out as console
+    from opsicm.cli.terminal import print_path
 
     if resume is not None:
         path, code = _resume(resume, file, out, speed, cell_meanwhile, lost_intent, (rig, seed))
-        console.print(str(path), markup=False)
+        print_path(path)
     elif file is None:
         raise BadInput(
             Problem("FILE", "", "is missing", "name an experiment file, or an interrupted run with --resume")
@@ -180,5 +214,5 @@ def run(
         raise BadInput(Problem("--cell-meanwhile", "", "says how to resume a run", "name the run with --resume"))
     else:
         for path, code in _runs(file, out, rig, seed, speed, world):  # noqa: B007 - the last code is the whole's
-            console.print(str(path), markup=False)
+            print_path(path)
     raise typer.Exit(code)

@@ -1,32 +1,133 @@
-"""Output to the terminal: tables on standard output, progress and problems on standard error."""
+"""Output to the terminal: tables on standard output, progress and problems on standard error.
+
+What is printed holds text of other people: titles, notes, paths. It is never read as markup, and characters that would
+steer the terminal are shown instead of sent.
+"""
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
 import json
+import os
 import signal
+import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
-from opsicm.reporting.document import number
-from opsicm.runner.runner import Progress as RunProgress
+
+if TYPE_CHECKING:
+    from opsicm.analysis.result import Result
 
 _REMARK: Final = 40
 _GAPS: Final = 6  # between four columns
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Control characters but tab and line end, and those that reverse the direction of writing: each as its code.
+_STEERING: Final = {
+    code: ascii(chr(code))[1:-1]
+    for code in (*range(0x09), 0x0B, 0x0C, *range(0x0D, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F))
+} | {code: ascii(chr(code))[1:-1] for code in range(0x2066, 0x206A)}
+_IN_ASCII: Final = {
+    "µ": "u", "μ": "u", "±": "+/-", "–": "-", "—": "-", "−": "-", "…": "...", "→": "->", "×": "x", "·": "*",
+    "°": " deg", "Ω": "Ohm", "Δ": "d", "√": "sqrt ", "≤": "<=", "≥": ">=", "≈": "~", "“": '"', "”": '"', "’": "'",
+}  # fmt: skip
 
+
+def printable(text: str) -> str:
+    """`text` with the characters that would steer a terminal shown as their codes."""
+    return text.translate(_STEERING)
+
+
+class _Console(Console):
+    """A console on which no text is markup."""
+
+    def __init__(self, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - called where it was caught; main knows what to do
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replaces a character that the terminal's encoding has not: as an engineer would type it, else without its accent,
+    else by a question mark. A byte of a path that is no text is written as the byte that it is."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if 0xDC80 <= ord(character) <= 0xDCFF:
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    plain = _IN_ASCII.get(character) or unicodedata.normalize("NFKD", character)
+    return plain.encode("ascii", "ignore").decode("ascii") or "?", error.start + 1
+
+
+class _Forgiving:
+    """Standard error that may be gone: a closed terminal or a full device is no reason to stop what runs."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def prepare_streams() -> None:
+    """Make this process's streams take every text: in an encoding without µ or ± it is written in ASCII."""
+    codecs.register_error("opsicm-ascii", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="opsicm-ascii")
+    sys.stderr = _Forgiving(sys.stderr)
+
+
+def flush_output(code: int) -> int:
+    """The exit code, after what was printed has reached its device; 2 where a success was printed in vain."""
+    try:
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who read it has read enough
+        pass
+    except OSError as error:
+        print_problems(_unwritable_output(error))
+        code = code or 2
+    # What is left would be tried again, and complained about, when the interpreter ends.
+    with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return code
+
+
+def _unwritable_output(error: OSError) -> BadInput:
+    limit = f"cannot be written ({error.strerror})"
+    return BadInput(Problem("standard output", "", limit, "direct it to another file or device"))
+
+
+out = _Console()
+err = _Console(stderr=True)
+
+DEFAULT_OUT: Final = Path("out")
+"""Where every command puts runs, and looks for them, unless it is told otherwise."""
 OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print a list of records with stable keys instead.")]
 SetpointOption = Annotated[
@@ -39,22 +140,56 @@ SetpointOption = Annotated[
         max=99,
     ),
 ]
+LevellingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--levelling",
+        metavar="HOW",
+        help="What is subtracted from images: first-plane (of the first image, the default), none, plane, parabola or "
+        "rows (each row's median).",
+    ),
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="X0,Y0,X1,Y1",
+        help="Line of the profiles through images [µm], in the experiment's coordinates; by default the row with the "
+        "largest change.",
+    ),
+]
 ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text file with their units, as t=s,I=pA,z=um.")]
 
 
 def print_problems(error: OpsicmError) -> None:
     """Every problem of an error, one a line, on standard error."""
     for problem in error.problems:
-        err.print(f"[bold red]error[/] {escape(str(problem))}")
+        err.print(Text.assemble(("error", "bold red"), " ", printable(str(problem))))
+
+
+def print_path(path: Path) -> None:
+    """The path of a run file on standard output; where that takes nothing, on standard error: the run is not lost."""
+    try:
+        out.print(str(path))
+    except OSError as error:
+        print_problems(_unwritable_output(error))
+        err.print(f"run file  {path}")
 
 
 def print_json(records: Sequence[dict[str, Any]]) -> None:
     """Records as JSON on standard output; a number that JSON does not know becomes null."""
-    print(json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(list(records), indent=2, ensure_ascii=not _takes_unicode(), allow_nan=False))
+
+
+def _takes_unicode() -> bool:
+    encoding = getattr(sys.stdout, "encoding", None)
+    return encoding is None or codecs.lookup(encoding).name.startswith("utf")
 
 
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
+    from opsicm.results.number_text import number
+
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
     table.add_column("quantity", no_wrap=True)
@@ -65,50 +200,29 @@ def print_results(results: Iterable[Result], title: str) -> None:
     for result in shown:
         bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
-        table.add_row(result.label, number(result.value, result.u), result.unit, escape(remark))
+        table.add_row(result.label, number(result.value, result.u, result.unit), result.unit, remark)
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
     # A console prints no wider than itself, so a wide table gets a wider one.
-    Console(highlight=False, soft_wrap=True, width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
+    _Console(width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
 
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
-    return [("quantity", "value ± u (k = 1)", "unit"), *((r.label, number(r.value, r.u), r.unit) for r in results)]
+    from opsicm.results.number_text import number
 
-
-@contextmanager
-def run_progress(title: str = "running") -> Iterator[Callable[[RunProgress], None]]:
-    """A progress bar of a run with the time left, on standard error; silent without a terminal.
-
-    The time left is wall time, from the speed of the last few seconds: a twin hops more slowly than it parks.
-    """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[shown]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(escape(title), total=None, shown="compiling")
-
-        def update(now: RunProgress) -> None:
-            total = None if now.total_ns is None else now.total_ns * 1e-9
-            left = "" if total is None else f" of {total:.0f}"
-            shown = escape(f"{now.t_ns * 1e-9:.0f}{left} s, {now.hops} hops, {now.where}")
-            progress.update(task, completed=now.t_ns * 1e-9, total=total, shown=shown)
-
-        yield update
+    rows = ((r.label, number(r.value, r.u, r.unit), r.unit) for r in results)
+    return [("quantity", "value ± u (k = 1)", "unit"), *rows]
 
 
 def working(what: str) -> AbstractContextManager[object]:
     """A spinner on standard error during a task of some seconds; silent without a terminal."""
-    return err.status(what) if err.is_terminal else nullcontext()
+    return err.status(Text(printable(what))) if err.is_terminal else nullcontext()
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """A function that returns whether Ctrl-C was pressed or SIGTERM received; the run then ends by itself, safely."""
+    """A function that returns whether Ctrl-C was pressed, SIGTERM received, or SIGHUP from a terminal that closes: the
+    run then ends by itself, safely."""
     stop_requested = False
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
@@ -117,7 +231,10 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
             err.print("stopping: pipette up, cell to open circuit, file kept …")
         stop_requested = True
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    stopping = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        stopping.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in stopping}
     try:
         yield lambda: stop_requested
     finally:

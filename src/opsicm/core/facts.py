@@ -54,8 +54,10 @@ class Fact:
 
     @staticmethod
     def from_line(line: str) -> Fact:
-        """The fact that a line of a journal holds."""
-        return Fact(**json.loads(line))
+        """The fact that a line of a journal holds, with or without the checksum that the file has behind it."""
+        fields = json.loads(line)
+        fields.pop("crc32", None)
+        return Fact(**fields)
 
 
 # -- Channels: the quantities that are sampled, always under these names.

@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.facts import Channel
@@ -14,56 +14,105 @@ from opsicm.emulators import messages
 from opsicm.emulators.safe_world import CALLS, SAFE, short_path
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.rig_file import RoleName
+from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import Driver, RoleSetup
 from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
 
 _POLL_INTERVAL: Final = 0.02  # [s] between two checks whether the plan is to be stopped
 _TIMEOUT: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile
+_SAFE_TIMEOUT: Final = 4.0  # [s] for making a role safe, and for the answer to an interrupt
+_LONGEST_ANSWER: Final = 1 << 28  # [bytes]: a plan's samples take some MB
+Answer = TypeVar("Answer")
 
 
 class _Connection:
+    """One line for a call, one for its answer. A call that fails for any reason but a refusal breaks the connection: an
+    answer that comes late would be taken for that of the next call. The rig's safe channels are not affected."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._received = bytearray()
+        self._lost: Problem | None = None
         try:
             with short_path(folder) as path:
                 self._socket.connect(f"{path}/{CALLS}")
         except OSError as error:
+            self._socket.close()
             limit = f"no world answers there ({error.strerror})"
             raise BadInput(Problem("--world", str(folder), limit, "start one, and name its folder")) from error
-        self._received = bytearray()
-
-    def call(self, role: str, name: str, *arguments: Any, stop: Callable[[], bool] | None = None) -> Any:
-        self._socket.sendall(messages.encode((role, name, arguments)))
-        interrupted, waited = False, 0.0
-        while (end := self._received.find(b"\n")) < 0:
-            ready, _, _ = select.select([self._socket], [], [], _POLL_INTERVAL)
-            if ready:
-                data = self._socket.recv(1 << 20)
-                if not data:
-                    raise LimitCrossed(Problem("rig", "gone", "the world's process has ended", "look at it"))
-                self._received += data
-                continue
-            waited += _POLL_INTERVAL
-            if waited > _TIMEOUT:
-                raise LimitCrossed(Problem(f"{role}.{name}", "unanswered", f"{_TIMEOUT:g} s", "look at the rig"))
-            if stop is not None and not interrupted and stop():
-                interrupted = True
-                self._socket.sendall(messages.encode(("interrupt", "", ())))
-        kind, answer = messages.decode(bytes(self._received[:end]))
-        del self._received[: end + 1]
-        if interrupted:
-            self._interrupt_answered()
+        try:
+            kind, refusal = self._answer("rig.connect", _TIMEOUT)
+        except LimitCrossed as error:
+            raise BadInput(error.problems) from error
         if kind == "error":
-            raise LimitCrossed(Problem(f"{role}.{name}", "refused", "; ".join(answer), "look at the rig"))
+            self._socket.close()
+            raise BadInput(Problem("--world", str(folder), "refuses this run", "; ".join(refusal)))
+
+    def call(self, role: str, name: str, *arguments: Any, stop: Callable[[], bool] = lambda: False) -> Any:
+        if self._lost is not None:
+            raise LimitCrossed(self._lost)
+        called = f"{role}.{name}"
+        self._send(called, (role, name, arguments))
+        patience = _SAFE_TIMEOUT if name == "safe" else _TIMEOUT
+        interrupted = False
+        waited = stopwatch()
+        while not self._receive(called, _POLL_INTERVAL):
+            if waited() > patience:
+                raise self.loss(called, "unanswered", f"no answer in {patience:g} s")
+            if not interrupted and stop():
+                interrupted = True
+                self._send(called, ("interrupt", "", ()))
+        kind, answer = self._answer(called, 0.0)
+        if interrupted:
+            self._answer("interrupt", _SAFE_TIMEOUT)
+        if kind == "error":
+            raise LimitCrossed(Problem(called, "refused", "; ".join(map(str, answer)), "look at the rig"))
         return answer
 
-    def _interrupt_answered(self) -> None:
-        """Receive the answer to an interrupt."""
-        while (end := self._received.find(b"\n")) < 0:
-            self._received += self._socket.recv(1 << 20)
-        del self._received[: end + 1]
+    def loss(self, called: str, value: str, limit: str) -> LimitCrossed:
+        """The error of a connection that is of no use any more; every later call raises the same."""
+        self._lost = Problem(called, value, limit, "look at the rig")
+        self._socket.close()
+        return LimitCrossed(self._lost)
+
+    def _send(self, called: str, message: Any) -> None:
+        try:
+            self._socket.sendall(messages.encode(message))
+        except OSError as error:
+            raise self.loss(called, "gone", f"the rig's process has ended ({error.strerror})") from error
+
+    def _receive(self, called: str, seconds: float) -> bool:
+        """Receive for that long; whether a whole line is there."""
+        if b"\n" in self._received:
+            return True
+        if not select.select([self._socket], [], [], seconds)[0]:
+            return False
+        try:
+            data = self._socket.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data:
+            raise self.loss(called, "gone", "the rig's process has ended")
+        self._received += data
+        if len(self._received) > _LONGEST_ANSWER:
+            raise self.loss(called, "endless", f"an answer has at most {_LONGEST_ANSWER} bytes")
+        return b"\n" in self._received
+
+    def _answer(self, called: str, seconds: float) -> tuple[str, Any]:
+        """(answer or error, what) of the next line."""
+        waited = stopwatch()
+        while not self._receive(called, _POLL_INTERVAL):
+            if waited() > seconds:
+                raise self.loss(called, "unanswered", f"no answer in {seconds:g} s")
+        line, _, rest = bytes(self._received).partition(b"\n")
+        self._received = bytearray(rest)
+        try:
+            kind, answer = messages.decode(line)
+        except Exception as error:
+            raise self.loss(called, ascii(line[:60]), "is no answer of a rig") from error
+        return str(kind), answer
 
 
 class _RemoteRole:
@@ -73,6 +122,23 @@ class _RemoteRole:
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         return self._connection.call(self._name, name, *arguments)
+
+    def _ask_for(self, kind: type[Answer], name: str, *arguments: Any) -> Answer:
+        """The answer, which must be of this kind: anything else is garbage, and so may be what follows."""
+        return self._of_kind(kind, name, self._ask(name, *arguments))
+
+    def _of_kind(self, kind: type[Answer], name: str, answer: Any) -> Answer:
+        if kind is float and isinstance(answer, int):
+            answer = float(answer)
+        if not isinstance(answer, kind):
+            raise self._connection.loss(f"{self._name}.{name}", ascii(answer)[:60], f"must be a {kind.__name__}")
+        return answer
+
+    def _ask_for_pair(self, name: str) -> tuple[float, float]:
+        pair = self._ask_for(tuple, name)
+        if len(pair) != 2:
+            raise self._connection.loss(f"{self._name}.{name}", ascii(pair)[:60], "must be two numbers")
+        return self._of_kind(float, name, pair[0]), self._of_kind(float, name, pair[1])
 
     @property
     def safe_address(self) -> str:
@@ -84,7 +150,7 @@ class _RemoteRole:
 
 class _RemoteClock(_RemoteRole):
     def now_ns(self) -> int:
-        return int(self._ask("now_ns"))
+        return self._ask_for(int, "now_ns")
 
     def wait_until(self, t_ns: int) -> None:
         self._ask("wait_until", t_ns)
@@ -93,15 +159,13 @@ class _RemoteClock(_RemoteRole):
 class _RemoteAmplifier(_RemoteRole):
     @property
     def command_range(self) -> tuple[float, float]:
-        low, high = self._ask("command_range")
-        return low, high
+        return self._ask_for_pair("command_range")
 
     def command(self, volts: float, slope: float = 0.0) -> None:
         self._ask("command", volts, slope)
 
     def read(self) -> tuple[float, float]:
-        current, command = self._ask("read")
-        return current, command
+        return self._ask_for_pair("read")
 
 
 class _RemotePotentiostat(_RemoteRole):
@@ -109,53 +173,45 @@ class _RemotePotentiostat(_RemoteRole):
         self._ask("apply", control, at_ns)
 
     def read(self) -> CellReading:
-        reading = self._ask("read")
-        assert isinstance(reading, CellReading)
-        return reading
+        return self._ask_for(CellReading, "read")
 
 
 class _RemoteScanner(_RemoteRole):
     @property
     def z_range(self) -> tuple[float, float]:
-        low, high = self._ask("z_range")
-        return low, high
+        return self._ask_for_pair("z_range")
 
     @property
     def xy_range(self) -> tuple[float, float]:
-        low, high = self._ask("xy_range")
-        return low, high
+        return self._ask_for_pair("xy_range")
 
     def read_z(self) -> float:
-        return float(self._ask("read_z"))
+        return self._ask_for(float, "read_z")
 
 
 class _RemoteCoarseStage(_RemoteRole):
     def move_to(self, z: float, speed: float | None = None) -> int:
-        return int(self._ask("move_to", z, speed))
+        return self._ask_for(int, "move_to", z, speed)
 
     def position(self) -> float:
-        return float(self._ask("position"))
+        return self._ask_for(float, "position")
 
 
 class _RemoteHopController(_RemoteRole):
     @property
     def timing(self) -> HopTiming:
-        timing = self._ask("timing")
-        assert isinstance(timing, HopTiming)
-        return timing
+        return self._ask_for(HopTiming, "timing")
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return tuple(self._ask("channels"))
+        return self._ask_for(tuple, "channels")
 
     @property
     def start_height(self) -> float:
-        return float(self._ask("start_height"))
+        return self._ask_for(float, "start_height")
 
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
-        outcome = self._connection.call(self._name, "run", plan, stop=stop)
-        assert isinstance(outcome, PlanOutcome)
-        return outcome
+        return self._of_kind(PlanOutcome, "run", self._connection.call(self._name, "run", plan, stop=stop))
 
 
 def _connection(setup: RoleSetup) -> _Connection:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +25,12 @@ from opsicm.instruments.roles import Rig
 CALLS: Final = "world.sock"
 SAFE: Final = "safe.sock"
 _ROLES: Final = ("clock", "amplifier", "potentiostat", "scanner", "coarse_stage", "hop_controller")
+_SAFE_ROLES: Final = ("amplifier", "potentiostat", "scanner", "hop_controller")
 _MOVES: Final = frozenset({"run", "move_to", "apply", "command", "wait_until"})
 _POLL_INTERVAL: Final = 0.02  # [s]
+_LONGEST_CALL: Final = 1 << 26  # [bytes]
+_LONGEST_ROLE: Final = 256  # [bytes]
+_PEER: Final = struct.Struct("3i")
 _OPENING_NS: Final = 200_000_000  # within which a cell that was told to open is open
 
 
@@ -64,53 +69,75 @@ class SafeWorld:
 
     def _attend(self, timeout: float) -> None:
         """Receive from every ready socket, safe channels before the controller."""
-        sockets = [*self._servers.values(), *self._watchers]
+        sockets = [self._servers[SAFE], *self._watchers]
         if self._controller is not None:
             sockets.append(self._controller)
-        ready, _, _ = select.select(sockets, [], [], timeout)
+        # New controllers last: the one before them may have gone in the same moment.
+        ready, _, _ = select.select([*sockets, self._servers[CALLS]], [], [], timeout)
         for each in ready:
             if each is self._servers[SAFE]:
                 self._watchers[each.accept()[0]] = bytearray()
             elif each is self._servers[CALLS]:
-                self._controller, self._received = each.accept()[0], bytearray()
+                self._admit(each.accept()[0])
             elif each in self._watchers:
                 self._serve_watcher(each)
-            else:
+            elif each is self._controller:
                 self._serve_controller(each)
+
+    def _admit(self, client: socket.socket) -> None:
+        """Greet a new controller, or refuse it: two runs on one rig would drive one pipette."""
+        refusal = None
+        if self._controller is not None:
+            value = f"in use by process {_process_of(self._controller)}"
+            refusal = Problem("rig", value, "it serves one run at a time", "stop that run, or wait for its end")
+        elif self.latched:
+            refusal = _latched()
+        greeting = ("answer", None) if refusal is None else ("error", [str(refusal)])
+        with contextlib.suppress(OSError):
+            client.sendall(messages.encode(greeting))
+        if refusal is None:
+            self._controller, self._received = client, bytearray()
+        else:
+            client.close()
 
     def _serve_controller(self, client: socket.socket) -> None:
         data = _received(client)
-        if data:
-            self._received += data
-        else:  # the controller is gone; what it has started goes on
+        self._received += data
+        if not data or len(self._received) > _LONGEST_CALL:
+            # The controller is gone, or sends what is no call; what it has started goes on.
             client.close()
             self._controller, self._received = None, bytearray()
 
     def _serve_watcher(self, client: socket.socket) -> None:
         data = _received(client)
-        if not data:
+        received = self._watchers[client]
+        received += data
+        if not data or (b"\n" not in received and len(received) > _LONGEST_ROLE):
             del self._watchers[client]
             client.close()
             return
-        received = self._watchers[client]
-        received += data
         while (end := received.find(b"\n")) >= 0:
             role = bytes(received[:end]).decode(errors="replace")
             del received[: end + 1]
-            self._make_safe(role)
+            try:
+                safe = self._make_safe(role)
+            except OpsicmError:
+                safe = False
             with contextlib.suppress(OSError):
-                client.sendall(b"safe\n")
+                client.sendall(b"safe\n" if safe else b"not safe\n")
 
-    def _make_safe(self, role: str) -> None:
-        if role not in _ROLES[1:] or role == "coarse_stage":
-            return
+    def _make_safe(self, role: str) -> bool:
+        """Whether the role is safe now."""
+        if role not in _SAFE_ROLES:
+            return False
         self.latched = True
         getattr(self._rig, role).safe()
         if role == "potentiostat":
             self._rig.clock.wait_until(self._rig.clock.now_ns() + _OPENING_NS)
             if self._rig.potentiostat.read().control != "open_circuit":
-                return
+                return False
         self._witness(role, monotonic_ns())
+        return True
 
     def _interrupted(self) -> bool:
         # Called between two slices of a plan: a safe channel or a message of the controller ends it within the hop.
@@ -119,27 +146,37 @@ class SafeWorld:
 
     def _answer(self, call: bytes) -> None:
         try:
-            answer = ("answer", self._called(*messages.decode(call)))
+            answer = messages.encode(("answer", self._called(*messages.decode(call))))
         except OpsicmError as error:
-            answer = ("error", [str(problem) for problem in error.problems])
+            answer = messages.encode(("error", [str(problem) for problem in error.problems]))
+        except Exception as error:  # noqa: BLE001 - one malformed call may not end the instruments' process
+            value = f"{call[:80]!r}: {type(error).__name__}"
+            answer = messages.encode(("error", [str(Problem("call", value, "is none", "mend the controller"))]))
         if self._controller is not None:
             with contextlib.suppress(OSError):
                 self._controller.setblocking(True)
-                self._controller.sendall(messages.encode(answer))
+                self._controller.sendall(answer)
 
     def _called(self, role: str, name: str, arguments: tuple[Any, ...]) -> Any:
         if role == "interrupt":
             return None
         if self.latched and name in _MOVES:
-            raise OpsicmError(
-                Problem("rig", "latched safe", "a watchdog has made it safe", "look at it, then start it anew")
-            )
-        if role not in _ROLES:
-            raise OpsicmError(Problem("role", role, f"is none of {', '.join(_ROLES)}", "mend the controller"))
+            raise OpsicmError(_latched())
+        if role not in _ROLES or name.startswith("_"):
+            limit = f"is none of the roles' methods; the roles are {', '.join(_ROLES)}"
+            raise OpsicmError(Problem("call", f"{role}.{name}", limit, "mend the controller"))
         member = getattr(getattr(self._rig, role), name)
         if name == "run":
             return member(arguments[0], self._interrupted)
         return member(*arguments) if callable(member) else member
+
+
+def _latched() -> Problem:
+    return Problem("rig", "latched safe", "a watchdog has made it safe", "look at it, then start it anew")
+
+
+def _process_of(client: socket.socket) -> int:
+    return int(_PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0])
 
 
 def _received(client: socket.socket) -> bytes:

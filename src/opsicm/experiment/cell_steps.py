@@ -10,21 +10,28 @@ from pydantic import ConfigDict, Field
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import to_si
+from opsicm.experiment.current_words import DIRECTIONS, Magnitude, magnitude
 from opsicm.experiment.program import RepeatStep
 from opsicm.experiment.refusal import Refusal
 from opsicm.experiment.step_model import BaseCellStep, ByWord, FileModel, Leg, Number, Potential, Seconds, Whole
 
-# -- Currents in mA, per area, or as a C-rate. Negative lithiates.
+# -- Currents in mA, per area, or as a C-rate: negative lithiates. Or in words, where the word is the direction.
 
 _COULOMB_PER_HOUR_AMPERE: Final = 3600.0
 CURRENTS: Final = ("current_mA", "current_mA_cm2", "c_rate")
+CURRENTS_AND_WORDS: Final = (*CURRENTS, *DIRECTIONS)
+
+
+def _exactly_one(keys: tuple[str, ...]) -> dict[str, Any]:
+    return {"oneOf": [{"required": [key]} for key in keys]}
 
 
 class CurrentSetting(FileModel):
     """A current given in exactly one of three ways."""
 
-    example: ClassVar[str] = "current_mA_cm2: -0.4 (negative lithiates)"
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in CURRENTS]})
+    example: ClassVar[str] = "current_mA_cm2: 0.02"
+    ways: ClassVar[tuple[str, ...]] = CURRENTS
+    model_config = ConfigDict(json_schema_extra=_exactly_one(CURRENTS))
     current_mA: Annotated[Number, Field(ge=-10_000, le=10_000)] | None = None
     current_mA_cm2: Annotated[Number | None, Field(ge=-10_000, le=10_000, examples=[-0.4])] = None
     c_rate: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
@@ -32,8 +39,8 @@ class CurrentSetting(FileModel):
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """Exactly one current, and not zero."""
-        currents = [key for key in CURRENTS if key in given]
-        choices = "current_mA, current_mA_cm2 and c_rate"
+        currents = [key for key in cls.ways if key in given]
+        choices = f"{', '.join(cls.ways[:-1])} and {cls.ways[-1]}"
         if not currents:
             yield Refusal((), "", f"needs one of {choices}", f"add one, as {cls.example}")
         for key in currents[1:]:
@@ -43,16 +50,23 @@ class CurrentSetting(FileModel):
             remedy = "give a current other than zero (negative lithiates), or use open_circuit"
             yield Refusal((currents[0],), given[currents[0]], "passes no charge", remedy)
 
+    @property
+    def signed(self) -> tuple[str, float]:
+        """(which of `current_mA`, `current_mA_cm2` and `c_rate`, its value), negative lithiates."""
+        values = ((key, getattr(self, key)) for key in CURRENTS)
+        return next((key, value) for key, value in values if value is not None)
+
     def current(self, area_m2: float, capacity_C: float | None = None) -> float:
         """Cell current [A], negative lithiates; `capacity_C` [C] of the specimen is needed for a C-rate."""
-        if self.current_mA is not None:
-            return to_si("current_mA", self.current_mA)
-        if self.current_mA_cm2 is not None:
-            return to_si("current_mA_cm2", self.current_mA_cm2) * area_m2
-        if capacity_C is None or self.c_rate is None:
-            problem = Problem("c_rate", str(self.c_rate), "a C-rate needs the capacity of the specimen", "pass it")
+        key, value = self.signed
+        if key == "current_mA":
+            return to_si(key, value)
+        if key == "current_mA_cm2":
+            return to_si(key, value) * area_m2
+        if capacity_C is None:
+            problem = Problem("c_rate", str(value), "a C-rate needs the capacity of the specimen", "pass it")
             raise OutsideDomain(problem)
-        return self.c_rate * capacity_C / _COULOMB_PER_HOUR_AMPERE
+        return value * capacity_C / _COULOMB_PER_HOUR_AMPERE
 
     def current_density(self, area_m2: float, capacity_C: float | None = None) -> float:
         """Cell current per geometric area [A/m²], negative lithiates."""
@@ -60,14 +74,28 @@ class CurrentSetting(FileModel):
 
 
 class CurrentStep(CurrentSetting, BaseCellStep):
-    """A step that drives a current."""
+    """A step that drives a current: a number with a sign, or a word for the direction and a magnitude with its unit."""
+
+    example: ClassVar[str] = "lithiate: 0.4 mA/cm2, or current_mA_cm2: -0.4 (negative lithiates)"
+    ways: ClassVar[tuple[str, ...]] = CURRENTS_AND_WORDS
+    model_config = ConfigDict(json_schema_extra=_exactly_one(CURRENTS_AND_WORDS))
+    lithiate: Annotated[Magnitude | None, Field(examples=["C/5"])] = None
+    delithiate: Annotated[Magnitude | None, Field(examples=["0.4 mA/cm2"])] = None
+
+    @property
+    def signed(self) -> tuple[str, float]:
+        """(which of `current_mA`, `current_mA_cm2` and `c_rate`, its value), negative lithiates."""
+        for word, sign in DIRECTIONS.items():
+            if (text := getattr(self, word)) is not None:
+                key, value = magnitude(text)
+                return key, sign * value
+        return super().signed
 
 
 class EndCurrent(CurrentSetting):
     """The magnitude of the current below which a hold ends."""
 
     display_name: ClassVar[str] = "until"
-    example: ClassVar[str] = "current_mA_cm2: 0.02"
     current_mA: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     current_mA_cm2: Annotated[Number | None, Field(gt=0, le=10_000, examples=[0.02])] = None
     c_rate: Annotated[Number, Field(gt=0, le=1000)] | None = None
@@ -108,7 +136,7 @@ class Until(FileModel):
 
 
 class ConstantCurrentStep(CurrentStep):
-    """A constant current, given in one of three ways, until a cut-off. Negative lithiates."""
+    """A constant current until a cut-off: `lithiate: C/5`, or a number of which a negative one lithiates."""
 
     word: ClassVar[str] = "constant_current"
     until: Annotated[Until, Field(examples=[{"potential_V": 0.01}])]
@@ -122,14 +150,16 @@ class CutOff(FileModel):
 
 
 class Gitt(CurrentStep):
-    """Galvanostatic intermittent titration: a pulse, a rest at open circuit, and again. Negative current lithiates.
+    """Galvanostatic intermittent titration: a pulse, a rest at open circuit, and again.
+
+    `lithiate: C/20`, or a number of which a negative one lithiates.
 
     It ends after `pulses` pulses with their rests, or with the pulse that reaches `until`, whichever comes first.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": [key]} for key in ("current_mA", "current_mA_cm2", "c_rate")],
+            **_exactly_one(CURRENTS_AND_WORDS),
             "anyOf": [{"required": ["pulses"]}, {"required": ["until"]}],
         }
     )

@@ -238,6 +238,15 @@ class CellAction:
         """The longest that it lasts; None where time does not end it."""
         return self.timed.duration_ns
 
+    @property
+    def must_last(self) -> bool:
+        """Whether its step is wrong where this action, the first of it, ends as soon as it begins.
+
+        In a later round of a repeat a potential beside a time or a charge is a guard, which may be reached at once.
+        """
+        timed = self.timed
+        return self.visit == 0 or (timed.duration_ns is None and timed.charge is None and timed.soc is None)
+
     def same_step(self, other: CellAction) -> bool:
         """Whether both belong to one execution of one step."""
         return (self.path, self.visit) == (other.path, other.visit)
@@ -261,6 +270,8 @@ class CellAction:
         return replace(self, timed=left)
 
 
+SHORTEST_CURRENT: Final = 0.2  # [s] a cut-off met sooner leaves the specimen as it was; a potentiostat tells it so late
+SHORTEST_HOLD: Final = 1.2  # [s] the same of a hold that its current ends: a turn of the runner later
 _MOST_ROUNDS: Final = 10_000  # of a pulse train that only its cut-off ends: with the paper's 420 s each, 49 days
 
 

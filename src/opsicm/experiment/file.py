@@ -5,43 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.refusal import KeyPath
 from opsicm.experiment.rig_file import rig_path
 from opsicm.experiment.twin_settings import TwinSettings
-from opsicm.experiment.validation import validated
+from opsicm.experiment.validation import validated, with_plain_numbers
 from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document, yaml_text
-
-# -- The JSON Schema of an experiment file, with which an editor can complete and check it.
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema, draft 2020-12, of the YAML form: each step a mapping with one key, its word."""
-    schema = Experiment.model_json_schema(mode="validation")
-    plain: dict[str, Any] = _for_a_file(schema)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain, "title": "opsicm experiment file"}
-
-
-def _for_a_file(node: Any) -> Any:
-    """The schema without `null`, since an optional key may be omitted but not left empty, and without titles."""
-    if isinstance(node, list):
-        return [_for_a_file(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    kept = {key: _for_a_file(value) for key, value in node.items() if not _is_noise(key, value)}
-    choices = kept.get("anyOf")
-    if isinstance(choices, list) and {"type": "null"} in choices:
-        rest = [choice for choice in choices if choice != {"type": "null"}]
-        del kept["anyOf"]
-        kept = {**rest[0], **kept} if len(rest) == 1 else {**kept, "anyOf": rest}
-    return kept
-
-
-def _is_noise(key: str, value: Any) -> bool:
-    return (key == "default" and value is None) or (key == "title" and isinstance(value, str))
 
 
 @dataclass(frozen=True)
@@ -93,6 +65,7 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def _loaded(document: Document) -> LoadedExperiment:
+    document = with_plain_numbers(document, Experiment)
     try:
         return LoadedExperiment(validated(document, Experiment), document)
     except BadInput as error:

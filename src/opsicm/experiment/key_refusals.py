@@ -10,13 +10,28 @@ from typing import Any, Final, get_args
 import annotated_types
 from pydantic_core import ErrorDetails
 
-from opsicm.core.errors import OutsideDomain
-from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
+from opsicm.core.units import KEY_SUFFIX, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS
+from opsicm.experiment.current_words import DIRECTIONS, MAGNITUDE_REMEDY
+from opsicm.experiment.key_descriptions import example_value
 from opsicm.experiment.probe_steps import PROBE_STEPS
+from opsicm.experiment.quantities import (
+    C_RATE,
+    DECIMAL_POINT,
+    Quantity,
+    dimension,
+    dimension_text,
+    meanings,
+    pair_in,
+    quantity,
+    unit_named,
+    unit_of_key,
+    unknown_unit,
+    words_of_key,
+)
 from opsicm.experiment.refusal import KeyPath, Refusal, below
 from opsicm.experiment.step_model import FileModel, word_of
-from opsicm.experiment.yaml_file import FLOAT, inline
+from opsicm.experiment.yaml_file import inline
 
 # -- Unknown keys, missing keys, unknown steps.
 
@@ -40,17 +55,14 @@ def missing_key(owner: type[FileModel], path: KeyPath) -> Refusal:
 
 def example_of(owner: type[FileModel], key: str) -> str:
     """A key with an example value: `rate_mV_s: 0.3`."""
-    field = owner.model_fields[key]
-    if field.examples:
-        return f"{key}: {inline(field.examples[0])}"
-    default = field.get_default()
-    return f"{key}: {inline(default)}" if isinstance(default, str | int | float) else f"{key}: …"
+    value = example_value(owner, key)
+    return f"{key}: …" if value is None or value == {} else f"{key}: {inline(value)}"
 
 
-def _step_example(model: type[FileModel]) -> str:
+def example_settings(model: type[FileModel]) -> dict[str, Any]:
+    """The settings of a step as it might be written: what it needs, with the examples of its keys."""
     needed = {key: field for key, field in model.model_fields.items() if field.is_required() or field.default is None}
-    settings = {key: field.examples[0] for key, field in needed.items() if field.examples}
-    return f"- {name_of(model)}: {inline(settings)}"
+    return {key: field.examples[0] for key, field in needed.items() if field.examples}
 
 
 def unknown_key(owner: type[FileModel], path: KeyPath, value: Any) -> Refusal:
@@ -64,33 +76,47 @@ def unknown_key(owner: type[FileModel], path: KeyPath, value: Any) -> Refusal:
     return Refusal(path, value, f"{name_of(owner)} has no such key", remedy)
 
 
+def given_twice(owner: type[FileModel], path: KeyPath, value: Any, document: Any) -> Refusal | None:
+    """The refusal of a number with its unit beside the key that it stands for: `for: 1 h` beside `for_s: 3600`."""
+    key, holder = str(path[-1]), _holder(document, path)
+    same = [known for known in owner.model_fields if key in words_of_key(known) and known in holder]
+    if not same or not isinstance(value, str | list):
+        return None
+    return Refusal(path, value, f"{same[0]} is given too, and both say the same thing", f"delete {key} or {same[0]}")
+
+
 def closest_key(owner: type[FileModel], key: str) -> str | None:
     """The key that was probably meant by a misspelt one; a wrong unit at its end is the likeliest mistake."""
-    same_stem = [known for known in owner.model_fields if suffix_of(known) and _ending(key, known) is not None]
+    same_stem = [known for known in owner.model_fields if _ending(key, known) is not None]
+    fitting = [known for known in same_stem if _same_dimension(_written_unit(key, known), unit_of_key(known))]
     if same_stem:
-        return max(same_stem, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())
+        return max(fitting or same_stem, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())
     close = difflib.get_close_matches(key, list(owner.model_fields), 1, _LIKENESS)
     return close[0] if close else None
 
 
+def _same_dimension(unit: str | None, other: str | None) -> bool:
+    return unit is not None and other is not None and dimension(unit) == dimension(other) is not None
+
+
 def _ending(key: str, known: str) -> str | None:
     """The end of `key` after the stem of a known key (`V_s` of `rate_V_s`); None when the stem differs."""
-    stem = known.removesuffix(f"_{suffix_of(known)}").lower()
-    if key.lower() == stem:
-        return ""
-    return key[len(stem) + 1 :] if key.lower().startswith(f"{stem}_") else None
+    for stem in words_of_key(known):
+        if key.lower() == stem.lower():
+            return ""
+        if key.lower().startswith(f"{stem.lower()}_"):
+            return key[len(stem) + 1 :]
+    return None
 
 
 def _written_unit(key: str, known: str) -> str | None:
     """The unit at the end of a misspelt key, if there is one: V/s for `rate_V_s`."""
     ending = _ending(key, known) or ""
-    for unit in (KEY_SUFFIX.get(ending, ""), ending, "/".join(ending.rsplit("_", 1)), ending.replace("_per_", "/")):
-        try:
-            factor(unit)
-        except OutsideDomain:
-            continue
-        return unit
-    return None
+    if not ending:
+        return None
+    spellings = (KEY_SUFFIX.get(ending, ""), ending, "/".join(ending.rsplit("_", 1)), ending.replace("_per_", "/"))
+    units = [unit for unit in map(unit_named, spellings) if unit is not None]
+    return units[0] if units else None
 
 
 def is_misspelt(owner: type[FileModel], missing: str, unknown: list[str]) -> bool:
@@ -99,15 +125,39 @@ def is_misspelt(owner: type[FileModel], missing: str, unknown: list[str]) -> boo
 
 
 def _unit_advice(key: str, meant: str, value: Any) -> str:
-    if suffix_of(meant) is None or _ending(key, meant) is None:
+    unit, ending = unit_of_key(meant), _ending(key, meant)
+    if unit is None or ending is None:
         return ""
-    unit = KEY_SUFFIX[suffix_of(meant) or ""]
-    written = _written_unit(key, meant)
-    if written is None or isinstance(value, bool) or not isinstance(value, int | float):
-        return f" the unit expected is {unit}"
-    if si_unit(written) != si_unit(unit):
-        return f" the unit expected is {unit}, and {written} measures something else"
-    return f" the unit expected is {unit}, so write {meant}: {value * factor(written) / factor(unit):.6g}"
+    expected = f" the unit expected is {written_form(unit)}"
+    written, stem = _written_unit(key, meant), words_of_key(meant)[0]
+    given = quantity(value) if isinstance(value, str) else None
+    if given is not None and given.unit:
+        converted = given.in_unit(unit)
+        if converted is None:
+            return f"{expected}, and {given.unit} measures something else, {dimension_text(given.unit)}"
+        return f"{expected}, so write {meant}: {converted:.12g}, or {stem}: {value}"
+    if not ending and _is_number(value):
+        number = f"{value:.12g} {written_form(unit)}"
+        return f"{expected}: write {stem}: {number}, or {meant}: {value:.12g} if that is what it is"
+    if written is None:
+        return expected
+    if not _same_dimension(written, unit):
+        return f"{expected}, and {written} measures something else, {dimension_text(written)}"
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(_is_number(number) for number in numbers):
+        return expected
+    converted_numbers = [f"{Quantity(number, written).in_unit(unit):.12g}" for number in numbers]
+    text = f"[{', '.join(converted_numbers)}]" if isinstance(value, list) else converted_numbers[0]
+    return f"{expected}, so write {meant}: {text}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def written_form(unit: str) -> str:
+    """A unit as it is written in a file: a C-rate is written C."""
+    return "C" if unit == C_RATE else unit
 
 
 def unknown_step(path: KeyPath, value: Any) -> Refusal:
@@ -130,7 +180,7 @@ def _step_form(program: str, value: Any) -> str:
     """The step that was probably meant, as it should be written."""
     words = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
     meant = next((word for word in words if word in MODELS[program]), STEPS[program][0])
-    form = f"write {_step_example(MODELS[program][meant])}"
+    form = f"write - {meant}: {inline(example_settings(MODELS[program][meant]))}"
     indent = isinstance(value, dict) and value.get(meant, "") is None
     return f"{form}, or indent its settings further than the word" if indent else form
 
@@ -285,15 +335,68 @@ def _literal_remedy(expected: str, value: Any) -> str:
 
 
 def _kind_remedy(root: type[FileModel], path: KeyPath, kind: str, value: Any) -> str:
+    if kind == "string_type" and path[-1] in DIRECTIONS:
+        return MAGNITUDE_REMEDY
     if kind == "string_type":
         return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write it as a text"
+    sample = _example(root, path)
+    key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
     if kind in ("float_type", "int_type") and isinstance(value, str):
-        if FLOAT.fullmatch(value.strip().replace(",", ".")) and "," in value:
-            return f"write a decimal point: {value.strip().replace(',', '.')}"
-        number = FLOAT.match(value.strip())
-        if number:
-            return f"write {number[0]} alone, without quotes or a unit: the unit is in the name of the key"
-    return f"write {_example(root, path)}"
+        return _number_remedy(key, value, path, sample)
+    if kind in ("int_type", "int_from_float") and isinstance(value, float) and abs(value) < 1e15:
+        low = int(value // 1)
+        return f"write {key}: {low}" if value == low else f"write {low} or {low + 1}"
+    if kind == "tuple_type":
+        return f"write {_in_brackets(root, path, key, value) or sample}"
+    return f"write {sample}"
+
+
+def _in_brackets(root: type[FileModel], path: KeyPath, key: str, value: Any) -> str | None:
+    """What stands for one number, or for `64 x 64`, where a list belongs: `pixels: [64, 64]`, `soc_pct: [50]`."""
+    owner = model_at(root, path[:-1])
+    if isinstance(value, str) and (pair := pair_in(value)) is not None:
+        return f"{key}: [{pair[0]:.12g}, {pair[1]:.12g}]"
+    if owner is None or key not in owner.model_fields or not _is_number(value):
+        return None
+    any_number = Ellipsis in _arguments(owner.model_fields[key].annotation)
+    return f"{key}: [{value:.12g}]" if any_number else f"{key}: [{value:.12g}, {value:.12g}]"
+
+
+def _arguments(annotation: Any) -> list[Any]:
+    return [part for argument in get_args(annotation) for part in (argument, *_arguments(argument))]
+
+
+def _number_remedy(key: str, text: str, path: KeyPath, sample: str) -> str:
+    """What to write instead of a text where a number belongs; each number in it is the one that was meant."""
+    unit = unit_of_key(key)
+    place = "" if path and isinstance(path[-1], int) else f"{key}: "  # one of several numbers in brackets
+    given, strange = quantity(text), unknown_unit(text)
+    if unit is not None and (strange or (given is not None and given.unit and given.in_unit(unit) is None)):
+        written = f"{strange} is no unit known here" if given is None else _measures(given.unit)
+        form = written_form(unit)
+        return f"{written}, and {key} is {dimension_text(unit)} in {form}: write it in {form}, as {sample}"
+    if given is not None and given.unit and unit is not None:
+        converted = given.in_unit(unit)
+        if given.unit == unit:
+            return f"write {converted:.12g} alone, without a unit: the unit is in the name of the key"
+        if not place:
+            return f"write {converted:.12g}: the unit, {unit}, is in the name of the key"
+        word = words_of_key(key)[0]
+        return f"write {key}: {converted:.12g}, since the unit is in the name of the key, or {word}: {text}"
+    likely = meanings(text, unit)
+    if not likely:
+        return f"write a plain number, as {sample}"
+    values = [f"{meaning.value:.12g}" for meaning in likely]
+    if len(values) > 1:
+        readings = [f"{value} ({meaning.reading})" for value, meaning in zip(values, likely, strict=True)]
+        return f"write {place}{' or '.join(readings)}"
+    if likely[0].reading == DECIMAL_POINT:
+        return f"write a decimal point: {values[0]}"
+    return f"write {values[0]} alone, without quotes" if values[0] == text.strip() else f"write {place}{values[0]}"
+
+
+def _measures(unit: str) -> str:
+    return f"{unit} measures {dimension_text(unit)}"
 
 
 def _example(root: type[FileModel], path: KeyPath) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from opsicm.core.units import to_si
 from opsicm.experiment.cell_steps import CELL_STEPS, CellStep, SingleCellStep
 from opsicm.experiment.controls import nominal_controls, program_duration, step_duration
+from opsicm.experiment.current_words import DIRECTIONS, magnitude
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.probe_bounds import COUNTS, BaseProbeStep, cell_index
 from opsicm.experiment.probe_steps import PROBE_STEPS, ApproachingStep, HoppingStep, ProbeStep, has_end
@@ -70,9 +71,12 @@ def probe_refusals(given: Settings, approach_um: float) -> Iterator[Refusal]:
     everything, cell = steps_in_file(given, "probe"), steps_in_file(given, "cell")
     entries = [(entry.key_path, entry.step) for entry in top_level_steps("probe", given.get("probe"))]
     yield from _amplitudes(everything, approach_um)
-    yield from _order([entry for entry in entries if "at" not in entry[1]], len(given.get("cell") or ()))
+    cell_steps = len(given.get("cell") or ())
+    yield from _order([entry for entry in entries if not _deferred(entry[1])], cell_steps)
     yield from _landmarks(everything)
     for path, settings in everything:
+        if "every_min" in settings:
+            yield from _during(path, settings.get("during"), cell_steps)
         at = settings.get("at")
         if isinstance(at, Mapping) and cell:
             yield from _events(path, at, cell)
@@ -87,6 +91,19 @@ def _amplitudes(probe: Steps, approach_um: float) -> Iterator[Refusal]:
             yield Refusal(
                 (*path, "amplitude_nm"), amplitude, limit, "lower the amplitude, or raise envelope.approach_um"
             )
+
+
+def _deferred(settings: Settings) -> bool:
+    """Whether a step waits for an event or for its next time, and so has no place in the order of the others."""
+    return "at" in settings or "every_min" in settings
+
+
+def _during(path: KeyPath, reference: Any, cell_steps: int) -> Iterator[Refusal]:
+    """A `during` that names no step of the cell program."""
+    index = cell_index(reference) if isinstance(reference, str) else None
+    if index is not None and 0 < cell_steps <= index:
+        names = f"cell[0] to cell[{cell_steps - 1}]" if cell_steps > 1 else "cell[0] only"
+        yield Refusal((*path, "during"), reference, f"the cell program has {names}", "steps are counted from 0")
 
 
 def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
@@ -107,8 +124,7 @@ def _order(probe: Steps, cell_steps: int) -> Iterator[Refusal]:
         if index is None or not cell_steps:  # reported already
             continue
         if index >= cell_steps:
-            names = f"cell[0] to cell[{cell_steps - 1}]" if cell_steps > 1 else "cell[0] only"
-            yield Refusal((*path, "during"), reference, f"the cell program has {names}", "steps are counted from 0")
+            yield from _during(path, reference, cell_steps)
         elif index < latest or (index == latest and not free):
             limit = f"an earlier probe step already accompanies cell[{latest}]"
             yield Refusal((*path, "during"), reference, limit, "put the probe steps in the order of the cell steps")
@@ -217,6 +233,13 @@ def _currents(cell: Steps, limit_mA: float, area_cm2: float) -> Iterator[Refusal
                 total = f" ({current * area:g} mA on {area:g} cm²)" if key == "current_mA_cm2" else ""
                 limit = f"envelope.cell_mA allows −{limit_mA:g} to {limit_mA:g} mA{total}"
                 yield Refusal((*path, key), current, limit, "lower the current, or widen envelope.cell_mA")
+        for word in DIRECTIONS:
+            if isinstance(text := settings.get(word), str):
+                key, value = magnitude(text)
+                total_mA = value * area_cm2 if key == "current_mA_cm2" else value
+                if key != "c_rate" and total_mA > limit_mA:
+                    limit = f"envelope.cell_mA allows {limit_mA:g} mA and this is {total_mA:g} mA on {area_cm2:g} cm²"
+                    yield Refusal((*path, word), text, limit, "lower the current, or widen envelope.cell_mA")
 
 
 def _duration(given: Mapping[str, Any], longest_h: float) -> Iterator[Refusal]:

@@ -3,7 +3,8 @@
 A step runs after the one before it. It lasts as long as one bound says: `during` a cell step (it starts when that step
 starts and ends when it ends), `for_s` a time, or a count of its own. Without a bound a step that does not end by itself
 lasts until the cell program ends. A step with `at` waits for events of the cell instead, and runs once, to its own
-end, at each of them; the step that was running is suspended meanwhile.
+end, at each of them; the step that was running is suspended meanwhile. A step with `every_min` runs in the same way at
+equal intervals, `during` a cell step or throughout the cell program.
 """
 
 from __future__ import annotations
@@ -26,9 +27,16 @@ Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
 COUNTS: Final = ("hops", "passes", "trips")
 _BOUNDS: Final = ("during", "for_s", *COUNTS)
 _EVENTS: Final = ("after_each", "soc_pct", "potential_V")
-# No two of the bounds, in JSON Schema's words; an event is no bound, and excludes `during`.
-_PAIRS: Final = [*itertools.combinations(_BOUNDS, 2), ("during", "at")]
-_ONE_BOUND: Final[dict[str, Any]] = {"not": {"anyOf": [{"required": list(pair)} for pair in _PAIRS]}}
+# No two of the bounds, in JSON Schema's words. An event is no bound, and excludes `during`; of a step with `every_min`
+# `during` says when it is repeated, and another bound ends it each time.
+_PAIRS: Final = [*itertools.combinations(_BOUNDS, 2), ("during", "at"), ("every_min",)]
+_PAIRS_OF_REPEATED: Final = [*itertools.combinations(_BOUNDS[1:], 2), ("at",)]
+_ONE_BOUND: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"not": {"anyOf": [{"required": list(pair)} for pair in _PAIRS]}},
+        {"required": ["every_min"], "not": {"anyOf": [{"required": list(pair)} for pair in _PAIRS_OF_REPEATED]}},
+    ]
+}
 
 
 class AwaitedEvents(FileModel):
@@ -71,27 +79,43 @@ class BaseProbeStep(FileModel):
     """Whether it is sampled; other steps leave slow rows only."""
     during: During | None = None
     at: AwaitedEvents | None = None
+    every_min: Annotated[Number, Field(gt=0, le=100_000)] | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """At most one bound; `at` needs an end and no `during`."""
+        """At most one bound; `at` and `every_min` need an end each time, and exclude each other."""
         yield from super().refusals(given)
-        bounds = [bound for bound in _BOUNDS if bound in given]
+        repeated = "every_min" in given
+        bounds = [bound for bound in _BOUNDS if bound in given and not (repeated and bound == "during")]
         for bound in bounds[1:]:
             limit = f"{bounds[0]} is given too, and a step has one bound at most"
             yield Refusal((bound,), given[bound], limit, f"delete {bounds[0]} or {bound}")
-        if "at" in given and "during" in given:
+        if repeated and "at" in given:
+            limit = "at is given too, and a step waits for events or for its next time, not for both"
+            yield Refusal(("every_min",), given["every_min"], limit, "delete every_min or at")
+        elif "at" in given and "during" in given:
             limit = "at is given too, and a step either accompanies a cell step or waits for events"
             yield Refusal(("during",), given["during"], limit, "delete during or at")
-        elif "at" in given and not cls.ends_by_itself and not bounds:
+        elif ("at" in given or repeated) and not cls.ends_by_itself and not bounds:
             ends = [key for key in _BOUNDS if key in cls.model_fields and key != "during"]
+            key = "every_min" if repeated else "at"
             limit = "the step has no end of its own, so the suspended step would never continue"
-            yield Refusal(("at",), given["at"], limit, f"give it {' or '.join(ends)}")
+            yield Refusal((key,), given[key], limit, f"give it {' or '.join(ends)}")
 
     @property
     def during_index(self) -> int | None:
         """Number of the cell step that this step accompanies, counted from 0."""
         return None if self.during is None else cell_index(self.during)
+
+    @property
+    def interval(self) -> float | None:
+        """The time from one beginning of a step with `every_min` to the next [s]; None for another step."""
+        return None if self.every_min is None else to_si("every_min", self.every_min)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether it waits for an event or a time, and interrupts the step that then runs."""
+        return self.at is not None or self.every_min is not None
 
     @classmethod
     def has_end(cls, given: Mapping[str, Any]) -> bool:

@@ -256,7 +256,8 @@ class AreaStep(HoppingStep):
 class Raster(AreaStep, OpenEndedStep):
     """An image: a hop at every pixel of a rectangle, row by row.
 
-    One pass, unless `passes` gives a number, or `during` or `for_s` lets it continue. `amplitude_map` names a .npy or
+    One pass, unless `passes` gives a number, or `during` or `for_s` lets it continue; with `every_min` one pass each
+    time. `amplitude_map` names a .npy or
     .csv file of amplitudes [nm], one per pixel, shape (ny, nx), relative to the experiment file; `amplitude_nm` is then
     that of the first approach.
     """
@@ -283,7 +284,8 @@ class Raster(AreaStep, OpenEndedStep):
     @property
     def count(self) -> int | None:
         """Hops to the step's own end; None where `during` or `for_s` ends it."""
-        passes = self.passes if self.passes is not None or self.during or self.for_s else 1
+        goes_on = self.for_s or (self.during and not self.every_min)
+        passes = self.passes if self.passes is not None or goes_on else 1
         return None if passes is None else passes * self.per_pass
 
 
@@ -494,7 +496,7 @@ class ProbeRepeat(RepeatStep):
             model, settings = PROBE_STEPS.get(str(entry.key_path[-1])), entry.step
             if model is None:
                 continue
-            for key in ("during", "at"):
+            for key in ("during", "at", "every_min"):
                 if settings.get(key) is not None:
                     limit = "a step inside a repeat runs after the one before it"
                     yield Refusal((*entry.key_path, key), settings[key], limit, f"delete {key}")

@@ -134,7 +134,9 @@ class Envelope(FileModel):
     """Limits of a run. Currents are magnitudes: 20 allows −20 to +20.
 
     `approach_um` is the longest approach below the height where it began, `run_h` the longest duration of the run,
-    `bias_mV` the largest deviation of the pipette electrode from its potential against lithium.
+    `bias_mV` the largest deviation of the pipette electrode from its potential against lithium: of any hop, and for
+    longer than 1.5 s of anything else. A current that reaches its cut-off lets the potential jump at an instant that
+    nobody knows before; hops wait for it at the top, and a reading that shows the jump is noted.
     """
 
     cell_V: tuple[Potential, Potential] = (-0.05, 2.0)

@@ -1,8 +1,12 @@
-"""Validating a document by its model: pydantic's errors become problems with value, limit, remedy, file and line."""
+"""Validating a document by its model: pydantic's errors become problems with value, limit, remedy, file and line.
+
+Before that, numbers with units are read: `for: 30 min` becomes `for_s: 1800` where the model has that key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -10,17 +14,21 @@ from pydantic_core import ErrorDetails
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.key_refusals import (
+    given_twice,
     is_misspelt,
     missing_key,
     model_at,
+    models_in,
     refusals_within,
     unknown_key,
     unknown_step,
     without_wrong_values,
     wrong_value,
 )
-from opsicm.experiment.refusal import REFUSED, UNUSABLE, KeyPath, Refusal
-from opsicm.experiment.step_model import FileModel
+from opsicm.experiment.quantities import C_RATE, quantity, unit_of_key, words_of_key
+from opsicm.experiment.refusal import REFUSED, UNUSABLE, KeyPath, Refusal, path_text
+from opsicm.experiment.step_model import FileModel, word_of
+from opsicm.experiment.vary import parsed_path
 from opsicm.experiment.yaml_file import Document
 
 MAX_PROBLEMS: Final = 100  # a file with more is the wrong file
@@ -29,6 +37,7 @@ Model = TypeVar("Model", bound=FileModel)
 
 def validated(document: Document, model: type[Model]) -> Model:
     """The instance of `model` that `document` describes; raises `BadInput` with every problem, each one once."""
+    document = with_plain_numbers(document, model)
     details: list[ErrorDetails] = []
     instance: Model | None = None
     try:
@@ -52,7 +61,7 @@ def _problems(
     unsound: list[KeyPath] = [detail["loc"] for detail in details if detail["type"] != REFUSED]
     total = len(details) + len(empty)
     details = sorted(details, key=lambda detail: document.line(detail["loc"]) or 0)[:MAX_PROBLEMS]
-    refusals = [_refusal(model, detail, details) for detail in details]
+    refusals = [_refusal(model, detail, details, document.data) for detail in details]
     refusals += [Refusal(path, "", "has no value", "write one, or delete the line") for path in empty[:MAX_PROBLEMS]]
     refusals += refusals_within(model, without_wrong_values(document.data, unknown, [*empty, *unsound]))
     problems = _in_order(document, [refusal for refusal in refusals if refusal is not None])
@@ -62,7 +71,9 @@ def _problems(
     return [*problems[:MAX_PROBLEMS], rest]
 
 
-def _refusal(root: type[FileModel], detail: ErrorDetails, details: list[ErrorDetails]) -> Refusal | None:
+def _refusal(
+    root: type[FileModel], detail: ErrorDetails, details: list[ErrorDetails], document: Mapping[str, Any]
+) -> Refusal | None:
     path, value = detail["loc"], detail["input"]
     context: dict[str, Any] = detail.get("ctx", {})
     owner = model_at(root, path[:-1]) if path else None
@@ -72,7 +83,7 @@ def _refusal(root: type[FileModel], detail: ErrorDetails, details: list[ErrorDet
             unknown = [str(loc[-1]) for loc in siblings if loc[:-1] == path[:-1]]
             return None if is_misspelt(owner, str(path[-1]), unknown) else missing_key(owner, path)
         case "extra_forbidden" if owner is not None:
-            return unknown_key(owner, path, value)
+            return given_twice(owner, path, value, document) or unknown_key(owner, path, value)
         case "union_tag_invalid" | "union_tag_not_found":
             return unknown_step(path, value)
         case kind if kind in (REFUSED, UNUSABLE):
@@ -106,3 +117,99 @@ def _in_order(document: Document, refusals: list[Refusal]) -> list[Problem]:
     distinct = {(refusal.path, refusal.limit): refusal for refusal in refusals}
     problems = [document.problem(r.path, r.value, r.limit, r.remedy) for r in distinct.values()]
     return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+# -- Numbers with units. The model's own form of a file has plain numbers only, so that everything behind it reads one
+# -- form; a key keeps the line on which it was written.
+
+
+def with_plain_numbers(document: Document, model: type[FileModel]) -> Document:
+    """The document with each number with a unit as the plain number of the key that carries the unit in its name.
+
+    `for: 30 min` becomes `for_s: 1800`, `c_rate: C/5` becomes `c_rate: 0.2`. What cannot be read stays as it is, and is
+    refused by the model.
+    """
+    moved: dict[KeyPath, KeyPath] = {}
+    data = _plain_mapping(document.data, model, (), moved)
+    if data == document.data:
+        return document
+    lines = {_moved(path, moved): line for path, line in document.lines.items()}
+    return replace(document, data=data, lines=lines)
+
+
+def _moved(path: KeyPath, moved: Mapping[KeyPath, KeyPath]) -> KeyPath:
+    """Where a path leads after keys on it were renamed."""
+    for length in range(1, len(path) + 1):
+        if path[:length] in moved:
+            return (*moved[path[:length]], *path[length:])
+    return path
+
+
+def _plain_mapping(
+    given: dict[str, Any], model: type[FileModel], path: KeyPath, moved: dict[KeyPath, KeyPath]
+) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in given.items():
+        field = model.model_fields.get(key)
+        inner = models_in(field.annotation) if field is not None else []
+        if key == "vary" and field is not None and isinstance(value, dict):
+            plain[key] = {}
+            for text, values in value.items():
+                new = _plain_vary(model, text, values)
+                moved |= {("vary", text): ("vary", new[0])} if new[0] != text else {}
+                plain[key][new[0]] = new[1]
+        elif len(inner) == 1 and isinstance(value, dict):
+            plain[key] = _plain_mapping(value, inner[0], (*path, key), moved)
+        elif inner and isinstance(value, list):
+            plain[key] = [_plain_item(item, inner, (*path, key, index), moved) for index, item in enumerate(value)]
+        elif (known := _with_its_unit(model, key, value, {**given, **plain})) is not None:
+            moved[(*path, key)] = (*path, known[0])
+            plain[known[0]] = known[1]
+        else:
+            plain[key] = value
+    return plain
+
+
+def _plain_item(item: Any, models: list[type[FileModel]], path: KeyPath, moved: dict[KeyPath, KeyPath]) -> Any:
+    if not isinstance(item, dict):
+        return item
+    word = word_of(item)
+    for model in models:
+        if not hasattr(model, "word"):
+            return _plain_mapping(item, model, path, moved)
+        if word is not None and model.word == word and isinstance(item[word], dict):
+            return {word: _plain_mapping(item[word], model, (*path, word), moved)}
+    return item
+
+
+def _with_its_unit(model: type[FileModel], key: str, value: Any, given: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """(key of the model, plain value) of a number with a unit; None where it is no such thing."""
+    if key in model.model_fields:  # c_rate does not end in its unit, so it takes one
+        candidates = [key] if unit_of_key(key) == C_RATE else []
+    else:
+        candidates = [known for known in model.model_fields if key in words_of_key(known)]
+    read = [(known, _in_unit(value, unit_of_key(known) or "")) for known in candidates]
+    read = [(known, number) for known, number in read if number is not None]
+    if len(read) != 1 or (read[0][0] != key and read[0][0] in given):
+        return None
+    return read[0]
+
+
+def _in_unit(value: Any, unit: str) -> float | list[float] | None:
+    """A text, or a list of texts, as plain numbers in `unit`; a zero in a list needs no unit."""
+    if isinstance(value, list):
+        numbers = [0 if item == 0 and not isinstance(item, bool) else _in_unit(item, unit) for item in value]
+        plain = [number for number in numbers if isinstance(number, int | float)]
+        return plain if len(plain) == len(value) and any(isinstance(item, str) for item in value) else None
+    read = quantity(value) if isinstance(value, str) else None
+    return read.in_unit(unit) if read is not None and read.unit else None
+
+
+def _plain_vary(root: type[FileModel], text: str, values: Any) -> tuple[str, Any]:
+    """A path of `vary` and its values, each with its unit: `cell[0].rest.for: [10 min, 1 h]`."""
+    path = parsed_path(text)
+    owner = model_at(root, path[:-1]) if path else None
+    if path is None or owner is None or not isinstance(values, list):
+        return text, values
+    plain = _with_its_unit(owner, str(path[-1]), values, {})
+    return (text, values) if plain is None else (path_text((*path[:-1], plain[0])), plain[1])

@@ -134,7 +134,10 @@ class _Composer:
                 name, before = next(reversed(entries.items()), ("", None))
                 if isinstance(before, int) and key.isdigit() and self.lines[(*path, name)] == here:  # {salt_M: 1,0}
                     value, limit = f"{before},{key}", "a comma begins another key"
-                    raise self.refused(here, path_text((*path, name)), value, limit, f"write {name}: {before}.{key}")
+                    remedy = f"write {name}: {before}.{key}"
+                    if len(key) == 3 and before:  # 1,800 may group its digits
+                        remedy += f", or {name}: {before}{key} where the digits are grouped"
+                    raise self.refused(here, path_text((*path, name)), value, limit, remedy)
                 raise self.refused(here, "the key", repr(key), "a key must be a word", "write it as word: value")
             if key in entries:
                 first = self.lines[(*path, key)]

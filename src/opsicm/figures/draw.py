@@ -10,11 +10,14 @@ from typing import Any, Final
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from opsicm.core.output_file import write_output
 from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING
 from opsicm.figures.view import CurvePanel, ImagePanel, Series, View
 
@@ -46,7 +49,7 @@ def draw(view: View) -> Figure:
 
 
 def _draw_rows(view: View) -> Figure:
-    heights = [4.6 if isinstance(panel, ImagePanel) else 2.1 + 0.9 * (len(view.panels) == 1) for panel in view.panels]
+    heights = [_height(panel, len(view.panels)) for panel in view.panels]
     if view.share_x:  # an image over time among curves needs no square
         heights = [min(height, 2.8) for height in heights]
     figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
@@ -74,6 +77,13 @@ def _draw_note(axes: Axes, note: str, inches: float) -> None:
     if note:
         text = textwrap.fill(note, round(_NOTE_WIDTH * inches))
         axes.set_title(text, loc="left", fontsize=8.0, color="#555555")
+
+
+def _height(panel: CurvePanel | ImagePanel, panels: int) -> float:
+    """Height of a panel among so many, one above the other [inch]."""
+    if isinstance(panel, ImagePanel):
+        return 4.6
+    return 0.5 + 0.24 * len(panel.row_names) if panel.row_names else 2.1 + 0.9 * (panels == 1)
 
 
 def _draw_grid(view: View) -> Figure:
@@ -127,6 +137,8 @@ def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
         raster = series.x.size > 5000
         if series.style == "points":
             axes.plot(series.x, series.y, ".", ms=2.5, color=colour, label=series.label, rasterized=raster)
+        elif series.style == "bars":
+            axes.plot(series.x, series.y, lw=7.0, solid_capstyle="butt", color=colour)
         elif series.style == "named":
             axes.plot(series.x, series.y, "o", ms=4.0, color=colour)
             # Alternately above and below, since two labels may lie close together.
@@ -143,6 +155,10 @@ def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
         if series.band is not None and series.style != "marks":
             below, above = np.broadcast_to(series.band, (2, series.x.size))
             axes.fill_between(series.x, series.y - below, series.y + above, color=colour, alpha=0.2, lw=0)
+    if panel.row_names:
+        axes.set_yticks(-np.arange(len(panel.row_names)), panel.row_names, fontsize=8.0)
+        axes.set_ylim(0.6 - len(panel.row_names), 0.6)
+        axes.grid(axis="y", visible=False)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
     if panel.x_limits is not None:
@@ -164,7 +180,8 @@ def _legend_of(panel: CurvePanel) -> Legend:
     Of a family of more than `_MOST_NAMED` curves only the first and the last are named, which shows the order of
     shades.
     """
-    shown = [series for series in panel.series if series.style != "named"]
+    # A line and the marks on it have one label, and one entry.
+    shown = list({s.label: s for s in panel.series if s.style not in ("named", "bars")}.values())
     if len(shown) > _MOST_NAMED:
         family = [series.label for series in shown if series.shade is not None]
         shown = [series for series in shown if series.label not in family[1:-1]]
@@ -220,14 +237,33 @@ def save(figure: Figure, stem: Path, dpi: int = 150) -> tuple[Path, Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
-        figure.savefig(paths[0], dpi=dpi, metadata={"Date": None})
+        _write(figure, paths[0], dpi, {"Date": None})
         figure.set_layout_engine("none")  # keep the layout of the vectors: another one takes as long as the drawing
-        figure.savefig(paths[1], dpi=dpi, metadata={"Software": None})
+        _write(figure, paths[1], dpi, {"Software": None})
     return paths
+
+
+def _write(figure: Figure, path: Path, dpi: int, metadata: dict[str, None]) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, metadata=metadata)
+    write_output(path, buffer.getvalue(), "figure", "--out")
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as the bytes of a PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.dpi = dpi
+    # `savefig` would draw twice, the first time into nothing: the layout is made while drawing.
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as the bytes of an SVG that looks the same everywhere: its text is outlines, images have `dpi`."""
+    buffer = io.BytesIO()
+    figure.dpi = dpi
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "opsicm"}):
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()

@@ -196,36 +196,41 @@ def image_summary_view(
     return View("image_summary", "Height and roughness of the images", panels, share_x=True)
 
 
-def step_view(image: F64, size: tuple[float, float], profile_x: F64, profile: F64, levels: tuple[float, float]) -> View:
+def step_view(
+    image: xr.DataArray, distance: F64, profile: F64, levels: tuple[float, float], title: str = "Step edge"
+) -> View:
     """A step edge: the levelled image and its heights averaged along the edge, with the two terraces' levels.
 
-    `image` [m] (row, column); `size` [m]; `profile_x` [m], `profile` [m] (n,), the mean over rows; `levels` [m].
+    `image` [m] (y, x), with coordinates [m] where they are known; `distance` [m] across the edge, or in pixels where
+    they are not, `profile` [m] (n,); `levels` [m].
     """
-    extent = (0.0, 1e6 * size[0], 0.0, 1e6 * size[1])
-    x = 1e6 * profile_x
-    ends = np.array([x[0], x[-1]])
+    x, y, extent = _extent(image)
+    known = x.unit == "µm"
+    across = 1e6 * distance if known else distance
+    ends = np.array([across[0], across[-1]])
+    bar = _round_length(0.25 * abs(extent[1] - extent[0])) if known else None
     panels = (
         ImagePanel(
-            Axis("x", "µm"),
-            Axis("y", "µm"),
+            x,
+            y,
             Axis("height", "nm"),
-            1e9 * image,
+            1e9 * image.values,
             extent,
             note="levelled by the terraces' common tilt",
-            scale_bar=_round_length(0.25e6 * size[0]),
+            scale_bar=bar,
         ),
         CurvePanel(
-            Axis("x", "µm"),
+            Axis("distance across the edge", x.unit),
             Axis("height", "nm"),
             (
-                Series("mean over the rows", x, 1e9 * profile, "height"),
+                Series("mean along the edge", across, 1e9 * profile, "height"),
                 Series("lower terrace", ends, np.full(2, 1e9 * levels[0]), "limit", "dashed"),
-                Series("upper terrace", ends, np.full(2, 1e9 * levels[1]), "limit", "dashed"),
+                Series("upper terrace", ends, np.full(2, 1e9 * levels[1]), "model", "dashed"),
             ),
             "up is positive",
         ),
     )
-    return View("step_edge", "Step edge", panels)
+    return View("step_edge", title, panels)
 
 
 def _round_length(length: float) -> float:

@@ -6,6 +6,7 @@ The first View is drawn; of those after it only the data are exchanged, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from opsicm.figures.view import POTENTIAL, Axis, CurvePanel, ImagePanel, Series,
 
 F64 = NDArray[np.float64]
 _DPI: Final = 90
+_IMAGES_A_SECOND: Final = 2.0
+_PASSES_A_SECOND: Final = 10.0
 
 
 def line_frames(change: xr.DataArray, most: int = 60) -> list[View]:
@@ -55,32 +58,30 @@ def line_frames(change: xr.DataArray, most: int = 60) -> list[View]:
 
 
 def image_frames(
-    images: Sequence[tuple[str, xr.DataArray]], t: F64, potential: F64, title: str = "Images"
+    images: Sequence[tuple[str, xr.DataArray]], at: F64, t: F64, potential: F64, title: str = "Images"
 ) -> list[View]:
-    """One image after the other on one colour scale, above the potential at their times with a moving mark.
+    """One image after the other on one colour scale, above the potential with a mark at its time.
 
-    `images` (label, heights [m] (y, x) about a zero common to all, coordinates [m]); `t` [s], `potential` [V] (image,).
+    `images` (label, heights [m] (y, x) about a zero common to all, coordinates [m]) taken at the times `at` [s]; `t`
+    [s], `potential` [V] (n,) of the run.
     """
     together = np.concatenate([image.values[np.isfinite(image.values)] for _, image in images])
     low, high = (float(v) for v in np.percentile(together, (1.0, 99.0)))
     unit, factor = ("µm", 1e6) if high - low > 1e-6 else ("nm", 1e9)
     time, per_second = time_axis(float(np.ptp(t)))
     views = []
-    for k, (label, image) in enumerate(images):
+    for (label, image), when in zip(images, at.tolist(), strict=True):
         panel = image_view(image).panels[0]
         assert isinstance(panel, ImagePanel)
-        shown = ImagePanel(
-            panel.x,
-            panel.y,
-            Axis("height", unit),
-            factor * image.values,
-            panel.extent,
+        shown = replace(
+            panel,
+            value=Axis("height", unit),
+            values=factor * image.values,
             limits=(factor * low, factor * high),
             note=label,
         )
-        clock = _clock_panel(
-            time, per_second * (t - t[0]), potential, per_second * float(t[k] - t[0]), _with_margin(potential)
-        )
+        now = per_second * (when - float(t[0]))
+        clock = _clock_panel(time, per_second * (t - t[0]), potential, now, _with_margin(potential))
         views.append(View("image_movie", title, (shown, clock)))
     return views
 
@@ -96,8 +97,10 @@ def _with_margin(values: F64) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def write_movie(views: Sequence[View], path: Path, per_second: float = 10.0) -> Path:
-    """Write `views` of one structure as a movie, `per_second` of them a second: .gif, or .mp4 where ffmpeg is found.
+def write_movie(views: Sequence[View], path: Path, per_second: float | None = None) -> Path:
+    """Write `views` of one structure as a movie: .gif, or .mp4 where ffmpeg is found.
+
+    `per_second` of them are shown a second; by default ten passes of a line, or two images.
 
     Raises `BadInput` for another name, for .mp4 without ffmpeg, and for no views.
     """
@@ -111,6 +114,8 @@ def write_movie(views: Sequence[View], path: Path, per_second: float = 10.0) -> 
         raise BadInput(
             Problem("the movie", path.name, "needs at least one frame", "choose a run with images or a line")
         )
+    if per_second is None:
+        per_second = _IMAGES_A_SECOND if isinstance(views[0].panels[0], ImagePanel) else _PASSES_A_SECOND
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = draw(views[0])
     figure.set_dpi(_DPI)

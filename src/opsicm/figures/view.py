@@ -86,21 +86,25 @@ class Series:
     """A curve; `role` decides its colour, so that a quantity has the same colour in every figure.
 
     In a family of curves `shade` (0–1, its rank in the family) decides instead. `named` points carry their
-    label beside them. `band` is the distance to either side (n,), or below and above (2, n).
+    label beside them. `bars` lie between pairs of points, with NaN after each pair. `band` is the distance to either
+    side (n,), or below and above (2, n).
     """
 
     label: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     role: Role = "neutral"
-    style: Literal["line", "points", "dashed", "marks", "named"] = "line"
+    style: Literal["line", "points", "dashed", "marks", "named", "bars"] = "line"
     band: NDArray[np.float64] | None = None
     shade: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePanel:
-    """A panel of curves over one x axis. `note` states the sign convention where one matters."""
+    """A panel of curves over one x axis. `note` states the sign convention where one matters.
+
+    `row_names` stand beside y = 0, −1, −2 … instead of numbers, where a panel has rows of bars.
+    """
 
     x: Axis
     y: Axis
@@ -108,6 +112,7 @@ class CurvePanel:
     note: str = ""
     y_limits: tuple[float, float] | None = None
     x_limits: tuple[float, float] | None = None
+    row_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

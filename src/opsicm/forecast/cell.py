@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.errors import OpsicmError, OutsideDomain
-from opsicm.experiment.controls import CellAction, ConstantCurrent, PotentialRamp, cell_actions, cut_offs, row_period
+from opsicm.experiment.controls import (
+    SHORTEST_CURRENT,
+    SHORTEST_HOLD,
+    CellAction,
+    ConstantCurrent,
+    PotentialRamp,
+    cell_actions,
+    cut_offs,
+    row_period,
+)
 from opsicm.experiment.model import Experiment
 from opsicm.forecast.rig_numbers import CellNumbers
 from opsicm.physics.cell.cell import Cell
@@ -31,6 +41,7 @@ _HOLD_ROW: Final = 0.01  # of the age of a hold that a current ends: its duratio
 _HOLD_SETTLED: Final = 0.2  # [s] for the double layer to charge; the runner ignores the current for as long
 _INSTANT: Final = 1e-7  # [s] lost to rounding when a row is added to 10 000 h
 _NEVER: Final = 1e9  # [s]
+_MARGIN: Final = 1.2  # by which check is stricter than the run about a step that does nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,25 @@ class Interval:
     end: float
     row_period: float
     on_levels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyStep:
+    """A step that ends as soon as it begins, at `time` [s], by its own `until`.
+
+    `ends` says by what: a `potential` that the specimen, at `potential` [V], is already beyond; a `drop`, a potential
+    that the current's own ohmic and kinetic drop reaches; a `soc`; or a `current` that the hold, at `current` [A], is
+    already below. `limit` is the value of that end in SI.
+    """
+
+    path: str
+    number: int
+    visit: int
+    time: float
+    ends: Literal["potential", "drop", "soc", "current"]
+    limit: float
+    potential: float
+    current: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +102,8 @@ class CellForecast:
     reason: str
     control_start: Floats
     """[s] when the control of a row began: no derivative may be taken across a change of control."""
+    empty: tuple[EmptyStep, ...] = ()
+    """Steps that end as soon as they begin, each once."""
 
     @property
     def end(self) -> float:
@@ -113,6 +145,7 @@ class _CellPlayback:
         self._intervals: list[Interval] = []
         self._rests: list[float] = []
         self._levels: list[tuple[float, float]] = []
+        self._empty: dict[str, EmptyStep] = {}
 
     def _reversible_capacity(self, limits: tuple[float, float] | None) -> float | None:
         """[C] between the program's cut-offs; None without two of them, or with one beyond the open-circuit curve."""
@@ -132,7 +165,7 @@ class _CellPlayback:
             while action is not None and action.same_step(first):
                 # The pulse that reaches the cut-off ends a pulse train: the step's remaining actions are skipped.
                 if not ended and self._rows <= _MOST_ROWS and self._cell.time < self._longest:
-                    ended = self._play_action(action) and action.timed.cut_off_ends_step
+                    ended = self._play_action(action, action is first) and action.timed.cut_off_ends_step
                 elif not ended:
                     break
                 action = next(actions, None)
@@ -141,8 +174,34 @@ class _CellPlayback:
             levels = first.timed.level is not None
             self._intervals.append(Interval(first.step, first.path, start, self._cell.time, period, levels))
 
-    def _play_action(self, action: CellAction) -> bool:
+    def _play_action(self, action: CellAction, first: bool) -> bool:
         """Simulate one action; whether a cut-off has ended it."""
+        began, potential = self._cell.time, self._cell.potential
+        reached = self._play_control(action)
+        if first and action.must_last and action.path not in self._empty:
+            empty = self._empty_step(action, reached, began, potential)
+            if empty is not None:
+                self._empty[action.path] = empty
+        return reached
+
+    def _empty_step(self, action: CellAction, reached: bool, began: float, potential: float) -> EmptyStep | None:
+        """Whether an action that `began` [s] at `potential` [V] has left the specimen as it was."""
+        timed, control, lasted = action.timed, action.control, self._cell.time - began
+        step = partial(EmptyStep, action.path, action.step, action.visit, began)
+        if isinstance(control, ConstantCurrent):
+            cut_off = control.cut_off
+            if reached and cut_off is not None and lasted <= SHORTEST_CURRENT * _MARGIN:
+                beyond = (potential - cut_off) * control.current >= 0.0
+                return step("potential" if beyond else "drop", cut_off, potential, control.current)
+            if timed.soc is not None and lasted == 0.0:
+                return step("soc", timed.soc, potential, control.current)
+        elif timed.end_current is not None and lasted <= SHORTEST_HOLD * _MARGIN:
+            ended_by_time = timed.duration_ns is not None and timed.duration_ns * 1e-9 - lasted <= _INSTANT
+            if not ended_by_time:
+                return step("current", timed.end_current, potential, self._cell.current)
+        return None
+
+    def _play_control(self, action: CellAction) -> bool:
         timed, control = action.timed, action.control
         seconds = _NEVER if timed.duration_ns is None else timed.duration_ns * 1e-9
         if timed.rested_after_ns is not None:
@@ -187,8 +246,9 @@ class _CellPlayback:
             seconds = min(seconds, timed.charge / abs(control.current))
         if timed.soc is not None and self._soc_zero is not None and self._reversible is not None:
             excess = self._cell.charge - self._soc_zero + timed.soc * self._reversible
-            if excess * control.current < 0.0:  # the current leads towards the state of charge
-                seconds = min(seconds, abs(excess / control.current))
+            # A state of charge that lies behind ends the current at once, as one reached does.
+            leads_there = excess * control.current < 0.0
+            seconds = min(seconds, abs(excess / control.current)) if leads_there else 0.0
         return seconds
 
     def _apply_current(self, control: ConstantCurrent, duration: float) -> bool:
@@ -265,4 +325,5 @@ class _CellPlayback:
             levels=tuple(self._levels),
             reason=reason,
             control_start=np.concatenate(self._control_starts) if self._control_starts else np.zeros(0),
+            empty=tuple(self._empty.values()),
         )

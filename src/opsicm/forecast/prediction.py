@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -12,12 +13,14 @@ import numpy as np
 from opsicm.experiment.controls import turning_potentials
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
-from opsicm.experiment.probe_steps import HoppingStep
+from opsicm.experiment.probe_steps import ApproachingStep, HoppingStep
 from opsicm.experiment.program import written_steps
-from opsicm.forecast.cell import CellForecast, Floats, forecast
+from opsicm.forecast.cell import CellForecast, EmptyStep, Floats, forecast
+from opsicm.forecast.clearance import NearPass, near_passes
 from opsicm.forecast.rig_numbers import RigNumbers
-from opsicm.forecast.schedule import Rise, Window, file_bytes, rises_while_idle, schedule
+from opsicm.forecast.schedule import Window, file_bytes, schedule, typical_hop
 from opsicm.forecast.signals import FilteredNoise, Signal, false_stop_probability, height_noise, heights_of, signals
+from opsicm.forecast.surface_walk import Walk, walks
 from opsicm.instruments.wiring import command_span
 
 _HEIGHTS_PER_FALL: Final = 400  # at which the noise of an approach is compared with the setpoint
@@ -45,11 +48,33 @@ class HopPrediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Approach:
+    """How an approach ends: `overshoot` [m] after the setpoint is crossed, `stop_distance` [m] from the surface there,
+    and `noise_over_setpoint` [1] of the current.
+    """
+
+    overshoot: float
+    stop_distance: float
+    noise_over_setpoint: float
+
+
+def approach_of(step: ApproachingStep, far: float, rig: RigNumbers) -> Approach:
+    """How an approach of `step` ends on this rig, with `far` [A] of current: v (latency + lag) after the setpoint."""
+    drop = far * step.setpoint  # [A]; may underflow to 0
+    return Approach(
+        step.fall_rate * (rig.timing.latency + rig.lag),
+        float(rig.curve.distance(np.array(1.0 - step.setpoint))),
+        rig.current_noise / drop if drop > 0.0 else math.inf,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The forecast of a run: `duration` [s] (None where only a cut-off that the forecast does not reach ends it),
     `samples` of a channel, `channels_in_full`, `file_bytes`, `far_current` [A], `command_span` [V], the ranges of the
-    cell's potential [V] and current [A], predictions for each step, and how far the surface `rises` under an idle tip.
-    `note` says what was not forecast.
+    cell's potential [V] and current [A], predictions for each step, where the surface comes near a standing tip, what
+    the hops meet on a surface that is known, and the cell steps that do nothing. `note` says what was not forecast;
+    `cell` is the whole forecast of the cell.
     """
 
     duration: float | None
@@ -63,23 +88,36 @@ class Prediction:
     hops: tuple[HopPrediction, ...]
     signals: tuple[Signal, ...]
     windows: tuple[Window, ...]
-    rises: tuple[Rise, ...]
+    near_passes: tuple[NearPass, ...]
+    walks: tuple[Walk, ...]
+    empty_steps: tuple[EmptyStep, ...]
     note: str
+    cell: CellForecast
 
 
-def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
+def predict(
+    experiment: Experiment, rig: RigNumbers, amplitude_maps: Mapping[str, Floats] = MappingProxyType({})
+) -> Prediction:
     """Simulate the cell program, schedule the probe program over it, and predict the signals of every step.
+
+    `amplitude_maps` [m] go by the path of their raster.
 
     Far current V_tip/R, height noise sigma_I/(dI/dz), overshoot v·(latency + lag). Assumes a surface that moves little
     during one hop and the finite-element approach curve.
     """
     far = abs(experiment.pipette.bias) / rig.resistance
     cell = forecast(experiment, rig.cell, heights_of(experiment, rig.start_height))
-    windows = schedule(experiment, cell, rig.timing, rig.start_height)
+    windows = schedule(experiment, cell, rig.timing, rig.start_height, amplitude_maps)
     step_signals = signals(experiment, cell, rig, windows)
     hops = tuple(
         _hop_prediction(
-            placed.path, placed.step, experiment.hop_parameters(placed.step), windows, step_signals, rig, far
+            placed.path,
+            placed.step,
+            typical_hop(experiment, placed.path, placed.step, amplitude_maps),
+            windows,
+            step_signals,
+            rig,
+            far,
         )
         for placed in written_steps("probe", experiment.probe)
         if isinstance(placed.step, HoppingStep)
@@ -100,8 +138,11 @@ def predict(experiment: Experiment, rig: RigNumbers) -> Prediction:
         hops,
         step_signals,
         tuple(windows),
-        rises_while_idle(cell, windows),
+        near_passes(experiment, cell, windows, rig, amplitude_maps),
+        walks(experiment, windows, rig, amplitude_maps),
+        cell.empty,
         cell.reason,
+        cell,
     )
 
 
@@ -146,17 +187,16 @@ def _hop_prediction(
         count = min(count, step.count * max(1, len(windows)))
     signal = next((signal for signal in step_signals if signal.step == path), None)
     drift = signal.drift_per_fall if signal is not None and signal.drift_per_fall is not None else 0.0
-    drop = far * hop.setpoint  # [A]; may underflow to 0
-    noise_over_setpoint = rig.current_noise / drop if drop > 0.0 else math.inf
+    approach = approach_of(step, far, rig)
     return HopPrediction(
         path,
         count,
         step.per_pass,
         period,
-        float(rig.curve.distance(np.array(1.0 - hop.setpoint))),
-        hop.fall_rate * (rig.timing.latency + rig.lag),
+        approach.stop_distance,
+        approach.overshoot,
         height_noise(step, far, rig),
-        noise_over_setpoint,
+        approach.noise_over_setpoint,
         _false_stop(hop, rig, far, min(drift, hop.setpoint)),
         seconds,
         len(windows),

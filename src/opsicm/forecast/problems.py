@@ -3,54 +3,67 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
+
+import numpy as np
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.controls import nominal_controls
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
-from opsicm.experiment.probe_steps import HoppingStep, PipetteSweep
+from opsicm.experiment.probe_bounds import BaseProbeStep
+from opsicm.experiment.probe_steps import ApproachingStep, Engage, HoppingStep, PipetteSweep
 from opsicm.experiment.program import written_steps
 from opsicm.experiment.refusal import KeyPath, path_text
 from opsicm.experiment.setup import COLLAPSED, READABLE
-from opsicm.forecast.prediction import HopPrediction, Prediction
+from opsicm.forecast.cell import Floats
+from opsicm.forecast.clearance import clearance_problems
+from opsicm.forecast.empty_steps import empty_step_problems
+from opsicm.forecast.prediction import Approach, HopPrediction, Prediction, approach_of
 from opsicm.forecast.rig_numbers import RigNumbers
+from opsicm.forecast.schedule import Window
 from opsicm.forecast.signals import Signal
+from opsicm.forecast.surface_walk import walk_problems
 
 # -- Hopping steps: crashes, false stops, points out of range, rests that are too short.
 
 
-_CLEARANCE: Final = 0.5  # of the amplitude, by which the surface may rise under an idle tip
 _FALSE_STOP_SIGMA: Final = 5.0  # a setpoint nearer to the noise stops falsely: 3e-7 per independent sample at 5 sigma
 
 
-def hop_problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
-    """Every problem of every hopping step of the program."""
+def hop_problems(
+    loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction, amplitude_maps: Mapping[str, Floats]
+) -> Iterator[Problem]:
+    """Every problem of every step of the program that approaches the surface."""
     by_step = {hop.step: hop for hop in prediction.hops}
-    steps = written_steps("probe", loaded.experiment.probe)
+    steps = list(written_steps("probe", loaded.experiment.probe))
     hopping = [(placed.key_path, placed.path, placed.step) for placed in steps if isinstance(placed.step, HoppingStep)]
     for path, name, step in hopping:
         hop = by_step[name]
-        yield from _speed(loaded, path, step, hop)
+        yield from _speed(loaded, path, step, approach_of(step, prediction.far_current, rig))
         yield from _noise(loaded, path, step, hop)
-        yield from _reach(loaded, path, step, rig)
+        yield from _reach(loaded, path, step, rig, amplitude_maps.get(name))
         yield from _fits_rest(loaded, path, step, hop)
-        yield from _rise_under_tip(loaded, path, name, step, prediction)
         if hop.hops == 0 and hop.occasions > 0:
             limit = f"is shorter than one hop, {hop.period:.3g} s: nothing would be measured"
             yield loaded.problem(path, step.word, limit, "fall faster, or let the step last longer")
+    for placed in steps:
+        if isinstance(placed.step, Engage):
+            approach = approach_of(placed.step, prediction.far_current, rig)
+            yield from _speed(loaded, placed.key_path, placed.step, approach)
+            yield from _engage_noise(loaded, placed.key_path, placed.step, approach)
     if hopping:
         yield from _start(loaded, hopping[0][0], hopping[0][2], rig)
 
 
-def _speed(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: HopPrediction) -> Iterator[Problem]:
-    if hop.overshoot >= hop.stop_distance:
+def _speed(loaded: LoadedExperiment, path: KeyPath, step: ApproachingStep, approach: Approach) -> Iterator[Problem]:
+    if approach.overshoot >= approach.stop_distance:
         limit = (
-            f"overshoots by {hop.overshoot * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
-            f"{hop.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
+            f"overshoots by {approach.overshoot * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
+            f"{approach.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
         )
-        fastest = step.fall_nm_per_ms * 0.5 * hop.stop_distance / hop.overshoot
+        fastest = step.fall_nm_per_ms * 0.5 * approach.stop_distance / approach.overshoot
         yield loaded.problem((*path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, f"fall at {fastest:.3g} nm/ms")
 
 
@@ -66,7 +79,22 @@ def _noise(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: HopP
         yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
 
 
-def _reach(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, rig: RigNumbers) -> Iterator[Problem]:
+def _engage_noise(loaded: LoadedExperiment, path: KeyPath, step: Engage, approach: Approach) -> Iterator[Problem]:
+    """An engagement must tell the surface from noise as well: two false stops at one height would end it in mid-air."""
+    if 1.0 < approach.noise_over_setpoint * _FALSE_STOP_SIGMA < math.inf:
+        noise = approach.noise_over_setpoint * step.setpoint_pct
+        limit = f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %"
+        remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
+        yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
+
+
+def _reach(
+    loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, rig: RigNumbers, amplitudes: Floats | None
+) -> Iterator[Problem]:
+    if amplitudes is not None and float(np.max(amplitudes)) > rig.z_reach:
+        largest = float(np.max(amplitudes)) * 1e9
+        limit = f"holds {largest:g} nm, and the scanner reaches {rig.z_reach * 1e9:.0f} nm above its zero"
+        yield loaded.problem((*path, "amplitude_map"), getattr(step, "amplitude_map", ""), limit, "lower it")
     if step.amplitude > rig.z_reach:
         limit = f"the scanner reaches {rig.z_reach * 1e9:.0f} nm above its zero"
         yield loaded.problem((*path, "amplitude_nm"), step.amplitude_nm, limit, "use a smaller amplitude")
@@ -107,19 +135,6 @@ def _fits_rest(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: 
             return
 
 
-def _rise_under_tip(
-    loaded: LoadedExperiment, path: KeyPath, name: str, step: HoppingStep, prediction: Prediction
-) -> Iterator[Problem]:
-    """After the last hop of a step the tip stays an amplitude above the surface, which may then rise and touch it."""
-    worst = max((r for r in prediction.rises if r.path == name), key=lambda r: r.height, default=None)
-    if worst is not None and worst.height >= _CLEARANCE * step.amplitude:
-        limit = (
-            f"ends at {worst.start:.0f} s with the tip {step.amplitude_nm:g} nm above the surface, which then rises by "
-            f"{worst.height * 1e9:.0f} nm until {worst.end:.0f} s while no step moves the pipette: it would touch"
-        )
-        yield loaded.problem(path, "", limit, "put a park: {height_um: 10} before it, or after it")
-
-
 # -- The rig, the envelope and the events.
 
 
@@ -128,14 +143,23 @@ _POTENTIAL_TOLERANCE: Final = 1e-3  # [V] of the forecast
 
 def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> list[Problem]:
     """Every crash, false stop and limit that the run would meet; empty when it may run."""
+    maps: Mapping[str, Floats] = {}
+    unusable: list[Problem] = []
+    try:
+        maps = amplitude_maps(loaded)
+    except BadInput as error:
+        unusable = list(error.problems)
     return [
         *_command(loaded, rig, prediction),
         *_current(loaded, rig, prediction),
         *_cancelled(loaded, prediction),
         *_envelope(loaded, prediction),
-        *hop_problems(loaded, rig, prediction),
+        *empty_step_problems(loaded, prediction.empty_steps),
+        *hop_problems(loaded, rig, prediction, maps),
+        *clearance_problems(loaded, prediction.near_passes),
+        *walk_problems(loaded, prediction.walks),
         *_electrode(loaded, rig),
-        *_maps(loaded),
+        *unusable,
         *_unfinished(loaded, prediction),
     ]
 
@@ -165,10 +189,14 @@ def _current(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         limit = f"the far current is {prediction.far_current * 1e9:.3g} nA, so the run would stop at once"
         remedy = "allow more, or use a smaller bias"
         yield loaded.problem(("envelope", "pipette_nA"), loaded.experiment.envelope.pipette_nA, limit, remedy)
-    if not prediction.far_current and prediction.hops:
+    if not prediction.far_current and _approaches(loaded):
         limit = "drives no current, and a hop needs one to see the surface"
         yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, "hop at 0.1 V or more")
     yield from _swings(loaded, rig, prediction)
+
+
+def _approaches(loaded: LoadedExperiment) -> bool:
+    return any(isinstance(p.step, ApproachingStep) for p in written_steps("probe", loaded.experiment.probe))
 
 
 def _swings(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
@@ -239,20 +267,26 @@ def _electrode(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:
                 yield loaded.problem((*placed.key_path, *key), largest, limit, remedy)
 
 
-def _maps(loaded: LoadedExperiment) -> Iterator[Problem]:
-    try:
-        amplitude_maps(loaded)
-    except BadInput as error:
-        yield from error.problems
+def _repeats(loaded: LoadedExperiment, path: KeyPath, step: BaseProbeStep, windows: list[Window]) -> Iterator[Problem]:
+    """What is repeated at intervals must be over before the next time."""
+    assert step.interval is not None
+    takes = max((window.end - window.start for window in windows), default=0.0)
+    if takes > step.interval:
+        limit = f"it takes {takes / 60.0:.3g} min each time, so it is not over when it is due again"
+        enough = math.ceil(takes / 60.0 * 1.05)
+        remedy = f"write every_min: {enough} or more, or take fewer pixels or hops"
+        yield loaded.problem((*path, "every_min"), step.every_min, limit, remedy)
 
 
 def _unfinished(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
     """A step that waits for events must meet at least one, and have time to finish before the cell program ends."""
     for placed in written_steps("probe", loaded.experiment.probe):
         path, step = placed.key_path, placed.step
+        windows = [window for window in prediction.windows if window.path == placed.path]
+        if step.interval is not None:
+            yield from _repeats(loaded, path, step, windows)
         if step.at is None:
             continue
-        windows = [window for window in prediction.windows if window.path == placed.path]
         if not windows and not prediction.note:
             limit = "its event does not come in the forecast of this cell program"
             if step.at.soc_pct is not None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.rig_file import Wiring
@@ -16,6 +20,8 @@ from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import junction_potential, resistance
 from opsicm.physics.pipette.tip_field import ApproachCurve, approach_curve
 
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class CellNumbers:
@@ -24,6 +30,10 @@ class CellNumbers:
     parameters: CellParameters
     terms: Terms
     initial_potential: float
+
+
+Relief = Callable[[Floats, Floats], Floats]
+"""(x, y) [m] → heights [m] of the surface as the tip reads it, above where the operator has engaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,8 @@ class RigNumbers:
     overload limit stops a hop, `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], `start_height`
     [m], `resistance` [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its
     approach `curve`, `channels` sampled in full and `channels_kept` in full or decimated, `grounding` of the rig's
-    wiring, `junction` U [V] of its electrodes in the reversal potential U ln(c_in/c_ref).
+    wiring, `junction` U [V] of its electrodes in the reversal potential U ln(c_in/c_ref), and the `relief` of the
+    surface where it is known before the run.
     """
 
     timing: HopTiming
@@ -57,10 +68,16 @@ class RigNumbers:
     grounding: str
     junction: float
     cell: CellNumbers
+    relief: Relief | None = None
 
 
 def rig_numbers(
-    rig: RigSpecification, wiring: Wiring, experiment: Experiment, parameters: CellParameters, pipette: Pipette
+    rig: RigSpecification,
+    wiring: Wiring,
+    experiment: Experiment,
+    parameters: CellParameters,
+    pipette: Pipette,
+    relief: Relief | None = None,
 ) -> RigNumbers:
     """The numbers for `experiment` with this `pipette` on a rig of these instruments, over a cell of `parameters`."""
     amplifier, scanner, timing = rig.amplifier, rig.scanner, rig.hop_controller.timing
@@ -88,5 +105,6 @@ def rig_numbers(
         junction=float(
             junction_potential(math.e, 1.0, bath.temperature, bath.transference, bath.tdf, wiring.electrodes)
         ),
+        relief=relief,
         cell=CellNumbers(parameters, Terms(**terms.model_dump()), rig.potentiostat.rest_potential),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 import numpy as np
 
 from opsicm.experiment.controls import SAME_LEVEL
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_bounds import AwaitedEvents, BaseProbeStep
 from opsicm.experiment.probe_steps import (
@@ -25,7 +26,7 @@ from opsicm.experiment.probe_steps import (
     landmarks,
 )
 from opsicm.experiment.program import executed_steps, written_steps
-from opsicm.forecast.cell import CellForecast
+from opsicm.forecast.cell import CellForecast, Floats
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.instruments.hop import HopTiming
 
@@ -44,20 +45,15 @@ class Window:
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Rise:
-    """How far [m] the surface rises between `start` and `end` [s], after the step at `path` and before the next one."""
-
-    path: str
-    start: float
-    end: float
-    height: float
-
-
 def natural_duration(
-    step: SingleProbeStep, experiment: Experiment, timing: HopTiming, start_height: float
+    path: str,
+    step: SingleProbeStep,
+    experiment: Experiment,
+    timing: HopTiming,
+    start_height: float,
+    amplitude_maps: Mapping[str, Floats],
 ) -> float | None:
-    """[s] to the step's own end; None where a bound or the end of the cell program ends it.
+    """[s] to the own end of the step at `path`; None where a bound or the end of the cell program ends it.
 
     An engagement is counted as a single approach from `start_height`, where the operator has left the pipette.
     """
@@ -65,7 +61,8 @@ def natural_duration(
         return step.time_bound
     match step:
         case HoppingStep():
-            return None if step.count is None else step.count * timing.period(experiment.hop_parameters(step))
+            hop = typical_hop(experiment, path, step, amplitude_maps)
+            return None if step.count is None else step.count * timing.period(hop)
         case Tower():
             return None if step.trips is None else step.trips * step.trip_duration
         case PipetteSweep():
@@ -73,7 +70,8 @@ def natural_duration(
         case Engage():
             return start_height / step.fall_rate
         case ReturnTo():
-            return natural_duration(landmarks(experiment.probe)[step.name], experiment, timing, start_height)
+            landmark = landmarks(experiment.probe)[step.name]
+            return natural_duration(path, landmark, experiment, timing, start_height, amplitude_maps)
         case Park() | Zero():
             return None
         case ExchangeTip():
@@ -82,20 +80,36 @@ def natural_duration(
             assert_never(step)
 
 
-def schedule(experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float) -> list[Window]:
+def typical_hop(
+    experiment: Experiment, path: str, step: HoppingStep, amplitude_maps: Mapping[str, Floats]
+) -> HopParameters:
+    """The hop parameters of a step, with the mean amplitude of its map: a hop's duration is linear in the amplitude."""
+    hop, amplitudes = experiment.hop_parameters(step), amplitude_maps.get(path)
+    return hop if amplitudes is None else replace(hop, amplitude=float(np.mean(amplitudes)))
+
+
+def schedule(
+    experiment: Experiment,
+    cell: CellForecast,
+    timing: HopTiming,
+    start_height: float,
+    amplitude_maps: Mapping[str, Floats],
+) -> list[Window]:
     """Every window of every probe step in the order of time.
 
     Steps without `at` follow one another; at each event the running step is suspended while the steps that wait for the
-    event run. Assumes that moves between heights take no time.
+    event run. `amplitude_maps` [m] go by the path of their raster. Assumes that moves between heights take no time.
     """
     waiting: list[Window] = []
     for placed in written_steps("probe", experiment.probe):
         path, step = placed.path, placed.step
-        if step.at is not None:
-            length = natural_duration(step, experiment, timing, start_height) or 0.0
-            waiting += [Window(path, step, t, t + length) for t in events(step.at, cell)]
-    taken = _one_after_another(sorted(waiting, key=lambda window: window.start), cell.end)
-    return sorted([*taken, *_sequence(experiment, cell, timing, start_height, taken)], key=lambda w: w.start)
+        if step.deferred:
+            length = natural_duration(path, step, experiment, timing, start_height, amplitude_maps) or 0.0
+            times = repetitions(step, cell) if step.at is None else events(step.at, cell)
+            waiting += [Window(path, step, t, t + length) for t in times]
+    taken = _one_after_another(sorted(waiting, key=lambda window: window.start), cell)
+    sequence = _sequence(experiment, cell, timing, start_height, taken, amplitude_maps)
+    return sorted([*taken, *sequence], key=lambda w: w.start)
 
 
 def events(at: AwaitedEvents, cell: CellForecast) -> list[float]:
@@ -115,6 +129,15 @@ def events(at: AwaitedEvents, cell: CellForecast) -> list[float]:
     return sorted([*held, *passed])
 
 
+def repetitions(step: BaseProbeStep, cell: CellForecast) -> list[float]:
+    """Times [s] at which a step with `every_min` begins: when its cell step does, and after each interval."""
+    span = (0.0, cell.end) if step.during_index is None else cell.span_of(step.during_index)
+    if span is None or step.interval is None:
+        return []
+    count = math.ceil((span[1] - span[0]) / step.interval * (1.0 - 1e-12))
+    return [span[0] + k * step.interval for k in range(min(count, _MOST_WINDOWS))]
+
+
 def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[float]:
     if values.size < 2:
         return []
@@ -123,38 +146,35 @@ def _crossings(cell: CellForecast, values: np.ndarray, level: float) -> list[flo
     return [float(t) for t in cell.time[at]]
 
 
-def rises_while_idle(cell: CellForecast, windows: list[Window]) -> tuple[Rise, ...]:
-    """How far the surface rises after a hopping step while no step runs: the tip then stays where its hop ended."""
-    rises: list[Rise] = []
-    for window, following in zip(windows, [*windows[1:], None], strict=False):
-        until = cell.end if following is None else following.start
-        gap = (cell.time >= window.end) & (cell.time <= until)
-        if isinstance(window.step, HoppingStep) and gap.any():
-            expansion = cell.expansion[gap]
-            rises.append(Rise(window.path, window.end, until, float(expansion.max() - expansion[0])))
-    return tuple(rises)
-
-
-def _one_after_another(wanted: list[Window], end: float) -> list[Window]:
-    """Windows that would overlap are put one after the other; the end of the cell program ends all."""
+def _one_after_another(wanted: list[Window], cell: CellForecast) -> list[Window]:
+    """Windows that would overlap are put one after the other; the end of the cell program, or of the step that a window
+    accompanies, ends it.
+    """
     separate: list[Window] = []
     free = 0.0
     for window in wanted[:_MOST_WINDOWS]:
         start = max(window.start, free)
         stop = start + window.end - window.start
+        during = None if window.step.during_index is None else cell.span_of(window.step.during_index)
+        end = cell.end if during is None else during[1]
         if start < end:
             separate.append(Window(window.path, window.step, start, min(stop, end), stop <= end * (1.0 + 1e-9)))
-        free = stop
+        free = min(stop, end)
     return separate
 
 
 def _sequence(
-    experiment: Experiment, cell: CellForecast, timing: HopTiming, start_height: float, taken: list[Window]
+    experiment: Experiment,
+    cell: CellForecast,
+    timing: HopTiming,
+    start_height: float,
+    taken: list[Window],
+    amplitude_maps: Mapping[str, Floats],
 ) -> Iterator[Window]:
     now = 0.0
     for placed in executed_steps("probe", experiment.probe):
         path, step = placed.path, placed.step
-        if step.at is not None or now >= cell.end:
+        if step.deferred or now >= cell.end:
             continue
         limit = cell.end
         if step.during_index is not None:
@@ -162,7 +182,7 @@ def _sequence(
             if span is None or span[1] <= now:
                 continue
             now, limit = max(now, span[0]), span[1]
-        length = natural_duration(step, experiment, timing, start_height)
+        length = natural_duration(path, step, experiment, timing, start_height, amplitude_maps)
         start, now = now, limit
         for first, last in _free(start, limit, taken):
             if length is None:
@@ -193,8 +213,8 @@ def _free(start: float, end: float, taken: list[Window]) -> Iterator[Span]:
 # -- The size of the run file. Bytes, measured part by part in finished files of the short experiments on the twin.
 
 
-_KEPT: Final = 0.424  # of int16 samples after bitshuffle-lz4 at 30 nm/ms and at 4.4 converter steps of noise
-_KEPT_PER_OCTAVE: Final = 0.081  # more for twice the fall rate: another bit of the height changes from block to block
+_KEPT: Final = 0.370  # of int16 samples as Blosc2 packs them, at 30 nm/ms and at 4.4 converter steps of noise
+_KEPT_PER_OCTAVE: Final = 0.037  # more for twice the fall rate: another bit of the height changes from block to block
 _USUAL_FALL: Final = 30e-6  # [m/s]
 _DECIMATED: Final = 5.6  # per channel and row of the decimated stream: smallest, largest and mean
 _DECIMATED_ROWS: Final = 781.0  # per second at 100 kS/s
@@ -221,7 +241,7 @@ def file_bytes(cell: CellForecast, windows: Sequence[Window], hops: int, rig: Ri
         fall = window.step.fall_rate if isinstance(window.step, HoppingStep) else _USUAL_FALL
         kept = min(1.0, max(0.1, _KEPT + _KEPT_PER_OCTAVE * math.log2(fall / _USUAL_FALL)))
         full = seconds * 1e9 / rig.timing.dt_ns * rig.channels * 2.0 * kept
-        decimated = seconds * _DECIMATED_ROWS * rig.channels_kept * _DECIMATED
+        decimated = seconds * _DECIMATED_ROWS * (rig.channels_kept - rig.channels) * _DECIMATED
         total += full * (1.0 + _INDEX) + decimated + seconds * _STREAM + _SEGMENT
     return total
 

@@ -65,6 +65,11 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
+def pause(seconds: float) -> None:
+    """Wait on the wall clock, for a program that looks again and again; never in a run."""
+    time.sleep(seconds)
+
+
 def stopwatch() -> Callable[[], float]:
     """A function that returns the seconds of wall time since this call: for progress and benchmarks."""
     started = time.perf_counter()

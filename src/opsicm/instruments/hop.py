@@ -22,6 +22,8 @@ RISE: Final = 4
 
 COLLAPSE: Final = 5.0  # times the setpoint, by which a reference may be lower than the one before it
 
+LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not merely rough
+
 NO_EVENT: Final = 0
 FALL_BEGINS: Final = 1
 STOP_DECIDED: Final = 2

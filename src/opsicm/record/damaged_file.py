@@ -59,7 +59,7 @@ def still_readable(folder: Path) -> str:
     journal = folder / JOURNAL
     facts = journal.read_bytes().count(b"\n") if journal.is_file() else 0
     texts = [name for name in (EXPERIMENT, "rig.yaml") if (folder / name).is_file()]
-    live = [path.name for path in RunFolder(folder).live_files()]
+    live = [path.name for path in (*RunFolder(folder).logs(), *RunFolder(folder).old_live_files())]
     parts = [*texts, *([f"{JOURNAL} ({facts} facts)"] if facts else [])]
     message = f"what can still be read: {', '.join(parts) or 'nothing'}"
-    return message + (f"; live files: {', '.join(live)}" if live else "")
+    return message + (f"; the record: {', '.join(live)}" if live else "")

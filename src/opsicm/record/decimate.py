@@ -20,6 +20,16 @@ def factor(dt_ns: int) -> int:
     return 1 << max(0, round(math.log2(1e6 / dt_ns)))
 
 
+def row_extents(
+    first: NDArray[np.int64], samples: NDArray[np.int64], rows_of: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(first sample, sample after the last) of every row of blocks of so many `samples` from `first` on."""
+    rows = -(-samples // rows_of)
+    of_block = np.arange(int(rows.sum())) - np.repeat(np.cumsum(rows) - rows, rows)
+    begins = np.repeat(first, rows) + of_block * rows_of
+    return begins, np.minimum(begins + rows_of, np.repeat(first + samples, rows))
+
+
 def decimate(
     counts: NDArray[np.int16], rows_of: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.float32], NDArray[np.int32]]:

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.record.labelled_arrays import has_pattern, passes
 from opsicm.record.nexus_file import column, group_of, text
+from opsicm.record.passes import has_pattern, passes
 
 Floats = NDArray[np.float64]
 

@@ -1,7 +1,4 @@
-"""Reads a run in progress into the same arrays as the finished file; also reads the live files that a crash has left.
-
-It reads as an SWMR reader, which cannot disturb the writer.
-"""
+"""Reads a run in progress into the same arrays as the finished file, from the tail of its log, which it only reads."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import Fact
-from opsicm.record import labelled_arrays
-from opsicm.record.journal import read_lines
-from opsicm.record.live_files import HOP_ROW, READING_ROW, Columns, LiveParts, Piece
+from opsicm.record import labelled_arrays, packed_counts
+from opsicm.record.journal import JournalReader
+from opsicm.record.log import HOP_ROW, READING_ROW, Columns, LogReader, Samples
 from opsicm.record.nexus_file import CELL, SLOW
 from opsicm.record.recorder import RunHeader
 from opsicm.record.recover import in_use
@@ -24,14 +21,25 @@ from opsicm.record.run_folder import JOURNAL, RunFolder
 
 
 class LiveRun:
-    """The run in `folder` so far. Every property reads the present state of the files. A context manager."""
+    """The run in `folder` so far. Every property takes in what has come. A context manager.
 
-    def __init__(self, folder: Path | str) -> None:
+    `keep` [samples] of each segment are kept, the last ones: packed, they take a few bytes each.
+    """
+
+    def __init__(self, folder: Path | str, keep: int = 1 << 24) -> None:
         self.path = Path(folder)
         if not (self.path / JOURNAL).is_file():
             limit = "is not a run folder (no journal.jsonl)"
             raise BadInput(Problem("folder", str(folder), limit, "give the folder of a run in progress", str(folder)))
-        self._parts = LiveParts(RunFolder(self.path))
+        self._log = LogReader(RunFolder(self.path))
+        self._journal = JournalReader(self.path / JOURNAL)
+        self._facts: list[Fact] = []
+        self._hops: list[NDArray[Any]] = []
+        self._rows: list[NDArray[Any]] = []
+        self._samples: dict[int, list[Samples]] = {}
+        self._begins: dict[int, tuple[int, int]] = {}  # t0_ns and dt_ns of each segment
+        self._ends: dict[int, int] = {}
+        self._keep = keep
 
     def __enter__(self) -> LiveRun:
         return self
@@ -40,8 +48,23 @@ class LiveRun:
         self.close()
 
     def close(self) -> None:
-        """Close the files."""
-        self._parts.close()
+        """Close the log."""
+        self._log.close()
+
+    def look(self) -> None:
+        """Take in what has come since the last look."""
+        for group in self._log.groups():
+            self._hops += group.hops
+            self._rows += group.readings
+            for blocks in group.blocks:
+                for segment, first, n, t0_ns, dt_ns in blocks[["segment", "first_sample", "samples", "t0_ns", "dt_ns"]]:
+                    self._begins.setdefault(int(segment), (int(t0_ns) - int(first) * int(dt_ns), int(dt_ns)))
+                    self._ends[int(segment)] = int(first + n)
+            for one in group.samples:
+                kept = self._samples.setdefault(one.segment, [])
+                kept.append(one)
+                while kept[0].first + kept[0].rows < one.first - self._keep:
+                    kept.pop(0)
 
     @property
     def live(self) -> bool:
@@ -51,69 +74,70 @@ class LiveRun:
     @property
     def header(self) -> RunHeader | None:
         """The header; None where the run was interrupted before it was written."""
-        self._parts.look()
-        return self._parts.header
+        self.look()
+        return self._log.header
 
     @property
     def facts(self) -> tuple[Fact, ...]:
         """The journal so far."""
-        return tuple(Fact.from_line(line) for line in read_lines(self.path / JOURNAL)[0])
+        self._facts += map(Fact.from_line, self._journal.lines())
+        return tuple(self._facts)
 
     @property
     def hops(self) -> xr.Dataset:
         """One row per hop so far."""
-        rows = self._rows("hops", HOP_ROW)
+        self.look()
+        rows = _together(self._hops, HOP_ROW)
         return labelled_arrays.hops({name: _plain(rows[name]) for name in labelled_arrays.HOP_COLUMNS})
 
     @property
     def cell(self) -> xr.Dataset:
         """The cell's slow rows so far."""
-        rows = self._rows("readings", READING_ROW)
+        self.look()
+        rows = _together(self._rows, READING_ROW)
         return labelled_arrays.table({name: _plain(rows[name]) for name in labelled_arrays.CELL_COLUMNS}, CELL, "row")
 
     @property
     def slow(self) -> xr.Dataset:
         """The probe's slow rows so far."""
-        rows = self._rows("readings", READING_ROW)
+        self.look()
+        rows = _together(self._rows, READING_ROW)
         return labelled_arrays.table({name: _plain(rows[name]) for name in labelled_arrays.SLOW_COLUMNS}, SLOW, "row")
-
-    def _rows(self, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-        self._parts.look()
-        rows = self._parts.rows(name)
-        return np.empty(0, dtype) if rows is None else rows
 
     def segments(self) -> dict[int, int]:
         """Samples so far of every segment."""
-        self._parts.look()
-        return {n: pieces[-1].first_sample + pieces[-1].samples for n, pieces in self._parts.segments().items()}
+        self.look()
+        return dict(self._ends)
 
     def samples(self, segment: int, first: int, stop: int) -> xr.Dataset:
-        """Samples [first, stop) of a segment, as far as they are recorded; NaN where they are lost."""
-        self._parts.look()
-        pieces = self._parts.segments().get(segment, [])
-        header = self._parts.header
-        if header is None or not pieces:
+        """Samples [first, stop) of a segment, as far as they are recorded; NaN where they are lost or kept no more."""
+        self.look()
+        header = self._log.header
+        if header is None or segment not in self._ends:
             return xr.Dataset()
-        full = Columns.of(header.channels).full
-        stop = min(stop, pieces[-1].first_sample + pieces[-1].samples)
-        rows = np.zeros((max(0, stop - first), len(full)), np.int16)
+        channels = [header.channels[k] for k in Columns.of(header.channels).full]
+        stop = min(stop, self._ends[segment])
+        counts = np.zeros((max(0, stop - first), len(channels)), np.int16)
         lost = np.array([[first, stop]], np.int64)
-        for piece in pieces:
-            a, b = max(first, piece.first_sample), min(stop, piece.first_sample + piece.samples)
+        for one in self._samples.get(segment, []):
+            a, b = max(first, one.first), min(stop, one.first + one.rows)
             if a < b:
-                rows[a - first : b - first] = piece.part.counts(a - piece.first_sample, b - piece.first_sample)
+                rows = np.empty((one.rows, one.width), np.int16)
+                packed_counts.unpack(one.packed, rows)
+                counts[a - first : b - first] = rows[a - one.first : b - one.first]
                 lost = _without(lost, a, b)
-        t0_ns, dt_ns = _clock(pieces[0])
-        return labelled_arrays.samples(rows, first, [header.channels[k] for k in full], t0_ns, dt_ns, lost)
+        t0_ns, dt_ns = self._begins[segment]
+        return labelled_arrays.samples(counts, first, channels, t0_ns, dt_ns, lost)
+
+
+def _together(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """One array of all parts, which it replaces by that one."""
+    parts[:] = [np.concatenate([np.empty(0, dtype), *parts])]
+    return parts[0]
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
     return np.char.decode(values, "utf-8").astype(object) if values.dtype.kind == "S" else values
-
-
-def _clock(piece: Piece) -> tuple[int, int]:
-    block = piece.blocks[0]
-    return int(block["t0_ns"]) - int(block["first_sample"]) * int(block["dt_ns"]), int(block["dt_ns"])
 
 
 def _without(stretches: NDArray[np.int64], a: int, b: int) -> NDArray[np.int64]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Final
 
 from opsicm.core.facts import Fact
 
 _ON_DISK: Final = frozenset({"intent", "run_ended"})
+_CHECK: Final = ', "crc32": '
 
 
 class Journal:
     """Appends facts to `path`; an `intent` and the end of the run are on the disk when `write` returns.
 
-    The writer process brings the rest to the disk twice a second, with the samples.
+    Each line ends in the CRC-32 of the line without it. The writer process brings the rest to the disk twice a second,
+    with the samples.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,7 +26,8 @@ class Journal:
 
     def write(self, fact: Fact) -> None:
         """Append one line; raises `OSError` if the disk does not take it whole."""
-        data = (fact.line() + "\n").encode("utf-8")
+        text = fact.line()
+        data = f"{text[:-1]}{_CHECK}{zlib.crc32(text.encode('utf-8'))}}}\n".encode()
         while data:
             data = data[os.write(self._descriptor, data) :]
         if fact.kind in _ON_DISK:
@@ -35,19 +39,46 @@ class Journal:
         os.close(self._descriptor)
 
 
-def read_lines(path: Path) -> tuple[list[str], int]:
-    """(whole facts in order, lines left out): a crash may have torn the last line, a full disk any."""
-    lines: list[str] = []
-    torn = 0
-    data = path.read_bytes() if path.is_file() else b""
-    for line in data.split(b"\n"):
-        if not line.strip():
-            continue
+class JournalReader:
+    """Reads a journal, also while it grows. `torn` counts the lines left out: a crash may have torn the last one, a
+    full disk or a damaged one any."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+        self.torn = 0
+
+    def lines(self, final: bool = False) -> list[str]:
+        """Whole facts since the last call, without their checksums. `final`: what has no line end counts as well."""
         try:
-            text = line.decode("utf-8")
-            Fact(**json.loads(text))
-        except (ValueError, TypeError):
-            torn += 1
-            continue
-        lines.append(text)
-    return lines, torn
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        if not final:
+            data = data[: data.rfind(b"\n") + 1]
+        self._at += len(data)
+        lines = [_whole(line) for line in data.split(b"\n") if line.strip()]
+        self.torn += lines.count(None)
+        return [line for line in lines if line is not None]
+
+
+def read_lines(path: Path) -> tuple[list[str], int]:
+    """(whole facts in order, lines left out)."""
+    reader = JournalReader(path)
+    return reader.lines(final=True), reader.torn
+
+
+def _whole(line: bytes) -> str | None:
+    """The fact in a line; None where it is none, or not the one that was written. Version 0.1.0 wrote no checksums."""
+    try:
+        text = line.decode("utf-8")
+        if (at := text.rfind(_CHECK)) >= 0:
+            check, text = int(text[at + len(_CHECK) : -1]), text[:at] + "}"
+            if zlib.crc32(text.encode("utf-8")) != check:
+                return None
+        Fact(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+    return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from opsicm.record.recorder import RunHeader
 from opsicm.record.ring import CONTROL_BYTES, STEP_BYTES
 
 FILE_VERSION: Final = 1
-DEFINITION_VERSION: Final = "1.0"
+DEFINITION_VERSION: Final = "1.1"
 PROGRAM_URL: Final = "https://pypi.org/project/opsicm/"
 GROUPS: Final = ("samples", "hops", "cell", "slow", "journal", "experiment", "rig", "parameters", "provenance")
 
@@ -93,12 +93,87 @@ def number(group: h5py.Group, name: str, value: float | int) -> None:
 
 def column(group: h5py.Group, name: str, values: NDArray[Any], unit: str | None = None) -> h5py.Dataset:
     """A column in gzip chunks with checksums, which any HDF5 reader opens."""
-    item = group.create_dataset(
-        name, data=values, maxshape=(None,), chunks=(_CHUNK,), compression="gzip", compression_opts=2, fletcher32=True
-    )
+    item = table(group, name, values.dtype, ())
+    item.resize(values.shape)
+    item[:] = values
     if unit is not None:
         item.attrs["units"] = unit
     return item
+
+
+def table(group: h5py.Group, name: str, dtype: Any, width: tuple[int, ...], rows: int = _CHUNK) -> h5py.Dataset:
+    """An empty array of rows in gzip chunks with checksums, which any HDF5 reader opens."""
+    return group.create_dataset(
+        name,
+        (0, *width),
+        dtype,
+        maxshape=(None, *width),
+        chunks=(rows, *width),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=h5py.check_string_dtype(np.dtype(dtype)) is None,
+        fletcher32=True,
+    )
+
+
+class Growing:
+    """Appends rows to `dataset`, by whole chunks: rows wait in memory until a chunk of them is there, or `flush`."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self.dataset = dataset
+        self._chunk = int(dataset.chunks[0])
+        self._waiting: list[NDArray[Any]] = []
+        self._held = 0
+        self.size = 0  # rows so far
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Rows to follow."""
+        self._waiting.append(values)
+        self._held += values.shape[0]
+        self.size += values.shape[0]
+        if self._held >= self._chunk:
+            self._write(self._held - self._held % self._chunk)
+
+    def flush(self) -> None:
+        """Every row is in the file."""
+        if self._held:
+            self._write(self._held)
+
+    def _write(self, n: int) -> None:
+        values, at = np.concatenate(self._waiting), self.size - self._held
+        self.dataset.resize(at + n, axis=0)
+        self.dataset[at:] = values[:n]
+        self._waiting, self._held = ([values[n:].copy()], values.shape[0] - n) if n < values.shape[0] else ([], 0)
+
+
+class Table:
+    """Columns that grow together, each from a field of the rows."""
+
+    def __init__(self) -> None:
+        self.columns: list[tuple[str, Growing]] = []
+
+    def column(self, group: h5py.Group, name: str, dtype: Any, unit: str | None) -> h5py.Dataset:
+        """One more column, from the field of its name."""
+        dataset = table(group, name, dtype, ())
+        if unit is not None:
+            dataset.attrs["units"] = unit
+        self.columns.append((name, Growing(dataset)))
+        return dataset
+
+    @property
+    def size(self) -> int:
+        """Rows so far."""
+        return self.columns[0][1].size
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Rows to follow."""
+        for name, growing in self.columns:
+            growing.append(rows[name].astype(growing.dataset.dtype))
+
+    def flush(self) -> None:
+        """Every row is in the file."""
+        for _, growing in self.columns:
+            growing.flush()
 
 
 def group_of(parent: h5py.Group, name: str, nexus_class: str) -> h5py.Group:
@@ -106,11 +181,6 @@ def group_of(parent: h5py.Group, name: str, nexus_class: str) -> h5py.Group:
     group = parent.create_group(name)
     group.attrs["NX_class"] = nexus_class
     return group
-
-
-def texts(values: NDArray[Any], length: int) -> NDArray[Any]:
-    """Bytes as UTF-8 of a fixed length, which readers know from the type."""
-    return values.astype(h5py.string_dtype("utf-8", length))
 
 
 def start(file: h5py.File, header: RunHeader, name: str, provenance: Mapping[str, Any]) -> h5py.Group:
@@ -144,24 +214,50 @@ def start(file: h5py.File, header: RunHeader, name: str, provenance: Mapping[str
     return entry
 
 
-def hops(entry: h5py.Group, rows: NDArray[Any]) -> None:
+def hops(entry: h5py.Group) -> Table:
     """`/entry/hops`: one column per field of the hop record, and the step."""
-    group = group_of(entry, "hops", "NXcollection")
+    group, rows = group_of(entry, "hops", "NXcollection"), Table()
     for name in HOP_DTYPE.names or ():
-        column(group, name, rows[name], HOP_UNITS.get(name, "1"))
-    column(group, "step", texts(rows["step"], STEP_BYTES))
+        rows.column(group, name, HOP_DTYPE[name], HOP_UNITS.get(name, "1"))
+    rows.column(group, "step", h5py.string_dtype("utf-8", STEP_BYTES), None)
     group["outcome"].attrs["meaning"] = OUTCOMES
+    return rows
 
 
-def slow_rows(entry: h5py.Group, rows: NDArray[Any]) -> None:
-    """`/entry/cell` and `/entry/slow`, and the same columns as sensors of the instrument, by link."""
+def slow_rows(entry: h5py.Group) -> Table:
+    """`/entry/cell` and `/entry/slow`, row for row the same slow rows."""
+    rows = Table()
     for name, columns in (("cell", CELL), ("slow", SLOW)):
         group = group_of(entry, name, "NXcollection")
         for field, unit in columns.items():
-            column(group, field, rows[field].astype(column_dtype(field)), unit)
-    column(entry["cell"], "control", texts(rows["control"], CONTROL_BYTES))
+            rows.column(group, field, column_dtype(field), unit)
+    rows.column(entry["cell"], "control", h5py.string_dtype("utf-8", CONTROL_BYTES), None)
     entry["cell/soc"].attrs["definition"] = SOC_DEFINITION
     entry["cell/current"].attrs["sign"] = "negative lithiates"
+    return rows
+
+
+def decimated(group: h5py.Group, factor: int, channels: Sequence[Channel]) -> dict[str, Growing]:
+    """`decimated` of a segment: smallest, largest and mean count of every `factor` samples of `channels`."""
+    stream = group_of(group, "decimated", "NXcollection")
+    stream.attrs["samples_a_row"] = factor
+    items = {}
+    for name in ("first_sample", "samples"):
+        items[name] = table(stream, name, np.int64, ())
+        items[name].attrs["units"] = "1"
+    for name, dtype in (("minimum", np.int16), ("maximum", np.int16), ("mean", np.float32)):
+        items[name] = table(stream, name, dtype, (len(channels),))
+        describe(items[name], channels)
+    return {name: Growing(item) for name, item in items.items()}
+
+
+def blocks(group: h5py.Group, channels: Sequence[Channel]) -> Growing:
+    """`blocks` of a segment: the blocks as they came."""
+    names = [*BLOCK_COLUMNS, *(f"quality_{channel.name}" for channel in channels)]
+    item = table(group, "blocks", np.int64, (len(BLOCK_COLUMNS) + max(1, len(channels)),))
+    item.attrs["columns"] = np.array([name.encode() for name in names], "S")
+    item.attrs["quality"] = QUALITIES
+    return Growing(item)
 
 
 def instrument(entry: h5py.Group, header: RunHeader) -> None:
@@ -196,19 +292,41 @@ def describe(item: h5py.Dataset | h5py.Group, channels: Iterable[Channel]) -> No
         item.attrs[key] = [np.nan if (v := getattr(channel, key)) is None else v for channel in listed]
 
 
-def journal(entry: h5py.Group, lines: list[str]) -> None:
-    """`/entry/journal`: one fact a row."""
-    data = [line.encode("utf-8") for line in lines]
-    length = max((len(line) for line in data), default=1)
-    values = np.array(data, f"S{length}") if data else np.empty(0, f"S{length}")
-    entry.create_dataset(
-        "journal",
-        data=texts(values, length),
-        maxshape=(None,),
-        chunks=(max(1, (1 << 18) // length),),
-        compression="gzip",
-        fletcher32=True,
-    )
+class JournalTable:
+    """`/entry/journal`: one fact a row, in texts of a fixed length, which is doubled when a longer one comes."""
+
+    def __init__(self, entry: h5py.Group) -> None:
+        self._entry = entry
+        self._length = 512
+        self._growing = self._begin()
+
+    def _begin(self) -> Growing:
+        rows = max(1, (1 << 18) // self._length)
+        return Growing(table(self._entry, "journal", h5py.string_dtype("utf-8", self._length), (), rows))
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Facts to follow."""
+        data = [line.encode("utf-8") for line in lines]
+        longest = max((len(line) for line in data), default=0)
+        if longest > self._length:
+            self._growing.flush()
+            kept = self._growing.dataset[:]
+            del self._entry["journal"]
+            while self._length < longest:
+                self._length *= 2
+            self._growing = self._begin()
+            self._growing.append(kept.astype(self._growing.dataset.dtype))
+        if data:
+            self._growing.append(np.array(data, f"S{self._length}").astype(self._growing.dataset.dtype))
+
+    @property
+    def size(self) -> int:
+        """Facts so far."""
+        return self._growing.size
+
+    def flush(self) -> None:
+        """Every fact is in the file."""
+        self._growing.flush()
 
 
 def end_time(entry: h5py.Group, header: RunHeader) -> None:

@@ -6,21 +6,23 @@ import json
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the filter that the samples are stored with
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem, UnreadableRun
 from opsicm.core.facts import Channel, Fact
-from opsicm.record import labelled_arrays, text_seal, trial_reading
+from opsicm.record import decimate, labelled_arrays, text_seal, trial_reading
+from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damaged_file import cannot_open, damage_reported, still_readable
 from opsicm.record.nexus_file import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
-from opsicm.record.packed_counts import CountsReader
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
+
+_EXTREMES: Final = ("minimum", "maximum", "mean")
+_STRETCH: Final = 4096  # rows of the decimated stream computed at a time
 
 
 def run_file(path: Path) -> Path:
@@ -71,6 +73,10 @@ class Run:
         self._file.close()
 
     def _check(self) -> None:
+        if (outside := _reaches_outside(self._file)) is not None:
+            limit = "reaches into another file, which a run file does not"
+            remedy = "do not trust it: ask for the file as it was recorded"
+            raise UnreadableRun(Problem("run file", outside, limit, remedy, str(self.path)))
         entry = self._file.get("entry")
         if not isinstance(entry, h5py.Group) or "definition_local" not in entry:
             limit = "is HDF5 but not a run (no /entry/definition_local)"
@@ -199,7 +205,7 @@ class Run:
                 group = self._file["entry/samples"][f"segment_{segment:04d}"]
                 # By name: `get` and `in` report a damaged item as absent.
                 names = set(group)
-                counts = CountsReader(group["counts"]) if "counts" in names else None
+                counts = CountsReader(group["counts"], group.get("counts_xxh3")) if "counts" in names else None
                 lost = group["lost"][:] if "lost" in names else np.empty((0, 2), np.int64)
                 channels = () if counts is None else channels_of(counts.dataset)
                 content = counts, channels, int(group.attrs["t0_ns"]), int(group.attrs["dt_ns"]), lost
@@ -261,16 +267,34 @@ class Run:
         return labelled_arrays.lazy([("t_ns", "ns"), *((c.name, c.unit) for c in channels)], length, read)
 
     def decimated(self, segment: int) -> xr.Dataset:
-        """Smallest, largest and mean value of every so many samples, in SI, dimensions `row` and `channel`."""
+        """Smallest, largest and mean value of every so many samples, in SI, dimensions `row` and `channel`.
+
+        Of channels that were kept in full they are computed now, which reads all of their samples.
+        """
         with damage_reported(self.path, f"decimated stream of segment {segment}"):
-            group = self._file["entry/samples"][f"segment_{segment:04d}"]["decimated"]
-            channels = channels_of(group["mean"])
-            scale, offset = (np.array([getattr(c, key) for c in channels]) for key in ("scale", "offset"))
+            group = self._file["entry/samples"][f"segment_{segment:04d}"]
+            stored = group["decimated"] if "decimated" in set(group) else None
+            channels = () if stored is None else channels_of(stored["mean"])
+            values = {} if stored is None else {name: stored[name][:] for name in _EXTREMES}
+            counts, full, _, dt_ns, lost = self._segment(segment)
+            blocks = group["blocks"][:, :2]
+            begins, ends = decimate.row_extents(blocks[:, 0], blocks[:, 1], decimate.factor(dt_ns))
+            here = _not_in(lost, begins, ends)
+            # Version 0.1.0 kept rows of lost samples as well.
+            stored_extent = None if stored is None else (stored["first_sample"][:], stored["samples"][:])
+            first_sample, samples = stored_extent or (begins[here], (ends - begins)[here])
+        if counts is not None and not {one.name for one in full} <= {one.name for one in channels}:
+            with damage_reported(self.path, f"samples of segment {segment}"):
+                computed = _decimated(counts, blocks, decimate.factor(dt_ns), lost)
+            channels = (*full, *channels)
             values = {
-                name: (("row", "channel"), group[name][:] * scale + offset) for name in ("minimum", "maximum", "mean")
+                n: np.hstack([new, *([values[n]] if values else [])])
+                for n, new in zip(_EXTREMES, computed, strict=True)
             }
-            extent = {name: ("row", group[name][:]) for name in ("first_sample", "samples")}
-        return xr.Dataset({**values, **extent}, coords={"channel": [channel.name for channel in channels]})
+        scale, offset = (np.array([getattr(c, key) for c in channels]) for key in ("scale", "offset"))
+        variables = {name: (("row", "channel"), rows * scale + offset) for name, rows in values.items()}
+        extent = {"first_sample": ("row", first_sample), "samples": ("row", samples)}
+        return xr.Dataset({**variables, **extent}, coords={"channel": [channel.name for channel in channels]})
 
     @cached_property
     def _where(self) -> NDArray[np.int64]:
@@ -306,6 +330,48 @@ class Run:
         samples_of_hops = np.column_stack([rows[name].values for name in ("segment", "sample_fall", "sample_stop")])
         falls = [self.samples(segment, first, last + 1) for segment, first, last in samples_of_hops.tolist()]
         return labelled_arrays.section(falls, rows["x"].values, z)
+
+
+def _reaches_outside(file: h5py.File) -> str | None:
+    """The first item whose data lie in another file, which whoever made this one has chosen; None without any."""
+    found: list[str] = []
+
+    def look_at_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append(f"{name} in {link.filename}")
+
+    def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            found.append(name)
+
+    file.visititems_links(look_at_link)
+    file.visititems(look)
+    return found[0] if found else None
+
+
+def _decimated(
+    counts: CountsReader, blocks: NDArray[np.int64], rows_of: int, lost: NDArray[np.int64]
+) -> tuple[NDArray[Any], ...]:
+    """(minimum, maximum, mean) [row, channel] of the counts of all blocks, but for rows of lost samples."""
+    first, samples = blocks[:, 0], blocks[:, 1]
+    # A row never reaches over the end of a block: blocks of whole rows are taken together with the one that follows.
+    apart = np.flatnonzero((samples[:-1] % rows_of != 0) | (first[1:] != (first + samples)[:-1]))
+    begins, stops = first[[0, *(apart + 1)]], (first + samples)[[*apart, -1]]
+    parts = [
+        decimate.decimate(counts.read(at, min(at + _STRETCH * rows_of, stop)), rows_of)[:3]
+        for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)
+        for at in range(begin, stop, _STRETCH * rows_of)
+    ]
+    here = _not_in(lost, *decimate.row_extents(first, samples, rows_of))
+    return tuple(np.concatenate(values)[here] for values in zip(*parts, strict=True))
+
+
+def _not_in(lost: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which stretches have no sample in `lost`."""
+    here = np.ones(begins.size, bool)
+    for a, b in lost:
+        here &= (begins >= b) | (ends <= a)
+    return here
 
 
 def text_attribute(item: h5py.Group | h5py.Dataset, name: str, default: str = "") -> str:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from opsicm.core.errors import BadInput, OpsicmError, Problem
-from opsicm.record.finalise import finalise
 from opsicm.record.journal import read_lines
+from opsicm.record.log import read_header
 from opsicm.record.reader import Run
-from opsicm.record.recorder import header_of
 from opsicm.record.run_folder import JOURNAL, RUN_FILE, RunFolder, started
 
 State = Literal["recovered", "whole", "no run", "running", "failed"]
@@ -83,8 +82,10 @@ def _recover_folder(path: Path, who: str) -> Recovery:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return Recovery(path, "running", "still being written; stop the run first, or wait for its writer to end")
-        already_whole = folder.run_file.is_file()
-        run_file, losses = finalise(folder, who)
+        from opsicm.record.converter import run_file_of  # noqa: PLC0415  loads a compiler, which `runs` needs not
+
+        already_whole = folder.run_file.is_file() and not (folder.logs() or folder.old_live_files())
+        run_file, losses = run_file_of(folder, who)
         with Run(run_file) as run:
             hops = run.hops.sizes["hop"]
             summary = f"{hops} hops, {len(run.segments())} segments of samples, {run.outcome}"
@@ -162,11 +163,11 @@ def _read_entry(path: Path, stamp: int) -> CatalogueEntry:
     folder = RunFolder(path)
     size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
     if not folder.run_file.is_file():
-        title = header_of(folder.header.read_text(encoding="utf-8")).title if folder.header.is_file() else path.name
+        header = read_header(folder)
         lines, _ = read_lines(folder.journal)
         return CatalogueEntry(
             path.name,
-            title,
+            path.name if header is None else header.title,
             started(path.name) or "",
             "running" if in_use(path) else "unfinished",
             0.0,

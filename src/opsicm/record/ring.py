@@ -1,7 +1,7 @@
 """A ring of bytes in memory that two processes share: the controlling process puts, the writer takes.
 
 One producer, one consumer, no lock: each side moves its own mark only. A record stays in the ring until the writer has
-it on disk (`committed`), so that a writer that dies loses nothing: the next one begins again at the committed mark.
+it in the log (`committed`), so that a writer that dies loses nothing: the next one goes on from the end of the log.
 The memory is an anonymous file handed over as a descriptor: nothing is left behind in the file system, and it lives as
 long as either process does. Marks are aligned 8-byte stores behind the bytes they announce, which x86-64 keeps in
 order; on a machine that reorders stores the system calls between two records (the wake-up) are the barrier.
@@ -30,7 +30,7 @@ _MAGIC: Final = 0x4F505349434D5231
 _HEADER: Final = np.dtype([("kind", "i4"), ("length", "u4"), ("put_ns", "i8")])
 _PAD: Final = 0
 _POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE, which Python's mmap has no name for
-_HEAD, _COMMITTED, _CLOSED, _STATE, _TAKEN = 2, 3, 4, 5, 6
+_HEAD, _COMMITTED, _CLOSED, _STATE, _SYNCED, _SYNCED_NS = 2, 3, 4, 5, 6, 7
 _LATENCIES, _LATENCY_AT, _LATENCY_ROOM = 9, 16, 48  # a count, then the last 48 of them: all 8-byte slots before 512
 
 STARTING: Final = 0
@@ -127,14 +127,9 @@ class Ring:
         self._marks[_CLOSED] = 1
 
     @property
-    def backlog(self) -> int:
-        """Bytes that are not yet on disk."""
-        return self._marks[_HEAD] - self._marks[_COMMITTED]
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that the writer has not yet looked at."""
-        return self._marks[_HEAD] - self._marks[_TAKEN]
+    def put_bytes(self) -> int:
+        """All that has been put so far."""
+        return self._marks[_HEAD]
 
     # -- the writer -------------------------------------------------------------------------------------------------
 
@@ -145,8 +140,22 @@ class Ring:
 
     @property
     def committed(self) -> int:
-        """Position up to which everything is on disk."""
+        """Position up to which everything is in the log: a kill does not take it any more."""
         return self._marks[_COMMITTED]
+
+    def commit(self, position: int) -> None:
+        """Everything before `position` is in the log and may be overwritten."""
+        self._marks[_COMMITTED] = position
+
+    @property
+    def synced(self) -> tuple[int, int]:
+        """(position up to which everything is on the disk: no power cut takes it any more; when that was found, ns)."""
+        return self._marks[_SYNCED], self._marks[_SYNCED_NS]
+
+    def note_synced(self, position: int, now_ns: int) -> None:
+        """Everything before `position` is on the disk."""
+        self._marks[_SYNCED] = position
+        self._marks[_SYNCED_NS] = now_ns
 
     def take(self, position: int) -> Iterator[RingEntry]:
         """Every record from `position` on that is there now, in order."""
@@ -159,16 +168,6 @@ class Ring:
             position += size
             if kind != _PAD:
                 yield RingEntry(position, kind, put_ns, self._bytes[begin : begin + length])
-            self._marks[_TAKEN] = position
-
-    def rewind(self) -> int:
-        """Restart at the committed mark, as a writer does that replaces one that died."""
-        self._marks[_TAKEN] = self._marks[_COMMITTED]
-        return self._marks[_COMMITTED]
-
-    def commit(self, position: int) -> None:
-        """Everything before `position` is on disk and may be overwritten."""
-        self._marks[_COMMITTED] = position
 
     def note_latency(self, nanoseconds: int) -> None:
         """Remember how long a block took from `put` to the file."""
@@ -241,7 +240,8 @@ def block_parts(block: SampleBlock) -> Parts:
     head = np.array([(block.segment, block.first_sample, block.t0_ns, block.dt_ns, n, width)], _BLOCK_HEAD)
     counts = np.ascontiguousarray(block.counts, np.int16)
     quality = np.ascontiguousarray(block.quality, np.uint8)
-    return head.tobytes(), quality.tobytes(), counts.data.cast("B") if n else b""
+    # A byte more where the channels are odd in number: the counts that follow are read where they lie.
+    return head.tobytes(), quality.tobytes() + bytes(width % 2), counts.data.cast("B") if n else b""
 
 
 def block_of(payload: memoryview) -> SampleBlock:
@@ -249,8 +249,7 @@ def block_of(payload: memoryview) -> SampleBlock:
     segment, first, t0_ns, dt_ns, n, width = np.frombuffer(payload, _BLOCK_HEAD, 1)[0].tolist()
     at = _BLOCK_HEAD.itemsize
     quality = np.frombuffer(payload, np.uint8, width, at)
-    # The counts follow the quality bytes wherever they end: an unaligned view, which NumPy copies from correctly.
-    counts = np.frombuffer(payload[at + width :], np.int16, n * width).reshape(n, width)
+    counts = np.frombuffer(payload[at + width + width % 2 :], np.int16, n * width).reshape(n, width)
     return SampleBlock(segment, first, t0_ns, dt_ns, counts, quality)
 
 

@@ -12,8 +12,9 @@ from typing import Final
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 
 RUN_FILE = "run.nxs"
-LIVE_FILE = "segment-{:04d}.h5"
-HEADER = "header.json"
+LOG_FILE = "record-{:04d}.log"
+OLD_LIVE_FILE = "segment-{:04d}.h5"
+OLD_HEADER = "header.json"
 JOURNAL = "journal.jsonl"
 EXPERIMENT = "experiment.yaml"
 RIG = "rig.yaml"
@@ -35,20 +36,13 @@ class RunFolder:
         """The run file while it is being made."""
         return self.path / f"{RUN_FILE}.part"
 
-    @property
-    def header(self) -> Path:
-        """What is known before the run, for the writer and for recovery."""
-        return self.path / HEADER
+    def logs(self) -> list[Path]:
+        """The files of the live log, in order."""
+        return _numbered(self.path, LOG_FILE)
 
-    def live_files(self) -> list[Path]:
-        """The live files in the order in which they were begun."""
-        files = [path for path in self.path.glob("segment-*.h5") if path.stem[8:].isdigit()]
-        return sorted(files, key=number_of)
-
-    def next_live_file(self) -> Path:
-        """A name that no live file has yet."""
-        files = self.live_files()
-        return self.path / LIVE_FILE.format(number_of(files[-1]) + 1 if files else 1)
+    def old_live_files(self) -> list[Path]:
+        """What version 0.1.0 recorded into, in order: HDF5 files."""
+        return _numbered(self.path, OLD_LIVE_FILE)
 
     def sync(self) -> None:
         """Bring the names in this folder to the disk."""
@@ -63,9 +57,15 @@ class RunFolder:
         return self.path / JOURNAL
 
 
-def number_of(live_file: Path) -> int:
-    """Which of the live files of its folder it is, from 1."""
-    return int(live_file.stem[8:])
+def _numbered(folder: Path, name: str) -> list[Path]:
+    """Files called as the pattern `name` says, by their number."""
+    pattern = re.compile(re.escape(name).replace(re.escape("{:04d}"), r"\d{4,}"))
+    return sorted((path for path in folder.iterdir() if pattern.fullmatch(path.name)), key=number_of)
+
+
+def number_of(file: Path) -> int:
+    """Which of the files of its kind it is, from 1."""
+    return int(file.stem.rsplit("-", 1)[1])
 
 
 def started(folder_name: str) -> str | None:

@@ -77,7 +77,7 @@ def mismatch(path: Path) -> str | None:
         if word != _MARK:
             return None
         at = size - _END.size - count * _ENTRY.size
-        if at < 0:
+        if at < 0 or not count:  # a run file without texts there is not
             return "the seal of its texts is damaged"
         file.seek(at)
         entries = file.read(count * _ENTRY.size)

@@ -66,7 +66,7 @@ def main(path: str) -> None:
         with suppress(*DAMAGE_ERRORS):
             look(item)
 
-    with suppress(*DAMAGE_ERRORS), h5py.File(path, "r") as file:
+    with suppress(*DAMAGE_ERRORS), h5py.File(path, "r", swmr=path.endswith(".h5")) as file:
         look(file)
         file.visititems(visit)
 

@@ -118,9 +118,10 @@ REQUIRED: Final[tuple[RequiredItem, ...]] = (
     _group("/entry/samples", "NXcollection", "the sampled channels, one group per stretch without a gap"),
     _group("/entry/samples/segment_*", "NXcollection", "sample k is at its t0_ns + k dt_ns", True),
     _field("/entry/samples/segment_*/counts", "int", 2, None, "[sample, channel]; SI = counts*scale + offset", True),
+    _field("/entry/samples/segment_*/counts_xxh3", "int", 1, None, "XXH3 of each packed chunk of counts", True),
     _field("/entry/samples/segment_*/blocks", "int", 2, None, "as they came; see attribute columns", True),
     _field("/entry/samples/segment_*/lost", "int", 2, None, "[first, stop) of lost samples", True),
-    _group("/entry/samples/segment_*/decimated", "NXcollection", "the same in short", True),
+    _group("/entry/samples/segment_*/decimated", "NXcollection", "the channels kept in no other way", True),
     _field("/entry/samples/segment_*/decimated/first_sample", "int", 1, "1", "first sample of a row", True),
     _field("/entry/samples/segment_*/decimated/samples", "int", 1, "1", "samples in a row", True),
     _field("/entry/samples/segment_*/decimated/minimum", "int", 2, None, "smallest count [row, channel]", True),
@@ -265,9 +266,9 @@ def _samples(run: Run) -> Iterator[str]:
             group = file["entry/samples"][f"segment_{segment:04d}"]
             try:
                 blocks = group["blocks"][:]
-                ends = blocks[:, 0] + blocks[:, 1]
-                if np.any(blocks[1:, 0] != ends[:-1]):
-                    yield f"segment {segment}: a gap at sample {int(ends[:-1][blocks[1:, 0] != ends[:-1]][0])}"
+                due = np.concatenate([[0], (blocks[:, 0] + blocks[:, 1])[:-1]])
+                if np.any(blocks[:, 0] != due):
+                    yield f"segment {segment}: a gap at sample {int(due[blocks[:, 0] != due][0])}"
                 times = group.attrs["t0_ns"] + blocks[:, 0] * group.attrs["dt_ns"]
                 if np.any(times != blocks[:, 2]):
                     yield f"segment {segment}: block {int(np.argmax(times != blocks[:, 2]))} is not on the clock"

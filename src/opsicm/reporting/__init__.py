@@ -1,1 +1,1 @@
-"""A self-contained HTML document made from a run file and nothing else."""
+"""A self-contained HTML page of a run, of several runs or of a third-party file: the answer first."""

@@ -1,89 +1,201 @@
-"""A self-contained HTML document: tables, figures as embedded pictures, no script, nothing fetched."""
+"""A self-contained HTML page: the answer first, then figures, then tables, the rest folded; nothing is fetched.
+
+Every text of a user's is escaped. Figures are vectors in the page; their data and those of tables can be saved from it.
+"""
 
 from __future__ import annotations
 
 import base64
+import gzip
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from math import floor, isfinite, log10
+from importlib.resources import files
 from typing import Final
 
 from opsicm.analysis.result import Result
-from opsicm.figures.draw import draw, png
-from opsicm.figures.view import View
+from opsicm.figures.draw import draw, png, svg
+from opsicm.figures.view import CurvePanel, View, to_csv
+from opsicm.results.number_text import number
+from opsicm.results.tables import Table
 
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1b1b1b;max-width:62rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ddd}
-table{border-collapse:collapse;width:100%;font-size:.88rem}th,td{text-align:left;padding:.3rem .6rem .3rem 0;
-border-bottom:1px solid #e5e5e5;vertical-align:top}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
-figure{margin:1.2rem 0}img{max-width:100%;height:auto}figcaption{color:#555;font-size:.85rem}
-pre{background:#f6f6f6;padding:.8rem;overflow:auto;font-size:.8rem}.warn{background:#fff3cd;padding:.5rem .8rem}
-.sub{color:#555}summary{cursor:pointer}
-"""
+_MOST_FIGURES: Final = 8  # beside the first one; more are folded
+_MOST_ROWS: Final = 20  # of a table; more are folded
+_BROAD: Final = 1.5  # width over height of the answer's figure: broader than this it stands below the sentences
+_MOST_MARKS: Final = 1500  # of a figure in vectors
+_DPI: Final = 200  # of the others
+_WIDE: Final = 5  # columns: a table with more takes the whole width
+_U_NOTE: Final = (
+    "± is one standard uncertainty of repeating this very measurement; the calibration of z, current and thickness "
+    "is not "
+    "in it."
+)
 
 
-def number(value: float | None, u: float | None) -> str:
-    """`value ± u` with the uncertainty at two significant digits, or a dash."""
-    if value is None:
-        return "–"
-    if not u or not isfinite(u):
-        return f"{value:.6g}"
-    digits = 1 - floor(log10(abs(u)))
-    return f"{value:.{max(0, digits)}f} ± {u:.{max(0, digits)}f}"
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a page says. `setup` and the pairs of `folded` are (name, text); `source` are whole texts, as files.
+
+    `answer` are sentences, `key` the figure that shows them; `doubts` say which of two numbers to believe.
+    """
+
+    title: str
+    subtitle: str
+    answer: Sequence[str]
+    key: View | None
+    views: Sequence[View]
+    tables: Sequence[Table]
+    setup: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+    doubts: Sequence[str] = ()
+    results: Sequence[Result] = ()
+    methods: Sequence[tuple[str, str]] = ()
+    folded: Sequence[tuple[str, Sequence[tuple[str, ...]]]] = ()
+    source: Sequence[tuple[str, str]] = ()
+
+
+def page(content: Content) -> str:
+    """The whole page."""
+    css, js = (files("opsicm.report").joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    setup = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in content.setup)
+    warnings = "".join(f"<p class='warn'>{escape(text)}</p>" for text in content.warnings)
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='generator' content='opsicm'>"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>{escape(content.title)}</title><style>{css}</style></head><body>"
+        f"<h1>{escape(content.title)}</h1><p class='sub'>{escape(content.subtitle)}</p>{warnings}"
+        f"{f'<dl class=setup>{setup}</dl>' if setup else ''}"
+        f"{_answer(content)}{_doubts(content.doubts)}{_figures(content.views)}{_tables(content.tables)}{_details(content)}"
+        f"<div id='zoom'><p>wheel: zoom, drag: move, click or Esc: close</p><img alt=''></div>"
+        f"<script>{js}</script></body></html>"
+    )
+
+
+def _answer(content: Content) -> str:
+    sentences = "".join(f"<li>{escape(text)}</li>" for text in content.answer)
+    figure, aspect = ("", 0.0) if content.key is None else _figure(content.key)
+    alone = " alone" if content.key is None or aspect > _BROAD else ""
+    note = f"<p class='note'>{escape(_U_NOTE)}</p>" if any("±" in text for text in content.answer) else ""
+    return f"<div class='answer{alone}'><div><ul>{sentences}</ul>{note}</div>{figure}</div>"
+
+
+def _doubts(doubts: Sequence[str]) -> str:
+    if not doubts:
+        return ""
+    return f"<h3>Which number to believe</h3><ul class='doubts'>{''.join(f'<li>{escape(d)}</li>' for d in doubts)}</ul>"
+
+
+def _figures(views: Sequence[View]) -> str:
+    if not views:
+        return ""
+    first, more = (
+        "".join(figure_html(view) for view in some) for some in (views[:_MOST_FIGURES], views[_MOST_FIGURES:])
+    )
+    count = len(views) - _MOST_FIGURES
+    named = f"{count} more figure{'s' if count > 1 else ''}"
+    folded = f"<details><summary>{named}</summary><div class='figures'>{more}</div></details>"
+    return f"<h2>Figures</h2><div class='figures'>{first}</div>{folded if more else ''}"
+
+
+def figure_html(view: View) -> str:
+    """A view as a picture in the page, with its caption and its data."""
+    return _figure(view)[0]
+
+
+def _figure(view: View) -> tuple[str, float]:
+    """(figure, its width over its height). Vectors, but for many points: every mark would be a line of text."""
+    figure = draw(view)
+    width, height = figure.get_size_inches()
+    marks = sum(
+        series.x.size
+        for panel in view.panels
+        if isinstance(panel, CurvePanel)
+        for series in panel.series
+        if series.style == "points"
+    )
+    kind, data = ("svg+xml", svg(figure)) if marks <= _MOST_MARKS else ("png", png(figure, _DPI))
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    caption = escape(view.caption) + " " if view.caption else ""
+    html = (
+        f"<figure><img alt='{escape(view.title)}' src='{source}'>"
+        f"<figcaption>{caption}{_data(view.name, to_csv(view))}</figcaption></figure>"
+    )
+    return html, float(width / height)
+
+
+def _data(name: str, text: str) -> str:
+    packed = base64.b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
+    return f"<button class='csv' data-name='{escape(name)}.csv' data-gz='{packed}'>data (csv)</button>"
+
+
+def _tables(tables: Sequence[Table]) -> str:
+    if not tables:
+        return ""
+    return f"<h2>Tables</h2><div class='tables'>{''.join(_table_section(table) for table in tables)}</div>"
+
+
+def _table_section(table: Table) -> str:
+    notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
+    body = f"{table_html(table)}{notes}{_data(table.name, table.csv())}"
+    if table.view is not None:
+        body = f"<div class='with-plot'><div>{body}</div>{figure_html(table.view)}</div>"
+    wide = " class='wide'" if table.view is not None or len(table.columns) > _WIDE else ""
+    return f"<section{wide}><h3>{escape(table.title)}</h3>{body}</section>"
+
+
+def table_html(table: Table) -> str:
+    """A table; the rows beyond the first twenty are folded."""
+    numeric = [k > 0 and any(isinstance(value, float) for value in c.values) for k, c in enumerate(table.columns)]
+    sides = [" class='n'" if n else "" for n in numeric]
+    head = "".join(f"<th{side}>{escape(c.heading)}</th>" for c, side in zip(table.columns, sides, strict=True))
+    rows = [
+        "<tr>"
+        + "".join(f"<td{s}>{escape(c.text(k))}</td>" for c, s in zip(table.columns, sides, strict=True))
+        + "</tr>"
+        for k in range(table.rows)
+    ]
+
+    def of(some: Sequence[str]) -> str:
+        return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(some)}</tbody></table></div>"
+
+    if len(rows) <= _MOST_ROWS + 4:
+        return of(rows)
+    more = f"<details><summary>{len(rows) - _MOST_ROWS} more rows</summary>{of(rows[_MOST_ROWS:])}</details>"
+    return of(rows[:_MOST_ROWS]) + more
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """The table of results: name, value ± u, unit, and the method or the reason of a failure."""
+    """Every result: name, value ± u, unit, and the remark or the reason of a failure."""
     rows = []
     for result in results:
         flags = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
-        method = escape(result.method)
+        remark = escape(flags)
         if result.outcome != "ok":
-            method = f"<b>{escape(result.outcome)}</b>: {escape(result.reason)}"
+            remark = f"<b>{escape(result.outcome)}</b>: {escape(result.reason)}"
+        unit = {"1": "", "MOhm": "MΩ"}.get(result.unit, result.unit)
         rows.append(
             f"<tr><td>{escape(result.label.replace('_', ' '))}</td>"
-            f"<td class='n'>{number(result.value, result.u)}</td><td class='n'>{escape(result.unit)}</td>"
-            f"<td>{method}{f' <i>({escape(flags)})</i>' if flags else ''}</td></tr>"
+            f"<td "
+            f"class='n'>{number(result.value, result.u, result.unit)}</td><td>{escape(unit)}</td><td>{remark}</td></tr>"
         )
-    head = "<tr><th>quantity</th><th>value ± u (k = 1)</th><th>unit</th><th>how, or why not</th></tr>"
+    head = "<tr><th>quantity</th><th class='n'>value ± u (k = 1)</th><th>unit</th><th>remark, or why not</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def pairs_table(pairs: Sequence[tuple[str, str]]) -> str:
-    """A two-column table of names and texts."""
-    rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in pairs)
-    return f"<table><tbody>{rows}</tbody></table>"
-
-
-def figure(view: View) -> str:
-    """A view as an embedded PNG with its caption."""
-    data = base64.b64encode(png(draw(view))).decode()
-    caption = f"<figcaption>{escape(view.caption)}</figcaption>" if view.caption else ""
-    return f"<figure><img alt='{escape(view.title)}' src='data:image/png;base64,{data}'>{caption}</figure>"
-
-
-def document(
-    title: str,
-    subtitle: str,
-    warnings: Sequence[str],
-    results: Sequence[Result],
-    views: Sequence[View],
-    facts: Sequence[tuple[str, Sequence[tuple[str, str]]]],
-    texts: Sequence[tuple[str, str]],
-) -> str:
-    """The whole page: headline, warnings, results, figures, tables of facts, folded source texts."""
-    warn = "".join(f"<p class='warn'>{escape(text)}</p>" for text in warnings)
-    figures = "".join(figure(view) for view in views)
-    tables = "".join(f"<h2>{escape(name)}</h2>{pairs_table(pairs)}" for name, pairs in facts)
-    folded = "".join(
-        f"<details><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>" for name, text in texts
+def _pairs(rows: Sequence[tuple[str, ...]]) -> str:
+    body = "".join(
+        f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(text)}</td>' for text in row[1:])}</tr>" for row in rows
     )
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>{escape(title)}</h1><p class='sub'>{escape(subtitle)}</p>{warn}"
-        f"<h2>Results</h2>{results_table(results)}<h2>Figures</h2>{figures}{tables}"
-        f"<h2>Source</h2>{folded}</body></html>"
-    )
+    return f"<div class='scroll'><table><tbody>{body}</tbody></table></div>"
+
+
+def _details(content: Content) -> str:
+    blocks = []
+    if content.methods:
+        blocks.append(("Methods: how each quantity was made", _pairs([*content.methods])))
+    if content.results:
+        blocks.append((f"Every result ({len(content.results)})", results_table(content.results)))
+    blocks += [(name, _pairs(rows)) for name, rows in content.folded if rows]
+    blocks += [(name, f"<pre>{escape(text)}</pre>") for name, text in content.source]
+    folded = "".join(f"<details><summary>{escape(name)}</summary>{body}</details>" for name, body in blocks)
+    return f"<h2 class='details'>Details</h2>{folded}" if folded else ""

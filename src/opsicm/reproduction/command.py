@@ -12,15 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
-from opsicm.reporting.document import number
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
 from opsicm.reproduction.table import NO_NUMBER, ComparedRow, ExperimentResults, is_finished_declared, table, write_json
+from opsicm.results.number_text import number
 
 _WORKERS: Final = 2  # each may need 1 GB
 CAPTION: Final = (
@@ -37,16 +36,16 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
     experiments = chosen_experiments(only)
     planned = plan(experiments, short)
     for experiment, reason in planned.refused.items():
-        err.print(f"{experiment}: not run: {escape(reason)}")
+        err.print(f"{experiment}: not run: {reason}")
     with Evaluator(folder / "figures") as evaluator, stop_on_interrupt() as stop:
         with _progress(planned.all) as on_progress:
             workers = min(_WORKERS, os.cpu_count() or 1)
             runs = run_all(planned, folder / "runs", stop, on_progress, workers, evaluator.begin)
         if stop():
-            err.print(f"interrupted; what was finished is kept in {escape(str(folder / 'runs'))} and not run again")
+            err.print(f"interrupted; what was finished is kept in {folder / 'runs'} and not run again")
             return 130
         for one in (one for ones in runs.values() for one in ones if one.path is None):
-            err.print(f"{escape(one.case.label)}: no run: {escape(one.reason)}")
+            err.print(f"{one.case.label}: no run: {one.reason}")
         with working("analysing the runs and drawing the figures"):
             evaluated = evaluator.results()
     compared = table(experiments, planned, runs, evaluated)

@@ -165,9 +165,9 @@ def _e8(runs: ExperimentRuns) -> NamedViews:
         edge = image_evaluation.edge_of(frame)
     except OutsideDomain:
         return
-    x = frame["x"].values - frame["x"].values[0]
-    size = float(x[-1]), float(np.ptp(frame["y"].values))
-    yield "figure_s6", image_figures.step_view(edge.levelled, size, x, edge.profile, edge.levels)
+    x = frame["x"].values - frame["x"].values[int(np.argmax(edge.profile))]
+    view = image_figures.step_view(frame.copy(data=edge.levelled), x, edge.profile, edge.levels, "Step edge (E8)")
+    yield "figure_s6", view
 
 
 def _e9(runs: ExperimentRuns) -> NamedViews:

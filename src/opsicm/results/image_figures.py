@@ -15,7 +15,13 @@ from opsicm.analysis.topography.image_series import LEVELLING, Levelling, levell
 from opsicm.analysis.topography.raster import Frame
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.figures.hops import program_potential
-from opsicm.figures.images import image_changes_view, image_profiles_view, image_series_view, image_summary_view
+from opsicm.figures.images import (
+    image_changes_view,
+    image_profiles_view,
+    image_series_view,
+    image_summary_view,
+    step_view,
+)
 from opsicm.figures.movie import image_frames
 from opsicm.figures.view import Axis, View, time_axis, time_text
 
@@ -35,6 +41,30 @@ class ImageChoice:
 
     levelling: Levelling = "first-plane"
     line: Line | None = None
+
+
+def image_choice(levelling: str | None, profile: str | None) -> ImageChoice:
+    """The choice as a user writes it: a name of `LEVELLING`, and "x0,y0,x1,y1" in µm.
+
+    Raises `BadInput` with what may be written.
+    """
+    problems = []
+    if levelling is not None and levelling not in LEVELLING:
+        limit = f"images are levelled by one of {', '.join(LEVELLING)}"
+        problems.append(Problem("the levelling", levelling, limit, "write one of them, as plane"))
+    line: Line | None = None
+    if profile is not None:
+        try:
+            x0, y0, x1, y1 = (1e-6 * float(part) for part in profile.split(","))
+            line = x0, y0, x1, y1
+        except ValueError:
+            line = None
+        if line is None or not np.isfinite(line).all() or line[:2] == line[2:]:
+            limit = "a profile runs between two points, x0,y0,x1,y1 in µm, as the experiment file has them"
+            problems.append(Problem("the profile", profile, limit, "write four numbers, as -10,0,10,0"))
+    if problems:
+        raise BadInput(problems)
+    return ImageChoice(levelling or "first-plane", line)  # type: ignore[arg-type]  # checked above
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +93,8 @@ def image_views(
             views.append(image_series_view(labelled, "Images", LEVELLING[choice.levelling]))
             views += _change_views(series, results)
         views.append(_profile_view(series, results, choice))
+        if len(frames) == 1:
+            views += _step_views(series.images[0], results)
     return views
 
 
@@ -70,7 +102,8 @@ def image_movie(frames: Sequence[Frame], cell: xr.Dataset, choice: ImageChoice) 
     """The frames of a movie of the run's images: of the area with most of them."""
     series = max(_areas(frames, cell, choice), key=lambda one: len(one.images))
     labelled = list(zip(series.labels, series.images, strict=True))
-    return image_frames(labelled, series.t, series.potential)
+    potential, _ = program_potential(cell, cell["t_ns"].values)
+    return image_frames(labelled, series.t, cell["t_ns"].values * 1e-9, potential)
 
 
 def _areas(frames: Sequence[Frame], cell: xr.Dataset, choice: ImageChoice) -> list[_Series]:
@@ -165,12 +198,29 @@ def _profile_view(series: _Series, results: Sequence[Result], choice: ImageChoic
     if not any(np.isfinite(height).any() for _, _, height in profiles):
         raise BadInput(_line_outside(series.images[0], line))
     view = image_profiles_view(list(zip(series.labels, series.images, strict=True)), profiles, line)
-    return replace(view, title="Image and profile") if len(series.images) == 1 else view
+    return replace(view, name="image", title="Image and profile") if len(series.images) == 1 else view
+
+
+def _step_views(image: xr.DataArray, results: Sequence[Result]) -> list[View]:
+    """The step edge of a single image, where a straight one was found."""
+    traces = [r.trace for r in results if r.name == "step_height" and isinstance(r.trace, xr.Dataset)]
+    pitch = abs(float(image["x"].values[1] - image["x"].values[0]))
+    return [
+        step_view(
+            image.copy(data=trace["levelled"].values),
+            pitch * trace["distance"].values,
+            trace["profile"].values,
+            (0.0, float(trace.attrs["height"])),
+        )
+        for trace in traces
+    ]
 
 
 def _line_outside(image: xr.DataArray, line: Line) -> Problem:
     left, right, low, high = (
-        1e6 * float(value) for axis in ("x", "y") for value in (image[axis].values.min(), image[axis].values.max())
+        round(1e6 * float(value), 4) + 0.0  # 0.1 nm, and never -0
+        for axis in ("x", "y")
+        for value in (image[axis].values.min(), image[axis].values.max())
     )
     limit = f"the images have x from {left:.4g} to {right:.4g} and y from {low:.4g} to {high:.4g} µm"
     value = ", ".join(f"{1e6 * one:.4g}" for one in line) + " µm"

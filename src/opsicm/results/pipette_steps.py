@@ -164,10 +164,15 @@ def _samples(run: Run, interval: ProbeInterval, grounding: str) -> Iterator[tupl
             yield electrode, part["pipette_current"].values
 
 
-def _sweep_results(run: Run, interval: ProbeInterval, intervals: list[ProbeInterval], grounding: str) -> list[Result]:
-    # At zero bias the current does not depend on the salt, so use the bias of the paper's calibration.
+def reading_bias(run: Run) -> float:
+    """The bias [V] at which a pipette's voltammogram is read: the run's, or the paper's where that is about zero."""
+    # At zero bias the current does not depend on the salt.
     bias = float(run.parameters["pipette"]["bias_V"])
-    at = bias if abs(bias) > _LEAST_BIAS else _PAPER_BIAS
+    return bias if abs(bias) > _LEAST_BIAS else _PAPER_BIAS
+
+
+def _sweep_results(run: Run, interval: ProbeInterval, intervals: list[ProbeInterval], grounding: str) -> list[Result]:
+    at = reading_bias(run)
     for electrode, current in _samples(run, interval, grounding):
         # Means of neighbours: 20 000 points are enough for a sweep of seconds.
         group = max(1, electrode.size // _MOST_POINTS)

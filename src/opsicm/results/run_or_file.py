@@ -8,13 +8,15 @@ from typing import Any
 
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, Problem
+from opsicm.figures.movie import write_movie
 from opsicm.figures.view import View
 from opsicm.formats.identify import identify
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 from opsicm.results import third_party
 from opsicm.results.calibration_across_runs import calibration_of, modulated_concentrations
-from opsicm.results.run_results import results_of, views_of
+from opsicm.results.image_figures import ImageChoice
+from opsicm.results.run_results import movie_of, results_of, views_of
 from opsicm.results.trace_figures import save_views, views_of_traces
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -40,7 +42,7 @@ def _refuse_damaged(path: Path) -> None:
         return
     size = path.stat().st_size
     limit = f"is no HDF5 file, as run files are; it has {size} bytes"
-    remedy = "opsicm recover FOLDER makes it again from the live files beside it, if there are any; else it is damaged"
+    remedy = "opsicm recover FOLDER makes it again from the log beside it, if there is one; else it is damaged"
     if not (path.parent / JOURNAL).exists():
         remedy = "copy it again from where it was recorded; if it never was a run, name it by its own format"
     raise BadInput(Problem("file", path.name, limit, remedy, str(path)))
@@ -69,18 +71,39 @@ def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result
     return [*calibration_of(runs), *modulated_concentrations(runs)]
 
 
-def views_of_path(path: Path, results: list[Result]) -> list[View]:
-    """The figures that apply to `path` and its `results`."""
+def views_of_path(path: Path, results: list[Result], choice: ImageChoice | None = None) -> list[View]:
+    """The figures that apply to `path` and its `results`; `choice` how the images of a run are looked at."""
     if not is_run(path):
         return third_party.views_of(results)
     with Run(path) as run:
-        return views_of(run, results) if run.parameters else []
+        return views_of(run, results, choice) if run.parameters else []
 
 
-def figures_of_path(path: Path, results: list[Result], folder: Path) -> list[Path]:
+def figures_of_path(path: Path, results: list[Result], folder: Path, choice: ImageChoice | None = None) -> list[Path]:
     """Every figure that applies to `path` and its `results`, into `folder`; returns the pictures."""
     stem = path.resolve().name if path.is_dir() or not is_run(path) else path.resolve().parent.name
-    return save_views(views_of_path(path, results), folder, stem)
+    return save_views(views_of_path(path, results, choice), folder, stem)
+
+
+def movie_of_path(path: Path, target: Path, choice: ImageChoice, per_second: float | None = None) -> Path:
+    """Write the movie of a run's images, or of its line, to `target` (.gif or .mp4).
+
+    Raises `BadInput` where `path` is no run, has neither, or `target` cannot be written.
+    """
+    must_exist(path)
+    if not is_run(path):
+        limit = "movies are made of runs"
+        raise BadInput(Problem("the movie", path.name, limit, "name a run folder or its run.nxs", str(path)))
+    with Run(path) as run:
+        views = movie_of(run, results_of(run), choice) if run.parameters else []
+    if not views:
+        limit = "a movie needs images, or a line that was hopped again and again; the run has neither"
+        raise BadInput(Problem("the movie", path.name, limit, "choose a run with a raster or line step", str(path)))
+    try:
+        return write_movie(views, target, per_second)
+    except OSError as error:
+        limit = f"cannot be written: {error.strerror}"
+        raise BadInput(Problem("OUT", str(target), limit, "name a file in a folder that you may write to")) from None
 
 
 def figures_of_several(results: list[Result], folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ and it is recorded.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -21,6 +22,7 @@ from opsicm.instruments.wiring import command_for, tip_potential_of
 
 _SHORTEST_RAMP_NS: Final = round(SHORTEST_RAMP * 1e9)
 _DOUBLE_LAYER_NS: Final = 20_000_000  # after a change of control: until then the double layer makes the slope
+_FOLLOWS_WITHIN_NS: Final = 1_500_000_000  # a jump of the potential: a turn of the run, and what a bias needs
 _COMMANDS_KEPT: Final = 64  # more than a late potentiostat lags behind
 
 
@@ -41,6 +43,7 @@ class BiasTracker:
         self._ramp_duration_ns = _SHORTEST_RAMP_NS
         self._commands: deque[tuple[int, float, float]] = deque(maxlen=_COMMANDS_KEPT)  # (ns, V, V/s)
         self._control_since_ns = 0
+        self._off_since_ns: int | None = None  # when a reading first found the bias beyond the limit
 
     @property
     def at_nominal(self) -> bool:
@@ -55,6 +58,13 @@ class BiasTracker:
         every reading.
         """
         return self._ramp_duration_ns
+
+    def time_to(self, potential: float) -> float:
+        """[s] until the cell is at `potential` [V] with its present slope; infinite where it goes the other way."""
+        if self._last is None or self._slope == 0.0:
+            return math.inf
+        left = (potential - self._last.potential) / self._slope
+        return left if left >= 0.0 else math.inf
 
     def is_unsettled(self) -> bool:
         """Whether the slope still changes so fast that even the shortest ramp would miss by more than is allowed."""
@@ -92,6 +102,9 @@ class BiasTracker:
         Raises `LimitCrossed` when the command would be beyond the amplifier's range.
         """
         last = self._last
+        if last is not None and reading.cut_off and not last.cut_off:
+            # The potentiostat has gone to open circuit by itself since the last reading: a jump is no slope.
+            self._slope, self._ramp_duration_ns, self._control_since_ns = 0.0, _SHORTEST_RAMP_NS, reading.t_ns
         # Two readings from before a change of control, or from either side of it, do not give the new slope.
         if last is not None and reading.t_ns > last.t_ns >= self._control_since_ns:
             elapsed_ns = reading.t_ns - last.t_ns
@@ -141,6 +154,23 @@ class BiasTracker:
                 applied = next((entry for entry in reversed(self._commands) if entry[0] <= t_ns), self._commands[0])
                 command = applied[1] + applied[2] * (t_ns - applied[0]) * 1e-9
         return tip_potential_of(command, reading.potential, self._grounding) - self.tip_potential(t_ns)
+
+    def check_reading(self, residual: float) -> bool:
+        """Judge the residual [V] of a slow reading; whether it is beyond the limit for the first time.
+
+        A current that ends by its cut-off lets the potential jump by its own drop at an instant that nobody knows
+        before, and the reading that shows it shows a bias that has not followed yet. For longer it is a fault.
+        """
+        now = self._clock.now_ns()
+        if abs(residual) <= self._limit:
+            self._off_since_ns = None
+            return False
+        if self._off_since_ns is None:
+            self._off_since_ns = now
+            return True
+        if now - self._off_since_ns > _FOLLOWS_WITHIN_NS:
+            self.check_residual(residual)
+        return False
 
     def check_residual(self, residual: float) -> None:
         """Raises `LimitCrossed` where the bias was off its target by more than the envelope allows."""

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opsicm.experiment.controls import CellAction, CellControl, ConstantCurrent, OpenCircuit, control_data
+from opsicm.core.errors import LimitCrossed, Problem
+from opsicm.experiment.controls import (
+    SHORTEST_CURRENT,
+    SHORTEST_HOLD,
+    CellAction,
+    CellControl,
+    ConstantCurrent,
+    OpenCircuit,
+    control_data,
+)
 from opsicm.instruments.roles import CellReading, Potentiostat
 from opsicm.runner.fact_log import FactLog
 
@@ -59,6 +68,8 @@ class CellTrack:
         self.began_ns = 0
         self._began_charge = 0.0
         self._cut_off = False  # whether the present current has reached its cut-off
+        self._opens_step = False  # whether the present control is the first of its step, and has run without a pause
+        self._resumed = spent_ns > 0
         self._skipped = False
         self.paused = False
         self.paused_ns = 0
@@ -160,6 +171,7 @@ class CellTrack:
             if self._requested == "resume":
                 self._hand_over(now + _LEAD_NS, "resume")
         elif self._ended_early(reading):
+            self._refuse_empty_step(reading)
             self._hand_over(now, "next")
         elif self._requested == "skip":
             self._leave_step()
@@ -196,6 +208,32 @@ class CellTrack:
             return False
         return soc >= timed.soc if control.current < 0.0 else soc <= timed.soc
 
+    def _refuse_empty_step(self, reading: CellReading) -> None:
+        """Raises `LimitCrossed` where a step has ended as soon as it began, by its own `until`: it did nothing."""
+        action = self.action
+        if action is None or not (self._opens_step and action.must_last):
+            return
+        timed, control = action.timed, action.control
+        name, over = f"step {action.path}", "over as soon as it began, at"
+        if not isinstance(control, ConstantCurrent):
+            if (reading.t_ns - self.began_ns) * 1e-9 <= SHORTEST_HOLD:
+                limit = f"its until is {(timed.end_current or 0.0) * 1e3:.3g} mA: the hold did nothing"
+                remedy = "delete the hold, write for_s, or end it at a lower current"
+                raise LimitCrossed(Problem(name, f"{over} {abs(reading.current) * 1e3:.3g} mA", limit, remedy))
+            return
+        if abs(reading.charge - self._began_charge) > abs(control.current) * SHORTEST_CURRENT:
+            return
+        way = "lithiates" if control.current < 0.0 else "delithiates"
+        value = f"{over} {reading.potential:.3f} V and {control.current * 1e3:.4g} mA, which {way}"
+        end, remedy = "", "turn the sign of the current, or move until: here a negative current lithiates"
+        if self._cut_off and control.cut_off is not None:
+            end = f"{control.cut_off:g} V"
+            if (reading.potential - control.cut_off) * control.current < 0.0:  # back at rest it is not beyond
+                remedy = "use a smaller current: its own drop takes the potential past until"
+        elif timed.soc is not None:
+            end = f"{timed.soc * 100:g} %"
+        raise LimitCrossed(Problem(name, value, f"its until is {end}, so it did nothing", remedy))
+
     def _hand_over(self, at_ns: int, purpose: Literal["next", "pause", "resume"]) -> None:
         """Give the potentiostat its next control, to begin at `at_ns`; the intent is on disk before that."""
         action = self._next if purpose == "next" else self.action
@@ -231,6 +269,7 @@ class CellTrack:
             self._facts.write("applied", "cell", handed.action.path, data)
         if handed.purpose == "pause":
             assert self.action is not None
+            self._opens_step = False
             elapsed = handed.at_ns - self.began_ns
             self._spent_before_ns += elapsed
             self.action = self.action.remainder(elapsed, reading.charge - self._began_charge)
@@ -246,8 +285,12 @@ class CellTrack:
         old, new = self.action, handed.action
         if old is not None and old.delithiated_end and self._reached_end_potential(old):
             self._soc_zero = reading.charge
+            if self._reversible is not None:
+                data = {"message": "state of charge: 0 % here", "potential_V": reading.potential}
+                self._facts.write("note", "cell", old.path, {**data, "reversible_C": self._reversible})
         self._cut_off = self._skipped = False
         same = old is not None and new is not None and old.same_step(new)
+        self._opens_step, self._resumed = not same and not self._resumed, False
         if old is not None and not same:
             self._facts.write("step_ended", "cell", old.path, {})
         if new is None:

@@ -2,6 +2,7 @@
 
 Never blocks and needs no thread: the loop polls it between plans, and the fast loop asks `waiting()` between slices.
 The kernel tells which user and process sent a command; the name that the sender gives itself is recorded beside that.
+Who only asks for the status is answered at once: that is no command, ends no plan of hops and leaves no fact.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from opsicm.instruments.clock import monotonic_ns
 from opsicm.runner.commands import Command, Inbox, Request, from_line
 
 NAME: Final = "control.sock"
+_STATUS: Final = b'{"ask": "status"}'
 _POLL_INTERVAL_NS: Final = 5_000_000  # at least, between two system calls: a slice of hops may last microseconds
 _LONGEST_LINE: Final = 1 << 16
 _CLIENTS: Final = 16
@@ -29,10 +31,14 @@ _PEER: Final = struct.Struct("3i")
 
 
 class ControlSocket:
-    """An `Inbox`: requests from the socket in `folder`, and those from `signals` (Ctrl-C)."""
+    """An `Inbox`: requests from the socket in `folder`, and those from `signals` (Ctrl-C).
 
-    def __init__(self, folder: Path, signals: Inbox) -> None:
+    `status` is called for everyone who asks for it, within a hop: it must cost microseconds.
+    """
+
+    def __init__(self, folder: Path, signals: Inbox, status: Callable[[], Mapping[str, Any]] = dict) -> None:
         self._signals = signals
+        self._status = status
         self._path = folder / NAME
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         before = os.umask(0o177)
@@ -72,10 +78,12 @@ class ControlSocket:
         for client in list(self._clients):
             self._drop(client)
         self._server.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be renamed or gone: the run has ended all the same
+            self._path.unlink()
 
     def _poll(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        # Nobody waits; or no descriptor is left for who does: neither is a reason to end a run.
+        with contextlib.suppress(OSError):
             while True:
                 client, _ = self._server.accept()
                 client.setblocking(False)
@@ -108,6 +116,9 @@ class ControlSocket:
             self._drop(client)
 
     def _receive(self, client: socket.socket, line: bytes) -> None:
+        if line == _STATUS:
+            _send(client, True, json.dumps(self._status()))
+            return
         try:
             command, name = from_line(line)
         except BadInput as error:
@@ -153,6 +164,29 @@ def send(folder: Path, command: Command, name: str, patience: float = 10.0) -> t
         return False, "the run ended before it answered"
 
 
+def ask_status(folder: Path, patience: float = 2.0) -> dict[str, Any] | None:
+    """The status of the run in progress in `folder`; None where none is there.
+
+    Empty where its process is there but has not answered within `patience` [s], as while it compiles.
+    """
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(patience)
+    received = b""
+    with client:
+        try:
+            with _short(folder) as short:
+                client.connect(short)
+            client.sendall(_STATUS + b"\n")
+            while b"\n" not in received and (data := client.recv(_LONGEST_LINE)):
+                received += data
+            status = json.loads(json.loads(received)["message"])
+        except TimeoutError:
+            return {}
+        except (OSError, OpsicmError, ValueError, KeyError, TypeError):
+            return None
+    return status if isinstance(status, dict) else None
+
+
 @contextmanager
 def _short(folder: Path) -> Iterator[str]:
     # The kernel allows a socket's path 107 bytes; a run folder's may be longer, so it goes through a descriptor.
@@ -176,6 +210,6 @@ def _sender(client: socket.socket, name: str) -> dict[str, Any]:
 
 
 def _send(client: socket.socket, accepted: bool, message: str) -> None:
-    answer = json.dumps({"accepted": accepted, "message": message}, ensure_ascii=False).encode() + b"\n"
+    answer = json.dumps({"accepted": accepted, "message": message}).encode() + b"\n"
     with contextlib.suppress(OSError):  # a client that has gone away is no reason to stop a run
         client.send(answer)

@@ -1,4 +1,4 @@
-"""Events of the cell that probe steps wait for: a rest, a state of charge, a potential."""
+"""What probe steps wait for: a rest, a state of charge or a potential of the cell, or the next of equal intervals."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class _AwaitingStep:
     path: str
     step: SingleProbeStep
     occurrences: int = field(default=0)
+    next_ns: int | None = field(default=None)
+    """When a step with `every_min` is due next; None before its cell step has begun."""
 
 
 class CellEvents:
@@ -27,12 +29,13 @@ class CellEvents:
 
     A rest occurs when an action has rested for as long as the step asks. A state of charge or a potential occurs when
     it lies between two successive readings, or when the first reading is already there; on a ladder a potential occurs
-    when its level has rested, and only then: it is held, not passed.
+    when its level has rested, and only then: it is held, not passed. A step with `every_min` is due when its cell step
+    begins, and then after each interval of the run's clock; in a resumed run it is due at once.
     """
 
     def __init__(self, program: Sequence[ProbeStep]) -> None:
         steps = written_steps("probe", program)
-        self._waiting = [_AwaitingStep(placed.path, placed.step) for placed in steps if placed.step.at is not None]
+        self._waiting = [_AwaitingStep(placed.path, placed.step) for placed in steps if placed.step.deferred]
         self._last_rest: tuple[int, int] | None = None  # (number of the action, when its rest was complete)
         self._soc: float | None = None
         self._potential: float | None = None
@@ -48,7 +51,9 @@ class CellEvents:
         soc, potential = cell.soc(reading.charge), reading.potential
         for waiting in self._waiting:
             at = waiting.step.at
-            assert at is not None
+            if at is None:
+                yield from self._due(waiting, now_ns, cell)
+                continue
             events = ["rest"] if at.after_each == "rest" and rests else []
             events += [f"soc {value * 100:g} %" for value in at.soc if _passed(self._soc, soc, value)]
             for value in at.potential_V or ():
@@ -61,8 +66,27 @@ class CellEvents:
         self._soc, self._potential = soc, potential
 
     def missed(self) -> Iterator[str]:
-        """Paths of the steps whose event never occurred."""
+        """Paths of the steps whose event or time never came."""
         return (waiting.path for waiting in self._waiting if not waiting.occurrences)
+
+    def _due(self, waiting: _AwaitingStep, now_ns: int, cell: CellTrack) -> Iterator[tuple[str, SingleProbeStep, str]]:
+        step, during = waiting.step, waiting.step.during_index
+        assert step.interval is not None
+        if cell.step < 0 or (during is not None and cell.step != during):
+            return
+        if waiting.next_ns is None:
+            waiting.next_ns = cell.began_ns
+        if now_ns < waiting.next_ns:
+            return
+        interval_ns = round(step.interval * 1e9)
+        waiting.occurrences += 1
+        waiting.next_ns += ((now_ns - waiting.next_ns) // interval_ns + 1) * interval_ns
+        yield waiting.path, step, f"time {waiting.occurrences}, every {step.every_min:g} min"
+
+    def due_ns(self, now_ns: int) -> int | None:
+        """When the next repetition at an interval is due; None where none is known."""
+        due = [waiting.next_ns for waiting in self._waiting if waiting.next_ns is not None and waiting.next_ns > now_ns]
+        return min(due, default=None)
 
     def _rests(self, now_ns: int, cell: CellTrack) -> bool:
         complete_ns = cell.rest_complete_ns

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.experiment.hop_parameters import BiasLevels, HopParameters
-from opsicm.runner.patterns import Pattern
+from opsicm.experiment.patterns import Pattern
 from opsicm.runner.probe_context import ProbeContext
 
 _LONGEST_PLAN_NS: Final = 1_000_000_000
@@ -25,6 +25,7 @@ class HoppingProcedure:
         self._pattern = pattern
         self.hop: HopParameters | None = hop
         self.done = 0
+        self._from_far = True  # whether the next approach is the first since the start
 
     @property
     def finished(self) -> bool:
@@ -35,6 +36,7 @@ class HoppingProcedure:
         """Go to the start height above the last contact and begin a new segment of samples."""
         self._context.lift_to(self._context.rig.hop_controller.start_height)
         self._context.begin_segment()
+        self._from_far = True
 
     def stop(self) -> None:
         """Nothing to put back: between two plans the pipette is at the top."""
@@ -51,6 +53,9 @@ class HoppingProcedure:
             return
         left_ns = until_ns - context.now()
         period_ns = self._period_ns(hop)
+        if self._from_far and left_ns < period_ns + self._longer_first_ns(hop):
+            context.dwell(self._path, until_ns)  # what ends then would come during the approach
+            return
         count = min(_LONGEST_PLAN_NS, context.bias.ramp_duration_ns, left_ns) // period_ns
         if left_ns >= period_ns:
             count = max(1, count)
@@ -60,6 +65,7 @@ class HoppingProcedure:
         points = self._pattern.some(self.done, count)
         hops = context.run(context.plan(self._path, points, hop, until_ns))
         self.done += hops.size
+        self._from_far = self._from_far and not hops.size
         self.keep(hops)
 
     def keep(self, hops: NDArray[Any]) -> None:
@@ -69,6 +75,11 @@ class HoppingProcedure:
         amplitudes = self._pattern.points.amplitude
         longest = hop if amplitudes is None else replace(hop, amplitude=float(np.max(amplitudes)))
         return round(self._context.rig.hop_controller.timing.period(longest) * _PERIOD_MARGIN * 1e9)
+
+    def _longer_first_ns(self, hop: HopParameters) -> int:
+        """By how much the first approach lasts longer than the next ones: it begins at the start height."""
+        farther = max(0.0, self._context.rig.hop_controller.start_height - hop.amplitude)
+        return round(farther / hop.fall_rate * 1e9)
 
     def _modulate(self, bias: BiasLevels) -> None:
         """Apply the levels in turn and sample each; return to the bias before the reference current is measured."""

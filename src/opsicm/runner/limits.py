@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.core.facts import Outcome
 from opsicm.experiment.setup import COLLAPSED, READABLE, Envelope
+from opsicm.instruments.hop import LOST_AFTER
 from opsicm.instruments.roles import CellReading
 
 _CONTACT: Final = int(Outcome.CONTACT)
-LOST_AFTER: Final = 10  # hops in a row without contact: the surface is lost, not merely rough
 
 
 class Limits:
@@ -91,6 +91,11 @@ class Limits:
                     "bring the surface to mid-range by the coarse stage",
                 )
             )
+
+    def share_of_first(self, current: float) -> float | None:
+        """A far current [A] over the first one of this tip [1]; None where that was too small to compare with."""
+        first = self._first_far_current
+        return abs(current) / first if first > READABLE else None
 
     def forget_tip(self) -> None:
         """Take the next reading as the first far current of a new tip."""

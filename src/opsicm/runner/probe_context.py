@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 
 from opsicm.core.facts import Kind, Outcome
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.patterns import Points
 from opsicm.instruments.roles import CellReading, HopPlan, Rig
+from opsicm.physics.specimen.clearance import WITHDRAWN, clear_height, comes_too_near
 from opsicm.physics.specimen.drift import drift_per_fall, restless
 from opsicm.record.recorder import Reading, Recorder
 from opsicm.runner.bias import BiasTracker
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
-from opsicm.runner.patterns import Points
 
 _DRIFTING_NS: Final = 50_000_000  # between two readings of a bulk current that drifts too fast to hop
 
 
 class ProbeContext:
-    """The context of one run: `approach` [m] is the longest approach, `interrupted` ends a plan after the present hop.
+    """The context of one run: `approach` [m] is the longest approach, `interrupted` ends a plan after the present hop,
+    `swelling` is the thickness [m] that the specimen is expected to have gained for a charge [C].
 
     It keeps the height of the last contact, the landmarks and how far the specimen has shifted.
     """
@@ -38,6 +40,7 @@ class ProbeContext:
         cell: CellTrack,
         approach: float,
         interrupted: Callable[[], bool],
+        swelling: Callable[[float], float],
     ) -> None:
         self.rig = rig
         self.bias = bias
@@ -47,6 +50,9 @@ class ProbeContext:
         self._facts = facts
         self._cell = cell
         self._interrupted = interrupted
+        self._swelling = swelling
+        self._thickness: float | None = None  # [m] that `swelling` expects now
+        self._thickness_at_contact = 0.0
         self.surface = 0.0  # [m] height of the last contact; before the first, where the operator has engaged
         self.offset = (0.0, 0.0)  # [m] by which the specimen has shifted under the scanner
         self.landmarks: dict[str, NDArray[np.float64]] = {}
@@ -68,9 +74,50 @@ class ProbeContext:
 
     # -- motion -----------------------------------------------------------------------------------------------------
 
+    @property
+    def rise(self) -> float:
+        """[m] by which the surface is expected to have risen since the last contact; negative where it has shrunk."""
+        return 0.0 if self._thickness is None else self._thickness - self._thickness_at_contact
+
+    def follow_swelling(self, charge: float) -> None:
+        """Take note of the charge [C] that has passed; the first one is that at which the operator has engaged."""
+        thickness = self._swelling(charge)
+        if self._thickness is None:
+            self._thickness_at_contact = thickness
+        self._thickness = thickness
+
     def lift_to(self, height: float, speed: float | None = None) -> None:
-        """Start the coarse stage towards `height` [m] above the last contact."""
-        self.stage_arrival_ns = self.rig.coarse_stage.move_to(self.surface + height, speed)
+        """Start the coarse stage towards `height` [m] above the surface: the last contact, and what it has risen since.
+
+        Where that is more than the last contact can vouch for, it goes higher.
+        """
+        above = clear_height(height, self.rise)
+        self.stage_arrival_ns = self.rig.coarse_stage.move_to(self.surface + above, speed)
+
+    def comes_too_near(self) -> bool:
+        """Whether the surface is expected to come too near to the pipette where it stands; not while the stage goes."""
+        if self.now() < self.stage_arrival_ns or self.rise <= 0.0:
+            return False
+        return comes_too_near(self._height(), self.rise)
+
+    def withdraw(self) -> None:
+        """Start the coarse stage to where a pipette without a task waits, unless it is about there, or higher."""
+        if self.now() >= self.stage_arrival_ns and self._height() < clear_height(0.5 * WITHDRAWN, self.rise):
+            self.lift_to(WITHDRAWN)
+
+    def _height(self) -> float:
+        """Height [m] of the tip above the last contact."""
+        return self.rig.coarse_stage.position() + self.rig.scanner.read_z() - self.surface
+
+    def withdraw_from_rising_surface(self, path: str) -> None:
+        """Withdraw, and record why."""
+        data = {
+            "message": "withdrawn: the swelling surface is expected to come near the pipette, which stood there",
+            "rise_m": self.rise,
+            "height_m": self._height(),
+        }
+        self.fact("alarm", path, data)
+        self.lift_to(WITHDRAWN)
 
     def begin_segment(self) -> None:
         """Begin a new segment: the next samples are not continuous with the last ones."""
@@ -120,9 +167,15 @@ class ProbeContext:
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
         if contacts.size:
             self.surface = self.rig.coarse_stage.position() + float(contacts["z_stop"][-1])
+            self._thickness_at_contact = self._thickness or 0.0
         return hops
 
     # -- readings ---------------------------------------------------------------------------------------------------
+
+    @property
+    def far_current(self) -> float | None:
+        """The last pipette current at the experiment's bias, far from the surface [A]; None before the first."""
+        return self._currents[-1][1] if self._currents else None
 
     def read_current(self) -> float:
         """The pipette current now [A]."""
@@ -142,6 +195,9 @@ class ProbeContext:
         current, command = self.rig.amplifier.read()
         residual = self.bias.residual(command, cell)
         self.limits.check_reading(current, self.bias.at_nominal)
+        if self.bias.check_reading(residual):
+            message = "the pipette's bias was off its target: the cell's potential has jumped since the last reading"
+            self.fact("quality", "probe", {"message": message, "residual_V": residual})
         self._remember_current(current)
         self._recorder.reading(
             Reading(

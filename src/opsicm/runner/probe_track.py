@@ -56,10 +56,10 @@ class _Running:
 class ProbeTrack:
     """Steps in order, one at a time, each only while its cell step runs when it is bound to one.
 
-    A step with `at` is deferred until `trigger`; then the present step is suspended at the end of its plan, the
-    deferred one runs to its end, and the suspended one continues. A pause suspends the running step. Time during which
-    a step is suspended does not count towards its `for_s`. Where a run is resumed, `skipped` steps are over and the
-    next one has already done `begun` (hops, ns).
+    A step with `at` or `every_min` is deferred until `trigger`; then the present step is suspended at the end of its
+    plan, the deferred one runs to its end, and the suspended one continues. A pause suspends the running step. Time
+    during which a step is suspended does not count towards its `for_s`. Where a run is resumed, `skipped` steps are
+    over and the next one has already done `begun` (hops, ns).
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ProbeTrack:
         skipped: int = 0,
         begun: tuple[int, int] = (0, 0),
     ) -> None:
-        self._steps = (placed for placed in executed_steps("probe", program) if placed.step.at is None)
+        self._steps = (placed for placed in executed_steps("probe", program) if not placed.step.deferred)
         self._procedure_for = procedure_for
         self._fact = fact
         for _ in range(skipped):
@@ -109,6 +109,8 @@ class ProbeTrack:
         if self._main is not None and self._is_over(self._main, now_ns, cell_step):
             self._end(self._main)
             self._main = None
+        while self._triggered and _is_past(self._triggered[0][1], cell_step):
+            self._triggered.popleft()
         if self._triggered_step is None and self._triggered:
             if self._main is not None:
                 self._suspend(self._main, now_ns)
@@ -132,7 +134,14 @@ class ProbeTrack:
         return running.started_ns + round(running.step.for_s * 1e9)
 
     def trigger(self, path: str, step: SingleProbeStep, why: str) -> None:
-        """Run `step` next: the event that it waits for has occurred."""
+        """Run `step` next: the event or the time that it waits for has come.
+
+        A step that is repeated at intervals is not made up for: while it still runs or waits to, a time is left out.
+        """
+        runs = self._triggered_step is not None and self._triggered_step.path == path
+        if step.interval is not None and (runs or any(waiting == path for waiting, _, _ in self._triggered)):
+            self._fact("note", path, {"message": f"{why}: left out, since the step before it is not over"})
+            return
         self._triggered.append((path, step, why))
 
     # -- commands ---------------------------------------------------------------------------------------------------
@@ -214,11 +223,15 @@ class ProbeTrack:
         running.procedure.start()
 
     def _is_over(self, running: _Running, now_ns: int, cell_step: int) -> bool:
-        cell_index = running.step.during_index
-        if cell_index is not None and cell_step > cell_index:
+        if _is_past(running.step, cell_step):
             return True
         if running.procedure.finished:
             return True
         if running.suspended_since_ns is not None or not isinstance(running.step, OpenEndedStep):
             return False
         return running.step.for_s is not None and now_ns - running.started_ns >= round(running.step.for_s * 1e9)
+
+
+def _is_past(step: SingleProbeStep, cell_step: int) -> bool:
+    """Whether the cell step that it accompanies is over."""
+    return step.during_index is not None and cell_step > step.during_index

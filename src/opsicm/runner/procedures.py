@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.patterns import Floats, pattern_of
 from opsicm.experiment.probe_steps import (
     Engage,
     ExchangeTip,
@@ -24,7 +25,6 @@ from opsicm.experiment.probe_steps import (
     Zero,
 )
 from opsicm.runner.hopping import HoppingProcedure
-from opsicm.runner.patterns import Floats, Pattern, along_a_line, at_one_point, over_a_rectangle
 from opsicm.runner.pipette_electrode import PipetteSweepProcedure, ZeroProcedure
 from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import Procedure
@@ -148,21 +148,7 @@ class Procedures:
             case Tilt():
                 return TiltProcedure(context, path, step)
             case Hop() | Modulate() | LineScan() | Raster():
-                return HoppingProcedure(context, path, self._pattern(path, step), step.hop_parameters(context.approach))
-            case _:
-                assert_never(step)
-
-    def _pattern(self, path: str, step: Hop | Modulate | LineScan | Raster) -> Pattern:
-        match step:
-            case Raster():
-                passes = None if step.count is None else step.count // step.per_pass
-                serpentine, amplitudes = step.order == "serpentine", self.amplitude_maps.get(path)
-                return over_a_rectangle(
-                    step.center, step.size, step.pixels, step.rotation, serpentine, passes, amplitudes
-                )
-            case LineScan():
-                return along_a_line(step.start, step.end, step.pixels, step.passes)
-            case Hop() | Modulate():
-                return at_one_point(step.point, step.hops)
+                pattern = pattern_of(step, self.amplitude_maps.get(path))
+                return HoppingProcedure(context, path, pattern, step.hop_parameters(context.approach))
             case _:
                 assert_never(step)

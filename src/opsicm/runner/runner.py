@@ -8,14 +8,18 @@ begin, so the probe never delays the cell. Every run ends in one way: probe up, 
 from __future__ import annotations
 
 import itertools
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
-from opsicm.experiment.controls import OpenCircuit, cell_actions, control_data, row_period
+from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, cell_actions, control_data, row_period
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
+from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
 from opsicm.instruments.roles import CellReading, Rig
@@ -26,13 +30,13 @@ from opsicm.runner.commands import Inbox
 from opsicm.runner.events import CellEvents
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
-from opsicm.runner.patterns import Floats
 from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import ProbeTrack, Procedure
 from opsicm.runner.procedures import Procedures
 from opsicm.runner.resume import BEGINNING, Continuation
 from opsicm.runner.steering import Revision, Steering
 from opsicm.runner.survey import ImageRegistration
+from opsicm.runner.watchdog import Unwatched, Watch
 
 _TURN_NS: Final = 1_000_000_000
 # After a change of control the bias needs the new potential at once, then its slope. A new current first charges the
@@ -40,25 +44,37 @@ _TURN_NS: Final = 1_000_000_000
 _READINGS_AFTER_CHANGE_NS: Final = (2_000_000, 22_000_000, 32_000_000)
 _SETTLING_INTERVAL_NS: Final = round(SETTLING_INTERVAL * 1e9)
 _SETTLING_READINGS: Final = round(LONGEST_SETTLING / SETTLING_INTERVAL)
+_CUT_OFF_AWAITED: Final = 3.0  # [s] before a cut-off: three turns, for a potential that falls ever faster
 _AHEAD_NS: Final = 1_000_000  # by which a reading's stamp may be later than the run's clock
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The run's time [ns], its total time [ns] (None when only a cut-off ends it), hops so far, and present steps."""
+    """The run's time [ns], its total time [ns] (None when only a cut-off ends it), hops so far, and present steps.
+
+    Of the cell `potential` [V], `cell_current` [A] and state of charge `soc`; of the tip its current far from the
+    surface [A] and the share of the first one; None where there is none yet.
+    """
 
     t_ns: int
     total_ns: int | None
     hops: int
     where: str = ""
+    potential: float | None = None
+    cell_current: float | None = None
+    soc: float | None = None
+    pipette_current: float | None = None
+    pipette_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ended: completed, interrupted or fault, with the error that stopped it."""
+    """How a run ended: completed, interrupted or fault, with the error that stopped it, and whether every instrument
+    has confirmed that it is safe."""
 
     outcome: str
     error: OpsicmError | None = None
+    safe: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +92,12 @@ class RunContext:
     revision: Revision
     amplitude_maps: Mapping[str, Floats] = field(default_factory=dict)
     start: Continuation = BEGINNING
+    swelling: Callable[[float], float] = lambda _: 0.0
+    """Thickness [m] that the specimen is expected to have gained when a charge [C] has passed."""
 
 
 class Runner:
-    """Executes one experiment on one rig. `beat` is called every turn, as a heartbeat for a watchdog."""
+    """Executes one experiment on one rig. `watch` gets a heartbeat every turn, `say` what to read at once."""
 
     def __init__(
         self,
@@ -89,14 +107,16 @@ class Runner:
         inbox: Inbox,
         run_context: RunContext,
         progress: Callable[[Progress], None] = lambda _: None,
-        beat: Callable[[], None] = lambda: None,
+        watch: Watch | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._experiment = experiment
         longest = experiment.longest_duration
         self._total = None if longest is None else round(longest * 1e9)
         self._rig = rig
         self._progress = progress
-        self._beat = beat
+        self._watch = Unwatched() if watch is None else watch
+        self._say = say
         self._start = run_context.start
         self._facts = FactLog(recorder, rig.clock)
         limit = experiment.envelope.bias_residual
@@ -105,7 +125,15 @@ class Runner:
         self._cell = self._cell_track(run_context)
         approach = experiment.envelope.approach
         self._context = ProbeContext(
-            rig, recorder, self._facts, self._bias, self._limits, self._cell, approach, inbox.waiting
+            rig,
+            recorder,
+            self._facts,
+            self._bias,
+            self._limits,
+            self._cell,
+            approach,
+            inbox.waiting,
+            run_context.swelling,
         )
         procedures = Procedures(
             self._context, landmarks(experiment.probe), run_context.register, run_context.amplitude_maps
@@ -126,35 +154,60 @@ class Runner:
         try:
             ending = self._loop()
         except OpsicmError as error:
-            ending = RunOutcome("fault", error)
-            self._facts.write("alarm", "run", self._probe.path, {"message": str(error)})
+            ending = self._fault(error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is a fault like another: rig safe, file kept
+            ending = self._fault(_unexpected(error))
         finally:
             ending = self._end(ending)
         return ending
+
+    def _fault(self, error: OpsicmError) -> RunOutcome:
+        self._facts.write("alarm", "run", self._probe.path, {"message": str(error)})
+        return RunOutcome("fault", error)
 
     def _end(self, ending: RunOutcome) -> RunOutcome:
         """Probe up, cell open, end recorded; the end is recorded even where an instrument does not obey."""
         try:
             self._rig.safe()
             self._facts.write("applied", "cell", "end", {"control": control_data(OpenCircuit())})
-        except OpsicmError as error:
-            self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
-            ending = RunOutcome("fault", ending.error or error)
+        except Exception as error:  # noqa: BLE001 - whatever an instrument does, the others are made safe
+            message = error if isinstance(error, OpsicmError) else _unexpected(error)
+            ending = self._made_safe_from_outside(RunOutcome("fault", ending.error or message), message)
         finally:
             data = {"outcome": ending.outcome, "hops": self._context.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending
 
+    def _made_safe_from_outside(self, ending: RunOutcome, error: OpsicmError) -> RunOutcome:
+        """An instrument has not obeyed this process: the watchdog has connections of its own, and makes it safe."""
+        self._facts.write("alarm", "run", self._probe.path, {"message": f"not known to be safe: {error}"})
+        made_safe = self._watch.make_safe()
+        if not made_safe:
+            return _not_safe(ending, "no instrument has confirmed that it is safe")
+        data = {"message": f"the watchdog was asked to make the rig safe: {_confirmed(made_safe)}", "safe": made_safe}
+        self._facts.write("alarm", "run", self._probe.path, data)
+        if not all(made_safe.values()):
+            return _not_safe(ending, _confirmed(made_safe))
+        self._facts.write("applied", "cell", "end", {"control": control_data(OpenCircuit())})
+        return ending
+
+    def _beat(self) -> None:
+        for event in self._watch.beat():
+            self._facts.write("alarm", "run", self._probe.path, {"message": event})
+            self._say(event)
+
     def _loop(self) -> RunOutcome:
         # The first row, before the first control: later currents are compared with it.
         reading = self._cell_reading()
         self._bias.update(reading)
+        self._context.follow_swelling(reading.charge)
         self._context.record_reading(reading)
         while True:
             self._beat()
             now = self._rig.clock.now_ns()
             reading = self._cell_reading()
             self._limits.check_cell(reading)
+            self._context.follow_swelling(reading.charge)
             changed = self._cell.turn(now, reading)
             if self._cell.over:
                 return self._completed()
@@ -169,11 +222,11 @@ class Runner:
                 return RunOutcome("interrupted")
             self._probe_turn()
             self._record_row()
-            self._progress(Progress(self._rig.clock.now_ns(), self._total_ns(), self._context.hops, self._where()))
+            self._progress(self._progress_now(reading))
 
     def _completed(self) -> RunOutcome:
         for path in self._events.missed():
-            self._facts.write("note", "probe", path, {"message": "the event that this step waits for never came"})
+            self._facts.write("note", "probe", path, {"message": "what this step waits for never came"})
         return RunOutcome("completed")
 
     def _cell_reading(self) -> CellReading:
@@ -233,15 +286,43 @@ class Runner:
         procedure = self._due_procedure()
         self._bias.update(self._cell_reading())
         now = self._rig.clock.now_ns()
-        ends = (self._cell.changes_ns, self._probe.ends_ns() if procedure is not None else None)
+        probe_ends = self._probe.ends_ns() if procedure is not None else None
+        ends = (self._cell.changes_ns, self._events.due_ns(now), probe_ends)
         hops = procedure is not None and procedure.hop is not None
         turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
         until = min([due, *(end for end in ends if end is not None and end > now)])
-        if procedure is not None:
+        self._keep_clear(procedure)
+        if procedure is not None and procedure.hop is not None and self._cut_off_is_near(procedure.hop):
+            procedure.wait(min(until, now + _SETTLING_INTERVAL_NS))
+        elif procedure is not None:
             procedure.advance(until)
         elif not self._context.wait_for_stage(until):
             self._rig.clock.wait_until(min(until, now + self._bias.ramp_duration_ns))
+
+    def _cut_off_is_near(self, hop: HopParameters) -> bool:
+        """Whether a current may reach its cut-off during the next hops.
+
+        The potential then jumps by the current's own drop, the pipette's bias with it, and a hop in flight would no
+        longer see the surface. So the cut-off is awaited at the top.
+        """
+        control = self._cell.control
+        if not isinstance(control, ConstantCurrent) or control.cut_off is None:
+            return False
+        return self._bias.time_to(control.cut_off) < _CUT_OFF_AWAITED + 2.0 * hop.fall_time
+
+    def _keep_clear(self, procedure: Procedure | None) -> None:
+        """No pipette stands where the surface may come to: one without a task waits far up, one with a task is moved.
+
+        A step that hops begins again from its start height; any other goes on from where a pipette waits.
+        """
+        if procedure is None:
+            self._context.withdraw()
+        elif self._context.comes_too_near():
+            if procedure.hop is not None:
+                procedure.start()
+            else:
+                self._context.withdraw_from_rising_surface(self._probe.path)
 
     def _requested_row_ns(self) -> int | None:
         return self._cell.action.record_every_ns if self._cell.action is not None else None
@@ -265,6 +346,20 @@ class Runner:
     def _fact_of_probe(self, kind: Kind, path: str, data: Mapping[str, object]) -> None:
         self._facts.write(kind, "probe", path, data)
 
+    def _progress_now(self, reading: CellReading) -> Progress:
+        current = self._context.far_current
+        return Progress(
+            self._rig.clock.now_ns(),
+            self._total_ns(),
+            self._context.hops,
+            self._where(),
+            reading.potential,
+            reading.current,
+            self._cell.soc(reading.charge),
+            current,
+            None if current is None else self._limits.share_of_first(current),
+        )
+
     def _total_ns(self) -> int | None:
         total = self._total
         return None if total is None else total - self._start.completed_ns + self._cell.paused_ns
@@ -278,3 +373,22 @@ class Runner:
             hours = f"{self._experiment.envelope.run_h:g}"
             limit, remedy = f"envelope.run_h is {hours}", "limit the duration of the cell's steps, or allow more"
             raise LimitCrossed(Problem("run", f"{hours} h long", limit, remedy))
+
+
+def _unexpected(error: Exception) -> LimitCrossed:
+    """An error that nobody foresaw, as a problem that says where it arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    value = f"{type(error).__name__}: {error}"
+    limit = f"this is a defect of the program or of an instrument's driver, met in {where}"
+    return LimitCrossed(Problem("the run", value, limit, "please report it with the run folder's journal"))
+
+
+def _confirmed(made_safe: Mapping[str, bool]) -> str:
+    return ", ".join(f"{role} {'is safe' if safe else 'has NOT confirmed it'}" for role, safe in made_safe.items())
+
+
+def _not_safe(ending: RunOutcome, state: str) -> RunOutcome:
+    remedy = "look at the rig now: pipette up and cell to open circuit, by hand"
+    problem = Problem("rig", "not known to be safe", state, remedy)
+    return RunOutcome(ending.outcome, LimitCrossed([*(ending.error.problems if ending.error else ()), problem]), False)

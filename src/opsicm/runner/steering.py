@@ -7,6 +7,7 @@ from collections.abc import Callable
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Track
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.quantities import unit_of_key
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.commands import Command, Inbox, Request
 from opsicm.runner.fact_log import FactLog
@@ -52,6 +53,9 @@ class Steering:
             accepted, message = self._hand_over_next(command)
         except OpsicmError as error:
             accepted, message = False, str(error)
+        except Exception as error:  # noqa: BLE001 - a command that meets a defect of ours may not end the run
+            accepted, message = False, f"the program failed ({type(error).__name__}: {error}); the run goes on"
+            self._facts.write("alarm", track, step, {"message": f"command {command.word}: {message}"})
         data = {**command.data(), "sender": dict(request.sender), "accepted": accepted, "answer": message}
         if command.word == "note":
             self._facts.write("note", "run", "run", data)
@@ -94,4 +98,6 @@ class Steering:
         if procedure is None or procedure.hop is None:
             return False, "no step that hops runs now"
         procedure.hop = self._revision(self._probe.path, command.key.removeprefix("probe."), command.value)
-        return True, f"{self._probe.path} hops with {command.key} {command.value:g} from its next plan on"
+        key = command.key.removeprefix("probe.")
+        value = f"{command.value:g} {unit_of_key(key) or ''}".strip()
+        return True, f"{self._probe.path} hops with {key} {value} from its next hops on"

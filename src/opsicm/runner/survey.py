@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.core.facts import Outcome
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.patterns import Pattern, at_one_point, pattern_of
 from opsicm.experiment.probe_steps import Engage, ExchangeTip, Landmark, Tilt
 from opsicm.runner.hopping import HoppingProcedure
-from opsicm.runner.patterns import Pattern, at_one_point, over_a_rectangle
 from opsicm.runner.probe_context import ProbeContext
 
 Image = NDArray[np.float64]
@@ -122,8 +122,7 @@ class TiltProcedure(ImageProcedure):
     """Fits a plane to the heights of a grid: z = z0 + sx (x - xc) + sy (y - yc)."""
 
     def __init__(self, context: ProbeContext, path: str, step: Tilt) -> None:
-        grid = over_a_rectangle(step.center, step.size, (step.points, step.points))
-        super().__init__(context, path, grid, step.hop_parameters(context.approach))
+        super().__init__(context, path, pattern_of(step), step.hop_parameters(context.approach))
         self._size = step.size
 
     def conclude(self) -> None:
@@ -154,8 +153,7 @@ class LandmarkProcedure(ImageProcedure):
     """Takes an image and keeps it under the landmark's name."""
 
     def __init__(self, context: ProbeContext, path: str, landmark: Landmark) -> None:
-        pattern = over_a_rectangle(landmark.center, landmark.size, landmark.pixels)
-        super().__init__(context, path, pattern, landmark.hop_parameters(context.approach))
+        super().__init__(context, path, pattern_of(landmark), landmark.hop_parameters(context.approach))
         self._landmark = landmark
 
     def conclude(self) -> None:
@@ -205,8 +203,9 @@ class ExchangeTipProcedure:
         return self.done > 0
 
     def start(self) -> None:
-        """Withdraw."""
+        """Withdraw, at once by the scanner and then by the coarse stage."""
         self._context.rig.hop_controller.safe()
+        self._context.withdraw()
 
     def stop(self) -> None:
         """Nothing to restore: the next step approaches again."""
@@ -215,8 +214,10 @@ class ExchangeTipProcedure:
         """Stay in place."""
         self._context.rig.clock.wait_until(until_ns)
 
-    def advance(self, until_ns: int) -> None:  # noqa: ARG002 - takes no time
-        """Record the exchange; the far current of the old tip is no limit for the new one."""
+    def advance(self, until_ns: int) -> None:
+        """Record the exchange once withdrawn; the far current of the old tip is no limit for the new one."""
+        if self._context.wait_for_stage(until_ns):
+            return
         self._context.fact("tip_exchanged", self._path, {"note": self._note})
         self._context.limits.forget_tip()
         self.done = 1

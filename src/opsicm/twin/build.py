@@ -11,6 +11,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from opsicm.core.errors import BadInput
 from opsicm.core.facts import Channel, channel
 from opsicm.experiment.controls import CellControl
@@ -50,8 +53,10 @@ from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.potentiostat import Readout, TwinPotentiostat
-from opsicm.twin.specimen import specimen_of
+from opsicm.twin.specimen import Specimen, specimen_of
 from opsicm.twin.world import World, replay_controls
+
+Floats = NDArray[np.float64]
 
 # -- Specifications, from the rig file.
 
@@ -125,10 +130,35 @@ def twin_of(setup: RigSetup, specification: RigSpecification) -> Rig:
     return setup.shared(TWIN, lambda: _built(setup, specification))
 
 
+class Relief:
+    """The specimen's surface before the run, made when first asked for: (x, y) [m] → heights [m] as the tip reads them.
+
+    What the run's own specimen would be: of the same seed, at rest at the same potential.
+    """
+
+    def __init__(self, setup: RigSetup, specification: RigSpecification) -> None:
+        self._setup = setup
+        self._rest_potential = specification.potentiostat.rest_potential
+        self._specimen: Specimen | None = None
+
+    def __call__(self, x: Floats, y: Floats) -> Floats:
+        """Heights [m, n] at points x, y [m, n]; 0 is where the operator has engaged."""
+        if self._specimen is None:
+            setup = self._setup
+            cell = Cell(setup.specimen, initial_potential=self._rest_potential)
+            self._specimen = specimen_of(setup.rig, cell, setup.pipette, _specimen_seed(setup))
+        return self._specimen.footprint(x, y).height
+
+
+def _specimen_seed(setup: RigSetup) -> int:
+    own = setup.experiment.twin.specimen_seed
+    return setup.seed if own is None else own
+
+
 def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
     amplifier, scanner, hop = specification.amplifier, specification.scanner, specification.hop_controller
     settings = {role: _settings(setup, role, model) for role, model in _SETTINGS.items()}
-    seed, faults, specimen_seed = setup.seed, setup.experiment.twin.faults, setup.experiment.twin.specimen_seed
+    seed, faults = setup.seed, setup.experiment.twin.faults
     terms = Terms(**setup.experiment.twin.terms.model_dump())
     cell = Cell(setup.specimen, initial_potential=specification.potentiostat.rest_potential, terms=terms)
     for controls in setup.history:
@@ -137,7 +167,7 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
     stage = settings["coarse_stage"]
     world = World(
         cell,
-        specimen_of(setup.rig, cell, setup.pipette, seed if specimen_seed is None else specimen_seed),
+        specimen_of(setup.rig, cell, setup.pipette, _specimen_seed(setup)),
         _far(setup),
         # The start height is where the operator has left the pipette.
         CoarseMotion(hop.start_height, specification.coarse_stage.speed, stage["backlash"], stage["step"]),

@@ -100,6 +100,9 @@ def _soc_result(cell: xr.Dataset, noise: float) -> Result:
     t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
     empty = known[np.abs(soc[known]) < _EMPTY]
     begin = int(empty[-1]) if empty.size else int(known[0])
+    method += f"; 0 % is what was left at {cell['potential'].values[begin]:.3f} V, {t[begin]:.0f} s"
+    if last < 0.0:
+        method += "; below 0: less lithium is left than there, as after a hold at that potential"
     moved = float(np.ptp(soc[known]))
     u = None
     if moved > 0.0 and t[known[-1]] > t[begin]:

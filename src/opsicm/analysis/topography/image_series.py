@@ -53,13 +53,13 @@ def profile_along(heights: F64, x: F64, y: F64, line: tuple[float, float, float,
     """(distance [m], height) along a straight line through an image, interpolated between pixels.
 
     `heights` [row, column] with coordinates `x`, `y` [m] of its columns and rows, even and in either direction; `line`
-    is x and y of the start and of the end [m]. NaN outside the image and next to a pixel without height. As many points
-    as the line has pixel pitches, and one.
+    is x and y of the start and of the end [m]. NaN outside the image and next to a pixel without height. One point
+    in each column, or in each row where the line crosses more of these.
     """
     dx, dy = (float(axis[1] - axis[0]) if axis.size > 1 else 1.0 for axis in (x, y))
     x0, y0, x1, y1 = line
     length = float(np.hypot(x1 - x0, y1 - y0))
-    count = max(2, round(length / min(abs(dx), abs(dy))) + 1)
+    count = max(2, round(max(abs((x1 - x0) / dx), abs((y1 - y0) / dy))) + 1)
     share = np.linspace(0.0, 1.0, count)
     # Rounded, because a line along the edge of the image may lie beyond it by an error of rounding.
     column = np.round((x0 + share * (x1 - x0) - float(x[0])) / dx, 6)

@@ -22,7 +22,7 @@ from opsicm.analysis.topography.image_series import (
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
 from opsicm.analysis.topography.raster import Frame
 from opsicm.analysis.topography.registration import Shift, register, shifted
-from opsicm.analysis.topography.steps import find_step_edge, find_terraces, fit_terraces
+from opsicm.analysis.topography.steps import across_step_edge, find_step_edge, find_terraces, fit_terraces
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
 
@@ -166,7 +166,8 @@ def step_results(heights: F64) -> list[Result]:
     """A step in `heights` [m], (rows, columns): between two terraces, and the rim of its edge where there is one.
 
     A straight edge first, anywhere in the image; else two terraces of any outline. "no step" where neither fits the
-    image much better than a smooth surface.
+    image much better than a smooth surface. The trace of a straight edge is the image less the terraces' tilt
+    (`levelled`, about the lower terrace) and its mean along the edge (`profile`) over the `distance` [px] across it.
     """
     method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
@@ -180,7 +181,13 @@ def step_results(heights: F64) -> list[Result]:
         f"{edge.strips} strips along it"
     )
     edge_method = f"{method}; {description}; terrace towards larger columns (rows) less the other"
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method)]
+    levelled, distance, profile = across_step_edge(heights, edge)
+    trace = xr.Dataset(
+        {"levelled": (("row", "column"), levelled), "profile": ("line", profile)},
+        coords={"distance": ("line", distance)},
+        attrs={"units": "m", "angle": edge.angle, "height": abs(edge.height)},
+    )
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, trace=trace)]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
     # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):

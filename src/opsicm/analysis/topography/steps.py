@@ -252,6 +252,21 @@ def find_step_edge(heights: F64) -> StepEdge:
     return min(clear, key=lambda edge: edge.u_height)
 
 
+def across_step_edge(heights: F64, edge: StepEdge) -> tuple[F64, F64, F64]:
+    """(image less the terraces' common tilt about the lower one, distance [px] across the edge, mean along it).
+
+    Distance counts along the edge's normal from the edge; lines of fewer than half the pixels of most are left out.
+    """
+    fit = fit_terraces(heights, edge.labels)
+    rows, columns = pixel_grid(heights.shape)
+    levelled = heights - fit.tilt[0] * rows - fit.tilt[1] * columns
+    lower = 0 if fit.height >= 0.0 else 1
+    levelled = levelled - np.nanmean(levelled[edge.labels == lower])
+    line, mean, number = _profile(levelled, _across(heights.shape, edge.angle)[0] - edge.offset)
+    whole = number >= 0.5 * np.median(number)
+    return levelled, line[whole].astype(np.float64), mean[whole]
+
+
 def _certain(edge: StepEdge) -> bool:
     return abs(edge.height) > _CERTAIN * edge.u_height or abs(edge.rise) > _CERTAIN * edge.u_rise
 

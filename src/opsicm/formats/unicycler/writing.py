@@ -174,19 +174,19 @@ class _Flattening:
             yield from self._looped([pulse, vocabulary.OpenCircuitVoltageStep(until_time_s=step.rest_s)], step.pulses)
 
     def _signed_current(self, step: CurrentStep, path: KeyPath) -> vocabulary.ConstantCurrentStep:
-        size = next(value for value in (step.current_mA, step.current_mA_cm2, step.c_rate) if value is not None)
-        self._sign = -1.0 if size < 0 else 1.0
+        self._sign = -1.0 if step.signed[1] < 0 else 1.0
         return self._current(step, path)
 
     def _current(self, step: CurrentSetting, path: KeyPath) -> vocabulary.ConstantCurrentStep:
         """A constant current, still without its end; its sign is kept."""
-        if step.c_rate is not None:
+        key, value = step.signed
+        if key == "c_rate":
             if self._capacity is None:
                 limit = "a C-rate needs the capacity of the sample"
-                self._refuse((*path, "c_rate"), limit, "give --capacity-mah, or write current_mA", step.c_rate)
-            return vocabulary.ConstantCurrentStep.model_construct(rate_C=step.c_rate)
-        current_mA = step.current_mA  # as written: there and back through amperes would cost a digit
-        mA = step.current(self._area) / factor("mA") if current_mA is None else current_mA
+                self._refuse((*path, "c_rate"), limit, "give --capacity-mah, or write current_mA", value)
+            return vocabulary.ConstantCurrentStep.model_construct(rate_C=value)
+        # In mA as written: there and back through amperes would cost a digit.
+        mA = value if key == "current_mA" else step.current(self._area) / factor("mA")
         return vocabulary.ConstantCurrentStep.model_construct(current_mA=mA)
 
     def _refuse(self, path: KeyPath, limit: str, remedy: str, value: object = "") -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from opsicm.core.errors import OutsideDomain, Problem
 
@@ -159,7 +159,7 @@ def radius_band(
         )
     share = (np.arange(61) + 0.5) / 61
     angles = cone_angles[0] + share * (cone_angles[1] - cone_angles[0])
-    products = resistance * kappa * np.exp(relative_u * norm.ppf(share))
+    products = resistance * kappa * np.exp(relative_u * ndtri(share))
     radii = [radius_from_resistance(float(p), float(t), length) for p in products for t in angles]
     low, median, high = np.quantile(radii, [0.025, 0.5, 0.975])
     return RadiusBand(float(low), float(median), float(high))

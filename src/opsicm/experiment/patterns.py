@@ -1,4 +1,4 @@
-"""Patterns of hops: points in the order in which they are visited, pass after pass."""
+"""Patterns of hops: the points of a step in the order in which they are visited, pass after pass."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from opsicm.experiment.probe_steps import HoppingStep, Landmark, LineScan, PointStep, Raster, Tilt
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -92,3 +94,22 @@ def over_a_rectangle(
     x, y = centre[0] + cosine * u - sine * v, centre[1] + sine * u + cosine * v
     heights = None if amplitude is None else amplitude[row, column]
     return Pattern(Points(x, y, row.astype(np.int32), column.astype(np.int32), heights), rows, passes)
+
+
+def pattern_of(step: HoppingStep, amplitudes: Floats | None = None) -> Pattern:
+    """The pattern of a step that hops, with the `amplitudes` [m] of a raster's map."""
+    match step:
+        case Raster():
+            passes = None if step.count is None else step.count // step.per_pass
+            serpentine = step.order == "serpentine"
+            return over_a_rectangle(step.center, step.size, step.pixels, step.rotation, serpentine, passes, amplitudes)
+        case LineScan():
+            return along_a_line(step.start, step.end, step.pixels, step.passes)
+        case PointStep():  # hop and modulate
+            return at_one_point(step.point, step.hops)
+        case Tilt():
+            return over_a_rectangle(step.center, step.size, (step.points, step.points))
+        case Landmark():
+            return over_a_rectangle(step.center, step.size, step.pixels)
+        case _:
+            raise AssertionError(step)

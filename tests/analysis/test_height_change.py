@@ -88,10 +88,22 @@ def test_two_events_are_compared_through_the_coarse_height() -> None:
 def test_every_hop_at_a_point_is_a_pass_and_steps_are_apart() -> None:
     rising = hops_of(np.arange(6.0)[:, None] * 1e-9)
     other = hops_of(np.arange(4.0)[:, None] * 2e-9, 2, "probe[1]")
+    other["x"].values[:] += 1e-6
     point, second = step_passes(xr.concat((rising, other), "hop"), slow_rows())
     np.testing.assert_allclose(point.change, 1e-9 * np.arange(6.0), atol=1e-18)
     assert (second.step, second.points) == ("probe[1]", 1)
     np.testing.assert_allclose(second.change, 2e-9 * np.arange(4.0), atol=1e-18)
+
+
+def test_two_steps_over_the_same_points_are_one_pattern() -> None:
+    """An image by one step, another by a second step after a charge: every pixel has risen by 40 nm."""
+    surface = 1e-6 * np.random.default_rng(4).standard_normal((1, 20))
+    first, second = hops_of(surface, 1, "probe[1]", 4), hops_of(surface + 40e-9, 2, "probe[3]", 4)
+    second["t_ns"].values[:] += 10_000_000_000
+    t = np.array([0.5, 1.0, 10.5, 11.0])
+    (both,) = step_passes(xr.concat((first, second), "hop"), slow_rows(0.0, t))
+    assert both.step == "probe[1], probe[3]"
+    np.testing.assert_allclose(both.change, [0.0, 40e-9], atol=1e-15)
 
 
 def test_no_contact_gives_no_passes() -> None:

@@ -9,6 +9,7 @@ from scipy.ndimage import fourier_shift, gaussian_filter
 
 from opsicm.analysis.topography.flakes import flake_height_changes, segment_flakes
 from opsicm.analysis.topography.image_series import (
+    LEVELLING,
     height_change,
     irreversible_change,
     levelled_for_view,
@@ -241,14 +242,9 @@ def test_levellings_keep_and_lose_the_swelling_as_they_say() -> None:
     tilt = 2e-9 * rows + 1e-9 * columns
     frames = np.stack((rough + tilt, rough + tilt + 80e-9))
     frames[0, 3, 4] = np.nan
-    for levelling, change in (
-        ("first-plane", 80e-9),
-        ("none", 80e-9),
-        ("plane", 0.0),
-        ("parabola", 0.0),
-        ("rows", 0.0),
-    ):
-        level = levelled_for_view(frames, levelling)  # type: ignore[arg-type]
+    for levelling in LEVELLING:
+        change = 80e-9 if levelling in ("first-plane", "none") else 0.0
+        level = levelled_for_view(frames, levelling)
         assert np.nanmean(level[1] - level[0]) == pytest.approx(change, abs=0.5e-9), levelling
         assert np.isnan(level[0, 3, 4])
         left = np.nanstd(level[0])

@@ -171,6 +171,11 @@ REFUSED = {  # what is written, and the words of the remedy; each number in it i
     "another thing": ("rest: {for_s: 30 um}", ["um measures a length", "for_s is a time in s", "for_s: 300"]),
     "no unit known": ("rest: {for_s: 30 moons}", ["moons is no unit known here", "for_s is a time in s"]),
     "no unit": ("rest: {for: 30}", ["did you mean for_s?", "write for: 30 s, or for_s: 30"]),
+    "sexagesimal without a unit": ("rest: {for: 1:30}", ["write for_s: 90 (1 min 30 s) or 5400 (1 h 30 min)"]),
+    "fraction of nothing": (
+        "sweep: {from_V: 1, to_V: 0, rate: 1/5}",
+        ["did you mean rate_mV_s?", "write rate: 0.2 mV/s, or rate_mV_s: 0.2"],
+    ),
     "wrong unit of a word": ("rest: {for: 30 um}", ["did you mean for_s?", "um measures something else, a length"]),
     "unit in a key": ("rest: {for_min: 30}", ["write for_s: 1800"]),
     "unit in a word of a key": ("rest: {for_minutes: 30}", ["write for_s: 1800"]),

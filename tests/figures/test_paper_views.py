@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.animation import FFMpegWriter
-from matplotlib.colors import rgb_to_hsv, to_rgb
+from matplotlib.colors import rgb_to_hsv, to_hex, to_rgb
 from PIL import Image as Picture
 
 from opsicm.core.errors import BadInput
 from opsicm.figures import hops, images, pipette, towers
-from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING, Shows
+from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING, MISSING, Shows
 from opsicm.figures.draw import draw, png, save
 from opsicm.figures.movie import image_frames, line_frames, write_movie
 from opsicm.figures.pipette import ParkedPipette
@@ -190,7 +190,7 @@ def test_what_an_image_shows_has_one_colour_map() -> None:
     assert shown.get_clim()[0] == -shown.get_clim()[1]
 
 
-def test_a_pause_of_a_line_is_blank_and_does_not_move_what_follows() -> None:
+def test_a_pause_of_a_line_is_grey_and_does_not_move_what_follows() -> None:
     t = np.concatenate((np.arange(10.0), np.arange(20.0, 30.0)))
     view = hops.line_view(line_of(1e-9 * t[:, None] * np.ones(3), t))
     image = view.panels[0]
@@ -198,6 +198,9 @@ def test_a_pause_of_a_line_is_blank_and_does_not_move_what_follows() -> None:
     assert image.values.shape == (3, 30)
     assert image.extent[:2] == (-0.5, 29.5)
     assert np.isnan(image.values[0, 10:20]).all()
+    missing = draw(view).axes[0].images[0].get_cmap().get_bad()
+    red, green, blue, opaque = missing.tolist()
+    assert to_hex((red, green, blue, opaque)) == MISSING  # white would be zero
     np.testing.assert_allclose(image.values[0, 20:], np.arange(20.0, 30.0))
     assert [panel.y.quantity for panel in view.panels[1:]] == ["potential vs Li/Li+", "cell current", "pipette current"]
 

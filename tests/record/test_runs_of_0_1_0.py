@@ -6,11 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from opsicm.cli.main import main
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp, control_from_data
+from opsicm.record import converter
 from opsicm.record.reader import Run
+from opsicm.record.run_folder import RunFolder
 from opsicm.record.validate import validate
 
 KEPT = Path(__file__).parents[1] / "data/runs-0.1.0"
@@ -74,12 +78,113 @@ def test_a_finished_run_is_replayed_as_a_rig(
         assert again.hops["z_stop"].values == pytest.approx(run.hops["z_stop"].values, abs=0.0)
 
 
+def test_its_samples_are_those_that_hdf5_reads(finished: Path) -> None:
+    """Packed otherwise than they are today, and with the decimated stream of every channel beside them."""
+    with h5py.File(finished / "run.nxs") as file, Run(finished) as run:
+        for segment in run.segments():
+            group = file[f"entry/samples/segment_{segment:04d}"]
+            assert "counts_xxh3" not in group
+            raw = group["counts"][:]
+            counts = run.counts(segment, ("pipette_current", "z"))
+            assert counts is not None
+            np.testing.assert_array_equal(counts[0], raw)
+            stream = run.decimated(segment)
+            assert stream["channel"].values.tolist() == ["pipette_current", "z"]
+            for row in range(0, stream.sizes["row"], 7):
+                first, n = int(stream["first_sample"][row]), int(stream["samples"][row])
+                lowest = raw[first : first + n].min(axis=0) * [channel.scale for channel in counts[1]]
+                np.testing.assert_allclose(stream["minimum"].values[row], lowest, rtol=1e-12)
+
+
+def test_a_file_that_it_had_recovered_with_losses_has_rows_of_lost_samples(finished: Path) -> None:
+    with Run(finished) as run:
+        whole = run.decimated(1)
+    with h5py.File(finished / "run.nxs", "r+") as file:
+        lost = file["entry/samples/segment_0001/lost"]
+        lost.resize(1, axis=0)
+        lost[0] = (100, 300)
+    with Run(finished) as run:
+        assert run.decimated(1).identical(whole)
+        lost_ones = run.samples(1, 90, 310)["z"].isnull().values
+        assert np.flatnonzero(lost_ones).tolist() == list(range(10, 210))
+
+
 def test_an_interrupted_run_is_recovered(interrupted: Path) -> None:
+    """To the numbers that its own version's recovery finds, whose live file is read here by HDF5 alone."""
+    live = interrupted / "segment-0001.h5"
+    with h5py.File(live, "r", swmr=True) as file:
+        counts, hops, blocks = file["counts"][:], file["hops"][:], file["blocks"][:]
     assert main(["recover", str(interrupted)]) == 0
+    assert not list(interrupted.glob("segment-*"))
+    assert not (interrupted / "header.json").exists()
+    whole = hops[hops["serial"] > 0]
+    n = int((blocks["first_sample"] + blocks["samples"]).max())
     with Run(interrupted) as run:
         # The journal, written ahead, names 63; the records of the last second went with the processes.
         assert 50 < run.hops.sizes["hop"] <= 63
+        assert run.hops["number"].values.tolist() == whole["hop"].tolist()
+        np.testing.assert_array_equal(run.hops["z_stop"].values, whole["z_stop"])
+        recovered = run.counts(1, ("pipette_current", "z"))
+        assert recovered is not None
+        assert recovered[0].shape[0] == n
+        np.testing.assert_array_equal(recovered[0], counts[:n])
+        assert recovered[2].size == 0
+        assert run.outcome == "unfinished"
     assert all(result.ok for result in validate(interrupted / "run.nxs"))
+
+
+def test_a_damaged_block_of_an_old_live_file_is_a_named_loss(interrupted: Path) -> None:
+    live = interrupted / "segment-0001.h5"
+    with h5py.File(live, "r", swmr=True) as file:
+        blocks = file["blocks"][:]
+        chunk = file["counts"].id.get_chunk_info(1)
+    data = bytearray(live.read_bytes())
+    data[chunk.byte_offset + chunk.size // 2] ^= 8
+    live.write_bytes(data)
+    intact = KEPT / "interrupted"
+    assert main(["recover", str(interrupted)]) == 0
+    whole = shutil.copytree(intact, interrupted.parent / "intact")
+    assert main(["recover", str(whole)]) == 0
+    with Run(interrupted) as run, Run(whole) as other:
+        lost = run.samples(1)["z"].isnull().values
+        assert 0 < lost.sum() < lost.size
+        for first, n in blocks[["first_sample", "samples"]].tolist():
+            assert lost[first : first + n].all() or not lost[first : first + n].any()
+        there = run.samples(1)["z"].values[~lost]
+        np.testing.assert_array_equal(there, other.samples(1)["z"].values[~lost])
+        losses = run.provenance["losses"]
+    assert "segment-0001.h5: the samples of " in losses
+    assert "segment 1: samples " in losses
+    assert not all(result.ok for result in validate(interrupted / "run.nxs"))
+
+
+def test_a_cut_live_file_is_named(interrupted: Path) -> None:
+    live = interrupted / "segment-0001.h5"
+    live.write_bytes(live.read_bytes()[:300])
+    assert main(["recover", str(interrupted)]) == 0
+    with Run(interrupted) as run:
+        assert run.title == "kept by version 0.1.0 before its house was rebuilt"  # of header.json
+        assert run.hops.sizes["hop"] == 0
+        assert "segment-0001.h5: truncated: 300 bytes" in run.provenance["losses"]
+        assert "63 hops that the journal names were not recorded" in run.provenance["losses"]
+
+
+def test_one_killed_in_its_recovery_is_recovered(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def dies(*_: object) -> None:
+        raise Killed
+
+    for place in ("_verify", "_tidy"):
+        monkeypatch.setattr(converter, place, dies)
+        with pytest.raises(Killed):
+            converter.run_file_of(RunFolder(interrupted))
+        monkeypatch.undo()
+        assert (interrupted / "segment-0001.h5").exists()
+    assert main(["recover", str(interrupted)]) == 0
+    assert all(result.ok for result in validate(interrupted / "run.nxs"))
+    assert not list(interrupted.glob("segment-*"))
 
 
 def test_an_interrupted_run_is_resumed(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

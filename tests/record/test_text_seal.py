@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import pytest
 
 from opsicm.core.errors import UnreadableRun
+from opsicm.instruments.clock import stopwatch
 from opsicm.record import text_seal
 from opsicm.record.reader import Run
 
@@ -21,11 +24,31 @@ def _damaged(run_path: Path, tmp_path: Path, at: int, data: bytes) -> Path:
     return copy
 
 
-def test_a_heap_whose_lengths_are_zero(run_path: Path, tmp_path: Path) -> None:
+_READS_TEXTS = """
+import h5py, sys
+entry = h5py.File(sys.argv[1])["entry"]
+for name in ("title", "start_time", "experiment", "rig"):
+    entry[name][()]
+"""
+
+
+def test_a_heap_whose_lengths_are_zero(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the seal is for: HDF5 does not come back from this, and no checksum of its own covers it."""
     heap = run_path.read_bytes().index(b"GCOL")
-    bad = _damaged(run_path, tmp_path, heap + 156, bytes(512))  # HDF5 2.0 does not come back from this
-    with pytest.raises(UnreadableRun, match=f"texts at byte {heap} do not match their checksum"):
-        Run(bad)
+    bad = _damaged(run_path, tmp_path, heap + 156, bytes(512))
+    process = subprocess.Popen([sys.executable, "-c", _READS_TEXTS, str(bad)], stderr=subprocess.DEVNULL)
+    try:
+        took = stopwatch()
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", None)  # and no other process has to be asked for it
+            with pytest.raises(UnreadableRun, match=f"texts at byte {heap} do not match their checksum"):
+                Run(bad)
+        assert took() < 2.0
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(5.0)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_reference_into_nowhere(run_path: Path, tmp_path: Path) -> None:
@@ -52,6 +75,23 @@ def test_hdf5_ignores_the_seal(run_path: Path, tmp_path: Path) -> None:
         file["entry"].attrs["note"] = "added later"
     with Run(copy) as run:
         assert run.outcome == "completed"
+
+
+def test_every_text_is_under_the_seal(run_path: Path, tmp_path: Path) -> None:
+    """Each byte of each text, where it lies in its heap: changed, it is noticed before anything is read."""
+    data = run_path.read_bytes()
+    with h5py.File(run_path) as file:
+        texts = [file["entry"][name][()] for name in ("title", "start_time", "experiment", "rig", "parameters")]
+    for text in texts:
+        at = data.index(b"GCOL")
+        places = []
+        while (at := data.find(text, at)) >= 0:
+            places.append(at)
+            at += 1
+        assert places
+        for place in places:
+            with pytest.raises(UnreadableRun, match="do not match their checksum"):
+                Run(_damaged(run_path, tmp_path, place + len(text) // 2, b"\x01"))
 
 
 def test_a_damaged_item_is_not_reported_as_absent(run_path: Path, tmp_path: Path) -> None:

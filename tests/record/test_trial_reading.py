@@ -15,6 +15,7 @@ from faults.f14_damaged_files import endless_text, unsealed
 from opsicm.core.errors import UnreadableRun
 from opsicm.record import text_seal, trial_reading
 from opsicm.record.reader import Run
+from opsicm.record.recover import recover
 from opsicm.record.trial_reading import why_unreadable
 
 _READS_TEXTS = """
@@ -39,9 +40,29 @@ def test_a_file_over_which_hdf5_loops_is_a_message(
     # HDF5 itself does not come back from it.
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", _READS_TEXTS, str(path)], timeout=5.0, check=False)
-    monkeypatch.setattr(trial_reading, "_TIMEOUT", 4.0)
-    with pytest.raises(UnreadableRun, match="HDF5 did not finish reading it within 4 s"):
+    monkeypatch.setattr(trial_reading, "_PROCESSOR_TIME", 3)
+    with pytest.raises(UnreadableRun, match="HDF5 did not finish reading it within 3 s of processor time"):
         Run(path)
+
+
+def test_a_machine_that_has_no_time_is_no_damaged_file(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even an old live file, which goes when what can be read of it is in a run file."""
+    monkeypatch.setattr(trial_reading, "_TIMEOUT", 0.01)
+    with pytest.raises(UnreadableRun, match=r"run.nxs; was not read within 0.01 s: .* try again later"):
+        Run(_bare(run_path, tmp_path))
+    kept = Path(__file__).parents[1] / "data/runs-0.1.0/interrupted"
+    run_folder = shutil.copytree(kept, tmp_path / "interrupted")
+    (failed,) = recover([run_folder], "me")
+    assert failed.state == "failed"
+    assert "segment-0001.h5; was not read within 0.01 s" in failed.note
+    assert {path.name for path in run_folder.iterdir()} == {path.name for path in kept.iterdir()}
+    monkeypatch.undo()
+    (done,) = recover([run_folder], "me")
+    assert done.state == "recovered"
+    with Run(done.path) as run:
+        assert run.hops.sizes["hop"] > 50
 
 
 def test_a_file_that_crashes_hdf5_is_a_message(run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ specimen: {loading_mg_cm2: 0.05}
 cell:
   - ladder: {from_V: 0.7, to_V: 0.1, step_mV: 200, rest_s: 60, hold_s: 40}
 probe:
-  - raster: {center_um: [3, -2], size_um: [6, 4.5], pixels: [20, 16], amplitude_nm: 5000, fall_nm_per_ms: 100,
+  - raster: {center_um: [3, -2], size_um: [6, 4.5], pixels: [20, 16], amplitude_nm: 5000, fall_nm_per_ms: 60,
              setpoint_pct: 2.0, at: {after_each: rest}}
 envelope: {cell_V: [-0.05, 1.7], approach_um: 12}
 record: {pipette_current: decimated, z: decimated}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput
@@ -14,6 +15,7 @@ from opsicm.figures.draw import draw, png
 from opsicm.figures.view import CurvePanel, ImagePanel
 from opsicm.formats.identify import identify
 from opsicm.results.third_party import analyse_file, identification_records, identification_text, views_of
+from tests.fixtures.analytic_hops import made
 
 DATA = Path(__file__).parents[1] / "data"
 Z_UM = 57.030 + 0.010 * np.arange(200)[::-1]
@@ -143,3 +145,46 @@ def test_settings_alone_are_no_measurement(tmp_path: Path) -> None:
     assert identify(path).format == ".inf"
     with pytest.raises(BadInput, match="settings only"):
         analyse_file(path)
+
+
+def test_the_hops_of_a_trace_have_a_figure(tmp_path: Path) -> None:
+    truth = made(12, z_noise=0.1e-9)
+    path = tmp_path / "trace.csv"
+    np.savetxt(path, np.column_stack((truth.t, truth.current * 1e12, truth.z * 1e6))[::4], delimiter=",")
+    results = analyse_file(path, "t=s,I=pA,z=um", 0.02)
+    (view,) = [one for one in views_of(results) if one.name == "trace_hops"]
+    height, reference, current, z = (panel for panel in view.panels if isinstance(panel, CurvePanel))
+    heights = by_name(results)["height_scatter"].trace
+    assert isinstance(heights, xr.DataArray)
+    expected = 1e9 * (heights.values - heights.values[0])
+    np.testing.assert_allclose(height.series[0].y.tolist(), expected.tolist())
+    assert reference.series[0].y == pytest.approx(2.999, abs=1e-3)
+    assert current.series[0].x.size == z.series[0].x.size
+    stops = z.series[1]
+    assert stops.style == "marks"
+    assert stops.x.size == 3
+    np.testing.assert_allclose(np.interp(stops.x, z.series[0].x, z.series[0].y), stops.y, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "panels"),
+    [
+        ("t=s,z=um", ["height (µm)"]),
+        ("t=s,I=pA", ["current (nA)"]),
+        ("t=s,E=V", ["potential (mV)"]),
+        ("t=s,I=pA,z=um", ["current (nA)", "height (µm)"]),
+    ],
+)
+def test_a_recording_without_a_result_has_a_figure(tmp_path: Path, columns: str, panels: list[str]) -> None:
+    """Hours of drift, of noise: nothing to fit, but something to see."""
+    t = np.arange(0.0, 20_000.0, 20.0)
+    rng = np.random.default_rng(3)
+    known = {"t": t, "z": 5.0 - 1e-5 * t, "I": 2000.0 + 10.0 * rng.standard_normal(t.size), "E": 0.2 + 1e-5 * t}
+    path = tmp_path / "drift.csv"
+    np.savetxt(path, np.column_stack([known[part.split("=")[0]] for part in columns.split(",")]), delimiter=",")
+    results = analyse_file(path, columns)
+    assert all(result.value is None for result in results)
+    (view,) = views_of(results)
+    assert [panel.y.label for panel in view.panels] == panels
+    assert {panel.x.label for panel in view.panels} == {"time (h)"}
+    assert png(draw(view)).startswith(b"\x89PNG")

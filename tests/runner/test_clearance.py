@@ -5,13 +5,16 @@ The specimen rises by 0.8 µm within 50 s. What counts is the twin's true distan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from faults.steered_run import MemoryRecorder, run_steered
-from opsicm.instruments.roles import CellReading, Rig
+from opsicm.cli.check import checked_run
+from opsicm.forecast.prediction import HopPrediction
+from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome, Rig
 from opsicm.runner.commands import Command
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
@@ -60,6 +63,11 @@ def watched(
     assert kept.ending.outcome == "completed", kept.ending.error
     assert min(d for _, d in distances.rows) > 0.0, "the tip has touched"
     return kept, distances
+
+
+def predicted_hops(laboratory: Laboratory, probe: str) -> tuple[HopPrediction, ...]:
+    text = f"{HEAD}cell:\n  - rest: {{for_s: 40}}\nprobe:\n{probe}"
+    return checked_run(laboratory.experiment(text, FLAT), None, None).hops
 
 
 @pytest.mark.parametrize("height_um", [0.015, 0.5, 1.5])
@@ -120,6 +128,41 @@ def test_a_pipette_that_comes_back_knows_that_the_surface_has_risen(laboratory: 
     assert after.size > 10
     assert np.all(after["outcome"] == 0)
     assert -3.2e-6 < after["z_stop"][0] < -2.8e-6, "3 µm above the surface as it is then"
+
+
+def test_a_hop_longer_than_a_turn_of_the_run_is_made(laboratory: Laboratory) -> None:
+    """An approach of 3 s, and 6 s for the first one: no turn of a second ever had room for it."""
+    probe = "  - hop: {at_um: [0, 0], amplitude_nm: 1500, fall_nm_per_ms: 0.5, setpoint_pct: 2.0}\n"
+    kept, _ = watched(laboratory, probe, cell="  - rest: {for_s: 40}\n")
+    hops = kept.hops_of("probe[0]")
+    assert 8 <= hops.size <= 12
+    assert np.all(hops["outcome"] == 0)
+    (prediction,) = predicted_hops(laboratory, probe)
+    assert hops.size == pytest.approx(prediction.hops, abs=2)
+
+
+def test_a_step_that_begins_on_a_higher_flake_goes_over_it(laboratory: Laboratory) -> None:
+    """From a line's end 3 µm below the origin's flake the tip would go sideways into it."""
+    rig = (Path(__file__).parents[2] / "src/opsicm/presets/twin-graphite.yaml").read_text(encoding="utf-8")
+    raster = "raster: {center_um: [0, 0], size_um: [4, 4], pixels: [8, 8], amplitude_nm: 4000, fall_nm_per_ms: 30, "
+    probe = f"  - {raster}setpoint_pct: 2.0, passes: 1}}\n{HOP.replace('300', '1000')}, hops: 10}}\n"
+    text = f"{HEAD}cell:\n  - rest: {{for_s: 40}}\nprobe:\n{probe}envelope: {{approach_um: 8}}\n"
+    loaded = laboratory.experiment(text, rig.replace("initial_V: 1.2", "initial_V: 0.4"))
+    closest: list[float] = []
+
+    def watch(rig: Rig) -> None:
+        plain = rig.hop_controller.run
+
+        def run(plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
+            outcome = plain(plan, stop)
+            closest.append(rig.hop_controller.closest_gap)  # type: ignore[attr-defined]
+            return outcome
+
+        rig.hop_controller.run = run  # type: ignore[method-assign]
+
+    kept = run_steered(loaded, change=watch)
+    assert kept.hops_of("probe[1]").size == 10
+    assert closest[-1] > 0.0
 
 
 def test_a_hop_that_waits_for_a_steady_current_does_not_wait_near_the_surface(laboratory: Laboratory) -> None:

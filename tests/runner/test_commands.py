@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
+from faults.steered_run import run_steered
+from opsicm.cli.live_settings import Revisions
 from opsicm.experiment.controls import control_from_data
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.roles import CellReading, Rig
 from opsicm.runner.commands import Command
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 from tests.fixtures.scripted import MemoryRecorder, run
@@ -149,3 +155,70 @@ def test_a_limit_crossed_during_a_pause_ends_the_run_the_same_way(laboratory: La
     assert kept.ending is not None
     assert "envelope.cell_mA" in str(kept.ending.error)
     assert [fact.kind for fact in kept.facts[-3:]] == ["alarm", "applied", "run_ended"]
+
+
+class Watching:
+    """A watchdog's heartbeats, counted: the rig is another process's and does not stand still."""
+
+    def __init__(self) -> None:
+        self.beats = 0
+
+    def beat(self) -> tuple[str, ...]:
+        self.beats += 1
+        return ()
+
+    def make_safe(self) -> dict[str, bool]:
+        return {}
+
+
+def slow_check(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> None:
+    """A check of settings that is over when `until` is set."""
+    plain = Revisions.__call__
+
+    def slow(self: Revisions, path: str, key: str, value: float) -> HopParameters:
+        until.wait()
+        return plain(self, path, key, value)
+
+    monkeypatch.setattr(Revisions, "__call__", slow)
+    monkeypatch.setattr("opsicm.runner.steering._WAITED_FOR", 0.01)
+
+
+SET = Command("set", key="probe.setpoint_pct", value=4.0)
+
+
+def test_a_watched_run_does_not_wait_for_the_check_of_a_setting(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a minute for an experiment of days, in which a run that waited would send no heartbeat."""
+    checked, watch = threading.Event(), Watching()
+    slow_check(monkeypatch, checked)
+
+    def let_it_end(rig: Rig) -> None:
+        plain = rig.potentiostat.read
+
+        def read() -> CellReading:
+            if rig.clock.now_ns() > 30 * S:
+                checked.set()
+            return plain()
+
+        rig.potentiostat.read = read  # type: ignore[method-assign]
+
+    asked = [(10 * S, SET), (12 * S, SET), (14 * S, Command("note", text="meanwhile"))]
+    kept = run_steered(laboratory.experiment(TEXT), asked, change=let_it_end, watch=watch)
+    told = [(fact.kind, fact.data["accepted"], fact.t_ns > 30 * S) for fact in kept.facts if "sender" in fact.data]
+    assert told[:2] == [("command", False, False), ("note", True, False)]
+    assert "probe.setpoint_pct=4 is still being checked: try again" in kept.answers[0][1]
+    assert told[2] == ("command", True, True)
+    hops = kept.hops_of("probe[0]")
+    assert set(hops["setpoint"][hops["t_ns"] < 30 * S]) == {0.02}
+    assert hops["setpoint"][-1] == 0.04
+    assert watch.beats > 50
+
+
+def test_a_check_that_outlasts_its_run_is_answered(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    slow_check(monkeypatch, never)
+    kept = run_steered(laboratory.experiment(TEXT), [(10 * S, SET), (20 * S, Command("stop"))], watch=Watching())
+    never.set()
+    assert kept.answers == [(True, "pipette up, cell to open circuit, file kept"), (False, "the run has ended")]
+    assert [fact.kind for fact in kept.facts[-2:]] == ["command", "run_ended"]

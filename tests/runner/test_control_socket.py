@@ -51,7 +51,7 @@ def test_only_its_owner_may_open_it(control: ControlSocket, tmp_path: Path) -> N
 
 def test_a_command_arrives_with_its_sender_and_is_answered(control: ControlSocket, tmp_path: Path) -> None:
     command = Command("set", key="probe.setpoint_pct", value=2.5)
-    thread, got = asking(lambda: send(folder_of(tmp_path), command, "command line"))
+    thread, got = asking(lambda: send(folder_of(tmp_path), command, "command line", 60.0))
     while not control.waiting():
         pass
     (request,) = control.take()
@@ -111,7 +111,7 @@ def test_what_is_no_command_is_refused_at_once(control: ControlSocket, tmp_path:
 def test_a_request_at_the_end_of_the_run_is_answered_at_once(control: ControlSocket, tmp_path: Path) -> None:
     """Nobody has looked at the socket since: the run was busy with its last plan."""
     before = len(os.listdir("/proc/self/fd"))
-    thread, got = asking(lambda: send(folder_of(tmp_path), Command("stop"), "test"))
+    thread, got = asking(lambda: send(folder_of(tmp_path), Command("stop"), "test", 60.0))
     while len(os.listdir("/proc/self/fd")) == before:  # the client has not opened its end yet
         pass
     thread.join(0.2)
@@ -140,7 +140,7 @@ def test_a_line_without_end_is_cut_off(control: ControlSocket, tmp_path: Path) -
 
 def test_a_folder_without_a_run_in_progress_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no run in progress answers there"):
-        send(tmp_path, Command("stop"), "test")
+        send(tmp_path, Command("stop"), "test", 60.0)
     assert main(["command", str(tmp_path), "stop"]) == 2
     assert main(["command", str(tmp_path / "none"), "stop"]) == 2
 

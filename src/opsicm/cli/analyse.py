@@ -74,6 +74,8 @@ def report(
         Path | None,
         typer.Option("--csv", metavar="FOLDER", help="Write the data of every figure and table there as well."),
     ] = None,
+    levelling: LevellingOption = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Write a self-contained HTML report: what was found, figures, tables.
 
@@ -82,9 +84,11 @@ def report(
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
     from opsicm.reporting.reports import report_of
+    from opsicm.results.image_figures import image_choice
 
+    choice = image_choice(levelling, profile)
     with working("drawing the report"):
-        target = report_of(runs, output, columns, csv)
+        target = report_of(runs, output, columns, csv, choice)
     console.print(str(target), markup=False)
 
 

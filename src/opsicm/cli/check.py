@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -370,17 +371,16 @@ _PICTURES: Final = (".png", ".svg", ".pdf")
 
 def draw_plans(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> list[Path]:
     """Draw the time line of each run to `file`, numbered where there are several; returns the paths."""
+    from opsicm.core.output_file import write_output
     from opsicm.figures.draw import draw
     from opsicm.figures.time_line import time_line_view
 
     paths = [file if len(predictions) == 1 else file.with_stem(f"{file.stem}-{k + 1}") for k in range(len(predictions))]
     for path, (experiment, prediction) in zip(paths, predictions, strict=True):
         view = time_line_view(plan_of(experiment, prediction), prediction.cell, experiment.experiment.title)
-        try:
-            draw(view).savefig(path, dpi=110)
-        except OSError as error:
-            limit = f"cannot be written ({error.strerror})"
-            raise BadInput(Problem("--plot", str(path), limit, "name a file in a folder that exists")) from error
+        buffer = io.BytesIO()
+        draw(view).savefig(buffer, format=path.suffix[1:].lower(), dpi=110)
+        write_output(path, buffer.getvalue(), "time line", "--plot")
     return paths
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 app = typer.Typer(add_completion=False)
+_ANSWERED_WITHIN: Final = 10.0  # [s]
+_CHECKED_WITHIN: Final = 300.0  # [s]: a setting is checked against the whole experiment
 
 
 @app.command(epilog="Example: opsicm command out/20261123T080000Z_height set probe.setpoint_pct=2.5")
@@ -30,7 +32,9 @@ def command(
     from opsicm.runner.commands import from_words
     from opsicm.runner.control_socket import send
 
-    accepted, message = send(run if run.is_dir() else run.parent, from_words(words), "command line")
+    asked = from_words(words)
+    patience = _CHECKED_WITHIN if asked.word == "set" else _ANSWERED_WITHIN
+    accepted, message = send(run if run.is_dir() else run.parent, asked, "command line", patience)
     stream = console if accepted else err
     stream.print(message if accepted else f"refused: {message}", markup=False)
     raise typer.Exit(0 if accepted else 2)

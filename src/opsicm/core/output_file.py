@@ -17,33 +17,50 @@ _HEAD: Final = 4096  # [bytes] of a file in which its mark stands
 def write_output(path: Path, data: bytes, thing: str, option: str, marks: tuple[bytes, ...] = ()) -> None:
     """Write `data` to `path`, whole or not at all: into a new file that then takes the name.
 
-    A symbolic link is not followed, since it may name any file of the user's, and a file is only replaced where its
-    beginning holds one of `marks`, those of what this program writes; without marks any plain file is. Devices as
-    /dev/stdout are written to. Raises `BadInput`, in which `thing` is what could not be written and `option` how to
-    name another file.
+    Raises `BadInput` as `refuse_foreign_output` does, and where the file cannot be written.
     """
-
-    def refused(limit: str, remedy: str) -> BadInput:
-        return BadInput(Problem(thing, str(path), limit, remedy, str(path)))
-
-    another = f"choose another path with {option}"
+    refuse_foreign_output(path, thing, option, marks)
     try:
         if path.parent == _DEVICES:
             path.write_bytes(data)
-            return
+        else:
+            _replace(path, data)
+    except OSError as error:
+        raise _refused(path, thing, f"cannot be written ({error.strerror})", _another(option)) from error
+
+
+def refuse_foreign_output(path: Path, thing: str, option: str, marks: tuple[bytes, ...] = ()) -> None:
+    """Raise `BadInput` where writing to `path` would touch what this program has not made; before the work is done.
+
+    A symbolic link is not followed, since it may name any file of the user's, and a file is only replaced where its
+    beginning holds one of `marks`, those of what this program writes; without marks any plain file is. Devices as
+    /dev/stdout are written to. In the error `thing` is what could not be written and `option` how to name another file.
+    """
+    if path.parent == _DEVICES:
+        return
+    try:
         if path.is_symlink():
             limit = f"is a symbolic link to {path.readlink()}, and what it names is not overwritten"
-            raise refused(limit, f"remove the link, or {another}")
-        if path.exists():
-            if path.is_dir():
-                raise refused("is a folder", another)
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise refused("is no plain file", another)
-            if marks and not any(mark in _head(path) for mark in marks):
-                raise refused("is a file that opsicm has not written", f"move it away, or {another}")
-        _replace(path, data)
+            raise _refused(path, thing, limit, f"remove the link, or {_another(option)}")
+        if not path.exists():
+            return
+        if path.is_dir():
+            raise _refused(path, thing, "is a folder", _another(option))
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _refused(path, thing, "is no plain file", _another(option))
+        if marks and not any(mark in _head(path) for mark in marks):
+            limit = "is a file that opsicm has not written"
+            raise _refused(path, thing, limit, f"move it away, or {_another(option)}")
     except OSError as error:
-        raise refused(f"cannot be written ({error.strerror})", another) from error
+        raise _refused(path, thing, f"cannot be written ({error.strerror})", _another(option)) from error
+
+
+def _another(option: str) -> str:
+    return f"choose another path with {option}"
+
+
+def _refused(path: Path, thing: str, limit: str, remedy: str) -> BadInput:
+    return BadInput(Problem(thing, str(path), limit, remedy, str(path)))
 
 
 def _head(path: Path) -> bytes:

@@ -18,6 +18,7 @@ from opsicm.experiment.probe_steps import PROBE_STEPS
 from opsicm.experiment.quantities import (
     C_RATE,
     DECIMAL_POINT,
+    Meaning,
     Quantity,
     dimension,
     dimension_text,
@@ -136,9 +137,12 @@ def _unit_advice(key: str, meant: str, value: Any) -> str:
         if converted is None:
             return f"{expected}, and {given.unit} measures something else, {dimension_text(given.unit)}"
         return f"{expected}, so write {meant}: {converted:.12g}, or {stem}: {value}"
-    if not ending and _is_number(value):
-        number = f"{value:.12g} {written_form(unit)}"
-        return f"{expected}: write {stem}: {number}, or {meant}: {value:.12g} if that is what it is"
+    plain = value if _is_number(value) else given.value if given is not None else None
+    if not ending and plain is not None:
+        number = f"{plain:.12g} {written_form(unit)}"
+        return f"{expected}: write {stem}: {number}, or {meant}: {plain:.12g} if that is what it is"
+    if not ending and isinstance(value, str) and (likely := meanings(value, unit)):
+        return f"{expected}: write {meant}: {_readings(likely)}"
     if written is None:
         return expected
     if not _same_dimension(written, unit):
@@ -388,11 +392,15 @@ def _number_remedy(key: str, text: str, path: KeyPath, sample: str) -> str:
         return f"write a plain number, as {sample}"
     values = [f"{meaning.value:.12g}" for meaning in likely]
     if len(values) > 1:
-        readings = [f"{value} ({meaning.reading})" for value, meaning in zip(values, likely, strict=True)]
-        return f"write {place}{' or '.join(readings)}"
+        return f"write {place}{_readings(likely)}"
     if likely[0].reading == DECIMAL_POINT:
         return f"write a decimal point: {values[0]}"
     return f"write {values[0]} alone, without quotes" if values[0] == text.strip() else f"write {place}{values[0]}"
+
+
+def _readings(likely: tuple[Meaning, ...]) -> str:
+    """What a text may mean: `90 (1 min 30 s) or 5400 (1 h 30 min)`."""
+    return " or ".join(f"{meaning.value:.12g}" + f" ({meaning.reading})" * bool(meaning.reading) for meaning in likely)
 
 
 def _measures(unit: str) -> str:

@@ -91,7 +91,11 @@ def titration_view(record: xr.Dataset, title: str = "Titration (GITT)") -> View:
 
     `record`: `potential` [V] over `t` [s]; `relaxed`, `u_relaxed` [V], `passed` [mAh], `settled` [s] of each pulse.
     """
-    t, settled = record["t"].values, record["settled"].values
+    settled = record["settled"].values
+    # What came before the first pulse, a conditioning say, would squeeze the steps.
+    before = 1.2 * float(np.median(np.diff(settled))) if settled.size > 1 else np.inf
+    record = record.isel(row=np.flatnonzero(record["t"].values >= settled[0] - before))
+    t = record["t"].values
     time, factor = time_axis(float(np.ptp(t)))
     relaxed, passed = record["relaxed"].values, record["passed"].values
     panels = (

@@ -47,3 +47,4 @@ COLOUR_MAP: Final[dict[Shows | Literal["family"], str]] = {
     "family": "viridis",
 }
 DIVERGING: Final[frozenset[Shows]] = frozenset({"change", "difference"})
+MISSING: Final = "#c4c4c4"  # of a pixel without a value: white is the zero of a diverging map

@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from opsicm.core.output_file import write_output
-from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING
+from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING, MISSING
 from opsicm.figures.view import CurvePanel, ImagePanel, Series, View
 
 _FAMILY: Final = mpl.colormaps[COLOUR_MAP["family"]]
@@ -39,6 +39,8 @@ _STYLE: Final[Any] = {
     "agg.path.chunksize": 10000,
     "text.parse_math": False,  # titles hold names that users chose: a $ is a dollar
 }
+# Margins of a strip of images [inch]: about it, and beside and above each image.
+_STRIP: Final = {"left": 0.65, "right": 1.0, "top": 0.35, "bottom": 0.55, "beside": 0.3, "above": 0.32}
 _NOTE_WIDTH: Final = 17.0  # characters of a note per inch of its panel
 
 
@@ -49,9 +51,7 @@ def draw(view: View) -> Figure:
 
 
 def _draw_rows(view: View) -> Figure:
-    heights = [_height(panel, len(view.panels)) for panel in view.panels]
-    if view.share_x:  # an image over time among curves needs no square
-        heights = [min(height, 2.8) for height in heights]
+    heights = [_height(panel, view) for panel in view.panels]
     figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
     rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
     explained: Legend = ()
@@ -79,19 +79,58 @@ def _draw_note(axes: Axes, note: str, inches: float) -> None:
         axes.set_title(text, loc="left", fontsize=8.0, color="#555555")
 
 
-def _height(panel: CurvePanel | ImagePanel, panels: int) -> float:
-    """Height of a panel among so many, one above the other [inch]."""
+def _draw_strip(view: View, images: list[ImagePanel]) -> Figure:
+    """Images of one area on one colour scale: one colour bar, and the axes' numbers at the left and lower edge only.
+
+    Laid out in inches: matplotlib's own layout of two dozen axes takes as long as drawing them.
+    """
+    columns, rows = view.columns, -(-len(images) // view.columns)
+    left, right, bottom, top = images[0].extent
+    width = 2.0
+    height = width * min(max(abs((top - bottom) / (right - left)), 0.25), 2.5)
+    size = (
+        _STRIP["left"] + columns * (width + _STRIP["beside"]) + _STRIP["right"],
+        _STRIP["bottom"] + rows * (height + _STRIP["above"]) + _STRIP["top"],
+    )
+    figure = Figure(figsize=size)
+    shown = None
+    for k, panel in enumerate(images):
+        row, column = divmod(k, columns)
+        x = _STRIP["left"] + column * (width + _STRIP["beside"])
+        y = size[1] - _STRIP["top"] - (row + 1) * (height + _STRIP["above"])
+        axes = figure.add_axes((x / size[0], y / size[1], width / size[0], height / size[1]))
+        shown = _draw_image(None, axes, panel)
+        if k + columns >= len(images):
+            axes.set_xlabel(panel.x.label)
+        else:
+            axes.tick_params(labelbottom=False)
+        if column == 0:
+            axes.set_ylabel(panel.y.label)
+        else:
+            axes.tick_params(labelleft=False)
+        _draw_note(axes, panel.note, width + _STRIP["beside"])
+    if shown is not None:
+        span = min(size[1] - _STRIP["top"] - _STRIP["bottom"], 4.0)
+        x = 1.0 - (_STRIP["right"] - 0.1) / size[0]
+        bar = figure.add_axes((x, 0.5 * (1.0 - span / size[1]), 0.14 / size[0], span / size[1]), label="<colorbar>")
+        figure.colorbar(shown, cax=bar, label=images[0].value.label)
+    figure.suptitle(view.title, fontsize=11.0, y=1.0 - 0.12 / size[1], va="top")
+    return figure
+
+
+def _height(panel: CurvePanel | ImagePanel, view: View) -> float:
+    """Height of a panel among those above and below it [inch]."""
     if isinstance(panel, ImagePanel):
-        return 4.6
-    return 0.5 + 0.24 * len(panel.row_names) if panel.row_names else 2.1 + 0.9 * (panels == 1)
+        return 2.8 if view.share_x else 4.6  # an image over time among curves needs no square
+    return 0.5 + 0.24 * len(panel.row_names) if panel.row_names else 2.1 + 0.9 * (len(view.panels) == 1)
 
 
 def _draw_grid(view: View) -> Figure:
-    rows = -(-len(view.panels) // view.columns)
     images = [panel for panel in view.panels if isinstance(panel, ImagePanel)]
-    strip = len(images) == len(view.panels) and all(panel.scale_bar is not None for panel in images)
-    inches = 2.3 if strip else 4.2
-    figure = Figure(figsize=(0.6 + inches * view.columns, 0.8 + min(inches, 3.0) * rows), layout="constrained")
+    if len(images) == len(view.panels) and len(_same_colours(view, images[0])) == len(images):
+        return _draw_strip(view, images)
+    rows = -(-len(view.panels) // view.columns)
+    figure = Figure(figsize=(0.6 + 4.2 * view.columns, 0.8 + 3.0 * rows), layout="constrained")
     grid = figure.subplots(rows, view.columns, squeeze=False)
     for k, panel in enumerate(view.panels):
         axes = grid.flat[k]
@@ -104,16 +143,9 @@ def _draw_grid(view: View) -> Figure:
         else:
             _draw_curves(axes, panel)
             _draw_legend(axes, _legend_of(panel))
-        # In a strip of images of one area the numbers at its left and lower edge are those of all.
-        if not strip or k + view.columns >= len(view.panels):
-            axes.set_xlabel(panel.x.label)
-        else:
-            axes.tick_params(labelbottom=False)
-        if not strip or k % view.columns == 0:
-            axes.set_ylabel(panel.y.label)
-        else:
-            axes.tick_params(labelleft=False)
-        _draw_note(axes, panel.note, inches)
+        axes.set_xlabel(panel.x.label)
+        axes.set_ylabel(panel.y.label)
+        _draw_note(axes, panel.note, 4.2)
     for axes in grid.ravel()[len(view.panels) :]:
         axes.set_visible(False)
     figure.suptitle(view.title, fontsize=11.0)
@@ -209,23 +241,25 @@ def _draw_image(figure: Figure | None, axes: Axes, panel: ImagePanel) -> AxesIma
         panel.values,
         extent=panel.extent,
         origin="lower",
-        cmap=COLOUR_MAP[panel.shows],
+        cmap=mpl.colormaps[COLOUR_MAP[panel.shows]].with_extremes(bad=MISSING),
         vmin=low,
         vmax=high,
         interpolation="nearest",
         aspect="equal" if panel.x.unit == panel.y.unit else "auto",
     )
     axes.grid(visible=False)
-    rim = [withStroke(linewidth=2.0, foreground="black")]
+    # The middle of a diverging map is white.
+    ink, paper = ("black", "white") if panel.shows in DIVERGING else ("white", "black")
+    rim = [withStroke(linewidth=2.0, foreground=paper)]
     if panel.line is not None:
         x0, y0, x1, y1 = panel.line
-        axes.plot([x0, x1], [y0, y1], lw=1.2, color="white", path_effects=rim)
+        axes.plot([x0, x1], [y0, y1], lw=1.2, color=ink, path_effects=rim)
     if panel.scale_bar is not None:
         left, right, bottom, top = panel.extent
         x, y = left + 0.06 * (right - left), bottom + 0.07 * (top - bottom)
         label = f"{panel.scale_bar:g} {panel.x.unit}"
-        axes.plot([x, x + panel.scale_bar], [y, y], lw=2.5, color="white", solid_capstyle="butt", path_effects=rim)
-        axes.text(x, y + 0.04 * (top - bottom), label, fontsize=8.0, va="bottom", color="white", path_effects=rim)
+        axes.plot([x, x + panel.scale_bar], [y, y], lw=2.5, color=ink, solid_capstyle="butt", path_effects=rim)
+        axes.text(x, y + 0.04 * (top - bottom), label, fontsize=8.0, va="bottom", color=ink, path_effects=rim)
         axes.set(xlim=(left, right), ylim=(bottom, top))
     if figure is not None:
         figure.colorbar(shown, ax=axes, label=panel.value.label)

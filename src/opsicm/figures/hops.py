@@ -350,7 +350,7 @@ def line_view(change: xr.DataArray, title: str = "Height along the line") -> Vie
             factor * image.T,
             (unit * left, unit * right, float(x[0]) - half, float(x[-1]) + half),
             "change",
-            note="of each pixel since its own first complete pass; up is positive; blank: no contact or no pass",
+            note="of each pixel since its own first complete pass; up is positive; grey: no contact or no pass",
         ),
         CurvePanel(time, POTENTIAL, (Series("measured", *thinned(t, change["potential"].values), "potential"),)),
         CurvePanel(

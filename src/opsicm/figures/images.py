@@ -38,7 +38,7 @@ def image_view(heights: xr.DataArray, title: str | None = None) -> View:
     level = str(heights.attrs.get("level", "as given"))
     missing = int(values.size - finite.size)
     notes = [str(heights.attrs.get("lateral_note", "")) or ("" if known else "lateral scale unknown")]
-    notes.append(f"{missing} pixels without height are blank" if missing else "")
+    notes.append(f"{missing} pixels without height are grey" if missing else "")
     panel = ImagePanel(
         x, y, Axis("height", unit), scale * values, extent, note="; ".join(note for note in notes if note)
     )

@@ -5,6 +5,7 @@ The first View is drawn; of those after it only the data are exchanged, so that 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from opsicm.core.errors import BadInput, Problem
+from opsicm.core.output_file import write_output
 from opsicm.figures.draw import draw
 from opsicm.figures.images import image_view
 from opsicm.figures.view import POTENTIAL, Axis, CurvePanel, ImagePanel, Series, View, thinned, time_axis, time_text
@@ -110,6 +112,9 @@ def write_movie(views: Sequence[View], path: Path, per_second: float | None = No
     if kind == ".mp4" and not FFMpegWriter.isAvailable():
         limit = "needs the program ffmpeg, which is not on the PATH"
         raise BadInput(Problem("the movie", path.name, limit, "install ffmpeg, or name a .gif"))
+    if path.is_symlink():
+        limit = f"is a symbolic link to {path.readlink()}, and what it names is not overwritten"
+        raise BadInput(Problem("the movie", path.name, limit, "remove the link, or name a new file"))
     if not views:
         raise BadInput(
             Problem("the movie", path.name, "needs at least one frame", "choose a run with images or a line")
@@ -136,7 +141,9 @@ def write_movie(views: Sequence[View], path: Path, per_second: float | None = No
         return Picture.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
     opening, *rest = (frame(view) for view in views)
-    opening.save(path, save_all=True, append_images=rest, duration=round(1000.0 / per_second), loop=0)
+    buffer = io.BytesIO()
+    opening.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000.0 / per_second), loop=0)
+    write_output(path, buffer.getvalue(), "the movie", "OUT")
     return path
 
 

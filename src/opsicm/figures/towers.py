@@ -75,7 +75,7 @@ def tower_time_view(
             image,
             (unit * left, unit * right, bottom, top),
             "current",
-            note="mean of each cell's rows; blank: none",
+            note="mean of each cell's rows; grey: none",
         ),
     )
     return View("towers", "Current over millimetres and time", panels, share_x=True)
@@ -126,7 +126,7 @@ def traverses_view(trace: xr.DataArray) -> View:
             image.T,
             (unit * left, unit * right, 1e3 * (height[0] - half), 1e3 * (height[-1] + half)),
             "current",
-            note="one column per traverse of the coarse stage, interpolated between rows; blank: the stage stood still",
+            note="one column per traverse of the coarse stage, interpolated between rows; grey: the stage stood still",
         ),
     )
     return View("tower", "Current over millimetres and time", panels, share_x=True)

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.core.errors import OpsicmError, OutsideDomain
+from opsicm.core.errors import OpsicmError, OutsideDomain, Problem
 from opsicm.experiment.controls import (
     SHORTEST_CURRENT,
     SHORTEST_HOLD,
@@ -85,6 +85,7 @@ class CellForecast:
 
     `rests` are the times [s] at which a rest is complete, `levels` the (time [s], potential [V]) of ladder levels then.
     `soc` is NaN before the first delithiated cut-off. `reason` says why the forecast ends early; empty otherwise.
+    `stopped` is that reason where no specimen could follow the program any further, with the path of the step.
     """
 
     time: Floats
@@ -102,6 +103,7 @@ class CellForecast:
     reason: str
     control_start: Floats
     """[s] when the control of a row began: no derivative may be taken across a change of control."""
+    stopped: tuple[str, Problem] | None = None
     empty: tuple[EmptyStep, ...] = ()
     """Steps that end as soon as they begin, each once."""
 
@@ -124,7 +126,7 @@ def forecast(experiment: Experiment, numbers: CellNumbers, heights: Sequence[flo
     try:
         playback.play()
     except OpsicmError as error:  # no cell could follow the program any further: the forecast ends there
-        reason = str(error)
+        reason, playback.stopped = str(error), (playback.path, error.problems[0])
     return playback.result(reason)
 
 
@@ -146,6 +148,8 @@ class _CellPlayback:
         self._rests: list[float] = []
         self._levels: list[tuple[float, float]] = []
         self._empty: dict[str, EmptyStep] = {}
+        self.path = ""  # of the present step
+        self.stopped: tuple[str, Problem] | None = None
 
     def _reversible_capacity(self, limits: tuple[float, float] | None) -> float | None:
         """[C] between the program's cut-offs; None without two of them, or with one beyond the open-circuit curve."""
@@ -162,6 +166,7 @@ class _CellPlayback:
         action = next(actions, None)
         while action is not None and self._rows <= _MOST_ROWS and self._cell.time < self._longest:
             start, first, ended = self._cell.time, action, False
+            self.path = first.path
             while action is not None and action.same_step(first):
                 # The pulse that reaches the cut-off ends a pulse train: the step's remaining actions are skipped.
                 if not ended and self._rows <= _MOST_ROWS and self._cell.time < self._longest:
@@ -325,5 +330,6 @@ class _CellPlayback:
             levels=tuple(self._levels),
             reason=reason,
             control_start=np.concatenate(self._control_starts) if self._control_starts else np.zeros(0),
+            stopped=self.stopped,
             empty=tuple(self._empty.values()),
         )

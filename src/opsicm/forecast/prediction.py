@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from opsicm.core.errors import Problem
 from opsicm.experiment.controls import turning_potentials
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.model import Experiment
@@ -19,7 +20,16 @@ from opsicm.forecast.cell import CellForecast, EmptyStep, Floats, forecast
 from opsicm.forecast.clearance import NearPass, near_passes
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.forecast.schedule import Window, file_bytes, schedule, typical_hop
-from opsicm.forecast.signals import FilteredNoise, Signal, false_stop_probability, height_noise, heights_of, signals
+from opsicm.forecast.signals import (
+    FilteredNoise,
+    Signal,
+    SlowApproach,
+    false_stop_probability,
+    height_noise,
+    heights_of,
+    signals,
+    slow_approaches,
+)
 from opsicm.forecast.surface_walk import Walk, walks
 from opsicm.instruments.wiring import command_span
 
@@ -73,8 +83,9 @@ class Prediction:
     """The forecast of a run: `duration` [s] (None where only a cut-off that the forecast does not reach ends it),
     `samples` of a channel, `channels_in_full`, `file_bytes`, `far_current` [A], `command_span` [V], the ranges of the
     cell's potential [V] and current [A], predictions for each step, where the surface comes near a standing tip, what
-    the hops meet on a surface that is known, and the cell steps that do nothing. `note` says what was not forecast;
-    `cell` is the whole forecast of the cell.
+    the hops meet on a surface that is known, the cell steps that do nothing, the one at which no specimen could follow,
+    and approaches that last longer than the bias can follow. `note` says what was not forecast; `cell` is the whole
+    forecast of the cell.
     """
 
     duration: float | None
@@ -91,6 +102,8 @@ class Prediction:
     near_passes: tuple[NearPass, ...]
     walks: tuple[Walk, ...]
     empty_steps: tuple[EmptyStep, ...]
+    stopped: tuple[str, Problem] | None
+    slow_approaches: tuple[SlowApproach, ...]
     note: str
     cell: CellForecast
 
@@ -133,7 +146,7 @@ def predict(
         file_bytes(cell, windows, sum(hop.hops for hop in hops), rig),
         far,
         program_command_span(experiment, cell, rig.grounding),
-        _range(cell.potential),
+        _range(np.append(cell.potential, rig.cell.initial_potential)),
         _range(cell.current),
         hops,
         step_signals,
@@ -141,6 +154,8 @@ def predict(
         near_passes(experiment, cell, windows, rig, amplitude_maps),
         walks(experiment, windows, rig, amplitude_maps),
         cell.empty,
+        cell.stopped,
+        slow_approaches(experiment, cell, rig, windows),
         cell.reason,
         cell,
     )

@@ -155,6 +155,8 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         *_cancelled(loaded, prediction),
         *_envelope(loaded, prediction),
         *empty_step_problems(loaded, prediction.empty_steps),
+        *_stopped(loaded, prediction),
+        *_slow_approaches(loaded, prediction),
         *hop_problems(loaded, rig, prediction, maps),
         *clearance_problems(loaded, prediction.near_passes),
         *walk_problems(loaded, prediction.walks),
@@ -253,6 +255,31 @@ def _envelope(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Prob
         limit = f"the cell's current is expected to reach {largest * 1e3:.3g} mA, and the run would stop"
         remedy = "sweep more slowly, compensate less, or allow more if the specimen does"
         yield loaded.problem(("envelope", "cell_mA"), envelope.cell_mA, limit, remedy)
+
+
+def _stopped(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """No specimen of these parameters could follow the program to its end."""
+    if prediction.stopped is None:
+        return
+    name, problem = prediction.stopped
+    path = next((p.key_path for p in written_steps("cell", loaded.experiment.cell) if p.path == name), ("cell",))
+    limit = f"the specimen cannot follow it: {problem.thing} {problem.value}, {problem.limit}"
+    yield loaded.problem(path, "", limit, problem.remedy)
+
+
+def _slow_approaches(loaded: LoadedExperiment, prediction: Prediction) -> Iterator[Problem]:
+    """The bias follows the slope that the potential had when an approach began."""
+    allowed = loaded.experiment.envelope.bias_residual
+    by_path = {slow.path: slow for slow in prediction.slow_approaches if slow.error > allowed}
+    for placed in written_steps("probe", loaded.experiment.probe):
+        slow, step = by_path.get(placed.path), placed.step
+        if slow is not None and isinstance(step, ApproachingStep):
+            limit = (
+                f"a single approach lasts {slow.seconds:.3g} s, and the cell's potential leaves its slope by "
+                f"{slow.error * 1e3:.0f} mV meanwhile, at {slow.time:.0f} s; envelope.bias_mV is {allowed * 1e3:g}"
+            )
+            remedy = "approach faster, let the step run while the potential is steady, or sweep more slowly"
+            yield loaded.problem((*placed.key_path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, remedy)
 
 
 def _electrode(loaded: LoadedExperiment, rig: RigNumbers) -> Iterator[Problem]:

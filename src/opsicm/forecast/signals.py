@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_bounds import BaseProbeStep
-from opsicm.experiment.probe_steps import HoppingStep, PipetteSweep
+from opsicm.experiment.probe_steps import ApproachingStep, HoppingStep, PipetteSweep
 from opsicm.experiment.program import written_steps
 from opsicm.forecast.cell import CellForecast
 from opsicm.forecast.rig_numbers import RigNumbers
@@ -141,6 +141,58 @@ class Signal:
         """Largest minus smallest bulk current [A]; 0 where they differ by rounding only."""
         difference = self.high - self.low
         return difference if difference > _ROUNDING * max(abs(self.low), abs(self.high)) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlowApproach:
+    """One approach of the step at `path` lasts `seconds`, in which the cell's potential leaves its slope by `error`
+    [V] at `time` [s]: the bias follows the slope only.
+    """
+
+    path: str
+    seconds: float
+    error: float
+    time: float
+
+
+_SLOW: Final = 0.5  # [s] of an approach: shorter ones wait for a potential that bends
+
+
+def slow_approaches(
+    experiment: Experiment, cell: CellForecast, rig: RigNumbers, windows: Sequence[Window]
+) -> tuple[SlowApproach, ...]:
+    """For every step with a long approach, by how much the bias is off at its end, at the worst moment.
+
+    The first approach of a step that hops begins at the start height, that of an engagement lasts over all its reach.
+    Hops wait for a change of control; an engagement does not.
+    """
+    if not cell.time.size:
+        return ()
+    slope, _ = _curvature(cell)
+    ends = np.zeros(cell.time.size)  # [s] of the control of each row
+    for first, last in _control_slices(cell):
+        ends[first:last] = cell.time[last - 1]
+    slow: dict[str, SlowApproach] = {}
+    for window in windows:
+        step = window.step
+        if not isinstance(step, ApproachingStep):
+            continue
+        hops = isinstance(step, HoppingStep)
+        reach = min(experiment.envelope.approach, 0.9 * rig.z_reach)
+        seconds = (max(rig.start_height, step.amplitude) if hops else reach) / step.fall_rate
+        rows = np.flatnonzero((cell.time >= window.start) & (cell.time <= window.end + (0.0 if hops else seconds)))
+        if hops:
+            rows = rows[cell.time[rows] + seconds <= ends[rows]]
+        if seconds < _SLOW or not rows.size:
+            continue
+        time = cell.time[rows]
+        later = np.interp(time + seconds, cell.time, cell.potential)
+        error = np.abs(later - cell.potential[rows] - slope[rows] * np.minimum(seconds, cell.end - time))
+        worst = int(np.argmax(error))
+        one = SlowApproach(window.path, seconds, float(error[worst]), float(time[worst]))
+        if window.path not in slow or one.error > slow[window.path].error:
+            slow[window.path] = one
+    return tuple(slow.values())
 
 
 def heights_of(experiment: Experiment, start_height: float) -> list[float]:

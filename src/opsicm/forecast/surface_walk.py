@@ -21,6 +21,7 @@ from opsicm.forecast.cell import Floats
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.forecast.schedule import Window
 from opsicm.instruments.hop import LOST_AFTER
+from opsicm.physics.specimen.clearance import NEAR_ENOUGH
 
 _MOST_HOPS: Final = 40_000  # walked: two images of 128², one line of 4096 ten times over
 
@@ -54,6 +55,7 @@ def walks(
         return ()
     walked: dict[str, Walk] = {}
     contact = 0.0  # where the operator has engaged
+    known = np.zeros((0, 3))  # (x, y, height) of what the steps before have visited
     for window in windows:
         step = window.step
         if isinstance(step, ReturnTo):
@@ -68,9 +70,13 @@ def walks(
         heights = rig.relief(points.x, points.y)
         amplitudes = np.full(count, step.amplitude) if points.amplitude is None else points.amplitude
         stop = float(rig.curve.distance(np.array(1.0 - step.setpoint)))
+        distance = np.hypot(known[:, 0] - points.x[0], known[:, 1] - points.y[0])
+        if known.size and distance.min() <= NEAR_ENOUGH:
+            contact = max(contact, float(known[int(np.argmin(distance)), 2]))
         walk, contact = _walked(
             window.path, heights, amplitudes, stop, contact, experiment.envelope.approach, rig.start_height, rig.z_reach
         )
+        known = np.concatenate([known, np.column_stack([points.x, points.y, heights])])
         walked[window.path] = walk
     return tuple(walked.values())
 
@@ -123,7 +129,13 @@ def walk_problems(loaded: LoadedExperiment, walked: Sequence[Walk]) -> Iterator[
         if walk is None:
             continue
         path, step = placed.key_path, placed.step
-        if walk.struck and isinstance(step, HoppingStep):
+        if walk.struck_at == 0:
+            limit = (
+                f"its first point lies {walk.climb * 1e6:.3g} µm above the contact before it: the tip would strike it"
+            )
+            remedy = "begin with points on the way there, or raise start_height_um of the rig file above that"
+            yield loaded.problem(path, "", limit, remedy)
+        elif walk.struck and isinstance(step, HoppingStep):
             limit = (
                 f"the surface climbs by up to {walk.climb * 1e6:.3g} µm between neighbouring points, and the tip would "
                 f"strike it at {walk.struck} of {walk.hops} hops, the first at hop {walk.struck_at}"

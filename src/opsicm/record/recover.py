@@ -125,6 +125,8 @@ def run_catalogue(out: Path, rebuild: bool = False) -> list[CatalogueEntry]:
     if not out.is_dir():
         raise BadInput(Problem("folder", str(out), "is not a folder", "give the folder that --out named", str(out)))
     runs = {path.name: path for path in sorted(out.iterdir()) if is_run_folder(path)}
+    if (out / CATALOGUE_FILE).is_symlink():  # somebody's choice of another database of the user's
+        return _updated_catalogue(Path(":memory:"), runs, rebuild)
     try:
         return _updated_catalogue(out / CATALOGUE_FILE, runs, rebuild)
     except sqlite3.OperationalError:  # no right to write there
@@ -139,24 +141,39 @@ def _updated_catalogue(table: Path, runs: dict[str, Path], rebuild: bool) -> lis
     with closing(sqlite3.connect(table, timeout=10.0)) as database, database:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute(f"CREATE TABLE IF NOT EXISTS runs ({_COLUMNS})")
-        stored = {} if rebuild else {row[0]: CatalogueEntry(*row) for row in database.execute("SELECT * FROM runs")}
+        stored = {} if rebuild else {entry.folder: entry for entry in _stored_entries(database)}
         current = list(_current_entries(runs, stored))
         database.execute("DELETE FROM runs")
-        database.executemany(
-            f"INSERT INTO runs VALUES ({','.join('?' * len(fields(CatalogueEntry)))})", map(astuple, current)
-        )
+        # A folder whose name is no text cannot stand in the table, and is read every time.
+        rows = [astuple(entry) for entry in current if _is_text(entry.folder + entry.title)]
+        database.executemany(f"INSERT INTO runs VALUES ({','.join('?' * len(fields(CatalogueEntry)))})", rows)
     return sorted(current, key=lambda entry: (entry.started, entry.folder))
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _stored_entries(database: sqlite3.Connection) -> Iterator[CatalogueEntry]:
+    """The rows of the table that are such; others, of a table that somebody made, are read again from their runs."""
+    for row in database.execute("SELECT * FROM runs"):
+        if [type(value) for value in row] == [str, str, str, str, float, int, int, int]:
+            yield CatalogueEntry(*row)
 
 
 def _current_entries(runs: dict[str, Path], stored: dict[str, CatalogueEntry]) -> Iterator[CatalogueEntry]:
     for name, path in runs.items():
-        stamp = max((file.stat().st_mtime_ns for file in path.iterdir() if file.is_file()), default=0)
-        entry = stored.get(name)
-        yield (
-            entry
-            if entry is not None and entry.stamp == stamp and entry.outcome != "running"
-            else _read_entry(path, stamp)
-        )
+        try:
+            stamp = max((file.stat().st_mtime_ns for file in path.iterdir() if file.is_file()), default=0)
+            entry = stored.get(name)
+            current = entry is not None and entry.stamp == stamp and entry.outcome != "running"
+            yield entry if entry is not None and current else _read_entry(path, stamp)
+        except OSError as error:  # no right to read it; or it is being made, moved or deleted in this moment
+            yield CatalogueEntry(name, str(error.strerror), started(name) or "", "unreadable", 0.0, 0, 0, 0)
 
 
 def _read_entry(path: Path, stamp: int) -> CatalogueEntry:

@@ -114,6 +114,7 @@ class SharedRecorder:
             self._watch.join()
             self._end(self._converter)
         self._raise()
+        self._opened_ns = monotonic_ns()
 
     def block(self, block: SampleBlock) -> None:
         self._raise()
@@ -238,7 +239,8 @@ class SharedRecorder:
 
     def _note_slow_disk(self) -> None:
         position, at_ns = self._ring.synced
-        behind = (monotonic_ns() - at_ns) * 1e-9 if at_ns and position < self._ring.committed else 0.0
+        since = at_ns or self._opened_ns  # a disk may be slow from the first time on
+        behind = (monotonic_ns() - since) * 1e-9 if position < self._ring.committed else 0.0
         if behind > _SLOW_AFTER and not self._slow:
             limit = f"for {behind:.0f} s nothing has reached it, and a power cut would take that"
             self._notes.append(("quality", f"the disk is slow: {limit}"))

@@ -56,7 +56,7 @@ class Content:
 
 def page(content: Content) -> str:
     """The whole page."""
-    css, js = (files("opsicm.report").joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    css, js = (files("opsicm.reporting").joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     setup = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in content.setup)
     warnings = "".join(f"<p class='warn'>{escape(text)}</p>" for text in content.warnings)
     return (

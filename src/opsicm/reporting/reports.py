@@ -12,7 +12,7 @@ import numpy as np
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.core.facts import Fact
-from opsicm.core.output_file import write_output
+from opsicm.core.output_file import refuse_foreign_output, write_output
 from opsicm.experiment.file import experiment_from_text
 from opsicm.figures.view import View, time_text, to_csv
 from opsicm.record.reader import Run
@@ -20,6 +20,7 @@ from opsicm.reporting.document import Content, page
 from opsicm.results.doubts import doubts_of
 from opsicm.results.evidence import Evidence
 from opsicm.results.findings import finding_of
+from opsicm.results.image_figures import ImageChoice
 from opsicm.results.joined_run import JoinedRun, chains, resumed_from
 from opsicm.results.number_text import duration
 from opsicm.results.run_description import described
@@ -46,12 +47,12 @@ def report_html(run: Run) -> str:
     return page(run_content(run))
 
 
-def run_content(run: Run) -> Content:
-    """What the page of a run says."""
+def run_content(run: Run, choice: ImageChoice | None = None) -> Content:
+    """What the page of a run says; `choice` how its images are looked at."""
     results = results_of(run)
     evidence = Evidence(tuple(results), run)
     finding = finding_of(evidence)
-    views = views_of(run, results) if run.parameters else []
+    views = views_of(run, results, choice) if run.parameters else []
     tables = tables_of(evidence)
     plots = [table.view for table in tables if table.view is not None]
     key = _key_figure(finding.figures, [*views, *plots])
@@ -279,14 +280,25 @@ def file_content(path: Path, columns: str | None) -> Content:
 # -- Writing.
 
 
-def report_of(paths: Sequence[Path], output: Path | None, columns: str | None = None, csv: Path | None = None) -> Path:
-    """Write the report of a run, of several together, or of a third-party file; returns its path.
+def report_of(
+    paths: Sequence[Path],
+    output: Path | None,
+    columns: str | None = None,
+    csv: Path | None = None,
+    choice: ImageChoice | None = None,
+) -> Path:
+    """Write the report of a run, of several (or a folder of them) together, or of a third-party file; returns its path.
 
     To `output`, or beside the run: `report.html` in its folder, for several runs in the folder that holds theirs; of a
-    third-party file, in the working folder. The data of every figure and table go to the folder `csv` as well.
+    third-party file, in the working folder. The data of every figure and table go to the folder `csv` as well. `choice`
+    is how the images of one run are levelled and where their profiles lie.
     """
     for path in paths:
         must_exist(path)
+    paths = [run for path in paths for run in _runs_in(path)]
+    if output is not None or (len(paths) == 1 and is_run(paths[0])):  # before minutes of work are done for nothing
+        folder = paths[0] if paths[0].is_dir() else paths[0].parent
+        refuse_foreign_output(output or folder / "report.html", "report", "-o", _MARKS)
     if not all(is_run(path) for path in paths):
         if len(paths) > 1:
             others = ", ".join(path.name for path in paths if not is_run(path))
@@ -295,13 +307,21 @@ def report_of(paths: Sequence[Path], output: Path | None, columns: str | None = 
         content, target = file_content(paths[0], columns), Path(f"{paths[0].stem}.report.html")
     elif len(chained := chains(paths)) == 1:
         with _opened(chained[0]) as run:
-            content, target = run_content(run), run.path.parent / "report.html"
+            content, target = run_content(run, choice), run.path.parent / "report.html"
     else:
         content, target = series_content(chained), _common_folder(paths) / "report.html"
     if csv is not None:
         write_data(content, csv)
     write_page(output or target, page(content))
     return output or target
+
+
+def _runs_in(path: Path) -> list[Path]:
+    """The runs in a folder that is none itself, as `vary` leaves them; else the path."""
+    if not path.is_dir() or is_run(path):
+        return [path]
+    inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+    return [entry for entry in inside if is_run(entry)] or [path]
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:
@@ -323,7 +343,7 @@ def write_data(content: Content, folder: Path) -> list[Path]:
             seen[name] = seen.get(name, 0) + 1
             number = f"_{seen[name]}" if seen[name] > 1 else ""
             paths.append(folder / f"{name}{number}.csv")
-            paths[-1].write_text(text, encoding="utf-8")
+            write_output(paths[-1], text.encode("utf-8", "backslashreplace"), "data of a figure", "--csv")
     except OSError as error:
         limit = f"cannot be written ({error.strerror})"
         raise BadInput(Problem("--csv", str(folder), limit, "name another folder", str(folder))) from error

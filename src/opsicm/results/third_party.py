@@ -113,7 +113,7 @@ def views_of(results: Sequence[Result]) -> list[View]:
     views = [
         approach_curve_view(r.trace, f"Approach {r.of.recording}".strip())
         for r in results
-        if r.name == DISTANCE and isinstance(r.trace, xr.Dataset)
+        if r.name == DISTANCE and r.value is not None and isinstance(r.trace, xr.Dataset)
     ]
     images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.ndim == 2]
     views += [image_view(images[-1])] if images else []
@@ -157,7 +157,8 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     if "E" in data and "z" not in data:
         return [_cell_table(data)]
     if "z" not in data or not ("I" in data or "R" in data):
-        return [no_axis_results(f"the table holds {', '.join(data)}, and a fit needs z with I or R")]
+        what = f"the table holds {', '.join(data)}, and a fit needs z with I or R"
+        return [_with_table(no_axis_results(what), data)]
     bias: float | None = None
     if "I" in data:
         current = data["I"]
@@ -172,8 +173,20 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     hops = trace_results(current, data["z"], data.get("t"), setpoint)
     several = count_withdrawals(data["z"]) >= 2
     if several and (hops[0].value is None or hops[0].value >= 2.0):
-        return [hops]
-    return [approach_results(data["z"][part], current[part], bias) for part in sweeps(data["z"])]
+        return [hops if hops[0].value is not None else _with_table(hops, data)]
+    curves = []
+    for part in sweeps(data["z"]):
+        curve = approach_results(data["z"][part], current[part], bias)
+        rows = {name: values[part] for name, values in data.items()}
+        curves.append(curve if curve[0].trace is not None else _with_table(curve, rows))
+    return curves
+
+
+def _with_table(results: list[Result], data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
+    """Results that could not be taken from a table, the first with the table itself: it can be looked at."""
+    columns = {name: ("row", values) for name, values in data.items() if name != "t"}
+    time = {"row_t": ("row", data["t"])} if "t" in data else {}
+    return [replace(results[0], trace=xr.Dataset(columns, coords=time)), *results[1:]] if columns else results
 
 
 def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
@@ -183,7 +196,7 @@ def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
     if "sto" in data:
         return open_circuit_results(data["sto"], data["E"])
     reason = f"the table holds {', '.join(data)}: a record needs t, E and I, an open-circuit curve sto and E"
-    return [failed("record", "1", "columns of a text table", "no axis", reason)]
+    return _with_table([failed("record", "1", "columns of a text table", "no axis", reason)], data)
 
 
 def _numbered(curves: list[list[Result]]) -> list[Result]:

@@ -10,7 +10,7 @@ from typing import Final
 import xarray as xr
 
 from opsicm.analysis.result import Result, Subject
-from opsicm.figures import cell, hops, images, pipette, towers
+from opsicm.figures import cell, hops, images, pipette, towers, traces
 from opsicm.figures.draw import draw, save
 from opsicm.figures.view import View
 
@@ -108,8 +108,15 @@ def _constant_current_views(results: Results) -> list[View]:
     return views + [cell.titration_view(trace) for trace in relaxed if trace.sizes["pulse"] >= _FEWEST_PULSES]
 
 
+def _recording_views(results: Results) -> list[View]:
+    views = [traces.trace_hops_view(trace) for _, trace in _datasets(results, "hops")]
+    tables = [r.trace for r in results if r.outcome != "ok" and isinstance(r.trace, xr.Dataset)]
+    return views + [traces.table_view(table) for table in tables[:1]]
+
+
 # Figures of the results of one subject, in this order. A result with a new kind of figure needs a line here.
 VIEWS: Final[tuple[Callable[[Results], list[View]], ...]] = (
+    _recording_views,
     _kymograph_views,
     _section_views,
     _tower_views,

@@ -221,7 +221,9 @@ class CellTrack:
                 remedy = "delete the hold, write for_s, or end it at a lower current"
                 raise LimitCrossed(Problem(name, f"{over} {abs(reading.current) * 1e3:.3g} mA", limit, remedy))
             return
-        if abs(reading.charge - self._began_charge) > abs(control.current) * SHORTEST_CURRENT:
+        passed = abs(reading.charge - self._began_charge)
+        by_charge = timed.charge is not None and passed >= timed.charge and not self._cut_off
+        if by_charge or passed > abs(control.current) * SHORTEST_CURRENT:
             return
         way = "lithiates" if control.current < 0.0 else "delithiates"
         value = f"{over} {reading.potential:.3f} V and {control.current * 1e3:.4g} mA, which {way}"

@@ -133,7 +133,7 @@ class ControlSocket:
         client.close()
 
 
-def send(folder: Path, command: Command, name: str, patience: float = 10.0) -> tuple[bool, str]:
+def send(folder: Path, command: Command, name: str, patience: float) -> tuple[bool, str]:
     """Send one command to the run in progress in `folder` and return its answer (accepted, message).
 
     Raises `BadInput` where no run is in progress there, `OpsicmError` where it does not answer within `patience` [s].

@@ -26,6 +26,7 @@ class HoppingProcedure:
         self.hop: HopParameters | None = hop
         self.done = 0
         self._from_far = True  # whether the next approach is the first since the start
+        self._did_not_fit = False  # whether the last turn was too short for a hop
 
     @property
     def finished(self) -> bool:
@@ -33,8 +34,10 @@ class HoppingProcedure:
         return self._pattern.total is not None and self.done >= self._pattern.total
 
     def start(self) -> None:
-        """Go to the start height above the last contact and begin a new segment of samples."""
-        self._context.lift_to(self._context.rig.hop_controller.start_height)
+        """Go to the start height above the surface where it begins, and begin a new segment of samples."""
+        first = self._pattern.some(0 if self.finished else self.done, 1)
+        start_height = self._context.rig.hop_controller.start_height
+        self._context.lift_over(float(first.x[0]), float(first.y[0]), start_height)
         self._context.begin_segment()
         self._from_far = True
 
@@ -53,12 +56,17 @@ class HoppingProcedure:
             return
         left_ns = until_ns - context.now()
         period_ns = self._period_ns(hop)
-        if self._from_far and left_ns < period_ns + self._longer_first_ns(hop):
-            context.dwell(self._path, until_ns)  # what ends then would come during the approach
-            return
+        needed_ns = period_ns + (self._longer_first_ns(hop) if self._from_far else 0)
         count = min(_LONGEST_PLAN_NS, context.bias.ramp_duration_ns, left_ns) // period_ns
-        if left_ns >= period_ns:
+        fits = left_ns >= needed_ns
+        if fits:
             count = max(1, count)
+        else:
+            # A hop longer than a turn of the run fits none: what did not fit twice in a row may outlast the turn.
+            ends_in_time = context.ends_ns is None or context.ends_ns - context.now() >= needed_ns
+            count = 1 if self._did_not_fit and ends_in_time else 0
+            until_ns += count * (needed_ns - left_ns)
+        self._did_not_fit = not fits
         if count and hop.bias_levels is not None:
             self._modulate(hop.bias_levels)
             count = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from opsicm.core.facts import Kind, Outcome
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.patterns import Points
 from opsicm.instruments.roles import CellReading, HopPlan, Rig
-from opsicm.physics.specimen.clearance import WITHDRAWN, clear_height, comes_too_near
+from opsicm.physics.specimen.clearance import NEAR_ENOUGH, WITHDRAWN, clear_height, comes_too_near
 from opsicm.physics.specimen.drift import drift_per_fall, restless
 from opsicm.record.recorder import Reading, Recorder
 from opsicm.runner.bias import BiasTracker
@@ -20,6 +21,7 @@ from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
 
+_PLANS_KEPT: Final = 1000  # whose contacts are remembered: an image of 128² at least
 _DRIFTING_NS: Final = 50_000_000  # between two readings of a bulk current that drifts too fast to hop
 
 
@@ -54,11 +56,13 @@ class ProbeContext:
         self._thickness: float | None = None  # [m] that `swelling` expects now
         self._thickness_at_contact = 0.0
         self.surface = 0.0  # [m] height of the last contact; before the first, where the operator has engaged
+        self._contacts: deque[NDArray[np.float64]] = deque(maxlen=_PLANS_KEPT)  # (x, y, height) [m] of latest plans
         self.offset = (0.0, 0.0)  # [m] by which the specimen has shifted under the scanner
         self.landmarks: dict[str, NDArray[np.float64]] = {}
         self.segment = 0
         self.hops = 0
         self.stage_arrival_ns = 0
+        self.ends_ns: int | None = None  # when the present control or probe step ends, as far as that is known
         self._currents: list[tuple[int, float]] = []
         self._drifts = False
         # A plan without hops needs hop parameters all the same; they are not used.
@@ -93,6 +97,20 @@ class ProbeContext:
         """
         above = clear_height(height, self.rise)
         self.stage_arrival_ns = self.rig.coarse_stage.move_to(self.surface + above, speed)
+
+    def lift_over(self, x: float, y: float, height: float) -> None:
+        """Start towards `height` [m] above the last contact, and above what is known of the surface at x, y [m].
+
+        A step that begins elsewhere would else go sideways into a flake that is higher than the place left.
+        """
+        lower = 0.0
+        if self._contacts:
+            known = np.concatenate(self._contacts)
+            distance = np.hypot(known[:, 0] - x - self.offset[0], known[:, 1] - y - self.offset[1])
+            nearest = int(np.argmin(distance))
+            if distance[nearest] <= NEAR_ENOUGH:
+                lower = max(0.0, float(known[nearest, 2]) - self.surface)
+        self.lift_to(height + lower)
 
     def comes_too_near(self) -> bool:
         """Whether the surface is expected to come too near to the pipette where it stands; not while the stage goes."""
@@ -166,7 +184,9 @@ class ProbeContext:
         self.bias.check_residual(float(np.max(np.abs(hops["bias_residual"]))))
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
         if contacts.size:
-            self.surface = self.rig.coarse_stage.position() + float(contacts["z_stop"][-1])
+            heights = self.rig.coarse_stage.position() + contacts["z_stop"]
+            self.surface = float(heights[-1])
+            self._contacts.append(np.column_stack([contacts["x"], contacts["y"], heights]))
             self._thickness_at_contact = self._thickness or 0.0
         return hops
 
@@ -183,6 +203,14 @@ class ProbeContext:
         self._remember_current(current)
         return current
 
+    def check_current(self, current: float) -> None:
+        """Compare a reading [A] with the limits; far up it may be small, for nothing is there that the tip could touch.
+
+        Then the cell's current cancels the bias, and a step that measures is judged at its own height.
+        """
+        far_up = self._height() >= clear_height(0.5 * WITHDRAWN, self.rise)
+        self.limits.check_reading(current, self.bias.at_nominal and not far_up)
+
     def _remember_current(self, current: float) -> None:
         """Keep the last two bulk currents at the experiment's bias, of different instants: they give the drift."""
         if self.bias.at_nominal:
@@ -194,7 +222,7 @@ class ProbeContext:
         """Record a slow row with the potentiostat's present reading `cell`, and check the limits."""
         current, command = self.rig.amplifier.read()
         residual = self.bias.residual(command, cell)
-        self.limits.check_reading(current, self.bias.at_nominal)
+        self.check_current(current)
         if self.bias.check_reading(residual):
             message = "the pipette's bias was off its target: the cell's potential has jumped since the last reading"
             self.fact("quality", "probe", {"message": message, "residual_V": residual})

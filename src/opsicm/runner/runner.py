@@ -22,6 +22,7 @@ from opsicm.experiment.model import Experiment
 from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
+from opsicm.instruments.clock import WallClock
 from opsicm.instruments.roles import CellReading, Rig
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
@@ -142,7 +143,10 @@ class Runner:
         procedure_for = procedures.procedure_for
         self._probe = ProbeTrack(experiment.probe, procedure_for, self._fact_of_probe, run_context.start.probe, begun)
         self._events = CellEvents(experiment.probe)
-        self._steering = Steering(inbox, self._cell, self._probe, self._context, self._facts, run_context.revision)
+        stands_still = isinstance(self._watch, Unwatched) and not isinstance(rig.clock, WallClock)
+        self._steering = Steering(
+            inbox, self._cell, self._probe, self._context, self._facts, run_context.revision, stands_still
+        )
         self._row_ns = 0  # when the last slow row was recorded
         self._last_reading: tuple[int, CellReading] | None = None  # (when it was asked for, the reading)
         self._clock_ahead_reported = False
@@ -174,6 +178,7 @@ class Runner:
             message = error if isinstance(error, OpsicmError) else _unexpected(error)
             ending = self._made_safe_from_outside(RunOutcome("fault", ending.error or message), message)
         finally:
+            self._steering.close()
             data = {"outcome": ending.outcome, "hops": self._context.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending
@@ -291,7 +296,9 @@ class Runner:
         hops = procedure is not None and procedure.hop is not None
         turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
-        until = min([due, *(end for end in ends if end is not None and end > now)])
+        known = [end for end in ends if end is not None and end > now]
+        self._context.ends_ns = min(known, default=None)
+        until = min([due, *known])
         self._keep_clear(procedure)
         if procedure is not None and procedure.hop is not None and self._cut_off_is_near(procedure.hop):
             procedure.wait(min(until, now + _SETTLING_INTERVAL_NS))
@@ -338,7 +345,7 @@ class Runner:
         """Record a slow row after every turn; where the step requests a period, after that."""
         now, requested = self._rig.clock.now_ns(), self._requested_row_ns()
         if requested is not None and now - self._row_ns < requested:
-            self._limits.check_reading(self._context.read_current(), self._bias.at_nominal)
+            self._context.check_current(self._context.read_current())
             return
         self._row_ns = now
         self._context.record_reading(self._cell_reading())

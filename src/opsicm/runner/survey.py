@@ -62,6 +62,8 @@ class EngageProcedure:
         if context.wait_for_stage(until_ns):
             return
         assert self.hop is not None
+        if context.wait_for_steady_current(self._path, replace(self.hop, amplitude=self._reach), until_ns):
+            return
         coarse = context.rig.coarse_stage.position()
         self._start_height = coarse if self._start_height is None else self._start_height
         points = at_one_point((0.0, 0.0), None).some(0, 1)

@@ -37,6 +37,7 @@ I64 = NDArray[np.int64]
 _SWING: Final = 0.3  # of the whole range: a smaller reversal of z is vibration or creep of a piezo
 _TURN: Final = 0.02  # of the amplitude: the plateau ends where z has come down this far
 _SHORTEST_PLATEAU: Final = 8
+_SHOWN: Final = 3  # hops of a trace whose samples are kept for its figure
 _STEPWISE: Final = 2  # samples: a withdrawal as short as this was not recorded
 
 
@@ -359,7 +360,9 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
         return [failed("hops", "1", _TRACE_METHOD, hops.outcome, hops.reason)]
     good = hops.contact
     flags = {"without_contact": int((~good).sum())}
-    results = [Result("hops", float(hops.size), 0.0, "1", _TRACE_METHOD, flags=flags)]
+    results = [
+        Result("hops", float(hops.size), 0.0, "1", _TRACE_METHOD, flags=flags, trace=_hops_trace(current, z, t, hops))
+    ]
     origin = "largest drop before z turns (includes the overshoot)" if hops.setpoint_estimated else "as given"
     n = max(int(good.sum()), 1)
     results.append(
@@ -386,6 +389,29 @@ def trace_results(current: F64, z: F64, t: F64 | None = None, setpoint: float | 
         times, hops.z_stop[good], hops.reference[good], zeros, zeros, hops.setpoint, flags["without_contact"]
     )
     return [*results, ten_hop_change(series, noise_from_differences(series.current))]
+
+
+def _hops_trace(current: F64, z: F64, t: F64 | None, hops: TraceHops) -> xr.Dataset | None:
+    """Height and reference of every hop in contact, and the samples of `_SHOWN` hops in the middle with their stops."""
+    good = np.flatnonzero(hops.contact)
+    if not good.size:
+        return None
+    middle = good[max(0, good.size // 2 - _SHOWN // 2) :][:_SHOWN]
+    first, last = int(hops.start[middle[0]]), int(hops.top[middle[-1]]) + 1
+    stops = hops.stop[middle]
+    coords = {} if t is None else {"hop_t": ("hop", t[hops.stop[good]]), "sample_t": ("sample", t[first:last])}
+    return xr.Dataset(
+        {
+            "height": ("hop", hops.z_stop[good]),
+            "reference": ("hop", hops.reference[good]),
+            "current": ("sample", current[first:last]),
+            "z": ("sample", z[first:last]),
+            "stop_sample": ("stop", stops - first),
+            "stop_z": ("stop", hops.z_stop[middle]),
+        },
+        coords=coords,
+        attrs={"units": "m, A, A, m, 1, m"},
+    )
 
 
 def _median_result(name: str, values: F64, unit: str, what: str, flags: dict[str, int]) -> Result:

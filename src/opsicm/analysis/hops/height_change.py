@@ -22,7 +22,7 @@ _SHARE: Final = 0.5  # of the points of a step: a pass that reached fewer has no
 
 @dataclass(frozen=True, slots=True)
 class StepPasses:
-    """The passes of a probe step over its `points`, in order of time, all [pass].
+    """The passes of a probe step (or of several, `step` names them) over its `points`, in order of time, all [pass].
 
     `change` [m]: median over the points of the height less that of the point's own first hop, with its `quartiles`
     [2, pass]; `t` [s], `potential` [V], `cell_current` [A] and `reference` [A] (far from the surface) are medians over
@@ -45,21 +45,34 @@ class StepPasses:
 
 
 def step_passes(hops: xr.Dataset, slow: xr.Dataset) -> list[StepPasses]:
-    """The passes of every probe step with hops in contact (outcome 0), in order of the steps' first hops.
+    """The passes over every pattern of points, from hops in contact (outcome 0), in order of the patterns' first hops.
 
-    `hops` [hop], `slow` [row] as the run file holds them. Heights of one step in several segments (one per event) are
-    compared through the height of the coarse stage; where none was recorded, a point starts anew in each segment.
+    `hops` [hop], `slow` [row] as the run file holds them. Steps over the same points (an image before and after a
+    charge, say) are one pattern. Heights in several segments are compared through the height of the coarse stage; where
+    none was recorded, a point starts anew in each segment.
     """
     good = hops.isel(hop=np.flatnonzero(hops["outcome"].values == 0))
     if not good.sizes["hop"]:
         return []
     coarse = coarse_heights(good, slow)
     steps = good["step"].values
+    patterns: dict[tuple[float, ...], list[str]] = {}
+    for step in dict.fromkeys(steps.tolist()):
+        patterns.setdefault(_pattern(good.isel(hop=np.flatnonzero(steps == step))), []).append(str(step))
     return [
-        _passes_of(str(step), good.isel(hop=rows), None if coarse is None else coarse[rows])
-        for step in dict.fromkeys(steps.tolist())
-        for rows in (np.flatnonzero(steps == step),)
+        _passes_of(", ".join(names), good.isel(hop=rows), None if coarse is None else coarse[rows])
+        for names in patterns.values()
+        for rows in (np.flatnonzero(np.isin(steps, names)),)
     ]
+
+
+def _pattern(hops: xr.Dataset) -> tuple[float, ...]:
+    """What two steps over the same points have in common: pixels a line, rows a pass, and the corners [nm]."""
+    pixel = hops["pixel"].values
+    first = hops.isel(hop=np.flatnonzero(hops["segment"].values == hops["segment"].values[0]))
+    corners = [1e9 * edge(hops[axis].values) for axis in ("x", "y") for edge in (np.min, np.max)]
+    rows = rows_of_pass(first) if is_raster(first) else 1
+    return (float(pixel.max()), float(rows), *np.round(corners, 0).tolist())
 
 
 def _passes_of(step: str, hops: xr.Dataset, coarse: F64 | None) -> StepPasses:

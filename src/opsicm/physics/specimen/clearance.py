@@ -16,6 +16,10 @@ WITHDRAWN: Final = 50e-6
 twenty times the swelling of a graphite electrode of 28 µm."""
 
 
+NEAR_ENOUGH: Final = 1e-6
+"""[m] sideways, within which a contact tells how high the surface is: less than a flake across."""
+
+
 def comes_too_near(height: float, rise: float) -> bool:
     """Whether a surface that has risen by `rise` [m] since the last contact may touch a tip `height` [m] above that."""
     return rise > SHARE * max(height, 0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,6 +78,11 @@ runs the present one is suspended. A repetition that is still running when the n
 """
 
 
+def described(model: type[FileModel], key: str) -> str:
+    """What a key of an experiment file says."""
+    return description_of(model, key).text
+
+
 def page() -> str:
     """The whole page."""
     parts = [_INTRODUCTION, section("The file", Experiment, "##")]
@@ -102,12 +107,13 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def section(title: str, model: type[FileModel], level: str) -> str:
-    """A heading, the model's docstring, and a table of its keys with unit, default and range."""
+def section(
+    title: str, model: type[FileModel], level: str, meaning: Callable[[type[FileModel], str], str] = described
+) -> str:
+    """A heading, the model's docstring, and a table of its keys with `meaning`, unit, default and range."""
     said = " ".join((model.__doc__ or "").split())
     rows = [
-        f"| {_names(model, key)} | {description_of(model, key).text} | {_unit(key)} | {_default(field)} | "
-        f"{_range(field)} |"
+        f"| {_names(model, key)} | {meaning(model, key)} | {_unit(key)} | {_default(field)} | {_range(field)} |"
         for key, field in model.model_fields.items()
     ]
     head = ["| key | meaning | unit | default | range |", "|---|---|---|---|---|"]

@@ -17,7 +17,7 @@ from opsicm.experiment.step_model import FileModel
 from opsicm.instruments.registry import ROLES
 from opsicm.instruments.wiring import GROUNDINGS, SIGNS
 from opsicm.twin.settings import SURFACES, WorldNoise
-from scripts.experiment_reference import section
+from scripts.experiment_reference import section as table_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/rig-file.md"
 _INTRODUCTION: Final = """\
@@ -54,6 +54,96 @@ world:
   parameters: graphite-li-ec-dec
   surface: {kind: rough, rq_nm: 200, correlation_nm: 1000}
 """
+
+
+_MEANINGS: Final = {
+    "opsicm_rig": "Version of the file format.",
+    "title": "What the rig is called, in every run's provenance.",
+    "pipette": "The pipette's shape, where the rig has one kind; keys that an experiment gives go before it.",
+    "roles": "Who plays which role: one entry for each.",
+    "clock": "Who gives the sample clock, and its rate.",
+    "channels": "The sampled quantities.",
+    "wiring": "How grounds and electrodes are connected.",
+    "limits": "Limits of the instruments.",
+    "latency_us": "From the sample that crosses the threshold to the turn of the pipette.",
+    "verified": "Who checked the signs and when, or false.",
+    "world": "The simulated world; needed where a twin plays a role, refused elsewhere.",
+    "driver": "Name of a registered driver, or `twin`.",
+    "address": "Where the device answers, as its driver wants it.",
+    "settings": "The driver's own settings; those of a twin stand below.",
+    "master": "The role that gives the sample clock.",
+    "rate_kS_s": "Samples a second of every channel.",
+    "name": "The quantity.",
+    "role": "The role that measures it.",
+    "input": "The instrument's own name of the input.",
+    "gain": "SI value of one unit of the reading.",
+    "offset": "SI value at a reading of zero.",
+    "sign": "-1 where the wire inverts.",
+    "grounding": "Whether a potentiostat holds the specimen at ground (`common`) or the reference is the ground.",
+    "electrodes": "Kind of the pipette's electrode and of the reference.",
+    "external_bias_mV_per_V": "Bias for one volt at the amplifier's input; with its output it bounds the bias command.",
+    "radius_nm": "Inner radius of the opening.",
+    "wall": "Outer over inner radius.",
+    "cone_deg": "Inner half-cone angle.",
+    "length_um": "Length of the cone; the approach curve depends on it.",
+    "range_nA": "Current at which it clips.",
+    "filter_kHz": "Corner of its one-pole low-pass.",
+    "output_V": "Voltage that drives the bias input, to either side.",
+    "command_step_uV": "Step of the bias command.",
+    "headstage_MOhm": "Feedback resistor; adds its thermal noise.",
+    "offset_pA": "Current that it shows without a pipette.",
+    "stray_pF": "Capacitance at its input.",
+    "initial_V": "Where the specimen rests before the run.",
+    "current_range_mA": "Largest cell current that it measures.",
+    "potential_range_V": "Largest potential that it measures.",
+    "potential_noise_uV": "Noise of a potential reading, rms.",
+    "current_noise_nA": "Noise of a current reading, rms.",
+    "potential_step_uV": "Step of its converter for potentials.",
+    "current_step_nA": "Step of its converter for currents.",
+    "latency_ms": "From the question to its answer.",
+    "z_range_um": "Reach in z, end to end.",
+    "xy_range_um": "Reach in x and in y, end to end.",
+    "lag_us": "First-order lag of the z piezo behind its command.",
+    "resonance_kHz": "Resonance of the z piezo, in place of the lag where above 0.",
+    "damping": "Damping ratio of that resonance.",
+    "hysteresis_pct": "Hysteresis of the piezos.",
+    "creep_pct": "Creep of the piezos.",
+    "drift_x_nm_min": "Drift of the specimen under the pipette along x.",
+    "drift_y_nm_min": "The same along y.",
+    "drift_z_nm_min": "The same along z.",
+    "speed_mm_s": "Speed of the motor.",
+    "backlash_um": "Play of its thread.",
+    "step_um": "Its smallest step.",
+    "settle_ms": "Wait at the top of a hop before the reference current is measured.",
+    "reference_ms": "Time over which the reference current is averaged.",
+    "withdraw_nm_per_ms": "Speed of the withdrawal.",
+    "start_height_um": "Height above the specimen at which the operator has left the pipette.",
+    "parameters": "Parameter set of cell and specimen, by name or file.",
+    "surface": "The specimen's surface; its `kind` says which keys it has.",
+    "noise": "Noise of the instruments.",
+    "seed": "Seed of every random number; `--seed` goes before it.",
+    "amplifier_fA_rtHz": "White current noise of the amplifier.",
+    "height_nm": "Noise of the measured z, rms.",
+    "kind": "The kind of surface.",
+    "rq_nm": "Root-mean-square roughness.",
+    "correlation_nm": "Correlation length of the roughness.",
+    "size_um": "Side of the surface, which repeats beyond it.",
+    "pixels": "Points along a side.",
+    "step_nm": "Height of the step between the terraces.",
+    "swollen_nm": "Additional height at the edge of the upper terrace.",
+    "swollen_width_nm": "Width of that rim.",
+    "flake_um": "Diameter of a plate.",
+    "share_spread": "How unequally the plates expand: spread of the logarithm of their shares.",
+    "lag_s": "How late they follow.",
+    "slide_nm": "How far one of them slides.",
+    "detach_below_V": "Potential below which one of them comes off.",
+    "file": "Image of a microscope with the heights.",
+}
+
+
+def section(title: str, model: type[FileModel], level: str) -> str:
+    """A heading, the model's docstring, and a table of its keys."""
+    return table_of(title, model, level, lambda _, key: _MEANINGS[key])
 
 
 def page() -> str:

@@ -206,6 +206,8 @@ def test_plots_are_matplotlib_figures(images: StoredRun, hopped: StoredRun, tmp_
     assert len([axes for axes in figure.axes if axes.images]) == 2
     assert figure.axes[0].get_title(loc="left").startswith("1.1")
     assert images.plot.profiles("probe[4]", line=(0.0, -2e-6, 2e-6, -2e-6), levelling="none").axes
+    with pytest.raises(BadInput, match="levelling is 'flat'; images are levelled by first-plane, none, plane"):
+        images.plot.images("probe[1]", levelling="flat")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="the images have x from"):
         images.plot.profiles("probe[4]", line=(1.0, 1.0, 2.0, 2.0))
     for drawn in (hopped.plot.time(), hopped.plot.potential(), hopped.plot.voltammogram(), hopped.plot.hop(4)):
@@ -285,13 +287,18 @@ def test_a_third_party_file_is_analysed_drawn_and_reported(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     assert opsicm.analyse(scan).select("Rq")
     assert "image" in opsicm.plot(scan)
-    assert opsicm.report(scan, "here.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert opsicm.report(scan, output="here.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_several_runs_are_analysed_together(hopped: StoredRun, images: StoredRun) -> None:
     results = opsicm.analyse(hopped, images.path)
     runs = {r.of.run for r in results}
     assert runs >= {hopped.path.parent.name, images.path.parent.name}
+    page = opsicm.report(
+        hopped, images, output=hopped.path.parents[2] / "both.html", csv=hopped.path.parents[2] / "csv"
+    )
+    assert "images &lt;of&gt; a rest" in page.read_text(encoding="utf-8")
+    assert list((hopped.path.parents[2] / "csv").glob("*.csv"))
     assert results.select("hops", run=hopped.path.parent.name)[0].value == hopped.hops.sizes["hop"]
 
 

@@ -290,9 +290,9 @@ def _level_shift(signal: Signal, at_rest: float) -> str:
 
 def _height_text(change: float, noise: float) -> str:
     if change < noise:
-        return f"swelling stays below the noise of one height, {noise * 1e9:.2f} nm"
+        return f"expansion stays below the noise of one height, {noise * 1e9:.2f} nm"
     return (
-        f"swelling changes the height by {si_text(change, 'm')}, noise of one height {noise * 1e9:.2f} nm, "
+        f"expansion changes the height by {si_text(change, 'm')}, noise of one height {noise * 1e9:.2f} nm, "
         f"signal/noise {_ratio(change / noise)}"
     )
 

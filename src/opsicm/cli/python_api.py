@@ -176,7 +176,7 @@ def analyse(
 
     each = []
     for one in (source, *more):
-        path = one.path if isinstance(one, StoredRun) else Path(one)
+        path = _path(one)
         results = list(one.results) if isinstance(one, StoredRun) else results_of_path(path, columns, setpoint)
         each.append((path, results))
     if len(each) == 1:
@@ -185,20 +185,26 @@ def analyse(
     return ResultList([*named, *results_of_several(each)])
 
 
-def report(source: StoredRun | Path | str, output: Path | str | None = None, *, columns: str | None = None) -> Path:
-    """Write the report of a run or a third-party file, one self-contained HTML page; returns its path.
+def report(
+    source: StoredRun | Path | str,
+    *more: StoredRun | Path | str,
+    output: Path | str | None = None,
+    columns: str | None = None,
+    csv: Path | str | None = None,
+) -> Path:
+    """Write the report of a run, of several together, or of a third-party file: one HTML page; returns its path.
 
-    - source: a run, its path, or another instrument's file.
+    - source, more: runs or their paths; or one file of another instrument.
     - output: the file to write; by default beside the run, and in the working folder for a third-party file.
     - columns: of a text file, as "t=s,I=pA,z=um".
+    - csv: a folder, for the data of every figure and table as well.
 
         opsicm.report(run)
     """
-    from opsicm.cli.python_run import StoredRun
     from opsicm.reporting.reports import report_of
 
-    path = source.path if isinstance(source, StoredRun) else Path(source)
-    return report_of([path], None if output is None else Path(output), columns)
+    paths = [_path(one) for one in (source, *more)]
+    return report_of(paths, None if output is None else Path(output), columns, None if csv is None else Path(csv))
 
 
 def plot(source: StoredRun | Path | str, *, columns: str | None = None, setpoint: float | None = None) -> FigureDict:
@@ -245,3 +251,7 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
     with stop_on_interrupt() as stop:
         yield stop
+
+
+def _path(source: StoredRun | Path | str) -> Path:
+    return Path(source) if isinstance(source, Path | str) else source.path

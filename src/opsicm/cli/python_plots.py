@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from opsicm.analysis.topography.image_series import Levelling
+from opsicm.analysis.topography.image_series import LEVELLING, Levelling
 from opsicm.cli.python_tables import FigureDict, shown_in_notebooks
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.draw import draw
@@ -116,9 +116,12 @@ class RunPlots:
     ) -> Figure:
         """Heights of every image along `line` (x, y of its start and its end [m]), by default a row of pixels."""
         views = self._image_views(step, ImageChoice(levelling, line))
-        return drawn(next(view for view in views if view.name == "image_profiles"))
+        return drawn(next(view for view in views if view.name in ("image_profiles", "image")))
 
     def _image_views(self, step: str | None, choice: ImageChoice) -> list[View]:
+        if choice.levelling not in LEVELLING:
+            limit = f"images are levelled by {', '.join(LEVELLING)}"
+            raise BadInput(Problem("levelling", repr(choice.levelling), limit, "write one of these"))
         frames = [frame for _, frame in self._run.frames(step)]
         return image_views(frames, self._run.record.cell, [], choice)
 

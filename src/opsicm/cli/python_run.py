@@ -21,7 +21,7 @@ from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.program import written_steps
 from opsicm.record.reader import Run
-from opsicm.reporting.reports import write_report
+from opsicm.reporting.reports import report_of
 from opsicm.results.run_results import results_of
 
 F64 = NDArray[np.float64]
@@ -287,7 +287,7 @@ class StoredRun:
 
     def report(self, output: Path | str | None = None) -> Path:
         """Write the report, a self-contained HTML page, beside the run file or to `output`; returns its path."""
-        return write_report(self.path, None if output is None else Path(output))
+        return report_of([self.path], None if output is None else Path(output))
 
     # -- How it shows itself ----------------------------------------------------------------------------------------
 

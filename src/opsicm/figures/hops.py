@@ -209,7 +209,7 @@ def charge_view(cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float
             f"measured; {note}",
         ),
     )
-    return View("charge", "Swelling against charge", panels, share_x=True)
+    return View("charge", "Expansion against charge", panels, share_x=True)
 
 
 def _swelling_panel(axis: Axis, passes: Sequence[StepPasses], thickness: float, at: Callable[[F64], F64]) -> CurvePanel:
@@ -221,7 +221,7 @@ def _swelling_panel(axis: Axis, passes: Sequence[StepPasses], thickness: float, 
         for part in _by_direction(at(one.t), 100.0 / thickness * one.change, one.cell_current <= 0.0)
     ]
     note = f"height change over a thickness of {thickness * 1e6:g} µm; {_changes_note(returned)}"
-    return CurvePanel(axis, Axis("swelling", "%"), _joined(series), note)
+    return CurvePanel(axis, Axis("expansion", "%"), _joined(series), note)
 
 
 def _by_direction(x: F64, y: F64, lithiates: NDArray[np.bool_]) -> list[Series]:

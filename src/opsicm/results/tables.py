@@ -169,7 +169,7 @@ KINDS: Final[tuple[_Kind, ...]] = (
         _image,
         (
             ("height_change", "", "height change"),
-            ("swelling", "", "swelling"),
+            ("swelling", "", "expansion"),
             ("Sq", "after plane", "Sq after a plane"),
             ("shift_x", "", "shift x"),
             ("shift_y", "", "shift y"),

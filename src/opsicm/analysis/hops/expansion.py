@@ -37,7 +37,7 @@ def expansion_results(
     window: int = _WINDOW,
     degree: int = 1,
 ) -> list[Result]:
-    """Height and volume change of every branch, and of its halves by charge (SOC 0–50–100 % of the branch).
+    """Height change and expansion of every branch, and of its halves by charge (SOC 0–50–100 % of the branch).
 
     `cell_t` [s], `cell_charge` [C] (n,) of the whole run; `thickness` [m]; `drift_to_height` [m·s] turns a relative
     drift of the reference [1/s] into a height error (duration of an approach × dz/dlnI); `negligible_charge` [C] counts

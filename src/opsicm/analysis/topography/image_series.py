@@ -27,7 +27,7 @@ def levelled_series(frames: F64, mask: NDArray[np.bool_] | None = None) -> F64:
 
 Levelling = Literal["first-plane", "none", "plane", "parabola", "rows"]
 LEVELLING: Final[dict[Levelling, str]] = {
-    "first-plane": "Levelled by the plane of the first image, the same for all: tilt goes, swelling stays.",
+    "first-plane": "Levelled by the plane of the first image, the same for all: tilt goes, expansion stays.",
     "none": "Not levelled, about the mean of the first image.",
     "plane": "Each image less its own plane: its mean height is lost.",
     "parabola": "Each image less its own polynomial of total degree 2: its mean height is lost.",

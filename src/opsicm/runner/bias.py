@@ -59,11 +59,15 @@ class BiasTracker:
         """
         return self._ramp_duration_ns
 
-    def time_to(self, potential: float) -> float:
-        """[s] until the cell is at `potential` [V] with its present slope; infinite where it goes the other way."""
-        if self._last is None or self._slope == 0.0:
-            return math.inf
-        left = (potential - self._last.potential) / self._slope
+    def time_to_cut_off(self, cut_off: float, current: float) -> float:
+        """[s] until a `current` [A] takes the cell to its `cut_off` [V] with the present slope; 0 where it has.
+
+        Infinite where the potential goes the other way.
+        """
+        last = self._last
+        if last is None or last.cut_off or (last.potential - cut_off) * current >= 0.0:
+            return 0.0
+        left = (cut_off - last.potential) / self._slope if self._slope != 0.0 else math.inf
         return left if left >= 0.0 else math.inf
 
     def is_unsettled(self) -> bool:

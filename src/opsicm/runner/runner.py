@@ -318,7 +318,7 @@ class Runner:
         control = self._cell.control
         if not isinstance(control, ConstantCurrent) or control.cut_off is None:
             return False
-        return self._bias.time_to(control.cut_off) < _CUT_OFF_AWAITED + 2.0 * hop.fall_time
+        return self._bias.time_to_cut_off(control.cut_off, control.current) < _CUT_OFF_AWAITED + 2.0 * hop.fall_time
 
     def _keep_clear(self, procedure: Procedure | None) -> None:
         """No pipette stands where the surface may come to: one without a task waits far up, one with a task is moved.

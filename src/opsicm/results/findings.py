@@ -416,7 +416,7 @@ def pulses_finding(evidence: Evidence) -> Finding | None:
     sentences = [
         f"When a lithiating current of {usual:.3g} mA begins, the pipette current {direction} at once by "
         f"{shown_size(result)}{per}, "
-        f"and returns when it ends ({t.size} starts and ends)."
+        f"and returns when it ends (median of {t.size} steps)."
     ]
     sentences += _soc_dependence(evidence, t, values, cell_mA, usual)
     slow = evidence.first("pipette_step_diffusive")

@@ -102,16 +102,15 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def section(title: str, model: type[FileModel], level: str) -> str:
-    """A heading, the model's docstring, and a table of its keys with unit, default and range."""
+def section(title: str, model: type[FileModel], level: str, meanings: bool = True) -> str:
+    """A heading, the model's docstring, and a table of its keys with meaning, unit, default and range."""
     said = " ".join((model.__doc__ or "").split())
-    rows = [
-        f"| {_names(model, key)} | {description_of(model, key).text} | {_unit(key)} | {_default(field)} | "
-        f"{_range(field)} |"
-        for key, field in model.model_fields.items()
-    ]
-    head = ["| key | meaning | unit | default | range |", "|---|---|---|---|---|"]
-    return "\n".join([f"{level} {title}\n", f"{said}\n", *head, *rows, ""])
+    rows = [["key", *(["meaning"] if meanings else []), "unit", "default", "range"]]
+    rows.append(["---"] * len(rows[0]))
+    for key, field in model.model_fields.items():
+        meaning = [description_of(model, key).text] if meanings else []
+        rows.append([_names(model, key), *meaning, _unit(key), _default(field), _range(field)])
+    return "\n".join([f"{level} {title}\n", f"{said}\n", *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
 def _names(model: type[FileModel], key: str) -> str:

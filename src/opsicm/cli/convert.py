@@ -44,7 +44,7 @@ def convert(
         typer.Option(help="Images or passes shown a second in a movie; 2 or 10 by default.", min=0.1, max=60),
     ] = None,
 ) -> None:
-    """Convert a protocol to an experiment or back, or a run to a movie.
+    """Convert a protocol, an experiment, or a run to a movie.
 
     The movie shows a run's images, or its line. Protocols are aurora-unicycler's .json files. An experiment made of
     one has no probe program; a protocol made of an experiment has its cell steps only.

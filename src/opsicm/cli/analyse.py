@@ -77,9 +77,10 @@ def report(
     levelling: LevellingOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Write a self-contained HTML report: what was found, figures, tables.
+    """Write a self-contained HTML report with figures.
 
-    Of several runs one page: what was varied, and how the results follow it. Prints the path of the report.
+    What was found first, then figures, then tables. Of several runs one page: what was varied, and how the results
+    follow it. Prints the path of the report.
     """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working

@@ -44,10 +44,10 @@ def convert(
         typer.Option(help="Images or passes shown a second in a movie; 2 or 10 by default.", min=0.1, max=60),
     ] = None,
 ) -> None:
-    """Convert a cycling protocol to an experiment, or back; or a run to a movie of its images or of its line.
+    """Convert a protocol, an experiment, or a run to a movie.
 
-    Protocols are aurora-unicycler's .json files. An experiment made of one has no probe program; a protocol made of an
-    experiment has its cell steps only.
+    The movie shows a run's images, or its line. Protocols are aurora-unicycler's .json files. An experiment made of
+    one has no probe program; a protocol made of an experiment has its cell steps only.
     """
     from opsicm.cli.terminal import err
     from opsicm.cli.terminal import out as console

@@ -71,6 +71,7 @@ def _shown(value: object) -> dict[str, Any]:
 
 
 def _lines(text: str) -> list[str]:
+    text = text.replace(f"{Path.cwd()}/", "")  # the folder that it is executed in
     for pattern, instead in _WHEN:
         text = pattern.sub(instead, text)
     return text.splitlines(keepends=True)

@@ -156,34 +156,34 @@ def page() -> str:
         "| preset | is |\n|---|---|",
         "\n".join(presets) + "\n",
         f"## An example\n\n```yaml\n{_EXAMPLE}```\n",
-        section("The file", RigFile, "##", meanings=False),
+        section("The file", RigFile, "##"),
         "`limits` has one key that the program reads, `pipette_overload_nA`: a sample above it ends a hop as an\n"
         "overload (outcome 3). What a run may do is in the experiment's `envelope`. `verified` is for you: who\n"
         "checked the signs, and when.\n",
-        section("One of `roles`", Role, "##", meanings=False),
+        section("One of `roles`", Role, "##"),
         "The roles are "
         + ", ".join(f"`{role}`" for role in ROLES)
         + "; a rig with a world may leave out `coarse_stage`.\n",
-        section("`clock`", SampleClock, "##", meanings=False),
-        section("One of `channels`", RigChannel, "##", meanings=False),
+        section("`clock`", SampleClock, "##"),
+        section("One of `channels`", RigChannel, "##"),
         "| channel | positive is |\n|---|---|",
         "\n".join(f"| `{name}` | {sign} |" for name, sign in SIGNS.items()) + "\n",
         "`pipette_current` and `z` are needed for heights; which of them are kept, and how, says the experiment's\n"
         "[`record`](record-policies.md).\n",
-        section("`wiring`", Wiring, "##", meanings=False),
+        section("`wiring`", Wiring, "##"),
         "`grounding` is one of "
         + ", ".join(f"`{name}`" for name in GROUNDINGS)
         + " ([signs](../explanations/signs.md)).\n",
-        section("`pipette`", PipetteShape, "##", meanings=False),
+        section("`pipette`", PipetteShape, "##"),
         "Without it the experiment's pipette holds. Give it where a rig has one kind of pipette.\n",
         "## `settings` of a role whose driver is `twin`\n",
-        *(section(f"`{role}`", model, "###", meanings=False) for role, model in _twin_settings().items()),
-        section("`world`", WorldSettings, "##", meanings=False),
+        *(section(f"`{role}`", model, "###") for role, model in _twin_settings().items()),
+        section("`world`", WorldSettings, "##"),
         "`parameters` names a [parameter set](parameter-sets.md) of the program or a file of yours; the experiment's\n"
         "`specimen: {parameters: …}` goes before it.\n",
-        section("`noise` of `world`", WorldNoise, "##", meanings=False),
+        section("`noise` of `world`", WorldNoise, "##"),
         "## `surface` of `world`, by its `kind`\n",
-        *(section(f"`kind: {kind}`", model, "###", meanings=False) for kind, model in SURFACES.items()),
+        *(section(f"`kind: {kind}`", model, "###") for kind, model in SURFACES.items()),
     ]
     return "\n".join(parts)
 

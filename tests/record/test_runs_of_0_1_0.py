@@ -158,6 +158,24 @@ def test_a_damaged_block_of_an_old_live_file_is_a_named_loss(interrupted: Path) 
     assert not all(result.ok for result in validate(interrupted / "run.nxs"))
 
 
+def test_samples_that_never_reached_the_disk_are_lost_and_not_zero(interrupted: Path) -> None:
+    """A power cut leaves a table of blocks whose samples read as zeros, with nothing that HDF5 would object to."""
+    live, again = interrupted / "segment-0001.h5", interrupted / "again"
+    with h5py.File(live, "r", swmr=True) as file, h5py.File(again, "w", libver="latest") as copy:
+        for name in file:
+            file.copy(name, copy)
+        copy.attrs.update(file.attrs)
+        _, block, *_ = file["blocks"][:][["first_sample", "samples"]].tolist()
+        first, n = block
+        copy["counts"][first : first + n] = 0
+    again.rename(live)
+    assert main(["recover", str(interrupted)]) == 0
+    with Run(interrupted) as run:
+        lost = np.flatnonzero(run.samples(1)["z"].isnull().values)
+        assert lost.tolist() == list(range(first, first + n))
+        assert "segment-0001.h5: the samples of 1 blocks are not whole" in run.provenance["losses"]
+
+
 def test_a_cut_live_file_is_named(interrupted: Path) -> None:
     live = interrupted / "segment-0001.h5"
     live.write_bytes(live.read_bytes()[:300])

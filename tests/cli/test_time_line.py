@@ -106,7 +106,7 @@ def test_each_run_of_a_series_has_its_picture(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("plan.doc", "as --plot plan.png"), ("nowhere/plan.png", "name a file in a folder that exists")]
+    ("name", "words"), [("plan.doc", "as --plot plan.png"), ("nowhere/plan.png", "choose another path with --plot")]
 )
 def test_a_picture_that_cannot_be_drawn_is_refused(
     file: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]

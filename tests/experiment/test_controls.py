@@ -180,4 +180,4 @@ def test_only_one_module_matches_on_the_steps() -> None:
         for path in source.rglob("*.py")
         if any(word in path.read_text(encoding="utf-8") for word in words)
     }
-    assert found == {"experiment/controls.py", "formats/unicycler/writing.py"}
+    assert found == {"experiment/controls.py", "formats/unicycler/writing.py", "results/run_description.py"}

@@ -102,7 +102,7 @@ def test_the_numbers_come_from_the_file_alone(short_run: Run, tmp_path: Path) ->
 
 def test_figures_say_what_they_show(short_run: Run) -> None:
     views = {view.name: view for view in views_of(short_run, results_of(short_run))}
-    assert set(views) == {"time", "potential", "ten_hop", "hop", "section"}
+    assert set(views) == {"time", "potential", "voltammogram", "charge", "ten_hop", "hop", "section"}
     for view in views.values():
         for panel in view.panels:
             assert panel.x.unit or panel.x.quantity == "approach"  # a number of hops has no unit

@@ -28,6 +28,7 @@ CHANCE = {
     ("twin/settings.py", 0.0035): "lower bound of the size of a twin's flakes, in µm",
     ("reproduction/evaluation/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
     ("figures/hops.py", 1.15): "head room of a frame",
+    ("figures/draw.py", 0.35): "inches above a strip of images",
 }
 
 

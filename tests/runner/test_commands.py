@@ -171,16 +171,20 @@ class Watching:
         return {}
 
 
-def slow_check(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> None:
-    """A check of settings that is over when `until` is set."""
-    plain = Revisions.__call__
+def slow_check(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> threading.Event:
+    """A check of settings that begins when `until` is set; the event returned is set when it is over."""
+    plain, over = Revisions.__call__, threading.Event()
 
     def slow(self: Revisions, path: str, key: str, value: float) -> HopParameters:
         until.wait()
-        return plain(self, path, key, value)
+        try:
+            return plain(self, path, key, value)
+        finally:
+            over.set()
 
     monkeypatch.setattr(Revisions, "__call__", slow)
     monkeypatch.setattr("opsicm.runner.steering._WAITED_FOR", 0.01)
+    return over
 
 
 SET = Command("set", key="probe.setpoint_pct", value=4.0)
@@ -191,7 +195,7 @@ def test_a_watched_run_does_not_wait_for_the_check_of_a_setting(
 ) -> None:
     """It takes a minute for an experiment of days, in which a run that waited would send no heartbeat."""
     checked, watch = threading.Event(), Watching()
-    slow_check(monkeypatch, checked)
+    over = slow_check(monkeypatch, checked)
 
     def let_it_end(rig: Rig) -> None:
         plain = rig.potentiostat.read
@@ -199,6 +203,7 @@ def test_a_watched_run_does_not_wait_for_the_check_of_a_setting(
         def read() -> CellReading:
             if rig.clock.now_ns() > 30 * S:
                 checked.set()
+                assert over.wait(60.0)  # a twin at full speed would be at its end first
             return plain()
 
         rig.potentiostat.read = read  # type: ignore[method-assign]

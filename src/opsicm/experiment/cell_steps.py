@@ -79,8 +79,8 @@ class CurrentStep(CurrentSetting, BaseCellStep):
     example: ClassVar[str] = "lithiate: 0.4 mA/cm2, or current_mA_cm2: -0.4 (negative lithiates)"
     ways: ClassVar[tuple[str, ...]] = CURRENTS_AND_WORDS
     model_config = ConfigDict(json_schema_extra=_exactly_one(CURRENTS_AND_WORDS))
-    lithiate: Annotated[Magnitude | None, Field(examples=["C/5"])] = None
-    delithiate: Annotated[Magnitude | None, Field(examples=["0.4 mA/cm2"])] = None
+    lithiate: Magnitude | None = None
+    delithiate: Magnitude | None = None
 
     @property
     def signed(self) -> tuple[str, float]:

@@ -46,7 +46,7 @@ _WRITE_BACK: Final = 0.5  # [s] between two times that what is there of the run 
 _LOOK_EVERY: Final = 0.1  # [s] between two looks at the log
 _SPEAK_EVERY: Final = 1.0  # [s]
 _NO_END: Final = 1.0  # [s] after stdin has ended: a parent that was killed is seen to be gone by then
-_BEHIND: Final = 10  # niceness: it may take its time while the run needs the machine
+_BEHIND: Final = 19  # niceness: it may take its time while the run needs the machine
 
 Ranges = list[tuple[int, int]]
 

@@ -183,6 +183,7 @@ class Writer:
         self._on_way: list[int] = []  # when the blocks of the group were put
         self._groups: deque[Waiting] = deque()
         self._gathered = self._position
+        packed_counts.library()  # loaded before it is needed: the first blocks would wait for it
         shared.state = ring.READY
 
     def take(self) -> bool:

@@ -60,6 +60,7 @@ class ProbeContext:
         self.offset = (0.0, 0.0)  # [m] by which the specimen has shifted under the scanner
         self.landmarks: dict[str, NDArray[np.float64]] = {}
         self.segment = 0
+        self.without_task = False  # no step runs, and the pipette waits
         self.hops = 0
         self.stage_arrival_ns = 0
         self.ends_ns: int | None = None  # when the present control or probe step ends, as far as that is known
@@ -204,11 +205,9 @@ class ProbeContext:
         return current
 
     def check_current(self, current: float) -> None:
-        """Compare a reading [A] with the limits; far up it may be small, for nothing is there that the tip could touch.
-
-        Then the cell's current cancels the bias, and a step that measures is judged at its own height.
-        """
-        far_up = self._height() >= clear_height(0.5 * WITHDRAWN, self.rise)
+        """Compare a reading [A] with the limits. Of a pipette without a task, far up, it may be small: nothing is there
+        that the tip could touch, and what then cancels its bias is the cell's current."""
+        far_up = self.without_task and self._height() >= clear_height(0.5 * WITHDRAWN, self.rise)
         self.limits.check_reading(current, self.bias.at_nominal and not far_up)
 
     def _remember_current(self, current: float) -> None:

@@ -325,6 +325,7 @@ class Runner:
 
         A step that hops begins again from its start height; any other goes on from where a pipette waits.
         """
+        self._context.without_task = procedure is None
         if procedure is None:
             self._context.withdraw()
         elif self._context.comes_too_near():

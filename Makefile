@@ -43,10 +43,12 @@ bench: $(VENV)/.run
 
 # The twelve experiments in full, then the documentation's page of them. The check runs the short forms.
 reproduce: $(VENV)/.run
+	mkdir -p $(OUT)
 	$(BIN)/opsicm reproduce --json $(OUT)/reproduction.json --out $(OUT)/reproduction
 	$(BIN)/python -m scripts.reproduction_page write $(OUT)/reproduction.json $(OUT)/reproduction/figures long
 
 reproduce-check: $(VENV)/.run
+	mkdir -p $(OUT)
 	$(BIN)/opsicm reproduce --short --json $(OUT)/reproduction-short.json --out $(OUT)/reproduction-short
 	$(BIN)/python -m scripts.reproduction_page check $(OUT)/reproduction-short.json
 

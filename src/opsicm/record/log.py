@@ -80,7 +80,7 @@ class Columns(NamedTuple):
 
 
 class Decimated(NamedTuple):
-    """Rows of the decimated stream of the channels that are kept in no other way; `samples` in each row."""
+    """Rows of the decimated stream, counts [row, channel], of the channels that are kept in no other way."""
 
     minimum: NDArray[np.int16]
     maximum: NDArray[np.int16]

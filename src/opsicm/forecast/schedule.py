@@ -213,6 +213,7 @@ def _free(start: float, end: float, taken: list[Window]) -> Iterator[Span]:
 # -- The size of the run file. Bytes, measured part by part in finished files of the short experiments on the twin.
 
 
+# Of whole runs: 178.0 MB of E9's short form for 179 forecast (30 nm/ms), 34.1 MB of E7's for 33.8 (50 nm/ms).
 _KEPT: Final = 0.370  # of int16 samples as Blosc2 packs them, at 30 nm/ms and at 4.4 converter steps of noise
 _KEPT_PER_OCTAVE: Final = 0.037  # more for twice the fall rate: another bit of the height changes from block to block
 _USUAL_FALL: Final = 30e-6  # [m/s]

@@ -95,13 +95,15 @@ class _Making:
 
     def follow(self, final: bool = False) -> bool:
         """Take what has come since the last call; whether the run has ended. `final`: nothing more will come."""
-        with damage_reported(self._folder.journal, "the record"), _refusals_reported(self._folder):
-            for group in self._groups(final):
-                self._begun(final).add(group)
-                self._alive()
-            if self._file is not None or final:
-                self._begun(final).facts(self._facts.lines(final or self._log.ended))
-                self._begun(final).read_back()
+        with _refusals_reported(self._folder):
+            with damage_reported(self._folder.journal, "the record"):
+                for group in self._groups(final):
+                    self._begun(final).add(group)
+                    self._alive()
+                if self._file is not None or final:
+                    self._begun(final).facts(self._facts.lines(final or self._log.ended))
+            if self._file is not None:  # what differs here is the run file, not the record
+                self._file.read_back()
         return self._log.ended
 
     def _groups(self, final: bool) -> Iterator[Group]:
@@ -177,6 +179,9 @@ class _RunFile:
         if blocks is not None:
             for segment in np.unique(blocks["segment"]).tolist():
                 if segment not in self.segments:
+                    # Segments follow one another: what is before is complete, and need not wait for the run's end.
+                    if self.segments:
+                        self.segments[max(self.segments)].finish()
                     first = blocks[blocks["segment"] == segment][0]
                     self.segments[segment] = _Segment(self._samples, first, self._header, self._columns)
                 samples = [one for one in group.samples if one.segment == segment]
@@ -293,6 +298,7 @@ class _Segment:
         self._open: tuple[int, NDArray[np.int16]] | None = None  # the chunk that is not complete yet, and its first row
         self._written: list[tuple[int, int]] = []  # (first sample, checksum) of chunks to be read back
         self.chunks = 0
+        self._finished = False
 
     def add(self, blocks: NDArray[Any], samples: Sequence[Samples], short: Decimated) -> None:
         """Blocks in order, what there is of their samples, and their rows of what is only decimated."""
@@ -400,7 +406,10 @@ class _Segment:
         self._written.clear()
 
     def finish(self) -> None:
-        """Everything is in the file."""
+        """Everything of the segment is in the file; a second call does nothing."""
+        if self._finished:
+            return
+        self._finished = True
         self._close_chunk()
         if self._width:
             self._none_came_before(self.end)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from opsicm.experiment.file import LoadedExperiment
+    from opsicm.figures.view import View
     from opsicm.forecast.prediction import HopPrediction, Prediction
     from opsicm.forecast.signals import Signal
     from opsicm.forecast.time_line import TimedStep, TimeLine
@@ -371,19 +372,29 @@ app = typer.Typer(add_completion=False)
 _PICTURES: Final = (".png", ".svg", ".pdf")
 
 
-def draw_plans(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> list[Path]:
-    """Draw the time line of each run to `file`, numbered where there are several; returns the paths."""
+def draw_plans(file: Path, predictions: list[tuple[LoadedExperiment, Prediction]]) -> list[tuple[Path, int]]:
+    """Draw the time line to `file`: (path, how many runs it holds for), numbered where runs have different ones.
+
+    Fifteen salts are fifteen runs with one plan: runs of an experiment whose curves and steps agree share a picture.
+    """
     from opsicm.core.output_file import write_output
     from opsicm.figures.draw import draw
     from opsicm.figures.time_line import time_line_view
+    from opsicm.figures.view import to_csv
 
-    paths = [file if len(predictions) == 1 else file.with_stem(f"{file.stem}-{k + 1}") for k in range(len(predictions))]
-    for path, (experiment, prediction) in zip(paths, predictions, strict=True):
+    plans: dict[str, list[View]] = {}
+    for experiment, prediction in predictions:
         view = time_line_view(plan_of(experiment, prediction), prediction.cell, experiment.experiment.title)
+        plans.setdefault(to_csv(replace(view, title=experiment.document.name)), []).append(view)
+    drawn: list[tuple[Path, int]] = []
+    for number, views in enumerate(plans.values(), start=1):
+        path = file if len(plans) == 1 else file.with_stem(f"{file.stem}-{number}")
+        more = f", the same for {len(views)} runs" if len(views) > 1 else ""
         buffer = io.BytesIO()
-        draw(view).savefig(buffer, format=path.suffix[1:].lower(), dpi=110)
+        draw(replace(views[0], title=views[0].title + more)).savefig(buffer, format=path.suffix[1:].lower(), dpi=110)
         write_output(path, buffer.getvalue(), "time line", "--plot")
-    return paths
+        drawn.append((path, len(views)))
+    return drawn
 
 
 def _refuse_other_pictures(plot: Path | None) -> None:
@@ -432,8 +443,9 @@ def check(
     pictures = draw_plans(plot, planned) if plot is not None else []
     if json:
         print_json(records)
-    for picture in pictures if not json else []:
-        console.print(f"time line drawn  {picture}", markup=False)
+    for picture, runs in pictures if not json else []:
+        held = f" (the same for {runs} runs)" if runs > 1 else ""
+        console.print(f"time line drawn  {picture}{held}", markup=False)
     raise typer.Exit(2 if bad else 0)
 
 

@@ -15,6 +15,10 @@ from opsicm.forecast.time_line import Span, TimedStep, TimeLine
 F64 = NDArray[np.float64]
 _MOST_STEPS: Final = 40  # of which each has a row; a longer program is shown by its curves and its first steps
 _IDLE: Final = "no step"
+# Least heights of the axes: what a solver leaves at rest, 10⁻¹³ V and 10⁻¹⁸ A, is no curve that anybody plans by.
+_LEAST_POTENTIAL: Final = 0.02  # [V]
+_LEAST_CURRENT: Final = 1e-9  # [A]
+_LEAST_RISE: Final = 1e-9  # [m]
 
 
 def time_line_view(plan: TimeLine, cell: CellForecast, title: str) -> View:
@@ -24,18 +28,28 @@ def time_line_view(plan: TimeLine, cell: CellForecast, title: str) -> View:
     """
     axis, unit = time_axis(plan.end)
     t = cell.time * unit
-    panels = [CurvePanel(axis, POTENTIAL, (Series("potential", *thinned(t, cell.potential), "potential"),))]
-    amperes, factor = scaled_axis("current", "A", _largest(cell.current))
-    panels.append(
-        CurvePanel(axis, amperes, (Series("cell current", *thinned(t, factor * cell.current), "cell"),), CELL_SIGN)
-    )
-    if cell.expansion.size and np.ptp(cell.expansion) > 0.0:
-        metres, factor = scaled_axis("surface", "m", _largest(cell.expansion))
+    potential = Series("potential", *thinned(t, cell.potential), "potential")
+    panels = [CurvePanel(axis, POTENTIAL, (potential,), y_limits=_limits(potential.y, _LEAST_POTENTIAL))]
+    amperes, factor = scaled_axis("current", "A", max(_largest(cell.current), _LEAST_CURRENT))
+    current = Series("cell current", *thinned(t, factor * cell.current), "cell")
+    limits = _limits(current.y, factor * _LEAST_CURRENT)
+    panels.append(CurvePanel(axis, amperes, (current,), CELL_SIGN, y_limits=limits))
+    if cell.expansion.size and np.ptp(cell.expansion) > 0.01 * _LEAST_RISE:
+        metres, factor = scaled_axis("surface", "m", max(_largest(cell.expansion), _LEAST_RISE))
         rise = Series("surface", *thinned(t, factor * cell.expansion), "height")
-        panels.append(CurvePanel(axis, metres, (rise,), "how far it has risen by swelling"))
+        limits = _limits(rise.y, factor * _LEAST_RISE)
+        panels.append(CurvePanel(axis, metres, (rise,), "how far it has risen by expansion", y_limits=limits))
     panels.append(_steps(plan, axis, unit))
     caption = "Forecast by the cell's physics; moves between heights take no time."
     return View("time_line", f"Plan of {title}", tuple(panels), caption, share_x=True)
+
+
+def _limits(values: F64, least: float) -> tuple[float, float] | None:
+    """Limits of an axis whose values differ by less than `least`; None: they scale it themselves."""
+    if np.ptp(values) >= least:
+        return None
+    middle = float(np.mean(values))
+    return middle - least, middle + least
 
 
 def _largest(values: F64) -> float:

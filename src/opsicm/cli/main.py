@@ -139,6 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Importing makes some 10⁵ objects that all live on: looking through them for cycles, every 700 of them, costs a
     # command a tenth of a second to a fifth.
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
+    # Figures go to files: a notebook's or a desktop's choice, inherited or misspelt, has no say in it.
+    os.environ.pop("MPLBACKEND", None)
     _mount(arguments)
     command: Callable[..., Any] = typer.main.get_command(app)
     try:
@@ -196,8 +198,6 @@ def entry() -> None:
     # Until a run installs its own handler nothing has moved and nothing is open, so an interrupt during the imports may
     # end the program at once; otherwise an import lock could swallow it.
     signal.signal(signal.SIGINT, _exit_at_once)
-    # Figures go to files: a notebook's or a desktop's choice, inherited or misspelt, has no say in it.
-    os.environ.pop("MPLBACKEND", None)
     from opsicm.cli.terminal import flush_output, prepare_streams
 
     prepare_streams()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -125,21 +127,22 @@ def join_files(
     segments = list(_segments(trace, probe, remarks))
     _find_hops(segments, stated.setpoint, remarks)
     clock, how = _clock(rows, trace, segments, offset, drift, remarks)
-    run_folder = _new_folder(folder)
     moved = (rows.t - clock.offset) / (1.0 + clock.drift)
     zero = min(float(moved[0]), segments[0].t0)
     texts = {"cell": _file_text(cell), "probe": _file_text(probe)}
     header = _header(rows, trace, segments, stated, clock, how, texts, provenance, remarks)
-    (run_folder.path / EXPERIMENT).write_text(header.experiment_text, encoding="utf-8")
-    (run_folder.path / RIG).write_text(header.rig_text, encoding="utf-8")
-    recorder = DirectRecorder(run_folder)
-    recorder.open(header)
-    hops = _record_segments(recorder, segments, header.channels, zero, moved, rows)
-    recorder.rows(_slow_rows(rows, moved, zero, segments))
-    last = max(float(moved[-1]), max(float(s.at(np.array(s.size - 1))) for s in segments)) - zero
-    for fact in _facts(header, hops, round(last * 1e9), [how, *remarks]):
-        recorder.fact(fact)
-    return JoinedFiles(recorder.close(), how, tuple(remarks))
+    with _new_folder(folder) as run_folder:
+        (run_folder.path / EXPERIMENT).write_text(header.experiment_text, encoding="utf-8")
+        (run_folder.path / RIG).write_text(header.rig_text, encoding="utf-8")
+        recorder = DirectRecorder(run_folder)
+        recorder.open(header)
+        hops = _record_segments(recorder, segments, header.channels, zero, moved, rows)
+        recorder.rows(_slow_rows(rows, moved, zero, segments))
+        last = max(float(moved[-1]), max(float(s.at(np.array(s.size - 1))) for s in segments)) - zero
+        for fact in _facts(header, hops, round(last * 1e9), [how, *remarks]):
+            recorder.fact(fact)
+        path = recorder.close()
+    return JoinedFiles(path, how, tuple(remarks))
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -373,17 +376,22 @@ def _law(clock: ClockOffset) -> str:
 # -- writing --------------------------------------------------------------------------------------------------------
 
 
-def _new_folder(folder: Path) -> RunFolder:
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[RunFolder]:
+    """A new folder for the run; it goes again where the run cannot be written, so that the next try finds none."""
     if folder.exists() or folder.is_symlink():
         limit = "exists: a run folder is new"
         raise BadInput(Problem("RUN", str(folder), limit, "name another with -o", str(folder)))
     try:
         folder.mkdir(parents=True)
         (folder / JOURNAL).touch()
-    except OSError as error:
-        limit = f"cannot be made ({error.strerror})"
+        yield RunFolder(folder)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        limit = f"cannot be written ({error.strerror})"
         raise BadInput(Problem("RUN", str(folder), limit, "name another with -o", str(folder))) from error
-    return RunFolder(folder)
 
 
 def _file_text(path: Path) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -108,14 +109,18 @@ class Terminal:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8", path: str | None = None) -> None:
         self._output, self._error = io.BytesIO(), io.BytesIO()
         opened = self._output if path is None else open(path, "wb")  # noqa: SIM115 - closed with the process
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(opened, encoding, write_through=path is not None))
+        self._stdout = io.TextIOWrapper(opened, encoding)
+        monkeypatch.setattr(sys, "stdout", self._stdout)
         monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(self._error, encoding, write_through=True))
         prepare_streams()
 
     def run(self, words: list[str]) -> tuple[int, bytes, bytes]:
         code = flush_output(main(words))
         sys.stderr.flush()
-        return code, self._output.getvalue(), self._error.getvalue()
+        said = self._output.getvalue(), self._error.getvalue()
+        with contextlib.suppress(OSError):
+            self._stdout.close()
+        return code, *said
 
 
 def quick(command: str) -> bool:

@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that `--help` and a refusal answer a
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -180,6 +181,9 @@ def _refused_by_the_system(error: OSError) -> BadInput:
     """What the operating system refuses as a problem of the user's: a path too long, a full disk, a device that is
     gone."""
     reason = error.strerror or str(error)
+    if error.errno == errno.EFBIG:
+        limit = "cannot be written (File too large): this shell limits the size of files"
+        return BadInput(Problem("an output", "", limit, "lift the limit with ulimit -f unlimited"))
     if error.filename is None:
         thing, remedy = "an output", "free some space, or write to another file or device"
     else:

@@ -242,9 +242,7 @@ def test_a_file_where_a_folder_should_be_is_named(
 @pytest.mark.parametrize("command", ["replay {run} --out {out}/x", "join {cell} {probe} -o {out}/x"])
 def test_a_limit_of_file_sizes_leaves_nothing_half_written(words_for: Callable[[str], list[str]], command: str) -> None:
     words = [sys.executable, "-m", "opsicm", *words_for(command)]
-    limited = subprocess.run(
-        ["bash", "-c", f"ulimit -f 8; exec {shlex.join(words)}"], capture_output=True, check=False
-    )
+    limited = subprocess.run(["bash", "-c", f"ulimit -f 8; exec {shlex.join(words)}"], capture_output=True, check=False)
     assert limited.returncode in (2, 3)
     assert b"File too large" in limited.stderr
     assert b"internal error" not in limited.stderr

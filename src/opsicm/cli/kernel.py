@@ -134,11 +134,7 @@ def build(
     geometries = tip_table.geometries()
     _single_thread()
     bar = Progress(
-        TextColumn("solving the tip's field"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=err,
+        TextColumn("solving the tip's field"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err
     )
     with bar, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         task = bar.add_task("solve", total=len(geometries))

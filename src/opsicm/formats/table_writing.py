@@ -138,9 +138,7 @@ def parquet_bytes(table: DataTable) -> bytes:
         pa.array(c.values, from_pandas=True) if c.values.dtype.kind != "O" else pa.array(c.values.tolist())
         for c in table.columns
     ]
-    fields = [
-        pa.field(c.name, a.type, metadata={"unit": c.unit}) for c, a in zip(table.columns, arrays, strict=True)
-    ]
+    fields = [pa.field(c.name, a.type, metadata={"unit": c.unit}) for c, a in zip(table.columns, arrays, strict=True)]
     schema = pa.schema(fields, metadata={"opsicm": json.dumps(dict(table.notes), ensure_ascii=False)})
     out = io.BytesIO()
     parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), out)

@@ -279,19 +279,16 @@ def _find_hops(segments: list[_Segment], setpoint: float | None, remarks: list[s
         segment.hops = hops
         if hops.setpoint_estimated:
             drop = f"{100.0 * hops.setpoint:.2g} %"
-            remarks.append(f"the setpoint was not stated; {drop} was estimated from the trace, which includes overshoot")
+            remarks.append(
+                f"the setpoint was not stated; {drop} was estimated from the trace, which includes overshoot"
+            )
 
 
 # -- the clocks -----------------------------------------------------------------------------------------------------
 
 
 def _clock(
-    rows: _CellRows,
-    trace: _Trace,
-    segments: list[_Segment],
-    offset: float | None,
-    drift: float,
-    remarks: list[str],
+    rows: _CellRows, trace: _Trace, segments: list[_Segment], offset: float | None, drift: float, remarks: list[str]
 ) -> tuple[ClockOffset, str]:
     """The offset of the clocks and a sentence that says where it comes from."""
     clocks = None
@@ -414,7 +411,11 @@ def _header(
     experiment = f"# No experiment file: made by opsicm join of two measured files.\n{comment}\n# {how}\n"
     channels = tuple(_channel(name, segments, files["probe"][0], remarks) for name in trace.signals)
     start = UNKNOWN_START if rows.start is None else rows.start.isoformat(timespec="milliseconds")
-    more = {f"{track}_{key}": text for track, pair in files.items() for key, text in zip(("file", "sha256"), pair, strict=True)}
+    more = {
+        f"{track}_{key}": text
+        for track, pair in files.items()
+        for key, text in zip(("file", "sha256"), pair, strict=True)
+    }
     joined = {
         "source": f"measured files, joined: {names}",
         **more,
@@ -493,14 +494,7 @@ def _record_segments(
 
 
 def _hop_rows(
-    segment: _Segment,
-    hops: TraceHops,
-    number: int,
-    done: int,
-    zero: float,
-    t0_ns: int,
-    cell_t: F64,
-    rows: _CellRows,
+    segment: _Segment, hops: TraceHops, number: int, done: int, zero: float, t0_ns: int, cell_t: F64, rows: _CellRows
 ) -> NDArray[Any]:
     out = np.zeros(hops.size, HOP_DTYPE)
     stop_t = segment.at(hops.stop)
@@ -566,4 +560,3 @@ def _facts(header: RunHeader, hops: list[NDArray[Any]], last_ns: int, sentences:
     ]
     for seq, (t_ns, kind, track, step, data) in enumerate(made):
         yield Fact(seq, t_ns, kind, track, step, data)
-

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.core.errors import BadInput, OutsideDomain
+from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.experiment.controls import CellControl, cut_offs, nominal_controls
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment

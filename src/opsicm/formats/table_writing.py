@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
@@ -160,7 +159,7 @@ def write_netcdf(path: Path, groups: Mapping[str, xr.Dataset], notes: Mapping[st
 
 def table_of_dataset(name: str, dataset: xr.Dataset, notes: Mapping[str, str]) -> DataTable:
     """The one-dimensional variables of a labelled array as a table; a column `t_ns` becomes `t` in seconds."""
-    columns = []
+    columns: list[Column] = []
     for key, variable in dataset.variables.items():
         values = variable.values
         if key == "t_ns":

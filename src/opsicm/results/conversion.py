@@ -250,7 +250,7 @@ def results_table(results: Sequence[Result], source: Path) -> DataTable:
 
 
 def _table_of_pictures(pictures: Sequence[Picture], source: Path) -> DataTable:
-    """A row per pixel: x and y [m] of its centre, y up, from the lower left corner of an image whose place is unknown."""
+    """A row per pixel: x and y [m] of its centre, y up; from the lower left corner where its place is unknown."""
     if not pictures:
         raise BadInput(Problem("IN", source.name, "has no image", "choose another table with --table", str(source)))
     rows: dict[str, list[NDArray[Any]]] = {key: [] for key in ("image", "quantity", "x", "y", "value", "unit")}
@@ -282,8 +282,11 @@ def _tables_of_content(content: Content, name: TableName, source: Path) -> list[
             return [
                 DataTable(
                     record.name or "record",
-                    (Column("t", "s", record.t), Column("potential", "V", record.potential))
-                    + (Column("current", "A", record.current),),
+                    (
+                        Column("t", "s", record.t),
+                        Column("potential", "V", record.potential),
+                        Column("current", "A", record.current),
+                    ),
                     notes,
                 )
                 for record in content.records
@@ -314,7 +317,7 @@ def _tables_of_content(content: Content, name: TableName, source: Path) -> list[
 
 
 def _netcdf(source: Path, target: Path, columns: str | None) -> Path:
-    """Groups of a run: hops, cell, slow, results, and images by raster; of a file what it holds. Units in attributes."""
+    """Groups of a run: hops, cell, slow, results, images by raster; of a file what it holds. Units in attributes."""
     groups: dict[str, xr.Dataset] = {}
     if is_run(source):
         with Run(source) as run:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,7 +101,7 @@ class _Segment:
 
     def at(self, sample: NDArray[np.int64]) -> F64:
         """Times [s] of samples."""
-        return self.t0 + sample * (self.dt_ns * 1e-9)
+        return np.asarray(self.t0 + sample * (self.dt_ns * 1e-9))
 
 
 def join_files(
@@ -138,7 +139,7 @@ def join_files(
         recorder.open(header)
         hops = _record_segments(recorder, segments, header.channels, zero, moved, rows)
         recorder.rows(_slow_rows(rows, moved, zero, segments))
-        last = max(float(moved[-1]), max(float(s.at(np.array(s.size - 1))) for s in segments)) - zero
+        last = max(float(moved[-1]), *(float(s.at(np.array(s.size - 1))) for s in segments)) - zero
         for fact in _facts(header, hops, round(last * 1e9), [how, *remarks]):
             recorder.fact(fact)
         path = recorder.close()
@@ -243,7 +244,7 @@ def _segments(trace: _Trace, path: Path, remarks: list[str]) -> Iterator[_Segmen
         remarks.append(f"{path.name} pauses {ends.size} times: each part is a segment of its own")
     uneven = 0
     edges = [0, *ends.tolist(), trace.t.size]
-    for first, stop in zip(edges[:-1], edges[1:], strict=True):
+    for first, stop in pairwise(edges):
         t = trace.t[first:stop]
         dt = float(t[-1] - t[0]) / (t.size - 1) if t.size > 1 else period
         dt_ns = max(1, round(dt * 1e9))
@@ -324,8 +325,8 @@ def _clock(
     if found.others:
         others = ", ".join(f"{one:.4g}" for one in found.others)
         remarks.append(
-            f"the program is periodic: offsets of {others} s explain what they overlap as well. Taken was the one at "
-            "which the records overlap most; give --offset-s if it is another"
+            f"offsets of {others} s explain what they overlap as well, as of a program that repeats itself; taken was "
+            "the one at which the records overlap most: give --offset-s if it is another"
         )
     share = f"{100.0 * found.explained:.3g} % of the {found.by}'s variance is explained by the cell"
     return found, f"{_law(found)}, from the changes that both records show ({share})"
@@ -448,7 +449,7 @@ def _parameters(stated: StatedValues) -> dict[str, Any]:
 
 
 def _channel(name: str, segments: list[_Segment], source: str, remarks: list[str]) -> Channel:
-    """The channel of a signal: with counts of its own resolution where its range fits into 16 bits, else of the range."""
+    """The channel of a signal, in counts of its own resolution where they fit into 16 bits, else of its range."""
     values = np.concatenate([segment.signals[name] for segment in segments])
     low, high = float(values.min()), float(values.max())
     resolution = resolution_of(values)
@@ -459,10 +460,8 @@ def _channel(name: str, segments: list[_Segment], source: str, remarks: list[str
     scale = (high - low) / _COUNTS or max(abs(high), 1e-30) / _COUNTS
     noise = noise_from_differences(values) if values.size > 10 else 0.0
     if scale > _FINE * noise > 0.0:
-        remarks.append(
-            f"{name.replace('_', ' ')} is kept in steps of {scale:.2g} {channel(name, 1.0, '').unit}, 1/{_COUNTS} of its range, "
-            f"{scale / noise:.2g} of its noise"
-        )
+        step = f"{scale:.2g} {channel(name, 1.0, source).unit}"
+        remarks.append(f"{name.replace('_', ' ')} is kept in steps of {step}, {scale / noise:.2g} times its noise")
     return channel(name, scale, source, 0.5 * (low + high))
 
 
@@ -487,14 +486,14 @@ def _record_segments(
             recorder.block(SampleBlock(number, first, t0_ns + first * segment.dt_ns, segment.dt_ns, part, quality))
         if segment.hops is not None:
             done = sum(hops.size for hops in recorded)
-            hops = _hop_rows(segment, segment.hops, number, done, zero, t0_ns, cell_t, rows)
+            hops = _hop_rows(segment, segment.hops, number, done, t0_ns, cell_t, rows)
             recorder.hops("probe[0]", hops)
             recorded.append(hops)
     return recorded
 
 
 def _hop_rows(
-    segment: _Segment, hops: TraceHops, number: int, done: int, zero: float, t0_ns: int, cell_t: F64, rows: _CellRows
+    segment: _Segment, hops: TraceHops, number: int, done: int, t0_ns: int, cell_t: F64, rows: _CellRows
 ) -> NDArray[Any]:
     out = np.zeros(hops.size, HOP_DTYPE)
     stop_t = segment.at(hops.stop)

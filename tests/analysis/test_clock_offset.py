@@ -24,13 +24,14 @@ def voltammogram(t: F64) -> tuple[F64, F64]:
     """Triangles of 400 s with a peak, which begin in the middle of a sweep."""
     phase = (t + 130.0) % 400.0 / 400.0
     potential = 0.2 + 0.2 * np.abs(2.0 * phase - 1.0)
-    return potential, 1e-4 * np.sign(phase - 0.5) + 1e-4 * np.exp(-(((potential - 0.3) / 0.03) ** 2))
+    current = 1e-4 * np.sign(phase - 0.5) + 1e-4 * np.exp(-(((potential - 0.3) / 0.03) ** 2))
+    return np.asarray(potential), np.asarray(current)
 
 
 def repeated(t: F64) -> tuple[F64, F64]:
     """A minute of current every two minutes, for ever."""
-    current = -1e-4 * (t % 120.0 > 60.0)
-    return 0.3 + 100.0 * current, current
+    current = np.asarray(-1e-4 * (t % 120.0 > 60.0))
+    return np.asarray(0.3 + 100.0 * current), current
 
 
 def rest(t: F64) -> tuple[F64, F64]:
@@ -76,7 +77,7 @@ def test_its_u_is_that_of_its_scatter() -> None:
 def test_a_drift_shows_in_a_long_record() -> None:
     def long(t: F64) -> tuple[F64, F64]:
         current = 1e-4 * ((t % 2700.0 > 900.0) * np.sign(np.sin(t**1.1 / 3000.0)))
-        return 0.3 + 100.0 * current, current
+        return np.asarray(0.3 + 100.0 * current), np.asarray(current)
 
     answer = found(long, 10.0, 1.0, 1.0, drift=200e-6, length=20_000.0)
     assert isinstance(answer, ClockOffset), answer

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,16 +230,14 @@ def _refined(name: str, found: _Found, cell_t: F64, cell: Sequence[F64], probe_t
     # A step lies anywhere between two rows of either record, at the beginning and at the end: that is in both u.
     rows = float(np.hypot(u_of_rectangle(_period(cell_t)), u_of_rectangle(_period(probe_t))))
     half = 0.5 * float(np.ptp(t))
-    both = minimize(
-        lambda one: fine.cost(float(one[0]), float(one[1]) / half),
-        [near.x, 0.0],
-        method="Nelder-Mead",
-        options={
-            "initial_simplex": [[near.x, 0.0], [near.x + rows, 0.0], [near.x, rows]],
-            "maxfev": 150,
-            "xatol": 1e-4,
-        },
-    )
+    # In seconds at the end of the record, so that both are of one size.
+    simplex = np.array([[near.x, 0.0], [near.x + rows, 0.0], [near.x, rows]])
+    options: Any = {"initial_simplex": simplex, "maxfev": 150, "xatol": 1e-4}
+
+    def cost(one: F64) -> float:
+        return fine.cost(float(one[0]), float(one[1]) / half)
+
+    both = minimize(cost, simplex[0], method="Nelder-Mead", options=options)
     offset, drift = float(both.x[0]), float(both.x[1]) / half
     u, u_drift, explained = fine.uncertainty(offset, drift, True)
     u_drift = float(np.hypot(u_drift, 2.0**0.5 * rows / overlap))

@@ -15,7 +15,7 @@ from opsicm.analysis.hops.cross_talk import height_cross_talk, height_per_relati
 from opsicm.analysis.hops.expansion import expansion_results, line_results
 from opsicm.analysis.hops.series import HopSeries, coarse_heights, hop_series
 from opsicm.analysis.result import Result, failed
-from opsicm.analysis.topography.raster import Frame, frames, is_raster
+from opsicm.analysis.topography.raster import Frame, frames, is_raster, rows_of_passes
 from opsicm.analysis.topography.results import raster_results
 from opsicm.core.statistics import (
     median_with_u,
@@ -91,7 +91,12 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, paramet
 
 def images_of(hops: xr.Dataset, slow: xr.Dataset) -> list[Frame]:
     """The images of every raster of a run, in order of time, all on one scale of height."""
-    return [frame for _, group in _by_segment(hops) for frame in frames(group, coarse_heights(group, slow))]
+    pass_rows = rows_of_passes(hops)
+    return [
+        frame
+        for step, group in _by_segment(hops)
+        for frame in frames(group, coarse_heights(group, slow), pass_rows.get(step, 0))
+    ]
 
 
 def _by_segment(hops: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:

@@ -38,7 +38,9 @@ from opsicm.experiment.yaml_file import inline
 
 MODELS: Final = {"cell": CELL_STEPS, "probe": PROBE_STEPS}
 STEPS: Final = {program: tuple(models) for program, models in MODELS.items()}
-_LIKENESS: Final = 0.6  # of two spellings, by difflib's ratio
+_LIKENESS: Final = (
+    0.72  # of two spellings, by difflib's ratio: `sweeps` is 0.91 like `sweep`, `start_um` 0.62 like `to_um`
+)
 _OTHER: Final = {"cell": "probe", "probe": "cell"}
 
 

@@ -23,6 +23,9 @@ from opsicm.instruments.wiring import command_for, tip_potential_of
 _SHORTEST_RAMP_NS: Final = round(SHORTEST_RAMP * 1e9)
 _DOUBLE_LAYER_NS: Final = 20_000_000  # after a change of control: until then the double layer makes the slope
 _FOLLOWS_WITHIN_NS: Final = 1_500_000_000  # a jump of the potential: a turn of the run, and what a bias needs
+_SURE_OF_BIAS: Final = (
+    0.5  # of the bias: with a smaller error a far current keeps half its size, five times `COLLAPSED`
+)
 _COMMANDS_KEPT: Final = 64  # more than a late potentiostat lags behind
 
 
@@ -175,6 +178,14 @@ class BiasTracker:
         if now - self._off_since_ns > _FOLLOWS_WITHIN_NS:
             self.check_residual(residual)
         return False
+
+    def could_cancel(self, residual: float) -> bool:
+        """Whether a `residual` [V] is so large a part of the bias that a small current says nothing of the tip.
+
+        A jump of the program's potential, as from rest to the start of a sweep, shows in one reading before the
+        command follows; with a small bias that reading looks like a touch.
+        """
+        return abs(residual) > _SURE_OF_BIAS * abs(self._nominal)
 
     def check_residual(self, residual: float) -> None:
         """Raises `LimitCrossed` where the bias was off its target by more than the envelope allows."""

@@ -2,9 +2,9 @@
 
     python -m scripts.seed_scatter FOLDER [--only E5,E9] [--seeds 12] [--write]
 
-runs each short experiment once per seed below FOLDER, on one specimen and with other noise each time, analyses every run
-and prints a line per result; `--write` makes the page. Runs that FOLDER holds are not run again: it belongs to one state
-of the simulation.
+runs each short experiment once per seed below FOLDER, on one specimen and with other noise each time, analyses every
+run and prints a line per result; `--write` makes the page. Runs that FOLDER holds are not run again: it belongs to one
+state of the simulation.
 """
 
 from __future__ import annotations

@@ -129,7 +129,8 @@ def test_a_potentiostat_answers_late_in_steps_and_with_noise(laboratory: Laborat
 
 def test_readings_have_the_noise_of_a_research_potentiostat_or_none(laboratory: Laboratory) -> None:
     """Of 400 readings at one instant the standard deviation is known to 3.5 %: 12 % is 3.4 times that."""
-    usual, quiet = (twin(laboratory, POTENTIOSTAT, more)[0] for more in ("", "potential_noise_uV: 0, current_noise_nA: 0"))
+    none = "potential_noise_uV: 0, current_noise_nA: 0"
+    usual, quiet = (twin(laboratory, POTENTIOSTAT, more)[0] for more in ("", none))
     readings = [usual.potentiostat.read() for _ in range(400)]
     assert np.std([r.potential for r in readings]) == pytest.approx(11e-6, rel=0.12)
     assert np.std([r.current for r in readings]) == pytest.approx(1e-6, rel=0.12)

@@ -2,9 +2,9 @@
 
 V_cmd = V_tip - E, with E the *actual* potential against the reference (`instruments.wiring`, by the rig's grounding).
 Between two readings the command ramps with the slope that E had: the program's slope right after a change of control,
-that between readings of at least 20 ms afterwards, which also includes the slope of a compensated i R_u. A potentiostat that
-answers late reports an old E, which is extrapolated from its time stamp to the present. What remains is the residual,
-and it is recorded.
+that between readings at least 20 ms apart afterwards, which also includes the slope of a compensated i R_u. A
+potentiostat that answers late reports an old E, which is extrapolated from its time stamp to the present. What remains
+is the residual, and it is recorded.
 """
 
 from __future__ import annotations

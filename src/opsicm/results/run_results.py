@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.approach.template import Template, tabulate
+from opsicm.analysis.calibrated import calibrated
 from opsicm.analysis.cell.steps import programmed_voltammogram
 from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import RunParameters, images_of, operando_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
+from opsicm.core.calibration import stored_calibration
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
 from opsicm.figures.cell import voltammogram_view
@@ -52,11 +54,12 @@ def _leaf(parameters: Mapping[str, Any], name: str) -> float | None:
 
 
 def results_of(run: Run) -> list[Result]:
-    """All results that apply to a run."""
+    """All results that apply to a run, with what its calibrations give them; an older run has the usual ones."""
     if not run.parameters:
         reason = "it was interrupted before its header was written: nothing was measured"
         return [failed("run", "1", "", "interrupted before it began", reason)]
-    return [result for family in FAMILIES for result in family(run)]
+    calibration = stored_calibration(run.parameters.get("calibration"))
+    return calibrated((result for family in FAMILIES for result in family(run)), calibration)
 
 
 def _operando_results(run: Run) -> list[Result]:

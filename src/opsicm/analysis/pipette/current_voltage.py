@@ -89,13 +89,19 @@ def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
     ends = [np.abs(v - sign * (reach - width)) <= width for sign in (1.0, -1.0)]
     if min(int(e.sum()) for e in ends) < 3:
         return failed(name, "1", method, "too few points", "fewer than three points near either end")
-    levels = [float(i[e].mean()) - offset for e in ends]
-    # About a line: the slope within an end is the pipette's, not scatter.
-    us = [float(np.hypot(straight_line(v[e], i[e]).u_level, u_offset)) for e in ends]
+    # Each end's line at one bias: the mean of its points would move with every point that noise takes in or out.
+    at = [straight_line(v[e], i[e]).at(sign * (reach - width)) for e, sign in zip(ends, (1.0, -1.0), strict=True)]
+    levels = [level - offset for level, _ in at]
     if levels[1] == 0.0:
         return failed(name, "1", method, "no current", "no current flows at the negative end")
     ratio = abs(levels[0] / levels[1])
-    u = ratio * float(np.hypot(us[0] / levels[0], us[1] / levels[1])) if levels[0] else 0.0
+    # The offset is common to both ends: d ln ratio/d offset = 1/levels[1] - 1/levels[0].
+    shares = (
+        at[0][1] / (levels[0] or np.inf),
+        at[1][1] / levels[1],
+        u_offset * (1.0 / levels[1] - 1.0 / (levels[0] or np.inf)),
+    )
+    u = ratio * float(np.hypot.reduce(shares)) if levels[0] else 0.0
     return Result(name, ratio, u, "1", f"{method}: ±{reach:.3g} V")
 
 

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from opsicm.analysis.approach.results import (
     DISTANCE,
     approach_results,
-    count_withdrawals,
     no_axis_results,
     series_results,
-    trace_results,
 )
+from opsicm.analysis.approach.trace import count_withdrawals, trace_results
 from opsicm.analysis.cell.record_results import open_circuit_results, record_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.topography.results import image_results, step_results
@@ -170,10 +169,11 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
         # The fit needs ratios only, and a bias of 1 V gives the measured resistance again.
         bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
     # Two hops at least: a single approach with its withdrawal is analysed as an approach.
-    hops = trace_results(current, data["z"], data.get("t"), setpoint)
+    hops = trace_results(current, data["z"], data.get("t"), setpoint, bias)
     several = count_withdrawals(data["z"]) >= 2
-    if several and (hops[0].value is None or hops[0].value >= 2.0):
-        return [hops if hops[0].value is not None else _with_table(hops, data)]
+    number = next(r for r in hops if r.name == "hops")
+    if several and (number.value is None or number.value >= 2.0):
+        return [hops if number.value is not None else _with_table(hops, data)]
     curves = []
     for part in sweeps(data["z"]):
         curve = approach_results(data["z"][part], current[part], bias)

@@ -5,6 +5,7 @@ A drift is no change of state, however long it lasts; one value that is off is a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, median_filter
 from scipy.special import stdtrit
 
-from opsicm.core.statistics import LinearFit, linear_fit, noise_from_differences, robust_sigma
+from opsicm.core.statistics import LinearFit, linear_fit, noise_from_differences, robust_sigma, straight_line
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -27,11 +28,13 @@ _POSITIONS: Final = 5  # windows: in a series of so many, a change spoils too fe
 _SEEN: Final = 1.25  # times white noise: a robust sigma of 30 values scatters by as much
 _BETTER: Final = 10.0  # of Schwarz's criterion: "very strong" evidence (Kass and Raftery, JASA 1995, 90, 773)
 _ROUNDS: Final = 8
-_TRIED: Final = 1000  # candidates of one series
+_TRIED: Final = 2000  # positions of one window, most of them beside one that was refused
+_QUARTER: Final = 12  # values
 _POINTS: Final = 64  # means of a window in which a candidate is held against smooth curves
 _PASSAGES: Final = (1, 2, 3, 4, 5, 6, 7, 8)  # values that a change may take, in such a window
 _QUICK: Final = 4  # of its own lengths: a state that lasts no longer on either side is part of a drift
 _LEVEL: Final = 64  # values beside a change that its levels are taken from
+_OFF: Final = 4.0  # sigmas
 _ROUND_OFF: Final = 1e-9
 
 
@@ -81,37 +84,59 @@ def change_points(values: F64) -> list[ChangePoint]:
     n = values.size
     if n < 2 * _SHORTEST or not np.isfinite(values).all():
         return []
-    sigma = max(noise_from_differences(values), _ROUND_OFF * float(np.max(np.abs(values))), 1e-300)
+    sigma = _noise(values)
     clean = _without_spikes(values, sigma)
     level = clean.copy()
     passages: list[tuple[int, int]] = []
-    refused = np.zeros(n + 1, bool)
-    tried = 0
     for _ in range(_ROUNDS):
-        accepted = 0
-        for k, w in _candidates(level, sigma, refused):
-            tried += 1
-            bounds = [0, *sorted(edge for passage in passages for edge in passage), n]
-            passage = _confirmed(level, k, w, bounds) if tried < _TRIED else None
-            if passage is None:
-                refused[max(0, k - w // 2) : k + w // 2 + 1] = True
-                continue
-            start, index = passage
-            passages.append(passage)
-            accepted += 1
-            before, after = _levels(level, start, index, sorted([*bounds, start, index]))
+        accepted: list[tuple[int, int]] = []
+        for candidates in _candidates(level, sigma):
+            _accept(level, candidates, passages, accepted)
+        if not accepted:
+            break
+        for start, index in accepted:
+            before, after = _levels(level, start, index, _bounds(n, passages))
             jump = after[0] - before[0]
             level[start:index] -= jump * (np.arange(start, index) - start + 1) / (index - start + 1)
             level[index:] -= jump
-        if not accepted:
-            break
     passages.sort()
-    bounds = [0, *(edge for passage in passages for edge in passage), n]
+    passages = [_widened(clean, passage, _bounds(n, passages), sigma) for passage in passages]
     changes = []
     for start, index in passages:
-        before, after = _levels(clean, start, index, bounds)
+        before, after = _levels(clean, start, index, _bounds(n, passages))
         changes.append(ChangePoint(start, index, before[0], after[0], before[1], after[1]))
     return changes
+
+
+def _bounds(n: int, passages: list[tuple[int, int]]) -> list[int]:
+    return [0, *sorted(edge for passage in passages for edge in passage), n]
+
+
+def _accept(
+    values: F64, candidates: list[tuple[int, int]], passages: list[tuple[int, int]], accepted: list[tuple[int, int]]
+) -> None:
+    """Append to `passages` and `accepted` the `candidates` of one window that stand, the strongest first."""
+    n = values.size
+    refused = np.zeros(n + 1, bool)
+    for tried, (k, w) in enumerate(candidates):
+        if tried >= _TRIED:
+            return
+        # Near a change that was just found the step is still in the values.
+        if refused[k] or any(start - 2 * w < k < index + 2 * w for start, index in accepted):
+            continue
+        passage = _confirmed(values, k, w, _bounds(n, passages))
+        if passage is None:
+            refused[max(0, k - w // 2) : k + w // 2 + 1] = True
+        else:
+            passages.append(passage)
+            accepted.append(passage)
+
+
+def _noise(values: F64) -> float:
+    """Noise of one value; where it differs from quarter to quarter (a gain, a limit), that of the noisiest."""
+    parts = [values] if values.size < 4 * _QUARTER else [values, *np.array_split(values, 4)]
+    sigma = max(noise_from_differences(part) for part in parts)
+    return max(sigma, _ROUND_OFF * float(np.max(np.abs(values))), 1e-300)
 
 
 def states(n: int, changes: list[ChangePoint]) -> list[slice]:
@@ -125,16 +150,15 @@ def _without_spikes(values: F64, sigma: float) -> F64:
     return np.where(np.abs(values - middle) > _SPIKE * sigma, middle, values)
 
 
-def _candidates(values: F64, sigma: float, refused: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(position, window) of steps that noise does not explain, the narrowest windows first, no two within one window.
+def _candidates(values: F64, sigma: float) -> Iterator[list[tuple[int, int]]]:
+    """(position, window) of steps that noise does not explain, the strongest first: a list for each window, in order.
 
-    The narrowest that shows a change locates it best, and is least mistaken about a curved drift.
+    The narrowest windows first: the narrowest that shows a change locates it best, and is least mistaken about a curved
+    drift.
     """
     scales = len(_WINDOWS) + len(_COARSER) * max(0, int(np.log2(max(values.size / 32, 1))))
     limit = float(-stdtrit(1e9, _FALSE / (2.0 * values.size * scales)))
     memory, widest = 1.0, 1
-    taken = refused.copy()
-    chosen = []
     series, group = values, 1
     windows: tuple[int, ...] = _WINDOWS
     while series.size >= 2 * windows[0]:
@@ -150,14 +174,10 @@ def _candidates(values: F64, sigma: float, refused: NDArray[np.bool_]) -> list[t
                 # Seen in windows of `widest`: of a random walk it grows in proportion.
                 z = np.abs(step) / (u * max(1.0, memory if memory < _SEEN else memory * w * group / widest))
             beyond = np.flatnonzero(z > limit)
-            for p in beyond[np.argsort(-z[beyond], kind="stable")]:
-                k = int(p + w) * group
-                if not taken[k]:
-                    taken[max(0, k - 2 * w * group) : k + 2 * w * group + 1] = True
-                    chosen.append((k, w * group))
+            strongest = beyond[np.argsort(-z[beyond], kind="stable")]
+            yield [(int(p + w) * group, w * group) for p in strongest]
         whole = series.size // 2 * 2
         series, group, windows = series[:whole].reshape(-1, 2).mean(axis=1), 2 * group, _COARSER
-    return chosen
 
 
 def _steps(series: F64, w: int) -> tuple[F64, float]:
@@ -278,6 +298,32 @@ def _located(values: F64, near: int, reach: int, first: int, last: int) -> int:
     y = values[low:high] - values[low:high].mean()
     sums, left = np.cumsum(y)[:-1], np.arange(1.0, y.size)
     return low + 1 + int(np.argmax(sums**2 / (left * (y.size - left))))
+
+
+def _widened(values: F64, passage: tuple[int, int], bounds: list[int], sigma: float) -> tuple[int, int]:
+    """The passage with the values beside it that do not lie on the line of their own state yet, by four sigma.
+
+    The narrowest window that shows a slow passage sees its steepest part.
+    """
+    start, index = passage
+    if start == index:
+        return passage
+    low, high = max(b for b in bounds if b < start), min(b for b in bounds if b > index)
+    jump = values[index] - values[start - 1]
+    most = 2 * (index - start) + 2 * _SHORTEST
+    for edge, far, step in ((start, low, -1), (index, high, 1)):
+        at = edge
+        while abs(at - edge) < most and abs(far - at) > 4 * _SHORTEST:
+            # The value next to the passage against the line through those farther away.
+            near = at - 1 if step < 0 else at
+            part = values[max(low, near - _LEVEL) : near] if step < 0 else values[near + 1 : near + 1 + _LEVEL][: high - near - 1]
+            line = straight_line(np.arange(part.size, dtype=np.float64), part)
+            expected, u = line.at(float(part.size if step < 0 else -1))
+            if step * jump * (expected - values[near]) <= 0.0 or abs(values[near] - expected) < _OFF * np.hypot(sigma, u):
+                break
+            at += step
+        start, index = (at, index) if step < 0 else (start, at)
+    return start, index
 
 
 def _levels(values: F64, start: int, index: int, bounds: list[int]) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -7,7 +7,7 @@ measured afterwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -17,20 +17,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
-from opsicm.analysis.approach.fit import NoFit
+from opsicm.analysis.approach.fit import NoFit, longest_by_chance
 from opsicm.analysis.approach.results import approach_results
 from opsicm.analysis.hops.change_points import ChangePoint, change_points, states
 from opsicm.analysis.hops.cross_talk import ten_hop_change
 from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.hops.state_changes import drift_result, level_result, state_change_results
 from opsicm.analysis.result import Result, failed
-from opsicm.core.statistics import (
-    median_with_u,
-    noise_from_differences,
-    robust_sigma,
-    scatter_with_u,
-    u_of_rectangle,
-)
+from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, scatter_with_u, u_of_rectangle
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -43,7 +37,6 @@ _SHOWN: Final = 3  # hops of a trace whose samples are kept for its figure
 _STEPWISE: Final = 2  # samples: a withdrawal as short as this was not recorded
 _SPIKE: Final = 6.0  # sigmas: a sample of the plateau farther from its median is not the reference
 _LAST: Final = 10  # samples before the turn, within which an instrument that stopped has turned
-_CHANCE: Final = 1e-3  # that a run of equal samples at the extreme of a trace is noise
 _METHOD: Final = "hops detected in the raw trace by the reversals of z"
 
 
@@ -134,7 +127,9 @@ def find_hops(current: F64, z: F64, setpoint: float | None = None) -> TraceHops 
     saturated = _saturated(current, fall, bottoms)
     if saturated.all():
         pinned = int((np.abs(current) >= np.max(np.abs(current)) * (1.0 - 1e-12)).sum())
-        reason = f"every hop is at the end of the range: {pinned} of {z.size} samples sit at the largest; lower the gain"
+        reason = (
+            f"every hop is at the end of the range: {pinned} of {z.size} samples sit at the largest; lower the gain"
+        )
         return NoFit("saturated", reason)
     return TraceHops(
         start,
@@ -164,6 +159,25 @@ def count_withdrawals(z: F64) -> int:
     if bottoms.size == 0 or np.median(_tops_between(interpolated, bottoms)[1:] - bottoms) <= _STEPWISE:
         return 0
     return int(bottoms.size)
+
+
+def ways_down(z: F64) -> list[slice]:
+    """The approaches of a record with at most one withdrawal between them: each from its highest z to the next.
+
+    A way down of less than 30 % of the range is no approach. The whole record where z does not come down twice.
+    """
+    known = np.flatnonzero(np.isfinite(z))
+    if known.size < 3:
+        return [slice(0, z.size)]
+    values = z[known]
+    span = float(np.ptp(values))
+    bottoms, _ = find_peaks(-values, prominence=max(_SWING * span, 1e-300))
+    tops = _tops_between(values, bottoms.astype(np.int64))
+    begins = [int(top) for top in tops if float(values[top] - values[top:].min()) > _SWING * span]
+    if len(begins) < 2:
+        return [slice(0, z.size)]
+    edges = [0, *(int(known[top]) for top in begins[1:]), z.size]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def _turns(z: F64) -> tuple[I64, float]:
@@ -223,7 +237,8 @@ def _long_ways(
         if z[top] - z[bottom] <= _LONG * amplitude:
             continue
         near = top + int(np.flatnonzero(z[top : bottom + 1] > z[bottom] + 1.5 * amplitude)[-1]) + 1
-        rest = _rest(z[near : bottom + 1], z[bottom] + 0.5 * amplitude, max(_TURN * amplitude, 4.0 * noise))
+        lowest = float(z[bottom]) + 0.5 * amplitude
+        rest = _rest(z[near : bottom + 1], lowest, max(_TURN * amplitude, 4.0 * noise), noise)
         is_hop[k] = rest is not None
         end = bottom if rest is None else near + rest
         first[k] = end
@@ -231,7 +246,7 @@ def _long_ways(
     return first, is_hop, tuple(approaches)
 
 
-def _rest(z: F64, lowest: float, margin: float) -> int | None:
+def _rest(z: F64, lowest: float, margin: float, noise: float) -> int | None:
     """The first sample at which `z` rests above `lowest` for a plateau, within `margin`; None where it never does."""
     ahead = _SHORTEST_PLATEAU
     if z.size <= ahead:
@@ -243,7 +258,10 @@ def _rest(z: F64, lowest: float, margin: float) -> int | None:
         return None
     resting = (np.abs(z[length:] - z[:-length]) <= margin) & (z[:-length] >= lowest)
     at = np.flatnonzero(resting)
-    return int(at[0]) if at.size else None
+    if not at.size:
+        return None
+    slowing = z[at[0] : at[0] + length + 1]
+    return int(at[0] + np.flatnonzero(slowing <= slowing.min() + 4.0 * noise)[0])
 
 
 def _plateaus(z: F64, first: I64, tops: I64, bottoms: I64, noise: float) -> tuple[I64, I64]:
@@ -302,10 +320,7 @@ def _saturated(current: F64, fall: I64, bottoms: I64) -> NDArray[np.bool_]:
     np.add.at(moving, fall, 1)
     np.add.at(moving, bottoms, -1)
     falling = np.cumsum(moving[:-1]) > 0
-    elsewhere = falling & ~pinned
-    share = float(np.mean(alike[elsewhere])) if elsewhere.any() else 1.0
-    share = min(max(share, 1.0 / current.size), 1.0 - 1.0 / current.size)
-    longest = 2.0 + np.log(_CHANCE / current.size) / np.log(share)
+    longest = longest_by_chance(current, (falling & ~pinned)[1:])
     held = pinned & alike & falling
     # Length of the run of equal pinned samples that ends at each sample.
     count = np.arange(current.size)
@@ -378,15 +393,11 @@ def _state_results(z: F64, t: F64 | None, hops: TraceHops, members: NDArray[np.i
     results.append(_height_scatter_result(hops.z_stop[good], flags))
     zeros = np.zeros(good.size)
     times = hops.turn[good].astype(np.float64) if t is None else t[hops.turn[good]]
-    series = HopSeries(
-        times, hops.z_stop[good], reference, zeros, zeros, hops.setpoint, flags["without_contact"]
-    )
+    series = HopSeries(times, hops.z_stop[good], reference, zeros, zeros, hops.setpoint, flags["without_contact"])
     return [*results, ten_hop_change(series, noise_from_differences(series.current))]
 
 
-def _hops_trace(
-    current: F64, z: F64, t: F64 | None, hops: TraceHops, changes: list[ChangePoint]
-) -> xr.Dataset | None:
+def _hops_trace(current: F64, z: F64, t: F64 | None, hops: TraceHops, changes: list[ChangePoint]) -> xr.Dataset | None:
     """Height and reference of every hop in contact, and the samples of `_SHOWN` hops with their stops.
 
     These are from the middle of the trace, or about its first change of state.

@@ -194,8 +194,8 @@ def _confirmed(values: F64, k: int, w: int, bounds: list[int]) -> tuple[int, int
     """(end of the old state, begin of the new) of the change near `k`, None where a smooth curve does as well."""
     k = min(max(k, 1), values.size - 1)
     reach = max(4 * _SHORTEST, 2 * w)
-    first = max(max(b for b in bounds if b <= k), k - reach)
-    last = min(min(b for b in bounds if b > k), k + reach)
+    first = max(k - reach, *(b for b in bounds if b <= k))
+    last = min(k + reach, *(b for b in bounds if b > k))
     group = -(-(last - first) // _POINTS)
     m = (last - first) // group
     if m < 2 * _SHORTEST:
@@ -235,7 +235,9 @@ def _best_passage(x: F64, y: F64) -> tuple[int, int, LinearFit] | None:
     basis = [np.ones(m), x, ramps[best]]
     # Their own slopes on either side, where both have the values for it.
     if min(start[best], m - start[best] - length[best] + 1) >= 2 * _SHORTEST:
-        middle = float(np.interp(0.5, ramps[best], x)) if length[best] > 1 else float(x[start[best]] - 0.5 * (x[1] - x[0]))
+        middle = (
+            float(np.interp(0.5, ramps[best], x)) if length[best] > 1 else float(x[start[best]] - 0.5 * (x[1] - x[0]))
+        )
         basis.append(np.where(x > middle, x - middle, 0.0) - np.where(x < middle, x - middle, 0.0))
     return int(start[best]), int(length[best]), linear_fit(np.column_stack(basis), y)
 
@@ -244,11 +246,11 @@ def _best_passage(x: F64, y: F64) -> tuple[int, int, LinearFit] | None:
 def _passages(m: int) -> tuple[I64, I64, F64, F64]:
     """(start, length, shape, unit shape about a straight line) of every passage within `m` values."""
     starts, lengths = [], []
-    for length in _PASSAGES:
-        least = max(_SHORTEST, _QUICK * (length - 1))
-        possible = np.arange(least, m - (length - 1) - least + 1)
+    for values in _PASSAGES:
+        least = max(_SHORTEST, _QUICK * (values - 1))
+        possible = np.arange(least, m - (values - 1) - least + 1, dtype=np.int64)
         starts.append(possible)
-        lengths.append(np.full(possible.size, length))
+        lengths.append(np.full(possible.size, values, dtype=np.int64))
     start, length = np.concatenate(starts), np.concatenate(lengths)
     ramps = np.clip((np.arange(m) - start[:, None] + 1.0) / length[:, None], 0.0, 1.0)
     return start, length, ramps, _about_line(ramps)
@@ -316,10 +318,16 @@ def _widened(values: F64, passage: tuple[int, int], bounds: list[int], sigma: fl
         while abs(at - edge) < most and abs(far - at) > 4 * _SHORTEST:
             # The value next to the passage against the line through those farther away.
             near = at - 1 if step < 0 else at
-            part = values[max(low, near - _LEVEL) : near] if step < 0 else values[near + 1 : near + 1 + _LEVEL][: high - near - 1]
+            part = (
+                values[max(low, near - _LEVEL) : near]
+                if step < 0
+                else values[near + 1 : near + 1 + _LEVEL][: high - near - 1]
+            )
             line = straight_line(np.arange(part.size, dtype=np.float64), part)
             expected, u = line.at(float(part.size if step < 0 else -1))
-            if step * jump * (expected - values[near]) <= 0.0 or abs(values[near] - expected) < _OFF * np.hypot(sigma, u):
+            if step * jump * (expected - values[near]) <= 0.0 or abs(values[near] - expected) < _OFF * np.hypot(
+                sigma, u
+            ):
                 break
             at += step
         start, index = (at, index) if step < 0 else (start, at)
@@ -330,8 +338,11 @@ def _levels(values: F64, start: int, index: int, bounds: list[int]) -> tuple[tup
     """(level, u) just before `start` and just after `index`, from lines through up to 64 values on either side."""
     low, high = max(b for b in bounds if b < start), min(b for b in bounds if b > index)
     sides = []
-    for part, edge in ((values[max(low, start - _LEVEL) : start], -0.5), (values[index : min(high, index + _LEVEL)], 0.5)):
-        x = np.arange(part.size) + 0.5 if edge > 0.0 else np.arange(part.size) - part.size + 0.5
+    for part, edge in (
+        (values[max(low, start - _LEVEL) : start], -0.5),
+        (values[index : min(high, index + _LEVEL)], 0.5),
+    ):
+        x = np.arange(part.size, dtype=np.float64) + (0.5 if edge > 0.0 else 0.5 - part.size)
         fit = linear_fit(np.vander(x, 2 if part.size >= 2 * _SHORTEST else 1, increasing=True), part)
         sides.append((float(fit.coefficients[0]), float(fit.u[0]) * _memory(fit.residual)))
     return sides[0], sides[1]

@@ -13,33 +13,43 @@ from opsicm.core.statistics import mean_with_u, median_with_u, u_of_rectangle
 
 F64 = NDArray[np.float64]
 _BLOCKS: Final = 8
+_MOST: Final = 12  # changes that are listed
+_NO_LEVEL: Final = 1e-6  # of the new level: a ratio to less says nothing
 _ENDS: Final = 10  # parts of a series: the first and the last are compared
 
 
 def state_change_results(
-    changes: list[ChangePoint], name: str, quantity: str, each: str, t: F64 | None = None
+    changes: list[ChangePoint],
+    name: str,
+    quantity: str,
+    each: str,
+    t: F64 | None = None,
+    numbers: NDArray[np.int64] | None = None,
 ) -> list[Result]:
     """For every change the ratio `name` of the new level to the old, and its time `name`_time [s] where `t` is known.
 
-    `quantity` and `each` say of what the series is ("reference current", "hop"), `t` [s] (n,) when. The flags count:
-    `each` (number of the first value of the new state, from 1) and the values within the passage.
+    `quantity` and `each` say of what the series is ("reference current", "hop"), `t` [s] (n,) when, `numbers` (n,)
+    which of all such values each was, from 1 (None: the series is whole). The flags count: `each` (number of the first
+    value of the new state), the values within the passage, all changes. Of more than twelve the largest are kept.
     """
+    kept = sorted(changes, key=lambda c: -abs(c.after - c.before))[:_MOST]
     results = []
-    for k, change in enumerate(changes, start=1):
-        index = k if len(changes) > 1 else None
+    for k, change in enumerate(sorted(kept, key=lambda c: c.index), start=1):
+        index = k if len(kept) > 1 else None
         between = change.index - change.start
-        flags = {each.replace(" ", "_"): change.index + 1, "within_change": between}
+        first = change.index + 1 if numbers is None else int(numbers[change.index])
+        flags = {each: first, "within_change": between, "changes": len(changes)}
         over = f", which took {between} more" if between else ""
         method = (
-            f"{quantity} after over before {each} {change.index + 1}{over}, from lines through up to 64 values on "
-            "either side; a change beyond noise and drift (segmentation by Schwarz's criterion)"
+            f"{quantity} after over before {each} {first}{over}, from lines through up to 64 values on either side; a "
+            "change beyond noise and drift (segmentation by Schwarz's criterion)"
         )
-        if change.before == 0.0:
+        if abs(change.before) <= _NO_LEVEL * abs(change.after):
             continue
         results.append(Result(name, change.ratio, change.u_ratio, "1", method, flags=flags, index=index))
         if t is not None:
             early, late = float(t[max(change.start - 1, 0)]), float(t[change.index])
-            when = f"middle between {each} {change.start} and {each} {change.index + 1}; u: a rectangle between them"
+            when = f"between the {each} before the change and the first after it; u: a rectangle between them"
             middle, u = 0.5 * (early + late), u_of_rectangle(late - early)
             results.append(Result(f"{name}_time", middle, u, "s", when, flags=flags, index=index))
     return results

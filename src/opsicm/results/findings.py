@@ -18,7 +18,7 @@ from opsicm.core.statistics import robust_sigma, straight_line
 from opsicm.results.evidence import Evidence, Finder, Finding, arrays, shown, shown_size
 from opsicm.results.number_text import duration, quantity
 from opsicm.results.pipette_steps import reading_bias
-from opsicm.results.third_party_findings import THIRD_PARTY_FINDERS
+from opsicm.results.third_party_findings import THIRD_PARTY_FINDERS, state_change_finding
 
 F64 = NDArray[np.float64]
 _MOST: Final = 6  # sentences
@@ -596,6 +596,7 @@ def modulation_finding(evidence: Evidence) -> Finding | None:
 
 # Kinds in the order of their importance in a run. A new kind needs a line here.
 FINDERS: Final[tuple[Finder, ...]] = (
+    state_change_finding,
     image_series_finding,
     single_image_finding,
     line_finding,

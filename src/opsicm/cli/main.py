@@ -108,6 +108,7 @@ _MODULES: Final = {
     "opsicm.cli.analyse": ("analyse", "report", "identify"),
     "opsicm.cli.record": ("recover", "validate", "replay"),
     "opsicm.cli.convert": ("convert",),
+    "opsicm.cli.join": ("join",),
 }
 
 

@@ -14,7 +14,10 @@ _HEIGHT_WORDS = ("z-axis", "topography", "height", "höhe", "z")
 
 @dataclass(frozen=True, slots=True)
 class ImageChannel:
-    """One channel: `values` [row, column] in `unit` (SI; "" where the file states none), sizes [m], None if unknown."""
+    """One channel: `values` [row, column] in `unit` (SI; "" where the file states none), sizes [m], None if unknown.
+
+    The first row is the top of the image, as the instrument's and Gwyddion's windows show it.
+    """
 
     name: str
     values: F64

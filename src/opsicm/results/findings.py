@@ -270,9 +270,9 @@ def line_finding(evidence: Evidence) -> Finding | None:
     at = float(trace["t"].values[int(np.argmax(np.abs(np.nanmean(trace.values, axis=1))))])
     verb = "rose" if (result.value or 0.0) > 0.0 else "fell"
     percent = 1e-7 * abs(result.value or 0.0) / evidence.thickness
+    share = f" {percent:.3g} % of the specimen's {1e6 * evidence.thickness:.3g} µm," if np.isfinite(percent) else ""
     sentences = [
-        f"The line as a whole {verb} by at most {shown_size(result)}, {percent:.3g} % of the specimen's "
-        f"{1e6 * evidence.thickness:.3g} µm, at {duration(at)} ({_at(evidence, at)})."
+        f"The line as a whole {verb} by at most {shown_size(result)},{share} at {duration(at)} ({_at(evidence, at)})."
     ]
     per_pixel = next(arrays(evidence.all("height_change_over_pixels")), None)
     if per_pixel is not None:

@@ -44,7 +44,7 @@ def read_mpr(data: bytes, path: Path) -> CellFile:
     """t, Ewe and I of an `.mpr`; `BadInput` for a cut file, an unknown column, or one of the three that is missing."""
     try:
         modules = list(_modules(data))
-        version, content = next(rest for name, *rest in modules if name.startswith("VMP data"))
+        version, content = next(module[1:] for module in modules if module[0].startswith("VMP data"))
         columns, rows = _rows(version, content)
     except (struct.error, ValueError, StopIteration):
         limit = "its modules do not fit their lengths, or it was never finished"

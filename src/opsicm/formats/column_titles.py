@@ -34,7 +34,7 @@ _RANKED: Final[Mapping[str, Sequence[str]]] = {
         "step time|steptime|t-step|relative time|state time|step duration|step",
     ),
     "E": (
-        "ewe|potential|voltage|e|u|volts|volt|vf|we(1) potential|spannung|potenzial|potentiel|tension|cell voltage|"
+        "ewe|potential|voltage|volt|e|u|volts|vf|we(1) potential|spannung|potenzial|potentiel|tension|cell voltage|"
         "cell potential|battery voltage|measured potential|working electrode potential|ocp|ocv|e we|电压",
         "<ewe>|average voltage",
         "ecell|<ecell>|ewe-ece",
@@ -43,7 +43,7 @@ _RANKED: Final[Mapping[str, Sequence[str]]] = {
     # The mean over an interval comes first: times its duration it is the charge that passed.
     "I": (
         "<i>|average current",
-        "i|current|amps|amp|ampere|im|strom|stromstärke|courant|we(1) current|cell current|measured current|"
+        "i|current|cur|amps|amp|ampere|im|strom|stromstärke|courant|we(1) current|cell current|measured current|"
         "pipette current|ion current|i we|电流",
     ),
     "z": ("z|z-pos|z pos|height|z position|höhe|z height|z sensor",),

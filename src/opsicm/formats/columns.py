@@ -246,7 +246,7 @@ def _from_titles(table: TextTable, known: Sequence[Meaning]) -> tuple[list[_Choi
             chosen.append(choice)
             notes += [note] if note else []
     letters = {one.letter for one in chosen}
-    for k, one in enumerate(known):
+    for k, one in sorted(enumerate(known), key=lambda item: item[1].rank):
         needed = one.letter is not None and one.letter not in letters and table.kinds[k] in (NUMBER, *_TIME_KINDS)
         if not needed or one.letter is None or one.letter in ("x", "y") or one.rank == STEP_TIME:
             continue

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from opsicm.formats.field_values import (
     duration,
     is_missing,
     looks_like_number,
+    plain_duration,
     says_missing,
     time_of_day,
     wall_clock,
@@ -36,13 +38,17 @@ _LONGEST_HEADER: Final = 300
 _WINDOW: Final = 120  # lines from which the layout is found
 _SPREAD: Final = 300  # further rows, from all over the file, for kinds and decimal marks
 _HALF_DAY: Final = 43200.0
+_MOSTLY: Final = 0.8  # of the rows: columns at the left that are empty in more of them hold cycles or steps
 
 NUMBER, DURATION, CLOCK, TIME_OF_DAY, WORDS, EMPTY = "number", "duration", "wall clock", "time of day", "words", "empty"
 
 
+_Rows = tuple[Sequence[int], list[str], Counter[str], list[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A table before its columns are chosen; `body` are its lines from the first row on, as (line number, line)."""
+    """A table before its columns are chosen; its rows are among `lines` from `first` on (and `found` once sought)."""
 
     path: Path
     titles: tuple[str, ...] | None
@@ -55,6 +61,8 @@ class TextTable:
     first: int
     lines: Sequence[str]
     looks: tuple[str, ...]
+    left: int
+    found: dict[tuple[int, ...], _Rows] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def decimal(self) -> str:
@@ -118,8 +126,10 @@ def find_table(text: Text, path: Path, first: int | None = None, separator: str 
             header, start = (*header, *text.lines[start:moved]), moved
     _refuse_two_commas(text.lines, chosen, header, sample, start, path)
     styles, style_looks = _styles(sample, kinds, chosen, path, start)
+    shares = [sum(not row[k] for row in sample) / max(len(sample), 1) for k in range(width)]
+    left = next((k for k, share in enumerate(shares) if share < _MOSTLY), 0)
     return TextTable(
-        path, titles, units, header, chosen, width, kinds, styles, start, text.lines, (*looks, *style_looks)
+        path, titles, units, header, chosen, width, kinds, styles, start, text.lines, (*looks, *style_looks), left
     )
 
 
@@ -133,23 +143,30 @@ def read_columns(table: TextTable, wanted: Iterable[int], further: Iterable[int]
     if words:
         limit = "numbers, h:mm:ss or dates are needed"
         raise bad(table.path, "column", repr(words[0]), f"it holds {WORDS}: {limit}", "choose another with --columns")
-    rows, counts, looks = _rows(table, wanted)
+    numbers, rows, counts, looks = _rows(table, wanted)
+    looks = list(looks)
     notes = [f"{n} {what}" for what, n in counts.items() if n]
     both = sorted({*wanted, *further})
-    values = _quick(table, rows, both) or (_quick(table, rows, wanted) if len(both) > len(wanted) else None)
+    values = _quick(table, rows, both)
     if values is None:
-        values, more_notes, more_looks = _slow(table, rows, wanted)
+        values = _plainly(table, rows, wanted)
+    if values is None:
+        values, more_notes, more_looks = _slow(table, numbers, rows, wanted)
         notes += more_notes
         looks += more_looks
+    if len(values) < len(both):
+        for k in set(both) - set(wanted):
+            one = _quick(table, rows, [k])
+            values |= one if one is not None and one[k].size == values[wanted[0]].size else {}
     return Columns(values, tuple(notes), tuple(looks))
 
 
 def read_words(table: TextTable, column: int, wanted: Iterable[int]) -> list[str]:
     """The fields of a column as written, in the rows of which `read_columns` reads the wanted columns."""
     wanted = sorted(set(wanted))
-    rows, _, _ = _rows(table, wanted)
+    _, rows, _, _ = _rows(table, wanted)
     words = []
-    for _, line in rows:
+    for line in rows:
         fields = split_fields(line, table.separator)
         if any(any(c.isdigit() for c in fields[k]) for k in wanted if k < len(fields)):
             words.append(fields[column] if column < len(fields) else "")
@@ -382,23 +399,36 @@ def _styles(
 # Rows
 
 
-def _rows(table: TextTable, wanted: Sequence[int]) -> tuple[list[tuple[int, str]], Counter[str], list[str]]:
-    """The lines that are rows with their indices, counts of what else stands between them, and what to look at."""
-    lines, separator = table.lines, table.separator
-    known = {line for line in lines[max(table.first - 4, 0) : table.first] if line.strip()}
+def _rows(table: TextTable, wanted: Sequence[int]) -> _Rows:
+    """The indices of the lines that are rows, these lines, counts of what else is among them, and what to look at."""
+    if tuple(wanted) not in table.found:
+        table.found[tuple(wanted)] = _sought_rows(table, wanted)
+    return table.found[tuple(wanted)]
+
+
+def _sought_rows(table: TextTable, wanted: Sequence[int]) -> _Rows:
+    lines, separator, first = table.lines, table.separator, table.first
+    known = {line for line in lines[max(first - 4, 0) : first] if line.strip()}
     counts: Counter[str] = Counter()
     looks: list[str] = []
-    expected = _width_of(lines[table.first], separator)
-    width_of: Callable[[str], int] = (
-        (lambda line: len(line.split())) if separator is None else (lambda line: line.count(separator))
-    )
-    quoted = any('"' in line for line in lines[table.first : table.first + _WINDOW])
-    rows: list[tuple[int, str]] = []
+    # Cycles and steps stand between the rows of some exports, further to the left.
+    level = (separator or "") * table.left
+    body = list(lines[first:])
+    quoted = any('"' in line for line in body[:_WINDOW])
+    if separator is None or quoted:
+        alike = [False] * len(body)
+    else:
+        expected = lines[first].count(separator)
+        alike = [line.count(separator) == expected for line in body]
+        if all(alike) and known.isdisjoint(body) and not any(line.startswith("#") for line in body) and not level:
+            return range(first, len(lines)), body, counts, looks
+    numbers: list[int] = []
+    rows: list[str] = []
     last = next((k for k in range(len(lines) - 1, -1, -1) if lines[k].strip()), 0)
-    for k in range(table.first, len(lines)):
-        line = lines[k]
-        if not quoted and width_of(line) == expected and line not in known and line[:1] != "#":
-            rows.append((k, line))
+    for k, (line, same) in enumerate(zip(body, alike, strict=True), start=first):
+        if same and line not in known and line[:1] != "#" and line.startswith(level):
+            numbers.append(k)
+            rows.append(line)
             continue
         if not line.strip():
             continue
@@ -409,9 +439,13 @@ def _rows(table: TextTable, wanted: Sequence[int]) -> tuple[list[tuple[int, str]
             counts["repeated title lines between the rows"] += 1
             continue
         fields = split_fields(line, separator)
+        if level and any(fields[: table.left]):
+            counts["lines of cycles and steps between the rows"] += 1
+            continue
         verdict = _verdict(table, fields, wanted, k == last)
         if verdict == "row":
-            rows.append((k, line))
+            numbers.append(k)
+            rows.append(line)
         elif verdict == "torn":
             looks.append(f"the last line is torn ({line[:40]!r}): it is left out")
         elif verdict == "words":
@@ -423,11 +457,7 @@ def _rows(table: TextTable, wanted: Sequence[int]) -> tuple[list[tuple[int, str]
                 limit = f"{table.width} fields are needed, as in the rows before"
             remedy = "the file is cut or damaged here: copy it again, or delete this line"
             raise bad(table.path, "row", repr(line[:60]), limit, remedy, line=k + 1)
-    return rows, counts, looks
-
-
-def _width_of(line: str, separator: str | None) -> int:
-    return len(line.split()) if separator is None else line.count(separator)
+    return numbers, rows, counts, looks
 
 
 def _verdict(table: TextTable, fields: Sequence[str], wanted: Sequence[int], last: bool) -> str:
@@ -454,14 +484,14 @@ def _refuse_other_titles(table: TextTable, fields: Sequence[str], k: int) -> Non
         raise bad(table.path, "content", "two tables", limit, "split the file before this line", line=k + 1)
 
 
-def _quick(table: TextTable, rows: Sequence[tuple[int, str]], wanted: Sequence[int]) -> dict[int, F64] | None:
+def _quick(table: TextTable, rows: Sequence[str], wanted: Sequence[int]) -> dict[int, F64] | None:
     """Columns of plain numbers by NumPy's reader; None where a field is anything else."""
     if any(table.kinds[k] != NUMBER for k in wanted) or not rows:
         return None
     decimals = {table.styles[k].decimal for k in wanted}
     if len(decimals) > 1 or ("," in decimals and table.separator == ","):
         return None
-    lines = [line for _, line in rows] if "." in decimals else [line.replace(",", ".") for _, line in rows]
+    lines = rows if "." in decimals else [line.replace(",", ".") for line in rows]
     try:
         values = np.loadtxt(
             lines,
@@ -479,16 +509,41 @@ def _quick(table: TextTable, rows: Sequence[tuple[int, str]], wanted: Sequence[i
     )
 
 
+def _plainly(table: TextTable, rows: Sequence[str], wanted: Sequence[int]) -> dict[int, F64] | None:
+    """Columns of numbers, durations and dates without a missing field; None where there is one, or quotation marks."""
+    if not rows or any('"' in line for line in rows[:_WINDOW]):
+        return None
+    choose, separator = itemgetter(*wanted), table.separator
+    try:
+        chosen = [choose(line.split(separator)) for line in rows]
+        columns = [chosen] if len(wanted) == 1 else list(zip(*chosen, strict=True))
+        return {k: _plain_column(table, k, column) for k, column in zip(wanted, columns, strict=True)}
+    except (IndexError, ValueError, TypeError):
+        return None
+
+
+def _plain_column(table: TextTable, k: int, tokens: Sequence[str]) -> F64:
+    kind = table.kinds[k]
+    if kind == NUMBER:
+        if any("_" in token for token in tokens[:_WINDOW]):
+            raise ValueError
+        decimal = table.styles[k].decimal
+        return np.array(list(map(float, tokens if decimal == "." else [t.replace(",", ".") for t in tokens])))
+    stripped = [token.strip() for token in tokens]
+    parse = _duration if kind == DURATION else time_of_day if kind == TIME_OF_DAY else _clock_reader(stripped)
+    return _unwrapped(np.array([parse(token) for token in stripped], dtype=np.float64), kind)
+
+
 def _slow(
-    table: TextTable, rows: Sequence[tuple[int, str]], wanted: Sequence[int]
+    table: TextTable, at: Sequence[int], rows: Sequence[str], wanted: Sequence[int]
 ) -> tuple[dict[int, F64], list[str], list[str]]:
     """Columns of anything, field by field."""
     tokens: dict[int, list[str]] = {k: [] for k in wanted}
     numbers: list[int] = []
     words = 0
-    for k, line in rows:
-        fields = split_fields(line, table.separator)
-        chosen = [fields[c] if c < len(fields) else "" for c in wanted]
+    for k, line in zip(at, rows, strict=True):
+        fields = line.split(table.separator) if '"' not in line else split_fields(line, table.separator)
+        chosen = [fields[c].strip() if c < len(fields) else "" for c in wanted]
         if not any(any(c.isdigit() for c in field) for field in chosen):
             # Titles again, a row of units, or words: no row of this table.
             if any(chosen):
@@ -515,7 +570,7 @@ def _converted(table: TextTable, c: int, tokens: Sequence[str], numbers: Sequenc
     if kind == NUMBER:
         parse = _style_of_all(table, c, tokens).number
     elif kind == DURATION:
-        parse = duration
+        parse = _duration
     elif kind == TIME_OF_DAY:
         parse = time_of_day
     else:
@@ -534,12 +589,20 @@ def _converted(table: TextTable, c: int, tokens: Sequence[str], numbers: Sequenc
             value = np.nan
             missing += 1
         result[k] = value
-    if kind == TIME_OF_DAY or (kind == DURATION and np.nanmax(result, initial=0.0) < 2.0 * _HALF_DAY):
-        # A clock that runs over midnight.
-        back = np.flatnonzero(np.diff(result) < -_HALF_DAY) + 1
-        for at in back.tolist():
-            result[at:] += 2.0 * _HALF_DAY
-    return result, missing
+    return _unwrapped(result, kind), missing
+
+
+def _unwrapped(t: F64, kind: str) -> F64:
+    """Seconds of a clock that runs over midnight."""
+    if kind == TIME_OF_DAY or (kind == DURATION and np.nanmax(t, initial=0.0) < 2.0 * _HALF_DAY):
+        for at in (np.flatnonzero(np.diff(t) < -_HALF_DAY) + 1).tolist():
+            t[at:] += 2.0 * _HALF_DAY
+    return t
+
+
+def _duration(token: str) -> float | None:
+    value = plain_duration(token)
+    return value if value is not None else duration(token)
 
 
 def _style_of_all(table: TextTable, c: int, tokens: Sequence[str]) -> NumberStyle:
@@ -573,7 +636,20 @@ def _clock_reader(tokens: Sequence[str]) -> Callable[[str], float | None]:
 
         unlike = disorder(True) != disorder(False)
         day_first = disorder(True) < disorder(False) if unlike else None
-    return lambda token: seconds(token, day_first)
+    days: dict[str, float | None] = {}
+
+    def quickly(token: str) -> float | None:
+        """A date has many rows: it is read once, and the time of the row added."""
+        day, _, rest = token.partition(" ")
+        time = plain_duration(rest)
+        if time is None or "," in day:
+            return seconds(token, day_first)
+        if day not in days:
+            days[day] = seconds(day, day_first)
+        start = days[day]
+        return start + time if start is not None else seconds(token, day_first)
+
+    return quickly
 
 
 def restarts(t: F64) -> NDArray[np.intp]:

@@ -56,7 +56,7 @@ def read_workbook(data: bytes, path: Path, columns: str | None = None) -> CellFi
             records.append(record_of(table, name))
             notes += [f"{name}: {note}" for note in table.notes]
             looks += [f"{name}: {look}" for look in table.looks]
-        else:
+        elif len(table.data) > 1:
             tables.append(table)
     if not records and tables:
         return tables[0]
@@ -91,7 +91,15 @@ def _sheets(data: bytes, path: Path) -> list[tuple[str, list[list[Any]]]]:
     if book is None and data.startswith(ZIP):
         try:
             book = calamine.CalamineWorkbook.from_object(io.BytesIO(_completed(data)))
-        except (calamine.CalamineError, zipfile.BadZipFile, zlib.error, KeyError, OSError, NotImplementedError, RuntimeError):
+        except (
+            calamine.CalamineError,
+            zipfile.BadZipFile,
+            zlib.error,
+            KeyError,
+            OSError,
+            NotImplementedError,
+            RuntimeError,
+        ):
             book = None
     if book is None:
         raise bad(path, "content", "a damaged workbook", "its parts must be whole", "save it again")

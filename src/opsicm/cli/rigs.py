@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from opsicm.core.calibration import Calibration
 from opsicm.core.errors import BadInput, OutsideDomain
@@ -269,13 +272,16 @@ def _refuse_driven_cell(experiment: LoadedExperiment, loaded: LoadedRig) -> None
 
 
 def _stored_leaf(leaf: Leaf) -> dict[str, Any]:
+    more: dict[str, str] = {}
     match leaf.value:
         case Curve():
             value: Any = leaf.value.label
+            points = b"".join(np.asarray(column, dtype="<f8").tobytes() for column in leaf.value.columns)
+            more["sha256"] = hashlib.sha256(points).hexdigest()
         case tuple():
             value = dict(leaf.value)
         case float() if not math.isfinite(leaf.value):
             value = str(leaf.value)
         case _:
             value = leaf.value
-    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}
+    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source, **more}

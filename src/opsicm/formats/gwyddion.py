@@ -17,7 +17,7 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor, si_unit
-from opsicm.formats.image_file import ImageChannel, ImageFile
+from opsicm.formats.image_file import ImageChannel, ImageFile, unit_of_image
 from opsicm.formats.text import Text, bad, number
 
 MAGIC: Final = b"GWYP"
@@ -145,6 +145,7 @@ def parse_export(text: Text, path: Path) -> ImageFile:
     scale = 1.0
     if unit:
         try:
+            unit = unit_of_image(unit, values[0])
             scale, unit = factor(unit), si_unit(unit)
         except OutsideDomain:
             scale = 1.0  # a unit of another quantity: kept as it is written
@@ -174,6 +175,7 @@ def _length(text: str) -> float | None:
         return None
     value = number(match["number"], "," if "," in match["number"] else ".")
     try:
-        return value * factor(match["unit"].replace("μ", "µ")) if value is not None else None
+        unit = unit_of_image(match["unit"], "z")
+        return value * factor(unit) if value is not None and si_unit(unit) == "m" else None
     except OutsideDomain:
         return None

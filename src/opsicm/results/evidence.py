@@ -119,12 +119,12 @@ Finder = Callable[[Evidence], Finding | None]
 
 def shown(result: Result) -> str:
     """`value ± u unit` of a result, for a sentence."""
-    return quantity(result.value, result.u, result.unit)
+    return quantity(result.value, result.u, result.unit, result.u_calibration)
 
 
 def shown_size(result: Result) -> str:
     """The same without the sign, where words say the direction."""
-    return quantity(abs(result.value or 0.0), result.u, result.unit)
+    return quantity(abs(result.value or 0.0), result.u, result.unit, result.u_calibration)
 
 
 def datasets(results: list[Result]) -> Iterator[tuple[Result, xr.Dataset]]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.analysis.approach.fit import NoFit
-from opsicm.analysis.approach.results import TraceHops, count_withdrawals, find_hops
+from opsicm.analysis.approach.trace import TraceHops, count_withdrawals, find_hops
 from opsicm.analysis.clock_offset import ClockOffset, NoOffset, clock_offset
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import HOP_DTYPE, Channel, Fact, Kind, Outcome, Quality, SampleBlock, Track, channel

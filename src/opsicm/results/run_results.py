@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.approach.template import Template, tabulate
+from opsicm.analysis.calibrated import calibrated
 from opsicm.analysis.cell.steps import programmed_voltammogram
 from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import RunParameters, images_of, operando_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
+from opsicm.core.calibration import stored_calibration
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
 from opsicm.figures.cell import voltammogram_view
@@ -58,15 +60,20 @@ def _leaf(parameters: Mapping[str, Any], name: str) -> float | None:
 
 
 def results_of(run: Run) -> list[Result]:
-    """All results that apply to a run."""
+    """All results that apply to a run, with what its calibrations give them; an older run has the usual ones."""
     if not run.parameters:
         reason = "it was interrupted before its header was written: nothing was measured"
         return [failed("run", "1", "", "interrupted before it began", reason)]
+    calibration, unknown = stored_calibration(run.parameters.get("calibration")), _unknown(run)
     # A run of two measured files has no experiment that would say which steps the pipette made.
-    families = [f for f in FAMILIES if f is not pipette_results or "clock_offset_s" not in run.provenance]
-    results = [result for family in families for result in family(run)]
-    unknown = _unknown(run)
-    return [_without_unknown(result, unknown) for result in results] if unknown else results
+    families = [family for family in FAMILIES if family is not pipette_results or not is_of_files(run)]
+    found = (_without_unknown(result, unknown) for family in families for result in family(run))
+    return calibrated(found, calibration)
+
+
+def is_of_files(run: Run) -> bool:
+    """Whether the run was joined of two measured files (`opsicm join`)."""
+    return "clock_offset_s" in run.provenance
 
 
 # What a run of measured files may lack, by its place in the run's parameters; the results that are made of it; and the

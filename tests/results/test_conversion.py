@@ -151,6 +151,19 @@ def test_gsf_by_its_own_rules(run: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(values[::-1], height(1), rtol=1e-6)
 
 
+def test_our_own_reader_opens_gsf(run: Path, tmp_path: Path) -> None:
+    first, *_ = convert_path(run, tmp_path / "a.gsf", "gsf")
+    content = read(first)
+    assert isinstance(content, ImageFile)
+    (image,) = content.images
+    np.testing.assert_allclose(image.values[::-1], height(0), rtol=1e-6)
+    assert (image.name, image.unit) == ("height, image 1", "m")
+    assert [image.x_size, image.y_size] == pytest.approx([2.5e-6, 2e-6])
+    first.write_bytes(first.read_bytes()[:-4])
+    with pytest.raises(BadInput, match=r"a damaged \.gsf file"):
+        read(first)
+
+
 def test_ome_tiff_is_a_stack_over_time(run: Path, tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     (path,) = convert_path(run, tmp_path / "a.ome.tif", "ome-tiff")
@@ -270,6 +283,13 @@ def test_netcdf_holds_everything(run: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(images["y"][:], Y, atol=1e-15)
         assert text(file["cell/current"].attrs["units"]) == "A"
         assert "lithiates" in text(file.attrs["signs"])
+
+
+def test_netcdf_is_not_taken_for_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("h5netcdf")
+    (path,) = convert_path(run, tmp_path / "a.nc", "netcdf")
+    assert main(["identify", str(path)]) == 2
+    assert "is NetCDF, not a run; open it with xarray.open_dataset" in " ".join(capsys.readouterr().err.split())
 
 
 def text(value: Any) -> str:

@@ -69,7 +69,7 @@ def convert(
         typer.Option(help="Images or passes shown a second in a movie; 2 or 10 by default.", min=0.1, max=60),
     ] = None,
 ) -> None:
-    """Convert a run or a measured file for another program, or a protocol to an experiment and back.
+    """Convert a run, file or protocol for another program.
 
     Numbers are in SI and not levelled. Images go to Gwyddion (.gwy, .gsf) and ImageJ (.ome.tif), tables to .csv with a
     row of units, .parquet and the Battery Data Format (.bdf.csv), all of it to NetCDF (.nc). A folder gets every

@@ -65,8 +65,15 @@ def results_of(run: Run) -> list[Result]:
         reason = "it was interrupted before its header was written: nothing was measured"
         return [failed("run", "1", "", "interrupted before it began", reason)]
     calibration, unknown = stored_calibration(run.parameters.get("calibration")), _unknown(run)
-    found = (_without_unknown(result, unknown) for family in FAMILIES for result in family(run))
+    # A run of two measured files has no experiment that would say which steps the pipette made.
+    families = [family for family in FAMILIES if family is not pipette_results or not is_of_files(run)]
+    found = (_without_unknown(result, unknown) for family in families for result in family(run))
     return calibrated(found, calibration)
+
+
+def is_of_files(run: Run) -> bool:
+    """Whether the run was joined of two measured files (`opsicm join`)."""
+    return "clock_offset_s" in run.provenance
 
 
 # What a run of measured files may lack, by its place in the run's parameters; the results that are made of it; and the

@@ -29,6 +29,7 @@ class HopSeries:
     bad: int
     drifting: int = 0
     segment: NDArray[np.int64] | None = None  # None: all hops are of one segment
+    bias_error: NDArray[np.float64] | None = None  # by what share the bias missed its target; None: not known
 
     @property
     def size(self) -> int:
@@ -67,6 +68,7 @@ def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSerie
         int(np.count_nonzero(~contact)),
         int(np.count_nonzero(contact & moving)),
         hops["segment"].values[good].astype(np.int64),
+        hops["bias_residual"].values[good] / tip_potential if tip_potential else None,
     )
 
 

@@ -152,7 +152,8 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
         if series.bias_error is not None and np.any(series.bias_error[part]):
             sound = series.current[part] / (1.0 + series.bias_error[part])
             without, _ = smooth_slope(series.t[part], sound, noise_from_differences(sound))
-        bias.append(np.maximum(np.abs(slope) - np.abs(without), 0.0) * per)
+        # No more than all of it: where a reading was late the bias error belongs to another instant than the reference.
+        bias.append(np.minimum(np.abs(np.abs(slope) - np.abs(without)), np.abs(slope)) * per)
         t.append(series.t[part])
         nm.append(np.abs(slope) * per)
         u.append(u_slope * per)

@@ -20,9 +20,16 @@ from opsicm.analysis.topography.image_series import (
     swelling_percent,
 )
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
+from opsicm.analysis.topography.missing import scars
 from opsicm.analysis.topography.raster import Frame
 from opsicm.analysis.topography.registration import Shift, register, shifted
-from opsicm.analysis.topography.steps import across_step_edge, find_step_edge, find_terraces, fit_terraces
+from opsicm.analysis.topography.steps import (
+    across_step_edge,
+    find_step_edge,
+    find_terraces,
+    fit_terraces,
+    terraces_are_smooth,
+)
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
 
@@ -139,6 +146,8 @@ _SMALLEST: Final = 16  # pixels along an edge: a smaller image is not registered
 # heights and 0.50 of uniform ones.
 _CLEAR: Final = 0.4
 _STEP: Final = "step_height"
+_GUARD: Final = 2  # [px] beside the border of terraces
+_UNEVEN: Final = 3.0  # times: a particle is no plateau
 _CERTAIN: Final = 6.0  # height of a rim beyond its terraces over its u
 _LOST: Final = 0.1  # peak of the correlation: below it two frames have nothing in common
 
@@ -172,10 +181,13 @@ def step_results(heights: F64) -> list[Result]:
     method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
         return [failed(_STEP, "nm", method, "no step", "fewer than half of the pixels have a height")]
+    bad = scars(heights)
+    flags = {"scar_lines": int(bad.any(axis=1).sum())}
+    heights = np.where(bad, np.nan, heights)
     try:
         edge = find_step_edge(heights)
     except OutsideDomain as error:
-        return [_terrace_result(heights, method, str(error))]
+        return [replace(_terrace_result(heights, method, str(error)), flags=flags)]
     description = (
         f"straight edge at {np.degrees(edge.angle):.1f}° to the columns, {edge.rim} pixels wide; u: scatter of "
         f"{edge.strips} strips along it"
@@ -187,19 +199,19 @@ def step_results(heights: F64) -> list[Result]:
         coords={"distance": ("line", distance)},
         attrs={"units": "m", "angle": edge.angle, "height": abs(edge.height)},
     )
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, trace=trace)]
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, flags=flags, trace=trace)]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
     # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
         edge_method = f"farthest line of the rim less the mean of both terraces there; {description}"
-        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method))
+        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method, flags=flags))
     return results
 
 
 def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
     """Two terraces whose border is not straight; "no step" with both reasons where a plane fits as well."""
     try:
-        labels = find_terraces(heights)
+        labels = find_terraces(heights, guard=_GUARD)
         fit = fit_terraces(heights, labels)
         flat = float(np.nanstd(total_degree(heights, 1).heights))
     except (OutsideDomain, ValueError) as error:
@@ -211,8 +223,27 @@ def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
             f"straight edge ({no_edge})"
         )
         return failed(_STEP, "nm", method, "no step", reason)
-    method += f"; rims left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm"
-    return Result(_STEP, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
+    scatters = [robust_sigma(fit.residual[fit.labels == k], 0.0) for k in (0, 1)]
+    if max(scatters) > _UNEVEN * min(scatters):
+        reason = (
+            f"one of two levels scatters by {1e9 * max(scatters):.3g} nm, the other by {1e9 * min(scatters):.3g} nm: "
+            f"particles or holes, no terrace; nor is there a straight edge ({no_edge})"
+        )
+        return failed(_STEP, "nm", method, "no step", reason)
+    if terraces_are_smooth(heights, fit.labels, fit.residual):
+        reason = f"a smooth surface of total degree 2 to 5 describes it as well: a bow; no straight edge ({no_edge})"
+        return failed(_STEP, "nm", method, "no step", reason)
+    u = fit.u_height
+    try:
+        # What the model does not follow, such as walls that slope: it is left out by a wider guard.
+        wider = fit_terraces(heights, find_terraces(heights, guard=2 * _GUARD))
+        u = float(np.hypot(u, wider.height - fit.height))
+    except OutsideDomain as error:
+        method += f"; what a wider border would change is not known ({error})"
+    method += (
+        f"; rims left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm; u: and what a wider border changes"
+    )
+    return Result(_STEP, 1e9 * fit.height, 1e9 * u, "nm", method)
 
 
 def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -29,6 +30,7 @@ from opsicm.analysis.topography.steps import (
     find_terraces,
     fit_terraces,
     terraces_are_smooth,
+    without_walls,
 )
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
@@ -147,6 +149,7 @@ _SMALLEST: Final = 16  # pixels along an edge: a smaller image is not registered
 _CLEAR: Final = 0.4
 _STEP: Final = "step_height"
 _GUARD: Final = 2  # [px] beside the border of terraces
+_STEEP: Final = 0.1  # of the step over five pixels: a wall
 _UNEVEN: Final = 3.0  # times: a particle is no plateau
 _CERTAIN: Final = 6.0  # height of a rim beyond its terraces over its u
 _LOST: Final = 0.1  # peak of the correlation: below it two frames have nothing in common
@@ -233,17 +236,20 @@ def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
     if terraces_are_smooth(heights, fit.labels, fit.residual):
         reason = f"a smooth surface of total degree 2 to 5 describes it as well: a bow; no straight edge ({no_edge})"
         return failed(_STEP, "nm", method, "no step", reason)
-    u = fit.u_height
-    try:
-        # What the model does not follow, such as walls that slope: it is left out by a wider guard.
-        wider = fit_terraces(heights, find_terraces(heights, guard=2 * _GUARD))
-        u = float(np.hypot(u, wider.height - fit.height))
-    except OutsideDomain as error:
-        method += f"; what a wider border would change is not known ({error})"
+    # What the model does not follow are walls that slope: they are left out, and what other limits change is in u.
+    fits = [fit]
+    for guard, share in ((_GUARD, _STEEP), (_GUARD, 0.5 * _STEEP), (2 * _GUARD, _STEEP)):
+        level = np.where(without_walls(heights, fit, share), -1, find_terraces(heights, guard=guard))
+        with contextlib.suppress(OutsideDomain):  # too little of a terrace is left: its limit says nothing
+            fits.append(fit_terraces(heights, level))
+    best = fits[min(1, len(fits) - 1)]
+    others = fits[2:] or fits[:1]
+    u = float(np.hypot(best.u_height, max(abs(one.height - best.height) for one in others)))
     method += (
-        f"; rims left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm; u: and what a wider border changes"
+        f"; rims and walls that slope left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm; u: and what "
+        "wider ones change"
     )
-    return Result(_STEP, 1e9 * fit.height, 1e9 * u, "nm", method)
+    return Result(_STEP, 1e9 * best.height, 1e9 * u, "nm", method)
 
 
 def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:

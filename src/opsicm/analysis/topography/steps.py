@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from opsicm.analysis.topography.levelling import independent_pixels, pixel_grid, total_degree
 from opsicm.core.errors import OutsideDomain, Problem
-from opsicm.core.statistics import mean_with_u, robust_sigma, share_of_correlated
+from opsicm.core.statistics import mean_with_u, noise_from_differences, robust_sigma, share_of_correlated
 
 F64 = NDArray[np.float64]
 _CROSSING: Final = 20  # pixels of terraces in a line: with fewer its offset is not fitted
@@ -187,8 +187,8 @@ def _independent_share(residual: F64) -> float:
 def _criteria(shape: tuple[int, ...], use: NDArray[np.bool_], models: list[tuple[F64, int]]) -> list[float]:
     """Schwarz's criterion of models of the pixels `use`, each (residual [pixel], number of terms); lower is better.
 
-    M ln(mean of residual²) + terms ln M, with residuals beyond four robust sigmas of the best model counted as four (what
-    is left of dust has no vote), and M the effective number of pixels by the correlation of that model's residual.
+    M ln(mean of residual²) + terms ln M, with residuals beyond four robust sigmas of the best model counted as four
+    (what is left of dust has no vote), and M the effective number of pixels by that model's residual's correlation.
     """
     sigma, best = min(((robust_sigma(r, 0.0), r) for r, _ in models), key=lambda one: one[0])
     limit = _MOST_SIGMAS * sigma if sigma > 0.0 else np.inf
@@ -220,6 +220,22 @@ def terraces_are_smooth(heights: F64, labels: NDArray[np.int64], residual: F64) 
     return bool(criteria[0] > min(criteria[1:]) - _BETTER)
 
 
+def without_walls(heights: F64, fit: TerraceFit, share: float) -> NDArray[np.bool_]:
+    """Pixels on a wall: the surface less its tilt, averaged over 3², changes by `share` of the step within five pixels.
+
+    Four sigmas of the averages' noise (from second differences along the rows) are added to that.
+    """
+    rows, columns = pixel_grid(heights.shape)
+    level = heights - fit.tilt[0] * rows - fit.tilt[1] * columns
+    known = np.isfinite(level)
+    smooth = ndimage.uniform_filter(np.where(known, level, np.nanmedian(level)), 3)
+    noise = noise_from_differences(heights, spread=robust_sigma) / 3.0
+    limit = share * abs(fit.height) + 4.0 * 2.0**0.5 * noise
+    ahead = [-1.0, 0.0, 0.0, 0.0, 1.0]
+    change = [np.abs(ndimage.correlate1d(smooth, ahead, axis=axis, mode="nearest")) for axis in (0, 1)]
+    return np.asarray(np.maximum(*change) > limit)
+
+
 # A straight step edge with its rim.
 
 _COARSE: Final = np.radians(np.arange(0.0, 180.0, 2.0))
@@ -235,6 +251,7 @@ _CLEAR: Final = 0.4  # residual of the profile with the edge over that without
 _OUTLIER: Final = 4.0  # sigmas of a line that belongs to the rim
 _EDGE_ROUNDS: Final = 20
 _WIDER: Final = 2  # [px] on either side
+_SHOWN: Final = 0.4  # of the foot that is left: 1 - exp(-2/4), of one that decays within four pixels
 _DUST: Final = 6.0  # robust sigmas
 _MOST_DUST: Final = 0.35  # of the image: with more, six robust sigmas are no longer those of the surface
 _RIM: Final = 0.25  # of the pixels of a line
@@ -270,10 +287,11 @@ def find_step_edge(heights: F64) -> StepEdge:
     1. Position: the angle and the line at which the mean of three lines of pixels beyond less that of three before is
     most significant (weighted by pixels per line), after subtraction of total degree 2, of heights within six robust
     sigmas; `dust` is left out from here on. A smooth surface that describes a band about the line as well as a step
-    does (`_against_smooth`) ends the search: a bow has no edge; a bow under a step is subtracted. 2. Rim: along the profile
-    across the edge, lines next to the edge that depart by four sigma from a common slope with two levels belong to no
-    terrace. 3. Fit: one tilt and two terraces (`fit_terraces`) in a band about the edge, so that a bow or a second step
-    farther away has no influence; of three bands the one whose strips agree best. `rise` is the profile's farthest line
+    does (`_against_smooth`) ends the search: a bow has no edge; a bow under a step is subtracted. 2. Rim: along the
+    profile across the edge, lines next to the edge that depart by four sigma from a common slope with two levels belong
+    to no terrace. 3. Fit: one tilt and two terraces (`fit_terraces`) in a band about the edge, so that a bow or a
+    second step farther away has no influence; of three bands the one whose strips agree best, with half of what the
+    others differ by in u. `rise` is the profile's farthest line
     of the rim from the mean of the two terraces. u is from the scatter over up to eight strips along the edge, or the
     joint fit's own, whichever is larger, so that variation along the edge is included, and the change that a rim two
     pixels wider on each side makes, as of an edge that is not sharp. Assumes an edge that is straight
@@ -286,20 +304,23 @@ def find_step_edge(heights: F64) -> StepEdge:
     angle, edge_line = _strongest(_limited(_robustly_flat(heights)))
     heights = np.where(dust(heights, angle, edge_line), np.nan, heights)
     candidates: list[tuple[StepEdge, float]] = []
-    smooth, flat = "", None
+    smooth = ""
+    flat: F64 | None = None
     for part in _BANDS:
         half_width = max(heights.shape) // part
         try:
             level, better = _against_smooth(heights, angle, edge_line, half_width)
-            # The bow of the widest band only: in a narrow one a cubic follows an edge that is not sharp.
-            flat = level if flat is None else flat
-            edge, ratio = _in_band(flat, angle, edge_line, half_width)
         except OutsideDomain:
             continue
-        if better:
-            candidates.append((edge, ratio))
-        else:
+        if not better:
             smooth = f"; a smooth surface describes the {2 * half_width} lines about it as well"
+            continue
+        # The bow of the widest band only: in a narrow one a cubic follows an edge that is not sharp. A second step in
+        # that band bends it too: what the band says without it counts as well, and their difference is in u.
+        flat = level if flat is None else flat
+        for surface in (heights,) if flat is heights else (heights, flat):
+            with contextlib.suppress(OutsideDomain):  # no terrace beside the edge in this band: others may have one
+                candidates.append(_in_band(surface, angle, edge_line, half_width))
     if not candidates:
         limit = f"no line has enough pixels on either side and along it, and a step{smooth}"
         raise OutsideDomain(Problem("step edge", "strongest line", limit, "put the edge in the middle of the image"))
@@ -440,8 +461,10 @@ def _against_smooth(heights: F64, angle: float, edge_line: int, half_width: int)
         models.append((h - columns @ fit, fit.size, np.zeros(h.size)))
     criteria = _criteria(heights.shape, use, [(residual, terms) for residual, terms, _ in models])
     chosen = int(np.argmin(criteria[:3]))
-    flat = heights.copy()
-    flat[use] -= models[chosen][2]
+    flat = heights
+    if chosen > 0:
+        flat = heights.copy()
+        flat[use] -= models[chosen][2]
     return flat, bool(criteria[chosen] < min(criteria[3:]) - _BETTER)
 
 
@@ -557,7 +580,8 @@ def _in_band(heights: F64, angle: float, edge_line: int, half_width: int) -> tup
     # What the model does not follow: the foot of an edge that is not sharp is left out by a wider rim.
     wider = np.where((rounded >= first - _WIDER) & (rounded <= last + _WIDER), -1, labels)
     with contextlib.suppress(OutsideDomain):  # too few lines are left beside it: the band says nothing of it
-        u_height = float(np.hypot(u_height, fit_terraces(heights, wider).height - whole.height))
+        left = (fit_terraces(heights, wider).height - whole.height) / _SHOWN
+        u_height = float(np.hypot(u_height, left))
     edge = StepEdge(
         whole.height, u_height, rise, u_rise, angle, float(edge_line), labels, len(heights_of), last - first + 1
     )

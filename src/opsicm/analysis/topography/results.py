@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,9 +22,17 @@ from opsicm.analysis.topography.image_series import (
     swelling_percent,
 )
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
+from opsicm.analysis.topography.missing import scars
 from opsicm.analysis.topography.raster import Frame, areas
 from opsicm.analysis.topography.registration import Shift, register, shifted
-from opsicm.analysis.topography.steps import across_step_edge, find_step_edge, find_terraces, fit_terraces
+from opsicm.analysis.topography.steps import (
+    across_step_edge,
+    find_step_edge,
+    find_terraces,
+    fit_terraces,
+    terraces_are_smooth,
+    without_walls,
+)
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
 
@@ -140,6 +149,9 @@ _SMALLEST: Final = 16  # pixels along an edge: a smaller image is not registered
 # heights and 0.50 of uniform ones.
 _CLEAR: Final = 0.4
 _STEP: Final = "step_height"
+_GUARD: Final = 2  # [px] beside the border of terraces
+_STEEP: Final = 0.1  # of the step over five pixels: a wall
+_UNEVEN: Final = 3.0  # times: a particle is no plateau
 _CERTAIN: Final = 6.0  # height of a rim beyond its terraces over its u
 _LOST: Final = 0.1  # peak of the correlation: below it two frames have nothing in common
 
@@ -180,10 +192,13 @@ def step_results(heights: F64) -> list[Result]:
     method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
         return [failed(_STEP, "nm", method, "no step", "fewer than half of the pixels have a height")]
+    bad = scars(heights)
+    flags = {"scar_lines": int(bad.any(axis=1).sum())}
+    heights = np.where(bad, np.nan, heights)
     try:
         edge = find_step_edge(heights)
     except OutsideDomain as error:
-        return [_terrace_result(heights, method, str(error))]
+        return [replace(_terrace_result(heights, method, str(error)), flags=flags)]
     description = (
         f"straight edge at {np.degrees(edge.angle):.1f}° to the columns, {edge.rim} pixels wide; u: scatter of "
         f"{edge.strips} strips along it"
@@ -195,19 +210,19 @@ def step_results(heights: F64) -> list[Result]:
         coords={"distance": ("line", distance)},
         attrs={"units": "m", "angle": edge.angle, "height": abs(edge.height)},
     )
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, trace=trace)]
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, flags=flags, trace=trace)]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
     # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
         edge_method = f"farthest line of the rim less the mean of both terraces there; {description}"
-        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method))
+        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method, flags=flags))
     return results
 
 
 def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
     """Two terraces whose border is not straight; "no step" with both reasons where a plane fits as well."""
     try:
-        labels = find_terraces(heights)
+        labels = find_terraces(heights, guard=_GUARD)
         fit = fit_terraces(heights, labels)
         flat = float(np.nanstd(total_degree(heights, 1).heights))
     except (OutsideDomain, ValueError) as error:
@@ -219,8 +234,30 @@ def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
             f"straight edge ({no_edge})"
         )
         return failed(_STEP, "nm", method, "no step", reason)
-    method += f"; rims left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm"
-    return Result(_STEP, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
+    scatters = [robust_sigma(fit.residual[fit.labels == k], 0.0) for k in (0, 1)]
+    if max(scatters) > _UNEVEN * min(scatters):
+        reason = (
+            f"one of two levels scatters by {1e9 * max(scatters):.3g} nm, the other by {1e9 * min(scatters):.3g} nm: "
+            f"particles or holes, no terrace; nor is there a straight edge ({no_edge})"
+        )
+        return failed(_STEP, "nm", method, "no step", reason)
+    if terraces_are_smooth(heights, fit.labels, fit.residual):
+        reason = f"a smooth surface of total degree 2 to 5 describes it as well: a bow; no straight edge ({no_edge})"
+        return failed(_STEP, "nm", method, "no step", reason)
+    # What the model does not follow are walls that slope: they are left out, and what other limits change is in u.
+    fits = [fit]
+    for guard, share in ((_GUARD, _STEEP), (_GUARD, 0.5 * _STEEP), (2 * _GUARD, _STEEP)):
+        level = np.where(without_walls(heights, fit, share), -1, find_terraces(heights, guard=guard))
+        with contextlib.suppress(OutsideDomain):  # too little of a terrace is left: its limit says nothing
+            fits.append(fit_terraces(heights, level))
+    best = fits[min(1, len(fits) - 1)]
+    others = fits[2:] or fits[:1]
+    u = float(np.hypot(best.u_height, max(abs(one.height - best.height) for one in others)))
+    method += (
+        f"; rims and walls that slope left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm; u: and what "
+        "wider ones change"
+    )
+    return Result(_STEP, 1e9 * best.height, 1e9 * u, "nm", method)
 
 
 def image_series_results(

@@ -312,8 +312,8 @@ def _best(found: Sequence[_Choice], table: TextTable, known: Sequence[Meaning]) 
     )
     unit = QUANTITIES[first.letter]
     return first, (
-        f"{first.letter} is {table.named(first.column)!r}, not {table.named(second.column)!r}, from which it differs by "
-        f"up to {apart:.3g} {unit}"
+        f"{first.letter} is {table.named(first.column)!r}, not {table.named(second.column)!r}, from which it differs "
+        f"by up to {apart:.3g} {unit}"
     )
 
 
@@ -372,7 +372,7 @@ def _specified(columns: str, table: TextTable, known: Sequence[Meaning]) -> list
 
 
 def _entries(columns: str, table: TextTable) -> list[tuple[str, str | None, str]]:
-    """The entries of an option as (letter or _, title or None, unit); a shell may have taken the quotation marks away."""
+    """The entries of an option as (letter or _, title or None, unit), also without the marks that a shell takes."""
     entries: list[tuple[str, str | None, str]] = []
     parts = _divided(columns)
     titles = {title.strip(): title for title in table.titles or ()}
@@ -435,7 +435,8 @@ def _by_title(
 ) -> list[_Choice]:
     letters = [one.letter for one in known]
     chosen = []
-    for letter, title, unit in entries:
+    for letter, title, given in entries:
+        unit = given
         if letter == "_":
             continue
         if title is None:

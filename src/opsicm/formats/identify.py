@@ -270,7 +270,7 @@ def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
     try:
         names = zipfile.ZipFile(io.BytesIO(data)).namelist()
     except zipfile.BadZipFile:
-        raise bad(path, "content", "a damaged zip archive or workbook", "it must be whole", "copy it again") from None
+        raise bad(path, "content", "a damaged workbook or zip archive", "it must be whole", "copy it again") from None
     if workbook.is_workbook(names):
         return workbook.read_workbook(data, path, columns)
     if neware.is_ndax(names):

@@ -1,7 +1,7 @@
 """Some forty formats of microscopes, read with SurfaceTopography: Igor's .ibw, Nanoscope's .spm, .sxm, .x3p, .opd …
 
 The library's word is not taken for a unit of length: a channel counts as a height where its unit is one of length and
-its name is not that of an error, an amplitude or a phase; a size beyond a stage's travel is named as a thing to look at.
+its name is not that of an error, an amplitude or a phase; a size beyond a stage's travel is not believed.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def may_read(data: bytes, path: Path) -> bool:
 
 
 def read_topography(data: bytes, path: Path) -> ImageFile:
-    """Every image of a file that SurfaceTopography knows; `BadInput` without it, and where it does not know the file."""
+    """Every image of a file that SurfaceTopography knows; `BadInput` without it, and for a file it does not know."""
     needed("SurfaceTopography", path, f"a microscope's file ({path.suffix or data[:12]!r})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy deprecations inside the library

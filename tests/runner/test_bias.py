@@ -61,22 +61,25 @@ def test_a_bias_off_its_target_for_long_stops_a_run_that_does_not_hop(laboratory
 )
 def test_a_cut_off_lets_the_potential_jump_and_no_hop_is_in_flight(laboratory: Laboratory, probe: str) -> None:
     """2 mA to 0.1 V, whose own drop is 280 mV: nobody knows the instant before; the current would hide the surface."""
-    rest, current = "  - rest: {for_s: 5}\n", "  - constant_current: {current_mA: -2, until: {potential_V: 0.1}}\n"
+    rest, notes = "  - rest: {for_s: 5}\n", []
     head = TEXT[: TEXT.index("specimen:")]
-    text = f"{head}specimen: {{loading_mg_cm2: 4.4}}\ncell:\n{rest}{current}{rest}probe:\n  - {probe}\n"
-    kept = run(laboratory, text)
-    assert kept.ending is not None
-    assert kept.ending.outcome == "completed", kept.ending.error
-    potential = kept.column("potential")
-    assert np.max(np.diff(potential)) > 0.1, "it has jumped"
-    if probe.startswith("hop"):
-        hops = kept.hops_of("probe[0]")
-        assert hops.size > 50
-        assert np.max(np.abs(hops["bias_residual"])) < 0.01
-    else:
-        (note,) = kept.kinds("quality")
-        assert "the cell's potential has jumped since the last reading" in note.data["message"]
-        assert note.data["residual_V"] > 0.1
+    # The potential recovers within 0.4 s: chance decides where in it a row falls, and whether that is beyond the limit.
+    for mA in (1.85, 1.9, 1.95, 2.0, 2.05):
+        current = f"  - constant_current: {{current_mA: -{mA}, until: {{potential_V: 0.1}}}}\n"
+        text = f"{head}specimen: {{loading_mg_cm2: 4.4}}\ncell:\n{rest}{current}{rest}probe:\n  - {probe}\n"
+        kept = run(laboratory, text)
+        assert kept.ending is not None
+        assert kept.ending.outcome == "completed", kept.ending.error
+        assert np.max(np.diff(kept.column("potential"))) > 0.1, "it has jumped"
+        notes += kept.kinds("quality")
+        if probe.startswith("hop"):
+            hops = kept.hops_of("probe[0]")
+            assert hops.size > 50
+            assert np.max(np.abs(hops["bias_residual"])) < 0.01
+    if not probe.startswith("hop"):
+        assert notes
+        assert all("the cell's potential has jumped since the last reading" in note.data["message"] for note in notes)
+        assert max(note.data["residual_V"] for note in notes) > 0.1
 
 
 def test_the_range_of_the_command_is_checked_during_a_run(laboratory: Laboratory) -> None:

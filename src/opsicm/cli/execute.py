@@ -170,7 +170,12 @@ def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared,
         channels=tuple(replace(c, policy=policies.policy(c.name)) for c in controller.channels),
         dt_ns=controller.timing.dt_ns,
         parameters=prepared.parameters,
-        provenance=_provenance(loaded.rig.title, prepared.seed, data_source(loaded)),
+        provenance={
+            **host_and_versions(),
+            "rig": loaded.rig.title,
+            "seed": prepared.seed,
+            "source": data_source(loaded),
+        },
     )
 
 
@@ -186,7 +191,8 @@ def _user() -> str:
         return "unknown"
 
 
-def _provenance(rig: str, seed: int, source: str) -> dict[str, str | int]:
+def host_and_versions() -> dict[str, str | int]:
+    """Who records, where, and with what: of every run's provenance."""
     return {
         "opsicm": version("opsicm"),
         "python": platform.python_version(),
@@ -194,7 +200,4 @@ def _provenance(rig: str, seed: int, source: str) -> dict[str, str | int]:
         "numba": version("numba"),
         "host": socket.gethostname(),
         "user": _user(),
-        "rig": rig,
-        "seed": seed,
-        "source": source,
     }

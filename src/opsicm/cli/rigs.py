@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from opsicm.core.calibration import Calibration
 from opsicm.core.errors import BadInput, OutsideDomain
+from opsicm.core.units import to_si
 from opsicm.experiment.controls import CellControl, cut_offs, nominal_controls
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
@@ -219,6 +221,7 @@ def prepare(
         },
         "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": capacity},
         "set": {"name": leaves.name, "leaves": stored_leaves},
+        "calibration": _calibration(experiment, loaded).record(),
     }
     potentials = cut_offs(experiment.experiment.cell)
     reversible = None
@@ -228,6 +231,14 @@ def prepare(
             reversible = capacity * (low - high)
     swelling = ExpectedSwelling(parameters, specification.potentiostat.rest_potential)
     return Prepared(rig, capacity, reversible, facts, seed, swelling)
+
+
+def _calibration(experiment: LoadedExperiment, loaded: LoadedRig) -> Calibration:
+    """The instruments' from the rig file, the specimen's dimensions' from the experiment file."""
+    rig, specimen = loaded.rig.calibration, experiment.experiment.specimen
+    instruments = {key.rpartition("_")[0]: to_si(key, value) for key, value in rig.model_dump().items()}
+    of_specimen = {name: to_si(f"{name}_u_pct", getattr(specimen, f"{name}_u_pct")) for name in ("thickness", "area")}
+    return Calibration(**instruments, **of_specimen)
 
 
 def _refuse_unknown_grounding(loaded: LoadedRig) -> None:

@@ -206,19 +206,19 @@ def _takes_unicode() -> bool:
 
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
-    from opsicm.results.number_text import number
+    from opsicm.results.number_text import result_text
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
     table.add_column("quantity", no_wrap=True)
-    table.add_column("value ± u (k = 1)", justify="right", no_wrap=True)
+    table.add_column("value ± u (± calibration)", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("remark", min_width=_REMARK)
     shown = list(results)
     for result in shown:
         bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
-        table.add_row(result.label, number(result.value, result.u, result.unit), result.unit, remark)
+        table.add_row(result.label, result_text(result), result.unit, remark)
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
     # A console prints no wider than itself, so a wide table gets a wider one.
     _Console(width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
@@ -226,10 +226,10 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
-    from opsicm.results.number_text import number
+    from opsicm.results.number_text import result_text
 
-    rows = ((r.label, number(r.value, r.u, r.unit), r.unit) for r in results)
-    return [("quantity", "value ± u (k = 1)", "unit"), *rows]
+    rows = ((r.label, result_text(r), r.unit) for r in results)
+    return [("quantity", "value ± u (± calibration)", "unit"), *rows]
 
 
 def working(what: str) -> AbstractContextManager[object]:

@@ -27,7 +27,10 @@ def unit_of_image(written: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ImageChannel:
-    """One channel: `values` [row, column] in `unit` (SI; "" where the file states none), sizes [m], None if unknown."""
+    """One channel: `values` [row, column] in `unit` (SI; "" where the file states none), sizes [m], None if unknown.
+
+    The first row is the top of the image, as the instrument's and Gwyddion's windows show it.
+    """
 
     name: str
     values: F64

@@ -20,7 +20,7 @@ from opsicm.analysis.topography.image_series import (
     swelling_percent,
 )
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
-from opsicm.analysis.topography.raster import Frame
+from opsicm.analysis.topography.raster import Frame, areas
 from opsicm.analysis.topography.registration import Shift, register, shifted
 from opsicm.analysis.topography.steps import across_step_edge, find_step_edge, find_terraces, fit_terraces
 from opsicm.core.errors import OutsideDomain
@@ -157,8 +157,15 @@ def raster_results(frames: Sequence[Frame], thickness: float, cross_talk: float 
             where = f"image {k}, {frame.time:.0f} s, {frame.potential:.3f} V"
             frame_results = [replace(r.within(image=k), method=f"{r.method}; {where}") for r in frame_results]
         results += frame_results
-    if len(frames) > 1:
-        results += image_series_results(frames, thickness, cross_talk)
+    series = [numbers for numbers in areas(frames) if len(numbers) > 1]
+    for members in series:
+        found = image_series_results([frames[k] for k in members], thickness, cross_talk, [k + 1 for k in members])
+        # Two areas would give two results of one name for each series as a whole.
+        last = members[-1] + 1
+        results += [r.within(image=last) if len(series) > 1 and r.of.image is None else r for r in found]
+    if len(frames) > 1 and not series:
+        reason = "no two images show the same pixels: image one area twice"
+        results.append(failed("height_change", "nm", "", "not comparable", reason))
     return results
 
 
@@ -215,11 +222,16 @@ def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
     return Result(_STEP, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
 
 
-def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:
-    """Shift and height change of each frame against the first, swelling, irreversible change, flakes."""
+def image_series_results(
+    frames: Sequence[Frame], thickness: float, cross_talk: float, numbers: Sequence[int]
+) -> list[Result]:
+    """Shift and height change of each frame of one area against its first, swelling, irreversible change, flakes.
+
+    `numbers` are those of the frames among all images of the run.
+    """
     shape = frames[0].heights.shape
-    if any(frame.heights.shape != shape for frame in frames) or min(shape) < _SMALLEST:
-        reason = f"images of {_SMALLEST} pixels and more, all of one size, are needed"
+    if min(shape) < _SMALLEST:
+        reason = f"images of {_SMALLEST} pixels and more are needed"
         return [failed("height_change", "nm", "", "not comparable", reason)]
     stack = levelled_series(np.stack([frame.heights for frame in frames]))
     _, down, along = reference_plane(frames[0].heights)
@@ -227,7 +239,7 @@ def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: 
     results: list[Result] = []
     noise = _noise(stack)
     aligned, changes = [stack[0]], [0.0]
-    for k, frame in enumerate(stack[1:], start=2):
+    for k, frame in zip(numbers[1:], stack[1:], strict=True):
         shift = register(stack[0], frame)
         if shift.peak < _LOST:
             reason = f"correlation {shift.peak:.2f}: the images have nothing in common"
@@ -244,9 +256,9 @@ def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: 
         results += _change_results(stack[0], aligned[-1], trace, change.mean, u, thickness, k)
     extreme = int(np.argmax(np.abs(changes)))
     if 0 < extreme < len(aligned) - 1:
-        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, extreme + 1)
+        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, numbers[extreme])
     if extreme > 0:
-        results += flake_results(aligned[0], aligned[extreme], extreme + 1)
+        results += flake_results(aligned[0], aligned[extreme], numbers[extreme])
     return results
 
 

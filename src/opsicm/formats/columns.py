@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +40,9 @@ from opsicm.formats.text_table import (
     read_columns,
     read_words,
     restarts,
+    split_fields,
 )
+from opsicm.formats.written_digits import written_step
 
 F64 = NDArray[np.float64]
 _EXPLAINED: Final = "one entry for each column from the left, _ for one to skip"
@@ -54,7 +56,7 @@ class ColumnTable:
 
     `skipped` names the columns that were not read; `notes` state what the reader assumed, `looks` what a person should
     look at. `counters` are the instrument's integrals of the current [C] by their titles, `clock` its wall clock
-    [s since 1970], of a cell's record.
+    [s since 1970], of a cell's record; `steps`: what the last digit of a quantity stands for, in SI.
     """
 
     data: Mapping[str, F64]
@@ -68,6 +70,7 @@ class ColumnTable:
     looks: tuple[str, ...] = ()
     counters: Mapping[str, F64] | None = None
     clock: F64 | None = None
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,21 @@ def columns_of(table: TextTable, encoding: str, columns: str | None = None) -> C
         (*table.looks, *read.looks),
         {table.named(k): scale * read.values[k] for k, scale in counters.items() if k in read.values} or None,
         clock if cell else None,
+        _steps(table, chosen, data),
     )
+
+
+def _steps(table: TextTable, chosen: Sequence[_Choice], data: Mapping[str, F64]) -> dict[str, float]:
+    """What the last digit of each quantity stands for, in SI: a thousand rows, from beginning to end, show it."""
+    spread = table.lines[table.first :: max(1, (len(table.lines) - table.first) // 1000)]
+    sample = [parts for line in spread if len(parts := split_fields(line, table.separator)) == table.width]
+    steps = {}
+    for one in chosen:
+        style = table.styles[one.column]
+        if table.kinds[one.column] == NUMBER:
+            written = [style.plain(parts[one.column]) for parts in sample]
+            steps[one.letter] = one.scale * written_step(written, np.abs(data[one.letter]) / one.scale)
+    return steps
 
 
 def _counters(table: TextTable, used: Sequence[int]) -> dict[int, float]:
@@ -519,4 +536,5 @@ def _check_unit(letter: str, unit: str, source: str, remedy: str) -> None:
 def record_of(table: ColumnTable, name: str = "") -> CellRecord:
     """The cell's record in a table that has t, E and I."""
     data = table.data
-    return CellRecord(name, data["t"], data["E"], data["I"], table.counters, table.clock)
+    steps = [table.steps.get(letter, 0.0) for letter in "EI"]
+    return CellRecord(name, data["t"], data["E"], data["I"], table.counters, table.clock, *steps)

@@ -75,10 +75,14 @@ class NumberStyle:
         """The number that `token` is, or None."""
         token = token.strip().strip('"').strip().replace("−", "-")
         if self._pattern.fullmatch(token):
-            for mark in self.grouping:
-                token = token.replace(mark, "")
-            return float(token.replace(self.decimal, ".").replace("d", "e").replace("D", "e"))
+            return float(self.plain(token))
         return float(token) if _SPECIAL.fullmatch(token) else None
+
+    def plain(self, token: str) -> str:
+        """A number as Python writes it: ungrouped, with a point and an e."""
+        for mark in self.grouping:
+            token = token.replace(mark, "")
+        return token.replace(self.decimal, ".").replace("d", "e").replace("D", "e")
 
     @property
     def _pattern(self) -> re.Pattern[str]:

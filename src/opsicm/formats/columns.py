@@ -25,6 +25,7 @@ from opsicm.formats.column_titles import (
     unit_factor,
     unit_name,
 )
+from opsicm.formats.matrix import on_grid
 from opsicm.formats.text import Text, bad
 from opsicm.formats.text_table import (
     CLOCK,
@@ -45,6 +46,8 @@ from opsicm.formats.text_table import (
 from opsicm.formats.written_digits import written_step
 
 F64 = NDArray[np.float64]
+LEAST_MATRIX: Final = 8  # columns: fewer make no image
+MATRIX_REMEDY: Final = "give --unit nm --size-um X,Y with the unit and size that it has"
 _EXPLAINED: Final = "one entry for each column from the left, _ for one to skip"
 _USUAL_UNIT: Final = {"t": "s", "I": "pA", "z": "um", "x": "um", "y": "um", "R": "MOhm", "V": "V", "E": "V", "sto": "1"}
 _TIME_KINDS: Final = (DURATION, TIME_OF_DAY, CLOCK)
@@ -103,6 +106,9 @@ def parse_unlabelled(text: Text, path: Path) -> UnlabelledTable:
     table = find_table(text, path)
     readable = [k for k, kind in enumerate(table.kinds) if kind not in (WORDS, EMPTY)]
     values = read_columns(table, readable).values
+    example = suggestion(table)
+    if table.titles is None and len(readable) == table.width == 3 and on_grid(*(values[k] for k in readable)):
+        example = "--columns x=um,y=um,z=nm"
     word = "comma" if table.decimal == "," else "point"
     return UnlabelledTable(
         np.column_stack([values[k] for k in readable]),
@@ -110,7 +116,7 @@ def parse_unlabelled(text: Text, path: Path) -> UnlabelledTable:
         table.header,
         f"{SEPARATOR_NAME[table.separator]} separated, decimal {word}",
         tuple(table.named(k) for k in range(table.width) if k not in readable),
-        suggestion(table),
+        example,
     )
 
 
@@ -254,7 +260,10 @@ def _from_titles(table: TextTable, known: Sequence[Meaning]) -> tuple[list[_Choi
     if table.titles is None:
         value = f"{table.width} without titles"
         limit = "their quantities and units are not stated"
-        raise bad(path, "columns", value, limit, f"give {suggestion(table)}, {_EXPLAINED}")
+        remedy = f"give {suggestion(table)}, {_EXPLAINED}"
+        if table.width >= LEAST_MATRIX and set(table.kinds) == {NUMBER}:
+            remedy = f"if it is an image, {MATRIX_REMEDY}; else name its columns, as --columns t=s,I=pA,z=um,_,…"
+        raise bad(path, "columns", value, limit, remedy)
     candidates = {letter: _candidates(table, known, letter) for letter in QUANTITIES}
     chosen, notes = [], []
     for found in candidates.values():

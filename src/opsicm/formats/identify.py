@@ -41,7 +41,14 @@ from opsicm.formats.approach_text import (
 )
 from opsicm.formats.cell_record import CellFile
 from opsicm.formats.column_titles import QUANTITIES
-from opsicm.formats.columns import ColumnTable, UnlabelledTable, parse_columns, parse_unlabelled
+from opsicm.formats.columns import (
+    LEAST_MATRIX,
+    MATRIX_REMEDY,
+    ColumnTable,
+    UnlabelledTable,
+    parse_columns,
+    parse_unlabelled,
+)
 from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.sicm_archive import LARGEST_CONTENT, NM_PER_COUNT, SicmScan, SicmTrace, is_sicm, read_sicm
 from opsicm.formats.text import LARGEST_TEXT, Text, bad, decode, is_text, read_bytes
@@ -162,6 +169,14 @@ def _cell_limits(potential: NDArray[np.float64], current: NDArray[np.float64] | 
 def identify_unlabelled(table: UnlabelledTable) -> Identification:
     """A table without titles or units: the ranges of its columns, and the option that names them."""
     remedy = f"what the columns are is not stated: give {table.example}"
+    if _may_be_matrix(table):
+        return Identification(
+            "text table",
+            f"a matrix of {table.values.shape[1]} x {table.values.shape[0]} numbers ({table.written})",
+            (channel_range("values", "not stated", table.values.ravel()),),
+            (),
+            (PlausibilityCheck(f"if it is an image, {MATRIX_REMEDY}", ok=False),),
+        )
     return Identification(
         "text table",
         f"a table of {table.values.shape[1]} columns and {table.values.shape[0]} rows ({table.written})",
@@ -172,18 +187,14 @@ def identify_unlabelled(table: UnlabelledTable) -> Identification:
         tuple((f"header line {k}", line[:120]) for k, line in enumerate(table.header, start=1)),
         (
             PlausibilityCheck(remedy, ok=False),
-            *((PlausibilityCheck(MATRIX_REMEDY, ok=False),) if _may_be_matrix(table) else ()),
             *((PlausibilityCheck(f"not read: {', '.join(table.skipped)}"),) if table.skipped else ()),
         ),
     )
 
 
-MATRIX_REMEDY: Final = "or it is an image: give --unit nm --size-um X,Y, as they were"
-
-
 def _may_be_matrix(table: UnlabelledTable) -> bool:
     """Whether a table could be an image: without titles, with as many columns as an image has pixels in a line."""
-    return min(table.values.shape) >= 8 and table.titles[0].startswith("column ")
+    return min(table.values.shape) >= LEAST_MATRIX and not table.skipped and table.titles[0].startswith("column ")
 
 
 def _largest_magnitude(values: NDArray[np.float64]) -> float:

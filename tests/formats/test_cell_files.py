@@ -179,7 +179,7 @@ def session(camel: bool, current_type: str = "MicroAmpere", scale: float = 1e3) 
     def named(key: str) -> str:
         return key if camel else key.lower()
 
-    def array(kind: int, unit: str, symbol: str, values: F64) -> dict[str, Any]:
+    def array(kind: int, unit: str, symbol: str, values: NDArray[np.floating[Any]]) -> dict[str, Any]:
         of_unit = {named("Type"): f"PalmSens.Units.{unit}", named("S"): symbol}
         points = [{named("V"): float(v)} for v in values]
         return {named("ArrayType"): kind, named("Unit"): of_unit, named("DataValues"): points}

@@ -69,7 +69,7 @@ _DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 def inflated(data: bytes, path: Path) -> bytes:
     """The content of a compressed file; `BadInput` where it is cut or too large."""
     name = next(name for mark, name in COMPRESSED.items() if data.startswith(mark))
-    opened = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}[name]
+    opened = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[name]
     try:
         with opened(io.BytesIO(data)) as stream:
             content: bytes = stream.read(_LARGEST + 1)
@@ -127,11 +127,16 @@ def is_foreign_hdf5(path: Path) -> bool:
         return False
 
 
-def unknown_binary(data: bytes, path: Path, known: str) -> BadInput:
-    """What a binary file is by its first bytes."""
+def known_binary(data: bytes, path: Path) -> BadInput | None:
+    """What a binary file is by its first bytes, where these say it."""
     for mark, what, remedy in _KINDS:
         if data.startswith(mark):
-            return bad(path, "content", what, f"known formats are {known}", remedy)
+            return bad(path, "content", what, "no measurement that is read here", remedy)
+    return None
+
+
+def unknown_binary(data: bytes, path: Path, known: str) -> BadInput:
+    """A binary file of which the first bytes say nothing."""
     if not data.strip(b"\x00"):
         limit = f"{len(data)} bytes, all zero: its content was never written"
         return bad(path, "content", "empty", limit, "copy it again from the instrument")

@@ -260,11 +260,12 @@ def _content(data: bytes, path: Path, columns: str | None, scale: matrix.ImageSc
     if data.startswith(workbook.OLE) and path.suffix.lower() not in topography.ENDINGS:
         return workbook.read_workbook(data, path, columns)
     if not is_text(data):
-        if data.startswith(_HDF5):
+        if data.startswith(_HDF5) and path.suffix.lower() != ".datx":
             raise first_bytes.foreign_hdf5(data, path)
         if topography.may_read(data, path):
             return topography.read_topography(data, path)
-        raise first_bytes.unknown_binary(data, path, KNOWN_FORMATS)
+        known = first_bytes.known_binary(data, path)
+        raise known or first_bytes.unknown_binary(data, path, KNOWN_FORMATS)
     if data.startswith(topography.MAGIC):
         return topography.read_topography(data, path)
     text = decode(data, path)

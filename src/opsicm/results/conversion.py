@@ -20,7 +20,8 @@ from opsicm.figures.view import to_csv
 from opsicm.formats import image_writing, table_writing
 from opsicm.formats.approach_text import ApproachFile, ScanSettings
 from opsicm.formats.cell_record import CellFile
-from opsicm.formats.columns import QUANTITIES, ColumnTable
+from opsicm.formats.column_titles import QUANTITIES
+from opsicm.formats.columns import ColumnTable
 from opsicm.formats.identify import Content, read
 from opsicm.formats.image_file import ImageFile
 from opsicm.formats.image_writing import Picture

@@ -29,20 +29,24 @@ from opsicm.formats.cell_record import CellFile
 from opsicm.formats.columns import ColumnTable
 from opsicm.formats.identify import Identification, read
 from opsicm.formats.image_file import ImageFile
+from opsicm.formats.matrix import ImageScale
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.trace_figures import views_of_traces
 
 _SERIES: Final = 3  # approaches in one table: fewer have no median
 
 
-def analyse_file(path: Path, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
+def analyse_file(
+    path: Path, columns: str | None = None, setpoint: float | None = None, scale: ImageScale | None = None
+) -> list[Result]:
     """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
 
-    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known.
+    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known; `scale` what the
+    file of an image does not state.
     """
     if path.is_dir():
         return _folder(path)
-    content = read(path, columns)
+    content = read(path, columns, scale)
     match content:
         case SicmScan():
             heights = measured(np.where(content.saturated, np.nan, content.heights))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from opsicm.core.statistics import MAD_TO_SIGMA, resolution_of, straight_line
+from opsicm.core.statistics import MAD_TO_SIGMA, resolution_of, straight_line, u_of_median
 
 F64 = NDArray[np.float64]
 Kind = Literal["rest", "current", "potential", "sweep", "unknown"]
@@ -30,16 +30,19 @@ _STAIR: Final = 6e-3  # [V]: potentiostats that sweep in steps take 1 to 5 mV; a
 _LINE: Final = 6.0  # sigmas that a row may be off a line through two other noisy rows: 5 for the row, the rest for them
 _COARSE: Final = 3e-3  # [V]: the widest tolerance of a line for reasons other than noise: half the largest stair
 _PARTS_OF_SPAN: Final = 30.0  # a line of few mV is judged more finely: to a thirtieth of what the block spans
+_LEAST_SWEEP: Final = 3e-3  # [V]: less is no sweep but a hold that drifts
 _DRIFT: Final = 5e-4  # [V] over a hold: what regulators of cyclers leave
 _BENT: Final = 0.05  # change of rate along a sweep; instruments keep theirs to 1 %, chords of a curve bend by 10 % and up
 _SAME: Final = 0.05  # relative difference of rates of one program; that of two programs is a factor
 _SIGNIFICANT: Final = 4.5  # sigmas: of the few hundred comparisons in a record none happens by chance
 _ROWS: Final = 4  # fewer have no shape
-_FEWEST_OF_SWEEP: Final = 6
+_FEWEST_OF_SWEEP: Final = 8
 _SETTLING: Final = 0.15  # of a part's time: a cycler's regulator may approach its current from below for as long
 _ZERO: Final = 1e-3  # of the largest current: offset of an ammeter in a range for that current
 _OFFSET_CHARGE: Final = 0.02  # of the largest charge: more than passes at an offset
 _OUTLIER: Final = 3.0  # times the largest other current: an overload, if the potential knows nothing of it
+_TRANSITION: Final = 0.05  # of the current: a row that holds the change has a part of both sides, seldom less
+_ROUND_OFF: Final = 1e-13  # [A] at open circuit: a million times below the noise of a potentiostat for mA
 _BLOCKS: Final = 12  # means by which a current is judged constant
 
 
@@ -148,10 +151,11 @@ class _Record:
     e_step: float
     i_step: float
     largest: float
-    rest_level: float
     gaps: NDArray[np.bool_]
     i_jumps: NDArray[np.bool_]
     e_jumps: NDArray[np.bool_]
+    i_cuts: NDArray[np.bool_]  # jumps, and changes of level that noise hides
+    noise: F64  # of the current, by row
 
     @staticmethod
     def of(t: F64, e: F64, i: F64, e_step: float, i_step: float) -> _Record:
@@ -161,8 +165,13 @@ class _Record:
         i_jumps = (change > np.maximum(_JUMP * _usual(change), 1.5 * i_step)) & (change > _REGULATED * beside)
         e_jumps = (move > np.maximum(_JUMP * _usual(move), 3.0 * e_step)) & (move > _STAIR)
         gaps = unrecorded(t, e, i)
-        largest = float(np.max(np.abs(i)))
-        return _Record(t, e, i, e_step, i_step, largest, 0.0, gaps, i_jumps, e_jumps)
+        cuts, noise = np.append(i_jumps, True), np.zeros(i.size)
+        for a, b in pairwise([0, *(np.flatnonzero(i_jumps | e_jumps | gaps) + 1).tolist(), i.size]):
+            for c, d in pairwise([a, *(a + k for k in _shifts(i[a:b], i_step)), b]):
+                # Of n rows the noise is known to 1.6/sqrt(n): taken at the upper end.
+                noise[c:d] = max(_white_noise(i[c:d]) * (1.0 + 1.6 / (d - c) ** 0.5), i_step / 12.0**0.5)
+                cuts[d - 1 : d] = True
+        return _Record(t, e, i, e_step, i_step, float(np.max(np.abs(i))), gaps, i_jumps, e_jumps, cuts[:-1], noise)
 
     def chords(self) -> list[_Chord]:
         """All rows: cut at gaps and jumps of the potential, where it turns, and where the current jumps."""
@@ -175,10 +184,11 @@ class _Record:
             edges = [a, *(a + k for k in corners[1:-1]), b]
             for p, q in pairwise(edges):
                 shape = self.shape(p, q, tolerance, sigma)
-                cuts = [p, *(np.flatnonzero(self.i_jumps[p : q - 1]) + p + 1).tolist(), q]
+                cuts = [p, *(np.flatnonzero(self.i_cuts[p : q - 1]) + p + 1).tolist(), q]
                 for r, s in pairwise(cuts):
-                    inner = [r, *(r + k for k in _shifts(self.i[r:s], self.i_step)), s]
-                    chords += [self.chord(u, v, line, shape) for u, v in pairwise(inner)]
+                    # A hold that begins without a jump of the potential is flat, though the rows before it are not.
+                    own = shape if shape[1] or s - r == q - p else self.shape(r, s, tolerance, sigma)
+                    chords.append(self.chord(r, s, line, own))
                 line += 1
         return chords
 
@@ -203,13 +213,16 @@ class _Record:
         line = straight_line(t, e)
         took = float(t[-1] - t[0])
         moved = abs(line.slope) * took
-        is_flat = moved <= max(_DRIFT, self.e_step, 3.0 * line.u_slope * took)
-        is_line = not is_flat and b - a >= _FEWEST_OF_SWEEP and moved > 3.0 * sigma and _is_straight(t, e, tolerance)
+        is_flat = moved <= max(_DRIFT, self.e_step, _SIGNIFICANT * line.u_slope * took)
+        is_line = not is_flat and b - a >= _FEWEST_OF_SWEEP and moved > max(_LEAST_SWEEP, 3.0 * self.e_step, 3.0 * sigma)
+        is_line = is_line and _is_straight(t, e, tolerance)
         return line.slope, is_line, is_flat
 
     def chord(self, a: int, b: int, line: int, shape: tuple[float, bool, bool]) -> _Chord:
         """What the current does over rows [a, b) of a line of the potential."""
-        is_constant, level, u_level = _constant(self.t[a:b], self.i[a:b], self.i_step, 1e-4 * self.largest)
+        # Few rows do not know their own noise: they share that of all rows between two jumps.
+        noise = max(_white_noise(self.i[a:b]), float(self.noise[a]))
+        is_constant, level, u_level = _constant(self.t[a:b], self.i[a:b], noise, self.i_step, 1e-4 * self.largest)
         rate, is_line, is_flat = shape
         varies = not is_constant and b - a >= _ROWS
         kind: Kind = "current"
@@ -219,8 +232,15 @@ class _Record:
 
 
 def _usual(differences: F64) -> F64:
-    """The median of `differences` (n,) over ten to either side."""
-    return np.asarray(median_filter(differences, 2 * _NEAR + 1, mode="nearest"), dtype=np.float64)
+    """The larger of the medians of `differences` (n,) over the ten before and the ten after each.
+
+    The larger: where a quiet part ends, the noise of the next one is no jump.
+    """
+    medians = median_filter(differences, _NEAR + 1, mode="mirror")
+    k = np.arange(differences.size)
+    half = _NEAR // 2
+    before, after = np.maximum(k - half - 1, 0), np.minimum(k + half + 1, differences.size - 1)
+    return np.asarray(np.maximum(medians[before], medians[after]), dtype=np.float64)
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -243,7 +263,7 @@ def _white_noise(values: F64) -> float:
     return MAD_TO_SIGMA * float(np.median(np.abs(np.diff(values, 2)))) / 6.0**0.5 if values.size > 3 else 0.0
 
 
-def _constant(t: F64, i: F64, step: float, offset: float) -> tuple[bool, float, float]:
+def _constant(t: F64, i: F64, noise: float, step: float, offset: float) -> tuple[bool, float, float]:
     """Whether a current is constant, its level [A] and u: by the means of up to twelve blocks of rows.
 
     They may be off the median by their own noise, a digit, 2 % of it (what a regulator does), or `offset` [A]. The
@@ -253,8 +273,8 @@ def _constant(t: F64, i: F64, step: float, offset: float) -> tuple[bool, float, 
     inner = slice(1, -1) if i.size >= 2 * _ROWS else slice(None)
     t, i = t[inner], i[inner]
     level = float(np.median(i))
-    sigma = max(_white_noise(i), step / 12.0**0.5)
-    u = sigma * (1.5708 / i.size) ** 0.5
+    sigma = max(noise, step / 12.0**0.5)
+    u = u_of_median(sigma, i.size)
     allowed = max(step, _REGULATED * abs(level), offset)
     if i.size < _ROWS:
         return bool(np.ptp(i) <= allowed), level, u
@@ -272,13 +292,14 @@ def _constant(t: F64, i: F64, step: float, offset: float) -> tuple[bool, float, 
 def _shifts(i: F64, step: float) -> list[int]:
     """Rows where a noisy current changes its level at once by less than a jump: binary segmentation of its mean.
 
-    A cut is kept where two levels leave a smaller residual than one straight line through the same rows, by ten times
-    the variance: of a current that varies gradually none is. Levels of fewer than ten rows are not looked for.
+    A cut is kept where two levels leave a smaller residual than one cubic through the same rows, by ten times the
+    variance: a step leaves a seventh of its square to a cubic, a current that varies gradually nothing. Levels of fewer
+    than ten rows are not looked for, nor those of a current so quiet that every step beyond 2 % is a jump.
     """
     sigma = max(_white_noise(i), step / 12.0**0.5)
-    if sigma == 0.0 or i.size < 4 * _NEAR:
+    if i.size < 2 * _NEAR or 11.0 * sigma <= _REGULATED * float(np.max(np.abs(i))):
         return []
-    cuts: list[int] = []
+    cuts = [0, i.size]
     stack = [(0, i.size)]
     while stack:
         a, b = stack.pop()
@@ -290,17 +311,20 @@ def _shifts(i: F64, step: float) -> list[int]:
         gain = (total[left - 1] - total[-1] * left / n) ** 2 / (left * (n - left) / n)
         k = int(left[int(np.argmax(gain))])
         # Log(n) places were tried for this one cut.
-        if float(gain.max()) < sigma**2 * 2.0 * (_SIGNIFICANT**2 / 2.0 + np.log(n)):
-            continue
-        window = slice(a + max(0, k - 50 * _NEAR), a + min(n, k + 50 * _NEAR))
-        before, after = i[window.start : a + k], i[a + k : window.stop]
+        if float(gain.max()) >= sigma**2 * 2.0 * (_SIGNIFICANT**2 / 2.0 + np.log(n)):
+            cuts.append(a + k)
+            stack += [(a, a + k), (a + k, b)]
+    cuts.sort()
+    kept = [0]
+    for k, end in pairwise(cuts[1:]):
+        before, after = i[max(kept[-1], k - 50 * _NEAR) : k], i[k : min(end, k + 50 * _NEAR)]
         levels = float(np.sum((before - before.mean()) ** 2) + np.sum((after - after.mean()) ** 2))
-        residual = straight_line(np.arange(float(before.size + after.size)), i[window]).residual
-        if levels > float(residual @ residual) - 10.0 * sigma**2:
-            continue
-        cuts.append(a + k)
-        stack += [(a, a + k), (a + k, b)]
-    return sorted(cuts)
+        both = np.concatenate((before, after))
+        basis = np.vander(np.linspace(-1.0, 1.0, both.size), 4)
+        residual = both - basis @ np.linalg.lstsq(basis, both, rcond=None)[0]
+        if levels <= float(residual @ residual) - 10.0 * sigma**2:
+            kept.append(k)
+    return kept[1:]
 
 
 def _corners(t: F64, e: F64, tolerance: float) -> list[int]:
@@ -431,7 +455,8 @@ def _goes_on(record: _Record, chord: _Chord, other: _Chord) -> bool:
         level, here = (float(np.median(record.e[c.a : c.b])) for c in (other, chord))
         sigma = _noise_of_line(record.t[other.a : other.b], record.e[other.a : other.b])
         apart = max(2.0 * record.e_step, _SIGNIFICANT * sigma, 2e-4)
-        return not record.i_jumps[k] and abs(level - here) <= apart
+        few = chord.b - chord.a <= _NEAR  # the steep beginning of the hold's transient
+        return (few or not record.i_jumps[k]) and abs(level - here) <= apart
     return False
 
 
@@ -472,56 +497,113 @@ def _rates_agree_better(group: Sequence[_Chord]) -> bool:
 
 
 def _joined(record: _Record, chords: list[_Chord]) -> list[_Chord]:
-    """Neighbouring chords of one program as one; chords too short to have a shape go with a neighbour."""
+    """Neighbouring chords of one program as one; rows too few to have a shape go with the neighbour that they fit."""
     out: list[_Chord] = []
-    for k, chord in enumerate(chords):
-        after = chords[k + 1] if k + 1 < len(chords) else None
+    short: list[_Chord] = []
+    for chord in _same_currents(record, chords):
         if chord.b - chord.a < _ROWS:
-            if out and _belongs(record, chord, out[-1]):
-                out[-1] = _merged(record, out[-1], chord)
-                continue
-            if after is not None and after.b - after.a >= _ROWS and _belongs(record, chord, after):
-                chords[k + 1] = _merged(record, chord, after)
-                continue
-            if after is not None and _is_transition(record, chord, after):
-                chords[k + 1] = _merged(record, chord, after)
-                continue
-        if out and _is_one_program(record, out[-1], chord):
-            out[-1] = _merged(record, out[-1], chord)
+            short.append(chord)
+            continue
+        if short:
+            chord, own = _shared_out(record, short, out[-1] if out else None, chord)
+            out += own
+            short = []
+        _append(record, out, chord)
+    if short:
+        _, own = _shared_out(record, short, out[-1] if out else None, None)
+        out += own
+    return out
+
+
+def _same_currents(record: _Record, chords: list[_Chord]) -> list[_Chord]:
+    """Constant currents of one level as one, however the potential turns meanwhile."""
+    out: list[_Chord] = []
+    for chord in chords:
+        k = chord.a - 1
+        both = bool(out) and chord.kind == out[-1].kind == "current" and not record.gaps[k] and not record.i_cuts[k]
+        if both and _same_level(out[-1], chord):
+            level = float(np.median(record.i[out[-1].a : chord.b]))
+            u = u_of_median(float(record.noise[chord.a]), chord.b - out[-1].a)
+            out[-1] = replace(out[-1], b=chord.b, level=level, u_level=u, is_line=False, is_flat=False)
         else:
             out.append(replace(chord))
     return out
 
 
-def _merged(record: _Record, one: _Chord, other: _Chord) -> _Chord:
-    longer = one if one.b - one.a >= other.b - other.a else other
-    return replace(longer, a=one.a, b=other.b)
+def _append(record: _Record, out: list[_Chord], chord: _Chord | None) -> None:
+    if chord is None:
+        return
+    if out and _is_one_program(record, out[-1], chord):
+        longer = out[-1] if out[-1].b - out[-1].a >= chord.b - chord.a else chord
+        out[-1] = replace(longer, a=out[-1].a, b=chord.b)
+    else:
+        out.append(replace(chord))
 
 
-def _belongs(record: _Record, short: _Chord, other: _Chord) -> bool:
-    """Whether rows too few to have a shape continue a neighbour: in its potential if held or swept, else its current."""
-    k = max(short.a, other.a) - 1
-    if record.gaps[k]:
-        return False
-    if other.kind == "potential":
-        level = float(np.median(record.e[other.a : other.b]))
-        tolerance = max(2.0 * record.e_step, 1e-3, _LINE * _noise_of_line(record.t[other.a : other.b], record.e[other.a : other.b]))
-        return bool(np.all(np.abs(record.e[short.a : short.b] - level) <= tolerance))
-    if other.kind == "sweep":
-        middle = 0.5 * float(record.t[other.a] + record.t[other.b - 1])
-        level = float(np.mean(record.e[other.a : other.b]))
-        off = record.e[short.a : short.b] - level - other.rate * (record.t[short.a : short.b] - middle)
-        return bool(np.all(np.abs(off) <= _STAIR))
-    if other.kind == "current":
-        return _same_level(short, other)
-    return other.kind == "unknown" and not record.e_jumps[k] and not record.i_jumps[k]
+def _shared_out(
+    record: _Record, short: list[_Chord], before: _Chord | None, after: _Chord | None
+) -> tuple[_Chord, list[_Chord]]:
+    """`after` with the last of the short chords' rows, and what fits neither neighbour; `before` gets its rows.
+
+    Leading rows that fit `before` go there, trailing ones that fit `after` go there (first, if it is a hold that a
+    current runs into). What is left is the change itself, if it is a row or two with the sign of a neighbour's current;
+    else a part of its own.
+    """
+    a, b = short[0].a, short[-1].b
+    to_before = _fitting(record, before, range(a, b))
+    to_after = _fitting(record, after, range(b - 1, a - 1, -1))
+    if to_before + to_after > b - a:
+        if before is not None and after is not None and before.kind == "current" and after.kind == "potential":
+            to_before = b - a - to_after
+        else:
+            to_after = b - a - to_before
+    if before is not None:
+        before.b = a = a + to_before
+    b -= to_after
+    level = float(np.median(record.i[a:b])) if b > a else 0.0
+    if 0 < b - a <= 2:
+        if after is not None and not record.gaps[b - 1] and _same_sign(record, level, after):
+            b = a
+        elif before is not None and not record.gaps[a - 1] and _same_sign(record, level, before):
+            before.b = a = b
+    own = []
+    if b > a:
+        own = [replace(short[0], a=a, b=b, kind="current", level=level, u_level=0.0, is_line=False, is_flat=False)]
+    return replace(after, a=b) if after is not None else short[0], own
 
 
-def _is_transition(record: _Record, short: _Chord, after: _Chord) -> bool:
-    """Whether a row or two hold the change to the next program: a current of its sign that is not yet constant."""
-    if record.gaps[after.a - 1] or after.b - after.a < _ROWS or short.b - short.a > 2:
-        return False
-    return short.level * after.level > 0.0 and after.kind in ("current", "potential", "sweep")
+def _same_sign(record: _Record, level: float, chord: _Chord) -> bool:
+    if chord.kind == "current":
+        return level * chord.level > 0.0 and abs(level) > _TRANSITION * abs(chord.level) > 4.0 * chord.u_level
+    return chord.kind in ("potential", "sweep")
+
+
+def _fitting(record: _Record, chord: _Chord | None, rows: range) -> int:
+    """How many of `rows`, from the first on, continue `chord`: in its potential if held or swept, else its current."""
+    if chord is None or not len(rows):
+        return 0
+    t, e, i = record.t, record.e, record.i
+    own = slice(chord.a, chord.b)
+    noise_e = max(_noise_of_line(t[own], e[own]), record.e_step / 12.0**0.5)
+    noise_i = max(_white_noise(i[own]), record.i_step / 12.0**0.5)
+    middle_t, middle_e = float(np.mean(t[own])), float(np.mean(e[own]))
+    count, step = 0, rows.step
+    for k in rows:
+        if record.gaps[k - 1 if step > 0 else k]:
+            break
+        if chord.kind == "potential":
+            fits = abs(e[k] - float(np.median(e[own]))) <= max(2.0 * record.e_step, 1e-3, _LINE * noise_e)
+        elif chord.kind == "sweep":
+            on_line = middle_e + chord.rate * (t[k] - middle_t)
+            fits = abs(e[k] - on_line) <= max(_STAIR, 1.5 * abs(chord.rate) * abs(float(t[k] - t[k - step])), _LINE * noise_e)
+        elif chord.kind == "current":
+            fits = abs(i[k] - chord.level) <= max(_REGULATED * abs(chord.level), _LINE * noise_i, 1.01 * record.i_step)
+        else:
+            fits = not record.e_jumps[k - 1 if step > 0 else k]
+        if not fits:
+            break
+        count += 1
+    return count
 
 
 def _is_one_program(record: _Record, one: _Chord, other: _Chord) -> bool:
@@ -540,17 +622,23 @@ def _is_one_program(record: _Record, one: _Chord, other: _Chord) -> bool:
 
 def _parts(record: _Record, chords: list[_Chord]) -> list[ControlledPart]:
     t, e = record.t, record.e
-    charge = [abs(c.level) * float(t[c.b - 1] - t[c.a]) for c in chords]
-    levels = [abs(c.level) for c in chords if c.kind == "current"]
-    lowest = min(levels, default=0.0)
+    constant = [c for c in chords if c.kind == "current"]
+    passed = [abs(c.level) * float(t[c.b - 1] - t[c.a]) for c in constant]
+    small = [c for c in constant if abs(c.level) < _ZERO * record.largest]
+    # Rests share their noise, as the shortest hardly know it, and an offset that is no more than the smallest twice.
+    noise = float(np.median([record.noise[c.a] for c in small])) if small else 0.0
+    offset = 2.0 * min((abs(c.level) for c in small), default=0.0)
     parts: list[ControlledPart] = []
-    for c, passed in zip(chords, charge, strict=True):
+    for c in chords:
         kind: Kind = c.kind
         level = {"current": c.level, "potential": float(np.median(e[c.a : c.b])), "sweep": c.rate}.get(kind, float("nan"))
         if kind == "current":
-            noise = max(4.0 * c.u_level, 1.01 * record.i_step if record.i_step < 0.3 * record.largest else 0.0)
-            is_offset = abs(c.level) < _ZERO * record.largest and passed < _OFFSET_CHARGE * max(charge)
-            if abs(c.level) <= noise or abs(c.level) < 1e-13 or (is_offset and abs(c.level) <= 2.0 * lowest + noise):
+            u = max(c.u_level, u_of_median(noise, c.b - c.a) if c in small else 0.0)
+            digit = 1.01 * record.i_step if record.i_step < 0.3 * record.largest else 0.0
+            own = abs(c.level) * float(t[c.b - 1] - t[c.a])
+            is_offset = c in small and own < _OFFSET_CHARGE * max(passed)
+            is_offset = is_offset and (abs(c.level) <= offset + 4.0 * u or c.b - c.a < _ROWS)
+            if abs(c.level) <= max(4.0 * u, digit, _ROUND_OFF) or is_offset:
                 kind, level = "rest", 0.0
         parts.append(ControlledPart(kind, c.a, c.b, level, float(t[c.a]), float(t[c.b - 1])))
     return _with_times(record, _rests_joined(record, parts))
@@ -631,7 +719,7 @@ def unrecorded(t: F64, potential: F64, current: F64) -> NDArray[np.bool_]:
     missing = np.zeros(steps.size, dtype=bool)
     if steps.size < _ROWS:
         return missing
-    usual = median_filter(steps, 2 * _NEAR + 1, mode="nearest")
+    usual = median_filter(steps, 2 * _NEAR + 1, mode="mirror")
     long = np.flatnonzero((steps > 5.0 * usual) & (steps > 0.0))
     if not long.size:
         return missing
@@ -665,7 +753,7 @@ def _is_triggered(steps: F64, potential: F64, current: F64, k: int) -> bool:
         moves = np.abs(np.diff(values))
         usual = float(np.median(moves[near]))
         even = float(np.percentile(moves[near], 75.0)) < 1.5 * float(np.percentile(moves[near], 25.0))
-        if usual > 0.0 and even and 0.3 * usual < moves[k] < 2.0 * usual:
+        if usual > 0.0 and even and moves[k] < 2.0 * usual:
             return True
     return False
 

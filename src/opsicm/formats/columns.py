@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.core.units import factor, si_unit
 from opsicm.formats.text import Text, bad, number
+from opsicm.formats.written_digits import written_step
 
 # The letter of a column → its SI unit. `I` pipette current, `R` resistance, `V` pipette bias.
 # `E` the cell's potential: beside it, I is the cell's current. `sto` the stoichiometry of an open-circuit curve.
@@ -73,7 +74,11 @@ _LONGEST_HEADER: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class ColumnTable:
-    """The columns of a table by quantity, in SI, and how the text was written."""
+    """The columns of a table by quantity, in SI, and how the text was written.
+
+    `steps`: what the last digit of a quantity stands for, in SI. `counters` are the instrument's integrals of the
+    current [C] by their titles, `clock` its wall clock [s since 1970], of a cell's record.
+    """
 
     data: Mapping[str, NDArray[np.float64]]
     units: Mapping[str, str]
@@ -81,6 +86,9 @@ class ColumnTable:
     separator: str
     decimal: str
     encoding: str
+    counters: Mapping[str, NDArray[np.float64]] | None = None
+    clock: NDArray[np.float64] | None = None
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +128,12 @@ def parse_columns(text: Text, path: Path, columns: str | None = None) -> ColumnT
         chosen = _from_header(header, separator, width, path)
     table = _numbers(text, first, separator, decimal, width, path)
     data = {name: np.ascontiguousarray(table[:, k] * factor(unit)) for k, name, unit in chosen}
-    return ColumnTable(
-        data, {name: unit for _, name, unit in chosen}, header, _SEPARATOR_NAME[separator], decimal, text.encoding
-    )
+    # A thousand rows, from beginning to end, show the digits.
+    lines = text.lines[first :: max(1, (len(text.lines) - first) // 1000)]
+    sample = [parts for line in lines if len(parts := _split(line, separator)) == width]
+    steps = {name: written_step([p[k] for p in sample], table[:, k]) * factor(unit) for k, name, unit in chosen}
+    units = {name: unit for _, name, unit in chosen}
+    return ColumnTable(data, units, header, _SEPARATOR_NAME[separator], decimal, text.encoding, steps=steps)
 
 
 def _split(line: str, separator: str | None) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,8 @@ from opsicm.formats.columns import QUANTITIES, ColumnTable, UnlabelledTable, par
 from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.sicm_archive import LARGEST_CONTENT, NM_PER_COUNT, SicmScan, SicmTrace, read_sicm
 from opsicm.formats.text import LARGEST_TEXT, Text, bad, decode, read_bytes
+
+HIGHEST_CELL_POTENTIAL: Final = 6.0  # [V] of one cell, against any reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +112,7 @@ def identify_cell(file: CellFile) -> Identification:
         np.concatenate([getattr(r, name) for r in file.records]) for name in ("t", "potential", "current")
     )
     findings = [PlausibilityCheck(note) for note in file.notes]
-    backwards = sum(bool(np.any(np.diff(r.t) < 0.0)) for r in file.records)
-    if backwards:
-        findings.append(
-            PlausibilityCheck(f"time runs backwards in {backwards} of {len(file.records)} records", ok=False)
-        )
-    findings.append(
-        PlausibilityCheck(
-            f"largest |potential| {_largest_magnitude(potential):.3g} V", ok=_largest_magnitude(potential) <= 6.0
-        )
-    )
-    largest = _largest_magnitude(current)
-    findings.append(PlausibilityCheck(f"largest |current| {1e3 * largest:.3g} mA", ok=1e-12 < largest <= 100.0))
+    findings += _cell_limits(potential, current)
     missing = int(np.count_nonzero(~np.isfinite(t + potential + current)))
     if missing:
         findings.append(PlausibilityCheck(f"{missing} rows lack one of the three values", ok=False))
@@ -137,6 +128,16 @@ def identify_cell(file: CellFile) -> Identification:
         tuple(file.settings.items()),
         tuple(findings),
     )
+
+
+def _cell_limits(potential: NDArray[np.float64], current: NDArray[np.float64] | None) -> list[PlausibilityCheck]:
+    """The largest potential and current of a cell."""
+    highest = _largest_magnitude(potential)
+    checks = [PlausibilityCheck(f"largest |potential| {highest:.3g} V", ok=highest <= HIGHEST_CELL_POTENTIAL)]
+    if current is not None:
+        largest = _largest_magnitude(current)
+        checks.append(PlausibilityCheck(f"largest |current| {1e3 * largest:.3g} mA", ok=1e-12 < largest <= 100.0))
+    return checks
 
 
 def identify_unlabelled(table: UnlabelledTable) -> Identification:
@@ -216,8 +217,13 @@ def parse_text(text: Text, path: Path, columns: str | None) -> Content:
     return parse_columns(text, path, columns)
 
 
-def identify(path: Path, columns: str | None = None) -> Identification:
-    """The format and content of a file; `BadInput` for an empty, truncated, damaged or unknown one."""
+def identify(
+    path: Path, columns: str | None = None, judge: Callable[[Content], Sequence[str]] = lambda _: ()
+) -> Identification:
+    """The format and content of a file; `BadInput` for an empty, truncated, damaged or unknown one.
+
+    `judge` adds what else a person should look at in the content, as the analysis sees it.
+    """
     if not feather.readable() and read_bytes(path, LARGEST_TEXT).startswith(feather.MAGIC):
         unread = PlausibilityCheck(f"{feather.NEEDED}: {feather.REMEDY}", ok=False)
         return Identification("Feather", "a Feather (Arrow) table, not read", (), (), (unread,))
@@ -228,6 +234,11 @@ def identify(path: Path, columns: str | None = None) -> Identification:
         if unlabelled is None:
             raise
         return identify_unlabelled(unlabelled)
+    what = _identify_content(content)
+    return replace(what, findings=(*what.findings, *(PlausibilityCheck(text, ok=False) for text in judge(content))))
+
+
+def _identify_content(content: Content) -> Identification:
     if isinstance(content, ImageFile):
         return identify_images(content)
     if isinstance(content, CellFile):
@@ -371,11 +382,15 @@ def _identify_columns(table: ColumnTable) -> Identification:
         missing = int(np.count_nonzero(~np.isfinite(values)))
         if missing:
             findings.append(PlausibilityCheck(f"{name}: {missing} of {values.size} values are not numbers", ok=False))
-        if values.size > 1 and missing < values.size and np.nanmax(values) == np.nanmin(values):
+        # A cell's current or potential may well be held constant.
+        held = "E" in table.data and name in "EI"
+        if not held and values.size > 1 and missing < values.size and np.nanmax(values) == np.nanmin(values):
             findings.append(PlausibilityCheck(f"{name} is constant", ok=False))
     if "t" in table.data and rows > 1 and not np.all(np.diff(table.data["t"]) > 0):
         findings.append(PlausibilityCheck("t does not increase throughout", ok=False))
-    if "I" in table.data and np.isfinite(table.data["I"]).any():
+    if "E" in table.data:
+        findings += _cell_limits(table.data["E"], table.data.get("I"))
+    elif "I" in table.data and np.isfinite(table.data["I"]).any():
         largest = float(np.nanmax(np.abs(table.data["I"])))
         findings.append(PlausibilityCheck(f"largest current {1e9 * largest:.3g} nA", ok=1e-13 <= largest <= 1e-6))
     if "R" in table.data and np.isfinite(table.data["R"]).any():

@@ -10,7 +10,6 @@ from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.movie import write_movie
 from opsicm.figures.view import View
-from opsicm.formats.identify import identify
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 from opsicm.results import third_party
@@ -117,7 +116,7 @@ def identification(path: Path, columns: str | None) -> tuple[str, list[dict[str,
     if path.is_file() and not _is_hdf5(path):
         _refuse_damaged(path)
     if not is_run(path):
-        what = identify(path, columns)
+        what = third_party.identified(path, columns)
         return third_party.identification_text(what), third_party.identification_records(what)
     with Run(path) as run:
         rows: list[dict[str, Any]] = [

@@ -10,100 +10,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
-from opsicm.core.statistics import MAD_TO_SIGMA, resolution_of, straight_line, u_of_median
+from opsicm.analysis.cell.parts import STAIR, ControlledPart, Kind, corners, with_times
+from opsicm.analysis.cell.unrecorded import (
+    JUMP,
+    NEAR,
+    REGULATED,
+    ROWS,
+    SIGNIFICANT,
+    digits_of,
+    noise_about_line,
+    unrecorded,
+    usual_difference,
+)
+from opsicm.core.statistics import MAD_TO_SIGMA, straight_line, u_of_median
 
 F64 = NDArray[np.float64]
-Kind = Literal["rest", "current", "potential", "sweep", "unknown"]
 
-_NEAR: Final = 10  # rows to either side that say what is usual there: enough for a median, few against a step
-# Times the median difference of neighbours. Differences of white noise have a median of 0.95 sigma, so that 8 of them
-# are 5.4 standard deviations of a difference: one false jump in 10^7 rows. Smooth curves never reach it.
-_JUMP: Final = 8.0
-_REGULATED: Final = 0.02  # of a current: a smaller step is within what ranges and regulators of cyclers do by themselves
-_STAIR: Final = 6e-3  # [V]: potentiostats that sweep in steps take 1 to 5 mV; a larger step is one of the program
 _LINE: Final = 6.0  # sigmas that a row may be off a line through two other noisy rows: 5 for the row, the rest for them
 _COARSE: Final = 3e-3  # [V]: the widest tolerance of a line for reasons other than noise: half the largest stair
 _PARTS_OF_SPAN: Final = 30.0  # a line of few mV is judged more finely: to a thirtieth of what the block spans
 _LEAST_SWEEP: Final = 3e-3  # [V]: less is no sweep but a hold that drifts
 _DRIFT: Final = 5e-4  # [V] over a hold: what regulators of cyclers leave
-_BENT: Final = 0.05  # change of rate along a sweep; instruments keep theirs to 1 %, chords of a curve bend by 10 % and up
+_BENT: Final = (
+    0.05  # change of rate along a sweep; instruments keep theirs to 1 %, chords of a curve bend by 10 % and up
+)
 _SAME: Final = 0.05  # relative difference of rates of one program; that of two programs is a factor
-_SIGNIFICANT: Final = 4.5  # sigmas: of the few hundred comparisons in a record none happens by chance
-_ROWS: Final = 4  # fewer have no shape
 _FEWEST_OF_SWEEP: Final = 8
 _SETTLING: Final = 0.15  # of a part's time: a cycler's regulator may approach its current from below for as long
 _ZERO: Final = 1e-3  # of the largest current: offset of an ammeter in a range for that current
 _OFFSET_CHARGE: Final = 0.02  # of the largest charge: more than passes at an offset
-_OUTLIER: Final = 3.0  # times the largest other current: an overload, if the potential knows nothing of it
 _TRANSITION: Final = 0.05  # of the current: a row that holds the change has a part of both sides, seldom less
 _ROUND_OFF: Final = 1e-13  # [A] at open circuit: a million times below the noise of a potentiostat for mA
 _BLOCKS: Final = 12  # means by which a current is judged constant
-
-
-@dataclass(frozen=True, slots=True)
-class ControlledPart:
-    """Rows [first, stop) over which one quantity was controlled, from `begin` to `end` [s].
-
-    `level` is what was controlled: the current [A] (0 of a rest), the potential [V], or the rate of a sweep [V/s]; NaN
-    of "unknown". Sweeps share the row of the vertex between them. `u_begin`, `u_end` [s]: within a row nobody knows
-    when the control changed; 0 at the ends of the record.
-    """
-
-    kind: Kind
-    first: int
-    stop: int
-    level: float
-    begin: float
-    end: float
-    u_begin: float = 0.0
-    u_end: float = 0.0
-
-    @property
-    def rows(self) -> slice:
-        """The rows of the part."""
-        return slice(self.first, self.stop)
-
-
-def overloads(potential: F64, current: F64) -> NDArray[np.bool_]:
-    """Rows whose current or potential is no measurement: alone, far beyond all others, and without effect.
-
-    `potential` [V], `current` [A], (n,). A current three times beyond all but a half per cent of the record (at
-    least three rows), in no more than three rows together, is an overload where the potential moves no more than
-    beside it: a real one moves it by the ohmic drop. A potential that leaves and comes back within one row by 50 mV
-    and twenty times what is usual there is a fault of the same kind where the current does not answer. Fails for
-    overloads in more rows, and for faults in both columns at once that are smaller than a thousandfold.
-    """
-    n = current.size
-    bad = np.zeros(n, dtype=bool)
-    if n < 2 * _ROWS:
-        return bad
-    size = np.abs(current)
-    few = max(3, n // 200)
-    usual = float(np.partition(size, n - 1 - few)[n - 1 - few])
-    moved = np.abs(np.diff(potential))
-    quiet = _JUMP * _usual(moved) + 3.0 * resolution_of(potential)
-    for a, b in _runs(size > _OUTLIER * usual):
-        beside = float(np.max(size[[j for j in (a - 1, b) if 0 <= j < n]]))
-        if b - a > 3 or usual == 0.0 or float(size[a:b].min()) < _OUTLIER * beside:
-            continue
-        edges = slice(max(a - 1, 0), min(b, n - 1))
-        if np.all(moved[edges] <= quiet[edges] + 1e-3) or float(size[a:b].max()) > 1e3 * usual:
-            bad[a:b] = True
-    there = np.flatnonzero((moved[:-1] > 0.05) & (moved[1:] > 0.05)) + 1
-    answer = _JUMP * _usual(np.abs(np.diff(current))) + _REGULATED * usual
-    for k in there:
-        back = abs(float(potential[k + 1] - potential[k - 1])) <= 0.1 * float(min(moved[k - 1], moved[k]))
-        beside = float(np.median(moved[max(0, k - 1 - _NEAR) : k + _NEAR]))
-        silent = np.all(np.abs(np.diff(current[k - 1 : k + 2])) <= answer[k - 1 : k + 1])
-        if back and silent and min(moved[k - 1], moved[k]) > 20.0 * beside:
-            bad[k] = True
-    return bad
 
 
 def controlled_parts(
@@ -126,6 +69,11 @@ def controlled_parts(
         return []
     record = _Record.of(t, potential, current, potential_step, current_step)
     return _parts(record, _joined(record, _neighbours_decide(record, record.chords())))
+
+
+def current_parts(t: F64, current: F64) -> list[ControlledPart]:
+    """Rests, constant currents, and what is neither ("potential"), where only the current [A] is known."""
+    return controlled_parts(t, np.zeros(t.size), current)
 
 
 @dataclass(slots=True)
@@ -159,11 +107,11 @@ class _Record:
 
     @staticmethod
     def of(t: F64, e: F64, i: F64, e_step: float, i_step: float) -> _Record:
-        e_step, i_step = max(e_step, resolution_of(e)), max(i_step, resolution_of(i))
+        e_step, i_step = max(e_step, digits_of(e)), max(i_step, digits_of(i))
         move, change = np.abs(np.diff(e)), np.abs(np.diff(i))
         beside = np.maximum(np.abs(i[1:]), np.abs(i[:-1]))
-        i_jumps = (change > np.maximum(_JUMP * _usual(change), 1.5 * i_step)) & (change > _REGULATED * beside)
-        e_jumps = (move > np.maximum(_JUMP * _usual(move), 3.0 * e_step)) & (move > _STAIR)
+        i_jumps = (change > np.maximum(JUMP * usual_difference(change), 1.5 * i_step)) & (change > REGULATED * beside)
+        e_jumps = (move > np.maximum(JUMP * usual_difference(move), 3.0 * e_step)) & (move > STAIR)
         gaps = unrecorded(t, e, i)
         cuts, noise = np.append(i_jumps, True), np.zeros(i.size)
         for a, b in pairwise([0, *(np.flatnonzero(i_jumps | e_jumps | gaps) + 1).tolist(), i.size]):
@@ -179,9 +127,9 @@ class _Record:
         line = 0
         for a, b in pairwise([0, *(np.flatnonzero(self.e_jumps | self.gaps) + 1).tolist(), self.t.size]):
             tolerance, sigma = self.tolerance(a, b)
-            corners = _corners(self.t[a:b], self.e[a:b], tolerance)
+            turns = corners(self.t[a:b], self.e[a:b], tolerance)
             # The row of a corner begins the next line; the last one ends with the block.
-            edges = [a, *(a + k for k in corners[1:-1]), b]
+            edges = [a, *(a + k for k in turns[1:-1]), b]
             for p, q in pairwise(edges):
                 shape = self.shape(p, q, tolerance, sigma)
                 cuts = [p, *(np.flatnonzero(self.i_cuts[p : q - 1]) + p + 1).tolist(), q]
@@ -195,13 +143,13 @@ class _Record:
     def tolerance(self, a: int, b: int) -> tuple[float, float]:
         """How far a row of the block may be off a line, and the noise of its potential [V]."""
         e = self.e[a:b]
-        sigma = max(_noise_of_line(self.t[a:b], e), self.e_step / 12.0**0.5)
+        sigma = max(noise_about_line(self.t[a:b], e), self.e_step / 12.0**0.5)
         span = float(np.ptp(e))
         tolerance = max(_LINE * sigma, 1.5 * self.e_step, min(_COARSE, span / _PARTS_OF_SPAN))
         moves = np.abs(np.diff(e))
-        if moves.size >= 2 * _ROWS:
+        if moves.size >= 2 * ROWS:
             steps = moves[moves > 5.0 * float(np.median(moves))]
-            if steps.size >= 3 and steps.sum() > 0.5 * span and float(np.median(steps)) <= _STAIR:
+            if steps.size >= 3 and steps.sum() > 0.5 * span and float(np.median(steps)) <= STAIR:
                 tolerance += float(np.median(steps))  # a sweep in stairs
         return tolerance, sigma
 
@@ -213,8 +161,10 @@ class _Record:
         line = straight_line(t, e)
         took = float(t[-1] - t[0])
         moved = abs(line.slope) * took
-        is_flat = moved <= max(_DRIFT, self.e_step, _SIGNIFICANT * line.u_slope * took)
-        is_line = not is_flat and b - a >= _FEWEST_OF_SWEEP and moved > max(_LEAST_SWEEP, 3.0 * self.e_step, 3.0 * sigma)
+        is_flat = moved <= max(_DRIFT, self.e_step, SIGNIFICANT * line.u_slope * took)
+        is_line = (
+            not is_flat and b - a >= _FEWEST_OF_SWEEP and moved > max(_LEAST_SWEEP, 3.0 * self.e_step, 3.0 * sigma)
+        )
         is_line = is_line and _is_straight(t, e, tolerance)
         return line.slope, is_line, is_flat
 
@@ -224,38 +174,11 @@ class _Record:
         noise = max(_white_noise(self.i[a:b]), float(self.noise[a]))
         is_constant, level, u_level = _constant(self.t[a:b], self.i[a:b], noise, self.i_step, 1e-4 * self.largest)
         rate, is_line, is_flat = shape
-        varies = not is_constant and b - a >= _ROWS
+        varies = not is_constant and b - a >= ROWS
         kind: Kind = "current"
         if varies:
             kind = "potential" if is_flat else "sweep" if is_line else "unknown"
         return _Chord(a, b, line, kind, level, u_level, rate, is_line, is_flat)
-
-
-def _usual(differences: F64) -> F64:
-    """The larger of the medians of `differences` (n,) over the ten before and the ten after each.
-
-    The larger: where a quiet part ends, the noise of the next one is no jump.
-    """
-    medians = median_filter(differences, _NEAR + 1, mode="mirror")
-    k = np.arange(differences.size)
-    half = _NEAR // 2
-    before, after = np.maximum(k - half - 1, 0), np.minimum(k + half + 1, differences.size - 1)
-    return np.asarray(np.maximum(medians[before], medians[after]), dtype=np.float64)
-
-
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
-def _noise_of_line(t: F64, values: F64) -> float:
-    """Standard deviation of one of `values` (n,), by what each is off the line between its neighbours in time."""
-    if t.size < 5:
-        return 0.0
-    whole = t[2:] - t[:-2]
-    share = np.divide(t[1:-1] - t[:-2], whole, out=np.full(whole.size, 0.5), where=whole > 0.0)
-    off = values[1:-1] - (1.0 - share) * values[:-2] - share * values[2:]
-    return MAD_TO_SIGMA * float(np.median(np.abs(off) / np.sqrt(1.0 + share**2 + (1.0 - share) ** 2)))
 
 
 def _white_noise(values: F64) -> float:
@@ -270,22 +193,22 @@ def _constant(t: F64, i: F64, noise: float, step: float, offset: float) -> tuple
     first and last row are left out, as they may hold part of the change; and so is an approach from below
     within 15 % of the time (a regulator that settles; the transient of a hold comes from above).
     """
-    inner = slice(1, -1) if i.size >= 2 * _ROWS else slice(None)
+    inner = slice(1, -1) if i.size >= 2 * ROWS else slice(None)
     t, i = t[inner], i[inner]
     level = float(np.median(i))
     sigma = max(noise, step / 12.0**0.5)
     u = u_of_median(sigma, i.size)
-    allowed = max(step, _REGULATED * abs(level), offset)
-    if i.size < _ROWS:
+    allowed = max(step, REGULATED * abs(level), offset)
+    if i.size < ROWS:
         return bool(np.ptp(i) <= allowed), level, u
     # Below the level until it is reached, and soon.
-    reached = np.flatnonzero(np.abs(i) >= (1.0 - _REGULATED) * abs(level))
+    reached = np.flatnonzero(np.abs(i) >= (1.0 - REGULATED) * abs(level))
     if level and reached.size and t[reached[0]] - t[0] <= _SETTLING * (t[-1] - t[0]):
         i = i[reached[0] :]
     count = min(_BLOCKS, max(2, i.size // 3))
     edges = np.linspace(0, i.size, count + 1).astype(int)
     means = np.add.reduceat(i, edges[:-1]) / np.diff(edges)
-    limit = np.maximum(_SIGNIFICANT * sigma / np.sqrt(np.diff(edges)), allowed)
+    limit = np.maximum(SIGNIFICANT * sigma / np.sqrt(np.diff(edges)), allowed)
     return bool(np.all(np.abs(means - level) <= limit)), level, u
 
 
@@ -297,27 +220,27 @@ def _shifts(i: F64, step: float) -> list[int]:
     than ten rows are not looked for, nor those of a current so quiet that every step beyond 2 % is a jump.
     """
     sigma = max(_white_noise(i), step / 12.0**0.5)
-    if i.size < 2 * _NEAR or 11.0 * sigma <= _REGULATED * float(np.max(np.abs(i))):
+    if i.size < 2 * NEAR or 11.0 * sigma <= REGULATED * float(np.max(np.abs(i))):
         return []
     cuts = [0, i.size]
     stack = [(0, i.size)]
     while stack:
         a, b = stack.pop()
         n = b - a
-        if n < 2 * _NEAR:
+        if n < 2 * NEAR:
             continue
         total = np.cumsum(i[a:b])
-        left = np.arange(_NEAR, n - _NEAR + 1)
+        left = np.arange(NEAR, n - NEAR + 1)
         gain = (total[left - 1] - total[-1] * left / n) ** 2 / (left * (n - left) / n)
         k = int(left[int(np.argmax(gain))])
         # Log(n) places were tried for this one cut.
-        if float(gain.max()) >= sigma**2 * 2.0 * (_SIGNIFICANT**2 / 2.0 + np.log(n)):
+        if float(gain.max()) >= sigma**2 * 2.0 * (SIGNIFICANT**2 / 2.0 + np.log(n)):
             cuts.append(a + k)
             stack += [(a, a + k), (a + k, b)]
     cuts.sort()
     kept = [0]
     for k, end in pairwise(cuts[1:]):
-        before, after = i[max(kept[-1], k - 50 * _NEAR) : k], i[k : min(end, k + 50 * _NEAR)]
+        before, after = i[max(kept[-1], k - 50 * NEAR) : k], i[k : min(end, k + 50 * NEAR)]
         levels = float(np.sum((before - before.mean()) ** 2) + np.sum((after - after.mean()) ** 2))
         both = np.concatenate((before, after))
         basis = np.vander(np.linspace(-1.0, 1.0, both.size), 4)
@@ -325,35 +248,6 @@ def _shifts(i: F64, step: float) -> list[int]:
         if levels <= float(residual @ residual) - 10.0 * sigma**2:
             kept.append(k)
     return kept[1:]
-
-
-def _corners(t: F64, e: F64, tolerance: float) -> list[int]:
-    """Rows where a polygon through some of the rows turns that is nowhere farther than `tolerance` from the others.
-
-    Source: Douglas and Peucker, Cartographica 1973, 10, 112; on the potential alone, as time has no error.
-    """
-    edges = {0, e.size - 1}
-    stack = [(0, e.size - 1)]
-    while stack:
-        a, b = stack.pop()
-        if b - a < 2:
-            continue
-        length = float(t[b] - t[a])
-        chord = e[a] + (e[b] - e[a]) * ((t[a : b + 1] - t[a]) / length if length > 0.0 else 0.0)
-        away = np.abs(e[a : b + 1] - chord)
-        k = a + int(np.argmax(away))
-        if away[k - a] > tolerance and a < k < b:
-            edges.add(k)
-            stack += [(a, k), (k, b)]
-    corners = sorted(edges)
-    # Cuts that noise made: gone where one line serves both sides.
-    kept = corners[:1]
-    for k, after in pairwise(corners[1:]):
-        both = slice(kept[-1], after + 1)
-        residual = straight_line(t[both], e[both]).residual
-        if float(np.max(np.abs(residual))) > 0.75 * tolerance:
-            kept.append(k)
-    return [*kept, corners[-1]] if len(corners) > 1 else corners
 
 
 def _is_straight(t: F64, e: F64, tolerance: float) -> bool:
@@ -367,7 +261,7 @@ def _is_straight(t: F64, e: F64, tolerance: float) -> bool:
     u_bend = 2.0 * spread * (5.0 / e.size) ** 0.5 * 1.5 / max(abs(float(c[1])), 1e-300)
     # A sagitta within a third of the tolerance is what stairs and the instrument's digits leave.
     small = abs(float(c[2])) < 0.1 * tolerance and bend < 4.0 * _BENT
-    return bend <= _BENT or bend <= _SIGNIFICANT * u_bend or small
+    return bend <= _BENT or bend <= SIGNIFICANT * u_bend or small
 
 
 def _neighbours_decide(record: _Record, chords: list[_Chord]) -> list[_Chord]:
@@ -425,8 +319,8 @@ def _mark_definite_currents(record: _Record, chords: list[_Chord]) -> None:
             continue
         is_zero = group and abs(group[0].level) <= max(4.0 * group[0].u_level, record.i_step)
         jumped = any(record.e_jumps[c.a - 1] for c in group[1:])
-        bent = any(not c.is_line and not c.is_flat and c.b - c.a >= _ROWS for c in group)
-        turned = len({c.is_flat for c in group if c.b - c.a >= _ROWS}) > 1
+        bent = any(not c.is_line and not c.is_flat and c.b - c.a >= ROWS for c in group)
+        turned = len({c.is_flat for c in group if c.b - c.a >= ROWS}) > 1
         if len(group) > 1 and (jumped or bent or (turned and not is_zero)):
             for c in group:
                 c.is_line = c.is_flat = False
@@ -436,26 +330,25 @@ def _mark_definite_currents(record: _Record, chords: list[_Chord]) -> None:
 def _same_level(one: _Chord, other: _Chord) -> bool:
     apart = abs(one.level - other.level)
     return apart <= max(
-        _SIGNIFICANT * float(np.hypot(one.u_level, other.u_level)), _REGULATED * max(abs(one.level), abs(other.level))
+        SIGNIFICANT * float(np.hypot(one.u_level, other.u_level)), REGULATED * max(abs(one.level), abs(other.level))
     )
 
 
 def _goes_on(record: _Record, chord: _Chord, other: _Chord) -> bool:
     """Whether the potential's program of `other`, whose current varies, goes on in `chord`, whose current does not."""
-    first, last = (chord, other) if chord.a < other.a else (other, chord)
-    k = last.a - 1
+    k = max(chord.a, other.a) - 1
     if record.gaps[k]:
         return False
     step = float(record.e[k + 1] - record.e[k])
     if other.kind == "sweep" and chord.is_line:
         even = abs(abs(chord.rate) - abs(other.rate)) <= _SAME * abs(other.rate)
         took = float(record.t[k + 1] - record.t[k])
-        return even and abs(step) <= 1.5 * abs(other.rate) * took + record.e_step + _STAIR
+        return even and abs(step) <= 1.5 * abs(other.rate) * took + record.e_step + STAIR
     if other.kind == "potential" and chord.is_flat:
         level, here = (float(np.median(record.e[c.a : c.b])) for c in (other, chord))
-        sigma = _noise_of_line(record.t[other.a : other.b], record.e[other.a : other.b])
-        apart = max(2.0 * record.e_step, _SIGNIFICANT * sigma, 2e-4)
-        few = chord.b - chord.a <= _NEAR  # the steep beginning of the hold's transient
+        sigma = noise_about_line(record.t[other.a : other.b], record.e[other.a : other.b])
+        apart = max(2.0 * record.e_step, SIGNIFICANT * sigma, 2e-4)
+        few = chord.b - chord.a <= NEAR  # the steep beginning of the hold's transient
         return (few or not record.i_jumps[k]) and abs(level - here) <= apart
     return False
 
@@ -492,7 +385,7 @@ def _rates_agree_better(group: Sequence[_Chord]) -> bool:
     rate = np.abs([c.rate for c in group])
     of_level = float(np.ptp(level)) / float(level.mean()) if level.mean() > 0.0 else 0.0
     of_rate = float(np.ptp(rate)) / float(rate.mean())
-    known = float(np.ptp(level)) > _SIGNIFICANT * 2.0**0.5 * u
+    known = float(np.ptp(level)) > SIGNIFICANT * 2.0**0.5 * u
     return known and of_rate < 0.2 * of_level and of_rate < _SAME
 
 
@@ -501,14 +394,15 @@ def _joined(record: _Record, chords: list[_Chord]) -> list[_Chord]:
     out: list[_Chord] = []
     short: list[_Chord] = []
     for chord in _same_currents(record, chords):
-        if chord.b - chord.a < _ROWS:
+        if chord.b - chord.a < ROWS:
             short.append(chord)
             continue
+        rest = chord
         if short:
-            chord, own = _shared_out(record, short, out[-1] if out else None, chord)
+            rest, own = _shared_out(record, short, out[-1] if out else None, chord)
             out += own
             short = []
-        _append(record, out, chord)
+        _append(record, out, rest)
     if short:
         _, own = _shared_out(record, short, out[-1] if out else None, None)
         out += own
@@ -562,9 +456,9 @@ def _shared_out(
     b -= to_after
     level = float(np.median(record.i[a:b])) if b > a else 0.0
     if 0 < b - a <= 2:
-        if after is not None and not record.gaps[b - 1] and _same_sign(record, level, after):
+        if after is not None and not record.gaps[b - 1] and _same_sign(level, after):
             b = a
-        elif before is not None and not record.gaps[a - 1] and _same_sign(record, level, before):
+        elif before is not None and not record.gaps[a - 1] and _same_sign(level, before):
             before.b = a = b
     own = []
     if b > a:
@@ -572,7 +466,7 @@ def _shared_out(
     return replace(after, a=b) if after is not None else short[0], own
 
 
-def _same_sign(record: _Record, level: float, chord: _Chord) -> bool:
+def _same_sign(level: float, chord: _Chord) -> bool:
     if chord.kind == "current":
         return level * chord.level > 0.0 and abs(level) > _TRANSITION * abs(chord.level) > 4.0 * chord.u_level
     return chord.kind in ("potential", "sweep")
@@ -584,7 +478,7 @@ def _fitting(record: _Record, chord: _Chord | None, rows: range) -> int:
         return 0
     t, e, i = record.t, record.e, record.i
     own = slice(chord.a, chord.b)
-    noise_e = max(_noise_of_line(t[own], e[own]), record.e_step / 12.0**0.5)
+    noise_e = max(noise_about_line(t[own], e[own]), record.e_step / 12.0**0.5)
     noise_i = max(_white_noise(i[own]), record.i_step / 12.0**0.5)
     middle_t, middle_e = float(np.mean(t[own])), float(np.mean(e[own]))
     count, step = 0, rows.step
@@ -595,9 +489,11 @@ def _fitting(record: _Record, chord: _Chord | None, rows: range) -> int:
             fits = abs(e[k] - float(np.median(e[own]))) <= max(2.0 * record.e_step, 1e-3, _LINE * noise_e)
         elif chord.kind == "sweep":
             on_line = middle_e + chord.rate * (t[k] - middle_t)
-            fits = abs(e[k] - on_line) <= max(_STAIR, 1.5 * abs(chord.rate) * abs(float(t[k] - t[k - step])), _LINE * noise_e)
+            fits = abs(e[k] - on_line) <= max(
+                STAIR, 1.5 * abs(chord.rate) * abs(float(t[k] - t[k - step])), _LINE * noise_e
+            )
         elif chord.kind == "current":
-            fits = abs(i[k] - chord.level) <= max(_REGULATED * abs(chord.level), _LINE * noise_i, 1.01 * record.i_step)
+            fits = abs(i[k] - chord.level) <= max(REGULATED * abs(chord.level), _LINE * noise_i, 1.01 * record.i_step)
         else:
             fits = not record.e_jumps[k - 1 if step > 0 else k]
         if not fits:
@@ -631,17 +527,31 @@ def _parts(record: _Record, chords: list[_Chord]) -> list[ControlledPart]:
     parts: list[ControlledPart] = []
     for c in chords:
         kind: Kind = c.kind
-        level = {"current": c.level, "potential": float(np.median(e[c.a : c.b])), "sweep": c.rate}.get(kind, float("nan"))
+        level = {"current": c.level, "potential": float(np.median(e[c.a : c.b])), "sweep": c.rate}.get(
+            kind, float("nan")
+        )
         if kind == "current":
             u = max(c.u_level, u_of_median(noise, c.b - c.a) if c in small else 0.0)
             digit = 1.01 * record.i_step if record.i_step < 0.3 * record.largest else 0.0
             own = abs(c.level) * float(t[c.b - 1] - t[c.a])
             is_offset = c in small and own < _OFFSET_CHARGE * max(passed)
-            is_offset = is_offset and (abs(c.level) <= offset + 4.0 * u or c.b - c.a < _ROWS)
+            is_offset = is_offset and (abs(c.level) <= offset + 4.0 * u or c.b - c.a < ROWS)
             if abs(c.level) <= max(4.0 * u, digit, _ROUND_OFF) or is_offset:
                 kind, level = "rest", 0.0
         parts.append(ControlledPart(kind, c.a, c.b, level, float(t[c.a]), float(t[c.b - 1])))
-    return _with_times(record, _rests_joined(record, parts))
+    return with_times(record.t, record.e, _rests_joined(record, parts), record.gaps)
+
+
+def constant_currents(current: F64, first: int, stop: int) -> list[tuple[int, int, float]]:
+    """(first row, row after the last, level [A]) of the constant currents within rows that were controlled."""
+    i = current[first:stop]
+    change = np.abs(np.diff(i))
+    beside = np.maximum(np.abs(i[1:]), np.abs(i[:-1]))
+    jumps = np.zeros(0, dtype=np.intp)
+    if change.size:
+        jumps = np.flatnonzero((change > JUMP * usual_difference(change)) & (change > REGULATED * beside)) + 1
+    edges = [0, *jumps.tolist(), i.size]
+    return [(first + a, first + b, float(np.median(i[a:b]))) for a, b in pairwise(edges)]
 
 
 def _rests_joined(record: _Record, parts: list[ControlledPart]) -> list[ControlledPart]:
@@ -652,135 +562,3 @@ def _rests_joined(record: _Record, parts: list[ControlledPart]) -> list[Controll
         else:
             out.append(part)
     return out
-
-
-def _with_times(record: _Record, parts: list[ControlledPart]) -> list[ControlledPart]:
-    """The parts with the times at which the control changed between them, and vertices shared by two sweeps."""
-    t = record.t
-    for k in range(len(parts) - 1):
-        one, other = parts[k], parts[k + 1]
-        if record.gaps[other.first - 1]:
-            continue
-        if one.kind == other.kind == "sweep" and not record.e_jumps[other.first - 1]:
-            vertex = _vertex_row(record, one, other)
-            at = float(t[vertex])
-            half = 0.5 * float(t[min(vertex + 1, t.size - 1)] - t[max(vertex - 1, 0)]) / 12.0**0.5
-            parts[k] = replace(one, stop=vertex + 1, end=at, u_end=half)
-            parts[k + 1] = replace(other, first=vertex, begin=at, u_begin=half)
-            continue
-        at, u = _time_of_change(record, one, other)
-        parts[k], parts[k + 1] = replace(one, end=at, u_end=u), replace(other, begin=at, u_begin=u)
-    return parts
-
-
-def _vertex_row(record: _Record, one: ControlledPart, other: ControlledPart) -> int:
-    """The row nearest to where the lines of two sweeps meet."""
-    lines = [straight_line(record.t[p.rows], record.e[p.rows]) for p in (one, other)]
-    if one.level * other.level >= 0.0:
-        return other.first
-    at = (lines[1].at(0.0)[0] - lines[0].at(0.0)[0]) / (lines[0].slope - lines[1].slope)
-    low, high = one.first + 1, other.stop - 2
-    k = int(np.searchsorted(record.t, at))
-    near = min((j for j in (k - 1, k) if low <= j <= high), key=lambda j: abs(record.t[j] - at), default=other.first)
-    # Farther than a few rows away it is no vertex but a cut between two programs.
-    return near if abs(near - other.first) <= 3 else other.first
-
-
-def _time_of_change(record: _Record, one: ControlledPart, other: ControlledPart) -> tuple[float, float]:
-    """When the control changed between the last row of one part and the first of the next [s], and u.
-
-    A step begins with its own clock: its first row is at its start or one of its own intervals later, and the last row
-    of the step before is at most one of that step's intervals old. Where a current ran into a hold, the potential says
-    when: it reached that level.
-    """
-    t, e = record.t, record.e
-    a = other.first
-    whole = float(t[a] - t[a - 1])
-    own = [float(np.median(np.diff(t[s]))) for s in (slice(max(one.first, a - 6), a), slice(a, min(other.stop, a + 6))) if s.stop - s.start > 1]
-    width = min([whole, *(d for d in own if d > 0.0)])
-    if one.kind == "current" and other.kind == "potential" and a - one.first >= _ROWS and whole > 0.0:
-        before = slice(a - _ROWS, a)
-        slope = straight_line(t[before], e[before]).slope
-        ahead = (other.level - float(e[a - 1])) / slope if slope else -1.0
-        if 0.0 < ahead <= 1.5 * whole:
-            return float(t[a - 1]) + min(ahead, whole), 0.1 * whole
-    return float(t[a]) - 0.5 * width, width / 12.0**0.5
-
-
-def unrecorded(t: F64, potential: F64, current: F64) -> NDArray[np.bool_]:
-    """Which of the n - 1 intervals between rows nothing is known of; `t` [s], `potential` [V], `current` [A], (n,).
-
-    An interval more than five times those beside it, over which the state did not go on: rows that a change of
-    potential or charge triggered are sparse, not missing. It went on if potential and current changed by what the rows
-    on either side (within the same program) let expect, by a factor of three; where neither changes, if the interval is
-    no longer than what was recorded beside it (beyond that it is extrapolated, not interpolated).
-    """
-    steps = np.diff(t)
-    missing = np.zeros(steps.size, dtype=bool)
-    if steps.size < _ROWS:
-        return missing
-    usual = median_filter(steps, 2 * _NEAR + 1, mode="mirror")
-    long = np.flatnonzero((steps > 5.0 * usual) & (steps > 0.0))
-    if not long.size:
-        return missing
-    scales = [(max(_noise_of_line(t, v), resolution_of(v) / 3.0), v) for v in (potential, current)]
-    for k in long:
-        if _is_triggered(steps, potential, current, int(k)):
-            continue
-        lengths = _recorded_beside(steps, usual, int(k))
-        if not all(_continues(t, v, sigma, int(k)) for sigma, v in scales):
-            missing[k] = True
-        elif not any(_moves(t, v, sigma, int(k)) for sigma, v in scales):
-            missing[k] = steps[k] > sum(lengths)
-    return missing
-
-
-def _recorded_beside(steps: F64, usual: F64, k: int) -> tuple[float, float]:
-    """Time [s] recorded without another long interval, before and after interval k."""
-    breaks = np.flatnonzero(steps > 5.0 * usual)
-    before, after = breaks[breaks < k], breaks[breaks > k]
-    a = int(before[-1]) + 1 if before.size else 0
-    b = int(after[0]) if after.size else steps.size
-    return float(steps[a:k].sum()), float(steps[k + 1 : b].sum())
-
-
-def _is_triggered(steps: F64, potential: F64, current: F64, k: int) -> bool:
-    """Whether intervals near k are uneven in time but even in potential, or current, or its change: so was k's."""
-    near = slice(max(0, k - _NEAR), k + _NEAR + 1)
-    if float(np.percentile(steps[near], 75.0)) < 2.0 * float(np.percentile(steps[near], 25.0)):
-        return False
-    for values in (potential, current):
-        moves = np.abs(np.diff(values))
-        usual = float(np.median(moves[near]))
-        even = float(np.percentile(moves[near], 75.0)) < 1.5 * float(np.percentile(moves[near], 25.0))
-        if usual > 0.0 and even and moves[k] < 2.0 * usual:
-            return True
-    return False
-
-
-def _slopes(t: F64, values: F64, k: int) -> list[tuple[float, float]]:
-    """Slope and u over up to five rows on either side of interval k, where they are of one piece."""
-    slopes = []
-    for rows in (slice(max(0, k - 4), k + 1), slice(k + 1, min(t.size, k + 6))):
-        if rows.stop - rows.start >= 3 and t[rows.stop - 1] > t[rows.start]:
-            line = straight_line(t[rows], values[rows])
-            slopes.append((line.slope, line.u_slope))
-    return slopes
-
-
-def _continues(t: F64, values: F64, sigma: float, k: int) -> bool:
-    """Whether `values` change over interval k as they do on one side of it at least."""
-    took, change = float(t[k + 1] - t[k]), float(values[k + 1] - values[k])
-    noise = _SIGNIFICANT * 2.0**0.5 * sigma
-    for slope, u in _slopes(t, values, k):
-        expected = slope * took
-        unsure = noise + 2.0 * u * took
-        low, high = sorted((expected / 3.0, 3.0 * expected))
-        if low - unsure <= change <= high + unsure:
-            return True
-    return False
-
-
-def _moves(t: F64, values: F64, sigma: float, k: int) -> bool:
-    """Whether the change over interval k is more than noise, so that its agreement says something."""
-    return abs(float(values[k + 1] - values[k])) > 2.0 * _SIGNIFICANT * sigma

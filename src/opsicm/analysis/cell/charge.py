@@ -38,6 +38,7 @@ def charge_of(part: ControlledPart, t: F64, current: F64, current_step: float = 
     end: what lies between two parts is in one of them, and once. u: the row within which the control changed; the
     noise of the rows; the digits of the current, `current_step` [A] (0: found from the values), which all rows may
     share; what a trapezoid hides where the current bends, as a third of the change with every second row (Richardson);
+    a shift of the current by half a row, as some instruments write the mean of the interval;
     and half the change of the current over intervals five times the usual, within which it changed somewhere.
     """
     rows = part.rows
@@ -55,6 +56,9 @@ def charge_of(part: ControlledPart, t: F64, current: F64, current_step: float = 
         variances.append(((float(np.trapezoid(i, ts)) - float(np.trapezoid(i[thin], ts[thin]))) / 3.0) ** 2)
     running = steps[steps > 0.0]
     if running.size:
+        # A row may hold the current of its instant or the mean since the row before: half a row earlier or later.
+        shifted = u_of_rectangle(float(np.median(running))) * float(i[-1] - i[0])
+        variances.append(shifted**2 if part.kind != "current" else 0.0)
         long = steps > _LONG * float(np.median(running))
         variances.append(float(np.sum(u_of_rectangle(1.0) ** 2 * (steps * np.diff(i))[long] ** 2)))
     digit = u_of_rectangle(max(current_step, digits_of(current)))

@@ -33,6 +33,7 @@ F64 = NDArray[np.float64]
 
 _LINE: Final = 6.0  # sigmas that a row may be off a line through two other noisy rows: 5 for the row, the rest for them
 _COARSE: Final = 3e-3  # [V]: the widest tolerance of a line for reasons other than noise: half the largest stair
+_FINE: Final = 1e-4  # [V]: a count of 16 bits on 5 V
 _PARTS_OF_SPAN: Final = 30.0  # a line of few mV is judged more finely: to a thirtieth of what the block spans
 _LEAST_SWEEP: Final = 3e-3  # [V]: less is no sweep but a hold that drifts
 _DRIFT: Final = 5e-4  # [V] over a hold: what regulators of cyclers leave
@@ -44,7 +45,7 @@ _FEWEST_OF_SWEEP: Final = 8
 _SETTLING: Final = 0.15  # of a part's time: a cycler's regulator may approach its current from below for as long
 _ZERO: Final = 1e-3  # of the largest current: offset of an ammeter in a range for that current
 _OFFSET_CHARGE: Final = 0.02  # of the largest charge: more than passes at an offset
-_TRANSITION: Final = 0.05  # of the current: a row that holds the change has a part of both sides, seldom less
+_TRANSITION: Final = 0.02  # of the current: a row that holds the change has a part of both sides, seldom less
 _ROUND_OFF: Final = 1e-13  # [A] at open circuit: a million times below the noise of a potentiostat for mA
 _BLOCKS: Final = 12  # means by which a current is judged constant
 
@@ -136,9 +137,29 @@ class _Record:
                 for r, s in pairwise(cuts):
                     # A hold that begins without a jump of the potential is flat, though the rows before it are not.
                     own = shape if shape[1] or s - r == q - p else self.shape(r, s, tolerance, sigma)
-                    chords.append(self.chord(r, s, line, own))
+                    chord = self.chord(r, s, line, own)
+                    chords += self.finer(chord, tolerance) if chord.kind in ("potential", "unknown") else [chord]
                 line += 1
         return chords
+
+    def finer(self, chord: _Chord, tolerance: float) -> list[_Chord]:
+        """A chord whose current varies, cut where its potential turns by less: a current that runs into a hold.
+
+        Within the tolerance of a line the end of a plateau looks like the hold after it. The finer cuts are kept where
+        they leave at least half of the rows under a constant current or at a constant potential.
+        """
+        a, b = chord.a, chord.b
+        t, e = self.t[a:b], self.e[a:b]
+        fine = max(_LINE * noise_about_line(t, e), 1.5 * self.e_step, _FINE)
+        if fine > 0.5 * tolerance or b - a < 2 * NEAR:
+            return [chord]
+        edges = [a, *(a + k for k in corners(t, e, fine)[1:-1]), b]
+        pieces = []
+        for p, q in pairwise(edges):
+            rate, _, is_flat = self.shape(p, q, fine, fine / _LINE)
+            pieces.append(self.chord(p, q, chord.line, (rate, False, is_flat)))
+        settled = sum(c.b - c.a for c in pieces if c.kind in ("current", "potential") and c.b - c.a >= ROWS)
+        return pieces if settled >= 0.5 * (b - a) else [chord]
 
     def tolerance(self, a: int, b: int) -> tuple[float, float]:
         """How far a row of the block may be off a line, and the noise of its potential [V]."""
@@ -266,7 +287,7 @@ def _is_straight(t: F64, e: F64, tolerance: float) -> bool:
 
 def _neighbours_decide(record: _Record, chords: list[_Chord]) -> list[_Chord]:
     """Constant currents over straight or constant potentials, by what goes on at either side of them."""
-    _lines_decide(chords)
+    chords = _lines_decide(chords)
     _mark_definite_currents(record, chords)
     changed = True
     while changed:
@@ -286,17 +307,22 @@ def _neighbours_decide(record: _Record, chords: list[_Chord]) -> list[_Chord]:
     return chords
 
 
-def _lines_decide(chords: list[_Chord]) -> None:
+def _lines_decide(chords: list[_Chord]) -> list[_Chord]:
     """A straight moving line over which the current varies gradually for a tenth of its rows is a sweep throughout.
 
-    Where the current only jumps from constant to constant it was controlled, and the line is a coincidence.
+    Where the current only jumps from constant to constant it was controlled, and the line is a coincidence; unless it
+    jumps in every tenth row, ten times and more: then it is the transients of a sweep in stairs.
     """
+    out: list[_Chord] = []
     for _, group in groupby(chords, key=lambda chord: chord.line):
         of_line = list(group)
+        rows = of_line[-1].b - of_line[0].a
         varying = sum(c.b - c.a for c in of_line if c.kind == "sweep")
-        if varying >= 0.1 * sum(c.b - c.a for c in of_line) and varying:
-            for c in of_line:
-                c.kind = "sweep"
+        if of_line[0].is_line and (varying >= 0.1 * rows or rows / NEAR < len(of_line) - NEAR):
+            out.append(replace(of_line[0], b=of_line[-1].b, kind="sweep"))
+        else:
+            out += of_line
+    return out
 
 
 def _mark_definite_currents(record: _Record, chords: list[_Chord]) -> None:
@@ -469,7 +495,7 @@ def _shared_out(
 def _same_sign(level: float, chord: _Chord) -> bool:
     if chord.kind == "current":
         return level * chord.level > 0.0 and abs(level) > _TRANSITION * abs(chord.level) > 4.0 * chord.u_level
-    return chord.kind in ("potential", "sweep")
+    return chord.kind == "potential" and level * chord.level > 0.0
 
 
 def _fitting(record: _Record, chord: _Chord | None, rows: range) -> int:

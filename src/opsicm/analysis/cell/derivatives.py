@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks, savgol_coeffs, savgol_filter
 
-from opsicm.analysis.cell.unrecorded import digits_of
+from opsicm.analysis.cell.unrecorded import digits_of, noise_about_line
 from opsicm.core.errors import OutsideDomain, Problem
-from opsicm.core.statistics import MAD_TO_SIGMA
 
 F64 = NDArray[np.float64]
 
@@ -39,12 +39,12 @@ def incremental_capacity(potential: F64, charge: F64, width: float = 5e-3) -> Sm
     noise. Fails (`OutsideDomain`) below 10 rows or a span below two windows.
     Source: Savitzky and Golay, Anal. Chem. 1964, 36, 1627.
     """
-    return _derivative(potential, charge, width, "V")
+    return _derivative(potential, charge, width, "V", _noise_of_potential(charge, potential))
 
 
 def differential_voltage(charge: F64, potential: F64, width: float) -> SmoothedDerivative:
     """dV/dQ [V/C] against charge [C] of one half-cycle, as `incremental_capacity` with the axes exchanged."""
-    return _derivative(charge, potential, width, "C")
+    return _derivative(charge, potential, width, "C", _noise_of_potential(charge, potential))
 
 
 def significant_peaks(values: F64, noise: float, least: float = 0.15) -> list[int]:
@@ -64,7 +64,21 @@ def significant_peaks(values: F64, noise: float, least: float = 0.15) -> list[in
     return [int(k) for k in indices]
 
 
-def _derivative(x: F64, y: F64, width: float, unit: str) -> SmoothedDerivative:
+def _noise_of_potential(charge: F64, potential: F64) -> tuple[float, float]:
+    """White noise of one potential [V], about the line between its neighbours in charge, and that of its digits.
+
+    Of the quietest quarter, as what is more elsewhere is the curve's own bends, at the upper end of what so few rows
+    know it to. White noise falls with the root of the rows in a bin, digits do not: on a slow record the same rounding
+    comes back from row to row.
+    """
+    good = np.isfinite(charge) & np.isfinite(potential)
+    q, e = charge[good], potential[good]
+    edges = np.linspace(0, e.size, 5 if e.size >= 32 else 2).astype(int)
+    white = min(noise_about_line(q[a:b], e[a:b]) * (1.0 + 1.6 / (b - a) ** 0.5) for a, b in pairwise(edges))
+    return white, digits_of(e) / 12.0**0.5
+
+
+def _derivative(x: F64, y: F64, width: float, unit: str, noise_of_e: tuple[float, float]) -> SmoothedDerivative:
     good = np.isfinite(x) & np.isfinite(y)
     x, y = x[good], y[good]
     if x.size < 10 or np.ptp(x) < 2.0 * width:
@@ -88,20 +102,10 @@ def _derivative(x: F64, y: F64, width: float, unit: str) -> SmoothedDerivative:
     slope = savgol_filter(middle, window, 2, deriv=1, delta=step, mode="interp")
     smoothing = f"bins of {step:g} {unit}, Savitzky-Golay parabola over {window} of them ({window * step:g} {unit})"
     gain = float(np.sqrt(np.sum(savgol_coeffs(window, 2, deriv=1, delta=step) ** 2)))
-    noise = gain * _noise_of_bin(x, y, float(np.median(number[filled])))
+    white, digits = noise_of_e
+    each = float(np.hypot(white / max(float(np.median(number[filled])), 1.0) ** 0.5, digits))
+    # Noise of the abscissa counts by the slope.
+    noise = gain * each * (abs(float(np.ptp(y)) / float(np.ptp(x))) if unit == "V" else 1.0)
     return SmoothedDerivative(
         0.5 * (edges[:-1] + edges[1:]), np.asarray(slope, dtype=np.float64), window * step, smoothing, noise
     )
-
-
-def _noise_of_bin(x: F64, y: F64, rows: float) -> float:
-    """Standard deviation of the mean of y in a bin of so many `rows`, in the unit of y, from the rows in their order.
-
-    The noise of x counts by the slope; both are white and fall with the root of the rows, the digits do not: on a
-    slow record the same rounding comes back from row to row.
-    """
-    slope = abs(float(np.ptp(y)) / float(np.ptp(x)))
-    white = [MAD_TO_SIGMA * float(np.median(np.abs(np.diff(v, 2)))) / 6.0**0.5 for v in (x, y)]
-    digits = [digits_of(v) / 12.0**0.5 for v in (x, y)]
-    each = float(np.hypot(slope * white[0], white[1])) / max(rows, 1.0) ** 0.5
-    return float(np.sqrt(each**2 + (slope * digits[0]) ** 2 + digits[1] ** 2))

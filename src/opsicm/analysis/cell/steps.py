@@ -71,7 +71,7 @@ def step_responses(
     """
     responses = []
     for before, after in pairwise(current_parts(t, cell) if parts is None else parts):
-        if (before.kind == "rest") == (after.kind == "rest"):
+        if {before.kind, after.kind} != {"rest", "current"}:
             continue
         at = 0.5 * (t[before.stop - 1] + t[after.first])
         length = float(t[after.stop - 1] - at)

@@ -36,13 +36,14 @@ def noise_about_line(t: F64, values: F64) -> float:
 def digits_of(values: F64) -> float:
     """What the last digit of `values` [any unit], (n,), stands for, where rows repeat it; 0 where it cannot be told.
 
-    The smallest step between values is one of digits where a slow change stands still for a row before it goes on;
-    else it may be how far the quantity moved from row to row. Fails (0) for fast records with few digits.
+    The smallest step between values is one of digits where a slow change stands still for a row or some before it goes
+    on; else it may be how far the quantity moved from row to row, or the step of a program. Fails (0) for fast records
+    with few digits, and where the value moves in less than every tenth row.
     """
-    steps = np.diff(values)
-    moving = steps != 0.0
-    stands = np.count_nonzero(moving[1:] & ~moving[:-1])
-    return resolution_of(values) if stands >= _REPEATS * max(int(np.count_nonzero(moving)), 1) else 0.0
+    moving = np.diff(values) != 0.0
+    moves = int(np.count_nonzero(moving))
+    stands = int(np.count_nonzero(moving[1:] & ~moving[:-1]))
+    return resolution_of(values) if stands >= _REPEATS * max(moves, 1) and moves > 0.1 * values.size else 0.0
 
 
 def usual_difference(differences: F64) -> F64:

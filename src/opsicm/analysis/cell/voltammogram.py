@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks, savgol_coeffs, savgol_filter
 
 from opsicm.analysis.cell.branches import branches, numbered
+from opsicm.analysis.cell.derivatives import range_of_noise
 from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.statistics import (
     MAD_TO_SIGMA,
@@ -206,13 +207,14 @@ def sweep_peaks(
 
     `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
     sweep's span of current after a Savitzky-Golay parabola over 20 mV, and by what the noise of the smoothed current
-    (with `digits` [A], the standard deviation of its rounding) reaches by chance: 2 sqrt(2 ln n) + 3 of its sigmas, n
-    windows; noise that grows with the current is judged at the peak. Its position is the vertex of a parabola through
-    the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller range: if the
-    curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from that
-    regression, and from how the vertex moves with the range, by which a lopsided peak is no parabola; no baseline is
-    subtracted, so capacitive current and the foot of the next peak are in `current`. Extremes at the ends of a sweep,
-    and vertices that are not located within the widest range (80 mV), are not peaks. Fails (empty list) without a peak.
+    (with `digits` [A], the standard deviation of its rounding) reaches by chance in the n windows of the sweep
+    (`range_of_noise`); noise that grows with the current is judged at the peak. Its position is the vertex of a
+    parabola through the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller
+    range: if the curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from
+    that regression, and from how the vertex moves with the range, by which a lopsided peak is no parabola; no baseline
+    is subtracted, so capacitive current and the foot of the next peak are in `current`. Extremes at the ends of a
+    sweep, and vertices that are not located within the widest range (80 mV), are not peaks. Fails (empty list) without
+    a peak.
     """
     peak_list: list[Peak] = []
     for number, rows in enumerate(sweeps):
@@ -225,7 +227,7 @@ def sweep_peaks(
             continue
         smooth = savgol_filter(y, window, 2)
         gain = float(np.sqrt(np.sum(savgol_coeffs(window, 2) ** 2)))
-        chance = 2.0 * math.sqrt(2.0 * math.log(max(e.size / window, 2.0))) + 3.0
+        chance = range_of_noise(e.size / window)
         usual = max(_noise(i), digits)
         limit = max(least * float(np.ptp(smooth)), chance * gain * usual)
         indices, properties = find_peaks(smooth, prominence=limit)

@@ -90,6 +90,7 @@ class _Chord:
     rate: float  # of the potential [V/s]
     is_line: bool  # straight, and moving by more than its noise
     is_flat: bool
+    varies: bool = False  # gradually, from this chord to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,7 +420,7 @@ def _joined(record: _Record, chords: list[_Chord]) -> list[_Chord]:
     """Neighbouring chords of one program as one; rows too few to have a shape go with the neighbour that they fit."""
     out: list[_Chord] = []
     short: list[_Chord] = []
-    for chord in _same_currents(record, chords):
+    for chord in _without_gradual(record, _same_currents(record, chords)):
         if chord.b - chord.a < ROWS:
             short.append(chord)
             continue
@@ -447,6 +448,42 @@ def _same_currents(record: _Record, chords: list[_Chord]) -> list[_Chord]:
             out[-1] = replace(out[-1], b=chord.b, level=level, u_level=u, is_line=False, is_flat=False)
         else:
             out.append(replace(chord))
+    return out
+
+
+def _without_gradual(record: _Record, chords: list[_Chord]) -> list[_Chord]:
+    """Chords that go over gradually into what is on either side as unknown: a program begins and ends at once.
+
+    Under a constant load or a slow modulation the current looks constant for a few rows, and the potential straight. A
+    constant current whose level drifts to the next one's, or that lies without a jump between unknown rows or short
+    lines, is none; nor is a line that is shorter than the unknown rows around it.
+    """
+    out = [replace(chord) for chord in chords]
+    long = [c for c in out if c.b - c.a >= ROWS]
+
+    def joined(one: _Chord, other: _Chord) -> bool:
+        k = other.a - 1
+        return other.a == one.b and not (record.gaps[k] or record.i_cuts[k] or record.e_jumps[k])
+
+    for one, other in pairwise(long):
+        drifts = one.kind == other.kind == "current" and not _same_level(one, other)
+        if drifts and joined(one, other) and abs(one.level - other.level) > _ZERO * record.largest:
+            one.varies = other.varies = True
+    changed = True
+    while changed:
+        changed = False
+        for k, chord in enumerate(long):
+            if chord.kind not in ("current", "sweep"):
+                continue
+            is_inner = 0 < k < len(long) - 1 and joined(long[k - 1], chord) and joined(chord, long[k + 1])
+            kinds = {long[k - 1].kind, long[k + 1].kind} if is_inner else set()
+            around = long[k + 1].b - long[k - 1].a - (chord.b - chord.a) if is_inner else 0
+            if chord.kind == "current":
+                gone = chord.varies or (is_inner and kinds <= {"unknown", "sweep"} and "unknown" in kinds)
+            else:
+                gone = is_inner and kinds == {"unknown"} and chord.b - chord.a < around
+            if gone:
+                chord.kind, changed = "unknown", True
     return out
 
 

@@ -68,9 +68,9 @@ def significant_peaks(values: F64, noise: float, least: float = 0.15) -> list[in
 
 
 def range_of_noise(n: float) -> float:
-    """What the range of `n` independent Gaussian values is below, in their sigmas, 99 times of 100: 2 sqrt(2 ln n) + 1.
+    """What the range of `n` independent Gaussian values is below 99 times of 100, in their sigmas: 2 sqrt(2 ln n) + 1.
 
-    To 8 % from ten to a thousand values, compared with the distribution of the range (Tippett, Biometrika 1925, 17, 364).
+    To 8 % from ten to a thousand values, against the distribution of the range (Tippett, Biometrika 1925, 17, 364).
     """
     return 2.0 * float(np.sqrt(2.0 * np.log(max(n, 2.0)))) + 1.0
 
@@ -84,7 +84,8 @@ def _noise_of_potential(charge: F64, potential: F64) -> tuple[float, float]:
     good = np.isfinite(charge) & np.isfinite(potential)
     q, e = charge[good], potential[good]
     edges = np.linspace(0, e.size, 5 if e.size >= 32 else 2).astype(int)
-    white = min(_noise(q[a:b], e[a:b]) for a, b in pairwise(edges))
+    # The least of several estimates is low by what each scatters.
+    white = min(_noise(q[a:b], e[a:b]) * (1.0 + 1.0 / (b - a) ** 0.5) for a, b in pairwise(edges))
     return white, digits_of(e) / 12.0**0.5
 
 

@@ -167,6 +167,9 @@ def record_results(
         return [failed(name, "1", method, "reversed axis", reason), *doubts]
     if not np.any(record.i):
         return [failed(name, "1", method, "no current", "no current flowed in this record"), *doubts]
+    if all(part.kind == "rest" for part in record.parts):
+        reason = f"the current stays within {1e3 * float(np.max(np.abs(record.i))):.2g} mA of zero, its noise: a rest"
+        return [failed(name, "1", method, "no current", reason), *doubts]
     swept = record.e
     if program is not None:
         known = program[good]

@@ -104,8 +104,8 @@ def unrecorded(t: F64, potential: F64, current: F64) -> NDArray[np.bool_]:
 
     An interval more than five times those beside it, over which the state did not go on: rows that a change of
     potential or charge triggered are sparse, not missing. It went on if potential and current changed by what the rows
-    on either side (within the same program) let expect, by a factor of three; where neither changes, if the interval is
-    no longer than what was recorded beside it (beyond that it is extrapolated, not interpolated).
+    on either side let expect, within a factor of three, and if the interval is no longer than what was recorded beside
+    it: beyond that it would be extrapolated, not interpolated.
     """
     steps = np.diff(t)
     missing = np.zeros(steps.size, dtype=bool)
@@ -119,11 +119,8 @@ def unrecorded(t: F64, potential: F64, current: F64) -> NDArray[np.bool_]:
     for k in long:
         if _is_triggered(steps, potential, current, int(k)):
             continue
-        lengths = _recorded_beside(steps, usual, int(k))
-        if not all(_continues(t, v, sigma, int(k)) for sigma, v in scales):
-            missing[k] = True
-        elif not any(_moves(v, sigma, int(k)) for sigma, v in scales):
-            missing[k] = steps[k] > sum(lengths)
+        went_on = all(_continues(t, v, sigma, int(k)) for sigma, v in scales)
+        missing[k] = not went_on or steps[k] > sum(_recorded_beside(steps, usual, int(k)))
     return missing
 
 
@@ -171,8 +168,3 @@ def _continues(t: F64, values: F64, sigma: float, k: int) -> bool:
         if low - unsure <= change <= high + unsure:
             return True
     return False
-
-
-def _moves(values: F64, sigma: float, k: int) -> bool:
-    """Whether the change over interval k is more than noise, so that its agreement says something."""
-    return abs(float(values[k + 1] - values[k])) > 2.0 * SIGNIFICANT * sigma

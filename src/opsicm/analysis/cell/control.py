@@ -427,7 +427,8 @@ def _joined(record: _Record, chords: list[_Chord]) -> list[_Chord]:
         rest = chord
         if short:
             rest, own = _shared_out(record, short, out[-1] if out else None, chord)
-            out += own
+            for one in own:
+                _append(record, out, one)
             short = []
         _append(record, out, rest)
     if short:
@@ -525,7 +526,10 @@ def _shared_out(
             before.b = a = b
     own = []
     if b > a:
-        own = [replace(short[0], a=a, b=b, kind="current", level=level, u_level=0.0, is_line=False, is_flat=False)]
+        breaks = record.i_cuts | record.gaps
+        is_cut = (a == 0 or bool(breaks[a - 1])) and (b == record.t.size or bool(breaks[b - 1]))
+        kind: Kind = "current" if is_cut else "unknown"
+        own = [replace(short[0], a=a, b=b, kind=kind, level=level, u_level=0.0, is_line=False, is_flat=False)]
     return replace(after, a=b) if after is not None else short[0], own
 
 

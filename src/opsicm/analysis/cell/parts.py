@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
 
 from opsicm.analysis.cell.unrecorded import ROWS
 from opsicm.core.statistics import straight_line
@@ -117,8 +118,11 @@ def corners(t: F64, e: F64, tolerance: float) -> list[int]:
 
     Source: Douglas and Peucker, Cartographica 1973, 10, 112; on the potential alone, as time has no error.
     """
-    edges = {0, e.size - 1}
-    stack = [(0, e.size - 1)]
+    # The turns of many cycles first: one by one they would be looked for in all rows.
+    reach = max(20.0 * tolerance, 0.2 * float(np.ptp(e)))
+    turns = sorted({0, e.size - 1, *(int(k) for way in (e, -e) for k in find_peaks(way, prominence=reach)[0])})
+    edges = set(turns)
+    stack = list(pairwise(turns))
     while stack:
         a, b = stack.pop()
         if b - a < 2:

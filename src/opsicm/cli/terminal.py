@@ -198,7 +198,18 @@ ProfileOption = Annotated[
         "largest change.",
     ),
 ]
-ColumnsOption = Annotated[str | None, typer.Option(help="Columns of a text file with their units, as t=s,I=pA,z=um.")]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(help="Columns of a text file with their units, as t=s,I=pA,z=um, or by title: 't=\"Test Time / s\"'."),
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option("--size-um", metavar="X,Y", help="Width and height [µm] of an image whose file does not state them."),
+]
+UnitOption = Annotated[
+    str | None,
+    typer.Option("--unit", help="Unit of the heights of an image whose file does not state it, as nm; a text matrix."),
+]
 
 
 def print_problems(error: OpsicmError) -> None:

@@ -16,7 +16,8 @@ class CellRecord:
     """A continuous record: `t` [s], `potential` [V] against the instrument's reference, `current` [A] anodic positive.
 
     (n,) each. `name` is empty where a file holds one record. `counters` are the instrument's own integrals of the
-    current [C] by their titles, and `clock` its wall clock [s since 1970], where the file has them.
+    current [C] by their titles, and `clock` its wall clock [s since 1970], where the file has them. `potential_step`
+    [V], `current_step` [A]: what the last digit of a column stands for, 0 where it is not known.
     """
 
     name: str
@@ -25,6 +26,8 @@ class CellRecord:
     current: F64
     counters: Mapping[str, F64] | None = None
     clock: F64 | None = None
+    potential_step: float = 0.0
+    current_step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

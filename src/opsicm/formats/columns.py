@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from opsicm.formats.column_titles import (
     unit_factor,
     unit_name,
 )
+from opsicm.formats.matrix import on_grid
 from opsicm.formats.text import Text, bad
 from opsicm.formats.text_table import (
     CLOCK,
@@ -40,9 +41,13 @@ from opsicm.formats.text_table import (
     read_columns,
     read_words,
     restarts,
+    split_fields,
 )
+from opsicm.formats.written_digits import written_step
 
 F64 = NDArray[np.float64]
+LEAST_MATRIX: Final = 8  # columns: fewer make no image
+MATRIX_REMEDY: Final = "give --unit nm --size-um X,Y with the unit and size that it has"
 _EXPLAINED: Final = "one entry for each column from the left, _ for one to skip"
 _USUAL_UNIT: Final = {"t": "s", "I": "pA", "z": "um", "x": "um", "y": "um", "R": "MOhm", "V": "V", "E": "V", "sto": "1"}
 _TIME_KINDS: Final = (DURATION, TIME_OF_DAY, CLOCK)
@@ -54,7 +59,7 @@ class ColumnTable:
 
     `skipped` names the columns that were not read; `notes` state what the reader assumed, `looks` what a person should
     look at. `counters` are the instrument's integrals of the current [C] by their titles, `clock` its wall clock
-    [s since 1970], of a cell's record.
+    [s since 1970], of a cell's record; `steps`: what the last digit of a quantity stands for, in SI.
     """
 
     data: Mapping[str, F64]
@@ -68,6 +73,7 @@ class ColumnTable:
     looks: tuple[str, ...] = ()
     counters: Mapping[str, F64] | None = None
     clock: F64 | None = None
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,9 @@ def parse_unlabelled(text: Text, path: Path) -> UnlabelledTable:
     table = find_table(text, path)
     readable = [k for k, kind in enumerate(table.kinds) if kind not in (WORDS, EMPTY)]
     values = read_columns(table, readable).values
+    example = suggestion(table)
+    if table.titles is None and len(readable) == table.width == 3 and on_grid(*(values[k] for k in readable)):
+        example = "--columns x=um,y=um,z=nm"
     word = "comma" if table.decimal == "," else "point"
     return UnlabelledTable(
         np.column_stack([values[k] for k in readable]),
@@ -107,7 +116,7 @@ def parse_unlabelled(text: Text, path: Path) -> UnlabelledTable:
         table.header,
         f"{SEPARATOR_NAME[table.separator]} separated, decimal {word}",
         tuple(table.named(k) for k in range(table.width) if k not in readable),
-        suggestion(table),
+        example,
     )
 
 
@@ -156,7 +165,21 @@ def columns_of(table: TextTable, encoding: str, columns: str | None = None) -> C
         (*table.looks, *read.looks),
         {table.named(k): scale * read.values[k] for k, scale in counters.items() if k in read.values} or None,
         clock if cell else None,
+        _steps(table, chosen, data),
     )
+
+
+def _steps(table: TextTable, chosen: Sequence[_Choice], data: Mapping[str, F64]) -> dict[str, float]:
+    """What the last digit of each quantity stands for, in SI: a thousand rows, from beginning to end, show it."""
+    spread = table.lines[table.first :: max(1, (len(table.lines) - table.first) // 1000)]
+    sample = [parts for line in spread if len(parts := split_fields(line, table.separator)) == table.width]
+    steps = {}
+    for one in chosen:
+        style = table.styles[one.column]
+        if table.kinds[one.column] == NUMBER:
+            written = [style.plain(parts[one.column]) for parts in sample]
+            steps[one.letter] = one.scale * written_step(written, np.abs(data[one.letter]) / one.scale)
+    return steps
 
 
 def _counters(table: TextTable, used: Sequence[int]) -> dict[int, float]:
@@ -237,7 +260,10 @@ def _from_titles(table: TextTable, known: Sequence[Meaning]) -> tuple[list[_Choi
     if table.titles is None:
         value = f"{table.width} without titles"
         limit = "their quantities and units are not stated"
-        raise bad(path, "columns", value, limit, f"give {suggestion(table)}, {_EXPLAINED}")
+        remedy = f"give {suggestion(table)}, {_EXPLAINED}"
+        if table.width >= LEAST_MATRIX and set(table.kinds) == {NUMBER}:
+            remedy = f"if it is an image, {MATRIX_REMEDY}; else name its columns, as --columns t=s,I=pA,z=um,_,…"
+        raise bad(path, "columns", value, limit, remedy)
     candidates = {letter: _candidates(table, known, letter) for letter in QUANTITIES}
     chosen, notes = [], []
     for found in candidates.values():
@@ -312,8 +338,8 @@ def _best(found: Sequence[_Choice], table: TextTable, known: Sequence[Meaning]) 
     )
     unit = QUANTITIES[first.letter]
     return first, (
-        f"{first.letter} is {table.named(first.column)!r}, not {table.named(second.column)!r}, from which it differs by "
-        f"up to {apart:.3g} {unit}"
+        f"{first.letter} is {table.named(first.column)!r}, not {table.named(second.column)!r}, from which it differs "
+        f"by up to {apart:.3g} {unit}"
     )
 
 
@@ -372,7 +398,7 @@ def _specified(columns: str, table: TextTable, known: Sequence[Meaning]) -> list
 
 
 def _entries(columns: str, table: TextTable) -> list[tuple[str, str | None, str]]:
-    """The entries of an option as (letter or _, title or None, unit); a shell may have taken the quotation marks away."""
+    """The entries of an option as (letter or _, title or None, unit), also without the marks that a shell takes."""
     entries: list[tuple[str, str | None, str]] = []
     parts = _divided(columns)
     titles = {title.strip(): title for title in table.titles or ()}
@@ -435,7 +461,8 @@ def _by_title(
 ) -> list[_Choice]:
     letters = [one.letter for one in known]
     chosen = []
-    for letter, title, unit in entries:
+    for letter, title, given in entries:
+        unit = given
         if letter == "_":
             continue
         if title is None:
@@ -518,4 +545,5 @@ def _check_unit(letter: str, unit: str, source: str, remedy: str) -> None:
 def record_of(table: ColumnTable, name: str = "") -> CellRecord:
     """The cell's record in a table that has t, E and I."""
     data = table.data
-    return CellRecord(name, data["t"], data["E"], data["I"], table.counters, table.clock)
+    steps = [table.steps.get(letter, 0.0) for letter in "EI"]
+    return CellRecord(name, data["t"], data["E"], data["I"], table.counters, table.clock, *steps)

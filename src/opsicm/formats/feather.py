@@ -22,7 +22,7 @@ _NEWARE_NDA: Final = {"Time": "Step Time (s)", "Voltage": "Voltage (V)"}
 
 
 def read_feather(data: bytes, path: Path) -> CellFile:
-    """t, E and I of a Feather or Parquet table; `BadInput` without pyarrow, for a damaged file, or where one is missing."""
+    """t, E and I of a Feather or Parquet table; `BadInput` without pyarrow or one of them."""
     name = "Feather" if data.startswith(FEATHER) else "Parquet"
     pyarrow = needed("pyarrow", path, f"a {name} table")
     from pyarrow import feather, parquet  # type: ignore[import-untyped,import-not-found,unused-ignore] # noqa: PLC0415

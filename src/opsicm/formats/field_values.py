@@ -14,9 +14,11 @@ _SPECIAL: Final = re.compile(r"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 _DIGITS: Final = re.compile(rf"[+\-−]?(?P<body>[\d.,' {_SPACES}]*\d[.,]?)(?P<exponent>[eEdD][+-]?\d+)?")
 # What instruments write for "no value"; anything with a digit in it that is no number is damage instead.
 _MISSING: Final = frozenset(
-    ("-", "--", "---", "n/a", "na", "#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?", "nan", "none")
-    + ("null", "?", "*", "n. def.", "n.def.", "overload", "overflow", "ovl", "ovld", "ol", "over", "error", "err")
-    + ("1.#qnan", "-1.#ind", "1.#inf", "-1.#inf", "-nan(ind)", "#nv", "#n/v", "#wert!", "#zahl!", "#bezug!")
+    (
+        *("-", "--", "---", "n/a", "na", "#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?", "nan"),
+        *("none", "null", "?", "*", "n. def.", "n.def.", "overload", "overflow", "ovl", "ovld", "ol", "over", "error"),
+        *("err", "1.#qnan", "-1.#ind", "1.#inf", "-1.#inf", "-nan(ind)", "#nv", "#n/v", "#wert!", "#zahl!", "#bezug!"),
+    )
 )
 
 _TIME: Final = r"(?P<h>\d{1,5}):(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d*)?)"
@@ -73,10 +75,14 @@ class NumberStyle:
         """The number that `token` is, or None."""
         token = token.strip().strip('"').strip().replace("−", "-")
         if self._pattern.fullmatch(token):
-            for mark in self.grouping:
-                token = token.replace(mark, "")
-            return float(token.replace(self.decimal, ".").replace("d", "e").replace("D", "e"))
+            return float(self.plain(token))
         return float(token) if _SPECIAL.fullmatch(token) else None
+
+    def plain(self, token: str) -> str:
+        """A number as Python writes it: ungrouped, with a point and an e."""
+        for mark in self.grouping:
+            token = token.replace(mark, "")
+        return token.replace(self.decimal, ".").replace("d", "e").replace("D", "e")
 
     @property
     def _pattern(self) -> re.Pattern[str]:
@@ -107,16 +113,15 @@ def is_missing(token: str) -> bool:
     return says_missing(token) or not any(c.isdigit() for c in token)
 
 
-def looks_like_number(token: str) -> bool:
-    """Whether a field is a number under some decimal mark and some grouping."""
+def looks_like_number(token: str, blanks: bool = False) -> bool:
+    """Whether a field is a number under some decimal mark and some grouping; `blanks` may group digits or not."""
     token = token.strip().strip('"').strip()
-    return _SPECIAL.fullmatch(token) is not None or any(
-        style.number(token) is not None for style in (_EITHER_POINT, _EITHER_COMMA)
-    )
+    styles = _WITH_BLANKS if blanks else _WITHOUT_BLANKS
+    return any(style.number(token) is not None for style in styles)
 
 
-_EITHER_POINT: Final = NumberStyle(".", "," + "'" + _SPACES)
-_EITHER_COMMA: Final = NumberStyle(",", "." + "'" + _SPACES)
+_WITHOUT_BLANKS: Final = (NumberStyle(".", ",'" + _SPACES), NumberStyle(",", ".'" + _SPACES))
+_WITH_BLANKS: Final = tuple(NumberStyle(one.decimal, one.grouping + " ") for one in _WITHOUT_BLANKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +176,12 @@ def duration(token: str) -> float | None:
 
 def plain_duration(token: str) -> float | None:
     """As `duration`, of h:mm:ss alone: fast, for there are as many as rows."""
-    parts = token.split(":")
-    if len(parts) != 3 or not (parts[0].isdigit() and parts[1].isdigit() and parts[2][:1].isdigit()):
-        return None
     try:
-        minutes, seconds = int(parts[1]), float(parts[2].replace(",", "."))
+        hours, minutes, seconds = token.replace(",", ".").split(":")
+        h, m, s = int(hours), int(minutes), float(seconds)
     except ValueError:
         return None
-    return 3600.0 * int(parts[0]) + 60.0 * minutes + seconds if minutes < 60 and 0.0 <= seconds < 60.5 else None
+    return 3600.0 * h + 60.0 * m + s if token[0].isdigit() and 0 <= m < 60 and 0.0 <= s < 60.5 else None
 
 
 def time_of_day(token: str) -> float | None:

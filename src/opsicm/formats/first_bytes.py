@@ -9,8 +9,9 @@ import json
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import h5py
 
@@ -69,9 +70,9 @@ _DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 def inflated(data: bytes, path: Path) -> bytes:
     """The content of a compressed file; `BadInput` where it is cut or too large."""
     name = next(name for mark, name in COMPRESSED.items() if data.startswith(mark))
-    opened = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}[name]
+    kinds: dict[str, Callable[[io.BytesIO], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
     try:
-        with opened(io.BytesIO(data)) as stream:
+        with kinds[name](io.BytesIO(data)) as stream:
             content: bytes = stream.read(_LARGEST + 1)
     except _DAMAGE as error:
         raise bad(path, "archive", f"damaged ({error})", f"it must be a whole {name} stream", "copy it again") from None
@@ -127,11 +128,16 @@ def is_foreign_hdf5(path: Path) -> bool:
         return False
 
 
-def unknown_binary(data: bytes, path: Path, known: str) -> BadInput:
-    """What a binary file is by its first bytes."""
+def known_binary(data: bytes, path: Path) -> BadInput | None:
+    """What a binary file is by its first bytes, where these say it."""
     for mark, what, remedy in _KINDS:
         if data.startswith(mark):
-            return bad(path, "content", what, f"known formats are {known}", remedy)
+            return bad(path, "content", what, "no measurement that is read here", remedy)
+    return None
+
+
+def unknown_binary(data: bytes, path: Path, known: str) -> BadInput:
+    """A binary file of which the first bytes say nothing."""
     if not data.strip(b"\x00"):
         limit = f"{len(data)} bytes, all zero: its content was never written"
         return bad(path, "content", "empty", limit, "copy it again from the instrument")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -41,10 +41,19 @@ from opsicm.formats.approach_text import (
 )
 from opsicm.formats.cell_record import CellFile
 from opsicm.formats.column_titles import QUANTITIES
-from opsicm.formats.columns import ColumnTable, UnlabelledTable, parse_columns, parse_unlabelled
+from opsicm.formats.columns import (
+    LEAST_MATRIX,
+    MATRIX_REMEDY,
+    ColumnTable,
+    UnlabelledTable,
+    parse_columns,
+    parse_unlabelled,
+)
 from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.sicm_archive import LARGEST_CONTENT, NM_PER_COUNT, SicmScan, SicmTrace, is_sicm, read_sicm
 from opsicm.formats.text import LARGEST_TEXT, Text, bad, decode, is_text, read_bytes
+
+HIGHEST_CELL_POTENTIAL: Final = 6.0  # [V] of one cell, against any reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +138,7 @@ def identify_cell(file: CellFile) -> Identification:
     )
     findings = [PlausibilityCheck(note) for note in file.notes]
     findings += [PlausibilityCheck(look, ok=False) for look in file.looks]
-    backwards = sum(bool(np.any(np.diff(r.t) < 0.0)) for r in file.records)
-    if backwards:
-        findings.append(
-            PlausibilityCheck(f"time runs backwards in {backwards} of {len(file.records)} records", ok=False)
-        )
-    findings.append(
-        PlausibilityCheck(
-            f"largest |potential| {_largest_magnitude(potential):.3g} V", ok=_largest_magnitude(potential) <= 6.0
-        )
-    )
-    largest = _largest_magnitude(current)
-    findings.append(PlausibilityCheck(f"largest |current| {1e3 * largest:.3g} mA", ok=1e-12 < largest <= 100.0))
+    findings += _cell_limits(potential, current)
     missing = int(np.count_nonzero(~np.isfinite(t + potential + current)))
     if missing:
         findings.append(PlausibilityCheck(f"{missing} rows lack one of the three values", ok=False))
@@ -158,9 +156,27 @@ def identify_cell(file: CellFile) -> Identification:
     )
 
 
+def _cell_limits(potential: NDArray[np.float64], current: NDArray[np.float64] | None) -> list[PlausibilityCheck]:
+    """The largest potential and current of a cell."""
+    highest = _largest_magnitude(potential)
+    checks = [PlausibilityCheck(f"largest |potential| {highest:.3g} V", ok=highest <= HIGHEST_CELL_POTENTIAL)]
+    if current is not None:
+        largest = _largest_magnitude(current)
+        checks.append(PlausibilityCheck(f"largest |current| {1e3 * largest:.3g} mA", ok=1e-12 < largest <= 100.0))
+    return checks
+
+
 def identify_unlabelled(table: UnlabelledTable) -> Identification:
     """A table without titles or units: the ranges of its columns, and the option that names them."""
     remedy = f"what the columns are is not stated: give {table.example}"
+    if _may_be_matrix(table):
+        return Identification(
+            "text table",
+            f"a matrix of {table.values.shape[1]} x {table.values.shape[0]} numbers ({table.written})",
+            (channel_range("values", "not stated", table.values.ravel()),),
+            (),
+            (PlausibilityCheck(f"if it is an image, {MATRIX_REMEDY}", ok=False),),
+        )
     return Identification(
         "text table",
         f"a table of {table.values.shape[1]} columns and {table.values.shape[0]} rows ({table.written})",
@@ -171,18 +187,14 @@ def identify_unlabelled(table: UnlabelledTable) -> Identification:
         tuple((f"header line {k}", line[:120]) for k, line in enumerate(table.header, start=1)),
         (
             PlausibilityCheck(remedy, ok=False),
-            *((PlausibilityCheck(MATRIX_REMEDY, ok=False),) if _may_be_matrix(table) else ()),
             *((PlausibilityCheck(f"not read: {', '.join(table.skipped)}"),) if table.skipped else ()),
         ),
     )
 
 
-MATRIX_REMEDY: Final = "or it is an image: give --unit nm --size-um X,Y, as they were"
-
-
 def _may_be_matrix(table: UnlabelledTable) -> bool:
     """Whether a table could be an image: without titles, with as many columns as an image has pixels in a line."""
-    return min(table.values.shape) >= 8 and table.titles[0].startswith("column ")
+    return min(table.values.shape) >= LEAST_MATRIX and not table.skipped and table.titles[0].startswith("column ")
 
 
 def _largest_magnitude(values: NDArray[np.float64]) -> float:
@@ -249,11 +261,12 @@ def _content(data: bytes, path: Path, columns: str | None, scale: matrix.ImageSc
     if data.startswith(workbook.OLE) and path.suffix.lower() not in topography.ENDINGS:
         return workbook.read_workbook(data, path, columns)
     if not is_text(data):
-        if data.startswith(_HDF5):
+        if data.startswith(_HDF5) and path.suffix.lower() != ".datx":
             raise first_bytes.foreign_hdf5(data, path)
         if topography.may_read(data, path):
             return topography.read_topography(data, path)
-        raise first_bytes.unknown_binary(data, path, KNOWN_FORMATS)
+        known = first_bytes.known_binary(data, path)
+        raise known or first_bytes.unknown_binary(data, path, KNOWN_FORMATS)
     if data.startswith(topography.MAGIC):
         return topography.read_topography(data, path)
     text = decode(data, path)
@@ -271,7 +284,7 @@ def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
     try:
         names = zipfile.ZipFile(io.BytesIO(data)).namelist()
     except zipfile.BadZipFile:
-        raise bad(path, "content", "a damaged zip archive or workbook", "it must be whole", "copy it again") from None
+        raise bad(path, "content", "a damaged workbook or zip archive", "it must be whole", "copy it again") from None
     if workbook.is_workbook(names):
         return workbook.read_workbook(data, path, columns)
     if neware.is_ndax(names):
@@ -299,8 +312,16 @@ def parse_text(text: Text, path: Path, columns: str | None, scale: matrix.ImageS
     return table
 
 
-def identify(path: Path, columns: str | None = None, scale: matrix.ImageScale | None = None) -> Identification:
-    """The format and content of a file; `BadInput` for an empty, truncated, damaged or unknown one."""
+def identify(
+    path: Path,
+    columns: str | None = None,
+    judge: Callable[[Content], Sequence[str]] = lambda _: (),
+    scale: matrix.ImageScale | None = None,
+) -> Identification:
+    """The format and content of a file; `BadInput` for an empty, truncated, damaged or unknown one.
+
+    `judge` adds what else a person should look at in the content, as the analysis sees it.
+    """
     try:
         content = read(path, columns, scale)
     except BadInput:
@@ -308,6 +329,11 @@ def identify(path: Path, columns: str | None = None, scale: matrix.ImageScale | 
         if unlabelled is None:
             raise
         return identify_unlabelled(unlabelled)
+    what = _identify_content(content)
+    return replace(what, findings=(*what.findings, *(PlausibilityCheck(text, ok=False) for text in judge(content))))
+
+
+def _identify_content(content: Content) -> Identification:
     if isinstance(content, ImageFile):
         return identify_images(content)
     if isinstance(content, CellFile):
@@ -457,7 +483,9 @@ def _identify_columns(table: ColumnTable) -> Identification:
         missing = int(np.count_nonzero(~np.isfinite(values)))
         if missing:
             findings.append(PlausibilityCheck(f"{name}: {missing} of {values.size} values are not numbers", ok=False))
-        if values.size > 1 and missing < values.size and np.nanmax(values) == np.nanmin(values):
+        # A cell's current or potential may well be held constant.
+        held = "E" in table.data and name in "EI"
+        if not held and values.size > 1 and missing < values.size and np.nanmax(values) == np.nanmin(values):
             findings.append(PlausibilityCheck(f"{name} is constant", ok=False))
     findings += [PlausibilityCheck(note) for note in table.notes]
     findings += [PlausibilityCheck(look, ok=False) for look in table.looks]
@@ -465,12 +493,11 @@ def _identify_columns(table: ColumnTable) -> Identification:
         findings.append(PlausibilityCheck(f"not read: {', '.join(table.skipped)}"))
     if "t" in table.data and rows > 1 and not np.all(np.diff(table.data["t"]) > 0):
         findings.append(PlausibilityCheck("t does not increase throughout", ok=False))
-    if "I" in table.data and np.isfinite(table.data["I"]).any():
+    if "E" in table.data:
+        findings += _cell_limits(table.data["E"], table.data.get("I"))
+    elif "I" in table.data and np.isfinite(table.data["I"]).any():
         largest = float(np.nanmax(np.abs(table.data["I"])))
-        if "E" in table.data and "z" not in table.data:  # a cell's current, not a pipette's
-            findings.append(PlausibilityCheck(f"largest |current| {1e3 * largest:.3g} mA", 1e-12 < largest <= 100.0))
-        else:
-            findings.append(PlausibilityCheck(f"largest current {1e9 * largest:.3g} nA", ok=1e-13 <= largest <= 1e-6))
+        findings.append(PlausibilityCheck(f"largest current {1e9 * largest:.3g} nA", ok=1e-13 <= largest <= 1e-6))
     if "R" in table.data and np.isfinite(table.data["R"]).any():
         findings.append(_resistance_check(float(np.nanmedian(table.data["R"]))))
     decimal = "comma" if table.decimal == "," else "point"

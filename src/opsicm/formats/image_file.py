@@ -20,7 +20,7 @@ def is_height_name(name: str) -> bool:
 
 
 def unit_of_image(written: str, name: str) -> str:
-    """The unit of a channel as `core.units` has it, or as written: "A" of a height is Å, whose ring some programs lose."""
+    """The unit of a channel as `core.units` has it, or as written: "A" of a height is Å without its ring."""
     unit = unit_name(written) or written.strip()
     return "Å" if unit == "A" and is_height_name(name) else unit
 

@@ -38,7 +38,7 @@ _STATES: Final = frozenset(range(1, 21))
 
 
 def read_nda(data: bytes, path: Path) -> CellFile:
-    """t, E, I of every record; another version of the format, or a range whose scale is not known, is left to fastnda."""
+    """t, E, I of every record; another version, or a range whose scale is not known, is left to fastnda."""
     return _bts_7(data) or read_by_fastnda(data, path)
 
 

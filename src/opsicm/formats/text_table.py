@@ -104,20 +104,24 @@ def find_table(text: Text, path: Path, first: int | None = None, separator: str 
     """
     window = _layout_lines(text.lines, first or 0)
     candidates = _SEPARATORS if separator == "" else (separator,)
-    best: tuple[float, str | None, int] | None = None
+    best: tuple[float, float, str | None, int] | None = None
     for one in candidates:
         found = _agreement(window, one)
-        if found is not None and (best is None or found[0] > best[0] + 1e-9):
-            best = (found[0], one, found[1])
+        # A few lines of a header, which happen to fit a later separator, do not outweigh an earlier one.
+        if found is not None and (
+            best is None or found[0] > 1.05 * best[0] or (found[0] > best[0] and found[1] > best[1] + 1e-9)
+        ):
+            best = (found[0], found[1], one, found[2])
     if best is None:
         limit = f"at least two columns of numbers after at most {_LONGEST_HEADER} lines of header"
         raise bad(path, "content", "not a table", limit, "export the data as text with one row per sample")
-    _, chosen, width = best
+    _, _, chosen, width = best
     start = _first_row(text.lines, chosen, width, first or 0)
     sample = _sample(text.lines, chosen, width, start)
-    kinds = tuple(_kind([row[k] for row in sample]) for k in range(width))
+    kinds = tuple(_kind([row[k] for row in sample], chosen) for k in range(width))
     header = tuple(line for line in text.lines[:start] if line.strip())
-    titles, units = _titles(header, chosen, width)
+    trailing = chosen is not None and len(_fields_as_written(text.lines[start], chosen)) == width + 1
+    titles, units = _titles(header, chosen, width, trailing)
     looks: list[str] = []
     if titles is None:
         titles, units, moved = _titles_below(text.lines, start, chosen, width)
@@ -185,29 +189,40 @@ def _is_content(line: str) -> bool:
     return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
-def _is_value(field: str) -> bool:
+def _values(fields: Iterable[str], separator: str | None) -> int:
+    """The number of fields that are values."""
+    return sum(_is_value(field, separator) for field in fields)
+
+
+def _groups_by_blanks(separator: str | None) -> bool:
+    """Whether a blank may group digits: elsewhere it may separate, as in "0,500 100,2"."""
+    return separator in ("\t", ";")
+
+
+def _is_value(field: str, separator: str | None = None) -> bool:
     if not field or not any(c.isdigit() for c in field):
         return field.strip().lower() in ("nan", "inf", "-inf")
-    if looks_like_number(field):
+    if looks_like_number(field, blanks=_groups_by_blanks(separator)):
         return True
     return duration(field) is not None or time_of_day(field) is not None or wall_clock(field) is not None
 
 
-def _agreement(window: Sequence[str], separator: str | None) -> tuple[float, int] | None:
-    """How well a separator explains the lines: their number times the share of values among fields; and the width."""
+def _agreement(window: Sequence[str], separator: str | None) -> tuple[float, float, int] | None:
+    """How well a separator explains the lines: number of lines times share of values, that share, and the width."""
     shares: dict[int, list[float]] = {}
     for line in window:
         if separator is not None and separator not in line:
             continue
         fields = split_fields(line, separator)
-        values = sum(map(_is_value, fields))
+        values = _values(fields, separator)
         if len(fields) >= 2 and values >= 2:
             written = sum(bool(field) for field in fields)
             shares.setdefault(len(fields), []).append(values / written)
     if not shares:
         return None
     width = max(shares, key=lambda w: (len(shares[w]), w))
-    return sum(shares[width]), width
+    total = sum(shares[width])
+    return total, total / len(shares[width]), width
 
 
 def _first_row(lines: Sequence[str], separator: str | None, width: int, first: int) -> int:
@@ -215,7 +230,7 @@ def _first_row(lines: Sequence[str], separator: str | None, width: int, first: i
         if not _is_content(lines[k]):
             continue
         fields = split_fields(lines[k], separator)
-        if len(fields) == width and sum(map(_is_value, fields)) >= 2 and not _is_titles(fields):
+        if len(fields) == width and _values(fields, separator) >= 2 and not _is_titles(fields):
             return k
     return first
 
@@ -234,18 +249,18 @@ def _sample(lines: Sequence[str], separator: str | None, width: int, start: int)
     rows = []
     for k in dict.fromkeys([*near, *far]):
         fields = split_fields(lines[k], separator) if _is_content(lines[k]) else []
-        if len(fields) == width and sum(map(_is_value, fields)) >= 2:
+        if len(fields) == width and _values(fields, separator) >= 2:
             rows.append(fields)
     return rows
 
 
-def _kind(tokens: Sequence[str]) -> str:
+def _kind(tokens: Sequence[str], separator: str | None) -> str:
     """What most of the fields of a column are."""
     kinds: Counter[str] = Counter()
     for token in tokens:
         if says_missing(token):
             kinds[EMPTY] += 1
-        elif looks_like_number(token):
+        elif looks_like_number(token, blanks=_groups_by_blanks(separator)):
             kinds[NUMBER] += 1
         elif duration(token) is not None:
             kinds[DURATION] += 1
@@ -262,16 +277,18 @@ def _kind(tokens: Sequence[str]) -> str:
 # Titles
 
 
-def _titles(header: Sequence[str], separator: str | None, width: int) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+def _titles(
+    header: Sequence[str], separator: str | None, width: int, trailing: bool
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """The titles of the columns and a row of units below them: the header line that names most quantities."""
     best: tuple[int, int, tuple[str, ...]] | None = None
     units: dict[int, tuple[str, ...]] = {}
     for k, line in enumerate(header):
-        for parts in _divisions(line, separator, width):
+        for parts in _divisions(line, separator, width, trailing):
             if is_unit_row(parts):
                 units[k] = tuple(parts)
                 break
-            if sum(map(_is_value, parts)) > len(parts) / 2:
+            if _values(parts, separator) > len(parts) / 2:
                 continue
             known = sum(meaning(part).letter is not None for part in parts)
             if all(parts) or known >= 2 or sum(map(bool, parts)) >= max(2, len(parts) / 2):
@@ -286,8 +303,8 @@ def _titles(header: Sequence[str], separator: str | None, width: int) -> tuple[t
     return titles, units.get(at + 1, ())
 
 
-def _divisions(line: str, separator: str | None, width: int) -> Iterable[list[str]]:
-    """The ways of dividing a header line into as many parts as there are columns."""
+def _divisions(line: str, separator: str | None, width: int, trailing: bool) -> Iterable[list[str]]:
+    """The ways of dividing a header line into as many parts as there are columns (`trailing`: and an empty one)."""
     bare = (
         line.strip(" \r\n").lstrip("#~%;*!\ufeff ") if separator != ";" else line.strip(" \r\n").lstrip("#~%*!\ufeff ")
     )
@@ -295,7 +312,7 @@ def _divisions(line: str, separator: str | None, width: int) -> Iterable[list[st
         if sep is None:
             continue
         parts = [part.strip().strip('"').strip() for part in _fields_as_written(bare, sep)]
-        if len(parts) == width + 1 and not parts[-1]:
+        if len(parts) == width + 1 and (trailing or not parts[-1]):
             parts.pop()
         if len(parts) == width:
             yield parts
@@ -371,7 +388,7 @@ def _styles(
     known = [e for e in evidence if e is not None]
     point, comma = any(e.point for e in known), any(e.comma for e in known)
     of_file = "." if point and not comma else "," if comma and not point else ""
-    blanks = " " if separator in ("\t", ";") else ""
+    blanks = " " if _groups_by_blanks(separator) else ""
     styles, looks = [], []
     for k, e in enumerate(evidence):
         if e is None:
@@ -462,8 +479,8 @@ def _sought_rows(table: TextTable, wanted: Sequence[int]) -> _Rows:
 
 def _verdict(table: TextTable, fields: Sequence[str], wanted: Sequence[int], last: bool) -> str:
     if len(fields) == table.width:
-        return "row" if any(map(_is_value, fields)) or not any(fields) else "words"
-    if not any(map(_is_value, fields)):
+        return "row" if _values(fields, table.separator) or not any(fields) else "words"
+    if not _values(fields, table.separator):
         return "torn" if last and len(fields) > 1 else "words"
     if len(fields) < table.width:
         if last:
@@ -551,8 +568,8 @@ def _slow(
             words += 1
             continue
         numbers.append(k + 1)
-        for c, field in zip(wanted, chosen, strict=True):
-            tokens[c].append(field)
+        for c, token in zip(wanted, chosen, strict=True):
+            tokens[c].append(token)
     values: dict[int, F64] = {}
     notes, looks = [], []
     if words:

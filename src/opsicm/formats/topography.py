@@ -1,7 +1,7 @@
 """Some forty formats of microscopes, read with SurfaceTopography: Igor's .ibw, Nanoscope's .spm, .sxm, .x3p, .opd …
 
 The library's word is not taken for a unit of length: a channel counts as a height where its unit is one of length and
-its name is not that of an error, an amplitude or a phase; a size beyond a stage's travel is named as a thing to look at.
+its name is not that of an error, an amplitude or a phase; a size beyond a stage's travel is not believed.
 """
 
 from __future__ import annotations
@@ -48,53 +48,10 @@ MAGIC: Final = (
     b"fileformat = bcr",
 )
 ENDINGS: Final = frozenset(
-    [
-        ".ibw",
-        ".spm",
-        ".di",
-        ".001",
-        ".002",
-        ".003",
-        ".sxm",
-        ".x3p",
-        ".opd",
-        ".opdx",
-        ".plu",
-        ".plux",
-        ".jpk",
-        ".jpk-qi-data",
-        ".al3d",
-        ".bcr",
-        ".bcrf",
-        ".frt",
-        ".dat",
-        ".mi",
-        ".mnt",
-        ".nms",
-        ".tiff",
-        ".tif",
-        ".sdf",
-        ".sur",
-        ".tmd",
-        ".vk4",
-        ".vk6",
-        ".zon",
-        ".lext",
-        ".oir",
-        ".poir",
-        ".datx",
-        ".hgt",
-        ".mat",
-        ".zmg",
-        ".zag",
-        ".ezd",
-        ".os3d",
-        ".h5",
-        ".nc",
-        ".top",
-        ".mtx",
-        ".asc",
-    ]
+    (
+        *(".ibw", ".x3p", ".plu", ".plux", ".jpk", ".jpk-qi-data", ".mnt", ".nms", ".tiff", ".tif", ".zon", ".lext"),
+        *(".oir", ".poir", ".datx", ".hgt", ".zmg", ".zag", ".ezd", ".os3d", ".mtx", ".vk4", ".vk6", ".sxm", ".opd"),
+    )
 )
 _NO_HEIGHT: Final = ("error", "deflection", "amplitude", "phase", "adhesion", "modulus", "current", "friction")
 _LARGEST_SIZE: Final = 0.2  # m: beyond the travel of any scanning stage
@@ -108,10 +65,10 @@ def may_read(data: bytes, path: Path) -> bool:
 
 
 def read_topography(data: bytes, path: Path) -> ImageFile:
-    """Every image of a file that SurfaceTopography knows; `BadInput` without it, and where it does not know the file."""
-    needed("SurfaceTopography", path, f"a microscope's file ({path.suffix or data[:12]!r})")
+    """Every image of a file that SurfaceTopography knows; `BadInput` without it, and for a file it does not know."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy deprecations inside the library
+        warnings.simplefilter("ignore")  # deprecations inside the library, and that it does without MPI
+        needed("SurfaceTopography", path, f"a microscope's file ({path.suffix or data[:12]!r})")
         from SurfaceTopography.IO import open_topography  # type: ignore[import-untyped,import-not-found,unused-ignore] # noqa: PLC0415
 
         try:

@@ -15,10 +15,12 @@ from opsicm.core.facts import Fact
 from opsicm.core.output_file import refuse_foreign_output, write_output
 from opsicm.experiment.file import experiment_from_text
 from opsicm.figures.view import View, time_text, to_csv
+from opsicm.formats.matrix import ImageScale
 from opsicm.record.reader import Run
 from opsicm.reporting.document import Content, page
 from opsicm.results.doubts import doubts_of
-from opsicm.results.evidence import Evidence
+from opsicm.results.evidence import Evidence, shown
+from opsicm.results.file_series import lapse_of
 from opsicm.results.findings import finding_of
 from opsicm.results.image_figures import ImageChoice
 from opsicm.results.joined_run import JoinedRun, chains, resumed_from
@@ -264,16 +266,44 @@ def _opened(chain: Sequence[Path]) -> Run:
     return Run(chain[0]) if len(chain) == 1 else JoinedRun(chain)
 
 
-def file_content(path: Path, columns: str | None) -> Content:
+def lapse_content(
+    paths: Sequence[Path], columns: str | None, scale: ImageScale | None, choice: ImageChoice | None
+) -> Content:
+    """What the page of several images of other instruments says: the change of each against the first."""
+    results, views = lapse_of(paths, columns, scale, choice)
+    evidence = Evidence(tuple(results))
+    changes = evidence.all("height_change")
+    largest = max(changes, key=lambda r: abs(r.value or 0.0), default=None)
+    sentences = ["The images have nothing in common: no change of height can be given."]
+    if largest is not None:
+        name = paths[(largest.of.image or 1) - 1].name
+        sentences = [
+            f"Of {len(paths)} images, {name} differs most from {paths[0].name}: by {shown(largest)} in mean height.",
+            "The files state no time: the order is that in which they were named.",
+        ]
+    return Content(
+        f"{len(paths)} images as a time lapse",
+        "measured by another instrument",
+        tuple(sentences),
+        views[0],
+        views[1:],
+        tables_of(evidence),
+        results=results,
+        methods=methods_of(results),
+        source=[(f"image {k}", path.name) for k, path in enumerate(paths, start=1)],
+    )
+
+
+def file_content(path: Path, columns: str | None, scale: ImageScale | None = None) -> Content:
     """What the page of a third-party file says."""
-    results = results_of_path(path, columns)
+    results = results_of_path(path, columns, scale=scale)
     evidence = Evidence(tuple(results))
     finding = finding_of(evidence)
     views = views_of_path(path, results)
     tables = tables_of(evidence)
     plots = [table.view for table in tables if table.view is not None]
     key = _key_figure(finding.figures, [*views, *plots])
-    what = "folder of approach curves" if path.is_dir() else identification(path, columns)[0]
+    what = "folder of approach curves" if path.is_dir() else identification(path, columns, scale)[0]
     return Content(
         path.name,
         "measured by another instrument",
@@ -297,6 +327,7 @@ def report_of(
     columns: str | None = None,
     csv: Path | None = None,
     choice: ImageChoice | None = None,
+    scale: ImageScale | None = None,
 ) -> Path:
     """Write the report of a run, of several (or a folder of them) together, or of a third-party file; returns its path.
 
@@ -311,11 +342,14 @@ def report_of(
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         refuse_foreign_output(output or folder / "report.html", "report", "-o", _MARKS)
     if not all(is_run(path) for path in paths):
-        if len(paths) > 1:
+        if len(paths) > 1 and any(is_run(path) or path.is_dir() for path in paths):
             others = ", ".join(path.name for path in paths if not is_run(path))
             limit, remedy = "is no run, and only runs are reported together", "report it alone"
             raise BadInput(Problem("RUN", others, limit, remedy))
-        content, target = file_content(paths[0], columns), Path(f"{paths[0].stem}.report.html")
+        content = (
+            file_content(paths[0], columns, scale) if len(paths) == 1 else lapse_content(paths, columns, scale, choice)
+        )
+        target = Path(f"{paths[0].stem}.report.html")
     elif len(chained := chains(paths)) == 1:
         with _opened(chained[0]) as run:
             content, target = run_content(run, choice), run.path.parent / "report.html"

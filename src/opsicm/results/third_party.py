@@ -14,37 +14,42 @@ from numpy.typing import NDArray
 from opsicm.analysis.approach.fit import FEWEST_POINTS
 from opsicm.analysis.approach.results import DISTANCE, approach_results, no_axis_results, series_results
 from opsicm.analysis.approach.trace import count_withdrawals, trace_results, ways_down
-from opsicm.analysis.cell.record_results import open_circuit_results, record_results
+from opsicm.analysis.cell.record_results import RecordExtras, open_circuit_results, record_looks, record_results
 from opsicm.analysis.pipette.current_series import current_results
 from opsicm.analysis.pipette.current_voltage import SWEPT, iv_results
 from opsicm.analysis.result import Result, failed
+from opsicm.analysis.topography.missing import measured
 from opsicm.analysis.topography.results import image_results, step_results
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.images import image_view
 from opsicm.figures.pipette import approach_curve_view
 from opsicm.figures.view import View
 from opsicm.formats.approach_text import ApproachFile, MeasuredApproach, ScanSettings, sweeps
-from opsicm.formats.cell_record import CellFile
+from opsicm.formats.cell_record import CellFile, CellRecord
 from opsicm.formats.columns import ColumnTable
-from opsicm.formats.identify import Identification, read
+from opsicm.formats.identify import Content, Identification, identify, read
 from opsicm.formats.image_file import ImageFile
+from opsicm.formats.matrix import ImageScale
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.trace_figures import views_of_traces
 
 _SERIES: Final = 3  # approaches in one table: fewer have no median
 
 
-def analyse_file(path: Path, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
+def analyse_file(
+    path: Path, columns: str | None = None, setpoint: float | None = None, scale: ImageScale | None = None
+) -> list[Result]:
     """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
 
-    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known.
+    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known; `scale` what the
+    file of an image does not state.
     """
     if path.is_dir():
         return _folder(path)
-    content = read(path, columns)
+    content = read(path, columns, scale)
     match content:
         case SicmScan():
-            heights = np.where(content.saturated, np.nan, content.heights)
+            heights = measured(np.where(content.saturated, np.nan, content.heights))
             return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
         case SicmTrace():
             return no_axis_results("the trace holds counts without a z axis, a scale or a time step")
@@ -71,9 +76,10 @@ def _images(file: ImageFile, path: Path) -> list[Result]:
         raise BadInput(Problem("channels", channels, limit, "export the topography", path.name))
     results: list[Result] = []
     for k, image in enumerate(file.heights):
-        of_channel = image_results(image_array(image.values, image.x_size, image.y_size, image.unit))
+        heights = measured(image.values)
+        of_channel = image_results(image_array(heights, image.x_size, image.y_size, image.unit))
         if image.unit == "m":
-            of_channel += step_results(image.values)
+            of_channel += step_results(heights)
         results += of_channel if k == 0 else [replace(r.within(source=image.name), trace=None) for r in of_channel]
     return results
 
@@ -82,9 +88,44 @@ def _cell(file: CellFile) -> list[Result]:
     results: list[Result] = []
     for record in file.records:
         source = record.name if len(file.records) > 1 else ""
-        of_record = record_results(record.t, record.potential, record.current, lithium=False)
-        results += [r.within(source=source) for r in of_record]
+        results += [r.within(source=source) for r in _record(record)]
     return results
+
+
+def _record(record: CellRecord) -> list[Result]:
+    return record_results(record.t, record.potential, record.current, lithium=False, extras=_extras(record))
+
+
+def _extras(record: CellRecord) -> RecordExtras:
+    return RecordExtras(record.potential_step, record.current_step, record.counters, record.clock)
+
+
+def _record_of_table(table: ColumnTable) -> CellRecord | None:
+    """A text table of t, E and I as the record of a cell; None for others."""
+    data = table.data
+    if not {"t", "E", "I"} <= data.keys() or "z" in data:
+        return None
+    steps = [table.steps.get(letter, 0.0) for letter in "EI"]
+    return CellRecord("", data["t"], data["E"], data["I"], table.counters, table.clock, *steps)
+
+
+def identified(path: Path, columns: str | None = None, scale: ImageScale | None = None) -> Identification:
+    """What a file is, with what the analysis of a cell's record would look at first."""
+    return identify(path, columns, _looks, scale)
+
+
+def _looks(content: Content) -> list[str]:
+    if isinstance(content, ColumnTable):
+        record = _record_of_table(content)
+        records = [] if record is None else [record]
+    else:
+        records = list(content.records) if isinstance(content, CellFile) else []
+    texts = []
+    for record in records:
+        of = f"{record.name}: " if len(records) > 1 else ""
+        looks = record_looks(record.t, record.potential, record.current, _extras(record))
+        texts += [f"{of}{look.kind}: {look.text}" for look in looks]
+    return texts
 
 
 def identification_text(what: Identification) -> str:
@@ -167,7 +208,7 @@ def _whole_approaches(file: ApproachFile) -> list[MeasuredApproach]:
 def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     data = table.data
     if "E" in data and "z" not in data:
-        return [_cell_table(data)]
+        return [_cell_table(table)]
     if "z" not in data and "I" in data and ("V" in data or "t" in data):
         return [_current(data)]
     if "z" not in data or not ("I" in data or "R" in data):
@@ -214,10 +255,11 @@ def _with_table(results: list[Result], data: Mapping[str, NDArray[np.float64]]) 
     return [replace(results[0], trace=xr.Dataset(columns, coords=time)), *results[1:]] if columns else results
 
 
-def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
+def _cell_table(table: ColumnTable) -> list[Result]:
     """A table of the cell: t, E and I give what a cycler's file gives, stoichiometry and E give the ends of stages."""
-    if "t" in data and "I" in data:
-        return record_results(data["t"], data["E"], data["I"], lithium=False)
+    data, record = table.data, _record_of_table(table)
+    if record is not None:
+        return _record(record)
     if "sto" in data:
         return open_circuit_results(data["sto"], data["E"])
     reason = f"the table holds {', '.join(data)}: a record needs t, E and I, an open-circuit curve sto and E"

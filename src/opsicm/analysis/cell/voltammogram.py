@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.signal import find_peaks, savgol_filter
+from scipy.signal import find_peaks, savgol_coeffs, savgol_filter
 
 from opsicm.analysis.cell.branches import branches, numbered
+from opsicm.analysis.cell.derivatives import range_of_noise
 from opsicm.analysis.result import Result, Subject, failed
-from opsicm.core.statistics import linear_fit, noise_from_differences, resolution_of, resolved_u, u_of_rectangle
+from opsicm.core.statistics import (
+    MAD_TO_SIGMA,
+    linear_fit,
+    noise_from_differences,
+    resolution_of,
+    resolved_u,
+    u_of_rectangle,
+)
 
 _SIGN: Final = "negative lithiates"
 _JUMP: Final = 0.02  # [V] between two rows; of a sweep there are 1 to 10 mV
@@ -42,7 +50,7 @@ def cell_results(
         return [failed("peak_current", "mA", "", "no current", reason, Subject(part="lithiation"))]
     noise = noise_from_differences(current)
     results: list[Result] = []
-    turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current)
+    turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current, noise)
     turning[-1] = False  # the current after the last row is unknown
     for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
         rows = np.flatnonzero(turning & (sign * current > negligible_current))
@@ -113,16 +121,17 @@ def _soc_result(cell: xr.Dataset, noise: float) -> Result:
     return Result(name, last, u, "%", method, flags=flags)
 
 
-def _settling(potential: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Rows after a jump of the potential, for as long as the magnitude of the current decreases."""
+def _settling(potential: NDArray[np.float64], current: NDArray[np.float64], noise: float) -> NDArray[np.bool_]:
+    """Rows after a jump of the potential, for as long as the magnitude of the current decreases.
+
+    It has stopped to decrease where it is above the lowest so far by more than six times its `noise` [A].
+    """
     settling = np.zeros(current.size, dtype=bool)
     size = np.abs(current)
     for jump in np.flatnonzero(np.abs(np.diff(potential)) > _JUMP) + 1:
-        k = int(jump)
-        settling[k] = True
-        while k + 1 < size.size and size[k + 1] <= size[k]:
-            k += 1
-            settling[k] = True
+        after = size[jump:]
+        rises = np.flatnonzero(after > np.minimum.accumulate(after) + _RISES * noise)
+        settling[jump : jump + (int(rises[0]) if rises.size else after.size)] = True
     return settling
 
 
@@ -136,22 +145,35 @@ def _peak_results(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noi
     u_mA = None if u is None else u * 1e3
     method, of = f"parabola through the rows {at}", Subject(part=name)
     peak = Result("peak_current", vertex * 1e3, u_mA, "mA", method, trace=trace, of=of)
-    return [peak, _pipette_change(of, index, cell, slow, at)]
+    return [peak, _pipette_change(of, index, cell, slow, at, noise)]
 
 
-def _pipette_change(of: Subject, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
-    """Pipette current at the peak less its mean over the rest before it, at the same coarse height."""
+def _pipette_change(
+    of: Subject, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str, current_noise: float
+) -> Result:
+    """Pipette current at the peak less its mean over the rest before it, at the same coarse height.
+
+    u: the noise of one reading, that of the mean, and the pipette current's standard deviation over the rows around the
+    peak whose cell current is as large within 3 of its noise: any of them might have been the peak. A slow drift during
+    the rest repeats, so it is in the method and not in u. Fails with fewer than five rows of rest.
+    """
     method = f"pipette current {at}, less its mean over the rest before it; far from the surface"
     current, pipette, height = cell["current"].values, slow["pipette_current"].values, slow["coarse_z"].values
     same = np.abs(height[:index] - height[index]) < 1e-6
     rest = np.flatnonzero(same & (np.abs(current[:index]) < _QUIET * abs(current[index])))
-    if not rest.size:
-        reason = "no row before the peak has the cell at rest and the pipette at this height: begin with a rest"
+    if rest.size < _FEWEST_AT_REST:
+        reason = (
+            f"{rest.size} rows before the peak have the cell at rest and the pipette at this height, "
+            f"{_FEWEST_AT_REST} are needed: begin with a rest"
+        )
         return failed("pipette_change_at_peak", "pA", method, "no rest", reason, of)
     change = float(pipette[index] - np.mean(pipette[rest]))
-    single = noise_from_differences(pipette) if pipette.size >= 5 else 0.0
-    spread = float(np.std(pipette[rest]))  # noise and slow drift during the rest
-    u = math.hypot(single, spread)
+    single = noise_from_differences(pipette)
+    lower = np.flatnonzero(np.abs(current - current[index]) > 3.0 * current_noise)
+    begin = int(np.max(lower[lower < index], initial=-1)) + 1
+    end = int(np.min(lower[lower > index], initial=current.size))
+    u = math.hypot(single, single / rest.size**0.5, float(np.std(pipette[begin:end])))
+    method += f"; it moved by {1e12 * float(np.ptp(pipette[rest])):.3g} pA during that rest"
     return Result("pipette_change_at_peak", change * 1e12, u * 1e12, "pA", method, of=of)
 
 
@@ -165,6 +187,8 @@ def _vertex(t: NDArray[np.float64], values: NDArray[np.float64], index: int) -> 
     return float(c - b * b / (4.0 * a)) if inside else float(values[index])
 
 
+_FEWEST_AT_REST: Final = 5  # rows
+_RISES: Final = 6.0  # times the noise
 # Peaks of a voltammogram from any instrument.
 
 F64 = NDArray[np.float64]
@@ -173,12 +197,6 @@ _WINDOW_V: Final = 0.02  # [V] of the smoothing
 _WIDEST: Final = 2  # windows to either side: the widest parabola through a noisy peak
 _MISFIT: Final = 2.0  # of the noise's variance: a wider range that leaves more is no parabola
 _CURVATURE_U: Final = 0.1  # largest relative u of the parabola's curvature
-_CONSTANT: Final = 3e-3  # [V] a potential that moves by less is constant
-_EVEN: Final = 0.15  # largest relative departure from the rate of a sweep
-_PART: Final = 0.1  # of the record's range: a smaller sweep is noise
-_STAIR: Final = 5e-3  # [V] of a step: those of a potentiostat that sweeps in steps are 1 to 5 mV
-_RESTING: Final = 0.2  # median over mean move from row to row of a staircase: most rows lie on its steps
-_ROWS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,78 +216,21 @@ class Peak:
     row: int
 
 
-def sweeps_between_turns(potential: F64) -> list[slice]:
-    """Rows of each sweep between turns of the potential; turns smaller than a tenth of its range are noise."""
-    reach = _PART * float(np.ptp(potential))
-    if potential.size < _ROWS or reach == 0.0:
-        return []
-    up, _ = find_peaks(potential, prominence=reach)
-    down, _ = find_peaks(-potential, prominence=reach)
-    edges = sorted({0, *up.tolist(), *down.tolist(), potential.size - 1})
-    return [slice(a, b + 1) for a, b in pairwise(edges) if abs(potential[b] - potential[a]) > reach]
-
-
-def linear_sweeps(t: F64, potential: F64) -> list[slice]:
-    """Rows of each part over which the potential moved at one rate: `t` [s], `potential` [V], (n,), in order.
-
-    Within each of `sweeps_between_turns`, the rate over a fiftieth of its rows must be within 15 % of its median
-    (weighted by the potential passed, so that a hold has no weight). Holds, jumps and the curved potential of a
-    constant current do not count, nor do the steps of a staircase (held potentials one after the other): its currents
-    are transients, whose ends look like peaks. Parts below a tenth of the record's range or ten rows are left out.
-    Fails (empty list) where the record moved by less than 3 mV. Assumes that a fiftieth of a sweep is many counts of
-    the converter: coarser ones scatter the rate.
-    """
-    span = float(np.ptp(potential)) if potential.size else 0.0
-    if span < _CONSTANT:
-        return []
-    sweeps = []
-    for rows in sweeps_between_turns(potential):
-        e, s = potential[rows], t[rows]
-        lag = max(1, e.size // 50)
-        moved, took = e[lag:] - e[:-lag], s[lag:] - s[:-lag]
-        rate = np.divide(moved, took, out=np.zeros_like(moved), where=took > 0.0)
-        order = np.argsort(rate)
-        weight = np.cumsum(np.abs(moved)[order])
-        usual = float(rate[order][int(np.searchsorted(weight, 0.5 * weight[-1]))])
-        even = np.abs(rate - usual) <= _EVEN * abs(usual)
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], even.astype(np.int8), [0]))))
-        for a, b in edges.reshape(-1, 2):
-            part = slice(rows.start + int(a), rows.start + int(b) + lag)
-            passed = abs(float(potential[part.stop - 1] - potential[part.start]))
-            enough = part.stop - part.start >= _ROWS and passed >= _PART * span
-            if enough and not _is_staircase(potential[part]):
-                sweeps.append(part)
-    return sweeps
-
-
-def _is_staircase(potential: F64) -> bool:
-    moves = np.abs(np.diff(potential))
-    return bool(moves.max() > _STAIR and np.median(moves) < _RESTING * moves.mean())
-
-
-def programmed_sweeps(t: F64, program: F64) -> list[slice]:
-    """`linear_sweeps` of every stretch of rows over which a potential was asked for: `program` [V], NaN elsewhere.
-
-    The program moves at one rate where the measured potential does not: under compensation of the ohmic drop the actual
-    potential at the reference is ahead of it by the drop.
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], np.isfinite(program).astype(np.int8), [0]))))
-    return [
-        slice(sweep.start + int(a), sweep.stop + int(a))
-        for a, b in edges.reshape(-1, 2)
-        for sweep in linear_sweeps(t[a:b], program[a:b])
-    ]
-
-
-def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEAST) -> list[Peak]:
-    """Peaks of every one of `sweeps` (see `linear_sweeps`): maxima on anodic sweeps, minima on cathodic ones.
+def sweep_peaks(
+    potential: F64, current: F64, sweeps: Sequence[slice], least: float = _LEAST, digits: float = 0.0
+) -> list[Peak]:
+    """Peaks of every one of `sweeps` (rows at one rate): maxima on anodic sweeps, minima on cathodic ones.
 
     `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
-    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its position is the vertex of a parabola through
-    the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller range: if the
-    curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from that
-    regression; no baseline is subtracted, so capacitive current and the foot of the next peak are in `current`.
-    Extremes at the ends of a sweep are not peaks. Fails (empty list) without a peak.
+    sweep's span of current after a Savitzky-Golay parabola over 20 mV, and by what the noise of the smoothed current
+    (with `digits` [A], the standard deviation of its rounding) reaches by chance in the n windows of the sweep
+    (`range_of_noise`); noise that grows with the current is judged at the peak. Its position is the vertex of a
+    parabola through the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller
+    range: if the curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from
+    that regression, and from how the vertex moves with the range, by which a lopsided peak is no parabola; no baseline
+    is subtracted, so capacitive current and the foot of the next peak are in `current`. Extremes at the ends of a
+    sweep, and vertices that are not located within the widest range (80 mV), are not peaks. Fails (empty list) without
+    a peak.
     """
     peak_list: list[Peak] = []
     for number, rows in enumerate(sweeps):
@@ -281,13 +242,20 @@ def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float 
         if e.size < 2 * window:
             continue
         smooth = savgol_filter(y, window, 2)
-        indices, properties = find_peaks(smooth, prominence=least * float(np.ptp(smooth)))
+        gain = float(np.sqrt(np.sum(savgol_coeffs(window, 2) ** 2)))
+        chance = range_of_noise(e.size / window)
+        usual = max(_noise(i), digits)
+        limit = max(least * float(np.ptp(smooth)), chance * gain * usual)
+        indices, properties = find_peaks(smooth, prominence=limit)
         for index, prominence in zip(indices, properties["prominences"], strict=True):
             half = max(window // 2, 3)
             # Nearer to an end it belongs to the turn, where the charging current changes sign.
             if not window <= index < e.size - window:
                 continue
-            noise = noise_from_differences(i)
+            beside = slice(max(0, int(index) - 2 * window), int(index) + 2 * window + 1)
+            noise = max(usual, _noise(i[beside]))
+            if prominence < chance * gain * noise:
+                continue
             fit = near = _parabola(e, i, int(index), half, noise)
             widest = min(int(index), e.size - 1 - int(index), _WIDEST * window)
             while not fit.resolved and (half := 3 * half // 2) <= widest:
@@ -296,8 +264,31 @@ def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float 
                     break  # not a parabola any more, or the next peak
                 fit = wider
             at, u_at, (top, u_top) = fit.vertex, fit.u_vertex, near.value(fit.vertex)
+            u_at = math.hypot(u_at, _lopsided(e, i, int(index), half, noise, fit))
+            if u_at > _WIDEST * _WINDOW_V:
+                continue
             peak_list.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(index)))
     return peak_list
+
+
+def _noise(current: F64) -> float:
+    """Standard deviation of one current by the median second difference: peaks and steps among them do not count."""
+    return MAD_TO_SIGMA * float(np.median(np.abs(np.diff(current, 2)))) / 6.0**0.5 if current.size > 4 else 0.0
+
+
+def _lopsided(e: F64, i: F64, index: int, half: int, noise: float, fit: _Parabola) -> float:
+    """u [V] of a vertex for want of a parabola: what two thirds of the range, seen from its end, say of none.
+
+    A cubic term moves the vertex by the square of the range, so from two thirds to nothing it goes 4/5 as far again as
+    from the whole to two thirds: 9/5 of that difference. Less than 2.5 of the difference's own u is noise.
+    """
+    inner = max(2 * half // 3, 3)
+    if inner >= half:
+        return 0.0
+    near = _parabola(e, i, index, inner, noise)
+    moved = abs(near.vertex - fit.vertex)
+    unsure = math.sqrt(max(near.u_vertex**2 - fit.u_vertex**2, 0.0))
+    return 1.8 * moved if moved > 2.5 * unsure and moved < _WINDOW_V else 0.0
 
 
 @dataclass(frozen=True, slots=True)

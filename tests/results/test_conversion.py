@@ -164,6 +164,18 @@ def test_our_own_reader_opens_gsf(run: Path, tmp_path: Path) -> None:
         read(first)
 
 
+def test_a_matrix_has_the_size_and_unit_that_are_given(tmp_path: Path) -> None:
+    heights = 1e9 * height(1)
+    np.savetxt(tmp_path / "m.txt", np.tile(heights, (3, 3)))
+    words = ["convert", str(tmp_path / "m.txt"), str(tmp_path / "m.gsf"), "--size-um", "7.5,6", "--unit", "nm"]
+    assert main(words) == 0
+    content = read(tmp_path / "m.gsf")
+    assert isinstance(content, ImageFile)
+    (image,) = content.images
+    np.testing.assert_allclose(image.values, np.tile(height(1), (3, 3)), rtol=1e-6)
+    assert [image.x_size, image.y_size] == pytest.approx([7.5e-6, 6e-6])
+
+
 def test_ome_tiff_is_a_stack_over_time(run: Path, tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     (path,) = convert_path(run, tmp_path / "a.ome.tif", "ome-tiff")
@@ -283,13 +295,6 @@ def test_netcdf_holds_everything(run: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(images["y"][:], Y, atol=1e-15)
         assert text(file["cell/current"].attrs["units"]) == "A"
         assert "lithiates" in text(file.attrs["signs"])
-
-
-def test_netcdf_is_not_taken_for_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("h5netcdf")
-    (path,) = convert_path(run, tmp_path / "a.nc", "netcdf")
-    assert main(["identify", str(path)]) == 2
-    assert "is NetCDF, not a run; open it with xarray.open_dataset" in " ".join(capsys.readouterr().err.split())
 
 
 def text(value: Any) -> str:

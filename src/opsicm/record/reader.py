@@ -82,9 +82,7 @@ class Run:
         entry = self._file.get("entry")
         if not isinstance(entry, h5py.Group) or "definition_local" not in entry:
             limit = "is HDF5 but not a run (no /entry/definition_local)"
-            remedy = "give a run.nxs; h5dump -n, or h5py in Python, shows what is in another file"
-            if "_NCProperties" in self._file.attrs:
-                limit, remedy = "is NetCDF, not a run", "open it with xarray.open_dataset, or give a run.nxs"
+            remedy = "give a run.nxs; opsicm identify names other files"
             raise BadInput(Problem("file", self.path.name, limit, remedy, str(self.path)))
         version = int(self._number("file_version")) if "file_version" in entry else 0
         if version > FILE_VERSION:

@@ -53,7 +53,7 @@ def parked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hopping(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hopping")
-    return joined(folder, hopping_text(10.0), stated=StatedValues(thickness=40e-6)).path.parent
+    return joined(folder, hopping_text(10.0), stated=StatedValues(thickness=40e-6, bias=0.7)).path.parent
 
 
 @pytest.mark.parametrize("which", ["parked", "hopping"])

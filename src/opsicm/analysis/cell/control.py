@@ -513,8 +513,8 @@ def _shared_out(
 ) -> tuple[_Chord, list[_Chord]]:
     """`after` with the last of the short chords' rows, and what fits neither neighbour; `before` gets its rows.
 
-    Leading rows that fit `before` go there, trailing ones that fit `after` go there (first, if it is a hold). What is left is the change itself, if it is a row or two with the sign of a neighbour's current;
-    else a part of its own.
+    Leading rows that fit `before` go there, trailing ones that fit `after` go there (first, if it is a hold). What is
+    left is the change itself, if it is a row or two with the sign of a neighbour's current; else a part of its own.
     """
     a, b = short[0].a, short[-1].b
     to_before = _fitting(record, before, range(a, b))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from opsicm.analysis.cell.unrecorded import ROWS
+from opsicm.analysis.cell.unrecorded import ROWS, noise_about_line
 from opsicm.core.statistics import straight_line
 
 F64 = NDArray[np.float64]
@@ -104,10 +104,12 @@ def _time_of_change(t: F64, e: F64, one: ControlledPart, other: ControlledPart) 
     ]
     if one.kind == "current" and other.kind == "potential" and a - one.first >= ROWS and first > last:
         before = slice(a - ROWS, a)
-        slope = straight_line(t[before], e[before]).slope
-        ahead = (other.level - float(e[a - 1])) / slope if slope else -1.0
+        line = straight_line(t[before], e[before])
+        ahead = (other.level - float(e[a - 1])) / line.slope if line.slope else -1.0
         if 0.0 < ahead <= 1.5 * (first - last):
-            return min(last + ahead, first), 0.1 * (first - last)
+            noise = noise_about_line(t[max(one.first, a - 50) : a], e[max(one.first, a - 50) : a])
+            unsure = min(noise / abs(line.slope), first - last)
+            return min(last + ahead, first), float(np.hypot(0.1 * (first - last), unsure))
     earliest, latest = max(last, first - own[1]), min(first, last + own[0])
     return 0.5 * (earliest + latest), abs(latest - earliest) / 12.0**0.5
 

@@ -140,7 +140,6 @@ SATURATED: Array = np.minimum(clean(), 0.9965 * BULK_CURRENT)
         (Z, SATURATED, "saturated"),
         (-Z, noisy(1), "reversed axis"),
         (Z[::-1], noisy(1)[::-1], "reversed axis"),
-        (np.concatenate((Z, Z[::-1])), np.tile(clean(), 2), "not one approach"),
         (Z, np.full(200, np.nan), "all NaN"),
         (np.full(200, np.nan), noisy(1), "all NaN"),
     ],

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
+from opsicm.analysis.approach.trace import TraceHops, find_hops
 from opsicm.analysis.hops.expansion import kymograph, line_results
 from opsicm.analysis.sections.raw_samples import Approaches
 from opsicm.analysis.sections.results import section_results

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from opsicm.analysis.approach.fit import NoFit
-from opsicm.analysis.approach.results import TraceHops, find_hops
 from opsicm.analysis.approach.template import hyperbola_template
+from opsicm.analysis.approach.trace import TraceHops, find_hops
 from opsicm.analysis.sections.binning import bin_sections, drift_free, heights_at_threshold, null_section
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.core.errors import OutsideDomain

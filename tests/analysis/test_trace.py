@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach.results import trace_results
+from opsicm.analysis.approach.trace import trace_results
 from opsicm.analysis.result import Result
 from opsicm.core.errors import BadInput
 from opsicm.results.third_party import analyse_file

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach.results import trace_results
+from opsicm.analysis.approach.trace import trace_results
 from opsicm.analysis.cell.steps import step_results, transition_results
 from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.result import Result

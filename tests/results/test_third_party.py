@@ -87,7 +87,7 @@ def test_the_same_curve_as_a_table_gives_the_same_distance(tmp_path: Path, decim
 
 def test_a_table_without_height_has_a_named_outcome(tmp_path: Path) -> None:
     table = tmp_path / "t.txt"
-    table.write_text("t_s\tI_pA\n" + "".join(f"{k}\t{1400 + k % 3}\n" for k in range(50)))
+    table.write_text("t_s\tR_MOhm\n" + "".join(f"{k}\t{100 + k % 3}\n" for k in range(50)))
     assert {r.outcome for r in analyse_file(table)} == {"no z axis"}
 
 
@@ -170,7 +170,6 @@ def test_the_hops_of_a_trace_have_a_figure(tmp_path: Path) -> None:
     ("columns", "panels"),
     [
         ("t=s,z=um", ["height (µm)"]),
-        ("t=s,I=pA", ["current (nA)"]),
         ("t=s,E=V", ["potential (mV)"]),
         ("t=s,I=pA,z=um", ["current (nA)", "height (µm)"]),
     ],

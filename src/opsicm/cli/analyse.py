@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from opsicm.cli.terminal import ColumnsOption, JsonFlag, LevellingOption, ProfileOption, SetpointOption
+from opsicm.cli.terminal import (
+    ColumnsOption,
+    JsonFlag,
+    LevellingOption,
+    ProfileOption,
+    SetpointOption,
+    SizeOption,
+    UnitOption,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -23,21 +31,24 @@ def analyse(
     ] = None,
     levelling: LevellingOption = None,
     profile: ProfileOption = None,
+    size_um: SizeOption = None,
+    unit: UnitOption = None,
 ) -> None:
     """Analyse runs or third-party files.
 
     Prints every result that applies, each with uncertainty, unit and method.
     """
     from opsicm.cli.terminal import err, print_json, print_results, working
+    from opsicm.formats.matrix import ImageScale
     from opsicm.results.image_figures import image_choice
     from opsicm.results.run_or_file import figures_of_path, figures_of_several, results_of_path, results_of_several
 
-    choice = image_choice(levelling, profile)
+    choice, scale = image_choice(levelling, profile), ImageScale.of(size_um, unit)
     records: list[dict[str, Any]] = []
     each = []
     for path in runs:
         with working(f"analysing {path}"):
-            results = results_of_path(path, columns, None if setpoint is None else 0.01 * setpoint)
+            results = results_of_path(path, columns, None if setpoint is None else 0.01 * setpoint, scale)
             pictures = [] if out is None else figures_of_path(path, results, out, choice)
         each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
@@ -46,7 +57,7 @@ def analyse(
         # On standard error: what is on standard output is the results and nothing else.
         if pictures:
             err.print("\n".join(map(str, pictures)), markup=False)
-    together = results_of_several(each)
+    together = results_of_several(each, columns, scale)
     records.extend({"run": "all", **result.record()} for result in together)
     if together and not json:
         print_results(together, "all runs together")
@@ -62,7 +73,8 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RUN...",
-            help="Run folder or run file; several runs, or the halves of a resumed one, together; a third-party file.",
+            help="Run folder or run file; several runs, or the halves of a resumed one, together; a third-party file, "
+            "or several images of one area.",
         ),
     ],
     output: Annotated[
@@ -76,6 +88,8 @@ def report(
     ] = None,
     levelling: LevellingOption = None,
     profile: ProfileOption = None,
+    size_um: SizeOption = None,
+    unit: UnitOption = None,
 ) -> None:
     """Write a self-contained HTML report with figures.
 
@@ -84,12 +98,13 @@ def report(
     """
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import working
+    from opsicm.formats.matrix import ImageScale
     from opsicm.reporting.reports import report_of
     from opsicm.results.image_figures import image_choice
 
     choice = image_choice(levelling, profile)
     with working("drawing the report"):
-        target = report_of(runs, output, columns, csv, choice)
+        target = report_of(runs, output, columns, csv, choice, ImageScale.of(size_um, unit))
     console.print(str(target), markup=False)
 
 
@@ -98,13 +113,16 @@ def identify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Any measured file.")],
     json: JsonFlag = False,
     columns: ColumnsOption = None,
+    size_um: SizeOption = None,
+    unit: UnitOption = None,
 ) -> None:
     """Identify a measured file and check that it is plausible."""
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json
+    from opsicm.formats.matrix import ImageScale
     from opsicm.results.run_or_file import identification
 
-    text, records = identification(file, columns)
+    text, records = identification(file, columns, ImageScale.of(size_um, unit))
     if json:
         print_json(records)
     else:

@@ -15,10 +15,12 @@ from opsicm.core.facts import Fact
 from opsicm.core.output_file import refuse_foreign_output, write_output
 from opsicm.experiment.file import experiment_from_text
 from opsicm.figures.view import View, time_text, to_csv
+from opsicm.formats.matrix import ImageScale
 from opsicm.record.reader import Run
 from opsicm.reporting.document import Content, page
 from opsicm.results.doubts import doubts_of
-from opsicm.results.evidence import Evidence
+from opsicm.results.evidence import Evidence, shown
+from opsicm.results.file_series import lapse_of
 from opsicm.results.findings import finding_of
 from opsicm.results.image_figures import ImageChoice
 from opsicm.results.joined_run import JoinedRun, chains, resumed_from
@@ -94,7 +96,8 @@ def _subtitle(run: Run) -> str:
     lasted = duration(max((fact.t_ns for fact in run.facts), default=0) * 1e-9)
     hops = run.hops.sizes["hop"]
     made = f"{hops:,} hops".replace(",", " ") if hops else "no hops"
-    return f"{run.started_utc[:16].replace('T', ' ')} UTC · {lasted} · {made} · {run.outcome} · {run.path.parent.name}"
+    start = f"{run.started_utc[:16].replace('T', ' ')} UTC" if run.started_utc[:1].isdigit() else run.started_utc
+    return f"{start} · {lasted} · {made} · {run.outcome} · {run.path.parent.name}"
 
 
 def _setup(run: Run) -> list[tuple[str, str]]:
@@ -105,14 +108,20 @@ def _setup(run: Run) -> list[tuple[str, str]]:
         words = []
     if not run.parameters:
         return words
-    specimen = run.parameters["specimen"]
     # From the header, not from the experiment file: a rig may bring a specimen of its own.
     name = Path(run.parameters["set"]["name"]).stem
-    text = (
-        f"{name}, {specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} cm², "
-        f"capacity {specimen['capacity_C'] / 3.6:.4g} mAh"
+    return [*words, ("specimen", ", ".join([name, *_specimen_words(run)]))]
+
+
+def _specimen_words(run: Run) -> list[str]:
+    """What is known of the specimen."""
+    known = run.parameters["specimen"]
+    words = (
+        ("thickness_m", 1e6, "{:g} µm thick"),
+        ("area_m2", 1e4, "{:g} cm²"),
+        ("capacity_C", 1.0 / 3.6, "capacity {:.4g} mAh"),
     )
-    return [*words, ("specimen", text)]
+    return [text.format(factor * float(known[key])) for key, factor, text in words if key in known]
 
 
 def _warnings(run: Run, assumed: int) -> list[str]:
@@ -131,6 +140,10 @@ def _warnings(run: Run, assumed: int) -> list[str]:
         )
     elif (first := resumed_from(run)) is not None:
         warnings.append(f"This run continues {first}: name both folders to report them as one.")
+    if "clock" in run.provenance:
+        warnings.append(f"Two measured files, joined: {run.provenance['clock']}.")
+        if (remarks := str(run.provenance.get("remarks", "none"))) != "none":
+            warnings.append(f"{remarks}.")
     alarms: dict[str, list[int]] = {}
     for fact in run.facts:
         if fact.kind == "alarm":
@@ -166,27 +179,27 @@ def _assumed(run: Run) -> list[tuple[str, ...]]:
 def _setting(run: Run) -> list[tuple[str, ...]]:
     if not run.parameters:
         return []
-    pipette, specimen = run.parameters["pipette"], run.parameters["specimen"]
-    return [
-        (
-            "pipette",
-            f"radius {pipette['radius_m'] * 1e9:g} nm, wall {pipette['wall']:g}, half-cone angle "
-            f"{np.degrees(pipette['cone_angle_rad']):.2g}°, shank {pipette['length_m'] * 1e6:g} µm, "
-            f"bias {pipette['bias_V']:g} V vs Li/Li+",
-        ),
-        ("pipette resistance", f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"),
-        (
-            "98 % distance",
+    pipette = run.parameters["pipette"]
+    words = (
+        ("radius_m", 1e9, "radius {:g} nm"),
+        ("wall", 1.0, "wall {:g}"),
+        ("cone_angle_rad", float(np.degrees(1.0)), "half-cone angle {:.2g}°"),
+        ("length_m", 1e6, "shank {:g} µm"),
+        ("bias_V", 1.0, "bias {:g} V vs Li/Li+"),
+    )
+    shape = [text.format(factor * float(pipette[key])) for key, factor, text in words if key in pipette]
+    rows: list[tuple[str, ...]] = [("pipette", ", ".join(shape) or "not stated")]
+    if "resistance_Ohm" in pipette:
+        resistance = f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"
+        rows.append(("pipette resistance", resistance))
+    if "distance_98_m" in pipette:
+        distance = (
             f"{pipette['distance_98_m'] * 1e9:.3g} nm (finite elements; with a shank of "
-            f"{pipette['length_m'] * 1e6:g} µm)",
-        ),
-        (
-            "specimen",
-            f"{specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} cm², capacity "
-            f"{specimen['capacity_C'] / 3.6:.4g} mAh between x = 0 and 1",
-        ),
-        ("parameter set", Path(run.parameters["set"]["name"]).stem),
-    ]
+            f"{pipette['length_m'] * 1e6:g} µm)"
+        )
+        rows.append(("98 % distance", distance))
+    rows.append(("specimen", ", ".join(_specimen_words(run)) or "not stated"))
+    return [*rows, ("parameter set", Path(run.parameters["set"]["name"]).stem)]
 
 
 def _events(run: Run) -> list[tuple[str, ...]]:
@@ -253,16 +266,44 @@ def _opened(chain: Sequence[Path]) -> Run:
     return Run(chain[0]) if len(chain) == 1 else JoinedRun(chain)
 
 
-def file_content(path: Path, columns: str | None) -> Content:
+def lapse_content(
+    paths: Sequence[Path], columns: str | None, scale: ImageScale | None, choice: ImageChoice | None
+) -> Content:
+    """What the page of several images of other instruments says: the change of each against the first."""
+    results, views = lapse_of(paths, columns, scale, choice)
+    evidence = Evidence(tuple(results))
+    changes = evidence.all("height_change")
+    largest = max(changes, key=lambda r: abs(r.value or 0.0), default=None)
+    sentences = ["The images have nothing in common: no change of height can be given."]
+    if largest is not None:
+        name = paths[(largest.of.image or 1) - 1].name
+        sentences = [
+            f"Of {len(paths)} images, {name} differs most from {paths[0].name}: by {shown(largest)} in mean height.",
+            "The files state no time: the order is that in which they were named.",
+        ]
+    return Content(
+        f"{len(paths)} images as a time lapse",
+        "measured by another instrument",
+        tuple(sentences),
+        views[0],
+        views[1:],
+        tables_of(evidence),
+        results=results,
+        methods=methods_of(results),
+        source=[(f"image {k}", path.name) for k, path in enumerate(paths, start=1)],
+    )
+
+
+def file_content(path: Path, columns: str | None, scale: ImageScale | None = None) -> Content:
     """What the page of a third-party file says."""
-    results = results_of_path(path, columns)
+    results = results_of_path(path, columns, scale=scale)
     evidence = Evidence(tuple(results))
     finding = finding_of(evidence)
     views = views_of_path(path, results)
     tables = tables_of(evidence)
     plots = [table.view for table in tables if table.view is not None]
     key = _key_figure(finding.figures, [*views, *plots])
-    what = "folder of approach curves" if path.is_dir() else identification(path, columns)[0]
+    what = "folder of approach curves" if path.is_dir() else identification(path, columns, scale)[0]
     return Content(
         path.name,
         "measured by another instrument",
@@ -286,6 +327,7 @@ def report_of(
     columns: str | None = None,
     csv: Path | None = None,
     choice: ImageChoice | None = None,
+    scale: ImageScale | None = None,
 ) -> Path:
     """Write the report of a run, of several (or a folder of them) together, or of a third-party file; returns its path.
 
@@ -300,11 +342,14 @@ def report_of(
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         refuse_foreign_output(output or folder / "report.html", "report", "-o", _MARKS)
     if not all(is_run(path) for path in paths):
-        if len(paths) > 1:
+        if len(paths) > 1 and any(is_run(path) or path.is_dir() for path in paths):
             others = ", ".join(path.name for path in paths if not is_run(path))
             limit, remedy = "is no run, and only runs are reported together", "report it alone"
             raise BadInput(Problem("RUN", others, limit, remedy))
-        content, target = file_content(paths[0], columns), Path(f"{paths[0].stem}.report.html")
+        content = (
+            file_content(paths[0], columns, scale) if len(paths) == 1 else lapse_content(paths, columns, scale, choice)
+        )
+        target = Path(f"{paths[0].stem}.report.html")
     elif len(chained := chains(paths)) == 1:
         with _opened(chained[0]) as run:
             content, target = run_content(run, choice), run.path.parent / "report.html"

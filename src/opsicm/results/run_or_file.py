@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from opsicm.analysis.result import Result
+from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.movie import write_movie
 from opsicm.figures.view import View
+from opsicm.formats.first_bytes import is_foreign_hdf5
+from opsicm.formats.matrix import ImageScale
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 from opsicm.results import third_party
 from opsicm.results.calibration_across_runs import calibration_of, modulated_concentrations
+from opsicm.results.file_series import lapse_of
 from opsicm.results.image_figures import ImageChoice
 from opsicm.results.run_results import movie_of, results_of, views_of
 from opsicm.results.trace_figures import save_views, views_of_traces
@@ -27,7 +30,7 @@ def is_run(path: Path) -> bool:
         return (path / JOURNAL).exists() or (path / RUN_FILE).exists()
     if not path.is_file():
         return False
-    return _is_hdf5(path) or path.suffix == ".nxs"
+    return path.suffix == ".nxs" or (_is_hdf5(path) and not is_foreign_hdf5(path))
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -55,19 +58,38 @@ def must_exist(path: Path) -> None:
         raise BadInput(Problem("path", str(path), "is neither a file nor a folder", "name a measured file", str(path)))
 
 
-def results_of_path(path: Path, columns: str | None, setpoint: float | None = None) -> list[Result]:
-    """Every result that applies to `path`; `setpoint` [1] of a trace of hops that does not state it."""
+def results_of_path(
+    path: Path, columns: str | None, setpoint: float | None = None, scale: ImageScale | None = None
+) -> list[Result]:
+    """Every result that applies to `path`.
+
+    `setpoint` [1] of a trace of hops, and `scale` of an image, whose file does not state it.
+    """
     must_exist(path)
     if is_run(path):
         with Run(path) as run:
             return results_of(run)
-    return third_party.analyse_file(path, columns, setpoint)
+    return third_party.analyse_file(path, columns, setpoint, scale)
 
 
-def results_of_several(each: Sequence[tuple[Path, list[Result]]]) -> list[Result]:
-    """Results of several runs together: a calibration where their baths differ, concentrations of modulated runs."""
+def results_of_several(
+    each: Sequence[tuple[Path, list[Result]]], columns: str | None = None, scale: ImageScale | None = None
+) -> list[Result]:
+    """Results of several together: a calibration where baths differ, concentrations, the time lapse of image files."""
+    files = [path for path, _ in each if path.is_file() and not is_run(path)]
+    if len(files) > 1 and len(files) == len(each) and all(_is_image(results) for _, results in each):
+        try:
+            return lapse_of(files, columns, scale)[0]
+        except BadInput as error:  # images of different areas are analysed each by itself, and this says why
+            p = error.problems[0]
+            reason = f"{p.file or ''}: {p.thing} is {p.value}; {p.limit}; {p.remedy}".lstrip(": ")
+            return [failed("height_change", "nm", "each image against the first", "not comparable", reason)]
     runs = [(path, results) for path, results in each if is_run(path)]
     return [*calibration_of(runs), *modulated_concentrations(runs)]
+
+
+def _is_image(results: Sequence[Result]) -> bool:
+    return any(r.name == "Sq" for r in results)
 
 
 def views_of_path(path: Path, results: list[Result], choice: ImageChoice | None = None) -> list[View]:
@@ -110,18 +132,21 @@ def figures_of_several(results: list[Result], folder: Path) -> list[Path]:
     return save_views(views_of_traces(results), folder, "all_runs")
 
 
-def identification(path: Path, columns: str | None) -> tuple[str, list[dict[str, Any]]]:
+def identification(
+    path: Path, columns: str | None, scale: ImageScale | None = None
+) -> tuple[str, list[dict[str, Any]]]:
     """What `path` is: (text, records)."""
     must_exist(path)
     if path.is_file() and not _is_hdf5(path):
         _refuse_damaged(path)
     if not is_run(path):
-        what = third_party.identified(path, columns)
+        what = third_party.identified(path, columns, scale)
         return third_party.identification_text(what), third_party.identification_records(what)
     with Run(path) as run:
+        unit = "UTC" if run.started_utc[:1].isdigit() else ""  # unknown, of a run made of measured files
         rows: list[dict[str, Any]] = [
             {"kind": "format", "name": "run file of opsicm", "value": run.title, "unit": "", "ok": True},
-            {"kind": "content", "name": "started", "value": run.started_utc, "unit": "UTC", "ok": True},
+            {"kind": "content", "name": "started", "value": run.started_utc, "unit": unit, "ok": True},
             {"kind": "content", "name": "hops", "value": run.hops.sizes["hop"], "unit": "1", "ok": True},
             {"kind": "content", "name": "segments", "value": len(run.segments()), "unit": "1", "ok": True},
             {"kind": "content", "name": "outcome", "value": run.outcome, "unit": "", "ok": run.outcome == "completed"},

@@ -5,47 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.approach.results import (
-    DISTANCE,
-    approach_results,
-    count_withdrawals,
-    no_axis_results,
-    series_results,
-    trace_results,
-)
+from opsicm.analysis.approach.fit import FEWEST_POINTS
+from opsicm.analysis.approach.results import DISTANCE, approach_results, no_axis_results, series_results
+from opsicm.analysis.approach.trace import count_withdrawals, trace_results, ways_down
 from opsicm.analysis.cell.record_results import RecordExtras, open_circuit_results, record_looks, record_results
+from opsicm.analysis.pipette.current_series import current_results
+from opsicm.analysis.pipette.current_voltage import SWEPT, iv_results
 from opsicm.analysis.result import Result, failed
+from opsicm.analysis.topography.missing import measured
 from opsicm.analysis.topography.results import image_results, step_results
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.images import image_view
 from opsicm.figures.pipette import approach_curve_view
 from opsicm.figures.view import View
-from opsicm.formats.approach_text import ApproachFile, ScanSettings, sweeps
+from opsicm.formats.approach_text import ApproachFile, MeasuredApproach, ScanSettings, sweeps
 from opsicm.formats.cell_record import CellFile, CellRecord
 from opsicm.formats.columns import ColumnTable
 from opsicm.formats.identify import Content, Identification, identify, read
 from opsicm.formats.image_file import ImageFile
+from opsicm.formats.matrix import ImageScale
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.trace_figures import views_of_traces
 
+_SERIES: Final = 3  # approaches in one table: fewer have no median
 
-def analyse_file(path: Path, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
+
+def analyse_file(
+    path: Path, columns: str | None = None, setpoint: float | None = None, scale: ImageScale | None = None
+) -> list[Result]:
     """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
 
-    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known.
+    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known; `scale` what the
+    file of an image does not state.
     """
     if path.is_dir():
         return _folder(path)
-    content = read(path, columns)
+    content = read(path, columns, scale)
     match content:
         case SicmScan():
-            heights = np.where(content.saturated, np.nan, content.heights)
+            heights = measured(np.where(content.saturated, np.nan, content.heights))
             return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
         case SicmTrace():
             return no_axis_results("the trace holds counts without a z axis, a scale or a time step")
@@ -59,7 +63,8 @@ def analyse_file(path: Path, columns: str | None = None, setpoint: float | None 
         case CellFile():
             return _cell(content)
         case ColumnTable():
-            return _numbered(_table(content, setpoint))
+            curves = _table(content, setpoint)
+            return [*(series_results(curves) if len(curves) >= _SERIES else []), *_numbered(curves)]
         case _:
             assert_never(content)
 
@@ -71,9 +76,10 @@ def _images(file: ImageFile, path: Path) -> list[Result]:
         raise BadInput(Problem("channels", channels, limit, "export the topography", path.name))
     results: list[Result] = []
     for k, image in enumerate(file.heights):
-        of_channel = image_results(image_array(image.values, image.x_size, image.y_size, image.unit))
+        heights = measured(image.values)
+        of_channel = image_results(image_array(heights, image.x_size, image.y_size, image.unit))
         if image.unit == "m":
-            of_channel += step_results(image.values)
+            of_channel += step_results(heights)
         results += of_channel if k == 0 else [replace(r.within(source=image.name), trace=None) for r in of_channel]
     return results
 
@@ -103,9 +109,9 @@ def _record_of_table(table: ColumnTable) -> CellRecord | None:
     return CellRecord("", data["t"], data["E"], data["I"], table.counters, table.clock, *steps)
 
 
-def identified(path: Path, columns: str | None = None) -> Identification:
+def identified(path: Path, columns: str | None = None, scale: ImageScale | None = None) -> Identification:
     """What a file is, with what the analysis of a cell's record would look at first."""
-    return identify(path, columns, _looks)
+    return identify(path, columns, _looks, scale)
 
 
 def _looks(content: Content) -> list[str]:
@@ -156,8 +162,12 @@ def views_of(results: Sequence[Result]) -> list[View]:
 
 
 def image_array(values: NDArray[np.float64], x: float | None, y: float | None, unit: str = "m") -> xr.DataArray:
-    """Heights as an array with coordinates only where both sizes `x`, `y` [m] are known, and a note where not."""
+    """Heights as an array with coordinates only where both sizes `x`, `y` [m] are known, and a note where not.
+
+    `values` has the top of the image first, as files have; in the array y points up, so that it is drawn upright.
+    """
     rows, columns = values.shape
+    values = values[::-1]
     coords = {}
     if x is not None and y is not None:
         coords = {"x": ("x", (np.arange(columns) + 0.5) * x / columns), "y": ("y", (np.arange(rows) + 0.5) * y / rows)}
@@ -178,19 +188,29 @@ def _approaches(file: ApproachFile) -> list[list[Result]]:
     )
     stated = settings.resistance if settings is not None else None
     curves = []
-    for curve in file.curves:
+    for curve in _whole_approaches(file):
         # R has more digits than I in these files and R·I is the bias, so the current is bias/R.
         with np.errstate(divide="ignore", invalid="ignore"):
             bias = float(np.nanmedian(curve.resistance * curve.current))
             current = bias / curve.resistance
-        curves.append(approach_results(curve.z, current, bias, threshold, stated))
+        curves += [
+            approach_results(curve.z[part], current[part], bias, threshold, stated) for part in ways_down(curve.z)
+        ]
     return curves
+
+
+def _whole_approaches(file: ApproachFile) -> list[MeasuredApproach]:
+    """The curves of the file without the rows of a backstep, which are no approach of their own."""
+    whole = [curve for curve in file.curves if curve.z.size >= FEWEST_POINTS]
+    return whole or list(file.curves)
 
 
 def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     data = table.data
     if "E" in data and "z" not in data:
         return [_cell_table(table)]
+    if "z" not in data and "I" in data and ("V" in data or "t" in data):
+        return [_current(data)]
     if "z" not in data or not ("I" in data or "R" in data):
         what = f"the table holds {', '.join(data)}, and a fit needs z with I or R"
         return [_with_table(no_axis_results(what), data)]
@@ -205,16 +225,27 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
         # The fit needs ratios only, and a bias of 1 V gives the measured resistance again.
         bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
     # Two hops at least: a single approach with its withdrawal is analysed as an approach.
-    hops = trace_results(current, data["z"], data.get("t"), setpoint)
+    hops = trace_results(current, data["z"], data.get("t"), setpoint, bias)
     several = count_withdrawals(data["z"]) >= 2
-    if several and (hops[0].value is None or hops[0].value >= 2.0):
-        return [hops if hops[0].value is not None else _with_table(hops, data)]
+    number = next(r for r in hops if r.name == "hops")
+    if several and (number.value is None or number.value >= 2.0):
+        return [hops if number.value is not None else _with_table(hops, data)]
     curves = []
-    for part in sweeps(data["z"]):
-        curve = approach_results(data["z"][part], current[part], bias)
+    parts = [part for part in sweeps(data["z"]) if data["z"][part].size >= FEWEST_POINTS] or [slice(0, current.size)]
+    for part in (slice(a.start + b.start, a.start + b.stop) for a in parts for b in ways_down(data["z"][a])):
+        curve = approach_results(data["z"][part], current[part], bias, setpoint)
         rows = {name: values[part] for name, values in data.items()}
         curves.append(curve if curve[0].trace is not None else _with_table(curve, rows))
     return curves
+
+
+def _current(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
+    """A pipette current without heights: a current-voltage curve where the bias was swept, else a recording of time."""
+    known = data["V"][np.isfinite(data["V"])] if "V" in data else np.zeros(0)
+    if known.size and (np.ptp(known) > SWEPT or "t" not in data):
+        return iv_results(data["V"], data["I"])
+    bias = float(np.median(known)) if known.size else None
+    return current_results(data["t"], data["I"], bias)
 
 
 def _with_table(results: list[Result], data: Mapping[str, NDArray[np.float64]]) -> list[Result]:

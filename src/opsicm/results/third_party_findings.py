@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.analysis.approach.results import DISTANCE, RESISTANCE
+from opsicm.analysis.approach.results import DISTANCE, HEIGHT, RESISTANCE
 from opsicm.analysis.result import Result
 from opsicm.results.evidence import Evidence, Finder, Finding, shown, shown_size
 from opsicm.results.number_text import quantity
@@ -57,7 +57,9 @@ def approaches_finding(evidence: Evidence) -> Finding | None:
             f"(median), with a spread of {shown(spread)}."
         )
     else:
-        sentences.append(f"The approach stopped {shown(distances[0])} above the fitted surface.")
+        height = evidence.first(HEIGHT)
+        stored = "" if height is None else f", at a stored height of {shown(height)}"
+        sentences.append(f"The approach stopped {shown(distances[0])} above the fitted surface{stored}.")
     resistance = evidence.first(f"median {RESISTANCE}") or evidence.first(RESISTANCE)
     stated = evidence.first("pipette resistance stated in the file")
     if resistance is not None:
@@ -78,26 +80,79 @@ def trace_finding(evidence: Evidence) -> Finding | None:
     if evidence.run is not None or hops is None:
         return None
     without = hops.flags.get("without_contact", 0)
+    saturated, first = hops.flags.get("saturated_hops", 0), hops.flags.get("first_saturated_hop", 0)
     sentences = [
         f"The trace holds {int(hops.value or 0)} hops"
         + (f", {without} of them without contact." if without else ", all with contact.")
     ]
-    scatter, overshoot = evidence.first("height_scatter"), evidence.first("overshoot")
+    if saturated:
+        sentences.append(f"From hop {first} on the current is at the end of its range, in {saturated} hops.")
+    # Of several states the first, which is the tip that was put in.
+    state = " in the first state" if evidence.first("reference_jump") is not None else ""
+    scatter, overshoot, lasts = (evidence.first(name) for name in ("height_scatter", "overshoot", "overshoot_time"))
     if scatter is not None:
-        sentences.append(f"One height scatters by {shown(scatter)} from hop to hop.")
+        sentences.append(f"One height scatters by {shown(scatter)} from hop to hop{state}.")
     if overshoot is not None:
-        sentences.append(f"After the stop the pipette goes down by another {shown(overshoot)}.")
+        time = "" if lasts is None else f" in {shown(lasts)}"
+        sentences.append(f"After the stop the pipette goes down by another {shown(overshoot)}{time}{state}.")
     elif evidence.why_not("overshoot"):
         sentences.append(f"The overshoot is not known: {evidence.why_not('overshoot')}.")
     current, change = evidence.first("reference_current"), evidence.first("ten_hop_bulk_change")
     if current is not None and change is not None:
         sentences.append(
-            f"The current far from the surface is {shown(current)} and changes by {shown(change)} over ten hops."
+            f"The current far from the surface is {shown(current)} and changes by {shown(change)} over ten hops{state}."
         )
+    drift = evidence.first("reference_drift")
+    if drift is not None and not state and abs(drift.value or 0.0) > max(_CERTAIN * (drift.u or 0.0), _DRIFTS):
+        sentences.append(f"From the first to the last hops it changes by {shown(drift)}: its median describes neither.")
     period = evidence.first("hop_period")
     if period is not None:
         sentences.append(f"One hop takes {shown(period)}.")
-    return Finding(tuple(sentences), ("heights", "trace", "ten_hop", "time"))
+    return Finding(tuple(sentences), ("trace_hops",))
+
+
+_JUMPS: Final = (
+    ("reference_jump", "The current far from the surface"),
+    ("current_jump", "The pipette current"),
+    ("resistance_jump", "The pipette's resistance"),
+)
+
+
+def state_change_finding(evidence: Evidence) -> Finding | None:
+    """Where a tip broke, clogged or recovered: by what factor, at which hop, when. The headline of a run or file."""
+    sentences = []
+    for name, what in _JUMPS:
+        jumps = evidence.all(name)
+        if not jumps:
+            continue
+        largest = max(jumps, key=lambda r: abs(np.log(abs(r.value or 1.0))))
+        times = [r for r in evidence.all(f"{name}_time") if (r.of, r.index) == (largest.of, largest.index)]
+        each = next(key for key in largest.flags if key not in ("within_change", "changes"))
+        when = f" at {shown(times[0])}" if times else ""
+        where = f" of {largest.of.location}" if largest.of.location else ""
+        total = largest.flags["changes"]
+        others = f" It is the largest of {total} such changes." if total > 1 else ""
+        ratio = (largest.value or 1.0) * (-1.0 if name == "resistance_jump" else 1.0)
+        opens = ratio > 1.0 or -1.0 < ratio < 0.0
+        kind = "a tip that broke or opened" if opens else "a tip that clogged"
+        sentences.append(
+            f"{what} jumps to {shown(largest)} times its value at {each} {largest.flags[each]}{where}{when}, as of "
+            f"{kind}: before and after are two states and are not averaged.{others}"
+        )
+    return Finding(tuple(sentences), ("trace_hops", "recording")) if sentences else None
+
+
+def current_finding(evidence: Evidence) -> Finding | None:
+    """A recording of the pipette current alone: level, noise, drift."""
+    level, noise = evidence.first("pipette_current"), evidence.first("current_noise")
+    if evidence.run is not None or level is None or noise is None:
+        return None
+    state = " in its first state" if evidence.first("current_jump") is not None else ""
+    sentences = [f"The pipette current is {shown(level)}{state}; one sample scatters by {shown(noise)}."]
+    drift = evidence.first("current_drift")
+    if drift is not None and abs(drift.value or 0.0) > _CERTAIN * (drift.u or 0.0):
+        sentences.append(f"From beginning to end it drifts by {shown(drift)}{state}.")
+    return Finding(tuple(sentences), ("recording",))
 
 
 def record_finding(evidence: Evidence) -> Finding | None:
@@ -176,10 +231,14 @@ def open_circuit_finding(evidence: Evidence) -> Finding | None:
     return Finding((f"The open-circuit potential shows the ends of {len(stages)} stages, at a stoichiometry of {at}.",))
 
 
+_CERTAIN: Final = 3.0  # times its u: a drift that is seen
+_DRIFTS: Final = 1.0  # %: half a usual setpoint
+
 THIRD_PARTY_FINDERS: Final[tuple[Finder, ...]] = (
     scan_finding,
     approaches_finding,
     trace_finding,
+    current_finding,
     record_finding,
     open_circuit_finding,
 )

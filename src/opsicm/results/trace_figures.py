@@ -110,7 +110,9 @@ def _constant_current_views(results: Results) -> list[View]:
 
 def _recording_views(results: Results) -> list[View]:
     views = [traces.trace_hops_view(trace) for _, trace in _datasets(results, "hops")]
-    tables = [r.trace for r in results if r.outcome != "ok" and isinstance(r.trace, xr.Dataset)]
+    tables = [
+        r.trace for r in results if (r.outcome != "ok" or r.name == "samples") and isinstance(r.trace, xr.Dataset)
+    ]
     return views + [traces.table_view(table) for table in tables[:1]]
 
 

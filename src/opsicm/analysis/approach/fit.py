@@ -1,23 +1,28 @@
-"""Fit of one approach curve with the hyperbola I_inf/(1 + C/d): the usual closed form for the surface position."""
+"""Fit of one approach curve with the hyperbola I_inf/(1 + C/d): the usual closed form for the surface position.
+
+How far that closed form is from a pipette's curve is told by a second fit, with the finite-element curve.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from opsicm.core.statistics import robust_sigma, straight_line
+from opsicm.core.statistics import noise_from_differences, robust_sigma, straight_line
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import ApproachCurve, approach_curve
 
 F64 = NDArray[np.float64]
 
 METHOD: Final = (
     "least squares of I = I_inf/(1 + C/d), d = z - z0, i.e. R = R_inf (1 + C/d), to the points before contact; weights "
     "from the scatter of the far half, noise taken as white; u from the Jacobian, times sqrt(chi2/nu) where it "
-    "exceeds 1. The hyperbola's distance is biased (about 12 nm for a 50 nm pipette against the finite-element curve, "
-    "not included in u)"
+    "exceeds 1. The hyperbola's distance is biased (about 12 nm for a 50 nm pipette against the finite-element curve)"
 )
 FEWEST_POINTS: Final = 8
 # [points] A brief touch lasts one or two in a step-by-step approach; the bulk current does not drift over so few.
@@ -25,6 +30,9 @@ _LOOK_AHEAD: Final = 10
 # Two points of white noise differ by sqrt(2) sigma; 5 of those happen once in two million pairs.
 _RECOVERY_SIGMAS: Final = 5.0 * 2.0**0.5
 _JUMP: Final = 0.05
+_TOP: Final = 0.02  # of the range of z: the approach begins where z comes within this of its highest
+_WHOLE: Final = 0.2  # of the range of z: a shorter way down at the beginning is no approach, the rows are in reverse
+_CHANCE: Final = 1e-3  # that a run of equal points at the largest current is noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,8 @@ class ApproachFit:
     """The hyperbola of one approach, in SI; `covariance` is of (I_inf, C, z0) and already scaled for chi2/nu > 1.
 
     `used` marks the points of the fit; `disturbed` those left out before contact because the current recovered
-    after them; `from_contact` all points from contact on.
+    after them; `from_contact` all points from contact on; `aside` those before and after the way down. `z_lowest` is
+    where the approach ended, `z_stop` the last good point before contact.
     """
 
     I_inf: float
@@ -45,6 +54,8 @@ class ApproachFit:
     used: NDArray[np.bool_]
     disturbed: NDArray[np.bool_]
     from_contact: NDArray[np.bool_]
+    aside: NDArray[np.bool_]
+    z_lowest: float
 
     @property
     def distance(self) -> float:
@@ -84,6 +95,7 @@ def fit_approach(z: F64, current: F64, threshold: float | None = None) -> Approa
     """Fit one approach, given in the order it was measured: `z` [m] falling, `current` [A] (or any multiple of it).
 
     `threshold` is the instrument's own stop criterion as a relative drop (0.0244 for R = 102.5 %); None when unknown.
+    The approach ends at the lowest z, whatever backstep or withdrawal was recorded after it (`way_down`).
 
     What counts as contact: the first undisturbed point whose drop exceeds `threshold`, or a step that takes more
     than 5 % of the bulk current and more than the whole curve before it; everything from there on is left out,
@@ -95,7 +107,9 @@ def fit_approach(z: F64, current: F64, threshold: float | None = None) -> Approa
     refusal = _unusable(z, current)
     if refusal is not None:
         return refusal
-    finite = np.isfinite(z) & np.isfinite(current)
+    down = way_down(z)
+    finite = np.zeros(z.size, bool)
+    finite[down] = np.isfinite(z[down]) & np.isfinite(current[down])
     index = np.flatnonzero(finite)
     zf, If = z[finite], current[finite]
     sign = 1.0 if np.median(If) > 0 else -1.0
@@ -148,7 +162,69 @@ def fit_approach(z: F64, current: F64, threshold: float | None = None) -> Approa
         used=over_all_points(keep),
         disturbed=over_all_points(disturbed & ~after),
         from_contact=over_all_points(after),
+        aside=~finite & np.isfinite(z) & np.isfinite(current),
+        z_lowest=float(zf.min()),
     )
+
+
+def way_down(z: F64) -> slice:
+    """The rows from the highest `z` [any length] to the lowest after it: the approach, without what came after.
+
+    The first row at the height of the start (within 2 % of the range, so that a plateau is kept) to the first at the
+    lowest (within 4 sigma of z's own noise). All rows where z is lowest at the beginning: these are in reverse.
+    """
+    known = np.flatnonzero(np.isfinite(z))
+    if known.size < FEWEST_POINTS:
+        return slice(0, z.size)
+    values = z[known]
+    lowest = float(values.min())
+    low = int(np.flatnonzero(values <= lowest + 4.0 * noise_from_differences(values, spread=robust_sigma))[0])
+    before = values[: low + 1]
+    if np.ptp(before) < _WHOLE * np.ptp(values):
+        return slice(0, z.size)
+    high = int(np.flatnonzero(before >= before.max() - _TOP * np.ptp(before))[0])
+    return slice(int(known[high]), int(known[low]) + 1)
+
+
+@cache
+def _reference_curve() -> ApproachCurve:
+    """The finite-element curve of the default pipette (wall 1.5, 3°, 400 radii long): its shape at any radius."""
+    return approach_curve(Pipette())
+
+
+def shift_of_model(z: F64, current: F64, fit: ApproachFit) -> float:
+    """How far the surface lies from `fit.z0` [m] when the same points are fitted with the finite-element curve.
+
+    I = I_inf T((z - z0)/s), with the relative current T of the default pipette and its size s as the third parameter:
+    as many as the hyperbola has, and the two disagree only by their shape. Which of them is the pipette's is not known
+    from the curve, so the difference belongs to u. Where that fit does not converge, the difference is that of the two
+    curves at the stop (a quarter of the distance), as between 12 nm and the 46 nm of the hyperbola at 98 %.
+    """
+    curve = _reference_curve()
+    x, y = z[fit.used], current[fit.used] / fit.I_inf
+    relative = 1.0 / (1.0 + fit.C / fit.distance)
+    size = fit.distance / float(curve.distance(np.array(relative)))
+    noise = abs(fit.sigma / fit.I_inf)
+    usual = 0.25 * fit.distance
+
+    def residual(p: F64) -> F64:
+        d = (x - fit.z_stop + p[2] * fit.distance) / (p[1] * size)
+        return np.asarray((p[0] * curve.relative_current(np.maximum(d, 1e-15)) - y) / noise)
+
+    bounds = ([0.5, 1e-3, 1e-3], [2.0, 1e3, 1e2])
+    found = least_squares(residual, [1.0, 1.0, 1.0], bounds=bounds, x_scale="jac")
+    converged = found.status > 0 and not np.any(found.active_mask)
+    return fit.distance * (1.0 - float(found.x[2])) if converged else usual
+
+
+def longest_by_chance(values: F64, elsewhere: NDArray[np.bool_]) -> float:
+    """How many equal `values` (n,) in a row noise may give, from how often neighbours are alike `elsewhere` (n - 1,).
+
+    Of a quiet current, digitised coarsely, many are. A longer run at the largest value is the end of the range.
+    """
+    share = float(np.mean(np.diff(values)[elsewhere] == 0.0)) if elsewhere.any() else 1.0
+    share = min(max(share, 1.0 / values.size), 1.0 - 1.0 / values.size)
+    return float(2.0 + np.log(_CHANCE / values.size) / np.log(share))
 
 
 def _unusable(z: F64, current: F64) -> NoFit | None:
@@ -163,19 +239,24 @@ def _unusable(z: F64, current: F64) -> NoFit | None:
     if np.ptp(zf) == 0.0:
         return NoFit("constant height", "z does not move; look at the z channel")
     largest = np.abs(If) >= np.max(np.abs(If)) * (1.0 - 1e-12)
-    if int(largest.sum()) > zf.size // 2 and _longest_run(largest) > zf.size // 2:
+    if _longest_run(largest) > longest_by_chance(If, ~(largest[1:] & largest[:-1])):
         return NoFit(
             "saturated",
             f"{int(largest.sum())} of {zf.size} points sit at the largest current, so the bulk current is unknown; "
             "lower the gain",
         )
+    down = way_down(z)
+    inside = finite.copy()
+    inside[: down.start], inside[down.stop :] = False, False
+    zf, If = z[inside], current[inside]
+    if zf.size < FEWEST_POINTS:
+        reason = f"{zf.size} points on the way down; an approach needs at least {FEWEST_POINTS}"
+        return NoFit("too few points", reason)
     quarter = max(3, zf.size // 4)
     magnitude = np.abs(If)
     noise = _scatter(zf[:quarter], magnitude[:quarter]) + _scatter(zf[-quarter:], magnitude[-quarter:])
     ends = float(np.mean(magnitude[:3]) - np.mean(magnitude[-3:]))
-    start, end, low = float(np.mean(zf[:3])), float(np.mean(zf[-3:])), float(np.min(zf))
-    if min(start, end) > low + 0.2 * float(np.ptp(zf)):
-        return NoFit("not one approach", "z reverses its direction; cut the trace into single approaches")
+    start, end = float(np.mean(zf[:3])), float(np.mean(zf[-3:]))
     if end > start and abs(ends) > 3.0 * noise:
         what = "z rises while the current falls" if ends > 0 else "the rows are in the order of a withdrawal"
         return NoFit("reversed axis", f"{what}; give z up positive and rows in the order of the approach")

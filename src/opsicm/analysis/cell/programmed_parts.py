@@ -22,9 +22,10 @@ _ROWS: Final = 3
 def programmed_potential(cell: xr.Dataset) -> F64 | None:
     """The potential asked for [V] (row,), NaN where none was controlled; None for a cycler's record without a program.
 
-    A record's set point is a current where that was controlled.
+    A record's set point is a current where that was controlled. Rows of a run made of a cycler's file say that their
+    control is unknown.
     """
-    if "set_point" not in cell or not cell.sizes["row"]:
+    if "set_point" not in cell or not cell.sizes["row"] or (cell["control"].values == "unknown").all():
         return None
     return np.where(cell["control"].values == "potential", cell["set_point"].values, np.nan)
 

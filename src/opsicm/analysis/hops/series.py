@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from opsicm.analysis.hops.change_points import ChangePoint, change_points
 from opsicm.core.statistics import linear_fit, straight_line
 from opsicm.physics.specimen.drift import SHARE
 
@@ -29,6 +30,8 @@ class HopSeries:
     bad: int
     drifting: int = 0
     segment: NDArray[np.int64] | None = None  # None: all hops are of one segment
+    number: NDArray[np.int64] | None = None  # of each among all hops, the bad ones included, from 1
+    bias_error: NDArray[np.float64] | None = None  # by what share the bias missed its target; None: not known
 
     @property
     def size(self) -> int:
@@ -67,7 +70,27 @@ def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSerie
         int(np.count_nonzero(~contact)),
         int(np.count_nonzero(contact & moving)),
         hops["segment"].values[good].astype(np.int64),
+        np.flatnonzero(good) + 1,
+        hops["bias_residual"].values[good] / tip_potential if tip_potential else None,
     )
+
+
+def state_changes(series: HopSeries) -> list[ChangePoint]:
+    """Where the reference current passes to another level by more than half the setpoint: there the tip changed.
+
+    Less than that the hops follow by themselves (`physics.specimen.drift`). [] for hops of several segments.
+    """
+    if series.segment is not None and np.unique(series.segment).size > 1:
+        return []
+    return [c for c in change_points(series.current) if abs(c.after / c.before - 1.0) > SHARE * series.setpoint]
+
+
+def by_state(series: HopSeries, changes: list[ChangePoint]) -> HopSeries:
+    """The series with a segment of its own for every state and every passage: nothing is compared across a change."""
+    if not changes:
+        return series
+    edges = np.array([edge for c in changes for edge in (c.start, c.index)])
+    return replace(series, segment=np.searchsorted(edges, np.arange(series.size), side="right").astype(np.int64))
 
 
 def _drifting_hops(hops: xr.Dataset) -> NDArray[np.bool_]:

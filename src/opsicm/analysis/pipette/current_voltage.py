@@ -10,11 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result, failed
-from opsicm.core.statistics import linear_fit, mean_with_u, straight_line
+from opsicm.core.statistics import independent_share, linear_fit, mean_with_u, straight_line
 
 F64 = NDArray[np.float64]
 _FEWEST: Final = 20
-_NARROW: Final = 0.02  # [V] range of the bias: less is no sweep
+SWEPT: Final = 0.02  # [V] range of the bias: less is no sweep
 _LINEAR: Final = 0.1  # [V] about a bias: the range of a local parabola
 _BENT: Final = 8  # different biases: with fewer a line is fitted
 _MARGIN: Final = 0.02  # of the span
@@ -25,7 +25,7 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
     """Resistance, rectification, current at zero bias, hysteresis, and the current at the bias `at` [V].
 
     `bias` [V] of the pipette electrode against the reference, `current` [A], (n,), in order of time. R = 1/slope within
-    0.1 V about the sweep's middle; rectification = |I(+V)/I(-V)| at the largest bias of both signs, less the offset;
+    0.1 V about the sweep's middle; rectification = |G(+V)/G(-V)|, G = (I - I(0))/V at the largest bias of both signs;
     `at`: a parabola through the nearest tenth of a volt. u from the residuals, white. Fails with a named outcome where
     nothing was swept, or the current does not follow.
     """
@@ -34,7 +34,7 @@ def iv_results(bias: F64, current: F64, at: float | None = None) -> list[Result]
     v, i = bias[good], current[good]
     if v.size < _FEWEST:
         return [failed(name, "MOhm", method, "too few points", f"{v.size} points; {_FEWEST} are needed")]
-    if np.ptp(v) < _NARROW:
+    if np.ptp(v) < SWEPT:
         return [failed(name, "MOhm", method, "constant bias", f"the bias moved by {1e3 * np.ptp(v):.3g} mV: sweep it")]
     if np.ptp(i) == 0.0:
         return [failed(name, "MOhm", method, "constant current", "every current is the same: look at the channel")]
@@ -81,22 +81,32 @@ def _local_parabola(v: F64, i: F64, at: float) -> tuple[float, float, float, flo
 
 def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
     name = "rectification"
-    method = "|I(+V)/I(-V)| at the largest bias of both signs, less the current at zero bias"
+    method = (
+        "conductance I/V at the largest positive over that at the largest negative bias, less the current at zero bias"
+    )
     reach = min(float(v.max()), -float(v.min()))
-    if reach < _NARROW:
+    if reach < SWEPT:
         return failed(name, "1", method, "one sign", "the bias was swept to one side of zero only")
     width = _AT_ENDS * reach
     ends = [np.abs(v - sign * (reach - width)) <= width for sign in (1.0, -1.0)]
     if min(int(e.sum()) for e in ends) < 3:
         return failed(name, "1", method, "too few points", "fewer than three points near either end")
-    levels = [float(i[e].mean()) - offset for e in ends]
-    # About a line: the slope within an end is the pipette's, not scatter.
-    us = [float(np.hypot(straight_line(v[e], i[e]).u_level, u_offset)) for e in ends]
+    # Each end's line at one bias, so that currents compare as conductances do: the mean of an end's points would move
+    # with every point that noise takes in or out, and a sweep may end just before its limit.
+    levels, us = [], []
+    for sign, end in zip((1.0, -1.0), ends, strict=True):
+        line = straight_line(v[end], i[end])
+        level, u_level = line.at(sign * (reach - width))
+        levels.append(level - offset)
+        us.append(u_level / independent_share(line.residual) ** 0.5)
     if levels[1] == 0.0:
         return failed(name, "1", method, "no current", "no current flows at the negative end")
     ratio = abs(levels[0] / levels[1])
-    u = ratio * float(np.hypot(us[0] / levels[0], us[1] / levels[1])) if levels[0] else 0.0
-    return Result(name, ratio, u, "1", f"{method}: ±{reach:.3g} V")
+    # The offset is common to both ends: d ln ratio/d offset = 1/levels[1] - 1/levels[0].
+    relative = (
+        [us[0] / levels[0], us[1] / levels[1], u_offset * (1.0 / levels[1] - 1.0 / levels[0])] if levels[0] else []
+    )
+    return Result(name, ratio, ratio * float(np.linalg.norm(relative)), "1", f"{method}: ±{reach:.3g} V")
 
 
 def _hysteresis(v: F64, i: F64) -> Result:

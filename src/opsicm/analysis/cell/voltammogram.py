@@ -59,9 +59,10 @@ def cell_results(
             results.extend(_peak_results(name, index, cell, slow, noise))
     charge = cell["charge"].values
     branch_list = branches(t, charge, negligible_charge)
+    counted = "the rows' integral" if (cell["control"].values == "unknown").all() else "the potentiostat's charge"
     for number, branch in numbered(branch_list):
         method = (
-            f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
+            f"{counted} between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
             "of the current over the rows as white noise, half a count throughout, and the difference from "
             "the integral of the rows; the calibration of the current is not included"
         )

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Final
 
 from opsicm.cli.rigs import REGISTRY
-from opsicm.experiment.rig_file import PRESETS, TWIN, RigChannel, RigFile, Role, SampleClock, Wiring, WorldSettings
+from opsicm.experiment.rig_file import (
+    PRESETS,
+    TWIN,
+    CalibrationSettings,
+    RigChannel,
+    RigFile,
+    Role,
+    SampleClock,
+    Wiring,
+    WorldSettings,
+)
 from opsicm.experiment.rig_file import read_rig as read
 from opsicm.experiment.setup import PipetteShape
 from opsicm.experiment.step_model import FileModel
@@ -65,6 +75,12 @@ _MEANINGS: Final = {
     "channels": "The sampled quantities.",
     "wiring": "How grounds and electrodes are connected.",
     "limits": "Limits of the instruments.",
+    "calibration": "How well the instruments are calibrated: the second uncertainty of every result.",
+    "z_pct": "Standard uncertainty of the scale of z, in percent.",
+    "xy_pct": "The same of x and y.",
+    "current_pct": "The same of the pipette current.",
+    "cell_current_pct": "The same of the cell current.",
+    "potential_mV": "Standard uncertainty of the zero of the cell's potential.",
     "latency_us": "From the sample that crosses the threshold to the turn of the pipette.",
     "verified": "Who checked the signs and when, or false.",
     "world": "The simulated world; needed where a twin plays a role, refused elsewhere.",
@@ -174,6 +190,9 @@ def page() -> str:
         "`grounding` is one of "
         + ", ".join(f"`{name}`" for name in GROUNDINGS)
         + " ([signs](../explanations/signs.md)).\n",
+        section("`calibration`", CalibrationSettings, "##"),
+        "With the specimen's `thickness_u_pct` and `area_u_pct` it gives every result its `u_calibration`\n"
+        "([results](results.md)). The defaults are what makers usually state, not a measurement of your rig.\n",
         section("`pipette`", PipetteShape, "##"),
         "Without it the experiment's pipette holds. Give it where a rig has one kind of pipette.\n",
         "## `settings` of a role whose driver is `twin`\n",

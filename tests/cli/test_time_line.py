@@ -99,10 +99,20 @@ def test_plot_writes_the_picture_and_says_where(file: Path, capsys: pytest.Captu
     assert f"time line drawn  {picture}" in capsys.readouterr().out
 
 
-def test_each_run_of_a_series_has_its_picture(file: Path) -> None:
-    file.write_text(file.read_text(encoding="utf-8") + "vary: {pipette.radius_nm: [40, 50]}\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("vary", "pictures", "said"),
+    [
+        ("pipette.radius_nm: [40, 50]", {"plan.svg"}, "plan.svg (the same for 2 runs)"),
+        ("'cell[1].open_circuit.for_s': [30, 60]", {"plan-1.svg", "plan-2.svg"}, "plan-2.svg"),
+    ],
+)
+def test_runs_with_different_plans_have_a_picture_each(
+    file: Path, vary: str, pictures: set[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(file.read_text(encoding="utf-8") + f"vary: {{{vary}}}\n", encoding="utf-8")
     assert main(["check", str(file), "--plot", str(file.with_name("plan.svg"))]) == 0
-    assert {path.name for path in file.parent.glob("*.svg")} == {"plan-1.svg", "plan-2.svg"}
+    assert {path.name for path in file.parent.glob("*.svg")} == pictures
+    assert said in capsys.readouterr().out.replace("\n", "")
 
 
 @pytest.mark.parametrize(

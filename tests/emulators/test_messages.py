@@ -35,6 +35,7 @@ def test_a_plan_and_what_it_leaves_arrive_as_they_were_sent(laboratory: Laborato
     assert same(plan(3), sent(plan(3)))
     outcome = rig.hop_controller.run(plan(2), lambda: False)
     assert same(outcome, sent(outcome))
-    assert same(rig.potentiostat.read(), sent(rig.potentiostat.read()))
+    reading = rig.potentiostat.read()
+    assert same(reading, sent(reading))
     assert same(rig.hop_controller.timing, sent(rig.hop_controller.timing))
     assert same(rig.hop_controller.channels, sent(rig.hop_controller.channels))

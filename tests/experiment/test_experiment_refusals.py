@@ -80,6 +80,20 @@ CASES = [
     Bad("current", "current_mA_cm2: -0.4", "current_mA_cm2: -80", 8, ("envelope.cell_mA allows", "-40 mA on 0.5 cm²")),
     Bad("no cut-off", "{potential_V: 0.01, for_s: 20000}", "{}", 8, ("until", "give at least one")),
     Bad(
+        "an end outside until",
+        "until: {potential_V: 0.01, for_s: 20000}",
+        "for: 20 min",
+        8,
+        ("until; is missing, and for stands outside it", "write until: {for: '20 min'}"),
+    ),
+    Bad(
+        "no until",
+        ", until: {potential_V: 0.01, for_s: 20000}",
+        "",
+        8,
+        ("until; is missing and constant_current needs it", "add until: {for_s: 3600}"),
+    ),
+    Bad(
         "no current",
         "current_mA_cm2: -0.4, ",
         "",

@@ -42,7 +42,7 @@ def test_a_height_series_is_answered_first_by_how_far_it_rose(short_run: Run) ->
     assert fall is not None
     assert rise.value is not None
     assert fall.value is not None
-    assert f"rose by {rise.value:.0f} nm" in found.sentences[0] or f"rose by {rise.value:.1f}" in found.sentences[0]
+    assert f"rose by {rise.value:.0f} ± 1 (± 8) nm" in found.sentences[0]
     assert f"{100 * abs(fall.value / rise.value):.1f} % of it came back" in " ".join(found.sentences)
     assert 3 <= len(found.sentences) <= 6
     assert "potential" in found.figures
@@ -156,6 +156,30 @@ def test_programs_are_described_without_their_repetitions() -> None:
     assert words["probe"] == "parked 10 µm above the surface"
     repeated = dict(described(experiment_from_text(PULSES).experiment))["cell"]
     assert repeated == ("open circuit for 20 s; then 4 pulses of lithiation at 0.8 mA/cm² for 20 s with rests of 40 s")
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("constant_current: {lithiate: C/5, until: {potential_V: 0.02}}", "lithiation at 0.2 C to 0.02 V"),
+        ("constant_current: {delithiate: 0.1 mA, until: {for: 2 h}}", "delithiation at 0.1 mA for 2 h"),
+        ("gitt: {delithiate: C/20, pulse_s: 60, rest_s: 120, pulses: 3}", "3 pulses of delithiation at 0.05 C"),
+        ("hold: {potential_V: 0.1, until: {c_rate: 0.02}}", "hold 0.1 V until below 0.02 C"),
+        ("hold: {potential_V: 0.1, for: 5 min, until: {current: 2 uA}}", "hold 0.1 V for 5 min or until below 0.002"),
+    ],
+)
+def test_currents_in_words_and_ends_are_described(step: str, words: str) -> None:
+    text = PULSES[: PULSES.index("cell:")] + f"cell:\n  - {step}\nprobe:\n  - park: {{height_um: 10}}\n"
+    assert dict(described(experiment_from_text(text).experiment))["cell"].startswith(words)
+
+
+def test_a_step_at_intervals_says_them() -> None:
+    text = PULSES[: PULSES.index("cell:")] + (
+        "cell:\n  - rest: {for: 2 h}\nprobe:\n  - raster: {every: 30 min, during: cell[0], size_um: [5, 5], "
+        "pixels: [16, 16], center_um: [0, 0], amplitude_nm: 500, setpoint_pct: 2, fall_nm_per_ms: 30}\n"
+    )
+    words = dict(described(experiment_from_text(text).experiment))["probe"]
+    assert words.endswith("16 × 16 pixels every 30 min during cell[0]")
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("e*.yaml")), ids=lambda path: path.stem)

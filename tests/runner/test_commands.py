@@ -68,7 +68,7 @@ def test_a_pause_of_the_cell_is_open_circuit_and_what_is_left_follows(laboratory
     assert (paused - began) + (turned - resumed) == 50 * S
     inside = [row for row in kept.rows if paused + S / 10 < row.t_ns < resumed]
     assert len(inside) > 5
-    assert all(abs(row.current) < 1e-12 and row.control == "open_circuit" for row in inside)
+    assert all(abs(row.current) < 6e-6 and row.control == "open_circuit" for row in inside)
     assert [fact.data["what"] for fact in kept.kinds("intent")] == ["next", "pause", "resume", "next", "next"]
 
 

@@ -172,7 +172,7 @@ def test_a_loose_reference_jumps_on_show_under_constant_current(laboratory: Labo
     rig.clock.wait_until(SECOND + 200_000_000)
     after = rig.potentiostat.read().potential
     assert after - before == pytest.approx(world.state_at(world.now_ns).reference_error, abs=2e-3)
-    assert rig.potentiostat.read().current == pytest.approx(-1e-5)
+    assert rig.potentiostat.read().current == pytest.approx(-1e-5, abs=6e-6)  # six times its noise
 
 
 def test_a_stuck_amplifier_is_marked_and_stops_the_hop(laboratory: Laboratory) -> None:
@@ -209,7 +209,7 @@ def test_a_lost_potentiostat_does_not_answer_and_can_still_be_made_safe(laborato
     rig.safe()
     rig.clock.wait_until(2 * SECOND)
     reading = rig.potentiostat.read()
-    assert abs(reading.current) < 1e-12
+    assert abs(reading.current) < 6e-6  # six times its noise
     assert reading.charge == pytest.approx(-1e-4, rel=0.11)  # it went on as it was last told until it was opened
 
 

@@ -71,7 +71,10 @@ class Result:
     """A measured quantity: value, standard uncertainties (k = 1), unit, method, and the trace that shows why.
 
     `name` is the quantity alone; `of` says what it belongs to, `index` which of several of one quantity there (peaks,
-    stages), from 1. `u` is the repeatability, `u_calibration` the instrument's, None where it is not known.
+    stages), from 1. `u` is the repeatability: the standard deviation of this number if the run were repeated on the
+    same specimen. `u_calibration` is that of the instrument and of the specimen's stated dimensions, which
+    `calibrations` names, as ("z", "thickness"): common to all results of a run, no part of `u`, None where it is not
+    known or where everything cancels.
     `outcome` is "ok" or a named reason ("no hops", "constant current"); `value` is None unless it is "ok".
     `reason` is a sentence: what happened and what to do. `flags` are counts, as {"bad_hops": 3}.
     """
@@ -88,6 +91,7 @@ class Result:
     of: Subject = WHOLE
     index: int | None = None
     u_calibration: float | None = None
+    calibrations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.outcome == "ok"):
@@ -122,6 +126,7 @@ class Result:
             "value": self.value,
             "u": self.u,
             "u_calibration": self.u_calibration,
+            "calibrations": list(self.calibrations),
             "unit": self.unit,
             "method": self.method,
             "outcome": self.outcome,

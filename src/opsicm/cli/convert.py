@@ -1,4 +1,4 @@
-"""`opsicm convert`: cell programs to and from aurora-unicycler's JSON, and the movie of a run."""
+"""`opsicm convert`: runs and measured files for other programs; cell programs to and from aurora-unicycler's JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from opsicm.cli.terminal import LevellingOption
+from opsicm.cli.terminal import ColumnsOption, LevellingOption
 from opsicm.core.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -17,18 +17,43 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 KNOWN: Final = (
-    "known are .json (aurora-unicycler) to .yaml (experiment), and .yaml to .json, and a run to a movie (.gif or .mp4)"
+    "known are .json (aurora-unicycler) to .yaml (experiment) and back; and of a run or a measured file .gwy, .gsf, "
+    ".ome.tif, .nc, .csv, .bdf.csv, .parquet, .gif, .mp4 or a folder for its figures"
 )
-_MOVIES: Final = (".gif", ".mp4")
+_FORMATS: Final = ("gwy", "gsf", "ome-tiff", "netcdf", "csv", "bdf", "parquet", "gif", "mp4", "figures")
+_NAMED_TABLES: Final = ("record", "hops", "images", "results")
 _MARGIN: Final = 1.1  # of the longest duration, for the limit of a program that outlasts the usual one
 
 
-@app.command(epilog="Example: opsicm convert cycling.json cycling.yaml --title 'three cycles'")
+@app.command(epilog="Example: opsicm convert out/20261123T080000Z_images heights.gwy")
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="A cycling protocol (.json), an experiment (.yaml), or a run.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="A run, a measured file, a cycling protocol (.json) or an experiment (.yaml)."
+        ),
     ],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="A new file: .yaml, .json, or .gif or .mp4 of a run.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="A new file, whose ending says the format: .gwy .gsf .ome.tif (images), .csv .bdf.csv .parquet "
+            "(tables), .nc (everything), .gif .mp4 (movie), .yaml .json; or a folder for every figure.",
+        ),
+    ],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FORMAT", help=f"Whatever OUT is called: {', '.join(_FORMATS)}.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table",
+            metavar="NAME",
+            help="Which table becomes .csv or .parquet: record (time, cell and pipette; the default), hops, images (a "
+            "row for each pixel) or results.",
+        ),
+    ] = None,
+    columns: ColumnsOption = None,
     title: Annotated[
         str | None, typer.Option(help="Title of the experiment; by default the sample's name, or that of the file.")
     ] = None,
@@ -44,51 +69,78 @@ def convert(
         typer.Option(help="Images or passes shown a second in a movie; 2 or 10 by default.", min=0.1, max=60),
     ] = None,
 ) -> None:
-    """Convert a protocol, an experiment, or a run to a movie.
+    """Convert a run or a measured file for another program, or a protocol to an experiment and back.
 
-    The movie shows a run's images, or its line. Protocols are aurora-unicycler's .json files. An experiment made of
-    one has no probe program; a protocol made of an experiment has its cell steps only.
+    Numbers are in SI and not levelled. Images go to Gwyddion (.gwy, .gsf) and ImageJ (.ome.tif), tables to .csv with a
+    row of units, .parquet and the Battery Data Format (.bdf.csv), all of it to NetCDF (.nc). A folder gets every
+    figure as .svg, .png and .csv. A movie shows the images, or a line.
+
+    Protocols are aurora-unicycler's .json. An experiment made of one has no probe program; a protocol has cell steps
+    only.
     """
     from opsicm.cli.terminal import err
     from opsicm.cli.terminal import out as console
 
+    _refuse_unless_known("--to", to, _FORMATS)
+    _refuse_unless_known("--table", table, _NAMED_TABLES)
     kinds = (_kind(source), _kind(target))
-    if kinds[1] in _MOVIES:
+    if to is None and kinds in ((".json", ".yaml"), (".yaml", ".json")):
+        for name, value in (("--levelling", levelling), ("--per-second", per_second)):
+            _refuse_option(name, value, "is for movies", "leave it out, or name OUT with .gif")
+        for name, value in (("--table", table), ("--columns", columns)):
+            _refuse_option(name, value, "is for tables of measured files", "leave it out")
         if target.exists():
-            raise BadInput(
-                Problem("OUT", str(target), "a file of this name exists", "name a new file, or move it away")
+            limit = "a file of this name exists"
+            raise BadInput(Problem("OUT", str(target), limit, "name a new file, or move it away"))
+        if kinds[0] == ".json":
+            _refuse_option(
+                "--capacity-mah", capacity_mah, "is for an experiment's C-rates", "write it as sample.capacity_mAh"
             )
-        console.print(str(_movie(source, target, levelling, per_second)), markup=False)
+            text = _experiment(source, title, rig)
+        else:
+            _refuse_option("--title", title, "is for a new experiment", "leave it out")
+            _refuse_option("--rig", rig, "is for a new experiment", "leave it out")
+            text = _protocol(source, capacity_mah)
+        _write(target, text)
+        err.print("positive current raises the potential: it delithiates the specimen, in a half cell against lithium")
+        console.print(str(target), markup=False)
         return
-    for name, value in (("--levelling", levelling), ("--per-second", per_second)):
-        _refuse_option(name, value, "is for movies", "leave it out, or name OUT with .gif")
-    if kinds not in ((".json", ".yaml"), (".yaml", ".json")):
-        remedy = "give IN and OUT such names"
-        raise BadInput(Problem("the conversion", f"{source} to {target}", KNOWN, remedy))
-    if target.exists():
-        raise BadInput(Problem("OUT", str(target), "a file of this name exists", "name a new file, or move it away"))
-    if kinds[0] == ".json":
-        _refuse_option(
-            "--capacity-mah", capacity_mah, "is for an experiment's C-rates", "write it as sample.capacity_mAh"
-        )
-        text = _experiment(source, title, rig)
-    else:
-        _refuse_option("--title", title, "is for a new experiment", "leave it out")
-        _refuse_option("--rig", rig, "is for a new experiment", "leave it out")
-        text = _protocol(source, capacity_mah)
-    _write(target, text)
-    err.print("positive current raises the potential: it delithiates the specimen, in a half cell against lithium")
-    console.print(str(target), markup=False)
+    for name, value in (("--title", title), ("--rig", rig), ("--capacity-mah", capacity_mah)):
+        _refuse_option(name, value, "is for protocols and experiments", "leave it out")
+    paths = _measured(source, target, to, table, columns, levelling, per_second)
+    console.print("\n".join(map(str, paths)), markup=False)
 
 
-def _movie(source: Path, target: Path, levelling: str | None, per_second: float | None) -> Path:
+def _measured(
+    source: Path,
+    target: Path,
+    to: str | None,
+    table: str | None,
+    columns: str | None,
+    levelling: str | None,
+    per_second: float | None,
+) -> list[Path]:
     from opsicm.cli.terminal import working
+    from opsicm.results.conversion import MOVIES, TABLES, convert_path, kind_of
     from opsicm.results.image_figures import image_choice
-    from opsicm.results.run_or_file import movie_of_path
 
+    kind = to or kind_of(target)
+    if kind is None or (to is None and _kind(source) in (".json", ".yaml") and source.is_file()):
+        raise BadInput(Problem("the conversion", f"{source} to {target}", KNOWN, "give IN and OUT such names"))
+    if kind not in TABLES:
+        _refuse_option("--table", table, "is for .csv and .parquet", "leave it out, or name OUT with .csv")
+    if kind not in (*MOVIES, "figures"):
+        _refuse_option("--levelling", levelling, "is for movies and figures", "leave it out: data are not levelled")
+    if kind not in MOVIES:
+        _refuse_option("--per-second", per_second, "is for movies", "leave it out, or name OUT with .gif")
     choice = image_choice(levelling, None)
-    with working("drawing the movie"):
-        return movie_of_path(source, target, choice, per_second)
+    with working(f"converting {source.name}"):
+        return convert_path(source, target, kind, table, columns, choice, per_second)  # type: ignore[arg-type] # as checked
+
+
+def _refuse_unless_known(option: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise BadInput(Problem(option, repr(value), f"known are {', '.join(known)}", "write one of these"))
 
 
 def _kind(path: Path) -> str:

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.hops.series import coarse_heights
-from opsicm.analysis.topography.raster import Frame, frames
+from opsicm.analysis.topography.raster import Frame, frames, rows_of_passes
 from opsicm.cli.python_plots import RunPlots
 from opsicm.cli.python_tables import ResultList, html_table, text_table
 from opsicm.core.errors import BadInput, Problem
@@ -229,11 +229,13 @@ class StoredRun:
         segments, height = hops["segment"].values, self.hops["height"].values
         coarse = height - hops["z_stop"].values
         found: list[tuple[str, Frame]] = []
+        pass_rows = rows_of_passes(hops)
         for segment in np.unique(segments):
             rows = np.flatnonzero(segments == segment)
-            for frame in frames(hops.isel(hop=rows), coarse[rows]):
+            step = str(hops["step"].values[rows[0]])
+            for frame in frames(hops.isel(hop=rows), coarse[rows], pass_rows.get(step, 0)):
                 frame.rows[frame.rows >= 0] = rows[frame.rows[frame.rows >= 0]]
-                found.append((str(hops["step"].values[rows[0]]), frame))
+                found.append((step, frame))
         return found
 
     @property

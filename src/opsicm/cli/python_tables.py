@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from opsicm.analysis.result import Result, Subject
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.draw import png
-from opsicm.results.number_text import number
+from opsicm.results.number_text import result_text
 
-_HEAD = ("quantity", "value ± u (k = 1)", "unit", "remark")
+_HEAD = ("quantity", "value ± u (± calibration)", "unit", "remark")
 _LONGEST_REMARK = 60  # in a terminal
 _MOST_LABELS = 40  # in a message
 
@@ -94,7 +94,7 @@ class ResultList(list[Result]):
         return [result.record() for result in self]
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
-        return [(r.label, number(r.value, r.u, r.unit), r.unit, _remark(r)) for r in self]
+        return [(r.label, result_text(r), r.unit, _remark(r)) for r in self]
 
     def __repr__(self) -> str:
         if not self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -9,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.core.errors import BadInput, OutsideDomain
+import numpy as np
+
+from opsicm.core.calibration import Calibration
+from opsicm.core.errors import BadInput, OutsideDomain, Problem
+from opsicm.core.units import to_si
 from opsicm.experiment.controls import CellControl, cut_offs, nominal_controls
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
@@ -81,8 +86,16 @@ def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
         stored, original = Path(override) / RIG, experiment.rig_path()
         # Where the original is unchanged it is read instead: relative paths in it still hold there.
         same = stored.is_file() and original.is_file() and stored.read_bytes() == original.read_bytes()
+        if stored.is_file() and _only_comments(stored):
+            limit = "is a run made of measured files: there is no rig in it to run on"
+            raise BadInput(Problem("--rig", override, limit, "name a preset, a rig file, or the run of an experiment"))
         return read_rig(original if same else stored)
     return read_rig(rig_path(override) if override is not None else experiment.rig_path())
+
+
+def _only_comments(file: Path) -> bool:
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return not any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
 def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> int:
@@ -219,6 +232,7 @@ def prepare(
         },
         "specimen": {"thickness_m": parameters.thickness, "area_m2": parameters.area, "capacity_C": capacity},
         "set": {"name": leaves.name, "leaves": stored_leaves},
+        "calibration": _calibration(experiment, loaded).record(),
     }
     potentials = cut_offs(experiment.experiment.cell)
     reversible = None
@@ -228,6 +242,14 @@ def prepare(
             reversible = capacity * (low - high)
     swelling = ExpectedSwelling(parameters, specification.potentiostat.rest_potential)
     return Prepared(rig, capacity, reversible, facts, seed, swelling)
+
+
+def _calibration(experiment: LoadedExperiment, loaded: LoadedRig) -> Calibration:
+    """The instruments' from the rig file, the specimen's dimensions' from the experiment file."""
+    rig, specimen = loaded.rig.calibration, experiment.experiment.specimen
+    instruments = {key.rpartition("_")[0]: to_si(key, value) for key, value in rig.model_dump().items()}
+    of_specimen = {name: to_si(f"{name}_u_pct", getattr(specimen, f"{name}_u_pct")) for name in ("thickness", "area")}
+    return Calibration(**instruments, **of_specimen)
 
 
 def _refuse_unknown_grounding(loaded: LoadedRig) -> None:
@@ -258,13 +280,16 @@ def _refuse_driven_cell(experiment: LoadedExperiment, loaded: LoadedRig) -> None
 
 
 def _stored_leaf(leaf: Leaf) -> dict[str, Any]:
+    more: dict[str, str] = {}
     match leaf.value:
         case Curve():
             value: Any = leaf.value.label
+            points = b"".join(np.asarray(column, dtype="<f8").tobytes() for column in leaf.value.columns)
+            more["sha256"] = hashlib.sha256(points).hexdigest()
         case tuple():
             value = dict(leaf.value)
         case float() if not math.isfinite(leaf.value):
             value = str(leaf.value)
         case _:
             value = leaf.value
-    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}
+    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source, **more}

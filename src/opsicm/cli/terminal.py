@@ -92,6 +92,26 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
     return plain.encode("ascii", "ignore").decode("ascii") or "?", error.start + 1
 
 
+_PLAIN: Final = "opsicm_plain_ascii"
+
+
+def _plain_ascii(name: str) -> codecs.CodecInfo | None:
+    """ASCII under another name: typer prints help and usage in UTF-8 to a stream whose encoding is called ASCII, which
+    it takes for a mistake."""
+    known = codecs.lookup("ascii")
+    if name != _PLAIN:
+        return None
+    return codecs.CodecInfo(
+        known.encode,
+        known.decode,
+        known.streamreader,
+        known.streamwriter,
+        known.incrementalencoder,
+        known.incrementaldecoder,
+        _PLAIN,
+    )
+
+
 class _Forgiving:
     """Standard error that may be gone: a closed terminal or a full device is no reason to stop what runs."""
 
@@ -114,9 +134,11 @@ class _Forgiving:
 def prepare_streams() -> None:
     """Make this process's streams take every text: in an encoding without µ or ± it is written in ASCII."""
     codecs.register_error("opsicm-ascii", _in_ascii)
+    codecs.register(_plain_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="opsicm-ascii")
+            ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_PLAIN if ascii_only else None, errors="opsicm-ascii")
     sys.stderr = _Forgiving(sys.stderr)
 
 
@@ -206,19 +228,19 @@ def _takes_unicode() -> bool:
 
 def print_results(results: Iterable[Result], title: str) -> None:
     """Results as a table: name, value ± u, unit; why not, where there is no value."""
-    from opsicm.results.number_text import number
+    from opsicm.results.number_text import result_text
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # A wrapped name cannot be searched for, so only the remark wraps, and never below the width of a sentence.
     table.add_column("quantity", no_wrap=True)
-    table.add_column("value ± u (k = 1)", justify="right", no_wrap=True)
+    table.add_column("value ± u (± calibration)", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("remark", min_width=_REMARK)
     shown = list(results)
     for result in shown:
         bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
         remark = bad if result.outcome == "ok" else f"{result.outcome}: {result.reason}"
-        table.add_row(result.label, number(result.value, result.u, result.unit), result.unit, remark)
+        table.add_row(result.label, result_text(result), result.unit, remark)
     narrow = sum(max((len(text) for text in column), default=0) for column in zip(*_cells(shown), strict=True))
     # A console prints no wider than itself, so a wide table gets a wider one.
     _Console(width=max(out.width, narrow + _REMARK + _GAPS)).print(table)
@@ -226,10 +248,10 @@ def print_results(results: Iterable[Result], title: str) -> None:
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """The texts of the three columns that may not break, headings included."""
-    from opsicm.results.number_text import number
+    from opsicm.results.number_text import result_text
 
-    rows = ((r.label, number(r.value, r.u, r.unit), r.unit) for r in results)
-    return [("quantity", "value ± u (k = 1)", "unit"), *rows]
+    rows = ((r.label, result_text(r), r.unit) for r in results)
+    return [("quantity", "value ± u (± calibration)", "unit"), *rows]
 
 
 def working(what: str) -> AbstractContextManager[object]:

@@ -25,6 +25,7 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
     "um": (1e-6, "m"),
     "µm": (1e-6, "m"),
     "nm": (1e-9, "m"),
+    "Å": (1e-10, "m"),
     "pm": (1e-12, "m"),
     "V": (1.0, "V"),
     "mV": (1e-3, "V"),

@@ -121,7 +121,7 @@ class Until(FileModel):
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
         """A constant current must have an end."""
         if not given:
-            remedy = "give at least one, as until: {potential_V: 0.01}"
+            remedy = "give at least one, as until: {for_s: 3600}"  # a potential depends on the direction
             yield Refusal((), given, "needs potential_V, for_s, charge_mAh or soc_pct", remedy)
 
     @property
@@ -139,7 +139,7 @@ class ConstantCurrentStep(CurrentStep):
     """A constant current until a cut-off: `lithiate: C/5`, or a number of which a negative one lithiates."""
 
     word: ClassVar[str] = "constant_current"
-    until: Annotated[Until, Field(examples=[{"potential_V": 0.01}])]
+    until: Annotated[Until, Field(examples=[{"for_s": 3600}])]
 
 
 class CutOff(FileModel):
@@ -175,7 +175,7 @@ class Gitt(CurrentStep):
         """One current, and an end."""
         yield from super().refusals(given)
         if "pulses" not in given and "until" not in given:
-            yield Refusal((), "", "needs pulses or until", "add one, as pulses: 10 or until: {potential_V: 0.01}")
+            yield Refusal((), "", "needs pulses or until", "add one, as pulses: 10")
 
 
 class OpenCircuitStep(BaseCellStep):

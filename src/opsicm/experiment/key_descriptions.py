@@ -86,6 +86,8 @@ _DESCRIPTIONS: Final[dict[str, str | tuple[str, Any]]] = {
     "area_cm2": "Geometric area of the electrode.",
     "thickness_um": "Thickness of the coating.",
     "loading_mg_cm2": "Mass of the coating per area: with the material it gives the capacity, and so a C-rate.",
+    "area_u_pct": "Standard uncertainty of the area, in percent of it.",
+    "thickness_u_pct": "Standard uncertainty of the thickness, in percent of it: every expansion is as good.",
     "parameters": "Parameter set of material and cell by its name, or the path of a file of one.",
     "salt_M": "Salt concentration of the bath.",
     # Envelope

@@ -38,7 +38,9 @@ from opsicm.experiment.yaml_file import inline
 
 MODELS: Final = {"cell": CELL_STEPS, "probe": PROBE_STEPS}
 STEPS: Final = {program: tuple(models) for program, models in MODELS.items()}
-_LIKENESS: Final = 0.6  # of two spellings, by difflib's ratio
+_LIKENESS: Final = (
+    0.72  # of two spellings, by difflib's ratio: `sweeps` is 0.91 like `sweep`, `start_um` 0.62 like `to_um`
+)
 _OTHER: Final = {"cell": "probe", "probe": "cell"}
 
 
@@ -52,6 +54,22 @@ def missing_key(owner: type[FileModel], path: KeyPath) -> Refusal:
     """The refusal of a model without a key that it needs."""
     key = str(path[-1])
     return Refusal(path, "", f"is missing and {name_of(owner)} needs it", f"add {example_of(owner, key)}")
+
+
+def misplaced(owner: type[FileModel], missing: str, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands beside a missing key but belongs inside it: `for: 20 min` of a current that has no `until`."""
+    inner = owner.model_fields[missing].annotation
+    if not (isinstance(inner, type) and issubclass(inner, FileModel)):
+        return {}
+    names = {word for key in inner.model_fields for word in (key, *words_of_key(key))}
+    return {key: value for key, value in beside.items() if key in names and key not in owner.model_fields}
+
+
+def moved_inside(path: KeyPath, settings: Mapping[str, Any]) -> Refusal:
+    """The refusal of a model whose settings stand beside the key that holds them."""
+    limit = f"is missing, and {' and '.join(settings)} stand{'s' if len(settings) == 1 else ''} outside it"
+    written = ", ".join(f"{key}: {inline(value)}" for key, value in settings.items())
+    return Refusal(path, "", limit, f"write {path[-1]}: {{{written}}}")
 
 
 def example_of(owner: type[FileModel], key: str) -> str:

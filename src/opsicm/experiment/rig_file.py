@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from opsicm.core.calibration import USUAL
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
@@ -146,6 +147,17 @@ class Wiring(FileModel):
         return to_si("external_bias_mV_per_V", self.external_bias_mV_per_V)
 
 
+class CalibrationSettings(FileModel):
+    """How well the instruments are calibrated, standard uncertainties; the defaults are what makers usually state."""
+
+    display_name: ClassVar[str] = "calibration"
+    z_pct: Annotated[Number, Field(ge=0, le=50)] = 100.0 * USUAL.z
+    xy_pct: Annotated[Number, Field(ge=0, le=50)] = 100.0 * USUAL.xy
+    current_pct: Annotated[Number, Field(ge=0, le=50)] = 100.0 * USUAL.current
+    cell_current_pct: Annotated[Number, Field(ge=0, le=50)] = 100.0 * USUAL.cell_current
+    potential_mV: Annotated[Number, Field(ge=0, le=1000)] = 1e3 * USUAL.potential
+
+
 class WorldSettings(FileModel):
     """The simulated world of a twin: a parameter set, the specimen's surface, the noise and a seed."""
 
@@ -175,6 +187,7 @@ class RigFile(FileModel):
     channels: tuple[RigChannel, ...] = ()
     wiring: Wiring
     limits: dict[str, Limit] = Field(default_factory=dict)
+    calibration: CalibrationSettings = CalibrationSettings()
     latency_us: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
     verified: Verified = False
     world: WorldSettings | None = None

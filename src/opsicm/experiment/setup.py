@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from opsicm.core.calibration import USUAL
 from opsicm.core.units import factor, to_si
 from opsicm.experiment.hop_parameters import APPROACH_UM
 from opsicm.experiment.refusal import Refusal
@@ -14,12 +15,17 @@ from opsicm.experiment.step_model import FileModel, Number, Potential, Text
 
 
 class SpecimenSettings(FileModel):
-    """The electrode under the probe; `parameters` names a parameter set or a file of one."""
+    """The electrode under the probe; `parameters` names a parameter set or a file of one.
+
+    `area_u_pct` and `thickness_u_pct` are standard uncertainties; the defaults are those of a punched coating.
+    """
 
     display_name: ClassVar[str] = "specimen"
     area_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 0.5
     thickness_um: Annotated[Number, Field(ge=1e-3, le=10_000)] = 28.0
     loading_mg_cm2: Annotated[Number, Field(ge=1e-6, le=1000)] = 4.4
+    area_u_pct: Annotated[Number, Field(ge=0, le=100)] = 100.0 * USUAL.area
+    thickness_u_pct: Annotated[Number, Field(ge=0, le=100)] = 100.0 * USUAL.thickness
     parameters: Text = "graphite-li-ec-dec"
 
     @property

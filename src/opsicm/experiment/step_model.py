@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -19,15 +20,25 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from opsicm.experiment.refusal import Refusal, raise_refusals
+from opsicm.experiment.refusal import UNUSABLE, Refusal, raise_refusals
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Scalar = Flag | Whole | Number | Text
+
+
+def _one_value(value: Any) -> Any:
+    """Refuses what holds several values once, instead of once for each type that one value may have."""
+    if isinstance(value, list | tuple | dict):
+        context = {"limit": "is not one value", "remedy": "write one number or word for each run"}
+        raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
+    return value
+
+
+Scalar = Annotated[Flag | Whole | Number | Text, BeforeValidator(_one_value)]
 Seconds = Annotated[Number, Field(gt=0, le=1e7)]
 Potential = Annotated[Number, Field(ge=-10, le=10)]
 

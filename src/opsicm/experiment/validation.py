@@ -16,9 +16,11 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.key_refusals import (
     given_twice,
     is_misspelt,
+    misplaced,
     missing_key,
     model_at,
     models_in,
+    moved_inside,
     refusals_within,
     unknown_key,
     unknown_step,
@@ -79,10 +81,18 @@ def _refusal(
     owner = model_at(root, path[:-1]) if path else None
     match detail["type"]:
         case "missing" if owner is not None:
-            siblings = [other["loc"] for other in details if other["type"] == "extra_forbidden"]
-            unknown = [str(loc[-1]) for loc in siblings if loc[:-1] == path[:-1]]
-            return None if is_misspelt(owner, str(path[-1]), unknown) else missing_key(owner, path)
+            unknown = {
+                str(other["loc"][-1]): other["input"]
+                for other in details
+                if other["type"] == "extra_forbidden" and other["loc"][:-1] == path[:-1]
+            }
+            if inside := misplaced(owner, str(path[-1]), unknown):
+                return moved_inside(path, inside)
+            return None if is_misspelt(owner, str(path[-1]), list(unknown)) else missing_key(owner, path)
         case "extra_forbidden" if owner is not None:
+            absent = [d["loc"][-1] for d in details if d["type"] == "missing" and d["loc"][:-1] == path[:-1]]
+            if any(misplaced(owner, str(key), {str(path[-1]): value}) for key in absent):
+                return None  # reported with the key that it belongs to
             return given_twice(owner, path, value, document) or unknown_key(owner, path, value)
         case "union_tag_invalid" | "union_tag_not_found":
             return unknown_step(path, value)

@@ -159,8 +159,8 @@ def hopping_rows(hops: xr.Dataset, t_ns: NDArray[Any]) -> NDArray[np.bool_]:
 def potential_view(hops: xr.Dataset, cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float) -> View:
     """Swelling, pipette current and cell current against potential, coloured by the sign of the cell current.
 
-    As `run_time_view`, for a run that hopped some point again; `thickness` [m] of the specimen. Against the program's
-    potential where one was controlled.
+    As `run_time_view`, for a run that hopped some point again; `thickness` [m] of the specimen, NaN where unknown.
+    Against the program's potential where one was controlled.
     """
     t_ns = cell["t_ns"].values
     cell_e, which = program_potential(cell, t_ns)
@@ -213,15 +213,16 @@ def charge_view(cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float
 
 
 def _swelling_panel(axis: Axis, passes: Sequence[StepPasses], thickness: float, at: Callable[[F64], F64]) -> CurvePanel:
-    """Swelling of all passes against `axis`: `at` of their times [s]."""
+    """Swelling of all passes against `axis`: `at` of their times [s]; the height change where no thickness is known."""
     returned = [one for one in passes if one.returned]
+    known = bool(np.isfinite(thickness))
+    scale = 100.0 / thickness if known else 1e9
     series = [
-        part
-        for one in returned
-        for part in _by_direction(at(one.t), 100.0 / thickness * one.change, one.cell_current <= 0.0)
+        part for one in returned for part in _by_direction(at(one.t), scale * one.change, one.cell_current <= 0.0)
     ]
-    note = f"height change over a thickness of {thickness * 1e6:g} µm; {_changes_note(returned)}"
-    return CurvePanel(axis, Axis("expansion", "%"), _joined(series), note)
+    over = f"height change over a thickness of {thickness * 1e6:g} µm; " if known else ""
+    quantity = Axis("expansion", "%") if known else Axis("height change", "nm")
+    return CurvePanel(axis, quantity, _joined(series), f"{over}{_changes_note(returned)}")
 
 
 def _by_direction(x: F64, y: F64, lithiates: NDArray[np.bool_]) -> list[Series]:

@@ -6,11 +6,14 @@ The first View is drawn; of those after it only the data are exchanged, so that 
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.animation import FFMpegWriter
@@ -109,9 +112,10 @@ def write_movie(views: Sequence[View], path: Path, per_second: float | None = No
     kind = path.suffix.lower()
     if kind not in (".gif", ".mp4"):
         raise BadInput(Problem("the movie", path.name, "movies are .gif or .mp4", "name it so, as movie.gif"))
-    if kind == ".mp4" and not FFMpegWriter.isAvailable():
-        limit = "needs the program ffmpeg, which is not on the PATH"
-        raise BadInput(Problem("the movie", path.name, limit, "install ffmpeg, or name a .gif"))
+    encoder = _encoder() if kind == ".mp4" else None
+    if kind == ".mp4" and encoder is None:
+        limit = "needs the program ffmpeg, which is not on the PATH, or the package imageio-ffmpeg, which brings it"
+        raise BadInput(Problem("the movie", path.name, limit, "pip install imageio-ffmpeg, or name a .gif"))
     if path.is_symlink():
         limit = f"is a symbolic link to {path.readlink()}, and what it names is not overwritten"
         raise BadInput(Problem("the movie", path.name, limit, "remove the link, or name a new file"))
@@ -128,8 +132,10 @@ def write_movie(views: Sequence[View], path: Path, per_second: float | None = No
     canvas.draw()
     figure.set_layout_engine("none")
     if kind == ".mp4":
-        writer = FFMpegWriter(fps=max(1, round(per_second)))
-        with writer.saving(figure, str(path), _DPI):
+        # Every player takes 4:2:0 chroma, which needs even numbers of pixels; ffmpeg would choose 4:4:4 for RGB.
+        arguments = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-pix_fmt", "yuv420p"]
+        writer = FFMpegWriter(fps=max(1, round(per_second)), extra_args=arguments)
+        with mpl.rc_context({"animation.ffmpeg_path": encoder}), writer.saving(figure, str(path), _DPI):
             for view in views:
                 _exchange(figure, view)
                 writer.grab_frame()
@@ -145,6 +151,20 @@ def write_movie(views: Sequence[View], path: Path, per_second: float | None = No
     opening.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000.0 / per_second), loop=0)
     write_output(path, buffer.getvalue(), "the movie", "OUT")
     return path
+
+
+def _encoder() -> str | None:
+    """The program ffmpeg: that on the PATH, else that of the package imageio-ffmpeg; None without either."""
+    if (found := shutil.which("ffmpeg")) is not None:
+        return found
+    if find_spec("imageio_ffmpeg") is None:
+        return None
+    import imageio_ffmpeg  # type: ignore[import-untyped,import-not-found,unused-ignore] # noqa: PLC0415
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:  # the package without the program, as on some processors
+        return None
 
 
 def _exchange(figure: Figure, view: View) -> None:

@@ -259,8 +259,10 @@ def _signal(
     rig: RigNumbers,
 ) -> Signal:
     if not isinstance(step, HoppingStep):
-        # The run records nothing of a control before its first slow row.
-        recorded = inside & (cell.time - cell.control_start >= _row_periods(cell) * (1.0 - 1e-9))
+        # The run reads nothing of a control before its first turn, which lasts the shortest ramp of the bias; a cell
+        # that jumps to the start of a sweep passes most of its current in the first second.
+        first = np.minimum(_row_periods(cell), SHORTEST_RAMP) * (1.0 - 1e-9)
+        recorded = inside & (cell.time - cell.control_start >= first)
         inside = recorded if recorded.any() else inside
     low, high = float(current[inside].min()), float(current[inside].max())
     if not isinstance(step, HoppingStep):

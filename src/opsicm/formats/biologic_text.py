@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from opsicm.formats.cell_record import CellFile, CellRecord, cell_columns
+from opsicm.formats.cell_record import CellFile
+from opsicm.formats.column_titles import meaning
+from opsicm.formats.columns import columns_of, record_of
 from opsicm.formats.text import Text, bad
+from opsicm.formats.text_table import find_table
 
-_FIRST: Final = "EC-Lab ASCII FILE"
+_FIRST: Final = ("EC-Lab ASCII FILE", "BT-Lab ASCII FILE")
 _LENGTH: Final = "Nb header lines"
 
 
 def looks_like_mpt(text: Text) -> bool:
-    """Whether the first line is EC-Lab's."""
-    return bool(text.lines) and text.lines[0].strip() == _FIRST
+    """Whether the first line is EC-Lab's or BT-Lab's."""
+    return bool(text.lines) and text.lines[0].strip() in _FIRST
 
 
 def parse_mpt(text: Text, path: Path) -> CellFile:
@@ -25,26 +25,28 @@ def parse_mpt(text: Text, path: Path) -> CellFile:
     stated = text.lines[1].partition(":")[2].strip() if len(text.lines) > 1 else ""
     if _LENGTH not in "".join(text.lines[1:2]) or not stated.isdigit() or int(stated) > len(text.lines):
         raise bad(path, "header", "truncated", f"the second line states {_LENGTH!r}", "export the file again", line=2)
-    head = int(stated)
-    titles = [title for title in text.lines[head - 1].split("\t") if title.strip()]
-    columns = cell_columns(titles)
-    if columns is None:
-        limit = "time/s, Ewe/V and I/mA (or <I>/mA) are needed"
-        raise bad(path, "columns", ", ".join(titles)[:120], limit, "export these columns too", line=head)
-    body = "\n".join(line.rstrip("\t") for line in text.lines[head:] if line.strip()).replace(",", ".")
-    if not body:
+    head = _title_line(text, int(stated) - 1) + 1
+    titles = [title.strip() for title in text.lines[head - 1].split("\t") if title.strip()]
+    if not any(line.strip() for line in text.lines[head:]):
         raise bad(path, "rows", "none", "a record has rows", "export the file again", line=head)
-    order = sorted(columns, key=lambda letter: columns[letter][0])
-    try:
-        table = np.loadtxt(
-            io.StringIO(body), delimiter="\t", comments=None, ndmin=2, usecols=[columns[k][0] for k in order]
-        )
-    except ValueError as error:
-        limit = f"{len(titles)} columns of numbers ({str(error).partition(';')[0]})"
-        raise bad(path, "rows", "not all numbers", limit, "export the file again") from None
-    data = {letter: columns[letter][1] * table[:, k] for k, letter in enumerate(order)}
+    letters = {one.letter for one in map(meaning, titles) if one.factor is not None}
+    if not {"t", "E", "I"} <= letters:
+        limit = "time/s, Ewe/V and I/mA (or <I>/mA) are needed"
+        remedy = "export these columns too: in EC-Lab, Experiment, Export as Text"
+        raise bad(path, "columns", ", ".join(titles)[:120], limit, remedy, line=head)
+    table = columns_of(find_table(text, path, head, "\t"), text.encoding)
     settings = dict(_settings(text.lines[2 : head - 1]))
-    return CellFile(".mpt", (CellRecord("", data["t"], data["E"], data["I"]),), settings)
+    return CellFile(".mpt", (record_of(table),), settings, table.notes, table.looks)
+
+
+def _title_line(text: Text, stated: int) -> int:
+    """The line of the titles: the stated one, else one near it, for comments of several lines may not be counted."""
+    near = sorted(range(max(stated - 20, 2), min(stated + 60, len(text.lines))), key=lambda k: abs(k - stated))
+    for k in near:
+        parts = text.lines[k].split("\t")
+        if sum(meaning(part).factor is not None for part in parts if part.strip()) >= 2:
+            return k
+    return stated
 
 
 def _settings(lines: tuple[str, ...]) -> list[tuple[str, str]]:

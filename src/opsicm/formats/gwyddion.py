@@ -17,10 +17,13 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor, si_unit
-from opsicm.formats.image_file import ImageChannel, ImageFile
+from opsicm.formats.image_file import ImageChannel, ImageFile, unit_of_image
 from opsicm.formats.text import Text, bad, number
 
 MAGIC: Final = b"GWYP"
+MISSING: Final = "missing pixels"
+"""The key of a channel's metadata by which `image_writing` says that pixels are missing, and how many."""
+UNDER_MASK: Final = "{} pixels, under the mask"
 _SCALARS: Final = {"b": "<?", "c": "<c", "i": "<i", "q": "<q", "d": "<d"}
 _ARRAYS: Final = {"C": "<i1", "I": "<i4", "Q": "<i8", "D": "<f8"}
 _DEEPEST: Final = 16
@@ -55,6 +58,11 @@ def _image(content: Mapping[str, Any], key: str) -> ImageChannel:
     field = content[key]
     values = np.array(field["data"], dtype=np.float64).reshape(field["yres"], field["xres"])
     lateral, unit = (str(field.get(name, {}).get("unitstr", "")) for name in ("si_unit_xy", "si_unit_z"))
+    stem = key.removesuffix("/data")
+    said, mask = content.get(f"{stem}/meta", {}), content.get(f"{stem}/mask")
+    # Gwyddion's data hold no NaN. A mask may mark anything: it means missing pixels only where the file says so.
+    if isinstance(said, dict) and isinstance(mask, dict) and "under the mask" in str(said.get(MISSING, "")):
+        values = np.where(np.array(mask["data"]).reshape(values.shape) > 0.0, np.nan, values)
     title = str(content.get(f"{key}/title", key))
     sizes = ((float(field[k]) if lateral == "m" else None) for k in ("xreal", "yreal"))
     return ImageChannel(title, values, unit, *sizes)
@@ -137,6 +145,7 @@ def parse_export(text: Text, path: Path) -> ImageFile:
     scale = 1.0
     if unit:
         try:
+            unit = unit_of_image(unit, values[0])
             scale, unit = factor(unit), si_unit(unit)
         except OutsideDomain:
             scale = 1.0  # a unit of another quantity: kept as it is written
@@ -166,6 +175,7 @@ def _length(text: str) -> float | None:
         return None
     value = number(match["number"], "," if "," in match["number"] else ".")
     try:
-        return value * factor(match["unit"].replace("μ", "µ")) if value is not None else None
+        unit = unit_of_image(match["unit"], "z")
+        return value * factor(unit) if value is not None and si_unit(unit) == "m" else None
     except OutsideDomain:
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.core.errors import BadInput, Problem
-from opsicm.formats import biologic_text, feather, gamry_text, gwyddion, nanosurf, neware, workbook, wsxm
+from opsicm.core.errors import BadInput
+from opsicm.formats import (
+    axon,
+    biologic_binary,
+    biologic_text,
+    feather,
+    first_bytes,
+    gamry_text,
+    gwyddion,
+    matrix,
+    nanosurf,
+    neware,
+    palmsens,
+    topography,
+    workbook,
+    wsxm,
+)
 from opsicm.formats.approach_text import (
     ApproachFile,
     ScanSettings,
@@ -23,10 +40,11 @@ from opsicm.formats.approach_text import (
     settings_beside,
 )
 from opsicm.formats.cell_record import CellFile
-from opsicm.formats.columns import QUANTITIES, ColumnTable, UnlabelledTable, parse_columns, parse_unlabelled
+from opsicm.formats.column_titles import QUANTITIES
+from opsicm.formats.columns import ColumnTable, UnlabelledTable, parse_columns, parse_unlabelled
 from opsicm.formats.image_file import ImageChannel, ImageFile
-from opsicm.formats.sicm_archive import LARGEST_CONTENT, NM_PER_COUNT, SicmScan, SicmTrace, read_sicm
-from opsicm.formats.text import LARGEST_TEXT, Text, bad, decode, read_bytes
+from opsicm.formats.sicm_archive import LARGEST_CONTENT, NM_PER_COUNT, SicmScan, SicmTrace, is_sicm, read_sicm
+from opsicm.formats.text import LARGEST_TEXT, Text, bad, decode, is_text, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +128,7 @@ def identify_cell(file: CellFile) -> Identification:
         np.concatenate([getattr(r, name) for r in file.records]) for name in ("t", "potential", "current")
     )
     findings = [PlausibilityCheck(note) for note in file.notes]
+    findings += [PlausibilityCheck(look, ok=False) for look in file.looks]
     backwards = sum(bool(np.any(np.diff(r.t) < 0.0)) for r in file.records)
     if backwards:
         findings.append(
@@ -141,7 +160,7 @@ def identify_cell(file: CellFile) -> Identification:
 
 def identify_unlabelled(table: UnlabelledTable) -> Identification:
     """A table without titles or units: the ranges of its columns, and the option that names them."""
-    remedy = f"what the columns are is not stated: give --columns {table.example}"
+    remedy = f"what the columns are is not stated: give {table.example}"
     return Identification(
         "text table",
         f"a table of {table.values.shape[1]} columns and {table.values.shape[0]} rows ({table.written})",
@@ -150,8 +169,20 @@ def identify_unlabelled(table: UnlabelledTable) -> Identification:
             for title, column in zip(table.titles, table.values.T, strict=True)
         ),
         tuple((f"header line {k}", line[:120]) for k, line in enumerate(table.header, start=1)),
-        (PlausibilityCheck(remedy, ok=False),),
+        (
+            PlausibilityCheck(remedy, ok=False),
+            *((PlausibilityCheck(MATRIX_REMEDY, ok=False),) if _may_be_matrix(table) else ()),
+            *((PlausibilityCheck(f"not read: {', '.join(table.skipped)}"),) if table.skipped else ()),
+        ),
     )
+
+
+MATRIX_REMEDY: Final = "or it is an image: give --unit nm --size-um X,Y, as they were"
+
+
+def _may_be_matrix(table: UnlabelledTable) -> bool:
+    """Whether a table could be an image: without titles, with as many columns as an image has pixels in a line."""
+    return min(table.values.shape) >= 8 and table.titles[0].startswith("column ")
 
 
 def _largest_magnitude(values: NDArray[np.float64]) -> float:
@@ -161,8 +192,8 @@ def _largest_magnitude(values: NDArray[np.float64]) -> float:
 
 Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | ColumnTable | ImageFile | CellFile
 KNOWN_FORMATS: Final = (
-    ".sicm, .ac and .inf of SICM; .gwy, .nid, .stp and Gwyddion's text of microscopes; .mpt, .dta, .nda, .xlsx and "
-    "Feather of cells; text tables"
+    ".sicm, .ac and .inf of SICM; .gwy, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some forty more of "
+    "microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of cells; .abf; text tables"
 )
 _TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
     (gwyddion.looks_like_export, gwyddion.parse_export),
@@ -170,61 +201,109 @@ _TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], 
     (gamry_text.looks_like_dta, gamry_text.parse_dta),
 )
 # First bytes of a binary file → its reader.
-_BINARY_READERS: Final[tuple[tuple[bytes, Callable[[bytes, Path], ImageFile | CellFile]], ...]] = (
+_BINARY_READERS: Final[tuple[tuple[bytes, Callable[[bytes, Path], Content]], ...]] = (
     (gwyddion.MAGIC, gwyddion.read_gwy),
     (nanosurf.MAGIC, nanosurf.read_nid),
     (wsxm.MAGIC, wsxm.read_stp),
     (neware.MAGIC, neware.read_nda),
-    (workbook.MAGIC, workbook.read_workbook),
-    (feather.MAGIC, feather.read_feather),
+    (biologic_binary.MAGIC, biologic_binary.read_mpr),
+    (feather.FEATHER, feather.read_feather),
+    (feather.PARQUET, feather.read_feather),
+    (matrix.NPY, matrix.read_numpy),
+    *((mark, axon.read_abf) for mark in axon.MAGIC),
 )
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 
 
-def read(path: Path, columns: str | None = None) -> Content:
-    """The content of any known file; its first bytes choose the reader, never its name."""
-    head = read_bytes(path, LARGEST_TEXT)
-    if head.startswith(b"\x1f\x8b"):
+def read(path: Path, columns: str | None = None, scale: matrix.ImageScale | None = None) -> Content:
+    """The content of any known file; its first bytes choose the reader, never its name.
+
+    `columns` says what the columns of a table are, `scale` what the file of an image does not state.
+    """
+    return _of_bytes(read_bytes(path, LARGEST_TEXT), path, columns, scale)
+
+
+def _of_bytes(data: bytes, path: Path, columns: str | None, scale: matrix.ImageScale | None) -> Content:
+    if data.startswith(b"\x1f\x8b") and is_sicm(data):
         return read_sicm(path, LARGEST_CONTENT)
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        raise bad(
-            path,
-            "content",
-            "HDF5",
-            f"known third-party formats are {KNOWN_FORMATS}",
-            "a run of this program is opened as a run",
-        )
-    for magic, reader in _BINARY_READERS:
-        if head.startswith(magic):
-            return reader(head, path)
-    try:
-        text = decode(head, path)
-    except BadInput as error:
-        p = error.problems[0]
-        raise BadInput(Problem(p.thing, p.value, f"known formats are {KNOWN_FORMATS}", p.remedy, p.file)) from None
+    if data.startswith(tuple(first_bytes.COMPRESSED)):
+        return _of_bytes(first_bytes.inflated(data, path), path.with_suffix(""), columns, scale)
+    content = _content(data, path, columns, scale)
+    if scale is None:
+        return content
+    if isinstance(content, ImageFile):
+        return matrix.scaled(content, scale)
+    if isinstance(content, ColumnTable) and "z" in content.data:
+        return content  # a list of approach curves or of points: its columns have units of their own
+    limit = "the file is no image"
+    raise bad(path, "--size-um, --unit", "given", limit, "leave them out")
+
+
+def _content(data: bytes, path: Path, columns: str | None, scale: matrix.ImageScale | None) -> Content:
+    for mark, reader in _BINARY_READERS:
+        if data.startswith(mark):
+            return reader(data, path)
+    if data.startswith((workbook.ZIP, b"PK\x05\x06")):
+        return _of_zip(data, path, columns)
+    if data.startswith(workbook.OLE) and path.suffix.lower() not in topography.ENDINGS:
+        return workbook.read_workbook(data, path, columns)
+    if not is_text(data):
+        if data.startswith(_HDF5):
+            raise first_bytes.foreign_hdf5(data, path)
+        if topography.may_read(data, path):
+            return topography.read_topography(data, path)
+        raise first_bytes.unknown_binary(data, path, KNOWN_FORMATS)
+    if data.startswith(topography.MAGIC):
+        return topography.read_topography(data, path)
+    text = decode(data, path)
     if looks_like_curves(text):
         return parse_approach(text, path, settings_beside(path))
     if looks_like_settings(text):
         return parse_settings(text, path)
-    return parse_text(text, path, columns)
+    joined = "\n".join(text.lines[:40])
+    if palmsens.looks_like_session(joined[:4000]):
+        return palmsens.read_session("\n".join(text.lines), path)
+    return parse_text(text, path, columns, scale)
 
 
-def parse_text(text: Text, path: Path, columns: str | None) -> Content:
-    """The content of a text other than an approach curve: in an instrument's layout, else a table."""
+def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
+    try:
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except zipfile.BadZipFile:
+        raise bad(path, "content", "a damaged zip archive or workbook", "it must be whole", "copy it again") from None
+    if workbook.is_workbook(names):
+        return workbook.read_workbook(data, path, columns)
+    if neware.is_ndax(names):
+        return neware.read_by_fastnda(data, path)
+    if names and all(name.endswith(".npy") for name in names):
+        return matrix.read_numpy(data, path)
+    if "main.xml" in names or topography.may_read(data, path):
+        return topography.read_topography(data, path)
+    raise first_bytes.unknown_zip(data, path)
+
+
+def parse_text(text: Text, path: Path, columns: str | None, scale: matrix.ImageScale | None = None) -> Content:
+    """The content of a text other than an approach curve: in an instrument's layout, else a table or a matrix."""
     for looks_like, parse in _TEXT_READERS:
         if looks_like(text):
             return parse(text, path)
-    return parse_columns(text, path, columns)
+    refusal = first_bytes.known_text(text, path)
+    if refusal is not None:
+        raise refusal
+    if scale is not None and columns is None:
+        return matrix.read_matrix(text, path)
+    table = parse_columns(text, path, columns)
+    if {"x", "y", "z"} <= set(table.data) and not {"I", "R"} & set(table.data):
+        return matrix.points_image(table.data["x"], table.data["y"], table.data["z"], path)
+    return table
 
 
-def identify(path: Path, columns: str | None = None) -> Identification:
+def identify(path: Path, columns: str | None = None, scale: matrix.ImageScale | None = None) -> Identification:
     """The format and content of a file; `BadInput` for an empty, truncated, damaged or unknown one."""
-    if not feather.readable() and read_bytes(path, LARGEST_TEXT).startswith(feather.MAGIC):
-        unread = PlausibilityCheck(f"{feather.NEEDED}: {feather.REMEDY}", ok=False)
-        return Identification("Feather", "a Feather (Arrow) table, not read", (), (), (unread,))
     try:
-        content = read(path, columns)
+        content = read(path, columns, scale)
     except BadInput:
-        unlabelled = _unlabelled_table(path) if columns is None else None
+        unlabelled = _unlabelled_table(path) if columns is None and scale is None else None
         if unlabelled is None:
             raise
         return identify_unlabelled(unlabelled)
@@ -245,9 +324,15 @@ def identify(path: Path, columns: str | None = None) -> Identification:
 
 
 def _unlabelled_table(path: Path) -> UnlabelledTable | None:
-    """The table in a text whose columns are not named; None where there is no table."""
+    """The table in a text whose columns are not named; None where there is no table, or the text is of a known kind."""
+    data = read_bytes(path, LARGEST_TEXT)
+    if not is_text(data) or data.startswith(tuple(first_bytes.COMPRESSED)):
+        return None
     try:
-        return parse_unlabelled(decode(read_bytes(path, LARGEST_TEXT), path), path)
+        text = decode(data, path)
+        if first_bytes.known_text(text, path) is not None or any(looks_like(text) for looks_like, _ in _TEXT_READERS):
+            return None
+        return parse_unlabelled(text, path)
     except BadInput:
         return None
 
@@ -373,11 +458,18 @@ def _identify_columns(table: ColumnTable) -> Identification:
             findings.append(PlausibilityCheck(f"{name}: {missing} of {values.size} values are not numbers", ok=False))
         if values.size > 1 and missing < values.size and np.nanmax(values) == np.nanmin(values):
             findings.append(PlausibilityCheck(f"{name} is constant", ok=False))
+    findings += [PlausibilityCheck(note) for note in table.notes]
+    findings += [PlausibilityCheck(look, ok=False) for look in table.looks]
+    if table.skipped:
+        findings.append(PlausibilityCheck(f"not read: {', '.join(table.skipped)}"))
     if "t" in table.data and rows > 1 and not np.all(np.diff(table.data["t"]) > 0):
         findings.append(PlausibilityCheck("t does not increase throughout", ok=False))
     if "I" in table.data and np.isfinite(table.data["I"]).any():
         largest = float(np.nanmax(np.abs(table.data["I"])))
-        findings.append(PlausibilityCheck(f"largest current {1e9 * largest:.3g} nA", ok=1e-13 <= largest <= 1e-6))
+        if "E" in table.data and "z" not in table.data:  # a cell's current, not a pipette's
+            findings.append(PlausibilityCheck(f"largest |current| {1e3 * largest:.3g} mA", 1e-12 < largest <= 100.0))
+        else:
+            findings.append(PlausibilityCheck(f"largest current {1e9 * largest:.3g} nA", ok=1e-13 <= largest <= 1e-6))
     if "R" in table.data and np.isfinite(table.data["R"]).any():
         findings.append(_resistance_check(float(np.nanmedian(table.data["R"]))))
     decimal = "comma" if table.decimal == "," else "point"

@@ -61,6 +61,5 @@ def _read_channel(section: configparser.SectionProxy, group: str, data: bytes, a
     values = float(section["Dim2Min"]) + float(section["Dim2Range"]) * share
     sizes = [float(section[f"Dim{k}Range"]) if section[f"Dim{k}Unit"] == "m" else None for k in (0, 1)]
     name = f"{group} {section['Dim2Name']}"
-    return ImageChannel(
-        name, values.reshape(rows, columns), section["Dim2Unit"], *sizes
-    ), at + rows * columns * bits // 8
+    upright = values.reshape(rows, columns)[::-1]  # the first line stored is the lowest, as Gwyddion opens it too
+    return ImageChannel(name, upright, section["Dim2Unit"], *sizes), at + rows * columns * bits // 8

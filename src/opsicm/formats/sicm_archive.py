@@ -63,6 +63,16 @@ class SicmTrace:
     duration: float | None
 
 
+def is_sicm(data: bytes) -> bool:
+    """Whether a gzip stream holds a tar archive, or is damaged before that can be seen and so may have held one."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            head = stream.read(512)
+    except (EOFError, OSError, zlib.error):
+        return True
+    return head[257:262] == b"ustar" or b"settings.json" in head[:100] or head[:5] == b".mode"
+
+
 def read_sicm(path: Path, largest_content: int = LARGEST_CONTENT) -> SicmScan | SicmTrace:
     """The scan or trace in a `.sicm`; `BadInput` for anything but a complete, harmless archive of this kind."""
     members = _members(path, _inflate(read_bytes(path, LARGEST_FILE), path, largest_content), largest_content)

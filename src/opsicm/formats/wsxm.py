@@ -15,7 +15,7 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor, si_unit
-from opsicm.formats.image_file import ImageChannel, ImageFile
+from opsicm.formats.image_file import ImageChannel, ImageFile, unit_of_image
 from opsicm.formats.text import bad
 
 MAGIC: Final = b"WSxM file copyright"
@@ -39,15 +39,15 @@ def read_stp(data: bytes, path: Path) -> ImageFile:
         if not 0 < rows * columns <= _MOST_PIXELS:
             raise ValueError("size")
         counts = np.frombuffer(data, kind, rows * columns, len(head)).reshape(rows, columns).astype(np.float64)
-        amplitude, unit = _quantity(settings["Z Amplitude"])
-        x, y = (_quantity(settings[f"{axis} Amplitude"]) for axis in "XY")
+        channel = settings.get("Acquisition channel", "Topography")
+        amplitude, unit = _quantity(settings["Z Amplitude"], channel)
+        x, y = (_quantity(settings[f"{axis} Amplitude"], "Z") for axis in "XY")
     except (KeyError, ValueError, OutsideDomain):
         limit = "its header and its data do not fit each other"
         raise bad(path, "content", "a damaged WSxM file", limit, "save it again as .stp") from None
     low, high = (_number(settings.get(key, "")) for key in ("Minimum", "Maximum"))
     span = high - low if low is not None and high is not None else float(np.ptp(counts))
     values = counts[::-1, ::-1] * (amplitude / span if span > 0.0 else 0.0)
-    channel = settings.get("Acquisition channel", "Topography")
     sizes = [length if u == "m" else None for length, u in (x, y)]
     chosen = ("Acquisition time", "Head type", "Image processes", "Comments", "Set Point", "Acquisition mode")
     return ImageFile(
@@ -62,7 +62,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _quantity(text: str) -> tuple[float, str]:
-    value, _, unit = text.partition(" ")
-    unit = unit.replace("Å", "A").strip()
+def _quantity(text: str, channel: str) -> tuple[float, str]:
+    value, _, written = text.partition(" ")
+    unit = unit_of_image(written, channel)
     return float(value) * factor(unit), si_unit(unit)

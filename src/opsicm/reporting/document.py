@@ -16,7 +16,7 @@ from typing import Final
 from opsicm.analysis.result import Result
 from opsicm.figures.draw import draw, png, svg
 from opsicm.figures.view import CurvePanel, View, to_csv
-from opsicm.results.number_text import number
+from opsicm.results.number_text import result_text
 from opsicm.results.tables import Table
 
 _MOST_FIGURES: Final = 8  # beside the first one; more are folded
@@ -176,9 +176,10 @@ def results_table(results: Sequence[Result]) -> str:
         rows.append(
             f"<tr><td>{escape(result.label.replace('_', ' '))}</td>"
             f"<td "
-            f"class='n'>{number(result.value, result.u, result.unit)}</td><td>{escape(unit)}</td><td>{remark}</td></tr>"
+            f"class='n'>{result_text(result)}</td><td>{escape(unit)}</td><td>{remark}</td></tr>"
         )
-    head = "<tr><th>quantity</th><th class='n'>value ± u (k = 1)</th><th>unit</th><th>remark, or why not</th></tr>"
+    shown = "value ± u (± calibration)"
+    head = f"<tr><th>quantity</th><th class='n'>{shown}</th><th>unit</th><th>remark, or why not</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 

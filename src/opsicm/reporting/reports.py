@@ -94,7 +94,8 @@ def _subtitle(run: Run) -> str:
     lasted = duration(max((fact.t_ns for fact in run.facts), default=0) * 1e-9)
     hops = run.hops.sizes["hop"]
     made = f"{hops:,} hops".replace(",", " ") if hops else "no hops"
-    return f"{run.started_utc[:16].replace('T', ' ')} UTC · {lasted} · {made} · {run.outcome} · {run.path.parent.name}"
+    start = f"{run.started_utc[:16].replace('T', ' ')} UTC" if run.started_utc[:1].isdigit() else run.started_utc
+    return f"{start} · {lasted} · {made} · {run.outcome} · {run.path.parent.name}"
 
 
 def _setup(run: Run) -> list[tuple[str, str]]:
@@ -105,14 +106,20 @@ def _setup(run: Run) -> list[tuple[str, str]]:
         words = []
     if not run.parameters:
         return words
-    specimen = run.parameters["specimen"]
     # From the header, not from the experiment file: a rig may bring a specimen of its own.
     name = Path(run.parameters["set"]["name"]).stem
-    text = (
-        f"{name}, {specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} cm², "
-        f"capacity {specimen['capacity_C'] / 3.6:.4g} mAh"
+    return [*words, ("specimen", ", ".join([name, *_specimen_words(run)]))]
+
+
+def _specimen_words(run: Run) -> list[str]:
+    """What is known of the specimen."""
+    known = run.parameters["specimen"]
+    words = (
+        ("thickness_m", 1e6, "{:g} µm thick"),
+        ("area_m2", 1e4, "{:g} cm²"),
+        ("capacity_C", 1.0 / 3.6, "capacity {:.4g} mAh"),
     )
-    return [*words, ("specimen", text)]
+    return [text.format(factor * float(known[key])) for key, factor, text in words if key in known]
 
 
 def _warnings(run: Run, assumed: int) -> list[str]:
@@ -131,6 +138,10 @@ def _warnings(run: Run, assumed: int) -> list[str]:
         )
     elif (first := resumed_from(run)) is not None:
         warnings.append(f"This run continues {first}: name both folders to report them as one.")
+    if "clock" in run.provenance:
+        warnings.append(f"Two measured files, joined: {run.provenance['clock']}.")
+        if (remarks := str(run.provenance.get("remarks", "none"))) != "none":
+            warnings.append(f"{remarks}.")
     alarms: dict[str, list[int]] = {}
     for fact in run.facts:
         if fact.kind == "alarm":
@@ -166,27 +177,27 @@ def _assumed(run: Run) -> list[tuple[str, ...]]:
 def _setting(run: Run) -> list[tuple[str, ...]]:
     if not run.parameters:
         return []
-    pipette, specimen = run.parameters["pipette"], run.parameters["specimen"]
-    return [
-        (
-            "pipette",
-            f"radius {pipette['radius_m'] * 1e9:g} nm, wall {pipette['wall']:g}, half-cone angle "
-            f"{np.degrees(pipette['cone_angle_rad']):.2g}°, shank {pipette['length_m'] * 1e6:g} µm, "
-            f"bias {pipette['bias_V']:g} V vs Li/Li+",
-        ),
-        ("pipette resistance", f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"),
-        (
-            "98 % distance",
+    pipette = run.parameters["pipette"]
+    words = (
+        ("radius_m", 1e9, "radius {:g} nm"),
+        ("wall", 1.0, "wall {:g}"),
+        ("cone_angle_rad", float(np.degrees(1.0)), "half-cone angle {:.2g}°"),
+        ("length_m", 1e6, "shank {:g} µm"),
+        ("bias_V", 1.0, "bias {:g} V vs Li/Li+"),
+    )
+    shape = [text.format(factor * float(pipette[key])) for key, factor, text in words if key in pipette]
+    rows: list[tuple[str, ...]] = [("pipette", ", ".join(shape) or "not stated")]
+    if "resistance_Ohm" in pipette:
+        resistance = f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"
+        rows.append(("pipette resistance", resistance))
+    if "distance_98_m" in pipette:
+        distance = (
             f"{pipette['distance_98_m'] * 1e9:.3g} nm (finite elements; with a shank of "
-            f"{pipette['length_m'] * 1e6:g} µm)",
-        ),
-        (
-            "specimen",
-            f"{specimen['thickness_m'] * 1e6:g} µm thick, {specimen['area_m2'] * 1e4:g} cm², capacity "
-            f"{specimen['capacity_C'] / 3.6:.4g} mAh between x = 0 and 1",
-        ),
-        ("parameter set", Path(run.parameters["set"]["name"]).stem),
-    ]
+            f"{pipette['length_m'] * 1e6:g} µm)"
+        )
+        rows.append(("98 % distance", distance))
+    rows.append(("specimen", ", ".join(_specimen_words(run)) or "not stated"))
+    return [*rows, ("parameter set", Path(run.parameters["set"]["name"]).stem)]
 
 
 def _events(run: Run) -> list[tuple[str, ...]]:

@@ -97,14 +97,14 @@ def make_runs(
     for case in waiting:
         if stop():
             return
-        path, reason = _make_one(case.loaded, case.seed, folder / case.key, stop, partial(on_progress, case))
+        path, reason = run_into(case.loaded, case.seed, folder / case.key, stop, partial(on_progress, case))
         if reason == _INTERRUPTED:
             return
         on_progress(case, 1.0)
         yield CaseRun(case, path, reason)
 
 
-def _make_one(
+def run_into(
     loaded: LoadedExperiment,
     seed: int | None,
     run_folder: Path,
@@ -167,7 +167,7 @@ def _start_worker(stop_event: Event) -> None:
 
 
 def _make_in_worker(text: str, name: str, seed: int | None, run_folder: Path) -> tuple[Path | None, str]:
-    return _make_one(experiment_from_text(text, name), seed, run_folder, _STOP_EVENT[0].is_set, lambda _: None)
+    return run_into(experiment_from_text(text, name), seed, run_folder, _STOP_EVENT[0].is_set, lambda _: None)
 
 
 def finished_run(run_folder: Path) -> Path | None:

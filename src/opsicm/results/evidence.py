@@ -77,7 +77,9 @@ class Evidence:
         """Whether more than a negligible charge passed."""
         if self.run is None or not self.cell_time.size:
             return False
-        return bool(np.ptp(self.run.cell["charge"].values) > _NEGLIGIBLE * (self.capacity or 1.0))
+        passed = float(np.ptp(self.run.cell["charge"].values))
+        # Of an unknown capacity the charge that passed is as much as is known.
+        return passed > _NEGLIGIBLE * (self.capacity if np.isfinite(self.capacity) else passed)
 
     @cached_property
     def has_state_of_charge(self) -> bool:
@@ -117,12 +119,12 @@ Finder = Callable[[Evidence], Finding | None]
 
 def shown(result: Result) -> str:
     """`value ± u unit` of a result, for a sentence."""
-    return quantity(result.value, result.u, result.unit)
+    return quantity(result.value, result.u, result.unit, result.u_calibration)
 
 
 def shown_size(result: Result) -> str:
     """The same without the sign, where words say the direction."""
-    return quantity(abs(result.value or 0.0), result.u, result.unit)
+    return quantity(abs(result.value or 0.0), result.u, result.unit, result.u_calibration)
 
 
 def datasets(results: list[Result]) -> Iterator[tuple[Result, xr.Dataset]]:

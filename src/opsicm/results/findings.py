@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result
+from opsicm.analysis.topography.raster import Frame, areas
 from opsicm.core.statistics import robust_sigma, straight_line
 from opsicm.results.evidence import Evidence, Finder, Finding, arrays, shown, shown_size
 from opsicm.results.number_text import duration, quantity
@@ -26,6 +27,7 @@ _AS_STATED: Final = 0.5  # %: a resistance that differs by less is the stated on
 _FAR: Final = 6.0  # robust sigmas of what is left: pixels beyond belong to another kind of change
 _OF_EXTREME: Final = 0.2  # and this much of the largest mean change
 _LEAST_AREA, _MOST_AREA = 0.003, 0.4  # of the image: less is a few wrong pixels, more is no exception
+_STEPS_OF_A_COURSE: Final = 6  # of the cell's current: three that begin, three that end
 _CERTAIN: Final = 2.0  # times its u: a smaller difference counts as none
 
 
@@ -51,21 +53,23 @@ def _nothing(evidence: Evidence) -> str:
 
 def image_series_finding(evidence: Evidence) -> Finding | None:
     """How much the surface swelled, where, between which potentials, and what came back."""
-    changes = list(arrays([r for r in evidence.all("height_change") if r.of.image is not None]))
     frames = evidence.frames
-    if not changes or len(frames) < 2:
+    members = max(areas(frames), key=len, default=[])  # of several areas, the one with most images
+    numbers = [k + 1 for k in members]
+    changes = list(arrays([r for r in evidence.all("height_change") if r.of.image in numbers]))
+    if not changes:
         return None
     extreme, change = max(changes, key=lambda one: abs(one[0].value or 0.0))
     last = changes[-1][0]
     number = extreme.of.image or 0
-    first_at, extreme_at = frames[0], frames[number - 1]
+    first_at, extreme_at, last_at = frames[members[0]], frames[number - 1], frames[members[-1]]
     verb = "rose" if (extreme.value or 0.0) > 0.0 else "fell"
     if abs(extreme.value or 0.0) <= _CERTAIN * (extreme.u or 0.0):
         return Finding(
             (
-                f"None of the {len(frames)} images differs in mean height from the first by more than its uncertainty "
+                f"None of the {len(members)} images differs in mean height from the first by more than its uncertainty "
                 f"({shown(extreme)} at most).",
-                *_roughness_change(evidence, number),
+                *_roughness_change(evidence, numbers, number),
             ),
             ("image_changes", "image_series", "image"),
         )
@@ -74,22 +78,22 @@ def image_series_finding(evidence: Evidence) -> Finding | None:
         "" if swelling is None else f", {shown_size(swelling)} of the {1e6 * evidence.thickness:.3g} µm of the specimen"
     )
     sentences = [
-        f"The surface {verb} by {shown_size(extreme)} on average{percent}, from image 1 (at "
+        f"The surface {verb} by {shown_size(extreme)} on average{percent}, from image {numbers[0]} (at "
         f"{_at(evidence, first_at.time)}) "
         f"to image {number} (at {_at(evidence, extreme_at.time)})."
     ]
-    sentences += _where(evidence, change.values)
-    if number < len(frames):
+    sentences += _where(first_at, change.values)
+    if number < numbers[-1]:
         back = 100.0 * (1.0 - (last.value or 0.0) / (extreme.value or 1.0))
         u_back = 100.0 * (last.u or 0.0) / abs(extreme.value or 1.0)
         sentences.append(
-            f"{quantity(back, u_back, '%')} of it came back: image {len(frames)} (at "
-            f"{_at(evidence, frames[-1].time)}) lies "
+            f"{quantity(back, u_back, '%')} of it came back: image {numbers[-1]} (at "
+            f"{_at(evidence, last_at.time)}) lies "
             f"{shown(last)} from the first{_spread_left(changes[-1][1].values)}."
         )
-        sentences += _stayed(evidence, changes[-1][1].values, abs(1e-9 * (extreme.value or 0.0)))
-    sentences += _most_between(evidence, [r for r, _ in changes])
-    sentences += _roughness_change(evidence, number)
+        sentences += _stayed(first_at, changes[-1][1].values, abs(1e-9 * (extreme.value or 0.0)))
+    sentences += _most_between(evidence, [r for r, _ in changes], numbers[0])
+    sentences += _roughness_change(evidence, numbers, number)
     sentences += _drift(evidence)
     return Finding(tuple(sentences), ("image_changes", "image_summary", "image_series", "image"))
 
@@ -105,7 +109,7 @@ def _at(evidence: Evidence, t: float) -> str:
     return text.replace("-", "−")
 
 
-def _where(evidence: Evidence, change: F64) -> list[str]:
+def _where(frame: Frame, change: F64) -> list[str]:
     """How unevenly the area moved, and where it moved most, in the coordinates of the experiment file."""
     known = change[np.isfinite(change)]
     if known.size < 20:
@@ -117,7 +121,7 @@ def _where(evidence: Evidence, change: F64) -> list[str]:
         padded[r : r + change.shape[0], c : c + change.shape[1]] for r in range(3) for c in range(3)
     ) / np.float64(9.0)
     row, column = np.unravel_index(int(np.argmax(np.abs(smooth))), change.shape)
-    place = _position(evidence, int(row), int(column))
+    place = _position(frame, int(row), int(column))
     scale, unit = (1e6, "µm") if max(abs(low), abs(high)) >= 2e-6 else (1e9, "nm")
     most = f"; most of all at {place}" if place else ""
     even = (high - low) <= 0.2 * abs(float(np.mean(known)))
@@ -132,9 +136,8 @@ def _two_digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):g}".replace("-", "−")
 
 
-def _position(evidence: Evidence, row: int, column: int) -> str:
-    """(x, y) of a pixel of the first image, as the experiment file has them."""
-    frame = evidence.frames[0]
+def _position(frame: Frame, row: int, column: int) -> str:
+    """(x, y) of a pixel of an image, as the experiment file has them."""
     if frame.rotation:
         return ""
     return f"x = {1e6 * frame.x[column]:.1f}, y = {1e6 * frame.y[row]:.1f} µm".replace("-", "−")
@@ -148,7 +151,7 @@ def _spread_left(left: F64) -> str:
     return f" (pixels: {_two_digits(low)} to {_two_digits(high)} nm for the middle 80 %)"
 
 
-def _stayed(evidence: Evidence, left: F64, extreme: float) -> list[str]:
+def _stayed(frame: Frame, left: F64, extreme: float) -> list[str]:
     """Where the last image lies far from the first while the rest has come back: a plate that slid or broke away."""
     known = np.isfinite(left)
     middle = float(np.median(left[known]))
@@ -157,7 +160,7 @@ def _stayed(evidence: Evidence, left: F64, extreme: float) -> list[str]:
     if not _LEAST_AREA <= share <= _MOST_AREA:
         return []
     rows, columns = np.nonzero(far)
-    place = _position(evidence, round(float(np.median(rows))), round(float(np.median(columns))))
+    place = _position(frame, round(float(np.median(rows))), round(float(np.median(columns))))
     at = f", about {place}," if place else ""
     there, rest = (_above(float(np.median(left[of]))) for of in (far, known & ~far))
     return [f"Not everywhere: {100.0 * share:.2g} % of the area{at} now lies {there} than at first, the rest {rest}."]
@@ -167,12 +170,12 @@ def _above(height: float) -> str:
     return f"{quantity(1e9 * abs(height), None, 'nm')} {'higher' if height > 0.0 else 'lower'}"
 
 
-def _most_between(evidence: Evidence, changes: list[Result]) -> list[str]:
+def _most_between(evidence: Evidence, changes: list[Result], first: int) -> list[str]:
     """Between which two successive images most of the change came."""
     if len(changes) < 4:
         return []
     heights = np.array([0.0, *(r.value or 0.0 for r in changes)])
-    numbers = [1, *(r.of.image or 0 for r in changes)]
+    numbers = [first, *(r.of.image or 0 for r in changes)]
     extreme = int(np.argmax(np.abs(heights)))
     if extreme < 2:
         return []
@@ -186,9 +189,9 @@ def _most_between(evidence: Evidence, changes: list[Result]) -> list[str]:
     ]
 
 
-def _roughness_change(evidence: Evidence, number: int) -> list[str]:
+def _roughness_change(evidence: Evidence, numbers: list[int], number: int) -> list[str]:
     sq = {r.of.image: r.value or 0.0 for r in evidence.all("Sq") if r.of.part == "after plane"}
-    chosen = [k for k in dict.fromkeys((1, number, len(evidence.frames))) if k in sq]
+    chosen = [k for k in dict.fromkeys((numbers[0], number, numbers[-1])) if k in sq]
     if len(chosen) < 2:
         return []
     unit, scale = ("µm", 1e-3) if max(sq[k] for k in chosen) >= 1e3 else ("nm", 1.0)
@@ -267,9 +270,9 @@ def line_finding(evidence: Evidence) -> Finding | None:
     at = float(trace["t"].values[int(np.argmax(np.abs(np.nanmean(trace.values, axis=1))))])
     verb = "rose" if (result.value or 0.0) > 0.0 else "fell"
     percent = 1e-7 * abs(result.value or 0.0) / evidence.thickness
+    share = f" {percent:.3g} % of the specimen's {1e6 * evidence.thickness:.3g} µm," if np.isfinite(percent) else ""
     sentences = [
-        f"The line as a whole {verb} by at most {shown_size(result)}, {percent:.3g} % of the specimen's "
-        f"{1e6 * evidence.thickness:.3g} µm, at {duration(at)} ({_at(evidence, at)})."
+        f"The line as a whole {verb} by at most {shown_size(result)},{share} at {duration(at)} ({_at(evidence, at)})."
     ]
     per_pixel = next(arrays(evidence.all("height_change_over_pixels")), None)
     if per_pixel is not None:
@@ -429,7 +432,9 @@ def pulses_finding(evidence: Evidence) -> Finding | None:
         )
     sentences += _rests(evidence, result)
     sentences += _capacities(evidence)
-    return Finding(tuple(sentences), ("pipette_steps", "titration", "time"))
+    # Two steps of a kind are two points and no dependence: the record itself shows them.
+    course = ("pipette_steps", "titration") if t.size >= _STEPS_OF_A_COURSE else ("time",)
+    return Finding(tuple(sentences), (*course, "time"))
 
 
 def _cell_steps(evidence: Evidence, t: F64) -> F64:

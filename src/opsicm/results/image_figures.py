@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result
 from opsicm.analysis.topography.image_series import LEVELLING, Levelling, levelled_for_view, profile_along
-from opsicm.analysis.topography.raster import Frame
+from opsicm.analysis.topography.raster import Frame, areas
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.figures.hops import program_potential
 from opsicm.figures.images import (
@@ -107,11 +107,7 @@ def image_movie(frames: Sequence[Frame], cell: xr.Dataset, choice: ImageChoice) 
 
 
 def _areas(frames: Sequence[Frame], cell: xr.Dataset, choice: ImageChoice) -> list[_Series]:
-    areas: dict[tuple[float, ...], list[int]] = {}
-    for k, frame in enumerate(frames):
-        corners = np.array([frame.x[0], frame.x[-1], frame.y[0], frame.y[-1], frame.rotation])
-        areas.setdefault((*frame.heights.shape, *np.round(corners, 9).tolist()), []).append(k)
-    return [_series([frames[k] for k in members], members, cell, choice) for members in areas.values()]
+    return [_series([frames[k] for k in members], members, cell, choice) for members in areas(frames)]
 
 
 def _series(frames: list[Frame], members: list[int], cell: xr.Dataset, choice: ImageChoice) -> _Series:
@@ -158,7 +154,7 @@ def _change_views(series: _Series, results: Sequence[Result]) -> list[View]:
         if k in changes
     ]
     shown = [(label, trace) for label, trace in maps if isinstance(trace, xr.DataArray)]
-    if not shown or series.numbers[0] != 1:  # changes are against the first image of the run
+    if not shown:
         return []
     views = [image_changes_view(shown)]
     if len(series.images) >= _FEWEST:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import floor, isfinite, log10
 from typing import Final
 
+from opsicm.analysis.result import Result
+
 _MOST_DIGITS: Final = 5  # of a value in a table
 _MOST_SPOKEN: Final = 4  # of a value in a sentence: a z scanner, an amplifier and a specimen are known no better
 _WITHOUT_U: Final = 4  # digits of a value whose uncertainty is not known
@@ -29,38 +31,59 @@ _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸�
 
 
 def number(
-    value: float | None, u: float | None, unit: str = "", digits_of_u: int = 2, most_digits: int = _MOST_DIGITS
+    value: float | None,
+    u: float | None,
+    unit: str = "",
+    digits_of_u: int = 2,
+    most_digits: int = _MOST_DIGITS,
+    u_calibration: float | None = None,
 ) -> str:
-    """`value ± u` (the value alone where u is zero or not known); a dash without a value.
+    """`value ± u (± u_calibration)`, without what is zero, not known or rounds to nothing; a dash without a value.
 
-    u has `digits_of_u` significant digits, and the value ends where u does, but has at most `most_digits` and none
-    below the finest amount of its `unit`: a shift of 6.4e-15 nm is 0.00 nm. Large and small numbers have a power of
-    ten.
+    The larger uncertainty has `digits_of_u` significant digits, and value and smaller one end where it does; the value
+    has at most `most_digits` and none below the finest amount of its `unit`: a shift of 6.4e-15 nm is 0.00 nm. Large
+    and small numbers have a power of ten.
     """
     if value is None:
         return "–"
-    known = u is not None and isfinite(u) and u > 0.0
-    decimals = _decimals(value, u if known else None, unit, digits_of_u, most_digits)
+    known = [one for one in (u, u_calibration) if one is not None and isfinite(one) and one > 0.0]
+    decimals = _decimals(value, max(known, default=None), unit, digits_of_u, most_digits)
     if _plain(value, decimals):
         text = _fixed(value, decimals) if known else _shortest(_fixed(value, decimals))
-        return f"{text} ± {_fixed(u, decimals)}" if known and _visible(u, decimals) else text
-    power = floor(log10(max(abs(value), u if known and u is not None else 0.0)))
+        return text + _uncertainties(u, u_calibration, decimals)
+    power = floor(log10(max(abs(value), *known, 0.0)))
     scaled = _fixed(value / 10.0**power, decimals + power)
     scaled = scaled if known else _shortest(scaled)
-    if known and u is not None and _visible(u / 10.0**power, decimals + power):
-        scaled = f"({scaled} ± {_fixed(u / 10.0**power, decimals + power)})"
+    small, large = (None if one is None else one / 10.0**power for one in (u, u_calibration))
+    if more := _uncertainties(small, large, decimals + power):
+        scaled = f"({scaled}{more})"
     return f"{scaled}·10{str(power).translate(_SUPERSCRIPT)}"
 
 
-def quantity(value: float | None, u: float | None, unit: str) -> str:
-    """`value ± u unit` for a sentence: u with one digit (two where it begins with 1), in a unit of a readable size.
+def result_text(result: Result) -> str:
+    """`number` of a result, with both of its uncertainties."""
+    return number(result.value, result.u, result.unit, u_calibration=result.u_calibration)
+
+
+def _uncertainties(u: float | None, u_calibration: float | None, decimals: int) -> str:
+    texts = [f" ± {_fixed(u, decimals)}" if _visible(u, decimals) else ""]
+    texts += [f" (± {_fixed(u_calibration, decimals)})" if _visible(u_calibration, decimals) else ""]
+    return "".join(texts)
+
+
+def quantity(value: float | None, u: float | None, unit: str, u_calibration: float | None = None) -> str:
+    """`value ± u (± u_calibration) unit` for a sentence, in a unit of a readable size.
+
+    The larger uncertainty has one digit (two where it begins with 1).
 
     A length of 14000 nm is 14 µm, a charge of 3e-5 mAh is 30 nAh; "%" and "1" are as they are read.
     """
-    value, u, unit = _readable(value, u, unit)
-    leading = f"{u:.0e}"[0] if u is not None and isfinite(u) and u > 0.0 else "0"
-    text = number(value, u, unit, 2 if leading == "1" else 1, _MOST_SPOKEN)
-    shown = {"1": "", "MOhm": "MΩ", "unit not stated": "(unit not stated)"}.get(unit, unit)
+    factor, shown_unit = _readable(value, max(u or 0.0, u_calibration or 0.0), unit)
+    value, u, u_calibration = (None if one is None else factor * one for one in (value, u, u_calibration))
+    largest = max((one for one in (u, u_calibration) if one is not None and isfinite(one)), default=0.0)
+    leading = f"{largest:.0e}"[0] if largest > 0.0 else "0"
+    text = number(value, u, shown_unit, 2 if leading == "1" else 1, _MOST_SPOKEN, u_calibration)
+    shown = {"1": "", "MOhm": "MΩ", "unit not stated": "(unit not stated)"}.get(shown_unit, shown_unit)
     return f"{text.replace('-', '−')} {shown}".rstrip()
 
 
@@ -74,17 +97,17 @@ _SCALED: Final = {
 }
 
 
-def _readable(value: float | None, u: float | None, unit: str) -> tuple[float | None, float | None, str]:
-    """The same with another prefix where the number would be below 0.001 or from 10 000 on."""
+def _readable(value: float | None, u: float, unit: str) -> tuple[float, str]:
+    """(factor, unit) with another prefix where the number would be below 0.001 or from 10 000 on."""
     if value is None or unit not in _SCALED:
-        return value, u, unit
+        return 1.0, unit
     k, base = _SCALED[unit]
-    size = max(abs(value), u or 0.0)
+    size, factor = max(abs(value), u), 1.0
     while size >= _LARGEST and k < len(_PREFIXES) - 1:
-        size, value, u, k = 1e-3 * size, 1e-3 * value, None if u is None else 1e-3 * u, k + 1
+        size, factor, k = 1e-3 * size, 1e-3 * factor, k + 1
     while 0.0 < size < _SMALLEST.get(base, 0.0) and k > 0:
-        size, value, u, k = 1e3 * size, 1e3 * value, None if u is None else 1e3 * u, k - 1
-    return value, u, _PREFIXES[k] + base
+        size, factor, k = 1e3 * size, 1e3 * factor, k - 1
+    return factor, _PREFIXES[k] + base
 
 
 # Below these a number gets a smaller prefix. Lengths do not: 0.4 nm is read as it is.
@@ -121,7 +144,7 @@ def _shortest(text: str) -> str:
 
 
 def _visible(u: float | None, decimals: int) -> bool:
-    return u is not None and round(u, decimals) > 0.0
+    return u is not None and isfinite(u) and round(u, decimals) > 0.0
 
 
 def duration(seconds: float) -> str:

@@ -90,8 +90,11 @@ def _cell_words(step: CellStep) -> str:
             compensated = f", {step.ir_compensation_pct:g} % iR compensated" if step.ir_compensation_pct else ""
             return f"{name} {' → '.join(f'{e:g}' for e in ends)} V at {step.rate_mV_s:g} mV/s{cycles}{compensated}"
         case Hold():
-            end = "" if step.for_s is None else f" for {duration(step.for_s)}"
-            return f"hold {step.potential_V:g} V{end}"
+            ends_at = [
+                f"for {duration(step.for_s)}" if step.for_s is not None else "",
+                f"until below {_magnitude_words(step.until)}" if step.until is not None else "",
+            ]
+            return f"hold {step.potential_V:g} V {' or '.join(filter(None, ends_at))}"
         case Ladder():
             return (
                 f"{len(step.levels())} levels {step.from_V:g} → {step.to_V:g} V, each held for "
@@ -117,19 +120,20 @@ def _cell_words(step: CellStep) -> str:
             return f"open circuit for {duration(step.for_s)}"
 
 
+def _magnitude_words(setting: CurrentSetting) -> str:
+    key, value = setting.signed
+    unit = {"current_mA": "mA", "current_mA_cm2": "mA/cm²", "c_rate": "C"}[key]
+    return f"{abs(value):g} {unit}"
+
+
 def _current_words(step: CurrentSetting) -> str:
-    value, unit = next(
-        (value, unit)
-        for value, unit in ((step.current_mA, "mA"), (step.current_mA_cm2, "mA/cm²"), (step.c_rate, "C"))
-        if value is not None
-    )
-    return f"{'lithiation' if value < 0 else 'delithiation'} at {abs(value):g} {unit}"
+    return f"{'lithiation' if step.signed[1] < 0 else 'delithiation'} at {_magnitude_words(step)}"
 
 
 def _probe_words(step: ProbeStep) -> str:
     if isinstance(step, ProbeRepeat):
         return f"{step.times} × ({', '.join(_probe_words(inner) for inner in step.steps)})"
-    return f"{_probe_action(step)}{_when(step)}"
+    return f"{_probe_action(step)}{_how_often(step)}{_when(step)}"
 
 
 def _probe_action(step: BaseProbeStep) -> str:
@@ -162,6 +166,10 @@ def _when(step: BaseProbeStep) -> str:
     if step.at is not None:
         return f" {_event_words(step.at)}"
     return "" if step.time_bound is None else f" for {duration(step.time_bound)}"
+
+
+def _how_often(step: BaseProbeStep) -> str:
+    return "" if step.every_min is None else f" every {duration(60.0 * step.every_min)}"
 
 
 def _event_words(at: AwaitedEvents) -> str:

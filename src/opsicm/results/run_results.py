@@ -9,12 +9,15 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.approach.template import Template, tabulate
+from opsicm.analysis.calibrated import calibrated
 from opsicm.analysis.cell.steps import programmed_voltammogram
 from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import RunParameters, images_of, operando_results
 from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
+from opsicm.core.calibration import stored_calibration
+from opsicm.core.statistics import noise_from_differences
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
 from opsicm.figures.cell import voltammogram_view
@@ -28,18 +31,25 @@ from opsicm.results.pipette_steps import pipette_results
 from opsicm.results.trace_figures import peak_marks, views_of_traces
 
 _SECTION_HOPS: Final = 20  # of a section at a point
+_FLOWS: Final = 6.0  # times the noise of the cell current: the largest of 10^9 readings of none is less
 _STANDS: Final = 5e-6  # [m] of the coarse stage
 _MOST_SAMPLES: Final = 20_000_000  # of a section: 80 MB of counts
 
 
 def run_parameters(run: Run) -> RunParameters:
-    """The constants that the analysis needs, as the run file states them."""
+    """The constants that the analysis needs, as the run file states them.
+
+    Of a run that was joined of two files some may be unknown: their place is taken by what gives no wrong result but
+    those that `results_of` then leaves out. The capacity, which decides what charge is negligible, is the record's own.
+    """
     parameters = run.parameters
+    charge = run.cell["charge"].values
+    passed = float(np.nanmax(charge) - np.nanmin(charge)) if charge.size else 0.0
     return RunParameters(
-        thickness=float(parameters["specimen"]["thickness_m"]),
+        thickness=float(parameters["specimen"].get("thickness_m", 1.0)),
         curve=approach_curve(_pipette(parameters["pipette"])),
-        capacity=float(parameters["specimen"]["capacity_C"]),
-        tip_potential=float(parameters["pipette"]["bias_V"]),
+        capacity=float(parameters["specimen"].get("capacity_C", passed)),
+        tip_potential=float(parameters["pipette"].get("bias_V", 0.0)),
         sample_period=run.dt_ns * 1e-9,
         particle_radius=_leaf(parameters, "particle_radius"),
     )
@@ -52,11 +62,49 @@ def _leaf(parameters: Mapping[str, Any], name: str) -> float | None:
 
 
 def results_of(run: Run) -> list[Result]:
-    """All results that apply to a run."""
+    """All results that apply to a run, with what its calibrations give them; an older run has the usual ones."""
     if not run.parameters:
         reason = "it was interrupted before its header was written: nothing was measured"
         return [failed("run", "1", "", "interrupted before it began", reason)]
-    return [result for family in FAMILIES for result in family(run)]
+    calibration, unknown = stored_calibration(run.parameters.get("calibration")), _unknown(run)
+    # A run of two measured files has no experiment that would say which steps the pipette made.
+    families = [family for family in FAMILIES if family is not pipette_results or not is_of_files(run)]
+    found = (_without_unknown(result, unknown) for family in families for result in family(run))
+    return calibrated(found, calibration)
+
+
+def is_of_files(run: Run) -> bool:
+    """Whether the run was joined of two measured files (`opsicm join`)."""
+    return "clock_offset_s" in run.provenance
+
+
+# What a run of measured files may lack, by its place in the run's parameters; the results that are made of it; and the
+# option of `opsicm join` that states it.
+_NEEDED: Final = (
+    ("specimen", "thickness_m", "thickness of the specimen", ("expansion", "swelling"), "--thickness-um"),
+    ("pipette", "radius_m", "radius of the pipette", ("height_cross_talk", "near_surface"), "--radius-nm"),
+)
+
+
+def _unknown(run: Run) -> list[tuple[str, tuple[str, ...], str]]:
+    parameters = run.parameters
+    return [
+        (what, names, option) for group, key, what, names, option in _NEEDED if key not in parameters.get(group, {})
+    ]
+
+
+def _without_unknown(result: Result, unknown: list[tuple[str, tuple[str, ...], str]]) -> Result:
+    """The result, without its value where it is made of what nobody has stated."""
+    for what, names, option in unknown:
+        if result.value is not None and result.name.startswith(names):
+            reason = f"the {what} is not known: join the files again with {option}"
+            return failed(result.name, result.unit, result.method, "not stated", reason, result.of, result.index)
+    return result
+
+
+def thickness_of(run: Run) -> float:
+    """The specimen's thickness [m]; NaN where it is not stated."""
+    return float(run.parameters["specimen"].get("thickness_m", float("nan")))
 
 
 def _operando_results(run: Run) -> list[Result]:
@@ -64,12 +112,14 @@ def _operando_results(run: Run) -> list[Result]:
 
 
 def _section_of(run: Run) -> list[Result]:
-    """The section of the line, or of the hops at a point, at the largest cell current."""
+    """The section of the line, or of the hops at a point, at the largest cell current; without one, in the middle."""
     hops = run.hops
     good = np.flatnonzero(hops["outcome"].values == 0)
     if good.size < _SECTION_HOPS:
         return []
-    worst = good[int(np.argmax(np.abs(hops["cell_current"].values[good])))]
+    cell_current = hops["cell_current"].values[good]
+    flows = float(np.max(np.abs(cell_current))) > _FLOWS * noise_from_differences(cell_current)
+    worst = good[int(np.argmax(np.abs(cell_current))) if flows else good.size // 2]
     line, segment = int(hops["line"].values[worst]), int(hops["segment"].values[worst])
     chosen = good[hops["segment"].values[good] == segment]
     if np.unique(hops["pixel"].values[chosen]).size > 1:
@@ -106,7 +156,9 @@ def template_of(run: Run) -> Template:
 
 
 def _pipette(p: Mapping[str, float]) -> Pipette:
-    return Pipette(float(p["radius_m"]), float(p["wall"]), float(p["cone_angle_rad"]), float(p["length_m"]))
+    """The pipette as far as it is stated, else of the usual shape."""
+    keys = {"radius": "radius_m", "wall": "wall", "cone_angle": "cone_angle_rad", "length": "length_m"}
+    return Pipette(**{name: float(p[key]) for name, key in keys.items() if key in p})
 
 
 def views_of(run: Run, results: list[Result], choice: ImageChoice | None = None) -> list[View]:
@@ -119,7 +171,7 @@ def views_of(run: Run, results: list[Result], choice: ImageChoice | None = None)
     swept = programmed_voltammogram(cell, slow)
     # Images have their own figure against potential.
     if not frames and any(one.returned for one in passes):
-        thickness = run_parameters(run).thickness
+        thickness = thickness_of(run)
         views.append(figures.potential_view(hops, cell, passes, thickness))
         against_charge = figures.charge_view(cell, passes, thickness)
         views += [against_charge] if against_charge is not None else []

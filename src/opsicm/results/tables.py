@@ -20,16 +20,17 @@ from opsicm.analysis.result import Result
 from opsicm.figures.series import Quantity, series_view
 from opsicm.figures.view import Axis, View, time_axis
 from opsicm.results.evidence import Evidence, arrays
-from opsicm.results.number_text import number
+from opsicm.results.number_text import number, result_text
 
 F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A quantity in `unit`: a value of each row (None: none; a text where it is no number) and its uncertainty.
+    """A quantity in `unit`: a value of each row (None: none; a text where it is no number) and its uncertainties.
 
-    `decimals` of all entries where no uncertainty decides, as for times and set potentials.
+    `u` is the repeatability, `u_calibration` what is common to the whole column. `decimals` of all entries where no
+    uncertainty decides, as for times and set potentials.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Column:
     values: tuple[float | str | None, ...]
     u: tuple[float | None, ...] = ()
     decimals: int | None = None
+    u_calibration: tuple[float | None, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -51,7 +53,15 @@ class Column:
             return "–" if value is None else value
         if self.decimals is not None:
             return f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
-        return number(value, self.u[row] if self.u else None, self.unit)
+        common = self.u_calibration[row] if self.u_calibration else None
+        return number(value, self.u[row] if self.u else None, self.unit, u_calibration=common)
+
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[float | str | None, ...]], ...]:
+        """(heading, entries) of the values and of each uncertainty that is known, for a table of plain numbers."""
+        named = (("u of ", self.u), ("u of the calibration of ", self.u_calibration))
+        known = [(f"{words}{self.heading}", us) for words, us in named if any(u is not None for u in us)]
+        return (self.heading, self.values), *known
 
     @property
     def numbers(self) -> F64:
@@ -78,14 +88,10 @@ class Table:
         """The table as comma-separated text, uncertainties in columns of their own."""
         buffer = io.StringIO()
         write = csv.writer(buffer, lineterminator="\n").writerow
-        headings: list[str] = []
-        for column in self.columns:
-            headings += [column.heading, f"u of {column.heading}"] if column.u else [column.heading]
-        write(headings)
+        parts = [part for column in self.columns for part in column.parts]
+        write([heading for heading, _ in parts])
         for k in range(self.rows):
-            entries: list[float | str | None] = []
-            for column in self.columns:
-                entries += [column.values[k], column.u[k]] if column.u else [column.values[k]]
+            entries = [values[k] for _, values in parts]
             write(["" if e is None else f"{e:.7g}" if isinstance(e, float) else e for e in entries])
         return buffer.getvalue()
 
@@ -329,15 +335,10 @@ def _table(kind: _Kind, evidence: Evidence) -> tuple[Table, set[int]] | None:
                 more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
                 notes.append(f"{heading}: {reasons[0]}{more}")
             values = tuple(None if r is None else r.value for r in entries)
-            us = tuple(None if r is None else _total_u(r) for r in entries)
-            columns.append(Column(heading, present[0].unit, values, us))
+            us = tuple(None if r is None else r.u for r in entries)
+            common = tuple(None if r is None else r.u_calibration for r in entries)
+            columns.append(Column(heading, present[0].unit, values, us, u_calibration=common))
     return Table(kind.name, kind.title, tuple(columns), tuple(notes)), used
-
-
-def _total_u(result: Result) -> float | None:
-    """Repeatability and calibration together; None where neither is known."""
-    parts = [u for u in (result.u, result.u_calibration) if u is not None]
-    return float(np.hypot.reduce(parts)) if parts else None
 
 
 def _alone(results: Sequence[Result]) -> Table:
@@ -346,7 +347,7 @@ def _alone(results: Sequence[Result]) -> Table:
         "Single values",
         (
             Column("quantity", "", tuple(r.label.replace("_", " ") for r in results)),
-            Column("value", "", tuple(number(r.value, _total_u(r), r.unit) for r in results)),
+            Column("value", "", tuple(result_text(r) for r in results)),
             Column("unit", "", tuple("" if r.unit == "1" else r.unit.replace("MOhm", "MΩ") for r in results)),
         ),
     )

@@ -123,8 +123,12 @@ def views_of(results: Sequence[Result]) -> list[View]:
 
 
 def image_array(values: NDArray[np.float64], x: float | None, y: float | None, unit: str = "m") -> xr.DataArray:
-    """Heights as an array with coordinates only where both sizes `x`, `y` [m] are known, and a note where not."""
+    """Heights as an array with coordinates only where both sizes `x`, `y` [m] are known, and a note where not.
+
+    `values` has the top of the image first, as files have; in the array y points up, so that it is drawn upright.
+    """
     rows, columns = values.shape
+    values = values[::-1]
     coords = {}
     if x is not None and y is not None:
         coords = {"x": ("x", (np.arange(columns) + 0.5) * x / columns), "y": ("y", (np.arange(rows) + 0.5) * y / rows)}

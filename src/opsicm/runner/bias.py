@@ -2,9 +2,9 @@
 
 V_cmd = V_tip - E, with E the *actual* potential against the reference (`instruments.wiring`, by the rig's grounding).
 Between two readings the command ramps with the slope that E had: the program's slope right after a change of control,
-that of the last two readings afterwards, which also includes the slope of a compensated i R_u. A potentiostat that
-answers late reports an old E, which is extrapolated from its time stamp to the present. What remains is the residual,
-and it is recorded.
+that between readings at least 20 ms apart afterwards, which also includes the slope of a compensated i R_u. A
+potentiostat that answers late reports an old E, which is extrapolated from its time stamp to the present. What remains
+is the residual, and it is recorded.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from typing import Final
 
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.experiment.controls import CellControl, PotentialRamp
-from opsicm.instruments.bias_ramp import SHORTEST_RAMP, is_unsettled, ramp_duration
+from opsicm.instruments.bias_ramp import SETTLING_INTERVAL, SHORTEST_RAMP, is_unsettled, ramp_duration
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.roles import Amplifier, CellReading
 from opsicm.instruments.wiring import command_for, tip_potential_of
 
 _SHORTEST_RAMP_NS: Final = round(SHORTEST_RAMP * 1e9)
 _DOUBLE_LAYER_NS: Final = 20_000_000  # after a change of control: until then the double layer makes the slope
+# Two readings closer than this give no slope: 11 µV of noise on each would be 3 mV/s of 5 ms, and 3 mV after a second.
+_SHORTEST_BASE_NS: Final = round(SETTLING_INTERVAL * 1e9)
 _FOLLOWS_WITHIN_NS: Final = 1_500_000_000  # a jump of the potential: a turn of the run, and what a bias needs
+_SURE_OF_BIAS: Final = (
+    0.5  # of the bias: with a smaller error a far current keeps half its size, five times `COLLAPSED`
+)
 _COMMANDS_KEPT: Final = 64  # more than a late potentiostat lags behind
 
 
@@ -37,6 +42,7 @@ class BiasTracker:
         self._grounding = grounding
         self._limit = limit
         self._last: CellReading | None = None
+        self._base: CellReading | None = None  # from which the next slope is measured
         self._slope = 0.0
         self._slope_before = 0.0  # of the previous control
         self._slope_change = 0.0
@@ -98,7 +104,7 @@ class BiasTracker:
         self._control_since_ns, self._slope_before = at_ns, self._slope
         self._slope = control.slope if isinstance(control, PotentialRamp) else 0.0
         self._command()
-        self._last = None
+        self._last = self._base = None
 
     def update(self, reading: CellReading) -> None:
         """Set the command for the potential just read, and its ramp until the next reading.
@@ -110,12 +116,14 @@ class BiasTracker:
             # The potentiostat has gone to open circuit by itself since the last reading: a jump is no slope.
             self._slope, self._ramp_duration_ns, self._control_since_ns = 0.0, _SHORTEST_RAMP_NS, reading.t_ns
         # Two readings from before a change of control, or from either side of it, do not give the new slope.
-        if last is not None and reading.t_ns > last.t_ns >= self._control_since_ns:
-            elapsed_ns = reading.t_ns - last.t_ns
-            slope = (reading.potential - last.potential) / (elapsed_ns * 1e-9)
+        base = self._base
+        if base is None or base.t_ns < self._control_since_ns:
+            self._base = reading
+        elif (elapsed_ns := reading.t_ns - base.t_ns) >= _SHORTEST_BASE_NS:
+            slope = (reading.potential - base.potential) / (elapsed_ns * 1e-9)
             self._slope_change = slope - self._slope
             self._ramp_duration_ns = round(ramp_duration(self._slope_change, slope, elapsed_ns * 1e-9) * 1e9)
-            self._slope = slope
+            self._slope, self._base = slope, reading
         self._last = reading
         self._command()
 
@@ -175,6 +183,14 @@ class BiasTracker:
         if now - self._off_since_ns > _FOLLOWS_WITHIN_NS:
             self.check_residual(residual)
         return False
+
+    def could_cancel(self, residual: float) -> bool:
+        """Whether a `residual` [V] is so large a part of the bias that a small current says nothing of the tip.
+
+        A jump of the program's potential, as from rest to the start of a sweep, shows in one reading before the
+        command follows; with a small bias that reading looks like a touch.
+        """
+        return abs(residual) > _SURE_OF_BIAS * abs(self._nominal)
 
     def check_residual(self, residual: float) -> None:
         """Raises `LimitCrossed` where the bias was off its target by more than the envelope allows."""

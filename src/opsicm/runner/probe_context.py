@@ -204,11 +204,15 @@ class ProbeContext:
         self._remember_current(current)
         return current
 
-    def check_current(self, current: float) -> None:
-        """Compare a reading [A] with the limits. Of a pipette without a task, far up, it may be small: nothing is there
-        that the tip could touch, and what then cancels its bias is the cell's current."""
+    def check_current(self, current: float, residual: float = 0.0) -> None:
+        """Compare a reading [A] with the limits, whose bias was `residual` [V] off its target.
+
+        Of a pipette without a task, far up, it may be small: nothing is there that the tip could touch, and what then
+        cancels its bias is the cell's current. So it may where the error of the bias alone could cancel it.
+        """
         far_up = self.without_task and self._height() >= clear_height(0.5 * WITHDRAWN, self.rise)
-        self.limits.check_reading(current, self.bias.at_nominal and not far_up)
+        told = self.bias.at_nominal and not far_up and not self.bias.could_cancel(residual)
+        self.limits.check_reading(current, told)
 
     def _remember_current(self, current: float) -> None:
         """Keep the last two bulk currents at the experiment's bias, of different instants: they give the drift."""
@@ -221,11 +225,12 @@ class ProbeContext:
         """Record a slow row with the potentiostat's present reading `cell`, and check the limits."""
         current, command = self.rig.amplifier.read()
         residual = self.bias.residual(command, cell)
-        self.check_current(current)
+        self.check_current(current, residual)
         if self.bias.check_reading(residual):
             message = "the pipette's bias was off its target: the cell's potential has jumped since the last reading"
             self.fact("quality", "probe", {"message": message, "residual_V": residual})
-        self._remember_current(current)
+        if not self.bias.could_cancel(residual):
+            self._remember_current(current)
         self._recorder.reading(
             Reading(
                 t_ns=cell.t_ns,

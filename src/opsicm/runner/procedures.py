@@ -62,8 +62,9 @@ class ParkProcedure:
 
     def advance(self, until_ns: int) -> None:
         """Stay in place, no longer than the bias may ramp without a new reading."""
+        until_ns = min(until_ns, self._context.now() + self._context.bias.ramp_duration_ns)
         if not self._context.wait_for_stage(until_ns):
-            self.wait(min(until_ns, self._context.now() + self._context.bias.ramp_duration_ns))
+            self.wait(until_ns)
 
 
 class TowerProcedure:

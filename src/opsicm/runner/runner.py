@@ -41,8 +41,8 @@ from opsicm.runner.watchdog import Unwatched, Watch
 
 _TURN_NS: Final = 1_000_000_000
 # After a change of control the bias needs the new potential at once, then its slope. A new current first charges the
-# double layer, whose slope lasts about 20 ms: the slope is taken between the readings at 22 and 32 ms.
-_READINGS_AFTER_CHANGE_NS: Final = (2_000_000, 22_000_000, 32_000_000)
+# double layer, whose slope lasts about 20 ms: the slope is taken between the readings at 22 and 42 ms.
+_READINGS_AFTER_CHANGE_NS: Final = (2_000_000, 22_000_000, 42_000_000)
 _BEGINS_WITHIN_NS: Final = 200_000_000  # a control without a lead: what a potentiostat needs to accept it
 _SETTLING_INTERVAL_NS: Final = round(SETTLING_INTERVAL * 1e9)
 _SETTLING_READINGS: Final = round(LONGEST_SETTLING / SETTLING_INTERVAL)
@@ -306,8 +306,10 @@ class Runner:
             procedure.wait(min(until, now + _SETTLING_INTERVAL_NS))
         elif procedure is not None:
             procedure.advance(until)
-        elif not self._context.wait_for_stage(until):
-            self._rig.clock.wait_until(min(until, now + self._bias.ramp_duration_ns))
+        else:
+            until = min(until, now + self._bias.ramp_duration_ns)
+            if not self._context.wait_for_stage(until):
+                self._rig.clock.wait_until(until)
 
     def _cut_off_is_near(self, hop: HopParameters) -> bool:
         """Whether a current may reach its cut-off during the next hops.

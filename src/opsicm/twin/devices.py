@@ -28,6 +28,7 @@ _DECADES: Final = (0.1, 1.0, 10.0, 100.0)  # [s]
 _OUT_OF_RANGE: Final = 400.0  # radii; there a surface takes 3e-5 of the current, and need not be drawn
 _READING_CHANNEL: Final = 15  # the amplifier's slow readings draw noise of their own
 _NOISE_CHANNEL: Final[Mapping[str, int]] = {"cell_potential": 8, "cell_current": 9}  # of a segment's 16
+_HOP_NOISE_CHANNEL: Final[Mapping[str, int]] = {"cell_potential": 10, "cell_current": 11}
 
 
 @dataclass(slots=True)
@@ -301,6 +302,13 @@ class Monitors:
     def names(self) -> set[str]:
         """The channels that are wanted."""
         return {channel.name for channel in self.channels}
+
+    def noise_of_hops(self, name: str, segment: int, first_hop: int, count: int) -> Floats:
+        """Noise [SI, count] of what a hop's record says of channel `name`: one reading of the potentiostat per hop."""
+        normal = np.zeros(count, np.float32)
+        if noise := self.noise.get(name, 0.0):
+            gaussian_block(self.seed, 16 * segment + _HOP_NOISE_CHANNEL[name], first_hop, normal)
+        return noise * normal.astype(np.float64)
 
     def fill(
         self,

@@ -87,7 +87,7 @@ class TwinHopController:
         self._loop = LoopState(self._loop.controller, filters, 0)
         world.x, world.y = (float(plan.x[0]), float(plan.y[0])) if plan.x.size else (world.x, world.y)
         each = self._timing.duration(longest_hop)
-        log = _HopLog(plan, self._sample, world.now_ns, *self._true_positions(plan))
+        log = _HopLog(plan, self._sample, world.now_ns, *self._true_positions(plan), world.electrode_follows_cell)
         log.likely_end_ns = world.now_ns + round(plan.x.size * each * 1e9)
         log.stop_after(self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns)
         blocks: list[SampleBlock] = []
@@ -98,7 +98,7 @@ class TwinHopController:
             self.closest_gap = min(self.closest_gap, float(log.hops.measured[: log.finished, fast_loop.GAP_MIN].min()))
             world.x, world.y = float(plan.x[log.finished - 1]), float(plan.y[log.finished - 1])
         self._on_advance(world.now_ns)
-        return PlanOutcome(blocks, log.records(self._timing.dt_ns))
+        return PlanOutcome(blocks, log.records(self._timing.dt_ns, self._monitors))
 
     def _capacitive_transient(self) -> float:
         """The stray capacitance's answer [A] to a jump of the command since the last plan, once."""
@@ -256,7 +256,13 @@ class _HopLog:
     """The events of a plan, and what the cell did meanwhile at the ends of its slices."""
 
     def __init__(
-        self, plan: HopPlan, first_sample: int, begin_ns: int, true_x: NDArray[np.float64], true_y: NDArray[np.float64]
+        self,
+        plan: HopPlan,
+        first_sample: int,
+        begin_ns: int,
+        true_x: NDArray[np.float64],
+        true_y: NDArray[np.float64],
+        follows_cell: float,
     ) -> None:
         n = plan.x.size
         self.likely_end_ns = 0
@@ -264,6 +270,7 @@ class _HopLog:
         self.plan = plan
         self.one_position = bool(n and np.ptp(true_x) == 0.0 == np.ptp(true_y))
         self.finished = 0
+        self._follows_cell = follows_cell  # share of the potentiostat's potential in the pipette electrode's
         self.hops = Hops(np.zeros(n), plan.amplitude, np.full((n, 5), -1, np.int64), np.full((n, 5), np.inf))
         if n:
             self.hops.moments[0, fast_loop.START] = first_sample
@@ -284,8 +291,8 @@ class _HopLog:
         starts = self.hops.moments[:, fast_loop.START]
         return np.searchsorted(starts[starts >= 0], samples, side="right") - 1
 
-    def records(self, dt_ns: int) -> NDArray[Any]:
-        """One record per finished hop."""
+    def records(self, dt_ns: int, monitors: Monitors) -> NDArray[Any]:
+        """One record per finished hop; the cell as the potentiostat shows it, so its noise is in the residual too."""
         n, plan = self.finished, self.plan
         hops = np.zeros(n, HOP_DTYPE)
         if not n:
@@ -305,4 +312,10 @@ class _HopLog:
         hops["t_ns"] = self._begin_ns + (moments[:, fast_loop.STOP] - self._first_sample) * dt_ns
         for column, name in enumerate(("cell_potential", "cell_current", "bias_residual"), start=1):
             hops[name] = np.interp(hops["t_ns"], cell[0], cell[column])
+        potential, current = (
+            monitors.noise_of_hops(name, plan.segment, plan.first_hop, n) for name in ("cell_potential", "cell_current")
+        )
+        hops["cell_potential"] += potential
+        hops["cell_current"] += current
+        hops["bias_residual"] += potential * self._follows_cell
         return hops

@@ -140,6 +140,11 @@ class World:
         """The pipette electrode against lithium at the reference [V], as far as the instruments can tell."""
         return nodes(states.potential, self.commands(states.t_ns), self.grounding).electrode_against_reference
 
+    @property
+    def electrode_follows_cell(self) -> float:
+        """By how much the pipette electrode against the reference moves with the cell's potential [1]: 1 or 0."""
+        return nodes(1.0, 0.0, self.grounding).electrode_against_reference
+
     def surface_now(self, footprint: Footprint, t_ns: int) -> NDArray[np.float64]:
         """`surfaces` [m, n] at one instant."""
         return np.asarray(self.surfaces(footprint, np.array([t_ns]))[0])

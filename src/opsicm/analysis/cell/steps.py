@@ -76,6 +76,8 @@ def step_responses(t: F64, pipette: F64, cell: F64, window: float | None = None)
         earlier = np.arange(before.first, before.stop)
         earlier = earlier[t[earlier] >= at - span]
         later = np.arange(after.first + 1, after.stop)
+        # A pipette that was recorded for a part of the time has no current in the other rows.
+        earlier, later = (rows[np.isfinite(pipette[rows])] for rows in (earlier, later))
         if earlier.size < 3 or later.size < _FEWEST:
             continue
         responses.append(_fit_response(t, pipette, cell, at, earlier, later, after.kind != "rest"))
@@ -150,9 +152,10 @@ def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | No
 def programmed_potential(cell: xr.Dataset) -> F64 | None:
     """The potential asked for [V] (row,), NaN where none was controlled; None for a cycler's record without a program.
 
-    A record's set point is a current where that was controlled.
+    A record's set point is a current where that was controlled. Rows of a run made of a cycler's file say that their
+    control is unknown.
     """
-    if "set_point" not in cell or not cell.sizes["row"]:
+    if "set_point" not in cell or not cell.sizes["row"] or (cell["control"].values == "unknown").all():
         return None
     return np.where(cell["control"].values == "potential", cell["set_point"].values, np.nan)
 

@@ -16,7 +16,7 @@ from opsicm.analysis.hops.expansion import expansion_results, line_results
 from opsicm.analysis.hops.series import HopSeries, by_state, coarse_heights, hop_series, state_changes
 from opsicm.analysis.hops.state_changes import state_change_results
 from opsicm.analysis.result import Result, failed
-from opsicm.analysis.topography.raster import Frame, frames, is_raster
+from opsicm.analysis.topography.raster import Frame, frames, is_raster, rows_of_passes
 from opsicm.analysis.topography.results import raster_results
 from opsicm.core.statistics import (
     median_with_u,
@@ -92,7 +92,12 @@ def _probe_results(hops: xr.Dataset, cell: xr.Dataset, slow: xr.Dataset, paramet
 
 def images_of(hops: xr.Dataset, slow: xr.Dataset) -> list[Frame]:
     """The images of every raster of a run, in order of time, all on one scale of height."""
-    return [frame for _, group in _by_segment(hops) for frame in frames(group, coarse_heights(group, slow))]
+    pass_rows = rows_of_passes(hops)
+    return [
+        frame
+        for step, group in _by_segment(hops)
+        for frame in frames(group, coarse_heights(group, slow), pass_rows.get(step, 0))
+    ]
 
 
 def _by_segment(hops: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
@@ -173,10 +178,27 @@ def _period_result(series: HopSeries, sample: float) -> Result:
 
 
 def _bias_results(hops: xr.Dataset, slow: xr.Dataset) -> list[Result]:
-    residual = np.concatenate([hops["bias_residual"].values, slow["bias_residual"].values])
-    method = "largest |V_cmd + E - V_tip| over hops and rows; u: scatter from one to the next"
+    """The largest error of the pipette's bias.
+
+    u is the noise of one residual and, as a rectangle, how far the largest is from its neighbours in time: an error
+    comes and goes between two readings of the potentiostat, and chance decides when it is looked at. After a programmed
+    change of control the readings have a fixed phase, and u is too large.
+    """
+    parts = [hops["bias_residual"].values, slow["bias_residual"].values]
+    residual = np.concatenate(parts)
+    method = (
+        "largest |V_cmd + E - V_tip| over hops and rows; u: scatter from one to the next, and the difference from the "
+        "neighbours as a rectangle"
+    )
     if residual.size < 5:
         return [failed("bias_residual", "mV", method, "no rows", "the run ended before its first readings")]
+    residual = residual[np.isfinite(residual)]
+    if residual.size < 5:  # a run made of files in which nothing tells the potential of the tip
+        return []
     worst = float(np.max(np.abs(residual)))
-    u = float(np.hypot(noise_from_differences(residual), u_of_rectangle(resolution_of(residual))))
+    largest = max((part for part in parts if part.size), key=lambda part: float(np.max(np.abs(part))))
+    at = int(np.argmax(np.abs(largest)))
+    away = np.abs(np.delete(largest[max(at - 1, 0) : at + 2], min(at, 1)) - largest[at])
+    steps = u_of_rectangle(resolution_of(residual)), u_of_rectangle(float(np.max(away, initial=0.0)))
+    u = float(np.hypot.reduce((noise_from_differences(residual), *steps)))
     return [Result("bias_residual", worst * 1e3, resolved_u(worst * 1e3, u * 1e3), "mV", method)]

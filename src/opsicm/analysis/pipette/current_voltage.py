@@ -91,20 +91,20 @@ def _rectification(v: F64, i: F64, offset: float, u_offset: float) -> Result:
     ends = [np.abs(v - sign * (reach - width)) <= width for sign in (1.0, -1.0)]
     if min(int(e.sum()) for e in ends) < 3:
         return failed(name, "1", method, "too few points", "fewer than three points near either end")
-    biases = [float(v[e].mean()) for e in ends]
-    levels = [float(i[e].mean()) - offset for e in ends]
+    # Each end's line at one bias, so that currents compare as conductances do: the mean of an end's points would move
+    # with every point that noise takes in or out, and a sweep may end just before its limit.
+    levels, us = [], []
+    for sign, end in zip((1.0, -1.0), ends, strict=True):
+        line = straight_line(v[end], i[end])
+        level, u_level = line.at(sign * (reach - width))
+        levels.append(level - offset)
+        us.append(u_level / independent_share(line.residual) ** 0.5)
     if levels[1] == 0.0:
         return failed(name, "1", method, "no current", "no current flows at the negative end")
-    # Conductances, not currents: the samples at either end need not lie at the same bias, as where a sweep ends just
-    # before its limit.
-    ratio = abs((levels[0] / biases[0]) / (levels[1] / biases[1]))
-    # About a line: the slope within an end is the pipette's, not scatter. The offset is common to both.
-    us = []
-    for e in ends:
-        line = straight_line(v[e], i[e])
-        us.append(line.u_level / independent_share(line.residual) ** 0.5)
+    ratio = abs(levels[0] / levels[1])
+    # The offset is common to both ends: d ln ratio/d offset = 1/levels[1] - 1/levels[0].
     relative = (
-        [us[0] / levels[0], us[1] / levels[1], u_offset * (1.0 / levels[0] - 1.0 / levels[1])] if levels[0] else []
+        [us[0] / levels[0], us[1] / levels[1], u_offset * (1.0 / levels[1] - 1.0 / levels[0])] if levels[0] else []
     )
     return Result(name, ratio, ratio * float(np.linalg.norm(relative)), "1", f"{method}: ±{reach:.3g} V")
 

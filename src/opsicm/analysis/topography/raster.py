@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,16 +52,18 @@ def is_raster(hops: xr.Dataset) -> bool:
     return np.unique(pixel).size > 1 and _rows(hops)[0] > 1
 
 
-def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
+def frames(hops: xr.Dataset, coarse: F64 | None = None, pass_rows: int = 0) -> list[Frame]:
     """The frames of one raster step, in order of time; `line` counts rows over the passes, `pixel` is the column.
 
     `coarse` [hop] [m] is added to the heights (None: nothing): frames of several steps may stand on different coarse
-    heights. A pixel hopped twice keeps the last; a pass of which fewer than half the pixels were reached is left out.
-    Empty where the hops are no raster.
+    heights. `pass_rows` is how many lines a whole pass has where these hops alone may not show it: a pass that the end
+    of a cell step cut off. A pixel hopped twice keeps the last; a pass of which fewer than half the pixels were reached
+    is left out. Empty where the hops are no raster.
     """
     if not is_raster(hops):
         return []
     rows, columns = _rows(hops)
+    rows = max(rows, pass_rows)
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
     number = line // rows
     frame_list = []
@@ -79,9 +82,33 @@ def frames(hops: xr.Dataset, coarse: F64 | None = None) -> list[Frame]:
     return frame_list
 
 
+def rows_of_passes(hops: xr.Dataset) -> dict[str, int]:
+    """Lines of a whole pass of each raster step of a run, as the longest of its segments shows them.
+
+    A step that repeats has a segment for each time, and the end of a cell step cuts one off in the middle.
+    """
+    steps, segments = hops["step"].values, hops["segment"].values
+    rows: dict[str, int] = {}
+    for segment in np.unique(segments):
+        chosen = np.flatnonzero(segments == segment)
+        group, step = hops.isel(hop=chosen), str(steps[chosen[0]])
+        if is_raster(group):
+            rows[step] = max(rows.get(step, 0), rows_of_pass(group))
+    return rows
+
+
 def rows_of_pass(hops: xr.Dataset) -> int:
     """How many lines one pass of a raster has: `line` counts on from pass to pass."""
     return _rows(hops)[0]
+
+
+def areas(frames: Sequence[Frame]) -> list[list[int]]:
+    """Which frames show the same pixels, as indices in order of time; the area that was imaged first comes first."""
+    found: dict[tuple[float, ...], list[int]] = {}
+    for k, frame in enumerate(frames):
+        corners = np.array([frame.x[0], frame.x[-1], frame.y[0], frame.y[-1], frame.rotation])
+        found.setdefault((*frame.heights.shape, *np.round(corners, 9).tolist()), []).append(k)
+    return list(found.values())
 
 
 def _rows(hops: xr.Dataset) -> tuple[int, int]:

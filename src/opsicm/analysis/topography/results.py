@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from opsicm.analysis.topography.image_series import (
 )
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
 from opsicm.analysis.topography.missing import scars
-from opsicm.analysis.topography.raster import Frame
+from opsicm.analysis.topography.raster import Frame, areas
 from opsicm.analysis.topography.registration import Shift, register, shifted
 from opsicm.analysis.topography.steps import (
     across_step_edge,
@@ -169,8 +170,15 @@ def raster_results(frames: Sequence[Frame], thickness: float, cross_talk: float 
             where = f"image {k}, {frame.time:.0f} s, {frame.potential:.3f} V"
             frame_results = [replace(r.within(image=k), method=f"{r.method}; {where}") for r in frame_results]
         results += frame_results
-    if len(frames) > 1:
-        results += image_series_results(frames, thickness, cross_talk)
+    series = [numbers for numbers in areas(frames) if len(numbers) > 1]
+    for members in series:
+        found = image_series_results([frames[k] for k in members], thickness, cross_talk, [k + 1 for k in members])
+        # Two areas would give two results of one name for each series as a whole.
+        last = members[-1] + 1
+        results += [r.within(image=last) if len(series) > 1 and r.of.image is None else r for r in found]
+    if len(frames) > 1 and not series:
+        reason = "no two images show the same pixels: image one area twice"
+        results.append(failed("height_change", "nm", "", "not comparable", reason))
     return results
 
 
@@ -252,45 +260,71 @@ def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
     return Result(_STEP, 1e9 * best.height, 1e9 * u, "nm", method)
 
 
-def image_series_results(frames: Sequence[Frame], thickness: float, cross_talk: float) -> list[Result]:
-    """Shift and height change of each frame against the first, swelling, irreversible change, flakes."""
+def image_series_results(
+    frames: Sequence[Frame], thickness: float, cross_talk: float, numbers: Sequence[int]
+) -> list[Result]:
+    """Shift and height change of each frame of one area against its first, swelling, irreversible change, flakes.
+
+    `numbers` are those of the frames among all images of the run.
+    """
     shape = frames[0].heights.shape
-    if any(frame.heights.shape != shape for frame in frames) or min(shape) < _SMALLEST:
-        reason = f"images of {_SMALLEST} pixels and more, all of one size, are needed"
+    if min(shape) < _SMALLEST:
+        reason = f"images of {_SMALLEST} pixels and more are needed"
         return [failed("height_change", "nm", "", "not comparable", reason)]
     stack = levelled_series(np.stack([frame.heights for frame in frames]))
     _, down, along = reference_plane(frames[0].heights)
     pitch = (float(frames[0].y[1] - frames[0].y[0]), float(frames[0].x[1] - frames[0].x[0]))
     results: list[Result] = []
-    noise = _noise(stack)
-    aligned, changes = [stack[0]], [0.0]
-    for k, frame in enumerate(stack[1:], start=2):
-        shift = register(stack[0], frame)
+    shifts = [register(stack[0], frame) for frame in stack[1:]]
+    aligned = [stack[0]]
+    for frame, shift in zip(stack[1:], shifts, strict=True):
+        lost = shift.peak < _LOST
+        moved = np.full(shape, np.nan) if lost else _moved_back(frame, shift)
+        aligned.append(moved + down * shift.dy + along * shift.dx)
+    noise, changes = _noise(aligned), [0.0]
+    for k, image, shift in zip(numbers[1:], aligned[1:], shifts, strict=True):
         if shift.peak < _LOST:
             reason = f"correlation {shift.peak:.2f}: the images have nothing in common"
             results.append(failed("height_change", "nm", "", "not registered", reason, Subject(image=k)))
-            aligned.append(np.full(shape, np.nan))
             changes.append(0.0)
             continue
-        aligned.append(_moved_back(frame, shift) + down * shift.dy + along * shift.dx)
         results += _shift_results(shift, pitch, k)
-        change = height_change(stack[0], aligned[-1], noise, cross_talk)
+        change = height_change(stack[0], image, noise, cross_talk)
         changes.append(change.mean)
         u = float(np.hypot(change.u, np.hypot(down, along) * shift.u))
-        trace = frames[0].array(aligned[-1] - stack[0])
-        results += _change_results(stack[0], aligned[-1], trace, change.mean, u, thickness, k)
+        trace = frames[0].array(image - stack[0])
+        results += _change_results(stack[0], image, trace, change.mean, u, thickness, k)
     extreme = int(np.argmax(np.abs(changes)))
     if 0 < extreme < len(aligned) - 1:
-        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, extreme + 1)
+        error = _error_of_a_pixel(aligned[0], aligned[-1], noise)
+        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], error, numbers[extreme])
     if extreme > 0:
-        results += flake_results(aligned[0], aligned[extreme], extreme + 1)
+        results += flake_results(aligned[0], aligned[extreme], numbers[extreme])
     return results
 
 
-def _noise(stack: F64) -> float:
-    """[m] of one pixel, from second differences along the rows: an upper bound, because it contains the roughness."""
-    known = np.isfinite(np.diff(stack[0], 2)).any()
-    return noise_from_differences(stack[0], spread=robust_sigma) if known else 0.0
+def _noise(aligned: Sequence[F64]) -> float:
+    """[m] of one pixel: the least that the first image and differences of two, over sqrt(2), show along their rows.
+
+    Second differences of an image contain its roughness, all of it where the pixels are coarse; those of the difference
+    of two images only what has moved between them. So each is an upper bound, and the least of them the best. The two
+    follow one another, or one of them is the first, to which a specimen that has been cycled returns.
+    """
+    pairs = {*pairwise(range(len(aligned))), *((0, k) for k in range(1, len(aligned)))}
+    differences = [(aligned[b] - aligned[a]) / 2.0**0.5 for a, b in sorted(pairs)]
+    kept = [each for each in (aligned[0], *differences) if np.isfinite(np.diff(each, 2)).any()]
+    return min((noise_from_differences(each, spread=robust_sigma) for each in kept), default=0.0)
+
+
+def _error_of_a_pixel(first: F64, last: F64, noise: float) -> float:
+    """[m] of a height in a registered image: its noise, or what the two images differ by in most pixels, over sqrt(2).
+
+    What they differ by is the robust scatter about the median of last - first: it contains the error of the
+    registration on slopes. Where more than half of the pixels have changed, each by another amount, so does it.
+    """
+    change = last - first
+    known = change[np.isfinite(change)]
+    return max(noise, robust_sigma(known) / 2.0**0.5) if known.size else noise
 
 
 def _moved_back(frame: F64, shift: Shift) -> F64:
@@ -348,7 +382,7 @@ def _irreversible(initial: F64, extreme: F64, final: F64, noise: float, k: int) 
         return [failed("irreversible_area", "%", "", "no pixels", "no pixel is in the first and the last image")]
     method = (
         f"share of the pixels whose last height differs from the first by more than {1e9 * change.threshold:.3g} nm "
-        f"(4 sqrt(2) times the height noise); u: pixels as independent"
+        f"(4 sqrt(2) times the error of a height in most pixels); u: pixels as independent"
     )
     n = int(np.isfinite(change.map).sum())
     u = 100.0 * float(np.sqrt(change.area_fraction * (1.0 - change.area_fraction) / n))

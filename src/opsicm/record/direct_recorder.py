@@ -1,0 +1,71 @@
+"""Records a run that is known before it is written, as of files that were measured elsewhere: without processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.core.facts import Fact, SampleBlock
+from opsicm.record import decimate, log, ring
+from opsicm.record.converter import run_file_of
+from opsicm.record.journal import Journal
+from opsicm.record.log import Columns, LogWriter
+from opsicm.record.recorder import Reading, RunHeader
+from opsicm.record.run_folder import RunFolder
+from opsicm.record.writer_process import Gathering
+
+
+class DirectRecorder:
+    """A `Recorder` that writes the log and makes the run file of it in this process, as it is called.
+
+    Nothing has to be kept against a crash, and nothing waits: a live run is recorded by `SharedRecorder`. `losses` say
+    what the run file lacks, once closed.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self.losses: list[str] = []
+
+    def open(self, header: RunHeader) -> None:
+        LogWriter.begin(self._folder, header)
+        self._log = LogWriter(self._folder)
+        self._journal = Journal(self._folder.journal)
+        columns = Columns.of(header.channels)
+        self._gathering = Gathering(columns, len(header.channels), decimate.factor(header.dt_ns))
+
+    def block(self, block: SampleBlock) -> None:
+        self._gathering.add(block)
+        samples, frames = self._gathering.frames()
+        self._append([*(one.frame() for one in samples), *frames])
+
+    def hops(self, step: str, records: NDArray[Any]) -> None:
+        if records.size:
+            rows = np.zeros(records.shape[0], log.HOP_ROW)
+            rows["step"] = step.encode("utf-8")
+            for name in records.dtype.names or ():
+                rows[name] = records[name]
+            self._append([log.rows_frame(log.HOPS, rows)])
+
+    def reading(self, reading: Reading) -> None:
+        self.rows(ring.reading_row(reading))
+
+    def rows(self, rows: NDArray[Any]) -> None:
+        """Slow rows (dtype `ring.READING_DTYPE`), many at once."""
+        if rows.size:
+            self._append([log.rows_frame(log.READINGS, rows)])
+
+    def fact(self, fact: Fact) -> None:
+        self._journal.write(fact)
+
+    def close(self) -> Path:
+        self._append([(log.END, (b"",))])
+        self._log.sync()
+        self._journal.close()
+        path, self.losses = run_file_of(self._folder)
+        return path
+
+    def _append(self, frames: list[log.Frame]) -> None:
+        self._log.append(frames, self._log.serial + 1)

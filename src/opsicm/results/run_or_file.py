@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,9 @@ def identification(path: Path, columns: str | None) -> tuple[str, list[dict[str,
         _refuse_damaged(path)
     if not is_run(path):
         what = identify(path, columns)
+        known = {finding.text for finding in what.findings}
+        doubts = tuple(doubt for doubt in third_party.doubts_of(path, columns) if doubt.text not in known)
+        what = replace(what, findings=what.findings + doubts)
         return third_party.identification_text(what), third_party.identification_records(what)
     with Run(path) as run:
         unit = "UTC" if run.started_utc[:1].isdigit() else ""  # unknown, of a run made of measured files

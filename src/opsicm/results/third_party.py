@@ -17,8 +17,9 @@ from opsicm.analysis.approach.trace import count_withdrawals, trace_results, way
 from opsicm.analysis.cell.record_results import open_circuit_results, record_results
 from opsicm.analysis.pipette.current_series import current_results
 from opsicm.analysis.pipette.current_voltage import SWEPT, iv_results
+from opsicm.analysis.pipette.plausibility import image_doubts, period_doubts, record_doubts
 from opsicm.analysis.result import Result, failed
-from opsicm.analysis.topography.missing import measured
+from opsicm.analysis.topography.missing import measured, scars
 from opsicm.analysis.topography.results import image_results, step_results
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.images import image_view
@@ -27,7 +28,7 @@ from opsicm.figures.view import View
 from opsicm.formats.approach_text import ApproachFile, MeasuredApproach, ScanSettings, sweeps
 from opsicm.formats.cell_record import CellFile
 from opsicm.formats.columns import ColumnTable
-from opsicm.formats.identify import Identification, read
+from opsicm.formats.identify import Identification, PlausibilityCheck, read
 from opsicm.formats.image_file import ImageFile
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.trace_figures import views_of_traces
@@ -46,7 +47,10 @@ def analyse_file(path: Path, columns: str | None = None, setpoint: float | None 
     match content:
         case SicmScan():
             heights = measured(np.where(content.saturated, np.nan, content.heights))
-            return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
+            of_image = image_results(image_array(heights, content.x_size, content.y_size))
+            lost = int(np.isnan(heights).sum() - content.saturated.sum())
+            doubts = image_doubts(heights, lost, _scar_lines(heights), content.x_size, content.y_size)
+            return [*of_image, *step_results(heights), *doubts]
         case SicmTrace():
             return no_axis_results("the trace holds counts without a z axis, a scale or a time step")
         case ApproachFile():
@@ -60,7 +64,8 @@ def analyse_file(path: Path, columns: str | None = None, setpoint: float | None 
             return _cell(content)
         case ColumnTable():
             curves = _table(content, setpoint)
-            return [*(series_results(curves) if len(curves) >= _SERIES else []), *_numbered(curves)]
+            together = series_results(curves) if len(curves) >= _SERIES else []
+            return [*together, *_numbered(curves), *_doubts(content.data, curves)]
         case _:
             assert_never(content)
 
@@ -76,8 +81,14 @@ def _images(file: ImageFile, path: Path) -> list[Result]:
         of_channel = image_results(image_array(heights, image.x_size, image.y_size, image.unit))
         if image.unit == "m":
             of_channel += step_results(heights)
+            lost = int(np.isnan(heights).sum() - np.isnan(image.values).sum())
+            of_channel += image_doubts(heights, lost, _scar_lines(heights), image.x_size, image.y_size)
         results += of_channel if k == 0 else [replace(r.within(source=image.name), trace=None) for r in of_channel]
     return results
+
+
+def _scar_lines(heights: NDArray[np.float64]) -> int:
+    return int(scars(heights).any(axis=1).sum())
 
 
 def _cell(file: CellFile) -> list[Result]:
@@ -87,6 +98,16 @@ def _cell(file: CellFile) -> list[Result]:
         of_record = record_results(record.t, record.potential, record.current, lithium=False)
         results += [r.within(source=source) for r in of_record]
     return results
+
+
+def doubts_of(path: Path, columns: str | None) -> list[PlausibilityCheck]:
+    """What a person would look at in a file, for its identification; [] where it cannot be analysed at all."""
+    try:
+        results = analyse_file(path, columns)
+    except BadInput:
+        # Why it cannot be analysed is what the identification itself says.
+        return []
+    return [PlausibilityCheck(r.reason, ok=False) for r in results if r.name == "plausibility"]
 
 
 def identification_text(what: Identification) -> str:
@@ -198,6 +219,18 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
         rows = {name: values[part] for name, values in data.items()}
         curves.append(curve if curve[0].trace is not None else _with_table(curve, rows))
     return curves
+
+
+def _doubts(data: Mapping[str, NDArray[np.float64]], curves: Sequence[Sequence[Result]]) -> list[Result]:
+    """What a person would look at in a pipette's table; a cell's table has doubts of its own."""
+    if "E" in data or not ({"I", "R"} & data.keys()):
+        return []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bias = data.get("V", data["R"] * data["I"] if {"R", "I"} <= data.keys() else None)
+    doubts = record_doubts(data.get("t"), data.get("I"), data.get("z"), bias)
+    periods = [r.value for curve in curves for r in curve if r.name == "hop_period" and r.value is not None]
+    doubts += period_doubts(1e-3 * periods[0]) if periods else []
+    return [replace(doubt, index=k) for k, doubt in enumerate(doubts, start=1)]
 
 
 def _current(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:

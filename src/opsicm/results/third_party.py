@@ -36,6 +36,9 @@ from opsicm.results.trace_figures import views_of_traces
 _SERIES: Final = 3  # approaches in one table: fewer have no median
 
 
+_BACKSTEPS: Final = 10  # pieces of a few rows for each approach: more are an approach that was cut up
+
+
 def analyse_file(path: Path, columns: str | None = None, setpoint: float | None = None) -> list[Result]:
     """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
 
@@ -182,9 +185,15 @@ def _approaches(file: ApproachFile) -> list[list[Result]]:
 
 
 def _whole_approaches(file: ApproachFile) -> list[MeasuredApproach]:
-    """The curves of the file without the rows of a backstep, which are no approach of their own."""
+    """The curves of the file without the rows of a backstep, which are no approach of their own.
+
+    Where there are many such pieces, the withdrawal was sampled more finely than the approach: the file is one record.
+    """
     whole = [curve for curve in file.curves if curve.z.size >= FEWEST_POINTS]
-    return whole or list(file.curves)
+    if len(file.curves) - len(whole) <= _BACKSTEPS * len(whole):
+        return whole
+    names = ("z", "resistance", "current")
+    return [MeasuredApproach(*(np.concatenate([getattr(curve, name) for curve in file.curves]) for name in names))]
 
 
 def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
@@ -213,7 +222,10 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     if several and (number.value is None or number.value >= 2.0):
         return [hops if number.value is not None else _with_table(hops, data)]
     curves = []
-    parts = [part for part in sweeps(data["z"]) if data["z"][part].size >= FEWEST_POINTS] or [slice(0, current.size)]
+    pieces = sweeps(data["z"])
+    parts = [part for part in pieces if data["z"][part].size >= FEWEST_POINTS]
+    if len(pieces) - len(parts) > _BACKSTEPS * len(parts):
+        parts = [slice(0, current.size)]
     for part in (slice(a.start + b.start, a.start + b.stop) for a in parts for b in ways_down(data["z"][a])):
         curve = approach_results(data["z"][part], current[part], bias, setpoint)
         rows = {name: values[part] for name, values in data.items()}

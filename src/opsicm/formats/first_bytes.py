@@ -9,8 +9,9 @@ import json
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import h5py
 
@@ -69,7 +70,7 @@ _DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 def inflated(data: bytes, path: Path) -> bytes:
     """The content of a compressed file; `BadInput` where it is cut or too large."""
     name = next(name for mark, name in COMPRESSED.items() if data.startswith(mark))
-    opened = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[name]
+    opened: Callable[[io.BytesIO], Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[name]
     try:
         with opened(io.BytesIO(data)) as stream:
             content: bytes = stream.read(_LARGEST + 1)

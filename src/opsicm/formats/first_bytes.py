@@ -9,7 +9,6 @@ import json
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,9 +69,9 @@ _DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 def inflated(data: bytes, path: Path) -> bytes:
     """The content of a compressed file; `BadInput` where it is cut or too large."""
     name = next(name for mark, name in COMPRESSED.items() if data.startswith(mark))
-    opened: Callable[[io.BytesIO], Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[name]
+    module: Any = {"gzip": gzip, "bzip2": bz2, "xz": lzma}[name]
     try:
-        with opened(io.BytesIO(data)) as stream:
+        with module.open(io.BytesIO(data)) as stream:
             content: bytes = stream.read(_LARGEST + 1)
     except _DAMAGE as error:
         raise bad(path, "archive", f"damaged ({error})", f"it must be a whole {name} stream", "copy it again") from None

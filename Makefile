@@ -58,7 +58,7 @@ realdata: $(VENV)/.run
 
 # The long forms of tests that have a short one in `make test`.
 long: $(VENV)/.test
-	OPSICM_LONG=1 $(BIN)/python -m pytest tests/physics
+	OPSICM_LONG=1 $(BIN)/python -m pytest tests/physics tests/results/test_repeatability.py
 
 lock:
 	./lock.sh

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from scipy.stats import chi2
 
 from opsicm.experiment.expansion import expanded
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text
@@ -133,8 +134,134 @@ def line(s: Scatter) -> str:
     return f"{mark} {s.experiment:4} {s.label:58} {s.mean:12.6g} {s.scatter:10.3g} {u:>10} {ratio:>7}  {s.unit}"
 
 
-REASONS: Final[Mapping[str, str]] = {}
-"""Quantity: why its scatter over u is not between 0.5 and 2."""
+_PLACE = "u is that of the surface as a sample: what another place on it would give; repeated here only noise changes"
+_COUNTER = "the twin's charge counter has no noise; u says how far the rows confirm it, their noise and their gaps"
+_GRID = "the answer lies on a grid of charge or potential, and u is half a step of it as a rectangle"
+_REST = "u is what the rest had not yet relaxed, or the bend of the transient: the same in every repetition"
+_MODEL = "u holds what the model does not follow, which repeats: the bend within the window, drift, cross-talk"
+_CHANCE = (
+    "u allows for any instant at which the bias may have been read last; after a programmed change of control, and at "
+    "a vertex, the readings have a fixed phase"
+)
+_WIDE = "rows on either side, or both directions, differ by more than noise, and u takes that for scatter"
+
+REASONS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("Sq", "Rq", "Sa", "Sz", "Ssk", "Sku"), _PLACE),
+    **dict.fromkeys(
+        (
+            "hop_period",
+            "line_period",
+            "height_change_over_pixels",
+            "height_left_over_pixels",
+            "irreversible_share",
+            "irreversible_area",
+            "near_surface_difference",
+            "near_surface_geometry_alone",
+        ),
+        _PLACE,
+    ),
+    **dict.fromkeys(("charge", "soc_at_end"), _COUNTER),
+    **dict.fromkeys(
+        ("dq_dv_highest", "stage_end", "transition_from_potential", "transition_from_height", "capacity"), _GRID
+    ),
+    **dict.fromkeys(
+        (
+            "relaxed_potential",
+            "diffusivity",
+            "pipette_step_ohmic",
+            "pipette_step_diffusive",
+            "pipette_slope",
+            "pipette_change_over_rests",
+        ),
+        _REST,
+    ),
+    **dict.fromkeys(
+        (
+            "height_change",
+            "swelling",
+            "expansion",
+            "expansion_first_half",
+            "expansion_second_half",
+            "kymograph_largest_change",
+            "shift_x",
+            "shift_y",
+            "near_less_far_current",
+            "gradient_extent",
+            "flake_height_change",
+            "flake_height_change_spread",
+        ),
+        _MODEL,
+    ),
+    **dict.fromkeys(("bias_residual", "ten_hop_bulk_change", "height_cross_talk"), _CHANCE),
+    **dict.fromkeys(("peak_current", "peak_potential", "pipette_change_at_peak", "rectification"), _WIDE),
+}
+"""Quantity: why its scatter may be less than half of its u. None of these excuses a scatter above twice u."""
+TOO_SMALL: Final[Mapping[tuple[str, str], str]] = {
+    ("E11", "peak_potential"): (
+        "a peak that the ohmic drop makes broad and asymmetric: the width of the fitted parabola is chosen from the "
+        "same noise; 1.97 over 30 runs"
+    )
+}
+"""(Experiment, quantity): a known u that is too small, by no more than chance can make of twice u."""
+
+
+def largest_by_chance(runs: int) -> float:
+    """The ratio that so many runs show of a true one of `HIGHEST` in 95 of 100 cases at most: 2.67 of twelve."""
+    return float(HIGHEST * math.sqrt(chi2.ppf(0.95, runs - 1) / (runs - 1)))
+
+
+def unexplained(found: Sequence[Scatter]) -> list[Scatter]:
+    """Those that scatter by more than twice their u, or by less than half of it, without a reason."""
+    return [s for s in found if s.is_off and not _excused(s)]
+
+
+def _excused(s: Scatter) -> bool:
+    if (s.ratio or 0.0) > HIGHEST:
+        return (s.experiment, s.quantity) in TOO_SMALL and (s.ratio or 0.0) <= largest_by_chance(s.runs)
+    return s.quantity in REASONS
+
+
+_INTRODUCTION: Final = """\
+# Scatter of every result over repeated runs
+
+Each short experiment was run {seeds} times on one specimen, with other noise of amplifier, scanner and potentiostat
+each time ([the twin's noise](rig-file.md)). `scatter` is the standard deviation of a result over the runs, `u` the root
+mean square of the repeatability that each run states, `ratio` the one over the other; from {seeds} runs it is itself
+known to {share:.0f} %. A ratio above 2 is a u that promises too much: `make long` fails where one appears without a
+reason here. Below 0.5 u is wider than what repeating the run on this twin shows, for the reason that the table names.
+Several results of one quantity (stages, images, levellings) are one row: how many, the medians, the range of the ratio.
+Made by `python -m scripts.seed_scatter FOLDER --write`.
+
+| experiment | quantity | results | scatter | u | unit | ratio | reason |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def page(found: Sequence[Scatter], seeds: int) -> str:
+    """The page: one row per experiment and quantity, then the reasons."""
+    reasons = list(dict.fromkeys((*REASONS.values(), *TOO_SMALL.values())))
+    groups: dict[tuple[str, str, str], list[Scatter]] = {}
+    for each in found:
+        if each.ratio is not None:
+            groups.setdefault((each.experiment, each.quantity, each.unit), []).append(each)
+    lines = []
+    for (experiment, quantity, unit), some in groups.items():
+        ratios = [s.ratio for s in some if s.ratio is not None]
+        low, high = min(ratios), max(ratios)
+        ratio = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f}–{high:.2f}"
+        why = REASONS.get(quantity) if low < LOWEST else TOO_SMALL.get((experiment, quantity))
+        number = "" if why is None else str(reasons.index(why) + 1)
+        scatter = float(np.median([s.scatter for s in some]))
+        u = float(np.median([s.u for s in some if s.u is not None]))
+        shown = "" if unit == "1" else unit.replace("MOhm", "MΩ")
+        lines.append(
+            f"| {experiment} | `{quantity}` | {len(some)} | {scatter:.2g} | {u:.2g} | {shown} | {ratio} | {number} |"
+        )
+    listed = "\n".join(f"{k}. {reason}." for k, reason in enumerate(reasons, start=1))
+    introduction = _INTRODUCTION.format(seeds=seeds, share=100.0 / (2.0 * (seeds - 1)) ** 0.5)
+    without = sorted({s.quantity for s in found if s.u is None})
+    note = f"\nWithout a u: {', '.join(f'`{name}`' for name in without)}.\n" if without else ""
+    return f"{introduction}{chr(10).join(lines)}\n{note}\nReasons:\n\n{listed}\n"
 
 
 def main() -> None:
@@ -148,6 +275,10 @@ def main() -> None:
     found = measured(chosen_experiments(chosen.only), chosen.folder, chosen.seeds)
     for each in found:
         print(line(each))
+    for each in unexplained(found):
+        print("unexplained", line(each))
+    if chosen.write:
+        PAGE.write_text(page(found, chosen.seeds), encoding="utf-8")
     (chosen.folder / "scatter.json").write_text(json.dumps([asdict(s) for s in found], indent=1), encoding="utf-8")
 
 

@@ -68,3 +68,22 @@ def test_u_of_a_state_of_charge_is_that_of_the_charge_behind_it() -> None:
         inside += abs(soc.value - 100.0 * 0.04 / capacity) <= 1.96 * soc.u
     # The difference between counter and rows is in u whole, so it covers rather more than it must.
     assert inside >= 465
+
+
+def test_the_decay_after_a_jump_has_no_peak_although_it_is_noisy() -> None:
+    """A hold at 0.1 V after one at 1.2 V: the current falls as 1/sqrt(t) from row to row, but for its noise."""
+    rng = np.random.default_rng(8)
+    rows = 400
+    t = np.arange(rows) * 1.0
+    current = np.where(t < 50, 0.0, -1e-3 / np.sqrt(np.maximum(t - 49.0, 1.0))) + 1e-6 * rng.standard_normal(rows)
+    data = {
+        "t_ns": (t * 1e9).astype(np.int64),
+        "current": current,
+        "charge": np.append(0.0, np.cumsum(current[1:])),
+        "potential": np.where(t < 50, 1.2, 0.1),
+        "control": np.full(rows, "potential", object),
+        "soc": np.full(rows, np.nan),
+    }
+    cell = xr.Dataset({name: ("row", values) for name, values in data.items()})
+    slow = xr.Dataset({name: ("row", np.zeros(rows)) for name in ("pipette_current", "coarse_z")})
+    assert not [r for r in cell_results(cell, slow, 1e-4, 2e-5) if r.name == "peak_current"]

@@ -83,7 +83,7 @@ def test_a_full_cell_is_refused_by_the_envelope(elsewhere: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a.json", "b.json"], "known are .json (aurora-unicycler) to .yaml (experiment), and .yaml to .json"),
+        (["a.json", "b.json"], "known are .json (aurora-unicycler) to .yaml (experiment) and back"),
         (["a.mps", "b.yaml"], "known are .json"),
         (["nowhere.json", "b.yaml"], "it does not exist"),
         (["../data/cycles.json", "../data/cycles.json"], "known are .json"),

@@ -146,3 +146,24 @@ def test_a_clock_that_runs_fast_does_not_move_the_bias(laboratory: Laboratory) -
     warnings = [fact for fact in kept.facts if fact.kind == "quality" and "runs fast" in str(fact.data)]
     assert len(warnings) == 1
     assert residual.max() < 2e-3
+
+
+def test_two_readings_a_moment_apart_give_no_slope(laboratory: Laboratory) -> None:
+    """Noise of 20 µV on readings 5 ms apart would be a ramp of 4 mV/s; 20 ms after the first there is a slope."""
+    seen: list[Rig] = []
+    run(laboratory, PARKED, change=seen.append)
+    rig = seen[0]
+    first = rig.potentiostat.read()
+    commanded: list[float] = []
+    plain = rig.amplifier.command
+
+    def command(volts: float, slope: float = 0.0) -> None:
+        commanded.append(slope)
+        plain(volts, slope)
+
+    rig.amplifier.command = command  # type: ignore[method-assign]
+    tracker = BiasTracker(rig.amplifier, rig.clock, 0.7, "common", 0.1)
+    for after_ms, potential in ((0, 0.4), (5, 0.40002), (20, 0.40004)):
+        tracker.update(replace(first, t_ns=first.t_ns + after_ms * 1_000_000, potential=potential, cut_off=False))
+    assert commanded[:2] == [0.0, 0.0]
+    assert commanded[2] == pytest.approx(-2e-3)

@@ -233,10 +233,34 @@ def test_two_that_resume_at_the_same_moment_are_told_apart(laboratory: Laborator
         interrupted.claim(laboratory.folder / "second")
 
 
+OURS = """\
+title: ours
+parents: [graphite-li-ec-dec]
+porosity: {value: 0.4, unit: "1", u: 0.03, status: measured, source: thickness and mass}
+open_circuit_potential:
+  {table: ocp.csv, columns: [stoichiometry, potential_V], status: measured, source: a coin cell}
+swelling_factor: {value: 0, unit: "1", u: unstated, status: assumed, source: not needed here}
+"""
+OCP = """\
+stoichiometry,potential_V
+0.001,1.6
+0.01,0.9
+0.05,0.35
+0.2,0.21
+0.5,0.12
+0.9,0.08
+0.99,0.01
+"""
+
+
 def test_a_killed_run_is_resumed_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """kill -9: no run file yet; and the rig's parameters lie beside the preset, not beside the run."""
     file, out = tmp_path / "killed.yaml", tmp_path / "out"
-    file.write_text(TEXT.replace("twin/graphite", "twin/hopg"), encoding="utf-8")
+    text = TEXT.replace("twin/graphite", "twin/hopg").replace("specimen: {", "specimen: {parameters: ours.yaml, ")
+    file.write_text(text, encoding="utf-8")
+    ours = tmp_path / "ours.yaml"
+    ours.write_text(OURS, encoding="utf-8")
+    (tmp_path / "ocp.csv").write_text(OCP, encoding="utf-8")
     command = [sys.executable, "-m", "opsicm", "run", str(file), "--out", str(out), "--speed", "5"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -248,6 +272,16 @@ def test_a_killed_run_is_resumed_in_one_command(tmp_path: Path, capsys: pytest.C
     assert not (folder / "run.nxs").exists()
     while in_use(folder):  # its writer brings to the disk what it has
         pass
+    # What the experiment's files state must be what the run was begun with; they are seen from where its file lies.
+    for path, was, now, said in (
+        (ours, "value: 0.4,", "value: 0.3,", "set.leaves.porosity.value is 0.3; it was 0.4 when the run began"),
+        (tmp_path / "ocp.csv", "0.5,0.12", "0.5,0.13", "set.leaves.open_circuit_potential.sha256 is "),
+    ):
+        original = path.read_text(encoding="utf-8")
+        path.write_text(original.replace(was, now), encoding="utf-8")
+        assert resume(folder, out) == 2
+        assert said in capsys.readouterr().err
+        path.write_text(original, encoding="utf-8")
     assert main(["run", "--resume", str(folder), "--cell-meanwhile", "open", "--out", str(out)]) == 0
     with Run(folder) as before, Run(Path(capsys.readouterr().out.splitlines()[-1])) as after:
         assert before.outcome == "unfinished"

@@ -63,10 +63,7 @@ CALIBRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     # the cell's current and its integral
     **{name: _CELL for name in ("peak_current", "charge", "sweep_charge", "charge_hold", "capacity")},
     # potentials against the reference
-    **{
-        name: _POTENTIAL
-        for name in ("peak_potential", "relaxed_potential", "dq_dv_highest", "intercept_potential", "bias_residual")
-    },
+    **{name: _POTENTIAL for name in ("peak_potential", "relaxed_potential", "dq_dv_highest", "intercept_potential")},
     # counts, times, and ratios in which the instrument's factor cancels
     **{
         name: _NONE
@@ -82,6 +79,7 @@ CALIBRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
             "sweeps",
             "scan_rate",  # the slope of a potential: its offset cancels
             "intercept_potential_change",
+            "bias_residual",  # what the tracking missed, by the same potentiostat
             "ten_hop_bulk_change",
             "height_cross_talk",  # a relative drift over the slope of ln I: neither current nor z
             "Ssk",

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
 
 from opsicm.core.statistics import u_of_rectangle
 
@@ -29,6 +30,7 @@ _CLEARLY: Final = 0.05  # of the shorter record, by which one of several equal o
 _MOST_DRIFT: Final = 1e-3  # a quartz is within 1e-4, the timer of an old program within ten times that
 _CERTAIN: Final = 3.0  # times its u: a drift that is told from zero
 _BLOCKS: Final = 20
+_MANY: Final = 100  # blocks, each longer than what a step correlates
 _WORSE: Final = 3.0  # standard uncertainties of a scatter: another offset explains as much unless it scatters more
 
 
@@ -135,7 +137,7 @@ def _search(cell_t: F64, cell: Sequence[F64], probe_t: F64, signal: F64) -> _Fou
 
 def _as_good(table: NDArray[np.float64], best: int, threshold: float) -> list[int]:
     """Other offsets, outside the best one's own peak, that explain what they overlap as well as it does."""
-    gain, scatter, independent = table[:, 1], table[:, 2], table[:, 3]
+    gain, scatter, rows = table[:, 1], table[:, 2], table[:, 4]
     left = right = best
     while left > 0 and (gain[left - 1] < gain[left] or gain[left - 1] > 0.5 * gain[best]):
         left -= 1
@@ -147,7 +149,7 @@ def _as_good(table: NDArray[np.float64], best: int, threshold: float) -> list[in
         if not left <= k <= right
         and gain[k] >= threshold
         and gain[k] == gain[max(0, k - 2) : k + 3].max()
-        and scatter[k] <= scatter[best] * (1.0 + _WORSE / np.sqrt(2.0 * independent[k]))
+        and scatter[k] <= scatter[best] * (1.0 + _WORSE / np.sqrt(2.0 * rows[k]))
     ]
     return sorted(peaks, key=lambda k: -gain[k])[:4]
 
@@ -216,89 +218,99 @@ def _on_grid(t: F64, signals: Sequence[F64], step: float) -> tuple[list[F64], fl
 
 
 def _refined(name: str, found: _Found, cell_t: F64, cell: Sequence[F64], probe_t: F64, signal: F64) -> ClockOffset:
-    """The offset on a fine grid, by Gauss–Newton in offset and drift, from the coarse one."""
+    """Offset and drift by least squares on a fine grid, from the coarse offset."""
     known = np.isfinite(signal)
     probe_t, signal = probe_t[known], signal[known]
     overlap = min(cell_t[-1], probe_t[-1] + found.lag) - max(cell_t[0], probe_t[0] + found.lag)
     step = max(_period(probe_t), overlap / _FINE, min(_period(cell_t), found.step) / 10.0)
     (values,), zero = _on_grid(probe_t, [signal], step)
     t = zero + step * np.arange(values.size)
-    middle = float(np.median(t))
-    offset, drift = found.lag, 0.0
-    width = max(_period(cell_t), step)
-    # A step lies anywhere between two rows of either record, at the beginning and at the end: that is in both.
+    fine = _Fine(values, t, float(np.median(t)), cell_t, cell, max(_period(cell_t), step))
+    near = minimize_scalar(fine.cost, bounds=(found.lag - 1.5 * found.step, found.lag + 1.5 * found.step))
+    # A step lies anywhere between two rows of either record, at the beginning and at the end: that is in both u.
     rows = float(np.hypot(u_of_rectangle(_period(cell_t)), u_of_rectangle(_period(probe_t))))
-    ends = 2.0**0.5 * rows
-    kept = (offset, 0.0, found.step, 0.0, 0.0)
-    for with_drift in (False, True):
-        for _ in range(20):
-            solved = _gauss_newton(values, t, middle, cell_t, cell, offset, drift, width, with_drift)
-            if solved is None:
-                break
-            change, change_drift, u, u_drift, explained = solved
-            change = float(np.clip(change, -found.step, found.step))
-            offset, drift = offset + change, drift + change_drift
-            if abs(change) < 1e-3 * width and abs(change_drift) * np.ptp(t) < 1e-3 * width:
-                break
-        if solved is None:
-            break
-        if not with_drift:
-            kept = (offset, 0.0, u, 0.0, explained)
-        elif abs(drift) > _CERTAIN * (certain := float(np.hypot(u_drift, ends / overlap))) and abs(drift) < _MOST_DRIFT:
-            kept = (offset, drift, u, certain, explained)
-    offset, drift, u, u_drift, explained = kept
-    # The fit's offset is that at the middle of the record, where it is known best: t_cell = t + offset + drift (t - mid)
-    u = float(np.hypot(u, rows))
-    return ClockOffset(offset - drift * middle, u, drift, u_drift, explained, name, found.others)
+    half = 0.5 * float(np.ptp(t))
+    # In seconds at the end of the record, so that both are of one size.
+    simplex = np.array([[near.x, 0.0], [near.x + rows, 0.0], [near.x, rows]])
+    options: Any = {"initial_simplex": simplex, "maxfev": 150, "xatol": 1e-4}
 
+    def cost(one: F64) -> float:
+        return fine.cost(float(one[0]), float(one[1]) / half)
 
-def _gauss_newton(
-    values: F64,
-    t: F64,
-    middle: float,
-    cell_t: F64,
-    cell: Sequence[F64],
-    offset: float,
-    drift: float,
-    width: float,
-    with_drift: bool,
-) -> tuple[float, float, float, float, float] | None:
-    """(change of the offset, of the drift, their u, explained share) of one step; None without a common change."""
-    at = t + offset + drift * (t - middle)
-    inside = (at >= cell_t[0]) & (at <= cell_t[-1])
-    if inside.sum() < _FEWEST:
-        return None
-    at, y, since = at[inside], values[inside], (t - middle)[inside]
-    moved = [np.interp(at, cell_t, one) for one in cell]
-    # A central difference over a row of the cell: its record is straight between rows.
-    slopes = [(np.interp(at + width, cell_t, one) - np.interp(at - width, cell_t, one)) / (2.0 * width) for one in cell]
-    scale = [float(np.std(one)) for one in moved]
-    changing = [k for k, one in enumerate(scale) if one > 0.0]
-    if not changing:
-        return None
-    slow = _basis(y.size)
-    rest = np.column_stack([(moved[k] - moved[k].mean()) / scale[k] for k in changing])
-    y, rest = y - slow @ (slow.T @ y), rest - slow @ (slow.T @ rest)
-    response, *_ = np.linalg.lstsq(rest, y, rcond=1e-6)
-    residual = y - rest @ response
-    slope = np.column_stack([slopes[k] / scale[k] for k in changing]) @ response
-    columns = np.column_stack([slope, slope * since] if with_drift else [slope])
-    columns = columns - slow @ (slow.T @ columns)
-    part, *_ = np.linalg.lstsq(rest, columns, rcond=1e-6)
-    columns = columns - rest @ part
-    normal = columns.T @ columns
-    if not np.all(np.diag(normal) > 0.0) or np.linalg.cond(normal) > 1e14:
-        return None
-    inverse = np.linalg.inv(normal)
-    change = inverse @ (columns.T @ residual)
-    variance = float(residual @ residual) / max(1.0, y.size * _independent(residual) - 4.0)
-    # Correlated residuals count as fewer rows, and the normal matrix is of all of them.
-    u = np.sqrt(np.diag(inverse) * variance)
-    explained = 1.0 - float(residual @ residual) / float(y @ y)
-    return (
-        float(change[0]),
-        float(change[1]) if with_drift else 0.0,
-        float(u[0]),
-        float(u[1]) if with_drift else 0.0,
-        explained,
+    both = minimize(cost, simplex[0], method="Nelder-Mead", options=options)
+    offset, drift = float(both.x[0]), float(both.x[1]) / half
+    u, u_drift, explained = fine.uncertainty(offset, drift, True)
+    u_drift = float(np.hypot(u_drift, 2.0**0.5 * rows / overlap))
+    if not (abs(drift) > _CERTAIN * u_drift and abs(drift) < _MOST_DRIFT):
+        offset, drift, u_drift = float(near.x), 0.0, 0.0
+        u, _, explained = fine.uncertainty(offset, drift, False)
+    # The fit's offset is that at the middle of the record, where it is known best: t_cell = t + offset + drift (t - m).
+    return ClockOffset(
+        offset - drift * fine.middle, float(np.hypot(u, rows)), drift, u_drift, explained, name, found.others
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fine:
+    """The pipette's `values` at `t` [s] against the cell; `width` [s] of a row, over which a slope is taken."""
+
+    values: F64
+    t: F64
+    middle: float
+    cell_t: F64
+    cell: Sequence[F64]
+    width: float
+
+    def _parts(self, offset: float, drift: float) -> tuple[F64, F64, F64, F64, F64, NDArray[np.bool_]] | None:
+        """(values, cell's part, its scale, slow basis, times of the cell, rows inside); None without a change."""
+        at = self.t + offset + drift * (self.t - self.middle)
+        inside = (at >= self.cell_t[0]) & (at <= self.cell_t[-1])
+        if inside.sum() < _FEWEST:
+            return None
+        at, y = at[inside], self.values[inside]
+        moved = np.column_stack([np.interp(at, self.cell_t, one) for one in self.cell])
+        scale = np.std(moved, axis=0)
+        if not np.any(scale > 0.0):
+            return None
+        scale[scale == 0.0] = np.inf
+        slow = _basis(y.size)
+        rest = (moved - moved.mean(axis=0)) / scale
+        return y - slow @ (slow.T @ y), rest - slow @ (slow.T @ rest), scale, slow, at, inside
+
+    def cost(self, offset: float, drift: float = 0.0) -> float:
+        """Mean square of what the cell does not explain, over that of the values."""
+        parts = self._parts(offset, drift)
+        if parts is None:
+            return 1.0
+        y, rest, *_ = parts
+        response, *_ = np.linalg.lstsq(rest, y, rcond=1e-6)
+        residual = y - rest @ response
+        return float(residual @ residual) / float(y @ y)
+
+    def uncertainty(self, offset: float, drift: float, with_drift: bool) -> tuple[float, float, float]:
+        """(u of the offset, of the drift, explained share), by the derivative of the fit.
+
+        From sums of derivative times residual over blocks of rows, so that correlated residuals count as they are and a
+        slow baseline, which has no part in a step, does not.
+        """
+        parts = self._parts(offset, drift)
+        if parts is None:
+            return float("inf"), float("inf"), 0.0
+        y, rest, scale, slow, at, inside = parts
+        response, *_ = np.linalg.lstsq(rest, y, rcond=1e-6)
+        residual = y - rest @ response
+        # A central difference over a row of the cell: its record is straight between rows.
+        ends = [
+            np.column_stack([np.interp(at + side, self.cell_t, one) for one in self.cell])
+            for side in (self.width, -self.width)
+        ]
+        slope = ((ends[0] - ends[1]) / (2.0 * self.width) / scale) @ response
+        columns = np.column_stack([slope, slope * (self.t - self.middle)[inside]] if with_drift else [slope])
+        columns = columns - slow @ (slow.T @ columns)
+        part, *_ = np.linalg.lstsq(rest, columns, rcond=1e-6)
+        columns = columns - rest @ part
+        inverse = np.linalg.pinv(columns.T @ columns)
+        sums = np.add.reduceat(columns * residual[:, None], np.arange(0, y.size, max(1, y.size // _MANY)))
+        u = np.sqrt(np.diag(inverse @ (sums.T @ sums) @ inverse))
+        explained = 1.0 - float(residual @ residual) / float(y @ y)
+        return float(u[0]), float(u[1]) if with_drift else 0.0, explained

@@ -1,4 +1,4 @@
-"""`opsicm convert`: runs and third-party files for other programs; cell programs to and from aurora-unicycler's JSON."""
+"""`opsicm convert`: runs and measured files for other programs; cell programs to and from aurora-unicycler's JSON."""
 
 from __future__ import annotations
 

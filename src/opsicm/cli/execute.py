@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import platform
 import resource
 import socket
@@ -11,7 +12,10 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.progress import Pace
@@ -83,6 +87,9 @@ def execute(
     with ExitStack() as connections:
         prepared = prepare(experiment, loaded, run_seed, pacer.hold, before, stand_in, connections)
         maps = amplitude_maps(experiment)
+        stated = {**prepared.parameters, **_fingerprints(maps)}
+        if resumed is not None:
+            resumed.refuse_changed(stated)
         title = experiment.experiment.title
         folder = run_folder.create(out, _folder_title(title), started, experiment.text, loaded.text)
         if resumed is not None:
@@ -90,7 +97,7 @@ def execute(
         pace = Pace(expected)
         inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox, pace.record)))
         recorder = SharedRecorder(folder)
-        header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"))
+        header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"), stated)
         recorder.open(replace(header, provenance={**header.provenance, **(provenance or {})}))
         run_context = RunContext(
             prepared.capacity,
@@ -159,7 +166,21 @@ def watched(rig: Rig, folder: Path) -> Iterator[Watch]:
         yield watchdog
 
 
-def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str) -> RunHeader:
+def _fingerprints(maps: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """A checksum of each amplitude map, by its step: the maps themselves are in the hops."""
+    sums = {step: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest() for step, values in maps.items()}
+    return {"amplitude_maps_sha256": sums} if sums else {}
+
+
+def _experiment_file(experiment: LoadedExperiment) -> dict[str, str]:
+    """Where the experiment file lies: the files that it names are seen from there. Nothing for a text of no file."""
+    path = Path(experiment.document.name)
+    return {"experiment_file": str(path.resolve())} if path.is_file() else {}
+
+
+def _header(
+    experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared, started_utc: str, stated: Mapping[str, Any]
+) -> RunHeader:
     policies = experiment.experiment.record
     controller = prepared.rig.hop_controller
     return RunHeader(
@@ -169,9 +190,10 @@ def _header(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared,
         rig_text=loaded.text,
         channels=tuple(replace(c, policy=policies.policy(c.name)) for c in controller.channels),
         dt_ns=controller.timing.dt_ns,
-        parameters=prepared.parameters,
+        parameters=stated,
         provenance={
             **host_and_versions(),
+            **_experiment_file(experiment),
             "rig": loaded.rig.title,
             "seed": prepared.seed,
             "source": data_source(loaded),

@@ -28,8 +28,7 @@ def join(
         ),
     ] = None,
     drift_ppm: Annotated[
-        float | None,
-        typer.Option("--drift-ppm", help="By how much the cell's clock is faster [ppm]; with --offset-s."),
+        float | None, typer.Option("--drift-ppm", help="By how much the cell's clock is faster [ppm]; with --offset-s.")
     ] = None,
     cell_columns: ColumnsOption = None,
     probe_columns: ColumnsOption = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -12,11 +11,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from opsicm.cli.terminal import JsonFlag
-from opsicm.core.errors import OpsicmError
+from opsicm.cli.terminal import JsonFlag, err, print_json
+from opsicm.cli.terminal import out as console
 from opsicm.core.output_file import write_output
 from opsicm.figures.draw import draw, png
 from opsicm.figures.pipette import kernel_view
@@ -101,24 +99,20 @@ def show(
 
     Prints the numbers and draws the figure.
     """
-    try:
-        pipette = Pipette(radius_nm * 1e-9, wall, math.radians(cone_deg), length_um * 1e-6)
-        numbers = kernel_numbers(pipette, kappa)
-        target = figure or (None if as_json else Path("kernel.png"))
-        if target is not None:
-            curve = approach_curve(pipette)
-            spread = point_spread(pipette, float(curve.distance(np.array(0.98))))
-            write_output(target, png(draw(kernel_view(curve, spread))), "figure", "--figure")
-    except OpsicmError as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(problem.exit_code) from problem
+    pipette = Pipette(radius_nm * 1e-9, wall, math.radians(cone_deg), length_um * 1e-6)
+    numbers = kernel_numbers(pipette, kappa)
+    target = figure or (None if as_json else Path("kernel.png"))
+    if target is not None:
+        curve = approach_curve(pipette)
+        spread = point_spread(pipette, float(curve.distance(np.array(0.98))))
+        write_output(target, png(draw(kernel_view(curve, spread))), "figure", "--figure")
     if as_json:
-        typer.echo(json.dumps([numbers]))
+        print_json([numbers])
         return
-    typer.echo(f"pipette {radius_nm:g} nm, b/a {wall:g}, {cone_deg:g}°, shank {length_um:g} µm, bath {kappa:g} S/m")
+    console.print(f"pipette {radius_nm:g} nm, b/a {wall:g}, {cone_deg:g}°, shank {length_um:g} µm, bath {kappa:g} S/m")
     for key, label in _LABELS.items():
-        typer.echo(f"  {label:<66} {numbers[key]:10.4g}")
-    typer.echo(f"figure: {target}")
+        console.print(f"  {label:<66} {numbers[key]:10.4g}")
+    console.print(f"figure: {target}")
 
 
 def _single_thread() -> None:
@@ -140,14 +134,10 @@ def build(
     geometries = tip_table.geometries()
     _single_thread()
     bar = Progress(
-        TextColumn("solving the tip's field"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+        TextColumn("solving the tip's field"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err
     )
     with bar, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         task = bar.add_task("solve", total=len(geometries))
         table: dict[str, Any] = dict(tip_table.build(pool.map(tip_table.column, geometries), lambda: bar.advance(task)))
     np.savez_compressed(target, **table)
-    typer.echo(str(target))
+    console.print(str(target))

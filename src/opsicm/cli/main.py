@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that `--help` and a refusal answer a
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -139,6 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Importing makes some 10⁵ objects that all live on: looking through them for cycles, every 700 of them, costs a
     # command a tenth of a second to a fifth.
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
+    # Figures go to files: a notebook's or a desktop's choice, inherited or misspelt, has no say in it.
+    os.environ.pop("MPLBACKEND", None)
     _mount(arguments)
     command: Callable[..., Any] = typer.main.get_command(app)
     try:
@@ -178,6 +181,9 @@ def _refused_by_the_system(error: OSError) -> BadInput:
     """What the operating system refuses as a problem of the user's: a path too long, a full disk, a device that is
     gone."""
     reason = error.strerror or str(error)
+    if error.errno == errno.EFBIG:
+        limit = "cannot be written (File too large): this shell limits the size of files"
+        return BadInput(Problem("an output", "", limit, "lift the limit with ulimit -f unlimited"))
     if error.filename is None:
         thing, remedy = "an output", "free some space, or write to another file or device"
     else:
@@ -196,8 +202,6 @@ def entry() -> None:
     # Until a run installs its own handler nothing has moved and nothing is open, so an interrupt during the imports may
     # end the program at once; otherwise an import lock could swallow it.
     signal.signal(signal.SIGINT, _exit_at_once)
-    # Figures go to files: a notebook's or a desktop's choice, inherited or misspelt, has no say in it.
-    os.environ.pop("MPLBACKEND", None)
     # The matrices here have a few hundred rows: more threads wait for each other longer than they work, and a report
     # of 17 images takes 17 s of processor instead of 11.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

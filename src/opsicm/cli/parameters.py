@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from opsicm.cli.terminal import JsonFlag
-from opsicm.core.errors import OpsicmError
+from opsicm.cli.terminal import JsonFlag, out, print_json
 from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set, parameter_set_names
 from opsicm.physics.materials.material import Material
 from opsicm.physics.parameters import Curve, Leaf, ParameterSet
@@ -80,11 +78,10 @@ def list_sets(as_json: JsonFlag = False) -> None:
     """List the parameter sets that come with the program."""
     sets = [parameter_set(name) for name in parameter_set_names()]
     if as_json:
-        records = [{"name": each.name, "title": each.title, "default": each.name == DEFAULT_SET} for each in sets]
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        print_json([{"name": each.name, "title": each.title, "default": each.name == DEFAULT_SET} for each in sets])
         return
     for each in sets:
-        typer.echo(f"{each.name:<38} {each.title}{' (default)' if each.name == DEFAULT_SET else ''}")
+        out.print(f"{each.name:<38} {each.title}{' (default)' if each.name == DEFAULT_SET else ''}")
 
 
 @app.command(epilog="Example: opsicm parameters show my-electrode.yaml --json")
@@ -92,14 +89,9 @@ def show(
     name: Annotated[str, typer.Argument(help="A set's name, or a YAML file.")] = DEFAULT_SET, as_json: JsonFlag = False
 ) -> None:
     """Show every number of a set with unit, status and source."""
-    try:
-        chosen = parameter_set(name)
-        text = set_text(chosen)
-    except OpsicmError as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(2) from problem
+    chosen = parameter_set(name)
+    text = set_text(chosen)
     if as_json:
-        records = [leaf_record(key, leaf) for key, leaf in sorted(chosen.leaves.items())]
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json([leaf_record(key, leaf) for key, leaf in sorted(chosen.leaves.items())])
         return
-    typer.echo(text)
+    out.print(text)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from opsicm.core.errors import BadInput, Problem
 
@@ -20,7 +21,8 @@ _TIMEOUT = 600.0  # [s]
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """Of a run's record: `t_ns` [ns] and `charge_C` [C] of every slow row, `capacity_C` [C] of the specimen, the seed,
-    and the experiment and rig with which it was begun, word for word."""
+    the experiment and rig with which it was begun, word for word, all stated `parameters`, and where the experiment
+    file lay, from where the files that it names are seen (runs of older versions do not say it)."""
 
     t_ns: list[int]
     charge_C: list[float]
@@ -28,6 +30,8 @@ class Recorded:
     seed: int
     experiment: str
     rig: str
+    parameters: dict[str, Any]
+    experiment_file: str | None
 
 
 def recorded_charge(folder: Path) -> Recorded:
@@ -59,6 +63,8 @@ def main() -> None:
                 "seed": int(run.provenance["seed"]),
                 "experiment": run.experiment_text,
                 "rig": run.rig_text,
+                "parameters": run.parameters,
+                "experiment_file": run.provenance.get("experiment_file"),
             },
             sys.stdout,
         )

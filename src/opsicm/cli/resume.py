@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args, overload
+from typing import Any, Final, Literal, get_args, overload
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from opsicm.record.journal import read_lines
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL, RIG
 from opsicm.runner.resume import CellMeanwhile, Continuation, LostIntent, applied_controls, continuation
 
+_WORDS: Final = ("source", "status", "name")  # about a number
 RESUMED: Final = "resumed.json"
 """In the folder of an interrupted run: which run has continued it, and when."""
 
@@ -37,6 +38,21 @@ class ResumedRun:
     start: Continuation
     history: tuple[History, ...]
     seed: int
+    parameters: Mapping[str, Any]
+
+    def refuse_changed(self, parameters: Mapping[str, Any]) -> None:
+        """Raise `BadInput` where the numbers that the experiment's files state are not those of the interrupted run.
+
+        Words about them, as a source, may differ; and what the run does not hold was not known to the version that
+        began it.
+        """
+        now, then = _by_path(json.loads(json.dumps(dict(parameters)))), _by_path(self.parameters)
+        for path in (path for path in then if path.rpartition(".")[2] not in _WORDS):
+            if now.get(path) != then[path]:
+                value, before = now.get(path, "not stated"), then[path]
+                limit = f"it was {before} when the run began, and a run resumes with what it was begun with"
+                remedy = "put back the file that states it, or run the experiment anew"
+                raise BadInput(Problem(path, str(value), limit, remedy, str(Path(self.rig) / EXPERIMENT)))
 
     def claim(self, folder: Path) -> None:
         """Mark the interrupted run as resumed by the run in `folder`: no two runs may continue one program."""
@@ -71,7 +87,7 @@ def _resumed_run(folder: Path, meanwhile: CellMeanwhile, lost: LostIntent | None
     recorded = recorded_charge(folder)
     text = _unchanged(folder / EXPERIMENT, recorded.experiment)
     _unchanged(folder / RIG, recorded.rig)
-    experiment = experiment_from_text(text, str(folder / EXPERIMENT))
+    experiment = experiment_from_text(text, str(_seen_from(folder, recorded.experiment_file)))
     lines, _ = read_lines(folder / JOURNAL)
     facts = [Fact.from_line(line) for line in lines]
     t, charge = recorded.t_ns, recorded.charge_C
@@ -86,7 +102,20 @@ def _resumed_run(folder: Path, meanwhile: CellMeanwhile, lost: LostIntent | None
         raise BadInput(Problem("--resume", folder.name, "has nothing left of its cell program", "run it anew"))
     _refuse_unknown(actions[start.action], meanwhile)
     history = (*_earlier_history(folder, facts), _history(facts, actions, lost, last_ns))
-    return ResumedRun(experiment, str(folder), start, history, recorded.seed)
+    return ResumedRun(experiment, str(folder), start, history, recorded.seed, recorded.parameters)
+
+
+def _seen_from(folder: Path, original: str | None) -> Path:
+    """The path from which the experiment's relative names are read: where its file lay, while that folder is there."""
+    return Path(original) if original is not None and Path(original).parent.is_dir() else folder / EXPERIMENT
+
+
+def _by_path(data: Any, path: str = "") -> dict[str, Any]:
+    """The values of nested data by their place, as set.leaves.porosity.value."""
+    if isinstance(data, Mapping):
+        inner = ((f"{path}.{key}" if path else str(key), value) for key, value in data.items())
+        return {place: one for name, value in inner for place, one in _by_path(value, name).items()}
+    return {path: data}
 
 
 def _refuse_if_resumed(folder: Path) -> None:

@@ -34,7 +34,7 @@ def driver_records() -> list[dict[str, Any]]:
 @app.command("list", epilog="Example: opsicm rig list")
 def list_drivers(as_json: JsonFlag = False) -> None:
     """List the registered drivers: name, role, package and client."""
-    from opsicm.cli.terminal import print_json
+    from opsicm.cli.terminal import out, print_json
 
     records = driver_records()
     if as_json:
@@ -45,4 +45,4 @@ def list_drivers(as_json: JsonFlag = False) -> None:
         if record["client"] and record["client_version"] is None:
             client += " (not installed)"
         role = record["role"] or "cannot be loaded"
-        typer.echo(f"{record['name']:<16} {role:<16} {record['package']:<12} client {client:<12} {record['summary']}")
+        out.print(f"{record['name']:<16} {role:<16} {record['package']:<12} client {client:<12} {record['summary']}")

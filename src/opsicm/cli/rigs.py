@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from opsicm.core.calibration import Calibration
-from opsicm.core.errors import BadInput, OutsideDomain
+from opsicm.core.errors import BadInput, OutsideDomain, Problem
 from opsicm.core.units import to_si
 from opsicm.experiment.controls import CellControl, cut_offs, nominal_controls
 from opsicm.experiment.file import LoadedExperiment
@@ -83,8 +86,16 @@ def load_rig(experiment: LoadedExperiment, override: str | None) -> LoadedRig:
         stored, original = Path(override) / RIG, experiment.rig_path()
         # Where the original is unchanged it is read instead: relative paths in it still hold there.
         same = stored.is_file() and original.is_file() and stored.read_bytes() == original.read_bytes()
+        if stored.is_file() and _only_comments(stored):
+            limit = "is a run made of measured files: there is no rig in it to run on"
+            raise BadInput(Problem("--rig", override, limit, "name a preset, a rig file, or the run of an experiment"))
         return read_rig(original if same else stored)
     return read_rig(rig_path(override) if override is not None else experiment.rig_path())
+
+
+def _only_comments(file: Path) -> bool:
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return not any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
 def seed_of(experiment: Experiment, loaded: LoadedRig, override: int | None) -> int:
@@ -269,13 +280,16 @@ def _refuse_driven_cell(experiment: LoadedExperiment, loaded: LoadedRig) -> None
 
 
 def _stored_leaf(leaf: Leaf) -> dict[str, Any]:
+    more: dict[str, str] = {}
     match leaf.value:
         case Curve():
             value: Any = leaf.value.label
+            points = b"".join(np.asarray(column, dtype="<f8").tobytes() for column in leaf.value.columns)
+            more["sha256"] = hashlib.sha256(points).hexdigest()
         case tuple():
             value = dict(leaf.value)
         case float() if not math.isfinite(leaf.value):
             value = str(leaf.value)
         case _:
             value = leaf.value
-    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}
+    return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source, **more}

@@ -92,6 +92,26 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
     return plain.encode("ascii", "ignore").decode("ascii") or "?", error.start + 1
 
 
+_PLAIN: Final = "opsicm_plain_ascii"
+
+
+def _plain_ascii(name: str) -> codecs.CodecInfo | None:
+    """ASCII under another name: typer prints help and usage in UTF-8 to a stream whose encoding is called ASCII, which
+    it takes for a mistake."""
+    known = codecs.lookup("ascii")
+    if name != _PLAIN:
+        return None
+    return codecs.CodecInfo(
+        known.encode,
+        known.decode,
+        known.streamreader,
+        known.streamwriter,
+        known.incrementalencoder,
+        known.incrementaldecoder,
+        _PLAIN,
+    )
+
+
 class _Forgiving:
     """Standard error that may be gone: a closed terminal or a full device is no reason to stop what runs."""
 
@@ -114,9 +134,11 @@ class _Forgiving:
 def prepare_streams() -> None:
     """Make this process's streams take every text: in an encoding without µ or ± it is written in ASCII."""
     codecs.register_error("opsicm-ascii", _in_ascii)
+    codecs.register(_plain_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="opsicm-ascii")
+            ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_PLAIN if ascii_only else None, errors="opsicm-ascii")
     sys.stderr = _Forgiving(sys.stderr)
 
 

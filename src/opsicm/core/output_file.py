@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -26,7 +27,8 @@ def write_output(path: Path, data: bytes, thing: str, option: str, marks: tuple[
         else:
             _replace(path, data)
     except OSError as error:
-        raise _refused(path, thing, f"cannot be written ({error.strerror})", _another(option)) from error
+        remedy = "lift the limit with ulimit -f unlimited" if error.errno == errno.EFBIG else _another(option)
+        raise _refused(path, thing, f"cannot be written ({error.strerror})", remedy) from error
 
 
 def refuse_foreign_output(path: Path, thing: str, option: str, marks: tuple[bytes, ...] = ()) -> None:

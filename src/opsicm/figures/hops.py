@@ -159,8 +159,8 @@ def hopping_rows(hops: xr.Dataset, t_ns: NDArray[Any]) -> NDArray[np.bool_]:
 def potential_view(hops: xr.Dataset, cell: xr.Dataset, passes: Sequence[StepPasses], thickness: float) -> View:
     """Swelling, pipette current and cell current against potential, coloured by the sign of the cell current.
 
-    As `run_time_view`, for a run that hopped some point again; `thickness` [m] of the specimen, NaN where unknown. Against
-    the program's potential where one was controlled.
+    As `run_time_view`, for a run that hopped some point again; `thickness` [m] of the specimen, NaN where unknown.
+    Against the program's potential where one was controlled.
     """
     t_ns = cell["t_ns"].values
     cell_e, which = program_potential(cell, t_ns)

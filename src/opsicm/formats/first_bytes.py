@@ -9,6 +9,7 @@ import json
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,9 +70,9 @@ _DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 def inflated(data: bytes, path: Path) -> bytes:
     """The content of a compressed file; `BadInput` where it is cut or too large."""
     name = next(name for mark, name in COMPRESSED.items() if data.startswith(mark))
-    module: Any = {"gzip": gzip, "bzip2": bz2, "xz": lzma}[name]
+    kinds: dict[str, Callable[[io.BytesIO], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
     try:
-        with module.open(io.BytesIO(data)) as stream:
+        with kinds[name](io.BytesIO(data)) as stream:
             content: bytes = stream.read(_LARGEST + 1)
     except _DAMAGE as error:
         raise bad(path, "archive", f"damaged ({error})", f"it must be a whole {name} stream", "copy it again") from None

@@ -60,7 +60,7 @@ def _image(content: Mapping[str, Any], key: str) -> ImageChannel:
     lateral, unit = (str(field.get(name, {}).get("unitstr", "")) for name in ("si_unit_xy", "si_unit_z"))
     stem = key.removesuffix("/data")
     said, mask = content.get(f"{stem}/meta", {}), content.get(f"{stem}/mask")
-    # Gwyddion's data hold no NaN. A mask may mark anything, so that it means missing pixels only where the file says so.
+    # Gwyddion's data hold no NaN. A mask may mark anything: it means missing pixels only where the file says so.
     if isinstance(said, dict) and isinstance(mask, dict) and "under the mask" in str(said.get(MISSING, "")):
         values = np.where(np.array(mask["data"]).reshape(values.shape) > 0.0, np.nan, values)
     title = str(content.get(f"{key}/title", key))

@@ -137,9 +137,7 @@ def parquet_bytes(table: DataTable) -> bytes:
         pa.array(c.values, from_pandas=True) if c.values.dtype.kind != "O" else pa.array(c.values.tolist())
         for c in table.columns
     ]
-    fields = [
-        pa.field(c.name, a.type, metadata={"unit": c.unit}) for c, a in zip(table.columns, arrays, strict=True)
-    ]
+    fields = [pa.field(c.name, a.type, metadata={"unit": c.unit}) for c, a in zip(table.columns, arrays, strict=True)]
     schema = pa.schema(fields, metadata={"opsicm": json.dumps(dict(table.notes), ensure_ascii=False)})
     out = io.BytesIO()
     parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), out)
@@ -161,7 +159,7 @@ def write_netcdf(path: Path, groups: Mapping[str, xr.Dataset], notes: Mapping[st
 
 def table_of_dataset(name: str, dataset: xr.Dataset, notes: Mapping[str, str]) -> DataTable:
     """The one-dimensional variables of a labelled array as a table; a column `t_ns` becomes `t` in seconds."""
-    columns = []
+    columns: list[Column] = []
     for key, variable in dataset.variables.items():
         values = variable.values
         if key == "t_ns":

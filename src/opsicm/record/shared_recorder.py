@@ -8,6 +8,7 @@ had not brought into the log is still in the ring, and the converter begins agai
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -281,6 +282,8 @@ class SharedRecorder:
 
     def _fail_memory(self, size: int, error: OSError) -> None:
         limit, remedy = f"cannot be had ({error.strerror})", "end other programs or record fewer channels"
+        if error.errno == errno.EFBIG:  # shared memory is a file
+            remedy = "lift the file-size limit with ulimit -f unlimited"
         self._fail("memory for the record", f"{size * 1e-6:.0f} MB", limit, remedy)
 
     def _raise(self) -> None:

@@ -116,12 +116,12 @@ def _setup(run: Run) -> list[tuple[str, str]]:
 def _specimen_words(run: Run) -> list[str]:
     """What is known of the specimen."""
     known = run.parameters["specimen"]
-    written = {
-        "thickness_m": lambda v: f"{v * 1e6:g} µm thick",
-        "area_m2": lambda v: f"{v * 1e4:g} cm²",
-        "capacity_C": lambda v: f"capacity {v / 3.6:.4g} mAh",
-    }
-    return [text(float(known[key])) for key, text in written.items() if key in known]
+    words = (
+        ("thickness_m", 1e6, "{:g} µm thick"),
+        ("area_m2", 1e4, "{:g} cm²"),
+        ("capacity_C", 1.0 / 3.6, "capacity {:.4g} mAh"),
+    )
+    return [text.format(factor * float(known[key])) for key, factor, text in words if key in known]
 
 
 def _warnings(run: Run, assumed: int) -> list[str]:
@@ -180,14 +180,14 @@ def _setting(run: Run) -> list[tuple[str, ...]]:
     if not run.parameters:
         return []
     pipette = run.parameters["pipette"]
-    written = {
-        "radius_m": lambda v: f"radius {v * 1e9:g} nm",
-        "wall": lambda v: f"wall {v:g}",
-        "cone_angle_rad": lambda v: f"half-cone angle {np.degrees(v):.2g}°",
-        "length_m": lambda v: f"shank {v * 1e6:g} µm",
-        "bias_V": lambda v: f"bias {v:g} V vs Li/Li+",
-    }
-    shape = [text(float(pipette[key])) for key, text in written.items() if key in pipette]
+    words = (
+        ("radius_m", 1e9, "radius {:g} nm"),
+        ("wall", 1.0, "wall {:g}"),
+        ("cone_angle_rad", float(np.degrees(1.0)), "half-cone angle {:.2g}°"),
+        ("length_m", 1e6, "shank {:g} µm"),
+        ("bias_V", 1.0, "bias {:g} V vs Li/Li+"),
+    )
+    shape = [text.format(factor * float(pipette[key])) for key, factor, text in words if key in pipette]
     rows: list[tuple[str, ...]] = [("pipette", ", ".join(shape) or "not stated")]
     if "resistance_Ohm" in pipette:
         resistance = f"{pipette['resistance_Ohm'] * 1e-6:.4g} MΩ, from geometry and conductivity"

@@ -54,7 +54,9 @@ ENDINGS: Final[dict[str, Kind]] = {
 MOVIES: Final = ("gif", "mp4")
 TABLES: Final = ("csv", "bdf", "parquet")
 _QUANTITY: Final = {"E": "potential", "I": "current", "R": "resistance", "V": "bias", "sto": "stoichiometry"}
-_SIGN: Final = "negative cell current lithiates (anodic is positive); pipette current is positive out of the pipette; z up"
+_SIGN: Final = (
+    "negative cell current lithiates (anodic is positive); pipette current is positive out of the pipette; z up"
+)
 
 
 def kind_of(target: Path) -> Kind | None:
@@ -113,7 +115,7 @@ def _numbered(target: Path, count: int) -> list[Path]:
     ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if target.name.lower().endswith(e)), "")
     stem = target.name[: len(target.name) - len(ending)]
     digits = len(str(count))
-    return [target.with_name(f"{stem}-{k:0{digits}d}{target.name[len(stem):]}") for k in range(1, count + 1)]
+    return [target.with_name(f"{stem}-{k:0{digits}d}{target.name[len(stem) :]}") for k in range(1, count + 1)]
 
 
 def _must_be_new(paths: Iterable[Path]) -> None:
@@ -144,7 +146,9 @@ def pictures_of(source: Path, columns: str | None = None) -> list[Picture]:
     """
     if is_run(source):
         with Run(source) as run:
-            return [p for k, (step, frame) in enumerate(_frames(run), 1) for p in _pictures_of_pass(run, k, step, frame)]
+            return [
+                p for k, (step, frame) in enumerate(_frames(run), 1) for p in _pictures_of_pass(run, k, step, frame)
+            ]
     match read(source, columns):
         case ImageFile() as file:
             return [Picture(i.name, i.values, i.unit, i.x_size, i.y_size) for i in file.images]
@@ -247,7 +251,7 @@ def results_table(results: Sequence[Result], source: Path) -> DataTable:
 
 
 def _table_of_pictures(pictures: Sequence[Picture], source: Path) -> DataTable:
-    """A row per pixel: x and y [m] of its centre, y up, from the lower left corner of an image whose place is unknown."""
+    """A row per pixel: x and y [m] of its centre, y up; from the lower left corner where its place is unknown."""
     if not pictures:
         raise BadInput(Problem("IN", source.name, "has no image", "choose another table with --table", str(source)))
     rows: dict[str, list[NDArray[Any]]] = {key: [] for key in ("image", "quantity", "x", "y", "value", "unit")}
@@ -279,8 +283,11 @@ def _tables_of_content(content: Content, name: TableName, source: Path) -> list[
             return [
                 DataTable(
                     record.name or "record",
-                    (Column("t", "s", record.t), Column("potential", "V", record.potential))
-                    + (Column("current", "A", record.current),),
+                    (
+                        Column("t", "s", record.t),
+                        Column("potential", "V", record.potential),
+                        Column("current", "A", record.current),
+                    ),
                     notes,
                 )
                 for record in content.records
@@ -311,7 +318,7 @@ def _tables_of_content(content: Content, name: TableName, source: Path) -> list[
 
 
 def _netcdf(source: Path, target: Path, columns: str | None) -> Path:
-    """Groups of a run: hops, cell, slow, results, and images by raster; of a file what it holds. Units in attributes."""
+    """Groups of a run: hops, cell, slow, results, images by raster; of a file what it holds. Units in attributes."""
     groups: dict[str, xr.Dataset] = {}
     if is_run(source):
         with Run(source) as run:
@@ -348,9 +355,7 @@ def _stacks(pictures: Sequence[Picture]) -> dict[str, xr.Dataset]:
     areas: dict[object, list[Picture]] = {}
     for p in pictures:
         areas.setdefault((p.values.shape, p.width, p.height, p.left, p.top), []).append(p)
-    return {
-        "images" if len(areas) == 1 else f"images_{k}": _stack(group) for k, group in enumerate(areas.values(), 1)
-    }
+    return {"images" if len(areas) == 1 else f"images_{k}": _stack(group) for k, group in enumerate(areas.values(), 1)}
 
 
 def _stack(pictures: Sequence[Picture]) -> xr.Dataset:
@@ -396,4 +401,3 @@ def _figures(source: Path, folder: Path, columns: str | None, choice: ImageChoic
     folder.mkdir(parents=True, exist_ok=True)
     write_output(path, "".join(table_writing.csv_text(results_table(results, source))).encode(), "results", "OUT")
     return [*written, path]
-

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,7 +101,7 @@ class _Segment:
 
     def at(self, sample: NDArray[np.int64]) -> F64:
         """Times [s] of samples."""
-        return self.t0 + sample * (self.dt_ns * 1e-9)
+        return np.asarray(self.t0 + sample * (self.dt_ns * 1e-9))
 
 
 def join_files(
@@ -125,21 +128,22 @@ def join_files(
     segments = list(_segments(trace, probe, remarks))
     _find_hops(segments, stated.setpoint, remarks)
     clock, how = _clock(rows, trace, segments, offset, drift, remarks)
-    run_folder = _new_folder(folder)
     moved = (rows.t - clock.offset) / (1.0 + clock.drift)
     zero = min(float(moved[0]), segments[0].t0)
     texts = {"cell": _file_text(cell), "probe": _file_text(probe)}
     header = _header(rows, trace, segments, stated, clock, how, texts, provenance, remarks)
-    (run_folder.path / EXPERIMENT).write_text(header.experiment_text, encoding="utf-8")
-    (run_folder.path / RIG).write_text(header.rig_text, encoding="utf-8")
-    recorder = DirectRecorder(run_folder)
-    recorder.open(header)
-    hops = _record_segments(recorder, segments, header.channels, zero, moved, rows)
-    recorder.rows(_slow_rows(rows, moved, zero, segments))
-    last = max(float(moved[-1]), max(float(s.at(np.array(s.size - 1))) for s in segments)) - zero
-    for fact in _facts(header, hops, round(last * 1e9), [how, *remarks]):
-        recorder.fact(fact)
-    return JoinedFiles(recorder.close(), how, tuple(remarks))
+    with _new_folder(folder) as run_folder:
+        (run_folder.path / EXPERIMENT).write_text(header.experiment_text, encoding="utf-8")
+        (run_folder.path / RIG).write_text(header.rig_text, encoding="utf-8")
+        recorder = DirectRecorder(run_folder)
+        recorder.open(header)
+        hops = _record_segments(recorder, segments, header.channels, zero, moved, rows)
+        recorder.rows(_slow_rows(rows, moved, zero, segments))
+        last = max(float(moved[-1]), *(float(s.at(np.array(s.size - 1))) for s in segments)) - zero
+        for fact in _facts(header, hops, round(last * 1e9), [how, *remarks]):
+            recorder.fact(fact)
+        path = recorder.close()
+    return JoinedFiles(path, how, tuple(remarks))
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -240,7 +244,7 @@ def _segments(trace: _Trace, path: Path, remarks: list[str]) -> Iterator[_Segmen
         remarks.append(f"{path.name} pauses {ends.size} times: each part is a segment of its own")
     uneven = 0
     edges = [0, *ends.tolist(), trace.t.size]
-    for first, stop in zip(edges[:-1], edges[1:], strict=True):
+    for first, stop in pairwise(edges):
         t = trace.t[first:stop]
         dt = float(t[-1] - t[0]) / (t.size - 1) if t.size > 1 else period
         dt_ns = max(1, round(dt * 1e9))
@@ -276,19 +280,16 @@ def _find_hops(segments: list[_Segment], setpoint: float | None, remarks: list[s
         segment.hops = hops
         if hops.setpoint_estimated:
             drop = f"{100.0 * hops.setpoint:.2g} %"
-            remarks.append(f"the setpoint was not stated; {drop} was estimated from the trace, which includes overshoot")
+            remarks.append(
+                f"the setpoint was not stated; {drop} was estimated from the trace, which includes overshoot"
+            )
 
 
 # -- the clocks -----------------------------------------------------------------------------------------------------
 
 
 def _clock(
-    rows: _CellRows,
-    trace: _Trace,
-    segments: list[_Segment],
-    offset: float | None,
-    drift: float,
-    remarks: list[str],
+    rows: _CellRows, trace: _Trace, segments: list[_Segment], offset: float | None, drift: float, remarks: list[str]
 ) -> tuple[ClockOffset, str]:
     """The offset of the clocks and a sentence that says where it comes from."""
     clocks = None
@@ -324,8 +325,8 @@ def _clock(
     if found.others:
         others = ", ".join(f"{one:.4g}" for one in found.others)
         remarks.append(
-            f"the program is periodic: offsets of {others} s explain what they overlap as well. Taken was the one at "
-            "which the records overlap most; give --offset-s if it is another"
+            f"offsets of {others} s explain what they overlap as well, as of a program that repeats itself; taken was "
+            "the one at which the records overlap most: give --offset-s if it is another"
         )
     share = f"{100.0 * found.explained:.3g} % of the {found.by}'s variance is explained by the cell"
     return found, f"{_law(found)}, from the changes that both records show ({share})"
@@ -373,17 +374,22 @@ def _law(clock: ClockOffset) -> str:
 # -- writing --------------------------------------------------------------------------------------------------------
 
 
-def _new_folder(folder: Path) -> RunFolder:
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[RunFolder]:
+    """A new folder for the run; it goes again where the run cannot be written, so that the next try finds none."""
     if folder.exists() or folder.is_symlink():
         limit = "exists: a run folder is new"
         raise BadInput(Problem("RUN", str(folder), limit, "name another with -o", str(folder)))
     try:
         folder.mkdir(parents=True)
         (folder / JOURNAL).touch()
-    except OSError as error:
-        limit = f"cannot be made ({error.strerror})"
+        yield RunFolder(folder)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        limit = f"cannot be written ({error.strerror})"
         raise BadInput(Problem("RUN", str(folder), limit, "name another with -o", str(folder))) from error
-    return RunFolder(folder)
 
 
 def _file_text(path: Path) -> tuple[str, str]:
@@ -406,7 +412,11 @@ def _header(
     experiment = f"# No experiment file: made by opsicm join of two measured files.\n{comment}\n# {how}\n"
     channels = tuple(_channel(name, segments, files["probe"][0], remarks) for name in trace.signals)
     start = UNKNOWN_START if rows.start is None else rows.start.isoformat(timespec="milliseconds")
-    more = {f"{track}_{key}": text for track, pair in files.items() for key, text in zip(("file", "sha256"), pair, strict=True)}
+    more = {
+        f"{track}_{key}": text
+        for track, pair in files.items()
+        for key, text in zip(("file", "sha256"), pair, strict=True)
+    }
     joined = {
         "source": f"measured files, joined: {names}",
         **more,
@@ -439,7 +449,7 @@ def _parameters(stated: StatedValues) -> dict[str, Any]:
 
 
 def _channel(name: str, segments: list[_Segment], source: str, remarks: list[str]) -> Channel:
-    """The channel of a signal: with counts of its own resolution where its range fits into 16 bits, else of the range."""
+    """The channel of a signal, in counts of its own resolution where they fit into 16 bits, else of its range."""
     values = np.concatenate([segment.signals[name] for segment in segments])
     low, high = float(values.min()), float(values.max())
     resolution = resolution_of(values)
@@ -450,10 +460,8 @@ def _channel(name: str, segments: list[_Segment], source: str, remarks: list[str
     scale = (high - low) / _COUNTS or max(abs(high), 1e-30) / _COUNTS
     noise = noise_from_differences(values) if values.size > 10 else 0.0
     if scale > _FINE * noise > 0.0:
-        remarks.append(
-            f"{name.replace('_', ' ')} is kept in steps of {scale:.2g} {channel(name, 1.0, '').unit}, 1/{_COUNTS} of its range, "
-            f"{scale / noise:.2g} of its noise"
-        )
+        step = f"{scale:.2g} {channel(name, 1.0, source).unit}"
+        remarks.append(f"{name.replace('_', ' ')} is kept in steps of {step}, {scale / noise:.2g} times its noise")
     return channel(name, scale, source, 0.5 * (low + high))
 
 
@@ -478,21 +486,14 @@ def _record_segments(
             recorder.block(SampleBlock(number, first, t0_ns + first * segment.dt_ns, segment.dt_ns, part, quality))
         if segment.hops is not None:
             done = sum(hops.size for hops in recorded)
-            hops = _hop_rows(segment, segment.hops, number, done, zero, t0_ns, cell_t, rows)
+            hops = _hop_rows(segment, segment.hops, number, done, t0_ns, cell_t, rows)
             recorder.hops("probe[0]", hops)
             recorded.append(hops)
     return recorded
 
 
 def _hop_rows(
-    segment: _Segment,
-    hops: TraceHops,
-    number: int,
-    done: int,
-    zero: float,
-    t0_ns: int,
-    cell_t: F64,
-    rows: _CellRows,
+    segment: _Segment, hops: TraceHops, number: int, done: int, t0_ns: int, cell_t: F64, rows: _CellRows
 ) -> NDArray[Any]:
     out = np.zeros(hops.size, HOP_DTYPE)
     stop_t = segment.at(hops.stop)
@@ -558,4 +559,3 @@ def _facts(header: RunHeader, hops: list[NDArray[Any]], last_ns: int, sentences:
     ]
     for seq, (t_ns, kind, track, step, data) in enumerate(made):
         yield Fact(seq, t_ns, kind, track, step, data)
-

@@ -144,9 +144,10 @@ def identification(
         what = identify(path, columns, scale=scale)
         return third_party.identification_text(what), third_party.identification_records(what)
     with Run(path) as run:
+        unit = "UTC" if run.started_utc[:1].isdigit() else ""  # unknown, of a run made of measured files
         rows: list[dict[str, Any]] = [
             {"kind": "format", "name": "run file of opsicm", "value": run.title, "unit": "", "ok": True},
-            {"kind": "content", "name": "started", "value": run.started_utc, "unit": "UTC", "ok": True},
+            {"kind": "content", "name": "started", "value": run.started_utc, "unit": unit, "ok": True},
             {"kind": "content", "name": "hops", "value": run.hops.sizes["hop"], "unit": "1", "ok": True},
             {"kind": "content", "name": "segments", "value": len(run.segments()), "unit": "1", "ok": True},
             {"kind": "content", "name": "outcome", "value": run.outcome, "unit": "", "ok": run.outcome == "completed"},

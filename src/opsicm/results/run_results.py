@@ -17,6 +17,7 @@ from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
 from opsicm.core.calibration import stored_calibration
+from opsicm.core.statistics import noise_from_differences
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
 from opsicm.figures.cell import voltammogram_view
@@ -30,6 +31,7 @@ from opsicm.results.pipette_steps import pipette_results
 from opsicm.results.trace_figures import peak_marks, views_of_traces
 
 _SECTION_HOPS: Final = 20  # of a section at a point
+_FLOWS: Final = 6.0  # times the noise of the cell current: the largest of 10^9 readings of none is less
 _STANDS: Final = 5e-6  # [m] of the coarse stage
 _MOST_SAMPLES: Final = 20_000_000  # of a section: 80 MB of counts
 
@@ -65,8 +67,15 @@ def results_of(run: Run) -> list[Result]:
         reason = "it was interrupted before its header was written: nothing was measured"
         return [failed("run", "1", "", "interrupted before it began", reason)]
     calibration, unknown = stored_calibration(run.parameters.get("calibration")), _unknown(run)
-    found = (_without_unknown(result, unknown) for family in FAMILIES for result in family(run))
+    # A run of two measured files has no experiment that would say which steps the pipette made.
+    families = [family for family in FAMILIES if family is not pipette_results or not is_of_files(run)]
+    found = (_without_unknown(result, unknown) for family in families for result in family(run))
     return calibrated(found, calibration)
+
+
+def is_of_files(run: Run) -> bool:
+    """Whether the run was joined of two measured files (`opsicm join`)."""
+    return "clock_offset_s" in run.provenance
 
 
 # What a run of measured files may lack, by its place in the run's parameters; the results that are made of it; and the
@@ -103,12 +112,14 @@ def _operando_results(run: Run) -> list[Result]:
 
 
 def _section_of(run: Run) -> list[Result]:
-    """The section of the line, or of the hops at a point, at the largest cell current."""
+    """The section of the line, or of the hops at a point, at the largest cell current; without one, in the middle."""
     hops = run.hops
     good = np.flatnonzero(hops["outcome"].values == 0)
     if good.size < _SECTION_HOPS:
         return []
-    worst = good[int(np.argmax(np.abs(hops["cell_current"].values[good])))]
+    cell_current = hops["cell_current"].values[good]
+    flows = float(np.max(np.abs(cell_current))) > _FLOWS * noise_from_differences(cell_current)
+    worst = good[int(np.argmax(np.abs(cell_current))) if flows else good.size // 2]
     line, segment = int(hops["line"].values[worst]), int(hops["segment"].values[worst])
     chosen = good[hops["segment"].values[good] == segment]
     if np.unique(hops["pixel"].values[chosen]).size > 1:

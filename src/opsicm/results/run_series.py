@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result
 from opsicm.core.errors import OpsicmError
+from opsicm.core.statistics import straight_line
 from opsicm.experiment.refusal import path_text
 from opsicm.experiment.yaml_file import yaml_document
 from opsicm.figures.pipette import ParkedPipette, calibration_view, parked_voltammograms_view
@@ -321,18 +322,22 @@ def _trend(column: Column, over: Column) -> str:
     text = f"{name} {direction} from {ends[0]} at {x[0]:g} {over.unit} to {ends[1]} at {x[-1]:g} {over.unit}".rstrip()
     power = _power(x, np.abs(y)) if x.size > 2 else None
     if power is not None:
-        return f"{text}, as the power {power:.2f} of it.".replace("-", "−")
+        return f"{text}, as the power {quantity(*power, '1')} of it.".replace("-", "−")
     share = 100.0 * (abs(y[-1]) / abs(y[0]) - 1.0) if y[0] else 0.0
     return f"{text} ({share:+.0f} %).".replace("-", "−") if y[0] else f"{text}."
 
 
-def _power(x: F64, y: F64) -> float | None:
-    """The exponent of a power law; None where x or y is not positive or a power does not describe it."""
+def _power(x: F64, y: F64) -> tuple[float, float] | None:
+    """The exponent of a power law and its u; None where x or y is not positive or a power does not describe it.
+
+    The slope of ln y on ln x; u is that of the line, from the scatter about it: of three runs it is known to a factor
+    of two or three.
+    """
     if np.any(x <= 0.0) or np.any(y <= 0.0) or np.ptp(np.log(x)) == 0.0:
         return None
-    u, v = np.log(x), np.log(y)
-    r = float(np.corrcoef(u, v)[0, 1])
-    return float(np.polyfit(u, v, 1)[0]) if r**2 >= _POWER else None
+    line = straight_line(np.log(x), np.log(y))
+    r = float(np.corrcoef(np.log(x), np.log(y))[0, 1])
+    return (line.slope, line.u_slope) if r**2 >= _POWER else None
 
 
 def _range(column: Column) -> str:

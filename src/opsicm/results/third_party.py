@@ -18,6 +18,7 @@ from opsicm.analysis.cell.record_results import open_circuit_results, record_res
 from opsicm.analysis.pipette.current_series import current_results
 from opsicm.analysis.pipette.current_voltage import SWEPT, iv_results
 from opsicm.analysis.result import Result, failed
+from opsicm.analysis.topography.missing import measured
 from opsicm.analysis.topography.results import image_results, step_results
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.images import image_view
@@ -48,7 +49,7 @@ def analyse_file(
     content = read(path, columns, scale)
     match content:
         case SicmScan():
-            heights = np.where(content.saturated, np.nan, content.heights)
+            heights = measured(np.where(content.saturated, np.nan, content.heights))
             return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
         case SicmTrace():
             return no_axis_results("the trace holds counts without a z axis, a scale or a time step")
@@ -75,9 +76,10 @@ def _images(file: ImageFile, path: Path) -> list[Result]:
         raise BadInput(Problem("channels", channels, limit, "export the topography", path.name))
     results: list[Result] = []
     for k, image in enumerate(file.heights):
-        of_channel = image_results(image_array(image.values, image.x_size, image.y_size, image.unit))
+        heights = measured(image.values)
+        of_channel = image_results(image_array(heights, image.x_size, image.y_size, image.unit))
         if image.unit == "m":
-            of_channel += step_results(image.values)
+            of_channel += step_results(heights)
         results += of_channel if k == 0 else [replace(r.within(source=image.name), trace=None) for r in of_channel]
     return results
 

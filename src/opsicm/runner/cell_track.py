@@ -142,7 +142,7 @@ class CellTrack:
         if self.action is None:
             return False, "the cell has not begun yet"
         self._requested = "pause"
-        return True, f"{self.action.path} goes to open circuit within 1.7 s; what is left of it follows on resume-cell"
+        return True, f"{self.action.path} goes to open circuit within 1.7 s; what is left of it follows on resume cell"
 
     def resume(self) -> tuple[bool, str]:
         """Ask for the rest of the step that was paused."""

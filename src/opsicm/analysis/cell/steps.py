@@ -76,6 +76,8 @@ def step_responses(t: F64, pipette: F64, cell: F64, window: float | None = None)
         earlier = np.arange(before.first, before.stop)
         earlier = earlier[t[earlier] >= at - span]
         later = np.arange(after.first + 1, after.stop)
+        # A pipette that was recorded for a part of the time has no current in the other rows.
+        earlier, later = (rows[np.isfinite(pipette[rows])] for rows in (earlier, later))
         if earlier.size < 3 or later.size < _FEWEST:
             continue
         responses.append(_fit_response(t, pipette, cell, at, earlier, later, after.kind != "rest"))

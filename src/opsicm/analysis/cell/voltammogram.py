@@ -42,7 +42,7 @@ def cell_results(
         return [failed("peak_current", "mA", "", "no current", reason, Subject(part="lithiation"))]
     noise = noise_from_differences(current)
     results: list[Result] = []
-    turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current)
+    turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current, noise)
     turning[-1] = False  # the current after the last row is unknown
     for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
         rows = np.flatnonzero(turning & (sign * current > negligible_current))
@@ -113,16 +113,17 @@ def _soc_result(cell: xr.Dataset, noise: float) -> Result:
     return Result(name, last, u, "%", method, flags=flags)
 
 
-def _settling(potential: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Rows after a jump of the potential, for as long as the magnitude of the current decreases."""
+def _settling(potential: NDArray[np.float64], current: NDArray[np.float64], noise: float) -> NDArray[np.bool_]:
+    """Rows after a jump of the potential, for as long as the magnitude of the current decreases.
+
+    It has stopped to decrease where it is above the lowest so far by more than six times its `noise` [A].
+    """
     settling = np.zeros(current.size, dtype=bool)
     size = np.abs(current)
     for jump in np.flatnonzero(np.abs(np.diff(potential)) > _JUMP) + 1:
-        k = int(jump)
-        settling[k] = True
-        while k + 1 < size.size and size[k + 1] <= size[k]:
-            k += 1
-            settling[k] = True
+        after = size[jump:]
+        rises = np.flatnonzero(after > np.minimum.accumulate(after) + _RISES * noise)
+        settling[jump : jump + (int(rises[0]) if rises.size else after.size)] = True
     return settling
 
 
@@ -136,22 +137,35 @@ def _peak_results(name: str, index: int, cell: xr.Dataset, slow: xr.Dataset, noi
     u_mA = None if u is None else u * 1e3
     method, of = f"parabola through the rows {at}", Subject(part=name)
     peak = Result("peak_current", vertex * 1e3, u_mA, "mA", method, trace=trace, of=of)
-    return [peak, _pipette_change(of, index, cell, slow, at)]
+    return [peak, _pipette_change(of, index, cell, slow, at, noise)]
 
 
-def _pipette_change(of: Subject, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str) -> Result:
-    """Pipette current at the peak less its mean over the rest before it, at the same coarse height."""
+def _pipette_change(
+    of: Subject, index: int, cell: xr.Dataset, slow: xr.Dataset, at: str, current_noise: float
+) -> Result:
+    """Pipette current at the peak less its mean over the rest before it, at the same coarse height.
+
+    u: the noise of one reading, that of the mean, and the pipette current's standard deviation over the rows around the
+    peak whose cell current is as large within 3 of its noise: any of them might have been the peak. A slow drift during
+    the rest repeats, so it is in the method and not in u. Fails with fewer than five rows of rest.
+    """
     method = f"pipette current {at}, less its mean over the rest before it; far from the surface"
     current, pipette, height = cell["current"].values, slow["pipette_current"].values, slow["coarse_z"].values
     same = np.abs(height[:index] - height[index]) < 1e-6
     rest = np.flatnonzero(same & (np.abs(current[:index]) < _QUIET * abs(current[index])))
-    if not rest.size:
-        reason = "no row before the peak has the cell at rest and the pipette at this height: begin with a rest"
+    if rest.size < _FEWEST_AT_REST:
+        reason = (
+            f"{rest.size} rows before the peak have the cell at rest and the pipette at this height, "
+            f"{_FEWEST_AT_REST} are needed: begin with a rest"
+        )
         return failed("pipette_change_at_peak", "pA", method, "no rest", reason, of)
     change = float(pipette[index] - np.mean(pipette[rest]))
-    single = noise_from_differences(pipette) if pipette.size >= 5 else 0.0
-    spread = float(np.std(pipette[rest]))  # noise and slow drift during the rest
-    u = math.hypot(single, spread)
+    single = noise_from_differences(pipette)
+    lower = np.flatnonzero(np.abs(current - current[index]) > 3.0 * current_noise)
+    begin = int(np.max(lower[lower < index], initial=-1)) + 1
+    end = int(np.min(lower[lower > index], initial=current.size))
+    u = math.hypot(single, single / rest.size**0.5, float(np.std(pipette[begin:end])))
+    method += f"; it moved by {1e12 * float(np.ptp(pipette[rest])):.3g} pA during that rest"
     return Result("pipette_change_at_peak", change * 1e12, u * 1e12, "pA", method, of=of)
 
 
@@ -165,6 +179,8 @@ def _vertex(t: NDArray[np.float64], values: NDArray[np.float64], index: int) -> 
     return float(c - b * b / (4.0 * a)) if inside else float(values[index])
 
 
+_FEWEST_AT_REST: Final = 5  # rows
+_RISES: Final = 6.0  # times the noise
 # Peaks of a voltammogram from any instrument.
 
 F64 = NDArray[np.float64]

@@ -16,7 +16,7 @@ from scipy.interpolate import BSpline
 
 from opsicm.analysis.hops.series import HopSeries, windows_without_gap
 from opsicm.analysis.result import Result, failed
-from opsicm.core.statistics import noise_from_differences
+from opsicm.core.statistics import noise_from_differences, u_of_rectangle
 from opsicm.physics.pipette.tip_field import ApproachCurve
 
 F64 = NDArray[np.float64]
@@ -85,15 +85,17 @@ _WINDOW: Final = 10
 _FEWEST: Final = 31
 _METHOD: Final = (
     "largest (max - min)/|mean| of the reference current over any ten successive hops, noise included; "
-    "u from the scatter of a single reference"
+    "u from the scatter of a single reference and the range of the bias' error there as a rectangle"
 )
 
 
 def ten_hop_change(series: HopSeries, current_scatter: float) -> Result:
     """Largest relative change of the bulk current over any ten successive hops, to be compared with the setpoint.
 
-    max over k of (max - min)/|mean| of i_ref[k … k+9]. u is the scatter of one reference times √2. Noise adds about
-    3 sigma to the value (the range of ten Gaussian numbers), so it is an upper bound. Source: the criterion of
+    max over k of (max - min)/|mean| of i_ref[k … k+9]. u is the scatter of one reference times √2, and the range of the
+    bias' relative error in that window as a rectangle: the bias follows the cell in ramps between two readings, and
+    when the last one was is chance. Noise adds about 3 sigma to the value (the range of ten Gaussian numbers), so it is
+    an upper bound. Source: the criterion of
     JACS Au 2023, 3, 1089, at its Figure 5 (0.5 % against a setpoint of 2 %).
     """
     if series.size < _WINDOW:
@@ -107,6 +109,9 @@ def ten_hop_change(series: HopSeries, current_scatter: float) -> Result:
     t_middle = series.t[_WINDOW // 2 : _WINDOW // 2 + whole.size][whole]
     trace = xr.DataArray(change, dims="hop", coords={"t": ("hop", t_middle)})
     u = 100.0 * np.sqrt(2.0) * current_scatter / abs(float(np.mean(series.current)))
+    if series.bias_error is not None:
+        errors = sliding_window_view(series.bias_error, _WINDOW)[whole][int(np.argmax(change))]
+        u = np.hypot(u, 100.0 * u_of_rectangle(float(np.ptp(errors))))
     return Result("ten_hop_bulk_change", float(change.max()), float(u), "%", _METHOD, flags=series.flags, trace=trace)
 
 
@@ -125,9 +130,10 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
 
     |d ln i_ref/dt| · fall_time · dz/d(ln I), with the drift from a smoothing spline through the references
     (`smooth_slope`), so that noise is not taken for drift. Every hop's value and u are in the trace (`u`, nm).
-    `fall_time` [s] is the duration of an approach. Assumes that the drift is linear over one approach. 95 % intervals
-    of the largest cover 95 to 97 % of steady and absent drifts, up to 100 % of curved ones; without drift it is about
-    one u.
+    What the bias' own error adds to the largest, found from the references without it, depends on when the bias was
+    last read: as a rectangle of twice its size it is in u. `fall_time` [s] is the duration of an approach. Assumes that
+    the drift is linear over one approach. 95 % intervals of the largest cover 95 to 97 % of steady and absent drifts,
+    up to 100 % of curved ones; without drift it is about one u.
     """
     name, method = (
         "height_cross_talk",
@@ -138,10 +144,16 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
         return failed(name, "nm", method, "too few hops", reason)
     noise = noise_from_differences(series.current)
     scale = 1e9 * fall_time * height_per_relative_current(series.setpoint, curve)
-    t, nm, u = [], [], []
+    t, nm, u, bias = [], [], [], []
     for part in _parts_without_gap(series):
         slope, u_slope = smooth_slope(series.t[part], series.current[part], noise)
         per = scale / np.abs(series.current[part])
+        without = slope
+        if series.bias_error is not None and np.any(series.bias_error[part]):
+            sound = series.current[part] / (1.0 + series.bias_error[part])
+            without, _ = smooth_slope(series.t[part], sound, noise_from_differences(sound))
+        # No more than all of it: where a reading was late the bias error belongs to another instant than the reference.
+        bias.append(np.minimum(np.abs(np.abs(slope) - np.abs(without)), np.abs(slope)) * per)
         t.append(series.t[part])
         nm.append(np.abs(slope) * per)
         u.append(u_slope * per)
@@ -150,7 +162,8 @@ def height_cross_talk(series: HopSeries, fall_time: float, curve: ApproachCurve)
     values, us = np.concatenate(nm), np.concatenate(u)
     trace = xr.DataArray(values, dims="hop", coords={"t": ("hop", np.concatenate(t)), "u": ("hop", us)})
     worst = int(np.argmax(values))
-    return Result(name, float(values[worst]), float(us[worst]), "nm", method, flags=series.flags, trace=trace)
+    u_worst = np.hypot(us[worst], u_of_rectangle(2.0 * float(np.concatenate(bias)[worst])))
+    return Result(name, float(values[worst]), float(u_worst), "nm", method, flags=series.flags, trace=trace)
 
 
 def _parts_without_gap(series: HopSeries) -> list[slice]:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from opsicm.analysis.cell.branches import Branch, branches, numbered, time_at_charge
 from opsicm.analysis.hops.series import HopSeries, value_at
 from opsicm.analysis.result import Result, Subject, failed
-from opsicm.core.statistics import median_with_u, robust_sigma, scatter_with_u
+from opsicm.core.statistics import median_with_u, robust_sigma, scatter_with_u, u_of_rectangle, weighted_mean
 
 _WINDOW: Final = 15
+_GAP: Final = 3.0  # periods
+_BENT: Final = 3.0  # u beyond which the next degree is believed
 _METHOD: Final = (
     "height at the ends of the branch (where the charge turns), each a polynomial through {window} hops or passes; "
     "divided by the thickness in the experiment file, whose uncertainty is not included; u: scatter and cross-talk of "
@@ -118,10 +120,40 @@ def _branch_results(
 
 
 def _height_at(series: HopSeries, when: float, drift_to_height: float, window: int, degree: int) -> tuple[float, float]:
-    """Height [m] at `when` [s] with its uncertainty, scatter and cross-talk in quadrature."""
-    height, u, _ = value_at(series.t, series.height, when, window, degree)
+    """Height [m] at `when` [s] with its uncertainty, scatter and cross-talk in quadrature.
+
+    Where `when` lies in a gap, as at a cut-off that hops wait for, each side is continued to it on its own, for the
+    height has a corner there; u holds their difference as a rectangle.
+    """
     current, _, slope = value_at(series.t, series.current, when, window, degree)
+    after = int(np.searchsorted(series.t, when))
+    sides = [part for part in (slice(0, after), slice(after, None)) if series.t[part].size > degree + 2]
+    in_gap = 0 < after < series.size and series.t[after] - series.t[after - 1] > _GAP * np.median(np.diff(series.t))
+    if 0 < after < series.size and not (in_gap and sides):
+        height, u, _ = value_at(series.t, series.height, when, window, degree)
+    elif sides:
+        values = np.array([_continued(series.t[p], series.height[p], when, window, degree) for p in sides])
+        height, u = weighted_mean(values[:, 0], values[:, 1])
+        u = math.hypot(u, u_of_rectangle(float(np.ptp(values[:, 0]))))
+    else:
+        height, u, _ = value_at(series.t, series.height, when, window, degree)
     return height, math.hypot(u, drift_to_height * slope / current)
+
+
+def _continued(
+    t: NDArray[np.float64], heights: NDArray[np.float64], when: float, window: int, degree: int
+) -> tuple[float, float]:
+    """(height [m], u) of the polynomial of `degree` through the `window` hops next to `when`, beyond which it lies.
+
+    The next degree is looked at: where its term stands out of the noise it is the better guess, and in any case what it
+    changes is in u, in place of what the degree after it would. Fails where the height turns on the way to `when`, and
+    where it bends ever more.
+    """
+    height, u, _ = value_at(t, heights, when, window, degree)
+    bent, u_bent, _ = value_at(t, heights, when, window, degree + 1)
+    off = abs(bent - height)
+    height, u = (bent, u_bent) if off > _BENT * u_bent else (height, u)
+    return height, max(math.hypot(u, off), 1e-15)
 
 
 F64 = NDArray[np.float64]

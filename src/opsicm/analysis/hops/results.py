@@ -178,10 +178,27 @@ def _period_result(series: HopSeries, sample: float) -> Result:
 
 
 def _bias_results(hops: xr.Dataset, slow: xr.Dataset) -> list[Result]:
-    residual = np.concatenate([hops["bias_residual"].values, slow["bias_residual"].values])
-    method = "largest |V_cmd + E - V_tip| over hops and rows; u: scatter from one to the next"
+    """The largest error of the pipette's bias.
+
+    u is the noise of one residual and, as a rectangle, how far the largest is from its neighbours in time: an error
+    comes and goes between two readings of the potentiostat, and chance decides when it is looked at. After a programmed
+    change of control the readings have a fixed phase, and u is too large.
+    """
+    parts = [hops["bias_residual"].values, slow["bias_residual"].values]
+    residual = np.concatenate(parts)
+    method = (
+        "largest |V_cmd + E - V_tip| over hops and rows; u: scatter from one to the next, and the difference from the "
+        "neighbours as a rectangle"
+    )
     if residual.size < 5:
         return [failed("bias_residual", "mV", method, "no rows", "the run ended before its first readings")]
+    residual = residual[np.isfinite(residual)]
+    if residual.size < 5:  # a run made of files in which nothing tells the potential of the tip
+        return []
     worst = float(np.max(np.abs(residual)))
-    u = float(np.hypot(noise_from_differences(residual), u_of_rectangle(resolution_of(residual))))
+    largest = max((part for part in parts if part.size), key=lambda part: float(np.max(np.abs(part))))
+    at = int(np.argmax(np.abs(largest)))
+    away = np.abs(np.delete(largest[max(at - 1, 0) : at + 2], min(at, 1)) - largest[at])
+    steps = u_of_rectangle(resolution_of(residual)), u_of_rectangle(float(np.max(away, initial=0.0)))
+    u = float(np.hypot.reduce((noise_from_differences(residual), *steps)))
     return [Result("bias_residual", worst * 1e3, resolved_u(worst * 1e3, u * 1e3), "mV", method)]

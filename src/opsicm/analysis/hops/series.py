@@ -31,6 +31,7 @@ class HopSeries:
     drifting: int = 0
     segment: NDArray[np.int64] | None = None  # None: all hops are of one segment
     number: NDArray[np.int64] | None = None  # of each among all hops, the bad ones included, from 1
+    bias_error: NDArray[np.float64] | None = None  # by what share the bias missed its target; None: not known
 
     @property
     def size(self) -> int:
@@ -70,6 +71,7 @@ def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSerie
         int(np.count_nonzero(contact & moving)),
         hops["segment"].values[good].astype(np.int64),
         np.flatnonzero(good) + 1,
+        hops["bias_residual"].values[good] / tip_potential if tip_potential else None,
     )
 
 

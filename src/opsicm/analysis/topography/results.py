@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -20,9 +22,17 @@ from opsicm.analysis.topography.image_series import (
     swelling_percent,
 )
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
+from opsicm.analysis.topography.missing import scars
 from opsicm.analysis.topography.raster import Frame, areas
 from opsicm.analysis.topography.registration import Shift, register, shifted
-from opsicm.analysis.topography.steps import across_step_edge, find_step_edge, find_terraces, fit_terraces
+from opsicm.analysis.topography.steps import (
+    across_step_edge,
+    find_step_edge,
+    find_terraces,
+    fit_terraces,
+    terraces_are_smooth,
+    without_walls,
+)
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import median_with_u, noise_from_differences, robust_sigma, u_of_robust_sigma
 
@@ -139,6 +149,9 @@ _SMALLEST: Final = 16  # pixels along an edge: a smaller image is not registered
 # heights and 0.50 of uniform ones.
 _CLEAR: Final = 0.4
 _STEP: Final = "step_height"
+_GUARD: Final = 2  # [px] beside the border of terraces
+_STEEP: Final = 0.1  # of the step over five pixels: a wall
+_UNEVEN: Final = 3.0  # times: a particle is no plateau
 _CERTAIN: Final = 6.0  # height of a rim beyond its terraces over its u
 _LOST: Final = 0.1  # peak of the correlation: below it two frames have nothing in common
 
@@ -179,10 +192,13 @@ def step_results(heights: F64) -> list[Result]:
     method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
         return [failed(_STEP, "nm", method, "no step", "fewer than half of the pixels have a height")]
+    bad = scars(heights)
+    flags = {"scar_lines": int(bad.any(axis=1).sum())}
+    heights = np.where(bad, np.nan, heights)
     try:
         edge = find_step_edge(heights)
     except OutsideDomain as error:
-        return [_terrace_result(heights, method, str(error))]
+        return [replace(_terrace_result(heights, method, str(error)), flags=flags)]
     description = (
         f"straight edge at {np.degrees(edge.angle):.1f}° to the columns, {edge.rim} pixels wide; u: scatter of "
         f"{edge.strips} strips along it"
@@ -194,19 +210,19 @@ def step_results(heights: F64) -> list[Result]:
         coords={"distance": ("line", distance)},
         attrs={"units": "m", "angle": edge.angle, "height": abs(edge.height)},
     )
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, trace=trace)]
+    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, flags=flags, trace=trace)]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
     # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
         edge_method = f"farthest line of the rim less the mean of both terraces there; {description}"
-        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method))
+        results.append(Result("step_edge_rise", 1e9 * edge.rise, 1e9 * edge.u_rise, "nm", edge_method, flags=flags))
     return results
 
 
 def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
     """Two terraces whose border is not straight; "no step" with both reasons where a plane fits as well."""
     try:
-        labels = find_terraces(heights)
+        labels = find_terraces(heights, guard=_GUARD)
         fit = fit_terraces(heights, labels)
         flat = float(np.nanstd(total_degree(heights, 1).heights))
     except (OutsideDomain, ValueError) as error:
@@ -218,8 +234,30 @@ def _terrace_result(heights: F64, method: str, no_edge: str) -> Result:
             f"straight edge ({no_edge})"
         )
         return failed(_STEP, "nm", method, "no step", reason)
-    method += f"; rims left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm"
-    return Result(_STEP, 1e9 * fit.height, 1e9 * fit.u_height, "nm", method)
+    scatters = [robust_sigma(fit.residual[fit.labels == k], 0.0) for k in (0, 1)]
+    if max(scatters) > _UNEVEN * min(scatters):
+        reason = (
+            f"one of two levels scatters by {1e9 * max(scatters):.3g} nm, the other by {1e9 * min(scatters):.3g} nm: "
+            f"particles or holes, no terrace; nor is there a straight edge ({no_edge})"
+        )
+        return failed(_STEP, "nm", method, "no step", reason)
+    if terraces_are_smooth(heights, fit.labels, fit.residual):
+        reason = f"a smooth surface of total degree 2 to 5 describes it as well: a bow; no straight edge ({no_edge})"
+        return failed(_STEP, "nm", method, "no step", reason)
+    # What the model does not follow are walls that slope: they are left out, and what other limits change is in u.
+    fits = [fit]
+    for guard, share in ((_GUARD, _STEEP), (_GUARD, 0.5 * _STEEP), (2 * _GUARD, _STEEP)):
+        level = np.where(without_walls(heights, fit, share), -1, find_terraces(heights, guard=guard))
+        with contextlib.suppress(OutsideDomain):  # too little of a terrace is left: its limit says nothing
+            fits.append(fit_terraces(heights, level))
+    best = fits[min(1, len(fits) - 1)]
+    others = fits[2:] or fits[:1]
+    u = float(np.hypot(best.u_height, max(abs(one.height - best.height) for one in others)))
+    method += (
+        f"; rims and walls that slope left out; border of any outline; residual {1e9 * fit.sigma:.3g} nm; u: and what "
+        "wider ones change"
+    )
+    return Result(_STEP, 1e9 * best.height, 1e9 * u, "nm", method)
 
 
 def image_series_results(
@@ -237,35 +275,56 @@ def image_series_results(
     _, down, along = reference_plane(frames[0].heights)
     pitch = (float(frames[0].y[1] - frames[0].y[0]), float(frames[0].x[1] - frames[0].x[0]))
     results: list[Result] = []
-    noise = _noise(stack)
-    aligned, changes = [stack[0]], [0.0]
-    for k, frame in zip(numbers[1:], stack[1:], strict=True):
-        shift = register(stack[0], frame)
+    shifts = [register(stack[0], frame) for frame in stack[1:]]
+    aligned = [stack[0]]
+    for frame, shift in zip(stack[1:], shifts, strict=True):
+        lost = shift.peak < _LOST
+        moved = np.full(shape, np.nan) if lost else _moved_back(frame, shift)
+        aligned.append(moved + down * shift.dy + along * shift.dx)
+    noise, changes = _noise(aligned), [0.0]
+    for k, image, shift in zip(numbers[1:], aligned[1:], shifts, strict=True):
         if shift.peak < _LOST:
             reason = f"correlation {shift.peak:.2f}: the images have nothing in common"
             results.append(failed("height_change", "nm", "", "not registered", reason, Subject(image=k)))
-            aligned.append(np.full(shape, np.nan))
             changes.append(0.0)
             continue
-        aligned.append(_moved_back(frame, shift) + down * shift.dy + along * shift.dx)
         results += _shift_results(shift, pitch, k)
-        change = height_change(stack[0], aligned[-1], noise, cross_talk)
+        change = height_change(stack[0], image, noise, cross_talk)
         changes.append(change.mean)
         u = float(np.hypot(change.u, np.hypot(down, along) * shift.u))
-        trace = frames[0].array(aligned[-1] - stack[0])
-        results += _change_results(stack[0], aligned[-1], trace, change.mean, u, thickness, k)
+        trace = frames[0].array(image - stack[0])
+        results += _change_results(stack[0], image, trace, change.mean, u, thickness, k)
     extreme = int(np.argmax(np.abs(changes)))
     if 0 < extreme < len(aligned) - 1:
-        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], noise, numbers[extreme])
+        error = _error_of_a_pixel(aligned[0], aligned[-1], noise)
+        results += _irreversible(aligned[0], aligned[extreme], aligned[-1], error, numbers[extreme])
     if extreme > 0:
         results += flake_results(aligned[0], aligned[extreme], numbers[extreme])
     return results
 
 
-def _noise(stack: F64) -> float:
-    """[m] of one pixel, from second differences along the rows: an upper bound, because it contains the roughness."""
-    known = np.isfinite(np.diff(stack[0], 2)).any()
-    return noise_from_differences(stack[0], spread=robust_sigma) if known else 0.0
+def _noise(aligned: Sequence[F64]) -> float:
+    """[m] of one pixel: the least that the first image and differences of two, over sqrt(2), show along their rows.
+
+    Second differences of an image contain its roughness, all of it where the pixels are coarse; those of the difference
+    of two images only what has moved between them. So each is an upper bound, and the least of them the best. The two
+    follow one another, or one of them is the first, to which a specimen that has been cycled returns.
+    """
+    pairs = {*pairwise(range(len(aligned))), *((0, k) for k in range(1, len(aligned)))}
+    differences = [(aligned[b] - aligned[a]) / 2.0**0.5 for a, b in sorted(pairs)]
+    kept = [each for each in (aligned[0], *differences) if np.isfinite(np.diff(each, 2)).any()]
+    return min((noise_from_differences(each, spread=robust_sigma) for each in kept), default=0.0)
+
+
+def _error_of_a_pixel(first: F64, last: F64, noise: float) -> float:
+    """[m] of a height in a registered image: its noise, or what the two images differ by in most pixels, over sqrt(2).
+
+    What they differ by is the robust scatter about the median of last - first: it contains the error of the
+    registration on slopes. Where more than half of the pixels have changed, each by another amount, so does it.
+    """
+    change = last - first
+    known = change[np.isfinite(change)]
+    return max(noise, robust_sigma(known) / 2.0**0.5) if known.size else noise
 
 
 def _moved_back(frame: F64, shift: Shift) -> F64:
@@ -323,7 +382,7 @@ def _irreversible(initial: F64, extreme: F64, final: F64, noise: float, k: int) 
         return [failed("irreversible_area", "%", "", "no pixels", "no pixel is in the first and the last image")]
     method = (
         f"share of the pixels whose last height differs from the first by more than {1e9 * change.threshold:.3g} nm "
-        f"(4 sqrt(2) times the height noise); u: pixels as independent"
+        f"(4 sqrt(2) times the error of a height in most pixels); u: pixels as independent"
     )
     n = int(np.isfinite(change.map).sum())
     u = 100.0 * float(np.sqrt(change.area_fraction * (1.0 - change.area_fraction) / n))

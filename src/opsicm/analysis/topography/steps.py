@@ -5,16 +5,19 @@ Terraces of any outline (`find_terraces`, `fit_terraces`), and a straight edge w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from numpy.polynomial import legendre
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from opsicm.analysis.topography.levelling import pixel_grid, total_degree
+from opsicm.analysis.topography.levelling import independent_pixels, pixel_grid, total_degree
 from opsicm.core.errors import OutsideDomain, Problem
-from opsicm.core.statistics import mean_with_u, robust_sigma, share_of_correlated
+from opsicm.core.statistics import mean_with_u, noise_from_differences, robust_sigma, share_of_correlated
 
 F64 = NDArray[np.float64]
 _CROSSING: Final = 20  # pixels of terraces in a line: with fewer its offset is not fitted
@@ -25,8 +28,8 @@ _ROUNDS: Final = 50
 class TerraceFit:
     """Tilt and terraces: `offsets` [terrace] about the first, `u` of each, `tilt` (per row, per column), `labels`.
 
-    `labels` [row, column] int, -1 where a pixel took no part. `sigma` residual, `independent` the share of pixels that
-    are independent by the residual's correlation along a row.
+    `labels` [row, column] int, -1 where a pixel took no part. `residual` [row, column], NaN there, and its `sigma`;
+    `independent` the share of pixels that are independent by the residual's correlation along a row.
     """
 
     offsets: F64
@@ -35,6 +38,7 @@ class TerraceFit:
     labels: NDArray[np.int64]
     sigma: float
     independent: float
+    residual: F64
 
     @property
     def height(self) -> float:
@@ -93,7 +97,7 @@ def fit_terraces(heights: F64, labels: NDArray[np.int64]) -> TerraceFit:
     difference = inverse[:count, :count].diagonal() + inverse[0, 0] - 2.0 * inverse[0, :count]
     u = np.hypot(scatter * np.sqrt(np.maximum(difference, 0.0) / share), _by_offsets(offsets, used_labels, members))
     tilt = (float(solution[count]) / spans[0], float(solution[count + 1]) / spans[1])
-    return TerraceFit(solution[:count] - solution[0], u, tilt, np.where(finite, labels, -1), sigma, share)
+    return TerraceFit(solution[:count] - solution[0], u, tilt, np.where(finite, labels, -1), sigma, share, residual)
 
 
 def find_terraces(heights: F64, guard: int = 2, terraces: int = 2) -> NDArray[np.int64]:
@@ -180,6 +184,58 @@ def _independent_share(residual: F64) -> float:
     return share_of_correlated(r)
 
 
+def _criteria(shape: tuple[int, ...], use: NDArray[np.bool_], models: list[tuple[F64, int]]) -> list[float]:
+    """Schwarz's criterion of models of the pixels `use`, each (residual [pixel], number of terms); lower is better.
+
+    M ln(mean of residual²) + terms ln M, with residuals beyond four robust sigmas of the best model counted as four
+    (what is left of dust has no vote), and M the effective number of pixels by that model's residual's correlation.
+    """
+    sigma, best = min(((robust_sigma(r, 0.0), r) for r, _ in models), key=lambda one: one[0])
+    limit = _MOST_SIGMAS * sigma if sigma > 0.0 else np.inf
+    image = np.zeros(shape)
+    image[use] = np.clip(best, -limit, limit)
+    independent = max(independent_pixels(image, use, 2), 4.0) if image.any() else float(use.sum())
+    return [
+        independent * float(np.log(np.mean(np.minimum(np.abs(r), limit) ** 2) + 1e-300))
+        + terms * float(np.log(independent))
+        for r, terms in models
+    ]
+
+
+def terraces_are_smooth(heights: F64, labels: NDArray[np.int64], residual: F64) -> bool:
+    """Whether a smooth surface describes the pixels of terraces as well as these do: then there is no step.
+
+    Schwarz's criterion of one tilt with an offset for each terrace (`residual` of `fit_terraces`) against polynomials
+    of total degree 2 to 5, over the same pixels, as many of which count as the residual's correlation leaves.
+    """
+    use = np.isfinite(residual)
+    y, x = (2.0 * g / max(n - 1, 1) - 1.0 for g, n in zip(pixel_grid(heights.shape), heights.shape, strict=True))
+    h = heights[use] - heights[use].mean()
+    basis, degrees = _polynomials(x[use], y[use], 5)
+    models = [(residual[use], int(labels.max()) + 3)]
+    for degree in (2, 3, 4, 5):
+        columns = basis[:, degrees <= degree]
+        models.append((h - columns @ _least_squares(columns, h), columns.shape[1]))
+    criteria = _criteria(heights.shape, use, models)
+    return bool(criteria[0] > min(criteria[1:]) - _BETTER)
+
+
+def without_walls(heights: F64, fit: TerraceFit, share: float) -> NDArray[np.bool_]:
+    """Pixels on a wall: the surface less its tilt, averaged over 3², changes by `share` of the step within five pixels.
+
+    Four sigmas of the averages' noise (from second differences along the rows) are added to that.
+    """
+    rows, columns = pixel_grid(heights.shape)
+    level = heights - fit.tilt[0] * rows - fit.tilt[1] * columns
+    known = np.isfinite(level)
+    smooth = ndimage.uniform_filter(np.where(known, level, np.nanmedian(level)), 3)
+    noise = noise_from_differences(heights, spread=robust_sigma) / 3.0
+    limit = share * abs(fit.height) + 4.0 * 2.0**0.5 * noise
+    ahead = [-1.0, 0.0, 0.0, 0.0, 1.0]
+    change = [np.abs(ndimage.correlate1d(smooth, ahead, axis=axis, mode="nearest")) for axis in (0, 1)]
+    return np.asarray(np.maximum(*change) > limit)
+
+
 # A straight step edge with its rim.
 
 _COARSE: Final = np.radians(np.arange(0.0, 180.0, 2.0))
@@ -194,6 +250,15 @@ _CERTAIN: Final = 6.0  # height over u: a search over angles and positions finds
 _CLEAR: Final = 0.4  # residual of the profile with the edge over that without
 _OUTLIER: Final = 4.0  # sigmas of a line that belongs to the rim
 _EDGE_ROUNDS: Final = 20
+_WIDER: Final = 2  # [px] on either side
+_SHOWN: Final = 0.4  # of the foot that is left: 1 - exp(-2/4), of one that decays within four pixels
+_DUST: Final = 6.0  # robust sigmas
+_MOST_DUST: Final = 0.35  # of the image: with more, six robust sigmas are no longer those of the surface
+_RIM: Final = 0.25  # of the pixels of a line
+_WORST_CONDITION: Final = 1e10
+_REWEIGHTINGS: Final = 4
+_MOST_SIGMAS: Final = 4.0
+_BETTER: Final = 10.0  # of Schwarz's criterion: "very strong" evidence (Kass and Raftery, JASA 1995, 90, 773)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,28 +285,44 @@ def find_step_edge(heights: F64) -> StepEdge:
     """The strongest straight edge of `heights` [any length], (rows, columns), NaN for missing.
 
     1. Position: the angle and the line at which the mean of three lines of pixels beyond less that of three before is
-    most significant (weighted by pixels per line), after subtraction of total degree 2. 2. Rim: along the profile
-    across the edge, lines next to the edge that depart by four sigma from a common slope with two levels belong to no
-    terrace. 3. Fit: one tilt and two terraces (`fit_terraces`) in a band about the edge, so that a bow or a second step
-    farther away has no influence; of three bands the one whose strips agree best. `rise` is the profile's farthest line
+    most significant (weighted by pixels per line), after subtraction of total degree 2, of heights within six robust
+    sigmas; `dust` is left out from here on. A smooth surface that describes a band about the line as well as a step
+    does (`_against_smooth`) ends the search: a bow has no edge; a bow under a step is subtracted. 2. Rim: along the
+    profile across the edge, lines next to the edge that depart by four sigma from a common slope with two levels belong
+    to no terrace. 3. Fit: one tilt and two terraces (`fit_terraces`) in a band about the edge, so that a bow or a
+    second step farther away has no influence; of three bands the one whose strips agree best, with half of what the
+    others differ by in u. `rise` is the profile's farthest line
     of the rim from the mean of the two terraces. u is from the scatter over up to eight strips along the edge, or the
-    joint fit's own, whichever is larger, so that variation along the edge is included. Assumes an edge that is straight
+    joint fit's own, whichever is larger, so that variation along the edge is included, and the change that a rim two
+    pixels wider on each side makes, as of an edge that is not sharp. Assumes an edge that is straight
     and crosses half of the image. Fails (`OutsideDomain`) where neither height nor rise exceeds six u, or where the
     profile fits as well without an edge: rough surfaces, bows, noise.
     """
     if min(heights.shape) < 4 * _FEWEST_BINS:
         limit = f"{4 * _FEWEST_BINS} pixels along each side are needed to look for a straight edge"
         raise OutsideDomain(Problem("step edge", f"{heights.shape}", limit, "record more pixels"))
-    flat = total_degree(heights, 2).heights
-    angle, edge_line = _strongest(flat)
-    candidates = []
+    angle, edge_line = _strongest(_limited(_robustly_flat(heights)))
+    heights = np.where(dust(heights, angle, edge_line), np.nan, heights)
+    candidates: list[tuple[StepEdge, float]] = []
+    smooth = ""
+    flat: F64 | None = None
     for part in _BANDS:
+        half_width = max(heights.shape) // part
         try:
-            candidates.append(_in_band(heights, angle, edge_line, max(heights.shape) // part))
+            level, better = _against_smooth(heights, angle, edge_line, half_width)
         except OutsideDomain:
             continue
+        if not better:
+            smooth = f"; a smooth surface describes the {2 * half_width} lines about it as well"
+            continue
+        # The bow of the widest band only: in a narrow one a cubic follows an edge that is not sharp. A second step in
+        # that band bends it too: what the band says without it counts as well, and their difference is in u.
+        flat = level if flat is None else flat
+        for surface in (heights,) if flat is heights else (heights, flat):
+            with contextlib.suppress(OutsideDomain):  # no terrace beside the edge in this band: others may have one
+                candidates.append(_in_band(surface, angle, edge_line, half_width))
     if not candidates:
-        limit = "no line has enough pixels on either side and along it"
+        limit = f"no line has enough pixels on either side and along it, and a step{smooth}"
         raise OutsideDomain(Problem("step edge", "strongest line", limit, "put the edge in the middle of the image"))
     clear = [edge for edge, ratio in candidates if ratio <= _CLEAR and _certain(edge)]
     if not clear:
@@ -249,7 +330,147 @@ def find_step_edge(heights: F64) -> StepEdge:
         value = f"{edge.height:.3g} ± {edge.u_height:.2g} with a rim of {edge.rise:.3g} ± {edge.u_rise:.2g}"
         limit = f"six u of either are needed, and a residual below {_CLEAR} of that without an edge (it is {ratio:.2f})"
         raise OutsideDomain(Problem("strongest line", value, limit, "image a single edge, or average more lines"))
-    return min(clear, key=lambda edge: edge.u_height)
+    best = min(clear, key=lambda edge: edge.u_height)
+    # What bands of another width say: a particle or a second step that is left in one of them.
+    apart = max(abs(edge.height - best.height) for edge in clear)
+    return replace(best, u_height=float(np.hypot(best.u_height, 0.5 * apart)))
+
+
+def _robustly_flat(heights: F64) -> F64:
+    """`heights` less the polynomial of total degree 2 that most pixels have (Tukey's weights): dust has none."""
+    flat = total_degree(heights, 2).heights
+    for _ in range(_REWEIGHTINGS):
+        away = flat - np.nanmedian(flat)
+        sigma = robust_sigma(away[np.isfinite(away)])
+        if sigma <= 0.0:
+            break
+        try:
+            flat = total_degree(heights, 2, np.abs(away) < _DUST * sigma).heights
+        except OutsideDomain:
+            break
+    return flat
+
+
+def _limited(flat: F64) -> F64:
+    """`flat` within six robust sigmas of its median: so much counts of a particle, however high it is.
+
+    With a step in the middle sigma is most of its height; a step that leaves less than a quarter of the image on one
+    side keeps six sigmas of the roughness, along its whole length.
+    """
+    middle = float(np.nanmedian(flat))
+    sigma = robust_sigma(flat[np.isfinite(flat)])
+    return np.clip(flat, middle - _DUST * sigma, middle + _DUST * sigma) if sigma > 0.0 else flat
+
+
+def dust(heights: F64, angle: float, edge_line: int) -> NDArray[np.bool_]:
+    """Particles and holes: pixels beyond six robust sigmas of a surface with one straight edge, in compact patches.
+
+    The surface is a polynomial of total degree 2 with a step at the line; patches that reach over half of the image are
+    none (the rim of an edge), nor is anything where such patches are more than a third of the image.
+    Each grows by two pixels, its foot.
+    """
+    known, away, across, along = _band(heights, angle, edge_line, np.inf)
+    columns = np.hstack((_polynomials(across, along, 2)[0], (away > 0.5).astype(np.float64)[:, None]))
+    h = heights[known] - heights[known].mean()
+    use, residual, sigma = np.ones(h.size, bool), h, 0.0
+    for _ in range(_REWEIGHTINGS):
+        try:
+            residual = h - columns @ _least_squares(columns[use], h[use])
+        except OutsideDomain:
+            return np.zeros(heights.shape, bool)
+        sigma = robust_sigma(residual, 0.0)
+        use = np.abs(residual) < _DUST * sigma
+    # Beside the line a pixel may belong to either terrace; a line with many of them belongs to the rim.
+    line = _line_of(away)
+    line -= line.min()
+    rim = (np.bincount(line, ~use) > _RIM * np.bincount(line))[line]
+    beyond = np.zeros(heights.shape, bool)
+    beyond[known] = ~use & ~rim & (np.abs(away) > _WIDER)
+    labels, _ = ndimage.label(beyond, structure=np.ones((3, 3)))
+    longest = _LENGTH * min(heights.shape)
+    compact = np.zeros(heights.shape, bool)
+    for k, box in enumerate(ndimage.find_objects(labels), start=1):
+        if np.hypot(*(side.stop - side.start for side in box)) < longest:
+            compact[box] |= labels[box] == k
+    if compact.sum() > _MOST_DUST * h.size:
+        return np.zeros(heights.shape, bool)
+    return np.asarray(ndimage.binary_dilation(compact, iterations=2) if compact.any() else compact)
+
+
+def _polynomials(across: F64, along: F64, degree: int) -> tuple[F64, NDArray[np.int64]]:
+    """(columns [pixel, term], total degree of each) of Legendre polynomials in two coordinates [pixel] of -1 to 1."""
+    powers = sorted(((i, j) for i in range(degree + 1) for j in range(degree + 1 - i)), key=sum)
+    pu, pv = (legendre.legvander(np.clip(axis, -1.0, 1.0), degree) for axis in (across, along))
+    return np.stack([pu[:, i] * pv[:, j] for i, j in powers], axis=-1), np.array([sum(power) for power in powers])
+
+
+def _least_squares(basis: F64, values: F64) -> F64:
+    """Coefficients by the normal equations: Legendre polynomials over their own range are nearly orthogonal."""
+    information = basis.T @ basis
+    if values.size < 2 * basis.shape[1] or np.linalg.cond(information) > _WORST_CONDITION:
+        limit = "they do not determine a surface with a step"
+        raise OutsideDomain(Problem("step edge", f"{values.size} pixels", limit, "record more of the surface"))
+    return np.asarray(np.linalg.solve(information, basis.T @ values))
+
+
+def _band(heights: F64, angle: float, edge_line: int, half_width: float) -> tuple[NDArray[np.bool_], F64, F64, F64]:
+    """(pixels within `half_width` of the line; of these distance [px], distance and place along it from -1 to 1)."""
+    u, v = _across(heights.shape, angle)
+    use = np.isfinite(heights) & (np.abs(u - edge_line) <= half_width)
+    if not use.any():
+        raise OutsideDomain(Problem("step edge", "0 pixels", "no pixel near the line has a height", "record more"))
+    away, along = u[use] - edge_line, v[use]
+    middle, reach = 0.5 * (along.max() + along.min()), 0.5 * max(float(np.ptp(along)), 1.0)
+    return use, away, away / max(float(np.abs(away).max()), 1.0), (along - middle) / reach
+
+
+def _against_smooth(heights: F64, angle: float, edge_line: int, half_width: int) -> tuple[F64, bool]:
+    """(heights less the bow that goes with the step, whether step and bow beat every smooth surface) near a line.
+
+    Schwarz's criterion of polynomials of total degree 1 to 3 with a step at the line, the lines of its rim (`_rim`)
+    each with a height of its own, against those of degree 2 to 5 without one, over the pixels within `half_width`. As
+    many of them count as the residual's correlation with its neighbours leaves. A bow, an arc or a wave of a scanner is
+    smooth; no polynomial of degree 5 has an edge.
+    """
+    use, away, across, along = _band(heights, angle, edge_line, half_width)
+    h = heights[use] - heights[use].mean()
+    basis, degrees = _polynomials(across, along, 5)
+    tilt = basis[:, degrees <= 1]
+    level = np.full(heights.shape, np.nan)
+    level[use] = h - tilt @ _least_squares(tilt, h)
+    lines, mean, number = _profile(level, _across(heights.shape, angle)[0] - edge_line)
+    kept = number > 0
+    rim, _ = _rim(lines[kept].astype(np.float64), mean[kept], number[kept])
+    first, last = _extent(lines[kept][rim])
+    line = _line_of(away)
+    inside_rim = (line >= first) & (line <= last)
+    at = line[inside_rim] - first
+    side = (line > last).astype(np.float64)[:, None]
+    models = []
+    for degree in (1, 2, 3):
+        columns = np.hstack((basis[:, degrees <= degree], side))
+        fit = _least_squares(columns[~inside_rim], h[~inside_rim])
+        residual = h - columns @ fit
+        of_line = np.bincount(at, residual[inside_rim]) / np.maximum(np.bincount(at), 1)
+        residual[inside_rim] -= of_line[at]
+        bow = basis[:, (degrees > 1) & (degrees <= degree)] @ fit[:-1][degrees[degrees <= degree] > 1]
+        models.append((residual, fit.size + np.unique(at).size, bow))
+    for degree in (2, 3, 4, 5):
+        columns = basis[:, degrees <= degree]
+        fit = _least_squares(columns, h)
+        models.append((h - columns @ fit, fit.size, np.zeros(h.size)))
+    criteria = _criteria(heights.shape, use, [(residual, terms) for residual, terms, _ in models])
+    chosen = int(np.argmin(criteria[:3]))
+    flat = heights
+    if chosen > 0:
+        flat = heights.copy()
+        flat[use] -= models[chosen][2]
+    return flat, bool(criteria[chosen] < min(criteria[3:]) - _BETTER)
+
+
+def _extent(rim: NDArray[np.int64]) -> tuple[int, int]:
+    """First and last line of the edge: at least those beside it, though no pixel of them may be known."""
+    return min(int(rim.min(initial=-1)), -1), max(int(rim.max(initial=1)), 1)
 
 
 def across_step_edge(heights: F64, edge: StepEdge) -> tuple[F64, F64, F64]:
@@ -335,7 +556,7 @@ def _in_band(heights: F64, angle: float, edge_line: int, half_width: int) -> tup
     keep = number > 0
     line, mean, number = line[keep], mean[keep], number[keep]
     rim, ratio = _rim(line.astype(np.float64), mean, number)
-    first, last = (int(f(line[rim])) for f in (np.min, np.max))
+    first, last = _extent(line[rim])
     rounded = _line_of(away)
     labels = np.where(band & (rounded < first), 0, np.where(band & (rounded > last), 1, -1)).astype(np.int64)
     whole = fit_terraces(heights, labels)
@@ -355,16 +576,14 @@ def _in_band(heights: F64, angle: float, edge_line: int, half_width: int) -> tup
         limit = f"{_FEWEST_STRIPS} strips along the edge are needed for its uncertainty"
         raise OutsideDomain(Problem("step edge", f"{len(heights_of)} strips", limit, "record more lines"))
     u_height, u_rise = (mean_with_u(np.array(v))[1] for v in (heights_of, rises))
+    u_height, u_rise = max(u_height, whole.u_height), max(u_rise, 0.5 * whole.u_height)
+    # What the model does not follow: the foot of an edge that is not sharp is left out by a wider rim.
+    wider = np.where((rounded >= first - _WIDER) & (rounded <= last + _WIDER), -1, labels)
+    with contextlib.suppress(OutsideDomain):  # too few lines are left beside it: the band says nothing of it
+        left = (fit_terraces(heights, wider).height - whole.height) / _SHOWN
+        u_height = float(np.hypot(u_height, left))
     edge = StepEdge(
-        whole.height,
-        max(u_height, whole.u_height),
-        rise,
-        max(u_rise, 0.5 * whole.u_height),
-        angle,
-        float(edge_line),
-        labels,
-        len(heights_of),
-        last - first + 1,
+        whole.height, u_height, rise, u_rise, angle, float(edge_line), labels, len(heights_of), last - first + 1
     )
     return edge, ratio
 
@@ -415,6 +634,8 @@ def _rise(
     middle = float(np.nanmean(level[labels == 0])) + 0.5 * fit.height
     inside = rounded[labels == 0].max(), rounded[labels == 1].min()
     between = (rounded > inside[0]) & (rounded < inside[1]) & np.isfinite(level)
+    if not between.any():
+        return (0.0, 0) if top is None else (0.0, top)
     if top is not None:
         rim_line = level[between & (rounded == top)]
         return (float(rim_line.mean()) - middle if rim_line.size else float("nan")), top

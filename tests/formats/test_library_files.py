@@ -7,6 +7,7 @@ second instrument file of the same measurement.
 from __future__ import annotations
 
 import importlib
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,13 @@ def test_real_files_of_neware_agree_with_their_own_counters(name: str, rows: int
         k = int(np.searchsorted(record.t, 48.0))
         assert record.current[k] == pytest.approx(-1.997245, rel=1e-6)
         assert record.potential[k] == pytest.approx(2.9134, abs=5e-5)
+
+
+def test_fastnda_leaves_zlib_as_it_was() -> None:
+    pytest.importorskip("fastnda")
+    own = zlib.decompress, zlib.decompressobj
+    read(real("46_1_5_60_bts16.ndax"))
+    assert (zlib.decompress, zlib.decompressobj) == own
 
 
 def test_a_real_session_of_palmsens() -> None:

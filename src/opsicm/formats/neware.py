@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -72,6 +73,8 @@ def is_ndax(names: Sequence[str]) -> bool:
 def read_by_fastnda(data: bytes, path: Path) -> CellFile:
     """t, E, I of any `.nda` or `.ndax` that fastnda knows; its step types, which carry the sign, are not needed."""
     ndax = data.startswith(b"PK")
+    # fastnda puts a faster library in the place of zlib's functions, whose errors nobody else knows: only while it reads.
+    own = {name: getattr(zlib, name) for name in ("decompress", "decompressobj")}
     fastnda = needed("fastnda", path, f"a Neware file ({'.ndax' if ndax else '.nda of another version than BTS 7'})")
     with tempfile.TemporaryDirectory() as folder:  # its readers go by the file's ending
         copy = Path(folder) / f"copy.{'ndax' if ndax else 'nda'}"
@@ -86,6 +89,8 @@ def read_by_fastnda(data: bytes, path: Path) -> CellFile:
             raise bad(path, "content", "a Neware file", limit, remedy) from None
         finally:
             logging.disable(level)
+            for name, function in own.items():
+                setattr(zlib, name, function)
     columns = {name: np.asarray(table[name].to_numpy(), dtype=np.float64) for name in _FASTNDA if name in table.columns}
     if len(columns) < len(_FASTNDA) or columns["total_time_s"].size < 2:
         limit = f"{', '.join(_FASTNDA)} are needed"

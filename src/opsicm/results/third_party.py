@@ -37,6 +37,7 @@ from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.trace_figures import views_of_traces
 
 _SERIES: Final = 3  # approaches in one table: fewer have no median
+_BACKSTEPS: Final = 10  # pieces of a few rows for each approach: more are an approach that was cut up
 
 
 def analyse_file(

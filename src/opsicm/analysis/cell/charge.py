@@ -54,6 +54,8 @@ def charge_of(part: ControlledPart, t: F64, current: F64, current_step: float = 
     if i.size > 4 and part.kind != "current":
         thin = np.append(np.arange(0, i.size - 1, 2), i.size - 1)
         variances.append(((float(np.trapezoid(i, ts)) - float(np.trapezoid(i[thin], ts[thin]))) / 3.0) ** 2)
+        # A transient that was higher before the first row.
+        variances.append((float(i[1] - i[0]) * (float(ts[0] - part.begin) + part.u_begin)) ** 2)
     running = steps[steps > 0.0]
     if running.size:
         # A row may hold the current of its instant or the mean since the row before: half a row earlier or later.

@@ -241,8 +241,12 @@ def _shifts(i: F64, step: float) -> list[int]:
     variance: a step leaves a seventh of its square to a cubic, a current that varies gradually nothing. Levels of fewer
     than ten rows are not looked for, nor those of a current so quiet that every step beyond 2 % is a jump.
     """
-    sigma = max(_white_noise(i), step / 12.0**0.5)
-    if i.size < 2 * NEAR or 11.0 * sigma <= REGULATED * float(np.max(np.abs(i))):
+    if i.size < 2 * NEAR:
+        return []
+    size = np.abs(i)
+    digit, largest = step / 12.0**0.5, float(size.max())
+    # Of the rows that carry current: a rest beside them may be without noise.
+    if 11.0 * max(_white_noise(i[size > 0.5 * largest]), digit) <= REGULATED * largest:
         return []
     cuts = [0, i.size]
     stack = [(0, i.size)]
@@ -255,6 +259,7 @@ def _shifts(i: F64, step: float) -> list[int]:
         left = np.arange(NEAR, n - NEAR + 1)
         gain = (total[left - 1] - total[-1] * left / n) ** 2 / (left * (n - left) / n)
         k = int(left[int(np.argmax(gain))])
+        sigma = max(_white_noise(i[a : a + k]), _white_noise(i[a + k : b]), digit)
         # Log(n) places were tried for this one cut.
         if float(gain.max()) >= sigma**2 * 2.0 * (SIGNIFICANT**2 / 2.0 + np.log(n)):
             cuts.append(a + k)
@@ -263,6 +268,7 @@ def _shifts(i: F64, step: float) -> list[int]:
     kept = [0]
     for k, end in pairwise(cuts[1:]):
         before, after = i[max(kept[-1], k - 50 * NEAR) : k], i[k : min(end, k + 50 * NEAR)]
+        sigma = max(_white_noise(before), _white_noise(after), digit)
         levels = float(np.sum((before - before.mean()) ** 2) + np.sum((after - after.mean()) ** 2))
         both = np.concatenate((before, after))
         basis = np.vander(np.linspace(-1.0, 1.0, both.size), 4)
@@ -474,13 +480,17 @@ def _without_gradual(record: _Record, chords: list[_Chord]) -> list[_Chord]:
     while changed:
         changed = False
         for k, chord in enumerate(long):
-            if chord.kind not in ("current", "sweep"):
+            if chord.kind not in ("current", "potential", "sweep"):
                 continue
             is_inner = 0 < k < len(long) - 1 and joined(long[k - 1], chord) and joined(chord, long[k + 1])
             kinds = {long[k - 1].kind, long[k + 1].kind} if is_inner else set()
             around = long[k + 1].b - long[k - 1].a - (chord.b - chord.a) if is_inner else 0
+            few = chord.b - chord.a < NEAR
             if chord.kind == "current":
-                gone = chord.varies or (is_inner and kinds <= {"unknown", "sweep"} and "unknown" in kinds)
+                varied = kinds <= {"unknown", "sweep", "potential"} and ("unknown" in kinds or few)
+                gone = chord.varies or (is_inner and varied)
+            elif chord.kind == "potential":
+                gone = is_inner and few and kinds <= {"unknown", "sweep"}
             else:
                 gone = is_inner and kinds == {"unknown"} and chord.b - chord.a < around
             if gone:
@@ -503,15 +513,14 @@ def _shared_out(
 ) -> tuple[_Chord, list[_Chord]]:
     """`after` with the last of the short chords' rows, and what fits neither neighbour; `before` gets its rows.
 
-    Leading rows that fit `before` go there, trailing ones that fit `after` go there (first, if it is a hold that a
-    current runs into). What is left is the change itself, if it is a row or two with the sign of a neighbour's current;
-    else a part of its own.
+    Leading rows that fit `before` go there, trailing ones that fit `after` go there (first, if it is a hold). What is
+    left is the change itself, if it is a row or two with the sign of a neighbour's current; else a part of its own.
     """
     a, b = short[0].a, short[-1].b
     to_before = _fitting(record, before, range(a, b))
     to_after = _fitting(record, after, range(b - 1, a - 1, -1))
     if to_before + to_after > b - a:
-        if before is not None and after is not None and before.kind == "current" and after.kind == "potential":
+        if after is not None and after.kind == "potential":
             to_before = b - a - to_after
         else:
             to_after = b - a - to_before

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from opsicm.analysis.cell.unrecorded import ROWS
+from opsicm.analysis.cell.unrecorded import ROWS, noise_about_line
 from opsicm.core.statistics import straight_line
 
 F64 = NDArray[np.float64]
@@ -92,25 +92,26 @@ def _vertex_row(t: F64, e: F64, one: ControlledPart, other: ControlledPart) -> i
 def _time_of_change(t: F64, e: F64, one: ControlledPart, other: ControlledPart) -> tuple[float, float]:
     """When the control changed between the last row of one part and the first of the next [s], and u.
 
-    A step begins with its own clock: its first row is at its start or one of its own intervals later, and the last row
-    of the step before is at most one of that step's intervals old. Where a current ran into a hold, the potential says
-    when: it reached that level.
+    A step has its own clock: its first row is at its start or one of its own intervals later, and the last row of the
+    step before at most one of that step's intervals old. Where a current ran into a hold, the potential says when: it
+    reached that level.
     """
     a = other.first
-    whole = float(t[a] - t[a - 1])
+    last, first = float(t[a - 1]), float(t[a])
     own = [
-        float(np.median(np.diff(t[s])))
+        float(np.median(np.diff(t[s]))) if s.stop - s.start > 1 else first - last
         for s in (slice(max(one.first, a - 6), a), slice(a, min(other.stop, a + 6)))
-        if s.stop - s.start > 1
     ]
-    width = min([whole, *(d for d in own if d > 0.0)])
-    if one.kind == "current" and other.kind == "potential" and a - one.first >= ROWS and whole > 0.0:
+    if one.kind == "current" and other.kind == "potential" and a - one.first >= ROWS and first > last:
         before = slice(a - ROWS, a)
-        slope = straight_line(t[before], e[before]).slope
-        ahead = (other.level - float(e[a - 1])) / slope if slope else -1.0
-        if 0.0 < ahead <= 1.5 * whole:
-            return float(t[a - 1]) + min(ahead, whole), 0.1 * whole
-    return float(t[a]) - 0.5 * width, width / 12.0**0.5
+        line = straight_line(t[before], e[before])
+        ahead = (other.level - float(e[a - 1])) / line.slope if line.slope else -1.0
+        if 0.0 < ahead <= 1.5 * (first - last):
+            noise = noise_about_line(t[max(one.first, a - 50) : a], e[max(one.first, a - 50) : a])
+            unsure = min(noise / abs(line.slope), first - last)
+            return min(last + ahead, first), float(np.hypot(0.1 * (first - last), unsure))
+    earliest, latest = max(last, first - own[1]), min(first, last + own[0])
+    return 0.5 * (earliest + latest), abs(latest - earliest) / 12.0**0.5
 
 
 def corners(t: F64, e: F64, tolerance: float) -> list[int]:

@@ -193,17 +193,20 @@ def current_sign(potential: F64, current: F64, parts: Sequence[ControlledPart]) 
         if part.kind == "current" and part.stop - part.first >= 4:
             e = potential[part.rows]
             lag = max(1, e.size // 20)
-            # The middle one of the moves: a short circuit, or a jump, is one of many.
-            moved.append(float(np.median(e[lag:] - e[:-lag])) * (e.size - 1) / lag)
-            signs.append(float(np.sign(part.level)))
+            moves = (e[lag:] - e[:-lag]) / lag
+            # A short circuit, or a jump, is one move of many.
+            largest = 3.0 * float(np.median(np.abs(moves)))
+            moves = np.clip(moves, -largest, largest)
+            moved += [float(moves[moves > 0.0].sum()), float(moves[moves < 0.0].sum())]
+            signs += [float(np.sign(part.level))] * 2
     away, way = np.array(moved), np.array(signs)
     clear = np.abs(away) > _MOVED
     away, way = away[clear], way[clear]
     if away.size:
-        total = float(np.sum(np.abs(away)))
-        agreeing = float(np.sum(np.abs(away)[np.sign(away) == way])) / total
-        rising = float(np.sum(away[away > 0.0])) / total
-        if away.size > 1 and _OTHER_WAY < rising < 1.0 - _OTHER_WAY and np.unique(way).size == 1:
+        size = np.abs(away)
+        agreeing = float(size[np.sign(away) == way].sum() / size.sum())
+        rising = float(away[away > 0.0].sum() / size.sum())
+        if _OTHER_WAY < rising < 1.0 - _OTHER_WAY and np.unique(way).size == 1:
             return "magnitude"
         return "turned" if agreeing < 1.0 - _ONE_WAY else "as defined" if agreeing > _ONE_WAY else "unknown"
     loops = _loops(potential, current, [p for p in parts if p.kind == "sweep"])

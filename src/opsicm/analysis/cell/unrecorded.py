@@ -20,6 +20,7 @@ SIGNIFICANT: Final = 4.5  # sigmas: of the few hundred comparisons in a record n
 ROWS: Final = 4  # fewer have no shape
 REGULATED: Final = 0.02  # of a current: a smaller step is within what ranges and regulators of cyclers do by themselves
 _REPEATS: Final = 0.3  # of the rows that move, those before which the value stood still
+_NO_CELL: Final = 100.0  # [V]: what an instrument writes for a value that it has not got
 _OUTLIER: Final = 3.0  # times the largest other current: an overload, if the potential knows nothing of it
 
 
@@ -65,7 +66,7 @@ def overloads(potential: F64, current: F64) -> NDArray[np.bool_]:
     least three rows), in no more than three rows together, is an overload where the potential moves no more than
     beside it: a real one moves it by the ohmic drop. A potential that leaves and comes back within one row by 50 mV
     and twenty times what is usual there is a fault of the same kind where the current does not answer. Fails for
-    overloads in more rows, and for faults in both columns at once that are smaller than a thousandfold.
+    overloads in more rows, and for faults in both columns at once whose potential is below 100 V.
     """
     n = current.size
     bad = np.zeros(n, dtype=bool)
@@ -81,7 +82,7 @@ def overloads(potential: F64, current: F64) -> NDArray[np.bool_]:
         if b - a > 3 or usual == 0.0 or float(size[a:b].min()) < _OUTLIER * beside:
             continue
         edges = slice(max(a - 1, 0), min(b, n - 1))
-        if np.all(moved[edges] <= quiet[edges] + 1e-3) or float(size[a:b].max()) > 1e3 * usual:
+        if np.all(moved[edges] <= quiet[edges] + 1e-3) or float(np.min(np.abs(potential[a:b]))) > _NO_CELL:
             bad[a:b] = True
     there = np.flatnonzero((moved[:-1] > 0.05) & (moved[1:] > 0.05)) + 1
     answer = JUMP * usual_difference(np.abs(np.diff(current))) + REGULATED * usual
@@ -136,7 +137,7 @@ def _recorded_beside(steps: F64, usual: F64, k: int) -> tuple[float, float]:
 def _is_triggered(steps: F64, potential: F64, current: F64, k: int) -> bool:
     """Whether intervals near k are uneven in time but even in potential, or current, or its change: so was k's."""
     near = slice(max(0, k - NEAR), k + NEAR + 1)
-    if float(np.percentile(steps[near], 75.0)) < 2.0 * float(np.percentile(steps[near], 25.0)):
+    if float(np.percentile(steps[near], 75.0)) < 1.3 * float(np.percentile(steps[near], 25.0)):
         return False
     for values in (potential, current):
         moves = np.abs(np.diff(values))

@@ -53,7 +53,7 @@ def cell_results(
     turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current, noise)
     turning[-1] = False  # the current after the last row is unknown
     for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
-        rows = np.flatnonzero(turning & (sign * current > negligible_current))
+        rows = np.flatnonzero(turning & (sign * current > max(negligible_current, _RISES * noise)))
         if rows.size:
             index = int(rows[np.argmax(sign * current[rows])])
             results.extend(_peak_results(name, index, cell, slow, noise))

@@ -204,8 +204,9 @@ def _largest_magnitude(values: NDArray[np.float64]) -> float:
 
 Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | ColumnTable | ImageFile | CellFile
 KNOWN_FORMATS: Final = (
-    ".sicm, .ac and .inf of SICM; .gwy, .gsf, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some forty "
-    "more of microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of cells; .abf; text tables"
+    ".sicm, .ac and .inf of SICM; .gwy, .gsf, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some "
+    "forty more of microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of "
+    "cells; .abf; text tables"
 )
 _TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
     (gwyddion.looks_like_export, gwyddion.parse_export),

@@ -461,9 +461,9 @@ def _channel(name: str, segments: list[_Segment], source: str, remarks: list[str
         return channel(name, resolution, source, middle)
     scale = (high - low) / _COUNTS or max(abs(high), 1e-30) / _COUNTS
     noise = noise_from_differences(values) if values.size > 10 else 0.0
-    if scale > _FINE * noise > 0.0:
+    if scale > max(_FINE * noise, resolution):
         step = f"{scale:.2g} {channel(name, 1.0, source).unit}"
-        remarks.append(f"{name.replace('_', ' ')} is kept in steps of {step}, {scale / noise:.2g} times its noise")
+        remarks.append(f"{name.replace('_', ' ')} is kept in steps of {step}, 1/{_COUNTS} of its range")
     return channel(name, scale, source, 0.5 * (low + high))
 
 

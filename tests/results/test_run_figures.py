@@ -160,8 +160,8 @@ def test_convert_makes_a_movie_of_images_and_refuses_what_has_none(
     (tmp_path / "table.csv").write_text("1,2\n", encoding="utf-8")
     assert main(["convert", str(tmp_path / "table.csv"), str(tmp_path / "x.gif")]) == 2
     assert "movies are made of runs; name a run folder or its run.nxs" in " ".join(capsys.readouterr().err.split())
-    assert main(["convert", str(images.path.parent), str(tmp_path / "x.yaml"), "--levelling", "rows"]) == 2
-    assert "--levelling is rows; is for movies" in " ".join(capsys.readouterr().err.split())
+    assert main(["convert", str(images.path.parent), str(tmp_path / "x.gwy"), "--levelling", "rows"]) == 2
+    assert "--levelling is rows; is for movies and figures; leave it out" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -204,8 +204,8 @@ def _largest_magnitude(values: NDArray[np.float64]) -> float:
 
 Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | ColumnTable | ImageFile | CellFile
 KNOWN_FORMATS: Final = (
-    ".sicm, .ac and .inf of SICM; .gwy, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some forty more of "
-    "microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of cells; .abf; text tables"
+    ".sicm, .ac and .inf of SICM; .gwy, .gsf, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some forty "
+    "more of microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of cells; .abf; text tables"
 )
 _TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
     (gwyddion.looks_like_export, gwyddion.parse_export),
@@ -215,6 +215,7 @@ _TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], 
 # First bytes of a binary file → its reader.
 _BINARY_READERS: Final[tuple[tuple[bytes, Callable[[bytes, Path], Content]], ...]] = (
     (gwyddion.MAGIC, gwyddion.read_gwy),
+    (gwyddion.GSF_MAGIC, gwyddion.read_gsf),
     (nanosurf.MAGIC, nanosurf.read_nid),
     (wsxm.MAGIC, wsxm.read_stp),
     (neware.MAGIC, neware.read_nda),

@@ -54,5 +54,5 @@ class ImageFile:
         metres = tuple(image for image in self.images if image.unit == "m")
         named = [i for i in metres if is_height_name(i.name)]
         # The topography first, other lengths (a sensor, an error signal) after it.
-        ordered = (*named, *(i for i in metres if i not in named))
+        ordered = (*named, *(i for i in metres if not is_height_name(i.name)))
         return ordered or tuple(image for image in self.images if image.unit == "")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,9 @@ def _bts_7(data: bytes) -> CellFile | None:
     if np.isnan(scale).any():
         return None
     begins = np.flatnonzero(np.diff(rows["step"], prepend=-1) != 0)
+    back = np.flatnonzero(np.diff(rows["ms"].astype(np.int64)) < 0) + 1
+    if not np.isin(back, begins).all():  # a simulation step restarts the clock within itself
+        return None
     record = CellRecord("", _time(rows, begins), 1e-4 * rows["voltage"].astype(float), scale * rows["current"])
     y, d = int(rows["year"][0]), rows["date"][0]
     settings = {"begun": f"{y:04d}-{d[0]:02d}-{d[1]:02d} {d[2]:02d}:{d[3]:02d}:{d[4]:02d}", "steps": str(begins.size)}
@@ -69,6 +73,8 @@ def is_ndax(names: Sequence[str]) -> bool:
 def read_by_fastnda(data: bytes, path: Path) -> CellFile:
     """t, E, I of any `.nda` or `.ndax` that fastnda knows; its step types, which carry the sign, are not needed."""
     ndax = data.startswith(b"PK")
+    # fastnda puts a faster library in the place of zlib's functions, whose errors nobody else knows: only while it reads.
+    own = {name: getattr(zlib, name) for name in ("decompress", "decompressobj")}
     fastnda = needed("fastnda", path, f"a Neware file ({'.ndax' if ndax else '.nda of another version than BTS 7'})")
     with tempfile.TemporaryDirectory() as folder:  # its readers go by the file's ending
         copy = Path(folder) / f"copy.{'ndax' if ndax else 'nda'}"
@@ -83,6 +89,8 @@ def read_by_fastnda(data: bytes, path: Path) -> CellFile:
             raise bad(path, "content", "a Neware file", limit, remedy) from None
         finally:
             logging.disable(level)
+            for name, function in own.items():
+                setattr(zlib, name, function)
     columns = {name: np.asarray(table[name].to_numpy(), dtype=np.float64) for name in _FASTNDA if name in table.columns}
     if len(columns) < len(_FASTNDA) or columns["total_time_s"].size < 2:
         limit = f"{', '.join(_FASTNDA)} are needed"
@@ -90,24 +98,23 @@ def read_by_fastnda(data: bytes, path: Path) -> CellFile:
     t, potential, current = (columns[name] for name in ("total_time_s", "voltage_V", "current_mA"))
     clock = columns["unix_time_s"]
     record = CellRecord("", t, potential, 1e-3 * current, None, clock)
-    return CellFile(".ndax" if ndax else ".nda", (record,), {"read by": "fastnda"}, _units_held(table, current, t))
+    text, agrees = _held_against_counter(table, current, t)
+    notes, looks = ((text,), ()) if agrees else ((), (text,))
+    return CellFile(".ndax" if ndax else ".nda", (record,), {"read by": "fastnda"}, notes, looks)
 
 
 _FASTNDA: Final = ("total_time_s", "voltage_V", "current_mA", "unix_time_s")
 _BTS_7: Final = b"\x1d"  # byte 14 is the version: other ones have records of another kind
 
 
-def _units_held(table: Any, current: NDArray[np.float64], t: NDArray[np.float64]) -> tuple[str, ...]:
-    """The library's unit of current against its own counter of capacity: a power of ten off would show."""
+def _held_against_counter(table: Any, current: NDArray[np.float64], t: NDArray[np.float64]) -> tuple[str, bool]:
+    """The library's unit of current against the file's own counter of capacity, and whether both agree to a tenth."""
     counter = np.abs(np.asarray(table["capacity_mAh"].to_numpy(), dtype=np.float64))
     steps = 0.5 * np.abs(current[1:] + current[:-1]) * np.diff(t) / 3600.0
-    whole = np.diff(counter) >= 0.0
+    whole = np.diff(counter) >= 0.0  # it begins anew with each step
     counted, integral = float(np.sum(np.diff(counter)[whole])), float(np.sum(steps[whole]))
-    if counted <= 0.0 or integral <= 0.0:
-        return ()
-    return (
-        f"current in mA held against the file's own capacity: integral {integral:.4g} mAh, counter {counted:.4g} mAh",
-    )
+    text = f"the current in mA, integrated, is {integral:.4g} mAh, and the file's own counter {counted:.4g} mAh"
+    return text, counted == 0.0 or abs(integral / counted - 1.0) < 0.1
 
 
 def _time(rows: NDArray[np.void], begins: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -200,11 +200,22 @@ def _groups_by_blanks(separator: str | None) -> bool:
 
 
 def _is_value(field: str, separator: str | None = None) -> bool:
+    if _is_float(field):
+        return True
     if not field or not any(c.isdigit() for c in field):
-        return field.strip().lower() in ("nan", "inf", "-inf")
+        return False
     if looks_like_number(field, blanks=_groups_by_blanks(separator)):
         return True
     return duration(field) is not None or time_of_day(field) is not None or wall_clock(field) is not None
+
+
+def _is_float(field: str) -> bool:
+    """Whether Python reads a field as a number at once, as it does most."""
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return "_" not in field
 
 
 def _agreement(window: Sequence[str], separator: str | None) -> tuple[float, float, int] | None:
@@ -260,7 +271,7 @@ def _kind(tokens: Sequence[str], separator: str | None) -> str:
     for token in tokens:
         if says_missing(token):
             kinds[EMPTY] += 1
-        elif looks_like_number(token, blanks=_groups_by_blanks(separator)):
+        elif _is_float(token) or looks_like_number(token, blanks=_groups_by_blanks(separator)):
             kinds[NUMBER] += 1
         elif duration(token) is not None:
             kinds[DURATION] += 1

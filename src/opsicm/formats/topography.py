@@ -114,8 +114,8 @@ def _image(reader: Any, k: int, channel: Any) -> tuple[ImageChannel | None, str]
         if max(x, y) > _LARGEST_SIZE:
             look = f"{name}: its size of {x:.3g} m x {y:.3g} m is that of no scan: not believed"
             sizes = (None, None)
-    # The library has x first and y upwards; here rows go from the top downwards.
-    return ImageChannel(name, np.ascontiguousarray((scale or 1.0) * values.T[::-1]), unit or "", *sizes), look
+    # The library has x first; its second index runs from the top of the image downwards, as rows do here.
+    return ImageChannel(name, np.ascontiguousarray((scale or 1.0) * values.T), unit or "", *sizes), look
 
 
 def _length(unit: object) -> float | None:

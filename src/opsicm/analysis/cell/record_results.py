@@ -29,7 +29,7 @@ from opsicm.analysis.cell.titration import Pulse, titration
 from opsicm.analysis.cell.transitions import transitions_from_potential
 from opsicm.analysis.cell.unrecorded import JUMP, digits_of, overloads, unrecorded, usual_difference
 from opsicm.analysis.cell.voltammogram import sweep_peaks
-from opsicm.analysis.result import Result, Subject, failed
+from opsicm.analysis.result import Result, Subject, doubt, failed
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import independent_share, median_with_u, resolved_u, straight_line, u_of_rectangle
 
@@ -154,10 +154,7 @@ def record_results(
     name, method = "record", "rows of time, potential and current"
     good = np.isfinite(t) & np.isfinite(potential) & np.isfinite(current)
     record, looks = _prepared(t, potential, current, extras or RecordExtras(), parts)
-    doubts = [
-        failed("plausibility", "1", "what a person would check first", look.kind, look.text, index=k)
-        for k, look in enumerate(looks if parts is None else [], start=1)
-    ]
+    doubts = [doubt(look.kind, look.text, k) for k, look in enumerate(looks if parts is None else [], start=1)]
     if good.sum() < _ROWS:
         outcome = "all NaN" if t.size and not good.any() else "too few rows"
         reason = f"{good.sum()} rows with all three values; {_ROWS} are needed"

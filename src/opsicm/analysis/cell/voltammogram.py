@@ -53,15 +53,16 @@ def cell_results(
     turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current, noise)
     turning[-1] = False  # the current after the last row is unknown
     for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
-        rows = np.flatnonzero(turning & (sign * current > negligible_current))
+        rows = np.flatnonzero(turning & (sign * current > max(negligible_current, _RISES * noise)))
         if rows.size:
             index = int(rows[np.argmax(sign * current[rows])])
             results.extend(_peak_results(name, index, cell, slow, noise))
     charge = cell["charge"].values
     branch_list = branches(t, charge, negligible_charge)
+    counted = "the rows' integral" if (cell["control"].values == "unknown").all() else "the potentiostat's charge"
     for number, branch in numbered(branch_list):
         method = (
-            f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
+            f"{counted} between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
             "of the current over the rows as white noise, half a count throughout, and the difference from "
             "the integral of the rows; the calibration of the current is not included"
         )

@@ -64,9 +64,7 @@ def test_what_was_not_recorded_is_said() -> None:
 @pytest.mark.parametrize(
     ("name", "cathodic", "anodic"), [("cv_from_ocp.txt", 0.07, 0.13), ("cv_one_cycle_from_ocp.txt", 0.07, 0.13)]
 )
-def test_a_voltammogram_from_open_circuit_is_one_cycle_with_its_peaks(
-    name: str, cathodic: float, anodic: float
-) -> None:
+def test_a_voltammogram_from_open_circuit_is_one_cycle(name: str, cathodic: float, anodic: float) -> None:
     results = named(name)
     assert results["cycles"].value == pytest.approx(1.0, abs=1e-3)
     assert results["scan_rate"].value == pytest.approx(5.0, rel=1e-4)

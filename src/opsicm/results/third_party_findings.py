@@ -159,7 +159,9 @@ def record_finding(evidence: Evidence) -> Finding | None:
     """A cell's record: capacities, pulses, peaks."""
     if evidence.run is not None:
         return None
-    sentences = [*_half_cycles(evidence), *_pulses(evidence), *_sweeps(evidence)]
+    # What makes numbers wrong comes before the numbers.
+    doubts = [f"Look first: {r.reason}." for r in evidence.results if r.name == "plausibility"]
+    sentences = [*doubts, *_half_cycles(evidence), *_pulses(evidence), *_sweeps(evidence)]
     return Finding(tuple(sentences), ("titration", "capacity", "voltammogram")) if sentences else None
 
 

@@ -47,8 +47,8 @@ def test_a_finished_run_opens_and_is_valid(finished: Path) -> None:
 
 # What 0.1.0 had wrong, and what it is now. Decision 0120: the u of a median of sample counts, and of a mean of values
 # that have a u of their own. Decision 0124: sections from the counts as stored, not from floats made into other counts.
-# Decision 0201: what the next degree would change where no hop saw the end of a branch; the rows that might have been the
-# peak, and no drift of the rest; the distance of the largest bias error from its neighbours.
+# Decision 0201: what the next degree would change where no hop saw the end of a branch; the rows that might have been
+# the peak, and no drift of the rest; the distance of the largest bias error from its neighbours.
 MENDED = {
     "hop_period": {"u": 0.004218147523856453},
     "pipette_step_ohmic": {"u": 40.948199921480565},

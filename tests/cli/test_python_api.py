@@ -115,7 +115,7 @@ def test_a_run_shows_itself_as_text_and_as_html(images: StoredRun) -> None:
 
 def test_results_show_themselves_and_are_found(hopped: StoredRun) -> None:
     results = opsicm.analyse(hopped)
-    assert re.search(r"^expansion_lithiation +-?\d+\.\d+ ± \d+\.\d+ +%", repr(results), re.MULTILINE)
+    assert re.search(r"^expansion_lithiation +-?\d+\.\d+ (± \d+\.\d+ )?\(± \d+\.\d+\) +%", repr(results), re.MULTILINE)
     assert "<td" in results._repr_html_()
     chosen = results.select("expansion", part="lithiation")
     assert [r.label for r in chosen] == ["expansion_lithiation"]

@@ -47,10 +47,21 @@ def test_a_finished_run_opens_and_is_valid(finished: Path) -> None:
 
 # What 0.1.0 had wrong, and what it is now. Decision 0120: the u of a median of sample counts, and of a mean of values
 # that have a u of their own. Decision 0124: sections from the counts as stored, not from floats made into other counts.
+# Decision 0201: what the next degree would change where no hop saw the end of a branch; the rows that might have been
+# the peak, and no drift of the rest; the distance of the largest bias error from its neighbours.
 MENDED = {
     "hop_period": {"u": 0.004218147523856453},
     "pipette_step_ohmic": {"u": 40.948199921480565},
     "pipette_step_diffusive": {"u": 26.877643138375287},
+    "height_change_lithiation_1": {"u": 1.912195802892431},
+    "expansion_lithiation_1": {"u": 0.006829270724615825},
+    "expansion_lithiation_1_first_half": {"u": 0.0038528019599394225},
+    "height_change_delithiation": {"u": 1.894476316929252},
+    "expansion_delithiation": {"u": 0.0067659868461759},
+    "expansion_delithiation_second_half": {"u": 0.004008528896999078},
+    "pipette_change_at_peak_lithiation": {"u": 0.28607062672973366},
+    "pipette_change_at_peak_delithiation": {"u": 0.3468954834252544},
+    "bias_residual": {"u": 10.439910297640566},
     "near_surface_difference": {"value": 0.322552125370451, "u": 0.17601769211433965},
     "near_surface_geometry_alone": {"value": -11.141216575731573, "u": 0.02866235131332994},
 }

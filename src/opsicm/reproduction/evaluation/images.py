@@ -142,7 +142,8 @@ def _event(stack: F64, potential: F64) -> Result:
         f"image with the largest spread over pixels of its change from the image before ({1e9 * uneven[k]:.3g} nm; the "
         f"median of the others {1e9 * float(np.median(np.delete(uneven, k))):.3g} nm); u: half a step as a rectangle"
     )
-    return row_value("E6.event", float(potential[k + 1]), u_of_rectangle(step), "V", method)
+    # The level that was held: an image's own potential has the noise of the potentiostat.
+    return row_value("E6.event", round(float(potential[k + 1]), 3), u_of_rectangle(step), "V", method)
 
 
 def charged_and_discharged(runs: ExperimentRuns) -> list[Result]:

@@ -228,6 +228,23 @@ def test_hops_on_a_moving_reference_are_counted_and_left_out() -> None:
     assert hop_series(hops_of(i_ref, outcome=1)).size == 0
 
 
+def test_a_run_whose_tip_breaks_says_at_which_hop_and_compares_nothing_across_it() -> None:
+    rng = np.random.default_rng(8)
+    i_ref = 3e-9 * np.where(np.arange(200) < 120, 1.0, 2.2) * (1.0 + 1e-4 * rng.standard_normal(200))
+    cell, slow = empty_rows(10)
+    results = operando_results(hops_of(i_ref), cell, slow, RunParameters(28e-6, CURVE, 100.0, 0.7, 1e-5))
+    assert results[0].name == "reference_jump"
+    assert results[0].value == pytest.approx(2.2, abs=0.01)
+    # The hops on either side of the jump are left out as drifting: the first that counts is one later.
+    assert results[0].flags["hop"] == 122
+    found = {r.label: r for r in results}
+    assert found["reference_jump_time"].value == pytest.approx(0.08 * 119.5, abs=0.1)
+    assert (found["ten_hop_bulk_change"].value or 100.0) < 0.1
+    assert (found["height_cross_talk"].value or 100.0) < 1.0
+    steady = operando_results(hops_of(np.full(200, 3e-9)), cell, slow, RunParameters(28e-6, CURVE, 100.0, 0.7, 1e-5))
+    assert "reference_jump" not in {r.name for r in steady}
+
+
 def empty_rows(n: int) -> tuple[xr.Dataset, xr.Dataset]:
     t = np.arange(n, dtype=np.int64) * 10**9
     cell: dict[str, tuple[str, NDArray[np.generic]]] = {

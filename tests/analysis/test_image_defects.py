@@ -162,7 +162,7 @@ def test_an_edge_between_two_rows_is_no_scar() -> None:
     assert not scars(rough(6) + 100.0 * (Y > 0.0)).any()
     bad = rough(6) + 100.0 * (Y > 0.0)
     bad[20] -= 200.0
-    assert scars(bad).any(axis=1).nonzero()[0].tolist() == [20]
+    assert np.flatnonzero(scars(bad).any(axis=1)).tolist() == [20]
 
 
 @pytest.mark.parametrize("wall", [0.3, 2.0])

@@ -12,9 +12,9 @@ from opsicm.analysis.pipette.plausibility import image_doubts, period_doubts, re
 F64 = NDArray[np.float64]
 RNG = np.random.default_rng(2)
 N = 2000
-T = np.arange(N) * 1e-3
+T: F64 = np.arange(N, dtype=np.float64) * 1e-3
 I = 1e-9 + 1e-12 * RNG.standard_normal(N)  # noqa: E741
-Z = 2e-6 - 0.5e-9 * np.arange(N)
+Z: F64 = 2e-6 - 0.5e-9 * np.arange(N, dtype=np.float64)
 V = np.full(N, 0.15)
 
 

@@ -23,9 +23,8 @@ def surface(seed: int = 0) -> F64:
     """[nm], 48 x 40 pixels, with structure that can be registered."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:40, 0:48]
-    return (
-        40.0 * np.sin(x / 5.0) * np.cos(y / 7.0) + 15.0 * np.sin(x / 3.1 + y / 4.3) + 0.3 * rng.standard_normal(x.shape)
-    )
+    waves = 40.0 * np.sin(x / 5.0) * np.cos(y / 7.0) + 15.0 * np.sin(x / 3.1 + y / 4.3)
+    return np.asarray(waves + 0.3 * rng.standard_normal(x.shape), np.float64)
 
 
 def files_of_one_surface(folder: Path) -> dict[str, tuple[Path, str | None, ImageScale | None]]:

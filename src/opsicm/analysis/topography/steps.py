@@ -303,7 +303,7 @@ def find_step_edge(heights: F64) -> StepEdge:
         raise OutsideDomain(Problem("step edge", f"{heights.shape}", limit, "record more pixels"))
     angle, edge_line = _strongest(_limited(_robustly_flat(heights)))
     heights = np.where(dust(heights, angle, edge_line), np.nan, heights)
-    candidates: list[tuple[StepEdge, float]] = []
+    candidates: list[tuple[StepEdge, float, bool]] = []
     smooth = ""
     flat: F64 | None = None
     for part in _BANDS:
@@ -320,20 +320,32 @@ def find_step_edge(heights: F64) -> StepEdge:
         flat = level if flat is None else flat
         for surface in (heights,) if flat is heights else (heights, flat):
             with contextlib.suppress(OutsideDomain):  # no terrace beside the edge in this band: others may have one
-                candidates.append(_in_band(surface, angle, edge_line, half_width))
+                edge, ratio = _in_band(surface, angle, edge_line, half_width)
+                candidates.append((edge, ratio, surface is not heights))
     if not candidates:
         limit = f"no line has enough pixels on either side and along it, and a step{smooth}"
         raise OutsideDomain(Problem("step edge", "strongest line", limit, "put the edge in the middle of the image"))
-    clear = [edge for edge, ratio in candidates if ratio <= _CLEAR and _certain(edge)]
+    clear = [(edge, flattened) for edge, ratio, flattened in candidates if ratio <= _CLEAR and _certain(edge)]
     if not clear:
-        edge, ratio = min(candidates, key=lambda one: one[1])
+        edge, ratio, _ = min(candidates, key=lambda one: one[1])
         value = f"{edge.height:.3g} ± {edge.u_height:.2g} with a rim of {edge.rise:.3g} ± {edge.u_rise:.2g}"
         limit = f"six u of either are needed, and a residual below {_CLEAR} of that without an edge (it is {ratio:.2f})"
         raise OutsideDomain(Problem("strongest line", value, limit, "image a single edge, or average more lines"))
-    best = min(clear, key=lambda edge: edge.u_height)
+    # As measured where it is clear so: a bow that is fitted takes the variation along the edge with it, and its u.
+    best = min((edge for edge, flattened in clear if not flattened), key=lambda edge: edge.u_height, default=None)
+    best = best or min((edge for edge, _ in clear), key=lambda edge: edge.u_height)
     # What bands of another width say: a particle or a second step that is left in one of them.
-    apart = max(abs(edge.height - best.height) for edge in clear)
+    apart = max(_beyond(edge.height - best.height, edge.u_height, best.u_height) for edge, _ in clear)
     return replace(best, u_height=float(np.hypot(best.u_height, 0.5 * apart)))
+
+
+def _beyond(difference: float, u: float, u_other: float) -> float:
+    """What of a difference of two fits is beyond their noise.
+
+    Where one is to part of the other's pixels it has the variance by which theirs differ (Hausman, Econometrica 1978,
+    46, 1251).
+    """
+    return float(max(difference**2 - abs(u**2 - u_other**2), 0.0) ** 0.5)
 
 
 def _robustly_flat(heights: F64) -> F64:
@@ -580,8 +592,9 @@ def _in_band(heights: F64, angle: float, edge_line: int, half_width: int) -> tup
     # What the model does not follow: the foot of an edge that is not sharp is left out by a wider rim.
     wider = np.where((rounded >= first - _WIDER) & (rounded <= last + _WIDER), -1, labels)
     with contextlib.suppress(OutsideDomain):  # too few lines are left beside it: the band says nothing of it
-        left = (fit_terraces(heights, wider).height - whole.height) / _SHOWN
-        u_height = float(np.hypot(u_height, left))
+        sharper = fit_terraces(heights, wider)
+        left = _beyond(sharper.height - whole.height, sharper.u_height, whole.u_height)
+        u_height = float(np.hypot(u_height, left / _SHOWN))
     edge = StepEdge(
         whole.height, u_height, rise, u_rise, angle, float(edge_line), labels, len(heights_of), last - first + 1
     )

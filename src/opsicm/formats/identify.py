@@ -297,6 +297,8 @@ def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
 
 def parse_text(text: Text, path: Path, columns: str | None, scale: matrix.ImageScale | None = None) -> Content:
     """The content of a text other than an approach curve: in an instrument's layout, else a table or a matrix."""
+    if biologic_text.looks_like_mpt(text):
+        return biologic_text.parse_mpt(text, path, columns)
     for looks_like, parse in _TEXT_READERS:
         if looks_like(text):
             return parse(text, path)

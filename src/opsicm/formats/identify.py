@@ -282,7 +282,7 @@ def _content(data: bytes, path: Path, columns: str | None, scale: matrix.ImageSc
 def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
     try:
         names = zipfile.ZipFile(io.BytesIO(data)).namelist()
-    except zipfile.BadZipFile:
+    except workbook.ZIP_DAMAGE:
         raise bad(path, "content", "a damaged workbook or zip archive", "it must be whole", "copy it again") from None
     if workbook.is_workbook(names):
         return workbook.read_workbook(data, path, columns)

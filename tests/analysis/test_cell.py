@@ -12,17 +12,30 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.linalg import solve_banded
 
-from opsicm.analysis.cell.half_cycles import charge_passed, differential_voltage, half_cycles, incremental_capacity
+from opsicm.analysis.cell.charge import charge_of
+from opsicm.analysis.cell.control import controlled_parts, current_parts
+from opsicm.analysis.cell.derivatives import differential_voltage, incremental_capacity
+from opsicm.analysis.cell.parts import ControlledPart
 from opsicm.analysis.cell.record_results import record_results
 from opsicm.analysis.cell.steps import programmed_voltammogram, step_results
 from opsicm.analysis.cell.titration import titration
 from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
-from opsicm.analysis.cell.voltammogram import linear_sweeps, sweep_peaks, sweeps_between_turns
+from opsicm.analysis.cell.voltammogram import sweep_peaks
 from opsicm.analysis.result import Result
 from opsicm.core.errors import OutsideDomain
 from tests.fixtures.foreign_cells import ARBIN, ECKER, MPT, arbin, ecker, platinum
 
 F64 = NDArray[np.float64]
+
+
+def steady(t: F64, e: F64, i: F64) -> list[ControlledPart]:
+    return [p for p in controlled_parts(t, e, i) if p.kind == "current" and p.stop - p.first >= 10]
+
+
+def linear_sweeps(t: F64, e: F64, i: F64) -> list[slice]:
+    return [p.rows for p in controlled_parts(t, e, i) if p.kind == "sweep"]
+
+
 Curve = Callable[[F64], F64]
 
 
@@ -30,27 +43,30 @@ Curve = Callable[[F64], F64]
 def test_capacities_of_an_arbin_half_cell() -> None:
     """Half-cycles of graphite against Li: 5.798, 5.698, 5.257 mAh (navani), and the instrument's own counters."""
     a = arbin()
-    found = half_cycles(a["Test_Time(s)"], a["Current(A)"], 600.0)
-    assert [h.kind for h in found] == ["lithiation", "delithiation", "lithiation"]
-    for h, mAh in zip(found, (-5.798, 5.698, -5.257), strict=True):
-        # The reference has four digits; our u is 3.5 µAh.
-        assert h.charge / 3.6 == pytest.approx(mAh, abs=0.0006)
-        assert 0.001 < h.u_charge / 3.6 < 0.005
-    counter = a["Discharge_Capacity(Ah)"]
-    assert -found[0].charge / 3.6e3 == pytest.approx(counter[found[0].stop - 1], rel=2e-5)
+    t, i = a["Test_Time(s)"], a["Current(A)"]
+    found = steady(t, a["Voltage(V)"], i)
+    assert [p.direction for p in found] == ["lithiation", "delithiation", "lithiation"]
+    charges = [charge_of(p, t, i) for p in found]
+    for c, mAh in zip(charges, (-5.798, 5.698, -5.257), strict=True):
+        # The reference has four digits.
+        assert c.value / 3.6 == pytest.approx(mAh, abs=0.0006)
+    counters = (a["Discharge_Capacity(Ah)"], a["Charge_Capacity(Ah)"], a["Discharge_Capacity(Ah)"])
+    for p, c, counter in zip(found, charges, counters, strict=True):
+        theirs = 3600.0 * float(counter[p.stop - 1] - counter[p.first - 1])
+        assert abs(abs(c.value) - theirs) < 2.0 * c.u + 3600.0 * 1e-6  # the counter has six digits
 
 
 @pytest.mark.skipif(not ARBIN.is_file(), reason="not at hand: set OPSICM_DATA")
 def test_incremental_capacity_of_measured_graphite() -> None:
     """dQ/dV integrates to the charge, and its three peaks sit at graphite's plateaus (0.21, 0.12, 0.085 V)."""
     a = arbin()
-    h = half_cycles(a["Test_Time(s)"], a["Current(A)"], 600.0)[1]
-    rows = slice(h.first, h.stop)
+    h = steady(a["Test_Time(s)"], a["Voltage(V)"], a["Current(A)"])[1]
+    rows = h.rows
     t, current, potential = (a[name][rows] for name in ("Test_Time(s)", "Current(A)", "Voltage(V)"))
     charge = np.concatenate(([0.0], np.cumsum(0.5 * (current[1:] + current[:-1]) * np.diff(t))))
     d = incremental_capacity(potential, charge, 5e-3)
     assert "Savitzky-Golay" in d.smoothing
-    assert float(np.sum(d.value) * (d.abscissa[1] - d.abscissa[0])) == pytest.approx(h.charge, rel=0.01)
+    assert float(np.sum(d.value) * (d.abscissa[1] - d.abscissa[0])) == pytest.approx(charge[-1], rel=0.01)
     strong = d.abscissa[1:-1][
         (np.diff(d.value)[:-1] > 0) & (np.diff(d.value)[1:] < 0) & (d.value[1:-1] > 0.1 * d.value.max())
     ]
@@ -73,12 +89,12 @@ def test_charge_and_peaks_of_platinum() -> None:
     theirs = p["Q"] - p["Q"][0]
     # EC-Lab integrates between our rows; 1 % of the span is what 20 ms rows of averaged current hide.
     assert float(np.max(np.abs(ours - theirs))) < 0.01 * float(np.ptp(theirs))
-    found = sweep_peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
+    found = sweep_peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"], p["I"]))
     reductions = [k.potential for k in found if not k.anodic][1:]
     assert len(reductions) == 4
     # The sweep's own largest current, read off by hand, is the same place.
     for k in found:
-        rows = linear_sweeps(p["t"], p["E"])[k.sweep]
+        rows = linear_sweeps(p["t"], p["E"], p["I"])[k.sweep]
         e, i = p["E"][rows], p["I"][rows]
         inner = np.abs(e - k.potential) < 0.05
         by_hand = e[inner][int(np.argmax(i[inner] if k.anodic else -i[inner]))]
@@ -88,9 +104,8 @@ def test_charge_and_peaks_of_platinum() -> None:
 
 def test_peaks_of_a_flat_record_are_none() -> None:
     e = np.concatenate((np.linspace(0, 1, 400), np.linspace(1, 0, 400)))
-    assert sweep_peaks(e, np.zeros(800), sweeps_between_turns(e)) == []
-    assert sweeps_between_turns(np.ones(50)) == []
-    assert half_cycles(np.arange(5.0), np.zeros(5)) == []
+    assert sweep_peaks(e, np.zeros(800), [slice(0, 400), slice(400, 800)]) == []
+    assert [p.kind for p in current_parts(np.arange(5.0), np.zeros(5))] == ["rest"]
 
 
 def solved_titration(
@@ -252,9 +267,9 @@ def test_a_hold_has_no_voltammogram() -> None:
 def test_holds_between_measured_sweeps_add_no_peak() -> None:
     """Somebody's voltammogram of platinum, with a minute's hold put in at each turn."""
     p = platinum()
-    plain = sweep_peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"]))
+    plain = sweep_peaks(p["E"], p["I"], linear_sweeps(p["t"], p["E"], p["I"]))
     parts, at = {"t": [p["t"][:1]], "E": [p["E"][:1]], "I": [p["I"][:1]]}, 0.0
-    cuts = [1, *(s.start + 1 for s in sweeps_between_turns(p["E"])[1:]), p["t"].size]
+    cuts = [1, *(s.start + 1 for s in linear_sweeps(p["t"], p["E"], p["I"])[1:]), p["t"].size]
     rng = np.random.default_rng(1)
     for a, b in pairwise(cuts):
         since = np.linspace(0.1, 60.0, 300)
@@ -267,7 +282,7 @@ def test_holds_between_measured_sweeps_add_no_peak() -> None:
         parts["E"] += [p["E"][a:b]]
         parts["I"] += [p["I"][a:b]]
     t, e, i = (np.concatenate(parts[key]) for key in ("t", "E", "I"))
-    rows = linear_sweeps(t, e)
+    rows = linear_sweeps(t, e, i)
     # Nothing of a hold is in a sweep.
     rates = [abs(np.polyfit(t[s], e[s], 1)[0]) for s in rows]
     assert rates == pytest.approx([0.1] * len(rates), rel=0.02)
@@ -280,8 +295,8 @@ def test_a_hold_after_a_measured_constant_current_keeps_its_capacity() -> None:
     """The Arbin file's first half-cycle with a hold after it (CC-CV): 5.798 mAh still, and the hold's own."""
     a = arbin()
     t, e, i = a["Test_Time(s)"], a["Voltage(V)"], a["Current(A)"]
-    first = half_cycles(t, i, 600.0)[0]
-    rows = slice(first.first, first.stop)
+    first = steady(t, e, i)[0]
+    rows = first.rows
     since = np.linspace(60.0, 36_000.0, 600)
     level = float(i[first.stop - 1])
     t = np.append(t[rows], t[first.stop - 1] + since)
@@ -289,8 +304,14 @@ def test_a_hold_after_a_measured_constant_current_keeps_its_capacity() -> None:
     i = np.append(i[rows], level * np.exp(-since / 6000.0))
     found = {r.label: r for r in record_results(t, e, i)}
     assert found["capacity_lithiation_1"].value == pytest.approx(-5.798, abs=0.006)
-    # Until it has fallen by 2.5 % the current counts as constant; from e^-6 on it is cut off.
-    assert found["charge_hold_lithiation_1"].value == pytest.approx(level * 6000.0 * (0.975 - 0.0025) / 3.6, rel=0.01)
+    # The hold begins where the potential reaches it; at e^-6 the record ends.
+    hold = found["charge_hold_lithiation_1"]
+    true = level * 6000.0 * (1.0 - np.exp(-6.0)) / 3.6
+    assert hold.u is not None
+    # What one part has too much the other has too little: nothing is counted twice.
+    both = (hold.value or 0.0) + (found["capacity_lithiation_1"].value or 0.0)
+    assert both == pytest.approx(true - 5.79804, rel=2e-5)
+    assert abs((hold.value or 0.0) - true) < 3.0 * hold.u
     assert "voltammogram" not in found
 
 
@@ -299,7 +320,7 @@ def test_intervals_of_a_peak_cover() -> None:
     rng = np.random.default_rng(11)
     e = np.concatenate((np.arange(0.0, 0.6, 2e-3), np.arange(0.6, 0.0, -2e-3)))
     way = np.where(np.arange(e.size) < e.size // 2, 1.0, -1.0)
-    sweeps = linear_sweeps(np.arange(e.size, dtype=np.float64), e)
+    sweeps = [slice(0, e.size // 2), slice(e.size // 2, e.size)]
     places, tops = [], []
     for _ in range(500):
         at = 0.3 + rng.uniform(-2e-3, 2e-3)
@@ -359,23 +380,28 @@ def test_noise_in_a_rest_makes_no_current_of_it() -> None:
     on = (t - 1800.0) % 3600.0 < 600.0
     for noise in (2e-3, 5e-3):
         current = -1e-3 * on + noise * 1e-3 * random.standard_normal(t.size)
-        kinds = [p.kind for p in half_cycles(t, current)]
-        assert kinds == ["rest", "lithiation"] * 4 + ["rest"], noise
+        kinds = [p.kind for p in current_parts(t, current)]
+        assert kinds == ["rest", "current"] * 4 + ["rest"], noise
 
 
-def test_a_gap_in_the_rows_is_in_u_and_counted() -> None:
+def test_what_was_not_recorded_is_integrated_only_if_the_potential_says_that_current_flowed() -> None:
     t = np.arange(0.0, 3601.0, 1.0)
-    known = (t < 900.0) | (t > 2700.0)
-    potential = 0.5 - 1e-4 * t
-    whole = named(record_results(t, potential, np.full(t.size, -1e-3), lithium=False))["capacity_cathodic_1"]
-    holed = named(record_results(t[known], potential[known], np.full(int(known.sum()), -1e-3), lithium=False))
-    found = holed["capacity_cathodic_1"]
-    assert whole.flags["gaps"] == 0
-    assert found.flags["gaps"] == 1
-    # Nothing says that current flowed over half of the hour.
-    assert found.u == pytest.approx(0.5 / 3.0**0.5, rel=0.01)
-    doubled = charge_passed(np.repeat(t, 2), np.full(2 * t.size, -1e-3))
-    assert doubled[1] > 0.0
+    known = (t < 1000.0) | (t > 2600.0)
+    rng = np.random.default_rng(0)
+    noise = 1e-5 * rng.standard_normal(t.size)
+    current = np.full(t.size, -1e-3)
+    went_on = 0.5 - 1e-4 * t + noise
+    stopped = 0.5 - 1e-4 * np.where(t > 2600.0, t - 1601.0, t) + noise
+    whole = named(record_results(t, went_on, current, lithium=False))["capacity_cathodic_1"]
+    assert "gaps" not in whole.flags
+    sparse = named(record_results(t[known], went_on[known], current[known], lithium=False))
+    assert sparse["capacity_cathodic_1"].value == pytest.approx(-1.0, rel=1e-3)
+    holed = named(record_results(t[known], stopped[known], current[known], lithium=False))
+    parts = [holed[f"capacity_cathodic_{k}"] for k in (1, 2)]
+    assert sum(p.value or 0.0 for p in parts) == pytest.approx(-2000.0 / 3600.0, rel=2e-3)
+    assert parts[0].flags["gaps"] == 1
+    assert "1602 s" in holed["plausibility_1"].reason
+    assert holed["plausibility_1"].outcome == "not recorded"
 
 
 def test_a_pulse_that_is_not_short_has_no_diffusivity_and_a_short_one_covers_the_truth() -> None:
@@ -392,7 +418,7 @@ def test_a_pulse_that_is_not_short_has_no_diffusivity_and_a_short_one_covers_the
 def test_what_flows_in_a_sweep_between_rests_is_no_pulse() -> None:
     t = np.arange(0.0, 300.0, 1.0)
     current = np.where((t > 100.0) & (t < 200.0), -1e-3 * np.sin(np.pi * (t - 100.0) / 100.0), 0.0)
-    assert [p.kind for p in half_cycles(t, current)] == ["rest", "lithiation", "rest"]
+    assert "current" not in [p.kind for p in current_parts(t, current)]
     assert titration(t, 0.5 - 1e-3 * np.cumsum(current), current, 5e-6) == []
     held = np.where((t > 100.0) & (t < 200.0), -1e-3, 0.0)
     assert len(titration(t, 0.5 - 1e-3 * np.cumsum(held), held, 5e-6)) == 1
@@ -404,7 +430,7 @@ def test_a_staircase_of_held_potentials_is_no_voltammogram(step: float) -> None:
     t = np.arange(0.0, 60.0 * round(1.2 / step))
     potential = 1.2 - step * np.floor(t / 60.0)
     current = -1e-3 * np.exp(-(t % 60.0) / 10.0)
-    assert linear_sweeps(t, potential) == []
+    assert linear_sweeps(t, potential, current) == []
     assert "peak_potential" not in {r.name for r in record_results(t, potential, current)}
 
 
@@ -412,7 +438,8 @@ def test_a_sweep_in_steps_of_a_millivolt_is_a_voltammogram() -> None:
     """A potentiostat that sweeps in steps, recorded ten times as often as it steps."""
     t = np.arange(0.0, 2400.0, 0.1)
     potential = np.floor(1e3 * np.abs(1.2 - t / 1000.0)) * 1e-3
-    assert len(linear_sweeps(t, potential)) == 2
+    current = 1e-3 * (potential - 0.6) + 1e-4 * np.sign(np.gradient(potential, 5))
+    assert len(linear_sweeps(t, potential, current)) == 2
 
 
 def test_under_ir_compensation_a_voltammogram_is_that_of_the_program() -> None:

@@ -84,7 +84,7 @@ def test_analyse_json_has_stable_keys(short_run: Run, capsys: pytest.CaptureFixt
     assert main(["analyse", str(short_run.path), "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     keys = {"run", "name", "value", "u", "unit", "method", "outcome", "reason", "flags"}
-    keys |= {"quantity", "of", "index", "u_calibration"}
+    keys |= {"quantity", "of", "index", "u_calibration", "calibrations"}
     assert all(set(record) == keys for record in records)
     by_name = {record["name"]: record for record in records}
     assert by_name["expansion_lithiation"]["value"] > 1.0

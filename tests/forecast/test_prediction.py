@@ -156,7 +156,9 @@ def test_a_hold_that_a_current_ends_is_forecast(tmp_path: Path) -> None:
         "  - hold: {potential_V: 0.1, for_s: 5000, until: {c_rate: 0.2}}\n"
     )
     said = predicted(tmp_path, text + ENVELOPE)
-    with Laboratory(tmp_path).run(text + ENVELOPE) as run:
+    # A fifth of this capacity per hour is 3 µA: a potentiostat in its 100 µA range, where its noise is 10 nA.
+    fine = RIG.replace("initial_V: 0.4", "initial_V: 0.4, current_noise_nA: 10")
+    with Laboratory(tmp_path).run(text + ENVELOPE, fine) as run:
         lasted = float(run.cell["t_ns"][-1]) * 1e-9
     assert lasted < 4000.0
     assert said.duration == pytest.approx(lasted, rel=0.02, abs=2.0)

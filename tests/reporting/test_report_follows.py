@@ -12,7 +12,7 @@ from opsicm.analysis.result import Result
 from opsicm.record.reader import Run
 from opsicm.reporting.document import results_table
 from opsicm.reporting.reports import report_html, run_content
-from opsicm.results.number_text import number
+from opsicm.results.number_text import result_text
 from opsicm.results.run_results import results_of, views_of
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
@@ -49,7 +49,7 @@ def test_half_the_swelling_halves_the_reported_heights(laboratory: Laboratory, s
         assert whole.value is not None
         assert half.value == pytest.approx(whole.value / 2, rel=5e-3)
         shown = name.replace("_", " ")
-        assert cell_of(page, shown) == number(half.value, half.u, half.unit)
+        assert cell_of(page, shown) == result_text(half)
         assert cell_of(page, shown) != cell_of(other, shown)
     # The first sentence follows too.
     answers = [run_content(one).answer[0] for one in (run, short_run)]

@@ -231,7 +231,14 @@ def test_a_constant_current_that_drifts_evenly_is_even() -> None:
     pipette = pipette + np.where(cell < 0, 1e-13 * (t - 100), 0.0) - np.where(cell > 0, 1e-13 * (t - 2100), 0.0)
     pipette = pipette + np.random.default_rng(9).normal(0.0, 1e-13, t.size)
     run = _analysed(
-        cell=_rows(t_ns=np.round(t * 1e9).astype(np.int64), current=cell), slow=_rows(pipette_current=pipette)
+        cell=_rows(
+            t_ns=np.round(t * 1e9).astype(np.int64),
+            current=cell,
+            potential=np.zeros(t.size),
+            set_point=np.full(t.size, np.nan),
+            control=np.where(cell == 0.0, "open_circuit", "current"),
+        ),
+        slow=_rows(pipette_current=pipette),
     )
     found = _by_id(currents.constant_current(ExperimentRuns((run,))))
     assert found["E4.slope_lithiation"].value == pytest.approx(6.0, rel=0.01)

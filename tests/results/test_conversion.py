@@ -151,6 +151,31 @@ def test_gsf_by_its_own_rules(run: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(values[::-1], height(1), rtol=1e-6)
 
 
+def test_our_own_reader_opens_gsf(run: Path, tmp_path: Path) -> None:
+    first, *_ = convert_path(run, tmp_path / "a.gsf", "gsf")
+    content = read(first)
+    assert isinstance(content, ImageFile)
+    (image,) = content.images
+    np.testing.assert_allclose(image.values[::-1], height(0), rtol=1e-6)
+    assert (image.name, image.unit) == ("height, image 1", "m")
+    assert [image.x_size, image.y_size] == pytest.approx([2.5e-6, 2e-6])
+    first.write_bytes(first.read_bytes()[:-4])
+    with pytest.raises(BadInput, match=r"a damaged \.gsf file"):
+        read(first)
+
+
+def test_a_matrix_has_the_size_and_unit_that_are_given(tmp_path: Path) -> None:
+    heights = 1e9 * height(1)
+    np.savetxt(tmp_path / "m.txt", np.tile(heights, (3, 3)))
+    words = ["convert", str(tmp_path / "m.txt"), str(tmp_path / "m.gsf"), "--size-um", "7.5,6", "--unit", "nm"]
+    assert main(words) == 0
+    content = read(tmp_path / "m.gsf")
+    assert isinstance(content, ImageFile)
+    (image,) = content.images
+    np.testing.assert_allclose(image.values, np.tile(height(1), (3, 3)), rtol=1e-6)
+    assert [image.x_size, image.y_size] == pytest.approx([7.5e-6, 6e-6])
+
+
 def test_ome_tiff_is_a_stack_over_time(run: Path, tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     (path,) = convert_path(run, tmp_path / "a.ome.tif", "ome-tiff")

@@ -53,7 +53,7 @@ def parked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hopping(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hopping")
-    return joined(folder, hopping_text(10.0), stated=StatedValues(thickness=40e-6)).path.parent
+    return joined(folder, hopping_text(10.0), stated=StatedValues(thickness=40e-6, bias=0.7)).path.parent
 
 
 @pytest.mark.parametrize("which", ["parked", "hopping"])
@@ -234,6 +234,16 @@ def test_a_pause_makes_segments_and_uneven_samples_are_named(tmp_path: Path) -> 
     assert any("not evenly spaced" in remark for remark in made.remarks)
     with Run(made.path) as run:
         assert run.provenance["clock_offset_s"] == pytest.approx(10.0, abs=1.5)
+
+
+def test_charge_loses_no_row_at_a_step_and_none_of_a_pause_that_the_current_outlasts(tmp_path: Path) -> None:
+    header, *lines = cell_text().splitlines()
+    made = joined(tmp_path, parked_text(10.0), "\n".join([header, *lines[:220], *lines[260:]]) + "\n")
+    with Run(made.path) as run:
+        charge = run.cell["charge"].values
+    # 80 s of -1 mA; then 80 s of 1 mA, of which 40 s are not recorded but show in the potential; 40 s of -1 mA.
+    assert charge[150] == pytest.approx(-0.08, abs=5e-4)
+    assert charge[-1] == pytest.approx(-0.04, abs=1e-3)
 
 
 def test_counts_keep_the_digits_of_a_text(parked: Path) -> None:

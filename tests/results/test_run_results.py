@@ -39,7 +39,11 @@ def test_no_two_results_of_a_run_share_their_fields(short_run: Run) -> None:
 def test_a_stored_run_has_the_names_of_0_1_0() -> None:
     results = results_of_path(STORED / "finished", None)
     before = json.loads((STORED / "results-1166a2f.json").read_text(encoding="utf-8"))
-    assert [result.label for result in results] == [record["name"] for record in before]
+    names, then = [result.label for result in results], [record["name"] for record in before]
+    # By the run's own journal the rest is followed by a sweep, not by a current that steps; the anodic sweep of the
+    # same cycle counts as much as the cathodic one.
+    assert [name for name in then if name not in names] == ["pipette_step_ohmic", "pipette_step_diffusive"]
+    assert [name for name in names if name not in then] == ["peak_1_delithiation_potential"]
     assert ambiguous(results) == []
     assert set(before[0]) - {"run"} < set(results[0].record())
 

@@ -140,3 +140,11 @@ def failed(
 ) -> Result:
     """A result without a value: `outcome` names why, `reason` is a sentence with the remedy."""
     return Result(name, None, None, unit, method, outcome, reason, of=of, index=index)
+
+
+PLAUSIBILITY: Final = "plausibility"
+
+
+def doubt(kind: str, text: str, index: int | None = None) -> Result:
+    """What a person would look at before believing a number: its `kind`, and the evidence with the remedy."""
+    return failed(PLAUSIBILITY, "1", "what a person would check first", kind, text, index=index)

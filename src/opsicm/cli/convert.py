@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from opsicm.cli.terminal import ColumnsOption, LevellingOption
+from opsicm.cli.terminal import ColumnsOption, LevellingOption, SetpointOption, SizeOption, UnitOption
 from opsicm.core.errors import BadInput, Problem
 
 if TYPE_CHECKING:
     from opsicm.formats.unicycler.reading import CyclerProgram
+    from opsicm.results.conversion import FileOptions
 
 app = typer.Typer(add_completion=False)
 
@@ -54,6 +55,9 @@ def convert(
         ),
     ] = None,
     columns: ColumnsOption = None,
+    size_um: SizeOption = None,
+    unit: UnitOption = None,
+    setpoint: SetpointOption = None,
     title: Annotated[
         str | None, typer.Option(help="Title of the experiment; by default the sample's name, or that of the file.")
     ] = None,
@@ -69,7 +73,7 @@ def convert(
         typer.Option(help="Images or passes shown a second in a movie; 2 or 10 by default.", min=0.1, max=60),
     ] = None,
 ) -> None:
-    """Convert a run or a measured file for another program, or a protocol to an experiment and back.
+    """Convert a run, file or protocol for another program.
 
     Numbers are in SI and not levelled. Images go to Gwyddion (.gwy, .gsf) and ImageJ (.ome.tif), tables to .csv with a
     row of units, .parquet and the Battery Data Format (.bdf.csv), all of it to NetCDF (.nc). A folder gets every
@@ -87,8 +91,14 @@ def convert(
     if to is None and kinds in ((".json", ".yaml"), (".yaml", ".json")):
         for name, value in (("--levelling", levelling), ("--per-second", per_second)):
             _refuse_option(name, value, "is for movies", "leave it out, or name OUT with .gif")
-        for name, value in (("--table", table), ("--columns", columns)):
-            _refuse_option(name, value, "is for tables of measured files", "leave it out")
+        for name, value in (
+            ("--table", table),
+            ("--columns", columns),
+            ("--size-um", size_um),
+            ("--unit", unit),
+            ("--setpoint", setpoint),
+        ):
+            _refuse_option(name, value, "is for measured files", "leave it out")
         if target.exists():
             limit = "a file of this name exists"
             raise BadInput(Problem("OUT", str(target), limit, "name a new file, or move it away"))
@@ -107,7 +117,11 @@ def convert(
         return
     for name, value in (("--title", title), ("--rig", rig), ("--capacity-mah", capacity_mah)):
         _refuse_option(name, value, "is for protocols and experiments", "leave it out")
-    paths = _measured(source, target, to, table, columns, levelling, per_second)
+    from opsicm.formats.matrix import ImageScale
+    from opsicm.results.conversion import FileOptions
+
+    options = FileOptions(columns, ImageScale.of(size_um, unit), None if setpoint is None else 0.01 * setpoint)
+    paths = _measured(source, target, to, table, options, levelling, per_second)
     console.print("\n".join(map(str, paths)), markup=False)
 
 
@@ -116,7 +130,7 @@ def _measured(
     target: Path,
     to: str | None,
     table: str | None,
-    columns: str | None,
+    options: FileOptions,
     levelling: str | None,
     per_second: float | None,
 ) -> list[Path]:
@@ -135,7 +149,7 @@ def _measured(
         _refuse_option("--per-second", per_second, "is for movies", "leave it out, or name OUT with .gif")
     choice = image_choice(levelling, None)
     with working(f"converting {source.name}"):
-        return convert_path(source, target, kind, table, columns, choice, per_second)  # type: ignore[arg-type] # as checked
+        return convert_path(source, target, kind, table, options, choice, per_second)  # type: ignore[arg-type] # as checked
 
 
 def _refuse_unless_known(option: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Gwyddion's native `.gwy`, a serialised container whose data fields are the images, and its text export.
+"""Gwyddion's native `.gwy`, a serialised container whose data fields are the images, its `.gsf` and its text export.
 
 Layout, from Gwyddion's user guide ("Gwyddion native format", no code used): `GWYP`, then one object: its type as a
 zero-terminated string, its size as uint32, its components; a component is a zero-terminated name, one letter for the
@@ -22,6 +22,7 @@ from opsicm.formats.image_file import ImageChannel, ImageFile, unit_of_image
 from opsicm.formats.text import Text, bad, number
 
 MAGIC: Final = b"GWYP"
+GSF_MAGIC: Final = b"Gwyddion Simple Field 1.0\n"
 MISSING: Final = "missing pixels"
 """The key of a channel's metadata by which `image_writing` says that pixels are missing, and how many."""
 UNDER_MASK: Final = "{} pixels, under the mask"
@@ -124,6 +125,38 @@ def _read_string(data: memoryview, at: int) -> tuple[str, int]:
     while data[stop]:
         stop += 1
     return bytes(data[at:stop]).decode("utf-8"), stop + 1
+
+
+# -- Gwyddion Simple Field: a header of texts, one to four zero bytes, then the rows in single precision, top first.
+
+
+def read_gsf(data: bytes, path: Path) -> ImageFile:
+    """The image of a `.gsf`; `BadInput` for one that is truncated or damaged."""
+    end = data.find(b"\0")
+    lines = data[: max(end, 0)].decode("utf-8", "replace").splitlines()[1:]
+    fields = {key.strip(): value.strip() for key, equals, value in (line.partition("=") for line in lines) if equals}
+    begin = end + 4 - end % 4
+    try:
+        columns, rows = int(fields["XRes"]), int(fields["YRes"])
+        sizes = [float(fields[key]) if fields.get("XYUnits") == "m" else None for key in ("XReal", "YReal")]
+        if not 0 < 4 * rows * columns == len(data) - begin:
+            raise ValueError("size")
+    except (KeyError, ValueError):
+        limit = "its header states XRes and YRes, and so many numbers follow it"
+        raise bad(path, "content", "a damaged .gsf file", limit, "save it again") from None
+    values = np.frombuffer(data, "<f4", rows * columns, begin).reshape(rows, columns).astype(np.float64)
+    scale, unit = _unit(fields.get("ZUnits", ""))
+    image = ImageChannel(fields.get("Title", "data"), scale * values, unit, *sizes)
+    settings = {key: value for key, value in fields.items() if key not in ("XRes", "YRes", "XReal", "YReal")}
+    return ImageFile(".gsf", (image,), settings)
+
+
+def _unit(text: str) -> tuple[float, str]:
+    """(factor, SI unit) of a unit; one of another quantity is kept as it is written."""
+    try:
+        return (factor(text), si_unit(text)) if text else (1.0, "")
+    except OutsideDomain:
+        return 1.0, text
 
 
 # Text export: a matrix of numbers under a header of comments in the language of Gwyddion's user.

@@ -204,17 +204,18 @@ def _largest_magnitude(values: NDArray[np.float64]) -> float:
 
 Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | ColumnTable | ImageFile | CellFile
 KNOWN_FORMATS: Final = (
-    ".sicm, .ac and .inf of SICM; .gwy, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some forty more of "
-    "microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of cells; .abf; text tables"
+    ".sicm, .ac and .inf of SICM; .gwy, .gsf, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some forty "
+    "more of microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of cells; .abf; "
+    "text tables"
 )
 _TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
     (gwyddion.looks_like_export, gwyddion.parse_export),
-    (biologic_text.looks_like_mpt, biologic_text.parse_mpt),
     (gamry_text.looks_like_dta, gamry_text.parse_dta),
 )
 # First bytes of a binary file → its reader.
 _BINARY_READERS: Final[tuple[tuple[bytes, Callable[[bytes, Path], Content]], ...]] = (
     (gwyddion.MAGIC, gwyddion.read_gwy),
+    (gwyddion.GSF_MAGIC, gwyddion.read_gsf),
     (nanosurf.MAGIC, nanosurf.read_nid),
     (wsxm.MAGIC, wsxm.read_stp),
     (neware.MAGIC, neware.read_nda),
@@ -358,7 +359,8 @@ def _unlabelled_table(path: Path) -> UnlabelledTable | None:
         return None
     try:
         text = decode(data, path)
-        if first_bytes.known_text(text, path) is not None or any(looks_like(text) for looks_like, _ in _TEXT_READERS):
+        of_instrument = (biologic_text.looks_like_mpt, *(looks_like for looks_like, _ in _TEXT_READERS))
+        if first_bytes.known_text(text, path) is not None or any(looks_like(text) for looks_like in of_instrument):
             return None
         return parse_unlabelled(text, path)
     except BadInput:

@@ -10,16 +10,15 @@ import io
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.formats.gwyddion import MAGIC, MISSING, UNDER_MASK
+from opsicm.formats.gwyddion import GSF_MAGIC, MAGIC, MISSING, UNDER_MASK
 from opsicm.formats.table_writing import must_have
 
 F64 = NDArray[np.float64]
-_GSF_MAGIC: Final = b"Gwyddion Simple Field 1.0\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def gsf_bytes(picture: Picture) -> bytes:
         "Title": _line(picture.title),
         **{_line(name).replace("=", " "): _line(text) for name, text in picture.remarks.items()},
     }
-    head = _GSF_MAGIC + "".join(f"{name} = {value}\n" for name, value in fields.items() if value != "").encode("utf-8")
+    head = GSF_MAGIC + "".join(f"{name} = {value}\n" for name, value in fields.items() if value != "").encode("utf-8")
     # One to four zero bytes, so that the data begin at a multiple of four.
     return head + b"\0" * (4 - len(head) % 4) + picture.values.astype("<f4").tobytes()
 

@@ -26,9 +26,9 @@ _MOST_MARKS: Final = 1500  # of a figure in vectors
 _DPI: Final = 200  # of the others
 _WIDE: Final = 5  # columns: a table with more takes the whole width
 _U_NOTE: Final = (
-    "± is one standard uncertainty of repeating this very measurement; the calibration of z, current and thickness "
-    "is not "
-    "in it."
+    "± is one standard uncertainty of repeating this very measurement; (±) that of the calibration of z, currents, "
+    "potential and thickness, which all numbers share. Less than a tenth of the other is not shown; without (±) the "
+    "calibration cancels, or, in a file of another program, is not known."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +26,7 @@ from opsicm.formats.columns import ColumnTable
 from opsicm.formats.identify import Content, read
 from opsicm.formats.image_file import ImageFile
 from opsicm.formats.image_writing import Picture
+from opsicm.formats.matrix import ImageScale
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.formats.table_writing import Column, DataTable
 from opsicm.record.reader import Run
@@ -59,6 +61,29 @@ _SIGN: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """What a file does not state: `columns` of a text, `scale` of an image, `setpoint` [1] of a trace of hops."""
+
+    columns: str | None = None
+    scale: ImageScale | None = None
+    setpoint: float | None = None
+
+
+_PLAIN: Final = FileOptions()
+
+
+def _read(source: Path, options: FileOptions) -> Content:
+    if source.is_dir():
+        limit = "is a folder and no run"
+        raise BadInput(Problem("IN", source.name, limit, "name a file in it, or --table results", str(source)))
+    return read(source, options.columns, options.scale)
+
+
+def _results(source: Path, options: FileOptions) -> list[Result]:
+    return results_of_path(source, options.columns, options.setpoint, options.scale)
+
+
 def kind_of(target: Path) -> Kind | None:
     """What `target` asks for by its ending; "figures" of a folder; None where the ending is not known."""
     name = target.name.lower()
@@ -73,30 +98,30 @@ def convert_path(
     target: Path,
     kind: Kind,
     table: TableName | None = None,
-    columns: str | None = None,
+    options: FileOptions = _PLAIN,
     choice: ImageChoice | None = None,
     per_second: float | None = None,
 ) -> list[Path]:
     """Write `source`, a run or a third-party file, to `target` as `kind`; returns the paths that were written.
 
     `table` is which table of it becomes csv or Parquet: "record" (time, cell and pipette, the default), "hops",
-    "images" (a row per pixel) or "results". `columns` name those of a text file; `choice` and `per_second` are for a
-    movie. A format that holds one image or record gets one file for each, numbered.
+    "images" (a row per pixel) or "results". `options` say what a file does not state; `choice` and `per_second` are for
+    a movie. A format that holds one image or record gets one file for each, numbered.
 
     Raises `BadInput` where the source has nothing of this kind, where a library is missing, and where a file exists.
     """
     must_exist(source)
     if kind == "figures":
-        return _figures(source, target, columns, choice)
+        return _figures(source, target, options, choice)
     if kind in MOVIES:
         _must_be_new([target])
         return [movie_of_path(source, target, choice or ImageChoice(), per_second)]
     if kind == "netcdf":
         _must_be_new([target])
-        return [_netcdf(source, target, columns)]
+        return [_netcdf(source, target, options)]
     if kind in TABLES:
-        return _tables(source, target, kind, table or "record", columns)
-    pictures = pictures_of(source, columns)
+        return _tables(source, target, kind, table or "record", options)
+    pictures = pictures_of(source, options)
     if not pictures:
         limit = "has no image: images are of raster steps, and of microscopes' files"
         raise BadInput(Problem("IN", source.name, limit, "convert it to .csv instead", str(source)))
@@ -138,7 +163,7 @@ def _write(files: Iterable[tuple[Path, bytes]], names: Sequence[Path] = ()) -> l
 # -- images ---------------------------------------------------------------------------------------------------------
 
 
-def pictures_of(source: Path, columns: str | None = None) -> list[Picture]:
+def pictures_of(source: Path, options: FileOptions = _PLAIN) -> list[Picture]:
     """Every image of a run or of a third-party file, first row at the top.
 
     Of a run: height on the scale of the coarse stage, and reference current, of every pass of every raster, without
@@ -149,7 +174,7 @@ def pictures_of(source: Path, columns: str | None = None) -> list[Picture]:
             return [
                 p for k, (step, frame) in enumerate(_frames(run), 1) for p in _pictures_of_pass(run, k, step, frame)
             ]
-    match read(source, columns):
+    match _read(source, options):
         case ImageFile() as file:
             return [Picture(i.name, i.values, i.unit, i.x_size, i.y_size) for i in file.images]
         case SicmScan() as scan:
@@ -200,17 +225,17 @@ def _pictures_of_pass(run: Run, number: int, step: str, frame: Frame) -> list[Pi
 # -- tables ---------------------------------------------------------------------------------------------------------
 
 
-def _tables(source: Path, target: Path, kind: Kind, name: TableName, columns: str | None) -> list[Path]:
+def _tables(source: Path, target: Path, kind: Kind, name: TableName, options: FileOptions) -> list[Path]:
     started = None
     if name == "results":
-        tables = [results_table(results_of_path(source, columns), source)]
+        tables = [results_table(_results(source, options), source)]
     elif name == "images":
-        tables = [_table_of_pictures(pictures_of(source, columns), source)]
+        tables = [_table_of_pictures(pictures_of(source, options), source)]
     elif is_run(source):
         with Run(source) as run:
             tables, started = [_table_of_run(run, name)], run.started_utc
     else:
-        tables = _tables_of_content(read(source, columns), name, source)
+        tables = _tables_of_content(_read(source, options), name, source)
     if kind == "parquet":
         names = _numbered(target, len(tables))
         return _write(zip(names, map(table_writing.parquet_bytes, tables), strict=True), names)
@@ -317,7 +342,7 @@ def _tables_of_content(content: Content, name: TableName, source: Path) -> list[
 # -- everything -----------------------------------------------------------------------------------------------------
 
 
-def _netcdf(source: Path, target: Path, columns: str | None) -> Path:
+def _netcdf(source: Path, target: Path, options: FileOptions) -> Path:
     """Groups of a run: hops, cell, slow, results, images by raster; of a file what it holds. Units in attributes."""
     groups: dict[str, xr.Dataset] = {}
     if is_run(source):
@@ -327,13 +352,13 @@ def _netcdf(source: Path, target: Path, columns: str | None) -> Path:
             groups = {name: _texts_as_text(group) for name, group in groups.items()}
     else:
         notes = _notes(source.name, source)
-    pictures = pictures_of(source, columns)
+    pictures = pictures_of(source, options)
     groups |= _stacks(pictures)
     if not is_run(source) and not pictures:
-        tables = _tables_of_content(read(source, columns), "record", source)
+        tables = _tables_of_content(_read(source, options), "record", source)
         names = [table.name if len(tables) == 1 else f"{table.name}_{k}" for k, table in enumerate(tables, 1)]
         groups |= {n.replace("/", "_"): table_writing.dataset_of_table(t) for n, t in zip(names, tables, strict=True)}
-    groups["results"] = table_writing.dataset_of_table(results_table(results_of_path(source, columns), source))
+    groups["results"] = table_writing.dataset_of_table(results_table(_results(source, options), source))
     part = target.with_name(f".{target.name}.part")
     try:
         table_writing.write_netcdf(part, groups, notes)
@@ -385,9 +410,9 @@ def _unit(picture: Picture) -> dict[str, str]:
     return {"units": picture.unit, "long_name": picture.name} if picture.unit else {"long_name": picture.name}
 
 
-def _figures(source: Path, folder: Path, columns: str | None, choice: ImageChoice | None) -> list[Path]:
+def _figures(source: Path, folder: Path, options: FileOptions, choice: ImageChoice | None) -> list[Path]:
     """Every figure as .svg and .png with its data as .csv, and every result as results.csv."""
-    results = results_of_path(source, columns)
+    results = _results(source, options)
     views = views_of_path(source, results, choice)
     stem = source.resolve().name if source.is_dir() or not is_run(source) else source.resolve().parent.name
     pictures = save_views(views, folder, stem)

@@ -9,6 +9,7 @@ from opsicm.analysis.result import Result
 
 _MOST_DIGITS: Final = 5  # of a value in a table
 _MOST_SPOKEN: Final = 4  # of a value in a sentence: a z scanner, an amplifier and a specimen are known no better
+_LEAST_SHARE: Final = 0.1  # of the larger uncertainty: a smaller one is not shown beside it
 _WITHOUT_U: Final = 4  # digits of a value whose uncertainty is not known
 
 # The smallest amount of each unit that an instrument of this kind can tell from zero: what is smaller is rounding.
@@ -38,7 +39,7 @@ def number(
     most_digits: int = _MOST_DIGITS,
     u_calibration: float | None = None,
 ) -> str:
-    """`value ± u (± u_calibration)`, without what is zero, not known or rounds to nothing; a dash without a value.
+    """`value ± u (± u_calibration)`, without what is not known or under a tenth of the other; a dash without value.
 
     The larger uncertainty has `digits_of_u` significant digits, and value and smaller one end where it does; the value
     has at most `most_digits` and none below the finest amount of its `unit`: a shift of 6.4e-15 nm is 0.00 nm. Large
@@ -66,9 +67,14 @@ def result_text(result: Result) -> str:
 
 
 def _uncertainties(u: float | None, u_calibration: float | None, decimals: int) -> str:
-    texts = [f" ± {_fixed(u, decimals)}" if _visible(u, decimals) else ""]
-    texts += [f" (± {_fixed(u_calibration, decimals)})" if _visible(u_calibration, decimals) else ""]
-    return "".join(texts)
+    # Below a tenth the smaller one is half a percent of both together.
+    least = _LEAST_SHARE * max((one for one in (u, u_calibration) if one is not None and isfinite(one)), default=0.0)
+    shown = ((u, " ± {}"), (u_calibration, " (± {})"))
+    return "".join(
+        text.format(_fixed(one, decimals))
+        for one, text in shown
+        if one is not None and one >= least and _visible(one, decimals)
+    )
 
 
 def quantity(value: float | None, u: float | None, unit: str, u_calibration: float | None = None) -> str:

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.approach.fit import NoFit
 from opsicm.analysis.approach.trace import TraceHops, count_withdrawals, find_hops
+from opsicm.analysis.cell.charge import running_charge
+from opsicm.analysis.cell.control import controlled_parts
 from opsicm.analysis.clock_offset import ClockOffset, NoOffset, clock_offset
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import HOP_DTYPE, Channel, Fact, Kind, Outcome, Quality, SampleBlock, Track, channel
@@ -519,8 +521,7 @@ def _slow_rows(rows: _CellRows, cell_t: F64, zero: float, segments: list[_Segmen
             out[name] = np.nan
     out["t_ns"] = np.rint((cell_t - zero) * 1e9)
     out["potential"], out["current"], out["control"] = rows.potential, rows.current, CONTROL.encode()
-    steps = np.diff(cell_t) * 0.5 * (rows.current[1:] + rows.current[:-1])
-    out["charge"] = np.concatenate([[0.0], np.cumsum(steps)])
+    out["charge"] = _charge(cell_t, rows)
     half = 0.5 * np.diff(cell_t)
     begin = cell_t - np.concatenate([half[:1], half])
     end = cell_t + np.concatenate([half, half[-1:]])
@@ -537,6 +538,21 @@ def _slow_rows(rows: _CellRows, cell_t: F64, zero: float, segments: list[_Segmen
             mean = (total[b] - total[a]) / np.maximum(b - a, 1)
             out[name][inside] = np.where(b > a, mean, np.interp(cell_t[inside], t, values))
     return out
+
+
+def _charge(t: F64, rows: _CellRows) -> F64:
+    """Charge [C] passed at every row: by trapezoids within each part that was controlled alike.
+
+    Where the control changes, the current before counts up to the change and that after from there on; what was not
+    recorded between two parts is not integrated.
+    """
+    charge = running_charge(t, rows.current)
+    end = 0.0
+    for part in controlled_parts(t, rows.potential, rows.current):
+        within = charge[part.rows] - charge[part.first]
+        charge[part.rows] = end + rows.current[part.first] * (t[part.first] - part.begin) + within
+        end = charge[part.stop - 1] + rows.current[part.stop - 1] * (part.end - t[part.stop - 1])
+    return charge
 
 
 def _facts(header: RunHeader, hops: list[NDArray[Any]], last_ns: int, sentences: list[str]) -> Iterator[Fact]:

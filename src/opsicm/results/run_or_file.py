@@ -11,7 +11,6 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.movie import write_movie
 from opsicm.figures.view import View
 from opsicm.formats.first_bytes import is_foreign_hdf5
-from opsicm.formats.identify import identify
 from opsicm.formats.matrix import ImageScale
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
@@ -141,7 +140,7 @@ def identification(
     if path.is_file() and not _is_hdf5(path):
         _refuse_damaged(path)
     if not is_run(path):
-        what = identify(path, columns, scale=scale)
+        what = third_party.identified(path, columns, scale)
         return third_party.identification_text(what), third_party.identification_records(what)
     with Run(path) as run:
         unit = "UTC" if run.started_utc[:1].isdigit() else ""  # unknown, of a run made of measured files

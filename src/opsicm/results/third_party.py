@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -15,28 +17,29 @@ from numpy.typing import NDArray
 from opsicm.analysis.approach.fit import FEWEST_POINTS
 from opsicm.analysis.approach.results import DISTANCE, approach_results, no_axis_results, series_results
 from opsicm.analysis.approach.trace import count_withdrawals, trace_results, ways_down
-from opsicm.analysis.cell.record_results import open_circuit_results, record_results
+from opsicm.analysis.cell.record_results import RecordExtras, open_circuit_results, record_looks, record_results
 from opsicm.analysis.pipette.current_series import current_results
 from opsicm.analysis.pipette.current_voltage import SWEPT, iv_results
-from opsicm.analysis.result import Result, failed
-from opsicm.analysis.topography.missing import measured
+from opsicm.analysis.pipette.plausibility import image_doubts, period_doubts, record_doubts
+from opsicm.analysis.result import PLAUSIBILITY, Result, failed
+from opsicm.analysis.topography.missing import measured, scars
 from opsicm.analysis.topography.results import image_results, step_results
 from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.images import image_view
 from opsicm.figures.pipette import approach_curve_view
 from opsicm.figures.view import View
 from opsicm.formats.approach_text import ApproachFile, MeasuredApproach, ScanSettings, sweeps
-from opsicm.formats.cell_record import CellFile
+from opsicm.formats.cell_record import CellFile, CellRecord
 from opsicm.formats.columns import ColumnTable
-from opsicm.formats.identify import Identification, read
+from opsicm.formats.identify import Content, Identification, identify, read
 from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.matrix import ImageScale, on_grid
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.trace_figures import views_of_traces
 
 _SERIES: Final = 3  # approaches in one table: fewer have no median
-
-_FEWEST_OF_A_GRID = 9  # approaches: fewer make no image
+_BACKSTEPS: Final = 10  # pieces of a few rows for each approach: more are an approach that was cut up
+_FEWEST_OF_A_GRID: Final = 9  # approaches: fewer make no image
 
 
 def analyse_file(
@@ -47,13 +50,17 @@ def analyse_file(
     `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known; `scale` what the
     file of an image does not state.
     """
-    if path.is_dir():
-        return _folder(path)
-    content = read(path, columns, scale)
+    return _folder(path) if path.is_dir() else _analysed(read(path, columns, scale), path, setpoint)
+
+
+def _analysed(content: Content, path: Path, setpoint: float | None = None) -> list[Result]:
     match content:
         case SicmScan():
             heights = measured(np.where(content.saturated, np.nan, content.heights))
-            return [*image_results(image_array(heights, content.x_size, content.y_size)), *step_results(heights)]
+            of_image = image_results(image_array(heights, content.x_size, content.y_size))
+            lost = int(np.isnan(heights).sum() - content.saturated.sum())
+            doubts = image_doubts(heights, lost, _scar_lines(heights), content.x_size, content.y_size)
+            return [*of_image, *step_results(heights), *doubts]
         case SicmTrace():
             return no_axis_results("the trace holds counts without a z axis, a scale or a time step")
         case ApproachFile():
@@ -67,7 +74,8 @@ def analyse_file(
             return _cell(content)
         case ColumnTable():
             curves = _table(content, setpoint)
-            return [*(series_results(curves) if len(curves) >= _SERIES else []), *_numbered(curves)]
+            together = series_results(curves) if len(curves) >= _SERIES else []
+            return [*together, *_numbered(curves), *_doubts(content.data, curves)]
         case _:
             assert_never(content)
 
@@ -83,17 +91,59 @@ def _images(file: ImageFile, path: Path) -> list[Result]:
         of_channel = image_results(image_array(heights, image.x_size, image.y_size, image.unit))
         if image.unit == "m":
             of_channel += step_results(heights)
+            lost = int(np.isnan(heights).sum() - np.isnan(image.values).sum())
+            of_channel += image_doubts(heights, lost, _scar_lines(heights), image.x_size, image.y_size)
         results += of_channel if k == 0 else [replace(r.within(source=image.name), trace=None) for r in of_channel]
     return results
+
+
+def _scar_lines(heights: NDArray[np.float64]) -> int:
+    return int(scars(heights).any(axis=1).sum())
 
 
 def _cell(file: CellFile) -> list[Result]:
     results: list[Result] = []
     for record in file.records:
         source = record.name if len(file.records) > 1 else ""
-        of_record = record_results(record.t, record.potential, record.current, lithium=False)
-        results += [r.within(source=source) for r in of_record]
+        results += [r.within(source=source) for r in _record(record)]
     return results
+
+
+def _record(record: CellRecord) -> list[Result]:
+    return record_results(record.t, record.potential, record.current, lithium=False, extras=_extras(record))
+
+
+def _extras(record: CellRecord) -> RecordExtras:
+    return RecordExtras(record.potential_step, record.current_step, record.counters, record.clock)
+
+
+def _record_of_table(table: ColumnTable) -> CellRecord | None:
+    """A text table of t, E and I as the record of a cell; None for others."""
+    data = table.data
+    if not {"t", "E", "I"} <= data.keys() or "z" in data:
+        return None
+    steps = [table.steps.get(letter, 0.0) for letter in "EI"]
+    return CellRecord("", data["t"], data["E"], data["I"], table.counters, table.clock, *steps)
+
+
+def identified(path: Path, columns: str | None = None, scale: ImageScale | None = None) -> Identification:
+    """What a file is, with what the analysis would have a person look at first."""
+    return identify(path, columns, partial(_looks, path=path), scale)
+
+
+def _looks(content: Content, path: Path) -> list[str]:
+    """What a person would look at; [] where the content cannot be analysed: why, the identification itself says."""
+    record = _record_of_table(content) if isinstance(content, ColumnTable) else None
+    records = list(content.records) if isinstance(content, CellFile) else [] if record is None else [record]
+    texts = []
+    for one in records:
+        of = f"{one.name}: " if len(records) > 1 else ""
+        looks = record_looks(one.t, one.potential, one.current, _extras(one))
+        texts += [f"{of}{look.kind}: {look.text}" for look in looks]
+    if not records:
+        with suppress(BadInput):
+            texts = [f"{r.outcome}: {r.reason}" for r in _analysed(content, path) if r.name == PLAUSIBILITY]
+    return texts
 
 
 def identification_text(what: Identification) -> str:
@@ -168,15 +218,21 @@ def _approaches(file: ApproachFile) -> list[list[Result]]:
 
 
 def _whole_approaches(file: ApproachFile) -> list[MeasuredApproach]:
-    """The curves of the file without the rows of a backstep, which are no approach of their own."""
+    """The curves of the file without the rows of a backstep, which are no approach of their own.
+
+    Where there are many such pieces, the withdrawal was sampled more finely than the approach: the file is one record.
+    """
     whole = [curve for curve in file.curves if curve.z.size >= FEWEST_POINTS]
-    return whole or list(file.curves)
+    if len(file.curves) - len(whole) <= _BACKSTEPS * len(whole):
+        return whole
+    names = ("z", "resistance", "current")
+    return [MeasuredApproach(*(np.concatenate([getattr(curve, name) for curve in file.curves]) for name in names))]
 
 
 def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     data = table.data
     if "E" in data and "z" not in data:
-        return [_cell_table(data)]
+        return [_cell_table(table)]
     if "z" not in data and "I" in data and ("V" in data or "t" in data):
         return [_current(data)]
     if "z" not in data or not ("I" in data or "R" in data):
@@ -205,12 +261,27 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     if several and (number.value is None or number.value >= 2.0):
         return [hops if number.value is not None else _with_table(hops, data)]
     curves = []
-    parts = [part for part in sweeps(data["z"]) if data["z"][part].size >= FEWEST_POINTS] or [slice(0, current.size)]
+    pieces = sweeps(data["z"])
+    parts = [part for part in pieces if data["z"][part].size >= FEWEST_POINTS]
+    if len(pieces) - len(parts) > _BACKSTEPS * len(parts):
+        parts = [slice(0, current.size)]
     for part in (slice(a.start + b.start, a.start + b.stop) for a in parts for b in ways_down(data["z"][a])):
         curve = approach_results(data["z"][part], current[part], bias, setpoint)
         rows = {name: values[part] for name, values in data.items()}
         curves.append(curve if curve[0].trace is not None else _with_table(curve, rows))
     return curves
+
+
+def _doubts(data: Mapping[str, NDArray[np.float64]], curves: Sequence[Sequence[Result]]) -> list[Result]:
+    """What a person would look at in a pipette's table; a cell's table has doubts of its own."""
+    if "E" in data or not ({"I", "R"} & data.keys()):
+        return []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bias = data.get("V", data["R"] * data["I"] if {"R", "I"} <= data.keys() else None)
+    doubts = record_doubts(data.get("t"), data.get("I"), data.get("z"), bias)
+    periods = [r.value for curve in curves for r in curve if r.name == "hop_period" and r.value is not None]
+    doubts += period_doubts(1e-3 * periods[0]) if periods else []
+    return [replace(doubt, index=k) for k, doubt in enumerate(doubts, start=1)]
 
 
 def _current(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
@@ -243,10 +314,11 @@ def _with_table(results: list[Result], data: Mapping[str, NDArray[np.float64]]) 
     return [replace(results[0], trace=xr.Dataset(columns, coords=time)), *results[1:]] if columns else results
 
 
-def _cell_table(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
+def _cell_table(table: ColumnTable) -> list[Result]:
     """A table of the cell: t, E and I give what a cycler's file gives, stoichiometry and E give the ends of stages."""
-    if "t" in data and "I" in data:
-        return record_results(data["t"], data["E"], data["I"], lithium=False)
+    data, record = table.data, _record_of_table(table)
+    if record is not None:
+        return _record(record)
     if "sto" in data:
         return open_circuit_results(data["sto"], data["E"])
     reason = f"the table holds {', '.join(data)}: a record needs t, E and I, an open-circuit curve sto and E"

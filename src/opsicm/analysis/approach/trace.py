@@ -188,6 +188,8 @@ def _turns(z: F64) -> tuple[I64, float]:
     an amplitude), and not of the scatter of z. Such are the hops between a first approach and a final withdrawal.
     """
     scatter = noise_from_differences(z, spread=robust_sigma)
+    # A ramp far below any resolution: of equal bottoms each would have the prominence of the whole record.
+    z = z + 1e-9 * float(np.ptp(z)) * np.arange(z.size) / z.size
     bottoms, properties = find_peaks(-z, prominence=max(20.0 * scatter, 1e-4 * float(np.ptp(z))))
     prominence = properties["prominences"]
     if not bottoms.size:
@@ -390,7 +392,7 @@ def _state_results(z: F64, t: F64 | None, hops: TraceHops, members: NDArray[np.i
     sample = float(np.median(np.abs(z[stops] - z[stops - 1]))) if stops.size else 0.0
     heights = 1e9 * hops.z_stop[good]
     results.append(level_result("height_at_stop", heights, "nm", "hops, z at the stop", flags, 1e9 * sample))
-    results.append(_height_scatter_result(hops.z_stop[good], flags))
+    results.append(_height_scatter_result(hops.z_stop[good], flags, sample))
     zeros = np.zeros(good.size)
     times = hops.turn[good].astype(np.float64) if t is None else t[hops.turn[good]]
     series = HopSeries(times, hops.z_stop[good], reference, zeros, zeros, hops.setpoint, flags["without_contact"])
@@ -459,10 +461,13 @@ def _period_result(t: F64, hops: TraceHops) -> Result:
     return Result(name, 1e3 * middle, 1e3 * u, "ms", method, flags=flags)
 
 
-def _height_scatter_result(heights: F64, flags: dict[str, int]) -> Result:
+def _height_scatter_result(heights: F64, flags: dict[str, int], sample: float) -> Result:
     trace = xr.DataArray(heights, dims="hop", attrs={"units": "m", "quantity": "height at the stop"})
     sigma, u = scatter_with_u(heights)
     method = (
         "standard deviation of one height at the stop, from second differences of successive hops (below five: plain)"
     )
+    # Stops lie on samples: heights that agree to one of them may scatter by as much as lies within it.
+    if sigma < u_of_rectangle(sample):
+        u, method = max(u, u_of_rectangle(sample)), f"{method}; below one sample of the approach, which is in u"
     return Result("height_scatter", sigma * 1e9, u * 1e9, "nm", method, flags=flags, trace=trace)

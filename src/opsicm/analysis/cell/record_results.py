@@ -1,31 +1,37 @@
-"""Results of a record of potential and current from any instrument: capacities, derivatives, pulses, or peaks."""
+"""Results of a record of potential and current from any instrument: capacities, derivatives, pulses, peaks, charges."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from opsicm.analysis.cell.half_cycles import (
-    STEADY,
-    HalfCycle,
-    charge_passed,
-    current_spread,
-    differential_voltage,
-    gaps,
-    half_cycles,
-    incremental_capacity,
+from opsicm.analysis.cell.charge import Charge, charge_of, running_charge, total
+from opsicm.analysis.cell.control import controlled_parts
+from opsicm.analysis.cell.derivatives import differential_voltage, incremental_capacity, significant_peaks
+from opsicm.analysis.cell.parts import STAIR, ControlledPart
+from opsicm.analysis.cell.plausibility import (
+    Look,
+    counted,
+    counter_looks,
+    current_sign,
+    gap_look,
+    sign_look,
+    time_looks,
+    value_looks,
 )
 from opsicm.analysis.cell.titration import Pulse, titration
 from opsicm.analysis.cell.transitions import transitions_from_potential
-from opsicm.analysis.cell.voltammogram import linear_sweeps, programmed_sweeps, sweep_peaks
-from opsicm.analysis.result import Result, Subject, failed
+from opsicm.analysis.cell.unrecorded import JUMP, digits_of, overloads, unrecorded, usual_difference
+from opsicm.analysis.cell.voltammogram import sweep_peaks
+from opsicm.analysis.result import Result, Subject, doubt, failed
 from opsicm.core.errors import OutsideDomain
-from opsicm.core.statistics import median_with_u, resolved_u, straight_line, u_of_rectangle
+from opsicm.core.statistics import independent_share, median_with_u, resolved_u, straight_line, u_of_rectangle
 
 F64 = NDArray[np.float64]
 _WIDTH: Final = 0.03  # of a half-cycle's charge: smoothing of dV/dQ
@@ -34,98 +40,92 @@ _EDGE: Final = 5  # bins of `incremental_capacity`: its width
 _MOST: Final = 12  # results of one kind
 _ROWS: Final = 10  # the fewest of a half-cycle
 _SIGN: Final = "negative is cathodic (lithiates)"
-_U: Final = "u: half a row at either end, noise, gaps"
+_U: Final = "u: when in its row the control changed, noise, digits, what lies between rows"
+_FEWEST: Final = 3  # rows of a part that is listed
+_ONE_RATE: Final = 0.05  # relative difference of scan rates that are one
 _MAH: Final = 3.6  # [C]
-_HELD: Final = 3e-3  # [V] about its median
-_MOVED: Final = 1e-3  # [V] total drift of a potential that counts as held
 VOLTAMMOGRAM: Final = "voltammogram"
+_T = TypeVar("_T")
 _DIRECTION: Final = {"lithiation": "cathodic", "delithiation": "anodic"}
 
 
-def constant_current_parts(t: F64, current: F64, potential: F64 | None = None) -> list[HalfCycle]:
-    """Parts of at least ten rows over which the current was held constant.
+@dataclass(frozen=True, slots=True)
+class RecordExtras:
+    """What a file knows of its record beside time, potential and current.
 
-    With the `potential` [V], also the constant-current part of CC-CV.
+    `potential_step` [V], `current_step` [A]: what the last digit of a column stands for (0: not known). `counters`:
+    the instrument's own integrals of the current [C] by title, `clock`: its wall clock [s], (n,) each.
     """
-    parts = []
-    for part in half_cycles(t, current):
-        if part.kind == "rest" or part.stop - part.first < _ROWS:
-            continue
-        if current_spread(current[part.first + 1 : part.stop - 1]) < STEADY:
-            parts.append(part)
-        elif steps := _current_steps(t, current, part):
-            parts += steps
-        elif potential is not None:
-            hold = part.first + _start_of_hold(potential[part.first : part.stop], current[part.first : part.stop])
-            if hold - part.first >= _ROWS and current_spread(current[part.first + 1 : hold - 1]) < STEADY:
-                parts += [
-                    replace(piece, first=piece.first + part.first, stop=piece.stop + part.first)
-                    for piece in half_cycles(t[part.first : hold], current[part.first : hold])
-                ]
-    return parts
+
+    potential_step: float = 0.0
+    current_step: float = 0.0
+    counters: Mapping[str, F64] | None = None
+    clock: F64 | None = None
+
+    def of_rows(self, rows: NDArray[np.bool_]) -> RecordExtras:
+        """The same for some of the rows."""
+        counters = None if self.counters is None else {title: q[rows] for title, q in self.counters.items()}
+        return replace(self, counters=counters, clock=None if self.clock is None else self.clock[rows])
 
 
-def _current_steps(t: F64, current: F64, part: HalfCycle) -> list[HalfCycle]:
-    """Constant currents of one sign that follow one another without a rest; empty if the current is no staircase.
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The good rows of a record, its parts and their charges."""
 
-    Cut where the current jumps from row to row; nine tenths of the rows must then lie in constant pieces.
-    """
-    i = current[part.first : part.stop]
-    jumps = np.flatnonzero(np.abs(np.diff(i)) > 0.5 * STEADY * float(np.max(np.abs(i)))) + 1
-    edges = [0, *jumps.tolist(), i.size]
-    pieces = [
-        (part.first + a, part.first + b)
-        for a, b in pairwise(edges)
-        if b - a >= _ROWS and current_spread(i[a + 1 : b - 1]) < STEADY
-    ]
-    if len(pieces) < 2 or sum(b - a for a, b in pieces) < 0.9 * i.size:
-        return []
-    return [
-        replace(part, first=a, stop=b, charge=charge, u_charge=u)
-        for a, b in pieces
-        for charge, u in [charge_passed(t[a:b], current[a:b])]
-    ]
+    t: F64
+    e: F64
+    i: F64
+    parts: list[ControlledPart]
+    charges: list[Charge]
+    extras: RecordExtras
+    flags: Mapping[str, int]
+
+    def of_kind(self, kind: str) -> list[tuple[ControlledPart, Charge]]:
+        both = zip(self.parts, self.charges, strict=True)
+        return [(p, c) for p, c in both if p.kind == kind and p.stop - p.first >= _FEWEST]
 
 
-def constant_potential_parts(t: F64, potential: F64, current: F64) -> list[HalfCycle]:
-    """Final parts of half-cycles with the potential held (within 3 mV, ten rows and more) but not the current."""
-    parts = []
-    for part in half_cycles(t, current):
-        if part.kind == "rest" or part.stop - part.first < _ROWS:
-            continue
-        hold = part.first + _start_of_hold(potential[part.first : part.stop], current[part.first : part.stop])
-        if (
-            part.stop - hold >= _ROWS
-            and not current_spread(current[hold : part.stop]) < STEADY
-            and _is_constant(t, potential, hold, part)
-        ):
-            parts += [
-                replace(piece, first=piece.first + hold, stop=piece.stop + hold)
-                for piece in half_cycles(t[hold : part.stop], current[hold : part.stop])
-                if piece.kind == part.kind
-            ]
-    return parts
+def record_looks(t: F64, potential: F64, current: F64, extras: RecordExtras | None = None) -> list[Look]:
+    """Everything a person should look at before believing a number of the record (as `record_results` takes it)."""
+    return _prepared(t, potential, current, extras or RecordExtras(), None)[1]
 
 
-def _is_constant(t: F64, potential: F64, first: int, part: HalfCycle) -> bool:
-    """Whether the potential is constant from row `first` on: by its trend, as a slow sweep is as close."""
-    rows = slice(first, part.stop)
-    moved = abs(straight_line(t[rows], potential[rows]).slope) * float(t[part.stop - 1] - t[first])
-    return moved < _MOVED
-
-
-def _start_of_hold(potential: F64, current: F64) -> int:
-    """The first row from which the potential stays within 3 mV of the median of the last ten.
-
-    Rows of the constant current before it that are as near already (a plateau) do not count.
-    """
-    away = np.abs(potential - float(np.median(potential[-_ROWS:]))) > _HELD
-    begins = int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0
-    if begins < _ROWS:
-        return begins
-    level = float(np.median(current[:begins]))
-    left = np.flatnonzero(np.abs(current[begins:] - level) > 0.5 * STEADY * abs(level))
-    return begins + int(left[0]) if left.size else potential.size
+def _prepared(
+    t: F64, potential: F64, current: F64, extras: RecordExtras, parts: Sequence[ControlledPart] | None
+) -> tuple[_Record | None, list[Look]]:
+    """The record without rows that are no measurement, cut into parts, with what there is to look at; None unless it
+    can be analysed."""
+    looks = time_looks(t, extras.clock)
+    good = np.isfinite(t) & np.isfinite(potential) & np.isfinite(current)
+    flags = {"missing_rows": int(t.size - good.sum())}
+    t, potential, current, extras = t[good], potential[good], current[good], extras.of_rows(good)
+    if t.size < 2 or np.any(np.diff(t) < 0.0):
+        return None, looks
+    if parts is None:
+        bad = overloads(potential, current)
+        flags["overload_rows"] = int(bad.sum())
+        looks += value_looks(
+            potential[~bad], current[~bad], extras.potential_step, extras.current_step, flags["overload_rows"]
+        )
+        t, potential, current, extras = t[~bad], potential[~bad], current[~bad], extras.of_rows(~bad)
+        found = controlled_parts(t, potential, current, extras.potential_step, extras.current_step)
+        sign = current_sign(potential, current, found)
+        is_swept = not any(p.kind == "current" for p in found)
+        looks += sign_look(sign, is_swept)
+        # A voltammogram shows no peaks the wrong way round; a charge is what it is with either sign.
+        if sign == "turned" and is_swept:
+            current = -current
+        missing = unrecorded(t, potential, current)
+        looks += gap_look(t, missing)
+        flags["gaps"] = int(missing.sum())
+        looks += counter_looks(found, t, current, extras.counters, extras.current_step)
+    else:
+        # Rows left out shift the others.
+        before = np.append(0, np.cumsum(good))
+        moved = [replace(p, first=int(before[p.first]), stop=int(before[p.stop])) for p in parts]
+        found = [p for p in moved if p.stop > p.first]
+    charges = [charge_of(p, t, current, extras.current_step) for p in found]
+    return _Record(t, potential, current, found, charges, extras, {k: n for k, n in flags.items() if n}), looks
 
 
 def record_results(
@@ -135,89 +135,128 @@ def record_results(
     particle_radius: float | None = None,
     charges: bool = True,
     lithium: bool = True,
+    parts: Sequence[ControlledPart] | None = None,
     program: F64 | None = None,
+    extras: RecordExtras | None = None,
 ) -> list[Result]:
     """Results of `t` [s], `potential` [V], `current` [A] (positive anodic), (n,); `particle_radius` [m] of spheres.
 
-    At constant current: capacity, highest dQ/dV and ends of stages of each half-cycle, relaxed potentials and
-    diffusivity of pulses between rests. Otherwise: cycles, scan rate and peaks of a voltammogram, and with `charges`
-    the charge of each sweep. Where the `program` [V] is known (NaN where the potential was not controlled), sweeps are
-    its own and their potentials the program's. Without `lithium` the directions are called cathodic and anodic, because
-    the electrode is unknown. Rows without a value are left out and counted. Fails with a named outcome for a record
-    without current, with fewer than ten rows, or whose time runs backwards.
+    What was controlled is decided for every part of the record (`controlled_parts`), or is what `parts` says (a run's
+    own journal); the results are those of its parts. At constant current: capacity, highest dQ/dV and ends of stages,
+    relaxed potentials and diffusivity of pulses between rests. Of sweeps: cycles, scan rate, peaks, and with `charges`
+    the charge of each. Of holds, with `charges`, the charge. With `program` [V] (NaN where the potential was not
+    controlled) the potentials of sweeps are the program's. Without `lithium` the directions are called cathodic and
+    anodic, because the electrode is unknown. The current of a voltammogram run through backwards is turned; that, like
+    everything else that a person should look at (`record_looks`), is a result "plausibility" without a value. Rows
+    without a value and overloads are left out and counted, intervals without a record not integrated.
+    Fails with a named outcome for a record without current, with fewer than ten rows, or whose time runs backwards.
     """
-    good = np.isfinite(t) & np.isfinite(potential) & np.isfinite(current)
-    missing = int(t.size - good.sum())
-    t, potential, current = t[good], potential[good], current[good]
-    program = None if program is None else program[good]
     name, method = "record", "rows of time, potential and current"
-    if t.size < _ROWS:
-        outcome = "all NaN" if missing and not t.size else "too few rows"
-        return [failed(name, "1", method, outcome, f"{t.size} rows with all three values; {_ROWS} are needed")]
-    if np.any(np.diff(t) < 0.0):
+    good = np.isfinite(t) & np.isfinite(potential) & np.isfinite(current)
+    record, looks = _prepared(t, potential, current, extras or RecordExtras(), parts)
+    doubts = [doubt(look.kind, look.text, k) for k, look in enumerate(looks if parts is None else [], start=1)]
+    if good.sum() < _ROWS:
+        outcome = "all NaN" if t.size and not good.any() else "too few rows"
+        reason = f"{good.sum()} rows with all three values; {_ROWS} are needed"
+        return [failed(name, "1", method, outcome, reason), *doubts]
+    if record is None:
         reason = "time runs backwards: several files joined, or a clock that restarts with each step"
-        return [failed(name, "1", method, "reversed axis", reason)]
-    if not np.any(current):
-        return [failed(name, "1", method, "no current", "no current flowed in this record")]
-    steady = constant_current_parts(t, current, potential)
-    if steady:
-        results = _constant_current_results(t, potential, current, steady, particle_radius, missing)
-    elif program is None:
-        results = _sweep_results(t, potential, current, linear_sweeps(t, potential), charges, missing)
-    else:
-        swept = np.where(np.isfinite(program), program, potential)
-        results = _sweep_results(t, swept, current, programmed_sweeps(t, program), charges, missing)
-    results += _hold_results(t, constant_potential_parts(t, potential, current)) if charges else []
-    return results if lithium else [r.within(part=_DIRECTION.get(r.of.part, r.of.part)) for r in results]
+        return [failed(name, "1", method, "reversed axis", reason), *doubts]
+    if not np.any(record.i):
+        return [failed(name, "1", method, "no current", "no current flowed in this record"), *doubts]
+    if all(part.kind == "rest" for part in record.parts):
+        reason = f"the current stays within {1e3 * float(np.max(np.abs(record.i))):.2g} mA of zero, its noise: a rest"
+        return [failed(name, "1", method, "no current", reason), *doubts]
+    swept = record.e
+    if program is not None:
+        known = program[good]
+        swept = np.where(np.isfinite(known), known, record.e)
+    results = _constant_current_results(record, particle_radius)
+    sweeps = [part.rows for part, _ in record.of_kind("sweep")]
+    has_unknown = any(part.kind == "unknown" for part in record.parts)
+    if charges and (has_unknown or not (results or sweeps)):
+        whole = total(record.charges)
+        method = f"charge of the whole record, the sum of its parts, trapezoids; {_SIGN}; {_U}"
+        results.append(Result("charge", whole.value / _MAH, whole.u / _MAH, "mAh", method, flags=record.flags))
+    if sweeps:
+        results += _sweep_results(record, swept, charges)
+    elif not any(part.kind == "current" for part in record.parts):
+        results.append(_no_voltammogram(record))
+    results += _hold_results(record) if charges else []
+    results = results if lithium else [r.within(part=_DIRECTION.get(r.of.part, r.of.part)) for r in results]
+    return [*results, *doubts]
 
 
-def _constant_current_results(
-    t: F64, potential: F64, current: F64, steady: list[HalfCycle], radius: float | None, missing: int
-) -> list[Result]:
+def _no_voltammogram(record: _Record) -> Result:
+    moved = 1e3 * float(np.ptp(record.e))
+    reason = (
+        f"the potential moved by {moved:.3g} mV in all, and nowhere at one rate over 3 mV and eight rows: a hold, a "
+        "jump or a curved record has no voltammogram"
+    )
+    return failed(VOLTAMMOGRAM, "V", "peaks of sweeps at one rate", "no sweep", reason)
+
+
+def _constant_current_results(record: _Record, radius: float | None) -> list[Result]:
+    t, potential, current = record.t, record.e, record.i
+    steady = record.of_kind("current")
     results = []
-    for number, part in enumerate(steady, start=1):
-        method = (
-            f"charge of the constant current from {t[part.first]:.1f} to {t[part.stop - 1]:.1f} s, trapezoids; "
-            f"{_SIGN}; {_U}"
-        )
-        flags = {"missing_rows": part.missing + missing, "gaps": gaps(t[part.first : part.stop])}
-        rows = slice(part.first, part.stop)
+    for number, (part, charge) in enumerate(steady, start=1):
+        method = f"charge of the constant current from {part.begin:.1f} to {part.end:.1f} s, trapezoids; {_SIGN}; {_U}"
+        both = counted(part, t, current, record.extras.counters)
+        if both is not None:
+            method += f"; the instrument's own counter: {abs(both[1]) / _MAH:.5g} mAh between the first and last row"
+        rows = part.rows
         trace = xr.Dataset(
             {
-                "charge": ("row", np.abs(_cumulative_charge(t[rows], current[rows])) / _MAH),
+                "charge": ("row", np.abs(running_charge(t[rows], current[rows])) / _MAH),
                 "potential": ("row", potential[rows]),
             },
-            attrs={"units": "mAh, V", "kind": part.kind},
+            attrs={"units": "mAh, V", "kind": part.direction},
         )
-        value, u = part.charge / _MAH, part.u_charge / _MAH
+        of = Subject(part=part.direction, number=number)
+        value, u = charge.value / _MAH, charge.u / _MAH
         results.append(
-            Result(
-                "capacity", value, u, "mAh", method, flags=flags, trace=trace, of=Subject(part=part.kind, number=number)
-            )
+            Result("capacity", value, resolved_u(value, u), "mAh", method, flags=record.flags, trace=trace, of=of)
         )
-    pulses = titration(t, potential, current, radius)
+    pulses = titration(t, potential, current, radius, record.parts)
     # The derivative over a short pulse shows its relaxation, not the specimen's stages.
     brief = {pulse.end for pulse in pulses} if len(pulses) > 2 else set()
-    for number, part in enumerate(steady[:_MOST], start=1):
-        if float(t[part.stop - 1]) not in brief:
-            results += _derivative_results(t, potential, current, part, number)
+    long = [(k, p, c) for k, (p, c) in enumerate(steady, start=1) if float(t[p.stop - 1]) not in brief]
+    for number, part, _ in _largest(long, lambda one: abs(one[2].value)):
+        results += _derivative_results(t, potential, current, part, number)
     for number, pulse in enumerate(pulses, start=1):
-        of = f"the pulse of {pulse.start:.1f}–{pulse.end:.1f} s"
+        of_pulse = f"the pulse of {pulse.start:.1f}–{pulse.end:.1f} s"
         method = (
-            f"potential at the end of the rest after {of}; u: the relaxation still to come, as 1/sqrt(t); slope in "
-            f"the pulse {1e3 * pulse.slope:.3g} mV/sqrt(s)"
+            f"potential at the end of the rest after {of_pulse}; u: the relaxation still to come, as 1/sqrt(t); slope "
+            f"in the pulse {1e3 * pulse.slope:.3g} mV/sqrt(s)"
         )
         drawn = _titration_trace(t, potential, pulses) if number == 1 else None
-        relaxed, u_relaxed = pulse.relaxed_potential, pulse.u_relaxed
-        results.append(Result("relaxed_potential", relaxed, u_relaxed, "V", method, trace=drawn, index=number))
-        method = (
-            f"Weppner and Huggins' formula for spheres over {of}; about 10 % too high (solved sphere), included in u"
+        relaxed = pulse.relaxed_potential
+        u_relaxed = float(np.hypot(pulse.u_relaxed, u_of_rectangle(record.extras.potential_step)))
+        results.append(
+            Result("relaxed_potential", relaxed, resolved_u(relaxed, u_relaxed), "V", method, trace=drawn, index=number)
         )
+        method = f"Weppner and Huggins' formula for spheres over {of_pulse}; about 10 % too high (solved sphere), in u"
         if pulse.diffusivity is None or pulse.u_diffusivity is None:
             results.append(failed("diffusivity", "m²/s", method, "not identifiable", pulse.reason, index=number))
         else:
             results.append(Result("diffusivity", pulse.diffusivity, pulse.u_diffusivity, "m²/s", method, index=number))
     return results
+
+
+def _largest(of_all: Sequence[_T], size: Callable[[_T], float]) -> list[_T]:
+    """The twelve largest, in their order."""
+    kept = sorted(range(len(of_all)), key=lambda k: -size(of_all[k]))[:_MOST]
+    return [of_all[k] for k in sorted(kept)]
+
+
+def _listed(shown: int, found: int, what: str) -> tuple[str, dict[str, int]]:
+    """What a list that was cut says in its method and flags."""
+    return (
+        (f"; {found} {what} in all, the {shown} largest listed", {f"{what}_in_all": found})
+        if shown < found
+        else ("", {})
+    )
 
 
 def _titration_trace(t: F64, potential: F64, pulses: list[Pulse]) -> xr.Dataset:
@@ -235,32 +274,36 @@ def _titration_trace(t: F64, potential: F64, pulses: list[Pulse]) -> xr.Dataset:
     )
 
 
-def _cumulative_charge(t: F64, current: F64) -> F64:
-    """Charge [C] passed since the first row, by trapezoids."""
-    return np.append(0.0, np.cumsum(0.5 * (current[1:] + current[:-1]) * np.diff(t)))
-
-
-def _derivative_results(t: F64, potential: F64, current: F64, part: HalfCycle, number: int) -> list[Result]:
+def _derivative_results(t: F64, potential: F64, current: F64, part: ControlledPart, number: int) -> list[Result]:
     """Highest |dQ/dV| and the ends of stages (peaks of |dV/dQ|) of one half-cycle; [] where it is too short."""
-    rows, of = slice(part.first, part.stop), Subject(part=part.kind, number=number)
-    charge = _cumulative_charge(t[rows], current[rows])
+    rows, of = part.rows, Subject(part=part.direction, number=number)
+    charge = running_charge(t[rows], current[rows])
     part_potential = potential[rows]
-    if np.ptp(part_potential) <= 0.0 or not charge[-1] or part_potential.size < 4 * _ROWS:
+    whole = charge[-1]
+    # Over a jump of the potential (a short circuit, a switch) there is no derivative: the longest piece without one.
+    moves = np.abs(np.diff(part_potential))
+    jumps = np.flatnonzero(moves > np.maximum(JUMP * usual_difference(moves), STAIR)) + 1
+    a, b = max(pairwise([0, *jumps.tolist(), part_potential.size]), key=lambda piece: piece[1] - piece[0])
+    charge, part_potential = charge[a:b], part_potential[a:b]
+    if np.ptp(part_potential) <= 0.0 or not np.ptp(charge) or part_potential.size < 4 * _ROWS:
         return []
     results: list[Result] = []
     try:
         capacity = incremental_capacity(part_potential, charge, _WIDTH_V)
-        stages = transitions_from_potential(charge / charge[-1] * 100.0, part_potential, 100.0 * _WIDTH)
-        derivative = differential_voltage(charge / charge[-1], part_potential, _WIDTH)
+        stages = transitions_from_potential(charge / whole * 100.0, part_potential, 100.0 * _WIDTH)
+        derivative = differential_voltage(charge / whole, part_potential, _WIDTH)
     except OutsideDomain:
         return results
     # Within one width of the ends the smoothing is one-sided.
     inner = np.abs(capacity.value[_EDGE:-_EDGE])
-    if inner.size > 2:
-        at = _EDGE + int(np.argmax(inner))
+    found = significant_peaks(inner, capacity.noise)
+    method = f"highest peak of |dQ/dV|; {capacity.smoothing}"
+    if found:
+        at = _EDGE + max(found, key=lambda k: float(inner[k]))
         method = (
-            f"potential of the highest |dQ/dV|, {abs(capacity.value[at]) / _MAH:.4g} mAh/V; {capacity.smoothing}; "
-            "u: the smoothing's width as a rectangle"
+            f"potential of the highest |dQ/dV|, {abs(capacity.value[at]) / _MAH:.4g} mAh/V, of {len(found)} peaks that "
+            f"stand out of its noise ({capacity.noise / _MAH:.2g} mAh/V); {capacity.smoothing}; u: the smoothing's "
+            "width as a rectangle"
         )
         trace = xr.DataArray(
             np.abs(capacity.value) / _MAH,
@@ -270,67 +313,135 @@ def _derivative_results(t: F64, potential: F64, current: F64, part: HalfCycle, n
         )
         u = u_of_rectangle(capacity.width)
         results.append(Result("dq_dv_highest", float(capacity.abscissa[at]), u, "V", method, trace=trace, of=of))
-    for j, stage in enumerate(stages[:_MOST], start=1):
-        method = f"peak of |dV/dQ|, in % of the half-cycle's charge; {derivative.smoothing.replace(' C', '')} of it"
-        results.append(Result("stage_end", stage.charge, stage.u, "%", method, of=of, index=j))
-    return results
-
-
-def _hold_results(t: F64, held: list[HalfCycle]) -> list[Result]:
-    results = []
-    for k, p in enumerate(held[:_MOST], start=1):
+    elif inner.size > 2:
+        reason = "no peak of dQ/dV stands out: the potential goes straight, or is noisier than its plateaus are flat"
+        results.append(failed("dq_dv_highest", "V", method, "no peak", reason, of))
+    shown = _largest(list(enumerate(stages, start=1)), lambda one: one[1].strength)
+    more, flags = _listed(len(shown), len(stages), "stages")
+    for j, stage in shown:
         method = (
-            f"charge while the potential was held from {t[p.first]:.1f} to {t[p.stop - 1]:.1f} s, trapezoids; {_SIGN}; "
-            f"{_U}"
+            f"peak of |dV/dQ|, in % of the half-cycle's charge; {derivative.smoothing.replace(' C', '')} of it{more}"
         )
-        of = Subject(part=p.kind, number=k)
-        results.append(Result("charge_hold", p.charge / _MAH, p.u_charge / _MAH, "mAh", method, of=of))
+        results.append(Result("stage_end", stage.charge, stage.u, "%", method, flags=flags, of=of, index=j))
     return results
 
 
-def _sweep_results(
-    t: F64, potential: F64, current: F64, sweeps: list[slice], charges: bool, missing: int
-) -> list[Result]:
-    results: list[Result] = []
-    flags = {"missing_rows": missing, "gaps": gaps(t)}
-    if not sweeps:
-        if charges:
-            charge, u = charge_passed(t, current)
-            method = f"charge of the whole record, trapezoids; {_SIGN}; {_U}"
-            results.append(Result("charge", charge / _MAH, u / _MAH, "mAh", method, flags=flags))
-        moved = 1e3 * float(np.ptp(potential))
-        reason = (
-            f"the potential moved by {moved:.3g} mV in all, and nowhere by 3 mV and ten rows at one rate: a hold, a "
-            "jump or a curved record has no voltammogram"
+def _hold_results(record: _Record) -> list[Result]:
+    held = list(enumerate(record.of_kind("potential"), start=1))
+    shown = _largest(held, lambda one: abs(one[1][1].value))
+    more, flags = _listed(len(shown), len(held), "holds")
+    results = []
+    for k, (p, charge) in shown:
+        method = (
+            f"charge while the potential was held at {p.level:.4f} V from {p.begin:.1f} to {p.end:.1f} s, trapezoids; "
+            f"{_SIGN}; {_U}{more}"
         )
-        return [*results, failed(VOLTAMMOGRAM, "V", "peaks of sweeps at one rate", "no sweep", reason)]
+        both = counted(p, record.t, record.i, record.extras.counters)
+        if both is not None:
+            method += f"; the instrument's own counter: {abs(both[1]) / _MAH:.5g} mAh"
+        of = Subject(part="lithiation" if charge.value < 0.0 else "delithiation", number=k)
+        value = charge.value / _MAH
+        u_mah = resolved_u(value, charge.u / _MAH)
+        results.append(Result("charge_hold", value, u_mah, "mAh", method, flags={**record.flags, **flags}, of=of))
+    return results
+
+
+def _cycles(parts: Sequence[ControlledPart], potential: F64) -> float:
+    """Cycles of sweeps: half of one for each from vertex to vertex, the first and last by how far they went.
+
+    A sweep between two vertices is half a cycle. One that begins (or ends) within the range is that share of the sweep
+    beside it; the first and the last together make up whole cycles where a record ends where it began.
+    """
+    chains: list[list[float]] = []
+    for before, part in zip([None, *parts], parts, strict=False):
+        e = potential[part.rows]
+        length = abs(float(e[-1] - e[0]))
+        joined = before is not None and before.stop == part.first + 1 and before.level * part.level < 0.0
+        if joined:
+            chains[-1].append(length)
+        else:
+            chains.append([length])
+    count = 0.0
+    for lengths in chains:
+        inner = lengths[1:-1]
+        for k, length in enumerate(lengths):
+            if 0 < k < len(lengths) - 1 or len(lengths) == 1:
+                count += 0.5
+            else:
+                beside = (inner[0] if k == 0 else inner[-1]) if inner else max(lengths)
+                count += 0.5 * min(1.0, length / beside)
+    return count
+
+
+def _scan_rates(record: _Record) -> list[tuple[float, float, int]]:
+    """(rate [V/s], u, number of sweeps) of each rate among the sweeps, in the order of their first sweep."""
+    groups: list[list[tuple[float, float]]] = []
+    for part, _ in record.of_kind("sweep"):
+        rows = part.rows
+        ts, e = record.t[rows], record.e[rows]
+        line = straight_line(ts, e)
+        took = float(ts[-1] - ts[0])
+        digits = u_of_rectangle(max(record.extras.potential_step, digits_of(e)))
+        u = float(np.hypot(line.u_slope * independent_share(line.residual) ** -0.5, digits / took))
+        one = (abs(line.slope), u)
+        group = next((g for g in groups if abs(one[0] / g[0][0] - 1.0) <= _ONE_RATE), None)
+        if group is None:
+            groups.append([one])
+        else:
+            group.append(one)
+    rates = []
+    for group in groups:
+        values = np.array([rate for rate, _ in group])
+        rate, u = median_with_u(values, float(np.median([u for _, u in group])))
+        rates.append((rate, u if len(group) > 1 else group[0][1], len(group)))
+    return rates
+
+
+def _sweep_results(record: _Record, potential: F64, charges: bool) -> list[Result]:
+    both = record.of_kind("sweep")
+    sweeps = [part.rows for part, _ in both]
+    current = record.i
     trace = rows_of_sweeps(potential, current, sweeps)
+    results: list[Result] = []
     if charges:
-        method = "sweeps at one rate, two to a cycle; those below a tenth of the potential's range are left out"
-        results.append(Result("cycles", 0.5 * len(sweeps), 0.0, "1", method, flags=flags, trace=trace))
-        rates = np.array([abs(np.ptp(potential[s])) / np.ptp(t[s]) for s in sweeps if np.ptp(t[s]) > 0.0])
-        if rates.size:
-            rate, u = median_with_u(1e3 * rates)
-            method = "span of a sweep over its time, median over the sweeps; u: 1.2533 MAD-sigma/sqrt(n), none of one"
-            results.append(Result("scan_rate", rate, resolved_u(rate, u), "mV/s", method, flags=flags))
-    for k, peak in enumerate(sweep_peaks(potential, current, sweeps)[:_MOST], start=1):
+        count = _cycles([part for part, _ in both], potential)
+        method = (
+            f"{len(sweeps)} sweeps at one rate each; from vertex to vertex is half a cycle, the first and last count "
+            "by how far they went"
+        )
+        results.append(Result("cycles", round(count, 3), None, "1", method, flags=record.flags, trace=trace))
+        rates = _scan_rates(record)
+        for k, (rate, u, n) in enumerate(rates, start=1):
+            method = (
+                f"slope of the potential, median over {n} sweeps; u: of one slope, or their scatter where it is larger"
+            )
+            index = k if len(rates) > 1 else None
+            u_mV = resolved_u(1e3 * rate, 1e3 * u)
+            results.append(Result("scan_rate", 1e3 * rate, u_mV, "mV/s", method, flags=record.flags, index=index))
+    noise = u_of_rectangle(max(record.extras.current_step, digits_of(current)))
+    peaks = list(enumerate(sweep_peaks(potential, current, sweeps, digits=noise), start=1))
+    shown = _largest(peaks, lambda one: one[1].prominence)
+    more, flags = _listed(len(shown), len(peaks), "peaks")
+    for k, peak in shown:
         of = Subject(part="delithiation" if peak.anodic else "lithiation")
         method = (
             f"vertex of a parabola within 20 mV, sweep {peak.sweep}; {1e3 * peak.current:.4g} ± "
-            f"{1e3 * peak.u_current:.1g} mA as measured, without baseline correction; {_SIGN}"
+            f"{1e3 * peak.u_current:.1g} mA as measured, without baseline correction; {_SIGN}{more}"
         )
         marked = trace.assign_attrs(peak_potential=peak.potential, peak_current=peak.current)
-        at, u = peak.potential, peak.u_potential
-        results.append(Result("peak_potential", at, u, "V", method, trace=marked, of=of, index=k))
-    for k, s in enumerate(sweeps[:_MOST] if charges else [], start=1):
-        of = Subject(part="anodic" if potential[s][-1] > potential[s][0] else "cathodic")
-        charge, u = charge_passed(t[s], current[s])
-        method = f"{potential[s][0]:.3f} to {potential[s][-1]:.3f} V, trapezoids, both signs of the current counted"
-        method = f"{method}; {_SIGN}; {_U}"
-        sweep_flags = {"gaps": gaps(t[s])}
-        results.append(
-            Result("sweep_charge", charge / _MAH, u / _MAH, "mAh", method, flags=sweep_flags, of=of, index=k)
-        )
+        at, u_at = peak.potential, resolved_u(peak.potential, peak.u_potential)
+        results.append(Result("peak_potential", at, u_at, "V", method, flags=flags, trace=marked, of=of, index=k))
+    listed = list(enumerate(both, start=1)) if charges else []
+    few = _largest(listed, lambda one: abs(one[1][1].value))
+    more, flags = _listed(len(few), len(listed), "sweeps")
+    for k, (part, charge) in few:
+        e = potential[part.rows]
+        of = Subject(part="anodic" if part.level > 0.0 else "cathodic")
+        method = f"{e[0]:.3f} to {e[-1]:.3f} V, trapezoids, both signs of the current counted; {_SIGN}; {_U}{more}"
+        value = charge.value / _MAH
+        u_mah = resolved_u(value, charge.u / _MAH)
+        of_sweep = {**record.flags, **flags}
+        results.append(Result("sweep_charge", value, u_mah, "mAh", method, flags=of_sweep, of=of, index=k))
     return results
 
 

@@ -15,10 +15,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.cell.branches import branches
-from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
-from opsicm.analysis.cell.record_results import VOLTAMMOGRAM, constant_current_parts, record_results, rows_of_sweeps
+from opsicm.analysis.cell.control import controlled_parts, current_parts
+from opsicm.analysis.cell.parts import ControlledPart
+from opsicm.analysis.cell.programmed_parts import programmed_parts, programmed_potential
+from opsicm.analysis.cell.record_results import VOLTAMMOGRAM, record_results, rows_of_sweeps
 from opsicm.analysis.cell.transitions import agreements, transitions_from_height, transitions_from_potential
-from opsicm.analysis.cell.voltammogram import programmed_sweeps
 from opsicm.analysis.hops.series import HopSeries
 from opsicm.analysis.result import Result, Subject, failed
 from opsicm.core.statistics import (
@@ -54,21 +55,23 @@ class StepResponse:
     r_squared: float
 
 
-def step_responses(t: F64, pipette: F64, cell: F64, window: float | None = None) -> list[StepResponse]:
+def step_responses(
+    t: F64, pipette: F64, cell: F64, window: float | None = None, parts: Sequence[ControlledPart] | None = None
+) -> list[StepResponse]:
     """Split the pipette current's response to every start and end of a constant cell current.
 
     Equation, from a step at t0 on: I(t) = I_before(t) + J + k sqrt(t - t0), I_before the mean of the interval
     before (at most as long as `window`, default a quarter of the interval after). `t` [s], `pipette` [A] (far from
-    contact, or its reference), `cell` [A] (negative lithiates), (n,). J is the ohmic part, -i L_eff/R_geo: it does not
-    depend on bias or concentration; k sqrt(t) is the salt's diffusion while the layer is thin against the bath.
+    contact, or its reference), `cell` [A] (negative lithiates), (n,); `parts` where what was controlled is known. J is
+    the ohmic part, -i L_eff/R_geo: it does not depend on bias or concentration; k sqrt(t) is the salt's diffusion while
+    the layer is thin against the bath.
     Assumes a current that steps within one row and then holds. The row of the step is left out; its time is uncertain
     by half a row, which is in u. Fails (empty list) without steps. Mixing by convection departs from sqrt(t): see
     `r_squared`. A drift of the conductance is taken for k: rest before and after.
     """
-    parts = half_cycles(t, cell)
     responses = []
-    for before, after in pairwise(parts):
-        if (before.kind == "rest") == (after.kind == "rest"):
+    for before, after in pairwise(current_parts(t, cell) if parts is None else parts):
+        if {before.kind, after.kind} != {"rest", "current"}:
             continue
         at = 0.5 * (t[before.stop - 1] + t[after.first])
         length = float(t[after.stop - 1] - at)
@@ -137,27 +140,22 @@ def step_results(cell: xr.Dataset, slow: xr.Dataset, particle_radius: float | No
     """
     t, current, potential = (cell[name].values for name in ("t_ns", "current", "potential"))
     t = t * 1e-9
-    results = record_results(t, potential, current, particle_radius, charges=False, program=programmed_potential(cell))
+    parts = programmed_parts(cell)
+    program = programmed_potential(cell)
+    results = record_results(t, potential, current, particle_radius, charges=False, parts=parts, program=program)
     # `cell_results` lists these already, from the run's own rows.
     results = [r for r in results if r.name not in ("record", VOLTAMMOGRAM)]
     pipette = slow["pipette_current"].values
-    steady = constant_current_parts(t, current, potential)
+    if parts is None:
+        parts = controlled_parts(t, potential, current)
+    steady = [p for p in parts if p.kind == "current" and p.stop - p.first >= _FEWEST_ROWS]
     if pipette.size == t.size and steady:
-        results += _response_results(step_responses(t, pipette, current))
-        results += [_slope_result(t, pipette, p, Subject(part=p.kind, number=k)) for k, p in enumerate(steady, start=1)]
-        results += _rest_results(t, pipette, half_cycles(t, current))
+        results += _response_results(step_responses(t, pipette, current, parts=parts))
+        results += [
+            _slope_result(t, pipette, p, Subject(part=p.direction, number=k)) for k, p in enumerate(steady, start=1)
+        ]
+        results += _rest_results(t, pipette, parts)
     return results
-
-
-def programmed_potential(cell: xr.Dataset) -> F64 | None:
-    """The potential asked for [V] (row,), NaN where none was controlled; None for a cycler's record without a program.
-
-    A record's set point is a current where that was controlled. Rows of a run made of a cycler's file say that their
-    control is unknown.
-    """
-    if "set_point" not in cell or not cell.sizes["row"] or (cell["control"].values == "unknown").all():
-        return None
-    return np.where(cell["control"].values == "potential", cell["set_point"].values, np.nan)
 
 
 def programmed_voltammogram(cell: xr.Dataset, slow: xr.Dataset) -> xr.Dataset | None:
@@ -166,7 +164,7 @@ def programmed_voltammogram(cell: xr.Dataset, slow: xr.Dataset) -> xr.Dataset | 
     `potential` [V], `current` [A], `pipette` [A] and `sweep`, its number, over `row`.
     """
     program = programmed_potential(cell)
-    sweeps = [] if program is None else programmed_sweeps(cell["t_ns"].values * 1e-9, program)
+    sweeps = [part.rows for part in programmed_parts(cell) or [] if part.kind == "sweep"]
     if program is None or not sweeps:
         return None
     rows = rows_of_sweeps(program, cell["current"].values, sweeps)
@@ -174,7 +172,7 @@ def programmed_voltammogram(cell: xr.Dataset, slow: xr.Dataset) -> xr.Dataset | 
     return rows.assign(pipette=pipette)
 
 
-def _slope_result(t: F64, pipette: F64, part: HalfCycle, of: Subject) -> Result:
+def _slope_result(t: F64, pipette: F64, part: ControlledPart, of: Subject) -> Result:
     """Straight line through the pipette current of a half-cycle, without its first tenth (step and transient)."""
     rows = np.arange(part.first, part.stop)
     rows = rows[t[rows] >= t[part.first] + _SETTLING * (t[part.stop - 1] - t[part.first])]
@@ -194,7 +192,7 @@ def _slope_result(t: F64, pipette: F64, part: HalfCycle, of: Subject) -> Result:
     return Result("pipette_slope", line.slope * 1e12, u * 1e12, "pA/s", method, of=of)
 
 
-def _rest_results(t: F64, pipette: F64, parts: Sequence[HalfCycle]) -> list[Result]:
+def _rest_results(t: F64, pipette: F64, parts: Sequence[ControlledPart]) -> list[Result]:
     """Change of the pipette current over the rests after a current: slope times length, median over the rests."""
     changes = []
     for before, rest in pairwise(parts):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.analysis.cell.half_cycles import STEADY, current_spread, half_cycles
+from opsicm.analysis.cell.charge import charge_of
+from opsicm.analysis.cell.control import controlled_parts
+from opsicm.analysis.cell.parts import ControlledPart
 from opsicm.core.statistics import linear_fit, u_of_rectangle
 
 F64 = NDArray[np.float64]
@@ -20,6 +23,7 @@ _UNEVEN: Final = 0.3  # of a step: the largest difference from its neighbours
 _SHORT: Final = 1.0 / 16.0  # of R²/D: longer pulses give ever higher D
 _BIAS: Final = 0.12  # of D: how much too high short pulses are against a solved sphere
 _SETTLED: Final = 0.2  # of the relaxed change: what may still be to come
+_ROWS: Final = 3
 # The relaxation still to come over the change in the last half, for 1/sqrt(t).
 _LEFT: Final = 1.0 / (2.0**0.5 - 1.0)
 
@@ -50,7 +54,13 @@ class Pulse:
     rest_end: float
 
 
-def titration(t: F64, potential: F64, current: F64, particle_radius: float | None = None) -> list[Pulse]:
+def titration(
+    t: F64,
+    potential: F64,
+    current: F64,
+    particle_radius: float | None = None,
+    parts: Sequence[ControlledPart] | None = None,
+) -> list[Pulse]:
     """Pulses of constant current between rests, each with the rest before and after it; sweeps and holds do not count.
 
     D = (4/pi) (R/3)² (dE_s / (tau dE_t/d sqrt(t) · ...))², written with the slope b = dE/d sqrt(t) of E = a + b sqrt(t)
@@ -68,23 +78,31 @@ def titration(t: F64, potential: F64, current: F64, particle_radius: float | Non
     The value is not corrected, because the bias depends on dE/dx.
     Source: Weppner and Huggins, J. Electrochem. Soc. 1977, 124, 1569, equation (18), with V_m/S = R/3 for spheres.
     """
-    parts = half_cycles(t, current)
+    known = np.isfinite(potential) & np.isfinite(current)
+    missing_before = np.append(0, np.cumsum(~known))
+    if parts is None:
+        index = np.flatnonzero(known)
+        found = controlled_parts(t[known], potential[known], current[known]) if index.size > 1 else []
+        parts = [replace(p, first=int(index[p.first]), stop=int(index[p.stop - 1]) + 1) for p in found]
     pulses = []
     for before, pulse, after in zip(parts, parts[1:], parts[2:], strict=False):
-        inner = current[pulse.first + 1 : pulse.stop - 1]
-        held = inner.size > 2 and current_spread(inner[np.isfinite(inner)]) < STEADY
-        if before.kind == "rest" and after.kind == "rest" and pulse.kind != "rest" and held:
+        kinds = (before.kind, pulse.kind, after.kind)
+        enough = min(p.stop - p.first for p in (before, pulse, after)) >= _ROWS
+        # Rests that begin or end with an interval of which nothing is known do not say what was before the pulse.
+        if kinds == ("rest", "current", "rest") and enough and before.end == pulse.begin and pulse.end == after.begin:
             e0, _ = _relaxed(t, potential, before.first, before.stop)
             e1, u1 = _relaxed(t, potential, after.first, after.stop)
+            rows = np.flatnonzero(known[pulse.rows]) + pulse.first
+            within = replace(pulse, first=0, stop=rows.size)
             pulses.append(
                 _pulse(
                     t,
                     potential,
-                    slice(pulse.first, pulse.stop),
-                    pulse.charge,
+                    pulse,
+                    charge_of(within, t[rows], current[rows]).value,
                     (e0, e1, u1),
                     particle_radius,
-                    pulse.missing,
+                    int(missing_before[pulse.stop] - missing_before[pulse.first]),
                     float(t[after.stop - 1]),
                 )
             )
@@ -133,7 +151,7 @@ def _relaxed(t: F64, potential: F64, first: int, stop: int) -> tuple[float, floa
 def _pulse(
     t: F64,
     potential: F64,
-    rows: slice,
+    part: ControlledPart,
     charge: float,
     rests: tuple[float, float, float],
     radius: float | None,
@@ -141,13 +159,13 @@ def _pulse(
     rest_end: float,
 ) -> Pulse:
     e0, e1, u1 = rests
-    tp, e = t[rows], potential[rows]
-    # The current begins between the last row of the rest and the first of the pulse.
-    begins = 0.5 * (t[rows.start - 1] + tp[0])
+    tp, e = t[part.rows], potential[part.rows]
+    begins = part.begin
     tau = float(tp[-1]) - begins
     level, slope, u_slope, r_squared = _against_root(tp - begins, e, tau)
-    # It began anywhere within that row: a rectangle.
-    edges = [_against_root(tp - at, e, tau)[1] for at in (float(t[rows.start - 1]), float(tp[0]))]
+    # It began anywhere within a row: a rectangle.
+    half = 3.0**0.5 * part.u_begin
+    edges = [_against_root(tp - at, e, tau)[1] for at in (begins - half, min(begins + half, float(tp[0])))]
     u_slope = math.hypot(u_slope, u_of_rectangle(edges[1] - edges[0]))
     step = e1 - e0
     D, u_D, reason = None, None, ""

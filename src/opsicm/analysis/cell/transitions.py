@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
+from scipy.signal import peak_prominences, peak_widths
 
-from opsicm.analysis.cell.half_cycles import differential_voltage
+from opsicm.analysis.cell.derivatives import differential_voltage, significant_peaks
 from opsicm.core.statistics import u_of_rectangle
 
 F64 = NDArray[np.float64]
@@ -43,26 +43,29 @@ def transitions_from_potential(charge: F64, potential: F64, width: float) -> lis
 
     `charge`, `potential` [V] of one half-cycle, (n,); `width` of the smoothing in units of charge. u is the
     half width of the smoothing or of the peak at 90 % of its height, whichever is larger. `strength` is the prominence
-    over the curve's span. Peaks at the ends of the half-cycle do not count. Under current the potential lags: the
-    transition is shifted by the charge that has not yet diffused.
+    over the curve's span. Peaks must stand out of the derivative's own noise (`significant_peaks`); those at the ends
+    of the half-cycle do not count. Under current the potential lags: the transition is shifted by the charge that has
+    not yet diffused.
     """
     d = differential_voltage(charge, potential, width)
     y = np.abs(d.value)
     low, high = np.percentile(y, (5.0, 95.0))
     margin = max(2, round(0.03 * y.size))
-    indices, properties = find_peaks(y, prominence=_LEAST * float(high - low), width=0.0, rel_height=0.1)
-    transitions = []
-    for index, prominence, width_90 in zip(indices, properties["prominences"], properties["widths"], strict=True):
-        if margin <= index < y.size - margin:
-            step = float(d.abscissa[1] - d.abscissa[0])
-            transitions.append(
-                Transition(
-                    float(d.abscissa[index]),
-                    u_of_rectangle(max(d.width, float(width_90) * step)),
-                    float(prominence / (high - low)),
-                )
-            )
-    return transitions
+    indices = np.array(significant_peaks(y, d.noise, _LEAST), dtype=np.intp)
+    if not indices.size:
+        return []
+    prominences = peak_prominences(y, indices)
+    widths, *_ = peak_widths(y, indices, rel_height=0.1, prominence_data=prominences)
+    step = float(d.abscissa[1] - d.abscissa[0])
+    return [
+        Transition(
+            float(d.abscissa[index]),
+            u_of_rectangle(max(d.width, float(width_90) * step)),
+            float(prominence / (high - low)),
+        )
+        for index, prominence, width_90 in zip(indices, prominences[0], widths, strict=True)
+        if margin <= index < y.size - margin
+    ]
 
 
 def transitions_from_height(charge: F64, height: F64, count: int = 1) -> list[Transition]:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.signal import find_peaks, savgol_filter
+from scipy.signal import find_peaks, savgol_coeffs, savgol_filter
 
 from opsicm.analysis.cell.branches import branches, numbered
+from opsicm.analysis.cell.derivatives import range_of_noise
 from opsicm.analysis.result import Result, Subject, failed
-from opsicm.core.statistics import linear_fit, noise_from_differences, resolution_of, resolved_u, u_of_rectangle
+from opsicm.core.statistics import (
+    MAD_TO_SIGMA,
+    linear_fit,
+    noise_from_differences,
+    resolution_of,
+    resolved_u,
+    u_of_rectangle,
+)
 
 _SIGN: Final = "negative lithiates"
 _JUMP: Final = 0.02  # [V] between two rows; of a sweep there are 1 to 10 mV
@@ -45,15 +53,16 @@ def cell_results(
     turning = (cell["control"].values == "potential") & ~_settling(cell["potential"].values, current, noise)
     turning[-1] = False  # the current after the last row is unknown
     for name, sign in (("lithiation", -1.0), ("delithiation", 1.0)):
-        rows = np.flatnonzero(turning & (sign * current > negligible_current))
+        rows = np.flatnonzero(turning & (sign * current > max(negligible_current, _RISES * noise)))
         if rows.size:
             index = int(rows[np.argmax(sign * current[rows])])
             results.extend(_peak_results(name, index, cell, slow, noise))
     charge = cell["charge"].values
     branch_list = branches(t, charge, negligible_charge)
+    counted = "the rows' integral" if (cell["control"].values == "unknown").all() else "the potentiostat's charge"
     for number, branch in numbered(branch_list):
         method = (
-            f"the potentiostat's charge between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
+            f"{counted} between its turns, {branch.start:.0f}–{branch.stop:.0f} s; {_SIGN}; u: scatter "
             "of the current over the rows as white noise, half a count throughout, and the difference from "
             "the integral of the rows; the calibration of the current is not included"
         )
@@ -189,12 +198,6 @@ _WINDOW_V: Final = 0.02  # [V] of the smoothing
 _WIDEST: Final = 2  # windows to either side: the widest parabola through a noisy peak
 _MISFIT: Final = 2.0  # of the noise's variance: a wider range that leaves more is no parabola
 _CURVATURE_U: Final = 0.1  # largest relative u of the parabola's curvature
-_CONSTANT: Final = 3e-3  # [V] a potential that moves by less is constant
-_EVEN: Final = 0.15  # largest relative departure from the rate of a sweep
-_PART: Final = 0.1  # of the record's range: a smaller sweep is noise
-_STAIR: Final = 5e-3  # [V] of a step: those of a potentiostat that sweeps in steps are 1 to 5 mV
-_RESTING: Final = 0.2  # median over mean move from row to row of a staircase: most rows lie on its steps
-_ROWS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,78 +217,21 @@ class Peak:
     row: int
 
 
-def sweeps_between_turns(potential: F64) -> list[slice]:
-    """Rows of each sweep between turns of the potential; turns smaller than a tenth of its range are noise."""
-    reach = _PART * float(np.ptp(potential))
-    if potential.size < _ROWS or reach == 0.0:
-        return []
-    up, _ = find_peaks(potential, prominence=reach)
-    down, _ = find_peaks(-potential, prominence=reach)
-    edges = sorted({0, *up.tolist(), *down.tolist(), potential.size - 1})
-    return [slice(a, b + 1) for a, b in pairwise(edges) if abs(potential[b] - potential[a]) > reach]
-
-
-def linear_sweeps(t: F64, potential: F64) -> list[slice]:
-    """Rows of each part over which the potential moved at one rate: `t` [s], `potential` [V], (n,), in order.
-
-    Within each of `sweeps_between_turns`, the rate over a fiftieth of its rows must be within 15 % of its median
-    (weighted by the potential passed, so that a hold has no weight). Holds, jumps and the curved potential of a
-    constant current do not count, nor do the steps of a staircase (held potentials one after the other): its currents
-    are transients, whose ends look like peaks. Parts below a tenth of the record's range or ten rows are left out.
-    Fails (empty list) where the record moved by less than 3 mV. Assumes that a fiftieth of a sweep is many counts of
-    the converter: coarser ones scatter the rate.
-    """
-    span = float(np.ptp(potential)) if potential.size else 0.0
-    if span < _CONSTANT:
-        return []
-    sweeps = []
-    for rows in sweeps_between_turns(potential):
-        e, s = potential[rows], t[rows]
-        lag = max(1, e.size // 50)
-        moved, took = e[lag:] - e[:-lag], s[lag:] - s[:-lag]
-        rate = np.divide(moved, took, out=np.zeros_like(moved), where=took > 0.0)
-        order = np.argsort(rate)
-        weight = np.cumsum(np.abs(moved)[order])
-        usual = float(rate[order][int(np.searchsorted(weight, 0.5 * weight[-1]))])
-        even = np.abs(rate - usual) <= _EVEN * abs(usual)
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], even.astype(np.int8), [0]))))
-        for a, b in edges.reshape(-1, 2):
-            part = slice(rows.start + int(a), rows.start + int(b) + lag)
-            passed = abs(float(potential[part.stop - 1] - potential[part.start]))
-            enough = part.stop - part.start >= _ROWS and passed >= _PART * span
-            if enough and not _is_staircase(potential[part]):
-                sweeps.append(part)
-    return sweeps
-
-
-def _is_staircase(potential: F64) -> bool:
-    moves = np.abs(np.diff(potential))
-    return bool(moves.max() > _STAIR and np.median(moves) < _RESTING * moves.mean())
-
-
-def programmed_sweeps(t: F64, program: F64) -> list[slice]:
-    """`linear_sweeps` of every stretch of rows over which a potential was asked for: `program` [V], NaN elsewhere.
-
-    The program moves at one rate where the measured potential does not: under compensation of the ohmic drop the actual
-    potential at the reference is ahead of it by the drop.
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], np.isfinite(program).astype(np.int8), [0]))))
-    return [
-        slice(sweep.start + int(a), sweep.stop + int(a))
-        for a, b in edges.reshape(-1, 2)
-        for sweep in linear_sweeps(t[a:b], program[a:b])
-    ]
-
-
-def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float = _LEAST) -> list[Peak]:
-    """Peaks of every one of `sweeps` (see `linear_sweeps`): maxima on anodic sweeps, minima on cathodic ones.
+def sweep_peaks(
+    potential: F64, current: F64, sweeps: Sequence[slice], least: float = _LEAST, digits: float = 0.0
+) -> list[Peak]:
+    """Peaks of every one of `sweeps` (rows at one rate): maxima on anodic sweeps, minima on cathodic ones.
 
     `potential` [V], `current` [A] (anodic positive), (n,), in order of time. A peak stands out by `least` of the
-    sweep's span of current after a Savitzky-Golay parabola over 20 mV; its position is the vertex of a parabola through
-    the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller range: if the
-    curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from that
-    regression; no baseline is subtracted, so capacitive current and the foot of the next peak are in `current`.
-    Extremes at the ends of a sweep are not peaks. Fails (empty list) without a peak.
+    sweep's span of current after a Savitzky-Golay parabola over 20 mV, and by what the noise of the smoothed current
+    (with `digits` [A], the standard deviation of its rounding) reaches by chance in the n windows of the sweep
+    (`range_of_noise`); noise that grows with the current is judged at the peak. Its position is the vertex of a
+    parabola through the raw rows within 20 mV, or within up to 80 mV where noise hides the curvature of the smaller
+    range: if the curvature is known to worse than a tenth, the vertex is farther off than its regression says. u from
+    that regression, and from how the vertex moves with the range, by which a lopsided peak is no parabola; no baseline
+    is subtracted, so capacitive current and the foot of the next peak are in `current`. Extremes at the ends of a
+    sweep, and vertices that are not located within the widest range (80 mV), are not peaks. Fails (empty list) without
+    a peak.
     """
     peak_list: list[Peak] = []
     for number, rows in enumerate(sweeps):
@@ -297,13 +243,20 @@ def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float 
         if e.size < 2 * window:
             continue
         smooth = savgol_filter(y, window, 2)
-        indices, properties = find_peaks(smooth, prominence=least * float(np.ptp(smooth)))
+        gain = float(np.sqrt(np.sum(savgol_coeffs(window, 2) ** 2)))
+        chance = range_of_noise(e.size / window)
+        usual = max(_noise(i), digits)
+        limit = max(least * float(np.ptp(smooth)), chance * gain * usual)
+        indices, properties = find_peaks(smooth, prominence=limit)
         for index, prominence in zip(indices, properties["prominences"], strict=True):
             half = max(window // 2, 3)
             # Nearer to an end it belongs to the turn, where the charging current changes sign.
             if not window <= index < e.size - window:
                 continue
-            noise = noise_from_differences(i)
+            beside = slice(max(0, int(index) - 2 * window), int(index) + 2 * window + 1)
+            noise = max(usual, _noise(i[beside]))
+            if prominence < chance * gain * noise:
+                continue
             fit = near = _parabola(e, i, int(index), half, noise)
             widest = min(int(index), e.size - 1 - int(index), _WIDEST * window)
             while not fit.resolved and (half := 3 * half // 2) <= widest:
@@ -312,8 +265,31 @@ def sweep_peaks(potential: F64, current: F64, sweeps: list[slice], least: float 
                     break  # not a parabola any more, or the next peak
                 fit = wider
             at, u_at, (top, u_top) = fit.vertex, fit.u_vertex, near.value(fit.vertex)
+            u_at = math.hypot(u_at, _lopsided(e, i, int(index), half, noise, fit))
+            if u_at > _WIDEST * _WINDOW_V:
+                continue
             peak_list.append(Peak(number, anodic, at, u_at, top, u_top, float(prominence), rows.start + int(index)))
     return peak_list
+
+
+def _noise(current: F64) -> float:
+    """Standard deviation of one current by the median second difference: peaks and steps among them do not count."""
+    return MAD_TO_SIGMA * float(np.median(np.abs(np.diff(current, 2)))) / 6.0**0.5 if current.size > 4 else 0.0
+
+
+def _lopsided(e: F64, i: F64, index: int, half: int, noise: float, fit: _Parabola) -> float:
+    """u [V] of a vertex for want of a parabola: what two thirds of the range, seen from its end, say of none.
+
+    A cubic term moves the vertex by the square of the range, so from two thirds to nothing it goes 4/5 as far again as
+    from the whole to two thirds: 9/5 of that difference. Less than 2.5 of the difference's own u is noise.
+    """
+    inner = max(2 * half // 3, 3)
+    if inner >= half:
+        return 0.0
+    near = _parabola(e, i, index, inner, noise)
+    moved = abs(near.vertex - fit.vertex)
+    unsure = math.sqrt(max(near.u_vertex**2 - fit.u_vertex**2, 0.0))
+    return 1.8 * moved if moved > 2.5 * unsure and moved < _WINDOW_V else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,11 @@ def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSerie
     """
     contact = hops["outcome"].values == 0
     moving = _drifting_hops(hops)
+    residual = hops["bias_residual"].values
+    if not np.isfinite(residual).all():  # a run of measured files: nothing tells the potential of the tip
+        tip_potential = None
     if tip_potential:
-        moving |= np.abs(hops["bias_residual"].values) > SHARE * hops["setpoint"].values * abs(tip_potential)
+        moving |= np.abs(residual) > SHARE * hops["setpoint"].values * abs(tip_potential)
     good = contact & ~moving
     good_values = {
         name: hops[name].values[good] for name in ("t_ns", "z_stop", "i_ref", "cell_potential", "cell_current")
@@ -71,7 +74,7 @@ def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSerie
         int(np.count_nonzero(contact & moving)),
         hops["segment"].values[good].astype(np.int64),
         np.flatnonzero(good) + 1,
-        hops["bias_residual"].values[good] / tip_potential if tip_potential else None,
+        residual[good] / tip_potential if tip_potential else None,
     )
 
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from opsicm.analysis.cell.half_cycles import HalfCycle, half_cycles
+from opsicm.analysis.cell.parts import ControlledPart
+from opsicm.analysis.cell.programmed_parts import programmed_parts
 from opsicm.analysis.cell.steps import step_responses
 from opsicm.analysis.result import Result
 from opsicm.core.statistics import median_with_u, noise_from_differences, straight_line
@@ -19,11 +20,11 @@ from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 def constant_current(runs: ExperimentRuns) -> list[Result]:
     """E4: change and slope of the pipette current on charge (lithiation) and on discharge."""
     run = runs.of()[0]
-    t, cell, pipette = _rows(run)
-    parts = half_cycles(t, cell)
+    t, _, pipette = _rows(run)
+    parts = [p for p in programmed_parts(run.run.cell) or [] if p.kind == "current"]
     rows: list[Result] = []
     for kind in ("lithiation", "delithiation"):
-        part = next((p for p in parts if p.kind == kind), None)
+        part = next((p for p in parts if p.direction == kind), None)
         if part is None or part.stop - part.first < 20:
             rows += [missing(f"E4.{what}_{kind}", f"no {kind} at constant current") for what in ("change", "slope")]
             continue
@@ -31,7 +32,7 @@ def constant_current(runs: ExperimentRuns) -> list[Result]:
     return rows
 
 
-def _one_direction(kind: str, part: HalfCycle, t: F64, pipette: F64) -> list[Result]:
+def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64) -> list[Result]:
     before = pipette[max(0, part.first - 20) : part.first]
     inside = slice(part.first + 1, part.stop)
     ts, i = t[inside] - t[part.first], pipette[inside]
@@ -75,10 +76,11 @@ def titration(runs: ExperimentRuns) -> list[Result]:
         return rows
     steps = np.abs(ohmic.trace.values)
     middle = float(np.median(steps))
-    u = max(step.u_ohmic for step in step_responses(t, pipette, cell)) / middle
+    u = max(step.u_ohmic for step in step_responses(t, pipette, cell, parts=programmed_parts(run.run.cell))) / middle
     method = f"100 (largest - smallest)/median over {steps.size} steps; u: that of the worst step"
     rows.append(row_value("E5.step_over_soc", 100.0 * float(np.ptp(steps)) / middle, 100.0 * u, "%", method))
-    rests = [p for p in half_cycles(t, cell) if p.kind == "rest" and p.first > 0 and p.stop - p.first >= 20]
+    parts = programmed_parts(run.run.cell) or []
+    rests = [p for p in parts if p.kind == "rest" and p.first > 0 and p.stop - p.first >= 20]
     if not rests:
         return [*rows, missing("E5.rest", "no rest of twenty rows"), missing("E5.relaxation", "no rest of twenty rows")]
     potential = run.run.cell["potential"].values
@@ -96,7 +98,7 @@ def _rows(run: AnalysedRun) -> tuple[F64, F64, F64]:
     return cell["t_ns"].values * 1e-9, cell["current"].values, run.run.slow["pipette_current"].values
 
 
-def _ends(values: F64, part: HalfCycle, first: int = 0) -> float:
+def _ends(values: F64, part: ControlledPart, first: int = 0) -> float:
     """Mean of the last tenth less the mean of the first `first` rows, or tenth; the row of the switch is left out."""
     inside = values[part.first + 1 : part.stop]
     few = max(2, inside.size // 10)

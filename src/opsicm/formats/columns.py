@@ -37,6 +37,7 @@ from opsicm.formats.text_table import (
     WORDS,
     TextTable,
     continued,
+    dates_of,
     find_table,
     read_columns,
     read_words,
@@ -48,6 +49,7 @@ from opsicm.formats.written_digits import written_step
 F64 = NDArray[np.float64]
 LEAST_MATRIX: Final = 8  # columns: fewer make no image
 MATRIX_REMEDY: Final = "give --unit nm --size-um X,Y with the unit and size that it has"
+_DATED: Final = 300_000  # rows
 _UNLIKE: Final = (
     0.01  # of the largest: two currents further apart give charges that differ by more than calibrations do
 )
@@ -143,9 +145,13 @@ def columns_of(table: TextTable, encoding: str, columns: str | None = None) -> C
     wanted = [one.column for one in chosen]
     dates = _clock_column(table, chosen, known) if columns is None else None
     counters = _counters(table, wanted) if cell else {}
-    read = read_columns(table, [*wanted, *([dates] if dates is not None else [])], counters)
+    read = read_columns(table, wanted, counters)
     data = {one.letter: one.scale * read.values[one.column] for one in chosen}
-    clock = read.values[dates] if dates is not None else None
+    clock = None
+    # Dates of a long table take longer than its numbers, and are read where they are needed.
+    if dates is not None and (data["t"].size <= _DATED or restarts(data["t"]).size):
+        clock = dates_of(read_words(table, dates, wanted))
+        clock = clock if clock is not None and clock.size == data["t"].size else None
     if "t" in data:
         t = next(one for one in chosen if one.letter == "t")
         rank = known[t.column].rank if known else 0
@@ -158,7 +164,7 @@ def columns_of(table: TextTable, encoding: str, columns: str | None = None) -> C
     if cell:
         data["I"], of_sign = _signed(data["I"], table, wanted)
         notes += of_sign
-    used = {*wanted, *read.values}
+    used = {*wanted, *read.values, *([dates] if clock is not None and dates is not None else [])}
     return ColumnTable(
         data,
         {one.letter: one.unit for one in chosen},

@@ -642,6 +642,13 @@ def _style_of_all(table: TextTable, c: int, tokens: Sequence[str]) -> NumberStyl
     return styles[0]
 
 
+def dates_of(tokens: Sequence[str]) -> F64 | None:
+    """[s since 1970] of dates with times; None where a field is none."""
+    read = _clock_reader(tokens)
+    values = [read(token) for token in tokens]
+    return None if any(value is None for value in values) else np.array(values, dtype=np.float64)
+
+
 def _clock_reader(tokens: Sequence[str]) -> Callable[[str], float | None]:
     """A reader of dates with the order of day and month in which the column runs forwards, or the shorter one."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -101,8 +102,14 @@ def test_of_two_currents_the_mean_is_taken_and_said(tmp_path: Path) -> None:
     check(record, I_MA - 0.001)
     assert record.counters is not None
     assert record.counters["(Q-Qo)/mA.h"][-1] == pytest.approx(np.sum(I_MA) * 1e-3 * 10.0, rel=1e-5)
-    text = next(finding.text for finding in identify(path).findings if "'<I>/mA'" in finding.text)
-    assert "I is '<I>/mA', not 'I/mA', from which it differs by up to 1e-06 A" in text
+    look = next(finding for finding in identify(path).findings if "'<I>/mA'" in finding.text)
+    assert not look.ok
+    assert "I is '<I>/mA', not 'I/mA', from which it differs by up to 1e-06 A" in look.text
+    option = re.search(r"--columns '([^']*)' takes the other", look.text)
+    assert option is not None
+    content = read(path, option[1])
+    assert isinstance(content, CellFile)
+    check(content.records[0])
 
 
 def test_an_exported_date_is_a_time(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from opsicm.formats.identify import identify, read
 from opsicm.formats.image_file import ImageFile
 from opsicm.formats.matrix import ImageScale, on_grid
 from opsicm.results.file_series import lapse_of
+from opsicm.results.third_party import analyse_file
 
 F64 = NDArray[np.float64]
 
@@ -23,8 +24,8 @@ def surface(seed: int = 0) -> F64:
     """[nm], 48 x 40 pixels, with structure that can be registered."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:40, 0:48]
-    waves = 40.0 * np.sin(x / 5.0) * np.cos(y / 7.0) + 15.0 * np.sin(x / 3.1 + y / 4.3)
-    return np.asarray(waves + 0.3 * rng.standard_normal(x.shape), np.float64)
+    smooth: F64 = 40.0 * np.sin(x / 5.0) * np.cos(y / 7.0) + 15.0 * np.sin(x / 3.1 + y / 4.3)
+    return np.asarray(smooth + 0.3 * rng.standard_normal(x.shape))
 
 
 def files_of_one_surface(folder: Path) -> dict[str, tuple[Path, str | None, ImageScale | None]]:
@@ -107,6 +108,26 @@ def test_a_scale_that_contradicts_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="the file states m for Z"):
         read(path, None, ImageScale.of(None, "pA"))
     assert isinstance(read(path, None, ImageScale.of("10", "nm")), ImageFile)
+
+
+def test_a_grid_of_approach_curves_is_an_image(tmp_path: Path) -> None:
+    """Hyperbolas of 0.8 nm over a tilt of 10 nm a step, each stopped 40 nm above the surface, in a table of x y z R."""
+    steps = 0.010 * np.arange(120)[::-1]
+    rows = []
+    rng = np.random.default_rng(5)
+    for j in range(5):
+        for i in range(6):
+            surface_um = 3.0 + 0.010 * i - 0.005 * j
+            z = surface_um + 0.040 + steps
+            R = 106.0 * (1.0 + 0.0008 / (z - surface_um)) + 0.05 * rng.standard_normal(z.size)
+            rows += [f"{0.5 * i:.2f}\t{0.4 * j:.2f}\t{a:.4f}\t{b:.4f}" for a, b in zip(z, R, strict=True)]
+    path = tmp_path / "grid.txt"
+    path.write_text("x [um]\ty [um]\tz [um]\tR [MOhm]\n" + "\n".join(rows))
+    results = {r.label: r for r in analyse_file(path)}
+    # A plane: 10 nm a step over six columns, 5 nm over five rows.
+    expected = float(np.std([10.0 * i - 5.0 * j for j in range(5) for i in range(6)]))
+    assert results["Sq raw"].value == pytest.approx(expected, abs=0.01)
+    assert results["median distance at the stop"].value == pytest.approx(40.0, abs=5.0)
 
 
 def test_several_images_are_a_time_lapse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,8 @@ def looks_like_mpt(text: Text) -> bool:
     return bool(text.lines) and text.lines[0].strip() in _FIRST
 
 
-def parse_mpt(text: Text, path: Path) -> CellFile:
-    """t, Ewe and I of an `.mpt`; `BadInput` where one of the three was not exported."""
+def parse_mpt(text: Text, path: Path, columns: str | None = None) -> CellFile:
+    """t, Ewe and I of an `.mpt`; `BadInput` where one of the three was not exported or chosen."""
     stated = text.lines[1].partition(":")[2].strip() if len(text.lines) > 1 else ""
     if _LENGTH not in "".join(text.lines[1:2]) or not stated.isdigit() or int(stated) > len(text.lines):
         raise bad(path, "header", "truncated", f"the second line states {_LENGTH!r}", "export the file again", line=2)
@@ -30,11 +30,12 @@ def parse_mpt(text: Text, path: Path) -> CellFile:
     if not any(line.strip() for line in text.lines[head:]):
         raise bad(path, "rows", "none", "a record has rows", "export the file again", line=head)
     letters = {one.letter for one in map(meaning, titles) if one.factor is not None}
-    if not {"t", "E", "I"} <= letters:
+    table = columns_of(find_table(text, path, head, "\t"), text.encoding, columns) if columns is not None else None
+    if not {"t", "E", "I"} <= (letters if table is None else set(table.data)):
         limit = "time/s, Ewe/V and I/mA (or <I>/mA) are needed"
         remedy = "export these columns too: in EC-Lab, Experiment, Export as Text"
         raise bad(path, "columns", ", ".join(titles)[:120], limit, remedy, line=head)
-    table = columns_of(find_table(text, path, head, "\t"), text.encoding)
+    table = table or columns_of(find_table(text, path, head, "\t"), text.encoding)
     settings = dict(_settings(text.lines[2 : head - 1]))
     return CellFile(".mpt", (record_of(table),), settings, table.notes, table.looks)
 

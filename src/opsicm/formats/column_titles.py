@@ -34,16 +34,17 @@ _RANKED: Final[Mapping[str, Sequence[str]]] = {
         "step time|steptime|t-step|relative time|state time|step duration|step",
     ),
     "E": (
-        "ewe|potential|voltage|volt|e|u|volts|vf|we(1) potential|spannung|potenzial|potentiel|tension|cell voltage|"
-        "cell potential|battery voltage|measured potential|working electrode potential|ocp|ocv|e we|电压",
-        "<ewe>|average voltage",
+        "ewe|potential|voltage|e|u|volts|vf|we(1) potential|spannung|potenzial|potentiel|tension|cell voltage|"
+        "cell potential|battery voltage|measured potential|working electrode potential|working electrode|we potential|"
+        "e(we)|ocp|ocv|e we|电压",
+        "<ewe>|<e>|average voltage",
         "ecell|<ecell>|ewe-ece",
         "potential applied|applied potential",
     ),
     # The mean over an interval comes first: times its duration it is the charge that passed.
     "I": (
         "<i>|average current",
-        "i|current|cur|amps|amp|ampere|im|strom|stromstärke|courant|we(1) current|cell current|measured current|"
+        "i|current|cur|curr|amps|amp|ampere|im|strom|stromstärke|courant|we(1) current|cell current|measured current|"
         "pipette current|ion current|i we|电流",
     ),
     "z": ("z|z-pos|z pos|height|z position|höhe|z height|z sensor",),
@@ -179,6 +180,7 @@ def _splits(text: str) -> list[tuple[str, str]]:
         splits.append((match["word"], match["unit"]))
     splits += [(text[:k], text[k + 1 :]) for k, c in enumerate(text) if c == "/"]
     splits += [(text[:k], text[k + 1 :]) for k, c in enumerate(text) if c in "#,"]
+    splits += [(text[: match.start()], text[match.end() :]) for match in re.finditer(r"\s+in\s+", text)]
     if "_" in text or " " in text:
         word, _, unit = text.replace("_", " ").rpartition(" ")
         splits.append((word, unit) if unit_name(unit) is not None else (text, ""))
@@ -201,7 +203,7 @@ def _word(word: str) -> tuple[str, int, str | None, str | None] | None:
 
 def _reference(text: str) -> str:
     match = _REFERENCE.search(text)
-    return match["to"].strip() if match is not None else ""
+    return re.split(r"\s*[\[(/]\s*m?V\b", match["to"])[0].strip() if match is not None else ""
 
 
 def is_unit_row(fields: Sequence[str]) -> bool:

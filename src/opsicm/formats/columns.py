@@ -37,6 +37,7 @@ from opsicm.formats.text_table import (
     WORDS,
     TextTable,
     continued,
+    dates_of,
     find_table,
     read_columns,
     read_words,
@@ -48,6 +49,10 @@ from opsicm.formats.written_digits import written_step
 F64 = NDArray[np.float64]
 LEAST_MATRIX: Final = 8  # columns: fewer make no image
 MATRIX_REMEDY: Final = "give --unit nm --size-um X,Y with the unit and size that it has"
+_DATED: Final = 300_000  # rows
+_UNLIKE: Final = (
+    0.01  # of the largest: two currents further apart give charges that differ by more than calibrations do
+)
 _EXPLAINED: Final = "one entry for each column from the left, _ for one to skip"
 _USUAL_UNIT: Final = {"t": "s", "I": "pA", "z": "um", "x": "um", "y": "um", "R": "MOhm", "V": "V", "E": "V", "sto": "1"}
 _TIME_KINDS: Final = (DURATION, TIME_OF_DAY, CLOCK)
@@ -133,26 +138,33 @@ def columns_of(table: TextTable, encoding: str, columns: str | None = None) -> C
     """As `parse_columns`, of a table already found."""
     known = meanings(table.titles, table.units) if table.titles is not None else []
     if columns is None:
-        chosen, notes = _from_titles(table, known)
+        chosen, notes, looks = _from_titles(table, known)
     else:
-        chosen, notes = _specified(columns, table, known), []
+        chosen, notes, looks = _specified(columns, table, known), [], []
     cell = {"t", "E", "I"} <= {one.letter for one in chosen}
     wanted = [one.column for one in chosen]
     dates = _clock_column(table, chosen, known) if columns is None else None
     counters = _counters(table, wanted) if cell else {}
-    read = read_columns(table, [*wanted, *([dates] if dates is not None else [])], counters)
+    read = read_columns(table, wanted, counters)
     data = {one.letter: one.scale * read.values[one.column] for one in chosen}
-    clock = read.values[dates] if dates is not None else None
+    clock = None
+    # Dates of a long table take longer than its numbers, and are read where they are needed.
+    if dates is not None and (data["t"].size <= _DATED or restarts(data["t"]).size):
+        clock = dates_of(read_words(table, dates, wanted))
+        clock = clock if clock is not None and clock.size == data["t"].size else None
     if "t" in data:
         t = next(one for one in chosen if one.letter == "t")
         rank = known[t.column].rank if known else 0
         clock = data["t"] if table.kinds[t.column] == CLOCK else clock
         data["t"], of_time = _time(data["t"], table.kinds[t.column], rank, clock)
         notes += of_time
+    potential = next((known[one.column] for one in chosen if one.letter == "E" and known), None)
+    if potential is not None and potential.reference:
+        notes.append(f"E is against {potential.reference}, as its title says")
     if cell:
         data["I"], of_sign = _signed(data["I"], table, wanted)
         notes += of_sign
-    used = {*wanted, *read.values}
+    used = {*wanted, *read.values, *([dates] if clock is not None and dates is not None else [])}
     return ColumnTable(
         data,
         {one.letter: one.unit for one in chosen},
@@ -162,7 +174,7 @@ def columns_of(table: TextTable, encoding: str, columns: str | None = None) -> C
         encoding,
         tuple(_skipped(table, k) for k in range(table.width) if k not in used),
         (*notes, *read.notes),
-        (*table.looks, *read.looks),
+        (*table.looks, *looks, *read.looks),
         {table.named(k): scale * read.values[k] for k, scale in counters.items() if k in read.values} or None,
         clock if cell else None,
         _steps(table, chosen, data),
@@ -255,7 +267,7 @@ def _clock_column(table: TextTable, chosen: Sequence[_Choice], known: Sequence[M
 # By title
 
 
-def _from_titles(table: TextTable, known: Sequence[Meaning]) -> tuple[list[_Choice], list[str]]:
+def _from_titles(table: TextTable, known: Sequence[Meaning]) -> tuple[list[_Choice], list[str], list[str]]:
     path = table.path
     if table.titles is None:
         value = f"{table.width} without titles"
@@ -265,12 +277,13 @@ def _from_titles(table: TextTable, known: Sequence[Meaning]) -> tuple[list[_Choi
             remedy = f"if it is an image, {MATRIX_REMEDY}; else name its columns, as --columns t=s,I=pA,z=um,_,…"
         raise bad(path, "columns", value, limit, remedy)
     candidates = {letter: _candidates(table, known, letter) for letter in QUANTITIES}
-    chosen, notes = [], []
+    chosen, notes, looks = [], [], []
     for found in candidates.values():
         if found:
-            choice, note = _best(found, table, known)
+            choice, note, look = _best(found, table, known)
             chosen.append(choice)
             notes += [note] if note else []
+            looks += [look] if look else []
     letters = {one.letter for one in chosen}
     for k, one in sorted(enumerate(known), key=lambda item: item[1].rank):
         needed = one.letter is not None and one.letter not in letters and table.kinds[k] in (NUMBER, *_TIME_KINDS)
@@ -292,7 +305,7 @@ def _from_titles(table: TextTable, known: Sequence[Meaning]) -> tuple[list[_Choi
         raise bad(path, "titles", value, limit, f"give {suggestion(table)}")
     if {"t", "E", "I"} <= letters and "z" not in letters:  # a cell's record
         chosen = [one for one in chosen if one.letter in ("t", "E", "I")]
-    return chosen, notes
+    return chosen, notes, looks
 
 
 def _candidates(table: TextTable, known: Sequence[Meaning], letter: str) -> list[_Choice]:
@@ -314,8 +327,8 @@ def _candidates(table: TextTable, known: Sequence[Meaning], letter: str) -> list
     return sorted(found, key=lambda choice: known[choice.column].rank)
 
 
-def _best(found: Sequence[_Choice], table: TextTable, known: Sequence[Meaning]) -> tuple[_Choice, str]:
-    """The first candidate, unless a second one of its rank says something else."""
+def _best(found: Sequence[_Choice], table: TextTable, known: Sequence[Meaning]) -> tuple[_Choice, str, str]:
+    """The first candidate, a note and a thing to look at; refused where a second one of its rank says otherwise."""
     first = found[0]
     rivals = [one for one in found[1:] if known[one.column].rank == known[first.column].rank]
     if rivals:
@@ -330,21 +343,25 @@ def _best(found: Sequence[_Choice], table: TextTable, known: Sequence[Meaning]) 
                 remedy = f"say which: give {suggestion(table)}"
                 raise bad(table.path, "columns", f"{first.letter} twice in {names}", "each quantity once", remedy)
     if len(found) == 1 or first.letter not in ("I", "E"):
-        return first, ""
+        return first, "", ""
     second = found[1]
     columns = read_columns(table, [first.column, second.column]).values
-    apart = float(
-        np.nanmax(np.abs(first.scale * columns[first.column] - second.scale * columns[second.column]), initial=0.0)
-    )
-    unit = QUANTITIES[first.letter]
-    return first, (
+    of_first = first.scale * columns[first.column]
+    apart = float(np.nanmax(np.abs(of_first - second.scale * columns[second.column]), initial=0.0))
+    text = (
         f"{first.letter} is {table.named(first.column)!r}, not {table.named(second.column)!r}, from which it differs "
-        f"by up to {apart:.3g} {unit}"
+        f"by up to {apart:.3g} {QUANTITIES[first.letter]}"
     )
+    if first.letter == "I" and apart > _UNLIKE * float(np.nanmax(np.abs(of_first), initial=0.0)):
+        return first, "", f"{text}: {suggestion(table, second)} takes the other"
+    return first, text, ""
 
 
-def suggestion(table: TextTable) -> str:
-    """A `--columns` option for this table, as it is typed in a shell: by its titles where they name quantities."""
+def suggestion(table: TextTable, instead: _Choice | None = None) -> str:
+    """A `--columns` option for this table, as it is typed in a shell: by its titles where they name quantities.
+
+    `instead` is a column to be taken for its quantity whatever its rank.
+    """
     if table.titles is not None:
         known = meanings(table.titles, table.units)
         items = []
@@ -354,6 +371,8 @@ def suggestion(table: TextTable) -> str:
                 k for k, one in enumerate(known) if one.letter == letter and table.kinds[k] not in (WORDS, EMPTY)
             ]
             of_letter.sort(key=lambda k: (known[k].rank, known[k].factor is None))
+            if instead is not None and instead.letter == letter:
+                of_letter.insert(0, instead.column)
             unique = [k for k in of_letter if table.titles.count(table.titles[k]) == 1 and '"' not in table.titles[k]]
             if unique:
                 items.append(_item(letter, table, known[unique[0]], unique[0], cell))

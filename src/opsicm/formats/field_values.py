@@ -177,11 +177,11 @@ def duration(token: str) -> float | None:
 def plain_duration(token: str) -> float | None:
     """As `duration`, of h:mm:ss alone: fast, for there are as many as rows."""
     try:
-        hours, minutes, seconds = token.replace(",", ".").split(":")
+        hours, minutes, seconds = token.split(":")
         h, m, s = int(hours), int(minutes), float(seconds)
     except ValueError:
-        return None
-    return 3600.0 * h + 60.0 * m + s if token[0].isdigit() and 0 <= m < 60 and 0.0 <= s < 60.5 else None
+        return plain_duration(token.replace(",", ".")) if "," in token else None
+    return 3600.0 * h + 60.0 * m + s if 0 <= m < 60 and 0.0 <= s < 60.5 and hours[:1].isdigit() else None
 
 
 def time_of_day(token: str) -> float | None:

@@ -106,11 +106,13 @@ def foreign_hdf5(data: bytes, path: Path) -> BadInput:
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             groups, attributes = list(file), " ".join(map(str, file.attrs))
+            flat = any(isinstance(one, h5py.Dataset) for one in file.values())
     except OSError:
         return bad(path, "content", "a damaged HDF5 file", "it must be whole", "copy it again")
     limit = f"it is no run of this program; it holds {', '.join(groups)[:100] or 'nothing'}"
     if "yadg" in attributes:
-        remedy = "in Python: xarray.open_datatree(path)[GROUP].to_dataframe().to_csv(…), and name that"
+        opened = "open_dataset(path)" if flat else "open_datatree(path)[GROUP].to_dataset()"
+        remedy = f"in Python: xarray.{opened}.to_dataframe().to_csv('table.csv'), and name that with --columns"
         return bad(path, "content", "NetCDF of yadg", limit, remedy)
     if "_NCProperties" in attributes:
         remedy = "in Python: xarray.open_dataset(path).to_dataframe().to_csv(…), and name that"

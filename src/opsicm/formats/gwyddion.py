@@ -17,6 +17,7 @@ import numpy as np
 
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor, si_unit
+from opsicm.formats.column_titles import unit_factor
 from opsicm.formats.image_file import ImageChannel, ImageFile, unit_of_image
 from opsicm.formats.text import Text, bad, number
 
@@ -65,7 +66,10 @@ def _image(content: Mapping[str, Any], key: str) -> ImageChannel:
     if isinstance(said, dict) and isinstance(mask, dict) and "under the mask" in str(said.get(MISSING, "")):
         values = np.where(np.array(mask["data"]).reshape(values.shape) > 0.0, np.nan, values)
     title = str(content.get(f"{key}/title", key))
-    sizes = ((float(field[k]) if lateral == "m" else None) for k in ("xreal", "yreal"))
+    length, scale = unit_factor(unit_of_image(lateral, "z"), "m"), unit_factor(unit_of_image(unit, title), "m")
+    if scale is not None:  # Gwyddion itself writes base units; others' writers may not
+        values, unit = scale * values, "m"
+    sizes = ((length * float(field[k]) if length is not None else None) for k in ("xreal", "yreal"))
     return ImageChannel(title, values, unit, *sizes)
 
 

@@ -204,13 +204,12 @@ def _largest_magnitude(values: NDArray[np.float64]) -> float:
 
 Content = SicmScan | SicmTrace | ApproachFile | ScanSettings | ColumnTable | ImageFile | CellFile
 KNOWN_FORMATS: Final = (
-    ".sicm, .ac and .inf of SICM; .gwy, .gsf, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some "
-    "forty more of microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of "
-    "cells; .abf; text tables"
+    ".sicm, .ac and .inf of SICM; .gwy, .gsf, .nid, .stp, .npy, a text matrix and (with opsicm[formats]) some forty "
+    "more of microscopes; .mpt, .mpr, .dta, .nda, .ndax, .pssession, workbooks, Feather and Parquet of cells; .abf; "
+    "text tables"
 )
 _TEXT_READERS: Final[tuple[tuple[Callable[[Text], bool], Callable[[Text, Path], ImageFile | CellFile]], ...]] = (
     (gwyddion.looks_like_export, gwyddion.parse_export),
-    (biologic_text.looks_like_mpt, biologic_text.parse_mpt),
     (gamry_text.looks_like_dta, gamry_text.parse_dta),
 )
 # First bytes of a binary file → its reader.
@@ -284,7 +283,7 @@ def _content(data: bytes, path: Path, columns: str | None, scale: matrix.ImageSc
 def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
     try:
         names = zipfile.ZipFile(io.BytesIO(data)).namelist()
-    except zipfile.BadZipFile:
+    except workbook.ZIP_DAMAGE:
         raise bad(path, "content", "a damaged workbook or zip archive", "it must be whole", "copy it again") from None
     if workbook.is_workbook(names):
         return workbook.read_workbook(data, path, columns)
@@ -299,6 +298,8 @@ def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
 
 def parse_text(text: Text, path: Path, columns: str | None, scale: matrix.ImageScale | None = None) -> Content:
     """The content of a text other than an approach curve: in an instrument's layout, else a table or a matrix."""
+    if biologic_text.looks_like_mpt(text):
+        return biologic_text.parse_mpt(text, path, columns)
     for looks_like, parse in _TEXT_READERS:
         if looks_like(text):
             return parse(text, path)
@@ -358,7 +359,8 @@ def _unlabelled_table(path: Path) -> UnlabelledTable | None:
         return None
     try:
         text = decode(data, path)
-        if first_bytes.known_text(text, path) is not None or any(looks_like(text) for looks_like, _ in _TEXT_READERS):
+        of_instrument = (biologic_text.looks_like_mpt, *(looks_like for looks_like, _ in _TEXT_READERS))
+        if first_bytes.known_text(text, path) is not None or any(looks_like(text) for looks_like in of_instrument):
             return None
         return parse_unlabelled(text, path)
     except BadInput:

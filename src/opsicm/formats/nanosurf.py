@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from opsicm.formats.image_file import ImageChannel, ImageFile
+from opsicm.formats.column_titles import unit_factor
+from opsicm.formats.image_file import ImageChannel, ImageFile, unit_of_image
 from opsicm.formats.text import bad, decode
 
 MAGIC: Final = b"[DataSet]"
@@ -59,7 +60,12 @@ def _read_channel(section: configparser.SectionProxy, group: str, data: bytes, a
     counts = np.frombuffer(data, f"{order}{'i' if signed else 'u'}{bits // 8}", rows * columns, at)
     share = (counts.astype(np.float64) + (2.0 ** (bits - 1) if signed else 0.0)) / 2.0**bits
     values = float(section["Dim2Min"]) + float(section["Dim2Range"]) * share
-    sizes = [float(section[f"Dim{k}Range"]) if section[f"Dim{k}Unit"] == "m" else None for k in (0, 1)]
     name = f"{group} {section['Dim2Name']}"
+    lengths = [unit_factor(unit_of_image(section[f"Dim{k}Unit"], "z"), "m") for k in (0, 1)]
+    sizes = [None if one is None else one * float(section[f"Dim{k}Range"]) for k, one in enumerate(lengths)]
+    unit = unit_of_image(section["Dim2Unit"], name)
+    scale = unit_factor(unit, "m")
+    if scale is not None:
+        values, unit = scale * values, "m"
     upright = values.reshape(rows, columns)[::-1]  # the first line stored is the lowest, as Gwyddion opens it too
-    return ImageChannel(name, upright, section["Dim2Unit"], *sizes), at + rows * columns * bits // 8
+    return ImageChannel(name, upright, unit, *sizes), at + rows * columns * bits // 8

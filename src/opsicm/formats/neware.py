@@ -73,8 +73,7 @@ def is_ndax(names: Sequence[str]) -> bool:
 def read_by_fastnda(data: bytes, path: Path) -> CellFile:
     """t, E, I of any `.nda` or `.ndax` that fastnda knows; its step types, which carry the sign, are not needed."""
     ndax = data.startswith(b"PK")
-    # fastnda puts a faster library in the place of zlib's functions, whose errors nobody else knows: while it reads
-    # only.
+    # fastnda puts a faster library in the place of zlib's functions; nobody else knows its errors.
     own = {name: getattr(zlib, name) for name in ("decompress", "decompressobj")}
     fastnda = needed("fastnda", path, f"a Neware file ({'.ndax' if ndax else '.nda of another version than BTS 7'})")
     with tempfile.TemporaryDirectory() as folder:  # its readers go by the file's ending

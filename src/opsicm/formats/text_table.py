@@ -88,11 +88,7 @@ def split_fields(line: str, separator: str | None) -> list[str]:
     """The fields of a line; quoted ones may hold the separator."""
     if separator is None:
         return line.split()
-    if '"' in line:
-        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    else:
-        fields = line.split(separator)
-    fields = [field.strip() for field in fields]
+    fields = [field.strip() for field in _fields_as_written(line, separator)]
     # A separator at the end of every row does not begin another column.
     return fields[:-1] if len(fields) > 1 and not fields[-1] else fields
 
@@ -334,9 +330,12 @@ def _divisions(line: str, separator: str | None, width: int, trailing: bool) -> 
 
 
 def _fields_as_written(line: str, separator: str) -> list[str]:
-    if '"' in line:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    return line.split(separator)
+    if '"' not in line:
+        return line.split(separator)
+    try:
+        return next(csv.reader([line.replace("\r", " ")], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # a quotation that nothing ends, longer than any field
+        return line.split(separator)
 
 
 def _by_wide_blanks(line: str) -> list[str]:
@@ -641,6 +640,13 @@ def _style_of_all(table: TextTable, c: int, tokens: Sequence[str]) -> NumberStyl
     kinds = [NUMBER]
     styles, _ = _styles([[token] for token in tokens], kinds, table.separator, table.path, table.first)
     return styles[0]
+
+
+def dates_of(tokens: Sequence[str]) -> F64 | None:
+    """[s since 1970] of dates with times; None where a field is none."""
+    read = _clock_reader(tokens)
+    values = [read(token) for token in tokens]
+    return None if any(value is None for value in values) else np.array(values, dtype=np.float64)
 
 
 def _clock_reader(tokens: Sequence[str]) -> Callable[[str], float | None]:

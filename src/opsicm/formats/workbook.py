@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -25,6 +26,11 @@ from opsicm.formats.text_table import find_table
 
 ZIP: Final = b"PK\x03\x04"
 OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# What the standard library raises for a damaged archive.
+ZIP_DAMAGE: Final = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, KeyError, ValueError, EOFError, OSError),
+    *(NotImplementedError, RuntimeError),
+)
 _LARGEST: Final = 512 * 1024 * 1024
 _RELATIONS: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
@@ -91,15 +97,7 @@ def _sheets(data: bytes, path: Path) -> list[tuple[str, list[list[Any]]]]:
     if book is None and data.startswith(ZIP):
         try:
             book = calamine.CalamineWorkbook.from_object(io.BytesIO(_completed(data)))
-        except (
-            calamine.CalamineError,
-            zipfile.BadZipFile,
-            zlib.error,
-            KeyError,
-            OSError,
-            NotImplementedError,
-            RuntimeError,
-        ):
+        except (calamine.CalamineError, *ZIP_DAMAGE):
             book = None
     if book is None:
         raise bad(path, "content", "a damaged workbook", "its parts must be whole", "save it again")
@@ -114,7 +112,7 @@ def _refuse_damaged(data: bytes, path: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(data)) as book:
             if sum(item.file_size for item in book.infolist()) > _LARGEST:
                 raise bad(path, "size", "unpacked above 512 MB", "a workbook of a cycler is smaller", "export as .csv")
-    except zipfile.BadZipFile:
+    except ZIP_DAMAGE:
         raise bad(path, "content", "a damaged workbook", "its parts must be whole", "save it again") from None
 
 

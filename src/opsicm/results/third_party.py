@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -31,13 +32,14 @@ from opsicm.formats.approach_text import ApproachFile, MeasuredApproach, ScanSet
 from opsicm.formats.cell_record import CellFile, CellRecord
 from opsicm.formats.columns import ColumnTable
 from opsicm.formats.identify import Content, Identification, identify, read
-from opsicm.formats.image_file import ImageFile
-from opsicm.formats.matrix import ImageScale
+from opsicm.formats.image_file import ImageChannel, ImageFile
+from opsicm.formats.matrix import ImageScale, on_grid
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
 from opsicm.results.trace_figures import views_of_traces
 
 _SERIES: Final = 3  # approaches in one table: fewer have no median
 _BACKSTEPS: Final = 10  # pieces of a few rows for each approach: more are an approach that was cut up
+_FEWEST_OF_A_GRID: Final = 9  # approaches: fewer make no image
 
 
 def analyse_file(
@@ -246,6 +248,12 @@ def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
     else:
         # The fit needs ratios only, and a bias of 1 V gives the measured resistance again.
         bias, current = 1.0, 1.0 / np.where(data["R"] == 0.0, np.nan, data["R"])
+    image = _grid_of_approaches(data)
+    if image is not None:
+        points, heights = image
+        each = [approach_results(data["z"][part], current[part], bias, setpoint) for part in points]
+        grid = image_results(image_array(heights.values, heights.x_size, heights.y_size))
+        return [[*grid, *step_results(heights.values), *series_results(each)]]
     # Two hops at least: a single approach with its withdrawal is analysed as an approach.
     hops = trace_results(current, data["z"], data.get("t"), setpoint, bias)
     several = count_withdrawals(data["z"]) >= 2
@@ -283,6 +291,20 @@ def _current(data: Mapping[str, NDArray[np.float64]]) -> list[Result]:
         return iv_results(data["V"], data["I"])
     bias = float(np.median(known)) if known.size else None
     return current_results(data["t"], data["I"], bias)
+
+
+def _grid_of_approaches(data: Mapping[str, NDArray[np.float64]]) -> tuple[list[slice], ImageChannel] | None:
+    """The approaches of a table whose x and y are those of a grid, and the image of the lowest z of each."""
+    if not {"x", "y"} <= data.keys():
+        return None
+    moves = np.flatnonzero((np.diff(data["x"]) != 0.0) | (np.diff(data["y"]) != 0.0)) + 1
+    points = [slice(a, b) for a, b in pairwise([0, *moves.tolist(), data["x"].size])]
+    if len(points) < _FEWEST_OF_A_GRID or any(part.stop - part.start < FEWEST_POINTS for part in points):
+        return None
+    lowest = np.array([np.nanmin(data["z"][part]) for part in points])
+    x, y = (np.array([data[axis][part.start] for part in points]) for axis in "xy")
+    grid = on_grid(x, y, lowest)
+    return None if grid is None else (points, ImageChannel("lowest z", grid[0], "m", grid[1], grid[2]))
 
 
 def _with_table(results: list[Result], data: Mapping[str, NDArray[np.float64]]) -> list[Result]:

@@ -178,7 +178,6 @@ REASONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
             "height_change",
-            "swelling",
             "expansion",
             "expansion_first_half",
             "expansion_second_half",

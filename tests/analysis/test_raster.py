@@ -162,7 +162,7 @@ def test_a_series_gives_swelling_shift_irreversible_change_and_flakes() -> None:
     stack = [seen(plates, 0, 0), seen(plates + 80e-9, 2, -3), seen(left, 0, 0)]
     found = by_name(raster_results(frames(records(stack)), 28e-6))
     assert found["height_change image_2"].value == pytest.approx(80.0, abs=1.5)
-    assert found["swelling image_2"].value == pytest.approx(100 * 80e-9 / 28e-6, rel=0.05)
+    assert found["expansion image_2"].value == pytest.approx(100 * 80e-9 / 28e-6, rel=0.05)
     assert found["shift_y image_2"].value == pytest.approx(2 * 150.0, abs=0.05 * 150)
     assert found["shift_x image_2"].value == pytest.approx(-3 * 150.0, abs=0.05 * 150)
     assert found["irreversible_area"].value == pytest.approx(100 * 24 * 24 / 96**2, abs=1.0)

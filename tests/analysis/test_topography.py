@@ -15,7 +15,7 @@ from opsicm.analysis.topography.image_series import (
     levelled_for_view,
     levelled_series,
     profile_along,
-    swelling_percent,
+    expansion_percent,
 )
 from opsicm.analysis.topography.levelling import plane, roughness
 from opsicm.analysis.topography.registration import register, shifted
@@ -185,7 +185,7 @@ def test_height_change_and_irreversible_change() -> None:
     left = irreversible_change(initial, extreme, final, noise)
     assert left.area_fraction == pytest.approx(400 / 10_000, abs=0.001)
     assert float(np.nanmedian(left.fraction_of_change[10:30, 40:60])) == pytest.approx(0.5, abs=0.02)
-    assert swelling_percent(initial, extreme, 1000.0).mean() == pytest.approx(5.0, rel=0.15)
+    assert expansion_percent(initial, extreme, 1000.0).mean() == pytest.approx(5.0, rel=0.15)
     with pytest.raises(OutsideDomain, match="no pixel has both"):
         height_change(np.full((3, 3), np.nan), initial[:3, :3], 1.0)
 

@@ -32,7 +32,7 @@ CALIBRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     **{name: _Z for name in ("Sq", "Rq", "Sa", "Sz")},
     "gradient_extent": _Z,
     # heights over the thickness of the specimen
-    **{name: ("z", "thickness") for name in ("expansion", "expansion_first_half", "expansion_second_half", "swelling")},
+    **{name: ("z", "thickness") for name in ("expansion", "expansion_first_half", "expansion_second_half")},
     # lengths in the plane
     "shift_x": _XY,
     "shift_y": _XY,

@@ -60,7 +60,7 @@ def lapse_of(
     frames = [_frame(image, float(k)) for k, image in enumerate(known)]
     numbers = list(range(1, len(frames) + 1))
     of_series = image_series_results(frames, 1.0, 0.0, numbers)
-    results = [r for r in of_series if r.name != "swelling"]  # of a thickness that no image file states
+    results = [r for r in of_series if r.name != "expansion"]  # of a thickness that no image file states
     return results, _views(paths, frames, results, choice or ImageChoice())
 
 

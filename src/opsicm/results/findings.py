@@ -73,9 +73,11 @@ def image_series_finding(evidence: Evidence) -> Finding | None:
             ),
             ("image_changes", "image_series", "image"),
         )
-    swelling = next((r for r in evidence.all("swelling") if r.of.image == number), None)
+    expansion = next((r for r in evidence.all("expansion") if r.of.image == number), None)
     percent = (
-        "" if swelling is None else f", {shown_size(swelling)} of the {1e6 * evidence.thickness:.3g} µm of the specimen"
+        ""
+        if expansion is None
+        else f", {shown_size(expansion)} of the {1e6 * evidence.thickness:.3g} µm of the specimen"
     )
     sentences = [
         f"The surface {verb} by {shown_size(extreme)} on average{percent}, from image {numbers[0]} (at "

@@ -81,7 +81,7 @@ def is_of_files(run: Run) -> bool:
 # What a run of measured files may lack, by its place in the run's parameters; the results that are made of it; and the
 # option of `opsicm join` that states it.
 _NEEDED: Final = (
-    ("specimen", "thickness_m", "thickness of the specimen", ("expansion", "swelling"), "--thickness-um"),
+    ("specimen", "thickness_m", "thickness of the specimen", ("expansion",), "--thickness-um"),
     ("pipette", "radius_m", "radius of the pipette", ("height_cross_talk", "near_surface"), "--radius-nm"),
 )
 

@@ -175,7 +175,7 @@ KINDS: Final[tuple[_Kind, ...]] = (
         _image,
         (
             ("height_change", "", "height change"),
-            ("swelling", "", "expansion"),
+            ("expansion", "", "expansion"),
             ("Sq", "after plane", "Sq after a plane"),
             ("shift_x", "", "shift x"),
             ("shift_y", "", "shift y"),

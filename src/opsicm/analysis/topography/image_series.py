@@ -120,7 +120,7 @@ def height_change(before: F64, after: F64, height_noise: float, cross_talk: floa
     return HeightChange(difference, float(np.mean(values)), u, float(np.median(values)), n, int(difference.size) - n)
 
 
-def swelling_percent(before: F64, after: F64, thickness: float) -> F64:
+def expansion_percent(before: F64, after: F64, thickness: float) -> F64:
     """Height change in % of the local thickness, thickness + height above its mean; all in one unit of length."""
     return 100.0 * (after - before) / (thickness + before - np.nanmean(before))
 

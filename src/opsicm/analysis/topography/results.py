@@ -19,7 +19,7 @@ from opsicm.analysis.topography.image_series import (
     irreversible_change,
     levelled_series,
     reference_plane,
-    swelling_percent,
+    expansion_percent,
 )
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
 from opsicm.analysis.topography.missing import scars
@@ -351,7 +351,7 @@ def _change_results(
     )
     change.attrs["quantity"] = "height change"
     flags = {"missing_pixels": int((~np.isfinite(change.values)).sum())}
-    percent = swelling_percent(before, after, thickness)
+    percent = expansion_percent(before, after, thickness)
     known = percent[np.isfinite(percent)]
     return [
         Result(
@@ -365,7 +365,7 @@ def _change_results(
             of=Subject(image=k),
         ),
         Result(
-            "swelling",
+            "expansion",
             float(np.mean(known)),
             100.0 * u / thickness,
             "%",

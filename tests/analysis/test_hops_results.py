@@ -245,6 +245,26 @@ def test_a_run_whose_tip_breaks_says_at_which_hop_and_compares_nothing_across_it
     assert "reference_jump" not in {r.name for r in steady}
 
 
+def test_what_the_cell_does_to_the_reference_is_no_change_of_the_tip() -> None:
+    """The vertex of a sweep turns the cell's current within 2 s; a tip that breaks there is found all the same."""
+    rng = np.random.default_rng(9)
+    k = np.arange(1200)
+    cell_current = -1e-3 * np.exp(-np.abs(k - 600) / np.where(k < 600, 200.0, 25.0)) + 1e-6 * rng.standard_normal(
+        k.size
+    )
+    i_ref = 3.6e-9 - 6.6e-7 * cell_current
+    cell, slow = empty_rows(10)
+    for factor, after in ((1.0, None), (1.25, 580)):
+        seen = np.where(k >= (after or 0), factor, 1.0) * i_ref + 4e-13 * rng.standard_normal(k.size)
+        hops = hops_of(seen).assign(cell_current=("hop", cell_current))
+        results = operando_results(hops, cell, slow, RunParameters(28e-6, CURVE, 100.0, 0.7, 1e-5))
+        jumps = [r for r in results if r.name == "reference_jump"]
+        assert len(jumps) == (after is not None)
+        if after is not None:
+            assert jumps[0].value == pytest.approx(factor, abs=0.05)
+            assert abs(jumps[0].flags["hop"] - after) < 5
+
+
 def empty_rows(n: int) -> tuple[xr.Dataset, xr.Dataset]:
     t = np.arange(n, dtype=np.int64) * 10**9
     cell: dict[str, tuple[str, NDArray[np.generic]]] = {
@@ -324,6 +344,7 @@ def test_the_end_of_a_branch_that_hops_wait_for_is_reached_from_either_side(
 ) -> None:
     """A current ends at 60 s by its cut-off; hops wait from `gap` before it. With one line over all: 8 to 13 nm off.
 
+    A bend that nobody saw, and that nothing after it shows, cannot be known: half of what one line misses is asked for.
     The rms of (value - truth)/u over 200 draws: 1 for a true u, below 2 where the bend itself has to be guessed.
     """
     rng = np.random.default_rng(5)
@@ -343,7 +364,7 @@ def test_the_end_of_a_branch_that_hops_wait_for_is_reached_from_either_side(
         errors.append(change.value - truth)
         pulls.append(errors[-1] / change.u)
     assert np.sqrt(np.mean(np.square(pulls))) < 2.0
-    assert abs(np.mean(errors)) < (0.5 if rest or height is _constant else 4.5)
+    assert abs(np.mean(errors)) < (0.5 if rest or height is _constant else 6.5)
 
 
 def test_u_of_the_ten_hop_change_allows_for_when_the_bias_was_read() -> None:

@@ -10,12 +10,12 @@ from scipy.ndimage import fourier_shift, gaussian_filter
 from opsicm.analysis.topography.flakes import flake_height_changes, segment_flakes
 from opsicm.analysis.topography.image_series import (
     LEVELLING,
+    expansion_percent,
     height_change,
     irreversible_change,
     levelled_for_view,
     levelled_series,
     profile_along,
-    expansion_percent,
 )
 from opsicm.analysis.topography.levelling import plane, roughness
 from opsicm.analysis.topography.registration import register, shifted

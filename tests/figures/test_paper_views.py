@@ -344,5 +344,7 @@ def test_a_movie_has_a_known_kind(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="at least one frame"):
         write_movie([], tmp_path / "movie.gif")
     if not FFMpegWriter.isAvailable():
-        with pytest.raises(BadInput, match=r"ffmpeg, which is not on the PATH.*install ffmpeg, or name a \.gif"):
+        with pytest.raises(
+            BadInput, match=r"ffmpeg, which is not on the PATH.*pip install imageio-ffmpeg, or name a \.gif"
+        ):
             write_movie(views, tmp_path / "movie.mp4")

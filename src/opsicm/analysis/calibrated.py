@@ -26,6 +26,7 @@ CALIBRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "kymograph_largest_change": _Z,
     "height_scatter": _Z,
     "height_drift": _Z,
+    "height_at_stop": _Z,
     "step_height": _Z,
     "flake_height_change": _Z,
     "flake_height_change_spread": _Z,
@@ -56,6 +57,8 @@ CALIBRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
             "conductance",
             "conductance_change",
             "reference_current",
+            "pipette_current",
+            "current_noise",
             "calibration_slope",
             "calibration_largest_residual",
         )
@@ -69,6 +72,16 @@ CALIBRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
         name: _NONE
         for name in (
             "hops",
+            "samples",
+            "plausibility",
+            "reference_jump",
+            "reference_jump_time",
+            "reference_drift",
+            "resistance_jump",
+            "current_jump",
+            "current_jump_time",
+            "current_drift",
+            "overshoot_time",
             "setpoint",
             "hop_period",
             "line_period",

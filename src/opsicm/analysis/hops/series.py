@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -10,8 +11,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from opsicm.analysis.hops.change_points import ChangePoint, change_points
-from opsicm.core.statistics import linear_fit, straight_line
+from opsicm.core.statistics import linear_fit, robust_sigma, straight_line
 from opsicm.physics.specimen.drift import SHARE
+
+_BLOCK: Final = 8  # hops
+_FEWEST_BLOCKS: Final = 4
+_ROUNDS: Final = 5
+_OUTLYING: Final = 6.0  # robust sigmas
+_LEFT: Final = 0.2  # of the reference, that the cell's current leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +88,40 @@ def hop_series(hops: xr.Dataset, tip_potential: float | None = None) -> HopSerie
 def state_changes(series: HopSeries) -> list[ChangePoint]:
     """Where the reference current passes to another level by more than half the setpoint: there the tip changed.
 
-    Less than that the hops follow by themselves (`physics.specimen.drift`). [] for hops of several segments.
+    What the cell's current adds to it is taken off first (`without_cell_current`): a vertex or a cut-off moves the
+    reference as quickly as a tip does. Less than half the setpoint the hops follow by themselves
+    (`physics.specimen.drift`). [] for hops of several segments.
     """
     if series.segment is not None and np.unique(series.segment).size > 1:
         return []
-    return [c for c in change_points(series.current) if abs(c.after / c.before - 1.0) > SHARE * series.setpoint]
+    changes = change_points(without_cell_current(series.current, series.cell_current))
+    return [c for c in changes if abs(c.after / c.before - 1.0) > SHARE * series.setpoint]
+
+
+def without_cell_current(current: NDArray[np.float64], cell_current: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The reference `current` i [A] as it would be without the `cell_current` I [A], both (n,): i / (1 + (b/i₀) I).
+
+    The cell's current shifts the potential at the tip by its ohmic drop at once, and the pipette's conductance, which is
+    what a tip changes, multiplies both. b [1] by least squares of the differences between means of eight hops, from
+    which those beyond six robust sigma are left out: a change of the tip is one such difference, slow salt none; i₀ is
+    the median of i - b I. Unchanged below 32 hops, where the cell's current is constant or not known, or where it takes
+    away four fifths of the reference.
+    """
+    blocks = current.size // _BLOCK
+    if blocks < _FEWEST_BLOCKS or not np.isfinite(cell_current).all():
+        return current
+    y, x = (np.diff(one[: blocks * _BLOCK].reshape(blocks, _BLOCK).mean(axis=1)) for one in (current, cell_current))
+    kept = np.ones(x.size, bool)
+    slope = 0.0
+    for _ in range(_ROUNDS):
+        power = float(x[kept] @ x[kept])
+        if power == 0.0:
+            return current
+        slope = float(x[kept] @ y[kept]) / power
+        left = y - slope * x
+        kept = np.abs(left) <= max(_OUTLYING * robust_sigma(left, 0.0), float(np.median(np.abs(left))))
+    share = 1.0 + slope * cell_current / float(np.median(current - slope * cell_current))
+    return current / share if np.all(share > _LEFT) else current
 
 
 def by_state(series: HopSeries, changes: list[ChangePoint]) -> HopSeries:

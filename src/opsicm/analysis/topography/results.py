@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from opsicm.analysis.result import Result, Subject, failed
 from opsicm.analysis.topography.flakes import flake_height_changes, segment_flakes
 from opsicm.analysis.topography.image_series import (
+    expansion_percent,
     height_change,
     irreversible_change,
     levelled_series,
     reference_plane,
-    expansion_percent,
 )
 from opsicm.analysis.topography.levelling import Parameter, Roughness, roughness, total_degree
 from opsicm.analysis.topography.missing import scars

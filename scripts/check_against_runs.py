@@ -22,8 +22,8 @@ currents are taken at which the wire stood that near its potential. Of ten hops 
 says no, [decision 0107](../explanations/decisions/0107-the-bias-lag-is-forecast.md) says why. Written by
 `scripts/check_against_runs.py`.
 
-The long E6 besides (17 images of 128², 27 November 2026): said 40 800 s, 278 528 hops and 321 MB, found 40 800 s,
-278 528 hops and 320.6 MB, in 104 s of wall time and 154 s of processor.
+The long E6 besides (17 images of 128², 30 November 2026): said 40 800 s, 278 528 hops and 274 MB, found 40 800 s,
+278 528 hops and 259.4 MB.
 
 """
 

@@ -618,6 +618,9 @@ def _parts(record: _Record, chords: list[_Chord]) -> list[ControlledPart]:
     return with_times(record.t, record.e, _rests_joined(record, parts), record.gaps)
 
 
+_MEDIAN_DIFFERENCE: Final = 0.954  # of Gaussian noise: the median of |differences| over the sigma of one value
+
+
 def constant_currents(current: F64, first: int, stop: int) -> list[tuple[int, int, float]]:
     """(first row, row after the last, level [A]) of the constant currents within rows that were controlled."""
     i = current[first:stop]
@@ -626,8 +629,18 @@ def constant_currents(current: F64, first: int, stop: int) -> list[tuple[int, in
     jumps = np.zeros(0, dtype=np.intp)
     if change.size:
         jumps = np.flatnonzero((change > JUMP * usual_difference(change)) & (change > REGULATED * beside)) + 1
-    edges = [0, *jumps.tolist(), i.size]
-    return [(first + a, first + b, float(np.median(i[a:b]))) for a, b in pairwise(edges)]
+    pieces = [(a, b, float(np.median(i[a:b]))) for a, b in pairwise([0, *jumps.tolist(), i.size])]
+    # A row of noise is as far from the next as a small change of level is; but the levels on either side of it agree.
+    sigma = float(np.median(change)) / _MEDIAN_DIFFERENCE if change.size else 0.0
+    levels = pieces[:1]
+    for a, b, level in pieces[1:]:
+        begin, end, before = levels[-1]
+        known = sigma * float(np.sqrt(1.0 / (end - begin) + 1.0 / (b - a)))
+        if abs(level - before) > max(REGULATED * max(abs(level), abs(before)), SIGNIFICANT * known):
+            levels.append((a, b, level))
+        else:
+            levels[-1] = begin, b, float(np.median(i[begin:b]))
+    return [(first + a, first + b, level) for a, b, level in levels]
 
 
 def _rests_joined(record: _Record, parts: list[ControlledPart]) -> list[ControlledPart]:

@@ -101,8 +101,8 @@ def state_changes(series: HopSeries) -> list[ChangePoint]:
 def without_cell_current(current: NDArray[np.float64], cell_current: NDArray[np.float64]) -> NDArray[np.float64]:
     """The reference `current` i [A] as it would be without the `cell_current` I [A], both (n,): i / (1 + (b/i₀) I).
 
-    The cell's current shifts the potential at the tip by its ohmic drop at once, and the pipette's conductance, which is
-    what a tip changes, multiplies both. b [1] by least squares of the differences between means of eight hops, from
+    The cell's current shifts the potential at the tip by its ohmic drop at once, and the pipette's conductance, which
+    is what a tip changes, multiplies both. b [1] by least squares of the differences between means of eight hops, from
     which those beyond six robust sigma are left out: a change of the tip is one such difference, slow salt none; i₀ is
     the median of i - b I. Unchanged below 32 hops, where the cell's current is constant or not known, or where it takes
     away four fifths of the reference.

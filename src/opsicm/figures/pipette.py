@@ -46,7 +46,7 @@ def approach_curve_view(trace: xr.Dataset, title: str = "Approach") -> View:
     margin = 0.08 * (high - low)
     limits = (low - 3 * margin, high + margin)
     outside = int(np.count_nonzero((disturbed | beyond) & ((current < limits[0]) | (current > limits[1]))))
-    note = f"distance at the stop {1e9 * (attrs['z_stop'] - attrs['z0']):.3g} ± {1e9 * attrs['u_z0']:.2g} nm (k = 1)"
+    note = f"distance at the stop {1e9 * (attrs['z_stop'] - attrs['z0']):.3g} nm"
     note += f"; outside the frame: {outside} of the points left out" if outside else ""
     points = [Series("measured", distance[used], current[used], "pipette", "points")]
     for label, mask in ((_NEAR, disturbed), (_BEYOND, beyond)):

@@ -25,10 +25,11 @@ _BROAD: Final = 1.5  # width over height of the answer's figure: broader than th
 _MOST_MARKS: Final = 1500  # of a figure in vectors
 _DPI: Final = 200  # of the others
 _WIDE: Final = 5  # columns: a table with more takes the whole width
-_U_NOTE: Final = (
-    "± is one standard uncertainty of repeating this very measurement; (±) that of the calibration of z, currents, "
-    "potential and thickness, which all numbers share. Less than a tenth of the other is not shown; without (±) the "
-    "calibration cancels, or, in a file of another program, is not known."
+_U_NOTE: Final = "± is one standard uncertainty of repeating this very measurement"
+_U_ALONE: Final = "; the calibration of the instrument, which all numbers share, is not in it."
+_U_BESIDE: Final = (
+    "; (±) that of the calibration of z, currents, potential and thickness, which all numbers share. Less than a tenth "
+    "of the other is not shown; without (±) the calibration cancels."
 )
 
 
@@ -75,7 +76,9 @@ def _answer(content: Content) -> str:
     sentences = "".join(f"<li>{escape(text)}</li>" for text in content.answer)
     figure, aspect = ("", 0.0) if content.key is None else _figure(content.key)
     alone = " alone" if content.key is None or aspect > _BROAD else ""
-    note = f"<p class='note'>{escape(_U_NOTE)}</p>" if any("±" in text for text in content.answer) else ""
+    said = " ".join(content.answer)
+    u_note = _U_NOTE + (_U_BESIDE if "(±" in said else _U_ALONE)
+    note = f"<p class='note'>{escape(u_note)}</p>" if "±" in said else ""
     return f"<div class='answer{alone}'><div><ul>{sentences}</ul>{note}</div>{figure}</div>"
 
 

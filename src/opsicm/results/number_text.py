@@ -87,7 +87,7 @@ def quantity(value: float | None, u: float | None, unit: str, u_calibration: flo
     factor, shown_unit = _readable(value, max(u or 0.0, u_calibration or 0.0), unit)
     value, u, u_calibration = (None if one is None else factor * one for one in (value, u, u_calibration))
     largest = max((one for one in (u, u_calibration) if one is not None and isfinite(one)), default=0.0)
-    leading = f"{largest:.0e}"[0] if largest > 0.0 else "0"
+    leading = f"{largest:.6e}"[0] if largest > 0.0 else "0"  # as it is, not rounded: 160 is no 200
     text = number(value, u, shown_unit, 2 if leading == "1" else 1, _MOST_SPOKEN, u_calibration)
     shown = {"1": "", "MOhm": "MΩ", "unit not stated": "(unit not stated)"}.get(shown_unit, shown_unit)
     return f"{text.replace('-', '−')} {shown}".rstrip()

@@ -11,6 +11,8 @@ from opsicm.analysis.result import Result
 from opsicm.results.evidence import Evidence, Finder, Finding, shown, shown_size
 from opsicm.results.number_text import quantity
 
+_BOWED: Final = 0.5  # Sq after degree 2 over that after a plane: below, three quarters of the variance are a bow
+
 
 def scan_finding(evidence: Evidence) -> Finding | None:
     """Roughness of an image, its missing pixels and a step."""
@@ -20,7 +22,14 @@ def scan_finding(evidence: Evidence) -> Finding | None:
     raw, sz = evidence.first("Sq", "raw"), evidence.first("Sz", "after plane")
     tilt = "" if raw is None else f" ({shown(raw)} before: a tilt is {_tilt_share(raw, sq)})"
     sentences = [f"The roughness is Sq = {shown(sq)} after a plane{tilt}."]
-    if sz is not None:
+    curved = evidence.first("Sq", "after total degree 2")
+    if curved is not None and (curved.value or 0.0) < _BOWED * (sq.value or 0.0):
+        share = 100.0 * (1.0 - ((curved.value or 0.0) / (sq.value or 1.0)) ** 2)
+        sentences[0] = (
+            f"The roughness is Sq = {shown(curved)} after a surface of total degree 2. After a plane it would be "
+            f"{shown(sq)}, of whose variance {min(share, 99.9):.3g} % is a bow, of the scanner or of the specimen."
+        )
+    elif sz is not None:
         sentences.append(f"From the lowest to the highest pixel it is {shown(sz)}.")
     step = evidence.first("step_height")
     if step is not None:
@@ -182,7 +191,20 @@ def _half_cycles(evidence: Evidence) -> list[str]:
                 f"{len(of_kind)} {kind} half-cycles at constant current: {shown_size(first)} in the first, "
                 f"{shown_size(last)} in the last ({kept:.1f} %)."
             )
-    return sentences
+    return [*sentences, *_holds(evidence)]
+
+
+def _holds(evidence: Evidence) -> list[str]:
+    """The charge at constant potential, as in the second half of CC-CV."""
+    holds = evidence.all("charge_hold")
+    if not holds:
+        return []
+    if len(holds) == 1:
+        return [f"At constant potential {shown_size(holds[0])} passed ({holds[0].of.part})."]
+    kinds = dict.fromkeys(r.of.part for r in holds)
+    first = [next(r for r in holds if r.of.part == kind) for kind in kinds]
+    sizes = ", ".join(f"{shown_size(r)} in the first {r.of.part} one" for r in first)
+    return [f"At constant potential there were {len(holds)} parts: {sizes}."]
 
 
 def _pulses(evidence: Evidence) -> list[str]:

@@ -14,6 +14,8 @@ from opsicm.core.errors import BadInput
 from opsicm.figures.draw import draw, png
 from opsicm.figures.view import CurvePanel, ImagePanel
 from opsicm.formats.identify import identify
+from opsicm.results.evidence import Evidence
+from opsicm.results.findings import finding_of
 from opsicm.results.third_party import analyse_file, identification_records, identification_text, views_of
 from tests.fixtures.analytic_hops import made
 
@@ -187,3 +189,37 @@ def test_a_recording_without_a_result_has_a_figure(tmp_path: Path, columns: str,
     assert [panel.y.label for panel in view.panels] == panels
     assert {panel.x.label for panel in view.panels} == {"time (h)"}
     assert png(draw(view)).startswith(b"\x89PNG")
+
+
+def test_a_table_of_currents_in_baths_is_a_calibration(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    c = np.array([0.1, 0.2, 0.3, 0.5, 0.8, 1.0])
+    current = 0.2 + 3.0 * c + 0.01 * rng.standard_normal(c.size)
+    path = tmp_path / "baths.txt"
+    rows = [f"{a:g}\t{b:.4f}" for a, b in zip(c, current, strict=True)]
+    path.write_text("\n".join(["salt concentration (M)\tpipette current (nA)", *rows]), encoding="utf-8")
+    found = by_name(analyse_file(path))
+    slope = found["calibration_slope"]
+    assert slope.value == pytest.approx(3.0, abs=3.0 * (slope.u or 0.0))
+    assert "plausibility" not in {r.name for r in found.values()}
+    (view,) = views_of(list(found.values()))
+    assert view.name == "calibration"
+    finding = finding_of(Evidence(tuple(found.values())))
+    assert "of salt in the bath" in finding.sentences[0]
+
+
+def test_a_particle_radius_gives_the_diffusivity(tmp_path: Path) -> None:
+    """Pulses of a sphere's short-time law: E moves as sqrt(t), and D goes with the square of the radius."""
+    rows, t, e = [], 0.0, 0.5
+    for _ in range(3):
+        rows += [(t + 10.0 * k, e, 0.0) for k in range(60)]
+        t += 600.0
+        rows += [(t + k, e - 0.010 - 2e-3 * np.sqrt(k), -1e-4) for k in range(1, 101)]
+        t, e = t + 101.0, e - 0.02
+    rows += [(t + 10.0 * k, e, 0.0) for k in range(60)]
+    path = tmp_path / "gitt.txt"
+    text = "\n".join(f"{a:.1f}\t{b:.6f}\t{1e3 * i:.6f}" for a, b, i in rows)
+    path.write_text("time (s)\tEwe (V)\tcurrent (mA)\n" + text, encoding="utf-8")
+    without, small, large = (by_name(analyse_file(path, particle_radius=radius)) for radius in (None, 5e-6, 10e-6))
+    assert without["diffusivity_2"].value is None
+    assert (large["diffusivity_2"].value or 0.0) == pytest.approx(4.0 * (small["diffusivity_2"].value or 1.0))

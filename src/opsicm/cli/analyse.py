@@ -11,6 +11,7 @@ from opsicm.cli.terminal import (
     ColumnsOption,
     JsonFlag,
     LevellingOption,
+    ParticleOption,
     ProfileOption,
     SetpointOption,
     SizeOption,
@@ -18,6 +19,14 @@ from opsicm.cli.terminal import (
 )
 
 app = typer.Typer(add_completion=False)
+
+
+def _share(percent: float | None) -> float | None:
+    return None if percent is None else 0.01 * percent
+
+
+def _metres(micrometres: float | None) -> float | None:
+    return None if micrometres is None else 1e-6 * micrometres
 
 
 @app.command(epilog="Example: opsicm analyse out/20261123T080000Z_height --json")
@@ -33,6 +42,7 @@ def analyse(
     profile: ProfileOption = None,
     size_um: SizeOption = None,
     unit: UnitOption = None,
+    particle_radius_um: ParticleOption = None,
 ) -> None:
     """Analyse runs or third-party files.
 
@@ -48,7 +58,7 @@ def analyse(
     each = []
     for path in runs:
         with working(f"analysing {path}"):
-            results = results_of_path(path, columns, None if setpoint is None else 0.01 * setpoint, scale)
+            results = results_of_path(path, columns, _share(setpoint), scale, _metres(particle_radius_um))
             pictures = [] if out is None else figures_of_path(path, results, out, choice)
         each.append((path, results))
         records.extend({"run": str(path), **result.record()} for result in results)
@@ -90,6 +100,8 @@ def report(
     profile: ProfileOption = None,
     size_um: SizeOption = None,
     unit: UnitOption = None,
+    setpoint: SetpointOption = None,
+    particle_radius_um: ParticleOption = None,
 ) -> None:
     """Write a self-contained HTML report with figures.
 
@@ -104,7 +116,8 @@ def report(
 
     choice = image_choice(levelling, profile)
     with working("drawing the report"):
-        target = report_of(runs, output, columns, csv, choice, ImageScale.of(size_um, unit))
+        scale = ImageScale.of(size_um, unit)
+        target = report_of(runs, output, columns, csv, choice, scale, _share(setpoint), _metres(particle_radius_um))
     console.print(str(target), markup=False)
 
 

@@ -159,6 +159,7 @@ def analyse(
     *more: StoredRun | Path | str,
     columns: str | None = None,
     setpoint: float | None = None,
+    particle_radius: float | None = None,
 ) -> ResultList:
     """All results of runs or third-party files, each with uncertainty, unit and method.
 
@@ -166,6 +167,7 @@ def analyse(
       they show together (a calibration, concentrations) comes last.
     - columns: of a text file, as "t=s,I=pA,z=um".
     - setpoint: the relative drop [1] that ended the approaches of a trace of hops that does not state it.
+    - particle_radius: of the active particles [m], where a cell's file is analysed: the diffusivity needs it.
 
         results = opsicm.analyse(run)
         results["expansion_lithiation"].value, results.select("expansion")
@@ -177,7 +179,10 @@ def analyse(
     each = []
     for one in (source, *more):
         path = _path(one)
-        results = list(one.results) if isinstance(one, StoredRun) else results_of_path(path, columns, setpoint)
+        if isinstance(one, StoredRun):
+            results = list(one.results)
+        else:
+            results = results_of_path(path, columns, setpoint, particle_radius=particle_radius)
         each.append((path, results))
     if len(each) == 1:
         return ResultList(each[0][1])

@@ -170,6 +170,16 @@ DEFAULT_OUT: Final = Path("out")
 """Where every command puts runs, and looks for them, unless it is told otherwise."""
 OutOption = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print a list of records with stable keys instead.")]
+ParticleOption = Annotated[
+    float | None,
+    typer.Option(
+        "--particle-radius-um",
+        metavar="UM",
+        help="Radius of the active particles [µm]: the diffusivity from a titration goes with its square.",
+        min=1e-3,
+        max=1e3,
+    ),
+]
 SetpointOption = Annotated[
     float | None,
     typer.Option(

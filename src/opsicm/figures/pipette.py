@@ -82,13 +82,13 @@ def calibration_view(
     curves: Sequence[tuple[str, F64, F64]],
     points: Sequence[tuple[str, F64, F64]],
     lines: Sequence[tuple[str, F64, F64, F64]],
-    at: float,
+    at: float | None,
 ) -> View:
     """I-V curves at several outside concentrations, and the current at one bias against the concentration.
 
     `curves` (label, bias [V], current [A]) of one pipette; `points` (label, salt [mol/m³], current [A]) of a set at the
-    bias `at` [V], every pipette over its own factor; `lines` (label, salt, current, half width of the 95 % band [A]) as
-    fitted, one a set.
+    bias `at` [V] (None: not stated), every pipette over its own factor; `lines` (label, salt, current, half width of
+    the 95 % band [A]) as fitted, one a set. Without curves the points stand alone.
     """
     family = tuple(
         Series(label, bias, 1e9 * i, shade=k / max(len(curves) - 1, 1)) for k, (label, bias, i) in enumerate(curves)
@@ -98,11 +98,10 @@ def calibration_view(
     fits = [
         Series(label, 1e-3 * c, 1e9 * i, roles[k % 2], band=1e9 * band) for k, (label, c, i, band) in enumerate(lines)
     ]
-    note = f"at {at:+g} V, each pipette over its own factor; line and its 95 % band"
-    panels = (
-        CurvePanel(_BIAS, _PIPETTE, family, PIPETTE_SIGN),
-        CurvePanel(Axis("salt outside", "M"), _PIPETTE, (*dots, *fits), note),
-    )
+    bias = "" if at is None else f"at {at:+g} V, "
+    own = "each pipette over its own factor; " if len(points) > 1 else ""
+    against_salt = CurvePanel(Axis("salt outside", "M"), _PIPETTE, (*dots, *fits), f"{bias}{own}line and its 95 % band")
+    panels = (CurvePanel(_BIAS, _PIPETTE, family, PIPETTE_SIGN), against_salt) if family else (against_salt,)
     return View("calibration", "Current against the salt outside", panels)
 
 

@@ -11,7 +11,8 @@ from opsicm.core.errors import OutsideDomain
 from opsicm.core.units import factor, si_unit
 
 # The letter of a column → its SI unit. `I` pipette current, `R` resistance, `V` pipette bias.
-# `E` the cell's potential: beside it, I is the cell's current. `sto` the stoichiometry of an open-circuit curve.
+# `E` the cell's potential: beside it, I is the cell's current. `sto` the stoichiometry of an open-circuit curve, `c`
+# the concentration of a bath.
 QUANTITIES: Final[Mapping[str, str]] = {
     "t": "s",
     "I": "A",
@@ -22,6 +23,7 @@ QUANTITIES: Final[Mapping[str, str]] = {
     "V": "V",
     "E": "V",
     "sto": "1",
+    "c": "mol/m3",
 }
 # Words of a quantity by rank: of two columns of one quantity the lower rank is taken, of two of one rank neither.
 _RANKED: Final[Mapping[str, Sequence[str]]] = {
@@ -53,6 +55,7 @@ _RANKED: Final[Mapping[str, Sequence[str]]] = {
     "R": ("r|resistance|widerstand",),
     "V": ("v|bias|pipette bias",),
     "sto": ("sto|stoichiometry",),
+    "c": ("concentration|salt concentration|conc|salt|konzentration|c(salt)",),
 }
 _WORDS: Final[Mapping[str, tuple[str, int]]] = {
     word: (letter, rank)

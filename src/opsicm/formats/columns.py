@@ -54,7 +54,18 @@ _UNLIKE: Final = (
     0.01  # of the largest: two currents further apart give charges that differ by more than calibrations do
 )
 _EXPLAINED: Final = "one entry for each column from the left, _ for one to skip"
-_USUAL_UNIT: Final = {"t": "s", "I": "pA", "z": "um", "x": "um", "y": "um", "R": "MOhm", "V": "V", "E": "V", "sto": "1"}
+_USUAL_UNIT: Final = {
+    "t": "s",
+    "I": "pA",
+    "z": "um",
+    "x": "um",
+    "y": "um",
+    "R": "MOhm",
+    "V": "V",
+    "E": "V",
+    "sto": "1",
+    "c": "M",
+}
 _TIME_KINDS: Final = (DURATION, TIME_OF_DAY, CLOCK)
 
 

@@ -294,9 +294,15 @@ def lapse_content(
     )
 
 
-def file_content(path: Path, columns: str | None, scale: ImageScale | None = None) -> Content:
-    """What the page of a third-party file says."""
-    results = results_of_path(path, columns, scale=scale)
+def file_content(
+    path: Path,
+    columns: str | None,
+    scale: ImageScale | None = None,
+    setpoint: float | None = None,
+    particle_radius: float | None = None,
+) -> Content:
+    """What the page of a third-party file says; what it does not state as for `results_of_path`."""
+    results = results_of_path(path, columns, setpoint, scale, particle_radius)
     evidence = Evidence(tuple(results))
     finding = finding_of(evidence)
     views = views_of_path(path, results)
@@ -328,12 +334,15 @@ def report_of(
     csv: Path | None = None,
     choice: ImageChoice | None = None,
     scale: ImageScale | None = None,
+    setpoint: float | None = None,
+    particle_radius: float | None = None,
 ) -> Path:
     """Write the report of a run, of several (or a folder of them) together, or of a third-party file; returns its path.
 
     To `output`, or beside the run: `report.html` in its folder, for several runs in the folder that holds theirs; of a
     third-party file, in the working folder. The data of every figure and table go to the folder `csv` as well. `choice`
-    is how the images of one run are levelled and where their profiles lie.
+    is how the images of one run are levelled and where their profiles lie; `scale`, `setpoint` [1] and
+    `particle_radius` [m] are what a third-party file does not state.
     """
     for path in paths:
         must_exist(path)
@@ -346,9 +355,10 @@ def report_of(
             others = ", ".join(path.name for path in paths if not is_run(path))
             limit, remedy = "is no run, and only runs are reported together", "report it alone"
             raise BadInput(Problem("RUN", others, limit, remedy))
-        content = (
-            file_content(paths[0], columns, scale) if len(paths) == 1 else lapse_content(paths, columns, scale, choice)
-        )
+        if len(paths) == 1:
+            content = file_content(paths[0], columns, scale, setpoint, particle_radius)
+        else:
+            content = lapse_content(paths, columns, scale, choice)
         target = Path(f"{paths[0].stem}.report.html")
     elif len(chained := chains(paths)) == 1:
         with _opened(chained[0]) as run:

@@ -21,10 +21,14 @@ from opsicm.analysis.pipette.calibration import (
 )
 from opsicm.analysis.result import Result, failed
 from opsicm.core.errors import OutsideDomain
+from opsicm.figures.pipette import calibration_view
+from opsicm.figures.view import View
 from opsicm.record.reader import Run
+from opsicm.results.evidence import shown
 
-_NAME: Final = "calibration_slope"
+SLOPE: Final = "calibration_slope"
 _FEWEST_BATHS: Final = 3
+_BENT: Final = 3.0  # curvature over its u: more is no line
 
 
 def calibration_of(runs: Sequence[tuple[Path, Sequence[Result]]]) -> list[Result]:
@@ -136,7 +140,7 @@ def calibration_results(
     try:
         line = calibrate(c, current, 1, pipette)
     except OutsideDomain as error:
-        return [failed(_NAME, "pA/mM", method, "too few concentrations", str(error))]
+        return [failed(SLOPE, "pA/mM", method, "too few concentrations", str(error))]
     grid = np.linspace(float(c.min()), float(c.max()), 60)
     trace = xr.Dataset(
         {
@@ -151,7 +155,7 @@ def calibration_results(
     )
     how = f"{method}; {c.size} currents, {line.factors.size} pipettes; R² {line.r_squared:.4f}"
     u = float(line.covariance[1, 1] ** 0.5)
-    results = [Result(_NAME, 1e12 * float(line.coefficients[1]), 1e12 * u, "pA/mM", how, trace=trace)]
+    results = [Result(SLOPE, 1e12 * float(line.coefficients[1]), 1e12 * u, "pA/mM", how, trace=trace)]
     worst = float(np.max(np.abs(line.residuals)))
     results.append(
         Result("calibration_largest_residual", 1e12 * worst, 1e12 * line.sigma, "pA", "of the line; u: its residual")
@@ -173,3 +177,49 @@ def calibration_results(
     how = "second coefficient of a parabola through the same points, over its u: beyond 3 a line is wrong"
     results.append(Result("calibration_curvature_over_u", bend / u_bend if u_bend else 0.0, 1.0, "1", how))
     return results
+
+
+def calibration_sentences(together: Sequence[Result]) -> list[str]:
+    """What a calibration says: whether a line describes it, how far points lie from it, how well it tells a salt."""
+    by_name = {r.name: r for r in together if r.value is not None}
+    slope = by_name.get(SLOPE)
+    if slope is None or not isinstance(slope.trace, xr.Dataset):
+        return [f"The salt at the tip was {shown(r)}." for r in by_name.values() if r.name == "concentration"]
+    worst, back, bend = (
+        by_name.get(name)
+        for name in ("calibration_largest_residual", "concentration_in_the_middle", "calibration_curvature_over_u")
+    )
+    c, current = slope.trace["c_point"].values, 1e9 * slope.trace["current"].values
+    levels = np.unique(c)
+    means = ", ".join(f"{float(np.mean(current[c == level])):.2f}" for level in levels)
+    listed = f"{means} nA at {', '.join(f'{1e-3 * level:g}' for level in levels)} M"
+    if bend is not None and abs(bend.value or 0.0) > _BENT:
+        falls = bool(np.any(np.diff([float(np.mean(current[c == level])) for level in levels]) < 0.0))
+        more = "; it falls again, so that one current belongs to two concentrations" if falls else ""
+        over = " (mean over the pipettes)" if np.unique(slope.trace["pipette"].values).size > 1 else ""
+        return [f"The current does not grow with the salt on a line: {listed}{over}{more}."]
+    sentences = [f"The current grows by {shown(slope)} of salt in the bath: {listed}; a line describes it."]
+    if worst is not None:
+        sentences.append(f"No point lies farther than {shown(worst)} from the line.")
+    if back is not None and back.value:
+        share = 100.0 * (back.u or 0.0) / back.value
+        sentences.append(f"A concentration in the middle of the range would be known to {share:.2g} %: {shown(back)}.")
+    return sentences
+
+
+def calibration_figure(
+    trace: xr.Dataset,
+    curves: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]] = (),
+    at: float | None = None,
+) -> View:
+    """The currents against the salt with the line and its band; `curves` of the pipettes above, `at` their bias [V]."""
+    pipettes, c, current = (trace[name].values for name in ("pipette", "c_point", "current"))
+    on_line = np.interp(c, trace["c"].values, trace["line"].values)
+    points = []
+    for p in np.unique(pipettes).tolist():
+        of = pipettes == p
+        own = float(current[of] @ on_line[of] / (on_line[of] @ on_line[of]))  # least squares
+        own = own if np.unique(pipettes).size > 1 else 1.0
+        points.append((f"pipette {p + 1}", c[of], current[of] / own))
+    line = ("line and its 95 % band", trace["c"].values, trace["line"].values, trace["band"].values)
+    return calibration_view(curves, points, [line], at)

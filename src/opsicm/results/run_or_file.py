@@ -59,17 +59,22 @@ def must_exist(path: Path) -> None:
 
 
 def results_of_path(
-    path: Path, columns: str | None, setpoint: float | None = None, scale: ImageScale | None = None
+    path: Path,
+    columns: str | None,
+    setpoint: float | None = None,
+    scale: ImageScale | None = None,
+    particle_radius: float | None = None,
 ) -> list[Result]:
     """Every result that applies to `path`.
 
-    `setpoint` [1] of a trace of hops, and `scale` of an image, whose file does not state it.
+    `setpoint` [1] of a trace of hops, `scale` of an image and `particle_radius` [m] of a cell, whose file does not
+    state them.
     """
     must_exist(path)
     if is_run(path):
         with Run(path) as run:
             return results_of(run)
-    return third_party.analyse_file(path, columns, setpoint, scale)
+    return third_party.analyse_file(path, columns, setpoint, scale, particle_radius)
 
 
 def results_of_several(

@@ -18,11 +18,12 @@ from opsicm.core.errors import OpsicmError
 from opsicm.core.statistics import straight_line
 from opsicm.experiment.refusal import path_text
 from opsicm.experiment.yaml_file import yaml_document
-from opsicm.figures.pipette import ParkedPipette, calibration_view, parked_voltammograms_view
+from opsicm.figures.pipette import ParkedPipette, parked_voltammograms_view
 from opsicm.figures.series import Quantity, series_view
 from opsicm.figures.view import Axis, View
 from opsicm.record.reader import Run
-from opsicm.results.evidence import Evidence, Finding, arrays, shown
+from opsicm.results.calibration_across_runs import calibration_figure, calibration_sentences
+from opsicm.results.evidence import Evidence, Finding, arrays
 from opsicm.results.findings import finding_of
 from opsicm.results.number_text import quantity
 from opsicm.results.pipette_steps import reading_bias
@@ -36,7 +37,6 @@ _MOST_SENTENCES: Final = 4
 _STEADY: Final = 0.02  # relative range of a quantity that stays
 _OF_U: Final = 3.0  # and its range in u
 _UNIT_TEXT: Final = {"1": "", "MOhm": "MΩ"}
-_BENT: Final = 3.0  # curvature over its u: more is no line
 _POWER: Final = 0.995  # R² of a line in logarithms: a power law
 
 # What tells the runs of a series apart, the most telling first: (quantity, part, words).
@@ -265,7 +265,7 @@ def series_finding(
     members: Sequence[Member], varied: Sequence[Varied], table: Table, together: Sequence[Result]
 ) -> list[str]:
     """How the quantities follow what was varied; the calibration where there is one."""
-    sentences = _calibration(together)
+    sentences = calibration_sentences(together)
     columns = table.columns[max(len(varied), 1) :]
     if len(varied) == 1 and (x := table.columns[0].numbers).size > 1 and np.isfinite(x).all():
         sentences += [_trend(column, table.columns[0]) for column in columns[:_MOST_SENTENCES]]
@@ -276,32 +276,6 @@ def series_finding(
     if not sentences:
         sentences = [f"{one.name}: {one.finding.sentences[0]}" for one in members[:_MOST_SENTENCES]]
     return [text for text in sentences if text]
-
-
-def _calibration(together: Sequence[Result]) -> list[str]:
-    by_name = {r.name: r for r in together if r.value is not None}
-    slope = by_name.get("calibration_slope")
-    if slope is None or not isinstance(slope.trace, xr.Dataset):
-        return [f"The salt at the tip was {shown(r)}." for r in by_name.values() if r.name == "concentration"]
-    worst, back, bend = (
-        by_name.get(name)
-        for name in ("calibration_largest_residual", "concentration_in_the_middle", "calibration_curvature_over_u")
-    )
-    c, current = slope.trace["c_point"].values, 1e9 * slope.trace["current"].values
-    levels = np.unique(c)
-    means = ", ".join(f"{float(np.mean(current[c == level])):.2f}" for level in levels)
-    listed = f"{means} nA at {', '.join(f'{1e-3 * level:g}' for level in levels)} M"
-    if bend is not None and abs(bend.value or 0.0) > _BENT:
-        falls = bool(np.any(np.diff([float(np.mean(current[c == level])) for level in levels]) < 0.0))
-        more = "; it falls again, so that one current belongs to two concentrations" if falls else ""
-        return [f"The current does not grow with the salt on a line: {listed} (mean over the pipettes){more}."]
-    sentences = [f"The current grows by {shown(slope)} of salt in the bath: {listed}; a line describes it."]
-    if worst is not None:
-        sentences.append(f"No point lies farther than {shown(worst)} from the line.")
-    if back is not None and back.value:
-        share = 100.0 * (back.u or 0.0) / back.value
-        sentences.append(f"A concentration in the middle of the range would be known to {share:.2g} %: {shown(back)}.")
-    return sentences
 
 
 def _trend(column: Column, over: Column) -> str:
@@ -428,12 +402,4 @@ def _calibration_views(members: Sequence[Member], varied: Sequence[Varied], toge
         for k in swept
         if (sweep := members[k].sweep) is not None
     ]
-    pipettes, c, current = (trace[name].values for name in ("pipette", "c_point", "current"))
-    on_line = np.interp(c, trace["c"].values, trace["line"].values)
-    points = []
-    for p in np.unique(pipettes).tolist():
-        of = pipettes == p
-        own = float(current[of] @ on_line[of] / (on_line[of] @ on_line[of]))  # least squares
-        points.append((f"pipette {p + 1}", c[of], current[of] / own))
-    line = ("line and its 95 % band", trace["c"].values, trace["line"].values, trace["band"].values)
-    return [calibration_view(curves, points, [line], members[swept[0]].bias if swept else 0.0)]
+    return [calibration_figure(trace, curves, members[swept[0]].bias if swept else 0.0)]

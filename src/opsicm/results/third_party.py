@@ -35,6 +35,7 @@ from opsicm.formats.identify import Content, Identification, identify, read
 from opsicm.formats.image_file import ImageChannel, ImageFile
 from opsicm.formats.matrix import ImageScale, on_grid
 from opsicm.formats.sicm_archive import SicmScan, SicmTrace
+from opsicm.results.calibration_across_runs import SLOPE, calibration_figure, calibration_results
 from opsicm.results.trace_figures import views_of_traces
 
 _SERIES: Final = 3  # approaches in one table: fewer have no median
@@ -43,17 +44,23 @@ _FEWEST_OF_A_GRID: Final = 9  # approaches: fewer make no image
 
 
 def analyse_file(
-    path: Path, columns: str | None = None, setpoint: float | None = None, scale: ImageScale | None = None
+    path: Path,
+    columns: str | None = None,
+    setpoint: float | None = None,
+    scale: ImageScale | None = None,
+    particle_radius: float | None = None,
 ) -> list[Result]:
     """Every result that applies to a file, or to all `.ac` curves of a folder; `columns` as "t=s,I=pA,z=um".
 
-    `setpoint` is the relative drop that ended the approaches of a trace of hops, where it is known; `scale` what the
-    file of an image does not state.
+    What a file does not state is given: `setpoint` [1], the relative drop that ended the approaches of a trace of hops,
+    `scale` of an image, `particle_radius` [m] for the diffusivity from a titration.
     """
-    return _folder(path) if path.is_dir() else _analysed(read(path, columns, scale), path, setpoint)
+    return _folder(path) if path.is_dir() else _analysed(read(path, columns, scale), path, setpoint, particle_radius)
 
 
-def _analysed(content: Content, path: Path, setpoint: float | None = None) -> list[Result]:
+def _analysed(
+    content: Content, path: Path, setpoint: float | None = None, particle_radius: float | None = None
+) -> list[Result]:
     match content:
         case SicmScan():
             heights = measured(np.where(content.saturated, np.nan, content.heights))
@@ -71,11 +78,12 @@ def _analysed(content: Content, path: Path, setpoint: float | None = None) -> li
         case ImageFile():
             return _images(content, path)
         case CellFile():
-            return _cell(content)
+            return _cell(content, particle_radius)
         case ColumnTable():
-            curves = _table(content, setpoint)
+            curves = _table(content, setpoint, particle_radius)
             together = series_results(curves) if len(curves) >= _SERIES else []
-            return [*together, *_numbered(curves), *_doubts(content.data, curves)]
+            doubts = [] if "c" in content.data else _doubts(content.data, curves)  # a table of means is no record
+            return [*together, *_numbered(curves), *doubts]
         case _:
             assert_never(content)
 
@@ -101,16 +109,18 @@ def _scar_lines(heights: NDArray[np.float64]) -> int:
     return int(scars(heights).any(axis=1).sum())
 
 
-def _cell(file: CellFile) -> list[Result]:
+def _cell(file: CellFile, particle_radius: float | None) -> list[Result]:
     results: list[Result] = []
     for record in file.records:
         source = record.name if len(file.records) > 1 else ""
-        results += [r.within(source=source) for r in _record(record)]
+        results += [r.within(source=source) for r in _record(record, particle_radius)]
     return results
 
 
-def _record(record: CellRecord) -> list[Result]:
-    return record_results(record.t, record.potential, record.current, lithium=False, extras=_extras(record))
+def _record(record: CellRecord, particle_radius: float | None) -> list[Result]:
+    return record_results(
+        record.t, record.potential, record.current, particle_radius, lithium=False, extras=_extras(record)
+    )
 
 
 def _extras(record: CellRecord) -> RecordExtras:
@@ -174,6 +184,7 @@ def views_of(results: Sequence[Result]) -> list[View]:
         for r in results
         if r.name == DISTANCE and r.value is not None and isinstance(r.trace, xr.Dataset)
     ]
+    views += [calibration_figure(r.trace) for r in results if r.name == SLOPE and isinstance(r.trace, xr.Dataset)]
     images = [r.trace for r in results if isinstance(r.trace, xr.DataArray) and r.trace.ndim == 2]
     views += [image_view(images[-1])] if images else []
     return views + views_of_traces(results)
@@ -229,10 +240,13 @@ def _whole_approaches(file: ApproachFile) -> list[MeasuredApproach]:
     return [MeasuredApproach(*(np.concatenate([getattr(curve, name) for curve in file.curves]) for name in names))]
 
 
-def _table(table: ColumnTable, setpoint: float | None) -> list[list[Result]]:
+def _table(table: ColumnTable, setpoint: float | None, particle_radius: float | None) -> list[list[Result]]:
     data = table.data
     if "E" in data and "z" not in data:
-        return [_cell_table(table)]
+        return [_cell_table(table, particle_radius)]
+    if "c" in data and "I" in data and "z" not in data:
+        known = np.isfinite(data["c"]) & np.isfinite(data["I"])
+        return [calibration_results(data["c"][known], data["I"][known], np.zeros(int(known.sum()), np.int64))]
     if "z" not in data and "I" in data and ("V" in data or "t" in data):
         return [_current(data)]
     if "z" not in data or not ("I" in data or "R" in data):
@@ -314,11 +328,11 @@ def _with_table(results: list[Result], data: Mapping[str, NDArray[np.float64]]) 
     return [replace(results[0], trace=xr.Dataset(columns, coords=time)), *results[1:]] if columns else results
 
 
-def _cell_table(table: ColumnTable) -> list[Result]:
+def _cell_table(table: ColumnTable, particle_radius: float | None) -> list[Result]:
     """A table of the cell: t, E and I give what a cycler's file gives, stoichiometry and E give the ends of stages."""
     data, record = table.data, _record_of_table(table)
     if record is not None:
-        return _record(record)
+        return _record(record, particle_radius)
     if "sto" in data:
         return open_circuit_results(data["sto"], data["E"])
     reason = f"the table holds {', '.join(data)}: a record needs t, E and I, an open-circuit curve sto and E"

@@ -8,6 +8,7 @@ import numpy as np
 
 from opsicm.analysis.approach.results import DISTANCE, HEIGHT, RESISTANCE
 from opsicm.analysis.result import Result
+from opsicm.results.calibration_across_runs import calibration_sentences
 from opsicm.results.evidence import Evidence, Finder, Finding, shown, shown_size
 from opsicm.results.number_text import quantity
 
@@ -258,8 +259,17 @@ def open_circuit_finding(evidence: Evidence) -> Finding | None:
 _CERTAIN: Final = 3.0  # times its u: a drift that is seen
 _DRIFTS: Final = 1.0  # %: half a usual setpoint
 
+
+def calibration_finding(evidence: Evidence) -> Finding | None:
+    """A table of currents in baths of known salt."""
+    if evidence.run is not None or evidence.first("calibration_slope") is None:
+        return None
+    return Finding(tuple(calibration_sentences(evidence.results)), ("calibration",))
+
+
 THIRD_PARTY_FINDERS: Final[tuple[Finder, ...]] = (
     scan_finding,
+    calibration_finding,
     approaches_finding,
     trace_finding,
     current_finding,

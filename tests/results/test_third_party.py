@@ -214,7 +214,7 @@ def test_a_particle_radius_gives_the_diffusivity(tmp_path: Path) -> None:
     for _ in range(3):
         rows += [(t + 10.0 * k, e, 0.0) for k in range(60)]
         t += 600.0
-        rows += [(t + k, e - 0.010 - 2e-3 * np.sqrt(k), -1e-4) for k in range(1, 101)]
+        rows += [(t + k, e - 0.010 - 8e-3 * np.sqrt(k), -1e-4) for k in range(1, 101)]
         t, e = t + 101.0, e - 0.02
     rows += [(t + 10.0 * k, e, 0.0) for k in range(60)]
     path = tmp_path / "gitt.txt"

@@ -260,3 +260,33 @@ def test_a_controlled_current_has_a_part_for_each_level_and_none_for_noise(noise
     parts = constant_currents(level + 5e-5 * noise * rng.standard_normal(level.size), 0, level.size)
     assert [(a, b) for a, b, _ in parts] == ([(0, 2000)] if second == 1.0 else [(0, 700), (700, 2000)])
     assert [value for *_, value in parts] == pytest.approx([5e-5, 5e-5 * second][: len(parts)], rel=5e-3)
+
+
+def test_a_clipped_voltammogram_is_something_to_look_at_and_a_flat_one_is_not() -> None:
+    e = np.concatenate([np.linspace(0.0, 1.0, 400), np.linspace(1.0, 0.0, 400)])
+    t = np.arange(800) * 1.0
+    direction = np.where(np.arange(800) < 400, 1.0, -1.0)
+    flat = 2e-5 * direction
+    peaked = flat + 1e-4 * direction * np.exp(-(((e - 0.5) / 0.05) ** 2))
+    kinds = [
+        {look.kind for look in record_looks(t, e, current)} for current in (flat, peaked, np.clip(peaked, -8e-5, 8e-5))
+    ]
+    assert ["clipped current" in found for found in kinds] == [False, False, True]
+
+
+def test_noise_on_a_flat_potential_is_no_magnitude() -> None:
+    rng = np.random.default_rng(1)
+    t = np.arange(300.0)
+    looks = record_looks(t, 3.4 - 1e-5 * t + 4e-3 * rng.standard_normal(t.size), np.full(t.size, -1e-2))
+    assert not any("sign" in look.kind for look in looks)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_an_overload_of_several_rows_is_left_out(rows: int) -> None:
+    t = np.arange(0.0, 7200.0, 20.0)
+    e = np.where(t < 3600.0, 1.0 - 0.5 * t / 3600.0, 0.5 + 0.5 * (t - 3600.0) / 3600.0)
+    i = np.where(t < 3600.0, -5e-5, 5e-5)
+    i[100 : 100 + rows] = 1e-2
+    assert int(overloads(e, i).sum()) == rows
+    found = {r.label: r for r in record_results(t, e, i, lithium=False)}
+    assert found["capacity_cathodic_1"].value == pytest.approx(-0.05, abs=3.0 * (found["capacity_cathodic_1"].u or 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result
 from opsicm.analysis.topography.image_series import LEVELLING, levelled_for_view
+from opsicm.analysis.topography.missing import measured
 from opsicm.analysis.topography.raster import Frame
 from opsicm.analysis.topography.results import image_series_results
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
@@ -30,9 +32,10 @@ def heights_of(path: Path, columns: str | None, scale: ImageScale | None) -> Ima
     content = read(path, columns, scale)
     if isinstance(content, SicmScan):
         values = np.where(content.saturated, np.nan, content.heights)
-        return ImageChannel("height", values, "m", content.x_size, content.y_size)
+        return ImageChannel("height", measured(values), "m", content.x_size, content.y_size)
     if isinstance(content, ImageFile) and content.heights:
-        return content.heights[0]
+        first = content.heights[0]
+        return replace(first, values=measured(first.values))  # lines that were never scanned are no heights
     return None
 
 

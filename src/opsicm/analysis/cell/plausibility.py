@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from opsicm.analysis.cell.charge import charge_of
 from opsicm.analysis.cell.parts import ControlledPart
-from opsicm.analysis.cell.unrecorded import digits_of
+from opsicm.analysis.cell.unrecorded import SIGNIFICANT, digits_of
+from opsicm.core.statistics import noise_from_differences, robust_sigma
 
 F64 = NDArray[np.float64]
 
@@ -40,6 +41,11 @@ _ONE_WAY: Final = 0.8  # of the potential passed: what is left is relaxation and
 _OTHER_WAY: Final = 0.2  # of it, that rose and fell by a current of one sign
 _LOOP: Final = -0.3  # of the mean current: a loop run through backwards, well outside of hysteresis and noise
 _COUNTED: Final = 0.01  # of a charge: a counter and rows differ by less, by what lies between rows
+_FOR_NOISE: Final = 8  # rows
+_IN_A_BLOCK: Final = 4
+_FEWEST_BLOCKS: Final = 4
+_CLIPPED: Final = 5  # rows at exactly the largest current, one after another
+_STEEP: Final = 0.2  # of a large step between rows of a sweep, that the current makes as it comes to its limit
 _PARTS: Final = 200  # parts compared with a counter
 
 
@@ -191,12 +197,7 @@ def current_sign(potential: F64, current: F64, parts: Sequence[ControlledPart]) 
     moved, signs = [], []
     for part in parts:
         if part.kind == "current" and part.stop - part.first >= 4:
-            e = potential[part.rows]
-            lag = max(1, e.size // 20)
-            moves = (e[lag:] - e[:-lag]) / lag
-            # A short circuit, or a jump, is one move of many.
-            largest = 3.0 * float(np.median(np.abs(moves)))
-            moves = np.clip(moves, -largest, largest)
+            moves = _clear_moves(potential[part.rows])
             moved += [float(moves[moves > 0.0].sum()), float(moves[moves < 0.0].sum())]
             signs += [float(np.sign(part.level))] * 2
     away, way = np.array(moved), np.array(signs)
@@ -214,6 +215,49 @@ def current_sign(potential: F64, current: F64, parts: Sequence[ControlledPart]) 
         return "unknown"
     middle = float(np.median(loops))
     return "turned" if middle < _LOOP else "as defined" if middle > -_LOOP else "unknown"
+
+
+def clipped_look(current: F64, parts: Sequence[ControlledPart]) -> list[Look]:
+    """A sweep whose `current` [A] stands at exactly its largest value for several rows: a range that ended."""
+    for part in parts:
+        if part.kind != "sweep" or part.stop - part.first < 4 * _CLIPPED:
+            continue
+        i = current[part.rows]
+        step = np.abs(np.diff(i))
+        usual = float(np.quantile(step[step > 0.0], 0.9)) if np.any(step > 0.0) else 0.0
+        extreme = float(i[np.argmax(np.abs(i))])
+        at = np.concatenate(([0], (i == extreme).astype(np.int8), [0]))
+        first, stop = max(np.flatnonzero(np.diff(at)).reshape(-1, 2).tolist(), key=lambda run: run[1] - run[0])
+        # A range ends a curve on its way up; one that levels off by itself arrives slowly, and a flat sweep never came.
+        arrives = first > 0 and step[first - 1] > _STEEP * usual
+        leaves = stop < i.size and step[stop - 1] > _STEEP * usual
+        if stop - first >= _CLIPPED and (arrives or leaves):
+            text = (
+                f"{stop - first} rows of a sweep stand at exactly {extreme:.4g} A, its largest: the range of the "
+                "current ended there; peaks and charge beyond it are not in the record: measure again in a larger range"
+            )
+            return [Look("clipped current", text)]
+    return []
+
+
+def _clear_moves(potential: F64) -> F64:
+    """By how much means of neighbouring rows differ [V], where noise does not make it.
+
+    At the finest blocks of which half differ clearly. One jump, as of a short circuit, counts as three usual moves. []
+    where noise is all there is.
+    """
+    noise = noise_from_differences(potential, spread=robust_sigma) if potential.size >= _FOR_NOISE else 0.0
+    for blocks in (512, 128, 32, 8, 4):
+        rows = potential.size // blocks
+        if rows < 1 or (rows < _IN_A_BLOCK and blocks > _FEWEST_BLOCKS):
+            continue
+        means = potential[: rows * blocks].reshape(blocks, rows).mean(axis=1)
+        moves = np.diff(means)
+        clear = np.abs(moves) > SIGNIFICANT * noise * (2.0 / rows) ** 0.5
+        if 2 * int(clear.sum()) >= clear.size:
+            largest = 3.0 * float(np.median(np.abs(moves)))
+            return np.asarray(np.clip(np.where(clear, moves, 0.0), -largest, largest))
+    return np.zeros(0)
 
 
 def _loops(potential: F64, current: F64, sweeps: Sequence[ControlledPart]) -> list[float]:

@@ -17,6 +17,7 @@ from opsicm.analysis.cell.derivatives import differential_voltage, incremental_c
 from opsicm.analysis.cell.parts import STAIR, ControlledPart
 from opsicm.analysis.cell.plausibility import (
     Look,
+    clipped_look,
     counted,
     counter_looks,
     current_sign,
@@ -110,6 +111,7 @@ def _prepared(
         t, potential, current, extras = t[~bad], potential[~bad], current[~bad], extras.of_rows(~bad)
         found = controlled_parts(t, potential, current, extras.potential_step, extras.current_step)
         sign = current_sign(potential, current, found)
+        looks += clipped_look(current, found)
         is_swept = not any(p.kind == "current" for p in found)
         looks += sign_look(sign, is_swept)
         # A voltammogram shows no peaks the wrong way round; a charge is what it is with either sign.

@@ -21,6 +21,7 @@ ROWS: Final = 4  # fewer have no shape
 REGULATED: Final = 0.02  # of a current: a smaller step is within what ranges and regulators of cyclers do by themselves
 _REPEATS: Final = 0.3  # of the rows that move, those before which the value stood still
 _NO_CELL: Final = 100.0  # [V]: what an instrument writes for a value that it has not got
+_FEW: Final = 5  # rows of an overload in a short record
 _OUTLIER: Final = 3.0  # times the largest other current: an overload, if the potential knows nothing of it
 
 
@@ -62,8 +63,8 @@ def usual_difference(differences: F64) -> F64:
 def overloads(potential: F64, current: F64) -> NDArray[np.bool_]:
     """Rows whose current or potential is no measurement: alone, far beyond all others, and without effect.
 
-    `potential` [V], `current` [A], (n,). A current three times beyond all but a half per cent of the record (at
-    least three rows), in no more than three rows together, is an overload where the potential moves no more than
+    `potential` [V], `current` [A], (n,). A current three times beyond all but one per cent of the record (at
+    least five rows), in no more rows than those together, is an overload where the potential moves no more than
     beside it: a real one moves it by the ohmic drop. A potential that leaves and comes back within one row by 50 mV
     and twenty times what is usual there is a fault of the same kind where the current does not answer. Fails for
     overloads in more rows, and for faults in both columns at once whose potential is below 100 V.
@@ -73,13 +74,13 @@ def overloads(potential: F64, current: F64) -> NDArray[np.bool_]:
     if n < 2 * ROWS:
         return bad
     size = np.abs(current)
-    few = max(3, n // 200)
+    few = min(max(_FEW, n // 100), n // 4)
     usual = float(np.partition(size, n - 1 - few)[n - 1 - few])
     moved = np.abs(np.diff(potential))
     quiet = JUMP * usual_difference(moved) + 3.0 * digits_of(potential)
     for a, b in _runs(size > _OUTLIER * usual):
         beside = float(np.max(size[[j for j in (a - 1, b) if 0 <= j < n]]))
-        if b - a > 3 or usual == 0.0 or float(size[a:b].min()) < _OUTLIER * beside:
+        if b - a > few or usual == 0.0 or float(size[a:b].min()) < _OUTLIER * beside:
             continue
         edges = slice(max(a - 1, 0), min(b, n - 1))
         if np.all(moved[edges] <= quiet[edges] + 1e-3) or float(np.min(np.abs(potential[a:b]))) > _NO_CELL:

@@ -139,6 +139,8 @@ def normal_equations(down: F64, across: F64, target: F64, residual: F64, w: F64)
     return normal, right
 
 
+_IN_COMMON: Final = 0.5
+_NOTHING: Final = 0.1  # of a correlation: where a search of a few shifts has no scatter of its own
 _SMOOTH: Final = 1.0  # [px] of the Gaussian before the gradient
 _CLIP: Final = 90.0  # [%] percentile at which magnitudes are clipped
 _CANDIDATES: Final = 12  # peaks of the correlation
@@ -160,6 +162,7 @@ class Shift:
     """`dy`, `dx` [px]: where the second image's pattern lies relative to the first's; `peak` correlation [1].
 
     `u` [px] from the disagreement of squares of 16² pixels, inf where nothing could be refined; `rounds` of refinement.
+    `chance` [1] is the correlation that two images without anything in common would reach somewhere in the search.
     """
 
     dy: float
@@ -167,6 +170,12 @@ class Shift:
     peak: float
     u: float
     rounds: int
+    chance: float = 0.0
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the images have something in common: a correlation beyond chance."""
+        return self.peak > max(_NOTHING, self.chance)
 
 
 def gradient_magnitude(heights: F64) -> F64:
@@ -221,7 +230,18 @@ def register(first: F64, second: F64, largest: float | None = None) -> Shift:
         fit = _refined(pair, _ShiftFit(fit.dy, fit.dx), _ROUNDS)
     plain = fft.irfft2(cross, a.shape)
     peak = float(plain[round(fit.dy) % rows, round(fit.dx) % columns]) / norm if norm > 0.0 else 0.0
-    return Shift(fit.dy, fit.dx, peak, _u(pair, fit), fit.rounds)
+    return Shift(fit.dy, fit.dx, peak, _u(pair, fit), fit.rounds, _chance(plain[near] / norm) if norm > 0.0 else 0.0)
+
+
+def _chance(correlation: F64) -> float:
+    """What the largest of so many correlations of unrelated images may be: sigma (sqrt(2 ln n) + 1).
+
+    The first term is the expected largest of n independent Gaussian values, an upper bound where neighbours are alike;
+    its scatter is a fraction of sigma. Sigma by the median absolute deviation: the peak itself has no part in it. Of a
+    few features sigma is that of the features themselves, so it ends at half a correlation, a quarter of the variance.
+    """
+    sigma = robust_sigma(correlation, 0.0)
+    return float(min(sigma * (np.sqrt(2.0 * np.log(correlation.size)) + 1.0), _IN_COMMON))
 
 
 def _peaks(correlation: F64) -> list[tuple[int, int]]:

@@ -153,7 +153,6 @@ _GUARD: Final = 2  # [px] beside the border of terraces
 _STEEP: Final = 0.1  # of the step over five pixels: a wall
 _UNEVEN: Final = 3.0  # times: a particle is no plateau
 _CERTAIN: Final = 6.0  # height of a rim beyond its terraces over its u
-_LOST: Final = 0.1  # peak of the correlation: below it two frames have nothing in common
 
 
 def raster_results(frames: Sequence[Frame], thickness: float, cross_talk: float = 0.0) -> list[Result]:
@@ -210,7 +209,12 @@ def step_results(heights: F64) -> list[Result]:
         coords={"distance": ("line", distance)},
         attrs={"units": "m", "angle": edge.angle, "height": abs(edge.height)},
     )
-    results = [Result(_STEP, 1e9 * edge.height, 1e9 * edge.u_height, "nm", edge_method, flags=flags, trace=trace)]
+    # The normal of the edge may point either way: the sign is that of the larger columns, or rows where it lies flat.
+    normal = np.cos(edge.angle), np.sin(edge.angle)
+    towards = 1.0 if (normal[0] if abs(normal[0]) >= abs(normal[1]) else normal[1]) >= 0.0 else -1.0
+    results = [
+        Result(_STEP, 1e9 * towards * edge.height, 1e9 * edge.u_height, "nm", edge_method, flags=flags, trace=trace)
+    ]
     beyond = abs(edge.rise) - 0.5 * abs(edge.height)
     # Without a rim the edge lies between its terraces: only heights beyond them are a rise.
     if beyond > _CERTAIN * float(np.hypot(edge.u_rise, 0.5 * edge.u_height)):
@@ -278,13 +282,15 @@ def image_series_results(
     shifts = [register(stack[0], frame) for frame in stack[1:]]
     aligned = [stack[0]]
     for frame, shift in zip(stack[1:], shifts, strict=True):
-        lost = shift.peak < _LOST
-        moved = np.full(shape, np.nan) if lost else _moved_back(frame, shift)
+        moved = _moved_back(frame, shift) if shift.is_found else np.full(shape, np.nan)
         aligned.append(moved + down * shift.dy + along * shift.dx)
     noise, changes = _noise(aligned), [0.0]
     for k, image, shift in zip(numbers[1:], aligned[1:], shifts, strict=True):
-        if shift.peak < _LOST:
-            reason = f"correlation {shift.peak:.2f}: the images have nothing in common"
+        if not shift.is_found:
+            reason = (
+                f"correlation {shift.peak:.2f}, of images without anything in common up to {shift.chance:.2f}: another "
+                "place, or a shift by more than a quarter of the image"
+            )
             results.append(failed("height_change", "nm", "", "not registered", reason, Subject(image=k)))
             changes.append(0.0)
             continue

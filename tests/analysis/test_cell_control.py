@@ -264,7 +264,7 @@ def test_a_controlled_current_has_a_part_for_each_level_and_none_for_noise(noise
 
 def test_a_clipped_voltammogram_is_something_to_look_at_and_a_flat_one_is_not() -> None:
     e = np.concatenate([np.linspace(0.0, 1.0, 400), np.linspace(1.0, 0.0, 400)])
-    t = np.arange(800) * 1.0
+    t = np.arange(800, dtype=np.float64)
     direction = np.where(np.arange(800) < 400, 1.0, -1.0)
     flat = 2e-5 * direction
     peaked = flat + 1e-4 * direction * np.exp(-(((e - 0.5) / 0.05) ** 2))

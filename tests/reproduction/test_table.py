@@ -29,6 +29,8 @@ CHANCE = {
     ("reproduction/evaluation/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
     ("figures/hops.py", 1.15): "head room of a frame",
     ("figures/draw.py", 0.35): "inches above a strip of images",
+    ("analysis/cell/unrecorded.py", 1.3): "quartiles of intervals that are alike",
+    ("analysis/topography/steps.py", 0.35): "share of an image that dust may cover",
 }
 
 

@@ -21,7 +21,6 @@ from opsicm.record.journal import read_lines
 from opsicm.record.run_folder import EXPERIMENT, JOURNAL, RIG
 from opsicm.runner.resume import CellMeanwhile, Continuation, LostIntent, applied_controls, continuation
 
-_WORDS: Final = ("source", "status", "name")  # about a number
 RESUMED: Final = "resumed.json"
 """In the folder of an interrupted run: which run has continued it, and when."""
 
@@ -43,13 +42,15 @@ class ResumedRun:
     def refuse_changed(self, parameters: Mapping[str, Any]) -> None:
         """Raise `BadInput` where the numbers that the experiment's files state are not those of the interrupted run.
 
-        Words about them, as a source, may differ; and what the run does not hold was not known to the version that
-        began it.
+        Numbers, and the checksums of curves and amplitude maps, are compared: words may be spelt otherwise by another
+        version, and what the run does not hold was not known to the version that began it.
         """
         now, then = _by_path(json.loads(json.dumps(dict(parameters)))), _by_path(self.parameters)
-        for path in (path for path in then if path.rpartition(".")[2] not in _WORDS):
-            if now.get(path) != then[path]:
-                value, before = now.get(path, "not stated"), then[path]
+        for path, begun in then.items():
+            present = now.get(path)
+            numbers = all(isinstance(one, int | float) for one in (begun, present))
+            if (numbers or "sha256" in path) and present != begun:
+                value, before = now.get(path, "not stated"), begun
                 limit = f"it was {before} when the run began, and a run resumes with what it was begun with"
                 remedy = "put back the file that states it, or run the experiment anew"
                 raise BadInput(Problem(path, str(value), limit, remedy, str(Path(self.rig) / EXPERIMENT)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import warnings
@@ -370,3 +371,13 @@ def test_refusals(
     assert main(["convert", *(word.format(cell=cell_file, out=tmp_path) for word in words)]) == 2
     assert limit in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_whose_name_is_no_text_is_converted(tmp_path: Path) -> None:
+    """A name in Latin-1 on a disk of today: NetCDF and Parquet hold UTF-8 alone."""
+    name = os.fsdecode(b"\xe9chantillon.txt")
+    source = tmp_path / name
+    rows = np.random.default_rng(3).standard_normal((12, 12))
+    np.savetxt(source, rows, header="# Channel: height\n# Width: 1 um\n# Height: 1 um\n# Value units: nm", comments="")
+    for ending in ("nc", "parquet", "csv", "gwy"):
+        assert main(["convert", str(source), str(tmp_path / f"out.{ending}")]) == 0

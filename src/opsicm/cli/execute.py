@@ -22,6 +22,7 @@ from opsicm.cli.progress import Pace
 from opsicm.cli.resume import ResumedRun
 from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
+from opsicm.core.output_file import as_utf8
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig, Role
@@ -175,7 +176,7 @@ def _fingerprints(maps: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
 def _experiment_file(experiment: LoadedExperiment) -> dict[str, str]:
     """Where the experiment file lies: the files that it names are seen from there. Nothing for a text of no file."""
     path = Path(experiment.document.name)
-    return {"experiment_file": str(path.resolve())} if path.is_file() else {}
+    return {"experiment_file": as_utf8(str(path.resolve()))} if path.is_file() else {}
 
 
 def _header(

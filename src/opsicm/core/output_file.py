@@ -15,6 +15,11 @@ _DEVICES: Final = Path("/dev")
 _HEAD: Final = 4096  # [bytes] of a file in which its mark stands
 
 
+def as_utf8(text: str) -> str:
+    """`text` as UTF-8 can hold it: of a file name whose bytes are no text, these are escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_output(path: Path, data: bytes, thing: str, option: str, marks: tuple[bytes, ...] = ()) -> None:
     """Write `data` to `path`, whole or not at all: into a new file that then takes the name.
 

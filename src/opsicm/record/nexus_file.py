@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.facts import HOP_DTYPE, Channel
+from opsicm.core.output_file import as_utf8
 from opsicm.record.recorder import RunHeader
 from opsicm.record.ring import CONTROL_BYTES, STEP_BYTES
 
@@ -193,7 +194,7 @@ def start(file: h5py.File, header: RunHeader, name: str, provenance: Mapping[str
         ("definition_local", "NXsicm"),
         ("title", header.title),
         ("experiment_description", header.title),
-        ("identifier_experiment", name),
+        ("identifier_experiment", as_utf8(name)),
         ("start_time", header.started_utc),
         ("experiment", header.experiment_text),
         ("rig", header.rig_text),

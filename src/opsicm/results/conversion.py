@@ -16,7 +16,7 @@ from opsicm.analysis.hops.series import coarse_heights
 from opsicm.analysis.result import Result
 from opsicm.analysis.topography.raster import Frame, frames
 from opsicm.core.errors import BadInput, Problem
-from opsicm.core.output_file import write_output
+from opsicm.core.output_file import as_utf8, write_output
 from opsicm.figures.view import to_csv
 from opsicm.formats import image_writing, table_writing
 from opsicm.formats.approach_text import ApproachFile, ScanSettings
@@ -249,7 +249,8 @@ def _tables(source: Path, target: Path, kind: Kind, name: TableName, options: Fi
 
 
 def _notes(title: str, source: Path, **more: str) -> dict[str, str]:
-    return {"title": title, "source": source.name, "signs": _SIGN, "opsicm": version("opsicm"), **more}
+    notes = {"title": title, "source": source.name, "signs": _SIGN, "opsicm": version("opsicm"), **more}
+    return {key: as_utf8(text) for key, text in notes.items()}
 
 
 def _table_of_run(run: Run, name: TableName) -> DataTable:

@@ -26,6 +26,7 @@ from opsicm.analysis.cell.control import controlled_parts
 from opsicm.analysis.clock_offset import ClockOffset, NoOffset, clock_offset
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.facts import HOP_DTYPE, Channel, Fact, Kind, Outcome, Quality, SampleBlock, Track, channel
+from opsicm.core.output_file import as_utf8
 from opsicm.core.statistics import noise_from_differences, resolution_of
 from opsicm.formats.cell_record import CellFile
 from opsicm.formats.columns import ColumnTable
@@ -395,7 +396,7 @@ def _new_folder(folder: Path) -> Iterator[RunFolder]:
 
 
 def _file_text(path: Path) -> tuple[str, str]:
-    return path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+    return as_utf8(path.name), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _header(
@@ -436,7 +437,7 @@ def _header(
         channels,
         segments[0].dt_ns,
         _parameters(stated),
-        {**provenance, **joined},
+        {key: as_utf8(one) if isinstance(one, str) else one for key, one in {**provenance, **joined}.items()},
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Fact, Kind, Track
+from opsicm.core.output_file import as_utf8
 from opsicm.instruments.clock import Clock
 from opsicm.record.recorder import Recorder
 
@@ -36,7 +37,7 @@ def _recordable(data: Any) -> Any:
     could not be written would end a run at its own alarm."""
     match data:
         case str():
-            return data.encode("utf-8", "backslashreplace").decode("utf-8")
+            return as_utf8(data)
         case float() if not isfinite(data):
             return str(data)
         case Mapping():

@@ -16,6 +16,8 @@ from opsicm.core.statistics import MAD_TO_SIGMA
 
 F64 = NDArray[np.float64]
 _BINS: Final = 5  # to a window
+_INDEPENDENT: Final = 2.0  # bins
+_LEAST_OF_FOUR: Final = 2.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,15 @@ def significant_peaks(values: F64, noise: float, least: float = 0.15) -> list[in
     """Indices of the peaks of a smoothed derivative, `values` (n,), that stand out of its `noise` (in their unit).
 
     A peak stands out by the prominence that noise alone reaches by chance once in a hundred records: the range of n
-    independent values, one to a window of five, is below 2 sqrt(2 ln n) + 1 of their sigmas; by `least` of the span
+    independent values, every second one (slopes over five bins are 0.4, -0.1 and -0.4 alike at one, two and three bins
+    apart), is below 2 sqrt(2 ln n) + 1 of their sigmas; by `least` of the span
     between the fifth and ninety-fifth percentile; and by a twentieth of the middle, as rounding of the arithmetic is no
     peak. A straight line has none.
     """
     if values.size < 3:
         return []
     low, middle, high = np.percentile(values, (5.0, 50.0, 95.0))
-    chance = range_of_noise(values.size / _BINS) * noise
+    chance = range_of_noise(values.size / _INDEPENDENT) * noise
     prominence = max(least * float(high - low), chance, 0.05 * abs(float(middle)))
     indices, _ = find_peaks(values, prominence=prominence)
     return [int(k) for k in indices]
@@ -84,8 +87,9 @@ def _noise_of_potential(charge: F64, potential: F64) -> tuple[float, float]:
     good = np.isfinite(charge) & np.isfinite(potential)
     q, e = charge[good], potential[good]
     edges = np.linspace(0, e.size, 5 if e.size >= 32 else 2).astype(int)
-    # The least of several estimates is low by what each scatters.
-    white = min(_noise(q[a:b], e[a:b]) * (1.0 + 1.0 / (b - a) ** 0.5) for a, b in pairwise(edges))
+    # The least of several estimates is low by what each scatters: by a median of m differences that share rows, 1.6
+    # over the root of m, and the least of four lies one such scatter below, that of two kinds half of one more.
+    white = min(_noise(q[a:b], e[a:b]) * (1.0 + _LEAST_OF_FOUR / (b - a) ** 0.5) for a, b in pairwise(edges))
     return white, digits_of(e) / 12.0**0.5
 
 
@@ -120,7 +124,10 @@ def _derivative(x: F64, y: F64, width: float, unit: str, noise_of_e: tuple[float
     smoothing = f"bins of {step:g} {unit}, Savitzky-Golay parabola over {window} of them ({window * step:g} {unit})"
     gain = float(np.sqrt(np.sum(savgol_coeffs(window, 2, deriv=1, delta=step) ** 2)))
     white, digits = noise_of_e
-    each = float(np.hypot(white / max(float(np.median(number[filled])), 1.0) ** 0.5, digits))
+    # Bins without a row lie on the line between rows, whose noise they share.
+    rows = min(float(np.median(number[filled])), x.size / number.size) if x.size < number.size else 0.0
+    rows = rows or max(float(np.median(number[filled])), 1.0)
+    each = float(np.hypot(white / rows**0.5, digits))
     # Noise of the abscissa counts by the slope.
     noise = gain * each * (abs(float(np.ptp(y)) / float(np.ptp(x))) if unit == "V" else 1.0)
     return SmoothedDerivative(

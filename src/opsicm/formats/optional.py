@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+import numpy as np
+
 from opsicm.formats.text import bad
 
 REMEDY: Final = "pip install opsicm[formats]"
@@ -23,4 +25,5 @@ def needed(name: str, path: Path, what: str) -> ModuleType:
     if not installed(name):
         limit = f"reading it needs {name.replace('_', '-')}, which is not installed"
         raise bad(path, "content", what, limit, REMEDY)
-    return import_module(name)
+    with np.printoptions():  # pyabf changes how every array of the process is printed
+        return import_module(name)

@@ -9,6 +9,7 @@ damaged header the next frame is found. Facts are not here: they are in the jour
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -148,7 +149,10 @@ class LogWriter:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        *before, path = folder.logs()
+        logs = folder.logs()
+        if not logs:  # the folder, or what was in it, is gone
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder.path))
+        *before, path = logs
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
         self._open = [descriptor]  # files still to be synced: the last one, which grows, and those it has followed
         self._number = number_of(path)

@@ -358,8 +358,10 @@ class SharedRecorder:
             hopeless = deaths >= _DEATHS and (code >= 0 or since() > _KILLED_FOR)
             reason = "was stopped" if stopped else f"ended ({self._ring.message or _code_text(code)})"
             if hopeless or self._disk_is_full():
-                remedy = "free some space or mend the disk; then opsicm recover"
-                self._fail("writer process", reason, "the record cannot be kept", remedy)
+                self._look_at_folder()  # a folder that is gone is why it ended
+                if self._failure is None:
+                    remedy = "free some space or mend the disk; then opsicm recover"
+                    self._fail("writer process", reason, "the record cannot be kept", remedy)
                 return
             self.restarts += 1
             self._notes.append(("alarm", f"the writer process {reason} and was started again: nothing is lost"))

@@ -38,9 +38,8 @@ from opsicm.experiment.yaml_file import inline
 
 MODELS: Final = {"cell": CELL_STEPS, "probe": PROBE_STEPS}
 STEPS: Final = {program: tuple(models) for program, models in MODELS.items()}
-_LIKENESS: Final = (
-    0.72  # of two spellings, by difflib's ratio: `sweeps` is 0.91 like `sweep`, `start_um` 0.62 like `to_um`
-)
+# Of two spellings, by difflib's ratio: `sweeps` is 0.91 like `sweep`, `start_um` 0.62 like `to_um`.
+_LIKENESS: Final = 0.72
 _OTHER: Final = {"cell": "probe", "probe": "cell"}
 
 

@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 NOTEBOOK: Final = Path(__file__).parents[1] / "docs/tutorials/python.ipynb"
 _WHEN: Final = (  # what differs from one execution to the next → what the notebook says instead
     (re.compile(r"\d{8}T\d{6}Z"), "20261130T080000Z"),
@@ -47,14 +49,15 @@ def _outputs(source: str, namespace: dict[str, Any], count: int) -> list[dict[st
     body = statements if last is None else statements[:-1]
     name = f"<cell {count}>"
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    # Whatever a library has made of how this process prints arrays: what is shown is what a fresh kernel shows.
+    with contextlib.redirect_stdout(printed), np.printoptions(precision=8, suppress=False):
         exec(compile(ast.Module(body, []), name, "exec"), namespace)
         shown = None if last is None else eval(compile(ast.Expression(last.value), name, "eval"), namespace)
+        data = None if shown is None else _shown(shown)
     outputs: list[dict[str, Any]] = []
     if printed.getvalue():
         outputs.append({"output_type": "stream", "name": "stdout", "text": _lines(printed.getvalue())})
-    if shown is not None:
-        data = _shown(shown)
+    if data is not None:
         outputs.append({"output_type": "execute_result", "execution_count": count, "metadata": {}, "data": data})
     return outputs
 

@@ -64,11 +64,12 @@ def test_reading_back_is_judged_by_both_threads() -> None:
 
 
 def test_memory_does_not_grow_with_the_turns(tmp_path: Path) -> None:
-    grown = record_memory.feed(tmp_path, 400)
-    # A turn brings 4 kB of samples and 18 kB of hops: all of them together would be 8 MB.
+    grown = record_memory.feed(tmp_path, 1600)
+    # A turn brings 4 kB of samples and 18 kB of hops, 32 MB from the tenth on. What the allocator keeps of the writer's
+    # buffers differs from run to run by some 10 MB, whatever the number of turns.
     assert grown.controller < 4e6
-    assert grown.writer < 4e6
+    assert grown.writer < 16e6
     (path,) = tmp_path.glob("*/run.nxs")
     with Run(path) as run:
-        assert run.hops.sizes["hop"] == 40_000
-        assert run.length(1) == 400_000
+        assert run.hops.sizes["hop"] == 160_000
+        assert run.length(1) == 1_600_000

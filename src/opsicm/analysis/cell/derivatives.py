@@ -15,7 +15,7 @@ from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.statistics import MAD_TO_SIGMA
 
 F64 = NDArray[np.float64]
-_BINS: Final = 5  # to a window
+DERIVATIVE_BINS: Final = 5  # to a window
 _INDEPENDENT: Final = 2.0  # bins
 _LEAST_OF_FOUR: Final = 2.4
 
@@ -48,7 +48,14 @@ def incremental_capacity(potential: F64, charge: F64, width: float = 5e-3) -> Sm
 
 
 def differential_voltage(charge: F64, potential: F64, width: float) -> SmoothedDerivative:
-    """dV/dQ [V/C] against charge [C] of one half-cycle, as `incremental_capacity` with the axes exchanged."""
+    """dV/dQ [V/C] against charge [C] of one half-cycle, as `incremental_capacity` with the axes exchanged.
+
+    Where rows are farther apart than a fifth of `width` the window is as wide as five of them: a narrower one would
+    differentiate two rows and their noise.
+    """
+    rows = int(np.sum(np.isfinite(charge) & np.isfinite(potential)))
+    if rows >= 2 * DERIVATIVE_BINS:
+        width = max(width, DERIVATIVE_BINS * float(np.nanmax(charge) - np.nanmin(charge)) / rows)
     return _derivative(charge, potential, width, "C", _noise_of_potential(charge, potential))
 
 
@@ -106,7 +113,7 @@ def _derivative(x: F64, y: F64, width: float, unit: str, noise_of_e: tuple[float
         limit = f"ten rows and a span of two windows ({2 * width:g} {unit}) are needed"
         value = f"{x.size} rows over {float(np.ptp(x)) if x.size else 0.0:g} {unit}"
         raise OutsideDomain(Problem("derivative", value, limit, "smooth less, or record more"))
-    step = width / _BINS
+    step = width / DERIVATIVE_BINS
     low, high = float(x.min()), float(x.max())
     edges = np.arange(low, high + step, step)
     # The running value of y at each edge: the mean where a noisy x crosses it more than once.

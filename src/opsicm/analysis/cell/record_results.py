@@ -462,7 +462,7 @@ def open_circuit_results(stoichiometry: F64, potential: F64) -> list[Result]:
 
     Fails with a named outcome below 40 points or half a unit of stoichiometry.
     """
-    method = f"peak of |dV/dx| of the open-circuit potential, smoothed over {_WIDTH:g} of stoichiometry"
+    method = f"peak of |dV/dx| of the open-circuit potential, smoothed over {_WIDTH:g} of stoichiometry or five points"
     good = np.isfinite(stoichiometry) & np.isfinite(potential)
     x, e = stoichiometry[good], potential[good]
     if x.size < 4 * _ROWS or np.ptp(x) < 0.5:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import peak_prominences, peak_widths
 
-from opsicm.analysis.cell.derivatives import differential_voltage, significant_peaks
+from opsicm.analysis.cell.derivatives import DERIVATIVE_BINS, differential_voltage, significant_peaks
 from opsicm.core.statistics import u_of_rectangle
 
 F64 = NDArray[np.float64]
@@ -48,23 +48,22 @@ def transitions_from_potential(charge: F64, potential: F64, width: float) -> lis
     not yet diffused.
     """
     d = differential_voltage(charge, potential, width)
-    y = np.abs(d.value)
-    low, high = np.percentile(y, (5.0, 95.0))
-    margin = max(2, round(0.03 * y.size))
+    # A window at each end: there the parabola hangs over, and the foot of a curve, a hundred times steeper than any
+    # peak, would set the span that peaks are measured by.
+    margin = max(DERIVATIVE_BINS, round(0.03 * d.value.size))
+    y, x = np.abs(d.value)[margin:-margin], d.abscissa[margin:-margin]
     indices = np.array(significant_peaks(y, d.noise, _LEAST), dtype=np.intp)
     if not indices.size:
         return []
+    low, high = np.percentile(y, (5.0, 95.0))
     prominences = peak_prominences(y, indices)
     widths, *_ = peak_widths(y, indices, rel_height=0.1, prominence_data=prominences)
-    step = float(d.abscissa[1] - d.abscissa[0])
+    step = float(x[1] - x[0])
     return [
         Transition(
-            float(d.abscissa[index]),
-            u_of_rectangle(max(d.width, float(width_90) * step)),
-            float(prominence / (high - low)),
+            float(x[index]), u_of_rectangle(max(d.width, float(width_90) * step)), float(prominence / (high - low))
         )
         for index, prominence, width_90 in zip(indices, prominences[0], widths, strict=True)
-        if margin <= index < y.size - margin
     ]
 
 

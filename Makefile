@@ -14,8 +14,9 @@ $(VENV)/.run: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/.test: $(VENV)/.run requirements-test.lock
+$(VENV)/.test: $(VENV)/.run requirements-test.lock requirements-scripts.lock
 	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-test.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r requirements-scripts.lock
 	touch $@
 
 demo: $(VENV)/.run

@@ -15,7 +15,7 @@ from opsicm.experiment.controls import CellControl, ConstantCurrent, OpenCircuit
 from opsicm.experiment.step_model import FileModel, Number
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.registry import Driver, RoleSetup
-from opsicm.instruments.roles import CellReading
+from opsicm.instruments.roles import CellReading, Identity, RoleState
 from opsicm.instruments.specification import PotentiostatSpecification, RigSpecification
 
 _WORDS = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
@@ -51,6 +51,14 @@ class DummyCell:
         word, potential = _WORDS[type(self._control)], self._potential
         set_point = potential if isinstance(self._control, PotentialRamp) else None
         return CellReading(self._now_ns, potential, self._current, self._charge, set_point, word, self._cut_off)
+
+    def identity(self) -> Identity:
+        """What the instrument says of itself."""
+        return Identity("dummy cell", client="none")
+
+    def state(self) -> RoleState:
+        """Always well: a real one asks its instrument."""
+        return RoleState(self._clock.now_ns())
 
     def safe(self) -> None:
         """Open circuit, whatever waits."""

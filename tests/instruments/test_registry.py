@@ -164,7 +164,9 @@ def test_a_device_without_the_methods_of_its_role_is_refused(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(monkeypatch, dummy_cell="tests.instruments.test_registry:WITHOUT_METHODS")
-    with pytest.raises(BadInput, match="gives object, which is no Potentiostat: it lacks apply, read, safe"):
+    with pytest.raises(
+        BadInput, match="gives object, which is no Potentiostat: it lacks apply, read, identity, state, safe"
+    ):
         mixed(laboratory)
 
 
@@ -241,7 +243,7 @@ def test_a_rig_of_instruments_runs_on_the_wall_clock_with_their_safe_channels(be
     loaded = load_rig(bench, None)
     rig = prepare(bench, loaded, 1, lambda _: None).rig
     assert isinstance(rig.clock, WallClock)
-    order = ("hop_controller", "scanner", "potentiostat", "amplifier")
+    order = ("hop_controller", "scanner", "coarse_stage", "potentiostat", "amplifier")
     assert rig.safe_addresses == tuple(f"/run/acme.sock#{role}" for role in order)
     assert data_source(loaded) == "instruments"
     assert REGISTRY.real_time(loaded)

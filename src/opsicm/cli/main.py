@@ -99,7 +99,7 @@ _LONGEST_PATH: Final = 200  # characters of one in a message
 _GROUPS: Final = {
     "kernel": "Show or compute the pipette's tables (current over distance).",
     "parameters": "List and show parameter sets, with units and sources.",
-    "rig": "List the drivers that a rig file may name.",
+    "rig": "List drivers; bring up a rig step by step.",
 }
 _MODULES: Final = {
     "opsicm.cli.check": ("check", "schema"),
@@ -110,6 +110,7 @@ _MODULES: Final = {
     "opsicm.cli.record": ("recover", "validate", "replay"),
     "opsicm.cli.convert": ("convert",),
     "opsicm.cli.join": ("join",),
+    "opsicm.cli.emulate": ("emulate",),
 }
 
 

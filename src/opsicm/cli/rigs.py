@@ -75,6 +75,8 @@ def world_process_role(folder: Path) -> Role:
 def data_source(loaded: LoadedRig) -> str:
     """The origin of the data for the header: digital twin, instruments, or both."""
     drivers = {loaded.role(role).driver for role in ROLES}
+    if loaded.rig.emulation is not None:
+        return "emulated instruments, the digital twin behind them"
     if TWIN not in drivers:
         return "instruments"
     return "digital twin" if drivers == {TWIN} else "digital twin and instruments"
@@ -195,6 +197,7 @@ def prepare(
     history: Sequence[Sequence[tuple[int, CellControl]]] = (),
     stand_in: Role | None = None,
     connections: ExitStack | None = None,
+    slice_ns: int | None = None,
 ) -> Prepared:
     """The connected rig for an experiment; `connections` closes what its drivers have opened.
 
@@ -210,6 +213,7 @@ def prepare(
         seed=seed,
         on_advance=on_advance,
         history=history,
+        slice_ns=slice_ns,
         connections=ExitStack() if connections is None else connections,
     )
     specification = REGISTRY.specification(setup)

@@ -57,6 +57,17 @@ class LimitCrossed(OpsicmError):
     exit_code = 3
 
 
+class InstrumentLost(LimitCrossed):
+    """An instrument does not answer, or answers what cannot be believed, after the retries that it was given.
+
+    `role` is the one it plays. A run pauses instead of ending: the instrument may come back.
+    """
+
+    def __init__(self, role: str, problems: Problem | Iterable[Problem]) -> None:
+        super().__init__(problems)
+        self.role = role
+
+
 class UnreadableRun(OpsicmError):
     """A run file cannot be read whole; the remedy says what can still be read."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from opsicm.core.facts import Channel, SampleBlock
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.experiment.hop_parameters import BiasLevels, HopParameters
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
+from opsicm.instruments.roles import CellReading, HopPlan, Identity, PlanOutcome, RoleState
 
 _TYPES: Final[dict[str, type[Any]]] = {
     kind.__name__: kind
@@ -29,6 +30,8 @@ _TYPES: Final[dict[str, type[Any]]] = {
         HopTiming,
         HopPlan,
         PlanOutcome,
+        Identity,
+        RoleState,
     )
 }
 
@@ -53,6 +56,8 @@ def _encoded(value: Any) -> Any:
         return {"kind": type(value).__name__, **{f.name: _encoded(getattr(value, f.name)) for f in fields(value)}}
     if isinstance(value, list | tuple):
         return [_encoded(part) for part in value]
+    if isinstance(value, Mapping):
+        return {"mapping": {str(name): _encoded(part) for name, part in value.items()}}
     return value
 
 
@@ -61,6 +66,8 @@ def _decoded(data: Any) -> Any:
         return tuple(_decoded(part) for part in data)
     if not isinstance(data, dict):
         return data
+    if "mapping" in data:
+        return {name: _decoded(part) for name, part in data["mapping"].items()}
     if "array" in data:
         kind, shape, text = data["array"]
         dtype = np.dtype(kind if isinstance(kind, str) else [tuple(part) for part in kind])

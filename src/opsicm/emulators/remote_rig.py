@@ -17,7 +17,7 @@ from opsicm.experiment.rig_file import RoleName
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import Driver, RoleSetup
-from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
+from opsicm.instruments.roles import CellReading, HopPlan, Identity, PlanOutcome, RoleState
 
 _POLL_INTERVAL: Final = 0.02  # [s] between two checks whether the plan is to be stopped
 _TIMEOUT: Final = 20.0  # [s] for one call: a plan lasts a second, and a kernel may compile
@@ -139,6 +139,12 @@ class _RemoteRole:
         if len(pair) != 2:
             raise self._connection.loss(f"{self._name}.{name}", ascii(pair)[:60], "must be two numbers")
         return self._of_kind(float, name, pair[0]), self._of_kind(float, name, pair[1])
+
+    def identity(self) -> Identity:
+        return self._ask_for(Identity, "identity")
+
+    def state(self) -> RoleState:
+        return self._ask_for(RoleState, "state")
 
     @property
     def safe_address(self) -> str:

@@ -25,7 +25,7 @@ from opsicm.instruments.roles import Rig
 CALLS: Final = "world.sock"
 SAFE: Final = "safe.sock"
 _ROLES: Final = ("clock", "amplifier", "potentiostat", "scanner", "coarse_stage", "hop_controller")
-_SAFE_ROLES: Final = ("amplifier", "potentiostat", "scanner", "hop_controller")
+_SAFE_ROLES: Final = ("amplifier", "potentiostat", "scanner", "coarse_stage", "hop_controller")
 _MOVES: Final = frozenset({"run", "move_to", "apply", "command", "wait_until"})
 _POLL_INTERVAL: Final = 0.02  # [s]
 _LONGEST_CALL: Final = 1 << 26  # [bytes]

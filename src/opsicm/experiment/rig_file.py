@@ -175,6 +175,18 @@ class WorldSettings(FileModel):
             yield Refusal(("surface", "kind"), "", "is missing and surface needs it", "add kind: flat")
 
 
+class Emulation(FileModel):
+    """What stands behind the wires of an emulated rig: a twin's rig, by preset or file, and an experiment's specimen.
+
+    The drivers are the real ones and talk to their instruments' protocols; only `opsicm emulate` reads these keys, and
+    a run's provenance says that its instruments were emulated.
+    """
+
+    display_name: ClassVar[str] = "emulation"
+    rig: Annotated[Text, Field(examples=["twin/graphite"])]
+    experiment: Text | None = None
+
+
 class RigFile(FileModel):
     """A rig: its instruments, their wiring and limits."""
 
@@ -191,6 +203,7 @@ class RigFile(FileModel):
     latency_us: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
     verified: Verified = False
     world: WorldSettings | None = None
+    emulation: Emulation | None = None
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:

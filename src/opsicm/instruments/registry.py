@@ -50,7 +50,7 @@ _DEVICES: Final[Mapping[RoleName, type[Any]]] = {
     "coarse_stage": CoarseStage,
     "hop_controller": HopController,
 }
-_SAFE_ORDER: Final[tuple[RoleName, ...]] = ("hop_controller", "scanner", "potentiostat", "amplifier")
+_SAFE_ORDER: Final[tuple[RoleName, ...]] = ("hop_controller", "scanner", "coarse_stage", "potentiostat", "amplifier")
 _CLIPPING: Final = 0.99  # of the amplifier's range counts as an overload: a clipped current looks like a steady one
 Shared = TypeVar("Shared")
 
@@ -66,7 +66,8 @@ class RigSetup:
     """What is known of a run before any instrument is connected.
 
     `on_advance` is called with every new time [ns] of a simulated clock; `history` is what earlier runs did to the
-    specimen, as (nanosecond, control); `connections` are closed with the run.
+    specimen, as (nanosecond, control); `slice_ns` is the longest piece that a twin takes at once where others act on
+    its world meanwhile; `connections` are closed with the run.
     """
 
     rig: LoadedRig
@@ -76,6 +77,7 @@ class RigSetup:
     seed: int = 0
     on_advance: Callable[[int], None] = lambda _: None
     history: Sequence[Sequence[tuple[int, CellControl]]] = ()
+    slice_ns: int | None = None
     connections: ExitStack = field(default_factory=ExitStack)
     _shared: dict[Hashable, Any] = field(default_factory=dict)
 
@@ -115,8 +117,10 @@ class Driver:
     only stands in for the instruments of a rig file, as a stored run does. `connect` returns the device, which has the
     methods of its role in `instruments.roles`; it receives the specification and the clock of the whole rig, and
     registers what must be closed in `setup.rig.connections`. `settings` is the model of the settings in the rig file,
-    `client` the package to install, imported in `connect` at the earliest. A device that simulates time brings a
-    `clock`; one that follows any clock sets `real_time` False.
+    `client` the package to install, imported in `connect` at the earliest, and `extra` that of `pip install
+    opsicm[extra]` which brings it. A device that simulates time brings a `clock`; one that follows any clock sets
+    `real_time` False. An instrument with `real_time` True may bring a `clock` too, that of its samples: it is the run's
+    where the rig file's `clock.master` is its role. `verified` says how it was tried: against what, never merely that.
     """
 
     name: str
@@ -128,6 +132,8 @@ class Driver:
     client: str = ""
     clock: Callable[[RoleSetup, RigSpecification], Clock] | None = None
     real_time: bool = True
+    extra: str = ""
+    verified: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +265,16 @@ def _clock(
     drivers: Mapping[RoleName, Driver],
     setups: Mapping[RoleName, RoleSetup],
 ) -> Clock:
-    simulating = {driver.name: driver for driver in drivers.values() if driver.clock is not None}
+    simulating = {d.name: d for d in drivers.values() if d.clock is not None and not d.real_time}
     if len(simulating) > 1:
         limit = f"the drivers {' and '.join(simulating)} each bring a clock of their own"
         raise BadInput(setup.rig.problem(("roles",), "", limit, "let one of them play all of these roles"))
     for driver in simulating.values():
         assert driver.clock is not None
         return driver.clock(setups[driver.role], specification)
+    for role, driver in drivers.items():
+        if role == setup.rig.rig.clock.master and driver.clock is not None:
+            return driver.clock(setups[role], specification)
     return WallClock()
 
 

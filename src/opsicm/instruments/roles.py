@@ -1,23 +1,51 @@
 """Roles: what an instrument must be able to do, whether real, emulated or a twin.
 
-Each role has `safe()`, which brings it into a state in which nothing can be harmed, whatever the others do.
+Every role has `identity()`, which says who answers, `state()`, which says what to think of it now and what it is set
+to, and `safe()`, which brings it into a state in which nothing can be harmed, whatever the others do. Commands are
+idempotent: the same one twice is the same as once. A role that does not answer raises `InstrumentLost`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.core.facts import Channel, SampleBlock
+from opsicm.core.facts import Channel, Quality, SampleBlock
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answers: model, serial number and firmware as the instrument says them, and the vendor's client that asked.
+
+    `client` is the package with its version, as `nidaqmx 1.7.0`, empty where the bytes are our own.
+    """
+
+    model: str
+    serial: str = ""
+    firmware: str = ""
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleState:
+    """What to think of an instrument at `t_ns`: `quality`, why in words, and what it is set to as it says itself.
+
+    `settings` are read back, never remembered: of an amplifier `gain_V_A`, `filter_Hz` and `mode` where it tells them.
+    """
+
+    t_ns: int
+    quality: Quality = Quality.GOOD
+    message: str = ""
+    settings: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +127,14 @@ class Amplifier(Protocol):
         """(pipette current [A], command as applied [V]) now, averaged over the amplifier's reading time."""
         ...
 
+    def identity(self) -> Identity:
+        """Who answers; asked anew each time."""
+        ...
+
+    def state(self) -> RoleState:
+        """Quality and settings now, read back."""
+        ...
+
     def safe(self) -> None:
         """Command to 0 V."""
         ...
@@ -114,6 +150,14 @@ class Potentiostat(Protocol):
 
     def read(self) -> CellReading:
         """The cell now."""
+        ...
+
+    def identity(self) -> Identity:
+        """Who answers; asked anew each time."""
+        ...
+
+    def state(self) -> RoleState:
+        """Quality and settings now, read back."""
         ...
 
     def safe(self) -> None:
@@ -139,6 +183,14 @@ class Scanner(Protocol):
         """Measured z [m]."""
         ...
 
+    def identity(self) -> Identity:
+        """Who answers; asked anew each time."""
+        ...
+
+    def state(self) -> RoleState:
+        """Quality and settings now, read back."""
+        ...
+
     def safe(self) -> None:
         """Withdraw to the top of the range."""
         ...
@@ -157,6 +209,18 @@ class CoarseStage(Protocol):
 
     def position(self) -> float:
         """Coarse height [m] of the scanner's zero."""
+        ...
+
+    def identity(self) -> Identity:
+        """Who answers; asked anew each time."""
+        ...
+
+    def state(self) -> RoleState:
+        """Quality and settings now, read back."""
+        ...
+
+    def safe(self) -> None:
+        """Stand still where it is, or higher."""
         ...
 
 
@@ -181,6 +245,14 @@ class HopController(Protocol):
 
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; once `stop()` is true the hop in flight is the last, and the pipette is withdrawn."""
+        ...
+
+    def identity(self) -> Identity:
+        """Who answers; asked anew each time."""
+        ...
+
+    def state(self) -> RoleState:
+        """Quality and settings now, read back."""
         ...
 
     def safe(self) -> None:
@@ -221,5 +293,5 @@ class Rig:
         A role that fails does not keep the next ones from being made safe; its error is raised afterwards.
         """
         with ExitStack() as last_first:
-            for role in (self.amplifier, self.potentiostat, self.scanner, self.hop_controller):
+            for role in (self.amplifier, self.potentiostat, self.coarse_stage, self.scanner, self.hop_controller):
                 last_first.callback(role.safe)

@@ -20,7 +20,7 @@ from opsicm.experiment.rig_file import RoleName
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import Driver, RoleSetup
-from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome
+from opsicm.instruments.roles import CellReading, HopPlan, Identity, PlanOutcome, RoleState
 from opsicm.instruments.specification import HopControllerSpecification, RigSpecification, ScannerSpecification
 from opsicm.record.replay import Replay, ReplayedRun
 
@@ -31,6 +31,12 @@ _POSITION_COLUMNS: Final = ("x", "y", "line", "pixel")
 class _ReplayedRole:
     def __init__(self, run: ReplayedRun) -> None:
         self._run = run
+
+    def identity(self) -> Identity:
+        return Identity(f"stored run {self._run.header.title}")
+
+    def state(self) -> RoleState:
+        return RoleState(self._run.now_ns)
 
     def safe(self) -> None:
         """Nothing moves in a replay; from here on it refuses commands."""
@@ -103,10 +109,7 @@ class _ReplayedScanner(_ReplayedRole):
         return self._run.reading().z
 
 
-class _ReplayedCoarseStage:
-    def __init__(self, run: ReplayedRun) -> None:
-        self._run = run
-
+class _ReplayedCoarseStage(_ReplayedRole):
     def move_to(self, z: float, speed: float | None = None) -> int:  # noqa: ARG002
         """Arrival time [ns]: the first row at `z`, at the latest the start of the next hop.
 

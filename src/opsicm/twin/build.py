@@ -22,7 +22,7 @@ from opsicm.experiment.step_model import FileModel
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.registry import Driver, RigSetup, RoleSetup
-from opsicm.instruments.roles import Amplifier, CellReading, CoarseStage, Potentiostat, Rig
+from opsicm.instruments.roles import Amplifier, CellReading, CoarseStage, Identity, Potentiostat, Rig, RoleState
 from opsicm.instruments.specification import (
     AmplifierSpecification,
     CoarseStageSpecification,
@@ -207,7 +207,9 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
         potentiostat=TwinPotentiostat(world, readout, seed),
         scanner=TwinScanner(probe, (-scanner.z_reach, scanner.z_reach), (-scanner.xy_reach, scanner.xy_reach)),
         coarse_stage=TwinCoarseStage(probe),
-        hop_controller=TwinHopController(probe, hop.timing, channels, monitors, hop.start_height, setup.on_advance),
+        hop_controller=TwinHopController(
+            probe, hop.timing, channels, monitors, hop.start_height, setup.on_advance, setup.slice_ns
+        ),
         grounding=setup.rig.rig.wiring.grounding,
     )
 
@@ -276,7 +278,29 @@ def _monitored(readout: Readout, specification: RigSpecification, wanted: Collec
 # -- A rig of twin and instruments: the world does what the instruments are told.
 
 
-class _FollowedAmplifier:
+class _Followed:
+    """The instrument speaks for itself; the twin follows it in silence."""
+
+    _instrument: Amplifier | Potentiostat | CoarseStage
+    _twin: Amplifier | Potentiostat | CoarseStage
+
+    def identity(self) -> Identity:
+        return self._instrument.identity()
+
+    def state(self) -> RoleState:
+        return self._instrument.state()
+
+    def safe(self) -> None:
+        try:
+            self._instrument.safe()
+        finally:
+            self._twin.safe()
+
+
+class _FollowedAmplifier(_Followed):
+    _instrument: Amplifier
+    _twin: Amplifier
+
     def __init__(self, instrument: Amplifier, twin: Amplifier) -> None:
         self._instrument, self._twin = instrument, twin
 
@@ -291,12 +315,11 @@ class _FollowedAmplifier:
     def read(self) -> tuple[float, float]:
         return self._instrument.read()
 
-    def safe(self) -> None:
-        self._instrument.safe()
-        self._twin.safe()
 
+class _FollowedPotentiostat(_Followed):
+    _instrument: Potentiostat
+    _twin: Potentiostat
 
-class _FollowedPotentiostat:
     def __init__(self, instrument: Potentiostat, twin: Potentiostat) -> None:
         self._instrument, self._twin = instrument, twin
 
@@ -307,12 +330,11 @@ class _FollowedPotentiostat:
     def read(self) -> CellReading:
         return self._instrument.read()
 
-    def safe(self) -> None:
-        self._instrument.safe()
-        self._twin.safe()
 
+class _FollowedCoarseStage(_Followed):
+    _instrument: CoarseStage
+    _twin: CoarseStage
 
-class _FollowedCoarseStage:
     def __init__(self, instrument: CoarseStage, twin: CoarseStage) -> None:
         self._instrument, self._twin = instrument, twin
 

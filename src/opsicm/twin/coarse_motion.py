@@ -40,6 +40,11 @@ class CoarseMotion:
         self._ends_ns = now_ns + round(abs(there - here) / (speed or self.speed) * 1e9)
         return self._ends_ns
 
+    @property
+    def target(self) -> float:
+        """Where the present or last motion ends [m]."""
+        return self._to
+
     def motor(self, t_ns: int) -> float:
         """What the stage reports [m]."""
         if t_ns >= self._ends_ns:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.facts import Channel, Quality
+from opsicm.instruments.roles import Identity, RoleState
 from opsicm.physics.noise import gaussian, gaussian_block
 from opsicm.physics.pipette.approach import relative_current
 from opsicm.physics.pipette.geometry import Pipette
@@ -88,6 +89,18 @@ class TwinClock:
         if t_ns > self._world.now_ns:
             self._world.advance_to(t_ns)
             self._on_advance(t_ns)
+
+
+class TwinDevice:
+    """What every device of a twin says of itself: it is one, and it is well."""
+
+    _now_ns: Callable[[], int]
+
+    def identity(self) -> Identity:
+        return Identity(f"digital twin: {type(self).__name__.removeprefix('Twin')}")
+
+    def state(self) -> RoleState:
+        return RoleState(self._now_ns())
 
 
 class Probe:
@@ -200,7 +213,7 @@ class Probe:
         return through_tip + self.leak(t_ns)
 
 
-class TwinAmplifier:
+class TwinAmplifier(TwinDevice):
     """Reads the current averaged over 10 ms of samples; adds its command, in steps of its converter (0: none)."""
 
     AVERAGED: Final = 1000
@@ -210,6 +223,7 @@ class TwinAmplifier:
         self._range = command_range
         self._current_range = current_range
         self._step = step
+        self._now_ns = lambda: probe.world.now_ns
 
     @property
     def command_range(self) -> tuple[float, float]:
@@ -242,13 +256,14 @@ class TwinAmplifier:
         self._probe.world.set_command(0.0, 0.0)
 
 
-class TwinScanner:
+class TwinScanner(TwinDevice):
     """Piezo: range and position."""
 
     def __init__(self, probe: Probe, z_range: tuple[float, float], xy_range: tuple[float, float]) -> None:
         self._probe = probe
         self._z_range = z_range
         self._xy_range = xy_range
+        self._now_ns = lambda: probe.world.now_ns
 
     @property
     def z_range(self) -> tuple[float, float]:
@@ -266,11 +281,19 @@ class TwinScanner:
         self._probe.z = self._probe.z_command = self._z_range[1]
 
 
-class TwinCoarseStage:
+class TwinCoarseStage(TwinDevice):
     """Stepping motor: speed, backlash, steps (`CoarseMotion`). The piezo is drawn up before the motor turns."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
+        self._now_ns = lambda: probe.world.now_ns
+
+    def safe(self) -> None:
+        """Stand still, unless it is on its way up."""
+        world = self._probe.world
+        here = world.coarse.motor(world.now_ns)
+        if world.coarse.target < here:
+            world.move_coarse(here, None)
 
     def move_to(self, z: float, speed: float | None = None) -> int:
         if speed is not None and not 0.0 < speed < math.inf:

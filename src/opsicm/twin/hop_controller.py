@@ -13,7 +13,7 @@ from opsicm.core.facts import HOP_DTYPE, Channel, Quality, SampleBlock
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.twin import fast_loop
-from opsicm.twin.devices import Monitors, Probe
+from opsicm.twin.devices import Monitors, Probe, TwinDevice
 from opsicm.twin.fast_loop import Breakpoints, FilterState, Hops, LoopState, Stream, approach_table, run_slices
 from opsicm.twin.trajectory import CellStates
 from opsicm.twin.world import AHEAD_NS, World
@@ -21,8 +21,12 @@ from opsicm.twin.world import AHEAD_NS, World
 _SLICES_PER_LOOK: Final = 5  # of at most 0.1 s each, between two looks whether the plan is to be stopped
 
 
-class TwinHopController:
-    """Runs hop plans. `closest_gap` [m] is the smallest true distance so far: for tests of safety, never recorded."""
+class TwinHopController(TwinDevice):
+    """Runs hop plans. `closest_gap` [m] is the smallest true distance so far: for tests of safety, never recorded.
+
+    Where others act on the world during a plan, as over the wires of an emulated rig, `slice_ns` is the longest piece
+    that is taken at once; after each `on_advance` may hold the world back and let the others act.
+    """
 
     def __init__(
         self,
@@ -32,8 +36,11 @@ class TwinHopController:
         monitors: Monitors,
         start_height: float,
         on_advance: Callable[[int], None],
+        slice_ns: int | None = None,
     ) -> None:
         self._probe = probe
+        self._now_ns = lambda: probe.world.now_ns
+        self._slice_ns = slice_ns
         self._timing = timing
         self._channels = (*channels, *monitors.channels)
         self._columns = len(channels)  # of the loop itself
@@ -94,6 +101,8 @@ class TwinHopController:
         finished = plan.x.size == 0 and world.now_ns >= plan.until_ns
         while not finished:
             finished = self._run_segment(plan, settings, log, blocks, stop)
+            if self._slice_ns is not None:
+                self._on_advance(world.now_ns)
         if log.finished:
             self.closest_gap = min(self.closest_gap, float(log.hops.measured[: log.finished, fast_loop.GAP_MIN].min()))
             world.x, world.y = float(plan.x[log.finished - 1]), float(plan.y[log.finished - 1])
@@ -197,7 +206,9 @@ class TwinHopController:
         world, dt_ns = self._probe.world, self._timing.dt_ns
         until_ns = log.likely_end_ns if plan.x.size else plan.until_ns
         ends = world.breakpoints(until_ns + AHEAD_NS)
-        if world.faults.each:
+        if self._slice_ns is not None:
+            ends = [min(ends[0], world.now_ns + self._slice_ns)]
+        elif world.faults.each:
             ends = ends[:1]
         beyond = next((k for k, end in enumerate(ends) if end >= until_ns), len(ends) - 1)
         ends = ends[: beyond + 1]

@@ -10,6 +10,7 @@ from opsicm.experiment.controls import CellControl, OpenCircuit
 from opsicm.instruments.roles import CellReading
 from opsicm.physics.noise import gaussian
 from opsicm.twin.circuit import TWO_ELECTRODE
+from opsicm.twin.devices import TwinDevice
 from opsicm.twin.world import World
 
 _POTENTIAL_NOISE: Final = 10  # noise channels, beside those of segment 0, which no run has
@@ -29,7 +30,7 @@ class Readout:
     current_range: float = 0.1
 
 
-class TwinPotentiostat:
+class TwinPotentiostat(TwinDevice):
     """The world's cell as this potentiostat shows it. Charge and set point come from its own counter, exact."""
 
     def __init__(self, world: World, readout: Readout, seed: int) -> None:
@@ -37,6 +38,7 @@ class TwinPotentiostat:
         self._readout = readout
         self._seed = seed
         self._reads = 0
+        self._now_ns = lambda: world.now_ns
 
     def apply(self, control: CellControl, at_ns: int) -> None:
         self._answers()

@@ -1,0 +1,125 @@
+"""The world behind emulated instruments: a twin's rig that moves with the wall clock, whoever asks.
+
+Real instruments share one specimen and one time, and each answers on a wire of its own. Here one thread drives the
+twin's rig after the wall clock; the servers of the emulated instruments hand it what they want done. A plan of hops
+runs on that thread in short pieces, and between two pieces everything else is done: a command that arrives during a hop
+acts within `SLICE_NS` of the world's time.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from opsicm.core.errors import OpsicmError
+from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.instruments.clock import monotonic_ns
+from opsicm.instruments.roles import HopPlan, PlanOutcome, Rig
+
+SLICE_NS: Final = 20_000_000
+"""The longest piece [ns] of a plan of hops, and of idle time, that the world takes at once."""
+_PATIENCE: Final = 30.0  # [s] for the world to do what it is asked, a kernel's compilation included
+Answer = TypeVar("Answer")
+_NONE: Final = np.zeros(0)
+_NUMBERS: Final = np.zeros(0, np.int32)
+_HOP: Final = HopParameters(1e-6, 1e-6, 0.01, 5e-6)
+_DWELL: Final = HopPlan("", 0, 0, _NONE, _NONE, _NUMBERS, _NUMBERS, _NONE, _HOP, 0.0, SLICE_NS)
+
+
+class PacedWorld:
+    """Drives a twin's rig at `speed` times the wall clock. `connect` makes the rig, given what holds its time back.
+
+    `ask` may be called from any thread.
+    """
+
+    def __init__(self, connect: Callable[[Callable[[int], None]], Rig], speed: float = 1.0) -> None:
+        self.speed = speed
+        self._jobs: queue.SimpleQueue[tuple[Callable[[Rig], Any], Future[Any]]] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._began_ns = monotonic_ns()
+        self._rig = connect(self._hold)
+        # The kernel is compiled before anybody waits for it; what that takes is none of the world's time.
+        self._closing.set()
+        self._rig.hop_controller.run(_DWELL, lambda: False)
+        self._closing.clear()
+        self._began_ns = monotonic_ns() - round(self._rig.clock.now_ns() / speed)
+        self._thread = threading.Thread(target=self._drive, name="emulated-world", daemon=True)
+        self._thread.start()
+
+    def ask(self, what: Callable[[Rig], Answer]) -> Answer:
+        """What `what` makes of the rig, between two pieces of whatever is under way; raises what it raises."""
+        future: Future[Answer] = Future()
+        self._jobs.put((what, future))
+        return future.result(_PATIENCE)
+
+    def hop(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
+        """Run a plan of hops in pieces; `stop` is asked between two. Returns when the plan has ended."""
+        future: Future[PlanOutcome] = Future()
+
+        def run(rig: Rig) -> PlanOutcome:
+            return rig.hop_controller.run(plan, lambda: stop() or self._closing.is_set())
+
+        self._jobs.put((_InTurn(run), future))
+        return future.result()
+
+    def now_ns(self) -> int:
+        """The world's time [ns] that belongs to the present moment of the wall clock."""
+        return round((monotonic_ns() - self._began_ns) * self.speed)
+
+    def close(self) -> None:
+        """End the thread; a plan under way ends with the hop in flight."""
+        self._closing.set()
+        self._thread.join(_PATIENCE)
+
+    def __enter__(self) -> PacedWorld:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _drive(self) -> None:
+        self._waiting: list[tuple[_InTurn, Future[Any]]] = []
+        while not self._closing.is_set():
+            if self._waiting:
+                _do(*self._waiting.pop(0), self._rig)
+                continue
+            self._rig.clock.wait_until(min(self.now_ns(), self._rig.clock.now_ns() + round(SLICE_NS * self.speed)))
+            self._attend(0.5e-9 * SLICE_NS)
+
+    def _hold(self, t_ns: int) -> None:
+        """Wait until the wall clock has reached the world's time, doing meanwhile what is asked."""
+        while not self._closing.is_set() and (left := t_ns - self.now_ns()) > 0:
+            self._attend(left * 1e-9 / self.speed)
+
+    def _attend(self, seconds: float) -> None:
+        """Do what is asked for that long; a plan of hops waits for its turn."""
+        try:
+            what, future = self._jobs.get(timeout=max(seconds, 0.0))
+        except queue.Empty:
+            return
+        if isinstance(what, _InTurn):
+            self._waiting.append((what, future))
+        else:
+            _do(what, future, self._rig)
+
+
+class _InTurn:
+    """Something that takes as long as the world's time says, so that two of them cannot overlap."""
+
+    def __init__(self, what: Callable[[Rig], Any]) -> None:
+        self._what = what
+
+    def __call__(self, rig: Rig) -> Any:
+        return self._what(rig)
+
+
+def _do(what: Callable[[Rig], Any], future: Future[Any], rig: Rig) -> None:
+    try:
+        future.set_result(what(rig))
+    except (OpsicmError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+        future.set_exception(error)

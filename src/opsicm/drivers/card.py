@@ -1,0 +1,51 @@
+"""A data-acquisition card as the drivers behind it see it: analogue inputs and outputs by name, and digital lines.
+
+Amplifier, potentiostat and scanner of a rig with analogue wiring share one card, with one sample clock. The driver of a
+card offers this; who uses it does not know which maker's it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the card has sampled last: `volts` [n, input], the first row at `t0_ns` of the rig's clock, `dt_ns` apart."""
+
+    t0_ns: int
+    dt_ns: int
+    volts: NDArray[np.float64]
+
+
+class Card(Protocol):
+    """One card. Names of inputs and outputs are the maker's own, as `Dev1/ai0` and `Dev1/port0/line3`."""
+
+    def latest(self, inputs: Sequence[str], seconds: float) -> Samples:
+        """The last `seconds` of these inputs; raises `InstrumentLost` where none have come for longer than that."""
+        ...
+
+    def write(self, output: str, volts: float, slope: float = 0.0) -> None:
+        """Put `volts` [V] on an analogue output now, ramping by `slope` [V/s] until it is written again."""
+        ...
+
+    def written(self, output: str) -> float:
+        """[V] on an analogue output now, its ramp included."""
+        ...
+
+    def output_range(self, output: str) -> tuple[float, float]:
+        """(lowest, highest) [V] of an analogue output."""
+        ...
+
+    def set_line(self, line: str, high: bool) -> None:
+        """Set a digital output."""
+        ...
+
+    def line(self, line: str) -> bool:
+        """A digital input or output, read back."""
+        ...

@@ -1,13 +1,15 @@
-"""Which drivers of a rig were tried on hardware, and what is said of those that were not."""
+"""Which roles of a rig instruments play, which of their drivers were tried on hardware, and who answered in a run."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from opsicm.cli.rigs import REGISTRY
 from opsicm.experiment.rig_file import LoadedRig, RoleName
 from opsicm.instruments.registry import ROLES, Driver
+from opsicm.instruments.roles import Rig
 
 _ON_HARDWARE: Final = "on hardware"
 
@@ -41,14 +43,51 @@ def unverified(loaded: LoadedRig) -> list[str]:
     rig, and whoever reads a run elsewhere should see both.
     """
     roles: dict[str, list[str]] = {}
-    texts: dict[str, str] = {}
     for role, driver in instrument_drivers(loaded):
         if not verified_on_hardware(driver):
-            key = f"({driver.name}): {how_verified(driver)}"
-            roles.setdefault(key, []).append(role.replace("_", " "))
-            texts[key] = key
-    sentences = [f"NOT VERIFIED ON HARDWARE: {', '.join(names)} {texts[key]}" for key, names in roles.items()]
-    if sentences and (word := loaded.rig.verified):
-        said = "verified" if word is True else f"verified: {word}"
-        sentences = [f"{sentence}; the rig file says {said}" for sentence in sentences]
-    return sentences
+            roles.setdefault(f"({driver.name}): {how_verified(driver)}", []).append(role.replace("_", " "))
+    sentences = [f"NOT VERIFIED ON HARDWARE: {', '.join(names)} {how}" for how, names in roles.items()]
+    word = loaded.rig.verified
+    said = "" if not word else "; its rig file: verified" if word is True else f"; its rig file: verified, {word}"
+    return [sentence + said for sentence in sentences]
+
+
+def instruments_of(loaded: LoadedRig, rig: Rig) -> dict[str, str]:
+    """Who answered in a run, for its provenance: `instruments`, JSON by role, and `not_verified`, a sentence a line.
+
+    Empty for a rig that no instrument plays a role of.
+    """
+    answers = {}
+    for role, driver in instrument_drivers(loaded):
+        who = getattr(rig, role).identity()
+        answers[role] = {
+            "driver": driver.name,
+            "model": who.model,
+            "serial": who.serial,
+            "firmware": who.firmware,
+            "client": who.client,
+            "verified": how_verified(driver),
+        }
+    if not answers:
+        return {}
+    stored = {"instruments": json.dumps(answers, ensure_ascii=False)}
+    sentences = unverified(loaded)
+    return {**stored, "not_verified": "\n".join(sentences)} if sentences else stored
+
+
+def instrument_record(loaded: LoadedRig) -> dict[str, Any]:
+    """The roles that instruments play with their drivers, and whether these are emulated: for `check --json`."""
+    played = {role: driver.name for role, driver in instrument_drivers(loaded)}
+    return {"instruments": played, "emulated": bool(played) and loaded.rig.emulation is not None}
+
+
+def instrument_lines(loaded: LoadedRig) -> Iterator[str]:
+    """What `opsicm check` says of the instruments of a rig; nothing where a twin plays every role."""
+    played = [f"{role.replace('_', ' ')} ({driver.name})" for role, driver in instrument_drivers(loaded)]
+    if not played:
+        return
+    yield f"instruments      {', '.join(played)}"
+    if (emulation := loaded.rig.emulation) is not None:
+        yield f"                 emulated, with {emulation.rig} behind them: start opsicm emulate {loaded.path} first"
+    for sentence in unverified(loaded):
+        yield f"                 {sentence}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -118,3 +118,35 @@ def check(
     from opsicm.cli.rig_check import check_rig
 
     raise typer.Exit(check_rig(rig, experiment, role or (), yes, as_json))
+
+
+_PICTURES: Final = (".svg", ".png", ".pdf")
+
+
+@app.command(epilog="Example: opsicm rig draw experiments/rigs/paper.yaml -o wiring.svg")
+def draw(
+    rig: Annotated[str, typer.Argument(help="Rig file or preset.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Picture: .svg, .png or .pdf.")] = Path("wiring.svg"),
+) -> None:
+    """Draw the wiring that a rig file states: instruments, wires with channels and signs, grounds, electrodes."""
+    import io
+
+    from opsicm.cli.emulated_rig import load_named_rig
+    from opsicm.cli.terminal import out as console
+    from opsicm.core.errors import BadInput, Problem
+    from opsicm.core.output_file import write_output
+    from opsicm.figures.draw import svg
+    from opsicm.figures.wiring_drawing import draw_wiring, wiring_of
+
+    if out.suffix.lower() not in _PICTURES:
+        limit, remedy = f"a picture is {', '.join(_PICTURES)}", f"as -o {out.with_suffix('.svg').name}"
+        raise BadInput(Problem("-o", str(out), limit, remedy))
+    figure = draw_wiring(wiring_of(load_named_rig(rig)))
+    if out.suffix.lower() == ".svg":
+        picture = svg(figure)
+    else:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=out.suffix[1:].lower(), dpi=150)
+        picture = buffer.getvalue()
+    write_output(out, picture, "wiring", "-o")
+    console.print(str(out))

@@ -111,7 +111,13 @@ def bench_of(
     standing = standing_experiment(loaded) if experiment is None else experiment
     waited = _Waited()
     parameters = specimen_parameters(standing, loaded).values
-    setup = rig_setup(standing, loaded, parameters, on_advance=waited.hold if REGISTRY.real_time(loaded) else lambda _: None, connections=open_things)
+    setup = rig_setup(
+        standing,
+        loaded,
+        parameters,
+        on_advance=waited.hold if REGISTRY.real_time(loaded) else lambda _: None,
+        connections=open_things,
+    )
     specification = REGISTRY.specification(setup)
     try:
         clock = REGISTRY.clock(setup, specification)

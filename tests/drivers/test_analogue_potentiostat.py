@@ -129,7 +129,13 @@ def test_a_mode_is_changed_with_the_cell_off_and_a_harmless_set_point(rig: tuple
     assert at_ns - card.at_ns[0] < 12 * MS
     del card.events[:], card.at_ns[:]
     begin(rig, PotentialRamp(0.39))
-    assert card.events == [(CELL, 0.0), (OUTPUT, pytest.approx(-0.39)), (MODE, 0.0), (CELL, 1.0), (OUTPUT, pytest.approx(-0.39))]
+    assert card.events == [
+        (CELL, 0.0),
+        (OUTPUT, pytest.approx(-0.39)),
+        (MODE, 0.0),
+        (CELL, 1.0),
+        (OUTPUT, pytest.approx(-0.39)),
+    ]
 
 
 def test_safe_opens_the_cell_whatever_waits(rig: tuple[Any, FakeCard]) -> None:
@@ -160,6 +166,7 @@ def test_a_monitor_at_its_end_and_a_card_without_samples_are_told(rig: tuple[Any
     assert device.state().quality is Quality.SATURATED
     card.lost = True
     assert device.state().quality is Quality.MISSING
+    wait(card, 0.03)
     with pytest.raises(InstrumentLost):
         device.read()
     card.lost = False
@@ -169,7 +176,10 @@ def test_a_monitor_at_its_end_and_a_card_without_samples_are_told(rig: tuple[Any
 @pytest.mark.parametrize(
     ("control", "message"),
     [
-        (PotentialRamp(0.3, ir_compensation=0.9), "it asks 90 % iR compensation, and the panel's 0 % stays all the time"),
+        (
+            PotentialRamp(0.3, ir_compensation=0.9),
+            "it asks 90 % iR compensation, and the panel's 0 % stays all the time",
+        ),
         (PotentialRamp(2.1), "the rig file allows -0.5 … 2 V"),
         (ConstantCurrent(0.02), "the current range ends at 10 mA"),
         (ConstantCurrent(-1e-4, lowest=-0.7), "the rig file allows -0.5 … 2 V"),
@@ -201,7 +211,11 @@ def test_a_ramp_is_held_where_the_rig_file_ends_it(rig: tuple[Any, FakeCard]) ->
         ("galvanostat_mA_per_V: 1, ", "", "cell[2] is a current of -0.05 mA: is missing, and a current needs it"),
         ("current_mA_per_V: 1, ", "", "current_mA_per_V; is missing"),
         ("lowest_V: -0.5", "lowest_V: 3", "must be below highest_V, 2"),
-        ("highest_V: 2", "highest_V: 0.35", "cell[1] is a ramp from 0.4 V at -100 mV/s: the rig file allows -0.5 … 0.35 V"),
+        (
+            "highest_V: 2",
+            "highest_V: 0.35",
+            "cell[1] is a ramp from 0.4 V at -100 mV/s: the rig file allows -0.5 … 0.35 V",
+        ),
         ("input_V_per_V: -1", "input_V_per_V: 0.03", "it needs 13.3 V at the output, which ends at -10 and 10 V"),
         ("rest_V: 0.4", "rest_V: 0.4, ir_compensation_pct: 80", "dial 0 % and write ir_compensation_pct: 0, or change"),
         ("rest_V: 0.4", "rest_V: 0.4, largest_mA: 0.04", "cell[2] is a current of -0.05 mA: the current range ends at"),

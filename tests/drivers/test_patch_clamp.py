@@ -131,7 +131,9 @@ def test_without_telegraphs_it_says_so(laboratory: Laboratory) -> None:
 
 def test_digital_telegraphs(laboratory: Laboratory) -> None:
     lines = ", ".join(f"Dev1/port1/line{k}" for k in range(5))
-    digital = BARE.replace("command_output: Dev1/ao0", f'command_output: Dev1/ao0, model: epc_8, gain_telegraph: "{lines}"')
+    digital = BARE.replace(
+        "command_output: Dev1/ao0", f'command_output: Dev1/ao0, model: epc_8, gain_telegraph: "{lines}"'
+    )
 
     def one(card: FakeCard) -> None:
         card.lines.update({"Dev1/port1/line0": True})  # medium range, second position: 1 mV/pA
@@ -192,5 +194,3 @@ def test_a_rig_file_that_says_too_little_or_two_things(
     with pytest.raises(BadInput) as refused:
         connect(laboratory, "amplifier", text.replace(before, after))
     assert message in str(refused.value)
-
-

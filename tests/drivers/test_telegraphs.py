@@ -16,7 +16,9 @@ def test_the_gain_of_an_axopatch(volts: float, gain: float | None) -> None:
     assert position(AXOPATCH.gain, volts) == gain
 
 
-@pytest.mark.parametrize(("volts", "mode"), [(6.0, "voltage_clamp"), (4.0, "track"), (2.1, "current_clamp"), (5.0, None)])
+@pytest.mark.parametrize(
+    ("volts", "mode"), [(6.0, "voltage_clamp"), (4.0, "track"), (2.1, "current_clamp"), (5.0, None)]
+)
 def test_the_mode_of_an_axopatch_is_that_of_its_manual(volts: float, mode: str | None) -> None:
     assert position(AXOPATCH.mode, volts) == mode
 

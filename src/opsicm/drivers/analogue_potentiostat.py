@@ -158,7 +158,7 @@ class _Refusal(NamedTuple):
 def _refusal(
     s: AnaloguePotentiostatSettings, control: CellControl, output: tuple[float, float], end: float | None = None
 ) -> _Refusal | None:
-    """What forbids a `control` whose potential goes to `end` [V]; `output` [V] is the lowest and highest of the output."""
+    """What forbids a `control` whose potential goes to `end` [V]; `output` is the (lowest, highest) of the output [V]."""
     if isinstance(control, OpenCircuit):
         return None
     if s.mode_line is None and s.panel_mode != _MODES[type(control)]:
@@ -220,7 +220,7 @@ class AnaloguePotentiostat:
             setup, "cell_potential", settings.potential_input, settings.potential_V_per_V, "potential_V_per_V"
         )
         self._current = scale_of(setup, "cell_current", settings.current_input, current, "current_mA_per_V")
-        self._card: Card = card_of(setup)
+        self._card: Card = card_of(setup, clock)
         self._lock = threading.RLock()
         self._waiting: tuple[CellControl, int] | None = None
         self._prepared = False  # what waits has its set point and mode already
@@ -267,13 +267,17 @@ class AnaloguePotentiostat:
             )
 
     def identity(self) -> Identity:
-        """An analogue potentiostat does not say what it is."""
-        return Identity("analogue potentiostat (by its external input and monitors; it cannot be asked)")
+        """An analogue potentiostat cannot be asked; the card's client."""
+        card = self._card.identity()
+        return Identity(f"analogue potentiostat, by the lines of {card.model}", card.serial, card.firmware, card.client)
 
     def state(self) -> RoleState:
         """Cell, mode and compensation; the lines as they are read back, and whether they are what was set."""
         now = self._clock.now_ns()
         s = self._settings
+        card = self._card.state([self._potential.input, self._current.input])  # a lost card is tried once more there
+        if card.quality in (Quality.MISSING, Quality.STALE, Quality.SUSPECT):
+            return RoleState(now, card.quality, card.message)
         try:
             with self._lock:
                 self._look()

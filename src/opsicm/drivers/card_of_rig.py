@@ -7,12 +7,13 @@ say it in the words of its panel. The two are compared, because they differ by t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Final
 
 from opsicm.core.errors import BadInput
+from opsicm.drivers import ni_card
 from opsicm.drivers.card import Card
 from opsicm.experiment.rig_file import ChannelName
+from opsicm.instruments.clock import Clock
 from opsicm.instruments.registry import RoleSetup
 
 _AGREES: Final = 1e-3  # relative: two ways to write one number
@@ -31,15 +32,9 @@ class Scale:
         return self.gain * volts + self.offset
 
 
-def card_of(setup: RoleSetup) -> Card:
+def card_of(setup: RoleSetup, clock: Clock) -> Card:
     """The card at the role's address, which all instruments of a rig that stand behind it share."""
-    return setup.rig.shared(("card", setup.address), lambda: _connect(setup))
-
-
-def _connect(setup: RoleSetup) -> Card:
-    # The vendor's client is imported when a card is wanted, not when its instruments are listed.
-    card: Card = import_module("opsicm.drivers.nidaqmx_card").connect(setup)
-    return card
+    return ni_card.card(setup, clock)
 
 
 def scale_of(setup: RoleSetup, channel: ChannelName, named: str | None, gain: float, key: str) -> Scale:

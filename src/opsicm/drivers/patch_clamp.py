@@ -176,7 +176,7 @@ class PatchClamp:
             if (lines := getattr(settings, f"{name}_telegraph")) is not None
             for text in (getattr(settings, f"{name}_table"),)
         ]
-        self._card: Card = card_of(setup)
+        self._card: Card = card_of(setup, clock)
         low, high = self._card.output_range(self._output)
         reach = sorted(
             volts * self._command_scale for volts in (max(low, -settings.command_V), min(high, settings.command_V))
@@ -229,12 +229,16 @@ class PatchClamp:
         return self._card.written(self._output) * self._command_scale
 
     def identity(self) -> Identity:
-        """The model that the rig file names: an analogue amplifier does not say."""
-        return Identity(f"{self._name} (by analogue lines; it cannot be asked)")
+        """The model that the rig file names, for an analogue amplifier cannot be asked; the card's client."""
+        card = self._card.identity()
+        return Identity(f"{self._name}, by the lines of {card.model}", card.serial, card.firmware, card.client)
 
     def state(self) -> RoleState:
         """Gain, filter and mode as the telegraphs tell them, and what to think of the currents that they scale."""
         now = self._clock.now_ns()
+        card = self._card.state([self._scale.input])  # a lost card is tried once more there
+        if card.quality in (Quality.MISSING, Quality.STALE, Quality.SUSPECT):
+            return RoleState(now, card.quality, card.message)
         try:
             told, messages = self._look()
             volts = self._card.latest([self._scale.input], _TELEGRAPH_SECONDS).volts

@@ -1,7 +1,8 @@
 """One motorised axis along z as the drivers of coarse stages see it: its frame, its limits, when it arrives.
 
-A stage counts from a switch at an end of its travel; opsicm counts from the specimen's mean surface. The two meet where
-the operator has engaged: there the pipette stands `start_height_um` above the surface, and the stage at `engaged_at_mm`.
+A stage counts from a switch at an end of its travel; opsicm counts from the specimen's mean surface. The two meet
+where the operator has engaged: there the pipette stands `start_height_um` above the surface, and the stage at
+`engaged_at_mm`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, Problem
 from opsicm.core.facts import Quality
-from opsicm.drivers.tcp_address import require_reachable, tcp_address
+from opsicm.drivers.tcp_address import connected_in_time, tcp_address
 from opsicm.drivers.vertical_axis import (
     VerticalAxis,
     VerticalAxisSettings,
@@ -49,10 +49,7 @@ _PER_SECOND: Final = 1.6384
 _PER_SECOND_SQUARED: Final = 1.6384e-4
 _ARRIVED_WITHIN: Final = 1e-6  # [m] a stage at rest may stand off its target: above the step of any of Zaber's stages
 _HARMLESS: Final = frozenset({"NI", "NJ", "NR", "NT", "ND", "NU", "NB"})  # notes on what was asked for
-_UNREFERENCED: Final = {
-    "WR": "it has no reference position",
-    "WH": "it was not homed since it was switched on",
-}
+_UNREFERENCED: Final = {"WR": "it has no reference position", "WH": "it was not homed since it was switched on"}
 _FAULTS: Final = {
     "FS": "it has stalled and stopped",
     "FE": "it is at a limit switch",
@@ -102,16 +99,23 @@ class _Reach:
         return f"Zaber stage at {where} device {self.device} axis {self.axis}"
 
     def open(self) -> Axis:
-        """A connection of its own; raises what the client raises, or `OSError` where nobody takes it in time."""
+        """A connection of its own; raises what the client raises, or `TimeoutError` where nobody takes it."""
+        from zaber_motion import MotionLibException
         from zaber_motion.ascii import Connection
 
         if isinstance(self.where, str):
             connection = Connection.open_serial_port(self.where, direct=True)
         else:
-            require_reachable(*self.where)  # the client itself waits for minutes
-            connection = Connection.open_tcp(*self.where)
+            host, port = self.where
+            connection = connected_in_time(lambda: Connection.open_tcp(host, port), Connection.close)
         connection.default_request_timeout = round(TIMEOUT * 1e3)
-        return connection.get_device(self.device).get_axis(self.axis)
+        axis = connection.get_device(self.device).get_axis(self.axis)
+        try:
+            axis.is_busy()  # a converter takes a second client only to hang up, and one without a stage takes any
+        except MotionLibException:
+            connection.close()
+            raise
+        return axis
 
 
 def _close(axis: Axis) -> None:

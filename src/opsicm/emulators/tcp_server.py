@@ -13,6 +13,8 @@ from opsicm.core.errors import BadInput, Problem
 
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: closing sends RST instead of FIN
 
+_NOTICED: Final = 0.03  # [s]
+
 
 class TcpServer:
     """Serves `address` (`127.0.0.1:PORT`, port 0: any) to at most `clients` at a time; further ones are hung up on.
@@ -26,7 +28,7 @@ class TcpServer:
             limit = "an emulated instrument answers on this machine only"
             raise BadInput(Problem("address", repr(address), limit, "write 127.0.0.1:PORT"))
         self._talk, self._most = talk, clients
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._clients: set[socket.socket] = set()
         try:
             self._server = socket.create_server(("127.0.0.1", int(port)))
@@ -67,7 +69,8 @@ class TcpServer:
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
-                welcome = len(self._clients) < self._most
+                # One that has just gone is given the time to be noticed, as the queue of a real converter gives it.
+                welcome = self._lock.wait_for(lambda: len(self._clients) < self._most, _NOTICED)
                 if welcome:
                     self._clients.add(client)
             if welcome:
@@ -83,4 +86,5 @@ class TcpServer:
     def _forget(self, client: socket.socket) -> None:
         with self._lock:
             self._clients.discard(client)
+            self._lock.notify()
         client.close()

@@ -22,7 +22,7 @@ FAULTS: Final = ("late", "silent", "busy", "partial", "reset", "garbage", "nan",
 STEP: Final = 47.625e-9  # [m]
 LIMIT_MAX: Final = 533_333
 ACCELERATION: Final = 205  # the default of that stage, as the settings motion.accelonly and motion.decelonly say it
-# Manual, settings maxspeed and accel: units of 1/1.6384 microsteps a second, and of 10⁴/1.6384 of them a second squared.
+# Manual, settings maxspeed and accel: 1/1.6384 microsteps a second, and 10⁴/1.6384 of them a second squared.
 SPEED_UNIT: Final = STEP / 1.6384  # [m/s]
 ACCELERATION_UNIT: Final = 1e4 * STEP / 1.6384  # [m/s²]
 MAX_SPEED: Final = 153_600
@@ -120,8 +120,8 @@ class ZaberDevice:
         if int(address or 0) not in (0, 1):  # another device of the chain
             return None
         flag, data = self._do(command)
-        # Manual, "Replies": "@", address of two digits, axis, message number where there was one, OK or RJ, BUSY or IDLE,
-        # the warning flag of highest priority or "--", data.
+        # Manual, "Replies": "@", address of two digits, axis, message number where there was one, OK or RJ, BUSY or
+        # IDLE, the warning flag of highest priority or "--", data.
         status, warning = "BUSY" if self._busy() else "IDLE", min(self.flags, default="--")
         head = f"01 {axis or 0}" if number is None else f"01 {axis or 0} {number}"
         body = f"{head} {flag} {status} {warning} {data}"

@@ -11,8 +11,8 @@ import pytest
 
 from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OutsideDomain
 from opsicm.core.facts import Quality
-from opsicm.drivers.vertical_axis import travel_time
-from opsicm.drivers.zaber import SharedZaberStage, ZaberStage, safe_channel
+from opsicm.drivers.vertical_axis import MotorisedStage, StageOnSharedLine, travel_time
+from opsicm.drivers.zaber import safe_channel
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.zaber_device import LIMIT_MAX, STEP, ZaberDevice
 from opsicm.instruments.clock import pause, stopwatch
@@ -50,19 +50,19 @@ def device(world: PacedWorld) -> Iterator[ZaberDevice]:
 
 
 @contextmanager
-def stage_at(device: ZaberDevice, world: PacedWorld, **settings: Any) -> Iterator[ZaberStage]:
+def stage_at(device: ZaberDevice, world: PacedWorld, **settings: Any) -> Iterator[MotorisedStage]:
     rig = rig_with("coarse_stage", "zaber", device.address, {**X_LSM025A, **settings})
     with connected(rig, "coarse_stage", WorldClock(world)) as stage:
         yield stage
 
 
 @pytest.fixture
-def stage(device: ZaberDevice, world: PacedWorld) -> Iterator[ZaberStage]:
+def stage(device: ZaberDevice, world: PacedWorld) -> Iterator[MotorisedStage]:
     with stage_at(device, world) as stage:
         yield stage
 
 
-def test_it_plays_its_role_and_says_who_it_is(stage: ZaberStage) -> None:
+def test_it_plays_its_role_and_says_who_it_is(stage: MotorisedStage) -> None:
     assert isinstance(stage, CoarseStage)
     identity = stage.identity()
     assert (identity.model, identity.serial, identity.firmware) == ("Zaber device 50081", "12345", "7.38")
@@ -73,12 +73,12 @@ def test_it_plays_its_role_and_says_who_it_is(stage: ZaberStage) -> None:
     assert state.settings["height_um"] == pytest.approx(3.0)
 
 
-def test_where_the_operator_has_engaged_it_is_at_the_start_height(stage: ZaberStage, world: PacedWorld) -> None:
+def test_where_the_operator_has_engaged_it_is_at_the_start_height(stage: MotorisedStage, world: PacedWorld) -> None:
     assert stage.position() == pytest.approx(3e-6, abs=STEP)
     assert true_height(world) == pytest.approx(3e-6, abs=STEP)
 
 
-def test_it_goes_where_it_is_told_and_arrives_when_it_says(stage: ZaberStage, world: PacedWorld) -> None:
+def test_it_goes_where_it_is_told_and_arrives_when_it_says(stage: MotorisedStage, world: PacedWorld) -> None:
     begun = world.now_ns()
     arrival = stage.move_to(203e-6, 0.5e-3)
     expected = travel_time(200e-6, 0.5e-3, 0.0596, 0.0596)  # 205 · 10⁴/1.6384 · 47.625 nm, in m/s²
@@ -91,7 +91,7 @@ def test_it_goes_where_it_is_told_and_arrives_when_it_says(stage: ZaberStage, wo
     assert stage.state().quality is Quality.GOOD
 
 
-def test_a_motion_sent_again_is_the_same_motion(stage: ZaberStage, world: PacedWorld) -> None:
+def test_a_motion_sent_again_is_the_same_motion(stage: MotorisedStage, world: PacedWorld) -> None:
     first = stage.move_to(203e-6, 0.5e-3)
     second = stage.move_to(203e-6, 0.5e-3)
     assert first - 0.01e9 <= second <= first + 0.02e9 * SPEED
@@ -137,10 +137,8 @@ def test_a_height_beyond_the_bounds_is_refused_and_nothing_moves(
         assert true_height(world) == pytest.approx(3e-6, abs=STEP)
 
 
-def test_a_height_beyond_the_travel_is_refused_and_nothing_moves(stage: ZaberStage, world: PacedWorld) -> None:
-    with pytest.raises(
-        OutsideDomain, match=r"its position is 25702\.97 µm; the stage.s own limits are 0"
-    ):
+def test_a_height_beyond_the_travel_is_refused_and_nothing_moves(stage: MotorisedStage, world: PacedWorld) -> None:
+    with pytest.raises(OutsideDomain, match=r"its position is 25702\.97 µm; the stage.s own limits are 0"):
         stage.move_to(13.006e-3)
     with pytest.raises(OutsideDomain, match="speed is 0 mm/s"):
         stage.move_to(5e-6, 0.0)
@@ -149,7 +147,7 @@ def test_a_height_beyond_the_travel_is_refused_and_nothing_moves(stage: ZaberSta
 
 @pytest.mark.parametrize(("flag", "why"), [("WR", "no reference position"), ("FS", "stalled")])
 def test_a_stage_that_has_lost_its_place_must_not_move(
-    stage: ZaberStage, device: ZaberDevice, world: PacedWorld, flag: str, why: str
+    stage: MotorisedStage, device: ZaberDevice, world: PacedWorld, flag: str, why: str
 ) -> None:
     device.flags.add(flag)
     with pytest.raises(LimitCrossed, match=f"{flag}; it must not move: .*{why}.*Zaber Launcher"):
@@ -161,7 +159,7 @@ def test_a_stage_that_has_lost_its_place_must_not_move(
     assert true_height(world) == pytest.approx(3e-6, abs=STEP)
 
 
-def test_a_stall_on_the_way_shows_in_its_state(stage: ZaberStage, device: ZaberDevice, world: PacedWorld) -> None:
+def test_a_stall_on_the_way_shows_in_its_state(stage: MotorisedStage, device: ZaberDevice, world: PacedWorld) -> None:
     arrival = stage.move_to(203e-6, 0.5e-3)
     device.stall()
     device.flags.clear()  # and somebody has cleared the flag: the place tells it still
@@ -171,7 +169,7 @@ def test_a_stall_on_the_way_shows_in_its_state(stage: ZaberStage, device: ZaberD
     assert "should have arrived at 203 µm" in state.message
 
 
-def test_safe_stops_it_on_its_way_down_but_not_on_its_way_up(stage: ZaberStage, world: PacedWorld) -> None:
+def test_safe_stops_it_on_its_way_down_but_not_on_its_way_up(stage: MotorisedStage, world: PacedWorld) -> None:
     up = stage.move_to(203e-6, 0.5e-3)
     stage.safe()
     wait_for(world, up)
@@ -187,7 +185,7 @@ def test_safe_stops_it_on_its_way_down_but_not_on_its_way_up(stage: ZaberStage, 
 
 
 @pytest.mark.parametrize("kind", ["silent", "partial", "garbage", "busy", "reset", "nan"])
-def test_a_fault_that_is_over_is_not_noticed(stage: ZaberStage, device: ZaberDevice, kind: str) -> None:
+def test_a_fault_that_is_over_is_not_noticed(stage: MotorisedStage, device: ZaberDevice, kind: str) -> None:
     device.faults.set(kind)
     assert stage.position() == pytest.approx(3e-6, abs=STEP)
     device.faults.set(kind)
@@ -197,7 +195,7 @@ def test_a_fault_that_is_over_is_not_noticed(stage: ZaberStage, device: ZaberDev
 
 @pytest.mark.parametrize("kind", ["silent", "partial", "garbage", "busy", "reset", "nan"])
 def test_a_fault_that_stays_is_noticed_in_time_and_revived_when_it_is_over(
-    stage: ZaberStage, device: ZaberDevice, kind: str
+    stage: MotorisedStage, device: ZaberDevice, kind: str
 ) -> None:
     device.faults.set(kind, times=-1)
     waited = stopwatch()
@@ -216,7 +214,7 @@ def test_a_fault_that_stays_is_noticed_in_time_and_revived_when_it_is_over(
     assert stage.position() == pytest.approx(3e-6, abs=STEP)
 
 
-def test_a_late_answer_within_the_time_out_is_taken(stage: ZaberStage, device: ZaberDevice) -> None:
+def test_a_late_answer_within_the_time_out_is_taken(stage: MotorisedStage, device: ZaberDevice) -> None:
     device.faults.set("late", 0.06)
     waited = stopwatch()
     assert stage.position() == pytest.approx(3e-6, abs=STEP)
@@ -224,7 +222,7 @@ def test_a_late_answer_within_the_time_out_is_taken(stage: ZaberStage, device: Z
 
 
 def test_a_stuck_position_shows_once_it_should_have_arrived(
-    stage: ZaberStage, device: ZaberDevice, world: PacedWorld
+    stage: MotorisedStage, device: ZaberDevice, world: PacedWorld
 ) -> None:
     device.faults.set("stuck", times=-1)
     arrival = stage.move_to(53e-6, 2e-3)
@@ -250,11 +248,11 @@ def test_switched_off_it_is_lost_and_back_when_it_is_on_again(world: PacedWorld,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"up": None}, "up; is missing: which sign of the stage's own position lifts the pipette"),
+        ({"up": None}, "up; is missing: which sign of the axis' own position lifts the pipette"),
         ({"step_nm": None}, "step_nm; is missing: the size of a microstep"),
         ({"lowest_um": 10, "highest_um": 5}, "lowest_um is 10; must be below highest_um, 5"),
-        ({"step_nm": 476.25}, "travel_mm is 25.4; the stage's own limits are 254 mm apart with the step_nm"),
-        ({"travel_mm": None}, "travel_mm; the stage's own limits are 25.4 mm apart"),
+        ({"step_nm": 476.25}, "travel_mm is 25.4; the stage's own limits are 254 mm apart"),
+        ({"travel_mm": None}, "travel_mm; is missing"),
     ],
 )
 def test_a_setting_that_would_drive_it_wrongly_is_refused(
@@ -275,7 +273,7 @@ def test_an_address_that_is_none_is_refused(world: PacedWorld, address: str, mes
         pass
 
 
-def test_a_line_that_takes_one_client_offers_no_safe_channel(stage: ZaberStage, device: ZaberDevice) -> None:
+def test_a_line_that_takes_one_client_offers_no_safe_channel(stage: MotorisedStage, device: ZaberDevice) -> None:
     assert not isinstance(stage, SafeChannel)
     host, _, port = device.address.partition(":")
     with pytest.raises(BadInput, match="nobody answers there"):
@@ -287,7 +285,7 @@ def test_on_a_line_for_several_another_process_can_stop_it(device: ZaberDevice, 
     device.close()
     shared = ZaberDevice(world, "127.0.0.1:0", clients=4)
     with stage_at(shared, world, shared_line=True) as stage:
-        assert isinstance(stage, SharedZaberStage)
+        assert isinstance(stage, StageOnSharedLine)
         name, _, rest = stage.safe_address.partition(" ")
         settings, role = rest.rsplit("#", 1)
         assert (name, role) == ("driver:opsicm.drivers.zaber:safe_channel", "coarse_stage")

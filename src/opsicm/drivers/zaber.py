@@ -20,22 +20,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field
 
 from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, Problem
-from opsicm.core.facts import Quality
 from opsicm.drivers.tcp_address import connected_in_time, tcp_address
 from opsicm.drivers.vertical_axis import (
-    VerticalAxis,
+    MotorisedStage,
+    MotorState,
+    StageOnSharedLine,
     VerticalAxisSettings,
     address_of_safe,
-    require_speed,
-    require_travel,
     specify,
-    travel_time,
 )
 from opsicm.experiment.step_model import Flag, Number, Whole
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.link import TIMEOUT, Link
 from opsicm.instruments.registry import Driver, RoleSetup, installed
-from opsicm.instruments.roles import Identity, RoleState
+from opsicm.instruments.roles import Identity
 from opsicm.instruments.specification import CoarseStageSpecification, RigSpecification
 
 if TYPE_CHECKING:
@@ -47,7 +45,6 @@ PORT: Final = 55550  # of a controller with a network socket, for its whole chai
 # acceleration of n is 10⁴·n/1.6384 microsteps a second squared.
 _PER_SECOND: Final = 1.6384
 _PER_SECOND_SQUARED: Final = 1.6384e-4
-_ARRIVED_WITHIN: Final = 1e-6  # [m] a stage at rest may stand off its target: above the step of any of Zaber's stages
 _HARMLESS: Final = frozenset({"NI", "NJ", "NR", "NT", "ND", "NU", "NB"})  # notes on what was asked for
 _UNREFERENCED: Final = {"WR": "it has no reference position", "WH": "it was not homed since it was switched on"}
 _FAULTS: Final = {
@@ -73,14 +70,13 @@ _TROUBLES: Final = {
 class ZaberSettings(VerticalAxisSettings):
     """What a rig file may say of a Zaber stage.
 
-    `step_nm` is the size of a microstep and `travel_mm` the travel, both from the data sheet: they check one another.
+    `step_nm` is the size of a microstep, from the data sheet as `travel_mm` is: the two check one another.
     `shared_line` says that the address takes more than one client, as a controller's own network socket does and a
     converter from TCP to serial does not.
     """
 
     display_name = "a Zaber stage"
     step_nm: Annotated[Number, Field(gt=0, le=1e5)] | None = None
-    travel_mm: Annotated[Number, Field(gt=0, le=5000)] | None = None
     device: Annotated[Whole, Field(ge=1, le=99)] = 1
     axis: Annotated[Whole, Field(ge=1, le=9)] = 1
     shared_line: Flag = False
@@ -132,49 +128,61 @@ class _Unbelievable(Exception):
     """An answer that is no number of microsteps; asked again as if there had been none."""
 
 
-class ZaberStage:
-    """The coarse stage of one axis. The first connection is where the operator has engaged, unless the file says."""
+class ZaberMotor:
+    """The motor of one axis; see `vertical_axis.Motor`."""
 
-    def __init__(self, setup: RoleSetup, specification: RigSpecification, clock: Clock) -> None:
-        settings: ZaberSettings = setup.settings
-        assert settings.step_nm is not None
-        self._step = settings.step_nm * 1e-9
-        self._speed = specification.coarse_stage.speed
-        self._clock = clock
-        self._reach = _reach(setup)
-        self._link: Link[Axis] = Link(setup.role, str(self._reach), self._reach.open, _close, _failures())
-        self._target: float | None = None  # [m] height
-        self._arrival_ns = 0
+    def __init__(self, role: str, reach: _Reach, step: float) -> None:
+        """`step` [m] of a microstep."""
+        self.name, self._step = str(reach), step
+        self._link: Link[Axis] = Link(role, self.name, reach.open, _close, _failures())
         self._link.open()
-        setup.rig.connections.callback(self._link.close)
-        low, high = self._travel()
-        require_travel(setup, settings.travel_mm, high - low, "step_nm")
-        self._axis = VerticalAxis.of("Zaber stage", settings, specification, self._position())
+        self.revive, self.close = self._link.revive, self._link.close
 
-    def move_to(self, z: float, speed: float | None = None) -> int:
-        """Drive to `z` [m] above the surface; see `roles.CoarseStage`.
+    @property
+    def lost(self) -> str:
+        """Why the line is lost."""
+        return self._link.lost
 
-        Raises `OutsideDomain` beyond the bounds of the rig file or of the stage, and `LimitCrossed` where it has lost
-        its reference or stands in a fault. Sent again while it is under way it goes on, and arrives as promised or
-        earlier: the time is counted from rest.
-        """
-        rate = require_speed(self._speed if speed is None else speed)
-        # Rounded as the stage does it, so that the time is that of the motion which it makes.
-        steps = round(self._axis.position(z, self._travel()) / self._step)
-        native_rate = max(1, round(rate / self._step * _PER_SECOND))
-        self._refuse(self._link.ask(_flags))
-        here = self._position()
-        faster, slower = self._accelerations()
-        self._link.ask(lambda axis: _move(axis, steps, native_rate))
-        rate = native_rate / _PER_SECOND * self._step
-        duration = travel_time(steps * self._step - here, rate, faster, slower)
-        self._target = z
-        self._arrival_ns = self._clock.now_ns() + round(duration * 1e9)
-        return self._arrival_ns
+    def state(self) -> MotorState:
+        """Flags, position, limits and ramps."""
+
+        def ask(axis: Axis) -> tuple[set[str], dict[str, float]]:
+            names = ("pos", "limit.min", "limit.max", "motion.accelonly", "motion.decelonly")
+            return axis.warnings.get_flags(), {name: _number(axis.settings.get(name)) for name in names}
+
+        flags, values = self._link.ask(ask)
+        length, ramp = self._step, self._step / _PER_SECOND_SQUARED
+        return MotorState(
+            values["pos"] * length,
+            (values["limit.min"] * length, values["limit.max"] * length),
+            (values["motion.accelonly"] * ramp, values["motion.decelonly"] * ramp),
+            self._forbids(flags),
+            _trouble(flags),
+            {"flags": " ".join(sorted(flags)) or "--"},
+        )
 
     def position(self) -> float:
-        """Coarse height [m] of the scanner's zero, asked of the stage."""
-        return self._axis.height(self._position())
+        """[m] from the stage's zero."""
+        return self._link.ask(lambda axis: _number(axis.get_position())) * self._step
+
+    def begin(self, position: float, speed: float) -> tuple[float, float]:
+        """Rounded to whole microsteps and to the unit of its speed; refused by the stage, `LimitCrossed`."""
+        steps, rate = round(position / self._step), max(1, round(speed / self._step * _PER_SECOND))
+        self._link.ask(lambda axis: self._move(axis, steps, rate))
+        return steps * self._step, rate / _PER_SECOND * self._step
+
+    def stop(self) -> None:
+        """Slow down to a halt."""
+        self._link.ask(lambda axis: axis.stop(wait_until_idle=False))
+
+    def halted(self) -> bool:
+        """Stop, and whether it stands then."""
+
+        def ask(axis: Axis) -> bool:
+            axis.stop(wait_until_idle=True)
+            return not axis.is_busy()
+
+        return self._link.ask(ask)
 
     def identity(self) -> Identity:
         """Zaber's number of the model, serial number and firmware."""
@@ -188,71 +196,39 @@ class ZaberStage:
 
         return self._link.ask(ask)
 
-    def state(self) -> RoleState:
-        """Suspect where a flag says so, or where it stands elsewhere than it should have arrived."""
-        t_ns = self._clock.now_ns()
-        if not self._link.revive():
-            return RoleState(t_ns, Quality.MISSING, self._link.lost)
+    def _move(self, axis: Axis, steps: int, rate: int) -> None:
+        from zaber_motion import CommandFailedException
+
         try:
-            flags = self._link.ask(_flags)
-            position = self._position()
-        except InstrumentLost as error:
-            return RoleState(t_ns, Quality.MISSING, str(error))
-        trouble = _trouble(flags)
-        height, target = self._axis.height(position), self._target
-        if not trouble and target is not None and t_ns > self._arrival_ns and abs(height - target) > _ARRIVED_WITHIN:
-            trouble = f"it stands at {height * 1e6:.4g} µm and should have arrived at {target * 1e6:.4g} µm"
-        settings = {**self._axis.told(position), "flags": " ".join(sorted(flags)) or "--"}
-        return RoleState(t_ns, Quality.SUSPECT if trouble else Quality.GOOD, trouble, settings)
+            axis.move_absolute(steps, wait_until_idle=False, velocity=rate)
+        except CommandFailedException as error:
+            if error.details.response_data == "STATUSBUSY":  # asked again
+                raise
+            limit = f"it refuses to move to {steps} at {rate} ({error.details.response_data})"
+            raise LimitCrossed(Problem(self.name, "", limit, "ask for a lower speed, or look at it")) from error
 
-    def safe(self) -> None:
-        """Stand still; on its way up it goes on."""
-        if self._target is not None and self._clock.now_ns() < self._arrival_ns and self.position() < self._target:
-            return
-        self._link.ask(lambda axis: axis.stop(wait_until_idle=False))
-        self._target = None
-
-    def _position(self) -> float:
-        return self._link.ask(lambda axis: _number(axis.get_position())) * self._step
-
-    def _travel(self) -> tuple[float, float]:
-        low, high = self._link.ask(
-            lambda axis: (_number(axis.settings.get("limit.min")), _number(axis.settings.get("limit.max")))
-        )
-        return low * self._step, high * self._step
-
-    def _accelerations(self) -> tuple[float, float]:
-        """[m/s²] speeding up and slowing down, 0 where that takes no time."""
-
-        def ask(axis: Axis) -> tuple[float, float]:
-            names = ("motion.accelonly", "motion.decelonly")
-            faster, slower = (_number(axis.settings.get(name)) for name in names)
-            return faster, slower
-
-        faster, slower = self._link.ask(ask)
-        return faster / _PER_SECOND_SQUARED * self._step, slower / _PER_SECOND_SQUARED * self._step
-
-    def _refuse(self, flags: Collection[str]) -> None:
+    def _forbids(self, flags: Collection[str]) -> Problem | None:
         for flag, why in _UNREFERENCED.items():
             if flag in flags:
                 remedy = "take the pipette off, home it in Zaber Launcher, and engage anew"
-                raise LimitCrossed(Problem(f"{self._reach}", f"{flag}", f"it must not move: {why}", remedy))
+                return Problem(self.name, flag, f"it must not move: {why}", remedy)
         for flag in sorted(flags):
             if flag.startswith("F"):
                 why = _FAULTS.get(flag, "it reports a fault")
                 remedy = "clear the cause and then the flag in Zaber Launcher"
-                raise LimitCrossed(Problem(f"{self._reach}", f"{flag}", f"it must not move: {why}", remedy))
+                return Problem(self.name, flag, f"it must not move: {why}", remedy)
+        return None
 
 
-class SharedZaberStage(ZaberStage):
-    """One whose address takes a second client, which a watchdog opens for itself."""
+def _trouble(flags: Collection[str]) -> str:
+    words = {**_UNREFERENCED, **_FAULTS, **_TROUBLES}
+    return "; ".join(f"{words.get(flag, 'it says')} ({flag})" for flag in sorted(flags) if flag not in _HARMLESS)
 
-    @property
-    def safe_address(self) -> str:
-        """The safe channel of this axis."""
-        where = self._reach.where
-        settings = {"where": where, "device": self._reach.device, "axis": self._reach.axis}
-        return address_of_safe(__name__, settings, "coarse_stage")
+
+def _number(value: float) -> float:
+    if not math.isfinite(value):
+        raise _Unbelievable(f"it answers {value} where a number of microsteps belongs")
+    return value
 
 
 def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
@@ -264,14 +240,12 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
     """
     where = settings["where"]
     reach = _Reach(where if isinstance(where, str) else (where[0], where[1]), settings["device"], settings["axis"])
-    link: Link[Axis] = Link("coarse_stage", str(reach), reach.open, _close, _failures())
-    link.open()
+    motor = ZaberMotor("coarse_stage", reach, 1.0)
 
     def stop() -> bool:
+        motor.revive()
         try:
-            link.revive()
-            link.ask(lambda axis: axis.stop(wait_until_idle=True))
-            return not link.ask(lambda axis: axis.is_busy())
+            return motor.halted()
         except InstrumentLost:
             return False
 
@@ -285,34 +259,6 @@ def _reach(setup: RoleSetup) -> _Reach:
     return _Reach(address if serial else tcp_address(setup, PORT), settings.device, settings.axis)
 
 
-def _flags(axis: Axis) -> set[str]:
-    return axis.warnings.get_flags()
-
-
-def _number(value: float) -> float:
-    if not math.isfinite(value):
-        raise _Unbelievable(f"it answers {value} where a number of microsteps belongs")
-    return value
-
-
-def _move(axis: Axis, position: int, rate: int) -> None:
-    from zaber_motion import CommandFailedException
-
-    try:
-        axis.move_absolute(position, wait_until_idle=False, velocity=rate)
-    except CommandFailedException as error:
-        if error.details.response_data == "STATUSBUSY":  # asked again
-            raise
-        limit = f"the stage refuses to move to {position} at {rate} ({error.details.response_data})"
-        raise LimitCrossed(Problem("Zaber stage", "", limit, "ask for a lower speed, or look at it")) from error
-
-
-def _trouble(flags: Collection[str]) -> str:
-    words = {**_UNREFERENCED, **_FAULTS, **_TROUBLES}
-    said = [f"{words.get(flag, 'it reports it')} ({flag})" for flag in sorted(flags) if flag not in _HARMLESS]
-    return "; ".join(said)
-
-
 def _specify(setup: RoleSetup) -> CoarseStageSpecification:
     settings: ZaberSettings = setup.settings
     if settings.step_nm is None:
@@ -322,9 +268,16 @@ def _specify(setup: RoleSetup) -> CoarseStageSpecification:
     return specify(setup)
 
 
-def _connect(setup: RoleSetup, specification: RigSpecification, clock: Clock) -> ZaberStage:
+def _connect(setup: RoleSetup, specification: RigSpecification, clock: Clock) -> MotorisedStage:
     settings: ZaberSettings = setup.settings
-    return (SharedZaberStage if settings.shared_line else ZaberStage)(setup, specification, clock)
+    assert settings.step_nm is not None
+    reach = _reach(setup)
+    motor = ZaberMotor(setup.role, reach, settings.step_nm * 1e-9)
+    setup.rig.connections.callback(motor.close)
+    if not settings.shared_line:
+        return MotorisedStage(motor, setup, specification, clock)
+    where = {"where": reach.where, "device": reach.device, "axis": reach.axis}
+    return StageOnSharedLine(motor, setup, specification, clock, address_of_safe(__name__, where, setup.role))
 
 
 DRIVERS: Final = (

@@ -16,6 +16,7 @@ EMULATORS: Final[dict[str, str]] = {
     "nidaqmx": "opsicm.emulators.ni_grpc_server:serve",
     "zaber": "opsicm.emulators.zaber_device:serve",
     "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "hop_box": "opsicm.emulators.hop_server:serve",
 }
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the card has sampled last: `volts` [n, input], the first row at `t0_ns` of the rig's clock, `dt_ns` apart."""
+    """What was sampled last: `volts` [n, input], the first row at `t0_ns` of the rig's clock, rows `dt_ns` apart."""
 
     t0_ns: int
     dt_ns: int

@@ -21,6 +21,7 @@ from opsicm.instruments.roles import Rig
 _NOTHING: Final = """opsicm: 1
 title: what stands behind emulated instruments
 rig: twin/graphite
+pipette: {bias_V: 0.7}
 cell:
   - open_circuit: {for_s: 1}
 """

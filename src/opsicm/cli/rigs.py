@@ -43,6 +43,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
+    "zaber": "opsicm.drivers.zaber:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)

@@ -12,8 +12,7 @@ from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
-EMULATORS: Final[dict[str, str]] = {"nidaqmx": "opsicm.emulators.ni_grpc_server:serve"}
-"""Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
+@@@"""Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 
 
 class Served(Protocol):

@@ -40,6 +40,7 @@ from opsicm.twin.build import Relief, followed, twin_of
 BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
     "replay": "opsicm.record.replay_rig:DRIVERS",
+    "scpi_smu": "opsicm.drivers.scpi_smu:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",

@@ -12,8 +12,9 @@ from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
-@@@"""Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
-
+EMULATORS: Final[dict[str, str]] = {
+    "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+}
 
 class Served(Protocol):
     """An emulated instrument on the wire."""

@@ -14,8 +14,8 @@ from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
 EMULATORS: Final[dict[str, str]] = {
     "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "hop_box": "opsicm.emulators.hop_server:serve",
 }
-
 class Served(Protocol):
     """An emulated instrument on the wire."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,12 +74,12 @@ def run_content(run: Run, choice: ImageChoice | None = None) -> Content:
         _warnings(run, len(assumed)),
         doubts_of(evidence),
         results,
-        methods_of(results),
+        [*methods_of(results), *_instruments(run)],
         [
             ("Pipette and specimen", _setting(run)),
             (f"Assumed parameters ({len(assumed)})", assumed),
             ("What happened", _events(run)),
-            ("Provenance", [(name, str(value)) for name, value in run.provenance.items()]),
+            ("Provenance", [(name, str(value)) for name, value in run.provenance.items() if name != "instruments"]),
         ],
         [("experiment.yaml", run.experiment_text), ("rig.yaml", run.rig_text)],
     )
@@ -145,6 +146,7 @@ def _warnings(run: Run, assumed: int) -> list[str]:
         warnings.append(f"Two measured files, joined: {run.provenance['clock']}.")
         if (remarks := str(run.provenance.get("remarks", "none"))) != "none":
             warnings.append(f"{remarks}.")
+    warnings += str(run.provenance.get("not_verified", "")).splitlines()
     alarms: dict[str, list[int]] = {}
     for fact in run.facts:
         if fact.kind == "alarm":
@@ -161,6 +163,18 @@ def _warnings(run: Run, assumed: int) -> list[str]:
             f"consistency, not truth; {assumed} of its parameters are assumed (values below)."
         )
     return warnings
+
+
+def _instruments(run: Run) -> list[tuple[str, str]]:
+    """(role, who answered, through which client, and how its driver was tried) of every instrument."""
+    stored: Mapping[str, Mapping[str, str]] = json.loads(str(run.provenance.get("instruments", "{}")))
+    rows = []
+    for role, who in stored.items():
+        words = [who["model"], who["serial"] and f"serial {who['serial']}", who["firmware"]]
+        client = f", through {who['client']}" if who["client"] else ""
+        text = f"{', '.join(word for word in words if word)}{client}; driver {who['driver']}, {who['verified']}"
+        rows.append((role.replace("_", " "), text))
+    return rows
 
 
 def _assumed(run: Run) -> list[tuple[str, ...]]:

@@ -31,6 +31,7 @@ from opsicm.results.run_or_file import (
     identification,
     is_run,
     must_exist,
+    refuse_for_run,
     results_of_path,
     results_of_several,
     views_of_path,
@@ -374,7 +375,7 @@ def report_of(
         else:
             content = lapse_content(paths, columns, scale, choice)
         target = Path(f"{paths[0].stem}.report.html")
-    elif len(chained := chains(paths)) == 1:
+    elif len(chained := _chains_of_runs(paths, columns, scale, setpoint, particle_radius)) == 1:
         with _opened(chained[0]) as run:
             content, target = run_content(run, choice), run.path.parent / "report.html"
     else:
@@ -383,6 +384,20 @@ def report_of(
         write_data(content, csv)
     write_page(output or target, page(content))
     return output or target
+
+
+def _chains_of_runs(
+    paths: Sequence[Path],
+    columns: str | None,
+    scale: ImageScale | None,
+    setpoint: float | None,
+    particle_radius: float | None,
+) -> list[list[Path]]:
+    """Runs in the order in which they continue each other; refused with options about measured files."""
+    given = {"--columns": columns, "--size-um, --unit": scale, "--setpoint": setpoint}
+    for path in paths:
+        refuse_for_run(path, {**given, "--particle-radius-um": particle_radius})
+    return chains(paths)
 
 
 def _runs_in(path: Path) -> list[Path]:

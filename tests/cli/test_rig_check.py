@@ -23,7 +23,7 @@ from opsicm.twin.potentiostat import TwinPotentiostat
 RIG = (PRESETS / "twin-graphite.yaml").read_text(encoding="utf-8")
 TRIALS = {
     "coarse stage": "coarse_stage",
-    "scanner up": "scanner",
+    "piezo": "scanner",
     "bias step": "amplifier",
     "cell on": "potentiostat",
     "samples": "hop_controller",
@@ -93,7 +93,7 @@ def test_the_twin_is_ready_and_every_finding_has_its_number(capsys: pytest.Captu
     assert all(set(each) == set(found["file", "rig"]) for each in found.values())
     assert found["identity", "amplifier"]["text"] == "digital twin: Amplifier"
     assert found["coarse stage", "coarse_stage"]["value"] == pytest.approx(10e-6, abs=1e-9)
-    assert found["scanner up", "scanner"]["value"] == pytest.approx(10e-6, abs=1e-9)
+    assert found["piezo", "scanner"]["value"] == pytest.approx(1e-6, rel=0.02)
     step = found["bias step", "amplifier"]
     assert step["value"] == pytest.approx(step["limit"], rel=0.02)
     assert step["limit"] == pytest.approx(195e6, rel=0.02)
@@ -102,14 +102,8 @@ def test_the_twin_is_ready_and_every_finding_has_its_number(capsys: pytest.Captu
     assert 0.5 < noise["value"] / noise["limit"] < 2.0
     assert asked.count("yes (--yes)") == len(TRIALS)
     assert "raise the coarse stage by 10 µm, away from the specimen (from 3.0 to 13.0 µm)" in asked
-    # Bias and cell end as they began; the coarse stage comes back, the piezo stays up.
-    assert calls.made == [
-        *["CoarseStage.move_to"] * 3,
-        "Scanner.safe",
-        "CoarseStage.move_to",
-        *["Amplifier.command"] * 3,
-        *["Potentiostat.apply"] * 2,
-    ]
+    # Bias and cell end as they began; the coarse stage comes back.
+    assert calls.made == [*["CoarseStage.move_to"] * 4, *["Amplifier.command"] * 3, *["Potentiostat.apply"] * 2]
 
 
 def test_nothing_moves_where_nobody_can_answer(capsys: pytest.CaptureFixture[str], calls: Calls) -> None:
@@ -211,7 +205,7 @@ def test_a_role_that_is_lost_hides_none_of_the_others_and_a_fault_in_a_trial_end
         assert found[step, "scanner"]["outcome"] == "missing"
         assert found[step, "scanner"]["remedy"] == "check its cable"
         assert found[step, "potentiostat"]["outcome"] == "ok"
-    assert found["scanner up", "scanner"]["outcome"] == "fault"
+    assert found["piezo", "scanner"]["outcome"] == "fault"
     assert ("bias step", "amplifier") not in found
     assert "Amplifier.command" not in calls.made
 

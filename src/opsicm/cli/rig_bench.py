@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from opsicm.cli.emulated_rig import standing_experiment
 from opsicm.cli.rig import install_command
-from opsicm.cli.rig_findings import RIG, Finding, of_error
+from opsicm.cli.rig_findings import RIG, UNTRIED, Finding, of_error
 from opsicm.cli.rigs import REGISTRY, rig_setup, specimen_parameters
 from opsicm.cli.verification import how_verified, verified_on_hardware
 from opsicm.core.errors import BadInput, OpsicmError
@@ -100,8 +100,7 @@ def drivers_of(loaded: LoadedRig, role: RoleName) -> Iterator[Finding]:
     client = f", through {driver.client} {version}" if driver.client else ""
     yield Finding("drivers", role, "ok", f"{driver.name}{client}")
     if driver.real_time and not verified_on_hardware(driver):
-        text = f"{driver.name} was not verified on hardware: {how_verified(driver)}"
-        yield Finding("drivers", role, "remark", text, "be at the rig, a hand at its switch, when you answer yes below")
+        yield Finding("drivers", role, "remark", f"{UNTRIED}: {how_verified(driver)}")
 
 
 def bench_of(

@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.cli.check import si_text
 from opsicm.cli.rig_bench import Bench
@@ -26,7 +27,10 @@ from opsicm.physics.noise import pipette_current_noise
 
 _COARSE_STEP: Final = 10e-6  # [m] up and back
 _COARSE_WITHIN: Final = 1e-6  # [m] of its step: coarser motors need a tower's calibration, not this
-_SLACK: Final = 0.02  # of the piezo's range
+_SETTLES: Final = 0.2  # [s] that a motor is given after its promised arrival
+_PIEZO_STEP: Final = 1e-6  # [m] down and up
+_PIEZO_RATE: Final = 2e-6  # [m/s]: 2 nm/ms, which hopping in software allows
+_NEVER_REACHED: Final = 0.5  # relative drop of the current: there is no surface
 _BIAS_STEP: Final = 0.010  # [V] to either side: lithium neither plates nor dissolves to speak of
 _BIAS_SECONDS: Final = 0.2
 _SAME_RESISTANCE: Final = 3.0  # a pipette's radius is known to tens of percent, a gain is wrong by ten
@@ -34,6 +38,7 @@ _HOLD_SECONDS: Final = 1.0
 _HELD_WITHIN: Final = 0.005  # [V]
 _NO_CURRENT: Final = 1e-5  # [A]
 _SAMPLED: Final = 0.2  # [s]
+_SHORT: Final = 0.2  # of the samples: a plan begins some milliseconds late on the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,48 +70,72 @@ def _ask_coarse(bench: Bench) -> str:
 def _try_coarse(bench: Bench) -> Iterator[Finding]:
     stage = bench.touch("coarse_stage")
     here = stage.position()
-    bench.clock.wait_until(stage.move_to(here + _COARSE_STEP))
+    _arrive(bench, stage.move_to(here + _COARSE_STEP))
     up = stage.position() - here
     if abs(up - _COARSE_STEP) > _COARSE_WITHIN:  # it stays there: who does not know the way must not go down
         text = f"went {up * 1e6:.2f} µm and was told {_COARSE_STEP * 1e6:g} µm up; it stays where it is"
         remedy = "look at its steps per millimetre and which way it counts"
         yield Finding("coarse stage", "coarse_stage", "missing", text, remedy, up, _COARSE_STEP, "m")
         return
-    bench.clock.wait_until(stage.move_to(here))
+    _arrive(bench, stage.move_to(here))
     back = stage.position() - here
     text = f"went {up * 1e6:.2f} µm up and came back within {abs(back) * 1e9:.0f} nm, by its own counter"
     yield Finding("coarse stage", "coarse_stage", "ok", text, value=up, limit=_COARSE_STEP, unit="m")
+
+
+def _arrive(bench: Bench, arrival_ns: int) -> None:
+    bench.clock.wait_until(arrival_ns)
+    bench.wait(_SETTLES)
 
 
 # -- Scanner.
 
 
 def _ask_scanner(bench: Bench) -> str:
-    scanner, stage = bench.devices["scanner"], bench.devices["coarse_stage"]
-    low, high = scanner.z_range
+    low, high = bench.devices["scanner"].z_range
+    here = bench.devices["coarse_stage"].position()
     return (
-        f"raise the coarse stage by {(high - low) * 1e6:g} µm first (a piezo wired the wrong way then meets nothing; "
-        f"from {stage.position() * 1e6:.1f} µm), withdraw the piezo to the top of its range (z from "
-        f"{scanner.read_z() * 1e6:.2f} to {high * 1e6:g} µm, up), leave it there and lower the coarse stage back?"
+        f"raise the coarse stage by {(high - low) * 1e6:g} µm, the piezo's whole range (from {here * 1e6:.1f} µm; a "
+        f"piezo wired the wrong way then meets nothing), let the piezo go down by {_PIEZO_STEP * 1e6:g} µm and up "
+        "again, and lower the coarse stage back?"
     )
 
 
 def _try_scanner(bench: Bench) -> Iterator[Finding]:
-    scanner, stage = bench.touch("scanner"), bench.touch("coarse_stage")
-    (low, high), here = scanner.z_range, stage.position()
-    bench.clock.wait_until(stage.move_to(here + (high - low)))
-    before = scanner.read_z()
-    scanner.safe()
-    bench.wait(0.1 + 10.0 * bench.specification.scanner.lag)
-    after = scanner.read_z()
-    if abs(after - high) > _SLACK * (high - low):
-        text = f"z went from {before * 1e6:.2f} to {after * 1e6:.2f} µm and was told {high * 1e6:g} µm"
-        remedy = "look at gain and sign of z, command and sensor; the coarse stage stays up meanwhile"
-        yield Finding("scanner up", "scanner", "missing", text, remedy, after, high, "m")
+    """One hop without a surface, by the way that the run's hops take: the scanner's role itself moves nothing."""
+    scanner, stage, controller = (bench.touch(role) for role in ("scanner", "coarse_stage", "hop_controller"))
+    (low, high), here, before = scanner.z_range, stage.position(), scanner.read_z()
+    _arrive(bench, stage.move_to(here + (high - low)))
+    one, number = np.zeros(1), np.zeros(1, np.int32)
+    down = HopParameters(_PIEZO_STEP, _PIEZO_RATE, _NEVER_REACHED, _PIEZO_STEP)
+    until_ns = bench.clock.now_ns() + round(10.0 * _PIEZO_STEP / _PIEZO_RATE * 1e9)
+    tip = bench.setup.experiment.pipette.bias
+    top = np.full(1, _PIEZO_STEP)
+    blocks = controller.run(HopPlan("check", 1, 0, one, one, number, number, top, down, tip, until_ns), _never).blocks
+    heights = _channel(controller, blocks, "z")
+    went = float(heights[0] - heights.min()) if heights.size else 0.0
+    if not _PIEZO_STEP * 0.9 < went < _PIEZO_STEP * 1.1:
+        rose = f", and up by {(heights.max() - heights[0]) * 1e6:.2f} µm" if heights.size else ""
+        text = f"z went down by {went * 1e6:.2f} µm{rose}; it was told {_PIEZO_STEP * 1e6:g} µm down"
+        remedy = "look at gain and sign of z, of its output and of its sensor; the coarse stage stays up meanwhile"
+        yield Finding("piezo", "scanner", "missing", text, remedy, went, _PIEZO_STEP, "m")
         return
-    bench.clock.wait_until(stage.move_to(here))
-    text = f"z went from {before * 1e6:.2f} to {after * 1e6:.2f} µm, up, as told"
-    yield Finding("scanner up", "scanner", "ok", text, value=after, limit=high, unit="m")
+    _arrive(bench, stage.move_to(here))
+    text = f"z went down by {went * 1e6:.3f} µm and is back within {abs(scanner.read_z() - before) * 1e9:.0f} nm"
+    yield Finding("piezo", "scanner", "ok", text, value=went, limit=_PIEZO_STEP, unit="m")
+
+
+def _never() -> bool:
+    return False
+
+
+def _channel(controller: Any, blocks: Sequence[SampleBlock], name: str) -> NDArray[np.float64]:
+    """The samples [SI] of a channel; none where it is not sampled."""
+    for k, channel in enumerate(controller.channels):
+        if channel.name == name:
+            counts = [block.counts[:, k].astype(float) for block in blocks]
+            return np.asarray(channel.scale * np.concatenate(counts or [np.zeros(0)]) + channel.offset)
+    return np.zeros(0)
 
 
 # -- Amplifier.
@@ -219,44 +248,42 @@ def _try_samples(bench: Bench) -> Iterator[Finding]:
     until_ns = bench.clock.now_ns() + round(_SAMPLED * 1e9)
     still = HopParameters(1e-6, 1e-6, 0.02, 1e-6)
     tip = bench.setup.experiment.pipette.bias
-    plan = HopPlan("check", 1, 0, none, none, numbers, numbers, none, still, tip, until_ns)
-    blocks = controller.run(plan, lambda: False).blocks
+    plan = HopPlan("check", 2, 0, none, none, numbers, numbers, none, still, tip, until_ns)
+    blocks = controller.run(plan, _never).blocks
     count = sum(block.counts.shape[0] for block in blocks)
     wanted = _SAMPLED * 1e9 / controller.timing.dt_ns
     text = f"{count} samples of {', '.join(channel.name for channel in controller.channels)}"
-    if abs(count - wanted) > 0.05 * wanted:
+    if abs(count - wanted) > _SHORT * wanted:
         text = f"{text} in {_SAMPLED:g} s, and {wanted:.0f} were due"
         remedy = "look at clock.rate_kS_s, and whether the line takes that many samples"
         yield Finding("samples", "hop_controller", "missing", text, remedy, float(count), wanted)
         return
     yield Finding("samples", "hop_controller", "ok", text, value=float(count), limit=wanted)
-    yield from _sample_noise(bench, blocks, [channel.name for channel in controller.channels])
+    yield from _sample_noise(bench, blocks)
     gaps = [after.first_sample - one.first_sample - one.counts.shape[0] for one, after in pairwise(blocks)]
     if any(gaps):
         text = f"{sum(gaps)} samples are missing between blocks"
         yield Finding("samples", "hop_controller", "missing", text, "lower clock.rate_kS_s, or free the line")
 
 
-def _sample_noise(bench: Bench, blocks: Sequence[SampleBlock], names: Sequence[str]) -> Iterator[Finding]:
+def _sample_noise(bench: Bench, blocks: Sequence[SampleBlock]) -> Iterator[Finding]:
     """The noise of the sampled current and height behind their filters, against the specification."""
     own, scanner = bench.specification.amplifier, bench.specification.scanner
     temperature = bench.setup.specimen.electrolyte.temperature
     current = pipette_current_noise(own.noise_density, bench.far_resistance, temperature, own.filter_Hz)
     expected = {"pipette_current": (current, "A"), "z": (max(scanner.height_noise, QUIET_HEIGHT), "m")}
-    counts = np.concatenate([block.counts for block in blocks])
-    for k, channel in enumerate(bench.devices["hop_controller"].channels):
-        if channel.name in expected:
-            usual, unit = expected[channel.name]
-            values = channel.scale * counts[:, k].astype(float) + channel.offset
+    for name, (usual, unit) in expected.items():
+        values = _channel(bench.devices["hop_controller"], blocks, name)
+        if values.size:
             remedy = "look for mains pick-up, a ground loop, vibration; compare with the driver's noise in the file"
-            text = f"{names[k].replace('_', ' ')} {si_text(float(values.mean()), unit)}"
+            text = f"{name.replace('_', ' ')} {si_text(float(values.mean()), unit)}"
             # The standard deviation, not that of differences: behind a filter neighbours hold each other.
             yield scatter("samples", "hop_controller", text, float(values.std()), usual, unit, remedy)
 
 
 _TRIALS: Final = (
     Trial("coarse stage", ("coarse_stage",), _ask_coarse, _try_coarse),
-    Trial("scanner up", ("scanner", "coarse_stage"), _ask_scanner, _try_scanner),
+    Trial("piezo", ("scanner", "coarse_stage", "hop_controller"), _ask_scanner, _try_scanner),
     Trial("bias step", ("amplifier",), _ask_bias, _try_bias),
     Trial("cell on", ("potentiostat",), _ask_cell, _try_cell),
     Trial("samples", ("hop_controller",), _ask_samples, _try_samples),

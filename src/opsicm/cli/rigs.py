@@ -41,6 +41,7 @@ BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
     "replay": "opsicm.record.replay_rig:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
+    "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)

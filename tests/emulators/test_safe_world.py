@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,28 +16,7 @@ from opsicm.core.errors import BadInput, LimitCrossed
 from opsicm.emulators import messages
 from opsicm.emulators.remote_rig import _Connection, _RemotePotentiostat, _RemoteScanner
 from opsicm.emulators.safe_world import CALLS, SAFE
-from opsicm.instruments.clock import stopwatch
-from tests.fixtures.laboratory import RIG, TEXT
-
-PATIENCE = 120.0  # [s] of a busy machine
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a world that serves in another process."""
-    folder = tmp_path_factory.mktemp("world")
-    (folder / "rig.yaml").write_text(RIG, encoding="utf-8")
-    file = folder / "experiment.yaml"
-    file.write_text(TEXT.replace("rig: twin/graphite", "rig: rig.yaml"), encoding="utf-8")
-    process = subprocess.Popen([sys.executable, "-m", "opsicm.cli.world_process", str(file), str(folder)])
-    waited = stopwatch()
-    while not (folder / SAFE).exists():
-        assert process.poll() is None
-        assert waited() < PATIENCE
-    yield folder
-    assert process.poll() is None, "the world has ended"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+from tests.emulators.conftest import PATIENCE
 
 
 @contextmanager
@@ -108,7 +84,7 @@ def test_a_second_controller_is_refused_and_the_first_is_not_harmed(world: Path)
 
 def test_a_safe_channel_confirms_only_what_is_safe(world: Path) -> None:
     with connection(world, SAFE) as (client, _):
-        client.sendall(b"coarse_stage\n" + b"\xff\n")
+        client.sendall(b"clock\n" + b"\xff\n")
         heard = b""
         while heard.count(b"\n") < 2:
             heard += client.recv(64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -168,6 +169,9 @@ class Watching:
         return ()
 
     def make_safe(self) -> dict[str, bool]:
+        return {}
+
+    def make_roles_safe(self, _roles: Sequence[str]) -> dict[str, bool]:
         return {}
 
 

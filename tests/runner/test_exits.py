@@ -174,6 +174,9 @@ class WatchBeside:
         self.asked += 1
         return self._reaches
 
+    def make_roles_safe(self, roles: Sequence[str]) -> Mapping[str, bool]:
+        return {role: self._reaches[role] for role in roles if role in self._reaches}
+
 
 @pytest.mark.parametrize("reached", [True, False])
 def test_a_rig_that_does_not_obey_is_made_safe_by_the_watchdog(laboratory: Laboratory, reached: bool) -> None:

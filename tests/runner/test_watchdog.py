@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -194,3 +195,82 @@ def test_a_report_does_not_follow_a_link_out_of_the_folder(tmp_path: Path) -> No
 def test_a_rig_whose_safe_channel_cannot_be_reached_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LimitCrossed, match="must reach every safe channel"):
         Watchdog([f"{tmp_path}/none.sock#scanner"], tmp_path)
+
+
+# -- channels that a driver opens
+
+
+DRIVER = """\
+import json, pathlib, time
+
+def safe_channel(settings):
+    if settings.get("away"):
+        raise ConnectionRefusedError("nobody answers at 10.0.0.9")
+    log = pathlib.Path(settings["log"])
+    def make_safe():
+        with log.open("a") as file:
+            file.write(settings["role"] + "\\n")
+        if "raises" in settings:
+            raise OSError("broken pipe")
+        time.sleep(settings.get("hangs_s", 0.0))
+        return settings.get("confirms", True)
+    return make_safe
+"""
+
+
+@contextmanager
+def watched_drivers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, Mapping[str, object]], silence: float = 60.0
+) -> Iterator[Watchdog]:
+    """A watchdog whose channels are opened by a module that it does not know before."""
+    (folder / "acme_driver.py").write_text(DRIVER)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    log = str(folder / "log")
+    addresses = [
+        f"driver:acme_driver:safe_channel {json.dumps({'role': role, 'log': log, **each})}#{role}"
+        for role, each in settings.items()
+    ]
+    watchdog = Watchdog(addresses, folder, silence)
+    try:
+        yield watchdog
+    finally:
+        watchdog.close()
+
+
+def test_a_driver_opens_a_channel_of_its_own_in_the_watchdogs_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watched_drivers(tmp_path, monkeypatch, {role: {} for role in ROLES}) as watchdog:
+        assert watchdog.make_safe() == dict.fromkeys(ROLES, True)
+    assert (tmp_path / "log").read_text().split() == list(ROLES)
+
+
+def test_single_roles_are_made_safe_and_the_watchdog_watches_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"hop_controller": {"confirms": False}, "scanner": {}, "potentiostat": {}}
+    with watched_drivers(tmp_path, monkeypatch, settings) as watchdog:
+        first = watchdog.pid
+        answer = watchdog.make_roles_safe(("hop_controller", "scanner", "coarse_stage"))
+        assert answer == {"hop_controller": False, "scanner": True}
+        assert (tmp_path / "log").read_text().split() == ["hop_controller", "scanner"]
+        assert watchdog.beat() == []
+        assert watchdog.pid == first
+        assert watchdog.make_safe() == {"hop_controller": False, "scanner": True, "potentiostat": True}
+
+
+@pytest.mark.parametrize("fault", [{"hangs_s": 60.0}, {"raises": True}])
+def test_a_client_that_hangs_or_raises_holds_up_no_other_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Mapping[str, object]
+) -> None:
+    with watched_drivers(tmp_path, monkeypatch, {"hop_controller": fault, "potentiostat": {}}) as watchdog:
+        assert watchdog.make_safe() == {"hop_controller": False, "potentiostat": True}
+    report = json.loads((tmp_path / "watchdog.json").read_text())
+    opened = next(each for each in report["done"] if each["role"] == "potentiostat")
+    assert (opened["ns"] - report["noticed_ns"]) * 1e-9 < 1.0
+
+
+def test_why_a_channel_cannot_be_reached_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "scanner: ConnectionRefusedError: nobody answers at 10.0.0.9"
+    with pytest.raises(LimitCrossed, match=said), watched_drivers(tmp_path, monkeypatch, {"scanner": {"away": True}}):
+        pass

@@ -42,6 +42,8 @@ BUILT_IN: Final[dict[str, str]] = {
     "replay": "opsicm.record.replay_rig:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
     "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
+    "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
+    "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from opsicm.cli.rigs import load_rig, prepare, seed_of
+from opsicm.emulators.paced_world import SLICE_NS
 from opsicm.emulators.safe_world import SafeWorld
 from opsicm.experiment.file import read_experiment
 
@@ -28,7 +29,8 @@ def main(file: Path, folder: Path, speed: float) -> None:
         os.write(log, f"{role} {t_ns}\n".encode())
 
     world = SafeWorld(folder, witness, speed)
-    world.serve(prepare(experiment, loaded, seed, world.hold).rig)
+    # In pieces of a plan so short that a stop, or a safe channel, acts within the hop in flight.
+    world.serve(prepare(experiment, loaded, seed, world.hold, slice_ns=round(SLICE_NS * speed)).rig)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,14 @@ class LimitCrossed(OpsicmError):
 class InstrumentLost(LimitCrossed):
     """An instrument does not answer, or answers what cannot be believed, after the retries that it was given.
 
-    `role` is the one it plays. A run pauses instead of ending: the instrument may come back.
+    `role` is the one it plays. A run pauses instead of ending: the instrument may come back. `outcome` is what had
+    arrived of a plan of hops that was under way, a `PlanOutcome`; None where there was none.
     """
 
-    def __init__(self, role: str, problems: Problem | Iterable[Problem]) -> None:
+    def __init__(self, role: str, problems: Problem | Iterable[Problem], outcome: Any = None) -> None:
         super().__init__(problems)
         self.role = role
+        self.outcome = outcome
 
 
 class UnreadableRun(OpsicmError):

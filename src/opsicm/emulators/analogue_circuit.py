@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.emulators.paced_world import PacedWorld
-from opsicm.experiment.controls import OpenCircuit, PotentialRamp
+from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.experiment.rig_file import LoadedRig, RigChannel
 from opsicm.instruments.roles import CellReading, Rig
 from opsicm.twin.devices import TwinScanner
@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 RANGE: Final = 10.0  # [V] of every input and output
 _CONVERTER_NOISE: Final = 2.0 * RANGE / 65536  # [V rms] one step of 16 bits, as data sheets of such cards state
 _REMEMBERED: Final = 4096  # writes to an output that its history keeps
+_STEPS: Final = 32  # looked at for the slope of a staircase
 _POTENTIAL_TURN_NS: Final = 20_000_000  # how often a moving potentiostat input is handed to the cell
 
 
@@ -48,11 +49,12 @@ class AnalogueCircuit:
             name: getattr(self._file.roles, name).settings
             for name in ("amplifier", "potentiostat", "scanner", "hop_controller")
         }
+        self.panel = PatchClampPanel(self._roles["amplifier"])
         self._outputs: dict[str, _Output] = {}
         self._lines: dict[str, bool] = {}
         self._sampled_ns = 0
         self._cell: CellReading | None = None
-        self._applied: tuple[float, int] | None = None
+        self._applied: tuple[PotentialRamp | ConstantCurrent, int] | None = None
         self._probe = world.ask(lambda behind: DrivenProbe(_scanner_of(behind).probe, seed))
         settings = self._roles["hop_controller"]
         if "latency_input" in settings and "latency_output" in settings:
@@ -102,7 +104,8 @@ class AnalogueCircuit:
             self._sampled_ns = max(self._sampled_ns, round(first_ns + dt_ns * n))
             z = self._driven("scanner", "z_output", "z_um_per_V", 1e-6, at)
             x, y = (self._standing("scanner", f"{axis}_output", "xy_um_per_V", 1e-6) for axis in "xy")
-            bias = self._driven("amplifier", "command_output", "", self._file.wiring.external_bias, at)
+            command = float(self._roles["amplifier"].get("command_sign", 1)) * self._file.wiring.external_bias
+            bias = self._driven("amplifier", "command_output", "", command, at)
             before = self._cell
 
             def look(rig: Rig) -> tuple[Floats, Floats, CellReading]:
@@ -135,9 +138,15 @@ class AnalogueCircuit:
             return self.fixed[name]
         if name in self.echoes:
             return self._output(self.echoes[name]).at(at)
+        if (told := self.panel.telegraph(name.removeprefix(f"{self._device}/"))) is not None:
+            return told
+        monitor = self._roles["amplifier"].get("command_monitor")
+        if monitor is not None and name == self.terminal(str(monitor)):
+            return self.panel.monitor_gain * quantities["pipette_bias"]
         if (channel := self._shows.get(name)) is None:
             return 0.0  # an open input of a differential pair with its bias resistors
-        return (quantities[channel.name] - channel.offset) / (channel.sign * channel.gain)
+        volts = (quantities[channel.name] - channel.offset) / (channel.sign * channel.gain)
+        return volts * self.panel.turned if channel.name == "pipette_current" else volts
 
     def _output(self, name: str) -> _Output:
         return self._outputs.setdefault(name, _Output())
@@ -161,17 +170,72 @@ class AnalogueCircuit:
         if "potential_output" not in settings:
             return
         output = self._output(self.terminal(str(settings["potential_output"])))
-        closed = "cell_line" not in settings or self._lines.get(self.terminal(str(settings["cell_line"])), False)
-        if not closed:
+        if not self._is_on("cell_line", "cell_on_high", unwired=True):
             if self._applied is not None:
                 self._applied = None
                 self._world.ask(lambda rig: rig.potentiostat.apply(OpenCircuit(), 0))
             return
-        wanted, last = output.now, self._applied
-        if last is not None and (last[0] == wanted or (now_ns - last[1] < _POTENTIAL_TURN_NS and not at_once)):
+        control: PotentialRamp | ConstantCurrent
+        if self._is_on("mode_line", "galvanostatic_high", unwired=False):
+            control = ConstantCurrent(output.now * 1e-3 * float(settings["galvanostat_mA_per_V"]))
+        else:
+            scale, volts = float(settings.get("input_V_per_V", 1.0)), output.now
+            slope = output.slope(now_ns)
+            # A staircase of small steps is a ramp to a potentiostat, whose input and double layer smooth it.
+            control = PotentialRamp(scale * volts, scale * slope)
+        last = self._applied
+        if last is not None and (last[0] == control or (now_ns - last[1] < _POTENTIAL_TURN_NS and not at_once)):
             return
-        self._applied = (wanted, now_ns)
-        self._world.ask(lambda rig: rig.potentiostat.apply(PotentialRamp(wanted), 0))
+        self._applied = (control, now_ns)
+        self._world.ask(lambda rig: rig.potentiostat.apply(control, 0))
+
+    def _is_on(self, key: str, polarity: str, unwired: bool) -> bool:
+        """Whether a switch of the potentiostat that a digital line holds is on; `unwired` where no line does."""
+        settings = self._roles["potentiostat"]
+        if key not in settings:
+            return unwired
+        return self._lines.get(self.terminal(str(settings[key])), False) == bool(settings.get(polarity, True))
+
+
+class PatchClampPanel:
+    """The switches of the emulated amplifier and what its telegraphs say of them; `gain` [mV/pA], `filter` [kHz].
+
+    They begin where the rig file says; a test turns them, and the scaled output follows the gain. The voltages are an
+    Axopatch 200B's: half a volt for each of the gain's positions, two for each of the filter's, and those of the mode
+    in Axopatch 200B Theory and Operation, 2500-121 Rev D, p. 66.
+    """
+
+    GAINS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+    FILTERS: Final = (1.0, 2.0, 5.0, 10.0, 100.0)
+    MODES: Final = {"track": 4.0, "voltage_clamp": 6.0, "current_zero": 3.0, "current_clamp": 2.0}
+
+    def __init__(self, settings: Mapping[str, float | str | bool]) -> None:
+        self._settings = settings
+        self._wired = float(settings.get("gain_mV_per_pA", 1.0))
+        self.gain = self._wired
+        self.filter = float(settings.get("filter_kHz", 5.0))
+        self.mode = "voltage_clamp"
+        self.monitor_gain = float(settings.get("monitor_V_per_V", 10.0))
+
+    @property
+    def turned(self) -> float:
+        """The gain's present position over that at which the rig file was written."""
+        return self.gain / self._wired
+
+    def telegraph(self, name: str) -> float | None:
+        """[V] at an input that a telegraph is wired to; None at any other."""
+        for key in ("gain", "filter", "mode"):
+            wired = self._settings.get(f"{key}_telegraph")
+            if wired is not None and str(wired).rpartition("/")[2] == name:
+                return self._volts(key)
+        return None
+
+    def _volts(self, key: str) -> float:
+        if key == "gain":
+            return 0.5 * (self.GAINS.index(self.gain) + 1)
+        if key == "filter":
+            return 2.0 * (self.FILTERS.index(self.filter) + 1)
+        return self.MODES[self.mode]
 
 
 class _Output:
@@ -184,6 +248,19 @@ class _Output:
     @property
     def now(self) -> float:
         return self._volts[-1]
+
+    def slope(self, now_ns: int) -> float:
+        """[V/s] of the steps of the last `_POTENTIAL_TURN_NS`; 0 where it stands still, or has just jumped."""
+        recent = [
+            k
+            for k in range(max(0, len(self._at) - _STEPS), len(self._at))
+            if now_ns - self._at[k] < 2 * _POTENTIAL_TURN_NS
+        ]
+        if len(recent) < 3 or now_ns - self._at[-1] > _POTENTIAL_TURN_NS:
+            return 0.0
+        steps = [(self._volts[k] - self._volts[k - 1]) / (self._at[k] - self._at[k - 1]) for k in recent[1:]]
+        middle = sorted(steps)[len(steps) // 2]
+        return 0.0 if max(abs(step - middle) for step in steps) > abs(middle) else 1e9 * middle
 
     def write(self, t_ns: int, volts: float) -> None:
         self._at.append(t_ns)

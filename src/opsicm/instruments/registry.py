@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 
-from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
@@ -226,11 +226,16 @@ class Registry:
         clock = _clock(setup, specification, drivers, setups)
         devices: dict[str, Any] = {}
         for role, driver in drivers.items():
-            devices[role] = driver.connect(setups[role], specification, clock)
+            try:
+                devices[role] = driver.connect(setups[role], specification, clock)
+            except InstrumentLost as lost:  # nothing has moved yet
+                raise BadInput(lost.problems) from lost
             _require_type(driver, devices[role], _DEVICES[role])
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
-        return Rig(clock=clock, grounding=setup.rig.rig.wiring.grounding, safe_addresses=addresses, **devices)
+        real_time = any(driver.real_time for driver in drivers.values())
+        grounding = setup.rig.rig.wiring.grounding
+        return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)
 
     def real_time(self, loaded: LoadedRig, stand_in: Role | None = None) -> bool:
         """Whether the rig can run at the pace of the wall clock only."""

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Final, TypeVar, get_args
 
-from opsicm.core.errors import BadInput, OpsicmError, Problem
+import numpy as np
+
+from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
@@ -33,6 +35,7 @@ from opsicm.instruments.specification import (
 )
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
 
 GROUP: Final = "opsicm.drivers"
 ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
@@ -85,6 +88,13 @@ class RigSetup:
     def fill(self) -> float:
         """Salt in the pipette [mol/m³]."""
         return self.experiment.pipette.fill(self.specimen.electrolyte.concentration)
+
+    def stop_distance(self, setpoint: float) -> float:
+        """Distance [m] of the tip from a surface at which the current has dropped by `setpoint` [1].
+
+        What a hop controller may overshoot by at most; of the finite-element approach curve, as the forecast has it.
+        """
+        return float(approach_curve(self.pipette).distance(np.array(1.0 - setpoint)))
 
     def shared(self, key: Hashable, connect: Callable[[], Shared]) -> Shared:
         """A connection that several roles of one rig share, as to a controller with several axes; made only once."""
@@ -215,7 +225,9 @@ class Registry:
         devices = {role: self.connect_role(setup, specification, clock, role, stand_in) for role in ROLES}
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
-        return Rig(clock=clock, grounding=setup.rig.rig.wiring.grounding, safe_addresses=addresses, **devices)
+        real_time = self.real_time(setup.rig, stand_in)
+        grounding = setup.rig.rig.wiring.grounding
+        return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)
 
     def clock(self, setup: RigSetup, specification: RigSpecification, stand_in: Role | None = None) -> Clock:
         """The clock of the run: a simulating driver's, else that of the role `clock.master`, else the wall clock."""
@@ -235,7 +247,10 @@ class Registry:
         """The connected device of one role, which has its methods."""
         entry = stand_in or setup.rig.role(role)
         driver = self.find(setup.rig, role, entry.driver)
-        device = driver.connect(_role_setup(setup, driver, entry), specification, clock)
+        try:
+            device = driver.connect(_role_setup(setup, driver, entry), specification, clock)
+        except InstrumentLost as lost:  # nothing has moved yet
+            raise BadInput(lost.problems) from lost
         _require_type(driver, device, _DEVICES[role])
         return device
 

@@ -12,7 +12,10 @@ from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
-EMULATORS: Final[dict[str, str]] = {"scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument"}
+EMULATORS: Final[dict[str, str]] = {
+    "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "serial_potentiostat": "opsicm.emulators.serial_potentiostat:serve_instrument",
+}
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from opsicm.experiment.file import LoadedExperiment, experiment_from_text
 from opsicm.record.reader import Run
 from tests.fixtures.laboratory import TEXT, Laboratory
 from tests.fixtures.recorded import record
+
+# What is started below nohup inherits a hang-up that is ignored; runs that are tested have a terminal of their own.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

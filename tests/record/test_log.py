@@ -223,11 +223,26 @@ def test_either_copy_of_the_header_is_enough(killed: RunFolder) -> None:
 
 
 def test_a_newer_log_is_refused_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "LOG_VERSION", 2)
+    monkeypatch.setattr(log, "LOG_VERSION", 3)
     run_folder = killed_run(tmp_path, blocks=1)
     monkeypatch.undo()
-    with pytest.raises(UnreadableRun, match="log_version is 2; this version reads up to 1; update opsicm"):
+    with pytest.raises(UnreadableRun, match="log_version is 3; this version reads up to 2; update opsicm"):
         read_header(run_folder)
+
+
+def test_slow_rows_of_a_log_of_version_1_are_read(tmp_path: Path) -> None:
+    old = np.dtype([(n, log.READING_ROW[n]) for n in log.READING_ROW.names or () if not n.startswith("amplifier_")])
+    rows = np.zeros(2, old)
+    rows["t_ns"], rows["z"], rows["control"] = [5, 6], 1e-6, b"potential"
+    run_folder = killed_run(tmp_path, blocks=1)
+    writer = LogWriter(run_folder)
+    writer.append([(log.OLD_READINGS, (rows.tobytes(),))], writer.serial + 1)
+    *_, last = log.LogReader(run_folder).groups()
+    (read,) = last.readings
+    assert read["t_ns"].tolist() == [5, 6]
+    assert read["control"].tolist() == [b"potential"] * 2
+    assert np.isnan(read["amplifier_gain"]).all()
+    assert read["amplifier_mode"].tolist() == [b""] * 2
 
 
 # -- several files -----------------------------------------------------------------------------------------------------

@@ -51,8 +51,15 @@ def analyse(
     from opsicm.cli.terminal import err, print_json, print_results, working
     from opsicm.formats.matrix import ImageScale
     from opsicm.results.image_figures import image_choice
-    from opsicm.results.run_or_file import figures_of_path, figures_of_several, results_of_path, results_of_several
+    from opsicm.results.run_or_file import (
+        figures_of_path,
+        figures_of_several,
+        refuse_for_files,
+        results_of_path,
+        results_of_several,
+    )
 
+    refuse_for_files(runs, {"--levelling": levelling, "--profile": profile})
     choice, scale = image_choice(levelling, profile), ImageScale.of(size_um, unit)
     records: list[dict[str, Any]] = []
     each = []
@@ -113,7 +120,10 @@ def report(
     from opsicm.formats.matrix import ImageScale
     from opsicm.reporting.reports import report_of
     from opsicm.results.image_figures import image_choice
+    from opsicm.results.run_or_file import refuse_for_files
 
+    if len(runs) == 1 and runs[0].is_file():  # several images of one area are levelled alike
+        refuse_for_files(runs, {"--levelling": levelling, "--profile": profile})
     choice = image_choice(levelling, profile)
     with working("drawing the report"):
         scale = ImageScale.of(size_um, unit)

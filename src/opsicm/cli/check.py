@@ -418,8 +418,10 @@ def check(
     Lists every problem at once, each with its line, the limit and a remedy; without problems, the duration, the file
     size, the signals against their noise, and the time line: when each step runs and what it waits for. Runs nothing.
     """
+    from opsicm.cli.rigs import load_rig
     from opsicm.cli.terminal import out as console
     from opsicm.cli.terminal import print_json, print_problems
+    from opsicm.cli.verification import instrument_lines, instrument_record
 
     records: list[dict[str, Any]] = []
     planned: list[tuple[LoadedExperiment, Prediction]] = []
@@ -437,9 +439,12 @@ def check(
         planned += predictions
         for experiment, prediction in predictions:
             record = prediction_record(experiment, prediction)
-            records.append({"file": str(file), "ok": True, "problems": [], **record})
+            played = instrument_record(load_rig(experiment, rig))
+            records.append({"file": str(file), "ok": True, "problems": [], **record, **played})
         if not json:
             console.print(check_report(file, predictions), markup=False, soft_wrap=True)
+            for line in instrument_lines(load_rig(predictions[0][0], rig)):
+                console.print(f"  {line}", markup=False, soft_wrap=True)
     pictures = draw_plans(plot, planned) if plot is not None else []
     if json:
         print_json(records)

@@ -21,6 +21,7 @@ from opsicm.instruments.roles import Rig
 _NOTHING: Final = """opsicm: 1
 title: what stands behind emulated instruments
 rig: twin/graphite
+pipette: {bias_V: 0.7}
 cell:
   - open_circuit: {for_s: 1}
 """
@@ -37,9 +38,7 @@ def emulated(
     refuse_no_emulation(loaded)
     assert loaded.rig.emulation is not None
     here = Path(loaded.document.name).parent
-    if experiment is None:
-        named = loaded.rig.emulation.experiment
-        experiment = experiment_from_text(_NOTHING) if named is None else read_experiment(here / named)
+    experiment = standing_experiment(loaded) if experiment is None else experiment
     behind = read_rig(rig_path(loaded.rig.emulation.rig, here))
     entries = entries_of(loaded)
     chosen = experiment
@@ -52,6 +51,14 @@ def emulated(
         world = open_things.enter_context(PacedWorld(connect, speed))
         served = [open_things.enter_context(closing(serve(world, entry))) for entry in entries]
         yield world, served
+
+
+def standing_experiment(loaded: LoadedRig) -> LoadedExperiment:
+    """The experiment for a rig without one: that of the file's `emulation`, else one of graphite at rest."""
+    named = None if loaded.rig.emulation is None else loaded.rig.emulation.experiment
+    if named is None:
+        return experiment_from_text(_NOTHING)
+    return read_experiment(Path(loaded.document.name).parent / named)
 
 
 def serve_until_interrupted(

@@ -21,6 +21,7 @@ from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.progress import Pace
 from opsicm.cli.resume import ResumedRun
 from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of
+from opsicm.cli.verification import instruments_of
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.output_file import as_utf8
 from opsicm.experiment.data_files import amplitude_maps
@@ -87,6 +88,7 @@ def execute(
     before = () if resumed is None else resumed.history
     with ExitStack() as connections:
         prepared = prepare(experiment, loaded, run_seed, pacer.hold, before, stand_in, connections)
+        origin = {**(instruments_of(loaded, prepared.rig) if stand_in is None else {}), **(provenance or {})}
         maps = amplitude_maps(experiment)
         stated = {**prepared.parameters, **_fingerprints(maps)}
         if resumed is not None:
@@ -99,7 +101,7 @@ def execute(
         inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox, pace.record)))
         recorder = SharedRecorder(folder)
         header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"), stated)
-        recorder.open(replace(header, provenance={**header.provenance, **(provenance or {})}))
+        recorder.open(replace(header, provenance={**header.provenance, **origin}))
         run_context = RunContext(
             prepared.capacity,
             prepared.reversible,

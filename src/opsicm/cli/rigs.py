@@ -40,7 +40,12 @@ from opsicm.twin.build import Relief, followed, twin_of
 BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
     "replay": "opsicm.record.replay_rig:DRIVERS",
+    "scpi_smu": "opsicm.drivers.scpi_smu:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
+    "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
+    "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
+    "zaber": "opsicm.drivers.zaber:DRIVERS",
+    "hop_box": "opsicm.drivers.hop_box:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)
@@ -167,9 +172,10 @@ def pipette_of(experiment: Experiment, rig: LoadedRig) -> Pipette:
     )
 
 
-def _setup(
+def rig_setup(
     experiment: LoadedExperiment, loaded: LoadedRig, parameters: CellParameters, **run_settings: Any
 ) -> RigSetup:
+    """What is known of a run on this rig before anything is connected; `BadInput` where the two do not fit."""
     _refuse_unknown_grounding(loaded)
     _refuse_driven_cell(experiment, loaded)
     _refuse_twin_settings(experiment, loaded)
@@ -183,7 +189,7 @@ def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig, seed: int | Non
     Of a twin the surface is known too: that of `seed`, by default the experiment's or the rig's.
     """
     run_seed = seed_of(experiment.experiment, loaded, seed)
-    setup = _setup(experiment, loaded, specimen_parameters(experiment, loaded).values, seed=run_seed)
+    setup = rig_setup(experiment, loaded, specimen_parameters(experiment, loaded).values, seed=run_seed)
     specification = REGISTRY.specification(setup)
     relief = None if loaded.rig.world is None else Relief(setup, specification)
     return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette, relief)
@@ -206,7 +212,7 @@ def prepare(
     """
     leaves = specimen_parameters(experiment, loaded)
     parameters = leaves.values
-    setup = _setup(
+    setup = rig_setup(
         experiment,
         loaded,
         parameters,

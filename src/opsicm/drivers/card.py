@@ -13,10 +13,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.instruments.roles import Identity, RoleState
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the card has sampled last: `volts` [n, input], the first row at `t0_ns` of the rig's clock, `dt_ns` apart."""
+    """What the card sampled last: `volts` [n, input], the first row at `t0_ns` of the rig's clock, `dt_ns` apart."""
 
     t0_ns: int
     dt_ns: int
@@ -48,4 +50,12 @@ class Card(Protocol):
 
     def line(self, line: str) -> bool:
         """A digital input or output, read back."""
+        ...
+
+    def identity(self) -> Identity:
+        """What the card says of itself, and the client that asked."""
+        ...
+
+    def state(self, inputs: Sequence[str] = ()) -> RoleState:
+        """Quality of these inputs, or of all; a card that is lost is tried once more. Raises nothing."""
         ...

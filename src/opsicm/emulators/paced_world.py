@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from opsicm.core.errors import OpsicmError
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import monotonic_ns
 from opsicm.instruments.roles import HopPlan, PlanOutcome, Rig
+from opsicm.twin.hop_controller import OnBlock, TwinHopController
 
 SLICE_NS: Final = 20_000_000
 """The longest piece [ns] of a plan of hops, and of idle time, that the world takes at once."""
@@ -41,6 +43,7 @@ class PacedWorld:
         self.speed = speed
         self._jobs: queue.SimpleQueue[tuple[Callable[[Rig], Any], Future[Any]]] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._sampling: tuple[HopPlan, OnBlock] | None = None
         self._began_ns = monotonic_ns()
         self._rig = connect(self._hold)
         # The kernel is compiled before anybody waits for it; what that takes is none of the world's time.
@@ -57,15 +60,31 @@ class PacedWorld:
         self._jobs.put((what, future))
         return future.result(_PATIENCE)
 
-    def hop(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
-        """Run a plan of hops in pieces; `stop` is asked between two. Returns when the plan has ended."""
+    def hop(self, plan: HopPlan, stop: Callable[[], bool], on_block: OnBlock | None = None) -> PlanOutcome:
+        """Run a plan of hops in pieces; `stop` is asked between two. Returns when the plan has ended.
+
+        `on_block`, called on the world's thread, receives what a piece brings as soon as it is there. Sampling then
+        goes on after the plan, where the pipette stands, until another plan begins or `rest` is called.
+        """
         future: Future[PlanOutcome] = Future()
 
         def run(rig: Rig) -> PlanOutcome:
-            return rig.hop_controller.run(plan, lambda: stop() or self._closing.is_set())
+            self._sampling = None
+            controller = rig.hop_controller
+            assert isinstance(controller, TwinHopController)
+            try:
+                return controller.run(plan, lambda: stop() or self._closing.is_set(), on_block)
+            finally:
+                if on_block is not None:
+                    dwell = replace(_DWELL, segment=plan.segment, tip_potential=plan.tip_potential)
+                    self._sampling = (dwell, on_block)
 
         self._jobs.put((_InTurn(run), future))
         return future.result()
+
+    def rest(self) -> None:
+        """Sample no more until the next plan."""
+        self._sampling = None
 
     def now_ns(self) -> int:
         """The world's time [ns] that belongs to the present moment of the wall clock."""
@@ -88,8 +107,17 @@ class PacedWorld:
             if self._waiting:
                 _do(*self._waiting.pop(0), self._rig)
                 continue
-            self._rig.clock.wait_until(min(self.now_ns(), self._rig.clock.now_ns() + round(SLICE_NS * self.speed)))
+            self._idle_until(min(self.now_ns(), self._rig.clock.now_ns() + round(SLICE_NS * self.speed)))
             self._attend(0.5e-9 * SLICE_NS)
+
+    def _idle_until(self, t_ns: int) -> None:
+        sampling, controller = self._sampling, self._rig.hop_controller
+        if sampling is None:
+            self._rig.clock.wait_until(t_ns)
+            return
+        dwell, on_block = sampling
+        assert isinstance(controller, TwinHopController)
+        controller.run(replace(dwell, until_ns=t_ns), self._closing.is_set, on_block)
 
     def _hold(self, t_ns: int) -> None:
         """Wait until the wall clock has reached the world's time, doing meanwhile what is asked."""

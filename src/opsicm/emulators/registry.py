@@ -12,7 +12,12 @@ from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
-EMULATORS: Final[dict[str, str]] = {}
+EMULATORS: Final[dict[str, str]] = {
+    "hop_box": "opsicm.emulators.hop_server:serve",
+    "nidaqmx": "opsicm.emulators.ni_grpc_server:serve",
+    "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "zaber": "opsicm.emulators.zaber_device:serve",
+}
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 
 

@@ -1,4 +1,4 @@
-"""draw(View) -> Figure: the only module that draws with matplotlib, apart from the movie."""
+"""draw(View) -> Figure: the only module that draws data with matplotlib, apart from the movie."""
 
 from __future__ import annotations
 

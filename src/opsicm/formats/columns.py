@@ -562,9 +562,21 @@ def _agreeing(
     return result
 
 
+_PER: Final = {
+    **dict.fromkeys(("g", "mg", "kg"), "mass of active material"),
+    **dict.fromkeys(("cm2", "cm²", "cm^2", "m2", "m²", "mm2", "mm²"), "area of the electrode"),
+}
+
+
 def _check_unit(letter: str, unit: str, source: str, remedy: str) -> None:
     if unit_factor(unit, QUANTITIES[letter]) is not None or (letter == "t" and unit == "h:mm:ss"):
         return
+    per = _PER.get(unit.rpartition("/")[2].strip())
+    if letter == "I" and per is not None:  # offering mA for it would be wrong by the mass
+        whole = unit.rpartition("/")[0].strip()
+        limit = f"a current is needed, and this is one per {per}, which the file does not state"
+        remedy = f"multiply the column by the {per} in a copy of the file and title it I/{whole}"
+        raise BadInput(Problem(f"unit of {letter}", repr(unit), limit, remedy, file=source))
     try:
         limit = f"{letter} is measured in {QUANTITIES[letter]}, and this is a unit of {si_unit(unit)}"
     except OutsideDomain as error:

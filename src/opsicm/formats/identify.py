@@ -238,6 +238,7 @@ def read(path: Path, columns: str | None = None, scale: matrix.ImageScale | None
 
 def _of_bytes(data: bytes, path: Path, columns: str | None, scale: matrix.ImageScale | None) -> Content:
     if data.startswith(b"\x1f\x8b") and is_sicm(data):
+        _refuse_columns(path, columns)
         return read_sicm(path, LARGEST_CONTENT)
     if data.startswith(tuple(first_bytes.COMPRESSED)):
         return _of_bytes(first_bytes.inflated(data, path), path.with_suffix(""), columns, scale)
@@ -255,6 +256,7 @@ def _of_bytes(data: bytes, path: Path, columns: str | None, scale: matrix.ImageS
 def _content(data: bytes, path: Path, columns: str | None, scale: matrix.ImageScale | None) -> Content:
     for mark, reader in _BINARY_READERS:
         if data.startswith(mark):
+            _refuse_columns(path, columns)
             return reader(data, path)
     if data.startswith((workbook.ZIP, b"PK\x05\x06")):
         return _of_zip(data, path, columns)
@@ -264,20 +266,31 @@ def _content(data: bytes, path: Path, columns: str | None, scale: matrix.ImageSc
         if data.startswith(_HDF5) and path.suffix.lower() != ".datx":
             raise first_bytes.foreign_hdf5(data, path)
         if topography.may_read(data, path):
+            _refuse_columns(path, columns)
             return topography.read_topography(data, path)
         known = first_bytes.known_binary(data, path)
         raise known or first_bytes.unknown_binary(data, path, KNOWN_FORMATS)
     if data.startswith(topography.MAGIC):
+        _refuse_columns(path, columns)
         return topography.read_topography(data, path)
     text = decode(data, path)
     if looks_like_curves(text):
+        _refuse_columns(path, columns)
         return parse_approach(text, path, settings_beside(path))
     if looks_like_settings(text):
+        _refuse_columns(path, columns)
         return parse_settings(text, path)
     joined = "\n".join(text.lines[:40])
     if palmsens.looks_like_session(joined[:4000]):
+        _refuse_columns(path, columns)
         return palmsens.read_session("\n".join(text.lines), path)
     return parse_text(text, path, columns, scale)
+
+
+def _refuse_columns(path: Path, columns: str | None) -> None:
+    """Refuse `--columns` for a file in which nothing is there to choose: passed over it would seem to have acted."""
+    if columns is not None:
+        raise bad(path, "--columns", repr(columns), "the file's own format states what is in it", "leave it out")
 
 
 def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
@@ -287,6 +300,7 @@ def _of_zip(data: bytes, path: Path, columns: str | None) -> Content:
         raise bad(path, "content", "a damaged workbook or zip archive", "it must be whole", "copy it again") from None
     if workbook.is_workbook(names):
         return workbook.read_workbook(data, path, columns)
+    _refuse_columns(path, columns)
     if neware.is_ndax(names):
         return neware.read_by_fastnda(data, path)
     if names and all(name.endswith(".npy") for name in names):
@@ -302,6 +316,7 @@ def parse_text(text: Text, path: Path, columns: str | None, scale: matrix.ImageS
         return biologic_text.parse_mpt(text, path, columns)
     for looks_like, parse in _TEXT_READERS:
         if looks_like(text):
+            _refuse_columns(path, columns)
             return parse(text, path)
     refusal = first_bytes.known_text(text, path)
     if refusal is not None:

@@ -188,7 +188,7 @@ class Registry:
         problems: list[Problem] = []
         for role in ROLES:
             try:
-                specifications[role] = self._role_specification(setup, role)
+                specifications[role] = self.role_specification(setup, role)
             except BadInput as error:
                 problems += [problem for problem in error.problems if problem not in problems]
         if problems:
@@ -198,7 +198,8 @@ class Registry:
         timing = replace(timing, overload=min(timing.overload, _CLIPPING * rig.amplifier.current_range))
         return replace(rig, hop_controller=replace(rig.hop_controller, timing=timing))
 
-    def _role_specification(self, setup: RigSetup, role: RoleName) -> RoleSpecification:
+    def role_specification(self, setup: RigSetup, role: RoleName) -> RoleSpecification:
+        """The specification of one role; `BadInput` with every problem of its settings."""
         entry = setup.rig.role(role)
         driver = self.find(setup.rig, role, entry.driver)
         if driver.specify is None:
@@ -210,22 +211,38 @@ class Registry:
 
     def connect(self, setup: RigSetup, specification: RigSpecification, stand_in: Role | None = None) -> Rig:
         """Connect the rig role by role; `stand_in` plays them all in place of the rig file's drivers."""
+        clock = self.clock(setup, specification, stand_in)
+        devices = {role: self.connect_role(setup, specification, clock, role, stand_in) for role in ROLES}
+        safe = (devices[role] for role in _SAFE_ORDER)
+        addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
+        real_time = self.real_time(setup.rig, stand_in)
+        grounding = setup.rig.rig.wiring.grounding
+        return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)
+
+    def clock(self, setup: RigSetup, specification: RigSpecification, stand_in: Role | None = None) -> Clock:
+        """The clock of the run: a simulating driver's, else that of the role `clock.master`, else the wall clock."""
         roles = {role: stand_in or setup.rig.role(role) for role in ROLES}
         drivers = {role: self.find(setup.rig, role, entry.driver) for role, entry in roles.items()}
         setups = {role: _role_setup(setup, drivers[role], roles[role]) for role in ROLES}
-        clock = _clock(setup, specification, drivers, setups)
-        devices: dict[str, Any] = {}
-        for role, driver in drivers.items():
-            try:
-                devices[role] = driver.connect(setups[role], specification, clock)
-            except InstrumentLost as lost:  # nothing has moved yet
-                raise BadInput(lost.problems) from lost
-            _require_type(driver, devices[role], _DEVICES[role])
-        safe = (devices[role] for role in _SAFE_ORDER)
-        addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
-        real_time = any(driver.real_time for driver in drivers.values())
-        grounding = setup.rig.rig.wiring.grounding
-        return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)
+        return _clock(setup, specification, drivers, setups)
+
+    def connect_role(
+        self,
+        setup: RigSetup,
+        specification: RigSpecification,
+        clock: Clock,
+        role: RoleName,
+        stand_in: Role | None = None,
+    ) -> Any:
+        """The connected device of one role, which has its methods."""
+        entry = stand_in or setup.rig.role(role)
+        driver = self.find(setup.rig, role, entry.driver)
+        try:
+            device = driver.connect(_role_setup(setup, driver, entry), specification, clock)
+        except InstrumentLost as lost:  # nothing has moved yet
+            raise BadInput(lost.problems) from lost
+        _require_type(driver, device, _DEVICES[role])
+        return device
 
     def real_time(self, loaded: LoadedRig, stand_in: Role | None = None) -> bool:
         """Whether the rig can run at the pace of the wall clock only."""

@@ -13,12 +13,12 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from opsicm.core.facts import HOP_DTYPE, Channel
-from opsicm.record.nexus_file import CELL, HOP_UNITS, SLOW, SOC_DEFINITION
+from opsicm.record.nexus_file import CELL, HOP_UNITS, SLOW, SLOW_TEXTS, SOC_DEFINITION
 from opsicm.record.passes import has_pattern, passes
 
 HOP_COLUMNS: Final = (*(HOP_DTYPE.names or ()), "step")
 CELL_COLUMNS: Final = (*CELL, "control")
-SLOW_COLUMNS: Final = tuple(SLOW)
+SLOW_COLUMNS: Final = (*SLOW, *SLOW_TEXTS)
 POSITION_COLUMNS: Final = ("x", "y", "line", "pixel")
 
 

@@ -30,10 +30,18 @@ from opsicm.record.recorder import RunHeader, header_of, header_text
 from opsicm.record.ring import READING_DTYPE, STEP_BYTES
 from opsicm.record.run_folder import LOG_FILE, RunFolder, number_of
 
-LOG_VERSION: Final = 1
+LOG_VERSION: Final = 2
 FILE_BYTES: Final = 1 << 30  # a file is followed by the next beyond it: one that every file system takes
-HEADER, SAMPLES, BLOCKS, HOPS, READINGS, END = range(1, 7)
-NAMES: Final = {SAMPLES: "samples", BLOCKS: "blocks", HOPS: "hops", READINGS: "slow rows", HEADER: "header", END: "end"}
+HEADER, SAMPLES, BLOCKS, HOPS, OLD_READINGS, END, READINGS = range(1, 8)
+NAMES: Final = {
+    SAMPLES: "samples",
+    BLOCKS: "blocks",
+    HOPS: "hops",
+    OLD_READINGS: "slow rows",
+    READINGS: "slow rows",
+    HEADER: "header",
+    END: "end",
+}
 
 _MAGIC: Final = b"oLog"
 _FRAME: Final = struct.Struct("<4sHHQQqQ")  # magic, kind, ends, bytes, number, serial, checksum of the payload
@@ -47,6 +55,20 @@ _DISK_BLOCK: Final = 4096  # [bytes]
 
 HOP_ROW: Final = np.dtype([("step", f"S{STEP_BYTES}"), *HOP_DTYPE.descr])
 READING_ROW: Final = READING_DTYPE
+_SINCE_VERSION_2: Final = ("amplifier_gain", "amplifier_filter", "amplifier_mode")
+_OLD_READING: Final = np.dtype([(n, READING_DTYPE[n]) for n in READING_DTYPE.names or () if n not in _SINCE_VERSION_2])
+"""A slow row of a log of version 1: another kind of frame, so that it is known even where the header is damaged."""
+
+
+def reading_rows(rows: NDArray[Any]) -> NDArray[Any]:
+    """Slow rows of any version as `READING_ROW`: NaN or empty in columns that the version had not."""
+    out = np.zeros(rows.size, READING_ROW)
+    for name in READING_ROW.names or ():
+        if name in (rows.dtype.names or ()):
+            out[name] = rows[name]
+        elif READING_ROW[name].kind == "f":
+            out[name] = np.nan
+    return out
 
 
 def block_row(channels: int) -> np.dtype[Any]:
@@ -391,6 +413,8 @@ class LogReader:
             group.hops.append(np.frombuffer(payload, HOP_ROW))
         elif kind == READINGS:
             group.readings.append(np.frombuffer(payload, READING_ROW))
+        elif kind == OLD_READINGS:
+            group.readings.append(reading_rows(np.frombuffer(payload, _OLD_READING)))
         elif kind == HEADER:
             self.log, self.header = _header(payload, self._folder.path / self._name)
 

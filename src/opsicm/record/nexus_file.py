@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from opsicm.core.facts import HOP_DTYPE, Channel
 from opsicm.core.output_file import as_utf8
 from opsicm.record.recorder import RunHeader
-from opsicm.record.ring import CONTROL_BYTES, STEP_BYTES
+from opsicm.record.ring import CONTROL_BYTES, MODE_BYTES, STEP_BYTES
 
 FILE_VERSION: Final = 1
-DEFINITION_VERSION: Final = "1.1"
+DEFINITION_VERSION: Final = "1.2"
 PROGRAM_URL: Final = "https://pypi.org/project/opsicm/"
 GROUPS: Final = ("samples", "hops", "cell", "slow", "journal", "experiment", "rig", "parameters", "provenance")
 
@@ -36,7 +36,12 @@ SLOW: Final = {
     "bias_residual": "V",
     "z": "m",
     "coarse_z": "m",
+    "amplifier_gain": "V/A",
+    "amplifier_filter": "Hz",
 }
+SLOW_TEXTS: Final = {"amplifier_mode": MODE_BYTES}
+SINCE_1_2: Final = ("amplifier_gain", "amplifier_filter", "amplifier_mode")
+"""Columns of `slow` that a file of an older definition lacks."""
 HOP_UNITS: Final = {
     "x": "m",
     "y": "m",
@@ -233,6 +238,8 @@ def slow_rows(entry: h5py.Group) -> Table:
         for field, unit in columns.items():
             rows.column(group, field, column_dtype(field), unit)
     rows.column(entry["cell"], "control", h5py.string_dtype("utf-8", CONTROL_BYTES), None)
+    for field, length in SLOW_TEXTS.items():
+        rows.column(entry["slow"], field, h5py.string_dtype("utf-8", length), None)
     entry["cell/soc"].attrs["definition"] = SOC_DEFINITION
     entry["cell/current"].attrs["sign"] = "negative lithiates"
     return rows

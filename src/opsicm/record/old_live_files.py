@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from opsicm.core.errors import Problem, UnreadableRun
 from opsicm.record import packed_counts, trial_reading
 from opsicm.record.damaged_file import DAMAGE_ERRORS
-from opsicm.record.log import HOP_ROW, READING_ROW, Columns, Decimated, Group, Samples, block_row
+from opsicm.record.log import HOP_ROW, Columns, Decimated, Group, Samples, block_row, reading_rows
 from opsicm.record.recorder import RunHeader, header_of
 from opsicm.record.run_folder import OLD_HEADER, RunFolder
 
@@ -94,7 +94,7 @@ class _OldFile:
         if broken:
             losses.append(f"{self._path.name}: the samples of {broken} blocks are not whole")
         yield Group(
-            hops=[_as(HOP_ROW, self._rows("hops", losses))], readings=[_as(READING_ROW, self._rows("readings", losses))]
+            hops=[_as(HOP_ROW, self._rows("hops", losses))], readings=[reading_rows(self._rows("readings", losses))]
         )
 
     def _group(self, blocks: NDArray[Any], base: int) -> Group:

@@ -20,7 +20,7 @@ from opsicm.core.facts import Channel, Fact
 from opsicm.record import decimate, labelled_arrays, text_seal, trial_reading
 from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damaged_file import DAMAGE_ERRORS, cannot_open, damage_reported, still_readable
-from opsicm.record.nexus_file import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SLOW
+from opsicm.record.nexus_file import CELL, FILE_VERSION, GROUPS, HOP_UNITS, SINCE_1_2, SLOW, SLOW_TEXTS
 from opsicm.record.run_folder import JOURNAL, RUN_FILE
 
 _EXTREMES: Final = ("minimum", "maximum", "mean")
@@ -174,8 +174,14 @@ class Run:
 
     @cached_property
     def slow(self) -> xr.Dataset:
-        """The probe's slow rows, dimension `row`."""
-        return labelled_arrays.table(self._columns("slow", labelled_arrays.SLOW_COLUMNS), SLOW, "row")
+        """The probe's slow rows, dimension `row`; NaN or empty in columns that an older file has not."""
+        with damage_reported(self.path, "/entry/slow"):
+            lacking = set(SINCE_1_2) - set(self._file["entry/slow"])
+        columns = self._columns("slow", tuple(n for n in labelled_arrays.SLOW_COLUMNS if n not in lacking))
+        rows = columns["t_ns"].shape
+        for name in lacking:
+            columns[name] = np.full(rows, "", object) if name in SLOW_TEXTS else np.full(rows, np.nan)
+        return labelled_arrays.table({name: columns[name] for name in labelled_arrays.SLOW_COLUMNS}, SLOW, "row")
 
     def _columns(self, group: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         with damage_reported(self.path, f"/entry/{group}"):

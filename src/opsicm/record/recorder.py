@@ -43,7 +43,8 @@ def header_of(text: str) -> RunHeader:
 class Reading:
     """A slow row, read between plans: the cell and the pipette, in SI; `set_point` is None without potential control.
 
-    `soc` is None until a delithiated cut-off has given it a zero, and in a program without two cut-offs.
+    `soc` is None until a delithiated cut-off has given it a zero, and in a program without two cut-offs. Gain [V/A],
+    filter [Hz] and mode are what the amplifier tells of itself; None and empty where it does not.
     """
 
     t_ns: int
@@ -58,6 +59,9 @@ class Reading:
     bias_residual: float
     z: float
     coarse_z: float
+    amplifier_gain: float | None = None
+    amplifier_filter: float | None = None
+    amplifier_mode: str = ""
 
 
 class Recorder(Protocol):

@@ -31,7 +31,7 @@ from opsicm.record.nexus_file import MISSING
 from opsicm.record.reader import Run, channels_of
 from opsicm.record.recorder import Reading, Recorder, RunHeader
 
-_OPTIONAL: Final = ("set_point", "soc")
+_OPTIONAL: Final = ("set_point", "soc", "amplifier_gain", "amplifier_filter")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,15 @@ class _ReplayedAmplifier(_ReplayedRole):
         row = self._run.reading()
         return row.pipette_current, row.pipette_bias
 
+    def state(self) -> RoleState:
+        """Gain, filter and mode as they were recorded."""
+        run = self._run
+        if not run.rows:
+            return RoleState(run.now_ns)
+        row = run.reading()
+        told = {"gain_V_A": row.amplifier_gain, "filter_Hz": row.amplifier_filter, "mode": row.amplifier_mode or None}
+        return RoleState(run.now_ns, settings={name: value for name, value in told.items() if value is not None})
+
 
 class _ReplayedPotentiostat(_ReplayedRole):
     def apply(self, control: CellControl, at_ns: int) -> None:

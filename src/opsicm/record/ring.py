@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -210,6 +210,7 @@ READING: Final = 3
 
 STEP_BYTES: Final = 96  # a step's text path, UTF-8; `check` could not name a longer one on one line
 CONTROL_BYTES: Final = 32
+MODE_BYTES: Final = 24
 READING_DTYPE: Final = np.dtype(
     [
         ("t_ns", "i8"),
@@ -224,9 +225,13 @@ READING_DTYPE: Final = np.dtype(
         ("z", "f8"),
         ("coarse_z", "f8"),
         ("control", f"S{CONTROL_BYTES}"),
+        ("amplifier_gain", "f8"),
+        ("amplifier_filter", "f8"),
+        ("amplifier_mode", f"S{MODE_BYTES}"),
     ]
 )
-"""A slow row: cell and probe together; NaN where a value is not known (`set_point`, `soc`)."""
+"""A slow row: cell and probe together; NaN, or an empty text, where a value is not known."""
+_TEXTS: Final = {"control": (CONTROL_BYTES, "cell control"), "amplifier_mode": (MODE_BYTES, "amplifier mode")}
 _BLOCK_HEAD: Final = np.dtype(
     [("segment", "i8"), ("first_sample", "i8"), ("t0_ns", "i8"), ("dt_ns", "i8"), ("samples", "i8"), ("channels", "i8")]
 )
@@ -266,11 +271,13 @@ def hops_of(payload: memoryview) -> tuple[bytes, NDArray[Any]]:
 
 def reading_row(reading: Reading) -> NDArray[Any]:
     """A reading as one row."""
-    values: Sequence[Any] = [
-        np.nan if (value := getattr(reading, name)) is None else value for name in READING_DTYPE.names or ()
-    ]
-    control = _text(reading.control, CONTROL_BYTES, "cell control").rstrip(b"\0")
-    return np.array([(*values[:-1], control)], READING_DTYPE)
+    return np.array([tuple(_column(name, getattr(reading, name)) for name in READING_DTYPE.names or ())], READING_DTYPE)
+
+
+def _column(name: str, value: Any) -> Any:
+    if name in _TEXTS:
+        return _text(value, *_TEXTS[name]).rstrip(b"\0")
+    return np.nan if value is None else value
 
 
 def reading_of(payload: memoryview) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import HOP_DTYPE
-from opsicm.record.nexus_file import CELL, HOP_UNITS, MISSING, SLOW
+from opsicm.record.nexus_file import CELL, HOP_UNITS, MISSING, SINCE_1_2, SLOW, SLOW_TEXTS
 from opsicm.record.reader import Run, text_attribute
 
 
@@ -23,7 +23,8 @@ class RequiredItem:
 
     In `path`, `*` stands for a number.
 
-    `repeated` items may be absent: a run without samples has no segment.
+    `repeated` items may be absent: a run without samples has no segment. So may `optional` ones, which files of an
+    older version of the definition lack.
     """
 
     path: str
@@ -33,6 +34,7 @@ class RequiredItem:
     unit: str | None = None
     repeated: bool = False
     doc: str = ""
+    optional: bool = False
 
 
 def _group(path: str, nexus_class: str, doc: str, repeated: bool = False) -> RequiredItem:
@@ -81,6 +83,9 @@ _SLOW_DOC: Final = {
     "bias_residual": "by how much the tip's potential missed what it should be",
     "z": "measured height of the pipette, positive is up",
     "coarse_z": "height of the scanner's zero",
+    "amplifier_gain": "of the scaled output, as the amplifier tells it; NaN where it does not",
+    "amplifier_filter": "corner of the amplifier's low-pass, as it tells it; NaN where it does not",
+    "amplifier_mode": "of the amplifier, as it tells it; empty where it does not",
 }
 
 # NXsicm as a table. It is the definition: `opsicm validate` checks against it, the NXDL and the page beside the
@@ -114,7 +119,13 @@ REQUIRED: Final[tuple[RequiredItem, ...]] = (
     *(_field(f"/entry/cell/{n}", "int" if n == "t_ns" else "float", 1, u, _CELL_DOC[n]) for n, u in CELL.items()),
     _field("/entry/cell/control", "text", 1, None, "what is held: a word"),
     _group("/entry/slow", "NXcollection", "slow rows of the probe, row for row with the cell's"),
-    *(_field(f"/entry/slow/{n}", "int" if n == "t_ns" else "float", 1, u, _SLOW_DOC[n]) for n, u in SLOW.items()),
+    *(
+        replace(
+            _field(f"/entry/slow/{n}", "int" if n == "t_ns" else "float", 1, u, _SLOW_DOC[n]), optional=n in SINCE_1_2
+        )
+        for n, u in SLOW.items()
+    ),
+    *(replace(_field(f"/entry/slow/{n}", "text", 1, None, _SLOW_DOC[n]), optional=True) for n in SLOW_TEXTS),
     _group("/entry/samples", "NXcollection", "the sampled channels, one group per stretch without a gap"),
     _group("/entry/samples/segment_*", "NXcollection", "sample k is at its t0_ns + k dt_ns", True),
     _field("/entry/samples/segment_*/counts", "int", 2, None, "[sample, channel]; SI = counts*scale + offset", True),
@@ -160,7 +171,7 @@ def _standard(run: Run) -> Iterator[str]:
     with h5py.File(run.path, "r") as file:
         for item in REQUIRED:
             matches = _matching(file, item.path)
-            if not matches and not item.repeated:
+            if not matches and not item.repeated and not item.optional:
                 yield f"{item.path} is missing"
             for match in matches:
                 yield from _item(match, item)

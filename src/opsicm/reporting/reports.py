@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from opsicm.results.run_or_file import (
     identification,
     is_run,
     must_exist,
+    refuse_for_run,
     results_of_path,
     results_of_several,
     views_of_path,
@@ -72,12 +74,12 @@ def run_content(run: Run, choice: ImageChoice | None = None) -> Content:
         _warnings(run, len(assumed)),
         doubts_of(evidence),
         results,
-        methods_of(results),
+        [*methods_of(results), *_instruments(run)],
         [
             ("Pipette and specimen", _setting(run)),
             (f"Assumed parameters ({len(assumed)})", assumed),
             ("What happened", _events(run)),
-            ("Provenance", [(name, str(value)) for name, value in run.provenance.items()]),
+            ("Provenance", [(name, str(value)) for name, value in run.provenance.items() if name != "instruments"]),
         ],
         [("experiment.yaml", run.experiment_text), ("rig.yaml", run.rig_text)],
     )
@@ -144,6 +146,7 @@ def _warnings(run: Run, assumed: int) -> list[str]:
         warnings.append(f"Two measured files, joined: {run.provenance['clock']}.")
         if (remarks := str(run.provenance.get("remarks", "none"))) != "none":
             warnings.append(f"{remarks}.")
+    warnings += str(run.provenance.get("not_verified", "")).splitlines()
     alarms: dict[str, list[int]] = {}
     for fact in run.facts:
         if fact.kind == "alarm":
@@ -160,6 +163,18 @@ def _warnings(run: Run, assumed: int) -> list[str]:
             f"consistency, not truth; {assumed} of its parameters are assumed (values below)."
         )
     return warnings
+
+
+def _instruments(run: Run) -> list[tuple[str, str]]:
+    """(role, who answered, through which client, and how its driver was tried) of every instrument."""
+    stored: Mapping[str, Mapping[str, str]] = json.loads(str(run.provenance.get("instruments", "{}")))
+    rows = []
+    for role, who in stored.items():
+        words = [who["model"], who["serial"] and f"serial {who['serial']}", who["firmware"]]
+        client = f", through {who['client']}" if who["client"] else ""
+        text = f"{', '.join(word for word in words if word)}{client}; driver {who['driver']}, {who['verified']}"
+        rows.append((role.replace("_", " "), text))
+    return rows
 
 
 def _assumed(run: Run) -> list[tuple[str, ...]]:
@@ -360,7 +375,7 @@ def report_of(
         else:
             content = lapse_content(paths, columns, scale, choice)
         target = Path(f"{paths[0].stem}.report.html")
-    elif len(chained := chains(paths)) == 1:
+    elif len(chained := _chains_of_runs(paths, columns, scale, setpoint, particle_radius)) == 1:
         with _opened(chained[0]) as run:
             content, target = run_content(run, choice), run.path.parent / "report.html"
     else:
@@ -369,6 +384,20 @@ def report_of(
         write_data(content, csv)
     write_page(output or target, page(content))
     return output or target
+
+
+def _chains_of_runs(
+    paths: Sequence[Path],
+    columns: str | None,
+    scale: ImageScale | None,
+    setpoint: float | None,
+    particle_radius: float | None,
+) -> list[list[Path]]:
+    """Runs in the order in which they continue each other; refused with options about measured files."""
+    given = {"--columns": columns, "--size-um, --unit": scale, "--setpoint": setpoint}
+    for path in paths:
+        refuse_for_run(path, {**given, "--particle-radius-um": particle_radius})
+    return chains(paths)
 
 
 def _runs_in(path: Path) -> list[Path]:

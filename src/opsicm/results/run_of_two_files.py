@@ -518,7 +518,7 @@ def _slow_rows(rows: _CellRows, cell_t: F64, zero: float, segments: list[_Segmen
     """The cell's rows with the pipette's signals there: their mean over the row, or those far from the surface."""
     out = np.zeros(rows.t.size, READING_DTYPE)
     for name in READING_DTYPE.names or ():
-        if name not in ("t_ns", "control"):
+        if READING_DTYPE[name].kind == "f":
             out[name] = np.nan
     out["t_ns"] = np.rint((cell_t - zero) * 1e9)
     out["potential"], out["current"], out["control"] = rows.potential, rows.current, CONTROL.encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,28 @@ def results_of_path(
     """
     must_exist(path)
     if is_run(path):
+        given = {"--columns": columns, "--setpoint": setpoint, "--size-um, --unit": scale}
+        refuse_for_run(path, {**given, "--particle-radius-um": particle_radius})
         with Run(path) as run:
             return results_of(run)
     return third_party.analyse_file(path, columns, setpoint, scale, particle_radius)
+
+
+def refuse_for_run(path: Path, given: Mapping[str, object]) -> None:
+    """Refuse options about a measured file where a run is named, which states all of it itself."""
+    for option, value in given.items():
+        if value is not None:
+            limit = f"is for measured files, and {path.name} is a run, which states it itself"
+            raise BadInput(Problem(option, "given", limit, "leave it out", str(path)))
+
+
+def refuse_for_files(paths: Sequence[Path], given: Mapping[str, object]) -> None:
+    """Refuse options about a run's images where no run is named."""
+    if not any(is_run(path) for path in paths):
+        for option, value in given.items():
+            if value is not None:
+                limit = f"is for the images of a run, and {', '.join(path.name for path in paths)} is none"
+                raise BadInput(Problem(option, str(value), limit, "leave it out"))
 
 
 def results_of_several(
@@ -147,6 +166,7 @@ def identification(
     if not is_run(path):
         what = third_party.identified(path, columns, scale)
         return third_party.identification_text(what), third_party.identification_records(what)
+    refuse_for_run(path, {"--columns": columns, "--size-um, --unit": scale})
     with Run(path) as run:
         unit = "UTC" if run.started_utc[:1].isdigit() else ""  # unknown, of a run made of measured files
         rows: list[dict[str, Any]] = [

@@ -61,6 +61,7 @@ def analyse_file(
 def _analysed(
     content: Content, path: Path, setpoint: float | None = None, particle_radius: float | None = None
 ) -> list[Result]:
+    _refuse_idle(content, path, setpoint, particle_radius)
     match content:
         case SicmScan():
             heights = measured(np.where(content.saturated, np.nan, content.heights))
@@ -86,6 +87,17 @@ def _analysed(
             return [*together, *_numbered(curves), *doubts]
         case _:
             assert_never(content)
+
+
+def _refuse_idle(content: Content, path: Path, setpoint: float | None, particle_radius: float | None) -> None:
+    """Refuse what would have no effect on this content: passed over it would seem to have acted."""
+    data = content.data if isinstance(content, ColumnTable) else {}
+    if setpoint is not None and "z" not in data:
+        limit = "is for a trace of hops, a table with a current and z, and the file is none"
+        raise BadInput(Problem("--setpoint", f"{100 * setpoint:g}", limit, "leave it out", path.name))
+    if particle_radius is not None and not (isinstance(content, CellFile) or "E" in data):
+        limit = "is for the titration of a cell, and the file is no record of one"
+        raise BadInput(Problem("--particle-radius-um", f"{1e6 * particle_radius:g}", limit, "leave it out", path.name))
 
 
 def _images(file: ImageFile, path: Path) -> list[Result]:

@@ -273,6 +273,11 @@ class TwinScanner(TwinDevice):
     def xy_range(self) -> tuple[float, float]:
         return self._xy_range
 
+    @property
+    def probe(self) -> Probe:
+        """The probe that this scanner moves: for an emulated converter, whose outputs move it instead."""
+        return self._probe
+
     def read_z(self) -> float:
         self._probe.follow()
         return self._probe.z

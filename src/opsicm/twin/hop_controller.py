@@ -19,6 +19,10 @@ from opsicm.twin.trajectory import CellStates
 from opsicm.twin.world import AHEAD_NS, World
 
 _SLICES_PER_LOOK: Final = 5  # of at most 0.1 s each, between two looks whether the plan is to be stopped
+OnBlock = Callable[[SampleBlock, NDArray[Any]], None]
+"""Called with every block as soon as it is there, and with the records of the hops that have ended before it."""
+
+_NO_HOPS: Final = np.zeros(0, HOP_DTYPE)
 
 
 class TwinHopController(TwinDevice):
@@ -53,6 +57,8 @@ class TwinHopController(TwinDevice):
         self._tabulated = probe.curve(0)
         self._table = approach_table(self._tabulated)
         self._transient_seen = (0.0, 0)
+        self._sampled_ns = 0  # up to where samples have been taken
+        self._withdrawn = False
         self.closest_gap = np.inf
 
     @property
@@ -78,16 +84,25 @@ class TwinHopController(TwinDevice):
         self._probe.z = min(self._probe.z + self._start_height, self._probe.instrument.z_reach)
         self._probe.z_command = self._probe.z
         self._segment = -1
+        self._withdrawn = True  # a plan under way ends within its hop
 
-    def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
-        """Run the plan; the world moves with it."""
+    def rise_to(self, z: float) -> None:
+        """Withdraw to `z` [m] as far as the scanner goes; a pipette that is higher stays where it is."""
+        self._probe.follow()
+        self._probe.z = self._probe.z_command = max(self._probe.z, min(z, self._probe.instrument.z_reach))
+
+    def run(self, plan: HopPlan, stop: Callable[[], bool], on_block: OnBlock | None = None) -> PlanOutcome:
+        """Run the plan; the world moves with it. Whoever makes the pipette safe meanwhile ends it within the hop."""
         world = self._probe.world
         longest_hop = plan.longest_hop()
         settings = self._timing.settings(longest_hop)
         self._probe.follow()
+        self._withdrawn = False
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
-        elif self._loop.controller.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
+        elif world.now_ns > self._sampled_ns:
+            self._skip_what_was_not_sampled()
+        if self._loop.controller.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
             self._loop = self._loop._replace(controller=start(self._probe.z_command))
         filters = self._loop.filters
         filters = filters._replace(filtered=filters.filtered + self._capacitive_transient())
@@ -99,8 +114,18 @@ class TwinHopController(TwinDevice):
         log.stop_after(self._sample + max(0, plan.until_ns - world.now_ns) // self._timing.dt_ns)
         blocks: list[SampleBlock] = []
         finished = plan.x.size == 0 and world.now_ns >= plan.until_ns
-        while not finished:
+        reported = 0
+        while not (finished or self._withdrawn):
+            ended = log.finished
             finished = self._run_segment(plan, settings, log, blocks, stop)
+            if on_block is not None:
+                # Not the hops that have ended in this very block: the cell at their stop is known with the next one.
+                records = (
+                    log.records(self._timing.dt_ns, self._monitors)[reported:ended] if ended > reported else _NO_HOPS
+                )
+                reported = ended
+                on_block(blocks[-1], records)
+            self._sampled_ns = world.now_ns
             if self._slice_ns is not None:
                 self._on_advance(world.now_ns)
         if log.finished:
@@ -123,6 +148,12 @@ class TwinHopController(TwinDevice):
         ahead = self._probe.world.now_ns * 1e-9 + each * np.arange(plan.x.size, dtype=np.float64)
         x, y = self._probe.axes
         return x.follow(plan.x, ahead), y.follow(plan.y, ahead)
+
+    def _skip_what_was_not_sampled(self) -> None:
+        """Count the samples since the last plan, which nobody asked for: sample k is at t0 + k dt, come what may."""
+        skipped = -(-(self._probe.world.now_ns - self._sampled_ns) // self._timing.dt_ns)
+        self._probe.world.advance_to(self._sampled_ns + skipped * self._timing.dt_ns)
+        self._sample += skipped
 
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0

@@ -18,6 +18,8 @@ F64 = NDArray[np.float64]
 DERIVATIVE_BINS: Final = 5  # to a window
 _INDEPENDENT: Final = 2.0  # bins
 _LEAST_OF_FOUR: Final = 2.4
+_LEAST_OF_TWO: Final = 0.8
+_ROWS_FOR_QUARTERS: Final = 128  # fewer scatter more than the curve's bends add
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,12 @@ def _noise_of_potential(charge: F64, potential: F64) -> tuple[float, float]:
     """
     good = np.isfinite(charge) & np.isfinite(potential)
     q, e = charge[good], potential[good]
-    edges = np.linspace(0, e.size, 5 if e.size >= 32 else 2).astype(int)
+    quarters = e.size >= _ROWS_FOR_QUARTERS
+    edges = np.linspace(0, e.size, 5 if quarters else 2).astype(int)
     # The least of several estimates is low by what each scatters: by a median of m differences that share rows, 1.6
     # over the root of m, and the least of four lies one such scatter below, that of two kinds half of one more.
-    white = min(_noise(q[a:b], e[a:b]) * (1.0 + _LEAST_OF_FOUR / (b - a) ** 0.5) for a, b in pairwise(edges))
+    least = _LEAST_OF_FOUR if quarters else _LEAST_OF_TWO
+    white = min(_noise(q[a:b], e[a:b]) * (1.0 + least / (b - a) ** 0.5) for a, b in pairwise(edges))
     return white, digits_of(e) / 12.0**0.5
 
 

@@ -18,7 +18,7 @@ from opsicm.core.statistics import noise_from_differences, robust_sigma
 F64 = NDArray[np.float64]
 
 _YEAR: Final = 3.156e7  # [s]: longer than any record that one file holds
-_RARE: Final = 6.0 * 3600.0  # [s] between two rows at regular intervals: no cycler samples so rarely
+_RARE: Final = 1.5 * 3600.0  # [s] between two rows at regular intervals: a store of cells is logged each hour at most
 _FAST: Final = 1e-6  # [s]: faster than a potentiostat digitises
 # Time as read over the wall clock: what the column is in, if its title says s; or what its title should say.
 _FACTORS: Final = {
@@ -32,6 +32,7 @@ _FACTORS: Final = {
 _AGREES: Final = 0.02  # of a wall clock, which may be read some seconds off, and of a factor between units
 _EVEN: Final = 1e-3  # of an interval: steps that are printed alike
 _HIGHEST: Final = 6.0  # [V]: a cell, against any reference; stacks are no cells
+_LOWEST: Final = 6e-3  # [V]: a cell of six volts, taken for millivolts
 _LARGEST: Final = 1000.0  # [A]: beyond any cell on a bench
 _LEAST: Final = 1e-12  # [A]
 _FEW_DIGITS: Final = 0.02  # of the usual current: digits so coarse decide the second figure of every charge
@@ -155,6 +156,9 @@ def value_looks(
         text = f"|potential| is {usual:.4g} V usually and up to {highest:.4g} V, and no cell has above {_HIGHEST:g} V"
         remedy = "is the column in mV? write mV in its title in a copy" if usual < 6e3 else "check its unit"
         looks.append(Look("unit of potential", f"{text}: {remedy}"))
+    elif 0.0 < highest < _LOWEST:
+        text = f"|potential| is {1e3 * highest:.3g} mV at most, and no cell has below {1e3 * _LOWEST:g} mV throughout"
+        looks.append(Look("unit of potential", f"{text}: is the column in V? write V in its title in a copy"))
     largest = float(np.nanmax(np.abs(current))) if np.isfinite(current).any() else 0.0
     if overloads:
         noun = "row is" if overloads == 1 else "rows are"

@@ -30,7 +30,8 @@ _LEFT: Final = 1.0 / (2.0**0.5 - 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """One pulse and the rest after it: `start`, `end` [s]; `charge` [C]; `before`, `relaxed_potential` [V] after rests.
+    """One pulse and the rest after it: `start`, `end` [s]; `charge` [C]; `before` and `relaxed_potential` [V] after
+    rests; `before` is nan of a pulse with which the record begins.
 
     `u_relaxed` [V] is the relaxation still to come, as 1/sqrt(t), from the change in the last half. `ohmic_step` [V]
     at the start, `slope` [V/sqrt(s)] against sqrt(t) with `u_slope` and `r_squared`. `diffusivity` [m²/s] and
@@ -85,12 +86,14 @@ def titration(
         found = controlled_parts(t[known], potential[known], current[known]) if index.size > 1 else []
         parts = [replace(p, first=int(index[p.first]), stop=int(index[p.stop - 1]) + 1) for p in found]
     pulses = []
-    for before, pulse, after in zip(parts, parts[1:], parts[2:], strict=False):
-        kinds = (before.kind, pulse.kind, after.kind)
-        enough = min(p.stop - p.first for p in (before, pulse, after)) >= _ROWS
+    # A record may begin with its first pulse: what was before is then not known, but where it relaxed to is.
+    for before, pulse, after in zip((None, *parts), parts, parts[1:], strict=False):
+        kinds = ("rest" if before is None else before.kind, pulse.kind, after.kind)
+        enough = min(p.stop - p.first for p in (before or after, pulse, after)) >= _ROWS
         # Rests that begin or end with an interval of which nothing is known do not say what was before the pulse.
-        if kinds == ("rest", "current", "rest") and enough and before.end == pulse.begin and pulse.end == after.begin:
-            e0, _ = _relaxed(t, potential, before.first, before.stop)
+        joined = (before is None or before.end == pulse.begin) and pulse.end == after.begin
+        if kinds == ("rest", "current", "rest") and enough and joined:
+            e0 = math.nan if before is None else _relaxed(t, potential, before.first, before.stop)[0]
             e1, u1 = _relaxed(t, potential, after.first, after.stop)
             rows = np.flatnonzero(known[pulse.rows]) + pulse.first
             within = replace(pulse, first=0, stop=rows.size)
@@ -106,6 +109,8 @@ def titration(
                     float(t[after.stop - 1]),
                 )
             )
+    if len(pulses) == 1 and math.isnan(pulses[0].before):  # a current and a rest are no titration yet
+        pulses = []
     return _without_uneven(pulses, particle_radius)
 
 
@@ -123,6 +128,7 @@ def _without_uneven(pulses: list[Pulse], radius: float | None) -> list[Pulse]:
             continue
         ahead = math.ceil(2.0 / 3.0 * radius / math.sqrt(math.pi * pulse.diffusivity * (pulse.end - pulse.start)))
         beside = [steps[j] for j in range(k - 1, k + ahead + 1) if 0 <= j < len(steps) and j != k]
+        beside = [step for step in beside if not math.isnan(step)]
         away = [abs(step - steps[k]) for step in beside]
         change = max(away, default=0.0)
         if change > _UNEVEN * abs(steps[k]):
@@ -169,7 +175,9 @@ def _pulse(
     u_slope = math.hypot(u_slope, u_of_rectangle(edges[1] - edges[0]))
     step = e1 - e0
     D, u_D, reason = None, None, ""
-    if radius is None:
+    if math.isnan(e0):
+        reason = "the record begins with this pulse: how far the relaxed potential moved is not known"
+    elif radius is None:
         reason = "no particle radius is stated, and D goes with its square"
     elif r_squared < _STRAIGHT:
         reason = f"the potential is not straight in sqrt(t) (R² {r_squared:.3f})"

@@ -1,0 +1,109 @@
+"""What `opsicm rig check` finds, and how it is printed: a line for each finding, and the table at the end."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from opsicm.core.errors import OpsicmError
+
+WIDTH: Final = 80
+Outcome = Literal["ok", "remark", "not tried", "missing", "fault"]
+RIG: Final = "rig"
+"""The role of a finding that concerns the instruments together."""
+_INDENT: Final = 18
+_STATE: Final = 34  # characters of the table's middle column
+_MARKS: Final[dict[Outcome, str]] = {
+    "ok": "",
+    "remark": "note: ",
+    "not tried": "not tried: ",
+    "missing": "MISSING: ",
+    "fault": "FAULT: ",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: `step` of the check, `role` or `RIG`, what came out, and the remedy.
+
+    `value` and `limit` are in SI, of `unit`; None where the finding is no number. `missing` keeps the rig from being
+    ready; `fault` ended the check.
+    """
+
+    step: str
+    role: str
+    outcome: Outcome
+    text: str
+    remedy: str = ""
+    value: float | None = None
+    limit: float | None = None
+    unit: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """With stable keys."""
+        return {
+            "step": self.step,
+            "role": self.role,
+            "outcome": self.outcome,
+            "text": self.text,
+            "remedy": self.remedy or None,
+            "value": self.value,
+            "limit": self.limit,
+            "unit": self.unit or None,
+        }
+
+
+def of_error(step: str, role: str, error: OpsicmError, outcome: Outcome = "missing") -> list[Finding]:
+    """One finding for each problem of an error."""
+    return [
+        Finding(step, role, outcome, f"{p.thing}{f' is {p.value}' if p.value else ''}; {p.limit}", p.remedy)
+        for p in error.problems
+    ]
+
+
+def lines_of(finding: Finding) -> list[str]:
+    """The finding as it is printed under the heading of its step."""
+    head = f"  {finding.role:<{_INDENT - 2}}"
+    text = _MARKS[finding.outcome] + finding.text
+    lines = _wrapped(text, WIDTH, first=head, then=" " * _INDENT)
+    if finding.remedy and finding.outcome not in ("ok", "not tried"):
+        lines += _wrapped(f"→ {finding.remedy}", WIDTH, first=" " * _INDENT, then=" " * 20)
+    return lines
+
+
+def _wrapped(text: str, width: int, first: str = "", then: str = "") -> list[str]:
+    """Lines that break between words only: a command, a name or a number is copied whole."""
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
+
+
+def table_of(findings: Sequence[Finding], roles: Sequence[str]) -> Iterator[str]:
+    """The table that ends a check: role, ready or what is missing, remedy; `WIDTH` columns wide."""
+    yield f"{'role':<16}{'ready, or what is missing':<{_STATE}}remedy"
+    yield "-" * WIDTH
+    for role in (*roles, *([RIG] if any(each.role == RIG for each in findings) else [])):
+        own = [each for each in findings if each.role == role]
+        bad = [each for each in own if each.outcome in ("missing", "fault")]
+        untried = [each for each in own if each.outcome == "not tried"]
+        rows = [(_MARKS[each.outcome] + each.text, each.remedy) for each in bad]
+        if not bad:
+            rows = [("ready" if not untried else "ready as far as it was tried", "")]
+        rows += [(_MARKS["remark"] + each.text, each.remedy) for each in own if each.outcome == "remark"]
+        rows += [(f"not tried: {each.step}", each.remedy) for each in untried]
+        for k, (state, remedy) in enumerate(rows):
+            yield from _row(role if k == 0 else "", state, remedy)
+
+
+def _row(role: str, state: str, remedy: str) -> Iterator[str]:
+    left = _wrapped(state, _STATE - 2) or [""]
+    right = _wrapped(remedy, WIDTH - 16 - _STATE) or [""]
+    for k in range(max(len(left), len(right))):
+        columns = (role if k == 0 else "", left[k] if k < len(left) else "", right[k] if k < len(right) else "")
+        yield f"{columns[0]:<16}{columns[1]:<{_STATE}}{columns[2]}".rstrip()
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """0 ready, 2 something is missing, 3 a fault ended the check."""
+    outcomes = {each.outcome for each in findings}
+    return 3 if "fault" in outcomes else 2 if "missing" in outcomes else 0

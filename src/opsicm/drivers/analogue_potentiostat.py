@@ -1,0 +1,530 @@
+"""Any potentiostat with an external input and monitors of potential and current, behind a card: the paper's own way.
+
+    potentiostat:
+      driver: analogue_potentiostat
+      address: localhost:31763
+      settings: {potential_output: Dev1/ao1, input_V_per_V: -1, potential_input: Dev1/ai2, current_input: Dev1/ai3,
+                 current_mA_per_V: 1, cell_line: Dev1/port0/line0, mode_line: Dev1/port0/line1,
+                 galvanostat_mA_per_V: 1, rest_V: 1.2}
+
+The program is the driver's: it writes the set point's ramp, switches cell and mode by digital lines, counts the charge
+from every sample of the current monitor, and opens the cell at a cut-off. A thread looks at the monitors 100 times a
+second and begins each control at its nanosecond.
+
+Between the two modes the same input means a potential or a current, so a mode is never changed with the cell on: the
+cell is opened, the input goes to what is harmless in the mode that comes (the program's first potential, or no
+current), the mode is switched, and only then the cell is closed. That takes some milliseconds, which are taken from the
+end of the control before, so that the new one begins in time.
+
+Connecting closes no cell, and nothing is written before it has been compared with the ranges of the rig file.
+
+The lines of a card belong to one program, so there is no `safe_address` of the potentiostat's own: a watchdog opens the
+cell by the card's own safe channel.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, OutsideDomain, Problem
+from opsicm.core.facts import Quality
+from opsicm.core.units import to_si
+from opsicm.drivers.card import Card
+from opsicm.drivers.card_of_rig import card_of, scale_of
+from opsicm.experiment.controls import (
+    CellControl,
+    ConstantCurrent,
+    OpenCircuit,
+    PotentialRamp,
+    TimedControl,
+    control_text,
+    controls_of,
+)
+from opsicm.experiment.program import written_steps
+from opsicm.experiment.step_model import FileModel, Flag, Number, Text
+from opsicm.instruments.clock import Clock
+from opsicm.instruments.registry import Driver, RoleSetup
+from opsicm.instruments.roles import CellReading, Identity, RoleState
+from opsicm.instruments.specification import PotentiostatSpecification, RigSpecification
+
+POTENTIOSTATIC: Final = "potentiostatic"
+GALVANOSTATIC: Final = "galvanostatic"
+_LOOK: Final = 0.01  # [s] between two looks at the monitors: twice as often as a cut-off must be judged
+_AVERAGED: Final = 0.01  # [s] of samples that a reading averages; a look's worth, so that none counts twice
+_LONGEST_GAP: Final = 0.5  # [s] that one look may fetch; a longer silence of the card is a gap of the charge
+_SWITCHING_NS: Final = 8_000_000  # before a control that needs a line or a mode changed: four commands to a card
+_RETRY_NS: Final = 20_000_000  # [ns] before what could not be written is written again
+_MONITOR_FULL: Final = 9.95  # [V] of a monitor: a potentiostat's outputs end at 10 V, and beyond it reads on
+_AGREES: Final = 1e-9
+_WORDS: Final = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
+_MODES: Final = {PotentialRamp: POTENTIOSTATIC, ConstantCurrent: GALVANOSTATIC}
+
+
+class AnaloguePotentiostatSettings(FileModel):
+    """Where the potentiostat's input, monitors and lines are on the card, and what a volt there means."""
+
+    display_name = "the analogue potentiostat"
+    potential_output: Text | None = None
+    output_range_V: Annotated[Number, Field(gt=0, le=20)] = 10.0
+    input_V_per_V: Annotated[Number, Field(ge=-100, le=100)] = 1.0
+    potential_input: Text | None = None
+    potential_V_per_V: Annotated[Number, Field(gt=0, le=100)] = 1.0
+    current_input: Text | None = None
+    current_mA_per_V: Annotated[Number, Field(gt=0, le=1e6)] | None = None
+    cell_line: Text | None = None
+    cell_on_high: Flag = True
+    mode_line: Text | None = None
+    galvanostatic_high: Flag = True
+    panel_mode: Literal["potentiostatic", "galvanostatic"] = "potentiostatic"
+    galvanostat_mA_per_V: Annotated[Number, Field(ge=-1e6, le=1e6)] | None = None
+    ir_compensation_pct: Annotated[Number, Field(ge=0, le=100)] = 0.0
+    lowest_V: Annotated[Number, Field(ge=-20, le=20)] = -10.0
+    highest_V: Annotated[Number, Field(ge=-20, le=20)] = 10.0
+    largest_mA: Annotated[Number, Field(gt=0, le=1e6)] | None = None
+    rest_V: Annotated[Number, Field(ge=-10, le=10)] | None = None
+
+
+# -- What the rig file and the program ask of it, before anything is connected.
+
+
+def specify(setup: RoleSetup) -> PotentiostatSpecification:
+    """The rest potential of the specimen; refused where the program needs what the rig file does not give."""
+    settings: AnaloguePotentiostatSettings = setup.settings
+    missing = {
+        "current_mA_per_V": "write what one volt of the current monitor means, as current_mA_per_V: 1",
+        "cell_line": "write the card's digital line that connects the cell: without it nothing could open it",
+        "rest_V": "write the specimen's potential before the run, as rest_V: 1.2",
+    }
+    problems = [
+        setup.problem(key, "", "is missing", how) for key, how in missing.items() if getattr(settings, key) is None
+    ]
+    if settings.input_V_per_V == 0.0:
+        limit = "must not be zero"
+        problems.append(
+            setup.problem("input_V_per_V", 0, limit, "write the volts of potential per volt, with its sign")
+        )
+    if settings.lowest_V >= settings.highest_V:
+        limit = f"must be below highest_V, {settings.highest_V:g}"
+        problems.append(setup.problem("lowest_V", settings.lowest_V, limit, "swap the two"))
+    problems += _program_problems(setup)
+    if problems or settings.rest_V is None or settings.current_mA_per_V is None:
+        raise BadInput(problems)
+    scale_of(setup, "cell_potential", settings.potential_input, settings.potential_V_per_V, "potential_V_per_V")
+    scale_of(setup, "cell_current", settings.current_input, 1e-3 * settings.current_mA_per_V, "current_mA_per_V")
+    return PotentiostatSpecification(rest_potential=settings.rest_V)
+
+
+def _program_problems(setup: RoleSetup) -> list[Problem]:
+    """What the cell program asks that lines, panel and ranges do not give: the first step of each kind of problem."""
+    settings: AnaloguePotentiostatSettings = setup.settings
+    reach = settings.output_range_V
+    found: dict[str, Problem] = {}
+    for path, timed in _controls(setup):
+        refusal = _refusal(settings, timed.control, (-reach, reach), timed.end_potential)
+        if refusal is not None and refusal.key not in found:
+            given = getattr(settings, refusal.key)
+            limit = f"{path} is a {control_text(timed.control)}: {refusal.limit}"
+            value = "" if given is None else given
+            found[refusal.key] = setup.problem(refusal.key, value, limit, refusal.remedy)
+    return list(found.values())
+
+
+def _controls(setup: RoleSetup) -> list[tuple[str, TimedControl]]:
+    """(path of the step, control) of the whole program, for the specimen's own size."""
+    specimen = setup.rig.specimen
+    area, capacity = specimen.area, specimen.areal_capacity * specimen.area
+    return [
+        (placed.path, timed)
+        for placed in written_steps("cell", setup.rig.experiment.cell)
+        for timed in controls_of(placed.step, area, capacity).round
+    ]
+
+
+class _Refusal(NamedTuple):
+    """Why a control is not begun: the setting that stands against it, the limit, and what to do."""
+
+    key: str
+    limit: str
+    remedy: str
+
+
+def _refusal(
+    s: AnaloguePotentiostatSettings, control: CellControl, output: tuple[float, float], end: float | None = None
+) -> _Refusal | None:
+    """What forbids a `control` whose potential goes to `end` [V]; `output` is the (lowest, highest) of the output [V]."""
+    if isinstance(control, OpenCircuit):
+        return None
+    if s.mode_line is None and s.panel_mode != _MODES[type(control)]:
+        limit = f"no line switches the mode, and the panel is {s.panel_mode}"
+        return _Refusal("mode_line", limit, "add mode_line to the rig file, or turn the panel and write panel_mode")
+    if s.potential_output is None:
+        return _Refusal("potential_output", "the rig file names no output for the set point", "add potential_output")
+    if isinstance(control, PotentialRamp):
+        asked = 100.0 * control.ir_compensation
+        if abs(asked - s.ir_compensation_pct) > _AGREES:
+            limit = (
+                f"it asks {asked:g} % iR compensation, and the panel's {s.ir_compensation_pct:g} % stays all the time"
+            )
+            remedy = f"dial {asked:g} % and write ir_compensation_pct: {asked:g}, or change the step"
+            return _Refusal("ir_compensation_pct", limit, remedy)
+        potentials = [control.start, *([] if end is None else [end])]
+        volts = [potential / s.input_V_per_V for potential in potentials]
+    else:
+        assert isinstance(control, ConstantCurrent)
+        if not s.galvanostat_mA_per_V:
+            remedy = "write the current per volt at the external input, negative where the instrument inverts"
+            return _Refusal("galvanostat_mA_per_V", "is missing, and a current needs it", remedy)
+        if abs(control.current) > (largest := _largest_current(s)):
+            limit = f"the current range ends at {largest * 1e3:g} mA"
+            return _Refusal("largest_mA", limit, "use a larger range of the potentiostat, or a smaller current")
+        potentials = [each for each in (control.lowest, control.highest) if each is not None]
+        volts = [control.current / to_si("galvanostat_mA_per_V", s.galvanostat_mA_per_V)]
+    if not all(s.lowest_V <= potential <= s.highest_V for potential in potentials):
+        limit = f"the rig file allows {s.lowest_V:g} … {s.highest_V:g} V"
+        return _Refusal("highest_V", limit, "change the program, or lowest_V and highest_V")
+    low, high = output
+    if not all(low <= each <= high for each in volts):
+        worst = max(volts, key=abs)
+        limit = f"it needs {worst:.3g} V at the output, which ends at {low:g} and {high:g} V"
+        return _Refusal("potential_output", limit, "set another scale of the external input")
+    return None
+
+
+def _largest_current(s: AnaloguePotentiostatSettings) -> float:
+    """[A]: the current range, by default what its monitor shows at 10 V."""
+    volts = to_si("current_mA_per_V", s.current_mA_per_V or math.inf)
+    return 10.0 * volts if s.largest_mA is None else to_si("largest_mA", s.largest_mA)
+
+
+# -- The instrument.
+
+
+class AnaloguePotentiostat:
+    """The potentiostat behind a card. Its thread is the only one that begins controls; commands only tell it which."""
+
+    def __init__(self, setup: RoleSetup, _: RigSpecification, clock: Clock) -> None:
+        settings: AnaloguePotentiostatSettings = setup.settings
+        assert settings.current_mA_per_V is not None
+        assert settings.cell_line is not None
+        self._settings, self._clock = settings, clock
+        self._cell_line = settings.cell_line
+        current = to_si("current_mA_per_V", settings.current_mA_per_V)
+        self._potential = scale_of(
+            setup, "cell_potential", settings.potential_input, settings.potential_V_per_V, "potential_V_per_V"
+        )
+        self._current = scale_of(setup, "cell_current", settings.current_input, current, "current_mA_per_V")
+        self._card: Card = card_of(setup, clock)
+        self._lock = threading.RLock()
+        self._waiting: tuple[CellControl, int] | None = None
+        self._prepared = False  # what waits has its set point and mode already
+        self._control: CellControl = OpenCircuit()
+        self._since_ns = 0
+        self._cut_off = False
+        self._mode: str = "" if settings.mode_line else settings.panel_mode  # unknown until it was switched
+        self._lost: OpsicmError | None = None
+        self._counter = _Counter()
+        self._began_late_ns = 0
+        self._wake, self._closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._attend, name="analogue-potentiostat", daemon=True)
+        self._thread.start()
+        setup.rig.connections.callback(self._close)
+
+    # -- commands ---------------------------------------------------------------------------------------------------
+
+    def apply(self, control: CellControl, at_ns: int) -> None:
+        """Begin `control` at `at_ns`, at once where that is past. Refused beyond the ranges, before anything is
+        written."""
+        output = self._settings.potential_output
+        reach = self._card.output_range(output) if output is not None else (0.0, 0.0)
+        if (refusal := _refusal(self._settings, control, reach)) is not None:
+            raise OutsideDomain(Problem("cell control", control_text(control), refusal.limit, refusal.remedy))
+        with self._lock:
+            self._waiting, self._prepared = (control, at_ns), False
+        self._wake.set()
+
+    def read(self) -> CellReading:
+        """The cell as it was last measured, at most a hundredth of a second ago; `t_ns` is the middle of that reading.
+
+        Raises `InstrumentLost` while the card gives nothing.
+        """
+        with self._lock:
+            if self._lost is not None or self._counter.t_ns is None:
+                self._look()
+            counter = self._counter
+            assert counter.t_ns is not None
+            control = self._control
+            set_point = self._set_point(control, counter.t_ns) if isinstance(control, PotentialRamp) else None
+            word = _WORDS[type(control)]
+            return CellReading(
+                counter.t_ns, counter.potential, counter.current, counter.charge, set_point, word, self._cut_off
+            )
+
+    def identity(self) -> Identity:
+        """An analogue potentiostat cannot be asked; the card's client."""
+        card = self._card.identity()
+        return Identity(f"analogue potentiostat, by the lines of {card.model}", card.serial, card.firmware, card.client)
+
+    def state(self) -> RoleState:
+        """Cell, mode and compensation; the lines as they are read back, and whether they are what was set."""
+        now = self._clock.now_ns()
+        s = self._settings
+        card = self._card.state([self._potential.input, self._current.input])  # a lost card is tried once more there
+        if card.quality in (Quality.MISSING, Quality.STALE, Quality.SUSPECT):
+            return RoleState(now, card.quality, card.message)
+        try:
+            with self._lock:
+                self._look()
+                cell_on = self._card.line(self._cell_line) == s.cell_on_high
+                wanted = not isinstance(self._control, OpenCircuit)
+                mode = self._mode_told()
+        except OpsicmError as error:
+            return RoleState(now, Quality.MISSING, str(error.problems[0]))
+        settings: dict[str, float | str] = {
+            "cell": "on" if cell_on else "off",
+            "mode": mode,
+            "ir_compensation_pct": s.ir_compensation_pct,
+            "begins_late_s": self._began_late_ns * 1e-9,
+        }
+        if cell_on and not wanted:
+            message = "the cell is on, and nothing has switched it on here: open it by hand"
+            return RoleState(now, Quality.SUSPECT, message, settings)
+        if wanted and not cell_on:
+            return RoleState(now, Quality.SUSPECT, "the cell is off and should be on: look at its line", settings)
+        if self._counter.full:
+            return RoleState(now, Quality.SATURATED, f"the {self._counter.full} monitor is at its end", settings)
+        if self._counter.lost_s > 0.0:
+            message = f"charge: {self._counter.lost_s:.2g} s of samples did not come and are bridged by straight lines"
+            return RoleState(now, Quality.SUSPECT, message, settings)
+        return RoleState(now, Quality.GOOD, "", settings)
+
+    def _mode_told(self) -> str:
+        line = self._settings.mode_line
+        if line is None:
+            return self._settings.panel_mode
+        high = self._card.line(line)
+        return GALVANOSTATIC if high == self._settings.galvanostatic_high else POTENTIOSTATIC
+
+    def safe(self) -> None:
+        """Open circuit, whatever waits: the line first, then everything that might close it again."""
+        self._card.set_line(self._cell_line, not self._settings.cell_on_high)
+        with self._lock:
+            self._waiting = None
+            self._open()
+
+    def _close(self) -> None:
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(1.0)
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _attend(self) -> None:
+        retry_ns = 0
+        while not self._closing.is_set():
+            self._wake.wait(self._pause_s())
+            self._wake.clear()
+            if self._clock.now_ns() < retry_ns or self._closing.is_set():
+                continue
+            try:
+                with self._lock:
+                    self._begin_what_waits()
+                    self._look()
+            except OpsicmError as error:  # told by the next reading, and by `state()`; what waits goes on waiting
+                self._lost = error
+                retry_ns = self._clock.now_ns() + _RETRY_NS
+
+    def _pause_s(self) -> float:
+        """Until the next look, or until what waits must begin if that is sooner."""
+        with self._lock:
+            if self._waiting is None:
+                return _LOOK
+            lead = 0 if self._prepared else _SWITCHING_NS
+            left = (self._waiting[1] - lead - self._clock.now_ns()) * 1e-9
+        return min(max(left, 0.0), _LOOK)
+
+    def _begin_what_waits(self) -> None:
+        if self._waiting is None:
+            return
+        control, at_ns = self._waiting
+        if not self._prepared and self._clock.now_ns() >= at_ns - _SWITCHING_NS:
+            self._prepare(control)
+            self._prepared = True
+        if not self._prepared or self._clock.now_ns() < at_ns:
+            return
+        now = self._clock.now_ns()
+        if isinstance(control, OpenCircuit):
+            self._open()
+        else:
+            self._start(control, max(0, now - at_ns))
+        self._began_late_ns = max(0, self._clock.now_ns() - at_ns)
+        # A control that was asked for the past begins now; its ramp is what it would have been by now.
+        self._control, self._since_ns, self._cut_off, self._waiting = control, at_ns, False, None
+
+    def _prepare(self, control: CellControl) -> None:
+        """Cell off, set point to what is harmless, mode: in this order, and only where the mode changes.
+
+        With the cell off already the set point is put to the control's first value, which then meets no jump.
+        """
+        if isinstance(control, OpenCircuit):
+            return
+        mode = _MODES[type(control)]
+        changes = self._settings.mode_line is not None and self._mode != mode
+        is_open = isinstance(self._control, OpenCircuit)
+        if changes and not is_open:
+            self._switch(on=False)
+        if changes or is_open:
+            self._write(self._harmless(control), 0.0)
+        if changes and self._settings.mode_line is not None:
+            high = self._settings.galvanostatic_high
+            self._card.set_line(self._settings.mode_line, high if mode == GALVANOSTATIC else not high)
+            self._mode = mode
+
+    def _harmless(self, control: CellControl) -> float:
+        """[V] at the output: no current in galvanostatic mode, the program's own start in potentiostatic mode."""
+        if isinstance(control, PotentialRamp):
+            return control.start / self._settings.input_V_per_V
+        return 0.0
+
+    def _start(self, control: CellControl, late_ns: int) -> None:
+        """Close the cell, if it is open, and let the set point go; `late_ns` is made up for."""
+        self._switch(on=True)
+        if isinstance(control, PotentialRamp):
+            scale = self._settings.input_V_per_V
+            self._write((control.start + control.slope * late_ns * 1e-9) / scale, control.slope / scale)
+        elif isinstance(control, ConstantCurrent):
+            self._write(self._galvanostat_volts(control.current), 0.0)
+
+    def _open(self) -> None:
+        self._switch(on=False)
+        self._control, self._since_ns = OpenCircuit(), self._clock.now_ns()
+        if self._mode == GALVANOSTATIC and self._settings.potential_output is not None:
+            self._write(0.0, 0.0)
+
+    def _switch(self, on: bool) -> None:
+        self._card.set_line(self._cell_line, on == self._settings.cell_on_high)
+        self._counter.switched(self._clock.now_ns(), on)
+
+    def _write(self, volts: float, slope: float) -> None:
+        assert self._settings.potential_output is not None
+        self._card.write(self._settings.potential_output, volts, slope)
+
+    def _galvanostat_volts(self, current: float) -> float:
+        return current / to_si("galvanostat_mA_per_V", self._settings.galvanostat_mA_per_V or math.inf)
+
+    # -- monitors ---------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Fetch what the monitors have shown since the last look; judge the cut-offs."""
+        last_ns = self._counter.until_ns
+        seconds = _AVERAGED
+        if last_ns is not None:
+            seconds = min(max((self._clock.now_ns() - last_ns) * 1e-9 + _AVERAGED, _AVERAGED), _LONGEST_GAP)
+        try:
+            samples = self._card.latest([self._potential.input, self._current.input], seconds)
+        except OpsicmError as error:
+            self._lost = error
+            raise
+        if not np.isfinite(samples.volts).all():
+            problem = Problem("potentiostat", "not a number", "a monitor shows no voltage", "check the card's inputs")
+            self._lost = InstrumentLost("potentiostat", problem)
+            raise self._lost
+        self._lost = None
+        potential = self._potential.gain * samples.volts[:, 0] + self._potential.offset
+        current = self._current.gain * samples.volts[:, 1] + self._current.offset
+        self._counter.add(samples.t0_ns, samples.dt_ns, potential, current)
+        self._counter.full = _full(samples.volts)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Open the cell at the control's cut-off; hold a set point that has gone as far as the rig file allows."""
+        control, counter, s = self._control, self._counter, self._settings
+        if counter.t_ns is None or counter.t_ns < self._since_ns:
+            return
+        if isinstance(control, PotentialRamp) and control.slope:
+            end = s.lowest_V if control.slope < 0.0 else s.highest_V
+            if (self._set_point(control, counter.t_ns) - end) * control.slope >= 0.0:
+                self._control, self._since_ns = PotentialRamp(end, 0.0, control.ir_compensation), counter.t_ns
+                self._write(end / s.input_V_per_V, 0.0)
+        if isinstance(control, ConstantCurrent):
+            low, high = control.lowest, control.highest
+            if (low is not None and counter.potential <= low) or (high is not None and counter.potential >= high):
+                self._open()
+                self._cut_off = True
+
+    def _set_point(self, control: PotentialRamp, t_ns: int) -> float:
+        return control.start + control.slope * max(0, t_ns - self._since_ns) * 1e-9
+
+
+class _Counter:
+    """Counts the charge by trapezoids over every sample, and keeps the mean of the latest `_AVERAGED` seconds.
+
+    An open cell passes no charge: the offset of its current monitor is not counted. Samples come some time after they
+    were taken, so the cell's switch is kept with its times, and each sample counts as the cell was when it was taken.
+    """
+
+    def __init__(self) -> None:
+        self.t_ns: int | None = None  # the middle of the reading
+        self.until_ns: int | None = None  # of the last sample that was counted
+        self.potential = self.current = self.charge = 0.0
+        self.lost_s = 0.0
+        self.full = ""
+        self._last = 0.0  # [A] counted at `until_ns`
+        self._switched: list[tuple[int, bool]] = [(-(2**62), False)]  # (ns, whether the cell is on from then)
+
+    def switched(self, t_ns: int, on: bool) -> None:
+        """The cell is on, or open, from `t_ns` on."""
+        if self._switched[-1][1] != on:
+            self._switched.append((t_ns, on))
+
+    def add(self, t0_ns: int, dt_ns: int, potential: NDArray[np.float64], current: NDArray[np.float64]) -> None:
+        """Samples, the first at `t0_ns`; those that were counted before are passed over."""
+        skip = 0 if self.until_ns is None else max(0, (self.until_ns - t0_ns) // dt_ns + 1)
+        fresh = self._passing(t0_ns + skip * dt_ns, dt_ns, current[skip:])
+        if fresh.size:
+            first_ns = t0_ns + skip * dt_ns
+            if self.until_ns is not None:
+                step_ns = first_ns - self.until_ns
+                self.charge += 0.5 * (self._last + float(fresh[0])) * step_ns * 1e-9
+                if step_ns > dt_ns + dt_ns // 2 and (self._last or fresh[0]):
+                    self.lost_s += (step_ns - dt_ns) * 1e-9
+            self.charge += float(fresh.sum() - 0.5 * (fresh[0] + fresh[-1])) * dt_ns * 1e-9
+            self.until_ns, self._last = first_ns + (fresh.size - 1) * dt_ns, float(fresh[-1])
+        n = min(max(1, round(_AVERAGED * 1e9 / dt_ns)), potential.size)
+        self.potential, self.current = float(potential[-n:].mean()), float(current[-n:].mean())
+        self.t_ns = t0_ns + (potential.size - 1) * dt_ns - (n - 1) * dt_ns // 2
+
+    def _passing(self, t0_ns: int, dt_ns: int, current: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The current [A] that passes the cell: none while it is open."""
+        while len(self._switched) > 1 and self._switched[1][0] <= t0_ns:
+            del self._switched[0]
+        if len(self._switched) == 1:
+            return current if self._switched[0][1] else np.zeros(current.size)
+        t_ns = t0_ns + dt_ns * np.arange(current.size, dtype=np.int64)
+        at = np.searchsorted([since for since, _ in self._switched], t_ns, side="right") - 1
+        return np.where(np.array([on for _, on in self._switched])[at], current, 0.0)
+
+
+def _full(volts: NDArray[np.float64]) -> str:
+    """The monitor that is at its end; empty where none is."""
+    largest: Mapping[str, float] = dict(zip(("potential", "current"), abs(volts).max(axis=0).tolist(), strict=True))
+    return next((name for name, value in largest.items() if value >= _MONITOR_FULL), "")
+
+
+DRIVER = Driver(
+    "analogue_potentiostat",
+    "potentiostat",
+    "any potentiostat with an external input and monitors of potential and current, behind a card",
+    AnaloguePotentiostat,
+    specify,
+    AnaloguePotentiostatSettings,
+    client="nidaqmx",
+    extra="ni",
+    verified="through NI's client against the emulated card, never with a potentiostat",
+)

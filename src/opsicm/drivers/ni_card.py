@@ -1,0 +1,396 @@
+"""A data-acquisition card of NI, shared by the roles whose wires end at it; implements `drivers.card.Card`.
+
+    address: Dev1                           # this computer's card
+    address: grpc://127.0.0.1:31763/Dev1    # one behind NI's gRPC device server
+
+All analogue inputs that the rig file names, in `channels` and in the settings of the roles, are one task on one sample
+clock of `clock.rate_kS_s`. Outputs are written on demand. `limits: {ao0_V: [-5, 5], ai2_V: [-1, 1]}` narrows a terminal's
+range; nothing beyond it is ever written.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, OutsideDomain, Problem
+from opsicm.core.facts import Quality
+from opsicm.drivers.card import Samples
+from opsicm.drivers.sample_ring import SampleRing
+from opsicm.experiment.rig_file import LoadedRig
+from opsicm.instruments.clock import Clock, monotonic_ns, pause
+from opsicm.instruments.link import NOTICED, Link
+from opsicm.instruments.registry import ROLES, RoleSetup
+from opsicm.instruments.roles import Identity, RoleState
+
+if TYPE_CHECKING:
+    from opsicm.drivers.ni_session import Acquisition, Outputs
+
+CLIENT: Final = "nidaqmx"
+EXTRA: Final = "ni"
+USUAL_RANGE: Final = (-10.0, 10.0)  # [V]
+READ_EVERY: Final = 0.01  # [s]
+_RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
+_INPUT: Final = re.compile(r"(?:(\w+)/)?ai\d+")
+
+
+def card(setup: RoleSetup, clock: Clock | None = None) -> NiCard:
+    """The card at this role's address, connected once for all roles; `clock` is the rig's, for the stamps of `latest`.
+
+    Raises `BadInput` where the client is not installed or nobody answers.
+    """
+    address = setup.address
+    if address is None:
+        raise BadInput(setup.rig.rig.problem(("roles", setup.role), "", "has no address", "add address: Dev1"))
+    shared: NiCard = setup.rig.shared((CLIENT, address), lambda: _connected(setup, address))
+    if clock is not None:
+        shared.rig_clock = clock
+    return shared
+
+
+def _connected(setup: RoleSetup, address: str) -> NiCard:
+    try:
+        from opsicm.drivers import ni_session
+    except ImportError as error:
+        limit = f"its client {CLIENT} is not installed ({error})"
+        raise BadInput(Problem(f"NI card {address}", setup.role, limit, f"pip install 'opsicm[{EXTRA}]'")) from error
+    loaded = setup.rig.rig
+    device = ni_session.device_of(address)
+    inputs, noisy = _inputs(loaded, device, address)
+    ranges = {name: _range(loaded, name) for name in inputs}
+    rate = loaded.rig.clock.rate
+    connected = NiCard(
+        address,
+        inputs,
+        noisy,
+        ranges,
+        rate,
+        Link(
+            setup.role,
+            f"NI card {address}, inputs",
+            lambda: ni_session.Acquisition(address, inputs, list(ranges.values()), rate),
+            lambda client: client.close(),
+            ni_session.FAILURES,
+        ),
+        Link(
+            setup.role,
+            f"NI card {address}, outputs",
+            lambda: ni_session.Outputs(address),
+            lambda client: client.close(),
+            ni_session.FAILURES,
+        ),
+        {terminal: limit for terminal in loaded.rig.limits if (limit := _limit(loaded, terminal)) is not None},
+    )
+    setup.rig.connections.callback(connected.close)
+    connected.open()
+    return connected
+
+
+def _inputs(loaded: LoadedRig, device: str, address: str) -> tuple[list[str], list[bool]]:
+    """Every analogue input of the rig file that is this card's, and whether noise is to be expected there."""
+    of_card = {name for name in ROLES if loaded.role(name).address == address}
+    found: dict[str, bool] = {}
+    for channel in loaded.rig.channels:
+        if channel.role in of_card and channel.input is not None:
+            found[terminal(channel.input, device)] = True
+    for name in of_card:
+        for value in loaded.role(name).settings.values():
+            if isinstance(value, str) and (match := _INPUT.fullmatch(value)) and match[1] in (None, device):
+                found.setdefault(terminal(value, device), False)
+    if not found:
+        limit = "names no analogue input of this card"
+        remedy = f"add input: {device}/ai0 to the channels that it samples"
+        raise BadInput(loaded.problem(("channels",), "", limit, remedy))
+    return list(found), list(found.values())
+
+
+def terminal(name: str, device: str) -> str:
+    """The full name of a terminal, `Dev1/ao0`, as the client wants it."""
+    return name if name.startswith(f"{device}/") else f"{device}/{name}"
+
+
+def _range(loaded: LoadedRig, name: str) -> tuple[float, float]:
+    return _limit(loaded, f"{name.rpartition('/')[2]}_V") or USUAL_RANGE
+
+
+def _limit(loaded: LoadedRig, key: str) -> tuple[float, float] | None:
+    if key not in loaded.rig.limits or not re.fullmatch(r"a[io]\d+_V", key):
+        return None
+    limit = loaded.rig.limits[key]
+    return limit if isinstance(limit, tuple) else (-abs(limit), abs(limit))
+
+
+class CardClock:
+    """The card's sample clock as the time of a run: samples taken · dt, carried on between two reads.
+
+    Between reads time goes on at the pace that the samples had against the machine's clock so far; it never runs
+    backwards. The transport of a read, a few milliseconds at most, is not known: time is early by the shortest one.
+    """
+
+    def __init__(self, dt_ns: int) -> None:
+        self._dt_ns = dt_ns
+        self._first: tuple[int, int] | None = None  # (machine's ns, sample)
+        self._ahead_ns = 0.0  # sample time at machine's time 0, of the read with the shortest transport
+        self._pace = 1.0
+        self._latest_ns = 0
+        self._lock = threading.Lock()
+
+    def tick(self, end: int) -> None:
+        """Samples up to index `end` have been read just now."""
+        now = monotonic_ns()
+        with self._lock:
+            if self._first is None:
+                self._first = now, end
+                self._ahead_ns = end * self._dt_ns - now
+                return
+            since, sampled = now - self._first[0], (end - self._first[1]) * self._dt_ns
+            if since > 200_000_000:  # before that a few milliseconds of transport would bend the pace
+                pace = sampled / since
+                self._ahead_ns += (self._pace - pace) * now
+                self._pace = pace
+            behind = end * self._dt_ns - self._pace * now
+            # A fast read pulls time forward at once; slow ones let it go back only as far as drift may account for.
+            self._ahead_ns = max(behind, self._ahead_ns - 1e-4 * self._pace * READ_EVERY * 1e9)
+
+    def now_ns(self) -> int:
+        """Nanoseconds of the sample clock since the first sample."""
+        with self._lock:
+            if self._first is not None:
+                self._latest_ns = max(self._latest_ns, round(self._ahead_ns + self._pace * monotonic_ns()))
+            return self._latest_ns
+
+    def wait_until(self, t_ns: int) -> None:
+        """Return when `now_ns()` is at least `t_ns`."""
+        while (left := t_ns - self.now_ns()) > 0:
+            pause(min(max(left * 1e-9 / max(self._pace, 0.01), 1e-5), 0.05))
+
+
+class NiCard:
+    """The card; `open` before use. A thread reads the inputs all the time, another one steps ramps while there are any.
+
+    `read_every` [s] is how long a read waits for; a hop controller shortens it while it hops.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        inputs: list[str],
+        noisy: list[bool],
+        input_ranges: dict[str, tuple[float, float]],
+        rate: float,
+        acquisition: Link[Acquisition],
+        outputs: Link[Outputs],
+        limits: dict[str, tuple[float, float]],
+    ) -> None:
+        self.address, self.inputs, self.rate = address, inputs, rate
+        self.input_ranges = input_ranges
+        self.dt_ns = round(1e9 / rate)
+        self.ring = SampleRing(rate, list(input_ranges.values()), noisy)
+        self.clock = CardClock(self.dt_ns)
+        self.rig_clock: Clock = self.clock
+        self.read_every = READ_EVERY
+        self._acquisition, self._outputs = acquisition, outputs
+        self._limits = limits
+        self._card_range = USUAL_RANGE
+        self._client: Any = None
+        self._base = 0
+        self._written: dict[str, float] = {}
+        self._ramps: dict[str, tuple[float, float, int]] = {}
+        self._ramping: threading.Thread | None = None
+        self._state_lock = threading.RLock()
+        self._closing = threading.Event()
+        self._revived = threading.Event()
+        self._reading: threading.Thread | None = None
+
+    @property
+    def device(self) -> str:
+        """The card's name on its computer."""
+        return self.address.rpartition("/")[2]
+
+    def open(self) -> None:
+        """Connect and begin to sample."""
+        self._outputs.open()
+        self._card_range = self._outputs.ask(lambda client: client.session.output_range())
+        self._acquisition.open()
+        self._reading = threading.Thread(target=self._acquire, name=f"ni-{self.device}", daemon=True)
+        self._reading.start()
+
+    def close(self) -> None:
+        """Stop sampling and release the card; outputs stay where they are."""
+        self._closing.set()
+        self._revived.set()
+        for thread in (self._reading, self._ramping):
+            if thread is not None:
+                thread.join(2.0)
+        self._acquisition.close()
+        self._outputs.close()
+
+    # -- Card ---------------------------------------------------------------------------------------------------------
+
+    def latest(self, inputs: Sequence[str], seconds: float) -> Samples:
+        """The last `seconds` of these inputs; raises `InstrumentLost` where none have come for longer than that."""
+        columns = [self.column(name) for name in inputs]
+        n = max(1, min(round(seconds * self.rate), self.ring.capacity))
+        if self.lost or not self.ring.wait_for(1, NOTICED):
+            raise self._silent()
+        end = self.ring.end
+        if self.age() > max(seconds, NOTICED):
+            raise self._silent()
+        first = max(0, end - n)
+        volts, _ = self.ring.between(first, end)
+        return Samples(self.stamp(first), self.dt_ns, volts[:, columns])
+
+    def write(self, output: str, volts: float, slope: float = 0.0) -> None:
+        """Put `volts` [V] on an analogue output now, ramping by `slope` [V/s] until it is written again."""
+        name = terminal(output, self.device)
+        low, high = self.output_range(name)
+        if not low <= volts <= high:
+            limit = f"the rig file and the card allow {low:g} … {high:g} V"
+            remedy = f"ask for less, or widen limits: {name.rpartition('/')[2]}_V"
+            raise OutsideDomain(Problem(f"output {name}", f"{volts:.4g} V", limit, remedy))
+        with self._state_lock:
+            self._ramps.pop(name, None)
+            self._put(name, volts)
+            if slope:
+                self._ramps[name] = volts, slope, self.clock.now_ns()
+                if self._ramping is None or not self._ramping.is_alive():
+                    self._ramping = threading.Thread(target=self._ramp, name=f"ni-ramp-{self.device}", daemon=True)
+                    self._ramping.start()
+
+    def written(self, output: str) -> float:
+        """[V] on an analogue output now, its ramp included; 0 before anything was written, which is what cards start at."""
+        return self._written.get(terminal(output, self.device), 0.0)
+
+    def output_range(self, output: str) -> tuple[float, float]:
+        """(lowest, highest) [V] of an analogue output: the card's own, narrowed by the rig file's limits."""
+        low, high = self._card_range
+        limit = self._limits.get(f"{output.rpartition('/')[2]}_V", (low, high))
+        return max(low, limit[0]), min(high, limit[1])
+
+    def set_line(self, line: str, high: bool) -> None:
+        """Set a digital output."""
+        name = terminal(line, self.device)
+        self._outputs.ask(lambda client: client.set_line(name, high))
+
+    def line(self, line: str) -> bool:
+        """A digital input or output, read back."""
+        name = terminal(line, self.device)
+        return self._outputs.ask(lambda client: client.line(name))
+
+    # -- For the roles of this driver -----------------------------------------------------------------------------------
+
+    def column(self, name: str) -> int:
+        """The column of an input in the ring."""
+        full = terminal(name, self.device)
+        if full not in self.inputs:
+            limit = f"is not sampled; sampled are {', '.join(self.inputs)}"
+            raise BadInput(Problem("analogue input", full, limit, "name it in the rig file's channels"))
+        return self.inputs.index(full)
+
+    def stamp(self, index: int) -> int:
+        """Time [ns] of sample `index` on the rig's clock."""
+        t_ns = index * self.dt_ns
+        if self.rig_clock is self.clock:
+            return t_ns
+        return t_ns + self.rig_clock.now_ns() - self.clock.now_ns()
+
+    def age(self) -> float:
+        """[s] of the newest sample, transport not counted."""
+        return (self.clock.now_ns() - self.ring.end * self.dt_ns) * 1e-9
+
+    def identity(self) -> Identity:
+        """What the card says of itself."""
+        return self._outputs.ask(lambda client: client.session.identity())
+
+    @property
+    def lost(self) -> str:
+        """Why the card is lost, empty while it is not."""
+        return self._acquisition.lost or self._outputs.lost
+
+    def state(self, inputs: Sequence[str] = ()) -> RoleState:
+        """Quality of these inputs, or of all, and whether the card answers; a lost card is tried once more."""
+        if self.lost:
+            # Both: a card that is back answers on both lines.
+            if not (self._acquisition.revive() and self._outputs.revive()):
+                return RoleState(self.rig_clock.now_ns(), Quality.MISSING, self.lost)
+            self._revived.set()
+        if self.age() > NOTICED:
+            return RoleState(self.rig_clock.now_ns(), Quality.MISSING, f"no sample for {self.age():.2g} s")
+        columns = [self.column(name) for name in inputs] or list(range(len(self.inputs)))
+        quality = self.ring.quality
+        worst = max(columns, key=lambda column: quality[column])
+        said = _QUALITY_WORDS[Quality(quality[worst])]
+        message = f"{self.inputs[worst]} {said}" if said else ""
+        return RoleState(
+            self.rig_clock.now_ns(), Quality(quality[worst]), message, {"samples_lost": float(self.ring.lost)}
+        )
+
+    # -- Threads ----------------------------------------------------------------------------------------------------------
+
+    def _acquire(self) -> None:
+        count = 0
+        while not self._closing.is_set():
+            wanted = max(1, round(self.read_every * self.rate))
+            try:
+                first, volts, behind = self._acquisition.ask(self._reader(max(wanted, count)))
+            except OpsicmError:  # lost: `state` looks whether it is back
+                self._revived.wait(NOTICED)
+                self._revived.clear()
+                continue
+            self.ring.append(first, volts)
+            self.clock.tick(self.ring.end)
+            count = min(behind, self.ring.capacity // 4)
+
+    def _reader(self, count: int) -> Callable[[Any], tuple[int, Any, int]]:
+        def read(client: Any) -> tuple[int, Any, int]:
+            if client is not self._client:
+                # A new task begins at its own sample 0, now: what was not sampled meanwhile is a hole.
+                self._client = client
+                self._base = max(self.ring.end, self.clock.now_ns() // self.dt_ns) if self.ring.end else 0
+            asked = monotonic_ns()
+            first, volts = client.read(count)
+            waited = (monotonic_ns() - asked) * 1e-9
+            # A read that had not to wait is behind: the next one takes what has come meanwhile, too.
+            behind = client.available() if waited < 0.3 * count / self.rate else 0
+            return self._base + first, volts, behind
+
+        return read
+
+    def _ramp(self) -> None:
+        while not self._closing.is_set():
+            with self._state_lock:
+                if not self._ramps:
+                    self._ramping = None
+                    return
+                now_ns = self.clock.now_ns()
+                for name, (volts, slope, since_ns) in list(self._ramps.items()):
+                    low, high = self.output_range(name)
+                    wanted = volts + slope * (now_ns - since_ns) * 1e-9
+                    if not low <= wanted <= high:  # it stands at the end of its range
+                        del self._ramps[name]
+                    try:
+                        self._put(name, min(max(wanted, low), high))
+                    except InstrumentLost:
+                        self._ramps.clear()
+            pause(_RAMP_TURN)
+
+    def _put(self, name: str, volts: float) -> None:
+        self._outputs.ask(lambda client: client.write(name, volts))
+        self._written[name] = volts
+
+    def _silent(self) -> InstrumentLost:
+        said = self.lost or f"no sample for {self.age():.2g} s"
+        return InstrumentLost(
+            self._acquisition.role, Problem(f"NI card {self.address}", "silent", said, "check its cable, then resume")
+        )
+
+
+_QUALITY_WORDS: Final = {
+    Quality.GOOD: "",
+    Quality.SATURATED: "is at the end of its range",
+    Quality.STALE: "repeats one value bit for bit: its converter or cable is stuck",
+    Quality.MISSING: "has lost samples",
+    Quality.SUSPECT: "reads no number",
+}

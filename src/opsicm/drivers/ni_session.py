@@ -1,0 +1,232 @@
+"""NI's own client: the tasks that a card needs, on this computer or on another one behind NI's gRPC device server.
+
+Imported when a rig connects, because it imports `nidaqmx`. Every call over gRPC gets a deadline: the client has none of
+its own, and a server that hangs would hang the run.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import grpc
+import nidaqmx
+import numpy as np
+from nidaqmx.constants import AcquisitionType, LineGrouping, ReadRelativeTo, TerminalConfiguration
+from nidaqmx.error_codes import DAQmxErrors
+from nidaqmx.errors import DaqError
+from nidaqmx.errors import Error as NiError
+from nidaqmx.stream_readers import AnalogMultiChannelReader, DigitalSingleChannelReader
+from nidaqmx.stream_writers import AnalogSingleChannelWriter, DigitalSingleChannelWriter
+from nidaqmx.system import Device
+from numpy.typing import NDArray
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.instruments.link import TIMEOUT
+from opsicm.instruments.roles import Identity
+
+FAILURES: Final = (NiError, grpc.RpcError, OSError)
+_BUFFER: Final = 2.0  # [s] of samples that the driver software keeps until they are read
+_GRPC: Final = "grpc://"
+# A channel of its own for every connection: one that failed waits longer and longer before it tries again.
+_OPTIONS: Final = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+_OVERWRITTEN: Final = DAQmxErrors.SAMPLES_NO_LONGER_AVAILABLE
+_RESERVED: Final = (DAQmxErrors.PAL_RESOURCE_RESERVED, DAQmxErrors.RESOURCE_ALREADY_RESERVED)
+_UNKNOWN: Final = (DAQmxErrors.PHYSICAL_CHAN_DOES_NOT_EXIST, DAQmxErrors.INVALID_DEVICE_ID)
+
+
+def device_of(address: str) -> str:
+    """The device's name at the end of an address: `Dev1` of `Dev1` and of `grpc://127.0.0.1:31763/Dev1`."""
+    return address.rpartition("/")[2]
+
+
+class Session:
+    """A line to the card's driver software: local, or a gRPC channel whose calls end after `deadline` [s]."""
+
+    def __init__(self, address: str, deadline: float = TIMEOUT) -> None:
+        self.device = device_of(address)
+        self._channel: Any = None
+        self._calls: Any = None
+        if address.startswith(_GRPC):
+            target = address.removeprefix(_GRPC).rpartition("/")[0]
+            self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+            self._calls = grpc.intercept_channel(self._channel, _Deadline(deadline))
+
+    def options(self, task: str = "") -> Any:
+        """What the client's constructors take as `grpc_options`."""
+        if self._calls is None:
+            return None
+        return nidaqmx.GrpcSessionOptions(self._calls, task)
+
+    def task(self, purpose: str) -> nidaqmx.Task:
+        """A new task; one that a lost connection of this process has left on the server is cleared first."""
+        if self._calls is None:
+            return nidaqmx.Task()
+        name = f"opsicm-{os.getpid()}-{self.device}-{purpose}".replace("/", "-")
+        left_over = nidaqmx.Task(name, grpc_options=self.options(name))
+        if left_over._close_on_exit:  # "new session initialized": nothing was left
+            return left_over
+        left_over.close()
+        return nidaqmx.Task(name, grpc_options=self.options(name))
+
+    def identity(self) -> Identity:
+        """What the card and its driver software say they are."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            device = Device(self.device, grpc_options=self.options())
+            model, serial = device.product_type, f"{device.serial_num:X}"
+        version = nidaqmx.system.System(grpc_options=self.options()).driver_version
+        firmware = f"NI-DAQmx {version.major_version}.{version.minor_version}.{version.update_version}"
+        return Identity(model, serial, firmware, f"nidaqmx {nidaqmx.__version__}")
+
+    def output_range(self) -> tuple[float, float]:
+        """(lowest, highest) voltage [V] of the card's analogue outputs."""
+        ranges = Device(self.device, grpc_options=self.options()).ao_voltage_rngs
+        return float(min(ranges)), float(max(ranges))
+
+    def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            self._channel.close()
+
+
+class Acquisition:
+    """All analogue inputs in one continuous task on the card's sample clock.
+
+    `ranges` [V] are those of `inputs`, in order. A read waits for its samples; the samples that were overwritten because
+    nobody read them in time are counted, never passed over.
+    """
+
+    def __init__(self, address: str, inputs: Sequence[str], ranges: Sequence[tuple[float, float]], rate: float) -> None:
+        self._session = Session(address, 2.0 * TIMEOUT)
+        self._count = len(inputs)
+        self._next = 0
+        try:
+            self._task = self._session.task("ai")
+            for name, (low, high) in zip(inputs, ranges, strict=True):
+                self._task.ai_channels.add_ai_voltage_chan(
+                    name, terminal_config=TerminalConfiguration.DEFAULT, min_val=low, max_val=high
+                )
+            self._task.timing.cfg_samp_clk_timing(
+                rate, sample_mode=AcquisitionType.CONTINUOUS, samps_per_chan=int(_BUFFER * rate)
+            )
+            self._task.start()
+        except DaqError as error:
+            self._session.close()
+            raise_understood(error, address)
+            raise
+        self._reader = AnalogMultiChannelReader(self._task.in_stream)
+        self._reader.verify_array_shape = False  # else every read asks for the number of channels first
+
+    def read(self, count: int) -> tuple[int, NDArray[np.float64]]:
+        """(index of the first, [input, count] V) of the next `count` samples."""
+        volts = np.empty((self._count, count))
+        try:
+            self._reader.read_many_sample(volts, count, TIMEOUT)
+        except DaqError as error:
+            if error.error_type is not _OVERWRITTEN:
+                raise
+            self._skip_overwritten(volts, count)
+        first = self._next
+        self._next += count
+        return first, volts
+
+    def available(self) -> int:
+        """Samples that have been taken and not read."""
+        return int(self._task.in_stream.avail_samp_per_chan)
+
+    def _skip_overwritten(self, volts: NDArray[np.float64], count: int) -> None:
+        # The newest samples instead, and then on from there; the position says how many were lost.
+        stream = self._task.in_stream
+        stream.relative_to, stream.offset = ReadRelativeTo.MOST_RECENT_SAMPLE, -count
+        self._reader.read_many_sample(volts, count, TIMEOUT)
+        stream.relative_to, stream.offset = ReadRelativeTo.CURRENT_READ_POSITION, 0
+        self._next = int(stream.curr_read_pos) - count
+
+    def close(self) -> None:
+        """End the task."""
+        with suppress(*FAILURES):
+            self._task.close()
+        self._session.close()
+
+
+class Outputs:
+    """Analogue outputs and digital lines, each a task of its own, made when first used: all on demand."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.session = Session(address)
+        self._tasks: dict[str, nidaqmx.Task] = {}
+        self._writers: dict[str, Any] = {}
+        self._inputs: set[str] = set()
+
+    def write(self, output: str, volts: float) -> None:
+        """Put `volts` on an analogue output."""
+        if output not in self._writers:
+            task = self._new_task(output)
+            task.ao_channels.add_ao_voltage_chan(output)
+            self._writers[output] = AnalogSingleChannelWriter(task.out_stream, auto_start=True)
+        self._checked(output, lambda writer: writer.write_one_sample(volts, TIMEOUT))
+
+    def set_line(self, line: str, high: bool) -> None:
+        """Set a digital output."""
+        if line in self._inputs:
+            self._forget(line)
+        if line not in self._writers:
+            task = self._new_task(line)
+            task.do_channels.add_do_chan(line, line_grouping=LineGrouping.CHAN_PER_LINE)
+            self._writers[line] = DigitalSingleChannelWriter(task.out_stream, auto_start=True)
+        self._checked(line, lambda writer: writer.write_one_sample_one_line(high, TIMEOUT))
+
+    def line(self, line: str) -> bool:
+        """A digital line, input or output, as it is now."""
+        if line not in self._tasks:
+            self._new_task(line).di_channels.add_di_chan(line, line_grouping=LineGrouping.CHAN_PER_LINE)
+            self._inputs.add(line)
+        return bool(DigitalSingleChannelReader(self._tasks[line].in_stream).read_one_sample_one_line(TIMEOUT))
+
+    def close(self) -> None:
+        """Release the terminals; outputs stay at what they were."""
+        with suppress(*FAILURES):  # the first that fails ends it: each that hangs would take its deadline
+            for task in self._tasks.values():
+                task.close()
+        self.session.close()
+
+    def _new_task(self, name: str) -> nidaqmx.Task:
+        self._tasks[name] = self.session.task(name)
+        return self._tasks[name]
+
+    def _checked(self, name: str, write: Any) -> None:
+        try:
+            write(self._writers[name])
+        except DaqError as error:
+            raise_understood(error, self._address, name)
+            raise
+
+    def _forget(self, name: str) -> None:
+        self._inputs.discard(name)
+        self._tasks.pop(name).close()
+
+
+def raise_understood(error: DaqError, address: str, terminal: str = "") -> None:
+    """`BadInput` with a remedy for an error that an operator can mend at once; nothing for another."""
+    thing = f"NI card {address}" + (f", {terminal}" if terminal else "")
+    if error.error_type in _RESERVED:
+        limit = f"another program holds it (DAQmx {error.error_code})"
+        raise BadInput(Problem(thing, "reserved", limit, "close that program, then connect again")) from error
+    if error.error_type in _UNKNOWN:
+        limit = f"the card does not have it (DAQmx {error.error_code})"
+        raise BadInput(Problem(thing, "unknown", limit, "compare the names with those of NI MAX")) from error
+
+
+class _Deadline(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    """Gives every call its time-out."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(details._replace(timeout=self._seconds), request)

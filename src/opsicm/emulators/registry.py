@@ -17,6 +17,7 @@ EMULATORS: Final[dict[str, str]] = {
     "followed_cell": "opsicm.emulators.growing_file:serve_instrument",
     "hop_box": "opsicm.emulators.hop_server:serve",
     "nidaqmx": "opsicm.emulators.ni_grpc_server:serve",
+    "openspm": "opsicm.emulators.openspm_bridge:serve",
     "patch_clamp": "opsicm.emulators.ni_grpc_server:serve",
     "pi_gcs": "opsicm.emulators.gcs_controller:serve",
     "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",

@@ -132,12 +132,26 @@ class ProbeContext:
     def lift_clear(self) -> None:
         """Start the coarse stage to where a pipette without a task waits, unless it is there or higher by itself."""
         clear, stage = self.surface + clear_height(WITHDRAWN, self.rise), self.rig.coarse_stage
-        if stage.position() < clear:
+        if self.coarse_height() < clear:
             self.stage_arrival_ns = stage.move_to(clear)
+
+    def _is_far_up(self) -> bool:
+        """Whether nothing is where the pipette stands; where its height cannot be read it has been withdrawn."""
+        if self.not_live & {"scanner", "coarse_stage"}:
+            return True
+        return self._height() >= clear_height(0.5 * WITHDRAWN, self.rise)
 
     def _height(self) -> float:
         """Height [m] of the tip above the last contact."""
-        return self.rig.coarse_stage.position() + self.rig.scanner.read_z() - self.surface
+        return self.coarse_height() + self.scanner_height() - self.surface
+
+    def coarse_height(self) -> float:
+        """Height [m] of the scanner's zero; raises `InstrumentLost` where the coarse stage answers with no number."""
+        return finite("coarse_stage", "height", self.rig.coarse_stage.position())
+
+    def scanner_height(self) -> float:
+        """Measured z [m] of the scanner; raises `InstrumentLost` where it answers with no number."""
+        return finite("scanner", "height", self.rig.scanner.read_z())
 
     def withdraw_from_rising_surface(self, path: str) -> None:
         """Withdraw, and record why."""
@@ -201,7 +215,7 @@ class ProbeContext:
         self.bias.check_residual(float(np.max(np.abs(hops["bias_residual"]))))
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
         if contacts.size:
-            heights = self.rig.coarse_stage.position() + contacts["z_stop"]
+            heights = self.coarse_height() + contacts["z_stop"]
             self.surface = float(heights[-1])
             self._contacts.append(np.column_stack([contacts["x"], contacts["y"], heights]))
             self._thickness_at_contact = self._thickness or 0.0
@@ -283,7 +297,7 @@ class ProbeContext:
         Of a pipette without a task, far up, it may be small: nothing is there that the tip could touch, and what then
         cancels its bias is the cell's current. So it may where the error of the bias alone could cancel it.
         """
-        far_up = self.without_task and self._height() >= clear_height(0.5 * WITHDRAWN, self.rise)
+        far_up = self.without_task and self._is_far_up()
         told = self.bias.at_nominal and not far_up and not self.bias.could_cancel(residual)
         self.limits.check_reading(current, told)
 
@@ -306,9 +320,13 @@ class ProbeContext:
             self._check_bias_and_current(current, residual)
         if "potentiostat" in self.not_live:
             return
+<<<<<<< HEAD
         rig, blind = self.rig, self.not_live
         amplifier = self.watch_amplifier()
         gain, cut = (_number(amplifier.settings.get(key)) for key in ("gain_V_A", "filter_Hz"))
+=======
+        blind = self.not_live
+>>>>>>> h-safety
         self._recorder.reading(
             Reading(
                 t_ns=cell.t_ns,
@@ -321,11 +339,16 @@ class ProbeContext:
                 pipette_current=current,
                 pipette_bias=command,
                 bias_residual=residual,
+<<<<<<< HEAD
                 z=nan if "scanner" in blind else finite("scanner", "z", rig.scanner.read_z()),
                 coarse_z=nan if "coarse_stage" in blind else finite("coarse_stage", "z", rig.coarse_stage.position()),
                 amplifier_gain=gain,
                 amplifier_filter=cut,
                 amplifier_mode=str(amplifier.settings.get("mode", "")),
+=======
+                z=nan if "scanner" in blind else self.scanner_height(),
+                coarse_z=nan if "coarse_stage" in blind else self.coarse_height(),
+>>>>>>> h-safety
             )
         )
         self.limits.check_amplifier(amplifier)

@@ -320,13 +320,9 @@ class ProbeContext:
             self._check_bias_and_current(current, residual)
         if "potentiostat" in self.not_live:
             return
-<<<<<<< HEAD
-        rig, blind = self.rig, self.not_live
+        blind = self.not_live
         amplifier = self.watch_amplifier()
         gain, cut = (_number(amplifier.settings.get(key)) for key in ("gain_V_A", "filter_Hz"))
-=======
-        blind = self.not_live
->>>>>>> h-safety
         self._recorder.reading(
             Reading(
                 t_ns=cell.t_ns,
@@ -339,16 +335,11 @@ class ProbeContext:
                 pipette_current=current,
                 pipette_bias=command,
                 bias_residual=residual,
-<<<<<<< HEAD
-                z=nan if "scanner" in blind else finite("scanner", "z", rig.scanner.read_z()),
-                coarse_z=nan if "coarse_stage" in blind else finite("coarse_stage", "z", rig.coarse_stage.position()),
+                z=nan if "scanner" in blind else self.scanner_height(),
+                coarse_z=nan if "coarse_stage" in blind else self.coarse_height(),
                 amplifier_gain=gain,
                 amplifier_filter=cut,
                 amplifier_mode=str(amplifier.settings.get("mode", "")),
-=======
-                z=nan if "scanner" in blind else self.scanner_height(),
-                coarse_z=nan if "coarse_stage" in blind else self.coarse_height(),
->>>>>>> h-safety
             )
         )
         self.limits.check_amplifier(amplifier)

@@ -44,9 +44,9 @@ BUILT_IN: Final[dict[str, str]] = {
     "serial_potentiostat": "opsicm.drivers.serial_potentiostat:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
     "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
-    "pi_gcs": "opsicm.drivers.pi_gcs:DRIVERS",
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
+    "pi_gcs": "opsicm.drivers.pi_gcs:DRIVERS",
     "zaber": "opsicm.drivers.zaber:DRIVERS",
     "hop_box": "opsicm.drivers.hop_box:DRIVERS",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,14 @@ def run_steered(
     change: Callable[[Rig], None] = lambda _: None,
     recorder: MemoryRecorder | None = None,
     watch: Watch | None = None,
+    instead: Callable[[Rig], Rig] = lambda rig: rig,
 ) -> MemoryRecorder:
-    """Run an experiment; `change` may modify the rig before it begins, `recorder` is another recorder to use, `watch`
-    a watchdog."""
+    """Run an experiment; `change` may modify the rig before it begins, `instead` gives another one in its place,
+    `recorder` is another recorder to use, `watch` a watchdog."""
     loaded = load_rig(experiment, None)
     prepared = prepare(experiment, loaded, 1, lambda _: None)
     change(prepared.rig)
+    prepared = replace(prepared, rig=instead(prepared.rig))
     recorder = MemoryRecorder() if recorder is None else recorder
     run_context = RunContext(
         prepared.capacity,

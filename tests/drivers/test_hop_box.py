@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from opsicm.drivers.hop_box import HopBox, HopBoxSettings, safe_channel, specify
 from opsicm.emulators.hop_frames import State
 from opsicm.emulators.hop_server import Device, HopServer
 from opsicm.emulators.paced_world import SLICE_NS, PacedWorld
+from opsicm.emulators.registry import Entry, serve
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.rig_file import read_rig, rig_from_text, rig_path
 from opsicm.instruments.clock import monotonic_ns, pause, stopwatch
@@ -210,6 +212,31 @@ def test_an_abort_acts_within_the_hop_in_flight(bench: Bench) -> None:
     assert outcome.hops["outcome"].tolist() == [Outcome.CONTACT] * outcome.hops.size
     assert began() < 1.5
     assert bench.z() >= outcome.hops["z_stop"][-1] + 1.9e-6
+
+
+def test_a_dwell_height_only_ever_withdraws(bench: Bench) -> None:
+    bench.run(1)
+    for k, (above, expected) in enumerate([(1e-6, 1e-6), (-5e-6, 0.0)]):
+        z = bench.z()
+        payload = bytearray(hop_wire.plan_payload(bench.plan(0), bench.world.now_ns() + 40_000_000))
+        struct.pack_into("<d", payload, 60, z + above)
+        line = bench.box._link.ask(lambda line: line)
+        line.request(hop_wire.PLAN, 900 + k, bytes(payload))
+        while not isinstance(line.arrived.get(timeout=1.0)[1], hop_wire.End):
+            pass
+        assert bench.z() - z == pytest.approx(expected, abs=5e-9)
+
+
+def test_a_rig_files_controller_is_served_at_its_address(world: PacedWorld) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with ExitStack() as connections:
+        loaded = setup_of(address, connections).rig.rig
+        role = loaded.role("hop_controller")
+        served = serve(world, Entry("hop_box", role.address or "", {"hop_controller": role}, loaded))
+        connections.callback(served.close)
+        assert served.address == address
+        assert box_at(address, connections).start_height == pytest.approx(3e-6)
 
 
 # -- what the driver refuses before it is sent

@@ -38,8 +38,8 @@ def bench() -> Iterator[OnTheWire]:
 def smu(bench: OnTheWire) -> Iterator[OnTheWire]:
     """At rest, near `RESTS_AT`."""
     bench.device.apply(PotentialRamp(RESTS_AT), bench.clock.now_ns())
-    near = lambda reading: abs(reading.potential - RESTS_AT) < 2e-3 and abs(reading.current) < 5e-5  # noqa: E731
-    wait_for(lambda: near(bench.device.read()), 10.0)
+    wait_for(lambda: abs(bench.device.read().potential - RESTS_AT) < 2e-3, 10.0)
+    wait_for(lambda: abs(bench.device.read().current) < 5e-5, 10.0)
     bench.device.apply(OpenCircuit(), bench.clock.now_ns())
     wait_for(lambda: bench.device.read().control == "open_circuit")
     yield bench

@@ -126,7 +126,8 @@ def _execute(
     if outcome != "completed":
         state = "rig safe" if execution.ending.safe else "RIG NOT KNOWN TO BE SAFE"
         err.print(f"run ended: {outcome}; {state}, file kept")
-    return execution.path, _EXIT_CODES[outcome]
+    refused = isinstance(execution.ending.error, BadInput)  # by an instrument, before anything had moved
+    return execution.path, BadInput.exit_code if refused else _EXIT_CODES[outcome]
 
 
 def _resume(

@@ -288,6 +288,13 @@ class Runner:
 
     def _turn_without(self) -> RunOutcome | None:
         """A turn while an instrument is lost and both tracks are paused: read what answers, ask the lost one."""
+        # Waits before anything else: whatever then fails, time has passed.
+        try:
+            now = self._rig.clock.now_ns()
+            self._refuse_if_too_long(now)
+            self._rig.clock.wait_until(now + self._turn_ns)
+        except InstrumentLost:  # the clock is that of the lost instrument
+            pause(self._turn_ns * 1e-9)
         self._lost.look()
         self._context.not_live = self._lost.not_live
         self._context.without_task = True
@@ -304,13 +311,6 @@ class Runner:
             self._row_ns = self._rig.clock.now_ns()
             self._context.record_reading(reading)
         self._progress(self._progress_now(reading))
-        try:
-            now = self._rig.clock.now_ns()
-            self._refuse_if_too_long(now)
-            self._rig.clock.wait_until(now + self._turn_ns)
-        except InstrumentLost:  # the clock is that of the lost instrument
-            pause(self._turn_ns * 1e-9)
-            raise
         return None
 
     def _checked_reading(self) -> CellReading:
@@ -512,4 +512,5 @@ def _confirmed(made_safe: Mapping[str, bool]) -> str:
 def _not_safe(ending: RunOutcome, state: str) -> RunOutcome:
     remedy = "look at the rig now: pipette up and cell to open circuit, by hand"
     problem = Problem("rig", "not known to be safe", state, remedy)
-    return RunOutcome(ending.outcome, LimitCrossed([*(ending.error.problems if ending.error else ()), problem]), False)
+    kind = BadInput if isinstance(ending.error, BadInput) else LimitCrossed
+    return RunOutcome(ending.outcome, kind([*(ending.error.problems if ending.error else ()), problem]), False)

@@ -64,7 +64,7 @@ class EngageProcedure:
         assert self.hop is not None
         if context.wait_for_steady_current(self._path, replace(self.hop, amplitude=self._reach), until_ns):
             return
-        coarse = context.rig.coarse_stage.position()
+        coarse = context.coarse_height()
         self._start_height = coarse if self._start_height is None else self._start_height
         points = at_one_point((0.0, 0.0), None).some(0, 1)
         plan = context.plan(self._path, points, replace(self.hop, approach=self._reach), 2**62)
@@ -109,7 +109,7 @@ class ImageProcedure(HoppingProcedure):
     def keep(self, hops: NDArray[Any]) -> None:
         """Put the heights of the contacts into the image."""
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
-        self.image[contacts["line"], contacts["pixel"]] = contacts["z_stop"] + self._context.rig.coarse_stage.position()
+        self.image[contacts["line"], contacts["pixel"]] = contacts["z_stop"] + self._context.coarse_height()
 
     def stop(self) -> None:
         """Evaluate the image if it is complete."""

@@ -5,7 +5,6 @@ Each trial says beforehand what will happen, by how much and which way, and leav
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from opsicm.cli.check import si_text
 from opsicm.cli.rig_bench import Bench
-from opsicm.cli.rig_findings import Finding
+from opsicm.cli.rig_findings import Finding, Outcome
 from opsicm.cli.rig_readings import QUIET_HEIGHT, scatter
 from opsicm.core.facts import SampleBlock
-from opsicm.experiment.controls import OpenCircuit, PotentialRamp
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.rig_file import RoleName
+from opsicm.instruments import wiring_check
 from opsicm.instruments.roles import HopPlan
 from opsicm.physics.noise import pipette_current_noise
 
@@ -31,12 +30,6 @@ _SETTLES: Final = 0.2  # [s] that a motor is given after its promised arrival
 _PIEZO_STEP: Final = 1e-6  # [m] down and up
 _PIEZO_RATE: Final = 2e-6  # [m/s]: 2 nm/ms, which hopping in software allows
 _NEVER_REACHED: Final = 0.5  # relative drop of the current: there is no surface
-_BIAS_STEP: Final = 0.010  # [V] to either side: lithium neither plates nor dissolves to speak of
-_BIAS_SECONDS: Final = 0.2
-_SAME_RESISTANCE: Final = 3.0  # a pipette's radius is known to tens of percent, a gain is wrong by ten
-_HOLD_SECONDS: Final = 1.0
-_HELD_WITHIN: Final = 0.005  # [V]
-_NO_CURRENT: Final = 1e-5  # [A]
 _SAMPLED: Final = 0.2  # [s]
 _SHORT: Final = 0.2  # of the samples: a plan begins some milliseconds late on the wire
 
@@ -138,97 +131,59 @@ def _channel(controller: Any, blocks: Sequence[SampleBlock], name: str) -> NDArr
     return np.zeros(0)
 
 
-# -- Amplifier.
+# -- Amplifier and potentiostat: the wiring.
 
 
 def _ask_bias(bench: Bench) -> str:
-    expected = _BIAS_STEP / bench.far_resistance
+    expected = wiring_check.STEP / bench.far_resistance
     return (
-        f"step the bias by {_BIAS_STEP * 1e3:+g} mV and by {-_BIAS_STEP * 1e3:+g} mV for {_BIAS_SECONDS:g} s each? The "
-        f"pipette's current should follow by ±{si_text(expected, 'A')} ({si_text(bench.far_resistance, 'Ohm')})"
+        f"step the bias by {wiring_check.STEP * 1e3:+g} mV and by {-wiring_check.STEP * 1e3:+g} mV about 0 V, for a "
+        f"tenth of a second each? The pipette's current should follow by ±{si_text(expected, 'A')}; it must stand in "
+        "the bath, away from the specimen"
     )
 
 
 def _try_bias(bench: Bench) -> Iterator[Finding]:
-    amplifier = bench.touch("amplifier")
-    _, before = amplifier.read()
-    currents = {}
-    try:
-        for step in (_BIAS_STEP, -_BIAS_STEP):
-            amplifier.command(before + step)
-            bench.wait(_BIAS_SECONDS)
-            current, applied = amplifier.read()
-            currents[step] = current
-            if abs(applied - before - step) > 0.1 * _BIAS_STEP:
-                text = f"{(before + step) * 1e3:.1f} mV were asked and {applied * 1e3:.1f} mV are applied"
-                remedy = "look at the scale of the external command: wiring.external_bias_mV_per_V"
-                yield Finding("bias step", "amplifier", "missing", text, remedy, applied, before + step, "V")
-                return
-    finally:
-        amplifier.command(before)
-    yield _judged(bench, currents[_BIAS_STEP] - currents[-_BIAS_STEP])
-
-
-def _judged(bench: Bench, swing: float) -> Finding:
-    """A current's swing [A] on ±`_BIAS_STEP`, judged by the resistance that the pipette should have."""
-    expected = bench.far_resistance
-    least = 2.0 * _BIAS_STEP / expected / 100.0
-    if not math.isfinite(swing) or abs(swing) < least:
-        text = f"the current changed by {si_text(swing, 'A')}: no circuit through the pipette"
-        remedy = "look whether the pipette is filled and in the bath, its wire and the reference connected"
-        return Finding("bias step", "amplifier", "missing", text, remedy, swing, least, "A")
-    measured = 2.0 * _BIAS_STEP / swing
-    text = f"{si_text(measured, 'Ohm')}; the pipette's shape makes it {si_text(expected, 'Ohm')}"
-    if measured < 0.0:
-        remedy = "turn the sign of the channel pipette_current, or of the amplifier's output"
-        text = f"the current falls when the bias rises ({text})"
-        return Finding("bias step", "amplifier", "missing", text, remedy, measured, expected, "Ohm")
-    ratio = measured / expected
-    if not 1.0 / _SAME_RESISTANCE <= ratio <= _SAME_RESISTANCE:
-        remedy = "a factor near 10 or 50 is a wrong gain: read it off the amplifier; else look at pipette.radius_nm"
-        return Finding(
-            "bias step", "amplifier", "missing", f"{text}, {ratio:.3g} times", remedy, measured, expected, "Ohm"
-        )
-    return Finding("bias step", "amplifier", "ok", text, value=measured, limit=expected, unit="Ohm")
-
-
-# -- Potentiostat.
+    amplifier, potentiostat = bench.touch("amplifier"), bench.devices["potentiostat"]
+    seen = wiring_check.bias_steps(
+        amplifier,
+        potentiostat,
+        bench.clock,
+        bench.grounding,
+        bench.far_resistance,
+        bench.reversal,
+        bench.open_cell_grounded,
+    )
+    yield from _of_wiring("bias step", "amplifier", seen)
 
 
 def _ask_cell(bench: Bench) -> str:
     potential = bench.devices["potentiostat"].read().potential
     return (
-        f"switch the cell on for {_HOLD_SECONDS:g} s, holding the potential that it has ({potential:.3f} V), and open "
-        f"the circuit again? The cell current should stay near zero"
+        f"switch the cell on for {2 * wiring_check.CELL_HELD:g} s, holding the potential that it has "
+        f"({potential:.3f} V) and then {wiring_check.CELL_STEP * 1e3:g} mV more, and open the circuit again?"
     )
 
 
 def _try_cell(bench: Bench) -> Iterator[Finding]:
-    potentiostat = bench.touch("potentiostat")
-    potential = potentiostat.read().potential
-    now_ns = bench.clock.now_ns()
-    try:
-        potentiostat.apply(PotentialRamp(potential), now_ns)
-        bench.wait(_HOLD_SECONDS)
-        held = potentiostat.read()
-    finally:
-        potentiostat.apply(OpenCircuit(), bench.clock.now_ns())
-        bench.wait(0.2)
+    amplifier, potentiostat = bench.touch("amplifier"), bench.touch("potentiostat")
+    seen = wiring_check.potential_step(amplifier, potentiostat, bench.clock, bench.grounding)
+    yield from _of_wiring("cell on", "potentiostat", seen)
+    bench.wait(_SETTLES)
     opened = potentiostat.read()
-    departs = held.potential - potential
-    text = f"held {potential:.4f} V within {si_text(abs(departs), 'V')}, {si_text(held.current, 'A')}"
-    if held.control != "potential" or abs(departs) > _HELD_WITHIN:
-        text = f"asked to hold {potential:.4f} V it says {held.control.replace('_', ' ')} at {held.potential:.4f} V"
-        remedy = "look at its cell switch, its mode, and the signs of its potentials"
-        yield Finding("cell on", "potentiostat", "missing", text, remedy, held.potential, potential, "V")
-    elif opened.control != "open_circuit" or abs(opened.current) > max(_NO_CURRENT, 0.1 * abs(held.current)):
-        text = f"asked to open the circuit it says {opened.control}, {si_text(opened.current, 'A')}"
-        remedy = "open the cell by hand, now; look at the line of its cell switch"
-        yield Finding("cell on", "potentiostat", "missing", text, remedy, opened.current, _NO_CURRENT, "A")
+    text = f"open again: {opened.control.replace('_', ' ')}, {si_text(opened.current, 'A')}"
+    if opened.control == "open_circuit":
+        yield Finding("cell on", "potentiostat", "ok", text, value=opened.current, unit="A")
     else:
-        yield Finding(
-            "cell on", "potentiostat", "ok", f"{text}; open again", value=departs, limit=_HELD_WITHIN, unit="V"
-        )
+        remedy = "open the cell by hand, now; look at the line of its cell switch"
+        yield Finding("cell on", "potentiostat", "missing", text, remedy, opened.current, unit="A")
+
+
+def _of_wiring(step: str, role: str, seen: Sequence[wiring_check.Finding]) -> Iterator[Finding]:
+    """What the wiring check found, as findings of this check; what it could not tell is a remark."""
+    outcomes: dict[bool | None, Outcome] = {True: "ok", False: "missing", None: "remark"}
+    for each in seen:
+        yield Finding(step, role, outcomes[each.ok], f"{each.name}: {each.sentence}", each.remedy)
 
 
 # -- Hop controller.
@@ -281,11 +236,11 @@ def _sample_noise(bench: Bench, blocks: Sequence[SampleBlock]) -> Iterator[Findi
             yield scatter("samples", "hop_controller", text, float(values.std()), usual, unit, remedy)
 
 
-_TRIALS: Final = (
+_TRIALS: Final = (  # the wiring first: before it is known to be right nothing moves, and the first motion is up
+    Trial("bias step", ("amplifier", "potentiostat"), _ask_bias, _try_bias),
+    Trial("cell on", ("potentiostat", "amplifier"), _ask_cell, _try_cell),
     Trial("coarse stage", ("coarse_stage",), _ask_coarse, _try_coarse),
     Trial("piezo", ("scanner", "coarse_stage", "hop_controller"), _ask_scanner, _try_scanner),
-    Trial("bias step", ("amplifier",), _ask_bias, _try_bias),
-    Trial("cell on", ("potentiostat",), _ask_cell, _try_cell),
     Trial("samples", ("hop_controller",), _ask_samples, _try_samples),
 )
 

@@ -14,6 +14,7 @@ from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
 EMULATORS: Final[dict[str, str]] = {
     "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "followed_cell": "opsicm.emulators.growing_file:serve_instrument",
     "serial_potentiostat": "opsicm.emulators.serial_potentiostat:serve_instrument",
 }
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""

@@ -267,7 +267,12 @@ def installed(client: str) -> str | None:
 
 
 def _role_setup(setup: RigSetup, driver: Driver, entry: Role) -> RoleSetup:
-    settings = driver.settings()
+    needed = [key for key, of in driver.settings.model_fields.items() if of.is_required()]
+    if needed and not entry.settings:
+        limit = f"is missing, and {driver.settings.display_name} needs {', '.join(needed)}"
+        where = ("roles", driver.role, "settings")
+        raise BadInput(setup.rig.problem(where, "", limit, f"add settings: {{{needed[0]}: …}}"))
+    settings = driver.settings() if not needed else None
     if entry.settings:
         settings = validated(setup.rig.document.below(("roles", driver.role, "settings")), driver.settings)
     return RoleSetup(driver.role, entry.address, settings, setup)

@@ -11,9 +11,18 @@ import pytest
 from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OutsideDomain
 from opsicm.core.facts import Quality
 from opsicm.drivers.serial_potentiostat import safe_channel, specify
+from opsicm.emulators.paced_world import PacedWorld
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.instruments.clock import pause, stopwatch
-from tests.fixtures.one_instrument import EXPERIMENT, RESTS_AT, OnTheWire, on_the_wire, role_setup, wait_for
+from tests.fixtures.one_instrument import (
+    EXPERIMENT,
+    RESTS_AT,
+    OnTheWire,
+    on_the_wire,
+    role_setup,
+    wait_for,
+    world_behind,
+)
 
 ENTRY: Final = "{driver: serial_potentiostat, settings: {rest_V: 0.4, current_range: 1000uA}}"
 SMALL: Final = EXPERIMENT.replace("cell_mA: 20", "cell_mA: 1")
@@ -22,9 +31,15 @@ STEP_A: Final = 2e-3 / 4095
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnTheWire]:
+def world() -> Iterator[PacedWorld]:
+    with world_behind() as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, world: PacedWorld) -> Iterator[OnTheWire]:
     port = tmp_path_factory.mktemp("dev") / "ttyACM0"
-    with on_the_wire("potentiostat", ENTRY, str(port), SMALL) as one:
+    with on_the_wire("potentiostat", ENTRY, str(port), SMALL, world) as one:
         yield one
 
 
@@ -130,8 +145,8 @@ def test_a_lost_reference_opens_the_cell(pstat: OnTheWire) -> None:
     wait_for(lambda: pstat.true().control == "open_circuit")
 
 
-def test_a_stuck_reading_is_found_when_the_program_has_moved_on(tmp_path: Path) -> None:
-    with on_the_wire("potentiostat", ENTRY, str(tmp_path / "tty"), SMALL) as one:
+def test_a_stuck_reading_is_found_when_the_program_has_moved_on(tmp_path: Path, world: PacedWorld) -> None:
+    with on_the_wire("potentiostat", ENTRY, str(tmp_path / "tty"), SMALL, world) as one:
         one.device.apply(PotentialRamp(RESTS_AT, -0.2), one.clock.now_ns())
         wait_for(lambda: one.device.read().control == "potential")
         one.served.faults.set("stuck", times=-1)
@@ -140,8 +155,8 @@ def test_a_stuck_reading_is_found_when_the_program_has_moved_on(tmp_path: Path) 
         wait_for(lambda: one.true().control == "open_circuit")
 
 
-def test_a_reset_is_noticed(tmp_path: Path) -> None:
-    with on_the_wire("potentiostat", ENTRY, str(tmp_path / "tty"), SMALL) as one:
+def test_a_reset_is_noticed(tmp_path: Path, world: PacedWorld) -> None:
+    with on_the_wire("potentiostat", ENTRY, str(tmp_path / "tty"), SMALL, world) as one:
         one.device.apply(PotentialRamp(RESTS_AT), one.clock.now_ns())
         wait_for(lambda: one.device.read().control == "potential")
         one.served.faults.set("reset")
@@ -149,8 +164,8 @@ def test_a_reset_is_noticed(tmp_path: Path) -> None:
             wait_for(lambda: one.device.read() is None)
 
 
-def test_another_process_may_open_the_cell(tmp_path: Path) -> None:
-    with on_the_wire("potentiostat", ENTRY, str(tmp_path / "tty"), SMALL) as one:
+def test_another_process_may_open_the_cell(tmp_path: Path, world: PacedWorld) -> None:
+    with on_the_wire("potentiostat", ENTRY, str(tmp_path / "tty"), SMALL, world) as one:
         one.device.apply(PotentialRamp(RESTS_AT - 0.01), one.clock.now_ns())
         wait_for(lambda: one.device.read().control == "potential")
         make_safe = safe_channel({"port": one.served.address})

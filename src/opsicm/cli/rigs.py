@@ -42,6 +42,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "replay": "opsicm.record.replay_rig:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
     "hop_box": "opsicm.drivers.hop_box:DRIVERS",
+    "openspm": "opsicm.drivers.openspm:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)

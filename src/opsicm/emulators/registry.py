@@ -12,7 +12,10 @@ from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
-EMULATORS: Final[dict[str, str]] = {"hop_box": "opsicm.emulators.hop_server:serve"}
+EMULATORS: Final[dict[str, str]] = {
+    "hop_box": "opsicm.emulators.hop_server:serve",
+    "openspm": "opsicm.emulators.openspm_bridge:serve",
+}
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 
 

@@ -51,6 +51,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "pi_gcs": "opsicm.drivers.pi_gcs:DRIVERS",
     "zaber": "opsicm.drivers.zaber:DRIVERS",
     "hop_box": "opsicm.drivers.hop_box:DRIVERS",
+    "openspm": "opsicm.drivers.openspm:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)

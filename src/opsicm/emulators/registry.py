@@ -24,10 +24,6 @@ EMULATORS: Final[dict[str, str]] = {
     "serial_potentiostat": "opsicm.emulators.serial_potentiostat:serve_instrument",
     "zaber": "opsicm.emulators.zaber_device:serve",
 }
-_CARD: Final = "opsicm.emulators.ni_grpc_server:serve"
-    "hop_box": "opsicm.emulators.hop_server:serve",
-    "openspm": "opsicm.emulators.openspm_bridge:serve",
-}
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 
 

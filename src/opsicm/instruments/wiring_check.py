@@ -170,18 +170,21 @@ def _reference(zero: float, cell: float, grounding: str, grounded: bool, moves: 
     return Finding(name, False, f"{seen}: the reference is not where either of them says", remedy, proves, moves)
 
 
-def potential_step(amplifier: Amplifier, potentiostat: Potentiostat, clock: Clock, grounding: str) -> list[Finding]:
+def potential_step(
+    amplifier: Amplifier, potentiostat: Potentiostat, clock: Clock, grounding: str, ir_compensation: float = 0.0
+) -> list[Finding]:
     """Hold the cell where it is by itself, then `CELL_STEP` higher, and let it go: what cell and pipette make of it.
 
     It switches the cell on for `2 CELL_HELD` seconds, at its own potential; whoever calls this has asked first. The
-    cell is open again when it returns, whatever happens.
+    cell is open again when it returns, whatever happens. `ir_compensation` [1] is what the panel has, where it is dialled
+    there.
     """
     moves = f"switches the cell on for {2 * CELL_HELD:g} s at its own potential, then {CELL_STEP * 1e3:g} mV above it"
     proves = "the polarity of set point, potential and cell current, and that the pipette sees the reference move"
     start = potentiostat.read().potential
 
     def held(potential: float) -> tuple[float, float, float]:
-        potentiostat.apply(PotentialRamp(potential), clock.now_ns() + round(0.1e9))
+        potentiostat.apply(PotentialRamp(potential, 0.0, ir_compensation), clock.now_ns() + round(0.1e9))
         clock.wait_until(clock.now_ns() + round((0.1 + CELL_HELD) * 1e9))
         reading = potentiostat.read()
         pipette = []

@@ -42,6 +42,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "replay": "opsicm.record.replay_rig:DRIVERS",
     "scpi_smu": "opsicm.drivers.scpi_smu:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
+    "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
     "zaber": "opsicm.drivers.zaber:DRIVERS",

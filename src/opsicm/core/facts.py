@@ -137,6 +137,8 @@ class Outcome(IntEnum):
     ABORTED = 4
 
 
+AMPLIFIER_FLAG: Final = 1
+"""Bit of a hop's `flags`: the amplifier's gain or filter was not the rig file's, so its currents have another scale."""
 HOP_DTYPE: Final = np.dtype(
     [
         ("hop", "i8"),

@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, OutsideDomain, Problem
 from opsicm.core.facts import Quality
@@ -33,6 +37,7 @@ EXTRA: Final = "ni"
 USUAL_RANGE: Final = (-10.0, 10.0)  # [V]
 READ_EVERY: Final = 0.01  # [s]
 _RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
+_REMEMBERED: Final = 8192  # writes to an output: more than a block of samples can hold
 _INPUT: Final = re.compile(r"(?:(\w+)/)?ai\d+")
 
 
@@ -59,7 +64,7 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
     loaded = setup.rig.rig
     device = ni_session.device_of(address)
     inputs, noisy = _inputs(loaded, device, address)
-    ranges = {name: _range(loaded, name) for name in inputs}
+    ranges = {name: file_range(loaded, name) for name in inputs}
     rate = loaded.rig.clock.rate
     connected = NiCard(
         address,
@@ -111,7 +116,8 @@ def terminal(name: str, device: str) -> str:
     return name if name.startswith(f"{device}/") else f"{device}/{name}"
 
 
-def _range(loaded: LoadedRig, name: str) -> tuple[float, float]:
+def file_range(loaded: LoadedRig, name: str) -> tuple[float, float]:
+    """(lowest, highest) [V] of a terminal as the rig file limits it, ±10 V where it does not."""
     return _limit(loaded, f"{name.rpartition('/')[2]}_V") or USUAL_RANGE
 
 
@@ -197,6 +203,7 @@ class NiCard:
         self._client: Any = None
         self._base = 0
         self._written: dict[str, float] = {}
+        self._history: dict[str, deque[tuple[int, float]]] = {}
         self._ramps: dict[str, tuple[float, float, int]] = {}
         self._ramping: threading.Thread | None = None
         self._state_lock = threading.RLock()
@@ -212,7 +219,7 @@ class NiCard:
     def open(self) -> None:
         """Connect and begin to sample."""
         self._outputs.open()
-        self._card_range = self._outputs.ask(lambda client: client.session.output_range())
+        self._card_range = self.output_range_read()
         self._acquisition.open()
         self._reading = threading.Thread(target=self._acquire, name=f"ni-{self.device}", daemon=True)
         self._reading.start()
@@ -262,6 +269,22 @@ class NiCard:
     def written(self, output: str) -> float:
         """[V] on an analogue output now, its ramp included; 0 before anything was written, which is what cards start at."""
         return self._written.get(terminal(output, self.device), 0.0)
+
+    def has_written(self, output: str) -> bool:
+        """Whether this program has written to an output since it connected: before, nobody can say what is there."""
+        return terminal(output, self.device) in self._written
+
+    def staircase(self, output: str, first: int, end: int) -> NDArray[np.float64]:
+        """[V] that stood on an output at samples `first` to before `end`, by when it was written."""
+        with self._state_lock:
+            steps = list(self._history.get(terminal(output, self.device), ()))
+        volts = np.array([0.0, *(volts for _, volts in steps)])
+        at = np.array([index for index, _ in steps])
+        return volts[np.searchsorted(at, np.arange(first, end), side="right")]
+
+    def output_range_read(self) -> tuple[float, float]:
+        """(lowest, highest) [V] of the outputs as the card says now."""
+        return self._outputs.ask(lambda client: client.session.output_range())
 
     def output_range(self, output: str) -> tuple[float, float]:
         """(lowest, highest) [V] of an analogue output: the card's own, narrowed by the rig file's limits."""
@@ -379,6 +402,7 @@ class NiCard:
     def _put(self, name: str, volts: float) -> None:
         self._outputs.ask(lambda client: client.write(name, volts))
         self._written[name] = volts
+        self._history.setdefault(name, deque(maxlen=_REMEMBERED)).append((self.clock.now_ns() // self.dt_ns, volts))
 
     def _silent(self) -> InstrumentLost:
         said = self.lost or f"no sample for {self.age():.2g} s"

@@ -90,6 +90,10 @@ class SampleRing:
             quality[~np.isfinite(volts).all(axis=0)] = Quality.SUSPECT
         return quality
 
+    def repeats(self, column: int) -> int:
+        """Reads in a row that have repeated one value of an input bit for bit."""
+        return int(self._repeats[column])
+
     @property
     def quality(self) -> NDArray[np.uint8]:
         """Quality of each input in the last read."""

@@ -66,7 +66,7 @@ _HOP_DOC: Final = {
     "cell_current": "cell current at the stop, negative lithiates",
     "bias_residual": "by how much the tip's potential missed what it should be",
     "outcome": "0 contact, 1 no contact in range, 2 below threshold at start, 3 overload, 4 aborted",
-    "flags": "bits of what else was noticed",
+    "flags": "bits of what else was noticed: 1 the amplifier was not set as the rig file says",
 }
 _CELL_DOC: Final = {
     "t_ns": "time since the start of the run",

@@ -11,8 +11,9 @@ from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.core.facts import Outcome
 from opsicm.experiment.setup import COLLAPSED, READABLE, Envelope
 from opsicm.instruments.hop import LOST_AFTER
-from opsicm.instruments.roles import CellReading
+from opsicm.instruments.roles import CellReading, RoleState
 
+VOLTAGE_CLAMP: Final = "voltage_clamp"
 _CONTACT: Final = int(Outcome.CONTACT)
 
 
@@ -79,6 +80,18 @@ class Limits:
                     "withdraw by hand and inspect the tip; park higher if the specimen has swollen",
                 )
             )
+
+    def check_amplifier(self, state: RoleState) -> None:
+        """Stop where the amplifier tells a mode in which its output is no current: every hop would end at random.
+
+        A gain or a filter that is not the rig file's is flagged instead: hops judge a relative drop, and the record
+        can be mended by the factor.
+        """
+        mode = state.settings.get("mode", VOLTAGE_CLAMP)
+        if mode != VOLTAGE_CLAMP:
+            limit = "only in voltage clamp is the scaled output the pipette's current"
+            remedy = "turn the mode switch to voltage clamp, then start again"
+            raise LimitCrossed(Problem("amplifier mode", str(mode).replace("_", " "), limit, remedy))
 
     def _check_scanner(self, record: Any) -> None:
         low, high = self._z_range

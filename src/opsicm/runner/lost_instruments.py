@@ -223,9 +223,12 @@ class LostInstruments:
                 raise InstrumentLost(role, Problem(_NAMES[role], "lost", message or "it says so itself", remedy))
             if role == "potentiostat" and stale_cell and quality not in _NOT_LIVE:
                 quality, message = Quality.STALE, stale_cell
-            if quality == self._qualities.get(role, Quality.GOOD):
+            before = self._qualities.get(role, Quality.GOOD)
+            if quality == before:
                 continue
             self._qualities[role] = quality
+            if role == "amplifier" and {quality, before} == {Quality.GOOD, Quality.SUSPECT}:
+                continue  # its switches, which `ProbeContext.watch_amplifier` names one by one
             text = f"{_NAMES[role]}: {quality.name.lower()}" + (f", {message}" if message else "")
             data = {"message": text, "role": role, "quality": int(quality)}
             self._facts.write("quality", "cell" if role == "potentiostat" else "probe", self._probe.path, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import isfinite, nan
 from typing import Any, Final
 
@@ -11,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.core.errors import InstrumentLost, Problem
-from opsicm.core.facts import Kind, Outcome
+from opsicm.core.facts import AMPLIFIER_FLAG, Kind, Outcome, Quality, SampleBlock
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.patterns import Points
-from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome, Rig
+from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome, Rig, RoleState
 from opsicm.physics.specimen.clearance import NEAR_ENOUGH, WITHDRAWN, clear_height, comes_too_near
 from opsicm.physics.specimen.drift import drift_per_fall, restless
 from opsicm.record.recorder import Reading, Recorder
@@ -67,6 +68,7 @@ class ProbeContext:
         self.hops = 0
         self.stage_arrival_ns = 0
         self.ends_ns: int | None = None  # when the present control or probe step ends, as far as that is known
+        self._amplifier: RoleState | None = None  # as it was when it was last asked
         self._currents: list[tuple[int, float]] = []
         self._drifts = False
         # A plan without hops needs hop parameters all the same; they are not used.
@@ -199,9 +201,13 @@ class ProbeContext:
             outcome = self.rig.hop_controller.run(plan, self._interrupted)
         except InstrumentLost as lost:
             if isinstance(lost.outcome, PlanOutcome):  # what had arrived is kept
-                self._keep(plan, lost.outcome)
+                self._keep(plan, lost.outcome, self._is_set_otherwise)
             raise
-        self._keep(plan, outcome)
+        # A switch that was turned during the plan: nobody knows at which of its samples.
+        otherwise = self._is_set_otherwise
+        state = self.watch_amplifier()
+        outcome = self._keep(plan, outcome, otherwise or self._is_set_otherwise)
+        self.limits.check_amplifier(state)
         hops = outcome.hops
         if not hops.size:
             return hops
@@ -215,8 +221,13 @@ class ProbeContext:
             self._thickness_at_contact = self._thickness or 0.0
         return hops
 
-    def _keep(self, plan: HopPlan, outcome: PlanOutcome) -> None:
-        """Record the samples and hops of a plan."""
+    def _keep(self, plan: HopPlan, outcome: PlanOutcome, suspect: bool) -> PlanOutcome:
+        """Record the samples and hops of a plan, flagged where its currents are `suspect`; returns what is recorded."""
+        if suspect:
+            blocks = [self._suspect(block) for block in outcome.blocks]
+            hops = outcome.hops.copy()
+            hops["flags"] |= AMPLIFIER_FLAG
+            outcome = PlanOutcome(blocks, hops)
         for block in outcome.blocks:
             self._recorder.block(block)
         hops = outcome.hops
@@ -224,6 +235,39 @@ class ProbeContext:
             self._recorder.hops(plan.step, hops)
             self.hops += hops.size
             self.fact("hops", plan.step, {"range": [int(hops["hop"][0]), int(hops["hop"][-1])]})
+        return outcome
+
+    def _suspect(self, block: SampleBlock) -> SampleBlock:
+        """A block whose pipette current has another scale than the record says."""
+        quality = block.quality.copy()
+        for column, channel in enumerate(self.rig.hop_controller.channels):
+            if channel.name == "pipette_current" and quality[column] in (Quality.GOOD, Quality.SATURATED):
+                quality[column] = Quality.SUSPECT
+        return replace(block, quality=quality)
+
+    # -- the amplifier's settings -----------------------------------------------------------------------------------
+
+    @property
+    def _is_set_otherwise(self) -> bool:
+        return self._amplifier is not None and self._amplifier.quality == Quality.SUSPECT
+
+    def watch_amplifier(self) -> RoleState:
+        """Gain, filter and mode as the amplifier tells them now; the first ones and every change are recorded."""
+        before, state = self._amplifier, self.rig.amplifier.state()
+        if state.quality == Quality.MISSING:  # it is lost, which the next turn acts upon: its switches have not changed
+            return state if before is None else before
+        self._amplifier = state
+        told = (dict(state.settings), state.quality == Quality.SUSPECT)
+        if before is None:
+            changed = bool(state.settings or state.message)
+        else:
+            changed = told != (dict(before.settings), before.quality == Quality.SUSPECT)
+        if changed:
+            message = "; ".join(part for part in (_settings_text(state.settings), state.message) if part)
+            kind: Kind = "alarm" if told[1] else "quality"
+            data = {"message": f"amplifier: {message or 'tells nothing of itself'}", "role": "amplifier"}
+            self.fact(kind, "probe", {**data, **state.settings})
+        return state
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
@@ -279,6 +323,8 @@ class ProbeContext:
         if "potentiostat" in self.not_live:
             return
         blind = self.not_live
+        amplifier = self.watch_amplifier()
+        gain, cut = (_number(amplifier.settings.get(key)) for key in ("gain_V_A", "filter_Hz"))
         self._recorder.reading(
             Reading(
                 t_ns=cell.t_ns,
@@ -293,8 +339,12 @@ class ProbeContext:
                 bias_residual=residual,
                 z=nan if "scanner" in blind else self.scanner_height(),
                 coarse_z=nan if "coarse_stage" in blind else self.coarse_height(),
+                amplifier_gain=gain,
+                amplifier_filter=cut,
+                amplifier_mode=str(amplifier.settings.get("mode", "")),
             )
         )
+        self.limits.check_amplifier(amplifier)
 
     def _check_bias_and_current(self, current: float, residual: float) -> None:
         self.check_current(current, residual)
@@ -318,6 +368,21 @@ class ProbeContext:
         if drifts:
             self.dwell(path, min(until_ns, self.now() + _DRIFTING_NS))
         return drifts
+
+
+def _number(told: float | str | None) -> float | None:
+    return float(told) if isinstance(told, float | int) else None
+
+
+def _settings_text(settings: Mapping[str, float | str]) -> str:
+    """Gain, filter and mode in words; empty where nothing is told."""
+    gain, cut = _number(settings.get("gain_V_A")), _number(settings.get("filter_Hz"))
+    parts = [
+        "" if gain is None else f"gain {gain * 1e-9:g} mV/pA",
+        "" if cut is None else f"filter {cut * 1e-3:g} kHz",
+        str(settings.get("mode", "")).replace("_", " "),
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def finite(role: str, what: str, value: float) -> float:

@@ -41,6 +41,7 @@ BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
     "replay": "opsicm.record.replay_rig:DRIVERS",
     "scpi_smu": "opsicm.drivers.scpi_smu:DRIVERS",
+    "serial_potentiostat": "opsicm.drivers.serial_potentiostat:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
     "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from opsicm.core.errors import InstrumentLost, LimitCrossed, OutsideDomain, Problem
+from opsicm.core.errors import InstrumentLost, LimitCrossed, OpsicmError, OutsideDomain, Problem
 from opsicm.core.facts import Quality
 from opsicm.experiment.controls import (
     CellControl,
@@ -31,6 +32,8 @@ from opsicm.instruments.roles import CellReading, Identity, RoleState
 
 LONGEST_TICK: Final = 0.05  # [s] between two readings: a cut-off is judged at least 20 times a second
 LARGEST_STEP: Final = 1e-3  # [V] of a ramp, as long as the instrument is read fast enough for it
+_ASTRAY: Final = 0.05  # [V] off the potential that is asked for, and for so long [s]: no step and no lag is that large
+_ASTRAY_FOR: Final = 0.5
 _SILENT: Final = 1.0  # [s] without a reading: twice what a line may take to be noticed as lost
 _WORDS: Final[Mapping[type[CellControl], str]] = {
     PotentialRamp: "potential",
@@ -67,7 +70,7 @@ class Source(Protocol):
         ...
 
     def hold_current(self, amperes: float) -> None:
-        """Hold a current [A]; negative lithiates."""
+        """Hold a current [A]; negative lithiates. Not called where the current range is 0."""
         ...
 
     def open(self) -> None:
@@ -106,7 +109,7 @@ class Source(Protocol):
 
 class SteppedPotentiostat:
     """Drives `source` through controls. `tick` [s] is the time between two readings, `current_range` [A] the largest
-    current that it may be asked for; the cell's `envelope` is kept here as well as in the run.
+    current that it may be asked for, 0 where it holds none; the cell's `envelope` is kept here as well as in the run.
 
     A line that was lost and comes back finds the cell opened: nobody knows any more what belongs to this moment of the
     program, and a run that pauses has an open cell too.
@@ -122,8 +125,9 @@ class SteppedPotentiostat:
         self._held: float | None = None  # [V] asked of the source
         self._waiting: tuple[CellControl, int] | None = None
         self._cut_off = self._connected = False
-        self._failure: InstrumentLost | LimitCrossed | None = None
+        self._failure: OpsicmError | None = None
         self._limited, self._longest = False, 0.0
+        self._astray_since: Callable[[], float] | None = None
         self._charge, self._current, self._counted_ns = 0.0, 0.0, 0
         self._reading = CellReading(0, math.nan, 0.0, 0.0, None, "open_circuit")
         self._since_reading = stopwatch()
@@ -202,12 +206,9 @@ class SteppedPotentiostat:
         self._closing.set()
         self._wake.set()
         self._thread.join(5.0)
-        try:
+        with suppress(InstrumentLost):  # the watchdog's own channel is for that
             self.safe()
-        except InstrumentLost:
-            pass  # the watchdog's own channel is for that
-        finally:
-            self._source.close()
+        self._source.close()
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -216,8 +217,11 @@ class SteppedPotentiostat:
             try:
                 with self._turn:
                     wait = self._take_turn()
-            except (InstrumentLost, LimitCrossed) as error:
+            except OpsicmError as error:
                 self._failure, self._waiting, wait = error, None, LONGEST_TICK
+                if not isinstance(error, InstrumentLost):
+                    with self._turn, suppress(InstrumentLost):
+                        self._open_for_good()
             self._wake.wait(wait)
             self._wake.clear()
 
@@ -234,7 +238,12 @@ class SteppedPotentiostat:
             return min(left, LONGEST_TICK)
         self._step_ramp()
         self._measure()
-        return max(min(self._until_next(), self._tick - turn()), 0.0)
+        return max(min(self._until_next(), self._period() - turn()), 0.0)
+
+    def _period(self) -> float:
+        """[s] of a turn: so short that a ramp's step is small, if the instrument is read so fast."""
+        slope = abs(self._control.slope) if isinstance(self._control, PotentialRamp) else 0.0
+        return min(self._tick, max(LARGEST_STEP / slope, self._longest)) if slope else self._tick
 
     def _until_next(self) -> float:
         """[s] until the control that waits begins."""
@@ -265,7 +274,7 @@ class SteppedPotentiostat:
         control = self._control
         if not isinstance(control, PotentialRamp):
             return
-        middle = self._clock.now_ns() + round(0.5e9 * self._tick) if control.slope else self._began_ns
+        middle = self._clock.now_ns() + round(0.5e9 * self._period()) if control.slope else self._began_ns
         volts = control.start + control.slope * (middle - self._began_ns) * 1e-9
         low, high = self._envelope.cell_V
         volts = min(max(volts, low), high)  # by half a step a ramp that ends at the envelope would pass it
@@ -306,20 +315,34 @@ class SteppedPotentiostat:
             beyond = measured.potential - control.cut_off
             if beyond * control.current >= 0.0:
                 self._source.open()
-                self._control, self._cut_off = OpenCircuit(), True
+                self._control, self._cut_off, self._held = OpenCircuit(), True, None
                 return True
         low, high = self._envelope.cell_V
         reach = self._envelope.cell_current
         # A ramp is allowed the noise of its reading at the envelope's edge; the run's own limits say what is too much.
-        slack = LARGEST_STEP if isinstance(control, PotentialRamp) else 0.0
+        slack = max(LARGEST_STEP, 2.0 * self._source.potential_step) if isinstance(control, PotentialRamp) else 0.0
         inside = low - slack <= measured.potential <= high + slack and abs(measured.current) <= 1.001 * reach
         if not isinstance(control, OpenCircuit) and not inside:
-            self._source.open()
-            self._control = OpenCircuit()
             value = f"{measured.potential:.4f} V and {measured.current * 1e3:.4g} mA under a {control_text(control)}"
             limit = f"the envelope is {low:g} … {high:g} V, {self._envelope.cell_mA:g} mA: the cell was opened"
             raise LimitCrossed(Problem("cell", value, limit, "widen the envelope only if the specimen allows it"))
+        self._refuse_to_stray(measured)
         return False
+
+    def _refuse_to_stray(self, measured: Measured) -> None:
+        """Open a cell that does not stand where it is held, and is not held back by the instrument's own limit."""
+        if self._held is None or measured.limited or abs(measured.potential - self._held) <= _ASTRAY:
+            self._astray_since = None
+            return
+        self._astray_since = self._astray_since or stopwatch()
+        if self._astray_since() > _ASTRAY_FOR:
+            value, limit = f"{measured.potential:.4f} V", f"{self._held:.4f} V is held there: the cell was opened"
+            remedy = "see whether the reference is connected, and specimen and counter the right way round"
+            raise LimitCrossed(Problem("cell potential", value, limit, remedy))
+
+    def _open_for_good(self) -> None:
+        self._source.open()
+        self._control, self._held, self._astray_since = OpenCircuit(), None, None
 
     def _count(self, current: float, t_ns: int) -> None:
         if t_ns > self._counted_ns and not math.isnan(current):
@@ -335,7 +358,7 @@ class SteppedPotentiostat:
     def _step(self) -> float:
         """[V] of the present ramp's steps; 0 where nothing ramps."""
         slope = abs(self._control.slope) if isinstance(self._control, PotentialRamp) else 0.0
-        return max(slope * max(self._tick, self._longest), self._source.potential_step) if slope else 0.0
+        return max(slope * max(self._period(), self._longest), self._source.potential_step) if slope else 0.0
 
     # -- refusals ---------------------------------------------------------------------------------------------------
 
@@ -360,6 +383,9 @@ class SteppedPotentiostat:
             case PotentialRamp(start=start) if not low <= start <= high:
                 limit = f"envelope.cell_V is {low:g} … {high:g} V"
                 raise OutsideDomain(Problem("cell control", control_text(control), limit, remedy))
+            case ConstantCurrent() if not self._current_range:
+                limit = "the instrument holds no current"
+                raise OutsideDomain(Problem("cell control", control_text(control), limit, "write hold or sweep"))
             case ConstantCurrent(current=current) if abs(current) > reach:
                 limit = f"instrument and envelope.cell_mA allow {reach * 1e3:g} mA"
                 raise OutsideDomain(Problem("cell control", control_text(control), limit, remedy))

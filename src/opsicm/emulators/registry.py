@@ -17,6 +17,7 @@ EMULATORS: Final[dict[str, str]] = {
     "nidaqmx": "opsicm.emulators.ni_grpc_server:serve",
     "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
     "zaber": "opsicm.emulators.zaber_device:serve",
+    "serial_potentiostat": "opsicm.emulators.serial_potentiostat:serve_instrument",
 }
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 

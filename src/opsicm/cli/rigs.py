@@ -46,6 +46,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
     "zaber": "opsicm.drivers.zaber:DRIVERS",
+    "adapter": "opsicm.drivers.adapter:DRIVERS",
     "hop_box": "opsicm.drivers.hop_box:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""

@@ -26,14 +26,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, OutsideDomain, Problem
+from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OpsicmError, OutsideDomain, Problem
 from opsicm.core.facts import Quality
 from opsicm.core.units import to_si
 from opsicm.drivers.card import Card
@@ -59,7 +59,14 @@ GALVANOSTATIC: Final = "galvanostatic"
 _LOOK: Final = 0.01  # [s] between two looks at the monitors: twice as often as a cut-off must be judged
 _AVERAGED: Final = 0.01  # [s] of samples that a reading averages; a look's worth, so that none counts twice
 _LONGEST_GAP: Final = 0.5  # [s] that one look may fetch; a longer silence of the card is a gap of the charge
-_SWITCHING_NS: Final = 8_000_000  # before a control that needs a line or a mode changed: four commands to a card
+_FIRST_LEAD_NS: Final = 50_000_000  # before the first control: a card's first command to a line also makes its task
+_SHORTEST_LEAD_NS: Final = 3_000_000  # before a control, in which mode and set point are prepared
+_LEAD: Final = 1.5  # times what the last preparation took
+_LONGEST_TRIP_NS: Final = 4_000_000  # [ns] of a command that is sent ahead of its time by half of it
+_TRIP_GROWS_NS: Final = 200_000
+_MISSES: Final = 0.1  # [V] between set point and monitor: ten times what a potentiostat in control is off
+_MISSES_COMPENSATED: Final = 0.5  # [V]: the monitor then is off by design, by the compensated f i R_u
+_MISSES_FOR_NS: Final = 200_000_000  # a double layer is charged in less, at the current limit
 _RETRY_NS: Final = 20_000_000  # [ns] before what could not be written is written again
 _MONITOR_FULL: Final = 9.95  # [V] of a monitor: a potentiostat's outputs end at 10 V, and beyond it reads on
 _AGREES: Final = 1e-9
@@ -230,7 +237,12 @@ class AnaloguePotentiostat:
         self._mode: str = "" if settings.mode_line else settings.panel_mode  # unknown until it was switched
         self._lost: OpsicmError | None = None
         self._counter = _Counter()
+        self._lead_ns = _FIRST_LEAD_NS
+        self._off_since_ns: int | None = None  # when the monitor was first seen far from the set point
+        self._opened: Problem | None = None  # why the driver has opened the cell by itself, for a fault
         self._began_late_ns = 0
+        self._acted_ns = self._trip_ns = 0  # of the last command to the card, and how long one takes
+        self._is_on = False
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._attend, name="analogue-potentiostat", daemon=True)
         self._thread.start()
@@ -246,15 +258,18 @@ class AnaloguePotentiostat:
         if (refusal := _refusal(self._settings, control, reach)) is not None:
             raise OutsideDomain(Problem("cell control", control_text(control), refusal.limit, refusal.remedy))
         with self._lock:
-            self._waiting, self._prepared = (control, at_ns), False
+            self._waiting, self._prepared, self._opened = (control, at_ns), False, None
         self._wake.set()
 
     def read(self) -> CellReading:
         """The cell as it was last measured, at most a hundredth of a second ago; `t_ns` is the middle of that reading.
 
-        Raises `InstrumentLost` while the card gives nothing.
+        Raises `InstrumentLost` while the card gives nothing, and `LimitCrossed` where the driver has opened the cell
+        because the potential was not the one asked for.
         """
         with self._lock:
+            if self._opened is not None:
+                raise LimitCrossed(self._opened)
             if self._lost is not None or self._counter.t_ns is None:
                 self._look()
             counter = self._counter
@@ -292,6 +307,8 @@ class AnaloguePotentiostat:
             "ir_compensation_pct": s.ir_compensation_pct,
             "begins_late_s": self._began_late_ns * 1e-9,
         }
+        if self._opened is not None:
+            return RoleState(now, Quality.SUSPECT, str(self._opened), settings)
         if cell_on and not wanted:
             message = "the cell is on, and nothing has switched it on here: open it by hand"
             return RoleState(now, Quality.SUSPECT, message, settings)
@@ -345,7 +362,7 @@ class AnaloguePotentiostat:
         with self._lock:
             if self._waiting is None:
                 return _LOOK
-            lead = 0 if self._prepared else _SWITCHING_NS
+            lead = 0 if self._prepared else self._lead_ns
             left = (self._waiting[1] - lead - self._clock.now_ns()) * 1e-9
         return min(max(left, 0.0), _LOOK)
 
@@ -353,17 +370,19 @@ class AnaloguePotentiostat:
         if self._waiting is None:
             return
         control, at_ns = self._waiting
-        if not self._prepared and self._clock.now_ns() >= at_ns - _SWITCHING_NS:
+        began_ns = self._clock.now_ns()
+        if not self._prepared and began_ns >= at_ns - self._lead_ns:
             self._prepare(control)
             self._prepared = True
-        if not self._prepared or self._clock.now_ns() < at_ns:
+            if not isinstance(control, OpenCircuit):
+                took = self._clock.now_ns() - began_ns
+                self._lead_ns = max(_SHORTEST_LEAD_NS, min(round(_LEAD * took), _FIRST_LEAD_NS))
+        if not self._prepared or self._clock.now_ns() < at_ns - self._trip_ns // 2:
             return
-        now = self._clock.now_ns()
         if isinstance(control, OpenCircuit):
             self._open()
         else:
-            self._start(control, max(0, now - at_ns))
-        self._began_late_ns = max(0, self._clock.now_ns() - at_ns)
+            self._start(control, at_ns)
         # A control that was asked for the past begins now; its ramp is what it would have been by now.
         self._control, self._since_ns, self._cut_off, self._waiting = control, at_ns, False, None
 
@@ -377,9 +396,8 @@ class AnaloguePotentiostat:
         mode = _MODES[type(control)]
         changes = self._settings.mode_line is not None and self._mode != mode
         is_open = isinstance(self._control, OpenCircuit)
-        if changes and not is_open:
+        if changes or is_open:  # where it is open already, the line is made sure of before it matters
             self._switch(on=False)
-        if changes or is_open:
             self._write(self._harmless(control), 0.0)
         if changes and self._settings.mode_line is not None:
             high = self._settings.galvanostatic_high
@@ -392,14 +410,20 @@ class AnaloguePotentiostat:
             return control.start / self._settings.input_V_per_V
         return 0.0
 
-    def _start(self, control: CellControl, late_ns: int) -> None:
-        """Close the cell, if it is open, and let the set point go; `late_ns` is made up for."""
-        self._switch(on=True)
+    def _start(self, control: CellControl, at_ns: int) -> None:
+        """Close the cell, if it is open, and let the set point go: to where it is due when the command acts."""
+        was_on = self._is_on
+        if not was_on:
+            self._switch(on=True)
+            self._began_late_ns = self._acted_ns - at_ns
         if isinstance(control, PotentialRamp):
             scale = self._settings.input_V_per_V
-            self._write((control.start + control.slope * late_ns * 1e-9) / scale, control.slope / scale)
+            late = max(0, self._clock.now_ns() + self._trip_ns // 2 - at_ns) * 1e-9
+            self._write((control.start + control.slope * late) / scale, control.slope / scale)
         elif isinstance(control, ConstantCurrent):
             self._write(self._galvanostat_volts(control.current), 0.0)
+        if was_on:
+            self._began_late_ns = self._acted_ns - at_ns
 
     def _open(self) -> None:
         self._switch(on=False)
@@ -408,12 +432,23 @@ class AnaloguePotentiostat:
             self._write(0.0, 0.0)
 
     def _switch(self, on: bool) -> None:
-        self._card.set_line(self._cell_line, on == self._settings.cell_on_high)
-        self._counter.switched(self._clock.now_ns(), on)
+        self._timed(lambda: self._card.set_line(self._cell_line, on == self._settings.cell_on_high))
+        self._is_on = on
+        self._counter.switched(self._acted_ns, on)
 
     def _write(self, volts: float, slope: float) -> None:
-        assert self._settings.potential_output is not None
-        self._card.write(self._settings.potential_output, volts, slope)
+        output = self._settings.potential_output
+        assert output is not None
+        self._timed(lambda: self._card.write(output, volts, slope))
+
+    def _timed(self, command: Callable[[], None]) -> None:
+        """Send a command and note when it acted: a card acts about half-way between command and answer."""
+        sent_ns = self._clock.now_ns()
+        command()
+        trip_ns = self._clock.now_ns() - sent_ns
+        self._acted_ns = sent_ns + trip_ns // 2
+        # The shortest of late: one command that something delayed would else send the next one too early.
+        self._trip_ns = min(trip_ns, _LONGEST_TRIP_NS, self._trip_ns + _TRIP_GROWS_NS)
 
     def _galvanostat_volts(self, current: float) -> float:
         return current / to_si("galvanostat_mA_per_V", self._settings.galvanostat_mA_per_V or math.inf)
@@ -447,6 +482,8 @@ class AnaloguePotentiostat:
         control, counter, s = self._control, self._counter, self._settings
         if counter.t_ns is None or counter.t_ns < self._since_ns:
             return
+        if isinstance(control, PotentialRamp) and self._misses(control, counter.t_ns):
+            return
         if isinstance(control, PotentialRamp) and control.slope:
             end = s.lowest_V if control.slope < 0.0 else s.highest_V
             if (self._set_point(control, counter.t_ns) - end) * control.slope >= 0.0:
@@ -457,6 +494,31 @@ class AnaloguePotentiostat:
             if (low is not None and counter.potential <= low) or (high is not None and counter.potential >= high):
                 self._open()
                 self._cut_off = True
+
+    def _misses(self, control: PotentialRamp, t_ns: int) -> bool:
+        """Open the cell where the potential is not the one that is asked for: whether it was.
+
+        A potentiostat in control keeps its monitor at the set point. Where it does not, the input is inverted, the
+        reference electrode is off, or the current is at its limit: in the first two cases the cell is being driven to
+        the end of the potentiostat's power.
+        """
+        allowed = _MISSES if control.ir_compensation == 0.0 else _MISSES_COMPENSATED
+        set_point, shown = self._set_point(control, t_ns), self._counter.potential
+        if abs(shown - set_point) <= allowed:
+            self._off_since_ns = None
+            return False
+        if self._off_since_ns is None or self._off_since_ns < self._since_ns:
+            self._off_since_ns = t_ns
+        if t_ns - self._off_since_ns < _MISSES_FOR_NS:
+            return False
+        self._open()
+        limit = f"the set point is {set_point:.3f} V: the potentiostat is not in control, and the cell was opened"
+        remedy = (
+            "look at the sign of input_V_per_V and of the channel cell_potential, the reference electrode and its wire, "
+            "and the current limit"
+        )
+        self._opened = Problem("cell potential", f"{shown:.3f} V", limit, remedy)
+        return True
 
     def _set_point(self, control: PotentialRamp, t_ns: int) -> float:
         return control.start + control.slope * max(0, t_ns - self._since_ns) * 1e-9

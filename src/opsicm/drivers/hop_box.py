@@ -121,6 +121,7 @@ class HopBox:
             self._welcome = self._link.ask(lambda line: line.welcome)
             self._link.ask(lambda line: line.exchange())
         except LimitCrossed as error:
+            self._link.close()
             raise BadInput(error.problems) from error
         setup.rig.connections.callback(self.close)
         self._refuse_other_settings(setup, specification)
@@ -239,6 +240,10 @@ class HopBox:
         until_ns = _FOREVER_NS if plan.until_ns >= _FOREVER_NS else plan.until_ns - self._offset_ns
         payload = wire.plan_payload(plan, until_ns)
         time = self._link.ask(lambda line: line.exchange())
+        waited, hop = stopwatch(), self._welcome.timing.duration(plan.longest_hop()) / self._welcome.speed
+        while time.state == wire.RUNNING and waited() < _ENDS + hop:  # the hop in flight of a plan that was interrupted
+            pause(_LOOK)
+            time = self._link.ask(lambda line: line.exchange())
         if time.state == wire.LATCHED:
             self._arm_again(time.reason)
         self._sequence += 1
@@ -304,18 +309,22 @@ class HopBox:
         ):
             if not math.isclose(said, written, rel_tol=1e-6):
                 limit = f"the device says {said * factor:g} {unit}"
-                problems.append(setup.problem(key, f"{written * factor:g} {unit}", limit, "set one as the other"))
+                problems.append(setup.problem(key, float(f"{written * factor:.6g}"), limit, "set one as the other"))
         rig = setup.rig.rig
         if not math.isclose(device.latency, file.latency, rel_tol=1e-6, abs_tol=1e-9):
             limit = f"the device says {device.latency * 1e6:g} µs"
-            problems.append(rig.problem(("latency_us",), f"{file.latency * 1e6:g} µs", limit, "set one as the other"))
+            problems.append(
+                rig.problem(("latency_us",), float(f"{file.latency * 1e6:.6g}"), limit, "set one as the other")
+            )
         if device.dt_ns != file.dt_ns:
-            limit, written = f"the device samples every {device.dt_ns} ns", f"{1e6 / file.dt_ns:g} kS/s"
-            problems.append(rig.problem(("clock", "rate_kS_s"), written, limit, f"write {1e6 / device.dt_ns:g}"))
+            limit, rate = f"the device samples every {device.dt_ns} ns", float(f"{1e6 / file.dt_ns:.6g}")
+            problems.append(rig.problem(("clock", "rate_kS_s"), rate, limit, f"write {1e6 / device.dt_ns:g}"))
         if device.overload > file.overload * (1.0 + 1e-9):
             limit = f"the device withdraws only at {device.overload * 1e9:g} nA"
             where = ("limits", "pipette_overload_nA")
-            problems.append(rig.problem(where, f"{file.overload * 1e9:g} nA", limit, "set the device to this limit"))
+            problems.append(
+                rig.problem(where, float(f"{file.overload * 1e9:.6g}"), limit, "set the device to this limit")
+            )
         if problems:
             raise BadInput(problems)
 
@@ -456,33 +465,38 @@ def _host_and_port(setup: RoleSetup) -> tuple[str, int]:
     return host, int(port)
 
 
-def safe_channel(settings: dict[str, str]) -> Callable[[], bool]:
-    """For a watchdog: connects as a safe client at once; what it returns withdraws, latches and says whether it is so.
+class SafeChannel:
+    """A safe client: its call withdraws the pipette, latches the device and says whether it is so."""
 
-    A device admits any number of safe clients beside its controller. A line that has gone is made anew, once.
-    """
-    host, _, port = settings["address"].removeprefix("tcp://").rpartition(":")
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._line = self._connected()
 
-    def connect() -> wire.HopLine:
-        return _connected(host, int(port), wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap())
-
-    line = connect()
-
-    def safe() -> bool:
-        nonlocal line
+    def __call__(self) -> bool:
+        """A line that has gone is made anew, once."""
         for _ in range(2):
             try:
-                state = wire.acknowledged(line.request(wire.WITHDRAW, 1))[0]
+                return wire.acknowledged(self._line.request(wire.WITHDRAW, 1))[0] == wire.LATCHED
             except (OSError, struct.error):
-                try:
-                    line = connect()
-                except (OSError, LimitCrossed):
-                    return False
-            else:
-                return state == wire.LATCHED
+                self._line.close()
+            try:
+                self._line = self._connected()
+            except (OSError, LimitCrossed):
+                return False
         return False
 
-    return safe
+    def close(self) -> None:
+        """Leave; a latch stays."""
+        self._line.close()
+
+    def _connected(self) -> wire.HopLine:
+        return _connected(self._host, self._port, wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap())
+
+
+def safe_channel(settings: dict[str, str]) -> SafeChannel:
+    """For a watchdog, connected at once: a device admits any number of safe clients beside its controller."""
+    host, _, port = settings["address"].removeprefix("tcp://").rpartition(":")
+    return SafeChannel(host, int(port))
 
 
 def _box(setup: RoleSetup, specification: RigSpecification) -> HopBox:

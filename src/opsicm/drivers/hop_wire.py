@@ -1,7 +1,7 @@
 """The host's side of the hop protocol, version 1: `docs/reference/hop-protocol.md`, byte by byte.
 
-A `HopLine` is one connection. Its thread reads all that the device sends and sends the heart-beats: a host that plans its
-next hops, or compiles, is alive, and the device must not withdraw for it; one that is killed or stopped is not.
+A `HopLine` is one connection. Its thread reads all that the device sends, and sends the heart-beats: a host that plans
+its next hops, or compiles, is alive, and the device must not withdraw for it; one that is killed or stopped is not.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ REASONS: Final = (
     "withdrawn",
     "a fault of its own",
 )
-LATCHED, SILENCE, LINE = 3, 4, 5
+RUNNING, LATCHED = 2, 3
+SILENCE, LINE = 4, 5
 
 _MAGIC: Final = b"HOPC"
 _VERSION: Final = 1

@@ -84,7 +84,7 @@ class SmuSource:
         self._amperes = min(settings.current_range, envelope.cell_current)
         self._configured = False
         self._stamp = math.nan
-        failures = (pyvisa.errors.VisaIOError, pyvisa.errors.InvalidSession, OSError, _Unusable)
+        failures = (pyvisa.errors.VisaIOError, pyvisa.errors.InvalidSession, OSError, UnicodeDecodeError, _Unusable)
         self._link: Link[MessageBasedResource] = Link(
             "potentiostat", f"{_NAME} {address}", self._connect, lambda client: client.close(), failures
         )
@@ -119,12 +119,12 @@ class SmuSource:
     def settings(self) -> Mapping[str, float | str]:
         def read_back(client: MessageBasedResource) -> dict[str, float | str]:
             return {
-                "output": "on" if _number(client.query(":OUTP?")) else "off",
+                "output": "on" if _is_on(client.query(":OUTP?")) else "off",
                 "source": client.query(":SOUR:FUNC?").strip(),
                 "current_limit_A": _number(client.query(":SOUR:VOLT:ILIM?")),
                 "voltage_limit_V": _number(client.query(":SOUR:CURR:VLIM?")),
                 "off_state": client.query(":OUTP:VOLT:SMOD?").strip(),
-                "sense": "4-wire" if _number(client.query(":SENS:CURR:RSEN?")) else "2-wire",
+                "sense": "4-wire" if _is_on(client.query(":SENS:CURR:RSEN?")) else "2-wire",
             }
 
         return self._link.ask(read_back)
@@ -143,12 +143,12 @@ class SmuSource:
 
     def _connect(self) -> MessageBasedResource:
         client = open_resource(self._address, self._settings.backend)
-        client.write("*CLS")  # what a line before this one has left in the queue of errors
         language = client.query("*LANG?").strip()
         if language != "SCPI":
             limit = "this driver speaks SCPI"
             remedy = "choose SCPI in the instrument's menu System, Settings, Command Set, and restart it"
             raise BadInput(Problem("command set of the source-measure unit", language, limit, remedy))
+        client.write("*CLS")  # what a line before this one has left in the queue of errors
         if not self._configured:
             self._configure(client)
         elif not client.query(":OUTP:VOLT:SMOD?").strip().upper().startswith("HIMP"):
@@ -219,11 +219,16 @@ class SmuSource:
 
 
 def open_resource(address: str, backend: str) -> MessageBasedResource:
-    """A VISA resource with this package's time-out and line ends."""
+    """A VISA resource with this package's time-out and line ends; `BadInput` where pyvisa cannot reach its kind."""
     import pyvisa  # noqa: PLC0415 - as above
 
     options: dict[str, Any] = {"open_timeout": round(1e3 * TIMEOUT)}
-    client: Any = pyvisa.ResourceManager(backend).open_resource(address, **options)
+    try:
+        client: Any = pyvisa.ResourceManager(backend).open_resource(address, **options)
+    except ValueError as error:  # no such backend, or one without the library for USB or GPIB
+        said = str(error).partition("\n")[0]
+        remedy = "write the address as `pyvisa-shell list` shows it; `pyvisa-info` says what pyvisa lacks"
+        raise BadInput(Problem("VISA resource", f"{address} through {backend}", said, remedy)) from error
     client.timeout = 1e3 * TIMEOUT
     client.read_termination = client.write_termination = "\n"
     _send_at_once(client)
@@ -265,6 +270,12 @@ def _number(word: str) -> float:
     return value
 
 
+def _is_on(word: str) -> bool:
+    if word.strip() not in {"0", "1", "OFF", "ON"}:
+        raise _Unusable(f"{word[:60]!r} in place of on or off")
+    return word.strip() in {"1", "ON"}
+
+
 def _words(identity: str) -> list[str]:
     words = [word.strip() for word in identity.split(",")]
     return [*words, "", "", "", ""][:4]
@@ -280,7 +291,7 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
 
     def make_safe() -> bool:
         client.write(":OUTP OFF")
-        return client.query(":OUTP?").strip() in {"0", "OFF"}
+        return not _is_on(client.query(":OUTP?"))
 
     return make_safe
 

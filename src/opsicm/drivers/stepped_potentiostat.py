@@ -234,7 +234,12 @@ class SteppedPotentiostat:
             return min(left, LONGEST_TICK)
         self._step_ramp()
         self._measure()
-        return max(min(self._until_next(), self._tick - turn()), 0.0)
+        return max(min(self._until_next(), self._period() - turn()), 0.0)
+
+    def _period(self) -> float:
+        """[s] of a turn: so short that a ramp's step is small, if the instrument is read so fast."""
+        slope = abs(self._control.slope) if isinstance(self._control, PotentialRamp) else 0.0
+        return min(self._tick, max(LARGEST_STEP / slope, self._longest)) if slope else self._tick
 
     def _until_next(self) -> float:
         """[s] until the control that waits begins."""
@@ -265,7 +270,7 @@ class SteppedPotentiostat:
         control = self._control
         if not isinstance(control, PotentialRamp):
             return
-        middle = self._clock.now_ns() + round(0.5e9 * self._tick) if control.slope else self._began_ns
+        middle = self._clock.now_ns() + round(0.5e9 * self._period()) if control.slope else self._began_ns
         volts = control.start + control.slope * (middle - self._began_ns) * 1e-9
         low, high = self._envelope.cell_V
         volts = min(max(volts, low), high)  # by half a step a ramp that ends at the envelope would pass it
@@ -335,7 +340,7 @@ class SteppedPotentiostat:
     def _step(self) -> float:
         """[V] of the present ramp's steps; 0 where nothing ramps."""
         slope = abs(self._control.slope) if isinstance(self._control, PotentialRamp) else 0.0
-        return max(slope * max(self._tick, self._longest), self._source.potential_step) if slope else 0.0
+        return max(slope * max(self._period(), self._longest), self._source.potential_step) if slope else 0.0
 
     # -- refusals ---------------------------------------------------------------------------------------------------
 

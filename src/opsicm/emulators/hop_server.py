@@ -12,12 +12,10 @@ import random
 import socket
 import struct
 import threading
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -25,120 +23,36 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Channel, Outcome, Quality, SampleBlock
+from opsicm.emulators.hop_frames import (
+    ACK,
+    BEAT,
+    BLOCK,
+    END,
+    ERROR,
+    HELLO,
+    RECORD,
+    RECORDS,
+    SAFE_CLIENT,
+    TIME,
+    VERSION,
+    WELCOME,
+    Frames,
+    Kind,
+    Reason,
+    Refusal,
+    State,
+    channel_of,
+    frame,
+    plan_of,
+    text_of,
+)
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.wire_faults import WireFaults
-from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import monotonic_ns, pause
 from opsicm.instruments.hop import HopTiming
 from opsicm.instruments.roles import HopPlan, PlanOutcome, Rig
 from opsicm.twin.hop_controller import OnBlock, TwinHopController
-
-# -- The frame. Section "Frame" of the specification.
-
-MAGIC: Final = b"HOPC"
-VERSION: Final = 1
-HEADER: Final = struct.Struct("<4sBBHIII")  # magic, version, type, reserved, sequence, length, CRC-32
-LONGEST: Final = 1 << 20  # [bytes] of a payload
-_MOST_GARBAGE: Final = 1 << 16  # [bytes] in a row that are no frame: whoever sends them speaks something else
-
-
-class Kind(IntEnum):
-    """Types of frames. Section "Messages"."""
-
-    HELLO = 0x01
-    ARM = 0x02
-    PLAN = 0x03
-    ABORT = 0x04
-    WITHDRAW = 0x05
-    BEAT = 0x06
-    ACK = 0x80
-    WELCOME = 0x81
-    TIME = 0x86
-    ERROR = 0x8F
-    BLOCK = 0xC1
-    RECORDS = 0xC2
-    END = 0xC3
-
-
-class Refusal(IntEnum):
-    """Codes of ERROR. Section "Refusals"."""
-
-    VERSION = 1
-    IN_USE = 2
-    NOT_ALLOWED = 3
-    NOT_ARMED = 4
-    LATCHED = 5
-    LIMIT = 6
-    MALFORMED = 7
-    UNKNOWN = 8
-    RUNNING = 9
-    BUSY = 10
-    OLD = 11
-
-
-class State(IntEnum):
-    """Section "States"."""
-
-    IDLE = 0
-    ARMED = 1
-    RUNNING = 2
-    LATCHED = 3
-
-
-class Reason(IntEnum):
-    """Why it is latched, or why a plan has ended. Section "Reasons"."""
-
-    NONE = 0
-    COMPLETED = 1
-    ABORTED = 2
-    OVERLOAD = 3
-    SILENCE = 4
-    LINE = 5
-    SAFE_CLIENT = 6
-    WITHDRAWN = 7
-    FAULT = 8
-
-
-_HELLO: Final = struct.Struct(
-    "<BBBBQHB"
-)  # lowest, highest version, client, reserved, session, silence [ms], name length
-_WELCOME: Final = struct.Struct("<BBBBHHIII13d")
-_PLAN: Final = struct.Struct("<iqq6dI")
-_HOP: Final = np.dtype([("x", "<f8"), ("y", "<f8"), ("amplitude", "<f8"), ("line", "<i4"), ("pixel", "<i4")])
-_ACK: Final = struct.Struct("<BBBBd")  # state, reason, repeated, reserved, z [m]
-_BEAT: Final = struct.Struct("<Q")
-_TIME: Final = struct.Struct("<QqQdBBH")  # echo, device time [ns], ticks, z [m], state, reason, reserved
-_ERROR: Final = struct.Struct("<HH")  # code, length of the text
-_BLOCK: Final = struct.Struct("<IiqqIHH")  # index, segment, first sample, time of it [ns], samples, channels, reserved
-_RECORDS: Final = struct.Struct("<I")  # how many
-_END: Final = struct.Struct("<BBHIIq")  # reason, state, reserved, hops, blocks, next sample
-_RECORD: Final = np.dtype(
-    [
-        ("hop", "<i8"),
-        ("line", "<i4"),
-        ("pixel", "<i4"),
-        ("x", "<f8"),
-        ("y", "<f8"),
-        ("segment", "<i4"),
-        ("sample_start", "<i8"),
-        ("sample_fall", "<i8"),
-        ("sample_stop", "<i8"),
-        ("sample_top", "<i8"),
-        ("t_ns", "<i8"),
-        ("i_ref", "<f8"),
-        ("i_stop", "<f8"),
-        ("setpoint", "<f8"),
-        ("z_stop", "<f8"),
-        ("z_min", "<f8"),
-        ("cell_potential", "<f8"),
-        ("cell_current", "<f8"),
-        ("bias_residual", "<f8"),
-        ("outcome", "<u1"),
-        ("flags", "<u4"),
-    ]
-)
-_SAFE_CLIENT: Final = 2
 
 # -- What this device states of itself.
 
@@ -153,59 +67,6 @@ _MOST_QUEUED: Final = (
 )  # [bytes] to a client that does not read: blocks beyond are lost, and their index shows it
 _TICK: Final = 0.02  # [s] between two looks at the silence of the controller
 _PEER_TIMEOUT: Final = 1.0  # [s] within which a frame that has begun must be whole
-
-
-def frame(kind: int, sequence: int, payload: bytes = b"") -> bytes:
-    """One frame."""
-    covered = struct.pack("<BBHII", VERSION, kind, 0, sequence, len(payload))
-    return MAGIC + covered + struct.pack("<I", zlib.crc32(payload, zlib.crc32(covered))) + payload
-
-
-class Frames:
-    """Cuts what arrives into frames. What is none is skipped up to the next magic; `skipped` counts its bytes."""
-
-    def __init__(self) -> None:
-        self._received = bytearray()
-        self.skipped = 0
-        self._in_a_row = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a frame has begun and is not whole."""
-        return bool(self._received)
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """(type, sequence, payload) of every frame that is whole now; `ValueError` after too much that is none."""
-        self._received += data
-        received = self._received
-        while True:
-            at = received.find(MAGIC)
-            if at < 0:
-                at = max(0, len(received) - len(MAGIC) + 1)  # a magic may have begun
-            if at:
-                self._skip(at)
-            if len(received) < HEADER.size:
-                return
-            _, version, kind, _, sequence, length, crc = HEADER.unpack_from(received)
-            if length > LONGEST or version != VERSION:
-                self._skip(len(MAGIC))
-                continue
-            if len(received) < HEADER.size + length:
-                return
-            payload = bytes(received[HEADER.size : HEADER.size + length])
-            if zlib.crc32(payload, zlib.crc32(bytes(received[4 : HEADER.size - 4]))) != crc:
-                self._skip(len(MAGIC))
-                continue
-            del received[: HEADER.size + length]
-            self._in_a_row = 0
-            yield kind, sequence, payload
-
-    def _skip(self, count: int) -> None:
-        del self._received[:count]
-        self.skipped += count
-        self._in_a_row += count
-        if self._in_a_row > _MOST_GARBAGE:
-            raise ValueError(f"{self._in_a_row} bytes that are no frame")
 
 
 Answer = TypeVar("Answer")
@@ -316,6 +177,7 @@ class HopServer:
         self._lock = threading.RLock()
         self._state, self._reason = State.IDLE, Reason.NONE
         self._controller: _Line | None = None
+        self._lines: list[_Line] = []
         self._heard_ns, self._lost_ns = monotonic_ns(), 0
         self._silence_ms = _SILENCE_MS[1]
         self._replies: OrderedDict[int, bytes] = OrderedDict()
@@ -326,6 +188,8 @@ class HopServer:
         self._last_time: tuple[int, float] | None = None
         self.plans = 0
         """How many plans have been run: a repeated one is not."""
+        self.greeted = 0
+        """How many times a controller has been greeted, on a line of its own each time."""
         self._closing = threading.Event()
         self._listener = socket.create_server((host, port))
         self._listener.settimeout(_TICK)
@@ -349,8 +213,8 @@ class HopServer:
         for thread in self._threads:
             thread.join(2.0)
         self._listener.close()
-        if self._controller is not None:
-            self._controller.close(reset=True)
+        for line in self._lines:
+            line.close(reset=True)
 
     # -- who is there
 
@@ -365,7 +229,8 @@ class HopServer:
             if self.faults.takes("unavailable") is not None:
                 client.close()
                 continue
-            _Line(client, self._receive)
+            self._lines = [line for line in self._lines if not line.closed.is_set()]
+            self._lines.append(_Line(client, self._receive))
 
     def _listen_for_silence(self) -> None:
         """Withdraw and latch when the controller says nothing, or its line is gone and it does not come back."""
@@ -419,7 +284,7 @@ class HopServer:
 
     def _refuse(self, line: _Line, sequence: int, refused: _Refused) -> None:
         text = refused.text.encode()[:1000].decode(errors="ignore").encode()
-        line.send(frame(Kind.ERROR, sequence, _ERROR.pack(refused.code, len(text)) + text))
+        line.send(frame(Kind.ERROR, sequence, ERROR.pack(refused.code, len(text)) + text))
         if not line.greeted:
             line.close()
 
@@ -434,7 +299,7 @@ class HopServer:
         elif not line.safe_client:
             raise _Refused(Refusal.NOT_ALLOWED, "this session has been taken over by another line")
         if kind == Kind.BEAT:
-            (echo,) = _BEAT.unpack(payload)
+            (echo,) = BEAT.unpack(payload)
             self._answer(line, Kind.TIME, sequence, self._time(echo))
         elif kind == Kind.WITHDRAW:
             self._obey_withdraw(line, sequence)
@@ -461,7 +326,7 @@ class HopServer:
             self._end_plan(Reason.ABORTED)
             self._acknowledge(line, sequence)
         elif kind == Kind.PLAN:
-            plan, dwell_height = _plan(payload)
+            plan, dwell_height = plan_of(payload)
             self._check(plan, dwell_height)
             latched = self.faults.takes("latched") is not None
             if not latched:
@@ -473,13 +338,13 @@ class HopServer:
             raise _Refused(Refusal.UNKNOWN, f"type 0x{kind:02x} is unknown")
 
     def _greet(self, line: _Line, sequence: int, payload: bytes) -> None:
-        lowest, highest, client, _, session, silence_ms, n = _HELLO.unpack_from(payload)
-        name = payload[_HELLO.size : _HELLO.size + n]
-        if len(name) != n or client not in (1, _SAFE_CLIENT):
+        lowest, highest, client, _, session, silence_ms, n = HELLO.unpack_from(payload)
+        name = payload[HELLO.size : HELLO.size + n]
+        if len(name) != n or client not in (1, SAFE_CLIENT):
             raise ValueError("a HELLO with an unknown client, or too short")
         if not lowest <= VERSION <= highest:
             raise _Refused(Refusal.VERSION, f"speaks version {VERSION}, not {lowest} to {highest}")
-        line.name, line.session, line.safe_client = name.decode(), session, client == _SAFE_CLIENT
+        line.name, line.session, line.safe_client = name.decode(), session, client == SAFE_CLIENT
         if not line.safe_client:
             self._admit(line, silence_ms)
         line.greeted = True
@@ -496,15 +361,16 @@ class HopServer:
         if before is None or before.session != line.session:
             self._replies.clear()
             self._newest = 0
-        elif not before.closed.is_set():
-            self._end_plan(Reason.LINE)
+        else:
+            self._end_plan(Reason.LINE)  # what it has streamed to the line before may not have arrived
             before.close(reset=True)
         self._controller, self._heard_ns, self._lost_ns = line, monotonic_ns(), 0
+        self.greeted += 1
         self._silence_ms = min(max(silence_ms, _SILENCE_MS[0]), _SILENCE_MS[1])
 
     def _welcome(self) -> bytes:
         device, timing = self._device, self._device.timing
-        head = _WELCOME.pack(
+        head = WELCOME.pack(
             VERSION,
             self._state,
             len(device.channels),
@@ -526,8 +392,8 @@ class HopServer:
             device.fastest,
             device.largest_amplitude,
         )
-        texts = b"".join(map(_text, (device.model, device.serial, device.firmware)))
-        return head + texts + b"".join(map(_channel, device.channels))
+        texts = b"".join(map(text_of, (device.model, device.serial, device.firmware)))
+        return head + texts + b"".join(map(channel_of, device.channels))
 
     def _obey_withdraw(self, line: _Line, sequence: int) -> None:
         """At any time, by anybody. By a safe client it latches: whoever needs it has reason not to trust the rest."""
@@ -535,15 +401,15 @@ class HopServer:
         z = self._withdraw(reason)
         if line.safe_client:
             self._state, self._reason = State.LATCHED, reason
-        self._answer(line, Kind.ACK, sequence, _ACK.pack(self._state, self._reason, 0, 0, z))
+        self._answer(line, Kind.ACK, sequence, ACK.pack(self._state, self._reason, 0, 0, z))
 
     def _acknowledge(self, line: _Line, sequence: int) -> None:
         z = self._world.ask(lambda rig: rig.scanner.read_z())
         self._newest = sequence
-        self._replies[sequence] = frame(Kind.ACK, sequence, _ACK.pack(self._state, self._reason, 1, 0, z))
+        self._replies[sequence] = frame(Kind.ACK, sequence, ACK.pack(self._state, self._reason, 1, 0, z))
         while len(self._replies) > _REMEMBERED:
             self._replies.popitem(last=False)
-        self._answer(line, Kind.ACK, sequence, _ACK.pack(self._state, self._reason, 0, 0, z))
+        self._answer(line, Kind.ACK, sequence, ACK.pack(self._state, self._reason, 0, 0, z))
 
     def _check(self, plan: HopPlan, dwell_height: float) -> None:
         device, p = self._device, plan.parameters
@@ -616,7 +482,7 @@ class HopServer:
             ticks = round(ticks * factor) if factor else ticks & 0xFFFF
         if self.faults.takes("nan") is not None:
             z = math.nan
-        return _TIME.pack(echo, now_ns, ticks, z, self._state, self._reason, 0)
+        return TIME.pack(echo, now_ns, ticks, z, self._state, self._reason, 0)
 
     def _answer(self, line: _Line, kind: Kind, sequence: int, payload: bytes) -> None:
         self._send(line, frame(kind, sequence, payload))
@@ -657,7 +523,7 @@ class _Stream:
 
     def block(self, block: SampleBlock, records: NDArray[Any]) -> None:
         """One block in frames of at most `_BLOCK_BYTES`, and the records that are ready."""
-        if self._ended and (self._resting or block.t0_ns - self._last_ns > _IDLE_NS):
+        if self._resting or (self._ended and block.t0_ns - self._last_ns > _IDLE_NS):
             self._world_rest()
             return
         if self._overload and not self._ended:
@@ -666,7 +532,7 @@ class _Stream:
         for k in range(0, block.counts.shape[0], rows):
             counts = np.ascontiguousarray(block.counts[k : k + rows], "<i2")
             t0_ns = block.t0_ns + k * block.dt_ns
-            head = _BLOCK.pack(self._blocks, block.segment, block.first_sample + k, t0_ns, *counts.shape, 0)
+            head = BLOCK.pack(self._blocks, block.segment, block.first_sample + k, t0_ns, *counts.shape, 0)
             self._send(Kind.BLOCK, head + block.quality.tobytes() + counts.tobytes(), may_be_lost=True)
             self._blocks += 1
         self._next_sample = block.first_sample + block.counts.shape[0]
@@ -681,20 +547,20 @@ class _Stream:
     def end(self, reason: Reason, state: State) -> None:
         """END, after everything else."""
         self._ended = True
-        self._send(Kind.END, _END.pack(reason, state, 0, self._hops, self._blocks, self._next_sample))
+        self._send(Kind.END, END.pack(reason, state, 0, self._hops, self._blocks, self._next_sample))
 
     def _records(self, records: NDArray[Any]) -> None:
         if not records.size:
             return
-        packed = np.zeros(records.size, _RECORD)
-        for name in _RECORD.names or ():
+        packed = np.zeros(records.size, RECORD)
+        for name in RECORD.names or ():
             packed[name] = records[name]
         if self._overload:
             packed["outcome"] = Outcome.OVERLOAD
         if self._faults.takes("nan") is not None:
             packed["z_stop"] = math.nan
         self._hops += records.size
-        self._send(Kind.RECORDS, _RECORDS.pack(records.size) + packed.tobytes())
+        self._send(Kind.RECORDS, RECORDS.pack(records.size) + packed.tobytes())
 
     def _clipped(self, block: SampleBlock) -> SampleBlock:
         column = next(k for k, channel in enumerate(self._device.channels) if channel.name == "pipette_current")
@@ -704,29 +570,6 @@ class _Stream:
 
     def _send(self, kind: Kind, payload: bytes, may_be_lost: bool = False) -> None:
         self._line.send(frame(kind, self._sequence, payload), may_be_lost)
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()[:255]
-    return bytes([len(data)]) + data
-
-
-def _channel(channel: Channel) -> bytes:
-    numbers = struct.pack("<ddd", channel.scale, channel.offset, channel.filter_Hz or 0.0)
-    return numbers + _text(channel.name) + _text(channel.source)
-
-
-def _plan(payload: bytes) -> tuple[HopPlan, float]:
-    """The plan of a PLAN, and its dwell height [m] or NaN."""
-    segment, first_hop, until_ns, tip, fall_rate, setpoint, approach, amplitude, dwell_height, n = _PLAN.unpack_from(
-        payload
-    )
-    if len(payload) != _PLAN.size + n * _HOP.itemsize:
-        raise ValueError(f"{n} hops in {len(payload)} bytes")
-    hops = np.frombuffer(payload, _HOP, n, _PLAN.size)
-    parameters = HopParameters(amplitude, fall_rate, setpoint, approach)
-    columns: list[Any] = [np.ascontiguousarray(hops[name]) for name in ("x", "y", "line", "pixel", "amplitude")]
-    return HopPlan("", segment, first_hop, *columns, parameters, tip, until_ns), dwell_height
 
 
 def serve(world: PacedWorld, entry: Entry) -> HopServer:

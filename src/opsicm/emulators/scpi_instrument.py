@@ -40,6 +40,7 @@ _ABBREVIATED: Final = {  # the capitals of the manual's names are the short form
     "OUTPUT": "OUTP", "STATE": "STAT", "SMODE": "SMOD", "SOURCE": "SOUR", "SENSE": "SENS", "VOLTAGE": "VOLT",
     "CURRENT": "CURR", "FUNCTION": "FUNC", "RSENSE": "RSEN", "RANGE": "RANG", "LEVEL": "LEV", "DELAY": "DEL",
     "ILIMIT": "ILIM", "VLIMIT": "VLIM", "TRIPPED": "TRIP", "SYSTEM": "SYST", "ERROR": "ERR", "READING": "READ",
+    "NPLCYCLES": "NPLC", "IMMEDIATE": "IMM", "AMPLITUDE": "AMPL", "UPPER": "UPP", "ABORT": "ABOR",
 }  # fmt: skip
 _OPTIONAL: Final = {"STAT", "MODE", "LEV", "IMM", "AMPL", "DC", "UPP", "NEXT", "LIM"}
 _NUMBERS: Final = {  # header → (smallest, largest) parameter

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Final, TypeVar, get_args
 
-from opsicm.core.errors import BadInput, OpsicmError, Problem
+from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
@@ -215,7 +215,9 @@ class Registry:
         devices = {role: self.connect_role(setup, specification, clock, role, stand_in) for role in ROLES}
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
-        return Rig(clock=clock, grounding=setup.rig.rig.wiring.grounding, safe_addresses=addresses, **devices)
+        real_time = self.real_time(setup.rig, stand_in)
+        grounding = setup.rig.rig.wiring.grounding
+        return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)
 
     def clock(self, setup: RigSetup, specification: RigSpecification, stand_in: Role | None = None) -> Clock:
         """The clock of the run: a simulating driver's, else that of the role `clock.master`, else the wall clock."""
@@ -232,10 +234,13 @@ class Registry:
         role: RoleName,
         stand_in: Role | None = None,
     ) -> Any:
-        """The connected device of one role, which has its methods."""
+        """The connected device of one role, which has its methods; `BadInput` where it does not answer."""
         entry = stand_in or setup.rig.role(role)
         driver = self.find(setup.rig, role, entry.driver)
-        device = driver.connect(_role_setup(setup, driver, entry), specification, clock)
+        try:
+            device = driver.connect(_role_setup(setup, driver, entry), specification, clock)
+        except InstrumentLost as lost:  # nothing has moved yet
+            raise BadInput(lost.problems) from lost
         _require_type(driver, device, _DEVICES[role])
         return device
 
@@ -270,10 +275,10 @@ def installed(client: str) -> str | None:
 
 
 def _role_setup(setup: RigSetup, driver: Driver, entry: Role) -> RoleSetup:
-    settings = driver.settings()
-    if entry.settings:
-        settings = validated(setup.rig.document.below(("roles", driver.role, "settings")), driver.settings)
-    return RoleSetup(driver.role, entry.address, settings, setup)
+    settings = setup.rig.document.below(("roles", driver.role, "settings"))
+    if not entry.settings:  # as of a driver that stands in for the one of the file, whose settings are not its own
+        settings = replace(settings, data={})
+    return RoleSetup(driver.role, entry.address, validated(settings, driver.settings), setup)
 
 
 def _clock(

@@ -286,6 +286,8 @@ class Rig:
     hop_controller: HopController
     grounding: str = "common"
     safe_addresses: tuple[str, ...] = ()
+    real_time: bool = False
+    """Whether one of them is an instrument, which runs at the pace of the wall clock."""
 
     def safe(self) -> None:
         """Probe up first, then the cell to open circuit, then the bias to zero: the order of every exit path.

@@ -19,6 +19,7 @@ from opsicm.experiment.controls import (
     ConstantCurrent,
     OpenCircuit,
     control_data,
+    control_text,
 )
 from opsicm.instruments.roles import CellReading, Potentiostat
 from opsicm.runner.fact_log import FactLog
@@ -63,6 +64,7 @@ class CellTrack:
         self._next_spent_ns = spent_ns
         self._handed_over: _HandedOver | None = None
         self._late = False
+        self._uncertain: _HandedOver | None = None  # handed over when the potentiostat was lost: it may have begun
         self._requested: Literal["pause", "resume", "skip"] | None = None
         self._paused_since = 0
         self.action: CellAction | None = None
@@ -151,9 +153,16 @@ class CellTrack:
             return True, "the pause had not begun: nothing was changed"
         if not self.paused or self._requested == "resume":
             return False, "the cell is not paused"
+        if self._uncertain is not None:
+            handed, self._uncertain = self._uncertain, None
+            control, at = control_text(self._control(handed)), handed.at_ns * 1e-9
+            return False, (
+                f"{control} was handed over to begin at {at:.3f} s, just when the potentiostat was lost, and may have "
+                "begun: nothing is applied a second time unasked; ask once more to go on from where the cell was last "
+                "seen, or stop"
+            )
         self._requested = "resume"
-        assert self.action is not None
-        return True, f"{self.action.path} continues within 0.2 s"
+        return True, f"{self.path} continues within 0.2 s"
 
     def skip(self) -> tuple[bool, str]:
         """Ask for the end of the present step."""
@@ -164,15 +173,54 @@ class CellTrack:
         self._requested = "skip"
         return True, f"{self.action.path} ends within 0.2 s"
 
+    # -- a lost instrument -------------------------------------------------------------------------------------------
+
+    def interrupt(self, seen_ns: int, reading: CellReading | None, reachable: bool) -> bool:
+        """Pause at `seen_ns`, when the cell was last seen, with its last `reading`; whether it ran until then.
+
+        The rest of the present action follows on `resume`. A control that was handed over and has not begun is
+        forgotten, for the potentiostat is made safe; one that may have begun in a potentiostat that is not `reachable`
+        is asked about on `resume`.
+        """
+        handed, self._handed_over, self._requested = self._handed_over, None, None
+        if handed is not None and not reachable and handed.purpose != "pause":
+            self._uncertain = handed
+        elif handed is not None and reading is not None and handed.at_ns <= seen_ns:
+            self._begin_handed_over(handed, reading)
+        if self.paused or self.over:
+            return False
+        charge = self._began_charge if reading is None else reading.charge
+        if self.action is not None:
+            elapsed = max(0, seen_ns - self.began_ns)
+            if self.action.duration_ns is not None:
+                elapsed = min(elapsed, self.action.duration_ns)
+            self._spent_before_ns += elapsed
+            self.action = self.action.remainder(elapsed, charge - self._began_charge)
+        self._opens_step = False
+        self.began_ns, self._began_charge = seen_ns, charge
+        self._paused_since, self.paused = seen_ns, True
+        return True
+
+    def opened(self) -> None:
+        """Record that the cell is at open circuit after `interrupt`: the program stands where it was last seen."""
+        data = {
+            "control": control_data(OpenCircuit()),
+            "at_ns": self._paused_since,
+            "action": self.number,
+            "spent_ns": self._spent_before_ns,
+            "what": "pause",
+        }
+        self._facts.write("applied", "cell", self.path, data)
+
     # -- handing over and beginning ---------------------------------------------------------------------------------
 
     def _hand_over_next(self, now: int, reading: CellReading) -> None:
         end = self.ends_ns
-        if self.action is None:
-            self._hand_over(now, "next")
-        elif self.paused:
+        if self.paused:
             if self._requested == "resume":
-                self._hand_over(now + _LEAD_NS, "resume")
+                self._hand_over(now + _LEAD_NS, "next" if self.action is None else "resume")
+        elif self.action is None:
+            self._hand_over(now, "next")
         elif self._ended_early(reading):
             self._refuse_empty_step(reading)
             self._hand_over(now, "next", late=True)
@@ -280,7 +328,7 @@ class CellTrack:
             self._spent_before_ns += elapsed
             self.action = self.action.remainder(elapsed, reading.charge - self._began_charge)
             self._paused_since = handed.at_ns
-        elif handed.purpose == "resume":
+        elif self.paused:
             self.paused_ns += handed.at_ns - self._paused_since
         self.paused = handed.purpose == "pause"
         self.began_ns, self._began_charge = handed.at_ns, reading.charge

@@ -71,8 +71,11 @@ class HoppingProcedure:
             self._modulate(hop.bias_levels)
             count = 1
         points = self._pattern.some(self.done, count)
-        hops = context.run(context.plan(self._path, points, hop, until_ns))
-        self.done += hops.size
+        before = context.hops
+        try:
+            hops = context.run(context.plan(self._path, points, hop, until_ns))
+        finally:  # hops that had arrived when an instrument was lost are done as well
+            self.done += context.hops - before
         self._from_far = self._from_far and not hops.size
         self.keep(hops)
 

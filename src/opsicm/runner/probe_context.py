@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import isfinite, nan
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.core.errors import InstrumentLost, Problem
 from opsicm.core.facts import Kind, Outcome
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.patterns import Points
-from opsicm.instruments.roles import CellReading, HopPlan, Rig
+from opsicm.instruments.roles import CellReading, HopPlan, PlanOutcome, Rig
 from opsicm.physics.specimen.clearance import NEAR_ENOUGH, WITHDRAWN, clear_height, comes_too_near
 from opsicm.physics.specimen.drift import drift_per_fall, restless
 from opsicm.record.recorder import Reading, Recorder
@@ -61,6 +63,7 @@ class ProbeContext:
         self.landmarks: dict[str, NDArray[np.float64]] = {}
         self.segment = 0
         self.without_task = False  # no step runs, and the pipette waits
+        self.not_live: frozenset[str] = frozenset()  # roles whose values must not be taken for present ones
         self.hops = 0
         self.stage_arrival_ns = 0
         self.ends_ns: int | None = None  # when the present control or probe step ends, as far as that is known
@@ -124,6 +127,12 @@ class ProbeContext:
         if self.now() >= self.stage_arrival_ns and self._height() < clear_height(0.5 * WITHDRAWN, self.rise):
             self.lift_to(WITHDRAWN)
 
+    def lift_clear(self) -> None:
+        """Start the coarse stage to where a pipette without a task waits, unless it is there or higher by itself."""
+        clear, stage = self.surface + clear_height(WITHDRAWN, self.rise), self.rig.coarse_stage
+        if stage.position() < clear:
+            self.stage_arrival_ns = stage.move_to(clear)
+
     def _height(self) -> float:
         """Height [m] of the tip above the last contact."""
         return self.rig.coarse_stage.position() + self.rig.scanner.read_z() - self.surface
@@ -172,15 +181,16 @@ class ProbeContext:
 
     def run(self, plan: HopPlan, count_misses: bool = True) -> NDArray[Any]:
         """Run a plan, record its samples and hops, check the limits; returns the hop records."""
-        outcome = self.rig.hop_controller.run(plan, self._interrupted)
-        for block in outcome.blocks:
-            self._recorder.block(block)
+        try:
+            outcome = self.rig.hop_controller.run(plan, self._interrupted)
+        except InstrumentLost as lost:
+            if isinstance(lost.outcome, PlanOutcome):  # what had arrived is kept
+                self._keep(plan, lost.outcome)
+            raise
+        self._keep(plan, outcome)
         hops = outcome.hops
         if not hops.size:
             return hops
-        self._recorder.hops(plan.step, hops)
-        self.hops += hops.size
-        self.fact("hops", plan.step, {"range": [int(hops["hop"][0]), int(hops["hop"][-1])]})
         self.limits.check_hops(hops, count_misses)
         self.bias.check_residual(float(np.max(np.abs(hops["bias_residual"]))))
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
@@ -191,6 +201,16 @@ class ProbeContext:
             self._thickness_at_contact = self._thickness or 0.0
         return hops
 
+    def _keep(self, plan: HopPlan, outcome: PlanOutcome) -> None:
+        """Record the samples and hops of a plan."""
+        for block in outcome.blocks:
+            self._recorder.block(block)
+        hops = outcome.hops
+        if hops.size:
+            self._recorder.hops(plan.step, hops)
+            self.hops += hops.size
+            self.fact("hops", plan.step, {"range": [int(hops["hop"][0]), int(hops["hop"][-1])]})
+
     # -- readings ---------------------------------------------------------------------------------------------------
 
     @property
@@ -199,10 +219,21 @@ class ProbeContext:
         return self._currents[-1][1] if self._currents else None
 
     def read_current(self) -> float:
-        """The pipette current now [A]."""
-        current, _ = self.rig.amplifier.read()
-        self._remember_current(current)
+        """The pipette current now [A]; NaN while the amplifier is not to be believed."""
+        current, _ = self._read_amplifier()
+        if isfinite(current):
+            self._remember_current(current)
         return current
+
+    def _read_amplifier(self) -> tuple[float, float]:
+        """(pipette current [A], command [V]) now, NaN while the amplifier is not to be believed.
+
+        Raises `InstrumentLost` where it answers with a number that is none: the limits could not judge that.
+        """
+        if "amplifier" in self.not_live:
+            return nan, nan
+        current, command = self.rig.amplifier.read()
+        return finite("amplifier", "pipette current", current), finite("amplifier", "command", command)
 
     def check_current(self, current: float, residual: float = 0.0) -> None:
         """Compare a reading [A] with the limits, whose bias was `residual` [V] off its target.
@@ -222,15 +253,18 @@ class ProbeContext:
             self._currents = [*earlier[-1:], (now, current)]
 
     def record_reading(self, cell: CellReading) -> None:
-        """Record a slow row with the potentiostat's present reading `cell`, and check the limits."""
-        current, command = self.rig.amplifier.read()
+        """Record a slow row with the potentiostat's present reading `cell`, and check the limits.
+
+        What an instrument that is lost or stale would say is NaN. A row is the cell's: without a present reading of the
+        cell there is none.
+        """
+        current, command = self._read_amplifier()
         residual = self.bias.residual(command, cell)
-        self.check_current(current, residual)
-        if self.bias.check_reading(residual):
-            message = "the pipette's bias was off its target: the cell's potential has jumped since the last reading"
-            self.fact("quality", "probe", {"message": message, "residual_V": residual})
-        if not self.bias.could_cancel(residual):
-            self._remember_current(current)
+        if isfinite(current):
+            self._check_bias_and_current(current, residual)
+        if "potentiostat" in self.not_live:
+            return
+        rig, blind = self.rig, self.not_live
         self._recorder.reading(
             Reading(
                 t_ns=cell.t_ns,
@@ -243,10 +277,18 @@ class ProbeContext:
                 pipette_current=current,
                 pipette_bias=command,
                 bias_residual=residual,
-                z=self.rig.scanner.read_z(),
-                coarse_z=self.rig.coarse_stage.position(),
+                z=nan if "scanner" in blind else finite("scanner", "z", rig.scanner.read_z()),
+                coarse_z=nan if "coarse_stage" in blind else finite("coarse_stage", "z", rig.coarse_stage.position()),
             )
         )
+
+    def _check_bias_and_current(self, current: float, residual: float) -> None:
+        self.check_current(current, residual)
+        if self.bias.check_reading(residual):
+            message = "the pipette's bias was off its target: the cell's potential has jumped since the last reading"
+            self.fact("quality", "probe", {"message": message, "residual_V": residual})
+        if not self.bias.could_cancel(residual):
+            self._remember_current(current)
 
     def wait_for_steady_current(self, path: str, hop: HopParameters, until_ns: int) -> bool:
         """Dwell for a moment where the bulk current drifts so fast that it would stop an approach; False otherwise."""
@@ -262,3 +304,11 @@ class ProbeContext:
         if drifts:
             self.dwell(path, min(until_ns, self.now() + _DRIFTING_NS))
         return drifts
+
+
+def finite(role: str, what: str, value: float) -> float:
+    """The value that an instrument answered; raises `InstrumentLost` where it is no number."""
+    if not isfinite(value):
+        name = role.replace("_", " ")
+        raise InstrumentLost(role, Problem(f"{name}'s {what}", f"{value}", "is no number", "look at it, then resume"))
+    return value

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from opsicm.core.errors import InstrumentLost
 from opsicm.core.facts import Kind
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.probe_bounds import OpenEndedStep
@@ -115,7 +117,9 @@ class ProbeTrack:
             if self._main is not None:
                 self._suspend(self._main, now_ns)
             path, step, why = self._triggered.popleft()
-            self._triggered_step = self._start(path, step, now_ns, {"at": why})
+            # In its place before it starts: an instrument that is lost meanwhile loses no step.
+            self._triggered_step = self._placed(path, step, now_ns, {"at": why})
+            self._triggered_step.procedure.start()
         if self._triggered_step is not None:
             self._resume(self._triggered_step, now_ns)
             return self._triggered_step.procedure
@@ -156,6 +160,16 @@ class ProbeTrack:
         self.paused = True
         return True, f"{self.path} is paused, pipette up"
 
+    def interrupt(self, now_ns: int) -> None:
+        """Suspend as a pause does; the step may not be able to restore what it has changed: an instrument is lost."""
+        running = self._running
+        if running is not None:
+            with suppress(InstrumentLost):
+                self._suspend(running, now_ns)
+            if running.suspended_since_ns is None:
+                running.suspended_since_ns = now_ns
+        self.paused = True
+
     def resume(self) -> tuple[bool, str]:
         """Continue with a new approach, in a new segment."""
         if not self.paused:
@@ -185,8 +199,9 @@ class ProbeTrack:
                 return
             self._next = next(self._steps, None)
             if cell_index is None or cell_step == cell_index:
-                self._main = self._start(path, step, now_ns, {}, self._begun)
+                self._main = self._placed(path, step, now_ns, {}, self._begun)
                 self._begun = (0, 0)
+                self._main.procedure.start()
                 if not self._is_over(self._main, now_ns, cell_step):
                     return
                 self._end(self._main)
@@ -194,13 +209,12 @@ class ProbeTrack:
             else:
                 self.number += 1
 
-    def _start(
+    def _placed(
         self, path: str, step: SingleProbeStep, now_ns: int, data: Mapping[str, Any], begun: tuple[int, int] = (0, 0)
     ) -> _Running:
         running = _Running(path, step, self._procedure_for(path, step), now_ns - begun[1])
         running.procedure.done = begun[0]
         self._fact("step_started", path, {"number": self.number, "done": running.procedure.done, **data})
-        running.procedure.start()
         return running
 
     def _end(self, running: _Running, data: Mapping[str, Any] | None = None) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
-from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
+from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OpsicmError, Problem
 from opsicm.core.facts import Kind
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, cell_actions, control_data, row_period
 from opsicm.experiment.hop_parameters import HopParameters
@@ -22,7 +24,7 @@ from opsicm.experiment.model import Experiment
 from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
-from opsicm.instruments.clock import WallClock
+from opsicm.instruments.clock import WallClock, pause
 from opsicm.instruments.roles import CellReading, Rig
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
@@ -31,7 +33,8 @@ from opsicm.runner.commands import Inbox
 from opsicm.runner.events import CellEvents
 from opsicm.runner.fact_log import FactLog
 from opsicm.runner.limits import Limits
-from opsicm.runner.probe_context import ProbeContext
+from opsicm.runner.lost_instruments import LostInstruments
+from opsicm.runner.probe_context import ProbeContext, finite
 from opsicm.runner.probe_track import ProbeTrack, Procedure
 from opsicm.runner.procedures import Procedures
 from opsicm.runner.resume import BEGINNING, Continuation
@@ -40,6 +43,8 @@ from opsicm.runner.survey import ImageRegistration
 from opsicm.runner.watchdog import Unwatched, Watch
 
 _TURN_NS: Final = 1_000_000_000
+# Beside an instrument: what a wire has lost is noticed when it is next asked, and that must be within half a second.
+_SHORT_TURN_NS: Final = 400_000_000
 # After a change of control the bias needs the new potential at once, then its slope. A new current first charges the
 # double layer, whose slope lasts about 20 ms: the slope is taken between the readings at 22 and 42 ms.
 _READINGS_AFTER_CHANGE_NS: Final = (2_000_000, 22_000_000, 42_000_000)
@@ -98,6 +103,31 @@ class RunContext:
     """Thickness [m] that the specimen is expected to have gained when a charge [C] has passed."""
 
 
+class StampWatch:
+    """Notices a potentiostat whose readings do not become newer: a value that stands still looks like a steady one.
+
+    `message` says so once no newer stamp has come for `longest_ns`, or for twice the time that lay between the last
+    ones: what is read from a file that grows every ten seconds is not stale after two. The shorter of the last two
+    intervals counts, so that one long gap does not make the next one pass for usual.
+    """
+
+    def __init__(self, longest_ns: int) -> None:
+        self._longest_ns = longest_ns
+        self._stamp_ns: int | None = None
+        self._since_ns = 0
+        self._intervals_ns: deque[int] = deque(maxlen=2)
+        self.message = ""
+
+    def take(self, now: int, stamp_ns: int) -> None:
+        """Take note of the stamp of a reading that was asked for at `now`."""
+        if self._stamp_ns is None or stamp_ns != self._stamp_ns:
+            if self._stamp_ns is not None:
+                self._intervals_ns.append(now - self._since_ns)
+            self._stamp_ns, self._since_ns, self.message = stamp_ns, now, ""
+        elif now - self._since_ns > max(self._longest_ns, 2 * min(self._intervals_ns, default=0)):
+            self.message = f"no newer reading for {(now - self._since_ns) * 1e-9:.1f} s"
+
+
 class Runner:
     """Executes one experiment on one rig. `watch` gets a heartbeat every turn, `say` what to read at once."""
 
@@ -144,12 +174,18 @@ class Runner:
         procedure_for = procedures.procedure_for
         self._probe = ProbeTrack(experiment.probe, procedure_for, self._fact_of_probe, run_context.start.probe, begun)
         self._events = CellEvents(experiment.probe)
-        stands_still = isinstance(self._watch, Unwatched) and not isinstance(rig.clock, WallClock)
+        stands_still = isinstance(self._watch, Unwatched) and not (rig.real_time or isinstance(rig.clock, WallClock))
+        self._turn_ns = _TURN_NS if stands_still else _SHORT_TURN_NS
+        self._lost = LostInstruments(
+            rig, self._watch, self._facts, self._cell, self._probe, self._context, self._bias, say
+        )
         self._steering = Steering(
-            inbox, self._cell, self._probe, self._context, self._facts, run_context.revision, stands_still
+            inbox, self._cell, self._probe, self._context, self._facts, run_context.revision, stands_still, self._lost
         )
         self._row_ns = 0  # when the last slow row was recorded
         self._last_reading: tuple[int, CellReading] | None = None  # (when it was asked for, the reading)
+        self._seen: CellReading | None = None  # the latest reading of the cell
+        self._stamps = StampWatch(2 * self._turn_ns)
         self._clock_ahead_reported = False
 
     def run(self) -> RunOutcome:
@@ -180,6 +216,7 @@ class Runner:
             ending = self._made_safe_from_outside(RunOutcome("fault", ending.error or message), message)
         finally:
             self._steering.close()
+            self._lost.close()
             data = {"outcome": ending.outcome, "hops": self._context.hops}
             self._facts.write("run_ended", "run", "run", data)
         return ending
@@ -203,32 +240,85 @@ class Runner:
             self._say(event)
 
     def _loop(self) -> RunOutcome:
-        # The first row, before the first control: later currents are compared with it.
+        try:
+            self._first_row()
+        except InstrumentLost as lost:  # nothing has moved yet: what is not there is a matter of the input
+            raise BadInput(lost.problems) from lost
+        while True:
+            self._beat()
+            try:
+                ending = self._turn_without() if self._lost.absent else self._turn()
+            except InstrumentLost as lost:
+                self._last_reading = None
+                self._lost.lose(lost, self._seen)
+                ending = None
+            if ending is not None:
+                return ending
+
+    def _first_row(self) -> None:
+        """The first row, before the first control: later currents are compared with it."""
+        self._lost.check_states()
         reading = self._cell_reading()
         self._bias.update(reading)
         self._context.follow_swelling(reading.charge)
         self._context.record_reading(reading)
-        while True:
-            self._beat()
+
+    def _turn(self) -> RunOutcome | None:
+        """One turn of the loop; how the run ends, where it does."""
+        now = self._rig.clock.now_ns()
+        reading = self._checked_reading()
+        self._lost.check_states(self._stamps.message)
+        self._context.not_live = self._lost.not_live
+        changed = self._cell.turn(now, reading)
+        if self._cell.over:
+            return self._completed()
+        for path, step, why in self._events.occurred(now, reading, self._cell):
+            self._probe.trigger(path, step, why)
+        if changed:
+            self._last_reading = None
+            self._settle_bias()
+        self._refuse_if_too_long(now)
+        self._steering.turn()
+        if self._steering.stopped:
+            return RunOutcome("interrupted")
+        self._probe_turn()
+        self._record_row()
+        self._progress(self._progress_now(reading))
+        return None
+
+    def _turn_without(self) -> RunOutcome | None:
+        """A turn while an instrument is lost and both tracks are paused: read what answers, ask the lost one."""
+        self._lost.look()
+        self._context.not_live = self._lost.not_live
+        self._context.without_task = True
+        self._last_reading = None
+        reading = None if "potentiostat" in self._lost.absent else self._checked_reading()
+        if self._cell.over:
+            return self._completed()
+        self._steering.turn()
+        if self._steering.stopped:
+            return RunOutcome("interrupted")
+        if reading is not None:
+            if "amplifier" not in self._lost.absent:
+                self._bias.update(reading)
+            self._row_ns = self._rig.clock.now_ns()
+            self._context.record_reading(reading)
+        self._progress(self._progress_now(reading))
+        try:
             now = self._rig.clock.now_ns()
-            reading = self._cell_reading()
-            self._limits.check_cell(reading)
-            self._context.follow_swelling(reading.charge)
-            changed = self._cell.turn(now, reading)
-            if self._cell.over:
-                return self._completed()
-            for path, step, why in self._events.occurred(now, reading, self._cell):
-                self._probe.trigger(path, step, why)
-            if changed:
-                self._last_reading = None
-                self._settle_bias()
             self._refuse_if_too_long(now)
-            self._steering.turn()
-            if self._steering.stopped:
-                return RunOutcome("interrupted")
-            self._probe_turn()
-            self._record_row()
-            self._progress(self._progress_now(reading))
+            self._rig.clock.wait_until(now + self._turn_ns)
+        except InstrumentLost:  # the clock is that of the lost instrument
+            pause(self._turn_ns * 1e-9)
+            raise
+        return None
+
+    def _checked_reading(self) -> CellReading:
+        """The cell now, within the envelope."""
+        reading = self._cell_reading()
+        self._limits.check_cell(reading)
+        self._context.follow_swelling(reading.charge)
+        return reading
 
     def _completed(self) -> RunOutcome:
         for path in self._events.missed():
@@ -239,9 +329,19 @@ class Runner:
         """The potentiostat's reading, taken once at each instant of the clock."""
         now = self._rig.clock.now_ns()
         if self._last_reading is None or self._last_reading[0] != now:
-            self._last_reading = (now, self._rig.potentiostat.read())
-            self._check_stamp(now, self._last_reading[1].t_ns)
+            reading = self._read_cell()
+            self._last_reading = (now, reading)
+            self._check_stamp(now, reading.t_ns)
+            self._stamps.take(now, reading.t_ns)
         return self._last_reading[1]
+
+    def _read_cell(self) -> CellReading:
+        """What the potentiostat answers; raises `InstrumentLost` where that is no number."""
+        reading = self._rig.potentiostat.read()
+        for what in ("potential", "current", "charge"):
+            finite("potentiostat", what, getattr(reading, what))
+        self._seen = reading
+        return reading
 
     def _check_stamp(self, now: int, stamp: int) -> None:
         if stamp - now > _AHEAD_NS and not self._clock_ahead_reported:
@@ -281,7 +381,7 @@ class Runner:
             self._rig.clock.wait_until(at_ns)
         else:
             procedure.wait(at_ns)
-        self._bias.update(self._rig.potentiostat.read())
+        self._bias.update(self._read_cell())
         self._context.read_current()
 
     # -- probe ------------------------------------------------------------------------------------------------------
@@ -296,13 +396,16 @@ class Runner:
         probe_ends = self._probe.ends_ns() if procedure is not None else None
         ends = (self._cell.changes_ns, self._events.due_ns(now), probe_ends)
         hops = procedure is not None and procedure.hop is not None
-        turn_ns = _TURN_NS if hops and self._requested_row_ns() is None else min(_TURN_NS, self._row_period_ns())
+        longest_ns = self._turn_ns
+        turn_ns = longest_ns if hops and self._requested_row_ns() is None else min(longest_ns, self._row_period_ns())
         due = self._row_ns + turn_ns if self._row_ns + turn_ns > now else now + turn_ns
         known = [end for end in ends if end is not None and end > now]
         self._context.ends_ns = min(known, default=None)
         until = min([due, *known])
         self._keep_clear(procedure)
-        if procedure is not None and procedure.hop is not None and self._cut_off_is_near(procedure.hop):
+        if procedure is not None and procedure.hop is not None and self._context.not_live:
+            procedure.wait(until)  # at the top: with a current, a height or a bias that is not present it would crash
+        elif procedure is not None and procedure.hop is not None and self._cut_off_is_near(procedure.hop):
             procedure.wait(min(until, now + _SETTLING_INTERVAL_NS))
         elif procedure is not None:
             procedure.advance(until)
@@ -350,7 +453,8 @@ class Runner:
         """Record a slow row after every turn; where the step requests a period, after that."""
         now, requested = self._rig.clock.now_ns(), self._requested_row_ns()
         if requested is not None and now - self._row_ns < requested:
-            self._context.check_current(self._context.read_current())
+            if isfinite(current := self._context.read_current()):
+                self._context.check_current(current)
             return
         self._row_ns = now
         self._context.record_reading(self._cell_reading())
@@ -358,16 +462,19 @@ class Runner:
     def _fact_of_probe(self, kind: Kind, path: str, data: Mapping[str, object]) -> None:
         self._facts.write(kind, "probe", path, data)
 
-    def _progress_now(self, reading: CellReading) -> Progress:
-        current = self._context.far_current
+    def _progress_now(self, reading: CellReading | None) -> Progress:
+        """What is shown of the run; a value that is not a present one is shown as none."""
+        blind = self._context.not_live
+        current = None if "amplifier" in blind else self._context.far_current
+        cell = None if "potentiostat" in blind else reading
         return Progress(
             self._rig.clock.now_ns(),
             self._total_ns(),
             self._context.hops,
             self._where(),
-            reading.potential,
-            reading.current,
-            self._cell.soc(reading.charge),
+            None if cell is None else cell.potential,
+            None if cell is None else cell.current,
+            None if cell is None else self._cell.soc(cell.charge),
             current,
             None if current is None else self._limits.share_of_first(current),
         )
@@ -377,6 +484,8 @@ class Runner:
         return None if total is None else total - self._start.completed_ns + self._cell.paused_ns
 
     def _where(self) -> str:
+        if lost := self._lost.text:
+            return f"{self._cell.path} {self._probe.path} (paused: {lost})"
         paused = [name for name, track in (("cell", self._cell), ("probe", self._probe)) if track.paused]
         return f"{self._cell.path} {self._probe.path}" + (f" ({' and '.join(paused)} paused)" if paused else "")
 

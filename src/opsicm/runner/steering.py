@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from opsicm.core.errors import OpsicmError
+from opsicm.core.errors import InstrumentLost, OpsicmError
 from opsicm.core.facts import Track
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.quantities import unit_of_key
@@ -14,6 +14,7 @@ from opsicm.instruments.clock import stopwatch
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.commands import Command, Inbox, Request
 from opsicm.runner.fact_log import FactLog
+from opsicm.runner.lost_instruments import LostInstruments
 from opsicm.runner.probe_context import ProbeContext
 from opsicm.runner.probe_track import ProbeTrack, Procedure
 
@@ -74,6 +75,7 @@ class Steering:
         facts: FactLog,
         revision: Revision,
         stands_still: bool,
+        lost: LostInstruments,
     ) -> None:
         """`stands_still` says that the rig does nothing while the run waits, as a twin in its process: then a setting
         is in force from where it was asked for, however long its check takes."""
@@ -85,10 +87,15 @@ class Steering:
         self._facts = facts
         self._revision = revision
         self._check: _Check | None = None
+        self._lost = lost
+        self._loss: InstrumentLost | None = None  # met by a command
         self.stopped = False
 
     def turn(self) -> None:
-        """Execute the waiting requests in order; after a stop refuse the rest."""
+        """Execute the waiting requests in order; after a stop refuse the rest.
+
+        Raises the `InstrumentLost` that a command has met once all are answered.
+        """
         self._finish_check()
         for request in self._inbox.take():
             if self.stopped:
@@ -98,6 +105,9 @@ class Steering:
                 self._begin_check(request)
             else:
                 self._execute(request, self._hand_over_next)
+        if self._loss is not None:
+            loss, self._loss = self._loss, None
+            raise loss
 
     def close(self) -> None:
         """Answer a request whose check the run has not lived to see."""
@@ -112,6 +122,8 @@ class Steering:
             accepted, message = work(command)
         except OpsicmError as error:
             accepted, message = False, str(error)
+            if isinstance(error, InstrumentLost):
+                self._loss = error
         except Exception as error:  # noqa: BLE001 - a command that meets a defect of ours may not end the run
             accepted, message = False, f"the program failed ({type(error).__name__}: {error}); the run goes on"
             self._facts.write("alarm", track, step, {"message": f"command {command.word}: {message}"})
@@ -137,11 +149,11 @@ class Steering:
                     self._context.rig.hop_controller.safe()
                 return accepted, message
             case "resume-probe":
-                return self._probe.resume()
+                return self._resumed("probe", self._probe.resume)
             case "pause-cell":
                 return self._cell.pause()
             case "resume-cell":
-                return self._cell.resume()
+                return self._resumed("cell", self._cell.resume)
             case "skip":
                 return self._cell.skip() if command.track == "cell" else self._probe.skip()
             case "note":
@@ -151,6 +163,14 @@ class Steering:
                 return True, "pipette up, cell to open circuit, file kept"
             case _:
                 raise AssertionError(f"no such command: {command.word}")
+
+    def _resumed(self, track: Track, resume: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
+        if refusal := self._lost.refusal():
+            return False, refusal
+        accepted, message = resume()
+        if accepted:
+            self._lost.resumed(track)
+        return accepted, message
 
     # -- new settings: checked beside the run, applied by it
 

@@ -36,7 +36,7 @@ from opsicm.twin.trajectory import (
     TrajectorySegment,
 )
 
-_LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
+LONGEST_STEP: Final = 0.1  # [s] contracts: while hopping
 _LARGEST_STEP: Final = 1e-3  # [V]
 _AFTER_A_CHANGE: Final = 1e-3  # [s] a control that has just changed is resolved this finely once
 _LONGEST_TRAVEL: Final = (
@@ -51,7 +51,8 @@ _CONTROL_NAME: Final = {PotentialRamp: "potential", ConstantCurrent: "current", 
 class World:
     """Cell, pipette, specimen and time.
 
-    `drift` [m/s] is by what everything that holds the pipette creeps up.
+    `drift` [m/s] is by what everything that holds the pipette creeps up. A control that comes in a step of the cell
+    begins at its end: `longest_step` [s] is how late that may be.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class World:
         grounding: str = COMMON,
         faults: Faults | None = None,
         drift: float = 0.0,
+        longest_step: float = LONGEST_STEP,
     ) -> None:
         self.cell = cell
+        self._longest_step = longest_step
         self.pipette = pipette
         self.specimen = specimen
         self.coarse = coarse
@@ -351,7 +354,8 @@ class World:
 
     def _step_length(self) -> float:
         slope = abs(self.control.slope) if isinstance(self.control, PotentialRamp) else 0.0
-        return _LONGEST_STEP if slope * _LONGEST_STEP <= _LARGEST_STEP else _LARGEST_STEP / slope
+        longest = self._longest_step
+        return longest if slope * longest <= _LARGEST_STEP else _LARGEST_STEP / slope
 
     def _change_control(self) -> None:
         assert self._waiting is not None

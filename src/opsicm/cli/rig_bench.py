@@ -15,7 +15,7 @@ from opsicm.cli.verification import how_verified, verified_on_hardware
 from opsicm.core.errors import BadInput, OpsicmError
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig, RoleName
-from opsicm.instruments.clock import Clock, Pacer, WallClock
+from opsicm.instruments.clock import Clock, WallClock, pause
 from opsicm.instruments.registry import ROLES, RigSetup, installed
 from opsicm.instruments.roles import Rig
 from opsicm.instruments.specification import RigSpecification
@@ -69,6 +69,22 @@ class Bench:
                     last_first.callback(self.devices[role].safe)
 
 
+class _Waited:
+    """Lets the wall clock pass by as much as a twin's time is advanced beside an instrument.
+
+    Not a run's pacer, which lets simulated time catch up with the wall: between the steps of a check only the
+    instruments' time passes, and who then waits for one of them must really wait.
+    """
+
+    def __init__(self) -> None:
+        self._until_ns = 0
+
+    def hold(self, t_ns: int) -> None:
+        """Wait for what has been advanced since the last call."""
+        pause(max(0, t_ns - self._until_ns) * 1e-9)
+        self._until_ns = t_ns
+
+
 def drivers_of(loaded: LoadedRig, role: RoleName) -> Iterator[Finding]:
     """Whether a role has a driver and the driver its client, and where it was tried."""
     try:
@@ -93,10 +109,15 @@ def bench_of(
 ) -> Bench:
     """The bench, nothing connected yet; `BadInput` where the rig file cannot be used."""
     standing = standing_experiment(loaded) if experiment is None else experiment
-    # A twin alone need not wait for the wall clock; beside an instrument its time is held back as in a run.
-    pacer = Pacer(1.0 if REGISTRY.real_time(loaded) else None, lambda: False)
+    waited = _Waited()
     parameters = specimen_parameters(standing, loaded).values
-    setup = rig_setup(standing, loaded, parameters, on_advance=pacer.hold, connections=open_things)
+    setup = rig_setup(
+        standing,
+        loaded,
+        parameters,
+        on_advance=waited.hold if REGISTRY.real_time(loaded) else lambda _: None,
+        connections=open_things,
+    )
     specification = REGISTRY.specification(setup)
     try:
         clock = REGISTRY.clock(setup, specification)

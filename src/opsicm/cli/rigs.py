@@ -46,7 +46,9 @@ BUILT_IN: Final[dict[str, str]] = {
     "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
+    "pi_gcs": "opsicm.drivers.pi_gcs:DRIVERS",
     "zaber": "opsicm.drivers.zaber:DRIVERS",
+    "adapter": "opsicm.drivers.adapter:DRIVERS",
     "hop_box": "opsicm.drivers.hop_box:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""

@@ -7,11 +7,10 @@ where the operator has engaged: there the pipette stands `start_height_um` above
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import Field
 
@@ -273,8 +272,3 @@ def travel_time(distance: float, speed: float, acceleration: float, deceleration
     if speed * speed * ramps <= distance:
         return distance / speed + speed * ramps
     return 2.0 * math.sqrt(distance * ramps)
-
-
-def address_of_safe(module: str, settings: Mapping[str, Any], role: str) -> str:
-    """The safe channel that a watchdog opens by itself, in the form `driver:MODULE:FUNCTION {settings}#role`."""
-    return f"driver:{module}:safe_channel {json.dumps(dict(settings), sort_keys=True)}#{role}"

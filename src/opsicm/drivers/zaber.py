@@ -13,22 +13,16 @@ may be in between.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field
 
-from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, Problem
+from opsicm.core.errors import BadInput, LimitCrossed, Problem
+from opsicm.drivers.safe_line import SafeLine, address_of_safe
 from opsicm.drivers.tcp_address import connected_in_time, tcp_address
-from opsicm.drivers.vertical_axis import (
-    MotorisedStage,
-    MotorState,
-    StageOnSharedLine,
-    VerticalAxisSettings,
-    address_of_safe,
-    specify,
-)
+from opsicm.drivers.vertical_axis import MotorisedStage, MotorState, StageOnSharedLine, VerticalAxisSettings, specify
 from opsicm.experiment.step_model import Flag, Number, Whole
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.link import TIMEOUT, Link
@@ -45,6 +39,7 @@ PORT: Final = 55550  # of a controller with a network socket, for its whole chai
 # acceleration of n is 10⁴·n/1.6384 microsteps a second squared.
 _PER_SECOND: Final = 1.6384
 _PER_SECOND_SQUARED: Final = 1.6384e-4
+_PATIENCE: Final = 0.9 * TIMEOUT  # [s] for an answer: connecting anew has to fit in too
 _HARMLESS: Final = frozenset({"NI", "NJ", "NR", "NT", "ND", "NU", "NB"})  # notes on what was asked for
 _UNREFERENCED: Final = {"WR": "it has no reference position", "WH": "it was not homed since it was switched on"}
 _FAULTS: Final = {
@@ -104,7 +99,7 @@ class _Reach:
         else:
             host, port = self.where
             connection = connected_in_time(lambda: Connection.open_tcp(host, port), Connection.close)
-        connection.default_request_timeout = round(TIMEOUT * 1e3)
+        connection.default_request_timeout = round(_PATIENCE * 1e3)
         axis = connection.get_device(self.device).get_axis(self.axis)
         try:
             axis.is_busy()  # a converter takes a second client only to hang up, and one without a stage takes any
@@ -231,7 +226,7 @@ def _number(value: float) -> float:
     return value
 
 
-def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
+def safe_channel(settings: Mapping[str, Any]) -> SafeLine:
     """A second connection to the axis, opened at once; what it returns stops the stage and says whether it stands.
 
     Only for an address that takes two clients. Where it takes one, as that of a converter does, nobody else can stop a
@@ -241,15 +236,7 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
     where = settings["where"]
     reach = _Reach(where if isinstance(where, str) else (where[0], where[1]), settings["device"], settings["axis"])
     motor = ZaberMotor("coarse_stage", reach, 1.0)
-
-    def stop() -> bool:
-        motor.revive()
-        try:
-            return motor.halted()
-        except InstrumentLost:
-            return False
-
-    return stop
+    return SafeLine(motor.halted, motor.revive, motor.close)
 
 
 def _reach(setup: RoleSetup) -> _Reach:

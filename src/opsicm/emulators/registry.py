@@ -13,11 +13,14 @@ from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
 EMULATORS: Final[dict[str, str]] = {
-    "hop_box": "opsicm.emulators.hop_server:serve",
+    "analogue_potentiostat": "opsicm.emulators.ni_grpc_server:serve",
+    "patch_clamp": "opsicm.emulators.ni_grpc_server:serve",
     "nidaqmx": "opsicm.emulators.ni_grpc_server:serve",
-    "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
     "zaber": "opsicm.emulators.zaber_device:serve",
     "serial_potentiostat": "opsicm.emulators.serial_potentiostat:serve_instrument",
+    "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "hop_box": "opsicm.emulators.hop_server:serve",
+    "pi_gcs": "opsicm.emulators.gcs_controller:serve",
 }
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 
@@ -47,16 +50,18 @@ Serve = Callable[[PacedWorld, Entry], Served]
 
 
 def entries_of(loaded: LoadedRig) -> list[Entry]:
-    """The instruments of a rig file, one for each driver and address; `BadInput` where one has no emulator."""
-    groups: dict[tuple[str, str], dict[RoleName, Role]] = {}
+    """The instruments of a rig file, one for each emulator and address; `BadInput` where a driver has none."""
+    groups: dict[tuple[str, str], tuple[str, dict[RoleName, Role]]] = {}
     names: tuple[RoleName, ...] = ("hop_controller", "scanner", "coarse_stage", "potentiostat", "amplifier")
     for name in names:
         role = loaded.role(name)
         if role.driver not in EMULATORS:
             limit = f"has no emulator; there is one for {', '.join(sorted(EMULATORS)) or 'none'}"
             raise BadInput(loaded.problem(("roles", name, "driver"), role.driver, limit, "name one of these drivers"))
-        groups.setdefault((role.driver, role.address or ""), {})[name] = role
-    return [Entry(driver, address, roles, loaded) for (driver, address), roles in groups.items()]
+        # By the emulator, not by the driver: instruments that hang on one card by analogue wires share its address.
+        where = (EMULATORS[role.driver], role.address or "")
+        groups.setdefault(where, (role.driver, {}))[1][name] = role
+    return [Entry(driver, address, roles, loaded) for (_, address), (driver, roles) in groups.items()]
 
 
 def serve(world: PacedWorld, entry: Entry) -> Served:

@@ -35,13 +35,14 @@ _LONGEST: Final = 256  # [bytes]
 class ZaberDevice:
     """One axis. `up` is how it is mounted; the pipette stands at half travel when the world begins.
 
-    `flags` are the warning flags that it shows; while it has one that begins with F it does not move.
+    `flags` are the warning flags that it shows; while it has one that begins with F it does not move. `arrival_ns` of
+    the world's time is when the present or last motion ends.
     """
 
     def __init__(self, world: PacedWorld, address: str, up: int = 1, clients: int = 1) -> None:
         self._world, self._up = world, up
         self._start = world.ask(lambda rig: rig.coarse_stage.position())
-        self._arrival_ns = 0
+        self.arrival_ns = 0
         self._stuck: str | None = None
         self.flags: set[str] = set()
         self.faults = WireFaults("a Zaber stage", FAULTS)
@@ -64,10 +65,10 @@ class ZaberDevice:
         return LIMIT_MAX // 2 + self._up * round((height - self._start) / STEP)
 
     def _busy(self) -> bool:
-        return self._world.ask(lambda rig: rig.clock.now_ns()) < self._arrival_ns
+        return self._world.ask(lambda rig: rig.clock.now_ns()) < self.arrival_ns
 
     def _stop(self) -> None:
-        self._arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(rig.coarse_stage.position()))
+        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(rig.coarse_stage.position()))
 
     def _move(self, position: int, speed: int) -> None:
         """The twin's motor knows no acceleration: it goes at the mean speed, so that it arrives when a real one would.
@@ -80,7 +81,7 @@ class ZaberDevice:
         seconds = distance / rate + rate / change if longer else 2.0 * (distance / change) ** 0.5
         height = self._start + self._up * (position - LIMIT_MAX // 2) * STEP
         mean = distance / seconds if seconds > 0.0 else None
-        self._arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(height, mean))
+        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(height, mean))
 
     # -- the wire ---------------------------------------------------------------------------------------------------
 

@@ -238,11 +238,15 @@ class Document:
         return None
 
     def below(self, path: KeyPath) -> Document:
-        """The part of this document at `path`, a mapping; its problems still name the whole path and line."""
+        """The part of this document at `path`, a mapping, empty where there is none; its problems still name the whole
+        path and line.
+        """
         data: Any = self.data
         for part in path:
-            data = data[part]
+            data = data.get(part, {})
         lines = {key[len(path) :]: line for key, line in self.lines.items() if key[: len(path)] == path}
+        if (line := self.line(path)) is not None:
+            lines.setdefault((), line)
         return Document(self.name, self.text, data, lines, (*self.parent_path, *path))
 
     def problem(self, path: KeyPath, value: object, limit: str, remedy: str) -> Problem:

@@ -70,7 +70,7 @@ class Wiring:
         kind = {"silver_chloride": "Ag/AgCl"}.get(self.electrodes, self.electrodes)
         if self.has_potentiostat:
             return (
-                "All grounds are joined at one point. The potentiostat keeps the specimen there and the reference at −E.",
+                "All grounds are joined at one point. The potentiostat keeps the specimen there, the reference at −E.",
                 "V_cmd = V_tip − E: the pipette wire is V_tip against the reference, whatever the specimen does.",
                 f"Reference and pipette wire are of one kind ({kind}). Cell current: negative lithiates.",
             )

@@ -1,0 +1,474 @@
+"""PI controllers by `pipython` over TCP, General Command Set 2.0: a piezo scanner, or a motorised coarse stage.
+
+    scanner:
+      driver: pi_gcs
+      address: 192.168.0.30:50000
+      settings: {up: 1, z_axis: "3", z_range_um: 20, xy_range_um: 100, analogue: true}
+    coarse_stage:
+      driver: pi_gcs
+      address: 192.168.0.31:50000
+      settings: {up: 1, travel_mm: 15}
+
+The piezo of a hopping pipette follows the analogue output of the hop controller: text commands take a millisecond each.
+With `analogue: true` this driver reads and withdraws, and moves nothing else. It never references an axis: that way
+ends at a switch, and the pipette may be in between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import Field
+
+from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, Problem
+from opsicm.core.facts import Quality
+from opsicm.core.units import to_si
+from opsicm.drivers.safe_line import SafeLine, address_of_safe
+from opsicm.drivers.tcp_address import tcp_address
+from opsicm.drivers.vertical_axis import (
+    MotorisedStage,
+    MotorState,
+    StageOnSharedLine,
+    VerticalAxisSettings,
+    require_up,
+    specify,
+)
+from opsicm.experiment.step_model import FileModel, Flag, Number, Text
+from opsicm.instruments.clock import Clock, pause, stopwatch
+from opsicm.instruments.link import TIMEOUT, Link
+from opsicm.instruments.registry import Driver, RoleSetup, installed
+from opsicm.instruments.roles import Identity, RoleState
+from opsicm.instruments.specification import CoarseStageSpecification, RigSpecification, ScannerSpecification
+
+CLIENT: Final = "pipython"
+PORT: Final = 50000
+_ANALOGUE_INPUT: Final = 0x06000500  # parameter "ADC Channel for Target" of PI's digital piezo controllers; 0: none
+_LEVEL: Final = (1, "advanced")  # command level and its published password, to write that parameter
+_MOVE_WITHOUT_SERVO: Final = 5  # PI's error numbers, pipython.pidevice.gcserror
+_STOPPED: Final = 10
+_ANALOGUE_ACTIVE: Final = 72
+_PASSING: Final = frozenset({53, 61, 63})  # a motion, the zeroing or the initialisation of the controller is under way
+_REMEDIES: Final = {
+    _MOVE_WITHOUT_SERVO: "switch its servo on, and reference it with the pipette off, in PIMikroMove",
+    _ANALOGUE_ACTIVE: "write analogue: true, or take the axis off its analogue input in PIMikroMove",
+}
+_RANGE_AGREES: Final = 0.02  # a controller's range is the stage's own, measured; a data sheet rounds it
+_AT_THE_TOP: Final = 0.02  # of the range: an axis that far from its end is withdrawn
+_WITHDRAWN_WITHIN: Final = 0.15  # [s] a piezo takes milliseconds, the probe must be up within 200
+Answer = TypeVar("Answer")
+
+
+class PiScannerSettings(FileModel):
+    """What a rig file may say of a piezo scanner.
+
+    `up` is the sign of the z axis' own position where the pipette rises; ranges are those of the data sheet, and the
+    controller's must agree. `analogue` says that the hop controller drives z through the controller's analogue input.
+    `lag_us` is the piezo's behind a ramp, `height_noise_nm` that of its sensor. `shared_line` says that the
+    controller takes several clients.
+    """
+
+    display_name = "a PI scanner"
+    up: Literal[-1, 1] | None = None
+    x_axis: Text = "1"
+    y_axis: Text = "2"
+    z_axis: Text = "3"
+    z_range_um: Annotated[Number, Field(gt=0, le=20_000)] | None = None
+    xy_range_um: Annotated[Number, Field(gt=0, le=80_000)] | None = None
+    analogue: Flag = False
+    lag_us: Annotated[Number, Field(ge=0, le=2e5)] = 200.0
+    height_noise_nm: Annotated[Number, Field(ge=0, le=300)] = 0.3
+    shared_line: Flag = True
+
+
+class PiStageSettings(VerticalAxisSettings):
+    """What a rig file may say of a motorised PI stage, `axis` as the controller names it."""
+
+    display_name = "a PI stage"
+    axis: Text = "1"
+    shared_line: Flag = True
+
+
+class _Controller:
+    """One connection to a controller, for the axes of one role."""
+
+    def __init__(self, role: str, host: str, port: int) -> None:
+        self.name = f"PI controller at {host}:{port}"
+        self._link: Link[Any] = Link(role, self.name, lambda: _open(host, port), _close, _failures())
+        self._link.open()
+        self.revive, self.close = self._link.revive, self._link.close
+
+    @property
+    def lost(self) -> str:
+        """Why the line is lost."""
+        return self._link.lost
+
+    def ask(self, what: Callable[[Any], Answer]) -> Answer:
+        """What `what` gets from the controller; `LimitCrossed` where it refuses."""
+        return self._link.ask(lambda device: self._refusing(device, what))
+
+    def _refusing(self, device: Any, what: Callable[[Any], Answer]) -> Answer:
+        from pipython import GCSError
+
+        try:
+            try:
+                return what(device)
+            except GCSError as error:
+                if error.val != _STOPPED:
+                    raise
+                # Somebody has stopped the axes, and the controller tells the next who asks. Now it has told.
+                return what(device)
+        except GCSError as error:
+            if error.val <= 0 or error.val in _PASSING:  # the line's own errors are negative: asked again
+                raise
+            remedy = _REMEDIES.get(error.val, "look at the controller with PIMikroMove")
+            raise LimitCrossed(Problem(self.name, f"refusing ({error})", f"its error {error.val}", remedy)) from error
+
+    def identity(self) -> Identity:
+        """`*IDN?`: maker, model, serial number, firmware."""
+        parts = [part.strip() for part in str(self.ask(lambda device: device.qIDN())).strip().split(",")]
+        _, model, serial, firmware = (*parts, "", "", "", "")[:4]
+        return Identity(f"PI {model}", serial, firmware, f"{CLIENT} {installed(CLIENT) or 'unknown'}")
+
+
+def _open(host: str, port: int) -> Any:
+    from pipython import GCS2Device
+
+    from opsicm.drivers.gcs_socket import GcsSocket
+
+    # Not `GCSDevice`, which asks twice which of PI's two languages the controller speaks, and takes silence for one.
+    device = GCS2Device(gateway=GcsSocket(host, port))
+    try:
+        device.qERR()  # an error that somebody else has left would be taken for that of our first command
+        device.qIDN()
+    except _failures():
+        device.dll.close()
+        raise
+    return device
+
+
+def _close(device: Any) -> None:
+    device.dll.close()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from pipython import GCSError
+
+    # The client takes answers apart without looking: half of one, or another, is one of the last four.
+    return GCSError, OSError, ValueError, LookupError, TypeError, AttributeError
+
+
+def _number(value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"it answers {value} where a position belongs")
+    return float(value)
+
+
+# -- The scanner.
+
+
+class PiScanner:
+    """Three axes of a piezo controller; z counts from the middle of its range, upwards."""
+
+    def __init__(self, setup: RoleSetup, specification: RigSpecification, clock: Clock) -> None:
+        settings: PiScannerSettings = setup.settings
+        self._settings, self._clock = settings, clock
+        self._up = require_up(setup, settings.up)
+        self._reach = specification.scanner.z_reach, specification.scanner.xy_reach
+        self._controller = _Controller(setup.role, *tcp_address(setup, PORT))
+        setup.rig.connections.callback(self._controller.close)
+        low, high = self._checked_range(setup, settings.z_axis, settings.z_range_um, "z_range_um")
+        for axis in (settings.x_axis, settings.y_axis):
+            self._checked_range(setup, axis, settings.xy_range_um, "xy_range_um")
+        self._middle = 0.5 * (low + high)  # [µm]
+        self._top = high if self._up > 0 else low
+        self._refuse_servo_off(setup)
+        if settings.analogue and not self._analogue_input():
+            limit = "the z axis is on no analogue input, so the hop controller does not move it"
+            remedy = f"connect it in PIMikroMove with the pipette far up (parameter {_ANALOGUE_INPUT:#010x})"
+            raise BadInput(setup.problem("analogue", True, limit, remedy))
+
+    @property
+    def z_range(self) -> tuple[float, float]:
+        """(lowest, highest) z [m]."""
+        return -self._reach[0], self._reach[0]
+
+    @property
+    def xy_range(self) -> tuple[float, float]:
+        """(lowest, highest) x or y [m]."""
+        return -self._reach[1], self._reach[1]
+
+    def read_z(self) -> float:
+        """Measured z [m], up positive."""
+        axis = self._settings.z_axis
+        position = self._controller.ask(lambda device: _number(device.qPOS(axis)[axis]))
+        return self._up * (position - self._middle) * 1e-6
+
+    def identity(self) -> Identity:
+        """The controller."""
+        return self._controller.identity()
+
+    def state(self) -> RoleState:
+        """Suspect where the servo is off or at its end, or the analogue input is off that should drive it."""
+        t_ns = self._clock.now_ns()
+        if not self._controller.revive():
+            return RoleState(t_ns, Quality.MISSING, self._controller.lost)
+        axis = self._settings.z_axis
+
+        def ask(device: Any) -> tuple[float, bool, bool, bool]:
+            return (
+                _number(device.qPOS(axis)[axis]),
+                device.qSVO(axis)[axis],
+                device.qONT(axis)[axis],
+                device.qOVF(axis)[axis],
+            )
+
+        try:
+            position, servo, on_target, overflow = self._controller.ask(ask)
+            channel = self._analogue_input() if self._settings.analogue else 0
+        except InstrumentLost as error:
+            return RoleState(t_ns, Quality.MISSING, str(error))
+        z_um = self._up * (position - self._middle)
+        trouble = [
+            said
+            for said, holds in (
+                ("its servo is off", not servo),
+                ("its amplifier is at the end of its range (overflow)", overflow),
+                ("it is off its analogue input: it is not driven", self._settings.analogue and not channel),
+            )
+            if holds
+        ]
+        shown: dict[str, float | str] = {"z_um": z_um, "servo": float(servo), "on_target": float(on_target)}
+        if self._settings.analogue:
+            shown["analogue_input"] = float(channel)
+        quality = Quality.SUSPECT if trouble else Quality.GOOD
+        return RoleState(t_ns, quality, "; ".join(trouble), shown)
+
+    def safe(self) -> None:
+        """Withdraw to the top of the range, off the analogue input, which is given back by hand only.
+
+        To give it back is a jump to whatever the hop controller's output is then.
+        """
+        axis, top, analogue = self._settings.z_axis, self._top, self._settings.analogue
+        self._controller.ask(lambda device: _withdraw(device, axis, top, analogue))
+
+    @property
+    def withdrawal(self) -> Mapping[str, Any]:
+        """What a safe channel must know."""
+        return {"axis": self._settings.z_axis, "top": self._top, "analogue": self._settings.analogue}
+
+    def _checked_range(self, setup: RoleSetup, axis: str, stated: float | None, key: str) -> tuple[float, float]:
+        low, high = self._controller.ask(
+            lambda device: (_number(device.qTMN(axis)[axis]), _number(device.qTMX(axis)[axis]))
+        )
+        assert stated is not None
+        if abs((high - low) / stated - 1.0) > _RANGE_AGREES:
+            limit = f"axis {axis} of the controller goes from {low:g} to {high:g} µm"
+            raise BadInput(setup.problem(key, stated, limit, "write the range of this stage, or name another axis"))
+        return low, high
+
+    def _refuse_servo_off(self, setup: RoleSetup) -> None:
+        axis = self._settings.z_axis
+        if not self._controller.ask(lambda device: device.qSVO(axis)[axis]):
+            limit = "its servo is off: without it a position is neither held nor linear"
+            raise BadInput(setup.problem("z_axis", axis, limit, "switch it on in PIMikroMove with the pipette far up"))
+
+    def _analogue_input(self) -> int:
+        axis = self._settings.z_axis
+        return self._controller.ask(lambda device: int(device.qSPA(axis, _ANALOGUE_INPUT)[axis][_ANALOGUE_INPUT]))
+
+
+class PiScannerOnSharedLine(PiScanner):
+    """One whose controller takes a second client, which a watchdog opens for itself."""
+
+    def __init__(self, setup: RoleSetup, specification: RigSpecification, clock: Clock) -> None:
+        super().__init__(setup, specification, clock)
+        host, port = tcp_address(setup, PORT)
+        settings = {"host": host, "port": port, "withdraw": self.withdrawal}
+        self.safe_address = address_of_safe(__name__, settings, setup.role)
+
+
+def _withdraw(device: Any, axis: str, top: float, analogue: bool) -> None:
+    """To the position `top` [µm] of `axis`, whatever else drives it."""
+    from pipython import GCSError
+
+    if analogue:
+        device.STP(noraise=True)  # takes the axes off their analogue inputs
+    try:
+        device.MOV(axis, top)
+    except GCSError as error:
+        if error.val == _ANALOGUE_ACTIVE:  # a controller that stays on its input when it is stopped
+            device.CCL(*_LEVEL)
+            device.SPA(axis, _ANALOGUE_INPUT, 0)
+        elif error.val == _MOVE_WITHOUT_SERVO:
+            device.SVO(axis, True)  # it takes its present position for its target
+        else:
+            raise
+        device.MOV(axis, top)
+
+
+# -- The coarse stage.
+
+
+class PiMotor:
+    """One axis of a motor controller; see `vertical_axis.Motor`. Its positions are in millimetres."""
+
+    def __init__(self, role: str, host: str, port: int, axis: str) -> None:
+        self._controller = _Controller(role, host, port)
+        self._axis = axis
+        self.name = f"axis {axis} of {self._controller.name}"
+        self.revive, self.close, self.identity = (
+            self._controller.revive,
+            self._controller.close,
+            self._controller.identity,
+        )
+
+    @property
+    def lost(self) -> str:
+        """Why the line is lost."""
+        return self._controller.lost
+
+    def state(self) -> MotorState:
+        """Position, limits, ramps, servo, reference."""
+        axis = self._axis
+
+        def ask(device: Any) -> MotorState:
+            position, low, high, faster, slower = (
+                _number(query(axis)[axis]) * 1e-3
+                for query in (device.qPOS, device.qTMN, device.qTMX, device.qACC, device.qDEC)
+            )
+            servo, referenced, on_target = (query(axis)[axis] for query in (device.qSVO, device.qFRF, device.qONT))
+            why = "" if referenced else "it is not referenced"
+            why = why if servo else why or "its servo is off"
+            forbids = None if not why else Problem(self.name, "", f"it must not move: {why}", self._remedy)
+            shown = {"servo": float(servo), "referenced": float(referenced), "on_target": float(on_target)}
+            return MotorState(position, (low, high), (faster, slower), forbids, why, shown)
+
+        return self._controller.ask(ask)
+
+    def position(self) -> float:
+        """[m] from the axis' zero."""
+        axis = self._axis
+        return self._controller.ask(lambda device: _number(device.qPOS(axis)[axis])) * 1e-3
+
+    def begin(self, position: float, speed: float) -> tuple[float, float]:
+        """Velocity, then target; refused by the controller, `LimitCrossed`."""
+
+        def set_off(device: Any) -> None:
+            device.VEL(self._axis, speed * 1e3)
+            device.MOV(self._axis, position * 1e3)
+
+        self._controller.ask(set_off)
+        return position, speed
+
+    def stop(self) -> None:
+        """Halt this axis, smoothly. Not STP: it stops all axes, and takes a scanner on the same controller off its
+        analogue input.
+        """
+        self._controller.ask(lambda device: device.HLT(self._axis, noraise=True))
+
+    def halted(self) -> bool:
+        """Halt, and whether it stands within the time that a halt takes."""
+        self.stop()
+        waited = stopwatch()
+        while any(self._controller.ask(lambda device: device.IsMoving(self._axis)).values()):
+            if waited() > TIMEOUT:
+                return False
+            pause(0.005)
+        return True
+
+    _remedy = _REMEDIES[_MOVE_WITHOUT_SERVO]
+
+
+def safe_channel(settings: Mapping[str, Any]) -> SafeLine:
+    """A second connection to the controller, opened at once; what it returns withdraws the scanner, or halts the stage.
+
+    True once the scanner is at the top, or the stage stands. A controller that takes one client only refuses it when
+    it is opened, before a run: write `shared_line: false`, and the watchdog does without.
+    """
+    host, port = settings["host"], settings["port"]
+    if "halt" in settings:
+        motor = PiMotor("coarse_stage", host, port, settings["halt"])
+        return SafeLine(motor.halted, motor.revive, motor.close)
+    controller = _Controller("scanner", host, port)
+    axis, top, analogue = (settings["withdraw"][key] for key in ("axis", "top", "analogue"))
+
+    def withdraw() -> bool:
+        controller.ask(lambda device: _withdraw(device, axis, top, analogue))
+        low, high = controller.ask(lambda device: (device.qTMN(axis)[axis], device.qTMX(axis)[axis]))
+        near, waited = _AT_THE_TOP * (high - low), stopwatch()
+        while abs(controller.ask(lambda device: _number(device.qPOS(axis)[axis])) - top) > near:
+            if waited() > _WITHDRAWN_WITHIN:
+                return False
+            pause(0.002)
+        return True
+
+    return SafeLine(withdraw, controller.revive, controller.close)
+
+
+# -- Registered.
+
+
+def _specify_scanner(setup: RoleSetup) -> ScannerSpecification:
+    settings: PiScannerSettings = setup.settings
+    require_up(setup, settings.up)
+    tcp_address(setup, PORT)
+    z, xy = (_stated(setup, key, getattr(settings, key)) for key in ("z_range_um", "xy_range_um"))
+    lag, noise = to_si("lag_us", settings.lag_us), to_si("height_noise_nm", settings.height_noise_nm)
+    return ScannerSpecification(0.5 * z, 0.5 * xy, lag, noise)
+
+
+def _stated(setup: RoleSetup, key: str, value: float | None) -> float:
+    if value is None:
+        limit = "is missing: the controller's range is compared with it"
+        raise BadInput(setup.problem(key, "", limit, "take it from the stage's data sheet"))
+    return to_si(key, value)
+
+
+def _connect_scanner(setup: RoleSetup, specification: RigSpecification, clock: Clock) -> PiScanner:
+    settings: PiScannerSettings = setup.settings
+    return (PiScannerOnSharedLine if settings.shared_line else PiScanner)(setup, specification, clock)
+
+
+def _specify_stage(setup: RoleSetup) -> CoarseStageSpecification:
+    tcp_address(setup, PORT)
+    return specify(setup)
+
+
+def _connect_stage(setup: RoleSetup, specification: RigSpecification, clock: Clock) -> MotorisedStage:
+    settings: PiStageSettings = setup.settings
+    host, port = tcp_address(setup, PORT)
+    motor = PiMotor(setup.role, host, port, settings.axis)
+    setup.rig.connections.callback(motor.close)
+    if not settings.shared_line:
+        return MotorisedStage(motor, setup, specification, clock)
+    channel = {"host": host, "port": port, "halt": settings.axis}
+    return StageOnSharedLine(motor, setup, specification, clock, address_of_safe(__name__, channel, setup.role))
+
+
+_VERIFIED: Final = "through pipython 2.11 against an emulator of GCS 2.0 over TCP; never with a controller"
+DRIVERS: Final = (
+    Driver(
+        "pi_gcs",
+        "scanner",
+        "a PI piezo scanner, GCS 2.0",
+        _connect_scanner,
+        _specify_scanner,
+        PiScannerSettings,
+        client=CLIENT,
+        extra="pi",
+        verified=_VERIFIED,
+    ),
+    Driver(
+        "pi_gcs",
+        "coarse_stage",
+        "a motorised PI stage, GCS 2.0",
+        _connect_stage,
+        _specify_stage,
+        PiStageSettings,
+        client=CLIENT,
+        extra="pi",
+        verified=_VERIFIED,
+    ),
+)

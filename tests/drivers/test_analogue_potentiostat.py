@@ -73,7 +73,7 @@ def test_a_ramp_begins_at_its_time_and_stays_on_it(rig: tuple[Any, FakeCard]) ->
 
 
 def test_controls_begin_within_two_milliseconds(rig: tuple[Any, FakeCard]) -> None:
-    device, card = rig
+    device, _ = rig
     late = []
     for k in range(20):
         begin(rig, PotentialRamp(0.4, 0.01 * (k + 1)), lead=0.012)

@@ -76,7 +76,7 @@ class SmuSource:
     potential_step = _FINEST
 
     def __init__(self, address: str, settings: SmuSettings, envelope: Envelope) -> None:
-        import pyvisa  # noqa: PLC0415 - the client is needed by whoever connects one
+        import pyvisa
 
         self._address, self._settings, self._envelope = address, settings, envelope
         self._sign = -1.0 if settings.specimen_terminal == "LO" else 1.0
@@ -220,7 +220,7 @@ class SmuSource:
 
 def open_resource(address: str, backend: str) -> MessageBasedResource:
     """A VISA resource with this package's time-out and line ends; `BadInput` where pyvisa cannot reach its kind."""
-    import pyvisa  # noqa: PLC0415 - as above
+    import pyvisa
 
     options: dict[str, Any] = {"open_timeout": round(1e3 * TIMEOUT)}
     try:

@@ -14,13 +14,15 @@ from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
 EMULATORS: Final[dict[str, str]] = {
     "analogue_potentiostat": "opsicm.emulators.ni_grpc_server:serve",
-    "patch_clamp": "opsicm.emulators.ni_grpc_server:serve",
-    "nidaqmx": "opsicm.emulators.ni_grpc_server:serve",
-    "zaber": "opsicm.emulators.zaber_device:serve",
-    "serial_potentiostat": "opsicm.emulators.serial_potentiostat:serve_instrument",
-    "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "followed_cell": "opsicm.emulators.growing_file:serve_instrument",
     "hop_box": "opsicm.emulators.hop_server:serve",
+    "nidaqmx": "opsicm.emulators.ni_grpc_server:serve",
+    "openspm": "opsicm.emulators.openspm_bridge:serve",
+    "patch_clamp": "opsicm.emulators.ni_grpc_server:serve",
     "pi_gcs": "opsicm.emulators.gcs_controller:serve",
+    "scpi_smu": "opsicm.emulators.scpi_instrument:serve_instrument",
+    "serial_potentiostat": "opsicm.emulators.serial_potentiostat:serve_instrument",
+    "zaber": "opsicm.emulators.zaber_device:serve",
 }
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 

@@ -50,6 +50,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "zaber": "opsicm.drivers.zaber:DRIVERS",
     "adapter": "opsicm.drivers.adapter:DRIVERS",
     "hop_box": "opsicm.drivers.hop_box:DRIVERS",
+    "openspm": "opsicm.drivers.openspm:DRIVERS",
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)

@@ -23,7 +23,7 @@ from opsicm.twin.potentiostat import TwinPotentiostat
 RIG = (PRESETS / "twin-graphite.yaml").read_text(encoding="utf-8")
 TRIALS = {
     "coarse stage": "coarse_stage",
-    "scanner up": "scanner",
+    "piezo": "scanner",
     "bias step": "amplifier",
     "cell on": "potentiostat",
     "samples": "hop_controller",
@@ -93,22 +93,19 @@ def test_the_twin_is_ready_and_every_finding_has_its_number(capsys: pytest.Captu
     assert all(set(each) == set(found["file", "rig"]) for each in found.values())
     assert found["identity", "amplifier"]["text"] == "digital twin: Amplifier"
     assert found["coarse stage", "coarse_stage"]["value"] == pytest.approx(10e-6, abs=1e-9)
-    assert found["scanner up", "scanner"]["value"] == pytest.approx(10e-6, abs=1e-9)
-    step = found["bias step", "amplifier"]
-    assert step["value"] == pytest.approx(step["limit"], rel=0.02)
-    assert step["limit"] == pytest.approx(195e6, rel=0.02)
-    assert found["cell on", "potentiostat"]["value"] == pytest.approx(0.0, abs=1e-4)
+    assert found["piezo", "scanner"]["value"] == pytest.approx(1e-6, rel=0.02)
+    assert found["cell on", "potentiostat"]["text"].startswith("open again: open circuit")
+    assert abs(found["cell on", "potentiostat"]["value"]) < 5e-6
     noise = found["noise", "amplifier"]
     assert 0.5 < noise["value"] / noise["limit"] < 2.0
     assert asked.count("yes (--yes)") == len(TRIALS)
     assert "raise the coarse stage by 10 µm, away from the specimen (from 3.0 to 13.0 µm)" in asked
-    # Bias and cell end as they began; the coarse stage comes back, the piezo stays up.
+    # Bias and cell end as they began; the coarse stage comes back.
     assert calls.made == [
-        *["CoarseStage.move_to"] * 3,
-        "Scanner.safe",
-        "CoarseStage.move_to",
-        *["Amplifier.command"] * 3,
-        *["Potentiostat.apply"] * 2,
+        *["Amplifier.command"] * 4,  # 0, up, down, 0
+        *["Potentiostat.apply"] * 3,  # there, 5 mV higher, open
+        "Potentiostat.safe",
+        *["CoarseStage.move_to"] * 4,
     ]
 
 
@@ -125,12 +122,12 @@ def test_nothing_moves_where_nobody_can_answer(capsys: pytest.CaptureFixture[str
 def test_each_trial_waits_for_its_own_answer(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, calls: Calls
 ) -> None:
-    terminal = Terminal(["n", "no", "y", "n", "what"])
+    terminal = Terminal(["y", "n", "no", "what", "n"])
     monkeypatch.setattr(sys, "stdin", terminal)
     code, found, asked = checked(capsys, "twin/graphite")
     assert code == 0
     assert terminal.asked == asked.count("[y/N]") == len(TRIALS)
-    assert calls.made == ["Amplifier.command"] * 3
+    assert calls.made == ["Amplifier.command"] * 4
     assert found["bias step", "amplifier"]["outcome"] == "ok"
     assert found["coarse stage", "coarse_stage"]["remedy"] == "answered no"
 
@@ -139,11 +136,12 @@ def test_each_trial_waits_for_its_own_answer(
     ("answers", "words", "made_safe"),
     [
         ([""], "nothing was moved or switched", []),
-        (["y", ""], "safe: coarse_stage", ["CoarseStage.safe"]),
+        (["y", ""], "safe: amplifier", ["Amplifier.safe"]),
         (
-            ["y", "n", "y", "y", ""],
+            ["y", "y", "y", "n", ""],
             "safe: amplifier, coarse_stage, potentiostat",
-            ["CoarseStage.safe", "Potentiostat.safe", "Amplifier.safe"],
+            # The first one ends the potentiostat's own trial.
+            ["Potentiostat.safe", "CoarseStage.safe", "Potentiostat.safe", "Amplifier.safe"],
         ),
     ],
 )
@@ -207,13 +205,13 @@ def test_a_role_that_is_lost_hides_none_of_the_others_and_a_fault_in_a_trial_end
 ) -> None:
     code, found, _ = checked(capsys, "twin/graphite", "--yes")
     assert code == 3
+    assert calls.made[-4:] == ["Scanner.safe", "CoarseStage.safe", "Potentiostat.safe", "Amplifier.safe"]
     for step in ("latency", "noise"):
         assert found[step, "scanner"]["outcome"] == "missing"
         assert found[step, "scanner"]["remedy"] == "check its cable"
         assert found[step, "potentiostat"]["outcome"] == "ok"
-    assert found["scanner up", "scanner"]["outcome"] == "fault"
-    assert ("bias step", "amplifier") not in found
-    assert "Amplifier.command" not in calls.made
+    assert found["piezo", "scanner"]["outcome"] == "fault"
+    assert ("samples", "hop_controller") not in found
 
 
 def test_a_setting_that_differs_from_the_file_is_said_by_how_much(
@@ -232,7 +230,11 @@ def test_a_setting_that_differs_from_the_file_is_said_by_how_much(
 
 @pytest.mark.parametrize(
     ("factor", "words"),
-    [(50.0, "0.02 times"), (-1.0, "the current falls when the bias rises"), (0.0, "no circuit through the pipette")],
+    [
+        (50.0, "the pipette shows 3.9 MΩ, 195 MΩ by its geometry: currents or commands are 50 times too large"),
+        (-1.0, "a more positive command made a more NEGATIVE current: one of the two is inverted"),
+        (0.0, "(expected 513 pA): it does not answer"),
+    ],
 )
 def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], factor: float, words: str
@@ -244,9 +246,11 @@ def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step(
         return current * factor, command
 
     monkeypatch.setattr(TwinAmplifier, "read", wrong)
-    code, found, _ = checked(capsys, "twin/graphite", "--role", "amplifier", "--yes")
-    assert code == 2
-    assert words in found["bias step", "amplifier"]["text"]
+    roles = ("--role", "amplifier", "--role", "potentiostat")
+    assert main(["rig", "check", "twin/graphite", *roles, "--yes", "--json"]) == 2
+    findings = json.loads(capsys.readouterr().out)
+    missing = [each["text"] for each in findings if each["step"] == "bias step" and each["outcome"] == "missing"]
+    assert any(words in text for text in missing)
 
 
 def test_a_stage_that_counts_the_other_way_is_left_where_it_is(

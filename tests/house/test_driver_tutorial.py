@@ -76,7 +76,7 @@ def test_the_steps_of_the_page(rig_file: Path, capsys: pytest.CaptureFixture[str
     said = " ".join(capsys.readouterr().out.split())
     assert "ACME TS-25, serial 0042, firmware 1.7" in said
     assert "went 10.00 µm up and came back within 0 nm" in said, said
-    assert "was not verified on hardware: against docs/examples/text_stage_device.py only" in said
+    assert "note: not verified on hardware: against docs/examples/text_stage_device.py only" in said
 
 
 def test_it_counts_from_where_it_was_engaged_and_the_twin_goes_along(rig: Rig, server: Server) -> None:

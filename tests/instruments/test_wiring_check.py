@@ -170,7 +170,7 @@ def test_a_step_of_the_potential_moves_cell_and_reference() -> None:
         ("reference step", True),
     ]
     assert findings[0].sentence == "a set point 5 mV higher moved the potential by 5.0 mV"
-    assert findings[2].sentence.startswith(f"and the pipette current by {CELL_STEP / RESISTANCE * 1e12:.3g} pA")
+    assert findings[2].sentence.startswith(f"it changed the pipette current by {CELL_STEP / RESISTANCE * 1e12:.3g} pA")
 
 
 def test_an_inverted_input_moves_the_potential_the_other_way() -> None:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from opsicm.cli.emulated_rig import standing_experiment
 from opsicm.cli.rig import install_command
-from opsicm.cli.rig_findings import RIG, Finding, of_error
+from opsicm.cli.rig_findings import RIG, UNTRIED, Finding, of_error
 from opsicm.cli.rigs import REGISTRY, rig_setup, specimen_parameters
 from opsicm.cli.verification import how_verified, verified_on_hardware
+from opsicm.cli.wiring import is_instrument
 from opsicm.core.errors import BadInput, OpsicmError
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig, RoleName
@@ -20,7 +21,7 @@ from opsicm.instruments.registry import ROLES, RigSetup, installed
 from opsicm.instruments.roles import Rig
 from opsicm.instruments.specification import RigSpecification
 from opsicm.physics.pipette.geometry import geometric_resistance
-from opsicm.physics.pipette.ion_current import resistance
+from opsicm.physics.pipette.ion_current import junction_potential, resistance
 from opsicm.twin.build import followed, twin_of
 
 _SAFE_ORDER: Final[tuple[RoleName, ...]] = ("hop_controller", "scanner", "coarse_stage", "potentiostat", "amplifier")
@@ -51,6 +52,23 @@ class Bench:
     def far_resistance(self) -> float:
         """Resistance [Ohm] of the pipette far from the surface, from its shape and the electrolyte."""
         return resistance(geometric_resistance(self.setup.pipette), self.setup.specimen.electrolyte, self.setup.fill)
+
+    @property
+    def reversal(self) -> float:
+        """[V] of the pipette electrode against the reference at which no current flows: of two solutions, else 0."""
+        bath, kind = self.setup.specimen.electrolyte, self.loaded.rig.wiring.electrodes
+        return float(
+            junction_potential(self.setup.fill, bath.concentration, bath.temperature, bath.transference, bath.tdf, kind)
+        )
+
+    @property
+    def open_cell_grounded(self) -> bool:
+        """Whether the pipette's current tells where the reference is while the cell is open.
+
+        Not where one of amplifier and potentiostat is an instrument and the other a twin: they share no electrode.
+        """
+        of_one_kind = is_instrument(self.loaded, "amplifier") == is_instrument(self.loaded, "potentiostat")
+        return self.loaded.rig.wiring.open_cell_grounded and of_one_kind
 
     def wait(self, seconds: float) -> None:
         """Let the rig's time pass."""
@@ -100,8 +118,7 @@ def drivers_of(loaded: LoadedRig, role: RoleName) -> Iterator[Finding]:
     client = f", through {driver.client} {version}" if driver.client else ""
     yield Finding("drivers", role, "ok", f"{driver.name}{client}")
     if driver.real_time and not verified_on_hardware(driver):
-        text = f"{driver.name} was not verified on hardware: {how_verified(driver)}"
-        yield Finding("drivers", role, "remark", text, "be at the rig, a hand at its switch, when you answer yes below")
+        yield Finding("drivers", role, "remark", f"{UNTRIED}: {how_verified(driver)}")
 
 
 def bench_of(

@@ -87,8 +87,8 @@ class Walk:
                 return
             yield from trial.run(bench)
         except LimitCrossed as error:
+            bench.make_safe()  # before it is said: nobody may ask for more after a fault
             yield from of_error(trial.name, trial.role, error, "fault")
-            bench.make_safe()
         except OpsicmError as error:
             yield from of_error(trial.name, trial.role, error)
 

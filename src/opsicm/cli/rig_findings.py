@@ -13,6 +13,7 @@ WIDTH: Final = 80
 Outcome = Literal["ok", "remark", "not tried", "missing", "fault"]
 RIG: Final = "rig"
 """The role of a finding that concerns the instruments together."""
+UNTRIED: Final = "not verified on hardware"
 _INDENT: Final = 18
 _STATE: Final = 34  # characters of the table's middle column
 _MARKS: Final[dict[Outcome, str]] = {
@@ -88,11 +89,23 @@ def table_of(findings: Sequence[Finding], roles: Sequence[str]) -> Iterator[str]
         untried = [each for each in own if each.outcome == "not tried"]
         rows = [(_MARKS[each.outcome] + each.text, each.remedy) for each in bad]
         if not bad:
-            rows = [("ready" if not untried else "ready as far as it was tried", "")]
-        rows += [(_MARKS["remark"] + each.text, each.remedy) for each in own if each.outcome == "remark"]
+            rows = [(_ready(role, own), "")]
+        # How a driver was tried stands above, at its length; here that it was not tried on the instrument.
+        remarks = {
+            each.text.partition(":")[0] if each.step == "drivers" else each.text: each.remedy
+            for each in own
+            if each.outcome == "remark"
+        }
+        rows += [(_MARKS["remark"] + text, remedy) for text, remedy in remarks.items()]
         rows += [(f"not tried: {each.step}", each.remedy) for each in untried]
         for k, (state, remedy) in enumerate(rows):
             yield from _row(role if k == 0 else "", state, remedy)
+
+
+def _ready(role: str, own: Sequence[Finding]) -> str:
+    if role != RIG and not any(each.step == "connection" for each in own):
+        return "not connected: the file comes first"
+    return "ready as far as it was tried" if any(each.outcome == "not tried" for each in own) else "ready"
 
 
 def _row(role: str, state: str, remedy: str) -> Iterator[str]:

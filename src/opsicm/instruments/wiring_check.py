@@ -210,12 +210,12 @@ def potential_step(amplifier: Amplifier, potentiostat: Potentiostat, clock: Cloc
             moves,
         )
     ]
-    answer = f"and the cell current by {_current(flowed)}"
+    answer = f"it changed the cell current by {_current(flowed)}"
     findings.append(
         Finding("cell current", flowed > 0.0, answer, "the sign of the channel cell_current is wrong", proves, moves)
     )
     if REFERENCE_FOLLOWS_CELL[grounding]:
-        answer = f"and the pipette current by {_current(pipette)}: the reference has gone down by as much"
+        answer = f"it changed the pipette current by {_current(pipette)}: the reference has gone down by as much"
         remedy = "grounding or the reference electrode is not as the rig file says"
         findings.append(Finding("reference step", pipette > 0.0, answer, remedy, proves, moves))
     return findings

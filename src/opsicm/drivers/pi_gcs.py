@@ -184,6 +184,7 @@ class PiScanner:
         low, high = self._checked_range(setup, settings.z_axis, settings.z_range_um, "z_range_um")
         for axis in (settings.x_axis, settings.y_axis):
             self._checked_range(setup, axis, settings.xy_range_um, "xy_range_um")
+        self._setup = setup
         self._middle = 0.5 * (low + high)  # [µm]
         self._top = high if self._up > 0 else low
         self._refuse_servo_off(setup)
@@ -267,6 +268,11 @@ class PiScanner:
             limit = f"axis {axis} of the controller goes from {low:g} to {high:g} µm"
             raise BadInput(setup.problem(key, stated, limit, "write the range of this stage, or name another axis"))
         return low, high
+
+    def rearm(self) -> None:
+        """Give z back to the hop controller, by the input that the rig file names; `BadInput` where it names none."""
+        if self._settings.analogue:
+            self._require_analogue_input(self._setup)
 
     def _require_analogue_input(self, setup: RoleSetup) -> None:
         """`BadInput` unless the hop controller drives z. Given back only where it asks for no less height than now."""

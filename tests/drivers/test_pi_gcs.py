@@ -14,7 +14,7 @@ from opsicm.core.facts import Quality
 from opsicm.drivers.pi_gcs import PiScanner, safe_channel
 from opsicm.drivers.safe_line import SafeLine
 from opsicm.drivers.vertical_axis import MotorisedStage, travel_time
-from opsicm.emulators.gcs_controller import GcsController, Motor, scanner_axes
+from opsicm.emulators.gcs_controller import GcsController, Motor, PiezoZ, scanner_axes
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.instruments.clock import pause, stopwatch
 from opsicm.instruments.link import NOTICED
@@ -188,6 +188,32 @@ def test_safe_takes_a_driven_axis_off_its_analogue_input_and_never_gives_it_back
         assert "off its analogue input" in state.message
     refused = pytest.raises(BadInput, match=r"on no analogue input.*PIMikroMove with the pipette far up")
     with refused, scanner_at(controller, world, analogue=True):
+        pass
+    assert controller.axes["3"].analogue == 0
+    with scanner_at(controller, world, analogue=True, analogue_input=4) as scanner:  # a new run, on purpose
+        assert controller.axes["3"].analogue == 4
+        assert scanner.state().quality is Quality.GOOD
+    controller.close()
+
+
+def test_an_axis_is_not_given_back_to_an_output_that_would_lower_it(world: PacedWorld) -> None:
+    world.ask(lambda rig: rig.scanner.safe())
+    axes = scanner_axes(world)
+    z = axes["3"]
+    assert isinstance(z, PiezoZ)
+    z.output = 10.0
+    controller = GcsController("127.0.0.1:0", axes)
+    refused = pytest.raises(BadInput, match="would lower the pipette by 10 µm; set the output of the hop controller")
+    with refused, scanner_at(controller, world, analogue=True, analogue_input=4):
+        pass
+    assert z.analogue == 0
+    z.output = 20.0
+    with scanner_at(controller, world, analogue=True, analogue_input=4):
+        assert z.analogue == 4
+    with (
+        pytest.raises(BadInput, match="z axis is on analogue input 4"),
+        scanner_at(controller, world, analogue=True, analogue_input=7),
+    ):
         pass
     controller.close()
 

@@ -50,6 +50,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
     "pi_gcs": "opsicm.drivers.pi_gcs:DRIVERS",
     "zaber": "opsicm.drivers.zaber:DRIVERS",
+    "adapter": "opsicm.drivers.adapter:DRIVERS",
     "hop_box": "opsicm.drivers.hop_box:DRIVERS",
     "openspm": "opsicm.drivers.openspm:DRIVERS",
 }

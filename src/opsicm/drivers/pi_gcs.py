@@ -35,7 +35,7 @@ from opsicm.drivers.vertical_axis import (
     require_up,
     specify,
 )
-from opsicm.experiment.step_model import FileModel, Flag, Number, Text
+from opsicm.experiment.step_model import FileModel, Flag, Number, Text, Whole
 from opsicm.instruments.clock import Clock, pause, stopwatch
 from opsicm.instruments.link import TIMEOUT, Link
 from opsicm.instruments.registry import Driver, RoleSetup, installed
@@ -55,6 +55,7 @@ _REMEDIES: Final = {
     _ANALOGUE_ACTIVE: "write analogue: true, or take the axis off its analogue input in PIMikroMove",
 }
 _RANGE_AGREES: Final = 0.02  # a controller's range is the stage's own, measured; a data sheet rounds it
+_NO_LOWER: Final = 0.05  # [µm] of noise and offset of an analogue input
 _AT_THE_TOP: Final = 0.02  # of the range: an axis that far from its end is withdrawn
 _WITHDRAWN_WITHIN: Final = 0.15  # [s] a piezo takes milliseconds, the probe must be up within 200
 Answer = TypeVar("Answer")
@@ -64,9 +65,10 @@ class PiScannerSettings(FileModel):
     """What a rig file may say of a piezo scanner.
 
     `up` is the sign of the z axis' own position where the pipette rises; ranges are those of the data sheet, and the
-    controller's must agree. `analogue` says that the hop controller drives z through the controller's analogue input.
-    `lag_us` is the piezo's behind a ramp, `height_noise_nm` that of its sensor. `shared_line` says that the
-    controller takes several clients.
+    controller's must agree. `analogue` says that the hop controller drives z through the controller's analogue input;
+    with the number of that input, `analogue_input`, a run that connects gives the axis back to it, if that does not
+    lower the pipette. `lag_us` is the piezo's behind a ramp, `height_noise_nm` that of its sensor. `shared_line` says
+    that the controller takes several clients.
     """
 
     display_name = "a PI scanner"
@@ -77,6 +79,7 @@ class PiScannerSettings(FileModel):
     z_range_um: Annotated[Number, Field(gt=0, le=20_000)] | None = None
     xy_range_um: Annotated[Number, Field(gt=0, le=80_000)] | None = None
     analogue: Flag = False
+    analogue_input: Annotated[Whole, Field(ge=1, le=32)] | None = None
     lag_us: Annotated[Number, Field(ge=0, le=2e5)] = 200.0
     height_noise_nm: Annotated[Number, Field(ge=0, le=300)] = 0.3
     shared_line: Flag = True
@@ -181,13 +184,12 @@ class PiScanner:
         low, high = self._checked_range(setup, settings.z_axis, settings.z_range_um, "z_range_um")
         for axis in (settings.x_axis, settings.y_axis):
             self._checked_range(setup, axis, settings.xy_range_um, "xy_range_um")
+        self._setup = setup
         self._middle = 0.5 * (low + high)  # [µm]
         self._top = high if self._up > 0 else low
         self._refuse_servo_off(setup)
-        if settings.analogue and not self._analogue_input():
-            limit = "the z axis is on no analogue input, so the hop controller does not move it"
-            remedy = f"connect it in PIMikroMove with the pipette far up (parameter {_ANALOGUE_INPUT:#010x})"
-            raise BadInput(setup.problem("analogue", True, limit, remedy))
+        if settings.analogue:
+            self._require_analogue_input(setup)
 
     @property
     def z_range(self) -> tuple[float, float]:
@@ -246,9 +248,8 @@ class PiScanner:
         return RoleState(t_ns, quality, "; ".join(trouble), shown)
 
     def safe(self) -> None:
-        """Withdraw to the top of the range, off the analogue input, which is given back by hand only.
-
-        To give it back is a jump to whatever the hop controller's output is then.
+        """Withdraw to the top of the range, off the analogue input. To give it back is a jump to whatever the hop
+        controller's output is then: only a run that connects does it, see `PiScannerSettings`.
         """
         axis, top, analogue = self._settings.z_axis, self._top, self._settings.analogue
         self._controller.ask(lambda device: _withdraw(device, axis, top, analogue))
@@ -267,6 +268,31 @@ class PiScanner:
             limit = f"axis {axis} of the controller goes from {low:g} to {high:g} µm"
             raise BadInput(setup.problem(key, stated, limit, "write the range of this stage, or name another axis"))
         return low, high
+
+    def rearm(self) -> None:
+        """Give z back to the hop controller, by the input that the rig file names; `BadInput` where it names none."""
+        if self._settings.analogue:
+            self._require_analogue_input(self._setup)
+
+    def _require_analogue_input(self, setup: RoleSetup) -> None:
+        """`BadInput` unless the hop controller drives z. Given back only where it asks for no less height than now."""
+        wanted, found = self._settings.analogue_input, self._analogue_input()
+        if found and wanted in (None, found):
+            return
+        limit = f"the z axis is on analogue input {found}" if found else "the z axis is on no analogue input"
+        if wanted is None or found:
+            remedy = "write analogue_input: with its number, or connect it in PIMikroMove with the pipette far up"
+            raise BadInput(setup.problem("analogue", True, limit, remedy))
+        axis = self._settings.z_axis
+        asked, here = self._controller.ask(
+            lambda device: (_number(device.qTSP(wanted)[wanted]), _number(device.qPOS(axis)[axis]))
+        )
+        lower = self._up * (here - asked)
+        if lower > _NO_LOWER:
+            limit += f", and the hop controller's output there would lower the pipette by {lower:.3g} µm"
+            remedy = "set the output of the hop controller to the top of its range, or start with the pipette far up"
+            raise BadInput(setup.problem("analogue_input", wanted, limit, remedy))
+        self._controller.ask(lambda device: _set_analogue_input(device, axis, wanted))
 
     def _refuse_servo_off(self, setup: RoleSetup) -> None:
         axis = self._settings.z_axis
@@ -299,13 +325,17 @@ def _withdraw(device: Any, axis: str, top: float, analogue: bool) -> None:
         device.MOV(axis, top)
     except GCSError as error:
         if error.val == _ANALOGUE_ACTIVE:  # a controller that stays on its input when it is stopped
-            device.CCL(*_LEVEL)
-            device.SPA(axis, _ANALOGUE_INPUT, 0)
+            _set_analogue_input(device, axis, 0)
         elif error.val == _MOVE_WITHOUT_SERVO:
             device.SVO(axis, True)  # it takes its present position for its target
         else:
             raise
         device.MOV(axis, top)
+
+
+def _set_analogue_input(device: Any, axis: str, number: int) -> None:
+    device.CCL(*_LEVEL)
+    device.SPA(axis, _ANALOGUE_INPUT, number)
 
 
 # -- The coarse stage.

@@ -111,7 +111,7 @@ class AnalogueCircuit:
             before = self._cell
 
             def look(rig: Rig) -> tuple[Floats, Floats, CellReading]:
-                rig.clock.wait_until(self._world.now_ns())
+                self._world.come_to_present(rig)
                 current, height = self._probe.sample(z, bias, x, y, dt_ns * 1e-9)
                 return current, height, rig.potentiostat.read()
 

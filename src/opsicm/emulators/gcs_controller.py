@@ -58,15 +58,22 @@ class _Axis(ABC):
 
 
 class PiezoZ(_Axis):
-    """The piezo that the hop controller drives: 0 … 20 µm, its middle the twin's zero."""
+    """The piezo that the hop controller drives: 0 … 20 µm, its middle the twin's zero.
+
+    `output` [µm] is what the hop controller's output asks for; None: where the twin's pipette is.
+    """
 
     def __init__(self, world: PacedWorld, up: int) -> None:
         low, high = world.ask(lambda rig: rig.scanner.z_range)
         super().__init__(0.0, (high - low) * 1e6)
         self._world, self._up, self._zero = world, up, low if up > 0 else high
+        self.output: float | None = None
 
     def position(self) -> float:
         return self._up * (self._world.ask(lambda rig: rig.scanner.read_z()) - self._zero) * 1e6
+
+    def asked(self) -> float:
+        return self.position() if self.output is None else self.output
 
     def move(self, target: float) -> int:
         if self.analogue:
@@ -237,6 +244,8 @@ class GcsController:
             case "HPA?":  # one line of the list, the only one of its parameters that is here
                 entry = "\t1\t1\tINT\tmotorcontroller\tADC Channel for Target"
                 return _lines(["#Possible parameters are:", f"0x{ADC_CHANNEL_FOR_TARGET:x}={entry}", "end of help"])
+            case "TSP?":  # E-727 manual, TSP?: an analogue input, scaled to µm
+                return _lines([f"{name}={self._driven().asked():.9e}" for name in arguments])
             case "SPA?" | "SPA":
                 return self._parameter(word, arguments)
             case _ if word.endswith("?"):
@@ -315,6 +324,12 @@ class GcsController:
             raise _RefusedError(PROTECTED)
         axis.analogue = int(value[0])
         return None
+
+    def _driven(self) -> PiezoZ:
+        for axis in self.axes.values():
+            if isinstance(axis, PiezoZ):
+                return axis
+        raise _RefusedError(UNKNOWN)
 
     def _axis(self, name: str) -> _Axis:
         if name not in self.axes:

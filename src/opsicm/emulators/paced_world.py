@@ -44,6 +44,7 @@ class PacedWorld:
         self._jobs: queue.SimpleQueue[tuple[Callable[[Rig], Any], Future[Any]]] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._sampling: tuple[HopPlan, OnBlock] | None = None
+        self._streams = False  # whether a hop controller samples without a gap: its samples alone move the time then
         self._began_ns = monotonic_ns()
         self._rig = connect(self._hold)
         # The kernel is compiled before anybody waits for it; what that takes is none of the world's time.
@@ -69,7 +70,7 @@ class PacedWorld:
         future: Future[PlanOutcome] = Future()
 
         def run(rig: Rig) -> PlanOutcome:
-            self._sampling = None
+            self._sampling, self._streams = None, on_block is not None
             controller = rig.hop_controller
             assert isinstance(controller, TwinHopController)
             try:
@@ -84,7 +85,15 @@ class PacedWorld:
 
     def rest(self) -> None:
         """Sample no more until the next plan."""
-        self._sampling = None
+        self._sampling, self._streams = None, False
+
+    def come_to_present(self, rig: Rig) -> None:
+        """Within `ask`: let the world's time come to the present, unless a hop controller's samples take it there.
+
+        A time that moved between two of its samples would be a gap among them, of no whole number of samples.
+        """
+        if not self._streams:
+            rig.clock.wait_until(self.now_ns())
 
     def now_ns(self) -> int:
         """The world's time [ns] that belongs to the present moment of the wall clock."""

@@ -270,6 +270,15 @@ class SafeChannel(Protocol):
         ...
 
 
+@runtime_checkable
+class Rearmable(Protocol):
+    """A device that must be readied again after `safe`: a piezo that was taken off the input by which it is driven."""
+
+    def rearm(self) -> None:
+        """Ready it; does nothing where it is. Raises a refusal where that would lower the pipette."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rig:
     """The instruments that an operando experiment needs, on one clock; `grounding` as in `wiring`.

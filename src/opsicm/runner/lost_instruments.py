@@ -15,7 +15,7 @@ from typing import Any, Final
 from opsicm.core.errors import InstrumentLost, OpsicmError, Problem
 from opsicm.core.facts import Quality, Track
 from opsicm.experiment.controls import OpenCircuit
-from opsicm.instruments.roles import CellReading, Rig
+from opsicm.instruments.roles import CellReading, Rearmable, Rig
 from opsicm.runner.bias import BiasTracker
 from opsicm.runner.cell_track import CellTrack
 from opsicm.runner.fact_log import FactLog
@@ -84,7 +84,26 @@ class LostInstruments:
         if not self._absent:
             return ""
         problems = "; ".join(absence.problem for absence in self._absent.values())
-        return f"{self.text}: {problems}; resume when it answers again, which the run says"
+        return f"{problems}; the run says when it answers again"
+
+    def ready_probe(self) -> str:
+        """Ready again what `safe` has put out of use; why the probe cannot be resumed, empty where it can.
+
+        The hop controller withdraws first: what takes up its output again must find it at the top.
+        """
+        try:
+            if isinstance(self._rig.scanner, Rearmable):
+                self._rig.hop_controller.safe()
+                self._rig.scanner.rearm()
+            for role in ("scanner", "coarse_stage"):
+                state = getattr(self._rig, role).state()
+                if state.quality != Quality.GOOD:
+                    return f"{_NAMES[role]}: {state.message or Quality(state.quality).name.lower()}"
+        except InstrumentLost:
+            raise
+        except OpsicmError as error:
+            return str(error)
+        return ""
 
     # -- losing one -------------------------------------------------------------------------------------------------
 
@@ -219,13 +238,15 @@ class LostInstruments:
             state = getattr(self._rig, role).state()
             quality, message = Quality(state.quality), state.message
             if quality == Quality.MISSING:
-                remedy = "check its cable and power, then resume"
-                raise InstrumentLost(role, Problem(_NAMES[role], "lost", message or "it says so itself", remedy))
+                raise InstrumentLost(role, _missing(role, message))
             if role == "potentiostat" and stale_cell and quality not in _NOT_LIVE:
                 quality, message = Quality.STALE, stale_cell
-            if quality == self._qualities.get(role, Quality.GOOD):
+            before = self._qualities.get(role, Quality.GOOD)
+            if quality == before:
                 continue
             self._qualities[role] = quality
+            if role == "amplifier" and {quality, before} == {Quality.GOOD, Quality.SUSPECT}:
+                continue  # its switches, which `ProbeContext.watch_amplifier` names one by one
             text = f"{_NAMES[role]}: {quality.name.lower()}" + (f", {message}" if message else "")
             data = {"message": text, "role": role, "quality": int(quality)}
             self._facts.write("quality", "cell" if role == "potentiostat" else "probe", self._probe.path, data)
@@ -240,3 +261,11 @@ class LostInstruments:
         with suppress(InstrumentLost):
             self._now_ns = self._context.now()
         return self._now_ns
+
+
+def _missing(role: str, message: str) -> Problem:
+    """The problem of an instrument that says that it is not there, in its own words where those are a problem's."""
+    thing, *limits = message.split("; ")
+    if len(limits) > 1:
+        return Problem(thing, "", "; ".join(limits[:-1]), limits[-1])
+    return Problem(_NAMES[role], "lost", message or "it says so itself", "check its cable and power, then resume")

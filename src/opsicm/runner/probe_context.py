@@ -254,6 +254,8 @@ class ProbeContext:
     def watch_amplifier(self) -> RoleState:
         """Gain, filter and mode as the amplifier tells them now; the first ones and every change are recorded."""
         before, state = self._amplifier, self.rig.amplifier.state()
+        if state.quality == Quality.MISSING:  # it is lost, which the next turn acts upon: its switches have not changed
+            return state if before is None else before
         self._amplifier = state
         told = (dict(state.settings), state.quality == Quality.SUSPECT)
         if before is None:

@@ -165,7 +165,8 @@ class Steering:
                 raise AssertionError(f"no such command: {command.word}")
 
     def _resumed(self, track: Track, resume: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
-        if refusal := self._lost.refusal():
+        refusal = self._lost.refusal() or (self._lost.ready_probe() if track == "probe" and self._probe.paused else "")
+        if refusal:
             return False, refusal
         accepted, message = resume()
         if accepted:

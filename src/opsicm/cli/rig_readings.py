@@ -53,7 +53,7 @@ def identity(bench: Bench, role: RoleName) -> Iterator[Finding]:
 # -- Settings.
 
 
-def settings_read_back(bench: Bench, role: RoleName) -> Iterator[Finding]:
+def settings(bench: Bench, role: RoleName) -> Iterator[Finding]:
     """What the instrument is set to, beside what the rig file and the driver's specification say."""
     state = bench.devices[role].state()
     if state.quality is not Quality.GOOD:

@@ -248,6 +248,11 @@ _TRIALS: Final = (  # the wiring first: before it is known to be right nothing m
 )
 
 
+def trial_names() -> list[str]:
+    """The trials in order."""
+    return [trial.name for trial in _TRIALS]
+
+
 def trials(bench: Bench) -> Iterator[Trial]:
     """The trials of a rig whose roles answer."""
     return (trial for trial in _TRIALS if all(role in bench.devices for role in trial.needs))

@@ -176,8 +176,7 @@ def potential_step(
     """Hold the cell where it is by itself, then `CELL_STEP` higher, and let it go: what cell and pipette make of it.
 
     It switches the cell on for `2 CELL_HELD` seconds, at its own potential; whoever calls this has asked first. The
-    cell is open again when it returns, whatever happens. `ir_compensation` [1] is what the panel has, where it is dialled
-    there.
+    cell is open again when it returns, whatever happens. `ir_compensation` [1] is what is dialled on the panel, if any.
     """
     moves = f"switches the cell on for {2 * CELL_HELD:g} s at its own potential, then {CELL_STEP * 1e3:g} mV above it"
     proves = "the polarity of set point, potential and cell current, and that the pipette sees the reference move"

@@ -9,7 +9,15 @@ import pytest
 from opsicm.core.errors import InstrumentLost, LimitCrossed, Problem
 from opsicm.experiment.controls import CellControl, OpenCircuit, PotentialRamp
 from opsicm.instruments.roles import CellReading
-from opsicm.instruments.wiring_check import CELL_STEP, Finding, bias_steps, checked, potential_step, refuse_failed
+from opsicm.instruments.wiring_check import (
+    CELL_STEP,
+    Finding,
+    bias_reach,
+    bias_steps,
+    checked,
+    potential_step,
+    refuse_failed,
+)
 
 RESISTANCE = 2e8
 
@@ -177,6 +185,19 @@ def test_an_inverted_input_moves_the_potential_the_other_way() -> None:
     (potential, *_) = stepped(Amplifier(input_sign=-1.0))
     assert potential.ok is False
     assert potential.sentence == "a set point 5 mV higher moved the potential by -5.0 mV"
+
+
+def test_twenty_millivolts_per_volt_cannot_track_a_sweep() -> None:
+    finding = bias_reach((-0.2, 0.2), 0.02, 0.7, (0.0, 1.7), "common")
+    assert finding.ok is False
+    assert finding.sentence == (
+        "the command reaches -0.2 … 0.2 V (10 V times 20 mV/V), and 0.7 V at the pipette over a cell of 0 … 1.7 V "
+        "needs -1 … 0.7 V: it follows a cell of 0.5 … 0.9 V only"
+    )
+    wide = bias_reach((-1.0, 1.0), 0.1, 0.7, (0.0, 1.7), "common")
+    assert wide.ok
+    assert wide.sentence.startswith("the command reaches -1 … 1 V (10 V times 100 mV/V): enough for")
+    assert bias_reach((-0.2, 0.2), 0.02, 0.1, (0.0, 1.7), "two_electrode").ok, "two electrodes follow no cell"
 
 
 def test_a_loss_during_the_check_is_a_finding_for_the_operator() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from opsicm.cli.rigs import REGISTRY, Prepared
 from opsicm.experiment.rig_file import LoadedRig, RoleName
-from opsicm.instruments.wiring_check import Finding, bias_steps, potential_step
+from opsicm.instruments.wiring_check import Finding, bias_reach, bias_steps, potential_step
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.ion_current import junction_potential
 
@@ -38,6 +38,12 @@ def bias_findings(loaded: LoadedRig, prepared: Prepared, specimen: CellParameter
     return bias_steps(
         rig.amplifier, rig.potentiostat, rig.clock, rig.grounding, pipette["resistance_Ohm"], float(reversal), grounded
     )
+
+
+def range_finding(loaded: LoadedRig, prepared: Prepared, bias: float, cell: tuple[float, float]) -> Finding:
+    """Whether the command range holds `bias` [V] over a `cell` [V] of this lowest and highest potential."""
+    rig, wiring = prepared.rig, loaded.rig.wiring
+    return bias_reach(rig.amplifier.command_range, wiring.external_bias, bias, cell, rig.grounding)
 
 
 def potential_findings(prepared: Prepared) -> list[Finding]:

@@ -24,7 +24,7 @@ from opsicm.core.errors import LimitCrossed, OpsicmError, Problem
 from opsicm.experiment.controls import OpenCircuit, PotentialRamp
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.roles import Amplifier, Potentiostat
-from opsicm.instruments.wiring import REFERENCE_FOLLOWS_CELL
+from opsicm.instruments.wiring import REFERENCE_FOLLOWS_CELL, command_span
 
 PATIENCE: Final = 5.0  # times as long where the current had not come to rest
 STEP: Final = 0.05  # [V]: a few hundred picoamperes through the paper's pipette, and no redox couple's business
@@ -224,6 +224,31 @@ def potential_step(amplifier: Amplifier, potentiostat: Potentiostat, clock: Cloc
         remedy = "grounding or the reference electrode is not as the rig file says"
         findings.append(Finding("reference step", pipette > 0.0, answer, remedy, proves, moves))
     return findings
+
+
+def bias_reach(
+    command_range: tuple[float, float],
+    external_bias: float,
+    tip_potential: float,
+    cell: tuple[float, float],
+    grounding: str,
+) -> Finding:
+    """Whether the command reaches V_tip - g E over a `cell` [V] from its lowest to its highest potential; in numbers.
+
+    `external_bias` [1] is the scale of the amplifier's command input.
+    """
+    low, high = command_range
+    scale = f"{high / external_bias:g} V times {external_bias * 1e3:g} mV/V" if external_bias else "no command input"
+    reaches = f"the command reaches {low:g} … {high:g} V ({scale})"
+    needed = command_span(tip_potential, *cell, grounding)
+    needs = f"{tip_potential:g} V at the pipette over a cell of {cell[0]:g} … {cell[1]:g} V"
+    if low <= needed[0] and needed[1] <= high:
+        return Finding("bias range", True, f"{reaches}: enough for {needs}")
+    sentence = f"{reaches}, and {needs} needs {needed[0]:.3g} … {needed[1]:.3g} V"
+    if REFERENCE_FOLLOWS_CELL[grounding]:
+        sentence += f": it follows a cell of {tip_potential - high:.3g} … {tip_potential - low:.3g} V only"
+    remedy = "use the wider command input (an Axopatch 200B has one of 100 mV/V at its rear), or another bias"
+    return Finding("bias range", False, sentence, remedy)
 
 
 def refuse_failed(findings: Sequence[Finding], say: Callable[[Finding], None] = lambda _: None) -> None:

@@ -41,6 +41,7 @@ BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
     "replay": "opsicm.record.replay_rig:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
+    "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
     "patch_clamp": "opsicm.drivers.patch_clamp:DRIVER",
     "analogue_potentiostat": "opsicm.drivers.analogue_potentiostat:DRIVER",
 }

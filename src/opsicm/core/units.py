@@ -74,6 +74,7 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
     "m/s": (1.0, "m/s"),
     "mm/s": (1e-3, "m/s"),
     "nm/ms": (1e-6, "m/s"),
+    "um/V": (1e-6, "m/V"),
     "um/s": (1e-6, "m/s"),
     "um/ms": (1e-3, "m/s"),
     "nm/s": (1e-9, "m/s"),
@@ -107,6 +108,7 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
 # The unit a key name ends in → the unit above. Longest endings first when read.
 KEY_SUFFIX: Final[dict[str, str]] = {
     "nm_per_ms": "nm/ms",
+    "um_per_V": "um/V",
     "mV_per_V": "mV/V",
     "mV_per_pA": "mV/pA",
     "mA_per_V": "mA/V",

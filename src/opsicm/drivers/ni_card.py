@@ -4,16 +4,23 @@
     address: grpc://127.0.0.1:31763/Dev1    # one behind NI's gRPC device server
 
 All analogue inputs that the rig file names, in `channels` and in the settings of the roles, are one task on one sample
-clock of `clock.rate_kS_s`. Outputs are written on demand. `limits: {ao0_V: [-5, 5], ai2_V: [-1, 1]}` narrows a terminal's
-range; nothing beyond it is ever written.
+clock of `clock.rate_kS_s`. Outputs are written on demand. `limits: {ao0_V: [-5, 5], ai2_V: [-1, 1]}` narrows the range
+of a terminal; nothing beyond it is ever written.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, OutsideDomain, Problem
 from opsicm.core.facts import Quality
@@ -33,6 +40,8 @@ EXTRA: Final = "ni"
 USUAL_RANGE: Final = (-10.0, 10.0)  # [V]
 READ_EVERY: Final = 0.01  # [s]
 _RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
+_REMEMBERED: Final = 8192  # writes to an output: more than a block of samples can hold
+_PACE: Final = 0.01  # by which a sample clock may differ from this machine's: crystals differ by 1e-4 at most
 _INPUT: Final = re.compile(r"(?:(\w+)/)?ai\d+")
 
 
@@ -52,14 +61,14 @@ def card(setup: RoleSetup, clock: Clock | None = None) -> NiCard:
 
 def _connected(setup: RoleSetup, address: str) -> NiCard:
     try:
-        from opsicm.drivers import ni_session
+        from opsicm.drivers import ni_session  # noqa: PLC0415 - imports the client
     except ImportError as error:
         limit = f"its client {CLIENT} is not installed ({error})"
         raise BadInput(Problem(f"NI card {address}", setup.role, limit, f"pip install 'opsicm[{EXTRA}]'")) from error
     loaded = setup.rig.rig
     device = ni_session.device_of(address)
     inputs, noisy = _inputs(loaded, device, address)
-    ranges = {name: _range(loaded, name) for name in inputs}
+    ranges = {name: file_range(loaded, name) for name in inputs}
     rate = loaded.rig.clock.rate
     connected = NiCard(
         address,
@@ -82,6 +91,7 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
             ni_session.FAILURES,
         ),
         {terminal: limit for terminal in loaded.rig.limits if (limit := _limit(loaded, terminal)) is not None},
+        loaded.rig.emulation is not None,
     )
     setup.rig.connections.callback(connected.close)
     connected.open()
@@ -111,7 +121,8 @@ def terminal(name: str, device: str) -> str:
     return name if name.startswith(f"{device}/") else f"{device}/{name}"
 
 
-def _range(loaded: LoadedRig, name: str) -> tuple[float, float]:
+def file_range(loaded: LoadedRig, name: str) -> tuple[float, float]:
+    """(lowest, highest) [V] of a terminal as the rig file limits it, ±10 V where it does not."""
     return _limit(loaded, f"{name.rpartition('/')[2]}_V") or USUAL_RANGE
 
 
@@ -137,6 +148,11 @@ class CardClock:
         self._latest_ns = 0
         self._lock = threading.Lock()
 
+    @property
+    def pace(self) -> float:
+        """Seconds of the sample clock in a second of the machine's, since the first sample."""
+        return self._pace
+
     def tick(self, end: int) -> None:
         """Samples up to index `end` have been read just now."""
         now = monotonic_ns()
@@ -146,8 +162,10 @@ class CardClock:
                 self._ahead_ns = end * self._dt_ns - now
                 return
             since, sampled = now - self._first[0], (end - self._first[1]) * self._dt_ns
-            if since > 200_000_000:  # before that a few milliseconds of transport would bend the pace
-                pace = sampled / since
+            pace = sampled / max(since, 1)
+            # Over less than two seconds a few milliseconds of transport would bend the pace; but for an emulated world
+            # that runs several times as fast, two seconds are too long to wait.
+            if since > 2_000_000_000 or (since > 200_000_000 and abs(pace - self._pace) > 0.2 * self._pace):
                 self._ahead_ns += (self._pace - pace) * now
                 self._pace = pace
             behind = end * self._dt_ns - self._pace * now
@@ -183,6 +201,7 @@ class NiCard:
         acquisition: Link[Acquisition],
         outputs: Link[Outputs],
         limits: dict[str, tuple[float, float]],
+        emulated: bool,
     ) -> None:
         self.address, self.inputs, self.rate = address, inputs, rate
         self.input_ranges = input_ranges
@@ -193,10 +212,12 @@ class NiCard:
         self.read_every = READ_EVERY
         self._acquisition, self._outputs = acquisition, outputs
         self._limits = limits
+        self._emulated = emulated  # whose world may run faster
         self._card_range = USUAL_RANGE
         self._client: Any = None
         self._base = 0
         self._written: dict[str, float] = {}
+        self._history: dict[str, deque[tuple[int, float]]] = {}
         self._ramps: dict[str, tuple[float, float, int]] = {}
         self._ramping: threading.Thread | None = None
         self._state_lock = threading.RLock()
@@ -212,7 +233,7 @@ class NiCard:
     def open(self) -> None:
         """Connect and begin to sample."""
         self._outputs.open()
-        self._card_range = self._outputs.ask(lambda client: client.session.output_range())
+        self._card_range = self._outputs.ask(lambda client: client.range)
         self._acquisition.open()
         self._reading = threading.Thread(target=self._acquire, name=f"ni-{self.device}", daemon=True)
         self._reading.start()
@@ -260,8 +281,24 @@ class NiCard:
                     self._ramping.start()
 
     def written(self, output: str) -> float:
-        """[V] on an analogue output now, its ramp included; 0 before anything was written, which is what cards start at."""
+        """[V] on an analogue output now, its ramp included; 0, where cards start, before anything was written."""
         return self._written.get(terminal(output, self.device), 0.0)
+
+    def has_written(self, output: str) -> bool:
+        """Whether this program has written to an output since it connected: before, nobody can say what is there."""
+        return terminal(output, self.device) in self._written
+
+    def staircase(self, output: str, first: int, end: int) -> NDArray[np.float64]:
+        """[V] that stood on an output at samples `first` to before `end`, by when it was written."""
+        with self._state_lock:
+            steps = list(self._history.get(terminal(output, self.device), ()))
+        volts = np.array([0.0, *(volts for _, volts in steps)])
+        at = np.array([index for index, _ in steps])
+        return volts[np.searchsorted(at, np.arange(first, end), side="right")]
+
+    def output_range_read(self) -> tuple[float, float]:
+        """(lowest, highest) [V] of the outputs as the card says now."""
+        return self._outputs.ask(lambda client: client.session.output_range())
 
     def output_range(self, output: str) -> tuple[float, float]:
         """(lowest, highest) [V] of an analogue output: the card's own, narrowed by the rig file's limits."""
@@ -279,7 +316,24 @@ class NiCard:
         name = terminal(line, self.device)
         return self._outputs.ask(lambda client: client.line(name))
 
-    # -- For the roles of this driver -----------------------------------------------------------------------------------
+    def safe_address(
+        self,
+        role: str,
+        outputs: Mapping[str, float],
+        lines: Mapping[str, bool] = MappingProxyType({}),
+        instead: Mapping[str, bool] = MappingProxyType({}),
+    ) -> str:
+        """The address of a safe channel that sets these outputs [V] and lines from another process: `safe_channel`."""
+        settings = {
+            "address": self.address,
+            "process": os.getpid(),
+            "outputs": {terminal(name, self.device): volts for name, volts in outputs.items()},
+            "lines": {terminal(name, self.device): level for name, level in lines.items()},
+            "instead": {terminal(name, self.device): level for name, level in instead.items()},
+        }
+        return f"driver:opsicm.drivers.nidaqmx:safe_channel {json.dumps(settings)}#{role}"
+
+    # -- For the roles of this driver ---------------------------------------------------------------------------------
 
     def column(self, name: str) -> int:
         """The column of an input in the ring."""
@@ -318,6 +372,9 @@ class NiCard:
             self._revived.set()
         if self.age() > NOTICED:
             return RoleState(self.rig_clock.now_ns(), Quality.MISSING, f"no sample for {self.age():.2g} s")
+        if not self._emulated and abs(self.clock.pace - 1.0) > _PACE:
+            message = f"its sample clock runs at {self.clock.pace:.4g} of the rate that the rig file states"
+            return RoleState(self.rig_clock.now_ns(), Quality.SUSPECT, message, {"pace": self.clock.pace})
         columns = [self.column(name) for name in inputs] or list(range(len(self.inputs)))
         quality = self.ring.quality
         worst = max(columns, key=lambda column: quality[column])
@@ -327,7 +384,7 @@ class NiCard:
             self.rig_clock.now_ns(), Quality(quality[worst]), message, {"samples_lost": float(self.ring.lost)}
         )
 
-    # -- Threads ----------------------------------------------------------------------------------------------------------
+    # -- Threads ------------------------------------------------------------------------------------------------------
 
     def _acquire(self) -> None:
         count = 0
@@ -379,6 +436,7 @@ class NiCard:
     def _put(self, name: str, volts: float) -> None:
         self._outputs.ask(lambda client: client.write(name, volts))
         self._written[name] = volts
+        self._history.setdefault(name, deque(maxlen=_REMEMBERED)).append((self.clock.now_ns() // self.dt_ns, volts))
 
     def _silent(self) -> InstrumentLost:
         said = self.lost or f"no sample for {self.age():.2g} s"

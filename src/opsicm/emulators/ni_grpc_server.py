@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
+from weakref import WeakKeyDictionary
 
 import grpc
 import numpy as np
@@ -48,7 +49,7 @@ _WORDS: Final = {
 }
 # Attributes by their numbers in nidaqmx/system/device.py, system/system.py, task/_task.py and task/_in_stream.py.
 _VERSION: Final = {0x1272: 25, 0x1923: 5, 0x2F22: 0}
-_DEVICE_TEXT: Final = {0x0631: "PCIe-6363 (emulated)"}
+_DEVICE_TEXT: Final = {0x0631: "X series (emulated)"}
 _DEVICE_NUMBER: Final = {0x0632: 0x0511C0DE}
 _DEVICE_REAL: Final = {0x298D: 1.0e6, 0x298C: 2.0e6}
 _RANGES: Final = {0x2990, 0x299B}
@@ -61,7 +62,7 @@ _MOST_RECENT, _CURRENT_POSITION = 10428, 10425  # constants.py: ReadRelativeTo
 _BUFFER: Final = 0x186C
 _GROUPED_BY_CHANNEL: Final = 0  # constants.py: FillMode
 _CONTINUOUS: Final = 10123  # constants.py: AcquisitionType
-_INPUTS, _OUTPUTS, _LINES = 32, 4, 32
+_INPUTS, _OUTPUTS, _LINES = 32, 8, 32
 _ARRAY_TAG: Final = bytes([messages.ReadAnalogF64Response.DESCRIPTOR.fields_by_name["read_array"].number << 3 | 2])
 _LONGEST_WAIT: Final = 10.0  # [s]
 FAULTS: Final = ("unavailable", "late", "silent", "reset", "nan", "stuck", "overload", "detached", "ticks")
@@ -88,6 +89,7 @@ class _Task:
     relative_to: int = _CURRENT_POSITION
     offset: int = 0
     reserved: bool = False
+    pace: float = 1.0  # of its clock, in units of the rate that was asked for
     stuck: NDArray[np.float64] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -278,7 +280,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
             task.position = max(0, self._acquired(task) + task.offset)
         left = timeout
         while (short := task.position + n - self._acquired(task)) > 0:
-            wait = short / task.rate / self._world.speed if task.rate else 0.0
+            wait = short / (task.rate * task.pace) / self._world.speed if task.rate else 0.0
             if wait > left:
                 pause(left)
                 raise _Refused(_NOT_YET_AVAILABLE)
@@ -287,7 +289,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
             left -= wait
         if self._acquired(task) - task.position > task.buffer > 0:
             raise _Refused(_NO_LONGER_AVAILABLE)
-        dt_ns = 1e9 / task.rate
+        dt_ns = 1e9 / (task.rate * task.pace)
         assert task.started_ns is not None
         first_ns = task.started_ns + round(task.position * dt_ns)
         volts = self.circuit.sample(first_ns, n, dt_ns, task.channels)
@@ -296,6 +298,10 @@ class NiGrpcServer(service.NiDAQmxServicer):
 
     def _with_faults(self, task: _Task, volts: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a converter, a cable or an amplifier at its end make of the first channel."""
+        if (factor := self.faults.takes("ticks")) is not None:
+            acquired = self._acquired(task)
+            task.pace *= factor  # from now on; what was sampled before was right
+            task.started_ns = self._world.now_ns() - round(acquired / (task.rate * task.pace) * 1e9)
         if self.faults.takes("nan") is not None:
             volts[0] = np.nan
         if self.faults.takes("overload") is not None:
@@ -387,7 +393,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
     def _acquired(self, task: _Task) -> int:
         if task.started_ns is None or not task.rate:
             return task.position
-        return int((self._world.now_ns() - task.started_ns) * 1e-9 * task.rate)
+        return int((self._world.now_ns() - task.started_ns) * 1e-9 * task.rate * task.pace)
 
     def _follow_outputs(self) -> None:
         """Outputs act although nobody samples."""
@@ -454,8 +460,25 @@ def _sevens(number: int) -> Iterator[int]:
     yield number
 
 
-def serve(world: PacedWorld, entry: Entry) -> NiGrpcServer:
-    """The card of a rig file, `grpc://127.0.0.1:PORT/Dev1`, on the wire."""
+class _Behind:
+    """The same card once more: what another driver of the rig file has at its terminals."""
+
+    def __init__(self, server: NiGrpcServer) -> None:
+        self.address, self.faults = server.address, server.faults
+
+    def close(self) -> None:
+        """Nothing: the card is closed by whom it was served for."""
+
+
+_SERVED: Final[WeakKeyDictionary[PacedWorld, dict[str, NiGrpcServer]]] = WeakKeyDictionary()
+
+
+def serve(world: PacedWorld, entry: Entry) -> NiGrpcServer | _Behind:
+    """The card of a rig file, `grpc://127.0.0.1:PORT/Dev1`, on the wire: once, whatever drivers share it."""
+    cards = _SERVED.setdefault(world, {})
+    if entry.address in cards:
+        return _Behind(cards[entry.address])
     device = device_of(entry.address)
     host = entry.address.removeprefix("grpc://").removesuffix(f"/{device}")
-    return NiGrpcServer(world, AnalogueCircuit(world, entry.rig, device), device, host)
+    cards[entry.address] = NiGrpcServer(world, AnalogueCircuit(world, entry.rig, device), device, host)
+    return cards[entry.address]

@@ -12,7 +12,8 @@ from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 
-EMULATORS: Final[dict[str, str]] = {"nidaqmx": "opsicm.emulators.ni_grpc_server:serve"}
+_CARD: Final = "opsicm.emulators.ni_grpc_server:serve"
+EMULATORS: Final[dict[str, str]] = {"nidaqmx": _CARD, "patch_clamp": _CARD, "analogue_potentiostat": _CARD}
 """Driver in a rig file → `module:function`, a `Serve`; one that serves several roles is called once per address."""
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from opsicm.core.compiled import compiled
 from opsicm.core.facts import Outcome
 from opsicm.experiment.hop_parameters import HopParameters
@@ -138,6 +141,19 @@ def step(state: HopState, settings: HopSettings, current: float, z: float) -> tu
         HopState(phase, count, z_command, z_top, z_target, reference_sum, i_ref, i_stop, z_stop, z_min, i_far, outcome),
         event,
     )
+
+
+@compiled
+def step_block(
+    state: HopState, settings: HopSettings, current: NDArray[np.float64], z: NDArray[np.float64], first: int
+) -> tuple[HopState, int, int]:
+    """Step over samples [A, m] from `first` on up to the first event: (state, samples taken, event)."""
+    event = NO_EVENT
+    k = first
+    while k < current.size and event == NO_EVENT:
+        state, event = step(state, settings, current[k], z[k])
+        k += 1
+    return state, k, event
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Final, TypeVar, get_args
 
+import numpy as np
+
 from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.model import Experiment
@@ -33,6 +35,7 @@ from opsicm.instruments.specification import (
 )
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
 
 GROUP: Final = "opsicm.drivers"
 ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
@@ -85,6 +88,13 @@ class RigSetup:
     def fill(self) -> float:
         """Salt in the pipette [mol/m³]."""
         return self.experiment.pipette.fill(self.specimen.electrolyte.concentration)
+
+    def stop_distance(self, setpoint: float) -> float:
+        """Distance [m] of the tip from a surface at which the current has dropped by `setpoint` [1].
+
+        What a hop controller may overshoot by at most; of the finite-element approach curve, as the forecast has it.
+        """
+        return float(approach_curve(self.pipette).distance(np.array(1.0 - setpoint)))
 
     def shared(self, key: Hashable, connect: Callable[[], Shared]) -> Shared:
         """A connection that several roles of one rig share, as to a controller with several axes; made only once."""

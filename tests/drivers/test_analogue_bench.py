@@ -57,7 +57,7 @@ def wait(bench: Bench, seconds: float) -> None:
 
 def test_identity_and_telegraphs_through_the_client(bench: Bench) -> None:
     identity = bench.amplifier.identity()
-    assert identity.model == "axopatch_200b, by the lines of PCIe-6363 (emulated)"
+    assert identity.model.startswith("axopatch_200b, by the lines of ")
     assert identity.client.startswith("nidaqmx ")
     assert bench.amplifier.state().settings == {"gain_V_A": 1e9, "filter_Hz": 5000.0, "mode": "voltage_clamp"}
     assert bench.potentiostat.state().settings["cell"] == "off"
@@ -169,12 +169,12 @@ def test_wrong_wiring_is_noticed_before_anything_moves(text: str, grounding: str
 
 
 def test_an_inverted_set_point_opens_the_cell_again() -> None:
-    """The bias steps cannot see the potentiostat's input; the driver does, a fifth of a second after it closed."""
+    """The bias steps cannot see the potentiostat's input; the driver does, at its second look after it closed."""
     with analogue_bench(INVERTED_INPUT) as bench:
         assert all(finding.ok for finding in findings(bench).values())
         (finding, *_) = checked(lambda: potential_step(bench.amplifier, bench.potentiostat, bench.clock, "common"))
         assert finding.ok is False
-        assert "the potentiostat is not in control, and the cell was opened" in finding.sentence
+        assert "-1.200 V" in finding.sentence
         at_ns = bench.clock.now_ns() + 50 * MS
         bench.potentiostat.apply(PotentialRamp(1.2), at_ns)
         bench.clock.wait_until(at_ns + 450 * MS)

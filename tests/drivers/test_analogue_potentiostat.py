@@ -54,6 +54,7 @@ def test_connecting_closes_no_cell_and_writes_nothing(rig: tuple[Any, FakeCard])
     assert reading.control == "open_circuit"
     assert reading.potential == pytest.approx(0.4)
     assert device.state().settings["cell"] == "off"
+    assert device.safe_address == "fake {} {'Dev1/port0/line0': False}#potentiostat"
 
 
 def test_a_ramp_begins_at_its_time_and_stays_on_it(rig: tuple[Any, FakeCard]) -> None:
@@ -187,7 +188,7 @@ def test_a_cell_that_goes_the_other_way_is_opened(rig: tuple[Any, FakeCard]) -> 
     wait(card, 0.3)
     assert not card.lines[CELL]
     opened = card.at_ns[len(card.events) - 1 - card.events[::-1].index((CELL, 0.0))]
-    assert opened - at_ns < 260 * MS
+    assert opened - at_ns < 100 * MS, "two looks after it was seen, and what a busy machine adds"
     with pytest.raises(
         LimitCrossed, match=r"cell potential is -0.400 V; the set point is 0.400 V: the potentiostat is"
     ):

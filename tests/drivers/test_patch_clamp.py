@@ -37,6 +37,11 @@ def test_currents_and_commands_have_the_rig_files_scales(laboratory: Laboratory)
     assert card.outputs["Dev1/ao0"][:2] == (0.0, 0.0)
 
 
+def test_the_safe_channel_zeroes_the_command(laboratory: Laboratory) -> None:
+    amplifier, _, _ = connect(laboratory, "amplifier", rig())
+    assert amplifier.safe_address == "fake {'Dev1/ao0': 0.0} {}#amplifier"
+
+
 def test_connecting_writes_nothing(laboratory: Laboratory) -> None:
     _, card, _ = connect(laboratory, "amplifier", rig())
     assert card.events == []

@@ -182,9 +182,11 @@ def test_a_step_of_the_potential_moves_cell_and_reference() -> None:
 
 
 def test_an_inverted_input_moves_the_potential_the_other_way() -> None:
-    (potential, *_) = stepped(Amplifier(input_sign=-1.0))
+    circuit = Amplifier(input_sign=-1.0)
+    (potential,) = stepped(circuit)
     assert potential.ok is False
-    assert potential.sentence == "a set point 5 mV higher moved the potential by -5.0 mV"
+    assert potential.sentence == "asked to stay at 1.200 V, the cell went to -1.200 V and was opened again"
+    assert circuit.controls.count("PotentialRamp") == 1, "no second try"
 
 
 def test_twenty_millivolts_per_volt_cannot_track_a_sweep() -> None:

@@ -33,6 +33,7 @@ LIKELY: Final = 3.0  # times the expected conductance: pipettes of one pull diff
 ZERO_WITHIN: Final = 0.1  # [V] between the bias without current and the reference: junctions and offsets are smaller
 TELLING: Final = 0.25  # [V] that the cell must have for a wrong sign of it to show beside `ZERO_WITHIN`
 CELL_STEP: Final = 0.005  # [V] of the cell from where it is by itself: some microampere
+HELD_WITHIN: Final = 0.05  # [V] of its own potential, at which a cell that is switched on stays
 CELL_HELD: Final = 0.3  # [s]
 _SURE: Final = 6.0  # times the scatter of repeated readings
 _REPEATS: Final = 4
@@ -197,6 +198,10 @@ def potential_step(amplifier: Amplifier, potentiostat: Potentiostat, clock: Cloc
 
     try:
         before, current_before, pipette_before = held(start)
+        if abs(before - start) > HELD_WITHIN:
+            seen = f"asked to stay at {start:.3f} V, the cell went to {before:.3f} V and was opened again"
+            remedy = "the sign of the potentiostat's input or of its potential is inverted, or its reference is off"
+            return [Finding("potential", False, seen, remedy, proves, moves)]
         after, current_after, pipette_after = held(start + CELL_STEP)
     except LimitCrossed as error:
         return [Finding("potential", False, str(error.problems[0]), error.problems[0].remedy, proves, moves)]

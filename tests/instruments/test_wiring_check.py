@@ -58,6 +58,7 @@ class Circuit:
         self.commands: list[float] = []
         self.controls: list[str] = []
         self.cell_current = 0.0
+        self.set_point: float | None = None
 
     # the amplifier
     @property
@@ -85,16 +86,16 @@ class Potentiostat:
 
     def read(self) -> CellReading:
         c = self.circuit
-        return CellReading(0, c.cell_sign * c.cell, c.cell_current, 0.0, None, "open_circuit")
+        return CellReading(2**62, c.cell_sign * c.cell, c.cell_current, 0.0, c.set_point, "")
 
     def apply(self, control: CellControl, at_ns: int) -> None:  # noqa: ARG002 - at once
         c = self.circuit
         c.controls.append(type(control).__name__)
         if isinstance(control, PotentialRamp):
-            rest, c.cell = 1.2, c.input_sign * control.start
+            rest, c.cell, c.set_point = 1.2, c.input_sign * control.start, control.start
             c.cell_current = (c.cell - rest) * 1e-3
         elif isinstance(control, OpenCircuit):
-            c.cell_current = 0.0
+            c.cell_current, c.set_point = 0.0, None
 
     def safe(self) -> None:
         self.circuit.controls.append("safe")

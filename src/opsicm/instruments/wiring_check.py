@@ -37,6 +37,7 @@ HELD_WITHIN: Final = 0.05  # [V] of its own potential, at which a cell that is s
 CELL_HELD: Final = 0.3  # [s]
 _SURE: Final = 6.0  # times the scatter of repeated readings
 _REPEATS: Final = 4
+_LOOKS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,14 @@ def potential_step(amplifier: Amplifier, potentiostat: Potentiostat, clock: Cloc
     start = potentiostat.read().potential
 
     def held(potential: float) -> tuple[float, float, float]:
-        potentiostat.apply(PotentialRamp(potential), clock.now_ns() + round(0.1e9))
-        clock.wait_until(clock.now_ns() + round((0.1 + CELL_HELD) * 1e9))
+        at_ns = clock.now_ns() + round(0.1e9)
+        potentiostat.apply(PotentialRamp(potential), at_ns)
+        for _ in range(_LOOKS):  # until it is seen to have begun
+            clock.wait_until(clock.now_ns() + round(0.1e9))
+            reading = potentiostat.read()
+            if reading.set_point is not None and reading.t_ns >= at_ns:
+                break
+        clock.wait_until(clock.now_ns() + round(CELL_HELD * 1e9))
         reading = potentiostat.read()
         pipette = []
         for _ in range(_REPEATS):  # apart, so that each is of samples of its own

@@ -176,6 +176,10 @@ class Registry:
     def __init__(self, built_in: Mapping[str, str]) -> None:
         self._built_in = {name: EntryPoint(name, value, GROUP) for name, value in built_in.items()}
 
+    def is_built_in(self, name: str) -> bool:
+        """Whether a driver comes with this package."""
+        return name in self._built_in
+
     def registrations(self) -> Iterator[Registration]:
         """Every registered name with its drivers."""
         others = [entry for entry in entry_points(group=GROUP) if entry.name not in self._built_in]

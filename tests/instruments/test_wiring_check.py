@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -161,6 +162,7 @@ def test_two_electrodes_have_their_reference_at_ground() -> None:
 
 def test_what_cannot_be_told_is_not_called_wrong() -> None:
     assert found(Amplifier(cell=0.1))["reference"].ok is None
+    assert found(Amplifier(cell_sign=math.nan))["reference"].ok is None
     assert found(Amplifier(follows=0.0), grounded=False)["reference"].ok is None
     assert found(Amplifier(reach=0.02))["bias"].ok is None
     refuse_failed(list(found(Amplifier(cell=0.1)).values()))

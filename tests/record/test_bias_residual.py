@@ -9,7 +9,7 @@ from opsicm.core.errors import BadInput
 from opsicm.record.reader import Run
 from tests.fixtures.laboratory import TEXT, Laboratory
 
-SHORT = TEXT.replace("to_V: 0.0, rate_mV_s: 8", "to_V: 0.36, rate_mV_s: 20")
+SHORT = TEXT.replace("to_V: 0.0, rate_mV_s: 8", "to_V: 0.38, rate_mV_s: 20")
 
 
 def test_the_residual_of_a_sample_is_that_of_its_hop(laboratory: Laboratory) -> None:

@@ -279,7 +279,13 @@ class AnaloguePotentiostat:
             set_point = self._set_point(control, counter.t_ns) if isinstance(control, PotentialRamp) else None
             word = _WORDS[type(control)]
             return CellReading(
-                counter.t_ns, counter.potential, counter.current, counter.charge, set_point, word, self._cut_off
+                max(0, counter.t_ns),  # a card may have sampled before a run's clock began
+                counter.potential,
+                counter.current,
+                counter.charge,
+                set_point,
+                word,
+                self._cut_off,
             )
 
     def identity(self) -> Identity:

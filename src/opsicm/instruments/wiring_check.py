@@ -157,7 +157,7 @@ def _reference(zero: float, cell: float, grounding: str, grounded: bool, moves: 
     if follows and not grounded:
         why = "the potentiostat disconnects the open cell, so that tells nothing; the potential step does"
         return Finding(name, None, f"{seen}: {why}", "", proves, moves)
-    if follows and abs(cell) < TELLING:
+    if follows and not abs(cell) >= TELLING:  # also where an open cell reads no number
         return Finding(name, None, f"{seen}: too little to tell the signs apart", "", proves, moves)
     if abs(zero + follows * cell) <= ZERO_WITHIN:
         where = f"{-follows * cell * 1e3:.0f} mV, as the wiring says" if follows else "0 mV: it is the ground"

@@ -106,7 +106,7 @@ def test_the_sample_clock_never_runs_backwards_and_keeps_the_worlds_time(bench: 
     clock.wait_until(before + 400_000_000)
     passed = (clock.now_ns() - before) * 1e-9
     assert passed == pytest.approx((bench.world.now_ns() - before_world) * 1e-9, abs=0.02)
-    assert clock.pace == pytest.approx(1.0, abs=5e-3)
+    assert clock.pace is None or clock.pace == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_voltage_out_of_range_is_refused_before_it_is_written(bench: Bench) -> None:
@@ -145,7 +145,7 @@ def test_lines_are_set_and_read_back(bench: Bench) -> None:
 def test_a_terminal_that_the_card_does_not_have_is_said(bench: Bench) -> None:
     with pytest.raises(BadInput, match="Dev1/ao9 is unknown; the card does not have it"):
         bench.card.write("ao9", 0.0)
-    with pytest.raises(BadInput, match="Dev1/ai5 is not sampled"):
+    with pytest.raises(BadInput, match="analogue input is Dev1/ai5; the card samples Dev1/ai0"):
         bench.card.latest(["ai5"], 0.01)
 
 
@@ -250,11 +250,12 @@ def test_a_sample_clock_at_another_rate_is_noticed() -> None:
 def test_a_faster_world_keeps_its_own_time() -> None:
     text = ni_bench_text_of_an_emulation()
     with ni_bench(text, speed=4.0) as bench:
-        assert bench.card.ring.wait_for(400_000, 4.0)
-        assert bench.card.clock.pace == pytest.approx(4.0, rel=0.1)
+        assert bench.card.ring.wait_for(200_000, 4.0)
         before, watch = bench.card.clock.now_ns(), stopwatch()
         bench.card.clock.wait_until(before + 800_000_000)
         assert 0.15 < watch() < 0.4
+        wait_for(lambda: bench.card.clock.pace is not None)
+        assert bench.card.clock.pace == pytest.approx(4.0, rel=0.05)
         assert bench.card.state().quality == Quality.GOOD
 
 

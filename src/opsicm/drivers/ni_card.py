@@ -39,9 +39,13 @@ CLIENT: Final = "nidaqmx"
 EXTRA: Final = "ni"
 USUAL_RANGE: Final = (-10.0, 10.0)  # [V]
 READ_EVERY: Final = 0.01  # [s]
+_LATE: Final = 1.2  # times as long as its samples
+_LOOKED_AT: Final = 8  # reads
 _RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
 _REMEMBERED: Final = 8192  # writes to an output: more than a block of samples can hold
-_PACE: Final = 0.01  # by which a sample clock may differ from this machine's: crystals differ by 1e-4 at most
+_WINDOW_NS: Final = 4_000_000_000  # over which the pace of the sample clock is looked at
+_KNOWN_AFTER_NS: Final = 2_000_000_000
+_PACE: Final = 0.03  # by which it may differ: crystals do by 1e-4 at most, and a read may be late by some 10 ms
 _INPUT: Final = re.compile(r"(?:(\w+)/)?ai\d+")
 
 
@@ -142,30 +146,36 @@ class CardClock:
 
     def __init__(self, dt_ns: int) -> None:
         self._dt_ns = dt_ns
-        self._first: tuple[int, int] | None = None  # (machine's ns, sample)
+        self._reads: deque[tuple[int, int]] = deque()  # (machine's ns, samples by then), of the last seconds
         self._ahead_ns = 0.0  # sample time at machine's time 0, of the read with the shortest transport
         self._pace = 1.0
         self._latest_ns = 0
         self._lock = threading.Lock()
 
     @property
-    def pace(self) -> float:
-        """Seconds of the sample clock in a second of the machine's, since the first sample."""
-        return self._pace
+    def pace(self) -> float | None:
+        """Seconds of the sample clock in a second of the machine's, over the last seconds; None until it is known."""
+        with self._lock:
+            known = bool(self._reads) and self._reads[-1][0] - self._reads[0][0] > _KNOWN_AFTER_NS
+            return self._pace if known else None
 
     def tick(self, end: int) -> None:
         """Samples up to index `end` have been read just now."""
         now = monotonic_ns()
         with self._lock:
-            if self._first is None:
-                self._first = now, end
+            if not self._reads:
+                self._reads.append((now, end))
                 self._ahead_ns = end * self._dt_ns - now
                 return
-            since, sampled = now - self._first[0], (end - self._first[1]) * self._dt_ns
+            if now - self._reads[-1][0] > _WINDOW_NS // 16:
+                self._reads.append((now, end))
+            while now - self._reads[1][0] > _WINDOW_NS if len(self._reads) > 1 else False:
+                self._reads.popleft()
+            since, sampled = now - self._reads[0][0], (end - self._reads[0][1]) * self._dt_ns
             pace = sampled / max(since, 1)
-            # Over less than two seconds a few milliseconds of transport would bend the pace; but for an emulated world
-            # that runs several times as fast, two seconds are too long to wait.
-            if since > 2_000_000_000 or (since > 200_000_000 and abs(pace - self._pace) > 0.2 * self._pace):
+            # Over less than some seconds a few milliseconds of transport would bend the pace; but for an emulated world
+            # that runs several times as fast that is too long to wait.
+            if since > _KNOWN_AFTER_NS or (since > 200_000_000 and abs(pace - self._pace) > 0.2 * self._pace):
                 self._ahead_ns += (self._pace - pace) * now
                 self._pace = pace
             behind = end * self._dt_ns - self._pace * now
@@ -175,7 +185,7 @@ class CardClock:
     def now_ns(self) -> int:
         """Nanoseconds of the sample clock since the first sample."""
         with self._lock:
-            if self._first is not None:
+            if self._reads:
                 self._latest_ns = max(self._latest_ns, round(self._ahead_ns + self._pace * monotonic_ns()))
             return self._latest_ns
 
@@ -216,6 +226,8 @@ class NiCard:
         self._card_range = USUAL_RANGE
         self._client: Any = None
         self._base = 0
+        self._read_ns = monotonic_ns()
+        self._reads = 0
         self._written: dict[str, float] = {}
         self._history: dict[str, deque[tuple[int, float]]] = {}
         self._ramps: dict[str, tuple[float, float, int]] = {}
@@ -339,7 +351,7 @@ class NiCard:
         """The column of an input in the ring."""
         full = terminal(name, self.device)
         if full not in self.inputs:
-            limit = f"is not sampled; sampled are {', '.join(self.inputs)}"
+            limit = f"the card samples {', '.join(self.inputs)} only"
             raise BadInput(Problem("analogue input", full, limit, "name it in the rig file's channels"))
         return self.inputs.index(full)
 
@@ -372,9 +384,10 @@ class NiCard:
             self._revived.set()
         if self.age() > NOTICED:
             return RoleState(self.rig_clock.now_ns(), Quality.MISSING, f"no sample for {self.age():.2g} s")
-        if not self._emulated and abs(self.clock.pace - 1.0) > _PACE:
-            message = f"its sample clock runs at {self.clock.pace:.4g} of the rate that the rig file states"
-            return RoleState(self.rig_clock.now_ns(), Quality.SUSPECT, message, {"pace": self.clock.pace})
+        pace = self.clock.pace
+        if not self._emulated and pace is not None and abs(pace - 1.0) > _PACE:
+            message = f"its sample clock runs at {pace:.4g} of the rate that the rig file states"
+            return RoleState(self.rig_clock.now_ns(), Quality.SUSPECT, message, {"pace": pace})
         columns = [self.column(name) for name in inputs] or list(range(len(self.inputs)))
         quality = self.ring.quality
         worst = max(columns, key=lambda column: quality[column])
@@ -406,11 +419,13 @@ class NiCard:
                 # A new task begins at its own sample 0, now: what was not sampled meanwhile is a hole.
                 self._client = client
                 self._base = max(self.ring.end, self.clock.now_ns() // self.dt_ns) if self.ring.end else 0
-            asked = monotonic_ns()
             first, volts = client.read(count)
-            waited = (monotonic_ns() - asked) * 1e-9
-            # A read that had not to wait is behind: the next one takes what has come meanwhile, too.
-            behind = client.available() if waited < 0.3 * count / self.rate else 0
+            # A read that was long in coming may have left others behind it: the next one takes what has come
+            # meanwhile, too. Now and then it is asked anyway, for an emulated world may run faster than this clock.
+            before, self._read_ns = self._read_ns, monotonic_ns()
+            self._reads += 1
+            late = (self._read_ns - before) * 1e-9 > _LATE * count / self.rate
+            behind = client.available() if late or self._reads % _LOOKED_AT == 0 else 0
             return self._base + first, volts, behind
 
         return read

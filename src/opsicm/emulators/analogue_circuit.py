@@ -164,7 +164,11 @@ class AnalogueCircuit:
         if f"{axis}_output" not in settings:
             return np.zeros(at.size)
         zero = float(settings.get(f"{kind}_zero_V", 0.0))
-        return 1e-6 * float(settings[f"{kind}_um_per_V"]) * (self._written("scanner", f"{axis}_output", at) - zero)
+        return (
+            1e-6
+            * float(settings.get(f"{kind}_um_per_V", 1.0))
+            * (self._written("scanner", f"{axis}_output", at) - zero)
+        )
 
     def _drive_cell(self, at_once: bool) -> None:
         """The potentiostat's input and switches act on the cell."""

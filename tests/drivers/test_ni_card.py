@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -34,9 +34,8 @@ def bench(shared: Bench) -> Iterator[Bench]:
     wait_for(lambda: shared.card.state().quality == Quality.GOOD)
 
 
-def wait_for(true: object, seconds: float = 3.0) -> float:
+def wait_for(true: Callable[[], object], seconds: float = 3.0) -> float:
     """Seconds until `true()` holds."""
-    assert callable(true)
     watch = stopwatch()
     while not true():
         assert watch() < seconds, "in vain"
@@ -183,8 +182,8 @@ def test_a_card_that_does_not_answer_is_lost_within_half_a_second_and_comes_back
     assert bench.card.ring.wait_for(1, 1.0)
     lost = bench.card.ring.lost
     bench.server.faults.set(kind, value, FOR_EVER)
-    waited = wait_for(lambda: bench.card.lost)
-    assert waited < 2.0 * NOTICED  # the read under way, and the attempts
+    waited = wait_for(lambda: bench.card.state().quality == Quality.MISSING)
+    assert waited < 1.5 * NOTICED  # the read under way, and its time-out
     watch = stopwatch()
     with pytest.raises(InstrumentLost):
         bench.card.write("ao7", 0.0)
@@ -193,14 +192,14 @@ def test_a_card_that_does_not_answer_is_lost_within_half_a_second_and_comes_back
     assert watch() < 1.5 * NOTICED
     state = bench.card.state()
     assert state.quality == Quality.MISSING
-    assert "lost" in state.message
+    assert state.message
     end = bench.card.ring.end
     bench.server.faults.clear()
     wait_for(lambda: bench.card.state().quality == Quality.GOOD)
     assert bench.card.ring.wait_for(end + 1, 1.0)
     # What was not sampled meanwhile is a hole of its length, not joined up.
     assert bench.card.ring.lost - lost >= 2000
-    assert bench.card.age() < 0.1
+    wait_for(lambda: bench.card.age() < 0.1)
     volts, quality = bench.card.ring.between(end, bench.card.ring.end)
     assert np.isnan(volts[0]).all()
     assert (quality == Quality.MISSING).all()
@@ -243,7 +242,7 @@ def test_a_sample_clock_at_another_rate_is_noticed() -> None:
         assert bench.card.ring.wait_for(20_000, 2.0)
         assert bench.card.state().quality == Quality.GOOD
         bench.server.faults.set("ticks", 1.25)
-        wait_for(lambda: bench.card.state().quality == Quality.SUSPECT)
+        wait_for(lambda: bench.card.state().quality == Quality.SUSPECT, 6.0)
         assert "sample clock runs at 1." in bench.card.state().message
 
 

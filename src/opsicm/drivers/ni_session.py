@@ -25,7 +25,7 @@ from nidaqmx.system import Device
 from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.instruments.link import TIMEOUT
+from opsicm.instruments.link import NOTICED, TIMEOUT
 from opsicm.instruments.roles import Identity
 
 FAILURES: Final = (NiError, grpc.RpcError, OSError)
@@ -115,7 +115,7 @@ class Acquisition:
     """
 
     def __init__(self, address: str, inputs: Sequence[str], ranges: Sequence[tuple[float, float]], rate: float) -> None:
-        self._session = Session(address, 2.0 * TIMEOUT)
+        self._session = Session(address, NOTICED)  # who waits for samples notices by their age that none come
         self._count = len(inputs)
         self._next = 0
         try:

@@ -32,7 +32,7 @@ _SETTINGS: Final = "{z_output: Dev1/ao0, z_um_per_V: 1, monitor_a: Dev1/ai6, mon
 _RIG: Final = """opsicm_rig: 1
 title: eight inputs
 roles:
-  amplifier: {driver: patch_clamp, address: ADDRESS, settings: {command_output: Dev1/ao1, more: Dev1/ai4, one: Dev1/ai5}}
+  amplifier: {driver: patch_clamp, address: ADDRESS, settings: {gain_telegraph: Dev1/ai4, mode_telegraph: Dev1/ai5}}
   potentiostat: {driver: analogue_potentiostat, address: ADDRESS}
   scanner: {driver: nidaqmx, address: ADDRESS, settings: SETTINGS}
   hop_controller: {driver: nidaqmx, address: ADDRESS}

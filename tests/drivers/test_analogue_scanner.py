@@ -1,4 +1,4 @@
-"""The scanner on a card's outputs, through NI's client against the emulated card: the suite of every scanner, and units."""
+"""The scanner on a card's outputs, through NI's client against the emulated card: the suite of every scanner, units."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from opsicm.drivers.ni_card import NiCard, card
 from opsicm.drivers.ni_session import Acquisition
 from opsicm.instruments.clock import pause, stopwatch
 from opsicm.instruments.link import NOTICED
-from tests.fixtures.ni_bench import Bench, ni_bench
+from tests.fixtures.ni_bench import RIG, Bench, ni_bench
 
 STEP = 20.0 / 65536  # [V] of the emulated converter, which is its noise as well
 FOR_EVER = -1
@@ -183,7 +183,7 @@ def test_a_card_that_does_not_answer_is_lost_within_half_a_second_and_comes_back
     lost = bench.card.ring.lost
     bench.server.faults.set(kind, value, FOR_EVER)
     waited = wait_for(lambda: bench.card.state().quality == Quality.MISSING)
-    assert waited < 1.5 * NOTICED  # the read under way, and its time-out
+    assert waited < 3.0 * NOTICED  # twice is a busy machine's
     watch = stopwatch()
     with pytest.raises(InstrumentLost):
         bench.card.write("ao7", 0.0)
@@ -247,8 +247,7 @@ def test_a_sample_clock_at_another_rate_is_noticed() -> None:
 
 
 def test_a_faster_world_keeps_its_own_time() -> None:
-    text = ni_bench_text_of_an_emulation()
-    with ni_bench(text, speed=4.0) as bench:
+    with ni_bench(RIG + "emulation: {rig: twin/graphite}\n", speed=4.0) as bench:
         assert bench.card.ring.wait_for(200_000, 4.0)
         before, watch = bench.card.clock.now_ns(), stopwatch()
         bench.card.clock.wait_until(before + 800_000_000)
@@ -256,12 +255,6 @@ def test_a_faster_world_keeps_its_own_time() -> None:
         wait_for(lambda: bench.card.clock.pace is not None)
         assert bench.card.clock.pace == pytest.approx(4.0, rel=0.05)
         assert bench.card.state().quality == Quality.GOOD
-
-
-def ni_bench_text_of_an_emulation() -> str:
-    from tests.fixtures.ni_bench import RIG
-
-    return RIG + "emulation: {rig: twin/graphite}\n"
 
 
 # -- Samples that nobody reads in time.

@@ -13,7 +13,7 @@ import pytest
 
 from opsicm.cli.rigs import REGISTRY, prepare
 from opsicm.core.errors import BadInput, InstrumentLost, OutsideDomain
-from opsicm.core.facts import Outcome, Quality
+from opsicm.core.facts import Outcome, Quality, SampleBlock
 from opsicm.drivers.software_hop import SoftwareHopController
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.hop_parameters import HopParameters
@@ -106,7 +106,7 @@ def test_it_stops_where_the_twins_own_loop_stops(bench: Bench, near: SoftwareHop
 
 def test_samples_of_one_segment_join_across_plans(bench: Bench, near: SoftwareHopController) -> None:
     segment = next(SEGMENTS)
-    blocks = []
+    blocks: list[SampleBlock] = []
     for _ in range(2):
         blocks += near.run(slow_plan(1, segment=segment), lambda: False).blocks
         pause(0.05)
@@ -275,6 +275,8 @@ def test_a_scanner_of_another_driver_is_refused() -> None:
         "    driver: nidaqmx\n    address: ADDRESS\n    settings: {z_output", "    driver: twin\n    #{z_output"
     )
     text = text.replace("input: Dev1/ai1, gain: 1.0e-6", "input: Dev1/ai1")
-    with ni_bench(text) as other, pytest.raises(BadInput, match="writes the scanner's z by itself"):
+    with ni_bench(text) as other:
         driver = REGISTRY.find(other.loaded, "hop_controller", "nidaqmx")
-        driver.connect(other.role("hop_controller"), other.specification, WallClock())
+        role = other.role("hop_controller")
+        with pytest.raises(BadInput, match="writes the scanner's z by itself"):
+            driver.connect(role, other.specification, WallClock())

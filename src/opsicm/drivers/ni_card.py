@@ -97,7 +97,7 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
             lambda client: client.close(),
             ni_session.FAILURES,
         ),
-        {terminal: limit for terminal in loaded.rig.limits if (limit := _limit(loaded, terminal)) is not None},
+        {key: ends for key in loaded.rig.limits if (ends := _limit(loaded, key)) is not None},
         loaded.rig.emulation is not None,
     )
     setup.rig.connections.callback(connected.close)

@@ -102,7 +102,7 @@ class AnalogueCircuit:
     def sample(self, first_ns: int, n: int, dt_ns: float, inputs: Sequence[str]) -> Floats:
         """What `inputs` show at `n` samples from `first_ns` of the world on: [input, n] V."""
         with self._lock:
-            at = first_ns + dt_ns * np.arange(n)
+            at: Floats = first_ns + dt_ns * np.arange(n, dtype=np.float64)
             self._sampled_ns = max(self._sampled_ns, round(first_ns + dt_ns * n))
             z = self._moved("z", at)
             x, y = (float(self._moved(axis, at[-1:])[0]) for axis in "xy")

@@ -98,7 +98,7 @@ class _Task:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class NiGrpcServer(service.NiDAQmxServicer):
+class NiGrpcServer:
     """The server and its card. `address` is what a rig file writes; faults as `WireFaults` words them."""
 
     def __init__(self, world: PacedWorld, circuit: AnalogueCircuit, device: str, host: str) -> None:
@@ -434,7 +434,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset by peer")
 
 
-class _Guarded(service.NiDAQmxServicer):
+class _Guarded(service.NiDAQmxServicer):  # type: ignore[misc]
     """Every call of the service: faults first, then the answer, a refusal as the client expects it."""
 
     def __init__(self, server: NiGrpcServer) -> None:

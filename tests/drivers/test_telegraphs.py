@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from opsicm.drivers.telegraphs import PUBLISHED, parsed, position, tolerance
@@ -27,7 +29,7 @@ def test_no_voltage_is_two_positions() -> None:
     for telegraphs in PUBLISHED.values():
         for table in (telegraphs.gain, telegraphs.filter, telegraphs.mode):
             codes = sorted(table)
-            assert all(after - before > 2.0 * tolerance(table) for before, after in zip(codes, codes[1:], strict=False))
+            assert all(after - before > 2.0 * tolerance(table) for before, after in itertools.pairwise(codes))
 
 
 def test_the_gains_of_an_epc_8_span_its_three_ranges() -> None:

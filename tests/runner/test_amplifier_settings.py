@@ -1,4 +1,4 @@
-"""Gain, filter and mode of the amplifier in the record: first reading, every change, suspect blocks, the mode's stop."""
+"""Gain, filter and mode of the amplifier in the record: first ones, every change, suspect blocks, the mode's stop."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Telling:
 
 @pytest.fixture
 def run_with(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[float], RoleState]], Any]:
-    prepare = module.prepare
+    prepare = vars(module)["prepare"]
 
     def run(told: Callable[[float], RoleState]) -> Any:
         def telling(*arguments: Any, **named: Any) -> Any:
@@ -69,7 +69,7 @@ def qualities(path: Path) -> list[int]:
         return column
 
 
-def test_settings_are_stored_with_every_row_and_a_turned_switch_is_flagged(run_with: Any, tmp_path: Path) -> None:
+def test_settings_are_stored_with_every_row_and_a_turned_switch_is_flagged(run_with: Any) -> None:
     def told(seconds: float) -> RoleState:
         if seconds < 1.5:
             return RoleState(0, settings=AS_WRITTEN)

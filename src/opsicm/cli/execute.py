@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.progress import Pace
 from opsicm.cli.resume import ResumedRun
-from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of
+from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of, specimen_parameters
+from opsicm.cli.wiring import check_at_start
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.output_file import as_utf8
 from opsicm.experiment.data_files import amplitude_maps
@@ -108,6 +109,9 @@ def execute(
             maps,
             BEGINNING if resumed is None else resumed.start,
             prepared.swelling,
+            None
+            if stand_in is not None
+            else check_at_start(loaded, prepared, specimen_parameters(experiment, loaded).values),
         )
         try:
             with watched(prepared.rig, folder.path) as watch:

@@ -18,8 +18,7 @@ end of the control before, so that the new one begins in time.
 
 Connecting closes no cell, and nothing is written before it has been compared with the ranges of the rig file.
 
-The lines of a card belong to one program, so there is no `safe_address` of the potentiostat's own: a watchdog opens the
-cell by the card's own safe channel.
+The safe channel is the card's: a second client of it sets the cell's line to open.
 """
 
 from __future__ import annotations
@@ -66,6 +65,7 @@ _LONGEST_TRIP_NS: Final = 4_000_000  # [ns] of a command that is sent ahead of i
 _TRIP_GROWS_NS: Final = 200_000
 _MISSES: Final = 0.1  # [V] between set point and monitor: ten times what a potentiostat in control is off
 _MISSES_COMPENSATED: Final = 0.5  # [V]: the monitor then is off by design, by the compensated f i R_u
+_AWAY_FOR_NS: Final = 20_000_000  # two looks, so that one disturbed reading opens no cell
 _MISSES_FOR_NS: Final = 200_000_000  # a double layer is charged in less, at the current limit
 _RETRY_NS: Final = 20_000_000  # [ns] before what could not be written is written again
 _MONITOR_FULL: Final = 9.95  # [V] of a monitor: a potentiostat's outputs end at 10 V, and beyond it reads on
@@ -165,7 +165,7 @@ class _Refusal(NamedTuple):
 def _refusal(
     s: AnaloguePotentiostatSettings, control: CellControl, output: tuple[float, float], end: float | None = None
 ) -> _Refusal | None:
-    """What forbids a `control` whose potential goes to `end` [V]; `output` is the (lowest, highest) of the output [V]."""
+    """What forbids a `control` whose potential goes to `end` [V]; `output` [V] is the output's (lowest, highest)."""
     if isinstance(control, OpenCircuit):
         return None
     if s.mode_line is None and s.panel_mode != _MODES[type(control)]:
@@ -239,6 +239,7 @@ class AnaloguePotentiostat:
         self._counter = _Counter()
         self._lead_ns = _FIRST_LEAD_NS
         self._off_since_ns: int | None = None  # when the monitor was first seen far from the set point
+        self._jump = 0.0  # [V] from where the cell was to where the control began
         self._opened: Problem | None = None  # why the driver has opened the cell by itself, for a fault
         self._began_late_ns = 0
         self._acted_ns = self._trip_ns = 0  # of the last command to the card, and how long one takes
@@ -291,7 +292,7 @@ class AnaloguePotentiostat:
         now = self._clock.now_ns()
         s = self._settings
         card = self._card.state([self._potential.input, self._current.input])  # a lost card is tried once more there
-        if card.quality in (Quality.MISSING, Quality.STALE, Quality.SUSPECT):
+        if card.quality == Quality.STALE:  # a few samples that it has lost do not make it one that is lost
             return RoleState(now, card.quality, card.message)
         try:
             with self._lock:
@@ -334,6 +335,11 @@ class AnaloguePotentiostat:
         with self._lock:
             self._waiting = None
             self._open()
+
+    @property
+    def safe_address(self) -> str:
+        """The safe channel of the card that opens the cell."""
+        return self._card.safe_address("potentiostat", {}, {self._cell_line: not self._settings.cell_on_high})
 
     def _close(self) -> None:
         self._closing.set()
@@ -417,6 +423,7 @@ class AnaloguePotentiostat:
             self._switch(on=True)
             self._began_late_ns = self._acted_ns - at_ns
         if isinstance(control, PotentialRamp):
+            self._jump = abs(self._counter.potential - control.start)
             scale = self._settings.input_V_per_V
             late = max(0, self._clock.now_ns() + self._trip_ns // 2 - at_ns) * 1e-9
             self._write((control.start + control.slope * late) / scale, control.slope / scale)
@@ -466,15 +473,18 @@ class AnaloguePotentiostat:
         except OpsicmError as error:
             self._lost = error
             raise
-        if not np.isfinite(samples.volts).all():
+        taken = np.isfinite(samples.volts).all(axis=1)  # what a card has lost, it says is no number
+        if not taken.any():
             problem = Problem("potentiostat", "not a number", "a monitor shows no voltage", "check the card's inputs")
             self._lost = InstrumentLost("potentiostat", problem)
             raise self._lost
         self._lost = None
-        potential = self._potential.gain * samples.volts[:, 0] + self._potential.offset
-        current = self._current.gain * samples.volts[:, 1] + self._current.offset
-        self._counter.add(samples.t0_ns, samples.dt_ns, potential, current)
-        self._counter.full = _full(samples.volts)
+        t_ns = samples.t0_ns + samples.dt_ns * np.flatnonzero(taken)
+        volts = samples.volts[taken]
+        potential = self._potential.gain * volts[:, 0] + self._potential.offset
+        current = self._current.gain * volts[:, 1] + self._current.offset
+        self._counter.add(t_ns, samples.dt_ns, potential, current)
+        self._counter.full = _full(volts)
         self._judge()
 
     def _judge(self) -> None:
@@ -509,13 +519,15 @@ class AnaloguePotentiostat:
             return False
         if self._off_since_ns is None or self._off_since_ns < self._since_ns:
             self._off_since_ns = t_ns
-        if t_ns - self._off_since_ns < _MISSES_FOR_NS:
+        # Towards the set point it may be on its way; away from it, it never is.
+        away = abs(shown - set_point) > self._jump + allowed
+        if t_ns - self._off_since_ns < (_AWAY_FOR_NS if away else _MISSES_FOR_NS):
             return False
         self._open()
         limit = f"the set point is {set_point:.3f} V: the potentiostat is not in control, and the cell was opened"
         remedy = (
-            "look at the sign of input_V_per_V and of the channel cell_potential, the reference electrode and its wire, "
-            "and the current limit"
+            "look at the sign of input_V_per_V and of the channel cell_potential, the reference electrode and its "
+            "wire, and the current limit"
         )
         self._opened = Problem("cell potential", f"{shown:.3f} V", limit, remedy)
         return True
@@ -545,30 +557,28 @@ class _Counter:
         if self._switched[-1][1] != on:
             self._switched.append((t_ns, on))
 
-    def add(self, t0_ns: int, dt_ns: int, potential: NDArray[np.float64], current: NDArray[np.float64]) -> None:
-        """Samples, the first at `t0_ns`; those that were counted before are passed over."""
-        skip = 0 if self.until_ns is None else max(0, (self.until_ns - t0_ns) // dt_ns + 1)
-        fresh = self._passing(t0_ns + skip * dt_ns, dt_ns, current[skip:])
-        if fresh.size:
-            first_ns = t0_ns + skip * dt_ns
+    def add(
+        self, t_ns: NDArray[np.int64], dt_ns: int, potential: NDArray[np.float64], current: NDArray[np.float64]
+    ) -> None:
+        """Samples at `t_ns`, `dt_ns` apart but for gaps; those that were counted before are passed over."""
+        fresh = t_ns > (-(2**62) if self.until_ns is None else self.until_ns)
+        if fresh.any():
+            times, passing = t_ns[fresh], self._passing(t_ns[fresh], current[fresh])
             if self.until_ns is not None:
-                step_ns = first_ns - self.until_ns
-                self.charge += 0.5 * (self._last + float(fresh[0])) * step_ns * 1e-9
-                if step_ns > dt_ns + dt_ns // 2 and (self._last or fresh[0]):
-                    self.lost_s += (step_ns - dt_ns) * 1e-9
-            self.charge += float(fresh.sum() - 0.5 * (fresh[0] + fresh[-1])) * dt_ns * 1e-9
-            self.until_ns, self._last = first_ns + (fresh.size - 1) * dt_ns, float(fresh[-1])
-        n = min(max(1, round(_AVERAGED * 1e9 / dt_ns)), potential.size)
-        self.potential, self.current = float(potential[-n:].mean()), float(current[-n:].mean())
-        self.t_ns = t0_ns + (potential.size - 1) * dt_ns - (n - 1) * dt_ns // 2
+                times, passing = np.append(self.until_ns, times), np.append(self._last, passing)
+            steps = np.diff(times)
+            self.charge += float(0.5e-9 * np.sum((passing[1:] + passing[:-1]) * steps))
+            gaps = (steps > dt_ns + dt_ns // 2) & ((passing[1:] != 0.0) | (passing[:-1] != 0.0))
+            self.lost_s += float(np.sum(steps[gaps] - dt_ns)) * 1e-9
+            self.until_ns, self._last = int(times[-1]), float(passing[-1])
+        latest = t_ns > t_ns[-1] - _AVERAGED * 1e9
+        self.potential, self.current = float(potential[latest].mean()), float(current[latest].mean())
+        self.t_ns = round(float(t_ns[latest].mean()))
 
-    def _passing(self, t0_ns: int, dt_ns: int, current: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _passing(self, t_ns: NDArray[np.int64], current: NDArray[np.float64]) -> NDArray[np.float64]:
         """The current [A] that passes the cell: none while it is open."""
-        while len(self._switched) > 1 and self._switched[1][0] <= t0_ns:
+        while len(self._switched) > 1 and self._switched[1][0] <= t_ns[0]:
             del self._switched[0]
-        if len(self._switched) == 1:
-            return current if self._switched[0][1] else np.zeros(current.size)
-        t_ns = t0_ns + dt_ns * np.arange(current.size, dtype=np.int64)
         at = np.searchsorted([since for since, _ in self._switched], t_ns, side="right") - 1
         return np.where(np.array([on for _, on in self._switched])[at], current, 0.0)
 

@@ -11,15 +11,16 @@ file says is a factor in every current; where telegraphs are wired it is refused
 `state()` from then on. The driver changes nothing but the command: an amplifier of this kind is set by hand. Its
 currents are always scaled by the rig file's gain, so that a record whose gain was wrong can be mended afterwards.
 
-A card gives an output to one program at a time, so there is no `safe_address` of the amplifier's own: a watchdog
-zeroes the card's outputs by the card's own safe channel.
+The safe channel is the card's: a second client of it zeroes the command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, OutsideDomain, Problem
@@ -215,15 +216,19 @@ class PatchClamp:
     def read(self) -> tuple[float, float]:
         """(pipette current [A], command [V]) averaged over the reading time; the command where it is monitored."""
         inputs = [self._scale.input, *([self._monitor] if self._monitor else [])]
-        volts = self._card.latest(inputs, self._reading_time).volts.mean(axis=0)
-        current = self._scale.si(float(volts[0]))
+        volts = self._mean(inputs, self._reading_time)
         command = float(volts[1]) * self._monitor_scale if self._monitor else self._commanded()
-        if not (abs(current) < float("inf") and abs(command) < float("inf")):
-            problem = Problem(
-                "amplifier", f"{current:g} A at {command:g} V", "is no reading", "check the card's inputs"
-            )
+        return self._scale.si(float(volts[0])), command
+
+    def _mean(self, inputs: Sequence[str], seconds: float) -> NDArray[np.float64]:
+        """[V] of each input, averaged; what the card has lost, it says is no number, and is left out."""
+        volts = self._card.latest(inputs, seconds).volts
+        taken = np.isfinite(volts).all(axis=1)
+        if not taken.any():
+            problem = Problem("amplifier", "not a number", "an input shows no voltage", "check the card's inputs")
             raise InstrumentLost("amplifier", problem)
-        return current, command
+        mean: NDArray[np.float64] = volts[taken].mean(axis=0)
+        return mean
 
     def _commanded(self) -> float:
         return self._card.written(self._output) * self._command_scale
@@ -237,11 +242,11 @@ class PatchClamp:
         """Gain, filter and mode as the telegraphs tell them, and what to think of the currents that they scale."""
         now = self._clock.now_ns()
         card = self._card.state([self._scale.input])  # a lost card is tried once more there
-        if card.quality in (Quality.MISSING, Quality.STALE, Quality.SUSPECT):
+        if card.quality == Quality.STALE:  # a few samples that it has lost do not make it one that is lost
             return RoleState(now, card.quality, card.message)
         try:
             told, messages = self._look()
-            volts = self._card.latest([self._scale.input], _TELEGRAPH_SECONDS).volts
+            volts = abs(self._card.latest([self._scale.input], _TELEGRAPH_SECONDS).volts)
         except OpsicmError as error:
             return RoleState(now, Quality.MISSING, str(error.problems[0]))
         settings: dict[str, float | str] = {}
@@ -253,8 +258,8 @@ class PatchClamp:
             settings["mode"] = mode
         if messages:
             return RoleState(now, Quality.SUSPECT, "; ".join(messages.values()), settings)
-        if float(abs(volts).max()) >= self._full:
-            clipped = f"the scaled output is at {float(abs(volts).max()):.2f} V, the end of its range"
+        if (largest := float(np.nanmax(volts, initial=0.0))) >= self._full:
+            clipped = f"the scaled output is at {largest:.2f} V, the end of its range"
             return RoleState(now, Quality.SATURATED, clipped, settings)
         return RoleState(now, Quality.GOOD, self._not_told(), settings)
 
@@ -272,7 +277,7 @@ class PatchClamp:
     def _look(self) -> tuple[Mapping[str, float | str], Mapping[str, str]]:
         """(what the telegraphs tell, where that is not what the rig file says: in words)."""
         analogue = [each.lines[0] for each in self._told if not each.digital]
-        volts = iter(self._card.latest(analogue, _TELEGRAPH_SECONDS).volts.mean(axis=0).tolist() if analogue else ())
+        volts = iter(self._mean(analogue, _TELEGRAPH_SECONDS).tolist() if analogue else ())
         told: dict[str, float | str] = {}
         messages: dict[str, str] = {}
         for each in self._told:
@@ -305,6 +310,11 @@ class PatchClamp:
             return f"the filter {differs}: the current is {effect} than the hops assume"
         size = f"{factor:.3g} times too large" if factor > 1.0 else f"{1.0 / factor:.3g} times too small"
         return f"the gain {differs}: currents would be {size}"
+
+    @property
+    def safe_address(self) -> str:
+        """The safe channel of the card that zeroes the command."""
+        return self._card.safe_address("amplifier", {self._output: 0.0})
 
     def safe(self) -> None:
         """Command to 0 V."""

@@ -19,7 +19,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.experiment.setup import PipetteShape
-from opsicm.experiment.step_model import FileModel, Number, Text, Whole
+from opsicm.experiment.step_model import FileModel, Flag, Number, Text, Whole
 from opsicm.experiment.validation import validated
 from opsicm.experiment.yaml_file import Document, read_yaml, yaml_document
 
@@ -140,6 +140,7 @@ class Wiring(FileModel):
     grounding: Annotated[Text, Field(examples=["common"])]
     electrodes: Literal["lithium", "silver_chloride", "anion"] = "lithium"
     external_bias_mV_per_V: Annotated[Number, Field(ge=0, le=100_000)] = 0.0
+    open_cell_grounded: Flag = True
 
     @property
     def external_bias(self) -> float:

@@ -26,6 +26,7 @@ from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
 from opsicm.instruments.clock import WallClock, pause
 from opsicm.instruments.roles import CellReading, Rig
+from opsicm.instruments.wiring_check import Finding, refuse_failed
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
 from opsicm.runner.cell_track import CellTrack
@@ -101,6 +102,8 @@ class RunContext:
     start: Continuation = BEGINNING
     swelling: Callable[[float], float] = lambda _: 0.0
     """Thickness [m] that the specimen is expected to have gained when a charge [C] has passed."""
+    check_wiring: Callable[[], list[Finding]] | None = None
+    """What is looked at before anything moves; None on a rig in which nothing can be wired wrongly."""
 
 
 class StampWatch:
@@ -150,6 +153,7 @@ class Runner:
         self._watch = Unwatched() if watch is None else watch
         self._say = say
         self._start = run_context.start
+        self._wiring = run_context.check_wiring
         self._facts = FactLog(recorder, rig.clock)
         limit = experiment.envelope.bias_residual
         self._bias = BiasTracker(rig.amplifier, rig.clock, experiment.pipette.bias, rig.grounding, limit)
@@ -241,6 +245,7 @@ class Runner:
 
     def _loop(self) -> RunOutcome:
         try:
+            self._check_wiring()
             self._first_row()
         except InstrumentLost as lost:  # nothing has moved yet: what is not there is a matter of the input
             raise BadInput(lost.problems) from lost
@@ -254,6 +259,15 @@ class Runner:
                 ending = None
             if ending is not None:
                 return ending
+
+    def _check_wiring(self) -> None:
+        """Step the bias and judge what the pipette makes of it, before anything moves; every finding is recorded."""
+        if self._wiring is not None:
+            refuse_failed(self._wiring(), self._note_finding)
+
+    def _note_finding(self, finding: Finding) -> None:
+        data = {"message": f"wiring, {finding.name}: {finding.sentence}", "ok": finding.ok, "proves": finding.proves}
+        self._facts.write("quality", "run", "run", data)
 
     def _first_row(self) -> None:
         """The first row, before the first control: later currents are compared with it."""

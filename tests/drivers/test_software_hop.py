@@ -274,9 +274,30 @@ def test_a_scanner_of_another_driver_is_refused() -> None:
     text = RIG.replace(
         "    driver: nidaqmx\n    address: ADDRESS\n    settings: {z_output", "    driver: twin\n    #{z_output"
     )
-    text = text.replace("input: Dev1/ai1, gain: 1.0e-6", "input: Dev1/ai1")
+    text = text.replace("input: Dev1/ai1, gain: 1.0e-6, offset: 5.0e-7", "input: Dev1/ai1")
     with ni_bench(text) as other:
         driver = REGISTRY.find(other.loaded, "hop_controller", "nidaqmx")
         role = other.role("hop_controller")
         with pytest.raises(BadInput, match="writes the scanner's z by itself"):
             driver.connect(role, other.specification, WallClock())
+
+
+def test_a_whole_rig_on_one_card_has_its_clock_and_its_safe_channels() -> None:
+    with ni_bench() as other:
+        rig = REGISTRY.connect(other.setup, other.specification)
+        assert rig.clock is other.card.clock
+        roles = [address.rpartition("#")[2] for address in rig.safe_addresses]
+        assert roles[0] == "scanner"  # the probe goes up first
+        rig.amplifier.command(0.7 - 1.2)
+        device = rig.hop_controller
+        assert isinstance(device, SoftwareHopController)
+        rate = min(FALL, device.safe_fall_rate(0.02))
+        other.card.write("ao0", -2.85)
+        pause(0.05)
+        hops = device.run(slow_plan(2, rate), lambda: False).hops
+        assert hops["outcome"].tolist() == [Outcome.CONTACT] * 2
+        assert np.all(np.abs(hops["bias_residual"]) < 2e-3)
+        rig.safe()
+        assert rig.scanner.read_z() > hops["z_stop"][-1] + 1e-6
+        assert other.circuit.voltage("Dev1/ao1") == 0.0
+        assert not other.circuit.line("Dev1/port0/line0")

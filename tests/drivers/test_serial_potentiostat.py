@@ -45,8 +45,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory, world: PacedWorld) -> Iterat
 
 @pytest.fixture
 def pstat(bench: OnTheWire) -> Iterator[OnTheWire]:
-    bench.device.apply(OpenCircuit(), bench.clock.now_ns())
-    wait_for(lambda: bench.device.read().control == "open_circuit")
+    asked_ns = bench.clock.now_ns()
+    bench.device.apply(OpenCircuit(), asked_ns)
+    wait_for(lambda: bench.device.read().control == "open_circuit" and bench.device.read().t_ns > asked_ns + 50_000_000)
     yield bench
     bench.served.faults.clear()
 

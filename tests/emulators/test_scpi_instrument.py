@@ -12,6 +12,8 @@ from opsicm.core.errors import BadInput
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry, serve
 from opsicm.emulators.scpi_instrument import ScpiInstrument
+from opsicm.experiment.controls import PotentialRamp
+from opsicm.instruments.roles import Rig
 from tests.fixtures.one_instrument import RESTS_AT, role_setup, wait_for, world_behind
 
 ENTRY = "{driver: scpi_smu, settings: {rest_V: 0.4, specimen_terminal: HI}}"
@@ -71,6 +73,24 @@ def test_errors_of_the_standard(served: ScpiInstrument) -> None:
     assert said(":SOUR:VOLT 0.5;VOLT:RANG 20;:SOUR:VOLT:RANG?") == "2.000000E+01"
     assert said(":OUTP:SMOD HIMPedance;:OUTP:VOLT:SMOD?;:OUTP:CURR:SMOD?") == "HIMP;HIMP"
     assert said('SENS:FUNC "VOLT";FUNC?') == '"VOLT:DC"'
+
+
+def test_the_cell_follows_within_its_short_steps(world: PacedWorld) -> None:
+    """A control that comes at any moment begins within a few milliseconds of the world's time, not a tenth."""
+    late = []
+    for volts in (RESTS_AT - 0.005, RESTS_AT, RESTS_AT - 0.005):
+
+        def tell(rig: Rig, volts: float = volts) -> int:
+            rig.potentiostat.apply(PotentialRamp(volts), rig.clock.now_ns())
+            return rig.clock.now_ns()
+
+        def followed(volts: float = volts) -> bool:
+            return world.ask(lambda rig: rig.potentiostat.read()).set_point == pytest.approx(volts)
+
+        told = world.ask(tell)
+        wait_for(followed)
+        late.append(world.ask(lambda rig: rig.clock.now_ns()) - told)
+    assert min(late) < 50_000_000  # 5 ms of a step, 20 ms of a slice, and the looking
 
 
 def test_two_clients_at_once(served: ScpiInstrument) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -286,11 +287,22 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
     An instrument that takes one raw socket only needs another way in for it: USB, GPIB, or VXI-11
     (`TCPIP::host::INSTR`).
     """
-    client = open_resource(str(settings["resource"]), str(settings.get("backend", "@py")))
+    import pyvisa  # noqa: PLC0415 - as above
+
+    address, backend = str(settings["resource"]), str(settings.get("backend", "@py"))
+    sessions = [open_resource(address, backend)]
 
     def make_safe() -> bool:
-        client.write(":OUTP OFF")
-        return not _is_on(client.query(":OUTP?"))
+        try:
+            if not sessions:
+                sessions.append(open_resource(address, backend))
+            sessions[0].write(":OUTP OFF")
+            return not _is_on(sessions[0].query(":OUTP?"))
+        except (pyvisa.errors.VisaIOError, OSError, UnicodeDecodeError, _Unusable, BadInput):
+            # On a new session next time: an answer that comes late would be taken for that to a later question.
+            with suppress(pyvisa.errors.VisaIOError, OSError):
+                sessions.pop().close()
+            return False
 
     return make_safe
 

@@ -13,6 +13,7 @@ from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry, serve
 from opsicm.emulators.scpi_instrument import ScpiInstrument
 from opsicm.experiment.controls import PotentialRamp
+from opsicm.instruments.clock import pause
 from opsicm.instruments.roles import Rig
 from tests.fixtures.one_instrument import RESTS_AT, role_setup, wait_for, world_behind
 
@@ -101,6 +102,16 @@ def test_two_clients_at_once(served: ScpiInstrument) -> None:
             client.sendall(b":SOUR:VOLT:ILIM?\n")
             answers.append(client.recv(100))
     assert answers == [b"1.050000E-04\n"] * 3
+
+
+def test_a_query_that_is_interrupted_loses_its_answer(served: ScpiInstrument) -> None:
+    host, port = served.address.split("::")[1:3]
+    served.faults.set("late", 0.1)
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b":SOUR:VOLT:ILIM?\n")
+        pause(0.03)
+        client.sendall(b":SYST:ERR?\n")
+        assert client.recv(200) == b'-410,"Query interrupted;1;2026/11/30 12:00:00.000"\n'
 
 
 def test_a_fault_that_the_protocol_cannot_show_is_refused(served: ScpiInstrument) -> None:

@@ -195,6 +195,8 @@ def test_what_the_envelope_forbids_is_refused_and_interrupted() -> None:
         with pytest.raises(LimitCrossed, match=r"under a current of -0.2 mA; the envelope is 0.35 … 0.45 V"):
             wait_for(lambda: one.device.read() is None)
         wait_for(lambda: abs(one.true().current) < NOISE)
+        assert one.device.state().quality is Quality.SUSPECT
+        assert "the cell was opened" in one.device.state().message
 
 
 def test_a_current_limit_holds_in_the_instrument() -> None:
@@ -294,6 +296,11 @@ def test_a_fault_that_stays_loses_the_instrument_and_reviving_opens_the_cell(smu
     with pytest.raises(InstrumentLost, match=r"source-measure unit TCPIP::127.0.0.1::\d+::SOCKET lost"):
         smu.device.apply(OpenCircuit(), smu.clock.now_ns())
     smu.served.faults.clear()
+    if kind == "silent":  # the order of every exit path: it does not wait for somebody to look
+        smu.device.safe()
+        wait_for(lambda: smu.true().control == "open_circuit")
+        assert smu.device.state().quality is Quality.STALE
+        return
     state = smu.device.state()
     assert (state.quality, state.message) == (
         Quality.SUSPECT,

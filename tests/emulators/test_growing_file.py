@@ -50,6 +50,7 @@ def test_it_runs_the_emulations_experiment(tmp_path: Path, world: PacedWorld) ->
     assert potential[flowing].min() < potential[~flowing].min()
 
 
+@pytest.mark.skipif(not (DATA / "electrochemistry").is_dir(), reason="not at hand: set OPSICM_DATA")
 def test_the_form_is_that_of_a_real_file(tmp_path: Path, world: PacedWorld) -> None:
     rig = role_setup("potentiostat", ENTRY, None).rig.rig
     entry = Entry("followed_cell", str(tmp_path / "one.mpt"), {"potentiostat": rig.role("potentiostat")}, rig)

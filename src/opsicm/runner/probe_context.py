@@ -182,7 +182,9 @@ class ProbeContext:
         self.hops += hops.size
         self.fact("hops", plan.step, {"range": [int(hops["hop"][0]), int(hops["hop"][-1])]})
         self.limits.check_hops(hops, count_misses)
-        self.bias.check_residual(float(np.max(np.abs(hops["bias_residual"]))))
+        residual = hops["bias_residual"]
+        if not np.all(np.isnan(residual)):  # a controller that samples no cell records none: the slow readings have it
+            self.bias.check_residual(float(np.max(np.abs(residual))))
         contacts = hops[hops["outcome"] == Outcome.CONTACT]
         if contacts.size:
             heights = self.rig.coarse_stage.position() + contacts["z_stop"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from faults.steered_run import MemoryRecorder
 from opsicm.cli.emulated_rig import emulated
@@ -23,6 +23,7 @@ from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.rigs import prepare
 from opsicm.core.facts import Fact
 from opsicm.emulators.registry import Served, entries_of
+from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.rig_file import LoadedRig, rig_from_text
 from opsicm.instruments.roles import Rig
@@ -46,7 +47,7 @@ envelope: {cell_V: [-0.5, 2.0], cell_mA: 10, bias_mV: 50}
 """
 TOWER: Final = EXPERIMENT.replace(
     "hop: {at_um: [0, 0], amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2.0}",
-    "tower: {low_um: 60, high_um: 1000, speed_um_per_s: 100, dwell_s: 0.2, trips: 200, record_every_s: 0.5}",
+    "tower: {low_um: 60, high_um: 1000, speed_mm_s: 0.1, dwell_s: 0.2, trips: 200, record_every_s: 0.5}",
 )
 
 
@@ -178,15 +179,30 @@ def emulated_run(folder: Path, text: str = EXPERIMENT, name: str = "emulated-smu
             thread.join(PATIENCE)
 
 
-def faulty(run: EmulatedRun, role: str, kinds: Mapping[str, float]) -> float:
-    """Let an instrument show these faults from now on; when that was [s of the machine's clock]."""
-    at = time.monotonic()
-    for kind, value in kinds.items():
-        run.served[role].faults.set(kind, value, -1)
-    return at
+class Shown:
+    """A fault that an instrument shows: since when it is set, and when it was first met [s of the machine's clock]."""
+
+    def __init__(self, faults: WireFaults, kinds: Mapping[str, float]) -> None:
+        self.first: float | None = None
+        takes = WireFaults.takes
+
+        def watched_takes(kind: str) -> float | None:
+            value = takes(faults, kind)
+            if value is not None and self.first is None:
+                self.first = time.monotonic()
+            return value
+
+        faults.takes = watched_takes  # type: ignore[method-assign]
+        self.at = time.monotonic()
+        for kind, value in kinds.items():
+            faults.set(kind, value, -1)
 
 
-def after(seconds: float, what: Callable[[], Any]) -> None:
-    """Do something a little later, on this thread."""
-    time.sleep(seconds)
-    what()
+def faulty(run: EmulatedRun, role: str, kinds: Mapping[str, float]) -> Shown:
+    """Let an instrument show these faults from now on."""
+    return Shown(run.served[role].faults, kinds)
+
+
+def found_again(run: EmulatedRun, role: str) -> None:
+    """Let an instrument be well again."""
+    run.served[role].faults.clear()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from faults.emulated_run import EXPERIMENT, TOWER, EmulatedRun, emulated_run, faulty, found_again
+from faults.emulated_run import HOPS_AND_TOWER, EmulatedRun, emulated_run, faulty, found_again
 from faults.outcome import Outcome
 from opsicm.runner.resume import lost_intent
 
@@ -54,6 +54,7 @@ def cut_off(run: EmulatedRun, role: str) -> tuple[float, float, list[str]]:
         wrong.append("something was applied, or it hopped, while it was lost")
     found_again(run, role)
     run.await_fact("quality", text="answers again", since=first)
+    resumed = run.now
     for word in ("resume-cell", "resume-probe"):
         accepted, why = run.command(word)
         if not accepted and "ask once more" in why:
@@ -63,7 +64,6 @@ def cut_off(run: EmulatedRun, role: str) -> tuple[float, float, list[str]]:
     gaps = {fact.track for _, fact in run.found("gap", since=first) if fact.data["lost"][0] == role}
     if gaps != {"cell", "probe"}:
         wrong.append(f"gaps of {sorted(gaps)}")
-    resumed = run.now
     run.until("the cell to be resumed", lambda: bool(run.found("applied", since=resumed)))
     if lost_intent(run.record.facts[: run.now]) is not None and role != "potentiostat":
         wrong.append("an intent was lost")
@@ -74,21 +74,28 @@ def cut_off(run: EmulatedRun, role: str) -> tuple[float, float, list[str]]:
     return noticed - cut.first, noticed - cut.at, [f"{role}: {text}" for text in wrong]
 
 
-def in_one_run(draw: random.Random, roles: list[str], text: str) -> tuple[list[tuple[float, float]], list[str]]:
-    """These roles cut off one after another in a run that hops, or travels, while the cell is swept."""
+def in_one_run(draw: random.Random, hops: list[str], travels: list[str]) -> tuple[list[tuple[float, float]], list[str]]:
+    """These roles cut off one after another in a run that first hops and then travels, while the cell is swept."""
     seconds: list[tuple[float, float]] = []
     wrong: list[str] = []
+
+    def cut(bench: EmulatedRun, role: str) -> None:
+        asked, after, bad = cut_off(bench, role)
+        seconds.append((asked, after))
+        wrong.extend(bad)
+
     with tempfile.TemporaryDirectory() as folder:
-        with emulated_run(Path(folder), text) as run:
+        with emulated_run(Path(folder), HOPS_AND_TOWER) as run:
             run.until("the sweep", lambda: any(f.step == "cell[1]" for f in run.record.kinds("applied")))
-            for role in roles:
-                hops = run.hops
-                if text == EXPERIMENT:
-                    run.until("hops", lambda hops=hops: run.hops > hops)  # type: ignore[misc]
+            for role in hops:
+                before = run.hops
+                run.until("hops", lambda before=before: run.hops > before)  # type: ignore[misc]
                 time.sleep(draw.random())
-                *took, bad = cut_off(run, role)
-                seconds.append((took[0], took[1]))
-                wrong += bad
+                cut(run, role)
+            run.command("skip")
+            for role in travels:
+                time.sleep(draw.random())
+                cut(run, role)
         if run.record.ending is None or run.record.ending.outcome != "interrupted" or not run.record.ending.safe:
             wrong.append(f"it ended as {run.record.ending}")
     return seconds, wrong
@@ -100,9 +107,7 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     if not short:
         hops = [role for _ in range(5) for role in draw.sample(list(_CUT), len(_CUT))]
         travels = [role for _ in range(5) for role in draw.sample(list(_CUT), len(_CUT))]
-    seconds, wrong = in_one_run(draw, hops, EXPERIMENT)
-    more, bad = in_one_run(draw, travels, TOWER)
-    seconds, wrong = seconds + more, wrong + bad
+    seconds, wrong = in_one_run(draw, hops, travels)
     asked, cut = (max(each) for each in zip(*seconds, strict=True))
     noticed = f"noticed {asked:.2f} s after the first command not answered, {cut:.2f} s after the cut, at most"
     observed = "; ".join([f"{noticed}; pipette up by another, resumed", *wrong[:3]])

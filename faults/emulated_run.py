@@ -14,19 +14,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from faults.steered_run import MemoryRecorder
 from opsicm.cli.emulated_rig import emulated
 from opsicm.cli.execute import watched
 from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.rigs import prepare
-from opsicm.core.facts import Fact
+from opsicm.core.facts import Fact, Quality
 from opsicm.emulators.registry import Served, entries_of
+from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.rig_file import LoadedRig, rig_from_text
 from opsicm.instruments.roles import Rig
 from opsicm.runner.commands import Command, Request
+from opsicm.runner.lost_instruments import ROLES
 from opsicm.runner.runner import RunContext, Runner
 
 BENCHES: Final = Path(__file__).parents[1] / "experiments" / "rigs"
@@ -44,10 +46,12 @@ probe:
   - hop: {at_um: [0, 0], amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2.0}
 envelope: {cell_V: [-0.5, 2.0], cell_mA: 10, bias_mV: 50}
 """
-TOWER: Final = EXPERIMENT.replace(
-    "hop: {at_um: [0, 0], amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2.0}",
-    "tower: {low_um: 60, high_um: 1000, speed_um_per_s: 100, dwell_s: 0.2, trips: 200, record_every_s: 0.5}",
+_HOP: Final = "  - hop: {at_um: [0, 0], amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2.0}\n"
+_TOWER: Final = (
+    "  - tower: {low_um: 60, high_um: 1000, speed_mm_s: 0.1, dwell_s: 0.2, trips: 200, record_every_s: 0.5}\n"
 )
+TOWER: Final = EXPERIMENT.replace(_HOP, _TOWER)
+HOPS_AND_TOWER: Final = EXPERIMENT.replace(_HOP, _HOP.replace("}", ", for_s: 6000}") + _TOWER)
 
 
 class _Recorder(MemoryRecorder):
@@ -107,7 +111,7 @@ class EmulatedRun:
         began = time.monotonic()
         while not ready():
             if time.monotonic() - began > within or not self.thread.is_alive():
-                raise TimeoutError(f"{what}; the last facts: {[f.data for f in self.record.facts[-3:]]}")
+                raise TimeoutError(f"{what}; the last facts: {[f.data for f in self.record.facts[-6:]]}")
             time.sleep(0.002)
         return time.monotonic() - began
 
@@ -159,6 +163,11 @@ def emulated_run(folder: Path, text: str = EXPERIMENT, name: str = "emulated-smu
         drivers = connections.enter_context(ExitStack())
         prepared = prepare(experiment, loaded, 1, lambda _: None, connections=drivers)
         watch = connections.enter_context(watched(prepared.rig, folder))
+        began = time.monotonic()
+        while time.monotonic() - began < PATIENCE and not all(
+            getattr(prepared.rig, role).state().quality == Quality.GOOD for role in ROLES
+        ):
+            time.sleep(0.1)  # a busy machine, whose first samples are late, is none of these faults
         context = RunContext(prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded))
         runner = Runner(experiment.experiment, prepared.rig, record, inbox, context, watch=watch)
 
@@ -178,15 +187,30 @@ def emulated_run(folder: Path, text: str = EXPERIMENT, name: str = "emulated-smu
             thread.join(PATIENCE)
 
 
-def faulty(run: EmulatedRun, role: str, kinds: Mapping[str, float]) -> float:
-    """Let an instrument show these faults from now on; when that was [s of the machine's clock]."""
-    at = time.monotonic()
-    for kind, value in kinds.items():
-        run.served[role].faults.set(kind, value, -1)
-    return at
+class Shown:
+    """A fault that an instrument shows: since when it is set, and when it was first met [s of the machine's clock]."""
+
+    def __init__(self, faults: WireFaults, kinds: Mapping[str, float]) -> None:
+        self.first: float | None = None
+        takes = WireFaults.takes
+
+        def watched_takes(kind: str) -> float | None:
+            value = takes(faults, kind)
+            if value is not None and self.first is None:
+                self.first = time.monotonic()
+            return value
+
+        faults.takes = watched_takes  # type: ignore[method-assign]
+        self.at = time.monotonic()
+        for kind, value in kinds.items():
+            faults.set(kind, value, -1)
 
 
-def after(seconds: float, what: Callable[[], Any]) -> None:
-    """Do something a little later, on this thread."""
-    time.sleep(seconds)
-    what()
+def faulty(run: EmulatedRun, role: str, kinds: Mapping[str, float]) -> Shown:
+    """Let an instrument show these faults from now on."""
+    return Shown(run.served[role].faults, kinds)
+
+
+def found_again(run: EmulatedRun, role: str) -> None:
+    """Let an instrument be well again."""
+    run.served[role].faults.clear()

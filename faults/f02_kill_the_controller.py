@@ -24,7 +24,7 @@ def once(draw: random.Random, workspace: Path) -> tuple[float, float, float, lis
         time.sleep(draw.random() * 5.0)
         os.kill(watched.controller.pid, signal.SIGKILL)
         killed = time.monotonic_ns()
-        until("safe", 20.0, lambda: len(watched.made_safe) >= 4)
+        until("safe", 20.0, lambda: len(watched.made_safe) >= 5)
         made_safe = {role: (t - killed) * 1e-9 for role, t in watched.made_safe.items()}
         folder = watched.folder
     until("writer", 60.0, lambda: all(recovery.opens for recovery in recover([folder], "faults")))
@@ -35,7 +35,7 @@ def once(draw: random.Random, workspace: Path) -> tuple[float, float, float, lis
         lost = max(0.0, (last - int(rows[-1])) * 1e-9) if rows.size else last * 1e-9
         if run.outcome == "completed":
             wrong.append("it says that it was completed")
-    if list(made_safe) != ["hop_controller", "scanner", "potentiostat", "amplifier"]:
+    if list(made_safe) != ["hop_controller", "scanner", "coarse_stage", "potentiostat", "amplifier"]:
         wrong.append(f"made safe in the order {list(made_safe)}")
     return max(made_safe["hop_controller"], made_safe["scanner"]), made_safe["potentiostat"], lost, wrong
 

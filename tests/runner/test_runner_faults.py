@@ -18,9 +18,13 @@ from opsicm.instruments.roles import Rig
     "module",
     [
         "f02_kill_the_controller",
+        "f07_lost_instruments",
+        "f08_bad_answers",
+        "f09_broken_probe",
         "f11_pause_the_probe",
         "f13_a_long_run",
         "f15_late_potentiostat",
+        "f17_wire_faults",
         "f24_lost_rig",
         "f25_lost_watchdog",
         "f26_hostile_commands",

@@ -16,7 +16,7 @@ from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
 from opsicm.instruments.clock import stopwatch
 
 RETRIES: Final = 3
-NOTICED: Final = 0.5  # [s] within which a lost instrument is noticed, retries included
+NOTICED: Final = 0.45  # [s] within which a lost instrument is noticed, retries included: 0.5 with what comes after
 TIMEOUT: Final = NOTICED / (RETRIES + 1)
 """[s] that one attempt may take: a driver gives it to its client as the time-out of a command."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.core.facts import HOP_DTYPE, Channel, Quality, SampleBlock
+from opsicm.core.facts import HOP_DTYPE, Channel, Outcome, Quality, SampleBlock
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.twin import fast_loop
@@ -184,6 +184,8 @@ class TwinHopController(TwinDevice):
                 log.stop_after(self._sample)
             some = breakpoints.between(k, k + _SLICES_PER_LOOK)
             clipped += self._run_slices(plan, settings, log, some, counts)
+            if np.any(log.hops.moments[before : log.finished, fast_loop.OUTCOME] == Outcome.OVERLOAD):
+                log.stop_after(self._sample)  # whoever gave the plan must judge that before the pipette goes down again
             over = self._over(plan, log, self._sample < begin + some.rows[-1])
             if over:
                 break

@@ -319,3 +319,15 @@ def test_the_page_fits_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[st
     assert lines[-1] == "ready as far as it was tried; 5 trials were not made"
     head = lines.index("role            ready, or what is missing         remedy")
     assert lines[head + 2].split() == ["amplifier", "ready", "as", "far", "as", "it", "was", "tried"]
+
+
+def test_a_bench_that_is_not_there_is_not_ready_and_a_shared_card_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The paper's rig, on a computer without NI's driver and without the stage."""
+    assert main(["rig", "check", str(experiment_path("rigs/paper.yaml"))]) == 2
+    table = capsys.readouterr().out.partition("role            ready")[2]
+    assert table.count("DaqNotFoundError") <= 1
+    assert "potentiostat    MISSING: the same as amplifier\n" in table
+    assert "coarse_stage    MISSING: coarse_stage is Zaber" in table
+    assert table.rstrip().endswith("not ready")

@@ -32,7 +32,7 @@ _PIEZO_STEP: Final = 1e-6  # [m] down and up
 _PIEZO_RATE: Final = 2e-6  # [m/s]: 2 nm/ms, which hopping in software allows
 _NEVER_REACHED: Final = 0.5  # relative drop of the current: there is no surface
 _SAMPLED: Final = 0.2  # [s]
-_SHORT: Final = 0.2  # of the samples: a plan begins some milliseconds late on the wire
+_SHORT: Final = 0.5  # of the samples: a plan begins some milliseconds late on the wire, more on a busy computer
 
 
 @dataclass(frozen=True, slots=True)

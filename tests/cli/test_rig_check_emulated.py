@@ -48,12 +48,12 @@ def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[
 def test_the_bench_is_ready_through_every_client(
     bench: tuple[Path, dict[RoleName, Served]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found = checked(capsys, str(bench[0]), "--yes")
-    bad = [each for each in found if each["outcome"] in ("missing", "fault", "not tried")]
-    if slow := [each for each in bad if each["step"] == "latency"]:  # a computer that is busy with other tests
-        assert all("a command is given 125 ms" in each["text"] for each in slow)
-    assert [each for each in bad if each not in slow] == []
-    assert code == (2 if slow else 0)
+    for _ in range(3):  # half a second without an answer is a lost instrument, on a computer with other work as well
+        code, found = checked(capsys, str(bench[0]), "--yes")
+        if code == 0:
+            break
+    assert [each for each in found if each["outcome"] in ("missing", "fault", "not tried")] == []
+    assert code == 0
     identities = {each["role"]: each["text"] for each in found if each["step"] == "identity"}
     for role, client in {"amplifier": "nidaqmx", "scanner": "pipython", "coarse_stage": "zaber-motion"}.items():
         assert f"through {client} " in identities[role]

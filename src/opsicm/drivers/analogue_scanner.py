@@ -216,7 +216,7 @@ class AnalogueScanner:
 
     @property
     def safe_address(self) -> str:
-        """The watchdog's way to draw the pipette up: z to the top, or `withdraw_line` where another holds the output."""
+        """The watchdog's way to draw the pipette up: z to its top, or `withdraw_line` where it cannot be set."""
         axes = self.axes
         top = axes.volts("z", axes.z_reach)
         instead = {} if axes.withdraw_line is None else {axes.withdraw_line: True}

@@ -25,7 +25,7 @@ from nidaqmx.system import Device
 from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.instruments.link import TIMEOUT
+from opsicm.instruments.link import NOTICED, TIMEOUT
 from opsicm.instruments.roles import Identity
 
 FAILURES: Final = (NiError, grpc.RpcError, OSError)
@@ -49,16 +49,17 @@ def task_name(process: int, terminal: str) -> str:
 
 
 class Session:
-    """A line to the card's driver software: local, or a gRPC channel whose calls end after `deadline` [s]."""
+    """A line to the card's driver software: local, or a gRPC channel whose calls end after a deadline."""
 
-    def __init__(self, address: str, deadline: float = TIMEOUT) -> None:
+    def __init__(self, address: str) -> None:
         self.device = device_of(address)
         self._channel: Any = None
         self._calls: Any = None
+        self.deadline = _Deadline()
         if address.startswith(_GRPC):
             target = address.removeprefix(_GRPC).rpartition("/")[0]
             self._channel = grpc.insecure_channel(target, options=_OPTIONS)
-            self._calls = grpc.intercept_channel(self._channel, _Deadline(deadline))
+            self._calls = grpc.intercept_channel(self._channel, self.deadline)
 
     def options(self, task: str = "") -> Any:
         """What the client's constructors take as `grpc_options`."""
@@ -115,7 +116,7 @@ class Acquisition:
     """
 
     def __init__(self, address: str, inputs: Sequence[str], ranges: Sequence[tuple[float, float]], rate: float) -> None:
-        self._session = Session(address, 2.0 * TIMEOUT)
+        self._session = Session(address)
         self._count = len(inputs)
         self._next = 0
         try:
@@ -132,6 +133,9 @@ class Acquisition:
             self._session.close()
             raise_understood(error, address)
             raise
+        # Longer than for a command: who waits for samples notices by their age that none come, and a read given up
+        # early is a hole in the record.
+        self._session.deadline.seconds = NOTICED
         self._reader = AnalogMultiChannelReader(self._task.in_stream)
         self._reader.verify_array_shape = False  # else every read asks for the number of channels first
 
@@ -162,6 +166,7 @@ class Acquisition:
 
     def close(self) -> None:
         """End the task."""
+        self._session.deadline.seconds = TIMEOUT
         with suppress(*FAILURES):
             self._task.close()
         self._session.close()
@@ -279,10 +284,9 @@ def raise_understood(error: DaqError, address: str, terminal: str = "") -> None:
 
 
 class _Deadline(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
-    """Gives every call its time-out."""
+    """Gives every call its time-out, `seconds`."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    seconds = TIMEOUT
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        return continuation(details._replace(timeout=self._seconds), request)
+        return continuation(details._replace(timeout=self.seconds), request)

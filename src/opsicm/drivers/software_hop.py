@@ -188,7 +188,8 @@ class SoftwareHopController:
 
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; a fall rate that could crash is refused before anything moves."""
-        self._refuse_crash(plan.parameters)
+        if plan.x.size:
+            self._refuse_crash(plan.parameters)
         self._axes.require_xy(plan.x, plan.y)
         if plan.segment != self._segment:
             self._segment = plan.segment
@@ -345,7 +346,7 @@ class _PlanRun:
         self._require_readable(quality[column], z)
         if of._state.phase == FALL and (self._stop() or of._safed != self._safed):
             hop.stop, hop.cell = first - of._first, self._cell(volts, first, 0)
-            self._abort(float(current[0]), float(z[0]))
+            self._abort(float(current[0]), float(z[0]), settings.amplitude)
         before, event = of._state, NO_EVENT
         # At the top samples count from when its command was written: in a program that was held up for a moment the
         # others show a pipette that still stands below, and a reference measured there would end the approach too late.
@@ -365,11 +366,12 @@ class _PlanRun:
             self._up = self._card.clock.now_ns() // self._card.dt_ns
         return event == TOP_REACHED
 
-    def _abort(self, current: float, z: float) -> None:
-        """Withdraw to the top instead of approaching on."""
+    def _abort(self, current: float, z: float, amplitude: float) -> None:
+        """Withdraw to the top, and by a full amplitude, instead of approaching on."""
         state = self._of._state
+        target = max(state.z_top, z + amplitude)
         self._of._state = state._replace(
-            phase=RISE, spent=0, z_target=state.z_top, outcome=int(Outcome.ABORTED), i_stop=current, z_stop=z
+            phase=RISE, spent=0, z_target=target, outcome=int(Outcome.ABORTED), i_stop=current, z_stop=z
         )
         self._aborted = True
 

@@ -102,7 +102,7 @@ class AnalogueCircuit:
     def sample(self, first_ns: int, n: int, dt_ns: float, inputs: Sequence[str]) -> Floats:
         """What `inputs` show at `n` samples from `first_ns` of the world on: [input, n] V."""
         with self._lock:
-            at = first_ns + dt_ns * np.arange(n)
+            at: Floats = first_ns + dt_ns * np.arange(n, dtype=np.float64)
             self._sampled_ns = max(self._sampled_ns, round(first_ns + dt_ns * n))
             z = self._moved("z", at)
             x, y = (float(self._moved(axis, at[-1:])[0]) for axis in "xy")
@@ -164,7 +164,11 @@ class AnalogueCircuit:
         if f"{axis}_output" not in settings:
             return np.zeros(at.size)
         zero = float(settings.get(f"{kind}_zero_V", 0.0))
-        return 1e-6 * float(settings[f"{kind}_um_per_V"]) * (self._written("scanner", f"{axis}_output", at) - zero)
+        return (
+            1e-6
+            * float(settings.get(f"{kind}_um_per_V", 1.0))
+            * (self._written("scanner", f"{axis}_output", at) - zero)
+        )
 
     def _drive_cell(self, at_once: bool) -> None:
         """The potentiostat's input and switches act on the cell."""

@@ -62,7 +62,11 @@ _MOST_RECENT, _CURRENT_POSITION = 10428, 10425  # constants.py: ReadRelativeTo
 _BUFFER: Final = 0x186C
 _GROUPED_BY_CHANNEL: Final = 0  # constants.py: FillMode
 _CONTINUOUS: Final = 10123  # constants.py: AcquisitionType
-_INPUTS, _OUTPUTS, _LINES = 32, 8, 32
+# Kind of task → the terminals' name and how many there are, and the client's number of it (constants.py: ChannelType).
+_TERMINALS: Final = {"ai": ("ai", 32), "ao": ("ao", 8), "do": ("port0/line", 32), "di": ("port0/line", 32)}
+_CHANNEL_TYPES: Final = {"ai": 10100, "ao": 10102, "di": 10151, "do": 10153}
+_CHANNEL_TYPE, _MEASUREMENT, _VOLTAGE = 0x187F, 0x0695, 10322
+_NAMES_TO_READ, _BOOLEANS_TO_READ, _BOOLEANS_TO_WRITE = 0x1823, 0x217C, 0x217F
 _ARRAY_TAG: Final = bytes([messages.ReadAnalogF64Response.DESCRIPTOR.fields_by_name["read_array"].number << 3 | 2])
 _LONGEST_WAIT: Final = 10.0  # [s]
 FAULTS: Final = ("unavailable", "late", "silent", "reset", "nan", "stuck", "overload", "detached", "ticks")
@@ -94,7 +98,7 @@ class _Task:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class NiGrpcServer(service.NiDAQmxServicer):
+class NiGrpcServer:
     """The server and its card. `address` is what a rig file writes; faults as `WireFaults` words them."""
 
     def __init__(self, world: PacedWorld, circuit: AnalogueCircuit, device: str, host: str) -> None:
@@ -203,19 +207,19 @@ class NiGrpcServer(service.NiDAQmxServicer):
         return messages.GetTaskAttributeUInt32Response(value=_known(known, request.attribute_raw))
 
     def CreateAIVoltageChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "ai", request.physical_channel, _INPUTS)
+        self._add(request, "ai", request.physical_channel)
         return messages.CreateAIVoltageChanResponse()
 
     def CreateAOVoltageChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "ao", request.physical_channel, _OUTPUTS)
+        self._add(request, "ao", request.physical_channel)
         return messages.CreateAOVoltageChanResponse()
 
     def CreateDOChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "port0/line", request.lines, _LINES)
+        self._add(request, "do", request.lines)
         return messages.CreateDOChanResponse()
 
     def CreateDIChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "port0/line", request.lines, _LINES)
+        self._add(request, "di", request.lines)
         return messages.CreateDIChanResponse()
 
     def CfgSampClkTiming(self, request: Any, _: Any) -> Any:
@@ -236,13 +240,25 @@ class NiGrpcServer(service.NiDAQmxServicer):
     def GetReadAttributeUInt32(self, request: Any, _: Any) -> Any:
         task = self._task(request)
         available = self._acquired(task) - task.position
-        known = {_AVAILABLE: available, _TO_READ: available, _READ_CHANNELS: len(task.channels)}
+        known = {_AVAILABLE: available, _TO_READ: available, _READ_CHANNELS: len(task.channels), _BOOLEANS_TO_READ: 1}
         return messages.GetReadAttributeUInt32Response(value=_known(known, request.attribute_raw))
 
     def GetReadAttributeUInt64(self, request: Any, _: Any) -> Any:
         task = self._task(request)
         known = {_POSITION: task.position, _ACQUIRED: self._acquired(task)}
         return messages.GetReadAttributeUInt64Response(value=_known(known, request.attribute_raw))
+
+    def GetReadAttributeString(self, request: Any, _: Any) -> Any:
+        known = {_NAMES_TO_READ: ", ".join(self._task(request).channels)}
+        return messages.GetReadAttributeStringResponse(value=_known(known, request.attribute_raw))
+
+    def GetWriteAttributeUInt32(self, request: Any, _: Any) -> Any:
+        self._task(request)
+        return messages.GetWriteAttributeUInt32Response(value=_known({_BOOLEANS_TO_WRITE: 1}, request.attribute_raw))
+
+    def GetChanAttributeInt32(self, request: Any, _: Any) -> Any:
+        known = {_CHANNEL_TYPE: _CHANNEL_TYPES[self._task(request).kind], _MEASUREMENT: _VOLTAGE}
+        return messages.GetChanAttributeInt32Response(value_raw=_known(known, request.attribute_raw))
 
     def SetReadAttributeInt32(self, request: Any, _: Any) -> Any:
         task = self._task(request)
@@ -328,26 +344,26 @@ class NiGrpcServer(service.NiDAQmxServicer):
         return messages.WriteAnalogF64Response(samps_per_chan_written=1)
 
     def WriteDigitalLines(self, request: Any, _: Any) -> Any:
-        task = self._writable(request, "port0/line")
+        task = self._writable(request, ("do",))
         for line, level in zip(task.channels, request.write_array, strict=True):
             self.circuit.set_line(line, bool(level))
         return messages.WriteDigitalLinesResponse(samps_per_chan_written=1)
 
     def ReadDigitalLines(self, request: Any, _: Any) -> Any:
-        task = self._writable(request, "port0/line")
+        task = self._writable(request, ("do", "di"))
         levels = bytes(self.circuit.line(line) for line in task.channels)
         return messages.ReadDigitalLinesResponse(read_array=levels, samps_per_chan_read=1, num_bytes_per_samp=1)
 
     def _write(self, request: Any, values: list[float]) -> None:
-        task = self._writable(request, "ao")
+        task = self._writable(request, ("ao",))
         for channel, volts in zip(task.channels, values, strict=True):
             if not abs(volts) <= RANGE:
                 raise _Refused(_INVALID_WRITE)
             self.circuit.write(channel, volts)
 
-    def _writable(self, request: Any, kind: str) -> _Task:
+    def _writable(self, request: Any, kinds: tuple[str, ...]) -> _Task:
         task = self._task(request)
-        if task.kind != kind:
+        if task.kind not in kinds:
             raise _Refused(_INVALID_TASK)
         self._reserve(task)
         return task
@@ -364,9 +380,10 @@ class NiGrpcServer(service.NiDAQmxServicer):
                 raise _Refused(_INVALID_TASK)
             return self._tasks[request.task.name]
 
-    def _add(self, request: Any, kind: str, names: str, count: int) -> None:
+    def _add(self, request: Any, kind: str, names: str) -> None:
         task = self._task(request)
-        known = {f"{self._device}/{kind}{k}" for k in range(count)}
+        terminal, count = _TERMINALS[kind]
+        known = {f"{self._device}/{terminal}{k}" for k in range(count)}
         wanted = [name.strip() for name in names.split(",")]
         if not known.issuperset(wanted):
             raise _Refused(_NO_SUCH_CHANNEL)
@@ -417,7 +434,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset by peer")
 
 
-class _Guarded(service.NiDAQmxServicer):
+class _Guarded(service.NiDAQmxServicer):  # type: ignore[misc]
     """Every call of the service: faults first, then the answer, a refusal as the client expects it."""
 
     def __init__(self, server: NiGrpcServer) -> None:

@@ -29,6 +29,7 @@ from opsicm.drivers.safe_line import SafeLine, address_of_safe
 from opsicm.drivers.tcp_address import tcp_address
 from opsicm.drivers.vertical_axis import (
     MotorisedStage,
+    MotorLimits,
     MotorState,
     StageOnSharedLine,
     VerticalAxisSettings,
@@ -278,22 +279,29 @@ class PiMotor:
         return self._controller.lost
 
     def state(self) -> MotorState:
-        """Position, limits, ramps, servo, reference."""
+        """Position, servo, reference."""
         axis = self._axis
 
         def ask(device: Any) -> MotorState:
-            position, low, high, faster, slower = (
-                number(query(axis)[axis]) * 1e-3
-                for query in (device.qPOS, device.qTMN, device.qTMX, device.qACC, device.qDEC)
-            )
+            position = number(device.qPOS(axis)[axis]) * 1e-3
             servo, referenced, on_target = (query(axis)[axis] for query in (device.qSVO, device.qFRF, device.qONT))
             why = "" if referenced else "it is not referenced"
             why = why if servo else why or "its servo is off"
             forbids = None if not why else Problem(self.name, "", f"it must not move: {why}", self._remedy)
             shown = {"servo": float(servo), "referenced": float(referenced), "on_target": float(on_target)}
-            return MotorState(position, (low, high), (faster, slower), forbids, why, shown)
+            return MotorState(position, forbids, why, shown)
 
         return self._controller.ask(ask)
+
+    def limits(self) -> MotorLimits:
+        """Travel, acceleration, deceleration."""
+        axis = self._axis
+        low, high, faster, slower = self._controller.ask(
+            lambda device: [
+                number(query(axis)[axis]) * 1e-3 for query in (device.qTMN, device.qTMX, device.qACC, device.qDEC)
+            ]
+        )
+        return MotorLimits((low, high), (faster, slower))
 
     def position(self) -> float:
         """[m] from the axis' zero."""

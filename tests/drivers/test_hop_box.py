@@ -463,9 +463,10 @@ def test_missing_samples_stay_missing() -> None:
         assert (state.quality, state.message) == (Quality.SUSPECT, "100 samples of segment 1 have not arrived")
 
 
-def test_a_long_gap_is_filled_in_pieces_and_a_longer_one_is_a_loss() -> None:
+def test_a_long_gap_is_filled_in_pieces_and_a_longer_one_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsicm.drivers.hop_box._PIECE", 1000)
     first, second = ready_pieces(2, 100)
-    for gap, blocks in ((250_000, [100, 100_000, 100_000, 50_000, 100]), (6_000_001, None)):
+    for gap, blocks in ((2500, [100, 1000, 1000, 500, 100]), (6_000_001, None)):
         begins = 100 + gap
         late = replace(second[0], first_sample=begins, t0_ns=begins * 10_000)
         with ExitStack() as connections:

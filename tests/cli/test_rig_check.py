@@ -139,7 +139,7 @@ def test_each_trial_waits_for_its_own_answer(
         (["y", ""], "safe: amplifier", ["Amplifier.safe"]),
         (
             ["y", "y", "y", "n", ""],
-            "safe: amplifier, coarse_stage, potentiostat",
+            "safe: coarse_stage, potentiostat, amplifier",
             # The first one ends the potentiostat's own trial.
             ["Potentiostat.safe", "CoarseStage.safe", "Potentiostat.safe", "Amplifier.safe"],
         ),
@@ -331,3 +331,27 @@ def test_a_bench_that_is_not_there_is_not_ready_and_a_shared_card_is_said_once(
     assert "potentiostat    MISSING: the same as amplifier\n" in table
     assert "coarse_stage    MISSING: coarse_stage is Zaber" in table
     assert table.rstrip().endswith("not ready")
+
+
+@pytest.mark.usefixtures("lost_scanner")
+def test_a_role_that_cannot_be_made_safe_is_said_and_keeps_no_other_from_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, calls: Calls
+) -> None:
+    def lost(_: TwinScanner) -> None:
+        raise InstrumentLost("scanner", Problem("scanner", "lost", "it does not answer", "check its cable"))
+
+    monkeypatch.setattr(TwinScanner, "safe", lost)
+    assert main(["rig", "check", "twin/graphite", "--yes"]) == 3
+    said = capsys.readouterr().out
+    assert said.endswith("stopped by a fault: what was touched is NOT KNOWN TO BE SAFE\n")
+    assert "FAULT: NOT KNOWN TO BE SAFE:" in said
+    assert calls.made[-3:] == ["CoarseStage.safe", "Potentiostat.safe", "Amplifier.safe"]
+
+
+def test_what_an_instrument_says_of_itself_is_a_remark(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "gain not read back: the rig file names no telegraph for it; look at the panel"
+    monkeypatch.setattr(TwinAmplifier, "state", lambda _: RoleState(0, message=message))
+    assert main(["rig", "check", "twin/graphite", "--role", "amplifier"]) == 0
+    assert f"note: {message}" in " ".join(capsys.readouterr().out.partition("role ")[0].split())

@@ -46,7 +46,8 @@ def test_every_channel_and_terminal_of_the_file_is_a_wire_with_its_way() -> None
 
 
 def test_a_wire_that_inverts_says_so() -> None:
-    text = PAPER.read_text(encoding="utf-8").replace("input: Dev1/ai2, gain: 1.0}", "input: Dev1/ai2, sign: -1, offset: 0.01}")
+    text = PAPER.read_text(encoding="utf-8")
+    text = text.replace("input: Dev1/ai2, gain: 1.0}", "input: Dev1/ai2, sign: -1, offset: 0.01}")
     wire = wires(wiring_of(rig_from_text(text)), "potentiostat")["cell potential"]
     assert wire.meaning == "1 V a volt, offset 0.01, inverted"
 

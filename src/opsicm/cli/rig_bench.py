@@ -79,12 +79,23 @@ class Bench:
         self.touched.add(role)
         return self.devices[role]
 
-    def make_safe(self) -> None:
-        """What was moved or switched, in the order of every exit path: probe up, then cell open, then bias zero."""
-        with ExitStack() as last_first:
-            for role in reversed(_SAFE_ORDER):
-                if role in self.touched:
-                    last_first.callback(self.devices[role].safe)
+    def make_safe(self) -> tuple[list[RoleName], list[Finding]]:
+        """What was moved or switched, in the order of every exit path: probe up, then cell open, then bias zero.
+
+        Returns the roles that are safe, and what is to be said of those that could not be made so: a lost one keeps
+        none of the next from it.
+        """
+        safe: list[RoleName] = []
+        not_safe: list[Finding] = []
+        for role in _SAFE_ORDER:
+            if role in self.touched:
+                try:
+                    self.devices[role].safe()
+                    safe.append(role)
+                except (OpsicmError, OSError) as error:
+                    text = f"NOT KNOWN TO BE SAFE: {error}"
+                    not_safe.append(Finding("made safe", role, "fault", text, "go to the instrument, now"))
+        return safe, not_safe
 
 
 class _Waited:

@@ -66,18 +66,19 @@ class Walk:
             if trial.moves and not wired:
                 yield Finding(trial.name, trial.role, "not tried", trial.name, "mend the wiring first: nothing moves")
                 continue
-            for finding in self._tried(trial, bench):
-                yield finding
-                if finding.outcome == "fault":
-                    return
-                wired = wired and (trial.moves or finding.outcome != "missing")
+            found = list(self._tried(trial, bench))
+            yield from found
+            if any(each.outcome == "fault" for each in found):
+                return
+            wired = wired and (trial.moves or all(each.outcome != "missing" for each in found))
 
     def make_safe(self) -> str:
         """Make safe what a trial has moved or switched; says what that was."""
         if self._bench is None or not self._bench.touched:
             return "nothing was moved or switched"
-        self._bench.make_safe()
-        return f"safe: {', '.join(sorted(self._bench.touched))}"
+        safe, not_safe = self._bench.make_safe()
+        bad = "".join(f"; {each.role} {each.text}" for each in not_safe)
+        return f"safe: {', '.join(safe)}{bad}"
 
     def _of_the_file(self) -> Iterator[Finding]:
         rig = self._loaded.rig
@@ -97,8 +98,8 @@ class Walk:
                 return
             yield from trial.run(bench)
         except LimitCrossed as error:
-            bench.make_safe()  # before it is said: nobody may ask for more after a fault
-            yield from of_error(trial.name, trial.role, error, "fault")
+            _, not_safe = bench.make_safe()  # before it is said: nobody may ask for more after a fault
+            yield from [*of_error(trial.name, trial.role, error, "fault"), *not_safe]
         except OpsicmError as error:
             yield from of_error(trial.name, trial.role, error)
 
@@ -160,7 +161,9 @@ def _print_table(found: Sequence[Finding], chosen: Sequence[RoleName]) -> None:
         out.print(line)
     untried = len({each.step for each in found if each.outcome == "not tried"})
     code = exit_code(found)
-    verdict = {0: "ready", 2: "not ready", 3: "stopped by a fault: what was touched is safe"}[code]
+    unsafe = any(each.step == "made safe" for each in found)
+    fault = f"stopped by a fault: what was touched is {'NOT KNOWN TO BE SAFE' if unsafe else 'safe'}"
+    verdict = {0: "ready", 2: "not ready", 3: fault}[code]
     if code == 0 and untried:
         verdict = "ready as far as it was tried"
     left = f"; {untried} trial{'s were' if untried > 1 else ' was'} not made" if untried else ""

@@ -60,6 +60,8 @@ def settings(bench: Bench, role: RoleName) -> Iterator[Finding]:
         text = f"says {state.quality.name.lower()}: {state.message or 'no reason given'}"
         yield Finding("settings", role, "missing", text, "set the instrument as the file says, or correct the file")
         return
+    if state.message:
+        yield Finding("settings", role, "remark", state.message)
     stated = _stated(bench, role)
     if not state.settings:
         yield Finding("settings", role, "ok", "well; it tells none of its settings")

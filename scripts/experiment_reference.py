@@ -108,15 +108,21 @@ def page() -> str:
 
 
 def section(
-    title: str, model: type[FileModel], level: str, meaning: Callable[[type[FileModel], str], str] = described
+    title: str, model: type[FileModel], level: str, meaning: Callable[[type[FileModel], str], str] | None = described
 ) -> str:
-    """A heading, the model's docstring, and a table of its keys with `meaning`, unit, default and range."""
+    """A heading, the model's docstring, and a table of its keys with `meaning`, unit, default and range.
+
+    `meaning` None leaves that column out, where the docstring says it all.
+    """
     said = " ".join((model.__doc__ or "").split())
     rows = [
-        f"| {_names(model, key)} | {meaning(model, key)} | {_unit(key)} | {_default(field)} | {_range(field)} |"
+        f"| {_names(model, key)} |{'' if meaning is None else f' {meaning(model, key)} |'} {_unit(key)} | "
+        f"{_default(field)} | {_range(field)} |"
         for key, field in model.model_fields.items()
     ]
     head = ["| key | meaning | unit | default | range |", "|---|---|---|---|---|"]
+    if meaning is None:
+        head = ["| key | unit | default | range |", "|---|---|---|---|"]
     return "\n".join([f"{level} {title}\n", f"{said}\n", *head, *rows, ""])
 
 

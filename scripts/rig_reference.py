@@ -25,7 +25,7 @@ from opsicm.experiment.rig_file import (
 from opsicm.experiment.rig_file import read_rig as read
 from opsicm.experiment.setup import PipetteShape
 from opsicm.experiment.step_model import FileModel
-from opsicm.instruments.registry import ROLES
+from opsicm.instruments.registry import ROLES, Driver
 from opsicm.instruments.wiring import GROUNDINGS, SIGNS
 from opsicm.twin.settings import SURFACES, WorldNoise
 from scripts.experiment_reference import section as table_of
@@ -41,10 +41,13 @@ is what the program reads.
 
     opsicm check FILE       checks the rig with the experiment: ranges, bias command, noise, timing
     opsicm rig list         the drivers that a role may name, with their settings under --json
+    opsicm rig check RIG    a rig step by step: clients, identities, settings, latency, noise, wiring, ranges
+    opsicm rig draw RIG     the wiring that the file states, as a picture
 
 A role with the driver `twin` is simulated in the file's `world`; roles of instruments and of the twin may be mixed
 while instruments are brought up one at a time ([drivers](../explanations/drivers.md)). A unit stands at the end of a
-key's name. To begin, copy a preset from `src/opsicm/presets` and change it.
+key's name. To begin, copy a preset from `src/opsicm/presets`, or the bench in `experiments/rigs` that is nearest to
+yours, and follow [the guide](../tutorials/bring-up.md).
 """
 _EXAMPLE: Final = """\
 opsicm_rig: 1
@@ -180,8 +183,8 @@ def page() -> str:
         f"## An example\n\n```yaml\n{_EXAMPLE}```\n",
         section("The file", RigFile, "##"),
         "`limits` has one key that the program reads, `pipette_overload_nA`: a sample above it ends a hop as an\n"
-        "overload (outcome 3). What a run may do is in the experiment's `envelope`. `verified` is for you: who\n"
-        "checked the signs, and when.\n",
+        "overload (outcome 3). What a run may do is in the experiment's `envelope`. `verified` says who checked the\n"
+        "signs, and when: it stands in run files and reports beside what is said of drivers never tried on hardware.\n",
         section("One of `roles`", Role, "##"),
         "The roles are "
         + ", ".join(f"`{role}`" for role in ROLES)
@@ -203,6 +206,11 @@ def page() -> str:
         "Without it the experiment's pipette holds. Give it where a rig has one kind of pipette.\n",
         "## `settings` of a role whose driver is `twin`\n",
         *(section(f"`{role}`", model, "###") for role, model in _twin_settings().items()),
+        "## `settings` of a role that an instrument plays\n",
+        "`opsicm rig list` says which client each needs and how it was tried; what its keys mean stands further at\n"
+        "the head of the driver's file in `src/opsicm/drivers`, with an example. Where the default is `none` and the\n"
+        "driver cannot do without, `check` asks for the key.\n",
+        *(_instrument(driver) for driver in _instruments()),
         section("`world`", WorldSettings, "##"),
         "`parameters` names a [parameter set](parameter-sets.md) of the program or a file of yours; the experiment's\n"
         "`specimen: {parameters: …}` goes before it.\n",
@@ -216,6 +224,19 @@ def page() -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+def _instruments() -> list[Driver]:
+    """The drivers of instruments, role by role."""
+    drivers = [driver for registration in REGISTRY.registrations() for driver in registration.drivers]
+    real = [driver for driver in drivers if driver.real_time and REGISTRY.is_built_in(driver.name)]
+    return sorted(real, key=lambda driver: (ROLES.index(driver.role), driver.name))
+
+
+def _instrument(driver: Driver) -> str:
+    """A driver's settings with its own docstring; those without any have no table."""
+    title = f"`{driver.name}` as {driver.role.replace('_', ' ')}: {driver.summary}"
+    return table_of(title, driver.settings, "###", None)
 
 
 def _twin_settings() -> dict[str, type[FileModel]]:

@@ -171,9 +171,11 @@ def test_a_narrow_command_range_is_said_with_numbers(tmp_path: Path, capsys: pyt
     assert code == 0  # without an experiment nobody knows what the rig must follow
     said = found["command range", "amplifier"]
     assert said["outcome"] == "remark"
-    assert "20 mV/V reaches -0.2 … 0.2 V; E from 0 to 1.7 V at V_tip 0.7 V" in said["text"]
-    assert "needs -1.00 … 0.70 V: it cannot follow" in said["text"]
-    assert "100 mV/V or more" in said["remedy"]
+    assert (
+        "reaches -0.2 … 0.2 V (10 V times 20 mV/V), and 0.7 V at the pipette over a cell of 0 … 1.7 V" in said["text"]
+    )
+    assert "needs -1 … 0.7 V: it follows a cell of 0.5 … 0.9 V only" in said["text"]
+    assert "wider command input" in said["remedy"]
 
 
 def test_an_experiment_that_the_rig_cannot_follow_is_not_ready(
@@ -185,7 +187,7 @@ def test_an_experiment_that_the_rig_cannot_follow_is_not_ready(
     code = main(["rig", "check", str(rig), "--role", "amplifier", "--experiment", experiment])
     table = capsys.readouterr().out.partition("role            ready")[2]
     assert code == 2
-    assert "MISSING: external command of 20" in table
+    assert "MISSING: the command reaches" in table
     assert "not ready; 1 trial was not made" in table
 
 

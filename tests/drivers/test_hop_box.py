@@ -214,6 +214,20 @@ def test_an_abort_acts_within_the_hop_in_flight(bench: Bench) -> None:
     assert bench.z() >= outcome.hops["z_stop"][-1] + 1.9e-6
 
 
+def test_a_plan_without_time_has_no_samples_and_breaks_no_segment(bench: Bench) -> None:
+    first = bench.run(1)
+    segment = bench.segment
+    past = replace(bench.plan(0, until_ns=0), segment=segment)
+    blocks = [*first.blocks]
+    for _ in range(3):
+        blocks += bench.box.run(past, never).blocks
+        pause(0.01)
+    blocks += bench.box.run(replace(bench.plan(1), segment=segment, first_hop=1), never).blocks
+    ends = [b.first_sample + b.counts.shape[0] for b in blocks]
+    assert [b.first_sample for b in blocks][1:] == ends[:-1]
+    assert all(np.all(b.quality == Quality.GOOD) for b in blocks)
+
+
 def test_a_dwell_height_only_ever_withdraws(bench: Bench) -> None:
     bench.run(1)
     for k, (above, expected) in enumerate([(1e-6, 1e-6), (-5e-6, 0.0)]):
@@ -441,8 +455,10 @@ def test_missing_samples_stay_missing() -> None:
         connections.callback(server.close)
         box = box_at(server.address, connections)
         outcome = box.run(plan(5), never)
-        assert [block.first_sample for block in outcome.blocks] == [0, 100, 300, 400, 500]
-        assert outcome.blocks[2].t0_ns - outcome.blocks[1].t0_ns == 200 * 10_000
+        assert [block.first_sample for block in outcome.blocks] == [0, 100, 200, 300, 400, 500]
+        assert [block.quality.tolist() for block in outcome.blocks[1:4]] == [[0, 0], [3, 3], [0, 0]]
+        assert not outcome.blocks[2].counts.any()
+        assert outcome.blocks[3].t0_ns - outcome.blocks[1].t0_ns == 200 * 10_000
         state = box.state()
         assert (state.quality, state.message) == (Quality.SUSPECT, "100 samples of segment 1 have not arrived")
 

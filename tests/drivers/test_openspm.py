@@ -43,6 +43,8 @@ MEANINGS: dict[str, Any] = {
     "setpoint_is": "drop",
     "approach_rate_unit_m_s": 1.0,
     "retract_height_unit_m": 1.0,
+    "current_input": "AI0/IN0",
+    "current_nA_per_V": 1.0,
 }
 
 
@@ -96,7 +98,9 @@ def test_hops_give_the_heights_that_the_controller_itself_finds(bench: Bench) ->
     assert bench.bridge.frames == 3
     itself = bench.world.hop(plan(1), never).hops["z_stop"][0]
     assert hops["z_stop"] == pytest.approx(itself, abs=20e-9)  # a hop's repeatability over a surface at rest
-    assert np.all(np.isnan(hops["i_ref"]))
+    assert hops["i_ref"] == pytest.approx(bench.world.ask(lambda rig: rig.amplifier.read()[0]), rel=0.02)
+    assert np.all(np.isnan(hops["i_stop"]))
+    assert np.all((hops["z_min"] <= hops["z_stop"]) & (hops["z_min"] > hops["z_stop"] - 0.1e-6))
     assert np.all(np.diff(hops["t_ns"]) > 60_000_000)
     assert bench.world.ask(lambda rig: rig.scanner.read_z()) > itself + 1.9e-6
 
@@ -151,6 +155,12 @@ def test_what_cannot_be_done_safely_is_refused(
 ) -> None:
     with pytest.raises(LimitCrossed, match=said):
         bench.hops(**settings).run(hops, never)
+    assert bench.bridge.frames == 0
+
+
+def test_a_current_beyond_the_overload_is_no_hop(bench: Bench) -> None:
+    with pytest.raises(LimitCrossed, match=r"nA before a hop; limits\.pipette_overload_nA is 9\.5; look at the tip"):
+        bench.hops(current_nA_per_V=1000.0).run(plan(1), never)
     assert bench.bridge.frames == 0
 
 

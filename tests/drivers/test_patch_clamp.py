@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+import opsicm
+from opsicm.cli.rigs import load_rig, rig_numbers
 from opsicm.core.errors import BadInput, InstrumentLost, OutsideDomain
 from opsicm.core.facts import Quality
-from tests.fixtures.analogue_rig import AMPLIFIER, analogue_rig, connect, constant
+from tests.fixtures.analogue_rig import AMPLIFIER, EXPERIMENT, analogue_rig, connect, constant
 from tests.fixtures.fake_card import FakeCard
 from tests.fixtures.laboratory import Laboratory
 
@@ -33,6 +35,11 @@ def test_currents_and_commands_have_the_rig_files_scales(laboratory: Laboratory)
     assert command == pytest.approx(0.7, abs=1e-3)
     amplifier.safe()
     assert card.outputs["Dev1/ao0"][:2] == (0.0, 0.0)
+
+
+def test_the_safe_channel_zeroes_the_command(laboratory: Laboratory) -> None:
+    amplifier, _, _ = connect(laboratory, "amplifier", rig())
+    assert amplifier.safe_address == "fake {'Dev1/ao0': 0.0} {}#amplifier"
 
 
 def test_connecting_writes_nothing(laboratory: Laboratory) -> None:
@@ -194,3 +201,19 @@ def test_a_rig_file_that_says_too_little_or_two_things(
     with pytest.raises(BadInput) as refused:
         connect(laboratory, "amplifier", text.replace(before, after))
     assert message in str(refused.value)
+
+
+def test_check_says_that_a_narrow_command_cannot_track_the_program(laboratory: Laboratory) -> None:
+    narrow = rig().replace("external_bias_mV_per_V: 200", "external_bias_mV_per_V: 20")
+    laboratory.experiment(EXPERIMENT, narrow)
+    checked = opsicm.check(laboratory.folder / "experiment.yaml")
+    assert not checked.ok
+    assert "V and the amplifier reaches -0.2 … 0.2 V; use a wider external-bias gain" in str(checked)
+
+
+def test_the_overload_of_a_hop_is_the_end_of_the_scaled_output(laboratory: Laboratory) -> None:
+    text = rig(AMPLIFIER.replace("gain_mV_per_pA: 1,", "gain_mV_per_pA: 5,").replace(", gain_telegraph: Dev1/ai4", ""))
+    experiment = laboratory.experiment(EXPERIMENT, text)
+    numbers = rig_numbers(experiment, load_rig(experiment, None))
+    assert numbers.timing.overload == pytest.approx(0.99 * 2e-9), "10 V at 5 mV/pA"
+    assert numbers.filter_Hz == 5000.0

@@ -11,16 +11,30 @@ import numpy as np
 import pytest
 import yaml
 
-from opsicm.cli.rigs import prepare
+from opsicm.cli.execute import execute
+from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OutsideDomain
 from opsicm.core.facts import Quality
 from opsicm.drivers.scpi_smu import SmuSettings, SmuSource, safe_channel, specify
+from opsicm.emulators.registry import Entry, serve
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.experiment.file import experiment_from_text
 from opsicm.experiment.rig_file import rig_from_text
 from opsicm.experiment.setup import Envelope
 from opsicm.instruments.clock import pause, stopwatch
-from tests.fixtures.one_instrument import BEHIND, EXPERIMENT, RESTS_AT, OnTheWire, on_the_wire, role_setup, wait_for
+from opsicm.instruments.roles import CellReading
+from opsicm.record.reader import Run
+from tests.fixtures.laboratory import Laboratory
+from tests.fixtures.one_instrument import (
+    BEHIND,
+    EXPERIMENT,
+    RESTS_AT,
+    OnTheWire,
+    on_the_wire,
+    role_setup,
+    wait_for,
+    world_behind,
+)
 
 ENTRY: Final = "{driver: scpi_smu, settings: {rest_V: 0.4}}"
 ADDRESS: Final = "TCPIP::127.0.0.1::0::SOCKET"
@@ -37,11 +51,12 @@ def bench() -> Iterator[OnTheWire]:
 @pytest.fixture
 def smu(bench: OnTheWire) -> Iterator[OnTheWire]:
     """At rest, near `RESTS_AT`."""
-    bench.device.apply(PotentialRamp(RESTS_AT), bench.clock.now_ns())
-    wait_for(lambda: abs(bench.device.read().potential - RESTS_AT) < 2e-3, 10.0)
-    wait_for(lambda: abs(bench.device.read().current) < 5e-5, 10.0)
-    bench.device.apply(OpenCircuit(), bench.clock.now_ns())
-    wait_for(lambda: bench.device.read().control == "open_circuit")
+    read, now_ns = bench.device.read, bench.clock.now_ns
+    bench.device.apply(PotentialRamp(RESTS_AT), now_ns())
+    wait_for(lambda: read().control == "potential" and abs(read().potential - RESTS_AT) < 2e-3, 10.0)
+    wait_for(lambda: abs(read().current) < 5e-5, 10.0)
+    bench.device.apply(OpenCircuit(), now_ns())
+    wait_for(lambda: read().control == "open_circuit")
     yield bench
     bench.served.faults.clear()
 
@@ -74,17 +89,17 @@ def test_open_circuit_is_read_with_the_output_on(smu: OnTheWire) -> None:
 def test_a_ramp_begins_at_its_nanosecond_in_steps_below_a_millivolt(smu: OnTheWire) -> None:
     begins = at(smu, 0.25)
     smu.device.apply(PotentialRamp(RESTS_AT, -0.1), begins)
-    wait_for(lambda: smu.device.read().set_point is not None)
-    assert smu.clock.now_ns() - begins < 60_000_000  # a reading after it
-    ends = begins + 600_000_000
-    off = []
-    while smu.clock.now_ns() < ends:
-        reading = smu.device.read()
-        off.append(reading.potential - (RESTS_AT - 0.1 * (reading.t_ns - begins) * 1e-9))
-        pause(0.02)
-    # 0.1 V/s: a step of a millivolt every 10 ms, and the twin's world takes what it is told up to 20 ms late.
-    assert np.max(np.abs(off)) < 5e-3
-    assert smu.device.state().settings["step_mV"] <= 1.05
+    rows = rows_until(smu, begins + 600_000_000)
+    ramp = [row for row in rows if row.set_point is not None]
+    assert ramp[0].t_ns >= begins
+    gap = longest_gap(rows)
+    assert ramp[0].t_ns - begins < 1e9 * (0.02 + gap)
+    off = [row.potential - (RESTS_AT - 0.1 * (row.t_ns - begins) * 1e-9) for row in ramp]
+    # 0.1 V/s: a step of a millivolt every 10 ms, and the twin's world takes what it is told up to 25 ms late.
+    assert np.max(np.abs(off)) < 0.1 * (0.035 + gap)
+    assert np.median(np.abs(off)) < 2e-3
+    state = smu.device.state().settings
+    assert float(state["step_mV"]) <= max(1.05, 100.0 * float(state["longest_reading_s"]))
 
 
 def test_a_short_voltammogram_is_the_twins_own() -> None:
@@ -92,23 +107,34 @@ def test_a_short_voltammogram_is_the_twins_own() -> None:
     slope, turn = 0.15, 0.25
     half = (RESTS_AT - turn) / slope
     with on_the_wire("potentiostat", ENTRY, ADDRESS) as smu:  # its specimen is as it was when it came
-        began = at(smu, 0.1)
-        before, rows = smu.device.read().charge, [smu.device.read()]
+        began, before = at(smu, 0.1), smu.device.read().charge
         smu.device.apply(PotentialRamp(RESTS_AT, -slope), began)
-        while smu.clock.now_ns() < began + half * 1e9:
-            if smu.device.read().t_ns != rows[-1].t_ns:
-                rows.append(smu.device.read())
-            pause(0.002)
-        true_charge = smu.true().charge
+        rows = rows_until(smu, began + round(half * 1e9))
     own = _swept(slope, turn, half)
     own_charge = np.interp(rows[-1].t_ns - began, own[:, 0], own[:, 3])
-    assert rows[-1].charge - before == pytest.approx(true_charge, rel=0.04)  # the cell's own counter, moments later
-    # On a quiet machine 0.4 % and 2 %; a thread that waits 20 ms for its turn is 2 % of a second's charge.
-    assert rows[-1].charge - before == pytest.approx(own_charge, rel=0.05)
-    assert min(row.current for row in rows) == pytest.approx(own[:, 2].min(), rel=0.05, abs=NOISE)
+    own_peak = np.interp(rows[-1].t_ns - began, own[:, 0], own[:, 2])
+    # On a quiet machine 0.4 % and 1 %. Where the thread has waited for its turn, it was late by that: current and
+    # charge grow as t and t².
+    late = longest_gap(rows) / half
+    assert rows[-1].charge - before == pytest.approx(own_charge, rel=0.02 + 2.0 * late)
+    assert min(row.current for row in rows) == pytest.approx(own_peak, rel=0.03 + 1.5 * late, abs=NOISE)
     off = [row.potential - row.set_point for row in rows if row.set_point is not None]
-    assert len(off) > 40
     assert abs(np.median(off)) < 1e-3  # the staircase lies about the ramp
+
+
+def rows_until(smu: OnTheWire, t_ns: int) -> list[CellReading]:
+    """Every reading of the device up to a time."""
+    rows = [smu.device.read()]
+    while smu.clock.now_ns() < t_ns:
+        if smu.device.read().t_ns != rows[-1].t_ns:
+            rows.append(smu.device.read())
+        pause(0.002)
+    return rows
+
+
+def longest_gap(rows: list[CellReading]) -> float:
+    """[s] between two readings."""
+    return float(np.max(np.diff([row.t_ns for row in rows]))) * 1e-9
 
 
 def _swept(slope: float, turn: float, half: float) -> Any:
@@ -134,16 +160,15 @@ def test_a_current_ends_at_its_cut_off_within_one_reading() -> None:
             if smu.device.read().t_ns != rows[-1].t_ns:
                 rows.append(smu.device.read())
             pause(0.001)
-        charge = smu.true().charge
         wait_for(lambda: abs(smu.device.read().current) < NOISE)
         assert smu.device.read().control == "open_circuit"
-    flowing = [row for row in rows if row.control == "current"]
-    assert len(flowing) >= 3
+        charge, counted = smu.true().charge, smu.device.read().charge
+    flowing, gap = [row for row in rows if row.control == "current"], longest_gap(rows)
+    assert len(flowing) >= 2
     assert [row.current for row in flowing[1:]] == pytest.approx([-3e-5] * (len(flowing) - 1), abs=NOISE)
-    assert flowing[0].t_ns - begins < 60_000_000
+    assert flowing[0].t_ns - begins < 1e9 * (0.03 + gap)
     assert flowing[-1].potential > 0.37  # so the reading that opened the cell was the first at the cut-off
-    assert rows[-1].t_ns - flowing[-1].t_ns < 80_000_000
-    assert rows[-1].charge == pytest.approx(charge, abs=3e-5 * 0.05)
+    assert counted == pytest.approx(charge, abs=3e-5 * (0.03 + gap))
 
 
 def test_charge_is_counted(smu: OnTheWire) -> None:
@@ -152,8 +177,9 @@ def test_charge_is_counted(smu: OnTheWire) -> None:
     wait_for(lambda: smu.device.read().control == "current")
     smu.device.apply(OpenCircuit(), begins + 1_000_000_000)
     wait_for(lambda: smu.device.read().control == "open_circuit" and smu.clock.now_ns() > begins + 1_100_000_000)
-    assert smu.device.read().charge - counted == pytest.approx(smu.true().charge - before, rel=0.04)
-    assert smu.device.read().charge - counted == pytest.approx(-5e-5, rel=0.04)
+    late = 0.02 + float(smu.device.state().settings["longest_reading_s"])
+    assert smu.device.read().charge - counted == pytest.approx(smu.true().charge - before, rel=0.02 + 2.0 * late)
+    assert smu.device.read().charge - counted == pytest.approx(-5e-5, rel=0.1)
 
 
 def test_what_the_envelope_forbids_is_refused_and_interrupted() -> None:
@@ -169,6 +195,8 @@ def test_what_the_envelope_forbids_is_refused_and_interrupted() -> None:
         with pytest.raises(LimitCrossed, match=r"under a current of -0.2 mA; the envelope is 0.35 … 0.45 V"):
             wait_for(lambda: one.device.read() is None)
         wait_for(lambda: abs(one.true().current) < NOISE)
+        assert one.device.state().quality is Quality.SUSPECT
+        assert "the cell was opened" in one.device.state().message
 
 
 def test_a_current_limit_holds_in_the_instrument() -> None:
@@ -197,6 +225,41 @@ def test_a_program_is_refused_before_the_run() -> None:
     ]
     with pytest.raises(BadInput, match="address; is missing and pyvisa needs it"):
         specify(role_setup("potentiostat", ENTRY, None))
+
+
+def test_a_setting_that_is_needed_is_asked_for_by_name(laboratory: Laboratory) -> None:
+    rig = BEHIND.replace(f"driver: twin\n    settings: {{initial_V: {RESTS_AT}}}", "driver: scpi_smu")
+    experiment = laboratory.experiment(EXPERIMENT, rig)
+    with pytest.raises(BadInput) as refused:
+        rig_numbers(experiment, load_rig(experiment, None))
+    assert (
+        "roles.potentiostat.settings; is missing, and the source-measure unit needs rest_V; add settings: {rest_V"
+        in (str(refused.value))
+    )
+
+
+def test_an_experiment_runs_through_it(laboratory: Laboratory) -> None:
+    """A hold with hops, the cell on a wire and the probe a twin's."""
+    with world_behind() as world:
+        setup = role_setup("potentiostat", ENTRY, ADDRESS)
+        served = serve(
+            world, Entry("scpi_smu", ADDRESS, {"potentiostat": setup.rig.rig.role("potentiostat")}, setup.rig.rig)
+        )
+        entry = f"{{driver: scpi_smu, address: '{served.address}', settings: {{rest_V: {RESTS_AT}}}}}"
+        rig = BEHIND.replace(f"\n    driver: twin\n    settings: {{initial_V: {RESTS_AT}}}", f" {entry}")
+        hold = "hold: {potential_V: 0.39, for_s: 1.5}"
+        probe = "probe:\n  - hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0}\nenvelope"
+        text = EXPERIMENT.replace("open_circuit: {for_s: 1}", hold).replace("envelope", probe)
+        execution = execute(laboratory.experiment(text, rig), laboratory.folder / "out", seed=1)
+        served.close()
+    assert execution.ending.outcome == "completed"
+    run = Run(execution.path)
+    held = run.cell["potential"][run.cell["control"] == "potential"]
+    assert held.size >= 2
+    assert float(held[-1]) == pytest.approx(0.39, abs=1e-3)
+    assert np.all(run.hops["outcome"] == 0)
+    assert np.max(np.abs(run.hops["bias_residual"])) < 0.02
+    assert run.facts[-1].data["outcome"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -233,6 +296,11 @@ def test_a_fault_that_stays_loses_the_instrument_and_reviving_opens_the_cell(smu
     with pytest.raises(InstrumentLost, match=r"source-measure unit TCPIP::127.0.0.1::\d+::SOCKET lost"):
         smu.device.apply(OpenCircuit(), smu.clock.now_ns())
     smu.served.faults.clear()
+    if kind == "silent":  # the order of every exit path: it does not wait for somebody to look
+        smu.device.safe()
+        wait_for(lambda: smu.true().control == "open_circuit")
+        assert smu.device.state().quality is Quality.STALE
+        return
     state = smu.device.state()
     assert (state.quality, state.message) == (
         Quality.SUSPECT,
@@ -256,9 +324,10 @@ def test_another_session_opens_the_cell_and_a_reading_is_none_then(smu: OnTheWir
     smu.device.apply(ConstantCurrent(-2e-5), smu.clock.now_ns())
     wait_for(lambda: smu.device.read().control == "current")
     make_safe = safe_channel({"resource": smu.served.address})
-    assert make_safe()
+    wait_for(make_safe)
     wait_for(lambda: smu.true().control == "open_circuit")
-    assert make_safe()
+    smu.served.faults.set("garbage")
+    assert any(make_safe() for _ in range(5))
     smu.device.safe()
     reading = smu.device.read()
     assert (reading.control, reading.current) == ("open_circuit", 0.0)

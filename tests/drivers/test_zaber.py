@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import socket
+import threading
+import tty
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -310,3 +315,32 @@ def test_on_a_line_for_several_another_process_can_stop_it(device: ZaberDevice, 
             assert true_height(world) == height < 203e-6
             shared.close()
             assert not stop()
+
+
+def test_a_serial_port_is_the_same_line(device: ZaberDevice, world: PacedWorld) -> None:
+    host, _, port = device.address.partition(":")
+    near, far = os.openpty()
+    tty.setraw(near)
+    tty.setraw(far)
+    ended = threading.Event()
+
+    def bridge(line: socket.socket) -> None:
+        while not ended.is_set():
+            watched: list[Any] = [near, line]
+            ready, _, _ = select.select(watched, [], [], 0.01)
+            if near in ready:
+                line.sendall(os.read(near, 256))
+            if line in ready:
+                os.write(near, line.recv(256))
+
+    with socket.create_connection((host, int(port))) as line:
+        thread = threading.Thread(target=bridge, args=(line,))
+        thread.start()
+        rig = rig_with("coarse_stage", "zaber", os.ttyname(far), X_LSM025A)
+        with connected(rig, "coarse_stage", WorldClock(world)) as stage:
+            wait_for(world, stage.move_to(23e-6))
+            assert stage.position() == pytest.approx(23e-6, abs=STEP)
+        ended.set()
+        thread.join()
+    os.close(near)
+    os.close(far)

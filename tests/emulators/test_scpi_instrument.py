@@ -12,6 +12,9 @@ from opsicm.core.errors import BadInput
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry, serve
 from opsicm.emulators.scpi_instrument import ScpiInstrument
+from opsicm.experiment.controls import PotentialRamp
+from opsicm.instruments.clock import pause
+from opsicm.instruments.roles import Rig
 from tests.fixtures.one_instrument import RESTS_AT, role_setup, wait_for, world_behind
 
 ENTRY = "{driver: scpi_smu, settings: {rest_V: 0.4, specimen_terminal: HI}}"
@@ -73,6 +76,24 @@ def test_errors_of_the_standard(served: ScpiInstrument) -> None:
     assert said('SENS:FUNC "VOLT";FUNC?') == '"VOLT:DC"'
 
 
+def test_the_cell_follows_within_its_short_steps(world: PacedWorld) -> None:
+    """A control that comes at any moment begins within a few milliseconds of the world's time, not a tenth."""
+    late = []
+    for volts in (RESTS_AT - 0.005, RESTS_AT, RESTS_AT - 0.005):
+
+        def tell(rig: Rig, volts: float = volts) -> int:
+            rig.potentiostat.apply(PotentialRamp(volts), rig.clock.now_ns())
+            return rig.clock.now_ns()
+
+        def followed(volts: float = volts) -> bool:
+            return world.ask(lambda rig: rig.potentiostat.read()).set_point == pytest.approx(volts)
+
+        told = world.ask(tell)
+        wait_for(followed)
+        late.append(world.ask(lambda rig: rig.clock.now_ns()) - told)
+    assert min(late) < 50_000_000  # 5 ms of a step, 20 ms of a slice, and the looking
+
+
 def test_two_clients_at_once(served: ScpiInstrument) -> None:
     host, port = served.address.split("::")[1:3]
     answers = []
@@ -81,6 +102,16 @@ def test_two_clients_at_once(served: ScpiInstrument) -> None:
             client.sendall(b":SOUR:VOLT:ILIM?\n")
             answers.append(client.recv(100))
     assert answers == [b"1.050000E-04\n"] * 3
+
+
+def test_a_query_that_is_interrupted_loses_its_answer(served: ScpiInstrument) -> None:
+    host, port = served.address.split("::")[1:3]
+    served.faults.set("late", 0.1)
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b":SOUR:VOLT:ILIM?\n")
+        pause(0.03)
+        client.sendall(b":SYST:ERR?\n")
+        assert client.recv(200) == b'-410,"Query interrupted;1;2026/11/30 12:00:00.000"\n'
 
 
 def test_a_fault_that_the_protocol_cannot_show_is_refused(served: ScpiInstrument) -> None:

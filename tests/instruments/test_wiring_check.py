@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from opsicm.core.errors import InstrumentLost, LimitCrossed, Problem
 from opsicm.experiment.controls import CellControl, OpenCircuit, PotentialRamp
 from opsicm.instruments.roles import CellReading
-from opsicm.instruments.wiring_check import CELL_STEP, Finding, bias_steps, checked, potential_step, refuse_failed
+from opsicm.instruments.wiring_check import (
+    CELL_STEP,
+    Finding,
+    bias_reach,
+    bias_steps,
+    checked,
+    potential_step,
+    refuse_failed,
+)
 
 RESISTANCE = 2e8
 
@@ -50,6 +60,7 @@ class Circuit:
         self.commands: list[float] = []
         self.controls: list[str] = []
         self.cell_current = 0.0
+        self.set_point: float | None = None
 
     # the amplifier
     @property
@@ -77,16 +88,16 @@ class Potentiostat:
 
     def read(self) -> CellReading:
         c = self.circuit
-        return CellReading(0, c.cell_sign * c.cell, c.cell_current, 0.0, None, "open_circuit")
+        return CellReading(2**62, c.cell_sign * c.cell, c.cell_current, 0.0, c.set_point, "")
 
     def apply(self, control: CellControl, at_ns: int) -> None:  # noqa: ARG002 - at once
         c = self.circuit
         c.controls.append(type(control).__name__)
         if isinstance(control, PotentialRamp):
-            rest, c.cell = 1.2, c.input_sign * control.start
+            rest, c.cell, c.set_point = 1.2, c.input_sign * control.start, control.start
             c.cell_current = (c.cell - rest) * 1e-3
         elif isinstance(control, OpenCircuit):
-            c.cell_current = 0.0
+            c.cell_current, c.set_point = 0.0, None
 
     def safe(self) -> None:
         self.circuit.controls.append("safe")
@@ -151,6 +162,7 @@ def test_two_electrodes_have_their_reference_at_ground() -> None:
 
 def test_what_cannot_be_told_is_not_called_wrong() -> None:
     assert found(Amplifier(cell=0.1))["reference"].ok is None
+    assert found(Amplifier(cell_sign=math.nan))["reference"].ok is None
     assert found(Amplifier(follows=0.0), grounded=False)["reference"].ok is None
     assert found(Amplifier(reach=0.02))["bias"].ok is None
     refuse_failed(list(found(Amplifier(cell=0.1)).values()))
@@ -174,9 +186,24 @@ def test_a_step_of_the_potential_moves_cell_and_reference() -> None:
 
 
 def test_an_inverted_input_moves_the_potential_the_other_way() -> None:
-    (potential, *_) = stepped(Amplifier(input_sign=-1.0))
+    circuit = Amplifier(input_sign=-1.0)
+    (potential,) = stepped(circuit)
     assert potential.ok is False
-    assert potential.sentence == "a set point 5 mV higher moved the potential by -5.0 mV"
+    assert potential.sentence == "asked to stay at 1.200 V, the cell went to -1.200 V and was opened again"
+    assert circuit.controls.count("PotentialRamp") == 1, "no second try"
+
+
+def test_twenty_millivolts_per_volt_cannot_track_a_sweep() -> None:
+    finding = bias_reach((-0.2, 0.2), 0.02, 0.7, (0.0, 1.7), "common")
+    assert finding.ok is False
+    assert finding.sentence == (
+        "the command reaches -0.2 … 0.2 V (10 V times 20 mV/V), and 0.7 V at the pipette over a cell of 0 … 1.7 V "
+        "needs -1 … 0.7 V: it follows a cell of 0.5 … 0.9 V only"
+    )
+    wide = bias_reach((-1.0, 1.0), 0.1, 0.7, (0.0, 1.7), "common")
+    assert wide.ok
+    assert wide.sentence.startswith("the command reaches -1 … 1 V (10 V times 100 mV/V): enough for")
+    assert bias_reach((-0.2, 0.2), 0.02, 0.1, (0.0, 1.7), "two_electrode").ok, "two electrodes follow no cell"
 
 
 def test_a_loss_during_the_check_is_a_finding_for_the_operator() -> None:
@@ -185,3 +212,19 @@ def test_a_loss_during_the_check_is_a_finding_for_the_operator() -> None:
 
     (finding,) = checked(lost)
     assert (finding.ok, finding.remedy) == (False, "check its cable")
+
+
+def test_a_current_beside_its_noise_has_no_sign() -> None:
+    circuit = Amplifier()
+    potentiostat = Potentiostat(circuit)
+    read, noise = potentiostat.read, np.random.default_rng(1)
+
+    def noisy() -> CellReading:
+        reading = read()
+        return replace(reading, current=reading.current + 1e-3 * float(noise.normal()))
+
+    potentiostat.read = noisy  # type: ignore[method-assign]
+    findings = {f.name: f for f in potential_step(circuit, potentiostat, Clock(), "common")}  # type: ignore[arg-type]
+    assert findings["cell current"].ok is None
+    assert "to tell its sign; a dummy cell tells it" in findings["cell current"].sentence
+    assert findings["reference step"].ok is True

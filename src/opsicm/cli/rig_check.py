@@ -13,8 +13,8 @@ from typing import Final
 from opsicm.cli.emulated_rig import load_named_rig
 from opsicm.cli.rig_bench import Bench, bench_of, connect, drivers_of, file_problems, let_the_twin_follow
 from opsicm.cli.rig_findings import RIG, Finding, exit_code, lines_of, of_error, table_of
-from opsicm.cli.rig_readings import command_range, experiment_on_it, identity, latency, noise, settings_read_back
-from opsicm.cli.rig_trials import Trial, trials, untried_for_want_of_a_role
+from opsicm.cli.rig_readings import command_range, experiment_on_it, identity, latency, noise, settings
+from opsicm.cli.rig_trials import Trial, trial_names, trials, untried_for_want_of_a_role
 from opsicm.cli.rigs import data_source
 from opsicm.cli.terminal import err, out, print_json
 from opsicm.core.errors import BadInput, LimitCrossed, OpsicmError, Problem
@@ -24,7 +24,12 @@ from opsicm.instruments.registry import ROLES
 
 Ask = Callable[[str], bool | None]
 """Asks the operator: yes, no, or None where nobody can answer."""
-_READINGS: Final = (identity, settings_read_back, latency, noise, command_range)
+_READINGS: Final = (identity, settings, latency, noise, command_range)
+
+
+def step_names() -> list[str]:
+    """The steps of a check in order, as its findings name them; the file and the experiment apart."""
+    return ["drivers", "connection", *(step.__name__.replace("_", " ") for step in _READINGS), *trial_names()]
 
 
 class Walk:

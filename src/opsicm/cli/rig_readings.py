@@ -25,7 +25,7 @@ from opsicm.forecast.prediction import predict
 from opsicm.forecast.problems import problems
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.link import TIMEOUT
-from opsicm.instruments.wiring import command_span
+from opsicm.instruments.wiring_check import bias_reach
 from opsicm.physics.noise import pipette_current_noise, thermal_current_density
 
 _ROUND_TRIPS: Final = 200
@@ -53,7 +53,7 @@ def identity(bench: Bench, role: RoleName) -> Iterator[Finding]:
 # -- Settings.
 
 
-def settings_read_back(bench: Bench, role: RoleName) -> Iterator[Finding]:
+def settings(bench: Bench, role: RoleName) -> Iterator[Finding]:
     """What the instrument is set to, beside what the rig file and the driver's specification say."""
     state = bench.devices[role].state()
     if state.quality is not Quality.GOOD:
@@ -225,28 +225,24 @@ def command_range(bench: Bench, role: RoleName) -> Iterator[Finding]:
     """The amplifier's command range against the commands that the program needs: V_cmd = V_tip - g E."""
     if role != "amplifier":
         return
-    reach = bench.devices["amplifier"].command_range
+    reach, wiring = bench.devices["amplifier"].command_range, bench.loaded.rig.wiring
     if bench.experiment is None:
-        low, high = command_span(_USUAL_TIP, *_USUAL_CELL, bench.grounding)
-        whose = f"E from {_USUAL_CELL[0]:g} to {_USUAL_CELL[1]:g} V at V_tip {_USUAL_TIP:g} V (no experiment given)"
-    else:
-        numbers = rig_numbers(bench.experiment, bench.loaded)
-        low, high = predict(bench.experiment.experiment, numbers).command_span
-        whose = "the experiment"
-    scale = bench.loaded.rig.wiring.external_bias_mV_per_V
-    reaches = f"external command of {scale:g} mV/V reaches {reach[0]:g} … {reach[1]:g} V"
-    text = f"{reaches}; {whose} needs {low:.2f} … {high:.2f} V"
-    if reach[0] <= low and high <= reach[1]:
-        yield Finding("command range", role, "ok", text, value=max(-low, high), limit=reach[1], unit="V")
+        seen = bias_reach(reach, wiring.external_bias, _USUAL_TIP, _USUAL_CELL, bench.grounding)
+        outcome: Outcome = "ok" if seen.ok else "remark"  # nobody knows yet what the rig must follow
+        yield Finding("command range", role, outcome, f"{seen.sentence} (no experiment given)", seen.remedy)
         return
-    needed = max(abs(low / reach[0]) if reach[0] else math.inf, abs(high / reach[1]) if reach[1] else math.inf)
-    wider = (
-        f"set the amplifier to {needed * scale:.0f} mV/V or more and write it in" if math.isfinite(needed) else "give"
+    numbers = rig_numbers(bench.experiment, bench.loaded)
+    low, high = predict(bench.experiment.experiment, numbers).command_span
+    external = f"{wiring.external_bias_mV_per_V:g} mV/V"
+    text = (
+        f"the command reaches {reach[0]:g} … {reach[1]:g} V ({external}); the experiment needs {low:.2f} … {high:.2f} V"
     )
-    remedy = f"{wider} wiring.external_bias_mV_per_V; or keep to a narrower range of E"
-    outcome: Outcome = "remark" if bench.experiment is None else "missing"
     value = max(-low, high)
-    yield Finding("command range", role, outcome, f"{text}: it cannot follow", remedy, value, reach[1], "V")
+    if reach[0] <= low and high <= reach[1]:
+        yield Finding("command range", role, "ok", text, value=value, limit=reach[1], unit="V")
+        return
+    remedy = "use a wider external command input, another bias, or a narrower program"
+    yield Finding("command range", role, "missing", f"{text}: it cannot follow", remedy, value, reach[1], "V")
 
 
 def experiment_on_it(bench: Bench) -> Iterator[Finding]:

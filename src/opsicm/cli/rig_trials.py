@@ -18,6 +18,7 @@ from opsicm.cli.rig_bench import Bench
 from opsicm.cli.rig_findings import Finding, Outcome
 from opsicm.cli.rig_readings import QUIET_HEIGHT, scatter
 from opsicm.core.facts import SampleBlock
+from opsicm.core.units import to_si
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.rig_file import RoleName
 from opsicm.instruments import wiring_check
@@ -167,7 +168,9 @@ def _ask_cell(bench: Bench) -> str:
 
 def _try_cell(bench: Bench) -> Iterator[Finding]:
     amplifier, potentiostat = bench.touch("amplifier"), bench.touch("potentiostat")
-    seen = wiring_check.potential_step(amplifier, potentiostat, bench.clock, bench.grounding)
+    dialled = potentiostat.state().settings.get("ir_compensation_pct", 0.0)  # on the panel, whatever is held
+    compensation = to_si("ir_compensation_pct", float(dialled))
+    seen = wiring_check.potential_step(amplifier, potentiostat, bench.clock, bench.grounding, compensation)
     yield from _of_wiring("cell on", "potentiostat", seen)
     bench.wait(_SETTLES)
     opened = potentiostat.read()
@@ -243,6 +246,11 @@ _TRIALS: Final = (  # the wiring first: before it is known to be right nothing m
     Trial("piezo", ("scanner", "coarse_stage", "hop_controller"), _ask_scanner, _try_scanner),
     Trial("samples", ("hop_controller",), _ask_samples, _try_samples),
 )
+
+
+def trial_names() -> list[str]:
+    """The trials in order."""
+    return [trial.name for trial in _TRIALS]
 
 
 def trials(bench: Bench) -> Iterator[Trial]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.core.calibration import Calibration
 from opsicm.core.errors import BadInput, OutsideDomain, Problem
@@ -41,6 +42,7 @@ BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
     "replay": "opsicm.record.replay_rig:DRIVERS",
     "scpi_smu": "opsicm.drivers.scpi_smu:DRIVERS",
+    "followed_cell": "opsicm.drivers.followed_cell:DRIVERS",
     "serial_potentiostat": "opsicm.drivers.serial_potentiostat:DRIVERS",
     "world_process": "opsicm.emulators.remote_rig:DRIVERS",
     "nidaqmx": "opsicm.drivers.nidaqmx:DRIVERS",
@@ -54,6 +56,7 @@ BUILT_IN: Final[dict[str, str]] = {
 }
 """Name in a rig file → where its drivers are, loaded when asked for. A new driver of this package is one line."""
 REGISTRY: Final = Registry(BUILT_IN)
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,13 @@ def rig_setup(
     _refuse_driven_cell(experiment, loaded)
     _refuse_twin_settings(experiment, loaded)
     pipette = pipette_of(experiment.experiment, loaded)
-    return RigSetup(loaded, experiment.experiment, parameters, pipette, **run_settings)
+    return RigSetup(loaded, experiment.experiment, parameters, pipette, cell_rows=_cell_rows, **run_settings)
+
+
+def _cell_rows(data: bytes, path: Path, columns: str | None) -> tuple[Floats, Floats, Floats]:
+    from opsicm.formats.cell_rows import cell_rows  # the readers of every format take longer to import than a check
+
+    return cell_rows(data, path, columns)
 
 
 def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig, seed: int | None = None) -> RigNumbers:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from opsicm.cli.rigs import REGISTRY, Prepared
 from opsicm.experiment.rig_file import LoadedRig, RoleName
-from opsicm.instruments.wiring_check import Finding, bias_steps, potential_step
+from opsicm.instruments.wiring_check import Finding, bias_steps
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.ion_current import junction_potential
 
@@ -38,9 +38,3 @@ def bias_findings(loaded: LoadedRig, prepared: Prepared, specimen: CellParameter
     return bias_steps(
         rig.amplifier, rig.potentiostat, rig.clock, rig.grounding, pipette["resistance_Ohm"], float(reversal), grounded
     )
-
-
-def potential_findings(prepared: Prepared) -> list[Finding]:
-    """A small step of the cell's potential, which switches the cell on: whoever calls this has asked first."""
-    rig = prepared.rig
-    return potential_step(rig.amplifier, rig.potentiostat, rig.clock, rig.grounding)

@@ -26,8 +26,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any, Final, Literal
 
@@ -37,7 +37,7 @@ from opsicm.core.errors import BadInput
 from opsicm.core.units import to_si
 from opsicm.drivers.stepped_potentiostat import Measured, SteppedPotentiostat, program_problems
 from opsicm.drivers.vertical_axis import MotorisedStage, MotorState, VerticalAxisSettings, specify
-from opsicm.experiment.step_model import FileModel, Number, Potential, Text
+from opsicm.experiment.step_model import FileModel, Flag, Number, Potential, Text
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.link import Link
 from opsicm.instruments.registry import Driver, RoleSetup, installed
@@ -47,19 +47,25 @@ from opsicm.instruments.specification import CoarseStageSpecification, Potentios
 PACKAGES: Final = ("pymeasure", "qcodes", "qcodes_contrib_drivers")
 """Where an instrument may come from: a rig file is data, and names no function of any other package."""
 _NOTE: Final[Mapping[str, str]] = {"unverified": "through a mapping of names that nobody but its rig file knows"}
+_NO_NUMBER: Final = 1e30  # SCPI's numbers for overflow and for none are 9.9e37 and 9.91e37
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$", max_length=200)]
 
 
 class AdapterPotentiostatSettings(FileModel):
-    """Which instrument, and which of its names do what; `current_sign` -1 where its positive current lithiates."""
+    """Which instrument, and which of its names do what; `options` are what it is made with, as `timeout=125`, and
+    `prepare` what is done then. `current_sign` is -1 where its positive current lithiates; `measures_disconnected` says
+    that it measures the potential of a cell that it is disconnected from.
+    """
 
     display_name = "an adapted potentiostat"
     instrument: Name
+    options: Text | None = None
     prepare: Text | None = None
     potential_mode: Text
     current_mode: Text | None = None
     open: Text
     disconnect: Text
+    measures_disconnected: Flag = False
     apply_potential: Name
     apply_current: Name | None = None
     read_potential: Name
@@ -79,9 +85,10 @@ class AdapterStageSettings(VerticalAxisSettings):
 
     display_name = "an adapted stage"
     instrument: Name
+    options: Text | None = None
     prepare: Text | None = None
     move: Name
-    stop: Name
+    stop: Text
     read_position: Name
     set_speed: Name | None = None
     unit_mm: Annotated[Number, Field(gt=0, le=1000)] = 1.0
@@ -123,9 +130,13 @@ class Adapted:
 
     def _open(self) -> Any:
         made = _class_of(self._settings.instrument)
-        name = "opsicm_" + self._settings.instrument.rpartition(".")[2]
-        qcodes = self._settings.instrument.startswith("qcodes")
-        instrument = made(name, self._address) if qcodes else made(self._address)
+        # QCoDeS makes an instrument by (name, address), PyMeasure by (adapter, name="…").
+        named = next(iter(inspect.signature(made).parameters), "") == "name"
+        options = dict(_actions(self._settings.options))
+        arguments = ("opsicm", self._address) if named else (self._address,)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PyMeasure's, to those who maintain its classes
+            instrument = made(*arguments, **options)
         _do(instrument, self._settings.prepare)
         return instrument
 
@@ -133,24 +144,34 @@ class Adapted:
 class AdaptedSource(Adapted):
     """See `stepped_potentiostat.Source`."""
 
+    _mode: str | None = None
+
     @property
     def potential_step(self) -> float:
         return to_si("step_mV", self._settings.step_mV)
 
     def hold_potential(self, volts: float) -> None:
         self.use(self._settings.apply_potential, self._settings.potential_sign * volts)
-        self.do(self._settings.potential_mode)
+        self._change_to(self._settings.potential_mode)
 
     def hold_current(self, amperes: float) -> None:
         self.use(self._settings.apply_current, self._settings.current_sign * amperes)
-        self.do(self._settings.current_mode)
+        self._change_to(self._settings.current_mode)
 
     def open(self) -> None:
+        self._mode = None
         self.do(self._settings.open)
 
     def disconnect(self) -> bool:
+        self._mode = None
         self.do(self._settings.disconnect)
-        return False
+        return bool(self._settings.measures_disconnected)
+
+    def _change_to(self, mode: str | None) -> None:
+        """The level comes first: an output that is switched on with the last one would apply that."""
+        if mode != self._mode:
+            self.do(mode)
+        self._mode = mode
 
     def measure(self) -> Measured:
         return Measured(
@@ -182,7 +203,7 @@ class AdaptedMotor(Adapted):
         return position, speed
 
     def stop(self) -> None:
-        self.use(self._settings.stop)
+        self.do(self._settings.stop)
 
     @property
     def _unit(self) -> float:
@@ -200,10 +221,16 @@ def _close(instrument: Any) -> None:
 
 
 def _do(instrument: Any, actions: str | None) -> None:
-    for action in (actions or "").split(","):
+    for name, value in _actions(actions):
+        _use(instrument, name, *([] if value is None else [value]))
+
+
+def _actions(text: str | None) -> Iterator[tuple[str, Any]]:
+    """(name, value) of `name=value`, (name, None) of `name`."""
+    for action in (text or "").split(","):
         name, given, value = (part.strip() for part in action.partition("="))
         if name:
-            _use(instrument, name, *([_value(value)] if given else []))
+            yield name, _value(value) if given else None
 
 
 def _use(instrument: Any, name: str, *value: Any) -> Any:
@@ -220,12 +247,12 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text.lower() if text in ("True", "False") else text)
     except ValueError:
-        return text
+        return text.replace("\\n", "\n").replace("\\r", "\r")  # of a line's end
 
 
 def _number(value: Any) -> float:
     number = float(value)
-    if not math.isfinite(number):
+    if not abs(number) < _NO_NUMBER:
         raise ValueError(f"{value} where a number belongs")
     return number
 

@@ -18,8 +18,7 @@ end of the control before, so that the new one begins in time.
 
 Connecting closes no cell, and nothing is written before it has been compared with the ranges of the rig file.
 
-The lines of a card belong to one program, so there is no `safe_address` of the potentiostat's own: a watchdog opens the
-cell by the card's own safe channel.
+The safe channel is the card's: a second client of it sets the cell's line to open.
 """
 
 from __future__ import annotations
@@ -66,6 +65,7 @@ _LONGEST_TRIP_NS: Final = 4_000_000  # [ns] of a command that is sent ahead of i
 _TRIP_GROWS_NS: Final = 200_000
 _MISSES: Final = 0.1  # [V] between set point and monitor: ten times what a potentiostat in control is off
 _MISSES_COMPENSATED: Final = 0.5  # [V]: the monitor then is off by design, by the compensated f i R_u
+_AWAY_FOR_NS: Final = 20_000_000  # two looks, so that one disturbed reading opens no cell
 _MISSES_FOR_NS: Final = 200_000_000  # a double layer is charged in less, at the current limit
 _RETRY_NS: Final = 20_000_000  # [ns] before what could not be written is written again
 _MONITOR_FULL: Final = 9.95  # [V] of a monitor: a potentiostat's outputs end at 10 V, and beyond it reads on
@@ -239,6 +239,7 @@ class AnaloguePotentiostat:
         self._counter = _Counter()
         self._lead_ns = _FIRST_LEAD_NS
         self._off_since_ns: int | None = None  # when the monitor was first seen far from the set point
+        self._jump = 0.0  # [V] from where the cell was to where the control began
         self._opened: Problem | None = None  # why the driver has opened the cell by itself, for a fault
         self._began_late_ns = 0
         self._acted_ns = self._trip_ns = 0  # of the last command to the card, and how long one takes
@@ -278,7 +279,13 @@ class AnaloguePotentiostat:
             set_point = self._set_point(control, counter.t_ns) if isinstance(control, PotentialRamp) else None
             word = _WORDS[type(control)]
             return CellReading(
-                counter.t_ns, counter.potential, counter.current, counter.charge, set_point, word, self._cut_off
+                max(0, counter.t_ns),  # a card may have sampled before a run's clock began
+                counter.potential,
+                counter.current,
+                counter.charge,
+                set_point,
+                word,
+                self._cut_off,
             )
 
     def identity(self) -> Identity:
@@ -291,7 +298,7 @@ class AnaloguePotentiostat:
         now = self._clock.now_ns()
         s = self._settings
         card = self._card.state([self._potential.input, self._current.input])  # a lost card is tried once more there
-        if card.quality in (Quality.MISSING, Quality.STALE, Quality.SUSPECT):
+        if card.quality == Quality.STALE:  # a few samples that it has lost do not make it one that is lost
             return RoleState(now, card.quality, card.message)
         try:
             with self._lock:
@@ -334,6 +341,11 @@ class AnaloguePotentiostat:
         with self._lock:
             self._waiting = None
             self._open()
+
+    @property
+    def safe_address(self) -> str:
+        """The safe channel of the card that opens the cell."""
+        return self._card.safe_address("potentiostat", {}, {self._cell_line: not self._settings.cell_on_high})
 
     def _close(self) -> None:
         self._closing.set()
@@ -417,6 +429,7 @@ class AnaloguePotentiostat:
             self._switch(on=True)
             self._began_late_ns = self._acted_ns - at_ns
         if isinstance(control, PotentialRamp):
+            self._jump = abs(self._counter.potential - control.start)
             scale = self._settings.input_V_per_V
             late = max(0, self._clock.now_ns() + self._trip_ns // 2 - at_ns) * 1e-9
             self._write((control.start + control.slope * late) / scale, control.slope / scale)
@@ -512,7 +525,9 @@ class AnaloguePotentiostat:
             return False
         if self._off_since_ns is None or self._off_since_ns < self._since_ns:
             self._off_since_ns = t_ns
-        if t_ns - self._off_since_ns < _MISSES_FOR_NS:
+        # Towards the set point it may be on its way; away from it, it never is.
+        away = abs(shown - set_point) > self._jump + allowed
+        if t_ns - self._off_since_ns < (_AWAY_FOR_NS if away else _MISSES_FOR_NS):
             return False
         self._open()
         limit = f"the set point is {set_point:.3f} V: the potentiostat is not in control, and the cell was opened"

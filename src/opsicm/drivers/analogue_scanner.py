@@ -127,7 +127,12 @@ class Axes:
         z, xy = (_factor(settings, axis) for axis in ("z", "xy"))
         self._factors = {"z": z, "x": xy, "y": xy}
         self._zeros = {"z": settings.z_zero_V, "x": settings.xy_zero_V, "y": settings.xy_zero_V}
+        self.withdraw_line = settings.withdraw_line
         self.sensor = next((one for one in loaded.rig.channels if one.name == "z" and one.input is not None), None)
+
+    def volts(self, axis: str, value: float) -> float:
+        """[V] on the output of an axis that is at `value` [m]."""
+        return value / self._factors[axis] + self._zeros[axis]
 
     def output(self, axis: str) -> str | None:
         """The card's output of an axis, None where it has none."""
@@ -176,7 +181,7 @@ class Axes:
                 self._write(axis, value)
 
     def _write(self, axis: str, value: float) -> None:
-        output, volts = self._outputs[axis], value / self._factors[axis] + self._zeros[axis]
+        output, volts = self._outputs[axis], self.volts(axis, value)
         if not self.card.has_written(output) or self.card.written(output) != volts:
             low, high = self.card.output_range(output)
             self.card.write(output, min(max(volts, low), high))
@@ -208,6 +213,16 @@ class AnalogueScanner:
 
     def read_z(self) -> float:
         return self.axes.read_z()
+
+    @property
+    def safe_address(self) -> str:
+        """The watchdog's way to draw the pipette up: z to its top, or `withdraw_line` where it cannot be set."""
+        axes = self.axes
+        top = axes.volts("z", axes.z_reach)
+        instead = {} if axes.withdraw_line is None else {axes.withdraw_line: True}
+        output = axes.output("z")
+        assert output is not None
+        return self._card.safe_address("scanner", {output: top}, instead=instead)
 
     def identity(self) -> Identity:
         return self._card.identity()

@@ -6,7 +6,7 @@ card offers this; who uses it does not know which maker's it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class Card(Protocol):
 
     def identity(self) -> Identity:
         """What the card says of itself, and the client that asked."""
+        ...
+
+    def safe_address(self, role: str, outputs: Mapping[str, float], lines: Mapping[str, bool] = ...) -> str:
+        """The address of a safe channel that sets these outputs [V] and lines from another process."""
         ...
 
     def state(self, inputs: Sequence[str] = ()) -> RoleState:

@@ -41,6 +41,7 @@ _LOOK: Final = 0.02  # [s] between two looks whether a plan is to be stopped
 _NAP: Final = 0.05  # [s] of waiting at once: what is known of the device's clock gets better meanwhile
 _ENDS: Final = 1.0  # [s] besides its hop in flight within which an aborted plan has ended
 _FOREVER_NS: Final = 2**62
+_LONGEST_GAP: Final = 1_000_000  # samples: what is missing for longer is a loss
 Answer = TypeVar("Answer")
 
 
@@ -179,6 +180,9 @@ class HopBox:
             self._told = True
             raise
         self._complaint = self._segment.gaps
+        if outcome.blocks:  # where time is simulated beside this device, it has to be brought along
+            last = outcome.blocks[-1]
+            self._clock.wait_until(last.t0_ns + last.counts.shape[0] * last.dt_ns)
         return outcome
 
     def identity(self) -> Identity:
@@ -413,9 +417,20 @@ class _Plan:
         if late or block.first_sample < segment.sample:
             what = f"sample {block.first_sample} is {late} ns beside its time, after sample {segment.sample - 1}"
             raise self._lost(f"its samples and its clock disagree: {what}")
-        segment.missing += block.first_sample - segment.sample
+        if (gap := block.first_sample - segment.sample) > 0:
+            self._mark_missing(block, gap)
         segment.sample = block.first_sample + block.counts.shape[0]
         self.blocks.append(replace(block, t0_ns=block.t0_ns + self.offset_ns))
+
+    def _mark_missing(self, after: SampleBlock, gap: int) -> None:
+        """Samples of quality missing in the place of those that did not come: a segment is recorded without a gap."""
+        if gap > _LONGEST_GAP:
+            raise self._lost(f"{gap} samples have not arrived")
+        self.segment.missing += gap
+        counts = np.zeros((gap, after.counts.shape[1]), np.int16)
+        quality = np.full(after.quality.shape, Quality.MISSING, np.uint8)
+        t0_ns = after.t0_ns - gap * after.dt_ns + self.offset_ns
+        self.blocks.append(SampleBlock(after.segment, self.segment.sample, t0_ns, after.dt_ns, counts, quality))
 
     def _ended(self, end: wire.End) -> PlanOutcome:
         outcome = self.outcome()

@@ -4,16 +4,19 @@
     address: grpc://127.0.0.1:31763/Dev1    # one behind NI's gRPC device server
 
 All analogue inputs that the rig file names, in `channels` and in the settings of the roles, are one task on one sample
-clock of `clock.rate_kS_s`. Outputs are written on demand. `limits: {ao0_V: [-5, 5], ai2_V: [-1, 1]}` narrows a terminal's
-range; nothing beyond it is ever written.
+clock of `clock.rate_kS_s`. Outputs are written on demand. `limits: {ao0_V: [-5, 5], ai2_V: [-1, 1]}` narrows the range
+of a terminal; nothing beyond it is ever written.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -36,8 +39,16 @@ CLIENT: Final = "nidaqmx"
 EXTRA: Final = "ni"
 USUAL_RANGE: Final = (-10.0, 10.0)  # [V]
 READ_EVERY: Final = 0.01  # [s]
+_LATE: Final = 1.2  # times as long as its samples
+_LOOKED_AT: Final = 8  # reads
 _RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
 _REMEMBERED: Final = 8192  # writes to an output: more than a block of samples can hold
+_WINDOW_NS: Final = 4_000_000_000  # over which the pace of the sample clock is looked at
+_KNOWN_AFTER_NS: Final = 2_000_000_000
+_RECENT_NS: Final = 1_000_000_000
+_TENTH_NS: Final = 100_000_000
+_LATE_BY: Final = 0.15  # [s] of age at which samples are not live any more: some reads late, and less than lost
+_PACE: Final = 0.03  # by which it may differ: crystals do by 1e-4 at most, and a read may be late by some 10 ms
 _INPUT: Final = re.compile(r"(?:(\w+)/)?ai\d+")
 
 
@@ -57,7 +68,7 @@ def card(setup: RoleSetup, clock: Clock | None = None) -> NiCard:
 
 def _connected(setup: RoleSetup, address: str) -> NiCard:
     try:
-        from opsicm.drivers import ni_session
+        from opsicm.drivers import ni_session  # noqa: PLC0415 - imports the client
     except ImportError as error:
         limit = f"its client {CLIENT} is not installed ({error})"
         raise BadInput(Problem(f"NI card {address}", setup.role, limit, f"pip install 'opsicm[{EXTRA}]'")) from error
@@ -86,7 +97,8 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
             lambda client: client.close(),
             ni_session.FAILURES,
         ),
-        {terminal: limit for terminal in loaded.rig.limits if (limit := _limit(loaded, terminal)) is not None},
+        {key: ends for key in loaded.rig.limits if (ends := _limit(loaded, key)) is not None},
+        loaded.rig.emulation is not None,
     )
     setup.rig.connections.callback(connected.close)
     connected.open()
@@ -131,39 +143,62 @@ def _limit(loaded: LoadedRig, key: str) -> tuple[float, float] | None:
 class CardClock:
     """The card's sample clock as the time of a run: samples taken · dt, carried on between two reads.
 
-    Between reads time goes on at the pace that the samples had against the machine's clock so far; it never runs
-    backwards. The transport of a read, a few milliseconds at most, is not known: time is early by the shortest one.
+    Between reads time goes on at the pace of the machine's clock, or at that of an emulated world that runs several
+    times as fast; it never runs backwards. The transport of a read, a few milliseconds at most, is not known: time is
+    early by the shortest one of the last second.
     """
 
     def __init__(self, dt_ns: int) -> None:
         self._dt_ns = dt_ns
-        self._first: tuple[int, int] | None = None  # (machine's ns, sample)
-        self._ahead_ns = 0.0  # sample time at machine's time 0, of the read with the shortest transport
+        self._fastest: deque[tuple[int, int]] = deque()
+        """(machine's ns, samples by then) of the read with the shortest transport in each tenth of a second."""
+        self._began_ns = 0  # of the present tenth
+        self._ahead_ns = 0.0  # sample time at machine's time 0
         self._pace = 1.0
         self._latest_ns = 0
         self._lock = threading.Lock()
 
+    @property
+    def pace(self) -> float | None:
+        """Seconds of the sample clock in a second of the machine's, over the last seconds; None until it is known."""
+        with self._lock:
+            return self._pace if self._since() > _KNOWN_AFTER_NS else None
+
+    def begin_again(self) -> None:
+        """Another task samples from now on: what is known of the old one's transport is worth nothing."""
+        with self._lock:
+            self._fastest.clear()
+
     def tick(self, end: int) -> None:
         """Samples up to index `end` have been read just now."""
-        now = monotonic_ns()
+        read = monotonic_ns(), end
         with self._lock:
-            if self._first is None:
-                self._first = now, end
-                self._ahead_ns = end * self._dt_ns - now
-                return
-            since, sampled = now - self._first[0], (end - self._first[1]) * self._dt_ns
-            if since > 200_000_000:  # before that a few milliseconds of transport would bend the pace
-                pace = sampled / since
-                self._ahead_ns += (self._pace - pace) * now
-                self._pace = pace
-            behind = end * self._dt_ns - self._pace * now
-            # A fast read pulls time forward at once; slow ones let it go back only as far as drift may account for.
-            self._ahead_ns = max(behind, self._ahead_ns - 1e-4 * self._pace * READ_EVERY * 1e9)
+            if not self._fastest or read[0] - self._began_ns > _TENTH_NS:
+                self._began_ns = read[0]
+                self._fastest.append(read)
+            elif self._time_at_0(read) > self._time_at_0(self._fastest[-1]):
+                self._fastest[-1] = read
+            while read[0] - self._fastest[0][0] > _WINDOW_NS:
+                self._fastest.popleft()
+            since = self._since()
+            if since > _TENTH_NS * 2:
+                sampled = (self._fastest[-1][1] - self._fastest[0][1]) * self._dt_ns
+                # Crystals differ by 1e-4; a pace that is off by a few hundredths is that of late reads.
+                self._pace = sampled / since if abs(sampled / since - 1.0) > _PACE else 1.0
+            recent = (each for each in self._fastest if read[0] - each[0] < _RECENT_NS)
+            self._ahead_ns = max(map(self._time_at_0, recent), default=self._time_at_0(read))
+
+    def _since(self) -> int:
+        return self._fastest[-1][0] - self._fastest[0][0] if self._fastest else 0
+
+    def _time_at_0(self, read: tuple[int, int]) -> float:
+        """Sample time [ns] at the machine's time 0, as this read has it."""
+        return read[1] * self._dt_ns - self._pace * read[0]
 
     def now_ns(self) -> int:
         """Nanoseconds of the sample clock since the first sample."""
         with self._lock:
-            if self._first is not None:
+            if self._fastest:
                 self._latest_ns = max(self._latest_ns, round(self._ahead_ns + self._pace * monotonic_ns()))
             return self._latest_ns
 
@@ -189,6 +224,7 @@ class NiCard:
         acquisition: Link[Acquisition],
         outputs: Link[Outputs],
         limits: dict[str, tuple[float, float]],
+        emulated: bool,
     ) -> None:
         self.address, self.inputs, self.rate = address, inputs, rate
         self.input_ranges = input_ranges
@@ -199,9 +235,12 @@ class NiCard:
         self.read_every = READ_EVERY
         self._acquisition, self._outputs = acquisition, outputs
         self._limits = limits
+        self._emulated = emulated  # whose world may run faster
         self._card_range = USUAL_RANGE
         self._client: Any = None
         self._base = 0
+        self._read_ns = monotonic_ns()
+        self._reads = 0
         self._written: dict[str, float] = {}
         self._history: dict[str, deque[tuple[int, float]]] = {}
         self._ramps: dict[str, tuple[float, float, int]] = {}
@@ -219,7 +258,7 @@ class NiCard:
     def open(self) -> None:
         """Connect and begin to sample."""
         self._outputs.open()
-        self._card_range = self.output_range_read()
+        self._card_range = self._outputs.ask(lambda client: client.range)
         self._acquisition.open()
         self._reading = threading.Thread(target=self._acquire, name=f"ni-{self.device}", daemon=True)
         self._reading.start()
@@ -267,7 +306,7 @@ class NiCard:
                     self._ramping.start()
 
     def written(self, output: str) -> float:
-        """[V] on an analogue output now, its ramp included; 0 before anything was written, which is what cards start at."""
+        """[V] on an analogue output now, its ramp included; 0, where cards start, before anything was written."""
         return self._written.get(terminal(output, self.device), 0.0)
 
     def has_written(self, output: str) -> bool:
@@ -302,13 +341,30 @@ class NiCard:
         name = terminal(line, self.device)
         return self._outputs.ask(lambda client: client.line(name))
 
-    # -- For the roles of this driver -----------------------------------------------------------------------------------
+    def safe_address(
+        self,
+        role: str,
+        outputs: Mapping[str, float],
+        lines: Mapping[str, bool] = MappingProxyType({}),
+        instead: Mapping[str, bool] = MappingProxyType({}),
+    ) -> str:
+        """The address of a safe channel that sets these outputs [V] and lines from another process: `safe_channel`."""
+        settings = {
+            "address": self.address,
+            "process": os.getpid(),
+            "outputs": {terminal(name, self.device): volts for name, volts in outputs.items()},
+            "lines": {terminal(name, self.device): level for name, level in lines.items()},
+            "instead": {terminal(name, self.device): level for name, level in instead.items()},
+        }
+        return f"driver:opsicm.drivers.nidaqmx:safe_channel {json.dumps(settings)}#{role}"
+
+    # -- For the roles of this driver ---------------------------------------------------------------------------------
 
     def column(self, name: str) -> int:
         """The column of an input in the ring."""
         full = terminal(name, self.device)
         if full not in self.inputs:
-            limit = f"is not sampled; sampled are {', '.join(self.inputs)}"
+            limit = f"the card samples {', '.join(self.inputs)} only"
             raise BadInput(Problem("analogue input", full, limit, "name it in the rig file's channels"))
         return self.inputs.index(full)
 
@@ -341,6 +397,12 @@ class NiCard:
             self._revived.set()
         if self.age() > NOTICED:
             return RoleState(self.rig_clock.now_ns(), Quality.MISSING, f"no sample for {self.age():.2g} s")
+        if self.age() > _LATE_BY:
+            return RoleState(self.rig_clock.now_ns(), Quality.STALE, f"its newest sample is {self.age():.2g} s old")
+        pace = self.clock.pace
+        if not self._emulated and pace is not None and abs(pace - 1.0) > _PACE:
+            message = f"its sample clock runs at {pace:.4g} of the rate that the rig file states"
+            return RoleState(self.rig_clock.now_ns(), Quality.SUSPECT, message, {"pace": pace})
         columns = [self.column(name) for name in inputs] or list(range(len(self.inputs)))
         quality = self.ring.quality
         worst = max(columns, key=lambda column: quality[column])
@@ -350,7 +412,7 @@ class NiCard:
             self.rig_clock.now_ns(), Quality(quality[worst]), message, {"samples_lost": float(self.ring.lost)}
         )
 
-    # -- Threads ----------------------------------------------------------------------------------------------------------
+    # -- Threads ------------------------------------------------------------------------------------------------------
 
     def _acquire(self) -> None:
         count = 0
@@ -371,12 +433,15 @@ class NiCard:
             if client is not self._client:
                 # A new task begins at its own sample 0, now: what was not sampled meanwhile is a hole.
                 self._client = client
+                self.clock.begin_again()
                 self._base = max(self.ring.end, self.clock.now_ns() // self.dt_ns) if self.ring.end else 0
-            asked = monotonic_ns()
             first, volts = client.read(count)
-            waited = (monotonic_ns() - asked) * 1e-9
-            # A read that had not to wait is behind: the next one takes what has come meanwhile, too.
-            behind = client.available() if waited < 0.3 * count / self.rate else 0
+            # A read that was long in coming may have left others behind it: the next one takes what has come
+            # meanwhile, too. Now and then it is asked anyway, for an emulated world may run faster than this clock.
+            before, self._read_ns = self._read_ns, monotonic_ns()
+            self._reads += 1
+            late = (self._read_ns - before) * 1e-9 > _LATE * count / self.rate
+            behind = client.available() if late or self._reads % _LOOKED_AT == 0 else 0
             return self._base + first, volts, behind
 
         return read

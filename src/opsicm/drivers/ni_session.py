@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from nidaqmx.system import Device
 from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.instruments.link import TIMEOUT
+from opsicm.instruments.link import NOTICED, TIMEOUT
 from opsicm.instruments.roles import Identity
 
 FAILURES: Final = (NiError, grpc.RpcError, OSError)
@@ -43,17 +43,23 @@ def device_of(address: str) -> str:
     return address.rpartition("/")[2]
 
 
-class Session:
-    """A line to the card's driver software: local, or a gRPC channel whose calls end after `deadline` [s]."""
+def task_name(process: int, terminal: str) -> str:
+    """The name under which the server keeps the task of a terminal of this driver in a process."""
+    return f"opsicm-{process}-{terminal}".replace("/", "-")
 
-    def __init__(self, address: str, deadline: float = TIMEOUT) -> None:
+
+class Session:
+    """A line to the card's driver software: local, or a gRPC channel whose calls end after a deadline."""
+
+    def __init__(self, address: str) -> None:
         self.device = device_of(address)
         self._channel: Any = None
         self._calls: Any = None
+        self.deadline = _Deadline()
         if address.startswith(_GRPC):
             target = address.removeprefix(_GRPC).rpartition("/")[0]
             self._channel = grpc.insecure_channel(target, options=_OPTIONS)
-            self._calls = grpc.intercept_channel(self._channel, _Deadline(deadline))
+            self._calls = grpc.intercept_channel(self._channel, self.deadline)
 
     def options(self, task: str = "") -> Any:
         """What the client's constructors take as `grpc_options`."""
@@ -61,16 +67,25 @@ class Session:
             return None
         return nidaqmx.GrpcSessionOptions(self._calls, task)
 
-    def task(self, purpose: str) -> nidaqmx.Task:
+    def task(self, terminal: str) -> nidaqmx.Task:
         """A new task; one that a lost connection of this process has left on the server is cleared first."""
         if self._calls is None:
             return nidaqmx.Task()
-        name = f"opsicm-{os.getpid()}-{self.device}-{purpose}".replace("/", "-")
-        left_over = nidaqmx.Task(name, grpc_options=self.options(name))
-        if left_over._close_on_exit:  # "new session initialized": nothing was left
-            return left_over
-        left_over.close()
-        return nidaqmx.Task(name, grpc_options=self.options(name))
+        task, new = self.joined(task_name(os.getpid(), terminal))
+        if new:
+            return task
+        task.close()
+        return self.joined(task_name(os.getpid(), terminal))[0]
+
+    def joined(self, name: str) -> tuple[nidaqmx.Task, bool]:
+        """(the server's task of this name, whether it is new): a task there belongs to nobody who has gone."""
+        task = nidaqmx.Task(name, grpc_options=self.options(name))
+        return task, bool(task._close_on_exit)  # what the server answered as `new_session_initialized`
+
+    @property
+    def local(self) -> bool:
+        """Whether the card is this computer's."""
+        return self._calls is None
 
     def identity(self) -> Identity:
         """What the card and its driver software say they are."""
@@ -96,16 +111,16 @@ class Session:
 class Acquisition:
     """All analogue inputs in one continuous task on the card's sample clock.
 
-    `ranges` [V] are those of `inputs`, in order. A read waits for its samples; the samples that were overwritten because
+    `ranges` [V] are those of `inputs`, in order. A read waits for its samples; samples that were overwritten because
     nobody read them in time are counted, never passed over.
     """
 
     def __init__(self, address: str, inputs: Sequence[str], ranges: Sequence[tuple[float, float]], rate: float) -> None:
-        self._session = Session(address, 2.0 * TIMEOUT)
+        self._session = Session(address)
         self._count = len(inputs)
         self._next = 0
         try:
-            self._task = self._session.task("ai")
+            self._task = self._session.task(f"{self._session.device}/ai")
             for name, (low, high) in zip(inputs, ranges, strict=True):
                 self._task.ai_channels.add_ai_voltage_chan(
                     name, terminal_config=TerminalConfiguration.DEFAULT, min_val=low, max_val=high
@@ -118,6 +133,9 @@ class Acquisition:
             self._session.close()
             raise_understood(error, address)
             raise
+        # Longer than for a command: who waits for samples notices by their age that none come, and a read given up
+        # early is a hole in the record.
+        self._session.deadline.seconds = NOTICED
         self._reader = AnalogMultiChannelReader(self._task.in_stream)
         self._reader.verify_array_shape = False  # else every read asks for the number of channels first
 
@@ -148,6 +166,7 @@ class Acquisition:
 
     def close(self) -> None:
         """End the task."""
+        self._session.deadline.seconds = TIMEOUT
         with suppress(*FAILURES):
             self._task.close()
         self._session.close()
@@ -159,56 +178,95 @@ class Outputs:
     def __init__(self, address: str) -> None:
         self._address = address
         self.session = Session(address)
-        self._tasks: dict[str, nidaqmx.Task] = {}
-        self._writers: dict[str, Any] = {}
+        self.range = self.session.output_range()  # [V]; the first contact, so that nobody there is noticed now
+        self._terminals: dict[str, tuple[nidaqmx.Task, Any]] = {}
         self._inputs: set[str] = set()
 
     def write(self, output: str, volts: float) -> None:
         """Put `volts` on an analogue output."""
-        if output not in self._writers:
-            task = self._new_task(output)
+
+        def made(task: nidaqmx.Task) -> Any:
             task.ao_channels.add_ao_voltage_chan(output)
-            self._writers[output] = AnalogSingleChannelWriter(task.out_stream, auto_start=True)
-        self._checked(output, lambda writer: writer.write_one_sample(volts, TIMEOUT))
+            return AnalogSingleChannelWriter(task.out_stream, auto_start=True)
+
+        self._with(output, made, lambda writer: writer.write_one_sample(volts, TIMEOUT))
 
     def set_line(self, line: str, high: bool) -> None:
         """Set a digital output."""
         if line in self._inputs:
+            self._inputs.discard(line)
             self._forget(line)
-        if line not in self._writers:
-            task = self._new_task(line)
+
+        def made(task: nidaqmx.Task) -> Any:
             task.do_channels.add_do_chan(line, line_grouping=LineGrouping.CHAN_PER_LINE)
-            self._writers[line] = DigitalSingleChannelWriter(task.out_stream, auto_start=True)
-        self._checked(line, lambda writer: writer.write_one_sample_one_line(high, TIMEOUT))
+            return DigitalSingleChannelWriter(task.out_stream, auto_start=True)
+
+        self._with(line, made, lambda writer: writer.write_one_sample_one_line(high, TIMEOUT))
 
     def line(self, line: str) -> bool:
         """A digital line, input or output, as it is now."""
-        if line not in self._tasks:
-            self._new_task(line).di_channels.add_di_chan(line, line_grouping=LineGrouping.CHAN_PER_LINE)
+
+        def made(task: nidaqmx.Task) -> Any:
+            task.di_channels.add_di_chan(line, line_grouping=LineGrouping.CHAN_PER_LINE)
             self._inputs.add(line)
-        return bool(DigitalSingleChannelReader(self._tasks[line].in_stream).read_one_sample_one_line(TIMEOUT))
+            return task
+
+        def read(_: Any) -> bool:
+            stream = self._terminals[line][0].in_stream
+            return bool(DigitalSingleChannelReader(stream).read_one_sample_one_line(TIMEOUT))
+
+        return bool(self._with(line, made, read))
 
     def close(self) -> None:
         """Release the terminals; outputs stay at what they were."""
         with suppress(*FAILURES):  # the first that fails ends it: each that hangs would take its deadline
-            for task in self._tasks.values():
+            for task, _ in self._terminals.values():
                 task.close()
         self.session.close()
 
-    def _new_task(self, name: str) -> nidaqmx.Task:
-        self._tasks[name] = self.session.task(name)
-        return self._tasks[name]
-
-    def _checked(self, name: str, write: Any) -> None:
+    def _with(self, name: str, made: Callable[[nidaqmx.Task], Any], use: Callable[[Any], Any]) -> Any:
+        """What `use` makes of a terminal, which `made` adds to a new task when it is used first."""
         try:
-            write(self._writers[name])
+            if name not in self._terminals:
+                task = self.session.task(name)
+                self._terminals[name] = task, None
+                self._terminals[name] = task, made(task)
+            return use(self._terminals[name][1])
         except DaqError as error:
+            with suppress(*FAILURES):
+                self._forget(name)
             raise_understood(error, self._address, name)
             raise
 
     def _forget(self, name: str) -> None:
-        self._inputs.discard(name)
-        self._tasks.pop(name).close()
+        self._terminals.pop(name)[0].close()
+
+
+def write_beside(address: str, process: int, outputs: Mapping[str, float], lines: Mapping[str, bool]) -> None:
+    """Set terminals that another process, the controlling one, may hold; raises what the client raises.
+
+    On a gRPC server the tasks of that process are joined by their names, whether it lives, hangs or is gone. A card of
+    this computer gives its terminals to one process at a time: they are free once that one has ended, and until then
+    this fails as reserved (-50103).
+    """
+    session = Session(address)
+    try:
+        for output, volts in outputs.items():
+            task, new = (nidaqmx.Task(), True) if session.local else session.joined(task_name(process, output))
+            if new:
+                task.ao_channels.add_ao_voltage_chan(output)
+            AnalogSingleChannelWriter(task.out_stream, auto_start=True).write_one_sample(volts, TIMEOUT)
+            if new:
+                task.close()
+        for line, high in lines.items():
+            task, new = (nidaqmx.Task(), True) if session.local else session.joined(task_name(process, line))
+            if new:
+                task.do_channels.add_do_chan(line, line_grouping=LineGrouping.CHAN_PER_LINE)
+            DigitalSingleChannelWriter(task.out_stream, auto_start=True).write_one_sample_one_line(high, TIMEOUT)
+            if new:
+                task.close()
+    finally:
+        session.close()
 
 
 def raise_understood(error: DaqError, address: str, terminal: str = "") -> None:
@@ -216,17 +274,19 @@ def raise_understood(error: DaqError, address: str, terminal: str = "") -> None:
     thing = f"NI card {address}" + (f", {terminal}" if terminal else "")
     if error.error_type in _RESERVED:
         limit = f"another program holds it (DAQmx {error.error_code})"
-        raise BadInput(Problem(thing, "reserved", limit, "close that program, then connect again")) from error
+        remedy = (
+            "close that program; where none runs, restart NI's gRPC device server: it keeps a killed program's tasks"
+        )
+        raise BadInput(Problem(thing, "reserved", limit, remedy)) from error
     if error.error_type in _UNKNOWN:
         limit = f"the card does not have it (DAQmx {error.error_code})"
         raise BadInput(Problem(thing, "unknown", limit, "compare the names with those of NI MAX")) from error
 
 
 class _Deadline(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
-    """Gives every call its time-out."""
+    """Gives every call its time-out, `seconds`."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    seconds = TIMEOUT
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        return continuation(details._replace(timeout=self._seconds), request)
+        return continuation(details._replace(timeout=self.seconds), request)

@@ -7,16 +7,17 @@
     hop_controller:
       driver: openspm
       address: tcp://127.0.0.1:6340
-      settings: {mode: SICM, height_channel: Topography, setpoint_is: drop,
-                 approach_rate_unit_m_s: 1e-6, retract_height_unit_m: 1e-6}
+      settings: {mode: SICM, height_channel: Topography, setpoint_is: drop, approach_rate_unit_m_s: 1e-6,
+                 retract_height_unit_m: 1e-6, current_input: AI0/IN0, current_nA_per_V: 1}
 
 Source: `RePySPM/spm_controller/lbni_controller` of marcospenedo/RePySPM at c048ff0: `tcp_backend.py` for the bytes,
-`zcontrol.py`, `sicm.py`, `scanparameters.py`, `scancontrol.py`, `image.py` for the commands. What the client does not
-say, the rig file must: the units of the SICM controls, whether the setpoint is the drop or what remains of the current,
-the name of the mode and of the channel with the height. Whoever writes it has measured them; without them nothing hops.
+`zcontrol.py`, `sicm.py`, `scanparameters.py`, `scancontrol.py`, `signals.py`, `image.py` for the commands. What the
+client does not say, the rig file must: the units of the SICM controls, whether the setpoint is the drop or what remains
+of the current, the name of the mode and of the channel with the height, the input with the pipette current. Whoever
+writes it has measured them; without them nothing hops.
 
 The bridge takes one client, so there is no safe channel for a watchdog; it streams no samples, so a hop is a record
-with a height and without currents. One hop at a time: some hops a second.
+with a height and the current before it. One hop at a time: some hops a second.
 """
 
 from __future__ import annotations
@@ -50,6 +51,15 @@ _LOOK: Final = 0.02  # [s] between two questions whether a hop has ended
 _POINT: Final = 1e-12  # [m] width of a scan that only goes to a place, as the client's `set_xyposition`
 _PATIENCE: Final = 2.0  # [s] and times the duration of a hop, within which it has ended
 _SETPOINT: Final = 0.01  # of the current for one unit of the control: the client bounds it to 0 … 100
+_NOT_PUBLISHED: Final = (
+    "mode",
+    "height_channel",
+    "setpoint_is",
+    "approach_rate_unit_m_s",
+    "retract_height_unit_m",
+    "current_input",
+    "current_nA_per_V",
+)
 _VERIFIED: Final = (
     "against a bridge written from the client's source, the twin behind it; on no hardware. What the SICM "
     "controls mean, the mode's name and the height channel are not published: the rig file states them"
@@ -67,8 +77,8 @@ class ScannerSettings(FileModel):
 
 
 class HopSettings(FileModel):
-    """How OpenSPM is set, and what its controls mean: one unit of `Approach rate` and of `Retract height` in SI, and
-    whether `Setpoint` is the drop of the current [%] or what remains of it.
+    """How OpenSPM is set, and what its controls mean: one unit of `Approach rate` and of `Retract height` in SI,
+    whether `Setpoint` is the drop of the current [%] or what remains of it, the scope's input of the pipette current.
     """
 
     display_name = "the hops of OpenSPM"
@@ -82,6 +92,8 @@ class HopSettings(FileModel):
     setpoint_is: Literal["drop", "remaining"] | None = None
     approach_rate_unit_m_s: Annotated[Number, Field(gt=0, le=1)] | None = None
     retract_height_unit_m: Annotated[Number, Field(gt=0, le=1)] | None = None
+    current_input: Text | None = None
+    current_nA_per_V: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
 
 
 class _NotThis(OSError):
@@ -316,8 +328,8 @@ class OpenSpmHopController:
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Hop by hop; `stop` is asked between two. A plan without hops waits: there is nothing to sample."""
         if not plan.x.size:
-            while self._clock.now_ns() < plan.until_ns and not stop():
-                pause(_LOOK)
+            while (now_ns := self._clock.now_ns()) < plan.until_ns and not stop():
+                self._clock.wait_until(min(plan.until_ns, now_ns + round(_LOOK * 1e9)))
             return PlanOutcome([], np.zeros(0, HOP_DTYPE))
         self._refuse_beyond(plan)
         self._set_up(plan)
@@ -372,40 +384,58 @@ class OpenSpmHopController:
         self._openspm.write("Scan::Actions:Continuous", False)
 
     def _hop(self, plan: HopPlan, k: int) -> NDArray[Any]:
-        openspm = self._openspm
-        top = openspm.number("ZController::Z (m)")
+        openspm, begin_ns, took = self._openspm, self._clock.now_ns(), stopwatch()
+        top, current = openspm.number("ZController::Z (m)"), self._current()
         openspm.write("Scan::Scan Parameters:X Offset", float(plan.x[k]))
         openspm.write("Scan::Scan Parameters:Y Offset", float(plan.y[k]))
         openspm.once("Scan::Actions:Frame down", True)
-        outcome = self._await_end(plan, top)
+        outcome, lowest = self._await_end(plan, top)
         record = np.zeros((), HOP_DTYPE)
         record["hop"], record["segment"] = plan.first_hop + k, plan.segment
         for name in ("x", "y", "line", "pixel"):
             record[name] = getattr(plan, name)[k]
         for name in ("start", "fall", "stop", "top"):
             record[f"sample_{name}"] = -1  # of no sample
-        for name in ("i_ref", "i_stop", "z_min", "cell_potential", "cell_current", "bias_residual"):
+        for name in ("i_stop", "cell_potential", "cell_current", "bias_residual"):
             record[name] = math.nan
+        # Of the hop's end, known to `_LOOK`. Where time is simulated beside OpenSPM, it has to be brought along.
+        self._clock.wait_until(begin_ns + round(took() * 1e9))
         record["t_ns"], record["setpoint"], record["outcome"] = self._clock.now_ns(), plan.parameters.setpoint, outcome
-        record["z_stop"] = self._height() if outcome is Outcome.CONTACT else math.nan
+        record["i_ref"] = current
+        record["z_stop"] = self._height() if outcome is Outcome.CONTACT else lowest
+        record["z_min"] = min(lowest, record["z_stop"])
         return record
 
-    def _await_end(self, plan: HopPlan, top: float) -> Outcome:
-        """Watch the hop: how it ended."""
+    def _current(self) -> float:
+        """Pipette current [A] at the top; `LimitCrossed` where it is an overload: such a hop would stop at once."""
+        s = self._settings
+        assert s.current_nA_per_V is not None
+        current = self._openspm.number(f"Scope::{s.current_input}") * to_si("current_nA", s.current_nA_per_V)
+        if not math.isfinite(current):
+            raise self._lost("the current before its hop is no number")
+        if abs(current) > self.timing.overload:
+            limit = f"limits.pipette_overload_nA is {self.timing.overload * 1e9:g}"
+            remedy = "look at the tip and at current_nA_per_V"
+            raise LimitCrossed(Problem("pipette current", f"{current * 1e9:.3g} nA before a hop", limit, remedy))
+        return current
+
+    def _await_end(self, plan: HopPlan, top: float) -> tuple[Outcome, float]:
+        """Watch the hop: how it ended, and the lowest height [m] that was seen."""
         longest = self.timing.duration(plan.longest_hop()) + plan.parameters.approach / plan.parameters.fall_rate
-        waited = stopwatch()
+        waited, lowest = stopwatch(), top
         while self._openspm.read("Scope::isScanEnable?"):
             z = self._openspm.number("ZController::Z (m)")
+            lowest = min(lowest, z)
             if not z >= top - plan.parameters.approach:  # nor is it where it says nothing
                 self._openspm.withdraw()
                 if not math.isfinite(z):
                     raise self._lost("its height is no number")
-                return Outcome.NO_CONTACT
+                return Outcome.NO_CONTACT, lowest
             if waited() > _PATIENCE + 2.0 * longest:
                 self._openspm.withdraw()
                 raise self._lost(f"a hop of {longest:.2f} s has not ended in {waited():.1f} s")
             pause(_LOOK)
-        return Outcome.CONTACT
+        return Outcome.CONTACT, lowest
 
     def _height(self) -> float:
         names = self._openspm.read("Scope::ChannelsNames")
@@ -421,7 +451,7 @@ class OpenSpmHopController:
     def _refuse_beyond(self, plan: HopPlan) -> None:
         s, hop, scanner = self._settings, plan.longest_hop(), self._scanner
         problems = []
-        for key in ("mode", "height_channel", "setpoint_is", "approach_rate_unit_m_s", "retract_height_unit_m"):
+        for key in _NOT_PUBLISHED:
             if getattr(s, key) is None:
                 limit = "is not published, and without it nothing hops"
                 problems.append(

@@ -11,8 +11,7 @@ file says is a factor in every current; where telegraphs are wired it is refused
 `state()` from then on. The driver changes nothing but the command: an amplifier of this kind is set by hand. Its
 currents are always scaled by the rig file's gain, so that a record whose gain was wrong can be mended afterwards.
 
-A card gives an output to one program at a time, so there is no `safe_address` of the amplifier's own: a watchdog
-zeroes the card's outputs by the card's own safe channel.
+The safe channel is the card's: a second client of it zeroes the command.
 """
 
 from __future__ import annotations
@@ -243,7 +242,7 @@ class PatchClamp:
         """Gain, filter and mode as the telegraphs tell them, and what to think of the currents that they scale."""
         now = self._clock.now_ns()
         card = self._card.state([self._scale.input])  # a lost card is tried once more there
-        if card.quality in (Quality.MISSING, Quality.STALE, Quality.SUSPECT):
+        if card.quality == Quality.STALE:  # a few samples that it has lost do not make it one that is lost
             return RoleState(now, card.quality, card.message)
         try:
             told, messages = self._look()
@@ -311,6 +310,11 @@ class PatchClamp:
             return f"the filter {differs}: the current is {effect} than the hops assume"
         size = f"{factor:.3g} times too large" if factor > 1.0 else f"{1.0 / factor:.3g} times too small"
         return f"the gain {differs}: currents would be {size}"
+
+    @property
+    def safe_address(self) -> str:
+        """The safe channel of the card that zeroes the command."""
+        return self._card.safe_address("amplifier", {self._output: 0.0})
 
     def safe(self) -> None:
         """Command to 0 V."""

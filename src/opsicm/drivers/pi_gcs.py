@@ -16,15 +16,15 @@ ends at a switch, and the pipette may be in between.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, Problem
+from opsicm.core.errors import BadInput, InstrumentLost, Problem
 from opsicm.core.facts import Quality
 from opsicm.core.units import to_si
+from opsicm.drivers.pi_controller import ANALOGUE_ACTIVE, CLIENT, MOVE_WITHOUT_SERVO, REMEDIES, PiController, number
 from opsicm.drivers.safe_line import SafeLine, address_of_safe
 from opsicm.drivers.tcp_address import tcp_address
 from opsicm.drivers.vertical_axis import (
@@ -37,28 +37,18 @@ from opsicm.drivers.vertical_axis import (
 )
 from opsicm.experiment.step_model import FileModel, Flag, Number, Text, Whole
 from opsicm.instruments.clock import Clock, pause, stopwatch
-from opsicm.instruments.link import TIMEOUT, Link
-from opsicm.instruments.registry import Driver, RoleSetup, installed
+from opsicm.instruments.link import TIMEOUT
+from opsicm.instruments.registry import Driver, RoleSetup
 from opsicm.instruments.roles import Identity, RoleState
 from opsicm.instruments.specification import CoarseStageSpecification, RigSpecification, ScannerSpecification
 
-CLIENT: Final = "pipython"
 PORT: Final = 50000
 _ANALOGUE_INPUT: Final = 0x06000500  # parameter "ADC Channel for Target" of PI's digital piezo controllers; 0: none
 _LEVEL: Final = (1, "advanced")  # command level and its published password, to write that parameter
-_MOVE_WITHOUT_SERVO: Final = 5  # PI's error numbers, pipython.pidevice.gcserror
-_STOPPED: Final = 10
-_ANALOGUE_ACTIVE: Final = 72
-_PASSING: Final = frozenset({53, 61, 63})  # a motion, the zeroing or the initialisation of the controller is under way
-_REMEDIES: Final = {
-    _MOVE_WITHOUT_SERVO: "switch its servo on, and reference it with the pipette off, in PIMikroMove",
-    _ANALOGUE_ACTIVE: "write analogue: true, or take the axis off its analogue input in PIMikroMove",
-}
 _RANGE_AGREES: Final = 0.02  # a controller's range is the stage's own, measured; a data sheet rounds it
 _NO_LOWER: Final = 0.05  # [µm] of noise and offset of an analogue input
 _AT_THE_TOP: Final = 0.02  # of the range: an axis that far from its end is withdrawn
 _WITHDRAWN_WITHIN: Final = 0.15  # [s] a piezo takes milliseconds, the probe must be up within 200
-Answer = TypeVar("Answer")
 
 
 class PiScannerSettings(FileModel):
@@ -93,81 +83,6 @@ class PiStageSettings(VerticalAxisSettings):
     shared_line: Flag = True
 
 
-class _Controller:
-    """One connection to a controller, for the axes of one role."""
-
-    def __init__(self, role: str, host: str, port: int) -> None:
-        self.name = f"PI controller at {host}:{port}"
-        self._link: Link[Any] = Link(role, self.name, lambda: _open(host, port), _close, _failures())
-        self._link.open()
-        self.revive, self.close = self._link.revive, self._link.close
-
-    @property
-    def lost(self) -> str:
-        """Why the line is lost."""
-        return self._link.lost
-
-    def ask(self, what: Callable[[Any], Answer]) -> Answer:
-        """What `what` gets from the controller; `LimitCrossed` where it refuses."""
-        return self._link.ask(lambda device: self._refusing(device, what))
-
-    def _refusing(self, device: Any, what: Callable[[Any], Answer]) -> Answer:
-        from pipython import GCSError
-
-        try:
-            try:
-                return what(device)
-            except GCSError as error:
-                if error.val != _STOPPED:
-                    raise
-                # Somebody has stopped the axes, and the controller tells the next who asks. Now it has told.
-                return what(device)
-        except GCSError as error:
-            if error.val <= 0 or error.val in _PASSING:  # the line's own errors are negative: asked again
-                raise
-            remedy = _REMEDIES.get(error.val, "look at the controller with PIMikroMove")
-            raise LimitCrossed(Problem(self.name, f"refusing ({error})", f"its error {error.val}", remedy)) from error
-
-    def identity(self) -> Identity:
-        """`*IDN?`: maker, model, serial number, firmware."""
-        parts = [part.strip() for part in str(self.ask(lambda device: device.qIDN())).strip().split(",")]
-        _, model, serial, firmware = (*parts, "", "", "", "")[:4]
-        return Identity(f"PI {model}", serial, firmware, f"{CLIENT} {installed(CLIENT) or 'unknown'}")
-
-
-def _open(host: str, port: int) -> Any:
-    from pipython import GCS2Device
-
-    from opsicm.drivers.gcs_socket import GcsSocket
-
-    # Not `GCSDevice`, which asks twice which of PI's two languages the controller speaks, and takes silence for one.
-    device = GCS2Device(gateway=GcsSocket(host, port))
-    try:
-        device.qERR()  # an error that somebody else has left would be taken for that of our first command
-        device.qIDN()
-    except _failures():
-        device.dll.close()
-        raise
-    return device
-
-
-def _close(device: Any) -> None:
-    device.dll.close()
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    from pipython import GCSError
-
-    # The client takes answers apart without looking: half of one, or another, is one of the last four.
-    return GCSError, OSError, ValueError, LookupError, TypeError, AttributeError
-
-
-def _number(value: Any) -> float:
-    if not math.isfinite(value):
-        raise ValueError(f"it answers {value} where a position belongs")
-    return float(value)
-
-
 # -- The scanner.
 
 
@@ -179,7 +94,7 @@ class PiScanner:
         self._settings, self._clock = settings, clock
         self._up = require_up(setup, settings.up)
         self._reach = specification.scanner.z_reach, specification.scanner.xy_reach
-        self._controller = _Controller(setup.role, *tcp_address(setup, PORT))
+        self._controller = PiController(setup.role, *tcp_address(setup, PORT))
         setup.rig.connections.callback(self._controller.close)
         low, high = self._checked_range(setup, settings.z_axis, settings.z_range_um, "z_range_um")
         for axis in (settings.x_axis, settings.y_axis):
@@ -204,7 +119,7 @@ class PiScanner:
     def read_z(self) -> float:
         """Measured z [m], up positive."""
         axis = self._settings.z_axis
-        position = self._controller.ask(lambda device: _number(device.qPOS(axis)[axis]))
+        position = self._controller.ask(lambda device: number(device.qPOS(axis)[axis]))
         return self._up * (position - self._middle) * 1e-6
 
     def identity(self) -> Identity:
@@ -220,7 +135,7 @@ class PiScanner:
 
         def ask(device: Any) -> tuple[float, bool, bool, bool]:
             return (
-                _number(device.qPOS(axis)[axis]),
+                number(device.qPOS(axis)[axis]),
                 device.qSVO(axis)[axis],
                 device.qONT(axis)[axis],
                 device.qOVF(axis)[axis],
@@ -261,7 +176,7 @@ class PiScanner:
 
     def _checked_range(self, setup: RoleSetup, axis: str, stated: float | None, key: str) -> tuple[float, float]:
         low, high = self._controller.ask(
-            lambda device: (_number(device.qTMN(axis)[axis]), _number(device.qTMX(axis)[axis]))
+            lambda device: (number(device.qTMN(axis)[axis]), number(device.qTMX(axis)[axis]))
         )
         assert stated is not None
         if abs((high - low) / stated - 1.0) > _RANGE_AGREES:
@@ -285,7 +200,7 @@ class PiScanner:
             raise BadInput(setup.problem("analogue", True, limit, remedy))
         axis = self._settings.z_axis
         asked, here = self._controller.ask(
-            lambda device: (_number(device.qTSP(wanted)[wanted]), _number(device.qPOS(axis)[axis]))
+            lambda device: (number(device.qTSP(wanted)[wanted]), number(device.qPOS(axis)[axis]))
         )
         lower = self._up * (here - asked)
         if lower > _NO_LOWER:
@@ -324,9 +239,9 @@ def _withdraw(device: Any, axis: str, top: float, analogue: bool) -> None:
     try:
         device.MOV(axis, top)
     except GCSError as error:
-        if error.val == _ANALOGUE_ACTIVE:  # a controller that stays on its input when it is stopped
+        if error.val == ANALOGUE_ACTIVE:  # a controller that stays on its input when it is stopped
             _set_analogue_input(device, axis, 0)
-        elif error.val == _MOVE_WITHOUT_SERVO:
+        elif error.val == MOVE_WITHOUT_SERVO:
             device.SVO(axis, True)  # it takes its present position for its target
         else:
             raise
@@ -345,7 +260,7 @@ class PiMotor:
     """One axis of a motor controller; see `vertical_axis.Motor`. Its positions are in millimetres."""
 
     def __init__(self, role: str, host: str, port: int, axis: str) -> None:
-        self._controller = _Controller(role, host, port)
+        self._controller = PiController(role, host, port)
         self._axis = axis
         self.name = f"axis {axis} of {self._controller.name}"
         self.revive, self.close, self.identity = (
@@ -365,7 +280,7 @@ class PiMotor:
 
         def ask(device: Any) -> MotorState:
             position, low, high, faster, slower = (
-                _number(query(axis)[axis]) * 1e-3
+                number(query(axis)[axis]) * 1e-3
                 for query in (device.qPOS, device.qTMN, device.qTMX, device.qACC, device.qDEC)
             )
             servo, referenced, on_target = (query(axis)[axis] for query in (device.qSVO, device.qFRF, device.qONT))
@@ -380,7 +295,7 @@ class PiMotor:
     def position(self) -> float:
         """[m] from the axis' zero."""
         axis = self._axis
-        return self._controller.ask(lambda device: _number(device.qPOS(axis)[axis])) * 1e-3
+        return self._controller.ask(lambda device: number(device.qPOS(axis)[axis])) * 1e-3
 
     def begin(self, position: float, speed: float) -> tuple[float, float]:
         """Velocity, then target; refused by the controller, `LimitCrossed`."""
@@ -408,7 +323,7 @@ class PiMotor:
             pause(0.005)
         return True
 
-    _remedy = _REMEDIES[_MOVE_WITHOUT_SERVO]
+    _remedy = REMEDIES[MOVE_WITHOUT_SERVO]
 
 
 def safe_channel(settings: Mapping[str, Any]) -> SafeLine:
@@ -421,14 +336,14 @@ def safe_channel(settings: Mapping[str, Any]) -> SafeLine:
     if "halt" in settings:
         motor = PiMotor("coarse_stage", host, port, settings["halt"])
         return SafeLine(motor.halted, motor.revive, motor.close)
-    controller = _Controller("scanner", host, port)
+    controller = PiController("scanner", host, port)
     axis, top, analogue = (settings["withdraw"][key] for key in ("axis", "top", "analogue"))
 
     def withdraw() -> bool:
         controller.ask(lambda device: _withdraw(device, axis, top, analogue))
         low, high = controller.ask(lambda device: (device.qTMN(axis)[axis], device.qTMX(axis)[axis]))
         near, waited = _AT_THE_TOP * (high - low), stopwatch()
-        while abs(controller.ask(lambda device: _number(device.qPOS(axis)[axis])) - top) > near:
+        while abs(controller.ask(lambda device: number(device.qPOS(axis)[axis])) - top) > near:
             if waited() > _WITHDRAWN_WITHIN:
                 return False
             pause(0.002)

@@ -50,7 +50,8 @@ class SampleRing:
             same = (volts == volts[:, :1]).all(axis=1) & (volts[:, 0] == self._last)
             self._repeats = np.where(same, self._repeats + 1, 0)
             self._last = volts[:, -1].copy()
-            self._put(first, volts[:, -self.capacity :])
+            kept = volts[:, -self.capacity :]
+            self._put(first + volts.shape[1] - kept.shape[1], kept)
             self.end = first + volts.shape[1]
             self._holes = [hole for hole in self._holes if hole[1] > self.end - self.capacity]
             self._changed.notify_all()

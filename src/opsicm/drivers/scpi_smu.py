@@ -1,4 +1,4 @@
-"""A source-measure unit as potentiostat: Keithley 2450 and its family, by SCPI through pyvisa.
+"""A source-measure unit as potentiostat: Keithley 2450, and others with its commands, by SCPI through pyvisa.
 
 Commands: Keithley, Model 2450 Reference Manual, 2450-901-01 Rev. B, section 6 (the page stands beside each). It must
 speak the SCPI command set (`*LANG SCPI`), neither TSP nor that of the 2400.
@@ -9,9 +9,8 @@ LO, the counter at FORCE HI, the reference at SENSE HI: the specimen can then be
 and E = -V, I = -I of the instrument. `HI` is the other way round, E = V; the instrument then floats.
 
 **Open circuit** has two forms. With the output off in its high-impedance state the relay is open, nothing flows, and
-nothing is measured: remote sense works with the output on only (6-58). So at rest it sources 0 A in its smallest
-range, where an offset is some tens of picoamperes, and measures E with an input of more than 10 GΩ. `safe` opens the
-relay.
+nothing is measured: remote sense works with the output on only (6-58). So at rest it sources 0 A in a range of 100 nA,
+whose offset is of the order of 0.1 nA, and measures E. `safe` opens the relay.
 
 It has no iR compensation.
 """
@@ -21,6 +20,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -287,11 +287,22 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
     An instrument that takes one raw socket only needs another way in for it: USB, GPIB, or VXI-11
     (`TCPIP::host::INSTR`).
     """
-    client = open_resource(str(settings["resource"]), str(settings.get("backend", "@py")))
+    import pyvisa  # noqa: PLC0415 - as above
+
+    address, backend = str(settings["resource"]), str(settings.get("backend", "@py"))
+    sessions = [open_resource(address, backend)]
 
     def make_safe() -> bool:
-        client.write(":OUTP OFF")
-        return not _is_on(client.query(":OUTP?"))
+        try:
+            if not sessions:
+                sessions.append(open_resource(address, backend))
+            sessions[0].write(":OUTP OFF")
+            return not _is_on(sessions[0].query(":OUTP?"))
+        except (pyvisa.errors.VisaIOError, OSError, UnicodeDecodeError, _Unusable, BadInput):
+            # On a new session next time: an answer that comes late would be taken for that to a later question.
+            with suppress(pyvisa.errors.VisaIOError, OSError):
+                sessions.pop().close()
+            return False
 
     return make_safe
 

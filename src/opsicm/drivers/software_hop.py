@@ -9,8 +9,10 @@ Between a sample and the pipette's answer to it lie the block, its transport, th
 milliseconds, in which the pipette goes on falling. Two things keep it off the surface:
 
 * a fall rate at which the overshoot v · (latency + lag) would reach the surface is refused, and the safe one is named;
-* a block that is older than the latency, or stands still, lets nothing fall: what has not been seen is not approached.
-  So a program that is held up for a second costs a second and no tip.
+* a write lets the pipette fall by one turn of the loop at most, and none at all after a block that is older than the
+  latency or stands still: what has not been seen is not approached. So a program that is held up for a second costs a
+  second and no tip. Between the last sample before the setpoint and the turn lie two writes at most, hence a latency
+  of two turns at least.
 
 Fails where the wire between `latency_output` and `latency_input` is missing *and* the card's transport is slow: without
 the wire only the turns of the loop are timed, and `state` says so.
@@ -42,6 +44,7 @@ from opsicm.instruments.hop import (
     FALL_BEGINS,
     NO_EVENT,
     RISE,
+    SETTLE,
     STOP_DECIDED,
     TOP_REACHED,
     HopSettings,
@@ -60,7 +63,7 @@ _ECHOES: Final = 60
 _ECHO: Final = 0.5  # [V] either way
 _USUAL: Final = 0.9  # quantile of the measured latencies that counts: what is later than that lets nothing fall
 _SAFE_SHARE: Final = 0.5  # of the gap at the setpoint, that an approach may overshoot by, as the forecast advises
-_LONGEST_DROP: Final = 1.5  # turns of falling in one write
+_WRITES_BLIND: Final = 2.0
 _BLOCK: Final = 0.08  # [s]
 _STATED_TURNS: Final = 3.0  # of the loop, where the rig file states no latency
 
@@ -77,7 +80,7 @@ class SoftwareHopSettings(FileModel):
     reference_ms: Annotated[Number, Field(ge=0.004, le=4000)] = 4.0
     withdraw_nm_per_ms: Annotated[Number, Field(ge=0.4, le=4e5)] = 400.0
     start_height_um: Annotated[Number, Field(ge=0.003, le=3000)] = 3.0
-    turn_ms: Annotated[Number, Field(ge=0.5, le=50)] = 4.0
+    turn_ms: Annotated[Number, Field(ge=0.5, le=50)] = 2.0
     latency_output: Text | None = None
     latency_input: Text | None = None
     stop_gap_nm: Annotated[Number, Field(gt=0, le=1e5)] | None = None
@@ -130,8 +133,11 @@ class SoftwareHopController:
         self._writing = threading.RLock()
         self._safed = 0
         self._held = 0
+        # Compiled now, before anything falls.
         step_block(start(0.0), rig.hop_controller.timing.settings(_SLOW), np.ones(8), np.zeros(8), 0)
-        self.latency, self.echoed = self._measured_latency()
+        self._gap(_SLOW.setpoint)
+        measured, self.echoed = self._measured_latency()
+        self.latency = max(measured, _WRITES_BLIND * self._turn)
 
     # -- The role ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +188,8 @@ class SoftwareHopController:
 
     def run(self, plan: HopPlan, stop: Callable[[], bool]) -> PlanOutcome:
         """Run the plan; a fall rate that could crash is refused before anything moves."""
-        self._refuse_crash(plan.parameters)
+        if plan.x.size:
+            self._refuse_crash(plan.parameters)
         self._axes.require_xy(plan.x, plan.y)
         if plan.segment != self._segment:
             self._segment = plan.segment
@@ -212,7 +219,7 @@ class SoftwareHopController:
     def _measured_latency(self) -> tuple[float, bool]:
         """(latency [s], whether a wire has told it)."""
         self._card.read_every = self._turn
-        # The step's first compilation holds this program up for longer than a line may be silent.
+        # What has just been compiled may have held this program up for longer than a line may be silent.
         self._card.state()
         try:
             if not self._card.ring.wait_for(self._card.ring.end + 2 * self._samples(self._turn), NOTICED):
@@ -267,13 +274,19 @@ class _PlanRun:
         self._hops: list[tuple[_Hop, HopState]] = []
         self._safed = controller._safed
         self._aborted = False
+        self._up = controller._next  # the card's sample from which on the pipette is known to be at the top
 
     def outcome(self) -> PlanOutcome:
-        """Run it."""
-        if self._plan.x.size:
-            self._hop_on()
-        else:
-            self._dwell()
+        """Run it; an `InstrumentLost` carries what had arrived by then."""
+        try:
+            if self._plan.x.size:
+                self._hop_on()
+            else:
+                self._dwell()
+        except InstrumentLost as lost:
+            self._cut_blocks(everything=True)
+            lost.outcome = PlanOutcome(self._blocks, self._records())
+            raise
         self._cut_blocks(everything=True)
         return PlanOutcome(self._blocks, self._records())
 
@@ -333,8 +346,11 @@ class _PlanRun:
         self._require_readable(quality[column], z)
         if of._state.phase == FALL and (self._stop() or of._safed != self._safed):
             hop.stop, hop.cell = first - of._first, self._cell(volts, first, 0)
-            self._abort(float(current[0]), float(z[0]))
-        before, k, event = of._state, 0, NO_EVENT
+            self._abort(float(current[0]), float(z[0]), settings.amplitude)
+        before, event = of._state, NO_EVENT
+        # At the top samples count from when its command was written: in a program that was held up for a moment the
+        # others show a pipette that still stands below, and a reference measured there would end the approach too late.
+        k = min(max(0, self._up - first), current.size) if before.phase == SETTLE else 0
         while k < current.size and event != TOP_REACHED:
             of._state, k, event = step_block(of._state, settings, current, z, k)
             at = first + k - 1 - of._first
@@ -346,13 +362,16 @@ class _PlanRun:
                 hop.top = at
         of._next = first + k
         self._write(before, settings, self._card.ring.repeats(column) > 0)
+        if event == TOP_REACHED:
+            self._up = self._card.clock.now_ns() // self._card.dt_ns
         return event == TOP_REACHED
 
-    def _abort(self, current: float, z: float) -> None:
-        """Withdraw to the top instead of approaching on."""
+    def _abort(self, current: float, z: float, amplitude: float) -> None:
+        """Withdraw to the top, and by a full amplitude, instead of approaching on."""
         state = self._of._state
+        target = max(state.z_top, z + amplitude)
         self._of._state = state._replace(
-            phase=RISE, spent=0, z_target=state.z_top, outcome=int(Outcome.ABORTED), i_stop=current, z_stop=z
+            phase=RISE, spent=0, z_target=target, outcome=int(Outcome.ABORTED), i_stop=current, z_stop=z
         )
         self._aborted = True
 
@@ -361,7 +380,8 @@ class _PlanRun:
         if quality in (Quality.GOOD, Quality.SATURATED) and np.isfinite(z).all():
             return
         of = self._of
-        of.safe()
+        with suppress(InstrumentLost):
+            of.safe()
         said = Quality(quality).name.lower() if quality else "the height's samples are missing"
         limit = f"hopping needs it at every sample; it is {said}"
         problem = Problem("pipette current", said, limit, "check amplifier, cable and card, then resume")
@@ -372,7 +392,7 @@ class _PlanRun:
         of, state = self._of, self._of._state
         if state.phase == FALL and state.spent > 0:
             top = before.z_command if before.phase == FALL else state.z_top
-            allowed = 0.0 if standing or self._card.age() > of.latency else _LONGEST_DROP * of._turn
+            allowed = 0.0 if standing or self._card.age() > of.latency else of._turn
             lowest = top - allowed / (self._card.dt_ns * 1e-9) * settings.fall_step
             if state.z_command < lowest:
                 of._held += allowed == 0.0

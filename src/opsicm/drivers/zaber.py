@@ -277,6 +277,6 @@ DRIVERS: Final = (
         ZaberSettings,
         client=CLIENT,
         extra="zaber",
-        verified="through zaber-motion 10.3 against an emulator of the ASCII protocol over TCP; never with a stage",
+        verified="through zaber-motion 10.3 against an emulator over TCP and a serial line; never with a stage",
     ),
 )

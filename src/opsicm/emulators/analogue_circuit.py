@@ -1,6 +1,6 @@
-"""The laboratory's wiring behind an emulated data-acquisition card: which voltage belongs to which quantity of the twin.
+"""The laboratory's wiring behind an emulated data-acquisition card: which voltage is which quantity of the twin.
 
-Inputs show what the rig file's `channels` say they show, the factor turned round: reading = (SI - offset)/(sign · gain).
+Inputs show what the rig file's `channels` say, the factor turned round: reading = (SI - offset)/(sign · gain).
 Outputs and lines drive what the settings of the roles name: `z_output`, `command_output`, `potential_output`,
 `cell_line` …. Nothing here knows a driver: it is what a technician would solder, read off the same sheet of paper.
 """
@@ -60,6 +60,8 @@ class AnalogueCircuit:
         if "latency_input" in settings and "latency_output" in settings:
             self.echoes[self.terminal(str(settings["latency_input"]))] = self.terminal(str(settings["latency_output"]))
 
+        self.sample(world.now_ns(), 1, 1e4, [])  # compiled before anybody waits for it
+
     @property
     def closest_gap(self) -> float:
         """[m] the smallest true distance between tip and surface so far: for tests of safety."""
@@ -100,12 +102,12 @@ class AnalogueCircuit:
     def sample(self, first_ns: int, n: int, dt_ns: float, inputs: Sequence[str]) -> Floats:
         """What `inputs` show at `n` samples from `first_ns` of the world on: [input, n] V."""
         with self._lock:
-            at = first_ns + dt_ns * np.arange(n)
+            at: Floats = first_ns + dt_ns * np.arange(n, dtype=np.float64)
             self._sampled_ns = max(self._sampled_ns, round(first_ns + dt_ns * n))
-            z = self._driven("scanner", "z_output", "z_um_per_V", 1e-6, at)
-            x, y = (self._standing("scanner", f"{axis}_output", "xy_um_per_V", 1e-6) for axis in "xy")
+            z = self._moved("z", at)
+            x, y = (float(self._moved(axis, at[-1:])[0]) for axis in "xy")
             command = float(self._roles["amplifier"].get("command_sign", 1)) * self._file.wiring.external_bias
-            bias = self._driven("amplifier", "command_output", "", command, at)
+            bias = command * self._written("amplifier", "command_output", at)
             before = self._cell
 
             def look(rig: Rig) -> tuple[Floats, Floats, CellReading]:
@@ -151,18 +153,22 @@ class AnalogueCircuit:
     def _output(self, name: str) -> _Output:
         return self._outputs.setdefault(name, _Output())
 
-    def _driven(self, role: str, key: str, factor_key: str, unit: float, at: Floats) -> Floats:
+    def _written(self, role: str, key: str, at: Floats) -> Floats:
+        """[V] of the output that a setting names."""
         settings = self._roles[role]
-        if key not in settings:
-            return np.zeros(at.size)
-        factor = unit * float(settings[factor_key]) if factor_key else unit
-        return factor * self._output(self.terminal(str(settings[key]))).at(at)
+        return self._output(self.terminal(str(settings[key]))).at(at) if key in settings else np.zeros(at.size)
 
-    def _standing(self, role: str, key: str, factor_key: str, unit: float) -> float:
-        settings = self._roles[role]
-        if key not in settings:
-            return 0.0
-        return unit * float(settings[factor_key]) * self._output(self.terminal(str(settings[key]))).now
+    def _moved(self, axis: str, at: Floats) -> Floats:
+        """[m] to which the piezo's amplifier drives an axis."""
+        settings, kind = self._roles["scanner"], "z" if axis == "z" else "xy"
+        if f"{axis}_output" not in settings:
+            return np.zeros(at.size)
+        zero = float(settings.get(f"{kind}_zero_V", 0.0))
+        return (
+            1e-6
+            * float(settings.get(f"{kind}_um_per_V", 1.0))
+            * (self._written("scanner", f"{axis}_output", at) - zero)
+        )
 
     def _drive_cell(self, at_once: bool) -> None:
         """The potentiostat's input and switches act on the cell."""

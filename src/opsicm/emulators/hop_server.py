@@ -514,7 +514,7 @@ class _Stream:
         self.overloaded = False
         self._ended = self._resting = False
         self._blocks = self._hops = self._next_sample = 0
-        self._last_ns = 0
+        self._ended_ns: int | None = None
 
     def rest(self) -> None:
         """Sample no more after the plan: a withdrawal ends the segment."""
@@ -523,7 +523,9 @@ class _Stream:
 
     def block(self, block: SampleBlock, records: NDArray[Any]) -> None:
         """One block in frames of at most `_BLOCK_BYTES`, and the records that are ready."""
-        if self._resting or (self._ended and block.t0_ns - self._last_ns > _IDLE_NS):
+        if self._ended and self._ended_ns is None:
+            self._ended_ns = block.t0_ns
+        if self._resting or (self._ended_ns is not None and block.t0_ns - self._ended_ns > _IDLE_NS):
             self._world_rest()
             return
         if self._overload and not self._ended:
@@ -536,8 +538,6 @@ class _Stream:
             self._send(Kind.BLOCK, head + block.quality.tobytes() + counts.tobytes(), may_be_lost=True)
             self._blocks += 1
         self._next_sample = block.first_sample + block.counts.shape[0]
-        if not self._ended:
-            self._last_ns = block.t0_ns
         self._records(records)
 
     def rest_of(self, hops: NDArray[Any]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
+from weakref import WeakKeyDictionary
 
 import grpc
 import numpy as np
@@ -48,7 +49,7 @@ _WORDS: Final = {
 }
 # Attributes by their numbers in nidaqmx/system/device.py, system/system.py, task/_task.py and task/_in_stream.py.
 _VERSION: Final = {0x1272: 25, 0x1923: 5, 0x2F22: 0}
-_DEVICE_TEXT: Final = {0x0631: "PCIe-6363 (emulated)"}
+_DEVICE_TEXT: Final = {0x0631: "X series (emulated)"}
 _DEVICE_NUMBER: Final = {0x0632: 0x0511C0DE}
 _DEVICE_REAL: Final = {0x298D: 1.0e6, 0x298C: 2.0e6}
 _RANGES: Final = {0x2990, 0x299B}
@@ -61,7 +62,11 @@ _MOST_RECENT, _CURRENT_POSITION = 10428, 10425  # constants.py: ReadRelativeTo
 _BUFFER: Final = 0x186C
 _GROUPED_BY_CHANNEL: Final = 0  # constants.py: FillMode
 _CONTINUOUS: Final = 10123  # constants.py: AcquisitionType
-_INPUTS, _OUTPUTS, _LINES = 32, 4, 32
+# Kind of task → the terminals' name and how many there are, and the client's number of it (constants.py: ChannelType).
+_TERMINALS: Final = {"ai": ("ai", 32), "ao": ("ao", 8), "do": ("port0/line", 32), "di": ("port0/line", 32)}
+_CHANNEL_TYPES: Final = {"ai": 10100, "ao": 10102, "di": 10151, "do": 10153}
+_CHANNEL_TYPE, _MEASUREMENT, _VOLTAGE = 0x187F, 0x0695, 10322
+_NAMES_TO_READ, _BOOLEANS_TO_READ, _BOOLEANS_TO_WRITE = 0x1823, 0x217C, 0x217F
 _ARRAY_TAG: Final = bytes([messages.ReadAnalogF64Response.DESCRIPTOR.fields_by_name["read_array"].number << 3 | 2])
 _LONGEST_WAIT: Final = 10.0  # [s]
 FAULTS: Final = ("unavailable", "late", "silent", "reset", "nan", "stuck", "overload", "detached", "ticks")
@@ -88,11 +93,12 @@ class _Task:
     relative_to: int = _CURRENT_POSITION
     offset: int = 0
     reserved: bool = False
+    pace: float = 1.0  # of its clock, in units of the rate that was asked for
     stuck: NDArray[np.float64] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class NiGrpcServer(service.NiDAQmxServicer):
+class NiGrpcServer:
     """The server and its card. `address` is what a rig file writes; faults as `WireFaults` words them."""
 
     def __init__(self, world: PacedWorld, circuit: AnalogueCircuit, device: str, host: str) -> None:
@@ -201,19 +207,19 @@ class NiGrpcServer(service.NiDAQmxServicer):
         return messages.GetTaskAttributeUInt32Response(value=_known(known, request.attribute_raw))
 
     def CreateAIVoltageChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "ai", request.physical_channel, _INPUTS)
+        self._add(request, "ai", request.physical_channel)
         return messages.CreateAIVoltageChanResponse()
 
     def CreateAOVoltageChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "ao", request.physical_channel, _OUTPUTS)
+        self._add(request, "ao", request.physical_channel)
         return messages.CreateAOVoltageChanResponse()
 
     def CreateDOChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "port0/line", request.lines, _LINES)
+        self._add(request, "do", request.lines)
         return messages.CreateDOChanResponse()
 
     def CreateDIChan(self, request: Any, _: Any) -> Any:
-        self._add(request, "port0/line", request.lines, _LINES)
+        self._add(request, "di", request.lines)
         return messages.CreateDIChanResponse()
 
     def CfgSampClkTiming(self, request: Any, _: Any) -> Any:
@@ -234,13 +240,25 @@ class NiGrpcServer(service.NiDAQmxServicer):
     def GetReadAttributeUInt32(self, request: Any, _: Any) -> Any:
         task = self._task(request)
         available = self._acquired(task) - task.position
-        known = {_AVAILABLE: available, _TO_READ: available, _READ_CHANNELS: len(task.channels)}
+        known = {_AVAILABLE: available, _TO_READ: available, _READ_CHANNELS: len(task.channels), _BOOLEANS_TO_READ: 1}
         return messages.GetReadAttributeUInt32Response(value=_known(known, request.attribute_raw))
 
     def GetReadAttributeUInt64(self, request: Any, _: Any) -> Any:
         task = self._task(request)
         known = {_POSITION: task.position, _ACQUIRED: self._acquired(task)}
         return messages.GetReadAttributeUInt64Response(value=_known(known, request.attribute_raw))
+
+    def GetReadAttributeString(self, request: Any, _: Any) -> Any:
+        known = {_NAMES_TO_READ: ", ".join(self._task(request).channels)}
+        return messages.GetReadAttributeStringResponse(value=_known(known, request.attribute_raw))
+
+    def GetWriteAttributeUInt32(self, request: Any, _: Any) -> Any:
+        self._task(request)
+        return messages.GetWriteAttributeUInt32Response(value=_known({_BOOLEANS_TO_WRITE: 1}, request.attribute_raw))
+
+    def GetChanAttributeInt32(self, request: Any, _: Any) -> Any:
+        known = {_CHANNEL_TYPE: _CHANNEL_TYPES[self._task(request).kind], _MEASUREMENT: _VOLTAGE}
+        return messages.GetChanAttributeInt32Response(value_raw=_known(known, request.attribute_raw))
 
     def SetReadAttributeInt32(self, request: Any, _: Any) -> Any:
         task = self._task(request)
@@ -278,7 +296,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
             task.position = max(0, self._acquired(task) + task.offset)
         left = timeout
         while (short := task.position + n - self._acquired(task)) > 0:
-            wait = short / task.rate / self._world.speed if task.rate else 0.0
+            wait = short / (task.rate * task.pace) / self._world.speed if task.rate else 0.0
             if wait > left:
                 pause(left)
                 raise _Refused(_NOT_YET_AVAILABLE)
@@ -287,7 +305,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
             left -= wait
         if self._acquired(task) - task.position > task.buffer > 0:
             raise _Refused(_NO_LONGER_AVAILABLE)
-        dt_ns = 1e9 / task.rate
+        dt_ns = 1e9 / (task.rate * task.pace)
         assert task.started_ns is not None
         first_ns = task.started_ns + round(task.position * dt_ns)
         volts = self.circuit.sample(first_ns, n, dt_ns, task.channels)
@@ -296,6 +314,10 @@ class NiGrpcServer(service.NiDAQmxServicer):
 
     def _with_faults(self, task: _Task, volts: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a converter, a cable or an amplifier at its end make of the first channel."""
+        if (factor := self.faults.takes("ticks")) is not None:
+            acquired = self._acquired(task)
+            task.pace *= factor  # from now on; what was sampled before was right
+            task.started_ns = self._world.now_ns() - round(acquired / (task.rate * task.pace) * 1e9)
         if self.faults.takes("nan") is not None:
             volts[0] = np.nan
         if self.faults.takes("overload") is not None:
@@ -322,26 +344,26 @@ class NiGrpcServer(service.NiDAQmxServicer):
         return messages.WriteAnalogF64Response(samps_per_chan_written=1)
 
     def WriteDigitalLines(self, request: Any, _: Any) -> Any:
-        task = self._writable(request, "port0/line")
+        task = self._writable(request, ("do",))
         for line, level in zip(task.channels, request.write_array, strict=True):
             self.circuit.set_line(line, bool(level))
         return messages.WriteDigitalLinesResponse(samps_per_chan_written=1)
 
     def ReadDigitalLines(self, request: Any, _: Any) -> Any:
-        task = self._writable(request, "port0/line")
+        task = self._writable(request, ("do", "di"))
         levels = bytes(self.circuit.line(line) for line in task.channels)
         return messages.ReadDigitalLinesResponse(read_array=levels, samps_per_chan_read=1, num_bytes_per_samp=1)
 
     def _write(self, request: Any, values: list[float]) -> None:
-        task = self._writable(request, "ao")
+        task = self._writable(request, ("ao",))
         for channel, volts in zip(task.channels, values, strict=True):
             if not abs(volts) <= RANGE:
                 raise _Refused(_INVALID_WRITE)
             self.circuit.write(channel, volts)
 
-    def _writable(self, request: Any, kind: str) -> _Task:
+    def _writable(self, request: Any, kinds: tuple[str, ...]) -> _Task:
         task = self._task(request)
-        if task.kind != kind:
+        if task.kind not in kinds:
             raise _Refused(_INVALID_TASK)
         self._reserve(task)
         return task
@@ -358,9 +380,10 @@ class NiGrpcServer(service.NiDAQmxServicer):
                 raise _Refused(_INVALID_TASK)
             return self._tasks[request.task.name]
 
-    def _add(self, request: Any, kind: str, names: str, count: int) -> None:
+    def _add(self, request: Any, kind: str, names: str) -> None:
         task = self._task(request)
-        known = {f"{self._device}/{kind}{k}" for k in range(count)}
+        terminal, count = _TERMINALS[kind]
+        known = {f"{self._device}/{terminal}{k}" for k in range(count)}
         wanted = [name.strip() for name in names.split(",")]
         if not known.issuperset(wanted):
             raise _Refused(_NO_SUCH_CHANNEL)
@@ -387,7 +410,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
     def _acquired(self, task: _Task) -> int:
         if task.started_ns is None or not task.rate:
             return task.position
-        return int((self._world.now_ns() - task.started_ns) * 1e-9 * task.rate)
+        return int((self._world.now_ns() - task.started_ns) * 1e-9 * task.rate * task.pace)
 
     def _follow_outputs(self) -> None:
         """Outputs act although nobody samples."""
@@ -411,7 +434,7 @@ class NiGrpcServer(service.NiDAQmxServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset by peer")
 
 
-class _Guarded(service.NiDAQmxServicer):
+class _Guarded(service.NiDAQmxServicer):  # type: ignore[misc]
     """Every call of the service: faults first, then the answer, a refusal as the client expects it."""
 
     def __init__(self, server: NiGrpcServer) -> None:
@@ -454,8 +477,25 @@ def _sevens(number: int) -> Iterator[int]:
     yield number
 
 
-def serve(world: PacedWorld, entry: Entry) -> NiGrpcServer:
-    """The card of a rig file, `grpc://127.0.0.1:PORT/Dev1`, on the wire."""
+class _Behind:
+    """The same card once more: what another driver of the rig file has at its terminals."""
+
+    def __init__(self, server: NiGrpcServer) -> None:
+        self.address, self.faults = server.address, server.faults
+
+    def close(self) -> None:
+        """Nothing: the card is closed by whom it was served for."""
+
+
+_SERVED: Final[WeakKeyDictionary[PacedWorld, dict[str, NiGrpcServer]]] = WeakKeyDictionary()
+
+
+def serve(world: PacedWorld, entry: Entry) -> NiGrpcServer | _Behind:
+    """The card of a rig file, `grpc://127.0.0.1:PORT/Dev1`, on the wire: once, whatever drivers share it."""
+    cards = _SERVED.setdefault(world, {})
+    if entry.address in cards:
+        return _Behind(cards[entry.address])
     device = device_of(entry.address)
     host = entry.address.removeprefix("grpc://").removesuffix(f"/{device}")
-    return NiGrpcServer(world, AnalogueCircuit(world, entry.rig, device), device, host)
+    cards[entry.address] = NiGrpcServer(world, AnalogueCircuit(world, entry.rig, device), device, host)
+    return cards[entry.address]

@@ -159,6 +159,8 @@ class OpenSpmBridge:
         match name:
             case "ZController::Z (m)":
                 return math.nan if nan else self._world.ask(lambda rig: rig.scanner.read_z())
+            case "Scope::AI0/IN0":  # signals.py: an input [V]; the pipette current at 1 nA/V is chosen here
+                return math.nan if nan else self._world.ask(lambda rig: rig.amplifier.read()[0]) * 1e9
             case "Scan::Scan Parameters":
                 return np.array([self._scan[key] for key in _SCAN_PARAMETERS])
             case "Scan::Actions":

@@ -8,6 +8,7 @@ manual does not say is not here: a command that is not in the table below is err
 from __future__ import annotations
 
 import re
+import select
 import socketserver
 import threading
 from collections import deque
@@ -301,8 +302,11 @@ class ScpiInstrument:
             def handle(self) -> None:
                 for line in self.rfile:
                     text = line.decode(errors="replace").strip()
-                    if closing.is_set() or not _answered(instrument, faults, text, self.wfile.write):
+                    if closing.is_set() or not _answered(instrument, faults, text, self._interrupted, self.wfile.write):
                         return
+
+            def _interrupted(self) -> bool:
+                return bool(select.select([self.request], [], [], 0.0)[0])
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = allow_reuse_address = True
@@ -320,7 +324,13 @@ class ScpiInstrument:
         self._thread.join()
 
 
-def _answered(instrument: _Instrument, faults: WireFaults, line: str, write: Callable[[bytes], object]) -> bool:
+def _answered(
+    instrument: _Instrument,
+    faults: WireFaults,
+    line: str,
+    interrupted: Callable[[], bool],
+    write: Callable[[bytes], object],
+) -> bool:
     """Execute a line and write what it answers; False closes the session."""
     if faults.takes("reset") is not None:
         return False
@@ -329,6 +339,11 @@ def _answered(instrument: _Instrument, faults: WireFaults, line: str, write: Cal
         return True
     if (late := faults.takes("late")) is not None:
         pause(late)
+        if (
+            interrupted()
+        ):  # by another message before the answer has been read: the answer is lost (IEEE 488.2, 6.3.2.3)
+            instrument.errors.append(-410)
+            return True
     try:
         if faults.takes("partial") is not None:
             write(answer[: len(answer) // 2].encode())

@@ -24,7 +24,7 @@ class TcpServer:
 
     def __init__(self, address: str, talk: Callable[[socket.socket], None], clients: int) -> None:
         host, _, port = address.rpartition(":")
-        if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
+        if host not in ("127.0.0.1", "localhost") or not port.isdecimal() or int(port) >= 1 << 16:
             limit = "an emulated instrument answers on this machine only"
             raise BadInput(Problem("address", repr(address), limit, "write 127.0.0.1:PORT"))
         self._talk, self._most = talk, clients
@@ -32,7 +32,7 @@ class TcpServer:
         self._clients: set[socket.socket] = set()
         try:
             self._server = socket.create_server(("127.0.0.1", int(port)))
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             limit = f"cannot be served ({error})"
             raise BadInput(Problem("address", address, limit, "end what serves it, or take another port")) from error
         self.address = f"127.0.0.1:{self._server.getsockname()[1]}"

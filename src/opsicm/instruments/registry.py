@@ -12,9 +12,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any, Final, TypeVar, get_args
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
 from opsicm.experiment.controls import CellControl
@@ -64,13 +66,22 @@ class NoSettings(FileModel):
     display_name = "this driver"
 
 
+CellRows = Callable[[bytes, Path, str | None], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]
+"""Reads (t [s], E [V], I [A]) from the text of another program's file; the third argument says what its columns are."""
+
+
+def _no_cell_rows(_: bytes, path: Path, __: str | None) -> NoReturn:
+    raise BadInput(Problem("file of the cell", str(path), "nobody reads such files here", "start it by opsicm run"))
+
+
 @dataclass(frozen=True, slots=True)
 class RigSetup:
     """What is known of a run before any instrument is connected.
 
     `on_advance` is called with every new time [ns] of a simulated clock; `history` is what earlier runs did to the
     specimen, as (nanosecond, control); `slice_ns` is the longest piece that a twin takes at once where others act on
-    its world meanwhile; `connections` are closed with the run.
+    its world meanwhile; `cell_rows` reads other programs' files, for drivers stand below those who know their formats;
+    `connections` are closed with the run.
     """
 
     rig: LoadedRig
@@ -81,6 +92,7 @@ class RigSetup:
     on_advance: Callable[[int], None] = lambda _: None
     history: Sequence[Sequence[tuple[int, CellControl]]] = ()
     slice_ns: int | None = None
+    cell_rows: CellRows = _no_cell_rows
     connections: ExitStack = field(default_factory=ExitStack)
     _shared: dict[Hashable, Any] = field(default_factory=dict)
 
@@ -163,6 +175,10 @@ class Registry:
 
     def __init__(self, built_in: Mapping[str, str]) -> None:
         self._built_in = {name: EntryPoint(name, value, GROUP) for name, value in built_in.items()}
+
+    def is_built_in(self, name: str) -> bool:
+        """Whether a driver comes with this package."""
+        return name in self._built_in
 
     def registrations(self) -> Iterator[Registration]:
         """Every registered name with its drivers."""

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem, UnreadableRun
 from opsicm.core.facts import Channel, Fact
+from opsicm.experiment.rig_file import rig_from_text
+from opsicm.instruments.wiring import tip_potential_of
 from opsicm.record import decimate, labelled_arrays, text_seal, trial_reading
 from opsicm.record.counts_reader import CountsReader
 from opsicm.record.damaged_file import DAMAGE_ERRORS, cannot_open, damage_reported, still_readable
@@ -235,6 +237,25 @@ class Run:
         with damage_reported(self.path, f"samples of segment {segment}"):
             rows = np.empty((0, 0), np.int16) if counts is None else counts.read(first, stop)
         return labelled_arrays.samples(rows, first, channels, t0_ns, dt_ns, lost)
+
+    def bias_residual(self, segment: int, first: int = 0, stop: int | None = None) -> xr.DataArray:
+        """By how much [V] the pipette electrode missed the run's bias at each of the samples [first, stop).
+
+        V_cmd + g E - V_tip with the command and the cell's potential of the same sample, both on one clock, g by the
+        rig's grounding and V_tip the experiment's `bias_V`. In a step that moves the electrode on purpose, as a pipette
+        voltammogram, it is that motion. Raises `BadInput` where one of the two channels was not kept in full.
+        """
+        rows = self.samples(segment, first, stop)
+        missing = [name for name in ("pipette_bias", "cell_potential") if name not in rows]
+        if missing:
+            limit = f"was not kept in full: {' and '.join(missing)}"
+            remedy = "record it by record: {pipette_bias: full, cell_potential: full}; hops and rows have their own"
+            raise BadInput(Problem("bias residual of samples", self.path.parent.name, limit, remedy, str(self.path)))
+        grounding = rig_from_text(self.rig_text, f"the rig of {self.path.parent.name}").rig.wiring.grounding
+        target = float(self.parameters["pipette"]["bias_V"])
+        tip = tip_potential_of(rows["pipette_bias"].values, rows["cell_potential"].values, grounding)
+        attributes = {"units": "V", "long_name": "pipette electrode off its bias"}
+        return xr.DataArray(tip - target, {"t_ns": rows["t_ns"]}, "sample", "bias_residual", attributes)
 
     def counts(
         self, segment: int, names: tuple[str, ...], first: int = 0, stop: int | None = None

@@ -140,6 +140,10 @@ class Probe:
         self._centre_ns = t_ns
         self.follow()
 
+    def stand(self, z: float, z_command: float) -> None:
+        """Where others have brought the piezo [m]: what the coarse motion wanted of it is off."""
+        self.z, self.z_command, self._centre_ns = z, z_command, None
+
     def follow(self) -> None:
         """Let the piezo go to mid-range if the coarse motion that it waited for is over."""
         if self._centre_ns is not None and self.world.now_ns >= self._centre_ns:

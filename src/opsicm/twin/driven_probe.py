@@ -44,6 +44,7 @@ class DrivenProbe:
         self._probe = probe
         self._noise = np.random.default_rng(seed)
         self._before: _Truth | None = None
+        self._z = probe.z  # [m]: where the outputs have brought it, whatever else moves the twin's own
         self._filtered = 0.0  # [A]
         self._bias = 0.0  # [V] at the last sample
         instrument = probe.instrument
@@ -77,7 +78,7 @@ class DrivenProbe:
             return np.asarray(first + (getattr(now, name) - first) * share)
 
         commands = np.clip(z_command, -instrument.z_reach, instrument.z_reach)
-        z = _low_pass(commands, probe.z, self._lag, dt)
+        z = _low_pass(commands, self._z, self._lag, dt)
         gap = between("carriage") + z - between("surface")
         relative = approach.over(approach.relative_current, gap, probe.curve(world.now_ns))
         current = between("conductance") * (bias + between("electrode")) * between("gain") * relative
@@ -87,7 +88,8 @@ class DrivenProbe:
         current += white * self._noise.standard_normal(n, np.float32)
         current = _low_pass(current, self._filtered if self._filtered else float(current[0]), self._filter_lag, dt)
         self._filtered, self._bias = float(current[-1]), float(bias[-1])
-        probe.z, probe.z_command = float(z[-1]), float(commands[-1])
+        self._z = float(z[-1])
+        probe.stand(self._z, float(commands[-1]))
         nearest = float(gap.min())
         probe.check_contact(nearest, world.now_ns)
         self.closest_gap = min(self.closest_gap, nearest)

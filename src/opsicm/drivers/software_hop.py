@@ -120,6 +120,7 @@ class SoftwareHopController:
         settings: SoftwareHopSettings = setup.settings
         self._setup, self._settings, self._rig = setup, settings, rig
         self._card: NiCard = card(setup, clock)
+        self._clock = clock
         self._axes = axes_of(setup, rig.scanner)
         self._channels = CardChannels(setup, self._card, self._axes, rig)
         self._turn = to_si("turn_ms", settings.turn_ms)
@@ -193,14 +194,18 @@ class SoftwareHopController:
         self._axes.require_xy(plan.x, plan.y)
         if plan.segment != self._segment:
             self._segment = plan.segment
-            self._first = self._next = self._card.ring.end
+            # From now on: what was sampled before is older than the segment, and may be older than the run.
+            self._first = self._next = max(self._card.ring.end, -(-self._card.clock.now_ns() // self._card.dt_ns))
             self._t0_ns = self._card.stamp(self._first)
             self._state = start(self._axes.z)
         self._card.read_every = self._turn if plan.x.size else READ_EVERY
         try:
-            return _PlanRun(self, plan, stop).outcome()
+            outcome = _PlanRun(self, plan, stop).outcome()
         finally:
             self._card.read_every = READ_EVERY
+        # A twin among the instruments has a time that only moves when somebody waits for it.
+        self._clock.wait_until(self._t0_ns + (self._next - self._first) * self._card.dt_ns)
+        return outcome
 
     def _refuse_crash(self, hop: HopParameters) -> None:
         overshoot = hop.fall_rate * (self.latency + self._rig.lag)

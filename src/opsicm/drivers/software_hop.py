@@ -121,7 +121,7 @@ class SoftwareHopController:
         self._setup, self._settings, self._rig = setup, settings, rig
         self._card: NiCard = card(setup, clock)
         self._clock = clock
-        self._axes = axes_of(setup, rig.scanner)
+        self._axes = axes_of(setup, rig.scanner, clock)
         self._channels = CardChannels(setup, self._card, self._axes, rig)
         self._turn = to_si("turn_ms", settings.turn_ms)
         self._grounding = setup.rig.rig.rig.wiring.grounding
@@ -176,6 +176,7 @@ class SoftwareHopController:
         """Withdraw by the start height at once, as far as the scanner goes; a plan under way ends."""
         with self._writing:
             self._safed += 1
+            self._axes.centre_ns = None
             self._segment = -1
             self._axes.write_z(self._axes.z + self._start_height)
 
@@ -192,6 +193,7 @@ class SoftwareHopController:
         if plan.x.size:
             self._refuse_crash(plan.parameters)
         self._axes.require_xy(plan.x, plan.y)
+        self._axes.centre_if_due()
         if plan.segment != self._segment:
             self._segment = plan.segment
             # From now on: what was sampled before is older than the segment, and may be older than the run.

@@ -23,6 +23,7 @@ from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 from opsicm.experiment.step_model import FileModel
 from opsicm.experiment.validation import validated
 from opsicm.instruments.clock import Clock, WallClock
+from opsicm.instruments.lifted_stage import Liftable, LiftedStage
 from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Potentiostat, Rig, SafeChannel, Scanner
 from opsicm.instruments.specification import (
     AmplifierSpecification,
@@ -233,6 +234,8 @@ class Registry:
             _require_type(driver, devices[role], _DEVICES[role])
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
+        if drivers["coarse_stage"].real_time and isinstance(devices["scanner"], Liftable):
+            devices["coarse_stage"] = LiftedStage(devices["coarse_stage"], devices["scanner"])
         real_time = any(driver.real_time for driver in drivers.values())
         grounding = setup.rig.rig.wiring.grounding
         return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)

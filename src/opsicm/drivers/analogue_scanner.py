@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 import numpy as np
@@ -163,11 +164,16 @@ class Axes:
         volts = float(np.nanmean(self.card.latest([self.sensor.input], _AVERAGED).volts))
         return self.sensor.sign * self.sensor.gain * volts + self.sensor.offset
 
+    def written_z(self) -> float | None:
+        """The command [m] as it is written; None before the first, when nobody can say what is there."""
+        output = self._outputs["z"]
+        return self._commanded(output) if self.card.has_written(output) else None
+
     def _commanded(self, output: str) -> float:
         return self._factors["z"] * (self.card.written(output) - self._zeros["z"])
 
     def centre_if_due(self) -> None:
-        """To the middle of the travel once a coarse motion has ended that was waited for, at the rate of withdrawals."""
+        """To the middle of the travel once the coarse motion waited for has ended, as slowly as a withdrawal."""
         if self.centre_ns is None or self._clock.now_ns() < self.centre_ns:
             return
         self.centre_ns = None
@@ -259,7 +265,9 @@ class AnalogueScanner:
     def state(self) -> RoleState:
         sensor = self.axes.sensor
         state = self._card.state([] if sensor is None or sensor.input is None else [sensor.input])
-        return RoleState(state.t_ns, state.quality, state.message, {**state.settings, "z_command_m": self.axes.z})
+        if (z := self.axes.written_z()) is None:
+            return state
+        return replace(state, settings={**state.settings, "z_command_m": z})
 
     def safe(self) -> None:
         """Withdraw to the top at the rate of withdrawals, from wherever it stands."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 _INTERVAL: Final = 2.0  # [s] between two looks
 _LAST: Final = 3  # alarms, notes and remarks on the quality that are shown
-_TOLD: Final = ("alarm", "quality", "note", "command", "tip_exchanged")
+_TOLD: Final = ("alarm", "quality", "gap", "note", "command", "tip_exchanged")
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,14 +399,13 @@ def test_a_plan_that_is_accepted_and_does_not_begin(bench: Bench) -> None:
     assert bench.run(1).hops.size == 1
 
 
-@pytest.mark.parametrize(("factor", "said"), [(2.0, "it has counted"), (0.0, "it has counted")])
-def test_a_counter_of_another_unit_or_that_wraps_is_noticed(bench: Bench, factor: float, said: str) -> None:
+@pytest.mark.parametrize("factor", [2.0, 0.0])
+def test_a_counter_of_another_unit_or_that_wraps_is_noticed(bench: Bench, factor: float) -> None:
+    said = "it has counted"
     bench.server.faults.set("ticks", factor, times=-1)
-    bench.world.ask(lambda rig: rig.clock.now_ns())
     while factor == 0.0 and bench.world.now_ns() < 0x10000 * 10_000:  # it wraps at 0.66 s
         pause(0.02)
     at_start_height(bench.world)
-    pause(0.3)  # a beat
     with pytest.raises(InstrumentLost, match=said):
         bench.box.run(bench.plan(1), never)
     state = bench.box.state()
@@ -542,17 +541,17 @@ def test_a_controller_that_falls_silent_is_withdrawn_and_latched(bench: Bench) -
     bench.box.close()
     at_start_height(bench.world)
     with ExitStack() as connections:
-        box = box_at(bench.server.address, connections, silence_ms=200.0)
+        box = box_at(bench.server.address, connections, silence_ms=500.0)
         line = box._link.ask(lambda line: line)
         z = bench.z()
         line._beat_ns = 10**12  # its thread hangs, its line stays open
         waited = stopwatch()
         while bench.server.state is not State.LATCHED:
-            assert waited() < 1.0
+            assert waited() < 2.0
             pause(0.005)
-        assert 0.15 < waited() < 0.6
+        assert 0.3 < waited() < 1.5
         assert bench.z() >= z + 2.9e-6
-        line._beat_ns = 40_000_000
+        line._beat_ns = 50_000_000
         with pytest.raises(InstrumentLost, match="it had heard nothing for too long; look at the rig, then resume"):
             box.run(plan(1, segment=7), never)
         at_start_height(bench.world)

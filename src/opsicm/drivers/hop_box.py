@@ -31,7 +31,7 @@ from opsicm.drivers import hop_wire as wire
 from opsicm.experiment.step_model import FileModel, Number
 from opsicm.instruments.clock import Clock, monotonic_ns, pause, stopwatch
 from opsicm.instruments.hop import HopTiming
-from opsicm.instruments.link import NOTICED, Link
+from opsicm.instruments.link import NOTICED, TIMEOUT, Link
 from opsicm.instruments.registry import Driver, RoleSetup
 from opsicm.instruments.roles import HopPlan, Identity, PlanOutcome, RoleState
 from opsicm.instruments.specification import HopControllerSpecification, RigSpecification
@@ -40,6 +40,7 @@ ROLE: Final = "hop_controller"
 _LOOK: Final = 0.02  # [s] between two looks whether a plan is to be stopped
 _NAP: Final = 0.05  # [s] of waiting at once: what is known of the device's clock gets better meanwhile
 _ENDS: Final = 1.0  # [s] besides its hop in flight within which an aborted plan has ended
+_FIRST: Final = 2.0  # [s] for the first greeting: nothing depends on it yet
 _FOREVER_NS: Final = 2**62
 _LONGEST_GAP: Final = 6_000_000  # samples, a minute at 100 kS/s: what is missing for longer is a loss
 _PIECE: Final = 100_000  # samples of one block in their place
@@ -107,9 +108,13 @@ class HopBox:
         host, port = _host_and_port(setup)
         session, silence = secrets.randbits(64), to_si("silence_ms", settings.silence_ms)
         self._time = wire.TimeMap()
+        self._connected_before = False
 
         def connect() -> wire.HopLine:
-            return _connected(host, port, wire.CONTROLLER, session, silence, self._time)
+            patience = TIMEOUT if self._connected_before else _FIRST
+            line = _connected(host, port, wire.CONTROLLER, session, silence, self._time, patience)
+            self._connected_before = True
+            return line
 
         self._link: Link[wire.HopLine] = Link(ROLE, f"the hop controller at {host}:{port}", connect, _close, (OSError,))
         self._sequence = 0
@@ -166,8 +171,6 @@ class HopBox:
         device is lost, or sends what cannot be believed: its `outcome` is what had arrived.
         """
         self._refuse_beyond(plan)
-        if self._time.wrong:
-            raise InstrumentLost(ROLE, self._wrong_time())
         if plan.segment != self._segment.number:
             self._segment = _Segment(plan.segment)
             own = self._clock is self.clock
@@ -249,6 +252,8 @@ class HopBox:
         while time.state == wire.RUNNING and waited() < _ENDS + hop:  # the hop in flight of a plan that was interrupted
             pause(_LOOK)
             time = self._link.ask(lambda line: line.exchange())
+        if self._time.wrong:
+            raise InstrumentLost(ROLE, self._wrong_time())
         if time.state == wire.LATCHED:
             self._arm_again(time.reason)
         self._sequence += 1
@@ -467,9 +472,11 @@ def _close(line: wire.HopLine) -> None:
     line.close()
 
 
-def _connected(host: str, port: int, client: int, session: int, silence: float, time: wire.TimeMap) -> wire.HopLine:
+def _connected(
+    host: str, port: int, client: int, session: int, silence: float, time: wire.TimeMap, patience: float
+) -> wire.HopLine:
     try:
-        return wire.HopLine(host, port, client, session, silence, "opsicm", time)
+        return wire.HopLine(host, port, client, session, silence, "opsicm", time, patience)
     except wire.Refused as refused:
         limit, remedy = refused.text, "end what holds it, or wait until it has gone"
         raise LimitCrossed(Problem(ROLE, f"{host}:{port}", limit, remedy)) from refused
@@ -488,7 +495,7 @@ class SafeChannel:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._line = self._connected()
+        self._line = self._connected(_FIRST)
 
     def __call__(self) -> bool:
         """A line that has gone is made anew, once."""
@@ -498,7 +505,7 @@ class SafeChannel:
             except (OSError, struct.error):
                 self._line.close()
             try:
-                self._line = self._connected()
+                self._line = self._connected(TIMEOUT)
             except (OSError, LimitCrossed):
                 return False
         return False
@@ -507,8 +514,8 @@ class SafeChannel:
         """Leave; a latch stays."""
         self._line.close()
 
-    def _connected(self) -> wire.HopLine:
-        return _connected(self._host, self._port, wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap())
+    def _connected(self, patience: float) -> wire.HopLine:
+        return _connected(self._host, self._port, wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap(), patience)
 
 
 def safe_channel(settings: dict[str, str]) -> SafeChannel:

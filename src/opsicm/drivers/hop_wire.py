@@ -188,15 +188,22 @@ def _slope(exchanges: list[DeviceTime]) -> float | None:
 class HopLine:
     """One connection to a hop controller; raises `OSError` where the line fails, `Refused` where the device does.
 
-    `time` is kept by whoever connects, over all connections of a session.
+    `time` is kept by whoever connects, over all connections of a session; `patience` [s] is for the greeting.
     """
 
     def __init__(
-        self, host: str, port: int, client: int, session: int, silence: float, name: str, time: TimeMap
+        self,
+        host: str,
+        port: int,
+        client: int,
+        session: int,
+        silence: float,
+        name: str,
+        time: TimeMap,
+        patience: float = TIMEOUT,
     ) -> None:
-        self._socket = socket.create_connection((host, port), TIMEOUT)
+        self._socket = socket.create_connection((host, port), patience)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.settimeout(NOTICED)
         self._sending = threading.Lock()
         self._answers: dict[tuple[int, int], queue.SimpleQueue[tuple[int, bytes] | OSError]] = {}
         self._received = bytearray()
@@ -212,7 +219,7 @@ class HopLine:
             hello = struct.pack(
                 "<4BQHB", _VERSION, _VERSION, client, 0, session, round(silence * 1e3), len(name.encode())
             )
-            self.welcome = _welcome(self._greeting(hello + name.encode()))
+            self.welcome = _welcome(self._greeting(hello + name.encode(), patience))
         except (OSError, Refused):
             self._socket.close()
             raise
@@ -268,15 +275,16 @@ class HopLine:
         self._beat_sequence = (self._beat_sequence + 1) & 0xFFFFFFFF
         return self._beat_sequence
 
-    def _greeting(self, hello: bytes) -> bytes:
-        self._socket.settimeout(TIMEOUT)
+    def _greeting(self, hello: bytes, patience: float) -> bytes:
+        self._socket.settimeout(patience)
         waited = stopwatch()
         self._send(HELLO, 0, hello)
-        while waited() < NOTICED:
+        while waited() < patience:
             data = self._socket.recv(1 << 16)
             if not data:
                 raise ConnectionResetError("the device has closed the line")
             for kind, _, payload in self._frames(data):
+                self._socket.settimeout(NOTICED)
                 return _accepted(kind, payload)
         raise TimeoutError("no greeting")
 

@@ -84,7 +84,7 @@ class LostInstruments:
         if not self._absent:
             return ""
         problems = "; ".join(absence.problem for absence in self._absent.values())
-        return f"{problems}; the run says when it answers again"
+        return f"{self.text}: {problems}; the run says when it answers again"
 
     def ready_probe(self) -> str:
         """Ready again what `safe` has put out of use; why the probe cannot be resumed, empty where it can.

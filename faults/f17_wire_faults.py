@@ -43,11 +43,7 @@ def kept(run: EmulatedRun, role: str, kind: str) -> list[str]:
     run.await_fact("alarm", text="pipette up by", since=first)
     found_again(run, role)
     run.await_fact("quality", text="answers again", since=first)
-    for word in ("resume-cell", "resume-probe"):
-        accepted, why = run.command(word)
-        if not accepted:
-            wrong.append(f"{word}: {why}")
-    run.until("the cell to be resumed", lambda: bool(run.found("applied", since=first)[1:]))
+    wrong += run.resume(run.now)
     return [f"{role} {kind}: {text}" for text in wrong]
 
 

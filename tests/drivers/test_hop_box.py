@@ -463,6 +463,29 @@ def test_missing_samples_stay_missing() -> None:
         assert (state.quality, state.message) == (Quality.SUSPECT, "100 samples of segment 1 have not arrived")
 
 
+def test_a_long_gap_is_filled_in_pieces_and_a_longer_one_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsicm.drivers.hop_box._PIECE", 1000)
+    first, second = ready_pieces(2, 100)
+    for gap, blocks in ((2500, [100, 1000, 1000, 500, 100]), (6_000_001, None)):
+        begins = 100 + gap
+        late = replace(second[0], first_sample=begins, t0_ns=begins * 10_000)
+        with ExitStack() as connections:
+            server = HopServer(ReadyWorld([first, (late, second[1])]), device())
+            connections.callback(server.close)
+            box = box_at(server.address, connections)
+            if blocks is None:
+                with pytest.raises(InstrumentLost, match="6000001 samples have not arrived"):
+                    box.run(plan(2), never)
+                continue
+            outcome = box.run(plan(2), never)
+            assert [b.counts.shape[0] for b in outcome.blocks] == blocks
+            ends = [b.first_sample + b.counts.shape[0] for b in outcome.blocks]
+            assert [b.first_sample for b in outcome.blocks][1:] == ends[:-1]
+            assert [b.t0_ns for b in outcome.blocks] == [
+                b.first_sample * 10_000 + box._offset_ns for b in outcome.blocks
+            ]
+
+
 def test_samples_beside_their_time_are_refused() -> None:
     pieces = ready_pieces(3, 100)
     late = replace(pieces[2][0], t0_ns=pieces[2][0].t0_ns + 10_000)

@@ -196,6 +196,26 @@ def test_safe_takes_a_driven_axis_off_its_analogue_input_and_never_gives_it_back
     controller.close()
 
 
+def test_it_is_rearmed_on_purpose_within_a_run(world: PacedWorld) -> None:
+    lower(world)
+    axes = scanner_axes(world, analogue=True)
+    z = axes["3"]
+    assert isinstance(z, PiezoZ)
+    controller = GcsController("127.0.0.1:0", axes)
+    with scanner_at(controller, world, analogue=True, analogue_input=4) as scanner:
+        scanner.rearm()
+        scanner.safe()
+        z.output = 10.0
+        with pytest.raises(LimitCrossed, match="would lower the pipette by 10 µm"):
+            scanner.rearm()
+        assert z.analogue == 0
+        z.output = 20.0
+        scanner.rearm()
+        assert z.analogue == 4
+        assert scanner.state().quality is Quality.GOOD
+    controller.close()
+
+
 def test_an_axis_is_not_given_back_to_an_output_that_would_lower_it(world: PacedWorld) -> None:
     world.ask(lambda rig: rig.scanner.safe())
     axes = scanner_axes(world)

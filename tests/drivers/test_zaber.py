@@ -336,11 +336,13 @@ def test_a_serial_port_is_the_same_line(device: ZaberDevice, world: PacedWorld) 
     with socket.create_connection((host, int(port))) as line:
         thread = threading.Thread(target=bridge, args=(line,))
         thread.start()
-        rig = rig_with("coarse_stage", "zaber", os.ttyname(far), X_LSM025A)
-        with connected(rig, "coarse_stage", WorldClock(world)) as stage:
-            wait_for(world, stage.move_to(23e-6))
-            assert stage.position() == pytest.approx(23e-6, abs=STEP)
-        ended.set()
-        thread.join()
+        try:
+            rig = rig_with("coarse_stage", "zaber", os.ttyname(far), X_LSM025A)
+            with connected(rig, "coarse_stage", WorldClock(world)) as stage:
+                wait_for(world, stage.move_to(23e-6))
+                assert stage.position() == pytest.approx(23e-6, abs=STEP)
+        finally:
+            ended.set()
+            thread.join()
     os.close(near)
     os.close(far)

@@ -36,7 +36,7 @@ from pydantic import Field
 from opsicm.core.errors import BadInput
 from opsicm.core.units import to_si
 from opsicm.drivers.stepped_potentiostat import Measured, SteppedPotentiostat, program_problems
-from opsicm.drivers.vertical_axis import MotorisedStage, MotorState, VerticalAxisSettings, specify
+from opsicm.drivers.vertical_axis import MotorisedStage, MotorLimits, MotorState, VerticalAxisSettings, specify
 from opsicm.experiment.step_model import FileModel, Flag, Number, Potential, Text
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.link import Link
@@ -187,9 +187,11 @@ class AdaptedMotor(Adapted):
     """See `vertical_axis.Motor`. Limits are those of the rig file, and it reaches its speed at once."""
 
     def state(self) -> MotorState:
+        return MotorState(self.position(), settings=_NOTE)
+
+    def limits(self) -> MotorLimits:
         low = to_si("from_mm", self._settings.from_mm)
-        high = low + to_si("travel_mm", self._settings.travel_mm)
-        return MotorState(self.position(), (low, high), (0.0, 0.0), settings=_NOTE)
+        return MotorLimits((low, low + to_si("travel_mm", self._settings.travel_mm)), (0.0, 0.0))
 
     def position(self) -> float:
         return self.number(self._settings.read_position) * self._unit

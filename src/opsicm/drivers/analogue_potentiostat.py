@@ -61,6 +61,7 @@ _LONGEST_GAP: Final = 0.5  # [s] that one look may fetch; a longer silence of th
 _FIRST_LEAD_NS: Final = 50_000_000  # before the first control: a card's first command to a line also makes its task
 _SHORTEST_LEAD_NS: Final = 3_000_000  # before a control, in which mode and set point are prepared
 _LEAD: Final = 1.5  # times what the last preparation took
+_LONGEST_LEAD_NS: Final = 100_000_000  # by which a change of mode may shorten the control before it
 _LONGEST_TRIP_NS: Final = 4_000_000  # [ns] of a command that is sent ahead of its time by half of it
 _TRIP_GROWS_NS: Final = 200_000
 _MISSES: Final = 0.1  # [V] between set point and monitor: ten times what a potentiostat in control is off
@@ -388,7 +389,7 @@ class AnaloguePotentiostat:
             self._prepared = True
             if not isinstance(control, OpenCircuit):
                 took = self._clock.now_ns() - began_ns
-                self._lead_ns = max(_SHORTEST_LEAD_NS, min(round(_LEAD * took), _FIRST_LEAD_NS))
+                self._lead_ns = max(_SHORTEST_LEAD_NS, min(round(_LEAD * took), _LONGEST_LEAD_NS))
         if not self._prepared or self._clock.now_ns() < at_ns - self._trip_ns // 2:
             return
         if isinstance(control, OpenCircuit):

@@ -41,7 +41,8 @@ _LOOK: Final = 0.02  # [s] between two looks whether a plan is to be stopped
 _NAP: Final = 0.05  # [s] of waiting at once: what is known of the device's clock gets better meanwhile
 _ENDS: Final = 1.0  # [s] besides its hop in flight within which an aborted plan has ended
 _FOREVER_NS: Final = 2**62
-_LONGEST_GAP: Final = 1_000_000  # samples: what is missing for longer is a loss
+_LONGEST_GAP: Final = 6_000_000  # samples, a minute at 100 kS/s: what is missing for longer is a loss
+_PIECE: Final = 100_000  # samples of one block in their place
 Answer = TypeVar("Answer")
 
 
@@ -132,7 +133,7 @@ class HopBox:
         self._clock: Clock = self.clock
         self._command(wire.ARM, b"\x01")
 
-    def follow(self, clock: Clock) -> None:
+    def stamp_on(self, clock: Clock) -> None:
         """Stamp what comes from here on `clock`, which is the rig's; its own or another."""
         self._clock = clock
 
@@ -180,7 +181,7 @@ class HopBox:
             self._told = True
             raise
         self._complaint = self._segment.gaps
-        if outcome.blocks:  # where time is simulated beside this device, it has to be brought along
+        if outcome.blocks and self._clock is not self.clock:  # one that is simulated has to be brought along
             last = outcome.blocks[-1]
             self._clock.wait_until(last.t0_ns + last.counts.shape[0] * last.dt_ns)
         return outcome
@@ -427,10 +428,12 @@ class _Plan:
         if gap > _LONGEST_GAP:
             raise self._lost(f"{gap} samples have not arrived")
         self.segment.missing += gap
-        counts = np.zeros((gap, after.counts.shape[1]), np.int16)
         quality = np.full(after.quality.shape, Quality.MISSING, np.uint8)
-        t0_ns = after.t0_ns - gap * after.dt_ns + self.offset_ns
-        self.blocks.append(SampleBlock(after.segment, self.segment.sample, t0_ns, after.dt_ns, counts, quality))
+        counts = np.zeros((min(gap, _PIECE), after.counts.shape[1]), np.int16)
+        for first in range(after.first_sample - gap, after.first_sample, _PIECE):
+            t0_ns = after.t0_ns - (after.first_sample - first) * after.dt_ns + self.offset_ns
+            rows = counts[: after.first_sample - first]
+            self.blocks.append(SampleBlock(after.segment, first, t0_ns, after.dt_ns, rows, quality))
 
     def _ended(self, end: wire.End) -> PlanOutcome:
         outcome = self.outcome()
@@ -521,7 +524,7 @@ def _box(setup: RoleSetup, specification: RigSpecification) -> HopBox:
 def connect(setup: RoleSetup, specification: RigSpecification, clock: Clock) -> HopBox:
     """The device, on the clock of the rig."""
     box = _box(setup, specification)
-    box.follow(clock)
+    box.stamp_on(clock)
     return box
 
 

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from opsicm.core.errors import BadInput, InstrumentLost, Problem
+from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, Problem
 from opsicm.core.facts import Quality
 from opsicm.core.units import to_si
 from opsicm.drivers.pi_controller import ANALOGUE_ACTIVE, CLIENT, MOVE_WITHOUT_SERVO, REMEDIES, PiController, number
@@ -29,6 +29,7 @@ from opsicm.drivers.safe_line import SafeLine, address_of_safe
 from opsicm.drivers.tcp_address import tcp_address
 from opsicm.drivers.vertical_axis import (
     MotorisedStage,
+    MotorLimits,
     MotorState,
     StageOnSharedLine,
     VerticalAxisSettings,
@@ -99,12 +100,11 @@ class PiScanner:
         low, high = self._checked_range(setup, settings.z_axis, settings.z_range_um, "z_range_um")
         for axis in (settings.x_axis, settings.y_axis):
             self._checked_range(setup, axis, settings.xy_range_um, "xy_range_um")
-        self._setup = setup
         self._middle = 0.5 * (low + high)  # [µm]
         self._top = high if self._up > 0 else low
         self._refuse_servo_off(setup)
-        if settings.analogue:
-            self._require_analogue_input(setup)
+        if settings.analogue and (refusal := self._given_back()) is not None:
+            raise BadInput(setup.problem(*refusal))
 
     @property
     def z_range(self) -> tuple[float, float]:
@@ -169,6 +169,14 @@ class PiScanner:
         axis, top, analogue = self._settings.z_axis, self._top, self._settings.analogue
         self._controller.ask(lambda device: _withdraw(device, axis, top, analogue))
 
+    def rearm(self) -> None:
+        """Give z back to the hop controller after `safe`: on purpose, as when an operator resumes. `LimitCrossed` where
+        that would lower the pipette, or the rig file names no input.
+        """
+        if self._settings.analogue and (refusal := self._given_back()) is not None:
+            _, _, limit, remedy = refusal
+            raise LimitCrossed(Problem("scanner", "not driven", limit, remedy))
+
     @property
     def withdrawal(self) -> Mapping[str, Any]:
         """What a safe channel must know."""
@@ -184,20 +192,15 @@ class PiScanner:
             raise BadInput(setup.problem(key, stated, limit, "write the range of this stage, or name another axis"))
         return low, high
 
-    def rearm(self) -> None:
-        """Give z back to the hop controller, by the input that the rig file names; `BadInput` where it names none."""
-        if self._settings.analogue:
-            self._require_analogue_input(self._setup)
-
-    def _require_analogue_input(self, setup: RoleSetup) -> None:
-        """`BadInput` unless the hop controller drives z. Given back only where it asks for no less height than now."""
+    def _given_back(self) -> tuple[str, object, str, str] | None:
+        """None once the hop controller drives z; else what is wrong with that: key, value, limit, remedy."""
         wanted, found = self._settings.analogue_input, self._analogue_input()
         if found and wanted in (None, found):
-            return
+            return None
         limit = f"the z axis is on analogue input {found}" if found else "the z axis is on no analogue input"
         if wanted is None or found:
             remedy = "write analogue_input: with its number, or connect it in PIMikroMove with the pipette far up"
-            raise BadInput(setup.problem("analogue", True, limit, remedy))
+            return "analogue", True, limit, remedy
         axis = self._settings.z_axis
         asked, here = self._controller.ask(
             lambda device: (number(device.qTSP(wanted)[wanted]), number(device.qPOS(axis)[axis]))
@@ -206,8 +209,9 @@ class PiScanner:
         if lower > _NO_LOWER:
             limit += f", and the hop controller's output there would lower the pipette by {lower:.3g} µm"
             remedy = "set the output of the hop controller to the top of its range, or start with the pipette far up"
-            raise BadInput(setup.problem("analogue_input", wanted, limit, remedy))
+            return "analogue_input", wanted, limit, remedy
         self._controller.ask(lambda device: _set_analogue_input(device, axis, wanted))
+        return None
 
     def _refuse_servo_off(self, setup: RoleSetup) -> None:
         axis = self._settings.z_axis
@@ -275,22 +279,29 @@ class PiMotor:
         return self._controller.lost
 
     def state(self) -> MotorState:
-        """Position, limits, ramps, servo, reference."""
+        """Position, servo, reference."""
         axis = self._axis
 
         def ask(device: Any) -> MotorState:
-            position, low, high, faster, slower = (
-                number(query(axis)[axis]) * 1e-3
-                for query in (device.qPOS, device.qTMN, device.qTMX, device.qACC, device.qDEC)
-            )
+            position = number(device.qPOS(axis)[axis]) * 1e-3
             servo, referenced, on_target = (query(axis)[axis] for query in (device.qSVO, device.qFRF, device.qONT))
             why = "" if referenced else "it is not referenced"
             why = why if servo else why or "its servo is off"
             forbids = None if not why else Problem(self.name, "", f"it must not move: {why}", self._remedy)
             shown = {"servo": float(servo), "referenced": float(referenced), "on_target": float(on_target)}
-            return MotorState(position, (low, high), (faster, slower), forbids, why, shown)
+            return MotorState(position, forbids, why, shown)
 
         return self._controller.ask(ask)
+
+    def limits(self) -> MotorLimits:
+        """Travel, acceleration, deceleration."""
+        axis = self._axis
+        low, high, faster, slower = self._controller.ask(
+            lambda device: [
+                number(query(axis)[axis]) * 1e-3 for query in (device.qTMN, device.qTMX, device.qACC, device.qDEC)
+            ]
+        )
+        return MotorLimits((low, high), (faster, slower))
 
     def position(self) -> float:
         """[m] from the axis' zero."""

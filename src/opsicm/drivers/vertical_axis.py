@@ -107,17 +107,24 @@ class VerticalAxis:
 
 @dataclass(frozen=True, slots=True)
 class MotorState:
-    """What a motor says: `position` [m] and `travel` (lowest, highest) [m] of its own, `ramps` [m/s²] by which it
-    speeds up and slows down (0: at once), `forbids` why it must not move (None: it may), `trouble` in words, and
+    """How a motor is: its own `position` [m], `forbids` why it must not move (None: it may), `trouble` in words, and
     `settings` to be shown.
     """
 
     position: float
-    travel: tuple[float, float]
-    ramps: tuple[float, float]
     forbids: Problem | None = None
     trouble: str = ""
     settings: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MotorLimits:
+    """How a motor is set: `travel` (lowest, highest) [m] of its own position, `ramps` [m/s²] by which it speeds up and
+    slows down (0: at once).
+    """
+
+    travel: tuple[float, float]
+    ramps: tuple[float, float]
 
 
 class Motor(Protocol):
@@ -131,7 +138,11 @@ class Motor(Protocol):
         ...
 
     def state(self) -> MotorState:
-        """All that a motion depends on, asked now."""
+        """How it is now. A run asks at every turn: no more questions than that takes."""
+        ...
+
+    def limits(self) -> MotorLimits:
+        """How it is set now; asked before each motion, for somebody may have changed it."""
         ...
 
     def position(self) -> float:
@@ -163,13 +174,12 @@ class MotorisedStage:
         assert settings.up is not None
         self._motor, self._clock = motor, clock
         self._speed = specification.coarse_stage.speed
-        state = motor.state()
-        _require_travel(setup, state.travel)
+        _require_travel(setup, motor.limits().travel)
         at, above = settings.engaged_at_mm, settings.start_height_um
         self._axis = VerticalAxis(
             motor.name,
             settings.up,
-            state.position if at is None else to_si("engaged_at_mm", at),
+            motor.position() if at is None else to_si("engaged_at_mm", at),
             specification.hop_controller.start_height if above is None else to_si("start_height_um", above),
             to_si("lowest_um", settings.lowest_um),
             to_si("highest_um", settings.highest_um),
@@ -188,12 +198,12 @@ class MotorisedStage:
         if not 0.0 < rate < math.inf:
             limit = "a speed is above 0"
             raise OutsideDomain(Problem("coarse speed", f"{rate * 1e3:g} mm/s", limit, "give metres per second"))
-        state = self._motor.state()
-        position = self._axis.position(z, state.travel)
+        limits, state = self._motor.limits(), self._motor.state()
+        position = self._axis.position(z, limits.travel)
         if state.forbids is not None:
             raise LimitCrossed(state.forbids)
         position, rate = self._motor.begin(position, rate)
-        duration = travel_time(position - state.position, rate, *state.ramps)
+        duration = travel_time(position - state.position, rate, *limits.ramps)
         self._target = z
         self._arrival_ns = self._clock.now_ns() + round(duration * 1e9)
         return self._arrival_ns

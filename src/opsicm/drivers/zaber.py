@@ -22,7 +22,14 @@ from pydantic import Field
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.drivers.safe_line import SafeLine, address_of_safe
 from opsicm.drivers.tcp_address import connected_in_time, tcp_address
-from opsicm.drivers.vertical_axis import MotorisedStage, MotorState, StageOnSharedLine, VerticalAxisSettings, specify
+from opsicm.drivers.vertical_axis import (
+    MotorisedStage,
+    MotorLimits,
+    MotorState,
+    StageOnSharedLine,
+    VerticalAxisSettings,
+    specify,
+)
 from opsicm.experiment.step_model import Flag, Number, Whole
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.link import TIMEOUT, Link
@@ -139,22 +146,17 @@ class ZaberMotor:
         return self._link.lost
 
     def state(self) -> MotorState:
-        """Flags, position, limits and ramps."""
+        """Flags and position."""
+        flags, steps = self._link.ask(lambda axis: (axis.warnings.get_flags(), _number(axis.get_position())))
+        shown = {"flags": " ".join(sorted(flags)) or "--"}
+        return MotorState(steps * self._step, self._forbids(flags), _trouble(flags), shown)
 
-        def ask(axis: Axis) -> tuple[set[str], dict[str, float]]:
-            names = ("pos", "limit.min", "limit.max", "motion.accelonly", "motion.decelonly")
-            return axis.warnings.get_flags(), {name: _number(axis.settings.get(name)) for name in names}
-
-        flags, values = self._link.ask(ask)
-        length, ramp = self._step, self._step / _PER_SECOND_SQUARED
-        return MotorState(
-            values["pos"] * length,
-            (values["limit.min"] * length, values["limit.max"] * length),
-            (values["motion.accelonly"] * ramp, values["motion.decelonly"] * ramp),
-            self._forbids(flags),
-            _trouble(flags),
-            {"flags": " ".join(sorted(flags)) or "--"},
-        )
+    def limits(self) -> MotorLimits:
+        """Its limits and accelerations."""
+        names = ("limit.min", "limit.max", "motion.accelonly", "motion.decelonly")
+        low, high, faster, slower = self._link.ask(lambda axis: [_number(axis.settings.get(name)) for name in names])
+        ramp = self._step / _PER_SECOND_SQUARED
+        return MotorLimits((low * self._step, high * self._step), (faster * ramp, slower * ramp))
 
     def position(self) -> float:
         """[m] from the stage's zero."""

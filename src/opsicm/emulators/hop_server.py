@@ -62,9 +62,7 @@ _MOST_HOPS: Final = 8192
 _BLOCK_BYTES: Final = 1 << 18  # of counts in one frame
 _IDLE_NS: Final = 2_000_000_000  # of the world's time that sampling goes on after a plan
 _REMEMBERED: Final = 32  # replies, for commands that are repeated
-_MOST_QUEUED: Final = (
-    64 << 20
-)  # [bytes] to a client that does not read: blocks beyond are lost, and their index shows it
+_MOST_QUEUED: Final = 64 << 20  # [bytes] to a client that does not read: blocks beyond are lost, as their index shows
 _TICK: Final = 0.02  # [s] between two looks at the silence of the controller
 _PEER_TIMEOUT: Final = 1.0  # [s] within which a frame that has begun must be whole
 
@@ -404,7 +402,7 @@ class HopServer:
         self._answer(line, Kind.ACK, sequence, ACK.pack(self._state, self._reason, 0, 0, z))
 
     def _acknowledge(self, line: _Line, sequence: int) -> None:
-        z = self._world.ask(lambda rig: rig.scanner.read_z())
+        z = self._height()
         self._newest = sequence
         self._replies[sequence] = frame(Kind.ACK, sequence, ACK.pack(self._state, self._reason, 1, 0, z))
         while len(self._replies) > _REMEMBERED:
@@ -472,8 +470,14 @@ class HopServer:
 
     # -- answers, and what goes wrong with them
 
+    def _height(self) -> float:
+        """Measured z [m]; while a plan runs that of the last sample: a beat does not wait for the next piece."""
+        if self._state is State.RUNNING and self._stream is not None and self._stream.z is not None:
+            return self._stream.z
+        return self._world.ask(lambda rig: rig.scanner.read_z())
+
     def _time(self, echo: int) -> bytes:
-        now_ns, z = self._world.now_ns(), self._world.ask(lambda rig: rig.scanner.read_z())
+        now_ns, z = self._world.now_ns(), self._height()
         if self.faults.takes("stuck") is not None and self._last_time is not None:
             now_ns, z = self._last_time
         self._last_time = (now_ns, z)
@@ -513,6 +517,8 @@ class _Stream:
         self._overload, self._world_rest = overload, rest
         self.overloaded = False
         self._ended = self._resting = False
+        self.z: float | None = None
+        self._z_column = next((k for k, channel in enumerate(device.channels) if channel.name == "z"), None)
         self._blocks = self._hops = self._next_sample = 0
         self._ended_ns: int | None = None
 
@@ -538,6 +544,8 @@ class _Stream:
             self._send(Kind.BLOCK, head + block.quality.tobytes() + counts.tobytes(), may_be_lost=True)
             self._blocks += 1
         self._next_sample = block.first_sample + block.counts.shape[0]
+        if self._z_column is not None and block.counts.size:
+            self.z = float(self._device.channels[self._z_column].si(block.counts[-1, self._z_column]))
         self._records(records)
 
     def rest_of(self, hops: NDArray[Any]) -> None:

@@ -92,7 +92,10 @@ class TwinHopController(TwinDevice):
         self._probe.z = self._probe.z_command = max(self._probe.z, min(z, self._probe.instrument.z_reach))
 
     def run(self, plan: HopPlan, stop: Callable[[], bool], on_block: OnBlock | None = None) -> PlanOutcome:
-        """Run the plan; the world moves with it. Whoever makes the pipette safe meanwhile ends it within the hop."""
+        """Run the plan; the world moves with it. Whoever makes the pipette safe meanwhile ends it within the hop.
+
+        With `on_block` the samples are those of a clock that nobody waits for: what passed since the last plan counts.
+        """
         world = self._probe.world
         longest_hop = plan.longest_hop()
         settings = self._timing.settings(longest_hop)
@@ -100,7 +103,7 @@ class TwinHopController(TwinDevice):
         self._withdrawn = False
         if plan.segment != self._segment:
             self._begin_segment(plan.segment)
-        elif world.now_ns > self._sampled_ns:
+        elif on_block is not None and world.now_ns > self._sampled_ns:
             self._skip_what_was_not_sampled()
         if self._loop.controller.z_command != self._probe.z_command:  # the coarse stage has moved the piezo meanwhile
             self._loop = self._loop._replace(controller=start(self._probe.z_command))

@@ -135,6 +135,12 @@ class EmulatedRun:
         """Hops so far."""
         return sum(part.size for _, part in list(self.record.parts))
 
+    @property
+    def paused(self) -> bool:
+        """Whether a loss has paused it and nothing has been applied since."""
+        last = [fact for _, fact in self.found("alarm", "applied") if "lost" in fact.data or "at_ns" in fact.data]
+        return bool(last) and (last[-1].kind == "alarm" or last[-1].data.get("what") == "pause")
+
     def resume(self, since: int, within: float = PATIENCE) -> list[str]:
         """Resume both tracks, once more where that is asked for; what was wrong with the answers.
 

@@ -32,7 +32,7 @@ _UP_BY: Final = {"hop_controller": {"scanner", "coarse stage"}, "coarse_stage": 
 def cut_off(run: EmulatedRun, role: str) -> tuple[float, float, list[str]]:
     """([s] from the first command not answered, [s] from the cut, until it was noticed; what was wrong) of one
     instrument cut off, put back, and the run resumed."""
-    wrong: list[str] = []
+    wrong: list[str] = run.resume(run.now) if run.paused else []
     first, hops = run.now, run.hops
     cut = faulty(run, role, _CUT[role])
     noticed, alarm = run.await_fact("alarm", text="both paused", since=first)

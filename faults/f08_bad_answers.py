@@ -39,7 +39,7 @@ def _flagged(role: str, fact: Fact) -> bool:
 
 def shown(run: EmulatedRun, role: str, kind: str) -> tuple[float, list[str]]:
     """([s] until it was flagged, what was wrong) of an instrument that does this for a while."""
-    wrong: list[str] = []
+    wrong: list[str] = run.resume(run.now) if run.paused else []
     first = run.now
     at = faulty(run, role, {kind: _LATE if kind == "late" else 0.0}).at
     run.until(f"a flag of {role} {kind}", lambda: any(_flagged(role, f) for f in run.record.facts[first:]), 15.0)

@@ -20,6 +20,8 @@ _FAULTS: Final = (("amplifier", "unavailable"), ("scanner", "silent"), ("scanner
 
 def mended(run: EmulatedRun, role: str, kind: str, times: int) -> list[str]:
     """What was wrong when this fault was shown `times` in a row."""
+    if run.paused:
+        run.resume(run.now)
     first, faults = run.now, run.served[role].faults
     faults.set(kind, 0.0, times)
     began = time.monotonic()
@@ -28,12 +30,14 @@ def mended(run: EmulatedRun, role: str, kind: str, times: int) -> list[str]:
             return [f"{role} {kind}: never met"]
         time.sleep(0.01)
     time.sleep(0.5)
-    alarms = run.found("alarm", since=first)
+    alarms = [each for each in run.found("alarm", text="both paused", since=first) if each[1].data["lost"] == role]
     return [f"{role} {kind} x {times}: {fact.data['message']}" for _, fact in alarms[:1]]
 
 
 def kept(run: EmulatedRun, role: str, kind: str) -> list[str]:
     """What was wrong when this fault went on."""
+    if run.paused:
+        run.resume(run.now)
     first = run.now
     at = faulty(run, role, {kind: 0.0}).at
     when, alarm = run.await_fact("alarm", text="both paused", since=first, within=15.0)

@@ -235,6 +235,8 @@ class LostInstruments:
         `stale_cell` says why the cell's readings are not present ones, whatever the potentiostat thinks of them.
         """
         for role in ROLES:
+            if role in self._absent:
+                continue
             state = getattr(self._rig, role).state()
             quality, message = Quality(state.quality), state.message
             if quality == Quality.MISSING:

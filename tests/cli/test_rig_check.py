@@ -238,8 +238,8 @@ def test_a_setting_that_differs_from_the_file_is_said_by_how_much(
         (0.0, "(expected 513 pA): it does not answer"),
     ],
 )
-def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], factor: float, words: str
+def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step_and_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], calls: Calls, factor: float, words: str
 ) -> None:
     read = TwinAmplifier.read
 
@@ -248,9 +248,11 @@ def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step(
         return current * factor, command
 
     monkeypatch.setattr(TwinAmplifier, "read", wrong)
-    roles = ("--role", "amplifier", "--role", "potentiostat")
-    assert main(["rig", "check", "twin/graphite", *roles, "--yes", "--json"]) == 2
+    assert main(["rig", "check", "twin/graphite", "--yes", "--json"]) == 2
     findings = json.loads(capsys.readouterr().out)
+    assert "CoarseStage.move_to" not in calls.made
+    withheld = {each["step"]: each["remedy"] for each in findings if each["outcome"] == "not tried"}
+    assert withheld == dict.fromkeys(("coarse stage", "piezo", "samples"), "mend the wiring first: nothing moves")
     missing = [each["text"] for each in findings if each["step"] == "bias step" and each["outcome"] == "missing"]
     assert any(words in text for text in missing)
 
@@ -314,6 +316,18 @@ def test_the_page_fits_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[st
     assert main(["rig", "check", "twin/graphite"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[-1] == "ready; 5 trials were not made"
+    assert lines[-1] == "ready as far as it was tried; 5 trials were not made"
     head = lines.index("role            ready, or what is missing         remedy")
     assert lines[head + 2].split() == ["amplifier", "ready", "as", "far", "as", "it", "was", "tried"]
+
+
+def test_a_bench_that_is_not_there_is_not_ready_and_a_shared_card_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The paper's rig, on a computer without NI's driver and without the stage."""
+    assert main(["rig", "check", str(experiment_path("rigs/paper.yaml"))]) == 2
+    table = capsys.readouterr().out.partition("role            ready")[2]
+    assert table.count("DaqNotFoundError") <= 1
+    assert "potentiostat    MISSING: the same as amplifier\n" in table
+    assert "coarse_stage    MISSING: coarse_stage is Zaber" in table
+    assert table.rstrip().endswith("not ready")

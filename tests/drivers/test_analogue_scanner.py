@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from opsicm.core.errors import BadInput, OutsideDomain
+from opsicm.core.errors import BadInput, InstrumentLost, OutsideDomain
+from opsicm.core.facts import Quality
 from opsicm.drivers.analogue_scanner import AnalogueScanner
 from opsicm.drivers.nidaqmx import safe_channel
-from opsicm.instruments.clock import Clock, pause
+from opsicm.instruments.clock import Clock, pause, stopwatch
 from opsicm.runner.watchdog import Channel
 from tests.fixtures.ni_bench import RIG, Bench, ni_bench
 from tests.fixtures.role_contracts import ScannerContract
@@ -70,6 +71,21 @@ def test_z_ends_at_its_range_and_x_beyond_it_is_refused(bench: Bench, scanner: A
     assert bench.circuit.voltage("Dev1/ao0") == 10.0
     with pytest.raises(OutsideDomain, match=r"scanner x is 41 µm; reaches ±40 µm; scan a smaller area"):
         scanner.axes.require_xy(np.array([0.0, -41e-6]), np.zeros(2))
+
+
+def test_a_lost_card_is_said_and_not_raised(bench: Bench, scanner: AnalogueScanner) -> None:
+    assert scanner.state().settings["z_command_m"] == pytest.approx(0.0)
+    bench.server.faults.set("unavailable", times=-1)
+    watch = stopwatch()
+    while scanner.state().quality != Quality.MISSING:
+        assert watch() < 3.0
+    assert scanner.state().message
+    with pytest.raises(InstrumentLost):
+        scanner.read_z()
+    bench.server.faults.clear()
+    while scanner.state().quality != Quality.GOOD:
+        assert watch() < 6.0
+    assert scanner.read_z() == pytest.approx(0.0, abs=3e-9)
 
 
 def test_a_withdrawal_goes_up_at_its_rate(bench: Bench, scanner: AnalogueScanner) -> None:

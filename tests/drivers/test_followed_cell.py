@@ -11,6 +11,7 @@ import pytest
 
 from opsicm.core.errors import BadInput, InstrumentLost
 from opsicm.core.facts import Quality
+from opsicm.drivers import followed_cell
 from opsicm.drivers.followed_cell import ClockOfAnother, FollowedCell, specify
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
@@ -28,10 +29,10 @@ from tests.fixtures.one_instrument import (
 )
 
 ENTRY: Final = (
-    "{driver: followed_cell, settings: {rest_V: 0.4, states_program: true, stale_after_s: 0.6, lost_after_s: 1.2, "
+    "{driver: followed_cell, settings: {rest_V: 0.4, states_program: true, stale_after_s: 0.5, lost_after_s: 0.9, "
     "first_row_within_s: 2}}"
 )
-WRITES_EVERY: Final = 0.2  # [s] of the emulated software
+WRITES_EVERY: Final = 0.1  # [s] of the emulated software
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def followed(tmp_path: Path, world: PacedWorld) -> Iterator[OnTheWire]:
 
 def test_the_last_row_at_the_time_at_which_it_was_measured(followed: OnTheWire) -> None:
     offset = followed.clock.now_ns() - followed.world.now_ns()  # of the rig's clock against the world's
-    wait_for(lambda: followed.device.read().t_ns > 1_000_000_000)
+    wait_for(lambda: followed.device.read().t_ns > 400_000_000)
     for _ in range(20):
         reading = followed.device.read()
         age = followed.clock.now_ns() - reading.t_ns
@@ -67,7 +68,10 @@ def test_the_last_row_at_the_time_at_which_it_was_measured(followed: OnTheWire) 
     assert followed.device.identity().model == "cell run by other software, followed in twin_01_MB_C01.mpt"
 
 
-def test_nothing_is_driven_and_what_is_seen_is_compared_with_the_program(followed: OnTheWire) -> None:
+def test_nothing_is_driven_and_what_is_seen_is_compared_with_the_program(
+    followed: OnTheWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed_cell, "_DEPARTED_FOR", 0.3)
     device, now = followed.device, followed.clock.now_ns
     device.apply(PotentialRamp(0.3), now())
     wait_for(lambda: device.read().control == "potential")
@@ -104,7 +108,7 @@ def test_rows_that_stop_are_stale_then_lost_and_come_back(followed: OnTheWire) -
     followed.served.faults.set("silent", times=-1)
     wait_for(lambda: followed.device.state().quality is Quality.STALE)
     followed.device.read()
-    with pytest.raises(InstrumentLost, match=r"no longer followed; no row for 1.\d s, lost_after_s is 1.2; see"):
+    with pytest.raises(InstrumentLost, match=r"no longer followed; no row for [01].\d s, lost_after_s is 0.9; see"):
         wait_for(lambda: followed.device.read() is None)
     assert followed.device.state().quality is Quality.MISSING
     followed.served.faults.clear()
@@ -121,15 +125,15 @@ def test_a_damaged_row_is_named_and_the_others_are_read(followed: OnTheWire, kin
     before = followed.device.read().t_ns
     followed.served.faults.set(kind)
     wait_for(lambda: float(followed.device.state().settings["damaged_rows"]) >= 1.0)
-    wait_for(lambda: followed.device.read().t_ns > before + 500_000_000)
+    wait_for(lambda: followed.device.read().t_ns > before + 200_000_000)
     assert followed.device.read().potential == pytest.approx(RESTS_AT, abs=0.03)
 
 
 def test_a_file_begun_anew_is_followed(followed: OnTheWire) -> None:
-    wait_for(lambda: followed.device.read().t_ns > 500_000_000)
+    wait_for(lambda: followed.device.read().t_ns > 200_000_000)
     followed.served.faults.set("reset")
     before = followed.device.read().t_ns
-    wait_for(lambda: followed.device.read().t_ns > before + 1_000_000_000)
+    wait_for(lambda: followed.device.read().t_ns > before + 400_000_000)
     age = followed.clock.now_ns() - followed.device.read().t_ns
     assert age < 1e9 * (2.0 * WRITES_EVERY + 0.3)
 

@@ -592,7 +592,7 @@ def test_the_clock_of_a_world_at_five_times_runs_five_times() -> None:
         begin_ns, host_ns = box.clock.now_ns(), monotonic_ns()
         box.clock.wait_until(begin_ns + 1_000_000_000)
         took_ns = monotonic_ns() - host_ns
-        assert took_ns == pytest.approx(200_000_000, rel=0.05)
+        assert 198_000_000 < took_ns < 400_000_000  # a busy machine wakes late
         assert box.clock.now_ns() - begin_ns == pytest.approx(5 * took_ns, rel=0.02)
         outcome = box.run(plan(3), never)
         assert outcome.hops["outcome"].tolist() == [0, 0, 0]

@@ -175,11 +175,11 @@ def test_charge_is_counted(smu: OnTheWire) -> None:
     begins, before, counted = at(smu, 0.1), smu.true().charge, smu.device.read().charge
     smu.device.apply(ConstantCurrent(-5e-5), begins)
     wait_for(lambda: smu.device.read().control == "current")
-    smu.device.apply(OpenCircuit(), begins + 1_000_000_000)
-    wait_for(lambda: smu.device.read().control == "open_circuit" and smu.clock.now_ns() > begins + 1_100_000_000)
+    smu.device.apply(OpenCircuit(), begins + 600_000_000)
+    wait_for(lambda: smu.device.read().control == "open_circuit" and smu.clock.now_ns() > begins + 650_000_000)
     late = 0.02 + float(smu.device.state().settings["longest_reading_s"])
-    assert smu.device.read().charge - counted == pytest.approx(smu.true().charge - before, rel=0.02 + 2.0 * late)
-    assert smu.device.read().charge - counted == pytest.approx(-5e-5, rel=0.1)
+    assert smu.device.read().charge - counted == pytest.approx(smu.true().charge - before, rel=0.02 + 3.0 * late)
+    assert smu.device.read().charge - counted == pytest.approx(-3e-5, rel=0.15)
 
 
 def test_what_the_envelope_forbids_is_refused_and_interrupted() -> None:
@@ -205,8 +205,15 @@ def test_a_current_limit_holds_in_the_instrument() -> None:
     with on_the_wire("potentiostat", ENTRY.replace("rest_V", "tick_ms: 5, rest_V"), ADDRESS, tight) as one:
         assert one.device.state().settings["current_limit_A"] == pytest.approx(3e-4)
         one.device.apply(PotentialRamp(0.1), one.clock.now_ns())
-        wait_for(lambda: one.device.state().quality is Quality.SATURATED)
-        assert "its own limit" in one.device.state().message
+        seen: dict[Quality, str] = {}
+
+        def saturated() -> bool:
+            state = one.device.state()
+            seen[state.quality] = state.message
+            return Quality.SATURATED in seen
+
+        wait_for(saturated)
+        assert seen[Quality.SATURATED] == "it holds its own limit, not the program"
 
 
 def test_a_program_is_refused_before_the_run() -> None:
@@ -247,16 +254,14 @@ def test_an_experiment_runs_through_it(laboratory: Laboratory) -> None:
         )
         entry = f"{{driver: scpi_smu, address: '{served.address}', settings: {{rest_V: {RESTS_AT}}}}}"
         rig = BEHIND.replace(f"\n    driver: twin\n    settings: {{initial_V: {RESTS_AT}}}", f" {entry}")
-        hold = "hold: {potential_V: 0.39, for_s: 1.5}"
+        hold = "hold: {potential_V: 0.39, for_s: 2}"
         probe = "probe:\n  - hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0}\nenvelope"
         text = EXPERIMENT.replace("open_circuit: {for_s: 1}", hold).replace("envelope", probe)
         execution = execute(laboratory.experiment(text, rig), laboratory.folder / "out", seed=1)
         served.close()
     assert execution.ending.outcome == "completed"
     run = Run(execution.path)
-    held = run.cell["potential"][run.cell["control"] == "potential"]
-    assert held.size >= 2
-    assert float(held[-1]) == pytest.approx(0.39, abs=1e-3)
+    assert float(run.cell["potential"].min()) == pytest.approx(0.39, abs=2e-3)
     assert np.all(run.hops["outcome"] == 0)
     assert np.max(np.abs(run.hops["bias_residual"])) < 0.02
     assert run.facts[-1].data["outcome"] == "completed"

@@ -61,11 +61,16 @@ class Walk:
                 yield from _guarded(step, step.__name__.replace("_", " "), bench, role)
         yield from experiment_on_it(bench)
         yield from untried_for_want_of_a_role(bench)
+        wired = True
         for trial in trials(bench):
+            if trial.moves and not wired:
+                yield Finding(trial.name, trial.role, "not tried", trial.name, "mend the wiring first: nothing moves")
+                continue
             for finding in self._tried(trial, bench):
                 yield finding
                 if finding.outcome == "fault":
                     return
+                wired = wired and (trial.moves or finding.outcome != "missing")
 
     def make_safe(self) -> str:
         """Make safe what a trial has moved or switched; says what that was."""
@@ -126,7 +131,7 @@ def check_rig(rig: str, experiment: Path | None, roles: Sequence[str], yes: bool
                 found.append(finding)
                 operator.raise_if_interrupted()
         except KeyboardInterrupt:
-            err.print(f"interrupted; {walk.make_safe()}")
+            err.print(f"\ninterrupted; {walk.make_safe()}")
             return 130
     if as_json:
         print_json([finding.record() for finding in found])
@@ -156,6 +161,8 @@ def _print_table(found: Sequence[Finding], chosen: Sequence[RoleName]) -> None:
     untried = len({each.step for each in found if each.outcome == "not tried"})
     code = exit_code(found)
     verdict = {0: "ready", 2: "not ready", 3: "stopped by a fault: what was touched is safe"}[code]
+    if code == 0 and untried:
+        verdict = "ready as far as it was tried"
     left = f"; {untried} trial{'s were' if untried > 1 else ' was'} not made" if untried else ""
     out.print(f"\n{verdict}{left}")
 

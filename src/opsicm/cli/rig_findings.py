@@ -83,13 +83,10 @@ def table_of(findings: Sequence[Finding], roles: Sequence[str]) -> Iterator[str]
     """The table that ends a check: role, ready or what is missing, remedy; `WIDTH` columns wide."""
     yield f"{'role':<16}{'ready, or what is missing':<{_STATE}}remedy"
     yield "-" * WIDTH
-    for role in (*roles, *([RIG] if any(each.role == RIG for each in findings) else [])):
+    said: dict[str, str] = {}  # problem → the role that it was said of: of one card it is the same for all
+    for role in (*roles, *([RIG] if any(each.role == RIG and each.outcome != "ok" for each in findings) else [])):
         own = [each for each in findings if each.role == role]
-        bad = [each for each in own if each.outcome in ("missing", "fault")]
-        untried = [each for each in own if each.outcome == "not tried"]
-        rows = [(_MARKS[each.outcome] + each.text, each.remedy) for each in bad]
-        if not bad:
-            rows = [(_ready(role, own), "")]
+        rows = [_bad(each, said) for each in own if each.outcome in ("missing", "fault")] or [(_ready(role, own), "")]
         # How a driver was tried stands above, at its length; here that it was not tried on the instrument.
         remarks = {
             each.text.partition(":")[0] if each.step == "drivers" else each.text: each.remedy
@@ -97,9 +94,18 @@ def table_of(findings: Sequence[Finding], roles: Sequence[str]) -> Iterator[str]
             if each.outcome == "remark"
         }
         rows += [(_MARKS["remark"] + text, remedy) for text, remedy in remarks.items()]
-        rows += [(f"not tried: {each.step}", each.remedy) for each in untried]
+        rows += [(f"not tried: {each.step}", each.remedy) for each in own if each.outcome == "not tried"]
         for k, (state, remedy) in enumerate(rows):
             yield from _row(role if k == 0 else "", state, remedy)
+
+
+def _bad(finding: Finding, said: dict[str, str]) -> tuple[str, str]:
+    """What is missing and its remedy, at length once."""
+    problem = finding.text.removeprefix(f"{finding.role} is ")
+    if problem in said:
+        return f"{_MARKS[finding.outcome]}the same as {said[problem]}", ""
+    said[problem] = finding.role
+    return _MARKS[finding.outcome] + finding.text, finding.remedy
 
 
 def _ready(role: str, own: Sequence[Finding]) -> str:

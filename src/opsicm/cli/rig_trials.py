@@ -32,17 +32,18 @@ _PIEZO_STEP: Final = 1e-6  # [m] down and up
 _PIEZO_RATE: Final = 2e-6  # [m/s]: 2 nm/ms, which hopping in software allows
 _NEVER_REACHED: Final = 0.5  # relative drop of the current: there is no surface
 _SAMPLED: Final = 0.2  # [s]
-_SHORT: Final = 0.2  # of the samples: a plan begins some milliseconds late on the wire
+_SHORT: Final = 0.5  # of the samples: a plan begins some milliseconds late on the wire, more on a busy computer
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial: the roles that it needs, what is asked before, and what is done."""
+    """One trial: the roles that it needs, what is asked before, what is done, and whether it moves the pipette."""
 
     name: str
     needs: tuple[RoleName, ...]
     question: Callable[[Bench], str]
     run: Callable[[Bench], Iterator[Finding]]
+    moves: bool
 
     @property
     def role(self) -> RoleName:
@@ -240,11 +241,11 @@ def _sample_noise(bench: Bench, blocks: Sequence[SampleBlock]) -> Iterator[Findi
 
 
 _TRIALS: Final = (  # the wiring first: before it is known to be right nothing moves, and the first motion is up
-    Trial("bias step", ("amplifier", "potentiostat"), _ask_bias, _try_bias),
-    Trial("cell on", ("potentiostat", "amplifier"), _ask_cell, _try_cell),
-    Trial("coarse stage", ("coarse_stage",), _ask_coarse, _try_coarse),
-    Trial("piezo", ("scanner", "coarse_stage", "hop_controller"), _ask_scanner, _try_scanner),
-    Trial("samples", ("hop_controller",), _ask_samples, _try_samples),
+    Trial("bias step", ("amplifier", "potentiostat"), _ask_bias, _try_bias, moves=False),
+    Trial("cell on", ("potentiostat", "amplifier"), _ask_cell, _try_cell, moves=False),
+    Trial("coarse stage", ("coarse_stage",), _ask_coarse, _try_coarse, moves=True),
+    Trial("piezo", ("scanner", "coarse_stage", "hop_controller"), _ask_scanner, _try_scanner, moves=True),
+    Trial("samples", ("hop_controller",), _ask_samples, _try_samples, moves=True),
 )
 
 

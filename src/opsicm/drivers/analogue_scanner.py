@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 import numpy as np
@@ -97,7 +98,7 @@ def _factor(settings: AnalogueScannerSettings, axis: str) -> float:
     return to_si("factor_um_per_V", 1.0 if factor is None else factor)
 
 
-def axes_of(setup: RoleSetup, specification: ScannerSpecification) -> Axes:
+def axes_of(setup: RoleSetup, specification: ScannerSpecification, clock: Clock) -> Axes:
     """The axes that scanner and hop controller of one card share; `BadInput` where the scanner is another driver's."""
     loaded = setup.rig.rig
     scanner = loaded.role("scanner")
@@ -106,17 +107,23 @@ def axes_of(setup: RoleSetup, specification: ScannerSpecification) -> Axes:
         remedy = "give the scanner driver: nidaqmx and this address, or take a hop controller that has its own outputs"
         raise BadInput(loaded.problem(("roles", "hop_controller", "driver"), setup.address, limit, remedy))
     settings = validated(loaded.document.below(("roles", "scanner", "settings")), AnalogueScannerSettings)
-    return setup.rig.shared(("axes", setup.address), lambda: Axes(card(setup), loaded, settings, specification))
+    return setup.rig.shared(("axes", setup.address), lambda: Axes(card(setup), loaded, settings, specification, clock))
 
 
 class Axes:
     """x, y, z [m] of a scanner as voltages of a card. z is clamped to its range, x and y are refused beyond theirs."""
 
     def __init__(
-        self, on: NiCard, loaded: LoadedRig, settings: AnalogueScannerSettings, specification: ScannerSpecification
+        self,
+        on: NiCard,
+        loaded: LoadedRig,
+        settings: AnalogueScannerSettings,
+        specification: ScannerSpecification,
+        clock: Clock,
     ) -> None:
         assert settings.z_output is not None
-        self.card = on
+        self.card, self._clock = on, clock
+        self.centre_ns: int | None = None
         self.z_reach, self.xy_reach = specification.z_reach, specification.xy_reach
         self.withdraw_rate = to_si("withdraw_nm_per_ms", settings.withdraw_nm_per_ms)
         self._outputs = {
@@ -157,8 +164,26 @@ class Axes:
         volts = float(np.nanmean(self.card.latest([self.sensor.input], _AVERAGED).volts))
         return self.sensor.sign * self.sensor.gain * volts + self.sensor.offset
 
+    def written_z(self) -> float | None:
+        """The command [m] as it is written; None before the first, when nobody can say what is there."""
+        output = self._outputs["z"]
+        return self._commanded(output) if self.card.has_written(output) else None
+
     def _commanded(self, output: str) -> float:
         return self._factors["z"] * (self.card.written(output) - self._zeros["z"])
+
+    def centre_if_due(self) -> None:
+        """To the middle of the travel once the coarse motion waited for has ended, as slowly as a withdrawal."""
+        if self.centre_ns is None or self._clock.now_ns() < self.centre_ns:
+            return
+        self.centre_ns = None
+        now = self.z
+        while now > 0.0:
+            now = max(now - self.withdraw_rate * _TURN, 0.0)
+            self.write_z(now)
+            if now > 0.0:
+                pause(_TURN)
+        self.withdraw(0.0)
 
     def write_z(self, z: float) -> None:
         """Command z [m], no farther than it reaches."""
@@ -201,7 +226,7 @@ class AnalogueScanner:
 
     def __init__(self, setup: RoleSetup, rig: RigSpecification, clock: Clock) -> None:
         self._card = card(setup, clock)
-        self.axes = axes_of(setup, rig.scanner)
+        self.axes = axes_of(setup, rig.scanner, clock)
 
     @property
     def z_range(self) -> tuple[float, float]:
@@ -212,7 +237,17 @@ class AnalogueScanner:
         return -self.axes.xy_reach, self.axes.xy_reach
 
     def read_z(self) -> float:
+        self.axes.centre_if_due()
         return self.axes.read_z()
+
+    def draw_up(self) -> None:
+        """Up to the middle of the travel, for a coarse motion that is about to begin."""
+        self.axes.centre_ns = None
+        self.axes.withdraw(0.0)
+
+    def centre_at(self, t_ns: int) -> None:
+        """To the middle of the travel once the coarse motion has ended, at `t_ns`."""
+        self.axes.centre_ns = t_ns
 
     @property
     def safe_address(self) -> str:
@@ -230,10 +265,13 @@ class AnalogueScanner:
     def state(self) -> RoleState:
         sensor = self.axes.sensor
         state = self._card.state([] if sensor is None or sensor.input is None else [sensor.input])
-        return RoleState(state.t_ns, state.quality, state.message, {**state.settings, "z_command_m": self.axes.z})
+        if (z := self.axes.written_z()) is None:
+            return state
+        return replace(state, settings={**state.settings, "z_command_m": z})
 
     def safe(self) -> None:
         """Withdraw to the top at the rate of withdrawals, from wherever it stands."""
+        self.axes.centre_ns = None
         try:
             self.axes.withdraw(self.axes.z_reach)
         except InstrumentLost:

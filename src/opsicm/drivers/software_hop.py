@@ -120,7 +120,8 @@ class SoftwareHopController:
         settings: SoftwareHopSettings = setup.settings
         self._setup, self._settings, self._rig = setup, settings, rig
         self._card: NiCard = card(setup, clock)
-        self._axes = axes_of(setup, rig.scanner)
+        self._clock = clock
+        self._axes = axes_of(setup, rig.scanner, clock)
         self._channels = CardChannels(setup, self._card, self._axes, rig)
         self._turn = to_si("turn_ms", settings.turn_ms)
         self._grounding = setup.rig.rig.rig.wiring.grounding
@@ -175,6 +176,7 @@ class SoftwareHopController:
         """Withdraw by the start height at once, as far as the scanner goes; a plan under way ends."""
         with self._writing:
             self._safed += 1
+            self._axes.centre_ns = None
             self._segment = -1
             self._axes.write_z(self._axes.z + self._start_height)
 
@@ -191,16 +193,21 @@ class SoftwareHopController:
         if plan.x.size:
             self._refuse_crash(plan.parameters)
         self._axes.require_xy(plan.x, plan.y)
+        self._axes.centre_if_due()
         if plan.segment != self._segment:
             self._segment = plan.segment
-            self._first = self._next = self._card.ring.end
+            # From now on: what was sampled before is older than the segment, and may be older than the run.
+            self._first = self._next = max(self._card.ring.end, -(-self._card.clock.now_ns() // self._card.dt_ns))
             self._t0_ns = self._card.stamp(self._first)
             self._state = start(self._axes.z)
         self._card.read_every = self._turn if plan.x.size else READ_EVERY
         try:
-            return _PlanRun(self, plan, stop).outcome()
+            outcome = _PlanRun(self, plan, stop).outcome()
         finally:
             self._card.read_every = READ_EVERY
+        # A twin among the instruments has a time that only moves when somebody waits for it.
+        self._clock.wait_until(self._t0_ns + (self._next - self._first) * self._card.dt_ns)
+        return outcome
 
     def _refuse_crash(self, hop: HopParameters) -> None:
         overshoot = hop.fall_rate * (self.latency + self._rig.lag)

@@ -57,7 +57,7 @@ def written(value: float, digits: int) -> str:
 class GrowingFile:
     """Writes a row every `rows_every` [s], and the rows to the disk every `writes_every` [s]."""
 
-    def __init__(self, world: PacedWorld, entry: Entry, rows_every: float = 0.05, writes_every: float = 0.2) -> None:
+    def __init__(self, world: PacedWorld, entry: Entry, rows_every: float = 0.05, writes_every: float = 0.1) -> None:
         self.faults = WireFaults(entry.driver, FAULTS)
         self.address = entry.address
         self.path = Path(entry.address.replace("*", "01_MB_C01"))

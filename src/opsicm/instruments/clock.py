@@ -44,12 +44,16 @@ class Pacer:
     def __init__(self, speed: float | None, interrupted: Callable[[], bool]) -> None:
         self._speed = speed
         self._interrupted = interrupted
-        self._started = time.monotonic_ns()
+        self._started: float | None = None
 
     def hold(self, t_ns: int) -> None:
         """Sleep until the wall clock has caught up with virtual time `t_ns`."""
         if self._speed is None:
             return
+        if self._started is None:
+            # From the first time that passes: connecting instruments takes a second or two, which the virtual clock
+            # would else make up for at once, and a reading after a wait would not have waited.
+            self._started = time.monotonic_ns() - t_ns / self._speed
         due = self._started + t_ns / self._speed
         while not self._interrupted() and (left := due - time.monotonic_ns()) > 0:
             time.sleep(min(left * 1e-9, 0.02))

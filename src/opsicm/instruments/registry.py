@@ -25,6 +25,7 @@ from opsicm.experiment.rig_file import LoadedRig, Role, RoleName
 from opsicm.experiment.step_model import FileModel
 from opsicm.experiment.validation import validated
 from opsicm.instruments.clock import Clock, WallClock
+from opsicm.instruments.lifted_stage import Liftable, LiftedStage
 from opsicm.instruments.roles import Amplifier, CoarseStage, HopController, Potentiostat, Rig, SafeChannel, Scanner
 from opsicm.instruments.specification import (
     AmplifierSpecification,
@@ -242,6 +243,10 @@ class Registry:
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
         real_time = self.real_time(setup.rig, stand_in)
+        stage, scanner = devices["coarse_stage"], devices["scanner"]
+        of_stage = self.find(setup.rig, "coarse_stage", (stand_in or setup.rig.role("coarse_stage")).driver)
+        if of_stage.real_time and isinstance(scanner, Liftable):
+            devices["coarse_stage"] = LiftedStage(stage, scanner)
         grounding = setup.rig.rig.wiring.grounding
         return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)
 

@@ -1,0 +1,81 @@
+"""A coarse motion with a piezo that is drawn up before and in the middle of its travel after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from opsicm.drivers.analogue_scanner import AnalogueScanner
+from opsicm.instruments.lifted_stage import Liftable, LiftedStage
+from opsicm.instruments.roles import CoarseStage, Identity, RoleState
+from tests.fixtures.ni_bench import Bench, ni_bench
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with ni_bench() as bench:
+        yield bench
+
+
+class Stage:
+    """A stage that notes where the piezo's output stood when it was told to move."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench, self.seen, self.arrival_ns = bench, [0.0], 0
+
+    def move_to(self, z: float, speed: float | None = None) -> int:
+        assert (z, speed) == (3e-6, None)
+        self.seen.append(self._bench.circuit.voltage("Dev1/ao0"))
+        self.arrival_ns = self._bench.card.clock.now_ns() + 100_000_000
+        return self.arrival_ns
+
+    def position(self) -> float:
+        return 3e-6
+
+    def identity(self) -> Identity:
+        return Identity("a stage")
+
+    def state(self) -> RoleState:
+        return RoleState(0)
+
+    def safe(self) -> None:
+        self.seen.append(float("nan"))
+
+
+@pytest.mark.parametrize(("before", "meanwhile"), [(-8.0, 0.0), (7.0, 7.0)])
+def test_the_piezo_is_up_before_the_motor_turns_and_centred_when_it_has_arrived(
+    bench: Bench, before: float, meanwhile: float
+) -> None:
+    scanner: AnalogueScanner = bench.connect("scanner")
+    assert isinstance(scanner, Liftable)
+    stage = Stage(bench)
+    lifted: CoarseStage = LiftedStage(stage, scanner)
+    bench.card.write("ao0", before)
+    assert lifted.move_to(3e-6) == stage.arrival_ns
+    assert stage.seen[-1] == pytest.approx(meanwhile, abs=1e-6)
+    scanner.read_z()
+    assert bench.circuit.voltage("Dev1/ao0") == pytest.approx(meanwhile, abs=1e-6)  # it has not arrived
+    bench.card.clock.wait_until(stage.arrival_ns)
+    scanner.read_z()
+    assert bench.circuit.voltage("Dev1/ao0") == pytest.approx(0.0, abs=1e-6)
+
+
+def test_safe_forgets_that_the_piezo_was_to_be_centred(bench: Bench) -> None:
+    scanner: AnalogueScanner = bench.connect("scanner")
+    lifted = LiftedStage(Stage(bench), scanner)
+    arrival = lifted.move_to(3e-6)
+    scanner.safe()
+    bench.card.clock.wait_until(arrival)
+    scanner.read_z()
+    assert bench.circuit.voltage("Dev1/ao0") == 10.0
+
+
+def test_the_rest_is_the_stages_own(bench: Bench) -> None:
+    stage = Stage(bench)
+    lifted = LiftedStage(stage, bench.connect("scanner"))
+    assert lifted.position() == 3e-6
+    assert lifted.identity().model == "a stage"
+    assert lifted.state().message == ""
+    lifted.safe()
+    assert stage.seen[-1] != stage.seen[-1]

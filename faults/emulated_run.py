@@ -135,6 +135,35 @@ class EmulatedRun:
         """Hops so far."""
         return sum(part.size for _, part in list(self.record.parts))
 
+    @property
+    def paused(self) -> bool:
+        """Whether a loss has paused it and nothing has been applied since."""
+        last = [fact for _, fact in self.found("alarm", "applied") if "lost" in fact.data or "at_ns" in fact.data]
+        return bool(last) and (last[-1].kind == "alarm" or last[-1].data.get("what") == "pause")
+
+    def resume(self, since: int, within: float = PATIENCE) -> list[str]:
+        """Resume both tracks, once more where that is asked for; what was wrong with the answers.
+
+        A machine so busy that another line is lost meanwhile is none of these faults: its run is resumed again.
+        """
+        began, refused = time.monotonic(), [""]
+        while refused and time.monotonic() - began < within:
+            losses = len(self.found("alarm", text="both paused"))
+            answers = [(word, *self.command(word)) for word in ("resume-cell", "resume-cell", "resume-probe")]
+            refused = [f"{word}: {why}" for word, ok, why in answers if not ok and "not paused" not in why]
+            refused = [why for why in refused if "ask once more" not in why]
+            applied = len(self.found("applied", since=since))
+            waited = time.monotonic()
+            while not refused and time.monotonic() - waited < 3.0:
+                if len(self.found("alarm", text="both paused")) > losses:
+                    refused = ["another one was lost"]
+                elif any(f.data.get("what") in ("resume", "next") for _, f in self.found("applied", since=since)):
+                    return []
+                time.sleep(0.02)
+            refused = refused or [f"nothing applied, {applied} before"]
+            time.sleep(0.2)
+        return refused
+
     def command(self, word: str) -> tuple[bool, str]:
         """Send a command and wait for its answer."""
         return self.inbox.send(Command(word))

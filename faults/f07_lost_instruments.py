@@ -32,7 +32,7 @@ _UP_BY: Final = {"hop_controller": {"scanner", "coarse stage"}, "coarse_stage": 
 def cut_off(run: EmulatedRun, role: str) -> tuple[float, float, list[str]]:
     """([s] from the first command not answered, [s] from the cut, until it was noticed; what was wrong) of one
     instrument cut off, put back, and the run resumed."""
-    wrong: list[str] = []
+    wrong: list[str] = run.resume(run.now) if run.paused else []
     first, hops = run.now, run.hops
     cut = faulty(run, role, _CUT[role])
     noticed, alarm = run.await_fact("alarm", text="both paused", since=first)
@@ -54,17 +54,10 @@ def cut_off(run: EmulatedRun, role: str) -> tuple[float, float, list[str]]:
         wrong.append("something was applied, or it hopped, while it was lost")
     found_again(run, role)
     run.await_fact("quality", text="answers again", since=first)
-    resumed = run.now
-    for word in ("resume-cell", "resume-probe"):
-        accepted, why = run.command(word)
-        if not accepted and "ask once more" in why:
-            accepted, why = run.command(word)
-        if not accepted:
-            wrong.append(f"{word}: {why}")
+    wrong += run.resume(run.now)
     gaps = {fact.track for _, fact in run.found("gap", since=first) if fact.data["lost"][0] == role}
     if gaps != {"cell", "probe"}:
         wrong.append(f"gaps of {sorted(gaps)}")
-    run.until("the cell to be resumed", lambda: bool(run.found("applied", since=resumed)))
     if lost_intent(run.record.facts[: run.now]) is not None and role != "potentiostat":
         wrong.append("an intent was lost")
     instants = [(f.data["at_ns"], f.data["what"]) for _, f in run.found("applied") if "at_ns" in f.data]

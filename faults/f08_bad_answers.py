@@ -39,7 +39,7 @@ def _flagged(role: str, fact: Fact) -> bool:
 
 def shown(run: EmulatedRun, role: str, kind: str) -> tuple[float, list[str]]:
     """([s] until it was flagged, what was wrong) of an instrument that does this for a while."""
-    wrong: list[str] = []
+    wrong: list[str] = run.resume(run.now) if run.paused else []
     first = run.now
     at = faulty(run, role, {kind: _LATE if kind == "late" else 0.0}).at
     run.until(f"a flag of {role} {kind}", lambda: any(_flagged(role, f) for f in run.record.facts[first:]), 15.0)
@@ -55,20 +55,10 @@ def shown(run: EmulatedRun, role: str, kind: str) -> tuple[float, list[str]]:
     found_again(run, role)
     if lost:
         run.await_fact("quality", text="answers again", since=first)
-        for word in ("resume-cell", "resume-probe"):
-            accepted, why = run.command(word)
-            if not accepted and "ask once more" in why:
-                accepted, why = run.command(word)
-            if not accepted:
-                wrong.append(f"{word}: {why}")
-        run.until("the cell to be resumed", lambda: run.record.facts[-1].t_ns > 0 and _resumed(run, first))
+        wrong += run.resume(run.now)
     rows = len(run.record.rows)
     run.until("a row with its value", lambda: _has_value(run, role, rows))
     return flagged - at, [f"{role} {kind}: {text}" for text in wrong]
-
-
-def _resumed(run: EmulatedRun, first: int) -> bool:
-    return any(f.data.get("what") == "resume" for _, f in run.found("applied", since=first))
 
 
 def _has_value(run: EmulatedRun, role: str, rows: int) -> bool:

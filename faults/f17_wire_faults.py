@@ -20,6 +20,8 @@ _FAULTS: Final = (("amplifier", "unavailable"), ("scanner", "silent"), ("scanner
 
 def mended(run: EmulatedRun, role: str, kind: str, times: int) -> list[str]:
     """What was wrong when this fault was shown `times` in a row."""
+    if run.paused:
+        run.resume(run.now)
     first, faults = run.now, run.served[role].faults
     faults.set(kind, 0.0, times)
     began = time.monotonic()
@@ -28,12 +30,14 @@ def mended(run: EmulatedRun, role: str, kind: str, times: int) -> list[str]:
             return [f"{role} {kind}: never met"]
         time.sleep(0.01)
     time.sleep(0.5)
-    alarms = run.found("alarm", since=first)
+    alarms = [each for each in run.found("alarm", text="both paused", since=first) if each[1].data["lost"] == role]
     return [f"{role} {kind} x {times}: {fact.data['message']}" for _, fact in alarms[:1]]
 
 
 def kept(run: EmulatedRun, role: str, kind: str) -> list[str]:
     """What was wrong when this fault went on."""
+    if run.paused:
+        run.resume(run.now)
     first = run.now
     at = faulty(run, role, {kind: 0.0}).at
     when, alarm = run.await_fact("alarm", text="both paused", since=first, within=15.0)
@@ -43,11 +47,7 @@ def kept(run: EmulatedRun, role: str, kind: str) -> list[str]:
     run.await_fact("alarm", text="pipette up by", since=first)
     found_again(run, role)
     run.await_fact("quality", text="answers again", since=first)
-    for word in ("resume-cell", "resume-probe"):
-        accepted, why = run.command(word)
-        if not accepted:
-            wrong.append(f"{word}: {why}")
-    run.until("the cell to be resumed", lambda: bool(run.found("applied", since=first)[1:]))
+    wrong += run.resume(run.now)
     return [f"{role} {kind}: {text}" for text in wrong]
 
 

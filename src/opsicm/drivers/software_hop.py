@@ -337,7 +337,9 @@ class _PlanRun:
             self._cut_blocks()
 
     def _ends(self) -> bool:
-        """Whether no further hop begins."""
+        """Whether no further hop begins: after an overload whoever gave the plan must judge it first."""
+        if self._hops[-1][1].outcome == Outcome.OVERLOAD:
+            return True
         t_ns = self._of._t0_ns + (self._of._next - self._of._first) * self._card.dt_ns
         return t_ns >= self._plan.until_ns or self._stop()
 

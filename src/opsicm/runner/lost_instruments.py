@@ -84,7 +84,7 @@ class LostInstruments:
         if not self._absent:
             return ""
         problems = "; ".join(absence.problem for absence in self._absent.values())
-        return f"{problems}; the run says when it answers again"
+        return f"{self.text}: {problems}; the run says when it answers again"
 
     def ready_probe(self) -> str:
         """Ready again what `safe` has put out of use; why the probe cannot be resumed, empty where it can.
@@ -235,6 +235,8 @@ class LostInstruments:
         `stale_cell` says why the cell's readings are not present ones, whatever the potentiostat thinks of them.
         """
         for role in ROLES:
+            if role in self._absent:
+                continue
             state = getattr(self._rig, role).state()
             quality, message = Quality(state.quality), state.message
             if quality == Quality.MISSING:

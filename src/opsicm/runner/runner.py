@@ -311,10 +311,11 @@ class Runner:
         except InstrumentLost:  # the clock is that of the lost instrument
             pause(self._turn_ns * 1e-9)
         self._lost.look()
-        self._context.not_live = self._lost.not_live
         self._context.without_task = True
         self._last_reading = None
         reading = None if "potentiostat" in self._lost.absent else self._checked_reading()
+        self._lost.check_states(self._stamps.message)
+        self._context.not_live = self._lost.not_live
         if self._cell.over:
             return self._completed()
         self._steering.turn()

@@ -344,7 +344,7 @@ def watch(link: socket.socket, silence: float, folder: Path, addresses: Sequence
     channels = []
     for address in addresses:
         try:
-            channels.append(Channel(address))
+            channels.append(_opened(address))
         except Exception as error:  # noqa: BLE001 - any client may fail in any way, and the run is told why
             reason = f"{address.rpartition('#')[2]}: {type(error).__name__}: {error}"
             _send(link, _REFUSED + reason.encode(errors="replace")[:2000])
@@ -362,6 +362,18 @@ def watch(link: socket.socket, silence: float, folder: Path, addresses: Sequence
     with contextlib.suppress(OSError):  # the folder may be gone or its disk full: the rig is safe all the same
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(folder / FILE)
+
+
+def _opened(address: str) -> Channel:
+    """The channel, tried more than once: a busy machine, or an instrument that is still busy with its other client."""
+    waited = stopwatch()
+    while True:
+        try:
+            return Channel(address)
+        except Exception:
+            if waited() > _PATIENCE:
+                raise
+            pause(_PULSE)
 
 
 def _why_safe(link: socket.socket, silence: float, channels: Sequence[Channel]) -> str:

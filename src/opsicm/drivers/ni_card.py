@@ -16,6 +16,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,7 @@ from opsicm.drivers.card import Samples
 from opsicm.drivers.sample_ring import SampleRing
 from opsicm.experiment.rig_file import LoadedRig
 from opsicm.instruments.clock import Clock, monotonic_ns, pause
-from opsicm.instruments.link import NOTICED, Link
+from opsicm.instruments.link import NOTICED, TIMEOUT, Link
 from opsicm.instruments.registry import ROLES, RoleSetup
 from opsicm.instruments.roles import Identity, RoleState
 
@@ -39,6 +40,7 @@ CLIENT: Final = "nidaqmx"
 EXTRA: Final = "ni"
 USUAL_RANGE: Final = (-10.0, 10.0)  # [V]
 READ_EVERY: Final = 0.01  # [s]
+_PATIENT: Final = 3.0  # [s] for a call of the first connection
 _LATE: Final = 1.2  # times as long as its samples
 _LOOKED_AT: Final = 8  # reads
 _RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
@@ -77,6 +79,8 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
     inputs, noisy = _inputs(loaded, device, address)
     ranges = {name: file_range(loaded, name) for name in inputs}
     rate = loaded.rig.clock.rate
+    # The first time nothing moves yet and a busy server may take its time; later a lost card must be noticed.
+    for_inputs, for_outputs = (chain((_PATIENT,), repeat(TIMEOUT)) for _ in range(2))
     connected = NiCard(
         address,
         inputs,
@@ -86,14 +90,14 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
         Link(
             setup.role,
             f"NI card {address}, inputs",
-            lambda: ni_session.Acquisition(address, inputs, list(ranges.values()), rate),
+            lambda: ni_session.Acquisition(address, inputs, list(ranges.values()), rate, next(for_inputs)),
             lambda client: client.close(),
             ni_session.FAILURES,
         ),
         Link(
             setup.role,
             f"NI card {address}, outputs",
-            lambda: ni_session.Outputs(address),
+            lambda: ni_session.Outputs(address, next(for_outputs)),
             lambda client: client.close(),
             ni_session.FAILURES,
         ),

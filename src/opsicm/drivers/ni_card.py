@@ -49,7 +49,7 @@ _WINDOW_NS: Final = 4_000_000_000  # over which the pace of the sample clock is 
 _KNOWN_AFTER_NS: Final = 2_000_000_000
 _RECENT_NS: Final = 1_000_000_000
 _TENTH_NS: Final = 100_000_000
-_LATE_BY: Final = 0.15  # [s] of age at which samples are not live any more: some reads late, and less than lost
+_LATE_BY: Final = 0.3  # [s] of age at which samples are not live any more: some reads late, and less than lost
 _PACE: Final = 0.03  # by which it may differ: crystals do by 1e-4 at most, and a read may be late by some 10 ms
 _INPUT: Final = re.compile(r"(?:(\w+)/)?ai\d+")
 
@@ -160,6 +160,7 @@ class CardClock:
         self._ahead_ns = 0.0  # sample time at machine's time 0
         self._pace = 1.0
         self._latest_ns = 0
+        self._begins_again = False
         self._lock = threading.Lock()
 
     @property
@@ -171,12 +172,15 @@ class CardClock:
     def begin_again(self) -> None:
         """Another task samples from now on: what is known of the old one's transport is worth nothing."""
         with self._lock:
-            self._fastest.clear()
+            self._begins_again = True
 
     def tick(self, end: int) -> None:
         """Samples up to index `end` have been read just now."""
         read = monotonic_ns(), end
         with self._lock:
+            if self._begins_again:
+                self._begins_again = False
+                self._fastest.clear()
             if not self._fastest or read[0] - self._began_ns > _TENTH_NS:
                 self._began_ns = read[0]
                 self._fastest.append(read)
@@ -380,8 +384,8 @@ class NiCard:
         return t_ns + self.rig_clock.now_ns() - self.clock.now_ns()
 
     def age(self) -> float:
-        """[s] of the newest sample, transport not counted."""
-        return (self.clock.now_ns() - self.ring.end * self.dt_ns) * 1e-9
+        """[s] of the machine's clock since the newest sample, transport not counted."""
+        return (self.clock.now_ns() - self.ring.end * self.dt_ns) * 1e-9 / (self.clock.pace or 1.0)
 
     def identity(self) -> Identity:
         """What the card says of itself."""

@@ -256,7 +256,7 @@ def test_a_faster_world_keeps_its_own_time() -> None:
         assert bench.card.ring.wait_for(200_000, 4.0)
         before, watch = bench.card.clock.now_ns(), stopwatch()
         bench.card.clock.wait_until(before + 800_000_000)
-        assert 0.15 < watch() < 0.4
+        assert 0.08 < watch() < 0.6
         wait_for(lambda: bench.card.clock.pace is not None)
         assert bench.card.clock.pace == pytest.approx(4.0, rel=0.05)
         wait_for(lambda: bench.card.state().quality == Quality.GOOD)

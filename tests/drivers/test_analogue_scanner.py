@@ -85,7 +85,8 @@ def test_a_lost_card_is_said_and_not_raised(bench: Bench, scanner: AnalogueScann
     bench.server.faults.clear()
     while scanner.state().quality != Quality.GOOD:
         assert watch() < 6.0
-    assert scanner.read_z() == pytest.approx(0.0, abs=3e-9)
+    while abs(scanner.read_z()) > 3e-9:
+        assert watch() < 9.0
 
 
 def test_a_withdrawal_goes_up_at_its_rate(bench: Bench, scanner: AnalogueScanner) -> None:

@@ -188,6 +188,7 @@ def test_a_card_that_does_not_answer_is_lost_within_half_a_second_and_comes_back
     bench.server.faults.set(kind, value, FOR_EVER)
     waited = wait_for(lambda: bench.card.state().quality == Quality.MISSING)
     assert waited < 3.0 * NOTICED  # twice is a busy machine's
+    wait_for(lambda: bench.card.lost)
     watch = stopwatch()
     with pytest.raises(InstrumentLost):
         bench.card.write("ao7", 0.0)
@@ -255,24 +256,24 @@ def test_a_faster_world_keeps_its_own_time() -> None:
         assert bench.card.ring.wait_for(200_000, 4.0)
         before, watch = bench.card.clock.now_ns(), stopwatch()
         bench.card.clock.wait_until(before + 800_000_000)
-        assert 0.15 < watch() < 0.4
+        assert 0.08 < watch() < 0.6
         wait_for(lambda: bench.card.clock.pace is not None)
         assert bench.card.clock.pace == pytest.approx(4.0, rel=0.05)
-        assert bench.card.state().quality == Quality.GOOD
+        wait_for(lambda: bench.card.state().quality == Quality.GOOD)
 
 
 # -- Samples that nobody reads in time.
 
 
 def test_overwritten_samples_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ni_session, "_BUFFER", 0.05)
+    monkeypatch.setattr(ni_session, "_BUFFER", 0.3)
     with ni_bench() as bench:
         acquisition = Acquisition(bench.server.address, ["Dev1/ai0", "Dev1/ai1"], [(-10.0, 10.0)] * 2, 10_000.0)
         first, volts = acquisition.read(100)
         assert (first, volts.shape) == (0, (2, 100))
         assert acquisition.read(50)[0] == 100
-        pause(0.15)
+        pause(0.5)
         first, _ = acquisition.read(100)
-        assert 1000 < first < 4000
+        assert 4000 < first < 20_000
         assert acquisition.read(10)[0] == first + 100
         acquisition.close()

@@ -16,6 +16,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,7 @@ from opsicm.drivers.card import Samples
 from opsicm.drivers.sample_ring import SampleRing
 from opsicm.experiment.rig_file import LoadedRig
 from opsicm.instruments.clock import Clock, monotonic_ns, pause
-from opsicm.instruments.link import NOTICED, Link
+from opsicm.instruments.link import NOTICED, TIMEOUT, Link
 from opsicm.instruments.registry import ROLES, RoleSetup
 from opsicm.instruments.roles import Identity, RoleState
 
@@ -39,6 +40,7 @@ CLIENT: Final = "nidaqmx"
 EXTRA: Final = "ni"
 USUAL_RANGE: Final = (-10.0, 10.0)  # [V]
 READ_EVERY: Final = 0.01  # [s]
+_PATIENT: Final = 3.0  # [s] for a call of the first connection
 _LATE: Final = 1.2  # times as long as its samples
 _LOOKED_AT: Final = 8  # reads
 _RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
@@ -47,7 +49,7 @@ _WINDOW_NS: Final = 4_000_000_000  # over which the pace of the sample clock is 
 _KNOWN_AFTER_NS: Final = 2_000_000_000
 _RECENT_NS: Final = 1_000_000_000
 _TENTH_NS: Final = 100_000_000
-_LATE_BY: Final = 0.15  # [s] of age at which samples are not live any more: some reads late, and less than lost
+_LATE_BY: Final = 0.3  # [s] of age at which samples are not live any more: some reads late, and less than lost
 _PACE: Final = 0.03  # by which it may differ: crystals do by 1e-4 at most, and a read may be late by some 10 ms
 _INPUT: Final = re.compile(r"(?:(\w+)/)?ai\d+")
 
@@ -77,6 +79,8 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
     inputs, noisy = _inputs(loaded, device, address)
     ranges = {name: file_range(loaded, name) for name in inputs}
     rate = loaded.rig.clock.rate
+    # The first time nothing moves yet and a busy server may take its time; later a lost card must be noticed.
+    for_inputs, for_outputs = (chain((_PATIENT,), repeat(TIMEOUT)) for _ in range(2))
     connected = NiCard(
         address,
         inputs,
@@ -86,14 +90,14 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
         Link(
             setup.role,
             f"NI card {address}, inputs",
-            lambda: ni_session.Acquisition(address, inputs, list(ranges.values()), rate),
+            lambda: ni_session.Acquisition(address, inputs, list(ranges.values()), rate, next(for_inputs)),
             lambda client: client.close(),
             ni_session.FAILURES,
         ),
         Link(
             setup.role,
             f"NI card {address}, outputs",
-            lambda: ni_session.Outputs(address),
+            lambda: ni_session.Outputs(address, next(for_outputs)),
             lambda client: client.close(),
             ni_session.FAILURES,
         ),
@@ -156,6 +160,7 @@ class CardClock:
         self._ahead_ns = 0.0  # sample time at machine's time 0
         self._pace = 1.0
         self._latest_ns = 0
+        self._begins_again = False
         self._lock = threading.Lock()
 
     @property
@@ -167,12 +172,15 @@ class CardClock:
     def begin_again(self) -> None:
         """Another task samples from now on: what is known of the old one's transport is worth nothing."""
         with self._lock:
-            self._fastest.clear()
+            self._begins_again = True
 
     def tick(self, end: int) -> None:
         """Samples up to index `end` have been read just now."""
         read = monotonic_ns(), end
         with self._lock:
+            if self._begins_again:
+                self._begins_again = False
+                self._fastest.clear()
             if not self._fastest or read[0] - self._began_ns > _TENTH_NS:
                 self._began_ns = read[0]
                 self._fastest.append(read)
@@ -376,8 +384,8 @@ class NiCard:
         return t_ns + self.rig_clock.now_ns() - self.clock.now_ns()
 
     def age(self) -> float:
-        """[s] of the newest sample, transport not counted."""
-        return (self.clock.now_ns() - self.ring.end * self.dt_ns) * 1e-9
+        """[s] of the machine's clock since the newest sample, transport not counted."""
+        return (self.clock.now_ns() - self.ring.end * self.dt_ns) * 1e-9 / (self.clock.pace or 1.0)
 
     def identity(self) -> Identity:
         """What the card says of itself."""

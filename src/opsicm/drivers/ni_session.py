@@ -49,13 +49,13 @@ def task_name(process: int, terminal: str) -> str:
 
 
 class Session:
-    """A line to the card's driver software: local, or a gRPC channel whose calls end after a deadline."""
+    """A line to the card's driver software: local, or a gRPC channel whose calls end after `deadline` [s]."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, deadline: float = TIMEOUT) -> None:
         self.device = device_of(address)
         self._channel: Any = None
         self._calls: Any = None
-        self.deadline = _Deadline()
+        self.deadline = _Deadline(deadline)
         if address.startswith(_GRPC):
             target = address.removeprefix(_GRPC).rpartition("/")[0]
             self._channel = grpc.insecure_channel(target, options=_OPTIONS)
@@ -112,11 +112,18 @@ class Acquisition:
     """All analogue inputs in one continuous task on the card's sample clock.
 
     `ranges` [V] are those of `inputs`, in order. A read waits for its samples; samples that were overwritten because
-    nobody read them in time are counted, never passed over.
+    nobody read them in time are counted, never passed over. `deadline` [s] is for each call until it samples.
     """
 
-    def __init__(self, address: str, inputs: Sequence[str], ranges: Sequence[tuple[float, float]], rate: float) -> None:
-        self._session = Session(address)
+    def __init__(
+        self,
+        address: str,
+        inputs: Sequence[str],
+        ranges: Sequence[tuple[float, float]],
+        rate: float,
+        deadline: float = TIMEOUT,
+    ) -> None:
+        self._session = Session(address, deadline)
         self._count = len(inputs)
         self._next = 0
         try:
@@ -173,12 +180,16 @@ class Acquisition:
 
 
 class Outputs:
-    """Analogue outputs and digital lines, each a task of its own, made when first used: all on demand."""
+    """Analogue outputs and digital lines, each a task of its own, made when first used: all on demand.
 
-    def __init__(self, address: str) -> None:
+    `deadline` [s] is for the first call, those that follow have a command's.
+    """
+
+    def __init__(self, address: str, deadline: float = TIMEOUT) -> None:
         self._address = address
-        self.session = Session(address)
+        self.session = Session(address, deadline)
         self.range = self.session.output_range()  # [V]; the first contact, so that nobody there is noticed now
+        self.session.deadline.seconds = TIMEOUT
         self._terminals: dict[str, tuple[nidaqmx.Task, Any]] = {}
         self._inputs: set[str] = set()
 
@@ -286,7 +297,8 @@ def raise_understood(error: DaqError, address: str, terminal: str = "") -> None:
 class _Deadline(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
     """Gives every call its time-out, `seconds`."""
 
-    seconds = TIMEOUT
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         return continuation(details._replace(timeout=self.seconds), request)

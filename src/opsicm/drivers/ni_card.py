@@ -70,7 +70,7 @@ def card(setup: RoleSetup, clock: Clock | None = None) -> NiCard:
 
 def _connected(setup: RoleSetup, address: str) -> NiCard:
     try:
-        from opsicm.drivers import ni_session  # noqa: PLC0415 - imports the client
+        from opsicm.drivers import ni_session
     except ImportError as error:
         limit = f"its client {CLIENT} is not installed ({error})"
         raise BadInput(Problem(f"NI card {address}", setup.role, limit, f"pip install 'opsicm[{EXTRA}]'")) from error

@@ -34,7 +34,7 @@ def safe_channel(settings: dict[str, Any]) -> Callable[[], bool]:
     a dead one; one that hangs keeps its terminals, and what helps then is a line that nobody else holds, `instead`.
     What an output does is not read back: the card's word is all there is.
     """
-    from opsicm.drivers import ni_session  # noqa: PLC0415 - imports the client
+    from opsicm.drivers import ni_session
 
     address, process = str(settings["address"]), int(settings["process"])
     session = ni_session.Session(address)

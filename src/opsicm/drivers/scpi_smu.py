@@ -287,7 +287,7 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
     An instrument that takes one raw socket only needs another way in for it: USB, GPIB, or VXI-11
     (`TCPIP::host::INSTR`).
     """
-    import pyvisa  # noqa: PLC0415 - as above
+    import pyvisa
 
     address, backend = str(settings["resource"]), str(settings.get("backend", "@py"))
     sessions = [open_resource(address, backend)]

@@ -70,7 +70,7 @@ class RodeostatSource:
     """The instrument on a serial port."""
 
     def __init__(self, port: str, settings: SerialPotentiostatSettings) -> None:
-        import serial  # noqa: PLC0415 - the client is needed by whoever connects one
+        import serial
 
         self._port, self._settings = port, settings
         self._connected: bool | None = None  # the counter electrode
@@ -154,7 +154,7 @@ class RodeostatSource:
         self._link.close()
 
     def _connect(self) -> Serial:
-        import serial  # noqa: PLC0415 - as above
+        import serial
 
         client = serial.Serial(self._port, _BAUD, timeout=TIMEOUT, write_timeout=TIMEOUT, exclusive=True)
         try:
@@ -233,7 +233,7 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
     A serial line has no sessions: while the controlling program lives and reads, it may take the answer away, and this
     says false then although the instrument has obeyed. A watchdog asks again, and a dead program takes no answers.
     """
-    import serial  # noqa: PLC0415 - as above
+    import serial
 
     client = serial.Serial(str(settings["port"]), _BAUD, timeout=TIMEOUT, write_timeout=TIMEOUT)
 

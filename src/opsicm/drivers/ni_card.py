@@ -43,6 +43,7 @@ READ_EVERY: Final = 0.01  # [s]
 _PATIENT: Final = 3.0  # [s] for a call of the first connection
 _LATE: Final = 1.2  # times as long as its samples
 _LOOKED_AT: Final = 8  # reads
+_AT_ONCE: Final = 5  # reads' worth in one that makes up for late ones: a longer one might not be there in its time
 _RAMP_TURN: Final = 0.002  # [s] between two steps of a ramp
 _REMEMBERED: Final = 8192  # writes to an output: more than a block of samples can hold
 _WINDOW_NS: Final = 4_000_000_000  # over which the pace of the sample clock is looked at
@@ -434,7 +435,7 @@ class NiCard:
                 continue
             self.ring.append(first, volts)
             self.clock.tick(self.ring.end)
-            count = min(behind, self.ring.capacity // 4)
+            count = min(behind, _AT_ONCE * wanted)
 
     def _reader(self, count: int) -> Callable[[Any], tuple[int, Any, int]]:
         def read(client: Any) -> tuple[int, Any, int]:

@@ -57,11 +57,12 @@ class Feed(Protocol):
         ...
 
 
-def facts_message(facts: Sequence[Fact]) -> Message:
-    """Facts for the log of the page."""
+def facts_message(facts: Sequence[Fact], most: int | None = None) -> Message:
+    """The last `most` facts (None: all) for the log of the page, without those that say only that it hops."""
+    shown = [fact for fact in facts if fact.kind != "hops"]
     rows = [
         {"seq": f.seq, "t_s": f.t_ns * 1e-9, "kind": f.kind, "track": f.track, "step": f.step, "data": dict(f.data)}
-        for f in facts
+        for f in (shown if most is None else shown[-most:])
     ]
     return message(Kind.FACTS, {"facts": rows})
 
@@ -128,7 +129,7 @@ class LiveFeed:
         """Send a new page what there is."""
         self._outboxes.append(outbox)
         if self._built.facts:
-            outbox.put("facts", facts_message(self._built.facts[-_FACTS_AT_FIRST:]))
+            outbox.put("facts", facts_message(self._built.facts, _FACTS_AT_FIRST))
         if self._built.status is not None:
             outbox.put("status", self._built.status)
         if self._built.plan is not None:
@@ -182,9 +183,7 @@ class LiveFeed:
             gone = "the run folder is gone" if not self._folder.exists() else f"the run cannot be read ({error})"
             self._hand_over(lambda: self._publish_end(gone))
 
-    def _publish(
-        self, status: Message | None, views: dict[str, dict[str, Message]], facts: tuple[Fact, ...]
-    ) -> None:
+    def _publish(self, status: Message | None, views: dict[str, dict[str, Message]], facts: tuple[Fact, ...]) -> None:
         new = facts[len(self._built.facts) :]
         self._built.facts = facts
         self._built.views |= views
@@ -352,6 +351,7 @@ class _Player:
         elapsed = stopwatch()
         before = 0.0
         while True:
+            self._wanted.clear()  # before what it asks for is looked at: a wish that comes meanwhile is not lost
             now = elapsed()
             if self._playing:
                 step = min(now - before, _LONGEST_STEP) * self._speed
@@ -361,7 +361,6 @@ class _Player:
             if self._shown != (self._t, self._outbox.levelling):
                 await self._show(loop)
             await self._outbox.until_idle()
-            self._wanted.clear()
             try:
                 await asyncio.wait_for(self._wanted.wait(), _FRAME if self._playing else None)
             except TimeoutError:

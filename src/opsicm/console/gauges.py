@@ -108,18 +108,19 @@ def _probe(seen: Snapshot) -> list[Gauge]:
 
 def _share(share: float, status: Mapping[str, Any]) -> Gauge:
     note = "current far from the surface against the first one: a tip that clogs loses it, one that breaks gains"
-    return Gauge("tip", "tip", 100.0 * share, "% of its first", float(status["t_s"]), note, not 0.7 < share < 1.5)
+    return Gauge("tip", "tip against first", 100.0 * share, "%", float(status["t_s"]), note, not 0.7 < share < 1.5)
 
 
 def _height_rate(seen: Snapshot) -> list[Gauge]:
     """How fast the surface under the tip rises: drift and expansion together, which one point cannot tell apart."""
     recent = seen.hops.isel(hop=np.flatnonzero(seen.hops["t_ns"].values >= round(1e9 * (seen.t - _RECENT))))
     passes = [one for one in step_passes(recent, seen.slow) if one.t.size >= _FEWEST]
+    note = "height of a point that is hopped again and again, last minute: drift and expansion are not told apart"
     if not passes:
-        return []
+        return [Gauge("drift", "drift + expansion", None, "nm/min", seen.t, note)] if seen.hops.sizes["hop"] else []
     last = max(passes, key=lambda one: float(one.t[-1]))
     rate = straight_line(last.t, last.change).slope * 60e9
-    return [Gauge("drift", "drift and expansion", rate, "nm/min", float(last.t[-1]), "of the height, last minute")]
+    return [Gauge("drift", "drift + expansion", rate, "nm/min", float(last.t[-1]), note)]
 
 
 def _disk(folder: Path, t: float) -> Gauge:

@@ -88,19 +88,25 @@ def _image(hops: xr.Dataset, slow: xr.Dataset, path: str, step: Raster | Landmar
         for middle, size, count in zip(step.center, step.size, step.pixels, strict=True)
     )
     rotation = step.rotation if isinstance(step, Raster) else 0.0
-    image = image_so_far(hops, coarse_heights(hops, slow), x, y, rotation)
-    if image is None:
+    coarse = coarse_heights(hops, slow)
+    made = [image_so_far(hops, coarse, x, y, rotation, back) for back in (1, 0)]
+    images = [one for one in made if one is not None]
+    if made[1] is None:
         return None
+    stack, how = np.stack([one.values for one in images]), LEVELLING[levelling]
     try:
-        heights, how = levelled_for_view(image.values[np.newaxis], levelling)[0], LEVELLING[levelling]
+        heights = levelled_for_view(stack, levelling)
     except OutsideDomain:
-        heights, how = levelled_for_view(image.values[np.newaxis], "none")[0], "Too few pixels yet for a plane."
-    reached = int(np.isfinite(heights).sum())
+        heights, how = levelled_for_view(stack, "none"), "Too few pixels yet for a plane."
     seconds = float(hops["t_ns"].values[-1]) * 1e-9
     number = int(hops["line"].values[-1]) // rows + 1
-    label = f"image {number}: {reached} of {columns * rows} pixels at {time_text(seconds, seconds)}"
-    shown = [(label, image.copy(data=heights))]
-    return image_series_view(shown, f"{path} {step.word}", how, columns=1)
+    reached = int(np.isfinite(made[1].values).sum())
+    labels = [f"image {number - 1}, the one before", f"image {number}: {reached} of {columns * rows} pixels"]
+    shown = [
+        (label, image.copy(data=values))
+        for label, image, values in zip(labels[-len(images) :], images, heights, strict=True)
+    ]
+    return image_series_view(shown, f"{path} {step.word} at {time_text(seconds, seconds)}", how, columns=1)
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""What waits to be sent to one page. A page that is slow gets the newest of each kind and is told how many it missed."""
+"""What waits to be sent to one page. A slow page gets the newest of each kind and is told how many it has missed."""
 
 from __future__ import annotations
 

@@ -85,8 +85,7 @@ def problem(status: int, title: str, error: OpsicmError | None = None) -> Respon
     if error is not None:
         content["detail"] = "; ".join(f"{one.thing}: {one.limit}; {one.remedy}" for one in error.problems)
         content["problems"] = [
-            {"thing": one.thing, "value": one.value, "limit": one.limit, "remedy": one.remedy}
-            for one in error.problems
+            {"thing": one.thing, "value": one.value, "limit": one.limit, "remedy": one.remedy} for one in error.problems
         ]
     return JSONResponse(content, status, media_type="application/problem+json")
 
@@ -198,7 +197,8 @@ def _refused(site: Site, request: Request) -> Response | None:
         return problem(401, "Not logged in", _come_in())
     if request.method == "POST":
         if request.headers.get("origin") not in site.origins:
-            forged = Problem("Origin", ascii(request.headers.get("origin", ""))[:80], "is not this page", "use the page")
+            origin = ascii(request.headers.get("origin", ""))[:80]
+            forged = Problem("Origin", origin, "is not this page", "use the page")
             return problem(403, "Wrong origin", BadInput(forged))
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return problem(415, "Not JSON")

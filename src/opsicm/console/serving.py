@@ -11,7 +11,7 @@ from opsicm.console.server import Site, console_app
 from opsicm.console.wire import LONGEST_FROM_PAGE
 from opsicm.core.errors import BadInput, Problem
 
-_ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104 - these are refused
+_ANY: Final = ("", "0.0.0.0", "::")
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -185,7 +185,7 @@ LEVELLINGS: Final = ("none", "plane")
 
 
 def from_page(text: str) -> FromPage:
-    """What the page says in `text`; raises `BadInput` for anything else than the keys of `FromPage` in a JSON object."""
+    """What the page says in `text`; raises `BadInput` for all but a JSON object with keys of `FromPage`."""
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):

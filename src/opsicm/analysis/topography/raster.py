@@ -102,18 +102,20 @@ def rows_of_pass(hops: xr.Dataset) -> int:
     return _rows(hops)[0]
 
 
-def image_so_far(hops: xr.Dataset, coarse: F64 | None, x: F64, y: F64, rotation: float = 0.0) -> xr.DataArray | None:
+def image_so_far(
+    hops: xr.Dataset, coarse: F64 | None, x: F64, y: F64, rotation: float = 0.0, back: int = 0
+) -> xr.DataArray | None:
     """The heights [m] (y, x) of the pass that a raster is in, as far as it has come; NaN where no hop made contact yet.
 
-    `hops` of one step in order of time, `coarse` [hop] [m] as for `frames`; `x` [column], `y` [row] [m] are the
-    coordinates that the program gives its pixels. None where no hop of the pass made contact. Once the pass is whole
-    the heights are those of its frame.
+    `back` is how many passes before that one. `hops` of one step in order of time, `coarse` [hop] [m] as for `frames`;
+    `x` [column], `y` [row] [m] are the coordinates that the program gives its pixels. None where no hop of the pass
+    made contact. Once the pass is whole the heights are those of its frame.
     """
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
     if not line.size:
         return None
     number = line // y.size
-    of = (number == number[-1]) & (hops["outcome"].values == 0) & (pixel >= 0) & (pixel < x.size)
+    of = (number == number[-1] - back) & (hops["outcome"].values == 0) & (pixel >= 0) & (pixel < x.size)
     if not of.any():
         return None
     heights = np.full((y.size, x.size), np.nan)

@@ -38,15 +38,15 @@ export class Curves {
   }
 
   options(panel, last) {
-    const axis = {stroke: ink("--ink"), grid: {stroke: ink("--line"), width: 1}, ticks: {stroke: ink("--line")}, font: "13px system-ui, sans-serif"};
+    const axis = {stroke: ink("--ink"), grid: {stroke: ink("--line"), width: 1}, ticks: {stroke: ink("--line"), size: 4}, gap: 3, font: "13px system-ui, sans-serif"};
     return {
       width: this.width(), height: this.height + (last ? 24 : 0),
       scales: {x: {time: false}, y: {range: steady()}},
       legend: {show: true},
       cursor: {sync: {key: this.key, setSeries: false}, drag: {x: true, y: false}},
       axes: [
-        {...axis, label: last ? panel.x.label : undefined, labelSize: 20, size: last ? 34 : 22, labelFont: "13px system-ui, sans-serif"},
-        {...axis, size: 66, values: (_, ticks) => ticks.map((v) => +v.toPrecision(6))},
+        {...axis, label: last ? panel.x.label : undefined, labelSize: 20, size: 24, labelFont: "13px system-ui, sans-serif"},
+        {...axis, size: 66, space: 24, values: (_, ticks) => ticks.map((v) => String(+v.toPrecision(6)).replace("-", "−"))},
       ],
       series: [{label: panel.x.label, value: (_, v) => (v == null ? "–" : v.toPrecision(6))}, ...panel.series.map(line)],
     };

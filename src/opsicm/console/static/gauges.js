@@ -52,6 +52,5 @@ function make(section, gauge) {
 
 function number(value) {
   const size = Math.abs(value);
-  if (size !== 0 && size < 0.001) return value.toExponential(1);
-  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3).replace("-", "−");
 }

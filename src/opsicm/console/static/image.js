@@ -6,10 +6,11 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const BOX = {left: 60, top: 8, below: 44, right: 92};
 
 export class Image {
-  /** In `body`; `readout` gets the value under the cursor. */
-  constructor(body, readout) {
+  /** In `body`, at most `tallest` px high; `readout` gets the value under the cursor. */
+  constructor(body, readout, tallest) {
     this.body = body;
     this.readout = readout;
+    this.tallest = tallest;
     this.pixels = document.createElement("canvas"); // one pixel of the image, one of the canvas
     this.canvas = document.createElement("canvas");
     const frame = document.createElement("div");
@@ -34,8 +35,8 @@ export class Image {
     this.paint(panel, rows, columns);
     const room = Math.max(160, this.body.clientWidth) - BOX.left - BOX.right;
     const equal = panel.x.unit === panel.y.unit;
-    let w = room, h = equal ? (w * (top - bottom)) / (right - left) : 300;
-    if (h > 460) { w *= equal ? 460 / h : 1; h = 460; }
+    let w = room, h = equal ? (w * (top - bottom)) / (right - left) : 0.7 * this.tallest;
+    if (h > this.tallest) { w *= equal ? this.tallest / h : 1; h = this.tallest; }
     const [c] = surface(this.body, this.canvas, h + BOX.top + BOX.below);
     const x0 = BOX.left, y0 = BOX.top;
     this.place = {x0, y0, w, h};
@@ -94,6 +95,8 @@ export class Image {
     const length = (panel.scale_bar / Math.abs(span)) * w, x = x0 + 0.06 * w, y = y0 + h - 0.07 * h;
     const text = `${panel.scale_bar} ${panel.x.unit}`;
     c.textAlign = "left";
+    c.font = "bold 15px system-ui, sans-serif";
+    c.lineJoin = "round";
     for (const [style, thick] of [["#000000", 6], ["#ffffff", 3]]) {
       c.strokeStyle = style;
       c.lineWidth = thick;
@@ -109,7 +112,8 @@ export class Image {
 
   read() {
     const value = this.under();
-    this.readout.textContent = value ?? "";
+    if (value !== null || this.said) this.readout.textContent = value ?? "";
+    this.said = value !== null;
   }
 
   under() {

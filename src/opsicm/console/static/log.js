@@ -1,10 +1,8 @@
 // The log of facts, newest first. What a run's files say is shown as text, never as markup.
 const MOST = 500;
-const QUIET = new Set(["hops"]); // a fact every second that says only that it goes on
 
 export function addFacts(list, facts) {
   for (const fact of facts) {
-    if (QUIET.has(fact.kind)) continue;
     const row = document.createElement("li");
     row.className = fact.kind;
     row.dataset.seq = fact.seq;

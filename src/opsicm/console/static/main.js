@@ -14,9 +14,9 @@ const OVER = new Set(["completed", "stopped", "fault", "interrupted", "vanished"
 const views = new Map(); // slot → {number, content, fresh}
 let socket = null, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
 
-const map = new Image($("map-body"), $("map-readout"));
+const map = new Image($("map-body"), $("map-readout"), 460), before = new Image($("before-body"), $("map-readout"), 230);
 const mapCurves = new Curves($("map-body"), 300, "time");
-const time = new Curves($("time-body"), 118, "time");
+const time = new Curves($("time-body"), 136, "time");
 const hop = new Curves($("hop-body"), 110, "hop");
 const planCanvas = document.createElement("canvas"), cellCanvas = document.createElement("canvas");
 $("plan-body").append(planCanvas);
@@ -59,12 +59,16 @@ function draw() {
 
 const PLACES = {
   map(view) {
-    const image = view.panels[0].kind === "image";
+    const images = view.panels.filter((panel) => panel.kind === "image"), present = images.at(-1);
+    const series = view.name === "image_series", earlier = series && images.length > 1 ? images[0] : null;
     $("map-wait").hidden = true;
-    $("map-title").textContent = image && view.panels[0].note ? `${view.title}, ${view.panels[0].note}` : view.title;
-    $("levelling-label").hidden = view.name !== "image_series";
+    $("map-title").textContent = series ? `${view.title}, ${present.note}` : view.title;
+    $("levelling-label").hidden = !series;
     $("map-note").textContent = view.caption;
-    if (image) map.update(view.panels[0]);
+    $("before-title").hidden = !earlier;
+    before.frame.hidden = !earlier;
+    if (earlier) { $("before-title").textContent = earlier.note; before.update(earlier); }
+    if (present) { map.update(present); mapCurves.restyle(); }
     else { map.frame.remove(); mapCurves.update(view.panels); }
   },
   time(view) { $("time-wait").hidden = true; time.update(view.panels); },

@@ -8,7 +8,7 @@ export function ticks(low, high, most = 6) {
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
   const out = [];
   for (let v = Math.ceil(low / step) * step; v <= high + 1e-9 * step; v += step) out.push(Math.abs(v) < 1e-9 * step ? 0 : v);
-  return {values: out, text: (v) => (+v.toPrecision(10)).toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)))};
+  return {values: out, text: (v) => (+v.toPrecision(10)).toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9))).replace("-", "−")};
 }
 
 /** A canvas of `height` px in `body`, its context scaled to the screen's pixels: [context, width]. */

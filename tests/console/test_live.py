@@ -65,7 +65,7 @@ def test_two_pages_watch_and_steer_a_run(run: Running, console: Served) -> None:
         assert stopped["accepted"], "who sees a tip in danger need not ask"
         assert stopped["message"] == "pipette up, cell to open circuit, file kept"
         with Run(run.file()) as file:
-            page.until(lambda: page.status["state"] == "stopped")
+            page.until(lambda: page.status["state"] == "interrupted")
             page.until(lambda: page.facts and page.facts[-1]["kind"] == "run_ended")
             other.until(lambda: other.people.get("dropped", 0) > 0)
             _compare_with_file(page, file)

@@ -85,7 +85,8 @@ def tracks_of(facts: Sequence[Fact]) -> dict[str, dict[str, Any]]:
 
 def outcome_of(facts: Sequence[Fact]) -> str | None:
     """How the run ended; None while it goes on."""
-    return str(facts[-1].data.get("outcome")) if facts and facts[-1].kind == "run_ended" else None
+    ends = [fact for fact in facts[-8:] if fact.kind == "run_ended"]
+    return str(ends[-1].data.get("outcome")) if ends else None
 
 
 @dataclass(slots=True)
@@ -248,7 +249,7 @@ class _Follower:
         if outcome is not None:
             state = outcome
         elif not live:
-            state = "interrupted"
+            state = "no process"
         else:
             state = "running" if answer else "no answer"
         seen, gauges = self._seen, []
@@ -329,7 +330,7 @@ class _Player:
         self._playing = True
         self._wanted = asyncio.Event()
         self._facts = 0
-        self._shown: tuple[float, str] | None = None
+        self._shown: tuple[float, str, bool] | None = None
 
     def say(self, said: FromPage) -> None:
         """What the viewer wants from now on."""
@@ -358,7 +359,7 @@ class _Player:
                 self._t = min(self._t + step, self._run.duration)
                 self._playing = self._t < self._run.duration
             before = now
-            if self._shown != (self._t, self._outbox.levelling):
+            if self._shown != (self._t, self._outbox.levelling, self._playing):
                 await self._show(loop)
             await self._outbox.until_idle()
             try:
@@ -369,12 +370,12 @@ class _Player:
                 before = elapsed()
 
     async def _show(self, loop: asyncio.AbstractEventLoop) -> None:
-        t, levelling = self._t, self._outbox.levelling
+        t, levelling, playing = self._t, self._outbox.levelling, self._playing
         seen = await loop.run_in_executor(self._reader, self._run.until, t)
         try:
             views = await loop.run_in_executor(self._reader, messages_of, seen, levelling)
             gauges = await loop.run_in_executor(self._reader, gauges_of, seen, {}, None, None)
-            state, why = ("playing" if self._playing else "replay"), ""
+            state, why = ("playing" if playing else "replay"), ""
         except OpsicmError as error:
             views, gauges, state, why = {}, [], "vanished", f"the run cannot be read ({error})"
         if len(seen.facts) < self._facts:
@@ -401,4 +402,4 @@ class _Player:
         self._outbox.put("status", message(Kind.STATUS, content))
         for slot, one in views.items():
             self._outbox.put(slot, one)
-        self._shown = t, levelling
+        self._shown = t, levelling, playing

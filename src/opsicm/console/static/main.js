@@ -9,8 +9,8 @@ import {drawCurves, drawRows} from "./xy.js";
 
 const $ = (id) => document.getElementById(id);
 const SILENT = 3000; // [ms] without a word: the server speaks twice a second
-const TONES = {running: "good", playing: "good", completed: "good", replay: "", stopped: "warn", interrupted: "bad", fault: "bad", vanished: "bad", "no answer": "warn"};
-const OVER = new Set(["completed", "stopped", "fault", "interrupted", "vanished"]);
+const TONES = {running: "good", playing: "good", completed: "good", replay: "", stopped: "warn", interrupted: "warn", "no process": "bad", fault: "bad", vanished: "bad", "no answer": "warn"};
+const OVER = new Set(["completed", "stopped", "fault", "interrupted", "no process", "vanished"]);
 const views = new Map(); // slot → {number, content, fresh}
 let socket = null, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
 

@@ -58,11 +58,14 @@ export function begin(settable = SETTINGS) {
   });
   $("note-form").addEventListener("submit", async (event) => {
     event.preventDefault();
+    document.activeElement.blur(); // the next space is for the probe
+    if (!$("note").value.trim()) return;
     await command({command: "note", text: $("note").value});
     $("note").value = "";
   });
   $("set-form").addEventListener("submit", (event) => {
     event.preventDefault();
+    document.activeElement.blur();
     command({command: "set", key: $("key").value, value: Number.parseFloat($("value").value)});
   });
 }

@@ -94,7 +94,9 @@ def _compare_with_file(page: Page, file: Run) -> None:
         row = hops.isel(hop=k)
         if int(row["outcome"]) == 0:
             coarse = slow["coarse_z"].values[np.searchsorted(slow["t_ns"].values, int(row["t_ns"])) - 1]
-            heights[int(row["line"]) // ROWS, int(row["line"]) % ROWS, int(row["pixel"])] = float(row["z_stop"] + coarse)
+            heights[int(row["line"]) // ROWS, int(row["line"]) % ROWS, int(row["pixel"])] = float(
+                row["z_stop"] + coarse
+            )
     present = int(hops["line"].values[-1]) // ROWS
     image = page.views["map"]["panels"][-1]
     expected = np.full((ROWS, COLUMNS), np.nan)

@@ -11,6 +11,7 @@ import pytest
 from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import images_of
 from opsicm.analysis.topography.levelling import plane
+from opsicm.console.gauges import gauges_of
 from opsicm.console.live_figures import views_of
 from opsicm.console.snapshot import Snapshot, StoredRun
 from opsicm.figures.hops import run_time_view
@@ -86,6 +87,17 @@ def test_the_curves_are_the_reports(short_run: Run) -> None:
     assert isinstance(hop, CurvePanel)
     last = short_run.trace(short_run.hops.sizes["hop"] - 1)
     np.testing.assert_array_equal(hop.series[0].y, 1e9 * last["pipette_current"].values)
+
+
+def test_every_moment_of_a_run_can_be_drawn(raster: Path, short_run: Run) -> None:
+    for hops in range(0, 2 * ROWS * COLUMNS + 1, 3):
+        assert "time" in views_of(after(raster, hops), "plane")
+        gauges_of(after(raster, hops), {}, None, None)
+    with StoredRun(short_run.path) as stored:
+        for t in [*np.arange(0.0, 1.0, 0.1).tolist(), *range(1, 100, 33)]:
+            seen = stored.until(t)
+            assert "time" in views_of(seen, "none")
+            gauges_of(seen, {}, None, None)
 
 
 def test_a_run_before_its_first_hop_has_what_it_has(raster: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -29,9 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as player:
+    with importlib.import_module("playwright.sync_api").sync_playwright() as player:
         made = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield made
         made.close()
@@ -65,7 +64,7 @@ def until(page: Page, condition: str) -> Any:
 
     Asked from outside: Playwright's own waiting evaluates text in the page, which the page's policy forbids.
     """
-    return wait_for(lambda: page.evaluate(condition) or page.wait_for_timeout(20))
+    return wait_for(lambda: page.evaluate(condition))
 
 
 def gauge(page: Page, key: str) -> float:
@@ -75,7 +74,7 @@ def gauge(page: Page, key: str) -> float:
 def cell_goes_on(page: Page) -> None:
     """Wait until the cell's potential has fallen by another 4 mV."""
     begin = gauge(page, "cell_potential")
-    wait_for(lambda: page.wait_for_timeout(50) or gauge(page, "cell_potential") < begin - 0.004)
+    wait_for(lambda: gauge(page, "cell_potential") < begin - 0.004)
 
 
 def image_number(page: Page) -> int:

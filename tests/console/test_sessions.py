@@ -74,7 +74,7 @@ def test_who_has_closed_the_page_holds_the_lock_for_fifteen_seconds() -> None:
     clock.now += 15 * SECOND
     assert sessions.operator is first, "a page may be loaded anew"
     clock.now += 1
-    assert sessions.operator is None
+    assert not sessions.operator
     sessions.take(second)
 
 

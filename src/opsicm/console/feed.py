@@ -183,6 +183,9 @@ class LiveFeed:
         except (OSError, OpsicmError) as error:
             gone = "the run folder is gone" if not self._folder.exists() else f"the run cannot be read ({error})"
             self._hand_over(lambda: self._publish_end(gone))
+        except Exception as error:  # noqa: BLE001 - a page that shows an old state as the present one is worse
+            failed = f"the console failed ({type(error).__name__}: {error}); the run goes on without it"
+            self._hand_over(lambda: self._publish_end(failed))
 
     def _publish(self, status: Message | None, views: dict[str, dict[str, Message]], facts: tuple[Fact, ...]) -> None:
         new = facts[len(self._built.facts) :]
@@ -342,6 +345,14 @@ class _Player:
 
     async def play(self, plan: Plan) -> None:
         """Show moment after moment, each when the page has drawn the one before."""
+        try:
+            await self._play(plan)
+        except Exception as error:  # noqa: BLE001 - else the page would wait without a word
+            text = f"the console failed ({type(error).__name__}: {error})"
+            content = {"mode": "replay", "state": "vanished", "message": text, "t_s": self._t, "gauges": []}
+            self._outbox.put("status", message(Kind.STATUS, content))
+
+    async def _play(self, plan: Plan) -> None:
         loop = asyncio.get_running_loop()
         try:
             view = await loop.run_in_executor(self._reader, plan)

@@ -32,7 +32,7 @@ function connect() {
     heard = performance.now();
     const {kind, number, content} = decode(event.data);
     if (kind === VIEW) views.set(content.slot, {number, content, fresh: true});
-    else if (kind === STATUS) { status = content; updateGauges($("gauges"), content.gauges); }
+    else if (kind === STATUS) { status = {...content, t_s: content.t_s ?? status?.t_s ?? 0}; updateGauges($("gauges"), content.gauges); }
     else if (kind === FACTS) { if (content.anew) $("facts").replaceChildren(); addFacts($("facts"), content.facts); }
     else if (kind === PEOPLE) people = content;
     schedule();

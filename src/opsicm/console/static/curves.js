@@ -1,8 +1,6 @@
 // Panels of curves over a rising x, drawn by uPlot. The y range stays until the curves leave it or shrink to half of it.
+import {css} from "./theme.js";
 import uPlot from "./vendor/uPlot.esm.js";
-
-const colour = (series) => getComputedStyle(document.documentElement).getPropertyValue(`--role-${series.role}`).trim();
-const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** One uPlot for each panel of a view, in `body`; `update` draws a new view in them. */
 export class Curves {
@@ -38,7 +36,7 @@ export class Curves {
   }
 
   options(panel, last) {
-    const axis = {stroke: ink("--ink"), grid: {stroke: ink("--line"), width: 1}, ticks: {stroke: ink("--line"), size: 4}, gap: 3, font: "13px system-ui, sans-serif"};
+    const axis = {stroke: css("--ink"), grid: {stroke: css("--line"), width: 1}, ticks: {stroke: css("--line"), size: 4}, gap: 3, font: "13px system-ui, sans-serif"};
     return {
       width: this.width(), height: this.height + (last ? 24 : 0),
       scales: {x: {time: false}, y: {range: steady()}},
@@ -60,7 +58,7 @@ export class Curves {
 }
 
 function line(series) {
-  const stroke = colour(series);
+  const stroke = css(`--role-${series.role}`);
   const dots = series.style === "points" || series.style === "marks";
   return {
     label: series.label, stroke, width: series.style === "dashed" ? 1.2 : 1.8,
@@ -73,10 +71,14 @@ function line(series) {
 
 // uPlot wants one x for all: `join` merges theirs; null is a gap, undefined no point of this series.
 function tables(panel) {
-  const each = panel.series.map((series) => [Array.from(series.x.values), Array.from(series.y.values, (v) => (Number.isNaN(v) ? null : v))]);
+  const each = panel.series.map((series) => [series.x.values, gaps(series.y.values)]);
   if (each.length === 0) return [[]];
   if (each.length === 1) return each[0];
   return uPlot.join(each, each.map(() => [1]));
+}
+
+function gaps(values) {
+  return values.some(Number.isNaN) ? Array.from(values, (v) => (Number.isNaN(v) ? null : v)) : values;
 }
 
 function steady() {

@@ -1,4 +1,6 @@
 // Gauges. One that was not renewed is struck through with its age, whatever the server last said of it.
+import {write} from "./theme.js";
+
 const STALE = 5; // [s], as in console/gauges.py
 const shown = new Map();
 
@@ -9,9 +11,9 @@ export function updateGauges(section, gauges) {
   for (const gauge of gauges) {
     const one = shown.get(gauge.key) ?? make(section, gauge);
     Object.assign(one, {gauge, received: now});
-    one.label.textContent = gauge.label;
-    one.number.textContent = gauge.value === null ? "–" : number(gauge.value);
-    one.unit.textContent = ` ${gauge.unit}`;
+    write(one.label, gauge.label);
+    write(one.number, gauge.value === null ? "–" : number(gauge.value));
+    write(one.unit, ` ${gauge.unit}`);
     one.box.title = gauge.note;
     one.box.classList.toggle("warns", gauge.warns);
   }
@@ -25,7 +27,7 @@ export function ageGauges(contact, frozen) {
     const old = frozen && contact ? 0 : gauge.age_s + (now - received) / 1000;
     const stale = !contact || gauge.stale || old > STALE;
     box.classList.toggle("stale", stale);
-    age.textContent = stale ? `stale: ${Math.round(old)} s old` : `at ${gauge.t_s.toFixed(1)} s`;
+    write(age, stale ? `stale: ${Math.round(old)} s old` : `at ${gauge.t_s.toFixed(1)} s`);
   }
 }
 

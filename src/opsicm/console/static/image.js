@@ -1,8 +1,8 @@
 // An image on a canvas of its own, axes, colour bar and scale bar on a second one, and the value under the cursor.
 import {TABLES} from "./colourmaps.js";
+import {css, write} from "./theme.js";
 import {surface, ticks} from "./xy.js";
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const BOX = {left: 60, top: 8, below: 44, right: 92};
 
 export class Image {
@@ -13,6 +13,8 @@ export class Image {
     this.tallest = tallest;
     this.pixels = document.createElement("canvas"); // one pixel of the image, one of the canvas
     this.canvas = document.createElement("canvas");
+    this.strip = document.createElement("canvas");
+    this.barOf = null;
     const frame = document.createElement("div");
     frame.className = "image";
     frame.append(this.canvas);
@@ -81,10 +83,14 @@ export class Image {
   bar(c, panel, x, y, h) {
     if (!panel.limits) return;
     const table = TABLES[panel.shows === "height" || panel.shows === "current" ? "viridis" : "RdBu_r"], [low, high] = panel.limits;
-    for (let k = 0; k < 256; k++) {
-      c.fillStyle = `rgb(${table[3 * k]}, ${table[3 * k + 1]}, ${table[3 * k + 2]})`;
-      c.fillRect(x, y + h - ((k + 1) * h) / 256, 14, h / 256 + 1);
+    if (this.barOf !== table) { // 256 pixels, drawn once
+      this.barOf = table;
+      Object.assign(this.strip, {width: 1, height: 256});
+      const context = this.strip.getContext("2d"), data = context.createImageData(1, 256);
+      for (let k = 0; k < 256; k++) data.data.set([table[765 - 3 * k], table[766 - 3 * k], table[767 - 3 * k], 255], 4 * k);
+      context.putImageData(data, 0, 0);
     }
+    c.drawImage(this.strip, x, y, 14, h);
     c.fillStyle = css("--ink");
     c.textAlign = "left";
     if (high > low) { const along = ticks(low, high, 5); for (const v of along.values) c.fillText(along.text(v), x + 18, y + h - ((v - low) / (high - low)) * h + 4); }
@@ -112,7 +118,7 @@ export class Image {
 
   read() {
     const value = this.under();
-    if (value !== null || this.said) this.readout.textContent = value ?? "";
+    if (value !== null || this.said) write(this.readout, value ?? "");
     this.said = value !== null;
   }
 

@@ -4,6 +4,7 @@ import {ageGauges, updateGauges} from "./gauges.js";
 import {Image} from "./image.js";
 import {addFacts} from "./log.js";
 import {begin, stop, toggleProbe, updateSteering} from "./steering.js";
+import {setTheme, write} from "./theme.js";
 import {decode, FACTS, PEOPLE, STATUS, VIEW} from "./wire.js";
 import {drawCurves, drawRows} from "./xy.js";
 
@@ -62,24 +63,26 @@ const PLACES = {
     const images = view.panels.filter((panel) => panel.kind === "image"), present = images.at(-1);
     const series = view.name === "image_series", earlier = series && images.length > 1 ? images[0] : null;
     $("map-wait").hidden = true;
-    $("map-title").textContent = series ? `${view.title}, ${present.note}` : view.title;
+    write($("map-title"), series ? `${view.title}, ${present.note}` : view.title);
     $("levelling-label").hidden = !series;
-    $("map-note").textContent = view.caption;
+    write($("map-note"), view.caption);
     $("before-title").hidden = !earlier;
     before.frame.hidden = !earlier;
-    if (earlier) { $("before-title").textContent = earlier.note; before.update(earlier); }
+    if (earlier) { write($("before-title"), earlier.note); before.update(earlier); }
     if (present) { map.update(present); mapCurves.restyle(); }
     else { map.frame.remove(); mapCurves.update(view.panels); }
   },
   time(view) { $("time-wait").hidden = true; time.update(view.panels); },
   cell(view) { $("cell-wait").hidden = true; drawCurves($("cell-body"), cellCanvas, view.panels[0]); },
-  hop(view) { $("hop-title").hidden = false; $("hop-title").textContent = view.title; hop.update(view.panels); },
+  hop(view) { $("hop-title").hidden = false; write($("hop-title"), view.title); hop.update(view.panels); },
   plan(view) { $("plan-wait").hidden = true; drawPlan(view); },
 };
 
+let planned = null;
 const UNITS = {s: 1, min: 60, h: 3600};
 function drawPlan(view) {
   const panel = view.panels[view.panels.length - 1];
+  planned = status?.t_s ?? null;
   drawRows($("plan-body"), planCanvas, panel, status ? status.t_s / (UNITS[panel.x.unit] ?? 1) : null);
 }
 
@@ -91,27 +94,27 @@ function words() {
     const state = contact ? status.state : "no contact";
     const paused = Object.entries(status.tracks ?? {}).filter(([, track]) => track.paused).map(([name]) => name);
     const running = state === "running" && paused.length ? `${paused.join(" and ")} paused` : state;
-    $("state").textContent = running;
+    write($("state"), running);
     $("state").dataset.tone = contact ? (paused.length && state === "running" ? "warn" : (TONES[status.state] ?? "")) : "bad";
-    if (status.title) $("title").textContent = status.title;
+    if (status.title) write($("title"), status.title);
     const pace = status.mode === "live" && status.speed && Math.abs(status.speed - 1) > 0.05 ? `, ${status.speed.toPrecision(3)} × real time` : "";
-    $("clock").textContent = `${clock(status.t_s)}${status.total_s ? ` of ${clock(status.total_s)}` : ""}${pace}`;
-    $("left").textContent = status.left_s == null ? "" : `${clock(status.left_s)} left`;
-    $("tracks").textContent = Object.entries(status.tracks ?? {}).map(([name, track]) => `${name}: ${track.step || "no step"}${track.paused ? " (paused)" : ""}`).join(" · ");
+    write($("clock"), `${clock(status.t_s)}${status.total_s ? ` of ${clock(status.total_s)}` : ""}${pace}`);
+    write($("left"), status.left_s == null ? "" : `${clock(status.left_s)} left`);
+    write($("tracks"), Object.entries(status.tracks ?? {}).map(([name, track]) => `${name}: ${track.step || "no step"}${track.paused ? " (paused)" : ""}`).join(" · "));
     $("replay").hidden = status.mode !== "replay";
     if (status.mode === "replay" && !seeking) { $("seek").max = status.total_s; $("seek").value = status.t_s; }
     const plan = views.get("plan");
-    if (plan) drawPlan(plan.content);
+    if (plan && planned !== status.t_s) drawPlan(plan.content);
     updateSteering({probePaused: !!status.tracks?.probe.paused, cellPaused: !!status.tracks?.cell.paused, live: contact && status.mode === "live" && !OVER.has(status.state), stored: status.mode === "replay"});
   }
   if (people) {
     const who = people.operator ? (people.yours ? `you steer as ${people.operator}` : `${people.operator} steers`) : "nobody steers";
-    $("people").textContent = `${people.watching} watching${people.stored ? "" : `, ${who}`}${people.dropped ? `, ${people.dropped} frames left out` : ""}`;
+    write($("people"), `${people.watching} watching${people.stored ? "" : `, ${who}`}${people.dropped ? `, ${people.dropped} frames left out` : ""}`);
     updateSteering({yours: people.yours, taken: people.operator !== null});
   }
   const banner = !contact && heard === 0 && !status ? "" : !contact ? "No word from the console: nothing on this page is live" : status?.state === "vanished" ? status.message : "";
   $("banner").hidden = !banner;
-  $("banner").textContent = banner;
+  write($("banner"), banner);
   ageGauges(contact || !status, status?.mode === "replay" || OVER.has(status?.state));
 }
 
@@ -145,13 +148,13 @@ $("seek").addEventListener("input", () => { seeking = true; say({seek: Number($(
 $("seek").addEventListener("change", () => { seeking = false; });
 $("speed").addEventListener("input", () => {
   const speed = 10 ** Number($("speed").value);
-  $("speed-text").textContent = `${speed < 10 ? speed.toFixed(1) : speed.toFixed(0)} ×`;
+  write($("speed-text"), `${speed < 10 ? speed.toFixed(1) : speed.toFixed(0)} ×`);
   say({speed});
 });
 $("levelling").addEventListener("change", () => { $("levelling").blur(); say({levelling: $("levelling").value}); });
 
 function theme(name) {
-  document.documentElement.dataset.theme = name;
+  setTheme(name);
   [time, hop, mapCurves].forEach((curves) => curves.restyle());
   for (const view of views.values()) { PLACES[view.content.slot]?.(view.content); }
 }
@@ -164,6 +167,6 @@ theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)
 
 addEventListener("resize", () => { for (const slot of ["cell", "plan"]) { const view = views.get(slot); if (view) PLACES[slot](view.content); } });
 setInterval(schedule, 500);
-setInterval(() => { $("frames").textContent = `${frames} frames/s drawn`; frames = 0; }, 1000);
+setInterval(() => { write($("frames"), `${frames} frames/s drawn`); frames = 0; }, 1000);
 begin();
 connect();

@@ -1,6 +1,6 @@
 // Panels that uPlot does not draw: a curve that turns back in x, and rows of bars over time.
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+import {css} from "./theme.js";
 
 /** Tick values between two numbers, at 1, 2 or 5 times a power of ten. */
 export function ticks(low, high, most = 6) {
@@ -14,10 +14,12 @@ export function ticks(low, high, most = 6) {
 /** A canvas of `height` px in `body`, its context scaled to the screen's pixels: [context, width]. */
 export function surface(body, canvas, height) {
   const width = Math.max(160, body.clientWidth), ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
+  const wide = Math.round(width * ratio), high = Math.round(height * ratio);
+  if (canvas.width !== wide || canvas.height !== high) { // a new size makes a new canvas
+    Object.assign(canvas, {width: wide, height: high});
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+  }
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);

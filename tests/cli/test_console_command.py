@@ -16,8 +16,11 @@ import pytest
 
 from opsicm.cli.check import checked_run
 from opsicm.cli.main import main
+from opsicm.cli.status import status_of
 from opsicm.experiment.file import read_experiment
 from opsicm.record.reader import Run
+from opsicm.runner.control_socket import ask_status
+from tests.fixtures.served import wait_for
 
 
 def test_without_its_packages_it_says_what_to_install(
@@ -70,7 +73,21 @@ def test_a_console_from_start_to_interrupt(short_run: Run) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (out, err) == ("", "")
-    assert process.returncode in (0, 130)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_ends_with_its_console(tmp_path: Path, ending: signal.Signals) -> None:
+    arguments = [sys.executable, "-m", "opsicm", "console", "--demo", "--port", "0", "--out", str(tmp_path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().split()[-1])
+        assert process.stdout.readline().startswith("console ")
+        wait_for(lambda: ask_status(folder))
+        process.send_signal(ending)
+        out, err = process.communicate(timeout=60)
+    assert (out, err, process.returncode) == ("", "", 0)
+    assert status_of(folder).state == "interrupted", "its file is made as well"
 
 
 def test_the_demo_is_an_experiment_without_problems() -> None:

@@ -38,5 +38,13 @@ def test_views_that_were_not_taken_are_replaced_and_counted() -> None:
         assert not box.idle, "an answer to an older view"
         box.drawn(decoded(newest)[1])
         await asyncio.wait_for(box.until_idle(), 1.0)
+        # A heartbeat that comes between the drawing of a view and who waits for it.
+        box.put("map", view("map", 5.0))
+        (last,) = await box.next()
+        waiting = asyncio.create_task(box.until_idle())
+        await asyncio.sleep(0)
+        box.drawn(decoded(last)[1])
+        box.put("people", message(Kind.PEOPLE, {}))
+        await asyncio.wait_for(waiting, 1.0)
 
     asyncio.run(slow())

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from opsicm.analysis.hops.results import images_of
+from opsicm.instruments.clock import stopwatch
 from opsicm.record.reader import Run
 from tests.fixtures.running import COLUMNS, ROWS, running
-from tests.fixtures.served import served_live, served_replay, wait_for
+from tests.fixtures.served import LONGEST, served_live, served_replay, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -64,7 +65,11 @@ def until(page: Page, condition: str) -> Any:
 
     Asked from outside: Playwright's own waiting evaluates text in the page, which the page's policy forbids.
     """
-    return wait_for(lambda: page.evaluate(condition))
+    elapsed = stopwatch()
+    while not (value := page.evaluate(condition)):
+        state = {name: text(page, f"#{name}") for name in ("state", "clock", "map-title", "answer", "people")}
+        assert elapsed() < LONGEST, f"{condition} does not come true: {state}"
+    return value
 
 
 def gauge(page: Page, key: str) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,10 +17,13 @@ from opsicm.cli.terminal import DEFAULT_OUT, OutOption
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 
 if TYPE_CHECKING:
+    from uvicorn import Server
+
     from opsicm.figures.view import View
 
 app = typer.Typer(add_completion=False)
 _STARTS_WITHIN: Final = 120.0  # [s]: the check of the demo
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDS_WITHIN: Final = 60.0  # [s]: a stop, and the run file
 
 
@@ -44,9 +48,33 @@ def console(
     _refuse_without_server()
     if demo and run is not None:
         raise BadInput(Problem("--demo", "", f"starts a run of its own, beside {run}", "leave out one of them"))
-    with ExitStack() as stack:
+    with _Signals() as signals, ExitStack() as stack:
         path = stack.enter_context(_demo_run(out)) if demo else latest_run() if run is None else run
-        _serve(path, host, port, stack)
+        _serve(path, host, port, stack, signals)
+
+
+class _Signals:
+    """Ends the console in order on Ctrl-C, SIGTERM and a terminal that closes: a demo must not be left behind.
+
+    While it runs the server has handlers of its own for two of them, and hands them on when it has ended.
+    """
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.signal(number, self._end) for number in _ENDING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _end(self, _signal: int, _frame: object) -> None:
+        if self.server is None:
+            raise KeyboardInterrupt
+        self.server.should_exit = True
 
 
 def _refuse_without_server() -> None:
@@ -58,7 +86,7 @@ def _refuse_without_server() -> None:
         raise BadInput(Problem("opsicm console", "", limit, "pip install 'opsicm[console]'"))
 
 
-def _serve(path: Path, host: str, port: int, stack: ExitStack) -> None:
+def _serve(path: Path, host: str, port: int, stack: ExitStack, signals: _Signals) -> None:
     from opsicm.cli.terminal import out as terminal
     from opsicm.console.feed import Feed, LiveFeed, ReplayFeed
     from opsicm.console.server import Site, origins_of
@@ -81,7 +109,8 @@ def _serve(path: Path, host: str, port: int, stack: ExitStack) -> None:
     name = f"[{host}]" if ":" in host else host
     terminal.print(f"{'run in progress' if live else 'replay of'}  {folder if live else stored.path}")
     terminal.print(f"console  http://{name}:{actual}/?token={sessions.token}")
-    server_of(site).run(sockets=[listening])
+    signals.server = server = server_of(site)
+    server.run(sockets=[listening])
 
 
 def _plan_of(folder: Path) -> Callable[[], View | None]:

@@ -36,8 +36,8 @@ class Outbox:
 
     @property
     def idle(self) -> bool:
-        """Whether everything was sent, and all views were drawn."""
-        return not self._undrawn and not self._latest and not self._facts
+        """Whether all views were sent and drawn. Other messages do not count: one of them is nearly always waiting."""
+        return not self._undrawn and not any(one.kind == Kind.VIEW for one in self._latest.values())
 
     async def next(self) -> list[bytes]:
         """What may be sent now, at least one message; views wait until those before them are drawn."""

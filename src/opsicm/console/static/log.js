@@ -22,7 +22,11 @@ function said(fact) {
     const what = [data.command, data.key && `${data.key}=${data.value}`, data.text].filter(Boolean).join(" ");
     return `${what}: ${data.accepted ? "" : "refused, "}${data.answer} — by ${data.sender?.from ?? "?"}`;
   }
-  return data.message ?? data.text ?? data.title ?? data.outcome ?? brief(data);
+  return data.message ?? data.text ?? data.title ?? data.outcome ?? (data.control ? control(data.control) : brief(data));
+}
+
+function control({kind, ...rest}) {
+  return [kind.replaceAll("_", " "), ...Object.entries(rest).map(([key, value]) => `${key} ${typeof value === "number" ? +value.toPrecision(6) : JSON.stringify(value)}`)].join(", ");
 }
 
 function brief(data) {

@@ -110,7 +110,7 @@ function words() {
   if (people) {
     const who = people.operator ? (people.yours ? `you steer as ${people.operator}` : `${people.operator} steers`) : "nobody steers";
     write($("people"), `${people.watching} watching${people.stored ? "" : `, ${who}`}${people.dropped ? `, ${people.dropped} frames left out` : ""}`);
-    updateSteering({yours: people.yours, taken: people.operator !== null});
+    updateSteering({yours: people.yours, taken: people.operator !== null, stored: people.stored});
   }
   const banner = !contact && heard === 0 && !status ? "" : !contact ? "No word from the console: nothing on this page is live" : status?.state === "vanished" ? status.message : "";
   $("banner").hidden = !banner;
@@ -134,7 +134,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     if (event.repeat) return;
     if (status?.mode === "replay") play(!playing);
-    else if (!$("probe").disabled) toggleProbe();
+    else if (!$("probe").disabled && !$("steering").hidden) toggleProbe();
   }
 });
 

@@ -16,6 +16,7 @@ export function updateGauges(section, gauges) {
     write(one.unit, ` ${gauge.unit}`);
     one.box.title = gauge.note;
     one.box.classList.toggle("warns", gauge.warns);
+    one.box.classList.toggle("unknown", gauge.value === null);
   }
   ageGauges(true, false);
 }

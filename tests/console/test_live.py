@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from opsicm.console.wire import Kind
 from opsicm.record.reader import Run
 from tests.fixtures.running import COLUMNS, ROWS, Running, running
 from tests.fixtures.served import Page, Served, served_live, wait_for
@@ -110,6 +113,24 @@ def _compare_with_file(page: Page, file: Run) -> None:
     np.testing.assert_allclose(shown - np.nanmean(shown), expected - np.nanmean(expected), atol=1e-12)
     sent = [fact["seq"] for fact in page.facts]
     assert sent == [fact.seq for fact in file.facts if fact.kind != "hops"], "every fact once, in order"
+
+
+def test_pages_that_misbehave_are_nothing_to_the_run_nor_to_others(run: Running, console: Served) -> None:
+    with ExitStack() as stack:
+        visitor = stack.enter_context(console.visitor())
+        good, *others = [Page(stack.enter_context(console.socket(visitor)), draws=k == 0) for k in range(5)]
+        good.until(lambda: "map" in good.views)
+        for other in others[:2]:  # cut, without a farewell
+            other.connection.socket.shutdown(socket.SHUT_RDWR)
+        hops, count = good.status["hops"], sum(kind == Kind.VIEW for kind, _ in good.received)
+        good.until(lambda: good.status["hops"] > hops + 20)
+        assert sum(kind == Kind.VIEW for kind, _ in good.received) > count + 4, "frames went on"
+        assert good.people["dropped"] == 0
+        good.until(lambda: good.people["watching"] == 3)
+        visitor.post("/api/command", json={"command": "stop"})
+        with Run(run.file()) as file:
+            assert not [fact for fact in file.facts if fact.kind == "gap"]
+            np.testing.assert_array_equal(file.hops["number"].values, np.arange(file.hops.sizes["hop"]))
 
 
 def test_a_run_folder_that_is_taken_away_is_said(run: Running, console: Served) -> None:

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from opsicm.console.feed import LiveFeed
+from opsicm.console.live_feed import LiveFeed
 from opsicm.console.server import LONGEST_BODY, origins_of, static_files
 from opsicm.console.serving import bound
 from opsicm.console.sessions import COOKIE, VALID

@@ -88,7 +88,9 @@ def _refuse_without_server() -> None:
 
 def _serve(path: Path, host: str, port: int, stack: ExitStack, signals: _Signals) -> None:
     from opsicm.cli.terminal import out as terminal
-    from opsicm.console.feed import Feed, LiveFeed, ReplayFeed
+    from opsicm.console.feed import Feed
+    from opsicm.console.live_feed import LiveFeed
+    from opsicm.console.replay_feed import ReplayFeed
     from opsicm.console.server import Site, origins_of
     from opsicm.console.serving import bound, server_of
     from opsicm.console.sessions import Sessions

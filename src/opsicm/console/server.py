@@ -92,6 +92,7 @@ def problem(status: int, title: str, error: OpsicmError | None = None) -> Respon
 
 def console_app(site: Site) -> FastAPI:
     """The application."""
+    routes = _Routes(site)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -100,63 +101,70 @@ def console_app(site: Site) -> FastAPI:
         site.feed.stop()
 
     app = FastAPI(title="opsicm console", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
-    served = static_files()
-    # Stops have a thread of their own: they wait for nothing that others asked for.
-    stops, commands = ThreadPoolExecutor(2, "stop"), ThreadPoolExecutor(4, "command")
+    app.middleware("http")(routes.guarded)
+    app.get("/", response_model=None)(routes.page)
+    app.get("/static/{name:path}", response_model=None)(routes.static)
+    app.post("/api/command", response_model=None)(routes.command)
+    app.post("/api/operator", response_model=None)(routes.operator)
+    app.websocket("/ws")(routes.live)
+    return app
 
-    @app.middleware("http")
-    async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        answer = _refused(site, request) or await call_next(request)
+
+class _Routes:
+    """What each address answers."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._served = static_files()
+        # Stops have threads of their own: they wait for nothing that others asked for.
+        self._stops, self._commands = ThreadPoolExecutor(2, "stop"), ThreadPoolExecutor(4, "command")
+
+    async def guarded(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        answer = _refused(self._site, request) or await call_next(request)
         for name, value in _HEADERS.items():
             answer.headers[name] = value
         return answer
 
-    @app.get("/")
-    async def page(request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         if (token := request.query_params.get("token")) is not None:
-            session = site.sessions.enter(token)
+            session = self._site.sessions.enter(token)
             if session is None:
                 return problem(401, "Wrong token", _come_in())
             answer = RedirectResponse("/", 303)
             answer.set_cookie(COOKIE, session.key, max_age=VALID, httponly=True, samesite="strict", path="/")
             return answer
-        if _session(site, request) is None:
+        if _session(self._site, request) is None:
             return problem(401, "Not logged in", _come_in())
-        content, kind = served["index.html"]
-        return Response(content, media_type=kind)
+        return await self.static("index.html")
 
-    @app.get("/static/{name:path}")
-    async def static(name: str) -> Response:
-        if name not in served:
+    async def static(self, name: str) -> Response:
+        if name not in self._served:
             return problem(404, "No such file")
-        content, kind = served[name]
+        content, kind = self._served[name]
         return Response(content, media_type=kind)
 
-    @app.post("/api/command")
-    async def command(request: Request) -> Response:
-        session = _session(site, request)
+    async def command(self, request: Request) -> Response:
+        session = _session(self._site, request)
         assert session is not None, "guarded"
         try:
-            body = await _body(request)
+            wanted, _ = from_line(await _body(request))
         except _TooLarge:
             return _too_large()
-        try:
-            wanted, _ = from_line(body)
         except BadInput as error:
             return problem(400, "No such command", error)
-        if site.folder is None:
+        if self._site.folder is None:
             stored = Problem("command", wanted.word, "the run is a stored one", "steer a run in progress")
             return problem(409, "Not a run in progress", BadInput(stored))
-        if wanted.word != "stop":
+        stops = wanted.word == "stop"
+        if not stops:
             try:
-                site.sessions.take(session)
+                self._site.sessions.take(session)
             except AnotherSteers as error:
                 return problem(409, "Another steers", error)
-        return await _sent(site.folder, wanted, session, stops if wanted.word == "stop" else commands)
+        return await _sent(self._site.folder, wanted, session, self._stops if stops else self._commands)
 
-    @app.post("/api/operator")
-    async def operator(request: Request) -> Response:
-        session = _session(site, request)
+    async def operator(self, request: Request) -> Response:
+        session = _session(self._site, request)
         assert session is not None, "guarded"
         try:
             said = json.loads(await _body(request))
@@ -167,21 +175,21 @@ def console_app(site: Site) -> FastAPI:
             malformed = Problem("operator", "", "is {take: true or false, name: text}", "load the page anew")
             return problem(400, "Malformed", BadInput(malformed))
         try:
-            site.sessions.take(session, name) if take else site.sessions.release(session)
+            if take:
+                self._site.sessions.take(session, name)
+            else:
+                self._site.sessions.release(session)
         except AnotherSteers as error:
             return problem(409, "Another steers", error)
-        return JSONResponse(_people(site, session))
+        return JSONResponse(_people(self._site, session))
 
-    @app.websocket("/ws")
-    async def live(socket: WebSocket) -> None:
-        session = site.sessions.of(socket.cookies.get(COOKIE))
-        if session is None or socket.headers.get("origin") not in site.origins:
+    async def live(self, socket: WebSocket) -> None:
+        session = self._site.sessions.of(socket.cookies.get(COOKIE))
+        if session is None or socket.headers.get("origin") not in self._site.origins:
             await socket.close()  # before it is accepted: the browser gets 403
             return
         await socket.accept()
-        await _converse(site, session, socket)
-
-    return app
+        await _converse(self._site, session, socket)
 
 
 # -- who may -------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ def test_two_pages_watch_and_steer_a_run(run: Running, console: Served) -> None:
         page.until(lambda: "map" in page.views and page.status.get("state") == "running")
         assert page.status["title"] == "<b>images</b> & <script>alert(1)</script>"
         assert page.people["operator"] is None
+        assert page.status["forecast"] is False, "none was asked for"
 
         assert anna.post("/api/operator", json={"take": True, "name": "Anna"}).json()["yours"]
         refused = ben.post("/api/command", json={"command": "pause-probe"})
@@ -119,7 +120,7 @@ def test_pages_that_misbehave_are_nothing_to_the_run_nor_to_others(run: Running,
     with ExitStack() as stack:
         visitor = stack.enter_context(console.visitor())
         good, *others = [Page(stack.enter_context(console.socket(visitor)), draws=k == 0) for k in range(5)]
-        good.until(lambda: "map" in good.views)
+        good.until(lambda: "map" in good.views and good.status)
         for other in others[:2]:  # cut, without a farewell
             other.connection.socket.shutdown(socket.SHUT_RDWR)
         hops, count = good.status["hops"], sum(kind == Kind.VIEW for kind, _ in good.received)

@@ -22,7 +22,8 @@ from opsicm.runner.control_socket import ask_status
 
 _LOOK: Final = 0.1  # [s] between two looks at the log
 _ASK: Final = 0.5  # [s] between two questions to the run
-_ASK_BUSY: Final = 5.0  # [s] after a question without an answer: each waits in the run's queue of sixteen
+_ASK_BUSY: Final = 5.0  # [s] after a question without an answer, then twice as long each time
+_ASK_RARELY: Final = 60.0  # [s] at most: an unanswered question takes one of the sixteen places in the run's queue
 _PATIENCE: Final = 0.5  # [s]
 _SHARE: Final = 2.0  # times as long as figures took to make nothing is made: a third of a core at most
 _FACTS_AT_FIRST: Final = 500
@@ -51,6 +52,7 @@ class LiveFeed:
         self._built = _Built({})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renewals = Renewals()
+        self._forecast: bool | None = None  # whether there is one; None while it is made
         self._over = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._make_plan)]
 
@@ -100,8 +102,9 @@ class LiveFeed:
     def _make_plan(self) -> None:
         try:
             view = self._plan()
-        except OpsicmError:  # a run may go on that could not be forecast
+        except (OpsicmError, OSError):  # a run may go on that could not be forecast
             view = None
+        self._forecast = view is not None
         if view is not None:
             made = view_message("plan", view)
             self._hand_over(lambda: self._publish_plan(made))
@@ -114,7 +117,7 @@ class LiveFeed:
     def _follow(self) -> None:
         try:
             with LiveRun(self._folder, SAMPLES_KEPT) as run:
-                follower = _Follower(run, self._folder, self._renewals)
+                follower = _Follower(run, self._folder, self._renewals, lambda: self._forecast)
                 while not self._over.wait(_LOOK):
                     wanted = {outbox.levelling for outbox in list(self._outboxes)} or {"none"}
                     status, views, facts = follower.look(wanted)
@@ -148,7 +151,8 @@ class LiveFeed:
 class _Follower:
     """Looks at a run in progress: its status twice a second, its figures when something was recorded."""
 
-    def __init__(self, run: LiveRun, folder: Path, renewals: Renewals) -> None:
+    def __init__(self, run: LiveRun, folder: Path, renewals: Renewals, forecast: Callable[[], bool | None]) -> None:
+        self._forecast = forecast
         self._run = run
         self._folder = folder
         self._renewals = renewals
@@ -159,7 +163,7 @@ class _Follower:
         self._due_ns = 0
         self._made_s = 0.0
         self._levelled: set[str] = set()
-        self._facts = 0
+        self._asked_size = (-1, -1)
         self._seen: Snapshot | None = None
 
     def look(self, wanted: set[str]) -> tuple[Message | None, dict[str, dict[str, Message]], tuple[Fact, ...]]:
@@ -174,9 +178,11 @@ class _Follower:
             views = {one: messages_of(self._seen, one) for one in wanted}
             self._made_s = elapsed()
             self._due_ns = monotonic_ns() + round(_SHARE * self._made_s * 1e9)
-        if now - self._asked_ns < self._ask_after * 1e9 and len(facts) == self._facts:
+        # A run that did not answer does so again when it records.
+        answers_again = self._ask_after > _ASK and size != self._asked_size
+        if now - self._asked_ns < self._ask_after * 1e9 and not answers_again:
             return None, views, facts
-        self._facts = len(facts)
+        self._asked_size = size
         return self._make_status(facts), views, facts
 
     def _make_status(self, facts: tuple[Fact, ...]) -> Message:
@@ -186,7 +192,10 @@ class _Follower:
         live = outcome is None and self._run.live
         answer = ask_status(self._folder, _PATIENCE) if live else None
         self._asked_ns = monotonic_ns()
-        self._ask_after = _ASK if answer or not live else _ASK_BUSY
+        if answer or not live:
+            self._ask_after = _ASK
+        else:
+            self._ask_after = min(max(_ASK_BUSY, 2.0 * self._ask_after), _ASK_RARELY)
         self._status = answer or ({} if not live else self._status)
         if outcome is not None:
             state = outcome
@@ -213,5 +222,6 @@ class _Follower:
             "tracks": tracks_of(facts),
             "gauges": gauges,
             "made_s": self._made_s,
+            "forecast": self._forecast(),
         }
         return message(Kind.STATUS, content)

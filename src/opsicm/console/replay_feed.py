@@ -14,7 +14,7 @@ from opsicm.console.wire import FromPage, Kind, message, view_message
 from opsicm.core.errors import OpsicmError
 from opsicm.instruments.clock import stopwatch
 
-_FRAME: Final = 0.05  # [s] between two frames of a replay
+_FRAME: Final = 1.0 / 30.0  # [s] between two frames of a replay
 _LONGEST_STEP: Final = 0.5  # [s]: a replay that had to wait goes on from where it was
 
 
@@ -62,6 +62,7 @@ class _Player:
         self._t = 0.0
         self._speed = 10.0
         self._playing = True
+        self._forecast = False
         self._wanted = asyncio.Event()
         self._facts = 0
         self._shown: tuple[float, str, bool] | None = None
@@ -87,8 +88,9 @@ class _Player:
         loop = asyncio.get_running_loop()
         try:
             view = await loop.run_in_executor(self._reader, plan)
-        except OpsicmError:
+        except (OpsicmError, OSError):
             view = None
+        self._forecast = view is not None
         if view is not None:
             self._outbox.put("plan", view_message("plan", view))
         elapsed = stopwatch()
@@ -140,6 +142,7 @@ class _Player:
             "tracks": tracks_of(seen.facts),
             "gauges": [renewals.record(one, False) for one in gauges],
             "made_s": 0.0,
+            "forecast": self._forecast,
         }
         self._outbox.put("status", message(Kind.STATUS, content))
         for slot, one in views.items():

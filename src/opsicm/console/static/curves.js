@@ -16,7 +16,10 @@ export class Curves {
   update(panels) {
     const shape = JSON.stringify(panels.map((p) => [p.x.label, p.y.label, p.series.map((s) => [s.label, s.role, s.style])]));
     if (shape !== this.shape) this.build(panels, shape);
-    panels.forEach((panel, k) => this.plots[k].setData(tables(panel)));
+    panels.forEach((panel, k) => {
+      panel.series.forEach((series, j) => { this.plots[k].series[j + 1].width = width(series); });
+      this.plots[k].setData(tables(panel));
+    });
   }
 
   /** The colours of another theme. */
@@ -57,11 +60,15 @@ export class Curves {
   }
 }
 
+// Curves of many points are drawn thin: without a graphics card broad ones cost a frame of three a fifth of its time.
+const MANY = 2000;
+const width = (series) => (series.x.values.length > MANY ? 1 : series.style === "dashed" ? 1.2 : 1.8);
+
 function line(series) {
   const stroke = css(`--role-${series.role}`);
   const dots = series.style === "points" || series.style === "marks";
   return {
-    label: series.label, stroke, width: series.style === "dashed" ? 1.2 : 1.8,
+    label: series.label, stroke, width: width(series),
     dash: series.style === "dashed" ? [6, 4] : undefined,
     paths: dots ? () => null : undefined,
     points: dots ? {show: true, size: series.style === "marks" ? 8 : 3, fill: stroke, stroke} : {show: false},

@@ -103,6 +103,7 @@ function words() {
     write($("tracks"), Object.entries(status.tracks ?? {}).map(([name, track]) => `${name}: ${track.step || "no step"}${track.paused ? " (paused)" : ""}`).join(" · "));
     $("replay").hidden = status.mode !== "replay";
     if (status.mode === "replay" && !seeking) { $("seek").max = status.total_s; $("seek").value = status.t_s; }
+    write($("plan-wait"), status.forecast === false ? "of this run no forecast can be made" : "forecasting");
     const plan = views.get("plan");
     if (plan && planned !== status.t_s) drawPlan(plan.content);
     updateSteering({probePaused: !!status.tracks?.probe.paused, cellPaused: !!status.tracks?.cell.paused, live: contact && status.mode === "live" && !OVER.has(status.state), stored: status.mode === "replay"});

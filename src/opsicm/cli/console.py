@@ -40,7 +40,7 @@ def console(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8642,
     out: OutOption = DEFAULT_OUT,
 ) -> None:
-    """Watch a run in the browser, and steer it.
+    """Open a run in the browser, to watch it and to steer it.
 
     Prints the page's address, which lets in whoever has it. Ctrl-C ends the console; a run in progress goes on, only
     the demo ends with it. A stored run is replayed.

@@ -19,6 +19,7 @@ PICTURE: Final = ROOT / "docs/images/architecture.png"
 _ACROSS: Final = {
     "cli": 0.3,
     "reproduction": 0.75,
+    "console": 0.55,
     "emulators": 0.08,
     "report": 0.82,
     "results": 0.7,

@@ -105,6 +105,7 @@ _MODULES: Final = {
     "opsicm.cli.check": ("check", "schema"),
     "opsicm.cli.run": ("demo", "run"),
     "opsicm.cli.status": ("status", "runs"),
+    "opsicm.cli.console": ("console",),
     "opsicm.cli.command": ("command",),
     "opsicm.cli.analyse": ("analyse", "report", "identify"),
     "opsicm.cli.record": ("recover", "validate", "replay"),

@@ -190,7 +190,7 @@ def status(
     """
     from opsicm.cli.terminal import out, print_json
 
-    seen = status_of(_latest_run() if run is None else run)
+    seen = status_of(latest_run() if run is None else run)
     if json:
         print_json([seen.record()])
         return
@@ -198,7 +198,8 @@ def status(
         out.print(line, markup=False)
 
 
-def _latest_run() -> Path:
+def latest_run() -> Path:
+    """The folder of the latest run below the default folder; raises `BadInput` without one."""
     folders = [path.parent for path in DEFAULT_OUT.glob(f"*/{run_folder.JOURNAL}")]
     if not folders:
         limit = f"is not named, and there is none below {DEFAULT_OUT}"

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from opsicm.core.output_file import write_output
 from opsicm.figures.colours import COLOUR, COLOUR_MAP, DIVERGING, MISSING
-from opsicm.figures.view import CurvePanel, ImagePanel, Series, View
+from opsicm.figures.view import CurvePanel, ImagePanel, Series, View, colour_limits
 
 _FAMILY: Final = mpl.colormaps[COLOUR_MAP["family"]]
 _MOST_NAMED: Final = 8
@@ -231,12 +231,7 @@ def _draw_legend(axes: Axes, legend: Legend) -> None:
 
 
 def _draw_image(figure: Figure | None, axes: Axes, panel: ImagePanel) -> AxesImage:
-    if panel.limits is not None:
-        low, high = panel.limits
-    else:
-        low, high = np.nanpercentile(panel.values, [1.0, 99.0])
-        if panel.shows in DIVERGING:
-            low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    low, high = colour_limits(panel)
     shown = axes.imshow(
         panel.values,
         extent=panel.extent,

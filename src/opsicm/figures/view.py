@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.figures.colours import Role, Shows
+from opsicm.figures.colours import DIVERGING, Role, Shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,15 @@ class ImagePanel:
     note: str = ""
     scale_bar: float | None = None
     line: tuple[float, float, float, float] | None = None
+
+
+def colour_limits(panel: ImagePanel) -> tuple[float, float]:
+    """Where the colours of an image end: its limits, else the 1st and 99th percentile, alike on both sides of the zero
+    of a diverging map. Fails (all NaN) for an image without any value."""
+    if panel.limits is not None:
+        return panel.limits
+    low, high = (float(value) for value in np.nanpercentile(panel.values, [1.0, 99.0]))
+    return (-max(abs(low), abs(high)), max(abs(low), abs(high))) if panel.shows in DIVERGING else (low, high)
 
 
 @dataclass(frozen=True, slots=True)

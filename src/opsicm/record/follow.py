@@ -84,6 +84,12 @@ class LiveRun:
         return tuple(self._facts)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(hops, slow rows) so far: whether there is anything new, without making arrays of it."""
+        self.look()
+        return sum(map(len, self._hops)), sum(map(len, self._rows))
+
+    @property
     def hops(self) -> xr.Dataset:
         """One row per hop so far."""
         self.look()

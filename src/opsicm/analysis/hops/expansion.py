@@ -234,8 +234,7 @@ def line_results(
     """Expansion of the line's mean per branch, its spread over the pixels, what remains at the end, height scatter.
 
     `hops` [hop] of one line step; `cell_t` [s], `cell_charge` [C]; `thickness` [m]; `drift_to_height` [m·s] as in
-    `expansion_results`. The trace of `kymograph_largest_change` is the height change over (line, pixel) since the first
-    complete pass (`first` [m]), with time, potential, cell current and reference current of each line.
+    `expansion_results`. The trace of `kymograph_largest_change` is that of `height_changes`.
     """
     k = kymograph(hops)
     rows = k.complete
@@ -244,21 +243,7 @@ def line_results(
         reason = f"{rows.size} lines have every pixel; {_FEWEST} are needed: repeat the line more often"
         return [failed("kymograph", "nm", "", "too few lines", reason)]
     series = line_series(k)
-    first = k.height[rows[0]]
-    change = k.masked(k.height - first)
-    trace = xr.DataArray(
-        change,
-        dims=("line", "pixel"),
-        coords={
-            "x": ("pixel", k.x),
-            "first": ("pixel", first),
-            "t": ("line", _line_mean(k, k.t)),
-            "potential": ("line", _line_mean(k, k.potential)),
-            "cell_current": ("line", _line_mean(k, k.cell_current)),
-            "reference": ("line", _line_mean(k, k.current)),
-        },
-        attrs={"units": "m", "quantity": "height change"},
-    )
+    trace = height_changes(k)
     results = [_largest_change(series, trace, flags, drift_to_height)]
     results += expansion_results(
         series, cell_t, cell_charge, thickness, drift_to_height, window=_PIXEL_WINDOW, degree=2
@@ -282,6 +267,28 @@ def line_results(
         )
     )
     return results
+
+
+def height_changes(k: Kymograph) -> xr.DataArray:
+    """Height change [m] over (line, pixel) since the first complete pass (`first` [m]), NaN where nothing was measured.
+
+    With time [s], potential [V], cell current [A] and reference current [A] of each line. Fails (IndexError) where no
+    pass is complete.
+    """
+    first = k.height[k.complete[0]]
+    return xr.DataArray(
+        k.masked(k.height - first),
+        dims=("line", "pixel"),
+        coords={
+            "x": ("pixel", k.x),
+            "first": ("pixel", first),
+            "t": ("line", _line_mean(k, k.t)),
+            "potential": ("line", _line_mean(k, k.potential)),
+            "cell_current": ("line", _line_mean(k, k.cell_current)),
+            "reference": ("line", _line_mean(k, k.current)),
+        },
+        attrs={"units": "m", "quantity": "height change"},
+    )
 
 
 def _line_mean(k: Kymograph, values: F64) -> F64:

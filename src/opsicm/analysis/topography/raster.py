@@ -42,7 +42,7 @@ class Frame:
         coords = {"x": ("x", self.x), "y": ("y", self.y)}
         attrs = {"units": "m", "quantity": "height"}
         if self.rotation:
-            attrs["lateral_note"] = f"rows turned by {np.degrees(self.rotation):.3g}° about the image's centre"
+            attrs["lateral_note"] = _turned(self.rotation)
         return xr.DataArray(self.heights if heights is None else heights, dims=("y", "x"), coords=coords, attrs=attrs)
 
 
@@ -100,6 +100,35 @@ def rows_of_passes(hops: xr.Dataset) -> dict[str, int]:
 def rows_of_pass(hops: xr.Dataset) -> int:
     """How many lines one pass of a raster has: `line` counts on from pass to pass."""
     return _rows(hops)[0]
+
+
+def image_so_far(
+    hops: xr.Dataset, coarse: F64 | None, x: F64, y: F64, rotation: float = 0.0, back: int = 0
+) -> xr.DataArray | None:
+    """The heights [m] (y, x) of the pass that a raster is in, as far as it has come; NaN where no hop made contact yet.
+
+    `back` is how many passes before that one. `hops` of one step in order of time, `coarse` [hop] [m] as for `frames`;
+    `x` [column], `y` [row] [m] are the coordinates that the program gives its pixels. None where no hop of the pass
+    made contact. Once the pass is whole the heights are those of its frame.
+    """
+    line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
+    if not line.size:
+        return None
+    number = line // y.size
+    of = (number == number[-1] - back) & (hops["outcome"].values == 0) & (pixel >= 0) & (pixel < x.size)
+    if not of.any():
+        return None
+    heights = np.full((y.size, x.size), np.nan)
+    z = hops["z_stop"].values + (0.0 if coarse is None else coarse)
+    heights[line[of] % y.size, pixel[of]] = z[of]
+    image = xr.DataArray(heights, dims=("y", "x"), coords={"x": ("x", x), "y": ("y", y)}, attrs={"units": "m"})
+    if rotation:
+        image.attrs["lateral_note"] = _turned(rotation)
+    return image
+
+
+def _turned(rotation: float) -> str:
+    return f"rows turned by {np.degrees(rotation):.3g}° about the image's centre"
 
 
 def areas(frames: Sequence[Frame]) -> list[list[int]]:

@@ -1,0 +1,100 @@
+// Panels of curves over a rising x, drawn by uPlot. The y range stays until the curves leave it or shrink to half of it.
+import {css} from "./theme.js";
+import uPlot from "./vendor/uPlot.esm.js";
+
+/** One uPlot for each panel of a view, in `body`; `update` draws a new view in them. */
+export class Curves {
+  constructor(body, height, key) {
+    this.body = body;
+    this.height = height;
+    this.key = key;
+    this.plots = [];
+    this.shape = "";
+    new ResizeObserver(() => this.resize()).observe(body);
+  }
+
+  update(panels) {
+    const shape = JSON.stringify(panels.map((p) => [p.x.label, p.y.label, p.series.map((s) => [s.label, s.role, s.style])]));
+    if (shape !== this.shape) this.build(panels, shape);
+    panels.forEach((panel, k) => {
+      panel.series.forEach((series, j) => { this.plots[k].series[j + 1].width = width(series); });
+      this.plots[k].setData(tables(panel));
+    });
+  }
+
+  /** The colours of another theme. */
+  restyle() { this.shape = ""; }
+
+  build(panels, shape) {
+    this.plots.forEach((plot) => plot.destroy());
+    this.body.replaceChildren();
+    this.shape = shape;
+    this.plots = panels.map((panel, k) => {
+      const caption = document.createElement("p");
+      caption.className = "caption";
+      caption.textContent = panel.note ? `${panel.y.label}; ${panel.note}` : panel.y.label;
+      this.body.append(caption);
+      return new uPlot(this.options(panel, k === panels.length - 1), tables(panel), this.body);
+    });
+  }
+
+  options(panel, last) {
+    const axis = {stroke: css("--ink"), grid: {stroke: css("--line"), width: 1}, ticks: {stroke: css("--line"), size: 4}, gap: 3, font: "13px system-ui, sans-serif"};
+    return {
+      width: this.width(), height: this.height + (last ? 24 : 0),
+      scales: {x: {time: false}, y: {range: steady()}},
+      legend: {show: true},
+      cursor: {sync: {key: this.key, setSeries: false}, drag: {x: true, y: false}},
+      axes: [
+        {...axis, label: last ? panel.x.label : undefined, labelSize: 20, size: 24, labelFont: "13px system-ui, sans-serif"},
+        {...axis, size: 66, space: 24, values: (_, ticks) => ticks.map((v) => String(+v.toPrecision(6)).replace("-", "−"))},
+      ],
+      series: [{label: panel.x.label, value: (_, v) => (v == null ? "–" : v.toPrecision(6))}, ...panel.series.map(line)],
+    };
+  }
+
+  width() { return Math.max(200, this.body.clientWidth); }
+
+  resize() {
+    this.plots.forEach((plot, k) => plot.setSize({width: this.width(), height: this.height + (k === this.plots.length - 1 ? 24 : 0)}));
+  }
+}
+
+// Curves of many points are drawn thin: without a graphics card broad ones cost a frame of three a fifth of its time.
+const MANY = 2000;
+const width = (series) => (series.x.values.length > MANY ? 1 : series.style === "dashed" ? 1.2 : 1.8);
+
+function line(series) {
+  const stroke = css(`--role-${series.role}`);
+  const dots = series.style === "points" || series.style === "marks";
+  return {
+    label: series.label, stroke, width: width(series),
+    dash: series.style === "dashed" ? [6, 4] : undefined,
+    paths: dots ? () => null : undefined,
+    points: dots ? {show: true, size: series.style === "marks" ? 8 : 3, fill: stroke, stroke} : {show: false},
+    value: (_, v) => (v == null ? "–" : v.toPrecision(6)),
+  };
+}
+
+// uPlot wants one x for all: `join` merges theirs; null is a gap, undefined no point of this series.
+function tables(panel) {
+  const each = panel.series.map((series) => [series.x.values, gaps(series.y.values)]);
+  if (each.length === 0) return [[]];
+  if (each.length === 1) return each[0];
+  return uPlot.join(each, each.map(() => [1]));
+}
+
+function gaps(values) {
+  return values.some(Number.isNaN) ? Array.from(values, (v) => (Number.isNaN(v) ? null : v)) : values;
+}
+
+function steady() {
+  let shown = null;
+  return (_, low, high) => {
+    if (low == null || high == null) return shown ?? [0, 1];
+    const span = high - low || Math.abs(high) || 1;
+    const inside = shown && low >= shown[0] && high <= shown[1] && high - low > 0.5 * (shown[1] - shown[0]);
+    if (!inside && !(shown && low === high && low > shown[0] && high < shown[1])) shown = [low - 0.12 * span, high + 0.12 * span];
+    return shown;
+  };
+}

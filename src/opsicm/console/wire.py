@@ -1,0 +1,204 @@
+"""What goes over the WebSocket: binary messages to the page, short JSON texts from it.
+
+A message to the page, little-endian:
+
+    bytes     content
+    0–3       "oCon"
+    4–5       version of the layout, 1
+    6–7       kind: 1 status, 2 view, 3 facts, 4 people
+    8–11      number of the message to this page, from 1
+    12–15     n, the length of the text
+    16–16+n   UTF-8 JSON, filled up with spaces so that 16 + n is a multiple of 8
+    16+n–     arrays of float64, one after the other, NaN where there is no value
+
+In the text `{"at": k, "shape": [...]}` stands for an array: its first number is the k-th float64 behind the text, in C
+order. The page answers a view with the text `{"drawn": number}`; the next one is sent only then.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsicm.core.errors import BadInput, Problem
+from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Series, View, colour_limits
+
+VERSION: Final = 1
+HEAD: Final = struct.Struct("<4sHHII")  # magic, version, kind, number, length of the text
+MAGIC: Final = b"oCon"
+LONGEST_FROM_PAGE: Final = 1024  # [bytes] of a text from the page
+
+
+class Kind(IntEnum):
+    """What a message holds."""
+
+    STATUS = 1
+    VIEW = 2
+    FACTS = 3
+    PEOPLE = 4
+
+
+class Arrays:
+    """Collects the arrays of a message and gives each its place."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._at = 0
+
+    def place(self, values: NDArray[Any]) -> dict[str, Any]:
+        """Where `values` will stand."""
+        data = np.ascontiguousarray(values, dtype="<f8")
+        place = {"at": self._at, "shape": list(data.shape)}
+        self._parts.append(data.tobytes())
+        self._at += data.size
+        return place
+
+    def data(self) -> bytes:
+        """All of them."""
+        return b"".join(self._parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message without its number, which differs from page to page."""
+
+    kind: Kind
+    text: bytes
+    arrays: bytes = b""
+
+    def numbered(self, number: int) -> bytes:
+        """The bytes of the message."""
+        return HEAD.pack(MAGIC, VERSION, self.kind, number, len(self.text)) + self.text + self.arrays
+
+
+def message(kind: Kind, content: Mapping[str, Any], arrays: Arrays | None = None) -> Message:
+    """A message of `content`, which is JSON without NaN."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    return Message(kind, text + b" " * (-(HEAD.size + len(text)) % 8), b"" if arrays is None else arrays.data())
+
+
+def view_message(slot: str, view: View) -> Message:
+    """A view for the place `slot` of the page."""
+    arrays = Arrays()
+    panels = [
+        _curves(panel, arrays) if isinstance(panel, CurvePanel) else _image(panel, arrays) for panel in view.panels
+    ]
+    content = {"slot": slot, "name": view.name, "title": view.title, "caption": view.caption, "panels": panels}
+    return message(Kind.VIEW, content, arrays)
+
+
+def _axis(axis: Axis) -> dict[str, str]:
+    return {"quantity": axis.quantity, "unit": axis.unit, "label": axis.label}
+
+
+def _curves(panel: CurvePanel, arrays: Arrays) -> dict[str, Any]:
+    return {
+        "kind": "curves",
+        "x": _axis(panel.x),
+        "y": _axis(panel.y),
+        "series": [_series(series, arrays) for series in panel.series],
+        "note": panel.note,
+        "x_limits": panel.x_limits,
+        "y_limits": panel.y_limits,
+        "row_names": panel.row_names,
+    }
+
+
+def _series(series: Series, arrays: Arrays) -> dict[str, Any]:
+    return {
+        "label": series.label,
+        "role": series.role,
+        "style": series.style,
+        "shade": series.shade,
+        "x": arrays.place(series.x),
+        "y": arrays.place(series.y),
+    }
+
+
+def _image(panel: ImagePanel, arrays: Arrays) -> dict[str, Any]:
+    finite = bool(np.isfinite(panel.values).any())
+    return {
+        "kind": "image",
+        "x": _axis(panel.x),
+        "y": _axis(panel.y),
+        "value": _axis(panel.value),
+        "values": arrays.place(panel.values),
+        "extent": panel.extent,
+        "shows": panel.shows,
+        "limits": colour_limits(panel) if finite else None,
+        "note": panel.note,
+        "scale_bar": panel.scale_bar,
+    }
+
+
+def decoded(data: bytes) -> tuple[Kind, int, dict[str, Any]]:
+    """(kind, number, content with its arrays in place) of a message: what the page does, for tests and other clients.
+
+    Raises `BadInput` for what is no message.
+    """
+    try:
+        magic, version, kind, number, length = HEAD.unpack_from(data)
+        if magic != MAGIC or version != VERSION:
+            raise ValueError("no message of this version")
+        numbers = np.frombuffer(data, "<f8", offset=HEAD.size + length)
+        return Kind(kind), number, _with_arrays(json.loads(data[HEAD.size : HEAD.size + length]), numbers)
+    except (struct.error, ValueError) as error:
+        limit = f"is no message of the console ({error})"
+        raise BadInput(Problem("message", f"{len(data)} bytes", limit, "read the layout in console/wire.py")) from error
+
+
+def _with_arrays(content: Any, numbers: NDArray[np.float64]) -> Any:
+    if isinstance(content, dict):
+        if content.keys() == {"at", "shape"}:
+            count = int(np.prod(content["shape"]))
+            return numbers[content["at"] : content["at"] + count].reshape(content["shape"])
+        return {key: _with_arrays(value, numbers) for key, value in content.items()}
+    return [_with_arrays(one, numbers) for one in content] if isinstance(content, list) else content
+
+
+@dataclass(frozen=True, slots=True)
+class FromPage:
+    """What a page says: a view `drawn`, the `levelling` of images it wants, or how a replay goes on."""
+
+    drawn: int | None = None
+    levelling: str | None = None
+    speed: float | None = None
+    playing: bool | None = None
+    seek: float | None = None  # [s]
+
+
+_KEYS: Final[dict[str, tuple[type, ...]]] = {
+    "drawn": (int,),
+    "levelling": (str,),
+    "speed": (int, float),
+    "playing": (bool,),
+    "seek": (int, float),
+}
+LEVELLINGS: Final = ("none", "plane")
+
+
+def from_page(text: str) -> FromPage:
+    """What the page says in `text`; raises `BadInput` for all but a JSON object with keys of `FromPage`."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict) or not said or not all(_is_said(key, value) for key, value in said.items()):
+        limit = f"a page says one JSON object with {', '.join(_KEYS)}"
+        raise BadInput(Problem("message of a page", ascii(text[:60]), limit, "load the page anew"))
+    return FromPage(**said)
+
+
+def _is_said(key: str, value: Any) -> bool:
+    if key not in _KEYS or not isinstance(value, _KEYS[key]) or (isinstance(value, bool) and key != "playing"):
+        return False
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return 0 <= value < 1e12  # NaN is neither
+    return key != "levelling" or value in LEVELLINGS

@@ -1,0 +1,97 @@
+"""`opsicm console`: what it refuses, and a console as a process of its own from its start to Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.resources import files
+from importlib.util import find_spec as find_spec_here
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from opsicm.cli.check import checked_run
+from opsicm.cli.main import main
+from opsicm.cli.status import status_of
+from opsicm.experiment.file import read_experiment
+from opsicm.record.reader import Run
+from opsicm.runner.control_socket import ask_status
+from tests.fixtures.served import wait_for
+
+
+def test_without_its_packages_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def find_spec(name: str) -> Any:
+        return None if name == "uvicorn" else find_spec_here(name)
+
+    monkeypatch.setattr("importlib.util.find_spec", find_spec)
+    assert main(["console"]) == 2
+    assert "needs uvicorn, not installed here; pip install 'opsicm[console]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--demo", "somewhere"], "starts a run of its own, beside somewhere; leave out one of them"),
+        (["missing"], "does not exist"),
+        (["."], "is not a run folder"),
+        ([], "name its folder, which `opsicm run` prints"),
+    ],
+)
+def test_refusals(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["console", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_address_of_everybody_is_refused(short_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["console", str(short_run.path), "--host", "0.0.0.0"]) == 2
+    assert "name the one address under which the page is opened" in capsys.readouterr().err
+
+
+def test_a_console_from_start_to_interrupt(short_run: Run) -> None:
+    arguments = [sys.executable, "-m", "opsicm", "console", str(short_run.path), "--port", "0"]
+    # Its streams are pipes: what it prints must come at once all the same.
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().split() == ["replay", "of", str(short_run.path)]
+        word, address = process.stdout.readline().split()
+        assert word == "console"
+        assert httpx.get(address, follow_redirects=True).status_code == 200
+        assert httpx.get(address.partition("?")[0]).status_code == 401
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (out, err) == ("", "")
+    assert process.returncode in (0, 130)
+
+
+def test_the_demo_ends_with_its_console(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "opsicm", "console", "--demo", "--port", "0", "--out", str(tmp_path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().split()[-1])
+        assert process.stdout.readline().startswith("console ")
+        wait_for(lambda: ask_status(folder))
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert (out, err) == ("", "")
+    assert process.returncode in (0, 130), "served already, or still about to"
+    assert status_of(folder).state == "interrupted", "its file is made as well"
+
+
+def test_the_demo_is_an_experiment_without_problems() -> None:
+    demo = Path(str(files("opsicm.console").joinpath("demo.yaml")))
+    prediction = checked_run(read_experiment(demo), None, None)
+    assert prediction.duration == pytest.approx(1200.0, abs=1.0)
+    assert os.stat(demo).st_size < 2000

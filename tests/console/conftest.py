@@ -1,0 +1,15 @@
+"""What the console's tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.raster_run import raster_run
+
+
+@pytest.fixture(scope="session")
+def raster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two small images of a known surface."""
+    return raster_run(tmp_path_factory.mktemp("raster") / "run")

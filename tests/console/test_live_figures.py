@@ -1,0 +1,114 @@
+"""The figures of the page are the report's: the image that grows ends as the report's frame, and so does each curve."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from opsicm.analysis.hops.height_change import step_passes
+from opsicm.analysis.hops.results import images_of
+from opsicm.analysis.topography.levelling import plane
+from opsicm.console.gauges import gauges_of
+from opsicm.console.live_figures import views_of
+from opsicm.console.snapshot import Snapshot, StoredRun
+from opsicm.figures.hops import run_time_view
+from opsicm.figures.view import CurvePanel, ImagePanel, to_csv
+from opsicm.record.reader import Run
+from tests.fixtures.laboratory import TEXT
+from tests.fixtures.raster_run import COLUMNS, MISSING, ROWS, X, Y, height
+
+EXPERIMENT = TEXT.replace(
+    "hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0}",
+    "raster: {center_um: [2, -1.25], size_um: [2, 1.5], pixels: [5, 4], amplitude_nm: 2000, fall_nm_per_ms: 30, "
+    "setpoint_pct: 2.0, order: forward, passes: 2}",
+)
+
+
+def after(raster: Path, hops: int) -> Snapshot:
+    """The run of two images after so many hops."""
+    with StoredRun(raster) as stored:
+        whole = stored.whole
+    return replace(whole, experiment_text=EXPERIMENT, hops=whole.hops.isel(hop=slice(0, hops)))
+
+
+def images(seen: Snapshot, levelling: str = "none") -> tuple[ImagePanel, ...]:
+    view = views_of(seen, "plane" if levelling == "plane" else "none")["map"]
+    return tuple(panel for panel in view.panels if isinstance(panel, ImagePanel))
+
+
+def test_an_image_grows_hop_by_hop(raster: Path) -> None:
+    for hops in (1, 4, 7, 11, 20):
+        (panel,) = images(after(raster, hops))
+        expected = 1e9 * height(0).ravel()
+        expected[hops:] = np.nan
+        expected -= np.nanmean(expected)
+        np.testing.assert_allclose(panel.values.ravel(), expected, atol=1e-6)
+        reached = hops - (hops > MISSING[0] * COLUMNS + MISSING[1])
+        assert panel.note == f"image 1: {reached} of 20 pixels"
+        assert panel.extent == pytest.approx(
+            (1e6 * X[0] - 0.25, 1e6 * X[-1] + 0.25, 1e6 * Y[0] - 0.25, 1e6 * Y[-1] + 0.25)
+        )
+        assert panel.scale_bar == 0.5
+
+
+def test_a_whole_image_is_the_reports_frame(raster: Path) -> None:
+    before, present = images(after(raster, 2 * ROWS * COLUMNS))
+    with Run(raster) as run:
+        first, second = images_of(run.hops, run.slow)
+    zero = np.nanmean(first.heights)
+    np.testing.assert_allclose(before.values, 1e6 * (first.heights - zero), atol=1e-9)
+    np.testing.assert_allclose(present.values, 1e6 * (second.heights - zero), atol=1e-9)
+    assert before.limits == present.limits, "one colour scale"
+
+
+def test_a_plane_is_subtracted_from_each_image_once_it_can_be(raster: Path) -> None:
+    view = views_of(after(raster, 3), "plane")["map"]
+    assert "Too few pixels yet for a plane." in view.caption
+    (panel,) = images(after(raster, 20), "plane")
+    np.testing.assert_allclose(panel.values, 1e9 * plane(height(0)).heights, atol=1e-6)
+
+
+def test_the_curves_are_the_reports(short_run: Run) -> None:
+    with StoredRun(short_run.path) as stored:
+        views = views_of(stored.until(1e9), "none")
+    passes = step_passes(short_run.hops, short_run.slow)
+    assert to_csv(views["time"]) == to_csv(run_time_view(short_run.hops, short_run.cell, short_run.slow, passes))
+    (point,) = views["map"].panels
+    assert isinstance(point, CurvePanel)
+    np.testing.assert_allclose(np.max(point.series[0].y), 1e9 * np.max(passes[0].change))
+    (current,) = views["cell"].panels
+    assert isinstance(current, CurvePanel)
+    assert current.y.unit == "µA"
+    np.testing.assert_allclose(np.min(current.series[0].y), 1e6 * np.min(short_run.cell["current"].values))
+    hop = views["hop"].panels[0]
+    assert isinstance(hop, CurvePanel)
+    last = short_run.trace(short_run.hops.sizes["hop"] - 1)
+    np.testing.assert_array_equal(hop.series[0].y, 1e9 * last["pipette_current"].values)
+
+
+def test_every_moment_of_a_run_can_be_drawn(raster: Path, short_run: Run) -> None:
+    for hops in range(0, 2 * ROWS * COLUMNS + 1, 3):
+        assert "time" in views_of(after(raster, hops), "plane")
+        gauges_of(after(raster, hops), {}, None, None)
+    with StoredRun(short_run.path) as stored:
+        for t in [*np.arange(0.0, 1.0, 0.1).tolist(), *range(1, 100, 33)]:
+            seen = stored.until(t)
+            assert "time" in views_of(seen, "none")
+            gauges_of(seen, {}, None, None)
+
+
+def test_a_run_before_its_first_hop_has_what_it_has(raster: Path) -> None:
+    assert "map" not in views_of(after(raster, 0), "none")
+
+
+def test_the_past_of_a_stored_run_holds_nothing_of_its_future(short_run: Run) -> None:
+    with StoredRun(short_run.path) as stored:
+        seen = stored.until(40.0)
+        assert stored.duration == pytest.approx(100.0, abs=1.0)
+    assert seen.hops["t_ns"].values[-1] <= 40e9
+    assert seen.hops.sizes["hop"] == int((short_run.hops["t_ns"].values <= 40e9).sum())
+    assert seen.t == pytest.approx(40.0, abs=0.5)
+    assert max(fact.t_ns for fact in seen.facts) <= 40e9

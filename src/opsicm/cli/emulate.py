@@ -22,7 +22,10 @@ def emulate(
         list[str] | None, typer.Option(help="ROLE=KIND[:VALUE][@SECONDS], e.g. scanner=late:0.5@30; may be repeated.")
     ] = None,
 ) -> None:
-    """Emulate the instruments of a rig file on the wire, the digital twin behind them, until Ctrl-C."""
+    """Emulate the instruments of a rig file.
+
+    They answer on the wire with the digital twin behind them, until Ctrl-C.
+    """
     from opsicm.cli.emulated_rig import serve_until_interrupted
     from opsicm.cli.terminal import out
 

@@ -69,6 +69,7 @@ _CHANNEL_TYPE, _MEASUREMENT, _VOLTAGE = 0x187F, 0x0695, 10322
 _NAMES_TO_READ, _BOOLEANS_TO_READ, _BOOLEANS_TO_WRITE = 0x1823, 0x217C, 0x217F
 _ARRAY_TAG: Final = bytes([messages.ReadAnalogF64Response.DESCRIPTOR.fields_by_name["read_array"].number << 3 | 2])
 _LONGEST_WAIT: Final = 10.0  # [s]
+_LOOK: Final = 0.05  # [s] between two looks whether the client still waits for its samples
 FAULTS: Final = ("unavailable", "late", "silent", "reset", "nan", "stuck", "overload", "detached", "ticks")
 
 
@@ -270,18 +271,25 @@ class NiGrpcServer:
             raise _Refused(_INVALID_ATTRIBUTE)
         return messages.SetReadAttributeInt32Response()
 
-    def ReadAnalogF64(self, request: Any, _: Any) -> Any:
+    def ReadAnalogF64(self, request: Any, context: Any) -> Any:
         task = self._task(request)
         if task.kind != "ai":
             raise _Refused(_INVALID_TASK)
         n = request.num_samps_per_chan
-        with task.lock:
+        # A client that has given up leaves its call here: it must neither keep one of the threads that all calls share
+        # nor take the samples of the one that comes after it.
+        while not task.lock.acquire(timeout=_LOOK):
+            if not context.is_active():
+                raise _Refused(_NOT_YET_AVAILABLE)
+        try:
             if task.started_ns is None:
                 self._start(task)
             try:
-                volts = self._read(task, n, min(request.timeout, _LONGEST_WAIT))
+                volts = self._read(task, n, min(request.timeout, _LONGEST_WAIT), context.is_active)
             except _Refused as refused:
                 return messages.ReadAnalogF64Response(status=refused.code)
+        finally:
+            task.lock.release()
         if request.fill_mode_raw != _GROUPED_BY_CHANNEL:
             volts = np.ascontiguousarray(volts.T)
         # Packed doubles are their bytes (protobuf encoding, "packed repeated fields"): a list of them would take longer
@@ -291,16 +299,15 @@ class NiGrpcServer:
         response.samps_per_chan_read = n
         return response
 
-    def _read(self, task: _Task, n: int, timeout: float) -> NDArray[np.float64]:
+    def _read(self, task: _Task, n: int, timeout: float, wanted: Callable[[], bool]) -> NDArray[np.float64]:
         if task.relative_to == _MOST_RECENT:
             task.position = max(0, self._acquired(task) + task.offset)
         left = timeout
         while (short := task.position + n - self._acquired(task)) > 0:
             wait = short / (task.rate * task.pace) / self._world.speed if task.rate else 0.0
-            if wait > left:
-                pause(left)
+            if not wanted() or left <= 0.0:
                 raise _Refused(_NOT_YET_AVAILABLE)
-            wait = max(wait, 2e-5)
+            wait = min(max(wait, 2e-5), left, _LOOK)
             pause(wait)
             left -= wait
         if self._acquired(task) - task.position > task.buffer > 0:

@@ -49,7 +49,7 @@ def test_a_wire_that_inverts_says_so() -> None:
     text = PAPER.read_text(encoding="utf-8")
     text = text.replace("input: Dev1/ai2, gain: 1.0}", "input: Dev1/ai2, sign: -1, offset: 0.01}")
     wire = wires(wiring_of(rig_from_text(text)), "potentiostat")["cell potential"]
-    assert wire.meaning == "1 V a volt, offset 0.01, inverted"
+    assert wire.meaning == "1 V a volt, offset 10 mV, inverted"
 
 
 @pytest.mark.parametrize(

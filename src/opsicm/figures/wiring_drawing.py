@@ -111,7 +111,7 @@ def _wires(rig: RigFile, name: RoleName, role: Role) -> Iterator[Wire]:
     channels = [channel for channel in rig.channels if channel.role == name and channel.input is not None]
     for channel in channels:
         sign = "" if channel.sign > 0 else ", inverted"
-        offset = f", offset {channel.offset:g}" if channel.offset else ""
+        offset = f", offset {_with_prefix(channel.offset)}{MEANING[channel.name][1]}" if channel.offset else ""
         _, unit, _ = MEANING[channel.name]
         meaning = f"{_with_prefix(channel.gain)}{unit} a volt{offset}{sign}"
         yield Wire(channel.name.replace("_", " "), str(channel.input), meaning)

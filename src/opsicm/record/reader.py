@@ -212,7 +212,11 @@ class Run:
         """(counts or None, channels in their columns, t0_ns, dt_ns, lost ranges) of a segment, looked up once."""
         if segment not in self._segments:
             with damage_reported(self.path, f"segment {segment}"):
-                group = self._file["entry/samples"][f"segment_{segment:04d}"]
+                name = f"segment_{segment:04d}"
+                if name not in set(self._file["entry/samples"]):  # a hop controller that hands over no samples
+                    self._segments[segment] = None, (), 0, 0, np.empty((0, 2), np.int64)
+                    return self._segments[segment]
+                group = self._file["entry/samples"][name]
                 # By name: `get` and `in` report a damaged item as absent.
                 names = set(group)
                 counts = CountsReader(group["counts"], group.get("counts_xxh3")) if "counts" in names else None

@@ -241,6 +241,32 @@ def test_a_dwell_height_only_ever_withdraws(bench: Bench) -> None:
         assert bench.z() - z == pytest.approx(expected, abs=5e-9)
 
 
+def test_it_draws_the_piezo_up_for_a_coarse_motion_and_breaks_no_segment(bench: Bench) -> None:
+    """After a contact the piezo stands below its middle: whoever drives the stage down has the tip in the specimen."""
+    first = bench.run(1)
+    assert bench.z() < -0.5e-6
+    bench.box.draw_up()
+    assert bench.z() == pytest.approx(0.0, abs=5e-9)
+    bench.box.draw_up()
+    assert bench.z() == pytest.approx(0.0, abs=5e-9)
+    again = bench.box.run(replace(bench.plan(1), segment=bench.segment - 1, first_hop=1), never)
+    blocks = [*first.blocks, *again.blocks]
+    assert [b.first_sample for b in blocks][1:] == [b.first_sample + b.counts.shape[0] for b in blocks][:-1]
+    assert again.hops["outcome"].tolist() == [Outcome.CONTACT]
+
+
+def test_after_a_coarse_motion_it_reaches_as_far_from_above(bench: Bench) -> None:
+    bench.world.ask(lambda rig: rig.hop_controller.rise_to(4e-6))  # type: ignore[attr-defined]
+    bench.box.draw_up()
+    assert bench.z() == pytest.approx(4e-6, abs=5e-9)  # never down but in a hop
+    far = replace(bench.plan(1), parameters=replace(bench.plan(1).parameters, approach=4e-6))
+    # The surface is 3 µm below the scanner's zero and 7 µm below the tip: an approach of 4 µm counts from the zero.
+    outcome = bench.box.run(far, never)
+    assert outcome.hops["outcome"].tolist() == [Outcome.CONTACT]
+    again = bench.box.run(replace(far, segment=far.segment, first_hop=1), never)
+    assert again.hops["outcome"].tolist() == [Outcome.CONTACT]  # from the amplitude above it, with the plan's own reach
+
+
 def test_a_rig_files_controller_is_served_at_its_address(world: PacedWorld) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

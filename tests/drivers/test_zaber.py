@@ -142,6 +142,18 @@ def test_a_frame_in_the_rig_file_outlives_the_connection(device: ZaberDevice, wo
         assert anew.position() == pytest.approx(3e-6, abs=2 * STEP)
 
 
+def test_the_operator_has_left_the_tip_at_the_start_height_wherever_the_piezo_stands(device: ZaberDevice) -> None:
+    """A run ends with the piezo at its top: a tip engaged then is 3 µm up, and the scanner's zero 7 µm below it."""
+    with stage_at(device, device._world) as stage:
+        stage.engaged_with(10e-6)
+        assert stage.position() == pytest.approx(-7e-6, abs=1e-7)
+        assert stage.state().settings["start_height_um"] == pytest.approx(-7.0)
+        engaged = stage.state().settings["engaged_at_mm"]
+    with stage_at(device, device._world, engaged_at_mm=engaged, start_height_um=3) as resumed:
+        resumed.engaged_with(10e-6)  # the rig file's own frame is that of the zero
+        assert resumed.position() == pytest.approx(3e-6, abs=1e-7)
+
+
 @pytest.mark.parametrize(
     ("height", "limit"),
     [(-600e-6, "lowest_um and highest_um"), (1.5e-3, "lowest_um and highest_um"), (float("nan"), "lowest_um")],

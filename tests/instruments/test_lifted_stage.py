@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from opsicm.core.errors import LimitCrossed
 from opsicm.drivers.analogue_scanner import AnalogueScanner
 from opsicm.instruments.lifted_stage import Liftable, LiftedStage
 from opsicm.instruments.roles import CoarseStage, Identity, RoleState
@@ -23,6 +26,7 @@ class Stage:
 
     def __init__(self, bench: Bench) -> None:
         self._bench, self.seen, self.arrival_ns = bench, [0.0], 0
+        self.stalled = False
 
     def move_to(self, z: float, speed: float | None = None) -> int:
         assert (z, speed) == (3e-6, None)
@@ -31,7 +35,7 @@ class Stage:
         return self.arrival_ns
 
     def position(self) -> float:
-        return 3e-6
+        return 3e-6 if not self.stalled else 5e-6
 
     def identity(self) -> Identity:
         return Identity("a stage")
@@ -50,7 +54,7 @@ def test_the_piezo_is_up_before_the_motor_turns_and_centred_when_it_has_arrived(
     scanner: AnalogueScanner = bench.connect("scanner")
     assert isinstance(scanner, Liftable)
     stage = Stage(bench)
-    lifted: CoarseStage = LiftedStage(stage, scanner)
+    lifted: CoarseStage = LiftedStage(stage, scanner, scanner)
     bench.card.write("ao0", before)
     assert lifted.move_to(3e-6) == stage.arrival_ns
     assert stage.seen[-1] == pytest.approx(meanwhile, abs=1e-6)
@@ -63,7 +67,7 @@ def test_the_piezo_is_up_before_the_motor_turns_and_centred_when_it_has_arrived(
 
 def test_safe_forgets_that_the_piezo_was_to_be_centred(bench: Bench) -> None:
     scanner: AnalogueScanner = bench.connect("scanner")
-    lifted = LiftedStage(Stage(bench), scanner)
+    lifted = LiftedStage(Stage(bench), scanner, scanner)
     arrival = lifted.move_to(3e-6)
     scanner.safe()
     bench.card.clock.wait_until(arrival)
@@ -73,9 +77,53 @@ def test_safe_forgets_that_the_piezo_was_to_be_centred(bench: Bench) -> None:
 
 def test_the_rest_is_the_stages_own(bench: Bench) -> None:
     stage = Stage(bench)
-    lifted = LiftedStage(stage, bench.connect("scanner"))
+    scanner = bench.connect("scanner")
+    lifted = LiftedStage(stage, scanner, scanner)
     assert lifted.position() == 3e-6
     assert lifted.identity().model == "a stage"
     assert lifted.state().message == ""
     lifted.safe()
     assert stage.seen[-1] != stage.seen[-1]
+
+
+def test_a_motor_that_has_stalled_has_not_arrived(bench: Bench) -> None:
+    scanner: AnalogueScanner = bench.connect("scanner")
+    stage = Stage(bench)
+    lifted = LiftedStage(stage, scanner, scanner)
+    bench.card.write("ao0", 7.0)
+    arrival = lifted.move_to(3e-6)
+    stage.stalled = True
+    bench.card.clock.wait_until(arrival)
+    scanner.read_z()
+    assert bench.circuit.voltage("Dev1/ao0") == pytest.approx(7.0, abs=1e-6)
+
+
+class Standing:
+    """A stage and a piezo that stand where they are told, and note what they are asked."""
+
+    def __init__(self, coarse: float, z: float) -> None:
+        self.coarse, self.z, self.asked = coarse, z, list[float]()
+
+    def move_to(self, z: float, speed: float | None = None) -> int:  # noqa: ARG002
+        self.asked.append(z)
+        return 0
+
+    def position(self) -> float:
+        return self.coarse
+
+    def read_z(self) -> float:
+        return self.z
+
+
+@pytest.mark.parametrize("z", [-4e-6, math.nan])
+def test_a_stage_does_not_come_down_over_a_piezo_that_nobody_has_drawn_up(z: float) -> None:
+    standing: Any = Standing(10e-6, z)
+    lifted = LiftedStage(standing, standing, None)
+    with pytest.raises(LimitCrossed, match=r"asked to come down to 3 µm; the piezo stands at .* µm, below the middle"):
+        lifted.move_to(3e-6)
+    assert standing.asked == []
+    lifted.move_to(60e-6)  # up is never refused
+    assert standing.asked == [60e-6]
+    standing.z = 0.0
+    lifted.move_to(3e-6)
+    assert standing.asked == [60e-6, 3e-6]

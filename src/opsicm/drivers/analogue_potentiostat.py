@@ -245,6 +245,8 @@ class AnaloguePotentiostat:
         self._began_late_ns = 0
         self._acted_ns = self._trip_ns = 0  # of the last command to the card, and how long one takes
         self._is_on = False
+        # Written before it is read: a line that is read first becomes an input, floats, and may close the cell.
+        self._card.set_line(self._cell_line, not settings.cell_on_high)
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._attend, name="analogue-potentiostat", daemon=True)
         self._thread.start()
@@ -442,8 +444,11 @@ class AnaloguePotentiostat:
     def _open(self) -> None:
         self._switch(on=False)
         self._control, self._since_ns = OpenCircuit(), self._clock.now_ns()
-        if self._mode == GALVANOSTATIC and self._settings.potential_output is not None:
-            self._write(0.0, 0.0)
+        if self._settings.potential_output is not None:
+            # The set point too stands still: its ramp would else go on to the end of the output's range, and whoever
+            # closes the cell by hand would find it there.
+            held = 0.0 if self._mode == GALVANOSTATIC else self._card.written(self._settings.potential_output)
+            self._write(held, 0.0)
 
     def _switch(self, on: bool) -> None:
         self._timed(lambda: self._card.set_line(self._cell_line, on == self._settings.cell_on_high))

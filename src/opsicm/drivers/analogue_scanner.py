@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -72,6 +74,12 @@ def specify_scanner(setup: RoleSetup) -> ScannerSpecification:
         for key in ("z_um_per_V", "xy_um_per_V")
         if key in needed and getattr(settings, key) == 0.0
     ]
+    if not any(one.name == "z" and one.input is not None for one in setup.rig.rig.rig.channels):
+        # An output keeps what the last program has left on it, and nobody can ask it: taken for 0 V, a way up may be
+        # one down by the whole travel.
+        limit = "has no channel z with an input: without a sensor nobody knows where the piezo stands before it moves"
+        remedy = "add to channels: {name: z, role: scanner, input: Dev1/ai1, gain: …, offset: …}"
+        problems.append(setup.rig.rig.problem(("channels",), "", limit, remedy))
     if problems:
         raise BadInput(problems)
     z, xy = (_reach(setup.rig.rig, settings, axis) for axis in ("z", "xy"))
@@ -124,6 +132,7 @@ class Axes:
         assert settings.z_output is not None
         self.card, self._clock = on, clock
         self.centre_ns: int | None = None
+        self.arrived: Callable[[], bool] = lambda: True
         self.z_reach, self.xy_reach = specification.z_reach, specification.xy_reach
         self.withdraw_rate = to_si("withdraw_nm_per_ms", settings.withdraw_nm_per_ms)
         self._outputs = {
@@ -174,7 +183,7 @@ class Axes:
 
     def centre_if_due(self) -> None:
         """To the middle of the travel once the coarse motion waited for has ended, as slowly as a withdrawal."""
-        if self.centre_ns is None or self._clock.now_ns() < self.centre_ns:
+        if self.centre_ns is None or self._clock.now_ns() < self.centre_ns or not self.arrived():
             return
         self.centre_ns = None
         now = self.z
@@ -214,6 +223,8 @@ class Axes:
     def withdraw(self, z: float) -> None:
         """Go up to z [m], never down, in small steps at the rate of withdrawals; returns when it is there."""
         now = self.z
+        if math.isnan(now):  # a sensor that says nothing: up at once rather than not at all
+            self.write_z(z)
         while now < z:
             now = min(now + self.withdraw_rate * _TURN, z)
             self.write_z(now)
@@ -245,9 +256,9 @@ class AnalogueScanner:
         self.axes.centre_ns = None
         self.axes.withdraw(0.0)
 
-    def centre_at(self, t_ns: int) -> None:
-        """To the middle of the travel once the coarse motion has ended, at `t_ns`."""
-        self.axes.centre_ns = t_ns
+    def centre_at(self, t_ns: int, arrived: Callable[[], bool]) -> None:
+        """To the middle of the travel once the coarse motion has ended: a motor that has stalled has not."""
+        self.axes.centre_ns, self.axes.arrived = t_ns, arrived
 
     @property
     def safe_address(self) -> str:

@@ -28,6 +28,7 @@ from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, Problem
 from opsicm.core.facts import HOP_DTYPE, Channel, Outcome, Quality, SampleBlock
 from opsicm.core.units import to_si
 from opsicm.drivers import hop_wire as wire
+from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.step_model import FileModel, Number
 from opsicm.instruments.clock import Clock, monotonic_ns, pause, stopwatch
 from opsicm.instruments.hop import HopTiming
@@ -121,6 +122,8 @@ class HopBox:
         self._fastest = to_si("max_fall_nm_per_ms", settings.max_fall_nm_per_ms)
         self._segment = _Segment(-1)
         self._offset_ns = 0
+        self._sampled_before: list[SampleBlock] = []  # since the last plan
+        self._from_above = False  # whether a coarse motion has come since the last hop
         self._told = False  # that it has been lost: whoever goes on after that has looked
         self._complaint = ""
         try:
@@ -184,10 +187,30 @@ class HopBox:
             self._told = True
             raise
         self._complaint = self._segment.gaps
+        before, self._sampled_before = self._sampled_before, []
+        before = [block for block in before if block.segment == plan.segment]
+        outcome = replace(outcome, blocks=[*before, *outcome.blocks])
         if outcome.blocks and self._clock is not self.clock:  # one that is simulated has to be brought along
             last = outcome.blocks[-1]
             self._clock.wait_until(last.t0_ns + last.counts.shape[0] * last.dt_ns)
         return outcome
+
+    def draw_up(self) -> None:
+        """To the middle of the travel, or stay above it, before a coarse motion: a plan without hops, over at once."""
+        time = self._link.ask(lambda line: line.exchange())
+        if not time.z >= 0.0:
+            none, numbers = np.zeros(0), np.zeros(0, np.int32)
+            still = HopParameters(1e-6, 1e-6, 0.02, 1e-6)
+            # In the present segment, whose samples go on: the plan itself has none.
+            rise = HopPlan("draw up", self._segment.number, 0, none, none, numbers, numbers, none, still, 0.0, 0)
+            line, sequence = self._start(rise, rise_to=0.0)
+            # What was sampled since the last plan comes with this one, and belongs to the next.
+            done = _Plan(self, line, sequence, rise, self._segment, self._offset_ns).follow(lambda: False)
+            self._sampled_before += done.blocks
+        self._from_above = True
+
+    def centre_at(self, t_ns: int, arrived: Callable[[], bool]) -> None:
+        """Nothing: only a hop lowers the pipette, watching its current; the next approach is longer by that way."""
 
     def identity(self) -> Identity:
         """Who answers; asked anew each time: the greeting of a line says it."""
@@ -243,10 +266,9 @@ class HopBox:
             remedy = "look at what it says, then start the run anew"
             raise LimitCrossed(Problem(ROLE, "refused by the device", refused.text, remedy)) from refused
 
-    def _start(self, plan: HopPlan) -> tuple[wire.HopLine, int]:
+    def _start(self, plan: HopPlan, rise_to: float = math.nan) -> tuple[wire.HopLine, int]:
         """The line on which the device has accepted the plan, and the plan's number."""
         until_ns = _FOREVER_NS if plan.until_ns >= _FOREVER_NS else plan.until_ns - self._offset_ns
-        payload = wire.plan_payload(plan, until_ns)
         time = self._link.ask(lambda line: line.exchange())
         waited, hop = stopwatch(), self._welcome.timing.duration(plan.longest_hop()) / self._welcome.speed
         while time.state == wire.RUNNING and waited() < _ENDS + hop:  # the hop in flight of a plan that was interrupted
@@ -256,6 +278,7 @@ class HopBox:
             raise InstrumentLost(ROLE, self._wrong_time())
         if time.state == wire.LATCHED:
             self._arm_again(time.reason)
+        payload = wire.plan_payload(self._reaching(plan, time.z), until_ns, rise_to)
         self._sequence += 1
         sequence, sent = self._sequence, []
 
@@ -269,6 +292,15 @@ class HopBox:
             limit = "the line broke as the plan began, and what was hopped until then has not arrived"
             raise InstrumentLost(ROLE, Problem(ROLE, "plan interrupted", limit, "check its cable, then resume"))
         return line, sequence
+
+    def _reaching(self, plan: HopPlan, z: float) -> HopPlan:
+        """The first plan of hops after a coarse motion approaches from `z` [m], where approaches usually begin at 0."""
+        if not (plan.x.size and self._from_above):
+            return plan
+        self._from_above = False
+        low, high = self._welcome.z_range
+        farther = min(plan.parameters.approach + max(0.0, z), high - low)
+        return replace(plan, parameters=replace(plan.parameters, approach=farther))
 
     def _arm_again(self, reason: int) -> None:
         """Only what the line's own failure has latched, and only once somebody has heard of it and goes on."""

@@ -358,10 +358,10 @@ class HopLine:
             raise NotThis(f"a frame of type 0x{kind:02x} that cannot be read: {error}") from error
 
 
-def plan_payload(plan: HopPlan, until_ns: int) -> bytes:
-    """The payload of PLAN; `until_ns` is on the device's clock."""
+def plan_payload(plan: HopPlan, until_ns: int, rise_to: float = math.nan) -> bytes:
+    """The payload of PLAN; `until_ns` on the device's clock; a plan without hops withdraws to `rise_to` [m] first."""
     p = plan.parameters
-    numbers = (plan.tip_potential, p.fall_rate, p.setpoint, p.approach, p.amplitude, math.nan)
+    numbers = (plan.tip_potential, p.fall_rate, p.setpoint, p.approach, p.amplitude, rise_to)
     hops = np.zeros(plan.x.size, _HOP)
     for name in ("x", "y", "amplitude", "line", "pixel"):
         hops[name] = getattr(plan, name)

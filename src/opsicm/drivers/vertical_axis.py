@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import Field
@@ -184,8 +184,17 @@ class MotorisedStage:
             to_si("lowest_um", settings.lowest_um),
             to_si("highest_um", settings.highest_um),
         )
+        self._engaged_now = at is None
         self._target: float | None = None  # [m] height
         self._arrival_ns = 0
+
+    def engaged_with(self, z: float) -> None:
+        """The operator has left the *tip* at the start height, with the piezo at `z` [m]: its zero is lower by that.
+
+        A frame of the rig file's own, `engaged_at_mm`, is the scanner's zero's and stays.
+        """
+        if self._engaged_now:
+            self._axis = replace(self._axis, start_height=self._axis.start_height - z)
 
     def move_to(self, z: float, speed: float | None = None) -> int:
         """Drive to `z` [m] above the surface; see `roles.CoarseStage`.

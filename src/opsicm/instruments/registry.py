@@ -243,10 +243,11 @@ class Registry:
         safe = (devices[role] for role in _SAFE_ORDER)
         addresses = tuple(device.safe_address for device in safe if isinstance(device, SafeChannel))
         real_time = self.real_time(setup.rig, stand_in)
-        stage, scanner = devices["coarse_stage"], devices["scanner"]
         of_stage = self.find(setup.rig, "coarse_stage", (stand_in or setup.rig.role("coarse_stage")).driver)
-        if of_stage.real_time and isinstance(scanner, Liftable):
-            devices["coarse_stage"] = LiftedStage(stage, scanner)
+        if of_stage.real_time:
+            stage, scanner, controller = (devices[role] for role in ("coarse_stage", "scanner", "hop_controller"))
+            lift = next((each for each in (scanner, controller) if isinstance(each, Liftable)), None)
+            devices["coarse_stage"] = LiftedStage(stage, scanner, lift)
         grounding = setup.rig.rig.wiring.grounding
         return Rig(clock=clock, grounding=grounding, safe_addresses=addresses, real_time=real_time, **devices)
 

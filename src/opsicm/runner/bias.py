@@ -127,6 +127,13 @@ class BiasTracker:
         self._last = reading
         self._command()
 
+    def hold(self) -> None:
+        """Let the present command stand still: of a potential that nobody reads any more no ramp is known."""
+        command = self._amplifier.read()[1]
+        self._slope = self._slope_before = 0.0
+        self._amplifier.command(command)
+        self._last = self._base = None
+
     def _command(self) -> None:
         if self._last is None:
             return

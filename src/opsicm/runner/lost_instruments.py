@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from opsicm.core.errors import InstrumentLost, OpsicmError, Problem
 from opsicm.core.facts import Quality, Track
-from opsicm.experiment.controls import OpenCircuit
 from opsicm.instruments.roles import CellReading, Rearmable, Rig
 from opsicm.runner.bias import BiasTracker
 from opsicm.runner.cell_track import CellTrack
@@ -149,7 +148,7 @@ class LostInstruments:
         ran = self._cell.interrupt(seen_ns, last, reachable)
         self._gaps["cell"] = (seen_ns, self._gaps["cell"][1])
         # The ramp of the bias follows a potential that nobody reads any more: it stands still instead.
-        self._obeys("amplifier", lambda: self._bias.control_changed(OpenCircuit(), seen_ns))
+        self._obeys("amplifier", self._bias.hold)
         opened = self._obeys("potentiostat", self._rig.potentiostat.safe)
         through = ""
         if not opened:

@@ -157,6 +157,7 @@ class TwinHopController(TwinDevice):
         skipped = -(-(self._probe.world.now_ns - self._sampled_ns) // self._timing.dt_ns)
         self._probe.world.advance_to(self._sampled_ns + skipped * self._timing.dt_ns)
         self._sample += skipped
+        self._sampled_ns = self._probe.world.now_ns
 
     def _begin_segment(self, segment: int) -> None:
         self._segment, self._sample = segment, 0

@@ -46,10 +46,14 @@ def wait(card: FakeCard, seconds: float) -> None:
     card.clock.wait_until(card.clock.now_ns() + round(seconds * 1e9))
 
 
-def test_connecting_closes_no_cell_and_writes_nothing(rig: tuple[Any, FakeCard]) -> None:
+OPENED = [("Dev1/port0/line0", 0.0)]  # what connecting does
+
+
+def test_connecting_opens_the_cell_and_writes_nothing_else(rig: tuple[Any, FakeCard]) -> None:
+    """A line that is read before it is written becomes an input, which floats: a relay may then close the cell."""
     device, card = rig
     wait(card, 0.03)
-    assert card.events == []
+    assert card.events == OPENED
     reading = device.read()
     assert reading.control == "open_circuit"
     assert reading.potential == pytest.approx(0.4)
@@ -243,7 +247,7 @@ def test_what_the_ranges_refuse_is_never_written(rig: tuple[Any, FakeCard], cont
         device.apply(control, 0)
     assert message in str(refused.value)
     wait(card, 0.02)
-    assert card.events == []
+    assert card.events == OPENED
 
 
 def test_a_ramp_is_held_where_the_rig_file_ends_it(rig: tuple[Any, FakeCard]) -> None:
@@ -309,3 +313,15 @@ def test_samples_that_did_not_come_are_bridged_and_told(rig: tuple[Any, FakeCard
     flowed = card.at_ns[card.events.index((OUTPUT, -1.0))]
     reading = device.read()
     assert reading.charge == pytest.approx(-1e-3 * (reading.t_ns + 5 * MS - flowed) * 1e-9, rel=0.01)
+
+
+def test_the_set_point_of_an_open_cell_stands_still(rig: tuple[Any, FakeCard]) -> None:
+    """A ramp that went on would stand beyond every limit when somebody closes the cell at the panel."""
+    device, card = rig
+    begin(rig, PotentialRamp(0.4, -2.0))
+    wait(card, 0.1)
+    device.safe()
+    volts, slope, *_ = card.outputs[OUTPUT]
+    assert slope == 0.0
+    wait(card, 0.1)
+    assert card.outputs[OUTPUT][0] == volts

@@ -173,7 +173,7 @@ def test_check_predicts_what_the_run_then_does(
 
 
 VERBS = re.compile(
-    "Advise|Analyse|Check|Compute|Convert|Emulate|Identify|Join|List|Measure|Open|Print|Recover|Replay|Report|Reproduce|"
+    "Advise|Analyse|Check|Compute|Convert|Draw|Emulate|Identify|Join|List|Measure|Open|Print|Recover|Replay|Report|Reproduce|"
     "Run|Send|Show|Validate|Vary|Write"
 )
 

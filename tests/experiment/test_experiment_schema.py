@@ -20,7 +20,7 @@ from tests.fixtures.drawn_experiments import experiments
 from tests.fixtures.schema_check import accepts
 
 SCHEMA = json_schema()
-FILES = sorted((Path(experiment_file.__file__).parents[1] / "experiments").rglob("e*.yaml"))
+FILES = sorted((Path(experiment_file.__file__).parents[1] / "experiments").rglob("e[0-9]*.yaml"))
 TEXT = next(file for file in FILES if file.name.startswith("e09")).read_text(encoding="utf-8")
 
 SPOILED = {

@@ -182,7 +182,7 @@ def test_a_step_at_intervals_says_them() -> None:
     assert words.endswith("16 × 16 pixels every 30 min during cell[0]")
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("e*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("e[0-9]*.yaml")), ids=lambda path: path.stem)
 def test_every_experiment_is_described(path: object) -> None:
     words = dict(described(read_experiment(str(path)).experiment))
     assert set(words) == {"cell", "probe", "pipette", "bath"}

@@ -89,7 +89,10 @@ def driver_lines(records: list[dict[str, Any]], width: int = 80) -> Iterator[str
 
 @app.command("list", epilog="Example: opsicm rig list")
 def list_drivers(as_json: JsonFlag = False) -> None:
-    """List the registered drivers: name, role, client and how to install it, and how each was verified."""
+    """List the registered drivers.
+
+    Name, role, client and how to install it, and how each was verified.
+    """
     from opsicm.cli.terminal import out, print_json
 
     records = driver_records()
@@ -110,7 +113,9 @@ def check(
     yes: Annotated[bool, typer.Option("--yes", help="Answer every question with yes: it moves and switches.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a rig step by step: clients, connections, identities, settings, latency, noise, ranges.
+    """Check a rig step by step.
+
+    Clients, connections, identities, settings, latency, noise, ranges.
 
     Asks before anything moves and before the cell is switched on; where nobody can answer, that is not tried. Ends with
     a table of what is ready and what is missing. Exit code 0 ready, 2 not ready, 3 stopped by a fault.
@@ -128,7 +133,10 @@ def draw(
     rig: Annotated[str, typer.Argument(help="Rig file or preset.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Picture: .svg, .png or .pdf.")] = Path("wiring.svg"),
 ) -> None:
-    """Draw the wiring that a rig file states: instruments, wires with channels and signs, grounds, electrodes."""
+    """Draw the wiring that a rig file states.
+
+    Instruments, wires with channels and signs, grounds, electrodes.
+    """
     import io
 
     from opsicm.cli.emulated_rig import load_named_rig

@@ -152,10 +152,14 @@ def flush_output(code: int) -> int:
     except OSError as error:
         print_problems(_unwritable_output(error))
         code = code or 2
-    # What is left would be tried again, and complained about, when the interpreter ends.
+    _discard_output()
+    return code
+
+
+def _discard_output() -> None:
+    """What is left of standard output would be tried again, and complained about, when the interpreter ends."""
     with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-    return code
 
 
 def _unwritable_output(error: OSError) -> BadInput:
@@ -232,7 +236,9 @@ def print_path(path: Path) -> None:
     """The path of a run file on standard output; where that takes nothing, on standard error: the run is not lost."""
     try:
         out.print(str(path))
+        sys.stdout.flush()  # now, not when the program ends and the run's own exit code is at stake
     except OSError as error:
+        _discard_output()
         print_problems(_unwritable_output(error))
         err.print(f"run file  {path}")
 

@@ -213,7 +213,7 @@ def _draw_wire(axes: Axes, wire: Wire, right: float, left: float, y: float) -> N
     style = {"arrowstyle": "-|>", "color": _SIGNAL, "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", xy=ends[1], xytext=ends[0], arrowprops=style)
     text = f"{wire.name}  {wire.meaning}".rstrip()
-    axes.text(left - 1.4, y + 0.25, text, ha="right", va="bottom", fontsize=_SMALL, color=_SIGNAL)
+    axes.text(left - 1.5, y + 0.25, text, ha="right", va="bottom", fontsize=_SMALL, color=_SIGNAL)
     axes.text(left + 0.6, y, textwrap.shorten(wire.port, 28), ha="left", va="center", fontsize=_SMALL)
 
 
@@ -274,7 +274,7 @@ def _box(axes: Axes, x: float, y: float, width: float, height: float, colour: st
 
 def _path(axes: Axes, points: list[tuple[float, float]], colour: str) -> None:
     xs, ys = zip(*points, strict=True)
-    axes.plot(xs, ys, color=colour, lw=1.4, solid_joinstyle="miter")
+    axes.plot(xs, ys, color=colour, lw=1.5, solid_joinstyle="miter")
 
 
 def _ground(axes: Axes, x: float, y: float, lead: tuple[float, float] | None = None) -> None:
@@ -284,6 +284,6 @@ def _ground(axes: Axes, x: float, y: float, lead: tuple[float, float] | None = N
     else:
         axes.plot([x], [y], marker="o", color=_INK, ms=3.0)
     style: dict[str, Any] = {"color": _INK, "lw": 1.2}
-    axes.plot([x, x], [y, y - 1.4], **style)
+    axes.plot([x, x], [y, y - 1.5], **style)
     for k, half in enumerate((1.2, 0.8, 0.4)):
-        axes.plot([x - half, x + half], [y - 1.4 - 0.45 * k] * 2, **style)
+        axes.plot([x - half, x + half], [y - 1.5 - 0.45 * k] * 2, **style)

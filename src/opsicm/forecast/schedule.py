@@ -223,10 +223,10 @@ _DECIMATED: Final = (
 _DECIMATED_ROWS: Final = 781.0  # per second at 100 kS/s
 _STREAM: Final = 140.0  # per second of sampling: the list of blocks, the journal's hop plans
 _HOP: Final = 68.0  # a hop's record and its point in the default plot
-_ROW: Final = 49.0  # a slow row with all its columns
-_ROW_TRAVELLING: Final = 58.0  # a slow row while the coarse stage moves: fewer repeated values to compress
-_ROW_HOPPING: Final = 69.0  # a slow row while hopping: every height differs
-_HEAD: Final = 65.7e3  # a file without samples: groups, attributes, texts, among them the parameter set
+_ROW: Final = 55.7  # a slow row with all its columns
+_ROW_TRAVELLING: Final = 64.7  # a slow row while the coarse stage moves: fewer repeated values to compress
+_ROW_HOPPING: Final = 75.7  # a slow row while hopping: every height differs
+_HEAD: Final = 74.2e3  # a file without samples: groups, attributes, texts, among them the parameter set
 _SEGMENT: Final = 16e3  # the groups and attributes of one segment
 _INDEX: Final = 1e-3  # of the samples: the index of their chunks
 

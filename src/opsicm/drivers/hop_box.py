@@ -404,13 +404,40 @@ class _Plan:
         return _ENDS + timing.duration(self.plan.longest_hop()) / speed
 
     def _take_records(self, hops: NDArray[Any]) -> None:
-        """Records; a height that is no number would become the surface from which the next approach is planned."""
+        """Records of the plan's next hops; a contact's height would become the surface of the next approach.
+
+        What is not the plan's is a loss, and is not among what had arrived: nobody can say where it was hopped.
+        """
+        first = sum(each.size for each in self.hops)
+        self._require_planned(hops, first)
         hops["t_ns"] += self.offset_ns
         self.hops.append(hops)
+        contacts = hops[hops["outcome"] == Outcome.CONTACT]
         for name in ("z_stop", "z_min", "i_ref", "i_stop"):
-            without = hops["hop"][(hops["outcome"] == Outcome.CONTACT) & ~np.isfinite(hops[name])]
+            without = contacts["hop"][~np.isfinite(contacts[name])]
             if without.size:
                 raise self._lost(f"hop {without[0]} has ended in contact and its {name} is no number")
+        low, high = self.line.welcome.z_range
+        for name in ("z_stop", "z_min"):
+            beyond = contacts[~((contacts[name] >= low) & (contacts[name] <= high))]
+            if beyond.size:
+                where = f"{beyond[name][0] * 1e6:g} µm, beyond {low * 1e6:g} … {high * 1e6:g} µm"
+                raise self._lost(f"hop {beyond['hop'][0]} has ended in contact and its {name} is {where}")
+
+    def _require_planned(self, hops: NDArray[Any], first: int) -> None:
+        plan, last = self.plan, first + hops.size
+        if last > plan.x.size:
+            raise self._lost(f"it sends {last} records of a plan of {plan.x.size} hops")
+        for name, planned in (
+            ("hop", np.arange(plan.first_hop + first, plan.first_hop + last)),
+            *((name, getattr(plan, name)[first:last]) for name in ("line", "pixel", "x", "y")),
+        ):
+            other = np.flatnonzero(hops[name] != planned)
+            if other.size:
+                k = other[0]
+                raise self._lost(f"record {first + k} says {name} {hops[name][k]:g}, and the plan {planned[k]:g}")
+        if hops.size and hops["outcome"].max() > max(Outcome):
+            raise self._lost(f"it sends outcome {hops['outcome'].max()}, which no hop has")
 
     def _take_block(self, block: SampleBlock) -> None:
         segment = self.segment

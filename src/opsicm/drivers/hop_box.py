@@ -105,15 +105,15 @@ class HopBox:
     def __init__(self, setup: RoleSetup, specification: HopControllerSpecification) -> None:
         settings: HopBoxSettings = setup.settings
         self._address = setup.address or ""
-        host, port = _host_and_port(setup)
+        host, port = self._where = _host_and_port(setup)
         session, silence = secrets.randbits(64), to_si("silence_ms", settings.silence_ms)
         self._time = wire.TimeMap()
         self._connected_before = False
 
         def connect() -> wire.HopLine:
             patience = TIMEOUT if self._connected_before else _FIRST
-            line = _connected(host, port, wire.CONTROLLER, session, silence, self._time, patience)
-            self._connected_before = True
+            line = _connected(*self._where, wire.CONTROLLER, session, silence, self._time, patience)
+            self._connected_before, self._where = True, line.peer
             return line
 
         self._link: Link[wire.HopLine] = Link(ROLE, f"the hop controller at {host}:{port}", connect, _close, (OSError,))
@@ -521,7 +521,7 @@ class SafeChannel:
     """A safe client: its call withdraws the pipette, latches the device and says whether it is so."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
+        self._where = host, port
         self._line = self._connected(_FIRST)
 
     def __call__(self) -> bool:
@@ -542,7 +542,9 @@ class SafeChannel:
         self._line.close()
 
     def _connected(self, patience: float) -> wire.HopLine:
-        return _connected(self._host, self._port, wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap(), patience)
+        line = _connected(*self._where, wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap(), patience)
+        self._where = line.peer
+        return line
 
 
 def safe_channel(settings: dict[str, str]) -> SafeChannel:

@@ -1,8 +1,8 @@
 """The line to a PI controller: PI's own gateway interface over TCP, without three habits of PI's own socket.
 
 `pipython`'s `PISocket` connects without a time-out, and keeps a core busy while it waits; where the controller has hung
-up it empties its buffer for ever. PI's messages begin their time-out anew with each piece of an answer: here it is one for
-the whole, and an answer has an end. Everything above the bytes is PI's.
+up it empties its buffer for ever. PI's messages begin their time-out anew with each piece of an answer: here it is one
+for the whole, and an answer has an end. Everything above the bytes is PI's.
 """
 
 from __future__ import annotations

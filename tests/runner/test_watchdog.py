@@ -289,9 +289,14 @@ class Hanging:
 
 def test_a_run_that_ends_while_single_roles_are_made_safe_is_noticed_at_once() -> None:
     here, there = socket.socketpair()
+
+    def kill() -> None:
+        here.send(b"\1")  # a beat that is still unread
+        here.close()
+
     with there:
         here.sendall(b"^scanner;")
-        killed = threading.Timer(0.05, lambda: (here.send(b"\1"), here.close()))
+        killed = threading.Timer(0.05, kill)
         killed.start()
         waited = stopwatch()
         assert _why_safe(there, 60.0, [cast(Channel, Hanging())]) == "the controlling process is gone"

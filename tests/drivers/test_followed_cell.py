@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -185,6 +186,34 @@ def test_a_real_file_that_grows_gives_its_own_rows(name: str, tmp_path: Path) ->
 
 
 # -- The clock alone: no file, no waiting.
+
+
+def test_what_is_no_regular_file_is_refused_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mpt")
+    for address, said in (
+        (str(tmp_path / "pipe.mpt"), "it is no regular file"),
+        (str(tmp_path / "pipe*"), "it is no regular file"),
+        ("/dev/zero", "it is no regular file"),
+        (str(tmp_path / "a**"), "no file can be found by it"),
+        ("~nobody-of-this-name/day.mpt", "no file can be found by it"),
+        (".", "no file can be found by it"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            FollowedCell(role_setup("potentiostat", ENTRY, address), WallClock())
+
+
+def test_a_file_is_read_in_pieces_and_the_last_row_is_the_present(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed_cell, "_PIECE", 256)
+    path = tmp_path / "day.csv"
+    path.write_text(
+        "time/s,Ewe/V,I/mA\n" + "".join(f"{k},{0.4 + 0.001 * k:.3f},0\n" for k in range(100)), encoding="utf-8"
+    )
+    device = FollowedCell(role_setup("potentiostat", ENTRY, str(path)), WallClock())
+    assert device.read().potential == pytest.approx(0.499)
+    assert device.state().settings["damaged_rows"] == 0.0
+    device.close()
 
 
 @pytest.mark.parametrize("drift", [0.0, 200e-6, -150e-6])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -48,6 +49,48 @@ def test_a_controller_that_hangs_up_is_noticed_at_once(ends: tuple[GcsSocket, so
     line.close()
     line.close()
     assert not line.connected
+
+
+def test_an_answer_that_does_not_end_is_given_up_in_time(ends: tuple[GcsSocket, socket.socket]) -> None:
+    line, far = ends
+    ended = threading.Event()
+
+    def drip() -> None:
+        while not ended.wait(0.01):
+            far.sendall(b"1")
+
+    def read() -> None:
+        while waited() < 2.0:
+            line.read()
+
+    line.send("POS?\n")
+    threading.Thread(target=drip, daemon=True).start()
+    waited = stopwatch()
+    with pytest.raises(TimeoutError, match="does not end its answer within"):
+        read()
+    ended.set()
+    assert waited() < 0.3
+
+
+def test_an_answer_without_end_is_given_up_for_its_length(ends: tuple[GcsSocket, socket.socket]) -> None:
+    line, far = ends
+
+    def read() -> None:
+        for _ in range(1000):
+            line.read()
+
+    line.settimeout(10_000)
+    line.send("HLP?\n")
+    threading.Thread(target=far.sendall, args=(b"a" * 70_000,), daemon=True).start()
+    with pytest.raises(OSError, match="more than 65536 bytes"):
+        read()
+
+
+def test_it_keeps_the_numeric_address_of_a_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = GcsSocket("localhost", server.getsockname()[1])
+        assert line.peer == server.getsockname()
+        line.close()
 
 
 def test_nobody_there_is_an_error_of_the_system() -> None:

@@ -476,7 +476,8 @@ def test_an_overload_is_in_the_records_and_the_samples(bench: Bench) -> None:
 def test_missing_samples_stay_missing() -> None:
     pieces = ready_pieces(6, 100)
     with ExitStack() as connections:
-        server = HopServer(ReadyWorld([piece for k, piece in enumerate(pieces) if k != 2]), device())
+        blocks = [block for k, (block, _) in enumerate(pieces) if k != 2]
+        server = HopServer(ReadyWorld(list(zip(blocks, [hops for _, hops in pieces[:5]], strict=True))), device())
         connections.callback(server.close)
         box = box_at(server.address, connections)
         outcome = box.run(plan(5), never)
@@ -521,6 +522,40 @@ def test_samples_beside_their_time_are_refused() -> None:
         with pytest.raises(InstrumentLost, match="sample 200 is 10000 ns beside its time") as lost:
             box.run(plan(3), never)
         assert len(lost.value.outcome.blocks) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("z_stop", -3e-4, r"hop 1 has ended in contact and its z_stop is -300 µm, beyond -10 … 10 µm"),
+        ("hop", 2, "record 1 says hop 2, and the plan 1"),
+        ("hop", 0, "record 1 says hop 0, and the plan 1"),
+        ("x", 1e-6, "record 1 says x 1e-06, and the plan 0"),
+        ("pixel", 7, "record 1 says pixel 7, and the plan 0"),
+        ("outcome", 9, "it sends outcome 9, which no hop has"),
+    ],
+)
+def test_a_record_that_is_not_the_plans_is_a_loss(name: str, value: float, said: str) -> None:
+    pieces = ready_pieces(2, 100)
+    pieces[1][1][name] = value
+    with ExitStack() as connections:
+        server = HopServer(ReadyWorld(pieces), device())
+        connections.callback(server.close)
+        box = box_at(server.address, connections)
+        zeros, numbers = np.zeros(2), np.zeros(2, np.int32)
+        with pytest.raises(InstrumentLost, match=said) as lost:
+            box.run(replace(plan(2), x=zeros, y=zeros, line=numbers, pixel=numbers), never)
+        assert lost.value.outcome.hops["hop"].tolist() == ([0, 1] if name == "z_stop" else [0])
+
+
+def test_more_records_than_hops_are_a_loss() -> None:
+    first, second, third = ready_pieces(3, 100)
+    with ExitStack() as connections:
+        server = HopServer(ReadyWorld([first, (second[0], np.concatenate([second[1], third[1]]))]), device())
+        connections.callback(server.close)
+        box = box_at(server.address, connections)
+        with pytest.raises(InstrumentLost, match="it sends 3 records of a plan of 2 hops"):
+            box.run(plan(2), never)
 
 
 # -- who may come in, and who is not heard

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from opsicm.emulators.openspm_bridge import OpenSpmBridge
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.experiment.rig_file import rig_from_text
-from opsicm.instruments.clock import WallClock, stopwatch
+from opsicm.instruments.clock import WallClock, pause, stopwatch
 from opsicm.instruments.registry import RigSetup, RoleSetup
 from opsicm.instruments.roles import HopController, HopPlan, Scanner
 from opsicm.physics.pipette.geometry import Pipette
@@ -231,6 +232,53 @@ def test_a_hop_whose_answer_is_lost_is_not_sent_again(bench: Bench) -> None:
     assert sum("Frame" in command for command in commands) == 1
     assert lost.value.outcome.hops.size == 0
     assert bench.bridge.frames == 1
+
+
+@contextmanager
+def answering(*pieces: bytes, every: float = 0.0) -> Iterator[OpenSpmClient]:
+    """A client whose command is answered by these pieces."""
+
+    def answer() -> None:
+        with suppress(OSError):
+            far.recv(64)
+            for piece in pieces:
+                far.sendall(piece)
+                pause(every)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = OpenSpmClient("localhost", server.getsockname()[1])
+        assert client.peer == server.getsockname(), "the name is not looked up again"
+        far, _ = server.accept()
+        with far:
+            threading.Thread(target=answer, daemon=True).start()
+            yield client
+        client.close()
+
+
+def test_an_answer_byte_by_byte_has_one_time_out() -> None:
+    header = b'{"type": "empty"}' + b" " * 100
+    answer = struct.pack(">I", len(header)) + header
+    with answering(*(answer[k : k + 1] for k in range(len(answer))), every=0.02) as client:
+        waited = stopwatch()
+        with pytest.raises(TimeoutError):
+            client.ask("Read:SICM::Setpoint")
+        assert waited() < 0.25
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"type": "empty", "nbytes": 1e999}',
+        b'{"type": "array", "dtype": "f8", "shape": [1' + b"0" * 400 + b"]}",
+        b"[" * 4000,
+    ],
+)
+def test_numbers_and_brackets_without_end_are_garbage(header: bytes) -> None:
+    with (
+        answering(struct.pack(">I", len(header)) + header) as client,
+        pytest.raises(OSError, match="an answer that cannot be read"),
+    ):
+        client.ask("Read:SICM::Setpoint")
 
 
 def test_heights_that_are_no_numbers(bench: Bench) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pytest
 
 from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OutsideDomain
 from opsicm.core.facts import Quality
-from opsicm.drivers.serial_potentiostat import safe_channel, specify
+from opsicm.drivers.serial_potentiostat import _ask, _number, _Unusable, safe_channel, specify
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.instruments.clock import pause, stopwatch
@@ -179,3 +180,11 @@ def test_another_process_may_open_the_cell(tmp_path: Path, world: PacedWorld) ->
         wait_for(lambda: one.true().control == "open_circuit")
         one.device.safe()
         wait_for(lambda: one.device.state().settings.get("counter") == "open")
+
+
+@pytest.mark.parametrize("said", ["1" + "0" * 400, "1e999", "[" * 3000, "true", '"1"'])
+def test_numbers_and_brackets_without_end_are_no_answers(said: str) -> None:
+    line = f'{{"success": true, "response": {{"command": "getVolt", "v": {said}}}}}\n'.encode()
+    client: Any = SimpleNamespace(write=lambda _: None, read_until=lambda *_: line)
+    with pytest.raises(_Unusable):
+        _number(_ask(client, "getVolt"), "v")

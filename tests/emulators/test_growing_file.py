@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from opsicm.core.errors import BadInput
 from opsicm.emulators.growing_file import GrowingFile, written
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
@@ -74,3 +75,16 @@ def test_the_form_is_that_of_a_real_file(tmp_path: Path, world: PacedWorld) -> N
 def test_numbers_as_the_program_writes_them() -> None:
     assert written(2.581600122357486, 15) == "2,581600122357486E+000"
     assert written(-0.12345678, 7) == "-1,2345678E-001"
+
+
+def test_it_replaces_its_own_file_and_no_other(tmp_path: Path, world: PacedWorld) -> None:
+    rig = role_setup("potentiostat", ENTRY, None).rig.rig
+    entry = Entry("followed_cell", str(tmp_path / "one.mpt"), {"potentiostat": rig.role("potentiostat")}, rig)
+    GrowingFile(world, entry).close()
+    GrowingFile(world, entry).close()
+    path = tmp_path / "one.mpt"
+    path.write_bytes(path.read_bytes().replace(b"SN 0961", b"SN 0962"))
+    measured = path.read_bytes()
+    with pytest.raises(BadInput, match="was not written by this emulator"):
+        GrowingFile(world, entry)
+    assert path.read_bytes() == measured

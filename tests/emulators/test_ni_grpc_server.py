@@ -12,6 +12,7 @@ from nidaqmx.constants import AcquisitionType, LineGrouping
 from nidaqmx.error_codes import DAQmxErrors
 from nidaqmx.errors import DaqError, RpcError
 from nidaqmx.stream_readers import AnalogMultiChannelReader
+from nidaqmx.stream_writers import DigitalSingleChannelWriter
 from nidaqmx.system import Device, System
 
 from opsicm.core.errors import BadInput
@@ -131,7 +132,7 @@ def test_a_voltage_beyond_the_converter_is_refused(bench: Bench, options: nidaqm
 def test_lines_are_written_and_read(bench: Bench, options: nidaqmx.GrpcSessionOptions) -> None:
     with nidaqmx.Task(grpc_options=options) as task:
         task.do_channels.add_do_chan("Dev1/port0/line7", line_grouping=LineGrouping.CHAN_PER_LINE)
-        writer = nidaqmx.stream_writers.DigitalSingleChannelWriter(task.out_stream)
+        writer = DigitalSingleChannelWriter(task.out_stream)
         writer.write_one_sample_one_line(True)
         assert bench.circuit.line("Dev1/port0/line7")
         assert nidaqmx.stream_readers.DigitalSingleChannelReader(task.in_stream).read_one_sample_one_line()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from opsicm.core.errors import BadInput
+from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.serial_potentiostat import SerialPotentiostat, converted
 from tests.fixtures.one_instrument import role_setup, world_behind
@@ -64,3 +68,23 @@ def test_what_does_not_fit_the_converter_is_clipped_without_a_word() -> None:
     assert converted(0.0, 1.0) == pytest.approx(0.000244, abs=1e-6)  # getVolt of 0 V is -0.000244 in the documentation
     assert converted(3.0, 2.0) == 2.0
     assert converted(-3.0, 2.0) == -2.0
+
+
+def test_it_replaces_a_link_to_a_pseudo_terminal_and_nothing_else(tmp_path: Path) -> None:
+    port, world = tmp_path / "rodeostat", cast(PacedWorld, SimpleNamespace(ask=lambda _: None))
+    role = role_setup("potentiostat", ENTRY, str(port)).rig.rig
+    entry = Entry("serial_potentiostat", str(port), {"potentiostat": role.role("potentiostat")}, role)
+    port.write_text("notes", encoding="utf-8")
+    with pytest.raises(BadInput, match="is no link to a pseudo-terminal"):
+        SerialPotentiostat(world, entry)
+    assert port.read_text(encoding="utf-8") == "notes"
+    port.unlink()
+    port.symlink_to("/dev/null")
+    with pytest.raises(BadInput, match="is no link to a pseudo-terminal"):
+        SerialPotentiostat(world, entry)
+    port.unlink()
+    port.symlink_to("/dev/pts/999")  # one that was killed has left it
+    served = SerialPotentiostat(world, entry)
+    assert port.readlink() != Path("/dev/pts/999")
+    served.close()
+    assert not port.is_symlink()

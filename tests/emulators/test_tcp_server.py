@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from unittest.mock import MagicMock
 
 import pytest
 
 from opsicm.core.errors import BadInput
+from opsicm.emulators.registry import Entry, serve
 from opsicm.emulators.tcp_server import TcpServer
 
 
@@ -47,6 +49,21 @@ def test_closing_it_resets_its_clients_and_frees_the_port() -> None:
     with pytest.raises(BadInput, match="cannot be served"):
         TcpServer(again.address, echo, clients=1)
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("driver", "address"),
+    [
+        ("hop_box", "tcp://0.0.0.0:0"),
+        ("openspm", "tcp://:0"),
+        ("nidaqmx", "grpc://0.0.0.0:0/Dev1"),
+        ("nidaqmx", "grpc://[::]:0/Dev1"),
+    ],
+)
+def test_every_emulator_serves_this_machine_only(driver: str, address: str) -> None:
+    world, rig = MagicMock(), MagicMock()
+    with pytest.raises(BadInput, match="on this machine only"):
+        serve(world, Entry(driver, address, rig, rig))
 
 
 @pytest.mark.parametrize("address", ["192.168.0.1:5000", "127.0.0.1", "127.0.0.1:fast", "127.0.0.1:99999"])

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from opsicm.core.errors import LimitCrossed
-from opsicm.instruments.clock import stopwatch
-from opsicm.runner.watchdog import Watchdog
+from opsicm.instruments.clock import pause, stopwatch
+from opsicm.runner.watchdog import Channel, Watchdog, _why_safe
 
 ROLES = ("hop_controller", "potentiostat")
 PATIENCE = 60.0  # [s] of a busy machine
@@ -268,6 +269,39 @@ def test_a_client_that_hangs_or_raises_holds_up_no_other_role(
     report = json.loads((tmp_path / "watchdog.json").read_text())
     opened = next(each for each in report["done"] if each["role"] == "potentiostat")
     assert (opened["ns"] - report["noticed_ns"]) * 1e-9 < 1.0
+
+
+class Hanging:
+    """A channel whose client hangs."""
+
+    role = "scanner"
+
+    def begin(self) -> None:
+        pass
+
+    def over(self, seconds: float) -> bool:
+        pause(seconds)
+        return False
+
+    def report(self) -> dict[str, object]:
+        return {"role": self.role, "safe": False, "ns": 0}
+
+
+def test_a_run_that_ends_while_single_roles_are_made_safe_is_noticed_at_once() -> None:
+    here, there = socket.socketpair()
+
+    def kill() -> None:
+        here.send(b"\1")  # a beat that is still unread
+        here.close()
+
+    with there:
+        here.sendall(b"^scanner;")
+        killed = threading.Timer(0.05, kill)
+        killed.start()
+        waited = stopwatch()
+        assert _why_safe(there, 60.0, [cast(Channel, Hanging())]) == "the controlling process is gone"
+        assert waited() < 0.8, "not the 2.5 s for which it would wait for the role"
+        killed.join()
 
 
 def test_why_a_channel_cannot_be_reached_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

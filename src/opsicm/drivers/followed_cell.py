@@ -17,6 +17,7 @@ stated program is suspect.
 from __future__ import annotations
 
 import math
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,6 +45,7 @@ from opsicm.instruments.roles import CellReading, Identity, RoleState
 from opsicm.instruments.specification import PotentiostatSpecification, RigSpecification
 
 _LOOKS_EVERY: Final = 0.05  # [s]
+_PIECE: Final = 1 << 22  # [bytes] read at once; the head ends within as many
 _HEAD: Final = 400  # lines that a file may need to say what its columns are, and its first rows
 _LEAST_SPAN: Final = 60.0  # [s] of rows before a drift is told from the scatter of the delays
 _LARGEST_DRIFT: Final = 1e-3  # a computer's clock that runs faster or slower than that is another fault
@@ -124,16 +126,39 @@ def _turns_down(a: tuple[float, float], b: tuple[float, float], c: tuple[float, 
 
 
 class _GrowingText:
-    """The whole lines that have come to a text file since one looked last; the newest of those that fit `pattern`."""
+    """The whole lines that have come to a text file since one looked last; the newest of those that fit `pattern`.
+
+    `more`: what was read is not all that has come. `BadInput` for a pattern that can name no file, and for what is
+    found and is no file: a pipe would be waited for without end, and a device read without end.
+    """
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = Path(pattern).expanduser()
-        self.path = self._pattern
+        limit = ""
+        try:
+            self._pattern = Path(pattern).expanduser()
+            found = list(self._pattern.parent.glob(self._pattern.name))
+            if found and not self._files():
+                limit = "it is no regular file"
+        except OSError:  # its share is away: looked for again until the first row must be there
+            found = []
+        except (ValueError, RuntimeError) as error:  # `**` in a name, no name, an unknown `~user`
+            limit = f"no file can be found by it ({error})"
+        if limit:
+            remedy = "write the path of the export file, or a pattern as C:/Data/*.mpt"
+            raise BadInput(Problem("file of the cell", repr(pattern), limit, remedy))
+        self.path, self.more = self._pattern, False
         self._inode, self._offset = 0, 0
+
+    def _files(self) -> list[Path]:
+        """The regular files that fit, the newest last."""
+        found = [(path, path.stat()) for path in self._pattern.parent.glob(self._pattern.name)]
+        files = [(status.st_mtime_ns, path) for path, status in found if stat.S_ISREG(status.st_mode)]
+        return [path for _, path in sorted(files)]
 
     def look(self) -> tuple[bytes, bool]:
         """(new whole lines, whether they are those of another file or of a file begun anew)."""
-        found = sorted(self._pattern.parent.glob(self._pattern.name), key=lambda path: path.stat().st_mtime_ns)
+        self.more = False
+        found = self._files()
         if not found:
             return b"", False
         self.path = found[-1]
@@ -143,9 +168,10 @@ class _GrowingText:
             if anew:
                 self._inode, self._offset = status.st_ino, 0
             file.seek(self._offset)
-            data = file.read()
+            data = file.read(_PIECE)
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
+        self.more = len(data) == _PIECE and bool(whole)
         return whole, anew
 
 
@@ -246,16 +272,27 @@ class FollowedCell:
             self._look()
 
     def _look(self) -> bool:
-        """Take in what has come; whether there was a row."""
+        """Take in all that has come; whether there was a row."""
+        arrived = self._take_piece()
+        while self._file.more and not self._closing.is_set():
+            arrived = self._take_piece() or arrived
+        if not arrived:
+            return False
+        with self._lock:
+            self._arrived(arrived)
+        return True
+
+    def _take_piece(self) -> int:
+        """Take in a piece of what has come; when it was there, 0 where it has no row."""
         try:
             lines, anew = self._file.look()
         except OSError:  # the file is being replaced, or its share is away: the rows that do not come are the alarm
-            return False
+            return 0
         if anew:
             self._head, self._rows_in_head = b"", 0
             self._stamp = math.inf  # whatever it says is another beginning
         if not lines:
-            return False
+            return 0
         arrived = self._clock.now_ns()
         head_was_known = self._rows_in_head > 0
         rows = self._read_rows(lines)
@@ -263,16 +300,13 @@ class FollowedCell:
             self._damaged += max(sum(bool(line.strip()) for line in lines.splitlines()) - len(rows), 0)
         with self._lock:
             taken = [self._take(*row) for row in rows]
-            if not any(taken):
-                return False
-            self._arrived(arrived)
-        return True
+        return arrived if any(taken) else 0
 
     def _read_rows(self, lines: bytes) -> list[tuple[float, float, float]]:
         """The rows in `lines`. Until the head is known, lines are added to it."""
         try:
             if not self._rows_in_head:
-                self._head += lines
+                self._head = (self._head + lines)[:_PIECE]
                 rows = self._parsed(self._head)
                 kept = b"".join(self._head.splitlines(keepends=True)[:_HEAD])
                 self._head, self._rows_in_head = kept, len(self._parsed(kept))

@@ -106,15 +106,15 @@ class HopBox:
     def __init__(self, setup: RoleSetup, specification: HopControllerSpecification) -> None:
         settings: HopBoxSettings = setup.settings
         self._address = setup.address or ""
-        host, port = _host_and_port(setup)
+        host, port = self._where = _host_and_port(setup)
         session, silence = secrets.randbits(64), to_si("silence_ms", settings.silence_ms)
         self._time = wire.TimeMap()
         self._connected_before = False
 
         def connect() -> wire.HopLine:
             patience = TIMEOUT if self._connected_before else _FIRST
-            line = _connected(host, port, wire.CONTROLLER, session, silence, self._time, patience)
-            self._connected_before = True
+            line = _connected(*self._where, wire.CONTROLLER, session, silence, self._time, patience)
+            self._connected_before, self._where = True, line.peer
             return line
 
         self._link: Link[wire.HopLine] = Link(ROLE, f"the hop controller at {host}:{port}", connect, _close, (OSError,))
@@ -436,13 +436,40 @@ class _Plan:
         return _ENDS + timing.duration(self.plan.longest_hop()) / speed
 
     def _take_records(self, hops: NDArray[Any]) -> None:
-        """Records; a height that is no number would become the surface from which the next approach is planned."""
+        """Records of the plan's next hops; a contact's height would become the surface of the next approach.
+
+        What is not the plan's is a loss, and is not among what had arrived: nobody can say where it was hopped.
+        """
+        first = sum(each.size for each in self.hops)
+        self._require_planned(hops, first)
         hops["t_ns"] += self.offset_ns
         self.hops.append(hops)
+        contacts = hops[hops["outcome"] == Outcome.CONTACT]
         for name in ("z_stop", "z_min", "i_ref", "i_stop"):
-            without = hops["hop"][(hops["outcome"] == Outcome.CONTACT) & ~np.isfinite(hops[name])]
+            without = contacts["hop"][~np.isfinite(contacts[name])]
             if without.size:
                 raise self._lost(f"hop {without[0]} has ended in contact and its {name} is no number")
+        low, high = self.line.welcome.z_range
+        for name in ("z_stop", "z_min"):
+            beyond = contacts[~((contacts[name] >= low) & (contacts[name] <= high))]
+            if beyond.size:
+                where = f"{beyond[name][0] * 1e6:g} µm, beyond {low * 1e6:g} … {high * 1e6:g} µm"
+                raise self._lost(f"hop {beyond['hop'][0]} has ended in contact and its {name} is {where}")
+
+    def _require_planned(self, hops: NDArray[Any], first: int) -> None:
+        plan, last = self.plan, first + hops.size
+        if last > plan.x.size:
+            raise self._lost(f"it sends {last} records of a plan of {plan.x.size} hops")
+        for name, planned in (
+            ("hop", np.arange(plan.first_hop + first, plan.first_hop + last)),
+            *((name, getattr(plan, name)[first:last]) for name in ("line", "pixel", "x", "y")),
+        ):
+            other = np.flatnonzero(hops[name] != planned)
+            if other.size:
+                k = other[0]
+                raise self._lost(f"record {first + k} says {name} {hops[name][k]:g}, and the plan {planned[k]:g}")
+        if hops.size and hops["outcome"].max() > max(Outcome):
+            raise self._lost(f"it sends outcome {hops['outcome'].max()}, which no hop has")
 
     def _take_block(self, block: SampleBlock) -> None:
         segment = self.segment
@@ -526,7 +553,7 @@ class SafeChannel:
     """A safe client: its call withdraws the pipette, latches the device and says whether it is so."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
+        self._where = host, port
         self._line = self._connected(_FIRST)
 
     def __call__(self) -> bool:
@@ -547,7 +574,9 @@ class SafeChannel:
         self._line.close()
 
     def _connected(self, patience: float) -> wire.HopLine:
-        return _connected(self._host, self._port, wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap(), patience)
+        line = _connected(*self._where, wire.SAFE_CLIENT, 0, 1.0, wire.TimeMap(), patience)
+        self._where = line.peer
+        return line
 
 
 def safe_channel(settings: dict[str, str]) -> SafeChannel:

@@ -188,6 +188,7 @@ def _slope(exchanges: list[DeviceTime]) -> float | None:
 class HopLine:
     """One connection to a hop controller; raises `OSError` where the line fails, `Refused` where the device does.
 
+    `peer` is the numeric address that answered: a name that is looked up has no time-out, and is not looked up twice.
     `time` is kept by whoever connects, over all connections of a session; `patience` [s] is for the greeting.
     """
 
@@ -204,6 +205,7 @@ class HopLine:
     ) -> None:
         self._socket = socket.create_connection((host, port), patience)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.peer: tuple[str, int] = self._socket.getpeername()[:2]
         self._sending = threading.Lock()
         self._answers: dict[tuple[int, int], queue.SimpleQueue[tuple[int, bytes] | OSError]] = {}
         self._received = bytearray()

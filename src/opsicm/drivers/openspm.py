@@ -96,6 +96,12 @@ class HopSettings(FileModel):
     current_nA_per_V: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
 
 
+_UNREADABLE: Final = (
+    *(ValueError, LookupError, TypeError, AttributeError, struct.error),
+    *(OverflowError, RecursionError),  # 1e999 where a whole number belongs, brackets without end
+)
+
+
 class _NotThis(OSError):
     """What arrived is not the protocol."""
 
@@ -105,15 +111,20 @@ class _Refused(Exception):
 
 
 class OpenSpmClient:
-    """One connection: a command is a line of text, an answer a JSON header and a payload, each with its length."""
+    """One connection: a command is a line of text, an answer a JSON header and a payload, each with its length.
+
+    `peer` is the numeric address that answered: a name that is looked up has no time-out.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = socket.create_connection((host, port), TIMEOUT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.peer: tuple[str, int] = self._socket.getpeername()[:2]
+        self._waited = stopwatch()
 
     def ask(self, command: str) -> Any:
-        """The answer to `Read:MODULE::CONTROL` or `Write:MODULE::CONTROL:VALUE`."""
-        self._socket.sendall(command.encode("ascii") + b"\r\n")
+        """The answer to `Read:MODULE::CONTROL` or `Write:MODULE::CONTROL:VALUE`, within `TIMEOUT` as a whole."""
+        self._send(command)
         (length,) = struct.unpack(">I", self._exactly(4))
         if not 0 < length <= 4096:
             raise _NotThis(f"a header of {length} bytes")
@@ -123,7 +134,7 @@ class OpenSpmClient:
             if not 0 <= count <= _LONGEST:
                 raise _NotThis(f"an answer of {count} bytes")
             value = _decoded(header, self._exactly(count))
-        except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+        except _UNREADABLE as error:
             raise _NotThis(f"an answer that cannot be read ({error})") from error
         if isinstance(value, str) and value == _NOT_FOUND:
             raise _Refused(command)
@@ -132,13 +143,23 @@ class OpenSpmClient:
     def close(self) -> None:
         """Say so, as the client does: a session that is left open keeps the next one out."""
         with suppress(OSError):
-            self._socket.sendall(b"close\r\n")
+            self._send("close")
             self._exactly(4)
         self._socket.close()
+
+    def _send(self, command: str) -> None:
+        self._waited = stopwatch()
+        self._socket.settimeout(TIMEOUT)
+        self._socket.sendall(command.encode("ascii") + b"\r\n")
 
     def _exactly(self, count: int) -> bytes:
         received = bytearray()
         while len(received) < count:
+            # What is left of the answer's time: one that comes byte by byte would else be waited for without end.
+            left = TIMEOUT - self._waited()
+            if left <= 0.0:
+                raise TimeoutError(f"an answer that has not ended in {TIMEOUT:g} s")
+            self._socket.settimeout(left)
             data = self._socket.recv(count - len(received))
             if not data:
                 raise ConnectionResetError("the bridge has closed the line")
@@ -182,15 +203,16 @@ class OpenSpm:
         if not host or not port.isdigit():
             limit, remedy = "must be host:port of OpenSPM's TCP bridge", "write tcp://127.0.0.1:6340"
             raise BadInput(setup.rig.rig.problem(("roles", setup.role, "address"), setup.address or "", limit, remedy))
-        self.link: Link[OpenSpmClient] = Link(
-            setup.role,
-            f"OpenSPM at {host}:{port}",
-            lambda: OpenSpmClient(host, int(port)),
-            OpenSpmClient.close,
-            (OSError,),
-        )
+        self._where = host, int(port)
+        name = f"OpenSPM at {host}:{port}"
+        self.link: Link[OpenSpmClient] = Link(setup.role, name, self._connect, OpenSpmClient.close, (OSError,))
         self.link.open()
         setup.rig.connections.callback(self.link.close)
+
+    def _connect(self) -> OpenSpmClient:
+        client = OpenSpmClient(*self._where)
+        self._where = client.peer
+        return client
 
     def read(self, control: str) -> Any:
         """The value of `MODULE::CONTROL`."""

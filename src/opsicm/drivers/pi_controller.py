@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opsicm.core.errors import LimitCrossed, Problem
 from opsicm.instruments.link import Link
 from opsicm.instruments.registry import installed
 from opsicm.instruments.roles import Identity
+
+if TYPE_CHECKING:
+    from opsicm.drivers.gcs_socket import GcsSocket
 
 CLIENT: Final = "pipython"
 MOVE_WITHOUT_SERVO: Final = 5  # PI's error numbers, pipython.pidevice.gcserror
@@ -28,7 +31,8 @@ class PiController:
 
     def __init__(self, role: str, host: str, port: int) -> None:
         self.name = f"PI controller at {host}:{port}"
-        self._link: Link[Any] = Link(role, self.name, lambda: _open(host, port), _close, _failures())
+        self._where = host, port
+        self._link: Link[Any] = Link(role, self.name, self._connect, _close, _failures())
         self._link.open()
         self.revive, self.close = self._link.revive, self._link.close
 
@@ -36,6 +40,13 @@ class PiController:
     def lost(self) -> str:
         """Why the line is lost."""
         return self._link.lost
+
+    def _connect(self) -> Any:
+        from opsicm.drivers.gcs_socket import GcsSocket
+
+        gateway = GcsSocket(*self._where)
+        self._where = gateway.peer
+        return _open(gateway)
 
     def ask(self, what: Callable[[Any], Answer]) -> Answer:
         """What `what` gets from the controller; `LimitCrossed` where it refuses."""
@@ -65,13 +76,11 @@ class PiController:
         return Identity(f"PI {model}", serial, firmware, f"{CLIENT} {installed(CLIENT) or 'unknown'}")
 
 
-def _open(host: str, port: int) -> Any:
+def _open(gateway: GcsSocket) -> Any:
     from pipython import GCS2Device
 
-    from opsicm.drivers.gcs_socket import GcsSocket
-
     # Not `GCSDevice`, which asks twice which of PI's two languages the controller speaks, and takes silence for one.
-    device = GCS2Device(gateway=GcsSocket(host, port))
+    device = GCS2Device(gateway=gateway)
     try:
         device.qERR()  # an error that somebody else has left would be taken for that of our first command
         device.qIDN()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -201,7 +202,7 @@ def _ask(client: Serial, command: str, **arguments: Any) -> dict[str, Any]:
         raise _Unusable(f"{line[:60]!r} in place of an answer to {command}" if line else f"no answer to {command}")
     try:
         answer = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _Unusable(f"{line[:60]!r} in place of an answer to {command}") from None
     if not isinstance(answer, dict):
         raise _Unusable(f"{line[:60]!r} in place of an answer to {command}")
@@ -215,9 +216,11 @@ def _ask(client: Serial, command: str, **arguments: Any) -> dict[str, Any]:
 
 def _number(response: Mapping[str, Any], key: str) -> float:
     value = response.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _Unusable(f"{key} is {value!r} in an answer to {response.get('command')}")
-    return float(value)
+    if not isinstance(value, bool) and isinstance(value, int | float):
+        with suppress(OverflowError):  # a whole number of more digits than a float has
+            if math.isfinite(number := float(value)):
+                return number
+    raise _Unusable(f"{key} is {str(value)[:60]} in an answer to {response.get('command')}")
 
 
 def _text(response: Mapping[str, Any], key: str) -> str:

@@ -8,11 +8,13 @@ experiment, from the moment at which the file begins.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from opsicm.core.errors import BadInput, Problem
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.wire_faults import WireFaults
@@ -48,6 +50,9 @@ Text export
 """
 
 
+_BEGINNING: Final = _HEAD.format(lines=_HEAD.count("\n"), titles=_TITLES).replace("\n", "\r\n").encode("latin-1")
+
+
 def written(value: float, digits: int) -> str:
     """A number as EC-Lab writes it: a decimal comma, an exponent of three digits."""
     mantissa, _, exponent = f"{value:.{digits}E}".partition("E")
@@ -61,6 +66,7 @@ class GrowingFile:
         self.faults = WireFaults(entry.driver, FAULTS)
         self.address = entry.address
         self.path = Path(entry.address.replace("*", "01_MB_C01"))
+        self._refuse_what_is_not_ours()
         self._world, self._rows_every, self._writes_every = world, rows_every, writes_every
         self._actions = _program(entry)
         self._ends_ns = 0
@@ -75,9 +81,19 @@ class GrowingFile:
         self._closing.set()
         self._thread.join()
 
+    def _refuse_what_is_not_ours(self) -> None:
+        """`BadInput` for a file that exists and that this did not write, as the record of a real measurement."""
+        if not os.path.lexists(self.path):
+            return
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                if file.read(len(_BEGINNING)) == _BEGINNING:
+                    return
+        limit = "it exists and was not written by this emulator, so that it is not replaced"
+        raise BadInput(Problem("address", str(self.path), limit, "write the path of a file that does not exist"))
+
     def _begin_file(self) -> None:
-        head = _HEAD.format(lines=_HEAD.count("\n"), titles=_TITLES)
-        self.path.write_text(head.replace("\n", "\r\n"), encoding="latin-1", newline="")
+        self.path.write_bytes(_BEGINNING)
 
     def _write(self) -> None:
         rows: list[str] = []

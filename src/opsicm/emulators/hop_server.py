@@ -48,6 +48,7 @@ from opsicm.emulators.hop_frames import (
 )
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
+from opsicm.emulators.tcp_server import listening
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.instruments.clock import monotonic_ns, pause
 from opsicm.instruments.hop import HopTiming
@@ -166,9 +167,9 @@ class _Line:
 
 
 class HopServer:
-    """Serves `world` on a TCP port of `host`; `address` says where."""
+    """Serves `world` at `address`, `127.0.0.1:PORT`; afterwards it says the port, where it was 0."""
 
-    def __init__(self, world: HopWorld, device: Device, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, world: HopWorld, device: Device, address: str = "127.0.0.1:0") -> None:
         self._world, self._device = world, device
         kinds = "late silent busy partial reset garbage nan stuck unavailable latched ticks overload"
         self.faults = WireFaults("the hop controller", kinds.split())
@@ -189,7 +190,7 @@ class HopServer:
         self.greeted = 0
         """How many times a controller has been greeted, on a line of its own each time."""
         self._closing = threading.Event()
-        self._listener = socket.create_server((host, port))
+        self._listener = listening(address)
         self._listener.settimeout(_TICK)
         self.address = "{}:{}".format(*self._listener.getsockname()[:2])
         self._threads = [
@@ -582,7 +583,6 @@ class _Stream:
 
 def serve(world: PacedWorld, entry: Entry) -> HopServer:
     """The hop controller of a rig file on the wire; its settings' `max_fall_nm_per_ms` is its own limit."""
-    host, _, port = entry.address.removeprefix("tcp://").rpartition(":")
     settings = entry.roles["hop_controller"].settings
 
     def device(rig: Rig) -> Device:
@@ -591,4 +591,4 @@ def serve(world: PacedWorld, entry: Entry) -> HopServer:
         ranges = (rig.scanner.z_range, rig.scanner.xy_range)
         return Device(controller.timing, controller.start_height, controller.channels, *ranges, fastest)
 
-    return HopServer(world, world.ask(device), host, int(port))
+    return HopServer(world, world.ask(device), entry.address.removeprefix("tcp://"))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from opsicm.emulators.analogue_circuit import RANGE, AnalogueCircuit, device_of
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
+from opsicm.emulators.tcp_server import loopback_port
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.instruments.clock import pause
 
@@ -504,6 +505,6 @@ def serve(world: PacedWorld, entry: Entry) -> NiGrpcServer | _Behind:
     if entry.address in cards:
         return _Behind(cards[entry.address])
     device = device_of(entry.address)
-    host = entry.address.removeprefix("grpc://").removesuffix(f"/{device}")
-    cards[entry.address] = NiGrpcServer(world, AnalogueCircuit(world, entry.rig, device), device, host)
+    port = loopback_port(entry.address.removeprefix("grpc://").removesuffix(f"/{device}"))
+    cards[entry.address] = NiGrpcServer(world, AnalogueCircuit(world, entry.rig, device), device, f"127.0.0.1:{port}")
     return cards[entry.address]

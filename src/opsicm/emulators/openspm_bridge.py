@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from opsicm.core.errors import OpsicmError
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
+from opsicm.emulators.tcp_server import listening
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import pause
@@ -60,7 +61,7 @@ _CHANNELS: Final = ("Topography", "Current")  # image.py asks for names and give
 class OpenSpmBridge:
     """Answers one client at a time; the next one is accepted and waits unheard, as the client's comments describe."""
 
-    def __init__(self, world: PacedWorld, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, world: PacedWorld, address: str = "127.0.0.1:0") -> None:
         self._world = world
         self.faults = WireFaults(
             "the OpenSPM bridge", ("late", "silent", "partial", "reset", "garbage", "nan", "stuck")
@@ -75,7 +76,7 @@ class OpenSpmBridge:
         self.frames = 0
         """How many scans have been started."""
         self._closing = threading.Event()
-        self._listener = socket.create_server((host, port))
+        self._listener = listening(address)
         self._listener.settimeout(_TICK)
         self.address = "{}:{}".format(*self._listener.getsockname()[:2])
         self._thread = threading.Thread(target=self._accept, name="openspm-bridge", daemon=True)
@@ -273,5 +274,4 @@ def _array(value: NDArray[Any]) -> tuple[dict[str, Any], bytes]:
 
 def serve(world: PacedWorld, entry: Entry) -> OpenSpmBridge:
     """The bridge at the address of a rig file."""
-    host, _, port = entry.address.removeprefix("tcp://").rpartition(":")
-    return OpenSpmBridge(world, host, int(port))
+    return OpenSpmBridge(world, entry.address.removeprefix("tcp://"))

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from opsicm.core.errors import BadInput, Problem
 from opsicm.emulators.paced_world import PacedWorld
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.wire_faults import WireFaults
@@ -170,10 +171,12 @@ class SerialPotentiostat:
     def __init__(self, world: PacedWorld, entry: Entry) -> None:
         self.faults = WireFaults(entry.driver, FAULTS)
         self.firmware = _Firmware(world, self.faults)
+        self._link = Path(entry.address) if entry.address else None
+        if self._link is not None:
+            _refuse_what_is_not_ours(self._link)
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
-        self.address = os.ttyname(self._slave)
-        self._link = Path(entry.address) if entry.address else None
+        self._tty = self.address = os.ttyname(self._slave)
         if self._link is not None:
             self._link.unlink(missing_ok=True)
             self._link.symlink_to(self.address)
@@ -185,7 +188,7 @@ class SerialPotentiostat:
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
-        if self._link is not None:
+        if self._link is not None and _leads_to(self._link) == self._tty:  # else another emulator has taken the name
             self._link.unlink(missing_ok=True)
         os.close(self._master)
         os.close(self._slave)
@@ -218,6 +221,18 @@ class SerialPotentiostat:
             write(b"\xff{\x00?~!\r\n")
         else:
             write(answer)
+
+
+def _leads_to(link: Path) -> str:
+    """Where a link leads; empty for anything else."""
+    return os.readlink(link) if link.is_symlink() else ""
+
+
+def _refuse_what_is_not_ours(link: Path) -> None:
+    """`BadInput` for a name that is more than a link to a pseudo-terminal: a file, or the port of an instrument."""
+    if os.path.lexists(link) and not _leads_to(link).startswith("/dev/pts/"):
+        limit = "it exists and is no link to a pseudo-terminal, so that it is not replaced"
+        raise BadInput(Problem("address", str(link), limit, "write the path of a file that does not exist"))
 
 
 def serve_instrument(world: PacedWorld, entry: Entry) -> SerialPotentiostat:

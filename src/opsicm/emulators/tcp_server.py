@@ -16,6 +16,27 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: closing sends 
 _NOTICED: Final = 0.03  # [s]
 
 
+def loopback_port(address: str) -> int:
+    """The port of `127.0.0.1:PORT`; `BadInput` for an address that other machines could reach: nobody is asked who
+    he is.
+    """
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not port.isdecimal() or int(port) >= 1 << 16:
+        limit = "an emulated instrument answers on this machine only"
+        raise BadInput(Problem("address", repr(address), limit, "write 127.0.0.1:PORT"))
+    return int(port)
+
+
+def listening(address: str) -> socket.socket:
+    """A socket that listens at `127.0.0.1:PORT`, port 0: any; `BadInput` for other addresses and for a port in use."""
+    port = loopback_port(address)
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        limit = f"cannot be served ({error})"
+        raise BadInput(Problem("address", address, limit, "end what serves it, or take another port")) from error
+
+
 class TcpServer:
     """Serves `address` (`127.0.0.1:PORT`, port 0: any) to at most `clients` at a time; further ones are hung up on.
 
@@ -23,18 +44,10 @@ class TcpServer:
     """
 
     def __init__(self, address: str, talk: Callable[[socket.socket], None], clients: int) -> None:
-        host, _, port = address.rpartition(":")
-        if host not in ("127.0.0.1", "localhost") or not port.isdecimal() or int(port) >= 1 << 16:
-            limit = "an emulated instrument answers on this machine only"
-            raise BadInput(Problem("address", repr(address), limit, "write 127.0.0.1:PORT"))
         self._talk, self._most = talk, clients
         self._lock = threading.Condition()
         self._clients: set[socket.socket] = set()
-        try:
-            self._server = socket.create_server(("127.0.0.1", int(port)))
-        except OSError as error:
-            limit = f"cannot be served ({error})"
-            raise BadInput(Problem("address", address, limit, "end what serves it, or take another port")) from error
+        self._server = listening(address)
         self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._accept, name=f"emulator {self.address}", daemon=True).start()
 

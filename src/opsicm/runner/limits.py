@@ -117,7 +117,8 @@ class Limits:
     def check_hops(self, records: NDArray[Any], count_misses: bool = True) -> None:
         """Check the outcomes of hops: an overload stops the run at once, a lost surface after `LOST_AFTER` misses.
 
-        While engaging from far away misses are expected: `count_misses` false.
+        While engaging from far away misses are expected: `count_misses` false. A contact beyond the scanner's range
+        stops it even then.
         """
         if not records.size:
             return
@@ -150,7 +151,7 @@ class Limits:
                         "bring the pipette nearer by hand, allow a longer approach, or clean the tip",
                     )
                 )
-            if count_misses:
+            if count_misses or record["outcome"] == Outcome.CONTACT:  # the coarse stage follows a contact
                 self._check_scanner(record)
 
     def _all_in_contact(self, records: NDArray[Any]) -> bool:

@@ -355,7 +355,7 @@ def watch(link: socket.socket, silence: float, folder: Path, addresses: Sequence
         return
     _send(link, _NOW)
     noticed = monotonic_ns()
-    done = _make_safe(channels, lambda: None)
+    done = _make_safe(channels, lambda: True)
     text = json.dumps({"why": why, "noticed_ns": noticed, "done": done}, indent=1)
     _send(link, text.encode())
     part = folder / f".{FILE}.{os.getpid()}"
@@ -395,7 +395,7 @@ def _why_safe(link: socket.socket, silence: float, channels: Sequence[Channel]) 
             if _THESE in data:
                 roles = data.partition(_THESE)[2].partition(b";")[0].decode().split(",")
                 wanted = [channel for channel in channels if channel.role in roles]
-                done = _make_safe(wanted, lambda: _send(link, _HEARTBEAT))
+                done = _make_safe(wanted, lambda: _beats(link))
                 _send(link, _THESE + json.dumps({"done": done}).encode() + b";")
                 heard = stopwatch()
         elif heard() > silence:
@@ -405,8 +405,16 @@ def _why_safe(link: socket.socket, silence: float, channels: Sequence[Channel]) 
             _send(link, _HEARTBEAT)
 
 
-def _make_safe(channels: Sequence[Channel], pulse: Callable[[], None]) -> list[dict[str, Any]]:
-    """Make the roles safe in order, and report; `pulse` is called meanwhile.
+def _beats(link: socket.socket) -> bool:
+    """Send a pulse; whether the run's end is still open. A hang-up shows although what was sent before is unread."""
+    _send(link, _HEARTBEAT)
+    ends = select.poll()
+    ends.register(link, 0)
+    return not ends.poll(0)
+
+
+def _make_safe(channels: Sequence[Channel], go_on: Callable[[], bool]) -> list[dict[str, Any]]:
+    """Make the roles safe in order, and report; `go_on` is asked meanwhile: false, and nobody waits any more.
 
     A role is begun when the one before it has confirmed, refused, or taken its grace: the pipette is on its way up
     before the cell opens, and no client that hangs keeps the cell from being opened.
@@ -415,11 +423,11 @@ def _make_safe(channels: Sequence[Channel], pulse: Callable[[], None]) -> list[d
     for channel in channels:
         channel.begin()
         begun = stopwatch()
-        while not channel.over(_PULSE) and begun() < _GRACE:
-            pulse()
+        while not channel.over(_PULSE) and begun() < _GRACE and go_on():
+            pass
     for channel in channels:
-        while not channel.over(_PULSE) and waited() < _PATIENCE + _GRACE * len(channels):
-            pulse()
+        while not channel.over(_PULSE) and waited() < _PATIENCE + _GRACE * len(channels) and go_on():
+            pass
     return [channel.report() for channel in channels]
 
 

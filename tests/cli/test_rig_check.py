@@ -390,7 +390,10 @@ def test_a_bench_that_is_not_there_is_not_ready_and_a_shared_card_is_said_once(
     """The paper's rig, on a computer without NI's driver and without the stage."""
     assert main(["rig", "check", str(experiment_path("rigs/paper.yaml"))]) == 2
     table = capsys.readouterr().out.partition("role            ready")[2]
+    said = " ".join(table.split())
     assert table.count("DaqNotFoundError") <= 1
+    assert "install NI-DAQmx" in said
+    assert said.count("switch it on, check its cable") <= 1, "of the stage alone"
     assert "potentiostat    MISSING: the same as amplifier\n" in table
     assert "coarse_stage    MISSING: coarse_stage is Zaber" in table
     assert table.rstrip().endswith("not ready")

@@ -33,8 +33,9 @@ _PIEZO_STEP: Final = 1e-6  # [m] down and up
 _PIEZO_STILL: Final = 0.1e-6  # [m] that its sensor may differ by while it stands
 _PIEZO_RATE: Final = 2e-6  # [m/s]: 2 nm/ms, which hopping in software allows
 _NEVER_REACHED: Final = 0.05
-"""Relative drop of the current at which the fall would turn. There is no surface: only noise could reach it. A larger
-drop would be one that a tip shows when it all but touches, and hopping in software refuses a fall towards that."""
+"""Relative drop of the current at which the fall would turn. There is no surface: only noise could reach it.
+Hopping in software refuses a fall that could overshoot to where that drop is: a 50 nm pipette shows 5 % at 14 nm, and
+50 % at 0.6 nm, which no loop in software keeps."""
 _SAMPLED: Final = 0.2  # [s]
 _SHORT: Final = 0.5  # of the samples: a plan begins some milliseconds late on the wire, more on a busy computer
 

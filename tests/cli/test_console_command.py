@@ -77,8 +77,11 @@ def test_a_console_from_start_to_interrupt(short_run: Run) -> None:
 
 
 def test_the_demo_ends_with_its_console(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "opsicm", "console", "--demo", "--port", "0", "--out", str(tmp_path)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    (tmp_path / "typer.py").write_text("raise ImportError('a file of the folder')", encoding="utf-8")
+    arguments = [sys.executable, "-P", "-m", "opsicm", "console", "--demo", "--port", "0", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().split()[-1])
         assert process.stdout.readline().startswith("console ")

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from opsicm.cli.main import main
-from opsicm.core.errors import InstrumentLost, Problem
+from opsicm.core.errors import InstrumentLost, OutsideDomain, Problem
 from opsicm.experiment.file import experiment_path
 from opsicm.experiment.rig_file import PRESETS
 from opsicm.instruments.registry import Registry
-from opsicm.instruments.roles import Identity, RoleState
+from opsicm.instruments.roles import HopPlan, Identity, RoleState
 from opsicm.twin.devices import TwinAmplifier, TwinCoarseStage, TwinScanner
+from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.potentiostat import TwinPotentiostat
 
 RIG = (PRESETS / "twin-graphite.yaml").read_text(encoding="utf-8")
@@ -268,6 +269,68 @@ def test_a_stage_that_counts_the_other_way_is_left_where_it_is(
     assert calls.made == ["CoarseStage.move_to"]
 
 
+@pytest.mark.parametrize(
+    ("answers", "words", "code", "outcome", "said"),
+    [
+        (["n", "n", "y", "y", "n", "n"], [], 0, "ok", "somebody saw it go the right way"),
+        (["n", "n", "y", "no", "n"], [], 2, "missing", "it went the WRONG way, says who saw it"),
+        ([], ["--yes"], 0, "remark", "nobody saw which way it went: its own counter cannot tell"),
+    ],
+)
+def test_which_way_is_up_only_the_operator_can_say(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answers: list[str],
+    words: list[str],
+    code: int,
+    outcome: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr("opsicm.cli.rig_check.is_instrument", lambda *_: True)
+    monkeypatch.setattr(sys, "stdin", Terminal(answers))
+    ended, found, asked = checked(capsys, "twin/graphite", *words)
+    assert ended == code
+    assert "it goes DOWN by 10 µm: the tip must stand at least 1 mm above anything" in asked
+    seen = found["coarse stage", "coarse_stage"]
+    assert (seen["outcome"], seen["text"]) == (outcome, said)
+    if outcome == "missing":  # the piezo's trial would move the stage the wrong way
+        assert "turn the sign of up" in seen["remedy"]
+        assert found["piezo", "scanner"]["remedy"] == "mend coarse_stage first"
+
+
+def test_a_hop_that_the_controller_refuses_is_not_tried_and_the_stage_is_lowered_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], calls: Calls
+) -> None:
+    run = TwinHopController.run
+
+    def refuses(self: TwinHopController, plan: HopPlan, stop: Any) -> Any:
+        if plan.x.size:
+            raise OutsideDomain(Problem("fall_nm_per_ms", "2", "would overshoot", "fall at 1 nm/ms"))
+        return run(self, plan, stop)
+
+    monkeypatch.setattr(TwinHopController, "run", refuses)
+    code, found, _ = checked(capsys, "twin/graphite", "--yes")
+    assert code == 0
+    piezo = found["piezo", "scanner"]
+    assert piezo["outcome"] == "not tried"
+    refused = "the hop controller refuses it: fall_nm_per_ms is 2; would overshoot; fall at 1 nm/ms"
+    assert piezo["remedy"] == f"{refused}; the coarse stage is back"
+    assert calls.made.count("CoarseStage.move_to") == 4
+
+
+def test_the_cell_of_a_potentiostat_that_is_only_read_is_left_alone_and_the_rest_is_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], calls: Calls
+) -> None:
+    monkeypatch.setattr(TwinPotentiostat, "state", lambda _: RoleState(0, settings={"drives": "nothing: read only"}))
+    code, found, asked = checked(capsys, "twin/graphite", "--yes")
+    assert code == 0
+    assert found["cell on", "potentiostat"]["outcome"] == "not tried"
+    assert found["cell on", "potentiostat"]["remedy"] == "it is read only"
+    assert "switch the cell on" not in asked
+    assert "Potentiostat.apply" not in calls.made
+    assert found["piezo", "scanner"]["outcome"] == "ok"
+
+
 def test_a_client_that_is_not_installed_is_said_with_what_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,7 +390,10 @@ def test_a_bench_that_is_not_there_is_not_ready_and_a_shared_card_is_said_once(
     """The paper's rig, on a computer without NI's driver and without the stage."""
     assert main(["rig", "check", str(experiment_path("rigs/paper.yaml"))]) == 2
     table = capsys.readouterr().out.partition("role            ready")[2]
+    said = " ".join(table.split())
     assert table.count("DaqNotFoundError") <= 1
+    assert "install NI-DAQmx" in said
+    assert said.count("switch it on, check its cable") <= 1, "of the stage alone"
     assert "potentiostat    MISSING: the same as amplifier\n" in table
     assert "coarse_stage    MISSING: coarse_stage is Zaber" in table
     assert table.rstrip().endswith("not ready")

@@ -44,6 +44,16 @@ def test_a_rig_file_is_read_and_specified_without_an_instrument(path: Path) -> N
     assert loaded.rig.verified is False
 
 
+@pytest.mark.parametrize("name", ["paper", "read-only-potentiostat"])
+def test_the_axes_of_an_amplifier_of_0_to_10_V_stay_within_it(name: str) -> None:
+    loaded = read_rig(EXPERIMENTS / f"rigs/{name}.yaml")
+    settings, reach = loaded.role("scanner").settings, specification_of(loaded).scanner.xy_reach
+    assert reach == pytest.approx(50e-6)
+    for axis, farthest_um in (("z", 10.0), ("xy", 1e6 * reach)):
+        zero, swing = float(settings[f"{axis}_zero_V"]), farthest_um / float(settings[f"{axis}_um_per_V"])
+        assert (zero - swing, zero + swing) == pytest.approx((0.0, 10.0))
+
+
 @pytest.mark.parametrize("path", RIGS, ids=lambda path: path.stem)
 def test_every_number_to_be_changed_says_where_it_is_read_off(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from websockets.sync.client import ClientConnection
 from opsicm.console.live_feed import LiveFeed
 from opsicm.console.server import LONGEST_BODY, origins_of, static_files
 from opsicm.console.serving import bound
-from opsicm.console.sessions import COOKIE, VALID
+from opsicm.console.sessions import VALID
 from opsicm.core.errors import BadInput
 from opsicm.figures.colours import COLOUR
 from opsicm.record.reader import Run
@@ -45,14 +46,15 @@ def test_the_token_is_exchanged_for_a_cookie_that_scripts_cannot_read(console: S
     answer = httpx.get(console.entrance)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith(f"{COOKIE}=")
+    port = console.address.rpartition(":")[2]
+    assert cookie.startswith(f"opsicm_console_{port}="), "two consoles of one host have two"
     assert {"HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={VALID}"} <= set(cookie.split("; "))
-    assert "token" not in cookie.split(";")[0].removeprefix(COOKIE), "the token is not the cookie"
+    assert "token" not in cookie.split(";")[0].partition("=")[2], "the token is not the cookie"
 
 
 @pytest.mark.parametrize("path", ["/", "/?token=wrong", "/?token=", "/static/main.js", "/api/command", "/nothing"])
 def test_a_stranger_gets_401_and_is_told_how_to_come_in(console: Served, path: str) -> None:
-    answer = httpx.get(console.address + path, cookies={COOKIE: "forged"})
+    answer = httpx.get(console.address + path, cookies={console.cookie: "forged"})
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert "open the whole address that opsicm console has printed" in answer.json()["detail"]
@@ -107,9 +109,9 @@ def test_the_page_needs_nothing_from_elsewhere_and_has_no_inline_script(visitor:
 def test_nothing_is_served_outside_the_folder(console: Served, visitor: httpx.Client, path: str) -> None:
     # Written by hand: a client would take the dots out of the path before it asks.
     host, port = console.address.removeprefix("http://").split(":")
-    cookie = visitor.cookies[COOKIE]
+    cookie = visitor.cookies[console.cookie]
     with socket.create_connection((host, int(port))) as client:
-        head = f"Host: {host}\r\nCookie: {COOKIE}={cookie}\r\nConnection: close"
+        head = f"Host: {host}\r\nCookie: {console.cookie}={cookie}\r\nConnection: close"
         client.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.split()[1] == b"404", answer[:200]
@@ -158,10 +160,10 @@ def test_other_methods_are_refused(visitor: httpx.Client) -> None:
     assert visitor.options("/api/command").status_code == 405
 
 
-@pytest.mark.parametrize("changes", [{"Origin": "http://evil.example"}, {"Cookie": ""}, {"Cookie": f"{COOKIE}=forged"}])
+@pytest.mark.parametrize("changes", [{"Origin": "http://evil.example"}, {"Cookie": ""}, {"Cookie": "{cookie}=forged"}])
 def test_the_websocket_is_for_the_page_alone(console: Served, visitor: httpx.Client, changes: dict[str, str]) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        console.socket(visitor, **changes)
+        console.socket(visitor, **{name: value.format(cookie=console.cookie) for name, value in changes.items()})
     assert refused.value.response.status_code == 403
 
 
@@ -185,6 +187,18 @@ def test_a_malformed_frame_closes_the_socket(
         assert closed_with(connection) == code
     with console.socket(visitor) as connection:
         Page(connection).take()  # others are served as before
+
+
+def test_strangers_who_say_nothing_lock_nobody_out(console: Served, visitor: httpx.Client) -> None:
+    host, port = console.address.removeprefix("http://").split(":")
+    with console.socket(visitor) as connection, ExitStack() as strangers:
+        first, *_ = [strangers.enter_context(socket.create_connection((host, int(port)))) for _ in range(210)]
+        first.settimeout(5.0)
+        with suppress(ConnectionResetError):
+            assert first.recv(1) == b"", "the oldest gives way"
+        stopped = visitor.post("/api/command", content=b'{"command": "stop"}', headers=JSON)
+        assert stopped.status_code == 409, "answered: of a stored run"
+        Page(connection).take()  # its page goes on
 
 
 def test_an_expired_cookie_is_refused_and_its_page_is_closed(short_run: Run) -> None:

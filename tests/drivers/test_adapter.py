@@ -168,6 +168,8 @@ def test_it_never_hops(role: Any) -> None:
         ("pymeasure.instruments.keithley.Keithley9999", "cannot be imported"),
         ("pymeasure.instruments.nobody.Here", "cannot be imported"),
         ("pymeasure.test.expected_protocol", "is no class"),
+        ("pymeasure.adapters.VISAAdapter", "is pymeasure.adapters.visa.VISAAdapter, which is no instrument of"),
+        ("pymeasure.adapters.protocol.MagicMock", "is unittest.mock.MagicMock, which is no instrument of"),
     ],
 )
 def test_a_rig_file_names_no_function_of_another_package(instrument: str, message: str) -> None:
@@ -176,7 +178,30 @@ def test_a_rig_file_names_no_function_of_another_package(instrument: str, messag
         pass
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        *({"options": f"timeout=100, {name}=x"} for name in ("visa_library", "visalib", "adapter", "dll_path", "__x")),
+        *({key: "x.__init__=1"} for key in ("prepare", "stop")),
+        {"prepare": "x._private"},
+        {"prepare": "x..enable"},
+        {"move": "x._private"},
+    ],
+)
+def test_a_rig_file_names_no_library_and_nothing_private(named: dict[str, str]) -> None:
+    (key,) = named
+    rig = rig_with("coarse_stage", "adapter", "GPIB0::1::INSTR", {**NEWPORT, **named})
+    with pytest.raises(BadInput, match=key) as refused, connected(rig, "coarse_stage", WallClock()):
+        pass
+    assert len(refused.value.problems) == 1, "timeout is allowed"
+
+
 # -- The interface of QCoDeS: an instrument is made by (name, address), a parameter is called, with a value or without.
+
+
+def _knows_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "PACKAGES", ("tests",))
+    monkeypatch.setattr(adapter, "BASES", (STAND_IN["instrument"],))
 
 
 class StandIn:
@@ -241,7 +266,7 @@ class TestStandIn(PotentiostatContract):
 
     @pytest.fixture
     def device(self, world: PacedWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-        monkeypatch.setattr(adapter, "PACKAGES", ("tests",))
+        _knows_the_stand_in(monkeypatch)
         monkeypatch.setattr(StandIn, "world", world, raising=False)
         with connected(
             rig_with("potentiostat", "adapter", "GPIB0::24::INSTR", STAND_IN), "potentiostat", clock
@@ -250,7 +275,7 @@ class TestStandIn(PotentiostatContract):
 
 
 def test_a_program_that_it_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "PACKAGES", ("tests",))
+    _knows_the_stand_in(monkeypatch)
     rig = rig_with("potentiostat", "adapter", "GPIB0::24::INSTR", {**STAND_IN, "current_range_mA": 1})
     with pytest.raises(BadInput, match="measures up to 1 mA here"), connected(rig, "potentiostat", WallClock()):
         pass

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from opsicm.cli.execute import execute
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
@@ -354,7 +355,15 @@ def test_nobody_there() -> None:
     with pytest.raises(BadInput, match=r"TCPIP::127.0.0.1::9::SOCKET; nobody answers there"):
         SmuSource("TCPIP::127.0.0.1::9::SOCKET", SmuSettings(rest_V=0.4), Envelope())
     with pytest.raises(BadInput, match="No package named pyvisa_nonsense"):
-        SmuSource(ADDRESS, SmuSettings(rest_V=0.4, backend="@nonsense"), Envelope())
+        SmuSource(ADDRESS, SmuSettings(rest_V=0.4), Envelope(), "@nonsense")
+
+
+@pytest.mark.parametrize("backend", ["/tmp/theirs.so", "/tmp/theirs.yaml@sim", "@theirs"])
+def test_a_rig_file_names_no_library_that_pyvisa_would_load(backend: str) -> None:
+    with pytest.raises(ValidationError, match=r"backend\s+Input should be '@py', '@ivi' or '@sim'"):
+        SmuSettings.model_validate({"rest_V": 0.4, "backend": backend})
+    with pytest.raises(BadInput, match=r"backend of the safe channel .* must be one of @py, @ivi, @sim"):
+        safe_channel({"resource": ADDRESS, "backend": backend})
 
 
 # -- Scripts by other authors: QCoDeS' pyvisa-sim file of the Model 2450, played by pyvisa-sim.
@@ -378,7 +387,7 @@ NOT_IN_SCRIPT: Final = (
 
 def test_the_wrong_command_set_of_the_third_party_script_is_refused() -> None:
     with pytest.raises(BadInput, match="command set of the source-measure unit is SCPI2400; this driver speaks SCPI"):
-        SmuSource("GPIB0::1::INSTR", SmuSettings(rest_V=0.4, backend=f"{SCRIPT}@sim"), Envelope())
+        SmuSource("GPIB0::1::INSTR", SmuSettings(rest_V=0.4), Envelope(), f"{SCRIPT}@sim")
 
 
 def test_the_third_party_script_takes_the_common_commands(tmp_path: Path) -> None:
@@ -395,7 +404,7 @@ def test_the_third_party_script_takes_the_common_commands(tmp_path: Path) -> Non
     ]
     path = tmp_path / "script.yaml"
     path.write_text(yaml.safe_dump(script), encoding="utf-8")
-    source = SmuSource("GPIB0::2::INSTR", SmuSettings(rest_V=0.4, backend=f"{path}@sim"), Envelope())
+    source = SmuSource("GPIB0::2::INSTR", SmuSettings(rest_V=0.4), Envelope(), f"{path}@sim")
     assert source.identity().model == "QCoDeS correct mode"
     source.hold_potential(0.4)
     measured = source.measure()

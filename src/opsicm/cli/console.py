@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def _serve(path: Path, host: str, port: int, stack: ExitStack, signals: _Signals
     from opsicm.console.replay_feed import ReplayFeed
     from opsicm.console.server import Site, origins_of
     from opsicm.console.serving import bound, server_of
-    from opsicm.console.sessions import Sessions
+    from opsicm.console.sessions import Sessions, cookie_of
     from opsicm.console.snapshot import StoredRun
     from opsicm.record.run_folder import JOURNAL, RUN_FILE
 
@@ -107,7 +108,7 @@ def _serve(path: Path, host: str, port: int, stack: ExitStack, signals: _Signals
     listening = stack.enter_context(bound(host, port))
     actual = listening.getsockname()[1]
     sessions = Sessions()
-    site = Site(feed, sessions, folder if live else None, origins_of(host, actual))
+    site = Site(feed, sessions, folder if live else None, origins_of(host, actual), cookie_of(actual))
     name = f"[{host}]" if ":" in host else host
     terminal.print(f"{'run in progress' if live else 'replay of'}  {folder if live else stored.path}")
     terminal.print(f"console  http://{name}:{actual}/?token={sessions.token}")
@@ -147,10 +148,17 @@ def _demo_run(out: Path) -> Iterator[Path]:
 
     before = set(out.glob(f"*/{JOURNAL}"))
     file = Path(str(files("opsicm.console").joinpath("demo.yaml")))
-    arguments = ["-m", "opsicm", "run", str(file), "--speed", "1", "--out", str(out)]
+    # -P: no file of the folder that it is started in takes a module's place; the package is found where this one is.
+    arguments = ["-P", "-m", "opsicm", "run", str(file), "--speed", "1", "--out", str(out)]
+    source, inherited = str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": source if not inherited else f"{source}{os.pathsep}{inherited}"}
     # In a session of its own: Ctrl-C is for the console, which then stops it in order.
     process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         with working("starting the demo"):

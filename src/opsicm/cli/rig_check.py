@@ -14,9 +14,10 @@ from opsicm.cli.emulated_rig import load_named_rig
 from opsicm.cli.rig_bench import Bench, bench_of, connect, drivers_of, file_problems, let_the_twin_follow
 from opsicm.cli.rig_findings import RIG, Finding, exit_code, lines_of, of_error, table_of
 from opsicm.cli.rig_readings import command_range, experiment_on_it, identity, latency, noise, settings
-from opsicm.cli.rig_trials import Trial, trial_names, trials, untried_for_want_of_a_role
+from opsicm.cli.rig_trials import Sight, Trial, trial_names, trials, untried_for_want_of_a_role
 from opsicm.cli.rigs import data_source
 from opsicm.cli.terminal import err, out, print_json
+from opsicm.cli.wiring import is_instrument
 from opsicm.core.errors import BadInput, LimitCrossed, OpsicmError, Problem
 from opsicm.experiment.file import LoadedExperiment, read_experiment
 from opsicm.experiment.rig_file import LoadedRig, RoleName
@@ -33,10 +34,15 @@ def step_names() -> list[str]:
 
 
 class Walk:
-    """The findings of a rig, in order, and what must be made safe when they are interrupted."""
+    """The findings of a rig, in order, and what must be made safe when they are interrupted.
 
-    def __init__(self, loaded: LoadedRig, experiment: LoadedExperiment | None, roles: Sequence[RoleName], ask: Ask):
-        self._loaded, self._experiment, self._roles, self._ask = loaded, experiment, tuple(roles), ask
+    `ask` asks whether something may be done, `saw` what somebody has seen of it: that no option can answer beforehand.
+    """
+
+    def __init__(
+        self, loaded: LoadedRig, experiment: LoadedExperiment | None, roles: Sequence[RoleName], ask: Ask, saw: Ask
+    ) -> None:
+        self._loaded, self._experiment, self._roles, self._ask, self._saw = loaded, experiment, tuple(roles), ask, saw
         self._bench: Bench | None = None
 
     def findings(self, open_things: ExitStack) -> Iterator[Finding]:
@@ -61,16 +67,23 @@ class Walk:
                 yield from _guarded(step, step.__name__.replace("_", " "), bench, role)
         yield from experiment_on_it(bench)
         yield from untried_for_want_of_a_role(bench)
-        wired = True
+        wired, untrusted = True, set[RoleName]()
         for trial in trials(bench):
             if trial.moves and not wired:
                 yield Finding(trial.name, trial.role, "not tried", trial.name, "mend the wiring first: nothing moves")
+                continue
+            if bad := untrusted & set(trial.needs):
+                why = f"mend {' and '.join(sorted(bad))} first"
+                yield Finding(trial.name, trial.role, "not tried", trial.name, why)
                 continue
             found = list(self._tried(trial, bench))
             yield from found
             if any(each.outcome == "fault" for each in found):
                 return
-            wired = wired and (trial.moves or all(each.outcome != "missing" for each in found))
+            failed = any(each.outcome == "missing" for each in found)
+            wired = wired and (trial.moves or not failed)
+            if trial.moves and failed:
+                untrusted.add(trial.role)  # whose way is not known must not move for another's trial
 
     def make_safe(self) -> str:
         """Make safe what a trial has moved or switched; says what that was."""
@@ -91,17 +104,36 @@ class Walk:
     def _tried(self, trial: Trial, bench: Bench) -> Iterator[Finding]:
         """A trial's findings if the operator agrees; a fault in it makes safe whatever was touched."""
         try:
+            if why := trial.needless(bench):
+                yield Finding(trial.name, trial.role, "not tried", trial.name, why)
+                return
             answer = self._ask(trial.question(bench))
             if not answer:
                 why = "answered no" if answer is False else "check in a terminal, or with --yes"
                 yield Finding(trial.name, trial.role, "not tried", trial.name, why)
                 return
-            yield from trial.run(bench)
+            found = list(trial.run(bench))
+            yield from found
+            if trial.sight is not None and all(each.outcome == "ok" for each in found):
+                yield from self._seen(trial, trial.sight)
         except LimitCrossed as error:
             _, not_safe = bench.make_safe()  # before it is said: nobody may ask for more after a fault
             yield from [*of_error(trial.name, trial.role, error, "fault"), *not_safe]
         except OpsicmError as error:
             yield from of_error(trial.name, trial.role, error)
+
+    def _seen(self, trial: Trial, sight: Sight) -> Iterator[Finding]:
+        """What the operator saw of an instrument; of a twin there is nothing to be seen."""
+        if not is_instrument(self._loaded, trial.role):
+            return
+        match self._saw(sight.question):
+            case True:
+                yield Finding(trial.name, trial.role, "ok", "somebody saw it go the right way")
+            case False:
+                yield Finding(trial.name, trial.role, "missing", "it went the WRONG way, says who saw it", sight.remedy)
+            case None:
+                remedy = "watch it, before anything is near: check in a terminal, without --yes"
+                yield Finding(trial.name, trial.role, "remark", sight.unseen, remedy)
 
 
 def _guarded(
@@ -124,7 +156,7 @@ def check_rig(rig: str, experiment: Path | None, roles: Sequence[str], yes: bool
     given = None if experiment is None else read_experiment(experiment)
     found: list[Finding] = []
     with ExitStack() as open_things, _interruptible() as operator:
-        walk = Walk(loaded, given, chosen, operator.always if yes else operator.ask)
+        walk = Walk(loaded, given, chosen, *((operator.always, _nobody) if yes else (operator.ask,) * 2))
         try:
             for finding in walk.findings(open_things):
                 if not as_json:
@@ -139,6 +171,10 @@ def check_rig(rig: str, experiment: Path | None, roles: Sequence[str], yes: bool
     else:
         _print_table(found, chosen)
     return exit_code(found)
+
+
+def _nobody(_question: str) -> None:
+    """Saw nothing: --yes allows what is done, and looks at no instrument."""
 
 
 def _chosen(roles: Sequence[str]) -> tuple[RoleName, ...]:

@@ -6,7 +6,7 @@ Each trial says beforehand what will happen, by how much and which way, and leav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from opsicm.cli.check import si_text
 from opsicm.cli.rig_bench import Bench
-from opsicm.cli.rig_findings import Finding, Outcome
+from opsicm.cli.rig_findings import Finding, Outcome, of_error
 from opsicm.cli.rig_readings import QUIET_HEIGHT, scatter
+from opsicm.core.errors import LimitCrossed, OpsicmError
 from opsicm.core.facts import SampleBlock
 from opsicm.core.units import to_si
 from opsicm.experiment.hop_parameters import HopParameters
@@ -29,21 +30,39 @@ _COARSE_STEP: Final = 10e-6  # [m] up and back
 _COARSE_WITHIN: Final = 1e-6  # [m] of its step: coarser motors need a tower's calibration, not this
 _SETTLES: Final = 0.2  # [s] that a motor is given after its promised arrival
 _PIEZO_STEP: Final = 1e-6  # [m] down and up
+_PIEZO_STILL: Final = 0.1e-6  # [m] that its sensor may differ by while it stands
 _PIEZO_RATE: Final = 2e-6  # [m/s]: 2 nm/ms, which hopping in software allows
-_NEVER_REACHED: Final = 0.5  # relative drop of the current: there is no surface
+_NEVER_REACHED: Final = 0.05
+"""Relative drop of the current at which the fall would turn. There is no surface: only noise could reach it.
+Hopping in software refuses a fall that could overshoot to where that drop is: a 50 nm pipette shows 5 % at 14 nm, and
+50 % at 0.6 nm, which no loop in software keeps."""
 _SAMPLED: Final = 0.2  # [s]
 _SHORT: Final = 0.5  # of the samples: a plan begins some milliseconds late on the wire, more on a busy computer
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What only somebody who looks at the instrument can say after a trial: `question`, and the `remedy` for a no."""
+
+    question: str
+    remedy: str
+    unseen: str  # where nobody looked
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial: the roles that it needs, what is asked before, what is done, and whether it moves the pipette."""
+    """One trial: the roles that it needs, what is asked before, what is done, and whether it moves the pipette.
+
+    `needless` says why it is not made of this rig, empty where it is; `sight` what is asked afterwards.
+    """
 
     name: str
     needs: tuple[RoleName, ...]
     question: Callable[[Bench], str]
     run: Callable[[Bench], Iterator[Finding]]
     moves: bool
+    needless: Callable[[Bench], str] = lambda _: ""
+    sight: Sight | None = None
 
     @property
     def role(self) -> RoleName:
@@ -58,18 +77,27 @@ def _ask_coarse(bench: Bench) -> str:
     here = bench.devices["coarse_stage"].position()
     return (
         f"raise the coarse stage by {_COARSE_STEP * 1e6:g} µm, away from the specimen (from {here * 1e6:.1f} to "
-        f"{(here + _COARSE_STEP) * 1e6:.1f} µm), and lower it back?"
+        f"{(here + _COARSE_STEP) * 1e6:.1f} µm), and lower it back? If `up` in the rig file has the wrong sign it goes "
+        f"DOWN by {_COARSE_STEP * 1e6:g} µm: the tip must stand at least 1 mm above anything. Watch which way it goes"
     )
 
 
+_ROSE: Final = Sight(
+    "did the pipette go UP, and then down again?",
+    "turn the sign of up in the rig file; until then nothing of it may be moved near a specimen",
+    "nobody saw which way it went: its own counter cannot tell",
+)
+
+
 def _try_coarse(bench: Bench) -> Iterator[Finding]:
+    """There and back, by the counter: which way is up the stage itself does not know."""
     stage = bench.touch("coarse_stage")
     here = stage.position()
     _arrive(bench, stage.move_to(here + _COARSE_STEP))
     up = stage.position() - here
     if abs(up - _COARSE_STEP) > _COARSE_WITHIN:  # it stays there: who does not know the way must not go down
         text = f"went {up * 1e6:.2f} µm and was told {_COARSE_STEP * 1e6:g} µm up; it stays where it is"
-        remedy = "look at its steps per millimetre and which way it counts"
+        remedy = "look at its steps per millimetre, and whether it counts as it moves"
         yield Finding("coarse stage", "coarse_stage", "missing", text, remedy, up, _COARSE_STEP, "m")
         return
     _arrive(bench, stage.move_to(here))
@@ -97,7 +125,10 @@ def _ask_scanner(bench: Bench) -> str:
 
 
 def _try_scanner(bench: Bench) -> Iterator[Finding]:
-    """One hop without a surface, by the way that the run's hops take: the scanner's role itself moves nothing."""
+    """One hop without a surface, by the way that the run's hops take: the scanner's role itself moves nothing.
+
+    A controller may refuse the hop; the coarse stage is lowered back where the piezo has not moved.
+    """
     scanner, stage, controller = (bench.touch(role) for role in ("scanner", "coarse_stage", "hop_controller"))
     (low, high), here, before = scanner.z_range, stage.position(), scanner.read_z()
     _arrive(bench, stage.move_to(here + (high - low)))
@@ -106,7 +137,17 @@ def _try_scanner(bench: Bench) -> Iterator[Finding]:
     until_ns = bench.clock.now_ns() + round(10.0 * _PIEZO_STEP / _PIEZO_RATE * 1e9)
     tip = bench.setup.experiment.pipette.bias
     top = np.full(1, _PIEZO_STEP)
-    blocks = controller.run(HopPlan("check", 1, 0, one, one, number, number, top, down, tip, until_ns), _never).blocks
+    plan = HopPlan("check", 1, 0, one, one, number, number, top, down, tip, until_ns)
+    try:
+        blocks = controller.run(plan, _never).blocks
+    except LimitCrossed:
+        raise
+    except OpsicmError as error:
+        still = abs(scanner.read_z() - before) < _PIEZO_STILL
+        if still:
+            _arrive(bench, stage.move_to(here))
+        yield from _refusal(error, still)
+        return
     heights = _channel(controller, blocks, "z")
     went = float(heights[0] - heights.min()) if heights.size else 0.0
     if not _PIEZO_STEP * 0.9 < went < _PIEZO_STEP * 1.1:
@@ -118,6 +159,13 @@ def _try_scanner(bench: Bench) -> Iterator[Finding]:
     _arrive(bench, stage.move_to(here))
     text = f"z went down by {went * 1e6:.3f} µm and is back within {abs(scanner.read_z() - before) * 1e9:.0f} nm"
     yield Finding("piezo", "scanner", "ok", text, value=went, limit=_PIEZO_STEP, unit="m")
+
+
+def _refusal(error: OpsicmError, still: bool) -> Iterator[Finding]:
+    stage = "is back" if still else "stays up: the piezo has moved"
+    for each in of_error("piezo", "scanner", error, "not tried"):
+        why = f"the hop controller refuses it: {each.text}; {each.remedy}; the coarse stage {stage}"
+        yield replace(each, text=each.step, remedy=why)
 
 
 def _never() -> bool:
@@ -183,6 +231,10 @@ def _try_cell(bench: Bench) -> Iterator[Finding]:
         yield Finding("cell on", "potentiostat", "missing", text, remedy, opened.current, unit="A")
 
 
+def _only_read(bench: Bench) -> str:
+    return "it is read only" if "drives" in bench.devices["potentiostat"].state().settings else ""
+
+
 def _of_wiring(step: str, role: str, seen: Sequence[wiring_check.Finding]) -> Iterator[Finding]:
     """What the wiring check found, as findings of this check; what it could not tell is a remark."""
     outcomes: dict[bool | None, Outcome] = {True: "ok", False: "missing", None: "remark"}
@@ -242,8 +294,8 @@ def _sample_noise(bench: Bench, blocks: Sequence[SampleBlock]) -> Iterator[Findi
 
 _TRIALS: Final = (  # the wiring first: before it is known to be right nothing moves, and the first motion is up
     Trial("bias step", ("amplifier", "potentiostat"), _ask_bias, _try_bias, moves=False),
-    Trial("cell on", ("potentiostat", "amplifier"), _ask_cell, _try_cell, moves=False),
-    Trial("coarse stage", ("coarse_stage",), _ask_coarse, _try_coarse, moves=True),
+    Trial("cell on", ("potentiostat", "amplifier"), _ask_cell, _try_cell, moves=False, needless=_only_read),
+    Trial("coarse stage", ("coarse_stage",), _ask_coarse, _try_coarse, moves=True, sight=_ROSE),
     Trial("piezo", ("scanner", "coarse_stage", "hop_controller"), _ask_scanner, _try_scanner, moves=True),
     Trial("samples", ("hop_controller",), _ask_samples, _try_samples, moves=True),
 )

@@ -23,7 +23,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from opsicm.console.feed import Feed
 from opsicm.console.outbox import Outbox
-from opsicm.console.sessions import COOKIE, VALID, AnotherSteers, Session, Sessions
+from opsicm.console.sessions import VALID, AnotherSteers, Session, Sessions
 from opsicm.console.wire import LONGEST_FROM_PAGE, Kind, from_page, message
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.runner.commands import Command, from_line
@@ -52,13 +52,14 @@ _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascri
 class Site:
     """What is served: a `feed`, to `sessions`, with commands to the run in `folder` (None: a stored run).
 
-    `origins` are the addresses that the page may have.
+    `origins` are the addresses that the page may have, `cookie` the name of its cookie (`cookie_of`).
     """
 
     feed: Feed
     sessions: Sessions
     folder: Path | None
     origins: frozenset[str]
+    cookie: str
 
 
 def origins_of(host: str, port: int) -> frozenset[str]:
@@ -131,7 +132,7 @@ class _Routes:
             if session is None:
                 return problem(401, "Wrong token", _come_in())
             answer = RedirectResponse("/", 303)
-            answer.set_cookie(COOKIE, session.key, max_age=VALID, httponly=True, samesite="strict", path="/")
+            answer.set_cookie(self._site.cookie, session.key, max_age=VALID, httponly=True, samesite="strict", path="/")
             return answer
         if _session(self._site, request) is None:
             return problem(401, "Not logged in", _come_in())
@@ -184,7 +185,7 @@ class _Routes:
         return JSONResponse(_people(self._site, session))
 
     async def live(self, socket: WebSocket) -> None:
-        session = self._site.sessions.of(socket.cookies.get(COOKIE))
+        session = self._site.sessions.of(socket.cookies.get(self._site.cookie))
         if session is None or socket.headers.get("origin") not in self._site.origins:
             await socket.close()  # before it is accepted: the browser gets 403
             return
@@ -217,7 +218,7 @@ def _refused(site: Site, request: Request) -> Response | None:
 
 
 def _session(site: Site, request: Request) -> Session | None:
-    return site.sessions.of(request.cookies.get(COOKIE))
+    return site.sessions.of(request.cookies.get(site.cookie))
 
 
 def _come_in() -> BadInput:

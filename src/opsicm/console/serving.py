@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from itertools import count
 from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from opsicm.console.server import Site, console_app
 from opsicm.console.wire import LONGEST_FROM_PAGE
 from opsicm.core.errors import BadInput, Problem
 
 _ANY: Final = ("", "0.0.0.0", "::")
+_IDLE: Final = 200  # connections that ask for nothing
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -24,6 +28,29 @@ def bound(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(Problem("--port", f"{host}:{port}", f"cannot be used ({reason})", "choose another")) from error
+
+
+class _Connection(H11Protocol):
+    """A connection. Of those that ask for nothing the oldest gives way to a new one beyond `_IDLE`.
+
+    A server that refuses the new one instead is locked by strangers who open connections and say nothing, and a stop
+    comes on a new one. A page's own connection that is taken away is opened again by the browser; sockets of pages and
+    what is being answered are never taken.
+    """
+
+    _made: Final = count()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.number = next(self._made)
+        idle = [one for one in self.connections if isinstance(one, _Connection) and one.is_idle()]
+        if len(idle) > _IDLE:
+            min(idle, key=lambda one: one.number).transport.abort()
+
+    def is_idle(self) -> bool:
+        """Whether no request of it is being answered."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and not self.transport.is_closing()
 
 
 def server_of(site: Site) -> uvicorn.Server:
@@ -39,6 +66,6 @@ def server_of(site: Site) -> uvicorn.Server:
         timeout_graceful_shutdown=1,  # else it waits for open pages
         server_header=False,
         date_header=False,
-        limit_concurrency=200,
+        http=_Connection,
     )
     return uvicorn.Server(config)

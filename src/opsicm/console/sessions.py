@@ -14,11 +14,15 @@ from typing import Final
 from opsicm.core.errors import OpsicmError, Problem
 from opsicm.instruments.clock import monotonic_ns
 
-COOKIE: Final = "opsicm_console"
 VALID: Final = 12 * 3600  # [s]: a shift
 _MOST: Final = 1000  # sessions: older ones have to come in again
 _LONGEST_NAME: Final = 40
 _ABSENT_NS: Final = 15_000_000_000  # after which an operator whose page is closed holds the lock no longer
+
+
+def cookie_of(port: int) -> str:
+    """The cookie's name: browsers keep cookies by host, and two consoles of one host must not end each other's."""
+    return f"opsicm_console_{port}"
 
 
 class AnotherSteers(OpsicmError):

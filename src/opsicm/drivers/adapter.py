@@ -16,16 +16,18 @@
         current_range_mA: 10
         rest_V: 3.1
 
-A name is a property, a method or a parameter of the instrument, `a.b` one of its channel `a`; a list of actions is
-`name` or `name=value`, separated by commas. Nobody has tried any of it, and no client of this kind is fast enough to
-hop: it plays neither scanner nor hop controller. An instrument that hangs is noticed within the time-out of its
-framework, which may be ten seconds.
+A name is a property, a method or a parameter of the instrument, `a.b` one of its channel `a`, none with an underscore
+at its start; a list of actions is `name` or `name=value`, separated by commas. `options` are those of a line alone
+(`OPTIONS`): an instrument's own may name a library to load. Nobody has tried any of it, and no client of this kind is
+fast enough to hop: it plays neither scanner nor hop controller. An instrument that hangs is noticed within the time-out
+of its framework, which may be ten seconds.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -33,7 +35,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from opsicm.core.errors import BadInput
+from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
 from opsicm.drivers.stepped_potentiostat import Measured, SteppedPotentiostat, program_problems
 from opsicm.drivers.vertical_axis import MotorisedStage, MotorLimits, MotorState, VerticalAxisSettings, specify
@@ -46,9 +48,18 @@ from opsicm.instruments.specification import CoarseStageSpecification, Potentios
 
 PACKAGES: Final = ("pymeasure", "qcodes", "qcodes_contrib_drivers")
 """Where an instrument may come from: a rig file is data, and names no function of any other package."""
+BASES: Final = ("pymeasure.instruments.instrument.Instrument", "qcodes.instrument.instrument_base.InstrumentBase")
+"""What an instrument is in these packages; their other classes read files and start programs."""
+OPTIONS: Final = (
+    *("timeout", "read_termination", "write_termination", "terminator", "send_end", "query_delay", "chunk_size"),
+    *("baud_rate", "data_bits", "parity", "stop_bits", "flow_control", "device_clear"),
+)
+"""What may be said of the line. `visa_library`, `visalib`, `dll_path` and the like would load code."""
 _NOTE: Final[Mapping[str, str]] = {"unverified": "through a mapping of names that nobody but its rig file knows"}
+_ACTIONS: Final = ("prepare", "potential_mode", "current_mode", "open", "disconnect", "stop")  # settings of that form
 _NO_NUMBER: Final = 1e30  # SCPI's numbers for overflow and for none are 9.9e37 and 9.91e37
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$", max_length=200)]
+_NAME: Final = r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$"
+Name = Annotated[str, Field(pattern=_NAME, max_length=200)]
 
 
 class AdapterPotentiostatSettings(FileModel):
@@ -275,7 +286,26 @@ def _checked(setup: RoleSetup) -> Any:
         raise BadInput(setup.problem(where, path, limit, "install the package, or mend the name")) from error
     if not inspect.isclass(made):
         raise BadInput(setup.problem(where, path, "is no class", "name the class of the instrument"))
+    bases = {f"{base.__module__}.{base.__qualname__}" for base in made.__mro__}
+    if made.__module__.partition(".")[0] not in PACKAGES or bases.isdisjoint(BASES):
+        limit = f"is {made.__module__}.{made.__qualname__}, which is no instrument of {' or '.join(PACKAGES)}"
+        raise BadInput(setup.problem(where, path, limit, "name the class of the instrument"))
+    if problems := list(_bad_names(setup)):
+        raise BadInput(problems)
     return setup.settings
+
+
+def _bad_names(setup: RoleSetup) -> Iterator[Problem]:
+    """What a rig file may not name: options beyond those of a line, and what is private to Python or a package."""
+    for name, _ in _actions(setup.settings.options):
+        if name not in OPTIONS:
+            limit = f"must be one of {', '.join(OPTIONS)}: any other may load a library"
+            yield setup.problem("options", name, limit, "leave it out, or write a driver")
+    for key in _ACTIONS:
+        for name, _ in _actions(getattr(setup.settings, key, None)):
+            if re.fullmatch(_NAME, name) is None:
+                limit = "must be words of letters, digits and _, the first a letter, with dots between"
+                yield setup.problem(key, name, limit, "name a property or a method that the instrument shows")
 
 
 def _specify_potentiostat(setup: RoleSetup) -> PotentiostatSpecification:

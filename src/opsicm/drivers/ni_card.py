@@ -94,6 +94,7 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
             lambda: ni_session.Acquisition(address, inputs, list(ranges.values()), rate, next(for_inputs)),
             lambda client: client.close(),
             ni_session.FAILURES,
+            ni_session.SOFTWARE,
         ),
         Link(
             setup.role,
@@ -101,6 +102,7 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
             lambda: ni_session.Outputs(address, next(for_outputs)),
             lambda client: client.close(),
             ni_session.FAILURES,
+            ni_session.SOFTWARE,
         ),
         {key: ends for key in loaded.rig.limits if (ends := _limit(loaded, key)) is not None},
         loaded.rig.emulation is not None,

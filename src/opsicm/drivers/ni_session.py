@@ -17,7 +17,7 @@ import nidaqmx
 import numpy as np
 from nidaqmx.constants import AcquisitionType, LineGrouping, ReadRelativeTo, TerminalConfiguration
 from nidaqmx.error_codes import DAQmxErrors
-from nidaqmx.errors import DaqError
+from nidaqmx.errors import DaqError, DaqNotFoundError, DaqNotSupportedError
 from nidaqmx.errors import Error as NiError
 from nidaqmx.stream_readers import AnalogMultiChannelReader, DigitalSingleChannelReader
 from nidaqmx.stream_writers import AnalogSingleChannelWriter, DigitalSingleChannelWriter
@@ -29,6 +29,12 @@ from opsicm.instruments.link import NOTICED, TIMEOUT
 from opsicm.instruments.roles import Identity
 
 FAILURES: Final = (NiError, grpc.RpcError, OSError)
+_ELSEWHERE: Final = "or reach the card through NI's server on a computer that has it, address: grpc://HOST:31763/Dev1"
+SOFTWARE: Final = {
+    DaqNotFoundError: f"install NI-DAQmx, NI's driver software (ni.com/downloads), {_ELSEWHERE}",
+    DaqNotSupportedError: f"install NI-DAQmx on a system that NI has made it for, {_ELSEWHERE}",
+}
+"""What the client, which pip installs, raises without NI's driver software, which pip does not."""
 _BUFFER: Final = 2.0  # [s] of samples that the driver software keeps until they are read
 _GRPC: Final = "grpc://"
 # A channel of its own for every connection: one that failed waits longer and longer before it tries again.

@@ -21,7 +21,7 @@ import math
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -29,7 +29,7 @@ from opsicm.core.errors import BadInput, InstrumentLost, Problem
 from opsicm.core.units import to_si
 from opsicm.drivers.stepped_potentiostat import Measured, SteppedPotentiostat, program_problems
 from opsicm.experiment.setup import Envelope
-from opsicm.experiment.step_model import FileModel, Number, Potential, Text
+from opsicm.experiment.step_model import FileModel, Number, Potential
 from opsicm.instruments.clock import Clock
 from opsicm.instruments.link import TIMEOUT, Link
 from opsicm.instruments.registry import Driver, RoleSetup, installed
@@ -45,6 +45,8 @@ _REST_RANGE: Final = 1e-7  # [A] of the source at rest: its offset is below a C-
 _VOLTS_AT_REST: Final = 20.0  # [V] a fresh cell may stand beyond the envelope, and must not be pulled into it
 _OVERFLOW: Final = 9e37  # SCPI's numbers for overflow and for none are 9.9e37 and 9.91e37
 _FINEST: Final = 5e-5  # [V]: the source's resolution in its 2 V range
+Backend = Literal["@py", "@ivi", "@sim"]
+"""pyvisa's name of the library to load. Any other would load a file or a module: a rig file is data and may not."""
 
 
 class SmuSettings(FileModel):
@@ -58,7 +60,7 @@ class SmuSettings(FileModel):
     nplc: Annotated[Number, Field(ge=0.01, le=1)] = 0.1
     tick_ms: Annotated[Number, Field(ge=5, le=50)] = 20.0
     rest_V: Potential
-    backend: Text = "@py"
+    backend: Backend = "@py"
 
     @property
     def current_range(self) -> float:
@@ -71,13 +73,14 @@ class _Unusable(Exception):
 
 
 class SmuSource:
-    """The instrument behind one VISA resource, `address`."""
+    """The instrument behind one VISA resource, `address`; `backend` in place of the settings' is for no rig file."""
 
     potential_step = _FINEST
 
-    def __init__(self, address: str, settings: SmuSettings, envelope: Envelope) -> None:
+    def __init__(self, address: str, settings: SmuSettings, envelope: Envelope, backend: str | None = None) -> None:
         import pyvisa
 
+        self._backend = settings.backend if backend is None else backend
         self._address, self._settings, self._envelope = address, settings, envelope
         self._sign = -1.0 if settings.specimen_terminal == "LO" else 1.0
         self._function, self._limit = "", math.inf  # of the other quantity: [A] of a voltage source, [V] of a current's
@@ -142,7 +145,7 @@ class SmuSource:
     # -- the line ---------------------------------------------------------------------------------------------------
 
     def _connect(self) -> MessageBasedResource:
-        client = open_resource(self._address, self._settings.backend)
+        client = open_resource(self._address, self._backend)
         language = client.query("*LANG?").strip()
         if language != "SCPI":
             limit = "this driver speaks SCPI"
@@ -285,11 +288,16 @@ def safe_channel(settings: Mapping[str, Any]) -> Callable[[], bool]:
     """What opens the output relay over a VISA session of its own: `resource` and, if not pyvisa-py, `backend`.
 
     An instrument that takes one raw socket only needs another way in for it: USB, GPIB, or VXI-11
-    (`TCPIP::host::INSTR`).
+    (`TCPIP::host::INSTR`). Raises `BadInput` for a backend that a rig file may not name.
     """
     import pyvisa
 
     address, backend = str(settings["resource"]), str(settings.get("backend", "@py"))
+    if backend not in get_args(Backend):
+        limit = f"must be one of {', '.join(get_args(Backend))}: pyvisa would load it"
+        raise BadInput(
+            Problem("backend of the safe channel", backend, limit, "write @py, or @ivi for the maker's VISA")
+        )
     sessions = [open_resource(address, backend)]
 
     def make_safe() -> bool:

@@ -8,8 +8,9 @@ calls.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
@@ -27,7 +28,8 @@ Answer = TypeVar("Answer")
 class Link(Generic[Client]):
     """`connect` opens the vendor's client, `close` closes it; `failures` are what it raises when the line fails.
 
-    `name` is what an operator calls the instrument, `role` the one that it plays. One thread at a time talks.
+    `name` is what an operator calls the instrument, `role` the one that it plays. `software` has those of `failures`
+    that say that the vendor's own driver software is missing, each with what to install. One thread at a time talks.
     """
 
     def __init__(
@@ -37,22 +39,25 @@ class Link(Generic[Client]):
         connect: Callable[[], Client],
         close: Callable[[Client], None],
         failures: tuple[type[Exception], ...],
+        software: Mapping[type[Exception], str] = MappingProxyType({}),
     ) -> None:
         self.role, self.name = role, name
-        self._connect, self._close, self._failures = connect, close, failures
+        self._connect, self._close, self._failures, self._software = connect, close, failures, software
         self._client: Client | None = None
         self._lost: Problem | None = None
         self._lock = threading.RLock()
 
     def open(self) -> None:
-        """Connect for the first time; `BadInput` where nobody answers, before anything has moved."""
+        """Connect for the first time; `BadInput` where nobody answers or nothing can ask, before anything has moved."""
         with self._lock:
             try:
                 self._client = self._connect()
             except self._failures as error:
-                limit = f"nobody answers there ({_said(error)})"
-                problem = Problem(self.role, self.name, limit, "switch it on, check its cable and address")
-                raise BadInput(problem) from error
+                limit, remedy = f"nobody answers there ({_said(error)})", "switch it on, check its cable and address"
+                for kind, install in self._software.items():
+                    if isinstance(error, kind):
+                        limit, remedy = f"its driver software is not on this computer ({_said(error)})", install
+                raise BadInput(Problem(self.role, self.name, limit, remedy)) from error
 
     def ask(self, what: Callable[[Client], Answer]) -> Answer:
         """What `what` gets from the client; sent again at most `RETRIES` times, within `NOTICED`, each on a new line.

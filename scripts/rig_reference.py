@@ -166,6 +166,10 @@ _MEANINGS: Final = {
 }
 
 
+_DRIVER_PAGES: Final = Path(__file__).parents[1] / "docs/reference/drivers"
+_PAGES: Final = ", ".join(f"[{page.stem}](drivers/{page.name})" for page in sorted(_DRIVER_PAGES.glob("*.md")))
+
+
 def section(title: str, model: type[FileModel], level: str) -> str:
     """A heading, the model's docstring, and a table of its keys."""
     return table_of(title, model, level, lambda _, key: _MEANINGS[key])
@@ -182,9 +186,10 @@ def page() -> str:
         "\n".join(presets) + "\n",
         f"## An example\n\n```yaml\n{_EXAMPLE}```\n",
         section("The file", RigFile, "##"),
-        "`limits` has one key that the program reads, `pipette_overload_nA`: a sample above it ends a hop as an\n"
-        "overload (outcome 3). What a run may do is in the experiment's `envelope`. `verified` says who checked the\n"
-        "signs, and when: it stands in run files and reports beside what is said of drivers never tried on hardware.\n",
+        "Of `limits` the program reads `pipette_overload_nA`, above which a sample ends a hop as an overload (outcome\n"
+        "3), and those of a card's outputs, as `ao0_V: [-5, 5]` ([nidaqmx](drivers/nidaqmx.md)). What a run may do is\n"
+        "in the experiment's `envelope`. `verified` says who checked the signs, and when: it stands in run files and\n"
+        "reports beside what is said of drivers never tried on hardware.\n",
         section("One of `roles`", Role, "##"),
         "The roles are "
         + ", ".join(f"`{role}`" for role in ROLES)
@@ -207,8 +212,9 @@ def page() -> str:
         "## `settings` of a role whose driver is `twin`\n",
         *(section(f"`{role}`", model, "###") for role, model in _twin_settings().items()),
         "## `settings` of a role that an instrument plays\n",
-        "`opsicm rig list` says which client each needs and how it was tried; what its keys mean stands further at\n"
-        "the head of the driver's file in `src/opsicm/drivers`, with an example. Where the default is `none` and the\n"
+        "`opsicm rig list` says which client each needs and how it was tried; what its keys mean, with an\n"
+        "example, stands on the driver's own page: " + _PAGES + ".\n"
+        "Where the default is `none` and the\n"
         "driver cannot do without, `check` asks for the key.\n",
         *(_instrument(driver) for driver in _instruments()),
         section("`world`", WorldSettings, "##"),

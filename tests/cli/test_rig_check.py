@@ -253,7 +253,9 @@ def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step_and_moves_nothing(
     findings = json.loads(capsys.readouterr().out)
     assert "CoarseStage.move_to" not in calls.made
     withheld = {each["step"]: each["remedy"] for each in findings if each["outcome"] == "not tried"}
-    assert withheld == dict.fromkeys(("coarse stage", "piezo", "samples"), "mend the wiring first: nothing moves")
+    assert withheld == dict.fromkeys(
+        ("cell on", "coarse stage", "piezo", "samples"), "mend the wiring first: nothing moves and no cell is switched"
+    )
     missing = [each["text"] for each in findings if each["step"] == "bias step" and each["outcome"] == "missing"]
     assert any(words in text for text in missing)
 

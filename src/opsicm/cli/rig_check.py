@@ -69,8 +69,14 @@ class Walk:
         yield from untried_for_want_of_a_role(bench)
         wired, untrusted = True, set[RoleName]()
         for trial in trials(bench):
-            if trial.moves and not wired:
-                yield Finding(trial.name, trial.role, "not tried", trial.name, "mend the wiring first: nothing moves")
+            if not wired:
+                yield Finding(
+                    trial.name,
+                    trial.role,
+                    "not tried",
+                    trial.name,
+                    "mend the wiring first: nothing moves and no cell is switched",
+                )
                 continue
             if bad := untrusted & set(trial.needs):
                 why = f"mend {' and '.join(sorted(bad))} first"

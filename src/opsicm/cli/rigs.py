@@ -279,7 +279,11 @@ def _calibration(experiment: LoadedExperiment, loaded: LoadedRig) -> Calibration
 def _refuse_unknown_grounding(loaded: LoadedRig) -> None:
     if (grounding := loaded.rig.wiring.grounding) not in GROUNDINGS:
         limit = f"must be one of {', '.join(GROUNDINGS)}: the sign of the bias depends on it"
-        raise BadInput(loaded.problem(("wiring", "grounding"), grounding, limit, "write common"))
+        remedy = (
+            "write common where a potentiostat holds the specimen at ground, two_electrode where the reference is the "
+            "ground: docs/explanations/signs.md"
+        )
+        raise BadInput(loaded.problem(("wiring", "grounding"), grounding, limit, remedy))
 
 
 def _refuse_twin_settings(experiment: LoadedExperiment, loaded: LoadedRig) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,9 @@ def test_a_safe_channel_confirms_only_what_is_safe(world: Path) -> None:
             heard += client.recv(64)
         assert heard == b"not safe\nnot safe\n"
     with connection(world, SAFE) as (client, _):
-        client.sendall(b"x" * 100_000)
-        assert client.recv(64) == b""  # hung up
+        with suppress(BrokenPipeError, ConnectionResetError):  # hung up before all of it was sent
+            client.sendall(b"x" * 100_000)
+            assert client.recv(64) == b""  # hung up
 
 
 GREETING = messages.encode(("answer", None))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from opsicm.core.errors import LimitCrossed
+from opsicm.core.errors import InstrumentLost, LimitCrossed, Problem
 from opsicm.drivers.analogue_scanner import AnalogueScanner
 from opsicm.instruments.lifted_stage import Liftable, LiftedStage
 from opsicm.instruments.roles import CoarseStage, Identity, RoleState
@@ -127,3 +127,21 @@ def test_a_stage_does_not_come_down_over_a_piezo_that_nobody_has_drawn_up(z: flo
     standing.z = 0.0
     lifted.move_to(3e-6)
     assert standing.asked == [60e-6, 3e-6]
+
+
+def test_up_it_goes_although_whoever_lifts_the_piezo_is_lost() -> None:
+    standing: Any = Standing(3e-6, -1e-6)
+
+    class Lost:
+        def draw_up(self) -> None:
+            raise InstrumentLost("hop_controller", Problem("hop controller", "lost", "no answer", "look"))
+
+        def centre_at(self, t_ns: int, arrived: Callable[[], bool]) -> None:
+            """Nothing."""
+
+    lifted = LiftedStage(standing, standing, Lost())
+    lifted.move_to(60e-6)
+    assert standing.asked == [60e-6]
+    with pytest.raises(InstrumentLost):
+        lifted.move_to(1e-6)
+    assert standing.asked == [60e-6]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
-from opsicm.core.errors import LimitCrossed, Problem
+from opsicm.core.errors import InstrumentLost, LimitCrossed, Problem
 from opsicm.instruments.roles import CoarseStage, Identity, RoleState, Scanner
 
 _LOW: Final = 0.2e-6  # [m] below the middle: more than the noise and offset of a sensor
@@ -52,10 +52,15 @@ class LiftedStage:
 
     def move_to(self, z: float, speed: float | None = None) -> int:
         """Raises `LimitCrossed` where the stage would come down over a piezo that nobody has drawn up."""
+        comes_down = z < self._stage.position()
         if self._lift is not None:
-            self._lift.draw_up()
+            try:
+                self._lift.draw_up()
+            except InstrumentLost:  # up is away from everything, whoever is lost: that is how a run withdraws
+                if comes_down:
+                    raise
         # Not "at least": a piezo of which nobody can say where it stands is not drawn up.
-        if z < self._stage.position() and not (stands := self._scanner.read_z()) >= -_LOW:
+        if comes_down and not (stands := self._scanner.read_z()) >= -_LOW:
             value = f"asked to come down to {z * 1e6:.4g} µm"
             limit = f"the piezo stands at {stands * 1e6:.4g} µm, below the middle of its travel, and the tip with it"
             raise LimitCrossed(Problem("coarse stage", value, limit, "draw the piezo up, then resume"))

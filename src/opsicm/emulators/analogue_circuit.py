@@ -109,10 +109,11 @@ class AnalogueCircuit:
             command = float(self._roles["amplifier"].get("command_sign", 1)) * self._file.wiring.external_bias
             bias = command * self._written("amplifier", "command_output", at)
             before = self._cell
+            drives = "z_output" in self._roles["scanner"]  # else a hop controller does, and this card only listens
 
             def look(rig: Rig) -> tuple[Floats, Floats, CellReading]:
                 self._world.come_to_present(rig)
-                current, height = self._probe.sample(z, bias, x, y, dt_ns * 1e-9)
+                current, height = self._probe.sample(z, bias, x, y, dt_ns * 1e-9, drives)
                 return current, height, rig.potentiostat.read()
 
             current, height, cell = self._world.ask(look)

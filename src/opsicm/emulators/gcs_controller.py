@@ -22,8 +22,6 @@ from opsicm.emulators.registry import Entry
 from opsicm.emulators.tcp_server import TcpServer
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.instruments.clock import pause
-from opsicm.instruments.roles import Rig
-from opsicm.twin.devices import TwinCoarseStage
 
 FAULTS: Final = ("late", "silent", "busy", "partial", "reset", "garbage", "nan", "stuck", "overload")
 # pipython.pidevice.gcserror, all of the controller: E1_…PARAM_SYNTAX and so on.
@@ -133,11 +131,11 @@ class Motor(_Axis):
             seconds = 2.0 * (distance / self.ACCELERATION) ** 0.5
         height = self._start + self._up * (target - 7.5) * 1e-3
         mean = distance * 1e-3 / seconds if seconds > 0.0 else None
-        self.arrival_ns = self._world.ask(lambda rig: _carriage(rig).drive(height, mean))
+        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(height, mean))
         return 0
 
     def halt(self) -> None:
-        self.arrival_ns = self._world.ask(lambda rig: _carriage(rig).drive(rig.coarse_stage.position()))
+        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(rig.coarse_stage.position()))
 
     def moving(self) -> bool:
         return self._world.ask(lambda rig: rig.clock.now_ns()) < self.arrival_ns
@@ -388,9 +386,3 @@ def serve(world: PacedWorld, entry: Entry) -> GcsController:
 
 def _up(setting: object) -> int:
     return -1 if setting == -1 else 1
-
-
-def _carriage(rig: Rig) -> TwinCoarseStage:
-    """The twin's stage, whose motor is driven alone: an emulated one knows of no piezo."""
-    assert isinstance(rig.coarse_stage, TwinCoarseStage)
-    return rig.coarse_stage

@@ -16,8 +16,6 @@ from opsicm.emulators.registry import Entry
 from opsicm.emulators.tcp_server import TcpServer
 from opsicm.emulators.wire_faults import WireFaults
 from opsicm.instruments.clock import pause
-from opsicm.instruments.roles import Rig
-from opsicm.twin.devices import TwinCoarseStage
 
 FAULTS: Final = ("late", "silent", "busy", "partial", "reset", "garbage", "nan", "stuck")
 # An X-LSM025A: a lead screw with 25.4 mm of travel, 47.625 nm a microstep at its resolution of 64 (data sheet).
@@ -70,7 +68,7 @@ class ZaberDevice:
         return self._world.ask(lambda rig: rig.clock.now_ns()) < self.arrival_ns
 
     def _stop(self) -> None:
-        self.arrival_ns = self._world.ask(lambda rig: _carriage(rig).drive(rig.coarse_stage.position()))
+        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(rig.coarse_stage.position()))
 
     def _move(self, position: int, speed: int) -> None:
         """The twin's motor knows no acceleration: it goes at the mean speed, so that it arrives when a real one would.
@@ -83,7 +81,7 @@ class ZaberDevice:
         seconds = distance / rate + rate / change if longer else 2.0 * (distance / change) ** 0.5
         height = self._start + self._up * (position - LIMIT_MAX // 2) * STEP
         mean = distance / seconds if seconds > 0.0 else None
-        self.arrival_ns = self._world.ask(lambda rig: _carriage(rig).drive(height, mean))
+        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(height, mean))
 
     # -- the wire ---------------------------------------------------------------------------------------------------
 
@@ -187,9 +185,3 @@ def serve(world: PacedWorld, entry: Entry) -> ZaberDevice:
     settings = entry.roles["coarse_stage"].settings
     clients = 4 if settings.get("shared_line") else 1
     return ZaberDevice(world, entry.address, -1 if settings.get("up") == -1 else 1, clients)
-
-
-def _carriage(rig: Rig) -> TwinCoarseStage:
-    """The twin's stage, whose motor is driven alone: an emulated one knows of no piezo."""
-    assert isinstance(rig.coarse_stage, TwinCoarseStage)
-    return rig.coarse_stage

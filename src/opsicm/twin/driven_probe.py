@@ -58,17 +58,21 @@ class DrivenProbe:
         self._filtered_noise = instrument.current_noise * math.sqrt(gain / (2.0 - gain))  # [A rms]
         self.closest_gap = math.inf
 
-    def sample(self, z_command: Floats, bias: Floats, x: float, y: float, dt: float) -> tuple[Floats, Floats]:
+    def sample(
+        self, z_command: Floats, bias: Floats, x: float, y: float, dt: float, drives: bool = True
+    ) -> tuple[Floats, Floats]:
         """(pipette current [A], measured z [m]) at samples `dt` [s] apart of which the last is now.
 
         `z_command` [m, n] and the amplifier's command `bias` [V, n] hold at each sample; `x`, `y` [m] are where the
-        lateral axes stand now.
+        lateral axes stand now. Where another controller drives the piezo (`drives` false) it is left where that has
+        brought it.
         """
         probe, instrument, n = self._probe, self._probe.instrument, z_command.size
         world = probe.world
         if bias[-1] != world.command(world.now_ns):
             world.set_command(float(bias[-1]), 0.0)
-        world.x, world.y = x, y
+        if drives:
+            world.x, world.y = x, y
         now = self._truth()
         before, self._before = self._before or now, now
         share = np.arange(1, n + 1) / n
@@ -78,7 +82,7 @@ class DrivenProbe:
             return np.asarray(first + (getattr(now, name) - first) * share)
 
         commands = np.clip(z_command, -instrument.z_reach, instrument.z_reach)
-        z = _low_pass(commands, self._z, self._lag, dt)
+        z = _low_pass(commands, self._z, self._lag, dt) if drives else np.full(n, probe.z)
         gap = between("carriage") + z - between("surface")
         relative = approach.over(approach.relative_current, gap, probe.curve(world.now_ns))
         current = between("conductance") * (bias + between("electrode")) * between("gain") * relative
@@ -89,7 +93,8 @@ class DrivenProbe:
         current = _low_pass(current, self._filtered if self._filtered else float(current[0]), self._filter_lag, dt)
         self._filtered, self._bias = float(current[-1]), float(bias[-1])
         self._z = float(z[-1])
-        probe.stand(self._z, float(commands[-1]))
+        if drives:
+            probe.stand(self._z, float(commands[-1]))
         nearest = float(gap.min())
         probe.check_contact(nearest, world.now_ns)
         self.closest_gap = min(self.closest_gap, nearest)

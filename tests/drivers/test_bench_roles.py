@@ -76,3 +76,18 @@ class TestHopBox(OfTheBench, HopControllerContract):
         ready.clock.wait_until(ready.coarse_stage.move_to(ready.hop_controller.start_height))
         ready.amplifier.command(0.7 - ready.potentiostat.read().potential)
         return ready.hop_controller
+
+
+def test_the_piezo_is_drawn_up_before_the_stage_comes_down(ready: Rig) -> None:
+    """Stage and piezo are two makers' and know nothing of each other: after a contact the piezo stands low."""
+    assert isinstance(ready.scanner, Rearmable)
+    ready.hop_controller.safe()
+    ready.scanner.rearm()
+    ready.clock.wait_until(ready.coarse_stage.move_to(ready.hop_controller.start_height))
+    ready.amplifier.command(0.7 - ready.potentiostat.read().potential)
+    contract = TestHopBox()
+    contract.begin_segment()
+    assert ready.hop_controller.run(contract.plan, lambda: False).hops["outcome"].tolist() == [0, 0]
+    assert ready.scanner.read_z() < -0.5e-6
+    ready.clock.wait_until(ready.coarse_stage.move_to(ready.coarse_stage.position() - 1e-6))
+    assert ready.scanner.read_z() > -0.02e-6

@@ -66,8 +66,9 @@ def serve_until_interrupted(
 ) -> None:
     """Put the rig of this name or path on the wire; show each of `faults` (ROLE=KIND[:VALUE][@SECONDS]) at its time."""
     loaded = load_named_rig(rig)
-    say("starting the world; after a change of the program its kernels are compiled first, for half a minute or more")
     due = sorted((_fault(text) for text in faults), key=lambda each: each[3])
+    refuse_no_emulation(loaded)
+    say("starting the world; after a change of the program its kernels are compiled first, for half a minute or more")
     with emulated(loaded, None if experiment is None else read_experiment(experiment), speed, seed) as (_, served):
         entries = entries_of(loaded)
         by_role: dict[str, Served] = {}

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
-from opsicm.emulators.paced_world import PacedWorld
+from opsicm.emulators.paced_world import PacedWorld, carriage
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.tcp_server import TcpServer
 from opsicm.emulators.wire_faults import WireFaults
@@ -131,11 +131,11 @@ class Motor(_Axis):
             seconds = 2.0 * (distance / self.ACCELERATION) ** 0.5
         height = self._start + self._up * (target - 7.5) * 1e-3
         mean = distance * 1e-3 / seconds if seconds > 0.0 else None
-        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(height, mean))
+        self.arrival_ns = self._world.ask(lambda rig: carriage(rig).drive(height, mean))
         return 0
 
     def halt(self) -> None:
-        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(rig.coarse_stage.position()))
+        self.arrival_ns = self._world.ask(lambda rig: carriage(rig).drive(rig.coarse_stage.position()))
 
     def moving(self) -> bool:
         return self._world.ask(lambda rig: rig.clock.now_ns()) < self.arrival_ns

@@ -21,6 +21,7 @@ from opsicm.core.errors import OpsicmError
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import monotonic_ns
 from opsicm.instruments.roles import HopPlan, PlanOutcome, Rig
+from opsicm.twin.devices import TwinCoarseStage
 from opsicm.twin.hop_controller import OnBlock, TwinHopController
 
 SLICE_NS: Final = 20_000_000
@@ -162,3 +163,9 @@ def _do(what: Callable[[Rig], Any], future: Future[Any], rig: Rig) -> None:
         future.set_result(what(rig))
     except (OpsicmError, ValueError, ArithmeticError, LookupError, TypeError) as error:
         future.set_exception(error)
+
+
+def carriage(rig: Rig) -> TwinCoarseStage:
+    """The twin's stage, whose motor is driven alone: an emulated one knows of no piezo, and lifts none."""
+    assert isinstance(rig.coarse_stage, TwinCoarseStage)
+    return rig.coarse_stage

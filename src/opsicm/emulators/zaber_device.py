@@ -11,7 +11,7 @@ import re
 import socket
 from typing import Final
 
-from opsicm.emulators.paced_world import PacedWorld
+from opsicm.emulators.paced_world import PacedWorld, carriage
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.tcp_server import TcpServer
 from opsicm.emulators.wire_faults import WireFaults
@@ -68,7 +68,7 @@ class ZaberDevice:
         return self._world.ask(lambda rig: rig.clock.now_ns()) < self.arrival_ns
 
     def _stop(self) -> None:
-        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(rig.coarse_stage.position()))
+        self.arrival_ns = self._world.ask(lambda rig: carriage(rig).drive(rig.coarse_stage.position()))
 
     def _move(self, position: int, speed: int) -> None:
         """The twin's motor knows no acceleration: it goes at the mean speed, so that it arrives when a real one would.
@@ -81,7 +81,7 @@ class ZaberDevice:
         seconds = distance / rate + rate / change if longer else 2.0 * (distance / change) ** 0.5
         height = self._start + self._up * (position - LIMIT_MAX // 2) * STEP
         mean = distance / seconds if seconds > 0.0 else None
-        self.arrival_ns = self._world.ask(lambda rig: rig.coarse_stage.move_to(height, mean))
+        self.arrival_ns = self._world.ask(lambda rig: carriage(rig).drive(height, mean))
 
     # -- the wire ---------------------------------------------------------------------------------------------------
 

@@ -308,9 +308,13 @@ class TwinCoarseStage(TwinDevice):
         if speed is not None and not 0.0 < speed < math.inf:
             limit = "a speed is above 0"
             raise OutsideDomain(Problem("coarse speed", f"{speed * 1e3:g} mm/s", limit, "give metres per second"))
-        arrival = self._probe.world.move_coarse(z, speed)
+        arrival = self.drive(z, speed)
         self._probe.lift_until(arrival)
         return arrival
+
+    def drive(self, z: float, speed: float | None = None) -> int:
+        """`move_to` of the motor alone, as of another maker's than the piezo's, which stays where it is."""
+        return self._probe.world.move_coarse(z, speed)
 
     def position(self) -> float:
         """What the motor's step counter says."""

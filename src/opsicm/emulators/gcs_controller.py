@@ -21,9 +21,9 @@ from opsicm.emulators.paced_world import PacedWorld, carriage
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.tcp_server import TcpServer
 from opsicm.emulators.wire_faults import WireFaults
-from opsicm.instruments.clock import pause
 
 FAULTS: Final = ("late", "silent", "busy", "partial", "reset", "garbage", "nan", "stuck", "overload")
+_GARBAGE: Final = b"\x7f?=?=?\n"
 # pipython.pidevice.gcserror, all of the controller: E1_…PARAM_SYNTAX and so on.
 SYNTAX, UNKNOWN, NO_SERVO_OR_REFERENCE, LIMITS, VELOCITY, STOPPED, NO_AXIS = 1, 2, 5, 7, 8, 10, 15
 NOT_FOR_STAGE, UNKNOWN_PARAMETER, PROTECTED, INITIALISING, ANALOGUE = 34, 54, 60, 63, 72
@@ -174,27 +174,10 @@ class GcsController:
                         break
                     command, received = line.decode("cp1252").strip(), rest
                 answer = self._answer(command)
-                if answer is not None and not self._send(client, answer):
+                if answer is not None and not self._server.send(client, answer.encode("cp1252"), self.faults, _GARBAGE):
                     return
             if len(received) > _LONGEST:
                 return
-
-    def _send(self, client: socket.socket, answer: str) -> bool:
-        """False when the client was hung up on."""
-        late = self.faults.takes("late")
-        if late is not None:
-            pause(late)
-        if self.faults.takes("silent") is not None:
-            return True
-        if self.faults.takes("reset") is not None:
-            self._server.hang_up(client)
-            return False
-        if self.faults.takes("partial") is not None:
-            answer = answer[: len(answer) // 2]
-        if self.faults.takes("garbage") is not None:
-            answer = "\x7f?=?=?\n"
-        client.sendall(answer.encode("cp1252"))
-        return True
 
     def _answer(self, command: str) -> str | None:
         """What is sent; None for a command, and for a query with an error, which is told by ERR? only."""

@@ -10,6 +10,8 @@ from contextlib import suppress
 from typing import Final
 
 from opsicm.core.errors import BadInput, Problem
+from opsicm.emulators.wire_faults import WireFaults
+from opsicm.instruments.clock import pause
 
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: closing sends RST instead of FIN
 
@@ -56,6 +58,20 @@ class TcpServer:
         """Clients connected now."""
         with self._lock:
             return len(self._clients)
+
+    def send(self, client: socket.socket, answer: bytes, faults: WireFaults, garbage: bytes) -> bool:
+        """Send an answer as the faults of the wire let it through; False when the client was hung up on."""
+        if (late := faults.takes("late")) is not None:
+            pause(late)
+        if faults.takes("silent") is not None:
+            return True
+        if faults.takes("reset") is not None:
+            self.hang_up(client)
+            return False
+        if faults.takes("partial") is not None:
+            answer = answer[: len(answer) // 2]
+        client.sendall(answer if faults.takes("garbage") is None else garbage)
+        return True
 
     def hang_up(self, client: socket.socket) -> None:
         """Close a client's connection as a crash would, by a reset."""

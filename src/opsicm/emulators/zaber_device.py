@@ -15,9 +15,9 @@ from opsicm.emulators.paced_world import PacedWorld, carriage
 from opsicm.emulators.registry import Entry
 from opsicm.emulators.tcp_server import TcpServer
 from opsicm.emulators.wire_faults import WireFaults
-from opsicm.instruments.clock import pause
 
 FAULTS: Final = ("late", "silent", "busy", "partial", "reset", "garbage", "nan", "stuck")
+_GARBAGE: Final = b"\xff\x00?!@@ 7\r\n"
 # An X-LSM025A: a lead screw with 25.4 mm of travel, 47.625 nm a microstep at its resolution of 64 (data sheet).
 STEP: Final = 47.625e-9  # [m]
 LIMIT_MAX: Final = 533_333
@@ -89,25 +89,8 @@ class ZaberDevice:
         with client.makefile("rb") as lines:
             while line := lines.readline(_LONGEST):
                 answer = self._answer(line)
-                if answer is not None and not self._send(client, answer):
+                if answer is not None and not self._server.send(client, answer, self.faults, _GARBAGE):
                     return
-
-    def _send(self, client: socket.socket, answer: bytes) -> bool:
-        """False when the client was hung up on."""
-        late = self.faults.takes("late")
-        if late is not None:
-            pause(late)
-        if self.faults.takes("silent") is not None:
-            return True
-        if self.faults.takes("reset") is not None:
-            self._server.hang_up(client)
-            return False
-        if self.faults.takes("partial") is not None:
-            answer = answer[: len(answer) // 2]
-        if self.faults.takes("garbage") is not None:
-            answer = b"\xff\x00?!@@ 7\r\n"
-        client.sendall(answer)
-        return True
 
     def _answer(self, line: bytes) -> bytes | None:
         """The reply to a command; None where the manual says that it is ignored: no command, or a wrong checksum."""

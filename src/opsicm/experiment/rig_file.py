@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -208,8 +208,13 @@ class RigFile(FileModel):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A rig has a world if and only if a twin plays one of its roles; no channel is given twice."""
+        """A rig has a world if and only if a twin plays one of its roles; no channel or output is given twice."""
         roles = _mapping(given.get("roles"))
+        master = _mapping(given.get("clock")).get("master")
+        if isinstance(master, str) and master not in get_args(RoleName):
+            limit = f"is no role; the roles are {', '.join(get_args(RoleName))}"
+            yield Refusal(("clock", "master"), master, limit, "write that of the sample clock, usually hop_controller")
+        yield from _outputs_given_twice(roles)
         drivers = {name: driver for name, role in roles.items() if (driver := _mapping(role).get("driver"))}
         twins = [name for name, driver in drivers.items() if driver == TWIN]
         if twins and "world" not in given:
@@ -229,6 +234,22 @@ class RigFile(FileModel):
     def latency(self) -> float:
         """Time from a sample to the controller's reaction to it [s]."""
         return to_si("latency_us", self.latency_us)
+
+
+def _outputs_given_twice(roles: Mapping[str, Any]) -> Iterator[Refusal]:
+    """Two quantities on one output of one card: each would move the other, as the bias the piezo."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, role in roles.items():
+        address = str(_mapping(role).get("address"))
+        for key, value in _mapping(_mapping(role).get("settings")).items():
+            if not (isinstance(value, str) and key.endswith(("_output", "_line"))):
+                continue
+            # `Dev1/ao0` and `ao0` are one terminal of the card at that address.
+            terminal = (address, value.removeprefix(f"{address.rpartition('/')[2]}/"))
+            if terminal in seen:
+                limit = f"is that of {seen[terminal]} already: writing the one would move the other"
+                yield Refusal(("roles", name, "settings", key), value, limit, "name the terminal that is wired to it")
+            seen.setdefault(terminal, f"roles.{name}.settings.{key}")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

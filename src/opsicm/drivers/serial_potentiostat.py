@@ -22,7 +22,7 @@ from opsicm.core.errors import BadInput, InstrumentLost, OutsideDomain, Problem
 from opsicm.core.units import to_si
 from opsicm.drivers.stepped_potentiostat import Measured, SteppedPotentiostat, program_problems
 from opsicm.experiment.step_model import FileModel, Number, Potential
-from opsicm.instruments.clock import Clock
+from opsicm.instruments.clock import Clock, stopwatch
 from opsicm.instruments.link import TIMEOUT, Link
 from opsicm.instruments.registry import Driver, RoleSetup, installed
 from opsicm.instruments.roles import Identity
@@ -89,6 +89,8 @@ class RodeostatSource:
     def hold_potential(self, volts: float) -> None:
         def hold(client: Serial) -> None:
             held = _number(_ask(client, "setVolt", v=round(volts, 6)), "v")
+            if abs(held - volts) > 1.5 * self.potential_step:
+                held = _number(_ask(client, "getVolt"), "v")  # the answer may be a late one, to an earlier setVolt
             if abs(held - volts) > 1.5 * self.potential_step:
                 # It is clipped to the range without a word: the answer is the only one who says so.
                 limit = f"its {self._settings.voltage_range} range gives {held:g} V"
@@ -196,7 +198,21 @@ def _ask(client: Serial, command: str, **arguments: Any) -> dict[str, Any]:
     message = json.dumps({"command": command, **arguments}, separators=(",", ":")) + "\n"
     if len(message) % _USB_PACKET == 0:
         message = " " + message
+    # A serial line has no sessions: what comes late, after its command was given up, would be taken for the answer to
+    # the next one, and so on for ever. What is there already is old; what is still to come says what it answers.
+    client.reset_input_buffer()
     client.write(message.encode("ascii"))
+    waited = stopwatch()
+    while True:
+        response = _answer(client, command)
+        if response.get("command") == command:
+            return response
+        if waited() > TIMEOUT:
+            raise _Unusable(f"no answer to {command}, only to {str(response.get('command'))[:60]}")
+
+
+def _answer(client: Serial, command: str) -> dict[str, Any]:
+    """The next answer on the line, to this command or to an earlier one."""
     line = client.read_until(b"\n", _LONGEST_ANSWER)
     if not line.endswith(b"\n"):
         raise _Unusable(f"{line[:60]!r} in place of an answer to {command}" if line else f"no answer to {command}")
@@ -209,8 +225,8 @@ def _ask(client: Serial, command: str, **arguments: Any) -> dict[str, Any]:
     if answer.get("success") is not True:
         raise _Refused(f"{command}: {answer.get('message', 'refused without a reason')}")
     response = answer.get("response")
-    if not isinstance(response, dict) or response.get("command") != command:
-        raise _Unusable(f"an answer to something else than {command}: {line[:60]!r}")
+    if not isinstance(response, dict):
+        raise _Unusable(f"{line[:60]!r} in place of an answer to {command}")
     return response
 
 

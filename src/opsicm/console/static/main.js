@@ -38,7 +38,11 @@ function connect() {
     else if (kind === PEOPLE) people = content;
     schedule();
   };
-  socket.onclose = () => { heard = 0; setTimeout(connect, 1000); schedule(); };
+  socket.onclose = (event) => {
+    if (event.code === 4001) return location.reload(); // another run is on show
+    heard = 0; setTimeout(connect, 1000);
+    schedule();
+  };
 }
 
 function say(content) { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(content)); }

@@ -172,7 +172,9 @@ def test_a_check_says_what_opsicm_check_says(
     ]
     assert lines == said.err.splitlines()
     assert [p["line"] for p in bad["problems"]] == [7, 9]
-    assert visitor.get("/api/plan").status_code == 404, "what has problems has no time line"
+    assert visitor.get("/api/plan", params={"checked": bad["checked"]}).status_code == 404, (
+        "what has problems has no time line"
+    )
 
     good = check(visitor, TEXT, name="good.yaml")
     assert good["text"] == said.out.rstrip("\n")
@@ -180,7 +182,8 @@ def test_a_check_says_what_opsicm_check_says(
     prediction = checked_run(loaded := experiment_from_text(TEXT, "good.yaml"), None, None)
     assert (good["duration_s"], good["bytes"]) == (prediction.duration, prediction.file_bytes)
     view = time_line_view(plan_of(loaded, prediction), prediction.cell, loaded.experiment.title)
-    _, _, sent = decoded(visitor.get("/api/plan").content)
+    _, _, sent = decoded(visitor.get("/api/plan", params={"checked": good["checked"]}).content)
+    assert visitor.get("/api/plan", params={"checked": bad["checked"]}).status_code == 404, "of another text"
     assert (sent["slot"], sent["title"]) == ("plan", "Plan of short operando run")
     for shown, panel in zip(sent["panels"], view.panels, strict=True):
         assert isinstance(panel, CurvePanel)

@@ -85,7 +85,11 @@ class ExperimentFiles:
         data = text.encode()
         try:
             with path.open("xb") as file:
-                file.write(data)
+                try:
+                    file.write(data)
+                except OSError:  # the disk is full
+                    path.unlink()
+                    raise
             return
         except FileExistsError:
             pass

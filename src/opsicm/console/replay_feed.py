@@ -23,6 +23,7 @@ class ReplayFeed:
 
     def __init__(self, run: StoredRun, plan: Plan) -> None:
         self._run = run
+        self.path = run.path
         self._plan = plan
         self._players: dict[int, tuple[_Player, asyncio.Task[None]]] = {}
         # HDF5 is read by one thread.

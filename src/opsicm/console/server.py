@@ -23,6 +23,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from opsicm.console.feed import Feed
 from opsicm.console.outbox import Outbox
+from opsicm.console.results_page import ResultsPage
 from opsicm.console.sessions import VALID, AnotherSteers, Session, Sessions
 from opsicm.console.wire import LONGEST_FROM_PAGE, Kind, from_page, message
 from opsicm.core.errors import BadInput, OpsicmError, Problem
@@ -94,12 +95,14 @@ def problem(status: int, title: str, error: OpsicmError | None = None) -> Respon
 def console_app(site: Site) -> FastAPI:
     """The application."""
     routes = _Routes(site)
+    results = ResultsPage(routes.served["results.html"][0], lambda: site.folder or getattr(site.feed, "path", None))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         site.feed.start(asyncio.get_running_loop())
         yield
         site.feed.stop()
+        results.stop()
 
     app = FastAPI(title="opsicm console", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(routes.guarded)
@@ -107,6 +110,7 @@ def console_app(site: Site) -> FastAPI:
     app.get("/static/{name:path}", response_model=None)(routes.static)
     app.post("/api/command", response_model=None)(routes.command)
     app.post("/api/operator", response_model=None)(routes.operator)
+    results.register(app)
     app.websocket("/ws")(routes.live)
     return app
 
@@ -116,7 +120,7 @@ class _Routes:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._served = static_files()
+        self.served = static_files()
         # Stops have threads of their own: they wait for nothing that others asked for.
         self._stops, self._commands = ThreadPoolExecutor(2, "stop"), ThreadPoolExecutor(4, "command")
 
@@ -139,9 +143,9 @@ class _Routes:
         return await self.static("index.html")
 
     async def static(self, name: str) -> Response:
-        if name not in self._served:
+        if name not in self.served:
             return problem(404, "No such file")
-        content, kind = self._served[name]
+        content, kind = self.served[name]
         return Response(content, media_type=kind)
 
     async def command(self, request: Request) -> Response:

@@ -23,7 +23,6 @@ class ReplayFeed:
 
     def __init__(self, run: StoredRun, plan: Plan) -> None:
         self._run = run
-        self.path = run.path
         self._plan = plan
         self._players: dict[int, tuple[_Player, asyncio.Task[None]]] = {}
         # HDF5 is read by one thread.
@@ -32,11 +31,12 @@ class ReplayFeed:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Nothing goes on by itself."""
 
-    def stop(self) -> None:
-        """End what plays."""
+    async def stop(self) -> None:
+        """End what plays; the run's file is closed after what is being read of it, which may be a forecast."""
         for _, task in self._players.values():
             task.cancel()
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._reader.submit(self._run.close)
+        self._reader.shutdown(wait=False)
 
     def join(self, outbox: Outbox) -> None:
         """Play the run to a new page from its beginning."""

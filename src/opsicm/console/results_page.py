@@ -174,15 +174,13 @@ class _Made:
 class ResultsPage:
     """The addresses of the page; `on_show` returns what the console shows: a run's folder, its file, or None."""
 
-    def __init__(self, html: bytes, on_show: Callable[[], Path | None]) -> None:
-        self._html = html
+    def __init__(self, on_show: Callable[[], Path | None]) -> None:
         self._on_show = on_show
         self._process = AnalysisProcess()
         self._made: _Made | None = None
 
-    def register(self, app: FastAPI) -> None:
+    def add_to(self, app: FastAPI) -> None:
         """Let `app` answer the page's addresses."""
-        app.get("/results", response_model=None)(self.page)
         app.get("/api/results", response_model=None)(self.content)
         app.get("/api/results/{name}", response_model=None)(self.part)
         app.post("/api/export/{name}", response_model=None)(self.make)
@@ -194,10 +192,6 @@ class ResultsPage:
         self._forget()
 
     # -- addresses
-
-    async def page(self) -> Response:
-        """The page, without the run's content: it asks for that."""
-        return Response(self._html, media_type="text/html; charset=utf-8")
 
     async def content(self) -> Response:
         """The report's texts and what can be downloaded, as JSON; 202 with what the analysis is doing: ask again."""

@@ -5,14 +5,16 @@ A message to the page, little-endian:
     bytes     content
     0–3       "oCon"
     4–5       version of the layout, 1
-    6–7       kind: 1 status, 2 view, 3 facts, 4 people
+    6         kind: 1 status, 2 view, 3 facts, 4 people
+    7         how many views of the same moment follow this one
     8–11      number of the message to this page, from 1
     12–15     n, the length of the text
     16–16+n   UTF-8 JSON, filled up with spaces so that 16 + n is a multiple of 8
     16+n–     arrays of float64, one after the other, NaN where there is no value
 
 In the text `{"at": k, "shape": [...]}` stands for an array: its first number is the k-th float64 behind the text, in C
-order. The page answers a view with the text `{"drawn": number}`; the next one is sent only then.
+order. The page draws views of one moment together and answers the last with the text `{"drawn": number}`; the next ones
+are sent only then.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Series, View, colour_limits
 
 VERSION: Final = 1
-HEAD: Final = struct.Struct("<4sHHII")  # magic, version, kind, number, length of the text
+HEAD: Final = struct.Struct("<4sHBBII")  # magic, version, kind, views that follow, number, length of the text
 MAGIC: Final = b"oCon"
 LONGEST_FROM_PAGE: Final = 1024  # [bytes] of a text from the page
 
@@ -73,9 +75,9 @@ class Message:
     text: bytes
     arrays: bytes = b""
 
-    def numbered(self, number: int) -> bytes:
-        """The bytes of the message."""
-        return HEAD.pack(MAGIC, VERSION, self.kind, number, len(self.text)) + self.text + self.arrays
+    def numbered(self, number: int, follow: int = 0) -> bytes:
+        """The bytes of the message; `follow` views of the same moment come after it."""
+        return HEAD.pack(MAGIC, VERSION, self.kind, follow, number, len(self.text)) + self.text + self.arrays
 
 
 def message(kind: Kind, content: Mapping[str, Any], arrays: Arrays | None = None) -> Message:
@@ -154,7 +156,7 @@ def decoded(data: bytes) -> tuple[Kind, int, dict[str, Any]]:
     Raises `BadInput` for what is no message.
     """
     try:
-        magic, version, kind, number, length = HEAD.unpack_from(data)
+        magic, version, kind, _, number, length = HEAD.unpack_from(data)
         if magic != MAGIC or version != VERSION:
             raise ValueError("no message of this version")
         numbers = np.frombuffer(data, "<f8", offset=HEAD.size + length)

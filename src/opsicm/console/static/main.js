@@ -31,14 +31,18 @@ function connect() {
   socket.onopen = () => { $("facts").replaceChildren(); views.clear(); say({levelling: $("levelling").value}); };
   socket.onmessage = (event) => {
     heard = performance.now();
-    const {kind, number, content} = decode(event.data);
+    const {kind, follow, number, content} = decode(event.data);
     if (kind === VIEW) views.set(content.slot, {number, content, fresh: true});
     else if (kind === STATUS) { status = {...content, t_s: content.t_s ?? status?.t_s ?? 0}; updateGauges($("gauges"), content.gauges); }
     else if (kind === FACTS) { if (content.anew) $("facts").replaceChildren(); addFacts($("facts"), content.facts); }
     else if (kind === PEOPLE) people = content;
+    if (!follow) schedule(); // views of one moment are drawn together: a frame costs the browser the same for one or all
+  };
+  socket.onclose = (event) => {
+    if (event.code === 4001) return location.reload(); // another run is on show
+    heard = 0; setTimeout(connect, 1000);
     schedule();
   };
-  socket.onclose = () => { heard = 0; setTimeout(connect, 1000); schedule(); };
 }
 
 function say(content) { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(content)); }

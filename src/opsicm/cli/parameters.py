@@ -23,15 +23,9 @@ def leaf_record(name: str, leaf: Leaf) -> dict[str, Any]:
         value = {"curve": value.label, "points": len(value.columns[0])}
     elif isinstance(value, tuple):
         value = dict(value)
-    record = {
-        "name": name,
-        "value": value,
-        "unit": leaf.unit,
-        "u": leaf.u,
-        "status": leaf.status,
-        "source": leaf.source,
-    }
-    return record if leaf.interval is None else {**record, "interval": list(leaf.interval)}
+    interval = {} if leaf.interval is None else {"interval": list(leaf.interval)}
+    stated = {"name": name, "value": value, "unit": leaf.unit, "u": leaf.u, **interval}
+    return {**stated, "status": leaf.status, "source": leaf.source}
 
 
 def set_text(chosen: ParameterSet) -> str:
@@ -49,7 +43,8 @@ def set_text(chosen: ParameterSet) -> str:
         f"capacity {p.areal_capacity / 3.6e4:.3g} mAh/cm2, {p.areal_capacity * p.area / 3.6:.3g} mAh; "
         f"particle surface {p.internal_area:.3g} per specimen area",
         *electrolyte_lines(p.electrolyte),
-        f"{statuses.count('assumed')} of {len(statuses)} numbers are assumed: nobody has measured them for this electrode",
+        f"{statuses.count('assumed')} of {len(statuses)} numbers are assumed: nobody has measured them for this "
+        "electrode",
     ]
     if calibrated:
         lines.append(f"calibrated by results of the paper, which this set cannot predict: {', '.join(calibrated)}")

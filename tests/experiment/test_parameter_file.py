@@ -50,10 +50,10 @@ SPOILED: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
         "u: 0.5",
         "interval: [300, 310]",
         7,
-        ("temperature.interval is '[300.0, 310.0]'", "its lower end comes first, and 298.15 lies inside"),
+        ("temperature.interval is [300, 310]", "its lower end comes first, and 298.15 lies inside"),
     ),
     "interval backwards": ("u: 0.5", "interval: [310, 290]", 7, ("temperature.interval", "lower end comes first")),
-    "interval of one": ("u: 0.5", "interval: [290]", 7, ("temperature.interval[1]",)),
+    "interval of one": ("u: 0.5", "interval: [290]", 7, ("temperature.interval is [290]; has too few entries",)),
     "unknown key": ("source: our cell", "source: us, origin: x", 6, ("graphite.ocp.origin", "no such key")),
     "version": ("opsicm_parameters: 1", "opsicm_parameters: 2", 1, ("must be at most 1",)),
 }

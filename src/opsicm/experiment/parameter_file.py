@@ -99,16 +99,11 @@ class IntervalLeaf(NumberLeaf):
         """The interval holds the value, its lower end first."""
         yield from super().refusals(given)
         ends, value = given.get("interval"), given.get("value")
-        if (
-            isinstance(ends, list | tuple)
-            and len(ends) == 2
-            and all(isinstance(x, int | float) for x in (*ends, value))
-        ):
+        if ends is not None and value is not None and len(ends) == 2:
             low, high = ends
             if not (low < high and low <= value <= high):
-                yield Refusal(
-                    ("interval",), ends, f"its lower end comes first, and {value:g} lies inside", "correct it"
-                )
+                limit = f"its lower end comes first, and {value:g} lies inside"
+                yield Refusal(("interval",), ends, limit, "correct its ends")
 
 
 class WordLeaf(SourcedLeaf):

@@ -57,7 +57,9 @@ def prepare(path: Path, folder: Path, progress: Progress) -> None:
         sent, left_out = sent_view(view)
         (folder / f"figure-{k}.view").write_bytes(view_message(f"figure-{k}", sent).numbered(k))
         _write_text(folder / f"figure-{k}.csv", to_csv(view))
-        shown.append({"id": f"figure-{k}", "place": place, "name": view.name, "left_out": left_out})
+        shown.append(
+            {"id": f"figure-{k}", "place": place, "name": view.name, "columns": view.columns, "left_out": left_out}
+        )
     for k, table in enumerate(content.tables, 1):
         _write_text(folder / f"table-{k}.csv", table.csv())
     _write_text(folder / CONTENT, json.dumps({**_texts(content), "figures": shown, "exports": offers}, allow_nan=False))

@@ -148,7 +148,7 @@ def _coarsened(panel: ImagePanel, left_out: list[str]) -> ImagePanel:
     step = int(np.ceil(np.sqrt(rows * columns / _MOST_PIXELS)))
     if step <= 1:
         return panel
-    left_out.append(f"{panel.value.quantity}: every {step}th row and column of {rows} × {columns} pixels is drawn")
+    left_out.append(f"{panel.value.quantity}: one in {step} rows and columns of {rows} × {columns} pixels is drawn")
     return replace(panel, values=panel.values[::step, ::step])
 
 

@@ -58,18 +58,18 @@ def console(
         raise BadInput(Problem("--demo", "", f"starts a run of its own, beside {shown}", "leave out one of them"))
     with _Signals() as signals, ExitStack() as stack:
         if shown is not None and shown.suffix in _EXPERIMENTS:
-            folder, first = _place_of(shown)
+            folder, first = place_of(shown)
             _serve(None, preparing(folder, out, first), out, (host, port), stack, signals)
         else:
             path = stack.enter_context(_demo_run(out)) if demo else newest_run(out) if shown is None else shown
             _serve(path, preparing(Path.cwd(), out), out, (host, port), stack, signals)
 
 
-def _place_of(file: Path) -> tuple[Path, str]:
+def place_of(file: Path) -> tuple[Path, str]:
     """(the folder whose files the page may open, the name of `file` there): this folder, or the file's if elsewhere."""
     if not file.is_file():
         raise BadInput(Problem("FILE", str(file), "is no file", "check the spelling and the folder"))
-    absolute, here = file.absolute(), Path.cwd()
+    absolute, here = file.resolve(), Path.cwd()
     folder = here if absolute.is_relative_to(here) else absolute.parent
     return folder, f"here:{absolute.relative_to(folder)}"
 

@@ -44,9 +44,7 @@ class ExperimentFiles:
 
     def listed(self) -> list[dict[str, str]]:
         """Every file that can be read, by its `name`, with the `group` and `label` under which a page lists it."""
-        shipped = [
-            file.relative_to(EXPERIMENTS) for inside in ("short", ".") for file in _yaml_in(EXPERIMENTS / inside)
-        ]
+        shipped = [file.relative_to(EXPERIMENTS) for part in ("short", ".") for file in _yaml_in(EXPERIMENTS / part)]
         here = [path for path in self._below() if not _is_rig(self.folder / path)]
         return [
             {"name": _DEMO, "group": "this program", "label": "demo: images during a voltammogram"},

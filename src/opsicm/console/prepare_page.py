@@ -132,6 +132,11 @@ class PreparePage:
             return await self._refused(session, asked) or await self._started(session, asked)
 
     async def _refused(self, session: Session, asked: _Asked) -> Response | None:
+        running = await asyncio.to_thread(self._site.on_show.in_progress)
+        if running is not None or self._preparing.starter.busy:
+            limit = f"{running or 'one that this console has started'} is in progress"
+            remedy = "wait until it has ended, or open it and stop it"
+            return problem(409, "A run is in progress", OpsicmError(Problem("run", "", limit, remedy)))
         digest, checked = self._checked.get(session.key, ("", None))
         if checked is None or digest != _digest(asked) or not checked.ok:
             limit = "only what was just checked, without problems, is started"
@@ -143,11 +148,6 @@ class PreparePage:
         if not checked.report["real_time"] and asked.speed not in _SPEEDS:
             known = Problem("speed", ascii(asked.speed[:20]), f"is {', '.join(_SPEEDS)}", "choose one of these")
             return problem(400, "No such speed", BadInput(known))
-        running = await asyncio.to_thread(self._site.on_show.in_progress)
-        if running is not None or self._preparing.starter.busy:
-            limit = f"{running or 'one that this console has started'} is in progress"
-            remedy = "wait until it has ended, or open it and stop it"
-            return problem(409, "A run is in progress", OpsicmError(Problem("run", "", limit, remedy)))
         return None
 
     async def _started(self, session: Session, asked: _Asked) -> Response:

@@ -57,7 +57,9 @@ def prepare(path: Path, folder: Path, progress: Progress) -> None:
         sent, left_out = sent_view(view)
         (folder / f"figure-{k}.view").write_bytes(view_message(f"figure-{k}", sent).numbered(k))
         _write_text(folder / f"figure-{k}.csv", to_csv(view))
-        shown.append({"id": f"figure-{k}", "place": place, "name": view.name, "left_out": left_out})
+        shown.append(
+            {"id": f"figure-{k}", "place": place, "name": view.name, "columns": view.columns, "left_out": left_out}
+        )
     for k, table in enumerate(content.tables, 1):
         _write_text(folder / f"table-{k}.csv", table.csv())
     _write_text(folder / CONTENT, json.dumps({**_texts(content), "figures": shown, "exports": offers}, allow_nan=False))
@@ -146,7 +148,7 @@ def _coarsened(panel: ImagePanel, left_out: list[str]) -> ImagePanel:
     step = int(np.ceil(np.sqrt(rows * columns / _MOST_PIXELS)))
     if step <= 1:
         return panel
-    left_out.append(f"{panel.value.quantity}: every {step}th row and column of {rows} × {columns} pixels is drawn")
+    left_out.append(f"{panel.value.quantity}: one in {step} rows and columns of {rows} × {columns} pixels is drawn")
     return replace(panel, values=panel.values[::step, ::step])
 
 

@@ -126,6 +126,8 @@ def exports_of(run: Run, results: list[Result]) -> list[Export]:
     lacking: set[Kind | TableName] = set()
     if not _frames(run):
         lacking |= {*_IMAGE_KINDS, "images"}
+    if not run.hops.sizes["hop"]:
+        lacking.add("hops")
     if not (run.parameters and movie_of(run, results)):
         lacking |= {*MOVIES}
     return [one for one in exports() if one.kind not in lacking and one.table not in lacking]

@@ -1,11 +1,12 @@
 // A figure of the report, from the View that the report draws: curves that can be zoomed and read, images with the value
 // under the pointer and limits of colour. A pointer on one panel marks the same x on all panels that share the axis.
 import {TABLES} from "./colourmaps.js";
-import {Image} from "./image.js";
+import {BOX, Image} from "./image.js";
 import {css, write} from "./theme.js";
 import uPlot from "./vendor/uPlot.esm.js";
 
 const ALONE = 300, STACKED = 170, GRID = 240, IMAGE = 400; // heights of panels [px]
+const LABEL = 20; // [px]
 const MOST_NAMED = 8; // curves of a family; of more the first and the last are named, as in the report
 const NEAR = 40; // [px] from a curve that turns back in x, for its value to be read
 
@@ -30,13 +31,21 @@ export class Figure {
     const curves = view.panels.filter((panel) => panel.kind === "curves").length;
     const tall = view.columns > 1 ? GRID : curves === 1 ? ALONE : STACKED;
     this.link.clear();
-    this.plots = view.panels.map((panel) => {
+    // Beside an image over the same axis the curves keep to its left and right edge.
+    const image = view.share_x && view.panels.find((panel) => panel.kind === "image"), frame = image ? image.extent.slice(0, 2) : null;
+    let explained = "";
+    this.plots = view.panels.map((panel, k) => {
       const box = document.createElement("div");
       box.className = "shown";
       grid.append(box);
       // Panels over one axis of x are linked; in a grid each stands for itself.
       const link = view.share_x ? this.link : new Link();
-      return panel.kind === "image" ? new Picture(box, panel, view.columns > 1 ? GRID : IMAGE, link) : new Plot(box, panel, tall, link);
+      if (panel.kind === "image") return new Picture(box, panel, view.columns > 1 ? GRID : IMAGE, link);
+      // One axis is labelled once, below the last, and a legend that says the same as the one above it is left out.
+      const entries = JSON.stringify(panel.series.map((series) => [series.label, series.role, series.shade])), last = k === view.panels.length - 1;
+      const plot = new Plot(box, panel, tall, link, !view.share_x || last, entries !== explained, frame);
+      explained = view.share_x ? entries : "";
+      return plot;
     });
     this.limits();
   }
@@ -146,9 +155,13 @@ function limitsForm(pictures) {
 // -- curves
 
 class Plot {
-  constructor(box, panel, height, link) {
+  /** `labelled`: with the name of x below; `explained`: with a legend; `frame`: ends of x of an image to stand above. */
+  constructor(box, panel, height, link, labelled, explained, frame) {
     this.panel = panel;
-    this.height = height;
+    this.frame = frame;
+    this.labelled = labelled;
+    this.explained = explained;
+    this.height = height + (labelled ? LABEL : 0);
     this.link = link;
     this.series = panel.series.map((series) => ({...series, x: series.x.values, y: series.y.values, rises: rises(series.x.values), dark: shade(series)}));
     this.nearest = this.series.map(() => null);
@@ -161,7 +174,7 @@ class Plot {
     this.busy = false;
     this.plot = new uPlot(this.options(), [null, ...this.series.map(({x, y}) => [x, y])], this.body);
     link.add(this);
-    this.resized = new ResizeObserver(() => this.plot.setSize({width: this.width(), height}));
+    this.resized = new ResizeObserver(() => this.plot.setSize({width: this.width(), height: this.height}));
     this.resized.observe(this.body);
   }
 
@@ -174,17 +187,17 @@ class Plot {
     const axis = {stroke: css("--ink"), grid: {stroke: css("--line"), width: 1}, ticks: {stroke: css("--line"), size: 4}, gap: 3, font: "13px system-ui, sans-serif", labelFont: "13px system-ui, sans-serif", labelSize: 20};
     const numbers = (_, ticks) => ticks.map((v) => String(+v.toPrecision(6)).replace("-", "−"));
     return {
-      mode: 2, width: this.width(), height: this.height,
+      mode: 2, width: this.width(), height: this.height, padding: this.frame ? [null, BOX.right, null, 0] : undefined,
       scales: {x: {time: false, range: () => this.span("x")}, y: {range: () => this.span("y")}},
-      legend: {show: named.size > 1, live: false},
+      legend: {show: this.explained && named.size > 1, live: false},
       cursor: {
         drag: {x: true, y: true, uni: 30, setScale: true},
         dataIdx: (u, k) => (this.nearest[k - 1] = this.closest(u, this.series[k - 1])),
         points: {size: 8, stroke: (u, k) => this.series[k - 1].dark, fill: () => css("--paper"), width: 2},
       },
       axes: [
-        {...axis, label: panel.x.label, size: 24, values: numbers},
-        {...axis, label: rows.length ? undefined : panel.y.label, size: rows.length ? 110 : 62, space: 24,
+        {...axis, label: this.labelled ? panel.x.label : undefined, size: 24, values: numbers},
+        {...axis, label: rows.length ? undefined : panel.y.label, size: rows.length ? 110 : this.frame ? BOX.left - 20 : 62, space: 24,
           splits: rows.length ? () => rows.map((_, k) => -k) : undefined, values: rows.length ? () => rows : numbers},
       ],
       series: [null, ...this.series.map((series, k) => ({
@@ -211,7 +224,7 @@ class Plot {
 
   // Where an axis ends when all is shown; of y, what stands between the ends of x that are shown now.
   span(key) {
-    const {panel} = this, fixed = key === "x" ? panel.x_limits : panel.y_limits;
+    const {panel} = this, fixed = key === "x" ? this.frame ?? panel.x_limits : panel.y_limits;
     if (fixed) return fixed;
     if (key === "y" && panel.row_names?.length) return [0.6 - panel.row_names.length, 0.6];
     const window = key === "y" && this.plot?.status ? this.plot.scales.x : null;

@@ -6,6 +6,7 @@ import {decode} from "./wire.js";
 const $ = (id) => document.getElementById(id);
 const AGAIN = 400; // [ms] until the page asks again what the analysis is doing
 const MOST_ROWS = 20; // of a table; more are folded
+const BROAD = 5; // columns: a table with more takes the whole width
 const figures = [];
 
 /** An element with a text, a class, or children. */
@@ -61,7 +62,8 @@ function show(content) {
 function place(figure) {
   const box = make("figure", {className: "panel"}), where = {answer: $("key"), figure: $("figures")}[figure.place] ?? $(figure.place);
   box.dataset.name = figure.name;
-  if (figure.place === "answer") box.className = "";
+  if (figure.place !== "figure") box.className = "";
+  else if (figure.columns > 2) box.classList.add("across");
   where.append(box);
   // Drawn when it is about to be seen: a report may have thirty.
   new IntersectionObserver((entries, observer) => {
@@ -83,6 +85,7 @@ async function fill(box, figure) {
 function tableSection(table) {
   const section = make("section", {id: table.id, className: "panel"});
   section.dataset.name = table.name;
+  section.classList.toggle("across", table.headings.length > BROAD);
   section.append(
     make("h3", {text: table.title}), rows(table.headings, table.rows, table.numeric), ...table.notes.map((text) => make("p", {text, className: "note"})),
     make("p", {className: "note", children: [make("a", {text: "data (csv)", href: `api/results/${table.id}.csv`, download: ""})]}),

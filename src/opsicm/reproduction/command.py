@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
+from opsicm.reproduction.findings import write_findings
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
 from opsicm.reproduction.table import ComparedRow, ExperimentResults, is_finished_declared, summary, table, write_json
 from opsicm.results.number_text import number
@@ -53,6 +54,7 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
     print_table(compared)
     if json is not None:
         write_json(compared, json)
+    out.print(f"findings  {write_findings(compared, folder, 'short' if short else 'long')}", markup=False)
     for path in (
         path for experiment in experiments if experiment in evaluated for path in evaluated[experiment].figures
     ):

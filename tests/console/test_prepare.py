@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,7 +122,13 @@ def test_the_files_of_the_package_and_of_the_folder_are_offered(visitor: httpx.C
     given = visitor.get("/api/file", params={"name": "shipped:short/e09_height_during_voltammogram.yaml"}).json()
     assert given["text"] == text
     assert visitor.get("/api/file", params={"name": "here:mine.yaml"}).json()["text"] == TEXT
-    assert "title: console demo" in visitor.get("/api/file", params={"name": "demo:demo.yaml"}).json()["text"]
+    assert names[:2] == ["program:first.yaml", "program:demo.yaml"]
+    tutorial = (Path(__file__).parents[2] / "docs/tutorials/first-experiment.md").read_text(encoding="utf-8")
+    assert (
+        visitor.get("/api/file", params={"name": names[0]}).json()["text"]
+        == re.findall(r"```yaml\n(.*?)```", tutorial, re.DOTALL)[0]
+    )
+    assert "title: console demo" in visitor.get("/api/file", params={"name": names[1]}).json()["text"]
     assert visitor.get("/api/schema").json() == json.loads(json.dumps(json_schema()))
 
 

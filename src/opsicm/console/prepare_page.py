@@ -30,7 +30,7 @@ _REMEMBERED: Final = 100  # last checks, of as many sessions
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """What the prepare page works with; `first` is the file that it opens with, None for the demo."""
+    """What the prepare page works with; `first` is the file that it opens with, None for the first of the list."""
 
     files: ExperimentFiles
     checker: Checker

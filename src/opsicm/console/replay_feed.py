@@ -72,6 +72,8 @@ class _Player:
         """What the viewer wants from now on."""
         self._speed = self._speed if said.speed is None else said.speed
         self._playing = self._playing if said.playing is None else said.playing
+        if said.playing and said.seek is None and self._t >= self._run.duration:
+            self._t = 0.0  # to play what is over is to play it again
         self._t = self._t if said.seek is None else min(said.seek, self._run.duration)
         self._outbox.levelling = said.levelling or self._outbox.levelling
         self._wanted.set()

@@ -26,6 +26,7 @@ from opsicm.console.feed import Feed
 from opsicm.console.on_show import OnShow
 from opsicm.console.outbox import Outbox
 from opsicm.console.prepare_page import LONGEST_EXPERIMENT, WITH_EXPERIMENTS, PreparePage, Preparing
+from opsicm.console.results_page import ResultsPage
 from opsicm.console.sessions import VALID, AnotherSteers, Session, Sessions
 from opsicm.console.wire import LONGEST_FROM_PAGE, Kind, Message, from_page, message
 from opsicm.core.errors import BadInput, OpsicmError, Problem
@@ -93,12 +94,14 @@ def static_files() -> dict[str, tuple[bytes, str]]:
 def console_app(site: Site) -> FastAPI:
     """The application."""
     routes = _Routes(site)
+    results = ResultsPage(lambda: None if site.on_show.present is None else site.on_show.present.path)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         site.on_show.start()
         yield
         await site.on_show.stop()
+        results.stop()
 
     app = FastAPI(title="opsicm console", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(routes.guarded)
@@ -110,7 +113,9 @@ def console_app(site: Site) -> FastAPI:
     app.post("/api/show", response_model=None)(routes.show)
     app.websocket("/ws")(routes.live)
     app.get("/prepare", response_model=None)(routes.prepare)
+    app.get("/results", response_model=None)(routes.results)
     PreparePage(site).add_to(app)
+    results.add_to(app)
     return app
 
 
@@ -146,6 +151,9 @@ class _Routes:
 
     async def prepare(self) -> Response:
         return await self.static("prepare.html")
+
+    async def results(self) -> Response:
+        return await self.static("results.html")
 
     async def static(self, name: str) -> Response:
         if name not in self._served:

@@ -48,23 +48,24 @@ class Kind(IntEnum):
 
 
 class Arrays:
-    """Collects the arrays of a message and gives each its place."""
+    """Collects the arrays of a message and gives each its place; those that are equal have one: the times of the cell's
+    rows stand once, not with each curve."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._places: dict[bytes, int] = {}
         self._at = 0
 
     def place(self, values: NDArray[Any]) -> dict[str, Any]:
         """Where `values` will stand."""
         data = np.ascontiguousarray(values, dtype="<f8")
-        place = {"at": self._at, "shape": list(data.shape)}
-        self._parts.append(data.tobytes())
-        self._at += data.size
-        return place
+        at = self._places.setdefault(data.tobytes(), self._at)
+        if at == self._at:
+            self._at += data.size
+        return {"at": at, "shape": list(data.shape)}
 
     def data(self) -> bytes:
         """All of them."""
-        return b"".join(self._parts)
+        return b"".join(self._places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,15 @@ def view_message(slot: str, view: View) -> Message:
     panels = [
         _curves(panel, arrays) if isinstance(panel, CurvePanel) else _image(panel, arrays) for panel in view.panels
     ]
-    content = {"slot": slot, "name": view.name, "title": view.title, "caption": view.caption, "panels": panels}
+    content = {
+        "slot": slot,
+        "name": view.name,
+        "title": view.title,
+        "caption": view.caption,
+        "share_x": view.share_x,
+        "columns": view.columns,
+        "panels": panels,
+    }
     return message(Kind.VIEW, content, arrays)
 
 
@@ -121,6 +130,7 @@ def _series(series: Series, arrays: Arrays) -> dict[str, Any]:
         "shade": series.shade,
         "x": arrays.place(series.x),
         "y": arrays.place(series.y),
+        "band": None if series.band is None else arrays.place(series.band),
     }
 
 
@@ -137,6 +147,7 @@ def _image(panel: ImagePanel, arrays: Arrays) -> dict[str, Any]:
         "limits": colour_limits(panel) if finite else None,
         "note": panel.note,
         "scale_bar": panel.scale_bar,
+        "line": panel.line,
     }
 
 

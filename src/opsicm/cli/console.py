@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 _STARTS_WITHIN: Final = 120.0  # [s]: the check of the demo
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_GIVES_WAY: Final = 5e-4  # [s]
 _ENDS_WITHIN: Final = 60.0  # [s]: a stop, and the run file
 
 
@@ -112,6 +113,9 @@ def _serve(path: Path, host: str, port: int, stack: ExitStack, signals: _Signals
     name = f"[{host}]" if ":" in host else host
     terminal.print(f"{'run in progress' if live else 'replay of'}  {folder if live else stored.path}")
     terminal.print(f"console  http://{name}:{actual}/?token={sessions.token}")
+    # The thread that makes figures gives way to a command after this long, not after the 5 ms of the interpreter, which a
+    # command would wait for at each of its dozen steps.
+    sys.setswitchinterval(_GIVES_WAY)
     signals.server = server = server_of(site)
     server.run(sockets=[listening])
 

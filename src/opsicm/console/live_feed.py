@@ -62,10 +62,10 @@ class LiveFeed:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the thread that follows; the forecast may still be computing and is left to itself."""
         self._over.set()
-        self._threads[0].join(5.0)
+        await asyncio.to_thread(self._threads[0].join, 5.0)
 
     def join(self, outbox: Outbox) -> None:
         """Send a new page what there is."""

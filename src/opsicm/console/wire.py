@@ -93,7 +93,15 @@ def view_message(slot: str, view: View) -> Message:
     panels = [
         _curves(panel, arrays) if isinstance(panel, CurvePanel) else _image(panel, arrays) for panel in view.panels
     ]
-    content = {"slot": slot, "name": view.name, "title": view.title, "caption": view.caption, "panels": panels}
+    content = {
+        "slot": slot,
+        "name": view.name,
+        "title": view.title,
+        "caption": view.caption,
+        "share_x": view.share_x,
+        "columns": view.columns,
+        "panels": panels,
+    }
     return message(Kind.VIEW, content, arrays)
 
 
@@ -122,6 +130,7 @@ def _series(series: Series, arrays: Arrays) -> dict[str, Any]:
         "shade": series.shade,
         "x": arrays.place(series.x),
         "y": arrays.place(series.y),
+        "band": None if series.band is None else arrays.place(series.band),
     }
 
 
@@ -138,6 +147,7 @@ def _image(panel: ImagePanel, arrays: Arrays) -> dict[str, Any]:
         "limits": colour_limits(panel) if finite else None,
         "note": panel.note,
         "scale_bar": panel.scale_bar,
+        "line": panel.line,
     }
 
 

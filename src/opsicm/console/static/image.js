@@ -3,7 +3,7 @@ import {TABLES} from "./colourmaps.js";
 import {css, write} from "./theme.js";
 import {surface, ticks, widthOf} from "./xy.js";
 
-const BOX = {left: 60, top: 8, below: 44, right: 92};
+export const BOX = {left: 60, top: 8, below: 44, right: 92};
 
 export class Image {
   /** In `body`, at most `tallest` px high; `readout` gets the value under the cursor. */

@@ -28,7 +28,7 @@ $("cell-body").append(cellCanvas);
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => { $("facts").replaceChildren(); views.clear(); say({levelling: $("levelling").value}); };
+  socket.onopen = () => { $("facts").replaceChildren(); views.clear(); resume(); };
   socket.onmessage = (event) => {
     heard = performance.now();
     const {kind, follow, number, content} = decode(event.data);
@@ -39,7 +39,17 @@ function connect() {
     else if (kind === PEOPLE) people = content;
     if (!follow) schedule(); // views of one moment are drawn together: a frame costs the browser the same for one or all
   };
-  socket.onclose = () => { heard = 0; setTimeout(connect, 1000); renew(); };
+  socket.onclose = (event) => {
+    if (event.code === 4001) return location.reload(); // another run is on show
+    heard = 0; setTimeout(connect, 1000);
+    renew();
+  };
+}
+
+// A connection that was lost is not noticed by a replay: it goes on from where it was, as the controls stand.
+function resume() {
+  const replayed = status?.mode === "replay" ? {seek: status.t_s, playing} : {};
+  say({levelling: $("levelling").value, speed: 10 ** Number($("speed").value), ...replayed});
 }
 
 function say(content) { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(content)); }
@@ -105,6 +115,8 @@ function words() {
     write($("left"), status.left_s == null ? "" : `${clock(status.left_s)} left`);
     write($("tracks"), Object.entries(status.tracks ?? {}).map(([name, track]) => `${name}: ${track.step || "no step"}${track.paused ? " (paused)" : ""}`).join(" · "));
     $("replay").hidden = status.mode !== "replay";
+    $("results").hidden = !(status.mode === "replay" || ["completed", "stopped", "interrupted", "fault"].includes(status.state));
+    if (status.mode === "replay" && contact) { playing = status.state === "playing"; write($("play-word"), playing ? "Pause" : "Play"); }
     if (status.mode === "replay" && !seeking) { $("seek").max = status.total_s; $("seek").value = status.t_s; }
     write($("plan-wait"), status.forecast === false ? "of this run no forecast can be made" : "forecasting");
     const plan = views.get("plan");
@@ -144,7 +156,7 @@ addEventListener("keydown", (event) => {
 
 function play(wanted) {
   playing = wanted;
-  $("play").firstChild.textContent = playing ? "Pause " : "Play ";
+  write($("play-word"), playing ? "Pause" : "Play");
   say({playing});
 }
 $("play").addEventListener("click", () => { $("play").blur(); play(!playing); });

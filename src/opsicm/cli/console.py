@@ -27,6 +27,7 @@ app = typer.Typer(add_completion=False)
 _EXPERIMENTS: Final = (".yaml", ".yml")
 _STARTS_WITHIN: Final = 120.0  # [s]: the check of the demo
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_GIVES_WAY: Final = 5e-4  # [s]
 _ENDS_WITHIN: Final = 60.0  # [s]: a stop, and the run file
 
 
@@ -127,6 +128,9 @@ def _serve(
     if first is not None:
         terminal.print(f"{'replay of' if first.folder is None else 'run in progress'}  {first.path}")
     terminal.print(f"console  http://{name}:{actual}/?token={sessions.token}")
+    # The thread that makes figures gives way to a command after this long, not after the 5 ms of the interpreter, which a
+    # command would wait for at each of its dozen steps.
+    sys.setswitchinterval(_GIVES_WAY)
     signals.server = server = server_of(site)
     server.run(sockets=[listening])
 

@@ -12,12 +12,13 @@ from typing import Any, Final
 from opsicm.console.feed import Plan, facts_message, messages_of, outcome_of, tracks_of
 from opsicm.console.gauges import Renewals, gauges_of
 from opsicm.console.outbox import Outbox
-from opsicm.console.snapshot import SAMPLES_KEPT, Snapshot, live_snapshot
+from opsicm.console.snapshot import SAMPLES_KEPT, Snapshot, StoredRun, live_snapshot
 from opsicm.console.wire import FromPage, Kind, Message, message, view_message
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Fact
 from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.record.follow import LiveRun
+from opsicm.record.run_folder import RUN_FILE
 from opsicm.runner.control_socket import ask_status
 
 _LOOK: Final = 0.03  # [s] between two looks at the log
@@ -165,16 +166,20 @@ class _Follower:
         self._levelled: set[str] = set()
         self._asked_size = (-1, -1)
         self._seen: Snapshot | None = None
+        self._ended = False  # and its run file was looked at
+        self._whole: Snapshot | None = None
 
     def look(self, wanted: set[str]) -> tuple[Message | None, dict[str, dict[str, Message]], tuple[Fact, ...]]:
         """(status where it is due, figures of each levelling where there is something new, all facts)."""
         now = monotonic_ns()
         facts, size = self._run.facts, self._run.size
         views: dict[str, dict[str, Message]] = {}
+        if (whole := self._whole_at_end(facts, size)) is not None:
+            size = _size_of(whole)
         if (size != self._size or wanted - self._levelled) and now >= self._due_ns and sum(size):
             elapsed = stopwatch()
             self._size, self._levelled = size, set(wanted)
-            self._seen = live_snapshot(self._run)
+            self._seen = whole or live_snapshot(self._run)
             views = {one: messages_of(self._seen, one) for one in wanted}
             self._made_s = elapsed()
             self._due_ns = monotonic_ns() + round(_SHARE * self._made_s * 1e9)
@@ -184,6 +189,16 @@ class _Follower:
             return None, views, facts
         self._asked_size = size
         return self._make_status(facts), views, facts
+
+    def _whole_at_end(self, facts: tuple[Fact, ...], size: tuple[int, int]) -> Snapshot | None:
+        """The run file's content where the run has ended and its log went before all was read: a run at full speed
+        may end within one look. None where the log was read to its end, and while the run goes on."""
+        if not self._ended and outcome_of(facts) is not None and (self._folder / RUN_FILE).is_file():
+            self._ended = True
+            with StoredRun(self._folder) as stored:
+                whole = stored.whole
+            self._whole = whole if _size_of(whole) != size else None
+        return self._whole
 
     def _make_status(self, facts: tuple[Fact, ...]) -> Message:
         if not self._folder.is_dir():
@@ -225,3 +240,7 @@ class _Follower:
             "forecast": self._forecast(),
         }
         return message(Kind.STATUS, content)
+
+
+def _size_of(seen: Snapshot) -> tuple[int, int]:
+    return int(seen.hops.sizes["hop"]), int(seen.slow.sizes["row"])

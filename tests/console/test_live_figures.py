@@ -12,7 +12,7 @@ from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import images_of
 from opsicm.analysis.topography.levelling import plane
 from opsicm.console.gauges import gauges_of
-from opsicm.console.live_figures import views_of
+from opsicm.console.live_figures import Levelling, views_of
 from opsicm.console.snapshot import Snapshot, StoredRun
 from opsicm.figures.hops import run_time_view
 from opsicm.figures.view import CurvePanel, ImagePanel, to_csv
@@ -34,8 +34,8 @@ def after(raster: Path, hops: int) -> Snapshot:
     return replace(whole, experiment_text=EXPERIMENT, hops=whole.hops.isel(hop=slice(0, hops)))
 
 
-def images(seen: Snapshot, levelling: str = "none") -> tuple[ImagePanel, ...]:
-    view = views_of(seen, "plane" if levelling == "plane" else "none")["map"]
+def images(seen: Snapshot, levelling: Levelling = "none") -> tuple[ImagePanel, ...]:
+    view = views_of(seen, levelling)["map"].view
     return tuple(panel for panel in view.panels if isinstance(panel, ImagePanel))
 
 
@@ -65,7 +65,7 @@ def test_a_whole_image_is_the_reports_frame(raster: Path) -> None:
 
 
 def test_a_plane_is_subtracted_from_each_image_once_it_can_be(raster: Path) -> None:
-    view = views_of(after(raster, 3), "plane")["map"]
+    view = views_of(after(raster, 3), "plane")["map"].view
     assert "Too few pixels yet for a plane." in view.caption
     (panel,) = images(after(raster, 20), "plane")
     np.testing.assert_allclose(panel.values, 1e9 * plane(height(0)).heights, atol=1e-6)

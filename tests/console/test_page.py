@@ -93,10 +93,10 @@ def height_under(page: Page, column: int, row: int, columns: int = COLUMNS, rows
     box = page.locator("#map-body canvas").bounding_box()
     assert box is not None
     x0, width = 60.0, box["width"] - 60.0 - 92.0
-    height = box["height"] - 8.0 - 44.0
+    height = box["height"] - 26.0 - 44.0
     width = min(width, height * (columns / rows))
     page.mouse.move(
-        box["x"] + x0 + (column + 0.5) * width / columns, box["y"] + 8.0 + (rows - row - 0.5) * height / rows
+        box["x"] + x0 + (column + 0.5) * width / columns, box["y"] + 26.0 + (rows - row - 0.5) * height / rows
     )
     found = re.match(r"height (\S+) (nm|µm) at", until(page, "document.getElementById('map-readout').textContent"))
     assert found is not None, text(page, "#map-readout")

@@ -13,7 +13,7 @@ export function updateGauges(section, gauges) {
     Object.assign(one, {gauge, received: now});
     write(one.label, gauge.label);
     write(one.number, gauge.value === null ? "–" : number(gauge.value));
-    write(one.unit, ` ${gauge.unit}`);
+    write(one.unit, `${gauge.value !== null && gauge.u !== null ? ` ± ${number(gauge.u)}` : ""} ${gauge.unit}`);
     one.box.title = gauge.note;
     one.box.classList.toggle("warns", gauge.warns);
     one.box.classList.toggle("unknown", gauge.value === null);
@@ -28,7 +28,8 @@ export function ageGauges(contact, frozen) {
     const old = frozen && contact ? 0 : gauge.age_s + (now - received) / 1000;
     const stale = !contact || gauge.stale || old > STALE;
     box.classList.toggle("stale", stale);
-    write(age, stale ? `stale: ${Math.round(old)} s old` : `at ${gauge.t_s.toFixed(1)} s`);
+    const unknown = gauge.value === null ? `: ${gauge.note.split(";")[0]}` : "";
+    write(age, stale ? `stale: ${Math.round(old)} s old` : `at ${gauge.t_s.toFixed(1)} s${unknown}`);
   }
 }
 
@@ -53,7 +54,8 @@ function make(section, gauge) {
   return one;
 }
 
+/** Three digits, but no more than four places. */
 function number(value) {
-  const size = Math.abs(value);
-  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3).replace("-", "−");
+  const places = value === 0 ? 0 : Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))));
+  return value.toFixed(places).replace("-", "−");
 }

@@ -13,6 +13,7 @@ from opsicm.analysis.hops.results import images_of
 from opsicm.analysis.topography.levelling import plane
 from opsicm.console.gauges import gauges_of
 from opsicm.console.live_figures import Levelling, views_of
+from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import Snapshot, StoredRun
 from opsicm.figures.hops import run_time_view
 from opsicm.figures.view import CurvePanel, ImagePanel, to_csv
@@ -66,14 +67,15 @@ def test_a_whole_image_is_the_reports_frame(raster: Path) -> None:
 
 def test_a_plane_is_subtracted_from_each_image_once_it_can_be(raster: Path) -> None:
     view = views_of(after(raster, 3), "plane")["map"].view
-    assert "Too few pixels yet for a plane." in view.caption
+    assert "Not levelled: too few pixels yet for a plane." in view.caption
     (panel,) = images(after(raster, 20), "plane")
     np.testing.assert_allclose(panel.values, 1e9 * plane(height(0)).heights, atol=1e-6)
 
 
 def test_the_curves_are_the_reports(short_run: Run) -> None:
     with StoredRun(short_run.path) as stored:
-        views = views_of(stored.until(1e9), "none")
+        figures = views_of(stored.until(1e9), "none", Sampled())
+        views = {place: figure.view for place, figure in figures.items()}
     passes = step_passes(short_run.hops, short_run.slow)
     assert to_csv(views["time"]) == to_csv(run_time_view(short_run.hops, short_run.cell, short_run.slow, passes))
     (point,) = views["map"].panels
@@ -83,10 +85,16 @@ def test_the_curves_are_the_reports(short_run: Run) -> None:
     assert isinstance(current, CurvePanel)
     assert current.y.unit == "µA"
     np.testing.assert_allclose(np.min(current.series[0].y), 1e6 * np.min(short_run.cell["current"].values))
+    times = figures["cell"].points
+    assert times is not None
+    shown = np.interp(times * 1e9, short_run.cell["t_ns"].values, short_run.cell["current"].values)
+    np.testing.assert_allclose(current.series[0].y, 1e6 * shown, atol=1e-9)
     hop = views["hop"].panels[0]
     assert isinstance(hop, CurvePanel)
-    last = short_run.trace(short_run.hops.sizes["hop"] - 1)
-    np.testing.assert_array_equal(hop.series[0].y, 1e9 * last["pipette_current"].values)
+    samples = 1e9 * short_run.trace(short_run.hops.sizes["hop"] - 1)["pipette_current"].values
+    assert hop.series[0].y.size <= 2000 < samples.size, "decimated before it is drawn"
+    assert np.isin(hop.series[0].y, samples).all()
+    assert (hop.series[0].y.min(), hop.series[0].y.max()) == (samples.min(), samples.max())
 
 
 def test_every_moment_of_a_run_can_be_drawn(raster: Path, short_run: Run) -> None:

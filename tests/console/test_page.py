@@ -90,7 +90,7 @@ def image_number(page: Page) -> int:
 
 def height_under(page: Page, column: int, row: int, columns: int = COLUMNS, rows: int = ROWS) -> float:
     """The height that the page shows where the pointer is put on a pixel of the image, in nm."""
-    box = page.locator("#map-body canvas").bounding_box()
+    box = page.locator("#map-body canvas").first.bounding_box()
     assert box is not None
     x0, width = 60.0, box["width"] - 60.0 - 92.0
     height = box["height"] - 26.0 - 44.0

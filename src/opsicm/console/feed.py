@@ -76,10 +76,10 @@ def outcome_of(facts: Sequence[Fact]) -> str | None:
     return str(ends[-1].data.get("outcome")) if ends else None
 
 
-def messages_of(seen: Snapshot, levelling: str, sampled: Sampled) -> dict[str, Message]:
+def messages_of(seen: Snapshot, levelling: str, sampled: Sampled, in_motion: bool) -> dict[str, Message]:
     """The figures of a snapshot as messages, by their place on the page."""
     chosen: Levelling = "plane" if levelling == "plane" else "parabola" if levelling == "parabola" else "none"
-    return {slot: view_message(slot, figure) for slot, figure in views_of(seen, chosen, sampled).items()}
+    return {slot: view_message(slot, figure) for slot, figure in views_of(seen, chosen, sampled, in_motion).items()}
 
 
 def send_settings(outbox: Outbox, folder: Path, wanted: Mapping[str, Any] | None = None) -> None:

@@ -27,7 +27,7 @@ from opsicm.results.run_results import pipette_of
 STALE: Final = 5.0  # [s] of the wall clock: a run reports about once a second
 _RECENT: Final = 60.0  # [s] of the run, over which the rate of the height is taken
 _FEWEST: Final = 5  # passes
-_MOST_HOPS: Final = 600  # whose drift is looked at
+_MOST_HOPS: Final = 120  # whose drift is looked at
 _USUAL_TALK: Final = 0.1  # of the distance at which a hop stops
 
 
@@ -154,7 +154,8 @@ def _cross_talk(seen: Snapshot) -> list[Gauge]:
 
 def _height_rate(seen: Snapshot) -> list[Gauge]:
     """How fast the surface under the tip rises: drift and expansion together, which one point cannot tell apart."""
-    recent = seen.hops.isel(hop=np.flatnonzero(seen.hops["t_ns"].values >= round(1e9 * (seen.t - _RECENT))))
+    first = int(np.searchsorted(seen.hops["t_ns"].values, round(1e9 * (seen.t - _RECENT))))
+    recent = seen.hops.isel(hop=slice(first, None))
     passes = [one for one in step_passes(recent, seen.slow) if one.t.size >= _FEWEST]
     note = "height of a point that is hopped again and again, last minute: drift and expansion are not told apart"
     if not passes:

@@ -185,7 +185,7 @@ class _Follower:
             elapsed = stopwatch()
             self._size, self._levelled = size, set(wanted)
             self._seen = live_snapshot(self._run)
-            views = {one: messages_of(self._seen, one, self._sampled) for one in wanted}
+            views = {one: messages_of(self._seen, one, self._sampled, True) for one in wanted}
             self._places = list(next(iter(views.values())))
             self._made_s = elapsed()
             self._due_ns = monotonic_ns() + round(_SHARE * self._made_s * 1e9)

@@ -37,10 +37,13 @@ _NO_CURRENT: Final = 1e-12  # [A] of a cell
 _MOST_ROWS: Final = 3000  # of the cell's current against potential
 
 
-def views_of(seen: Snapshot, levelling: Levelling, sampled: Sampled | None = None) -> dict[str, PageFigure]:
+def views_of(
+    seen: Snapshot, levelling: Levelling, sampled: Sampled | None = None, in_motion: bool = False
+) -> dict[str, PageFigure]:
     """The figures by their place on the page: `map`, `time`, `cell`, and of the samples `hop`, `approach`, `section`.
 
-    A place that has nothing to show yet has no figure; `sampled` makes those of the samples (None: they are left out).
+    A place that has nothing to show yet has no figure; `sampled` makes those of the samples (None: they are left out),
+    for which see what `in_motion` does.
     """
     passes = step_passes(seen.hops, seen.slow)
     begin = float(seen.cell["t_ns"].values[0]) * 1e-9 if seen.cell.sizes["row"] else 0.0
@@ -51,7 +54,7 @@ def views_of(seen: Snapshot, levelling: Levelling, sampled: Sampled | None = Non
         return figures | _tower(seen, tower)
     if (where := _map(seen, passes, levelling, begin)) is not None:
         figures["map"] = where
-    return figures if sampled is None else figures | sampled.figures(seen)
+    return figures if sampled is None else figures | sampled.figures(seen, in_motion)
 
 
 def _current_against_potential(cell: xr.Dataset) -> PageFigure | None:

@@ -125,7 +125,7 @@ class _Player:
         t, levelling, playing = self._t, self._outbox.levelling, self._playing
         seen = await loop.run_in_executor(self._reader, self._run.until, t)
         try:
-            views = await loop.run_in_executor(self._reader, messages_of, seen, levelling, self._sampled)
+            views = await loop.run_in_executor(self._reader, messages_of, seen, levelling, self._sampled, playing)
             gauges = await loop.run_in_executor(self._reader, gauges_of, seen, {}, None, None)
             state, why = ("playing" if playing else "replay"), ""
         except OpsicmError as error:

@@ -22,10 +22,12 @@ from opsicm.console.wire import PageFigure
 from opsicm.figures.hops import approach_view, hop_view, line_profile_view
 from opsicm.figures.images import section_view
 from opsicm.figures.view import CurvePanel, View, thinned
+from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.results.run_results import pipette_of, sampled_approaches, section_at, template_for
 
 F64 = NDArray[np.float64]
+_SHARE: Final = 10.0  # times as long as a section took to make none is made: a tenth of a core
 _MOST: Final = 2000  # points of a curve of samples
 _REACH: Final = 15.0  # radii of the pipette: beyond, the current falls by less than a thousandth
 _APPROACH: Final = "Last approach against its prediction"
@@ -45,7 +47,8 @@ class Sampled:
 
     def __init__(self) -> None:
         self._ready = False
-        self._section: tuple[tuple[int, int, int], PageFigure] | None = None
+        self._section: tuple[tuple[int, int, int], int, PageFigure] | None = None  # what it is of, its last hop
+        self._due_ns = 0
 
     def prepare(self) -> None:
         """Compile the fits, on samples of a curve that is known."""
@@ -59,12 +62,15 @@ class Sampled:
         section_results(samples, approaches, template, begin.astype(np.float64))
         self._ready = True
 
-    def figures(self, seen: Snapshot) -> dict[str, PageFigure]:
-        """`hop` where its samples are kept, `approach`, and `section`; the last two say why where there is nothing."""
+    def figures(self, seen: Snapshot, in_motion: bool = False) -> dict[str, PageFigure]:
+        """`hop` where its samples are kept, `approach`, and `section`; the last two say why where there is nothing.
+
+        `in_motion`: more is soon to come, so that the section may be that of an earlier line, which its title says.
+        """
         hops = seen.hops
         if not hops.sizes["hop"]:
             return {}
-        figures = {"approach": PageFigure(self._approach(seen)), "section": self._section_of(seen)}
+        figures = {"approach": PageFigure(self._approach(seen)), "section": self._section_of(seen, in_motion)}
         if {"pipette_current", "z"} <= set(seen.samples):
             last = hops.isel(hop=-1)
             record = {name: float(last[name].values) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
@@ -92,22 +98,23 @@ class Sampled:
 
     # -- sections ---------------------------------------------------------------------------------------------------
 
-    def _section_of(self, seen: Snapshot) -> PageFigure:
+    def _section_of(self, seen: Snapshot, in_motion: bool) -> PageFigure:
         """The current over x and z of the last whole line, or the heights along it; at a point over the last hops."""
         hops = seen.hops
         pixels = np.unique(hops["pixel"].values[hops["segment"].values == hops["segment"].values[-1]]).size
         at = _last_of_whole_line(hops) if pixels > 1 else hops.sizes["hop"] - 1
         if at is None:
             return PageFigure(_without("Section", "The first line is not whole yet."))
-        # At a point a section is made anew every so many hops.
-        key = (
-            int(hops["segment"].values[at]),
-            int(hops["line"].values[at]) if pixels > 1 else at // 20,
-            int(self._ready),
-        )
-        if self._section is None or self._section[0] != key:
-            self._section = key, self._make_section(seen, at, pixels > 1)
-        return self._section[1]
+        key = int(hops["segment"].values[at]), int(hops["line"].values[at]) if pixels > 1 else at, int(self._ready)
+        if self._section is not None:
+            of, last, figure = self._section
+            # Of a replay that was set back an earlier section would be of the future.
+            if of == key or (in_motion and last <= at and monotonic_ns() < self._due_ns):
+                return figure
+        elapsed = stopwatch()
+        self._section = key, at, self._make_section(seen, at, pixels > 1)
+        self._due_ns = monotonic_ns() + round(_SHARE * elapsed() * 1e9)
+        return self._section[2]
 
     def _make_section(self, seen: Snapshot, at: int, is_line: bool) -> PageFigure:
         hops, stated = seen.hops, seen.parameters.get("pipette", {})

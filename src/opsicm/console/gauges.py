@@ -35,7 +35,7 @@ _USUAL_TALK: Final = 0.1  # of the distance at which a hop stops
 class Gauge:
     """`value` with its standard uncertainty `u`, where it has one, in `unit`; measured at `t` [s] of the run.
 
-    `note` says what it is. Where `value` is None it says first why it is not known. `warns`: out of its usual range.
+    `note` says what it is, `why` why it is not known where `value` is None. `warns`: out of its usual range.
     """
 
     key: str
@@ -46,6 +46,7 @@ class Gauge:
     note: str
     warns: bool = False
     u: float | None = None
+    why: str = ""
 
 
 class Renewals:
@@ -72,6 +73,7 @@ class Renewals:
             "stale": live and age > STALE,
             "warns": gauge.warns,
             "note": gauge.note,
+            "why": gauge.why,
         }
 
 
@@ -133,7 +135,7 @@ def _cross_talk(seen: Snapshot) -> list[Gauge]:
     what = "height error of a hop, by the drift of the pipette current during its approach, whatever makes it drift"
 
     def unknown(why: str) -> list[Gauge]:
-        return [Gauge("cross_talk", "cross-talk", None, "nm", t, f"{why}; {what}")]
+        return [Gauge("cross_talk", "cross-talk", None, "nm", t, what, why=why)]
 
     if "radius_m" not in stated or not seen.sample_period:
         return unknown("the pipette's radius or the sample rate is not stated")
@@ -160,7 +162,7 @@ def _height_rate(seen: Snapshot) -> list[Gauge]:
     note = "height of a point that is hopped again and again, last minute: drift and expansion are not told apart"
     if not passes:
         why = f"no point was hopped {_FEWEST} times within the last minute"
-        unknown = Gauge("drift", "drift + expansion", None, "nm/min", seen.t, f"{why}; {note}")
+        unknown = Gauge("drift", "drift + expansion", None, "nm/min", seen.t, note, why=why)
         return [unknown] if seen.hops.sizes["hop"] else []
     last = max(passes, key=lambda one: float(one.t[-1]))
     rate = straight_line(last.t, last.change).slope * 60e9

@@ -95,7 +95,8 @@ def _tower(seen: Snapshot, tower: ProbeInterval) -> dict[str, PageFigure]:
     view = traverses_view(trace)
     image = next(panel for panel in view.panels if isinstance(panel, ImagePanel))
     others = tuple(panel for panel in view.panels if not isinstance(panel, ImagePanel))
-    words = "The last column is the traverse under way; it stands where its middle will be."
+    growing = "The last column is the traverse under way; it stands where its middle will be."
+    words = growing if trace.attrs["under_way"] else ""
     view = replace(view, title=f"{tower.path} tower", panels=(image, *others), caption=words)
     # From the last traverses to the first: whole ones are all but perhaps the last.
     named = {"first": 0, "the one before": trace.sizes["time"] - 2, "last": trace.sizes["time"] - 1}

@@ -136,7 +136,7 @@ def write_settings(folder: Path, settings: ViewSettings) -> None:
 def settings_message(folder: Path, wanted: Mapping[str, Any] | None = None) -> Message:
     """What a page is told: the settings of the run in `folder`, after those that it has `wanted` are kept there.
 
-    `kept` is "run", or "browser" where the folder cannot be written to: the page then keeps them itself. `problem` is
+    `answers` says whether it wanted any. `kept` is "run", or "browser" where the folder cannot be written to: the page then keeps them itself. `problem` is
     empty, or says why the file or what was wanted is refused.
     """
     settings, problem, kept = ViewSettings(), "", "run" if os.access(folder, os.W_OK) else "browser"
@@ -149,4 +149,4 @@ def settings_message(folder: Path, wanted: Mapping[str, Any] | None = None) -> M
     except OSError:  # a full disk, a folder that is gone
         kept = "browser"
     content = {"settings": settings.record(), "units": UNITS, "run": folder.name, "kept": kept, "problem": problem}
-    return message(Kind.SETTINGS, content)
+    return message(Kind.SETTINGS, {**content, "answers": wanted is not None})

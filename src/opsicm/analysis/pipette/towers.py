@@ -175,17 +175,19 @@ def tower_image(t: F64, height: F64, pipette: F64, cell_current: F64, potential:
     """The pipette current [A] of a tower over (time, height), with mean potential and cell current of each traverse.
 
     Rows as for `tower_results`, of a tower that may still go on: the traverse under way counts from its second row, and
-    stands where its middle will be if it takes as long as the others. None before the stage has travelled.
+    stands where its middle will be if it takes as long as the others; the attribute `under_way` tells of it. None
+    before the stage has travelled.
     """
     up_down = traverses(t, height)
     if not up_down:
         return None
     last, ends = up_down[-1], _ends(up_down, height)
-    if last.stop <= t.size - 2:
+    under_way = last.stop <= t.size - 2
+    if under_way:
         durations = [float(t[w.stop - 1] - t[w.first]) for w in up_down]
         middle = float(t[last.stop]) + 0.5 * float(np.median(durations))
         up_down = [*up_down, Traverse(last.stop, t.size, max(middle, float(np.mean(t[last.stop :]))))]
-    return _image_of(up_down, ends, height, pipette, cell_current, potential)
+    return _image_of(up_down, ends, height, pipette, cell_current, potential).assign_attrs(under_way=int(under_way))
 
 
 def _ends(up_down: list[Traverse], height: F64) -> tuple[float, float]:

@@ -23,6 +23,7 @@ export class Curves {
     this.begin = begin;
     const shape = JSON.stringify(panels.map((p) => [p.x.label, p.y.label, p.series.map((s) => [s.label, s.role, s.style])]));
     if (shape !== this.shape) this.build(panels, shape);
+    this.whole = together(panels);
     panels.forEach((panel, k) => {
       panel.series.forEach((series, j) => { this.plots[k].series[j + 1].width = width(series); });
       this.plots[k].setData(tables(panel));
@@ -53,6 +54,7 @@ export class Curves {
     this.body.replaceChildren();
     this.shape = shape;
     this.axis = panels[0]?.x;
+    this.whole = together(panels);
     this.plots = panels.map((panel, k) => {
       const caption = document.createElement("p");
       caption.className = "caption";
@@ -68,7 +70,7 @@ export class Curves {
     const axis = {stroke: css("--ink"), grid: {stroke: css("--line"), width: 1}, ticks: {stroke: css("--line"), size: 4}, gap: 3, font: "13px system-ui, sans-serif"};
     return {
       width: this.width(), height: this.height + (last ? 24 : 0),
-      scales: {x: {time: false}, y: {range: rangeOf()}},
+      scales: {x: {time: false, range: (plot, low, high) => this.along(plot, low, high)}, y: {range: rangeOf()}},
       legend: {show: true},
       cursor: {sync: {key: this.key, setSeries: false}, drag: {x: true, y: false}},
       axes: [
@@ -77,6 +79,12 @@ export class Curves {
       ],
       series: [{label: panel.x.label, value: (_, v) => (v == null ? "–" : v.toPrecision(6))}, ...panel.series.map(line)],
     };
+  }
+
+  /** Panels above one another show the same range, unless somebody has drawn a narrower one with the pointer. */
+  along(plot, low, high) {
+    const x = plot.data[0];
+    return x.length && low === x[0] && high === x[x.length - 1] ? this.whole : [low ?? 0, high ?? 1];
   }
 
   width() { return Math.max(200, this.body.clientWidth); }
@@ -112,6 +120,13 @@ function tables(panel) {
 
 function gaps(values) {
   return values.some(Number.isNaN) ? Array.from(values, (v) => (Number.isNaN(v) ? null : v)) : values;
+}
+
+/** The range of x of all panels; x of each curve rises. */
+function together(panels) {
+  let low = Infinity, high = -Infinity;
+  for (const panel of panels) for (const {x: {values}} of panel.series) if (values.length) { low = Math.min(low, values[0]); high = Math.max(high, values[values.length - 1]); }
+  return low < high ? [low, high] : low === high ? [low - 0.5, high + 0.5] : [0, 1];
 }
 
 function rangeOf() {

@@ -13,7 +13,7 @@ export function updateGauges(section, gauges) {
     Object.assign(one, {gauge, received: now});
     write(one.label, gauge.label);
     write(one.number, gauge.value === null ? "–" : number(gauge.value));
-    write(one.unit, `${gauge.value !== null && gauge.u !== null ? ` ± ${number(gauge.u)}` : ""} ${gauge.unit}`);
+    write(one.unit, ` ${gauge.unit}`);
     one.box.title = gauge.note;
     one.box.classList.toggle("warns", gauge.warns);
     one.box.classList.toggle("unknown", gauge.value === null);
@@ -28,8 +28,9 @@ export function ageGauges(contact, frozen) {
     const old = frozen && contact ? 0 : gauge.age_s + (now - received) / 1000;
     const stale = !contact || gauge.stale || old > STALE;
     box.classList.toggle("stale", stale);
-    const unknown = gauge.value === null ? `: ${gauge.note.split(";")[0]}` : "";
-    write(age, stale ? `stale: ${Math.round(old)} s old` : `at ${gauge.t_s.toFixed(1)} s${unknown}`);
+    const unknown = gauge.why ? `: ${gauge.why}` : "";
+    const u = gauge.value !== null && gauge.u !== null ? `± ${number(gauge.u)} ${gauge.unit}, ` : "";
+    write(age, stale ? `stale: ${Math.round(old)} s old` : `${u}at ${gauge.t_s.toFixed(1)} s${unknown}`);
   }
 }
 

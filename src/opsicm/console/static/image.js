@@ -170,7 +170,6 @@ export class Image {
     if (!this.panel || !this.frame.isConnected) return;
     const [c] = surface(this.body, this.over, this.tall), {x0, y0, w, h} = this.place, [rows, columns] = this.panel.values.shape;
     const t = pointed(), pixel = t === null ? null : this.pixelAt(t);
-    this.over.dataset.pixel = pixel ? JSON.stringify(pixel) : "";
     if (!pixel) return;
     const wide = Math.max(w / columns, 5), x = x0 + ((pixel.column + 0.5) * w) / columns - wide / 2;
     const tall = pixel.row === null ? h : Math.max(h / rows, 5), y = pixel.row === null ? y0 : y0 + h - ((pixel.row + 0.5) * h) / rows - tall / 2;

@@ -22,7 +22,7 @@ const map = new Image($("map-body"), $("map-readout"), 460, profile), before = n
 const profiles = [new Plane($("profile-x"), 150), new Plane($("profile-y"), 150)];
 const point = new Curves($("map-curves"), 200, "time"), time = new Curves($("time-body"), 136, "time"), hop = new Curves($("hop-body"), 110, "hop");
 const sections = [0, 1].map(() => new Image($("section-body"), $("section-readout"), 200)), sectionCurves = new Plane($("section-body"), 240);
-const against = new Plane($("cell-body"), 260, {role: "cell", present: true}), approach = new Plane($("approach-body"), 240);
+const against = new Plane($("cell-body"), 260, {role: "cell", present: true, readout: $("cell-readout")}), approach = new Plane($("approach-body"), 240);
 const rows = new Rows($("plan-body"));
 
 // -- messages
@@ -93,7 +93,8 @@ const PLACES = {
   },
   section(view) {
     write($("section-title"), view.title);
-    write($("section-note"), [...view.panels.map((panel) => panel.note), view.caption].filter(Boolean).join("; "));
+    const notes = view.panels.map((panel, k) => (view.panels.length > 1 ? `${k ? "below" : "above"}: ${panel.note}` : panel.note));
+    write($("section-note"), [...notes, view.caption].filter(Boolean).join("; "));
     const panels = view.panels.map(shown), images = panels.filter((panel) => panel.kind === "image");
     sections.forEach((one, k) => { one.frame.hidden = !images[k]; if (images[k]) one.update(images[k], view.times.pixels[k] ?? null); });
     const curves = images.length ? null : panels[0];

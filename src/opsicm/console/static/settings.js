@@ -16,15 +16,16 @@ export function beginSettings(send, draw) { say = send; redraw = draw; }
 
 /** What the server says of the run's settings; returns the levelling that they ask for. */
 export function takeSettings(told) {
-  ({units, run} = told);
-  kept = told.kept;
-  const own = kept === "browser" && !told.problem ? remembered() : null;
-  ({channels, levelling} = own ?? told.settings);
-  $("channels-kept").textContent = told.problem
+  ({units, run, kept} = told);
+  write($("channels-kept"), told.problem
     ? `Refused: ${told.problem}`
-    : kept === "run" ? "Kept with the run, in view.json beside it." : "The run's folder cannot be written to: kept in this browser.";
+    : kept === "run" ? "Kept with the run, in view.json beside it." : "The run's folder cannot be written to: kept in this browser.");
   $("channels-kept").dataset.tone = told.problem ? "bad" : "";
-  if (kept === "browser" && !told.problem) remember();
+  if (told.answers) { // to what this page has: what was typed since then stays
+    if (kept === "browser" && !told.problem) remember();
+    return levelling;
+  }
+  ({channels, levelling} = (kept === "browser" && !told.problem ? remembered() : null) ?? told.settings);
   build();
   redraw();
   return levelling;
@@ -78,9 +79,8 @@ function build() {
   if (Object.keys(rows).length === 0) for (const name of Object.keys(units)) rows[name] = row(name);
   for (const [name, fields] of Object.entries(rows)) {
     const one = channels[name];
-    fields.unit.value = one?.unit ?? "";
-    fields.low.value = one?.limits?.[0] ?? "";
-    fields.high.value = one?.limits?.[1] ?? "";
+    const values = {unit: one?.unit ?? "", low: one?.limits?.[0] ?? "", high: one?.limits?.[1] ?? ""};
+    for (const [key, value] of Object.entries(values)) if (fields[key] !== document.activeElement) fields[key].value = value;
     fields.error.textContent = "";
     placeholders(name);
   }
@@ -110,7 +110,7 @@ function row(name) {
   auto.type = "button";
   auto.textContent = "auto";
   auto.setAttribute("aria-label", `automatic colour limits of ${name}`);
-  auto.addEventListener("click", () => { auto.blur(); if (channels[name]) { channels[name] = {...channels[name], limits: null}; keep(); } });
+  auto.addEventListener("click", () => { auto.blur(); setAutomatic(name); });
   unit.addEventListener("change", () => { unit.blur(); setUnit(name, unit.value); });
   error.className = "error";
   line.append(label, unit, ...(name === "cell current" ? [] : [low, high, auto]), error);
@@ -128,8 +128,15 @@ function setUnit(name, unit) {
   keep();
 }
 
+function setAutomatic(name) {
+  if (!channels[name]?.limits) return build();
+  channels = {...channels, [name]: {...channels[name], limits: null}};
+  keep();
+}
+
 // An empty field is filled with the limit that the figure has now: one limit alone is none.
 function setLimits(name) {
+  if (rows[name].low.value.trim() === "" && rows[name].high.value.trim() === "") return setAutomatic(name);
   const fields = rows[name], now = seen[name] ?? {unit: units[name][0], limits: null};
   const limits = [fields.low, fields.high].map((field, k) => (field.value.trim() === "" ? now.limits?.[k] : Number(field.value.replace("−", "-"))));
   if (!limits.every(Number.isFinite) || limits[0] >= limits[1]) {
@@ -137,6 +144,6 @@ function setLimits(name) {
     return;
   }
   channels = {...channels, [name]: {unit: channels[name]?.unit ?? now.unit, limits}};
-  document.activeElement.blur();
+  if ([fields.low, fields.high].includes(document.activeElement)) document.activeElement.blur(); // the next space is for the probe
   keep();
 }

@@ -2,7 +2,7 @@
 
 import {TABLES} from "./colourmaps.js";
 import {follow, nearest, point, pointed, SECONDS} from "./cursor.js";
-import {css} from "./theme.js";
+import {css, write} from "./theme.js";
 
 /** Tick values between two numbers, at 1, 2 or 5 times a power of ten. */
 export function ticks(low, high, most = 6) {
@@ -65,6 +65,8 @@ export class Plane {
     if (kind !== this.kind) Object.assign(this, {kind, ranges: [steady(), steady()]});
     Object.assign(this, {panel, times});
     if (!this.frame.isConnected) this.body.append(this.frame);
+    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", `${panel.y.label} against ${panel.x.label}. ${panel.series.map(inWords).join("; ")}`);
     this.draw();
   }
 
@@ -106,11 +108,19 @@ export class Plane {
   mark() {
     if (!this.panel || !this.X || !this.frame.isConnected) return;
     const [c] = surface(this.body, this.over, this.height), t = pointed(), k = t === null || !this.times ? -1 : nearest(this.times.values, t);
-    this.over.dataset.at = k < 0 ? "" : k;
+    const {x, y} = this.panel.series[0], value = (v, axis) => `${v.toPrecision(4)} ${axis.unit}`;
+    if (this.options.readout) write(this.options.readout, k < 0 ? "" : `at the cursor ${value(x.values[k], this.panel.x)}, ${value(y.values[k], this.panel.y)}`);
     if (k < 0) return;
-    const {x, y} = this.panel.series[0];
     dot(c, this.X(x.values[k]), this.Y(y.values[k]), css("--accent"), 7);
   }
+}
+
+/** A curve for who does not see it. */
+function inWords({label, y: {values}}) {
+  let low = Infinity, high = -Infinity, first = null, last = null, count = 0;
+  for (const v of values) if (!Number.isNaN(v)) { low = Math.min(low, v); high = Math.max(high, v); first ??= v; last = v; count += 1; }
+  const text = (v) => String(+v.toPrecision(6));
+  return count ? `${label}: ${count} points from ${text(first)} to ${text(last)}, lowest ${text(low)}, highest ${text(high)}` : `${label}: no points`;
 }
 
 function dot(c, x, y, colour, radius = 4) {
@@ -135,7 +145,8 @@ function span(arrays, along = null, limits = null) {
 
 function colour(series) {
   if (series.shade === null) return css(`--role-${series.role}`);
-  const table = TABLES.viridis, at = 3 * Math.floor(20 + 200 * series.shade); // its ends are lost on a light or dark ground
+  // The end of the scale that the ground would swallow is left out.
+  const dark = document.documentElement.dataset.theme === "dark", table = TABLES.viridis, at = 3 * Math.floor((dark ? 95 : 0) + (dark ? 160 : 200) * series.shade);
   return `rgb(${table[at]}, ${table[at + 1]}, ${table[at + 2]})`;
 }
 
@@ -178,7 +189,7 @@ function axes(c, box, xs, ys, X, Y, panel) {
   c.fillStyle = css("--ink");
   c.lineWidth = 1;
   c.textAlign = "center";
-  const along = ticks(...xs, Math.max(2, Math.floor((box.right - box.left) / 70))), up = ticks(...ys, Math.max(2, Math.floor((box.bottom - box.top) / 40)));
+  const along = ticks(...xs, Math.max(3, Math.floor((box.right - box.left) / 70))), up = ticks(...ys, Math.max(3, Math.floor((box.bottom - box.top) / 40)));
   for (const v of along.values) { grid(c, X(v), box.top, X(v), box.bottom); c.fillText(along.text(v), X(v), box.bottom + 16); }
   c.textAlign = "right";
   for (const v of up.values) { grid(c, box.left, Y(v), box.right, Y(v)); c.fillText(up.text(v), box.left - 6, Y(v) + 4); }

@@ -126,7 +126,7 @@ function profile(pixel) {
   const [x, y] = map.centre(at), values = panel.values.values, level = $("levelling").value;
   const text = (v, axis) => `${axis.quantity} = ${v.toPrecision(4)} ${axis.unit}`;
   const levelled = $("levelling-label").hidden ? "" : level === "none" ? "; not levelled" : `; levelled by ${level === "plane" ? "its plane" : "its parabola"}`;
-  write($("profile-title"), `Profiles through ${text(x, panel.x)}, ${text(y, panel.y)}, ${pixel ? "under the pointer" : "the last pixel"}${levelled}`);
+  write($("profile-title"), `Profiles through ${text(x, panel.x)}, ${text(y, panel.y)}, ${pixel ? "under the pointer" : last(map) ? "the last pixel" : "the last column"}${levelled}`);
   const centres = (n, low, high) => Float64Array.from({length: n}, (_, k) => low + ((k + 0.5) * (high - low)) / n);
   const [left, right, bottom, top] = panel.extent;
   const along = {values: centres(columns, left, right)}, up = {values: centres(count, bottom, top)};

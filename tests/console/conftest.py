@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.browser import browser, page
 from tests.fixtures.raster_run import raster_run
 from tests.fixtures.tower_run import tower_run
+
+__all__ = ["browser", "page"]
 
 
 @pytest.fixture(scope="session")

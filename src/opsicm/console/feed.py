@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +28,8 @@ class Feed(Protocol):
         """Begin."""
         ...
 
-    def stop(self) -> None:
-        """End, without waiting for long."""
+    async def stop(self) -> None:
+        """End, without waiting for long, and let go of the run's files."""
         ...
 
     def join(self, outbox: Outbox) -> None:
@@ -88,6 +89,7 @@ def send_settings(outbox: Outbox, folder: Path, wanted: Mapping[str, Any] | None
 
     def work() -> None:  # in another thread: a disk may be slow
         told = settings_message(folder, wanted)
-        loop.call_soon_threadsafe(outbox.put, "settings", told)
+        with suppress(RuntimeError):  # the console has ended meanwhile
+            loop.call_soon_threadsafe(outbox.put, "settings", told)
 
     loop.run_in_executor(None, work)

@@ -21,7 +21,7 @@ from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.record.follow import LiveRun
 from opsicm.runner.control_socket import ask_status
 
-_LOOK: Final = 0.1  # [s] between two looks at the log
+_LOOK: Final = 0.03  # [s] between two looks at the log
 _ASK: Final = 0.5  # [s] between two questions to the run
 _ASK_BUSY: Final = 5.0  # [s] after a question without an answer, then twice as long each time
 _ASK_RARELY: Final = 60.0  # [s] at most: an unanswered question takes one of the sixteen places in the run's queue
@@ -56,7 +56,8 @@ class LiveFeed:
         self._sampled = Sampled()
         self._forecast: bool | None = None  # whether there is one; None while it is made
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._prepare)]
+        works = self._follow, self._make_plan, self._sampled.prepare
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to follow; messages are handed over in `loop`."""
@@ -64,10 +65,10 @@ class LiveFeed:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the thread that follows; the forecast may still be computing and is left to itself."""
         self._over.set()
-        self._threads[0].join(5.0)
+        await asyncio.to_thread(self._threads[0].join, 5.0)
 
     def join(self, outbox: Outbox) -> None:
         """Send a new page what there is."""
@@ -104,8 +105,7 @@ class LiveFeed:
         if not self._over.is_set():
             self._loop.call_soon_threadsafe(work)
 
-    def _prepare(self) -> None:
-        self._sampled.prepare()
+    def _make_plan(self) -> None:
         try:
             view = self._plan()
         except (OpsicmError, OSError):  # a run may go on that could not be forecast

@@ -136,8 +136,8 @@ def write_settings(folder: Path, settings: ViewSettings) -> None:
 def settings_message(folder: Path, wanted: Mapping[str, Any] | None = None) -> Message:
     """What a page is told: the settings of the run in `folder`, after those that it has `wanted` are kept there.
 
-    `answers` says whether it wanted any. `kept` is "run", or "browser" where the folder cannot be written to: the page then keeps them itself. `problem` is
-    empty, or says why the file or what was wanted is refused.
+    `answers` says whether it wanted any. `kept` is "run", or "browser" where the folder cannot be written to: the page
+    then keeps them itself. `problem` is empty, or says why the file or what was wanted is refused.
     """
     settings, problem, kept = ViewSettings(), "", "run" if os.access(folder, os.W_OK) else "browser"
     try:

@@ -5,7 +5,7 @@ const listeners = new Set();
 let moment = null, holder = null;
 
 /** Let `listener(t)` know of every moment that another than itself sets; t is null when there is none. */
-export function follow(listener) { listeners.add(listener); }
+export function onMoment(listener) { listeners.add(listener); }
 
 /** The moment from now on, as `source` (its own listener) shows it; only who set it can take it away. */
 export function point(t, source) {

@@ -1,5 +1,5 @@
 // Panels of curves over a rising x, drawn by uPlot. The y range stays until the curves leave it or shrink to half of it.
-import {follow, momentAt, placeOf, point, pointed} from "./cursor.js";
+import {onMoment, momentAt, placeOf, point, pointed} from "./cursor.js";
 import {css} from "./theme.js";
 import {steady} from "./xy.js";
 import uPlot from "./vendor/uPlot.esm.js";
@@ -14,7 +14,7 @@ export class Curves {
     this.shape = "";
     this.begin = null;
     this.listener = (t) => this.mark(t);
-    follow(this.listener);
+    onMoment(this.listener);
     new ResizeObserver(() => this.resize()).observe(body);
   }
 

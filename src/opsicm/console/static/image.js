@@ -1,10 +1,10 @@
 // An image on a canvas of its own with axes, colour bar and scale bar; above it, on another, what the cursor marks.
 import {TABLES} from "./colourmaps.js";
-import {follow, momentAt, nearest, placeOf, point, pointed} from "./cursor.js";
+import {onMoment, momentAt, nearest, placeOf, point, pointed} from "./cursor.js";
 import {css, write} from "./theme.js";
-import {surface, ticks} from "./xy.js";
+import {surface, ticks, widthOf} from "./xy.js";
 
-const BOX = {left: 60, top: 26, below: 44, right: 92};
+export const BOX = {left: 60, top: 26, below: 44, right: 92};
 
 export class Image {
   /** In `body`, at most `tallest` px high; `readout` gets the value under the cursor, `onPixel` what it belongs to. */
@@ -22,7 +22,7 @@ export class Image {
     this.panel = null;
     this.at = null;
     this.listener = () => this.mark();
-    follow(this.listener);
+    onMoment(this.listener);
     this.canvas.addEventListener("pointermove", (event) => { this.at = [event.offsetX, event.offsetY]; this.read(); });
     this.canvas.addEventListener("pointerleave", () => { this.at = null; this.read(); });
     new ResizeObserver(() => this.panel && this.draw()).observe(body);
@@ -38,7 +38,7 @@ export class Image {
   draw() {
     const panel = this.panel, [rows, columns] = panel.values.shape, [left, right, bottom, top] = panel.extent;
     this.paint(panel, rows, columns);
-    const room = Math.max(160, this.body.clientWidth) - BOX.left - BOX.right;
+    const room = Math.max(160, widthOf(this.body)) - BOX.left - BOX.right;
     const equal = panel.x.unit === panel.y.unit;
     let w = room, h = equal ? (w * (top - bottom)) / (right - left) : 0.7 * this.tallest;
     if (h > this.tallest) { w *= equal ? this.tallest / h : 1; h = this.tallest; }

@@ -1,5 +1,5 @@
 // The page: messages in, figures out, one frame of the screen at a time.
-import {follow, pointed} from "./cursor.js";
+import {onMoment, pointed} from "./cursor.js";
 import {Curves} from "./curves.js";
 import {ageGauges, updateGauges} from "./gauges.js";
 import {Image} from "./image.js";
@@ -16,7 +16,7 @@ const SILENT = 3000; // [ms] without a word: the server speaks twice a second
 const TONES = {running: "good", playing: "good", completed: "good", replay: "", stopped: "warn", interrupted: "warn", "no process": "bad", fault: "bad", vanished: "bad", "no answer": "warn"};
 const OVER = new Set(["completed", "stopped", "fault", "interrupted", "no process", "vanished"]);
 const views = new Map(); // slot → {number, content, fresh}
-let socket = null, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
+let socket = null, news = true, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
 
 const map = new Image($("map-body"), $("map-readout"), 460, profile), before = new Image($("before-body"), $("map-readout"), 230);
 const profiles = [new Plane($("profile-x"), 150), new Plane($("profile-y"), 150)];
@@ -30,18 +30,29 @@ const rows = new Rows($("plan-body"));
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => { $("facts").replaceChildren(); views.clear(); say({levelling: $("levelling").value}); };
+  socket.onopen = () => { $("facts").replaceChildren(); views.clear(); resume(); };
   socket.onmessage = (event) => {
     heard = performance.now();
-    const {kind, number, content} = decode(event.data);
+    const {kind, follow, number, content} = decode(event.data);
+    news ||= kind !== VIEW;
     if (kind === VIEW) views.set(content.slot, {number, content, fresh: true});
     else if (kind === STATUS) { status = {...content, t_s: content.t_s ?? status?.t_s ?? 0}; updateGauges($("gauges"), content.gauges); }
     else if (kind === FACTS) { if (content.anew) $("facts").replaceChildren(); addFacts($("facts"), content.facts); }
     else if (kind === PEOPLE) people = content;
     else if (kind === SETTINGS) { const wanted = takeSettings(content); if ($("levelling").value !== wanted) { $("levelling").value = wanted; say({levelling: wanted}); } }
-    schedule();
+    if (!follow) schedule(); // views of one moment are drawn together: a frame costs the browser the same for one or all
   };
-  socket.onclose = () => { heard = 0; setTimeout(connect, 1000); schedule(); };
+  socket.onclose = (event) => {
+    if (event.code === 4001) return location.reload(); // another run is on show
+    heard = 0; setTimeout(connect, 1000);
+    renew();
+  };
+}
+
+// A connection that was lost is not noticed by a replay: it goes on from where it was, as the controls stand.
+function resume() {
+  const replayed = status?.mode === "replay" ? {seek: status.t_s, playing} : {};
+  say({levelling: $("levelling").value, speed: 10 ** Number($("speed").value), ...replayed});
 }
 
 function say(content) { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(content)); }
@@ -52,13 +63,15 @@ function schedule() {
   requestAnimationFrame(() => { asked = false; draw(); });
 }
 
+function renew() { news = true; schedule(); } // words are looked at after a message of words, and twice a second: not in every frame
+
 // -- figures
 
 function draw() {
   let drawn = 0;
   for (const [slot, view] of views) if (view.fresh) { view.fresh = false; PLACES[slot]?.(view.content); drawn = Math.max(drawn, view.number); }
-  places();
-  words();
+  if (news || drawn) places();
+  if (news) { news = false; words(); }
   if (drawn) { frames += 1; say({drawn}); }
 }
 
@@ -154,7 +167,7 @@ function moment() {
   const where = pixel && pixel.row !== null ? `, row ${pixel.row + 1}, pixel ${pixel.column + 1}` : "";
   write($("moment"), `cursor at ${clock(t)}${number ? `: image ${number}${where}` : ""}`);
 }
-follow(() => moment());
+onMoment(() => moment());
 
 // -- words
 
@@ -172,6 +185,8 @@ function words() {
     write($("left"), status.left_s == null ? "" : `${clock(status.left_s)} left`);
     updateProgress($("progress"), status.tracks ?? {}, views.get("plan")?.content, status.t_s, status.mode === "replay" ? false : OVER.has(status.state));
     $("replay").hidden = status.mode !== "replay";
+    $("results").hidden = !(status.mode === "replay" || ["completed", "stopped", "interrupted", "fault"].includes(status.state));
+    if (status.mode === "replay" && contact) { playing = status.state === "playing"; write($("play-word"), playing ? "Pause" : "Play"); }
     if (status.mode === "replay" && !seeking) { $("seek").max = status.total_s; $("seek").value = status.t_s; }
     write($("plan-wait"), status.forecast === false ? "of this run no forecast can be made" : "forecasting");
     rows.now(status.t_s);
@@ -210,7 +225,7 @@ addEventListener("keydown", (event) => {
 
 function play(wanted) {
   playing = wanted;
-  $("play").firstChild.textContent = playing ? "Pause " : "Play ";
+  write($("play-word"), playing ? "Pause" : "Play");
   say({playing});
 }
 $("play").addEventListener("click", () => { $("play").blur(); play(!playing); });
@@ -236,7 +251,6 @@ $("theme").addEventListener("click", () => {
 });
 theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 
-
 function afar(wanted) {
   document.documentElement.dataset.far = wanted ? "yes" : "no";
   $("far").setAttribute("aria-pressed", String(wanted));
@@ -245,7 +259,7 @@ function afar(wanted) {
 $("far").addEventListener("click", () => { $("far").blur(); afar(document.documentElement.dataset.far !== "yes"); });
 afar(localStorage.getItem("far") === "yes");
 
-setInterval(schedule, 500);
+setInterval(renew, 500);
 setInterval(() => { write($("frames"), `${frames} frames/s drawn`); frames = 0; }, 1000);
 begin();
 connect();

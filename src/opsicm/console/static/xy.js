@@ -1,7 +1,7 @@
 // Panels that uPlot does not draw: a curve that turns back in x, and rows of bars over time.
 
 import {TABLES} from "./colourmaps.js";
-import {follow, nearest, point, pointed, SECONDS} from "./cursor.js";
+import {onMoment, nearest, point, pointed, SECONDS} from "./cursor.js";
 import {css, write} from "./theme.js";
 
 /** Tick values between two numbers, at 1, 2 or 5 times a power of ten. */
@@ -13,9 +13,19 @@ export function ticks(low, high, most = 6) {
   return {values: out, text: (v) => (+v.toPrecision(10)).toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9))).replace("-", "−")};
 }
 
+// Widths as the browser has laid them out: to ask for one while it draws makes it lay out the page there and then.
+const widths = new WeakMap();
+const observer = new ResizeObserver((entries) => { for (const entry of entries) widths.set(entry.target, entry.contentRect.width); });
+
+/** The width of `body` [px] inside its padding. */
+export function widthOf(body) {
+  if (!widths.has(body)) { widths.set(body, body.clientWidth); observer.observe(body); }
+  return widths.get(body);
+}
+
 /** A canvas of `height` px in `body`, its context scaled to the screen's pixels: [context, width]. */
 export function surface(body, canvas, height) {
-  const width = Math.max(160, body.clientWidth), ratio = window.devicePixelRatio || 1;
+  const width = Math.max(160, widthOf(body)), ratio = window.devicePixelRatio || 1;
   const wide = Math.round(width * ratio), high = Math.round(height * ratio);
   if (canvas.width !== wide || canvas.height !== high) { // a new size makes a new canvas
     Object.assign(canvas, {width: wide, height: high});
@@ -54,7 +64,7 @@ export class Plane {
     this.frame.className = "image";
     this.frame.append(this.canvas, this.over);
     this.listener = () => this.mark();
-    follow(this.listener);
+    onMoment(this.listener);
     this.canvas.addEventListener("pointermove", (event) => this.pick(event.offsetX, event.offsetY));
     this.canvas.addEventListener("pointerleave", () => { point(null, this.listener); this.mark(); });
     new ResizeObserver(() => this.panel && this.frame.isConnected && this.draw()).observe(body);
@@ -212,7 +222,7 @@ export class Rows {
     this.frame.append(this.canvas, this.over);
     body.append(this.frame);
     this.listener = () => this.mark();
-    follow(this.listener);
+    onMoment(this.listener);
     this.canvas.addEventListener("pointermove", (event) => {
       const t = this.backwards ? this.backwards(event.offsetX) : null;
       point(t !== null && t >= 0 ? t : null, this.listener);

@@ -207,7 +207,11 @@ class Plot {
       }))],
       hooks: {
         setCursor: [(u) => this.read(u)],
-        setScale: [(u, key) => { if (key === "x" && !this.busy && u.status) this.link.zoom(this, u.scales.x.min, u.scales.x.max); }],
+        setScale: [(u, key) => {
+          const {min, max} = u.scales[key];
+          this.body.dataset[key] = `${min} ${max}`;
+          if (key === "x" && !this.busy && u.status) this.link.zoom(this, min, max);
+        }],
       },
     };
   }

@@ -48,23 +48,24 @@ class Kind(IntEnum):
 
 
 class Arrays:
-    """Collects the arrays of a message and gives each its place."""
+    """Collects the arrays of a message and gives each its place; those that are equal have one: the times of the cell's
+    rows stand once, not with each curve."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._places: dict[bytes, int] = {}
         self._at = 0
 
     def place(self, values: NDArray[Any]) -> dict[str, Any]:
         """Where `values` will stand."""
         data = np.ascontiguousarray(values, dtype="<f8")
-        place = {"at": self._at, "shape": list(data.shape)}
-        self._parts.append(data.tobytes())
-        self._at += data.size
-        return place
+        at = self._places.setdefault(data.tobytes(), self._at)
+        if at == self._at:
+            self._at += data.size
+        return {"at": at, "shape": list(data.shape)}
 
     def data(self) -> bytes:
         """All of them."""
-        return b"".join(self._parts)
+        return b"".join(self._places)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from opsicm.core.calibration import USUAL
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
-from opsicm.experiment.key_refusals import unknown_key
+from opsicm.experiment.key_refusals import flag_meant, unknown_key
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.experiment.setup import PipetteShape
 from opsicm.experiment.step_model import FileModel, Flag, Number, Text, Whole
@@ -73,9 +73,13 @@ Limit = Annotated[
 
 
 def _verified(value: Any) -> Any:
-    if isinstance(value, bool | str) and value != "":
+    meant = flag_meant(value)
+    if isinstance(value, bool) or (isinstance(value, str) and value != "" and meant is None):
         return value
-    context = {"limit": "must be true, false or a text", "remedy": "say who verified it and when, or write false"}
+    remedy = "say who verified it and when, or write false"
+    if isinstance(value, str) and meant is not None:  # `no` would be the name of who verified it
+        remedy = "write verified: false" if not meant else "write verified: true, or say who verified it and when"
+    context = {"limit": "must be true, false or a text", "remedy": remedy}
     raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 

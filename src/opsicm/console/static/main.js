@@ -13,7 +13,7 @@ const SILENT = 3000; // [ms] without a word: the server speaks twice a second
 const TONES = {running: "good", playing: "good", completed: "good", replay: "", stopped: "warn", interrupted: "warn", "no process": "bad", fault: "bad", vanished: "bad", "no answer": "warn"};
 const OVER = new Set(["completed", "stopped", "fault", "interrupted", "no process", "vanished"]);
 const views = new Map(); // slot → {number, content, fresh}
-let socket = null, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
+let socket = null, news = true, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
 
 const map = new Image($("map-body"), $("map-readout"), 460), before = new Image($("before-body"), $("map-readout"), 230);
 const mapCurves = new Curves($("map-body"), 300, "time");
@@ -32,6 +32,7 @@ function connect() {
   socket.onmessage = (event) => {
     heard = performance.now();
     const {kind, follow, number, content} = decode(event.data);
+    news ||= kind !== VIEW;
     if (kind === VIEW) views.set(content.slot, {number, content, fresh: true});
     else if (kind === STATUS) { status = {...content, t_s: content.t_s ?? status?.t_s ?? 0}; updateGauges($("gauges"), content.gauges); }
     else if (kind === FACTS) { if (content.anew) $("facts").replaceChildren(); addFacts($("facts"), content.facts); }
@@ -41,7 +42,7 @@ function connect() {
   socket.onclose = (event) => {
     if (event.code === 4001) return location.reload(); // another run is on show
     heard = 0; setTimeout(connect, 1000);
-    schedule();
+    renew();
   };
 }
 
@@ -59,12 +60,14 @@ function schedule() {
   requestAnimationFrame(() => { asked = false; draw(); });
 }
 
+function renew() { news = true; schedule(); } // words are looked at after a message of words, and twice a second: not in every frame
+
 // -- figures
 
 function draw() {
   let drawn = 0;
   for (const [slot, view] of views) if (view.fresh) { view.fresh = false; PLACES[slot]?.(view.content); drawn = Math.max(drawn, view.number); }
-  words();
+  if (news) { news = false; words(); }
   if (drawn) { frames += 1; say({drawn}); }
 }
 
@@ -179,7 +182,7 @@ $("theme").addEventListener("click", () => {
 theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 
 addEventListener("resize", () => { for (const slot of ["cell", "plan"]) { const view = views.get(slot); if (view) PLACES[slot](view.content); } });
-setInterval(schedule, 500);
+setInterval(renew, 500);
 setInterval(() => { write($("frames"), `${frames} frames/s drawn`); frames = 0; }, 1000);
 begin();
 connect();

@@ -95,7 +95,7 @@ class AnalysisProcess:
             context = multiprocessing.get_context("spawn")
             self._pipe, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs,), daemon=True)
-            # Ctrl-C is for the console, which ends the process; a process inherits what the thread that starts it blocks.
+            # Ctrl-C is for the console, which ends the process; that inherits what the thread which starts it blocks.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 process.start()

@@ -99,19 +99,25 @@ async function listRuns() {
     $("runs").replaceChildren(...runs.map((run) => {
       const row = element("li", ""), button = element("button", run.title), state = element("span", run.state, "state");
       state.dataset.tone = TONES[run.state] ?? "";
-      Object.assign(button, {type: "button", title: run.name, onclick: () => open(run.name)});
+      Object.assign(button, {type: "button", title: run.name, onclick: () => open(run.name, "/")});
       button.dataset.run = run.name;
       button.setAttribute("aria-current", String(run.name === shown));
-      button.append(document.createElement("br"), state, element("span", ` ${run.started.slice(0, 16).replace("T", " ")}`, "when"));
+      button.append(document.createElement("br"), state, element("span", ` ${run.started.slice(0, 16).replace("T", " ")} UTC`, "when"));
       row.append(button);
+      if (!["running", "unfinished", "unreadable"].includes(run.state)) {
+        const results = element("button", "results", "results");
+        Object.assign(results, {type: "button", onclick: () => open(run.name, "/results")});
+        row.append(results);
+      }
       return row;
     }));
   } catch (error) { write($("runs-wait"), error.message); $("runs-wait").hidden = false; }
 }
 
-async function open(run) {
+/** Put a run on show and go to one of its pages. */
+async function open(run, page) {
   const {ok, status, body} = await post("api/show", {run});
-  if (ok) location.assign("/");
+  if (ok) location.assign(page);
   else say(`${body.title}: ${body.detail ?? status}`, "bad");
 }
 
@@ -139,7 +145,7 @@ async function check() {
     try {
       const {ok, status, body} = await post("api/check", {text, beside: from, name: $("name").value.trim() || "experiment.yaml"});
       if (status === 429) { await new Promise((done) => setTimeout(done, PAUSE)); wanted = true; continue; }
-      if (text !== editor.text || from !== beside) { wanted = wanted || !timer; continue; }
+      if (text !== editor.text || from !== beside) continue; // a check of what stands there now is on its way
       if (ok) show(text, body);
       else { write($("verdict"), `${body.title}: ${body.detail ?? status}`); $("verdict").dataset.tone = "bad"; }
     } catch (error) { write($("verdict"), `not checked: the console does not answer (${error.message})`); $("verdict").dataset.tone = "bad"; }
@@ -173,7 +179,7 @@ async function show(text, said) {
   allow();
   outdate();
   if (!said.ok) return;
-  const answer = await fetch("api/plan");
+  const answer = await fetch(`api/plan?checked=${said.checked}`);
   if (!answer.ok || checkedText !== text) return;
   plan = decode(await answer.arrayBuffer()).content;
   write($("plan-note"), `${plan.title}${said.runs > 1 ? `, the first of ${said.runs} runs` : ""}. ${plan.caption}`);

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from fastapi import FastAPI
+from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from opsicm.console.results_page import AnalysisProcess, ResultsPage
@@ -30,7 +31,7 @@ from opsicm.reporting.reports import report_html, run_content
 from opsicm.results.conversion import convert_path
 from opsicm.results.run_results import results_of
 from tests.fixtures.browser import NEEDED, text, until
-from tests.fixtures.raster_run import COLUMNS, MISSING, PITCH, ROWS, raster_run
+from tests.fixtures.raster_run import COLUMNS, MISSING, PITCH, ROWS, height, raster_run
 from tests.fixtures.served import Served, served_replay, wait_for
 
 if TYPE_CHECKING:
@@ -41,10 +42,16 @@ FOLDER: Final = 'é "run"; filename=x\r\nX-Evil: 1'
 ANALYSED: Final = 180.0  # [s]: where everybody works at once, the process takes long to load
 
 
+def bumps(k: int) -> NDArray[np.float64]:
+    """Heights [m] of pass `k` that no plane takes away."""
+    x, y = np.meshgrid(np.arange(COLUMNS), np.arange(ROWS))
+    return np.asarray(height(k) + 50e-9 * ((x + 2 * y * y) % 3))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two images whose title is markup and whose folder is called as a header ends."""
-    return raster_run(tmp_path_factory.mktemp("results") / FOLDER, TITLE)
+    return raster_run(tmp_path_factory.mktemp("results") / FOLDER, TITLE, bumps)
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +379,7 @@ def test_without_a_finished_run_it_says_so(raster: Path, tmp_path: Path) -> None
                 assert "no HDF5 signature" in answer.json()["detail"]
                 on_show[0] = raster
                 answer = await client.get("/api/export/hops.csv")
-                assert answer.text.startswith("hop,"), "another run, after one that failed"
+                assert answer.text.startswith("t,number,line,pixel"), "another run, after one that failed"
         finally:
             results.stop()
 

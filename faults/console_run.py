@@ -25,7 +25,7 @@ from opsicm.core.facts import Fact
 from opsicm.record.journal import read_lines
 from opsicm.runner.control_socket import ask_status
 
-TIMEOUT: Final = 90.0  # [s] for processes to start on a busy machine
+TIMEOUT: Final = 240.0  # [s] for processes to start on a busy machine
 EXPERIMENT: Final = """\
 opsicm: 1
 title: to be looked at

@@ -17,6 +17,8 @@ from tests.fixtures.analogue_rig import EXPERIMENT, POTENTIOSTAT, analogue_rig, 
 from tests.fixtures.fake_card import FakeCard
 from tests.fixtures.laboratory import Laboratory
 
+pytestmark = pytest.mark.real_time
+
 CELL, MODE, OUTPUT = "Dev1/port0/line0", "Dev1/port0/line1", "Dev1/ao1"
 MS = 1_000_000
 

@@ -37,6 +37,8 @@ from tests.fixtures.one_instrument import (
     world_behind,
 )
 
+pytestmark = pytest.mark.real_time
+
 ENTRY: Final = "{driver: scpi_smu, settings: {rest_V: 0.4}}"
 ADDRESS: Final = "TCPIP::127.0.0.1::0::SOCKET"
 NOISE: Final = 3e-6  # [A]: three sigma of the twin's potentiostat

@@ -58,7 +58,7 @@ def bench() -> Iterator[Bench]:
 
 @pytest.fixture(autouse=True)
 def answering(bench: Bench) -> None:
-    """On a busy machine the card may fall silent in one test: a run waits until it is back, and so does the next test."""
+    """On a busy machine the card may fall silent in one test: the next one waits until it is back, as a run would."""
     watch = stopwatch()
     while bench.amplifier.state().quality != Quality.GOOD:
         assert watch() < 5.0

@@ -25,7 +25,7 @@ from opsicm.core.facts import Fact
 from opsicm.record.journal import read_lines
 from opsicm.runner.control_socket import ask_status
 
-TIMEOUT: Final = 90.0  # [s] for processes to start on a busy machine
+TIMEOUT: Final = 240.0  # [s] for processes to start on a busy machine
 EXPERIMENT: Final = """\
 opsicm: 1
 title: to be looked at
@@ -125,9 +125,7 @@ def console_run(workspace: Path, speed: float = 1.0) -> Iterator[ConsoleRun]:
         until("run folder", TIMEOUT, lambda: any(out.glob("*/control.sock")))
         (control,) = out.glob("*/control.sock")
         folder = control.parent
-        stack.enter_context(
-            process(workspace / "console", "-u", "-m", "opsicm", "console", str(folder), "--port", "0")
-        )
+        stack.enter_context(process(workspace / "console", "-u", "-m", "opsicm", "console", str(folder), "--port", "0"))
         printed = workspace / "console" / "stdout"
         until("console", TIMEOUT, lambda: "token=" in printed.read_text(encoding="utf-8").replace("\n", ""))
         line = printed.read_text(encoding="utf-8").replace("\n", "")  # as wide as a terminal, which this is none

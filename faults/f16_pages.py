@@ -108,6 +108,8 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
             wrong += lost(one.folder)
     if not (short or told):
         wrong.append("the slow page was not told of frames that it missed")
-    observed = f"nothing lost; {rate:.1f} frames/s and {missed} left out of a page that draws at once, {told} of a slow one"
+    observed = (
+        f"nothing lost; {rate:.1f} frames/s and {missed} left out of a page that draws at once, {told} of a slow one"
+    )
     holds = not wrong and rate >= (_FEWEST_IN_SHORT if short else _FEWEST)
     return [Outcome("F16", "pages that misbehave, strangers", pages, "; ".join([observed, *wrong[:3]]), holds)]

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import opsicm
 from opsicm.experiment.parameter_file import DEFAULT_SET
+from opsicm.reproduction.cases import sources_hash
 from opsicm.reproduction.findings import findings
 from opsicm.reproduction.paper import FACTOR, IDS
 from opsicm.reproduction.table import NO_NUMBER, NO_VERDICT, summary
@@ -186,12 +188,18 @@ def page(records: Sequence[Record], pictures: Mapping[str, str], form: str = "lo
     return "\n".join(parts) + "\n"
 
 
+def _made_with() -> str:
+    """By which version, so that a page that was left behind by the code can be known."""
+    return f"made with opsicm {opsicm.__version__}, sources of the runs {sources_hash()[:8]}"
+
+
 def _preface(records: Sequence[Record], form: str) -> list[str]:
     cone = CALIBRATED["pipette.cone_deg"]
     return [
         "Takahashi, Takamatsu, Korchev, Fukuma, JACS Au 2023, 3, 1089, doi 10.1021/jacsau.2c00677, run on the digital "
         "twin and analysed by the code that analyses a laboratory's run. "
-        f"This page shows the **{form} forms** of the experiments (each file says what a short form leaves out).",
+        f"This page shows the **{form} forms** of the experiments (each file says what a short form leaves out), "
+        f"{_made_with()}.",
         "",
         "Only what is *predicted* can speak for the model; recovering an input or meeting a calibration cannot. So "
         "there is no sum over kinds:",
@@ -318,7 +326,7 @@ def write(table: Path, figures: Path, form: str) -> None:
                 shown[name] = f"images/reproduction/{file.name}"
     records = json.loads(table.read_text(encoding="utf-8"))
     PAGE.write_text(page(records, shown, form), encoding="utf-8")
-    FINDINGS.write_text(f"{_MADE_BY}\n\n{findings(records, form)}", encoding="utf-8")
+    FINDINGS.write_text(f"{_MADE_BY}\n\n{findings(records, form)}\nThis page was {_made_with()}.\n", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:

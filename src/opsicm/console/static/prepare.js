@@ -14,8 +14,7 @@ const DRAFT = "opsicm draft"; // of this browser's tab: a page that is loaded an
 
 let beside = "", people = null, checkedText = null, checking = false, wanted = false, timer = 0, report = null, plan = null;
 const editor = new Editor($("editor"), () => { stale(); clearTimeout(timer); timer = setTimeout(check, PAUSE); keep(); });
-const curves = new Curves($("plan-curves"), 120, "plan");
-const rows = new Rows($("plan-body"));
+const rows = new Rows($("plan-body")), curves = new Curves($("plan-curves"), 120, "plan");
 
 async function get(path) {
   const answer = await fetch(path), body = await answer.json();
@@ -197,7 +196,7 @@ function drawPlan() {
   $("plan-wait").hidden = true;
   outdate();
   rows.update(plan.panels.at(-1), 0);
-  curves.update(plan.panels.slice(0, -1));
+  curves.update(plan.panels.slice(0, -1), 0); // the run begins at 0: one cursor goes through all of them
 }
 
 function allow() {
@@ -270,7 +269,6 @@ $("theme").addEventListener("click", () => {
   theme(name);
 });
 theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-addEventListener("resize", drawPlan);
 
 connect();
 listRuns();

@@ -194,8 +194,9 @@ An `address` is written as the operating system names the line:
 | a file that grows | `/mnt/eclab/*_C01.mpt` | `D:/Data/*_C01.mpt` | `/Volumes/eclab/*_C01.mpt` |
 
 The program itself needs POSIX and is tried on Linux only: a run's locks and sockets are POSIX's. On a computer with
-Windows it runs in WSL 2, which sees a port that `usbipd` hands over as `/dev/ttyUSB0` and a disk as `/mnt/d`; NI cards and
-OpenSPM stay on Windows and are reached over the network.
+Windows it runs in WSL 2, which sees a port that `usbipd` hands over as `/dev/ttyUSB0` and a disk as `/mnt/d`; NI cards
+and OpenSPM stay on Windows and are reached over the network.
+
 Write a path of Windows with slashes, or in single quotes: in double quotes YAML reads `\\t` as a tab.
 """
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.console.feed import Plan, facts_message, messages_of, outcome_of, tracks_of
+from opsicm.console.feed import Plan, facts_message, messages_of, outcome_of, send_settings, tracks_of
 from opsicm.console.gauges import Renewals, gauges_of
 from opsicm.console.outbox import Outbox
+from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import SAMPLES_KEPT, Snapshot, live_snapshot
 from opsicm.console.wire import FromPage, Kind, Message, message, view_message
 from opsicm.core.errors import OpsicmError
@@ -20,7 +21,7 @@ from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.record.follow import LiveRun
 from opsicm.runner.control_socket import ask_status
 
-_LOOK: Final = 0.1  # [s] between two looks at the log
+_LOOK: Final = 0.03  # [s] between two looks at the log
 _ASK: Final = 0.5  # [s] between two questions to the run
 _ASK_BUSY: Final = 5.0  # [s] after a question without an answer, then twice as long each time
 _ASK_RARELY: Final = 60.0  # [s] at most: an unanswered question takes one of the sixteen places in the run's queue
@@ -52,9 +53,11 @@ class LiveFeed:
         self._built = _Built({})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renewals = Renewals()
+        self._sampled = Sampled()
         self._forecast: bool | None = None  # whether there is one; None while it is made
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._make_plan)]
+        works = self._follow, self._make_plan, self._sampled.prepare
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to follow; messages are handed over in `loop`."""
@@ -62,10 +65,10 @@ class LiveFeed:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the thread that follows; the forecast may still be computing and is left to itself."""
         self._over.set()
-        self._threads[0].join(5.0)
+        await asyncio.to_thread(self._threads[0].join, 5.0)
 
     def join(self, outbox: Outbox) -> None:
         """Send a new page what there is."""
@@ -77,16 +80,19 @@ class LiveFeed:
         if self._built.plan is not None:
             outbox.put("plan", self._built.plan)
         self._put_views(outbox)
+        send_settings(outbox, self._folder)
 
     def leave(self, outbox: Outbox) -> None:
         """Send it nothing more."""
         self._outboxes.remove(outbox)
 
     def say(self, outbox: Outbox, said: FromPage) -> None:
-        """Another levelling is sent at once where it was made before."""
+        """Another levelling is sent at once where it was made before; settings are kept with the run."""
         if said.levelling is not None:
             outbox.levelling = said.levelling
             self._put_views(outbox)
+        if said.settings is not None:
+            send_settings(outbox, self._folder, said.settings)
 
     def _put_views(self, outbox: Outbox) -> None:
         for slot, one in self._built.views.get(outbox.levelling, {}).items():
@@ -117,7 +123,7 @@ class LiveFeed:
     def _follow(self) -> None:
         try:
             with LiveRun(self._folder, SAMPLES_KEPT) as run:
-                follower = _Follower(run, self._folder, self._renewals, lambda: self._forecast)
+                follower = _Follower(run, self._folder, self._renewals, self._sampled, lambda: self._forecast)
                 while not self._over.wait(_LOOK):
                     wanted = {outbox.levelling for outbox in list(self._outboxes)} or {"none"}
                     status, views, facts = follower.look(wanted)
@@ -151,8 +157,12 @@ class LiveFeed:
 class _Follower:
     """Looks at a run in progress: its status twice a second, its figures when something was recorded."""
 
-    def __init__(self, run: LiveRun, folder: Path, renewals: Renewals, forecast: Callable[[], bool | None]) -> None:
+    def __init__(
+        self, run: LiveRun, folder: Path, renewals: Renewals, sampled: Sampled, forecast: Callable[[], bool | None]
+    ) -> None:
         self._forecast = forecast
+        self._sampled = sampled
+        self._places: list[str] = []
         self._run = run
         self._folder = folder
         self._renewals = renewals
@@ -175,7 +185,8 @@ class _Follower:
             elapsed = stopwatch()
             self._size, self._levelled = size, set(wanted)
             self._seen = live_snapshot(self._run)
-            views = {one: messages_of(self._seen, one) for one in wanted}
+            views = {one: messages_of(self._seen, one, self._sampled, True) for one in wanted}
+            self._places = list(next(iter(views.values())))
             self._made_s = elapsed()
             self._due_ns = monotonic_ns() + round(_SHARE * self._made_s * 1e9)
         # A run that did not answer does so again when it records.
@@ -223,5 +234,6 @@ class _Follower:
             "gauges": gauges,
             "made_s": self._made_s,
             "forecast": self._forecast(),
+            "places": self._places,
         }
         return message(Kind.STATUS, content)

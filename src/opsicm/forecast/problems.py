@@ -59,12 +59,14 @@ def hop_problems(
 
 
 def _speed(loaded: LoadedExperiment, path: KeyPath, step: ApproachingStep, approach: Approach) -> Iterator[Problem]:
-    if approach.overshoot >= approach.stop_distance:
+    below = approach.late + approach.overshoot
+    if below >= approach.stop_distance:
         limit = (
-            f"overshoots by {approach.overshoot * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
+            f"overshoots by {below * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
             f"{approach.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
         )
-        fastest = step.fall_nm_per_ms * 0.5 * approach.stop_distance / approach.overshoot
+        # At least in proportion: the slower a fall, the smaller the part of it that turning costs.
+        fastest = step.fall_nm_per_ms * 0.5 * approach.stop_distance / below
         yield loaded.problem((*path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, f"fall at {fastest:.3g} nm/ms")
 
 

@@ -89,7 +89,8 @@ def _scanner(setup: RoleSetup) -> ScannerSpecification:
     # A scanner with a resonance follows a ramp 2D/w late.
     lag = 2.0 * scanner["damping"] / resonance if resonance > 0.0 else scanner["lag"]
     height_noise = twin_settings.noise(setup.rig.rig)["height"]
-    return ScannerSpecification(scanner["z_range"] / 2.0, scanner["xy_range"] / 2.0, lag, height_noise)
+    damping = scanner["damping"] if resonance > 0.0 else math.inf
+    return ScannerSpecification(scanner["z_range"] / 2.0, scanner["xy_range"] / 2.0, lag, height_noise, damping)
 
 
 def _coarse_stage(setup: RoleSetup) -> CoarseStageSpecification:

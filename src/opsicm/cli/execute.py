@@ -162,8 +162,8 @@ def engaged_elsewhere(loaded: LoadedRig, rig: Rig, out: Path) -> str:
             return ""
         return (
             f"coarse stage: it stands at {at:.4f} mm, which is taken for {above:g} µm above the specimen; the last "
-            f"run, {folder.name}, was engaged at {then:.4f} mm. Unless the tip was engaged anew, stop, and write in the "
-            f"rig file's roles.coarse_stage.settings: engaged_at_mm: {then:.9g}, start_height_um: {height:.9g}"
+            f"run, {folder.name}, was engaged at {then:.4f} mm. Unless the tip was engaged anew, stop, and write in "
+            f"the rig file's roles.coarse_stage.settings: engaged_at_mm: {then:.9g}, start_height_um: {height:.9g}"
         )
     return ""
 

@@ -33,6 +33,21 @@ def test_show_has_every_leaf_with_its_source() -> None:
     records = json.loads(RUNNER.invoke(app, ["show", "--json"]).output)
     assert {record["name"] for record in records} == set(parameter_set().leaves)
     assert set(records[0]) == {"name", "value", "unit", "u", "status", "source"}
+    (transference,) = (record for record in records if record["name"] == "transference")
+    assert (transference["interval"], transference["u"]) == ([0.2, 0.4], None)
+    assert "0.3 (0.2 … 0.4)" in result.output
+
+
+def test_show_says_what_was_calibrated_and_what_the_pipette_feels_of_the_salt() -> None:
+    shown = RUNNER.invoke(app, ["show", "graphite-li-ec-dec-takahashi"]).output
+    assert "which this set cannot predict: conductivity_maximum_at, swelling_factor" in shown
+    assert "conductivity 6.2 mS/cm at 1 M, greatest at 1.5 M; dlnκ/dlnc there +0.33: 1 % of salt" in shown
+    proportional = RUNNER.invoke(app, ["show", "graphite-li-ec-dec-proportional"]).output
+    assert (
+        "without a maximum; dlnκ/dlnc there +1.00: 1 % of salt outside the pipette changes its current by +0.50 %"
+        in (proportional)
+    )
+    assert "calibrated" not in proportional
 
 
 def test_a_user_s_parameter_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

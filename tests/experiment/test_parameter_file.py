@@ -45,6 +45,15 @@ SPOILED: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "no table": ("ocp.csv", "none.csv", 6, ("graphite.ocp.table is 'none.csv'", "no such file")),
     "one column": ("[stoichiometry, potential_V]", "[potential_V]", 6, ("graphite.ocp.columns", "at least 2")),
     "column twice": ("[stoichiometry,", "[potential_mV,", 6, ("graphite.ocp.columns[1]", "given twice")),
+    "u and interval": ("u: 0.5", "u: 0.5, interval: [290, 300]", 7, ("temperature.u", "no such key")),
+    "interval without its value": (
+        "u: 0.5",
+        "interval: [300, 310]",
+        7,
+        ("temperature.interval is [300, 310]", "its lower end comes first, and 298.15 lies inside"),
+    ),
+    "interval backwards": ("u: 0.5", "interval: [310, 290]", 7, ("temperature.interval", "lower end comes first")),
+    "interval of one": ("u: 0.5", "interval: [290]", 7, ("temperature.interval is [290]; has too few entries",)),
     "unknown key": ("source: our cell", "source: us, origin: x", 6, ("graphite.ocp.origin", "no such key")),
     "version": ("opsicm_parameters: 1", "opsicm_parameters: 2", 1, ("must be at most 1",)),
 }
@@ -106,6 +115,13 @@ def test_words_stages_and_numbers_of_unstated_uncertainty(folder: Path) -> None:
     assert stages.value == (("2L", 0.24), ("2", 0.5))
     assert thickness.si == pytest.approx(30e-6)
     assert thickness.u is None
+
+
+def test_an_interval_stands_in_place_of_an_uncertainty(folder: Path) -> None:
+    text = "cone: {value: 290, unit: K, interval: [280, 300], status: calibrated, source: E5 of the paper}\n"
+    (folder / "base.yaml").write_text(text, encoding="utf-8")
+    (leaf,) = (stated.leaf for stated in read_parameters(folder / "base.yaml").values())
+    assert (leaf.value, leaf.u, leaf.interval, leaf.status) == (290.0, None, (280.0, 300.0), "calibrated")
 
 
 def test_a_circle_of_parents_is_refused(folder: Path) -> None:
@@ -260,7 +276,7 @@ def test_a_conductivity_is_a_table_of_any_units_of_its_kind(folder: Path) -> Non
         read_parameter_set(written(folder, text))
     (folder / "kappa.csv").write_text("0.2, 3\n1, 7\n2, 5\n", encoding="utf-8")
     electrolyte = read_parameter_set(written(folder, text.replace("_mol", "_M"))).values.electrolyte
-    assert electrolyte.conductivity([0.0, 100.0, 1000.0, 2900.0]) == pytest.approx([0.0, 0.15, 0.7, 0.5])
+    assert electrolyte.conductivity([0.0, 200.0, 1000.0, 2900.0]) == pytest.approx([0.0, 0.3, 0.7, 0.5])
 
 
 def test_a_file_is_found_from_where_it_is_named(folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from opsicm.cli.terminal import JsonFlag, out, print_json
 from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set, parameter_set_names
+from opsicm.physics.cell.electrolyte import TABLE_END, TABLE_STEP, Electrolyte
 from opsicm.physics.materials.material import Material
 from opsicm.physics.parameters import Curve, Leaf, ParameterSet
 
@@ -15,13 +17,15 @@ app = typer.Typer(no_args_is_help=True)
 
 
 def leaf_record(name: str, leaf: Leaf) -> dict[str, Any]:
-    """A leaf as a record with the keys of a parameter file: name, value, unit, u, status, source."""
+    """A leaf as a record with the keys of a parameter file: name, value, unit, u, status, source, and its interval."""
     value: Any = leaf.value
     if isinstance(value, Curve):
         value = {"curve": value.label, "points": len(value.columns[0])}
     elif isinstance(value, tuple):
         value = dict(value)
-    return {"name": name, "value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source}
+    interval = {} if leaf.interval is None else {"interval": list(leaf.interval)}
+    stated = {"name": name, "value": value, "unit": leaf.unit, "u": leaf.u, **interval}
+    return {**stated, "status": leaf.status, "source": leaf.source}
 
 
 def set_text(chosen: ParameterSet) -> str:
@@ -31,14 +35,19 @@ def set_text(chosen: ParameterSet) -> str:
         unit = "" if leaf.unit in {"1", "word", "curve", "stages"} else leaf.unit
         lines.append(f"{name:<26} {_shown(leaf):>26} {unit:<8} {leaf.status:<10} {leaf.source}")
     p = chosen.values
-    assumed = sum(leaf.status == "assumed" for leaf in chosen.leaves.values())
+    statuses = [leaf.status for leaf in chosen.leaves.values()]
+    calibrated = sorted(name for name, leaf in chosen.leaves.items() if leaf.status == "calibrated")
     lines += [
         "",
         *material_lines(p.material),
         f"capacity {p.areal_capacity / 3.6e4:.3g} mAh/cm2, {p.areal_capacity * p.area / 3.6:.3g} mAh; "
         f"particle surface {p.internal_area:.3g} per specimen area",
-        f"{assumed} of {len(chosen.leaves)} numbers are assumed: nobody has measured them for this electrode",
+        *electrolyte_lines(p.electrolyte),
+        f"{statuses.count('assumed')} of {len(statuses)} numbers are assumed: nobody has measured them for this "
+        "electrode",
     ]
+    if calibrated:
+        lines.append(f"calibrated by results of the paper, which this set cannot predict: {', '.join(calibrated)}")
     return "\n".join(lines)
 
 
@@ -51,7 +60,21 @@ def _shown(leaf: Leaf) -> str:
         case str():
             return leaf.value
         case _:
+            if leaf.interval is not None:
+                return "{:g} ({:g} … {:g})".format(leaf.value, *leaf.interval)
             return f"{leaf.value:g}" + ("" if leaf.u is None else f" ± {leaf.u:g}")
+
+
+def electrolyte_lines(electrolyte: Electrolyte) -> list[str]:
+    """The conductivity at rest and what the pipette's current feels of the salt there."""
+    c = electrolyte.concentration
+    kappa, slope = float(electrolyte.conductivity(c)), electrolyte.conductivity_sensitivity(c)
+    highest = float(np.argmax(electrolyte.kappa_table)) * TABLE_STEP
+    where = f"greatest at {1e-3 * highest:.3g} M" if 0.0 < highest < TABLE_END else "without a maximum"
+    return [
+        f"conductivity {10.0 * kappa:.3g} mS/cm at {1e-3 * c:g} M, {where}; dlnκ/dlnc there {slope:+.2f}: 1 % of salt "
+        f"outside the pipette changes its current by {0.5 * slope:+.2f} %"
+    ]
 
 
 def material_lines(material: Material) -> list[str]:

@@ -308,7 +308,7 @@ def _refuse_driven_cell(experiment: LoadedExperiment, loaded: LoadedRig) -> None
 
 
 def _stored_leaf(leaf: Leaf) -> dict[str, Any]:
-    more: dict[str, str] = {}
+    more: dict[str, Any] = {}
     match leaf.value:
         case Curve():
             value: Any = leaf.value.label
@@ -320,4 +320,6 @@ def _stored_leaf(leaf: Leaf) -> dict[str, Any]:
             value = str(leaf.value)
         case _:
             value = leaf.value
+    if leaf.interval is not None:
+        more["interval"] = list(leaf.interval)
     return {"value": value, "unit": leaf.unit, "u": leaf.u, "status": leaf.status, "source": leaf.source, **more}

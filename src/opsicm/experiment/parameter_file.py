@@ -89,6 +89,23 @@ class UnstatedLeaf(NumberLeaf):
     u: Literal["unstated"]
 
 
+class IntervalLeaf(NumberLeaf):
+    """A number of which only the range is known: sources differ, and none is better."""
+
+    interval: Annotated[tuple[Number, Number], Field(examples=[[0.2, 0.4]])]
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """The interval holds the value, its lower end first."""
+        yield from super().refusals(given)
+        ends, value = given.get("interval"), given.get("value")
+        if ends is not None and value is not None and len(ends) == 2:
+            low, high = ends
+            if not (low < high and low <= value <= high):
+                limit = f"its lower end comes first, and {value:g} lies inside"
+                yield Refusal(("interval",), ends, limit, "correct its ends")
+
+
 class WordLeaf(SourcedLeaf):
     """A choice or a name: `facing: {value: up, …}`."""
 
@@ -247,6 +264,10 @@ def _leaf(document: Document, given: dict[str, Any], path: KeyPath) -> Leaf:
     if given.get("u") == UNSTATED:
         number = validated(part, UnstatedLeaf)
         return Leaf(float(number.value), number.unit, None, number.status, number.source)
+    if "interval" in given:
+        ranged = validated(part, IntervalLeaf)
+        low, high = map(float, ranged.interval)
+        return Leaf(float(ranged.value), ranged.unit, None, ranged.status, ranged.source, (low, high))
     quantity = validated(part, QuantityLeaf)
     return Leaf(float(quantity.value), quantity.unit, float(quantity.u), quantity.status, quantity.source)
 

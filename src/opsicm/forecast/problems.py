@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from opsicm.core.errors import BadInput, Problem
+from opsicm.core.units import at_least
 from opsicm.experiment.controls import nominal_controls
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
@@ -77,7 +78,7 @@ def _noise(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: HopP
             f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %: "
             f"{hop.false_stop * count:.3g} false stops in {count} hops"
         )
-        remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
+        remedy = f"use at least {at_least(noise * _FALSE_STOP_SIGMA)} %, or a lower filter frequency"
         yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
 
 
@@ -86,7 +87,7 @@ def _engage_noise(loaded: LoadedExperiment, path: KeyPath, step: Engage, approac
     if 1.0 < approach.noise_over_setpoint * _FALSE_STOP_SIGMA < math.inf:
         noise = approach.noise_over_setpoint * step.setpoint_pct
         limit = f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %"
-        remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
+        remedy = f"use at least {at_least(noise * _FALSE_STOP_SIGMA)} %, or a lower filter frequency"
         yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
 
 

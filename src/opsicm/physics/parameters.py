@@ -23,7 +23,7 @@ from opsicm.physics.materials.material import Material
 from opsicm.physics.materials.open_circuit import gallery_curve, ocp_curve
 
 Floats = NDArray[np.float64]
-Status = Literal["measured", "literature", "derived", "assumed"]
+Status = Literal["measured", "literature", "derived", "calibrated", "assumed"]
 STATUSES: Final = get_args(Status)
 
 _IN_UNIT: Final = {
@@ -90,7 +90,10 @@ Value = float | str | Curve | Stages
 class Leaf:
     """`value` in `unit` with standard uncertainty `u` (same unit; None: nobody has stated one).
 
-    A word (`"up"`), a `Curve` or stages have the unit `"word"`, `"curve"` or `"stages"` and no uncertainty.
+    `interval` instead of `u`: the lowest and the highest value [same unit] that anything known allows, where sources
+    differ and none is better. A number chosen because a result of the paper then comes out is *calibrated*, and its
+    source names the result. A word (`"up"`), a `Curve` or stages have the unit `"word"`, `"curve"` or `"stages"` and no
+    uncertainty.
     """
 
     value: Value
@@ -98,6 +101,7 @@ class Leaf:
     u: float | None
     status: Status
     source: str
+    interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -106,6 +110,24 @@ class Leaf:
             raise OutsideDomain(Problem("source", "empty", "every number says where it comes from", "name the source"))
         if isinstance(self.value, float):
             factor(self.unit)
+        if self.interval is not None:
+            low, high = self.interval
+            inside = isinstance(self.value, float) and low < high and low <= self.value <= high
+            if not inside or self.u is not None:
+                value = f"[{low:g}, {high:g}] beside {self.value!r}"
+                limit = "an interval stands in place of u, its lower end first, and holds the value"
+                raise OutsideDomain(Problem("interval", value, limit, "correct its ends, or give u instead"))
+
+    @property
+    def range_si(self) -> tuple[float, float] | None:
+        """The ends of its interval, or value ± u, in SI; None for a word or curve, and where neither is stated."""
+        if not isinstance(self.value, float):
+            return None
+        if self.interval is not None:
+            return self.interval[0] * factor(self.unit), self.interval[1] * factor(self.unit)
+        if not self.u:
+            return None
+        return (self.value - self.u) * factor(self.unit), (self.value + self.u) * factor(self.unit)
 
     @property
     def si(self) -> float:
@@ -223,8 +245,10 @@ class ParameterSet:
     def _electrolyte(self, scalars: Mapping[str, float]) -> solution.Electrolyte:
         curve = self.leaves["conductivity_curve"].value
         if isinstance(curve, Curve):
-            concentration, measured = curve.columns
-            kappa = solution.sampled(np.append(0.0, concentration), np.append(0.0, measured))
+            concentration, measured = map(np.asarray, curve.columns)
+            if concentration[0] > 0.0:
+                concentration, measured = np.append(0.0, concentration), np.append(0.0, measured)
+            kappa = solution.sampled(concentration, measured)
         elif curve == "maximum":
             kappa = solution.conductivity_with_maximum(scalars["conductivity_1M"], scalars["conductivity_maximum_at"])
         elif curve == "proportional":

@@ -17,16 +17,18 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
+from opsicm.reproduction.findings import write_findings
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
-from opsicm.reproduction.table import NO_NUMBER, ComparedRow, ExperimentResults, is_finished_declared, table, write_json
+from opsicm.reproduction.table import ComparedRow, ExperimentResults, is_finished_declared, summary, table, write_json
 from opsicm.results.number_text import number
 
 _WORKERS: Final = 2  # each may need 1 GB
 CAPTION: Final = (
     "kind: input - a parameter of the twin, so that recovering it tests the instrument and not nature; calibrated - "
     "one parameter, the pipette's cone angle, was chosen for it; predicted - what follows from physics and measuring "
-    "chain. Twin and analysis share the approach curve. Verdicts: agrees - within the paper's precision or 15 %; a "
-    "statement in words can reach 'same trend' at best."
+    "chain; by construction - the twin could give nothing else, no verdict. Twin and analysis share the approach "
+    "curve. Verdicts: agrees - within the paper's precision or 15 %, for a prediction also within a quarter of the "
+    "paper's own variation; same trend - within a factor of 1.5 of a number, and all that words can reach."
 )
 
 
@@ -52,6 +54,7 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
     print_table(compared)
     if json is not None:
         write_json(compared, json)
+    out.print(f"findings  {write_findings(compared, folder, 'short' if short else 'long')}", markup=False)
     for path in (
         path for experiment in experiments if experiment in evaluated for path in evaluated[experiment].figures
     ):
@@ -62,22 +65,31 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) ->
 
 def print_table(compared: Sequence[ComparedRow]) -> None:
     """The table on standard output, one line per row; the quantity comes last because it is long."""
-    lines = [("id", "paper", "here ± u (k = 1)", "unit", "kind", "verdict", "quantity")]
+    lines = [("id", "paper", "here ± u (k = 1)", "unit", "ratio", "kind", "verdict", "quantity")]
     for one in compared:
         row = one.row
-        paper = f"{row.paper:g}" if row.paper is not None else "–"
+        paper = f"{row.paper:.4g}" if row.paper is not None else "–"
         here = number(one.result.value, one.result.u)
-        lines.append((row.id, paper, here, row.unit, row.kind, one.verdict or NO_NUMBER, row.quantity))
-    widths = [max(len(line[k]) for line in lines) for k in range(6)]
+        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        lines.append((row.id, paper, here, row.unit, ratio, row.kind, one.verdict or one.without_verdict, row.quantity))
+    widths = [max(len(line[k]) for line in lines) for k in range(7)]
     for line in lines:
         cells = [
-            text.rjust(w) if k in (1, 2) else text.ljust(w)
+            text.rjust(w) if k in (1, 2, 4) else text.ljust(w)
             for k, (text, w) in enumerate(zip(line, widths, strict=False))
         ]
-        out.print("  ".join((*cells, line[6])), markup=False)
+        out.print("  ".join((*cells, line[7])), markup=False)
     for one in compared:
-        if one.verdict is None:
+        if one.result.value is None:
             out.print(f"{one.row.id}: {one.outcome}", markup=False)
+        if one.otherwise:
+            readings = "; ".join(f"{label}: {number(r.value, r.u)}" for label, r in one.otherwise.items())
+            out.print(
+                f"{one.row.id}: {one.row.definition or 'as declared'}. Otherwise: {readings} {one.row.unit}",
+                markup=False,
+            )
+    for text in summary([one.record() for one in compared]):
+        out.print(text, markup=False)
     out.print(CAPTION)
 
 
@@ -134,8 +146,10 @@ def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path) -> Experi
 
     pictures = PaperFigures(figures)
     results = evaluate(experiment, runs, pictures.draw)
-    without = {row: _without_traces(each) for row, each in results.without.items()}
-    return ExperimentResults(_without_traces(results.by_row), without, tuple(pictures.drawn))
+    without, otherwise = (
+        {row: _without_traces(each) for row, each in others.items()} for others in (results.without, results.otherwise)
+    )
+    return ExperimentResults(_without_traces(results.by_row), without, otherwise, tuple(pictures.drawn))
 
 
 def _without_traces(results: Mapping[str, Result]) -> dict[str, Result]:

@@ -104,10 +104,8 @@ def _coarse_stage(setup: RoleSetup) -> CoarseStageSpecification:
 
 def _hop_controller(setup: RoleSetup) -> HopControllerSpecification:
     hop, rig = twin_settings.in_si(setup.settings), setup.rig.rig.rig
-    limit = rig.limits.get("pipette_overload_nA", math.inf)
-    overload = (limit if isinstance(limit, float) else max(map(abs, limit))) * 1e-9
     dt_ns = round(1e9 / rig.clock.rate)
-    timing = HopTiming(hop["settle"], hop["reference"], hop["withdraw"], rig.latency, overload, dt_ns)
+    timing = HopTiming(hop["settle"], hop["reference"], hop["withdraw"], rig.latency, rig.limits.overload, dt_ns)
     return HopControllerSpecification(timing, hop["start_height"])
 
 

@@ -9,12 +9,16 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from opsicm.physics.noise import gaussian_block
+from opsicm.core.compiled import compiled
+from opsicm.physics.noise import gaussian
 
 F64 = NDArray[np.float64]
 _SHORTEST: Final = 0.025  # [s] between the knots of the quickest octave: above 10 Hz white noise is all there is
 _OCTAVES: Final = 21  # the slowest has 7 h between its knots
 _GOLDEN: Final = 0.6180339887498949  # by which the octaves are shifted: at no time do all of them stand on a knot
+_SPACING: Final[F64] = np.asarray(
+    _SHORTEST * 2.0 ** np.arange(_OCTAVES), np.float64
+)  # [s] between the knots of every octave
 _CHANNELS: Final = 2**40  # beyond those of any segment's samples
 Slope = Literal[1, 2]
 
@@ -41,27 +45,30 @@ class SlowNoise:
         t = np.atleast_1d(np.asarray(time, dtype=np.float64))
         if self.level == 0.0 or not t.size:
             return np.zeros(t.size)
-        both = np.append(t, 0.0)
-        total = np.zeros(both.size)
-        for octave in range(_OCTAVES):
-            spacing = _SHORTEST * 2.0**octave
-            # One-sided, 2 sigma² spacing sinc^4 summed over octaves is 2 sigma² integral / ln 2, which gives sigma.
-            variance = 1.5 * math.log(2.0) if self.slope == 1 else 0.5 * math.pi**2 * spacing
-            total += math.sqrt(variance) * self._joined(both / spacing + octave * _GOLDEN, octave)
-        return np.asarray(self.level * (total[:-1] - total[-1]))
+        values = _summed(self.seed, _CHANNELS + 64 * self.number, np.append(t, 0.0), _SPACING, _sizes(self.slope))
+        return np.asarray(self.level * (values[:-1] - values[-1]))
 
-    def _joined(self, place: F64, octave: int) -> F64:
-        """Standard normal numbers at whole places, joined by straight lines."""
-        knots = np.unique(np.concatenate((np.floor(place), np.floor(place) + 1.0))).astype(np.int64)
-        values = np.empty(knots.size)
-        begin = 0
-        # Runs of neighbours are drawn together: most of what is asked for lies side by side.
-        for run in np.split(knots, np.flatnonzero(np.diff(knots) > 1) + 1):
-            drawn = np.empty(run.size, np.float32)
-            gaussian_block(self.seed, _CHANNELS + 64 * self.number + octave, int(run[0]), drawn)
-            values[begin : begin + run.size] = drawn
-            begin += run.size
-        return np.asarray(np.interp(place, knots, values))
+
+def _sizes(slope: Slope) -> F64:
+    """Standard deviation of every octave's knots for a level of 1.
+
+    One-sided, 2 sigma² spacing sinc^4 summed over octaves is 2 sigma² integral / ln 2, which gives sigma.
+    """
+    return np.asarray(np.sqrt(np.full(_OCTAVES, 1.5 * math.log(2.0)) if slope == 1 else 0.5 * math.pi**2 * _SPACING))
+
+
+@compiled
+def _summed(seed: int, channel: int, time: F64, spacing: F64, size: F64) -> F64:
+    """Every octave at every `time` [s, n]: normal numbers at whole places, joined by straight lines."""
+    total = np.zeros(time.size)
+    for n in range(time.size):
+        for octave in range(spacing.size):
+            place = time[n] / spacing[octave] + octave * _GOLDEN
+            before = int(place)
+            share = place - before
+            first = gaussian(seed, channel + octave, before)
+            total[n] += size[octave] * (first + share * (gaussian(seed, channel + octave, before + 1) - first))
+    return total
 
 
 def random_walk_level(wander: float, within: float) -> float:

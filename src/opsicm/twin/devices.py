@@ -177,7 +177,7 @@ class Probe:
         """Pipette current [A] far from the surface in `state`, of the tip as it is at `t_ns`, faults and all."""
         self.curve(t_ns)
         current = self.world.bulk_current(state) * self.world.faults.gain(t_ns) * self._intact_curve.far
-        return current / self._curve.far * (1.0 + self._flicker(0, [t_ns])[0])
+        return float(current / self._curve.far * (1.0 + self._flicker(0, [t_ns])[0]))
 
     def far_currents(self, states: CellStates, t_ns: Sequence[int]) -> Floats:
         """`far_current` in many states; faults as at `t_ns`, all of one tip."""

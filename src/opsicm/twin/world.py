@@ -142,7 +142,7 @@ class World:
         """Current [A] of a sound pipette far from the surface, with the command of that instant."""
         across = self._across(state, self.command(state.t_ns))
         if self.pipette.glass is None:
-            return state.conductance * across
+            return float(state.conductance * across)
         many = CellStates(*(np.array([value]) for value in state))
         return float(self._through(many, np.array([across]))[0])
 

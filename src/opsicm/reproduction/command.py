@@ -18,7 +18,16 @@ from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
-from opsicm.reproduction.table import NO_NUMBER, ComparedRow, ExperimentResults, is_finished_declared, table, write_json
+from opsicm.reproduction.table import (
+    NO_NUMBER,
+    ComparedRow,
+    ExperimentResults,
+    is_finished_declared,
+    side_by_side,
+    table,
+    write_json,
+)
+from opsicm.reproduction.variants import declared_sets
 from opsicm.results.number_text import number
 
 _WORKERS: Final = 2  # each may need 1 GB
@@ -30,33 +39,39 @@ CAPTION: Final = (
 )
 
 
-def reproduce(only: str | None, short: bool, json: Path | None, folder: Path) -> int:
-    """Run the experiments, draw the figures, print the table. Returns the exit code: 0 if all ran, 130 if interrupted,
-    else 3."""
-    experiments = chosen_experiments(only)
-    planned = plan(experiments, short)
-    for experiment, reason in planned.refused.items():
+def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, names: Sequence[str] = ()) -> int:
+    """Run the experiments under each set, draw the first one's figures, print the table with a column for each.
+
+    `names` of the sets, all declared ones if empty. Returns the exit code: 0 if all ran, 130 if interrupted, else 3.
+    """
+    experiments, sets = chosen_experiments(only), declared_sets(names)
+    plans = {one.name: plan(experiments, short, one, in_full=one is sets[0]) for one in sets}
+    for experiment, reason in {e: r for one in plans.values() for e, r in one.refused.items()}.items():
         err.print(f"{experiment}: not run: {reason}")
-    with Evaluator(folder / "figures") as evaluator, stop_on_interrupt() as stop:
-        with _progress(planned.all) as on_progress:
+    cases = {case.key: case for one in plans.values() for case in one.all}
+    with Evaluator(folder / "figures", sets[0].name) as evaluator, stop_on_interrupt() as stop:
+        with _progress(list(cases.values())) as on_progress:
             workers = min(_WORKERS, os.cpu_count() or 1)
-            runs = run_all(planned, folder / "runs", stop, on_progress, workers, evaluator.begin)
+            runs = run_all(plans, folder / "runs", stop, on_progress, workers, evaluator.begin)
         if stop():
             err.print(f"interrupted; what was finished is kept in {folder / 'runs'} and not run again")
             return 130
-        for one in (one for ones in runs.values() for one in ones if one.path is None):
+        made = {one.case.key: one for of_set in runs.values() for ones in of_set.values() for one in ones}
+        for one in (one for one in made.values() if one.path is None):
             err.print(f"{one.case.label}: no run: {one.reason}")
         with working("analysing the runs and drawing the figures"):
             evaluated = evaluator.results()
-    compared = table(experiments, planned, runs, evaluated)
+    columns = [
+        table(experiments, plans[one.name], runs[one.name], evaluated.get(one.name, {}), one) for one in sets
+    ]
+    compared = side_by_side(columns)
     print_table(compared)
     if json is not None:
         write_json(compared, json)
-    for path in (
-        path for experiment in experiments if experiment in evaluated for path in evaluated[experiment].figures
-    ):
+    first = evaluated.get(sets[0].name, {})
+    for path in (path for experiment in experiments if experiment in first for path in first[experiment].figures):
         out.print(f"figure  {path}", markup=False)
-    complete = not planned.refused and all(one.path is not None for ones in runs.values() for one in ones)
+    complete = not any(one.refused for one in plans.values()) and all(one.path is not None for one in made.values())
     return 0 if complete else 3
 
 
@@ -103,24 +118,34 @@ def _progress(cases: Sequence[Case]) -> Iterator[OnProgress]:
 
 
 class Evaluator(AbstractContextManager["Evaluator"]):
-    """A process that evaluates experiments and draws their figures into `figures`, one after another.
+    """A process that evaluates experiments one after another, and draws the figures of the set `drawn` into `figures`.
 
-    A process of its own, because reading runs imports HDF5, which must not be loaded beside a live run.
+    A process of its own, because reading runs imports HDF5, which must not be loaded beside a live run. Sets that share
+    all runs of an experiment share its evaluation.
     """
 
-    def __init__(self, figures: Path) -> None:
-        self._figures = figures
+    def __init__(self, figures: Path, drawn: str) -> None:
+        self._figures, self._drawn = figures, drawn
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_child)
-        self._jobs: dict[str, Future[ExperimentResults]] = {}
+        self._jobs: dict[tuple[str, str], Future[ExperimentResults]] = {}
+        self._by_runs: dict[tuple[str, ...], Future[ExperimentResults]] = {}
 
-    def begin(self, experiment: str, runs: Sequence[CaseRun]) -> None:
-        """Evaluate this experiment, all runs of which are finished, as soon as the process is free."""
-        if any(is_finished_declared(one) for one in runs):
-            self._jobs[experiment] = self._pool.submit(_evaluate, experiment, tuple(runs), self._figures)
+    def begin(self, name: str, experiment: str, runs: Sequence[CaseRun]) -> None:
+        """Evaluate this experiment of the set `name`, all runs of which are finished, as soon as the process is free."""
+        if not any(is_finished_declared(one) for one in runs):
+            return
+        keys = tuple(one.case.key for one in runs)
+        figures = self._figures if name == self._drawn else None
+        if keys not in self._by_runs:
+            self._by_runs[keys] = self._pool.submit(_evaluate, experiment, tuple(runs), figures)
+        self._jobs[name, experiment] = self._by_runs[keys]
 
-    def results(self) -> dict[str, ExperimentResults]:
-        """The results by experiment; waits for them, and raises what the process raised."""
-        return {experiment: job.result() for experiment, job in self._jobs.items()}
+    def results(self) -> dict[str, dict[str, ExperimentResults]]:
+        """The results by set and experiment; waits for them, and raises what the process raised."""
+        results: dict[str, dict[str, ExperimentResults]] = {}
+        for (name, experiment), job in self._jobs.items():
+            results.setdefault(name, {})[experiment] = job.result()
+        return results
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -128,14 +153,15 @@ class Evaluator(AbstractContextManager["Evaluator"]):
         self._pool.shutdown(cancel_futures=True)
 
 
-def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path) -> ExperimentResults:
+def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path | None) -> ExperimentResults:
     from opsicm.reproduction.evaluation.experiments import evaluate
     from opsicm.reproduction.paper_figures import PaperFigures
 
-    pictures = PaperFigures(figures)
-    results = evaluate(experiment, runs, pictures.draw)
+    pictures = None if figures is None else PaperFigures(figures)
+    results = evaluate(experiment, runs, (lambda *_: None) if pictures is None else pictures.draw)
     without = {row: _without_traces(each) for row, each in results.without.items()}
-    return ExperimentResults(_without_traces(results.by_row), without, tuple(pictures.drawn))
+    drawn = () if pictures is None else tuple(pictures.drawn)
+    return ExperimentResults(_without_traces(results.by_row), without, drawn)
 
 
 def _without_traces(results: Mapping[str, Result]) -> dict[str, Result]:

@@ -13,7 +13,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.reproduction.cases import Plan
 from opsicm.reproduction.paper import ROWS, Row, Verdict, verdict
 from opsicm.reproduction.runs import CaseRun
-from opsicm.reproduction.variants import AS_DECLARED
+from opsicm.reproduction.variants import AS_DECLARED, DEFAULT, DeclaredSet
 
 NOT_STATED: Final = "not stated"
 NO_NUMBER: Final = "no number"
@@ -24,12 +24,15 @@ NOT_RUN: Final = "not run"
 class ComparedRow:
     """A row of the paper beside its `result` here; without a value that has a reason, and the row no verdict.
 
-    `without` has the results of this row with a term of the physics switched off ("ohmic off").
+    `without` has the results of this row with a term of the physics switched off ("ohmic off"), `beside` the same row
+    under other parameter sets, by their names. `chosen` is the set of this one.
     """
 
     row: Row
     result: Result
     without: Mapping[str, Result] = field(default_factory=dict)
+    chosen: DeclaredSet = DEFAULT
+    beside: Mapping[str, ComparedRow] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -61,6 +64,7 @@ class ComparedRow:
             "unit": self.row.unit,
             "verdict": self.verdict,
             "kind": self.row.kind,
+            "set": self.chosen.name,
             "method": self.result.method or self.outcome,
             "outcome": self.outcome,
             "without": {
@@ -68,6 +72,18 @@ class ComparedRow:
                 for term, other in self.without.items()
                 if other.value is not None
             },
+            "sets": {name: other.column() for name, other in {self.chosen.name: self, **self.beside}.items()},
+        }
+
+    def column(self) -> dict[str, Any]:
+        """What this set gives of the row: the keys of one entry of `sets`."""
+        return {
+            "label": self.chosen.label,
+            "here": self.result.value,
+            "u": self.result.u,
+            "verdict": self.verdict,
+            "kind": self.row.kind,
+            "outcome": self.outcome,
         }
 
 
@@ -76,19 +92,31 @@ def compare(
     missing_experiment: Mapping[str, Result],
     without: Mapping[str, Mapping[str, Result]],
     experiments: Iterable[str],
+    chosen: DeclaredSet = DEFAULT,
 ) -> list[ComparedRow]:
-    """Every row of the wanted experiments, in the paper's order.
+    """Every row of the wanted experiments under a set, in the paper's order; its kind is that under the set.
 
     `results` by row id; `missing_experiment` by experiment id, for rows that no evaluation gave; `without` by row
     id and term.
     """
-    chosen = set(experiments)
-    rows = [row for row in ROWS if row.experiment in chosen]
+    wanted = set(experiments)
+    rows = [row for row in ROWS if row.experiment in wanted]
     return [
         ComparedRow(
-            row, results[row.id] if row.id in results else missing_experiment[row.experiment], without.get(row.id, {})
+            replace(row, kind=chosen.kind_of(row)),
+            results[row.id] if row.id in results else missing_experiment[row.experiment],
+            without.get(row.id, {}),
+            chosen,
         )
         for row in rows
+    ]
+
+
+def side_by_side(columns: Sequence[Sequence[ComparedRow]]) -> list[ComparedRow]:
+    """The rows of the first set, each with those of the other sets beside it."""
+    return [
+        replace(row, beside={other.chosen.name: other for other in others})
+        for row, *others in zip(*columns, strict=True)
     ]
 
 
@@ -116,8 +144,9 @@ def table(
     planned: Plan,
     runs: Mapping[str, Sequence[CaseRun]],
     evaluated: Mapping[str, ExperimentResults],
+    chosen: DeclaredSet = DEFAULT,
 ) -> list[ComparedRow]:
-    """Every row of these experiments, with the reason where there is no number."""
+    """Every row of these experiments under a set, with the reason where there is no number."""
     results: dict[str, Result] = {}
     missing_experiment: dict[str, Result] = {}
     without: dict[str, Mapping[str, Result]] = {}
@@ -129,7 +158,7 @@ def table(
         if experiment in evaluated:
             results.update(evaluated[experiment].by_row)
             without.update(evaluated[experiment].without)
-    return compare(results, missing_experiment, without, experiments)
+    return compare(results, missing_experiment, without, experiments, chosen)
 
 
 def is_finished_declared(one: CaseRun) -> bool:

@@ -24,12 +24,13 @@ def _records(**here: float) -> list[dict[str, object]]:
 def test_the_page_shows_what_the_table_says() -> None:
     text = page(_records(E5__step=0.344, E9__total=8.0), {"figure_3e": "images/figure_3e.png"})
     assert "| E5.step | step of the pipette current" in text
-    assert "0.3440 ± 0.0010 | nA | calibrated | agrees |" in text
+    assert "0.3440 ± 0.0010 | nA | 0.98 | calibrated | agrees |" in text
     assert "![E5, figure_3e](images/figure_3e.png)" in text
     assert f"- **E9.total**. {REASONS['E9.total']} Method: read from a run." in text
     assert "**E6.expansion** has no number. Not run: no file." in text
-    assert "1 agrees, 1 same trend; " in text
-    assert f"{len(ROWS) - 2} without a number" in text
+    predicted = sum(row.kind == "predicted" for row in ROWS)
+    assert f"- predicted: {predicted} rows, 1 same trend, {predicted - 1} no number" in text
+    assert "- calibrated: 1 row, 1 agrees" in text
     for experiment in IDS:
         assert f"## {experiment}: {TITLES[experiment]}" in text
     assert set(FIGURES) == set(IDS)
@@ -45,6 +46,20 @@ def test_a_term_switched_off_is_judged_by_the_same_rule() -> None:
     assert "| E2.swing_10 | 2.000 ± 0.010, same trend | -0.050 ± 0.010, disagrees | nA |" in text
 
 
+def test_the_page_says_what_is_not_modelled_what_has_no_verdict_and_what_another_reading_gives() -> None:
+    by_id = {row.id: row for row in ROWS}
+    given = {"E10.net": -3.0, "E9.mirror": 1.0, "E9.onset": 0.9}
+    others = {"E9.onset": {"5 % of the change": Result("E9.onset", 0.6, 0.01, "V", "m")}}
+    results = {name: Result(name, value, 0.01, by_id[name].unit, "m") for name, value in given.items()}
+    text = page([one.record() for one in compare(results, ABSENT, {}, IDS, others)], {})
+    assert f"- **E10.net** is not modelled: {by_id['E10.net'].not_modelled}." in text
+    assert "| E9.mirror | height lost" in text
+    assert "1.000 ± 0.010 | 1 |  | by construction | no verdict |" in text
+    declared = by_id["E9.onset"].definition
+    onset = f"| E9.onset | {declared} | 0.900 ± 0.010, agrees | 5 % of the change: 0.600 ± 0.010, same trend | V |"
+    assert onset in text
+
+
 def test_reasons_are_of_rows() -> None:
     assert set(REASONS) <= {row.id for row in ROWS}
 
@@ -52,7 +67,7 @@ def test_reasons_are_of_rows() -> None:
 def test_last_digits_are_no_drift_and_a_verdict_is() -> None:
     kept = _records(E5__step=0.344)
     assert drift(_records(E5__step=0.3441), kept) == []
-    assert drift(_records(E5__step=0.2), kept) == ["E5.step: verdict was 'agrees' and is 'same trend'"]
+    assert drift(_records(E5__step=0.25), kept) == ["E5.step: verdict was 'agrees' and is 'same trend'"]
     assert drift(_records(), kept) == ["E5.step: verdict was 'agrees' and is None"]
     fewer = copy.deepcopy(kept)
     gone = fewer.pop(0)

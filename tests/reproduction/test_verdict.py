@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsicm.reproduction.paper import Expected, Verdict, verdict
+from opsicm.reproduction.paper import Expected, Row, Verdict, verdict
 
 SIZES = st.floats(1e-3, 1e3)
 
 
 @pytest.mark.parametrize(
-    ("expected", "here", "u", "paper", "precision", "said"),
+    ("expected", "here", "u", "paper", "tolerance", "said"),
     [
-        ("value", 0.33, 0.01, 0.35, 0.005, "agrees"),
-        ("value", 0.25, 0.01, 0.35, 0.005, "same trend"),
-        ("value", -0.35, 0.01, 0.35, 0.005, "disagrees"),
-        ("value", 310.0, 5.0, 275.0, 50.0, "agrees"),  # the paper's own precision is the wider
-        ("value", 0.0, 0.0, 0.35, 0.005, "disagrees"),
-        ("at most", 0.1, 0.0, 0.5, 0.05, "agrees"),
-        ("at most", 0.57, 0.0, 0.5, 0.05, "agrees"),
-        ("at most", 0.6, 0.0, 0.5, 0.05, "disagrees"),
+        ("value", 0.33, 0.01, 0.35, 0.05, "agrees"),
+        ("value", 0.25, 0.01, 0.35, 0.05, "same trend"),
+        ("value", 0.23, 0.01, 0.35, 0.05, "disagrees"),  # more than a factor of 1.5 below
+        ("value", 0.53, 0.01, 0.35, 0.05, "disagrees"),  # and above
+        ("value", -0.35, 0.01, 0.35, 0.05, "disagrees"),
+        ("value", -0.3, 0.01, -0.23, 0.007, "same trend"),
+        ("value", 0.0, 0.0, 0.35, 0.05, "disagrees"),
+        ("part", 20.0, 1.0, None, 0.0, "same trend"),
+        ("part", 99.98, 0.01, None, 0.0, "disagrees"),  # all of it is not a part
+        ("part", 1.0, 0.6, None, 0.0, "disagrees"),
         ("positive", 1.0, 0.4, None, 0.0, "same trend"),
         ("positive", 1.0, 0.6, None, 0.0, "disagrees"),
         ("positive", -1.0, 0.1, None, 0.0, "disagrees"),
@@ -36,16 +39,41 @@ SIZES = st.floats(1e-3, 1e3)
     ],
 )
 def test_the_rule(
-    expected: Expected, here: float, u: float | None, paper: float | None, precision: float, said: Verdict
+    expected: Expected, here: float, u: float | None, paper: float | None, tolerance: float, said: Verdict
 ) -> None:
-    assert verdict(expected, here, u, paper, precision) == said
+    assert verdict(expected, here, u, paper, tolerance) == said
 
 
 @given(paper=SIZES, factor=st.floats(0.86, 1.14))
-def test_fifteen_percent_agrees_whatever_the_unit(paper: float, factor: float) -> None:
-    assert verdict("value", paper * factor, None, paper) == "agrees"
-    assert verdict("value", -paper * factor, None, -paper) == "agrees"
-    assert verdict("value", -paper * factor, None, paper) == "disagrees"
+def test_fifteen_percent_agrees_whatever_the_unit_where_nothing_is_predicted(paper: float, factor: float) -> None:
+    for kind in ("input", "calibrated"):
+        row = Row("E5.step", "", "nA", kind, "value", "", paper)
+        assert row.judge(paper * factor, None) == "agrees"
+        assert row.judge(-paper * factor, None) == "disagrees"
+    assert replace(row, paper=-paper).judge(-paper * factor, None) == "agrees"
+
+
+@given(paper=SIZES, variation=SIZES, share=st.floats(-1.0, 1.0))
+def test_no_constant_is_a_prediction_that_agrees_with_both_ends_of_the_papers_variation(
+    paper: float, variation: float, share: float
+) -> None:
+    low = Row("E6.Rq_0.5", "", "µm", "predicted", "value", "", paper, variation=variation)
+    high = replace(low, paper=paper + variation)
+    constant = paper + (0.5 + 0.5 * share) * variation
+    assert not low.judge(constant, None) == high.judge(constant, None) == "agrees"
+
+
+def test_a_prediction_without_a_variation_agrees_within_the_printed_precision_alone() -> None:
+    row = Row("E9.total", "", "%", "predicted", "value", "", 5.89, 0.005)
+    assert [row.judge(here, 0.0) for here in (5.893, 5.9, 8.0, 9.0)] == [
+        "agrees",
+        "same trend",
+        "same trend",
+        "disagrees",
+    ]
+    assert replace(row, kind="input").judge(5.9, 0.0) == "agrees"
+    assert replace(row, kind="by construction").judge(5.89, 0.0) is None
+    assert replace(row, not_modelled="it has no salt").judge(5.89, 0.0) == "not modelled"
 
 
 @given(here=SIZES, u=SIZES)
@@ -58,7 +86,7 @@ def test_a_turned_sign_turns_the_verdict(here: float, u: float) -> None:
 
 @given(here=st.floats(allow_nan=False, allow_infinity=False))
 def test_words_alone_never_agree(here: float) -> None:
-    for expected in ("positive", "negative", "unchanged", "one", "nothing"):
+    for expected in ("positive", "negative", "unchanged", "one", "part", "nothing"):
         assert verdict(expected, here, 0.0) != "agrees"
 
 

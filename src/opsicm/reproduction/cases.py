@@ -100,19 +100,19 @@ def experiment_file(experiment: str, short: bool) -> Path:
 def cases_of(experiment: str, short: bool, chosen: DeclaredSet = DEFAULT, *, in_full: bool = True) -> list[Case]:
     """Every run of an experiment under a set, in order: as declared first, then its variants.
 
-    A set that is not shown `in_full` stands beside one that is: no variants, which explain a number, and no repeats, which
-    show the scatter of one.
+    A set that is not shown `in_full` stands beside one that is: no variants, which explain a number, and no repeats,
+    which show the scatter of one.
     """
     path = experiment_file(experiment, short)
     document = read_yaml(path)
+    effective = _effective(experiment, chosen)
     cases = []
     for variant, changes in {AS_DECLARED: {}, **(VARIANTS.get(experiment, {}) if in_full else {})}.items():
         if short and (experiment, variant) in LONG_ONLY:
             continue
-        changed = with_changes(
-            document.data, {**CALIBRATED, **_fixed_changes(experiment), **_set_changes(experiment, chosen), **changes}
-        )
-        compensation = COMPENSATION_PCT if variant == IR_COMPENSATED else chosen.compensation_pct
+        of_set = {} if effective == DEFAULT else {"specimen.parameters": effective.name, **effective.changes}
+        changed = with_changes(document.data, {**CALIBRATED, **_fixed_changes(experiment), **of_set, **changes})
+        compensation = COMPENSATION_PCT if variant == IR_COMPENSATED else effective.compensation_pct
         if compensation:
             changed = with_ir_compensation(changed, compensation)
         if not in_full:
@@ -128,13 +128,13 @@ def cases_of(experiment: str, short: bool, chosen: DeclaredSet = DEFAULT, *, in_
     return cases
 
 
-def _set_changes(experiment: str, chosen: DeclaredSet) -> dict[str, Any]:
-    """What a set changes in the experiment file; nothing where it can change no result, so that the run is shared."""
-    if experiment in WITHOUT_SPECIMEN or chosen == DEFAULT:
-        return {}
+def _effective(experiment: str, chosen: DeclaredSet) -> DeclaredSet:
+    """The set as far as it can change a result of the experiment, else the default: then the run is shared."""
+    if experiment in WITHOUT_SPECIMEN:
+        return DEFAULT
     if experiment in ONE_LIQUID and not chosen.changes and chosen.conductivity == DEFAULT.conductivity:
-        return {}
-    return {"specimen.parameters": chosen.name, **chosen.changes}
+        return DEFAULT
+    return chosen
 
 
 def without_repeats(experiment: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def chosen_experiments(only: str | None) -> tuple[str, ...]:
 
 
 def plan(experiments: Sequence[str], short: bool, chosen: DeclaredSet = DEFAULT, *, in_full: bool = True) -> Plan:
-    """The runs of `experiments` under a set, as `cases_of`; with the reason for each whose file is missing or refused."""
+    """The runs of `experiments` under a set, as `cases_of`; with the reason where a file is missing or refused."""
     cases: dict[str, list[Case]] = {}
     refused: dict[str, str] = {}
     for experiment in experiments:

@@ -17,25 +17,29 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
+from opsicm.reproduction.paper import Kind
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
+from opsicm.reproduction.sensitivity import ALL, RowSensitivity, assumed, chosen_names, sensitivities, turned
 from opsicm.reproduction.table import (
-    NO_NUMBER,
     ComparedRow,
     ExperimentResults,
     is_finished_declared,
     side_by_side,
+    summary,
     table,
-    write_json,
+    write_records,
 )
 from opsicm.reproduction.variants import declared_sets
 from opsicm.results.number_text import number
 
 _WORKERS: Final = 2  # each may need 1 GB
+_MOST_NAMED: Final = 3  # numbers that move a row, in its line
 CAPTION: Final = (
     "kind: input - a parameter of the twin, so that recovering it tests the instrument and not nature; calibrated - "
-    "one parameter, the pipette's cone angle, was chosen for it; predicted - what follows from physics and measuring "
-    "chain. Twin and analysis share the approach curve. Verdicts: agrees - within the paper's precision or 15 %; a "
-    "statement in words can reach 'same trend' at best."
+    "something was chosen for it, in every set the cone angle for E5.step; predicted - what follows from physics and "
+    "measuring chain; by construction - the twin could give nothing else, no verdict. Twin and analysis share the "
+    "approach curve. Verdicts: agrees - within the paper's precision or 15 %, for a prediction also within a quarter of the "
+    "paper's own variation; same trend - within a factor of 1.5 of a number, and all that words can reach."
 )
 
 
@@ -61,13 +65,11 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, na
             err.print(f"{one.case.label}: no run: {one.reason}")
         with working("analysing the runs and drawing the figures"):
             evaluated = evaluator.results()
-    columns = [
-        table(experiments, plans[one.name], runs[one.name], evaluated.get(one.name, {}), one) for one in sets
-    ]
+    columns = [table(experiments, plans[one.name], runs[one.name], evaluated.get(one.name, {}), one) for one in sets]
     compared = side_by_side(columns)
     print_table(compared)
     if json is not None:
-        write_json(compared, json)
+        write_records([one.record() for one in compared], json)
     first = evaluated.get(sets[0].name, {})
     for path in (path for experiment in experiments if experiment in first for path in first[experiment].figures):
         out.print(f"figure  {path}", markup=False)
@@ -75,25 +77,129 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, na
     return 0 if complete else 3
 
 
+def sensitivity(only: str | None, named: str, json: Path | None, folder: Path, sets: Sequence[str] = ()) -> int:
+    """How every predicted row of the short forms follows the assumed numbers `named`, one at a time, under one set.
+
+    Prints what moves each row most and which verdicts turn, and draws a figure for each experiment. Returns the exit
+    code: 0, or 130 if interrupted; what was computed is kept.
+    """
+    experiments, chosen = chosen_experiments(only), declared_sets(sets)[0]
+    names = chosen_names(named, chosen)
+    kept = folder / "sensitivity"
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f}"),
+    )
+    with stop_on_interrupt() as stop, Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+        task = bars.add_task("experiments with one number changed")
+        rows = sensitivities(
+            chosen,
+            experiments,
+            names,
+            kept,
+            stop,
+            lambda done, total: bars.update(task, completed=done, total=total),
+            min(_WORKERS, os.cpu_count() or 1),
+        )
+    if rows is None:
+        err.print(f"interrupted; what was computed is kept in {kept}")
+        return 130
+    print_sensitivities(rows)
+    _, without = assumed(chosen)
+    if named == ALL and without:
+        out.print(f"not varied, for nobody has stated a range: {', '.join(without)}", markup=False)
+    if json is not None:
+        write_records([row.record() for row in rows], json)
+    with working("drawing the figures"):
+        figures = [path for experiment in experiments for path in _tornados(experiment, rows, folder / "figures")]
+    for path in figures:
+        out.print(f"figure  {path}", markup=False)
+    return 0
+
+
+def print_sensitivities(rows: Sequence[RowSensitivity]) -> None:
+    """For each row what moves it most, then every verdict that turns."""
+    for row in rows:
+        moved = [effect for effect in row.effects if effect.span(row.base) > 0.0][:_MOST_NAMED]
+        texts = [f"{one.text}: {number(one.here[0], None)} … {number(one.here[1], None)}" for one in moved]
+        here = f"{number(row.base, row.u)} {row.row.unit}"
+        out.print(f"{row.row.id}  {here}  {'; '.join(texts) or 'none of them moves it'}", markup=False)
+    for row, effect, end in turned(rows):
+        value = effect.here[end]
+        assert value is not None
+        text = f"{row.judged(row.base)} turns {row.judged(value)} at {effect.name} {effect.ends[end]}"
+        out.print(f"{row.row.id}: {text} ({number(value, None)} {row.row.unit})", markup=False)
+
+
+def _tornados(experiment: str, rows: Sequence[RowSensitivity], figures: Path) -> tuple[Path, ...]:
+    from opsicm.figures.draw import draw, save
+    from opsicm.figures.sensitivity import Bar, Tornado, tornado_view
+
+    shown = [
+        Tornado(
+            row.row.id,
+            row.row.quantity,
+            row.row.unit,
+            row.base,
+            row.row.paper,
+            tuple(Bar(effect.text, *effect.here) for effect in row.effects),
+        )
+        for row in rows
+        if row.row.experiment == experiment
+    ]
+    if not shown:
+        return ()
+    title = f"{experiment}: each assumed number at its lower (blue) and its upper end (orange)"
+    return save(draw(tornado_view(shown, title)), figures / f"sensitivity_{experiment}")
+
+
 def print_table(compared: Sequence[ComparedRow]) -> None:
-    """The table on standard output, one line per row; the quantity comes last because it is long."""
-    lines = [("id", "paper", "here ± u (k = 1)", "unit", "kind", "verdict", "quantity")]
+    """The table on standard output, one line per row: the first set, the others beside it; the quantity comes last."""
+    others = tuple(compared[0].beside) if compared else ()
+    heads = [text for name in others for text in (f"{compared[0].beside[name].chosen.label} ± u", "verdict")]
+    lines = [("id", "paper", "here ± u (k = 1)", "unit", "ratio", "kind", "verdict", *heads, "quantity")]
     for one in compared:
         row = one.row
-        paper = f"{row.paper:g}" if row.paper is not None else "–"
-        here = number(one.result.value, one.result.u)
-        lines.append((row.id, paper, here, row.unit, row.kind, one.verdict or NO_NUMBER, row.quantity))
-    widths = [max(len(line[k]) for line in lines) for k in range(6)]
+        paper = f"{row.paper:.4g}" if row.paper is not None else "–"
+        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        beside = [text for name in others for text in (_here(one.beside[name]), _verdict(one.beside[name], row.kind))]
+        lines.append((row.id, paper, _here(one), row.unit, ratio, row.kind, _verdict(one), *beside, row.quantity))
+    last = len(lines[0]) - 1
+    widths = [max(len(line[k]) for line in lines) for k in range(last)]
+    numbers = {1, 2, 4, *range(7, last, 2)}
     for line in lines:
         cells = [
-            text.rjust(w) if k in (1, 2) else text.ljust(w)
+            text.rjust(w) if k in numbers else text.ljust(w)
             for k, (text, w) in enumerate(zip(line, widths, strict=False))
         ]
-        out.print("  ".join((*cells, line[6])), markup=False)
+        out.print("  ".join((*cells, line[last])), markup=False)
     for one in compared:
-        if one.verdict is None:
+        if one.result.value is None:
             out.print(f"{one.row.id}: {one.outcome}", markup=False)
+        if one.otherwise:
+            readings = "; ".join(f"{label}: {number(r.value, r.u)}" for label, r in one.otherwise.items())
+            out.print(
+                f"{one.row.id}: {one.row.definition or 'as declared'}. Otherwise: {readings} {one.row.unit}",
+                markup=False,
+            )
+    for k in range(1 + len(others)):
+        column = [one if k == 0 else one.beside[others[k - 1]] for one in compared]
+        out.print(f"{column[0].chosen.label}: parameter set {column[0].chosen.name}", markup=False)
+        for text in summary([one.record() for one in column]):
+            out.print(f"  {text}", markup=False)
     out.print(CAPTION)
+
+
+def _here(one: ComparedRow) -> str:
+    return number(one.result.value, one.result.u)
+
+
+def _verdict(one: ComparedRow, kind: Kind | None = None) -> str:
+    """The verdict, with the row's kind where it is another than `kind`, the first set's."""
+    text = one.verdict or one.without_verdict
+    return text if kind in (None, one.row.kind) else f"{text} ({one.row.kind})"
 
 
 @contextmanager
@@ -131,7 +237,7 @@ class Evaluator(AbstractContextManager["Evaluator"]):
         self._by_runs: dict[tuple[str, ...], Future[ExperimentResults]] = {}
 
     def begin(self, name: str, experiment: str, runs: Sequence[CaseRun]) -> None:
-        """Evaluate this experiment of the set `name`, all runs of which are finished, as soon as the process is free."""
+        """Evaluate this experiment of the set `name`, whose runs are all finished, as soon as the process is free."""
         if not any(is_finished_declared(one) for one in runs):
             return
         keys = tuple(one.case.key for one in runs)
@@ -159,9 +265,11 @@ def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path | None) ->
 
     pictures = None if figures is None else PaperFigures(figures)
     results = evaluate(experiment, runs, (lambda *_: None) if pictures is None else pictures.draw)
-    without = {row: _without_traces(each) for row, each in results.without.items()}
+    without, otherwise = (
+        {row: _without_traces(each) for row, each in others.items()} for others in (results.without, results.otherwise)
+    )
     drawn = () if pictures is None else tuple(pictures.drawn)
-    return ExperimentResults(_without_traces(results.by_row), without, drawn)
+    return ExperimentResults(_without_traces(results.by_row), without, otherwise, drawn)
 
 
 def _without_traces(results: Mapping[str, Result]) -> dict[str, Result]:

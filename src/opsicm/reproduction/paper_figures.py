@@ -24,7 +24,7 @@ from opsicm.reproduction.evaluation import images as image_evaluation
 from opsicm.reproduction.evaluation import pipettes as pipette_evaluation
 from opsicm.reproduction.evaluation import towers as tower_evaluation
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
+from opsicm.reproduction.variants import AS_DECLARED, STRIP, SWITCHED_OFF
 
 _TRIP_s: Final = 11.0  # up and down 2.5 mm at 0.5 mm/s, and the turns, so that every column has rows
 NamedViews = Iterator[tuple[str, View]]
@@ -89,13 +89,10 @@ def _e1(runs: ExperimentRuns) -> NamedViews:
     first = chosen[0].run.parameters["pipette"]["radius_m"]
     same = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
     curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in same]
-    points, lines = [], []
-    for variant, name in ((AS_DECLARED, "κ with a maximum"), (KAPPA_PROPORTIONAL, "κ ∝ c")):
-        if runs.of(variant):
-            line = pipette_evaluation.line_of(runs.of(variant))
-            c = np.linspace(line.c.min(), line.c.max(), 60)
-            points.append((name, line.c, line.current))
-            lines.append((f"R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
+    line = pipette_evaluation.line_of(chosen)
+    c = np.linspace(line.c.min(), line.c.max(), 60)
+    points = [(f"{np.unique(line.c).size} concentrations", line.c, line.current)]
+    lines = [(f"R² {line.r_squared:.3f}", c, line.at(c), line.band(c))]
     yield "figure_2", pipette_figures.calibration_view(curves, points, lines, pipette_evaluation.BIAS)
 
 

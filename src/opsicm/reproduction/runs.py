@@ -120,8 +120,8 @@ def run_into(
     def progress(now: Progress) -> None:
         on_progress(min(1.0, now.t_ns / now.total_ns) if now.total_ns else 0.0)
 
-    # Imported here: it brings HDF5, which the process of the command itself does without. No process of the recorder's own
-    # either: a run that is lost is made again, and two processes for each of a hundred runs cost a third of all.
+    # Imported here: it brings HDF5, which the process of the command itself does without. And no process of the
+    # recorder's own: a run that is lost is made again, and two for each of a hundred runs cost a third of all.
     from opsicm.record.direct_recorder import DirectRecorder
 
     shutil.rmtree(run_folder, ignore_errors=True)

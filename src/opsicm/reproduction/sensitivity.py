@@ -1,9 +1,9 @@
 """How far every predicted row follows each assumed number: one at a time, to the ends of what is known of it.
 
-The numbers are the leaves of the parameter set whose status is *assumed*, at the ends of their interval or at value ± u,
-words at the other choice, and three settings that no set states: cone and wall of the pipette, and the compensation. The
-experiments run in their short forms. What a variation gives of an experiment is kept as a small file under the hash of
-its runs and of the code that evaluates them, so that nothing is computed twice and no run is kept.
+The numbers are the leaves of the parameter set whose status is *assumed*, at the ends of their interval or at
+value ± u, words at the other choice, and three settings that no set states: cone and wall of the pipette, and the
+compensation. The experiments run in their short forms. What a variation gives of an experiment is kept as a small file
+under the hash of its runs and of the code that evaluates them, so that nothing is computed twice and no run is kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from opsicm.experiment.parameter_file import parameter_set
 from opsicm.experiment.yaml_file import yaml_text
 from opsicm.physics.parameters import Leaf
 from opsicm.reproduction.cases import Case, package_hash, plan
-from opsicm.reproduction.paper import ROWS, Row, verdict
+from opsicm.reproduction.paper import ROWS, Row, Verdict
 from opsicm.reproduction.runs import CaseRun, begin_child, run_into
 from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, DeclaredSet
 
@@ -59,6 +59,12 @@ class Effect:
     ends: tuple[str, str]
     here: tuple[float | None, float | None]
 
+    @property
+    def text(self) -> str:
+        """The name and both ends."""
+        low, high = self.ends
+        return f"{self.name} {low} … {high}"
+
     def span(self, base: float) -> float:
         """The larger departure from `base`."""
         return max((abs(value - base) for value in self.here if value is not None), default=0.0)
@@ -73,9 +79,9 @@ class RowSensitivity:
     u: float | None
     effects: tuple[Effect, ...] = field(default=())
 
-    def judged(self, here: float) -> str:
-        """The verdict on another number of this row."""
-        return verdict(self.row.expected, here, self.u, self.row.paper, self.row.precision)
+    def judged(self, here: float) -> Verdict | None:
+        """The verdict on another number of this row, with the same u."""
+        return self.row.judge(here, self.u)
 
     def record(self) -> dict[str, Any]:
         """The keys that `--json` prints."""
@@ -99,7 +105,7 @@ class RowSensitivity:
 
 
 def assumed(chosen: DeclaredSet) -> tuple[dict[str, tuple[str | None, str | None]], tuple[str, ...]]:
-    """The assumed numbers of a set, each with its two ends as text (None: the set itself), and those without a range."""
+    """The assumed numbers of a set with their two ends as text (None: the set itself), and those without a range."""
     ends: dict[str, tuple[str | None, str | None]] = {}
     without: list[str] = []
     for name, leaf in sorted(parameter_set(chosen.name).leaves.items()):
@@ -226,12 +232,13 @@ def sensitivities(
         value, u = by[("", "")].get(row.id, (None, None))
         if value is None:
             continue
-        effects = [
-            Effect(name, _ends(known[name]), _at(by, name, known[name], row.id, value)) for name in names
-        ]
-        effects.sort(key=lambda effect, base=value: -effect.span(base))
-        rows.append(RowSensitivity(row, value, u, tuple(effects)))
+        effects = [Effect(name, _ends(known[name]), _at(by, name, known[name], row.id, value)) for name in names]
+        rows.append(RowSensitivity(row, value, u, _largest_first(effects, value)))
     return rows
+
+
+def _largest_first(effects: Iterable[Effect], base: float) -> tuple[Effect, ...]:
+    return tuple(sorted(effects, key=lambda effect: -effect.span(base)))
 
 
 def _ends(ends: tuple[str | None, str | None]) -> tuple[str, str]:
@@ -239,7 +246,11 @@ def _ends(ends: tuple[str | None, str | None]) -> tuple[str, str]:
 
 
 def _at(
-    by: Mapping[tuple[str, str], Mapping[str, Any]], name: str, ends: tuple[str | None, str | None], row: str, base: float
+    by: Mapping[tuple[str, str], Mapping[str, Any]],
+    name: str,
+    ends: tuple[str | None, str | None],
+    row: str,
+    base: float,
 ) -> tuple[float | None, float | None]:
     here = [base if end is None else by.get((name, end), {}).get(row, (None, None))[0] for end in ends]
     return here[0], here[1]

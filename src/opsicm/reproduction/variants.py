@@ -17,6 +17,7 @@ from opsicm.reproduction.paper import Kind, Row
 # quarter smaller. The step is proportional to 1/R_geo of the pipette and depends neither on conductivity nor on bias.
 CALIBRATED: Final[Mapping[str, Any]] = MappingProxyType({"pipette.cone_deg": 4.0})
 _BY_THE_CONE: Final = frozenset({"E5.step"})
+_BY_THE_LINE: Final = frozenset({"E1.linearity", "E1.linearity_low", "E1.slope", "E1.slope_low"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class DeclaredSet:
 
     @property
     def conductivity(self) -> float:
-        """Conductivity of its electrolyte at rest [S/m]: all that a pipette with the same liquid on both sides feels."""
+        """Conductivity of its electrolyte at rest [S/m]: all that a pipette with one liquid on both sides feels."""
         electrolyte = parameter_set(self.name).values.electrolyte
         return float(electrolyte.conductivity(electrolyte.concentration))
 
@@ -50,16 +51,18 @@ PROPORTIONAL: Final = DeclaredSet(
     "graphite-li-ec-dec-proportional",
     "κ ∝ c",
     # The set is there because a line through E1's points implies it.
-    calibrated=_BY_THE_CONE | {"E1.linearity", "E1.linearity_low", "E1.slope"},
+    calibrated=_BY_THE_CONE | _BY_THE_LINE,
 )
 TAKAHASHI: Final = DeclaredSet(
     "graphite-li-ec-dec-takahashi",
     "calibrated",
     # Fixed by the ratio of E9's halves: x = 0.56 at the turn. 62 % of 65.5 Ω cm² leave 25, as a nearer reference would.
     compensation_pct=62.0,
-    # E9's halves are two numbers: their ratio chose the compensation, their size the swelling factor.
+    # E9's halves are two numbers: their ratio chose the compensation, their size the swelling factor. The maximum of
+    # the conductivity lies where E1's line, E5's flat rests and E11's reversal near the sample go together.
     calibrated=_BY_THE_CONE
-    | {"E1.linearity", "E1.linearity_low", "E1.slope", "E11.C", "E11.reversal_first", "E11.reversal_last"}
+    | _BY_THE_LINE
+    | {"E5.rest", "E11.C", "E11.reversal_first", "E11.reversal_last"}
     | {"E9.ratio", "E9.stage_2", "E9.stage_2_height", "E9.stage_1", "E9.stage_1_height", "E9.total"},
 )
 SETS: Final = (DEFAULT, TAKAHASHI, PROPORTIONAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -11,10 +12,14 @@ from opsicm.analysis.cell.parts import ControlledPart
 from opsicm.analysis.cell.programmed_parts import programmed_parts
 from opsicm.analysis.cell.steps import step_responses
 from opsicm.analysis.result import Result
-from opsicm.core.statistics import median_with_u, noise_from_differences, straight_line
-from opsicm.reproduction.evaluation.row_value import F64, as_row, missing, row_value
+from opsicm.core.statistics import Line, median_with_u, noise_from_differences, straight_line
+from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermined
+from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
+
+_SHARES: Final = (10, 50, 100)  # [%] of the charge at which E4 is read as a level
+_FIRST_ROWS: Final = 10  # after the switch: the salt has changed by millimolar there
+_CERTAIN: Final = 3.0  # u from which on a slope can be divided by
 
 
 def constant_current(runs: ExperimentRuns) -> list[Result]:
@@ -26,7 +31,8 @@ def constant_current(runs: ExperimentRuns) -> list[Result]:
     for kind in ("lithiation", "delithiation"):
         part = next((p for p in parts if p.direction == kind), None)
         if part is None or part.stop - part.first < 20:
-            rows += [missing(f"E4.{what}_{kind}", f"no {kind} at constant current") for what in ("change", "slope")]
+            names = ("change", "slope", *(f"level_{share}" for share in _SHARES))
+            rows += [missing(f"E4.{what}_{kind}", f"no {kind} at constant current") for what in names]
             continue
         rows += _one_direction(kind, part, t, pipette)
     return rows
@@ -50,26 +56,58 @@ def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64) -> lis
             f"mean of the last 2 % of the {how}, less the rest before it; includes the ohmic step",
         )
     ]
-    late = ts > 0.5 * ts[-1]
-    line = straight_line(ts[late], i[late])
-    method = f"line through the second half of the {how}"
-    rows.append(row_value(f"E4.slope_{kind}", 60e12 * line.slope, 60e12 * line.u_slope, "pA/min", method))
+    # The current is constant, and so time is charge.
+    step = float(i[:_FIRST_ROWS].mean()) - rest
+    u_step = noise * (1.0 / _FIRST_ROWS + 1.0 / max(before.size, 1)) ** 0.5
+    for share in _SHARES:
+        row, width = f"E4.level_{share}_{kind}", max(5, i.size // 50)
+        end = max(width, round(0.01 * share * i.size))
+        level = float(i[end - width : end].mean()) - rest
+        method = (
+            f"mean of 2 % of the {how}, at {share} % of them, less the rest, over the same of the first {_FIRST_ROWS}"
+        )
+        rows.append(estimated(row, _ratio(level, u_change, step, u_step, "initial step"), "1", method))
+        longer = float(i[: 3 * _FIRST_ROWS].mean()) - rest
+        label = f"over the first {3 * _FIRST_ROWS} rows"
+        rows.append(alternative(label, estimated(row, _ratio(level, u_change, longer, u_step, label), "1", method)))
+    for label, first in (("", 0.5), ("last quarter", 0.75), ("all but the first tenth", 0.1)):
+        late = ts > first * ts[-1]
+        line = straight_line(ts[late], i[late])
+        method = f"line through the rows after {first:g} of the {how}"
+        slope = row_value(f"E4.slope_{kind}", 60e12 * line.slope, 60e12 * line.u_slope, "pA/min", method)
+        rows.append(alternative(label, slope))
     if kind == "lithiation":
         thirds = [(ts > a * ts[-1]) & (ts <= b * ts[-1]) for a, b in ((1 / 3, 2 / 3), (2 / 3, 1.0))]
-        lines = [straight_line(ts[m], i[m]) for m in thirds]
-        middle, last = (one.slope for one in lines)
-        u = abs(last / middle) * math.hypot(*(one.u_slope / one.slope for one in lines)) if middle and last else 0.0
         method = f"lines through the last and the middle third of the {how}"
-        rows.append(row_value("E4.constancy", last / middle if middle else float("nan"), u, "1", method))
+        rows.append(estimated("E4.constancy", constancy(*(straight_line(ts[m], i[m]) for m in thirds)), "1", method))
     return rows
+
+
+def constancy(middle: Line, last: Line) -> Estimate:
+    """Slope of `last` over that of `middle`; undetermined where one is within 3 u of 0: noise over noise."""
+    for name, line in (("middle", middle), ("last", last)):
+        if abs(line.slope) < _CERTAIN * line.u_slope:
+            slope, u = 60e12 * line.slope, 60e12 * line.u_slope
+            return undetermined(
+                f"the slope of the {name} third, {slope:.2g} ± {u:.1g} pA/min, is within 3 u of none: the current "
+                "holds a level, and the ratio of two slopes would be noise over noise"
+            )
+    return _ratio(last.slope, last.u_slope, middle.slope, middle.u_slope, "middle third")
+
+
+def _ratio(above: float, u_above: float, below: float, u_below: float, name: str) -> Estimate:
+    """`above`/`below`; undetermined where `below`, the `name`, is within 3 u of 0."""
+    if abs(below) < _CERTAIN * u_below or below == 0.0:
+        return undetermined(f"the {name} is within 3 u of none: nothing can be compared with it")
+    ratio = above / below
+    return Estimate(ratio, math.hypot(u_above, ratio * u_below) / abs(below))
 
 
 def titration(runs: ExperimentRuns) -> list[Result]:
     """E5: the step, its spread over the pulses, and the changes at rest."""
     run = runs.of()[0]
     rows = [as_row("E5.step", run.result("pipette_step_ohmic"))]
-    others = runs.of(KAPPA_PROPORTIONAL)
-    rows += [as_row("E5.step_proportional", other.result("pipette_step_ohmic")) for other in others]
+    rows.append(_rest_drift("E5.rest", run))
     t, cell, pipette = _rows(run)
     ohmic = run.result("pipette_step_ohmic")
     if not isinstance(ohmic.trace, xr.DataArray):
@@ -79,18 +117,31 @@ def titration(runs: ExperimentRuns) -> list[Result]:
     u = max(step.u_ohmic for step in step_responses(t, pipette, cell, parts=programmed_parts(run.run.cell))) / middle
     method = f"100 (largest - smallest)/median over {steps.size} steps; u: that of the worst step"
     rows.append(row_value("E5.step_over_soc", 100.0 * float(np.ptp(steps)) / middle, 100.0 * u, "%", method))
-    parts = programmed_parts(run.run.cell) or []
-    rests = [p for p in parts if p.kind == "rest" and p.first > 0 and p.stop - p.first >= 20]
+    rests = _rests(run)
     if not rests:
-        return [*rows, missing("E5.rest", "no rest of twenty rows"), missing("E5.relaxation", "no rest of twenty rows")]
+        return [*rows, missing("E5.relaxation", "no rest of twenty rows")]
     potential = run.run.cell["potential"].values
-    drift = np.array([_ends(pipette, p) for p in rests])
     relaxed = np.abs([_ends(potential, p, first=2) for p in rests])
-    how = f"mean of a rest's last tenth less that of its first tenth, the first row left out; {len(rests)} rests"
-    rows.append(row_value("E5.rest", *median_with_u(100.0 * drift / middle), "%", f"median of: {how}; over the step"))
     how = f"mean of a rest's last tenth less its second and third row, {len(rests)} rests"
     rows.append(row_value("E5.relaxation", *median_with_u(relaxed), "V", f"median size of: {how}"))
     return rows
+
+
+def _rests(run: AnalysedRun) -> list[ControlledPart]:
+    """The rests between the pulses that are long enough to have a beginning and an end."""
+    parts = programmed_parts(run.run.cell) or []
+    return [p for p in parts if p.kind == "rest" and p.first > 0 and p.stop - p.first >= 20]
+
+
+def _rest_drift(row: str, run: AnalysedRun) -> Result:
+    """Change of the pipette current within a rest, over the run's own step."""
+    ohmic, rests = run.result("pipette_step_ohmic"), _rests(run)
+    if not isinstance(ohmic.trace, xr.DataArray) or not rests:
+        return missing(row, "no rest of twenty rows" if not rests else ohmic.reason)
+    step = float(np.median(np.abs(ohmic.trace.values)))
+    drift = np.array([_ends(_rows(run)[2], p) for p in rests])
+    how = f"mean of a rest's last tenth less that of its first tenth, the first row left out; {len(rests)} rests"
+    return row_value(row, *median_with_u(100.0 * drift / step), "%", f"median of: {how}; over the step")
 
 
 def _rows(run: AnalysedRun) -> tuple[F64, F64, F64]:

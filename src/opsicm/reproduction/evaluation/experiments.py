@@ -34,11 +34,16 @@ def evaluate(
 ) -> ExperimentResults:
     """Evaluate one experiment's runs; `while_open` is called with them before they are closed."""
     without: dict[str, dict[str, Result]] = {}
+    otherwise: dict[str, dict[str, Result]] = {}
     with opened(case_runs) as runs:
-        rows = {result.name: result for result in EVALUATIONS[experiment](runs)}
+        results = EVALUATIONS[experiment](runs)
+        rows = {result.name: result for result in results if not result.of.part}
+        for result in (one for one in results if one.of.part):
+            otherwise.setdefault(result.name, {})[result.of.part] = result
         for term in SWITCHED_OFF:
             if runs.of(term):
                 for result in EVALUATIONS[experiment](runs.with_variant_as_declared(term)):
-                    without.setdefault(result.name, {})[term] = result
+                    if not result.of.part:
+                        without.setdefault(result.name, {})[term] = result
         while_open(experiment, runs)
-    return ExperimentResults(rows, without)
+    return ExperimentResults(rows, without, otherwise)

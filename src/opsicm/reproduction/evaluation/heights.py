@@ -8,39 +8,54 @@ import numpy as np
 import xarray as xr
 
 from opsicm.analysis.cell.branches import branches, time_at_charge
-from opsicm.analysis.cell.transitions import transitions_from_height
 from opsicm.analysis.hops.expansion import kymograph
 from opsicm.analysis.hops.series import hop_series
-from opsicm.analysis.result import Result, Subject, failed
+from opsicm.analysis.result import WHOLE, Result, Subject, failed
 from opsicm.core.statistics import mean_with_u, u_of_rectangle
-from opsicm.reproduction.evaluation.row_value import F64, as_row, missing, over_runs, row_value
+from opsicm.reproduction.evaluation.estimators import F64, Estimate, last_break, onset, undetermined
+from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, over_runs, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.variants import IR_COMPENSATED
 
-_ONSET_SHARE: Final = 0.005  # of the branch's whole change: the height at the onset
+_ONSETS: Final = {"": 0.02, "0.5 % of the change": 0.005, "1 % of the change": 0.01, "5 % of the change": 0.05}
+_BREAKS: Final = {"": 2, "last of three breaks": 3}
+_REACHES: Final = {
+    "": 1e-3,
+    "by 0.05 %": 5e-4,
+    "by 0.15 %": 1.5e-3,
+    "by 0.2 %": 2e-3,
+    "by 0.3 %": 3e-3,
+}  # of the current
 _BINS: Final = 120  # of a branch, in potential
 _NEAR_SURFACE: Final = (60e-9, 270e-9)  # [m] above the surface: as the analysis has it
 _NEIGHBOURHOOD: Final = 1e-6  # [m] to either side: a hollow is lower than the mean over it
 _NO_SECTION: Final = "no section could be computed"
-_LOWER: Final = 1e-3  # of the current: the least that counts as lower in E10
 
 
 def one_point(runs: ExperimentRuns) -> list[Result]:
     """E9: onset and knee of the expansion, its size, its reversal and the ten-hop check."""
     run = runs.of()[0]
     rows = _expansion(run)
-    knees = [_potentials(one) for one in runs.of()]
-    rows += knees[0]
-    if len(knees) > 1:
-        method = f"largest less smallest of {len(knees)} runs that differ in their seed alone"
-        each = [knee[1] for knee in knees]
+    rows += _potentials(run)
+    each = [knee for one in runs.of() for knee in _potentials(one) if (knee.name, knee.of) == ("E9.knee", WHOLE)]
+    if len(each) > 1:
+        method = f"largest less smallest of {len(each)} runs that differ in their seed alone"
         rows.append(over_runs("E9.repeats", each, lambda v: 1e3 * float(np.ptp(v)), method))
     else:
         rows.append(missing("E9.repeats", "the short form runs once; the long form three times"))
     rows.append(as_row("E9.ten_hops", run.result("ten_hop_bulk_change")))
-    compensated = [(one, _last_branch(one, "lithiation")) for one in runs.of(IR_COMPENSATED)]
-    rows += [as_row("E9.total_compensated", one.result("expansion", of)) for one, of in compensated if of is not None]
+    for one in runs.of(IR_COMPENSATED):
+        rows.append(as_row("E9.ten_hops_compensated", one.result("ten_hop_bulk_change")))
+        if (branch := _last_branch(one, "lithiation")) is not None:
+            rows.append(as_row("E9.total_compensated", one.result("expansion", branch)))
+            rows.append(_ratio("E9.ratio_compensated", one, branch))
     return rows
+
+
+def _ratio(row: str, run: AnalysedRun, branch: Subject) -> Result:
+    """Expansion of the first half of the charge over that of the second."""
+    halves = (run.result("expansion_first_half", branch), run.result("expansion_second_half", branch))
+    return over_runs(row, halves, lambda h: float(h[0] / h[1]), "first half of the branch's charge over the second")
 
 
 def _last_branch(run: AnalysedRun, direction: str) -> Subject | None:
@@ -57,6 +72,7 @@ def _expansion(run: AnalysedRun) -> list[Result]:
         as_row("E9.stage_2", run.result("expansion_first_half", down)),
         as_row("E9.stage_1", run.result("expansion_second_half", down)),
         as_row("E9.total", run.result("expansion", down)),
+        _ratio("E9.ratio", run, down),
     ]
     thickness = float(run.run.parameters["specimen"]["thickness_m"])
     for source, row in ((rows[0], "E9.stage_2_height"), (rows[1], "E9.stage_1_height")):
@@ -91,25 +107,20 @@ def _potentials(run: AnalysedRun) -> list[Result]:
     turn = float(t[before][np.argmin(swept[before])])
     inside = (series.t >= top) & (series.t <= turn)
     e, h, step = _binned(np.interp(series.t[inside], t, swept), series.height[inside])
-    rise = h - np.median(h[:3])
-    begun = np.flatnonzero(rise > _ONSET_SHARE * rise[-1])
-    onset = float(e[begun[0]]) if begun.size else float("nan")
-    method = f"first bin with a height above {100 * _ONSET_SHARE:g} % of the whole change; {_bins_method(e.size, step)}"
-    first = row_value(rows[0], onset, u_of_rectangle(step), "V", method)
+    bins = f"program's potential, {e.size} bins of {1e3 * step:.0f} mV; u: a bin as a rectangle"
+    found = []
+    for label, share in _ONSETS.items():
+        method = f"first bin with a height above {100 * share:g} % of the whole change; {bins}"
+        found.append(alternative(label, estimated(rows[0], onset(e, h, share), "V", method)))
+    for label, breaks in _BREAKS.items():
+        method = f"last of {breaks} breaks of a broken line from {e[0]:.2f} to {e[-1]:.2f} V; {bins}"
+        found.append(alternative(label, estimated(rows[1], last_break(e, h, breaks), "V", method)))
     half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
-    between = (e <= onset) & (e >= half)
-    kinks = transitions_from_height(-e[between], h[between])
-    if not kinks:
-        return [first, missing(rows[1], "too few bins between the onset and SOC 50 %")]
-    method = (
-        f"kink of a broken line between the onset and SOC 50 % ({half:.3f} V); {_bins_method(int(between.sum()), step)}"
+    upper = e >= half
+    single = estimated(
+        rows[1], last_break(e[upper], h[upper], 1), "V", f"one break down to SOC 50 %, {half:.3f} V; {bins}"
     )
-    u = float(np.hypot(kinks[0].u, u_of_rectangle(step)))
-    return [first, row_value(rows[1], -kinks[0].charge, u, "V", method)]
-
-
-def _bins_method(bins: int, step: float) -> str:
-    return f"program's potential, {bins} bins of {1e3 * step:.0f} mV; u: a bin as a rectangle"
+    return [*found, alternative("one break, down to SOC 50 %", single)]
 
 
 def _binned(potential: F64, height: F64) -> tuple[F64, F64, float]:
@@ -144,13 +155,19 @@ def one_line(runs: ExperimentRuns) -> list[Result]:
     number = np.isfinite(difference).sum(axis=0)
     measured = np.where(number > 0, np.nansum(difference, axis=0) / np.maximum(number, 1), np.nan)
     bulk = float(np.median(np.abs(run.run.hops["i_ref"].values)))
-    lower = np.flatnonzero(measured > -_LOWER * bulk)
-    first = lower[distance[lower] > 30e-9]
-    width = float(distance[1] - distance[0])
-    reach = float(distance[first[0]]) if first.size else float(distance[-1])
-    method = f"first height above 30 nm where the mean section is less than {100 * _LOWER:g} % below its mode"
-    rows.append(row_value("E10.reach", reach, u_of_rectangle(width), "m", method))
+    for label, share in _REACHES.items():
+        method = f"first height above 30 nm where the mean section is less than {100 * share:g} % below its mode"
+        rows.append(alternative(label, estimated("E10.reach", _reach(distance, measured, share * bulk), "m", method)))
     return rows
+
+
+def _reach(distance: F64, measured: F64, least: float) -> Estimate:
+    """The first distance [m] at which the current [A] is no longer lower than its mode by `least` [A]."""
+    lower = np.flatnonzero(measured > -least)
+    first = lower[distance[lower] > 30e-9]
+    if not first.size:
+        return undetermined(f"the current is lower up to {1e9 * float(distance[-1]):.0f} nm, the end of the section")
+    return Estimate(float(distance[first[0]]), u_of_rectangle(float(distance[1] - distance[0])))
 
 
 def _section(run: AnalysedRun) -> xr.Dataset | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -14,12 +15,14 @@ from opsicm.analysis.topography.image_series import height_change, irreversible_
 from opsicm.analysis.topography.levelling import pixel_grid, plane
 from opsicm.analysis.topography.results import image_results
 from opsicm.analysis.topography.steps import fit_terraces
+from opsicm.cli.rigs import load_rig
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import Outcome
 from opsicm.core.statistics import u_of_median, u_of_rectangle
-from opsicm.reproduction.evaluation.row_value import F64, as_row, missing, row_value
+from opsicm.reproduction.evaluation.estimators import F64, irreversible_share
+from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.paper import LEVELS
+from opsicm.twin.settings import surface as twin_surface
 
 _CLEAR = 0.5e-6, 1.4e-6  # [m] before and behind an edge's rim, where less than a tenth of it remains
 _SMALLEST, _FLAKES = 30, 5  # pixels of the smallest flake, and how many make a median
@@ -64,17 +67,31 @@ def _rows_per_pass(line: F64, y: F64) -> int:
     return int(again[0] - line.min()) if again else int(line.max() - line.min()) + 1
 
 
+_ROUGHNESS: Final = {  # the declared reading of Rq, then the others
+    "": ("Sq", "raw"),
+    "rows, ISO 4287": ("Rq", "raw"),
+    "after a plane": ("Sq", "after plane"),
+    "after total degree 2": ("Sq", "after total degree 2"),
+}
+
+
 def _Rq_rows(row: str, frame: xr.DataArray) -> list[Result]:
-    """Rq raw and after each levelling."""
-    at_level = {result.of.part: result for result in image_results(frame) if result.name == "Rq"}
+    """Rq of the image's area, and by the other readings."""
+    by_name = {(result.name, result.of.part): result for result in image_results(frame)}
+    return [alternative(label, as_row(row, by_name[name])) for label, name in _ROUGHNESS.items()]
+
+
+def _Rq_change(row: str, first: xr.DataArray, second: xr.DataArray) -> list[Result]:
+    """Change of Rq between two images of one area, by each reading: what the place adds to both cancels."""
+    before, after = ({one.of.part: one for one in _Rq_rows(row, frame)} for frame in (first, second))
+    method = "Rq of the second image less that of the first, of the same area; u of the height noise is below 1 nm"
     rows = []
-    levels = {row: "raw", **{f"{row}_{key}": words for key, words in LEVELS.items()}}
-    for name, level in levels.items():
-        one = at_level[level]
-        if one.value is None:
-            rows.append(missing(name, one.reason))
-        else:
-            rows.append(row_value(name, one.value, one.u, one.unit, f"{one.label}: {one.method}"))
+    for label in _ROUGHNESS:
+        a, b = before[label].value, after[label].value
+        without = before[label] if a is None else after[label]
+        rows.append(
+            without if a is None or b is None else alternative(label, row_value(row, b - a, None, "µm", method))
+        )
     return rows
 
 
@@ -117,6 +134,11 @@ def held_potentials(runs: ExperimentRuns) -> list[Result]:
     ):
         k = frame_at(volts, mask)
         rows += [missing(row, f"no image at {volts:g} V")] if k is None else _Rq_rows(row, frames[k])
+    first, second = (frame_at(volts, back) for volts in (0.2, 0.4))
+    if first is None or second is None:
+        rows.append(missing("E6.Rq_back_change", "no images at 0.2 and 0.4 V on the way back"))
+    else:
+        rows += _Rq_change("E6.Rq_back_change", frames[first], frames[second])
     rows.append(_flakes(frames[0]))
     stack = levelled_series(np.array([frame.values for frame in frames]))
     ends = [frame_at(1.7, down), frame_at(0.9, down), frame_at(0.1, down), frame_at(0.2, back), frame_at(1.6, back)]
@@ -133,17 +155,17 @@ def held_potentials(runs: ExperimentRuns) -> list[Result]:
 
 
 def _event(stack: F64, potential: F64) -> Result:
-    """Potential of the image whose change from the one before has the largest spread over pixels."""
+    """The image whose change from the one before has the largest spread over pixels, counted from the turn."""
     change = np.diff(stack, axis=0)
     uneven = np.nanstd(change, axis=(1, 2))
     k = int(np.argmax(uneven))
-    step = abs(potential[k + 1] - potential[k])
     method = (
         f"image with the largest spread over pixels of its change from the image before ({1e9 * uneven[k]:.3g} nm; the "
-        f"median of the others {1e9 * float(np.median(np.delete(uneven, k))):.3g} nm); u: half a step as a rectangle"
+        f"median of the others {1e9 * float(np.median(np.delete(uneven, k))):.3g} nm): that at "
+        f"{potential[k + 1]:.1f} V; 0 is the "
+        "image at the lowest potential, 1 the next one on the way back; u: half an image as a rectangle"
     )
-    # The level that was held: an image's own potential has the noise of the potentiostat.
-    return row_value("E6.event", round(float(potential[k + 1]), 3), u_of_rectangle(step), "V", method)
+    return row_value("E6.event", float(k + 1 - int(np.argmin(potential))), u_of_rectangle(1.0), "1", method)
 
 
 def charged_and_discharged(runs: ExperimentRuns) -> list[Result]:
@@ -159,11 +181,9 @@ def charged_and_discharged(runs: ExperimentRuns) -> list[Result]:
         change = height_change(stack[p], stack[q], _HEIGHT_NOISE)
         how = f"mean over {change.pixels} pixels, all after the first image's plane"
         rows.append(row_value(name, change.mean, change.u, "m", how))
-    left = irreversible_change(stack[0], stack[1], stack[2], _HEIGHT_NOISE)
-    share = left.area_fraction
-    u = float((share * (1.0 - share) / max(np.isfinite(left.map).sum(), 1)) ** 0.5)
-    method = f"share of pixels that end more than {1e9 * left.threshold:.2g} nm from where they began; u: binomial"
-    rows.append(row_value("E7.irreversible", 100.0 * share, 100.0 * u, "%", method))
+    for row, a, b in (("E7.Rq_charge", 0, 1), ("E7.Rq_discharge", 1, 2)):
+        rows += _Rq_change(row, frames[a], frames[b])
+    rows += _irreversible(stack)
     section = run.result("near_surface_difference")
     if section.value is None:
         rows.append(as_row("E7.section", section))
@@ -173,6 +193,26 @@ def charged_and_discharged(runs: ExperimentRuns) -> list[Result]:
         rows.append(
             row_value("E7.section", 100.0 * section.value / bulk, u, "%", f"over the far current; {section.method}")
         )
+    return rows
+
+
+def _irreversible(stack: F64) -> list[Result]:
+    """Area that did not come back, at 10 % of a pixel's own swelling, and by other readings."""
+    before, swollen, after = stack[:3]
+    lifted = after - np.nanmedian(after - before)
+    rows = []
+    for label, last, share in (
+        ("", after, 0.10),
+        ("5 % of its own swelling", after, 0.05),
+        ("20 % of its own swelling", after, 0.20),
+        ("10 %, less what the whole image was lifted by", lifted, 0.10),
+    ):
+        part = irreversible_share(before, swollen, last, share, _HEIGHT_NOISE)
+        method = f"share of pixels that end more than {100.0 * share:g} % of their own swelling from where they began"
+        rows.append(alternative(label, estimated("E7.irreversible", part.scaled(100.0), "%", f"{method}; u: binomial")))
+    beyond = irreversible_change(before, swollen, after, _HEIGHT_NOISE)
+    label = f"{1e9 * beyond.threshold:.1f} nm, 4 u of a change"
+    rows.append(alternative(label, row_value("E7.irreversible", 100.0 * beyond.area_fraction, None, "%", label)))
     return rows
 
 
@@ -220,6 +260,24 @@ def step_edge(runs: ExperimentRuns) -> list[Result]:
         edge = edge_of(frames[-1])
     except OutsideDomain as error:
         return [missing("E8.step", str(error))]
-    rows = frames[-1].sizes["y"]
-    method = f"largest column of the mean over {rows} rows above the mean of both terraces, which share one tilt"
-    return [row_value("E8.step", edge.rise, edge.u, "m", f"{method}; u: scatter over the rows")]
+    count = frames[-1].sizes["y"]
+    method = f"largest column of the mean over {count} rows above the mean of both terraces, which share one tilt"
+    method += "; u: scatter over the rows"
+    step = abs(edge.levels[1] - edge.levels[0])
+    rows = [row_value("E8.step", edge.rise, edge.u, "m", method)]
+    for label, higher in (("above the upper terrace", -0.5), ("above the lower terrace", 0.5)):
+        rows.append(alternative(label, row_value("E8.step", edge.rise + higher * step, edge.u, "m", label)))
+    given = given_rim(runs.of()[0])
+    if given is None:
+        return [*rows, missing("E8.recovered", "this rig's surface is no step with a swollen edge")]
+    method = f"the row above over {1e9 * given:.3g} nm, what the twin was given above the same mean; the rest is blur"
+    return [*rows, row_value("E8.recovered", edge.rise / given, edge.u / given, "1", method)]
+
+
+def given_rim(run: AnalysedRun) -> float | None:
+    """Height [m] of the twin's swollen rim above the mean of its two terraces; None where its surface has no such.
+
+    The rim stands on the upper terrace: half a step above the mean of both.
+    """
+    kind, surface, _ = twin_surface(load_rig(run.case.loaded, None))
+    return surface["swollen"] + 0.5 * surface["step"] if kind == "steps" else None

@@ -10,13 +10,16 @@ from opsicm.analysis.pipette.calibration import Calibration, calibrate
 from opsicm.analysis.result import Result
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import straight_line
-from opsicm.reproduction.evaluation.row_value import F64, missing, row_value
+from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermined
+from opsicm.reproduction.evaluation.row_value import estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
+from opsicm.reproduction.paper import WITHIN
 
 _SALT = "salt_M"
+RANGES = {"": (0.5, 1.5), "_low": (0.25, 1.0)}  # [M], ending of the row: the text prints none
 BIAS = 0.7  # [V] where the paper reads the current
 _NEAR = 0.05  # [V]
+_FEWEST_SALTS = 3
 _SWEPT = 0.1  # [V] range of a bias that is swept
 
 
@@ -34,26 +37,35 @@ def line_of(chosen: Sequence[AnalysedRun]) -> Calibration:
 
 
 def calibration(runs: ExperimentRuns) -> list[Result]:
-    """E1: linearity of the current at +0.7 V in the salt outside, for both conductivities."""
+    """E1: linearity of the current at +0.7 V in the salt outside, over two ranges."""
     rows: list[Result] = []
-    for variant, suffix in ((AS_DECLARED, ""), (KAPPA_PROPORTIONAL, "_proportional")):
-        chosen = [run for run in runs.of(variant) if float(np.ptp(bias_sweep(run)[0])) > _SWEPT]
-        names = (f"E1.linearity{suffix}", f"E1.slope{suffix}")
-        try:
-            line = line_of(chosen)
-        except OutsideDomain as error:
-            rows += [missing(name, str(error)) for name in names]
-            continue
-        count = len({run.run.parameters["pipette"]["radius_m"] for run in chosen})
-        how = f"line through {line.c.size} currents at +{BIAS:g} V, {count} pipettes, each over its own factor"
-        rows.append(row_value(names[0], line.r_squared, None, "1", f"R² of the {how}"))
-        low, high = float(line.c.min()), float(line.c.max())
-        mean = float(line.at(np.array(0.5 * (low + high))))
-        slope = float(line.slope(np.array(low)))
-        u = float(line.covariance[1, 1] ** 0.5) * (high - low) / abs(mean)
-        method = f"slope times {low:g}–{high:g} mol/m³ over the current at the middle; {how}"
-        rows.append(row_value(names[1], 100.0 * slope * (high - low) / mean, 100.0 * u, "%", method))
+    swept = [run for run in runs.of() if float(np.ptp(bias_sweep(run)[0])) > _SWEPT]
+    for ending, (least, most) in RANGES.items():
+        rows += _line_rows(ending, [run for run in swept if least <= float(run.value(_SALT)) <= most])
     return rows
+
+
+def _line_rows(suffix: str, chosen: Sequence[AnalysedRun]) -> list[Result]:
+    names = (f"E1.linearity{suffix}", f"E1.slope{suffix}")
+    salts = sorted({float(run.value(_SALT)) for run in chosen})
+    if len(salts) < _FEWEST_SALTS:
+        reason = f"{len(salts)} concentrations of salt in this range; {_FEWEST_SALTS} are needed to see a line"
+        return [estimated(name, undetermined(reason), "", "") for name in names]
+    try:
+        line = line_of(chosen)
+    except OutsideDomain as error:
+        return [missing(name, str(error)) for name in names]
+    count = len({run.run.parameters["pipette"]["radius_m"] for run in chosen})
+    how = f"line through {line.c.size} currents at +{BIAS:g} V, {count} pipettes, each over its own factor"
+    linearity = row_value(names[0], line.r_squared, None, "1", f"R² of the {how}")
+    low, high = float(line.c.min()), float(line.c.max())
+    mean = float(line.at(np.array(0.5 * (low + high))))
+    percent = 100.0 * (high - low) / mean
+    slope = Estimate(percent * float(line.slope(np.array(low))), abs(percent) * float(line.covariance[1, 1] ** 0.5))
+    if line.r_squared < 1.0 - WITHIN:
+        slope = undetermined(f"the current follows no line (R² {line.r_squared:.2f}), and so has no one slope")
+    method = f"slope times {low:g}–{high:g} mol/m³ over the current at the middle; {how}"
+    return [linearity, estimated(names[1], slope, "%", method)]
 
 
 def pipettes(runs: ExperimentRuns) -> list[Result]:

@@ -6,15 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from opsicm.analysis.result import Result, failed
 from opsicm.core.units import factor
+from opsicm.reproduction.evaluation.estimators import F64, Estimate
 from opsicm.reproduction.open_runs import ExperimentRuns
 from opsicm.reproduction.paper import ROWS
-from opsicm.reproduction.table import NOT_RUN
+from opsicm.reproduction.table import NOT_DETERMINED, NOT_RUN
 
-F64 = NDArray[np.float64]
 Evaluation = Callable[[ExperimentRuns], list[Result]]
 _UNITS = {row.id: row.unit for row in ROWS}
 
@@ -33,6 +32,18 @@ def as_row(row: str, result: Result) -> Result:
     if result.value is None:
         return failed(row, _UNITS[row], result.method, result.outcome, result.reason)
     return row_value(row, result.value, result.u, result.unit, f"{result.label}: {result.method}")
+
+
+def estimated(row: str, estimate: Estimate, unit: str, method: str) -> Result:
+    """An estimate as the value of a row; without a value *not determined*, with its reason."""
+    if estimate.value is None:
+        return failed(row, _UNITS[row], method, NOT_DETERMINED, estimate.reason)
+    return row_value(row, estimate.value, estimate.u, unit, method)
+
+
+def alternative(label: str, result: Result) -> Result:
+    """The value of a row by another definition than the one declared; `label` says which."""
+    return result.within(part=label)
 
 
 def missing(row: str, reason: str) -> Result:

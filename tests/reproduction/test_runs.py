@@ -130,7 +130,7 @@ def test_the_calibrated_set_brings_its_compensation() -> None:
     assert [step.get("ir_compensation_pct") for step in cell] == [0, 62, 62]
     assert cell[0]["potential_V"] == 1.7
     assert case.loaded.experiment.specimen.parameters == TAKAHASHI.name
-    assert case.loaded.experiment.probe[1].during == "cell[2]"
+    assert case.loaded.experiment.probe[1].model_dump()["during"] == "cell[2]"
     (short,) = cases_of("E9", True, TAKAHASHI, in_full=False)
     assert [step.model_dump()["ir_compensation_pct"] for step in short.loaded.experiment.cell] == [97]
     rates = {path for case in cases_of("E3", True, TAKAHASHI, in_full=False) for path, _ in case.values}

@@ -10,6 +10,7 @@ import pytest
 
 from opsicm.cli.main import main
 from opsicm.core.errors import BadInput
+from opsicm.experiment.parameter_file import parameter_set
 from opsicm.figures.sensitivity import Bar, Tornado, tornado_view
 from opsicm.figures.view import CurvePanel
 from opsicm.reproduction import cases as cases_module
@@ -25,8 +26,8 @@ rig: twin/graphite
 pipette: {bias_V: 0.7}
 specimen: {loading_mg_cm2: 4.4}
 cell:
-  - hold: {potential_V: 1.2, for_s: 20}
-  - constant_current: {current_mA: -0.4, until: {duration_s: 20}}
+  - open_circuit: {for_s: 20}
+  - constant_current: {current_mA_cm2: -0.8, until: {for_s: 60}}
   - open_circuit: {for_s: 60}
 probe:
   - park: {height_um: 10}
@@ -64,12 +65,12 @@ def test_a_name_without_a_range_is_refused() -> None:
 def test_a_changed_set_differs_in_one_number(tmp_path: Path) -> None:
     low, high = variations(DEFAULT, ["transference"], tmp_path)
     for one, value in ((low, 0.2), (high, 0.4)):
-        changed = sensitivity.parameter_set(one.chosen.name)
+        changed = parameter_set(one.chosen.name)
         assert changed.values.electrolyte.transference == value
-        differing = {name for name, leaf in changed.leaves.items() if leaf != sensitivity.parameter_set().leaves[name]}
+        differing = {name for name, leaf in changed.leaves.items() if leaf != parameter_set().leaves[name]}
         assert differing == {"transference"}
     (wide,) = variations(DEFAULT, ["disk_radius"], tmp_path)
-    assert sensitivity.parameter_set(wide.chosen.name).values.disk_radius == pytest.approx(3.99e-3)
+    assert parameter_set(wide.chosen.name).values.disk_radius == pytest.approx(3.99e-3)
     (cone, _) = variations(DEFAULT, ["cone_deg"], tmp_path)
     assert (cone.chosen.name, cone.chosen.changes["pipette.cone_deg"]) == (DEFAULT.name, 3.0)
 
@@ -77,30 +78,32 @@ def test_a_changed_set_differs_in_one_number(tmp_path: Path) -> None:
 def test_rows_of_a_pulse_follow_what_they_must_and_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pulse's relaxation at rest is slower in larger particles; nothing else of the pair moves the SOC's range."""
+    """A pulse depletes the salt, which comes back at rest: the current rises where κ rises with the salt, at a maximum
+    above 1 M, and falls where it falls. How fast a potentiostat is moves nothing of a constant current."""
     folder = tmp_path / "experiments/short"
     folder.mkdir(parents=True)
     (folder / "e05_pulse.yaml").write_text(PULSE, encoding="utf-8")
     monkeypatch.setattr(cases_module, "EXPERIMENTS", tmp_path / "experiments")
     monkeypatch.setattr("opsicm.reproduction.command._WORKERS", 1)
     out = ["--only", "E5", "--out", str(tmp_path / "out"), "--json", str(tmp_path / "s.json")]
-    assert main(["reproduce", "--sensitivity", "film_resistance,response_time", *out]) == 0
+    assert main(["reproduce", "--sensitivity", "conductivity_maximum_at,response_time", *out]) == 0
     records = {one["id"]: one for one in json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))}
-    relaxation = records["E5.relaxation"]
-    film = {one["name"]: one for one in relaxation["effects"]}["film_resistance"]
-    # 20 Ω cm² of particle surface, of which there is 28.4 per specimen area, drop half a millivolt that is gone at once.
-    assert film["ends"] == ["as it is", "20 Ohm cm2"]
-    assert film["here"][0] == relaxation["here"]
-    assert relaxation["effects"][0]["name"] == "film_resistance"
+    rest = records["E5.rest"]
+    strongest, weakest = rest["effects"]
+    assert (strongest["name"], strongest["ends"]) == ("conductivity_maximum_at", ["0.806 M", "1.11 M"])
+    below, above = strongest["here"]
+    assert below < 0.0 < rest["here"] < above
+    assert (weakest["name"], weakest["here"]) == ("response_time", [rest["here"], rest["here"]])
+    assert "E5.step" not in records  # it chose the cone
     kept = sorted((tmp_path / "out/sensitivity").glob("*.json"))
-    assert len(kept) == 4  # as it is, a film, a slow and a fast potentiostat
+    assert len(kept) == 5
     assert not list((tmp_path / "out/sensitivity").rglob("run.nxs"))
     assert (tmp_path / "out/figures/sensitivity_E5.png").is_file()
-    said = capsys.readouterr().out
-    assert "film_resistance as it is … 20 Ohm cm2" in said
+    assert "E5.rest  " in (said := capsys.readouterr().out)
+    assert "conductivity_maximum_at 0.806 M … 1.11 M: -" in said
 
     monkeypatch.setattr(sensitivity, "_rows_of", None)  # nothing is computed again
-    assert main(["reproduce", "--sensitivity", "film_resistance,response_time", *out]) == 0
+    assert main(["reproduce", "--sensitivity", "conductivity_maximum_at,response_time", *out]) == 0
     again = {one["id"]: one for one in json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))}
     assert again == records
 

@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.parameter_file import parameter_set
 from opsicm.experiment.yaml_file import yaml_text
 from opsicm.physics.parameters import Leaf
-from opsicm.reproduction.cases import Case, package_hash, plan
+from opsicm.reproduction.cases import Case, cases_of, package_hash
 from opsicm.reproduction.paper import ROWS, Row, Verdict
 from opsicm.reproduction.runs import CaseRun, begin_child, run_into
 from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, DeclaredSet
@@ -213,11 +213,9 @@ def sensitivities(
     predicted = [row for row in ROWS if row.experiment in experiments and chosen.kind_of(row) == "predicted"]
     wanted = [name for name in experiments if any(row.experiment == name for row in predicted)]
     jobs = [
-        _Job(variation, experiment, tuple(cases))
-        for variation in (None, *varied)
-        for experiment, cases in plan(
-            wanted, True, chosen if variation is None else variation.chosen, in_full=False
-        ).cases.items()
+        _Job(variation, experiment, tuple(cases_of(experiment, True, one, in_full=False)))
+        for variation, one in ((None, chosen), *((variation, variation.chosen) for variation in varied))
+        for experiment in wanted
     ]
     found = _computed({job.key: job for job in jobs}, folder, stop, on_progress, workers)
     if found is None:
@@ -263,30 +261,36 @@ def _computed(
     on_progress: Callable[[int, int], None],
     workers: int,
 ) -> dict[str, dict[str, Any]] | None:
-    """The rows of every job by its key, from `folder` where they are known."""
+    """The rows of every job by its key, from `folder` where they are known; None after a stop."""
     found = {key: rows for key in jobs if (rows := _known(folder, key)) is not None}
     on_progress(len(found), len(jobs))
     waiting = [job for key, job in jobs.items() if key not in found]
-    if not waiting:
-        return found
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, begin_child) as pool:
-        left: dict[Future[dict[str, Any]], str] = {
-            pool.submit(_rows_of, job.experiment, job.cases, folder / job.key): job.key for job in waiting
-        }
+    for key, rows in (_one_by_one if workers == 1 else _in_processes)(waiting, folder, stop, workers):
+        found[key] = rows
+        _keep(folder, key, rows)
+        on_progress(len(found), len(jobs))
+    return found if len(found) == len(jobs) else None
+
+
+_Rows = tuple[str, dict[str, Any]]
+
+
+def _one_by_one(waiting: Sequence[_Job], folder: Path, stop: Callable[[], bool], _workers: int) -> Iterator[_Rows]:
+    for job in waiting:
+        if stop():
+            return
+        yield job.key, _rows_of(job.experiment, job.cases, folder / job.key)
+
+
+def _in_processes(waiting: Sequence[_Job], folder: Path, stop: Callable[[], bool], workers: int) -> Iterator[_Rows]:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin_child) as pool:
+        left = {pool.submit(_rows_of, job.experiment, job.cases, folder / job.key): job.key for job in waiting}
         try:
-            while left:
-                ended, _ = wait(left, _POLL_s, FIRST_COMPLETED)
-                for future in ended:
-                    key = left.pop(future)
-                    found[key] = future.result()
-                    _keep(folder, key, found[key])
-                    on_progress(len(found), len(jobs))
-                if stop():
-                    return None
+            while left and not stop():
+                for future in wait(left, _POLL_s, FIRST_COMPLETED).done:
+                    yield left.pop(future), future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-    return found
 
 
 def _rows_of(experiment: str, cases: Sequence[Case], place: Path) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_rows_of_a_pulse_follow_what_they_must_and_are_kept(
     assert not list((tmp_path / "out/sensitivity").rglob("run.nxs"))
     assert (tmp_path / "out/figures/sensitivity_E5.png").is_file()
     assert "E5.rest  " in (said := capsys.readouterr().out)
-    assert "conductivity_maximum_at 0.806 M … 1.11 M: -" in said
+    assert "conductivity_maximum_at 0.806 … 1.11 M: -" in said
 
     monkeypatch.setattr(sensitivity, "_rows_of", None)  # nothing is computed again
     assert main(["reproduce", "--sensitivity", "conductivity_maximum_at,response_time", *out]) == 0

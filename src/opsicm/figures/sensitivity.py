@@ -42,7 +42,7 @@ class Tornado:
 
 def tornado_view(tornados: Sequence[Tornado], title: str) -> View:
     """A panel for each number with its longest bars; blue to the lower end of an assumption, orange to the upper."""
-    return View("sensitivity", title, tuple(_panel(one) for one in tornados), columns=2)
+    return View("sensitivity", title, tuple(_panel(one) for one in tornados))
 
 
 def _panel(one: Tornado) -> CurvePanel:

@@ -62,8 +62,9 @@ class Effect:
     @property
     def text(self) -> str:
         """The name and both ends."""
-        low, high = self.ends
-        return f"{self.name} {low} … {high}"
+        (low, _, low_unit), (high, _, high_unit) = (end.partition(" ") for end in self.ends)
+        first = low if low_unit == high_unit else self.ends[0]
+        return f"{self.name} {first} … {self.ends[1]}"
 
     def span(self, base: float) -> float:
         """The larger departure from `base`."""

@@ -17,6 +17,7 @@ from opsicm.experiment.rig_file import (
     Emulation,
     RigChannel,
     RigFile,
+    RigLimits,
     Role,
     SampleClock,
     Wiring,
@@ -78,7 +79,8 @@ _MEANINGS: Final = {
     "clock": "Who gives the sample clock, and its rate.",
     "channels": "The sampled quantities.",
     "wiring": "How grounds and electrodes are connected.",
-    "limits": "Limits of the instruments.",
+    "limits": "What the instruments may not exceed.",
+    "pipette_overload_nA": "Magnitude above which a sample ends a hop as an overload (outcome 3).",
     "calibration": "How well the instruments are calibrated: the second uncertainty of every result.",
     "z_pct": "Standard uncertainty of the scale of z, in percent.",
     "xy_pct": "The same of x and y.",
@@ -186,10 +188,8 @@ def page() -> str:
         "\n".join(presets) + "\n",
         f"## An example\n\n```yaml\n{_EXAMPLE}```\n",
         section("The file", RigFile, "##"),
-        "Of `limits` the program reads `pipette_overload_nA`, above which a sample ends a hop as an overload (outcome\n"
-        "3), and those of a card's outputs, as `ao0_V: [-5, 5]` ([nidaqmx](drivers/nidaqmx.md)). What a run may do is\n"
-        "in the experiment's `envelope`. `verified` says who checked the signs, and when: it stands in run files and\n"
-        "reports beside what is said of drivers never tried on hardware.\n",
+        "`verified` says who checked the signs, and when: it stands in run files and reports beside what is said of\n"
+        "drivers never tried on hardware.\n",
         section("One of `roles`", Role, "##"),
         "The roles are "
         + ", ".join(f"`{role}`" for role in ROLES)
@@ -200,6 +200,9 @@ def page() -> str:
         "\n".join(f"| `{name}` | {sign} |" for name, sign in SIGNS.items()) + "\n",
         "`pipette_current` and `z` are needed for heights; which of them are kept, and how, says the experiment's\n"
         "[`record`](record-policies.md).\n",
+        section("`limits`", RigLimits, "##"),
+        "A terminal is one of the [card](drivers/nidaqmx.md)'s that a role or a channel of the file names: nothing is\n"
+        "written beyond its limits. Other keys are refused. What a run may do is in the experiment's `envelope`.\n",
         section("`wiring`", Wiring, "##"),
         "`grounding` is one of "
         + ", ".join(f"`{name}`" for name in GROUNDINGS)

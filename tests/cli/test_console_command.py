@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from opsicm.cli.check import checked_run
+from opsicm.cli.console import place_of
 from opsicm.cli.main import main
 from opsicm.cli.status import status_of
 from opsicm.experiment.file import read_experiment
@@ -40,7 +41,7 @@ def test_without_its_packages_it_says_what_to_install(
         (["--demo", "somewhere"], "starts a run of its own, beside somewhere; leave out one of them"),
         (["missing"], "does not exist"),
         (["."], "is not a run folder"),
-        ([], "name its folder, which `opsicm run` prints"),
+        (["missing.yaml"], "is no file; check the spelling and the folder"),
     ],
 )
 def test_refusals(
@@ -74,6 +75,33 @@ def test_a_console_from_start_to_interrupt(short_run: Run) -> None:
         out, err = process.communicate(timeout=20)
     assert (out, err) == ("", "")
     assert process.returncode in (0, 130)
+
+
+def test_a_file_is_opened_on_the_prepare_page_without_a_run(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "mine.yaml").write_text("opsicm: 1\n", encoding="utf-8")
+    arguments = [sys.executable, "-P", "-m", "opsicm", "console", "sub/mine.yaml", "--port", "0"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        word, address = process.stdout.readline().split()
+        assert word == "console"
+        with httpx.Client(follow_redirects=True) as client:
+            assert client.get(address).url.path == "/prepare"
+            base = address.partition("/?")[0]
+            assert client.get(f"{base}/api/files").json()["first"] == "here:sub/mine.yaml"
+            assert client.get(f"{base}/api/file", params={"name": "here:sub/mine.yaml"}).json()["text"] == "opsicm: 1\n"
+            assert client.get(f"{base}/api/runs").json() == {"runs": [], "on_show": None}
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert list(tmp_path.iterdir()) == [tmp_path / "sub"], "it leaves nothing behind"
+
+
+def test_a_file_elsewhere_is_opened_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert place_of(Path("../mine.yaml")) == (tmp_path, "here:mine.yaml")
+    assert place_of(tmp_path / "mine.yaml") == (tmp_path, "here:mine.yaml")
 
 
 def test_the_demo_ends_with_its_console(tmp_path: Path) -> None:

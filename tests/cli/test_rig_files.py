@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from opsicm.cli.emulated_rig import standing_experiment
 from opsicm.cli.main import main
 from opsicm.cli.rigs import REGISTRY, load_rig, rig_setup, specimen_parameters
+from opsicm.core.errors import BadInput
 from opsicm.emulators.registry import entries_of
 from opsicm.experiment.file import EXPERIMENTS, read_experiment
-from opsicm.experiment.rig_file import LoadedRig, read_rig
+from opsicm.experiment.refusal import KeyPath
+from opsicm.experiment.rig_file import PRESETS, LoadedRig, read_rig, rig_from_text
+from opsicm.experiment.yaml_file import read_yaml, yaml_text
 from opsicm.instruments.registry import ROLES
 from opsicm.instruments.specification import RigSpecification
 
@@ -42,6 +49,28 @@ def test_a_rig_file_is_read_and_specified_without_an_instrument(path: Path) -> N
     assert specification.hop_controller.timing.overload == pytest.approx(9.5e-9)
     assert specification.potentiostat.rest_potential == 1.2
     assert loaded.rig.verified is False
+
+
+@pytest.mark.parametrize("path", [*RIGS[::3], PRESETS / "twin-graphite.yaml"], ids=lambda path: path.stem)
+def test_no_mapping_of_a_rig_file_takes_a_key_that_nobody_reads(path: Path) -> None:
+    document = read_yaml(path)
+    mappings = list(mappings_in(document.data))
+    assert {(), ("limits",), ("wiring",), ("roles", "amplifier")} <= set(mappings)
+    for mapping in mappings:
+        data: Any = copy.deepcopy(document.data)
+        reduce(lambda holder, part: holder[part], mapping, data)["pipete_nA"] = 1
+        with pytest.raises(BadInput, match="pipete_nA") as refused:
+            specification_of(rig_from_text(yaml_text(data), str(path)))
+        assert all(problem.line is not None for problem in refused.value.problems), mapping
+
+
+def mappings_in(data: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """The path of every mapping."""
+    items: Any = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    if isinstance(data, dict):
+        yield path
+    for part, value in items:
+        yield from mappings_in(value, (*path, part))
 
 
 @pytest.mark.parametrize("name", ["paper", "read-only-potentiostat"])

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.browser import browser, page
 from tests.fixtures.raster_run import raster_run
+
+__all__ = ["browser", "page"]
 
 
 @pytest.fixture(scope="session")

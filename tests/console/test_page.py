@@ -2,74 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import shutil
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from opsicm.analysis.hops.results import images_of
-from opsicm.instruments.clock import stopwatch
 from opsicm.record.reader import Run
+from tests.fixtures.browser import NEEDED, text, until
 from tests.fixtures.running import COLUMNS, ROWS, running
-from tests.fixtures.served import LONGEST, served_live, served_replay, wait_for
+from tests.fixtures.served import served_live, served_replay, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Page
 
-CHROMIUM: Final = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with importlib.import_module("playwright.sync_api").sync_playwright() as player:
-        made = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page whose every error and every request to elsewhere is a failure."""
-    made = browser.new_page(viewport={"width": 1600, "height": 1000})
-    wrong: list[str] = []
-    made.on("pageerror", lambda error: wrong.append(str(error)))
-    made.on("console", lambda line: wrong.append(line.text) if _is_wrong(line) else None)
-    made.on("dialog", lambda dialog: wrong.append(dialog.message))
-    made.on("request", lambda r: None if re.match(r"(http|ws)://127\.0\.0\.1:|data:", r.url) else wrong.append(r.url))
-    yield made
-    made.close()
-    assert wrong == []
-
-
-def _is_wrong(line: ConsoleMessage) -> bool:
-    # A server that was stopped is tried again and again.
-    return line.type in ("error", "warning") and not line.text.startswith("WebSocket connection to")
-
-
-def text(page: Page, selector: str) -> str:
-    return str(page.locator(selector).first.inner_text())
-
-
-def until(page: Page, condition: str) -> Any:
-    """Wait until a JavaScript expression holds, and return it.
-
-    Asked from outside: Playwright's own waiting evaluates text in the page, which the page's policy forbids.
-    """
-    elapsed = stopwatch()
-    while not (value := page.evaluate(condition)):
-        state = {name: text(page, f"#{name}") for name in ("state", "clock", "map-title", "answer", "people")}
-        assert elapsed() < LONGEST, f"{condition} does not come true: {state}"
-    return value
+pytestmark = NEEDED
 
 
 def gauge(page: Page, key: str) -> float:

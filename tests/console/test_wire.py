@@ -32,7 +32,7 @@ def test_a_view_arrives_as_it_was() -> None:
 def test_arrays_stand_where_a_browser_may_map_them() -> None:
     for title in ("", "a", "ab", "abc", "µ", "abcdefgh"):
         data = view_message("map", View("v", title, (CURVES,))).numbered(1)
-        assert (HEAD.size + HEAD.unpack_from(data)[4]) % 8 == 0, "float64 needs a multiple of 8"
+        assert (HEAD.size + HEAD.unpack_from(data)[5]) % 8 == 0, "float64 needs a multiple of 8"
         assert len(data) % 8 == 0
 
 

@@ -56,7 +56,7 @@ def test_the_short_form_differs_only_where_it_says_so() -> None:
     assert (sweep.from_V, sweep.to_V, sweep.rate_mV_s, sweep.cycles) == (1.2, 0.0, 2.0, 1)
     assert sweep.ir_compensation == pytest.approx(0.97)
     assert step_duration(sweep) == pytest.approx(1200)
-    assert SHORT.specimen.loading_mg_cm2 == 0.2
+    assert SHORT.specimen.loading_mg_cm2 == 0.025
     assert SHORT.envelope.cell_V == (-0.3, 2.0)
     same = {
         "specimen": SHORT.specimen.model_copy(update={"loading_mg_cm2": 4.4}),

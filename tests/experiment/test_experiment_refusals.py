@@ -42,7 +42,7 @@ CASES = [
     Bad("foreign key", "rig: twin", "sample: copper\nrig: twin", 3, ("sample is 'copper'", "its keys are opsicm")),
     Bad("version", "opsicm: 1", "opsicm: 2", 1, ("opsicm is 2", "write opsicm: 1")),
     Bad("version true", "opsicm: 1", "opsicm: true", 1, ("opsicm is true", "must be a whole number")),
-    Bad("title a number", "title: height during a voltammogram", "title: 2024", 2, ('put it in quotes: "2024"',)),
+    Bad("title a number", "title: height during a voltammogram", "title: 2024", 2, ('put it in quotes, as "2024"',)),
     Bad("missing bias", "{bias_V: 0.7}", "{radius_nm: 50}", 4, ("pipette.bias_V", "is missing", "bias_V: 0.7")),
     Bad("bias", "bias_V: 0.7", "bias_V: -2.1", 4, ("pipette.bias_V is -2.1", "at least -2 V")),
     Bad("no unit's suffix", "3, cycles: 2", "3, cycle: 2", 6, ("cell[0].sweep.cycle", "did you mean cycles?")),

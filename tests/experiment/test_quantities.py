@@ -314,4 +314,4 @@ def test_the_remedy_for_a_number_with_a_unit_is_never_wrong_by_a_factor(
     if (match := re.search(rf"write (?:{key}: )?(-?[0-9.e+-]+)(?: alone|, since|:)", message)) is not None:
         assert math.isclose(float(match[1]), expected, rel_tol=1e-11)
     else:  # a list: its remedy is an example in brackets
-        assert re.search(rf"write {key}: \[", message), message
+        assert re.search(rf"write it as {key}: \[", message), message

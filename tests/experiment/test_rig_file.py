@@ -24,7 +24,7 @@ channels:
   - {name: pipette_current, role: amplifier, input: ai0, gain: 1.0e-9, sign: -1}
   - {name: z, role: scanner}
 wiring: {grounding: common, external_bias_mV_per_V: 100}
-limits: {pipette_V: [-1, 1], cell_mA: 20}
+limits: {pipette_overload_nA: 9.5, ai0_V: [-1, 1]}
 latency_us: 20
 world:
   parameters: graphite-li-ec-dec
@@ -50,7 +50,33 @@ SPOILED: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "sign": ("sign: -1", "sign: 0", 11, ("channels[0].sign is 0", "must be 1 or -1")),
     "gain": ("gain: 1.0e-9", "gain: 0", 11, ("channels[0].gain is 0", "must not be zero")),
     "rate": ("rate_kS_s: 100", "rate_Hz: 100000", 9, ("clock.rate_Hz", "write rate_kS_s: 100")),
-    "limit": ("[-1, 1]", "[1, -1]", 14, ("limits.pipette_V is [1, -1]", "the lowest and the highest")),
+    "limit": ("[-1, 1]", "[1, -1]", 14, ("limits.ai0_V is [1, -1]", "the lowest and the highest")),
+    "limit misspelt": (
+        "pipette_overload_nA: 9.5",
+        "pipette_overlaod_nA: 9.5",
+        14,
+        ("limits.pipette_overlaod_nA is 9.5", "limits has no such key", "did you mean pipette_overload_nA?"),
+    ),
+    "limit in another unit": (
+        "pipette_overload_nA: 9.5",
+        "pipette_overload_pA: 9500",
+        14,
+        ("limits has no such key", "write pipette_overload_nA: 9.5"),
+    ),
+    "limit of nothing known": (
+        "ai0_V",
+        "cell_mA",
+        14,
+        ("limits.cell_mA", "its keys are pipette_overload_nA, and terminals as ao0_V"),
+    ),
+    "limit of a terminal that nothing is wired to": (
+        "ai0_V",
+        "ai1_V",
+        14,
+        ("limits.ai1_V", "no role and no channel of this file names ai1", "write one of ai0, or delete it"),
+    ),
+    "limit of no current": ("_nA: 9.5", "_nA: -9.5", 14, ("pipette_overload_nA is -9.5", "must be above 0 nA")),
+    "limit of no voltage": ("[-1, 1]", "0", 14, ("limits.ai0_V is 0", "leaves no voltage to the terminal")),
     "latency": ("latency_us: 20", "latency_us: -1", 15, ("latency_us is -1", "at least 0 us")),
     "no world": (TWIN[TWIN.index("world:") :], "", 1, ("world", "is missing", "add world")),
     "no kind": ("kind: rough, ", "", 18, ("world.surface.kind", "is missing")),
@@ -79,7 +105,8 @@ def test_a_twin_is_read(tmp_path: Path) -> None:
     assert rig.roles.amplifier.settings["invert"] is False
     assert rig.clock.rate == pytest.approx(1e5)
     assert rig.latency == pytest.approx(2e-5)
-    assert rig.limits == {"pipette_V": (-1.0, 1.0), "cell_mA": 20.0}
+    assert rig.limits.overload == pytest.approx(9.5e-9)
+    assert rig.limits.terminals == {"ai0": (-1.0, 1.0)}
     assert rig.world is not None
     assert rig.world.surface == {"kind": "rough", "rms_nm": 300, "seed": 3}
     assert rig.pipette is not None

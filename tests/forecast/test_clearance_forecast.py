@@ -127,7 +127,7 @@ def test_a_surface_that_climbs_more_than_the_amplitude_is_found_before_the_run(t
 def test_an_engagement_that_overshoots_is_refused(tmp_path: Path) -> None:
     step = "engage: {fall_nm_per_ms: 100, setpoint_pct: 2, step_um: 5}"
     said = refused(experiment(tmp_path, step))
-    assert "engage.fall_nm_per_ms is 100; overshoots by 53 nm after the setpoint is crossed" in said
+    assert "engage.fall_nm_per_ms is 100; overshoots by 35 nm after the setpoint is crossed" in said
     enough = re.search(r"fall at ([\d.]+) nm/ms", said)[1]  # type: ignore[index]
     checked_run(read_experiment(experiment(tmp_path, step.replace("100", enough))), None, None)
 

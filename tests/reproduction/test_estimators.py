@@ -27,7 +27,8 @@ BIN = 1.7 / 119
 def _drawn(*corners: tuple[float, float], noise: float = 1e-9, seed: int = 1) -> F64:
     """Heights [m] at `SWEEP` along straight lines between corners (potential [V], height [m])."""
     x, y = zip(*sorted(corners), strict=True)
-    return np.interp(SWEEP, x, y) + np.random.default_rng(seed).normal(0.0, noise, SWEEP.size)
+    scatter = np.random.default_rng(seed).normal(0.0, noise, SWEEP.size)
+    return np.asarray(np.interp(SWEEP, x, y) + scatter, dtype=np.float64)
 
 
 def test_onset_is_where_a_line_has_risen_by_two_percent() -> None:
@@ -92,6 +93,8 @@ def test_a_length_is_not_determined_on_a_line_a_long_gradient_or_half_a_profile(
     assert "nothing departs from the line" in length_beyond_line(_profile(line), 1.0e-3).reason
     long = line + 200e-12 * np.exp(-HEIGHTS / 2.5e-3)
     assert "longer than 1 mm and cannot be told from the line" in length_beyond_line(_profile(long), 1.0e-3).reason
+    short = line + 2e-9 * np.exp(-HEIGHTS / 0.03e-3)
+    assert "shorter than 0.1 mm, the spacing" in length_beyond_line(_profile(short), 1.0e-3).reason
     assert "0 heights on one side of 3 mm; 4 are needed" in length_beyond_line(_profile(line), 3.0e-3).reason
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,15 +11,18 @@ from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput, OutsideDomain
 from opsicm.experiment.controls import ConstantCurrent
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.probe_steps import ApproachingStep
+from opsicm.experiment.program import written_steps
+from opsicm.forecast.prediction import approach_of
 from opsicm.instruments.hop import start, step
 from opsicm.instruments.roles import Rig
 from opsicm.twin.hop_controller import TwinHopController
-from tests.fixtures.laboratory import RIG, Laboratory
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 from tests.fixtures.rig_contract import RigContract, plan
 
 
-def twin(laboratory: Laboratory, rig: str = RIG, seed: int = 1) -> Rig:
-    experiment = laboratory.experiment(rig=rig)
+def twin(laboratory: Laboratory, rig: str = RIG, seed: int = 1, text: str = TEXT) -> Rig:
+    experiment = laboratory.experiment(text, rig)
     return prepare(experiment, load_rig(experiment, None), seed, lambda _: None).rig
 
 
@@ -27,11 +32,15 @@ class TestTwin(RigContract):
         return twin(laboratory)
 
 
-def hopping(rig: Rig, hops: int) -> tuple[TwinHopController, np.ndarray, np.ndarray]:
+def hopping(
+    rig: Rig, hops: int, parameters: HopParameters | None = None
+) -> tuple[TwinHopController, np.ndarray, np.ndarray]:
     """`hops` hops at rest; the controller, records and counts."""
     rig.coarse_stage.move_to(rig.hop_controller.start_height)
     rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
-    outcome = rig.hop_controller.run(plan(hops), lambda: False)
+    usual = plan(hops)
+    changed = usual if parameters is None else replace(usual, parameters=parameters)
+    outcome = rig.hop_controller.run(changed, lambda: False)
     controller = rig.hop_controller
     assert isinstance(controller, TwinHopController)
     return controller, outcome.hops, np.concatenate([block.counts for block in outcome.blocks])
@@ -56,11 +65,35 @@ def test_the_pipette_never_goes_below_the_surface_by_more_than_the_latency_allow
     rig = twin(laboratory)
     controller, records, _ = hopping(rig, 60)
     numbers = rig_numbers(laboratory.experiment(), load_rig(laboratory.experiment(), None))
-    stop, overshoot = 33.6e-9, 30e-6 * (numbers.timing.latency + numbers.lag)
+    stop, overshoot = 33.6e-9, 30e-6 * (numbers.timing.latency + numbers.filter_lag)
     noise = 5 * numbers.current_noise / (0.02 * 3.6e-9) * stop  # a threshold crossed early or late by noise
     assert controller.closest_gap > stop - overshoot - noise > 0.0
     assert controller.closest_gap < stop - 0.5 * overshoot  # and the overshoot is there: latency is not ignored
     assert np.all(records["z_stop"] - records["z_min"] < overshoot + 3e-9)
+
+
+@pytest.mark.parametrize("fall_nm_per_ms", [15, 60])
+@pytest.mark.parametrize("scanner", ["lag_us: 200", "resonance_kHz: 1, damping: 0.7", "resonance_kHz: 4, damping: 0.3"])
+def test_the_forecast_overshoot_is_what_the_hops_show(
+    laboratory: Laboratory, scanner: str, fall_nm_per_ms: float
+) -> None:
+    """Stop to lowest z in the records of hops with a quiet sensor, and the true gap that is left, known to the twin."""
+    rig = RIG.replace("lag_us: 200", scanner).replace("height_nm: 0.3", "height_nm: 0")
+    text = TEXT.replace("fall_nm_per_ms: 30", f"fall_nm_per_ms: {fall_nm_per_ms}")
+    experiment = laboratory.experiment(text, rig)
+    numbers = rig_numbers(experiment, load_rig(experiment, None))
+    hop = next(one.step for one in written_steps("probe", experiment.experiment.probe) if one.step.word == "hop")
+    assert isinstance(hop, ApproachingStep)
+    forecast = approach_of(hop, 0.7 / numbers.resistance, numbers)
+    parameters = HopParameters(2e-6, hop.fall_rate, hop.setpoint, 5e-6)
+    made = twin(laboratory, rig, text=text)
+    controller, records, _ = hopping(made, 12, parameters)
+    overshoot = records["z_stop"] - records["z_min"]
+    # One sample of the fall is the resolution of a lowest sample.
+    assert np.mean(overshoot[1:]) == pytest.approx(forecast.overshoot, abs=0.1e-9 + hop.fall_rate * 1e-5)
+    left = forecast.stop_distance - forecast.late - forecast.overshoot
+    # The worst of twelve hops crosses up to a sample late, and noise of 0.6 nm of height late or early.
+    assert left - hop.fall_rate * 1e-5 - 1.2e-9 < controller.closest_gap < left + 1.8e-9
 
 
 def test_the_height_noise_is_that_of_the_current_over_its_slope(laboratory: Laboratory) -> None:

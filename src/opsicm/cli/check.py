@@ -28,12 +28,18 @@ if TYPE_CHECKING:
 
 def checked_file(file: Path, rig: str | None) -> list[tuple[LoadedExperiment, Prediction]]:
     """Every run of an experiment file with its prediction; raises `BadInput` with all problems."""
-    from opsicm.experiment.expansion import expanded
     from opsicm.experiment.file import read_experiment
+
+    return checked_series(read_experiment(file), rig)
+
+
+def checked_series(loaded: LoadedExperiment, rig: str | None) -> list[tuple[LoadedExperiment, Prediction]]:
+    """Every run of an experiment with its prediction; raises `BadInput` with the problems of all of them."""
+    from opsicm.experiment.expansion import expanded
 
     all_problems: list[Problem] = []
     predictions: list[tuple[LoadedExperiment, Prediction]] = []
-    for experiment in expanded(read_experiment(file)):
+    for experiment in expanded(loaded):
         try:
             predictions.append((experiment, checked_run(experiment, rig, None)))
         except BadInput as error:

@@ -1,4 +1,4 @@
-"""`opsicm console`: a page in the browser on a run in progress, a stored run, or the demo."""
+"""`opsicm console`: pages in the browser to prepare an experiment, to start it, and to watch and steer its run."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from opsicm.cli.status import latest_run
+from opsicm.cli.status import newest_run
 from opsicm.cli.terminal import DEFAULT_OUT, OutOption
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 
 if TYPE_CHECKING:
     from uvicorn import Server
 
+    from opsicm.console.prepare_page import Preparing
     from opsicm.figures.view import View
 
 app = typer.Typer(add_completion=False)
+_EXPERIMENTS: Final = (".yaml", ".yml")
 _STARTS_WITHIN: Final = 120.0  # [s]: the check of the demo
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_GIVES_WAY: Final = 5e-4  # [s]
 _ENDS_WITHIN: Final = 60.0  # [s]: a stop, and the run file
 
 
 @app.command(epilog="Example: opsicm console --demo")
 def console(
-    run: Annotated[
+    shown: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="Folder of a run in progress, or a stored run; by default the latest."),
+        typer.Argument(
+            metavar="[RUN|FILE]",
+            help="Folder of a run in progress, a stored run, or an experiment file (.yaml) to prepare and start; by "
+            "default the latest run.",
+        ),
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Start a run on the digital twin at real time.")] = False,
     host: Annotated[str, typer.Option(help="Address that is listened on; by default this machine alone.")] = (
@@ -41,17 +48,31 @@ def console(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8642,
     out: OutOption = DEFAULT_OUT,
 ) -> None:
-    """Open a run in the browser, to watch it and to steer it.
+    """Prepare experiments, start them, watch and steer them, in the browser.
 
-    Prints the page's address, which lets in whoever has it. Ctrl-C ends the console; a run in progress goes on, only
-    the demo ends with it. A stored run is replayed.
+    Prints the page's address, which lets in whoever has it. An experiment file is opened in the page, checked there and
+    started from there; a run in progress is shown live, a stored one is replayed. Ctrl-C ends the console; runs go on,
+    only that of --demo ends with it.
     """
     _refuse_without_server()
-    if demo and run is not None:
-        raise BadInput(Problem("--demo", "", f"starts a run of its own, beside {run}", "leave out one of them"))
+    if demo and shown is not None:
+        raise BadInput(Problem("--demo", "", f"starts a run of its own, beside {shown}", "leave out one of them"))
     with _Signals() as signals, ExitStack() as stack:
-        path = stack.enter_context(_demo_run(out)) if demo else latest_run() if run is None else run
-        _serve(path, host, port, stack, signals)
+        if shown is not None and shown.suffix in _EXPERIMENTS:
+            folder, first = place_of(shown)
+            _serve(None, preparing(folder, out, first), out, (host, port), stack, signals)
+        else:
+            path = stack.enter_context(_demo_run(out)) if demo else newest_run(out) if shown is None else shown
+            _serve(path, preparing(Path.cwd(), out), out, (host, port), stack, signals)
+
+
+def place_of(file: Path) -> tuple[Path, str]:
+    """(the folder whose files the page may open, the name of `file` there): this folder, or the file's if elsewhere."""
+    if not file.is_file():
+        raise BadInput(Problem("FILE", str(file), "is no file", "check the spelling and the folder"))
+    absolute, here = file.resolve(), Path.cwd()
+    folder = here if absolute.is_relative_to(here) else absolute.parent
+    return folder, f"here:{absolute.relative_to(folder)}"
 
 
 class _Signals:
@@ -87,31 +108,29 @@ def _refuse_without_server() -> None:
         raise BadInput(Problem("opsicm console", "", limit, "pip install 'opsicm[console]'"))
 
 
-def _serve(path: Path, host: str, port: int, stack: ExitStack, signals: _Signals) -> None:
+def _serve(
+    path: Path | None, preparing: Preparing, out: Path, address: tuple[str, int], stack: ExitStack, signals: _Signals
+) -> None:
     from opsicm.cli.terminal import out as terminal
-    from opsicm.console.feed import Feed
-    from opsicm.console.live_feed import LiveFeed
-    from opsicm.console.replay_feed import ReplayFeed
+    from opsicm.console.on_show import OnShow, opened
     from opsicm.console.server import Site, origins_of
     from opsicm.console.serving import bound, server_of
     from opsicm.console.sessions import Sessions, cookie_of
-    from opsicm.console.snapshot import StoredRun
-    from opsicm.record.run_folder import JOURNAL, RUN_FILE
 
-    folder = path if path.is_dir() else path.parent
-    live = (folder / JOURNAL).is_file() and not (folder / RUN_FILE).is_file() and path.suffix != ".nxs"
-    feed: Feed
-    if live:
-        feed = LiveFeed(folder, _plan_of(folder))
-    else:
-        feed = ReplayFeed(stored := stack.enter_context(StoredRun(path)), _plan_of(stored.path.parent))
+    host, port = address
     listening = stack.enter_context(bound(host, port))
+    first = None if path is None else opened(path, _plan_of)
     actual = listening.getsockname()[1]
     sessions = Sessions()
-    site = Site(feed, sessions, folder if live else None, origins_of(host, actual), cookie_of(actual))
+    on_show = OnShow(out, _plan_of, first)
+    site = Site(on_show, preparing, sessions, origins_of(host, actual), cookie_of(actual))
     name = f"[{host}]" if ":" in host else host
-    terminal.print(f"{'run in progress' if live else 'replay of'}  {folder if live else stored.path}")
+    if first is not None:
+        terminal.print(f"{'replay of' if first.folder is None else 'run in progress'}  {first.path}")
     terminal.print(f"console  http://{name}:{actual}/?token={sessions.token}")
+    # The thread that makes figures gives way to a command after this long, not after the 5 ms of the interpreter, which a
+    # command would wait for at each of its dozen steps.
+    sys.setswitchinterval(_GIVES_WAY)
     signals.server = server = server_of(site)
     server.run(sockets=[listening])
 
@@ -135,6 +154,33 @@ def _plan_of(folder: Path) -> Callable[[], View | None]:
     return plan
 
 
+# -- other processes ------------------------------------------------------------------------------------------------
+
+
+def program(module: str) -> list[str]:
+    """The command that runs a module of this package."""
+    # -P: no file of the folder that it is started in takes a module's place.
+    return [sys.executable, "-P", "-m", module]
+
+
+def environment() -> dict[str, str]:
+    """The environment of such a process, in which the package is found where this one is."""
+    source, inherited = str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": source if not inherited else f"{source}{os.pathsep}{inherited}"}
+
+
+def preparing(folder: Path, out: Path, first: str | None = None) -> Preparing:
+    """What the prepare page works with: the files below `folder`, runs below `out`; `first` is opened."""
+    from opsicm.console.checking import Checker
+    from opsicm.console.experiment_files import ExperimentFiles
+    from opsicm.console.prepare_page import Preparing
+    from opsicm.console.starting import Starter
+
+    checker = Checker(program("opsicm.cli.check_worker"), environment(), folder)
+    starter = Starter([*program("opsicm"), "run"], environment(), folder, out)
+    return Preparing(ExperimentFiles(folder), checker, starter, first)
+
+
 # -- the demo -------------------------------------------------------------------------------------------------------
 
 
@@ -148,14 +194,10 @@ def _demo_run(out: Path) -> Iterator[Path]:
 
     before = set(out.glob(f"*/{JOURNAL}"))
     file = Path(str(files("opsicm.console").joinpath("demo.yaml")))
-    # -P: no file of the folder that it is started in takes a module's place; the package is found where this one is.
-    arguments = ["-P", "-m", "opsicm", "run", str(file), "--speed", "1", "--out", str(out)]
-    source, inherited = str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")
-    environment = {**os.environ, "PYTHONPATH": source if not inherited else f"{source}{os.pathsep}{inherited}"}
     # In a session of its own: Ctrl-C is for the console, which then stops it in order.
     process = subprocess.Popen(
-        [sys.executable, *arguments],
-        env=environment,
+        [*program("opsicm"), "run", str(file), "--speed", "1", "--out", str(out)],
+        env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,

@@ -21,7 +21,8 @@ from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.progress import Pace
 from opsicm.cli.resume import ResumedRun
 from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of, specimen_parameters
-from opsicm.cli.verification import instruments_of
+from opsicm.cli.terminal import err
+from opsicm.cli.verification import instruments_of, unverified
 from opsicm.cli.wiring import check_at_start
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.output_file import as_utf8
@@ -82,6 +83,9 @@ def execute(
     loaded = load_rig(experiment, rig)
     run_seed = seed_of(experiment.experiment, loaded, seed)
     inbox: Inbox = StopSignal(stop)
+    if stand_in is None:  # said here, so that a run from Python says it too
+        for sentence in unverified(loaded):
+            err.print(sentence)
 
     def waiting() -> bool:
         return inbox.waiting()

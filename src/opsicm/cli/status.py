@@ -198,13 +198,18 @@ def status(
         out.print(line, markup=False)
 
 
+def newest_run(out: Path) -> Path | None:
+    """The folder of the latest run below `out`; None where there is none."""
+    folders = [path.parent for path in out.glob(f"*/{run_folder.JOURNAL}")]
+    return max(folders, key=lambda folder: folder.name, default=None)
+
+
 def latest_run() -> Path:
     """The folder of the latest run below the default folder; raises `BadInput` without one."""
-    folders = [path.parent for path in DEFAULT_OUT.glob(f"*/{run_folder.JOURNAL}")]
-    if not folders:
+    if (folder := newest_run(DEFAULT_OUT)) is None:
         limit = f"is not named, and there is none below {DEFAULT_OUT}"
         raise BadInput(Problem("RUN", "", limit, "name its folder, which `opsicm run` prints"))
-    return max(folders, key=lambda folder: folder.name)
+    return folder
 
 
 # -- The runs of a folder.

@@ -24,8 +24,8 @@ class Feed(Protocol):
         """Begin."""
         ...
 
-    def stop(self) -> None:
-        """End, without waiting for long."""
+    async def stop(self) -> None:
+        """End, without waiting for long, and let go of the run's files."""
         ...
 
     def join(self, outbox: Outbox) -> None:

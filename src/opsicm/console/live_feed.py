@@ -20,7 +20,7 @@ from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.record.follow import LiveRun
 from opsicm.runner.control_socket import ask_status
 
-_LOOK: Final = 0.1  # [s] between two looks at the log
+_LOOK: Final = 0.03  # [s] between two looks at the log
 _ASK: Final = 0.5  # [s] between two questions to the run
 _ASK_BUSY: Final = 5.0  # [s] after a question without an answer, then twice as long each time
 _ASK_RARELY: Final = 60.0  # [s] at most: an unanswered question takes one of the sixteen places in the run's queue
@@ -62,10 +62,10 @@ class LiveFeed:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the thread that follows; the forecast may still be computing and is left to itself."""
         self._over.set()
-        self._threads[0].join(5.0)
+        await asyncio.to_thread(self._threads[0].join, 5.0)
 
     def join(self, outbox: Outbox) -> None:
         """Send a new page what there is."""

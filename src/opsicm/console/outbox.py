@@ -57,11 +57,12 @@ class Outbox:
         for slot, message in list(self._latest.items()):
             if message.kind != Kind.VIEW or not self._undrawn:
                 ready.append(self._latest.pop(slot))
+        follow = sum(message.kind == Kind.VIEW for message in ready)
         taken = []
         for message in ready:
             self._number += 1
-            taken.append(message.numbered(self._number))
-        if any(message.kind == Kind.VIEW for message in ready):
-            last = max(k for k, message in enumerate(ready) if message.kind == Kind.VIEW)
-            self._undrawn = self._number - (len(ready) - 1 - last)
+            if message.kind == Kind.VIEW:
+                follow -= 1
+                self._undrawn = self._number
+            taken.append(message.numbered(self._number, follow if message.kind == Kind.VIEW else 0))
         return taken

@@ -31,11 +31,12 @@ class ReplayFeed:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Nothing goes on by itself."""
 
-    def stop(self) -> None:
-        """End what plays."""
+    async def stop(self) -> None:
+        """End what plays; the run's file is closed after what is being read of it, which may be a forecast."""
         for _, task in self._players.values():
             task.cancel()
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._reader.submit(self._run.close)
+        self._reader.shutdown(wait=False)
 
     def join(self, outbox: Outbox) -> None:
         """Play the run to a new page from its beginning."""
@@ -71,6 +72,8 @@ class _Player:
         """What the viewer wants from now on."""
         self._speed = self._speed if said.speed is None else said.speed
         self._playing = self._playing if said.playing is None else said.playing
+        if said.playing and said.seek is None and self._t >= self._run.duration:
+            self._t = 0.0  # to play what is over is to play it again
         self._t = self._t if said.seek is None else min(said.seek, self._run.duration)
         self._outbox.levelling = said.levelling or self._outbox.levelling
         self._wanted.set()

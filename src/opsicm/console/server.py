@@ -21,10 +21,14 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse, RedirectResponse
 
+from opsicm.console.answers import TooLarge, body_of, problem, too_large
 from opsicm.console.feed import Feed
+from opsicm.console.on_show import OnShow
 from opsicm.console.outbox import Outbox
+from opsicm.console.prepare_page import LONGEST_EXPERIMENT, WITH_EXPERIMENTS, PreparePage, Preparing
+from opsicm.console.results_page import ResultsPage
 from opsicm.console.sessions import VALID, AnotherSteers, Session, Sessions
-from opsicm.console.wire import LONGEST_FROM_PAGE, Kind, from_page, message
+from opsicm.console.wire import LONGEST_FROM_PAGE, Kind, Message, from_page, message
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.runner.commands import Command, from_line
 from opsicm.runner.control_socket import send
@@ -33,6 +37,7 @@ LONGEST_BODY: Final = 8192  # [bytes]: a note has 4096 characters at most
 ANSWERED_WITHIN: Final = 10.0  # [s]
 CHECKED_WITHIN: Final = 300.0  # [s]: a setting is checked against the whole experiment
 _HEARTBEAT: Final = 0.5  # [s]
+EXCHANGED: Final = 4001  # closes the WebSocket of a page when another run takes the place of the one that it shows
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,16 +55,22 @@ _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascri
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is served: a `feed`, to `sessions`, with commands to the run in `folder` (None: a stored run).
+    """What is served: the run `on_show`, and what the next one is prepared with, to `sessions`.
 
     `origins` are the addresses that the page may have, `cookie` the name of its cookie (`cookie_of`).
     """
 
-    feed: Feed
+    on_show: OnShow
+    preparing: Preparing
     sessions: Sessions
-    folder: Path | None
     origins: frozenset[str]
     cookie: str
+
+    def session_of(self, request: Request) -> Session:
+        """Whose request it is; it was let through."""
+        session = self.sessions.of(request.cookies.get(self.cookie))
+        assert session is not None, "guarded"
+        return session
 
 
 def origins_of(host: str, port: int) -> frozenset[str]:
@@ -80,26 +91,17 @@ def static_files() -> dict[str, tuple[bytes, str]]:
     return served
 
 
-def problem(status: int, title: str, error: OpsicmError | None = None) -> Response:
-    """An answer that says what is wrong."""
-    content: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
-    if error is not None:
-        content["detail"] = "; ".join(f"{one.thing}: {one.limit}; {one.remedy}" for one in error.problems)
-        content["problems"] = [
-            {"thing": one.thing, "value": one.value, "limit": one.limit, "remedy": one.remedy} for one in error.problems
-        ]
-    return JSONResponse(content, status, media_type="application/problem+json")
-
-
 def console_app(site: Site) -> FastAPI:
     """The application."""
     routes = _Routes(site)
+    results = ResultsPage(lambda: None if site.on_show.present is None else site.on_show.present.path)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        site.feed.start(asyncio.get_running_loop())
+        site.on_show.start()
         yield
-        site.feed.stop()
+        await site.on_show.stop()
+        results.stop()
 
     app = FastAPI(title="opsicm console", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(routes.guarded)
@@ -107,7 +109,13 @@ def console_app(site: Site) -> FastAPI:
     app.get("/static/{name:path}", response_model=None)(routes.static)
     app.post("/api/command", response_model=None)(routes.command)
     app.post("/api/operator", response_model=None)(routes.operator)
+    app.get("/api/runs", response_model=None)(routes.runs)
+    app.post("/api/show", response_model=None)(routes.show)
     app.websocket("/ws")(routes.live)
+    app.get("/prepare", response_model=None)(routes.prepare)
+    app.get("/results", response_model=None)(routes.results)
+    PreparePage(site).add_to(app)
+    results.add_to(app)
     return app
 
 
@@ -127,6 +135,7 @@ class _Routes:
         return answer
 
     async def page(self, request: Request) -> Response:
+        """The run on show; the prepare page where there is none."""
         if (token := request.query_params.get("token")) is not None:
             session = self._site.sessions.enter(token)
             if session is None:
@@ -136,7 +145,15 @@ class _Routes:
             return answer
         if _session(self._site, request) is None:
             return problem(401, "Not logged in", _come_in())
+        if self._site.on_show.present is None:
+            return RedirectResponse("/prepare", 303)
         return await self.static("index.html")
+
+    async def prepare(self) -> Response:
+        return await self.static("prepare.html")
+
+    async def results(self) -> Response:
+        return await self.static("results.html")
 
     async def static(self, name: str) -> Response:
         if name not in self._served:
@@ -145,16 +162,17 @@ class _Routes:
         return Response(content, media_type=kind)
 
     async def command(self, request: Request) -> Response:
-        session = _session(self._site, request)
-        assert session is not None, "guarded"
+        session = self._site.session_of(request)
         try:
-            wanted, _ = from_line(await _body(request))
-        except _TooLarge:
-            return _too_large()
+            wanted, _ = from_line(await body_of(request, LONGEST_BODY))
+        except TooLarge:
+            return too_large(LONGEST_BODY)
         except BadInput as error:
             return problem(400, "No such command", error)
-        if self._site.folder is None:
-            stored = Problem("command", wanted.word, "the run is a stored one", "steer a run in progress")
+        shown = self._site.on_show.present
+        if shown is None or shown.folder is None:
+            limit = "no run is on show" if shown is None else "the run is a stored one"
+            stored = Problem("command", wanted.word, limit, "steer a run in progress")
             return problem(409, "Not a run in progress", BadInput(stored))
         stops = wanted.word == "stop"
         if not stops:
@@ -162,16 +180,15 @@ class _Routes:
                 self._site.sessions.take(session)
             except AnotherSteers as error:
                 return problem(409, "Another steers", error)
-        return await _sent(self._site.folder, wanted, session, self._stops if stops else self._commands)
+        return await _sent(shown.folder, wanted, session, self._stops if stops else self._commands)
 
     async def operator(self, request: Request) -> Response:
-        session = _session(self._site, request)
-        assert session is not None, "guarded"
+        session = self._site.session_of(request)
         try:
-            said = json.loads(await _body(request))
+            said = json.loads(await body_of(request, LONGEST_BODY))
             take, name = bool(said["take"]), str(said.get("name", ""))
-        except _TooLarge:
-            return _too_large()
+        except TooLarge:
+            return too_large(LONGEST_BODY)
         except (ValueError, TypeError, KeyError, RecursionError):
             malformed = Problem("operator", "", "is {take: true or false, name: text}", "load the page anew")
             return problem(400, "Malformed", BadInput(malformed))
@@ -184,13 +201,40 @@ class _Routes:
             return problem(409, "Another steers", error)
         return JSONResponse(_people(self._site, session))
 
+    async def runs(self) -> Response:
+        shown = self._site.on_show.present
+        runs = await asyncio.to_thread(self._site.on_show.listed)
+        return JSONResponse({"runs": runs, "on_show": None if shown is None else shown.name})
+
+    async def show(self, request: Request) -> Response:
+        session = self._site.session_of(request)
+        try:
+            name = json.loads(await body_of(request, LONGEST_BODY))["run"]
+            if not isinstance(name, str):
+                raise TypeError
+        except TooLarge:
+            return too_large(LONGEST_BODY)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            malformed = Problem("show", "", "is {run: name of a run}", "load the page anew")
+            return problem(400, "Malformed", BadInput(malformed))
+        try:
+            self._site.sessions.take(session)
+            shown = await self._site.on_show.show(self._site.on_show.chosen(name))
+        except AnotherSteers as error:
+            return problem(409, "Another steers", error)
+        except OpsicmError as error:
+            return problem(404, "No such run", error)
+        return JSONResponse({"run": shown.name, "live": shown.folder is not None})
+
     async def live(self, socket: WebSocket) -> None:
         session = self._site.sessions.of(socket.cookies.get(self._site.cookie))
         if session is None or socket.headers.get("origin") not in self._site.origins:
             await socket.close()  # before it is accepted: the browser gets 403
             return
         await socket.accept()
-        await _converse(self._site, session, socket)
+        shown = self._site.on_show.present
+        bare = shown is None or "people" in socket.query_params
+        await _converse(self._site, session, socket, None if shown is None or bare else shown.feed)
 
 
 # -- who may -------------------------------------------------------------------------------------------------------
@@ -212,8 +256,9 @@ def _refused(site: Site, request: Request) -> Response | None:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return problem(415, "Not JSON")
         length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > LONGEST_BODY:
-            return _too_large()
+        most = LONGEST_EXPERIMENT if request.url.path in WITH_EXPERIMENTS else LONGEST_BODY
+        if length.isdecimal() and int(length) > most:
+            return too_large(most)
     return None
 
 
@@ -224,24 +269,6 @@ def _session(site: Site, request: Request) -> Session | None:
 def _come_in() -> BadInput:
     remedy = "open the whole address that opsicm console has printed, which ends in its token"
     return BadInput(Problem("this page", "", "is for those who have its address, for 12 hours", remedy))
-
-
-class _TooLarge(Exception):
-    pass
-
-
-def _too_large() -> Response:
-    limit = f"a request has at most {LONGEST_BODY} bytes"
-    return problem(413, "Too large", BadInput(Problem("request", "", limit, "shorten the note")))
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise _TooLarge
-    return body
 
 
 # -- commands ------------------------------------------------------------------------------------------------------
@@ -265,38 +292,50 @@ async def _sent(folder: Path, command: Command, session: Session, threads: Threa
 
 
 def _people(site: Site, session: Session) -> dict[str, Any]:
-    operator = site.sessions.operator
+    operator, shown = site.sessions.operator, site.on_show.present
     return {
         "you": session.name,
         "operator": None if operator is None else operator.name,
         "yours": operator is session,
         "watching": site.sessions.watching,
-        "stored": site.folder is None,
+        "stored": shown is not None and shown.folder is None,
+        "run": None if shown is None else shown.name,
     }
 
 
-async def _converse(site: Site, session: Session, socket: WebSocket) -> None:
+async def _converse(site: Site, session: Session, socket: WebSocket, feed: Feed | None) -> None:
+    """Send a page what `feed` has for it until either goes; without a feed, who is here and what is on show."""
     outbox = Outbox()
+    exchanged = site.on_show.exchanged
     site.sessions.opened(session)
-    site.feed.join(outbox)
-    tasks = [
-        asyncio.create_task(work)
-        for work in (_send(outbox, socket), _receive(site, outbox, socket), _beat(site, session, outbox))
-    ]
+    outbox.put("people", _people_message(site, session, outbox))  # a page knows at once whether it may steer
+    if feed is not None:
+        feed.join(outbox)
+    works = [_send(outbox, socket), _receive(feed, outbox, socket), _beat(site, session, outbox)]
+    tasks = [asyncio.create_task(work) for work in works]
+    if feed is not None:
+        tasks.append(asyncio.create_task(_until(exchanged)))
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            if isinstance(error := task.exception(), BadInput):
+            error = task.exception()
+            if error is None or isinstance(error, BadInput):
+                code, reason = (EXCHANGED, "another run is on show") if error is None else (1008, "malformed message")
                 with contextlib.suppress(RuntimeError):  # it may be closed already
-                    await socket.close(1008, "malformed message")
-            elif error is not None and not isinstance(error, WebSocketDisconnect):
+                    await socket.close(code, reason)
+            elif not isinstance(error, WebSocketDisconnect):
                 raise error
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        site.feed.leave(outbox)
+        if feed is not None:
+            feed.leave(outbox)
         site.sessions.closed(session)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _send(outbox: Outbox, socket: WebSocket) -> None:
@@ -305,7 +344,7 @@ async def _send(outbox: Outbox, socket: WebSocket) -> None:
             await socket.send_bytes(data)
 
 
-async def _receive(site: Site, outbox: Outbox, socket: WebSocket) -> None:
+async def _receive(feed: Feed | None, outbox: Outbox, socket: WebSocket) -> None:
     while True:
         received = await socket.receive()
         if received["type"] == "websocket.disconnect":
@@ -316,7 +355,8 @@ async def _receive(site: Site, outbox: Outbox, socket: WebSocket) -> None:
         said = from_page(text)
         if said.drawn is not None:
             outbox.drawn(said.drawn)
-        site.feed.say(outbox, said)
+        if feed is not None:
+            feed.say(outbox, said)
 
 
 async def _beat(site: Site, session: Session, outbox: Outbox) -> None:
@@ -324,6 +364,9 @@ async def _beat(site: Site, session: Session, outbox: Outbox) -> None:
     while True:
         if site.sessions.of(session.key) is None:
             raise BadInput(Problem("session", session.name, "has expired", "open the printed address again"))
-        people = {**_people(site, session), "dropped": outbox.dropped}
-        outbox.put("people", message(Kind.PEOPLE, people))
+        outbox.put("people", _people_message(site, session, outbox))
         await asyncio.sleep(_HEARTBEAT)
+
+
+def _people_message(site: Site, session: Session, outbox: Outbox) -> Message:
+    return message(Kind.PEOPLE, {**_people(site, session), "dropped": outbox.dropped})

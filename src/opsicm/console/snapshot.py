@@ -58,6 +58,10 @@ class StoredRun:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its file. May be called twice."""
         self._run.close()
 
     @cached_property

@@ -5,14 +5,16 @@ A message to the page, little-endian:
     bytes     content
     0–3       "oCon"
     4–5       version of the layout, 1
-    6–7       kind: 1 status, 2 view, 3 facts, 4 people
+    6         kind: 1 status, 2 view, 3 facts, 4 people
+    7         how many views of the same moment follow this one
     8–11      number of the message to this page, from 1
     12–15     n, the length of the text
     16–16+n   UTF-8 JSON, filled up with spaces so that 16 + n is a multiple of 8
     16+n–     arrays of float64, one after the other, NaN where there is no value
 
 In the text `{"at": k, "shape": [...]}` stands for an array: its first number is the k-th float64 behind the text, in C
-order. The page answers a view with the text `{"drawn": number}`; the next one is sent only then.
+order. The page draws views of one moment together and answers the last with the text `{"drawn": number}`; the next ones
+are sent only then.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Series, View, colour_limits
 
 VERSION: Final = 1
-HEAD: Final = struct.Struct("<4sHHII")  # magic, version, kind, number, length of the text
+HEAD: Final = struct.Struct("<4sHBBII")  # magic, version, kind, views that follow, number, length of the text
 MAGIC: Final = b"oCon"
 LONGEST_FROM_PAGE: Final = 1024  # [bytes] of a text from the page
 
@@ -46,23 +48,24 @@ class Kind(IntEnum):
 
 
 class Arrays:
-    """Collects the arrays of a message and gives each its place."""
+    """Collects the arrays of a message and gives each its place; those that are equal have one: the times of the cell's
+    rows stand once, not with each curve."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._places: dict[bytes, int] = {}
         self._at = 0
 
     def place(self, values: NDArray[Any]) -> dict[str, Any]:
         """Where `values` will stand."""
         data = np.ascontiguousarray(values, dtype="<f8")
-        place = {"at": self._at, "shape": list(data.shape)}
-        self._parts.append(data.tobytes())
-        self._at += data.size
-        return place
+        at = self._places.setdefault(data.tobytes(), self._at)
+        if at == self._at:
+            self._at += data.size
+        return {"at": at, "shape": list(data.shape)}
 
     def data(self) -> bytes:
         """All of them."""
-        return b"".join(self._parts)
+        return b"".join(self._places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,9 @@ class Message:
     text: bytes
     arrays: bytes = b""
 
-    def numbered(self, number: int) -> bytes:
-        """The bytes of the message."""
-        return HEAD.pack(MAGIC, VERSION, self.kind, number, len(self.text)) + self.text + self.arrays
+    def numbered(self, number: int, follow: int = 0) -> bytes:
+        """The bytes of the message; `follow` views of the same moment come after it."""
+        return HEAD.pack(MAGIC, VERSION, self.kind, follow, number, len(self.text)) + self.text + self.arrays
 
 
 def message(kind: Kind, content: Mapping[str, Any], arrays: Arrays | None = None) -> Message:
@@ -90,7 +93,15 @@ def view_message(slot: str, view: View) -> Message:
     panels = [
         _curves(panel, arrays) if isinstance(panel, CurvePanel) else _image(panel, arrays) for panel in view.panels
     ]
-    content = {"slot": slot, "name": view.name, "title": view.title, "caption": view.caption, "panels": panels}
+    content = {
+        "slot": slot,
+        "name": view.name,
+        "title": view.title,
+        "caption": view.caption,
+        "share_x": view.share_x,
+        "columns": view.columns,
+        "panels": panels,
+    }
     return message(Kind.VIEW, content, arrays)
 
 
@@ -119,6 +130,7 @@ def _series(series: Series, arrays: Arrays) -> dict[str, Any]:
         "shade": series.shade,
         "x": arrays.place(series.x),
         "y": arrays.place(series.y),
+        "band": None if series.band is None else arrays.place(series.band),
     }
 
 
@@ -135,6 +147,7 @@ def _image(panel: ImagePanel, arrays: Arrays) -> dict[str, Any]:
         "limits": colour_limits(panel) if finite else None,
         "note": panel.note,
         "scale_bar": panel.scale_bar,
+        "line": panel.line,
     }
 
 
@@ -144,7 +157,7 @@ def decoded(data: bytes) -> tuple[Kind, int, dict[str, Any]]:
     Raises `BadInput` for what is no message.
     """
     try:
-        magic, version, kind, number, length = HEAD.unpack_from(data)
+        magic, version, kind, _, number, length = HEAD.unpack_from(data)
         if magic != MAGIC or version != VERSION:
             raise ValueError("no message of this version")
         numbers = np.frombuffer(data, "<f8", offset=HEAD.size + length)

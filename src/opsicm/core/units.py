@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Final
 
@@ -84,6 +85,10 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
     "V/A": (1.0, "V/A"),
     "mV/pA": (1e9, "V/A"),
     "mA/V": (1e-3, "A/V"),
+    "nA/V": (1e-9, "A/V"),
+    "A/V": (1.0, "A/V"),
+    "m/V": (1.0, "m/V"),
+    "%/min": (1e-2 / 60.0, "1/s"),
     "V/V": (1.0, "1"),
     "kg/m2": (1.0, "kg/m2"),
     "mg/cm2": (1e-2, "kg/m2"),
@@ -114,11 +119,14 @@ KEY_SUFFIX: Final[dict[str, str]] = {
     "mV_per_pA": "mV/pA",
     "V_A": "V/A",
     "mA_per_V": "mA/V",
+    "nA_per_V": "nA/V",
+    "pct_per_min": "%/min",
     "V_per_V": "V/V",
     "mA_cm2": "mA/cm2",
     "mg_cm2": "mg/cm2",
     "mV_s": "mV/s",
     "mm_s": "mm/s",
+    "m_s": "m/s",
     "nm_min": "nm/min",
     "uV": "uV",
     "pF": "pF",
@@ -132,6 +140,7 @@ KEY_SUFFIX: Final[dict[str, str]] = {
     "nm": "nm",
     "um": "um",
     "mm": "mm",
+    "m": "m",
     "mV": "mV",
     "mA": "mA",
     "nA": "nA",
@@ -149,6 +158,13 @@ KEY_SUFFIX: Final[dict[str, str]] = {
     "s": "s",
     "h": "h",
 }
+
+
+def at_least(value: float, digits: int = 2) -> str:
+    """A value above 0 with few digits and never below it, so that a remedy holds: 1.84 with two digits is 1.9."""
+    step = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    # 3.0000000000000004, as 0.3 in tenths is in binary, is not more than 3.
+    return f"{math.ceil(value / step * (1.0 - 1e-12)) * step:.6g}"
 
 
 def factor(unit: str) -> float:
@@ -172,7 +188,8 @@ def _look_up(unit: str) -> tuple[float, str]:
 @lru_cache(maxsize=1024)
 def suffix_of(key: str) -> str | None:
     """The unit ending of a key (`rate_mV_s` → `mV_s`), or None when it has none."""
-    endings = [ending for ending in KEY_SUFFIX if key.endswith("_" + ending)]
+    # A key may be its unit and no more, as pct_per_min; but no key `s` is a time.
+    endings = [ending for ending in KEY_SUFFIX if key.endswith(f"_{ending}") or (key == ending and "_per_" in ending)]
     return max(endings, key=len) if endings else None
 
 

@@ -64,14 +64,12 @@ def specify(setup: RoleSetup) -> HopControllerSpecification:
     """What the rig file says of the device; `connect` compares it with what the device says of itself."""
     settings: HopBoxSettings = setup.settings
     rig = setup.rig.rig.rig
-    limit = rig.limits.get("pipette_overload_nA", math.inf)
-    overload = to_si("overload_nA", limit if isinstance(limit, float) else max(map(abs, limit)))
     timing = HopTiming(
         to_si("settle_ms", settings.settle_ms),
         to_si("reference_ms", settings.reference_ms),
         to_si("withdraw_nm_per_ms", settings.withdraw_nm_per_ms),
         rig.latency,
-        overload,
+        rig.limits.overload,
         round(1e9 / rig.clock.rate),
     )
     return HopControllerSpecification(timing, to_si("start_height_um", settings.start_height_um))

@@ -104,7 +104,7 @@ def _connected(setup: RoleSetup, address: str) -> NiCard:
             ni_session.FAILURES,
             ni_session.SOFTWARE,
         ),
-        {key: ends for key in loaded.rig.limits if (ends := _limit(loaded, key)) is not None},
+        loaded.rig.limits.terminals,
         loaded.rig.emulation is not None,
     )
     setup.rig.connections.callback(connected.close)
@@ -137,14 +137,7 @@ def terminal(name: str, device: str) -> str:
 
 def file_range(loaded: LoadedRig, name: str) -> tuple[float, float]:
     """(lowest, highest) [V] of a terminal as the rig file limits it, ±10 V where it does not."""
-    return _limit(loaded, f"{name.rpartition('/')[2]}_V") or USUAL_RANGE
-
-
-def _limit(loaded: LoadedRig, key: str) -> tuple[float, float] | None:
-    if key not in loaded.rig.limits or not re.fullmatch(r"a[io]\d+_V", key):
-        return None
-    limit = loaded.rig.limits[key]
-    return limit if isinstance(limit, tuple) else (-abs(limit), abs(limit))
+    return loaded.rig.limits.terminals.get(name.rpartition("/")[2], USUAL_RANGE)
 
 
 class CardClock:
@@ -339,7 +332,7 @@ class NiCard:
     def output_range(self, output: str) -> tuple[float, float]:
         """(lowest, highest) [V] of an analogue output: the card's own, narrowed by the rig file's limits."""
         low, high = self._card_range
-        limit = self._limits.get(f"{output.rpartition('/')[2]}_V", (low, high))
+        limit = self._limits.get(output.rpartition("/")[2], (low, high))
         return max(low, limit[0]), min(high, limit[1])
 
     def set_line(self, line: str, high: bool) -> None:

@@ -530,13 +530,12 @@ def specify_hops(setup: RoleSetup) -> HopControllerSpecification:
     """What the rig file says of the hops."""
     s: HopSettings = setup.settings
     rig = setup.rig.rig.rig
-    limit = rig.limits.get("pipette_overload_nA", math.inf)
     timing = HopTiming(
         to_si("settle_ms", s.settle_ms),
         to_si("reference_ms", s.reference_ms),
         to_si("withdraw_nm_per_ms", s.withdraw_nm_per_ms),
         rig.latency,
-        to_si("overload_nA", limit if isinstance(limit, float) else max(map(abs, limit))),
+        rig.limits.overload,
         round(1e9 / rig.clock.rate),
     )
     return HopControllerSpecification(timing, to_si("start_height_um", s.start_height_um))

@@ -90,15 +90,13 @@ def specify_hops(setup: RoleSetup) -> HopControllerSpecification:
     """Timing from the rig file; its latency is `latency_us`, else three turns, until the loop has measured itself."""
     settings: SoftwareHopSettings = setup.settings
     rig = setup.rig.rig.rig
-    limit = rig.limits.get("pipette_overload_nA", np.inf)
-    overload = to_si("overload_nA", limit if isinstance(limit, float) else max(map(abs, limit)))
     turn = to_si("turn_ms", settings.turn_ms)
     timing = HopTiming(
         to_si("settle_ms", settings.settle_ms),
         to_si("reference_ms", settings.reference_ms),
         to_si("withdraw_nm_per_ms", settings.withdraw_nm_per_ms),
         rig.latency or _STATED_TURNS * turn,
-        overload,
+        rig.limits.overload,
         round(1e9 / rig.clock.rate),
     )
     return HopControllerSpecification(timing, to_si("start_height_um", settings.start_height_um))

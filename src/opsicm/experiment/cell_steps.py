@@ -303,7 +303,7 @@ class Ladder(PotentialStep):
                 span_mV = abs(end - start) * 1e3
                 limit = f"does not divide the {span_mV:g} mV from {start:g} to {end:g} V into whole steps"
                 nearest = span_mV / max(1, round(count))
-                yield Refusal(("step_mV",), step, limit, f"write step_mV: {nearest:.6g}, or move an end")
+                yield Refusal(("step_mV",), step, limit, f"write step_mV: {nearest:.12g}, or move an end")
 
     def levels(self) -> tuple[float, ...]:
         """The held potentials [V] in order; exact at both ends."""

@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 import annotated_types
 from pydantic_core import ErrorDetails
 
-from opsicm.core.units import KEY_SUFFIX, suffix_of
+from opsicm.core.units import KEY_SUFFIX, factor, suffix_of
 from opsicm.experiment.cell_steps import CELL_STEPS
 from opsicm.experiment.current_words import DIRECTIONS, MAGNITUDE_REMEDY
 from opsicm.experiment.key_descriptions import example_value
@@ -334,13 +334,16 @@ def wrong_value(root: type[FileModel], detail: ErrorDetails) -> Refusal:
         limit = f"must be {choices}".replace("'", "")
         return Refusal(path, value, limit, _literal_remedy(choices, value))
     if kind == "string_pattern_mismatch" and key == "during":
-        return Refusal(path, value, "must name a cell step", "write during: cell[0], counted from 0")
+        return Refusal(path, value, "must name a cell step", "write it as during: cell[0], counted from 0")
+    if kind == "string_pattern_mismatch":
+        limit = "is no name, or has characters that do not belong in one"
+        return Refusal(path, value, limit, _by_example(root, path, "write letters, digits and underscores"))
     if kind in ("too_short", "too_long"):
         bound = context["min_length"] if kind == "too_short" else context["max_length"]
         words = "at least" if kind == "too_short" else "at most"
-        return Refusal(path, value, f"must have {words} {bound} entries", f"write {_example(root, path)}")
+        return Refusal(path, value, f"must have {words} {bound} entries", _by_example(root, path))
     if kind == "missing":  # an entry of a pair
-        return Refusal(path[:-1], value, "has too few entries", f"write {_example(root, path)}")
+        return Refusal(path[:-1], value, "has too few entries", _by_example(root, path))
     limit = _KINDS.get(kind, detail["msg"])
     return Refusal(path, value, limit, _kind_remedy(root, path, kind, value))
 
@@ -355,47 +358,119 @@ def _literal_remedy(expected: str, value: Any) -> str:
     return f"did you mean {close[0]}?" if close else "write one of these"
 
 
+# A remedy that says "write for_s: 30" means what was typed; where that is not certain, an example shows the form, after
+# an "as". Followed to the letter, an example is a value that nobody typed.
+
+
 def _kind_remedy(root: type[FileModel], path: KeyPath, kind: str, value: Any) -> str:
+    key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
+    owner = model_at(root, path[:-1])
     if kind == "string_type" and path[-1] in DIRECTIONS:
         return MAGNITUDE_REMEDY
-    if kind == "string_type":
-        return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write it as a text"
-    sample = _example(root, path)
-    key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
-    if kind in ("float_type", "int_type") and isinstance(value, str):
-        return _number_remedy(key, value, path, sample)
-    if kind in ("int_type", "int_from_float") and isinstance(value, float) and abs(value) < 1e15:
-        low = int(value // 1)
-        return f"write {key}: {low}" if value == low else f"write {low} or {low + 1}"
-    if kind == "tuple_type":
-        return f"write {_in_brackets(root, path, key, value) or sample}"
-    return f"write {sample}"
+    if kind == "string_type":  # 0x10 and 012 are numbers too, so that the text as it was written is not known here
+        number = isinstance(value, int) and not isinstance(value, bool)
+        return f'put it in quotes, as "{value}"' if number else "write a text, in quotes"
+    if kind == "bool_type":
+        meant = flag_meant(value)
+        return "write true or false" if meant is None else f"write {key}: {inline(meant)}"
+    if kind in ("float_type", "int_type", "int_from_float"):
+        if isinstance(value, list) and len(value) == 1 and isinstance(path[-1], str):
+            value = value[0]
+        if isinstance(value, str):
+            remedy = _number_remedy(key, value, path, owner)
+            return remedy if remedy is not None else f"write a plain number, {_as_example(owner, key)}".rstrip(", ")
+        if _is_number(value) and isinstance(value, float) and kind != "float_type" and abs(value) < 1e15:
+            return _whole_remedy(owner, key, value)
+        return f"write {key}: {value:.12g}" if _is_number(value) else _by_example(root, path, "write a plain number")
+    if kind == "tuple_type" and (list_of_it := _in_brackets(owner, key, value)) is not None:
+        return f"write {list_of_it}"
+    return _by_example(root, path)
 
 
-def _in_brackets(root: type[FileModel], path: KeyPath, key: str, value: Any) -> str | None:
-    """What stands for one number, or for `64 x 64`, where a list belongs: `pixels: [64, 64]`, `soc_pct: [50]`."""
-    owner = model_at(root, path[:-1])
-    if isinstance(value, str) and (pair := pair_in(value)) is not None:
-        return f"{key}: [{pair[0]:.12g}, {pair[1]:.12g}]"
-    if owner is None or key not in owner.model_fields or not _is_number(value):
+_TRUE: Final = ("true", "yes", "on", "y", "1")
+_FALSE: Final = ("false", "no", "off", "n", "0", "none", "not", "never")
+
+
+def flag_meant(value: Any) -> bool | None:
+    """What a value says where true or false belongs; None where it says neither."""
+    text = str(value).strip().lower() if isinstance(value, str | int) else ""
+    return True if text in _TRUE else False if text in _FALSE else None
+
+
+def _whole_remedy(owner: type[FileModel] | None, key: str, value: float) -> str:
+    """The whole number that was written, or those beside it that the key allows."""
+    low = int(value // 1)
+    if value == low:
+        return f"write {key}: {low}"
+    field = owner.model_fields.get(key) if owner is not None else None
+    bounds = [c.ge for c in field.metadata if isinstance(c, annotated_types.Ge)] if field is not None else []
+    least = max((bound for bound in bounds if isinstance(bound, int | float)), default=low)
+    allowed = [number for number in (low, low + 1) if number >= least]
+    if owner is not None:
+        allowed = [number for number in allowed if all(r.path != (key,) for r in owner.refusals({key: number}))]
+    return f"write {' or '.join(map(str, allowed))}" if allowed else "write a whole number"
+
+
+def _by_example(
+    root: type[FileModel], path: KeyPath, otherwise: str = "write its keys in braces, as {key: value}"
+) -> str:
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    owner = model_at(root, path[:-1]) if path else None
+    if not path:
+        return "write keys and values"
+    sample = _as_example(owner, str(path[-1]))
+    return f"write it {sample}" if sample else otherwise
+
+
+def _as_example(owner: type[FileModel] | None, key: str) -> str:
+    """`as rate_mV_s: 0.3`; empty where the key has no example."""
+    if owner is None or key not in owner.model_fields:
+        return ""
+    sample = example_of(owner, key)
+    return "" if sample.endswith("…") else f"as {sample}"
+
+
+_ALIKE: Final = ("pixels", "size_um", "points")  # of x and y: one number may be said for both
+
+
+def _in_brackets(owner: type[FileModel] | None, key: str, value: Any) -> str | None:
+    """What stands for one value, or for `64 x 64`, where a list belongs: `pixels: [64, 64]`, `soc_pct: [50]`."""
+    field = None if owner is None else owner.model_fields.get(key)
+    if field is None or models_in(field.annotation):
         return None
-    any_number = Ellipsis in _arguments(owner.model_fields[key].annotation)
-    return f"{key}: [{value:.12g}]" if any_number else f"{key}: [{value:.12g}, {value:.12g}]"
+    takes = _arguments(field.annotation)
+    numbers = any(part in (int, float) for part in takes)
+    pair = pair_in(value) if isinstance(value, str) and numbers else None
+    if pair is not None and Ellipsis not in takes:
+        return f"{key}: [{pair[0]:.12g}, {pair[1]:.12g}]"
+    if numbers and _is_number(value) and Ellipsis not in takes:
+        return f"{key}: [{value:.12g}, {value:.12g}]" if key in _ALIKE else None
+    several = any(constraint.min_length > 1 for constraint in field.metadata if hasattr(constraint, "min_length"))
+    fits = _is_number(value) if numbers else isinstance(value, str)
+    return f"{key}: [{inline(value)}]" if fits and Ellipsis in takes and not several else None
 
 
 def _arguments(annotation: Any) -> list[Any]:
     return [part for argument in get_args(annotation) for part in (argument, *_arguments(argument))]
 
 
-def _number_remedy(key: str, text: str, path: KeyPath, sample: str) -> str:
-    """What to write instead of a text where a number belongs; each number in it is the one that was meant."""
+def _number_remedy(key: str, text: str, path: KeyPath, owner: type[FileModel] | None) -> str | None:
+    """What to write instead of a text where a number belongs; each number in it is the one that was meant.
+
+    None where nobody knows what was meant.
+    """
     unit = unit_of_key(key)
+    sample = "" if owner is None or key not in owner.model_fields else example_of(owner, key)
+    sample = "" if sample.endswith("…") else f", as {sample}"
     place = "" if path and isinstance(path[-1], int) else f"{key}: "  # one of several numbers in brackets
     given, strange = quantity(text), unknown_unit(text)
     if unit is not None and (strange or (given is not None and given.unit and given.in_unit(unit) is None)):
         written = f"{strange} is no unit known here" if given is None else _measures(given.unit)
         form = written_form(unit)
-        return f"{written}, and {key} is {dimension_text(unit)} in {form}: write it in {form}, as {sample}"
+        return f"{written}, and {key} is {dimension_text(unit)} in {form}: write it in {form}{sample}"
+    if unit is None and (strange or (given is not None and given.unit)):
+        return _number_of_no_unit(key, text, owner) or f"{key} takes a number without a unit{sample}"
     if given is not None and given.unit and unit is not None:
         converted = given.in_unit(unit)
         if given.unit == unit:
@@ -406,13 +481,44 @@ def _number_remedy(key: str, text: str, path: KeyPath, sample: str) -> str:
         return f"write {key}: {converted:.12g}, since the unit is in the name of the key, or {word}: {text}"
     likely = meanings(text, unit)
     if not likely:
-        return f"write a plain number, as {sample}"
+        return None
     values = [f"{meaning.value:.12g}" for meaning in likely]
+    if owner is not None and key in owner.model_fields and int in _types(owner, key):
+        whole = [f"{meaning.value:.12g}" for meaning in likely if meaning.value == meaning.value // 1]
+        if len(whole) != 1:
+            return _whole_remedy(owner, key, likely[0].value) if not whole else f"write {' or '.join(whole)}"
+        return f"write {place}{whole[0]}"
     if len(values) > 1:
         return f"write {place}{_readings(likely)}"
     if likely[0].reading == DECIMAL_POINT:
         return f"write a decimal point: {values[0]}"
     return f"write {values[0]} alone, without quotes" if values[0] == text.strip() else f"write {place}{values[0]}"
+
+
+def _types(owner: type[FileModel], key: str) -> list[Any]:
+    annotation = owner.model_fields[key].annotation
+    return [annotation, *_arguments(annotation)]
+
+
+_IN_SI: Final = ("A", "m", "V")
+
+
+def _number_of_no_unit(key: str, text: str, owner: type[FileModel] | None) -> str | None:
+    """A number with a unit where the key has none: a share of it, SI where the key is SI, or `value` beside `unit`."""
+    field = None if owner is None else owner.model_fields.get(key)
+    if owner is None or field is None or int in _types(owner, key):
+        return None
+    if key == "value" and "unit" in owner.model_fields and (given := quantity(text)) is not None and given.unit:
+        return f"write value: {given.value:.12g}, and its unit as unit: {given.unit}"
+    if key in ("gain", "offset"):  # of a channel: the SI value of one unit of its reading, so that `/V` adds nothing
+        given = quantity(re.sub(r"\s*/\s*V$", "", text.strip()) if key == "gain" else text)
+        if given is not None and dimension(given.unit) in _IN_SI:
+            return f"write {key}: {given.value * factor(given.unit):.12g}, since the number is in SI units"
+        return None
+    given = quantity(text)
+    if given is not None and given.unit and dimension(given.unit) == "1":
+        return f"write {key}: {given.in_unit('1'):.12g}"
+    return None
 
 
 def _readings(likely: tuple[Meaning, ...]) -> str:
@@ -422,16 +528,6 @@ def _readings(likely: tuple[Meaning, ...]) -> str:
 
 def _measures(unit: str) -> str:
     return f"{unit} measures {dimension_text(unit)}"
-
-
-def _example(root: type[FileModel], path: KeyPath) -> str:
-    while path and isinstance(path[-1], int):
-        path = path[:-1]
-    owner = model_at(root, path[:-1]) if path else None
-    key = str(path[-1]) if path else ""
-    if owner is None or key not in owner.model_fields:
-        return "its settings in braces, as {key: value}" if path else "keys and values"
-    return example_of(owner, key)
 
 
 def _limit_remedy(root: type[FileModel], path: KeyPath, key: str, value: Any) -> str:

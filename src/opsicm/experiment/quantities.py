@@ -53,6 +53,9 @@ _DIMENSIONS: Final = {
     "m2": "an area",
     "mol/m3": "a concentration",
     "rad": "an angle",
+    "A/V": "a current per voltage",
+    "m/V": "a length per voltage",
+    "1/s": "a change of a share with time",
     "Hz": "a frequency",
     "1": "a share",
     C_RATE: "a C-rate",
@@ -114,7 +117,7 @@ def words_of_key(key: str) -> tuple[str, ...]:
     if key == "c_rate":
         return "rate", "current"
     suffix = suffix_of(key)
-    return () if suffix is None else (key.removesuffix(f"_{suffix}"),)
+    return () if suffix in (None, key) else (key.removesuffix(f"_{suffix}"),)
 
 
 def unit_named(text: str) -> str | None:

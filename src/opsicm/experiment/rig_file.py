@@ -6,17 +6,20 @@ twin and instruments, for instance while one of them is being set up.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
-from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from opsicm.core.calibration import USUAL
 from opsicm.core.errors import BadInput, Problem
 from opsicm.core.units import to_si
+from opsicm.experiment.key_refusals import flag_meant, unknown_key
 from opsicm.experiment.refusal import UNUSABLE, KeyPath, Refusal
 from opsicm.experiment.setup import PipetteShape
 from opsicm.experiment.step_model import FileModel, Flag, Number, Text, Whole
@@ -28,6 +31,7 @@ TWIN: Final = "twin"
 RoleName = Literal["amplifier", "potentiostat", "scanner", "coarse_stage", "hop_controller"]
 ChannelName = Literal["pipette_current", "z", "z_command", "pipette_bias", "cell_potential", "cell_current", "x", "y"]
 _FINITE = 1.7e308
+_TERMINAL_LIMIT: Final = re.compile(r"a[io][0-9]+_V")
 
 
 def _unchanged(value: Any) -> Any:
@@ -69,9 +73,13 @@ Limit = Annotated[
 
 
 def _verified(value: Any) -> Any:
-    if isinstance(value, bool | str) and value != "":
+    meant = flag_meant(value)
+    if isinstance(value, bool) or (isinstance(value, str) and value != "" and meant is None):
         return value
-    context = {"limit": "must be true, false or a text", "remedy": "say who verified it and when, or write false"}
+    remedy = "say who verified it and when, or write false"
+    if isinstance(value, str) and meant is not None:  # `no` would be the name of who verified it
+        remedy = "write verified: false" if not meant else "write verified: true, or say who verified it and when"
+    context = {"limit": "must be true, false or a text", "remedy": remedy}
     raise PydanticCustomError(UNUSABLE, "{limit}; {remedy}", context)
 
 
@@ -188,6 +196,45 @@ class Emulation(FileModel):
     experiment: Text | None = None
 
 
+class RigLimits(FileModel):
+    """What the instruments of a rig may not exceed.
+
+    A terminal of a data acquisition card is a key too, `ao0_V: [-5, 5]`; one number is that of either side.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, validate_default=True)
+    __pydantic_extra__: dict[str, Limit] = Field(init=False)
+    display_name: ClassVar[str] = "limits"
+    pipette_overload_nA: Annotated[Number, Field(gt=0, le=1e6, examples=[9.5])] | None = None
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """Any other key is a slip of the pen, and would leave an instrument without the limit that was meant."""
+        for key, value in given.items():
+            if key in cls.model_fields or value is None:
+                continue
+            if not _TERMINAL_LIMIT.fullmatch(key):
+                refusal = unknown_key(cls, (key,), value)
+                lists_all = refusal.remedy.startswith("its keys")
+                yield replace(refusal, remedy=f"{refusal.remedy}, and terminals as ao0_V") if lists_all else refusal
+            elif value == 0:
+                yield Refusal((key,), value, "leaves no voltage to the terminal", f"write both ends, as {key}: [-5, 5]")
+
+    @property
+    def overload(self) -> float:
+        """Magnitude of the pipette current [A] that ends a hop as an overload; infinite where none is stated."""
+        stated = self.pipette_overload_nA
+        return math.inf if stated is None else to_si("pipette_overload_nA", stated)
+
+    @property
+    def terminals(self) -> dict[str, tuple[float, float]]:
+        """(lowest, highest) [V] of each terminal with a limit, by its short name, `ao0`."""
+        limits = {key.removesuffix("_V"): limit for key, limit in (self.__pydantic_extra__ or {}).items()}
+        return {
+            name: limit if isinstance(limit, tuple) else (-abs(limit), abs(limit)) for name, limit in limits.items()
+        }
+
+
 class RigFile(FileModel):
     """A rig: its instruments, their wiring and limits."""
 
@@ -199,7 +246,7 @@ class RigFile(FileModel):
     clock: SampleClock
     channels: tuple[RigChannel, ...] = ()
     wiring: Wiring
-    limits: dict[str, Limit] = Field(default_factory=dict)
+    limits: RigLimits = RigLimits()
     calibration: CalibrationSettings = CalibrationSettings()
     latency_us: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
     verified: Verified = False
@@ -208,13 +255,16 @@ class RigFile(FileModel):
 
     @classmethod
     def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
-        """A rig has a world if and only if a twin plays one of its roles; no channel or output is given twice."""
+        """A rig has a world if and only if a twin plays one of its roles; no channel or output is given twice, and a
+        limited terminal is one that the file names.
+        """
         roles = _mapping(given.get("roles"))
         master = _mapping(given.get("clock")).get("master")
         if isinstance(master, str) and master not in get_args(RoleName):
             limit = f"is no role; the roles are {', '.join(get_args(RoleName))}"
             yield Refusal(("clock", "master"), master, limit, "write that of the sample clock, usually hop_controller")
         yield from _outputs_given_twice(roles)
+        yield from _limits_of_nothing(given)
         drivers = {name: driver for name, role in roles.items() if (driver := _mapping(role).get("driver"))}
         twins = [name for name, driver in drivers.items() if driver == TWIN]
         if twins and "world" not in given:
@@ -250,6 +300,20 @@ def _outputs_given_twice(roles: Mapping[str, Any]) -> Iterator[Refusal]:
                 limit = f"is that of {seen[terminal]} already: writing the one would move the other"
                 yield Refusal(("roles", name, "settings", key), value, limit, "name the terminal that is wired to it")
             seen.setdefault(terminal, f"roles.{name}.settings.{key}")
+
+
+def _limits_of_nothing(given: Mapping[str, Any]) -> Iterator[Refusal]:
+    """Limits of terminals that no role and no channel names: the terminal that was meant would have none."""
+    settings = [_mapping(_mapping(role).get("settings")) for role in _mapping(given.get("roles")).values()]
+    texts = [value for each in settings for value in each.values() if isinstance(value, str)]
+    texts += [str(_mapping(channel).get("input")) for channel in given.get("channels") or ()]
+    named = {text.rpartition("/")[2] for text in texts}
+    known = ", ".join(sorted(name for name in named if _TERMINAL_LIMIT.fullmatch(f"{name}_V")))
+    for key, value in _mapping(given.get("limits")).items():
+        if _TERMINAL_LIMIT.fullmatch(key) and value is not None and key.removesuffix("_V") not in named:
+            limit = f"no role and no channel of this file names {key.removesuffix('_V')}"
+            remedy = f"write one of {known}, or delete it" if known else "delete it"
+            yield Refusal(("limits", key), value, limit, remedy)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ class SpecimenSettings(FileModel):
     """The electrode under the probe; `parameters` names a parameter set or a file of one.
 
     `area_u_pct` and `thickness_u_pct` are standard uncertainties; the defaults are those of a punched coating.
+    `rest_V` is where it rests before the run, which the rig file states otherwise.
     """
 
     display_name: ClassVar[str] = "specimen"
@@ -27,6 +28,7 @@ class SpecimenSettings(FileModel):
     area_u_pct: Annotated[Number, Field(ge=0, le=100)] = 100.0 * USUAL.area
     thickness_u_pct: Annotated[Number, Field(ge=0, le=100)] = 100.0 * USUAL.thickness
     parameters: Text = "graphite-li-ec-dec"
+    rest_V: Annotated[Number, Field(ge=-1, le=5)] | None = None
 
     @property
     def area(self) -> float:

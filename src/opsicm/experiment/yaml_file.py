@@ -123,6 +123,7 @@ class _Composer:
 
     def mapping(self, path: KeyPath) -> dict[str, Any]:
         entries: dict[str, Any] = {}
+        written = ""  # the value before, as it stands in the file: of -0,5 the number is 0
         while not self.loader.check_event(yaml.MappingEndEvent):
             event = self.loader.get_event()
             here = event.start_mark.line + 1
@@ -133,16 +134,18 @@ class _Composer:
             if event.implicit[0] and not isinstance(plain_scalar(key), str):
                 name, before = next(reversed(entries.items()), ("", None))
                 if isinstance(before, int) and key.isdigit() and self.lines[(*path, name)] == here:  # {salt_M: 1,0}
-                    value, limit = f"{before},{key}", "a comma begins another key"
-                    remedy = f"write {name}: {before}.{key}"
+                    value, limit = f"{written},{key}", "a comma begins another key"
+                    remedy = f"write {name}: {written}.{key}"
                     if len(key) == 3 and before:  # 1,800 may group its digits
-                        remedy += f", or {name}: {before}{key} where the digits are grouped"
+                        remedy += f", or {name}: {written}{key} where the digits are grouped"
                     raise self.refused(here, path_text((*path, name)), value, limit, remedy)
                 raise self.refused(here, "the key", repr(key), "a key must be a word", "write it as word: value")
             if key in entries:
                 first = self.lines[(*path, key)]
                 limit = f"it stands already on line {first}, and one of the two would be lost"
                 raise self.refused(here, path_text((*path, key)), "", limit, "delete one of them")
+            value = self.loader.peek_event()
+            written = value.value if isinstance(value, yaml.ScalarEvent) else ""
             entries[key] = self.value((*path, key), here)
         self.loader.get_event()
         return entries

@@ -65,8 +65,14 @@ def thinned(
 
     The first row of every gap (NaN) stays too, so that a line is broken there.
     """
-    if x.size <= most:
-        return x, y
+    rows = rows_kept(y, most)
+    return x[rows], y[rows]
+
+
+def rows_kept(y: NDArray[np.float64], most: int) -> NDArray[np.intp]:
+    """Which rows `thinned` keeps."""
+    if y.size <= most:
+        return np.arange(y.size)
     missing = ~np.isfinite(y)
     known = np.flatnonzero(~missing)
     group = max(-(-2 * known.size // most), 1)
@@ -77,8 +83,7 @@ def thinned(
         (begin + block.argmin(axis=1), begin + block.argmax(axis=1), np.arange(count * group, known.size))
     )
     gaps = np.flatnonzero(missing & ~np.append(True, missing[:-1]))
-    chosen = np.unique(np.concatenate((known[ends], gaps)))
-    return x[chosen], y[chosen]
+    return np.unique(np.concatenate((known[ends], gaps)))
 
 
 @dataclass(frozen=True, slots=True)

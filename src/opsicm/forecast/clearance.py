@@ -14,6 +14,7 @@ from typing import Final, Literal
 import numpy as np
 
 from opsicm.core.errors import Problem
+from opsicm.core.units import at_least
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.model import Experiment
 from opsicm.experiment.probe_steps import (
@@ -192,6 +193,4 @@ def _um(metres: float) -> str:
 
 def _rounded_up(metres: float) -> str:
     """[µm], two figures, never below the value."""
-    um = metres * 1e6 * (1.0 + 1e-6)
-    step = 10.0 ** (math.floor(math.log10(um)) - 1)
-    return f"{math.ceil(um / step) * step:.6g}"
+    return at_least(metres * 1e6 * (1.0 + 1e-6))

@@ -59,20 +59,27 @@ class HopPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Approach:
-    """How an approach ends: `overshoot` [m] after the setpoint is crossed, `stop_distance` [m] from the surface there,
+    """How an approach ends: `overshoot` [m] from the recorded stop to the lowest point, `late` [m] that it has fallen
+    before the filtered current shows the setpoint, `stop_distance` [m] from the surface where the true one is there,
     and `noise_over_setpoint` [1] of the current.
     """
 
     overshoot: float
+    late: float
     stop_distance: float
     noise_over_setpoint: float
 
 
 def approach_of(step: ApproachingStep, far: float, rig: RigNumbers) -> Approach:
-    """How an approach of `step` ends on this rig, with `far` [A] of current: v (latency + lag) after the setpoint."""
+    """How an approach of `step` ends on this rig, with `far` [A] of current.
+
+    From the stop on it falls by v·latency, and by what the scanner needs to turn; its lag behind the command is already
+    in the height at the stop, which is a measured one.
+    """
     drop = far * step.setpoint  # [A]; may underflow to 0
     return Approach(
-        step.fall_rate * (rig.timing.latency + rig.lag),
+        step.fall_rate * rig.timing.latency + rig.turning_distance(step.fall_rate, rig.timing.withdraw_rate),
+        step.fall_rate * rig.filter_lag,
         float(rig.curve.distance(np.array(1.0 - step.setpoint))),
         rig.current_noise / drop if drop > 0.0 else math.inf,
     )
@@ -115,8 +122,8 @@ def predict(
 
     `amplitude_maps` [m] go by the path of their raster.
 
-    Far current V_tip/R, height noise sigma_I/(dI/dz), overshoot v·(latency + lag). Assumes a surface that moves little
-    during one hop and the finite-element approach curve.
+    Far current V_tip/R, height noise sigma_I/(dI/dz), overshoot v·latency and what the scanner needs to turn. Assumes a
+    surface that moves little during one hop and the finite-element approach curve.
     """
     far = abs(experiment.pipette.bias) / rig.resistance
     cell = forecast(experiment, rig.cell, heights_of(experiment, rig.start_height))

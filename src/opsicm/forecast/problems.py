@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from opsicm.core.errors import BadInput, Problem
+from opsicm.core.units import at_least
 from opsicm.experiment.controls import nominal_controls
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
@@ -58,12 +59,14 @@ def hop_problems(
 
 
 def _speed(loaded: LoadedExperiment, path: KeyPath, step: ApproachingStep, approach: Approach) -> Iterator[Problem]:
-    if approach.overshoot >= approach.stop_distance:
+    below = approach.late + approach.overshoot
+    if below >= approach.stop_distance:
         limit = (
-            f"overshoots by {approach.overshoot * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
+            f"overshoots by {below * 1e9:.0f} nm after the setpoint is crossed, and the surface is "
             f"{approach.stop_distance * 1e9:.0f} nm away at a {step.setpoint_pct:g} % drop: the tip would touch"
         )
-        fastest = step.fall_nm_per_ms * 0.5 * approach.stop_distance / approach.overshoot
+        # At least in proportion: the slower a fall, the smaller the part of it that turning costs.
+        fastest = step.fall_nm_per_ms * 0.5 * approach.stop_distance / below
         yield loaded.problem((*path, "fall_nm_per_ms"), step.fall_nm_per_ms, limit, f"fall at {fastest:.3g} nm/ms")
 
 
@@ -75,7 +78,7 @@ def _noise(loaded: LoadedExperiment, path: KeyPath, step: HoppingStep, hop: HopP
             f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %: "
             f"{hop.false_stop * count:.3g} false stops in {count} hops"
         )
-        remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
+        remedy = f"use at least {at_least(noise * _FALSE_STOP_SIGMA)} %, or a lower filter frequency"
         yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
 
 
@@ -84,7 +87,7 @@ def _engage_noise(loaded: LoadedExperiment, path: KeyPath, step: Engage, approac
     if 1.0 < approach.noise_over_setpoint * _FALSE_STOP_SIGMA < math.inf:
         noise = approach.noise_over_setpoint * step.setpoint_pct
         limit = f"is within {_FALSE_STOP_SIGMA:g} standard deviations of the current noise, {noise:.2g} %"
-        remedy = f"use at least {noise * _FALSE_STOP_SIGMA:.2g} %, or a lower filter frequency"
+        remedy = f"use at least {at_least(noise * _FALSE_STOP_SIGMA)} %, or a lower filter frequency"
         yield loaded.problem((*path, "setpoint_pct"), step.setpoint_pct, limit, remedy)
 
 

@@ -40,10 +40,10 @@ Relief = Callable[[Floats, Floats], Floats]
 class RigNumbers:
     """The numbers of a rig in SI units: hop timing, amplifier, scanner and pipette.
 
-    `current_noise` [A] rms after the filter of `filter_Hz`, `reading_time` [s] that a slow reading averages, `lag` [s]
-    of filter and scanner together, `command_range` [V], `current_range` [A] at which the amplifier clips or the rig's
-    overload limit stops a hop, `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], `start_height`
-    [m], `resistance` [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its
+    `current_noise` [A] rms after the filter of `filter_Hz`, `reading_time` [s] that a slow reading averages,
+    `filter_lag` [s] by which the sampled current is late, `command_range` [V], `current_range` [A] at which the amplifier clips or the rig's
+    overload limit stops a hop, `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], the
+    `turning_distance` that it needs (`ScannerSpecification`), `start_height` [m], `resistance` [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its
     approach `curve`, `channels` sampled in full and `channels_kept` in full or decimated, `grounding` of the rig's
     wiring, `junction` U [V] of its electrodes in the reversal potential U ln(c_in/c_ref), and the `relief` of the
     surface where it is known before the run.
@@ -54,11 +54,12 @@ class RigNumbers:
     filter_Hz: float
     reading_time: float
     height_noise: float
-    lag: float
+    filter_lag: float
     command_range: tuple[float, float]
     current_range: float
     z_reach: float
     xy_reach: float
+    turning_distance: Callable[[float, float], float]
     start_height: float
     resistance: float
     geometric_resistance: float
@@ -90,11 +91,12 @@ def rig_numbers(
         filter_Hz=amplifier.filter_Hz,
         reading_time=amplifier.reading_time,
         height_noise=scanner.height_noise,
-        lag=rig.lag,
+        filter_lag=rig.filter_lag,
         command_range=amplifier.command_range,
         current_range=min(amplifier.current_range, timing.overload),
         z_reach=scanner.z_reach,
         xy_reach=scanner.xy_reach,
+        turning_distance=scanner.turning_distance,
         start_height=rig.hop_controller.start_height,
         resistance=far,
         geometric_resistance=geometric_resistance(pipette),

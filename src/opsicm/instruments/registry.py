@@ -223,7 +223,10 @@ class Registry:
         rig = RigSpecification(**specifications)
         timing = rig.hop_controller.timing
         timing = replace(timing, overload=min(timing.overload, _CLIPPING * rig.amplifier.current_range))
-        return replace(rig, hop_controller=replace(rig.hop_controller, timing=timing))
+        rest = setup.experiment.specimen.rest_V
+        potentiostat = rig.potentiostat if rest is None else PotentiostatSpecification(rest)
+        hop_controller = replace(rig.hop_controller, timing=timing)
+        return replace(rig, hop_controller=hop_controller, potentiostat=potentiostat)
 
     def role_specification(self, setup: RigSetup, role: RoleName) -> RoleSpecification:
         """The specification of one role; `BadInput` with every problem of its settings."""

@@ -76,10 +76,14 @@ def _answer(content: Content) -> str:
     sentences = "".join(f"<li>{escape(text)}</li>" for text in content.answer)
     figure, aspect = ("", 0.0) if content.key is None else _figure(content.key)
     alone = " alone" if content.key is None or aspect > _BROAD else ""
-    said = " ".join(content.answer)
-    u_note = _U_NOTE + (_U_BESIDE if "(±" in said else _U_ALONE)
-    note = f"<p class='note'>{escape(u_note)}</p>" if "±" in said else ""
+    note = f"<p class='note'>{escape(said)}</p>" if (said := u_note(content.answer)) else ""
     return f"<div class='answer{alone}'><div><ul>{sentences}</ul>{note}</div>{figure}</div>"
+
+
+def u_note(answer: Sequence[str]) -> str:
+    """What the ± in the sentences of an answer mean; empty where there is none."""
+    said = " ".join(answer)
+    return _U_NOTE + (_U_BESIDE if "(±" in said else _U_ALONE) if "±" in said else ""
 
 
 def _doubts(doubts: Sequence[str]) -> str:
@@ -146,10 +150,14 @@ def _table_section(table: Table) -> str:
     return f"<section{wide}><h3>{escape(table.title)}</h3>{body}</section>"
 
 
+def numeric_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers, which stand to the right; the first one names the row."""
+    return [k > 0 and any(isinstance(value, float) for value in c.values) for k, c in enumerate(table.columns)]
+
+
 def table_html(table: Table) -> str:
     """A table; the rows beyond the first twenty are folded."""
-    numeric = [k > 0 and any(isinstance(value, float) for value in c.values) for k, c in enumerate(table.columns)]
-    sides = [" class='n'" if n else "" for n in numeric]
+    sides = [" class='n'" if n else "" for n in numeric_columns(table)]
     head = "".join(f"<th{side}>{escape(c.heading)}</th>" for c, side in zip(table.columns, sides, strict=True))
     rows = [
         "<tr>"
@@ -167,22 +175,28 @@ def table_html(table: Table) -> str:
     return of(rows[:_MOST_ROWS]) + more
 
 
-def results_table(results: Sequence[Result]) -> str:
-    """Every result: name, value ± u, unit, and the remark or the reason of a failure."""
+RESULT_HEADINGS: Final = ("quantity", "value ± u (± calibration)", "unit", "remark, or why not")
+
+
+def result_rows(results: Sequence[Result]) -> list[tuple[str, str, str, str, str]]:
+    """(name, value ± u, unit, outcome where it is not ok, remark or the reason of a failure) of every result."""
     rows = []
     for result in results:
         flags = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.flags.items() if count)
-        remark = escape(flags)
-        if result.outcome != "ok":
-            remark = f"<b>{escape(result.outcome)}</b>: {escape(result.reason)}"
+        outcome, remark = ("", flags) if result.outcome == "ok" else (result.outcome, result.reason)
         unit = {"1": "", "MOhm": "MΩ"}.get(result.unit, result.unit)
-        rows.append(
-            f"<tr><td>{escape(result.label.replace('_', ' '))}</td>"
-            f"<td "
-            f"class='n'>{result_text(result)}</td><td>{escape(unit)}</td><td>{remark}</td></tr>"
-        )
-    shown = "value ± u (± calibration)"
-    head = f"<tr><th>quantity</th><th class='n'>{shown}</th><th>unit</th><th>remark, or why not</th></tr>"
+        rows.append((result.label.replace("_", " "), result_text(result), unit, outcome, remark))
+    return rows
+
+
+def results_table(results: Sequence[Result]) -> str:
+    """Every result: name, value ± u, unit, and the remark or the reason of a failure."""
+    rows = []
+    for name, value, unit, outcome, remark in result_rows(results):
+        said = f"<b>{escape(outcome)}</b>: {escape(remark)}" if outcome else escape(remark)
+        rows.append(f"<tr><td>{escape(name)}</td><td class='n'>{value}</td><td>{escape(unit)}</td><td>{said}</td></tr>")
+    quantity, shown, unit, why = RESULT_HEADINGS
+    head = f"<tr><th>{quantity}</th><th class='n'>{shown}</th><th>{unit}</th><th>{why}</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 

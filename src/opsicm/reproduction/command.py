@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
+from opsicm.reproduction.findings import write_findings
 from opsicm.reproduction.paper import Kind
 from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
 from opsicm.reproduction.sensitivity import ALL, RowSensitivity, assumed, chosen_names, sensitivities, turned
@@ -70,6 +71,7 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, na
     print_table(compared)
     if json is not None:
         write_records([one.record() for one in compared], json)
+    out.print(f"findings  {write_findings(compared, folder, 'short' if short else 'long')}", markup=False)
     first = evaluated.get(sets[0].name, {})
     for path in (path for experiment in experiments if experiment in first for path in first[experiment].figures):
         out.print(f"figure  {path}", markup=False)

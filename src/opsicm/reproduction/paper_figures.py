@@ -89,10 +89,13 @@ def _e1(runs: ExperimentRuns) -> NamedViews:
     first = chosen[0].run.parameters["pipette"]["radius_m"]
     same = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
     curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in same]
-    line = pipette_evaluation.line_of(chosen)
-    c = np.linspace(line.c.min(), line.c.max(), 60)
-    points = [(f"{np.unique(line.c).size} concentrations", line.c, line.current)]
-    lines = [(f"R² {line.r_squared:.3f}", c, line.at(c), line.band(c))]
+    whole = pipette_evaluation.line_of(chosen)
+    points = [(f"{np.unique(whole.c).size} concentrations", whole.c, whole.current)]
+    lines = []
+    for low, high in pipette_evaluation.RANGES.values():
+        line = pipette_evaluation.line_of([run for run in chosen if low <= float(run.value("salt_M")) <= high])
+        c = np.linspace(line.c.min(), line.c.max(), 60)
+        lines.append((f"R² {line.r_squared:.3f}, {low:g}–{high:g} M", c, line.at(c), line.band(c)))
     yield "figure_2", pipette_figures.calibration_view(curves, points, lines, pipette_evaluation.BIAS)
 
 

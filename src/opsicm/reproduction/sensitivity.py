@@ -62,7 +62,7 @@ class Effect:
     @property
     def text(self) -> str:
         """The name and both ends."""
-        (low, _, low_unit), (high, _, high_unit) = (end.partition(" ") for end in self.ends)
+        (low, _, low_unit), (_, _, high_unit) = (end.partition(" ") for end in self.ends)
         first = low if low_unit == high_unit else self.ends[0]
         return f"{self.name} {first} … {self.ends[1]}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -32,6 +32,7 @@ from opsicm.formats.table_writing import Column, DataTable
 from opsicm.record.reader import Run
 from opsicm.results.image_figures import ImageChoice
 from opsicm.results.run_or_file import is_run, movie_of_path, must_exist, results_of_path, views_of_path
+from opsicm.results.run_results import movie_of
 from opsicm.results.trace_figures import save_views
 
 Kind = Literal["gwy", "gsf", "ome-tiff", "netcdf", "csv", "bdf", "parquet", "gif", "mp4", "figures"]
@@ -53,8 +54,22 @@ ENDINGS: Final[dict[str, Kind]] = {
     ".gif": "gif",
     ".mp4": "mp4",
 }
-MOVIES: Final = ("gif", "mp4")
+MOVIES: Final[tuple[Kind, ...]] = ("gif", "mp4")
 TABLES: Final = ("csv", "bdf", "parquet")
+# What each kind of file is for, for a list to choose from.
+_PURPOSE: Final[dict[Kind, str]] = {
+    "gwy": "images for Gwyddion",
+    "gsf": "images for Gwyddion and others, a file for each",
+    "ome-tiff": "images for ImageJ and Fiji",
+    "netcdf": "everything: hops, cell, images, results",
+    "csv": "text with a row of units",
+    "bdf": "Battery Data Format, the cell alone",
+    "parquet": "for pandas, polars and databases",
+    "gif": "movie of the images or of the line",
+    "mp4": "movie of the images or of the line, smaller",
+    "figures": "every figure as .svg, .png and .csv",
+}
+_IMAGE_KINDS: Final[tuple[Kind, ...]] = ("gwy", "gsf", "ome-tiff")
 _QUANTITY: Final = {"E": "potential", "I": "current", "R": "resistance", "V": "bias", "sto": "stoichiometry"}
 _SIGN: Final = (
     "negative cell current lithiates (anodic is positive); pipette current is positive out of the pipette; z up"
@@ -91,6 +106,44 @@ def kind_of(target: Path) -> Kind | None:
         if name.endswith(ending):
             return ENDINGS[ending]
     return "figures" if target.is_dir() or not target.suffix else None
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A file that `convert_path` makes of a run: its `name`, what it is for in words, and how it is asked for.
+
+    That of figures is a folder, and that of a kind that holds one image becomes several files where there are several.
+    """
+
+    name: str
+    purpose: str
+    kind: Kind
+    table: TableName | None = None
+
+
+def exports_of(run: Run, results: list[Result]) -> list[Export]:
+    """What `convert_path` can make of this run, which has these `results`: images of one with images, and so on."""
+    lacking: set[Kind | TableName] = set()
+    if not _frames(run):
+        lacking |= {*_IMAGE_KINDS, "images"}
+    if not run.hops.sizes["hop"]:
+        lacking.add("hops")
+    if not (run.parameters and movie_of(run, results)):
+        lacking |= {*MOVIES}
+    return [one for one in exports() if one.kind not in lacking and one.table not in lacking]
+
+
+def exports() -> list[Export]:
+    """Everything that `convert_path` can make of a run."""
+    # The first ending of a kind is the usual one.
+    ending = {kind: next((e for e, of in ENDINGS.items() if of == kind), "") for kind in get_args(Kind)}
+    found = []
+    for kind in get_args(Kind):
+        tables = ("record",) if kind == "bdf" else get_args(TableName) if kind in TABLES else ()
+        stem = "images" if kind in _IMAGE_KINDS else "movie" if kind in MOVIES else "everything"
+        names = [(table, table) for table in tables] or [("figures" if kind == "figures" else stem, None)]
+        found += [Export(name + ending[kind], _PURPOSE[kind], kind, table) for name, table in names]
+    return found
 
 
 def convert_path(

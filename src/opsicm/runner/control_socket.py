@@ -187,6 +187,18 @@ def ask_status(folder: Path, patience: float = 2.0) -> dict[str, Any] | None:
     return status if isinstance(status, dict) else None
 
 
+def process_of(folder: Path) -> int | None:
+    """The number of the process that runs the run in `folder`, by the kernel; None where none does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            with _short(folder) as short:
+                client.connect(short)
+        except (OSError, BadInput):
+            return None
+        pid, _, _ = _PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(pid)
+
+
 @contextmanager
 def _short(folder: Path) -> Iterator[str]:
     # The kernel allows a socket's path 107 bytes; a run folder's may be longer, so it goes through a descriptor.

@@ -89,7 +89,8 @@ def _scanner(setup: RoleSetup) -> ScannerSpecification:
     # A scanner with a resonance follows a ramp 2D/w late.
     lag = 2.0 * scanner["damping"] / resonance if resonance > 0.0 else scanner["lag"]
     height_noise = twin_settings.noise(setup.rig.rig)["height"]
-    return ScannerSpecification(scanner["z_range"] / 2.0, scanner["xy_range"] / 2.0, lag, height_noise)
+    damping = scanner["damping"] if resonance > 0.0 else math.inf
+    return ScannerSpecification(scanner["z_range"] / 2.0, scanner["xy_range"] / 2.0, lag, height_noise, damping)
 
 
 def _coarse_stage(setup: RoleSetup) -> CoarseStageSpecification:
@@ -98,10 +99,8 @@ def _coarse_stage(setup: RoleSetup) -> CoarseStageSpecification:
 
 def _hop_controller(setup: RoleSetup) -> HopControllerSpecification:
     hop, rig = twin_settings.in_si(setup.settings), setup.rig.rig.rig
-    limit = rig.limits.get("pipette_overload_nA", math.inf)
-    overload = (limit if isinstance(limit, float) else max(map(abs, limit))) * 1e-9
     dt_ns = round(1e9 / rig.clock.rate)
-    timing = HopTiming(hop["settle"], hop["reference"], hop["withdraw"], rig.latency, overload, dt_ns)
+    timing = HopTiming(hop["settle"], hop["reference"], hop["withdraw"], rig.latency, rig.limits.overload, dt_ns)
     return HopControllerSpecification(timing, hop["start_height"])
 
 

@@ -1,9 +1,9 @@
 // An image on a canvas of its own, axes, colour bar and scale bar on a second one, and the value under the cursor.
 import {TABLES} from "./colourmaps.js";
 import {css, write} from "./theme.js";
-import {surface, ticks} from "./xy.js";
+import {surface, ticks, widthOf} from "./xy.js";
 
-const BOX = {left: 60, top: 8, below: 44, right: 92};
+export const BOX = {left: 60, top: 8, below: 44, right: 92};
 
 export class Image {
   /** In `body`, at most `tallest` px high; `readout` gets the value under the cursor. */
@@ -35,7 +35,7 @@ export class Image {
   draw() {
     const panel = this.panel, [rows, columns] = panel.values.shape, [left, right, bottom, top] = panel.extent;
     this.paint(panel, rows, columns);
-    const room = Math.max(160, this.body.clientWidth) - BOX.left - BOX.right;
+    const room = Math.max(160, widthOf(this.body)) - BOX.left - BOX.right;
     const equal = panel.x.unit === panel.y.unit;
     let w = room, h = equal ? (w * (top - bottom)) / (right - left) : 0.7 * this.tallest;
     if (h > this.tallest) { w *= equal ? this.tallest / h : 1; h = this.tallest; }

@@ -13,7 +13,7 @@ const SILENT = 3000; // [ms] without a word: the server speaks twice a second
 const TONES = {running: "good", playing: "good", completed: "good", replay: "", stopped: "warn", interrupted: "warn", "no process": "bad", fault: "bad", vanished: "bad", "no answer": "warn"};
 const OVER = new Set(["completed", "stopped", "fault", "interrupted", "no process", "vanished"]);
 const views = new Map(); // slot → {number, content, fresh}
-let socket = null, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
+let socket = null, news = true, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
 
 const map = new Image($("map-body"), $("map-readout"), 460), before = new Image($("before-body"), $("map-readout"), 230);
 const mapCurves = new Curves($("map-body"), 300, "time");
@@ -28,17 +28,28 @@ $("cell-body").append(cellCanvas);
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => { $("facts").replaceChildren(); views.clear(); say({levelling: $("levelling").value}); };
+  socket.onopen = () => { $("facts").replaceChildren(); views.clear(); resume(); };
   socket.onmessage = (event) => {
     heard = performance.now();
-    const {kind, number, content} = decode(event.data);
+    const {kind, follow, number, content} = decode(event.data);
+    news ||= kind !== VIEW;
     if (kind === VIEW) views.set(content.slot, {number, content, fresh: true});
     else if (kind === STATUS) { status = {...content, t_s: content.t_s ?? status?.t_s ?? 0}; updateGauges($("gauges"), content.gauges); }
     else if (kind === FACTS) { if (content.anew) $("facts").replaceChildren(); addFacts($("facts"), content.facts); }
     else if (kind === PEOPLE) people = content;
-    schedule();
+    if (!follow) schedule(); // views of one moment are drawn together: a frame costs the browser the same for one or all
   };
-  socket.onclose = () => { heard = 0; setTimeout(connect, 1000); schedule(); };
+  socket.onclose = (event) => {
+    if (event.code === 4001) return location.reload(); // another run is on show
+    heard = 0; setTimeout(connect, 1000);
+    renew();
+  };
+}
+
+// A connection that was lost is not noticed by a replay: it goes on from where it was, as the controls stand.
+function resume() {
+  const replayed = status?.mode === "replay" ? {seek: status.t_s, playing} : {};
+  say({levelling: $("levelling").value, speed: 10 ** Number($("speed").value), ...replayed});
 }
 
 function say(content) { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(content)); }
@@ -49,12 +60,14 @@ function schedule() {
   requestAnimationFrame(() => { asked = false; draw(); });
 }
 
+function renew() { news = true; schedule(); } // words are looked at after a message of words, and twice a second: not in every frame
+
 // -- figures
 
 function draw() {
   let drawn = 0;
   for (const [slot, view] of views) if (view.fresh) { view.fresh = false; PLACES[slot]?.(view.content); drawn = Math.max(drawn, view.number); }
-  words();
+  if (news) { news = false; words(); }
   if (drawn) { frames += 1; say({drawn}); }
 }
 
@@ -102,6 +115,8 @@ function words() {
     write($("left"), status.left_s == null ? "" : `${clock(status.left_s)} left`);
     write($("tracks"), Object.entries(status.tracks ?? {}).map(([name, track]) => `${name}: ${track.step || "no step"}${track.paused ? " (paused)" : ""}`).join(" · "));
     $("replay").hidden = status.mode !== "replay";
+    $("results").hidden = !(status.mode === "replay" || ["completed", "stopped", "interrupted", "fault"].includes(status.state));
+    if (status.mode === "replay" && contact) { playing = status.state === "playing"; write($("play-word"), playing ? "Pause" : "Play"); }
     if (status.mode === "replay" && !seeking) { $("seek").max = status.total_s; $("seek").value = status.t_s; }
     write($("plan-wait"), status.forecast === false ? "of this run no forecast can be made" : "forecasting");
     const plan = views.get("plan");
@@ -141,7 +156,7 @@ addEventListener("keydown", (event) => {
 
 function play(wanted) {
   playing = wanted;
-  $("play").firstChild.textContent = playing ? "Pause " : "Play ";
+  write($("play-word"), playing ? "Pause" : "Play");
   say({playing});
 }
 $("play").addEventListener("click", () => { $("play").blur(); play(!playing); });
@@ -167,7 +182,7 @@ $("theme").addEventListener("click", () => {
 theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 
 addEventListener("resize", () => { for (const slot of ["cell", "plan"]) { const view = views.get(slot); if (view) PLACES[slot](view.content); } });
-setInterval(schedule, 500);
+setInterval(renew, 500);
 setInterval(() => { write($("frames"), `${frames} frames/s drawn`); frames = 0; }, 1000);
 begin();
 connect();

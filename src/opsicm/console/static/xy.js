@@ -11,9 +11,19 @@ export function ticks(low, high, most = 6) {
   return {values: out, text: (v) => (+v.toPrecision(10)).toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9))).replace("-", "−")};
 }
 
+// Widths as the browser has laid them out: to ask for one while it draws makes it lay out the page there and then.
+const widths = new WeakMap();
+const observer = new ResizeObserver((entries) => { for (const entry of entries) widths.set(entry.target, entry.contentRect.width); });
+
+/** The width of `body` [px] inside its padding. */
+export function widthOf(body) {
+  if (!widths.has(body)) { widths.set(body, body.clientWidth); observer.observe(body); }
+  return widths.get(body);
+}
+
 /** A canvas of `height` px in `body`, its context scaled to the screen's pixels: [context, width]. */
 export function surface(body, canvas, height) {
-  const width = Math.max(160, body.clientWidth), ratio = window.devicePixelRatio || 1;
+  const width = Math.max(160, widthOf(body)), ratio = window.devicePixelRatio || 1;
   const wide = Math.round(width * ratio), high = Math.round(height * ratio);
   if (canvas.width !== wide || canvas.height !== high) { // a new size makes a new canvas
     Object.assign(canvas, {width: wide, height: high});

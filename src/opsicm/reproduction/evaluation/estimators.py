@@ -97,8 +97,8 @@ def length_beyond_line(profile: Profile, above: float) -> Estimate:
     exponential's own tail is in it, so that what is fitted below is A (exp(-z/L) - its line beyond `above`), L by
     search, A by least squares. u where chi² has risen by its value per degree of freedom. Assumes that the far gradient
     is straight: the ohmic drop of a bath of constant cross-section. Undetermined with fewer than four bins on either
-    side, where A is within 5 u of nothing, where L is longer than `above`, so that it is part of the line, or where its
-    u is more than half of it.
+    side, where A is within 5 u of nothing, where L is longer than `above`, so that it is part of the line, where it is
+    shorter than the spacing of the heights, or where its u is more than half of it.
     """
     filled = profile.number > 1
     z, i, u = profile.height[filled], profile.current[filled], profile.u[filled]
@@ -134,6 +134,9 @@ def length_beyond_line(profile: Profile, above: float) -> Estimate:
     u_length = max(0.5 * float(np.ptp(inside)), length * float(np.log(lengths[1] / lengths[0])))
     if length > above or inside[-1] == lengths[-1]:
         return undetermined(f"the gradient is longer than {1e3 * above:g} mm and cannot be told from the line beyond")
+    spacing = float(np.median(np.diff(z)))
+    if length < spacing:
+        return undetermined(f"the gradient is shorter than {1e3 * spacing:.2g} mm, the spacing of the heights")
     if u_length > 0.5 * length:
         return undetermined(f"any length from {1e3 * inside[0]:.2g} to {1e3 * inside[-1]:.2g} mm fits within the noise")
     return Estimate(length, u_length)

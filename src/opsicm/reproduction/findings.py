@@ -1,0 +1,354 @@
+"""What follows from the comparison table as a whole: rows that exclude one another, and figures that would decide.
+
+Numbers with a row's name come from the runs of the table; the others are computed here from the parameter set, and
+the paper's from its rows. So the page changes with the runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from opsicm.core.constants import STANDARD_GRAVITY
+from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
+from opsicm.experiment.yaml_file import read_yaml
+from opsicm.physics.cell.electrolyte import conductivity_proportional, conductivity_with_maximum
+from opsicm.physics.cell.parameters import CellParameters
+from opsicm.physics.pipette.electroosmosis import flow_conductance, sensitivity
+from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
+from opsicm.physics.pipette.ion_current import Curve
+from opsicm.reproduction.cases import experiment_file
+from opsicm.reproduction.paper import ROWS
+from opsicm.reproduction.table import ComparedRow
+from opsicm.reproduction.variants import CALIBRATED, PROPORTIONAL, DeclaredSet
+from opsicm.results.number_text import number
+
+Record = Mapping[str, Any]
+_PAPER: Final = {row.id: row.paper for row in ROWS if row.paper is not None}
+_BIAS: Final = 0.7  # [V] of the pipette in E5
+_PULSE: Final = 8.0  # [A/m²] of the pulses of E5
+_RADIUS: Final = 50e-9  # [m] of the paper's aperture
+_CONES: Final = (3.0, 4.0, 6.0, 9.0, 12.0)  # [°]
+_MAXIMA: Final = (600.0, 800.0, 1050.0, 1500.0, math.inf)  # [mol/m³] of the conductivity; inf: κ ∝ c
+_FLAT: Final = 0.05  # of the step: a drift at rest that Figure 3e would hardly show
+
+
+def findings(records: Sequence[Record], form: str) -> str:
+    """The page in Markdown. `records` as `reproduce --json` writes them; `form` of the experiments, long or short.
+
+    A row that was not run stands as "not run". The conclusions in words are those of the default set; a number that
+    contradicts one says so by itself, because both stand in one sentence.
+    """
+    table = {record["id"]: record for record in records}
+    p = parameter_set(DEFAULT_SET).values
+    parts = [
+        "# Findings: what the table says as a whole",
+        "",
+        f"From the {form} forms of the experiments under `{DEFAULT_SET}`, its variants and the sets beside it. Names such as E4.level are "
+        "rows of the [table](reproduction.md). A finding here is a contradiction or a consequence, not a verdict on "
+        "the paper: most could be settled by reading a dozen numbers off its figures, which its text does not print. "
+        "They are at the end.",
+        "",
+        *_slope_and_ramp(table, p),
+        *_flat_rests(table, p),
+        *_order(table),
+        *_ratio(table, p),
+        *_vessel(table, p, form),
+        *_twelve(table, p),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def write_findings(compared: Iterable[ComparedRow], folder: Path, form: str) -> Path:
+    """The page as `findings.md` in `folder`, which the runs have made; its path."""
+    path = folder / "findings.md"
+    path.write_text(findings([one.record() for one in compared], form), encoding="utf-8")
+    return path
+
+
+def _here(table: Mapping[str, Record], row: str, term: str = "", under: DeclaredSet | None = None) -> str:
+    """A row's number with its unit, with a `term` switched off or `under` another set; else why there is none."""
+    if row not in table:
+        return "not run"
+    one = table[row]["without"].get(term) if term else table[row]
+    if under is not None:
+        one = table[row]["sets"].get(under.name)
+    if one is None or one["here"] is None:
+        return "not run" if one is None else str(one["outcome"]).partition(":")[0]
+    unit = table[row]["unit"]
+    return f"{number(one['here'], one['u'])}{'' if unit == '1' else ' ' + unit}"
+
+
+def _kappa(p: CellParameters, maximum: float) -> Curve:
+    """κ(c) through the set's value at 1 M, with its maximum at `maximum` [mol/m³]; proportional for infinity."""
+    at_1M = float(p.electrolyte.conductivity(1000.0))
+    curve = conductivity_proportional(at_1M) if math.isinf(maximum) else conductivity_with_maximum(at_1M, maximum)
+    grid = np.arange(curve.size, dtype=np.float64)
+    return lambda c: np.asarray(np.interp(c, grid, curve))
+
+
+def linearity(kappa: Curve, low: float, high: float) -> float:
+    """R² of a line through seven currents over outside salt `low` to `high` [mol/m³], 1 M inside, without flow."""
+    c = np.linspace(low, high, 7)
+    current = flow_conductance(1.0, kappa, 1000.0, c, 0.0)
+    return float(np.corrcoef(c, current)[0, 1] ** 2)
+
+
+def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters) -> list[str]:
+    rows = []
+    for maximum in _MAXIMA:
+        kappa = _kappa(p, maximum)
+        s = sensitivity(kappa, 1000.0, 1000.0)
+        drift = "falls" if s > 0.0 else "rises"
+        name = "κ ∝ c" if math.isinf(maximum) else f"{1e-3 * maximum:g} M"
+        lines = f"{linearity(kappa, 500.0, 1500.0):.2f} | {linearity(kappa, 250.0, 1000.0):.2f}"
+        rows.append(f"| {name} | {s:+.3f} | {lines} | {drift} |")
+    return [
+        "## 1. A calibration line that rises, and a current that rises throughout a charge",
+        "",
+        "E1 finds a pipette current that grows with the salt outside. E4 can be read as a current that goes on rising "
+        "during the whole charge and falling during the whole discharge. Salt at the pipette cannot do both.",
+        "",
+        "At constant current the ohmic part is constant. At a lithiating electrode salt is depleted for every "
+        "transference number below 1: migration brings less than the electrode takes. So on charge this drift has "
+        "the sign of −s, where s = dlnI/dlnc is the pipette's sensitivity to the salt outside, and the slope of E1 "
+        "has the sign of s. A steady flow through the tip gives dlnκ/dlnc a weight between 0 and 1, and diffusivity "
+        "sets the pace; neither turns a sign.",
+        "",
+        "| maximum of κ | s at 1 M | R² of E1, 0.5–1.5 M | R² of E1, 0.25–1 M | drift on charge |",
+        "|---|---:|---:|---:|---|",
+        *rows,
+        "",
+        f"Here: E1.slope_low {_here(table, 'E1.slope_low')}, under κ ∝ c "
+        f"{_here(table, 'E1.slope_low', under=PROPORTIONAL)}; E4.slope_lithiation {_here(table, 'E4.slope_lithiation')} on "
+        f"charge and E4.slope_delithiation {_here(table, 'E4.slope_delithiation')} on discharge; with the salt term "
+        f"off, {_here(table, 'E4.slope_delithiation', 'salt off')}.",
+        "",
+        "So either E4 means a level, which is what 'had to be in a steady state' says and what the twin does on "
+        f"charge (E4.level_100_lithiation {_here(table, 'E4.level_100_lithiation')} of the initial step), or the "
+        "drift is not of the salt at the pipette. One other source has the right signs: the liquid at the "
+        "*reference*, which the counter enriches on charge and depletes on discharge. Most of the twin's slope on "
+        f"discharge is of this kind, because its counter is assumed {1e3 * (p.bath_depth - p.reference_height):g} mm "
+        "from the reference. A run with the counter far away, or with a second reference, would show it.",
+        "",
+    ]
+
+
+def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
+    proportional = table.get("E5.rest", {}).get("sets", {}).get(PROPORTIONAL.name, {}).get("here")
+    s = sensitivity(_kappa(p, math.inf), 1000.0, 1000.0)
+    limit = (
+        ""
+        if not proportional
+        else f" The drift grows about as s, so that flat rests, within {100 * _FLAT:g} % of the "
+        f"step, need s below {100.0 * _FLAT * s / abs(proportional):.2f}."
+    )
+    return [
+        "## 2. κ ∝ c and flat rests",
+        "",
+        "Between the pulses of E5 'no significant change was observed in the SICM current'. With κ ∝ c, which makes "
+        f"E1 a perfect line (s = {s:.2f}), the pipette current relaxes by {_here(table, 'E5.rest', under=PROPORTIONAL)} of "
+        "the step within a rest of 300 s, because the salt does; with the default conductivity by "
+        f"{_here(table, 'E5.rest')}. Without convection it would be "
+        f"{_here(table, 'E5.rest', 'convection off')}.{limit} That is inside the 15 % by which the table judges "
+        "words, and yet a curve that Figure 3e would show. The authors hold that the gradient 'can be kept constant "
+        "by setting the graphite anode current as 0 mA'; diffusion levels it in δ²/D, minutes for 0.3 mm.",
+        "",
+    ]
+
+
+def _order(table: Mapping[str, Record]) -> list[str]:
+    first, last, order = (
+        table.get(f"E11.{row}", {}).get("here") for row in ("reversal_first", "reversal_last", "order")
+    )
+    second = (
+        f"There is a second one, at {_here(table, 'E11.reversal_last')}, where salt that delithiation has enriched "
+        "outweighs the ohmic drop."
+        if None not in (first, last) and first != last
+        else "There is no second one here: salt that delithiation enriches would have to outweigh the ohmic drop."
+    )
+    place = "" if order is None else "before C" if order < 0.0 else "after C"
+    return [
+        "## 3. The order of C and D",
+        "",
+        "Figure 6 is described in the order B (higher near the sample), C (this trend 'was changed at +0.5 V of the "
+        "reverse scan'), D (lower near the sample), E (uniform). In the twin the current near the sample first falls "
+        "below that far away where the cell current changes sign, after the turn: at "
+        f"{_here(table, 'E11.reversal_first')}. {second} It raises the current near the sample, and it comes late, "
+        f"when the current has passed its largest. D, read at the largest delithiating current, is {place} here "
+        f"(E11.order {_here(table, 'E11.order')}).",
+        "",
+        "So neither reading gives the order of the text: a change at +0.5 V *followed by* a lower current near the "
+        "sample. If C is the first change, it is at the wrong potential; if it is the second, what follows is a "
+        "higher current near the sample, and D belongs before C.",
+        "",
+    ]
+
+
+def turning_points(p: CellParameters, ratio: float) -> list[tuple[float, float]]:
+    """(x, volume change) where an electrode must turn for its first half of charge to swell by `ratio` of its second.
+
+    From the volumes of the stages alone: v(x/2) / (v(x) - v(x/2)) = ratio, x from 0.05 to 1. Assumes that the whole
+    electrode has one x and starts empty; swelling factor, kinetics and resistance then cancel.
+    """
+    x = np.linspace(0.05, 1.0, 1901)
+    half, whole = p.material.volume_change(0.5 * x), p.material.volume_change(x)
+    away = half - ratio * (whole - half)  # not the quotient: a volume that stops growing would divide by 0
+    crossed = np.flatnonzero(np.diff(away >= 0.0))
+    points = []
+    for k in crossed:
+        at = float(x[k] - away[k] * (x[k + 1] - x[k]) / (away[k + 1] - away[k]))
+        points.append((at, float(p.material.volume_change(at))))
+    return points
+
+
+def _ratio(table: Mapping[str, Record], p: CellParameters) -> list[str]:
+    ratio, total = _PAPER["E9.ratio"], _PAPER["E9.total"]
+    rows = []
+    for x, change in turning_points(p, ratio):
+        swelling = 0.01 * total / change
+        note = "more than all of the particles' own swelling" if swelling > 1.0 else "possible"
+        rows.append(f"| {x:.2f} | {100.0 * change:.2f} % | {swelling:.2f} | {note} |")
+    return [
+        "## 4. What the ratio of the halves fixes",
+        "",
+        "The authors say that the amount of swelling 'is not important': it is a property of the place. The *ratio* "
+        f"of the two halves, {ratio:.2f}, is not: the place cancels in it, as far as it follows the volume of its "
+        "particles. Given the volumes of the stages it says how far the electrode was lithiated when the sweep "
+        "turned round, whatever the resistance, the kinetics and the place:",
+        "",
+        "| x at the turn | volume of the particles | factor for the paper's total | |",
+        "|---:|---:|---:|---|",
+        *rows,
+        "",
+        "The factor is the share of the particles' swelling that appears as thickness; above 1 the layer would have "
+        f"to grow by more than what is in it (the set assumes {p.swelling_factor:.2f}, pores that keep their volume). "
+        f"Here E9.ratio is {_here(table, 'E9.ratio')} and E9.total {_here(table, 'E9.total')}: this electrode turned "
+        f"elsewhere. With 85 % of the drop compensated the total is {_here(table, 'E9.total_compensated')} and the "
+        f"ratio {_here(table, 'E9.ratio_compensated')}, with {_here(table, 'E9.ten_hops_compensated')} in ten hops: a "
+        "total alone can be right for the wrong state.",
+        "",
+    ]
+
+
+def _vessel(table: Mapping[str, Record], p: CellParameters, form: str) -> list[str]:
+    kappa = float(p.electrolyte.conductivity(p.electrolyte.concentration))
+    radius = math.sqrt(p.area / math.pi)
+    slab, uniform, primary = (
+        1e4 * length / kappa for length in (p.reference_height, 8.0 * radius / (3.0 * math.pi), math.pi * radius / 4.0)
+    )
+    reach, enriched = 1e-3 * _PAPER["E11.C"], 200.0
+    D = float(p.electrolyte.diffusivity(p.electrolyte.concentration))
+    reduced = STANDARD_GRAVITY * p.density_slope * enriched / p.solvent_density
+    speed = reduced * reach**3 / (3.0 * p.viscosity / p.solvent_density * radius)
+    rate = float(read_yaml(experiment_file("E11", form == "short")).data["cell"][-1]["sweep"]["rate_mV_s"])
+    return [
+        "## 5. What the reach of the gradient says about the cell",
+        "",
+        f"At +0.5 V in reverse the paper sees a gradient 'only within {1e3 * reach:g} mm'. Below the straight ohmic "
+        f"drop this can only be salt that delithiation has enriched, and in √(Dt) it takes {reach**2 / D:.0f} s to "
+        "get that far: at the paper's 0.5 mV/s a third of a volt, from the turn of the current to C. Here E11.C is "
+        f"{_here(table, 'E11.C')} (at {rate:g} mV/s); of the salt alone, with the ohmic term off, "
+        f"{_here(table, 'E11.C', 'ohmic off')}.",
+        "",
+        "Such a layer is heavier than the liquid above it. On a disk that lies open in a dish it runs off sideways: "
+        f"a layer of {1e3 * reach:g} mm and {enriched:g} mM spreads at about g′h³/(3νL) = {1e3 * speed:.2g} mm/s, so "
+        f"that it is gone in {radius / speed:.0f} s and not in {reach**2 / D:.0f} s. So a gradient within "
+        f"{1e3 * reach:g} mm is evidence for a *walled* vessel, with the specimen at its bottom. It is also the one "
+        "place where the paper's reading and the theory agree: on delithiation salt is enriched at the sample.",
+        "",
+        "The resistance of the bath speaks of the same. Up to the reference of this set, "
+        f"{1e3 * p.reference_height:g} mm above, a walled column has {slab:.0f} Ω cm²; an open disk of "
+        f"{1e4 * p.area:.2f} cm² has at most {uniform:.0f} (even current) or {primary:.0f} Ω cm² (even potential), "
+        "however far the reference. A wall as deep as that means that the counter is above, where the pipette comes "
+        "from. The text shows neither; the decay of the swing with height (E2.far_over_near) would tell them apart.",
+        "",
+    ]
+
+
+def cone_table(p: CellParameters) -> Iterable[tuple[float, float, float]]:
+    """(half-cone angle [°], current at rest [A], distance to the reference [m]) that all give the paper's step of E5.
+
+    I₀ = V κ/R_geo and dI = i L_eff/R_geo: the step fixes L_eff/R_geo alone, and I₀ separates the two.
+    """
+    step, kappa = 1e-9 * _PAPER["E5.step"], float(p.electrolyte.conductivity(1000.0))
+    for angle in _CONES:
+        per_kappa = geometric_resistance(Pipette(radius=_RADIUS, cone_angle=math.radians(angle)))
+        yield angle, _BIAS * kappa / per_kappa, step / _PULSE * per_kappa
+
+
+def _twelve(table: Mapping[str, Record], p: CellParameters) -> list[str]:
+    cones = ", ".join(f"{angle:g}°: {1e9 * i:.1f} nA, {1e3 * far:.1f} mm" for angle, i, far in cone_table(p))
+    here = {row: _here(table, row) for row in _PAPER.keys() | table.keys()}
+
+    def shown(row: str) -> str:
+        return here.get(row, "not run")
+
+    declared = CALIBRATED["pipette.cone_deg"]
+    numbers = (
+        (
+            "3e",
+            "pipette current at rest",
+            f"cone and reference at once, which the step alone cannot: {cones}",
+            f"{declared:g}° is assumed",
+        ),
+        ("3a", "swing at 10 µm", "the same, with the peak current of 3b", shown("E2.swing_10")),
+        (
+            "3a",
+            "swing at 3000 µm over that at 10 µm",
+            "walled column or open disk, and where the reference is",
+            f"change {shown('E2.far_over_near')}",
+        ),
+        (
+            "3b",
+            "peak current and its potential",
+            "active mass, kinetics, resistance left uncompensated",
+            "in figure_3ab",
+        ),
+        ("3c", "a level or a ramp", "finding 1", f"E4.level_50_lithiation {shown('E4.level_50_lithiation')}"),
+        (
+            "3c",
+            "change on charge and on discharge",
+            "equal and opposite if ohmic; the difference is salt, or the reference electrode's",
+            f"{shown('E4.change_lithiation')}, {shown('E4.change_delithiation')}",
+        ),
+        (
+            "2d",
+            "lowest and highest concentration",
+            "whether E1 crosses the maximum of the conductivity",
+            "0.25–1.5 M assumed",
+        ),
+        (
+            "2d",
+            "slope over the current at 1 M",
+            "s, and with it findings 1 and 2",
+            f"{shown('E1.slope_low')} over 0.25–1 M",
+        ),
+        ("3e", "change within a rest", "s below 0.2 or not: finding 2", f"{shown('E5.rest')} of the step"),
+        (
+            "5b",
+            "charge of the sweep down",
+            "x at the turn, independent of the volume curve: finding 4",
+            shown("E9.ratio"),
+        ),
+        (
+            "6a",
+            "potentials at which the traces of 0.1 and 2.6 mm cross",
+            "whether C is the current's zero or the salt's: finding 3",
+            f"{shown('E11.reversal_first')}, {shown('E11.reversal_last')}",
+        ),
+        ("6c", "slope of C beyond 1 mm", "the ohmic part, and so what is salt: finding 5", shown("E11.C")),
+    )
+    return [
+        "## 6. Twelve numbers that would decide",
+        "",
+        "None is in the text; each could be read off a figure of the paper.",
+        "",
+        "| figure | number | what it decides | here |",
+        "|---|---|---|---|",
+        *(f"| {figure} | {what} | {why} | {value} |" for figure, what, why, value in numbers),
+    ]

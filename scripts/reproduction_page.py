@@ -1,6 +1,7 @@
 """The documentation's page of the reproduction, and its check for drift.
 
-python -m scripts.reproduction_page write TABLE.json FIGURES long|short    writes the page, its pictures, the findings
+python -m scripts.reproduction_page write TABLE.json FIGURES long|short [SENSITIVITIES.json]
+                                                                writes the page, its pictures, the findings
 python -m scripts.reproduction_page keep TABLE.json             keeps a short table as what the check compares with
 python -m scripts.reproduction_page check TABLE.json            fails where structure or verdicts differ from it
 """
@@ -171,11 +172,13 @@ FIGURES: Final = {
 _MADE_BY: Final = "<!-- Made by scripts/reproduction_page.py from the table of `opsicm reproduce`. Do not edit. -->"
 
 
-def page(records: Sequence[Record], pictures: Mapping[str, str], form: str = "long") -> str:
+def page(
+    records: Sequence[Record], pictures: Mapping[str, str], form: str = "long", sensitivities: Sequence[Record] = ()
+) -> str:
     """The page in Markdown: how to read it, counts, and per experiment its rows, its misses explained, its figures.
 
     `records` as `reproduce --json` writes them; `pictures` figure name → path as the page should cite it;
-    `form` of the experiments, long or short.
+    `form` of the experiments, long or short; `sensitivities` as `reproduce --sensitivity` writes them.
     """
     parts = [_MADE_BY, "", "# The paper's experiments on the twin", "", *_preface(records, form)]
     for experiment in IDS:
@@ -185,6 +188,8 @@ def page(records: Sequence[Record], pictures: Mapping[str, str], form: str = "lo
             parts += [*_otherwise(rows), *_without(rows)]
             shown = [name for name in FIGURES[experiment] if name in pictures]
             parts += [line for name in shown for line in ("", f"![{experiment}, {name}]({pictures[name]})")]
+            followed = [one for one in sensitivities if one["id"].partition(".")[0] == experiment]
+            parts += _followed(experiment, followed, pictures)
     return "\n".join(parts) + "\n"
 
 
@@ -301,6 +306,28 @@ def _otherwise(rows: Iterable[Record]) -> list[str]:
     return lines
 
 
+def _followed(experiment: str, rows: Sequence[Record], pictures: Mapping[str, str]) -> list[str]:
+    """What the predicted rows owe to single assumptions: the verdicts that turn, and the tornado figure."""
+    if not rows:
+        return []
+    turns = [
+        f"- **{row['id']}** {row['verdict']} turns {verdict} at `{effect['name']}` {end}."
+        for row in rows
+        for effect in row["effects"]
+        for end, here, verdict in zip(effect["ends"], effect["here"], effect["verdicts"], strict=True)
+        if here is not None and verdict != row["verdict"]
+    ]
+    named = len({effect["name"] for row in rows for effect in row["effects"]})
+    lines = [
+        "",
+        f"Each of {named} assumed numbers alone, at the ends of what is known of it (short forms, default set): "
+        + ("these verdicts turn." if turns else "no verdict turns."),
+        *(["", *turns] if turns else []),
+    ]
+    picture = pictures.get(f"sensitivity_{experiment}")
+    return lines if picture is None else [*lines, "", f"![{experiment}, what its predictions follow]({picture})"]
+
+
 def _without(rows: Iterable[Record]) -> list[str]:
     """The same rows with one term of the physics switched off at a time, so that one sees what makes each sign."""
     known = [row for row in rows if row["without"]]
@@ -333,7 +360,7 @@ def drift(now: Sequence[Record], kept: Sequence[Record]) -> list[str]:
         for key in keys:
             if before[name][key] != after[name][key]:
                 lines.append(f"{name}: {key} was {before[name][key]!r} and is {after[name][key]!r}")
-        for chosen, one in before[name]["sets"].items():
+        for chosen, one in before[name].get("sets", {}).items():
             other = after[name]["sets"].get(chosen)
             if chosen != before[name]["set"] and (other is None or other["verdict"] != one["verdict"]):
                 verdict = None if other is None else other["verdict"]
@@ -341,18 +368,22 @@ def drift(now: Sequence[Record], kept: Sequence[Record]) -> list[str]:
     return sorted(lines)
 
 
-def write(table: Path, figures: Path, form: str) -> None:
+def write(table: Path, figures: Path, form: str, sensitivities: Path | None = None) -> None:
     """The page from a table and the figures that were drawn with it; pictures of an earlier one go."""
     shutil.rmtree(PICTURES, ignore_errors=True)
     PICTURES.mkdir(parents=True)
     shown = {}
-    for name in (name for names in FIGURES.values() for name in names):
+    named = [name for names in FIGURES.values() for name in names]
+    if sensitivities is not None:
+        named += [f"sensitivity_{experiment}" for experiment in IDS]
+    for name in named:
         for file in (figures / f"{name}.png", figures / f"{name}.gif"):
             if file.is_file():
                 shutil.copyfile(file, PICTURES / file.name)
                 shown[name] = f"images/reproduction/{file.name}"
     records = json.loads(table.read_text(encoding="utf-8"))
-    PAGE.write_text(page(records, shown, form), encoding="utf-8")
+    followed = [] if sensitivities is None else json.loads(sensitivities.read_text(encoding="utf-8"))
+    PAGE.write_text(page(records, shown, form, followed), encoding="utf-8")
     FINDINGS.write_text(f"{_MADE_BY}\n\n{findings(records, form)}\nThis page was {_made_with()}.\n", encoding="utf-8")
 
 
@@ -361,6 +392,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["write", table, figures, "long" | "short" as form]:
             write(Path(table), Path(figures), form)
+        case ["write", table, figures, "long" | "short" as form, sensitivities]:
+            write(Path(table), Path(figures), form, Path(sensitivities))
         case ["keep", table]:
             shutil.copyfile(table, KEPT)
         case ["check", table]:

@@ -39,8 +39,8 @@ CAPTION: Final = (
     "kind: input - a parameter of the twin, so that recovering it tests the instrument and not nature; calibrated - "
     "something was chosen for it, in every set the cone angle for E5.step; predicted - what follows from physics and "
     "measuring chain; by construction - the twin could give nothing else, no verdict. Twin and analysis share the "
-    "approach curve. Verdicts: agrees - within the paper's precision or 15 %, for a prediction also within a quarter of "
-    "the paper's own variation; same trend - within a factor of 1.5 of a number, and all that words can reach."
+    "approach curve. Verdicts: agrees - within the paper's precision or 15 %, for a prediction also within a quarter "
+    "of the paper's own variation; same trend - within a factor of 1.5 of a number, and all that words can reach."
 )
 
 

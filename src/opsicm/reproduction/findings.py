@@ -48,10 +48,10 @@ def findings(records: Sequence[Record], form: str) -> str:
     parts = [
         "# Findings: what the table says as a whole",
         "",
-        f"From the {form} forms of the experiments under `{DEFAULT_SET}`, its variants and the sets beside it. Names such as E4.level are "
-        "rows of the [table](reproduction.md). A finding here is a contradiction or a consequence, not a verdict on "
-        "the paper: most could be settled by reading a dozen numbers off its figures, which its text does not print. "
-        "They are at the end.",
+        f"From the {form} forms of the experiments under `{DEFAULT_SET}`, its variants and the sets beside it. Names "
+        "such as E4.level are rows of the [table](reproduction.md). A finding here is a contradiction or a "
+        "consequence, not a verdict on the paper: most could be settled by reading a dozen numbers off its figures, "
+        "which its text does not print. They are at the end.",
         "",
         *_slope_and_ramp(table, p),
         *_flat_rests(table, p),
@@ -124,9 +124,10 @@ def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters) -> list[str]
         *rows,
         "",
         f"Here: E1.slope_low {_here(table, 'E1.slope_low')}, under κ ∝ c "
-        f"{_here(table, 'E1.slope_low', under=PROPORTIONAL)}; E4.slope_lithiation {_here(table, 'E4.slope_lithiation')} on "
-        f"charge and E4.slope_delithiation {_here(table, 'E4.slope_delithiation')} on discharge; with the salt term "
-        f"off, {_here(table, 'E4.slope_delithiation', 'salt off')}.",
+        f"{_here(table, 'E1.slope_low', under=PROPORTIONAL)}; E4.slope_lithiation "
+        f"{_here(table, 'E4.slope_lithiation')} on charge and E4.slope_delithiation "
+        f"{_here(table, 'E4.slope_delithiation')} on discharge; with the salt term off, "
+        f"{_here(table, 'E4.slope_delithiation', 'salt off')}.",
         "",
         "So either E4 means a level, which is what 'had to be in a steady state' says and what the twin does on "
         f"charge (E4.level_100_lithiation {_here(table, 'E4.level_100_lithiation')} of the initial step), or the "
@@ -151,8 +152,9 @@ def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         "## 2. κ ∝ c and flat rests",
         "",
         "Between the pulses of E5 'no significant change was observed in the SICM current'. With κ ∝ c, which makes "
-        f"E1 a perfect line (s = {s:.2f}), the pipette current relaxes by {_here(table, 'E5.rest', under=PROPORTIONAL)} of "
-        "the step within a rest of 300 s, because the salt does; with the default conductivity by "
+        f"E1 a perfect line (s = {s:.2f}), the pipette current relaxes by "
+        f"{_here(table, 'E5.rest', under=PROPORTIONAL)} of the step within a rest of 300 s, because the "
+        "salt does; with the default conductivity by "
         f"{_here(table, 'E5.rest')}. Without convection it would be "
         f"{_here(table, 'E5.rest', 'convection off')}.{limit} That is inside the 15 % by which the table judges "
         "words, and yet a curve that Figure 3e would show. The authors hold that the gradient 'can be kept constant "

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection
 
 from opsicm.console import server
 from opsicm.console.outbox import Outbox
@@ -112,6 +113,15 @@ def test_endless_headers_are_cut_off(console: Served) -> None:
     assert status == 400, received[:200]
 
 
+def code_at_end(connection: ClientConnection) -> int:
+    """The code with which the server closes a socket."""
+    try:
+        while True:
+            connection.recv(5.0)
+    except ConnectionClosed as closed:
+        return 0 if closed.rcvd is None else closed.rcvd.code
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -127,11 +137,7 @@ def test_endless_headers_are_cut_off(console: Served) -> None:
 def test_a_malformed_text_closes_its_page_alone(console: Served, visitor: httpx.Client, said: str) -> None:
     with console.socket(visitor) as other, console.socket(visitor) as bad:
         bad.send(said)
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                bad.recv(5.0)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code in (1008, 1009), "malformed, or too long in bytes"
+        assert code_at_end(bad) in (1008, 1009), "malformed, or too long in bytes"
         Page(other).take()
 
 

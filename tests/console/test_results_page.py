@@ -315,7 +315,7 @@ def test_no_name_reaches_another_file(console: Served, visitor: httpx.Client, pa
     cookie = visitor.cookies[console.cookie]
     with socket.create_connection((host, int(port))) as client:
         client.settimeout(ANALYSED)
-        head = f"Host: {host}\r\nCookie: {console.cookie}={cookie}\r\nConnection: close"
+        head = f"Host: {host}:{port}\r\nCookie: {console.cookie}={cookie}\r\nConnection: close"
         client.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.split()[1] in (b"404", b"422"), answer[:200]

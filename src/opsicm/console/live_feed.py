@@ -28,7 +28,7 @@ _ASK: Final = 0.5  # [s] between two questions to the run
 _ASK_BUSY: Final = 5.0  # [s] after a question without an answer, then twice as long each time
 _ASK_RARELY: Final = 60.0  # [s] at most: an unanswered question takes one of the sixteen places in the run's queue
 _PATIENCE: Final = 0.5  # [s]
-_SHARE: Final = 2.0  # times as long as figures took to make nothing is made: a third of a core at most
+_SHARE: Final = 1.0  # times as long as figures took to make nothing is made: half of a core at most
 _FACTS_AT_FIRST: Final = 500
 
 

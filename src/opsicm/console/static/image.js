@@ -142,7 +142,7 @@ export class Image {
 
   words({row, column}) {
     const panel = this.panel, v = panel.values.values[row * panel.values.shape[1] + column], [x, y] = this.centre({row, column});
-    const said = Number.isNaN(v) ? "not reached" : `${v.toPrecision(6)} ${panel.value.unit}`;
+    const said = Number.isNaN(v) ? (panel.shows === "height" ? "not reached" : "no value") : `${v.toPrecision(6)} ${panel.value.unit}`;
     return `${panel.value.quantity} ${said} at ${x.toPrecision(4)} ${panel.x.unit}, ${y.toPrecision(4)} ${panel.y.unit}`;
   }
 

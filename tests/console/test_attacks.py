@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection
 
 from opsicm.console import server
 from opsicm.console.outbox import Outbox
@@ -46,7 +47,9 @@ def answer_to(console: Served, request: str) -> tuple[int, bytes]:
     return int(received.split()[1]) if received else 0, received
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "[::1]:{port}"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "[::1]:{port}"]
+)
 def test_a_foreign_name_for_this_machine_is_refused(console: Served, visitor: httpx.Client, host: str) -> None:
     """DNS rebinding: a page of another site, whose name was made to lead to this machine."""
     named = host.format(port=console.address.rpartition(":")[2])
@@ -110,6 +113,15 @@ def test_endless_headers_are_cut_off(console: Served) -> None:
     assert status == 400, received[:200]
 
 
+def code_at_end(connection: ClientConnection) -> int:
+    """The code with which the server closes a socket."""
+    try:
+        while True:
+            connection.recv(5.0)
+    except ConnectionClosed as closed:
+        return 0 if closed.rcvd is None else closed.rcvd.code
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -125,11 +137,7 @@ def test_endless_headers_are_cut_off(console: Served) -> None:
 def test_a_malformed_text_closes_its_page_alone(console: Served, visitor: httpx.Client, said: str) -> None:
     with console.socket(visitor) as other, console.socket(visitor) as bad:
         bad.send(said)
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                bad.recv(5.0)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code in (1008, 1009), "malformed, or too long in bytes"
+        assert code_at_end(bad) in (1008, 1009), "malformed, or too long in bytes"
         Page(other).take()
 
 
@@ -203,7 +211,9 @@ def test_a_page_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nothing_of_a_run_can_become_part_of_the_page() -> None:
     """No script of the page makes elements or code of a text, so markup in titles, notes and facts stays text."""
-    makes = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|javascript:")
+    makes = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|javascript:"
+    )
     static = files("opsicm.console").joinpath("static")
     scripts = [file for file in static.iterdir() if file.name.endswith((".js", ".html"))]
     assert len(scripts) > 8
@@ -223,6 +233,8 @@ def test_a_refusal_repeats_no_markup(visitor: httpx.Client) -> None:
         visitor.get("/api/file", params={"name": markup}),
     ):
         assert answer.status_code in (400, 404)
-        assert answer.headers["content-type"].startswith("application/problem+json"), "which no browser takes for a page"
+        assert answer.headers["content-type"].startswith("application/problem+json"), (
+            "which no browser takes for a page"
+        )
         assert answer.headers["x-content-type-options"] == "nosniff"
         json.loads(answer.text)

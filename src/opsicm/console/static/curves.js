@@ -1,7 +1,8 @@
 // Panels of curves over a rising x, drawn by uPlot. The y range stays until the curves leave it or shrink to half of it.
 import {onMoment, momentAt, placeOf, point, pointed} from "./cursor.js";
 import {css} from "./theme.js";
-import {steady} from "./xy.js";
+import {thinned} from "./thinning.js";
+import {steady, widthOf} from "./xy.js";
 import uPlot from "./vendor/uPlot.esm.js";
 
 /** One uPlot for each panel of a view, in `body`; `update` draws a new view in them. */
@@ -26,7 +27,7 @@ export class Curves {
     this.whole = together(panels);
     panels.forEach((panel, k) => {
       panel.series.forEach((series, j) => { this.plots[k].series[j + 1].width = width(series); });
-      this.plots[k].setData(tables(panel));
+      this.plots[k].setData(tables(panel, this.width()));
     });
     if (pointed() !== null) this.mark(pointed());
   }
@@ -60,7 +61,7 @@ export class Curves {
       caption.className = "caption";
       caption.textContent = panel.note ? `${panel.y.label}; ${panel.note}` : panel.y.label;
       this.body.append(caption);
-      const plot = new uPlot(this.options(panel, k === panels.length - 1), tables(panel), this.body);
+      const plot = new uPlot(this.options(panel, k === panels.length - 1), tables(panel, this.width()), this.body);
       this.listen(plot);
       return plot;
     });
@@ -87,7 +88,7 @@ export class Curves {
     return x.length && low === x[0] && high === x[x.length - 1] ? this.whole : [low ?? 0, high ?? 1];
   }
 
-  width() { return Math.max(200, this.body.clientWidth); }
+  width() { return Math.max(200, widthOf(this.body)); }
 
   resize() {
     this.plots.forEach((plot, k) => plot.setSize({width: this.width(), height: this.height + (k === this.plots.length - 1 ? 24 : 0)}));
@@ -110,9 +111,11 @@ function line(series) {
   };
 }
 
+const POINTS_PER_PIXEL = 1.5; // a column of the screen shows no more of a curve, and a frame of three costs the browser half
+
 // uPlot wants one x for all: `join` merges theirs; null is a gap, undefined no point of this series.
-function tables(panel) {
-  const each = panel.series.map((series) => [series.x.values, gaps(series.y.values)]);
+function tables(panel, width) {
+  const each = panel.series.map((series) => thinned(series.x.values, gaps(series.y.values), POINTS_PER_PIXEL * width));
   if (each.length === 0) return [[]];
   if (each.length === 1) return each[0];
   return uPlot.join(each, each.map(() => [1]));

@@ -83,10 +83,12 @@ def opened(page: Page, console: Served) -> None:
 
 
 def shown(page: Page, name: str) -> Locator:
-    """The figure of this name, drawn."""
+    """The figure of this name, where it stays: all others are drawn too, which takes place only when they are seen."""
+    for one in page.locator("figure").all():
+        one.scroll_into_view_if_needed()
+        wait_for(one.locator("figcaption").count)
     figure = page.locator(f'figure[data-name="{name}"]').first
     figure.scroll_into_view_if_needed()
-    wait_for(lambda: figure.locator("figcaption").count())
     return figure
 
 

@@ -128,8 +128,8 @@ def console_run(workspace: Path, speed: float = 1.0, experiment: str = EXPERIMEN
         until("run folder", TIMEOUT, lambda: any(out.glob("*/control.sock")))
         (control,) = out.glob("*/control.sock")
         folder = control.parent
-        words = ("-u", "-m", "opsicm", "console", str(folder), "--port", "0")
-        console = stack.enter_context(process(workspace / "console", *words))
+        shows = ("-u", "-m", "opsicm", "console", str(folder), "--port", "0")
+        console = stack.enter_context(process(workspace / "console", *shows))
         printed = workspace / "console" / "stdout"
         until("console", TIMEOUT, lambda: "token=" in printed.read_text(encoding="utf-8").replace("\n", ""))
         line = printed.read_text(encoding="utf-8").replace("\n", "")  # as wide as a terminal, which this is none

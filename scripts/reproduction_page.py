@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import opsicm
 from opsicm.experiment.parameter_file import DEFAULT_SET
+from opsicm.reproduction.cases import sources_hash
 from opsicm.reproduction.findings import findings
 from opsicm.reproduction.paper import FACTOR, IDS
 from opsicm.reproduction.table import NO_NUMBER, NO_VERDICT, summary
@@ -39,7 +41,7 @@ _HALVES: Final = (
     "reference. Given the volumes of the stages, the ratio of the halves fixes where it turned: see the findings."
 )
 _AMOUNT: Final = (
-    "The authors give this number little weight: 'grains of graphite point in different directions. Therefore, the "
+    "The authors give the amounts little weight: 'grains of graphite point in different directions. Therefore, the "
     "rate of volume change itself is not important. However, the potential at which this volume change occurs was the "
     "same even when we performed similar measurements (n = 3).' Fair tests are the potentials and the ratio of the "
     "halves."
@@ -88,10 +90,10 @@ REASONS: Final[dict[str, str]] = {
     ),
     "E9.ratio": _HALVES,
     "E9.ratio_compensated": _HALVES,
-    "E9.stage_1": f"{_AMOUNT} {_HALVES}",
-    "E9.stage_2": _AMOUNT,
-    "E9.total": _AMOUNT,
-    "E9.total_compensated": f"{_AMOUNT} The total follows the compensation, which the text does not state.",
+    "E9.stage_1": _HALVES,
+    "E9.stage_2": _HALVES,
+    "E9.total": _HALVES,
+    "E9.total_compensated": "The total follows the compensation, which the text does not state.",
     "E9.onset": (
         "Where the twin's height begins to rise is a property of the open-circuit curve that it was given: from 1.43 "
         "to 0.86 V that is one straight piece between two points of a digitised table, and what the height does there "
@@ -166,6 +168,27 @@ FIGURES: Final = {
     "E11": ("figure_6ab", "figure_6c", "made_of_E11"),
     "E12": ("figures_s2_s3",),
 }
+# What the authors say matters, where a reader of the table has to know it whatever the verdicts are.
+QUOTES: Final[dict[str, str]] = {
+    "E4": (
+        "'Notably, unlike the case of CV, the ion current increased or decreased at an almost constant rate "
+        "regardless of the change in the potential on the graphite anode. In charging/discharging at a low rate, the "
+        "ion-concentration profile had to be in a steady state because of the balance of ion migration and "
+        "diffusion.' The first sentence is a ramp, the second a level; there are rows for both."
+    ),
+    "E7": (
+        "'Some structural changes returned to their original state because of the phase transition, but a part of "
+        "the structure did not.'"
+    ),
+    "E9": _AMOUNT,
+    "E10": "'We performed the same experiment three times and observed similar volume changes.'",
+    "E11": (
+        "'This trend was changed at +0.5 V of the reverse scan (Figure 6c, point C). The polarized counter ion "
+        "distribution was observed only within 0.4 mm from the sample surface.' The trend is the higher current near "
+        "the sample. Whether C is its end, the first change of sign in reverse, or a later one is not said; there are "
+        "rows for both."
+    ),
+}
 _MADE_BY: Final = "<!-- Made by scripts/reproduction_page.py from the table of `opsicm reproduce`. Do not edit. -->"
 
 
@@ -179,11 +202,19 @@ def page(records: Sequence[Record], pictures: Mapping[str, str], form: str = "lo
     for experiment in IDS:
         rows = [record for record in records if record["id"].partition(".")[0] == experiment]
         if rows:
-            parts += ["", f"## {experiment}: {TITLES[experiment]}", "", *_rows(rows), *_misses(rows)]
+            parts += ["", f"## {experiment}: {TITLES[experiment]}", ""]
+            if experiment in QUOTES:
+                parts += [QUOTES[experiment], ""]
+            parts += [*_rows(rows), *_misses(rows)]
             parts += [*_otherwise(rows), *_without(rows)]
             shown = [name for name in FIGURES[experiment] if name in pictures]
             parts += [line for name in shown for line in ("", f"![{experiment}, {name}]({pictures[name]})")]
     return "\n".join(parts) + "\n"
+
+
+def _made_with() -> str:
+    """By which version, so that a page that was left behind by the code can be known."""
+    return f"made with opsicm {opsicm.__version__}, sources of the runs {sources_hash()[:8]}"
 
 
 def _preface(records: Sequence[Record], form: str) -> list[str]:
@@ -191,7 +222,8 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
     return [
         "Takahashi, Takamatsu, Korchev, Fukuma, JACS Au 2023, 3, 1089, doi 10.1021/jacsau.2c00677, run on the digital "
         "twin and analysed by the code that analyses a laboratory's run. "
-        f"This page shows the **{form} forms** of the experiments (each file says what a short form leaves out).",
+        f"This page shows the **{form} forms** of the experiments (each file says what a short form leaves out), "
+        f"{_made_with()}.",
         "",
         "Only what is *predicted* can speak for the model; recovering an input or meeting a calibration cannot. So "
         "there is no sum over kinds:",
@@ -318,7 +350,7 @@ def write(table: Path, figures: Path, form: str) -> None:
                 shown[name] = f"images/reproduction/{file.name}"
     records = json.loads(table.read_text(encoding="utf-8"))
     PAGE.write_text(page(records, shown, form), encoding="utf-8")
-    FINDINGS.write_text(f"{_MADE_BY}\n\n{findings(records, form)}", encoding="utf-8")
+    FINDINGS.write_text(f"{_MADE_BY}\n\n{findings(records, form)}\nThis page was {_made_with()}.\n", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:

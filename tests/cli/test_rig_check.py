@@ -188,7 +188,7 @@ def test_an_experiment_that_the_rig_cannot_follow_is_not_ready(
     code = main(["rig", "check", str(rig), "--role", "amplifier", "--experiment", experiment])
     table = capsys.readouterr().out.partition("role            ready")[2]
     assert code == 2
-    assert "MISSING: the command reaches" in table
+    assert "WRONG: the command reaches" in table
     assert "not ready; 1 trial was not made" in table
 
 
@@ -226,8 +226,8 @@ def test_a_setting_that_differs_from_the_file_is_said_by_how_much(
     assert main(["rig", "check", "twin/graphite", "--role", "amplifier"]) == 2
     said = " ".join(capsys.readouterr().out.split())
     assert "PC-505, serial 17, firmware 2.1 (through acme 1.0)" in said
-    assert "filter_Hz is 50000, and filter_kHz of the file says 5000 in SI: 10 times as much" in said
-    assert "range_nA 10, as stated" in said
+    assert "filter is 50.0 kHz, and filter_kHz of the file says 5.00 kHz: that is 10 times as much" in said
+    assert "range 10.0 nA, as stated" in said
     assert "mode V-Clamp" in said
 
 
@@ -256,8 +256,8 @@ def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step_and_moves_nothing(
     assert withheld == dict.fromkeys(
         ("cell on", "coarse stage", "piezo", "samples"), "mend the wiring first: nothing moves and no cell is switched"
     )
-    missing = [each["text"] for each in findings if each["step"] == "bias step" and each["outcome"] == "missing"]
-    assert any(words in text for text in missing)
+    wrong = [each["text"] for each in findings if each["step"] == "bias step" and each["outcome"] == "wrong"]
+    assert any(words in text for text in wrong)
 
 
 def test_a_stage_that_counts_the_other_way_is_left_where_it_is(
@@ -267,7 +267,7 @@ def test_a_stage_that_counts_the_other_way_is_left_where_it_is(
     monkeypatch.setattr(TwinCoarseStage, "position", lambda self: -position(self))
     code, found, _ = checked(capsys, "twin/graphite", "--role", "coarse_stage", "--yes")
     assert code == 2
-    assert found["coarse stage", "coarse_stage"]["outcome"] == "missing"
+    assert found["coarse stage", "coarse_stage"]["outcome"] == "wrong"
     assert calls.made == ["CoarseStage.move_to"]
 
 
@@ -275,7 +275,7 @@ def test_a_stage_that_counts_the_other_way_is_left_where_it_is(
     ("answers", "words", "code", "outcome", "said"),
     [
         (["n", "n", "y", "y", "n", "n"], [], 0, "ok", "somebody saw it go the right way"),
-        (["n", "n", "y", "no", "n"], [], 2, "missing", "it went the WRONG way, says who saw it"),
+        (["n", "n", "y", "no", "n"], [], 2, "wrong", "it went the other way, says who saw it"),
         ([], ["--yes"], 0, "remark", "nobody saw which way it went: its own counter cannot tell"),
     ],
 )
@@ -295,7 +295,7 @@ def test_which_way_is_up_only_the_operator_can_say(
     assert "it goes DOWN by 10 µm: the tip must stand at least 1 mm above anything" in asked
     seen = found["coarse stage", "coarse_stage"]
     assert (seen["outcome"], seen["text"]) == (outcome, said)
-    if outcome == "missing":  # the piezo's trial would move the stage the wrong way
+    if outcome == "wrong":  # the piezo's trial would move the stage the wrong way
         assert "turn the sign of up" in seen["remedy"]
         assert found["piezo", "scanner"]["remedy"] == "mend coarse_stage first"
 
@@ -366,9 +366,9 @@ def test_a_file_that_cannot_be_used_is_not_ready_and_connects_nothing(
     (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")
     code, found, _ = checked(capsys, str(tmp_path / "rig.yaml"))
     assert code == 2
-    missing = [each for each in found.values() if each["outcome"] == "missing"]
-    assert {each["role"] for each in missing} == {role}
-    assert any(words in each["text"] for each in missing)
+    wrong = [each for each in found.values() if each["outcome"] == "wrong"]
+    assert {each["role"] for each in wrong} == {role}
+    assert any(words in each["text"] for each in wrong)
     assert not any(step == "connection" for step, _ in found)
 
 
@@ -382,7 +382,7 @@ def test_the_page_fits_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[-1] == "ready as far as it was tried; 5 trials were not made"
-    head = lines.index("role            ready, or what is missing         remedy")
+    head = lines.index("role            ready, or what keeps it from it   remedy")
     assert lines[head + 2].split() == ["amplifier", "ready", "as", "far", "as", "it", "was", "tried"]
 
 

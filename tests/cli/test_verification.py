@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import opsicm
 from docs.examples.dummy_cell import DRIVER, DummyCell
 from opsicm.cli.main import main
 from opsicm.cli.rigs import load_rig
@@ -97,6 +98,15 @@ def test_a_run_says_it_at_its_start_in_its_file_and_in_its_report(
     assert f"<p class='warn'>{SENTENCE}</p>" in first_screen
     methods = page.partition("Methods: how each quantity was made")[2]
     assert f"ACME 9000, serial 42, 1.7, through acme-cell 2.1; driver acme_cell, {TRIED}" in methods
+
+
+def test_a_run_from_python_says_the_same_at_its_start(
+    laboratory: Laboratory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laboratory.experiment(QUICK, MIXED)
+    with opsicm.run(laboratory.folder / "experiment.yaml", out=laboratory.folder / "out") as run:
+        assert run.provenance["not_verified"] == SENTENCE
+    assert capsys.readouterr().err.splitlines().count(SENTENCE) == 1
 
 
 def test_check_says_which_roles_are_instruments_and_that_they_are_emulated(

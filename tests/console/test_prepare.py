@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,7 +122,13 @@ def test_the_files_of_the_package_and_of_the_folder_are_offered(visitor: httpx.C
     given = visitor.get("/api/file", params={"name": "shipped:short/e09_height_during_voltammogram.yaml"}).json()
     assert given["text"] == text
     assert visitor.get("/api/file", params={"name": "here:mine.yaml"}).json()["text"] == TEXT
-    assert "title: console demo" in visitor.get("/api/file", params={"name": "demo:demo.yaml"}).json()["text"]
+    assert names[:2] == ["program:first.yaml", "program:demo.yaml"]
+    tutorial = (Path(__file__).parents[2] / "docs/tutorials/first-experiment.md").read_text(encoding="utf-8")
+    assert (
+        visitor.get("/api/file", params={"name": names[0]}).json()["text"]
+        == re.findall(r"```yaml\n(.*?)```", tutorial, re.DOTALL)[0]
+    )
+    assert "title: console demo" in visitor.get("/api/file", params={"name": names[1]}).json()["text"]
     assert visitor.get("/api/schema").json() == json.loads(json.dumps(json_schema()))
 
 
@@ -172,7 +179,9 @@ def test_a_check_says_what_opsicm_check_says(
     ]
     assert lines == said.err.splitlines()
     assert [p["line"] for p in bad["problems"]] == [7, 9]
-    assert visitor.get("/api/plan").status_code == 404, "what has problems has no time line"
+    assert visitor.get("/api/plan", params={"checked": bad["checked"]}).status_code == 404, (
+        "what has problems has no time line"
+    )
 
     good = check(visitor, TEXT, name="good.yaml")
     assert good["text"] == said.out.rstrip("\n")
@@ -180,7 +189,8 @@ def test_a_check_says_what_opsicm_check_says(
     prediction = checked_run(loaded := experiment_from_text(TEXT, "good.yaml"), None, None)
     assert (good["duration_s"], good["bytes"]) == (prediction.duration, prediction.file_bytes)
     view = time_line_view(plan_of(loaded, prediction), prediction.cell, loaded.experiment.title)
-    _, _, sent = decoded(visitor.get("/api/plan").content)
+    _, _, sent = decoded(visitor.get("/api/plan", params={"checked": good["checked"]}).content)
+    assert visitor.get("/api/plan", params={"checked": bad["checked"]}).status_code == 404, "of another text"
     assert (sent["slot"], sent["title"]) == ("plan", "Plan of short operando run")
     for shown, panel in zip(sent["panels"], view.panels, strict=True):
         assert isinstance(panel, CurvePanel)

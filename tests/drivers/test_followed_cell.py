@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +31,8 @@ from tests.fixtures.one_instrument import (
     wait_for,
     world_behind,
 )
+
+pytestmark = pytest.mark.real_time
 
 ENTRY: Final = (
     "{driver: followed_cell, settings: {rest_V: 0.4, states_program: true, stale_after_s: 0.5, lost_after_s: 0.9, "
@@ -109,7 +114,7 @@ def test_rows_that_stop_are_stale_then_lost_and_come_back(followed: OnTheWire) -
     followed.served.faults.set("silent", times=-1)
     wait_for(lambda: followed.device.state().quality is Quality.STALE)
     followed.device.read()
-    with pytest.raises(InstrumentLost, match=r"no longer followed; no row for [01].\d s, lost_after_s is 0.9; see"):
+    with pytest.raises(InstrumentLost, match=r"no longer followed; no row for [01].\d s; .* lost_after_s is 0.9; see"):
         wait_for(lambda: followed.device.read() is None)
     assert followed.device.state().quality is Quality.MISSING
     followed.served.faults.clear()
@@ -119,6 +124,41 @@ def test_rows_that_stop_are_stale_then_lost_and_come_back(followed: OnTheWire) -
 def test_a_stuck_row_is_none(followed: OnTheWire) -> None:
     followed.served.faults.set("stuck", times=-1)
     wait_for(lambda: followed.device.state().quality is Quality.STALE)
+
+
+def test_a_file_that_has_ended_is_not_taken_for_one_that_grows(tmp_path: Path) -> None:
+    path = tmp_path / "yesterday.csv"
+    path.write_text("time/s,Ewe/V,I/mA\n0,0.4,0\n1,0.41,0\n", encoding="utf-8")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    when = datetime.fromtimestamp(1_700_000_000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    entry = ENTRY.replace("first_row_within_s: 2", "first_row_within_s: 0.2")
+    with pytest.raises(BadInput) as refused:
+        FollowedCell(role_setup("potentiostat", entry, str(path)), WallClock())
+    (problem,) = refused.value.problems
+    assert problem.limit == f"it has ended: no new row within 0.9 s, and it was written last at {when}"
+    assert "write the address of the file that grows" in problem.remedy
+    with later(path, "2,0.42,0\n3,0.43,0\n"):  # followed to the letter
+        device = FollowedCell(role_setup("potentiostat", entry, str(path)), WallClock())
+    assert device.read().potential == pytest.approx(0.43)
+    wait_for(lambda: device.state().quality is Quality.MISSING)
+    assert device.state().message.partition("; ")[2].startswith("the file was written last at 2")
+    device.close()
+
+
+@contextmanager
+def later(path: Path, text: str | bytes) -> Iterator[None]:
+    """Append to a file a moment after the block has begun."""
+
+    def append() -> None:
+        with path.open("ab") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+
+    timer = threading.Timer(0.1, append)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
 
 
 @pytest.mark.parametrize("kind", ["garbage", "nan", "partial"])
@@ -172,8 +212,9 @@ def test_a_real_file_that_grows_gives_its_own_rows(name: str, tmp_path: Path) ->
     t, potential, current = cell_rows(data, Path(name))
     lines = (data.rstrip() + b"\r\n").splitlines(keepends=True)
     growing = tmp_path / name
-    growing.write_bytes(b"".join(lines[:-8]))
-    device = FollowedCell(role_setup("potentiostat", ENTRY, str(growing)), WallClock())
+    growing.write_bytes(b"".join(lines[:-9]))
+    with later(growing, lines[-9]):
+        device = FollowedCell(role_setup("potentiostat", ENTRY, str(growing)), WallClock())
     with growing.open("ab") as file:
         for line in lines[-8:]:
             file.write(line[:-3])  # half a row is none yet
@@ -210,8 +251,9 @@ def test_a_file_is_read_in_pieces_and_the_last_row_is_the_present(
     path.write_text(
         "time/s,Ewe/V,I/mA\n" + "".join(f"{k},{0.4 + 0.001 * k:.3f},0\n" for k in range(100)), encoding="utf-8"
     )
-    device = FollowedCell(role_setup("potentiostat", ENTRY, str(path)), WallClock())
-    assert device.read().potential == pytest.approx(0.499)
+    with later(path, "".join(f"{k},{0.4 + 0.001 * k:.3f},0\n" for k in range(100, 200))):
+        device = FollowedCell(role_setup("potentiostat", ENTRY, str(path)), WallClock())
+    assert device.read().potential == pytest.approx(0.599)
     assert device.state().settings["damaged_rows"] == 0.0
     device.close()
 

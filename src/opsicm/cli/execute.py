@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import platform
 import resource
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,8 @@ from opsicm.cli.live_settings import Revisions, shift_between
 from opsicm.cli.progress import Pace
 from opsicm.cli.resume import ResumedRun
 from opsicm.cli.rigs import REGISTRY, Prepared, data_source, load_rig, prepare, seed_of, specimen_parameters
-from opsicm.cli.verification import instruments_of
+from opsicm.cli.terminal import err
+from opsicm.cli.verification import instruments_of, unverified
 from opsicm.cli.wiring import check_at_start
 from opsicm.core.errors import BadInput, LimitCrossed, Problem
 from opsicm.core.output_file import as_utf8
@@ -29,9 +32,10 @@ from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig, Role
 from opsicm.instruments.clock import Pacer, utc_now
-from opsicm.instruments.roles import Rig
+from opsicm.instruments.roles import ENGAGEMENT, Rig
 from opsicm.record import run_folder
 from opsicm.record.recorder import RunHeader
+from opsicm.record.run_folder import JOURNAL
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.commands import Inbox, StopSignal
 from opsicm.runner.control_socket import ControlSocket
@@ -40,6 +44,8 @@ from opsicm.runner.runner import Progress, RunContext, Runner, RunOutcome
 from opsicm.runner.watchdog import Unwatched, Watch, Watchdog
 
 _LEAST_FILE: Final = 64e6  # [bytes]
+_SAME_PLACE_MM: Final = 1e-3  # a stage that was not moved answers within this
+_JOURNAL_HEAD: Final = 50  # facts among which the one is that a run has started
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,9 @@ def execute(
     loaded = load_rig(experiment, rig)
     run_seed = seed_of(experiment.experiment, loaded, seed)
     inbox: Inbox = StopSignal(stop)
+    if stand_in is None:  # said here, so that a run from Python says it too
+        for sentence in unverified(loaded):
+            err.print(sentence)
 
     def waiting() -> bool:
         return inbox.waiting()
@@ -89,6 +98,8 @@ def execute(
     before = () if resumed is None else resumed.history
     with ExitStack() as connections:
         prepared = prepare(experiment, loaded, run_seed, pacer.hold, before, stand_in, connections)
+        if stand_in is None and resumed is None and (message := engaged_elsewhere(loaded, prepared.rig, out)):
+            err.print(message)
         origin = {**(instruments_of(loaded, prepared.rig) if stand_in is None else {}), **(provenance or {})}
         maps = amplitude_maps(experiment)
         stated = {**prepared.parameters, **_fingerprints(maps)}
@@ -129,6 +140,45 @@ def execute(
         problem = Problem("run file", "run.nxs", limit, f"opsicm recover {path} makes it of what is kept", str(path))
         ending = RunOutcome("fault", ending.error or LimitCrossed(problem))
     return Execution(path, ending)
+
+
+def engaged_elsewhere(loaded: LoadedRig, rig: Rig, out: Path) -> str:
+    """What to write in the rig file where the last run in `out` was engaged at another position of the stage.
+
+    Empty where the rig file says where that is, where the stage has no motor, and where it stands there still: without
+    `engaged_at_mm` the place where a stage stands is taken for the place of engagement, and a run ends above that.
+    """
+    stated = loaded.role("coarse_stage").settings
+    now = rig.coarse_stage.state().settings
+    at, above = (now.get(key) for key in ENGAGEMENT)
+    if ENGAGEMENT[0] in stated or not isinstance(at, float) or not isinstance(above, float):
+        return ""
+    for folder in sorted((path for path in out.glob("*") if (path / JOURNAL).is_file()), reverse=True):
+        before = _engagement_of(folder)
+        if before is None:
+            continue
+        then, height = before
+        if abs(then - at) < _SAME_PLACE_MM:
+            return ""
+        return (
+            f"coarse stage: it stands at {at:.4f} mm, which is taken for {above:g} µm above the specimen; the last "
+            f"run, {folder.name}, was engaged at {then:.4f} mm. Unless the tip was engaged anew, stop, and write in "
+            f"the rig file's roles.coarse_stage.settings: engaged_at_mm: {then:.9g}, start_height_um: {height:.9g}"
+        )
+    return ""
+
+
+def _engagement_of(folder: Path) -> tuple[float, float] | None:
+    """(position [mm], height [µm]) of the stage's engagement in a run's journal; None where it says none."""
+    try:
+        with (folder / JOURNAL).open(encoding="utf-8") as journal:
+            for line in islice(journal, _JOURNAL_HEAD):
+                frame = json.loads(line).get("data", {}).get("coarse_stage")
+                if frame is not None:
+                    return float(frame[ENGAGEMENT[0]]), float(frame[ENGAGEMENT[1]])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # a stranger's folder, or a torn one
+        return None
+    return None
 
 
 def _refuse_under_a_file_size_limit(estimate: float | None) -> None:

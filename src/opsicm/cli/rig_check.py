@@ -12,7 +12,7 @@ from typing import Final
 
 from opsicm.cli.emulated_rig import load_named_rig
 from opsicm.cli.rig_bench import Bench, bench_of, connect, drivers_of, file_problems, let_the_twin_follow
-from opsicm.cli.rig_findings import RIG, Finding, exit_code, lines_of, of_error, table_of
+from opsicm.cli.rig_findings import NOT_READY, RIG, Finding, exit_code, lines_of, of_error, table_of
 from opsicm.cli.rig_readings import command_range, experiment_on_it, identity, latency, noise, settings
 from opsicm.cli.rig_trials import Sight, Trial, trial_names, trials, untried_for_want_of_a_role
 from opsicm.cli.rigs import data_source
@@ -52,7 +52,7 @@ class Walk:
         for role in self._roles:
             found = list(drivers_of(self._loaded, role))
             yield from found
-            if all(each.outcome != "missing" for each in found):
+            if not any(each.outcome in NOT_READY for each in found):
                 usable.append(role)
         try:
             self._bench = bench = bench_of(self._loaded, self._experiment, tuple(usable), open_things)
@@ -86,7 +86,7 @@ class Walk:
             yield from found
             if any(each.outcome == "fault" for each in found):
                 return
-            failed = any(each.outcome == "missing" for each in found)
+            failed = any(each.outcome in NOT_READY for each in found)
             wired = wired and (trial.moves or not failed)
             if trial.moves and failed:
                 untrusted.add(trial.role)  # whose way is not known must not move for another's trial
@@ -136,7 +136,7 @@ class Walk:
             case True:
                 yield Finding(trial.name, trial.role, "ok", "somebody saw it go the right way")
             case False:
-                yield Finding(trial.name, trial.role, "missing", "it went the WRONG way, says who saw it", sight.remedy)
+                yield Finding(trial.name, trial.role, "wrong", "it went the other way, says who saw it", sight.remedy)
             case None:
                 remedy = "watch it, before anything is near: check in a terminal, without --yes"
                 yield Finding(trial.name, trial.role, "remark", sight.unseen, remedy)

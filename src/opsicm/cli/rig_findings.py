@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opsicm.core.errors import OpsicmError
+from opsicm.core.errors import InstrumentLost, OpsicmError
 
 WIDTH: Final = 80
-Outcome = Literal["ok", "remark", "not tried", "missing", "fault"]
+Outcome = Literal["ok", "remark", "not tried", "missing", "wrong", "fault"]
+NOT_READY: Final[tuple[Outcome, ...]] = ("missing", "wrong")
 RIG: Final = "rig"
 """The role of a finding that concerns the instruments together."""
 UNTRIED: Final = "not verified on hardware"
@@ -21,6 +22,7 @@ _MARKS: Final[dict[Outcome, str]] = {
     "remark": "note: ",
     "not tried": "not tried: ",
     "missing": "MISSING: ",
+    "wrong": "WRONG: ",
     "fault": "FAULT: ",
 }
 
@@ -29,8 +31,9 @@ _MARKS: Final[dict[Outcome, str]] = {
 class Finding:
     """One thing that was looked at: `step` of the check, `role` or `RIG`, what came out, and the remedy.
 
-    `value` and `limit` are in SI, of `unit`; None where the finding is no number. `missing` keeps the rig from being
-    ready; `fault` ended the check.
+    `value` and `limit` are in SI, of `unit`; None where the finding is no number. `missing` is what does not answer or
+    is not there, `wrong` what answers with something wrong: either keeps the rig from being ready. `fault` ended the
+    check.
     """
 
     step: str
@@ -56,8 +59,11 @@ class Finding:
         }
 
 
-def of_error(step: str, role: str, error: OpsicmError, outcome: Outcome = "missing") -> list[Finding]:
-    """One finding for each problem of an error."""
+def of_error(step: str, role: str, error: OpsicmError, outcome: Outcome | None = None) -> list[Finding]:
+    """One finding for each problem of an error: by default `missing` where something did not answer, else `wrong`."""
+    # A refusal with a cause is that of a client or of the system, which found no instrument, no line or no package.
+    unanswered = isinstance(error, InstrumentLost) or error.__cause__ is not None
+    outcome = outcome or ("missing" if unanswered else "wrong")
     return [
         Finding(step, role, outcome, f"{p.thing}{f' is {p.value}' if p.value else ''}; {p.limit}", p.remedy)
         for p in error.problems
@@ -80,13 +86,13 @@ def _wrapped(text: str, width: int, first: str = "", then: str = "") -> list[str
 
 
 def table_of(findings: Sequence[Finding], roles: Sequence[str]) -> Iterator[str]:
-    """The table that ends a check: role, ready or what is missing, remedy; `WIDTH` columns wide."""
-    yield f"{'role':<16}{'ready, or what is missing':<{_STATE}}remedy"
+    """The table that ends a check: role, ready or what is missing or wrong, remedy; `WIDTH` columns wide."""
+    yield f"{'role':<16}{'ready, or what keeps it from it':<{_STATE}}remedy"
     yield "-" * WIDTH
     said: dict[str, str] = {}  # problem → the role that it was said of: of one card it is the same for all
     for role in (*roles, *([RIG] if any(each.role == RIG and each.outcome != "ok" for each in findings) else [])):
         own = [each for each in findings if each.role == role]
-        rows = [_bad(each, said) for each in own if each.outcome in ("missing", "fault")] or [(_ready(role, own), "")]
+        rows = [_bad(each, said) for each in own if each.outcome in (*NOT_READY, "fault")] or [(_ready(role, own), "")]
         # How a driver was tried stands above, at its length; here that it was not tried on the instrument.
         remarks = {
             each.text.partition(":")[0] if each.step == "drivers" else each.text: each.remedy
@@ -100,7 +106,7 @@ def table_of(findings: Sequence[Finding], roles: Sequence[str]) -> Iterator[str]
 
 
 def _bad(finding: Finding, said: dict[str, str]) -> tuple[str, str]:
-    """What is missing and its remedy, at length once."""
+    """What is missing or wrong and its remedy, at length once."""
     problem = finding.text.removeprefix(f"{finding.role} is ")
     if problem in said:
         return f"{_MARKS[finding.outcome]}the same as {said[problem]}", ""
@@ -123,6 +129,6 @@ def _row(role: str, state: str, remedy: str) -> Iterator[str]:
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """0 ready, 2 something is missing, 3 a fault ended the check."""
+    """0 ready, 2 something is missing or wrong, 3 a fault ended the check."""
     outcomes = {each.outcome for each in findings}
-    return 3 if "fault" in outcomes else 2 if "missing" in outcomes else 0
+    return 3 if "fault" in outcomes else 2 if outcomes.intersection(NOT_READY) else 0

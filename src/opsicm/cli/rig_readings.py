@@ -19,7 +19,7 @@ from opsicm.cli.rigs import rig_numbers
 from opsicm.core.errors import BadInput, OutsideDomain
 from opsicm.core.facts import Quality
 from opsicm.core.statistics import noise_from_differences
-from opsicm.core.units import suffix_of, to_si
+from opsicm.core.units import KEY_SUFFIX, si_unit, suffix_of, to_si
 from opsicm.experiment.rig_file import RoleName
 from opsicm.forecast.prediction import predict
 from opsicm.forecast.problems import problems
@@ -58,7 +58,8 @@ def settings(bench: Bench, role: RoleName) -> Iterator[Finding]:
     state = bench.devices[role].state()
     if state.quality is not Quality.GOOD:
         text = f"says {state.quality.name.lower()}: {state.message or 'no reason given'}"
-        yield Finding("settings", role, "missing", text, "set the instrument as the file says, or correct the file")
+        outcome: Outcome = "missing" if state.quality is Quality.MISSING else "wrong"
+        yield Finding("settings", role, outcome, text, "set the instrument as the file says, or correct the file")
         return
     if state.message:
         yield Finding("settings", role, "remark", state.message)
@@ -94,20 +95,42 @@ def _in_si(key: str, value: float | str) -> float | str:
 def _compared(role: RoleName, key: str, value: float | str, stated: Mapping[str, tuple[str, float | str]]) -> Finding:
     """One setting as it was read back against the one of the same name that was stated, if any."""
     name, expected = stated.get(_stem(key), ("", ""))
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
     number = _in_si(key, value)
     measured = number if isinstance(number, float) else None
+    what, shown, unit = _stem(key).replace("_", " "), _with_unit(key, number), _si_unit(key)
     if not name:
-        return Finding("settings", role, "ok", f"{key} {shown}", value=measured)
+        return Finding("settings", role, "ok", f"{what} {shown}", value=measured, unit=unit)
     if measured is not None and isinstance(expected, int | float):
         same, limit = math.isclose(measured, expected, rel_tol=_SAME), float(expected)
-        expectation = f"{expected:g} in SI" + (f": {measured / expected:.3g} times as much" if expected else "")
+        times = f": that is {measured / expected:.3g} times as much" if expected else ""
+        expectation = _with_unit(key, float(expected)) + times
     else:
         same, limit, expectation = str(number).lower() == str(expected).lower(), None, str(expected)
     if same:
-        return Finding("settings", role, "ok", f"{key} {shown}, as stated", value=measured, limit=limit)
-    text, remedy = f"{key} is {shown}, and {name} of the file says {expectation}", "set it so, or correct the file"
-    return Finding("settings", role, "missing", text, remedy, measured, limit)
+        return Finding("settings", role, "ok", f"{what} {shown}, as stated", value=measured, limit=limit, unit=unit)
+    text, remedy = f"{what} is {shown}, and {name} of the file says {expectation}", "set it so, or correct the file"
+    return Finding("settings", role, "wrong", text, remedy, measured, limit, unit)
+
+
+_PREFIXED: Final = ("s", "m", "V", "A", "Hz", "Ohm", "F", "C")  # that are said with a prefix, as 3.2 µm
+
+
+def _si_unit(key: str) -> str:
+    """The SI unit of a setting's value; empty where its key states none."""
+    suffix = suffix_of(key)
+    return si_unit(KEY_SUFFIX[suffix]) if suffix else ""
+
+
+def _with_unit(key: str, value: float | str) -> str:
+    """A setting in SI as a person says it: `5.00 kHz`, `1 mV/pA`, `on`."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return str(value)
+    suffix = suffix_of(key)
+    if suffix is None:
+        return f"{value:g}"
+    if _si_unit(key) in _PREFIXED and suffix != "kS_s":
+        return si_text(value, _si_unit(key))
+    return f"{value / to_si(key, 1.0):.6g} {KEY_SUFFIX[suffix]}"
 
 
 # -- Time.
@@ -129,7 +152,7 @@ def latency(bench: Bench, role: RoleName) -> Iterator[Finding]:
     if most > TIMEOUT:
         text = f"{text}; a command is given {si_text(TIMEOUT, 's')}"
         remedy = "shorten its line, or let nothing else talk to it"
-        yield Finding("latency", role, "missing", text, remedy, most, TIMEOUT, "s")
+        yield Finding("latency", role, "wrong", text, remedy, most, TIMEOUT, "s")
     else:
         yield Finding("latency", role, "ok", text, value=most, limit=TIMEOUT, unit="s")
 
@@ -155,11 +178,11 @@ def _current_at_rest(bench: Bench) -> Iterator[Finding]:
     mean = float(currents.mean())
     text = f"{si_text(mean, 'A')} at rest"
     if not math.isfinite(mean):
-        yield Finding("noise", "amplifier", "missing", "reads no number", "look at its input and its range")
+        yield Finding("noise", "amplifier", "wrong", "reads no number", "look at its input and its range")
     elif abs(mean) >= 0.99 * own.current_range:
         text = f"{text}, at the end of its range of {si_text(own.current_range, 'A')}"
         remedy = "the pipette is broken, or the bias is wrong: look before anything moves"
-        yield Finding("noise", "amplifier", "missing", text, remedy, mean, own.current_range, "A")
+        yield Finding("noise", "amplifier", "wrong", text, remedy, mean, own.current_range, "A")
     else:
         remedy = "look for a ground loop, mains pick-up or a loose shield"
         yield scatter("noise", "amplifier", text, noise_from_differences(currents), expected, "A", remedy)
@@ -171,7 +194,7 @@ def _cell_at_rest(bench: Bench) -> Iterator[Finding]:
     potentials = np.array([each.potential for each in readings])
     at_rest, control = float(potentials.mean()), readings[-1].control.replace("_", " ")
     if not math.isfinite(at_rest):
-        yield Finding("noise", "potentiostat", "missing", "reads no number", "look at its leads")
+        yield Finding("noise", "potentiostat", "wrong", "reads no number", "look at its leads")
         return
     current = float(np.mean([each.current for each in readings]))
     text = f"{control}, E {at_rest:.4f} V, I {si_text(current, 'A')}"
@@ -196,7 +219,7 @@ def _height_at_rest(bench: Bench) -> Iterator[Finding]:
     text = f"z {mean * 1e6:.4g} µm of {low * 1e6:g} … {high * 1e6:g} µm"
     if not low - slack <= mean <= high + slack:  # which a NaN is not either
         remedy = "look at gain, offset and sign of the z channel, and whether the servo is on"
-        yield Finding("noise", "scanner", "missing", f"{text}: outside", remedy, mean, high, "m")
+        yield Finding("noise", "scanner", "wrong", f"{text}: outside", remedy, mean, high, "m")
         return
     expected = max(bench.specification.scanner.height_noise, QUIET_HEIGHT)
     remedy = "look for vibration and for a servo that rings"
@@ -216,7 +239,7 @@ def _ticks(bench: Bench, gap: float) -> Iterator[int]:
 def scatter(step: str, role: str, text: str, rms: float, expected: float, unit: str, remedy: str) -> Finding:
     """A noise against the one that is expected: up to three times it is well, up to ten a remark."""
     said = f"{text}; noise {si_text(rms, unit, 2)} rms, expected up to {si_text(expected, unit, 2)}"
-    outcome: Outcome = "ok" if rms <= _NOISY * expected else "remark" if rms <= _TOO_NOISY * expected else "missing"
+    outcome: Outcome = "ok" if rms <= _NOISY * expected else "remark" if rms <= _TOO_NOISY * expected else "wrong"
     return Finding(step, role, outcome, said, "" if outcome == "ok" else remedy, rms, expected, unit)
 
 
@@ -244,7 +267,7 @@ def command_range(bench: Bench, role: RoleName) -> Iterator[Finding]:
         yield Finding("command range", role, "ok", text, value=value, limit=reach[1], unit="V")
         return
     remedy = "use a wider external command input, another bias, or a narrower program"
-    yield Finding("command range", role, "missing", f"{text}: it cannot follow", remedy, value, reach[1], "V")
+    yield Finding("command range", role, "wrong", f"{text}: it cannot follow", remedy, value, reach[1], "V")
 
 
 def experiment_on_it(bench: Bench) -> Iterator[Finding]:

@@ -98,7 +98,7 @@ def _try_coarse(bench: Bench) -> Iterator[Finding]:
     if abs(up - _COARSE_STEP) > _COARSE_WITHIN:  # it stays there: who does not know the way must not go down
         text = f"went {up * 1e6:.2f} µm and was told {_COARSE_STEP * 1e6:g} µm up; it stays where it is"
         remedy = "look at its steps per millimetre, and whether it counts as it moves"
-        yield Finding("coarse stage", "coarse_stage", "missing", text, remedy, up, _COARSE_STEP, "m")
+        yield Finding("coarse stage", "coarse_stage", "wrong", text, remedy, up, _COARSE_STEP, "m")
         return
     _arrive(bench, stage.move_to(here))
     back = stage.position() - here
@@ -154,7 +154,7 @@ def _try_scanner(bench: Bench) -> Iterator[Finding]:
         rose = f", and up by {(heights.max() - heights[0]) * 1e6:.2f} µm" if heights.size else ""
         text = f"z went down by {went * 1e6:.2f} µm{rose}; it was told {_PIEZO_STEP * 1e6:g} µm down"
         remedy = "look at gain and sign of z, of its output and of its sensor; the coarse stage stays up meanwhile"
-        yield Finding("piezo", "scanner", "missing", text, remedy, went, _PIEZO_STEP, "m")
+        yield Finding("piezo", "scanner", "wrong", text, remedy, went, _PIEZO_STEP, "m")
         return
     _arrive(bench, stage.move_to(here))
     text = f"z went down by {went * 1e6:.3f} µm and is back within {abs(scanner.read_z() - before) * 1e9:.0f} nm"
@@ -228,7 +228,7 @@ def _try_cell(bench: Bench) -> Iterator[Finding]:
         yield Finding("cell on", "potentiostat", "ok", text, value=opened.current, unit="A")
     else:
         remedy = "open the cell by hand, now; look at the line of its cell switch"
-        yield Finding("cell on", "potentiostat", "missing", text, remedy, opened.current, unit="A")
+        yield Finding("cell on", "potentiostat", "wrong", text, remedy, opened.current, unit="A")
 
 
 def _only_read(bench: Bench) -> str:
@@ -237,7 +237,7 @@ def _only_read(bench: Bench) -> str:
 
 def _of_wiring(step: str, role: str, seen: Sequence[wiring_check.Finding]) -> Iterator[Finding]:
     """What the wiring check found, as findings of this check; what it could not tell is a remark."""
-    outcomes: dict[bool | None, Outcome] = {True: "ok", False: "missing", None: "remark"}
+    outcomes: dict[bool | None, Outcome] = {True: "ok", False: "wrong", None: "remark"}
     for each in seen:
         yield Finding(step, role, outcomes[each.ok], f"{each.name}: {each.sentence}", each.remedy)
 
@@ -267,14 +267,14 @@ def _try_samples(bench: Bench) -> Iterator[Finding]:
     if abs(count - wanted) > _SHORT * wanted:
         text = f"{text} in {_SAMPLED:g} s, and {wanted:.0f} were due"
         remedy = "look at clock.rate_kS_s, and whether the line takes that many samples"
-        yield Finding("samples", "hop_controller", "missing", text, remedy, float(count), wanted)
+        yield Finding("samples", "hop_controller", "wrong", text, remedy, float(count), wanted)
         return
     yield Finding("samples", "hop_controller", "ok", text, value=float(count), limit=wanted)
     yield from _sample_noise(bench, blocks)
     gaps = [after.first_sample - one.first_sample - one.counts.shape[0] for one, after in pairwise(blocks)]
     if any(gaps):
         text = f"{sum(gaps)} samples are missing between blocks"
-        yield Finding("samples", "hop_controller", "missing", text, "lower clock.rate_kS_s, or free the line")
+        yield Finding("samples", "hop_controller", "wrong", text, "lower clock.rate_kS_s, or free the line")
 
 
 def _sample_noise(bench: Bench, blocks: Sequence[SampleBlock]) -> Iterator[Finding]:

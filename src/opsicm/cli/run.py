@@ -88,13 +88,8 @@ def _execute(
 ) -> tuple[Path, int]:
     from opsicm.cli.execute import execute
     from opsicm.cli.progress import run_progress
-    from opsicm.cli.rigs import load_rig, world_process_role
+    from opsicm.cli.rigs import world_process_role
     from opsicm.cli.terminal import err, print_problems, stop_on_interrupt
-    from opsicm.cli.verification import unverified
-
-    if world is None and not (rig is not None and Path(rig).is_dir()):
-        for sentence in unverified(load_rig(experiment, rig)):
-            err.print(sentence)
 
     def say(message: str) -> None:
         err.print(f"alarm: {message}")

@@ -18,8 +18,9 @@ from typing import IO, Any, Final
 
 from opsicm.core.errors import Problem
 
-LONGEST_CHECK: Final = 120.0  # [s], the loading of the program included
+LONGEST_CHECK: Final = 300.0  # [s]: the first check on a machine compiles
 _MOST: Final = 2  # processes: beside a run in progress there is no more to spare
+_ENDS: Final = Problem("the check", "", "was given up: the console ends", "start the console again")
 _LENGTH: Final = struct.Struct("<I")
 _LENGTHS: Final = struct.Struct("<II")
 
@@ -68,11 +69,16 @@ class Checker:
         self._longest = longest
         self._places = asyncio.Semaphore(_MOST)
         self._idle: list[Process] = []
+        self._busy: list[Process] = []
+        self._over = asyncio.Event()
 
     async def check(self, text: str, name: str) -> Checked:
         """The report on `text` as the file `name`, seen from the folder."""
         async with self._places:
+            if self._over.is_set():
+                return Checked(refusal([_ENDS], name), b"")
             process = self._idle.pop() if self._idle else await self._started()
+            self._busy.append(process)
             try:
                 checked = await asyncio.wait_for(_answer(process, text, name), self._longest)
                 self._idle.append(process)
@@ -82,13 +88,20 @@ class Checker:
             except (asyncio.IncompleteReadError, OSError):
                 limit = f"was ended by the operating system ({await process.wait()}): it may need too much memory"
             finally:
+                self._busy.remove(process)
                 if process not in self._idle:
                     await _ended(process)
+        if self._over.is_set():
+            return Checked(refusal([_ENDS], name), b"")
         remedy = "shorten the experiment, or check it with opsicm check"
         return Checked(refusal([Problem("the check", "", limit, remedy)], name), b"")
 
     async def stop(self) -> None:
-        """End the processes."""
+        """End the processes, and with them what is being checked; nothing is checked any more. May be called twice."""
+        self._over.set()
+        for process in self._busy:  # whoever waits for its answer ends it
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         while self._idle:
             await _ended(self._idle.pop())
 

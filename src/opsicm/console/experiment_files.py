@@ -23,7 +23,11 @@ _MOST_ENTRIES: Final = 5000  # that are looked at: the console may have been sta
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+-]{0,99}\.ya?ml")
 _SHIPPED: Final = "shipped"
 _HERE: Final = "here"
-_DEMO: Final = "demo:demo.yaml"
+_PROGRAM: Final = "program"
+_OF_PROGRAM: Final = {
+    "first.yaml": "the tutorial's first experiment",
+    "demo.yaml": "the console's demo: images during a voltammogram",
+}
 _RIG_MARK: Final = b"opsicm_rig:"
 _HEAD: Final = 8192  # [bytes] in which a rig file says that it is one
 
@@ -40,14 +44,14 @@ class ExperimentFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._demo = Path(str(files("opsicm.console").joinpath("demo.yaml")))
+        self._roots = {_HERE: folder, _SHIPPED: EXPERIMENTS, _PROGRAM: Path(str(files("opsicm.console")))}
 
     def listed(self) -> list[dict[str, str]]:
         """Every file that can be read, by its `name`, with the `group` and `label` under which a page lists it."""
         shipped = [file.relative_to(EXPERIMENTS) for part in ("short", ".") for file in _yaml_in(EXPERIMENTS / part)]
         here = [path for path in self._below() if not _is_rig(self.folder / path)]
         return [
-            {"name": _DEMO, "group": "this program", "label": "demo: images during a voltammogram"},
+            *({"name": f"{_PROGRAM}:{k}", "group": "to begin with", "label": of} for k, of in _OF_PROGRAM.items()),
             *({"name": f"{_SHIPPED}:{one}", "group": "the paper's experiments", "label": str(one)} for one in shipped),
             *({"name": f"{_HERE}:{one}", "group": "this folder", "label": str(one)} for one in here),
         ]
@@ -85,7 +89,11 @@ class ExperimentFiles:
         data = text.encode()
         try:
             with path.open("xb") as file:
-                file.write(data)
+                try:
+                    file.write(data)
+                except OSError:  # the disk is full
+                    path.unlink()
+                    raise
             return
         except FileExistsError:
             pass
@@ -101,9 +109,7 @@ class ExperimentFiles:
 
     def _path(self, name: str) -> Path:
         kind, _, inside = name.partition(":")
-        if name == _DEMO:
-            return self._demo
-        root = {_SHIPPED: EXPERIMENTS, _HERE: self.folder}.get(kind)
+        root = self._roots.get(kind)
         parts = inside.split("/")
         plain = "\0" not in inside and all(part and not part.startswith(".") for part in parts)
         if root is None or not plain or not inside.endswith(_SUFFIXES):

@@ -30,7 +30,7 @@ _REMEMBERED: Final = 100  # last checks, of as many sessions
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """What the prepare page works with; `first` is the file that it opens with, None for the demo."""
+    """What the prepare page works with; `first` is the file that it opens with, None for the first of the list."""
 
     files: ExperimentFiles
     checker: Checker
@@ -85,12 +85,12 @@ class PreparePage:
             self._schema = JSONResponse(await asyncio.to_thread(json_schema))
         return self._schema
 
-    async def plan(self, request: Request) -> Response:
-        """The time line of the last check of this session, a message of `wire.py`."""
-        _, checked = self._checked.get(self._site.session_of(request).key, ("", None))
-        if checked is None or not checked.ok:
+    async def plan(self, request: Request, checked: str) -> Response:
+        """The time line of what was `checked`, a message of `wire.py`; the last check of this session only."""
+        digest, last = self._checked.get(self._site.session_of(request).key, ("", None))
+        if last is None or digest != checked or not last.ok:
             return problem(404, "Nothing forecast")
-        return Response(checked.plan, media_type="application/octet-stream")
+        return Response(last.plan, media_type="application/octet-stream")
 
     async def check(self, request: Request) -> Response:
         session = self._site.session_of(request)
@@ -113,7 +113,7 @@ class PreparePage:
         self._checked[session.key] = _digest(asked), checked
         while len(self._checked) > _REMEMBERED:
             del self._checked[next(iter(self._checked))]
-        return JSONResponse(checked.report)
+        return JSONResponse({**checked.report, "checked": _digest(asked)})
 
     async def start(self, request: Request) -> Response:
         session = self._site.session_of(request)

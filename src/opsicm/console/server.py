@@ -103,7 +103,6 @@ def console_app(site: Site) -> FastAPI:
         site.on_show.start()
         yield
         await site.on_show.stop()
-        await site.preparing.checker.stop()
         results.stop()
 
     app = FastAPI(title="opsicm console", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)

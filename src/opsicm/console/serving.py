@@ -10,6 +10,7 @@ from typing import Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from opsicm.console.prepare_page import Preparing
 from opsicm.console.server import Site, console_app
 from opsicm.console.wire import LONGEST_FROM_PAGE
 from opsicm.core.errors import BadInput, Problem
@@ -53,6 +54,19 @@ class _Connection(H11Protocol):
         return answered and not self.transport.is_closing()
 
 
+class _Server(uvicorn.Server):
+    """A server that gives up, before it ends, what a page waits for: else it would be torn off with a traceback."""
+
+    def __init__(self, config: uvicorn.Config, preparing: Preparing) -> None:
+        super().__init__(config)
+        self._preparing = preparing
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._preparing.starter.stop()
+        await self._preparing.checker.stop()
+        await super().shutdown(sockets)
+
+
 def server_of(site: Site) -> uvicorn.Server:
     """A server for the site, with its limits on messages; it is run on a socket by `run(sockets=[...])`."""
     config = uvicorn.Config(
@@ -68,4 +82,4 @@ def server_of(site: Site) -> uvicorn.Server:
         date_header=False,
         http=_Connection,
     )
-    return uvicorn.Server(config)
+    return _Server(config, site.preparing)

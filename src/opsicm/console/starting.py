@@ -16,7 +16,7 @@ from opsicm.record.run_folder import JOURNAL
 from opsicm.runner.commands import Command
 from opsicm.runner.control_socket import process_of, send
 
-STARTS_WITHIN: Final = 120.0  # [s]: the check, and the connecting of instruments
+STARTS_WITHIN: Final = 300.0  # [s]: the check, which may compile, and the connecting of instruments
 _LOOK: Final = 0.05  # [s]
 _NOTED_WITHIN: Final = 300.0  # [s]: a run takes commands once it has compiled
 _LONGEST_WORDS: Final = 4000
@@ -32,6 +32,7 @@ class Starter:
         self._out = out
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()
+        self._over = threading.Event()
 
     @property
     def busy(self) -> bool:
@@ -58,10 +59,18 @@ class Starter:
                 stderr=said,
                 start_new_session=True,
             )
-            folder = self._begun(process, before, said)
+            try:
+                folder = self._begun(process, before, said)
+            except OpsicmError:
+                threading.Thread(target=process.wait, daemon=True).start()
+                raise
         words = f"started from the console: {file.name}" + ("" if speed is None else f", --speed {speed}")
         threading.Thread(target=_accompany, args=(process, folder, words, sender), daemon=True).start()
         return folder
+
+    def stop(self) -> None:
+        """Wait no longer for what is being started; it goes on by itself."""
+        self._over.set()
 
     def _folders(self) -> set[Path]:
         return {path.parent for path in self._out.glob(f"*/{JOURNAL}")}
@@ -72,9 +81,11 @@ class Starter:
             for folder in self._folders() - before:
                 if process_of(folder) == process.pid:
                     return folder
+            if self._over.is_set():
+                limit = "is being started, and the console ends"
+                raise OpsicmError(Problem("run", "", limit, "see with opsicm runs what has become of it"))
             if elapsed() > STARTS_WITHIN:
-                process.terminate()
-                process.wait()
+                process.terminate()  # it ends in its own time, safely
                 break
             pause(_LOOK)
         said.seek(0)

@@ -9,6 +9,9 @@ negative: the offset is the lower envelope of these points, and once they span a
 of the lower convex hull below their mean: Moon, Skelly & Towsley, INFOCOM 1999, 227). What cannot be seen is a delay
 that every row has; `least_delay_ms` states it where it is known.
 
+**A file that has ended** looks as one that grows until its next row does not come. Rows that are there at the start are
+the past, so a run begins with the first one that comes after it.
+
 **Safety.** Neither `apply` nor `safe` acts on the cell. What is seen is watched: the run's limits see every reading, a
 file that no longer grows first is stale and then lost, which brings the probe up, and a cell that departs from the
 stated program is suspect.
@@ -21,6 +24,7 @@ import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -155,6 +159,14 @@ class _GrowingText:
         files = [(status.st_mtime_ns, path) for path, status in found if stat.S_ISREG(status.st_mode)]
         return [path for _, path in sorted(files)]
 
+    def written(self) -> str:
+        """When the file was written last, as `2026-11-30 20:58:41` by the clock of whoever keeps it."""
+        try:
+            last = self.path.stat().st_mtime
+        except OSError:
+            return "a time that is not known: it is not there now"
+        return f"{datetime.fromtimestamp(last, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
     def look(self) -> tuple[bytes, bool]:
         """(new whole lines, whether they are those of another file or of a file begun anew)."""
         self.more = False
@@ -211,7 +223,7 @@ class FollowedCell:
     def read(self) -> CellReading:
         """The last row, at the time at which it was measured; `InstrumentLost` where none has come for too long."""
         if self._since_row() > self._settings.lost_after_s:
-            limit = f"no row for {self._since_row():.1f} s, lost_after_s is {self._settings.lost_after_s:g}"
+            limit = f"{self._no_row(self._since_row())}; lost_after_s is {self._settings.lost_after_s:g}"
             remedy = "see whether the other software still measures; the cell is as it has left it"
             problem = Problem(f"cell in {self._file.path.name}", "no longer followed", limit, remedy)
             raise InstrumentLost("potentiostat", problem)
@@ -241,9 +253,9 @@ class FollowedCell:
             }
             departure = self._departure
         if waited > self._settings.lost_after_s:
-            return RoleState(now_ns, Quality.MISSING, f"no row for {waited:.1f} s", settings)
+            return RoleState(now_ns, Quality.MISSING, self._no_row(waited), settings)
         if waited > self._settings.stale_after_s:
-            return RoleState(now_ns, Quality.STALE, f"no row for {waited:.1f} s", settings)
+            return RoleState(now_ns, Quality.STALE, self._no_row(waited), settings)
         if departure:
             return RoleState(now_ns, Quality.SUSPECT, departure, settings)
         return RoleState(now_ns, settings=settings)
@@ -258,12 +270,23 @@ class FollowedCell:
 
     # -- the file ---------------------------------------------------------------------------------------------------
 
+    def _no_row(self, waited: float) -> str:
+        return f"no row for {waited:.1f} s; the file was written last at {self._file.written()}"
+
     def _wait_for_the_first_row(self) -> None:
+        """The first row that comes from now on; what is in the file already may be of a measurement that has ended."""
+        remedy = "start the measurement in the other software first, with its export to text while it runs"
+        ended, within = self._look(), self._settings.first_row_within_s
+        if ended:
+            within = max(within, self._settings.lost_after_s)  # rows may be as far apart as that
         waited = stopwatch()
         while not self._look():
-            if waited() > self._settings.first_row_within_s:
-                limit = f"no row of a cell's record within {self._settings.first_row_within_s:g} s"
-                remedy = "start the measurement in the other software first, with its export to text while it runs"
+            if waited() > within:
+                limit = f"no row of a cell's record within {within:g} s"
+                if ended:
+                    limit = f"it has ended: no new row within {within:g} s, and it was written last at "
+                    limit += self._file.written()
+                    remedy += "; or write the address of the file that grows, and lost_after_s if its rows are rarer"
                 raise BadInput(Problem("file of the cell", str(self._file.path), limit, remedy))
             pause(_LOOKS_EVERY)
 

@@ -196,7 +196,7 @@ def turning_points(p: CellParameters, ratio: float) -> list[tuple[float, float]]
     x = np.linspace(0.05, 1.0, 1901)
     half, whole = p.material.volume_change(0.5 * x), p.material.volume_change(x)
     away = half - ratio * (whole - half)  # not the quotient: a volume that stops growing would divide by 0
-    crossed = np.flatnonzero(np.diff(np.sign(away)) != 0.0)
+    crossed = np.flatnonzero(np.diff(away >= 0.0))
     points = []
     for k in crossed:
         at = float(x[k] - away[k] * (x[k + 1] - x[k]) / (away[k + 1] - away[k]))

@@ -89,13 +89,16 @@ def _e1(runs: ExperimentRuns) -> NamedViews:
     first = chosen[0].run.parameters["pipette"]["radius_m"]
     same = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
     curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in same]
-    points, lines = [], []
-    for variant, name in ((AS_DECLARED, "κ with a maximum"), (KAPPA_PROPORTIONAL, "κ ∝ c")):
-        if runs.of(variant):
-            line = pipette_evaluation.line_of(runs.of(variant))
+    variants = {AS_DECLARED: "κ with a maximum", KAPPA_PROPORTIONAL: "κ ∝ c"}
+    whole = {variant: pipette_evaluation.line_of(runs.of(variant)) for variant in variants if runs.of(variant)}
+    points = [(variants[variant], line.c, line.current) for variant, line in whole.items()]
+    lines = []
+    for low, high in pipette_evaluation.RANGES.values():
+        for variant in whole:
+            within = [run for run in runs.of(variant) if low <= float(run.value("salt_M")) <= high]
+            line = pipette_evaluation.line_of(within)
             c = np.linspace(line.c.min(), line.c.max(), 60)
-            points.append((name, line.c, line.current))
-            lines.append((f"R² {line.r_squared:.3f}", c, line.at(c), line.band(c)))
+            lines.append((f"R² {line.r_squared:.3f}, {low:g}–{high:g} M", c, line.at(c), line.band(c)))
     yield "figure_2", pipette_figures.calibration_view(curves, points, lines, pipette_evaluation.BIAS)
 
 

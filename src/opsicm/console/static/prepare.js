@@ -4,7 +4,7 @@ import {Curves} from "./curves.js";
 import {Editor} from "./editor.js";
 import {setTheme, write} from "./theme.js";
 import {decode, PEOPLE} from "./wire.js";
-import {drawRows} from "./xy.js";
+import {Rows} from "./xy.js";
 
 const $ = (id) => document.getElementById(id);
 const PAUSE = 500; // [ms] after the last key
@@ -14,9 +14,7 @@ const DRAFT = "opsicm draft"; // of this browser's tab: a page that is loaded an
 
 let beside = "", people = null, checkedText = null, checking = false, wanted = false, timer = 0, report = null, plan = null;
 const editor = new Editor($("editor"), () => { stale(); clearTimeout(timer); timer = setTimeout(check, PAUSE); keep(); });
-const curves = new Curves($("plan-curves"), 120, "plan");
-const rows = document.createElement("canvas");
-$("plan-body").append(rows);
+const rows = new Rows($("plan-body")), curves = new Curves($("plan-curves"), 120, "plan");
 
 async function get(path) {
   const answer = await fetch(path), body = await answer.json();
@@ -99,19 +97,25 @@ async function listRuns() {
     $("runs").replaceChildren(...runs.map((run) => {
       const row = element("li", ""), button = element("button", run.title), state = element("span", run.state, "state");
       state.dataset.tone = TONES[run.state] ?? "";
-      Object.assign(button, {type: "button", title: run.name, onclick: () => open(run.name)});
+      Object.assign(button, {type: "button", title: run.name, onclick: () => open(run.name, "/")});
       button.dataset.run = run.name;
       button.setAttribute("aria-current", String(run.name === shown));
-      button.append(document.createElement("br"), state, element("span", ` ${run.started.slice(0, 16).replace("T", " ")}`, "when"));
+      button.append(document.createElement("br"), state, element("span", ` ${run.started.slice(0, 16).replace("T", " ")} UTC`, "when"));
       row.append(button);
+      if (!["running", "unfinished", "unreadable"].includes(run.state)) {
+        const results = element("button", "results", "results");
+        Object.assign(results, {type: "button", onclick: () => open(run.name, "/results")});
+        row.append(results);
+      }
       return row;
     }));
   } catch (error) { write($("runs-wait"), error.message); $("runs-wait").hidden = false; }
 }
 
-async function open(run) {
+/** Put a run on show and go to one of its pages. */
+async function open(run, page) {
   const {ok, status, body} = await post("api/show", {run});
-  if (ok) location.assign("/");
+  if (ok) location.assign(page);
   else say(`${body.title}: ${body.detail ?? status}`, "bad");
 }
 
@@ -139,7 +143,7 @@ async function check() {
     try {
       const {ok, status, body} = await post("api/check", {text, beside: from, name: $("name").value.trim() || "experiment.yaml"});
       if (status === 429) { await new Promise((done) => setTimeout(done, PAUSE)); wanted = true; continue; }
-      if (text !== editor.text || from !== beside) { wanted = wanted || !timer; continue; }
+      if (text !== editor.text || from !== beside) continue; // a check of what stands there now is on its way
       if (ok) show(text, body);
       else { write($("verdict"), `${body.title}: ${body.detail ?? status}`); $("verdict").dataset.tone = "bad"; }
     } catch (error) { write($("verdict"), `not checked: the console does not answer (${error.message})`); $("verdict").dataset.tone = "bad"; }
@@ -173,7 +177,7 @@ async function show(text, said) {
   allow();
   outdate();
   if (!said.ok) return;
-  const answer = await fetch("api/plan");
+  const answer = await fetch(`api/plan?checked=${said.checked}`);
   if (!answer.ok || checkedText !== text) return;
   plan = decode(await answer.arrayBuffer()).content;
   write($("plan-note"), `${plan.title}${said.runs > 1 ? `, the first of ${said.runs} runs` : ""}. ${plan.caption}`);
@@ -191,8 +195,8 @@ function drawPlan() {
   if (!plan) return;
   $("plan-wait").hidden = true;
   outdate();
-  drawRows($("plan-body"), rows, plan.panels.at(-1), null);
-  curves.update(plan.panels.slice(0, -1));
+  rows.update(plan.panels.at(-1), 0);
+  curves.update(plan.panels.slice(0, -1), 0); // the run begins at 0: one cursor goes through all of them
 }
 
 function allow() {
@@ -265,7 +269,6 @@ $("theme").addEventListener("click", () => {
   theme(name);
 });
 theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-addEventListener("resize", drawPlan);
 
 connect();
 listRuns();

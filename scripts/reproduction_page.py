@@ -90,10 +90,7 @@ REASONS: Final[dict[str, str]] = {
         "where the paper's needs the turn."
     ),
     "E9.ratio": _HALVES,
-    "E9.ratio_compensated": _HALVES,
-    "E9.stage_1": _HALVES,
-    "E9.stage_2": _HALVES,
-    "E9.total": _HALVES,
+    **{f"E9.{row}": "See E9.ratio." for row in ("ratio_compensated", "stage_1", "stage_2", "total")},
     "E9.total_compensated": "The total follows the compensation, which the text does not state.",
     "E9.onset": (
         "Where the twin's height begins to rise is a property of the open-circuit curve that it was given: from 1.43 "
@@ -256,9 +253,9 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "printed precision alone where the paper shows no variation. *same trend*: within a factor of "
         f"{FACTOR:g} of a number, or a statement in words holds. *disagrees*: otherwise. *not modelled*: the twin "
         "cannot show it. *not stated*: the paper says nothing to compare with.",
-        "- **Definitions** were fixed before the results were looked at "
-        "([decision 0280](explanations/decisions/0280-definitions-before-results.md)), and each is followed by what "
-        "other readings would have given.",
+        "- **Definitions** are what a reader of the figure would take, fixed before these runs but not blindly "
+        "([decision 0280](explanations/decisions/0280-definitions-before-results.md)); each is followed by what other "
+        "readings would have given.",
         f"- **iR compensation** of {COMPENSATION_PCT:g} % in E9.total_compensated is a choice which the total follows: "
         "80 and 90 % are in [decision 0109](explanations/decisions/0109-compensate-85-percent.md).",
         f"- E9 is run {REPEATS['E9']} times in the long form, and E10 {REPEATS['E10']} times; u is a standard "

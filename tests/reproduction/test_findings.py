@@ -97,9 +97,9 @@ def test_the_order_of_c_and_d_follows_the_runs() -> None:
 
 
 def test_there_are_twelve_numbers_to_read_off(tmp_path: Path) -> None:
-    page = write_findings(_compared(DEFAULT, E2__swing_10=2.1), tmp_path, "short")
+    page = write_findings(_compared(DEFAULT, E2__swing_10=2.1), tmp_path / "out", "short")
     text = page.read_text(encoding="utf-8")
-    assert page == tmp_path / "findings.md"
+    assert page == tmp_path / "out" / "findings.md"
     rows = [line for line in text.partition("## 6. Twelve numbers")[2].splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + 12
     assert "| 3a | swing at 10 µm | the same, with the peak current of 3b | 2.1 nA |" in rows

@@ -15,13 +15,11 @@ import numpy as np
 
 from opsicm.core.constants import STANDARD_GRAVITY
 from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
-from opsicm.experiment.yaml_file import read_yaml
 from opsicm.physics.cell.electrolyte import conductivity_proportional, conductivity_with_maximum
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.electroosmosis import flow_conductance, sensitivity
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import Curve
-from opsicm.reproduction.cases import experiment_file
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.table import ComparedRow
 from opsicm.reproduction.variants import CALIBRATED, PROPORTIONAL, DeclaredSet
@@ -64,7 +62,8 @@ def findings(records: Sequence[Record], form: str) -> str:
 
 
 def write_findings(compared: Iterable[ComparedRow], folder: Path, form: str) -> Path:
-    """The page as `findings.md` in `folder`, which the runs have made; its path."""
+    """The page as `findings.md` in `folder`; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "findings.md"
     path.write_text(findings([one.record() for one in compared], form), encoding="utf-8")
     return path
@@ -247,14 +246,14 @@ def _vessel(table: Mapping[str, Record], p: CellParameters, form: str) -> list[s
     D = float(p.electrolyte.diffusivity(p.electrolyte.concentration))
     reduced = STANDARD_GRAVITY * p.density_slope * enriched / p.solvent_density
     speed = reduced * reach**3 / (3.0 * p.viscosity / p.solvent_density * radius)
-    rate = float(read_yaml(experiment_file("E11", form == "short")).data["cell"][-1]["sweep"]["rate_mV_s"])
+    faster = "" if form == "long" else " (at a faster sweep than the paper's)"
     return [
         "## 5. What the reach of the gradient says about the cell",
         "",
         f"At +0.5 V in reverse the paper sees a gradient 'only within {1e3 * reach:g} mm'. Below the straight ohmic "
         f"drop this can only be salt that delithiation has enriched, and in √(Dt) it takes {reach**2 / D:.0f} s to "
         "get that far: at the paper's 0.5 mV/s a third of a volt, from the turn of the current to C. Here E11.C is "
-        f"{_here(table, 'E11.C')} (at {rate:g} mV/s); of the salt alone, with the ohmic term off, "
+        f"{_here(table, 'E11.C')}{faster}; of the salt alone, with the ohmic term off, "
         f"{_here(table, 'E11.C', 'ohmic off')}.",
         "",
         "Such a layer is heavier than the liquid above it. On a disk that lies open in a dish it runs off sideways: "

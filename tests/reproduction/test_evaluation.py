@@ -134,6 +134,23 @@ def test_a_hollow_with_less_current_above_it_is_found_and_a_wide_bend_is_none() 
     assert "fewer than three approaches" in few.reason
 
 
+def test_the_reach_of_a_lower_current_follows_the_threshold_and_may_lie_beyond_the_section() -> None:
+    distance = np.arange(10e-9, 600e-9, 10e-9)
+    lower = -10e-12 * np.exp(-distance / 100e-9)  # A, below the mode
+    for threshold, reach in ((5e-12, 70e-9), (1e-12, 240e-9)):  # ln 2 and ln 10 times 100 nm, to the next bin
+        assert heights._reach(distance, lower, threshold).value == pytest.approx(reach)
+    beyond = heights._reach(distance, lower, 1e-14)
+    assert beyond.value is None
+    assert "lower up to 590 nm, the end of the section" in beyond.reason
+
+
+def test_a_level_over_no_step_is_not_determined() -> None:
+    assert currents._ratio(1e-10, 1e-12, 2e-10, 1e-12, "initial step").value == pytest.approx(0.5)
+    none = currents._ratio(1e-10, 1e-12, 2e-12, 1e-12, "initial step")
+    assert none.value is None
+    assert "initial step is within 3 u of none" in none.reason
+
+
 STILL = _rows(t_ns=np.array([0, 10**12]), coarse_z=np.zeros(2))
 
 

@@ -9,7 +9,7 @@ from opsicm.reproduction.paper import IDS, ROWS
 from opsicm.reproduction.sensitivity import Effect, RowSensitivity
 from opsicm.reproduction.table import ComparedRow, compare, side_by_side
 from opsicm.reproduction.variants import SETS, TAKAHASHI
-from scripts.reproduction_page import FIGURES, REASONS, TITLES, drift, page
+from scripts.reproduction_page import FIGURES, QUOTES, REASONS, TITLES, drift, page
 
 ABSENT = {name: failed(name, "", "", "not run", "no file") for name in IDS}
 
@@ -35,6 +35,8 @@ def test_the_page_shows_what_the_table_says() -> None:
     assert "- calibrated: 1 row, 1 agrees" in text
     for experiment in IDS:
         assert f"## {experiment}: {TITLES[experiment]}" in text
+        assert QUOTES.get(experiment, "") in text
+    assert "'the rate of volume change itself is not important" in text.replace("Therefore, the rate", "'the rate")
     assert set(FIGURES) == set(IDS)
 
 

@@ -1,7 +1,7 @@
 """F16: pages that misbehave, and those who may not come in. A WebSocket that is cut, a page that draws one frame a
 second, one that reads nothing, one that sends what is no message, five pages at once; a wrong token, a forged cookie.
-Holds when the run loses nothing, a page that draws at once gets 10 frames a second, the slow one is told what it misses,
-and a stranger gets 401 and moves nothing."""
+Holds when the run loses nothing, a page that draws at once gets 10 frames a second, the slow one is told what it
+misses, and a stranger gets 401 and moves nothing."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
 
     again: list[str] = []
     cases = plan(("E2",), short=True)
-    monkeypatch.setattr("opsicm.reproduction.runs.execute", lambda *_: again.append("ran"))
+    monkeypatch.setattr("opsicm.reproduction.runs.execute", lambda *_, **__: again.append("ran"))
     made = _run(cases, packaged / "right")
     assert not again
     assert all(one.path is not None for one in made["E2"])
@@ -293,9 +293,9 @@ def test_what_was_finished_before_a_stop_is_not_made_again(
     whole = _run(planned, packaged / "whole")
     made: list[str] = []
 
-    def counted(loaded: LoadedExperiment, place: Path, *rest: Any) -> Any:
+    def counted(loaded: LoadedExperiment, place: Path, *rest: Any, **named: Any) -> Any:
         made.append(place.name)
-        return execute(loaded, place, *rest)
+        return execute(loaded, place, *rest, **named)
 
     monkeypatch.setattr("opsicm.reproduction.runs.execute", counted)
     again = _run(planned, runs)

@@ -19,13 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from websockets import Origin
+from websockets.sync.client import ClientConnection, connect
+
 from faults.watched_run import process, until
+from opsicm.cli.main import main
 from opsicm.console.wire import Kind, decoded
 from opsicm.core.facts import Fact
 from opsicm.record.journal import read_lines
 from opsicm.runner.control_socket import ask_status
+from opsicm.twin.hop_controller import TwinHopController
 
-TIMEOUT: Final = 90.0  # [s] for processes to start on a busy machine
+TIMEOUT: Final = 240.0  # [s] for processes to start on a busy machine
 EXPERIMENT: Final = """\
 opsicm: 1
 title: to be looked at
@@ -46,6 +51,7 @@ class ConsoleRun:
     """The two processes, the run's folder, and the console's host, port and token."""
 
     run: subprocess.Popen[bytes]
+    console: subprocess.Popen[bytes]
     folder: Path
     witness: Path
     host: str
@@ -92,11 +98,8 @@ class Visitor:
         """(status, answer) of a command."""
         return self.post("/api/command", {"command": word})
 
-    def page(self) -> Any:
+    def page(self) -> ClientConnection:
         """The WebSocket of a page, as websockets' client."""
-        from websockets import Origin
-        from websockets.sync.client import connect
-
         return connect(
             f"ws://{self._console.host}:{self._console.port}/ws",
             origin=Origin(self.origin),
@@ -112,11 +115,11 @@ class Visitor:
 
 
 @contextmanager
-def console_run(workspace: Path, speed: float = 1.0) -> Iterator[ConsoleRun]:
+def console_run(workspace: Path, speed: float = 1.0, experiment: str = EXPERIMENT) -> Iterator[ConsoleRun]:
     """A run from its first hop on, with a console that answers."""
     (workspace / "console").mkdir(parents=True)
     file, witness = workspace / "experiment.yaml", workspace / "witness"
-    file.write_text(EXPERIMENT, encoding="utf-8")
+    file.write_text(experiment, encoding="utf-8")
     witness.touch()
     out = workspace / "out"
     with ExitStack() as stack:
@@ -125,16 +128,15 @@ def console_run(workspace: Path, speed: float = 1.0) -> Iterator[ConsoleRun]:
         until("run folder", TIMEOUT, lambda: any(out.glob("*/control.sock")))
         (control,) = out.glob("*/control.sock")
         folder = control.parent
-        stack.enter_context(
-            process(workspace / "console", "-u", "-m", "opsicm", "console", str(folder), "--port", "0")
-        )
+        words = ("-u", "-m", "opsicm", "console", str(folder), "--port", "0")
+        console = stack.enter_context(process(workspace / "console", *words))
         printed = workspace / "console" / "stdout"
         until("console", TIMEOUT, lambda: "token=" in printed.read_text(encoding="utf-8").replace("\n", ""))
         line = printed.read_text(encoding="utf-8").replace("\n", "")  # as wide as a terminal, which this is none
         address, _, token = line.partition("http://")[2].partition("/?token=")
         host, _, port = address.rpartition(":")
         until("hops", TIMEOUT, lambda: bool((ask_status(folder) or {}).get("hops")))
-        yield ConsoleRun(run, folder, witness, host, int(port), token.strip())
+        yield ConsoleRun(run, console, folder, witness, host, int(port), token.strip())
 
 
 @contextmanager
@@ -171,13 +173,13 @@ def share(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
-def frames(connection: Any, seconds: float, wait: float = 0.0) -> tuple[int, int]:
+def frames(connection: ClientConnection, seconds: float, wait: float = 0.0) -> tuple[int, int]:
     """(frames drawn, frames left out as the server says) by a page that takes `wait` [s] for each."""
     began = time.monotonic()
     drawn, dropped = 0, 0
     while (left := began + seconds - time.monotonic()) > 0:
         with contextlib.suppress(TimeoutError):
-            data = connection.recv(left)
+            data = connection.recv(left, decode=False)
             kind, number, content = decoded(data)
             if kind == Kind.PEOPLE:
                 dropped = int(content["dropped"])
@@ -189,9 +191,6 @@ def frames(connection: Any, seconds: float, wait: float = 0.0) -> tuple[int, int
 
 
 def _main(witness: str, speed: str, file: str, out: str) -> int:
-    from opsicm.cli.main import main
-    from opsicm.twin.hop_controller import TwinHopController
-
     descriptor = os.open(witness, os.O_WRONLY | os.O_APPEND)
     plain = TwinHopController.safe
 

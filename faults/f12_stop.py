@@ -126,16 +126,22 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
     machine: list[float] = []
     processors = os.cpu_count() or 1
     for way in ways:
-        with tempfile.TemporaryDirectory() as folder, console_run(Path(folder)) as one:
-            with saturated(0 if short else processors):
-                paused, errors = pauses(one, draw, 2 if short else 20)
-                time.sleep(draw.uniform(0.0, 0.5))
-                took, more = stop(one, way)
-                machine += echoes(10 if short else 100)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            console_run(Path(folder)) as one,
+            saturated(0 if short else processors),
+        ):
+            paused, errors = pauses(one, draw, 2 if short else 20)
+            time.sleep(draw.uniform(0.0, 0.5))
+            took, more = stop(one, way)
+            machine += echoes(10 if short else 100)
         times += [*paused, took]
         wrong += [*errors, *more]
     up, echo = share(times, 0.99), share(machine, 0.99)
-    text = f"pipette up in {share(times, 0.5) * 1e3:.0f} ms (median), {up * 1e3:.0f} ms (p99); a bare echo {echo * 1e3:.1f} ms (p99)"
+    text = (
+        f"pipette up in {share(times, 0.5) * 1e3:.0f} ms (median), {up * 1e3:.0f} ms (p99); "
+        f"a bare echo {echo * 1e3:.1f} ms (p99)"
+    )
     holds = not wrong and up <= (_IN_SHORT if short else _UP_WITHIN)
     judged: bool | None = holds
     if not (holds or wrong or short) and echo > _ECHO_WITHIN:

@@ -1,7 +1,7 @@
-"""F16: pages that misbehave, and those who may not come in. A WebSocket that is cut, a page that draws one frame a second,
-one that reads nothing, one that sends what is no message, five pages at once; a wrong token, a forged cookie. Holds when
-the run loses nothing, a page that draws at once gets 10 frames a second, the slow one is told what it misses, and a
-stranger gets 401 and moves nothing."""
+"""F16: pages that misbehave, and those who may not come in. A WebSocket that is cut, a page that draws one frame a
+second, one that reads nothing, one that sends what is no message, five pages at once; a wrong token, a forged cookie.
+Holds when the run loses nothing, a page that draws at once gets 10 frames a second, the slow one is told what it misses,
+and a stranger gets 401 and moves nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from websockets.sync.client import ClientConnection
 
 from faults.console_run import TIMEOUT, ConsoleRun, Visitor, console_run, frames
 from faults.outcome import Outcome
@@ -28,15 +29,13 @@ _FEWEST_IN_SHORT: Final = 0.5  # frames/s: the tests' machine may be busy with o
 def strangers(run: ConsoleRun) -> list[str]:
     """What a stranger could do."""
     wrong = []
-    for token in ("", "wrong", run.token[:-1], run.token + "x", run.token.swapcase()):
-        if (status := Visitor(run, token).status) != 401:
-            wrong.append(f"token {token!r}: {status}")
+    tokens = ("", "wrong", run.token[:-1], run.token + "x", run.token.swapcase())
+    wrong += [f"token {t!r}: {status}" for t in tokens if (status := Visitor(run, t).status) != 401]
     stranger = Visitor(run, "wrong")
     for cookie in ("", f"opsicm_console_{run.port}=forged"):
         stranger.cookie = cookie
-        for word in ("stop", "pause-probe"):
-            if (status := stranger.command(word)[0]) != 401:
-                wrong.append(f"{word} of a stranger: {status}")
+        answers = {word: stranger.command(word)[0] for word in ("stop", "pause-probe")}
+        wrong += [f"{word} of a stranger: {status}" for word, status in answers.items() if status != 401]
         try:
             stranger.page().close()
             wrong.append("a stranger's page")
@@ -46,12 +45,12 @@ def strangers(run: ConsoleRun) -> list[str]:
     return wrong
 
 
-def _cut(connection: Any) -> None:
+def _cut(connection: ClientConnection) -> None:
     connection.recv(TIMEOUT)
     connection.socket.shutdown(socket.SHUT_RDWR)
 
 
-def _malformed(connection: Any) -> None:
+def _malformed(connection: ClientConnection) -> None:
     connection.send('{"drawn": "' + "x" * 500)
 
 
@@ -60,7 +59,7 @@ def watch(run: ConsoleRun, seconds: float, cuts: int) -> tuple[float, int, int]:
     visitor = Visitor(run)
     seen: dict[str, tuple[int, int]] = {}
 
-    def look(name: str, connection: Any, wait: float) -> None:
+    def look(name: str, connection: ClientConnection, wait: float) -> None:
         seen[name] = frames(connection, seconds, wait)
 
     with ExitStack() as stack:
@@ -108,6 +107,8 @@ def run(draw: random.Random, short: bool) -> list[Outcome]:
             wrong += lost(one.folder)
     if not (short or told):
         wrong.append("the slow page was not told of frames that it missed")
-    observed = f"nothing lost; {rate:.1f} frames/s and {missed} left out of a page that draws at once, {told} of a slow one"
+    observed = (
+        f"nothing lost; {rate:.1f} frames/s and {missed} left out of a page that draws at once, {told} of a slow one"
+    )
     holds = not wrong and rate >= (_FEWEST_IN_SHORT if short else _FEWEST)
     return [Outcome("F16", "pages that misbehave, strangers", pages, "; ".join([observed, *wrong[:3]]), holds)]

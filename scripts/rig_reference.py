@@ -168,6 +168,39 @@ _MEANINGS: Final = {
 }
 
 
+_UNITS_AND_ADDRESSES: Final = """\
+The unit column says what a number is in; a scale is read off the instrument, its panel or its manual:
+
+| a key that ends in | is | for example |
+|---|---|---|
+| `_nA_per_V`, `_mA_per_V` | current for one volt at a monitor output | 1 V of an amplifier at 1 mV/pA is 1 nA: \
+`current_nA_per_V: 1` |
+| `_V_per_V` | volts there for one volt here, with its sign | an input that inverts: `input_V_per_V: -1` |
+| `_mV_per_pA` | gain of a patch clamp's scaled output | its panel says `1` mV/pA: `gain_mV_per_pA: 1` |
+| `_mV_per_V` | bias for one volt at the amplifier's command input | 20 or 100 on an Axopatch 200B |
+| `_um_per_V` | height or way for one volt at a piezo's amplifier | 100 µm over 10 V: `z_um_per_V: 10` |
+| `_nm_per_ms` | a speed: 1 nm/ms is 1 µm/s | `withdraw_nm_per_ms: 400` |
+| `approach_rate_unit_m_s` | speed [m/s] of one unit of another program's own rate | OpenSPM's `Approach rate` in \
+µm/s: `1e-6` |
+| `retract_height_unit_m` | length [m] of one unit of another program's own height | in µm: `1e-6`; in nm: `1e-9` |
+
+An `address` is written as the operating system names the line:
+
+| line | Linux | Windows | macOS |
+|---|---|---|---|
+| USB serial port | `/dev/ttyUSB0`, `/dev/ttyACM0` | `COM3` (Device Manager, Ports) | `/dev/tty.usbserial-1410` |
+| serial port by VISA | `ASRL/dev/ttyUSB0::INSTR` | `ASRL3::INSTR` | `ASRL/dev/tty.usbserial-1410::INSTR` |
+| network | `192.168.0.20:55550` | the same | the same |
+| a file that grows | `/mnt/eclab/*_C01.mpt` | `D:/Data/*_C01.mpt` | `/Volumes/eclab/*_C01.mpt` |
+
+The program itself needs POSIX and is tried on Linux only: a run's locks and sockets are POSIX's. On a computer with
+Windows it runs in WSL 2, which sees a port that `usbipd` hands over as `/dev/ttyUSB0` and a disk as `/mnt/d`; NI cards
+and OpenSPM stay on Windows and are reached over the network.
+
+Write a path of Windows with slashes, or in single quotes: in double quotes YAML reads `\\t` as a tab.
+"""
+
+
 _DRIVER_PAGES: Final = Path(__file__).parents[1] / "docs/reference/drivers"
 _PAGES: Final = ", ".join(f"[{page.stem}](drivers/{page.name})" for page in sorted(_DRIVER_PAGES.glob("*.md")))
 
@@ -219,6 +252,7 @@ def page() -> str:
         "example, stands on the driver's own page: " + _PAGES + ".\n"
         "Where the default is `none` and the\n"
         "driver cannot do without, `check` asks for the key.\n",
+        _UNITS_AND_ADDRESSES,
         *(_instrument(driver) for driver in _instruments()),
         section("`world`", WorldSettings, "##"),
         "`parameters` names a [parameter set](parameter-sets.md) of the program or a file of yours; the experiment's\n"

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from opsicm.experiment.file import LoadedExperiment, experiment_from_text
 from opsicm.record.reader import Run
+from tests.fixtures.busy_machine import pytest_configure  # noqa: F401  pytest finds it by its name
 from tests.fixtures.laboratory import TEXT, Laboratory
 from tests.fixtures.recorded import record
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,27 @@ def test_a_constant_current_shows_in_the_level_of_the_pipette_s() -> None:
     assert "52.0 pA above its value at rest" in text
     assert "false stops expected in 576 hops: none" in text
     assert not re.search(r"\de[-+]?\d", text), "no powers of ten"
+
+
+def test_false_stops_have_their_cause_named(tmp_path: Path) -> None:
+    """A slow approach beside a fast cell: the current drifts away from its reference before the surface is there."""
+    text = experiment_path("short/e09_height_during_voltammogram.yaml").read_text(encoding="utf-8")
+    text = re.sub(
+        r"fall_nm_per_ms: [0-9.]+", "fall_nm_per_ms: 2.7", re.sub(r"setpoint_pct: [0-9.]+", "setpoint_pct: 0.5", text)
+    )
+    (tmp_path / "slow.yaml").write_text(text, encoding="utf-8")
+    ((_, prediction),) = checked_file(tmp_path / "slow.yaml", None)
+    (hop,) = prediction.hops
+    assert hop.false_stop_of_noise < 1e-4  # 0.5 % are more than ten times the noise
+    assert hop.false_stop > 0.5
+    assert hop.drift_over_setpoint > 1.0
+    lines = [
+        line.strip()
+        for line in check_report(tmp_path / "slow.yaml", checked_file(tmp_path / "slow.yaml", None)).splitlines()
+    ]
+    said = " ".join(lines)
+    assert re.search(
+        r"of these none by noise alone, \S+ because the current drifts by up to \S+ % of the setpoint", said
+    )
+    assert "in an approach: approach faster or from nearer, raise setpoint_pct" in said
+    assert "by noise alone" not in "\n".join(report_lines("e09_height_during_voltammogram"))

@@ -16,6 +16,8 @@ from opsicm.emulators.registry import Served, entries_of
 from opsicm.experiment.file import EXPERIMENTS
 from opsicm.experiment.rig_file import RoleName, read_rig
 
+pytestmark = pytest.mark.real_time
+
 PORTS = re.compile(r"(?<=127\.0\.0\.1)(:+)(\d+)")
 
 
@@ -58,7 +60,7 @@ def test_the_bench_is_ready_through_every_client(
     for role, client in {"amplifier": "nidaqmx", "scanner": "pipython", "coarse_stage": "zaber-motion"}.items():
         assert f"through {client} " in identities[role]
     settings = [each["text"] for each in found if (each["step"], each["role"]) == ("settings", "amplifier")]
-    assert settings[:2] == ["gain_V_A 1e+09, as stated", "filter_Hz 5000, as stated"]
+    assert settings[:2] == ["gain 1e+09 V/A, as stated", "filter 5.00 kHz, as stated"]
     (piezo,) = (each for each in found if each["step"] == "piezo")
     assert piezo["value"] == pytest.approx(1e-6, rel=0.02)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from opsicm.console.gauges import STALE, Gauge, Renewals, gauges_of
 from opsicm.console.snapshot import StoredRun
+from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.record.reader import Run
 
 SECOND = 1_000_000_000
@@ -43,6 +46,33 @@ def test_the_numbers_are_those_of_the_run(short_run: Run) -> None:
     assert gauges["drift"].value is not None
     rise = (z[last][-20:].mean() - z[last][:20].mean()) * 60e9 / (t[last][-20:].mean() - t[last][:20].mean())
     assert gauges["drift"].value == pytest.approx(rise, rel=0.5, abs=20.0)
+
+
+def test_cross_talk_is_the_drift_over_the_slope_of_the_approach_curve(short_run: Run) -> None:
+    with StoredRun(short_run.path) as stored:
+        seen = stored.until(60.0)
+    (gauge,) = (one for one in gauges_of(seen, {}, None, None) if one.key == "cross_talk")
+    assert gauge.value is not None
+    assert gauge.u is not None
+    hops = seen.hops.isel(hop=slice(-40, None))
+    slope = np.polyfit(hops["t_ns"].values * 1e-9, np.log(hops["i_ref"].values), 1)[0]
+    approach = float(np.median(hops["sample_stop"] - hops["sample_fall"])) * 1e-5
+    curve = approach_curve(Pipette(radius=50e-9))
+    ends = curve.relative_current(curve.distance(np.array(0.98)) + np.array([-1e-10, 1e-10]))
+    expected = abs(slope) * approach * 0.98 / (float(np.diff(ends)[0]) / 2e-10) * 1e9
+    assert gauge.value == pytest.approx(expected, abs=3.0 * gauge.u + 0.3 * expected)
+    assert gauge.t == pytest.approx(seen.hops["t_ns"].values[-1] * 1e-9)
+
+
+def test_cross_talk_says_why_it_is_not_known(short_run: Run, raster: Path) -> None:
+    with StoredRun(short_run.path) as stored:
+        begin = stored.until(1.0)
+        few = {one.key: (one.value, one.why) for one in gauges_of(begin, {}, None, None)}
+    assert few["cross_talk"] == (None, "11 good hops; 31 are needed: hop for longer")
+    with StoredRun(raster) as stored:
+        whole = {one.key: (one.value, one.why) for one in gauges_of(stored.whole, {}, None, None)}
+    assert whole["cross_talk"] == (None, "the pipette's radius or the sample rate is not stated")
+    assert whole["drift"] == (None, "no point was hopped 5 times within the last minute")
 
 
 def test_what_is_not_known_is_not_shown(raster: Path) -> None:

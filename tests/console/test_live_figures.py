@@ -7,24 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import images_of
 from opsicm.analysis.topography.levelling import plane
 from opsicm.console.gauges import gauges_of
-from opsicm.console.live_figures import views_of
+from opsicm.console.live_figures import Levelling, views_of
+from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import Snapshot, StoredRun
 from opsicm.figures.hops import run_time_view
+from opsicm.figures.towers import traverses_view
 from opsicm.figures.view import CurvePanel, ImagePanel, to_csv
 from opsicm.record.reader import Run
-from tests.fixtures.laboratory import TEXT
-from tests.fixtures.raster_run import COLUMNS, MISSING, ROWS, X, Y, height
-
-EXPERIMENT = TEXT.replace(
-    "hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_pct: 2.0}",
-    "raster: {center_um: [2, -1.25], size_um: [2, 1.5], pixels: [5, 4], amplitude_nm: 2000, fall_nm_per_ms: 30, "
-    "setpoint_pct: 2.0, order: forward, passes: 2}",
-)
+from opsicm.results.pipette_steps import pipette_results
+from tests.fixtures.raster_run import COLUMNS, EXPERIMENT, MISSING, ROWS, X, Y, height
+from tests.fixtures.tower_run import TRAVERSES, current
 
 
 def after(raster: Path, hops: int) -> Snapshot:
@@ -34,8 +32,8 @@ def after(raster: Path, hops: int) -> Snapshot:
     return replace(whole, experiment_text=EXPERIMENT, hops=whole.hops.isel(hop=slice(0, hops)))
 
 
-def images(seen: Snapshot, levelling: str = "none") -> tuple[ImagePanel, ...]:
-    view = views_of(seen, "plane" if levelling == "plane" else "none")["map"]
+def images(seen: Snapshot, levelling: Levelling = "none") -> tuple[ImagePanel, ...]:
+    view = views_of(seen, levelling)["map"].view
     return tuple(panel for panel in view.panels if isinstance(panel, ImagePanel))
 
 
@@ -65,15 +63,72 @@ def test_a_whole_image_is_the_reports_frame(raster: Path) -> None:
 
 
 def test_a_plane_is_subtracted_from_each_image_once_it_can_be(raster: Path) -> None:
-    view = views_of(after(raster, 3), "plane")["map"]
-    assert "Too few pixels yet for a plane." in view.caption
+    view = views_of(after(raster, 3), "plane")["map"].view
+    assert "Not levelled: too few pixels yet for a plane." in view.caption
     (panel,) = images(after(raster, 20), "plane")
     np.testing.assert_allclose(panel.values, 1e9 * plane(height(0)).heights, atol=1e-6)
 
 
+def test_a_parabola_is_subtracted_as_gwyddion_does(raster: Path) -> None:
+    # z = plane + 3 x² - 2 x y + y², of which a polynomial of total degree 2 leaves nothing.
+    x, y = np.meshgrid(np.linspace(-1, 1, COLUMNS), np.linspace(-1, 1, ROWS))
+    seen = after(raster, 2 * ROWS * COLUMNS)
+    z = seen.hops["z_stop"].values.copy()
+    z[ROWS * COLUMNS :] = 1e-9 * (5 + 7 * x - 4 * y + 3 * x**2 - 2 * x * y + y**2).ravel()
+    hops = seen.hops.assign(z_stop=("hop", z))
+    _, present = images(replace(seen, hops=hops), "parabola")
+    np.testing.assert_allclose(present.values, 0.0, atol=1e-6)
+    assert "polynomial of total degree 2" in views_of(replace(seen, hops=hops), "parabola")["map"].view.caption
+
+
+def test_the_cursor_knows_when_each_pixel_was_hopped(raster: Path) -> None:
+    figure = views_of(after(raster, ROWS * COLUMNS + 7), "none")["map"]
+    before, present = figure.pixels
+    expected = np.arange(ROWS * COLUMNS, dtype=float).reshape(ROWS, COLUMNS)
+    np.testing.assert_allclose(present.ravel()[:7], 100.0 + np.arange(7))
+    assert np.isnan(present.ravel()[7:]).all()
+    expected[MISSING] = np.nan
+    np.testing.assert_allclose(before, expected)
+    assert figure.images is not None
+    assert figure.images.tolist() == [0.0, 100.0]
+
+
+def test_a_tower_grows_as_the_report_draws_it(tower: Path) -> None:
+    with StoredRun(tower) as stored, Run(tower) as run:
+        end = stored.duration
+        figures = [views_of(stored.until(t), "none") for t in (end, 0.7 * end, 2.0)]
+        (trace,) = [result.trace for result in pipette_results(run) if result.name == "tower_ways"]
+    assert isinstance(trace, xr.DataArray)
+    whole, growing, first = (next(p for p in one["map"].view.panels if isinstance(p, ImagePanel)) for one in figures)
+    reported = next(panel for panel in traverses_view(trace).panels if isinstance(panel, ImagePanel))
+    np.testing.assert_array_equal(whole.values, reported.values)
+    assert whole.extent == reported.extent
+    # Against what the run was written with, at the middles of the bins and of the traverses.
+    rows, columns = whole.values.shape
+    assert columns == TRAVERSES
+    left, right, bottom, top = whole.extent
+    z, t = (
+        low + (high - low) * (np.arange(n) + 0.5) / n for low, high, n in ((bottom, top, rows), (left, right, columns))
+    )
+    expected = 1e9 * current(np.broadcast_to(t, (rows, columns)), np.broadcast_to(1e-3 * z[:, None], (rows, columns)))
+    np.testing.assert_allclose(whole.values, expected, atol=0.01)
+    # 70 % of six traverses: four whole ones and a fifth of the fifth, at the lower end.
+    assert growing.values.shape == (rows, 5)
+    np.testing.assert_array_equal(growing.values[:, :4], whole.values[:, :4])
+    reached = np.flatnonzero(np.isfinite(growing.values[:, 4]))
+    assert reached[0] == 0
+    assert reached[-1] / rows == pytest.approx(0.2, abs=0.05)
+    assert first.values.shape[1] == 1
+    profiles = figures[0]["section"].view.panels[0]
+    assert isinstance(profiles, CurvePanel)
+    assert [series.label for series in profiles.series] == ["first", "the one before", "last"]
+    np.testing.assert_allclose(profiles.series[2].y, 1e3 * (whole.values[:, -1] - whole.values[-1, -1]), atol=1e-6)
+
+
 def test_the_curves_are_the_reports(short_run: Run) -> None:
     with StoredRun(short_run.path) as stored:
-        views = views_of(stored.until(1e9), "none")
+        figures = views_of(stored.until(1e9), "none", Sampled())
+        views = {place: figure.view for place, figure in figures.items()}
     passes = step_passes(short_run.hops, short_run.slow)
     assert to_csv(views["time"]) == to_csv(run_time_view(short_run.hops, short_run.cell, short_run.slow, passes))
     (point,) = views["map"].panels
@@ -83,10 +138,16 @@ def test_the_curves_are_the_reports(short_run: Run) -> None:
     assert isinstance(current, CurvePanel)
     assert current.y.unit == "µA"
     np.testing.assert_allclose(np.min(current.series[0].y), 1e6 * np.min(short_run.cell["current"].values))
+    times = figures["cell"].points
+    assert times is not None
+    shown = np.interp(times * 1e9, short_run.cell["t_ns"].values, short_run.cell["current"].values)
+    np.testing.assert_allclose(current.series[0].y, 1e6 * shown, atol=1e-9)
     hop = views["hop"].panels[0]
     assert isinstance(hop, CurvePanel)
-    last = short_run.trace(short_run.hops.sizes["hop"] - 1)
-    np.testing.assert_array_equal(hop.series[0].y, 1e9 * last["pipette_current"].values)
+    samples = 1e9 * short_run.trace(short_run.hops.sizes["hop"] - 1)["pipette_current"].values
+    assert hop.series[0].y.size <= 2000 < samples.size, "decimated before it is drawn"
+    assert np.isin(hop.series[0].y, samples).all()
+    assert (hop.series[0].y.min(), hop.series[0].y.max()) == (samples.min(), samples.max())
 
 
 def test_every_moment_of_a_run_can_be_drawn(raster: Path, short_run: Run) -> None:

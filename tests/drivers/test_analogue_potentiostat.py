@@ -17,6 +17,8 @@ from tests.fixtures.analogue_rig import EXPERIMENT, POTENTIOSTAT, analogue_rig, 
 from tests.fixtures.fake_card import FakeCard
 from tests.fixtures.laboratory import Laboratory
 
+pytestmark = pytest.mark.real_time
+
 CELL, MODE, OUTPUT = "Dev1/port0/line0", "Dev1/port0/line1", "Dev1/ao1"
 MS = 1_000_000
 
@@ -325,3 +327,24 @@ def test_the_set_point_of_an_open_cell_stands_still(rig: tuple[Any, FakeCard]) -
     assert slope == 0.0
     wait(card, 0.1)
     assert card.outputs[OUTPUT][0] == volts
+
+
+def test_a_defect_in_its_thread_opens_the_cell_and_is_said(
+    rig: tuple[Any, FakeCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, card = rig
+    begin(rig, PotentialRamp(0.4, 0.01))
+    assert card.lines[CELL] is True
+
+    def wrong() -> None:
+        raise ValueError("half an answer")
+
+    monkeypatch.setattr(device, "_look", wrong)
+    wait(card, 0.1)
+    for _ in range(100):
+        if vars(device)["_opened"] is not None:
+            break
+        wait(card, 0.02)
+    with pytest.raises(LimitCrossed, match=r"not driven any more; its driver has a defect \(ValueError: half"):
+        device.read()
+    assert card.lines[CELL] is False

@@ -16,6 +16,8 @@ from opsicm.runner.watchdog import Channel
 from tests.fixtures.ni_bench import RIG, Bench, ni_bench
 from tests.fixtures.role_contracts import ScannerContract
 
+pytestmark = pytest.mark.real_time
+
 SCANNER = "{z_output: Dev1/ao0, z_um_per_V: 1.0, x_output: Dev1/ao2, y_output: Dev1/ao3, xy_um_per_V: 4.0}"
 
 

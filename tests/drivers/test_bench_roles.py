@@ -17,6 +17,8 @@ from opsicm.instruments.clock import Clock, pause, stopwatch
 from opsicm.instruments.roles import Amplifier, HopController, Potentiostat, Rearmable, Rig
 from tests.fixtures.role_contracts import AmplifierContract, HopControllerContract, PotentiostatContract
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:

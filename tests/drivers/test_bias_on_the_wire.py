@@ -10,6 +10,8 @@ from opsicm.runner.bias import BiasTracker
 from tests.fixtures.analogue_rig import analogue_rig, bench, device
 from tests.fixtures.laboratory import RIG, Laboratory
 
+pytestmark = pytest.mark.real_time
+
 MS = 1_000_000
 RATE = 1.0  # [V/s]
 BIAS = 0.7  # [V]

@@ -32,6 +32,8 @@ from tests.fixtures.one_instrument import (
     world_behind,
 )
 
+pytestmark = pytest.mark.real_time
+
 ENTRY: Final = (
     "{driver: followed_cell, settings: {rest_V: 0.4, states_program: true, stale_after_s: 0.5, lost_after_s: 0.9, "
     "first_row_within_s: 2}}"

@@ -11,6 +11,8 @@ import pytest
 from opsicm.drivers.gcs_socket import GcsSocket
 from opsicm.instruments.clock import stopwatch
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture
 def ends() -> Iterator[tuple[GcsSocket, socket.socket]]:

@@ -32,6 +32,8 @@ from opsicm.instruments.roles import HopController, HopPlan, PlanOutcome, Rig
 from opsicm.physics.pipette.geometry import Pipette
 from tests.fixtures.rig_contract import RigContract, plan
 
+pytestmark = pytest.mark.real_time
+
 TEXT = """\
 opsicm: 1
 title: what stands behind the wire
@@ -635,10 +637,12 @@ def test_a_controller_that_is_gone_is_withdrawn_after_its_grace(bench: Bench) ->
 
 def test_the_clock_is_the_devices_and_goes_on_without_a_jump(bench: Bench) -> None:
     clock = bench.box.clock
-    begin_ns, host_ns = clock.now_ns(), monotonic_ns()
+    earliest, begin_ns, latest = monotonic_ns(), clock.now_ns(), monotonic_ns()
     clock.wait_until(begin_ns + 300_000_000)
-    assert clock.now_ns() - begin_ns == pytest.approx(monotonic_ns() - host_ns, rel=2e-3, abs=500_000)
-    assert clock.now_ns() >= begin_ns + 300_000_000
+    before, end_ns, after = monotonic_ns(), clock.now_ns(), monotonic_ns()
+    # A busy machine may stop between two readings: the device's time lies between those of the host's around it.
+    assert 0.998 * (before - latest) - 500_000 <= end_ns - begin_ns <= 1.002 * (after - earliest) + 500_000
+    assert end_ns >= begin_ns + 300_000_000
     block = bench.run(1).blocks[0]
     assert 0 <= clock.now_ns() - block.t0_ns < 1_000_000_000
 

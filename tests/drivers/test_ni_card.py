@@ -16,6 +16,8 @@ from opsicm.instruments.clock import pause, stopwatch
 from opsicm.instruments.link import NOTICED
 from tests.fixtures.ni_bench import RIG, Bench, ni_bench
 
+pytestmark = pytest.mark.real_time
+
 STEP = 20.0 / 65536  # [V] of the emulated converter, which is its noise as well
 FOR_EVER = -1
 

@@ -38,6 +38,8 @@ from opsicm.physics.pipette.geometry import Pipette
 from tests.drivers.test_hop_box import EXPERIMENT, NOTICED, RIG, at_start_height, never, world_at
 from tests.fixtures.rig_contract import plan
 
+pytestmark = pytest.mark.real_time
+
 MEANINGS: dict[str, Any] = {
     "mode": "SICM",
     "height_channel": "Topography",

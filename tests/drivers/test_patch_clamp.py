@@ -12,6 +12,8 @@ from tests.fixtures.analogue_rig import AMPLIFIER, EXPERIMENT, analogue_rig, con
 from tests.fixtures.fake_card import FakeCard
 from tests.fixtures.laboratory import Laboratory
 
+pytestmark = pytest.mark.real_time
+
 BARE = AMPLIFIER.replace(
     ", model: axopatch_200b, gain_telegraph: Dev1/ai4, filter_telegraph: Dev1/ai5, mode_telegraph: Dev1/ai6", ""
 )

@@ -31,6 +31,8 @@ from tests.fixtures.emulated_role import (
 )
 from tests.fixtures.role_contracts import CoarseStageContract, ScannerContract
 
+pytestmark = pytest.mark.real_time
+
 PIEZO = {"up": 1, "z_range_um": 20, "xy_range_um": 80}
 M_111 = {"up": 1, "travel_mm": 15}
 SPEED = 4.0  # of the world: nobody waits for a stage that creeps

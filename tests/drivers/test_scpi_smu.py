@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import pty
+import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +20,15 @@ from opsicm.cli.execute import execute
 from opsicm.cli.rigs import load_rig, prepare, rig_numbers
 from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OutsideDomain
 from opsicm.core.facts import Quality
-from opsicm.drivers.scpi_smu import SmuSettings, SmuSource, safe_channel, specify
+from opsicm.drivers.scpi_smu import (
+    SmuSettings,
+    SmuSource,
+    _leave_old_answers,
+    _Unusable,
+    open_resource,
+    safe_channel,
+    specify,
+)
 from opsicm.emulators.registry import Entry, serve
 from opsicm.experiment.controls import ConstantCurrent, OpenCircuit, PotentialRamp
 from opsicm.experiment.file import experiment_from_text
@@ -36,6 +48,8 @@ from tests.fixtures.one_instrument import (
     wait_for,
     world_behind,
 )
+
+pytestmark = pytest.mark.real_time
 
 ENTRY: Final = "{driver: scpi_smu, settings: {rest_V: 0.4}}"
 ADDRESS: Final = "TCPIP::127.0.0.1::0::SOCKET"
@@ -412,3 +426,55 @@ def test_the_third_party_script_takes_the_common_commands(tmp_path: Path) -> Non
     said = source._link.ask(lambda client: [client.query(f"{name}?").strip() for name in (":SOUR:FUNC", ":OUTP")])
     assert said == ["VOLT", "ON"]
     source.close()
+
+
+# -- A serial line, which has no sessions.
+
+
+def test_a_late_answer_on_a_serial_line_is_left_behind() -> None:
+    """The answer to a question that was given up comes after the line was opened anew; pyvisa's own serial session."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    kept = "0"
+
+    def instrument() -> None:
+        nonlocal kept
+        os.write(ours, b"0.4211\n")  # late
+        pending = b""
+        while True:
+            pending += os.read(ours, 256)
+            while b"\n" in pending:
+                line, _, pending = pending.partition(b"\n")
+                match line.decode().strip().split(" "):
+                    case ["*ESE", number]:
+                        kept = number
+                    case ["*ESE?"]:
+                        os.write(ours, f"{kept}\n".encode())
+                    case ["*LANG?"]:
+                        os.write(ours, b"SCPI\n")
+                    case ["end"]:
+                        return
+
+    thread = threading.Thread(target=instrument, daemon=True)
+    thread.start()
+    client = open_resource(f"ASRL{os.ttyname(theirs)}::INSTR", "@py")
+    try:
+        assert client.query("*LANG?").strip() == "SCPI"
+        assert kept == "0"
+    finally:
+        client.write("end")
+        thread.join(5.0)
+        client.close()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_an_instrument_that_keeps_no_number_is_asked_no_more() -> None:
+    class Deaf:
+        def write(self, _: str) -> None: ...
+
+        def read(self) -> str:
+            return "7\n"
+
+    with pytest.raises(_Unusable, match=r"'7' in place of \d+, which it was told to keep"):
+        _leave_old_answers(Deaf())

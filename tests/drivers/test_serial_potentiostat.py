@@ -26,6 +26,8 @@ from tests.fixtures.one_instrument import (
     world_behind,
 )
 
+pytestmark = pytest.mark.real_time
+
 ENTRY: Final = "{driver: serial_potentiostat, settings: {rest_V: 0.4, current_range: 1000uA}}"
 SMALL: Final = EXPERIMENT.replace("cell_mA: 20", "cell_mA: 1")
 STEP_V: Final = 4.0 / 4095  # of its converter in the 2 V range

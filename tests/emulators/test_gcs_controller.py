@@ -14,6 +14,8 @@ from opsicm.experiment.rig_file import Role, RoleName
 from opsicm.instruments.clock import pause
 from tests.fixtures.emulated_role import paced_world, rig_with, true_height
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[PacedWorld]:

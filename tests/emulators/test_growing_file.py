@@ -18,6 +18,8 @@ from opsicm.formats.cell_rows import cell_rows
 from tests.fixtures.foreign_data import DATA
 from tests.fixtures.one_instrument import EXPERIMENT, role_setup, wait_for, world_behind
 
+pytestmark = pytest.mark.real_time
+
 ENTRY = "{driver: followed_cell, settings: {rest_V: 0.4}}"
 
 

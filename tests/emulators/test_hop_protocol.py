@@ -25,6 +25,8 @@ from opsicm.emulators.hop_server import HopServer
 from opsicm.instruments.clock import pause, stopwatch
 from tests.fixtures.rig_contract import plan
 
+pytestmark = pytest.mark.real_time
+
 PAGE = (Path(__file__).parents[2] / "docs/reference/hop-protocol.md").read_text(encoding="utf-8")
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i32": 4, "i64": 8, "f64": 8, "4 bytes": 4}
 

@@ -21,6 +21,8 @@ from opsicm.emulators.registry import Entry
 from opsicm.instruments.clock import pause, stopwatch
 from tests.fixtures.ni_bench import Bench, ni_bench
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:

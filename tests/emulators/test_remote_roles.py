@@ -20,6 +20,8 @@ from tests.fixtures.role_contracts import (
     ScannerContract,
 )
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture(scope="module")
 def rig(world: Path) -> Iterator[Rig]:

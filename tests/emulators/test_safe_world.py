@@ -18,6 +18,8 @@ from opsicm.emulators.remote_rig import _Connection, _RemotePotentiostat, _Remot
 from opsicm.emulators.safe_world import CALLS, SAFE
 from tests.emulators.conftest import PATIENCE
 
+pytestmark = pytest.mark.real_time
+
 
 @contextmanager
 def connection(folder: Path, name: str) -> Iterator[tuple[socket.socket, Callable[[], tuple[str, Any]]]]:

@@ -17,6 +17,8 @@ from opsicm.instruments.clock import pause
 from opsicm.instruments.roles import Rig
 from tests.fixtures.one_instrument import RESTS_AT, role_setup, wait_for, world_behind
 
+pytestmark = pytest.mark.real_time
+
 ENTRY = "{driver: scpi_smu, settings: {rest_V: 0.4, specimen_terminal: HI}}"
 ADDRESS = "TCPIP::127.0.0.1::0::SOCKET"
 

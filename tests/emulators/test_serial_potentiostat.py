@@ -16,6 +16,8 @@ from opsicm.emulators.registry import Entry
 from opsicm.emulators.serial_potentiostat import SerialPotentiostat, converted
 from tests.fixtures.one_instrument import role_setup, world_behind
 
+pytestmark = pytest.mark.real_time
+
 ENTRY = "{driver: serial_potentiostat, settings: {rest_V: 0.4}}"
 
 

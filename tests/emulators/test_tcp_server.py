@@ -11,6 +11,8 @@ from opsicm.core.errors import BadInput
 from opsicm.emulators.registry import Entry, serve
 from opsicm.emulators.tcp_server import TcpServer
 
+pytestmark = pytest.mark.real_time
+
 
 def echo(client: socket.socket) -> None:
     while data := client.recv(64):

@@ -14,6 +14,8 @@ from opsicm.emulators.zaber_device import LIMIT_MAX, STEP, ZaberDevice
 from opsicm.instruments.clock import pause
 from tests.fixtures.emulated_role import paced_world, rig_with, true_height
 
+pytestmark = pytest.mark.real_time
+
 START = LIMIT_MAX // 2
 
 

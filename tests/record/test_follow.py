@@ -89,10 +89,29 @@ def test_it_grows_group_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_only_the_last_samples_are_kept(tmp_path: Path) -> None:
     run_folder = killed_run(tmp_path)
     with LiveRun(run_folder.path, keep=12_000) as live:
-        values = live.samples(1, 0, 40_000)["z"].values
-        assert np.isnan(values[:20_000]).all()
-        counts = np.concatenate([STREAM.counts(STREAM.pool(), k)[:, 1] for k in range(8)])
-        np.testing.assert_array_equal(values[25_000:], counts[25_000:] * 1e-12)
+        *older, last = live.segments()
+        length = live.segments()[last]
+        values = live.samples(last, 0, length)["z"].values
+        blocks = [STREAM.counts(STREAM.pool(), k) for k in range(BLOCKS)]
+        counts = np.concatenate(blocks)[-length:]
+        kept = 15_000  # whole blocks of 5000
+        np.testing.assert_array_equal(values[-kept:], counts[-kept:, 1] * 1e-12)
+        assert np.isnan(values[:-kept]).all()
+        assert older
+        assert all(np.isnan(live.samples(segment, 0, 40_000)["z"].values).all() for segment in older)
+
+
+def test_counts_are_those_of_the_file(tmp_path: Path) -> None:
+    run_folder = killed_run(tmp_path)
+    with LiveRun(run_folder.path) as live:
+        read = live.counts(2, ("z", "pipette_current"), 4_990, 5_010)
+        assert live.counts(2, ("z", "x"), 0, 10) is None, "x is no channel of this run"
+    assert read is not None
+    counts, channels, lost = read
+    expected = np.concatenate([STREAM.counts(STREAM.pool(), 8)[-10:], STREAM.counts(STREAM.pool(), 9)[:10]])
+    np.testing.assert_array_equal(counts, expected[:, [1, 0]])
+    assert [channel.name for channel in channels] == ["z", "pipette_current"]
+    assert lost.size == 0
 
 
 def test_lost_samples_are_nan_as_in_the_file(tmp_path: Path) -> None:

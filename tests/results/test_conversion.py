@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -21,8 +21,10 @@ from opsicm.core.errors import BadInput
 from opsicm.figures import movie
 from opsicm.formats.identify import read
 from opsicm.formats.image_file import ImageFile
+from opsicm.record.reader import Run
 from opsicm.record.validate import validate
-from opsicm.results.conversion import convert_path, kind_of, pictures_of
+from opsicm.results.conversion import Kind, convert_path, exports, exports_of, kind_of, pictures_of
+from opsicm.results.run_results import results_of
 from opsicm.results.third_party import analyse_file
 from tests.fixtures.foreign_data import DATA
 from tests.fixtures.raster_run import COLUMNS, MISSING, PASSES, PITCH, ROWS, X, Y, height, raster_run
@@ -84,6 +86,20 @@ def test_the_ending_says_the_format(name: str, kind: str | None) -> None:
 
 
 # -- images ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_can_be_made_of_a_run_is_offered_by_a_name_that_makes_it(run: Path) -> None:
+    names = [one.name for one in exports()]
+    assert {one.kind for one in exports()} == set(get_args(Kind)), "every kind, also a new one"
+    assert [kind_of(Path(one.name)) for one in exports()] == [one.kind for one in exports()]
+    assert {"images.gwy", "record.csv", "hops.parquet", "record.bdf.csv", "everything.nc", "figures"} < set(names)
+    assert len(set(names)) == len(names)
+    with Run(run) as file:
+        offered = exports_of(file, results_of(file))
+        assert offered == exports(), "it has images and hops"
+        file.__dict__["hops"] = file.hops.isel(hop=slice(0, 0))
+        without = {one.name for one in offered} - {one.name for one in exports_of(file, [])}
+    assert without == {n for n in names if n.startswith(("images", "movie", "hops"))}
 
 
 def test_the_first_row_of_a_picture_is_the_top(run: Path) -> None:

@@ -254,6 +254,17 @@ def _hop_lines(hop: HopPrediction) -> Iterator[str]:
         f"                 current noise {hop.noise_over_setpoint * 100:.2g} % of the setpoint: false stops "
         f"expected in {image} hops: {expected_count(hop.false_stop * image)}"
     )
+    of_drift = max(hop.false_stop - hop.false_stop_of_noise, 0.0) * image
+    if expected_count(of_drift) != "none":
+        yield (
+            f"                 of these {expected_count(hop.false_stop_of_noise * image)} by noise alone, "
+            f"{expected_count(of_drift)} because the current"
+        )
+        yield (
+            f"                 drifts by up to {percent(hop.drift_over_setpoint)} of the setpoint in an approach: "
+            "approach faster"
+        )
+        yield "                 or from nearer, raise setpoint_pct, or let the cell go more slowly"
 
 
 def _signal_lines(signal: Signal, at_rest: float) -> Iterator[str]:
@@ -341,7 +352,9 @@ def _hop_record(hop: HopPrediction) -> dict[str, Any]:
         "overshoot_m": hop.overshoot,
         "height_noise_m": hop.height_noise,
         "noise_over_setpoint": hop.noise_over_setpoint,
+        "drift_over_setpoint": hop.drift_over_setpoint,
         "false_stop_probability": hop.false_stop,
+        "false_stop_probability_of_noise": hop.false_stop_of_noise,
         "seconds_s": hop.seconds,
         "occasions": hop.occasions,
     }

@@ -128,8 +128,8 @@ def _serve(
     if first is not None:
         terminal.print(f"{'replay of' if first.folder is None else 'run in progress'}  {first.path}")
     terminal.print(f"console  http://{name}:{actual}/?token={sessions.token}")
-    # The thread that makes figures gives way to a command after this long, not after the 5 ms of the interpreter, which a
-    # command would wait for at each of its dozen steps.
+    # The thread that makes figures gives way to a command after this long, not after the 5 ms of the interpreter, which
+    # a command would wait for at each of its dozen steps.
     sys.setswitchinterval(_GIVES_WAY)
     signals.server = server = server_of(site)
     server.run(sockets=[listening])

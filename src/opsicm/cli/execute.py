@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import platform
 import resource
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +32,10 @@ from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
 from opsicm.experiment.rig_file import LoadedRig, Role
 from opsicm.instruments.clock import Pacer, utc_now
-from opsicm.instruments.roles import Rig
+from opsicm.instruments.roles import ENGAGEMENT, Rig
 from opsicm.record import run_folder
-from opsicm.record.recorder import RunHeader
+from opsicm.record.recorder import LiveRecorder, RunHeader
+from opsicm.record.run_folder import JOURNAL, RunFolder
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.commands import Inbox, StopSignal
 from opsicm.runner.control_socket import ControlSocket
@@ -41,6 +44,8 @@ from opsicm.runner.runner import Progress, RunContext, Runner, RunOutcome
 from opsicm.runner.watchdog import Unwatched, Watch, Watchdog
 
 _LEAST_FILE: Final = 64e6  # [bytes]
+_SAME_PLACE_MM: Final = 1e-3  # a stage that was not moved answers within this
+_JOURNAL_HEAD: Final = 50  # facts among which the one is that a run has started
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,14 @@ def execute(
     provenance: Mapping[str, str | int] | None = None,
     say: Callable[[str], None] = lambda _: None,
     expected: float | None = None,
+    recorder_of: Callable[[RunFolder], LiveRecorder] = SharedRecorder,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as possible, 1 is real time.
 
     `estimate` [bytes] of the run file, where it is known: twice that must be free; `expected` [s] is the forecast of
     the run's duration. `resumed` is the state of the interrupted run that this one continues, `stand_in` plays every
     role in place of the rig file's drivers, and `provenance` then states where the data come from. `say` is given what
-    an operator should read at once.
+    an operator should read at once. `recorder_of` makes the recorder: the default keeps a run against every crash.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens after that is recorded
     in the file and returned as `Execution.ending`.
@@ -93,6 +99,8 @@ def execute(
     before = () if resumed is None else resumed.history
     with ExitStack() as connections:
         prepared = prepare(experiment, loaded, run_seed, pacer.hold, before, stand_in, connections)
+        if stand_in is None and resumed is None and (message := engaged_elsewhere(loaded, prepared.rig, out)):
+            err.print(message)
         origin = {**(instruments_of(loaded, prepared.rig) if stand_in is None else {}), **(provenance or {})}
         maps = amplitude_maps(experiment)
         stated = {**prepared.parameters, **_fingerprints(maps)}
@@ -104,7 +112,7 @@ def execute(
             resumed.claim(folder.path)
         pace = Pace(expected)
         inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox, pace.record)))
-        recorder = SharedRecorder(folder)
+        recorder = recorder_of(folder)
         header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"), stated)
         recorder.open(replace(header, provenance={**header.provenance, **origin}))
         run_context = RunContext(
@@ -133,6 +141,45 @@ def execute(
         problem = Problem("run file", "run.nxs", limit, f"opsicm recover {path} makes it of what is kept", str(path))
         ending = RunOutcome("fault", ending.error or LimitCrossed(problem))
     return Execution(path, ending)
+
+
+def engaged_elsewhere(loaded: LoadedRig, rig: Rig, out: Path) -> str:
+    """What to write in the rig file where the last run in `out` was engaged at another position of the stage.
+
+    Empty where the rig file says where that is, where the stage has no motor, and where it stands there still: without
+    `engaged_at_mm` the place where a stage stands is taken for the place of engagement, and a run ends above that.
+    """
+    stated = loaded.role("coarse_stage").settings
+    now = rig.coarse_stage.state().settings
+    at, above = (now.get(key) for key in ENGAGEMENT)
+    if ENGAGEMENT[0] in stated or not isinstance(at, float) or not isinstance(above, float):
+        return ""
+    for folder in sorted((path for path in out.glob("*") if (path / JOURNAL).is_file()), reverse=True):
+        before = _engagement_of(folder)
+        if before is None:
+            continue
+        then, height = before
+        if abs(then - at) < _SAME_PLACE_MM:
+            return ""
+        return (
+            f"coarse stage: it stands at {at:.4f} mm, which is taken for {above:g} µm above the specimen; the last "
+            f"run, {folder.name}, was engaged at {then:.4f} mm. Unless the tip was engaged anew, stop, and write in "
+            f"the rig file's roles.coarse_stage.settings: engaged_at_mm: {then:.9g}, start_height_um: {height:.9g}"
+        )
+    return ""
+
+
+def _engagement_of(folder: Path) -> tuple[float, float] | None:
+    """(position [mm], height [µm]) of the stage's engagement in a run's journal; None where it says none."""
+    try:
+        with (folder / JOURNAL).open(encoding="utf-8") as journal:
+            for line in islice(journal, _JOURNAL_HEAD):
+                frame = json.loads(line).get("data", {}).get("coarse_stage")
+                if frame is not None:
+                    return float(frame[ENGAGEMENT[0]]), float(frame[ENGAGEMENT[1]])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # a stranger's folder, or a torn one
+        return None
+    return None
 
 
 def _refuse_under_a_file_size_limit(estimate: float | None) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 from opsicm.console.live_figures import Levelling, views_of
 from opsicm.console.outbox import Outbox
+from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import Snapshot
+from opsicm.console.view_settings import settings_message
 from opsicm.console.wire import FromPage, Kind, Message, message, view_message
 from opsicm.core.facts import Fact
 from opsicm.figures.view import View
@@ -73,7 +77,19 @@ def outcome_of(facts: Sequence[Fact]) -> str | None:
     return str(ends[-1].data.get("outcome")) if ends else None
 
 
-def messages_of(seen: Snapshot, levelling: str) -> dict[str, Message]:
+def messages_of(seen: Snapshot, levelling: str, sampled: Sampled, in_motion: bool) -> dict[str, Message]:
     """The figures of a snapshot as messages, by their place on the page."""
-    chosen: Levelling = "plane" if levelling == "plane" else "none"
-    return {slot: view_message(slot, view) for slot, view in views_of(seen, chosen).items()}
+    chosen: Levelling = "plane" if levelling == "plane" else "parabola" if levelling == "parabola" else "none"
+    return {slot: view_message(slot, figure) for slot, figure in views_of(seen, chosen, sampled, in_motion).items()}
+
+
+def send_settings(outbox: Outbox, folder: Path, wanted: Mapping[str, Any] | None = None) -> None:
+    """Tell a page, soon, how the run in `folder` is looked at, once what it `wanted` is kept; from the event loop."""
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:  # in another thread: a disk may be slow
+        told = settings_message(folder, wanted)
+        with suppress(RuntimeError):  # the console has ended meanwhile
+            loop.call_soon_threadsafe(outbox.put, "settings", told)
+
+    loop.run_in_executor(None, work)

@@ -12,22 +12,31 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import xarray as xr
 
+from opsicm.analysis.hops.cross_talk import height_cross_talk
 from opsicm.analysis.hops.height_change import step_passes
+from opsicm.analysis.hops.series import hop_series
 from opsicm.console.snapshot import Snapshot
 from opsicm.core.statistics import straight_line
 from opsicm.instruments.clock import monotonic_ns
+from opsicm.physics.pipette.tip_field import approach_curve
 from opsicm.record import run_folder
+from opsicm.results.run_results import pipette_of
 
 STALE: Final = 5.0  # [s] of the wall clock: a run reports about once a second
 _RECENT: Final = 60.0  # [s] of the run, over which the rate of the height is taken
 _FEWEST: Final = 5  # passes
+_MOST_HOPS: Final = 120  # whose drift is looked at
+_USUAL_TALK: Final = 0.1  # of the distance at which a hop stops
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """`value` in `unit`, None where it is not known; measured at `t` [s] of the run; `warns` where it is out of its
-    usual range, and `note` says what it is."""
+    """`value` with its standard uncertainty `u`, where it has one, in `unit`; measured at `t` [s] of the run.
+
+    `note` says what it is, `why` why it is not known where `value` is None. `warns`: out of its usual range.
+    """
 
     key: str
     label: str
@@ -36,6 +45,8 @@ class Gauge:
     t: float
     note: str
     warns: bool = False
+    u: float | None = None
+    why: str = ""
 
 
 class Renewals:
@@ -55,12 +66,14 @@ class Renewals:
             "key": gauge.key,
             "label": gauge.label,
             "value": gauge.value,
+            "u": gauge.u,
             "unit": gauge.unit,
             "t_s": gauge.t,
             "age_s": age if live else 0.0,
             "stale": live and age > STALE,
             "warns": gauge.warns,
             "note": gauge.note,
+            "why": gauge.why,
         }
 
 
@@ -72,6 +85,7 @@ def gauges_of(seen: Snapshot, status: Mapping[str, Any], folder: Path | None, ba
         *_cell(seen),
         *_probe(seen),
         *(() if (share := status.get("pipette_share")) is None else (_share(float(share), status),)),
+        *_cross_talk(seen),
         *_height_rate(seen),
         *(() if folder is None else (_disk(folder, t),)),
         *(() if backlog_s is None else (_backlog(backlog_s, float(status.get("t_s", t))),)),
@@ -111,13 +125,45 @@ def _share(share: float, status: Mapping[str, Any]) -> Gauge:
     return Gauge("tip", "tip against first", 100.0 * share, "%", float(status["t_s"]), note, not 0.7 < share < 1.5)
 
 
+def _cross_talk(seen: Snapshot) -> list[Gauge]:
+    """The height error of a hop now, as the analysis has it, from the hops of the last minute."""
+    hops = seen.hops
+    if not hops.sizes["hop"]:
+        return []
+    t = float(hops["t_ns"].values[-1]) * 1e-9
+    stated = seen.parameters.get("pipette", {})
+    what = "height error of a hop, by the drift of the pipette current during its approach, whatever makes it drift"
+
+    def unknown(why: str) -> list[Gauge]:
+        return [Gauge("cross_talk", "cross-talk", None, "nm", t, what, why=why)]
+
+    if "radius_m" not in stated or not seen.sample_period:
+        return unknown("the pipette's radius or the sample rate is not stated")
+    first = int(np.searchsorted(hops["t_ns"].values, round(1e9 * (t - _RECENT))))
+    recent = hops.isel(hop=slice(max(first, hops.sizes["hop"] - _MOST_HOPS), None))
+    recent = recent.isel(hop=np.flatnonzero(recent["segment"].values == recent["segment"].values[-1]))
+    series = hop_series(recent, float(stated.get("bias_V", 0.0)))
+    curve = approach_curve(pipette_of(stated))
+    fall_time = float(np.median((recent["sample_stop"] - recent["sample_fall"]).values)) * seen.sample_period
+    found = height_cross_talk(series, fall_time, curve)
+    if not isinstance(found.trace, xr.DataArray):
+        return unknown(found.reason)
+    value, u = float(found.trace.values[-1]), float(found.trace["u"].values[-1])
+    usual = _USUAL_TALK * 1e9 * float(curve.distance(np.array(1.0 - series.setpoint)))
+    warns = value - 2.0 * u > usual
+    return [Gauge("cross_talk", "cross-talk", value, "nm", float(found.trace["t"].values[-1]), what, warns, u)]
+
+
 def _height_rate(seen: Snapshot) -> list[Gauge]:
     """How fast the surface under the tip rises: drift and expansion together, which one point cannot tell apart."""
-    recent = seen.hops.isel(hop=np.flatnonzero(seen.hops["t_ns"].values >= round(1e9 * (seen.t - _RECENT))))
+    first = int(np.searchsorted(seen.hops["t_ns"].values, round(1e9 * (seen.t - _RECENT))))
+    recent = seen.hops.isel(hop=slice(first, None))
     passes = [one for one in step_passes(recent, seen.slow) if one.t.size >= _FEWEST]
     note = "height of a point that is hopped again and again, last minute: drift and expansion are not told apart"
     if not passes:
-        return [Gauge("drift", "drift + expansion", None, "nm/min", seen.t, note)] if seen.hops.sizes["hop"] else []
+        why = f"no point was hopped {_FEWEST} times within the last minute"
+        unknown = Gauge("drift", "drift + expansion", None, "nm/min", seen.t, note, why=why)
+        return [unknown] if seen.hops.sizes["hop"] else []
     last = max(passes, key=lambda one: float(one.t[-1]))
     rate = straight_line(last.t, last.change).slope * 60e9
     return [Gauge("drift", "drift + expansion", rate, "nm/min", float(last.t[-1]), note)]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.console.feed import Plan, facts_message, messages_of, outcome_of, tracks_of
+from opsicm.console.feed import Plan, facts_message, messages_of, outcome_of, send_settings, tracks_of
 from opsicm.console.gauges import Renewals, gauges_of
 from opsicm.console.outbox import Outbox
-from opsicm.console.snapshot import SAMPLES_KEPT, Snapshot, live_snapshot
+from opsicm.console.sampled_figures import Sampled
+from opsicm.console.snapshot import SAMPLES_KEPT, Snapshot, StoredRun, live_snapshot
 from opsicm.console.wire import FromPage, Kind, Message, message, view_message
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Fact
 from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.record.follow import LiveRun
+from opsicm.record.run_folder import RUN_FILE
 from opsicm.runner.control_socket import ask_status
 
 _LOOK: Final = 0.03  # [s] between two looks at the log
@@ -25,7 +28,7 @@ _ASK: Final = 0.5  # [s] between two questions to the run
 _ASK_BUSY: Final = 5.0  # [s] after a question without an answer, then twice as long each time
 _ASK_RARELY: Final = 60.0  # [s] at most: an unanswered question takes one of the sixteen places in the run's queue
 _PATIENCE: Final = 0.5  # [s]
-_SHARE: Final = 2.0  # times as long as figures took to make nothing is made: a third of a core at most
+_SHARE: Final = 1.0  # times as long as figures took to make nothing is made: half of a core at most
 _FACTS_AT_FIRST: Final = 500
 
 
@@ -52,9 +55,11 @@ class LiveFeed:
         self._built = _Built({})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renewals = Renewals()
+        self._sampled = Sampled()
         self._forecast: bool | None = None  # whether there is one; None while it is made
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._make_plan)]
+        works = self._follow, self._make_plan, self._sampled.prepare
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to follow; messages are handed over in `loop`."""
@@ -77,16 +82,19 @@ class LiveFeed:
         if self._built.plan is not None:
             outbox.put("plan", self._built.plan)
         self._put_views(outbox)
+        send_settings(outbox, self._folder)
 
     def leave(self, outbox: Outbox) -> None:
         """Send it nothing more."""
         self._outboxes.remove(outbox)
 
     def say(self, outbox: Outbox, said: FromPage) -> None:
-        """Another levelling is sent at once where it was made before."""
+        """Another levelling is sent at once where it was made before; settings are kept with the run."""
         if said.levelling is not None:
             outbox.levelling = said.levelling
             self._put_views(outbox)
+        if said.settings is not None:
+            send_settings(outbox, self._folder, said.settings)
 
     def _put_views(self, outbox: Outbox) -> None:
         for slot, one in self._built.views.get(outbox.levelling, {}).items():
@@ -116,8 +124,7 @@ class LiveFeed:
 
     def _follow(self) -> None:
         try:
-            with LiveRun(self._folder, SAMPLES_KEPT) as run:
-                follower = _Follower(run, self._folder, self._renewals, lambda: self._forecast)
+            with LiveRun(self._folder, SAMPLES_KEPT) as run, closing(self._follower(run)) as follower:
                 while not self._over.wait(_LOOK):
                     wanted = {outbox.levelling for outbox in list(self._outboxes)} or {"none"}
                     status, views, facts = follower.look(wanted)
@@ -128,6 +135,9 @@ class LiveFeed:
         except Exception as error:  # noqa: BLE001 - a page that shows an old state as the present one is worse
             failed = f"the console failed ({type(error).__name__}: {error}); the run goes on without it"
             self._hand_over(lambda: self._publish_end(failed))
+
+    def _follower(self, run: LiveRun) -> _Follower:
+        return _Follower(run, self._folder, self._renewals, self._sampled, lambda: self._forecast)
 
     def _publish(self, status: Message | None, views: dict[str, dict[str, Message]], facts: tuple[Fact, ...]) -> None:
         new = facts[len(self._built.facts) :]
@@ -151,8 +161,12 @@ class LiveFeed:
 class _Follower:
     """Looks at a run in progress: its status twice a second, its figures when something was recorded."""
 
-    def __init__(self, run: LiveRun, folder: Path, renewals: Renewals, forecast: Callable[[], bool | None]) -> None:
+    def __init__(
+        self, run: LiveRun, folder: Path, renewals: Renewals, sampled: Sampled, forecast: Callable[[], bool | None]
+    ) -> None:
         self._forecast = forecast
+        self._sampled = sampled
+        self._places: list[str] = []
         self._run = run
         self._folder = folder
         self._renewals = renewals
@@ -165,17 +179,27 @@ class _Follower:
         self._levelled: set[str] = set()
         self._asked_size = (-1, -1)
         self._seen: Snapshot | None = None
+        self._ended = False  # and its run file was looked at
+        self._whole: Snapshot | None = None
+        self._files = ExitStack()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._files.close()
 
     def look(self, wanted: set[str]) -> tuple[Message | None, dict[str, dict[str, Message]], tuple[Fact, ...]]:
         """(status where it is due, figures of each levelling where there is something new, all facts)."""
         now = monotonic_ns()
         facts, size = self._run.facts, self._run.size
         views: dict[str, dict[str, Message]] = {}
+        if (whole := self._whole_at_end(facts, size)) is not None:
+            size = _size_of(whole)
         if (size != self._size or wanted - self._levelled) and now >= self._due_ns and sum(size):
             elapsed = stopwatch()
             self._size, self._levelled = size, set(wanted)
-            self._seen = live_snapshot(self._run)
-            views = {one: messages_of(self._seen, one) for one in wanted}
+            self._seen = whole or live_snapshot(self._run)
+            views = {one: messages_of(self._seen, one, self._sampled, True) for one in wanted}
+            self._places = list(next(iter(views.values())))
             self._made_s = elapsed()
             self._due_ns = monotonic_ns() + round(_SHARE * self._made_s * 1e9)
         # A run that did not answer does so again when it records.
@@ -184,6 +208,16 @@ class _Follower:
             return None, views, facts
         self._asked_size = size
         return self._make_status(facts), views, facts
+
+    def _whole_at_end(self, facts: tuple[Fact, ...], size: tuple[int, int]) -> Snapshot | None:
+        """The run file's content where the run has ended and its log went before all was read: a run at full speed
+        may end within one look. None where the log was read to its end, and while the run goes on."""
+        if not self._ended and outcome_of(facts) is not None and (self._folder / RUN_FILE).is_file():
+            self._ended = True
+            stored = self._files.enter_context(StoredRun(self._folder))  # its samples are read when they are drawn
+            whole = stored.until(stored.duration)
+            self._whole = whole if _size_of(whole) != size else None
+        return self._whole
 
     def _make_status(self, facts: tuple[Fact, ...]) -> Message:
         if not self._folder.is_dir():
@@ -223,5 +257,10 @@ class _Follower:
             "gauges": gauges,
             "made_s": self._made_s,
             "forecast": self._forecast(),
+            "places": self._places,
         }
         return message(Kind.STATUS, content)
+
+
+def _size_of(seen: Snapshot) -> tuple[int, int]:
+    return int(seen.hops.sizes["hop"]), int(seen.slow.sizes["row"])

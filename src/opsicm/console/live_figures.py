@@ -13,54 +13,102 @@ import xarray as xr
 from opsicm.analysis.hops.expansion import height_changes, kymograph
 from opsicm.analysis.hops.height_change import StepPasses, step_passes
 from opsicm.analysis.hops.series import coarse_heights
+from opsicm.analysis.pipette.towers import tower_image
 from opsicm.analysis.topography.image_series import LEVELLING, levelled_for_view
 from opsicm.analysis.topography.raster import image_so_far
+from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import Snapshot
+from opsicm.console.wire import PageFigure
 from opsicm.core.errors import OpsicmError, OutsideDomain
 from opsicm.experiment.file import experiment_from_text
-from opsicm.experiment.probe_steps import Landmark, LineScan, Raster, SingleProbeStep
+from opsicm.experiment.probe_steps import Landmark, LineScan, Raster, SingleProbeStep, Tower
 from opsicm.experiment.program import written_steps
 from opsicm.figures.cell import voltammogram_view
-from opsicm.figures.hops import hop_view, line_view, program_potential, run_time_view
+from opsicm.figures.hops import line_view, program_potential, run_time_view
 from opsicm.figures.images import image_series_view
-from opsicm.figures.view import View, time_text
+from opsicm.figures.towers import tower_profiles_view, traverses_view
+from opsicm.figures.view import ImagePanel, thinned, time_text
+from opsicm.results.pipette_steps import tower_rows
+from opsicm.results.probe_intervals import ProbeInterval, intervals_of
 
-Levelling = Literal["none", "plane"]
+Levelling = Literal["none", "plane", "parabola"]
 _FEWEST_ROWS: Final = 2  # of the cell, for a curve
 _NO_CURRENT: Final = 1e-12  # [A] of a cell
+_MOST_ROWS: Final = 3000  # of the cell's current against potential
 
 
-def views_of(seen: Snapshot, levelling: Levelling) -> dict[str, View]:
-    """The figures that can be drawn, by their place on the page: `map`, `time`, `cell`, `hop`."""
+def views_of(
+    seen: Snapshot, levelling: Levelling, sampled: Sampled | None = None, in_motion: bool = False
+) -> dict[str, PageFigure]:
+    """The figures by their place on the page: `map`, `time`, `cell`, and of the samples `hop`, `approach`, `section`.
+
+    A place that has nothing to show yet has no figure; `sampled` makes those of the samples (None: they are left out),
+    for which see what `in_motion` does.
+    """
     passes = step_passes(seen.hops, seen.slow)
-    views = {"time": run_time_view(seen.hops, seen.cell, seen.slow, passes)}
+    begin = float(seen.cell["t_ns"].values[0]) * 1e-9 if seen.cell.sizes["row"] else 0.0
+    figures = {"time": PageFigure(run_time_view(seen.hops, seen.cell, seen.slow, passes), begin)}
     if (current := _current_against_potential(seen.cell)) is not None:
-        views["cell"] = current
-    if (where := _map(seen, passes, levelling)) is not None:
-        views["map"] = where
-    if {"pipette_current", "z"} <= set(seen.samples):
-        last = seen.hops.isel(hop=-1)
-        record = {name: float(last[name].values) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
-        views["hop"] = hop_view(seen.samples, {**record, "hop": float(last["number"].values)})
-    return views
+        figures["cell"] = current
+    if (tower := _present_tower(seen)) is not None:
+        return figures | _tower(seen, tower)
+    if (where := _map(seen, passes, levelling, begin)) is not None:
+        figures["map"] = where
+    return figures if sampled is None else figures | sampled.figures(seen, in_motion)
 
 
-def _current_against_potential(cell: xr.Dataset) -> View | None:
+def _current_against_potential(cell: xr.Dataset) -> PageFigure | None:
     """Cell current against potential of all slow rows so far; None without a current."""
     current = cell["current"].values
     if current.size < _FEWEST_ROWS or float(np.max(np.abs(current))) < _NO_CURRENT:
         return None
+    rows = thinned(np.arange(current.size, dtype=np.float64), current, _MOST_ROWS)[0].astype(np.int64)
+    rows = np.union1d(rows, current.size - 1)  # the last one is where the cell is now
+    cell, current = cell.isel(row=rows), current[rows]
     potential, name = program_potential(cell, cell["t_ns"].values)
-    rows = xr.Dataset(
+    table = xr.Dataset(
         {"potential": ("row", potential), "current": ("row", current), "sweep": ("row", np.zeros(current.size, int))},
         attrs={"potential": f"{name} vs Li/Li+"},
     )
-    view = voltammogram_view(rows, {}, "Cell current against potential")
-    return replace(view, name="current_potential", caption="All slow rows so far.")
+    view = voltammogram_view(table, {}, "Cell current against potential")
+    view = replace(view, name="current_potential", caption="All slow rows so far.")
+    return PageFigure(view, points=1e-9 * cell["t_ns"].values)
 
 
-def _map(seen: Snapshot, passes: list[StepPasses], levelling: Levelling) -> View | None:
-    """What the probe sees where: an image that grows, a line over time, or the height of a point over time."""
+# -- what the probe sees where -------------------------------------------------------------------------------------
+
+
+def _present_tower(seen: Snapshot) -> ProbeInterval | None:
+    """The tower that the probe is in, or was in last; None where it has hopped since."""
+    steps = {path: step for path, step in _steps(seen.experiment_text).items() if isinstance(step, Tower)}
+    towers = intervals_of(steps, seen.facts, round(seen.t * 1e9)) if steps else []
+    hopped = int(seen.hops["t_ns"].values[-1]) if seen.hops.sizes["hop"] else -1
+    return towers[-1] if towers and towers[-1].start_ns > hopped else None
+
+
+def _tower(seen: Snapshot, tower: ProbeInterval) -> dict[str, PageFigure]:
+    """The current over height and time, and its profiles against height."""
+    t, height, pipette, cell_current, potential = tower_rows(seen.slow, seen.cell, tower)
+    trace = tower_image(t, height, pipette, cell_current, potential)
+    if trace is None:
+        return {}
+    view = traverses_view(trace)
+    image = next(panel for panel in view.panels if isinstance(panel, ImagePanel))
+    others = tuple(panel for panel in view.panels if not isinstance(panel, ImagePanel))
+    growing = "The last column is the traverse under way; it stands where its middle will be."
+    words = growing if trace.attrs["under_way"] else ""
+    view = replace(view, title=f"{tower.path} tower", panels=(image, *others), caption=words)
+    # From the last traverses to the first: whole ones are all but perhaps the last.
+    named = {"first": 0, "the one before": trace.sizes["time"] - 2, "last": trace.sizes["time"] - 1}
+    chosen = {name: k for name, k in named.items() if k > 0 or name == "first"}
+    profiles = {name: (trace["height"].values, trace.values[k]) for name, k in chosen.items()}
+    section = tower_profiles_view(profiles, "Profiles of the tower: current against height")
+    section = replace(section, caption="A tower stands at one place: it has no section over x and z.")
+    return {"map": PageFigure(view, 0.0), "section": PageFigure(section)}
+
+
+def _map(seen: Snapshot, passes: list[StepPasses], levelling: Levelling, begin: float) -> PageFigure | None:
+    """What the hops see where: an image that grows, a line over time, or the height of a point over time."""
     if not seen.hops.sizes["hop"]:
         return None
     path = str(seen.hops["step"].values[-1])
@@ -72,15 +120,20 @@ def _map(seen: Snapshot, passes: list[StepPasses], levelling: Levelling) -> View
         # Heights of two segments stand on two coarse heights: the line is that of the last segment.
         hops = hops.isel(hop=np.flatnonzero(hops["segment"].values == hops["segment"].values[-1]))
         lines = kymograph(hops)
-        return line_view(height_changes(lines), f"{path} line") if lines.complete.size else None
+        if not lines.complete.size:
+            return None
+        changes = height_changes(lines)
+        return PageFigure(line_view(changes, f"{path} line"), float(changes["t"].values[0]))
     of_step = [one for one in passes if path in one.step.split(", ")]
     if not any(one.returned for one in of_step):
         return None
     view = run_time_view(hops, seen.cell, seen.slow, of_step)
-    return replace(view, name="point", title=f"{path} height at the point", panels=view.panels[:1])
+    return PageFigure(replace(view, name="point", title=f"{path} height at the point", panels=view.panels[:1]), begin)
 
 
-def _image(hops: xr.Dataset, slow: xr.Dataset, path: str, step: Raster | Landmark, levelling: Levelling) -> View | None:
+def _image(
+    hops: xr.Dataset, slow: xr.Dataset, path: str, step: Raster | Landmark, levelling: Levelling
+) -> PageFigure | None:
     columns, rows = step.pixels
     # Along and across the rows about the centre, as a frame of the report has them.
     x, y = (
@@ -97,7 +150,7 @@ def _image(hops: xr.Dataset, slow: xr.Dataset, path: str, step: Raster | Landmar
     try:
         heights = levelled_for_view(stack, levelling)
     except OutsideDomain:
-        heights, how = levelled_for_view(stack, "none"), "Too few pixels yet for a plane."
+        heights, how = levelled_for_view(stack, "none"), f"Not levelled: too few pixels yet for a {levelling}."
     seconds = float(hops["t_ns"].values[-1]) * 1e-9
     number = int(hops["line"].values[-1]) // rows + 1
     reached = int(np.isfinite(made[1].values).sum())
@@ -106,7 +159,12 @@ def _image(hops: xr.Dataset, slow: xr.Dataset, path: str, step: Raster | Landmar
         (label, image.copy(data=values))
         for label, image, values in zip(labels[-len(images) :], images, heights, strict=True)
     ]
-    return image_series_view(shown, f"{path} {step.word} at {time_text(seconds, seconds)}", how, columns=1)
+    view = image_series_view(shown, f"{path} {step.word} at {time_text(seconds, seconds)}", how, columns=1)
+    t = 1e-9 * hops["t_ns"].values
+    pixels = tuple(np.where(image["hop"].values >= 0, t[image["hop"].values], np.nan) for image in images)
+    numbers = hops["line"].values // rows
+    begins = t[np.flatnonzero(np.diff(numbers, prepend=-1) > 0)]
+    return PageFigure(view, pixels=pixels, images=begins)
 
 
 @lru_cache(maxsize=4)

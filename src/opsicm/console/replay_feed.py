@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from opsicm.console.feed import Plan, facts_message, messages_of, tracks_of
+from opsicm.console.feed import Plan, facts_message, messages_of, send_settings, tracks_of
 from opsicm.console.gauges import Renewals, gauges_of
 from opsicm.console.outbox import Outbox
+from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import StoredRun
 from opsicm.console.wire import FromPage, Kind, message, view_message
 from opsicm.core.errors import OpsicmError
@@ -27,9 +29,11 @@ class ReplayFeed:
         self._players: dict[int, tuple[_Player, asyncio.Task[None]]] = {}
         # HDF5 is read by one thread.
         self._reader = ThreadPoolExecutor(1, "replay")
+        self._sampled = Sampled()
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Nothing goes on by itself."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ARG002
+        """Prepare the fits; nothing else goes on by itself."""
+        threading.Thread(target=self._sampled.prepare, daemon=True).start()
 
     async def stop(self) -> None:
         """End what plays; the run's file is closed after what is being read of it, which may be a forecast."""
@@ -40,7 +44,8 @@ class ReplayFeed:
 
     def join(self, outbox: Outbox) -> None:
         """Play the run to a new page from its beginning."""
-        player = _Player(self._run, outbox, self._reader)
+        player = _Player(self._run, outbox, self._reader, self._sampled)
+        send_settings(outbox, self._run.path.parent)
         self._players[id(outbox)] = player, asyncio.get_running_loop().create_task(player.play(self._plan))
 
     def leave(self, outbox: Outbox) -> None:
@@ -51,15 +56,18 @@ class ReplayFeed:
     def say(self, outbox: Outbox, said: FromPage) -> None:
         """Speed, pause, place and levelling as the viewer wants them."""
         self._players[id(outbox)][0].say(said)
+        if said.settings is not None:
+            send_settings(outbox, self._run.path.parent, said.settings)
 
 
 class _Player:
     """Plays a stored run to one page."""
 
-    def __init__(self, run: StoredRun, outbox: Outbox, reader: ThreadPoolExecutor) -> None:
+    def __init__(self, run: StoredRun, outbox: Outbox, reader: ThreadPoolExecutor, sampled: Sampled) -> None:
         self._run = run
         self._outbox = outbox
         self._reader = reader
+        self._sampled = sampled
         self._t = 0.0
         self._speed = 10.0
         self._playing = True
@@ -120,7 +128,7 @@ class _Player:
         t, levelling, playing = self._t, self._outbox.levelling, self._playing
         seen = await loop.run_in_executor(self._reader, self._run.until, t)
         try:
-            views = await loop.run_in_executor(self._reader, messages_of, seen, levelling)
+            views = await loop.run_in_executor(self._reader, messages_of, seen, levelling, self._sampled, playing)
             gauges = await loop.run_in_executor(self._reader, gauges_of, seen, {}, None, None)
             state, why = ("playing" if playing else "replay"), ""
         except OpsicmError as error:
@@ -139,13 +147,14 @@ class _Player:
             "title": seen.title,
             "t_s": t,
             "total_s": self._run.duration,
-            "left_s": None,
+            "left_s": (self._run.duration - t) / self._speed if playing and self._speed else None,
             "speed": self._speed,
             "hops": seen.hops.sizes["hop"],
             "tracks": tracks_of(seen.facts),
             "gauges": [renewals.record(one, False) for one in gauges],
             "made_s": 0.0,
             "forecast": self._forecast,
+            "places": list(views),
         }
         self._outbox.put("status", message(Kind.STATUS, content))
         for slot, one in views.items():

@@ -95,7 +95,12 @@ class AnalysisProcess:
             context = multiprocessing.get_context("spawn")
             self._pipe, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs,), daemon=True)
-            process.start()
+            # Ctrl-C is for the console, which ends the process; that inherits what the thread which starts it blocks.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self._process = process
             theirs.close()  # so that its end is noticed here
         return self._pipe
@@ -123,7 +128,6 @@ class AnalysisProcess:
 
 def _work(pipe: Connection) -> None:
     """Do what comes over `pipe` until it is closed: the life of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the console, which ends this process
     os.nice(_GENTLE)
     try:
         while True:
@@ -202,7 +206,7 @@ class ResultsPage:
                 await asyncio.wait([task], timeout=_ANSWERS_WITHIN)
             if not task.done():
                 return JSONResponse({"progress": self._process.progress or "waiting"}, 202)
-            await self._result(made, _CONTENT)
+            await self._result(made, _CONTENT, task)
         except OpsicmError as error:
             return _refusal(error)
         return FileResponse(Path(made.folder.name) / _CONTENT, media_type="application/json")
@@ -272,13 +276,14 @@ class ResultsPage:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return made.tasks[name]
 
-    async def _result(self, made: _Made, name: str) -> Any:
+    async def _result(self, made: _Made, name: str, task: asyncio.Task[Any]) -> Any:
         """What the task returns; what has failed is tried again when it is asked for again."""
         try:
             # One who goes away must not end the work that others wait for.
-            return await asyncio.shield(made.tasks[name])
+            return await asyncio.shield(task)
         except OpsicmError:
-            made.tasks.pop(name, None)
+            if made.tasks.get(name) is task:
+                del made.tasks[name]
             raise
         except asyncio.CancelledError:
             if made is self._made:
@@ -290,8 +295,8 @@ class ResultsPage:
         made = self._current()
         if name == RUN_FILE:
             return made.path, f"{made.stem}.nxs"
-        self._task(made, name, "export", made.path, name, Path(made.folder.name))
-        path: Path = await self._result(made, name)
+        task = self._task(made, name, "export", made.path, name, Path(made.folder.name))
+        path: Path = await self._result(made, name, task)
         return path, f"{made.stem}_{path.name}"
 
 

@@ -37,6 +37,8 @@ LONGEST_BODY: Final = 8192  # [bytes]: a note has 4096 characters at most
 ANSWERED_WITHIN: Final = 10.0  # [s]
 CHECKED_WITHIN: Final = 300.0  # [s]: a setting is checked against the whole experiment
 _HEARTBEAT: Final = 0.5  # [s]
+_TAKES_WITHIN: Final = 30.0  # [s]: a frame of a replay at the other end of a slow line
+_TAKES_FAREWELL: Final = 1.0  # [s]
 EXCHANGED: Final = 4001  # closes the WebSocket of a page when another run takes the place of the one that it shows
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -244,6 +246,12 @@ def _refused(site: Site, request: Request) -> Response | None:
     """The refusal of a request that may not be answered; None for one that may."""
     if request.method not in ("GET", "HEAD", "POST"):
         return problem(405, "Not allowed")
+    if f"http://{request.headers.get('host', '')}" not in site.origins:
+        # A name of somebody else's that leads to this machine would make his page and this one the same origin.
+        host = ascii(request.headers.get("host", ""))[:80]
+        return problem(
+            421, "Wrong host", BadInput(Problem("Host", host, "is not this console", "open its own address"))
+        )
     if request.url.path == "/" and request.method == "GET":
         return None  # it lets in, or says how to come in
     if _session(site, request) is None:
@@ -321,8 +329,10 @@ async def _converse(site: Site, session: Session, socket: WebSocket, feed: Feed 
             error = task.exception()
             if error is None or isinstance(error, BadInput):
                 code, reason = (EXCHANGED, "another run is on show") if error is None else (1008, "malformed message")
-                with contextlib.suppress(RuntimeError):  # it may be closed already
-                    await socket.close(code, reason)
+                # It may be closed already, or take a farewell no more than what was sent before.
+                with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+                    async with asyncio.timeout(_TAKES_FAREWELL):
+                        await socket.close(code, reason)
             elif not isinstance(error, WebSocketDisconnect):
                 raise error
     finally:
@@ -339,9 +349,15 @@ async def _until(event: asyncio.Event) -> None:
 
 
 async def _send(outbox: Outbox, socket: WebSocket) -> None:
+    """Raises `BadInput` for a page that takes nothing any more: what waits for it must not grow for ever."""
     while True:
         for data in await outbox.next():
-            await socket.send_bytes(data)
+            try:
+                async with asyncio.timeout(_TAKES_WITHIN):
+                    await socket.send_bytes(data)
+            except TimeoutError as error:
+                limit = f"has taken nothing for {_TAKES_WITHIN:g} s"
+                raise BadInput(Problem("page", "", limit, "load the page anew")) from error
 
 
 async def _receive(feed: Feed | None, outbox: Outbox, socket: WebSocket) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,14 +14,15 @@ import xarray as xr
 from opsicm.core.facts import Fact
 from opsicm.record.follow import LiveRun
 from opsicm.record.reader import Run
+from opsicm.results.run_results import Counts
 
-SAMPLES_KEPT = 1 << 18  # of each segment of a run in progress: the last hop needs some 10⁴
+SAMPLES_KEPT = 1 << 21  # of a run in progress, some 6 MB: a line of 128 pixels has about 10⁶
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Arrays as the run file holds them, and the facts, until `t` [s] of the run; the `samples` of its last hop, empty
-    where they are not kept."""
+    where they are not kept, and `counts` to read those of others. `parameters` as the header states them."""
 
     title: str
     experiment_text: str
@@ -28,6 +31,9 @@ class Snapshot:
     slow: xr.Dataset
     facts: tuple[Fact, ...]
     samples: xr.Dataset
+    parameters: Mapping[str, Any]
+    sample_period: float  # [s]; 0 where nothing was sampled
+    counts: Counts
 
     @property
     def t(self) -> float:
@@ -44,7 +50,8 @@ def live_snapshot(run: LiveRun) -> Snapshot:
         segment, first, stop = (int(hops[name].values[-1]) for name in ("segment", "sample_start", "sample_top"))
         samples = run.samples(segment, first, stop + 1)
     title, text = ("", "") if header is None else (header.title, header.experiment_text)
-    return Snapshot(title, text, hops, run.cell, run.slow, run.facts, samples)
+    parameters, period = ({}, 0.0) if header is None else (header.parameters, header.dt_ns * 1e-9)
+    return Snapshot(title, text, hops, run.cell, run.slow, run.facts, samples, parameters, period, run.counts)
 
 
 class StoredRun:
@@ -68,7 +75,18 @@ class StoredRun:
     def whole(self) -> Snapshot:
         """All of it, without samples."""
         run = self._run
-        return Snapshot(run.title, run.experiment_text, run.hops, run.cell, run.slow, run.facts, xr.Dataset())
+        return Snapshot(
+            run.title,
+            run.experiment_text,
+            run.hops,
+            run.cell,
+            run.slow,
+            run.facts,
+            xr.Dataset(),
+            run.parameters,
+            run.dt_ns * 1e-9,
+            run.counts,
+        )
 
     @cached_property
     def duration(self) -> float:
@@ -84,4 +102,4 @@ class StoredRun:
         )
         facts = tuple(fact for fact in whole.facts if fact.t_ns <= t_ns)
         samples = self._run.trace(hops.sizes["hop"] - 1) if hops.sizes["hop"] else xr.Dataset()
-        return Snapshot(whole.title, whole.experiment_text, hops, cell, slow, facts, samples)
+        return replace(whole, hops=hops, cell=cell, slow=slow, facts=facts, samples=samples)

@@ -16,7 +16,7 @@ from opsicm.record.run_folder import JOURNAL
 from opsicm.runner.commands import Command
 from opsicm.runner.control_socket import process_of, send
 
-STARTS_WITHIN: Final = 120.0  # [s]: the check, and the connecting of instruments
+STARTS_WITHIN: Final = 300.0  # [s]: the check, which may compile, and the connecting of instruments
 _LOOK: Final = 0.05  # [s]
 _NOTED_WITHIN: Final = 300.0  # [s]: a run takes commands once it has compiled
 _LONGEST_WORDS: Final = 4000

@@ -5,7 +5,7 @@ A message to the page, little-endian:
     bytes     content
     0–3       "oCon"
     4–5       version of the layout, 1
-    6         kind: 1 status, 2 view, 3 facts, 4 people
+    6         kind: 1 status, 2 view, 3 facts, 4 people, 5 settings
     7         how many views of the same moment follow this one
     8–11      number of the message to this page, from 1
     12–15     n, the length of the text
@@ -14,7 +14,7 @@ A message to the page, little-endian:
 
 In the text `{"at": k, "shape": [...]}` stands for an array: its first number is the k-th float64 behind the text, in C
 order. The page draws views of one moment together and answers the last with the text `{"drawn": number}`; the next ones
-are sent only then.
+are sent only then. A view has `times`, when what it shows was so: see `PageFigure`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Kind(IntEnum):
     VIEW = 2
     FACTS = 3
     PEOPLE = 4
+    SETTINGS = 5
 
 
 class Arrays:
@@ -87,12 +88,35 @@ def message(kind: Kind, content: Mapping[str, Any], arrays: Arrays | None = None
     return Message(kind, text + b" " * (-(HEAD.size + len(text)) % 8), b"" if arrays is None else arrays.data())
 
 
-def view_message(slot: str, view: View) -> Message:
-    """A view for the place `slot` of the page."""
-    arrays = Arrays()
+@dataclass(frozen=True, slots=True)
+class PageFigure:
+    """A figure, and when what it shows was so, in seconds of the run: the cursor runs through all figures by it.
+
+    `begin` is the zero of an axis of time. `pixels` are the times of the pixels [row, column] of each image (NaN: not
+    reached), or of its columns [column]; `points` those of the first curve. `images` is when each image of a raster
+    began. None and empty where a figure has no such thing.
+    """
+
+    view: View
+    begin: float | None = None
+    pixels: tuple[NDArray[np.float64], ...] = ()
+    points: NDArray[np.float64] | None = None
+    images: NDArray[np.float64] | None = None
+
+
+def view_message(slot: str, figure: View | PageFigure) -> Message:
+    """A figure for the place `slot` of the page."""
+    figure = figure if isinstance(figure, PageFigure) else PageFigure(figure)
+    view, arrays = figure.view, Arrays()
     panels = [
         _curves(panel, arrays) if isinstance(panel, CurvePanel) else _image(panel, arrays) for panel in view.panels
     ]
+    times = {
+        "begin": figure.begin,
+        "pixels": [arrays.place(one) for one in figure.pixels],
+        "points": None if figure.points is None else arrays.place(figure.points),
+        "images": None if figure.images is None else arrays.place(figure.images),
+    }
     content = {
         "slot": slot,
         "name": view.name,
@@ -101,6 +125,7 @@ def view_message(slot: str, view: View) -> Message:
         "share_x": view.share_x,
         "columns": view.columns,
         "panels": panels,
+        "times": times,
     }
     return message(Kind.VIEW, content, arrays)
 
@@ -178,13 +203,15 @@ def _with_arrays(content: Any, numbers: NDArray[np.float64]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FromPage:
-    """What a page says: a view `drawn`, the `levelling` of images it wants, or how a replay goes on."""
+    """What a page says: a view `drawn`, the `levelling` of images it wants, how a replay goes on, or the `settings` of
+    its figures, which are still to be checked."""
 
     drawn: int | None = None
     levelling: str | None = None
     speed: float | None = None
     playing: bool | None = None
     seek: float | None = None  # [s]
+    settings: dict[str, Any] | None = None
 
 
 _KEYS: Final[dict[str, tuple[type, ...]]] = {
@@ -193,8 +220,9 @@ _KEYS: Final[dict[str, tuple[type, ...]]] = {
     "speed": (int, float),
     "playing": (bool,),
     "seek": (int, float),
+    "settings": (dict,),
 }
-LEVELLINGS: Final = ("none", "plane")
+LEVELLINGS: Final = ("none", "plane", "parabola")
 
 
 def from_page(text: str) -> FromPage:

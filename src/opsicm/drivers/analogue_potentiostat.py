@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Final, Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +50,7 @@ from opsicm.experiment.controls import (
 from opsicm.experiment.program import written_steps
 from opsicm.experiment.step_model import FileModel, Flag, Number, Text
 from opsicm.instruments.clock import Clock
+from opsicm.instruments.link import defect
 from opsicm.instruments.registry import Driver, RoleSetup
 from opsicm.instruments.roles import CellReading, Identity, RoleState
 from opsicm.instruments.specification import PotentiostatSpecification, RigSpecification
@@ -371,6 +373,11 @@ class AnaloguePotentiostat:
             except OpsicmError as error:  # told by the next reading, and by `state()`; what waits goes on waiting
                 self._lost = error
                 retry_ns = self._clock.now_ns() + _RETRY_NS
+            except Exception as error:  # noqa: BLE001 - a thread that ended in silence would leave an old reading
+                with self._lock, suppress(Exception):  # the same defect may keep it from that, too
+                    self._waiting = None
+                    self._open()
+                self._opened = defect("potentiostat", error).problems[0]
 
     def _pause_s(self) -> float:
         """Until the next look, or until what waits must begin if that is sooner."""

@@ -464,7 +464,7 @@ class NiCard:
                         del self._ramps[name]
                     try:
                         self._put(name, min(max(wanted, low), high))
-                    except InstrumentLost:
+                    except OpsicmError:  # told by `state`, and by what the output was to do
                         self._ramps.clear()
             pause(_RAMP_TURN)
 

@@ -18,6 +18,7 @@ It has no iR compensation.
 from __future__ import annotations
 
 import math
+import secrets
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -30,7 +31,7 @@ from opsicm.core.units import to_si
 from opsicm.drivers.stepped_potentiostat import Measured, SteppedPotentiostat, program_problems
 from opsicm.experiment.setup import Envelope
 from opsicm.experiment.step_model import FileModel, Number, Potential
-from opsicm.instruments.clock import Clock
+from opsicm.instruments.clock import Clock, stopwatch
 from opsicm.instruments.link import TIMEOUT, Link
 from opsicm.instruments.registry import Driver, RoleSetup, installed
 from opsicm.instruments.roles import Identity
@@ -235,8 +236,34 @@ def open_resource(address: str, backend: str) -> MessageBasedResource:
     client.timeout = 1e3 * TIMEOUT
     client.read_termination = client.write_termination = "\n"
     _send_at_once(client)
+    if client.interface_type == pyvisa.constants.InterfaceType.asrl:
+        try:
+            _leave_old_answers(client)
+        except BaseException:
+            client.close()
+            raise
     opened: MessageBasedResource = client
     return opened
+
+
+def _leave_old_answers(client: Any) -> None:
+    """Read what a serial line still brings of earlier questions, up to an answer that is surely to this one.
+
+    A network's line is a new one, USB and GPIB number or clear their messages; a serial line has no sessions, and a
+    late answer would be taken for the next one's, and so on for ever. `*ESE` keeps a number (IEEE 488.2, 10.10): one
+    that was drawn now comes back for this question only. The register acts on nothing here, and is put back to 0.
+    """
+    token = 100 + secrets.randbelow(156)
+    waited, answers = stopwatch(), list[str]()
+    client.write(f"*ESE {token}")
+    client.write("*ESE?")
+    while True:
+        answers.append(client.read().strip())
+        if answers[-1] == str(token):
+            break
+        if waited() > TIMEOUT:
+            raise _Unusable(f"{answers[-1][:60]!r} in place of {token}, which it was told to keep")
+    client.write("*ESE 0")
 
 
 def _send_at_once(client: Any) -> None:

@@ -272,7 +272,9 @@ def specify(setup: RoleSetup) -> PotentiostatSpecification:
     problems = list(program_problems(setup, f"the {_NAME}", drives_current=False, current_range=settings.amperes))
     if setup.address is None:
         where = ("roles", setup.role, "address")
-        problems.append(setup.rig.rig.problem(where, "", "is missing", "write address: /dev/ttyACM0, or its port here"))
+        problems.append(
+            setup.rig.rig.problem(where, "", "is missing", "write address: /dev/ttyACM0, under Windows COM3")
+        )
     reach = max(map(abs, setup.rig.experiment.envelope.cell_V))
     if reach > settings.volts:
         limit = f"envelope.cell_V reaches {reach:g} V"

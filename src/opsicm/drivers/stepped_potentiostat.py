@@ -27,6 +27,7 @@ from opsicm.experiment.controls import (
 from opsicm.experiment.program import written_steps
 from opsicm.experiment.setup import Envelope
 from opsicm.instruments.clock import Clock, stopwatch
+from opsicm.instruments.link import defect
 from opsicm.instruments.registry import RoleSetup
 from opsicm.instruments.roles import CellReading, Identity, RoleState
 
@@ -228,6 +229,10 @@ class SteppedPotentiostat:
                 if not isinstance(error, InstrumentLost):
                     with self._turn, suppress(InstrumentLost):
                         self._open_for_good()
+            except Exception as error:  # noqa: BLE001 - a thread that ended in silence would leave an old reading
+                self._failure, self._waiting, wait = defect("potentiostat", error), None, LONGEST_TICK
+                with self._turn, suppress(Exception):  # the same defect may keep it from that, too
+                    self._open_for_good()
             self._wake.wait(wait)
             self._wake.clear()
 

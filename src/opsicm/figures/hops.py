@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.hops.height_change import StepPasses
+from opsicm.figures.colours import Role
 from opsicm.figures.images import even_times
 from opsicm.figures.view import (
     CELL_SIGN,
@@ -288,6 +289,42 @@ def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
         f"stop at z = {1e6 * record['z_stop']:.3f} µm; up is positive",
     )
     return View("hop", f"Hop {int(record['hop'])} as sampled", (current, height), share_x=True)
+
+
+def approach_view(
+    samples: tuple[F64, F64], predicted: tuple[F64, F64], stop: float, predicted_stop: float, reach: float, caption: str
+) -> View:
+    """An approach as sampled, and as predicted for the pipette: current against the distance from the fitted surface.
+
+    `samples` and `predicted`: distance [m], rising, and current [A]; `stop` is the distance at which the hop stopped,
+    `predicted_stop` that at which the predicted curve reaches the setpoint, `reach` how far is shown, all [m].
+    """
+    d, i = samples
+    curve_d, curve_i = predicted
+
+    def mark(label: str, at: float, role: Role) -> Series:
+        return Series(label, np.array([1e9 * at]), np.interp([at], curve_d, 1e9 * curve_i), role, "marks")
+
+    series = (
+        Series("samples", 1e9 * d, 1e9 * i, "pipette", "points"),
+        Series("predicted", 1e9 * curve_d, 1e9 * curve_i, "model"),
+        mark("stop predicted for the setpoint", predicted_stop, "model"),
+        mark("stop", stop, "cell"),
+    )
+    axis = Axis("distance from the fitted surface", "nm")
+    panel = CurvePanel(axis, _PIPETTE, series, PIPETTE_SIGN, x_limits=(0.0, 1e9 * reach))
+    return View("approach", "Approach against its prediction", (panel,), caption)
+
+
+def line_profile_view(x: F64, height: F64, title: str, caption: str) -> View:
+    """Heights along one line: `x` [m] along it, `height` [m] about any zero, NaN without contact."""
+    panel = CurvePanel(
+        Axis("position along the line", "µm"),
+        Axis("height", "nm"),
+        (Series("height", 1e6 * x, 1e9 * (height - np.nanmean(height)), "height"),),
+        "about the mean of the line; up is positive",
+    )
+    return View("line_profile", title, (panel,), caption)
 
 
 def point_view(

@@ -97,7 +97,8 @@ def traverses_view(trace: xr.DataArray) -> View:
     """Potential, cell current, pipette current at three heights, and as an image of height and time, of a tower.
 
     `trace` as that of `tower_ways`: pipette current [A], dims (time, height), coordinates `time` [s] and `height` [m],
-    `potential` [V] and `cell_current` [A] of each traverse. The image has a column per traverse.
+    `potential` [V] and `cell_current` [A] of each traverse. The image has a column per traverse. Of a tower that still
+    goes on the attribute `under_way` says that the last traverse is not whole.
     """
     seconds, height = trace["time"].values, trace["height"].values
     time, unit = time_axis(float(np.ptp(seconds)))
@@ -105,7 +106,8 @@ def traverses_view(trace: xr.DataArray) -> View:
     half = 0.5 * float(height[1] - height[0])
     current, factor = scaled_axis("cell current", "A", float(np.max(np.abs(trace["cell_current"].values), initial=0.0)))
     # The bins at the turns may lie beyond the last row of most traverses.
-    reached = np.flatnonzero(np.isfinite(trace.values).mean(axis=0) > _MOSTLY)
+    whole = trace.values[:-1] if trace.attrs.get("under_way") else trace.values
+    reached = np.flatnonzero(np.isfinite(whole).mean(axis=0) > _MOSTLY)
     rows = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, height.size)
     height, currents = height[rows], 1e9 * trace.values[:, rows]
     image, left, right = even_times(seconds, currents)

@@ -40,8 +40,9 @@ _HEIGHTS_PER_FALL: Final = 400  # at which the noise of an approach is compared 
 class HopPrediction:
     """One hopping step: hops in all and in one image or pass, period [s], distance at the setpoint [m], overshoot [m].
 
-    `height_noise` [m] of one hop; `noise_over_setpoint` [1]; `false_stop` [1] the probability that noise and drift end
-    one approach; `seconds` [s] that the step runs, `occasions` how often it is started.
+    `height_noise` [m] of one hop; `noise_over_setpoint` and `drift_over_setpoint` [1], the noise of the current and its
+    largest drift in one approach; `false_stop` [1] the probability that the two end one approach, and
+    `false_stop_of_noise` that of noise alone; `seconds` [s] that the step runs, `occasions` how often it is started.
     """
 
     step: str
@@ -52,7 +53,9 @@ class HopPrediction:
     overshoot: float
     height_noise: float
     noise_over_setpoint: float
+    drift_over_setpoint: float
     false_stop: float
+    false_stop_of_noise: float
     seconds: float
     occasions: int
 
@@ -219,7 +222,9 @@ def _hop_prediction(
         approach.overshoot,
         height_noise(step, far, rig),
         approach.noise_over_setpoint,
+        drift / hop.setpoint,
         _false_stop(hop, rig, far, min(drift, hop.setpoint)),
+        _false_stop(hop, rig, far, 0.0),
         seconds,
         len(windows),
     )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
-from opsicm.core.errors import BadInput, InstrumentLost, OpsicmError, Problem
+from opsicm.core.errors import BadInput, InstrumentLost, LimitCrossed, OpsicmError, Problem
 from opsicm.instruments.clock import stopwatch
 
 RETRIES: Final = 3
@@ -111,6 +111,12 @@ class Link(Generic[Client]):
         if client is not None:
             with suppress(*self._failures):
                 self._close(client)
+
+
+def defect(role: str, error: Exception) -> LimitCrossed:
+    """What a thread of a driver met that is no failure of a line: the driver's own mistake, which ends a run safely."""
+    remedy = "look at the instrument before anything else, and report this with the run's journal"
+    return LimitCrossed(Problem(role, "not driven any more", f"its driver has a defect ({_said(error)})", remedy))
 
 
 def _said(error: Exception) -> str:

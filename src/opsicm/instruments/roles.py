@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +194,11 @@ class Scanner(Protocol):
     def safe(self) -> None:
         """Withdraw to the top of the range."""
         ...
+
+
+ENGAGEMENT: Final = ("engaged_at_mm", "start_height_um")
+"""Settings in the state of a stage with a motor: its own position where the pipette has stood that far above the
+specimen. Written in the rig file they give a later run the same frame."""
 
 
 @runtime_checkable

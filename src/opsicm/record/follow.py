@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.core.facts import Fact
+from opsicm.core.facts import Channel, Fact
 from opsicm.record import labelled_arrays, packed_counts
 from opsicm.record.journal import JournalReader
 from opsicm.record.log import HOP_ROW, READING_ROW, Columns, LogReader, Samples
@@ -23,7 +23,7 @@ from opsicm.record.run_folder import JOURNAL, RunFolder
 class LiveRun:
     """The run in `folder` so far. Every property takes in what has come. A context manager.
 
-    `keep` [samples] of each segment are kept, the last ones: packed, they take a few bytes each.
+    The last `keep` samples are kept, of whatever segment: packed, they take a few bytes each.
     """
 
     def __init__(self, folder: Path | str, keep: int = 1 << 24) -> None:
@@ -40,6 +40,7 @@ class LiveRun:
         self._begins: dict[int, tuple[int, int]] = {}  # t0_ns and dt_ns of each segment
         self._ends: dict[int, int] = {}
         self._keep = keep
+        self._kept = 0
 
     def __enter__(self) -> LiveRun:
         return self
@@ -61,10 +62,16 @@ class LiveRun:
                     self._begins.setdefault(int(segment), (int(t0_ns) - int(first) * int(dt_ns), int(dt_ns)))
                     self._ends[int(segment)] = int(first + n)
             for one in group.samples:
-                kept = self._samples.setdefault(one.segment, [])
-                kept.append(one)
-                while kept[0].first + kept[0].rows < one.first - self._keep:
-                    kept.pop(0)
+                self._samples.setdefault(one.segment, []).append(one)
+                self._kept += one.rows
+                while self._kept - one.rows > self._keep:
+                    self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        segment, kept = next(iter(self._samples.items()))
+        self._kept -= kept.pop(0).rows
+        if not kept:
+            del self._samples[segment]
 
     @property
     def live(self) -> bool:
@@ -122,8 +129,26 @@ class LiveRun:
         if header is None or segment not in self._ends:
             return xr.Dataset()
         channels = [header.channels[k] for k in Columns.of(header.channels).full]
-        stop = min(stop, self._ends[segment])
-        counts = np.zeros((max(0, stop - first), len(channels)), np.int16)
+        counts, lost = self._unpacked(segment, first, min(stop, self._ends[segment]), len(channels))
+        t0_ns, dt_ns = self._begins[segment]
+        return labelled_arrays.samples(counts, first, channels, t0_ns, dt_ns, lost)
+
+    def counts(
+        self, segment: int, names: tuple[str, ...], first: int, stop: int
+    ) -> tuple[NDArray[np.int16], tuple[Channel, ...], NDArray[np.int64]] | None:
+        """As `Run.counts`, of what is recorded so far; what is kept no more counts as lost."""
+        self.look()
+        header = self._log.header
+        channels = [] if header is None else [header.channels[k] for k in Columns.of(header.channels).full]
+        columns = [k for name in names for k, channel in enumerate(channels) if channel.name == name]
+        if segment not in self._ends or len(columns) < len(names):
+            return None
+        counts, lost = self._unpacked(segment, first, min(stop, self._ends[segment]), len(channels))
+        return np.ascontiguousarray(counts[:, columns]), tuple(channels[k] for k in columns), lost
+
+    def _unpacked(self, segment: int, first: int, stop: int, width: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+        """Counts [sample, channel] of [first, stop) with zeros where they are not there, and the ranges of these."""
+        counts = np.zeros((max(0, stop - first), width), np.int16)
         lost = np.array([[first, stop]], np.int64)
         for one in self._samples.get(segment, []):
             a, b = max(first, one.first), min(stop, one.first + one.rows)
@@ -132,8 +157,7 @@ class LiveRun:
                 packed_counts.unpack(one.packed, rows)
                 counts[a - first : b - first] = rows[a - one.first : b - one.first]
                 lost = _without(lost, a, b)
-        t0_ns, dt_ns = self._begins[segment]
-        return labelled_arrays.samples(counts, first, channels, t0_ns, dt_ns, lost)
+        return counts, lost
 
 
 def _together(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import Curve
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.table import ComparedRow
-from opsicm.reproduction.variants import CALIBRATED
+from opsicm.reproduction.variants import CALIBRATED, PROPORTIONAL, DeclaredSet
 from opsicm.results.number_text import number
 
 Record = Mapping[str, Any]
@@ -46,10 +46,10 @@ def findings(records: Sequence[Record], form: str) -> str:
     parts = [
         "# Findings: what the table says as a whole",
         "",
-        f"From the {form} forms of the experiments under `{DEFAULT_SET}` and its variants. Names such as E4.level are "
-        "rows of the [table](reproduction.md). A finding here is a contradiction or a consequence, not a verdict on "
-        "the paper: most could be settled by reading a dozen numbers off its figures, which its text does not print. "
-        "They are at the end.",
+        f"From the {form} forms of the experiments under `{DEFAULT_SET}`, its variants and the sets beside it. Names "
+        "such as E4.level are rows of the [table](reproduction.md). A finding here is a contradiction or a "
+        "consequence, not a verdict on the paper: most could be settled by reading a dozen numbers off its figures, "
+        "which its text does not print. They are at the end.",
         "",
         *_slope_and_ramp(table, p),
         *_flat_rests(table, p),
@@ -69,11 +69,13 @@ def write_findings(compared: Iterable[ComparedRow], folder: Path, form: str) -> 
     return path
 
 
-def _here(table: Mapping[str, Record], row: str, term: str = "") -> str:
-    """A row's number with its unit, or with a `term` switched off; else why there is none."""
+def _here(table: Mapping[str, Record], row: str, term: str = "", under: DeclaredSet | None = None) -> str:
+    """A row's number with its unit, with a `term` switched off or `under` another set; else why there is none."""
     if row not in table:
         return "not run"
     one = table[row]["without"].get(term) if term else table[row]
+    if under is not None:
+        one = table[row]["sets"].get(under.name)
     if one is None or one["here"] is None:
         return "not run" if one is None else str(one["outcome"]).partition(":")[0]
     unit = table[row]["unit"]
@@ -120,10 +122,11 @@ def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters) -> list[str]
         "|---|---:|---:|---:|---|",
         *rows,
         "",
-        f"Here: E1.slope_low {_here(table, 'E1.slope_low')}, E1.slope_proportional "
-        f"{_here(table, 'E1.slope_proportional')}; E4.slope_lithiation {_here(table, 'E4.slope_lithiation')} on "
-        f"charge and E4.slope_delithiation {_here(table, 'E4.slope_delithiation')} on discharge; with the salt term "
-        f"off, {_here(table, 'E4.slope_delithiation', 'salt off')}.",
+        f"Here: E1.slope_low {_here(table, 'E1.slope_low')}, under κ ∝ c "
+        f"{_here(table, 'E1.slope_low', under=PROPORTIONAL)}; E4.slope_lithiation "
+        f"{_here(table, 'E4.slope_lithiation')} on charge and E4.slope_delithiation "
+        f"{_here(table, 'E4.slope_delithiation')} on discharge; with the salt term off, "
+        f"{_here(table, 'E4.slope_delithiation', 'salt off')}.",
         "",
         "So either E4 means a level, which is what 'had to be in a steady state' says and what the twin does on "
         f"charge (E4.level_100_lithiation {_here(table, 'E4.level_100_lithiation')} of the initial step), or the "
@@ -136,7 +139,7 @@ def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters) -> list[str]
 
 
 def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
-    proportional = table.get("E5.rest_proportional", {}).get("here")
+    proportional = table.get("E5.rest", {}).get("sets", {}).get(PROPORTIONAL.name, {}).get("here")
     s = sensitivity(_kappa(p, math.inf), 1000.0, 1000.0)
     limit = (
         ""
@@ -148,8 +151,9 @@ def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         "## 2. κ ∝ c and flat rests",
         "",
         "Between the pulses of E5 'no significant change was observed in the SICM current'. With κ ∝ c, which makes "
-        f"E1 a perfect line (s = {s:.2f}), the pipette current relaxes by {_here(table, 'E5.rest_proportional')} of "
-        "the step within a rest of 300 s, because the salt does; with the default conductivity by "
+        f"E1 a perfect line (s = {s:.2f}), the pipette current relaxes by "
+        f"{_here(table, 'E5.rest', under=PROPORTIONAL)} of the step within a rest of 300 s, because the "
+        "salt does; with the default conductivity by "
         f"{_here(table, 'E5.rest')}. Without convection it would be "
         f"{_here(table, 'E5.rest', 'convection off')}.{limit} That is inside the 15 % by which the table judges "
         "words, and yet a curve that Figure 3e would show. The authors hold that the gradient 'can be kept constant "

@@ -135,16 +135,20 @@ def _grounding(run: Run) -> str:
 
 
 def _tower_results(run: Run, interval: ProbeInterval) -> list[Result]:
-    slow, cell = run.slow, run.cell
+    return tower_results(*tower_rows(run.slow, run.cell, interval))
+
+
+def tower_rows(slow: xr.Dataset, cell: xr.Dataset, interval: ProbeInterval) -> tuple[F64, F64, F64, F64, F64]:
+    """Time [s], height [m], pipette and cell current [A] and potential [V] of the slow rows of a tower."""
     t = slow["t_ns"].values
     rows = (t >= interval.start_ns) & (t <= interval.stop_ns)
-    seconds = t[rows] * 1e-9
+    seconds: F64 = t[rows] * 1e-9
     beside = {
         name: np.interp(seconds, cell["t_ns"].values * 1e-9, cell[name].values) if cell.sizes["row"] else 0.0 * seconds
         for name in ("current", "potential")
     }
     height, pipette = slow["coarse_z"].values[rows], slow["pipette_current"].values[rows]
-    return tower_results(seconds, height, pipette, beside["current"], beside["potential"])
+    return seconds, height, pipette, beside["current"], beside["potential"]
 
 
 def _samples(run: Run, interval: ProbeInterval, grounding: str) -> Iterator[tuple[F64, F64]]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from opsicm.analysis.approach.template import Template, tabulate
 from opsicm.analysis.calibrated import calibrated
@@ -17,6 +18,7 @@ from opsicm.analysis.result import Result, failed
 from opsicm.analysis.sections.raw_samples import Approaches, RawSamples
 from opsicm.analysis.sections.results import section_results
 from opsicm.core.calibration import stored_calibration
+from opsicm.core.facts import Channel
 from opsicm.core.statistics import noise_from_differences
 from opsicm.core.units import factor
 from opsicm.figures import hops as figures
@@ -47,7 +49,7 @@ def run_parameters(run: Run) -> RunParameters:
     passed = float(np.nanmax(charge) - np.nanmin(charge)) if charge.size else 0.0
     return RunParameters(
         thickness=float(parameters["specimen"].get("thickness_m", 1.0)),
-        curve=approach_curve(_pipette(parameters["pipette"])),
+        curve=approach_curve(pipette_of(parameters["pipette"])),
         capacity=float(parameters["specimen"].get("capacity_C", passed)),
         tip_potential=float(parameters["pipette"].get("bias_V", 0.0)),
         sample_period=run.dt_ns * 1e-9,
@@ -120,30 +122,69 @@ def _section_of(run: Run) -> list[Result]:
     cell_current = hops["cell_current"].values[good]
     flows = float(np.max(np.abs(cell_current))) > _FLOWS * noise_from_differences(cell_current)
     worst = good[int(np.argmax(np.abs(cell_current))) if flows else good.size // 2]
-    line, segment = int(hops["line"].values[worst]), int(hops["segment"].values[worst])
-    chosen = good[hops["segment"].values[good] == segment]
+    return section_at(hops, int(worst), run.counts, template_of(run))
+
+
+Counts = Callable[
+    [int, tuple[str, ...], int, int], tuple[NDArray[np.int16], tuple[Channel, ...], NDArray[np.int64]] | None
+]
+"""Reads raw samples as `Run.counts` does: of a stored run, or of one in progress."""
+
+
+def section_at(hops: xr.Dataset, at: int, counts: Counts, template: Template) -> list[Result]:
+    """The section of the line of hop `at`, or of the hops nearest to it where they are all at one point.
+
+    [] where fewer than three made contact, or where their samples are too many or were not kept in full.
+    """
+    chosen = hops_of_section(hops, at)
+    fall, stop = (hops[name].values[chosen] for name in ("sample_fall", "sample_stop"))
+    if chosen.size < 3 or int(stop.max()) + 1 - int(fall.min()) > _MOST_SAMPLES:
+        return []
+    sampled = sampled_approaches(hops, chosen, counts)
+    if sampled is None:
+        return []
+    samples, approaches, chosen = sampled
+    x, y = (hops[name].values[chosen] for name in ("x", "y"))
+    return section_results(samples, approaches, template, np.hypot(x - x[:1], y - y[:1]), chosen)
+
+
+def hops_of_section(hops: xr.Dataset, at: int) -> NDArray[np.int64]:
+    """The hops in contact of the line of hop `at`, or the twenty nearest to it at one point, in order of time."""
+    good = np.flatnonzero(hops["outcome"].values == 0)
+    line, segment = int(hops["line"].values[at]), int(hops["segment"].values[at])
+    chosen: NDArray[np.int64] = good[hops["segment"].values[good] == segment]
     if np.unique(hops["pixel"].values[chosen]).size > 1:
-        chosen = chosen[hops["line"].values[chosen] == line]
-    else:
-        chosen = chosen[np.argsort(np.abs(chosen - worst), kind="stable")[:_SECTION_HOPS]]
-        chosen.sort()
+        of_line: NDArray[np.int64] = chosen[hops["line"].values[chosen] == line]
+        return of_line
+    return np.sort(chosen[np.argsort(np.abs(chosen - at), kind="stable")[:_SECTION_HOPS]])
+
+
+def sampled_approaches(
+    hops: xr.Dataset, chosen: NDArray[np.int64], counts: Counts
+) -> tuple[RawSamples, Approaches, NDArray[np.int64]] | None:
+    """The approaches of the hops `chosen`, all of one segment, as raw samples that rise with height and current.
+
+    With them those of `chosen` whose samples are whole. None where pipette current or z were not kept in full.
+    """
     fall, stop = (hops[name].values[chosen] for name in ("sample_fall", "sample_stop"))
     first, last = int(fall.min()), int(stop.max()) + 1
-    if chosen.size < 3 or last - first > _MOST_SAMPLES:
-        return []
-    kept = run.counts(segment, ("pipette_current", "z"), first, last)
+    kept = counts(int(hops["segment"].values[chosen[0]]), ("pipette_current", "z"), first, last)
     if kept is None:
-        return []
-    counts, (current, z), lost = kept
+        return None
+    words, (current, z), lost = kept
     intact = np.array([not np.any((lost[:, 0] <= b) & (lost[:, 1] > a)) for a, b in zip(fall, stop, strict=True)])
     chosen, fall, stop = chosen[intact], fall[intact], stop[intact]
+    if not chosen.size:
+        return RawSamples(words, 0, 1, current.scale, current.offset, z.scale, z.offset), _NO_APPROACHES, chosen
     # The kernels search for decreasing currents: take the sign of the reference out.
     sign = -1.0 if float(np.median(hops["i_ref"].values[chosen])) < 0.0 else 1.0
     reference, setpoint = sign * hops["i_ref"].values[chosen], hops["setpoint"].values[chosen]
-    samples = RawSamples(counts, 0, 1, current.scale, current.offset, z.scale, z.offset).rising(sign)
-    falls = Approaches(fall - first, stop - first + 1, reference, setpoint)
-    x, y = (hops[name].values[chosen] for name in ("x", "y"))
-    return section_results(samples, falls, template_of(run), np.hypot(x - x[:1], y - y[:1]))
+    samples = RawSamples(words, 0, 1, current.scale, current.offset, z.scale, z.offset).rising(sign)
+    return samples, Approaches(fall - first, stop - first + 1, reference, setpoint), chosen
+
+
+_NONE: Final = np.empty(0, np.int64)
+_NO_APPROACHES: Final = Approaches(_NONE, _NONE, np.empty(0), np.empty(0))
 
 
 # Families of results, in the order in which they are listed. A new family needs a line here.
@@ -152,10 +193,15 @@ FAMILIES: Final[tuple[Callable[[Run], list[Result]], ...]] = (_operando_results,
 
 def template_of(run: Run) -> Template:
     """The finite-element curve of the run's pipette."""
-    return tabulate(approach_curve(_pipette(run.parameters["pipette"])).relative_current, "finite-element curve")
+    return template_for(pipette_of(run.parameters["pipette"]))
 
 
-def _pipette(p: Mapping[str, float]) -> Pipette:
+def template_for(pipette: Pipette) -> Template:
+    """The finite-element curve of a pipette: what an approach is predicted to be."""
+    return tabulate(approach_curve(pipette).relative_current, "finite-element curve")
+
+
+def pipette_of(p: Mapping[str, float]) -> Pipette:
     """The pipette as far as it is stated, else of the usual shape."""
     keys = {"radius": "radius_m", "wall": "wall", "cone_angle": "cone_angle_rad", "length": "length_m"}
     return Pipette(**{name: float(p[key]) for name, key in keys.items() if key in p})

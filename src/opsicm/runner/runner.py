@@ -11,6 +11,7 @@ import itertools
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -25,7 +26,7 @@ from opsicm.experiment.patterns import Floats
 from opsicm.experiment.probe_steps import landmarks
 from opsicm.instruments.bias_ramp import LONGEST_SETTLING, SETTLING_INTERVAL
 from opsicm.instruments.clock import WallClock, pause
-from opsicm.instruments.roles import CellReading, Rig
+from opsicm.instruments.roles import ENGAGEMENT, CellReading, Rig
 from opsicm.instruments.wiring_check import Finding, refuse_failed
 from opsicm.record.recorder import Recorder
 from opsicm.runner.bias import BiasTracker
@@ -196,7 +197,12 @@ class Runner:
     def run(self) -> RunOutcome:
         """Run to the end, to a stop or to a fault; the rig is safe and the record complete when this returns."""
         ending = RunOutcome("fault")
-        self._facts.write("run_started", "run", "run", {"title": self._experiment.title, **self._start.assumptions})
+        data: dict[str, object] = {"title": self._experiment.title, **self._start.assumptions}
+        with suppress(OpsicmError):  # a stage that is lost is so in the first turn too
+            told = self._rig.coarse_stage.state().settings
+            if frame := {key: told[key] for key in ENGAGEMENT if key in told}:
+                data["coarse_stage"] = frame  # whoever runs next needs it
+        self._facts.write("run_started", "run", "run", data)
         try:
             ending = self._loop()
         except OpsicmError as error:

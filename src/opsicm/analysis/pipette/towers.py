@@ -154,25 +154,57 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
     """Near less far current and length of the gradient at chosen times, and the current over height and time.
 
     Rows of a tower: `t` [s], `height` [m] of the coarse stage, `pipette` [A], `cell_current` [A] (negative lithiates),
-    `potential` [V], (n,). The trace of `tower_ways` is the current [A] over (time, height), with the mean potential and
-    cell current of each traverse. Times: the first and last traverse, the largest cell current of either sign, the
-    lowest potential. A traverse takes seconds, in which the cell changes: its profile is sheared by that much. [] where
-    the stage did not travel. Assumes that the drift of the pipette is slow against one traverse.
+    `potential` [V], (n,). The trace of `tower_ways` is that of `tower_image`. Times: the first and last traverse, the
+    largest cell current of either sign, the lowest potential. A traverse takes seconds, in which the cell changes: its
+    profile is sheared by that much. [] where the stage did not travel. Assumes that the drift of the pipette is slow
+    against one traverse.
     """
     up_down = traverses(t, height)
     if not up_down:
         return []
-    # Medians: the way to the first traverse may begin far below it.
-    ends = [(np.min(height[w.first : w.stop]), np.max(height[w.first : w.stop])) for w in up_down]
-    low, high = (float(value) for value in np.median(ends, axis=0))
-    edges = np.linspace(low, high, _BINS + 1)
-    image = np.full((len(up_down), _BINS), np.nan)
+    trace = _image_of(up_down, _ends(up_down, height), height, pipette, cell_current, potential)
     results: list[Result] = []
-    for k, traverse in enumerate(up_down):
-        image[k] = _on_heights(height[traverse.first : traverse.stop], pipette[traverse.first : traverse.stop], edges)
     for name, k in _moments(up_down, cell_current, potential).items():
         results += _moment_results(name, up_down[k], height, pipette, potential, cell_current)
-    trace = xr.DataArray(
+    low, high = _ends(up_down, height)
+    method = f"traverses of the coarse stage between {1e6 * low:.4g} and {1e6 * high:.4g} µm"
+    return [Result("tower_ways", float(len(up_down)), 0.0, "1", method, trace=trace), *results]
+
+
+def tower_image(t: F64, height: F64, pipette: F64, cell_current: F64, potential: F64) -> xr.DataArray | None:
+    """The pipette current [A] of a tower over (time, height), with mean potential and cell current of each traverse.
+
+    Rows as for `tower_results`, of a tower that may still go on: the traverse under way counts from its second row, and
+    stands where its middle will be if it takes as long as the others; the attribute `under_way` tells of it. None
+    before the stage has travelled.
+    """
+    up_down = traverses(t, height)
+    if not up_down:
+        return None
+    last, ends = up_down[-1], _ends(up_down, height)
+    under_way = last.stop <= t.size - 2
+    if under_way:
+        durations = [float(t[w.stop - 1] - t[w.first]) for w in up_down]
+        middle = float(t[last.stop]) + 0.5 * float(np.median(durations))
+        up_down = [*up_down, Traverse(last.stop, t.size, max(middle, float(np.mean(t[last.stop :]))))]
+    return _image_of(up_down, ends, height, pipette, cell_current, potential).assign_attrs(under_way=int(under_way))
+
+
+def _ends(up_down: list[Traverse], height: F64) -> tuple[float, float]:
+    """The usual lower and upper end of a traverse [m]. Medians: the way to the first may begin far below it."""
+    ends = [(np.min(height[w.first : w.stop]), np.max(height[w.first : w.stop])) for w in up_down]
+    low, high = np.median(ends, axis=0)
+    return float(low), float(high)
+
+
+def _image_of(
+    up_down: list[Traverse], ends: tuple[float, float], height: F64, pipette: F64, cell_current: F64, potential: F64
+) -> xr.DataArray:
+    edges = np.linspace(*ends, _BINS + 1)
+    image = np.full((len(up_down), _BINS), np.nan)
+    for k, traverse in enumerate(up_down):
+        image[k] = _on_heights(height[traverse.first : traverse.stop], pipette[traverse.first : traverse.stop], edges)
+    return xr.DataArray(
         image,
         dims=("time", "height"),
         attrs={"units": "A", "quantity": "pipette current"},
@@ -183,8 +215,6 @@ def tower_results(t: F64, height: F64, pipette: F64, cell_current: F64, potentia
             "cell_current": ("time", [float(np.nanmean(cell_current[w.first : w.stop])) for w in up_down]),
         },
     )
-    method = f"traverses of the coarse stage between {1e6 * low:.4g} and {1e6 * high:.4g} µm"
-    return [Result("tower_ways", float(len(up_down)), 0.0, "1", method, trace=trace), *results]
 
 
 def _on_heights(height: F64, current: F64, edges: F64) -> F64:

@@ -137,12 +137,16 @@ _METHOD: Final = (
 )
 
 
-def section_results(samples: RawSamples, approaches: Approaches, template: Template, x: F64) -> list[Result]:
+def section_results(
+    samples: RawSamples, approaches: Approaches, template: Template, x: F64, hop: NDArray[np.int64] | None = None
+) -> list[Result]:
     """Current near the surface [pA] less the approach's mode and less what geometry alone gives, with the section.
 
-    `approaches` of one line (or of one point), `template` the pipette's template, `x` [hop] [m] the position of each.
-    The trace is a Dataset: `difference`, `null`, `net` (hop, height), `number`. Bins run over the distance from each
-    approach's own fitted surface. Fails with a named outcome where fewer than three approaches could be fitted.
+    `approaches` of one line (or of one point), `template` the pipette's template, `x` [hop] [m] the position of each
+    and `hop` its number among others (None: counted from 0), which the trace hands on.
+    The trace is a Dataset: `difference`, `null`, `net` (hop, height), `number`.
+    Bins run over the distance from each approach's own fitted surface. Fails with a named outcome where fewer than
+    three approaches could be fitted.
     """
     name = "near_surface_difference"
     method = _METHOD.format(low=_NEAR[0] * 1e9, high=_NEAR[1] * 1e9, template=template.name)
@@ -169,7 +173,11 @@ def section_results(samples: RawSamples, approaches: Approaches, template: Templ
             "net": (("hop", "height"), net),
             "number": (("hop", "height"), section.number),
         },
-        coords={"x": ("hop", x[ok]), "distance": ("height", section.centres)},
+        coords={
+            "x": ("hop", x[ok]),
+            "hop": np.flatnonzero(ok) if hop is None else hop[ok],
+            "distance": ("height", section.centres),
+        },
         attrs={"template": template.name, "units": "A"},
     )
     each = np.array([np.nanmean(row[near]) if np.isfinite(row[near]).any() else np.nan for row in net])

@@ -109,7 +109,8 @@ def image_so_far(
 
     `back` is how many passes before that one. `hops` of one step in order of time, `coarse` [hop] [m] as for `frames`;
     `x` [column], `y` [row] [m] are the coordinates that the program gives its pixels. None where no hop of the pass
-    made contact. Once the pass is whole the heights are those of its frame.
+    made contact. Once the pass is whole the heights are those of its frame. The coordinate `hop` (y, x) is the index of
+    each pixel's hop in `hops`, -1 without contact.
     """
     line, pixel = hops["line"].values.astype(int), hops["pixel"].values.astype(int)
     if not line.size:
@@ -121,7 +122,10 @@ def image_so_far(
     heights = np.full((y.size, x.size), np.nan)
     z = hops["z_stop"].values + (0.0 if coarse is None else coarse)
     heights[line[of] % y.size, pixel[of]] = z[of]
-    image = xr.DataArray(heights, dims=("y", "x"), coords={"x": ("x", x), "y": ("y", y)}, attrs={"units": "m"})
+    index = np.full(heights.shape, -1, np.int64)
+    index[line[of] % y.size, pixel[of]] = np.flatnonzero(of)
+    coords = {"x": ("x", x), "y": ("y", y), "hop": (("y", "x"), index)}
+    image = xr.DataArray(heights, dims=("y", "x"), coords=coords, attrs={"units": "m"})
     if rotation:
         image.attrs["lateral_note"] = _turned(rotation)
     return image

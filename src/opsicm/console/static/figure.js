@@ -5,7 +5,7 @@ import {BOX, Image} from "./image.js";
 import {css, write} from "./theme.js";
 import uPlot from "./vendor/uPlot.esm.js";
 
-const ALONE = 300, STACKED = 170, GRID = 240, IMAGE = 400; // heights of panels [px]
+const ALONE = 300, STACKED = 170, GRID = 240, IMAGE = 380; // heights of panels [px]
 const LABEL = 20; // [px]
 const MOST_NAMED = 8; // curves of a family; of more the first and the last are named, as in the report
 const NEAR = 40; // [px] from a curve that turns back in x, for its value to be read
@@ -40,7 +40,7 @@ export class Figure {
       grid.append(box);
       // Panels over one axis of x are linked; in a grid each stands for itself.
       const link = view.share_x ? this.link : new Link();
-      if (panel.kind === "image") return new Picture(box, panel, view.columns > 1 ? GRID : IMAGE, link);
+      if (panel.kind === "image") return new Picture(box, panel, view.columns > 2 ? GRID : IMAGE, link);
       // One axis is labelled once, below the last, and a legend that says the same as the one above it is left out.
       const entries = JSON.stringify(panel.series.map((series) => [series.label, series.role, series.shade])), last = k === view.panels.length - 1;
       const plot = new Plot(box, panel, tall, link, !view.share_x || last, entries !== explained, frame);
@@ -207,7 +207,11 @@ class Plot {
       }))],
       hooks: {
         setCursor: [(u) => this.read(u)],
-        setScale: [(u, key) => { if (key === "x" && !this.busy && u.status) this.link.zoom(this, u.scales.x.min, u.scales.x.max); }],
+        setScale: [(u, key) => {
+          const {min, max} = u.scales[key];
+          this.body.dataset[key] = `${min} ${max}`;
+          if (key === "x" && !this.busy && u.status) this.link.zoom(this, min, max);
+        }],
       },
     };
   }

@@ -28,7 +28,9 @@ export function ageGauges(contact, frozen) {
     const old = frozen && contact ? 0 : gauge.age_s + (now - received) / 1000;
     const stale = !contact || gauge.stale || old > STALE;
     box.classList.toggle("stale", stale);
-    write(age, stale ? `stale: ${Math.round(old)} s old` : `at ${gauge.t_s.toFixed(1)} s`);
+    const unknown = gauge.why ? `: ${gauge.why}` : "";
+    const u = gauge.value !== null && gauge.u !== null ? `± ${number(gauge.u)} ${gauge.unit}, ` : "";
+    write(age, stale ? `stale: ${Math.round(old)} s old` : `${u}at ${gauge.t_s.toFixed(1)} s${unknown}`);
   }
 }
 
@@ -53,7 +55,8 @@ function make(section, gauge) {
   return one;
 }
 
+/** Three digits, but no more than four places. */
 function number(value) {
-  const size = Math.abs(value);
-  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3).replace("-", "−");
+  const places = value === 0 ? 0 : Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))));
+  return value.toFixed(places).replace("-", "−");
 }

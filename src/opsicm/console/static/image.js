@@ -1,34 +1,37 @@
-// An image on a canvas of its own, axes, colour bar and scale bar on a second one, and the value under the cursor.
+// An image on a canvas of its own with axes, colour bar and scale bar; above it, on another, what the cursor marks.
 import {TABLES} from "./colourmaps.js";
+import {onMoment, momentAt, nearest, placeOf, point, pointed} from "./cursor.js";
 import {css, write} from "./theme.js";
 import {surface, ticks, widthOf} from "./xy.js";
 
-export const BOX = {left: 60, top: 8, below: 44, right: 92};
+export const BOX = {left: 60, top: 26, below: 44, right: 92};
 
 export class Image {
-  /** In `body`, at most `tallest` px high; `readout` gets the value under the cursor. */
-  constructor(body, readout, tallest) {
-    this.body = body;
-    this.readout = readout;
-    this.tallest = tallest;
+  /** In `body`, at most `tallest` px high; `readout` gets the value under the cursor, `onPixel` what it belongs to. */
+  constructor(body, readout, tallest, onPixel = () => {}) {
+    Object.assign(this, {body, readout, tallest, onPixel});
     this.pixels = document.createElement("canvas"); // one pixel of the image, one of the canvas
     this.canvas = document.createElement("canvas");
+    this.over = document.createElement("canvas");
     this.strip = document.createElement("canvas");
     this.barOf = null;
     const frame = document.createElement("div");
     frame.className = "image";
-    frame.append(this.canvas);
+    frame.append(this.canvas, this.over);
     this.frame = frame;
     this.panel = null;
     this.at = null;
+    this.listener = () => this.mark();
+    onMoment(this.listener);
     this.canvas.addEventListener("pointermove", (event) => { this.at = [event.offsetX, event.offsetY]; this.read(); });
     this.canvas.addEventListener("pointerleave", () => { this.at = null; this.read(); });
     new ResizeObserver(() => this.panel && this.draw()).observe(body);
   }
 
-  update(panel) {
-    this.panel = panel;
-    if (!this.frame.isConnected) this.body.replaceChildren(this.frame);
+  /** Draw `panel`; `times` of its pixels or columns, or `begin` of its axis of time, say when what it shows was so. */
+  update(panel, times = null, begin = null) {
+    Object.assign(this, {panel, times, begin});
+    if (!this.frame.isConnected) this.body.append(this.frame);
     this.draw();
   }
 
@@ -39,7 +42,8 @@ export class Image {
     const equal = panel.x.unit === panel.y.unit;
     let w = room, h = equal ? (w * (top - bottom)) / (right - left) : 0.7 * this.tallest;
     if (h > this.tallest) { w *= equal ? this.tallest / h : 1; h = this.tallest; }
-    const [c] = surface(this.body, this.canvas, h + BOX.top + BOX.below);
+    const tall = h + BOX.top + BOX.below, [c] = surface(this.body, this.canvas, tall);
+    this.tall = tall;
     const x0 = BOX.left, y0 = BOX.top;
     this.place = {x0, y0, w, h};
     c.imageSmoothingEnabled = false;
@@ -53,15 +57,12 @@ export class Image {
     c.fillText(panel.x.label, x0 + w / 2, y0 + h + 36);
     c.textAlign = "right";
     for (const v of up.values) c.fillText(up.text(v), x0 - 6, y0 + h - ((v - bottom) / (top - bottom)) * h + 4);
-    c.save();
-    c.translate(13, y0 + h / 2);
-    c.rotate(-Math.PI / 2);
-    c.textAlign = "center";
-    c.fillText(panel.y.label, 0, 0);
-    c.restore();
+    c.textAlign = "left";
+    c.fillText(panel.y.label, 4, 14);
     this.bar(c, panel, x0 + w + 14, y0, h);
     if (panel.scale_bar) this.scale(c, panel, x0, y0, w, h, right - left);
-    this.read();
+    this.mark();
+    if (this.at) this.read();
   }
 
   // The first row of values is the lowest one.
@@ -94,7 +95,8 @@ export class Image {
     c.fillStyle = css("--ink");
     c.textAlign = "left";
     if (high > low) { const along = ticks(low, high, 5); for (const v of along.values) c.fillText(along.text(v), x + 18, y + h - ((v - low) / (high - low)) * h + 4); }
-    c.fillText(panel.value.unit, x, y + h + 16);
+    c.textAlign = "right"; // above the bar, and to the left if it is long
+    c.fillText(panel.value.label, x + 78, 14);
   }
 
   scale(c, panel, x0, y0, w, h, span) {
@@ -117,20 +119,65 @@ export class Image {
   }
 
   read() {
-    const value = this.under();
-    if (value !== null || this.said) write(this.readout, value ?? "");
-    this.said = value !== null;
+    const pixel = this.under();
+    if (pixel || this.said) write(this.readout, pixel ? this.words(pixel) : "");
+    this.said = pixel !== null;
+    this.onPixel(pixel);
+    point(pixel && this.momentOf(pixel), this.listener);
+    this.mark();
   }
 
+  /** {row, column} under the pointer; null outside. */
   under() {
     if (!this.at || !this.panel) return null;
-    const {x0, y0, w, h} = this.place, panel = this.panel, [rows, columns] = panel.values.shape, [left, right, bottom, top] = panel.extent;
+    const {x0, y0, w, h} = this.place, [rows, columns] = this.panel.values.shape;
     const column = Math.floor(((this.at[0] - x0) / w) * columns), row = Math.floor((1 - (this.at[1] - y0) / h) * rows);
-    if (column < 0 || row < 0 || column >= columns || row >= rows) return null;
-    const v = panel.values.values[row * columns + column];
-    const x = left + ((column + 0.5) * (right - left)) / columns, y = bottom + ((row + 0.5) * (top - bottom)) / rows;
-    const said = Number.isNaN(v) ? "not reached" : `${v.toPrecision(6)} ${panel.value.unit}`;
+    return column < 0 || row < 0 || column >= columns || row >= rows ? null : {row, column};
+  }
+
+  centre({row, column}) {
+    const [rows, columns] = this.panel.values.shape, [left, right, bottom, top] = this.panel.extent;
+    return [left + ((column + 0.5) * (right - left)) / columns, bottom + ((row + 0.5) * (top - bottom)) / rows];
+  }
+
+  words({row, column}) {
+    const panel = this.panel, v = panel.values.values[row * panel.values.shape[1] + column], [x, y] = this.centre({row, column});
+    const said = Number.isNaN(v) ? (panel.shows === "height" ? "not reached" : "no value") : `${v.toPrecision(6)} ${panel.value.unit}`;
     return `${panel.value.quantity} ${said} at ${x.toPrecision(4)} ${panel.x.unit}, ${y.toPrecision(4)} ${panel.y.unit}`;
+  }
+
+  /** When a pixel was hopped, or its column was so [s]; null where nobody knows. */
+  momentOf({row, column}) {
+    if (!this.times) return momentAt(this.panel.x, this.begin, this.centre({row, column})[0]);
+    const {values, shape} = this.times, t = values[shape.length === 1 ? column : row * shape[1] + column];
+    return Number.isNaN(t) ? null : t;
+  }
+
+  /** The pixel that was hopped at `t`, or the column (row is null) that was so then; null for none. */
+  pixelAt(t) {
+    const [, columns] = this.panel.values.shape, [left, right] = this.panel.extent;
+    if (this.times) {
+      const k = nearest(this.times.values, t);
+      if (k < 0) return null;
+      return this.times.shape.length === 1 ? {row: null, column: k} : {row: Math.floor(k / columns), column: k % columns};
+    }
+    const x = placeOf(this.panel.x, this.begin, t), column = x === null ? -1 : Math.floor(((x - left) / (right - left)) * columns);
+    return column < 0 || column >= columns ? null : {row: null, column};
+  }
+
+  /** What the cursor points at in any figure. */
+  mark() {
+    if (!this.panel || !this.frame.isConnected) return;
+    const [c] = surface(this.body, this.over, this.tall), {x0, y0, w, h} = this.place, [rows, columns] = this.panel.values.shape;
+    const t = pointed(), pixel = t === null ? null : this.pixelAt(t);
+    if (!pixel) return;
+    const wide = Math.max(w / columns, 5), x = x0 + ((pixel.column + 0.5) * w) / columns - wide / 2;
+    const tall = pixel.row === null ? h : Math.max(h / rows, 5), y = pixel.row === null ? y0 : y0 + h - ((pixel.row + 0.5) * h) / rows - tall / 2;
+    for (const [style, thick] of [["#000000", 4], ["#ffffff", 2]]) { // seen on any colour
+      c.strokeStyle = style;
+      c.lineWidth = thick;
+      c.strokeRect(x, y, wide, tall);
+    }
   }
 }
 

@@ -1,12 +1,15 @@
 // The page: messages in, figures out, one frame of the screen at a time.
+import {onMoment, pointed} from "./cursor.js";
 import {Curves} from "./curves.js";
 import {ageGauges, updateGauges} from "./gauges.js";
 import {Image} from "./image.js";
 import {addFacts} from "./log.js";
+import {updateProgress} from "./progress.js";
+import {beginSettings, keepLevelling, shown, takeSettings} from "./settings.js";
 import {begin, stop, toggleProbe, updateSteering} from "./steering.js";
 import {setTheme, write} from "./theme.js";
-import {decode, FACTS, PEOPLE, STATUS, VIEW} from "./wire.js";
-import {drawCurves, drawRows} from "./xy.js";
+import {decode, FACTS, PEOPLE, SETTINGS, STATUS, VIEW} from "./wire.js";
+import {legend, Plane, Rows} from "./xy.js";
 
 const $ = (id) => document.getElementById(id);
 const SILENT = 3000; // [ms] without a word: the server speaks twice a second
@@ -15,13 +18,12 @@ const OVER = new Set(["completed", "stopped", "fault", "interrupted", "no proces
 const views = new Map(); // slot → {number, content, fresh}
 let socket = null, news = true, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
 
-const map = new Image($("map-body"), $("map-readout"), 460), before = new Image($("before-body"), $("map-readout"), 230);
-const mapCurves = new Curves($("map-body"), 300, "time");
-const time = new Curves($("time-body"), 136, "time");
-const hop = new Curves($("hop-body"), 110, "hop");
-const planCanvas = document.createElement("canvas"), cellCanvas = document.createElement("canvas");
-$("plan-body").append(planCanvas);
-$("cell-body").append(cellCanvas);
+const map = new Image($("map-body"), $("map-readout"), 460, profile), before = new Image($("before-body"), $("map-readout"), 230);
+const profiles = [new Plane($("profile-x"), 150), new Plane($("profile-y"), 150)];
+const point = new Curves($("map-curves"), 200, "time"), time = new Curves($("time-body"), 136, "time"), hop = new Curves($("hop-body"), 110, "hop");
+const sections = [0, 1].map(() => new Image($("section-body"), $("section-readout"), 200)), sectionCurves = new Plane($("section-body"), 240);
+const against = new Plane($("cell-body"), 260, {role: "cell", present: true, readout: $("cell-readout")}), approach = new Plane($("approach-body"), 240);
+const rows = new Rows($("plan-body"));
 
 // -- messages
 
@@ -37,6 +39,7 @@ function connect() {
     else if (kind === STATUS) { status = {...content, t_s: content.t_s ?? status?.t_s ?? 0}; updateGauges($("gauges"), content.gauges); }
     else if (kind === FACTS) { if (content.anew) $("facts").replaceChildren(); addFacts($("facts"), content.facts); }
     else if (kind === PEOPLE) people = content;
+    else if (kind === SETTINGS) { const wanted = takeSettings(content); if ($("levelling").value !== wanted) { $("levelling").value = wanted; say({levelling: wanted}); } }
     if (!follow) schedule(); // views of one moment are drawn together: a frame costs the browser the same for one or all
   };
   socket.onclose = (event) => {
@@ -67,37 +70,104 @@ function renew() { news = true; schedule(); } // words are looked at after a mes
 function draw() {
   let drawn = 0;
   for (const [slot, view] of views) if (view.fresh) { view.fresh = false; PLACES[slot]?.(view.content); drawn = Math.max(drawn, view.number); }
+  if (news || drawn) places();
   if (news) { news = false; words(); }
   if (drawn) { frames += 1; say({drawn}); }
 }
 
+function redraw() { for (const view of views.values()) view.fresh = true; schedule(); }
+
 const PLACES = {
   map(view) {
-    const images = view.panels.filter((panel) => panel.kind === "image"), present = images.at(-1);
+    const panels = view.panels.map(shown), images = panels.filter((panel) => panel.kind === "image"), present = images.at(-1);
     const series = view.name === "image_series", earlier = series && images.length > 1 ? images[0] : null;
-    $("map-wait").hidden = true;
+    const {pixels, begin: zero} = view.times;
     write($("map-title"), series ? `${view.title}, ${present.note}` : view.title);
     $("levelling-label").hidden = !series;
     write($("map-note"), view.caption);
-    $("before-title").hidden = !earlier;
-    before.frame.hidden = !earlier;
-    if (earlier) { write($("before-title"), earlier.note); before.update(earlier); }
-    if (present) { map.update(present); mapCurves.restyle(); }
-    else { map.frame.remove(); mapCurves.update(view.panels); }
+    $("before-title").hidden = before.frame.hidden = !earlier;
+    if (earlier) { write($("before-title"), earlier.note); before.update(earlier, pixels[0]); }
+    map.frame.hidden = $("profile").hidden = !present;
+    if (present) { map.update(present, pixels.at(-1) ?? null, zero); profile(map.under()); }
+    // A tower's currents at three heights are nowhere else; those of a line are the panels against time.
+    const curves = present ? (view.name === "tower" ? panels.filter((panel) => panel.kind !== "image" && panel.series.length > 1) : []) : panels;
+    $("map-curves").hidden = curves.length === 0;
+    if (curves.length) point.update(curves, zero);
   },
-  time(view) { $("time-wait").hidden = true; time.update(view.panels); },
-  cell(view) { $("cell-wait").hidden = true; drawCurves($("cell-body"), cellCanvas, view.panels[0]); },
-  hop(view) { $("hop-title").hidden = false; write($("hop-title"), view.title); hop.update(view.panels); },
-  plan(view) { $("plan-wait").hidden = true; drawPlan(view); },
+  time(view) { time.update(view.panels.map(shown), view.times.begin); },
+  cell(view) { against.update(shown(view.panels[0]), view.times.points); },
+  hop(view) { write($("hop-title"), view.title); hop.update(view.panels.map(shown)); },
+  approach(view) {
+    write($("approach-title"), view.title);
+    write($("approach-note"), view.caption);
+    const [panel] = view.panels.map(shown);
+    approach.frame.hidden = $("approach-legend").hidden = !panel;
+    if (panel) { approach.update(panel); legend($("approach-legend"), panel); }
+  },
+  section(view) {
+    write($("section-title"), view.title);
+    const notes = view.panels.map((panel, k) => (view.panels.length > 1 ? `${k ? "below" : "above"}: ${panel.note}` : panel.note));
+    write($("section-note"), [...notes, view.caption].filter(Boolean).join("; "));
+    const panels = view.panels.map(shown), images = panels.filter((panel) => panel.kind === "image");
+    sections.forEach((one, k) => { one.frame.hidden = !images[k]; if (images[k]) one.update(images[k], view.times.pixels[k] ?? null); });
+    const curves = images.length ? null : panels[0];
+    sectionCurves.frame.hidden = $("section-legend").hidden = !curves;
+    if (curves) { sectionCurves.update(curves, view.times.points); legend($("section-legend"), curves); }
+  },
+  plan(view) { rows.update(view.panels.at(-1), status?.t_s ?? 0); },
 };
 
-let planned = null;
-const UNITS = {s: 1, min: 60, h: 3600};
-function drawPlan(view) {
-  const panel = view.panels[view.panels.length - 1];
-  planned = status?.t_s ?? null;
-  drawRows($("plan-body"), planCanvas, panel, status ? status.t_s / (UNITS[panel.x.unit] ?? 1) : null);
+/** Places of which the server has nothing now are hidden: of a replay that was set back, what is still to come. */
+function places() {
+  const there = status?.places ?? [...views.keys()], has = (slot) => views.has(slot) && there.includes(slot);
+  for (const [slot, wait] of [["map", "map-wait"], ["time", "time-wait"], ["cell", "cell-wait"]]) {
+    $(wait).hidden = has(slot);
+    for (const part of $(wait).parentElement.children) if (part !== $(wait) && part.tagName === "DIV" && part.id.endsWith("-body")) part.hidden = !has(slot);
+  }
+  if (!has("map")) for (const id of ["profile", "before-title", "map-curves", "levelling-label"]) $(id).hidden = true;
+  $("section").hidden = !has("section");
+  $("approach").hidden = !has("approach") && !has("hop");
+  $("hop-title").hidden = $("hop-body").hidden = !has("hop");
+  $("plan-wait").hidden = views.has("plan");
 }
+
+/** Sections along x and y through a pixel of the map: that under the pointer, else the one that was hopped last. */
+function profile(pixel) {
+  const panel = map.panel;
+  if (!panel) return;
+  const [count, columns] = panel.values.shape, at = pixel ?? last(map) ?? {row: count >> 1, column: columns - 1};
+  const [x, y] = map.centre(at), values = panel.values.values, level = $("levelling").value;
+  const text = (v, axis) => `${axis.quantity} = ${v.toPrecision(4)} ${axis.unit}`;
+  const levelled = $("levelling-label").hidden ? "" : level === "none" ? "; not levelled" : `; levelled by ${level === "plane" ? "its plane" : "its parabola"}`;
+  write($("profile-title"), `Profiles through ${text(x, panel.x)}, ${text(y, panel.y)}, ${pixel ? "under the pointer" : last(map) ? "the last pixel" : "the last column"}${levelled}`);
+  const centres = (n, low, high) => Float64Array.from({length: n}, (_, k) => low + ((k + 0.5) * (high - low)) / n);
+  const [left, right, bottom, top] = panel.extent;
+  const along = {values: centres(columns, left, right)}, up = {values: centres(count, bottom, top)};
+  const row = {values: values.slice(at.row * columns, (at.row + 1) * columns)};
+  const column = {values: Float64Array.from({length: count}, (_, k) => values[k * columns + at.column])};
+  const curve = (axis, xs, ys) => ({x: axis, y: panel.value, series: [{label: "profile", role: "height", style: "line", shade: null, x: xs, y: ys}], x_limits: null, y_limits: null});
+  profiles[0].update(curve(panel.x, along, row));
+  profiles[1].update(curve(panel.y, up, column));
+}
+
+function last(image) {
+  const times = image.times?.values, columns = image.panel.values.shape[1];
+  if (!times || image.times.shape.length === 1) return null;
+  let at = -1;
+  for (let k = 0; k < times.length; k++) if (!Number.isNaN(times[k]) && (at < 0 || times[k] > times[at])) at = k;
+  return at < 0 ? null : {row: Math.floor(at / columns), column: at % columns};
+}
+
+/** What was made at the moment under the cursor: which image, which row. */
+function moment() {
+  const t = pointed(), view = views.get("map")?.content, begins = view?.times.images?.values;
+  if (t === null || !view) return write($("moment"), "");
+  const pixel = map.panel && map.frame.isConnected ? map.pixelAt(t) ?? (before.panel && before.pixelAt(t)) : null;
+  const number = begins ? begins.findLastIndex((start) => start <= t) + 1 : 0;
+  const where = pixel && pixel.row !== null ? `, row ${pixel.row + 1}, pixel ${pixel.column + 1}` : "";
+  write($("moment"), `cursor at ${clock(t)}${number ? `: image ${number}${where}` : ""}`);
+}
+onMoment(() => moment());
 
 // -- words
 
@@ -113,14 +183,13 @@ function words() {
     const pace = status.mode === "live" && status.speed && Math.abs(status.speed - 1) > 0.05 ? `, ${status.speed.toPrecision(3)} × real time` : "";
     write($("clock"), `${clock(status.t_s)}${status.total_s ? ` of ${clock(status.total_s)}` : ""}${pace}`);
     write($("left"), status.left_s == null ? "" : `${clock(status.left_s)} left`);
-    write($("tracks"), Object.entries(status.tracks ?? {}).map(([name, track]) => `${name}: ${track.step || "no step"}${track.paused ? " (paused)" : ""}`).join(" · "));
+    updateProgress($("progress"), status.tracks ?? {}, views.get("plan")?.content, status.t_s, status.mode === "replay" ? false : OVER.has(status.state));
     $("replay").hidden = status.mode !== "replay";
     $("results").hidden = !(status.mode === "replay" || ["completed", "stopped", "interrupted", "fault"].includes(status.state));
     if (status.mode === "replay" && contact) { playing = status.state === "playing"; write($("play-word"), playing ? "Pause" : "Play"); }
     if (status.mode === "replay" && !seeking) { $("seek").max = status.total_s; $("seek").value = status.t_s; }
     write($("plan-wait"), status.forecast === false ? "of this run no forecast can be made" : "forecasting");
-    const plan = views.get("plan");
-    if (plan && planned !== status.t_s) drawPlan(plan.content);
+    rows.now(status.t_s);
     updateSteering({probePaused: !!status.tracks?.probe.paused, cellPaused: !!status.tracks?.cell.paused, live: contact && status.mode === "live" && !OVER.has(status.state), stored: status.mode === "replay"});
   }
   if (people) {
@@ -142,16 +211,16 @@ function clock(seconds) {
 // -- keys and controls
 
 addEventListener("keydown", (event) => {
-  const writing = event.target.matches("input:not([type=range]), select, textarea");
+  const writing = event.target.matches?.("input:not([type=range]), select, textarea");
   if (event.key === "Escape") {
     if (writing) event.target.blur();
     else if (!$("stop").disabled && !$("steering").hidden) { event.preventDefault(); if (!event.repeat) stop(); }
-  } else if (event.key === " " && !writing && !event.target.matches("button")) {
+  } else if (event.key === " " && !writing && !event.target.matches?.("button, summary")) {
     event.preventDefault();
     if (event.repeat) return;
     if (status?.mode === "replay") play(!playing);
     else if (!$("probe").disabled && !$("steering").hidden) toggleProbe();
-  }
+  } else if (event.key === "f" && !writing && !event.ctrlKey && !event.metaKey && !event.altKey) $("far").click();
 });
 
 function play(wanted) {
@@ -167,12 +236,13 @@ $("speed").addEventListener("input", () => {
   write($("speed-text"), `${speed < 10 ? speed.toFixed(1) : speed.toFixed(0)} ×`);
   say({speed});
 });
-$("levelling").addEventListener("change", () => { $("levelling").blur(); say({levelling: $("levelling").value}); });
+$("levelling").addEventListener("change", () => { $("levelling").blur(); say({levelling: $("levelling").value}); keepLevelling($("levelling").value); });
+beginSettings(say, redraw);
 
 function theme(name) {
   setTheme(name);
-  [time, hop, mapCurves].forEach((curves) => curves.restyle());
-  for (const view of views.values()) { PLACES[view.content.slot]?.(view.content); }
+  [time, hop, point].forEach((curves) => curves.restyle());
+  redraw();
 }
 $("theme").addEventListener("click", () => {
   const name = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
@@ -181,7 +251,14 @@ $("theme").addEventListener("click", () => {
 });
 theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 
-addEventListener("resize", () => { for (const slot of ["cell", "plan"]) { const view = views.get(slot); if (view) PLACES[slot](view.content); } });
+function afar(wanted) {
+  document.documentElement.dataset.far = wanted ? "yes" : "no";
+  $("far").setAttribute("aria-pressed", String(wanted));
+  localStorage.setItem("far", wanted ? "yes" : "no");
+}
+$("far").addEventListener("click", () => { $("far").blur(); afar(document.documentElement.dataset.far !== "yes"); });
+afar(localStorage.getItem("far") === "yes");
+
 setInterval(renew, 500);
 setInterval(() => { write($("frames"), `${frames} frames/s drawn`); frames = 0; }, 1000);
 begin();

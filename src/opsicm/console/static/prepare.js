@@ -4,7 +4,7 @@ import {Curves} from "./curves.js";
 import {Editor} from "./editor.js";
 import {setTheme, write} from "./theme.js";
 import {decode, PEOPLE} from "./wire.js";
-import {drawRows} from "./xy.js";
+import {Rows} from "./xy.js";
 
 const $ = (id) => document.getElementById(id);
 const PAUSE = 500; // [ms] after the last key
@@ -14,9 +14,7 @@ const DRAFT = "opsicm draft"; // of this browser's tab: a page that is loaded an
 
 let beside = "", people = null, checkedText = null, checking = false, wanted = false, timer = 0, report = null, plan = null;
 const editor = new Editor($("editor"), () => { stale(); clearTimeout(timer); timer = setTimeout(check, PAUSE); keep(); });
-const curves = new Curves($("plan-curves"), 120, "plan");
-const rows = document.createElement("canvas");
-$("plan-body").append(rows);
+const rows = new Rows($("plan-body")), curves = new Curves($("plan-curves"), 120, "plan");
 
 async function get(path) {
   const answer = await fetch(path), body = await answer.json();
@@ -197,8 +195,8 @@ function drawPlan() {
   if (!plan) return;
   $("plan-wait").hidden = true;
   outdate();
-  drawRows($("plan-body"), rows, plan.panels.at(-1), null);
-  curves.update(plan.panels.slice(0, -1));
+  rows.update(plan.panels.at(-1), 0);
+  curves.update(plan.panels.slice(0, -1), 0); // the run begins at 0: one cursor goes through all of them
 }
 
 function allow() {
@@ -271,7 +269,6 @@ $("theme").addEventListener("click", () => {
   theme(name);
 });
 theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-addEventListener("resize", drawPlan);
 
 connect();
 listRuns();

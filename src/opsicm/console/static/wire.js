@@ -1,5 +1,5 @@
 // Messages of the server: the layout is documented in console/wire.py.
-export const STATUS = 1, VIEW = 2, FACTS = 3, PEOPLE = 4;
+export const STATUS = 1, VIEW = 2, FACTS = 3, PEOPLE = 4, SETTINGS = 5;
 const MAGIC = 0x6e6f436f; // "oCon", little-endian
 const text = new TextDecoder();
 

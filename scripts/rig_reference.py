@@ -28,7 +28,7 @@ from opsicm.experiment.setup import PipetteShape
 from opsicm.experiment.step_model import FileModel
 from opsicm.instruments.registry import ROLES, Driver
 from opsicm.instruments.wiring import GROUNDINGS, SIGNS
-from opsicm.twin.settings import SURFACES, WorldNoise
+from opsicm.twin.settings import SURFACES, TipSettings, WorldNoise
 from scripts.experiment_reference import section as table_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs/reference/rig-file.md"
@@ -149,7 +149,16 @@ _MEANINGS: Final = {
     "surface": "The specimen's surface; its `kind` says which keys it has.",
     "noise": "Noise of the instruments.",
     "seed": "Seed of every random number; `--seed` goes before it.",
+    "tip": "What the pipette's tip does beside conducting.",
+    "memory": "Whether the tip shows the salt outside it as late as that diffuses into its mouth.",
+    "zeta_mV": "Zeta potential of the glass, which drives a flow through the tip; positive draws the bath in at a "
+    "positive bias.",
+    "charge_mC_m2": "Surface charge of the glass inside, which rectifies the current.",
+    "relative_permittivity": "Of the solvent, for the flow.",
     "amplifier_fA_rtHz": "White current noise of the amplifier.",
+    "pipette_flicker_ppm": "Flicker (1/f) of the pipette's current at 1 Hz, relative, per √Hz.",
+    "amplifier_flicker_fA_rtHz": "Flicker of the amplifier's offset at 1 Hz.",
+    "height_wander_nm": "Random walk of the height of what holds the pipette: rms change within a minute.",
     "height_nm": "Noise of the measured z, rms.",
     "kind": "The kind of surface.",
     "rq_nm": "Root-mean-square roughness.",
@@ -259,6 +268,7 @@ def page() -> str:
         "`specimen: {parameters: …}` goes before it.\n",
         section("`emulation`", Emulation, "##"),
         section("`noise` of `world`", WorldNoise, "##"),
+        section("`tip` of `world`", TipSettings, "##"),
         "## `surface` of `world`, by its `kind`\n",
         *(section(f"`kind: {kind}`", model, "###") for kind, model in SURFACES.items()),
     ]

@@ -213,10 +213,8 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
     monkeypatch.setattr(cases_module, "EXPERIMENTS", packaged / "experiments")
     monkeypatch.setattr(cases_module, "VARIANTS", {})
 
-    right_way = FarPipette.conductance_and_offset
-    monkeypatch.setattr(
-        FarPipette, "conductance_and_offset", lambda pipette, salt, ohmic: right_way(pipette, salt, -ohmic)
-    )
+    right_way = FarPipette.salt_and_offset
+    monkeypatch.setattr(FarPipette, "salt_and_offset", lambda pipette, salt, ohmic: right_way(pipette, salt, -ohmic))
     wrong = _table(packaged / "wrong")
     for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
         assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name

@@ -98,7 +98,7 @@ def test_the_pipette_may_leave_while_much_is_known(laboratory: Laboratory) -> No
 
 def test_a_segment_is_linear_between_the_ends_of_its_steps() -> None:
     states = tuple((k, -k, 2.0 * k, np.nan, 0.0, 0.0) for k in (0.0, 1.0, 4.0))
-    pipette = PipetteTrajectory((0, 10, 20), (1.0, 2.0, 2.0), (0.0, 0.0, 1.0))
+    pipette = PipetteTrajectory((0, 10, 20), (1.0, 2.0, 2.0), (0.0, 0.0, 1.0), (5.0, 5.0, 7.0), np.zeros((3, 0)))
     segment = TrajectorySegment((0, 10, 20), states, np.zeros((3, 1)), pipette)
     assert [segment.state_at(t).potential for t in (0, 5, 10, 15, 20, 21)] == [
         0.0,
@@ -109,6 +109,7 @@ def test_a_segment_is_linear_between_the_ends_of_its_steps() -> None:
         pytest.approx(4.3),
     ]
     assert segment.state_at(15).offset == 0.5
+    assert segment.state_at(15).salt == 6.0
     assert [segment.step_of(t) for t in (0, 1, 10, 11, 20)] == [0, 0, 0, 1, 1]
     assert segment.first(1).t_ns == (0, 10)
 
@@ -124,9 +125,8 @@ def test_many_instants_are_what_each_is_alone(lengths: list[int], wanted: list[i
     random = np.random.default_rng(seed)
     times = tuple(np.cumsum([0, *lengths]).tolist())
     states = tuple(tuple(row) for row in random.normal(size=(len(times), 6)).tolist())
-    pipette = PipetteTrajectory(
-        times, tuple(random.normal(size=len(times)).tolist()), tuple(random.normal(size=len(times)).tolist())
-    )
+    conductance, offset, salt = (tuple(random.normal(size=len(times)).tolist()) for _ in range(3))
+    pipette = PipetteTrajectory(times, conductance, offset, salt, np.zeros((len(times), 0)))
     displacement = random.normal(size=(len(times), 5))
     footprint = Footprint(random.normal(size=4), random.integers(0, 5, (4, 3)))
     segment, instants = TrajectorySegment(times, states, displacement, pipette), np.array(wanted)

@@ -124,6 +124,7 @@ KEY_SUFFIX: Final[dict[str, str]] = {
     "V_per_V": "V/V",
     "mA_cm2": "mA/cm2",
     "mg_cm2": "mg/cm2",
+    "mC_m2": "mC/m2",
     "mV_s": "mV/s",
     "mm_s": "mm/s",
     "m_s": "m/s",

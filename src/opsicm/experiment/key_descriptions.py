@@ -85,10 +85,10 @@ _DESCRIPTIONS: Final[dict[str, str | tuple[str, Any]]] = {
     # Specimen and electrolyte
     "area_cm2": "Geometric area of the electrode.",
     "thickness_um": "Thickness of the coating.",
-    "rest_V": "Potential at which the specimen rests before the run; the rig file's where it is not given.",
     "loading_mg_cm2": "Mass of the coating per area: with the material it gives the capacity, and so a C-rate.",
     "area_u_pct": "Standard uncertainty of the area, in percent of it.",
     "thickness_u_pct": "Standard uncertainty of the thickness, in percent of it: every expansion is as good.",
+    "rest_V": ("Potential at which the specimen rests before the run; the rig file's where it is left out.", 1.7),
     "parameters": "Parameter set of material and cell by its name, or the path of a file of one.",
     "salt_M": "Salt concentration of the bath.",
     # Envelope

@@ -168,12 +168,13 @@ class CalibrationSettings(FileModel):
 
 
 class WorldSettings(FileModel):
-    """The simulated world of a twin: a parameter set, the specimen's surface, the noise and a seed."""
+    """The simulated world of a twin: a parameter set, the specimen's surface, the noise, the pipette's tip, a seed."""
 
     display_name: ClassVar[str] = "world"
     parameters: Annotated[Text, Field(examples=["graphite-li-ec-dec"])]
     surface: Annotated[PlainSettings, Field(examples=[{"kind": "flat"}])]
     noise: PlainSettings = Field(default_factory=dict)
+    tip: PlainSettings = Field(default_factory=dict)
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
 
     @classmethod

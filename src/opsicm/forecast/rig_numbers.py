@@ -41,12 +41,13 @@ class RigNumbers:
     """The numbers of a rig in SI units: hop timing, amplifier, scanner and pipette.
 
     `current_noise` [A] rms after the filter of `filter_Hz`, `reading_time` [s] that a slow reading averages,
-    `filter_lag` [s] by which the sampled current is late, `command_range` [V], `current_range` [A] at which the amplifier clips or the rig's
-    overload limit stops a hop, `z_reach` [m] of the scanner below and above its zero, `xy_reach` [m], the
-    `turning_distance` that it needs (`ScannerSpecification`), `start_height` [m], `resistance` [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its
-    approach `curve`, `channels` sampled in full and `channels_kept` in full or decimated, `grounding` of the rig's
-    wiring, `junction` U [V] of its electrodes in the reversal potential U ln(c_in/c_ref), and the `relief` of the
-    surface where it is known before the run.
+    `filter_lag` [s] by which the sampled current is late, `command_range` [V], `current_range` [A] at which the
+    amplifier clips or the rig's overload limit stops a hop, `z_reach` [m] of the scanner below and above its zero,
+    `xy_reach` [m], the `turning_distance` that it needs (`ScannerSpecification`), `start_height` [m], `resistance`
+    [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its approach `curve`,
+    `channels` sampled in full and `channels_kept` in full or decimated, `grounding` of the rig's wiring, `junction` U
+    [V] of its electrodes in the reversal potential U ln(c_in/c_ref), and the `relief` of the surface where it is known
+    before the run.
     """
 
     timing: HopTiming

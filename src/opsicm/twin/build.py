@@ -14,8 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.core.constants import VACUUM_PERMITTIVITY
 from opsicm.core.errors import BadInput
 from opsicm.core.facts import Channel, channel
+from opsicm.core.units import to_si
 from opsicm.experiment.controls import CellControl
 from opsicm.experiment.rig_file import TWIN, RoleName
 from opsicm.experiment.step_model import FileModel
@@ -34,8 +36,11 @@ from opsicm.instruments.specification import (
 )
 from opsicm.physics.cell.cell import Cell, Terms
 from opsicm.physics.noise import pipette_current_noise, thermal_current_density
+from opsicm.physics.pipette.electroosmosis import electroosmotic_peclet
 from opsicm.physics.pipette.geometry import geometric_resistance
 from opsicm.physics.pipette.ion_current import junction_potential, resistance
+from opsicm.physics.pipette.memory import tip_memory
+from opsicm.physics.slow_noise import SlowNoise, random_walk_level
 from opsicm.twin import settings as twin_settings
 from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.devices import (
@@ -48,7 +53,7 @@ from opsicm.twin.devices import (
     TwinCoarseStage,
     TwinScanner,
 )
-from opsicm.twin.far_pipette import FarPipette
+from opsicm.twin.far_pipette import INSTANT, FarPipette, GlassCharge
 from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
@@ -165,7 +170,7 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
     for controls in setup.history:
         replay_controls(cell, controls)
     readout = Readout(**{name: value for name, value in settings["potentiostat"].items() if name != "initial"})
-    stage = settings["coarse_stage"]
+    stage, slow = settings["coarse_stage"], twin_settings.noise(setup.rig)
     world = World(
         cell,
         specimen_of(setup.rig, cell, setup.pipette, _specimen_seed(setup)),
@@ -177,6 +182,7 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
         settings["scanner"]["drift_z"],
         # Instruments on a wire set the cell at any moment, and a staircase does so every 10 ms.
         LONGEST_STEP if setup.slice_ns is None else min(LONGEST_STEP, _STEPS_OF_SLICE * setup.slice_ns * 1e-9),
+        SlowNoise(random_walk_level(slow["height_wander"], 60.0), 2, seed, 2) if slow["height_wander"] else None,
     )
     x, y = (
         OpenLoopAxis(
@@ -198,6 +204,9 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
         dt,
         settings["amplifier"]["offset"],
         settings["amplifier"]["stray"],
+        (SlowNoise(slow["pipette_flicker"], 1, seed, 0), SlowNoise(slow["amplifier_flicker"], 1, seed, 1))
+        if slow["pipette_flicker"] or slow["amplifier_flicker"]
+        else None,
     )
     kept = {name for name, policy in setup.experiment.record.model_dump().items() if policy != "off"}
     noise = {"cell_potential": readout.potential_noise, "cell_current": readout.current_noise}
@@ -226,7 +235,19 @@ def _settings(setup: RigSetup, role: RoleName, model: type[FileModel]) -> dict[s
 def _far(setup: RigSetup) -> FarPipette:
     e, electrodes = setup.specimen.electrolyte, setup.rig.rig.wiring.electrodes
     junction = float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, electrodes))
-    return FarPipette(geometric_resistance(setup.pipette), e.kappa_table, setup.fill, junction)
+    tip, pipette = twin_settings.tip(setup.rig), setup.pipette
+    D = float(e.diffusivity_table[round(e.concentration)])
+    zeta, charge = to_si("zeta_mV", tip.zeta_mV), to_si("charge_mC_m2", tip.charge_mC_m2)
+    permittivity = tip.relative_permittivity * VACUUM_PERMITTIVITY
+    flow = float(electroosmotic_peclet(1.0, zeta, permittivity, setup.specimen.viscosity, D))
+    return FarPipette(
+        geometric_resistance(pipette),
+        e.kappa_table,
+        setup.fill,
+        junction,
+        tip_memory(pipette, D) if tip.memory else INSTANT,
+        GlassCharge(pipette, flow, charge, e.transference, e.temperature) if zeta or charge else None,
+    )
 
 
 def _instrument(setup: RigSetup, specification: RigSpecification, settings: dict[str, float]) -> Instrument:

@@ -17,6 +17,7 @@ from opsicm.physics.noise import gaussian, gaussian_block
 from opsicm.physics.pipette.approach import relative_current
 from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.tip_field import approach_curve
+from opsicm.physics.slow_noise import SlowNoise
 from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.specimen import Footprint
 from opsicm.twin.trajectory import CellState, CellStates
@@ -116,6 +117,7 @@ class Probe:
         dt: float,
         offset: float = 0.0,
         stray: float = 0.0,
+        flicker: tuple[SlowNoise, SlowNoise] | None = None,
     ) -> None:
         self.world = world
         self.instrument = instrument
@@ -124,6 +126,7 @@ class Probe:
         self.dt = dt  # [s] of a sample
         self.offset = offset  # [A] of the amplifier
         self.stray = stray  # [F] at the amplifier's input, against ground
+        self.flicker = flicker  # of the pipette's current [1], and of the offset [A]
         self._intact_curve = approach_curve(pipette)
         self._curve = self._intact_curve
         self._broken_radius: float | None = None  # [m] aperture that a crash has left
@@ -173,21 +176,31 @@ class Probe:
     def far_current(self, state: CellState, t_ns: int) -> float:
         """Pipette current [A] far from the surface in `state`, of the tip as it is at `t_ns`, faults and all."""
         self.curve(t_ns)
-        return self.world.bulk_current(state) * self.world.faults.gain(t_ns) * self._intact_curve.far / self._curve.far
+        current = self.world.bulk_current(state) * self.world.faults.gain(t_ns) * self._intact_curve.far
+        return current / self._curve.far * (1.0 + self._flicker(0, [t_ns])[0])
 
     def far_currents(self, states: CellStates, t_ns: Sequence[int]) -> Floats:
         """`far_current` in many states; faults as at `t_ns`, all of one tip."""
         self.curve(t_ns[0])
         gain = [self.world.faults.gain(t) for t in t_ns] if self.world.faults.each else 1.0
-        return np.asarray(self.world.bulk_currents(states) * gain * self._intact_curve.far / self._curve.far)
+        currents = self.world.bulk_currents(states) * gain * self._intact_curve.far / self._curve.far
+        return np.asarray(currents * (1.0 + self._flicker(0, t_ns)) if self.flicker else currents)
 
-    def leaks(self, t_ns: Sequence[int]) -> list[float]:
+    def leaks(self, t_ns: Sequence[int]) -> Floats:
         """`leak` at many instants."""
-        return [self.leak(t) for t in t_ns] if self.world.faults.each else [self.leak(t_ns[0])] * len(t_ns)
+        steady = self.offset + self.stray * self.world.command_slope + self._flicker(1, t_ns)
+        return steady + ([self.world.faults.leak(t) for t in t_ns] if self.world.faults.each else 0.0)
 
     def leak(self, t_ns: int) -> float:
-        """Current [A] that never passed the tip: offset, stray capacitance under a ramp, a stuck output."""
-        return self.offset + self.stray * self.world.command_slope + self.world.faults.leak(t_ns)
+        """Current [A] that never passed the tip: offset and flicker, stray capacitance under a ramp, a stuck output."""
+        steady = self.offset + self.stray * self.world.command_slope + float(self._flicker(1, [t_ns])[0])
+        return steady + self.world.faults.leak(t_ns)
+
+    def _flicker(self, which: int, t_ns: Sequence[int]) -> Floats:
+        """Flicker of the pipette's current (0) [1], or of the offset (1) [A], at `t_ns` [n]."""
+        if self.flicker is None:
+            return np.zeros(len(t_ns))
+        return self.flicker[which].at(1e-9 * np.asarray(t_ns))
 
     def capacitive_transient(self, now_ns: int) -> float:
         """What is left [A], behind the amplifier's low-pass, of the stray capacitance's charging by the last jump."""

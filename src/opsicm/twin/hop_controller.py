@@ -258,11 +258,11 @@ class TwinHopController(TwinDevice):
         """What the fast loop needs of the world at the slices' ends."""
         probe, world = self._probe, self._probe.world
         times = states.t_ns.tolist()
-        coarse_z = np.array([world.coarse_z(t_ns) for t_ns in times])
+        coarse_z = world.coarse_heights(times)
         z_step = world.faults.z_step(times[0])
         if world.faults.each:  # one that begins with the next slice is not in this one
             times[-1] = max(times[0], times[-1] - self._timing.dt_ns)
-        far, leaks = probe.far_currents(states, times), np.array(probe.leaks(times))
+        far, leaks = probe.far_currents(states, times), probe.leaks(times)
         return Breakpoints(np.array(rows), far, leaks, coarse_z, self._heights(log, states.t_ns), z_step)
 
     def _heights(self, log: _HopLog, times: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -78,8 +78,9 @@ class CellState(NamedTuple):
     set_point: float  # [V] NaN unless a potential is controlled
     expansion: float  # [m] rise of the mean surface since stoichiometry 0
     reference_error: float  # [V] by which `potential` is too high
-    conductance: float  # [S] of the pipette far from the surface, at its height
+    conductance: float  # [S] of the pipette far from the surface, at its height, before flow and charge change it
     offset: float  # [V] what opposes the pipette electrode: ohmic drop from pipette to reference, junction
+    salt: float  # [mol/m³] outside the tip, as late as the tip shows it
 
 
 class CellStates(NamedTuple):
@@ -94,33 +95,39 @@ class CellStates(NamedTuple):
     reference_error: Floats
     conductance: Floats
     offset: Floats
+    salt: Floats
 
 
 @dataclass(frozen=True)
 class PipetteTrajectory:
-    """Conductance [S] and opposing potential [V] of the pipette at breakpoints [ns], piecewise linear.
+    """Conductance [S], opposing potential [V] and salt [mol/m³] of the pipette at breakpoints [ns], piecewise linear.
 
-    Finer than the cell's steps where the pipette travels.
+    Finer than the cell's steps where the pipette travels. `lags` [mol/m³, n × k] of its memory's relaxations.
     """
 
     t_ns: tuple[int, ...]
     conductance: tuple[float, ...]
     offset: tuple[float, ...]
+    salt: tuple[float, ...]
+    lags: Floats
 
     @cached_property
     def table(self) -> tuple[Ints, Floats]:
-        """The same as arrays: breakpoints [n], (conductance, offset) [2, n]."""
-        return np.array(self.t_ns), np.array((self.conductance, self.offset))
+        """The same as arrays: breakpoints [n], (conductance, offset, salt) [3, n]."""
+        return np.array(self.t_ns), np.array((self.conductance, self.offset, self.salt))
 
-    def at(self, t_ns: int) -> tuple[float, float]:
-        """(conductance, offset) at `t_ns`; the last interval goes on beyond the end."""
-        times = self.t_ns
+    def at(self, t_ns: int) -> tuple[float, float, float]:
+        """(conductance, offset, salt) at `t_ns`; the last interval goes on beyond the end."""
+        times, g, v, c = self.t_ns, self.conductance, self.offset, self.salt
         if t_ns == times[-1] or len(times) == 1:
-            return self.conductance[-1], self.offset[-1]
+            return g[-1], v[-1], c[-1]
         k = min(max(bisect_right(times, t_ns), 1), len(times) - 1)
         w = (t_ns - times[k - 1]) / (times[k] - times[k - 1])
-        g, v = self.conductance, self.offset
-        return g[k - 1] + w * (g[k] - g[k - 1]), v[k - 1] + w * (v[k] - v[k - 1])
+        return g[k - 1] + w * (g[k] - g[k - 1]), v[k - 1] + w * (v[k] - v[k - 1]), c[k - 1] + w * (c[k] - c[k - 1])
+
+    def first(self, n: int) -> PipetteTrajectory:
+        """The first `n` of its breakpoints."""
+        return PipetteTrajectory(self.t_ns[:n], self.conductance[:n], self.offset[:n], self.salt[:n], self.lags[:n])
 
 
 @dataclass(frozen=True)
@@ -178,8 +185,7 @@ class TrajectorySegment:
     def first(self, steps: int) -> TrajectorySegment:
         """The first of its steps."""
         n = steps + 1
-        pipette = PipetteTrajectory(self.pipette.t_ns[:n], self.pipette.conductance[:n], self.pipette.offset[:n])
-        return TrajectorySegment(self.t_ns[:n], self.states[:n], self.displacement[:n], pipette)
+        return TrajectorySegment(self.t_ns[:n], self.states[:n], self.displacement[:n], self.pipette.first(n))
 
 
 class PastSegment(NamedTuple):

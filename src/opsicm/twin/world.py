@@ -22,6 +22,8 @@ from opsicm.experiment.controls import CellControl, ConstantCurrent, OpenCircuit
 from opsicm.instruments.roles import CellReading
 from opsicm.physics.cell.cell import Cell, CellStopped
 from opsicm.physics.cell.trace import Trace
+from opsicm.physics.pipette.memory import lags_along
+from opsicm.physics.slow_noise import SlowNoise
 from opsicm.twin.circuit import COMMON, nodes
 from opsicm.twin.coarse_motion import NEVER, CoarseMotion
 from opsicm.twin.far_pipette import FarPipette
@@ -43,6 +45,8 @@ _LONGEST_TRAVEL: Final = (
     25e-6  # [m] that the coarse stage may travel in a step: the bath's layers are some 100 µm thick
 )
 _REPLAYED_NS: Final = 1_000_000  # into a control of a run that is replayed: so that it has begun
+_JUMP: Final = 1e-3  # [V] of the command, below which its settling in the tip is not resolved
+_SETTLING: Final = tuple(np.geomspace(1e-4, 0.1, 19).tolist())  # [s] after a jump
 _MOST_STEPS: Final = 64  # taken at once
 AHEAD_NS: Final = 4_000_000_000  # taken beyond what is asked for: steps at once cost less, and can be taken back
 _CONTROL_NAME: Final = {PotentialRamp: "potential", ConstantCurrent: "current", OpenCircuit: "open_circuit"}
@@ -51,8 +55,8 @@ _CONTROL_NAME: Final = {PotentialRamp: "potential", ConstantCurrent: "current", 
 class World:
     """Cell, pipette, specimen and time.
 
-    `drift` [m/s] is by what everything that holds the pipette creeps up. A control that comes in a step of the cell
-    begins at its end: `longest_step` [s] is how late that may be.
+    `drift` [m/s] is by what everything that holds the pipette creeps up, `wander` [m] what comes on top of that. A
+    control that comes in a step of the cell begins at its end: `longest_step` [s] is how late that may be.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class World:
         faults: Faults | None = None,
         drift: float = 0.0,
         longest_step: float = LONGEST_STEP,
+        wander: SlowNoise | None = None,
     ) -> None:
         self.cell = cell
         self._longest_step = longest_step
@@ -74,6 +79,7 @@ class World:
         self.grounding = grounding
         self.faults = faults or Faults()
         self.drift = drift
+        self.wander = wander
         self._reference_error = self.faults.reference_error(0)
         self.x = 0.0
         self.y = 0.0
@@ -87,11 +93,14 @@ class World:
         self._commanded_step = (0.0, 0)  # [V] and [ns] of the command's last jump
         self._past = ReadingHistory()
         cell.set_open_circuit()
-        conductance, offset = self._pipette_at([self.coarse.carriage(0)])
-        pipette_trajectory = PipetteTrajectory((0,), conductance, offset)
+        salt, offset = self._pipette_at([self.coarse.carriage(0)])
+        pipette_trajectory = pipette.trajectory((0,), salt, offset, np.zeros(pipette.memory.time.size))
         self._segment = TrajectorySegment((0,), (self._cell_state(),), specimen.displacement[None], pipette_trajectory)
         self._shown_control = self._shown_now()
         self._before_ahead = self._snapshot()
+        relaxations = pipette.memory.time.size if pipette.glass is not None else 0
+        self._bias_lags = np.zeros(relaxations)  # [V] at the last command, which came at [ns] and left across the tip:
+        self._bias_known = (0, float(self._across(self.state_at(0), 0.0)))
 
     # -- what devices ask -------------------------------------------------------------------------------------------
 
@@ -110,7 +119,13 @@ class World:
 
     def set_command(self, volts: float, slope: float) -> None:
         """Command `volts` [V] now, ramping by `slope` [V/s]."""
-        self._commanded_step = (volts - self.command(self.now_ns), self.now_ns)
+        jump = volts - self.command(self.now_ns)
+        if self._bias_lags.size:
+            across = self._across(self.state_at(self.now_ns), self.command(self.now_ns))
+            # The tip shows nothing yet of a jump.
+            self._bias_lags = self._bias_lags_at(np.array([self.now_ns]), np.array([across]))[0] + jump
+            self._bias_known = (self.now_ns, across + jump)
+        self._commanded_step = (jump, self.now_ns)
         self._command = (volts, slope, self.now_ns)
 
     @property
@@ -125,9 +140,11 @@ class World:
 
     def bulk_current(self, state: CellState) -> float:
         """Current [A] of a sound pipette far from the surface, with the command of that instant."""
-        true = state.potential - state.reference_error
-        circuit = nodes(true, self.command(state.t_ns), self.grounding)
-        return state.conductance * (circuit.electrode_against_reference - state.offset)
+        across = self._across(state, self.command(state.t_ns))
+        if self.pipette.glass is None:
+            return state.conductance * across
+        many = CellStates(*(np.array([value]) for value in state))
+        return float(self._through(many, np.array([across]))[0])
 
     def commands(self, t_ns: NDArray[np.int64]) -> NDArray[np.float64]:
         """`command` at many instants."""
@@ -136,8 +153,27 @@ class World:
 
     def bulk_currents(self, states: CellStates) -> NDArray[np.float64]:
         """`bulk_current` at many instants."""
-        circuit = nodes(states.potential - states.reference_error, self.commands(states.t_ns), self.grounding)
-        return states.conductance * (circuit.electrode_against_reference - states.offset)
+        return self._through(states, self._across(states, self.commands(states.t_ns)))
+
+    def _across(self, state: Any, command: Any) -> Any:
+        """Potential [V] that drives the pipette current, at one instant or at many."""
+        circuit = nodes(state.potential - state.reference_error, command, self.grounding)
+        return circuit.electrode_against_reference - state.offset
+
+    def _through(self, states: CellStates, across: NDArray[np.float64]) -> NDArray[np.float64]:
+        late = self.pipette.memory.lag(self._bias_lags_at(states.t_ns, across)) if self._bias_lags.size else 0.0
+        return self.pipette.current(states.conductance, states.salt, across, late)
+
+    def _bias_lags_at(self, t_ns: NDArray[np.int64], across: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lags [V, n × k] of what flow and charge in the tip go by, behind the potential `across` it at `t_ns` [n].
+
+        Linear since the last command: between two of these the cell's potential hardly bends.
+        """
+        since, before = self._bias_known
+        elapsed = np.maximum(t_ns - since, 1)[:, None] * 1e-9
+        time = self.pipette.memory.time
+        kept = np.exp(-elapsed / time)
+        return self._bias_lags * kept + (across - before)[:, None] / elapsed * time * (1.0 - kept)
 
     def apparent_electrode_potentials(self, states: CellStates) -> NDArray[np.float64]:
         """The pipette electrode against lithium at the reference [V], as far as the instruments can tell."""
@@ -158,26 +194,27 @@ class World:
 
     def coarse_z(self, t_ns: int) -> float:
         """True height [m] of the scanner's zero at `t_ns`: the carriage of the coarse stage, and thermal drift."""
-        return self.coarse.carriage(t_ns) + self.drift * t_ns * 1e-9
+        return float(self.coarse_heights([t_ns])[0])
+
+    def coarse_heights(self, t_ns: Sequence[int]) -> NDArray[np.float64]:
+        """`coarse_z` at many instants."""
+        heights = np.array([self.coarse.carriage(t) + self.drift * t * 1e-9 for t in t_ns])
+        return heights if self.wander is None else heights + self.wander.at(1e-9 * np.asarray(t_ns))
 
     def move_coarse(self, target: float, speed: float | None) -> int:
         """Begin to drive the coarse stage to `target` [m]; returns when it will be there [ns]."""
         self._discard_ahead()
         now, end = self.now_ns, self._segment.end
-        left = self._segment.pipette.at(now)
+        left, lags = self._segment.state_at(now), self._lags_at(now)
         arrival = self.coarse.begin(target, speed, now)
         # The cell's step under way is kept, and only its end is still known at other heights: what the pipette read at
         # the height that it leaves fades out until then.
         times = self._pipette_breakpoints(now, end)
-        conductance, offset = self._pipette_at([self.coarse.carriage(t) for t in times])
-        fade = [(end - t) / (end - now) if end > now else 0.0 for t in times]
-        miss = left[0] - conductance[0], left[1] - offset[0]
-        pipette = PipetteTrajectory(
-            times,
-            tuple(g + f * miss[0] for g, f in zip(conductance, fade, strict=True)),
-            tuple(v + f * miss[1] for v, f in zip(offset, fade, strict=True)),
-        )
-        self._segment = replace(self._segment, pipette=pipette)
+        salt, offset = self._pipette_at([self.coarse.carriage(t) for t in times])
+        fade = (end - np.array(times)) / (end - now) if end > now else np.zeros(len(times))
+        outside = left.salt + self.pipette.memory.lag(lags) if lags.size else left.salt
+        salt, offset = salt + fade * (outside - salt[0]), offset + fade * (left.offset - offset[0])
+        self._segment = replace(self._segment, pipette=self.pipette.trajectory(times, salt, offset, lags))
         return arrival
 
     def schedule(self, control: CellControl, at_ns: int) -> None:
@@ -225,6 +262,10 @@ class World:
             self._extend(until_ns)
         edge = self.faults.next_edge(self.now_ns)
         ahead = [t for t in self._segment.pipette.t_ns if self.now_ns < t < edge]
+        if self._bias_lags.size and abs(self._commanded_step[0]) > _JUMP:
+            # A charged tip settles to another bias within milliseconds and over seconds: linear in short pieces only.
+            after = (self._commanded_step[1] + round(1e9 * since) for since in _SETTLING)
+            ahead = sorted({*ahead, *(t for t in after if self.now_ns < t < min(edge, self._segment.end))})
         return [*ahead, edge] if edge <= self._segment.end else ahead
 
     def _extend(self, until_ns: int) -> None:
@@ -260,13 +301,11 @@ class World:
         first = self._pipette_at(heights)
         trace = self._record(end - begin, 1, heights)
         displacement = self.specimen.advance((end - begin) * 1e-9, trace)
-        last = self.pipette.conductance_and_offset(trace.concentration[0], trace.ohmic_drop[0])
-        share = [(t - begin) / (end - begin) for t in times]
-        conductance, offset = (
-            tuple(a + w * (b - a) for a, b, w in zip(*ends, share, strict=True))
-            for ends in zip(first, last, strict=True)
-        )
-        self._append_steps((begin, end), before, trace, displacement, PipetteTrajectory(times, conductance, offset))
+        last = self.pipette.salt_and_offset(trace.concentration[0], trace.ohmic_drop[0])
+        share = (np.array(times) - begin) / (end - begin)
+        salt, offset = (a + share * (b - a) for a, b in zip(first, last, strict=True))
+        pipette = self.pipette.trajectory(times, salt, offset, self._lags_at(begin))
+        self._append_steps((begin, end), before, trace, displacement, pipette)
         self._watch_cut_off()
 
     def _steps(self, step_ns: int, steps: int, before: tuple[float, ...]) -> bool:
@@ -289,8 +328,9 @@ class World:
             self.cell.go_back(self._before_ahead[0])
             trace = self._record(step_ns, taken, height)
         times = tuple(begin + k * step_ns for k in range(taken + 1))
-        conductance, offset = self.pipette.conductance_and_offset(trace.concentration.T, trace.ohmic_drop.T)
-        pipette = PipetteTrajectory(times, (*first[0], *conductance), (*first[1], *offset))
+        later = self.pipette.salt_and_offset(trace.concentration.T, trace.ohmic_drop.T)
+        salt, offset = (np.concatenate(ends) for ends in zip(first, later, strict=True))
+        pipette = self.pipette.trajectory(times, salt, offset, self._lags_at(begin))
         self._append_steps(times, before, trace, displacement, pipette)
         return True
 
@@ -393,14 +433,25 @@ class World:
         set_point = cell.set_point + error if isinstance(self.control, PotentialRamp) else math.nan
         return cell.potential + error, cell.current, cell.charge, set_point, cell.expansion, error
 
-    def _pipette_at(self, heights: list[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """(conductances [S], opposing potentials [V]) of the pipette now, at heights [m] above the mean surface.
+    def _lags_at(self, t_ns: int) -> NDArray[np.float64]:
+        """Lags [k] of the tip's memory at `t_ns` of the present segment."""
+        pipette = self._segment.pipette
+        k = min(int(np.searchsorted(pipette.t_ns, t_ns, side="right")), len(pipette.t_ns)) - 1
+        if not pipette.lags.shape[1] or t_ns == pipette.t_ns[k]:
+            return np.asarray(pipette.lags[k])
+        end = min(k + 1, len(pipette.t_ns) - 1)
+        outside = np.array(pipette.salt) + self.pipette.memory.lag(pipette.lags)
+        share = (t_ns - pipette.t_ns[k]) / (pipette.t_ns[end] - pipette.t_ns[k]) if end > k else 0.0
+        between = np.array([outside[k], outside[k] + share * (outside[end] - outside[k])])
+        times = np.array([pipette.t_ns[k], t_ns])
+        return np.asarray(lags_along(times, between, pipette.lags[k], self.pipette.memory.time)[-1])
+
+    def _pipette_at(self, heights: list[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(salt [mol/m³], opposing potentials [V]) outside the pipette now, at heights [m] above the mean surface.
 
         The height is the coarse one: over the few micrometres of a hop the bath changes by less than the noise.
         """
-        return self.pipette.conductance_and_offset(
-            *self.cell.bath_at([*heights, self.cell.parameters.reference_height])
-        )
+        return self.pipette.salt_and_offset(*self.cell.bath_at([*heights, self.cell.parameters.reference_height]))
 
 
 def replay_controls(cell: Cell, history: Sequence[tuple[int, CellControl]]) -> None:
